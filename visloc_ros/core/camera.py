@@ -1,0 +1,118 @@
+"""Camera models as ``pycolmap.Camera``; the pixel convention is COLMAP's.
+
+The centre of the top-left pixel is (0.5, 0.5). ROS and OpenCV call that point (0, 0): a principal point from
+CameraInfo is shifted by half a pixel here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pycolmap
+from numpy.typing import ArrayLike, NDArray
+
+from visloc_ros.core.errors import CalibrationError
+from visloc_ros.core.geometry import Array
+
+HALF_PIXEL = 0.5
+
+_MODEL_OF_DISTORTION = {
+    "": ("PINHOLE", 0),
+    "none": ("PINHOLE", 0),
+    "plumb_bob": ("OPENCV", 4),
+    "radtan": ("OPENCV", 4),
+    "radial-tangential": ("OPENCV", 4),
+    "rational_polynomial": ("FULL_OPENCV", 8),
+    "equidistant": ("OPENCV_FISHEYE", 4),
+    "fisheye": ("OPENCV_FISHEYE", 4),
+}
+
+
+def camera_from_calibration(
+    width: int, height: int, matrix: ArrayLike, distortion_model: str = "", distortion: Sequence[float] = ()
+) -> pycolmap.Camera:
+    """Make a camera from a ROS/OpenCV calibration: matrix K (3, 3) or (9,), distortion coefficients D.
+
+    Raises CalibrationError when K is zero or not finite, the size is empty, or the model cannot be represented.
+    """
+    k = np.asarray(matrix, dtype=np.float64).reshape(3, 3)
+    coefficients = np.asarray(distortion, dtype=np.float64)
+    if width <= 0 or height <= 0:
+        raise CalibrationError(f"the calibration is for an image of {width}x{height} pixels")
+    if not np.all(np.isfinite(k)) or k[0, 0] <= 0 or k[1, 1] <= 0:
+        raise CalibrationError(
+            "the camera matrix K is zero or not finite: calibrate the camera, or give its intrinsics"
+        )
+    model, size = _colmap_model(distortion_model, coefficients)
+    padded = np.zeros(size)
+    padded[: min(size, len(coefficients))] = coefficients[:size]
+    centre = [k[0, 2] + HALF_PIXEL, k[1, 2] + HALF_PIXEL]
+    return pycolmap.Camera(
+        model=model, width=width, height=height, params=[k[0, 0], k[1, 1], *centre, *padded.tolist()]
+    )
+
+
+def _colmap_model(distortion_model: str, coefficients: NDArray[np.float64]) -> tuple[str, int]:
+    if distortion_model not in _MODEL_OF_DISTORTION:
+        known = ", ".join(name for name in _MODEL_OF_DISTORTION if name)
+        raise CalibrationError(f"unknown distortion model '{distortion_model}'; known: {known}")
+    if not np.all(np.isfinite(coefficients)):
+        raise CalibrationError("the distortion coefficients are not finite")
+    model, size = _MODEL_OF_DISTORTION[distortion_model]
+    if model == "OPENCV_FISHEYE":
+        return model, size
+    if not np.any(coefficients):
+        return "PINHOLE", 0
+    if model == "OPENCV" and np.any(coefficients[4:]):
+        return "FULL_OPENCV", 8  # a fifth coefficient (k3) does not fit COLMAP's OPENCV model
+    return model, size
+
+
+def crop_and_bin(camera: pycolmap.Camera, roi: tuple[int, int, int, int], binning: tuple[int, int]) -> pycolmap.Camera:
+    """Camera of a region (x, y, width, height) of the full image, then binned by (x, y) as in CameraInfo (REP 104)."""
+    x, y, width, height = roi
+    bin_x, bin_y = max(1, binning[0]), max(1, binning[1])
+    cropped = pycolmap.Camera(
+        model=camera.model, width=width or camera.width, height=height or camera.height, params=camera.params.copy()
+    )
+    cropped.principal_point_x -= x
+    cropped.principal_point_y -= y
+    if (bin_x, bin_y) == (1, 1):
+        return cropped
+    return rescale(cropped, cropped.width // bin_x, cropped.height // bin_y)
+
+
+def rescale(camera: pycolmap.Camera, width: int, height: int) -> pycolmap.Camera:
+    """Camera of the same image resized to ``width`` x ``height`` pixels."""
+    scaled = pycolmap.Camera(model=camera.model, width=camera.width, height=camera.height, params=camera.params.copy())
+    scaled.rescale(width, height)
+    return scaled
+
+
+def guess_camera(width: int, height: int) -> pycolmap.Camera:
+    """Camera for images without calibration: focal length 1.2 times the longer side (SPEC H-18)."""
+    focal = 1.2 * max(width, height)
+    return pycolmap.Camera(
+        model="SIMPLE_RADIAL", width=width, height=height, params=[focal, width / 2, height / 2, 0.0]
+    )
+
+
+def check_image_size(camera: pycolmap.Camera, width: int, height: int) -> None:
+    """Refuse an image that its calibration was not made for. Raises CalibrationError."""
+    if (camera.width, camera.height) != (width, height):
+        raise CalibrationError(
+            f"the image is {width}x{height} but the calibration is for {camera.width}x{camera.height}: "
+            "publish the camera_info of this resolution, or rescale the calibration"
+        )
+
+
+def rays(camera: pycolmap.Camera, pixels: ArrayLike) -> Array:
+    """Undistorted image-plane coordinates (N, 2) at depth 1 of pixels (N, 2)."""
+    return np.asarray(camera.cam_from_img(np.asarray(pixels, dtype=np.float64).reshape(-1, 2)))
+
+
+def project(camera: pycolmap.Camera, points: ArrayLike) -> Array:
+    """Pixels (N, 2) of points (N, 3) in the camera frame; points behind the camera give NaN."""
+    xyz = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+    return np.asarray(camera.img_from_cam(xyz), dtype=np.float64)

@@ -1,0 +1,153 @@
+"""Configuration as frozen dataclasses: one source of defaults, unknown keys refused, ranges checked.
+
+A field is written ``max_keypoints: int = option(512, "keypoints kept per image", minimum=16)``. ROS parameters,
+``config/*.yaml`` and the command line are all made from these fields.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+
+from visloc_ros.core.errors import ConfigError
+
+ConfigT = TypeVar("ConfigT", bound="Config")
+
+
+def option(
+    default: Any,
+    description: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[Any, ...] | None = None,
+) -> Any:
+    """Declare a configuration field: its default, what it means (with the unit), and its closed range."""
+    metadata = {"description": description, "minimum": minimum, "maximum": maximum, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+def section(config_type: type[Config]) -> Any:
+    """Declare a nested group of options with that type's defaults."""
+    return field(default_factory=config_type)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Base of every configuration: values are checked whenever one is made."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            _check_value(f"{type(self).__name__}.{item.name}", item, getattr(self, item.name))
+
+    @classmethod
+    def from_mapping(cls: type[ConfigT], values: Mapping[str, Any], where: str = "") -> ConfigT:
+        """Make a configuration from nested dictionaries.
+
+        Raises ConfigError on an unknown key (with the nearest known one), a wrong type or a value out of range.
+        """
+        known = {item.name for item in fields(cls)}
+        hints = get_type_hints(cls)
+        arguments = {}
+        for key, value in values.items():
+            if key not in known:
+                raise ConfigError(f"unknown option '{where}{key}'{_suggestion(key, known)}")
+            arguments[key] = _convert(f"{where}{key}", hints[key], value)
+        return cls(**arguments)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Give the values as nested plain dictionaries, ready for YAML or JSON."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value.to_mapping() if isinstance(value, Config) else value for name, value in values.items()}
+
+
+def read_config(config_type: type[ConfigT], path: Path | None) -> ConfigT:
+    """Read a YAML file into a configuration; no path gives the defaults. Raises ConfigError."""
+    if path is None:
+        return config_type()
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold 'key: value' lines, not a {type(values).__name__}")
+    return config_type.from_mapping(values)
+
+
+@dataclass(frozen=True)
+class OptionInfo:
+    """One flat option: dotted name, type, default and documentation."""
+
+    name: str
+    type: type
+    default: Any
+    description: str
+    minimum: float | None
+    maximum: float | None
+    choices: tuple[Any, ...] | None
+
+
+def list_options(config_type: type[Config], prefix: str = "") -> Iterator[OptionInfo]:
+    """Walk all options of a configuration type, nested ones with dotted names."""
+    hints = get_type_hints(config_type)
+    for item in fields(config_type):
+        hint = hints[item.name]
+        if is_dataclass(hint):
+            yield from list_options(hint, f"{prefix}{item.name}.")  # type: ignore[arg-type]
+            continue
+        default = item.default if item.default is not MISSING else None
+        meta = item.metadata
+        yield OptionInfo(
+            f"{prefix}{item.name}",
+            hint,
+            default,
+            meta["description"],
+            meta["minimum"],
+            meta["maximum"],
+            meta["choices"],
+        )
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn dotted names into nested dictionaries: ``{"a.b": 1}`` becomes ``{"a": {"b": 1}}``."""
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *groups, leaf = name.split(".")
+        target = nested
+        for group in groups:
+            target = target.setdefault(group, {})
+        target[leaf] = value
+    return nested
+
+
+def _convert(name: str, hint: Any, value: Any) -> Any:
+    if is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"option '{name}' is a group of options, not {value!r}")
+        return hint.from_mapping(value, f"{name}.")  # type: ignore[union-attr]
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        raise ConfigError(f"option '{name}' must be of type {hint.__name__}, not {value!r}")
+    return value
+
+
+def _check_value(name: str, item: Field[Any], value: Any) -> None:
+    minimum, maximum = item.metadata.get("minimum"), item.metadata.get("maximum")
+    choices = item.metadata.get("choices")
+    if choices is not None and value not in choices:
+        raise ConfigError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
+    if (minimum is not None and not value >= minimum) or (maximum is not None and not value <= maximum):
+        low = "-inf" if minimum is None else f"{minimum:g}"
+        high = "inf" if maximum is None else f"{maximum:g}"
+        raise ConfigError(f"{name} = {value!r} is outside [{low}, {high}]")
+
+
+def _suggestion(key: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(known))}"

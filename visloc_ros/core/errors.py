@@ -1,0 +1,33 @@
+"""The one exception family: whatever a user can mend is a VislocError and says how."""
+
+
+class VislocError(Exception):
+    """Base of every error a user can act on; the message says what is wrong and what to do."""
+
+
+class ConfigError(VislocError):
+    """A configuration value is unknown, of the wrong type, or out of range."""
+
+
+class CalibrationError(VislocError):
+    """Camera intrinsics are missing, zero, or do not fit the image."""
+
+
+class SourceError(VislocError):
+    """A video, image folder or bag is missing, empty, or cannot be decoded."""
+
+
+class MapError(VislocError):
+    """A map cannot be built, is broken, or does not fit the models at hand."""
+
+
+class ModelError(VislocError):
+    """A learned model or its weights are not there, or not what they claim to be."""
+
+
+class OutputError(VislocError):
+    """A result cannot be written, or would overwrite something that must be kept."""
+
+
+class SetupError(VislocError):
+    """A program, package or process that the command needs is missing or failed to start."""

@@ -1,0 +1,200 @@
+"""Rigid and similarity transforms as small frozen values, named so that they compose by cancellation.
+
+``map_from_camera = map_from_odom @ odom_from_camera``. Quaternions are scalar first (w, x, y, z) as in
+COLMAP; only ``nodes/conversions.py`` knows the x, y, z, w order of ROS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import overload
+
+import numpy as np
+import pycolmap
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.transform import Rotation
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class SE3:
+    """Rigid transform ``a_from_b``: rotation (3, 3) and translation (3,) of b in a, metres or map units."""
+
+    rotation: Array
+    translation: Array
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rotation", np.asarray(self.rotation, dtype=np.float64).reshape(3, 3))
+        object.__setattr__(self, "translation", np.asarray(self.translation, dtype=np.float64).reshape(3))
+
+    @staticmethod
+    def identity() -> SE3:
+        """The transform of a frame to itself."""
+        return SE3(np.eye(3), np.zeros(3))
+
+    @staticmethod
+    def from_quaternion(wxyz: ArrayLike, translation: ArrayLike) -> SE3:
+        """Make a transform from a scalar-first quaternion (4,), normalised here, and a translation (3,)."""
+        quaternion = np.asarray(wxyz, dtype=np.float64)
+        return SE3(Rotation.from_quat(quaternion, scalar_first=True).as_matrix(), np.asarray(translation))
+
+    @staticmethod
+    def from_rotation_vector(vector: ArrayLike, translation: ArrayLike) -> SE3:
+        """Make a transform from an axis-angle vector (3,) in radians and a translation (3,)."""
+        return SE3(Rotation.from_rotvec(np.asarray(vector, dtype=np.float64)).as_matrix(), np.asarray(translation))
+
+    @staticmethod
+    def from_matrix(matrix: ArrayLike) -> SE3:
+        """Make a transform from a homogeneous matrix (4, 4) or (3, 4)."""
+        values = np.asarray(matrix, dtype=np.float64)
+        return SE3(values[:3, :3], values[:3, 3])
+
+    @staticmethod
+    def from_rigid3d(rigid: pycolmap.Rigid3d) -> SE3:
+        """Take over a pycolmap transform; the direction stays as it is."""
+        return SE3(rigid.rotation.matrix(), rigid.translation)
+
+    def to_rigid3d(self) -> pycolmap.Rigid3d:
+        """Hand the transform to pycolmap; the direction stays as it is."""
+        return pycolmap.Rigid3d(pycolmap.Rotation3d(self.rotation), self.translation)
+
+    @property
+    def quaternion(self) -> Array:
+        """Unit quaternion (4,), scalar first, with w >= 0."""
+        wxyz: Array = Rotation.from_matrix(self.rotation).as_quat(canonical=True, scalar_first=True)
+        return wxyz
+
+    @property
+    def matrix(self) -> Array:
+        """Homogeneous matrix (4, 4)."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = self.rotation
+        matrix[:3, 3] = self.translation
+        return matrix
+
+    @cached_property
+    def inverse(self) -> SE3:
+        """``b_from_a`` of ``a_from_b``."""
+        return SE3(self.rotation.T, -self.rotation.T @ self.translation)
+
+    @overload
+    def __matmul__(self, other: SE3) -> SE3: ...
+    @overload
+    def __matmul__(self, other: Array) -> Array: ...
+    def __matmul__(self, other: SE3 | Array) -> SE3 | Array:
+        """Compose with another transform, or apply to points (3,) or (N, 3) given in frame b."""
+        if isinstance(other, SE3):
+            return SE3(self.rotation @ other.rotation, self.rotation @ other.translation + self.translation)
+        return np.asarray(other @ self.rotation.T + self.translation)
+
+    def interpolate(self, other: SE3, fraction: float) -> SE3:
+        """Blend towards ``other`` (0 here, 1 there): linear in translation, geodesic in rotation."""
+        step = rotation_vector(self.rotation.T @ other.rotation) * fraction
+        rotation = self.rotation @ rotation_matrix(step)
+        return SE3(rotation, (1.0 - fraction) * self.translation + fraction * other.translation)
+
+    def is_close(self, other: SE3, translation: float = 1e-9, degrees: float = 1e-7) -> bool:
+        """Tell whether two transforms agree within a distance and an angle."""
+        return (
+            float(np.linalg.norm(self.translation - other.translation)) <= translation
+            and rotation_angle_deg(self.rotation, other.rotation) <= degrees
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Sim3:
+    """Similarity ``a_from_b``: ``x_a = scale * rotation @ x_b + translation``."""
+
+    scale: float
+    rotation: Array
+    translation: Array
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", float(self.scale))
+        object.__setattr__(self, "rotation", np.asarray(self.rotation, dtype=np.float64).reshape(3, 3))
+        object.__setattr__(self, "translation", np.asarray(self.translation, dtype=np.float64).reshape(3))
+
+    @staticmethod
+    def identity() -> Sim3:
+        """The similarity of a frame to itself."""
+        return Sim3(1.0, np.eye(3), np.zeros(3))
+
+    @staticmethod
+    def from_se3(pose: SE3, scale: float = 1.0) -> Sim3:
+        """A rigid transform with a scale put before it."""
+        return Sim3(scale, pose.rotation, pose.translation)
+
+    @cached_property
+    def inverse(self) -> Sim3:
+        """``b_from_a`` of ``a_from_b``."""
+        rotation = self.rotation.T
+        return Sim3(1.0 / self.scale, rotation, -(rotation @ self.translation) / self.scale)
+
+    def apply_to_pose(self, pose: SE3) -> SE3:
+        """Move a pose ``b_from_c`` to ``a_from_c``: its centre is scaled, its axes stay orthonormal."""
+        return SE3(self.rotation @ pose.rotation, self @ pose.translation)
+
+    @overload
+    def __matmul__(self, other: Sim3) -> Sim3: ...
+    @overload
+    def __matmul__(self, other: Array) -> Array: ...
+    def __matmul__(self, other: Sim3 | Array) -> Sim3 | Array:
+        """Compose with another similarity, or apply to points (3,) or (N, 3) given in frame b."""
+        if isinstance(other, Sim3):
+            return Sim3(self.scale * other.scale, self.rotation @ other.rotation, self @ other.translation)
+        return np.asarray(self.scale * (other @ self.rotation.T) + self.translation)
+
+
+def rotation_matrix(vector: ArrayLike) -> Array:
+    """SO(3) exponential: axis-angle (3,) in radians to a matrix (3, 3)."""
+    return np.asarray(Rotation.from_rotvec(np.asarray(vector, dtype=np.float64)).as_matrix())
+
+
+def rotation_vector(rotation: Array) -> Array:
+    """SO(3) logarithm: matrix (3, 3) to axis-angle (3,) in radians, angle in [0, pi]."""
+    return np.asarray(Rotation.from_matrix(rotation).as_rotvec())
+
+
+def rotation_angle_deg(a: Array, b: Array) -> float:
+    """Angle in degrees between two rotation matrices (3, 3); exact for small angles, too."""
+    return float(np.degrees(Rotation.from_matrix(a.T @ b).magnitude()))
+
+
+def skew(vector: ArrayLike) -> Array:
+    """Cross-product matrix (3, 3) of a vector (3,)."""
+    x, y, z = np.asarray(vector, dtype=np.float64)
+    return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+
+
+def mean_rotation(rotations: ArrayLike, weights: ArrayLike | None = None) -> Array:
+    """Chordal mean (3, 3) of rotation matrices (N, 3, 3) with optional weights (N,)."""
+    stack = np.asarray(rotations, dtype=np.float64)
+    summed = stack.sum(axis=0) if weights is None else np.einsum("n,nij->ij", np.asarray(weights), stack)
+    return nearest_rotation(summed)
+
+
+def nearest_rotation(matrix: Array) -> Array:
+    """Rotation matrix (3, 3) closest to any matrix (3, 3) in the Frobenius norm."""
+    left, _, right = np.linalg.svd(matrix)
+    sign = np.sign(np.linalg.det(left @ right))
+    return np.asarray(left @ np.diag([1.0, 1.0, sign]) @ right)
+
+
+def umeyama(target: ArrayLike, source: ArrayLike, weights: ArrayLike | None = None, with_scale: bool = True) -> Sim3:
+    """Least-squares ``target_from_source`` of matched points (N, 3), N >= 3 and not collinear.
+
+    Umeyama 1991 as in SPEC H-38; mirrored data never gives a reflection. On (nearly) collinear points the
+    rotation about the line is arbitrary: callers with orientations use ``fusion.alignment`` instead.
+    """
+    y, x = np.asarray(target, dtype=np.float64), np.asarray(source, dtype=np.float64)
+    w = np.full(len(x), 1.0 / len(x)) if weights is None else np.asarray(weights) / np.sum(weights)
+    x_mean, y_mean = w @ x, w @ y
+    x_centred, y_centred = x - x_mean, y - y_mean
+    left, singular, right = np.linalg.svd((y_centred * w[:, None]).T @ x_centred)
+    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(left) * np.linalg.det(right))])
+    rotation = left @ np.diag(signs) @ right
+    variance = float(w @ np.square(x_centred).sum(axis=1))
+    scale = float(singular @ signs) / variance if with_scale else 1.0
+    return Sim3(scale, rotation, y_mean - scale * rotation @ x_mean)

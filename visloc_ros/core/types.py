@@ -1,0 +1,147 @@
+"""What flows through the system: frames in, poses or reasoned rejections out.
+
+Stamps are integer nanoseconds of the image. A missing or bad result is a ``Rejection`` with its reason,
+never an identity and never the last pose again. Covariances are (6, 6), order x, y, z, rot x, rot y, rot z,
+about the axes of the parent frame (REP 103): ``t = t_hat + d[:3]``, ``R = exp(d[3:]) @ R_hat``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+
+import cv2
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+
+from visloc_ros.core.geometry import SE3, Array
+
+Image = NDArray[np.uint8]
+
+
+class Reason(str, Enum):
+    """Why there is no pose."""
+
+    FEW_FEATURES = "FEW_FEATURES"
+    NO_RETRIEVAL = "NO_RETRIEVAL"
+    FEW_MATCHES = "FEW_MATCHES"
+    FEW_INLIERS = "FEW_INLIERS"
+    HIGH_REPROJECTION_ERROR = "HIGH_REPROJECTION_ERROR"
+    ODOMETRY_DISAGREES = "ODOMETRY_DISAGREES"
+    DEGENERATE_MOTION = "DEGENERATE_MOTION"
+    SCALE_UNSET = "SCALE_UNSET"
+    STALE = "STALE"
+    BLURRED = "BLURRED"
+    INTRINSICS_MISMATCH = "INTRINSICS_MISMATCH"
+    NO_TRANSFORM = "NO_TRANSFORM"
+    BAD_MESSAGE = "BAD_MESSAGE"
+
+
+class State(str, Enum):
+    """How much the fused pose can be trusted."""
+
+    UNINITIALIZED = "UNINITIALIZED"
+    INITIALIZING = "INITIALIZING"
+    LOCALIZED = "LOCALIZED"
+    DEGRADED = "DEGRADED"
+    LOST = "LOST"
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image: uint8 (H, W) grey or (H, W, 3) RGB, its camera model, and its stamp in nanoseconds."""
+
+    stamp_ns: int
+    image: Image
+    camera: pycolmap.Camera
+    name: str = ""
+
+    @cached_property
+    def grey(self) -> Image:
+        """The image as uint8 (H, W)."""
+        if self.image.ndim == 2:
+            return self.image
+        return np.asarray(cv2.cvtColor(self.image, cv2.COLOR_RGB2GRAY))
+
+    @cached_property
+    def rgb(self) -> Image:
+        """The image as uint8 (H, W, 3)."""
+        if self.image.ndim == 3:
+            return self.image
+        return np.asarray(cv2.cvtColor(self.image, cv2.COLOR_GRAY2RGB))
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """No pose for the frame at ``stamp_ns``: the reason, the numbers behind it, and the time it took."""
+
+    stamp_ns: int
+    reason: Reason
+    counts: Mapping[str, float] = field(default_factory=dict)
+    stage_ms: Mapping[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        numbers = ", ".join(f"{name} {value:g}" for name, value in self.counts.items())
+        return f"{self.reason.value}" + (f" ({numbers})" if numbers else "")
+
+
+@dataclass(frozen=True, eq=False)
+class OdometryPose:
+    """Unscaled ``odom_from_camera`` of one frame.
+
+    A new ``segment`` starts after a loss: poses of different segments share neither origin nor scale.
+    """
+
+    stamp_ns: int
+    odom_from_camera: SE3
+    segment: int
+    num_tracked: int
+    is_keyframe: bool = False
+    stage_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class AnchorPose:
+    """Absolute ``map_from_camera`` of one frame found in the map, with what it rests on."""
+
+    stamp_ns: int
+    map_from_camera: SE3
+    covariance: Array
+    num_inliers: int
+    num_matches: int
+    reprojection_error_px: float
+    inlier_pixels: Array = field(default_factory=lambda: np.empty((0, 2)))
+    inlier_points: Array = field(default_factory=lambda: np.empty((0, 3)))
+    references: tuple[str, ...] = ()
+    stage_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """The fused answer for one frame; poses are None until they are true.
+
+    ``map_from_odom`` and ``odom_from_camera`` are metric when the map is (``metric``); ``covariance`` belongs
+    to ``map_from_camera``. ``distance_since_fix`` is in map units, ``age_ns`` since the last accepted anchor's
+    image.
+    """
+
+    stamp_ns: int
+    state: State
+    reason: Reason | None = None
+    map_from_odom: SE3 | None = None
+    odom_from_camera: SE3 | None = None
+    covariance: Array | None = None
+    scale: float | None = None
+    metric: bool = False
+    age_ns: int | None = None
+    distance_since_fix: float | None = None
+
+    @property
+    def map_from_camera(self) -> SE3 | None:
+        """``map_from_odom @ odom_from_camera``, or None where either is not known."""
+        if self.map_from_odom is None or self.odom_from_camera is None:
+            return None
+        return self.map_from_odom @ self.odom_from_camera
