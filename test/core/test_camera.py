@@ -86,3 +86,11 @@ def test_the_guess_has_its_centre_in_the_middle():
     camera = cameras.guess_camera(640, 480)
     assert camera.mean_focal_length() == pytest.approx(768.0)
     assert (camera.principal_point_x, camera.principal_point_y) == (320.0, 240.0)
+
+
+def test_coefficients_that_colmap_cannot_hold_are_refused():
+    k = [400, 0, 320, 0, 400, 240, 0, 0, 1]
+    with pytest.raises(CalibrationError, match="coefficients 9 and beyond"):
+        cameras.camera_from_calibration(640, 480, k, "rational_polynomial", [0.1] * 12)
+    camera = cameras.camera_from_calibration(640, 480, k, "rational_polynomial", [0.1] * 8 + [0.0] * 6)
+    assert camera.model.name == "FULL_OPENCV"

@@ -45,6 +45,11 @@ def camera_from_calibration(
             "the camera matrix K is zero or not finite: calibrate the camera, or give its intrinsics"
         )
     model, size = _colmap_model(distortion_model, coefficients)
+    if np.any(coefficients[size:]):
+        raise CalibrationError(
+            f"COLMAP's {model} has no place for coefficients {size + 1} and beyond of this '{distortion_model}' "
+            "calibration (thin prism, tilt): calibrate without them"
+        )
     padded = np.zeros(size)
     padded[: min(size, len(coefficients))] = coefficients[:size]
     centre = [k[0, 2] + HALF_PIXEL, k[1, 2] + HALF_PIXEL]

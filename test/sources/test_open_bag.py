@@ -1,0 +1,319 @@
+import logging
+
+import numpy as np
+import pytest
+from rosbags.rosbag2 import CompressionMode
+from source_data import (
+    HEIGHT,
+    WIDTH,
+    camera_info,
+    colour_image,
+    compressed_image,
+    encode,
+    header,
+    make,
+    raw_bag,
+    raw_image,
+    shared_data,
+    truncate,
+    write_messages,
+)
+
+from visloc_ros.core.camera import project
+from visloc_ros.core.errors import CalibrationError, SourceError
+from visloc_ros.core.geometry import SE3
+from visloc_ros.sources import SourceConfig, open_source
+from visloc_ros.sources.bag_messages import BagTopic, iterate_bag_messages, iterate_serialized
+from visloc_ros.sources.bag_topics import find_camera_info_topic, find_ground_truth_topic
+
+STORAGES = ("mcap", "sqlite3")
+STAMPS_NS = [1_000_000_007, 1_033_333_340, 1_066_666_674]
+INFO = ("/left/camera_info", 1, camera_info(1))
+POSE = SE3.from_rotation_vector([0.3, -0.2, 0.1], [1, 2, 3])
+
+
+def pose_message():
+    w, x, y, z = POSE.quaternion
+    return make(
+        "geometry_msgs/msg/Pose",
+        position=make("geometry_msgs/msg/Point", x=1.0, y=2.0, z=3.0),
+        orientation=make("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w),
+    )
+
+
+def with_covariance(kind, value, field):
+    return make(f"geometry_msgs/msg/{kind}WithCovariance", **{field: value, "covariance": np.zeros(36)})
+
+
+def stamped_pose(kind, stamp_ns):
+    if kind == "nav_msgs/msg/Odometry":
+        zero = make("geometry_msgs/msg/Vector3", x=0.0, y=0.0, z=0.0)
+        twist = make("geometry_msgs/msg/Twist", linear=zero, angular=zero)
+        return make(
+            kind,
+            header=header(stamp_ns),
+            child_frame_id="left_optical",
+            pose=with_covariance("Pose", pose_message(), "pose"),
+            twist=with_covariance("Twist", twist, "twist"),
+        )
+    if kind == "geometry_msgs/msg/TransformStamped":
+        transform = make(
+            "geometry_msgs/msg/Transform",
+            translation=make("geometry_msgs/msg/Vector3", x=1.0, y=2.0, z=3.0),
+            rotation=pose_message().orientation,
+        )
+        return make(kind, header=header(stamp_ns), child_frame_id="left_optical", transform=transform)
+    if kind == "geometry_msgs/msg/PoseWithCovarianceStamped":
+        return make(kind, header=header(stamp_ns), pose=with_covariance("Pose", pose_message(), "pose"))
+    return make(kind, header=header(stamp_ns), pose=pose_message())
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_raw_images_and_camera_info(tmp_path, storage):
+    source = open_source(raw_bag(tmp_path / "bag", STAMPS_NS, storage))
+    frames = list(source)
+    assert [frame.stamp_ns for frame in frames] == STAMPS_NS
+    for index, frame in enumerate(frames):
+        np.testing.assert_array_equal(frame.image, colour_image(index))
+    assert source.camera.params.tolist() == [60, 60, WIDTH / 2, HEIGHT / 2]
+    assert (source.compressed, source.frame_id, source.ground_truth) == (False, "left_optical", None)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("compression", [CompressionMode.FILE, CompressionMode.MESSAGE])
+def test_compressed_bags(tmp_path, storage, compression):
+    messages = [INFO, ("/left/image_raw", 2, raw_image(5, colour_image(0)))]
+    (frame,) = open_source(write_messages(tmp_path / "bag", messages, storage, compression))
+    np.testing.assert_array_equal(frame.image, colour_image(0))
+
+
+def test_selection_counts_images(tmp_path):
+    stamps_ns = [1_000_000_000 + 33_000_000 * index for index in range(7)]
+    source = open_source(raw_bag(tmp_path / "bag", stamps_ns), SourceConfig(first=1, last=5, every=2))
+    assert [frame.stamp_ns for frame in source] == stamps_ns[1:6:2]
+    assert len(source) == 3
+
+
+def test_the_real_mcap_bag():
+    source = open_source(shared_data("ros2bag_mh05_mcap"))
+    folder = open_source(shared_data("euroc_mh05"), SourceConfig(first=100, last=218, every=2))
+    assert len(source) == 60
+    assert source.camera_info_topic == "/camera/camera_info"
+    np.testing.assert_allclose(source.camera.params, folder.camera.params, rtol=1e-12)
+    for from_bag, from_folder in zip(source, folder, strict=True):
+        assert from_bag.stamp_ns == from_folder.stamp_ns
+        np.testing.assert_array_equal(from_bag.image, from_folder.image)
+        true_pose = source.ground_truth.nearest(from_bag.stamp_ns, 0)
+        assert true_pose.is_close(folder.ground_truth.nearest(from_bag.stamp_ns, 0), 1e-5, 1e-3)
+
+
+def test_the_real_sqlite3_bag_of_two_fisheye_cameras(tmp_path):
+    root = shared_data("rosbag2_t265_db3")
+    with pytest.raises(SourceError, match=r"/camera/fisheye1/image_raw, /camera/fisheye2/image_raw.*image_topic"):
+        open_source(root)
+    with pytest.raises(CalibrationError, match=r"no CameraInfo on /camera/fisheye2/camera_info.*calibration file"):
+        open_source(root, SourceConfig(image_topic="/camera/fisheye2/image_raw"))
+    calibration = tmp_path / "t265.yaml"
+    calibration.write_text(
+        "{model: OPENCV_FISHEYE, width: 848, height: 800, "
+        "params: [284.468, 285.51, 424.855, 394.242, 0.0008, 0.031, -0.03, 0.005]}"
+    )
+    source = open_source(root, SourceConfig(image_topic="/camera/fisheye2/image_raw", camera=str(calibration)))
+    frames = list(source)
+    assert len(frames) == len(source) == 3
+    assert frames[0].image.shape == (800, 848)
+    assert frames[0].image.std() > 10
+    assert (source.camera_info_topic, source.camera.model.name) == ("", "OPENCV_FISHEYE")
+
+
+def test_binned_images_get_the_binned_camera(tmp_path):
+    info = camera_info(1, 2 * WIDTH, 2 * HEIGHT, focal=120.0, binning=2)
+    bag = write_messages(
+        tmp_path / "bag", [("/c/camera_info", 1, info), ("/c/image", 2, raw_image(5, colour_image(0)))]
+    )
+    camera = open_source(bag).camera
+    np.testing.assert_allclose(project(camera, [[0, 0, 1], [0.1, 0.1, 1]]), [[32, 24], [38, 30]])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "geometry_msgs/msg/PoseStamped",
+        "geometry_msgs/msg/PoseWithCovarianceStamped",
+        "geometry_msgs/msg/TransformStamped",
+        "nav_msgs/msg/Odometry",
+    ],
+)
+def test_true_poses_of_every_type_are_found_by_name(tmp_path, kind):
+    images = [("/left/image_raw", stamp_ns, raw_image(stamp_ns, colour_image(0))) for stamp_ns in STAMPS_NS]
+    poses = [("/robot/gt/pose", stamp_ns, stamped_pose(kind, stamp_ns)) for stamp_ns in STAMPS_NS]
+    other = [("/odometry", 9, stamped_pose("nav_msgs/msg/Odometry", 9))]
+    truth = open_source(write_messages(tmp_path / "bag", [INFO, *images, *poses, *other])).ground_truth
+    assert truth.stamps_ns.tolist() == STAMPS_NS
+    assert all(pose.is_close(POSE) for pose in truth.poses)
+
+
+def test_topic_of_true_poses_can_be_named(tmp_path):
+    messages = [INFO, ("/left/image_raw", 2, raw_image(5, colour_image(0)))]
+    messages.append(("/vicon/camera", 3, stamped_pose("geometry_msgs/msg/TransformStamped", 5)))
+    bag = write_messages(tmp_path / "bag", messages)
+    assert open_source(bag).ground_truth is None
+    assert len(open_source(bag, SourceConfig(ground_truth_topic="/vicon/camera")).ground_truth) == 1
+    with pytest.raises(SourceError, match="/left/image_raw is a sensor_msgs/msg/Image, not one of geometry_msgs"):
+        open_source(bag, SourceConfig(ground_truth_topic="/left/image_raw"))
+
+
+def test_an_impossible_true_pose_is_refused(tmp_path):
+    message = stamped_pose("geometry_msgs/msg/PoseStamped", 5)
+    message.pose.orientation.w = message.pose.orientation.x = 0.0
+    messages = [INFO, ("/left/image_raw", 2, raw_image(5, colour_image(0))), ("/gt", 3, message)]
+    with pytest.raises(SourceError, match="/gt holds an impossible pose"):
+        _ = open_source(write_messages(tmp_path / "bag", messages)).ground_truth
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["/ground_truth/camera_pose"], "/ground_truth/camera_pose"),
+        (["/groundtruth"], "/groundtruth"),
+        (["/camera_GT"], "/camera_GT"),
+        (["/gtsam/pose", "/height_gtx"], None),
+        (["/gt/a", "/gt/b"], None),
+        ([], None),
+    ],
+)
+def test_names_that_mean_ground_truth(names, found):
+    topics = {name: BagTopic("geometry_msgs/msg/PoseStamped", 3) for name in names}
+    assert find_ground_truth_topic(topics, "") == found
+
+
+def test_the_camera_info_of_another_camera_is_not_taken():
+    image, info = BagTopic("sensor_msgs/msg/Image", 3), BagTopic("sensor_msgs/msg/CameraInfo", 3)
+    topics = {"/left/image": image, "/right/image": image, "/right/camera_info": info}
+    assert find_camera_info_topic(topics, "/right/image", "") == "/right/camera_info"
+    with pytest.raises(CalibrationError, match=r"there is /right/camera_info: name the right one"):
+        find_camera_info_topic(topics, "/left/image", "")
+    assert find_camera_info_topic(topics, "/left/image", "/right/camera_info") == "/right/camera_info"
+    only = {"/image": image, "/calibration/info": info}
+    assert find_camera_info_topic(only, "/image", "") == "/calibration/info"
+
+
+def test_missing_topics_are_told_with_those_that_are_there(tmp_path):
+    bag = raw_bag(tmp_path / "bag", STAMPS_NS)
+    with pytest.raises(SourceError, match=r"no topic /front; it has /left/camera_info \(1 x .*\), /left/image_raw"):
+        open_source(bag, SourceConfig(image_topic="/front"))
+    with pytest.raises(SourceError, match="no topic /a, /b; it has /left/camera_info, /left/image_raw"):
+        list(iterate_serialized(bag, ["/a", "/left/image_raw", "/b"]))
+    without_images = write_messages(tmp_path / "infos", [INFO])
+    with pytest.raises(SourceError, match=r"no image topic; it has /left/camera_info"):
+        open_source(without_images)
+
+
+def test_camera_info_must_be_there_calibrated_and_of_the_images_size(tmp_path):
+    image = ("/left/image_raw", 2, raw_image(5, colour_image(0)))
+    for name, infos, message in (
+        ("absent", [], "no CameraInfo on /left/camera_info: give the camera's calibration file"),
+        (
+            "zero",
+            [("/left/camera_info", 1, camera_info(1, focal=0.0))],
+            "/left/camera_info: .* K is zero",
+        ),
+        ("size", [("/left/camera_info", 1, camera_info(1, 640, 480))], "the image is 64x48 but the calibration is for"),
+    ):
+        with pytest.raises(CalibrationError, match=message):
+            open_source(write_messages(tmp_path / name, [*infos, image]))
+
+
+def test_images_without_stamps_are_refused(tmp_path):
+    with pytest.raises(SourceError, match="carry no stamps"):
+        open_source(raw_bag(tmp_path / "bag", [0, 0, 0]))
+
+
+def test_a_bag_may_begin_at_time_zero(tmp_path):
+    source = open_source(raw_bag(tmp_path / "bag", [0, 33_333_333]))
+    assert [frame.stamp_ns for frame in source] == [0, 33_333_333]
+
+
+def test_images_out_of_order_are_skipped_and_counted(tmp_path, caplog):
+    source = open_source(raw_bag(tmp_path / "bag", [1000, 3000, 2000, 3000, 4000]))
+    with caplog.at_level(logging.WARNING):
+        assert [frame.stamp_ns for frame in source] == [1000, 3000, 4000]
+    assert source.skipped == 2
+    assert "is not after 3000 ns" in caplog.text
+
+
+@pytest.mark.parametrize("broken", [(0,), (1,), (0, 1, 2)])
+def test_broken_images_are_skipped_and_counted_unless_all_are(tmp_path, broken):
+    messages = [INFO]
+    for index, stamp_ns in enumerate(STAMPS_NS):
+        data = encode(colour_image(index), ".jpg")
+        message = compressed_image(stamp_ns, data[:300] if index in broken else data)
+        messages.append(("/left/image_raw/compressed", stamp_ns, message))
+    source = open_source(write_messages(tmp_path / "bag", messages))
+    if len(broken) == 3:
+        with pytest.raises(SourceError, match="none of the 3 images on /left/image_raw/compressed can be used"):
+            list(source)
+        return
+    assert [frame.stamp_ns for frame in source] == [stamp for i, stamp in enumerate(STAMPS_NS) if i not in broken]
+    assert source.skipped == len(broken)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("fraction", [0.0, 0.001, 0.3, 0.9])
+@pytest.mark.parametrize("lone_file", [False, True])
+def test_truncated_bags_are_refused_with_a_way_out(tmp_path, storage, fraction, lone_file):
+    bag = raw_bag(tmp_path / "bag", [1000 + index for index in range(20)], storage)
+    (file,) = (path for path in bag.iterdir() if path.suffix in (".mcap", ".db3"))
+    truncate(file, fraction)
+    with pytest.raises(SourceError, match="truncated or damaged"):
+        list(open_source(file if lone_file else bag))
+
+
+@pytest.mark.parametrize("left", ["/left/camera_info", "/left/image_raw"])
+def test_metadata_that_promise_more_than_the_files_hold_are_refused(tmp_path, left):
+    bag = raw_bag(tmp_path / "bag", STAMPS_NS)
+    message = camera_info(1) if left == "/left/camera_info" else raw_image(5, colour_image(0))
+    other = write_messages(tmp_path / "other", [(left, 1, message)])
+    (other / "other.mcap").replace(bag / "bag.mcap")
+    with pytest.raises(SourceError, match="holds no message of it: the bag is damaged"):
+        open_source(bag)
+
+
+@pytest.mark.parametrize("suffix", ["mcap", "db3"])
+def test_garbage_is_refused(tmp_path, suffix):
+    (tmp_path / f"a.{suffix}").write_bytes(np.random.default_rng(0).bytes(5000))
+    with pytest.raises(SourceError, match="truncated or damaged"):
+        open_source(tmp_path / f"a.{suffix}")
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "{unclosed: [", "rosbag2_bagfile_information: {version: 8}"])
+def test_broken_metadata_are_refused(tmp_path, text):
+    bag = raw_bag(tmp_path / "bag", STAMPS_NS)
+    (bag / "metadata.yaml").write_text(text)
+    with pytest.raises(SourceError, match="truncated or damaged"):
+        open_source(bag)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_lost_metadata_are_made_up_for_from_the_storage_files(tmp_path, caplog, storage):
+    bag = raw_bag(tmp_path / "bag", STAMPS_NS[:2], storage)
+    second = raw_bag(tmp_path / "second", STAMPS_NS[2:], storage, begin_ns=100)
+    (bag / "metadata.yaml").unlink()
+    (part,) = (path for path in second.iterdir() if path.suffix in (".mcap", ".db3"))
+    part.rename(bag / f"bag_1{part.suffix}")
+    with caplog.at_level(logging.WARNING):
+        source = open_source(bag)
+        assert [frame.stamp_ns for frame in source] == STAMPS_NS
+    assert len(source) == 3
+    assert "has no metadata.yaml" in caplog.text
+
+
+def test_messages_of_foreign_types_pass_serialized_but_are_not_decoded(tmp_path):
+    bag = raw_bag(tmp_path / "bag", STAMPS_NS)
+    content = (bag / "bag.mcap").read_bytes()
+    (tmp_path / "a.mcap").write_bytes(content.replace(b"sensor_msgs/msg/CameraInfo", b"my_own_msgs/msg/CameraInfo"))
+    (info,) = iterate_serialized(tmp_path / "a.mcap", ["/left/camera_info"])
+    assert info.msgtype == "my_own_msgs/msg/CameraInfo"
+    with pytest.raises(SourceError, match="my_own_msgs/msg/CameraInfo of /left/camera_info is not one of ROS 2's own"):
+        list(iterate_bag_messages(tmp_path / "a.mcap", ["/left/camera_info"]))
+    assert len(list(iterate_bag_messages(tmp_path / "a.mcap", ["/left/image_raw"]))) == 3

@@ -1,0 +1,193 @@
+"""The datasets' own layouts: on the real data where they are, and on small folders laid out alike."""
+
+import shutil
+
+import numpy as np
+import pytest
+from source_data import shared_data, truncate, write_images
+
+from visloc_ros.core.errors import CalibrationError, ConfigError, SourceError
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.trajectory import read_tum, write_tum
+from visloc_ros.sources import SourceConfig, open_source
+
+SENSOR_YAML = """
+sensor_type: camera
+T_BS:
+  cols: 4
+  rows: 4
+  data: [0.0, -1.0, 0.0, 0.1, 1.0, 0.0, 0.0, 0.2, 0.0, 0.0, 1.0, 0.3, 0.0, 0.0, 0.0, 1.0]
+resolution: [64, 48]
+camera_model: pinhole
+intrinsics: [60.0, 61.0, 31.5, 23.5]
+distortion_model: radial-tangential
+distortion_coefficients: [-0.28, 0.07, 0.0002, 0.00002]
+"""
+BODY_FROM_CAMERA = SE3([[0, -1, 0], [1, 0, 0], [0, 0, 1]], [0.1, 0.2, 0.3])
+
+
+def test_seven_scenes():
+    root = shared_data("7scenes_redkitchen")
+    source = open_source(root, SourceConfig(first=500, last=749, every=83))
+    frames = list(source)
+    assert [frame.name for frame in frames] == [f"frame-{index:06d}.color.jpg" for index in (500, 583, 666, 749)]
+    assert [frame.stamp_ns for frame in frames] == [16666666667, 19433333333, 22200000000, 24966666667]
+    assert all(frame.image.shape == (480, 640, 3) for frame in frames)
+    assert source.calibrated
+    assert source.camera.model.name == "PINHOLE"
+    assert source.camera.params.tolist() == [525, 525, 320, 240]
+    truth = source.ground_truth
+    assert len(truth) == 750
+    line = read_tum(root / "groundtruth_tum.txt").poses[749]
+    assert truth.interpolate(frames[-1].stamp_ns).is_close(line)
+
+
+def test_every_seven_scenes_image_has_a_true_pose_at_its_stamp():
+    source = open_source(shared_data("7scenes_redkitchen"))
+    assert set(source.ground_truth.stamps_ns.tolist()) == {image.stamp_ns for image in source.images}
+
+
+def test_euroc():
+    source = open_source(shared_data("euroc_mh05"), SourceConfig(every=133))
+    frames = list(source)
+    assert [frame.stamp_ns for frame in frames[:2]] == [1403638538577829376, 1403638545227829504]
+    assert frames[0].image.shape == (480, 752)
+    assert source.camera.principal_point_x == pytest.approx(367.715)
+    assert len(source.ground_truth) == 400
+    assert all(source.ground_truth.nearest(frame.stamp_ns, 0) for frame in frames)
+
+
+def test_euroc_camera_standing_still():
+    source = open_source(shared_data("euroc_v101_still"))
+    assert len(source) == len(source.ground_truth) == 40
+    assert np.ptp(source.ground_truth.positions, axis=0).max() < 0.01
+
+
+def test_kitti():
+    source = open_source(shared_data("kitti_06"), SourceConfig(every=25))
+    assert [frame.stamp_ns for frame in source] == [0, 2_500_000_000, 5_000_000_000]
+    np.testing.assert_allclose(source.camera.params, [707.0912, 707.0912, 602.3873, 183.6104])
+    assert (source.camera.width, source.camera.height) == (1226, 370)
+    assert source.ground_truth.nearest(5_000_000_000, 0).translation[2] > 40
+
+
+def test_euroc_as_released_with_the_cameras_truth_from_the_bodys(tmp_path):
+    """World_from_camera = world_from_body @ T_BS; a quaternion in the CSV is scalar first."""
+    data = tmp_path / "mav0" / "cam0" / "data"
+    write_images(data, ["1403638538577829376.png", "1403638538627829504.png"])
+    (data.parent / "sensor.yaml").write_text(SENSOR_YAML)
+    states = tmp_path / "mav0" / "state_groundtruth_estimate0"
+    states.mkdir()
+    rows = ["#timestamp, p_x, p_y, p_z, q_w, q_x, q_y, q_z, v_x"]
+    rows += ["1403638538577829376,1,2,3,1,0,0,0,9", "1403638538627829504,4,5,6,0,0,0,1,9"]
+    (states / "data.csv").write_text("\n".join(rows))
+    source = open_source(tmp_path)
+    assert [frame.stamp_ns for frame in source] == [1403638538577829376, 1403638538627829504]
+    first, second = source.ground_truth.poses
+    assert first.is_close(SE3(np.eye(3), [1, 2, 3]) @ BODY_FROM_CAMERA)
+    assert second.is_close(SE3(np.diag([-1, -1, 1]), [4, 5, 6]) @ BODY_FROM_CAMERA)
+
+
+def test_both_euroc_truths_agree_on_the_real_flight(tmp_path):
+    root = shared_data("euroc_mh05")
+    data = tmp_path / "mav0" / "cam0" / "data"
+    data.mkdir(parents=True)
+    shutil.copy(root / "cam0" / "1403638545227829504.jpg", data)
+    shutil.copy(root / "cam0_sensor.yaml", data.parent / "sensor.yaml")
+    states = tmp_path / "mav0" / "state_groundtruth_estimate0"
+    states.mkdir()
+    shutil.copy(root / "state_groundtruth_imu.csv", states / "data.csv")
+    from_body = open_source(tmp_path).ground_truth.interpolate(1403638545227829504)
+    given = read_tum(root / "groundtruth_cam0_tum.txt").nearest(1403638545227829504, 0)
+    assert from_body.is_close(given, translation=2e-3, degrees=0.05)
+
+
+def test_euroc_without_the_cameras_pose_on_the_body(tmp_path):
+    write_images(tmp_path / "cam0" / "data", ["1403638538577829376.png"])
+    (tmp_path / "cam0" / "sensor.yaml").write_text(SENSOR_YAML.replace("T_BS", "other"))
+    (tmp_path / "state_groundtruth_estimate0").mkdir()
+    (tmp_path / "state_groundtruth_estimate0" / "data.csv").write_text("1403638538577829376,1,2,3,1,0,0,0")
+    with pytest.raises(CalibrationError, match="no valid T_BS"):
+        open_source(tmp_path)
+
+
+def test_euroc_images_must_be_named_by_their_stamps(tmp_path):
+    write_images(tmp_path / "cam0", ["a.png"])
+    (tmp_path / "cam0_sensor.yaml").write_text(SENSOR_YAML)
+    with pytest.raises(SourceError, match="named by nanoseconds"):
+        open_source(tmp_path)
+
+
+def test_rate_does_not_apply_to_euroc(tmp_path):
+    write_images(tmp_path / "cam0", ["1403638538577829376.png"])
+    (tmp_path / "cam0_sensor.yaml").write_text(SENSOR_YAML)
+    with pytest.raises(ConfigError, match="rate_hz=5 does not apply"):
+        open_source(tmp_path, SourceConfig(rate_hz=5.0))
+
+
+def test_seven_scenes_as_released_has_a_pose_file_beside_each_image(tmp_path):
+    write_images(tmp_path, ["frame-000010.color.png", "frame-000011.color.png"])
+    slightly_off = np.array([[0, -1, 0, 0.5], [1.0005, 0, 0, 0.25], [0, 0, 1, -1], [0, 0, 0, 1]])
+    np.savetxt(tmp_path / "frame-000010.pose.txt", slightly_off)
+    (tmp_path / "camera.yaml").write_text("{model: PINHOLE, width: 64, height: 48, params: [60, 60, 32, 24]}")
+    source = open_source(tmp_path)
+    assert [frame.stamp_ns for frame in source] == [333333333, 366666667]
+    assert source.ground_truth.stamps_ns.tolist() == [333333333]
+    assert source.ground_truth.poses[0].is_close(SE3([[0, -1, 0], [1, 0, 0], [0, 0, 1]], [0.5, 0.25, -1]))
+
+
+def test_rate_of_numbered_frames_follows_their_numbers(tmp_path):
+    write_images(tmp_path / "rgb", ["frame-000010.color.png", "frame-000012.color.png"])
+    (tmp_path / "camera.yaml").write_text("{model: PINHOLE, width: 64, height: 48, params: [60, 60, 32, 24]}")
+    source = open_source(tmp_path, SourceConfig(rate_hz=10.0))
+    assert [frame.stamp_ns for frame in source] == [1_000_000_000, 1_200_000_000]
+
+
+def test_a_broken_pose_file_is_named(tmp_path):
+    write_images(tmp_path, ["frame-000010.color.png"])
+    (tmp_path / "frame-000010.pose.txt").write_text("1 0 0")
+    with pytest.raises(SourceError, match=r"frame-000010\.pose\.txt"):
+        open_source(tmp_path)
+
+
+def kitti_folder(root, camera="image_0"):
+    write_images(root / camera, ["000000.png", "000002.png"])
+    rows = ["P0: 60 0 31 0 0 61 23 0 0 0 1 0", "P1: 60 0 31 -9 0 61 23 0 0 0 1 0", "P2: 70 0 30 5 0 71 22 0 0 0 1 0"]
+    (root / "calib.txt").write_text("\n".join(rows))
+
+
+@pytest.mark.parametrize(("camera", "params"), [("image_0", [60, 61, 31.5, 23.5]), ("image_2", [70, 71, 30.5, 22.5])])
+def test_kitti_as_released(tmp_path, camera, params):
+    kitti_folder(tmp_path, camera)
+    (tmp_path / "times.txt").write_text("0.000000e+00\n1.036224e-01\n2.073042e-01\n")
+    write_tum(tmp_path / "groundtruth_tum.txt", [0, 207304200], [SE3.identity()] * 2)
+    source = open_source(tmp_path)
+    assert [frame.stamp_ns for frame in source] == [0, 207304200]
+    assert source.camera.params.tolist() == params
+
+
+def test_kitti_with_a_broken_first_image_still_opens(tmp_path):
+    kitti_folder(tmp_path)
+    truncate(tmp_path / "image_0" / "000000.png", 0.5)
+    source = open_source(tmp_path)
+    assert [frame.stamp_ns for frame in source] == [200_000_000]
+    assert source.skipped == 1
+
+
+def test_kitti_with_broken_side_files(tmp_path):
+    kitti_folder(tmp_path)
+    (tmp_path / "times.txt").write_text("0.0\n")
+    with pytest.raises(SourceError, match="not numbered as KITTI"):
+        open_source(tmp_path)
+    (tmp_path / "calib.txt").write_text("P0: 1 2 3")
+    with pytest.raises(CalibrationError, match=r"line 1 of .* is no 3x4 projection matrix"):
+        open_source(tmp_path)
+
+
+def test_focal_length_of_a_photo_is_taken_from_its_exif_data():
+    photos = sorted(shared_data("exif_gps").rglob("*.jpg"))
+    (folder,) = {photo.parent for photo in photos[:1]}
+    source = open_source(folder, SourceConfig(last=0))
+    assert not source.calibrated
+    assert source.camera.has_prior_focal_length
+    assert source.camera.params[0] != 1.2 * max(source.camera.width, source.camera.height)

@@ -1,0 +1,173 @@
+"""Frames from a ROS 2 bag: raw or compressed images, CameraInfo, true poses."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pycolmap
+
+from visloc_ros.core.camera import check_image_size
+from visloc_ros.core.errors import CalibrationError, SourceError
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.types import Frame, Image
+from visloc_ros.sources.bag_messages import (
+    SerializedMessage,
+    deserialize,
+    header_stamp_ns,
+    iterate_bag_messages,
+    iterate_serialized,
+    list_topics,
+)
+from visloc_ros.sources.bag_topics import (
+    COMPRESSED_IMAGE,
+    find_camera_info_topic,
+    find_ground_truth_topic,
+    find_image_topic,
+)
+from visloc_ros.sources.base import SourceConfig
+from visloc_ros.sources.calibration import camera_from_camera_info_fields
+from visloc_ros.sources.image_header import read_image_header
+from visloc_ros.sources.ros_images import decode_compressed, decode_image
+
+logger = logging.getLogger(__name__)
+
+_UNIT_TOLERANCE = 1e-2
+
+
+class BagSource:
+    """Images of one camera in a bag, stamped by their headers.
+
+    An image that is broken or does not follow the one before in time is skipped, counted and logged. ``camera``
+    comes from the first CameraInfo, or from the calibration file given (``camera_info_topic`` is empty then).
+    ``frame_id`` is that of the first image.
+    """
+
+    calibrated = True
+
+    def __init__(self, path: Path, config: SourceConfig) -> None:
+        topics = list_topics(path)
+        self.name = path.resolve().stem if path.is_file() else path.resolve().name
+        self.skipped = 0
+        self.image_topic = find_image_topic(topics, config.image_topic)
+        self.compressed = topics[self.image_topic].msgtype == COMPRESSED_IMAGE
+        self._path = path
+        self._ground_truth_topic = find_ground_truth_topic(topics, config.ground_truth_topic)
+        self._selected = config.select(topics[self.image_topic].num_messages)
+        given = config.read_camera()
+        self.camera_info_topic = (
+            "" if given else find_camera_info_topic(topics, self.image_topic, config.camera_info_topic)
+        )
+        self.camera = given or self._read_camera(self.camera_info_topic)
+        self.frame_id = self._check_first_images()
+
+    def __len__(self) -> int:
+        return len(self._selected)
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.skipped = 0
+        previous_ns = -1
+        for message in self._selected_messages():
+            try:
+                frame = self._decode(message, previous_ns)
+            except SourceError as error:
+                self._skip(error)
+                continue
+            check_image_size(self.camera, frame.image.shape[1], frame.image.shape[0])
+            previous_ns = frame.stamp_ns
+            yield frame
+
+    @cached_property
+    def ground_truth(self) -> Trajectory | None:
+        """True poses ``world_from_camera``, read when first asked for. Raises SourceError on an impossible pose."""
+        if self._ground_truth_topic is None:
+            return None
+        stamped = {
+            header_stamp_ns(message): _pose_of(topic, message)
+            for _, topic, message in iterate_bag_messages(self._path, [self._ground_truth_topic])
+        }
+        stamps_ns = sorted(stamped)
+        return Trajectory(np.array(stamps_ns), tuple(stamped[stamp_ns] for stamp_ns in stamps_ns))
+
+    def _selected_messages(self) -> Iterator[SerializedMessage]:
+        selected = self._selected
+        return islice(iterate_serialized(self._path, [self.image_topic]), selected.start, selected.stop, selected.step)
+
+    def _decode(self, serialized: SerializedMessage, previous_ns: int) -> Frame:
+        message = deserialize(serialized)
+        stamp_ns = header_stamp_ns(message)
+        if stamp_ns <= previous_ns:
+            raise SourceError(f"the image's stamp {stamp_ns} ns is not after {previous_ns} ns")
+        return Frame(stamp_ns, decode_message(message), self.camera, f"{stamp_ns}")
+
+    def _skip(self, error: SourceError) -> None:
+        self.skipped += 1
+        if self.skipped == len(self):
+            raise SourceError(f"none of the {len(self)} images on {self.image_topic} can be used: {error}")
+        logger.warning("skipping an image of %s: %s", self.image_topic, error)
+
+    def _read_camera(self, topic: str) -> pycolmap.Camera:
+        (info,) = self._first_messages(topic, 1)
+        roi = (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
+        try:
+            return camera_from_camera_info_fields(
+                info.width, info.height, info.k, info.d, info.distortion_model, (info.binning_x, info.binning_y), roi
+            )
+        except CalibrationError as error:
+            raise CalibrationError(f"{topic}: {error}; or give a calibration file as 'camera'") from error
+
+    def _first_messages(self, topic: str, count: int) -> list[Any]:
+        messages = [deserialize(message) for message in islice(iterate_serialized(self._path, [topic]), count)]
+        if not messages:
+            raise SourceError(f"{self._path} announces {topic} but holds no message of it: the bag is damaged")
+        return messages
+
+    def _check_first_images(self) -> str:
+        """Refuse a bag whose images have no stamps or another size than their CameraInfo; give their frame id."""
+        first = self._first_messages(self.image_topic, 2)
+        if len(first) == 2 and not any(map(header_stamp_ns, first)):
+            raise SourceError(f"the images on {self.image_topic} carry no stamps: header.stamp is 0 in all of them")
+        size = _size_of(first[0])
+        if size is not None:
+            check_image_size(self.camera, *size)
+        return str(first[0].header.frame_id)
+
+
+def decode_message(message: Any) -> Image:
+    """Decode an Image or CompressedImage message. Raises SourceError."""
+    if hasattr(message, "format"):
+        return decode_compressed(message.format, message.data)
+    return decode_image(
+        message.encoding, message.width, message.height, message.step, message.data, bool(message.is_bigendian)
+    )
+
+
+def _size_of(message: Any) -> tuple[int, int] | None:
+    """Size of the image, or None of a broken one, which iteration will skip, count and log."""
+    if not hasattr(message, "format"):
+        return message.width, message.height
+    try:
+        header = read_image_header(bytes(message.data))
+    except SourceError:
+        return None
+    return header.width, header.height
+
+
+def _pose_of(topic: str, message: Any) -> SE3:
+    """Pose of any of the POSE_TYPES as ``parent_from_child``."""
+    if hasattr(message, "transform"):
+        position, orientation = message.transform.translation, message.transform.rotation
+    else:
+        pose = getattr(message.pose, "pose", message.pose)
+        position, orientation = pose.position, pose.orientation
+    wxyz = np.array([orientation.w, orientation.x, orientation.y, orientation.z])
+    translation = np.array([position.x, position.y, position.z])
+    if not np.all(np.isfinite(translation)) or not abs(np.linalg.norm(wxyz) - 1.0) <= _UNIT_TOLERANCE:
+        raise SourceError(f"{topic} holds an impossible pose: position {translation}, quaternion wxyz {wxyz}")
+    return SE3.from_quaternion(wxyz, translation)

@@ -1,0 +1,135 @@
+"""Messages of a ROS 2 bag, serialized or as objects, through the rosbags library; no ROS is needed.
+
+A bag is a folder with metadata.yaml, a folder whose metadata.yaml was lost, or one .mcap or .db3 file.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
+
+from visloc_ros.core.errors import SourceError, VislocError
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.sources.base import BAG_METADATA, BAG_SUFFIXES
+
+logger = logging.getLogger(__name__)
+
+
+class BagTopic(NamedTuple):
+    """Message type of a topic and how many messages the bag holds of it."""
+
+    msgtype: str
+    num_messages: int
+
+
+class SerializedMessage(NamedTuple):
+    """A message as recorded: time of reception in nanoseconds, topic, type, CDR bytes with their header."""
+
+    receive_time_ns: int
+    topic: str
+    msgtype: str
+    data: bytes
+
+
+def list_topics(path: Path) -> dict[str, BagTopic]:
+    """Topics of a bag by name. Raises SourceError when the bag cannot be read."""
+    topics: dict[str, BagTopic] = {}
+    with _translated_errors(path), _opened(path) as readers:
+        for connection in (connection for reader in readers for connection in reader.connections):
+            known = topics.get(connection.topic, BagTopic(connection.msgtype, 0))
+            topics[connection.topic] = BagTopic(known.msgtype, known.num_messages + connection.msgcount)
+    return dict(sorted(topics.items()))
+
+
+def iterate_serialized(path: Path, topics: Collection[str] | None = None) -> Iterator[SerializedMessage]:
+    """Walk over the messages in order of reception without decoding them; ``None`` takes every topic.
+
+    The bytes are what an rclpy publisher of that type publishes as they are. Raises SourceError when the bag cannot
+    be read or lacks a topic.
+    """
+    with _translated_errors(path), _opened(path) as readers:
+        _check_topics(path, readers, topics or ())
+        streams = [_read_messages(reader, topics) for reader in readers]
+        yield from heapq.merge(*streams, key=lambda message: message.receive_time_ns)
+
+
+def iterate_bag_messages(path: Path, topics: Collection[str] | None = None) -> Iterator[tuple[int, str, Any]]:
+    """Walk over (time of reception in ns, topic, message); fields are named as in ROS. Raises SourceError."""
+    for message in iterate_serialized(path, topics):
+        yield message.receive_time_ns, message.topic, deserialize(message)
+
+
+def deserialize(message: SerializedMessage) -> Any:
+    """Decode a message of one of ROS 2's own types. Raises SourceError on another type or on damaged bytes."""
+    store = typestore()
+    if message.msgtype not in store.fielddefs:
+        raise SourceError(f"the type {message.msgtype} of {message.topic} is not one of ROS 2's own")
+    try:
+        return store.deserialize_cdr(message.data, message.msgtype)
+    except Exception as error:  # rosbags lets errors of struct and NumPy through
+        raise SourceError(f"a message of {message.topic} is damaged: {error}") from error
+
+
+def header_stamp_ns(message: Any) -> int:
+    """Stamp of a message's header in nanoseconds."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
+@lru_cache(maxsize=1)
+def typestore() -> Typestore:
+    """Message types of the reference distribution; those used here are the same from Foxy on."""
+    return get_typestore(Stores.ROS2_JAZZY)
+
+
+def _read_messages(reader: Reader, topics: Collection[str] | None) -> Iterator[SerializedMessage]:
+    connections = [item for item in reader.connections if topics is None or item.topic in topics]
+    if connections:
+        for connection, receive_time_ns, data in reader.messages(connections):
+            yield SerializedMessage(receive_time_ns, connection.topic, connection.msgtype, bytes(data))
+
+
+def _check_topics(path: Path, readers: list[Reader], topics: Collection[str]) -> None:
+    known = sorted({connection.topic for reader in readers for connection in reader.connections})
+    missing = [topic for topic in topics if topic not in known]
+    if missing:
+        raise SourceError(f"{path} has no topic {', '.join(missing)}; it has {', '.join(known) or 'none at all'}")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[list[Reader]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(Reader(part)) for part in _storage_parts(path)]
+
+
+def _storage_parts(path: Path) -> list[Path]:
+    if path.is_file() or (path / BAG_METADATA).is_file():
+        return [path]
+    parts = sorted(file for file in path.glob("*") if file.suffix in BAG_SUFFIXES)
+    if not parts:
+        raise SourceError(f"{path} is no bag: it has neither {BAG_METADATA} nor a {' or '.join(BAG_SUFFIXES)} file")
+    logger.warning("%s has no %s (was its recording cut off?): reading its storage files alone", path, BAG_METADATA)
+    return parts
+
+
+@contextmanager
+def _translated_errors(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file raises inside rosbags (struct, SQLite, YAML, zstd errors) into a SourceError."""
+    try:
+        yield
+    except VislocError:
+        raise
+    except Exception as error:
+        raise SourceError(
+            f"the bag {path} is truncated or damaged ({error or type(error).__name__}): "
+            "repair it with 'mcap recover' or 'ros2 bag reindex'"
+        ) from error

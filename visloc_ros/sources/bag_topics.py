@@ -1,0 +1,94 @@
+"""Which topics of a bag are the camera's: named by the user, or found by type and name."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+
+from visloc_ros.core.errors import CalibrationError, SourceError
+from visloc_ros.sources.bag_messages import BagTopic
+
+logger = logging.getLogger(__name__)
+
+RAW_IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+IMAGE_TYPES = (RAW_IMAGE, COMPRESSED_IMAGE)
+POSE_TYPES = (
+    "geometry_msgs/msg/PoseStamped",
+    "geometry_msgs/msg/PoseWithCovarianceStamped",
+    "geometry_msgs/msg/TransformStamped",
+    "nav_msgs/msg/Odometry",
+)
+
+_TRUTH_NAME = re.compile(r"ground_?truth|(?<![a-z0-9])gt(?![a-z0-9])", re.IGNORECASE)
+
+Topics = Mapping[str, BagTopic]
+
+
+def find_image_topic(topics: Topics, wanted: str) -> str:
+    """Name of the image topic. Raises SourceError that lists the candidates when there is none or several."""
+    if wanted:
+        return _check_type(topics, wanted, IMAGE_TYPES)
+    candidates = _of_type(topics, IMAGE_TYPES)
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        raise SourceError(f"the bag has several image topics ({', '.join(candidates)}): name one as image_topic")
+    raise SourceError(f"the bag has no image topic; it has {_describe(topics)}")
+
+
+def find_camera_info_topic(topics: Topics, image_topic: str, wanted: str) -> str:
+    """Name of the CameraInfo topic: the one beside the image, or the only one of a bag with a single image topic.
+
+    Raises CalibrationError when there is none, SourceError when the one wanted is not there.
+    """
+    if wanted:
+        return _check_type(topics, wanted, (CAMERA_INFO,))
+    candidates = _of_type(topics, (CAMERA_INFO,))
+    beside = f"{image_topic.removesuffix('/compressed').rpartition('/')[0]}/camera_info"
+    if beside in candidates:
+        return beside
+    if len(candidates) == 1 and len(_of_type(topics, IMAGE_TYPES)) == 1:
+        return candidates[0]
+    others = f" (there is {', '.join(candidates)}: name the right one as camera_info_topic)" if candidates else ""
+    raise CalibrationError(
+        f"the bag has no CameraInfo on {beside}{others}: give the camera's calibration file as 'camera'"
+    )
+
+
+def find_ground_truth_topic(topics: Topics, wanted: str) -> str | None:
+    """Name of the topic of true poses, or None. Raises SourceError when the one wanted is not there."""
+    if wanted:
+        return _check_type(topics, wanted, POSE_TYPES)
+    candidates = [name for name in _of_type(topics, POSE_TYPES) if _TRUTH_NAME.search(name)]
+    if len(candidates) > 1:
+        logger.warning("several topics look like ground truth (%s): name one to use it", ", ".join(candidates))
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _of_type(topics: Topics, msgtypes: tuple[str, ...]) -> list[str]:
+    """Topics of these types that hold messages; depth images, which look like any other image, by name left out."""
+    return [
+        name
+        for name, topic in topics.items()
+        if topic.msgtype in msgtypes and topic.num_messages and not name.endswith("/compressedDepth")
+    ]
+
+
+def _check_type(topics: Topics, wanted: str, msgtypes: tuple[str, ...]) -> str:
+    topic = topics.get(wanted)
+    if topic is None:
+        raise SourceError(f"the bag has no topic {wanted}; it has {_describe(topics)}")
+    if topic.msgtype not in msgtypes:
+        raise SourceError(f"{wanted} is a {topic.msgtype}, not one of {', '.join(msgtypes)}")
+    if topic.num_messages == 0:
+        raise SourceError(f"{wanted} holds no message; the bag has {_describe(topics)}")
+    return wanted
+
+
+def _describe(topics: Topics) -> str:
+    return (
+        ", ".join(f"{name} ({topic.num_messages} x {topic.msgtype})" for name, topic in topics.items()) or "no topics"
+    )

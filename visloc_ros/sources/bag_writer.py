@@ -1,0 +1,254 @@
+"""ROS 2 bags written from frames, readable by ``ros2 bag play`` from Humble on; no ROS is needed."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+import pycolmap
+from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from visloc_ros.core.errors import ConfigError, OutputError, SourceError
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
+from visloc_ros.core.types import Frame
+from visloc_ros.sources.bag_messages import typestore
+from visloc_ros.sources.base import BAG_METADATA, EncodedFrame, EncodedSource
+from visloc_ros.sources.calibration import camera_info_fields
+from visloc_ros.sources.ros_images import encode_jpeg
+
+Storage = Literal["mcap", "sqlite3"]
+
+# Humble to Jazzy and later read version 8; version 9 is refused before Jazzy.
+_BAG_VERSION: Literal[8] = 8
+_PLUGINS = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
+_FOREVER = QosTime(9223372036, 854775807)  # 2^63 - 1 ns, RMW_DURATION_INFINITE
+_QUEUE_DEPTH = 10
+
+
+class BagWriter:
+    """Writes a bag folder under a temporary name and renames it when it is whole.
+
+    A context manager: when its block fails nothing is left behind, and a bag to be overwritten stays as it was.
+    Stamps are nanoseconds and serve as header stamp and as time of reception. Raises OutputError when the folder
+    cannot be written, or exists and ``overwrite`` is False or it is no bag.
+    """
+
+    def __init__(self, path: Path, storage: Storage = "mcap", overwrite: bool = False) -> None:
+        if storage not in _PLUGINS:
+            raise ConfigError(f"unknown bag storage '{storage}'; known: {', '.join(_PLUGINS)}")
+        self._path = path
+        self._storage = storage
+        self._overwrite = overwrite
+        self._connections: dict[str, Connection] = {}
+
+    def __enter__(self) -> BagWriter:
+        self._check_target()
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._workspace = Path(tempfile.mkdtemp(prefix=f".{self._path.name}.", dir=self._path.parent))
+        except OSError as error:
+            raise OutputError(f"cannot write the bag {self._path}: {error}") from error
+        # The final name already here, because rosbags names the storage file after its folder.
+        self._unfinished = self._workspace / "new" / self._path.name
+        self._writer = Writer(self._unfinished, version=_BAG_VERSION, storage_plugin=_PLUGINS[self._storage])
+        self._writer.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._writer.close()
+                self._move_into_place()
+            else:
+                self._writer.abort()
+        except OSError as failure:
+            raise OutputError(f"cannot write the bag {self._path}: {failure}") from failure
+        finally:
+            shutil.rmtree(self._workspace, ignore_errors=True)
+
+    def write_compressed_image(
+        self, topic: str, stamp_ns: int, frame_id: str, data: bytes, image_format: str = "jpeg"
+    ) -> None:
+        """Write a ``sensor_msgs/CompressedImage`` of JPEG or PNG bytes."""
+        message = _make("sensor_msgs/msg/CompressedImage")(
+            header=_header(stamp_ns, frame_id), format=image_format, data=np.frombuffer(data, dtype=np.uint8)
+        )
+        self._write(topic, stamp_ns, message)
+
+    def write_camera_info(self, topic: str, stamp_ns: int, frame_id: str, camera: pycolmap.Camera) -> None:
+        """Write a ``sensor_msgs/CameraInfo``. Raises CalibrationError for a model ROS has no name for."""
+        k, d, distortion_model = camera_info_fields(camera)
+        matrix = np.reshape(k, (3, 3))
+        message = _make("sensor_msgs/msg/CameraInfo")(
+            header=_header(stamp_ns, frame_id),
+            height=camera.height,
+            width=camera.width,
+            distortion_model=distortion_model,
+            d=np.array(d, dtype=np.float64),
+            k=matrix.ravel(),
+            r=np.eye(3).ravel(),
+            p=np.hstack([matrix, np.zeros((3, 1))]).ravel(),
+            binning_x=0,
+            binning_y=0,
+            roi=_make("sensor_msgs/msg/RegionOfInterest")(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
+        )
+        self._write(topic, stamp_ns, message)
+
+    def write_pose(self, topic: str, stamp_ns: int, frame_id: str, frame_from_body: SE3) -> None:
+        """Write a ``geometry_msgs/PoseStamped`` in ``frame_id``."""
+        x, y, z = frame_from_body.translation.tolist()
+        pose = _make("geometry_msgs/msg/Pose")(
+            position=_make("geometry_msgs/msg/Point")(x=x, y=y, z=z), orientation=_quaternion(frame_from_body)
+        )
+        message = _make("geometry_msgs/msg/PoseStamped")(header=_header(stamp_ns, frame_id), pose=pose)
+        self._write(topic, stamp_ns, message)
+
+    def write_tf(self, topic: str, stamp_ns: int, parent: str, child: str, parent_from_child: SE3) -> None:
+        """Write one transform as ``tf2_msgs/TFMessage``; on a topic named ``tf_static`` it is transient local."""
+        x, y, z = parent_from_child.translation.tolist()
+        transform = _make("geometry_msgs/msg/TransformStamped")(
+            header=_header(stamp_ns, parent),
+            child_frame_id=child,
+            transform=_make("geometry_msgs/msg/Transform")(
+                translation=_make("geometry_msgs/msg/Vector3")(x=x, y=y, z=z),
+                rotation=_quaternion(parent_from_child),
+            ),
+        )
+        self._write(topic, stamp_ns, _make("tf2_msgs/msg/TFMessage")(transforms=[transform]))
+
+    def _write(self, topic: str, stamp_ns: int, message: Any) -> None:
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(
+                topic, message.__msgtype__, typestore=typestore(), offered_qos_profiles=[_offered_qos(topic)]
+            )
+        data = typestore().serialize_cdr(message, message.__msgtype__)
+        self._writer.write(self._connections[topic], stamp_ns, data)
+
+    def _check_target(self) -> None:
+        if not self._path.exists():
+            return
+        if not self._overwrite:
+            raise OutputError(f"{self._path} exists: choose another name, or ask for it to be overwritten")
+        if not (self._path / BAG_METADATA).is_file():
+            raise OutputError(f"{self._path} exists and is no bag, so it is not overwritten: choose another name")
+
+    def _move_into_place(self) -> None:
+        old = self._workspace / "old"
+        if self._path.exists():
+            self._path.rename(old)
+        try:
+            self._unfinished.rename(self._path)
+        except OSError:
+            if old.exists():
+                old.rename(self._path)
+            raise
+
+
+def write_bag(
+    frames: Iterable[Frame | EncodedFrame],
+    path: Path,
+    ground_truth: Trajectory | None = None,
+    *,
+    storage: Storage = "mcap",
+    overwrite: bool = False,
+    image_topic: str = "/camera/image_raw/compressed",
+    camera_info_topic: str = "/camera/camera_info",
+    ground_truth_topic: str = "/ground_truth/camera_pose",
+    frame_id: str = "camera_optical_frame",
+    world_frame: str = "map",
+    base_frame: str = "base_link",
+    base_from_camera: SE3 | None = None,
+    jpeg_quality: int = 95,
+) -> int:
+    """Write frames with their camera and true poses ``world_from_camera`` as a bag; give the number of images.
+
+    Encoded frames, and those of a source that has them encoded, are copied as they are, others become JPEG.
+    ``base_from_camera`` adds ``/tf_static``. Poses beyond the time of the images are left out. Raises OutputError, and
+    SourceError when there are no frames.
+    """
+    count = 0
+    with BagWriter(path, storage, overwrite) as writer:
+        poses = _PoseCursor(writer, ground_truth, ground_truth_topic, world_frame)
+        for frame in encode_frames(frames, jpeg_quality):
+            if count == 0 and base_from_camera is not None:
+                writer.write_tf("/tf_static", frame.stamp_ns, base_frame, frame_id, base_from_camera)
+            poses.write_until(frame.stamp_ns)
+            writer.write_camera_info(camera_info_topic, frame.stamp_ns, frame_id, frame.camera)
+            writer.write_compressed_image(image_topic, frame.stamp_ns, frame_id, frame.data, frame.format)
+            count += 1
+        if count == 0:
+            raise SourceError(f"there are no frames to write to {path}")
+    return count
+
+
+def encode_frames(frames: Iterable[Frame | EncodedFrame], jpeg_quality: int) -> Iterator[EncodedFrame]:
+    """Encoded images of frames: as the source holds them where it does, else newly made JPEG."""
+    for frame in frames.iter_encoded() if isinstance(frames, EncodedSource) else frames:
+        if isinstance(frame, EncodedFrame):
+            yield frame
+            continue
+        data = encode_jpeg(frame.image, jpeg_quality)
+        yield EncodedFrame(frame.stamp_ns, data, "jpeg", frame.camera, frame.name)
+
+
+class _PoseCursor:
+    """Writes true poses in step with the images: from the last one not after the first image on."""
+
+    def __init__(self, writer: BagWriter, trajectory: Trajectory | None, topic: str, frame_id: str) -> None:
+        self._writer = writer
+        self._trajectory = trajectory
+        self._topic = topic
+        self._frame_id = frame_id
+        self._next: int | None = None
+
+    def write_until(self, stamp_ns: int) -> None:
+        """Write the poses up to the image at ``stamp_ns``."""
+        if self._trajectory is None:
+            return
+        stamps_ns = self._trajectory.stamps_ns
+        stop = int(np.searchsorted(stamps_ns, stamp_ns, side="right"))
+        start = max(stop - 1, 0) if self._next is None else self._next
+        for index in range(start, stop):
+            pose = self._trajectory.poses[index]
+            self._writer.write_pose(self._topic, int(stamps_ns[index]), self._frame_id, pose)
+        self._next = stop
+
+
+def _make(msgtype: str) -> Any:
+    return typestore().types[msgtype]
+
+
+def _header(stamp_ns: int, frame_id: str) -> Any:
+    seconds, nanoseconds = divmod(int(stamp_ns), NANOSECONDS)
+    stamp = _make("builtin_interfaces/msg/Time")(sec=seconds, nanosec=nanoseconds)
+    return _make("std_msgs/msg/Header")(stamp=stamp, frame_id=frame_id)
+
+
+def _quaternion(pose: SE3) -> Any:
+    w, x, y, z = pose.quaternion.tolist()
+    return _make("geometry_msgs/msg/Quaternion")(x=x, y=y, z=z, w=w)
+
+
+def _offered_qos(topic: str) -> Qos:
+    """Reliable, so that subscribers of either kind connect when the bag is played."""
+    durability = QosDurability.TRANSIENT_LOCAL if topic.endswith("tf_static") else QosDurability.VOLATILE
+    return Qos(
+        QosHistory.KEEP_LAST,
+        _QUEUE_DEPTH,
+        QosReliability.RELIABLE,
+        durability,
+        _FOREVER,
+        _FOREVER,
+        QosLiveliness.AUTOMATIC,
+        _FOREVER,
+        False,
+    )

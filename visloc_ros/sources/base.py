@@ -1,0 +1,88 @@
+"""What every source of frames offers, and how one is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import pycolmap
+
+from visloc_ros.core.config import Config, option
+from visloc_ros.core.errors import SourceError
+from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.types import Frame
+from visloc_ros.sources.calibration import read_camera_yaml
+
+NOMINAL_RATE_HZ = 30.0
+BAG_METADATA = "metadata.yaml"
+BAG_SUFFIXES = (".mcap", ".db3")
+
+
+@dataclass(frozen=True)
+class SourceConfig(Config):
+    """Which frames of a source are read, and what the source does not say itself."""
+
+    image_topic: str = option("", "image topic of a bag; empty finds the only one by its type")
+    camera_info_topic: str = option("", "CameraInfo topic of a bag; empty finds the one beside the image topic")
+    ground_truth_topic: str = option("", "pose topic of a bag with the camera's true poses; empty finds it by its name")
+    camera: str = option("", "camera calibration file (COLMAP, EuRoC or ROS YAML); empty takes the source's own")
+    first: int = option(0, "index of the first image read", minimum=0)
+    last: int = option(-1, "index of the last image read, itself included; -1 reads to the end", minimum=-1)
+    every: int = option(1, "step between the images read: 10 reads every tenth", minimum=1)
+    rate_hz: float = option(0.0, "images per second where they carry no stamps; 0 takes the source's rate", minimum=0.0)
+
+    def select(self, count: int) -> range:
+        """Indices read out of ``count`` images. Raises SourceError when none is left."""
+        stop = count if self.last < 0 else min(self.last + 1, count)
+        selected = range(self.first, stop, self.every)
+        if not selected:
+            last = "the end" if self.last < 0 else self.last
+            raise SourceError(f"first={self.first} to last={last} selects none of the {count} images")
+        return selected
+
+    def read_camera(self) -> pycolmap.Camera | None:
+        """Camera of the calibration file, or None where none is named. Raises CalibrationError."""
+        return read_camera_yaml(Path(self.camera).expanduser()) if self.camera else None
+
+
+class FrameSource(Protocol):
+    """Frames in order of time, read anew at every iteration.
+
+    ``calibrated`` is False where the intrinsics were guessed (SPEC H-18). ``ground_truth`` holds the true poses
+    ``world_from_camera`` where the source has them. ``len`` is the number of images selected; ``skipped`` counts those
+    that the latest iteration could not use.
+    """
+
+    name: str
+    camera: pycolmap.Camera
+    calibrated: bool
+    skipped: int
+
+    @property
+    def ground_truth(self) -> Trajectory | None:
+        """True poses ``world_from_camera``, or None."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedFrame:
+    """One image as its file or message holds it: 'jpeg' or 'png' bytes, not decoded yet."""
+
+    stamp_ns: int
+    data: bytes
+    format: str
+    camera: pycolmap.Camera
+    name: str = ""
+
+
+@runtime_checkable
+class EncodedSource(Protocol):
+    """A source that can also hand out its images encoded, to be copied without loss."""
+
+    def iter_encoded(self) -> Iterator[EncodedFrame]:
+        """Walk over the same images as iteration does, undecoded."""

@@ -1,0 +1,133 @@
+"""The folder layouts of 7-Scenes, EuRoC and KITTI, recognised by their content.
+
+EuRoC and KITTI give principal points in OpenCV pixels, which are shifted by half a pixel. 7-Scenes only names
+(320, 240) for images of 640x480: the exact centre in COLMAP pixels, and taken as that.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+
+from visloc_ros.core.camera import camera_from_calibration
+from visloc_ros.core.errors import CalibrationError, SourceError
+from visloc_ros.core.geometry import SE3, nearest_rotation
+from visloc_ros.core.trajectory import Trajectory, seconds_to_ns
+from visloc_ros.sources.base import NOMINAL_RATE_HZ
+from visloc_ros.sources.calibration import read_camera_yaml, read_yaml
+from visloc_ros.sources.layouts import Layout, first_readable, list_images, make_layout, refuse_rate
+from visloc_ros.sources.stamps import stamps_at_rate, stamps_from_names
+
+KITTI_RATE_HZ = 10.0
+_KITTI_PROJECTIONS = {"image_left": 0, "image_0": 0, "image_2": 2}
+_SEVEN_SCENES_FILE = re.compile(r"frame-(\d+)\.color\.\w+")
+_SEVEN_SCENES_CAMERA = (525.0, 525.0, 320.0, 240.0)
+
+
+def read_dataset(root: Path, rate_hz: float) -> Layout | None:
+    """Read a folder in the layout of a known dataset, or None when it is in none of them.
+
+    ``rate_hz`` replaces the nominal rate of 7-Scenes (30) and KITTI (10). Raises SourceError or CalibrationError.
+    """
+    return _read_seven_scenes(root, rate_hz) or _read_euroc(root, rate_hz) or _read_kitti(root, rate_hz)
+
+
+def _read_seven_scenes(root: Path, rate_hz: float) -> Layout | None:
+    candidates = list_images(root / "rgb") or list_images(root)
+    numbers = {path: int(match[1]) for path in candidates if (match := _SEVEN_SCENES_FILE.fullmatch(path.name))}
+    if not numbers:
+        return None
+    files = list(numbers)
+    stamps_ns = stamps_at_rate(list(numbers.values()), rate_hz or NOMINAL_RATE_HZ)
+    camera = pycolmap.Camera(model="PINHOLE", width=640, height=480, params=_SEVEN_SCENES_CAMERA)
+    return make_layout("7scenes", root, files, stamps_ns, camera, _seven_scenes_truth(files, stamps_ns))
+
+
+def _seven_scenes_truth(files: list[Path], stamps_ns: list[int]) -> Trajectory | None:
+    """Poses of the original release: one ``frame-NNNNNN.pose.txt`` (4 x 4, world_from_camera) beside each image."""
+    poses = {}
+    for path, stamp_ns in zip(files, stamps_ns, strict=True):
+        pose_path = path.parent / path.name.replace(f".color{path.suffix}", ".pose.txt")
+        if pose_path.is_file():
+            matrix = _read_numbers(pose_path, (4, 4))
+            poses[stamp_ns] = SE3(nearest_rotation(matrix[:3, :3]), matrix[:3, 3])
+    return Trajectory(np.array(list(poses)), tuple(poses.values())) if poses else None
+
+
+def _read_euroc(root: Path, rate_hz: float) -> Layout | None:
+    native = root / "mav0" if (root / "mav0").is_dir() else root
+    for folder, sensor in (
+        (root / "cam0", root / "cam0_sensor.yaml"),
+        (native / "cam0" / "data", native / "cam0" / "sensor.yaml"),
+    ):
+        files = list_images(folder)
+        if files and sensor.is_file():
+            return _read_euroc_camera(root, native, files, sensor, rate_hz)
+    return None
+
+
+def _read_euroc_camera(root: Path, native: Path, files: list[Path], sensor: Path, rate_hz: float) -> Layout:
+    refuse_rate(root, rate_hz)
+    stamps_ns = stamps_from_names([path.stem for path in files])
+    if stamps_ns is None:
+        raise SourceError(f"the images in {files[0].parent} must be named by nanoseconds, as EuRoC's are")
+    states = native / "state_groundtruth_estimate0" / "data.csv"
+    truth = _euroc_truth(states, sensor) if states.is_file() else None
+    return make_layout("euroc", root, files, stamps_ns, read_camera_yaml(sensor), truth)
+
+
+def _euroc_truth(states: Path, sensor: Path) -> Trajectory:
+    """True poses of the camera from those of the body: ``world_from_body @ body_from_camera`` (T_BS)."""
+    try:
+        body_from_camera = SE3.from_matrix(np.reshape(read_yaml(sensor)["T_BS"]["data"], (4, 4)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CalibrationError(f"{sensor} has no valid T_BS, the pose of the camera on the body") from error
+    try:
+        rows = [line.split(",") for line in states.read_text(encoding="utf-8").splitlines() if line[:1].isdigit()]
+        bodies = [SE3.from_quaternion(np.array(row[4:8], dtype=float), np.array(row[1:4], dtype=float)) for row in rows]
+        return Trajectory(np.array([int(row[0]) for row in rows]), tuple(body @ body_from_camera for body in bodies))
+    except (OSError, ValueError) as error:
+        raise SourceError(f"cannot read the ground truth {states}: {error}") from error
+
+
+def _read_kitti(root: Path, rate_hz: float) -> Layout | None:
+    calibration = root / "calib.txt"
+    for name, row in _KITTI_PROJECTIONS.items():
+        files = list_images(root / name)
+        if files and calibration.is_file():
+            camera = _kitti_camera(calibration, row, files)
+            return make_layout("kitti", root, files, _kitti_stamps(root, files, rate_hz), camera)
+    return None
+
+
+def _kitti_camera(calibration: Path, row: int, files: list[Path]) -> pycolmap.Camera:
+    """Camera from the projection matrix (3, 4) of one line of calib.txt; its size is that of the images."""
+    try:
+        line = calibration.read_text(encoding="utf-8").splitlines()[row]
+        projection = np.reshape(np.array(line.rpartition(":")[2].split(), dtype=float), (3, 4))
+    except (OSError, IndexError, ValueError) as error:
+        raise CalibrationError(f"line {row + 1} of {calibration} is no 3x4 projection matrix: {error}") from error
+    _, header = first_readable(files)
+    return camera_from_calibration(header.width, header.height, projection[:, :3])
+
+
+def _kitti_stamps(root: Path, files: list[Path], rate_hz: float) -> list[int]:
+    try:
+        numbers = [int(path.stem) for path in files]
+        times = root / "times.txt"
+        if times.is_file() and rate_hz == 0:
+            all_stamps = [seconds_to_ns(f"{float(line):.9f}") for line in times.read_text(encoding="utf-8").split()]
+            return [all_stamps[number] for number in numbers]
+    except (OSError, ValueError, IndexError) as error:
+        raise SourceError(f"{root} is not numbered as KITTI is: {error}") from error
+    return stamps_at_rate(numbers, rate_hz or KITTI_RATE_HZ)
+
+
+def _read_numbers(path: Path, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    try:
+        return np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64).reshape(shape)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"cannot read {shape} numbers from {path}: {error}") from error

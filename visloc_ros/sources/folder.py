@@ -1,0 +1,145 @@
+"""Frames from a folder of images: a known dataset's layout, or simply images with an optional ``camera.yaml``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pycolmap
+
+from visloc_ros.core.camera import check_image_size, guess_camera
+from visloc_ros.core.errors import CalibrationError, SourceError
+from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.types import Frame
+from visloc_ros.sources.base import NOMINAL_RATE_HZ, EncodedFrame, SourceConfig
+from visloc_ros.sources.datasets import read_dataset
+from visloc_ros.sources.image_header import ImageHeader, read_image_header
+from visloc_ros.sources.layouts import (
+    IMAGE_SUFFIXES,
+    Layout,
+    StampedImage,
+    first_readable,
+    list_images,
+    make_layout,
+    read_bytes,
+    refuse_rate,
+)
+from visloc_ros.sources.ros_images import decode_compressed
+from visloc_ros.sources.stamps import stamps_at_rate, stamps_from_names
+
+logger = logging.getLogger(__name__)
+
+USUAL_NAMES = ("images", "rgb")
+
+
+class FolderSource:
+    """Images of a folder as frames; a broken image is skipped, counted and logged.
+
+    Iteration raises SourceError when no image at all can be decoded, CalibrationError when one has another size than
+    the camera.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        images: tuple[StampedImage, ...],
+        camera: pycolmap.Camera,
+        calibrated: bool,
+        ground_truth: Trajectory | None,
+    ) -> None:
+        self.name = name
+        self.images = images
+        self.camera = camera
+        self.calibrated = calibrated
+        self.ground_truth = ground_truth
+        self.skipped = 0
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for encoded in self.iter_encoded():
+            try:
+                image = decode_compressed(encoded.format, encoded.data)
+            except SourceError as error:
+                self._skip(encoded.name, error)
+                continue
+            yield Frame(encoded.stamp_ns, image, self.camera, encoded.name)
+
+    def iter_encoded(self) -> Iterator[EncodedFrame]:
+        """Walk over the same images as their files hold them, for copying without loss."""
+        self.skipped = 0
+        for image in self.images:
+            try:
+                data = read_bytes(image.path)
+                header = read_image_header(data)
+            except SourceError as error:
+                self._skip(image.path.name, error)
+                continue
+            _check_size(image.path, self.camera, header)
+            yield EncodedFrame(image.stamp_ns, data, header.format, self.camera, image.path.name)
+
+    def _skip(self, image_name: str, error: SourceError) -> None:
+        self.skipped += 1
+        if self.skipped == len(self):
+            raise SourceError(f"none of the {len(self)} images of '{self.name}' can be decoded: {error}")
+        logger.warning("skipping %s of '%s': %s", image_name, self.name, error)
+
+
+def open_folder(root: Path, config: SourceConfig) -> FolderSource:
+    """Open a folder of images. Raises SourceError, CalibrationError or ConfigError."""
+    layout = read_dataset(root, config.rate_hz) or _read_plain(root, config.rate_hz)
+    images = tuple(layout.images[index] for index in config.select(len(layout.images)))
+    camera = config.read_camera() or layout.camera
+    calibrated = camera is not None
+    first, header = first_readable([image.path for image in images])
+    camera = camera or _guess_camera(first, header)
+    _check_size(first, camera, header)
+    return FolderSource(root.resolve().name, images, camera, calibrated, layout.ground_truth)
+
+
+def _guess_camera(image: Path, header: ImageHeader) -> pycolmap.Camera:
+    """Guess a camera from the focal length in a photo's EXIF data, else 1.2 times the longer side (SPEC H-17, H-18)."""
+    guess = guess_camera(header.width, header.height)
+    try:
+        photo = pycolmap.infer_camera_from_image(image)
+    except ValueError:  # COLMAP decodes the image to do so; a broken one is dealt with when it is read
+        return guess
+    if photo.has_prior_focal_length:
+        guess.focal_length = photo.focal_length
+        guess.has_prior_focal_length = True
+    return guess
+
+
+def _read_plain(root: Path, rate_hz: float) -> Layout:
+    files = list_images(_image_folder(root))
+    stamps_ns = stamps_from_names([path.stem for path in files])
+    if stamps_ns is None:
+        stamps_ns = stamps_at_rate(range(len(files)), rate_hz or NOMINAL_RATE_HZ)
+    else:
+        refuse_rate(root, rate_hz)
+    return make_layout("images", root, files, stamps_ns, None)
+
+
+def _image_folder(root: Path) -> Path:
+    """The folder itself where it holds images, else its only subfolder that does, or the one usually named so."""
+    if list_images(root):
+        return root
+    candidates = sorted(path for path in root.iterdir() if path.is_dir() and list_images(path))
+    usual = [path for path in candidates if path.name in USUAL_NAMES]  # beside depth or mask images
+    if len(candidates) == 1 or usual:
+        return (usual or candidates)[0]
+    if candidates:
+        names = ", ".join(path.name for path in candidates)
+        raise SourceError(f"{root} holds several folders of images ({names}): give one of them")
+    if not any(root.iterdir()):
+        raise SourceError(f"the folder {root} is empty")
+    raise SourceError(f"the folder {root} holds no images ({', '.join(IMAGE_SUFFIXES)}) and no ROS 2 bag")
+
+
+def _check_size(path: Path, camera: pycolmap.Camera, header: ImageHeader) -> None:
+    try:
+        check_image_size(camera, header.width, header.height)
+    except CalibrationError as error:
+        raise CalibrationError(f"{path}: {error}") from error

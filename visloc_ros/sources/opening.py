@@ -1,0 +1,57 @@
+"""One door for every source: what a path is, is found out from its content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from visloc_ros.core.errors import SetupError, SourceError
+from visloc_ros.sources.base import BAG_METADATA, BAG_SUFFIXES, FrameSource, SourceConfig
+from visloc_ros.sources.folder import open_folder
+from visloc_ros.sources.video import VIDEO_SUFFIXES, VideoSource
+
+
+def open_source(path: Path, config: SourceConfig | None = None) -> FrameSource:
+    """Open a video, a folder of images or a ROS 2 bag (folder, .mcap or .db3).
+
+    Raises SourceError when there is nothing readable at ``path``, CalibrationError when a bag has no intrinsics or
+    they do not fit the images, ConfigError when an option does not fit the source.
+    """
+    config = config or SourceConfig()
+    if not path.exists():
+        raise SourceError(f"there is no video, image folder or bag at {path}")
+    try:
+        return _open_existing(path, config)
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error}") from error
+
+
+def _open_existing(path: Path, config: SourceConfig) -> FrameSource:
+    if is_bag(path):
+        return _open_bag(path, config)
+    if path.is_dir():
+        return open_folder(path, config)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return VideoSource(path, config)
+    raise SourceError(_unknown_file(path))
+
+
+def is_bag(path: Path) -> bool:
+    """Tell whether a path is a ROS 2 bag: a folder with metadata.yaml or storage files, or one such file."""
+    if path.is_dir():
+        return (path / BAG_METADATA).is_file() or any(file.suffix in BAG_SUFFIXES for file in path.iterdir())
+    return path.suffix in BAG_SUFFIXES
+
+
+def _open_bag(path: Path, config: SourceConfig) -> FrameSource:
+    try:
+        from visloc_ros.sources.bag import BagSource
+    except ModuleNotFoundError as error:
+        raise SetupError(f"reading bags needs the Python package rosbags ({error}): pip install rosbags") from error
+    return BagSource(path, config)
+
+
+def _unknown_file(path: Path) -> str:
+    if path.suffix == ".bag":
+        return f"{path} is a ROS 1 bag: convert it with 'rosbags-convert --src {path.name} --dst {path.stem}'"
+    known = ", ".join((*VIDEO_SUFFIXES, *BAG_SUFFIXES))
+    return f"{path} is no video, image folder or bag: '{path.suffix}' is none of {known}"

@@ -1,0 +1,131 @@
+"""Decoding of ROS images with NumPy and OpenCV alone: for the bag reader, the folders and the nodes.
+
+Everything becomes uint8, grey (H, W) or RGB (H, W, 3). EXIF orientation is ignored: calibrations, too, are made
+for the pixels as the sensor wrote them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.errors import SourceError
+from visloc_ros.core.types import Image
+from visloc_ros.sources.image_header import read_image_header
+
+MAX_SIDE = 8192  # pixels; a larger image is a broken header rather than a camera
+
+Buffer = bytes | bytearray | memoryview | NDArray[np.uint8]
+Converter = Callable[[NDArray[np.uint8]], Image]
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """How a raw encoding is laid out (bytes a channel, channels) and how it becomes grey or RGB."""
+
+    channels: int
+    convert: Converter
+    bytes_per_channel: int = 1
+
+
+def _copy(pixels: NDArray[np.uint8]) -> Image:
+    return pixels.copy()
+
+
+def _by_opencv(code: int) -> Converter:
+    return lambda pixels: np.asarray(cv2.cvtColor(pixels, code), dtype=np.uint8)
+
+
+# OpenCV names a Bayer pattern by its second row and column, ROS by its first: rggb is OpenCV's "BG".
+_ENCODINGS: dict[str, _Encoding] = {
+    "mono8": _Encoding(1, _copy),
+    "8UC1": _Encoding(1, _copy),
+    "mono16": _Encoding(1, _copy, bytes_per_channel=2),
+    "rgb8": _Encoding(3, _copy),
+    "bgr8": _Encoding(3, _by_opencv(cv2.COLOR_BGR2RGB)),
+    "8UC3": _Encoding(3, _by_opencv(cv2.COLOR_BGR2RGB)),
+    "rgba8": _Encoding(4, _by_opencv(cv2.COLOR_RGBA2RGB)),
+    "bgra8": _Encoding(4, _by_opencv(cv2.COLOR_BGRA2RGB)),
+    "bayer_rggb8": _Encoding(1, _by_opencv(cv2.COLOR_BayerBG2RGB)),
+    "bayer_bggr8": _Encoding(1, _by_opencv(cv2.COLOR_BayerRG2RGB)),
+    "bayer_gbrg8": _Encoding(1, _by_opencv(cv2.COLOR_BayerGR2RGB)),
+    "bayer_grbg8": _Encoding(1, _by_opencv(cv2.COLOR_BayerGB2RGB)),
+    "yuv422": _Encoding(2, _by_opencv(cv2.COLOR_YUV2RGB_UYVY)),
+    "uyvy": _Encoding(2, _by_opencv(cv2.COLOR_YUV2RGB_UYVY)),
+    "yuv422_yuy2": _Encoding(2, _by_opencv(cv2.COLOR_YUV2RGB_YUY2)),
+    "yuyv": _Encoding(2, _by_opencv(cv2.COLOR_YUV2RGB_YUY2)),
+}
+
+
+def decode_image(encoding: str, width: int, height: int, step: int, data: Buffer, is_bigendian: bool = False) -> Image:
+    """Decode the fields of a ``sensor_msgs/Image`` to uint8 grey (H, W) or RGB (H, W, 3).
+
+    ``step`` is the length of a row in bytes, padding included. mono16 keeps its upper eight bits. Raises
+    SourceError on an unknown encoding, a size beyond 8192 x 8192 or data that do not fill the image exactly.
+    """
+    layout = _ENCODINGS.get(encoding)
+    if layout is None:
+        raise SourceError(f"unknown image encoding '{encoding}'; known: {', '.join(_ENCODINGS)}")
+    _check_size(width, height)
+    raw = np.frombuffer(data, dtype=np.uint8)
+    row_bytes = width * layout.channels * layout.bytes_per_channel
+    _check_rows(encoding, width, height, step, row_bytes, len(raw))
+    rows = raw.reshape(height, step)[:, :row_bytes]
+    if layout.bytes_per_channel == 2:
+        high_byte = 0 if is_bigendian else 1
+        return rows[:, high_byte::2].copy()
+    return layout.convert(_as_pixels(rows, width, layout.channels))
+
+
+def _as_pixels(rows: NDArray[np.uint8], width: int, channels: int) -> NDArray[np.uint8]:
+    packed = np.ascontiguousarray(rows)
+    return packed if channels == 1 else packed.reshape(len(rows), width, channels)
+
+
+def _check_size(width: int, height: int) -> None:
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+        raise SourceError(f"an image of {width}x{height} pixels is empty or beyond {MAX_SIDE}x{MAX_SIDE}")
+
+
+def _check_rows(encoding: str, width: int, height: int, step: int, row_bytes: int, num_bytes: int) -> None:
+    if step < row_bytes:
+        raise SourceError(f"step {step} is too short for a row of {width} {encoding} pixels ({row_bytes} bytes)")
+    if step * height != num_bytes:
+        raise SourceError(f"step {step} x height {height} = {step * height} bytes, but the image holds {num_bytes}")
+    if encoding in ("yuv422", "uyvy", "yuv422_yuy2", "yuyv") and width % 2:
+        raise SourceError(f"a {encoding} image must have an even width, not {width}")
+    if encoding.startswith("bayer") and min(width, height) < 4:
+        raise SourceError(f"a {encoding} image of {width}x{height} pixels is too small to interpolate")
+
+
+def decode_compressed(image_format: str, data: Buffer) -> Image:
+    """Decode a ``sensor_msgs/CompressedImage`` (JPEG or PNG) to uint8 grey (H, W) or RGB (H, W, 3).
+
+    The bytes decide what the image is; ``image_format`` only tells depth images apart. 16-bit images keep their
+    upper eight bits, transparency is dropped. Raises SourceError on anything truncated, foreign or too large.
+    """
+    if "compressedDepth" in image_format:
+        raise SourceError(f"'{image_format}' is a depth image: choose the topic of the colour or grey camera")
+    header = read_image_header(bytes(data))
+    _check_size(header.width, header.height)
+    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+    except cv2.error as error:
+        raise SourceError(f"the {header.format} image cannot be decoded: {error.err}") from error
+    if image is None:
+        raise SourceError(f"the {header.format} image of {len(data)} bytes is damaged")
+    return np.asarray(image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def encode_jpeg(image: Image, quality: int = 95) -> bytes:
+    """Encode a uint8 grey (H, W) or RGB (H, W, 3) image as JPEG of quality 1-100."""
+    pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    done, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise SourceError(f"an image of shape {image.shape} cannot be encoded as JPEG")
+    return bytes(encoded.tobytes())

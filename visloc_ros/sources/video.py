@@ -1,0 +1,118 @@
+"""Frames from a video file through OpenCV, stamped by its presentation times."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from visloc_ros.core.camera import check_image_size, guess_camera
+from visloc_ros.core.errors import SourceError
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import Frame, Image
+from visloc_ros.sources.base import NOMINAL_RATE_HZ, SourceConfig
+
+logger = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".3gp")
+_NS_PER_MS = 1_000_000
+
+
+class VideoSource:
+    """Frames of a video, upright as its rotation metadata asks; without a calibration its camera is guessed.
+
+    Stamps start near zero. ``len`` is what the container announces; a video that ends earlier is reported by a
+    warning and in ``skipped``. Raises SourceError when nothing can be decoded.
+    """
+
+    ground_truth = None
+
+    def __init__(self, path: Path, config: SourceConfig) -> None:
+        self.name = path.stem
+        self.skipped = 0
+        self._path = path
+        self._config = config
+        capture = _open(path)
+        announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self._rate_hz = config.rate_hz or _frame_rate(capture)
+        done, first = capture.read()
+        capture.release()
+        if not done:
+            raise SourceError(f"the video {path} is truncated or holds no frame that can be decoded")
+        # Streams and cut recordings announce nothing, or nonsense: then the length is known after one pass only.
+        self._count = announced if announced > 0 else _count_frames(path)
+        self._selected = config.select(self._count)
+        height, width = first.shape[:2]
+        given = config.read_camera()
+        self.calibrated = given is not None
+        self.camera = given or guess_camera(width, height)
+        check_image_size(self.camera, width, height)
+
+    def __len__(self) -> int:
+        return len(self._selected)
+
+    def __iter__(self) -> Iterator[Frame]:
+        read = 0
+        for index, stamp_ns, image in self._read_selected():
+            read += 1
+            yield Frame(stamp_ns, image, self.camera, f"frame-{index:06d}")
+        self.skipped = len(self) - read
+        if read == 0:
+            raise SourceError(f"the video {self._path} ends before its frame {self._selected[0]}")
+        if self.skipped:
+            logger.warning("%s ends after %d of %d frames: it may be truncated", self._path, read, len(self))
+
+    def _read_selected(self) -> Iterator[tuple[int, int, Image]]:
+        capture = _open(self._path)
+        try:
+            previous_ns = -1
+            for index in range(self._selected[-1] + 1):
+                if not capture.grab():
+                    return
+                stamp_ns = self._stamp(capture, index, previous_ns)
+                previous_ns = stamp_ns
+                if index in self._selected:
+                    yield index, stamp_ns, _retrieve(capture)
+        finally:
+            capture.release()
+
+    def _stamp(self, capture: cv2.VideoCapture, index: int, previous_ns: int) -> int:
+        """Presentation time of the frame just grabbed, or one period after the last where the video has none."""
+        if self._config.rate_hz:
+            return round(index * NANOSECONDS / self._rate_hz)
+        presentation_ns = round(capture.get(cv2.CAP_PROP_POS_MSEC) * _NS_PER_MS)
+        if presentation_ns > previous_ns:
+            return presentation_ns
+        return previous_ns + round(NANOSECONDS / self._rate_hz)
+
+
+def _open(path: Path) -> cv2.VideoCapture:
+    capture = cv2.VideoCapture(str(path))
+    if not capture.isOpened():
+        raise SourceError(f"cannot open the video {path}: it is truncated, or OpenCV lacks its codec")
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+    return capture
+
+
+def _frame_rate(capture: cv2.VideoCapture) -> float:
+    rate = float(capture.get(cv2.CAP_PROP_FPS))
+    return rate if np.isfinite(rate) and 0 < rate <= 1000 else NOMINAL_RATE_HZ
+
+
+def _count_frames(path: Path) -> int:
+    capture = _open(path)
+    count = 0
+    while capture.grab():
+        count += 1
+    capture.release()
+    return count
+
+
+def _retrieve(capture: cv2.VideoCapture) -> Image:
+    _, image = capture.retrieve()
+    if image.ndim == 2:
+        return np.asarray(image, dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
