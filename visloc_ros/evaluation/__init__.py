@@ -1,0 +1,24 @@
+"""How good a run was: errors against truth, latencies, rejections, and the report that shows them."""
+
+from visloc_ros.evaluation.odometry_errors import OdometryErrors, evaluate_odometry
+from visloc_ros.evaluation.records import AnchorRecord, FrameRecord, RunRecord
+from visloc_ros.evaluation.report import write_results
+from visloc_ros.evaluation.summary import summarize
+from visloc_ros.evaluation.table import Row, odometry_rows, summary_rows, trajectory_rows
+from visloc_ros.evaluation.trajectories import TrajectoryErrors, evaluate_trajectories
+
+__all__ = [
+    "AnchorRecord",
+    "FrameRecord",
+    "OdometryErrors",
+    "Row",
+    "RunRecord",
+    "TrajectoryErrors",
+    "evaluate_odometry",
+    "evaluate_trajectories",
+    "odometry_rows",
+    "summarize",
+    "summary_rows",
+    "trajectory_rows",
+    "write_results",
+]

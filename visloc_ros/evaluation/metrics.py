@@ -1,0 +1,139 @@
+"""Pose errors and what is said about them: statistics, recall, relative errors, consistency (NEES).
+
+Position error is the distance of camera centres, rotation error the angle between orientations (SPEC L-32).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import chi2
+
+from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg, rotation_vector
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.evaluation.association import PosePairs
+
+RECALL_THRESHOLDS: tuple[tuple[float, float], ...] = ((0.05, 5.0), (0.25, 2.0), (0.5, 5.0), (5.0, 10.0))
+"""Metres and degrees: the indoor benchmark's, then the outdoor benchmark's three (SPEC L-30)."""
+
+POSE_DOF = 6
+NEES_BAND: tuple[float, float] = (float(chi2.ppf(0.025, POSE_DOF)), float(chi2.ppf(0.975, POSE_DOF)))
+"""95 % of the squared normalised errors of an honest 6-DoF covariance lie between these."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Figures of a set of numbers, in the unit of the numbers."""
+
+    count: int
+    median: float
+    mean: float
+    rmse: float
+    p95: float
+    max: float
+
+    @staticmethod
+    def of(values: ArrayLike) -> Statistics | None:
+        """Statistics of numbers (N,); those that are not finite are left out; None when nothing is left."""
+        known = np.asarray(values, dtype=np.float64).reshape(-1)
+        known = known[np.isfinite(known)]
+        if len(known) == 0:
+            return None
+        rmse = float(np.sqrt(np.mean(np.square(known))))
+        median, p95 = (float(value) for value in np.percentile(known, (50, 95)))
+        return Statistics(len(known), median, float(known.mean()), rmse, p95, float(known.max()))
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Share of all queries, in percent, found within a distance (metres) and an angle (degrees)."""
+
+    distance_m: float
+    angle_deg: float
+    percent: float
+
+
+def position_error(estimate: SE3, truth: SE3) -> float:
+    """Distance between two camera centres."""
+    return float(np.linalg.norm(estimate.translation - truth.translation))
+
+
+def rotation_error_deg(estimate: SE3, truth: SE3) -> float:
+    """Angle between two orientations in degrees."""
+    return rotation_angle_deg(estimate.rotation, truth.rotation)
+
+
+def pose_errors(estimates: Sequence[SE3 | None], truths: Sequence[SE3 | None]) -> Array:
+    """Position and rotation errors (N, 2) in metres and degrees; NaN where either pose is missing."""
+    errors = np.full((len(estimates), 2), np.nan)
+    for row, (estimate, truth) in enumerate(zip(estimates, truths, strict=True)):
+        if estimate is not None and truth is not None:
+            errors[row] = position_error(estimate, truth), rotation_error_deg(estimate, truth)
+    return errors
+
+
+def recall(
+    errors: Array, num_queries: int, thresholds: Sequence[tuple[float, float]] = RECALL_THRESHOLDS
+) -> tuple[Recall, ...]:
+    """Percent of ALL queries within each threshold (SPEC L-32): a query without a pose counts as a failure.
+
+    ``errors`` (N, 2) are position and rotation errors; rows of NaN are failures, too.
+    """
+    return tuple(
+        Recall(distance, angle, 100.0 * _count_within(errors, distance, angle) / max(1, num_queries))
+        for distance, angle in thresholds
+    )
+
+
+def _count_within(errors: Array, distance: float, angle: float) -> int:
+    return int(np.count_nonzero((errors[:, 0] <= distance) & (errors[:, 1] <= angle)))
+
+
+def relative_errors(pairs: PosePairs, delta: float, unit: str) -> Array:
+    """Errors (M, 2) of the motion between poses ``delta`` apart, by "s" or by "m" of true path.
+
+    Each pose is compared with the first one at least ``delta`` later; position in map units, rotation in degrees.
+    """
+    progress = _progress(pairs, unit)
+    begins = np.arange(len(pairs))
+    ends = np.searchsorted(progress, progress + delta * (1.0 - 1e-9))
+    reached = ends < len(pairs)
+    steps = [(int(b), int(e)) for b, e in zip(begins[reached], ends[reached], strict=True)]
+    estimated = [pairs.estimates[b].inverse @ pairs.estimates[e] for b, e in steps]
+    true = [pairs.truths[b].inverse @ pairs.truths[e] for b, e in steps]
+    return pose_errors(estimated, true)
+
+
+def _progress(pairs: PosePairs, unit: str) -> NDArray[np.float64]:
+    """Seconds since the first pose, or metres travelled by the truth."""
+    if unit == "s":
+        return np.asarray((pairs.stamps_ns - pairs.stamps_ns[:1]) / NANOSECONDS)
+    if unit != "m":
+        raise ValueError(f"a relative error is taken over 's' or 'm', not {unit!r}")
+    steps = np.linalg.norm(np.diff(pairs.true_positions, axis=0), axis=1)
+    return np.concatenate([np.zeros(min(1, len(pairs))), np.cumsum(steps)])
+
+
+def nees(estimate: SE3, truth: SE3, covariance: Array) -> float:
+    """Normalised squared error of a pose by its own covariance (6, 6); its mean is 6 when the covariance is honest.
+
+    NaN when the covariance is not finite and positive definite, because then it says nothing about the error.
+    """
+    error = np.concatenate(
+        [truth.translation - estimate.translation, rotation_vector(truth.rotation @ estimate.rotation.T)]
+    )
+    if not np.all(np.isfinite(covariance)) or np.linalg.eigvalsh(covariance)[0] <= 0.0:
+        return float("nan")
+    return float(error @ np.linalg.solve(covariance, error))
+
+
+def share_in_nees_band(values: ArrayLike) -> float | None:
+    """Share (0 to 1) of normalised squared errors inside ``NEES_BAND``; None without any finite one."""
+    known = np.asarray(values, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    if len(known) == 0:
+        return None
+    return float(np.mean((known >= NEES_BAND[0]) & (known <= NEES_BAND[1])))

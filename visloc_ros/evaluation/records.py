@@ -1,0 +1,121 @@
+"""What a run leaves behind: one record a frame, one an anchor. Offline runs and live replays fill the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.types import AnchorPose, Estimate, OdometryPose, Reason, Rejection, State
+
+
+@dataclass(frozen=True, eq=False)
+class FrameRecord:
+    """The fused answer for one frame, as it was known when the frame was done: ``map_from_camera`` or a reason.
+
+    ``covariance`` (6, 6) as in ``core.types``; ``odometry_ms`` is what tracking took; ``pose_age_ms`` the time from
+    the image's stamp to the pose's publication, None where nothing was published.
+    """
+
+    stamp_ns: int
+    state: State
+    reason: Reason | None = None
+    map_from_camera: SE3 | None = None
+    covariance: Array | None = None
+    odometry_tracked: bool = False
+    odometry_ms: float | None = None
+    odometry_stage_ms: Mapping[str, float] = field(default_factory=dict)
+    pose_age_ms: float | None = None
+
+    @staticmethod
+    def from_estimate(
+        estimate: Estimate,
+        odometry: OdometryPose | Rejection | None = None,
+        odometry_ms: float | None = None,
+        pose_age_ms: float | None = None,
+    ) -> FrameRecord:
+        """Record what fusion said about a frame, and what its odometry took."""
+        return FrameRecord(
+            stamp_ns=estimate.stamp_ns,
+            state=estimate.state,
+            reason=estimate.reason,
+            map_from_camera=estimate.map_from_camera,
+            covariance=estimate.covariance,
+            odometry_tracked=isinstance(odometry, OdometryPose),
+            odometry_ms=odometry_ms,
+            odometry_stage_ms={} if odometry is None else dict(odometry.stage_ms),
+            pose_age_ms=pose_age_ms,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class AnchorRecord:
+    """One try to find a frame in the map; ``latency_ms`` from the request to the answer.
+
+    ``fused`` tells whether the fusion's gate took the pose: None where it was not asked. ``reason`` is why the engine
+    rejected the frame, or why the gate refused its pose.
+    """
+
+    stamp_ns: int
+    accepted: bool
+    reason: Reason | None = None
+    map_from_camera: SE3 | None = None
+    covariance: Array | None = None
+    num_inliers: int = 0
+    latency_ms: float | None = None
+    stage_ms: Mapping[str, float] = field(default_factory=dict)
+    fused: bool | None = None
+
+    @staticmethod
+    def from_result(
+        result: AnchorPose | Rejection, latency_ms: float | None = None, fused: bool | None = None
+    ) -> AnchorRecord:
+        """Record an answer of the anchor engine."""
+        if isinstance(result, Rejection):
+            return AnchorRecord(
+                result.stamp_ns, False, result.reason, latency_ms=latency_ms, stage_ms=dict(result.stage_ms)
+            )
+        return AnchorRecord(
+            stamp_ns=result.stamp_ns,
+            accepted=True,
+            map_from_camera=result.map_from_camera,
+            covariance=result.covariance,
+            num_inliers=result.num_inliers,
+            latency_ms=latency_ms,
+            stage_ms=dict(result.stage_ms),
+            fused=fused,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class RunRecord:
+    """Everything a summary and a report are made from; frames and anchors are kept in the order of their stamps.
+
+    ``ground_truth`` holds true ``map_from_camera`` poses. ``map_points`` (P, 3) and ``map_camera_positions`` (M, 3)
+    are for the top view, in the map's frame; its unit is the metre only when ``metric``. ``config`` is the effective
+    configuration, ``notes`` are sentences for the reader.
+    """
+
+    title: str
+    frames: tuple[FrameRecord, ...]
+    anchors: tuple[AnchorRecord, ...] = ()
+    ground_truth: Trajectory | None = None
+    map_points: Array = field(default_factory=lambda: np.empty((0, 3)))
+    map_camera_positions: Array = field(default_factory=lambda: np.empty((0, 3)))
+    config: Mapping[str, Any] = field(default_factory=dict)
+    frames_dropped: int = 0
+    peak_rss_mb: float | None = None
+    wall_s: float | None = None
+    notes: tuple[str, ...] = ()
+    metric: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "frames", tuple(sorted(self.frames, key=lambda frame: frame.stamp_ns)))
+        object.__setattr__(self, "anchors", tuple(sorted(self.anchors, key=lambda anchor: anchor.stamp_ns)))
+        object.__setattr__(self, "map_points", np.asarray(self.map_points, dtype=np.float64).reshape(-1, 3))
+        cameras = np.asarray(self.map_camera_positions, dtype=np.float64).reshape(-1, 3)
+        object.__setattr__(self, "map_camera_positions", cameras)

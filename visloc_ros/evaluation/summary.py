@@ -1,0 +1,160 @@
+"""The figures of a run as plain data for ``summary.json``: unknown ones are null, none is ever made up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import State
+from visloc_ros.evaluation.metrics import NEES_BAND, Statistics, recall, share_in_nees_band
+from visloc_ros.evaluation.records import AnchorRecord, FrameRecord, RunRecord
+from visloc_ros.evaluation.series import PoseSeries, RunSeries, run_series
+
+Summary = dict[str, Any]
+
+
+def summarize(record: RunRecord, series: RunSeries | None = None) -> Summary:
+    """Boil a run down to JSON-able figures.
+
+    Errors are causal, in the map's frame, without alignment afterwards (metres when ``metric``). A frame is localized
+    when it has a pose; ``time_to_first_fix_s`` runs from the first frame's stamp to the first localized frame's.
+    ``odometry_fps`` is what tracking could sustain, 1000 / mean milliseconds. ``series`` saves computing it again.
+    """
+    series = run_series(record) if series is None else series
+    return {
+        "title": record.title,
+        "metric": record.metric,
+        "has_ground_truth": record.ground_truth is not None,
+        **_coverage(record),
+        **_errors("", series.frames),
+        "recall": _recall(series.frames),
+        "nees": _consistency(series.frames),
+        **_odometry(record.frames),
+        "pose_age_ms": percentiles(frame.pose_age_ms for frame in record.frames),
+        "anchors": _anchor_counts(record.anchors),
+        **_errors("anchor_", series.anchors),
+        "anchor_recall": _recall(series.anchors),
+        "anchor_nees": _consistency(series.anchors),
+        "anchor_latency_ms": percentiles(anchor.latency_ms for anchor in record.anchors),
+        "stage_ms": {
+            "anchor": _stages(anchor.stage_ms for anchor in record.anchors),
+            "odometry": _stages(frame.odometry_stage_ms for frame in record.frames),
+        },
+        "peak_rss_mb": _finite(record.peak_rss_mb),
+        "wall_s": _finite(record.wall_s),
+        "notes": list(record.notes),
+    }
+
+
+def percentiles(values: Iterable[float | None]) -> dict[str, float] | None:
+    """Median and 95th percentile of the known values; None when there are none."""
+    known = _known(values)
+    if len(known) == 0:
+        return None
+    p50, p95 = np.percentile(known, (50, 95))
+    return {"p50": float(p50), "p95": float(p95)}
+
+
+def _coverage(record: RunRecord) -> Summary:
+    localized = [frame.map_from_camera is not None for frame in record.frames]
+    states = Counter(frame.state for frame in record.frames)
+    reasons = Counter(frame.reason.value for frame in record.frames if frame.reason and frame.map_from_camera is None)
+    first = localized.index(True) if any(localized) else None
+    return {
+        "frames": len(record.frames),
+        "duration_s": _seconds_until(record.frames, len(record.frames) - 1) if record.frames else None,
+        "localized_frames": sum(localized),
+        "localized_share_after_first_fix": None if first is None else float(np.mean(localized[first:])),
+        "time_to_first_fix_s": None if first is None else _seconds_until(record.frames, first),
+        "frames_by_state": {state.value: states[state] for state in State if states[state]},
+        "unlocalized_by_reason": dict(reasons.most_common()),
+        "frames_dropped": record.frames_dropped,
+    }
+
+
+def _seconds_until(frames: Sequence[FrameRecord], row: int) -> float:
+    return (frames[row].stamp_ns - frames[0].stamp_ns) / NANOSECONDS
+
+
+def _errors(prefix: str, series: PoseSeries) -> Summary:
+    return {
+        f"{prefix}position_error_m": _spread(series.position_error),
+        f"{prefix}rotation_error_deg": _spread(series.rotation_error_deg),
+    }
+
+
+def _spread(values: ArrayLike) -> dict[str, float] | None:
+    statistics = Statistics.of(values)
+    if statistics is None:
+        return None
+    return {"median": statistics.median, "p95": statistics.p95, "max": statistics.max}
+
+
+def _recall(series: PoseSeries) -> list[dict[str, float]] | None:
+    """Percent of all records with a true pose that were found within each threshold."""
+    if series.num_with_truth == 0:
+        return None
+    return [
+        {"within_m": row.distance_m, "within_deg": row.angle_deg, "percent": row.percent}
+        for row in recall(series.errors, series.num_with_truth)
+    ]
+
+
+def _consistency(series: PoseSeries) -> Summary | None:
+    share = share_in_nees_band(series.nees)
+    if share is None:
+        return None
+    known = series.nees[np.isfinite(series.nees)]
+    return {
+        "mean": float(known.mean()),
+        "median": float(np.median(known)),
+        "share_in_band": share,
+        "band": [*NEES_BAND],
+    }
+
+
+def _odometry(frames: Sequence[FrameRecord]) -> Summary:
+    times = _known(frame.odometry_ms for frame in frames)
+    tracked = [frame.odometry_tracked for frame in frames]
+    return {
+        "odometry_tracked_share": float(np.mean(tracked)) if frames else None,
+        "odometry_fps": float(1e3 / times.mean()) if len(times) and times.mean() > 0.0 else None,
+        "odometry_latency_ms": percentiles(times),
+    }
+
+
+def _anchor_counts(anchors: Sequence[AnchorRecord]) -> Summary:
+    rejected = Counter(_reason(anchor) for anchor in anchors if not anchor.accepted)
+    refused = Counter(_reason(anchor) for anchor in anchors if anchor.accepted and anchor.fused is False)
+    return {
+        "accepted": sum(anchor.accepted for anchor in anchors),
+        "rejected": dict(rejected.most_common()),
+        "refused_by_fusion": dict(refused.most_common()),
+    }
+
+
+def _reason(anchor: AnchorRecord) -> str:
+    return anchor.reason.value if anchor.reason is not None else "UNSTATED"
+
+
+def _stages(timings: Iterable[Mapping[str, float]]) -> dict[str, dict[str, float] | None]:
+    """Percentiles by stage, in the order in which the stages first appear."""
+    collected: dict[str, list[float]] = {}
+    for stage_ms in timings:
+        for stage, milliseconds in stage_ms.items():
+            collected.setdefault(stage, []).append(milliseconds)
+    return {stage: percentiles(values) for stage, values in collected.items()}
+
+
+def _known(values: Iterable[float | None]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    known = np.array([value for value in values if value is not None], dtype=np.float64)
+    return known[np.isfinite(known)]
+
+
+def _finite(value: float | None) -> float | None:
+    return float(value) if value is not None and np.isfinite(value) else None

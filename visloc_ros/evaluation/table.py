@@ -1,0 +1,166 @@
+"""Rows for a terminal table as plain data: what was measured, how much, and what is asked for. The CLI draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from visloc_ros.evaluation.metrics import Recall, Statistics
+from visloc_ros.evaluation.odometry_errors import OdometryErrors
+from visloc_ros.evaluation.trajectories import TrajectoryErrors
+
+UNKNOWN = "–"
+
+BUDGETS_MS: Mapping[str, float] = {"odometry": 33.0, "anchor": 1000.0, "pose_age": 50.0}
+"""95th percentiles to stay below on a 2-core CPU at VGA (DESIGN section 7)."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: a label, a value in words, the target in words if there is one, and whether it was met."""
+
+    label: str
+    value: str
+    target: str | None = None
+    met: bool | None = None
+
+
+def summary_rows(summary: Mapping[str, Any]) -> list[Row]:
+    """Rows of a run's summary, the most asked for first."""
+    unit = "m" if summary["metric"] else "units"
+    return [
+        _localized_row(summary),
+        Row("position error", format_errors(summary["position_error_m"], unit)),
+        Row("rotation error", format_errors(summary["rotation_error_deg"], "deg")),
+        Row("anchor position error", format_errors(summary["anchor_position_error_m"], unit)),
+        Row("anchor rotation error", format_errors(summary["anchor_rotation_error_deg"], "deg")),
+        Row("anchors", _anchor_words(summary["anchors"])),
+        Row("first fix after", format_number(summary["time_to_first_fix_s"], "s")),
+        _odometry_row(summary),
+        _latency_row("anchor latency", summary["anchor_latency_ms"], BUDGETS_MS["anchor"]),
+        _latency_row("pose age", summary["pose_age_ms"], BUDGETS_MS["pose_age"]),
+        Row("covariance (NEES, 6 is honest)", _nees_words(summary["nees"])),
+        Row("frames dropped", str(summary["frames_dropped"])),
+        Row("peak memory", format_number(summary["peak_rss_mb"], "MB")),
+    ]
+
+
+def trajectory_rows(errors: TrajectoryErrors) -> list[Row]:
+    """Rows of a comparison of two trajectories."""
+    delta = f"{errors.relative_delta:g} {errors.relative_unit}"
+    return [
+        Row("matched poses", f"{errors.num_matched} of {errors.num_estimates} estimated, {errors.num_truths} true"),
+        Row("alignment", f"{errors.align}, scale {errors.truth_from_estimate.scale:.4f}"),
+        Row("position error (APE)", _statistics_words(errors.position_error_m, "m")),
+        Row("rotation error (APE)", _statistics_words(errors.rotation_error_deg, "deg")),
+        Row(f"position error over {delta} (RPE)", _statistics_words(errors.relative_position_error_m, "m")),
+        Row(f"rotation error over {delta} (RPE)", _statistics_words(errors.relative_rotation_error_deg, "deg")),
+        *(
+            Row(
+                f"within {_threshold_words(of_all)}",
+                f"{of_matched.percent:.1f} % of matched, {of_all.percent:.1f} % of all true",
+            )
+            for of_all, of_matched in zip(errors.recall, errors.recall_of_matched, strict=True)
+        ),
+    ]
+
+
+def odometry_rows(errors: OdometryErrors) -> list[Row]:
+    """Rows of an evaluation of odometry alone."""
+    losses = ", ".join(f"{reason} {count}" for reason, count in errors.losses.items())
+    return [
+        Row("tracked frames", f"{errors.num_tracked} of {errors.num_frames} ({100 * errors.tracked_share:.1f} %)"),
+        Row("first pose after", format_number(errors.start_s, "s")),
+        Row("segments", str(len(errors.segments))),
+        Row("frames without pose", losses or "none"),
+        Row("position error (Sim3 ATE)", _statistics_words(errors.position_error_m, "m")),
+        Row("rotation error (Sim3)", _statistics_words(errors.rotation_error_deg, "deg")),
+        *(
+            Row(
+                f"segment {segment.segment}: {segment.num_poses} poses, {segment.duration_s:.1f} s",
+                f"ATE {_statistics_words(segment.position_error_m, 'm')}; "
+                f"over 1 s {_statistics_words(segment.relative_position_error_m, 'm')}",
+            )
+            for segment in errors.segments
+        ),
+    ]
+
+
+def format_number(value: float | None, unit: str) -> str:
+    """A number with its unit in three significant digits (whole ones above 100); a dash when unknown."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:.0f} {unit}" if abs(value) >= 100 else f"{value:.3g} {unit}"
+
+
+def format_length(value: float | None, unit: str) -> str:
+    """A distance; below a metre in centimetres or millimetres, which people can picture."""
+    if value is not None and unit == "m" and abs(value) < 1.0:
+        return f"{100.0 * value:.3g} cm" if abs(value) >= 0.01 else f"{1000.0 * value:.1f} mm"
+    return format_number(value, unit)
+
+
+def format_angle(value: float) -> str:
+    """An angle in degrees."""
+    return f"{value:.2f}°"
+
+
+def format_errors(spread: Mapping[str, float] | None, unit: str) -> str:
+    """Median, 95th percentile and maximum in words."""
+    if spread is None:
+        return UNKNOWN
+    words = (f"{name} {_format(spread[name], unit)}" for name in ("median", "p95", "max"))
+    return ", ".join(words)
+
+
+def _format(value: float, unit: str) -> str:
+    return format_angle(value) if unit == "deg" else format_length(value, unit)
+
+
+def _statistics_words(statistics: Statistics | None, unit: str) -> str:
+    if statistics is None:
+        return UNKNOWN
+    values = {"median": statistics.median, "rmse": statistics.rmse, "p95": statistics.p95, "max": statistics.max}
+    return ", ".join(f"{name} {_format(value, unit)}" for name, value in values.items())
+
+
+def _threshold_words(row: Recall) -> str:
+    return f"{format_length(row.distance_m, 'm')} and {row.angle_deg:g} deg"
+
+
+def _localized_row(summary: Mapping[str, Any]) -> Row:
+    share, frames = summary["localized_share_after_first_fix"], summary["frames"]
+    value = f"{summary['localized_frames']} of {frames}"
+    if share is None:
+        return Row("frames localized", f"{value}: no frame was found in the map")
+    return Row("frames localized", f"{value} ({100 * share:.1f} % after the first fix)")
+
+
+def _odometry_row(summary: Mapping[str, Any]) -> Row:
+    latency = summary["odometry_latency_ms"]
+    if latency is None:
+        return Row("odometry", UNKNOWN)
+    row = _latency_row("odometry", latency, BUDGETS_MS["odometry"])
+    return Row(row.label, f"{summary['odometry_fps']:.0f} frames/s, {row.value}", row.target, row.met)
+
+
+def _latency_row(label: str, latency: Mapping[str, float] | None, budget_ms: float) -> Row:
+    target = f"p95 ≤ {budget_ms:g} ms"
+    if latency is None:
+        return Row(label, UNKNOWN, target)
+    words = f"p50 {format_number(latency['p50'], 'ms')}, p95 {format_number(latency['p95'], 'ms')}"
+    return Row(label, words, target, latency["p95"] <= budget_ms)
+
+
+def _anchor_words(anchors: Mapping[str, Any]) -> str:
+    words = [f"{anchors['accepted']} found"]
+    words += [f"{count} {reason}" for reason, count in anchors["rejected"].items()]
+    words += [f"{count} refused by fusion ({reason})" for reason, count in anchors["refused_by_fusion"].items()]
+    return ", ".join(words)
+
+
+def _nees_words(nees: Mapping[str, Any] | None) -> str:
+    if nees is None:
+        return UNKNOWN
+    return f"mean {nees['mean']:.1f}, {100 * nees['share_in_band']:.0f} % inside the 95 % band"

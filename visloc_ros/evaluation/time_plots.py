@@ -1,0 +1,118 @@
+"""What happened over time: errors with the uncertainty that was claimed, and the state of every moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from visloc_ros.core.geometry import Array
+from visloc_ros.core.types import State
+from visloc_ros.evaluation.drawing import draw_circles, thin, thin_keeping_peaks
+from visloc_ros.evaluation.plot_style import LIGHT, STATE_COLOR, say_nothing_to_show
+from visloc_ros.evaluation.records import FrameRecord, RunRecord
+from visloc_ros.evaluation.series import PoseSeries, RunSeries
+
+MAX_DOTS = 100
+CENTIMETRES_BELOW_M = 1.0
+BAND_SIGMAS = 3.0
+
+
+def draw_errors(axes: Axes, record: RunRecord, series: RunSeries, kind: str) -> None:
+    """Error over time ("position" or "rotation") with its 3-sigma band and the anchors; without truth only the band."""
+    unit, factor = _error_unit(record, series, kind)
+    frames, anchors = series.frames, series.anchors
+    error, sigma, anchor_error = (
+        factor * values for values in (_error(frames, kind), _sigma(frames, kind), _error(anchors, kind))
+    )
+    label = f"{kind} error" if record.ground_truth is not None else f"{kind} uncertainty"
+    axes.set(ylabel=f"{label} [{unit}]")
+    if not np.isfinite(frames.positions).any() and not np.isfinite(anchor_error).any():
+        say_nothing_to_show(axes, "no frame was localized")
+        return
+    top = _upper_limit(error, sigma, anchor_error)
+    _draw_band(axes, frames.seconds, BAND_SIGMAS * sigma)
+    _draw_fused_error(axes, frames.seconds, error)
+    _draw_anchor_errors(axes, anchors.seconds, anchor_error, top)
+    axes.set_ylim(0.0, top)
+
+
+def draw_states(axes: Axes, record: RunRecord, series: RunSeries) -> None:
+    """A strip that shows the state of every moment."""
+    seconds = series.frames.seconds
+    axes.set(yticks=[], ylim=(0.0, 1.0), xlabel="time since the first frame [s]")
+    axes.grid(False)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    shown: set[State] = set()
+    for state, begin, end in state_spans(record.frames, seconds):
+        label = "" if state in shown else state.value.lower()
+        axes.axvspan(begin, end, color=STATE_COLOR[state], lw=0.0, label=label)
+        shown.add(state)
+    if shown:
+        axes.legend(loc="upper left", bbox_to_anchor=(0.0, -1.4), ncols=len(State), handlelength=0.9, columnspacing=1.2)
+
+
+def state_spans(frames: Sequence[FrameRecord], seconds: Array) -> list[tuple[State, float, float]]:
+    """Time spans (state, begin, end) of equal state; each lasts until the next frame of another state."""
+    if not frames:
+        return []
+    changes = [0, *(i for i in range(1, len(frames)) if frames[i].state != frames[i - 1].state)]
+    step = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 1.0
+    ends = [*(float(seconds[i]) for i in changes[1:]), float(seconds[-1]) + step]
+    return [(frames[i].state, float(seconds[i]), end) for i, end in zip(changes, ends, strict=True)]
+
+
+def _error(series: PoseSeries, kind: str) -> Array:
+    return series.position_error if kind == "position" else series.rotation_error_deg
+
+
+def _sigma(series: PoseSeries, kind: str) -> Array:
+    return series.sigma_position if kind == "position" else series.sigma_rotation_deg
+
+
+def _error_unit(record: RunRecord, series: RunSeries, kind: str) -> tuple[str, float]:
+    """Unit to draw in, and the factor from metres or degrees to it."""
+    if kind == "rotation":
+        return "deg", 1.0
+    if not record.metric:
+        return "map units", 1.0
+    errors = series.frames.position_error
+    largest = np.nanmax(errors) if np.isfinite(errors).any() else 0.0
+    return ("cm", 100.0) if largest < CENTIMETRES_BELOW_M else ("m", 1.0)
+
+
+def _upper_limit(error: Array, sigma: Array, anchor_error: Array) -> float:
+    """Top of the plot: every fused error fits in; single wild anchors and bands do not squash it."""
+    candidates = [(error, 100), (anchor_error, 90), (BAND_SIGMAS * sigma, 50 if np.isfinite(error).any() else 98)]
+    known = [(values[np.isfinite(values)], share) for values, share in candidates]
+    highest = max([float(np.percentile(values, share)) for values, share in known if len(values)], default=0.0)
+    return 1.25 * highest if highest > 0.0 else 1.0
+
+
+def _draw_band(axes: Axes, seconds: Array, band: Array) -> None:
+    if not np.isfinite(band).any():
+        return
+    rows = thin(len(band))
+    axes.fill_between(
+        seconds[rows], 0.0, band[rows], color=LIGHT.fused, alpha=0.14, lw=0.0, label="3 sigma claimed", zorder=2
+    )
+
+
+def _draw_fused_error(axes: Axes, seconds: Array, error: Array) -> None:
+    """A line, with dots while the frames are so few that they stand alone."""
+    if not np.isfinite(error).any():
+        return
+    rows = thin_keeping_peaks(error)
+    marker = "." if len(error) <= MAX_DOTS else ""
+    axes.plot(seconds[rows], error[rows], color=LIGHT.fused, lw=1.3, marker=marker, label="fused", zorder=3)
+
+
+def _draw_anchor_errors(axes: Axes, seconds: Array, error: Array, top: float) -> None:
+    """Circles at the anchors' errors; those above the plot become triangles at its edge."""
+    inside, above = error <= top, error > top
+    if inside.any():
+        draw_circles(axes, seconds[inside], error[inside], "anchors")
+    if above.any():
+        edge = np.full(int(above.sum()), 0.97 * top)
+        axes.scatter(seconds[above], edge, s=16, marker="^", color=LIGHT.bad, lw=0, label="anchors above", zorder=4)
