@@ -1,0 +1,71 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from visloc_ros.core.geometry import rotation_vector
+from visloc_ros.simulation.path import PATHS
+
+STEP = 0.02
+TIMES = np.arange(0.0, 40.0, STEP)
+
+
+@pytest.fixture(params=PATHS, scope="module")
+def poses(request):
+    return [PATHS[request.param].pose(seconds) for seconds in TIMES]
+
+
+def positions(poses):
+    return np.array([pose.translation for pose in poses])
+
+
+def turns(poses):
+    """Angular velocity (N - 1, 3) in degrees a second, in the map frame."""
+    steps = [rotation_vector(b.rotation @ a.rotation.T) for a, b in itertools.pairwise(poses)]
+    return np.degrees(steps) / STEP
+
+
+def test_the_camera_walks_and_turns_as_a_person_or_robot_does(poses):
+    velocity = np.diff(positions(poses), axis=0) / STEP
+    acceleration = np.diff(velocity, axis=0) / STEP
+    assert np.linalg.norm(velocity, axis=1).max() < 0.8
+    assert np.linalg.norm(acceleration, axis=1).max() < 1.6
+    assert np.linalg.norm(turns(poses), axis=1).max() < 60
+    assert np.linalg.norm(np.diff(turns(poses), axis=0), axis=1).max() / STEP < 120
+
+
+def test_the_first_second_moves_sideways(poses):
+    """Monocular odometry needs parallax to start, which rotation hides."""
+    first_from_map = poses[0].inverse
+    moved = first_from_map @ poses[50].translation
+    assert np.hypot(moved[0], moved[1]) > 0.25
+    assert abs(moved[0]) > abs(moved[2])
+    assert np.linalg.norm(turns(poses[:25]), axis=1).max() < 20
+
+
+def test_the_camera_is_held_upright_at_the_height_of_a_chest(poses):
+    heights = positions(poses)[:, 2]
+    assert heights.min() > 1.15
+    assert heights.max() < 1.7
+    downward = np.array([pose.rotation[2, 1] for pose in poses])
+    assert downward.max() < np.cos(np.radians(160))
+
+
+def test_the_path_stays_clear_of_walls_and_furniture(poses, living_room):
+    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    around = np.column_stack([np.cos(angle), np.sin(angle), np.zeros(24)])
+    places = positions(poses)[::40]
+    origins, directions = np.repeat(places, 24, axis=0), np.tile(around, (len(places), 1))
+    assert living_room.cast(origins, directions).distances.min() > 0.5
+    # Whatever is inside a piece of furniture cannot be seen from under the ceiling.
+    assert np.all(living_room.visible_from((3.0, 2.0, 2.5), positions(poses)[::20]))
+
+
+def test_the_camera_looks_all_around_the_room_from_a_fair_distance(poses, living_room):
+    views = np.array([pose.rotation[:, 2] for pose in poses])
+    headings = np.histogram(np.arctan2(views[:, 1], views[:, 0]), bins=8, range=(-np.pi, np.pi))[0]
+    assert headings.min() > 0.03 * len(poses)
+    seen = living_room.cast(positions(poses)[::50], views[::50]).distances
+    assert seen.min() > 0.8
+    assert seen.max() < 6.5
+    assert 2.0 < np.median(seen) < 5.0

@@ -1,0 +1,71 @@
+"""Smooth camera paths: every coordinate is a steady rate plus a few sine waves, so all derivatives are bounded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from visloc_ros.core.geometry import SE3
+
+
+@dataclass(frozen=True)
+class Wave:
+    """One coordinate over time: ``mean + rate t + sum of amplitude sin(2 pi t / period + phase)``."""
+
+    mean: float
+    waves: tuple[tuple[float, float, float], ...] = ()
+    rate: float = 0.0
+
+    def __call__(self, seconds: float) -> float:
+        """Value at a time."""
+        swing = sum(amplitude * np.sin(2 * np.pi * seconds / period + phase) for amplitude, period, phase in self.waves)
+        return float(self.mean + self.rate * seconds + swing)
+
+
+@dataclass(frozen=True)
+class CameraPath:
+    """Position in the map (metres) and where the camera looks: yaw about z from x, pitch upwards, roll (radians)."""
+
+    x: Wave
+    y: Wave
+    z: Wave
+    yaw: Wave
+    pitch: Wave
+    roll: Wave
+
+    def pose(self, seconds: float) -> SE3:
+        """Give ``map_from_camera`` at a time; camera axes x right, y down, z forward."""
+        yaw, pitch, roll = self.yaw(seconds), self.pitch(seconds), self.roll(seconds)
+        # From optical axes to x forward, y left, z up; then roll, pitch and yaw as on any robot.
+        level = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+        turn = Rotation.from_euler("ZYX", [yaw, -pitch, roll]).as_matrix()
+        return SE3(turn @ level, np.array([self.x(seconds), self.y(seconds), self.z(seconds)]))
+
+
+_QUARTER = np.pi / 2
+_STEPS = (0.010, 0.92, 0.0)  # the bobbing of whoever carries the camera
+_MAP_TURN = 2 * np.pi / 16.0
+_LOCALIZE_TURN = -2 * np.pi / 17.0
+
+# Both passes circle the room and look across it, hence sideways to their motion. The second goes the other way
+# round on a smaller, wavier loop, at another height. Both start with hardly any rotation.
+PATHS = {
+    "map": CameraPath(
+        x=Wave(3.0, ((1.40, 16.0, _QUARTER - 2.2), (0.25, 11.0, 0.4))),
+        y=Wave(2.55, ((0.95, 16.0, -2.2), (0.18, 9.0, 1.1))),
+        z=Wave(1.40, ((0.12, 12.5, 0.3), _STEPS)),
+        yaw=Wave(np.pi - 2.2, ((0.42, 7.3, np.pi),), _MAP_TURN),
+        pitch=Wave(-0.13, ((0.14, 9.7, 1.0),)),
+        roll=Wave(0.0, ((0.03, 5.3, 0.0), (0.008, 1.84, 0.5))),
+    ),
+    "localize": CameraPath(
+        x=Wave(3.05, ((1.20, 17.0, _QUARTER - 0.9), (0.20, 8.1, 2.0))),
+        y=Wave(2.50, ((-0.90, 17.0, -0.9), (0.14, 6.9, 0.7))),
+        z=Wave(1.50, ((0.10, 7.9, 2.0), (0.012, 0.81, 0.0))),
+        yaw=Wave(np.pi + 0.9, ((0.38, 6.1, 0.0),), _LOCALIZE_TURN),
+        pitch=Wave(-0.10, ((0.12, 8.3, 0.0),)),
+        roll=Wave(0.0, ((0.035, 4.7, 1.0), (0.01, 1.62, 0.0))),
+    ),
+}

@@ -1,0 +1,109 @@
+"""A recording in the simulated room: frames, and the exact pose of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+
+from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.geometry import SE3, rotation_angle_deg
+from visloc_ros.core.ground_truth import NANOSECONDS, Trajectory
+from visloc_ros.core.types import Frame
+from visloc_ros.simulation.config import SimulationConfig
+from visloc_ros.simulation.lighting import bake
+from visloc_ros.simulation.living_room import LIGHTS, make_living_room
+from visloc_ros.simulation.path import PATHS
+from visloc_ros.simulation.render import Renderer
+from visloc_ros.simulation.room import Room
+from visloc_ros.simulation.sensor import Sensor
+
+PASSES = tuple(PATHS)
+_START_S = {"map": 1_700_000_000, "localize": 1_700_003_600}
+_LIGHT = {"map": "day", "localize": "evening"}
+_TYPICAL_DEPTH_M = 2.5
+_MAX_BLUR_SAMPLES = 32
+
+
+class Simulation:
+    """One pass through the room: a source of frames whose ``ground_truth`` holds the exact ``map_from_camera``.
+
+    Stamps are the middle of each exposure. The room is painted when the first frame is asked for, unless an unlit
+    ``room`` is given.
+    """
+
+    def __init__(self, config: SimulationConfig, pass_name: str, room: Room | None = None) -> None:
+        """Raises ConfigError when there is no such pass."""
+        if pass_name not in PATHS:
+            raise ConfigError(f"unknown pass '{pass_name}'; known: {', '.join(PASSES)}")
+        self.config, self.pass_name = config, pass_name
+        self.name = f"simulated_{pass_name}"
+        self.calibrated, self.skipped = True, 0
+        self.camera = config.make_camera()
+        self._unlit_room = room
+        self._path = PATHS[pass_name]
+        self._sensor = Sensor(config, noise_key=PASSES.index(pass_name))
+
+    def __len__(self) -> int:
+        return self.config.num_frames
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (self.frame(index) for index in range(len(self)))
+
+    def frame(self, index: int) -> Frame:
+        """Render one frame; frames do not depend on each other."""
+        seconds = self.seconds(index)
+        light = self.renderer.render_exposure(self._poses_during_exposure(seconds))
+        stamp_ns = self.stamp_ns(index)
+        return Frame(stamp_ns, self._sensor.expose(light, index, seconds), self.camera, f"{stamp_ns}.jpg")
+
+    def seconds(self, index: int) -> float:
+        """Time of a frame since the start of the pass."""
+        return index / self.config.rate_hz
+
+    def stamp_ns(self, index: int) -> int:
+        """Stamp of a frame in nanoseconds."""
+        return _START_S[self.pass_name] * NANOSECONDS + round(self.seconds(index) * NANOSECONDS)
+
+    def pose(self, index: int) -> SE3:
+        """Exact ``map_from_camera`` of a frame."""
+        return self._path.pose(self.seconds(index))
+
+    @cached_property
+    def ground_truth(self) -> Trajectory:
+        """Exact ``map_from_camera`` of all frames."""
+        stamps = np.array([self.stamp_ns(index) for index in range(len(self))], dtype=np.int64)
+        return Trajectory(stamps, tuple(self.pose(index) for index in range(len(self))))
+
+    @cached_property
+    def room(self) -> Room:
+        """The room in the light of this pass."""
+        light = _LIGHT[self.pass_name] if self.config.light == "auto" else self.config.light
+        return bake(self._unlit_room or make_living_room(self.config.seed), LIGHTS[light])
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """What turns poses of this room into images."""
+        return Renderer(self.room, self.camera, self.config.samples)
+
+    def _poses_during_exposure(self, seconds: float) -> list[SE3]:
+        """Poses evenly spread over the exposure, centred on its middle: one a pixel of blur, at least one a sample."""
+        exposure = 1e-3 * self.config.exposure_ms
+        if exposure == 0:
+            return [self._path.pose(seconds)]
+        first, last = self._path.pose(seconds - 0.5 * exposure), self._path.pose(seconds + 0.5 * exposure)
+        turned = math.radians(rotation_angle_deg(first.rotation, last.rotation))
+        moved = float(np.linalg.norm(last.translation - first.translation)) / _TYPICAL_DEPTH_M
+        blur_px = math.ceil(self.config.focal_px * (turned + moved))
+        count = max(self.config.samples, min(blur_px, _MAX_BLUR_SAMPLES))
+        return [self._path.pose(seconds + exposure * ((i + 0.5) / count - 0.5)) for i in range(count)]
+
+
+def simulate(config: SimulationConfig | None = None, pass_name: str = "map", room: Room | None = None) -> Simulation:
+    """Make a recording of one pass, ``map`` or ``localize``, in the room of the seed or in an unlit ``room``.
+
+    Raises ConfigError when there is no such pass.
+    """
+    return Simulation(config or SimulationConfig(), pass_name, room)
