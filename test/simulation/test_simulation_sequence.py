@@ -6,7 +6,7 @@ import pytest
 
 from visloc_ros.core.camera import project, rays
 from visloc_ros.core.errors import ConfigError
-from visloc_ros.core.ground_truth import NANOSECONDS
+from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.simulation import sequence
 from visloc_ros.simulation.config import SimulationConfig
 from visloc_ros.simulation.sequence import PASSES, simulate

@@ -10,7 +10,7 @@ import numpy as np
 
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3, rotation_angle_deg
-from visloc_ros.core.ground_truth import NANOSECONDS, Trajectory
+from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame
 from visloc_ros.simulation.config import SimulationConfig
 from visloc_ros.simulation.lighting import bake

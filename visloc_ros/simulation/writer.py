@@ -13,7 +13,7 @@ import pycolmap
 import yaml
 
 from visloc_ros.core.errors import OutputError
-from visloc_ros.core.ground_truth import write_tum
+from visloc_ros.core.trajectory import write_tum
 from visloc_ros.core.types import Frame
 from visloc_ros.simulation.sequence import Simulation
 
