@@ -1,0 +1,40 @@
+# Everything runs in .venv, which 'make setup' creates; 'make demo' and 'make test' set it up by themselves.
+
+PYTHON ?= python3
+DATA ?=
+VENV := .venv
+RUN := $(VENV)/bin
+
+# A sourced ROS 2 installation must not mix with the packages in .venv.
+unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH
+unexport ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Create .venv and build the ROS 2 interfaces; does nothing when they are there
+	@$(PYTHON) tools/setup_environment.py
+
+demo: setup ## Map a place, localize a camera in it, write a report; real frames with DATA=<folder>
+	@$(RUN)/visloc demo $(if $(DATA),--data "$(DATA)")
+
+test: setup ## Run all tests, the lint checks included
+	@$(RUN)/pytest
+
+lint: setup ## Check style, types and spelling
+	$(RUN)/ruff check
+	$(RUN)/ruff format --check
+	$(RUN)/mypy
+	$(RUN)/codespell
+
+lock: setup ## Resolve requirements.in into requirements.lock; UPGRADE=1 moves all pins to the newest versions
+	$(RUN)/uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-package opencv-python \
+	  --custom-compile-command "make lock" \
+	  $(if $(UPGRADE),--upgrade) --quiet requirements.in --output-file requirements.lock
+
+clean: ## Remove .venv, build outputs and caches
+	rm -rf $(VENV) build install log .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

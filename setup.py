@@ -1,0 +1,48 @@
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "visloc_ros"
+SHARED_FOLDERS = ("config", "launch", "maps", "rviz", "urdf")
+NODES = ("anchor_node", "fusion_node", "map_builder_node", "odometry_node", "replay_node", "simulated_camera_node")
+
+
+def read_version():
+    text = Path(PACKAGE, "__init__.py").read_text(encoding="utf-8")
+    return re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE).group(1)
+
+
+def shared_files():
+    files = {}
+    for folder in SHARED_FOLDERS:
+        for path in sorted(Path(folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                files.setdefault(f"share/{PACKAGE}/{path.parent}", []).append(str(path))
+    return list(files.items())
+
+
+setup(
+    name=PACKAGE,
+    version=read_version(),
+    description="Find one ordinary camera in a prebuilt map, at camera rate, with or without ROS 2",
+    license="Apache-2.0",
+    maintainer="visloc_ros maintainers",
+    maintainer_email="maintainers@visloc-ros.invalid",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={"": ["templates/*"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+        *shared_files(),
+    ],
+    python_requires=">=3.10",
+    install_requires=["setuptools"],
+    zip_safe=False,
+    entry_points={
+        "console_scripts": [
+            "visloc = visloc_ros.apps.cli:main",
+            *(f"{node} = visloc_ros.nodes.{node}:main" for node in NODES),
+        ]
+    },
+)
