@@ -1,0 +1,39 @@
+"""Everything live without a robot: a camera in the simulated room, localized in the demo map."""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import LaunchDescription
+
+SHARE = Path(get_package_share_directory("visloc_ros"))
+
+
+def generate_launch_description():
+    """Start the simulated camera and the nodes that localize it."""
+    localization = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(SHARE / "launch" / "visloc.launch.py")),
+        launch_arguments={
+            "map_path": LaunchConfiguration("map_path"),
+            "image_transport": "compressed",
+            "rviz": LaunchConfiguration("rviz"),
+        }.items(),
+    )
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument("map_path", default_value=str(SHARE / "maps" / "demo_room")),
+            DeclareLaunchArgument("rviz", default_value="true"),
+            Node(
+                package="visloc_ros",
+                executable="simulated_camera_node",
+                namespace="visloc",
+                parameters=[str(SHARE / "config" / "simulated_camera_node.yaml")],
+                output="screen",
+            ),
+            localization,
+        ]
+    )

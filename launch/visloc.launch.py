@@ -1,0 +1,72 @@
+"""Odometry, anchors, fusion and the map builder for one camera and one map."""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+
+from launch import LaunchDescription
+
+SHARE = Path(get_package_share_directory("visloc_ros"))
+
+ARGUMENTS = {
+    "map_path": (None, "Map folder or reference.tar.gz"),
+    "namespace": ("visloc", "Namespace of the nodes"),
+    "image_topic": ("image", "Raw image topic; with image_transport:=compressed the topic without '/compressed'"),
+    "camera_info_topic": ("camera_info", "CameraInfo topic"),
+    "image_transport": ("raw", "raw or compressed"),
+    "base_frame": ("base_link", "Frame of the robot; the camera's own frame for a bare camera"),
+    "params_folder": (str(SHARE / "config"), "Folder with a parameter file <node>.yaml for each node"),
+    "use_sim_time": ("false", "Whether time comes from /clock"),
+    "autostart": ("true", "Whether the nodes activate themselves"),
+    "log_level": ("info", "Log level of the nodes"),
+    "rviz": ("false", "Whether to start RViz"),
+}
+
+
+def generate_launch_description():
+    """Declare the arguments and start the nodes."""
+    given = {name: LaunchConfiguration(name) for name in ARGUMENTS}
+    remappings = [
+        ("image", given["image_topic"]),
+        ("image/compressed", [given["image_topic"], "/compressed"]),
+        ("camera_info", given["camera_info_topic"]),
+    ]
+    camera = {"camera.transport": given["image_transport"]}
+    return LaunchDescription(
+        [
+            *(declare(name, default, text) for name, (default, text) in ARGUMENTS.items()),
+            node("odometry_node", given, camera, remappings),
+            node("anchor_node", given, camera | {"map_path": given["map_path"]}, remappings),
+            node("fusion_node", given, {"base_frame": given["base_frame"]}),
+            node("map_builder_node", given, {}),
+            Node(
+                package="rviz2",
+                executable="rviz2",
+                arguments=["-d", str(SHARE / "rviz" / "visloc.rviz")],
+                condition=IfCondition(given["rviz"]),
+            ),
+        ]
+    )
+
+
+def declare(name, default, text):
+    """Declare a launch argument; one without default must be given."""
+    return DeclareLaunchArgument(name, description=text, **({} if default is None else {"default_value": default}))
+
+
+def node(executable, given, parameters, remappings=()):
+    """One node with its parameter file, then what this launch was given."""
+    common = {"use_sim_time": given["use_sim_time"], "autostart": given["autostart"]}
+    return Node(
+        package="visloc_ros",
+        executable=executable,
+        namespace=given["namespace"],
+        parameters=[PathJoinSubstitution([given["params_folder"], f"{executable}.yaml"]), common | parameters],
+        remappings=remappings,
+        arguments=["--ros-args", "--log-level", given["log_level"]],
+        output="screen",
+    )

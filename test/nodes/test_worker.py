@@ -1,0 +1,62 @@
+import threading
+
+from visloc_ros.nodes.worker import Worker
+
+TIMEOUT_S = 10.0
+
+
+def test_the_newest_item_wins_and_drops_are_counted():
+    entered, gate, handled, done = threading.Event(), threading.Event(), [], threading.Event()
+
+    def handle(item: int) -> None:
+        entered.set()
+        gate.wait(TIMEOUT_S)
+        handled.append(item)
+        if item == 4:
+            done.set()
+
+    worker = Worker(handle, on_error=lambda error: None, capacity=1)
+    worker.put(0)
+    assert entered.wait(TIMEOUT_S)
+    for item in (1, 2, 3, 4):
+        worker.put(item)
+    gate.set()
+    assert done.wait(TIMEOUT_S)
+    worker.close()
+    assert handled == [0, 4]
+    assert (worker.received, worker.dropped) == (5, 3)
+
+
+def test_a_failing_item_is_told_and_the_next_one_still_served():
+    errors, handled = [], threading.Event()
+
+    def handle(item: int) -> None:
+        if item == 0:
+            raise ValueError("zero")
+        handled.set()
+
+    worker = Worker(handle, errors.append, capacity=2)
+    worker.put(0)
+    worker.put(1)
+    assert handled.wait(TIMEOUT_S)
+    worker.close()
+    assert [str(error) for error in errors] == ["zero"]
+
+
+def test_closing_forgets_what_waits():
+    gate, entered, handled = threading.Event(), threading.Event(), []
+
+    def handle(item: int) -> None:
+        entered.set()
+        gate.wait(TIMEOUT_S)
+        handled.append(item)
+
+    worker = Worker(handle, on_error=lambda error: None, capacity=5)
+    worker.put(0)
+    assert entered.wait(TIMEOUT_S)
+    worker.put(1)
+    closing = threading.Thread(target=worker.close)
+    closing.start()
+    gate.set()
+    closing.join(TIMEOUT_S)
+    assert handled == [0]

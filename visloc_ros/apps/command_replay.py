@@ -1,0 +1,47 @@
+"""``visloc replay``: a bag through the real nodes over DDS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from visloc_ros.apps.console import console, print_table
+from visloc_ros.apps.options import Domain, GroundTruth, ImageTopic, MapArgument
+from visloc_ros.apps.replay import ReplayPlan
+from visloc_ros.apps.replay import replay as replay_bag
+from visloc_ros.core.errors import SourceError
+from visloc_ros.core.trajectory import read_tum
+from visloc_ros.evaluation import RunRecord, summarize, summary_rows, write_results
+from visloc_ros.sources import SourceConfig, open_source
+from visloc_ros.sources.bag import BagSource
+
+
+def replay(
+    map_path: MapArgument,
+    bag: Annotated[Path, typer.Argument(help="ROS 2 bag to play.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for trajectory, summary and report.")],
+    rate: Annotated[float, typer.Option(min=0.01, max=100.0, help="Speed relative to the bag.")] = 1.0,
+    ground_truth: GroundTruth = None,
+    image_topic: ImageTopic = "",
+    params_file: Annotated[Path | None, typer.Option(help="ROS parameter file for all nodes.")] = None,
+    domain_id: Domain = 0,
+) -> None:
+    """Play a bag to the real nodes, record their transforms, and report.
+
+    Example: visloc replay maps/office office.mcap --output out/office
+    """
+    source = open_source(bag, SourceConfig(image_topic=image_topic))
+    if not isinstance(source, BagSource):
+        raise SourceError(f"{bag} is no ROS 2 bag; 'visloc run' takes videos and folders")
+    truth = read_tum(ground_truth) if ground_truth else source.ground_truth
+    record = replay_bag(ReplayPlan(map_path, bag, rate, domain_id, params_file), source, truth)
+    finish(record, output)
+
+
+def finish(record: RunRecord, output: Path) -> None:
+    """Write the results of a run and print its table."""
+    report = write_results(record, output)
+    print_table(record.title, summary_rows(summarize(record)))
+    console.print(f"report: {report}")

@@ -1,0 +1,57 @@
+"""``visloc up``: the nodes as processes, for machines without the launch tool."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from visloc_ros.apps.console import console
+from visloc_ros.apps.options import Domain
+from visloc_ros.apps.processes import NodeProcesses, NodeSpec
+from visloc_ros.core.map import open_map
+
+
+def up(
+    map_path: Annotated[Path, typer.Option("--map", help="Map folder, or its reference.tar.gz.", show_default=False)],
+    image_topic: Annotated[
+        str, typer.Option(help="Image topic; one that ends in /compressed carries JPEG.")
+    ] = "image/compressed",
+    camera_info_topic: Annotated[str, typer.Option(help="CameraInfo topic.")] = "camera_info",
+    base_frame: Annotated[
+        str, typer.Option(help="Frame of the robot; the camera's own for a bare camera.")
+    ] = "base_link",
+    simulated: Annotated[bool, typer.Option("--simulated", help="Also start the simulated camera.")] = False,
+    params_file: Annotated[Path | None, typer.Option(help="ROS parameter file for all nodes.")] = None,
+    domain_id: Domain = 0,
+) -> None:
+    """Start odometry, anchors, fusion and the map builder; Ctrl-C stops them.
+
+    Example: visloc up --map maps/demo_room --simulated
+    """
+    open_map(map_path)  # a broken map is told here, before any process starts
+    compressed = image_topic.endswith("compressed")
+    images = {("image/compressed" if compressed else "image"): image_topic, "camera_info": camera_info_topic}
+    camera = {"camera.transport": "compressed" if compressed else "raw"}
+    specs = [
+        NodeSpec("odometry_node", camera, params_file, images),
+        NodeSpec("anchor_node", camera | {"map_path": str(map_path)}, params_file, images),
+        NodeSpec("fusion_node", {"base_frame": base_frame}, params_file),
+        NodeSpec("map_builder_node", {}, params_file),
+    ]
+    if simulated:
+        specs.append(NodeSpec("simulated_camera_node", {}, params_file))
+    environment = {"ROS_DOMAIN_ID": str(domain_id)} if domain_id else {}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with (
+        tempfile.TemporaryDirectory(prefix="visloc_up_") as folder,
+        NodeProcesses(specs, Path(folder), environment) as nodes,
+    ):
+        console.print(f"{len(specs)} nodes are starting; Ctrl-C stops them")
+        try:
+            nodes.wait_for_any()
+        except KeyboardInterrupt:
+            console.print("stopping")

@@ -1,0 +1,63 @@
+"""What the commands show: tables, a live progress bar by stage, one line for an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from visloc_ros.evaluation import Row
+
+console = Console()
+error_console = Console(stderr=True)
+
+MARKS = {True: "[green]met[/green]", False: "[yellow]missed[/yellow]", None: ""}
+
+
+def print_table(title: str, rows: Iterable[Row]) -> None:
+    """Print label, value, target and whether it was met."""
+    rows = list(rows)
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
+    for row in rows:
+        table.add_row(f"[bold]{row.label}[/bold]", row.value, row.target or "", MARKS[row.met])
+    console.print(table)
+
+
+class StageBars:
+    """A bar for each stage of a long job; the ``Progress`` that map building asks for."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description:<28}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=error_console,
+        )
+        self._current: TaskID | None = None
+
+    def __enter__(self) -> StageBars:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def stage(self, name: str, total: int) -> None:
+        """Begin a stage of ``total`` steps; the one before it is done."""
+        self._finish_current()
+        self._current = self._bars.add_task(name, total=total)
+
+    def advance(self, steps: int = 1) -> None:
+        """Count steps of the current stage."""
+        if self._current is not None:
+            self._bars.advance(self._current, steps)
+
+    def _finish_current(self) -> None:
+        if self._current is not None:
+            self._bars.stop_task(self._current)

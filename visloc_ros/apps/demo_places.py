@@ -1,0 +1,70 @@
+"""What the demo maps and what it then localizes: a simulated room, or real frames with truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from visloc_ros.core.errors import SourceError
+from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.types import Frame
+from visloc_ros.simulation import SimulationConfig, simulate, write_folder
+from visloc_ros.sources import EncodedFrame, EncodedSource, FrameSource, SourceConfig, open_source
+
+MAP_EVERY = 10
+MAP_PASS_RATE_HZ = 2.0
+SEVEN_SCENES_IMAGES = "rgb/frame-*.color.*"
+
+
+@dataclass(frozen=True, eq=False)
+class DemoPlace:
+    """A place to map and a second look at it; ``truth`` holds ``map_from_camera`` of both."""
+
+    name: str
+    map_source: FrameSource
+    map_poses: Trajectory
+    query: Iterable[Frame | EncodedFrame]
+    num_query_frames: int
+    truth: Trajectory
+
+
+def simulated_place(folder: Path, on_frame: Callable[[int], None]) -> DemoPlace:
+    """The simulated room: mapped by day, localized in the evening on another path."""
+    config = SimulationConfig()
+    write_folder(simulate(replace(config, rate_hz=MAP_PASS_RATE_HZ), "map"), folder, overwrite=True, on_frame=on_frame)
+    map_source = open_source(folder)
+    query = simulate(config, "localize")
+    if map_source.ground_truth is None:
+        raise SourceError(f"{folder} holds no true poses")
+    return DemoPlace("simulated_room", map_source, map_source.ground_truth, query, len(query), query.ground_truth)
+
+
+def real_place(folder: Path) -> DemoPlace:
+    """Real frames with truth.
+
+    A room seen twice (7-Scenes) is mapped from the first two thirds and localized in the last; of a path that does
+    not come back (EuRoC, KITTI) every tenth frame is mapped and the others are localized.
+    """
+    whole = open_source(folder)
+    if whole.ground_truth is None:
+        raise SourceError(f"{folder} holds no true poses: the demo needs groundtruth_tum.txt or the dataset's own")
+    if not isinstance(whole, EncodedSource):
+        raise SourceError(f"{folder} is no image folder: the demo reads 7-Scenes and EuRoC layouts")
+    sees_twice = any(folder.glob(SEVEN_SCENES_IMAGES))
+    split = len(whole) * 2 // 3
+    last_mapped = split - 1 if sees_twice else -1
+    map_source = open_source(folder, SourceConfig(last=last_mapped, every=MAP_EVERY))
+    indices = range(split, len(whole)) if sees_twice else [i for i in range(len(whole)) if i % MAP_EVERY]
+    return DemoPlace(
+        folder.resolve().name,
+        map_source,
+        whole.ground_truth,
+        _pick(whole, set(indices)),
+        len(indices),
+        whole.ground_truth,
+    )
+
+
+def _pick(source: EncodedSource, indices: set[int]) -> Iterator[EncodedFrame]:
+    return (frame for index, frame in enumerate(source.iter_encoded()) if index in indices)

@@ -1,0 +1,30 @@
+"""Command-line options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MapArgument = Annotated[Path, typer.Argument(help="Map folder, or its reference.tar.gz.", show_default=False)]
+SourceArgument = Annotated[
+    Path, typer.Argument(help="Video file, image folder, or ROS 2 bag (mcap or sqlite3).", show_default=False)
+]
+GroundTruth = Annotated[
+    Path | None,
+    typer.Option(help="TUM file with the true map_from_camera poses; otherwise the source's own, if it has any."),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="YAML file with options that differ from the defaults.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what is already there, once the new one is whole.")
+]
+First = Annotated[int, typer.Option(min=0, help="Index of the first image to read.")]
+Last = Annotated[int, typer.Option(min=-1, help="Index of the last image to read; -1 reads to the end.")]
+Every = Annotated[int, typer.Option(min=1, help="Read every n-th image.")]
+RateHz = Annotated[float, typer.Option("--fps", min=0.0, help="Image rate where the source has no stamps.")]
+ImageTopic = Annotated[str, typer.Option(help="Image topic of the bag, where it has several.")]
+CameraFile = Annotated[str, typer.Option("--camera", help="Calibration file (COLMAP, EuRoC or ROS YAML).")]
+Domain = Annotated[int, typer.Option("--domain-id", min=0, max=232, help="ROS domain that the nodes talk in.")]

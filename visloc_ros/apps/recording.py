@@ -1,0 +1,121 @@
+"""From a replay's recording (JSON lines of nodes/replay_node) to the record that reports are made from."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.types import Reason, State
+from visloc_ros.evaluation import AnchorRecord, FrameRecord
+
+Line = dict[str, Any]
+
+
+class Recording:
+    """The lines of a recording by topic."""
+
+    def __init__(self, path: Path) -> None:
+        self._lines: dict[str, list[Line]] = defaultdict(list)
+        with path.open(encoding="utf-8") as file:
+            for text in file:
+                line = json.loads(text)
+                self._lines[line["topic"]].append(line)
+
+    def frames(self, map_frame: str, odom_frame: str, camera_frame: str) -> tuple[FrameRecord, ...]:
+        """One record for every image that was played, with the pose a TF listener finds at its stamp."""
+        odom_from_camera, arrivals = self._exact_transforms(odom_frame, camera_frame)
+        map_from_odom = self._trajectory(map_frame, odom_frame)
+        status, odometry, pose = (self._by_stamp(topic) for topic in ("status", "odometry_status", "pose"))
+        return tuple(
+            _frame_record(
+                image,
+                _chain(map_from_odom, odom_from_camera, image["stamp_ns"]),
+                arrivals.get(image["stamp_ns"]),
+                status.get(image["stamp_ns"]),
+                odometry.get(image["stamp_ns"]),
+                pose.get(image["stamp_ns"]),
+            )
+            for image in self._lines["image"]
+        )
+
+    def anchors(self) -> tuple[AnchorRecord, ...]:
+        """One record for every answer of the anchor node."""
+        return tuple(_anchor_record(line) for line in self._lines["anchor"])
+
+    @property
+    def frames_dropped(self) -> int:
+        """Frames that the odometry node dropped, by its own count, or never received."""
+        statuses = self._lines["odometry_status"]
+        return len(self._lines["image"]) - len(statuses)
+
+    def _by_stamp(self, topic: str) -> dict[int, Line]:
+        return {line["stamp_ns"]: line for line in self._lines[topic]}
+
+    def _transforms(self, parent: str, child: str) -> Iterable[tuple[int, SE3, float]]:
+        for line in self._lines["tf"]:
+            for item in line["transforms"]:
+                if (item["parent"], item["child"]) == (parent, child):
+                    yield item["stamp_ns"], _pose(item["pose"]), line["arrival_s"]
+
+    def _exact_transforms(self, parent: str, child: str) -> tuple[dict[int, SE3], dict[int, float]]:
+        found = list(self._transforms(parent, child))
+        return {stamp: pose for stamp, pose, _ in found}, {stamp: arrival for stamp, _, arrival in found}
+
+    def _trajectory(self, parent: str, child: str) -> Trajectory:
+        by_stamp = {stamp: pose for stamp, pose, _ in self._transforms(parent, child)}
+        stamps = sorted(by_stamp)
+        return Trajectory(np.array(stamps, dtype=np.int64), tuple(by_stamp[stamp] for stamp in stamps))
+
+
+def _pose(values: list[float]) -> SE3:
+    return SE3.from_quaternion(values[3:], values[:3])
+
+
+def _chain(map_from_odom: Trajectory, odom_from_camera: dict[int, SE3], stamp_ns: int) -> SE3 | None:
+    """Pose at a stamp as tf2 answers it: odometry at its own stamp, ``map -> odom`` interpolated between two."""
+    camera = odom_from_camera.get(stamp_ns)
+    correction = map_from_odom.interpolate(stamp_ns)
+    return None if camera is None or correction is None else correction @ camera
+
+
+def _frame_record(
+    image: Line,
+    map_from_camera: SE3 | None,
+    arrival_s: float | None,
+    status: Line | None,
+    odometry: Line | None,
+    pose: Line | None,
+) -> FrameRecord:
+    tracked = odometry is not None and odometry["tracked"]
+    reason = (status or {}).get("reason") or (odometry or {}).get("reason")
+    return FrameRecord(
+        stamp_ns=image["stamp_ns"],
+        state=State(status["state"]) if status else State.UNINITIALIZED,
+        reason=Reason(reason) if reason else None,
+        map_from_camera=map_from_camera,
+        covariance=np.array(pose["covariance"]).reshape(6, 6) if pose and map_from_camera else None,
+        odometry_tracked=tracked,
+        odometry_ms=odometry["latency_ms"] if odometry else None,
+        odometry_stage_ms=odometry["stage_ms"] if odometry else {},
+        pose_age_ms=(arrival_s - image["arrival_s"]) * 1e3 if arrival_s and map_from_camera else None,
+    )
+
+
+def _anchor_record(line: Line) -> AnchorRecord:
+    return AnchorRecord(
+        stamp_ns=line["stamp_ns"],
+        accepted=line["accepted"],
+        reason=Reason(line["reason"]) if line["reason"] else None,
+        map_from_camera=_pose(line["pose"]) if line["pose"] else None,
+        covariance=np.array(line["covariance"]).reshape(6, 6) if line["covariance"] else None,
+        num_inliers=line["num_inliers"],
+        latency_ms=line["latency_ms"],
+        stage_ms=line["stage_ms"],
+    )

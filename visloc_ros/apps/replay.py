@@ -1,0 +1,112 @@
+"""Play a bag to the real nodes over DDS and record what comes out."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from visloc_ros.apps.processes import NodeProcesses, NodeSpec
+from visloc_ros.apps.recording import Recording
+from visloc_ros.core.errors import SetupError
+from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.evaluation import RunRecord
+from visloc_ros.sources.bag import BagSource
+
+MAP_FRAME, ODOM_FRAME = "map", "odom"
+LOOPBACK_ONLY = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+
+@dataclass(frozen=True)
+class ReplayPlan:
+    """What is replayed: the bag, the map, how fast, and where the nodes meet."""
+
+    map_path: Path
+    bag: Path
+    rate: float = 1.0
+    domain_id: int = 0
+    parameter_file: Path | None = None
+
+
+def replay(plan: ReplayPlan, source: BagSource, ground_truth: Trajectory | None) -> RunRecord:
+    """Run the three nodes on a bag; raises SetupError when a node fails or no node listens."""
+    place = open_map(plan.map_path)  # a broken map is told here, before any process starts
+    with tempfile.TemporaryDirectory(prefix="visloc_replay_") as folder:
+        recording_path = Path(folder) / "recording.jsonl"
+        begin_s = time.monotonic()
+        processes = NodeProcesses(_specs(plan, source, recording_path), Path(folder), _environment(plan))
+        with processes:
+            if processes.wait_for("replay_node") != 0:
+                raise SetupError("the replay failed; its last words are above")
+        recording = Recording(recording_path)
+        peak_mb = {name: peak for name, peak in processes.peak_rss_mb.items() if name != "replay_node"}
+        return _record(plan, source, place, recording, ground_truth, peak_mb, time.monotonic() - begin_s)
+
+
+def _environment(plan: ReplayPlan) -> dict[str, str]:
+    return {**LOOPBACK_ONLY, "ROS_DOMAIN_ID": str(plan.domain_id or free_domain_id())}
+
+
+def free_domain_id() -> int:
+    """A ROS domain of this process's own, so that two replays on one machine do not hear each other."""
+    return 1 + os.getpid() % 100
+
+
+def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpec]:
+    compressed = source.compressed
+    images = {
+        ("image/compressed" if compressed else "image"): source.image_topic,
+        "camera_info": source.camera_info_topic,
+    }
+    camera = {"camera.transport": "compressed" if compressed else "raw", "camera.qos": "reliable"}
+    simulated_time = {"use_sim_time": True}
+    return [
+        NodeSpec("odometry_node", camera | simulated_time, plan.parameter_file, images),
+        NodeSpec(
+            "anchor_node", {"map_path": str(plan.map_path)} | camera | simulated_time, plan.parameter_file, images
+        ),
+        NodeSpec(
+            "fusion_node",
+            {"map_frame": MAP_FRAME, "odom_frame": ODOM_FRAME, "base_frame": source.frame_id} | simulated_time,
+            plan.parameter_file,
+        ),
+        NodeSpec(
+            "replay_node",
+            {
+                "bag": str(plan.bag),
+                "image_topic": source.image_topic,
+                "recording": str(recording),
+                "rate": plan.rate,
+            },
+        ),
+    ]
+
+
+def _record(
+    plan: ReplayPlan,
+    source: BagSource,
+    place: Map,
+    recording: Recording,
+    ground_truth: Trajectory | None,
+    peak_mb: Mapping[str, float],
+    wall_s: float,
+) -> RunRecord:
+    memory = ", ".join(f"{name} {peak:.0f} MB" for name, peak in peak_mb.items())
+    return RunRecord(
+        title=f"{plan.bag.stem} in {place.name}, replayed at {plan.rate:g}x",
+        frames=recording.frames(MAP_FRAME, ODOM_FRAME, source.frame_id),
+        anchors=recording.anchors(),
+        ground_truth=ground_truth,
+        map_points=place.points,
+        map_camera_positions=[image.map_from_camera.translation for image in place.images],
+        config={"map": str(plan.map_path), "bag": str(plan.bag), "rate": plan.rate},
+        frames_dropped=recording.frames_dropped,
+        peak_rss_mb=sum(peak_mb.values()),
+        wall_s=wall_s,
+        notes=(f"peak memory by process: {memory}",),
+        metric=place.manifest.metric,
+    )

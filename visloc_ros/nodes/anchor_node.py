@@ -1,0 +1,173 @@
+"""Finds frames in the map: the newest image in, an absolute pose or the reason why not out, over and over."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from sensor_msgs.msg import CompressedImage, PointCloud2
+
+from visloc_msgs.msg import Anchor
+from visloc_msgs.srv import LoadMap, Localize
+from visloc_ros.core.config import Config, option, section
+from visloc_ros.core.errors import ConfigError, VislocError
+from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection
+from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.nodes.background import in_background
+from visloc_ros.nodes.base import VislocNode, run
+from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
+from visloc_ros.nodes.conversions import (
+    anchor_to_msg,
+    camera_from_msg,
+    frame_from_msg,
+    header,
+    points_to_msg,
+    stamp_from_msg,
+)
+from visloc_ros.nodes.diagnostics import Diagnostics
+from visloc_ros.nodes.qos import LATCHED, RELIABLE
+from visloc_ros.sources.ros_images import encode_jpeg
+
+INLIER_COLOUR = (40, 220, 80)
+
+
+@dataclass(frozen=True)
+class AnchorInputConfig(CameraInputConfig):
+    """How images come in: one slot, the newest frame wins."""
+
+    queue_size: int = option(1, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
+
+
+@dataclass(frozen=True)
+class AnchorNodeConfig(Config):
+    """Parameters of the anchor node."""
+
+    map_path: str = option("", "map folder or reference.tar.gz")
+    map_frame: str = option("map", "frame id of the map")
+    niceness: int = option(10, "how far the process steps back for the others (0 not at all)", minimum=0, maximum=19)
+    camera: AnchorInputConfig = section(AnchorInputConfig)
+    anchor: AnchorConfig = section(AnchorConfig)
+
+
+class AnchorNode(VislocNode[AnchorNodeConfig]):
+    """Localizes the newest frame whenever the last one is done."""
+
+    default_name = "anchor_node"
+    config_type = AnchorNodeConfig
+
+    def configure(self) -> None:
+        """Load the map and the models once."""
+        if not self.config.map_path:
+            raise ConfigError("parameter 'map_path' is empty: give the map folder to localize in")
+        os.setpriority(os.PRIO_PROCESS, 0, self.config.niceness)
+        self._outcomes: Counter[str] = Counter()
+        self._use_map(open_map(Path(self.config.map_path)))
+        self._publisher = self.create_publisher(Anchor, "anchor", RELIABLE)
+        self._points_publisher = self.create_publisher(PointCloud2, "map_points", LATCHED)
+        self._inliers_publisher = self.create_publisher(PointCloud2, "inlier_points", RELIABLE)
+        self._image_publisher = self.create_publisher(CompressedImage, "matches/compressed", RELIABLE)
+        self._offered = [
+            self.create_service(LoadMap, "~/load_map", self._load_map),
+            self.create_service(Localize, "~/localize", self._localize_one),
+        ]
+
+    def activate(self) -> None:
+        """Start localizing."""
+        self._publish_map()
+        self._input = CameraInput(self, self.config.camera, self._localize, lambda: None)
+        self._diagnostics = Diagnostics(self, self._report)
+
+    def deactivate(self) -> None:
+        """Stop localizing."""
+        self._input.close()
+        self._diagnostics.close()
+
+    def cleanup(self) -> None:
+        """Forget the map and the publishers."""
+        for service in self._offered:
+            self.destroy_service(service)
+        for publisher in (
+            self._publisher,
+            self._points_publisher,
+            self._inliers_publisher,
+            self._image_publisher,
+        ):
+            self.destroy_publisher(publisher)
+
+    def _use_map(self, place: Map) -> None:
+        engine = AnchorEngine(place, self.config.anchor)  # a map that does not fit leaves the old one in use
+        self._engine, self._map = engine, place
+
+    def _publish_map(self) -> None:
+        self._points_publisher.publish(points_to_msg(self.now_ns(), self.config.map_frame, self._map.points))
+
+    def _localize(self, frame: Frame, camera_frame: str) -> None:
+        result = self._engine.localize(frame)
+        self._outcomes["accepted" if isinstance(result, AnchorPose) else result.reason.value] += 1
+        self._publisher.publish(self._message(result, camera_frame))
+        if isinstance(result, AnchorPose):
+            self._publish_inliers(frame, result, camera_frame)
+
+    def _message(self, result: AnchorPose | Rejection, camera_frame: str) -> Anchor:
+        message = anchor_to_msg(result, self.config.map_frame, camera_frame)
+        message.map_name, message.metric = self._map.name, self._map.manifest.metric
+        return message
+
+    def _publish_inliers(self, frame: Frame, anchor: AnchorPose, camera_frame: str) -> None:
+        if self._inliers_publisher.get_subscription_count():
+            cloud = points_to_msg(frame.stamp_ns, self.config.map_frame, anchor.inlier_points)
+            self._inliers_publisher.publish(cloud)
+        if self._image_publisher.get_subscription_count():
+            image = CompressedImage(header=header(frame.stamp_ns, camera_frame), format="jpeg")
+            image.data = encode_jpeg(draw_inliers(frame, anchor), 85)
+            self._image_publisher.publish(image)
+
+    async def _load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
+        path = Path(request.map_path)
+        try:
+            await in_background(self, lambda: self._use_map(open_map(path)))
+        except VislocError as error:
+            response.code = LoadMap.Response.INVALID_MAP_DATA if path.exists() else LoadMap.Response.MAP_DOES_NOT_EXIST
+            response.message = f"{error}; the map '{self._map.name}' stays loaded"
+            return response
+        self._publish_map()
+        response.code, response.map_name = LoadMap.Response.SUCCESS, self._map.name
+        return response
+
+    async def _localize_one(self, request: Localize.Request, response: Localize.Response) -> Localize.Response:
+        try:
+            frame = frame_from_msg(request.image, camera_from_msg(request.camera_info))
+            result = await in_background(self, lambda: self._engine.localize(frame))
+        except VislocError as error:
+            self.get_logger().warning(f"localize: {error}")
+            result = Rejection(stamp_from_msg(request.image.header.stamp), Reason.BAD_MESSAGE)
+        response.anchor = self._message(result, request.image.header.frame_id)
+        return response
+
+    def _report(self) -> tuple[str, str, dict[str, object]]:
+        values = {"map": self._map.name, "received": self._input.received, **self._outcomes, **self._input.rejected}
+        if not self._outcomes["accepted"]:
+            return "warn", "Not localized yet", values
+        return "ok", "Localizing", values
+
+
+def draw_inliers(frame: Frame, anchor: AnchorPose) -> np.ndarray:
+    """The frame (H, W, 3) with the pixels that hold its pose."""
+    image = frame.rgb.copy()
+    for x, y in np.round(anchor.inlier_pixels - 0.5).astype(int).tolist():
+        cv2.circle(image, (x, y), 3, INLIER_COLOUR, 1, cv2.LINE_AA)
+    return image
+
+
+def main() -> None:
+    """Run the node."""
+    run(AnchorNode)
+
+
+if __name__ == "__main__":
+    main()

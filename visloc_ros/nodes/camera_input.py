@@ -1,0 +1,130 @@
+"""From image and camera_info topics to frames: checked, in order, decoded off the executor's thread."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pycolmap
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from visloc_ros.core.camera import check_image_size
+from visloc_ros.core.config import Config, option
+from visloc_ros.core.errors import CalibrationError, VislocError
+from visloc_ros.core.types import Frame
+from visloc_ros.nodes.conversions import camera_from_msg, frame_from_msg, stamp_from_msg
+from visloc_ros.nodes.qos import IMAGE
+from visloc_ros.nodes.time_guard import StampVerdict, TimeGuard
+from visloc_ros.nodes.worker import Worker
+
+# An image and its camera_info cross the network apart; the first image waits this long for the other.
+CAMERA_INFO_WAIT_S = 0.5
+
+
+@dataclass(frozen=True)
+class CameraInputConfig(Config):
+    """How images come in."""
+
+    transport: str = option(
+        "raw", "image transport: topic 'image' or 'image/compressed'", choices=("raw", "compressed")
+    )
+    qos: str = option("sensor_data", "reliability of the image subscription", choices=tuple(IMAGE))
+    queue_size: int = option(4, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
+
+
+class CameraInput:
+    """Subscribes to a camera and calls ``on_frame(frame, camera_frame_id)`` in a worker thread.
+
+    ``on_restart()`` is called in that thread, too, when the clock jumped back or the calibration changed. Bad
+    messages are counted in ``rejected`` by reason and never fatal.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        config: CameraInputConfig,
+        on_frame: Callable[[Frame, str], None],
+        on_restart: Callable[[], None],
+    ) -> None:
+        self.rejected: Counter[str] = Counter()
+        self._node, self._on_frame, self._on_restart = node, on_frame, on_restart
+        self._camera_info: CameraInfo | None = None
+        self._camera: pycolmap.Camera | None = None
+        self._calibrated = threading.Event()
+        self._guard = TimeGuard()
+        self._worker: Worker[Image | CompressedImage] = Worker(self._handle, self._count_error, config.queue_size)
+        compressed = config.transport == "compressed"
+        self._subscriptions = [
+            node.create_subscription(CameraInfo, "camera_info", self._take_camera_info, IMAGE[config.qos]),
+            node.create_subscription(
+                CompressedImage if compressed else Image,
+                "image/compressed" if compressed else "image",
+                self._worker.put,
+                IMAGE[config.qos],
+            ),
+        ]
+
+    @property
+    def received(self) -> int:
+        """Images received."""
+        return self._worker.received
+
+    @property
+    def dropped(self) -> int:
+        """Images dropped because the work on earlier ones took too long."""
+        return self._worker.dropped
+
+    def close(self) -> None:
+        """Unsubscribe and stop the worker."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._worker.close()
+
+    def _take_camera_info(self, message: CameraInfo) -> None:
+        if self._camera_info is not None and _same_calibration(message, self._camera_info):
+            return
+        try:
+            self._camera = camera_from_msg(message)
+        except CalibrationError as error:
+            self._count("camera_info", str(error))
+            return
+        self._camera_info = message
+        self._calibrated.set()
+
+    def _handle(self, message: Image | CompressedImage) -> None:
+        self._calibrated.wait(CAMERA_INFO_WAIT_S)
+        camera = self._camera
+        if camera is None:
+            self._count("no camera_info", "images arrive but no usable camera_info: is it published, and remapped?")
+            return
+        verdict = self._guard.judge(stamp_from_msg(message.header.stamp))
+        if verdict in (StampVerdict.UNSTAMPED, StampVerdict.UNORDERED):
+            self._count(verdict.value, f"an image is {verdict.value} and was left out")
+            return
+        if verdict is StampVerdict.CLOCK_JUMP:
+            self._node.get_logger().warning("the clock jumped back: starting anew")
+            self._on_restart()
+        frame = frame_from_msg(message, camera)
+        check_image_size(camera, frame.image.shape[1], frame.image.shape[0])
+        self._on_frame(frame, message.header.frame_id)
+
+    def _count_error(self, error: Exception) -> None:
+        if not isinstance(error, VislocError):
+            self._node.get_logger().error(f"unexpected {type(error).__name__}: {error}")
+        self._count(type(error).__name__, str(error))
+
+    def _count(self, kind: str, text: str) -> None:
+        self.rejected[kind] += 1
+        self._node.get_logger().warning(f"{text} ({kind}: {self.rejected[kind]} so far)", throttle_duration_sec=5.0)
+
+
+def _same_calibration(a: CameraInfo, b: CameraInfo) -> bool:
+    return (
+        (a.width, a.height, a.distortion_model, list(a.d), a.binning_x, a.binning_y)
+        == (b.width, b.height, b.distortion_model, list(b.d), b.binning_x, b.binning_y)
+        and list(a.k) == list(b.k)
+        and a.roi == b.roi
+    )

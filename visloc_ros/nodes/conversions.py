@@ -1,0 +1,251 @@
+"""Between the core's values and ROS messages: the one place that knows x, y, z, w quaternions and stamps.
+
+Every ``*_from_msg`` checks its message (finite numbers, unit quaternion, sizes) and raises MessageError.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+
+import numpy as np
+import pycolmap
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point32, Pose, PoseWithCovariance, Quaternion, Transform, TransformStamped, Vector3
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from visloc_msgs.msg import Anchor, LocalizationStatus, StageTime
+from visloc_ros.core.errors import VislocError
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import AnchorPose, Frame, OdometryPose, Reason, Rejection, State
+from visloc_ros.core.types import Image as ImageArray
+from visloc_ros.sources.calibration import camera_from_camera_info_fields, camera_info_fields
+from visloc_ros.sources.ros_images import decode_compressed, decode_image
+
+SEGMENT_SEPARATOR = "/"
+QUATERNION_TOLERANCE = 1e-3
+
+
+class MessageError(VislocError):
+    """A message holds values that cannot be true; it is counted and left out."""
+
+
+def stamp_to_msg(stamp_ns: int) -> Time:
+    """Nanoseconds to a ROS time."""
+    seconds, nanoseconds = divmod(stamp_ns, NANOSECONDS)
+    return Time(sec=seconds, nanosec=nanoseconds)
+
+
+def stamp_from_msg(stamp: Time) -> int:
+    """A ROS time to nanoseconds."""
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
+def header(stamp_ns: int, frame_id: str) -> Header:
+    """A message header."""
+    return Header(stamp=stamp_to_msg(stamp_ns), frame_id=frame_id)
+
+
+def quaternion_to_msg(pose: SE3) -> Quaternion:
+    """Rotation of a pose as a ROS quaternion (x, y, z, w)."""
+    w, x, y, z = pose.quaternion.tolist()
+    return Quaternion(x=x, y=y, z=z, w=w)
+
+
+def pose_to_msg(parent_from_child: SE3) -> Pose:
+    """A pose message."""
+    message = Pose(orientation=quaternion_to_msg(parent_from_child))
+    message.position.x, message.position.y, message.position.z = parent_from_child.translation.tolist()
+    return message
+
+
+def pose_from_msg(message: Pose) -> SE3:
+    """A pose message, checked, as ``parent_from_child``."""
+    position, orientation = message.position, message.orientation
+    return _checked_pose([position.x, position.y, position.z], orientation)
+
+
+def transform_to_msg(stamp_ns: int, parent: str, child: str, parent_from_child: SE3) -> TransformStamped:
+    """A TF transform: parent ``a``, child ``b`` carries ``a_from_b``."""
+    x, y, z = parent_from_child.translation.tolist()
+    transform = Transform(translation=Vector3(x=x, y=y, z=z), rotation=quaternion_to_msg(parent_from_child))
+    return TransformStamped(header=header(stamp_ns, parent), child_frame_id=child, transform=transform)
+
+
+def transform_from_msg(message: Transform) -> SE3:
+    """A TF transform, checked, as ``parent_from_child``."""
+    translation = message.translation
+    return _checked_pose([translation.x, translation.y, translation.z], message.rotation)
+
+
+def _checked_pose(position: list[float], orientation: Quaternion) -> SE3:
+    wxyz = np.array([orientation.w, orientation.x, orientation.y, orientation.z])
+    if not (np.all(np.isfinite(wxyz)) and np.all(np.isfinite(position))):
+        raise MessageError("the pose is not finite")
+    if abs(np.linalg.norm(wxyz) - 1.0) > QUATERNION_TOLERANCE:
+        raise MessageError(f"the quaternion has norm {np.linalg.norm(wxyz):.3f} instead of 1")
+    return SE3.from_quaternion(wxyz, position)
+
+
+def pose_with_covariance_to_msg(pose: SE3, covariance: Array) -> PoseWithCovariance:
+    """A pose with its (6, 6) covariance, order x, y, z, rot x, rot y, rot z (REP 103)."""
+    return PoseWithCovariance(pose=pose_to_msg(pose), covariance=covariance.reshape(36))
+
+
+def covariance_from_msg(message: PoseWithCovariance) -> Array:
+    """The (6, 6) covariance of a message, checked."""
+    covariance = np.asarray(message.covariance, dtype=np.float64).reshape(6, 6)
+    if not np.all(np.isfinite(covariance)) or np.any(np.diag(covariance) < 0):
+        raise MessageError("the covariance is not finite or has a negative variance")
+    return covariance
+
+
+def image_from_msg(message: Image | CompressedImage) -> ImageArray:
+    """Decode a raw or compressed image to uint8 grey or RGB. Raises SourceError on a malformed one."""
+    if isinstance(message, CompressedImage):
+        return decode_compressed(message.format, bytes(message.data))
+    return decode_image(
+        message.encoding, message.width, message.height, message.step, message.data, bool(message.is_bigendian)
+    )
+
+
+def camera_from_msg(message: CameraInfo) -> pycolmap.Camera:
+    """Camera model of a CameraInfo, binning and region applied. Raises CalibrationError."""
+    roi = message.roi
+    return camera_from_camera_info_fields(
+        message.width,
+        message.height,
+        message.k,
+        message.d,
+        message.distortion_model,
+        (message.binning_x, message.binning_y),
+        (roi.x_offset, roi.y_offset, roi.width, roi.height),
+    )
+
+
+def camera_to_msg(stamp_ns: int, frame_id: str, camera: pycolmap.Camera) -> CameraInfo:
+    """CameraInfo of a camera model."""
+    k, d, model = camera_info_fields(camera)
+    matrix = np.asarray(k, dtype=np.float64).reshape(3, 3)
+    projection = np.hstack([matrix, np.zeros((3, 1))])
+    return CameraInfo(
+        header=header(stamp_ns, frame_id),
+        width=camera.width,
+        height=camera.height,
+        distortion_model=model,
+        k=matrix.reshape(9),
+        d=[float(value) for value in d],
+        r=np.eye(3).reshape(9),
+        p=projection.reshape(12),
+    )
+
+
+def frame_from_msg(message: Image | CompressedImage, camera: pycolmap.Camera) -> Frame:
+    """Frame of an image message at its header's stamp."""
+    return Frame(stamp_from_msg(message.header.stamp), image_from_msg(message), camera)
+
+
+def visual_odometry_to_msg(result: OdometryPose, camera_frame: str) -> Odometry:
+    """Unscaled odometry; the segment is part of the frame id, since segments share no origin."""
+    message = Odometry(
+        header=header(result.stamp_ns, f"visual_odom{SEGMENT_SEPARATOR}{result.segment}"), child_frame_id=camera_frame
+    )
+    message.pose.pose = pose_to_msg(result.odom_from_camera)
+    return message
+
+
+def visual_odometry_from_msg(message: Odometry) -> OdometryPose:
+    """The way back of ``visual_odometry_to_msg``."""
+    _, separator, segment = message.header.frame_id.rpartition(SEGMENT_SEPARATOR)
+    if not separator or not segment.isdigit():
+        raise MessageError(f"'{message.header.frame_id}' does not end in {SEGMENT_SEPARATOR}<segment>")
+    return OdometryPose(stamp_from_msg(message.header.stamp), pose_from_msg(message.pose.pose), int(segment), 0)
+
+
+def stages_to_msg(stage_ms: Mapping[str, float]) -> list[StageTime]:
+    """Stage timings as messages."""
+    return [StageTime(name=name, milliseconds=float(value)) for name, value in stage_ms.items()]
+
+
+def stages_from_msg(stages: list[StageTime]) -> dict[str, float]:
+    """The way back of ``stages_to_msg``."""
+    return {stage.name: float(stage.milliseconds) for stage in stages}
+
+
+def anchor_to_msg(result: AnchorPose | Rejection, map_frame: str, camera_frame: str) -> Anchor:
+    """Anchor message of an absolute pose or of the reason why there is none."""
+    message = Anchor(header=header(result.stamp_ns, map_frame), camera_frame_id=camera_frame)
+    message.stages = stages_to_msg(result.stage_ms)
+    message.latency_ms = float(sum(result.stage_ms.values()))
+    if isinstance(result, Rejection):
+        message.reason = result.reason.value
+        message.num_inliers = int(result.counts.get("inliers", 0))
+        message.num_matches = int(result.counts.get("matches", 0))
+        return message
+    message.accepted = True
+    message.pose = pose_with_covariance_to_msg(result.map_from_camera, result.covariance)
+    message.num_inliers, message.num_matches = result.num_inliers, result.num_matches
+    message.reprojection_error_px = float(result.reprojection_error_px)
+    message.references = list(result.references)
+    message.inlier_points = [Point32(x=x, y=y, z=z) for x, y, z in result.inlier_points.tolist()]
+    message.inlier_pixels = result.inlier_pixels.astype(np.float32).reshape(-1)
+    return message
+
+
+def anchor_from_msg(message: Anchor) -> AnchorPose | Rejection:
+    """The way back of ``anchor_to_msg``."""
+    stamp_ns, stage_ms = stamp_from_msg(message.header.stamp), stages_from_msg(message.stages)
+    if not message.accepted:
+        try:
+            reason = Reason(message.reason)
+        except ValueError as error:
+            raise MessageError(f"unknown rejection reason '{message.reason}'") from error
+        counts = {"inliers": message.num_inliers, "matches": message.num_matches}
+        return Rejection(stamp_ns, reason, counts, stage_ms)
+    return AnchorPose(
+        stamp_ns,
+        pose_from_msg(message.pose.pose),
+        covariance_from_msg(message.pose),
+        message.num_inliers,
+        message.num_matches,
+        message.reprojection_error_px,
+        np.asarray(message.inlier_pixels, dtype=np.float64).reshape(-1, 2),
+        np.array([[point.x, point.y, point.z] for point in message.inlier_points]).reshape(-1, 3),
+        tuple(message.references),
+        stage_ms,
+    )
+
+
+def state_to_msg(state: State) -> int:
+    """Constant of ``LocalizationStatus`` for a state."""
+    return int(getattr(LocalizationStatus, state.value))
+
+
+def state_from_msg(value: int) -> State:
+    """The way back of ``state_to_msg``."""
+    for state in State:
+        if state_to_msg(state) == value:
+            return state
+    raise MessageError(f"unknown localization state {value}")
+
+
+def points_to_msg(stamp_ns: int, frame_id: str, points: Array) -> PointCloud2:
+    """Point cloud of points (N, 3), written as one block of bytes."""
+    data = np.ascontiguousarray(points, dtype="<f4").reshape(-1, 3)
+    fields = [
+        PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
+        for index, name in enumerate("xyz")
+    ]
+    return PointCloud2(
+        header=header(stamp_ns, frame_id),
+        height=1,
+        width=len(data),
+        fields=fields,
+        point_step=12,
+        row_step=12 * len(data),
+        data=array("B", data.tobytes()),
+        is_dense=True,
+    )

@@ -1,0 +1,114 @@
+"""Builds a map when asked to by the service ``~/build_map``; the answer comes after the fact."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from rclpy.callback_groups import ReentrantCallbackGroup
+
+from visloc_msgs.srv import BuildMap
+from visloc_ros.core.config import Config, option, read_config, section
+from visloc_ros.core.errors import CalibrationError, ConfigError, MapError, OutputError, SourceError, VislocError
+from visloc_ros.core.trajectory import read_tum
+from visloc_ros.mapping import MappingConfig, MapSummary, build_map
+from visloc_ros.nodes.background import in_background
+from visloc_ros.nodes.base import VislocNode, run
+from visloc_ros.sources import SourceConfig, open_source
+
+CODE_OF_ERROR: tuple[tuple[type[VislocError], int], ...] = (
+    (SourceError, BuildMap.Response.SOURCE_UNUSABLE),
+    (CalibrationError, BuildMap.Response.SOURCE_UNUSABLE),
+    (OutputError, BuildMap.Response.MAP_EXISTS),
+    (ConfigError, BuildMap.Response.INVALID_REQUEST),
+    (MapError, BuildMap.Response.RECONSTRUCTION_FAILED),
+)
+LOG_PERIOD_S = 2.0
+
+
+@dataclass(frozen=True)
+class MapBuilderNodeConfig(Config):
+    """Parameters of the map builder node."""
+
+    maps_folder: str = option("maps", "folder that new maps are put in")
+    mapping: MappingConfig = section(MappingConfig)
+
+
+class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
+    """Offers map building as a service, one map at a time."""
+
+    default_name = "map_builder_node"
+    config_type = MapBuilderNodeConfig
+
+    def configure(self) -> None:
+        """Offer the service."""
+        self._busy = threading.Lock()
+        self._service = self.create_service(
+            BuildMap, "~/build_map", self._build, callback_group=ReentrantCallbackGroup()
+        )
+
+    def cleanup(self) -> None:
+        """Withdraw the service."""
+        self.destroy_service(self._service)
+
+    async def _build(self, request: BuildMap.Request, response: BuildMap.Response) -> BuildMap.Response:
+        if not self._busy.acquire(blocking=False):
+            response.code, response.message = BuildMap.Response.BUSY, "another map is being built; try again later"
+            return response
+        try:
+            output = self._output_path(request.name)
+            summary = await in_background(self, lambda: self._build_map(request, output))
+        except VislocError as error:
+            self.get_logger().error(f"build_map: {error}")
+            codes = (code for kind, code in CODE_OF_ERROR if isinstance(error, kind))
+            response.code, response.message = next(codes, BuildMap.Response.UNDEFINED), str(error)
+            return response
+        finally:
+            self._busy.release()
+        response.code, response.map_path, response.message = BuildMap.Response.SUCCESS, str(output), str(summary)
+        response.registered_images, response.total_images = summary.registered_images, summary.selected_images
+        response.points = summary.points
+        return response
+
+    def _output_path(self, name: str) -> Path:
+        if not name or Path(name).name != name or name in (".", ".."):
+            raise ConfigError(f"'{name}' is no name for a map: give one word without '/'")
+        return Path(self.config.maps_folder) / name
+
+    def _build_map(self, request: BuildMap.Request, output: Path) -> MapSummary:
+        mapping = self.config.mapping
+        if request.config_file:
+            mapping = read_config(MappingConfig, Path(request.config_file))
+        poses = read_tum(Path(request.reference_poses)) if request.reference_poses else None
+        source = open_source(Path(request.source), SourceConfig(image_topic=request.image_topic))
+        return build_map(
+            source, output, mapping, reference_poses=poses, overwrite=request.overwrite, progress=LogProgress(self)
+        )
+
+
+class LogProgress:
+    """Progress of a build as log lines."""
+
+    def __init__(self, node: MapBuilderNode) -> None:
+        self._logger = node.get_logger()
+        self._name, self._total, self._done = "", 0, 0
+
+    def stage(self, name: str, total: int) -> None:
+        """Begin a stage of ``total`` steps."""
+        self._name, self._total, self._done = name, total, 0
+        self._logger.info(f"{name} ({total})")
+
+    def advance(self, steps: int = 1) -> None:
+        """Count steps of the current stage."""
+        self._done += steps
+        self._logger.info(f"{self._name} {self._done}/{self._total}", throttle_duration_sec=LOG_PERIOD_S)
+
+
+def main() -> None:
+    """Run the node."""
+    run(MapBuilderNode)
+
+
+if __name__ == "__main__":
+    main()

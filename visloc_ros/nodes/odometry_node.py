@@ -1,0 +1,92 @@
+"""Tracks every frame of a camera: images in, unscaled ``visual_odom`` and ``odometry_status`` out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nav_msgs.msg import Odometry as OdometryMsg
+
+from visloc_msgs.msg import OdometryStatus
+from visloc_ros.core.config import Config, section
+from visloc_ros.core.types import Frame, OdometryPose, Rejection
+from visloc_ros.nodes.base import VislocNode, run
+from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
+from visloc_ros.nodes.conversions import header, stages_to_msg, visual_odometry_to_msg
+from visloc_ros.nodes.diagnostics import Diagnostics
+from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.odometry import OdometryConfig, make_odometry
+
+
+@dataclass(frozen=True)
+class OdometryNodeConfig(Config):
+    """Parameters of the odometry node."""
+
+    camera: CameraInputConfig = section(CameraInputConfig)
+    odometry: OdometryConfig = section(OdometryConfig)
+
+
+class OdometryNode(VislocNode[OdometryNodeConfig]):
+    """Feeds each image to the odometry and publishes what comes out."""
+
+    default_name = "odometry_node"
+    config_type = OdometryNodeConfig
+
+    def configure(self) -> None:
+        """Make the odometry and the publishers."""
+        self._odometry = make_odometry(self.config.odometry)
+        self._pose_publisher = self.create_publisher(OdometryMsg, "visual_odom", RELIABLE)
+        self._status_publisher = self.create_publisher(OdometryStatus, "odometry_status", RELIABLE)
+        self._last: OdometryPose | Rejection | None = None
+
+    def activate(self) -> None:
+        """Start tracking."""
+        self._input = CameraInput(self, self.config.camera, self._track, self._odometry.reset)
+        self._diagnostics = Diagnostics(self, self._report)
+
+    def deactivate(self) -> None:
+        """Stop tracking."""
+        self._input.close()
+        self._diagnostics.close()
+        self._odometry.reset()
+
+    def cleanup(self) -> None:
+        """Release the odometry's threads and the publishers."""
+        self._odometry.close()
+        self.destroy_publisher(self._pose_publisher)
+        self.destroy_publisher(self._status_publisher)
+
+    def _track(self, frame: Frame, camera_frame: str) -> None:
+        result = self._odometry.track(frame)
+        if isinstance(result, OdometryPose):
+            self._pose_publisher.publish(visual_odometry_to_msg(result, camera_frame))
+        self._status_publisher.publish(self._status(result, camera_frame))
+        self._last = result
+
+    def _status(self, result: OdometryPose | Rejection, camera_frame: str) -> OdometryStatus:
+        message = OdometryStatus(header=header(result.stamp_ns, camera_frame))
+        message.frames_received, message.frames_dropped = self._input.received, self._input.dropped
+        message.stages = stages_to_msg(result.stage_ms)
+        message.latency_ms = float(sum(result.stage_ms.values()))
+        if isinstance(result, Rejection):
+            message.reason = result.reason.value
+            return message
+        message.tracked, message.segment = True, result.segment
+        message.num_tracked, message.is_keyframe = result.num_tracked, result.is_keyframe
+        return message
+
+    def _report(self) -> tuple[str, str, dict[str, object]]:
+        values = {"received": self._input.received, "dropped": self._input.dropped, **self._input.rejected}
+        if self._last is None:
+            return "warn", "no frame tracked yet", values
+        if isinstance(self._last, Rejection):
+            return "warn", f"Lost! {self._last}", values
+        return "ok", "Tracking.", values | {"features": self._last.num_tracked, "segment": self._last.segment}
+
+
+def main() -> None:
+    """Run the node."""
+    run(OdometryNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,286 @@
+"""Plays a bag to the running nodes with /clock and records what they answer, as JSON lines.
+
+Messages keep the bag's stamps, so nodes run on simulated time. How old a pose is is measured here on the wall
+clock: from the moment its image was published to the moment its transform came back.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import struct
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rosgraph_msgs.msg import Clock
+from tf2_msgs.msg import TFMessage
+
+from visloc_msgs.msg import Anchor, LocalizationStatus, OdometryStatus
+from visloc_ros.core.config import Config, option
+from visloc_ros.core.errors import SetupError, VislocError
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.nodes.conversions import (
+    pose_from_msg,
+    stages_from_msg,
+    stamp_from_msg,
+    stamp_to_msg,
+    state_from_msg,
+    transform_from_msg,
+)
+from visloc_ros.nodes.parameters import declare_parameters, read_parameters
+from visloc_ros.nodes.qos import LATCHED, RELIABLE, TF, TF_STATIC
+from visloc_ros.sources.bag_messages import iterate_serialized
+
+CLOCK_PERIOD_S = 0.02
+QUIET_S = 3.0
+DRAIN_LIMIT_S = 30.0
+CDR_STAMP_OFFSET = 4
+SPIN_PERIOD_S = 0.05
+
+
+@dataclass(frozen=True)
+class ReplayConfig(Config):
+    """Parameters of the replay."""
+
+    bag: str = option("", "bag to play")
+    image_topic: str = option("", "image topic of the bag that the nodes listen to")
+    recording: str = option("", "file that the answers are written to, as JSON lines")
+    rate: float = option(1.0, "speed of the replay relative to the bag", minimum=0.01, maximum=100.0)
+    wait_for_subscribers: int = option(2, "subscribers of the image topic to wait for", minimum=0, maximum=100)
+    start_timeout_s: float = option(120.0, "how long to wait for them, in seconds", minimum=1.0, maximum=3600.0)
+
+
+class Recorder:
+    """Subscribes to what the nodes publish and keeps it as plain dictionaries with the time of arrival."""
+
+    def __init__(self, node: Node) -> None:
+        self.lines: list[dict[str, Any]] = []
+        self.last_arrival_s = time.monotonic()
+        for message_type, topic, qos, read in (
+            (TFMessage, "/tf", TF, self._read_tf),
+            (TFMessage, "/tf_static", TF_STATIC, self._read_tf),
+            (PoseWithCovarianceStamped, "pose", LATCHED, _read_pose),
+            (LocalizationStatus, "status", LATCHED, _read_status),
+            (Anchor, "anchor", RELIABLE, _read_anchor),
+            (OdometryStatus, "odometry_status", RELIABLE, _read_odometry),
+        ):
+            node.create_subscription(message_type, topic, self._keeper(topic.lstrip("/"), read), qos)
+
+    def _keeper(self, topic: str, read: Any) -> Any:
+        def keep(message: Any) -> None:
+            self.last_arrival_s = time.monotonic()
+            self.lines.append({"topic": topic, "arrival_s": self.last_arrival_s} | read(message))
+
+        return keep
+
+    @staticmethod
+    def _read_tf(message: TFMessage) -> dict[str, Any]:
+        return {
+            "transforms": [
+                {
+                    "stamp_ns": stamp_from_msg(item.header.stamp),
+                    "parent": item.header.frame_id,
+                    "child": item.child_frame_id,
+                    "pose": _plain_pose(transform_from_msg(item.transform)),
+                }
+                for item in message.transforms
+            ]
+        }
+
+
+def _plain_pose(pose: Any) -> list[float]:
+    return [*pose.translation.tolist(), *pose.quaternion.tolist()]
+
+
+def _read_pose(message: PoseWithCovarianceStamped) -> dict[str, Any]:
+    return {
+        "stamp_ns": stamp_from_msg(message.header.stamp),
+        "pose": _plain_pose(pose_from_msg(message.pose.pose)),
+        "covariance": [float(value) for value in message.pose.covariance],
+    }
+
+
+def _read_status(message: LocalizationStatus) -> dict[str, Any]:
+    return {
+        "stamp_ns": stamp_from_msg(message.header.stamp),
+        "state": state_from_msg(message.state).value,
+        "reason": message.reason,
+        "scale": message.scale,
+        "anchors_accepted": message.anchors_accepted,
+        "anchors_rejected": message.anchors_rejected,
+    }
+
+
+def _read_anchor(message: Anchor) -> dict[str, Any]:
+    pose = _plain_pose(pose_from_msg(message.pose.pose)) if message.accepted else None
+    return {
+        "stamp_ns": stamp_from_msg(message.header.stamp),
+        "accepted": message.accepted,
+        "reason": message.reason,
+        "pose": pose,
+        "covariance": [float(value) for value in message.pose.covariance] if message.accepted else None,
+        "num_inliers": message.num_inliers,
+        "latency_ms": message.latency_ms,
+        "stage_ms": stages_from_msg(message.stages),
+    }
+
+
+def _read_odometry(message: OdometryStatus) -> dict[str, Any]:
+    return {
+        "stamp_ns": stamp_from_msg(message.header.stamp),
+        "tracked": message.tracked,
+        "reason": message.reason,
+        "segment": message.segment,
+        "latency_ms": message.latency_ms,
+        "stage_ms": stages_from_msg(message.stages),
+        "frames_received": message.frames_received,
+        "frames_dropped": message.frames_dropped,
+    }
+
+
+class Player:
+    """Publishes a bag's messages at the times they were recorded, and the simulated clock between them."""
+
+    def __init__(self, node: Node, config: ReplayConfig) -> None:
+        self._node, self._config = node, config
+        self._clock = node.create_publisher(Clock, "/clock", RELIABLE)
+        self._messages = list(iterate_serialized(Path(config.bag), None))
+        if not self._messages:
+            raise SetupError(f"the bag {config.bag} holds no messages")
+        self._publishers = self._make_publishers()
+        self.published: list[dict[str, Any]] = []
+
+    def _make_publishers(self) -> dict[str, Publisher]:
+        publishers = {}
+        for topic, type_name in {(topic, kind) for _, topic, kind, _ in self._messages}:
+            qos = TF_STATIC if topic == "/tf_static" else RELIABLE
+            publishers[topic] = self._node.create_publisher(message_class(type_name), topic, qos)
+        return publishers
+
+    def wait_until_heard(self) -> None:
+        """Wait for the nodes to subscribe to the images. Raises SetupError after the timeout."""
+        images, config = self._publishers.get(self._config.image_topic), self._config
+        if images is None:
+            raise SetupError(
+                f"the bag has no topic '{config.image_topic}'; it has: {', '.join(sorted(self._publishers))}"
+            )
+        deadline = time.monotonic() + config.start_timeout_s
+        while images.get_subscription_count() < config.wait_for_subscribers:
+            self._publish_clock(self._messages[0][0])
+            if time.monotonic() > deadline:
+                raise SetupError(
+                    f"only {images.get_subscription_count()} of {config.wait_for_subscribers} nodes listen to "
+                    f"'{config.image_topic}' after {config.start_timeout_s:.0f} s; look at their output above"
+                )
+            time.sleep(SPIN_PERIOD_S)
+
+    def play(self) -> None:
+        """Publish everything in time."""
+        begin_bag_ns, begin_s = self._messages[0][0], time.monotonic()
+        for bag_ns, topic, _, data in self._messages:
+            due_s = begin_s + (bag_ns - begin_bag_ns) / NANOSECONDS / self._config.rate
+            self._tick_until(due_s, bag_ns)
+            self._publish_clock(bag_ns)
+            if topic == self._config.image_topic:
+                self.published.append({"topic": "image", "stamp_ns": cdr_stamp_ns(data), "arrival_s": time.monotonic()})
+            self._publishers[topic].publish(data)
+
+    def drain(self, recorder: Recorder) -> None:
+        """Keep the clock running until the nodes have been quiet for a while."""
+        end_s, now_ns = time.monotonic(), self._messages[-1][0]
+        while time.monotonic() - max(recorder.last_arrival_s, end_s) < QUIET_S:
+            elapsed_s = time.monotonic() - end_s
+            if elapsed_s > DRAIN_LIMIT_S:
+                break
+            self._publish_clock(now_ns + int(elapsed_s * self._config.rate * NANOSECONDS))
+            time.sleep(CLOCK_PERIOD_S)
+
+    def _tick_until(self, due_s: float, due_bag_ns: int) -> None:
+        while (left_s := due_s - time.monotonic()) > 0:
+            if left_s > CLOCK_PERIOD_S:
+                self._publish_clock(due_bag_ns - int(left_s * self._config.rate * NANOSECONDS))
+            time.sleep(min(left_s, CLOCK_PERIOD_S))
+
+    def _publish_clock(self, bag_ns: int) -> None:
+        self._clock.publish(Clock(clock=stamp_to_msg(bag_ns)))
+
+
+def message_class(type_name: str) -> type:
+    """Message class of a name such as 'sensor_msgs/msg/Image'. Raises SetupError where it is not installed."""
+    package, _, name = type_name.partition("/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), name.rpartition("/")[2])
+    except (ImportError, AttributeError) as error:
+        raise SetupError(f"the bag holds messages of type {type_name}, which is not installed") from error
+
+
+def cdr_stamp_ns(data: bytes) -> int:
+    """Stamp of a serialized message that begins with a std_msgs/Header."""
+    order = "<" if data[1] & 1 else ">"
+    seconds, nanoseconds = struct.unpack_from(f"{order}iI", data, CDR_STAMP_OFFSET)
+    return int(seconds) * NANOSECONDS + int(nanoseconds)
+
+
+@contextmanager
+def spinning(node: Node) -> Iterator[None]:
+    """Serve a node's callbacks in a thread of its own."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    thread = threading.Thread(target=_spin, args=(executor,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        executor.shutdown()
+        thread.join(timeout=5.0)
+
+
+def _spin(executor: SingleThreadedExecutor) -> None:
+    try:
+        executor.spin()
+    except ExternalShutdownException:
+        return
+
+
+def replay(node: Node) -> None:
+    """Play the bag, record the answers, write the recording."""
+    config = read_parameters(node, ReplayConfig)
+    player, recorder = Player(node, config), Recorder(node)
+    with spinning(node):
+        player.wait_until_heard()
+        player.play()
+        player.drain(recorder)
+    with Path(config.recording).open("w", encoding="utf-8") as file:
+        for line in player.published + recorder.lines:
+            file.write(json.dumps(line) + "\n")
+
+
+def main() -> None:
+    """Replay as a process; exit code 0 when the recording is complete, 1 with one line of reason otherwise."""
+    rclpy.init(args=sys.argv)
+    node = Node("replay", namespace="visloc")
+    declare_parameters(node, ReplayConfig)
+    try:
+        replay(node)
+    except VislocError as error:
+        node.get_logger().error(str(error))
+        sys.exit(1)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        sys.exit(1)
+    finally:
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""A camera in the simulated room, for seeing everything live without a robot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from geometry_msgs.msg import PoseStamped
+from sensor_msgs.msg import CameraInfo, CompressedImage
+from tf2_msgs.msg import TFMessage
+
+from visloc_ros.core.config import Config, option, section
+from visloc_ros.core.geometry import SE3
+from visloc_ros.nodes.base import VislocNode, run
+from visloc_ros.nodes.conversions import camera_to_msg, header, pose_to_msg, transform_to_msg
+from visloc_ros.nodes.qos import RELIABLE, SENSOR, TF_STATIC
+from visloc_ros.simulation import SimulationConfig, simulate
+from visloc_ros.sources.ros_images import encode_jpeg
+
+JPEG_QUALITY = 95
+
+# A camera that looks ahead: its optical axes (x right, y down, z forward) in a base with x forward and z up (REP 103).
+BASE_FROM_OPTICAL = SE3([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], [0.0, 0.0, 0.0])
+
+
+@dataclass(frozen=True)
+class SimulatedCameraNodeConfig(Config):
+    """Parameters of the simulated camera."""
+
+    which_pass: str = option("localize", "which pass through the room", choices=("map", "localize"))
+    camera_frame: str = option("camera_optical_frame", "frame id of the images")
+    base_frame: str = option("base_link", "frame id of the robot that carries the camera")
+    map_frame: str = option("map", "frame id of the ground truth")
+    simulation: SimulationConfig = section(SimulationConfig)
+
+
+class SimulatedCameraNode(VislocNode[SimulatedCameraNodeConfig]):
+    """Renders one pass beforehand, then plays it forwards and backwards at the camera's rate."""
+
+    default_name = "simulated_camera_node"
+    config_type = SimulatedCameraNodeConfig
+
+    def configure(self) -> None:
+        """Render the pass to memory."""
+        self.get_logger().info("rendering the simulated room")
+        sequence = simulate(self.config.simulation, self.config.which_pass)
+        self._images = [(encode_jpeg(frame.image, JPEG_QUALITY), frame.camera) for frame in sequence]
+        self._truth = sequence.ground_truth.poses
+        self._next = 0
+        self._image_publisher = self.create_publisher(CompressedImage, "image/compressed", SENSOR)
+        self._info_publisher = self.create_publisher(CameraInfo, "camera_info", SENSOR)
+        self._truth_publisher = self.create_publisher(PoseStamped, "ground_truth", RELIABLE)
+        self._static_publisher = self.create_publisher(TFMessage, "/tf_static", TF_STATIC)
+
+    def activate(self) -> None:
+        """Start the camera."""
+        mounting = transform_to_msg(self.now_ns(), self.config.base_frame, self.config.camera_frame, BASE_FROM_OPTICAL)
+        self._static_publisher.publish(TFMessage(transforms=[mounting]))
+        self._timer = self.create_timer(1.0 / self.config.simulation.rate_hz, self._publish)
+
+    def deactivate(self) -> None:
+        """Stop the camera."""
+        self.destroy_timer(self._timer)
+
+    def cleanup(self) -> None:
+        """Forget the images and the publishers."""
+        self._images = []
+        for publisher in (
+            self._image_publisher,
+            self._info_publisher,
+            self._truth_publisher,
+            self._static_publisher,
+        ):
+            self.destroy_publisher(publisher)
+
+    def _publish(self) -> None:
+        index = self._ping_pong(self._next)
+        self._next += 1
+        stamp_ns, (jpeg, camera) = self.now_ns(), self._images[index]
+        head = header(stamp_ns, self.config.camera_frame)
+        self._info_publisher.publish(camera_to_msg(stamp_ns, self.config.camera_frame, camera))
+        self._image_publisher.publish(CompressedImage(header=head, format="jpeg", data=jpeg))
+        truth = PoseStamped(header=header(stamp_ns, self.config.map_frame), pose=pose_to_msg(self._truth[index]))
+        self._truth_publisher.publish(truth)
+
+    def _ping_pong(self, count: int) -> int:
+        """Index of the image to show: forwards, then backwards, so that the motion never jumps."""
+        last = len(self._images) - 1
+        position = count % (2 * last) if last else 0
+        return position if position <= last else 2 * last - position
+
+
+def main() -> None:
+    """Run the node."""
+    run(SimulatedCameraNode)
+
+
+if __name__ == "__main__":
+    main()
