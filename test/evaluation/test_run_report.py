@@ -16,7 +16,7 @@ from visloc_ros.core.errors import OutputError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import read_tum
 from visloc_ros.core.types import Reason, State
-from visloc_ros.evaluation import report
+from visloc_ros.evaluation import page
 from visloc_ros.evaluation.page import render_page
 from visloc_ros.evaluation.records import FrameRecord, RunRecord
 from visloc_ros.evaluation.report import write_results
@@ -253,7 +253,7 @@ def test_a_failure_while_writing_keeps_the_earlier_results(tmp_path, monkeypatch
     def full_disk(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(report, "render_page", full_disk)
+    monkeypatch.setattr(page, "render_page", full_disk)
     with pytest.raises(OutputError, match="No space left on device"):
         write_results(make_synthetic_run(40), tmp_path)
     assert {item.name: item.read_bytes() for item in tmp_path.iterdir()} == before

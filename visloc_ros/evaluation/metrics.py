@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2
 
 from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg, rotation_vector
+from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.evaluation.association import PosePairs
 
@@ -20,7 +20,7 @@ RECALL_THRESHOLDS: tuple[tuple[float, float], ...] = ((0.05, 5.0), (0.25, 2.0), 
 """Metres and degrees: the indoor benchmark's, then the outdoor benchmark's three (SPEC L-30)."""
 
 POSE_DOF = 6
-NEES_BAND: tuple[float, float] = (float(chi2.ppf(0.025, POSE_DOF)), float(chi2.ppf(0.975, POSE_DOF)))
+NEES_BAND: tuple[float, float] = (chi_square_quantile(0.025, POSE_DOF), chi_square_quantile(0.975, POSE_DOF))
 """95 % of the squared normalised errors of an honest 6-DoF covariance lie between these."""
 
 

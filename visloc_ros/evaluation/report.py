@@ -16,9 +16,6 @@ import yaml
 
 from visloc_ros.core.errors import OutputError
 from visloc_ros.core.trajectory import write_tum
-from visloc_ros.evaluation.figures import overview_figure, top_view_figure
-from visloc_ros.evaluation.page import render_page
-from visloc_ros.evaluation.plot_style import style, to_png
 from visloc_ros.evaluation.records import AnchorRecord, FrameRecord, RunRecord
 from visloc_ros.evaluation.series import run_series
 from visloc_ros.evaluation.summary import Summary, summarize
@@ -62,6 +59,11 @@ def to_yaml(config: Mapping[str, Any]) -> str:
 
 
 def _write_files(record: RunRecord, folder: Path) -> None:
+    # Drawing takes a second to import, which commands that draw nothing need not wait for.
+    from visloc_ros.evaluation.figures import overview_figure, top_view_figure
+    from visloc_ros.evaluation.page import render_page
+    from visloc_ros.evaluation.plot_style import style, to_png
+
     series = run_series(record)
     summary = summarize(record, series)
     config = to_yaml(record.config)

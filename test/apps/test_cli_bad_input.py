@@ -1,0 +1,125 @@
+"""Bad input on the command line: one line that says what to do, exit code 1, nothing lost."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+
+def visloc(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "visloc_ros.apps.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def expect_error(finished: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert finished.returncode == 1, finished.stdout + finished.stderr
+    message = finished.stderr.strip()
+    assert "error:" in message
+    assert "Traceback" not in message
+    for word in words:
+        assert word in message, f"{word!r} is not in {message!r}"
+
+
+def write_images(folder: Path, images: list[np.ndarray]) -> Path:
+    folder.mkdir()
+    for index, image in enumerate(images):
+        cv2.imwrite(str(folder / f"{index:04d}.png"), image)
+    return folder
+
+
+def test_help_names_every_command():
+    finished = visloc("--help")
+    assert finished.returncode == 0
+    for command in ("build-map", "demo", "evaluate", "localize", "replay", "run", "simulate", "track", "up"):
+        assert command in finished.stdout
+
+
+def test_version():
+    assert visloc("--version").stdout.startswith("visloc 0.")
+
+
+@pytest.mark.parametrize("command", ["track", "build-map"])
+def test_a_missing_source(tmp_path, command):
+    arguments = ("--output", tmp_path / "map") if command == "build-map" else ()
+    expect_error(visloc(command, tmp_path / "absent.mp4", *arguments), "absent.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_folder(tmp_path):
+    (tmp_path / "empty").mkdir()
+    expect_error(visloc("track", tmp_path / "empty"), "empty")
+
+
+def test_a_truncated_video(tmp_path):
+    path = tmp_path / "video.mp4"
+    path.write_bytes(b"\x00\x00\x00\x18ftypmp42" + bytes(200))
+    expect_error(visloc("track", path), "video.mp4")
+
+
+def test_a_truncated_bag(tmp_path, shared_data):
+    bag = tmp_path / "bag"
+    shutil.copytree(shared_data / "ros2bag_mh05_mcap", bag)
+    storage = bag / "bag.mcap"
+    storage.chmod(0o644)
+    storage.write_bytes(storage.read_bytes()[:100_000])
+    expect_error(visloc("track", bag), "truncated", "mcap recover")
+
+
+def test_a_bag_without_that_topic_lists_what_it_has(shared_data):
+    finished = visloc("track", shared_data / "ros2bag_mh05_mcap", "--image-topic", "/front/image")
+    expect_error(finished, "/front/image", "/camera/image_raw/compressed")
+
+
+def test_a_missing_map(tmp_path, shared_data):
+    finished = visloc("localize", tmp_path / "map", shared_data / "ros2bag_mh05_mcap")
+    expect_error(finished, str(tmp_path / "map"))
+
+
+def test_an_unknown_option_in_the_configuration(tmp_path, shared_data):
+    config = tmp_path / "config.yaml"
+    config.write_text("klt: {max_feature: 100}\n")
+    finished = visloc("track", shared_data / "ros2bag_mh05_mcap", "--config", config)
+    expect_error(finished, "klt.max_feature", "did you mean 'max_features'")
+
+
+def test_black_and_uniform_frames_build_no_map_and_leave_nothing(tmp_path):
+    frames = [np.full((240, 320), value, np.uint8) for value in (0, 0, 128, 128, 255, 255)]
+    source = write_images(tmp_path / "black", frames)
+    expect_error(visloc("build-map", source, "--output", tmp_path / "map"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["black"]
+
+
+def test_black_frames_are_told_one_by_one_when_tracking(tmp_path):
+    source = write_images(tmp_path / "black", [np.zeros((240, 320), np.uint8)] * 5)
+    finished = visloc("track", source)
+    assert finished.returncode == 0, finished.stderr
+    assert "0 of 5 frames" in finished.stdout
+
+
+def test_an_existing_map_is_kept_without_overwrite(tmp_path, shared_data):
+    output = tmp_path / "map"
+    output.mkdir()
+    (output / "precious.txt").write_text("mine")
+    finished = visloc("build-map", shared_data / "ros2bag_mh05_mcap", "--output", output)
+    expect_error(finished, "map", "overwrite")
+    assert (output / "precious.txt").read_text() == "mine"
+
+
+def test_trajectories_that_never_meet(tmp_path):
+    for name, start in (("a.tum", 0), ("b.tum", 1000)):
+        lines = "".join(f"{start + i} {i} 0 0 0 0 0 1\n" for i in range(5))
+        (tmp_path / name).write_text(lines)
+    expect_error(visloc("evaluate", tmp_path / "a.tum", tmp_path / "b.tum"))
+
+
+def test_evaluate_prints_the_errors_of_a_shifted_trajectory(tmp_path):
+    for name, shift in (("estimate.tum", 0.25), ("truth.tum", 0.0)):
+        lines = "".join(f"{i}.0 {i + shift} {i * i} 0 0 0 0 1\n" for i in range(10))
+        (tmp_path / name).write_text(lines)
+    finished = visloc("evaluate", tmp_path / "estimate.tum", tmp_path / "truth.tum")
+    assert finished.returncode == 0, finished.stderr
+    assert "25.0 cm" in finished.stdout

@@ -1,0 +1,8 @@
+"""Quantiles of the chi-square distribution; scipy.stats would cost every command a second of start-up."""
+
+from scipy.special import gammaincinv
+
+
+def chi_square_quantile(probability: float, degrees_of_freedom: int) -> float:
+    """Value that a chi-square variable stays below with a probability."""
+    return float(2.0 * gammaincinv(0.5 * degrees_of_freedom, probability))
