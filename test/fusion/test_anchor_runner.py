@@ -1,0 +1,122 @@
+import threading
+
+import numpy as np
+import pycolmap
+import pytest
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.types import Frame, Reason, Rejection
+from visloc_ros.fusion.anchor_runner import InlineAnchors, ThreadedAnchors
+
+SECOND = 1_000_000_000
+CAMERA = pycolmap.Camera(model="PINHOLE", width=4, height=4, params=[4, 4, 2, 2])
+
+
+def frame(seconds):
+    return Frame(round(seconds * SECOND), np.zeros((4, 4), np.uint8), CAMERA)
+
+
+class Echo:
+    """Engine that refuses every frame and remembers what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def localize(self, frame, prior=None):
+        self.asked.append((frame.stamp_ns, prior))
+        return Rejection(frame.stamp_ns, Reason.FEW_MATCHES)
+
+
+class Gate(Echo):
+    """Engine that works only while its gate is open."""
+
+    def __init__(self):
+        super().__init__()
+        self.started, self.open = threading.Event(), threading.Event()
+
+    def localize(self, frame, prior=None):
+        self.started.set()
+        assert self.open.wait(10)
+        return super().localize(frame, prior)
+
+
+class Broken:
+    def localize(self, frame, prior=None):
+        raise RuntimeError("no models")
+
+
+def drive(runner, times):
+    """Feed frames as the localizer does; (stamp, stamps of the results) for each."""
+    log = []
+    for seconds in times:
+        if runner.idle:
+            runner.submit(frame(seconds), None)
+        log.append((seconds, [r.stamp_ns / SECOND for r in runner.finished(round(seconds * SECOND))]))
+    return log
+
+
+def test_inline_results_come_no_sooner_than_their_latency():
+    log = drive(InlineAnchors(Echo(), every_n_frames=1, latency_s=0.3), np.arange(10) / 10)
+    assert [(t, done) for t, done in log if done] == [(0.3, [0.0]), (0.7, [0.4])]
+
+
+def test_inline_searches_every_nth_frame():
+    engine = Echo()
+    drive(InlineAnchors(engine, every_n_frames=3), np.arange(10) / 10)
+    assert [round(stamp / SECOND, 1) for stamp, _ in engine.asked] == [0.0, 0.3, 0.6, 0.9]
+
+
+def test_inline_refuses_nonsense():
+    with pytest.raises(ValueError, match="every_n_frames"):
+        InlineAnchors(Echo(), every_n_frames=0)
+    with pytest.raises(ValueError, match="latency_s"):
+        InlineAnchors(Echo(), latency_s=-1.0)
+
+
+def test_inline_hands_the_prior_over_and_drops_its_result_when_closed():
+    engine, prior = Echo(), SE3.identity()
+    runner = InlineAnchors(engine, latency_s=1.0)
+    runner.submit(frame(0), prior)
+    assert engine.asked == [(0, prior)]
+    assert not runner.idle
+    runner.close()
+    assert runner.finished(10 * SECOND) == []
+
+
+def wait_for_results(runner, count):
+    results, given_up = [], threading.Event()
+    timer = threading.Timer(10, given_up.set)
+    timer.start()
+    while len(results) < count and not given_up.is_set():
+        results += runner.finished(0)
+    timer.cancel()
+    return results
+
+
+def test_threaded_keeps_only_the_latest_waiting_frame():
+    engine = Gate()
+    runner = ThreadedAnchors(engine)
+    runner.submit(frame(0), None)
+    assert engine.started.wait(10)
+    for seconds in (1, 2, 3):
+        runner.submit(frame(seconds), None)
+    assert not runner.idle
+    assert runner.finished(0) == []
+    assert runner.dropped == 2
+    engine.open.set()
+    assert [r.stamp_ns / SECOND for r in wait_for_results(runner, 2)] == [0.0, 3.0]
+    runner.close()
+    assert not runner.idle
+
+
+def test_threaded_error_reaches_the_caller():
+    runner = ThreadedAnchors(Broken())
+    runner.submit(frame(0), None)
+    with pytest.raises(RuntimeError, match="no models"):
+        wait_for_results(runner, 1)
+    runner.close()
+    unasked = ThreadedAnchors(Broken())
+    unasked.submit(frame(0), None)
+    unasked._worker.join(10)
+    with pytest.raises(RuntimeError, match="no models"):
+        unasked.close()

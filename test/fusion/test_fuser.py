@@ -1,0 +1,377 @@
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from fusion_simulator import (
+    SECOND,
+    Scenario,
+    causal_umeyama_errors,
+    make_anchor,
+    play,
+    pose_on_path,
+    position_errors,
+    rotation_errors_deg,
+    simulate,
+    squared_errors,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chi2
+
+from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
+from visloc_ros.core.types import OdometryPose, Reason, Rejection, State
+from visloc_ros.fusion.config import FusionConfig
+from visloc_ros.fusion.fuser import Fuser
+
+CONFIG = FusionConfig()
+PERFECT = Scenario(
+    duration_s=12.0,
+    rate_hz=10.0,
+    position_drift=0.0,
+    rotation_drift_deg=0.0,
+    scale_drift=0.0,
+    turning_misjudged=0.0,
+    anchor_sigma=0.0,
+    anchor_sigma_deg=0.0,
+)
+QUICK = Scenario(duration_s=30.0, rate_hz=5.0)
+
+
+def fused(scenario, seed=0, config=CONFIG):
+    run = simulate(scenario, seed)
+    fuser = Fuser(config, metric=True)
+    return run, play(fuser, run), fuser
+
+
+def posed(estimates):
+    return [e for e in estimates if e.map_from_camera is not None]
+
+
+def test_perfect_data_is_recovered_exactly():
+    run, estimates, _ = fused(PERFECT)
+    assert len(posed(estimates)) > 80
+    assert position_errors(run, estimates).max() < 1e-9
+    assert rotation_errors_deg(run, estimates).max() < 1e-6
+    assert posed(estimates)[-1].state is State.LOCALIZED
+
+
+def test_nothing_is_given_before_a_true_fix():
+    run = simulate(PERFECT, 1)
+    fuser = Fuser(CONFIG, metric=True)
+    assert fuser.estimate(0).state is State.UNINITIALIZED
+    estimates = play(fuser, run)
+    third = sorted(arrival for arrival, _ in run.anchors)[2]
+    for estimate in estimates:
+        if estimate.stamp_ns < third:
+            assert estimate.state is State.INITIALIZING
+            assert estimate.reason is Reason.SCALE_UNSET
+            assert (estimate.map_from_odom, estimate.odom_from_camera, estimate.scale) == (None, None, None)
+            assert not estimate.metric
+        else:
+            assert estimate.state is State.LOCALIZED
+            assert estimate.metric
+
+
+def test_a_standing_camera_never_invents_a_scale():
+    _, estimates, _ = fused(Scenario(path="still", duration_s=15.0, rate_hz=5.0))
+    assert not posed(estimates)
+    assert {e.state for e in estimates} == {State.INITIALIZING}
+    assert estimates[-1].reason in (Reason.DEGENERATE_MOTION, Reason.SCALE_UNSET)
+
+
+def test_transforms_compose_and_carry_the_raw_correction():
+    scenario = replace(QUICK, outlier_share=0.2)
+    run = simulate(scenario, 2)
+    fuser = Fuser(CONFIG, metric=False)
+
+    def check(estimate):
+        if estimate.map_from_camera is None:
+            return
+        assert estimate.map_from_camera.is_close(estimate.map_from_odom @ estimate.odom_from_camera)
+        assert not estimate.metric
+        assert fuser.raw_map_from_odom is not None
+
+    assert posed(play(fuser, run, check))
+
+
+@given(st.integers(0, 10_000), st.floats(0.0, 0.5), st.floats(0.0, 10.0))
+@settings(max_examples=12, deadline=None)
+def test_odom_is_continuous_under_any_anchor_stream(seed, outlier_share, longest_delay):
+    """Every odom increment is the odometry's, times the scale known just before (DESIGN section 3)."""
+    scenario = replace(QUICK, duration_s=15.0, outlier_share=outlier_share, delay_s=(0.0, longest_delay))
+    run, estimates, _ = fused(scenario, seed)
+    for index in range(1, len(estimates)):
+        before, after = estimates[index - 1], estimates[index]
+        if before.odom_from_camera is None:
+            continue
+        step = run.odometry[index - 1].odom_from_camera.inverse @ run.odometry[index].odom_from_camera
+        expected = before.odom_from_camera @ SE3(step.rotation, before.scale * step.translation)
+        assert after.odom_from_camera.is_close(expected, translation=1e-9, degrees=1e-6)
+        assert np.all(np.isfinite(after.map_from_camera.matrix))
+        assert np.all(np.isfinite(after.covariance))
+
+
+def test_camera_never_moves_faster_than_odometry_and_slew_allow():
+    run, estimates, _ = fused(replace(QUICK, anchor_sigma=0.1))
+    seconds = 1.0 / QUICK.rate_hz
+    for before, after in pairwise(estimates):
+        if before.map_from_camera is None:
+            continue
+        moved = before.map_from_odom @ after.odom_from_camera
+        jump = after.map_from_camera.translation - moved.translation
+        if np.linalg.norm(jump) < CONFIG.slew.step_distance:
+            assert np.linalg.norm(jump) <= CONFIG.slew.speed * seconds + 1e-9
+            turned = rotation_angle_deg(after.map_from_camera.rotation, moved.rotation)
+            assert turned <= CONFIG.slew.turn_rate_deg * seconds + 1e-6
+    assert len(run.anchors) > 20
+
+
+def last_estimate(run, anchors, settle_s=5.0):
+    """Estimate after all anchors have come in this order at the end, and the output has come to rest."""
+    fuser = Fuser(CONFIG, metric=True)
+    for odometry in run.odometry:
+        fuser.add_odometry(odometry)
+    for anchor in anchors:
+        fuser.add_anchor(anchor)
+    end, last = run.stamps_ns[-1], run.odometry[-1]
+    for step in range(1, 11):
+        fuser.add_odometry(replace(last, stamp_ns=end + round(step * settle_s / 10 * SECOND)))
+    return fuser.estimate(end + round(settle_s * SECOND))
+
+
+def test_anchors_14_seconds_late_give_the_same_answer_as_prompt_ones():
+    """SPEC H-61: the fix applies at its own image and is carried on by odometry."""
+    scenario = replace(QUICK, duration_s=16.0)
+    run = simulate(replace(scenario, delay_s=(0.0, 0.0)), 5)
+    longer = whole(replace(run, odometry=run.odometry + rest_after(run, seconds=20)))
+    prompt, late = Fuser(CONFIG, metric=True), Fuser(CONFIG, metric=True)
+    delayed = [(arrival + 14 * SECOND, anchor) for arrival, anchor in run.anchors]
+    first = play(prompt, longer)[-1]
+    second = play(late, replace(longer, anchors=delayed))[-1]
+    assert prompt.counts == late.counts
+    assert second.map_from_camera.is_close(first.map_from_camera, translation=1e-3, degrees=0.05)
+
+
+def rest_after(run, seconds):
+    last, end = run.odometry[-1], run.stamps_ns[-1]
+    return [replace(last, stamp_ns=end + step * SECOND // 5) for step in range(1, seconds * 5)]
+
+
+def whole(run):
+    """The run with stamps and truth for odometry that was appended: the camera rests at its last pose."""
+    extra = run.odometry[len(run.stamps_ns) :]
+    stamps_ns = [*run.stamps_ns, *(o.stamp_ns for o in extra)]
+    return replace(run, stamps_ns=stamps_ns, truth=[*run.truth, *([run.truth[-1]] * len(extra))])
+
+
+def test_output_stays_right_with_14_seconds_of_delay():
+    good = replace(QUICK, position_drift=0.005, rotation_drift_deg=0.1, scale_drift=0.003, turning_misjudged=0.01)
+    run, estimates, _ = fused(replace(good, duration_s=40.0, delay_s=(14.0, 14.0)), 3)
+    assert len(posed(estimates)) > 100
+    assert np.median(position_errors(run, estimates)) < 0.15
+
+
+def test_order_of_arrival_does_not_matter():
+    run = simulate(replace(QUICK, duration_s=18.0), 7)
+    anchors = [anchor for _, anchor in run.anchors]
+    reference = last_estimate(run, anchors).map_from_camera
+    for seed in range(4):
+        shuffled = [anchors[i] for i in np.random.default_rng(seed).permutation(len(anchors))]
+        assert last_estimate(run, shuffled).map_from_camera.is_close(reference, translation=2e-3, degrees=0.1)
+
+
+def test_a_third_of_wrong_anchors_never_makes_it_diverge():
+    """SPEC H-53, harder: 30 % gross outliers, 50 seeds."""
+    worst, refused = 0.0, 0
+    for seed in range(50):
+        run, estimates, fuser = fused(replace(QUICK, duration_s=15.0, rate_hz=4.0, outlier_share=0.3), seed)
+        errors = position_errors(run, estimates)
+        worst = max(worst, float(errors.max(initial=0.0)))
+        refused += fuser.counts.get("ODOMETRY_DISAGREES", 0)
+    assert worst < 0.6
+    assert refused > 100
+
+
+def test_pieces_beat_one_similarity_on_drifting_odometry():
+    """SPEC H-52: odometry whose scale and heading wander is not one similarity."""
+    scenario = replace(QUICK, scale_drift=0.03, yaw_bias_deg_per_min=10.0, duration_s=40.0, delay_s=(0.2, 0.4))
+    fused_errors, single_errors, anchor_errors = [], [], []
+    for seed in range(3):
+        run, estimates, _ = fused(scenario, seed)
+        fused_errors.append(position_errors(run, estimates))
+        single_errors.append(causal_umeyama_errors(run, window=None))
+        truth = dict(zip(run.stamps_ns, run.truth, strict=True))
+        for _, anchor in run.anchors:
+            seen, true = anchor.map_from_camera.translation, truth[anchor.stamp_ns].translation
+            anchor_errors.append(np.linalg.norm(seen - true))
+    ours = np.median(np.concatenate(fused_errors))
+    assert ours < 0.6 * np.median(np.concatenate(single_errors))
+    assert ours < 1.5 * np.median(anchor_errors)
+
+
+def test_errors_are_as_large_as_the_covariance_says():
+    """NEES, 6 degrees of freedom, sampled at three seconds: inside the 95 % band for most runs.
+
+    The drift is configured as it is simulated; the default expects twice the error in turning.
+    """
+    inside = 0
+    told = replace(CONFIG, drift=replace(CONFIG.drift, turning=QUICK.turning_misjudged))
+    for seed in range(8):
+        run, estimates, _ = fused(replace(QUICK, rate_hz=4.0, duration_s=40.0), seed, told)
+        samples = squared_errors(run, estimates)[::12]
+        low, high = chi2.ppf([0.025, 0.975], 6 * len(samples))
+        inside += low <= samples.sum() <= high
+    assert inside >= 6
+
+
+def test_optimistic_anchor_covariances_are_found_out():
+    run, estimates, fuser = fused(replace(QUICK, claimed_sigma_factor=0.2, duration_s=40.0), 1)
+    honest = squared_errors(run, estimates)
+    assert np.mean(honest[len(honest) // 2 :]) < 15.0
+    assert fuser.estimate(run.stamps_ns[-1]).state is State.LOCALIZED
+
+
+def test_state_falls_with_the_distance_since_the_last_fix():
+    gap = replace(PERFECT, duration_s=80.0, speed=1.0, path="line", gaps=((6.0, 100.0),))
+    _, estimates, _ = fused(gap)
+    states = [e.state for e in estimates]
+    order = [s for i, s in enumerate(states) if i == 0 or s is not states[i - 1]]
+    assert order == [State.INITIALIZING, State.LOCALIZED, State.DEGRADED, State.LOST]
+    for estimate in posed(estimates):
+        assert estimate.reason is (None if estimate.state is State.LOCALIZED else Reason.STALE)
+    localized = [e.distance_since_fix for e in estimates if e.state is State.LOCALIZED]
+    assert max(localized) <= CONFIG.state.degraded_distance
+    sigmas = [np.trace(e.covariance[:3, :3]) for e in posed(estimates)[-200:]]
+    assert np.all(np.diff(sigmas) > 0)
+
+
+def test_lost_odometry_gives_no_pose_and_a_new_segment_needs_a_new_fix():
+    scenario = replace(PERFECT, duration_s=30.0, losses=((12.0, 3.0),))
+    run, estimates, fuser = fused(scenario)
+    lost = [e for e in estimates if 12.0 <= (e.stamp_ns - SECOND) / SECOND < 15.0]
+    assert all(e.map_from_camera is None and e.odom_from_camera is None for e in lost)
+    assert [lost[0].state, lost[-1].state] == [State.DEGRADED, State.LOST]
+    assert lost[0].reason is Reason.FEW_FEATURES
+    unaligned = [e for e in estimates if (e.stamp_ns - SECOND) / SECOND >= 15.0 and e.map_from_camera is None]
+    assert unaligned
+    assert {e.reason for e in unaligned} == {Reason.SCALE_UNSET}
+    before = [e for e in posed(estimates) if (e.stamp_ns - SECOND) / SECOND < 12.0][-1]
+    after = next(e for e in posed(estimates) if (e.stamp_ns - SECOND) / SECOND > 15.0)
+    assert after.odom_from_camera.is_close(before.odom_from_camera)
+    assert after.scale != pytest.approx(before.scale, rel=1e-3)
+    assert position_errors(run, estimates).max() < 1e-9
+    assert fuser.counts["NO_TRANSFORM"] >= 2
+
+
+def test_short_odometry_gap_within_a_segment_changes_nothing():
+    run = simulate(PERFECT, 0)
+    gone = [Rejection(r.stamp_ns, Reason.BLURRED) if 60 <= i < 64 else r for i, r in enumerate(run.odometry)]
+    run = replace(run, odometry=gone)
+    estimates = play(Fuser(CONFIG, metric=True), run)
+    assert estimates[61].state is State.DEGRADED
+    assert estimates[61].reason is Reason.BLURRED
+    assert estimates[64].state is State.LOCALIZED
+    assert position_errors(run, estimates).max() < 1e-9
+
+
+def test_kidnapped_camera_is_found_after_hysteresis():
+    run = simulate(replace(PERFECT, duration_s=30.0, delay_s=(0.0, 0.0)), 0)
+    jump = SE3(rotation_matrix([0, 0, 1.0]), np.array([8.0, 2.0, 0.0]))
+    moved = run.stamps_ns[150]
+    elsewhere = [
+        (t, replace(a, map_from_camera=jump @ a.map_from_camera) if a.stamp_ns >= moved else a) for t, a in run.anchors
+    ]
+    fuser = Fuser(CONFIG, metric=True)
+    estimates = play(fuser, replace(run, anchors=elsewhere))
+    refused = fuser.counts["ODOMETRY_DISAGREES"]
+    assert refused == CONFIG.gate.relocation_anchors - 1
+    assert any(e.state is State.DEGRADED and e.reason is Reason.ODOMETRY_DISAGREES for e in estimates)
+    end = estimates[-1]
+    assert end.state is State.LOCALIZED
+    assert end.map_from_camera.is_close(jump @ run.truth[-1], translation=1e-6, degrees=1e-4)
+
+
+def test_lookalike_places_do_not_pull_the_pose_away():
+    for seed in range(5):
+        run, estimates, _ = fused(replace(QUICK, alias_share=0.15), seed)
+        assert position_errors(run, estimates).max() < 0.6
+
+
+def test_anchor_that_is_faster_than_its_odometry_waits_for_it():
+    run = simulate(PERFECT, 0)
+    fuser = Fuser(CONFIG, metric=True)
+    for _, anchor in run.anchors:
+        early = [o for o in run.odometry if anchor.stamp_ns - SECOND <= o.stamp_ns < anchor.stamp_ns]
+        for odometry in early:
+            fuser.add_odometry(odometry)
+        assert fuser.add_anchor(anchor) is None
+    for odometry in run.odometry:
+        if odometry.stamp_ns >= run.anchors[-1][1].stamp_ns:
+            fuser.add_odometry(odometry)
+    assert fuser.estimate(run.stamps_ns[-1]).state is State.LOCALIZED
+    assert fuser.counts == {"ACCEPTED": len(run.anchors)}
+
+
+def test_anchors_without_use_are_refused_with_their_reason():
+    run, _, fuser = fused(replace(PERFECT, duration_s=30.0), config=replace(CONFIG, history_s=10.0))
+    anchor = run.anchors[-1][1]
+    assert fuser.add_anchor(replace(anchor, stamp_ns=run.stamps_ns[10])).reason is Reason.STALE
+    assert fuser.add_anchor(replace(anchor, covariance=np.full((6, 6), np.nan))).reason is Reason.BAD_MESSAGE
+    assert fuser.add_anchor(replace(anchor, covariance=-np.eye(6))).reason is Reason.BAD_MESSAGE
+    crooked = SE3(np.eye(3) * 2, np.zeros(3))
+    assert fuser.add_anchor(replace(anchor, map_from_camera=crooked)).reason is Reason.BAD_MESSAGE
+    early = Fuser(CONFIG, metric=True)
+    early.add_odometry(Rejection(run.stamps_ns[0], Reason.FEW_FEATURES))
+    assert early.add_anchor(replace(anchor, stamp_ns=run.stamps_ns[0])).reason is Reason.NO_TRANSFORM
+    missed = Rejection(run.stamps_ns[-1], Reason.FEW_INLIERS)
+    assert fuser.add_anchor(missed) is missed
+    assert fuser.counts["BAD_MESSAGE"] == 3
+    assert fuser.counts["FEW_INLIERS"] == 1
+
+
+def test_broken_odometry_pose_is_no_pose():
+    run, _, fuser = fused(PERFECT)
+    stamp = run.stamps_ns[-1] + SECOND // 10
+    fuser.add_odometry(OdometryPose(stamp, SE3(np.eye(3), np.array([np.nan, 0, 0])), 0, 100))
+    assert fuser.estimate(stamp).map_from_camera is None
+    assert fuser.estimate(stamp).reason is Reason.BAD_MESSAGE
+
+
+def test_clock_running_back_starts_anew_and_unordered_frames_are_dropped():
+    run, _, fuser = fused(PERFECT)
+    fuser.add_odometry(run.odometry[-3])
+    assert fuser.estimate(run.stamps_ns[-1]).state is State.LOCALIZED
+    fuser.add_odometry(run.odometry[0])
+    assert fuser.estimate(run.stamps_ns[0]).state is State.INITIALIZING
+    again = play(fuser, replace(run, odometry=run.odometry))
+    assert again[-1].state is State.LOCALIZED
+
+
+def test_prediction_is_a_prior_not_an_answer():
+    run = simulate(PERFECT, 0)
+    fuser = Fuser(CONFIG, metric=True)
+    hint = SE3(np.eye(3), np.array([1.0, 2.0, 3.0]))
+    assert fuser.predict(run.stamps_ns[0]) is None
+    fuser.set_initial_pose(hint)
+    fuser.add_odometry(run.odometry[0])
+    assert fuser.predict(run.stamps_ns[0]) is hint
+    assert fuser.estimate(run.stamps_ns[0]).map_from_camera is None
+    play(fuser, replace(run, odometry=run.odometry))
+    assert fuser.predict(run.stamps_ns[-1]).is_close(run.truth[-1], translation=1e-9, degrees=1e-6)
+    assert fuser.predict(run.stamps_ns[-1] + SECOND) is None
+    fuser.reset()
+    assert fuser.predict(run.stamps_ns[-1]) is None
+
+
+def test_wrong_start_is_left_when_anchors_agree_on_another_place():
+    scenario = replace(PERFECT, duration_s=30.0, delay_s=(0.0, 0.0))
+    run = simulate(scenario, 0)
+    fuser = Fuser(CONFIG, metric=True)
+    alias = SE3(rotation_matrix([0, 0, 2.0]), np.array([5.0, 0.0, 0.0]))
+    anchors = []
+    for index, (arrival, anchor) in enumerate(run.anchors):
+        true = pose_on_path(scenario, (anchor.stamp_ns - SECOND) / SECOND)
+        anchors.append((arrival, make_anchor(scenario, anchor.stamp_ns, alias @ true if index < 3 else true)))
+    estimates = play(fuser, replace(run, anchors=anchors))
+    assert position_errors(run, estimates)[-1] < 1e-6

@@ -1,0 +1,84 @@
+import numpy as np
+import pycolmap
+from fusion_simulator import SECOND, Scenario, make_anchor, position_errors, simulate
+
+from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection, State
+from visloc_ros.fusion.anchor_runner import InlineAnchors
+from visloc_ros.fusion.config import FusionConfig
+from visloc_ros.fusion.fuser import Fuser
+from visloc_ros.fusion.localizer import Listener, Localizer
+
+CAMERA = pycolmap.Camera(model="PINHOLE", width=4, height=4, params=[4, 4, 2, 2])
+SCENARIO = Scenario(duration_s=15.0, rate_hz=10.0)
+
+
+class SimulatedOdometry:
+    def __init__(self, run):
+        self.results = {result.stamp_ns: result for result in run.odometry}
+
+    def track(self, frame):
+        return self.results[frame.stamp_ns]
+
+
+class SimulatedEngine:
+    """Sees the true pose, but nothing in the first second."""
+
+    def __init__(self, run):
+        self.truth = dict(zip(run.stamps_ns, run.truth, strict=True))
+        self.priors = []
+
+    def localize(self, frame, prior=None):
+        self.priors.append((frame.stamp_ns, prior))
+        if frame.stamp_ns < 2 * SECOND:
+            return Rejection(frame.stamp_ns, Reason.FEW_MATCHES)
+        return make_anchor(SCENARIO, frame.stamp_ns, self.truth[frame.stamp_ns])
+
+
+class Recorder(Listener):
+    def __init__(self):
+        self.odometry, self.anchors = [], []
+
+    def on_odometry(self, result):
+        self.odometry.append(result)
+
+    def on_anchor(self, result, verdict):
+        self.anchors.append((result, verdict))
+
+
+def localize_run(seed=0):
+    run = simulate(SCENARIO, seed)
+    engine, recorder = SimulatedEngine(run), Recorder()
+    anchors = InlineAnchors(engine, every_n_frames=5, latency_s=0.8)
+    localizer = Localizer(SimulatedOdometry(run), anchors, Fuser(FusionConfig(), metric=True), recorder)
+    image = np.zeros((4, 4), np.uint8)
+    return run, [localizer.process(Frame(s, image, CAMERA)) for s in run.stamps_ns], engine, recorder
+
+
+def test_frames_become_poses_and_the_search_gets_a_prior():
+    run, estimates, engine, _ = localize_run()
+    assert [e.stamp_ns for e in estimates] == run.stamps_ns
+    assert estimates[0].state is State.INITIALIZING
+    assert estimates[-1].state is State.LOCALIZED
+    assert np.median(position_errors(run, estimates)) < 0.08
+    stamp, prior = engine.priors[-1]
+    assert np.linalg.norm(prior.translation - engine.truth[stamp].translation) < 0.3
+    assert engine.priors[0][1] is None
+
+
+def test_anchors_join_late_and_the_listener_hears_everything():
+    run, estimates, _, recorder = localize_run()
+    assert len(recorder.odometry) == len(run.stamps_ns)
+    refused = [verdict for result, verdict in recorder.anchors if isinstance(result, Rejection)]
+    assert refused
+    assert all(verdict.reason is Reason.FEW_MATCHES for verdict in refused)
+    assert any(isinstance(result, AnchorPose) and verdict is None for result, verdict in recorder.anchors)
+    ages = [e.age_ns for e in estimates if e.age_ns is not None]
+    assert min(ages) >= 0.8 * SECOND
+
+
+def test_the_same_run_gives_the_same_answer():
+    first, second = localize_run()[1], localize_run()[1]
+    for a, b in zip(first, second, strict=True):
+        assert a.state is b.state
+        if a.map_from_camera is not None:
+            np.testing.assert_array_equal(a.map_from_camera.matrix, b.map_from_camera.matrix)

@@ -1,0 +1,53 @@
+"""The three real node processes over DDS: a real bag in, true poses out."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from visloc_ros.apps.replay import ReplayPlan, replay
+from visloc_ros.core.geometry import rotation_angle_deg
+from visloc_ros.core.types import State
+from visloc_ros.mapping import MappingConfig, build_map
+from visloc_ros.mapping.config import PairConfig, SelectionConfig
+from visloc_ros.sources import SourceConfig, open_source
+from visloc_ros.sources.bag import BagSource
+
+# The bag holds every second frame of the sequence from this one on; the map is made of others.
+FIRST_FRAME, LAST_FRAME, MAP_EVERY = 101, 219, 6
+
+
+@pytest.fixture(scope="module")
+def flight_map(shared_data, tmp_path_factory):
+    source = open_source(shared_data / "euroc_mh05", SourceConfig(first=FIRST_FRAME, last=LAST_FRAME, every=MAP_EVERY))
+    config = MappingConfig(
+        selection=SelectionConfig(rate_hz=0.0, min_motion=0.0), pairs=PairConfig(window=3, retrieval=1)
+    )
+    folder = tmp_path_factory.mktemp("maps") / "flight"
+    build_map(source, folder, config, reference_poses=source.ground_truth)
+    return folder
+
+
+@pytest.mark.timeout(300)
+def test_a_real_bag_is_localized_by_the_three_nodes(flight_map, shared_data, ros_domain):
+    bag = shared_data / "ros2bag_mh05_mcap"
+    source = BagSource(bag, SourceConfig())
+    plan = ReplayPlan(flight_map, bag, rate=0.5, domain_id=ros_domain)
+    record = replay(plan, source, source.ground_truth)
+
+    assert len(record.frames) == 60
+    assert record.frames_dropped == 0
+    found = [frame for frame in record.frames if frame.map_from_camera is not None]
+    assert len(found) >= 25, "the camera was found too late or lost"
+    first = record.frames.index(found[0])
+    assert len(found) >= 0.95 * len(record.frames[first:])
+    assert all(frame.state in (State.LOCALIZED, State.DEGRADED) for frame in found)
+
+    poses = [source.ground_truth.nearest(frame.stamp_ns, 0) for frame in found]
+    pairs = [(frame.map_from_camera, pose) for frame, pose in zip(found, poses, strict=True)]
+    errors_m = [np.linalg.norm(estimate.translation - true.translation) for estimate, true in pairs]
+    errors_deg = [rotation_angle_deg(estimate.rotation, true.rotation) for estimate, true in pairs]
+    assert np.median(errors_m) < 0.05
+    assert np.max(errors_m) < 0.20
+    assert np.median(errors_deg) < 0.5
+    assert any(anchor.accepted for anchor in record.anchors)

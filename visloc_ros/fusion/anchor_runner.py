@@ -1,0 +1,164 @@
+"""Where the slow search in the map runs beside the fast odometry: inline for a bag, in a thread when live."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Protocol
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import AnchorPose, Frame, Rejection
+
+
+class Engine(Protocol):
+    """Finds one image in the map."""
+
+    def localize(self, frame: Frame, prior: SE3 | None = None) -> AnchorPose | Rejection:
+        """Give ``map_from_camera`` of a frame, searched near the prior if there is one, or the reason why not."""
+
+
+class AnchorRunner(Protocol):
+    """Runs an engine; ``finished`` is asked once for every frame."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether a frame submitted now would be searched at once."""
+
+    def submit(self, frame: Frame, prior: SE3 | None) -> None:
+        """Ask for a frame; it replaces one that still waits."""
+
+    def finished(self, now_ns: int) -> list[AnchorPose | Rejection]:
+        """Results that are there by the time of the frame stamped ``now_ns``, each given once."""
+
+    def close(self) -> None:
+        """Stop; what still runs is dropped."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    frame: Frame
+    prior: SE3 | None
+
+
+class InlineAnchors:
+    """Searches in the caller's thread, so that a run is the same every time.
+
+    A result appears no sooner than ``latency_s`` of frame time after its image, and the engine counts as busy until
+    then: set it to what the engine needs, or the run claims anchors that a live system would not have yet.
+    """
+
+    def __init__(self, engine: Engine, every_n_frames: int = 3, latency_s: float = 0.0) -> None:
+        if every_n_frames < 1 or latency_s < 0:
+            raise ValueError(f"every_n_frames {every_n_frames} must be >= 1 and latency_s {latency_s} >= 0")
+        self._engine = engine
+        self._every = every_n_frames
+        self._latency_ns = round(latency_s * NANOSECONDS)
+        self._frames_to_wait = 0
+        self._due: tuple[int, AnchorPose | Rejection] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether the last result is out and enough frames have passed."""
+        return self._due is None and self._frames_to_wait == 0
+
+    def submit(self, frame: Frame, prior: SE3 | None) -> None:
+        """Search the frame now; the result is held back until it is due."""
+        self._due = (frame.stamp_ns + self._latency_ns, self._engine.localize(frame, prior))
+        self._frames_to_wait = self._every
+
+    def finished(self, now_ns: int) -> list[AnchorPose | Rejection]:
+        """The result, once its time has come."""
+        self._frames_to_wait = max(0, self._frames_to_wait - 1)
+        if self._due is None or now_ns < self._due[0]:
+            return []
+        result, self._due = self._due[1], None
+        return [result]
+
+    def close(self) -> None:
+        """Drop a result that is not due yet."""
+        self._due = None
+
+
+class ThreadedAnchors:
+    """Searches in one worker thread; one frame waits at most, and the latest wins.
+
+    An error in the engine ends the worker and is raised by the next ``finished`` or ``close``.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._changed = threading.Condition()
+        self._waiting: _Job | None = None
+        self._busy = False
+        self._closed = False
+        self._results: list[AnchorPose | Rejection] = []
+        self._error: Exception | None = None
+        self._dropped = 0
+        self._worker = threading.Thread(target=self._work, name="anchors", daemon=True)
+        self._worker.start()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs and nothing waits."""
+        with self._changed:
+            return not self._busy and self._waiting is None and not self._closed
+
+    @property
+    def dropped(self) -> int:
+        """How many waiting frames were replaced by later ones."""
+        with self._changed:
+            return self._dropped
+
+    def submit(self, frame: Frame, prior: SE3 | None) -> None:
+        """Let the worker search this frame next."""
+        with self._changed:
+            self._dropped += self._waiting is not None
+            self._waiting = _Job(frame, prior)
+            self._changed.notify_all()
+
+    def finished(self, now_ns: int) -> list[AnchorPose | Rejection]:
+        """Results since the last call; the frame's time does not matter here. Raises what the engine raised."""
+        with self._changed:
+            self._raise_error()
+            results, self._results = self._results, []
+            return results
+
+    def close(self) -> None:
+        """Stop the worker after what it does now. Raises what the engine raised, unless it was raised before."""
+        with self._changed:
+            self._closed = True
+            self._waiting = None
+            self._changed.notify_all()
+        self._worker.join()
+        with self._changed:
+            self._raise_error()
+
+    def _raise_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _work(self) -> None:
+        while (job := self._next_job()) is not None:
+            try:
+                result = self._engine.localize(job.frame, job.prior)
+            except Exception as error:  # whatever it is belongs to the thread that asked
+                self._fail(error)
+                return
+            with self._changed:
+                self._results.append(result)
+                self._busy = False
+
+    def _next_job(self) -> _Job | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._waiting is not None)
+            job, self._waiting = self._waiting, None
+            self._busy = job is not None
+            return None if self._closed else job
+
+    def _fail(self, error: Exception) -> None:
+        with self._changed:
+            self._error = error
+            self._closed = True
+            self._busy = False

@@ -1,0 +1,107 @@
+"""Options of the fusion; lengths are in map units, which are metres when the map is metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from visloc_ros.core.config import Config, option, section
+
+
+@dataclass(frozen=True)
+class DriftConfig(Config):
+    """How fast odometry loses its way: random walks along the effective distance travelled.
+
+    The effective distance is path length + ``turn_as_distance`` x turning + ``standing_as_distance`` x time.
+    """
+
+    position: float = option(0.02, "position drift, metres per square root of a metre travelled", minimum=1e-6)
+    rotation_deg: float = option(0.3, "rotation drift, degrees per square root of a metre travelled", minimum=1e-6)
+    scale: float = option(0.01, "relative scale drift per square root of a metre travelled", minimum=1e-6)
+    turning: float = option(0.08, "share of a turn that is misjudged, as by a wrong focal length", minimum=0.0)
+    turn_as_distance: float = option(0.5, "metres of travel that drift as much as turning by one radian", minimum=0.0)
+    standing_as_distance: float = option(0.01, "metres of travel that drift as much as one second", minimum=0.0)
+
+
+@dataclass(frozen=True)
+class AlignmentConfig(Config):
+    """When anchors and odometry agree well enough to speak of one place, and of one scale."""
+
+    start_anchors: int = option(3, "agreeing anchors that make the first fix", minimum=2)
+    confident_inliers: int = option(60, "two agreeing anchors suffice when each has as many inliers", minimum=6)
+    position_tolerance: float = option(0.05, "standard deviation of position allowed in agreement, metres", minimum=0.0)
+    rotation_tolerance_deg: float = option(
+        1.5, "standard deviation of rotation allowed in agreement, degrees", minimum=1e-3
+    )
+    drift_tolerance: float = option(
+        0.05, "share of the distance between two anchors allowed as drift in agreement", minimum=0.0, maximum=1.0
+    )
+    max_scale_sigma: float = option(
+        0.15, "relative standard deviation of the scale that a fix may have", minimum=1e-6, maximum=1.0
+    )
+    max_candidates: int = option(12, "anchors remembered while looking for agreement", minimum=2, maximum=50)
+
+
+@dataclass(frozen=True)
+class AnchorNoiseConfig(Config):
+    """What an anchor's own covariance leaves out: errors of the map, and optimism of the pose solver."""
+
+    position_floor: float = option(0.005, "position error of the map added to each anchor, metres", minimum=1e-9)
+    rotation_floor_deg: float = option(0.1, "rotation error of the map added to each anchor, degrees", minimum=1e-9)
+    prior_weight: float = option(
+        12.0, "measurements for which the anchors' own covariance counts before residuals take over", minimum=1.0
+    )
+    max_inflation: float = option(100.0, "largest factor put on the anchors' covariance", minimum=1.0)
+    tail: float = option(8.0, "degrees of freedom of the error's Student t: small distrusts outliers more", minimum=1.0)
+
+
+@dataclass(frozen=True)
+class GateConfig(Config):
+    """Which anchors are believed once there is a fix."""
+
+    probability: float = option(0.999, "share of good anchors that passes", minimum=0.5, maximum=1.0 - 1e-9)
+    relocation_anchors: int = option(
+        5, "anchors by which another place must lead since its first one before the fix moves there", minimum=2
+    )
+    relocation_scale_sigma: float = option(
+        0.1, "relative standard deviation of the old scale when the fix moves elsewhere", minimum=1e-3
+    )
+    doubt_anchors: int = option(3, "anchors refused in a row that make the state DEGRADED", minimum=1)
+
+
+@dataclass(frozen=True)
+class SlewConfig(Config):
+    """How corrections reach ``map_from_odom``: as a bounded motion of the camera, or as a step."""
+
+    speed: float = option(0.3, "correction of the camera's position, metres per second", minimum=1e-6)
+    turn_rate_deg: float = option(15.0, "correction of the camera's rotation, degrees per second", minimum=1e-6)
+    step_distance: float = option(0.5, "corrections longer than this are made at once, metres", minimum=0.0)
+    step_angle_deg: float = option(20.0, "corrections turning more than this are made at once, degrees", minimum=0.0)
+
+
+@dataclass(frozen=True)
+class StateConfig(Config):
+    """When the pose is called DEGRADED, and when LOST."""
+
+    degraded_distance: float = option(5.0, "travelled since the last fix: DEGRADED, metres", minimum=0.0)
+    lost_distance: float = option(20.0, "travelled since the last fix: LOST, metres", minimum=0.0)
+    degraded_age_s: float = option(20.0, "time since the last fix's image: DEGRADED, seconds", minimum=0.0)
+    lost_age_s: float = option(60.0, "time since the last fix's image: LOST, seconds", minimum=0.0)
+    degraded_sigma: float = option(0.25, "largest standard deviation of position: DEGRADED, metres", minimum=0.0)
+    lost_sigma: float = option(1.0, "largest standard deviation of position: LOST, metres", minimum=0.0)
+    blind_s: float = option(2.0, "time without any pose before DEGRADED becomes LOST, seconds", minimum=0.0)
+
+
+@dataclass(frozen=True)
+class FusionConfig(Config):
+    """All options of the fusion."""
+
+    window: int = option(20, "anchors that are estimated together", minimum=2, maximum=200)
+    history_s: float = option(60.0, "odometry kept for late anchors, seconds", minimum=1.0)
+    max_gap_s: float = option(0.25, "longest gap of odometry to interpolate an anchor's frame in, seconds", minimum=0.0)
+    clock_jump_s: float = option(1.0, "stamps running back by more start everything anew, seconds", minimum=0.0)
+    drift: DriftConfig = section(DriftConfig)
+    alignment: AlignmentConfig = section(AlignmentConfig)
+    anchor_noise: AnchorNoiseConfig = section(AnchorNoiseConfig)
+    gate: GateConfig = section(GateConfig)
+    slew: SlewConfig = section(SlewConfig)
+    state: StateConfig = section(StateConfig)
