@@ -1,0 +1,208 @@
+"""The whole anchor stage after feature extraction, on exactly known maps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pycolmap
+import pytest
+from synthetic_map import DIM, FakeExtractor, World, unit
+
+from visloc_ros.core.errors import CalibrationError, MapError
+from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
+from visloc_ros.core.manifest import ModelInfo
+from visloc_ros.core.map import LocalFeatures
+from visloc_ros.core.types import AnchorPose, Reason, Rejection
+from visloc_ros.features import MatcherConfig, make_matcher
+from visloc_ros.localization import AnchorConfig, AnchorEngine, GateConfig, PoseConfig
+from visloc_ros.localization.retrieval import ViewOverlap
+
+MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
+STAGES = {"features", "retrieval", "matching", "correspondences", "pnp"}
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World()
+
+
+@pytest.fixture
+def near(world):
+    """A pose near the third map image, seen by no map image."""
+    pose = world.map.images[2].map_from_camera
+    return SE3(pose.rotation @ rotation_matrix([0.03, -0.04, 0.05]), pose.translation + np.array([0.1, -0.05, 0.08]))
+
+
+def engine_for(world, features, map_=None, **options):
+    return AnchorEngine(map_ or world.map, AnchorConfig(**options), FakeExtractor(features), MATCHER)
+
+
+def test_a_view_of_the_map_gets_its_pose(world, near):
+    anchor = engine_for(world, world.view(near)).localize(world.frame())
+    assert isinstance(anchor, AnchorPose)
+    assert np.linalg.norm(anchor.map_from_camera.translation - near.translation) < 0.02
+    assert rotation_angle_deg(anchor.map_from_camera.rotation, near.rotation) < 0.1
+    assert anchor.stamp_ns == 123
+    assert anchor.num_inliers <= anchor.num_matches
+    assert anchor.inlier_pixels.shape == (anchor.num_inliers, 2)
+    assert anchor.inlier_points.shape == (anchor.num_inliers, 3)
+    assert anchor.reprojection_error_px < 2.0
+    assert set(anchor.stage_ms) == STAGES
+    assert set(anchor.references) <= {image.name for image in world.map.images}
+
+
+def test_half_wrong_matches_do_not_matter(world, near):
+    anchor = engine_for(world, world.view(near, outliers=0.5)).localize(world.frame())
+    assert isinstance(anchor, AnchorPose)
+    assert np.linalg.norm(anchor.map_from_camera.translation - near.translation) < 0.05
+
+
+def test_the_error_is_what_the_covariance_says(world, near):
+    nees = []
+    for _ in range(30):
+        engine = engine_for(world, world.view(near, noise_px=1.0), pose=PoseConfig(shared_error=0.0))
+        anchor = engine.localize(world.frame())
+        error = near.translation - anchor.map_from_camera.translation
+        nees.append(error @ np.linalg.solve(anchor.covariance[:3, :3], error))
+    assert 1.5 < np.mean(nees) < 5.0  # three degrees of freedom
+
+
+def test_matching_stops_when_inliers_suffice(world, near):
+    features = world.view(near)
+    early = engine_for(world, features, stop_inliers=50, stop_spread=0.01).localize(world.frame())
+    late = engine_for(world, features, stop_inliers=10_000).localize(world.frame())
+    assert len(early.references) == 1
+    assert len(late.references) == 5
+
+
+def test_a_prior_chooses_references_that_see_the_same(world, near):
+    engine = engine_for(world, world.view(near), top_k=1)
+    anchor = engine.localize(world.frame(), prior=near)
+    assert isinstance(anchor, AnchorPose)
+    visible = ViewOverlap(world.map).rank(near, world.camera, 1)
+    assert anchor.references == (world.map.images[visible[0]].name,)
+
+
+@pytest.mark.parametrize("away", [[0.0, 0.0, 0.0], [500.0, 0.0, 0.0]], ids=["turned away", "far away"])
+def test_a_wrong_prior_does_no_harm(world, near, away):
+    wrong = SE3(near.rotation @ rotation_matrix([0.0, np.pi, 0.0]), near.translation + away)
+    anchor = engine_for(world, world.view(near)).localize(world.frame(), prior=wrong)
+    assert isinstance(anchor, AnchorPose)
+    assert np.linalg.norm(anchor.map_from_camera.translation - near.translation) < 0.02
+
+
+def test_features_are_extracted_once_a_frame(world, near):
+    engine = engine_for(world, world.view(near))
+    engine.localize(world.frame(), prior=SE3(near.rotation, near.translation + np.array([500.0, 0.0, 0.0])))
+    assert engine.extractor.calls == 1
+
+
+def test_an_image_without_features_is_rejected(world):
+    nothing = LocalFeatures(np.empty((0, 2), np.float32), np.empty(0, np.float32), np.empty((0, DIM)), (1024, 768))
+    rejection = engine_for(world, nothing).localize(world.frame())
+    assert isinstance(rejection, Rejection)
+    assert rejection.reason is Reason.FEW_FEATURES
+    assert rejection.counts["features"] == 0
+    assert set(rejection.stage_ms) == {"features"}
+
+
+def test_another_place_is_rejected_with_its_counts(world):
+    features = World(seed=9).view(World(seed=9).map.images[0].map_from_camera)
+    rejection = engine_for(world, features).localize(world.frame())
+    assert rejection.reason is Reason.FEW_MATCHES
+    assert rejection.counts["references"] == 5
+    assert rejection.counts["correspondences"] < 20
+
+
+def test_matches_without_a_common_pose_are_rejected(world, near):
+    rejection = engine_for(world, world.view(near, outliers=1.0)).localize(world.frame())
+    assert isinstance(rejection, Rejection)
+    assert rejection.reason is Reason.FEW_INLIERS
+    assert rejection.counts["correspondences"] > 100
+
+
+def test_inliers_in_one_spot_are_not_enough(world, near):
+    features = world.view(near)
+    from_centre = np.linalg.norm(features.keypoints - features.keypoints.mean(axis=0), axis=1)
+    spot = np.argsort(from_centre)[:40]
+    few = LocalFeatures(features.keypoints[spot], features.scores[spot], features.descriptors[spot], (1024, 768))
+    lenient, strict = GateConfig(min_spread=0.0), GateConfig(min_spread=0.1)
+    accepted = engine_for(world, few, gate=lenient).localize(world.frame())
+    rejected = engine_for(world, few, gate=strict).localize(world.frame())
+    assert isinstance(accepted, AnchorPose)
+    assert rejected.reason is Reason.FEW_INLIERS
+    assert rejected.counts["spread"] < 0.1
+
+
+def test_inaccurate_inliers_are_rejected(world, near):
+    gate = GateConfig(max_reprojection_error_px=1.0)
+    rejection = engine_for(world, world.view(near, noise_px=2.5), gate=gate).localize(world.frame())
+    assert rejection.reason is Reason.HIGH_REPROJECTION_ERROR
+    assert rejection.counts["reprojection_error_px"] > 1.0
+
+
+def test_a_wrong_focal_length_is_named(world, near):
+    camera = pycolmap.Camera(model="PINHOLE", width=1024, height=768, params=[1280, 1280, 512, 384])
+    wrong = pycolmap.Camera(model="PINHOLE", width=1024, height=768, params=[700, 700, 512, 384])
+    features = world.view(near, camera=camera)
+    rejection = engine_for(world, features).localize(world.frame(camera=wrong))
+    assert isinstance(rejection, Rejection)
+    assert rejection.reason is Reason.INTRINSICS_MISMATCH
+
+
+def test_an_image_of_another_size_than_its_calibration_is_refused(world, near):
+    frame = world.frame()
+    with pytest.raises(CalibrationError, match="100x50"):
+        engine_for(world, world.view(near)).localize(replace(frame, image=np.zeros((50, 100), np.uint8)))
+
+
+def test_the_same_frame_gives_the_same_answer(world, near):
+    engine = engine_for(world, world.view(near, outliers=0.5))
+    a, b = engine.localize(world.frame()), engine.localize(world.frame())
+    np.testing.assert_array_equal(a.map_from_camera.matrix, b.map_from_camera.matrix)
+
+
+def test_a_map_of_another_extractor_is_refused(world, near):
+    models = {"extractor": ModelInfo("disk", "Apache-2.0")}
+    other = replace(world.map, manifest=replace(world.map.manifest, models=models))
+    with pytest.raises(MapError, match=r"was made with 'disk', but the engine extracts 'synthetic'"):
+        engine_for(world, world.view(near), other)
+
+
+def test_a_map_of_other_weights_is_refused(world, near):
+    models = {"extractor": ModelInfo("synthetic", "Apache-2.0", "a" * 64)}
+    other = replace(world.map, manifest=replace(world.map.manifest, models=models))
+    extractor = FakeExtractor(world.view(near))
+    extractor.info = ModelInfo("synthetic", "Apache-2.0", "b" * 64)
+    with pytest.raises(MapError, match="other weights"):
+        AnchorEngine(other, AnchorConfig(), extractor, MATCHER)
+
+
+def test_a_map_that_does_not_name_its_extractor_is_refused(world, near):
+    other = replace(world.map, manifest=replace(world.map.manifest, models={}))
+    with pytest.raises(MapError, match="does not say which extractor"):
+        engine_for(world, world.view(near), other)
+
+
+def test_descriptors_of_another_length_are_refused(world, near):
+    extractor = FakeExtractor(world.view(near))
+    extractor.descriptor_dim = 64
+    with pytest.raises(MapError, match="length"):
+        AnchorEngine(world.map, AnchorConfig(), extractor, MATCHER)
+
+
+def test_a_map_with_foreign_global_descriptors_is_indexed_anew(world, near):
+    """A map made by stock hloc has, say, NetVLAD vectors and no codebook."""
+    foreign = replace(
+        world.map,
+        global_descriptors=unit(np.random.default_rng(0).normal(size=(8, 256))),
+        vlad_centroids=np.empty((0, 0), np.float32),
+    )
+    anchor = engine_for(world, world.view(near), foreign).localize(world.frame())
+    assert isinstance(anchor, AnchorPose)
+    assert np.linalg.norm(anchor.map_from_camera.translation - near.translation) < 0.02
+
+
+def test_global_descriptors_that_do_not_fit_the_codebook_are_refused(world, near):
+    broken = replace(world.map, global_descriptors=world.map.global_descriptors[:-1])
+    with pytest.raises(MapError, match="do not fit its codebook"):
+        engine_for(world, world.view(near), broken)

@@ -1,0 +1,70 @@
+"""What an extractor, a matcher and a global descriptor are: small Protocols over plain arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.feature_files import LocalFeatures
+from visloc_ros.core.manifest import ModelInfo
+from visloc_ros.core.types import Image
+
+__all__ = ["GlobalDescriptor", "LocalExtractor", "Matcher", "Matches", "ModelInfo"]
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """Mutual matches: ``pairs`` (K, 2) int32 of keypoint rows in a and b, ``scores`` (K,) float32 in [0, 1]."""
+
+    pairs: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+
+class LocalExtractor(Protocol):
+    """Finds and describes keypoints; loaded once, then called for every image."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """Which model this is."""
+        ...
+
+    @property
+    def descriptor_dim(self) -> int:
+        """Length of its descriptors."""
+        ...
+
+    def extract(self, image: Image) -> LocalFeatures:
+        """Features of a uint8 image, (H, W) grey or (H, W, 3) RGB; keypoints in COLMAP pixels of that image."""
+        ...
+
+
+class Matcher(Protocol):
+    """Matches the features of two images made by the same extractor."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """Which model this is."""
+        ...
+
+    def match(self, a: LocalFeatures, b: LocalFeatures) -> Matches:
+        """Mutual matches between two images, none where either has no features."""
+        ...
+
+
+class GlobalDescriptor(Protocol):
+    """Describes a whole image by one unit vector, so that a dot product tells how alike two places look."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """Which model this is."""
+        ...
+
+    def describe(self, features: LocalFeatures) -> NDArray[np.float32]:
+        """Unit vector (G,) float32 of an image, zeros where it has no features."""
+        ...
