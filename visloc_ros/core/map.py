@@ -1,32 +1,48 @@
 """The map of a place: images with poses, their features, the 3D points they see, and how to find them.
 
-In memory a map is plain contiguous arrays; on disk it is a folder (DESIGN section 4) that stock hloc reads.
+In memory a map is plain contiguous arrays; on disk it is a folder (DESIGN section 4) that stock hloc reads:
+``sfm/`` (COLMAP model), ``features.h5``, ``global-feats-vlad.h5``, ``vlad.h5`` and ``manifest.json``. A folder
+made by stock hloc opens, too.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from visloc_ros.core.colmap_model import ColmapModel, ModelImage, read_colmap_model
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.feature_files import (
+    LocalFeatures,
+    read_centroids,
+    read_global_descriptors,
+    read_local_features,
+)
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.manifest import FileInfo, Manifest, ModelInfo, check_files, read_manifest
+from visloc_ros.core.map_archive import pack_map, unpacked
+from visloc_ros.core.map_layout import MapLayout, find_layout, hloc_manifest
+from visloc_ros.core.map_writer import save_map
+
+__all__ = [
+    "NO_POINT",
+    "FileInfo",
+    "LocalFeatures",
+    "Manifest",
+    "Map",
+    "MapImage",
+    "ModelInfo",
+    "open_map",
+    "pack_map",
+    "save_map",
+]
 
 NO_POINT = -1
-
-
-@dataclass(frozen=True, eq=False)
-class LocalFeatures:
-    """Keypoints (N, 2) float32 in COLMAP pixels, scores (N,) float32, descriptors (N, D), image size (w, h)."""
-
-    keypoints: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    descriptors: NDArray[np.floating]
-    image_size: tuple[int, int]
-
-    def __len__(self) -> int:
-        return len(self.keypoints)
+_MAX_KEYPOINT_SHIFT_PX = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +58,10 @@ class MapImage:
 
 @dataclass(frozen=True, eq=False)
 class Map:
-    """A loaded map: manifest, reference images, points (P, 3), global descriptors (M, G) in the images' order."""
+    """A loaded map: manifest, reference images, points (P, 3), global descriptors (M, G) in the images' order.
+
+    ``vlad_centroids`` (C, D) is empty where the global descriptors are not VLAD (a map made by stock hloc).
+    """
 
     name: str
     manifest: Manifest
@@ -50,3 +69,66 @@ class Map:
     points: Array
     global_descriptors: NDArray[np.float32]
     vlad_centroids: NDArray[np.float32]
+
+
+def open_map(path: Path, *, checksums: bool = True) -> Map:
+    """Open a map folder or a packed ``reference.tar.gz``, everything checked.
+
+    Raises MapError that names the missing, truncated or inconsistent file and what to do. ``checksums`` False skips
+    the SHA-256 comparison (sizes and contents are checked all the same).
+    """
+    path = Path(path)
+    if path.is_file():
+        with unpacked(path) as folder:
+            return _open_folder(folder, checksums)
+    if not path.is_dir():
+        raise MapError(f"there is no map at {path}: build one with 'visloc build-map SOURCE --output {path}'")
+    return _open_folder(path, checksums)
+
+
+def _open_folder(folder: Path, checksums: bool) -> Map:
+    layout = find_layout(folder)
+    if layout.has_manifest:
+        manifest = read_manifest(folder)
+        check_files(folder, manifest, checksums)
+    else:
+        manifest = hloc_manifest(layout)
+    model = read_colmap_model(layout.model)
+    images = _read_images(layout, model)
+    names = [image.name for image in images]
+    return Map(
+        manifest.name,
+        manifest,
+        images,
+        model.points,
+        read_global_descriptors(layout.global_descriptors, names),
+        read_centroids(layout.centroids) if layout.centroids else np.empty((0, 0), np.float32),
+    )
+
+
+def _read_images(layout: MapLayout, model: ColmapModel) -> tuple[MapImage, ...]:
+    if not model.images or not len(model.points):
+        raise MapError(f"{layout.model} holds no images or no points: rebuild the map")
+    names = [image.name for image in model.images]
+    sizes = [len(image.keypoints) for image in model.images]
+    features = read_local_features(layout.features, names, sizes)
+    if len({one.descriptors.shape[1] for one in features}) > 1:
+        raise MapError(f"{layout.features} mixes descriptors of several lengths: rebuild the map")
+    return tuple(_make_image(layout, model, image, one) for image, one in zip(model.images, features, strict=True))
+
+
+def _make_image(layout: MapLayout, model: ColmapModel, image: ModelImage, features: LocalFeatures) -> MapImage:
+    shift = np.abs(features.keypoints - image.keypoints)
+    if len(shift) and not np.median(shift) <= _MAX_KEYPOINT_SHIFT_PX:
+        raise MapError(
+            f"{layout.features}: the keypoints of '{image.name}' are not those of {layout.model / 'images.bin'}: "
+            "the files belong to different maps, rebuild the map"
+        )
+    try:
+        rows = model.rows_of(image.point_ids)
+    except KeyError as error:
+        raise MapError(
+            f"{layout.model / 'images.bin'}: image '{image.name}' sees the point {error}, which "
+            f"{layout.model / 'points3D.bin'} does not hold: rebuild the map"
+        ) from error
+    return MapImage(image.name, image.map_from_camera, model.cameras[image.camera_id], features, rows)

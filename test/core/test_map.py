@@ -1,0 +1,455 @@
+"""A map round-trips through its folder and its archive, and every broken one is refused with the file's name."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pycolmap
+import pytest
+
+from visloc_ros.core.colmap_model import read_colmap_model
+from visloc_ros.core.errors import MapError, OutputError
+from visloc_ros.core.manifest import file_info, read_manifest, write_manifest
+from visloc_ros.core.map import NO_POINT, LocalFeatures, Manifest, ModelInfo, open_map, pack_map, save_map
+from visloc_ros.core.map_writer import staged_folder
+
+DATA_FILES = [
+    "sfm/cameras.bin",
+    "sfm/images.bin",
+    "sfm/points3D.bin",
+    "features.h5",
+    "global-feats-vlad.h5",
+    "vlad.h5",
+]
+MANIFEST = Manifest(
+    "room",
+    "synthetic",
+    {"extractor": ModelInfo("random", "none", "ab" * 32)},
+    metric=True,
+    gravity_aligned=False,
+    config={"pairs": {"window": 4}},
+)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """A reconstruction of six images and everything else that a map holds."""
+    options = pycolmap.SyntheticDatasetOptions(
+        num_rigs=1, num_frames_per_rig=6, num_points3D=60, camera_height=480, camera_width=640
+    )
+    options.camera_params = [600.0, 320.0, 240.0, 0.02]
+    pycolmap.set_random_seed(3)
+    reconstruction = pycolmap.synthesize_dataset(options)
+    rng = np.random.default_rng(0)
+    features, descriptors = {}, {}
+    for image in reconstruction.images.values():
+        keypoints = np.array([point.xy for point in image.points2D], np.float32)
+        local = rng.normal(size=(len(keypoints), 16)).astype(np.float32)
+        scores = rng.uniform(size=len(keypoints)).astype(np.float32)
+        features[image.name] = LocalFeatures(keypoints, scores, local, (640, 480))
+        descriptors[image.name] = rng.normal(size=32).astype(np.float32)
+    return reconstruction, features, descriptors, rng.normal(size=(2, 16)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def saved(parts, tmp_path_factory):
+    path = tmp_path_factory.mktemp("maps") / "room"
+    save_map(path, *parts, MANIFEST)
+    return path
+
+
+@pytest.fixture
+def broken(saved, tmp_path):
+    """A copy that a test may break."""
+    return Path(shutil.copytree(saved, tmp_path / "broken"))
+
+
+def accept_changes(folder):
+    """Make the manifest agree with changed files, so that what they hold is judged, not their checksums."""
+    manifest = read_manifest(folder)
+    files = {name: file_info(folder / name) for name in manifest.files if (folder / name).exists()}
+    write_manifest(folder, replace(manifest, files=files))
+
+
+def with_a_hole(values):
+    """The values with one of them not a number."""
+    holed = values.copy()
+    holed.flat[3] = np.nan
+    return holed
+
+
+class TestRoundTrip:
+    def test_poses_points_and_features_come_back(self, parts, saved):
+        reconstruction, features, descriptors, centroids = parts
+        opened = open_map(saved)
+        assert {image.name for image in opened.images} == set(features)
+        for image, descriptor in zip(opened.images, opened.global_descriptors, strict=True):
+            known = reconstruction.find_image_with_name(image.name)
+            assert np.allclose(image.map_from_camera.inverse.matrix[:3], known.cam_from_world().matrix())
+            assert np.allclose(image.features.keypoints, features[image.name].keypoints, atol=1e-4)
+            assert np.allclose(image.features.descriptors, features[image.name].descriptors, atol=4e-3)
+            assert np.allclose(image.features.scores, features[image.name].scores, atol=1e-3)
+            assert np.allclose(descriptor, descriptors[image.name], atol=4e-3)
+            assert image.features.image_size == (640, 480)
+        assert np.allclose(opened.vlad_centroids, centroids)
+
+    def test_point_rows_lead_from_keypoints_to_the_points_they_see(self, saved):
+        opened = open_map(saved)
+        for image in opened.images:
+            seen = image.point_rows != NO_POINT
+            assert 0 < seen.sum() < len(seen)
+            in_camera = image.map_from_camera.inverse @ opened.points[image.point_rows[seen]]
+            projected = image.camera.img_from_cam(in_camera)
+            assert np.abs(projected - image.features.keypoints[seen]).max() < 1e-3
+
+    def test_manifest_is_completed(self, saved):
+        manifest = open_map(saved).manifest
+        assert manifest.name == "room"
+        assert manifest.models == MANIFEST.models
+        assert manifest.counts == {"images": 6, "points": 60, "observations": 360}
+        assert manifest.reprojection_error_px < 1e-3
+        assert manifest.cameras["1"]["params"] == [600.0, 320.0, 240.0, 0.02]
+        assert manifest.config == {"pairs": {"window": 4}}
+        assert set(DATA_FILES) <= set(manifest.files)
+
+    def test_files_follow_hloc(self, parts, saved):
+        reconstruction = pycolmap.Reconstruction(saved / "sfm")
+        name, features = next(iter(parts[1].items()))
+        with h5py.File(saved / "features.h5") as file:
+            group = file[name]
+            in_colmap = np.array([point.xy for point in reconstruction.find_image_with_name(name).points2D])
+            assert np.allclose(group["keypoints"][()] + 0.5, in_colmap, atol=1e-4)
+            assert group["descriptors"].shape == (16, len(features))
+            assert group["descriptors"].dtype == group["scores"].dtype == np.float16
+            assert list(group["image_size"]) == [640, 480]
+        with h5py.File(saved / "global-feats-vlad.h5") as file:
+            assert file[name]["global_descriptor"].shape == (32,)
+
+    def test_a_map_of_stock_hloc_opens(self, broken):
+        (broken / "manifest.json").unlink()
+        (broken / "vlad.h5").unlink()
+        (broken / "features.h5").rename(broken / "feats-superpoint-n4096-r1024.h5")
+        (broken / "global-feats-vlad.h5").rename(broken / "global-feats-netvlad.h5")
+        (broken / "sfm").rename(broken / "sfm_superpoint+lightglue")
+        opened = open_map(broken)
+        assert len(opened.images) == 6
+        assert opened.manifest.models["extractor"].name == "superpoint-n4096-r1024"
+        assert opened.manifest.models["global"].name == "netvlad"
+        assert not opened.manifest.metric
+        assert opened.vlad_centroids.size == 0
+
+
+class TestBrokenFolder:
+    @pytest.mark.parametrize("name", [*DATA_FILES, "manifest.json"])
+    def test_a_missing_file_is_named(self, broken, name):
+        (broken / name).unlink()
+        with pytest.raises(MapError, match=Path(name).name):
+            open_map(broken)
+
+    @pytest.mark.parametrize("name", [*DATA_FILES, "manifest.json"])
+    def test_a_truncated_file_is_named(self, broken, name):
+        content = (broken / name).read_bytes()
+        (broken / name).write_bytes(content[: len(content) // 2])
+        with pytest.raises(MapError, match=Path(name).name):
+            open_map(broken)
+
+    @pytest.mark.parametrize("name", DATA_FILES)
+    @pytest.mark.parametrize("kept", [0.0, 0.3, 0.98])
+    def test_truncation_is_noticed_without_the_manifest_s_help(self, broken, name, kept):
+        content = (broken / name).read_bytes()
+        (broken / name).write_bytes(content[: int(kept * len(content))])
+        accept_changes(broken)
+        with pytest.raises(MapError, match=Path(name).name):
+            open_map(broken)
+
+    @pytest.mark.parametrize("name", ["cameras.bin", "images.bin", "points3D.bin"])
+    def test_the_model_reader_survives_every_truncation(self, broken, name):
+        path = broken / "sfm" / name
+        content = path.read_bytes()
+        for size in range(0, len(content), max(1, len(content) // 150)):
+            path.write_bytes(content[:size])
+            with pytest.raises(MapError, match=name):
+                read_colmap_model(broken / "sfm")
+
+    @pytest.mark.parametrize("name", ["cameras.bin", "images.bin", "points3D.bin"])
+    def test_surplus_bytes_are_noticed(self, broken, name):
+        path = broken / "sfm" / name
+        path.write_bytes(path.read_bytes() + b"\0" * 8)
+        with pytest.raises(MapError, match=f"{name} has 8 bytes too many"):
+            read_colmap_model(broken / "sfm")
+
+    def test_a_changed_byte_is_noticed_by_the_checksum_only(self, broken):
+        path = broken / "vlad.h5"
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(MapError, match=r"vlad\.h5 has changed"):
+            open_map(broken)
+        open_map(broken, checksums=False)
+
+    def test_another_format_version_is_refused(self, broken):
+        path = broken / "manifest.json"
+        path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
+        with pytest.raises(MapError, match="format version 2"):
+            open_map(broken)
+
+    @pytest.mark.parametrize("text", ["", "[]", "{}", "nonsense", '{"format_version": 1}', "[" * 100_000])
+    def test_a_manifest_of_something_else_is_refused(self, broken, text):
+        (broken / "manifest.json").write_text(text)
+        with pytest.raises(MapError, match=r"manifest\.json"):
+            open_map(broken)
+
+    def test_a_manifest_that_points_outside_is_refused(self, broken):
+        values = json.loads((broken / "manifest.json").read_text())
+        values["files"]["../outside"] = {"sha256": "", "size": 0}
+        (broken / "manifest.json").write_text(json.dumps(values))
+        with pytest.raises(MapError, match="outside the map"):
+            open_map(broken)
+
+    @pytest.mark.parametrize("place", ["nowhere", "nowhere/at/all"])
+    def test_no_map_at_all(self, tmp_path, place):
+        with pytest.raises(MapError, match="there is no map"):
+            open_map(tmp_path / place)
+
+    def test_an_empty_folder_is_no_map(self, tmp_path):
+        with pytest.raises(MapError, match="not a map folder"):
+            open_map(tmp_path)
+
+
+class TestFilesThatDoNotFit:
+    def change(self, folder, file_name, key, change):
+        with h5py.File(folder / file_name, "r+") as file:
+            image = sorted(file)[0]
+            name = f"{image}/{key}" if key != "centroids" else key
+            values = change(file[name][()])
+            del file[name]
+            file[name] = values
+        accept_changes(folder)
+
+    def test_another_number_of_keypoints(self, broken):
+        self.change(broken, "features.h5", "keypoints", lambda values: values[1:])
+        with pytest.raises(MapError, match=r"features\.h5.*keypoints"):
+            open_map(broken)
+
+    def test_another_number_of_descriptors(self, broken):
+        self.change(broken, "features.h5", "descriptors", lambda values: values[:, 1:])
+        with pytest.raises(MapError, match=r"features\.h5.*descriptors"):
+            open_map(broken)
+
+    def test_descriptors_of_several_lengths(self, broken):
+        self.change(broken, "features.h5", "descriptors", lambda values: values[1:])
+        with pytest.raises(MapError, match=r"features\.h5 mixes"):
+            open_map(broken)
+
+    def test_keypoints_of_another_map(self, broken):
+        self.change(broken, "features.h5", "keypoints", lambda values: values[::-1])
+        with pytest.raises(MapError, match="different maps"):
+            open_map(broken)
+
+    def test_global_descriptors_of_several_lengths(self, broken):
+        self.change(broken, "global-feats-vlad.h5", "global_descriptor", lambda values: values[1:])
+        with pytest.raises(MapError, match=r"global-feats-vlad\.h5 mixes"):
+            open_map(broken)
+
+    @pytest.mark.parametrize(
+        ("file_name", "key"),
+        [
+            ("features.h5", "keypoints"),
+            ("features.h5", "descriptors"),
+            ("features.h5", "scores"),
+            ("global-feats-vlad.h5", "global_descriptor"),
+            ("vlad.h5", "centroids"),
+        ],
+    )
+    def test_values_that_are_not_finite(self, broken, file_name, key):
+        self.change(broken, file_name, key, with_a_hole)
+        with pytest.raises(MapError, match=f"{file_name}.*not finite"):
+            open_map(broken)
+
+    def test_text_in_place_of_numbers(self, broken):
+        self.change(broken, "features.h5", "scores", lambda values: np.full(values.shape, b"x"))
+        with pytest.raises(MapError, match=r"features\.h5.*scores"):
+            open_map(broken)
+
+    def test_a_group_in_place_of_values(self, broken):
+        with h5py.File(broken / "vlad.h5", "r+") as file:
+            del file["centroids"]
+            file.create_group("centroids")
+        accept_changes(broken)
+        with pytest.raises(MapError, match=r"vlad\.h5 lacks 'centroids'"):
+            open_map(broken)
+
+    def test_a_link_to_another_file(self, broken, saved):
+        with h5py.File(broken / "vlad.h5", "r+") as file:
+            del file["centroids"]
+            file["centroids"] = h5py.ExternalLink(str(saved / "vlad.h5"), "centroids")
+        accept_changes(broken)
+        with pytest.raises(MapError, match="another file"):
+            open_map(broken)
+
+    def test_points_that_are_not_finite(self, broken):
+        path = broken / "sfm" / "points3D.bin"
+        content = bytearray(path.read_bytes())
+        content[16:24] = np.float64(np.nan).tobytes()
+        path.write_bytes(content)
+        accept_changes(broken)
+        with pytest.raises(MapError, match=r"points3D\.bin.*not finite"):
+            open_map(broken)
+
+    def test_a_pose_that_is_none(self, broken):
+        path = broken / "sfm" / "images.bin"
+        content = bytearray(path.read_bytes())
+        content[12:20] = np.float64(7.0).tobytes()
+        path.write_bytes(content)
+        accept_changes(broken)
+        with pytest.raises(MapError, match=r"images\.bin.*not a pose"):
+            open_map(broken)
+
+    def test_points_that_the_model_does_not_hold(self, broken):
+        path = broken / "sfm" / "points3D.bin"
+        content = bytearray(path.read_bytes())
+        content[8:16] = np.uint64(10**6).tobytes()
+        path.write_bytes(content)
+        accept_changes(broken)
+        with pytest.raises(MapError, match=r"images\.bin.*sees the point"):
+            open_map(broken)
+
+
+class TestSaving:
+    def write_half(self, path, failure):
+        with staged_folder(path, overwrite=True) as folder:
+            (folder / "half").write_text("written")
+            raise failure
+
+    def test_an_old_map_is_kept_without_permission(self, parts, tmp_path):
+        save_map(tmp_path / "room", *parts, MANIFEST)
+        with pytest.raises(OutputError, match="already holds a map"):
+            save_map(tmp_path / "room", *parts, replace(MANIFEST, name="new"))
+        assert open_map(tmp_path / "room").name == "room"
+
+    def test_an_old_map_is_replaced_with_permission(self, parts, tmp_path):
+        save_map(tmp_path / "room", *parts, MANIFEST)
+        save_map(tmp_path / "room", *parts, replace(MANIFEST, name="new"), overwrite=True)
+        assert open_map(tmp_path / "room").name == "new"
+        assert [path.name for path in tmp_path.iterdir()] == ["room"]
+
+    @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+    def test_a_failure_leaves_the_old_map_and_nothing_else(self, parts, tmp_path, failure):
+        save_map(tmp_path / "room", *parts, MANIFEST)
+        with pytest.raises(failure):
+            self.write_half(tmp_path / "room", failure)
+        assert [path.name for path in tmp_path.iterdir()] == ["room"]
+        assert len(open_map(tmp_path / "room").images) == 6
+
+    def test_what_a_killed_build_left_is_cleared_away(self, parts, tmp_path):
+        killed = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+        orphan = tmp_path / f".room.partial-{killed.stdout.strip()}-abc"
+        running = tmp_path / f".room.partial-{os.getpid()}-abc"
+        another = tmp_path / f".hall.partial-{killed.stdout.strip()}-abc"
+        for folder in (orphan, running, another):
+            folder.mkdir()
+        save_map(tmp_path / "room", *parts, MANIFEST)
+        assert not orphan.exists()
+        assert running.exists()
+        assert another.exists()
+
+    def test_a_folder_with_other_files_is_never_replaced(self, parts, tmp_path):
+        (tmp_path / "photo.jpg").write_bytes(b"precious")
+        with pytest.raises(OutputError, match="not a map"):
+            save_map(tmp_path, *parts, MANIFEST, overwrite=True)
+        assert (tmp_path / "photo.jpg").read_bytes() == b"precious"
+
+    def test_a_place_that_cannot_be_written(self, parts, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(OutputError, match="cannot write"):
+            save_map(tmp_path / "file" / "room", *parts, MANIFEST)
+        with pytest.raises(OutputError, match="is a file"):
+            save_map(tmp_path / "file", *parts, MANIFEST)
+
+    def test_features_that_do_not_fit_the_reconstruction(self, parts, tmp_path):
+        reconstruction, features, descriptors, centroids = parts
+        name, first = next(iter(features.items()))
+        short = replace(first, keypoints=first.keypoints[1:])
+        with pytest.raises(MapError, match="features"):
+            save_map(tmp_path / "room", reconstruction, {**features, name: short}, descriptors, centroids, MANIFEST)
+        with pytest.raises(MapError, match="no global descriptor"):
+            save_map(tmp_path / "room", reconstruction, features, {}, centroids, MANIFEST)
+        assert not list(tmp_path.iterdir())
+
+
+class TestArchive:
+    def test_a_packed_map_opens(self, saved, tmp_path):
+        archive = pack_map(saved, tmp_path / "reference.tar.gz")
+        assert np.array_equal(open_map(archive).points, open_map(saved).points)
+        assert [path.name for path in tmp_path.iterdir()] == ["reference.tar.gz"]
+
+    def test_a_map_packed_with_its_folder_opens(self, saved, tmp_path):
+        with tarfile.open(tmp_path / "room.tar.gz", "w:gz") as tar:
+            tar.add(saved, arcname="room")
+        assert len(open_map(tmp_path / "room.tar.gz").images) == 6
+
+    def test_an_archive_is_not_overwritten_unasked(self, saved, tmp_path):
+        archive = pack_map(saved, tmp_path / "reference.tar.gz")
+        with pytest.raises(OutputError, match="already exists"):
+            pack_map(saved, archive)
+        pack_map(saved, archive, overwrite=True)
+
+    def test_an_archive_inside_its_own_map_folder_does_not_pack_itself(self, broken):
+        archive = pack_map(broken, broken / "reference.tar.gz")
+        assert len(open_map(archive).images) == 6
+        pack_map(broken, archive, overwrite=True)
+        with tarfile.open(archive) as tar:
+            assert "reference.tar.gz" not in tar.getnames()
+
+    def test_only_maps_are_packed(self, tmp_path):
+        with pytest.raises(MapError, match="nothing to pack"):
+            pack_map(tmp_path, tmp_path / "reference.tar.gz")
+
+    @pytest.mark.parametrize("kept", [0.0, 0.5, 0.9])
+    def test_a_truncated_archive_is_refused(self, saved, tmp_path, kept):
+        archive = pack_map(saved, tmp_path / "reference.tar.gz")
+        content = archive.read_bytes()
+        archive.write_bytes(content[: int(kept * len(content))])
+        with pytest.raises(MapError, match=r"reference\.tar\.gz"):
+            open_map(archive)
+
+    @pytest.mark.parametrize("name", ["/outside.txt", "../outside.txt", "sfm/../../outside.txt"])
+    def test_members_outside_the_map_are_refused(self, tmp_path, name):
+        with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            tar.addfile(member, io.BytesIO(b"evil"))
+        with pytest.raises(MapError, match="outside the map"):
+            open_map(tmp_path / "evil.tar.gz")
+
+    @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+    def test_links_and_devices_are_refused(self, tmp_path, kind):
+        with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:
+            member = tarfile.TarInfo("features.h5")
+            member.type = kind
+            member.linkname = "/etc/hostname"
+            tar.addfile(member)
+        with pytest.raises(MapError, match="link or device"):
+            open_map(tmp_path / "evil.tar.gz")
+
+    def test_the_same_member_twice_is_refused(self, tmp_path):
+        with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:
+            for _ in range(2):
+                tar.addfile(tarfile.TarInfo("features.h5"), io.BytesIO(b""))
+        with pytest.raises(MapError, match="broken"):
+            open_map(tmp_path / "evil.tar.gz")
+
+    def test_an_archive_that_would_fill_the_disk_is_refused(self, tmp_path):
+        member = tarfile.TarInfo("features.h5")
+        member.size = 1 << 40
+        (tmp_path / "bomb.tar").write_bytes(member.tobuf() + b"\0" * 1024)
+        with pytest.raises(MapError, match="more than a map can hold"):
+            open_map(tmp_path / "bomb.tar")

@@ -1,0 +1,19 @@
+"""The compiled libraries that the core brings together get along in one process."""
+
+import subprocess
+import sys
+
+WRITE_PNG = """
+import visloc_ros.core.camera
+import cv2, numpy as np
+rng = np.random.default_rng(0)
+for height in range(300, 340):
+    smooth = cv2.resize(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8), (640, height))
+    assert len(cv2.imencode(".png", smooth)[1]) > 0
+"""
+
+
+def test_opencv_writes_png_beside_pycolmap():
+    # Without OpenCV being loaded first this process dies from memory that two builds of zlib mix up.
+    finished = subprocess.run([sys.executable, "-c", WRITE_PNG], capture_output=True, text=True, timeout=120)
+    assert finished.returncode == 0, finished.stderr

@@ -1,0 +1,223 @@
+"""Maps built from real images: true to their reference poses, and never half-written."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from visloc_ros.core.camera import project, rescale
+from visloc_ros.core.errors import ConfigError, MapError, OutputError
+from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix, umeyama
+from visloc_ros.core.map import NO_POINT, open_map
+from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.mapping import MappingConfig, build_map
+from visloc_ros.mapping.builder import check_same_camera, pose_at
+from visloc_ros.sources import SourceConfig, open_source
+
+NUM_IMAGES = 8
+CONFIG = MappingConfig.from_mapping({"selection": {"min_motion": 0.0}, "reconstruction": {"threads": 1}, "workers": 2})
+
+
+class Recorder:
+    """Progress that remembers stages and steps, and can end the build at a stage."""
+
+    def __init__(self, stop_at="", failure=None):
+        self.stages, self.steps = [], {}
+        self._stop_at, self._failure = stop_at, failure
+
+    def stage(self, name, total):
+        self.stages.append((name, total))
+        self.steps[name] = 0
+
+    def advance(self, steps=1):
+        name = self.stages[-1][0]
+        self.steps[name] += steps
+        if name == self._stop_at and self.steps[name] == 2:
+            raise self._failure
+
+
+@pytest.fixture(scope="session")
+def kitchen(shared_data):
+    return open_source(shared_data / "7scenes_redkitchen", SourceConfig(every=10, last=10 * NUM_IMAGES - 1))
+
+
+@pytest.fixture(scope="session")
+def known(kitchen, tmp_path_factory):
+    """Map at known poses: its folder, summary and the progress that was told."""
+    path = tmp_path_factory.mktemp("maps") / "kitchen"
+    recorder = Recorder()
+    summary = build_map(kitchen, path, CONFIG, reference_poses=kitchen.ground_truth, progress=recorder)
+    return path, summary, recorder
+
+
+@pytest.fixture(scope="session")
+def unposed(kitchen, tmp_path_factory):
+    path = tmp_path_factory.mktemp("maps") / "kitchen"
+    return path, build_map(kitchen, path, CONFIG)
+
+
+class TestKnownPoses:
+    def test_the_poses_are_the_reference_s(self, kitchen, known):
+        opened = open_map(known[0])
+        assert len(opened.images) == NUM_IMAGES
+        for image, frame in zip(opened.images, kitchen, strict=True):
+            assert image.name == frame.name
+            assert image.map_from_camera.is_close(kitchen.ground_truth.interpolate(frame.stamp_ns))
+
+    def test_points_reproject_onto_their_keypoints(self, known):
+        opened = open_map(known[0])
+        for image in opened.images:
+            seen = image.point_rows != NO_POINT
+            assert seen.sum() > 150
+            in_camera = image.map_from_camera.inverse @ opened.points[image.point_rows[seen]]
+            assert in_camera[:, 2].min() > 0.2
+            errors = np.linalg.norm(project(image.camera, in_camera) - image.features.keypoints[seen], axis=1)
+            assert np.median(errors) < 4.0
+
+    def test_the_kitchen_has_the_size_of_a_kitchen(self, known):
+        opened = open_map(known[0])
+        depths = (opened.images[0].map_from_camera.inverse @ opened.points)[:, 2]
+        assert 0.8 < np.median(depths) < 4.0
+
+    def test_the_manifest_tells_the_truth(self, known):
+        manifest = open_map(known[0]).manifest
+        assert manifest.name == "kitchen"
+        assert (manifest.metric, manifest.scale_source) == (True, "reference poses")
+        assert (manifest.gravity_aligned, manifest.gravity_source) == (False, "none")
+        assert set(manifest.models) == {"extractor", "matcher", "global"}
+        assert all(re.fullmatch("[0-9a-f]{64}", model.sha256) for model in manifest.models.values())
+        assert manifest.config["pairs"]["window"] == CONFIG.pairs.window
+
+    def test_the_summary_agrees_with_the_map(self, known):
+        opened, summary = open_map(known[0]), known[1]
+        assert summary.registered_images == summary.selected_images == len(opened.images)
+        assert summary.points == len(opened.points)
+        assert summary.observations == sum(int((image.point_rows != NO_POINT).sum()) for image in opened.images)
+        assert summary.mean_track_length == pytest.approx(summary.observations / summary.points)
+        assert set(summary.seconds) == {"select", "extract", "describe", "match", "reconstruct", "save"}
+
+    def test_progress_is_told_stage_by_stage(self, known):
+        recorder = known[2]
+        assert [name for name, _ in recorder.stages] == ["select", "extract", "describe", "match", "reconstruct"]
+        assert all(recorder.steps[name] == total for name, total in recorder.stages if name != "reconstruct")
+
+    def test_images_find_themselves_by_their_global_descriptors(self, known):
+        descriptors = open_map(known[0]).global_descriptors
+        assert np.array_equal((descriptors @ descriptors.T).argmax(axis=1), np.arange(NUM_IMAGES))
+
+    def test_the_card_is_one_file_and_names_every_image(self, known):
+        page = (known[0] / "map.html").read_text()
+        assert "<h1>kitchen</h1>" in page
+        assert all(image.name in page for image in open_map(known[0]).images)
+        assert page.count('<path class="camera"') == NUM_IMAGES
+        assert "BSD-3-Clause" in page
+        assert not re.findall(r'(?:src|href)="(?!data:)', page)
+        assert len(list((known[0] / "thumbnails").glob("*.jpg"))) == NUM_IMAGES
+
+
+class TestUnknownPoses:
+    def test_most_images_are_registered_where_they_were(self, kitchen, unposed):
+        opened = open_map(unposed[0])
+        assert len(opened.images) >= NUM_IMAGES - 1
+        true = {frame.name: kitchen.ground_truth.interpolate(frame.stamp_ns) for frame in kitchen}
+        found = np.array([image.map_from_camera.translation for image in opened.images])
+        known = np.array([true[image.name].translation for image in opened.images])
+        errors = np.linalg.norm(umeyama(known, found) @ found - known, axis=1)
+        # The truth is good to 2-3 cm.
+        assert np.sqrt(np.mean(errors**2)) < 0.05
+        turned = [true[image.name].rotation @ image.map_from_camera.rotation.T for image in opened.images]
+        assert max(rotation_angle_deg(turned[0], rotation) for rotation in turned) < 5.0
+
+    def test_it_does_not_claim_to_be_metric(self, unposed):
+        manifest = open_map(unposed[0]).manifest
+        assert not manifest.metric
+        assert any("metres" in line for line in unposed[1].advice)
+
+    def test_it_does_not_claim_to_know_what_is_up_from_a_camera_that_hardly_turns(self, unposed):
+        manifest = open_map(unposed[0]).manifest
+        assert (manifest.gravity_aligned, manifest.gravity_source) == (False, "none")
+        down_axes = np.array([image.map_from_camera.rotation[:, 1] for image in open_map(unposed[0]).images])
+        assert down_axes.mean(axis=0)[2] < -0.9
+
+
+class TestEndingEarly:
+    @pytest.mark.parametrize(("stage", "failure"), [("select", KeyboardInterrupt()), ("extract", RuntimeError("stop"))])
+    def test_nothing_is_left_behind(self, kitchen, tmp_path, stage, failure):
+        with pytest.raises(type(failure)):
+            build_map(kitchen, tmp_path / "new", CONFIG, progress=Recorder(stage, failure))
+        assert not list(tmp_path.iterdir())
+
+    def test_an_old_map_is_untouched(self, kitchen, known):
+        before = {path: path.read_bytes() for path in known[0].rglob("*") if path.is_file()}
+        stop = Recorder("extract", KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            build_map(kitchen, known[0], CONFIG, overwrite=True, progress=stop)
+        assert {path: path.read_bytes() for path in known[0].rglob("*") if path.is_file()} == before
+        assert list(known[0].parent.iterdir()) == [known[0]]
+
+    def test_a_taken_place_is_refused_before_any_work(self, kitchen, known):
+        recorder = Recorder()
+        with pytest.raises(OutputError, match="--overwrite"):
+            build_map(kitchen, known[0], CONFIG, progress=recorder)
+        assert not recorder.stages
+
+    def test_contradicting_options_are_refused_before_any_work(self, kitchen, tmp_path):
+        config = replace(CONFIG, frame=replace(CONFIG.frame, scale_distance=1.0))
+        with pytest.raises(ConfigError, match="scale"):
+            build_map(kitchen, tmp_path / "new", config, reference_poses=kitchen.ground_truth)
+
+    def test_reference_poses_of_another_time_are_refused(self, kitchen, tmp_path):
+        later = Trajectory(kitchen.ground_truth.stamps_ns + 10**12, kitchen.ground_truth.poses)
+        with pytest.raises(MapError, match="too few"):
+            build_map(kitchen, tmp_path / "new", CONFIG, reference_poses=later)
+        assert not list(tmp_path.iterdir())
+
+
+class TestUnusableFrames:
+    def test_images_of_another_camera_are_refused(self, kitchen):
+        other = rescale(kitchen.camera, 320, 240)
+        check_same_camera("image", kitchen.camera, kitchen.camera)
+        with pytest.raises(MapError, match="another camera"):
+            check_same_camera("image", other, kitchen.camera)
+
+    def test_images_that_show_nothing_are_left_out(self, kitchen, tmp_path):
+        with pytest.raises(MapError, match="1 usable frames"):
+            build_map(OneImageAmongBlackOnes(kitchen), tmp_path / "new", CONFIG)
+
+
+class OneImageAmongBlackOnes:
+    """A source whose camera is covered most of the time."""
+
+    name, calibrated, skipped, ground_truth = "covered", True, 0, None
+
+    def __init__(self, source):
+        self.camera, self._frames = source.camera, list(source)[:3]
+
+    def __len__(self):
+        return len(self._frames)
+
+    def __iter__(self):
+        yield self._frames[0]
+        yield from (replace(frame, image=np.zeros_like(frame.image)) for frame in self._frames[1:])
+
+
+class TestReferenceAtStamp:
+    TRAJECTORY = Trajectory(
+        np.array([0, 1_000_000_000, 4_000_000_000]),
+        (
+            SE3.identity(),
+            SE3(rotation_matrix([0.0, 0.0, 0.4]), np.array([1.0, 0.0, 0.0])),
+            SE3(np.eye(3), np.array([2.0, 0.0, 0.0])),
+        ),
+    )
+
+    def test_it_is_interpolated(self):
+        expected = SE3(rotation_matrix([0.0, 0.0, 0.1]), np.array([0.25, 0.0, 0.0]))
+        assert pose_at(self.TRAJECTORY, 250_000_000, 1.0).is_close(expected)
+
+    def test_it_is_not_made_up(self):
+        assert pose_at(None, 0, 1.0) is None
+        assert pose_at(self.TRAJECTORY, 5_000_000_000, 1.0) is None
+        assert pose_at(self.TRAJECTORY, 2_000_000_000, 1.0) is None
+        assert pose_at(self.TRAJECTORY, 4_000_000_000, 1.0) is not None

@@ -1,0 +1,174 @@
+"""Reconstruction of an exactly known scene: poses and points come back, wrong input is refused or survived."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pycolmap
+import pytest
+
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
+from visloc_ros.mapping.config import ReconstructionConfig
+from visloc_ros.mapping.reconstruction import (
+    View,
+    epipolar_residuals,
+    reconstruct,
+    registered_poses,
+    triangulate_at_known_poses,
+)
+from visloc_ros.mapping.scale import align_to_references, transform
+
+CONFIG = ReconstructionConfig(threads=1)
+
+
+def point_errors(scene, reconstruction):
+    """Distance of every reconstructed point from the true point that its first observation belongs to."""
+    rows = {view.name: rows for view, rows in zip(scene.views, scene.point_rows, strict=True)}
+    errors = []
+    for point in reconstruction.points3D.values():
+        element = point.track.elements[0]
+        row = rows[reconstruction.images[element.image_id].name][element.point2D_idx]
+        errors.append(np.linalg.norm(point.xyz - scene.points[row]) if row >= 0 else np.inf)
+    return np.array(errors)
+
+
+def disturbed(pose, centimetres, degrees, rng):
+    turn = rng.normal(size=3)
+    shift = rng.normal(size=3)
+    return SE3(
+        pose.rotation @ rotation_matrix(np.radians(degrees) * turn / np.linalg.norm(turn)),
+        pose.translation + 0.01 * centimetres * shift / np.linalg.norm(shift),
+    )
+
+
+class TestKnownPoses:
+    def test_exact_poses_give_exact_points_and_stay_as_they_are(self, scene):
+        result = triangulate_at_known_poses(scene.views, scene.poses, scene.camera, scene.matches(), CONFIG)
+        assert result.num_points3D() == len(scene.points)
+        assert result.num_reg_images() == len(scene.views)
+        assert point_errors(scene, result).max() < 1e-4
+        poses = registered_poses(result)
+        assert all(poses[view.name].is_close(pose) for view, pose in zip(scene.views, scene.poses, strict=True))
+        assert list(result.cameras[1].params) == list(scene.camera.params)
+
+    def test_keypoints_keep_their_rows(self, scene):
+        result = triangulate_at_known_poses(scene.views, scene.poses, scene.camera, scene.matches(), CONFIG)
+        for view, rows in zip(scene.views, scene.point_rows, strict=True):
+            image = result.find_image_with_name(view.name)
+            assert image.num_points2D() == len(view.keypoints)
+            assert set(image.get_observation_point2D_idxs()) == set(np.flatnonzero(rows >= 0))
+
+    def test_wrong_matches_make_no_points(self, scene):
+        matches = scene.matches(wrong=60)
+        result = triangulate_at_known_poses(scene.views, scene.poses, scene.camera, matches, CONFIG)
+        errors = point_errors(scene, result)
+        assert np.mean(errors < 0.01) > 0.95
+        assert result.num_points3D() > 0.9 * len(scene.points)
+
+    def test_inexact_poses_raise_the_tolerance_and_keep_most_points(self, scene, caplog):
+        rng = np.random.default_rng(5)
+        poses = [disturbed(pose, 2.0, 0.4, rng) for pose in scene.poses]
+        with caplog.at_level(logging.INFO):
+            result = triangulate_at_known_poses(scene.views, poses, scene.camera, scene.matches(), CONFIG)
+        assert "inexact" in caplog.text
+        assert np.mean(point_errors(scene, result) < 0.06) > 0.9
+        assert result.compute_mean_track_length() > 8
+        strict = triangulate_at_known_poses(
+            scene.views, poses, scene.camera, scene.matches(), replace(CONFIG, max_pose_error_px=4.0)
+        )
+        assert strict.compute_mean_track_length() < result.compute_mean_track_length()
+
+    def test_an_image_that_sees_nothing_is_left_out(self, scene):
+        pairs = [(i, j) for i in range(9) for j in range(i + 1, 9)]
+        result = triangulate_at_known_poses(scene.views, scene.poses, scene.camera, scene.matches(pairs), CONFIG)
+        assert result.num_reg_images() == 9
+        assert "image09.jpg" not in registered_poses(result)
+
+    def test_poses_of_something_else_are_refused(self, scene):
+        rng = np.random.default_rng(2)
+        poses = [disturbed(pose, 300.0, 90.0, rng) for pose in scene.poses]
+        with pytest.raises(MapError, match="do not fit the images"):
+            triangulate_at_known_poses(scene.views, poses, scene.camera, scene.matches(), CONFIG)
+
+    def test_a_camera_that_does_not_move_is_refused(self, scene):
+        poses = [scene.poses[0]] * len(scene.poses)
+        with pytest.raises(MapError, match="do not fit the images"):
+            triangulate_at_known_poses(scene.views, poses, scene.camera, scene.matches(), CONFIG)
+
+    def test_residuals_are_distances_from_the_epipolar_line(self, scene):
+        shifted = View("shifted", scene.views[9].keypoints + np.float32([0.0, 3.0]))
+        views = [*scene.views[:9], shifted]
+        residuals = epipolar_residuals(views, scene.poses, scene.camera, scene.matches([(0, 8), (0, 9)]))
+        assert residuals[0, 8].max() < 1e-3
+        # The shift of 3 px across a nearly horizontal line is shared between both images (first order: 3 / sqrt 2).
+        assert np.median(residuals[0, 9]) == pytest.approx(3.0 / np.sqrt(2.0), rel=0.1)
+
+
+class TestUnknownPoses:
+    def aligned_errors(self, scene, result):
+        poses = registered_poses(result)
+        true = {view.name: pose for view, pose in zip(scene.views, scene.poses, strict=True)}
+        transform(result, align_to_references(poses, true))
+        return [
+            (
+                np.linalg.norm(pose.translation - true[name].translation),
+                rotation_angle_deg(pose.rotation, true[name].rotation),
+            )
+            for name, pose in registered_poses(result).items()
+        ]
+
+    @pytest.mark.parametrize("mapper", ["incremental", "global"])
+    def test_exact_matches_give_the_scene_up_to_a_similarity(self, scene, mapper):
+        seen = []
+        result = reconstruct(
+            scene.views,
+            scene.camera,
+            scene.matches(wrong=20),
+            replace(CONFIG, mapper=mapper),
+            calibrated=True,
+            on_image=lambda: seen.append(1),
+        )
+        errors = np.array(self.aligned_errors(scene, result))
+        assert len(errors) == len(scene.views)
+        assert errors[:, 0].max() < 0.005
+        assert errors[:, 1].max() < 0.1
+        assert len(seen) >= len(scene.views) - 2
+        assert np.median(point_errors(scene, result)) < 0.005
+
+    def test_a_guessed_camera_is_refined(self, scene):
+        guess = pycolmap.Camera(model="SIMPLE_RADIAL", width=640, height=480, params=[560.0, 320.0, 240.0, 0.0])
+        result = reconstruct(scene.views, guess, scene.matches(), CONFIG, calibrated=False)
+        assert next(iter(result.cameras.values())).mean_focal_length() == pytest.approx(500.0, rel=0.01)
+
+    def test_a_calibrated_camera_is_kept(self, scene):
+        result = reconstruct(scene.views, scene.camera, scene.matches(), CONFIG, calibrated=True)
+        assert list(next(iter(result.cameras.values())).params) == list(scene.camera.params)
+
+    def test_the_largest_model_is_kept(self, scene):
+        apart = [(i, j) for i in range(7) for j in range(i + 1, 7)] + [(7, 8), (8, 9), (7, 9)]
+        result = reconstruct(scene.views, scene.camera, scene.matches(apart), CONFIG, calibrated=True)
+        assert set(registered_poses(result)) == {f"image{index:02d}.jpg" for index in range(7)}
+
+    def test_names_with_spaces_are_taken(self, scene):
+        views = [View(f"my holiday/{view.name}", view.keypoints) for view in scene.views]
+        result = reconstruct(views, scene.camera, scene.matches(), CONFIG, calibrated=True)
+        assert result.num_reg_images() == len(views)
+
+    def test_images_that_have_nothing_in_common_are_refused(self, scene):
+        nothing = {pair: pairs[:0] for pair, pairs in scene.matches().items()}
+        with pytest.raises(MapError, match="no two images"):
+            reconstruct(scene.views, scene.camera, nothing, CONFIG, calibrated=True)
+
+    @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
+    def test_it_can_be_interrupted(self, scene, failure):
+        def interrupt():
+            raise failure
+
+        with pytest.raises(failure):
+            reconstruct(scene.views, scene.camera, scene.matches(), CONFIG, calibrated=True, on_image=interrupt)
+
+    def test_colmap_is_as_talkative_afterwards_as_before(self, scene):
+        before = pycolmap.logging.minloglevel
+        reconstruct(scene.views, scene.camera, scene.matches(), CONFIG, calibrated=True)
+        assert pycolmap.logging.minloglevel == before

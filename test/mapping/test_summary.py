@@ -1,0 +1,46 @@
+"""Advice comes with poor maps only."""
+
+from dataclasses import replace
+
+import pytest
+
+from visloc_ros.mapping.summary import MapSummary, advise
+
+GOOD = MapSummary(
+    "room",
+    selected_images=50,
+    registered_images=50,
+    points=3000,
+    observations=20_000,
+    mean_track_length=6.7,
+    reprojection_error_px=0.9,
+    metric=True,
+    gravity_aligned=True,
+)
+
+
+def test_a_good_map_needs_no_advice():
+    assert advise(GOOD) == ()
+    assert GOOD.observations_per_image == 400
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"registered_images": 30, "observations": 12_000}, "30 of 50 images"),
+        ({"mean_track_length": 2.4}, "only 2.4 images"),
+        ({"observations": 1000}, "only 20 points"),
+        ({"reprojection_error_px": 3.1}, "3.1 px off"),
+        ({"metric": False}, "not metres"),
+    ],
+)
+def test_each_weakness_is_named(change, words):
+    (line,) = advise(replace(GOOD, **change))
+    assert words in line
+
+
+def test_its_text_holds_the_figures_and_the_advice():
+    text = str(replace(GOOD, metric=False, seconds={"match": 12.34}, advice=advise(replace(GOOD, metric=False))))
+    for words in ("'room'", "50 of 50 images", "3000 points", "0.90 px", "match 12.3 s", "advice: the map's scale"):
+        assert words in text
+    assert "advice" not in str(GOOD)

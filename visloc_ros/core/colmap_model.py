@@ -1,0 +1,206 @@
+"""COLMAP's binary model (cameras.bin, images.bin, points3D.bin) as NumPy arrays.
+
+pycolmap reads these files into one Python object per point, and aborts on some broken ones; this reader gives
+arrays, and names the broken file. The layout is the one COLMAP documents under "Output Format".
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pycolmap
+from numpy.typing import DTypeLike, NDArray
+
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.geometry import SE3, Array
+
+MODEL_FILES = ("cameras.bin", "images.bin", "points3D.bin")
+
+_POINT2D = np.dtype([("xy", "<f8", 2), ("point_id", "<i8")])
+_POINT3D = np.dtype([("id", "<u8"), ("xyz", "<f8", 3), ("rgb", "u1", 3), ("error", "<f8"), ("track_length", "<u8")])
+_TRACK_LENGTH_OFFSET = _POINT3D.itemsize - 8
+_TRACK_ELEMENT_BYTES = 8
+_MAX_NAME_BYTES = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class ModelImage:
+    """One registered image: pose, camera, keypoints (N, 2) in COLMAP pixels, 3D point id (N,) or -1."""
+
+    name: str
+    map_from_camera: SE3
+    camera_id: int
+    keypoints: Array
+    point_ids: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class ColmapModel:
+    """A sparse reconstruction: cameras by id, images, and points (P, 3) with ids, errors in pixels, track lengths."""
+
+    cameras: dict[int, pycolmap.Camera]
+    images: tuple[ModelImage, ...]
+    point_ids: NDArray[np.int64]
+    points: Array
+    point_errors: Array
+    track_lengths: NDArray[np.int64]
+
+    def rows_of(self, point_ids: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Rows in ``points`` of 3D point ids (N,), -1 where an id is negative. Raises KeyError on an unknown id."""
+        order, ids = self._sorted_ids
+        seen = np.flatnonzero(point_ids >= 0)
+        places = np.searchsorted(ids, point_ids[seen])
+        known = places < len(ids)
+        known[known] = ids[places[known]] == point_ids[seen][known]
+        if not np.all(known):
+            raise KeyError(int(point_ids[seen][~known][0]))
+        rows = np.full(len(point_ids), -1, dtype=np.int32)
+        rows[seen] = order[places]
+        return rows
+
+    @cached_property
+    def _sorted_ids(self) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        order = np.argsort(self.point_ids)
+        return order, self.point_ids[order]
+
+
+def read_colmap_model(folder: Path) -> ColmapModel:
+    """Read a binary model. Raises MapError that names a missing, truncated or inconsistent file."""
+    cameras = _read_cameras(folder / "cameras.bin")
+    images = _read_images(folder / "images.bin")
+    for image in images:
+        if image.camera_id not in cameras:
+            raise MapError(f"{folder / 'images.bin'}: image '{image.name}' has the unknown camera {image.camera_id}")
+    points = _read_points(folder / "points3D.bin")
+    return ColmapModel(
+        cameras,
+        images,
+        points["id"].astype(np.int64),
+        np.ascontiguousarray(points["xyz"]),
+        points["error"].copy(),
+        points["track_length"].astype(np.int64),
+    )
+
+
+class _Cursor:
+    """Reads values one after the other from a file held in memory, and never past its end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.offset = 0
+        try:
+            self.data = path.read_bytes()
+        except OSError as error:
+            raise MapError(f"cannot read {path} ({error.strerror}): copy the map again or rebuild it") from error
+
+    def take(self, kind: DTypeLike, count: int = 1) -> NDArray[Any]:
+        """Take ``count`` values of a type; the array shares the file's memory."""
+        dtype = np.dtype(kind)
+        if count < 0 or self.offset + dtype.itemsize * count > len(self.data):
+            raise self.truncated()
+        values = np.frombuffer(self.data, dtype, count, self.offset)
+        self.offset += dtype.itemsize * count
+        return values
+
+    def take_int(self, kind: DTypeLike) -> int:
+        """Take one integer."""
+        return int(self.take(kind)[0])
+
+    def take_name(self) -> str:
+        """Take a zero-terminated string."""
+        end = self.data.find(b"\0", self.offset, self.offset + _MAX_NAME_BYTES)
+        if end < 0:
+            raise self.truncated()
+        text = self.data[self.offset : end]
+        self.offset = end + 1
+        try:
+            return text.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise MapError(f"{self.path} holds an unreadable image name: copy the map again") from error
+
+    def finish(self) -> None:
+        """Check that nothing is left over."""
+        if self.offset != len(self.data):
+            raise MapError(f"{self.path} has {len(self.data) - self.offset} bytes too many: copy the map again")
+
+    def truncated(self) -> MapError:
+        """The error of a file that ends too early."""
+        return MapError(f"{self.path} is truncated or broken: copy the map again or rebuild it")
+
+
+def _read_cameras(path: Path) -> dict[int, pycolmap.Camera]:
+    cursor = _Cursor(path)
+    cameras = {}
+    for _ in range(cursor.take_int("<u8")):
+        camera_id = cursor.take_int("<u4")
+        cameras[camera_id] = _read_camera(cursor)
+    cursor.finish()
+    return cameras
+
+
+def _read_camera(cursor: _Cursor) -> pycolmap.Camera:
+    model_id = cursor.take_int("<i4")
+    width, height = (int(side) for side in cursor.take("<u8", 2))
+    try:
+        model = pycolmap.CameraModelId(model_id)
+        size = len(pycolmap.Camera.create_from_model_id(0, model, 1.0, 1, 1).params)
+    except (ValueError, IndexError) as error:
+        raise MapError(f"{cursor.path} has the unknown camera model {model_id}: rebuild the map") from error
+    params = cursor.take("<f8", size)
+    if not np.all(np.isfinite(params.astype(np.float64))) or not 0 < width < 1 << 20 or not 0 < height < 1 << 20:
+        raise MapError(f"{cursor.path} holds a camera with impossible values: rebuild the map")
+    return pycolmap.Camera(model=model.name, width=width, height=height, params=params.tolist())
+
+
+def _read_images(path: Path) -> tuple[ModelImage, ...]:
+    cursor = _Cursor(path)
+    images = tuple(_read_image(cursor) for _ in range(cursor.take_int("<u8")))
+    cursor.finish()
+    return images
+
+
+def _read_image(cursor: _Cursor) -> ModelImage:
+    cursor.take_int("<u4")
+    pose = cursor.take("<f8", 7).astype(np.float64)
+    camera_id = cursor.take_int("<u4")
+    name = cursor.take_name()
+    points = cursor.take(_POINT2D, cursor.take_int("<u8"))
+    if not np.all(np.isfinite(pose)) or abs(np.linalg.norm(pose[:4]) - 1.0) > 1e-3:
+        raise MapError(f"{cursor.path}: the pose of image '{name}' is not a pose: rebuild the map")
+    camera_from_map = SE3.from_quaternion(pose[:4], pose[4:])
+    return ModelImage(name, camera_from_map.inverse, camera_id, points["xy"], points["point_id"])
+
+
+def _read_points(path: Path) -> NDArray[np.void]:
+    cursor = _Cursor(path)
+    offsets = _record_offsets(cursor, cursor.take_int("<u8"))
+    raw = np.frombuffer(cursor.data, np.uint8)
+    records = raw[offsets[:, None] + np.arange(_POINT3D.itemsize)]
+    points: NDArray[np.void] = records.reshape(-1).view(_POINT3D)
+    if not np.all(np.isfinite(points["xyz"])):
+        raise MapError(f"{path} holds points that are not finite: rebuild the map")
+    return points
+
+
+def _record_offsets(cursor: _Cursor, count: int) -> NDArray[np.int64]:
+    # Each record says how long it is, so only its length is read here, one after the other; the rest is gathered.
+    data, offset, end = cursor.data, cursor.offset, len(cursor.data)
+    if count * _POINT3D.itemsize > end:
+        raise cursor.truncated()
+    read_length = struct.Struct("<Q").unpack_from
+    offsets = np.empty(count, dtype=np.int64)
+    for row in range(count):
+        if offset + _POINT3D.itemsize > end:
+            raise cursor.truncated()
+        offsets[row] = offset
+        offset += _POINT3D.itemsize + _TRACK_ELEMENT_BYTES * read_length(data, offset + _TRACK_LENGTH_OFFSET)[0]
+    if offset > end:
+        raise cursor.truncated()
+    cursor.offset = offset
+    cursor.finish()
+    return offsets

@@ -1,0 +1,139 @@
+"""What a map says about itself: ``manifest.json``, written last and read first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from visloc_ros.core.errors import MapError
+
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+_MAX_MANIFEST_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A learned model that a map depends on: registry name, licence, checksum of the weights ("" if it has none)."""
+
+    name: str
+    licence: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """Checksum and size in bytes of one file of a map."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Provenance and properties of a map.
+
+    ``models`` by role (extractor, matcher, global), ``cameras`` as plain values by camera id, ``counts`` of
+    images, points and observations, ``reprojection_error_px`` the mean over observations, ``config`` the options it
+    was built with, ``files`` relative to the map folder. ``metric``: one map unit is one metre. ``gravity_aligned``:
+    +z points up. ``scale_source`` and ``gravity_source`` say what these two rest on.
+    """
+
+    name: str
+    created_from: str
+    models: Mapping[str, ModelInfo]
+    metric: bool
+    gravity_aligned: bool
+    scale_source: str = "none"
+    gravity_source: str = "none"
+    cameras: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    reprojection_error_px: float = 0.0
+    config: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, FileInfo] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json`` into a map folder."""
+    text = json.dumps(asdict(manifest), indent=2, allow_nan=False)
+    (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check ``manifest.json`` of a map folder. Raises MapError."""
+    path = folder / MANIFEST_NAME
+    try:
+        if path.stat().st_size > _MAX_MANIFEST_BYTES:
+            raise MapError(f"{path} is larger than any manifest: the map is broken, build it again")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise MapError(f"cannot read {path} ({error}): copy the map again or rebuild it") from error
+    if not isinstance(values, dict) or "format_version" not in values:
+        raise MapError(f"{path} is not the manifest of a map: copy the map again or rebuild it")
+    if values["format_version"] != FORMAT_VERSION:
+        raise MapError(
+            f"{path} has format version {values['format_version']!r}, this program reads {FORMAT_VERSION}: "
+            "rebuild the map, or use the version of visloc_ros that wrote it"
+        )
+    return _parse_manifest(path, values)
+
+
+def check_files(folder: Path, manifest: Manifest, checksums: bool) -> None:
+    """Compare the files of a map with its manifest: presence, size and, if asked, SHA-256. Raises MapError."""
+    for name, info in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise MapError(f"{path} is missing: copy the map again or rebuild it")
+        size = path.stat().st_size
+        if size != info.size:
+            raise MapError(f"{path} has {size} bytes instead of {info.size}: copy the map again or rebuild it")
+        if checksums and file_info(path).sha256 != info.sha256:
+            raise MapError(f"{path} has changed since the map was built: copy the map again or rebuild it")
+
+
+def file_info(path: Path) -> FileInfo:
+    """Checksum and size of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return FileInfo(digest.hexdigest(), path.stat().st_size)
+
+
+def _parse_manifest(path: Path, values: dict[str, Any]) -> Manifest:
+    known = {item.name for item in fields(Manifest)}
+    arguments = {key: value for key, value in values.items() if key in known}
+    try:
+        arguments["models"] = {role: ModelInfo(**info) for role, info in values["models"].items()}
+        arguments["files"] = {name: FileInfo(**info) for name, info in values["files"].items()}
+        manifest = Manifest(**arguments)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise MapError(f"{path} lacks or garbles an entry ({error}): copy the map again or rebuild it") from error
+    _check_types(path, manifest)
+    return manifest
+
+
+def _check_types(path: Path, manifest: Manifest) -> None:
+    expected = {
+        "name": str,
+        "created_from": str,
+        "metric": bool,
+        "gravity_aligned": bool,
+        "counts": dict,
+        "cameras": dict,
+        "config": dict,
+        "reprojection_error_px": (int, float),
+    }
+    for name, kind in expected.items():
+        if not isinstance(getattr(manifest, name), kind):  # type: ignore[arg-type]
+            raise MapError(f"{path}: '{name}' has the wrong type: copy the map again or rebuild it")
+    for name, info in manifest.files.items():
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise MapError(f"{path} names the file '{name}' outside the map: do not trust this map")
+        if not isinstance(info.size, int) or not isinstance(info.sha256, str):
+            raise MapError(f"{path}: the entry of '{name}' is garbled: copy the map again or rebuild it")

@@ -1,0 +1,110 @@
+"""The map card ``map.html``: what a map shows, how good it is, what it depends on. One file, nothing loaded."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from visloc_ros.core.colmap_model import ColmapModel, read_colmap_model
+from visloc_ros.core.geometry import Array
+from visloc_ros.core.manifest import Manifest
+from visloc_ros.core.map_layout import CARD_NAME, THUMBNAIL_FOLDER, own_layout
+from visloc_ros.mapping.coverage import ImageCoverage, image_coverage
+from visloc_ros.mapping.summary import MapSummary
+from visloc_ros.mapping.top_view import draw_top_view
+
+_MAX_THUMBNAILS = 16
+_LONGEST_TRACK_SHOWN = 12
+_ERROR_BINS_PX = np.arange(0.0, 12.5, 0.5)
+
+
+def write_card(folder: Path, manifest: Manifest, summary: MapSummary) -> None:
+    """Write ``map.html`` into a map folder that is otherwise complete."""
+    model = read_colmap_model(own_layout(folder).model)
+    (folder / CARD_NAME).write_text(render_card(folder, manifest, summary, model), encoding="utf-8")
+
+
+def render_card(folder: Path, manifest: Manifest, summary: MapSummary, model: ColmapModel) -> str:
+    """The card as one self-contained HTML page."""
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
+    template = (files("visloc_ros.mapping") / "templates" / "map.html.j2").read_text(encoding="utf-8")
+    unit = "m" if manifest.metric else ""
+    poses = [image.map_from_camera for image in model.images]
+    coverage = image_coverage(model)
+    top_view = draw_top_view(model.points, poses, gravity_aligned=manifest.gravity_aligned, unit=unit)
+    return environment.from_string(template).render(
+        manifest=manifest,
+        summary=summary,
+        tiles=_tiles(summary),
+        top_view=Markup(top_view),
+        coverage=coverage,
+        observation_bars=_bars([image.observations for image in coverage], coverage, "points"),
+        error_bars=_bars([image.reprojection_error_px for image in coverage], coverage, "px"),
+        highest_error=max(image.reprojection_error_px for image in coverage),
+        highest_count=max(image.observations for image in coverage),
+        track_histogram=_histogram(_track_counts(model), [f"{n}" for n in range(2, _LONGEST_TRACK_SHOWN)] + ["more"]),
+        error_histogram=_histogram(*_error_counts(model.point_errors)),
+        thumbnails=_thumbnails(folder / THUMBNAIL_FOLDER),
+        config=json.dumps(manifest.config, indent=2),
+    )
+
+
+def _tiles(summary: MapSummary) -> list[dict[str, str]]:
+    registered = f"of {summary.selected_images} chosen frames"
+    values = [
+        ("images", f"{summary.registered_images}", registered),
+        ("points", f"{summary.points:,}", f"{summary.observations_per_image:.0f} seen by an image"),
+        ("track length", f"{summary.mean_track_length:.1f}", "images see a point, on average"),
+        ("reprojection error", f"{summary.reprojection_error_px:.2f} px", "mean over all observations"),
+    ]
+    return [{"label": label, "value": value, "detail": detail} for label, value, detail in values]
+
+
+def _bars(values: Sequence[float], coverage: Sequence[ImageCoverage], unit: str) -> list[dict[str, Any]]:
+    highest = max([*values, 1e-9])
+    width = 1000.0 / max(len(values), 1)
+    return [
+        {
+            "x": round(index * width, 2),
+            "width": round(max(width * 0.8, 0.5), 2),
+            "height": round(100.0 * value / highest, 2),
+            "title": f"{image.name}: {value:.4g} {unit}",
+        }
+        for index, (value, image) in enumerate(zip(values, coverage, strict=True))
+    ]
+
+
+def _track_counts(model: ColmapModel) -> list[int]:
+    lengths = np.clip(model.track_lengths, 2, _LONGEST_TRACK_SHOWN)
+    return [int(count) for count in np.bincount(lengths, minlength=_LONGEST_TRACK_SHOWN + 1)[2:]]
+
+
+def _error_counts(errors: Array) -> tuple[list[int], list[str]]:
+    counts, edges = np.histogram(np.clip(errors, 0.0, _ERROR_BINS_PX[-1]), bins=_ERROR_BINS_PX)
+    last = int(np.max(np.flatnonzero(counts), initial=7)) + 1
+    return [int(count) for count in counts[:last]], [f"{edge:g}" for edge in edges[:last]]
+
+
+def _histogram(counts: Sequence[int], labels: Sequence[str]) -> list[dict[str, Any]]:
+    highest = max([*counts, 1])
+    return [
+        {"label": label, "count": count, "percent": round(100.0 * count / highest, 1)}
+        for count, label in zip(counts, labels, strict=True)
+    ]
+
+
+def _thumbnails(folder: Path) -> list[dict[str, str]]:
+    paths = sorted(folder.glob("*.jpg"))
+    places = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), _MAX_THUMBNAILS)).round().astype(int))
+    return [
+        {"name": paths[place].stem, "data": base64.b64encode(paths[place].read_bytes()).decode("ascii")}
+        for place in places
+    ]

@@ -1,0 +1,36 @@
+"""How map building tells where it is, without knowing who listens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Progress(Protocol):
+    """Hears about stages and steps: the command line draws a bar, the node writes log lines."""
+
+    def stage(self, name: str, total: int | None) -> None:
+        """A stage begins; ``total`` is its number of steps, None where that is not known."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Steps of the stage are done. An exception raised here ends the build, and nothing is left behind."""
+
+
+class SilentProgress:
+    """Listens to nothing."""
+
+    def stage(self, name: str, total: int | None) -> None:
+        """Ignore the stage."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Ignore the steps."""
+
+
+def track(progress: Progress, name: str, items: Iterable[Item], total: int | None) -> Iterator[Item]:
+    """Walk through items as one stage, a step for each."""
+    progress.stage(name, total)
+    for item in items:
+        yield item
+        progress.advance()

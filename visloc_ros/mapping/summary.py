@@ -1,0 +1,98 @@
+"""What came out of a build: the figures a person looks at first, and advice when they are poor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import pycolmap
+
+from visloc_ros.core.manifest import Manifest
+
+_MIN_REGISTERED_SHARE = 0.9
+_MIN_TRACK_LENGTH = 3.0
+_MAX_REPROJECTION_ERROR_PX = 2.0
+_MIN_OBSERVATIONS_PER_IMAGE = 60.0
+
+
+@dataclass(frozen=True)
+class MapSummary:
+    """Figures of a map: images chosen and registered, points, track length, error, time by stage, advice."""
+
+    name: str
+    selected_images: int
+    registered_images: int
+    points: int
+    observations: int
+    mean_track_length: float
+    reprojection_error_px: float
+    metric: bool
+    gravity_aligned: bool
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    advice: tuple[str, ...] = ()
+
+    @property
+    def observations_per_image(self) -> float:
+        """Points that an image sees, on average."""
+        return self.observations / max(self.registered_images, 1)
+
+    def __str__(self) -> str:
+        scale = "metric" if self.metric else "scale not known"
+        up = "z is up" if self.gravity_aligned else "up not known"
+        times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in self.seconds.items())
+        lines = [
+            f"map '{self.name}': {self.registered_images} of {self.selected_images} images registered, {scale}, {up}",
+            f"  {self.points} points, each seen by {self.mean_track_length:.1f} images on average; an image sees "
+            f"{self.observations_per_image:.0f}; reprojection error {self.reprojection_error_px:.2f} px",
+            *([f"  {times}"] if times else []),
+            *(f"  advice: {line}" for line in self.advice),
+        ]
+        return "\n".join(lines)
+
+
+def summarize(
+    manifest: Manifest, selected_images: int, reconstruction: pycolmap.Reconstruction, seconds: Mapping[str, float]
+) -> MapSummary:
+    """Take the figures of a finished map from its manifest and reconstruction."""
+    summary = MapSummary(
+        manifest.name,
+        selected_images,
+        registered_images=manifest.counts["images"],
+        points=manifest.counts["points"],
+        observations=manifest.counts["observations"],
+        mean_track_length=float(reconstruction.compute_mean_track_length()),
+        reprojection_error_px=manifest.reprojection_error_px,
+        metric=manifest.metric,
+        gravity_aligned=manifest.gravity_aligned,
+        seconds=dict(seconds),
+    )
+    return replace(summary, advice=advise(summary))
+
+
+def advise(summary: MapSummary) -> tuple[str, ...]:
+    """Say what to do about a poor map; nothing where it is good."""
+    registered, selected = summary.registered_images, summary.selected_images
+    lines = []
+    if registered < _MIN_REGISTERED_SHARE * selected:
+        lines.append(
+            f"only {registered} of {selected} images were registered: film slower and with more overlap, or raise "
+            "selection.rate_hz, pairs.window and pairs.retrieval"
+        )
+    if summary.mean_track_length < _MIN_TRACK_LENGTH:
+        lines.append(
+            f"points are seen in only {summary.mean_track_length:.1f} images on average: raise pairs.window, or film "
+            "the same things from more places"
+        )
+    if summary.observations_per_image < _MIN_OBSERVATIONS_PER_IMAGE:
+        lines.append(
+            f"an image sees only {summary.observations_per_image:.0f} points on average: keep more texture in view, "
+            "more light, or raise features.max_keypoints"
+        )
+    if summary.reprojection_error_px > _MAX_REPROJECTION_ERROR_PX:
+        lines.append(
+            f"points reproject {summary.reprojection_error_px:.1f} px off: check the camera calibration and, if any, "
+            "the reference poses and their stamps"
+        )
+    if not summary.metric:
+        lines.append("the map's scale is not metres: give reference poses or a known distance (frame.scale_distance)")
+    return tuple(lines)
