@@ -16,7 +16,7 @@ from visloc_ros.core.errors import OutputError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import read_tum
 from visloc_ros.core.types import Reason, State
-from visloc_ros.evaluation import page
+from visloc_ros.evaluation import page, report
 from visloc_ros.evaluation.page import render_page
 from visloc_ros.evaluation.records import FrameRecord, RunRecord
 from visloc_ros.evaluation.report import write_results

@@ -6,6 +6,7 @@ import logging
 import sys
 
 import typer
+from threadpoolctl import threadpool_limits
 
 from visloc_ros import __version__
 from visloc_ros.apps import (
@@ -53,6 +54,7 @@ def common(
     version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True, help="Show the version."),
 ) -> None:
     """Set up logging for every command."""
+    threadpool_limits(1, "blas")  # the matrices are small: more threads only spin
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 

@@ -50,7 +50,7 @@ def build_map(
     gravity: Annotated[
         Gravity, typer.Option(help="Where up is: from a level camera, or +z of the reference poses.")
     ] = Gravity.auto,
-    archive: Annotated[bool, typer.Option("--archive", help="Also pack the map as <output>.reference.tar.gz.")] = False,
+    archive: Annotated[bool, typer.Option("--archive", help="Also pack the map as <output>/reference.tar.gz.")] = False,
     image_topic: ImageTopic = "",
     camera: CameraFile = "",
     first: First = 0,
@@ -83,5 +83,5 @@ def build_map(
         )
     console.print(str(summary))
     if archive:
-        packed = pack_map(output, output.with_suffix(".reference.tar.gz"), overwrite=overwrite)
+        packed = pack_map(output, output / "reference.tar.gz", overwrite=overwrite)
         console.print(f"packed as {packed}")

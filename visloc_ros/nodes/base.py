@@ -9,6 +9,7 @@ from typing import ClassVar, Generic, TypeVar
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from threadpoolctl import threadpool_limits
 
 from visloc_ros.core.config import Config
 from visloc_ros.core.errors import VislocError
@@ -120,6 +121,7 @@ class RosLogHandler(logging.Handler):
 
 def run(node_type: type[VislocNode]) -> None:
     """Entry point of a node process: exit code 0 after a clean stop, 1 when it could not start."""
+    threadpool_limits(1, "blas")  # the matrices are small: a second thread spins and takes a core from other nodes
     rclpy.init(args=sys.argv)
     node = node_type()
     handler = RosLogHandler(node)
