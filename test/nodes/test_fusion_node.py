@@ -123,7 +123,7 @@ def running(*arguments: str) -> Iterator[Setup]:
         )
         yield setup
     finally:
-        node.stop()
+        node.release()
         probe.destroy_node()
         node.destroy_node()
         rclpy.shutdown()

@@ -29,7 +29,7 @@ from visloc_ros.nodes.conversions import (
     points_to_msg,
     stamp_from_msg,
 )
-from visloc_ros.nodes.diagnostics import Diagnostics
+from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.sources.ros_images import encode_jpeg
 
@@ -67,37 +67,18 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         os.setpriority(os.PRIO_PROCESS, 0, self.config.niceness)
         self._outcomes: Counter[str] = Counter()
         self._use_map(open_map(Path(self.config.map_path)))
-        self._publisher = self.create_publisher(Anchor, "anchor", RELIABLE)
-        self._points_publisher = self.create_publisher(PointCloud2, "map_points", LATCHED)
-        self._inliers_publisher = self.create_publisher(PointCloud2, "inlier_points", RELIABLE)
-        self._image_publisher = self.create_publisher(CompressedImage, "matches/compressed", RELIABLE)
-        self._offered = [
-            self.create_service(LoadMap, "~/load_map", self._load_map),
-            self.create_service(Localize, "~/localize", self._localize_one),
-        ]
+        self._publisher = self.publisher(Anchor, "anchor", RELIABLE)
+        self._points_publisher = self.publisher(PointCloud2, "map_points", LATCHED)
+        self._inliers_publisher = self.publisher(PointCloud2, "inlier_points", RELIABLE)
+        self._image_publisher = self.publisher(CompressedImage, "matches/compressed", RELIABLE)
+        self.service(LoadMap, "~/load_map", self._load_map)
+        self.service(Localize, "~/localize", self._localize_one)
 
     def activate(self) -> None:
         """Start localizing."""
         self._publish_map()
         self._input = CameraInput(self, self.config.camera, self._localize, lambda: None)
-        self._diagnostics = Diagnostics(self, self._report)
-
-    def deactivate(self) -> None:
-        """Stop localizing."""
-        self._input.close()
-        self._diagnostics.close()
-
-    def cleanup(self) -> None:
-        """Forget the map and the publishers."""
-        for service in self._offered:
-            self.destroy_service(service)
-        for publisher in (
-            self._publisher,
-            self._points_publisher,
-            self._inliers_publisher,
-            self._image_publisher,
-        ):
-            self.destroy_publisher(publisher)
+        publish_diagnostics(self, self._report)
 
     def _use_map(self, place: Map) -> None:
         engine = AnchorEngine(place, self.config.anchor)  # a map that does not fit leaves the old one in use

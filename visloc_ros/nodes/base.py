@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import ClassVar, Generic, TypeVar
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
 from threadpoolctl import threadpool_limits
 
 from visloc_ros.core.config import Config
@@ -21,8 +26,10 @@ ConfigT = TypeVar("ConfigT", bound=Config)
 class VislocNode(LifecycleNode, Generic[ConfigT]):
     """A lifecycle node that is configured by a ``Config`` and starts by itself unless ``autostart`` is false.
 
-    Subclasses fill in ``configure`` (load models and maps, create publishers), ``activate`` (subscribe),
-    ``deactivate`` and ``cleanup``. A VislocError in any of them fails the transition with its message.
+    Subclasses fill in ``configure`` (load models and maps, publishers) and ``activate`` (subscriptions, work). What
+    they make there with ``publisher``, ``subscription``, ``service`` and ``timer``, or register with ``undo``, is
+    released in reverse order when the node goes back, also when a transition fails half-way. A VislocError fails
+    the transition with its message.
     """
 
     default_name: ClassVar[str]
@@ -31,6 +38,8 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
 
     def __init__(self) -> None:
         super().__init__(self.default_name, namespace="visloc")
+        self._configured, self._active = ExitStack(), ExitStack()
+        self._open = self._configured
         declare_parameters(self, self.config_type)
         self.declare_parameter("autostart", True)
 
@@ -40,46 +49,65 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
     def activate(self) -> None:
         """Create subscriptions and start working."""
 
-    def deactivate(self) -> None:
-        """Stop working and drop the subscriptions."""
+    def undo(self, callback: Callable[..., object], *arguments: object) -> None:
+        """Call this when what is being set up now is taken down again."""
+        self._open.callback(callback, *arguments)
 
-    def cleanup(self) -> None:
-        """Forget models, maps and publishers."""
+    def publisher(self, message_type: type, topic: str, qos: QoSProfile) -> Publisher:
+        """Create a publisher that lives as long as the state being entered."""
+        publisher = self.create_publisher(message_type, topic, qos)
+        self.undo(self.destroy_publisher, publisher)
+        return publisher
+
+    def subscription(self, message_type: type, topic: str, callback: Callable[..., None], qos: QoSProfile) -> None:
+        """Create a subscription that lives as long as the state being entered."""
+        self.undo(self.destroy_subscription, self.create_subscription(message_type, topic, callback, qos))
+
+    def service(self, service_type: type, name: str, callback: Callable[..., object]) -> None:
+        """Offer a service as long as the state being entered lasts; the callback may be a coroutine."""
+        self.undo(self.destroy_service, self.create_service(service_type, name, callback))
+
+    def timer(self, period_s: float, callback: Callable[[], None]) -> None:
+        """Call back regularly as long as the state being entered lasts."""
+        self.undo(self.destroy_timer, self.create_timer(period_s, callback))
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read the parameters anew and configure."""
-        return self._transition(self._read_and_configure)
+        return self._enter(self._configured, self._read_and_configure)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start working."""
-        return self._transition(self.activate, lambda: super(VislocNode, self).on_activate(state))
+        return self._enter(self._active, self.activate)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop working."""
-        return self._transition(self.deactivate, lambda: super(VislocNode, self).on_deactivate(state))
+        self._active.close()
+        return TransitionCallbackReturn.SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Return to the state before configuration."""
-        return self._transition(self.cleanup)
+        self._configured.close()
+        return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Return to a clean unconfigured state after a failed transition."""
-        return self._transition(self.cleanup)
+        """Return to a clean unconfigured state after a transition that failed for an unknown reason."""
+        self.release()
+        return TransitionCallbackReturn.SUCCESS
 
     def _read_and_configure(self) -> None:
         self.config = read_parameters(self, self.config_type)  # type: ignore[assignment]
         self.configure()
 
-    def _transition(self, *steps) -> TransitionCallbackReturn:
+    def _enter(self, stack: ExitStack, step: Callable[[], None]) -> TransitionCallbackReturn:
+        self._open = stack
         try:
-            for step in steps:
-                step()
+            step()
         except VislocError as error:
             self.get_logger().error(str(error))
+            stack.close()
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
-            self.get_logger().error(f"unexpected {type(error).__name__} in a transition: {error}")
-            logging.getLogger(__name__).exception("transition failed")
+            self.get_logger().fatal(f"unexpected {type(error).__name__}: {error}\n{traceback.format_exc()}")
             return TransitionCallbackReturn.ERROR
         return TransitionCallbackReturn.SUCCESS
 
@@ -90,10 +118,10 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
             and self.trigger_activate() == TransitionCallbackReturn.SUCCESS
         )
 
-    def stop(self) -> None:
-        """Release everything in an orderly way, from whatever state."""
-        self.deactivate()
-        self.cleanup()
+    def release(self) -> None:
+        """Stop working and let go of everything, from whatever state."""
+        self._active.close()
+        self._configured.close()
 
     def now_ns(self) -> int:
         """Time of the node's clock (simulated where ``use_sim_time`` is set)."""
@@ -137,5 +165,5 @@ def run(node_type: type[VislocNode]) -> None:
         pass
     finally:
         logging.getLogger("visloc_ros").removeHandler(handler)
-        node.stop()
+        node.release()
         rclpy.try_shutdown()

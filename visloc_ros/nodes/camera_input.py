@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pycolmap
-from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import CalibrationError, VislocError
 from visloc_ros.core.types import Frame
+from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import camera_from_msg, frame_from_msg, stamp_from_msg
 from visloc_ros.nodes.qos import IMAGE
 from visloc_ros.nodes.time_guard import StampVerdict, TimeGuard
@@ -44,28 +44,24 @@ class CameraInput:
 
     def __init__(
         self,
-        node: Node,
+        node: VislocNode,
         config: CameraInputConfig,
         on_frame: Callable[[Frame, str], None],
         on_restart: Callable[[], None],
     ) -> None:
         self.rejected: Counter[str] = Counter()
-        self._node, self._on_frame, self._on_restart = node, on_frame, on_restart
+        self._logger, self._on_frame, self._on_restart = node.get_logger(), on_frame, on_restart
         self._camera_info: CameraInfo | None = None
         self._camera: pycolmap.Camera | None = None
         self._calibrated = threading.Event()
         self._guard = TimeGuard()
         self._worker: Worker[Image | CompressedImage] = Worker(self._handle, self._count_error, config.queue_size)
-        compressed = config.transport == "compressed"
-        self._subscriptions = [
-            node.create_subscription(CameraInfo, "camera_info", self._take_camera_info, IMAGE[config.qos]),
-            node.create_subscription(
-                CompressedImage if compressed else Image,
-                "image/compressed" if compressed else "image",
-                self._worker.put,
-                IMAGE[config.qos],
-            ),
-        ]
+        node.undo(self._worker.close)
+        node.subscription(CameraInfo, "camera_info", self._take_camera_info, IMAGE[config.qos])
+        if config.transport == "compressed":
+            node.subscription(CompressedImage, "image/compressed", self._worker.put, IMAGE[config.qos])
+        else:
+            node.subscription(Image, "image", self._worker.put, IMAGE[config.qos])
 
     @property
     def received(self) -> int:
@@ -76,12 +72,6 @@ class CameraInput:
     def dropped(self) -> int:
         """Images dropped because the work on earlier ones took too long."""
         return self._worker.dropped
-
-    def close(self) -> None:
-        """Unsubscribe and stop the worker."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._worker.close()
 
     def _take_camera_info(self, message: CameraInfo) -> None:
         if self._camera_info is not None and _same_calibration(message, self._camera_info):
@@ -105,7 +95,7 @@ class CameraInput:
             self._count(verdict.value, f"an image is {verdict.value} and was left out")
             return
         if verdict is StampVerdict.CLOCK_JUMP:
-            self._node.get_logger().warning("the clock jumped back: starting anew")
+            self._logger.warning("the clock jumped back: starting anew")
             self._on_restart()
         frame = frame_from_msg(message, camera)
         check_image_size(camera, frame.image.shape[1], frame.image.shape[0])
@@ -113,12 +103,12 @@ class CameraInput:
 
     def _count_error(self, error: Exception) -> None:
         if not isinstance(error, VislocError):
-            self._node.get_logger().error(f"unexpected {type(error).__name__}: {error}")
+            self._logger.error(f"unexpected {type(error).__name__}: {error}")
         self._count(type(error).__name__, str(error))
 
     def _count(self, kind: str, text: str) -> None:
         self.rejected[kind] += 1
-        self._node.get_logger().warning(f"{text} ({kind}: {self.rejected[kind]} so far)", throttle_duration_sec=5.0)
+        self._logger.warning(f"{text} ({kind}: {self.rejected[kind]} so far)", throttle_duration_sec=5.0)
 
 
 def _same_calibration(a: CameraInfo, b: CameraInfo) -> bool:

@@ -5,30 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.node import Node
+
+from visloc_ros.nodes.base import VislocNode
+from visloc_ros.nodes.qos import RELIABLE
 
 LEVELS = {"ok": DiagnosticStatus.OK, "warn": DiagnosticStatus.WARN, "error": DiagnosticStatus.ERROR}
 PERIOD_S = 1.0
 
 
-class Diagnostics:
-    """Publishes ``report()`` -> (level, message, values) of one node at 1 Hz until closed."""
+def publish_diagnostics(node: VislocNode, report: Callable[[], tuple[str, str, Mapping[str, object]]]) -> None:
+    """Publish ``report()`` -> (level, message, values) at 1 Hz while the node stays in the state it enters now."""
+    publisher = node.publisher(DiagnosticArray, "/diagnostics", RELIABLE)
 
-    def __init__(self, node: Node, report: Callable[[], tuple[str, str, Mapping[str, object]]]) -> None:
-        self._node = node
-        self._report = report
-        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._timer = node.create_timer(PERIOD_S, self._publish)
-
-    def _publish(self) -> None:
-        level, message, values = self._report()
-        status = DiagnosticStatus(level=LEVELS[level], name=f"{self._node.get_name()}: status", message=message)
+    def publish() -> None:
+        level, message, values = report()
+        status = DiagnosticStatus(level=LEVELS[level], name=f"{node.get_name()}: status", message=message)
         status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
         array = DiagnosticArray(status=[status])
-        array.header.stamp = self._node.get_clock().now().to_msg()
-        self._publisher.publish(array)
+        array.header.stamp = node.get_clock().now().to_msg()
+        publisher.publish(array)
 
-    def close(self) -> None:
-        """Stop publishing."""
-        self._node.destroy_timer(self._timer)
-        self._node.destroy_publisher(self._publisher)
+    node.timer(PERIOD_S, publish)

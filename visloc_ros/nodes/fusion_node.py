@@ -27,7 +27,7 @@ from visloc_ros.nodes.conversions import (
     state_to_msg,
     visual_odometry_from_msg,
 )
-from visloc_ros.nodes.diagnostics import Diagnostics
+from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.nodes.time_guard import StampVerdict, TimeGuard
 from visloc_ros.nodes.transforms import StaticTransforms, TransformBroadcaster
@@ -66,49 +66,26 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         self._counts: Counter[str] = Counter()
         self._map_name = ""
         self._estimate: Estimate | None = None
-        self._odom_publisher = self.create_publisher(Odometry, "odom", RELIABLE)
-        self._pose_publisher = self.create_publisher(PoseWithCovarianceStamped, "pose", LATCHED)
-        self._status_publisher = self.create_publisher(LocalizationStatus, "status", LATCHED)
+        self._odom_publisher = self.publisher(Odometry, "odom", RELIABLE)
+        self._pose_publisher = self.publisher(PoseWithCovarianceStamped, "pose", LATCHED)
+        self._status_publisher = self.publisher(LocalizationStatus, "status", LATCHED)
         self._paths = {
-            name: (self.create_publisher(Path, name, RELIABLE), deque(maxlen=self.config.path_max_size))
+            name: (self.publisher(Path, name, RELIABLE), deque(maxlen=self.config.path_max_size))
             for name in ("odom_path", "map_path")
         }
         self._broadcaster = TransformBroadcaster(self)
         self._static = StaticTransforms(self)
-        self._offered = [
-            self.create_service(Trigger, "~/relocalize", self._relocalize),
-            self.create_service(Trigger, "~/reset_odometry", self._relocalize),
-        ]
+        self.service(Trigger, "~/relocalize", self._relocalize)
+        self.service(Trigger, "~/reset_odometry", self._relocalize)
         self._publish_status(Estimate(self.now_ns(), State.UNINITIALIZED), None)
 
     def activate(self) -> None:
         """Start fusing."""
-        self._subscriptions_ = [
-            self.create_subscription(Odometry, "visual_odom", self._take_odometry, RELIABLE),
-            self.create_subscription(OdometryStatus, "odometry_status", self._take_loss, RELIABLE),
-            self.create_subscription(Anchor, "anchor", self._take_anchor, RELIABLE),
-        ]
-        self._diagnostics = Diagnostics(self, self._report)
-        self._path_timer = self.create_timer(PATH_PERIOD_S, self._publish_paths)
-
-    def deactivate(self) -> None:
-        """Stop fusing."""
-        for subscription in self._subscriptions_:
-            self.destroy_subscription(subscription)
-        self.destroy_timer(self._path_timer)
-        self._diagnostics.close()
-
-    def cleanup(self) -> None:
-        """Forget the fuser and the publishers."""
-        for service in self._offered:
-            self.destroy_service(service)
-        for publisher in (self._odom_publisher, self._pose_publisher, self._status_publisher):
-            self.destroy_publisher(publisher)
-        for publisher, _ in self._paths.values():
-            self.destroy_publisher(publisher)
-        self._broadcaster.close()
-        self._static.close()
-        self._fuser = None
+        self.subscription(Odometry, "visual_odom", self._take_odometry, RELIABLE)
+        self.subscription(OdometryStatus, "odometry_status", self._take_loss, RELIABLE)
+        self.subscription(Anchor, "anchor", self._take_anchor, RELIABLE)
+        self.timer(PATH_PERIOD_S, self._publish_paths)
+        publish_diagnostics(self, self._report)
 
     def _take_odometry(self, message: Odometry) -> None:
         try:

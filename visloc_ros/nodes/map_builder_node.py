@@ -6,8 +6,6 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from rclpy.callback_groups import ReentrantCallbackGroup
-
 from visloc_msgs.srv import BuildMap
 from visloc_ros.core.config import Config, option, read_config, section
 from visloc_ros.core.errors import CalibrationError, ConfigError, MapError, OutputError, SourceError, VislocError
@@ -44,13 +42,7 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
     def configure(self) -> None:
         """Offer the service."""
         self._busy = threading.Lock()
-        self._service = self.create_service(
-            BuildMap, "~/build_map", self._build, callback_group=ReentrantCallbackGroup()
-        )
-
-    def cleanup(self) -> None:
-        """Withdraw the service."""
-        self.destroy_service(self._service)
+        self.service(BuildMap, "~/build_map", self._build)
 
     async def _build(self, request: BuildMap.Request, response: BuildMap.Response) -> BuildMap.Response:
         if not self._busy.acquire(blocking=False):

@@ -12,7 +12,7 @@ from visloc_ros.core.types import Frame, OdometryPose, Rejection
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
 from visloc_ros.nodes.conversions import header, stages_to_msg, visual_odometry_to_msg
-from visloc_ros.nodes.diagnostics import Diagnostics
+from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.odometry import OdometryConfig, make_odometry
 
@@ -34,26 +34,16 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
     def configure(self) -> None:
         """Make the odometry and the publishers."""
         self._odometry = make_odometry(self.config.odometry)
-        self._pose_publisher = self.create_publisher(OdometryMsg, "visual_odom", RELIABLE)
-        self._status_publisher = self.create_publisher(OdometryStatus, "odometry_status", RELIABLE)
+        self.undo(self._odometry.close)
+        self._pose_publisher = self.publisher(OdometryMsg, "visual_odom", RELIABLE)
+        self._status_publisher = self.publisher(OdometryStatus, "odometry_status", RELIABLE)
         self._last: OdometryPose | Rejection | None = None
 
     def activate(self) -> None:
         """Start tracking."""
         self._input = CameraInput(self, self.config.camera, self._track, self._odometry.reset)
-        self._diagnostics = Diagnostics(self, self._report)
-
-    def deactivate(self) -> None:
-        """Stop tracking."""
-        self._input.close()
-        self._diagnostics.close()
-        self._odometry.reset()
-
-    def cleanup(self) -> None:
-        """Release the odometry's threads and the publishers."""
-        self._odometry.close()
-        self.destroy_publisher(self._pose_publisher)
-        self.destroy_publisher(self._status_publisher)
+        self.undo(self._odometry.reset)
+        publish_diagnostics(self, self._report)
 
     def _track(self, frame: Frame, camera_frame: str) -> None:
         result = self._odometry.track(frame)

@@ -46,31 +46,16 @@ class SimulatedCameraNode(VislocNode[SimulatedCameraNodeConfig]):
         self._images = [(encode_jpeg(frame.image, JPEG_QUALITY), frame.camera) for frame in sequence]
         self._truth = sequence.ground_truth.poses
         self._next = 0
-        self._image_publisher = self.create_publisher(CompressedImage, "image/compressed", SENSOR)
-        self._info_publisher = self.create_publisher(CameraInfo, "camera_info", SENSOR)
-        self._truth_publisher = self.create_publisher(PoseStamped, "ground_truth", RELIABLE)
-        self._static_publisher = self.create_publisher(TFMessage, "/tf_static", TF_STATIC)
+        self._image_publisher = self.publisher(CompressedImage, "image/compressed", SENSOR)
+        self._info_publisher = self.publisher(CameraInfo, "camera_info", SENSOR)
+        self._truth_publisher = self.publisher(PoseStamped, "ground_truth", RELIABLE)
+        self._static_publisher = self.publisher(TFMessage, "/tf_static", TF_STATIC)
 
     def activate(self) -> None:
         """Start the camera."""
         mounting = transform_to_msg(self.now_ns(), self.config.base_frame, self.config.camera_frame, BASE_FROM_OPTICAL)
         self._static_publisher.publish(TFMessage(transforms=[mounting]))
-        self._timer = self.create_timer(1.0 / self.config.simulation.rate_hz, self._publish)
-
-    def deactivate(self) -> None:
-        """Stop the camera."""
-        self.destroy_timer(self._timer)
-
-    def cleanup(self) -> None:
-        """Forget the images and the publishers."""
-        self._images = []
-        for publisher in (
-            self._image_publisher,
-            self._info_publisher,
-            self._truth_publisher,
-            self._static_publisher,
-        ):
-            self.destroy_publisher(publisher)
+        self.timer(1.0 / self.config.simulation.rate_hz, self._publish)
 
     def _publish(self) -> None:
         index = self._ping_pong(self._next)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rclpy.node import Node
 from tf2_msgs.msg import TFMessage
 
 from visloc_ros.core.geometry import SE3
+from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import MessageError, transform_from_msg, transform_to_msg
 from visloc_ros.nodes.qos import TF, TF_STATIC
 
@@ -13,33 +13,28 @@ from visloc_ros.nodes.qos import TF, TF_STATIC
 class TransformBroadcaster:
     """Publishes transforms, parent ``a`` and child ``b`` carrying ``a_from_b``, on /tf."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._publisher = node.create_publisher(TFMessage, "/tf", TF)
+    def __init__(self, node: VislocNode) -> None:
+        self._publisher = node.publisher(TFMessage, "/tf", TF)
 
     def send(self, *transforms: tuple[int, str, str, SE3]) -> None:
         """Send (stamp_ns, parent, child, parent_from_child) tuples in one message."""
         self._publisher.publish(TFMessage(transforms=[transform_to_msg(*item) for item in transforms]))
 
-    def close(self) -> None:
-        """Stop publishing."""
-        self._node.destroy_publisher(self._publisher)
-
 
 class StaticTransforms:
     """Collects /tf_static and answers how two rigidly joined frames lie to each other."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: VislocNode) -> None:
+        self._logger = node.get_logger()
         self._parents: dict[str, tuple[str, SE3]] = {}
-        self._subscription = node.create_subscription(TFMessage, "/tf_static", self._take, TF_STATIC)
+        node.subscription(TFMessage, "/tf_static", self._take, TF_STATIC)
 
     def _take(self, message: TFMessage) -> None:
         for item in message.transforms:
             try:
                 parent_from_child = transform_from_msg(item.transform)
             except MessageError as error:
-                self._node.get_logger().warning(f"/tf_static {item.header.frame_id} -> {item.child_frame_id}: {error}")
+                self._logger.warning(f"/tf_static {item.header.frame_id} -> {item.child_frame_id}: {error}")
                 continue
             self._parents[item.child_frame_id] = (item.header.frame_id, parent_from_child)
 
@@ -60,12 +55,8 @@ class StaticTransforms:
         while current in self._parents:
             parent, parent_from_current = self._parents[current]
             if parent in found:
-                self._node.get_logger().error(f"/tf_static has a loop at '{parent}'", throttle_duration_sec=10.0)
+                self._logger.error(f"/tf_static has a loop at '{parent}'", throttle_duration_sec=10.0)
                 break
             found[parent] = parent_from_current @ found[current]
             current = parent
         return found
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._node.destroy_subscription(self._subscription)

@@ -1,0 +1,231 @@
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from odometry_scenes import TwoPlanes, make_camera
+
+from visloc_ros.core.camera import camera_from_calibration
+from visloc_ros.core.geometry import SE3, rotation_matrix, umeyama
+from visloc_ros.core.trajectory import read_tum
+from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
+from visloc_ros.odometry import KltConfig, OdometryConfig, make_odometry
+
+STEP_NS = 33_000_000
+
+
+def klt(**options):
+    return make_odometry(OdometryConfig(klt=KltConfig(**options)))
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return TwoPlanes(make_camera())
+
+
+@pytest.fixture(scope="module")
+def sweep(scene):
+    """A camera that moves sideways on a slight curve: true poses and frames."""
+    times = np.arange(30) * 0.05
+    poses = [SE3(rotation_matrix([0, -0.05 * t, 0]), np.array([0.6 * t, 0.1 * np.sin(3 * t), 0.2 * t])) for t in times]
+    return poses, [scene.frame(index * STEP_NS, pose) for index, pose in enumerate(poses)]
+
+
+def track_all(odometry, frames):
+    results = [odometry.track(frame) for frame in frames]
+    odometry.close()
+    return results
+
+
+def poses_of(results):
+    return [result for result in results if isinstance(result, OdometryPose)]
+
+
+def sim3_error(truth, estimated):
+    """Root mean square distance after a similarity, in the truth's unit."""
+    target = np.array([pose.translation for pose in truth])
+    source = np.array([result.odom_from_camera.translation for result in estimated])
+    return float(np.sqrt(np.mean(np.square(umeyama(target, source) @ source - target).sum(axis=1))))
+
+
+def test_every_frame_after_the_start_has_its_true_pose(sweep):
+    truth, frames = sweep
+    results = track_all(klt(), frames)
+    found = poses_of(results)
+    assert len(found) >= 22
+    assert all(isinstance(result, OdometryPose) for result in results[-len(found) :])
+    assert sim3_error(truth[-len(found) :], found) < 0.003
+    turn = truth[-len(found)].rotation.T @ truth[-1].rotation
+    seen = found[0].odom_from_camera.rotation.T @ found[-1].odom_from_camera.rotation
+    np.testing.assert_allclose(seen, turn, atol=2e-3)
+
+
+def test_frames_before_the_start_say_what_is_missing(sweep):
+    first = klt().track(sweep[1][0])
+    second = klt().track(sweep[1][0])
+    assert isinstance(first, Rejection)
+    assert first.reason is Reason.DEGENERATE_MOTION
+    assert first.counts == second.counts
+
+
+def test_the_same_frames_give_the_same_result_twice(sweep):
+    first, second = (poses_of(track_all(klt(), sweep[1])) for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a.odom_from_camera.matrix, b.odom_from_camera.matrix)
+        assert (a.num_tracked, a.is_keyframe) == (b.num_tracked, b.is_keyframe)
+
+
+def test_adjustment_in_the_background_is_as_good(sweep):
+    found = poses_of(track_all(klt(background_adjustment=True), sweep[1]))
+    assert sim3_error(sweep[0][-len(found) :], found) < 0.01
+
+
+class BusyAdjuster:
+    """An adjuster that never gets done."""
+
+    busy = True
+
+    def submit(self, snapshot):
+        self.submitted = snapshot
+
+    def finished(self):
+        return None
+
+    def close(self):
+        pass
+
+
+def test_keyframes_are_put_off_while_the_map_is_being_adjusted(sweep):
+    usual = poses_of(track_all(klt(), sweep[1]))
+    odometry = klt()
+    odometry._adjuster = BusyAdjuster()
+    hurried = poses_of(track_all(odometry, sweep[1]))
+    assert len(hurried) == len(usual)
+    assert sum(pose.is_keyframe for pose in hurried) < sum(pose.is_keyframe for pose in usual)
+
+
+def test_a_turning_camera_waits(scene):
+    poses = [SE3(rotation_matrix([0, 0.02 * index, 0]), np.zeros(3)) for index in range(12)]
+    results = track_all(klt(), [scene.frame(index * STEP_NS, pose) for index, pose in enumerate(poses)])
+    assert {result.reason for result in results} == {Reason.DEGENERATE_MOTION}
+
+
+def test_a_single_wall_waits(scene):
+    wall = TwoPlanes(scene.camera)
+    wall._board = np.zeros((2, 2), np.uint8)
+    poses = [SE3(np.eye(3), np.array([0.05 * index, 0, 0])) for index in range(12)]
+    results = track_all(klt(), [wall.frame(index * STEP_NS, pose) for index, pose in enumerate(poses)])
+    assert {result.reason for result in results} == {Reason.DEGENERATE_MOTION}
+
+
+def test_a_camera_that_stops_keeps_exactly_its_pose(sweep):
+    rng = np.random.default_rng(0)
+    stop = sweep[1][-1]
+    noisy = [
+        replace(stop, stamp_ns=stop.stamp_ns + index * STEP_NS, image=noise(stop.image, rng)) for index in range(1, 21)
+    ]
+    results = track_all(klt(), [*sweep[1], *noisy])
+    held = [result.odom_from_camera for result in results[-18:]]
+    assert all(pose.is_close(held[0]) for pose in held)
+
+
+def noise(image, rng):
+    return np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8)
+
+
+def test_black_frames_are_refused_and_the_segment_goes_on(sweep):
+    truth, frames = sweep
+    dark = [replace(frame, image=np.zeros_like(frame.image)) for frame in frames[18:23]]
+    results = track_all(klt(), [*frames[:18], *dark, *frames[23:]])
+    assert {(result.reason, result.counts["contrast"]) for result in results[18:23]} == {(Reason.FEW_FEATURES, 0.0)}
+    after = poses_of(results[23:])
+    assert len(after) == len(frames) - 23
+    assert {pose.segment for pose in poses_of(results)} == {0}
+    assert sim3_error(truth[-7:], after) < 0.01
+
+
+def test_blurred_frames_say_so(sweep):
+    frames = sweep[1]
+    smeared = replace(frames[20], image=cv2.blur(frames[28].image, (151, 15)))
+    results = track_all(klt(), [*frames[:20], smeared])
+    assert isinstance(results[-1], Rejection)
+    assert results[-1].reason is Reason.BLURRED
+
+
+def test_a_cut_to_another_place_starts_a_new_segment(sweep):
+    other = TwoPlanes(make_camera(), seed=77)
+    offset = len(sweep[1])
+    elsewhere = [other.frame((offset + i) * STEP_NS, sweep[0][i % offset]) for i in range(offset)]
+    results = track_all(klt(recovery_s=0.2), [*sweep[1], *elsewhere])
+    assert isinstance(results[offset], Rejection)
+    last = results[-1]
+    assert isinstance(last, OdometryPose)
+    assert last.segment == 1
+    second = [pose for pose in poses_of(results) if pose.segment == 1]
+    assert sim3_error(sweep[0][-len(second) :], second) < 0.005
+
+
+def test_an_exposure_step_is_survived(sweep):
+    frames = [replace(frame, image=frame.image // 3) if index >= 18 else frame for index, frame in enumerate(sweep[1])]
+    results = track_all(klt(), frames)
+    assert len(poses_of(results[18:])) == 12
+    assert sim3_error(sweep[0][18:], poses_of(results[18:])) < 0.01
+
+
+def test_reset_allows_older_stamps_and_counts_a_new_segment(sweep):
+    odometry = klt()
+    first = [odometry.track(frame) for frame in sweep[1]]
+    assert odometry.track(sweep[1][3]).reason is Reason.STALE
+    odometry.reset()
+    second = [odometry.track(frame) for frame in sweep[1]]
+    odometry.close()
+    assert {pose.segment for pose in poses_of(first)} == {0}
+    assert {pose.segment for pose in poses_of(second)} == {1}
+
+
+def test_an_image_of_another_size_is_refused(sweep):
+    frame = sweep[1][0]
+    result = klt().track(replace(frame, image=frame.image[:240, :320]))
+    assert isinstance(result, Rejection)
+    assert result.reason is Reason.INTRINSICS_MISMATCH
+
+
+@pytest.mark.parametrize("size", [(320, 240), (1280, 800)])
+def test_other_image_sizes_work(size):
+    scene = TwoPlanes(make_camera(*size))
+    poses = [SE3(np.eye(3), np.array([0.04 * index, 0.01 * index, 0])) for index in range(16)]
+    found = poses_of(track_all(klt(), [scene.frame(i * STEP_NS, pose) for i, pose in enumerate(poses)]))
+    assert len(found) >= 5
+    assert sim3_error(poses[-len(found) :], found) < 0.005
+
+
+def test_colour_images_work(sweep):
+    frames = [replace(frame, image=cv2.cvtColor(frame.image, cv2.COLOR_GRAY2RGB)) for frame in sweep[1]]
+    grey = poses_of(track_all(klt(), sweep[1]))
+    colour = poses_of(track_all(klt(), frames))
+    assert len(colour) == len(grey)
+
+
+def euroc_frames(folder: Path, count: int):
+    matrix = [458.654, 0, 367.215, 0, 457.296, 248.375, 0, 0, 1]
+    distortion = [-0.28340811, 0.07395907, 0.00019359, 1.76187114e-05]
+    camera = camera_from_calibration(752, 480, matrix, "radtan", distortion)
+    for path in sorted((folder / "cam0").glob("*.jpg"))[:count]:
+        yield Frame(int(path.stem), cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), camera, path.name)
+
+
+def test_a_flying_camera_is_tracked_from_take_off(shared_data):
+    folder = shared_data / "euroc_mh05"
+    results = track_all(klt(), euroc_frames(folder, 120))
+    found = poses_of(results)
+    assert len(found) >= 105
+    assert {pose.segment for pose in found} == {0}
+    truth = read_tum(folder / "groundtruth_cam0_tum.txt")
+    expected = [truth.nearest(pose.stamp_ns, 5_000_000) for pose in found]
+    assert sim3_error(expected, found) < 0.04
+
+
+def test_a_real_camera_standing_still_invents_no_motion(shared_data):
+    results = track_all(klt(), euroc_frames(shared_data / "euroc_v101_still", 40))
+    assert {result.reason for result in results} == {Reason.DEGENERATE_MOTION}

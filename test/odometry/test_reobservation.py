@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+from odometry_scenes import TwoPlanes, make_camera
+
+from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.odometry.features import FeatureGrid
+from visloc_ros.odometry.images import ImagePreparation
+from visloc_ros.odometry.klt_config import KltConfig
+from visloc_ros.odometry.local_map import LocalMap
+from visloc_ros.odometry.reobservation import find_again
+from visloc_ros.odometry.tracking import Features, measure, pixels_of
+
+CONFIG = KltConfig()
+NOW = SE3(rotation_matrix([0.03, -0.06, 0.15]), np.array([0.35, 0.1, 0.3]))  # world_from_camera
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return TwoPlanes(make_camera())
+
+
+@pytest.fixture(scope="module")
+def old_map(scene):
+    """Two keyframes of a minute ago with exact landmarks on the wall, and their true points."""
+    local_map = LocalMap(0, CONFIG)
+    frame = scene.frame(0, SE3.identity())
+    pixels = FeatureGrid(CONFIG).detect(frame.grey, np.empty((0, 2), np.float32))
+    features = measure(scene.camera, np.arange(len(pixels)), pixels)
+    features = features[~on_board(features.rays)]
+    points = np.column_stack([features.rays, np.ones(len(features))]) * 4.0
+    for x in (0.0, 0.02):
+        world_from_camera = SE3(np.eye(3), np.array([x, 0.0, 0.0]))
+        seen = pixels_of(scene.camera, world_from_camera.inverse @ points)
+        view = scene.frame(int(x * 1e9), world_from_camera)
+        local_map.add_keyframe(
+            view.stamp_ns, world_from_camera.inverse, measure(scene.camera, features.ids, seen), view.grey, scene.camera
+        )
+    local_map.landmarks.add(features.ids, points, 0)
+    return local_map
+
+
+def on_board(rays):
+    """The board covers 1.75 x 1.25 m at 2 m; some way about it counts as well."""
+    return (np.abs(rays[:, 0]) < 0.5) & (np.abs(rays[:, 1]) < 0.4)
+
+
+def view_now(scene):
+    return ImagePreparation(CONFIG).prepare(scene.frame(10**9, NOW))
+
+
+def drifted(degrees, metres):
+    return SE3(rotation_matrix([0, np.radians(degrees), 0]), np.array([metres, 0, 0])) @ NOW.inverse
+
+
+def test_lost_landmarks_are_found_where_they_are_in_spite_of_drift(scene, old_map):
+    found = find_again(old_map, view_now(scene), drifted(0.4, 0.01), Features.none(), CONFIG)
+    rows, known = old_map.landmarks.rows_of(found.ids)
+    assert known.all()
+    assert len(found) > 20
+    truth = pixels_of(scene.camera, NOW.inverse @ old_map.landmarks.points[rows])
+    assert np.median(np.linalg.norm(found.pixels - truth, axis=1)) < 0.2
+
+
+def test_followed_landmarks_are_not_found_twice(scene, old_map):
+    every = find_again(old_map, view_now(scene), drifted(0.0, 0.0), Features.none(), CONFIG)
+    half = every[np.arange(len(every)) % 2 == 0]
+    rest = find_again(old_map, view_now(scene), drifted(0.0, 0.0), half, CONFIG)
+    assert not np.isin(rest.ids, half.ids).any()
+
+
+def test_nothing_is_found_in_another_place(old_map):
+    other = view_now(TwoPlanes(make_camera(), seed=50))
+    assert len(find_again(old_map, other, drifted(0.0, 0.0), Features.none(), CONFIG)) == 0
+
+
+def test_nothing_is_found_when_looking_away(scene, old_map):
+    away = SE3(rotation_matrix([0, np.pi, 0]), np.zeros(3))
+    assert len(find_again(old_map, view_now(scene), away, Features.none(), CONFIG)) == 0

@@ -1,0 +1,156 @@
+import cv2
+import numpy as np
+import pycolmap
+import pytest
+from odometry_scenes import make_camera, texture
+
+from visloc_ros.core.camera import HALF_PIXEL, project
+from visloc_ros.core.types import Frame
+from visloc_ros.odometry.features import FeatureGrid
+from visloc_ros.odometry.images import ImagePreparation
+from visloc_ros.odometry.klt_config import KltConfig
+from visloc_ros.odometry.patches import PatchSheet, align
+from visloc_ros.odometry.tracking import follow, is_inside, measure, pixels_of
+
+CONFIG = KltConfig()
+
+
+def moved_by(image, matrix):
+    return cv2.warpAffine(image, matrix, image.shape[::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+
+
+@pytest.mark.parametrize("shift", [(0.4, -0.3), (6.5, 3.25), (-25.0, 14.0)])
+def test_a_known_shift_is_followed_to_a_tenth_of_a_pixel(shift):
+    image = texture(480, 640)
+    matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], dtype=np.float64)
+    pixels = FeatureGrid(CONFIG).detect(image, np.empty((0, 2), np.float32))
+    pixels = pixels[is_inside(pixels + np.float32(shift), image, 12.0)]
+    found, good = follow(image, moved_by(image, matrix), pixels, pixels, CONFIG)
+    assert good.mean() > 0.85
+    errors = np.linalg.norm(found[good] - pixels[good] - shift, axis=1)
+    assert np.median(errors) < 0.05
+    assert np.percentile(errors, 95) < 0.15
+
+
+def test_a_prediction_bridges_a_jump_that_the_search_alone_does_not():
+    image = texture(480, 640)
+    matrix = np.array([[1, 0, 150.0], [0, 1, 0]], dtype=np.float64)
+    after = moved_by(image, matrix)
+    pixels = FeatureGrid(CONFIG).detect(image, np.empty((0, 2), np.float32))
+    inside = pixels[(pixels[:, 0] > 20) & (pixels[:, 0] < 460)]
+    predicted = inside + np.array([147.0, 2.0], dtype=np.float32)
+    _, good_alone = follow(image, after, inside, inside, CONFIG)
+    found, _ = follow(image, after, inside, predicted, KltConfig(pyramid_levels=0))
+    assert np.median(np.linalg.norm(found - inside - (150.0, 0.0), axis=1)) < 0.1
+    assert good_alone.mean() < 0.5
+
+
+def test_other_texture_is_not_followed():
+    pixels = FeatureGrid(CONFIG).detect(texture(480, 640), np.empty((0, 2), np.float32))
+    _, good = follow(texture(480, 640), texture(480, 640, seed=9), pixels, pixels, CONFIG)
+    assert good.mean() < 0.1
+
+
+@pytest.mark.parametrize("size", [(240, 320), (480, 752), (800, 1280)])
+def test_corners_are_spread_over_the_image_at_any_size(size):
+    image = texture(*size)
+    pixels = FeatureGrid(CONFIG).detect(image, np.empty((0, 2), np.float32))
+    assert 0.5 * CONFIG.max_features <= len(pixels) <= CONFIG.max_features
+    quadrants, _, _ = np.histogram2d(pixels[:, 1], pixels[:, 0], bins=2, range=[[0, size[0]], [0, size[1]]])
+    assert quadrants.min() > 0.15 * len(pixels)
+
+
+def test_new_corners_keep_away_from_followed_ones():
+    image, grid = texture(480, 640), FeatureGrid(CONFIG)
+    first = grid.detect(image, np.empty((0, 2), np.float32))
+    second = grid.detect(image, first[::2])
+    gaps = np.linalg.norm(second[:, None] - first[None, ::2], axis=2).min(axis=1)
+    assert gaps.min() > 0.5 * grid.cell_px(image)
+    assert len(second) + len(first[::2]) <= CONFIG.max_features
+
+
+def test_a_dim_half_gets_corners_and_a_uniform_image_none():
+    image = texture(480, 640)
+    image[:, 320:] = 100 + image[:, 320:] // 8
+    pixels = FeatureGrid(CONFIG).detect(image, np.empty((0, 2), np.float32))
+    assert (pixels[:, 0] > 320).mean() > 0.2
+    assert len(FeatureGrid(CONFIG).detect(np.full((480, 640), 90, np.uint8), np.empty((0, 2), np.float32))) == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters"),
+    [
+        ("OPENCV", [400, 410, 320, 240, -0.28, 0.07, 2e-4, 1e-5]),
+        ("OPENCV_FISHEYE", [284, 285, 320, 240, 8e-4, 0.031, -0.03, 0.005]),
+    ],
+)
+def test_rays_are_exact_and_errors_are_in_pixels_for_any_lens(model, parameters):
+    camera = pycolmap.Camera(model=model, width=640, height=480, params=parameters)
+    rng = np.random.default_rng(0)
+    pixels = rng.uniform([40, 40], [600, 440], (200, 2)).astype(np.float32)
+    features = measure(camera, np.arange(200), pixels)
+    assert len(features) == 200
+    points = np.column_stack([features.rays, np.ones(200)])
+    np.testing.assert_allclose(project(camera, points) - HALF_PIXEL, pixels, atol=1e-3)
+    np.testing.assert_allclose(pixels_of(camera, 3.0 * points), pixels, atol=1e-3)
+    nudged = measure(camera, np.arange(200), pixels + np.float32(1.0) / np.sqrt(np.float32(2.0)))
+    moved_px = np.linalg.norm(nudged.rays - features.rays, axis=1) * features.pixels_per_ray
+    np.testing.assert_allclose(np.median(moved_px), 1.0, atol=0.1)
+
+
+def test_pixels_beyond_a_fisheye_are_dropped():
+    camera = pycolmap.Camera(model="OPENCV_FISHEYE", width=640, height=480, params=[100, 100, 320, 240, 0, 0, 0, 0])
+    pixels = np.array([[320.0, 240.0], [639.0, 240.0]], dtype=np.float32)
+    features = measure(camera, np.array([7, 8]), pixels)
+    assert features.ids.tolist() == [7]
+
+
+@pytest.mark.parametrize("gain", [0.4, 1.6])
+def test_an_exposure_step_is_taken_out(gain):
+    image = np.clip(texture(240, 320), 60, 150)
+    prepare, camera = ImagePreparation(CONFIG), make_camera(320, 240)
+    before = prepare.prepare(Frame(0, image, camera))
+    changed = np.clip(image.astype(float) * gain, 0, 255).astype(np.uint8)
+    after = prepare.prepare(Frame(1, changed, camera))
+    again = prepare.prepare(Frame(2, changed, camera))
+    assert np.abs(after.grey.astype(int) - before.grey.astype(int)).mean() < 3.0
+    np.testing.assert_array_equal(after.grey, again.grey)
+
+
+def test_black_frames_do_not_count_as_exposure():
+    image, camera = texture(240, 320), make_camera(320, 240)
+    prepare = ImagePreparation(CONFIG)
+    prepare.prepare(Frame(0, image, camera))
+    black = prepare.prepare(Frame(1, np.zeros_like(image), camera))
+    assert black.contrast < CONFIG.min_contrast
+    np.testing.assert_array_equal(prepare.prepare(Frame(2, image, camera)).grey, image)
+
+
+def test_blur_lowers_sharpness():
+    image, camera = texture(240, 320), make_camera(320, 240)
+    prepare = ImagePreparation(CONFIG)
+    prepare.accept(prepare.prepare(Frame(0, image, camera)))
+    blurred = prepare.prepare(Frame(1, cv2.GaussianBlur(image, (0, 0), 6.0), camera))
+    assert prepare.relative_sharpness(blurred) < CONFIG.blur_ratio
+
+
+def test_a_patch_is_found_again_turned_zoomed_and_darker():
+    image, sheet = texture(480, 640), PatchSheet.of(texture(480, 640), CONFIG)
+    matrix = cv2.getRotationMatrix2D((320, 240), 30.0, 1.3)
+    after = (0.6 * moved_by(image, matrix)).astype(np.uint8)
+    pixels = np.random.default_rng(0).uniform([230, 170], [410, 310], (60, 2)).astype(np.float32)
+    truth = pixels @ matrix[:, :2].T + matrix[:, 2]
+    shapes = np.broadcast_to(np.linalg.inv(matrix[:, :2]), (60, 2, 2))
+    patches = sheet.cut(image, pixels, shapes, sheet.cell)
+    guess = (truth + np.array([3.0, -2.0])).astype(np.float32)
+    found, good = align(sheet, patches, after, guess, CONFIG)
+    assert good.mean() > 0.9
+    assert np.median(np.linalg.norm(found - truth, axis=1)[good]) < 0.1
+
+
+def test_a_patch_of_another_place_is_refused():
+    image, sheet = texture(480, 640), PatchSheet.of(texture(480, 640), CONFIG)
+    pixels = np.random.default_rng(0).uniform([100, 100], [500, 380], (40, 2)).astype(np.float32)
+    patches = sheet.cut(image, pixels, np.broadcast_to(np.eye(2), (40, 2, 2)), sheet.cell)
+    _, good = align(sheet, patches, texture(480, 640, seed=9), pixels, CONFIG)
+    assert not good.any()

@@ -1,0 +1,207 @@
+"""The sliding window for bundle adjustment, inline or in a thread of its own.
+
+The newest keyframes move; older keyframes that see their landmarks are fixed anchors and hold position,
+orientation and scale. A snapshot goes in, and the result is applied in one piece between two frames.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.odometry.bundle import BundleProblem, adjust
+from visloc_ros.odometry.klt_config import KltConfig
+from visloc_ros.odometry.local_map import Keyframe, LocalMap, rows_of
+from visloc_ros.odometry.tracking import Ids
+
+_MAX_ANCHORS = 20  # fixed keyframes, those with the most shared landmarks
+_MIN_SHARED = 10  # landmarks an anchor must share with the window
+
+
+@dataclass(frozen=True, eq=False)
+class WindowSnapshot:
+    """A bundle problem of one segment with the numbers of its keyframes (K,) and the ids of its landmarks (L,)."""
+
+    segment: int
+    problem: BundleProblem
+    keyframe_numbers: NDArray[np.int64]
+    landmark_ids: Ids
+
+
+def snapshot_window(local_map: LocalMap, config: KltConfig) -> WindowSnapshot | None:
+    """Gather the newest keyframes, their landmarks, and the anchors; None while there is nothing to adjust."""
+    window = local_map.keyframes[-config.window_keyframes :]
+    ids = _landmarks_of(window, local_map)
+    anchors = _anchors(local_map.keyframes[: -len(window)], ids)
+    wanted = 1 if len(window) == len(local_map.keyframes) else 2  # at first the window's scale is free anyway
+    missing = max(0, wanted - len(anchors))
+    anchors, window = anchors + window[:missing], window[missing:]
+    if not window or len(ids) < config.min_tracked:
+        return None
+    return _gather([*anchors, *window], len(anchors), ids, local_map)
+
+
+def apply_window(local_map: LocalMap, snapshot: WindowSnapshot, adjusted: BundleProblem) -> SE3:
+    """Move keyframes and landmarks to their adjusted places; returns ``new_odom_from_old_odom`` at the newest one.
+
+    What came into the map after the snapshot moves along with the newest keyframe of the snapshot.
+    """
+    by_number = {keyframe.number: keyframe for keyframe in local_map.keyframes}
+    correction = _correction(snapshot, adjusted)
+    for keyframe in local_map.keyframes:
+        if keyframe.number > snapshot.keyframe_numbers.max():
+            keyframe.camera_from_odom = keyframe.camera_from_odom @ correction.inverse
+    for row, number in enumerate(snapshot.keyframe_numbers.tolist()):
+        if not adjusted.is_fixed[row] and number in by_number:
+            by_number[number].camera_from_odom = SE3(adjusted.rotations[row], adjusted.translations[row])
+    newer = local_map.landmarks.born > snapshot.keyframe_numbers.max()
+    local_map.landmarks.points[newer] = correction @ local_map.landmarks.points[newer]
+    local_map.landmarks.set(snapshot.landmark_ids, adjusted.points)
+    return correction
+
+
+class Adjuster(Protocol):
+    """Runs bundle adjustments somewhere."""
+
+    def submit(self, snapshot: WindowSnapshot) -> None:
+        """Start an adjustment; while one is running the newest waiting snapshot wins."""
+
+    def finished(self) -> tuple[WindowSnapshot, BundleProblem] | None:
+        """The newest finished adjustment that has not been fetched yet."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether an adjustment is waiting or running."""
+
+    def close(self) -> None:
+        """Stop and wait for what runs."""
+
+
+class InlineAdjuster:
+    """Adjusts while the caller waits: every run gives the same result."""
+
+    def __init__(self, config: KltConfig) -> None:
+        self._config = config
+        self._done: tuple[WindowSnapshot, BundleProblem] | None = None
+
+    def submit(self, snapshot: WindowSnapshot) -> None:
+        """Adjust now."""
+        self._done = (snapshot, adjust(snapshot.problem, self._config.adjustment_iterations))
+
+    def finished(self) -> tuple[WindowSnapshot, BundleProblem] | None:
+        """The adjustment submitted last."""
+        done, self._done = self._done, None
+        return done
+
+    @property
+    def busy(self) -> bool:
+        """Never: the caller has waited."""
+        return False
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+class BackgroundAdjuster:
+    """Adjusts in one thread beside the frame path; the newest snapshot replaces one that still waits."""
+
+    def __init__(self, config: KltConfig) -> None:
+        self._config = config
+        self._waiting: queue.Queue[WindowSnapshot | None] = queue.Queue()
+        self._results: queue.Queue[tuple[WindowSnapshot, BundleProblem]] = queue.Queue()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._thread = threading.Thread(target=self._run, name="bundle-adjustment", daemon=True)
+        self._thread.start()
+
+    def submit(self, snapshot: WindowSnapshot) -> None:
+        """Hand a snapshot to the thread."""
+        self._idle.clear()
+        self._waiting.put(snapshot)
+
+    def finished(self) -> tuple[WindowSnapshot, BundleProblem] | None:
+        """The newest finished adjustment, if there is a new one."""
+        newest = None
+        while not self._results.empty():
+            newest = self._results.get()
+        return newest
+
+    @property
+    def busy(self) -> bool:
+        """Whether an adjustment is waiting or running."""
+        return not self._idle.is_set()
+
+    def close(self) -> None:
+        """Let the thread end after what was submitted last."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (snapshot := self._newest()) is not None:
+            self._results.put((snapshot, adjust(snapshot.problem, self._config.adjustment_iterations)))
+            if self._waiting.empty():
+                self._idle.set()
+        self._idle.set()
+
+    def _newest(self) -> WindowSnapshot | None:
+        snapshot = self._waiting.get()
+        while snapshot is not None and not self._waiting.empty():
+            newer = self._waiting.get()
+            if newer is None:
+                self._waiting.put(None)  # closing: finish what is there first
+                break
+            snapshot = newer
+        return snapshot
+
+
+def make_adjuster(config: KltConfig) -> Adjuster:
+    """The adjuster that the configuration asks for."""
+    return BackgroundAdjuster(config) if config.background_adjustment else InlineAdjuster(config)
+
+
+def _landmarks_of(window: list[Keyframe], local_map: LocalMap) -> Ids:
+    seen = np.unique(np.concatenate([keyframe.features.ids for keyframe in window]))
+    _, known = local_map.landmarks.rows_of(seen)
+    return np.asarray(seen[known])
+
+
+def _anchors(candidates: list[Keyframe], ids: Ids) -> list[Keyframe]:
+    shared = np.array([np.count_nonzero(rows_of(ids, item.features.ids)[1]) for item in candidates], dtype=int)
+    best = np.sort(np.argsort(-shared, kind="stable")[:_MAX_ANCHORS])
+    return [candidates[row] for row in best if shared[row] >= _MIN_SHARED]
+
+
+def _gather(keyframes: list[Keyframe], num_fixed: int, ids: Ids, local_map: LocalMap) -> WindowSnapshot:
+    owners, rows_in_points, rays, scales = [], [], [], []
+    for number, keyframe in enumerate(keyframes):
+        rows, known = rows_of(ids, keyframe.features.ids)
+        owners.append(np.full(np.count_nonzero(known), number))
+        rows_in_points.append(rows[known])
+        rays.append(keyframe.features.rays[known])
+        scales.append(keyframe.features.pixels_per_ray[known])
+    landmark_rows, _ = local_map.landmarks.rows_of(ids)
+    problem = BundleProblem(
+        rotations=np.stack([keyframe.camera_from_odom.rotation for keyframe in keyframes]),
+        translations=np.stack([keyframe.camera_from_odom.translation for keyframe in keyframes]),
+        points=local_map.landmarks.points[landmark_rows],
+        is_fixed=np.arange(len(keyframes)) < num_fixed,
+        camera_rows=np.concatenate(owners),
+        point_rows=np.concatenate(rows_in_points),
+        rays=np.concatenate(rays),
+        pixels_per_ray=np.concatenate(scales),
+    )
+    numbers = np.array([keyframe.number for keyframe in keyframes])
+    return WindowSnapshot(local_map.segment, problem, numbers, ids)
+
+
+def _correction(snapshot: WindowSnapshot, adjusted: BundleProblem) -> SE3:
+    row = int(np.argmax(snapshot.keyframe_numbers))
+    before = SE3(snapshot.problem.rotations[row], snapshot.problem.translations[row])
+    after = SE3(adjusted.rotations[row], adjusted.translations[row])
+    return after.inverse @ before

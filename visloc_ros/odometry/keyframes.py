@@ -1,0 +1,31 @@
+"""When a frame becomes a keyframe: it sees enough that is new, from far enough away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.odometry.klt_config import KltConfig
+from visloc_ros.odometry.local_map import Keyframe, rows_of
+from visloc_ros.odometry.tracking import Features
+from visloc_ros.odometry.two_view import bearings
+
+
+@dataclass(frozen=True)
+class KeyframePolicy:
+    """Decides by parallax to the last keyframe and by overlap with it."""
+
+    config: KltConfig
+
+    def wants(self, keyframe: Keyframe, features: Features, camera_from_odom: SE3) -> bool:
+        """Tell whether the frame with these features should follow ``keyframe`` as the next one."""
+        rows, shared = rows_of(keyframe.features.ids, features.ids)
+        wanted = min(len(keyframe.features), self.config.max_features)
+        if np.count_nonzero(shared) < self.config.keyframe_overlap * wanted:
+            return True
+        camera_from_keyframe = camera_from_odom.rotation @ keyframe.camera_from_odom.rotation.T
+        before = bearings(keyframe.features.rays[rows[shared]]) @ camera_from_keyframe.T
+        angles = np.linalg.norm(before - bearings(features.rays[shared]), axis=1)
+        return bool(np.degrees(np.median(angles)) > self.config.keyframe_parallax_deg)

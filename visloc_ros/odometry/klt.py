@@ -1,0 +1,133 @@
+"""Monocular odometry: Lucas-Kanade tracking, two-view start, pose from landmarks, keyframes, window adjustment."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from visloc_ros.core.camera import check_image_size
+from visloc_ros.core.errors import CalibrationError
+from visloc_ros.core.timing import Stopwatch
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
+from visloc_ros.odometry.adjustment import make_adjuster
+from visloc_ros.odometry.features import FeatureGrid
+from visloc_ros.odometry.images import ImagePreparation, View
+from visloc_ros.odometry.klt_config import KltConfig
+from visloc_ros.odometry.segment import Segment
+from visloc_ros.odometry.starting import Starter
+from visloc_ros.odometry.two_view import Wait
+
+log = logging.getLogger(__name__)
+
+
+class KltOdometry:
+    """Tracks one camera. The origin of every segment is the camera of its first keyframe, median depth 1."""
+
+    def __init__(self, config: KltConfig) -> None:
+        self._config = config
+        self._grid = FeatureGrid(config)
+        self._adjuster = make_adjuster(config)
+        self._num_segments = 0
+        self._last_stamp_ns: int | None = None
+        self._begin()
+
+    def track(self, frame: Frame) -> OdometryPose | Rejection:
+        """Give the unscaled ``odom_from_camera`` of the next frame, or the reason why there is none."""
+        self._watch = watch = Stopwatch()
+        unusable = self._check(frame)
+        if unusable is not None:
+            return unusable
+        with watch("prepare"):
+            view = self._images.prepare(frame)
+        if view.contrast < self._config.min_contrast:
+            return self._miss(view, Reason.FEW_FEATURES, {"contrast": view.contrast})
+        if self._segment is None:
+            return self._start(view)
+        with watch("apply"):
+            self._apply_adjustment(self._segment)
+        with watch("track"):
+            located = self._segment.follow(view)
+        if located is None:
+            with watch("recover"):
+                located = self._segment.recover(view)
+        if located is None:
+            return self._miss(view, self._reason(view), self._segment.counts)
+        if located.flow_px < self._config.still_px:
+            self._segment.hold(view.stamp_ns)
+            return self._pose(self._segment, located.num_inliers)
+        with watch("advance"):
+            is_keyframe = self._segment.advance(view, located, self._adjuster.busy)
+        self._images.accept(view)
+        if is_keyframe:
+            self._adjust(self._segment)
+        return self._pose(self._segment, located.num_inliers, is_keyframe)
+
+    def reset(self) -> None:
+        """Forget everything; the next pose belongs to a new segment, and stamps may start anew."""
+        self._last_stamp_ns = None
+        self._begin()
+
+    def close(self) -> None:
+        """Stop the adjustment thread, if there is one."""
+        self._adjuster.close()
+
+    def _begin(self) -> None:
+        self._images = ImagePreparation(self._config)
+        self._starter = Starter(self._config, self._grid)
+        self._segment: Segment | None = None
+
+    def _check(self, frame: Frame) -> Rejection | None:
+        """Refuse a frame that is not newer than the last one or does not fit its calibration."""
+        if self._last_stamp_ns is not None and frame.stamp_ns <= self._last_stamp_ns:
+            return Rejection(frame.stamp_ns, Reason.STALE)
+        try:
+            check_image_size(frame.camera, frame.image.shape[1], frame.image.shape[0])
+        except CalibrationError as error:
+            log.warning("%s", error)
+            return Rejection(frame.stamp_ns, Reason.INTRINSICS_MISMATCH)
+        self._last_stamp_ns = frame.stamp_ns
+        return None
+
+    def _start(self, view: View) -> OdometryPose | Rejection:
+        """Wait for a good pair of views, then begin a segment."""
+        with self._watch("start"):
+            started = self._starter.follow(view)
+        if isinstance(started, Wait):
+            return Rejection(view.stamp_ns, Reason.DEGENERATE_MOTION, started.counts, self._watch.stage_ms)
+        self._segment = Segment(self._num_segments, started, view, self._config, self._grid)
+        self._num_segments += 1
+        self._images.accept(view)
+        self._adjust(self._segment)
+        log.info("odometry segment %d started: %s", self._segment.number, started.geometry.counts)
+        return self._pose(self._segment, int(started.geometry.is_point.sum()), is_keyframe=True)
+
+    def _apply_adjustment(self, segment: Segment) -> None:
+        finished = self._adjuster.finished()
+        if finished is not None:
+            segment.apply(*finished)
+
+    def _adjust(self, segment: Segment) -> None:
+        with self._watch("adjust"):
+            snapshot = segment.snapshot()
+            if snapshot is not None:
+                self._adjuster.submit(snapshot)
+
+    def _reason(self, view: View) -> Reason:
+        if self._images.relative_sharpness(view) < self._config.blur_ratio:
+            return Reason.BLURRED
+        few = self._segment is not None and self._segment.counts.get("tracked", 0.0) < self._config.min_tracked
+        return Reason.FEW_FEATURES if few else Reason.FEW_INLIERS
+
+    def _miss(self, view: View, reason: Reason, counts: Mapping[str, float]) -> Rejection:
+        """No pose for this view; after ``recovery_s`` without any, begin anew."""
+        rejection = Rejection(view.stamp_ns, reason, dict(counts), self._watch.stage_ms)
+        segment = self._segment
+        if segment is not None and view.stamp_ns - segment.stamp_ns > self._config.recovery_s * NANOSECONDS:
+            log.warning("odometry segment %d lost: %s", segment.number, rejection)
+            self._begin()
+        return rejection
+
+    def _pose(self, segment: Segment, num_tracked: int, is_keyframe: bool = False) -> OdometryPose:
+        pose = segment.camera_from_odom.inverse
+        return OdometryPose(segment.stamp_ns, pose, segment.number, num_tracked, is_keyframe, self._watch.stage_ms)
