@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from odometry_scenes import FOCAL_PX, make_camera, random_points, rays_of, sideways_pose
@@ -82,10 +84,29 @@ def test_background_gives_what_inline_gives():
     inline, background = InlineAdjuster(CONFIG), BackgroundAdjuster(CONFIG)
     inline.submit(snapshot)
     background.submit(snapshot)
-    background.close()  # waits for what was submitted
-    np.testing.assert_array_equal(inline.finished()[1].points, background.finished()[1].points)
+    assert background.busy
+    deadline = time.monotonic() + 60.0
+    while (done := background.finished()) is None:
+        assert time.monotonic() < deadline
+    np.testing.assert_allclose(inline.finished()[1].points, done[1].points, atol=1e-9)
     assert not inline.busy
     assert not background.busy
+    background.close()
+
+
+def test_the_newest_snapshot_replaces_one_that_waits():
+    local_map, _ = make_map(wrong_from=4)
+    snapshots = [snapshot_window(local_map, CONFIG) for _ in range(3)]
+    background = BackgroundAdjuster(CONFIG)
+    for snapshot in snapshots:
+        background.submit(snapshot)
+    deadline, done = time.monotonic() + 60.0, []
+    while background.busy:
+        assert time.monotonic() < deadline
+        finished = background.finished()
+        done += [] if finished is None else [finished[0]]
+    background.close()
+    assert [snapshots.index(snapshot) for snapshot in done] == [0, 2]
 
 
 def test_old_keyframes_make_room_and_unseen_landmarks_go():

@@ -77,7 +77,9 @@ def test_the_same_frames_give_the_same_result_twice(sweep):
 
 
 def test_adjustment_in_the_background_is_as_good(sweep):
-    found = poses_of(track_all(klt(background_adjustment=True), sweep[1]))
+    odometry = make_odometry(OdometryConfig(), live=True)
+    found = poses_of(track_all(odometry, sweep[1]))
+    odometry.close()
     assert sim3_error(sweep[0][-len(found) :], found) < 0.01
 
 

@@ -65,7 +65,7 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
     camera = {"camera.transport": "compressed" if compressed else "raw", "camera.qos": "reliable"}
     simulated_time = {"use_sim_time": True}
     return [
-        NodeSpec("odometry_node", camera | simulated_time | {"odometry.klt.background_adjustment": True}, plan.parameter_file, images),
+        NodeSpec("odometry_node", camera | simulated_time, plan.parameter_file, images),
         NodeSpec(
             "anchor_node", {"map_path": str(plan.map_path)} | camera | simulated_time, plan.parameter_file, images
         ),

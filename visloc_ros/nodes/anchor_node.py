@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -81,7 +81,10 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         publish_diagnostics(self, self._report)
 
     def _use_map(self, place: Map) -> None:
-        engine = AnchorEngine(place, self.config.anchor)  # a map that does not fit leaves the old one in use
+        anchor = self.config.anchor
+        threads = anchor.features.torch_threads or max(1, (os.cpu_count() or 1) // 2)  # odometry keeps the others
+        features = replace(anchor.features, torch_threads=threads)
+        engine = AnchorEngine(place, replace(anchor, features=features))  # a map that does not fit leaves the old one in use
         self._engine, self._map = engine, place
 
     def _publish_map(self) -> None:

@@ -33,7 +33,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
 
     def configure(self) -> None:
         """Make the odometry and the publishers."""
-        self._odometry = make_odometry(self.config.odometry)
+        self._odometry = make_odometry(self.config.odometry, live=True)
         self.undo(self._odometry.close)
         self._pose_publisher = self.publisher(OdometryMsg, "visual_odom", RELIABLE)
         self._status_publisher = self.publisher(OdometryStatus, "odometry_status", RELIABLE)

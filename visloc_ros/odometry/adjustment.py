@@ -1,4 +1,4 @@
-"""The sliding window for bundle adjustment, inline or in a thread of its own.
+"""The sliding window for bundle adjustment, inline or in a process of its own.
 
 The newest keyframes move; older keyframes that see their landmarks are fixed anchors and hold position,
 orientation and scale. A snapshot goes in, and the result is applied in one piece between two frames.
@@ -6,14 +6,19 @@ orientation and scale. A snapshot goes in, and the result is applied in one piec
 
 from __future__ import annotations
 
-import queue
-import threading
+import os
+import signal
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
+from visloc_ros.core.errors import SetupError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.odometry.bundle import BundleProblem, adjust
 from visloc_ros.odometry.klt_config import KltConfig
@@ -21,6 +26,8 @@ from visloc_ros.odometry.local_map import Keyframe, LocalMap, rows_of
 from visloc_ros.odometry.tracking import Ids
 
 _MAX_ANCHORS = 20  # fixed keyframes, those with the most shared landmarks
+_START_TIMEOUT_S = 60.0
+_NICENESS = 5  # the frames come first
 _MIN_SHARED = 10  # landmarks an anchor must share with the window
 
 
@@ -109,60 +116,70 @@ class InlineAdjuster:
 
 
 class BackgroundAdjuster:
-    """Adjusts in one thread beside the frame path; the newest snapshot replaces one that still waits."""
+    """Adjusts in a process of its own: a thread would make the frames wait for the interpreter.
+
+    The newest snapshot replaces one that still waits. Making one waits for the process to start and raises
+    SetupError when it does not; EOFError is raised when it has died later.
+    """
 
     def __init__(self, config: KltConfig) -> None:
-        self._config = config
-        self._waiting: queue.Queue[WindowSnapshot | None] = queue.Queue()
-        self._results: queue.Queue[tuple[WindowSnapshot, BundleProblem]] = queue.Queue()
-        self._idle = threading.Event()
-        self._idle.set()
-        self._thread = threading.Thread(target=self._run, name="bundle-adjustment", daemon=True)
-        self._thread.start()
+        context = get_context("spawn")
+        self._pipe, far_end = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(far_end, config.adjustment_iterations), name="bundle-adjustment", daemon=True
+        )
+        self._process.start()
+        far_end.close()  # so that either side notices when the other is gone
+        if not self._pipe.poll(_START_TIMEOUT_S):
+            raise SetupError(f"the bundle adjustment process did not start within {_START_TIMEOUT_S:.0f} s")
+        self._pipe.recv()
+        self._waiting: WindowSnapshot | None = None
+        self._running: WindowSnapshot | None = None
 
     def submit(self, snapshot: WindowSnapshot) -> None:
-        """Hand a snapshot to the thread."""
-        self._idle.clear()
-        self._waiting.put(snapshot)
+        """Hand a snapshot to the process, now or when it is free."""
+        self._waiting = snapshot
+        self._send_next()
 
     def finished(self) -> tuple[WindowSnapshot, BundleProblem] | None:
         """The newest finished adjustment, if there is a new one."""
-        newest = None
-        while not self._results.empty():
-            newest = self._results.get()
-        return newest
+        if self._running is None or not self._pipe.poll():
+            return None
+        done = self._running, self._pipe.recv()
+        self._running = None
+        self._send_next()
+        return done
 
     @property
     def busy(self) -> bool:
         """Whether an adjustment is waiting or running."""
-        return not self._idle.is_set()
+        return self._waiting is not None or self._running is not None
 
     def close(self) -> None:
-        """Let the thread end after what was submitted last."""
-        self._waiting.put(None)
-        self._thread.join()
+        """Drop what waits or runs and end the process."""
+        self._waiting = self._running = None
+        self._pipe.close()
+        self._process.join()
 
-    def _run(self) -> None:
-        while (snapshot := self._newest()) is not None:
-            self._results.put((snapshot, adjust(snapshot.problem, self._config.adjustment_iterations)))
-            if self._waiting.empty():
-                self._idle.set()
-        self._idle.set()
-
-    def _newest(self) -> WindowSnapshot | None:
-        snapshot = self._waiting.get()
-        while snapshot is not None and not self._waiting.empty():
-            newer = self._waiting.get()
-            if newer is None:
-                self._waiting.put(None)  # closing: finish what is there first
-                break
-            snapshot = newer
-        return snapshot
+    def _send_next(self) -> None:
+        if self._running is None and self._waiting is not None:
+            self._running, self._waiting = self._waiting, None
+            self._pipe.send(self._running.problem)
 
 
-def make_adjuster(config: KltConfig) -> Adjuster:
-    """The adjuster that the configuration asks for."""
-    return BackgroundAdjuster(config) if config.background_adjustment else InlineAdjuster(config)
+def _serve(pipe: Connection, iterations: int) -> None:
+    """Adjust problem after problem until the other side closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
+    os.nice(_NICENESS)
+    with threadpool_limits(1, "blas"), suppress(EOFError, BrokenPipeError):
+        pipe.send("ready")
+        while True:
+            pipe.send(adjust(pipe.recv(), iterations))
+
+
+def make_adjuster(config: KltConfig, live: bool) -> Adjuster:
+    """An adjuster beside the frames of a live camera, or one that gives the same result at every run."""
+    return BackgroundAdjuster(config) if live else InlineAdjuster(config)
 
 
 def _landmarks_of(window: list[Keyframe], local_map: LocalMap) -> Ids:

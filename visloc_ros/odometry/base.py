@@ -33,9 +33,14 @@ class OdometryConfig(Config):
     klt: KltConfig = section(KltConfig)
 
 
-def make_odometry(config: OdometryConfig) -> Odometry:
-    """Make the odometry that the configuration names."""
-    return _BACKENDS[config.backend](config)
+def make_odometry(config: OdometryConfig, *, live: bool = False) -> Odometry:
+    """Make the odometry that the configuration names.
+
+    ``live`` does slow work beside the frames; otherwise frames wait for it, and every run gives the same result.
+    """
+    return _BACKENDS[config.backend](config, live)
 
 
-_BACKENDS: dict[str, Callable[[OdometryConfig], Odometry]] = {"klt": lambda config: KltOdometry(config.klt)}
+_BACKENDS: dict[str, Callable[[OdometryConfig, bool], Odometry]] = {
+    "klt": lambda config, live: KltOdometry(config.klt, live)
+}

@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 class KltOdometry:
     """Tracks one camera. The origin of every segment is the camera of its first keyframe, median depth 1."""
 
-    def __init__(self, config: KltConfig) -> None:
+    def __init__(self, config: KltConfig, live: bool = False) -> None:
         self._config = config
         self._grid = FeatureGrid(config)
-        self._adjuster = make_adjuster(config)
+        self._adjuster = make_adjuster(config, live)
         self._num_segments = 0
         self._last_stamp_ns: int | None = None
         self._begin()
@@ -69,7 +69,7 @@ class KltOdometry:
         self._begin()
 
     def close(self) -> None:
-        """Stop the adjustment thread, if there is one."""
+        """Stop the adjustment process, if there is one."""
         self._adjuster.close()
 
     def _begin(self) -> None:
