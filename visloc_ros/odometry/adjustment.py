@@ -171,7 +171,7 @@ def _serve(pipe: Connection, iterations: int) -> None:
     """Adjust problem after problem until the other side closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
     os.nice(_NICENESS)
-    with threadpool_limits(1, "blas"), suppress(EOFError, BrokenPipeError):
+    with threadpool_limits(1, "blas"), suppress(EOFError, ConnectionError):
         pipe.send("ready")
         while True:
             pipe.send(adjust(pipe.recv(), iterations))
