@@ -25,7 +25,7 @@ def generate_launch_description():
     )
     return LaunchDescription(
         [
-            DeclareLaunchArgument("map_path", default_value=str(SHARE / "maps" / "demo_room")),
+            DeclareLaunchArgument("map_path", default_value=str(SHARE / "maps" / "demo_room.tar.gz")),
             DeclareLaunchArgument("rviz", default_value="true"),
             Node(
                 package="visloc_ros",

@@ -36,14 +36,13 @@ def demo(
     with StageBars() as bars:
         place = _place(data, output, bars)
         folder = output / place.name
-        build_map(
-            place.map_source, folder / "map", MAP_ALL, reference_poses=place.map_poses, overwrite=True, progress=bars
-        )
+        map_folder = folder / "maps" / place.name
+        build_map(place.map_source, map_folder, MAP_ALL, reference_poses=place.map_poses, overwrite=True, progress=bars)
         bag = folder / "query"
         frames = track(bars, "write the bag", place.query, place.num_query_frames)
         write_bag(frames, bag, place.truth, overwrite=True)
     console.print("replaying the bag through odometry_node, anchor_node and fusion_node")
-    record = replay(ReplayPlan(folder / "map", bag, rate), BagSource(bag, SourceConfig()), place.truth)
+    record = replay(ReplayPlan(map_folder, bag, rate), BagSource(bag, SourceConfig()), place.truth)
     finish(record, folder / "report")
 
 

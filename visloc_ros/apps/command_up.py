@@ -30,7 +30,7 @@ def up(
 ) -> None:
     """Start odometry, anchors, fusion and the map builder; Ctrl-C stops them.
 
-    Example: visloc up --map maps/demo_room --simulated
+    Example: visloc up --map maps/demo_room.tar.gz --simulated
     """
     open_map(map_path)  # a broken map is told here, before any process starts
     compressed = image_topic.endswith("compressed")

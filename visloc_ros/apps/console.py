@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from types import TracebackType
 
@@ -11,7 +12,10 @@ from rich.table import Table
 
 from visloc_ros.evaluation import Row
 
-console = Console()
+LOG_WIDTH = 140
+
+# Where no terminal sets a width, lines are as long as they need to be for scripts and logs.
+console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
 error_console = Console(stderr=True)
 
 MARKS = {True: "[green]met[/green]", False: "[yellow]missed[/yellow]", None: ""}

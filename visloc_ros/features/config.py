@@ -22,7 +22,9 @@ class FeatureConfig(Config):
     nms_radius: int = option(2, "least distance between keypoints [px of the resized image]", minimum=1, maximum=16)
     resize_max: int = option(1024, "longer side the image is reduced to, never enlarged [px]", minimum=64)
     device: str = option("auto", "where the model runs; auto takes a GPU when there is one", choices=DEVICES)
-    torch_threads: int = option(0, "CPU threads of torch; 0 leaves them as they are, in the anchor node half of the processors", minimum=0)
+    torch_threads: int = option(
+        0, "CPU threads of torch; 0 leaves them as they are, in the anchor node half of the processors", minimum=0
+    )
     weights: str = option("", "weights file; empty takes those of an installed package or the torch cache")
 
 

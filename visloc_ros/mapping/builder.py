@@ -169,7 +169,9 @@ class MapBuilder:
         self._progress.stage("reconstruct", len(frames))
         with self._watch("reconstruct"):
             if len(poses) == len(frames) and config.reference == "fixed":
-                return triangulate_at_known_poses(views, poses, source.camera, matches, config)
+                reconstruction = triangulate_at_known_poses(views, poses, source.camera, matches, config)
+                self._progress.advance(len(frames))
+                return reconstruction
             return reconstruct(
                 views,
                 source.camera,

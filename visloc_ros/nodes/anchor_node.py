@@ -84,7 +84,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         anchor = self.config.anchor
         threads = anchor.features.torch_threads or max(1, (os.cpu_count() or 1) // 2)  # odometry keeps the others
         features = replace(anchor.features, torch_threads=threads)
-        engine = AnchorEngine(place, replace(anchor, features=features))  # a map that does not fit leaves the old one in use
+        # Made first: a map that does not fit leaves the old one in use.
+        engine = AnchorEngine(place, replace(anchor, features=features))
         self._engine, self._map = engine, place
 
     def _publish_map(self) -> None:

@@ -1,0 +1,86 @@
+"""Commands that run until they are stopped, or are stopped half-way: nothing is left behind."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+pytest.importorskip("rclpy")
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+
+from visloc_msgs.msg import LocalizationStatus
+from visloc_ros.nodes.qos import LATCHED
+
+DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
+TIMEOUT_S = 150.0
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "visloc_ros.apps.cli", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> None:
+    seen = ""
+    while words not in seen:
+        part = process.stdout.readline()
+        assert part, f"{words!r} never came: {seen}"
+        seen += part
+
+
+@pytest.mark.timeout(300)
+def test_ctrl_c_while_a_map_is_built_leaves_the_old_one_and_nothing_else(tmp_path, shared_data):
+    old = tmp_path / "map"
+    old.mkdir()
+    (old / "precious.txt").write_text("mine")
+    (old / "manifest.json").write_text("{}")
+    process = start(
+        "-v", "build-map", shared_data / "7scenes_redkitchen", "--output", old, "--overwrite", "--last", 200
+    )
+    read_until(process, "frames are chosen")  # extraction is under way
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode != 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["map"]
+    assert (old / "precious.txt").read_text() == "mine"
+
+
+@pytest.mark.timeout(300)
+def test_up_localizes_the_simulated_camera_and_stops_cleanly(tmp_path, ros_domain):
+    parameters = {"/**": {"ros__parameters": {"simulation.duration_s": 6.0, "simulation.samples": 2}}}
+    (tmp_path / "short.yaml").write_text(yaml.safe_dump(parameters))
+    process = start(
+        "up", "--map", DEMO_MAP, "--simulated", "--params-file", tmp_path / "short.yaml", "--domain-id", ros_domain
+    )
+    try:
+        assert wait_for_state(LocalizationStatus.LOCALIZED), "never localized"
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len([child for child in children if "visloc_ros.nodes" in " ".join(child.cmdline())]) >= 5
+    finally:
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, output
+    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+    assert "Traceback" not in output, output
+
+
+def wait_for_state(state: int) -> bool:
+    rclpy.init()
+    node, executor, states = rclpy.create_node("watcher"), SingleThreadedExecutor(), []
+    executor.add_node(node)
+    node.create_subscription(LocalizationStatus, "/visloc/status", lambda m: states.append(m.state), LATCHED)
+    deadline = time.monotonic() + TIMEOUT_S
+    try:
+        while state not in states and time.monotonic() < deadline:
+            executor.spin_once(timeout_sec=0.1)
+        return state in states
+    finally:
+        node.destroy_node()
+        rclpy.shutdown()

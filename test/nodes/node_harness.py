@@ -1,0 +1,53 @@
+"""Run nodes of this package in one executor with a probe, with bounded waits."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from visloc_ros.nodes.base import VislocNode
+
+TIMEOUT_S = 60.0
+
+
+class Harness:
+    """A started node and a plain node beside it."""
+
+    def __init__(self, node: VislocNode, probe: Node, executor: SingleThreadedExecutor) -> None:
+        self.node, self.probe, self._executor = node, probe, executor
+
+    def wait_for(self, condition: Callable[[], object], what: str) -> None:
+        """Serve callbacks until the condition holds."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while not condition():
+            assert time.monotonic() < deadline, f"no {what} within {TIMEOUT_S:.0f} s"
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def call(self, service_type: type, name: str, request: object) -> object:
+        """Call a service and wait for its answer."""
+        client = self.probe.create_client(service_type, name)
+        self.wait_for(client.service_is_ready, f"service {name}")
+        future = client.call_async(request)
+        self.wait_for(future.done, f"answer of {name}")
+        self.probe.destroy_client(client)
+        return future.result()
+
+
+@contextmanager
+def started(node_type: type[VislocNode], *arguments: str, succeeds: bool = True) -> Iterator[Harness]:
+    """Start a node with ROS arguments; tells by ``succeeds`` whether it is expected to."""
+    rclpy.init(args=["--ros-args", *arguments])
+    node, probe, executor = node_type(), Node("probe", namespace="visloc"), SingleThreadedExecutor()
+    executor.add_node(node)
+    executor.add_node(probe)
+    try:
+        assert node.start() is succeeds
+        yield Harness(node, probe, executor)
+    finally:
+        node.release()
+        probe.destroy_node()
+        node.destroy_node()
+        rclpy.shutdown()

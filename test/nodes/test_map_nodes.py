@@ -1,0 +1,118 @@
+"""The map builder and the anchor node: services that answer after the fact, and keep what was there."""
+
+import shutil
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from node_harness import started
+from sensor_msgs.msg import PointCloud2
+
+from visloc_msgs.srv import BuildMap, LoadMap, Localize
+from visloc_ros.core.map import open_map
+from visloc_ros.core.trajectory import write_tum
+from visloc_ros.nodes import conversions
+from visloc_ros.nodes.anchor_node import AnchorNode
+from visloc_ros.nodes.map_builder_node import MapBuilderNode
+from visloc_ros.nodes.qos import LATCHED
+from visloc_ros.simulation import SimulationConfig, simulate, write_folder
+from visloc_ros.sources.ros_images import encode_jpeg
+
+# Half a pass at half the size: enough to map and to find, and quick.
+SIMULATION = SimulationConfig(width=480, height=360, focal_px=360.0, duration_s=4.0, rate_hz=2.0, noise_std=1.0)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recording") / "room"
+    write_folder(simulate(SIMULATION, "map"), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def room_map(recording, tmp_path_factory):
+    from visloc_ros.mapping import MappingConfig, build_map
+    from visloc_ros.sources import open_source
+
+    source = open_source(recording)
+    path = tmp_path_factory.mktemp("maps") / "room"
+    build_map(source, path, MappingConfig(), reference_poses=source.ground_truth)
+    return path
+
+
+def test_a_map_is_built_by_a_service_call(recording, tmp_path, ros_domain):
+    truth = simulate(SIMULATION, "map").ground_truth
+    write_tum(tmp_path / "poses.tum", truth.stamps_ns, truth.poses)
+    with started(MapBuilderNode, "-p", f"maps_folder:={tmp_path}") as harness:
+        request = BuildMap.Request(source=str(recording), name="room", reference_poses=str(tmp_path / "poses.tum"))
+        answer = harness.call(BuildMap, "map_builder_node/build_map", request)
+        assert answer.code == BuildMap.Response.SUCCESS, answer.message
+        assert answer.registered_images == len(open_map(tmp_path / "room").images)
+        assert answer.points > 100
+
+        again = harness.call(BuildMap, "map_builder_node/build_map", request)
+        assert again.code == BuildMap.Response.MAP_EXISTS
+        assert len(open_map(tmp_path / "room").images) == answer.registered_images
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"source": "nowhere.mp4", "name": "a"}, BuildMap.Response.SOURCE_UNUSABLE),
+        ({"source": "x", "name": "../a"}, BuildMap.Response.INVALID_REQUEST),
+        ({"source": "x", "name": ""}, BuildMap.Response.INVALID_REQUEST),
+    ],
+)
+def test_a_build_that_cannot_be_is_refused_in_words(tmp_path, ros_domain, fields, code):
+    with started(MapBuilderNode, "-p", f"maps_folder:={tmp_path}") as harness:
+        answer = harness.call(BuildMap, "map_builder_node/build_map", BuildMap.Request(**fields))
+        assert answer.code == code
+        assert answer.message
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_the_anchor_node_localizes_one_image_by_a_service_call(room_map, ros_domain):
+    simulation = simulate(SIMULATION, "map")
+    frame = simulation.frame(3)
+    with started(AnchorNode, "-p", f"map_path:={room_map}") as harness:
+        request = Localize.Request()
+        request.image.header = conversions.header(frame.stamp_ns, "camera")
+        request.image.format, request.image.data = "jpeg", encode_jpeg(frame.image, 95)
+        request.camera_info = conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera)
+        anchor = harness.call(Localize, "anchor_node/localize", request).anchor
+        assert anchor.accepted
+        assert conversions.pose_from_msg(anchor.pose.pose).is_close(simulation.pose(3), 0.03, 0.5)
+        assert (anchor.map_name, anchor.metric) == ("room", True)
+
+        request.image.data = b"no image"
+        anchor = harness.call(Localize, "anchor_node/localize", request).anchor
+        assert (anchor.accepted, anchor.reason) == (False, "BAD_MESSAGE")
+
+
+def test_a_map_that_cannot_be_loaded_leaves_the_old_one_in_use(room_map, tmp_path, ros_domain):
+    clouds: list[PointCloud2] = []
+    with started(AnchorNode, "-p", f"map_path:={room_map}") as harness:
+        harness.probe.create_subscription(PointCloud2, "map_points", clouds.append, LATCHED)
+        harness.wait_for(lambda: clouds, "latched map points")
+        assert clouds[0].width == len(open_map(room_map).points)
+
+        missing = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(tmp_path / "absent")))
+        assert missing.code == LoadMap.Response.MAP_DOES_NOT_EXIST
+        broken = tmp_path / "broken"
+        shutil.copytree(room_map, broken)
+        (broken / "features.h5").write_bytes(b"")
+        answer = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(broken)))
+        assert answer.code == LoadMap.Response.INVALID_MAP_DATA
+        assert "features.h5" in answer.message
+        assert "'room' stays loaded" in answer.message
+
+        loaded = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(room_map)))
+        assert (loaded.code, loaded.map_name) == (LoadMap.Response.SUCCESS, "room")
+
+
+def test_an_anchor_node_without_a_map_does_not_start(tmp_path, ros_domain):
+    with started(AnchorNode, succeeds=False):
+        pass
+    with started(AnchorNode, "-p", f"map_path:={tmp_path / 'absent'}", succeeds=False):
+        pass

@@ -1,0 +1,169 @@
+"""The odometry node with good and bad images over DDS."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from node_harness import Harness, started
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from visloc_msgs.msg import OdometryStatus
+from visloc_ros.core.camera import guess_camera
+from visloc_ros.nodes import conversions
+from visloc_ros.nodes.odometry_node import OdometryNode
+from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.sources.ros_images import encode_jpeg
+
+SECOND = 1_000_000_000
+BEGIN_NS = 1_700_000_000 * SECOND
+CAMERA = guess_camera(320, 240)
+RELIABLE_RAW = ("-p", "camera.qos:=reliable")
+
+
+class Camera:
+    """Publishes images and calibration to the node and keeps its statuses."""
+
+    def __init__(self, harness: Harness, image_type: type = Image, topic: str = "image") -> None:
+        self.harness = harness
+        self.statuses: list[OdometryStatus] = []
+        probe = harness.probe
+        self._images = probe.create_publisher(image_type, topic, RELIABLE)
+        self._infos = probe.create_publisher(CameraInfo, "camera_info", RELIABLE)
+        probe.create_subscription(OdometryStatus, "odometry_status", self.statuses.append, RELIABLE)
+        harness.wait_for(
+            lambda: (
+                self._images.get_subscription_count()
+                and self._infos.get_subscription_count()
+                and probe.count_publishers("odometry_status")
+            ),
+            "subscription",
+        )
+
+    def send_info(self, message: CameraInfo | None = None) -> None:
+        self._infos.publish(message or conversions.camera_to_msg(BEGIN_NS, "camera", CAMERA))
+
+    def send(self, message: Image | CompressedImage) -> None:
+        self._images.publish(message)
+
+    def wait_for_status(self, stamp_ns: int) -> OdometryStatus:
+        def newest() -> bool:
+            return bool(self.statuses) and conversions.stamp_from_msg(self.statuses[-1].header.stamp) == stamp_ns
+
+        self.harness.wait_for(newest, f"status at {stamp_ns}")
+        return self.statuses[-1]
+
+    def wait_for_rejection(self, kind: str) -> None:
+        rejected = self.harness.node._input.rejected
+        self.harness.wait_for(lambda: rejected[kind], f"rejection '{kind}'")
+
+
+def raw_image(stamp_ns: int, pixels: np.ndarray) -> Image:
+    height, width = pixels.shape
+    return Image(
+        header=conversions.header(stamp_ns, "camera"),
+        height=height,
+        width=width,
+        encoding="mono8",
+        step=width,
+        data=pixels.tobytes(),
+    )
+
+
+def noise(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (240, 320), dtype=np.uint8)
+
+
+def test_every_good_frame_gets_a_status(ros_domain):
+    with started(OdometryNode, *RELIABLE_RAW) as harness:
+        camera = Camera(harness)
+        camera.send_info()
+        for index in range(5):
+            camera.send(raw_image(BEGIN_NS + index * SECOND // 30, noise()))
+            status = camera.wait_for_status(BEGIN_NS + index * SECOND // 30)
+        assert (status.tracked, status.reason) == (False, "DEGENERATE_MOTION")
+        assert (status.frames_received, status.frames_dropped) == (5, 0)
+
+
+def test_compressed_images_are_decoded(ros_domain):
+    with started(OdometryNode, *RELIABLE_RAW, "-p", "camera.transport:=compressed") as harness:
+        camera = Camera(harness, CompressedImage, "image/compressed")
+        camera.send_info()
+        image = CompressedImage(header=conversions.header(BEGIN_NS, "camera"), format="jpeg")
+        image.data = encode_jpeg(noise(), 90)
+        camera.send(image)
+        assert camera.wait_for_status(BEGIN_NS).reason == "DEGENERATE_MOTION"
+        image.data = image.data[:100]
+        image.header.stamp = conversions.stamp_to_msg(BEGIN_NS + SECOND)
+        camera.send(image)
+        camera.wait_for_rejection("SourceError")
+
+
+def test_a_black_frame_is_told(ros_domain):
+    with started(OdometryNode, *RELIABLE_RAW) as harness:
+        camera = Camera(harness)
+        camera.send_info()
+        camera.send(raw_image(BEGIN_NS, np.zeros((240, 320), np.uint8)))
+        assert camera.wait_for_status(BEGIN_NS).reason == "FEW_FEATURES"
+
+
+def test_images_without_camera_info_are_counted_and_later_ones_tracked(ros_domain):
+    with started(OdometryNode, *RELIABLE_RAW) as harness:
+        camera = Camera(harness)
+        camera.send(raw_image(BEGIN_NS, noise()))
+        camera.wait_for_rejection("no camera_info")
+        camera.send_info()
+        camera.send(raw_image(BEGIN_NS + SECOND, noise()))
+        camera.wait_for_status(BEGIN_NS + SECOND)
+
+
+def test_an_empty_camera_info_is_counted_and_a_good_one_taken(ros_domain):
+    with started(OdometryNode, *RELIABLE_RAW) as harness:
+        camera = Camera(harness)
+        empty = conversions.camera_to_msg(BEGIN_NS, "camera", CAMERA)
+        empty.k = np.zeros(9)
+        camera.send_info(empty)
+        camera.wait_for_rejection("camera_info")
+        camera.send_info()
+        camera.send(raw_image(BEGIN_NS, noise()))
+        camera.wait_for_status(BEGIN_NS)
+
+
+def test_an_image_of_another_size_is_counted_and_the_next_one_tracked(ros_domain):
+    with started(OdometryNode, *RELIABLE_RAW) as harness:
+        camera = Camera(harness)
+        camera.send_info()
+        camera.send(raw_image(BEGIN_NS, np.zeros((480, 640), np.uint8)))
+        camera.wait_for_rejection("CalibrationError")
+        camera.send(raw_image(BEGIN_NS + SECOND, noise()))
+        camera.wait_for_status(BEGIN_NS + SECOND)
+
+
+def test_an_image_whose_size_lies_and_one_without_stamp_are_counted(ros_domain):
+    with started(OdometryNode, *RELIABLE_RAW) as harness:
+        camera = Camera(harness)
+        camera.send_info()
+        liar = raw_image(BEGIN_NS, noise())
+        liar.height = 480
+        camera.send(liar)
+        camera.wait_for_rejection("SourceError")
+        camera.send(raw_image(0, noise()))
+        camera.wait_for_rejection("unstamped")
+        camera.send(raw_image(BEGIN_NS + SECOND, noise()))
+        camera.wait_for_status(BEGIN_NS + SECOND)
+
+
+def test_a_shuffled_frame_is_dropped_and_a_looped_bag_starts_anew(ros_domain):
+    with started(OdometryNode, *RELIABLE_RAW) as harness:
+        camera = Camera(harness)
+        camera.send_info()
+        for stamp_ns in (BEGIN_NS + 10 * SECOND, BEGIN_NS + 10 * SECOND - 1000):
+            camera.send(raw_image(stamp_ns, noise()))
+        camera.wait_for_rejection("unordered")
+        camera.send(raw_image(BEGIN_NS, noise()))
+        assert camera.wait_for_status(BEGIN_NS).reason == "DEGENERATE_MOTION"
+
+
+def test_parameters_out_of_range_keep_the_node_from_starting(ros_domain):
+    with started(OdometryNode, "-p", "camera.transport:=h264", succeeds=False):
+        pass
