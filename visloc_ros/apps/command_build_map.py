@@ -12,15 +12,10 @@ import typer
 from visloc_ros import mapping
 from visloc_ros.apps.console import StageBars, console
 from visloc_ros.apps.options import (
-    CameraFile,
     ConfigFile,
-    Every,
-    First,
-    ImageTopic,
-    Last,
     Overwrite,
-    RateHz,
     SourceArgument,
+    takes_source_config,
 )
 from visloc_ros.core.config import read_config
 from visloc_ros.core.map import pack_map
@@ -37,8 +32,10 @@ class Gravity(str, Enum):
     none = "none"
 
 
+@takes_source_config
 def build_map(
     source: SourceArgument,
+    source_config: SourceConfig,
     output: Annotated[Path, typer.Option("--output", "-o", help="Map folder to write, e.g. maps/office.")],
     reference_poses: Annotated[
         Path | None,
@@ -51,12 +48,6 @@ def build_map(
         Gravity, typer.Option(help="Where up is: from a level camera, or +z of the reference poses.")
     ] = Gravity.auto,
     archive: Annotated[bool, typer.Option("--archive", help="Also pack the map as <output>/reference.tar.gz.")] = False,
-    image_topic: ImageTopic = "",
-    camera: CameraFile = "",
-    first: First = 0,
-    last: Last = -1,
-    every: Every = 1,
-    fps: RateHz = 0.0,
     config: ConfigFile = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -64,9 +55,7 @@ def build_map(
 
     Example: visloc build-map office.mp4 --output maps/office
     """
-    frames = open_source(
-        source, SourceConfig(image_topic=image_topic, camera=camera, first=first, last=last, every=every, rate_hz=fps)
-    )
+    frames = open_source(source, source_config)
     options = read_config(mapping.MappingConfig, config)
     if scale_distance or gravity is not Gravity.auto:
         frame = replace(options.frame, scale_distance=scale_distance, gravity=gravity.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from visloc_ros.apps.console import StageBars, console
 from visloc_ros.apps.demo_places import DemoPlace, real_place, simulated_place
 from visloc_ros.apps.replay import ReplayPlan, replay
 from visloc_ros.mapping import MappingConfig, build_map
-from visloc_ros.mapping.config import SelectionConfig
+from visloc_ros.mapping.config import FrameConfig, SelectionConfig
 from visloc_ros.mapping.progress import track
 from visloc_ros.sources import SourceConfig
 from visloc_ros.sources.bag import BagSource
@@ -20,6 +21,7 @@ from visloc_ros.sources.bag_writer import write_bag
 
 # The frames to map are chosen here already.
 MAP_ALL = MappingConfig(selection=SelectionConfig(rate_hz=0.0, min_motion=0.0))
+MAP_SIMULATED = replace(MAP_ALL, frame=FrameConfig(gravity="reference"))
 
 
 def demo(
@@ -35,9 +37,10 @@ def demo(
     """Map a place, replay another pass through the ROS 2 nodes, and report how well the camera was found."""
     with StageBars() as bars:
         place = _place(data, output, bars)
+        options = MAP_SIMULATED if data is None else MAP_ALL
         folder = output / place.name
         map_folder = folder / "maps" / place.name
-        build_map(place.map_source, map_folder, MAP_ALL, reference_poses=place.map_poses, overwrite=True, progress=bars)
+        build_map(place.map_source, map_folder, options, reference_poses=place.map_poses, overwrite=True, progress=bars)
         bag = folder / "query"
         frames = track(bars, "write the bag", place.query, place.num_query_frames)
         write_bag(frames, bag, place.truth, overwrite=True)

@@ -10,15 +10,10 @@ import typer
 
 from visloc_ros.apps.console import console
 from visloc_ros.apps.options import (
-    CameraFile,
     ConfigFile,
-    Every,
-    First,
-    ImageTopic,
-    Last,
     MapArgument,
-    RateHz,
     SourceArgument,
+    takes_source_config,
 )
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import OutputError
@@ -32,25 +27,19 @@ from visloc_ros.sources import SourceConfig, open_source
 TRUTH_TOLERANCE_NS = 5_000_000
 
 
+@takes_source_config
 def localize(
     map_path: MapArgument,
     source: SourceArgument,
+    source_config: SourceConfig,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for poses.tum and poses.jsonl.")] = None,
-    image_topic: ImageTopic = "",
-    camera: CameraFile = "",
-    first: First = 0,
-    last: Last = -1,
-    every: Every = 1,
-    fps: RateHz = 0.0,
     config: ConfigFile = None,
 ) -> None:
     """Localize frames one by one: a line each, failures too.
 
     Example: visloc localize maps/office query.mp4 --every 15 --output out/office
     """
-    frames = open_source(
-        source, SourceConfig(image_topic=image_topic, camera=camera, first=first, last=last, every=every, rate_hz=fps)
-    )
+    frames = open_source(source, source_config)
     engine = AnchorEngine(open_map(map_path), read_config(AnchorConfig, config))
     results = []
     for frame in frames:

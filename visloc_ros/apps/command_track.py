@@ -12,15 +12,10 @@ import typer
 
 from visloc_ros.apps.console import console, print_table
 from visloc_ros.apps.options import (
-    CameraFile,
     ConfigFile,
-    Every,
-    First,
     GroundTruth,
-    ImageTopic,
-    Last,
-    RateHz,
     SourceArgument,
+    takes_source_config,
 )
 from visloc_ros.core.config import read_config
 from visloc_ros.core.trajectory import read_tum, write_tum
@@ -30,28 +25,22 @@ from visloc_ros.odometry import OdometryConfig, make_odometry
 from visloc_ros.sources import SourceConfig, open_source
 
 
+@takes_source_config
 def track(
     source: SourceArgument,
+    source_config: SourceConfig,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="TUM file for odom_from_camera (unscaled).")
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the figures as JSON.")] = None,
     ground_truth: GroundTruth = None,
-    image_topic: ImageTopic = "",
-    camera: CameraFile = "",
-    first: First = 0,
-    last: Last = -1,
-    every: Every = 1,
-    fps: RateHz = 0.0,
     config: ConfigFile = None,
 ) -> None:
     """Track a camera by visual odometry alone: every frame, unscaled.
 
     Example: visloc track flight.mcap --output out/flight.tum
     """
-    frames = open_source(
-        source, SourceConfig(image_topic=image_topic, camera=camera, first=first, last=last, every=every, rate_hz=fps)
-    )
+    frames = open_source(source, source_config)
     odometry = make_odometry(read_config(OdometryConfig, config))
     results, milliseconds = [], []
     for frame in frames:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from visloc_ros.sources import SourceConfig
 
 MapArgument = Annotated[Path, typer.Argument(help="Map folder, or its reference.tar.gz.", show_default=False)]
 SourceArgument = Annotated[
@@ -28,3 +33,31 @@ RateHz = Annotated[float, typer.Option("--fps", min=0.0, help="Image rate where 
 ImageTopic = Annotated[str, typer.Option(help="Image topic of the bag, where it has several.")]
 CameraFile = Annotated[str, typer.Option("--camera", help="Calibration file (COLMAP, EuRoC or ROS YAML).")]
 Domain = Annotated[int, typer.Option("--domain-id", min=0, max=232, help="ROS domain that the nodes talk in.")]
+
+
+def make_source_config(
+    image_topic: ImageTopic = "",
+    camera: CameraFile = "",
+    first: First = 0,
+    last: Last = -1,
+    every: Every = 1,
+    fps: RateHz = 0.0,
+) -> SourceConfig:
+    """Which frames of a source are read, from the options on the command line."""
+    return SourceConfig(image_topic=image_topic, camera=camera, first=first, last=last, every=every, rate_hz=fps)
+
+
+def takes_source_config(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of ``make_source_config``; it receives their outcome as ``source_config``."""
+    own, shared = signature(command, eval_str=True), signature(make_source_config, eval_str=True)
+
+    @wraps(command)
+    def call(**given: Any) -> None:
+        chosen = {name: given.pop(name) for name in shared.parameters}
+        command(**given, source_config=make_source_config(**chosen))
+
+    kept = [parameter for name, parameter in own.parameters.items() if name != "source_config"]
+    parameters = [*kept, *shared.parameters.values()]
+    call.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call

@@ -49,6 +49,17 @@ class Recording:
         """One record for every answer of the anchor node."""
         return tuple(_anchor_record(line) for line in self._lines["anchor"])
 
+    def parameters(self) -> dict[str, dict[str, Any]]:
+        """Parameters that each node ran with."""
+        return {line["node"]: line["values"] for line in self._lines["parameters"]}
+
+    def fused_anchors(self) -> tuple[int, int]:
+        """How many anchors the fusion node accepted and refused, by its own last count."""
+        if not self._lines["status"]:
+            return 0, 0
+        last = self._lines["status"][-1]
+        return last["anchors_accepted"], last["anchors_rejected"]
+
     @property
     def frames_dropped(self) -> int:
         """Frames that the odometry node dropped, by its own count, or never received."""

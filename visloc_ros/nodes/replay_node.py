@@ -22,7 +22,10 @@ import rclpy
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import parameter_value_to_python
+from rclpy.parameter_client import AsyncParameterClient
 from rclpy.publisher import Publisher
+from rclpy.task import Future
 from rosgraph_msgs.msg import Clock
 from tf2_msgs.msg import TFMessage
 
@@ -47,6 +50,7 @@ QUIET_S = 3.0
 DRAIN_LIMIT_S = 30.0
 CDR_STAMP_OFFSET = 4
 SPIN_PERIOD_S = 0.05
+PARAMETER_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class ReplayConfig(Config):
     recording: str = option("", "file that the answers are written to, as JSON lines")
     rate: float = option(1.0, "speed of the replay relative to the bag", minimum=0.01, maximum=100.0)
     wait_for_subscribers: int = option(2, "subscribers of the image topic to wait for", minimum=0, maximum=100)
+    nodes: str = option("odometry_node anchor_node fusion_node", "nodes whose parameters are recorded")
     start_timeout_s: float = option(120.0, "how long to wait for them, in seconds", minimum=1.0, maximum=3600.0)
 
 
@@ -232,6 +237,24 @@ def cdr_stamp_ns(data: bytes) -> int:
     return int(seconds) * NANOSECONDS + int(nanoseconds)
 
 
+def read_node_parameters(node: Node, name: str) -> dict[str, Any]:
+    """All parameters of another node as plain values. Raises SetupError when it does not answer."""
+    client = AsyncParameterClient(node, name)
+    if not client.wait_for_services(PARAMETER_TIMEOUT_S):
+        raise SetupError(f"{name} offers no parameters after {PARAMETER_TIMEOUT_S:.0f} s")
+    names = _wait_for(client.list_parameters()).result.names
+    values = _wait_for(client.get_parameters(names)).values
+    return dict(zip(names, map(parameter_value_to_python, values), strict=True))
+
+
+def _wait_for(future: Future) -> Any:
+    done = threading.Event()
+    future.add_done_callback(lambda _: done.set())
+    if not done.wait(PARAMETER_TIMEOUT_S):
+        raise SetupError(f"a node did not give its parameters within {PARAMETER_TIMEOUT_S:.0f} s")
+    return future.result()
+
+
 @contextmanager
 def spinning(node: Node) -> Iterator[None]:
     """Serve a node's callbacks in a thread of its own."""
@@ -259,10 +282,14 @@ def replay(node: Node) -> None:
     player, recorder = Player(node, config), Recorder(node)
     with spinning(node):
         player.wait_until_heard()
+        parameters = [
+            {"topic": "parameters", "node": name, "values": read_node_parameters(node, name)}
+            for name in config.nodes.split()
+        ]
         player.play()
         player.drain(recorder)
     with Path(config.recording).open("w", encoding="utf-8") as file:
-        for line in player.published + recorder.lines:
+        for line in parameters + player.published + recorder.lines:
             file.write(json.dumps(line) + "\n")
 
 
