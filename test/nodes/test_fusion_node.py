@@ -15,7 +15,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from tf2_msgs.msg import TFMessage
 
-from visloc_msgs.msg import Anchor, LocalizationStatus
+from visloc_msgs.msg import Anchor, LocalizationStatus, OdometryStatus
 from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.core.types import AnchorPose, OdometryPose, Reason, Rejection
 from visloc_ros.nodes import conversions
@@ -218,6 +218,15 @@ def test_impossible_messages_are_counted_and_change_nothing(ros_domain):
         status = setup.send_frame(50)
         assert status.state == before.state == LocalizationStatus.LOCALIZED
         assert status.anchors_accepted == before.anchors_accepted
+
+
+def test_a_loss_with_an_unknown_reason_is_left_out(ros_domain):
+    with running() as setup:
+        localize(setup, frames=50)
+        losses = setup.probe.create_publisher(OdometryStatus, "odometry_status", RELIABLE)
+        setup.wait_for(losses.get_subscription_count, "subscription")
+        losses.publish(OdometryStatus(header=conversions.header(BEGIN_NS + 50 * FRAME_NS, "camera"), reason="BECAUSE"))
+        assert setup.send_frame(51).state == LocalizationStatus.LOCALIZED
 
 
 def test_a_looped_bag_starts_anew(ros_domain):

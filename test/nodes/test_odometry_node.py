@@ -7,6 +7,7 @@ pytest.importorskip("rclpy")
 
 from node_harness import Harness, started
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import Trigger
 
 from visloc_msgs.msg import OdometryStatus
 from visloc_ros.core.camera import guess_camera
@@ -162,6 +163,17 @@ def test_a_shuffled_frame_is_dropped_and_a_looped_bag_starts_anew(ros_domain):
         camera.wait_for_rejection("unordered")
         camera.send(raw_image(BEGIN_NS, noise()))
         assert camera.wait_for_status(BEGIN_NS).reason == "DEGENERATE_MOTION"
+
+
+def test_odometry_is_reset_by_a_service_call(ros_domain):
+    with started(OdometryNode, *RELIABLE_RAW) as harness:
+        camera = Camera(harness)
+        camera.send_info()
+        answer = harness.call(Trigger, "odometry_node/reset_odometry", Trigger.Request())
+        assert answer.success
+        camera.send(raw_image(BEGIN_NS, noise()))
+        camera.wait_for_status(BEGIN_NS)
+        assert not harness.node._reset_asked.is_set()
 
 
 def test_parameters_out_of_range_keep_the_node_from_starting(ros_domain):

@@ -37,7 +37,7 @@ class Fuser:
 
     def __init__(self, config: FusionConfig, metric: bool) -> None:
         self._config = config
-        self._metric = metric
+        self.metric = metric
         self._threshold = chi_square_quantile(config.gate.probability, 6)
         self._counts: Counter[str] = Counter()
         self.reset()
@@ -128,7 +128,7 @@ class Fuser:
             odom_from_camera=self._output.odom_from_camera,
             covariance=covariance,
             scale=now.state.scale,
-            metric=self._metric,
+            metric=self.metric,
             age_ns=evidence.age_ns,
             distance_since_fix=evidence.distance,
         )

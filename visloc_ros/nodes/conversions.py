@@ -175,6 +175,14 @@ def stages_from_msg(stages: list[StageTime]) -> dict[str, float]:
     return {stage.name: float(stage.milliseconds) for stage in stages}
 
 
+def reason_from_msg(text: str) -> Reason:
+    """The reason for a missing pose, checked."""
+    try:
+        return Reason(text)
+    except ValueError as error:
+        raise MessageError(f"unknown rejection reason '{text}'") from error
+
+
 def anchor_to_msg(result: AnchorPose | Rejection, map_frame: str, camera_frame: str) -> Anchor:
     """Anchor message of an absolute pose or of the reason why there is none."""
     message = Anchor(header=header(result.stamp_ns, map_frame), camera_frame_id=camera_frame)
@@ -199,10 +207,7 @@ def anchor_from_msg(message: Anchor) -> AnchorPose | Rejection:
     """The way back of ``anchor_to_msg``."""
     stamp_ns, stage_ms = stamp_from_msg(message.header.stamp), stages_from_msg(message.stages)
     if not message.accepted:
-        try:
-            reason = Reason(message.reason)
-        except ValueError as error:
-            raise MessageError(f"unknown rejection reason '{message.reason}'") from error
+        reason = reason_from_msg(message.reason)
         counts = {"inliers": message.num_inliers, "matches": message.num_matches}
         return Rejection(stamp_ns, reason, counts, stage_ms)
     return AnchorPose(

@@ -23,6 +23,7 @@ from visloc_ros.nodes.conversions import (
     header,
     pose_to_msg,
     pose_with_covariance_to_msg,
+    reason_from_msg,
     stamp_from_msg,
     state_to_msg,
     visual_odometry_from_msg,
@@ -61,7 +62,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
 
     def configure(self) -> None:
         """Make the fuser, the publishers and the services."""
-        self._fuser: Fuser | None = None
+        self._fuser = Fuser(self.config.fusion, metric=False)  # until the anchors say which map they are from
         self._guard = TimeGuard()
         self._counts: Counter[str] = Counter()
         self._map_name = ""
@@ -76,7 +77,6 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         self._broadcaster = TransformBroadcaster(self)
         self._static = StaticTransforms(self)
         self.service(Trigger, "~/relocalize", self._relocalize)
-        self.service(Trigger, "~/reset_odometry", self._relocalize)
         self._publish_status(Estimate(self.now_ns(), State.UNINITIALIZED), None)
 
     def activate(self) -> None:
@@ -95,17 +95,21 @@ class FusionNode(VislocNode[FusionNodeConfig]):
             return
         if not self._accept_stamp(odometry.stamp_ns):
             return
-        fuser = self._current_fuser()
-        fuser.add_odometry(odometry)
-        self._publish(fuser.estimate(odometry.stamp_ns), message.child_frame_id)
+        self._fuser.add_odometry(odometry)
+        self._publish(self._fuser.estimate(odometry.stamp_ns), message.child_frame_id)
 
     def _take_loss(self, message: OdometryStatus) -> None:
-        stamp_ns = stamp_from_msg(message.header.stamp)
-        if message.tracked or not self._accept_stamp(stamp_ns):
+        if message.tracked:
             return
-        fuser = self._current_fuser()
-        fuser.add_odometry(Rejection(stamp_ns, Reason(message.reason)))
-        self._publish(fuser.estimate(stamp_ns), message.header.frame_id)
+        stamp_ns = stamp_from_msg(message.header.stamp)
+        try:
+            reason = reason_from_msg(message.reason)
+        except MessageError as error:
+            self._refuse(error)
+            return
+        if self._accept_stamp(stamp_ns):
+            self._fuser.add_odometry(Rejection(stamp_ns, reason))
+            self._publish(self._fuser.estimate(stamp_ns), message.header.frame_id)
 
     def _take_anchor(self, message: Anchor) -> None:
         try:
@@ -113,30 +117,25 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         except MessageError as error:
             self._refuse(error)
             return
-        if message.map_name != self._map_name:
-            self._map_name = message.map_name
-            self._start_anew(message.metric)
-        rejection = self._current_fuser().add_anchor(anchor)
+        self._follow_map(message)
+        rejection = self._fuser.add_anchor(anchor)
         self._counts["anchors accepted" if rejection is None else f"anchors rejected {rejection.reason.value}"] += 1
+
+    def _follow_map(self, message: Anchor) -> None:
+        """Forget the alignment when the anchors come from another map than before."""
+        if self._map_name and message.map_name != self._map_name:
+            self._fuser.reset()
+        self._map_name, self._fuser.metric = message.map_name, message.metric
 
     def _accept_stamp(self, stamp_ns: int) -> bool:
         verdict = self._guard.judge(stamp_ns)
         if verdict is StampVerdict.CLOCK_JUMP:
             self.get_logger().warning("the clock jumped back: starting anew")
-            self._current_fuser().reset()
+            self._fuser.reset()
         if verdict in (StampVerdict.UNSTAMPED, StampVerdict.UNORDERED):
             self._counts[verdict.value] += 1
             return False
         return True
-
-    def _current_fuser(self) -> Fuser:
-        if self._fuser is None:
-            self._start_anew(metric=False)
-        assert self._fuser is not None
-        return self._fuser
-
-    def _start_anew(self, metric: bool) -> None:
-        self._fuser = Fuser(self.config.fusion, metric=metric)
 
     def _publish(self, estimate: Estimate, camera_frame: str) -> None:
         base_from_camera = self._static.lookup(self.config.base_frame, camera_frame)
@@ -206,7 +205,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         self.get_logger().warning(f"message left out: {error}", throttle_duration_sec=5.0)
 
     def _relocalize(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._current_fuser().reset()
+        self._fuser.reset()
         response.success, response.message = True, "forgot the alignment; the next agreeing anchors set it anew"
         return response
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 from nav_msgs.msg import Odometry as OdometryMsg
+from std_srvs.srv import Trigger
 
 from visloc_msgs.msg import OdometryStatus
 from visloc_ros.core.config import Config, section
@@ -38,6 +40,8 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         self._pose_publisher = self.publisher(OdometryMsg, "visual_odom", RELIABLE)
         self._status_publisher = self.publisher(OdometryStatus, "odometry_status", RELIABLE)
         self._last: OdometryPose | Rejection | None = None
+        self._reset_asked = threading.Event()
+        self.service(Trigger, "~/reset_odometry", self._ask_for_reset)
 
     def activate(self) -> None:
         """Start tracking."""
@@ -46,11 +50,19 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         publish_diagnostics(self, self._report)
 
     def _track(self, frame: Frame, camera_frame: str) -> None:
+        if self._reset_asked.is_set():  # done here, between two frames, since tracking runs in another thread
+            self._reset_asked.clear()
+            self._odometry.reset()
         result = self._odometry.track(frame)
         if isinstance(result, OdometryPose):
             self._pose_publisher.publish(visual_odometry_to_msg(result, camera_frame))
         self._status_publisher.publish(self._status(result, camera_frame))
         self._last = result
+
+    def _ask_for_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._reset_asked.set()
+        response.success, response.message = True, "a new segment starts with the next frame"
+        return response
 
     def _status(self, result: OdometryPose | Rejection, camera_frame: str) -> OdometryStatus:
         message = OdometryStatus(header=header(result.stamp_ns, camera_frame))

@@ -1,0 +1,75 @@
+"""The commands that people run, on the simulated room and the demo map."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from visloc_ros.core.trajectory import read_tum
+
+DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
+
+
+def visloc(*arguments: object) -> str:
+    command = [sys.executable, "-m", "visloc_ros.apps.cli", *map(str, arguments)]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=250)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("simulated")
+    config = folder / "config.yaml"
+    config.write_text("duration_s: 5.0\n")
+    visloc("simulate", folder / "bag", "--pass", "localize", "--bag", "--config", config)
+    return folder / "bag"
+
+
+@pytest.fixture(scope="module")
+def runs(bag, tmp_path_factory):
+    folders = [tmp_path_factory.mktemp("run") / "out" for _ in range(2)]
+    for folder in folders:
+        visloc("run", DEMO_MAP, bag, "--output", folder)
+    return folders
+
+
+def test_a_run_localizes_the_camera(runs):
+    summary = json.loads((runs[0] / "summary.json").read_text())
+    assert summary["frames"] == 100
+    assert summary["localized_share_after_first_fix"] == 1.0
+    assert summary["time_to_first_fix_s"] < 4.0
+    assert summary["position_error_m"]["median"] < 0.02
+    assert summary["position_error_m"]["max"] < 0.15
+    assert summary["rotation_error_deg"]["median"] < 0.3
+
+
+def test_a_run_gives_the_same_poses_twice(runs):
+    first, second = ((folder / "trajectory.tum").read_text() for folder in runs)
+    assert first == second
+    assert len(read_tum(runs[0] / "trajectory.tum")) > 10
+
+
+def test_localize_tells_every_frame_and_writes_them(bag, tmp_path):
+    output = visloc("localize", DEMO_MAP, bag, "--every", 40, "--output", tmp_path / "out")
+    assert "localized 3 of 3 frames" in output
+    lines = [json.loads(line) for line in (tmp_path / "out" / "poses.jsonl").read_text().splitlines()]
+    assert [line["success"] for line in lines] == [True, True, True]
+    assert len(read_tum(tmp_path / "out" / "poses.tum")) == 3
+
+
+def test_track_measures_the_odometry(bag, tmp_path):
+    visloc("track", bag, "--output", tmp_path / "odom.tum", "--json", tmp_path / "figures.json")
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["tracked_frames"] > 80
+    assert figures["ate_sim3_m"] < 0.02
+    assert len(read_tum(tmp_path / "odom.tum")) == figures["tracked_frames"]
+
+
+def test_an_archive_of_a_map_is_as_good_as_the_folder(bag, tmp_path):
+    visloc("build-map", bag, "--every", 20, "--output", tmp_path / "map", "--archive")
+    assert "localized 1 of 1 frames" in visloc(
+        "localize", tmp_path / "map" / "reference.tar.gz", bag, "--first", 50, "--last", 50
+    )
