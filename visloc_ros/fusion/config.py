@@ -36,7 +36,7 @@ class AlignmentConfig(Config):
         0.05, "share of the distance between two anchors allowed as drift in agreement", minimum=0.0, maximum=1.0
     )
     max_scale_sigma: float = option(
-        0.15, "relative standard deviation of the scale that a fix may have", minimum=1e-6, maximum=1.0
+        0.07, "relative standard deviation of the scale that a fix may have", minimum=1e-6, maximum=1.0
     )
     max_candidates: int = option(12, "anchors remembered while looking for agreement", minimum=2, maximum=50)
 
