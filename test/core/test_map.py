@@ -1,12 +1,9 @@
 """A map round-trips through its folder and its archive, and every broken one is refused with the file's name."""
 
-import io
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +11,12 @@ import h5py
 import numpy as np
 import pycolmap
 import pytest
+from small_map import MANIFEST
 
 from visloc_ros.core.colmap_model import read_colmap_model
 from visloc_ros.core.errors import MapError, OutputError
 from visloc_ros.core.manifest import file_info, read_manifest, write_manifest
-from visloc_ros.core.map import NO_POINT, LocalFeatures, Manifest, ModelInfo, open_map, pack_map, save_map
+from visloc_ros.core.map import NO_POINT, open_map, save_map
 from visloc_ros.core.map_writer import staged_folder
 
 DATA_FILES = [
@@ -29,47 +27,6 @@ DATA_FILES = [
     "global-feats-vlad.h5",
     "vlad.h5",
 ]
-MANIFEST = Manifest(
-    "room",
-    "synthetic",
-    {"extractor": ModelInfo("random", "none", "ab" * 32)},
-    metric=True,
-    gravity_aligned=False,
-    config={"pairs": {"window": 4}},
-)
-
-
-@pytest.fixture(scope="module")
-def parts():
-    """A reconstruction of six images and everything else that a map holds."""
-    options = pycolmap.SyntheticDatasetOptions(
-        num_rigs=1, num_frames_per_rig=6, num_points3D=60, camera_height=480, camera_width=640
-    )
-    options.camera_params = [600.0, 320.0, 240.0, 0.02]
-    pycolmap.set_random_seed(3)
-    reconstruction = pycolmap.synthesize_dataset(options)
-    rng = np.random.default_rng(0)
-    features, descriptors = {}, {}
-    for image in reconstruction.images.values():
-        keypoints = np.array([point.xy for point in image.points2D], np.float32)
-        local = rng.normal(size=(len(keypoints), 16)).astype(np.float32)
-        scores = rng.uniform(size=len(keypoints)).astype(np.float32)
-        features[image.name] = LocalFeatures(keypoints, scores, local, (640, 480))
-        descriptors[image.name] = rng.normal(size=32).astype(np.float32)
-    return reconstruction, features, descriptors, rng.normal(size=(2, 16)).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def saved(parts, tmp_path_factory):
-    path = tmp_path_factory.mktemp("maps") / "room"
-    save_map(path, *parts, MANIFEST)
-    return path
-
-
-@pytest.fixture
-def broken(saved, tmp_path):
-    """A copy that a test may break."""
-    return Path(shutil.copytree(saved, tmp_path / "broken"))
 
 
 def accept_changes(folder):
@@ -383,73 +340,3 @@ class TestSaving:
         with pytest.raises(MapError, match="no global descriptor"):
             save_map(tmp_path / "room", reconstruction, features, {}, centroids, MANIFEST)
         assert not list(tmp_path.iterdir())
-
-
-class TestArchive:
-    def test_a_packed_map_opens(self, saved, tmp_path):
-        archive = pack_map(saved, tmp_path / "reference.tar.gz")
-        assert np.array_equal(open_map(archive).points, open_map(saved).points)
-        assert [path.name for path in tmp_path.iterdir()] == ["reference.tar.gz"]
-
-    def test_a_map_packed_with_its_folder_opens(self, saved, tmp_path):
-        with tarfile.open(tmp_path / "room.tar.gz", "w:gz") as tar:
-            tar.add(saved, arcname="room")
-        assert len(open_map(tmp_path / "room.tar.gz").images) == 6
-
-    def test_an_archive_is_not_overwritten_unasked(self, saved, tmp_path):
-        archive = pack_map(saved, tmp_path / "reference.tar.gz")
-        with pytest.raises(OutputError, match="already exists"):
-            pack_map(saved, archive)
-        pack_map(saved, archive, overwrite=True)
-
-    def test_an_archive_inside_its_own_map_folder_does_not_pack_itself(self, broken):
-        archive = pack_map(broken, broken / "reference.tar.gz")
-        assert len(open_map(archive).images) == 6
-        pack_map(broken, archive, overwrite=True)
-        with tarfile.open(archive) as tar:
-            assert "reference.tar.gz" not in tar.getnames()
-
-    def test_only_maps_are_packed(self, tmp_path):
-        with pytest.raises(MapError, match="nothing to pack"):
-            pack_map(tmp_path, tmp_path / "reference.tar.gz")
-
-    @pytest.mark.parametrize("kept", [0.0, 0.5, 0.9])
-    def test_a_truncated_archive_is_refused(self, saved, tmp_path, kept):
-        archive = pack_map(saved, tmp_path / "reference.tar.gz")
-        content = archive.read_bytes()
-        archive.write_bytes(content[: int(kept * len(content))])
-        with pytest.raises(MapError, match=r"reference\.tar\.gz"):
-            open_map(archive)
-
-    @pytest.mark.parametrize("name", ["/outside.txt", "../outside.txt", "sfm/../../outside.txt"])
-    def test_members_outside_the_map_are_refused(self, tmp_path, name):
-        with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:
-            member = tarfile.TarInfo(name)
-            member.size = 4
-            tar.addfile(member, io.BytesIO(b"evil"))
-        with pytest.raises(MapError, match="outside the map"):
-            open_map(tmp_path / "evil.tar.gz")
-
-    @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
-    def test_links_and_devices_are_refused(self, tmp_path, kind):
-        with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:
-            member = tarfile.TarInfo("features.h5")
-            member.type = kind
-            member.linkname = "/etc/hostname"
-            tar.addfile(member)
-        with pytest.raises(MapError, match="link or device"):
-            open_map(tmp_path / "evil.tar.gz")
-
-    def test_the_same_member_twice_is_refused(self, tmp_path):
-        with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:
-            for _ in range(2):
-                tar.addfile(tarfile.TarInfo("features.h5"), io.BytesIO(b""))
-        with pytest.raises(MapError, match="broken"):
-            open_map(tmp_path / "evil.tar.gz")
-
-    def test_an_archive_that_would_fill_the_disk_is_refused(self, tmp_path):
-        member = tarfile.TarInfo("features.h5")
-        member.size = 1 << 40
-        (tmp_path / "bomb.tar").write_bytes(member.tobuf() + b"\0" * 1024)
-        with pytest.raises(MapError, match="more than a map can hold"):
-            open_map(tmp_path / "bomb.tar")

@@ -48,10 +48,10 @@ def replay(plan: ReplayPlan, source: BagSource, ground_truth: Trajectory | None)
 
 
 def _environment(plan: ReplayPlan) -> dict[str, str]:
-    return {**LOOPBACK_ONLY, "ROS_DOMAIN_ID": str(plan.domain_id or free_domain_id())}
+    return {**LOOPBACK_ONLY, "ROS_DOMAIN_ID": str(plan.domain_id or own_domain_id())}
 
 
-def free_domain_id() -> int:
+def own_domain_id() -> int:
     """A ROS domain of this process's own, so that two replays on one machine do not hear each other."""
     return 1 + os.getpid() % 100
 

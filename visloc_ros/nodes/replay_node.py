@@ -34,6 +34,7 @@ from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import SetupError, VislocError
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.nodes.conversions import (
+    MessageError,
     pose_from_msg,
     stages_from_msg,
     stamp_from_msg,
@@ -71,6 +72,7 @@ class Recorder:
 
     def __init__(self, node: Node) -> None:
         self.lines: list[dict[str, Any]] = []
+        self._logger = node.get_logger()
         self.last_arrival_s = time.monotonic()
         for message_type, topic, qos, read in (
             (TFMessage, "/tf", TF, self._read_tf),
@@ -85,7 +87,10 @@ class Recorder:
     def _keeper(self, topic: str, read: Any) -> Any:
         def keep(message: Any) -> None:
             self.last_arrival_s = time.monotonic()
-            self.lines.append({"topic": topic, "arrival_s": self.last_arrival_s} | read(message))
+            try:
+                self.lines.append({"topic": topic, "arrival_s": self.last_arrival_s} | read(message))
+            except MessageError as error:
+                self._logger.warning(f"a message on {topic} was left out of the recording: {error}")
 
         return keep
 
