@@ -34,7 +34,19 @@ def write_images(folder: Path, images: list[np.ndarray]) -> Path:
 def test_help_names_every_command():
     finished = visloc("--help")
     assert finished.returncode == 0
-    for command in ("build-map", "demo", "evaluate", "localize", "replay", "run", "simulate", "track", "up"):
+    for command in (
+        "build-map",
+        "demo",
+        "evaluate",
+        "export-hloc",
+        "import-hloc",
+        "localize",
+        "replay",
+        "run",
+        "simulate",
+        "track",
+        "up",
+    ):
         assert command in finished.stdout
 
 

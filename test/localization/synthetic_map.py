@@ -38,7 +38,7 @@ class World:
     def _make_map(self):
         images = tuple(self._make_image(image) for image in self.reconstruction.images.values())
         vlad = Vlad.train([image.features.descriptors for image in images], VladConfig(clusters=8))
-        vectors = np.stack([vlad.describe(image.features) for image in images])
+        vectors = np.stack([vlad.describe_features(image.features) for image in images])
         manifest = Manifest("synthetic", "synthetic", {"extractor": INFO}, metric=True, gravity_aligned=False)
         return Map("synthetic", manifest, images, self.points, vectors, vlad.centroids)
 

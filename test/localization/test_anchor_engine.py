@@ -13,11 +13,12 @@ from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
 from visloc_ros.features import MatcherConfig, make_matcher
-from visloc_ros.localization import AnchorConfig, AnchorEngine, GateConfig, PoseConfig
+from visloc_ros.localization import AnchorConfig, AnchorEngine, GateConfig, GuidedConfig, PoseConfig
 from visloc_ros.localization.retrieval import ViewOverlap
 
 MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
-STAGES = {"features", "retrieval", "matching", "correspondences", "pnp"}
+STAGES = {"features", "global", "retrieval", "merge", "matching", "correspondences", "pnp", "guided"}
+MATCHING_ONLY = GuidedConfig(enabled=False, refine=False)
 
 
 @pytest.fixture(scope="module")
@@ -68,18 +69,20 @@ def test_the_error_is_what_the_covariance_says(world, near):
 
 def test_matching_stops_when_inliers_suffice(world, near):
     features = world.view(near)
-    early = engine_for(world, features, stop_inliers=50, stop_spread=0.01).localize(world.frame())
-    late = engine_for(world, features, stop_inliers=10_000).localize(world.frame())
+    options = {"guided": MATCHING_ONLY, "stop_spread": 0.01}
+    early = engine_for(world, features, stop_inliers=50, **options).localize(world.frame())
+    late = engine_for(world, features, stop_inliers=10_000, **options).localize(world.frame())
     assert len(early.references) == 1
     assert len(late.references) == 5
 
 
 def test_a_prior_chooses_references_that_see_the_same(world, near):
-    engine = engine_for(world, world.view(near), top_k=1)
-    anchor = engine.localize(world.frame(), prior=near)
+    options = {"top_k_expected": 1, "stop_inliers": 50, "guided": MATCHING_ONLY}
+    anchor = engine_for(world, world.view(near), **options).localize(world.frame(), prior=near)
     assert isinstance(anchor, AnchorPose)
     visible = ViewOverlap(world.map).rank(near, world.camera, 1)
     assert anchor.references == (world.map.images[visible[0]].name,)
+    assert "global" not in anchor.stage_ms
 
 
 @pytest.mark.parametrize("away", [[0.0, 0.0, 0.0], [500.0, 0.0, 0.0]], ids=["turned away", "far away"])
@@ -125,7 +128,8 @@ def test_inliers_in_one_spot_are_not_enough(world, near):
     from_centre = np.linalg.norm(features.keypoints - features.keypoints.mean(axis=0), axis=1)
     spot = np.argsort(from_centre)[:40]
     few = LocalFeatures(features.keypoints[spot], features.scores[spot], features.descriptors[spot], (1024, 768))
-    lenient, strict = GateConfig(min_spread=0.0), GateConfig(min_spread=0.1)
+    lenient = GateConfig(min_spread=0.0, min_weak_spread=0.0, min_thickness=0.0)
+    strict = GateConfig(min_weak_spread=0.1)
     accepted = engine_for(world, few, gate=lenient).localize(world.frame())
     rejected = engine_for(world, few, gate=strict).localize(world.frame())
     assert isinstance(accepted, AnchorPose)

@@ -74,7 +74,7 @@ def engine(truth):
         for index, pose, one, row in zip(MAP_FRAMES, poses, features, rows, strict=True)
     )
     vlad = Vlad.train([one.descriptors for one in features], VladConfig(clusters=32))
-    descriptors = np.stack([vlad.describe(one) for one in features])
+    descriptors = np.stack([vlad.describe_features(one) for one in features])
     manifest = Manifest("kitchen", "test", {"extractor": extractor.info}, metric=True, gravity_aligned=False)
     return AnchorEngine(
         Map("kitchen", manifest, images, points, descriptors, vlad.centroids), AnchorConfig(), extractor, matcher

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import pycolmap
 import pytest
+from kitchen_map import CONFIG, NUM_IMAGES, Recorder
 
 from visloc_ros.core.geometry import SE3
+from visloc_ros.mapping import build_map
+from visloc_ros.mapping.cameras import MapCamera
 from visloc_ros.mapping.matching import PairMatches
 from visloc_ros.mapping.pairs import Pair
-from visloc_ros.mapping.reconstruction import View
+from visloc_ros.mapping.sfm_database import View
+from visloc_ros.sources import SourceConfig, open_source
 
 
 @dataclass(frozen=True)
@@ -38,18 +42,35 @@ class Scene:
 
 
 @pytest.fixture(scope="session")
+def kitchen(shared_data):
+    """Eight images of a kitchen, filmed one after the other, with their true poses."""
+    return open_source(shared_data / "7scenes_redkitchen", SourceConfig(every=10, last=10 * NUM_IMAGES - 1))
+
+
+@pytest.fixture(scope="session")
+def known(kitchen, tmp_path_factory):
+    """Map of the kitchen at known poses: its folder, summary and the progress that was told."""
+    path = tmp_path_factory.mktemp("maps") / "kitchen"
+    recorder = Recorder()
+    summary = build_map(kitchen, path, CONFIG, reference_poses=kitchen.ground_truth, progress=recorder)
+    return path, summary, recorder
+
+
+@pytest.fixture(scope="session")
 def scene() -> Scene:
     """Ten cameras along an arc, three metres from a cloud of points that all of them see, without any noise."""
     rng = np.random.default_rng(1)
     camera = pycolmap.Camera(model="PINHOLE", width=640, height=480, params=[500.0, 500.0, 320.0, 240.0])
     points = rng.uniform([-1.0, -1.0, -0.7], [1.0, 1.0, 0.7], size=(250, 3))
     poses = [looking_at_centre(angle) for angle in np.linspace(-0.6, 0.6, 10)]
+    shared = MapCamera(camera, calibrated=True)
     views, rows = [], []
     for index, pose in enumerate(poses):
         pixels = camera.img_from_cam(pose.inverse @ points)
         order = rng.permutation(len(points))
         noise = rng.uniform([0.0, 0.0], [640.0, 480.0], size=(30, 2))
-        views.append(View(f"image{index:02d}.jpg", np.concatenate([pixels[order], noise]).astype(np.float32)))
+        keypoints = np.concatenate([pixels[order], noise]).astype(np.float32)
+        views.append(View(f"image{index:02d}.jpg", keypoints, shared))
         rows.append(np.concatenate([order, np.full(30, -1)]))
     return Scene(camera, views, poses, points, rows)
 

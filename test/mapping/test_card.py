@@ -9,7 +9,7 @@ import pytest
 from visloc_ros.core.colmap_model import read_colmap_model
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.mapping.config import ReconstructionConfig
-from visloc_ros.mapping.coverage import image_coverage, reprojection_errors
+from visloc_ros.mapping.coverage import ImageCoverage, image_coverage, reprojection_errors, weakest
 from visloc_ros.mapping.reconstruction import triangulate_at_known_poses
 from visloc_ros.mapping.top_view import draw_top_view, fit_canvas, ground_rotation, nice_step
 
@@ -18,7 +18,7 @@ from visloc_ros.mapping.top_view import draw_top_view, fit_canvas, ground_rotati
 def model(scene, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sfm")
     config = ReconstructionConfig(threads=1)
-    triangulate_at_known_poses(scene.views, scene.poses, scene.camera, scene.matches(), config).write_binary(folder)
+    triangulate_at_known_poses(scene.views, scene.poses, scene.matches(), config).write_binary(folder)
     return read_colmap_model(folder)
 
 
@@ -27,6 +27,19 @@ def test_coverage_counts_what_each_image_sees(scene, model):
         assert image.observations == len(scene.points)
         assert image.share == pytest.approx(len(scene.points) / len(scene.views[0].keypoints))
         assert image.reprojection_error_px < 1e-3
+        assert image.track_length == len(scene.views)
+
+
+def test_the_weakest_images_see_little_or_reproject_badly():
+    coverage = [ImageCoverage(f"{row}", 100 + 10 * (row % 10), 0.5, 0.1 * row, 3.0) for row in range(20)]
+    assert [image.name for image in weakest(coverage, 4)] == ["0", "10", "19", "18"]
+    assert len(weakest(coverage[:3], 8)) == 3
+
+
+def test_a_second_film_is_not_joined_to_the_first(scene):
+    elsewhere = [SE3(pose.rotation, pose.translation + np.array([30.0, 0.0, 0.0])) for pose in scene.poses]
+    drawing = draw_top_view(scene.points, [*scene.poses, *elsewhere], gravity_aligned=True, unit="m")
+    assert drawing.count('class="path"') == 2
 
 
 def test_errors_are_those_of_the_projection(model):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
-from visloc_ros.mapping.pairs import merge_pairs, retrieval_pairs, sequential_pairs, view_pairs
+from visloc_ros.mapping.pairs import merge_pairs, pairs_to_known, retrieval_pairs, sequential_pairs, view_pairs
 
 
 def test_neighbours_within_the_window():
@@ -33,6 +33,30 @@ class TestRetrieval:
     def test_nothing_is_left_to_pair(self):
         assert retrieval_pairs(np.eye(2), 3, exclude=[(0, 1)]) == []
         assert retrieval_pairs(np.eye(3), 0) == []
+
+
+class TestGroups:
+    ANGLES = np.array([0.0, 0.1, 0.2, 0.05, 0.25])
+    DESCRIPTORS = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
+
+    def test_every_image_is_paired_within_its_group_and_across(self):
+        assert retrieval_pairs(self.DESCRIPTORS, 1, groups=list("aaabb")) == merge_pairs(
+            [(0, 1), (1, 2), (3, 4)], [(0, 3), (1, 3), (2, 4)]
+        )
+
+    def test_images_follow_each_other_in_a_group_but_are_alike_across(self):
+        following = [(0, 1), (1, 2), (3, 4)]
+        assert retrieval_pairs(self.DESCRIPTORS, 1, following, list("aaabb")) == [(0, 2), (0, 3), (1, 3), (2, 4)]
+
+    def test_views_are_paired_across_groups_too(self):
+        poses = [SE3(np.eye(3), np.array([x, 0.0, 0.0])) for x in (0.0, 1.0, 10.0)]
+        assert view_pairs(poses, 1, 60.0) == [(0, 1), (1, 2)]
+        assert view_pairs(poses, 1, 60.0, groups=["a", "a", "b"]) == [(0, 1), (0, 2), (1, 2)]
+
+    def test_new_images_are_paired_with_the_most_alike_known_ones(self):
+        known, new = self.DESCRIPTORS[[0, 1, 2]], self.DESCRIPTORS[[1, 4]]
+        assert pairs_to_known(new, known, 1) == [(1, 3), (2, 4)]
+        assert pairs_to_known(new, known, 9) == [(j, i) for j in range(3) for i in (3, 4)]
 
 
 class TestViews:

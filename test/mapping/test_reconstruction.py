@@ -9,9 +9,9 @@ import pytest
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
+from visloc_ros.mapping.cameras import MapCamera
 from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.reconstruction import (
-    View,
     epipolar_residuals,
     reconstruct,
     registered_poses,
@@ -44,7 +44,7 @@ def disturbed(pose, centimetres, degrees, rng):
 
 class TestKnownPoses:
     def test_exact_poses_give_exact_points_and_stay_as_they_are(self, scene):
-        result = triangulate_at_known_poses(scene.views, scene.poses, scene.camera, scene.matches(), CONFIG)
+        result = triangulate_at_known_poses(scene.views, scene.poses, scene.matches(), CONFIG)
         assert result.num_points3D() == len(scene.points)
         assert result.num_reg_images() == len(scene.views)
         assert point_errors(scene, result).max() < 1e-4
@@ -53,7 +53,7 @@ class TestKnownPoses:
         assert list(result.cameras[1].params) == list(scene.camera.params)
 
     def test_keypoints_keep_their_rows(self, scene):
-        result = triangulate_at_known_poses(scene.views, scene.poses, scene.camera, scene.matches(), CONFIG)
+        result = triangulate_at_known_poses(scene.views, scene.poses, scene.matches(), CONFIG)
         for view, rows in zip(scene.views, scene.point_rows, strict=True):
             image = result.find_image_with_name(view.name)
             assert image.num_points2D() == len(view.keypoints)
@@ -61,7 +61,7 @@ class TestKnownPoses:
 
     def test_wrong_matches_make_no_points(self, scene):
         matches = scene.matches(wrong=60)
-        result = triangulate_at_known_poses(scene.views, scene.poses, scene.camera, matches, CONFIG)
+        result = triangulate_at_known_poses(scene.views, scene.poses, matches, CONFIG)
         errors = point_errors(scene, result)
         assert np.mean(errors < 0.01) > 0.95
         assert result.num_points3D() > 0.9 * len(scene.points)
@@ -70,18 +70,16 @@ class TestKnownPoses:
         rng = np.random.default_rng(5)
         poses = [disturbed(pose, 2.0, 0.4, rng) for pose in scene.poses]
         with caplog.at_level(logging.INFO):
-            result = triangulate_at_known_poses(scene.views, poses, scene.camera, scene.matches(), CONFIG)
+            result = triangulate_at_known_poses(scene.views, poses, scene.matches(), CONFIG)
         assert "inexact" in caplog.text
         assert np.mean(point_errors(scene, result) < 0.06) > 0.9
         assert result.compute_mean_track_length() > 8
-        strict = triangulate_at_known_poses(
-            scene.views, poses, scene.camera, scene.matches(), replace(CONFIG, max_pose_error_px=4.0)
-        )
+        strict = triangulate_at_known_poses(scene.views, poses, scene.matches(), replace(CONFIG, max_pose_error_px=4.0))
         assert strict.compute_mean_track_length() < result.compute_mean_track_length()
 
     def test_an_image_that_sees_nothing_is_left_out(self, scene):
         pairs = [(i, j) for i in range(9) for j in range(i + 1, 9)]
-        result = triangulate_at_known_poses(scene.views, scene.poses, scene.camera, scene.matches(pairs), CONFIG)
+        result = triangulate_at_known_poses(scene.views, scene.poses, scene.matches(pairs), CONFIG)
         assert result.num_reg_images() == 9
         assert "image09.jpg" not in registered_poses(result)
 
@@ -89,17 +87,17 @@ class TestKnownPoses:
         rng = np.random.default_rng(2)
         poses = [disturbed(pose, 300.0, 90.0, rng) for pose in scene.poses]
         with pytest.raises(MapError, match="do not fit the images"):
-            triangulate_at_known_poses(scene.views, poses, scene.camera, scene.matches(), CONFIG)
+            triangulate_at_known_poses(scene.views, poses, scene.matches(), CONFIG)
 
     def test_a_camera_that_does_not_move_is_refused(self, scene):
         poses = [scene.poses[0]] * len(scene.poses)
         with pytest.raises(MapError, match="do not fit the images"):
-            triangulate_at_known_poses(scene.views, poses, scene.camera, scene.matches(), CONFIG)
+            triangulate_at_known_poses(scene.views, poses, scene.matches(), CONFIG)
 
     def test_residuals_are_distances_from_the_epipolar_line(self, scene):
-        shifted = View("shifted", scene.views[9].keypoints + np.float32([0.0, 3.0]))
+        shifted = replace(scene.views[9], keypoints=scene.views[9].keypoints + np.float32([0.0, 3.0]))
         views = [*scene.views[:9], shifted]
-        residuals = epipolar_residuals(views, scene.poses, scene.camera, scene.matches([(0, 8), (0, 9)]))
+        residuals = epipolar_residuals(views, scene.poses, scene.matches([(0, 8), (0, 9)]))
         assert residuals[0, 8].max() < 1e-3
         # The shift of 3 px across a nearly horizontal line is shared between both images (first order: 3 / sqrt 2).
         assert np.median(residuals[0, 9]) == pytest.approx(3.0 / np.sqrt(2.0), rel=0.1)
@@ -123,10 +121,8 @@ class TestUnknownPoses:
         seen = []
         result = reconstruct(
             scene.views,
-            scene.camera,
             scene.matches(wrong=20),
             replace(CONFIG, mapper=mapper),
-            calibrated=True,
             on_image=lambda: seen.append(1),
         )
         errors = np.array(self.aligned_errors(scene, result))
@@ -138,27 +134,40 @@ class TestUnknownPoses:
 
     def test_a_guessed_camera_is_refined(self, scene):
         guess = pycolmap.Camera(model="SIMPLE_RADIAL", width=640, height=480, params=[560.0, 320.0, 240.0, 0.0])
-        result = reconstruct(scene.views, guess, scene.matches(), CONFIG, calibrated=False)
+        guessed = MapCamera(guess, calibrated=False)
+        views = [replace(view, camera=guessed) for view in scene.views]
+        result = reconstruct(views, scene.matches(), CONFIG)
         assert next(iter(result.cameras.values())).mean_focal_length() == pytest.approx(500.0, rel=0.01)
 
     def test_a_calibrated_camera_is_kept(self, scene):
-        result = reconstruct(scene.views, scene.camera, scene.matches(), CONFIG, calibrated=True)
+        result = reconstruct(scene.views, scene.matches(), CONFIG)
         assert list(next(iter(result.cameras.values())).params) == list(scene.camera.params)
+
+    @pytest.mark.parametrize("mapper", ["incremental", "global"])
+    def test_of_two_cameras_only_the_guessed_one_is_refined(self, scene, mapper):
+        guess = pycolmap.Camera(model="SIMPLE_RADIAL", width=640, height=480, params=[530.0, 320.0, 240.0, 0.0])
+        guessed = MapCamera(guess, calibrated=False)
+        views = [replace(view, camera=guessed) if row % 2 else view for row, view in enumerate(scene.views)]
+        result = reconstruct(views, scene.matches(), replace(CONFIG, mapper=mapper))
+        cameras = {image.name: result.cameras[image.camera_id] for image in result.images.values()}
+        assert list(cameras[views[0].name].params) == list(scene.camera.params)
+        assert cameras[views[1].name].params[0] == pytest.approx(500.0, rel=0.01)
+        assert max(error for error, _ in self.aligned_errors(scene, result)) < 0.01
 
     def test_the_largest_model_is_kept(self, scene):
         apart = [(i, j) for i in range(7) for j in range(i + 1, 7)] + [(7, 8), (8, 9), (7, 9)]
-        result = reconstruct(scene.views, scene.camera, scene.matches(apart), CONFIG, calibrated=True)
+        result = reconstruct(scene.views, scene.matches(apart), CONFIG)
         assert set(registered_poses(result)) == {f"image{index:02d}.jpg" for index in range(7)}
 
     def test_names_with_spaces_are_taken(self, scene):
-        views = [View(f"my holiday/{view.name}", view.keypoints) for view in scene.views]
-        result = reconstruct(views, scene.camera, scene.matches(), CONFIG, calibrated=True)
+        views = [replace(view, name=f"my holiday/{view.name}") for view in scene.views]
+        result = reconstruct(views, scene.matches(), CONFIG)
         assert result.num_reg_images() == len(views)
 
     def test_images_that_have_nothing_in_common_are_refused(self, scene):
         nothing = {pair: pairs[:0] for pair, pairs in scene.matches().items()}
         with pytest.raises(MapError, match="no two images"):
-            reconstruct(scene.views, scene.camera, nothing, CONFIG, calibrated=True)
+            reconstruct(scene.views, nothing, CONFIG)
 
     @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
     def test_it_can_be_interrupted(self, scene, failure):
@@ -166,9 +175,9 @@ class TestUnknownPoses:
             raise failure
 
         with pytest.raises(failure):
-            reconstruct(scene.views, scene.camera, scene.matches(), CONFIG, calibrated=True, on_image=interrupt)
+            reconstruct(scene.views, scene.matches(), CONFIG, on_image=interrupt)
 
     def test_colmap_is_as_talkative_afterwards_as_before(self, scene):
         before = pycolmap.logging.minloglevel
-        reconstruct(scene.views, scene.camera, scene.matches(), CONFIG, calibrated=True)
+        reconstruct(scene.views, scene.matches(), CONFIG)
         assert pycolmap.logging.minloglevel == before

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from visloc_ros.mapping.summary import MapSummary, advise
+from visloc_ros.mapping.summary import ImageCount, MapSummary, advise
 
 GOOD = MapSummary(
     "room",
@@ -44,3 +44,15 @@ def test_its_text_holds_the_figures_and_the_advice():
     for words in ("'room'", "50 of 50 images", "3000 points", "0.90 px", "match 12.3 s", "advice: the map's scale"):
         assert words in text
     assert "advice" not in str(GOOD)
+
+
+def test_sources_are_counted_one_by_one_and_one_that_stayed_outside_is_named():
+    counts = (ImageCount("hall", 40, 40), ImageCount("stairs", 10, 0))
+    names = tuple(f"{number}.jpg" for number in range(10, 22))
+    summary = replace(GOOD, by_source=counts, left_out=names)
+    (line,) = advise(summary)
+    assert "no image of 'stairs'" in line
+    text = str(summary)
+    for words in ("'hall': 40 of 40 images", "'stairs': 0 of 10 images", "left out: 10.jpg, ", "19.jpg and 2 more"):
+        assert words in text
+    assert "'hall': " not in str(replace(GOOD, by_source=counts[:1]))

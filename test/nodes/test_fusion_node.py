@@ -46,12 +46,14 @@ class Probe(Node):
         self.transforms: list[tuple[int, str, str, SE3]] = []
         self.statuses: list[LocalizationStatus] = []
         self.poses: list[PoseWithCovarianceStamped] = []
+        self.camera_poses: list[PoseWithCovarianceStamped] = []
         self.odometry = self.create_publisher(Odometry, "visual_odom", RELIABLE)
         self.anchor = self.create_publisher(Anchor, "anchor", RELIABLE)
         self.static = self.create_publisher(TFMessage, "/tf_static", TF_STATIC)
         self.create_subscription(TFMessage, "/tf", self._take_tf, TF)
         self.create_subscription(LocalizationStatus, "status", self.statuses.append, LATCHED)
         self.create_subscription(PoseWithCovarianceStamped, "pose", self.poses.append, LATCHED)
+        self.create_subscription(PoseWithCovarianceStamped, "camera_pose", self.camera_poses.append, RELIABLE)
 
     def _take_tf(self, message: TFMessage) -> None:
         for item in message.transforms:
@@ -164,6 +166,17 @@ def test_exact_messages_give_exact_transforms_at_the_images_stamps(ros_domain):
         assert np.linalg.eigvalsh(conversions.covariance_from_msg(setup.probe.poses[-1].pose))[0] > 0
 
 
+def test_the_anchor_node_is_told_where_the_camera_is(ros_domain):
+    with running() as setup:
+        localize(setup)
+        stamp_ns = BEGIN_NS + 79 * FRAME_NS
+        poses = setup.probe.camera_poses
+        setup.wait_for(
+            lambda: conversions.stamp_from_msg(poses[-1].header.stamp) == stamp_ns, "camera pose of the last frame"
+        )
+        assert conversions.pose_from_msg(poses[-1].pose.pose).is_close(map_from_camera(79), 0.01, 0.1)
+
+
 def test_map_to_odom_is_dated_ahead_and_odom_to_base_is_not(ros_domain):
     with running("-p", "transform_tolerance:=0.2") as setup:
         localize(setup, frames=50)
@@ -188,6 +201,7 @@ def test_nothing_is_sent_before_a_true_fix(ros_domain):
         assert status.state == LocalizationStatus.INITIALIZING
         assert setup.probe.transforms == []
         assert setup.probe.poses == []
+        assert setup.probe.camera_poses == []
 
 
 def test_without_the_cameras_mounting_there_is_a_reason_and_no_transform(ros_domain):

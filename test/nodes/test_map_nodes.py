@@ -2,20 +2,23 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from node_harness import started
-from sensor_msgs.msg import PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
 
+from visloc_msgs.msg import Anchor
 from visloc_msgs.srv import BuildMap, LoadMap, Localize
 from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory import write_tum
 from visloc_ros.nodes import conversions
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
-from visloc_ros.nodes.qos import LATCHED
+from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.sources.ros_images import encode_jpeg
 
@@ -88,6 +91,32 @@ def test_the_anchor_node_localizes_one_image_by_a_service_call(room_map, ros_dom
         request.image.data = b"no image"
         anchor = harness.call(Localize, "anchor_node/localize", request).anchor
         assert (anchor.accepted, anchor.reason) == (False, "BAD_MESSAGE")
+
+
+def test_the_fused_pose_of_a_frame_says_where_to_search(room_map, ros_domain):
+    simulation = simulate(SIMULATION, "map")
+    frame, prediction = simulation.frame(3), PoseWithCovarianceStamped()
+    prediction.header = conversions.header(frame.stamp_ns, "map")
+    prediction.pose = conversions.pose_with_covariance_to_msg(simulation.pose(3), np.eye(6) * 1e-4)
+    image = CompressedImage(header=conversions.header(frame.stamp_ns, "camera"), format="jpeg")
+    image.data = encode_jpeg(frame.image, 95)
+    anchors: list[Anchor] = []
+    options = ["-p", f"map_path:={room_map}", "-p", "camera.transport:=compressed", "-p", "camera.qos:=reliable"]
+    with started(AnchorNode, *options) as harness:
+        harness.probe.create_subscription(Anchor, "anchor", anchors.append, RELIABLE)
+        poses = harness.probe.create_publisher(PoseWithCovarianceStamped, "camera_pose", RELIABLE)
+        infos = harness.probe.create_publisher(CameraInfo, "camera_info", RELIABLE)
+        images = harness.probe.create_publisher(CompressedImage, "image/compressed", RELIABLE)
+        harness.wait_for(
+            lambda: all(one.get_subscription_count() for one in (poses, infos, images)), "subscriptions of the node"
+        )
+        poses.publish(prediction)
+        infos.publish(conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
+        images.publish(image)
+        harness.wait_for(lambda: anchors, "anchor")
+    assert anchors[0].accepted
+    assert conversions.pose_from_msg(anchors[0].pose.pose).is_close(simulation.pose(3), 0.03, 0.5)
+    assert "guided" in {stage.name for stage in anchors[0].stages}
 
 
 def test_a_map_that_cannot_be_loaded_leaves_the_old_one_in_use(room_map, tmp_path, ros_domain):

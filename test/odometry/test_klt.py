@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from odometry_scenes import TwoPlanes, make_camera
 
-from visloc_ros.core.camera import camera_from_calibration
+from visloc_ros.core.camera import camera_from_calibration, rescale
 from visloc_ros.core.geometry import SE3, rotation_matrix, umeyama
 from visloc_ros.core.trajectory import read_tum
 from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
@@ -191,6 +191,19 @@ def test_an_image_of_another_size_is_refused(sweep):
     result = klt().track(replace(frame, image=frame.image[:240, :320]))
     assert isinstance(result, Rejection)
     assert result.reason is Reason.INTRINSICS_MISMATCH
+
+
+def test_frames_of_another_size_begin_a_segment_of_their_own(sweep):
+    odometry = klt()
+    frames = sweep[1]
+    half = len(frames) // 2
+    before = poses_of([odometry.track(frame) for frame in frames[:half]])
+    camera = rescale(frames[0].camera, frames[0].camera.width // 2, frames[0].camera.height // 2)
+    smaller = [replace(frame, image=frame.image[::2, ::2].copy(), camera=camera) for frame in frames[half:]]
+    after = poses_of([odometry.track(frame) for frame in smaller])
+    odometry.close()
+    assert {pose.segment for pose in before} == {0}
+    assert {pose.segment for pose in after} == {1}
 
 
 @pytest.mark.parametrize("size", [(320, 240), (1280, 800)])

@@ -3,6 +3,8 @@ import logging
 import numpy as np
 import pycolmap
 import pytest
+from PIL import Image
+from PIL.ExifTags import IFD, Base
 from source_data import HEIGHT, WIDTH, colour_image, encode, truncate, write_images
 
 from visloc_ros.core.errors import CalibrationError, ConfigError, SourceError
@@ -142,9 +144,30 @@ def test_a_folder_of_only_broken_images_is_an_error(tmp_path):
         open_source(tmp_path)
 
 
-def test_images_of_two_sizes_are_refused(tmp_path):
+def test_photos_of_two_sizes_are_of_two_cameras(tmp_path):
+    write_images(tmp_path, ["a.png", "b.png", "c.png"])
+    (tmp_path / "b.png").write_bytes(encode(colour_image(0, 32, 24), ".png"))
+    cameras = [frame.camera for frame in open_source(tmp_path)]
+    assert [(camera.width, camera.height) for camera in cameras] == [(WIDTH, HEIGHT), (32, 24), (WIDTH, HEIGHT)]
+    assert cameras[1].params.tolist() == [1.2 * 32, 16, 12, 0]
+    assert cameras[0] is cameras[2]
+
+
+def test_a_photo_with_a_focal_length_in_its_exif_data_has_a_camera_of_its_own(tmp_path):
+    write_images(tmp_path, ["a.jpg", "b.jpg"])
+    exif = Image.Exif()
+    exif.get_ifd(IFD.Exif)[Base.FocalLengthIn35mmFilm] = 50
+    Image.open(tmp_path / "b.jpg").save(tmp_path / "b.jpg", exif=exif)
+    guessed, known = (frame.camera.mean_focal_length() for frame in open_source(tmp_path))
+    assert guessed == 1.2 * WIDTH
+    assert known == pytest.approx(50.0 / 43.27 * np.hypot(WIDTH, HEIGHT), rel=0.02)
+
+
+def test_images_of_two_sizes_are_refused_where_one_calibration_is_given(tmp_path):
     write_images(tmp_path, ["a.png", "b.png"])
     (tmp_path / "b.png").write_bytes(encode(colour_image(0, 32, 24), ".png"))
+    params = [50, 50, WIDTH / 2, HEIGHT / 2]
+    write_camera_yaml(tmp_path / "camera.yaml", pycolmap.Camera(model="PINHOLE", width=64, height=48, params=params))
     with pytest.raises(CalibrationError, match=r"b\.png: the image is 32x24 but the calibration is for 64x48"):
         list(open_source(tmp_path))
 

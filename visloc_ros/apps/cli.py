@@ -10,9 +10,13 @@ from threadpoolctl import threadpool_limits
 
 from visloc_ros import __version__
 from visloc_ros.apps import (
+    command_bench,
     command_build_map,
     command_demo,
     command_evaluate,
+    command_export_hloc,
+    command_fetch_weights,
+    command_import_hloc,
     command_localize,
     command_replay,
     command_run,
@@ -38,7 +42,11 @@ app.command("track")(command_track.track)
 app.command("run")(command_run.run)
 app.command("replay")(command_replay.replay)
 app.command("evaluate")(command_evaluate.evaluate)
+app.command("export-hloc")(command_export_hloc.export_hloc_map)
+app.command("import-hloc")(command_import_hloc.import_hloc_map)
 app.command("up")(command_up.up)
+app.command("fetch-weights")(command_fetch_weights.fetch_weights)
+app.add_typer(command_bench.app, name="bench")
 
 
 def show_version(wanted: bool) -> None:

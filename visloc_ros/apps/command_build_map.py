@@ -14,13 +14,28 @@ from visloc_ros.apps.console import StageBars, console
 from visloc_ros.apps.options import (
     ConfigFile,
     Overwrite,
-    SourceArgument,
+    SourcesArgument,
     takes_source_config,
 )
 from visloc_ros.core.config import read_config
+from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map import pack_map
-from visloc_ros.core.trajectory import read_tum
-from visloc_ros.sources import SourceConfig, open_source
+from visloc_ros.mapping.config import FrameConfig
+from visloc_ros.mapping.reference_poses import ReferencePoses
+from visloc_ros.sources import FrameSource, SourceConfig, open_source
+from visloc_ros.sources.opening import is_bag
+from visloc_ros.sources.pose_files import read_poses
+
+
+class Scale(str, Enum):
+    """Where the map's metres come from."""
+
+    auto = "auto"
+    reference = "reference"
+    distance = "distance"
+    odometry = "odometry"
+    gps = "gps"
+    none = "none"
 
 
 class Gravity(str, Enum):
@@ -28,49 +43,114 @@ class Gravity(str, Enum):
 
     auto = "auto"
     camera = "camera"
+    imu = "imu"
+    gps = "gps"
     reference = "reference"
     none = "none"
 
 
+AddTo = Annotated[
+    Path | None,
+    typer.Option(help="Map that the images are added to; it stays as it is, unless --output is the same map."),
+]
+ReferenceFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Known map_from_camera poses (TUM file, COLMAP model, kapture data set): triangulate at them; the map is "
+        "metric. Once for all sources, or once for each ('none' for one without)."
+    ),
+]
+
+
 @takes_source_config
 def build_map(
-    source: SourceArgument,
+    sources: SourcesArgument,
     source_config: SourceConfig,
     output: Annotated[Path, typer.Option("--output", "-o", help="Map folder to write, e.g. maps/office.")],
-    reference_poses: Annotated[
-        Path | None,
-        typer.Option(help="TUM file of known map_from_camera poses: triangulate at them; the map is metric."),
-    ] = None,
+    add_to: AddTo = None,
+    reference_poses: ReferenceFiles = None,
     scale_distance: Annotated[
         float, typer.Option(min=0.0, help="Metres between the first and the last registered camera; sets the scale.")
     ] = 0.0,
+    odometry_topic: Annotated[str, typer.Option(help="Wheel odometry topic of the bag; sets the scale.")] = "",
+    scale: Annotated[
+        Scale, typer.Option(help="Where metres must come from; auto takes what there is, GPS positions in photos last.")
+    ] = Scale.auto,
+    imu_topic: Annotated[str, typer.Option(help="IMU topic of the bag; tells what is up.")] = "",
+    camera_from_imu: Annotated[
+        str, typer.Option(help="Rotation from IMU to camera axes, 'w x y z'; otherwise from the bag's /tf_static.")
+    ] = "",
     gravity: Annotated[
-        Gravity, typer.Option(help="Where up is: from a level camera, or +z of the reference poses.")
+        Gravity,
+        typer.Option(
+            help="What tells what is up: an IMU, GPS positions, a level camera, or +z of the reference poses."
+        ),
     ] = Gravity.auto,
     archive: Annotated[bool, typer.Option("--archive", help="Also pack the map as <output>/reference.tar.gz.")] = False,
     config: ConfigFile = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Build a map from a video, an image folder or a ROS 2 bag.
+    """Build one map from videos, image folders and ROS 2 bags, or add their images to a map.
 
-    Example: visloc build-map office.mp4 --output maps/office
+    One video: visloc build-map office.mp4 --output maps/office
+
+    Several into one map: visloc build-map hall.mp4 stairs.mp4 bag/ --output maps/house
+
+    Known poses, one file for each: visloc build-map a/ b/ --reference-poses a.tum --reference-poses b.tum -o maps/ab
+
+    A larger map from a map: visloc build-map corridor.mp4 --add-to maps/office --output maps/floor
+
+    The same in place: visloc build-map corridor.mp4 --add-to maps/office --output maps/office --overwrite
     """
-    frames = open_source(source, source_config)
+    sensors = {"odometry_topic": odometry_topic, "imu_topic": imu_topic, "camera_from_imu": camera_from_imu}
+    frames = open_all(sources, source_config, replace(source_config, **sensors))
     options = read_config(mapping.MappingConfig, config)
-    if scale_distance or gravity is not Gravity.auto:
-        frame = replace(options.frame, scale_distance=scale_distance, gravity=gravity.value)
-        options = replace(options, frame=frame)
-    poses = read_tum(reference_poses) if reference_poses else None
+    frame = override_frame(options.frame, scale, scale_distance, gravity)
+    poses = _read_references(reference_poses or [])
     with StageBars() as bars:
-        summary = mapping.build_map(
-            frames,
-            output,
-            options,
-            reference_poses=poses,
-            overwrite=overwrite,
-            progress=bars,
-        )
+        if add_to is None:
+            options = replace(options, frame=frame)
+            summary = mapping.build_map(
+                frames, output, options, reference_poses=poses, overwrite=overwrite, progress=bars
+            )
+        else:
+            _check_nothing_moves(frame != options.frame or poses is not None or bool(odometry_topic or imu_topic))
+            given = options if config else None
+            summary = mapping.extend_map(add_to, frames, output, given, overwrite=overwrite, progress=bars)
     console.print(str(summary))
     if archive:
         packed = pack_map(output, output / "reference.tar.gz", overwrite=overwrite)
         console.print(f"packed as {packed}")
+
+
+def _read_references(paths: list[Path]) -> list[ReferencePoses | None] | ReferencePoses | None:
+    """Reference poses for all sources where one file is given, else for each."""
+    poses = [None if str(path) == "none" else read_poses(path) for path in paths]
+    if len(poses) < 2:
+        return poses[0] if poses else None
+    return poses
+
+
+def _check_nothing_moves(tells_of_frame: bool) -> None:
+    """Refuse options about the map's frame where images are added: it stays what it is. Raises ConfigError."""
+    if tells_of_frame:
+        raise ConfigError(
+            "the map that images are added to keeps its poses, scale and axes: leave out --reference-poses, --scale, "
+            "--scale-distance, --odometry-topic, --gravity and --imu-topic"
+        )
+
+
+def open_all(sources: list[Path], config: SourceConfig, with_sensors: SourceConfig) -> list[FrameSource]:
+    """Open every source; topics of sensors are those of the bags among them, and refused where there is none."""
+    bags = [source for source in sources if source.exists() and is_bag(source)]
+    return [open_source(source, with_sensors if source in bags or not bags else config) for source in sources]
+
+
+def override_frame(config: FrameConfig, scale: Scale, scale_distance: float, gravity: Gravity) -> FrameConfig:
+    """Options of the frame with those that the command line gives."""
+    given = {
+        "scale": scale.value if scale is not Scale.auto else config.scale,
+        "scale_distance": scale_distance or config.scale_distance,
+        "gravity": gravity.value if gravity is not Gravity.auto else config.gravity,
+    }
+    return replace(config, **given)

@@ -16,6 +16,9 @@ MapArgument = Annotated[Path, typer.Argument(help="Map folder, or its reference.
 SourceArgument = Annotated[
     Path, typer.Argument(help="Video file, image folder, or ROS 2 bag (mcap or sqlite3).", show_default=False)
 ]
+SourcesArgument = Annotated[
+    list[Path], typer.Argument(help="Video files, image folders, or ROS 2 bags (mcap or sqlite3).", show_default=False)
+]
 GroundTruth = Annotated[
     Path | None,
     typer.Option(help="TUM file with the true map_from_camera poses; otherwise the source's own, if it has any."),

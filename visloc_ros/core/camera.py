@@ -103,6 +103,13 @@ def guess_camera(width: int, height: int) -> pycolmap.Camera:
     )
 
 
+def is_same_camera(one: pycolmap.Camera, other: pycolmap.Camera) -> bool:
+    """Whether two cameras agree in model, image size and parameters."""
+    if (one.model, one.width, one.height) != (other.model, other.width, other.height):
+        return False
+    return bool(np.allclose(one.params, other.params))
+
+
 def check_image_size(camera: pycolmap.Camera, width: int, height: int) -> None:
     """Refuse an image that its calibration was not made for. Raises CalibrationError."""
     if (camera.width, camera.height) != (width, height):

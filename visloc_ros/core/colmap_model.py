@@ -72,7 +72,7 @@ class ColmapModel:
 def read_colmap_model(folder: Path) -> ColmapModel:
     """Read a binary model. Raises MapError that names a missing, truncated or inconsistent file."""
     cameras = _read_cameras(folder / "cameras.bin")
-    images = _read_images(folder / "images.bin")
+    images = read_images(folder / "images.bin")
     for image in images:
         if image.camera_id not in cameras:
             raise MapError(f"{folder / 'images.bin'}: image '{image.name}' has the unknown camera {image.camera_id}")
@@ -157,7 +157,8 @@ def _read_camera(cursor: _Cursor) -> pycolmap.Camera:
     return pycolmap.Camera(model=model.name, width=width, height=height, params=params.tolist())
 
 
-def _read_images(path: Path) -> tuple[ModelImage, ...]:
+def read_images(path: Path) -> tuple[ModelImage, ...]:
+    """Read the images of a binary model. Raises MapError."""
     cursor = _Cursor(path)
     images = tuple(_read_image(cursor) for _ in range(cursor.take_int("<u8")))
     cursor.finish()

@@ -1,14 +1,15 @@
 """hloc's HDF5 files: local features and global descriptors, one group per image.
 
 hloc puts the centre of the top-left pixel at (0, 0), COLMAP at (0.5, 0.5): keypoints are shifted here, and nowhere
-else. Descriptors are stored (D, N) in half precision, as hloc does.
+else. Descriptors are stored (D, N) in half precision, as hloc does. Ours are rounded to a sixteenth of their spread
+(for unit vectors of length 128: to 1/256), far below what tells them apart, which lets HDF5 pack them to half the size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,43 +21,83 @@ from visloc_ros.core.camera import HALF_PIXEL
 from visloc_ros.core.errors import MapError
 
 _MAX_DIMENSION = 1 << 17
+_STEPS_PER_SPREAD = 16.0
+_LIBRARY_VERSIONS = ("v110", "v110")  # HDF5 1.10 (2016) and later read it; older layouts take 1 to 3 kB more an image
+_MAX_KEYPOINT_SHIFT_PX = 2.0
+_SCORE_NAMES = ("scores", "keypoint_scores")  # hloc calls them either way, by extractor
 
 
 @dataclass(frozen=True, eq=False)
 class LocalFeatures:
-    """Keypoints (N, 2) float32 in COLMAP pixels, scores (N,) float32, descriptors (N, D), image size (w, h)."""
+    """Keypoints (N, 2) float32 in COLMAP pixels, scores (N,) float32, descriptors (N, D), image size (w, h).
+
+    ``scales_angles`` (N, 2): size [px] and angle [rad] of keypoints, where the extractor tells them (SIFT).
+    """
 
     keypoints: NDArray[np.float32]
     scores: NDArray[np.float32]
     descriptors: NDArray[np.floating]
     image_size: tuple[int, int]
+    scales_angles: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.keypoints)
 
+    def take(self, rows: NDArray[np.integer]) -> LocalFeatures:
+        """The features of these rows (K,), in this order."""
+        scales_angles = None if self.scales_angles is None else self.scales_angles[rows]
+        return LocalFeatures(
+            self.keypoints[rows], self.scores[rows], self.descriptors[rows], self.image_size, scales_angles
+        )
+
 
 def write_local_features(path: Path, features: Mapping[str, LocalFeatures]) -> None:
     """Write the local features of images by name."""
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", libver=_LIBRARY_VERSIONS) as file:
         for name, one in features.items():
             group = file.create_group(name)
             group["keypoints"] = (one.keypoints - HALF_PIXEL).astype(np.float32)
             group["scores"] = one.scores.astype(np.float16)
-            group["descriptors"] = np.ascontiguousarray(one.descriptors.T, dtype=np.float16)
+            _write_packed(group, "descriptors", one.descriptors.T)
             group["image_size"] = np.array(one.image_size, dtype=np.int64)
+            if one.scales_angles is not None:
+                group["scales"] = one.scales_angles[:, 0]
+                group["oris"] = np.degrees(one.scales_angles[:, 1])
 
 
 def read_local_features(path: Path, names: Sequence[str], sizes: Sequence[int]) -> list[LocalFeatures]:
-    """Read the local features of images whose keypoint counts are known. Raises MapError naming the image."""
+    """Read the local features of images whose keypoint counts are known. Raises MapError naming the image.
+
+    The arrays of all images are consecutive parts of large ones; descriptors stay in half precision.
+    """
+    features: list[LocalFeatures] = []
+    block: _FeatureBlock | None = None
     with _open(path) as file:
-        return [_read_features(path, file, name, size) for name, size in zip(names, sizes, strict=True)]
+        for name, size in zip(names, sizes, strict=True):
+            one = _read_features(path, file, name, size)
+            block = block or _FeatureBlock(sum(sizes), one.descriptors.shape[1])
+            if one.descriptors.shape[1] != block.descriptors.shape[1]:
+                raise MapError(f"{path} mixes descriptors of several lengths: rebuild the map")
+            features.append(block.append(one))
+    return features
+
+
+def read_keypoints(path: Path, names: Sequence[str]) -> list[NDArray[np.float32] | None]:
+    """Read keypoints (N, 2) in COLMAP pixels of images by name, None for those that the file lacks."""
+    with _open(path) as file:
+        return [_read_keypoints(path, file, name, None) if f"{name}/keypoints" in file else None for name in names]
+
+
+def keypoints_agree(a: NDArray[np.floating], b: NDArray[np.floating]) -> bool:
+    """Whether two lists of keypoints (N, 2) are the same, up to the half precision that hloc stores them with."""
+    return len(a) == len(b) and (len(a) == 0 or bool(np.median(np.abs(a - b)) <= _MAX_KEYPOINT_SHIFT_PX))
 
 
 def write_global_descriptors(path: Path, descriptors: Mapping[str, NDArray[np.floating]]) -> None:
     """Write one global descriptor (G,) per image."""
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", libver=_LIBRARY_VERSIONS) as file:
         for name, descriptor in descriptors.items():
-            file.create_group(name)["global_descriptor"] = descriptor.astype(np.float16)
+            _write_packed(file.create_group(name), "global_descriptor", descriptor)
 
 
 def read_global_descriptors(path: Path, names: Sequence[str]) -> NDArray[np.float32]:
@@ -80,15 +121,65 @@ def read_centroids(path: Path) -> NDArray[np.float32]:
         return _read(path, file, "centroids", (None, None)).astype(np.float32)
 
 
+def _write_packed(group: h5py.Group, name: str, values: NDArray[np.floating]) -> None:
+    rounded = np.ascontiguousarray(round_to_spread(values), dtype=np.float16)
+    # Half-precision numbers on a coarse grid repeat: byte by byte (shuffled) they pack well. Nothing cannot be packed.
+    packing: dict[str, Any] = {"chunks": rounded.shape, "compression": "gzip", "shuffle": True} if rounded.size else {}
+    group.create_dataset(name, data=rounded, **packing)
+
+
+def round_to_spread(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Round descriptors to a power of two that is at most a sixteenth of their root mean square."""
+    exact = np.asarray(values, dtype=np.float32)
+    spread = float(np.sqrt(np.mean(np.square(exact)))) if exact.size else 0.0
+    if not 0.0 < spread < np.inf:
+        return exact
+    step = np.float32(2.0 ** np.floor(np.log2(spread / _STEPS_PER_SPREAD)))
+    return np.asarray(np.round(exact / step) * step)
+
+
+class _FeatureBlock:
+    """Room for the features of many images, filled one after the other."""
+
+    def __init__(self, num_keypoints: int, dim: int) -> None:
+        self.keypoints = np.empty((num_keypoints, 2), np.float32)
+        self.scores = np.empty(num_keypoints, np.float32)
+        self.descriptors = np.empty((num_keypoints, dim), np.float16)
+        self._filled = 0
+
+    def append(self, one: LocalFeatures) -> LocalFeatures:
+        """Copy the features of an image to the end; gives them as parts of the block."""
+        rows = slice(self._filled, self._filled + len(one))
+        self._filled = rows.stop
+        keypoints, scores, descriptors = self.keypoints[rows], self.scores[rows], self.descriptors[rows]
+        keypoints[:], scores[:], descriptors[:] = one.keypoints, one.scores, one.descriptors
+        return replace(one, keypoints=keypoints, scores=scores, descriptors=descriptors)
+
+
 def _read_features(path: Path, file: h5py.File, name: str, size: int) -> LocalFeatures:
-    keypoints = _read(path, file, f"{name}/keypoints", (size, 2)).astype(np.float32) + np.float32(HALF_PIXEL)
+    keypoints = _read_keypoints(path, file, name, size)
     descriptors = _read(path, file, f"{name}/descriptors", (None, size))
-    has_scores = f"{name}/scores" in file
-    scores = _read(path, file, f"{name}/scores", (size,)) if has_scores else np.ones(size)
+    stored = next((key for key in _SCORE_NAMES if f"{name}/{key}" in file), None)
+    scores = _read(path, file, f"{name}/{stored}", (size,)) if stored else np.ones(size)
     width, height = _read(path, file, f"{name}/image_size", (2,))
     return LocalFeatures(
-        keypoints, scores.astype(np.float32), np.ascontiguousarray(descriptors.T), (int(width), int(height))
+        keypoints,
+        scores.astype(np.float32),
+        descriptors.T,
+        (int(width), int(height)),
+        _read_scales_angles(path, file, name, size),
     )
+
+
+def _read_scales_angles(path: Path, file: h5py.File, name: str, size: int) -> NDArray[np.float32] | None:
+    if f"{name}/scales" not in file or f"{name}/oris" not in file:
+        return None
+    scales, degrees = (_read(path, file, f"{name}/{key}", (size,)) for key in ("scales", "oris"))
+    return np.column_stack((scales, np.radians(degrees))).astype(np.float32)
+
+
+def _read_keypoints(path: Path, file: h5py.File, name: str, size: int | None) -> NDArray[np.float32]:
+    return _read(path, file, f"{name}/keypoints", (size, 2)).astype(np.float32) + np.float32(HALF_PIXEL)
 
 
 def _read(path: Path, file: h5py.File, key: str, shape: tuple[int | None, ...]) -> NDArray[Any]:

@@ -40,7 +40,9 @@ class Manifest:
     ``models`` by role (extractor, matcher, global), ``cameras`` as plain values by camera id, ``counts`` of
     images, points and observations, ``reprojection_error_px`` the mean over observations, ``config`` the options it
     was built with, ``files`` relative to the map folder. ``metric``: one map unit is one metre. ``gravity_aligned``:
-    +z points up. ``scale_source`` and ``gravity_source`` say what these two rest on.
+    +z points up. ``scale_source`` and ``gravity_source`` say what these two rest on, ``scale_error`` (relative) and
+    ``gravity_error_deg`` how good they are, None where that is not known. ``geo_origin`` is empty, or the latitude,
+    longitude (WGS 84, degrees) and, if known, altitude (metres) of the origin of a map with axes east, north, up.
     """
 
     name: str
@@ -50,6 +52,9 @@ class Manifest:
     gravity_aligned: bool
     scale_source: str = "none"
     gravity_source: str = "none"
+    scale_error: float | None = None
+    gravity_error_deg: float | None = None
+    geo_origin: Mapping[str, float] = field(default_factory=dict)
     cameras: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     reprojection_error_px: float = 0.0
@@ -128,6 +133,9 @@ def _check_types(path: Path, manifest: Manifest) -> None:
         "cameras": dict,
         "config": dict,
         "reprojection_error_px": (int, float),
+        "scale_error": (int, float, type(None)),
+        "gravity_error_deg": (int, float, type(None)),
+        "geo_origin": dict,
     }
     for name, kind in expected.items():
         if not isinstance(getattr(manifest, name), kind):  # type: ignore[arg-type]

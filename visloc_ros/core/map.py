@@ -1,8 +1,8 @@
 """The map of a place: images with poses, their features, the 3D points they see, and how to find them.
 
 In memory a map is plain contiguous arrays; on disk it is a folder (DESIGN section 4) that stock hloc reads:
-``sfm/`` (COLMAP model), ``features.h5``, ``global-feats-vlad.h5``, ``vlad.h5`` and ``manifest.json``. A folder
-made by stock hloc opens, too.
+``sfm/`` (COLMAP model), ``features.h5``, ``global-feats-<descriptor>.h5``, ``vlad.h5`` (the codebook, with
+VLAD only) and ``manifest.json``. A folder made by stock hloc opens, too.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from visloc_ros.core.colmap_model import ColmapModel, ModelImage, read_colmap_model
+from visloc_ros.core.colmap_model import ColmapModel, ModelImage
+from visloc_ros.core.colmap_text import read_model
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.feature_files import (
     LocalFeatures,
+    keypoints_agree,
     read_centroids,
     read_global_descriptors,
     read_local_features,
 )
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.manifest import FileInfo, Manifest, ModelInfo, check_files, read_manifest
+from visloc_ros.core.hloc_layout import find_hloc_layout, hloc_manifest
+from visloc_ros.core.manifest import MANIFEST_NAME, FileInfo, Manifest, ModelInfo, check_files, read_manifest
 from visloc_ros.core.map_archive import pack_map, unpacked
-from visloc_ros.core.map_layout import MapLayout, find_layout, hloc_manifest
+from visloc_ros.core.map_layout import MapLayout, own_layout
 from visloc_ros.core.map_writer import save_map
 
 __all__ = [
@@ -42,7 +45,7 @@ __all__ = [
 ]
 
 NO_POINT = -1
-_MAX_KEYPOINT_SHIFT_PX = 2.0
+_NOTHING = np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +63,7 @@ class MapImage:
 class Map:
     """A loaded map: manifest, reference images, points (P, 3), global descriptors (M, G) in the images' order.
 
-    ``vlad_centroids`` (C, D) is empty where the global descriptors are not VLAD (a map made by stock hloc).
+    ``vlad_centroids`` (C, D) is empty where the global descriptors are not VLAD.
     """
 
     name: str
@@ -71,29 +74,35 @@ class Map:
     vlad_centroids: NDArray[np.float32]
 
 
-def open_map(path: Path, *, checksums: bool = True) -> Map:
+def open_map(path: Path, *, checksums: bool = True, extractor: str = "") -> Map:
     """Open a map folder or a packed ``reference.tar.gz``, everything checked.
 
     Raises MapError that names the missing, truncated or inconsistent file and what to do. ``checksums`` False skips
-    the SHA-256 comparison (sizes and contents are checked all the same).
+    the SHA-256 comparison (sizes and contents are checked all the same). ``extractor`` names the model that made the
+    local features of a folder of stock hloc whose file names do not tell.
     """
     path = Path(path)
     if path.is_file():
         with unpacked(path) as folder:
-            return _open_folder(folder, checksums)
+            return _open_folder(folder, checksums, extractor)
     if not path.is_dir():
         raise MapError(f"there is no map at {path}: build one with 'visloc build-map SOURCE --output {path}'")
-    return _open_folder(path, checksums)
+    return _open_folder(path, checksums, extractor)
 
 
-def _open_folder(folder: Path, checksums: bool) -> Map:
-    layout = find_layout(folder)
-    if layout.has_manifest:
-        manifest = read_manifest(folder)
-        check_files(folder, manifest, checksums)
-    else:
-        manifest = hloc_manifest(layout)
-    model = read_colmap_model(layout.model)
+def find_files(folder: Path, *, checksums: bool = True, extractor: str = "") -> tuple[MapLayout, Manifest]:
+    """The files of a map folder, ours or stock hloc's, and what they are. Raises MapError; options as ``open_map``."""
+    if not (folder / MANIFEST_NAME).exists():
+        layout = find_hloc_layout(folder)
+        return layout, hloc_manifest(layout, extractor)
+    manifest = read_manifest(folder)
+    check_files(folder, manifest, checksums)
+    return own_layout(folder, manifest), manifest
+
+
+def _open_folder(folder: Path, checksums: bool, extractor: str) -> Map:
+    layout, manifest = find_files(folder, checksums=checksums, extractor=extractor)
+    model = read_model(layout.model)
     images = _read_images(layout, model)
     names = [image.name for image in images]
     return Map(
@@ -101,8 +110,8 @@ def _open_folder(folder: Path, checksums: bool) -> Map:
         manifest,
         images,
         model.points,
-        read_global_descriptors(layout.global_descriptors, names),
-        read_centroids(layout.centroids) if layout.centroids else np.empty((0, 0), np.float32),
+        read_global_descriptors(layout.global_descriptors, names) if layout.has_global_descriptors else _NOTHING,
+        read_centroids(layout.centroids) if layout.centroids else _NOTHING,
     )
 
 
@@ -112,14 +121,11 @@ def _read_images(layout: MapLayout, model: ColmapModel) -> tuple[MapImage, ...]:
     names = [image.name for image in model.images]
     sizes = [len(image.keypoints) for image in model.images]
     features = read_local_features(layout.features, names, sizes)
-    if len({one.descriptors.shape[1] for one in features}) > 1:
-        raise MapError(f"{layout.features} mixes descriptors of several lengths: rebuild the map")
     return tuple(_make_image(layout, model, image, one) for image, one in zip(model.images, features, strict=True))
 
 
 def _make_image(layout: MapLayout, model: ColmapModel, image: ModelImage, features: LocalFeatures) -> MapImage:
-    shift = np.abs(features.keypoints - image.keypoints)
-    if len(shift) and not np.median(shift) <= _MAX_KEYPOINT_SHIFT_PX:
+    if not keypoints_agree(features.keypoints, image.keypoints):
         raise MapError(
             f"{layout.features}: the keypoints of '{image.name}' are not those of {layout.model / 'images.bin'}: "
             "the files belong to different maps, rebuild the map"

@@ -24,7 +24,7 @@ from visloc_ros.core.feature_files import (
     write_local_features,
 )
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, file_info, write_manifest
-from visloc_ros.core.map_layout import CENTROIDS_NAME, own_layout
+from visloc_ros.core.map_layout import own_layout
 
 
 def save_map(
@@ -39,8 +39,9 @@ def save_map(
 ) -> Manifest:
     """Write a map folder and give its complete manifest (cameras, counts, errors and file checksums filled in).
 
-    ``features`` are aligned with the points2D of the reconstruction's images. Raises OutputError when the place
-    is taken (without ``overwrite``) or not writable, MapError when the parts do not fit together.
+    ``features`` are aligned with the points2D of the reconstruction's images; ``vlad_centroids`` is written if the
+    manifest says that the global descriptor is VLAD, and may be empty if not. Raises OutputError when the place is
+    taken (without ``overwrite``) or not writable, MapError when the parts do not fit together.
     """
     with staged_folder(path, overwrite=overwrite) as folder:
         return write_map(folder, reconstruction, features, global_descriptors, vlad_centroids, manifest)
@@ -55,13 +56,14 @@ def write_map(
     manifest: Manifest,
 ) -> Manifest:
     """Write the files of a map into an existing folder, the manifest last. Raises MapError."""
-    layout = own_layout(folder)
+    layout = own_layout(folder, manifest)
     names = _registered_names(reconstruction, features, global_descriptors)
     layout.model.mkdir(exist_ok=True)
     reconstruction.write_binary(layout.model)
     write_local_features(layout.features, {name: features[name] for name in names})
     write_global_descriptors(layout.global_descriptors, {name: global_descriptors[name] for name in names})
-    write_centroids(folder / CENTROIDS_NAME, vlad_centroids)
+    if layout.centroids is not None:
+        write_centroids(layout.centroids, vlad_centroids)
     complete = describe(manifest, reconstruction, folder)
     write_manifest(folder, complete)
     return complete
@@ -69,8 +71,9 @@ def write_map(
 
 def describe(manifest: Manifest, reconstruction: pycolmap.Reconstruction, folder: Path) -> Manifest:
     """Fill in what a manifest says about its reconstruction and the data files in its folder."""
-    layout = own_layout(folder)
-    files = [*sorted(layout.model.iterdir()), layout.features, layout.global_descriptors, folder / CENTROIDS_NAME]
+    layout = own_layout(folder, manifest)
+    files = [*sorted(layout.model.iterdir()), layout.features, layout.global_descriptors]
+    files += [layout.centroids] if layout.centroids else []
     reconstruction.update_point_3d_errors()
     return replace(
         manifest,

@@ -1,20 +1,29 @@
 """Local features, their matching, and one vector for a whole image: small Protocols, made by name."""
 
-from visloc_ros.features.config import FeatureConfig, MatcherConfig, VladConfig
-from visloc_ros.features.registry import make_extractor, make_matcher
+from visloc_ros.features.config import FeatureConfig, GlobalConfig, MatcherConfig, SiftConfig, VladConfig
+from visloc_ros.features.registry import (
+    is_trained_with_the_map,
+    make_extractor,
+    make_global_descriptor,
+    make_matcher,
+)
 from visloc_ros.features.types import GlobalDescriptor, LocalExtractor, Matcher, Matches, ModelInfo
 from visloc_ros.features.vlad import Vlad
 
 __all__ = [
     "FeatureConfig",
+    "GlobalConfig",
     "GlobalDescriptor",
     "LocalExtractor",
     "Matcher",
     "MatcherConfig",
     "Matches",
     "ModelInfo",
+    "SiftConfig",
     "Vlad",
     "VladConfig",
+    "is_trained_with_the_map",
     "make_extractor",
+    "make_global_descriptor",
     "make_matcher",
 ]

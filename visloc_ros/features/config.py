@@ -4,43 +4,92 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from visloc_ros.core.config import Config, option
+from visloc_ros.core.config import Config, option, section
+from visloc_ros.core.map_layout import VLAD
 
-EXTRACTOR_NAMES = ("aliked-n16", "aliked-n16rot", "aliked-n32")
+ALIKED_NAMES = ("aliked-n16", "aliked-n16rot", "aliked-n32")
+EXTRACTOR_NAMES = (*ALIKED_NAMES, "disk", "sift", "superpoint", "xfeat")
 MATCHER_NAMES = ("lightglue", "nearest")
+AUTO = "auto"
+GLOBAL_NAMES = (VLAD, "netvlad", "eigenplaces", "megaloc", "salad", "openibl")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "float32", "bfloat16")
+BATCHINGS = ("auto", "always", "never")
+
+
+@dataclass(frozen=True)
+class SiftConfig(Config):
+    """What only the extractor ``sift`` is asked."""
+
+    contrast_threshold: float = option(0.0067, "lowest contrast of a keypoint", minimum=0.0, maximum=1.0)
+    edge_threshold: float = option(
+        10.0, "largest ratio of curvatures of a keypoint, above which it is an edge", minimum=1.0
+    )
+    upright: bool = option(False, "describe keypoints without turning them: better where the camera never rolls")
 
 
 @dataclass(frozen=True)
 class FeatureConfig(Config):
     """How local features are found. ``make_extractor`` refuses a name it does not know."""
 
-    name: str = option("aliked-n16", f"extractor: {', '.join(EXTRACTOR_NAMES)}")
+    name: str = option("aliked-n16", f"extractor: {', '.join(EXTRACTOR_NAMES)}, or hloc:CONF")
     max_keypoints: int = option(512, "keypoints kept per image, strongest first", minimum=16, maximum=20_000)
-    detection_threshold: float = option(0.2, "lowest keypoint score", minimum=0.0, maximum=1.0)
-    nms_radius: int = option(2, "least distance between keypoints [px of the resized image]", minimum=1, maximum=16)
-    resize_max: int = option(1024, "longer side the image is reduced to, never enlarged [px]", minimum=64)
+    detection_threshold: float = option(0.2, "lowest score of an aliked keypoint", minimum=0.0, maximum=1.0)
+    nms_radius: int = option(
+        2, "least distance between keypoints of aliked, disk [px of the resized image]", minimum=1, maximum=16
+    )
+    resize_max: int = option(
+        1024, "longer side the image is reduced to, never enlarged [px]; hloc:CONF has its own", minimum=64
+    )
     device: str = option("auto", "where the model runs; auto takes a GPU when there is one", choices=DEVICES)
     torch_threads: int = option(
         0, "CPU threads of torch; 0 leaves them as they are, in the anchor node half of the processors", minimum=0
     )
     weights: str = option("", "weights file; empty takes those of an installed package or the torch cache")
+    sift: SiftConfig = section(SiftConfig)
 
 
 @dataclass(frozen=True)
 class MatcherConfig(Config):
     """How features are matched. ``make_matcher`` refuses a name it does not know."""
 
-    name: str = option("lightglue", f"matcher: {', '.join(MATCHER_NAMES)}")
+    name: str = option("lightglue", f"matcher: {', '.join(MATCHER_NAMES)}, or hloc:CONF")
     filter_threshold: float = option(0.1, "lowest match score", minimum=0.0, maximum=1.0)
+    ratio: float = option(
+        1.0,
+        "nearest: largest distance of the best match over that of the second best; 1 does not ask",
+        minimum=0.1,
+        maximum=1.0,
+    )
     depth_confidence: float = option(0.95, "share of confident points that ends matching early; 1 never", maximum=1.0)
     width_confidence: float = option(0.99, "confidence that drops unmatchable points; 1 never", maximum=1.0)
     device: str = option("auto", "where the model runs; auto takes a GPU when there is one", choices=DEVICES)
     precision: str = option(
         "auto", "number type of matrix products; auto is half where it is native", choices=PRECISIONS
     )
+    batching: str = option(
+        "auto",
+        "match several references at once, at full depth and width; auto does on a GPU, where it pays",
+        choices=BATCHINGS,
+    )
+    compile: bool = option(False, "compile batched matching into CUDA graphs: a slow first match, on a GPU only")
+    cache_mb: int = option(128, "memory for what is prepared of images that come again [MB]", minimum=0)
     weights: str = option("", "weights file; empty takes those of an installed package or the torch cache")
+
+
+@dataclass(frozen=True)
+class GlobalConfig(Config):
+    """How whole images are described. ``make_global_descriptor`` refuses a name it does not know."""
+
+    name: str = option(
+        AUTO,
+        f"global descriptor: auto (the map's own; a new map gets vlad), {', '.join(GLOBAL_NAMES)}, or hloc:CONF",
+    )
+    resize_max: int = option(
+        0, "longer side the image is reduced to for a network [px]; 0 as its authors or the conf do", minimum=0
+    )
+    device: str = option("auto", "where the model runs; auto takes a GPU when there is one", choices=DEVICES)
+    weights: str = option("", "weights file of netvlad; empty takes that in torch.hub's folder, as the others do")
 
 
 @dataclass(frozen=True)

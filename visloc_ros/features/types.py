@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,8 +53,17 @@ class Matcher(Protocol):
         """Which model this is."""
         ...
 
+    @property
+    def batch_size(self) -> int:
+        """References that ``match_many`` is best given at once; 1 where several cost as many times one."""
+        ...
+
     def match(self, a: LocalFeatures, b: LocalFeatures) -> Matches:
         """Mutual matches between two images, none where either has no features."""
+        ...
+
+    def match_many(self, query: LocalFeatures, references: Sequence[LocalFeatures]) -> list[Matches]:
+        """Mutual matches of the query with every reference, in their order."""
         ...
 
 
@@ -65,6 +75,9 @@ class GlobalDescriptor(Protocol):
         """Which model this is."""
         ...
 
-    def describe(self, features: LocalFeatures) -> NDArray[np.float32]:
-        """Unit vector (G,) float32 of an image, zeros where it has no features."""
+    def describe(self, image: Image, features: LocalFeatures) -> NDArray[np.float32]:
+        """Unit vector (G,) float32 of a uint8 image, (H, W) grey or (H, W, 3) RGB, and its local features.
+
+        A descriptor looks at one of the two; zeros where it sees nothing to describe.
+        """
         ...

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.feature_files import LocalFeatures
+from visloc_ros.core.types import Image
 from visloc_ros.features.config import VladConfig
 from visloc_ros.features.types import ModelInfo
 
@@ -35,16 +36,20 @@ class Vlad:
         Raises MapError when there are fewer descriptors than words.
         """
         config = config or VladConfig()
-        samples = np.concatenate([np.asarray(block, dtype=np.float32) for block in descriptors])
+        samples = np.concatenate(list(descriptors))
         if len(samples) < config.clusters:
             raise MapError(f"{len(samples)} descriptors cannot train {config.clusters} visual words: add images")
         rng = np.random.default_rng(config.seed)
         if len(samples) > config.max_samples:
             samples = samples[rng.choice(len(samples), config.max_samples, replace=False)]
-        return Vlad(_k_means(samples, config.clusters, config.iterations, rng))
+        return Vlad(_k_means(samples.astype(np.float32), config.clusters, config.iterations, rng))
 
-    def describe(self, features: LocalFeatures) -> Float32:
-        """Unit vector (clusters * D,) of an image, zeros where it has no features."""
+    def describe(self, image: Image, features: LocalFeatures) -> Float32:
+        """Unit vector (clusters * D,) of an image, made of its local features alone."""
+        return self.describe_features(features)
+
+    def describe_features(self, features: LocalFeatures) -> Float32:
+        """Unit vector (clusters * D,) of an image's local features, zeros where there are none."""
         descriptors = np.asarray(features.descriptors, dtype=np.float32)
         if len(descriptors) == 0:
             return np.zeros(self.centroids.size, dtype=np.float32)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.map import Map
+from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor, make_matcher
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.evidence import Evidence, EvidenceCollector, Query
 from visloc_ros.localization.gates import find_fault, is_focal_length_wrong, spread
+from visloc_ros.localization.guided import GuidedSearch
 from visloc_ros.localization.models import check_models, global_index
 from visloc_ros.localization.pose import PoseSolution, solve_pose_and_focal_length
 from visloc_ros.localization.retrieval import ViewOverlap, rank_by_descriptor
@@ -34,47 +37,80 @@ class AnchorEngine:
         self.extractor = extractor or make_extractor(self.config.features)
         check_models(map_, self.extractor)
         self.matcher = matcher or make_matcher(self.config.matcher, self.extractor.info.name)
-        self._vlad, self._descriptors = global_index(map_)
+        self._describer, self._descriptors = global_index(map_, self.config.global_descriptor)
         self._overlap = ViewOverlap(map_)
+        self._guided = GuidedSearch(map_, self.config)
         self._collector = EvidenceCollector(map_, self.matcher, self.config)
 
-    def localize(self, frame: Frame, prior: SE3 | None = None) -> AnchorPose | Rejection:
-        """Find ``map_from_camera`` of a frame; ``prior``, a predicted one, says which references to try first.
+    def localize(
+        self, frame: Frame, prior: SE3 | None = None, features: LocalFeatures | None = None
+    ) -> AnchorPose | Rejection:
+        """Find ``map_from_camera`` of a frame; ``prior``, a predicted one, says where to look first.
 
-        Raises CalibrationError when the image has another size than its calibration.
+        ``features`` are those of the frame where they are known already. Raises CalibrationError when the image has
+        another size than its calibration.
         """
+        return self.find(self.look_at(frame, features), prior)
+
+    def look_at(self, frame: Frame, features: LocalFeatures | None = None) -> Query:
+        """The first half of ``localize``, which takes no prior: one that is made meanwhile is not missed."""
         check_image_size(frame.camera, frame.image.shape[1], frame.image.shape[0])
         watch = Stopwatch()
-        with watch("features"):
-            features = self.extractor.extract(frame.image)
-        query = Query(frame, features, watch)
-        if len(features) < self.config.min_features:
-            return _reject(query, Reason.FEW_FEATURES, Evidence())
-        if prior is not None:
-            answer = self._match(query, self._expected_references(query, prior))
-            if isinstance(answer, AnchorPose):
-                return answer
-        return self._match(query, self._similar_references(query))
+        if features is None:
+            with watch("features"):
+                features = self.extractor.extract(frame.image)
+        return Query(frame, features, watch)
 
-    def _expected_references(self, query: Query, prior: SE3) -> list[int]:
+    def find(self, query: Query, prior: SE3 | None = None) -> AnchorPose | Rejection:
+        """The second half of ``localize``."""
+        if len(query.features) < self.config.min_features:
+            return _reject(query, Reason.FEW_FEATURES, Evidence())
+        if prior is not None and self.config.guided.enabled:
+            anchor = self._find_around(query, prior)
+            if anchor is not None:
+                return anchor
+        answer = self._judge(query, self._collector.gather(query, self._references(query, prior), prior))
+        if isinstance(answer, AnchorPose) and self.config.guided.refine:
+            return self._find_around(query, answer.map_from_camera) or answer
+        return answer
+
+    def _find_around(self, query: Query, prior: SE3) -> AnchorPose | None:
+        """The pose from map points looked for around a known one; None where that is not enough to tell."""
+        references = self._expected_references(query, prior, self.config.guided.references)
+        if not references:
+            return None
+        evidence = self._guided.gather(query, references, prior)
+        if not self._guided.is_sure(query, evidence):
+            return None
+        answer = self._judge(query, evidence)
+        return answer if isinstance(answer, AnchorPose) else None
+
+    def _references(self, query: Query, prior: SE3 | None) -> Iterator[list[int]]:
+        """Map images worth matching: what the prior should see, then, if that is not enough, what looks alike."""
+        expected = [] if prior is None else self._expected_references(query, prior, self.config.top_k_expected)
+        yield expected
+        yield [row for row in self._similar_references(query) if row not in expected]
+
+    def _expected_references(self, query: Query, prior: SE3, count: int) -> list[int]:
         """Map images that share most of the view from the predicted pose."""
         with query.watch("retrieval"):
-            return self._overlap.rank(prior, query.frame.camera, self.config.top_k)
+            return self._overlap.rank(prior, query.frame.camera, count)
 
     def _similar_references(self, query: Query) -> list[int]:
         """Map images that look most alike."""
+        with query.watch("global"):
+            descriptor = self._describer.describe(query.frame.image, query.features)
         with query.watch("retrieval"):
-            return rank_by_descriptor(self._vlad.describe(query.features), self._descriptors, self.config.top_k)
+            return rank_by_descriptor(descriptor, self._descriptors, self.config.top_k)
 
-    def _match(self, query: Query, candidates: list[int]) -> AnchorPose | Rejection:
-        """Pose from these map images, or the reason why not."""
-        evidence = self._collector.gather(query, candidates)
+    def _judge(self, query: Query, evidence: Evidence) -> AnchorPose | Rejection:
+        """The pose of the evidence if it can be trusted, or the reason why not."""
         if len(evidence.correspondences) < self.config.min_matches:
             return _reject(query, Reason.FEW_MATCHES, evidence)
         if evidence.solution is None:
             return _reject(query, Reason.FEW_INLIERS, evidence)
         pixels, points = self._collector.pixels_and_points(query, evidence)
-        fault = find_fault(evidence.solution, pixels, query.frame.camera, self.config.gate)
+        fault = find_fault(evidence.solution, pixels, points, query.frame.camera, self.config.gate)
         if self._doubts_focal_length(query, fault, evidence.solution, pixels, points):
             fault = Reason.INTRINSICS_MISMATCH
         if fault is not None:

@@ -17,10 +17,11 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Correspondences:
-    """Query keypoints and the map points they may show, as parallel rows (N,), without repeats."""
+    """Query keypoints and the map points they may show, as parallel rows (N,), without repeats; scores (N,)."""
 
     keypoint_rows: Rows
     point_rows: Rows
+    scores: Array
 
     def __len__(self) -> int:
         return len(self.keypoint_rows)
@@ -28,7 +29,7 @@ class Correspondences:
     @staticmethod
     def none() -> Correspondences:
         """No evidence."""
-        return Correspondences(np.empty(0, np.int64), np.empty(0, np.int64))
+        return Correspondences(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
 
     def pixels(self, features: LocalFeatures) -> Array:
         """COLMAP pixels (N, 2) of the query keypoints."""
@@ -40,13 +41,19 @@ def lift(matches: Matches, image: MapImage) -> Correspondences:
     keypoint_rows = matches.pairs[:, 0].astype(np.int64)
     point_rows = image.point_rows[matches.pairs[:, 1]].astype(np.int64)
     has_point = point_rows != NO_POINT
-    return Correspondences(keypoint_rows[has_point], point_rows[has_point])
+    return Correspondences(keypoint_rows[has_point], point_rows[has_point], matches.scores[has_point].astype(float))
 
 
 def merge(parts: Sequence[Correspondences]) -> Correspondences:
-    """Join the evidence of several references: every distinct point of a keypoint is kept, exact repeats once."""
+    """Join the evidence of several references, the most promising first.
+
+    Every distinct point of a keypoint is kept; exact repeats become one and their scores add up.
+    """
     pairs = np.concatenate([np.column_stack((part.keypoint_rows, part.point_rows)) for part in parts])
     if len(pairs) == 0:
         return Correspondences.none()
-    unique = np.unique(pairs, axis=0)
-    return Correspondences(unique[:, 0], unique[:, 1])
+    unique, rows = np.unique(pairs, axis=0, return_inverse=True)
+    scores = np.zeros(len(unique))
+    np.add.at(scores, rows.ravel(), np.concatenate([part.scores for part in parts]))
+    order = np.argsort(-scores, kind="stable")
+    return Correspondences(unique[order, 0], unique[order, 1], scores[order])

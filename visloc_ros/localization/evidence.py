@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from visloc_ros.core.geometry import Array
-from visloc_ros.core.map import LocalFeatures, Map, MapImage
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.map import NO_POINT, LocalFeatures, Map, MapImage
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import Frame
-from visloc_ros.features.types import Matcher
+from visloc_ros.features.types import Matcher, Matches
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.correspondences import Correspondences, lift, merge
-from visloc_ros.localization.gates import spread
+from visloc_ros.localization.gates import find_fault, spread
 from visloc_ros.localization.pose import PoseSolution, solve_pose
 
 
@@ -33,49 +37,97 @@ class Evidence:
     references: tuple[str, ...] = ()
     solution: PoseSolution | None = None
 
+    @property
+    def num_inliers(self) -> int:
+        """Number of correspondences that agree with the pose; 0 without one."""
+        return self.solution.num_inliers if self.solution else 0
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """References that see common points, directly or through each other, with those points' rows."""
+
+    point_rows: NDArray[np.int32]
+    evidence: Evidence
+
 
 class EvidenceCollector:
-    """Matches a query against references of a map, one after another, and merges what they say."""
+    """Matches a query against references of a map, one after another, and merges what those of one place say.
+
+    Two places that look alike are solved apart (covisibility clustering, Sarlin et al. 2019): their matches agree on
+    no common pose and would only outvote each other.
+    """
 
     def __init__(self, map_: Map, matcher: Matcher, config: AnchorConfig) -> None:
         self.map = map_
         self.matcher = matcher
         self.config = config
 
-    def gather(self, query: Query, candidates: list[int]) -> Evidence:
-        """Evidence from map images by row, in that order, ended early when enough inliers spread far enough."""
-        evidence = Evidence()
-        for row in candidates:
-            evidence = self._add_reference(query, evidence, self.map.images[row])
-            if len(evidence.correspondences) >= self.config.stop_inliers:
-                evidence = self._solve(query, evidence)
-                if self._is_sure(query, evidence):
-                    return evidence
-        return self._solve(query, evidence)
+    def gather(self, query: Query, candidates: Iterable[Sequence[int]], prior: SE3 | None = None) -> Evidence:
+        """Evidence of the best place among map images, rows in lists by promise, taken until one place is sure."""
+        places: list[Place] = []
+        for rows in self._batches(candidates):
+            images = [self.map.images[row] for row in rows]
+            for image, matches in zip(images, self._match(query, images), strict=True):
+                places = self._add(query, places, image, matches)
+            places = [self._solve(query, place, prior, self.config.stop_inliers) for place in places]
+            sure = next((place.evidence for place in places if self._is_sure(query, place.evidence)), None)
+            if sure is not None:
+                return sure
+        solved = [self._solve(query, place, prior, self.config.min_matches).evidence for place in places]
+        return max(solved, key=lambda one: (one.num_inliers, len(one.correspondences)), default=Evidence())
 
     def pixels_and_points(self, query: Query, evidence: Evidence) -> tuple[Array, Array]:
         """Keypoints (N, 2) and map points (N, 3) of the correspondences."""
         rows = evidence.correspondences
         return rows.pixels(query.features), self.map.points[rows.point_rows]
 
-    def _add_reference(self, query: Query, evidence: Evidence, image: MapImage) -> Evidence:
-        with query.watch("matching"):
-            matches = self.matcher.match(query.features, image.features)
-        with query.watch("correspondences"):
-            merged = merge((evidence.correspondences, lift(matches, image)))
-        return Evidence(merged, evidence.num_matches + len(matches), (*evidence.references, image.name))
+    def _batches(self, candidates: Iterable[Sequence[int]]) -> Iterator[Sequence[int]]:
+        for rows in candidates:
+            for start in range(0, len(rows), self.matcher.batch_size):
+                yield rows[start : start + self.matcher.batch_size]
 
-    def _solve(self, query: Query, evidence: Evidence) -> Evidence:
-        if evidence.solution is not None or len(evidence.correspondences) < self.config.min_matches:
-            return evidence
+    def _match(self, query: Query, images: Sequence[MapImage]) -> list[Matches]:
+        with query.watch("matching"):
+            return self.matcher.match_many(query.features, [image.features for image in images])
+
+    def _add(self, query: Query, places: list[Place], image: MapImage, matches: Matches) -> list[Place]:
+        """The places with what one more image says; places that it connects become one."""
+        with query.watch("merge"):
+            point_rows = image.point_rows[image.point_rows != NO_POINT]
+            connected = [place for place in places if self._is_covisible(place, point_rows)]
+            rows = np.unique(np.concatenate([point_rows, *(place.point_rows for place in connected)]))
+        with query.watch("correspondences"):
+            evidence = _join([place.evidence for place in connected], lift(matches, image), len(matches), image.name)
+        return [*(place for place in places if place not in connected), Place(rows, evidence)]
+
+    def _is_covisible(self, place: Place, point_rows: NDArray[np.int32]) -> bool:
+        return int(np.isin(point_rows, place.point_rows).sum()) >= self.config.min_shared_points
+
+    def _solve(self, query: Query, place: Place, prior: SE3 | None, min_correspondences: int) -> Place:
+        """The place with its pose, where that is not known yet and enough correspondences speak for one."""
+        evidence = place.evidence
+        if evidence.solution is not None or len(evidence.correspondences) < min_correspondences:
+            return place
         pixels, points = self.pixels_and_points(query, evidence)
         with query.watch("pnp"):
-            solution = solve_pose(pixels, points, query.frame.camera, self.config.pose)
-        return replace(evidence, solution=solution)
+            solution = solve_pose(pixels, points, query.frame.camera, self.config.pose, prior)
+        return replace(place, evidence=replace(evidence, solution=solution))
 
     def _is_sure(self, query: Query, evidence: Evidence) -> bool:
-        solution = evidence.solution
+        solution, camera = evidence.solution, query.frame.camera
         if solution is None or solution.num_inliers < self.config.stop_inliers:
             return False
-        inlier_pixels = evidence.correspondences.pixels(query.features)[solution.inliers]
-        return spread(inlier_pixels, query.frame.camera) >= self.config.stop_spread
+        pixels, points = self.pixels_and_points(query, evidence)
+        if spread(pixels[solution.inliers], camera) < self.config.stop_spread:
+            return False
+        return find_fault(solution, pixels, points, camera, self.config.gate) is None
+
+
+def _join(parts: Sequence[Evidence], correspondences: Correspondences, num_matches: int, reference: str) -> Evidence:
+    """Evidence of several parts and of one more reference, its pose yet to be found."""
+    return Evidence(
+        merge([*(part.correspondences for part in parts), correspondences]),
+        sum(part.num_matches for part in parts) + num_matches,
+        (*(name for part in parts for name in part.references), reference),
+    )

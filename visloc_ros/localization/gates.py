@@ -24,16 +24,40 @@ def spread(pixels: Array, camera: pycolmap.Camera) -> float:
     return math.sqrt(max(least_variance, 0.0)) / math.hypot(camera.width, camera.height)
 
 
-def find_fault(solution: PoseSolution, pixels: Array, camera: pycolmap.Camera, config: GateConfig) -> Reason | None:
-    """Why a pose computed from pixels (N, 2) must not be accepted, or None."""
+def flatness(points_in_camera: Array) -> float:
+    """Thickness of points (N, 3) across the plane that fits them best, as share of their median distance.
+
+    Root mean square; infinite for fewer than four points, whose plane says nothing.
+    """
+    if len(points_in_camera) < 4:
+        return math.inf
+    centred = points_in_camera - points_in_camera.mean(axis=0)
+    least_variance = float(np.linalg.eigvalsh(centred.T @ centred / len(centred))[0])
+    distance = float(np.median(np.linalg.norm(points_in_camera, axis=1)))
+    return math.sqrt(max(least_variance, 0.0)) / distance
+
+
+def find_fault(
+    solution: PoseSolution, pixels: Array, points: Array, camera: pycolmap.Camera, config: GateConfig
+) -> Reason | None:
+    """Why a pose computed from pixels (N, 2) and map points (N, 3) must not be accepted, or None."""
     ratio = solution.num_inliers / len(pixels)
     if solution.num_inliers < config.min_inliers or ratio < config.min_inlier_ratio:
         return Reason.FEW_INLIERS
-    if spread(pixels[solution.inliers], camera) < config.min_spread:
+    covered = spread(pixels[solution.inliers], camera)
+    is_weak = solution.num_inliers < config.strong_inliers
+    if covered < (config.min_weak_spread if is_weak else config.min_spread):
         return Reason.FEW_INLIERS
+    if is_weak and covered < config.min_flat_spread and _is_flat(solution, points, config):
+        return Reason.FLAT_EVIDENCE
     if solution.median_error_px > config.max_reprojection_error_px:
         return Reason.HIGH_REPROJECTION_ERROR
     return None
+
+
+def _is_flat(solution: PoseSolution, points: Array, config: GateConfig) -> bool:
+    in_camera = solution.map_from_camera.inverse @ points[solution.inliers]
+    return flatness(in_camera) < config.min_thickness
 
 
 def is_focal_length_wrong(fixed: PoseSolution, freed: PoseSolution, config: GateConfig) -> bool:

@@ -1,4 +1,4 @@
-"""A camera pose from 2D-3D correspondences, with the covariance that its residuals justify (SPEC H-16)."""
+"""A camera pose from 2D-3D correspondences, which of them agree with it, and how sure it is (SPEC H-16)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.localization.config import PoseConfig
+from visloc_ros.localization.solvers import estimate_with_colmap, find_solver
+from visloc_ros.localization.uncertainty import pose_covariance, reprojection_residuals
 
 MIN_POINTS = 4
-_STEP = 1e-6
-_CELLS = 4
-_MAX_CONDITION = 1e10
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,14 +42,22 @@ class PoseSolution:
 
 
 def solve_pose(
-    pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig | None = None
+    pixels: Array,
+    points: Array,
+    camera: pycolmap.Camera,
+    config: PoseConfig | None = None,
+    prior: SE3 | None = None,
 ) -> PoseSolution | None:
-    """Find ``map_from_camera`` from pixels (N, 2) and map points (N, 3): RANSAC, then refinement on the inliers.
+    """Find ``map_from_camera`` from pixels (N, 2) and map points (N, 3), the most promising correspondences first.
 
-    Deterministic by ``config.seed``. None where no pose has four inliers in general position.
+    ``prior`` is a predicted pose. Deterministic by ``config.seed``. None where no pose has four inliers in general
+    position.
     """
     config = config or PoseConfig()
-    return _solve(pixels, points, camera, config, estimate_focal_length=False)
+    if len(pixels) < MIN_POINTS:
+        return None
+    map_from_camera = find_solver(config.solver)(pixels, points, camera, config, prior)
+    return None if map_from_camera is None else _judge(map_from_camera, pixels, points, camera, config)
 
 
 def solve_pose_and_focal_length(
@@ -59,27 +65,10 @@ def solve_pose_and_focal_length(
 ) -> PoseSolution | None:
     """As ``solve_pose`` with an unknown focal length: tells whether the given one is to be doubted."""
     adjustable = pycolmap.Camera(camera.todict())
-    return _solve(pixels, points, adjustable, config, estimate_focal_length=True)
-
-
-def _solve(
-    pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig, estimate_focal_length: bool
-) -> PoseSolution | None:
-    if len(pixels) < MIN_POINTS:
+    camera_from_map = estimate_with_colmap(pixels, points, adjustable, config, estimate_focal_length=True)
+    if camera_from_map is None:
         return None
-    estimation = pycolmap.AbsolutePoseEstimationOptions(estimate_focal_length=estimate_focal_length)
-    estimation.ransac.max_error = config.max_error_px
-    estimation.ransac.confidence = config.confidence
-    estimation.ransac.max_num_trials = config.max_iterations
-    estimation.ransac.random_seed = config.seed
-    refinement = pycolmap.AbsolutePoseRefinementOptions(
-        loss_function_scale=config.loss_scale_px, refine_focal_length=estimate_focal_length
-    )
-    result = pycolmap.estimate_and_refine_absolute_pose(pixels, points, camera, estimation, refinement)
-    if result is None:
-        return None
-    map_from_camera = SE3.from_rigid3d(result["cam_from_world"]).inverse
-    return _judge(map_from_camera, pixels, points, camera, config)
+    return _judge(SE3.from_rigid3d(camera_from_map).inverse, pixels, points, adjustable, config)
 
 
 def _judge(
@@ -94,82 +83,3 @@ def _judge(
     if covariance is None:
         return None
     return PoseSolution(map_from_camera, covariance, inliers, errors[inliers], float(camera.mean_focal_length()))
-
-
-def reprojection_residuals(map_from_camera: SE3, pixels: Array, points: Array, camera: pycolmap.Camera) -> Array:
-    """Keypoints minus projected points (N, 2) in pixels; infinite behind the camera."""
-    residuals = pixels - project(camera, map_from_camera.inverse @ points)
-    return np.where(np.isfinite(residuals), residuals, np.inf)
-
-
-def pose_covariance(
-    map_from_camera: SE3, pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig
-) -> Array | None:
-    """Covariance (6, 6) of ``map_from_camera`` in the order of ``core.types``; None for degenerate points.
-
-    The inverse Gauss-Newton Hessian, scaled by the variance of a Cauchy M-estimate (Huber 1981,
-    E[psi^2] / E[psi']^2) and by the errors that neighbours in the image share.
-    """
-    residuals = reprojection_residuals(map_from_camera, pixels, points, camera)
-    jacobian = projection_jacobian(map_from_camera, points, camera)
-    inverse = _inverse_hessian(jacobian)
-    if inverse is None:
-        return None
-    weights = 1.0 / (1.0 + np.square(residuals).sum(axis=1) / config.loss_scale_px**2)
-    psi = residuals * weights[:, None]
-    measurements = residuals.size
-    variance = float(np.mean(np.square(psi)) / np.mean(np.square(weights)) ** 2)
-    variance = max(variance * measurements / max(measurements - 6, 1), config.min_sigma_px**2)
-    return inverse * variance * _design_effect(pixels, camera, config.shared_error)
-
-
-def _inverse_hessian(jacobian: Array) -> Array | None:
-    """Inverse (6, 6) of the Gauss-Newton Hessian of a Jacobian (2 N, 6); None where it is singular."""
-    hessian = jacobian.T @ jacobian
-    scale = np.sqrt(np.diag(hessian))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        normalised = hessian / np.outer(scale, scale)
-    if not np.all(np.isfinite(normalised)) or np.linalg.cond(normalised) > _MAX_CONDITION:
-        return None
-    inverse = np.linalg.inv(normalised) / np.outer(scale, scale)
-    return np.asarray((inverse + inverse.T) / 2.0)
-
-
-def _design_effect(pixels: Array, camera: pycolmap.Camera, shared_error: float) -> float:
-    """How many times larger the variance is because keypoints close together err together (Kish 1965).
-
-    Errors of the map and of the calibration do not average out over the many keypoints of an image region;
-    ``shared_error`` is the correlation within a cell of a coarse grid.
-    """
-    cell = np.clip(pixels / [camera.width, camera.height] * _CELLS, 0, _CELLS - 1).astype(int)
-    counts = np.bincount(cell[:, 0] * _CELLS + cell[:, 1])
-    return 1.0 + shared_error * (float(np.square(counts).sum()) / len(pixels) - 1.0)
-
-
-def projection_jacobian(map_from_camera: SE3, points: Array, camera: pycolmap.Camera) -> Array:
-    """Derivative (2 N, 6) of projected points by the pose, in the tangent of ``core.types``."""
-    from_camera = points - map_from_camera.translation
-    camera_from_map = map_from_camera.rotation.T
-    in_camera = from_camera @ map_from_camera.rotation
-    by_translation = np.broadcast_to(-camera_from_map, (len(points), 3, 3))
-    by_rotation = camera_from_map @ _skew_stack(from_camera)
-    by_pose = np.concatenate((by_translation, by_rotation), axis=2)
-    return np.asarray((_pixel_by_point(in_camera, camera) @ by_pose).reshape(-1, 6))
-
-
-def _pixel_by_point(in_camera: Array, camera: pycolmap.Camera) -> Array:
-    """Derivative (N, 2, 3) of the projection by the point in the camera frame, by central differences."""
-    columns = []
-    step = _STEP * np.linalg.norm(in_camera, axis=1, keepdims=True)
-    for axis in np.eye(3):
-        difference = project(camera, in_camera + step * axis) - project(camera, in_camera - step * axis)
-        columns.append(difference / (2.0 * step))
-    return np.stack(columns, axis=2)
-
-
-def _skew_stack(vectors: Array) -> Array:
-    """Cross-product matrices (N, 3, 3) of vectors (N, 3)."""
-    x, y, z = vectors.T
-    zero = np.zeros_like(x)
-    rows = [[zero, -z, y], [z, zero, -x], [-y, x, zero]]
-    return np.array(rows).transpose(2, 0, 1)

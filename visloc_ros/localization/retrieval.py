@@ -7,10 +7,11 @@ import pycolmap
 from numpy.typing import NDArray
 
 from visloc_ros.core.camera import project
-from visloc_ros.core.geometry import SE3
+from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import NO_POINT, Map
 
 _VIEW_AXIS = np.array([0.0, 0.0, 1.0])
+_NEIGHBOURS = 64  # map images nearest to a predicted pose of which the shared view is computed
 
 
 def rank_by_descriptor(query: NDArray[np.float32], descriptors: NDArray[np.float32], count: int) -> list[int]:
@@ -22,24 +23,39 @@ def rank_by_descriptor(query: NDArray[np.float32], descriptors: NDArray[np.float
 
 
 class ViewOverlap:
-    """Ranks references by how many of their points a predicted view would see, from a like direction."""
+    """Ranks references by how many of their points a predicted view would see, from a like direction.
+
+    Only the references nearest to the prediction are looked at, so that the size of the map does not matter.
+    """
 
     def __init__(self, map_: Map) -> None:
         self._points = map_.points
-        rows = [image.point_rows[image.point_rows != NO_POINT] for image in map_.images]
-        self._observed = np.concatenate(rows)
-        self._observers = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-        self._axes = np.array([image.map_from_camera.rotation @ _VIEW_AXIS for image in map_.images])
+        self._observed = [image.point_rows[image.point_rows != NO_POINT] for image in map_.images]
+        poses = [image.map_from_camera for image in map_.images]
+        self._centres = np.array([pose.translation for pose in poses])
+        self._axes = np.array([pose.rotation @ _VIEW_AXIS for pose in poses])
 
     def rank(self, map_from_camera: SE3, camera: pycolmap.Camera, count: int) -> list[int]:
         """Rows of at most ``count`` map images, best first; none where the view would see nothing of the map."""
-        visible = self._visible(map_from_camera, camera)[self._observed]
-        shared = np.bincount(self._observers, weights=visible, minlength=len(self._axes))
-        score = shared * np.maximum(self._axes @ (map_from_camera.rotation @ _VIEW_AXIS), 0.0)
+        facing = self._axes @ (map_from_camera.rotation @ _VIEW_AXIS)
+        rows = self._nearest(map_from_camera.translation, facing, max(count, _NEIGHBOURS))
+        score = self._shared_points(rows, map_from_camera, camera) * facing[rows]
         order = np.argsort(-score, kind="stable")[:count]
-        return [int(row) for row in order if score[row] > 0.0]
+        return [int(rows[place]) for place in order if score[place] > 0.0]
 
-    def _visible(self, map_from_camera: SE3, camera: pycolmap.Camera) -> NDArray[np.bool_]:
-        pixels = project(camera, map_from_camera.inverse @ self._points)
-        inside = (pixels >= 0.0) & (pixels < [camera.width, camera.height])
-        return np.asarray(inside.all(axis=1))
+    def _nearest(self, centre: Array, facing: Array, count: int) -> NDArray[np.intp]:
+        """Rows of the images nearest to ``centre`` among those that look the same way."""
+        distances = np.where(facing > 0.0, np.square(self._centres - centre).sum(axis=1), np.inf)
+        count = min(count, int((facing > 0.0).sum()))
+        return np.argsort(distances, kind="stable")[:count]
+
+    def _shared_points(self, rows: NDArray[np.intp], map_from_camera: SE3, camera: pycolmap.Camera) -> Array:
+        """How many points of each image (row) the view sees."""
+        if len(rows) == 0:
+            return np.empty(0)
+        observed = [self._observed[row] for row in rows]
+        observers = np.repeat(np.arange(len(rows)), [len(points) for points in observed])
+        distinct, places = np.unique(np.concatenate(observed), return_inverse=True)
+        pixels = project(camera, map_from_camera.inverse @ self._points[distinct])
+        inside = np.all((pixels >= 0.0) & (pixels < [camera.width, camera.height]), axis=1).astype(np.float64)
+        return np.asarray(np.bincount(observers, inside[places], len(rows)), dtype=np.float64)

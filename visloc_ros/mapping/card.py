@@ -17,11 +17,13 @@ from visloc_ros.core.colmap_model import ColmapModel, read_colmap_model
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map_layout import CARD_NAME, THUMBNAIL_FOLDER, own_layout
-from visloc_ros.mapping.coverage import ImageCoverage, image_coverage
+from visloc_ros.mapping.coverage import ImageCoverage, image_coverage, weakest
 from visloc_ros.mapping.summary import MapSummary
+from visloc_ros.mapping.thumbnails import thumbnail_name
 from visloc_ros.mapping.top_view import draw_top_view
 
-_MAX_THUMBNAILS = 16
+_PLACES_SHOWN = 16
+_WEAKEST_SHOWN = 8
 _LONGEST_TRACK_SHOWN = 12
 _ERROR_BINS_PX = np.arange(0.0, 12.5, 0.5)
 
@@ -52,7 +54,10 @@ def render_card(folder: Path, manifest: Manifest, summary: MapSummary, model: Co
         highest_count=max(image.observations for image in coverage),
         track_histogram=_histogram(_track_counts(model), [f"{n}" for n in range(2, _LONGEST_TRACK_SHOWN)] + ["more"]),
         error_histogram=_histogram(*_error_counts(model.point_errors)),
-        thumbnails=_thumbnails(folder / THUMBNAIL_FOLDER),
+        weakest=[(image, _picture(folder, image.name)) for image in weakest(coverage, _WEAKEST_SHOWN)],
+        places=[(image, _picture(folder, image.name)) for image in _evenly(coverage, _PLACES_SHOWN)],
+        tracks_by_image=_bars([image.track_length for image in coverage], coverage, "images a point"),
+        longest_track=max(image.track_length for image in coverage),
         config=json.dumps(manifest.config, indent=2),
     )
 
@@ -64,6 +69,7 @@ def _tiles(summary: MapSummary) -> list[dict[str, str]]:
         ("points", f"{summary.points:,}", f"{summary.observations_per_image:.0f} seen by an image"),
         ("track length", f"{summary.mean_track_length:.1f}", "images see a point, on average"),
         ("reprojection error", f"{summary.reprojection_error_px:.2f} px", "mean over all observations"),
+        ("size", f"{summary.kilobytes_per_image:.0f} kB", "an image, pictures not counted"),
     ]
     return [{"label": label, "value": value, "detail": detail} for label, value, detail in values]
 
@@ -101,10 +107,12 @@ def _histogram(counts: Sequence[int], labels: Sequence[str]) -> list[dict[str, A
     ]
 
 
-def _thumbnails(folder: Path) -> list[dict[str, str]]:
-    paths = sorted(folder.glob("*.jpg"))
-    places = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), _MAX_THUMBNAILS)).round().astype(int))
-    return [
-        {"name": paths[place].stem, "data": base64.b64encode(paths[place].read_bytes()).decode("ascii")}
-        for place in places
-    ]
+def _evenly(coverage: Sequence[ImageCoverage], count: int) -> list[ImageCoverage]:
+    places = np.unique(np.linspace(0, len(coverage) - 1, min(len(coverage), count)).round().astype(int))
+    return [coverage[place] for place in places]
+
+
+def _picture(folder: Path, image_name: str) -> str:
+    """The thumbnail of an image as base64, empty where the map has none."""
+    path = folder / THUMBNAIL_FOLDER / thumbnail_name(image_name)
+    return base64.b64encode(path.read_bytes()).decode("ascii") if path.exists() else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from visloc_ros.core.config import Config, option, section
-from visloc_ros.features.config import FeatureConfig, MatcherConfig, VladConfig
+from visloc_ros.features.config import FeatureConfig, GlobalConfig, MatcherConfig, VladConfig
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,12 @@ class PairConfig(Config):
 
     window: int = option(4, "following images that an image is matched with", minimum=1)
     retrieval: int = option(4, "similar or neighbouring images further off that an image is matched with", minimum=0)
+    map_retrieval: int = option(8, "similar images of an existing map that an added image is matched with", minimum=1)
+    loops: int = option(
+        1, "alike images from another visit to the place that an image is matched with, at unknown poses", minimum=0
+    )
+    loop_gap: int = option(20, "images from one visit to the next, at least", minimum=1)
+    loop_min_matches: int = option(30, "matches that images of different visits need, at unknown poses", minimum=0)
     max_view_angle_deg: float = option(
         60.0, "angle between viewing directions of a pair at known poses [deg]", minimum=1.0, maximum=180.0
     )
@@ -38,7 +44,14 @@ class PairConfig(Config):
 class ReconstructionConfig(Config):
     """How poses and points are found (SPEC H-6)."""
 
-    mapper: str = option("incremental", "structure from motion for unknown poses", choices=("incremental", "global"))
+    mapper: str = option(
+        "auto",
+        "structure from motion for unknown poses: incremental, global (all images at once), or auto by their number",
+        choices=("auto", "incremental", "global"),
+    )
+    global_from: int = option(
+        400, "images from which auto maps globally; incrementally where that leaves images out", minimum=2
+    )
     reference: str = option(
         "fixed",
         "use of reference poses: fixed triangulates at them, aligned only takes scale and frame from them",
@@ -46,6 +59,16 @@ class ReconstructionConfig(Config):
     )
     min_matches: int = option(15, "verified matches that a pair needs", minimum=5)
     max_epipolar_error_px: float = option(4.0, "distance of a match to its epipolar line [px]", minimum=0.1)
+    min_match_motion_px: float = option(
+        1.0,
+        "motion below which a match is of what is fixed to the camera (the robot itself, an overlay) [px]; 0 keeps it",
+        minimum=0.0,
+    )
+    exact_pose_error_px: float = option(
+        1.5,
+        "least value of the two tolerances around it for fixed reference poses as exact as keypoints [px]",
+        minimum=0.1,
+    )
     max_pose_error_px: float = option(
         12.0, "limit to which errors of fixed reference poses may raise the two tolerances around it [px]", minimum=0.1
     )
@@ -58,22 +81,42 @@ class ReconstructionConfig(Config):
 
 
 @dataclass(frozen=True)
+class SparsificationConfig(Config):
+    """How much of the reconstruction the map keeps: of the keypoints with a point, those that localization uses."""
+
+    target_kb: float = option(
+        75.0,
+        "disk space of an image, on average, without pictures [kB]; 0 keeps every keypoint, with a point or without",
+        minimum=0.0,
+    )
+    min_keypoints: int = option(200, "keypoints that an image keeps in any case, if it has as many", minimum=4)
+
+
+@dataclass(frozen=True)
 class FrameConfig(Config):
     """Scale and axes of the map (SPEC H-63)."""
 
+    scale: str = option(
+        "auto",
+        "where metres come from: auto takes the first there is of reference poses, scale_distance, wheel odometry, "
+        "and the images' GPS positions if they are good to 5 percent",
+        choices=("auto", "reference", "distance", "odometry", "gps", "none"),
+    )
     scale_distance: float = option(
         0.0, "known distance between two map images' camera centres [m]; 0 for not known", minimum=0.0
     )
     scale_from: str = option("", "name of the map image where scale_distance begins; empty takes the first")
     scale_to: str = option("", "name of the map image where scale_distance ends; empty takes the last")
     max_reference_gap_s: float = option(
-        1.0, "time between reference poses over which they are interpolated [s]", minimum=0.0
+        1.0, "time over which reference poses, odometry and the map images are interpolated [s]", minimum=0.0
     )
+    gps_sigma: float = option(5.0, "error of GPS positions that do not state theirs [m]", minimum=0.001)
     gravity: str = option(
         "auto",
-        "where up is: camera takes it from a level camera, reference says that +z of the reference poses is up, "
-        "auto is camera where there are no reference poses and none where there are",
-        choices=("auto", "camera", "reference", "none"),
+        "where up is: camera takes it from a level camera, imu from accelerations, gps from the images' positions, "
+        "reference says that +z of the reference poses is up, auto is none where there are reference poses, else imu "
+        "where there is one, else camera; GPS positions that set the scale refine it",
+        choices=("auto", "camera", "imu", "gps", "reference", "none"),
     )
 
 
@@ -87,7 +130,9 @@ class MappingConfig(Config):
     selection: SelectionConfig = section(SelectionConfig)
     features: FeatureConfig = section(FeatureConfig)
     matcher: MatcherConfig = section(MatcherConfig)
+    global_descriptor: GlobalConfig = section(GlobalConfig)
     vlad: VladConfig = section(VladConfig)
     pairs: PairConfig = section(PairConfig)
     reconstruction: ReconstructionConfig = section(ReconstructionConfig)
+    sparsification: SparsificationConfig = section(SparsificationConfig)
     frame: FrameConfig = section(FrameConfig)

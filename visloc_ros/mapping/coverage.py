@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,17 +15,25 @@ from visloc_ros.core.geometry import Array
 
 @dataclass(frozen=True)
 class ImageCoverage:
-    """One image: points it sees, share of its keypoints that they are, their mean reprojection error in pixels."""
+    """One image: points it sees, share of its keypoints that they are, their mean error in pixels and track length."""
 
     name: str
     observations: int
     share: float
     reprojection_error_px: float
+    track_length: float
 
 
 def image_coverage(model: ColmapModel) -> list[ImageCoverage]:
     """Measure every image of a model, in its order."""
     return [_measure(model, image) for image in model.images]
+
+
+def weakest(coverage: Sequence[ImageCoverage], count: int) -> list[ImageCoverage]:
+    """The images to look at first: half of them see the fewest points, the others reproject worst; each once."""
+    sparse = sorted(coverage, key=lambda image: image.observations)[: count // 2]
+    others = [image for image in coverage if image not in sparse]
+    return sparse + sorted(others, key=lambda image: -image.reprojection_error_px)[: count - len(sparse)]
 
 
 def reprojection_errors(model: ColmapModel, image: ModelImage) -> Array:
@@ -38,5 +47,9 @@ def reprojection_errors(model: ColmapModel, image: ModelImage) -> Array:
 
 def _measure(model: ColmapModel, image: ModelImage) -> ImageCoverage:
     errors = reprojection_errors(model, image)
-    share = len(errors) / max(len(image.point_ids), 1)
-    return ImageCoverage(image.name, len(errors), share, float(errors.mean()) if len(errors) else 0.0)
+    if len(errors) == 0:
+        return ImageCoverage(image.name, 0, 0.0, 0.0, 0.0)
+    share = len(errors) / len(image.point_ids)
+    rows = model.rows_of(image.point_ids)
+    track_length = float(model.track_lengths[rows[rows >= 0]].mean())
+    return ImageCoverage(image.name, len(errors), share, float(errors.mean()), track_length)

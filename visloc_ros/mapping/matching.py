@@ -1,4 +1,4 @@
-"""Matching of chosen image pairs; it can be interrupted between any two."""
+"""Matching of chosen image pairs, an image with all its partners at once; it can be interrupted between images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from visloc_ros.core.map import LocalFeatures
 from visloc_ros.features.types import Matcher
 from visloc_ros.mapping.pairs import Pair
 from visloc_ros.mapping.parallel import map_in_order
-from visloc_ros.mapping.progress import Progress, track
+from visloc_ros.mapping.progress import Progress
 
 PairMatches = dict[Pair, NDArray[np.int32]]
 
@@ -27,9 +27,36 @@ def match_pairs(
 
     ``matcher`` gives the calling thread's matcher.
     """
+    partners: dict[int, list[int]] = {}
+    for first, second in pairs:
+        partners.setdefault(first, []).append(second)
 
-    def match(pair: Pair) -> NDArray[np.int32]:
-        return matcher().match(features[pair[0]], features[pair[1]]).pairs
+    def match(first: int) -> dict[Pair, NDArray[np.int32]]:
+        found = matcher().match_many(features[first], [features[second] for second in partners[first]])
+        return {(first, second): one.pairs for second, one in zip(partners[first], found, strict=True)}
 
-    results = track(progress, "match", map_in_order(match, pairs, workers), len(pairs))
-    return dict(zip(pairs, results, strict=True))
+    progress.stage("match", len(pairs))
+    matches: PairMatches = {}
+    for of_one_image in map_in_order(match, partners, workers):
+        matches |= of_one_image
+        progress.advance(len(of_one_image))
+    return matches
+
+
+def without_weak_loops(matches: PairMatches, min_gap: int, min_matches: int, groups: Sequence[str] = ()) -> PairMatches:
+    """Drop pairs of images at least ``min_gap`` apart, or of different ``groups``, that have fewer matches.
+
+    A wrong loop bends the whole map, and geometric verification alone does not stop it: of pairs of images from two
+    different places, matched with LightGlue, one in seven passed with 15 to 23 inliers, none had more than 27 matches.
+    """
+
+    def is_loop(i: int, j: int) -> bool:
+        return j - i >= min_gap or bool(groups and groups[i] != groups[j])
+
+    return {pair: rows for pair, rows in matches.items() if len(rows) >= min_matches or not is_loop(*pair)}
+
+
+def renumber(matches: PairMatches, order: Sequence[int]) -> PairMatches:
+    """Matches among the images of these rows, keyed by their places in ``order``."""
+    places = {row: place for place, row in enumerate(order)}
+    return {(places[i], places[j]): pairs for (i, j), pairs in matches.items() if i in places and j in places}

@@ -1,4 +1,4 @@
-"""Scale and axes of a map: from reference poses, from one known distance, from gravity as the images show it.
+"""Scale and axes of a map from reference poses, or its scale from one known distance.
 
 Structure from motion leaves a similarity open (SPEC H-63). Each function here gives ``map_from_sfm``, the similarity
 that closes part of it.
@@ -7,7 +7,6 @@ that closes part of it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pycolmap
@@ -17,8 +16,6 @@ from visloc_ros.core.geometry import SE3, Array, Sim3, mean_rotation, rotation_a
 
 _MIN_REFERENCES = 3
 _MAX_ROTATION_SPREAD_DEG = 20.0
-_MIN_DOWN_AGREEMENT = 0.7
-_MIN_TURN = 0.2
 
 
 def transform(reconstruction: pycolmap.Reconstruction, map_from_sfm: Sim3) -> None:
@@ -66,47 +63,6 @@ def scale_to_distance(sfm_from_cameras: Mapping[str, SE3], distance: float, begi
     if measured <= 1e-3 * extent or extent == 0.0:
         raise MapError(f"the cameras of '{ends[0]}' and '{ends[1]}' are at the same place: name two that are apart")
     return Sim3(distance / measured, np.eye(3), np.zeros(3))
-
-
-class Up(NamedTuple):
-    """Unit vector (3,) that points up, and whether it can be relied on (to some 6 degrees)."""
-
-    direction: Array
-    reliable: bool
-
-
-def level(sfm_from_cameras: Mapping[str, SE3], up: Array) -> Sim3:
-    """Rotation that turns ``up`` to +z and puts the first camera at the origin, looking along +x."""
-    first = next(iter(sfm_from_cameras.values()))
-    rotation = level_rotation(up, first.rotation[:, 2])
-    return Sim3(1.0, rotation, -rotation @ first.translation)
-
-
-def find_up(sfm_from_cameras: Sequence[SE3]) -> Up | None:
-    """Where up is, in the frame of the poses, if the camera is held without roll. None when it rolls over.
-
-    Up is perpendicular to the images' horizontal axes, once the camera has turned enough for these to differ: 2 to
-    6 degrees off on redkitchen and EuRoC. Else the mean of the images' up axes is taken, which is off by the mean
-    pitch (20 to 30 degrees there), and therefore not reliable.
-    """
-    rotations = np.array([pose.rotation for pose in sfm_from_cameras])
-    mean_down = rotations[:, :, 1].mean(axis=0)
-    if np.linalg.norm(mean_down) < _MIN_DOWN_AGREEMENT:
-        return None
-    _, singular, axes = np.linalg.svd(rotations[:, :, 0], full_matrices=True)
-    has_turned = len(singular) == 3 and singular[1] > _MIN_TURN * singular[0]
-    down = axes[2] * np.sign(axes[2] @ mean_down) if has_turned else mean_down
-    return Up(np.asarray(-down / np.linalg.norm(down)), bool(has_turned))
-
-
-def level_rotation(up: Array, viewing: Array) -> Array:
-    """Rotation (3, 3) that turns the unit vector ``up`` to +z, and ``viewing`` to the half plane of +x."""
-    forward = viewing - (viewing @ up) * up
-    if np.linalg.norm(forward) < 1e-6:
-        forward = np.eye(3)[np.argmin(np.abs(up))]
-        forward = forward - (forward @ up) * up
-    forward = forward / np.linalg.norm(forward)
-    return np.stack([forward, np.cross(up, forward), up])
 
 
 def _agreed_rotation(sfm: Sequence[SE3], known: Sequence[SE3]) -> Array:

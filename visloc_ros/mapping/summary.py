@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pycolmap
@@ -13,11 +13,25 @@ _MIN_REGISTERED_SHARE = 0.9
 _MIN_TRACK_LENGTH = 3.0
 _MAX_REPROJECTION_ERROR_PX = 2.0
 _MIN_OBSERVATIONS_PER_IMAGE = 60.0
+_MOST_NAMES = 10
+
+
+@dataclass(frozen=True)
+class ImageCount:
+    """Images of one source (or of the map that was extended): chosen, and registered in the map."""
+
+    source: str
+    selected: int
+    registered: int
 
 
 @dataclass(frozen=True)
 class MapSummary:
-    """Figures of a map: images chosen and registered, points, track length, error, time by stage, advice."""
+    """Figures of a map: images chosen and registered, points, track length, error, time by stage, advice.
+
+    ``left_out`` names the images that found no place among the others. ``kilobytes_per_image`` counts what is needed
+    to localize: neither thumbnails nor the map card.
+    """
 
     name: str
     selected_images: int
@@ -30,6 +44,9 @@ class MapSummary:
     gravity_aligned: bool
     seconds: Mapping[str, float] = field(default_factory=dict)
     advice: tuple[str, ...] = ()
+    by_source: tuple[ImageCount, ...] = ()
+    left_out: tuple[str, ...] = ()
+    kilobytes_per_image: float = 0.0
 
     @property
     def observations_per_image(self) -> float:
@@ -42,21 +59,35 @@ class MapSummary:
         times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in self.seconds.items())
         lines = [
             f"map '{self.name}': {self.registered_images} of {self.selected_images} images registered, {scale}, {up}",
+            *(self._lines_by_source() if len(self.by_source) > 1 else []),
             f"  {self.points} points, each seen by {self.mean_track_length:.1f} images on average; an image sees "
-            f"{self.observations_per_image:.0f}; reprojection error {self.reprojection_error_px:.2f} px",
+            f"{self.observations_per_image:.0f}; reprojection error {self.reprojection_error_px:.2f} px; "
+            f"{self.kilobytes_per_image:.0f} kB an image",
             *([f"  {times}"] if times else []),
             *(f"  advice: {line}" for line in self.advice),
         ]
         return "\n".join(lines)
 
+    def _lines_by_source(self) -> list[str]:
+        lines = [f"  '{count.source}': {count.registered} of {count.selected} images" for count in self.by_source]
+        if self.left_out:
+            more = len(self.left_out) - _MOST_NAMES
+            named = ", ".join(self.left_out[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+            lines.append(f"  left out: {named}")
+        return lines
+
 
 def summarize(
-    manifest: Manifest, selected_images: int, reconstruction: pycolmap.Reconstruction, seconds: Mapping[str, float]
+    manifest: Manifest,
+    counts: Sequence[ImageCount],
+    reconstruction: pycolmap.Reconstruction,
+    stage_ms: Mapping[str, float],
+    left_out: Sequence[str] = (),
 ) -> MapSummary:
-    """Take the figures of a finished map from its manifest and reconstruction."""
+    """Take the figures of a finished map from its manifest and reconstruction, and from the counts of its sources."""
     summary = MapSummary(
         manifest.name,
-        selected_images,
+        selected_images=sum(count.selected for count in counts),
         registered_images=manifest.counts["images"],
         points=manifest.counts["points"],
         observations=manifest.counts["observations"],
@@ -64,7 +95,10 @@ def summarize(
         reprojection_error_px=manifest.reprojection_error_px,
         metric=manifest.metric,
         gravity_aligned=manifest.gravity_aligned,
-        seconds=dict(seconds),
+        seconds={stage: milliseconds / 1e3 for stage, milliseconds in stage_ms.items()},
+        by_source=tuple(counts),
+        left_out=tuple(left_out),
+        kilobytes_per_image=sum(file.size for file in manifest.files.values()) / 1e3 / manifest.counts["images"],
     )
     return replace(summary, advice=advise(summary))
 
@@ -72,7 +106,12 @@ def summarize(
 def advise(summary: MapSummary) -> tuple[str, ...]:
     """Say what to do about a poor map; nothing where it is good."""
     registered, selected = summary.registered_images, summary.selected_images
-    lines = []
+    lines = [
+        f"no image of '{count.source}' found a place beside the others: film a passage that shows what both of them "
+        "show, or make a map of its own from it"
+        for count in summary.by_source
+        if count.registered == 0 and registered > 0
+    ]
     if registered < _MIN_REGISTERED_SHARE * selected:
         lines.append(
             f"only {registered} of {selected} images were registered: film slower and with more overlap, or raise "
@@ -94,5 +133,8 @@ def advise(summary: MapSummary) -> tuple[str, ...]:
             "the reference poses and their stamps"
         )
     if not summary.metric:
-        lines.append("the map's scale is not metres: give reference poses or a known distance (frame.scale_distance)")
+        lines.append(
+            "the map's scale is not metres: give reference poses, a known distance (frame.scale_distance), the wheel "
+            "odometry of a bag, or photos with good GPS positions"
+        )
     return tuple(lines)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.mapping.scale import find_up, level_rotation
+from visloc_ros.mapping.gravity import find_up, level_rotation
 
 _WIDTH = 1000.0
 _FLATTEST = 0.45
@@ -17,6 +18,9 @@ _STEEPEST = 0.75
 _MARGIN = 0.06
 _GRID_LINES = 6
 _MAX_POINTS = 20_000
+_CAMERAS_AT_FULL_SIZE = 150
+_SMALLEST_CAMERA = 0.4
+_JUMP = 10.0  # median steps of the camera, at least one SVG unit
 _HEIGHT_COLORS = ("#5b3b8c", "#3f5fa8", "#2f7f9e", "#25997f", "#55b05a", "#9cbf3b", "#d9b72c")  # from low to high
 
 
@@ -112,11 +116,25 @@ def nice_step(rough: float) -> float:
 
 def _draw_cameras(canvas: Canvas, centres: Array, viewing: Array) -> str:
     at = canvas.to_svg(centres)
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
-    parts = [f'<polyline class="path" points="{path}"/>']
+    size = float(np.clip((_CAMERAS_AT_FULL_SIZE / len(at)) ** 0.5, _SMALLEST_CAMERA, 1.0))
+    parts = [_draw_path(at[begin:end]) for begin, end in _stretches(at)]
     for (x, y), direction in zip(at, viewing, strict=True):
         angle = np.degrees(np.arctan2(-direction[1], direction[0]))
         parts.append(
-            f'<path class="camera" d="M0 0L17 -7L17 7Z" transform="translate({x:.1f} {y:.1f}) rotate({angle:.0f})"/>'
+            f'<path class="camera" d="M0 0L17 -7L17 7Z" '
+            f'transform="translate({x:.1f} {y:.1f}) rotate({angle:.0f}) scale({size:.2f})"/>'
         )
     return "\n".join(parts)
+
+
+def _draw_path(at: Array) -> str:
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+    return f'<polyline class="path" points="{path}"/>'
+
+
+def _stretches(at: Array) -> list[tuple[int, int]]:
+    """Ranges of positions (N, 2) without a jump between them: one film ends and another begins elsewhere."""
+    steps = np.linalg.norm(np.diff(at, axis=0), axis=1)
+    longest = _JUMP * max(float(np.median(steps)), 1.0) if len(steps) else np.inf
+    ends = [0, *(int(jump) + 1 for jump in np.flatnonzero(steps > longest)), len(at)]
+    return list(pairwise(ends))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from sensor_msgs.msg import CompressedImage, PointCloud2
 
 from visloc_msgs.msg import Anchor
@@ -16,23 +17,28 @@ from visloc_msgs.srv import LoadMap, Localize
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.errors import ConfigError, VislocError
 from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.nodes.background import in_background
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
 from visloc_ros.nodes.conversions import (
+    MessageError,
     anchor_to_msg,
     camera_from_msg,
     frame_from_msg,
     header,
     points_to_msg,
+    pose_from_msg,
     stamp_from_msg,
 )
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
+from visloc_ros.nodes.recent_poses import RecentPoses
 from visloc_ros.sources.ros_images import encode_jpeg
 
+PREDICTIONS_KEPT = 128
 INLIER_COLOUR = (40, 220, 80)
 
 
@@ -50,6 +56,10 @@ class AnchorNodeConfig(Config):
     map_path: str = option("", "map folder or reference.tar.gz")
     map_frame: str = option("map", "frame id of the map")
     niceness: int = option(10, "how far the process steps back for the others (0 not at all)", minimum=0, maximum=19)
+    use_prediction: bool = option(True, "search first around the fused pose of the frame")
+    max_prediction_gap: float = option(
+        0.2, "time between a frame and a fused pose that predicts it [s]", minimum=0.0, maximum=10.0
+    )
     camera: AnchorInputConfig = section(AnchorInputConfig)
     anchor: AnchorConfig = section(AnchorConfig)
 
@@ -66,6 +76,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             raise ConfigError("parameter 'map_path' is empty: give the map folder to localize in")
         os.setpriority(os.PRIO_PROCESS, 0, self.config.niceness)
         self._outcomes: Counter[str] = Counter()
+        self._predictions = RecentPoses(PREDICTIONS_KEPT, round(self.config.max_prediction_gap * NANOSECONDS))
         self._use_map(open_map(Path(self.config.map_path)))
         self._publisher = self.publisher(Anchor, "anchor", RELIABLE)
         self._points_publisher = self.publisher(PointCloud2, "map_points", LATCHED)
@@ -77,6 +88,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     def activate(self) -> None:
         """Start localizing."""
         self._publish_map()
+        if self.config.use_prediction:
+            self.subscription(PoseWithCovarianceStamped, "camera_pose", self._take_prediction, RELIABLE)
         self._input = CameraInput(self, self.config.camera, self._localize, lambda: None)
         publish_diagnostics(self, self._report)
 
@@ -87,12 +100,23 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         # Made first: a map that does not fit leaves the old one in use.
         engine = AnchorEngine(place, replace(anchor, features=features))
         self._engine, self._map = engine, place
+        self._predictions.clear()
 
     def _publish_map(self) -> None:
         self._points_publisher.publish(points_to_msg(self.now_ns(), self.config.map_frame, self._map.points))
 
+    def _take_prediction(self, message: PoseWithCovarianceStamped) -> None:
+        try:
+            stamp_ns, map_from_camera = stamp_from_msg(message.header.stamp), pose_from_msg(message.pose.pose)
+        except MessageError as error:
+            self._outcomes["bad prediction"] += 1
+            self.get_logger().warning(f"prediction left out: {error}", throttle_duration_sec=5.0)
+            return
+        self._predictions.add(stamp_ns, map_from_camera)
+
     def _localize(self, frame: Frame, camera_frame: str) -> None:
-        result = self._engine.localize(frame)
+        query = self._engine.look_at(frame)  # meanwhile the fused pose of this frame arrives
+        result = self._engine.find(query, self._predictions.at(frame.stamp_ns))
         self._outcomes["accepted" if isinstance(result, AnchorPose) else result.reason.value] += 1
         self._publisher.publish(self._message(result, camera_frame))
         if isinstance(result, AnchorPose):

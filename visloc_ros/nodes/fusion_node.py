@@ -69,6 +69,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         self._estimate: Estimate | None = None
         self._odom_publisher = self.publisher(Odometry, "odom", RELIABLE)
         self._pose_publisher = self.publisher(PoseWithCovarianceStamped, "pose", LATCHED)
+        self._camera_pose_publisher = self.publisher(PoseWithCovarianceStamped, "camera_pose", RELIABLE)
         self._status_publisher = self.publisher(LocalizationStatus, "status", LATCHED)
         self._paths = {
             name: (self.publisher(Path, name, RELIABLE), deque(maxlen=self.config.path_max_size))
@@ -140,6 +141,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
     def _publish(self, estimate: Estimate, camera_frame: str) -> None:
         base_from_camera = self._static.lookup(self.config.base_frame, camera_frame)
         self._estimate = estimate
+        self._publish_camera_pose(estimate)
         if base_from_camera is None:
             reason = f"no fixed transform {self.config.base_frame} -> {camera_frame} on /tf_static"
             self.get_logger().warning(reason, throttle_duration_sec=5.0)
@@ -149,6 +151,15 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         self._publish_status(estimate, estimate.reason)
         if estimate.odom_from_camera is not None:
             self._publish_poses(estimate, estimate.odom_from_camera, base_from_camera)
+
+    def _publish_camera_pose(self, estimate: Estimate) -> None:
+        """Tell the anchor node where to search first."""
+        map_from_camera = estimate.map_from_camera
+        if map_from_camera is None or estimate.covariance is None or estimate.state is State.LOST:
+            return
+        message = PoseWithCovarianceStamped(header=header(estimate.stamp_ns, self.config.map_frame))
+        message.pose = pose_with_covariance_to_msg(map_from_camera, estimate.covariance)
+        self._camera_pose_publisher.publish(message)
 
     def _publish_poses(self, estimate: Estimate, odom_from_camera: SE3, base_from_camera: SE3) -> None:
         stamp_ns, config = estimate.stamp_ns, self.config

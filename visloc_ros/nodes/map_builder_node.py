@@ -9,11 +9,11 @@ from pathlib import Path
 from visloc_msgs.srv import BuildMap
 from visloc_ros.core.config import Config, option, read_config, section
 from visloc_ros.core.errors import CalibrationError, ConfigError, MapError, OutputError, SourceError, VislocError
-from visloc_ros.core.trajectory import read_tum
 from visloc_ros.mapping import MappingConfig, MapSummary, build_map
 from visloc_ros.nodes.background import in_background
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.sources import SourceConfig, open_source
+from visloc_ros.sources.pose_files import read_poses
 
 CODE_OF_ERROR: tuple[tuple[type[VislocError], int], ...] = (
     (SourceError, BuildMap.Response.SOURCE_UNUSABLE),
@@ -72,7 +72,7 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
         mapping = self.config.mapping
         if request.config_file:
             mapping = read_config(MappingConfig, Path(request.config_file))
-        poses = read_tum(Path(request.reference_poses)) if request.reference_poses else None
+        poses = read_poses(Path(request.reference_poses)) if request.reference_poses else None
         source = open_source(Path(request.source), SourceConfig(image_topic=request.image_topic))
         return build_map(
             source, output, mapping, reference_poses=poses, overwrite=request.overwrite, progress=LogProgress(self)

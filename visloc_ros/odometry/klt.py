@@ -73,12 +73,16 @@ class KltOdometry:
         self._adjuster.close()
 
     def _begin(self) -> None:
+        self._image_size: tuple[int, ...] | None = None
         self._images = ImagePreparation(self._config)
         self._starter = Starter(self._config, self._grid)
         self._segment: Segment | None = None
 
     def _check(self, frame: Frame) -> Rejection | None:
-        """Refuse a frame that is not newer than the last one or does not fit its calibration."""
+        """Refuse a frame that is not newer than the last one or does not fit its calibration.
+
+        One of another size than those before it ends their segment.
+        """
         if self._last_stamp_ns is not None and frame.stamp_ns <= self._last_stamp_ns:
             return Rejection(frame.stamp_ns, Reason.STALE)
         try:
@@ -87,6 +91,10 @@ class KltOdometry:
             log.warning("%s", error)
             return Rejection(frame.stamp_ns, Reason.INTRINSICS_MISMATCH)
         self._last_stamp_ns = frame.stamp_ns
+        if self._image_size not in (None, frame.image.shape[:2]):
+            log.warning("images change their size at %d ns: odometry begins anew", frame.stamp_ns)
+            self._begin()
+        self._image_size = frame.image.shape[:2]
         return None
 
     def _start(self, view: View) -> OdometryPose | Rejection:

@@ -9,36 +9,37 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pycolmap
 
 from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.errors import CalibrationError, SourceError
-from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame, Image
+from visloc_ros.sources.bag_measurements import read_accelerations, read_wheel_odometry
 from visloc_ros.sources.bag_messages import (
     SerializedMessage,
     deserialize,
     header_stamp_ns,
-    iterate_bag_messages,
     iterate_serialized,
     list_topics,
 )
+from visloc_ros.sources.bag_poses import read_pose_topic
 from visloc_ros.sources.bag_topics import (
     COMPRESSED_IMAGE,
+    IMU,
+    ODOMETRY,
     find_camera_info_topic,
     find_ground_truth_topic,
     find_image_topic,
+    find_measurement_topic,
 )
 from visloc_ros.sources.base import SourceConfig
 from visloc_ros.sources.calibration import camera_from_camera_info_fields
 from visloc_ros.sources.image_header import read_image_header
+from visloc_ros.sources.measurements import Measurements
 from visloc_ros.sources.ros_images import decode_compressed, decode_image
 
 logger = logging.getLogger(__name__)
-
-_UNIT_TOLERANCE = 1e-2
 
 
 class BagSource:
@@ -59,6 +60,9 @@ class BagSource:
         self.compressed = topics[self.image_topic].msgtype == COMPRESSED_IMAGE
         self._path = path
         self._ground_truth_topic = find_ground_truth_topic(topics, config.ground_truth_topic)
+        self._odometry_topic = find_measurement_topic(topics, config.odometry_topic, ODOMETRY)
+        self._imu_topic = find_measurement_topic(topics, config.imu_topic, IMU)
+        self._camera_from_imu = config.camera_from_imu
         self._selected = config.select(topics[self.image_topic].num_messages)
         given = config.read_camera()
         self.camera_info_topic = (
@@ -88,12 +92,18 @@ class BagSource:
         """True poses ``world_from_camera``, read when first asked for. Raises SourceError on an impossible pose."""
         if self._ground_truth_topic is None:
             return None
-        stamped = {
-            header_stamp_ns(message): _pose_of(topic, message)
-            for _, topic, message in iterate_bag_messages(self._path, [self._ground_truth_topic])
-        }
-        stamps_ns = sorted(stamped)
-        return Trajectory(np.array(stamps_ns), tuple(stamped[stamp_ns] for stamp_ns in stamps_ns))
+        return read_pose_topic(self._path, self._ground_truth_topic)
+
+    def read_measurements(self) -> Measurements:
+        """Read the odometry and the accelerations of the topics named in the configuration.
+
+        Raises SourceError on impossible values, CalibrationError where the IMU's rotation to the camera is not known.
+        """
+        odometry, imu = self._odometry_topic, self._imu_topic
+        return Measurements(
+            odometry=read_wheel_odometry(self._path, odometry, self.frame_id) if odometry else None,
+            accelerations=(read_accelerations(self._path, imu, self.frame_id, self._camera_from_imu) if imu else None),
+        )
 
     def _selected_messages(self) -> Iterator[SerializedMessage]:
         selected = self._selected
@@ -157,17 +167,3 @@ def _size_of(message: Any) -> tuple[int, int] | None:
     except SourceError:
         return None
     return header.width, header.height
-
-
-def _pose_of(topic: str, message: Any) -> SE3:
-    """Pose of any of the POSE_TYPES as ``parent_from_child``."""
-    if hasattr(message, "transform"):
-        position, orientation = message.transform.translation, message.transform.rotation
-    else:
-        pose = getattr(message.pose, "pose", message.pose)
-        position, orientation = pose.position, pose.orientation
-    wxyz = np.array([orientation.w, orientation.x, orientation.y, orientation.z])
-    translation = np.array([position.x, position.y, position.z])
-    if not np.all(np.isfinite(translation)) or not abs(np.linalg.norm(wxyz) - 1.0) <= _UNIT_TOLERANCE:
-        raise SourceError(f"{topic} holds an impossible pose: position {translation}, quaternion wxyz {wxyz}")
-    return SE3.from_quaternion(wxyz, translation)

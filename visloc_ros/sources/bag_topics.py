@@ -14,12 +14,14 @@ logger = logging.getLogger(__name__)
 RAW_IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+ODOMETRY = "nav_msgs/msg/Odometry"
+IMU = "sensor_msgs/msg/Imu"
 IMAGE_TYPES = (RAW_IMAGE, COMPRESSED_IMAGE)
 POSE_TYPES = (
     "geometry_msgs/msg/PoseStamped",
     "geometry_msgs/msg/PoseWithCovarianceStamped",
     "geometry_msgs/msg/TransformStamped",
-    "nav_msgs/msg/Odometry",
+    ODOMETRY,
 )
 
 _TRUTH_NAME = re.compile(r"ground_?truth|(?<![a-z0-9])gt(?![a-z0-9])", re.IGNORECASE)
@@ -66,6 +68,14 @@ def find_ground_truth_topic(topics: Topics, wanted: str) -> str | None:
     if len(candidates) > 1:
         logger.warning("several topics look like ground truth (%s): name one to use it", ", ".join(candidates))
     return candidates[0] if len(candidates) == 1 else None
+
+
+def find_measurement_topic(topics: Topics, wanted: str, msgtype: str) -> str | None:
+    """Name of the topic asked for, or None. Raises SourceError when it is not there or of another type.
+
+    Without being named none is used: a bag's odometry is often visual itself, and its IMU not calibrated.
+    """
+    return _check_type(topics, wanted, (msgtype,)) if wanted else None
 
 
 def _of_type(topics: Topics, msgtypes: tuple[str, ...]) -> list[str]:

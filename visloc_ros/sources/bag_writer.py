@@ -15,7 +15,7 @@ from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLi
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from visloc_ros.core.errors import ConfigError, OutputError, SourceError
-from visloc_ros.core.geometry import SE3
+from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame
 from visloc_ros.sources.bag_messages import typestore
@@ -105,21 +105,44 @@ class BagWriter:
 
     def write_pose(self, topic: str, stamp_ns: int, frame_id: str, frame_from_body: SE3) -> None:
         """Write a ``geometry_msgs/PoseStamped`` in ``frame_id``."""
-        x, y, z = frame_from_body.translation.tolist()
-        pose = _make("geometry_msgs/msg/Pose")(
-            position=_make("geometry_msgs/msg/Point")(x=x, y=y, z=z), orientation=_quaternion(frame_from_body)
+        message = _make("geometry_msgs/msg/PoseStamped")(
+            header=_header(stamp_ns, frame_id), pose=_pose(frame_from_body)
         )
-        message = _make("geometry_msgs/msg/PoseStamped")(header=_header(stamp_ns, frame_id), pose=pose)
+        self._write(topic, stamp_ns, message)
+
+    def write_odometry(self, topic: str, stamp_ns: int, frame_id: str, child: str, frame_from_child: SE3) -> None:
+        """Write a ``nav_msgs/Odometry`` pose; its covariances and its twist are zero, which says unknown."""
+        message = _make("nav_msgs/msg/Odometry")(
+            header=_header(stamp_ns, frame_id),
+            child_frame_id=child,
+            pose=_make("geometry_msgs/msg/PoseWithCovariance")(pose=_pose(frame_from_child), covariance=np.zeros(36)),
+            twist=_make("geometry_msgs/msg/TwistWithCovariance")(
+                twist=_make("geometry_msgs/msg/Twist")(linear=_vector(np.zeros(3)), angular=_vector(np.zeros(3))),
+                covariance=np.zeros(36),
+            ),
+        )
+        self._write(topic, stamp_ns, message)
+
+    def write_imu(self, topic: str, stamp_ns: int, frame_id: str, acceleration: Array, angular_velocity: Array) -> None:
+        """Write a ``sensor_msgs/Imu`` of m/s^2 (3,) and rad/s (3,), which says that its orientation is not measured."""
+        message = _make("sensor_msgs/msg/Imu")(
+            header=_header(stamp_ns, frame_id),
+            orientation=_quaternion(SE3.identity()),
+            orientation_covariance=np.array([-1.0, *np.zeros(8)]),
+            angular_velocity=_vector(angular_velocity),
+            angular_velocity_covariance=np.zeros(9),
+            linear_acceleration=_vector(acceleration),
+            linear_acceleration_covariance=np.zeros(9),
+        )
         self._write(topic, stamp_ns, message)
 
     def write_tf(self, topic: str, stamp_ns: int, parent: str, child: str, parent_from_child: SE3) -> None:
         """Write one transform as ``tf2_msgs/TFMessage``; on a topic named ``tf_static`` it is transient local."""
-        x, y, z = parent_from_child.translation.tolist()
         transform = _make("geometry_msgs/msg/TransformStamped")(
             header=_header(stamp_ns, parent),
             child_frame_id=child,
             transform=_make("geometry_msgs/msg/Transform")(
-                translation=_make("geometry_msgs/msg/Vector3")(x=x, y=y, z=z),
+                translation=_vector(parent_from_child.translation),
                 rotation=_quaternion(parent_from_child),
             ),
         )
@@ -231,6 +254,18 @@ def _header(stamp_ns: int, frame_id: str) -> Any:
     seconds, nanoseconds = divmod(int(stamp_ns), NANOSECONDS)
     stamp = _make("builtin_interfaces/msg/Time")(sec=seconds, nanosec=nanoseconds)
     return _make("std_msgs/msg/Header")(stamp=stamp, frame_id=frame_id)
+
+
+def _pose(frame_from_body: SE3) -> Any:
+    x, y, z = frame_from_body.translation.tolist()
+    return _make("geometry_msgs/msg/Pose")(
+        position=_make("geometry_msgs/msg/Point")(x=x, y=y, z=z), orientation=_quaternion(frame_from_body)
+    )
+
+
+def _vector(values: Array) -> Any:
+    x, y, z = values.tolist()
+    return _make("geometry_msgs/msg/Vector3")(x=x, y=y, z=z)
 
 
 def _quaternion(pose: SE3) -> Any:

@@ -27,6 +27,13 @@ class SourceConfig(Config):
     image_topic: str = option("", "image topic of a bag; empty finds the only one by its type")
     camera_info_topic: str = option("", "CameraInfo topic of a bag; empty finds the one beside the image topic")
     ground_truth_topic: str = option("", "pose topic of a bag with the camera's true poses; empty finds it by its name")
+    odometry_topic: str = option(
+        "", "wheel odometry topic of a bag (nav_msgs/Odometry), which gives a map its scale; empty uses none"
+    )
+    imu_topic: str = option("", "IMU topic of a bag, which gives a map its up; empty uses none")
+    camera_from_imu: str = option(
+        "", "rotation from the IMU's axes to the camera's as quaternion 'w x y z'; empty takes it from /tf_static"
+    )
     camera: str = option("", "camera calibration file (COLMAP, EuRoC or ROS YAML); empty takes the source's own")
     first: int = option(0, "index of the first image read", minimum=0)
     last: int = option(-1, "index of the last image read, itself included; -1 reads to the end", minimum=-1)
@@ -50,6 +57,7 @@ class SourceConfig(Config):
 class FrameSource(Protocol):
     """Frames in order of time, read anew at every iteration.
 
+    ``camera`` is that of the first frame; photos of a folder may have others, which ``Frame.camera`` tells.
     ``calibrated`` is False where the intrinsics were guessed (SPEC H-18). ``ground_truth`` holds the true poses
     ``world_from_camera`` where the source has them. ``len`` is the number of images selected; ``skipped`` counts those
     that the latest iteration could not use.

@@ -72,6 +72,18 @@ def write_camera_yaml(path: Path, camera: pycolmap.Camera) -> None:
     path.write_text(yaml.safe_dump(values, sort_keys=False, default_flow_style=None), encoding="utf-8")
 
 
+def camera_from_params(model: str, width: int, height: int, params: Sequence[float]) -> pycolmap.Camera:
+    """Make a camera of a COLMAP model by its name; the parameters are in COLMAP pixels. Raises CalibrationError."""
+    if model not in pycolmap.CameraModelId.__members__ or model == "INVALID":
+        raise CalibrationError(f"COLMAP has no camera model '{model}'")
+    camera = pycolmap.Camera(model=model, width=width, height=height, params=list(params))
+    if not camera.verify_params() or not np.all(np.isfinite(params)):
+        raise CalibrationError(f"{model} does not take the {len(params)} parameters {params}")
+    if min(camera.width, camera.height) <= 0 or min(camera.focal_length_x, camera.focal_length_y) <= 0:
+        raise CalibrationError(f"the size {camera.width}x{camera.height} or the focal length is not positive")
+    return camera
+
+
 def camera_from_camera_info_fields(
     width: int,
     height: int,
@@ -121,15 +133,8 @@ def _read_checked(path: Path, reader: _Reader, values: Mapping[str, Any]) -> pyc
 
 
 def _from_colmap(values: Mapping[str, Any]) -> pycolmap.Camera:
-    model, params = str(values["model"]), [float(value) for value in values["params"]]
-    if model not in pycolmap.CameraModelId.__members__ or model == "INVALID":
-        raise CalibrationError(f"COLMAP has no camera model '{model}'")
-    camera = pycolmap.Camera(model=model, width=int(values["width"]), height=int(values["height"]), params=params)
-    if not camera.verify_params() or not np.all(np.isfinite(params)):
-        raise CalibrationError(f"{model} does not take the {len(params)} parameters {params}")
-    if min(camera.width, camera.height) <= 0 or min(camera.focal_length_x, camera.focal_length_y) <= 0:
-        raise CalibrationError(f"the size {camera.width}x{camera.height} or the focal length is not positive")
-    return camera
+    params = [float(value) for value in values["params"]]
+    return camera_from_params(str(values["model"]), int(values["width"]), int(values["height"]), params)
 
 
 def _from_euroc(values: Mapping[str, Any]) -> pycolmap.Camera:

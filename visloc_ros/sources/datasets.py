@@ -7,6 +7,7 @@ EuRoC and KITTI give principal points in OpenCV pixels, which are shifted by hal
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.geometry import SE3, nearest_rotation
 from visloc_ros.core.trajectory import Trajectory, seconds_to_ns
 from visloc_ros.sources.base import NOMINAL_RATE_HZ
-from visloc_ros.sources.calibration import read_camera_yaml, read_yaml
+from visloc_ros.sources.calibration import read_camera_yaml
+from visloc_ros.sources.imu_file import find_imu_file, read_body_from_sensor
 from visloc_ros.sources.layouts import Layout, first_readable, list_images, make_layout, refuse_rate
 from visloc_ros.sources.stamps import stamps_at_rate, stamps_from_names
 
@@ -76,15 +78,13 @@ def _read_euroc_camera(root: Path, native: Path, files: list[Path], sensor: Path
         raise SourceError(f"the images in {files[0].parent} must be named by nanoseconds, as EuRoC's are")
     states = native / "state_groundtruth_estimate0" / "data.csv"
     truth = _euroc_truth(states, sensor) if states.is_file() else None
-    return make_layout("euroc", root, files, stamps_ns, read_camera_yaml(sensor), truth)
+    layout = make_layout("euroc", root, files, stamps_ns, read_camera_yaml(sensor), truth)
+    return replace(layout, imu=find_imu_file(root, native, sensor))
 
 
 def _euroc_truth(states: Path, sensor: Path) -> Trajectory:
     """True poses of the camera from those of the body: ``world_from_body @ body_from_camera`` (T_BS)."""
-    try:
-        body_from_camera = SE3.from_matrix(np.reshape(read_yaml(sensor)["T_BS"]["data"], (4, 4)))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CalibrationError(f"{sensor} has no valid T_BS, the pose of the camera on the body") from error
+    body_from_camera = read_body_from_sensor(sensor)
     try:
         rows = [line.split(",") for line in states.read_text(encoding="utf-8").splitlines() if line[:1].isdigit()]
         bodies = [SE3.from_quaternion(np.array(row[4:8], dtype=float), np.array(row[1:4], dtype=float)) for row in rows]

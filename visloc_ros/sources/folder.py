@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pycolmap
@@ -14,7 +15,10 @@ from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame
 from visloc_ros.sources.base import NOMINAL_RATE_HZ, EncodedFrame, SourceConfig
 from visloc_ros.sources.datasets import read_dataset
+from visloc_ros.sources.exif_position import read_geo_position
 from visloc_ros.sources.image_header import ImageHeader, read_image_header
+from visloc_ros.sources.imu_file import ImuFile
+from visloc_ros.sources.kapture import is_kapture, read_kapture
 from visloc_ros.sources.layouts import (
     IMAGE_SUFFIXES,
     Layout,
@@ -25,19 +29,21 @@ from visloc_ros.sources.layouts import (
     read_bytes,
     refuse_rate,
 )
+from visloc_ros.sources.measurements import Measurements
 from visloc_ros.sources.ros_images import decode_compressed
 from visloc_ros.sources.stamps import stamps_at_rate, stamps_from_names
 
 logger = logging.getLogger(__name__)
 
 USUAL_NAMES = ("images", "rgb")
+_EXIF_MARK, _EXIF_REACH = b"Exif\0\0", 256
 
 
 class FolderSource:
     """Images of a folder as frames; a broken image is skipped, counted and logged.
 
-    Iteration raises SourceError when no image at all can be decoded, CalibrationError when one has another size than
-    the camera.
+    Without calibration, photos may be of several cameras. Iteration raises SourceError when no image at all can be
+    decoded, CalibrationError when one has another size than its camera.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class FolderSource:
         camera: pycolmap.Camera,
         calibrated: bool,
         ground_truth: Trajectory | None,
+        imu: ImuFile | None = None,
     ) -> None:
         self.name = name
         self.images = images
@@ -54,6 +61,7 @@ class FolderSource:
         self.calibrated = calibrated
         self.ground_truth = ground_truth
         self.skipped = 0
+        self._imu = imu
 
     def __len__(self) -> int:
         return len(self.images)
@@ -65,7 +73,7 @@ class FolderSource:
             except SourceError as error:
                 self._skip(encoded.name, error)
                 continue
-            yield Frame(encoded.stamp_ns, image, self.camera, encoded.name)
+            yield Frame(encoded.stamp_ns, image, encoded.camera, encoded.name)
 
     def iter_encoded(self) -> Iterator[EncodedFrame]:
         """Walk over the same images as their files hold them, for copying without loss."""
@@ -75,10 +83,26 @@ class FolderSource:
                 data = read_bytes(image.path)
                 header = read_image_header(data)
             except SourceError as error:
-                self._skip(image.path.name, error)
+                self._skip(image.name, error)
                 continue
-            _check_size(image.path, self.camera, header)
-            yield EncodedFrame(image.stamp_ns, data, header.format, self.camera, image.path.name)
+            camera = image.camera or self._camera_of(image.path, data, header)
+            _check_size(image.path, camera, header)
+            yield EncodedFrame(image.stamp_ns, data, header.format, camera, image.name)
+
+    def read_measurements(self) -> Measurements:
+        """Read the positions in the images' EXIF data, and the IMU where there is one. Raises SourceError."""
+        positions = ((image.stamp_ns, read_geo_position(image.path)) for image in self.images)
+        return Measurements(
+            geo_positions={stamp_ns: position for stamp_ns, position in positions if position is not None},
+            accelerations=self._imu.read() if self._imu else None,
+        )
+
+    def _camera_of(self, path: Path, data: bytes, header: ImageHeader) -> pycolmap.Camera:
+        """The common camera; in a folder without calibration, what a photo of another one says of itself."""
+        has_size = (header.width, header.height) == (self.camera.width, self.camera.height)
+        if self.calibrated or (has_size and _EXIF_MARK not in data[:_EXIF_REACH]):
+            return self.camera
+        return _guess_camera(path, header)
 
     def _skip(self, image_name: str, error: SourceError) -> None:
         self.skipped += 1
@@ -89,14 +113,17 @@ class FolderSource:
 
 def open_folder(root: Path, config: SourceConfig) -> FolderSource:
     """Open a folder of images. Raises SourceError, CalibrationError or ConfigError."""
-    layout = read_dataset(root, config.rate_hz) or _read_plain(root, config.rate_hz)
+    layout = read_kapture(root, config.rate_hz) or read_dataset(root, config.rate_hz)
+    layout = layout or _read_plain(root, config.rate_hz)
     images = tuple(layout.images[index] for index in config.select(len(layout.images)))
-    camera = config.read_camera() or layout.camera
-    calibrated = camera is not None
+    common = config.read_camera() or layout.camera
+    if common is not None:
+        images = tuple(replace(image, camera=common) for image in images)
+    calibrated = all(image.camera is not None for image in images)
     first, header = first_readable([image.path for image in images])
-    camera = camera or _guess_camera(first, header)
+    camera = common or next(image for image in images if image.path == first).camera or _guess_camera(first, header)
     _check_size(first, camera, header)
-    return FolderSource(root.resolve().name, images, camera, calibrated, layout.ground_truth)
+    return FolderSource(root.resolve().name, images, camera, calibrated, layout.ground_truth, layout.imu)
 
 
 def _guess_camera(image: Path, header: ImageHeader) -> pycolmap.Camera:
@@ -135,6 +162,9 @@ def _image_folder(root: Path) -> Path:
         raise SourceError(f"{root} holds several folders of images ({names}): give one of them")
     if not any(root.iterdir()):
         raise SourceError(f"the folder {root} is empty")
+    data_sets = ", ".join(sorted(path.name for path in root.iterdir() if is_kapture(path)))
+    if data_sets:
+        raise SourceError(f"{root} holds several kapture data sets ({data_sets}): give one of them")
     raise SourceError(f"the folder {root} holds no images ({', '.join(IMAGE_SUFFIXES)}) and no ROS 2 bag")
 
 

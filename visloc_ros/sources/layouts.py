@@ -13,6 +13,7 @@ from visloc_ros.core.errors import ConfigError, SourceError
 from visloc_ros.core.trajectory import Trajectory, read_tum
 from visloc_ros.sources.calibration import read_camera_yaml
 from visloc_ros.sources.image_header import ImageHeader, read_image_header
+from visloc_ros.sources.imu_file import ImuFile
 from visloc_ros.sources.stamps import natural_key, snap_stamps
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -22,20 +23,31 @@ _TRUTH_NAMES = ("groundtruth_tum.txt", "groundtruth_cam0_tum.txt", "groundtruth.
 
 @dataclass(frozen=True)
 class StampedImage:
-    """An image file and the stamp of its exposure in nanoseconds."""
+    """An image file and the stamp of its exposure in nanoseconds.
+
+    ``image_name`` is empty where the file's name is the image's, ``camera`` None where all images share one.
+    """
 
     stamp_ns: int
     path: Path
+    image_name: str = ""
+    camera: pycolmap.Camera | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the image, unique in its folder."""
+        return self.image_name or self.path.name
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Images in order of time, the camera where it is known, poses ``world_from_camera`` where they are given."""
+    """Images in order of time, the camera where it is known, poses ``world_from_camera`` and the IMU if any."""
 
     kind: str
     images: tuple[StampedImage, ...]
     camera: pycolmap.Camera | None
     ground_truth: Trajectory | None
+    imu: ImuFile | None = None
 
 
 def make_layout(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from visloc_ros.core.errors import SetupError, SourceError
+from visloc_ros.core.errors import ConfigError, SetupError, SourceError
 from visloc_ros.sources.base import BAG_METADATA, BAG_SUFFIXES, FrameSource, SourceConfig
 from visloc_ros.sources.folder import open_folder
 from visloc_ros.sources.video import VIDEO_SUFFIXES, VideoSource
@@ -28,6 +28,9 @@ def open_source(path: Path, config: SourceConfig | None = None) -> FrameSource:
 def _open_existing(path: Path, config: SourceConfig) -> FrameSource:
     if is_bag(path):
         return _open_bag(path, config)
+    for name in ("odometry_topic", "imu_topic"):
+        if getattr(config, name):
+            raise ConfigError(f"{name} names a topic of a bag, but {path} is none")
     if path.is_dir():
         return open_folder(path, config)
     if path.suffix.lower() in VIDEO_SUFFIXES:

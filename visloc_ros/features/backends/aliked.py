@@ -27,6 +27,7 @@ class AlikedExtractor:
         sizes = SIZES[config.name]
         network = AlikedNetwork(sizes)
         sha256 = load_weights(network, find_weights(config.weights, (config.name,)))
+        network.fold_normalization()
         self.network = network.eval().requires_grad_(False).to(self.device)
         self.info = ModelInfo(config.name, "BSD-3-Clause", sha256)
         self.descriptor_dim = sizes.dim
@@ -49,10 +50,8 @@ class AlikedExtractor:
 
     @torch.inference_mode()
     def _run(self, image: Image) -> tuple[NDArray[np.float32], ...]:
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device, torch.float32) / 255.0
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).float() / 255.0
         planes = pixels.expand(3, -1, -1) if image.ndim == 2 else pixels.permute(2, 0, 1)
         config = self.config
-        outputs = self.network(
-            planes[None].contiguous(), config.max_keypoints, config.detection_threshold, config.nms_radius
-        )
+        outputs = self.network(planes[None], config.max_keypoints, config.detection_threshold, config.nms_radius)
         return tuple(output.cpu().numpy() for output in outputs)

@@ -3,75 +3,128 @@
 from __future__ import annotations
 
 import re
-import weakref
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from visloc_ros.core.errors import ModelError
 from visloc_ros.core.feature_files import LocalFeatures
+from visloc_ros.core.hloc_layout import HLOC
 from visloc_ros.core.manifest import ModelInfo
-from visloc_ros.features.backends.lightglue_network import LightGlueNetwork, Prepared
+from visloc_ros.features.backends.lightglue_batch import NO_MATCHES, BatchMatcher
+from visloc_ros.features.backends.lightglue_cache import PreparedCache
+from visloc_ros.features.backends.lightglue_network import Adaptivity, LightGlueNetwork, Prepared
+from visloc_ros.features.backends.lightglue_published import PublishedLightGlue
 from visloc_ros.features.backends.weights import find_weights, load_weights, pick_device, pick_dtype
 from visloc_ros.features.config import MatcherConfig
 from visloc_ros.features.pixels import network_from_colmap
 from visloc_ros.features.types import Matches
 
-_WEIGHTS_OF_EXTRACTOR = {"aliked": ("aliked_lightglue", "aliked_lightglue_v0-1_arxiv")}
-_DESCRIPTOR_DIM = 128
+
+class _Family(NamedTuple):
+    """Extractors that one weights file is for; ``position_dim`` 4 adds size and angle to a keypoint's place."""
+
+    descriptor_dim: int
+    position_dim: int = 2
+
+
+_BATCH_SIZE = 16  # bounds the memory of the attention
+_FAMILIES = {
+    "aliked": _Family(128),
+    "disk": _Family(128),
+    "sift": _Family(128, position_dim=4),
+    "superpoint": _Family(256),
+}
 
 
 class LightGlueMatcher:
-    """Matches two images with LightGlue; the weights are read once, here."""
+    """Matches images with LightGlue; the weights are read once, here, and images it sees again are prepared once."""
 
     def __init__(self, config: MatcherConfig, extractor: str) -> None:
-        family = extractor.split("-")[0]
-        if family not in _WEIGHTS_OF_EXTRACTOR:
+        name = re.split("[-_]", extractor.removeprefix(HLOC))[0]
+        if name not in _FAMILIES:
             raise ModelError(f"there are no LightGlue weights for '{extractor}': use matcher 'nearest'")
+        self._family = _FAMILIES[name]
         self.config = config
         self.device = pick_device(config.device)
         self.dtype = pick_dtype(config.precision, self.device)
-        network = LightGlueNetwork(_DESCRIPTOR_DIM)
-        sha256 = load_weights(network, find_weights(config.weights, _WEIGHTS_OF_EXTRACTOR[family]), _current_name)
-        self.network = network.eval().requires_grad_(False).to(self.device)
-        self.network.store_transformers_as(self.dtype)
-        self.info = ModelInfo(f"lightglue-{family}", "Apache-2.0", sha256)
-        self._query: tuple[weakref.ref[LocalFeatures], Prepared] | None = None
+        published = PublishedLightGlue(self._family.descriptor_dim, self._family.position_dim)
+        weights = find_weights(config.weights, (f"{name}_lightglue", f"{name}_lightglue_v0-1_arxiv"))
+        sha256 = load_weights(published, weights, _current_name)
+        self.network = LightGlueNetwork(published, self.dtype).to(self.device)
+        self.info = ModelInfo(f"lightglue-{name}", "Apache-2.0", sha256)
+        self.batch_size = _BATCH_SIZE if _batches(config.batching, self._on_gpu) else 1
+        self._adaptivity = Adaptivity(config.depth_confidence, config.width_confidence)
+        self._cache = PreparedCache(config.cache_mb << 20)
+        self._batch = BatchMatcher(self.network, config.filter_threshold, config.compile and self._on_gpu)
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.device.type == "cuda"
 
     @torch.inference_mode()
     def match(self, a: LocalFeatures, b: LocalFeatures) -> Matches:
-        """Mutual matches; successive calls with the same ``a`` share the work that concerns ``a`` alone."""
+        """Mutual matches of one pair, with as many layers and points as it needs."""
         if len(a) == 0 or len(b) == 0:
-            return Matches(np.empty((0, 2), np.int32), np.empty(0, np.float32))
-        config = self.config
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            pairs, scores = self.network(
-                self._prepare_query(a),
-                self._prepare(b),
-                config.depth_confidence,
-                config.width_confidence,
-                config.filter_threshold,
-            )
-        return Matches(pairs.cpu().numpy().astype(np.int32), scores.float().cpu().numpy())
+            return NO_MATCHES
+        pairs, scores = self.network.match_pair(self._prepared(a), self._prepared(b), self._adaptivity)
+        keep = scores > self.config.filter_threshold
+        return Matches(pairs[keep].cpu().numpy().astype(np.int32), scores[keep].cpu().numpy())
 
-    def _prepare_query(self, features: LocalFeatures) -> Prepared:
-        if self._query is None or self._query[0]() is not features:
-            self._query = (weakref.ref(features), self._prepare(features))
-        return self._query[1]
+    @torch.inference_mode()
+    def match_many(self, query: LocalFeatures, references: Sequence[LocalFeatures]) -> list[Matches]:
+        """Mutual matches of the query with every reference; at once on a GPU or as the option ``batching`` says."""
+        if self.batch_size == 1:
+            return [self.match(query, reference) for reference in references]
+        found = [NO_MATCHES] * len(references)
+        filled = [index for index, reference in enumerate(references) if len(reference) and len(query)]
+        if filled:
+            prepared = [self._prepared(references[index]) for index in filled]
+            for index, matches in zip(filled, self._batch.match(self._prepared(query), prepared), strict=True):
+                found[index] = matches
+        return found
+
+    def _prepared(self, features: LocalFeatures) -> Prepared:
+        return self._cache.get(features, self._prepare)
 
     def _prepare(self, features: LocalFeatures) -> Prepared:
-        if features.descriptors.shape[1] != _DESCRIPTOR_DIM:
+        if features.descriptors.shape[1] != self._family.descriptor_dim:
             raise ModelError(
-                f"{self.info.name} matches descriptors of length {_DESCRIPTOR_DIM}, not "
+                f"{self.info.name} matches descriptors of length {self._family.descriptor_dim}, not "
                 f"{features.descriptors.shape[1]}: the features come from another extractor"
             )
-        keypoints = torch.from_numpy(network_from_colmap(features.keypoints)).to(self.device)
-        descriptors = torch.from_numpy(np.asarray(features.descriptors, dtype=np.float32)).to(self.device)
-        size = torch.tensor(features.image_size, dtype=torch.float32, device=self.device)
-        prepared: Prepared = self.network.prepare(keypoints, descriptors, size)
-        return prepared
+        size = np.asarray(features.image_size, np.float32)
+        arrays = (self._positions(features), np.asarray(features.descriptors, np.float32), size)
+        state, encoding = self.network.prepare(*(self._to_device(array) for array in arrays))
+        return Prepared(state.to(self.dtype), encoding) if self._on_gpu else Prepared(state, encoding)
+
+    def _to_device(self, array: NDArray[np.float32]) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self._on_gpu else tensor
+
+    def _positions(self, features: LocalFeatures) -> NDArray[np.float32]:
+        """Network pixels (N, 2), with sizes and angles (N, 4) where the weights want them."""
+        pixels = network_from_colmap(features.keypoints)
+        if self._family.position_dim == pixels.shape[1]:
+            return pixels
+        if features.scales_angles is None:
+            raise ModelError(f"{self.info.name} needs the sizes and angles of keypoints: the features do not hold them")
+        return np.column_stack((pixels, features.scales_angles))
+
+
+def _batches(option: str, on_gpu: bool) -> bool:
+    return option == "always" or (option == "auto" and on_gpu)
 
 
 def _current_name(name: str) -> str:
-    """Name of a weight in today's layout; the first release listed attention blocks by kind, then by layer."""
+    """Name of a weight in today's layout; the first release listed attention blocks by kind, then by layer.
+
+    Nothing for a number that the weights for DISK carry and no version of LightGlue reads.
+    """
+    if re.fullmatch(r"log_assignment\.\d+\.r", name):
+        return ""
     return re.sub(r"^(self|cross)_attn\.(\d+)\.", r"transformers.\2.\1_attn.", name)

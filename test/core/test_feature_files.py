@@ -1,0 +1,92 @@
+"""Feature files: what hloc reads, half the size it would write, and nothing lost that tells descriptors apart."""
+
+import h5py
+import numpy as np
+import pytest
+
+from visloc_ros.core.feature_files import (
+    LocalFeatures,
+    read_global_descriptors,
+    read_local_features,
+    round_to_spread,
+    write_global_descriptors,
+    write_local_features,
+)
+
+
+def unit_rows(count, length, seed=0):
+    rows = np.random.default_rng(seed).normal(size=(count, length)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def features_of(descriptors, seed=0):
+    keypoints = np.random.default_rng(seed).uniform(0.0, 480.0, size=(len(descriptors), 2)).astype(np.float32)
+    return LocalFeatures(keypoints, np.linspace(1.0, 0.1, len(descriptors), dtype=np.float32), descriptors, (640, 480))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 512.0])
+def test_rounding_is_fine_against_the_spread_whatever_the_unit(scale):
+    exact = np.random.default_rng(3).normal(size=(50, 64)).astype(np.float32) * scale
+    rounded = round_to_spread(exact)
+    assert 0.0 < np.abs(rounded - exact).max() <= exact.std() / 32 * 1.01
+    assert np.array_equal(round_to_spread(rounded), rounded)
+
+
+def test_a_descriptor_of_nothing_stays_zero():
+    assert np.array_equal(round_to_spread(np.zeros(8, np.float32)), np.zeros(8))
+    assert round_to_spread(np.empty((0, 8), np.float32)).shape == (0, 8)
+
+
+def test_nearest_neighbours_survive_the_file(tmp_path):
+    stored, seen = unit_rows(300, 128), unit_rows(300, 128, seed=1)
+    write_local_features(tmp_path / "feats.h5", {"a.jpg": features_of(stored)})
+    (read,) = read_local_features(tmp_path / "feats.h5", ["a.jpg"], [300])
+    before, after = seen @ stored.T, seen @ read.descriptors.astype(np.float32).T
+    assert np.abs(before - after).max() < 0.01
+    assert np.mean(before.argmax(axis=1) == after.argmax(axis=1)) > 0.97
+
+
+def test_files_take_little_more_than_half_of_half_precision(tmp_path):
+    path = tmp_path / "feats.h5"
+    write_local_features(path, {f"room/{index}.jpg": features_of(unit_rows(400, 128, index)) for index in range(5)})
+    assert path.stat().st_size < 5 * 400 * (0.6 * 2 * 128 + 10) + 5 * 1000
+
+
+def test_hloc_finds_its_own_layout(tmp_path):
+    path, descriptors = tmp_path / "feats.h5", unit_rows(20, 128)
+    features = features_of(descriptors)
+    write_local_features(path, {"room/a.jpg": features})
+    with h5py.File(path, "r") as file:
+        group = file["room/a.jpg"]
+        assert set(group) == {"keypoints", "scores", "descriptors", "image_size"}
+        assert group["descriptors"].shape == (128, 20)
+        assert group["descriptors"].dtype == np.float16
+        assert np.allclose(group["keypoints"][:], features.keypoints - 0.5)
+
+
+def test_an_image_without_features_is_written_and_read(tmp_path):
+    write_local_features(tmp_path / "feats.h5", {"a.jpg": features_of(np.empty((0, 16), np.float32))})
+    (read,) = read_local_features(tmp_path / "feats.h5", ["a.jpg"], [0])
+    assert len(read) == 0
+
+
+def test_global_descriptors_are_as_alike_as_before(tmp_path):
+    vectors, query = unit_rows(40, 2048), unit_rows(1, 2048, seed=9)[0]
+    write_global_descriptors(tmp_path / "global.h5", {f"{index}": vector for index, vector in enumerate(vectors)})
+    read = read_global_descriptors(tmp_path / "global.h5", [f"{index}" for index in range(40)])
+    assert np.abs(read @ query - vectors @ query).max() < 2e-3
+    assert np.abs(np.sum(read * vectors, axis=1) - 1.0).max() < 2e-3
+    assert (tmp_path / "global.h5").stat().st_size < 40 * (0.6 * 2 * 2048 + 400)
+
+
+def test_the_features_of_all_images_are_parts_of_one_array(tmp_path):
+    written = {f"{count}.jpg": features_of(unit_rows(count, 16, count), count) for count in (30, 0, 50)}
+    write_local_features(tmp_path / "feats.h5", written)
+    read = read_local_features(tmp_path / "feats.h5", list(written), [30, 0, 50])
+    assert all(one.descriptors.base is read[0].descriptors.base for one in read)
+    assert read[0].descriptors.base.shape == (80, 16)
+    assert read[0].descriptors.base.dtype == np.float16
+    for one, original in zip(read, written.values(), strict=True):
+        assert np.allclose(one.keypoints, original.keypoints, atol=1e-4)
+        assert np.allclose(one.scores, original.scores, atol=1e-3)
+        assert np.array_equal(one.descriptors, round_to_spread(original.descriptors))

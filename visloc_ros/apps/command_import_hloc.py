@@ -1,0 +1,30 @@
+"""``visloc import-hloc``: a map folder of stock hloc becomes a map that says what its file names do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from visloc_ros.apps.console import console
+from visloc_ros.apps.options import Overwrite
+from visloc_ros.mapping.hloc_import import import_hloc
+
+
+def import_hloc_map(
+    folder: Annotated[Path, typer.Argument(help="Folder with hloc's feature file and COLMAP model.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Map folder to write, e.g. maps/office.")],
+    extractor: Annotated[
+        str, typer.Option(help="What made the features (aliked-n16, disk, hloc:CONF, ...); empty: as the file says.")
+    ] = "",
+    metric: Annotated[bool, typer.Option("--metric", help="The units of the model are metres.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a map of a folder of stock hloc: where its file names do not tell the extractor, or for --metric.
+
+    Example: visloc import-hloc outputs/sfm_office --extractor disk --output maps/office
+    """
+    manifest = import_hloc(folder, output, extractor, metric=metric, overwrite=overwrite)
+    counts = ", ".join(f"{count} {what}" for what, count in manifest.counts.items())
+    console.print(f"map '{manifest.name}' of {manifest.models['extractor'].name}: {counts}", soft_wrap=True)

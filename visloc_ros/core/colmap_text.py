@@ -1,0 +1,105 @@
+"""COLMAP's text model (cameras.txt, images.txt, points3D.txt) as the same arrays that the binary reader gives.
+
+The layout is the one COLMAP documents under "Output Format": an image takes two lines, the second may be empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pycolmap
+
+from visloc_ros.core.colmap_model import ColmapModel, ModelImage, read_colmap_model
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.geometry import SE3, Array
+
+_Record = TypeVar("_Record")
+_MAX_QUATERNION_ERROR = 1e-3
+
+
+def read_model(folder: Path) -> ColmapModel:
+    """Read a model, binary where there is a binary one, else text. Raises MapError that names the broken file."""
+    is_text = not (folder / "images.bin").exists() and (folder / "images.txt").exists()
+    return read_text_model(folder) if is_text else read_colmap_model(folder)
+
+
+def read_text_model(folder: Path) -> ColmapModel:
+    """Read a text model. Raises MapError that names the missing, truncated or inconsistent file and its line."""
+    cameras = dict(_records(folder / "cameras.txt", _parse_camera))
+    images = read_text_images(folder / "images.txt")
+    for image in images:
+        if image.camera_id not in cameras:
+            raise MapError(f"{folder / 'images.txt'}: image '{image.name}' has the unknown camera {image.camera_id}")
+    points = list(_records(folder / "points3D.txt", _parse_point))
+    ids, values, lengths = zip(*points, strict=True) if points else ((), (), ())
+    numbers = np.array(values, dtype=np.float64).reshape(-1, 7)
+    return ColmapModel(
+        cameras,
+        images,
+        np.array(ids, dtype=np.int64),
+        np.ascontiguousarray(numbers[:, :3]),
+        numbers[:, 6].copy(),
+        np.array(lengths, dtype=np.int64),
+    )
+
+
+def read_text_images(path: Path) -> tuple[ModelImage, ...]:
+    """Read the images of a text model. Raises MapError that names the broken line."""
+    return tuple(_records(path, _parse_image, with_second_line=True))
+
+
+def _records(path: Path, parse: Callable[[str, str], _Record], *, with_second_line: bool = False) -> Iterator[_Record]:
+    try:
+        lines = enumerate(path.read_text(encoding="utf-8").split("\n"), 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise MapError(f"cannot read {path} ({error}): copy the map again or rebuild it") from error
+    for number, line in lines:
+        if not line.strip() or line.startswith("#"):
+            continue
+        try:
+            yield parse(line, next(lines)[1] if with_second_line else "")
+        except (ValueError, IndexError, OverflowError, StopIteration) as error:
+            raise MapError(
+                f"{path} is truncated or broken at line {number}: copy the map again or rebuild it"
+            ) from error
+
+
+def _parse_camera(line: str, _: str) -> tuple[int, pycolmap.Camera]:
+    camera_id, model, width, height, *values = line.split()
+    params = _finite(values)
+    expected = len(pycolmap.Camera.create_from_model_name(0, model, 1.0, 1, 1).params)
+    if len(params) != expected or min(int(width), int(height)) < 1:
+        raise ValueError(line)
+    return int(camera_id), pycolmap.Camera(model=model, width=int(width), height=int(height), params=params.tolist())
+
+
+def _parse_image(line: str, points_line: str) -> ModelImage:
+    fields = line.split(maxsplit=9)
+    pose = _finite(fields[1:8])
+    if len(pose) != 7 or abs(np.linalg.norm(pose[:4]) - 1.0) > _MAX_QUATERNION_ERROR:
+        raise ValueError(line)
+    map_from_camera = SE3.from_quaternion(pose[:4], pose[4:]).inverse
+    triples = points_line.split()
+    keypoints = np.column_stack((_finite(triples[0::3]), _finite(triples[1::3])))
+    point_ids = np.array(triples[2::3], dtype=np.int64)
+    if len(point_ids) != len(keypoints):
+        raise ValueError(points_line)
+    return ModelImage(fields[9].strip(), map_from_camera, int(fields[8]), keypoints, point_ids)
+
+
+def _parse_point(line: str, _: str) -> tuple[int, Array, int]:
+    point_id, *fields = line.split()
+    values = _finite(fields[:7])
+    if len(values) != 7 or len(fields) % 2 == 0:
+        raise ValueError(line)
+    return int(point_id), values, (len(fields) - 7) // 2
+
+
+def _finite(fields: list[str]) -> Array:
+    values = np.array(fields, dtype=np.float64)
+    if not np.all(np.isfinite(values)):
+        raise ValueError(fields)
+    return values

@@ -1,0 +1,55 @@
+"""What a benchmark ran on and what it took: facts without which its figures mean nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import resource
+import shlex
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+_GPU_FILES = "/proc/driver/nvidia/gpus/*/information"
+
+
+def describe_machine() -> str:
+    """Processors that may be used, GPUs, Python, in words."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    gpus = ", ".join(_gpu_names()) or "no GPU"
+    return f"{usable} x {_processor_name()}, {gpus}, Python {platform.python_version()}"
+
+
+def command_line() -> str:
+    """The command that is running, as it can be typed again."""
+    script = Path(sys.argv[0])
+    program = ["python", str(script)] if script.suffix == ".py" else [script.name]
+    return shlex.join([*program, *sys.argv[1:]])
+
+
+def today() -> str:
+    """The date in UTC, as 2026-01-31."""
+    return datetime.now(timezone.utc).date().isoformat()
+
+
+def peak_rss_mb() -> float:
+    """Most memory this process ever held, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+
+
+def _processor_name() -> str:
+    text = _read(Path("/proc/cpuinfo"))
+    match = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    return match[1].strip() if match else platform.machine()
+
+
+def _gpu_names() -> list[str]:
+    files = sorted(Path("/").glob(_GPU_FILES[1:]))
+    return [match[1].strip() for file in files if (match := re.search(r"^Model:(.+)$", _read(file), re.MULTILINE))]
+
+
+def _read(path: Path) -> str:
+    """Content of a file of the system, empty where this system has none."""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

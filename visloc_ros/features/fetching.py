@@ -1,0 +1,98 @@
+"""Downloading published weights: on request only, checked, and in place only when whole."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+from visloc_ros.core.errors import ConfigError, ModelError, OutputError
+from visloc_ros.features.weights_catalogue import CATALOGUE, WeightsFile
+
+_TIMEOUT_S = 30
+
+
+class DownloadBar(Protocol):
+    """What pooch wants of a progress bar: ``total`` bytes are set, then it is updated, reset and closed."""
+
+    total: int
+
+    def update(self, steps: int) -> None:
+        """Count bytes that have arrived."""
+        ...
+
+    def reset(self) -> None:
+        """Begin again at zero."""
+        ...
+
+    def close(self) -> None:
+        """Take the bar away."""
+        ...
+
+
+def find_entries(names: Iterable[str]) -> list[WeightsFile]:
+    """Entries of the catalogue by name. Raises ConfigError that names the known ones."""
+    known = {entry.name: entry for entry in CATALOGUE}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigError(f"no weights are called {', '.join(unknown)}; known: {', '.join(known)}")
+    return [known[name] for name in names]
+
+
+def fetch(
+    entry: WeightsFile, hub_folder: Path, *, accept_unverified: bool = False, bar: DownloadBar | None = None
+) -> Path:
+    """Download a file to where it is looked for, unless it is there already, and give its path.
+
+    Raises ModelError when the network fails or the checksum is wrong, and, without ``accept_unverified``, where no
+    checksum is known; OutputError when the file cannot be written.
+    """
+    path = entry.path(hub_folder)
+    if path.is_file():
+        _check_present(entry, path)
+        return path
+    if not entry.sha256 and not accept_unverified:
+        raise ModelError(
+            f"no checksum of '{entry.name}' is known, so {entry.url} cannot be verified: give --accept-unverified if "
+            "you trust it"
+        )
+    _download(entry, path, bar)
+    return path
+
+
+def _check_present(entry: WeightsFile, path: Path) -> None:
+    if entry.sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != entry.sha256:
+        raise ModelError(f"{path} is there but is not '{entry.name}' (its checksum differs): remove it and try again")
+
+
+def _download(entry: WeightsFile, path: Path, bar: DownloadBar | None) -> None:
+    pooch, requests = _packages()
+    try:
+        pooch.retrieve(
+            entry.url,
+            known_hash=f"sha256:{entry.sha256}" if entry.sha256 else None,
+            fname=path.name,
+            path=path.parent,
+            downloader=pooch.HTTPDownloader(progressbar=bar or False, timeout=_TIMEOUT_S),
+        )
+    except requests.exceptions.RequestException as error:
+        answer = error.response
+        reason = type(error).__name__ if answer is None else f"HTTP {answer.status_code}"
+        raise ModelError(f"cannot download {entry.url} ({reason}): try again where there is a network") from error
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error}; set TORCH_HOME to a folder that is writable") from error
+    except ValueError as error:
+        raise ModelError(
+            f"what {entry.url} gives is not '{entry.name}' (its checksum differs): nothing was kept; try again later"
+        ) from error
+
+
+def _packages() -> tuple[Any, Any]:
+    try:
+        pooch, requests = importlib.import_module("pooch"), importlib.import_module("requests")
+    except ImportError as error:
+        raise ModelError("fetching weights needs pooch: pip install pooch") from error
+    pooch.get_logger().setLevel("WARNING")
+    return pooch, requests

@@ -1,0 +1,112 @@
+"""Map points looked for where a predicted pose projects them: an anchor without retrieval and without a network.
+
+The points of the references that overlap most with the predicted view are projected; each keypoint takes the point in
+its window whose descriptor is most alike, and each point its best keypoint. The pose found projects the points anew,
+and a narrow window around them gives the final correspondences. Both passes share one matrix of similarities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.camera import project
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.map import NO_POINT, Map
+from visloc_ros.localization.config import AnchorConfig
+from visloc_ros.localization.correspondences import Correspondences
+from visloc_ros.localization.evidence import Evidence, Query
+from visloc_ros.localization.gates import spread
+from visloc_ros.localization.pose import MIN_POINTS, PoseSolution, solve_pose
+
+_NOT_SEEN = -1e6
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What may be seen: map point rows (M,), one for each observation, and how similar to each keypoint (N, M)."""
+
+    point_rows: NDArray[np.int32]
+    similarity: NDArray[np.float32]
+
+
+class GuidedSearch:
+    """Finds the points of given references around a predicted pose."""
+
+    def __init__(self, map_: Map, config: AnchorConfig) -> None:
+        self._map = map_
+        self._config = config
+
+    def gather(self, query: Query, references: list[int], prior: SE3) -> Evidence:
+        """Evidence from map images by row, and the pose it gives, without a judgement whether that is enough."""
+        config = self._config.guided
+        camera = query.frame.camera
+        window = config.window * float(np.hypot(camera.width, camera.height))
+        with query.watch("guided"):
+            candidates = self._candidates(query, references)
+            found = self._search(query, candidates, prior, window)
+        coarse = self._solve(query, found, prior)
+        if coarse is None:
+            return self._evidence(found, references, None)
+        with query.watch("guided"):
+            found = self._search(query, candidates, coarse.map_from_camera, config.fine_window_px)
+        return self._evidence(found, references, self._solve(query, found, coarse.map_from_camera))
+
+    def is_sure(self, query: Query, evidence: Evidence) -> bool:
+        """Whether the pose stands on points enough that a full matching would not tell more."""
+        solution, config = evidence.solution, self._config.guided
+        if solution is None or solution.num_inliers < config.min_inliers:
+            return False
+        if solution.num_inliers < config.min_inlier_ratio * len(evidence.correspondences):
+            return False
+        pixels = evidence.correspondences.pixels(query.features)[solution.inliers]
+        return spread(pixels, query.frame.camera) >= config.min_spread
+
+    def _candidates(self, query: Query, references: list[int]) -> Candidates:
+        descriptors, point_rows = [], []
+        for image in (self._map.images[row] for row in references):
+            kept = np.flatnonzero(image.point_rows != NO_POINT)
+            descriptors.append(image.features.descriptors[kept])
+            point_rows.append(image.point_rows[kept])
+        known = np.concatenate(descriptors).astype(np.float32)
+        similarity = np.asarray(query.features.descriptors, np.float32) @ known.T
+        return Candidates(np.concatenate(point_rows), similarity)
+
+    def _search(self, query: Query, candidates: Candidates, map_from_camera: SE3, window: float) -> Correspondences:
+        """The most similar point within ``window`` pixels of each keypoint, every point once."""
+        points = self._map.points[candidates.point_rows]
+        projected = project(query.frame.camera, map_from_camera.inverse @ points)
+        projected[~np.isfinite(projected)] = _NOT_SEEN
+        similarity = _within(query.features.keypoints, projected.astype(np.float32), window, candidates.similarity)
+        best = similarity.argmax(axis=1)
+        scores = similarity[np.arange(len(best)), best]
+        order = np.argsort(-scores, kind="stable")
+        order = order[scores[order] >= self._config.guided.min_similarity]
+        point_rows = candidates.point_rows[best[order]].astype(np.int64)
+        first = np.sort(np.unique(point_rows, return_index=True)[1])
+        return Correspondences(order[first], point_rows[first], scores[order[first]].astype(np.float64))
+
+    def _solve(self, query: Query, found: Correspondences, prior: SE3) -> PoseSolution | None:
+        if len(found) < max(MIN_POINTS, self._config.min_matches):
+            return None
+        with query.watch("pnp"):
+            points = self._map.points[found.point_rows]
+            return solve_pose(found.pixels(query.features), points, query.frame.camera, self._config.pose, prior)
+
+    def _evidence(self, found: Correspondences, references: list[int], solution: PoseSolution | None) -> Evidence:
+        names = tuple(self._map.images[row].name for row in references)
+        return Evidence(found, len(found), names, solution)
+
+
+def _within(
+    keypoints: NDArray[np.float32],
+    projected: NDArray[np.float32],
+    window: float,
+    similarity: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Similarity (N, M), impossible (-2) where a point is not within the square window of a keypoint."""
+    near = np.abs(keypoints[:, :1] - projected[:, 0]) <= window
+    near &= np.abs(keypoints[:, 1:] - projected[:, 1]) <= window
+    return np.where(near, similarity, np.float32(-2.0))

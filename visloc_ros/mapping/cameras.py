@@ -1,0 +1,36 @@
+"""Cameras of map images: those that are the same are one camera, which structure from motion may then refine once."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import pycolmap
+
+from visloc_ros.core.camera import is_same_camera
+
+
+@dataclass(frozen=True, eq=False)
+class MapCamera:
+    """A camera that images share, and whether its intrinsics are known; guessed ones are refined (SPEC H-18)."""
+
+    intrinsics: pycolmap.Camera
+    calibrated: bool
+
+
+class CameraGroups:
+    """The cameras of one source, each once, however often its frames bring it along."""
+
+    def __init__(self, calibrated: bool) -> None:
+        self._calibrated = calibrated
+        self._cameras: list[MapCamera] = []
+        self._lock = threading.Lock()
+
+    def find(self, intrinsics: pycolmap.Camera) -> MapCamera:
+        """The camera with these intrinsics, the same object for every image of it, whichever thread asks."""
+        with self._lock:
+            for known in self._cameras:
+                if is_same_camera(known.intrinsics, intrinsics):
+                    return known
+            self._cameras.append(MapCamera(intrinsics, self._calibrated))
+            return self._cameras[-1]

@@ -1,0 +1,139 @@
+"""The first half of every build: which frames of the sources become map images, and what is seen in them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.map import LocalFeatures
+from visloc_ros.core.timing import Stopwatch
+from visloc_ros.core.types import Frame
+from visloc_ros.features import GlobalDescriptor, LocalExtractor
+from visloc_ros.mapping.cameras import MapCamera
+from visloc_ros.mapping.config import MappingConfig
+from visloc_ros.mapping.map_sources import MapSource, TimeSpan, check_shared_references
+from visloc_ros.mapping.parallel import count_workers, map_in_order
+from visloc_ros.mapping.progress import Progress, track
+from visloc_ros.mapping.reference_poses import find_reference
+from visloc_ros.mapping.selection import select_frames
+from visloc_ros.mapping.sfm_database import View
+from visloc_ros.mapping.thumbnails import encode_thumbnail
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class MapFrame:
+    """A chosen frame of the source with this label: stamp, name, camera, features, thumbnail (JPEG bytes).
+
+    ``map_from_camera`` is its reference pose, if any. ``global_descriptor`` (G,) is there unless the descriptor has
+    yet to be trained with the whole map.
+    """
+
+    source: str
+    stamp_ns: int
+    name: str
+    camera: MapCamera
+    features: LocalFeatures
+    thumbnail: bytes
+    map_from_camera: SE3 | None
+    global_descriptor: NDArray[np.float32] | None = None
+
+    @property
+    def view(self) -> View:
+        """The frame as structure from motion sees it."""
+        return View(self.name, self.features.keypoints, self.camera)
+
+
+class FrameCollector:
+    """Chooses frames and finds their features; descriptors are kept in half precision, as maps store them."""
+
+    def __init__(
+        self,
+        extractor: LocalExtractor,
+        describer: GlobalDescriptor | None,
+        config: MappingConfig,
+        progress: Progress,
+        watch: Stopwatch,
+    ) -> None:
+        self._extractor = extractor
+        self._describer = describer
+        self._config = config
+        self._progress = progress
+        self._watch = watch
+
+    def select(self, sources: Sequence[MapSource]) -> list[list[int]]:
+        """Indices of the frames to map, for each source by itself. Raises ConfigError on references of another one."""
+        spans = [TimeSpan() for _ in sources]
+        with self._watch("select"):
+            chosen = [self._select(source, span) for source, span in zip(sources, spans, strict=True)]
+        check_shared_references(sources, spans)
+        return chosen
+
+    def extract(
+        self, sources: Sequence[MapSource], chosen: Sequence[Sequence[int]], taken: Collection[str] = ()
+    ) -> list[MapFrame]:
+        """The chosen frames with their features, those of one source after those of another.
+
+        Names are unique, also among those ``taken``. Frames that cannot be used are left out.
+        """
+        frames: list[MapFrame] = []
+        names = set(taken)
+        with self._watch("extract"):
+            for source, indices in zip(sources, chosen, strict=True):
+                found = with_unique_names(self._extract(source, indices), source.label, names)
+                names.update(frame.name for frame in found)
+                frames += found
+        return frames
+
+    def _select(self, source: MapSource, span: TimeSpan) -> list[int]:
+        count = len(source.frames)
+        frames = track(self._progress, "select", span.watch(source.frames), count)
+        chosen = select_frames(frames, count, self._config.selection)
+        _log.info("%d of %d frames of '%s' are chosen", len(chosen), count, source.label)
+        return chosen
+
+    def _extract(self, source: MapSource, chosen: Sequence[int]) -> list[MapFrame]:
+        workers = count_workers(self._config.workers)
+        described = map_in_order(partial(self._describe, source), _frames_at(source, chosen), workers)
+        found = list(track(self._progress, "extract", described, len(chosen)))
+        return [frame for frame in found if frame is not None]
+
+    def _describe(self, source: MapSource, frame: Frame) -> MapFrame | None:
+        name = frame.name or f"{frame.stamp_ns}.jpg"
+        pose = find_reference(source.references, name, frame.stamp_ns, self._config.frame.max_reference_gap_s)
+        if source.references is not None and pose is None and self._config.reconstruction.reference == "fixed":
+            _log.info("image '%s' is left out: the reference poses do not cover it", name)
+            return None
+        features = self._extractor.extract(frame.image)
+        if len(features) < self._config.reconstruction.min_matches:
+            _log.info("image '%s' is left out: it shows only %d features", name, len(features))
+            return None
+        descriptor = self._describer.describe(frame.image, features) if self._describer else None
+        camera = source.cameras.find(frame.camera)
+        thumbnail = encode_thumbnail(frame.image)
+        return MapFrame(source.label, frame.stamp_ns, name, camera, _halved(features), thumbnail, pose, descriptor)
+
+
+def with_unique_names(frames: Sequence[MapFrame], label: str, taken: Collection[str]) -> list[MapFrame]:
+    """Number the frames of a source that do not have names of their own; put its label before names that are taken."""
+    if len({frame.name for frame in frames}) < len(frames):
+        frames = [replace(frame, name=f"{index:06d}_{frame.name}") for index, frame in enumerate(frames)]
+    if any(frame.name in taken for frame in frames):
+        frames = [replace(frame, name=f"{label}/{frame.name}") for frame in frames]
+    return list(frames)
+
+
+def _frames_at(source: MapSource, chosen: Sequence[int]) -> Iterator[Frame]:
+    wanted = set(chosen)
+    return (frame for index, frame in enumerate(source.frames) if index in wanted)
+
+
+def _halved(features: LocalFeatures) -> LocalFeatures:
+    return replace(features, descriptors=features.descriptors.astype(np.float16))

@@ -1,0 +1,197 @@
+"""Images added to a map that exists: they find their place in it, and nothing that was there moves."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.manifest import Manifest
+from visloc_ros.core.map import NO_POINT, LocalFeatures, Map, open_map
+from visloc_ros.core.map_archive import unpacked
+from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
+from visloc_ros.core.map_writer import check_output, staged_folder, write_map
+from visloc_ros.core.timing import Stopwatch
+from visloc_ros.mapping.builder import centroids_of, choose_pairs, count_images
+from visloc_ros.mapping.cameras import MapCamera
+from visloc_ros.mapping.card import write_card
+from visloc_ros.mapping.collection import FrameCollector, MapFrame
+from visloc_ros.mapping.config import MappingConfig
+from visloc_ros.mapping.map_models import choose_config, global_descriptors, load_models_of
+from visloc_ros.mapping.map_sources import MapSource, label_sources
+from visloc_ros.mapping.matching import PairMatches, match_pairs, renumber, without_weak_loops
+from visloc_ros.mapping.pairs import merge_pairs, pairs_to_known
+from visloc_ros.mapping.parallel import count_workers
+from visloc_ros.mapping.progress import Progress, SilentProgress
+from visloc_ros.mapping.reconstruction import registered_poses
+from visloc_ros.mapping.registration import register_views
+from visloc_ros.mapping.sfm_database import View, add_views
+from visloc_ros.mapping.sparsification import sparsify
+from visloc_ros.mapping.summary import ImageCount, MapSummary, summarize
+from visloc_ros.mapping.thumbnails import write_thumbnails
+from visloc_ros.sources import FrameSource
+
+_SEPARATOR = ", "
+_THE_MAP = ""  # what its images have instead of a source
+
+
+def extend_map(
+    map_path: Path,
+    sources: FrameSource | Sequence[FrameSource],
+    output: Path,
+    config: MappingConfig | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> MapSummary:
+    """Add the frames of one or several sources to a map and write the larger map to the folder ``output``.
+
+    The map's poses, points and cameras stay exactly as they are, and so do its scale and axes. Frames that find no
+    place in it are left out and named. ``config`` defaults to the options that the map was built with. ``output`` may
+    be the map itself, with ``overwrite``: it is replaced once the new one is whole. Raises OutputError when ``output``
+    is taken or not writable, MapError when the map is broken, was made by models that are not at hand, or has nothing
+    in common with the frames, ConfigError when ``config`` names another extractor than the map's.
+    """
+    check_output(output, overwrite=overwrite)
+    with _folder_of(map_path) as old_folder:
+        map_ = open_map(old_folder)
+        extender = MapExtender(map_, choose_config(map_, config), progress or SilentProgress())
+        labelled = label_sources(sources, taken=map_.manifest.created_from.split(_SEPARATOR))
+        with staged_folder(output, overwrite=overwrite) as folder:
+            if (old_folder / THUMBNAIL_FOLDER).is_dir():
+                shutil.copytree(old_folder / THUMBNAIL_FOLDER, folder / THUMBNAIL_FOLDER)
+            return extender.extend(labelled, folder, output.resolve().name)
+
+
+class MapExtender:
+    """Holds a map, the models that made it, and the options."""
+
+    def __init__(self, map_: Map, config: MappingConfig, progress: Progress) -> None:
+        self._map = map_
+        self._config = config
+        self._progress = progress
+        self._watch = Stopwatch()
+        self._models, self._describer = load_models_of(map_, config)
+        self._known = global_descriptors(map_, self._describer)
+        self._collector = FrameCollector(self._models.extractor, self._describer, config, progress, self._watch)
+
+    def extend(self, sources: Sequence[MapSource], folder: Path, name: str) -> MapSummary:
+        """Write a map of what was there and of the sources' frames into an existing folder."""
+        chosen = self._collector.select(sources)
+        frames = self._collector.extract(sources, chosen, taken=[image.name for image in self._map.images])
+        if not frames:
+            raise MapError("none of the images shows enough texture to be added to a map")
+        matches = self._match(frames)
+        reconstruction = reconstruction_of(self._map)
+        left_out = self._register(reconstruction, frames, matches)
+        reconstruction, features = self._sparsify(reconstruction, frames)
+        manifest = self._describe_map(name, sources)
+        manifest = self._save(folder, manifest, frames, reconstruction, features)
+        counts = self._count(sources, chosen, frames, reconstruction)
+        summary = summarize(manifest, counts, reconstruction, self._watch.stage_ms, left_out)
+        write_card(folder, manifest, summary)
+        return summary
+
+    def _match(self, frames: Sequence[MapFrame]) -> PairMatches:
+        """Matches of the frames with each other and with like images of the map, whose rows come first."""
+        config, offset = self._config.pairs, len(self._map.images)
+        descriptors = np.array([frame.global_descriptor for frame in frames])
+        among_new = [(offset + i, offset + j) for i, j in choose_pairs(frames, descriptors, config)]
+        pairs = merge_pairs(among_new, pairs_to_known(descriptors, self._known, config.map_retrieval))
+        features = [image.features for image in self._map.images] + [frame.features for frame in frames]
+        with self._watch("match"):
+            workers = count_workers(self._config.workers)
+            matches = match_pairs(self._models.matcher, features, pairs, self._progress, workers)
+        sources = [_THE_MAP] * offset + [frame.source for frame in frames]
+        return without_weak_loops(matches, config.loop_gap, config.loop_min_matches, sources)
+
+    def _register(
+        self, reconstruction: pycolmap.Reconstruction, frames: Sequence[MapFrame], matches: PairMatches
+    ) -> list[str]:
+        """Put the frames where they belong; gives the names of those without a place. MapError if that is all."""
+        offset = len(self._map.images)
+        known = sorted({row for pair in matches for row in pair if row < offset})
+        numbered = renumber(matches, [*known, *range(offset, offset + len(frames))])
+        names, views = [self._map.images[row].name for row in known], [frame.view for frame in frames]
+        self._progress.stage("register", len(frames))
+        with self._watch("register"):
+            config = self._config.reconstruction
+            left_out = register_views(reconstruction, names, views, numbered, config, self._progress.advance)
+        if len(left_out) == len(frames):
+            raise MapError(
+                f"none of the {len(frames)} images found a place in the map '{self._map.name}': they must show, at "
+                "least in part, what the map shows; make a map of its own from them if they do not"
+            )
+        return left_out
+
+    def _sparsify(
+        self, reconstruction: pycolmap.Reconstruction, frames: Sequence[MapFrame]
+    ) -> tuple[pycolmap.Reconstruction, dict[str, LocalFeatures]]:
+        with self._watch("sparsify"):
+            features = {image.name: image.features for image in self._map.images}
+            features |= {frame.name: frame.features for frame in frames}
+            return sparsify(reconstruction, features, self._known.shape[1], self._config.sparsification)
+
+    def _describe_map(self, name: str, sources: Sequence[MapSource]) -> Manifest:
+        old = self._map.manifest
+        made_from = _SEPARATOR.join([old.created_from, *(source.label for source in sources)])
+        models = {"matcher": self._models.matcher.first.info, **old.models, "global": self._describer.info}
+        config = old.config or self._config.to_mapping()
+        return replace(old, name=name, created_from=made_from, models=models, config=config)
+
+    def _save(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        frames: Sequence[MapFrame],
+        reconstruction: pycolmap.Reconstruction,
+        features: Mapping[str, LocalFeatures],
+    ) -> Manifest:
+        with self._watch("save"):
+            thumbnails = {frame.name: frame.thumbnail for frame in frames if frame.name in features}
+            write_thumbnails(folder / THUMBNAIL_FOLDER, thumbnails)
+            descriptors = {image.name: known for image, known in zip(self._map.images, self._known, strict=True)}
+            descriptors |= {frame.name: np.asarray(frame.global_descriptor) for frame in frames}
+            return write_map(folder, reconstruction, features, descriptors, centroids_of(self._describer), manifest)
+
+    def _count(
+        self,
+        sources: Sequence[MapSource],
+        chosen: Sequence[Sequence[int]],
+        frames: Sequence[MapFrame],
+        reconstruction: pycolmap.Reconstruction,
+    ) -> list[ImageCount]:
+        there = ImageCount(self._map.name, len(self._map.images), len(self._map.images))
+        return [there, *count_images(sources, chosen, frames, registered_poses(reconstruction))]
+
+
+def reconstruction_of(map_: Map) -> pycolmap.Reconstruction:
+    """A map's images, cameras and points as a COLMAP reconstruction; points keep their order."""
+    # Images of one camera share the object.
+    cameras = {id(image.camera): MapCamera(image.camera, calibrated=True) for image in map_.images}
+    views = [View(image.name, image.features.keypoints, cameras[id(image.camera)]) for image in map_.images]
+    reconstruction = pycolmap.Reconstruction()
+    image_ids = add_views(reconstruction, views, [image.map_from_camera for image in map_.images])
+    tracks = [pycolmap.Track() for _ in map_.points]
+    for image_id, image in zip(image_ids, map_.images, strict=True):
+        for keypoint_row in np.flatnonzero(image.point_rows != NO_POINT):
+            tracks[image.point_rows[keypoint_row]].add_element(image_id, int(keypoint_row))
+    for point, seen_by in zip(map_.points, tracks, strict=True):
+        if seen_by.length() > 0:
+            reconstruction.add_point3D(point, seen_by)
+    return reconstruction
+
+
+@contextmanager
+def _folder_of(map_path: Path) -> Iterator[Path]:
+    if map_path.is_file():
+        with unpacked(map_path) as folder:
+            yield folder
+    else:
+        yield map_path

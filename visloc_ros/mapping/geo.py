@@ -1,0 +1,205 @@
+"""Scale and axes of a reconstruction from positions in WGS 84: metres, x east, y north, z up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.geometry import Array, Sim3, nearest_rotation, rotation_matrix
+from visloc_ros.mapping.gravity import Up
+from visloc_ros.sources.measurements import GeoPosition
+
+_MIN_POSITIONS = 4
+_MIN_INLIER_SHARE = 0.5
+_INLIER_DEVIATIONS = 3.0
+_HEIGHT_FACTOR = 2.0  # satellites are only above: heights are about half as good as positions
+_HYPOTHESES = 200
+_SIZE = 7  # rotation (3), logarithm of the scale, translation (3)
+_SINGULAR = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class GeoFit:
+    """A similarity to the axes east, north, up at ``origin``, and its standard deviations.
+
+    ``scale_error`` is relative. ``axes_error_deg`` is that of the least certain axis, ``tilt_error_deg`` that of z as
+    far as the positions alone tell it.
+    """
+
+    map_from_sfm: Sim3
+    origin: GeoPosition
+    scale_error: float
+    axes_error_deg: float
+    tilt_error_deg: float
+    num_positions: int
+    num_outliers: int
+
+
+def local_positions(positions: Sequence[GeoPosition], origin: GeoPosition) -> Array:
+    """Metres east, north and up (N, 3) of an origin (EPSG methods 9602 and 9837).
+
+    Missing heights are set to the mean of the others.
+    """
+    geodetic = _geodetic([*positions, origin])
+    return np.asarray(pycolmap.GPSTransform().ellipsoid_to_enu(geodetic[:-1], *geodetic[-1]))
+
+
+def middle_position(positions: Sequence[GeoPosition]) -> GeoPosition:
+    """The position closest to the median of all, of those with a height if there are any."""
+    candidates = [position for position in positions if position.altitude is not None] or list(positions)
+    points = pycolmap.GPSTransform().ellipsoid_to_ecef(_geodetic(candidates))
+    return candidates[int(np.argmin(np.linalg.norm(points - np.median(points, axis=0), axis=1)))]
+
+
+def _geodetic(positions: Sequence[GeoPosition]) -> Array:
+    heights = [position.altitude for position in positions if position.altitude is not None]
+    height = float(np.mean(heights)) if heights else 0.0
+    return np.array(
+        [(one.latitude, one.longitude, height if one.altitude is None else one.altitude) for one in positions]
+    )
+
+
+def fit_to_positions(
+    sfm_centres: Mapping[str, Array], positions: Mapping[str, GeoPosition], up: Up | None, sigma: float
+) -> GeoFit:
+    """Fit camera centres to positions, robustly; ``sigma`` (m) holds for those that do not state theirs.
+
+    ``up`` in the frame of the centres, weighted by its error, holds what a straight path leaves open. The best of
+    some random triples (RANSAC) starts a refinement under a Cauchy loss, and least squares over what it keeps gives
+    the errors. These take the positions' errors for independent: the slow drift of a receiver is more than they show.
+    The origin is the middle one of the positions. Raises MapError where they are too few, do not move, or contradict
+    the reconstruction.
+    """
+    names = [name for name in sfm_centres if name in positions]
+    if len(names) < _MIN_POSITIONS:
+        raise MapError(f"{len(names)} registered images have a GPS position, {_MIN_POSITIONS} are needed")
+    used = [positions[name] for name in names]
+    origin = middle_position(used)
+    problem = _Problem.make(
+        np.array([sfm_centres[name] for name in names]),
+        local_positions(used, origin),
+        np.array([position.sigma or sigma for position in used]),
+        up,
+    )
+    return _solve(problem, origin)
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """Centres (N, 3) made small about zero, positions (N, 3) and their deviations (N, 3), up and its deviation."""
+
+    centres: Array
+    positions: Array
+    sigmas: Array
+    up: Array
+    up_sigma: float
+    sfm_mean: Array
+    sfm_size: float
+
+    @staticmethod
+    def make(centres: Array, positions: Array, sigma: Array, up: Up | None) -> _Problem:
+        mean = centres.mean(axis=0)
+        size = float(np.sqrt(np.mean(np.square(centres - mean).sum(axis=1))))
+        if size == 0 or np.ptp(positions, axis=0).max() == 0:
+            raise MapError("the GPS positions or the camera do not move: the scale cannot be found from them")
+        sigmas = sigma[:, None] * np.array([1.0, 1.0, _HEIGHT_FACTOR])
+        direction = np.array([0.0, 0.0, 1.0]) if up is None else up.direction
+        up_sigma = np.inf if up is None else np.radians(up.error_deg)
+        return _Problem((centres - mean) / size, positions, sigmas, direction, float(up_sigma), mean, size)
+
+    def start(self, rows: NDArray[np.integer[Any]]) -> Sim3 | None:
+        """Closed-form fit to some rows: up counts as one more direction, which settles a straight line."""
+        centres, positions = self.centres[rows], self.positions[rows]
+        centres_mean, positions_mean = centres.mean(axis=0), positions.mean(axis=0)
+        x, y = centres - centres_mean, positions - positions_mean
+        scale = float(np.sqrt(np.sum(y**2) / max(np.sum(x**2), 1e-300)))
+        weight = np.sum(y**2) * max(1e-6, min(1.0, np.radians(1.0) / self.up_sigma))
+        rotation = nearest_rotation(scale * y.T @ x + weight * np.outer([0.0, 0.0, 1.0], self.up))
+        return Sim3(scale, rotation, positions_mean - scale * rotation @ centres_mean) if scale > 0 else None
+
+    def residuals(self, fit: Sim3) -> Array:
+        """Deviations (N, 3) of the fit in standard deviations."""
+        return np.asarray((fit @ self.centres - self.positions) / self.sigmas)
+
+    def distances(self, fit: Sim3) -> Array:
+        """Root mean squares (N,) of the deviations, 1 where they are what was expected."""
+        return np.asarray(np.sqrt(np.mean(np.square(self.residuals(fit)), axis=1)))
+
+    def up_residuals(self, fit: Sim3) -> Array:
+        """Deviation (3,) of the fit's up from z in standard deviations."""
+        return np.asarray((fit.rotation @ self.up - [0.0, 0.0, 1.0]) / self.up_sigma)
+
+    def to_sfm(self, fit: Sim3) -> Sim3:
+        """The fit for the centres as they were given."""
+        scale = fit.scale / self.sfm_size
+        return Sim3(scale, fit.rotation, fit.translation - scale * fit.rotation @ self.sfm_mean)
+
+
+def _solve(problem: _Problem, origin: GeoPosition) -> GeoFit:
+    everything = np.ones(len(problem.centres), dtype=bool)
+    robust, _ = _refine(problem, _best_start(problem), everything, "cauchy")
+    inliers = problem.distances(robust) <= _INLIER_DEVIATIONS
+    num_outliers = int(np.sum(~inliers))
+    if num_outliers > (1 - _MIN_INLIER_SHARE) * len(inliers):
+        raise MapError(
+            f"{num_outliers} of {len(inliers)} GPS positions contradict the reconstruction: raise frame.gps_sigma "
+            "if they are that inexact"
+        )
+    fit, jacobian = _refine(problem, robust, inliers, "linear")
+    scale_error, axes_error, tilt_error = _errors(jacobian, float(np.median(problem.distances(fit)[inliers])))
+    return GeoFit(problem.to_sfm(fit), origin, scale_error, axes_error, tilt_error, len(inliers), num_outliers)
+
+
+def _refine(
+    problem: _Problem, begin: Sim3, rows: NDArray[np.bool_], loss: Literal["cauchy", "linear"]
+) -> tuple[Sim3, Array]:
+    """Least squares over some rows and up; gives the fit and the Jacobian of its residuals, those of up last."""
+
+    def residuals(step: Array) -> Array:
+        fit = _moved(begin, step)
+        return np.concatenate([problem.residuals(fit)[rows].ravel(), problem.up_residuals(fit)])
+
+    result = least_squares(residuals, np.zeros(_SIZE), loss=loss, x_scale="jac")
+    return _moved(begin, result.x), np.asarray(result.jac)
+
+
+def _best_start(problem: _Problem) -> Sim3:
+    rng = np.random.default_rng(0)
+    count = len(problem.centres)
+    triples = [rng.choice(count, 3, replace=False) for _ in range(_HYPOTHESES)]
+    starts = [problem.start(rows) for rows in (np.arange(count), *triples)]
+    costs = [
+        np.inf if fit is None else float(np.sum(np.log1p(np.square(problem.residuals(fit)).sum(axis=1))))
+        for fit in starts
+    ]
+    best = starts[int(np.argmin(costs))]
+    if best is None:
+        raise MapError("the GPS positions do not move: the scale cannot be found from them")
+    return best
+
+
+def _moved(fit: Sim3, step: Array) -> Sim3:
+    rotation = rotation_matrix(step[:3]) @ fit.rotation
+    return Sim3(fit.scale * np.exp(step[3]), rotation, fit.translation + step[4:])
+
+
+def _errors(jacobian: Array, typical_residual: float) -> tuple[float, float, float]:
+    """Relative error of the scale, and in degrees that of the axes and of the tilt without the given up."""
+    excess = max(1.0, typical_residual) ** 2  # positions worse than they say
+    curvature = jacobian.T @ jacobian
+    by_positions = jacobian[:-3].T @ jacobian[:-3]
+    covariance = excess * np.linalg.inv(curvature + _SINGULAR * np.eye(_SIZE))
+    alone = excess * np.linalg.inv(by_positions + _SINGULAR * np.eye(_SIZE))
+    return float(np.sqrt(covariance[3, 3])), _angle_deg(covariance[:3, :3]), _angle_deg(alone[:2, :2])
+
+
+def _angle_deg(covariance: NDArray[np.floating[Any]]) -> float:
+    """Largest standard deviation of a rotation in degrees; 180 says that nothing is known."""
+    return min(180.0, float(np.degrees(np.sqrt(np.linalg.eigvalsh(covariance)[-1]))))

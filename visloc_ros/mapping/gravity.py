@@ -1,0 +1,66 @@
+"""Which way is up in a reconstruction, from how the camera was held; and turning a map accordingly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, Array, Sim3
+
+# One standard deviation; the camera's were measured on redkitchen and EuRoC (2 to 6, and 20 to 30 degrees at most).
+_TURNING_CAMERA_ERROR_DEG = 4.0
+_STRAIGHT_CAMERA_ERROR_DEG = 20.0
+RELIABLE_ERROR_DEG = 6.0
+
+_MIN_DOWN_AGREEMENT = 0.7
+_MIN_TURN = 0.2
+
+
+class Up(NamedTuple):
+    """Unit vector (3,) that points up, its standard deviation in degrees, and what it was taken from."""
+
+    direction: Array
+    error_deg: float
+    source: str
+
+    @property
+    def reliable(self) -> bool:
+        """Whether a map turned by it may say that its z axis is up."""
+        return self.error_deg <= RELIABLE_ERROR_DEG
+
+
+def level(sfm_from_cameras: Mapping[str, SE3], up: Array) -> Sim3:
+    """Rotation that turns ``up`` to +z and puts the first camera at the origin, looking along +x."""
+    first = next(iter(sfm_from_cameras.values()))
+    rotation = level_rotation(up, first.rotation[:, 2])
+    return Sim3(1.0, rotation, -rotation @ first.translation)
+
+
+def level_rotation(up: Array, viewing: Array) -> Array:
+    """Rotation (3, 3) that turns the unit vector ``up`` to +z, and ``viewing`` to the half plane of +x."""
+    forward = viewing - (viewing @ up) * up
+    if np.linalg.norm(forward) < 1e-6:
+        forward = np.eye(3)[np.argmin(np.abs(up))]
+        forward = forward - (forward @ up) * up
+    forward = forward / np.linalg.norm(forward)
+    return np.stack([forward, np.cross(up, forward), up])
+
+
+def find_up(sfm_from_cameras: Sequence[SE3]) -> Up | None:
+    """Where up is, in the frame of the poses, if the camera is held without roll. None when it rolls over.
+
+    Up is perpendicular to the images' horizontal axes, once the camera has turned enough for these to differ: 2 to
+    6 degrees off on redkitchen and EuRoC. Else the mean of the images' up axes is taken, which is off by the mean
+    pitch (20 to 30 degrees there), and therefore not reliable.
+    """
+    rotations = np.array([pose.rotation for pose in sfm_from_cameras])
+    mean_down = rotations[:, :, 1].mean(axis=0)
+    if np.linalg.norm(mean_down) < _MIN_DOWN_AGREEMENT:
+        return None
+    _, singular, axes = np.linalg.svd(rotations[:, :, 0], full_matrices=True)
+    has_turned = len(singular) == 3 and singular[1] > _MIN_TURN * singular[0]
+    down = axes[2] * np.sign(axes[2] @ mean_down) if has_turned else mean_down
+    error_deg = _TURNING_CAMERA_ERROR_DEG if has_turned else _STRAIGHT_CAMERA_ERROR_DEG
+    return Up(np.asarray(-down / np.linalg.norm(down)), error_deg, "level camera")

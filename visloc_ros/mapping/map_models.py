@@ -1,0 +1,108 @@
+"""The models that made a map, loaded again for images that are added to it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.errors import ConfigError, MapError, ModelError
+from visloc_ros.core.manifest import Manifest, ModelInfo
+from visloc_ros.core.map import Map
+from visloc_ros.features import GlobalConfig, GlobalDescriptor, LocalExtractor, Vlad, make_global_descriptor
+from visloc_ros.mapping.config import MappingConfig
+from visloc_ros.mapping.models import MapModels, load_models
+
+_log = logging.getLogger(__name__)
+
+
+def choose_config(map_: Map, config: MappingConfig | None) -> MappingConfig:
+    """The options for adding images: those given, else those that the map was built with.
+
+    Raises ConfigError when the given ones name another extractor than the map's, MapError when the map names none.
+    """
+    extractor = _stated_extractor(map_).name
+    if config is None:
+        built_with = _options_of(map_.manifest)
+        return replace(built_with, features=replace(built_with.features, name=extractor))
+    if config.features.name != extractor:
+        raise ConfigError(
+            f"the map '{map_.name}' was made with '{extractor}', images described by '{config.features.name}' cannot "
+            f"be added to it: set features.name to '{extractor}'"
+        )
+    return config
+
+
+def load_models_of(map_: Map, config: MappingConfig) -> tuple[MapModels, GlobalDescriptor]:
+    """Load the models that made a map, and its global descriptor. Raises MapError when one is not at hand.
+
+    A map of stock hloc gets VLAD, trained with it, where its own global descriptor is not at hand.
+    """
+    try:
+        models = load_models(replace(config, global_descriptor=GlobalConfig()))
+        describer = _describer_of(map_)
+    except (ConfigError, ModelError) as error:
+        names = ", ".join(f"'{model.name}'" for model in map_.manifest.models.values())
+        raise MapError(
+            f"the map '{map_.name}' was made with {names}, not all of which are at hand, so no images can be added to "
+            f"it: {error}"
+        ) from error
+    _check_extractor(map_, models.extractor)
+    return models, describer
+
+
+def global_descriptors(map_: Map, describer: GlobalDescriptor) -> NDArray[np.float32]:
+    """Global descriptors (M, G) of a map's images, made anew where the map has none of this kind."""
+    stated = map_.manifest.models.get("global")
+    if stated is not None and stated.name == describer.info.name and map_.global_descriptors.size:
+        return map_.global_descriptors
+    if not isinstance(describer, Vlad):
+        raise MapError(f"the map '{map_.name}' has no global descriptors of '{describer.info.name}': build it again")
+    return np.stack([describer.describe_features(image.features) for image in map_.images])
+
+
+def _describer_of(map_: Map) -> GlobalDescriptor:
+    if map_.vlad_centroids.size:
+        return Vlad(map_.vlad_centroids)
+    stated = map_.manifest.models.get("global")
+    try:
+        if stated is not None and map_.global_descriptors.size:
+            return make_global_descriptor(GlobalConfig(name=stated.name))
+    except (ConfigError, ModelError) as error:
+        if map_.manifest.config:  # a map of ours, whose index is kept
+            raise
+        _log.warning("VLAD takes the place of the map's global descriptor, which is not at hand: %s", error)
+    return Vlad.train(image.features.descriptors for image in map_.images)
+
+
+def _stated_extractor(map_: Map) -> ModelInfo:
+    stated = map_.manifest.models.get("extractor")
+    if stated is None:
+        raise MapError(f"the map '{map_.name}' does not say which extractor made it: build it again")
+    return stated
+
+
+def _options_of(manifest: Manifest) -> MappingConfig:
+    """The options that a map was built with; one that says nothing of sparsification was not thinned out."""
+    try:
+        return MappingConfig.from_mapping({"sparsification": {"target_kb": 0.0}, **manifest.config})
+    except ConfigError as error:
+        _log.warning("the map was built by another version of this program (%s): the defaults are used", error)
+        return MappingConfig()
+
+
+def _check_extractor(map_: Map, extractor: LocalExtractor) -> None:
+    stated = _stated_extractor(map_)
+    if stated.sha256 and extractor.info.sha256 and stated.sha256 != extractor.info.sha256:
+        raise MapError(
+            f"the map '{map_.name}' was made with other weights of '{stated.name}' (SHA-256 {stated.sha256[:12]}..., "
+            f"here {extractor.info.sha256[:12]}...): use the same weights file"
+        )
+    lengths = {image.features.descriptors.shape[1] for image in map_.images}
+    if lengths != {extractor.descriptor_dim}:
+        raise MapError(
+            f"the map '{map_.name}' holds descriptors of length {sorted(lengths)}, '{extractor.info.name}' makes "
+            f"{extractor.descriptor_dim}: build the map again"
+        )

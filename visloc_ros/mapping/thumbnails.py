@@ -1,0 +1,35 @@
+"""Small pictures of map images, for people to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+
+from visloc_ros.core.types import Image
+
+_WIDTH = 160
+_QUALITY = 80
+
+
+def encode_thumbnail(image: Image) -> bytes:
+    """Make a small JPEG of an image, (H, W) grey or (H, W, 3) RGB."""
+    height, width = image.shape[:2]
+    size = (_WIDTH, max(1, round(height * _WIDTH / width)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    pixels = cv2.cvtColor(small, cv2.COLOR_RGB2BGR) if small.ndim == 3 else small
+    _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    return bytes(encoded)
+
+
+def write_thumbnails(folder: Path, thumbnails: Mapping[str, bytes]) -> None:
+    """Write thumbnails by image name, one file each; slashes of the names become double underscores."""
+    folder.mkdir(exist_ok=True)
+    for name, thumbnail in thumbnails.items():
+        (folder / thumbnail_name(name)).write_bytes(thumbnail)
+
+
+def thumbnail_name(image_name: str) -> str:
+    """File name of an image's thumbnail."""
+    return f"{image_name.replace('/', '__').rpartition('.')[0] or image_name}.jpg"
