@@ -9,8 +9,11 @@ still found. Maps, rendered rooms and features are kept in the work folder, so t
 
 import argparse
 import json
+import multiprocessing
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -51,19 +54,27 @@ def main() -> None:
     """Run all attempts, and tell what was accepted."""
     arguments = parse_arguments()
     places = [*real_places(arguments.data), simulated_room(arguments.work)]
-    attempts = []
-    for place in places:
-        if not arguments.only or place.name in arguments.only:
-            for one in run_place(place, places, arguments):
-                attempts.append(one)
-                if arguments.attempts:
-                    append_line(arguments.attempts, as_values(one))
-    report = summarize(attempts)
+    names = [place.name for place in places if not arguments.only or place.name in arguments.only]
+    with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
+        parts = pool.map(partial(try_place, arguments=arguments), names)
+        report = summarize([one for part in parts for one in part])
     show(report)
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if arguments.markdown:
         put_section(arguments.markdown, SECTION, f"{provenance(report)}\n\n{as_markdown(report)}")
+
+
+def try_place(name: str, arguments: argparse.Namespace) -> list[Attempt]:
+    """All attempts with the map of one place, in a process of its own."""
+    places = [*real_places(arguments.data), simulated_room(arguments.work)]
+    place = next(place for place in places if place.name == name)
+    attempts = []
+    for one in run_place(place, places, arguments):
+        attempts.append(one)
+        if arguments.attempts:
+            append_line(arguments.attempts, as_values(one))
+    return attempts
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -73,6 +84,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("out/out_of_map"), help="folder for maps, rooms and features")
     parser.add_argument("--config", type=Path, help="YAML file with options of the engine")
     parser.add_argument("--only", nargs="*", help="maps to search: redkitchen, euroc, room")
+    parser.add_argument("--processes", type=int, default=2, help="maps searched at once")
     parser.add_argument("--every", type=int, default=1, help="take every n-th image only")
     parser.add_argument("--json", type=Path, help="file for the counts and the nearest misses")
     parser.add_argument("--attempts", type=Path, help="file that every attempt is appended to, a JSON line each")
