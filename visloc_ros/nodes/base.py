@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import ClassVar, Generic, TypeVar
 
 import rclpy
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
@@ -166,4 +167,13 @@ def run(node_type: type[VislocNode]) -> None:
     finally:
         logging.getLogger("visloc_ros").removeHandler(handler)
         node.release()
+        _shut_down()
+
+
+def _shut_down() -> None:
+    try:
         rclpy.try_shutdown()
+    except RCLError:
+        if rclpy.ok():
+            raise
+        # rclpy's own signal handler shut the context down between the check and the call

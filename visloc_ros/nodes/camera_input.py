@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pycolmap
+import rclpy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from visloc_ros.core.camera import check_image_size
@@ -102,6 +103,8 @@ class CameraInput:
         self._on_frame(frame, message.header.frame_id)
 
     def _count_error(self, error: Exception) -> None:
+        if not rclpy.ok():
+            return  # Ctrl-C has shut the context down: the result of the last frame could not be published
         if not isinstance(error, VislocError):
             self._logger.error(f"unexpected {type(error).__name__}: {error}")
         self._count(type(error).__name__, str(error))
