@@ -153,6 +153,21 @@ def test_a_wrong_focal_length_is_named(world, near):
     assert rejection.reason is Reason.INTRINSICS_MISMATCH
 
 
+def test_a_wrong_focal_length_is_estimated_on_request(world, near):
+    camera = pycolmap.Camera(model="PINHOLE", width=1024, height=768, params=[1280, 1280, 512, 384])
+    wrong = pycolmap.Camera(model="PINHOLE", width=1024, height=768, params=[700, 700, 512, 384])
+    features = world.view(near, camera=camera)
+    anchor = engine_for(world, features, refine_focal_length=True).localize(world.frame(camera=wrong))
+    assert isinstance(anchor, AnchorPose)
+    assert anchor.focal_length == pytest.approx(1280, rel=0.01)
+    assert np.linalg.norm(anchor.map_from_camera.translation - near.translation) < 0.05
+
+
+def test_a_right_focal_length_is_kept(world, near):
+    anchor = engine_for(world, world.view(near), refine_focal_length=True).localize(world.frame())
+    assert anchor.focal_length == world.camera.mean_focal_length()
+
+
 def test_an_image_of_another_size_than_its_calibration_is_refused(world, near):
     frame = world.frame()
     with pytest.raises(CalibrationError, match="100x50"):

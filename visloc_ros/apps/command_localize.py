@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,7 +41,10 @@ def localize(
     Example: visloc localize maps/office query.mp4 --every 15 --output out/office
     """
     frames = open_source(source, source_config)
-    engine = AnchorEngine(open_map(map_path), read_config(AnchorConfig, config))
+    options = read_config(AnchorConfig, config)
+    if not frames.calibrated:  # its focal length is a guess
+        options = replace(options, refine_focal_length=True)
+    engine = AnchorEngine(open_map(map_path), options)
     results = []
     for frame in frames:
         result = engine.localize(frame)
@@ -94,5 +98,6 @@ def _as_json(name: str, result: AnchorPose | Rejection) -> dict[str, Any]:
         "num_inliers": result.num_inliers,
         "num_matches": result.num_matches,
         "reprojection_error_px": result.reprojection_error_px,
+        "focal_length_px": result.focal_length,
         "references": list(result.references),
     }

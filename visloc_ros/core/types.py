@@ -106,7 +106,10 @@ class OdometryPose:
 
 @dataclass(frozen=True, eq=False)
 class AnchorPose:
-    """Absolute ``map_from_camera`` of one frame found in the map, with what it rests on."""
+    """Absolute ``map_from_camera`` of one frame found in the map, with what it rests on.
+
+    ``focal_length`` is the one in pixels that the pose holds for: that of the calibration, or an estimated one.
+    """
 
     stamp_ns: int
     map_from_camera: SE3
@@ -118,6 +121,7 @@ class AnchorPose:
     inlier_points: Array = field(default_factory=lambda: np.empty((0, 3)))
     references: tuple[str, ...] = ()
     stage_ms: Mapping[str, float] = field(default_factory=dict)
+    focal_length: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

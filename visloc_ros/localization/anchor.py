@@ -110,22 +110,26 @@ class AnchorEngine:
         if evidence.solution is None:
             return _reject(query, Reason.FEW_INLIERS, evidence)
         pixels, points = self._collector.pixels_and_points(query, evidence)
-        fault = find_fault(evidence.solution, pixels, points, query.frame.camera, self.config.gate)
-        if self._doubts_focal_length(query, fault, evidence.solution, pixels, points):
-            fault = Reason.INTRINSICS_MISMATCH
+        solution, camera = evidence.solution, query.frame.camera
+        fault = find_fault(solution, pixels, points, camera, self.config.gate)
+        freed = self._with_other_focal_length(query, fault, solution, pixels, points)
+        if freed is not None:
+            if not self.config.refine_focal_length:
+                return _reject(query, Reason.INTRINSICS_MISMATCH, evidence)
+            solution, fault = freed, find_fault(freed, pixels, points, camera, self.config.gate)
         if fault is not None:
             return _reject(query, fault, evidence)
-        return _accept(query, evidence, evidence.solution, pixels, points)
+        return _accept(query, evidence, solution, pixels, points)
 
-    def _doubts_focal_length(
+    def _with_other_focal_length(
         self, query: Query, fault: Reason | None, solution: PoseSolution, pixels: Array, points: Array
-    ) -> bool:
-        """Whether a faulty or inaccurate pose becomes a good one with another focal length."""
+    ) -> PoseSolution | None:
+        """The solution with another focal length where that makes a faulty or inaccurate pose a good one, or None."""
         if fault is None and solution.median_error_px < self.config.gate.doubt_error_px:
-            return False
+            return None
         with query.watch("pnp"):
             freed = solve_pose_and_focal_length(pixels, points, query.frame.camera, self.config.pose)
-        return freed is not None and is_focal_length_wrong(solution, freed, self.config.gate)
+        return freed if freed is not None and is_focal_length_wrong(solution, freed, self.config.gate) else None
 
 
 def _accept(query: Query, evidence: Evidence, solution: PoseSolution, pixels: Array, points: Array) -> AnchorPose:
@@ -140,6 +144,7 @@ def _accept(query: Query, evidence: Evidence, solution: PoseSolution, pixels: Ar
         points[solution.inliers],
         evidence.references,
         query.watch.stage_ms,
+        solution.focal_length,
     )
 
 
