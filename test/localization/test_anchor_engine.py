@@ -21,18 +21,6 @@ STAGES = {"features", "global", "retrieval", "merge", "matching", "correspondenc
 MATCHING_ONLY = GuidedConfig(enabled=False, refine=False)
 
 
-@pytest.fixture(scope="module")
-def world():
-    return World()
-
-
-@pytest.fixture
-def near(world):
-    """A pose near the third map image, seen by no map image."""
-    pose = world.map.images[2].map_from_camera
-    return SE3(pose.rotation @ rotation_matrix([0.03, -0.04, 0.05]), pose.translation + np.array([0.1, -0.05, 0.08]))
-
-
 def engine_for(world, features, map_=None, **options):
     return AnchorEngine(map_ or world.map, AnchorConfig(**options), FakeExtractor(features), MATCHER)
 

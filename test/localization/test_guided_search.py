@@ -18,17 +18,6 @@ from visloc_ros.localization.guided import GuidedSearch
 MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
 
 
-@pytest.fixture(scope="module")
-def world():
-    return World()
-
-
-@pytest.fixture
-def near(world):
-    pose = world.map.images[2].map_from_camera
-    return SE3(pose.rotation @ rotation_matrix([0.03, -0.04, 0.05]), pose.translation + np.array([0.1, -0.05, 0.08]))
-
-
 def disturbed(pose, metres, degrees):
     turn = rotation_matrix(np.radians(degrees) * np.array([0.6, 0.0, 0.8]))
     return SE3(turn @ pose.rotation, pose.translation + metres * np.array([0.0, 0.6, 0.8]))

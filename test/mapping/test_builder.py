@@ -32,13 +32,15 @@ class TestKnownPoses:
 
     def test_points_reproject_onto_their_keypoints(self, known):
         opened = open_map(known[0])
+        counts = [int((image.point_rows != NO_POINT).sum()) for image in opened.images]
+        assert min(counts) > 100  # the last image has neighbours on one side only
+        assert min(counts[:-1]) > 250
         for image in opened.images:
             seen = image.point_rows != NO_POINT
-            assert seen.sum() > 100
             in_camera = image.map_from_camera.inverse @ opened.points[image.point_rows[seen]]
             assert in_camera[:, 2].min() > 0.2
             errors = np.linalg.norm(project(image.camera, in_camera) - image.features.keypoints[seen], axis=1)
-            assert np.median(errors) < 4.0
+            assert np.median(errors) < 2.0
 
     def test_the_kitchen_has_the_size_of_a_kitchen(self, known):
         opened = open_map(known[0])
@@ -64,6 +66,9 @@ class TestKnownPoses:
         assert set(summary.seconds) == stages
 
     def test_an_image_takes_no_more_than_the_target(self, known):
+        target_kb = open_map(known[0]).manifest.config["sparsification"]["target_kb"]
+        codebook_kb = (known[0] / "vlad.h5").stat().st_size / 1e3  # one for the map, however many images it has
+        assert known[1].kilobytes_per_image - codebook_kb / NUM_IMAGES <= target_kb
         assert known[1].kilobytes_per_image <= 100.0
         assert f"{known[1].kilobytes_per_image:.0f} kB an image" in str(known[1])
         assert all((image.point_rows != NO_POINT).all() for image in open_map(known[0]).images)
