@@ -89,11 +89,21 @@ class Rejection:
         return f"{self.reason.value}" + (f" ({numbers})" if numbers else "")
 
 
+@dataclass(frozen=True)
+class OdometryScale:
+    """Metres in one unit of the odometry, with the standard deviation of its natural logarithm."""
+
+    metres_per_unit: float
+    log_sigma: float
+
+
 @dataclass(frozen=True, eq=False)
 class OdometryPose:
     """Unscaled ``odom_from_camera`` of one frame.
 
     A new ``segment`` starts after a loss: poses of different segments share neither origin nor scale.
+    ``covariance`` (6, 6) is of the motion since the segment's first frame, in units of the odometry. ``scale`` and
+    ``up_in_odom`` (3,), a unit vector against gravity, are known only with sensors that tell them.
     """
 
     stamp_ns: int
@@ -102,6 +112,9 @@ class OdometryPose:
     num_tracked: int
     is_keyframe: bool = False
     stage_ms: Mapping[str, float] = field(default_factory=dict)
+    covariance: Array | None = None
+    scale: OdometryScale | None = None
+    up_in_odom: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,7 @@ from typing import Protocol
 
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.types import Frame, OdometryPose, Rejection
-from visloc_ros.odometry.klt import KltOdometry
-from visloc_ros.odometry.klt_config import KltConfig
+from visloc_ros.odometry.klt import KltConfig, KltOdometry
 
 
 class Odometry(Protocol):

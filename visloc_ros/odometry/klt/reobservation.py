@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.odometry.images import View
-from visloc_ros.odometry.klt_config import KltConfig
-from visloc_ros.odometry.local_map import Keyframe, LocalMap, rows_of
-from visloc_ros.odometry.patches import PatchSheet, align
-from visloc_ros.odometry.pose_refinement import refine_pose
-from visloc_ros.odometry.tracking import Features, Ids, Pixels, is_inside, measure, pixels_of
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.images import View
+from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap, rows_of
+from visloc_ros.odometry.klt.patches import PatchSheet, align
+from visloc_ros.odometry.klt.pose_refinement import refine_pose
+from visloc_ros.odometry.klt.tracking import Features, Ids, Pixels, is_inside, measure, pixels_of
 
 _WIDEST_ANGLE_COS = float(np.cos(np.radians(30.0)))  # between the earlier and the present viewing direction
 _LARGEST_ZOOM = 1.8

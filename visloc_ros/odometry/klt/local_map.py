@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import Image
-from visloc_ros.odometry.klt_config import KltConfig
-from visloc_ros.odometry.tracking import Features, Ids, Mask
-from visloc_ros.odometry.triangulation import ViewRays, is_well_seen, triangulate
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.tracking import Features, Ids, Mask
+from visloc_ros.odometry.klt.triangulation import ViewRays, is_well_seen, triangulate
 
 _FAR = 10.0  # median depths; adjustment brings such points nearer once there is parallax
 _FAR_ERROR_SHARE = 0.5  # of the largest reprojection error that a point put far away may have

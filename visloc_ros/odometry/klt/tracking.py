@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from visloc_ros.core import camera as cameras
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.types import Image
-from visloc_ros.odometry.klt_config import KltConfig
+from visloc_ros.odometry.klt.config import KltConfig
 
 Pixels = NDArray[np.float32]
 Ids = NDArray[np.int64]

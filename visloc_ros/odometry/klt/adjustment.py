@@ -20,10 +20,10 @@ from threadpoolctl import threadpool_limits
 
 from visloc_ros.core.errors import SetupError
 from visloc_ros.core.geometry import SE3
-from visloc_ros.odometry.bundle import BundleProblem, adjust
-from visloc_ros.odometry.klt_config import KltConfig
-from visloc_ros.odometry.local_map import Keyframe, LocalMap, rows_of
-from visloc_ros.odometry.tracking import Ids
+from visloc_ros.odometry.klt.bundle import BundleProblem, adjust
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap, rows_of
+from visloc_ros.odometry.klt.tracking import Ids
 
 _MAX_ANCHORS = 20  # fixed keyframes, those with the most shared landmarks
 _START_TIMEOUT_S = 60.0

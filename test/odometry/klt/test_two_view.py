@@ -3,8 +3,8 @@ import pytest
 from odometry_scenes import FOCAL_PX, random_points, rays_of, sideways_pose
 
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
-from visloc_ros.odometry.klt_config import KltConfig
-from visloc_ros.odometry.two_view import TwoViewStart, Wait, median_parallax_deg, start_from_two_views
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.two_view import TwoViewStart, Wait, median_parallax_deg, start_from_two_views
 
 CONFIG = KltConfig()
 

@@ -6,11 +6,11 @@ from odometry_scenes import make_camera, texture
 
 from visloc_ros.core.camera import HALF_PIXEL, project
 from visloc_ros.core.types import Frame
-from visloc_ros.odometry.features import FeatureGrid
-from visloc_ros.odometry.images import ImagePreparation
-from visloc_ros.odometry.klt_config import KltConfig
-from visloc_ros.odometry.patches import PatchSheet, align
-from visloc_ros.odometry.tracking import follow, is_inside, measure, pixels_of
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.features import FeatureGrid
+from visloc_ros.odometry.klt.images import ImagePreparation
+from visloc_ros.odometry.klt.patches import PatchSheet, align
+from visloc_ros.odometry.klt.tracking import follow, is_inside, measure, pixels_of
 
 CONFIG = KltConfig()
 

@@ -3,8 +3,8 @@ import pytest
 from odometry_scenes import FOCAL_PX, random_points, rays_of, sideways_pose
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
-from visloc_ros.odometry.pose_refinement import find_pose, refine_pose, reprojection_errors
-from visloc_ros.odometry.triangulation import ViewRays, is_well_seen, parallax_deg, triangulate
+from visloc_ros.odometry.klt.pose_refinement import find_pose, refine_pose, reprojection_errors
+from visloc_ros.odometry.klt.triangulation import ViewRays, is_well_seen, parallax_deg, triangulate
 
 
 def view(pose, points):

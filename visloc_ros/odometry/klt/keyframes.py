@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.odometry.klt_config import KltConfig
-from visloc_ros.odometry.local_map import Keyframe, rows_of
-from visloc_ros.odometry.tracking import Features
-from visloc_ros.odometry.two_view import bearings
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.local_map import Keyframe, rows_of
+from visloc_ros.odometry.klt.tracking import Features
+from visloc_ros.odometry.klt.two_view import bearings
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.types import Image
-from visloc_ros.odometry.klt_config import KltConfig
-from visloc_ros.odometry.tracking import Mask, Pixels, lucas_kanade
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.tracking import Mask, Pixels, lucas_kanade
 
 _LEVELS = 1  # of the alignment's pyramid: patches hold two windows' width
 _MIN_CORRELATION = 0.8

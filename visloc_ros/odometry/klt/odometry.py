@@ -10,13 +10,13 @@ from visloc_ros.core.errors import CalibrationError
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
-from visloc_ros.odometry.adjustment import make_adjuster
-from visloc_ros.odometry.features import FeatureGrid
-from visloc_ros.odometry.images import ImagePreparation, View
-from visloc_ros.odometry.klt_config import KltConfig
-from visloc_ros.odometry.segment import Segment
-from visloc_ros.odometry.starting import Starter
-from visloc_ros.odometry.two_view import Wait
+from visloc_ros.odometry.klt.adjustment import make_adjuster
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.features import FeatureGrid
+from visloc_ros.odometry.klt.images import ImagePreparation, View
+from visloc_ros.odometry.klt.segment import Segment
+from visloc_ros.odometry.klt.starting import Starter
+from visloc_ros.odometry.klt.two_view import Wait
 
 log = logging.getLogger(__name__)
 

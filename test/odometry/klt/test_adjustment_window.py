@@ -5,10 +5,10 @@ import pytest
 from odometry_scenes import FOCAL_PX, make_camera, random_points, rays_of, sideways_pose
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
-from visloc_ros.odometry.adjustment import BackgroundAdjuster, InlineAdjuster, apply_window, snapshot_window
-from visloc_ros.odometry.klt_config import KltConfig
-from visloc_ros.odometry.local_map import LocalMap
-from visloc_ros.odometry.tracking import Features
+from visloc_ros.odometry.klt.adjustment import BackgroundAdjuster, InlineAdjuster, apply_window, snapshot_window
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.local_map import LocalMap
+from visloc_ros.odometry.klt.tracking import Features
 
 CONFIG = KltConfig(window_keyframes=4, max_keyframes=10)
 IMAGE = np.zeros((480, 640), np.uint8)

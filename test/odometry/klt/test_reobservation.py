@@ -3,12 +3,12 @@ import pytest
 from odometry_scenes import TwoPlanes, make_camera
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
-from visloc_ros.odometry.features import FeatureGrid
-from visloc_ros.odometry.images import ImagePreparation
-from visloc_ros.odometry.klt_config import KltConfig
-from visloc_ros.odometry.local_map import LocalMap
-from visloc_ros.odometry.reobservation import find_again
-from visloc_ros.odometry.tracking import Features, measure, pixels_of
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.features import FeatureGrid
+from visloc_ros.odometry.klt.images import ImagePreparation
+from visloc_ros.odometry.klt.local_map import LocalMap
+from visloc_ros.odometry.klt.reobservation import find_again
+from visloc_ros.odometry.klt.tracking import Features, measure, pixels_of
 
 CONFIG = KltConfig()
 NOW = SE3(rotation_matrix([0.03, -0.06, 0.15]), np.array([0.35, 0.1, 0.3]))  # world_from_camera

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.odometry.bundle import BundleProblem, adjust
-from visloc_ros.odometry.klt_config import KltConfig
-from visloc_ros.odometry.triangulation import ViewRays, is_well_seen, parallax_deg, triangulate
+from visloc_ros.odometry.klt.bundle import BundleProblem, adjust
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.triangulation import ViewRays, is_well_seen, parallax_deg, triangulate
 
 _SIGMA_PX = 0.5  # of a tracked point
 _CHI2_LINE, _CHI2_POINT = 3.84, 5.99  # 95 % for one and two degrees of freedom

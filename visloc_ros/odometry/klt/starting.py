@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from visloc_ros.odometry.features import FeatureGrid
-from visloc_ros.odometry.images import View
-from visloc_ros.odometry.klt_config import KltConfig
-from visloc_ros.odometry.tracking import Features, follow, measure
-from visloc_ros.odometry.two_view import TwoViewStart, Wait, start_from_two_views
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.features import FeatureGrid
+from visloc_ros.odometry.klt.images import View
+from visloc_ros.odometry.klt.tracking import Features, follow, measure
+from visloc_ros.odometry.klt.two_view import TwoViewStart, Wait, start_from_two_views
 
 _KEPT_SHARE = 0.4  # of the reference's features, below which the next view becomes the reference
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 from odometry_scenes import disturbed, make_bundle, with_outliers
 
-from visloc_ros.odometry.bundle import adjust
+from visloc_ros.odometry.klt.bundle import adjust
 
 
 def rms_px(problem):

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.odometry.adjustment import WindowSnapshot, apply_window, snapshot_window
-from visloc_ros.odometry.bundle import BundleProblem
-from visloc_ros.odometry.features import FeatureGrid
-from visloc_ros.odometry.images import View
-from visloc_ros.odometry.keyframes import KeyframePolicy
-from visloc_ros.odometry.klt_config import KltConfig
-from visloc_ros.odometry.local_map import Keyframe, LocalMap
-from visloc_ros.odometry.motion import MotionModel
-from visloc_ros.odometry.pose_refinement import find_pose, refine_pose
-from visloc_ros.odometry.reobservation import find_again
-from visloc_ros.odometry.starting import Started
-from visloc_ros.odometry.tracking import Features, Mask, Pixels, follow, measure, pixels_of
+from visloc_ros.odometry.klt.adjustment import WindowSnapshot, apply_window, snapshot_window
+from visloc_ros.odometry.klt.bundle import BundleProblem
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.features import FeatureGrid
+from visloc_ros.odometry.klt.images import View
+from visloc_ros.odometry.klt.keyframes import KeyframePolicy
+from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap
+from visloc_ros.odometry.klt.motion import MotionModel
+from visloc_ros.odometry.klt.pose_refinement import find_pose, refine_pose
+from visloc_ros.odometry.klt.reobservation import find_again
+from visloc_ros.odometry.klt.starting import Started
+from visloc_ros.odometry.klt.tracking import Features, Mask, Pixels, follow, measure, pixels_of
 
 _ENOUGH_FOLLOWED = 0.5  # share of the features below which the prediction is doubted
 _COMFORTABLE = 4  # times the landmarks that a pose needs: a keyframe can wait

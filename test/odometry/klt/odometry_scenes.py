@@ -8,7 +8,7 @@ import pycolmap
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import Frame
-from visloc_ros.odometry.bundle import BundleProblem
+from visloc_ros.odometry.klt.bundle import BundleProblem
 
 FOCAL_PX = 400.0
 

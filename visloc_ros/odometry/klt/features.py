@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.types import Image
-from visloc_ros.odometry.klt_config import KltConfig
+from visloc_ros.odometry.klt.config import KltConfig
 
 _BLOCK_PX = 9  # of the corner measure: half a tracking window, so that strong corners are what tracks well
 _STRONG = 99.0  # percentile of the cells' best corners that counts as the image's strongest

@@ -9,7 +9,7 @@ import numpy as np
 import pycolmap
 
 from visloc_ros.core.types import Frame, Image
-from visloc_ros.odometry.klt_config import KltConfig
+from visloc_ros.odometry.klt.config import KltConfig
 
 _STEP = 1.15  # ratio of contrasts between neighbouring frames from which it is the exposure that changed
 _SMOOTHING = 0.1
