@@ -23,7 +23,8 @@ from results_file import provenance, put_section, table
 
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.evaluation.anchor_benchmark import DecodedFrame, measure_anchors, summarize_timings
+from visloc_ros.evaluation.anchor_benchmark import measure_anchors, summarize_timings
+from visloc_ros.evaluation.decoding import DecodedFrame
 from visloc_ros.evaluation.machine import command_line, describe_machine, today
 from visloc_ros.features import FeatureConfig, MatcherConfig, Matches, make_extractor, make_matcher
 from visloc_ros.features.pixels import network_from_colmap

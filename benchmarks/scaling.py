@@ -28,9 +28,9 @@ from visloc_ros.evaluation.anchor_benchmark import (
     AnchorTimings,
     FrameTiming,
     measure_anchors,
-    sample_frames,
     summarize_timings,
 )
+from visloc_ros.evaluation.decoding import sample_frames
 from visloc_ros.evaluation.machine import command_line, describe_machine, today
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.sources import open_source

@@ -1,4 +1,7 @@
-"""Odometry, anchors, fusion and the map builder for one camera and one map."""
+"""Odometry, anchors, fusion and the map builder for one camera and one map.
+
+With anchor:=false the anchor node is left to another machine: anchor_machine.launch.py there receives keyframes.
+"""
 
 from pathlib import Path
 
@@ -18,9 +21,12 @@ ARGUMENTS = {
     "image_topic": ("image", "Raw image topic; with image_transport:=compressed the topic without '/compressed'"),
     "camera_info_topic": ("camera_info", "CameraInfo topic"),
     "image_transport": ("raw", "raw or compressed"),
+    "imu_topic": ("imu", "IMU topic, if there is one: predicts turns and tells what is up"),
+    "wheel_odom_topic": ("wheel_odom", "Wheel odometry topic, if there is one: tells the odometry's scale"),
     "base_frame": ("base_link", "Frame of the robot; the camera's own frame for a bare camera"),
     "params_folder": (str(SHARE / "config"), "Folder with a parameter file <node>.yaml for each node"),
     "use_sim_time": ("false", "Whether time comes from /clock"),
+    "anchor": ("true", "Whether anchors are searched for on this machine"),
     "autostart": ("true", "Whether the nodes activate themselves"),
     "log_level": ("info", "Log level of the nodes"),
     "rviz": ("false", "Whether to start RViz"),
@@ -35,12 +41,14 @@ def generate_launch_description():
         ("image/compressed", [given["image_topic"], "/compressed"]),
         ("camera_info", given["camera_info_topic"]),
     ]
+    sensors = [("imu", given["imu_topic"]), ("wheel_odom", given["wheel_odom_topic"])]
     camera = {"camera.transport": given["image_transport"]}
+    anchor = camera | {"map_path": given["map_path"]}
     return LaunchDescription(
         [
             *(declare(name, default, text) for name, (default, text) in ARGUMENTS.items()),
-            node("odometry_node", given, camera, remappings),
-            node("anchor_node", given, camera | {"map_path": given["map_path"]}, remappings),
+            node("odometry_node", given, camera, remappings + sensors),
+            node("anchor_node", given, anchor, remappings, condition=IfCondition(given["anchor"])),
             node("fusion_node", given, {"base_frame": given["base_frame"]}),
             node("map_builder_node", given, {}),
             Node(
@@ -58,7 +66,7 @@ def declare(name, default, text):
     return DeclareLaunchArgument(name, description=text, **({} if default is None else {"default_value": default}))
 
 
-def node(executable, given, parameters, remappings=()):
+def node(executable, given, parameters, remappings=(), condition=None):
     """One node with its parameter file, then what this launch was given."""
     common = {"use_sim_time": given["use_sim_time"], "autostart": given["autostart"]}
     return Node(
@@ -67,6 +75,7 @@ def node(executable, given, parameters, remappings=()):
         namespace=given["namespace"],
         parameters=[PathJoinSubstitution([given["params_folder"], f"{executable}.yaml"]), common | parameters],
         remappings=remappings,
+        condition=condition,
         arguments=["--ros-args", "--log-level", given["log_level"]],
         output="screen",
     )

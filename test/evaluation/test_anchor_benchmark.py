@@ -9,13 +9,12 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection
 from visloc_ros.evaluation.anchor_benchmark import (
-    DecodedFrame,
     FrameTiming,
     measure_anchors,
-    sample_frames,
     summarize_timings,
 )
 from visloc_ros.evaluation.anchor_plots import write_stage_plot
+from visloc_ros.evaluation.decoding import DecodedFrame, sample_frames
 from visloc_ros.evaluation.metrics import position_error, rotation_error_deg
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=64, height=48, params=[50, 50, 32, 24])

@@ -5,6 +5,7 @@ import threading
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from zipfile import ZipFile
 
 import pytest
 from typer.testing import CliRunner
@@ -115,6 +116,57 @@ def test_a_folder_that_cannot_be_written_is_told(entry, tmp_path):
         fetch(entry, tmp_path / "hub")
 
 
+class TestArchive:
+    """One file of a zip archive that the server gives instead."""
+
+    @pytest.fixture
+    def pack(self, entry, tmp_path):
+        def pack(**members: bytes):
+            with ZipFile(tmp_path / "published" / "toy.zip", "w") as archive:
+                for name, content in members.items():
+                    archive.writestr(name.replace("__", "/"), content)
+            return replace(entry, url=entry.url.replace("toy.pth", "toy.zip"), member="toy")
+
+        return pack
+
+    @pytest.mark.parametrize("name", ["toy", "models__toy", "..__..__toy", "__toy"])
+    def test_the_file_arrives_alone_wherever_the_archive_has_it(self, pack, tmp_path, name):
+        path = fetch(pack(**{name: CONTENT, "other": b"x", "..__evil": b"y"}), tmp_path / "hub")
+        assert path.read_bytes() == CONTENT
+        assert files_in(tmp_path) == ["hub/checkpoints/toy_v1.pth", "published/toy.pth", "published/toy.zip"]
+
+    def test_an_archive_without_checksum_needs_consent(self, pack, tmp_path):
+        unknown = replace(pack(toy=CONTENT), sha256="")
+        with pytest.raises(ModelError, match="--accept-unverified"):
+            fetch(unknown, tmp_path / "hub")
+        assert fetch(unknown, tmp_path / "hub", accept_unverified=True).read_bytes() == CONTENT
+
+    @pytest.mark.parametrize(
+        ("members", "complaint"),
+        [
+            ({"other": CONTENT}, "not a zip archive with one 'toy'"),
+            ({"a__toy": CONTENT, "b__toy": CONTENT}, "not a zip archive with one 'toy'"),
+            ({"toy": CONTENT + b"!"}, r"is not 'toy' \(its checksum differs\): nothing kept"),
+            ({"toy": bytes(500_000)}, "larger than 'toy' can be"),
+        ],
+        ids=["absent", "ambiguous", "changed", "huge"],
+    )
+    def test_a_wrong_archive_leaves_nothing(self, pack, tmp_path, members, complaint):
+        with pytest.raises(ModelError, match=complaint):
+            fetch(pack(**members), tmp_path / "hub")
+        assert files_in(tmp_path / "hub") == []
+
+    def test_a_page_instead_of_an_archive_is_told(self, entry, tmp_path):
+        with pytest.raises(ModelError, match="not a zip archive"):
+            fetch(replace(entry, member="toy"), tmp_path / "hub")
+        assert files_in(tmp_path / "hub") == []
+
+    def test_a_folder_that_cannot_be_written_is_told(self, pack, tmp_path):
+        (tmp_path / "hub").write_text("a file")
+        with pytest.raises(OutputError, match="TORCH_HOME"):
+            fetch(pack(toy=CONTENT), tmp_path / "hub")
+
+
 def test_unknown_names_are_told_with_the_known_ones():
     with pytest.raises(ConfigError, match="no weights are called surf; known: aliked-n16, "):
         find_entries(["disk", "surf"])
@@ -123,7 +175,7 @@ def test_unknown_names_are_told_with_the_known_ones():
 def test_the_catalogue_is_sound():
     assert len({entry.name for entry in CATALOGUE}) == len({entry.file for entry in CATALOGUE}) == len(CATALOGUE)
     assert all(entry.url.startswith("https://") for entry in CATALOGUE)
-    assert [entry.name for entry in CATALOGUE if len(entry.sha256) != 64] == ["salad"]
+    assert [entry.name for entry in CATALOGUE if len(entry.sha256) != 64] == ["salad", "dpvo"]
     assert all(int(entry.sha256 or "0", 16) >= 0 and entry.licence and entry.megabytes > 0 for entry in CATALOGUE)
 
 

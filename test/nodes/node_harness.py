@@ -1,7 +1,7 @@
 """Run nodes of this package in one executor with a probe, with bounded waits."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import rclpy
@@ -37,17 +37,21 @@ class Harness:
 
 
 @contextmanager
-def started(node_type: type[VislocNode], *arguments: str, succeeds: bool = True) -> Iterator[Harness]:
-    """Start a node with ROS arguments; tells by ``succeeds`` whether it is expected to."""
+def started(
+    node_type: type[VislocNode], *arguments: str, others: Sequence[type[VislocNode]] = (), succeeds: bool = True
+) -> Iterator[Harness]:
+    """Start a node, and others beside it, with ROS arguments; tells by ``succeeds`` whether they are expected to."""
     rclpy.init(args=["--ros-args", *arguments])
-    node, probe, executor = node_type(), Node("probe", namespace="visloc"), SingleThreadedExecutor()
-    executor.add_node(node)
-    executor.add_node(probe)
+    nodes, probe = [one() for one in (node_type, *others)], Node("probe", namespace="visloc")
+    executor = SingleThreadedExecutor()
+    for node in (*nodes, probe):
+        executor.add_node(node)
     try:
-        assert node.start() is succeeds
-        yield Harness(node, probe, executor)
+        assert all(node.start() is succeeds for node in nodes)
+        yield Harness(nodes[0], probe, executor)
     finally:
-        node.release()
-        probe.destroy_node()
-        node.destroy_node()
+        for node in nodes:
+            node.release()
+        for node in (probe, *nodes):
+            node.destroy_node()
         rclpy.shutdown()

@@ -1,15 +1,17 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 
-from geometry_msgs.msg import Pose
-from sensor_msgs.msg import Image
+from geometry_msgs.msg import Pose, Vector3
+from sensor_msgs.msg import Image, Imu
 
 from visloc_ros.core.camera import camera_from_calibration
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.types import AnchorPose, OdometryPose, Reason, Rejection, State
+from visloc_ros.core.types import AnchorPose, OdometryPose, OdometryScale, Reason, Rejection, State
 from visloc_ros.nodes import conversions
 
 STAMP_NS = 1_700_000_000_123_456_789
@@ -51,6 +53,18 @@ def test_odometry_carries_its_segment_in_the_frame_id():
     assert again.odom_from_camera.is_close(POSE, 1e-12, 1e-6)
     message.header.frame_id = "odom"
     with pytest.raises(conversions.MessageError, match="segment"):
+        conversions.visual_odometry_from_msg(message)
+
+
+def test_the_covariance_of_visual_odometry_round_trips_and_may_be_unknown():
+    covariance = np.diag(np.arange(1.0, 7.0)) + 0.1
+    known = OdometryPose(STAMP_NS, POSE, 7, 100, covariance=covariance)
+    again = conversions.visual_odometry_from_msg(conversions.visual_odometry_to_msg(known, "camera"))
+    np.testing.assert_allclose(again.covariance, covariance)
+    message = conversions.visual_odometry_to_msg(OdometryPose(STAMP_NS, POSE, 7, 100), "camera")
+    assert conversions.visual_odometry_from_msg(message).covariance is None
+    message.pose.covariance[0] = -1.0
+    with pytest.raises(conversions.MessageError, match="variance"):
         conversions.visual_odometry_from_msg(message)
 
 
@@ -115,6 +129,34 @@ def test_an_image_whose_size_lies_is_refused():
     message = Image(height=4, width=4, encoding="mono8", step=4, data=bytes(15))
     with pytest.raises(SourceError):
         conversions.image_from_msg(message)
+
+
+def test_a_status_tells_scale_and_up_once_they_are_known():
+    plain = OdometryPose(STAMP_NS, POSE, 3, 80, is_keyframe=True, stage_ms={"track": 4.0, "adjust": 8.0})
+    status = conversions.odometry_status_to_msg(plain, "camera")
+    assert (status.tracked, status.reason, status.segment, status.num_tracked) == (True, "", 3, 80)
+    assert (status.is_keyframe, status.latency_ms) == (True, 12.0)
+    assert (status.metres_per_unit, status.scale_log_sigma, status.up) == (0.0, 0.0, Vector3())
+    told = replace(plain, scale=OdometryScale(0.25, 0.5), up_in_odom=np.array([0.0, -1.0, 0.0]))
+    status = conversions.odometry_status_to_msg(told, "camera")
+    assert (status.metres_per_unit, status.scale_log_sigma, status.up) == (0.25, 0.5, Vector3(y=-1.0))
+
+
+def test_a_status_without_a_pose_tells_why():
+    status = conversions.odometry_status_to_msg(Rejection(STAMP_NS, Reason.BLURRED), "camera")
+    assert (status.tracked, status.reason, status.header.frame_id) == (False, "BLURRED", "camera")
+
+
+def test_what_an_imu_does_not_measure_is_left_out():
+    message = Imu(angular_velocity=Vector3(x=0.1), linear_acceleration=Vector3(z=9.8))
+    rate, acceleration = conversions.imu_from_msg(message)
+    assert (rate.tolist(), acceleration.tolist()) == ([0.1, 0.0, 0.0], [0.0, 0.0, 9.8])
+    message.angular_velocity_covariance[0] = -1.0
+    message.linear_acceleration = Vector3()
+    assert conversions.imu_from_msg(message) == (None, None)
+    message.linear_acceleration.y = float("inf")
+    with pytest.raises(conversions.MessageError, match="not finite"):
+        conversions.imu_from_msg(message)
 
 
 @pytest.mark.parametrize("state", list(State))

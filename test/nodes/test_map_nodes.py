@@ -18,6 +18,7 @@ from visloc_ros.core.trajectory import write_tum
 from visloc_ros.nodes import conversions
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
+from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.sources.ros_images import encode_jpeg
@@ -138,6 +139,39 @@ def test_a_map_that_cannot_be_loaded_leaves_the_old_one_in_use(room_map, tmp_pat
 
         loaded = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(room_map)))
         assert (loaded.code, loaded.map_name) == (LoadMap.Response.SUCCESS, "room")
+
+
+def test_an_anchor_machine_localizes_from_the_keyframes_of_the_odometry(room_map, ros_domain):
+    """Only keyframes and camera_info cross over to the anchor node; the images stay with the odometry."""
+    simulation = simulate(SIMULATION, "map")
+    frame, anchors = simulation.frame(3), []
+    options = [
+        *("-p", f"map_path:={room_map}", "-p", "camera.transport:=compressed", "-p", "camera.qos:=reliable"),
+        *("-r", "anchor_node:image/compressed:=keyframe/compressed"),
+    ]
+    with started(OdometryNode, *options, others=[AnchorNode]) as harness:
+        node, probe = harness.node, harness.probe
+        probe.create_subscription(Anchor, "anchor", anchors.append, RELIABLE)
+        infos = probe.create_publisher(CameraInfo, "camera_info", RELIABLE)
+        images = probe.create_publisher(CompressedImage, "image/compressed", RELIABLE)
+        harness.wait_for(
+            lambda: (
+                images.get_subscription_count()
+                and infos.get_subscription_count() == 2
+                and node._keyframes._publisher.get_subscription_count()
+                and probe.count_publishers("anchor")
+            ),
+            "subscriptions of both nodes",
+        )
+        infos.publish(conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
+        image = CompressedImage(header=conversions.header(frame.stamp_ns, "camera"), format="jpeg")
+        image.data = encode_jpeg(frame.image, 95)
+        images.publish(image)
+        harness.wait_for(lambda: anchors, "anchor")
+        assert node._keyframes.published == 1
+    assert anchors[0].accepted
+    assert conversions.stamp_from_msg(anchors[0].header.stamp) == frame.stamp_ns
+    assert conversions.pose_from_msg(anchors[0].pose.pose).is_close(simulation.pose(3), 0.03, 0.5)
 
 
 def test_an_anchor_node_without_a_map_does_not_start(tmp_path, ros_domain):

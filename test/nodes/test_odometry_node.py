@@ -84,6 +84,7 @@ def test_every_good_frame_gets_a_status(ros_domain):
             status = camera.wait_for_status(BEGIN_NS + index * SECOND // 30)
         assert (status.tracked, status.reason) == (False, "DEGENERATE_MOTION")
         assert (status.frames_received, status.frames_dropped) == (5, 0)
+        assert harness.node._keyframes._worker.received == 0  # nobody listens
 
 
 def test_compressed_images_are_decoded(ros_domain):
@@ -163,6 +164,26 @@ def test_a_shuffled_frame_is_dropped_and_a_looped_bag_starts_anew(ros_domain):
         camera.wait_for_rejection("unordered")
         camera.send(raw_image(BEGIN_NS, noise()))
         assert camera.wait_for_status(BEGIN_NS).reason == "DEGENERATE_MOTION"
+
+
+def test_another_camera_info_begins_anew_and_is_counted(ros_domain):
+    with started(OdometryNode, *RELIABLE_RAW) as harness:
+        camera, node = Camera(harness), harness.node
+        camera.send_info()
+        camera.send(raw_image(BEGIN_NS, noise()))
+        camera.wait_for_status(BEGIN_NS)
+        longer = guess_camera(320, 240)
+        longer.focal_length = 1.5 * CAMERA.focal_length
+        for repetition in range(2):
+            camera.send_info(conversions.camera_to_msg(BEGIN_NS + repetition, "camera", longer))
+        harness.wait_for(
+            lambda: node._input._camera.mean_focal_length() == pytest.approx(longer.focal_length), "new calibration"
+        )
+        for index in (1, 2):
+            camera.send(raw_image(BEGIN_NS + index * SECOND // 30, noise()))
+            status = camera.wait_for_status(BEGIN_NS + index * SECOND // 30)
+        assert node._input.restarts == {"camera_info changed": 1}
+        assert status.reason == "DEGENERATE_MOTION"
 
 
 def test_odometry_is_reset_by_a_service_call(ros_domain):

@@ -8,7 +8,7 @@ from visloc_ros.core.camera import camera_from_calibration
 from visloc_ros.core.errors import CalibrationError, ConfigError, SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.sources import SourceConfig, open_source
-from visloc_ros.sources.bag_measurements import parse_rotation, read_accelerations
+from visloc_ros.sources.bag_measurements import parse_rotation, read_imu
 from visloc_ros.sources.bag_poses import StaticTransforms
 from visloc_ros.sources.bag_writer import BagWriter
 from visloc_ros.sources.measurements import measurements_of
@@ -30,7 +30,7 @@ def write_bag(path, transforms=True, accelerations=((0.0, 0.0, 9.8), (1.0, 2.0, 
         for stamp_ns, pose in enumerate(ODOM_FROM_BASE, 1):
             writer.write_odometry("/odom", stamp_ns, "odom", "base_link", pose)
         for stamp_ns, acceleration in enumerate(accelerations, 1):
-            writer.write_imu("/imu", stamp_ns, "imu", np.array(acceleration), np.zeros(3))
+            writer.write_imu("/imu", stamp_ns, "imu", np.array(acceleration), np.array([0.1, 0.2, 0.3]))
         add_images(writer)
     return path
 
@@ -58,11 +58,13 @@ def test_odometry_stays_that_of_the_base_without_transforms(tmp_path, caplog):
     assert "no static transform from 'base_link' to 'camera'" in caplog.text
 
 
-def test_accelerations_are_turned_to_the_cameras_axes(tmp_path):
-    accelerations = measurements_of(open_source(write_bag(tmp_path / "bag"), BOTH)).accelerations
+def test_what_an_imu_shows_is_turned_to_the_cameras_axes(tmp_path):
+    measurements = measurements_of(open_source(write_bag(tmp_path / "bag"), BOTH))
     camera_from_imu = (BASE_FROM_MAST @ MAST_FROM_CAMERA).inverse @ BASE_FROM_IMU
-    assert accelerations.stamps_ns.tolist() == [1, 2]
-    assert np.allclose(accelerations.in_camera[1], camera_from_imu.rotation @ [1, 2, 9.8])
+    assert measurements.accelerations.stamps_ns.tolist() == [1, 2]
+    assert np.allclose(measurements.accelerations.in_camera[1], camera_from_imu.rotation @ [1, 2, 9.8])
+    assert measurements.angular_rates.stamps_ns.tolist() == [1, 2]
+    assert np.allclose(measurements.angular_rates.in_camera, camera_from_imu.rotation @ [0.1, 0.2, 0.3])
 
 
 def test_a_rotation_that_is_given_is_used(tmp_path):
@@ -99,7 +101,7 @@ def test_topics_of_what_is_no_bag_are_refused(tmp_path, field):
 
 def test_accelerations_that_are_not_finite_are_refused(tmp_path):
     source = open_source(write_bag(tmp_path / "bag", accelerations=[(0.0, np.nan, 9.8)]), BOTH)
-    with pytest.raises(SourceError, match="/imu holds accelerations that are not finite"):
+    with pytest.raises(SourceError, match="/imu holds values of linear_acceleration that are not finite"):
         measurements_of(source)
 
 
@@ -145,8 +147,15 @@ def test_transforms_that_are_not_joined_are_not_made_up():
 
 def test_a_real_imu_in_a_bag_without_transforms():
     bag = shared_data("rosbag2_t265_db3")
-    accelerations = read_accelerations(bag, "/camera/accel/sample", "camera", "1 0 0 0")
+    accelerations, _ = read_imu(bag, "/camera/accel/sample", "camera", "1 0 0 0")
     assert len(accelerations.stamps_ns) == 6
     assert np.linalg.norm(accelerations.in_camera.mean(axis=0)) == pytest.approx(9.8, abs=0.5)
     with pytest.raises(CalibrationError, match="no static transform"):
-        read_accelerations(bag, "/camera/accel/sample", "camera", "")
+        read_imu(bag, "/camera/accel/sample", "camera", "")
+
+
+@pytest.mark.parametrize(("topic", "has_rates"), [("/camera/accel/sample", False), ("/camera/gyro/sample", True)])
+def test_a_real_sensor_that_measures_half_of_it_gives_only_that(topic, has_rates, caplog):
+    accelerations, rates = read_imu(shared_data("rosbag2_t265_db3"), topic, "camera", "1 0 0 0")
+    assert (accelerations is None, rates is not None) == (has_rates, has_rates)
+    assert "measures no" in caplog.text

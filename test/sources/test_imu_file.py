@@ -35,11 +35,13 @@ def write_recording(root, samples, released=False, imu=LEVEL):
 
 
 @pytest.mark.parametrize("released", [False, True])
-def test_accelerations_are_turned_to_the_cameras_axes(tmp_path, released):
-    source = write_recording(tmp_path, [f"{STAMP},0,0,0,1,2,9.8", f"{STAMP + 5},0,0,0,0,0,9.8"], released)
-    accelerations = measurements_of(source).accelerations
+def test_what_it_shows_is_turned_to_the_cameras_axes(tmp_path, released):
+    source = write_recording(tmp_path, [f"{STAMP},0.1,0.2,0.3,1,2,9.8", f"{STAMP + 5},0,0,0,0,0,9.8"], released)
+    accelerations, rates = measurements_of(source).accelerations, measurements_of(source).angular_rates
     assert accelerations.stamps_ns.tolist() == [STAMP, STAMP + 5]
     assert np.allclose(accelerations.in_camera, [[-2, -9.8, 1], [0, -9.8, 0]])
+    assert rates.stamps_ns.tolist() == [STAMP, STAMP + 5]
+    assert np.allclose(rates.in_camera, [[-0.2, -0.3, 0.1], [0, 0, 0]])
 
 
 def test_a_recording_without_imu_has_none(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 import rclpy
-from geometry_msgs.msg import Point32, TransformStamped
+from geometry_msgs.msg import Point32, TransformStamped, Vector3
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message, serialize_message
 from tf2_msgs.msg import TFMessage
@@ -45,6 +45,7 @@ def build_map_answer() -> Any:
         accepted_anchor(),
         Anchor(reason=Reason.FEW_INLIERS.value),
         OdometryStatus(tracked=True, segment=2, frames_received=2**40, stages=[StageTime(name="klt")]),
+        OdometryStatus(tracked=True, metres_per_unit=0.25, scale_log_sigma=0.5, up=Vector3(y=-1.0)),
         LocalizationStatus(state=LocalizationStatus.DEGRADED, age_s=-1.0, anchors_accepted=7, map_name="room"),
         BuildMap.Request(source="video.mp4", name="room", overwrite=True),
         build_map_answer(),

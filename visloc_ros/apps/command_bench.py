@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,21 +10,22 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from visloc_ros.apps import command_bench_odometry
 from visloc_ros.apps.console import console
+from visloc_ros.apps.odometry_options import provenance, write_json
 from visloc_ros.apps.options import CameraFile, ConfigFile, First, GroundTruth, ImageTopic, Last
 from visloc_ros.core.config import read_config
-from visloc_ros.core.errors import OutputError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory import read_tum
 from visloc_ros.evaluation.anchor_benchmark import (
     STAGES,
     AnchorTimings,
     measure_anchors,
-    sample_frames,
     summarize_timings,
 )
 from visloc_ros.evaluation.anchor_plots import write_stage_plot
-from visloc_ros.evaluation.machine import command_line, describe_machine, peak_rss_mb, today
+from visloc_ros.evaluation.decoding import sample_frames
+from visloc_ros.evaluation.machine import peak_rss_mb
 from visloc_ros.evaluation.table import format_errors
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.sources import SourceConfig, open_source
@@ -33,6 +33,7 @@ from visloc_ros.sources import SourceConfig, open_source
 PLAIN, PREDICTED = "without a prediction", "with a predicted pose"
 
 app = typer.Typer(help="Measure how long the parts take on this machine.", no_args_is_help=True)
+app.command("odometry")(command_bench_odometry.odometry)
 
 
 @app.callback()
@@ -100,9 +101,7 @@ def bench_anchor(
         "warm_up_ms": list(timings.warm_up_ms),
         "map_load_s": map_load_s,
         "peak_rss_mb": peak_rss_mb(),
-        "machine": describe_machine(),
-        "command": command_line(),
-        "date": today(),
+        **provenance(),
     }
     if timings.predicted:
         report["with_prior"] = summarize_timings(timings.predicted)
@@ -130,14 +129,6 @@ def print_report(report: Mapping[str, Any]) -> None:
         f"peak memory {report['peak_rss_mb']:.0f} MB; {report['machine']}, {report['date']}",
         highlight=False,
     )
-
-
-def write_json(path: Path, report: Mapping[str, Any]) -> None:
-    """Write the figures. Raises OutputError."""
-    try:
-        path.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _cells(spread: Mapping[str, float] | None) -> tuple[str, str]:

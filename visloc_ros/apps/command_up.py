@@ -21,6 +21,8 @@ def up(
         str, typer.Option(help="Image topic; one that ends in /compressed carries JPEG.")
     ] = "image/compressed",
     camera_info_topic: Annotated[str, typer.Option(help="CameraInfo topic.")] = "camera_info",
+    imu_topic: Annotated[str, typer.Option(help="IMU topic, if there is one.")] = "imu",
+    wheel_odom_topic: Annotated[str, typer.Option(help="Wheel odometry topic, if there is one.")] = "wheel_odom",
     base_frame: Annotated[
         str, typer.Option(help="Frame of the robot; the camera's own for a bare camera.")
     ] = "base_link",
@@ -36,8 +38,9 @@ def up(
     compressed = image_topic.endswith("compressed")
     images = {("image/compressed" if compressed else "image"): image_topic, "camera_info": camera_info_topic}
     camera = {"camera.transport": "compressed" if compressed else "raw"}
+    sensors = {"imu": imu_topic, "wheel_odom": wheel_odom_topic}
     specs = [
-        NodeSpec("odometry_node", camera, params_file, images),
+        NodeSpec("odometry_node", camera, params_file, images | sensors),
         NodeSpec("anchor_node", camera | {"map_path": str(map_path)}, params_file, images),
         NodeSpec("fusion_node", {"base_frame": base_frame}, params_file),
         NodeSpec("map_builder_node", {}, params_file),

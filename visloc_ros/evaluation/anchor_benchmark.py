@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import AnchorPose, Frame, Rejection
 from visloc_ros.evaluation.association import truth_at
+from visloc_ros.evaluation.decoding import DecodedFrame
 from visloc_ros.evaluation.metrics import Statistics, pose_errors, recall
 from visloc_ros.evaluation.predictions import disturbed
 from visloc_ros.evaluation.summary import percentiles
 from visloc_ros.localization import AnchorEngine
-from visloc_ros.sources import FrameSource
 
 STAGES: Mapping[str, str] = {
     "decode": "image decode",
@@ -40,14 +39,6 @@ STAGES: Mapping[str, str] = {
 
 PRIOR_LAG_NS = NANOSECONDS // 10
 PRIOR_DISTANCE_M, PRIOR_ANGLE_DEG = 0.05, 2.0
-
-
-@dataclass(frozen=True, eq=False)
-class DecodedFrame:
-    """A frame and how long it took to read and decode it."""
-
-    frame: Frame
-    decode_ms: float
 
 
 @dataclass(frozen=True)
@@ -70,36 +61,6 @@ class AnchorTimings:
     plain: tuple[FrameTiming, ...]
     predicted: tuple[FrameTiming, ...]
     warm_up_ms: tuple[float, ...]
-
-
-def sample_frames(source: FrameSource, fps: float, max_frames: int) -> Iterator[DecodedFrame]:
-    """Frames at most ``fps`` a second apart by their stamps, ``max_frames`` of them; 0 takes all.
-
-    Raises SourceError when there is none.
-    """
-    period_ns = round(NANOSECONDS / fps) if fps else 0
-    tolerance_ns = period_ns // 100
-    count, due_ns = 0, None
-    for decoded in _decode(source):
-        stamp_ns = decoded.frame.stamp_ns
-        if due_ns is not None and stamp_ns < due_ns - tolerance_ns:
-            continue
-        count, due_ns = count + 1, stamp_ns + period_ns
-        yield decoded
-        if count == max_frames:
-            return
-    if count == 0:
-        raise SourceError(f"'{source.name}' holds no frame to measure with")
-
-
-def _decode(source: FrameSource) -> Iterator[DecodedFrame]:
-    frames = iter(source)
-    while True:
-        start = time.perf_counter()
-        frame = next(frames, None)
-        if frame is None:
-            return
-        yield DecodedFrame(frame, 1e3 * (time.perf_counter() - start))
 
 
 def measure_anchors(

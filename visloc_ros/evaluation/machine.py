@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
 import re
@@ -34,9 +35,20 @@ def today() -> str:
 
 
 def peak_rss_mb() -> float:
-    """Most memory this process ever held, in MB."""
+    """Most memory in MB that this process ever held, plus that of each process it now runs beside it."""
+    beside = sum(_peak_rss_mb_of(child.pid) or 0.0 for child in multiprocessing.active_children())
+    return (_peak_rss_mb_of(os.getpid()) or _peak_rss_mb_by_rusage()) + beside
+
+
+def _peak_rss_mb_of(pid: int | None) -> float | None:
+    """Peak of one process; None where the system has no /proc."""
+    match = re.search(r"^VmHWM:\s*(\d+) kB", _read(Path(f"/proc/{pid}/status")), re.MULTILINE)
+    return int(match[1]) * 1.024e-3 if match else None
+
+
+def _peak_rss_mb_by_rusage() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1.024e-3
 
 
 def _processor_name() -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.transform import Rotation
 
 from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg, rotation_vector
 from visloc_ros.core.statistics import chi_square_quantile
@@ -97,18 +98,38 @@ def relative_errors(pairs: PosePairs, delta: float, unit: str) -> Array:
 
     Each pose is compared with the first one at least ``delta`` later; position in map units, rotation in degrees.
     """
-    progress = _progress(pairs, unit)
-    begins = np.arange(len(pairs))
+    begins, ends = steps_of(progress(pairs, unit), delta)
+    return motion_errors(pairs, begins, ends)
+
+
+def motion_errors(pairs: PosePairs, begins: NDArray[np.intp], ends: NDArray[np.intp]) -> Array:
+    """Errors (M, 2) of the motions from poses ``begins`` (M,) to poses ``ends`` (M,), in map units and degrees."""
+    if len(begins) == 0:
+        return np.empty((0, 2))
+    turns, moves = _motions(pairs.estimates, begins, ends)
+    true_turns, true_moves = _motions(pairs.truths, begins, ends)
+    angles = Rotation.from_matrix(turns.transpose(0, 2, 1) @ true_turns).magnitude()
+    return np.column_stack([np.linalg.norm(moves - true_moves, axis=1), np.degrees(angles)])
+
+
+def _motions(poses: Sequence[SE3], begins: NDArray[np.intp], ends: NDArray[np.intp]) -> tuple[Array, Array]:
+    """Rotations (M, 3, 3) and translations (M, 3) of ``begin_from_end``."""
+    rotations = np.array([pose.rotation for pose in poses])
+    positions = np.array([pose.translation for pose in poses])
+    into_begin = rotations[begins].transpose(0, 2, 1)
+    return into_begin @ rotations[ends], np.einsum("nij,nj->ni", into_begin, positions[ends] - positions[begins])
+
+
+def steps_of(progress: NDArray[np.float64], delta: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows (M,) where steps begin and end, which is the first row at least ``delta`` further in ``progress`` (N,)."""
+    begins = np.arange(len(progress))
     ends = np.searchsorted(progress, progress + delta * (1.0 - 1e-9))
-    reached = ends < len(pairs)
-    steps = [(int(b), int(e)) for b, e in zip(begins[reached], ends[reached], strict=True)]
-    estimated = [pairs.estimates[b].inverse @ pairs.estimates[e] for b, e in steps]
-    true = [pairs.truths[b].inverse @ pairs.truths[e] for b, e in steps]
-    return pose_errors(estimated, true)
+    reached = ends < len(progress)
+    return begins[reached], ends[reached]
 
 
-def _progress(pairs: PosePairs, unit: str) -> NDArray[np.float64]:
-    """Seconds since the first pose, or metres travelled by the truth."""
+def progress(pairs: PosePairs, unit: str) -> NDArray[np.float64]:
+    """Progress (N,) at each pair: "s" since the first one, or "m" travelled by the truth."""
     if unit == "s":
         return np.asarray((pairs.stamps_ns - pairs.stamps_ns[:1]) / NANOSECONDS)
     if unit != "m":

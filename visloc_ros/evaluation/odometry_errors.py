@@ -1,4 +1,9 @@
-"""How good visual odometry alone is: drift of every segment after a similarity alignment, coverage, losses."""
+"""How good visual odometry alone is: errors of every segment after a similarity alignment, drift, coverage, losses.
+
+Positions are aligned on positions (Umeyama), the usual ATE. Orientations are aligned on orientations: a hand-held path
+is often so much longer than wide that some centimetres in its positions turn it by ten degrees about its long axis,
+and that turn says nothing about the odometry's rotations (and where the path is a line, any turn fits).
+"""
 
 from __future__ import annotations
 
@@ -9,101 +14,198 @@ from dataclasses import dataclass
 import numpy as np
 
 from visloc_ros.core.errors import SourceError
-from visloc_ros.core.geometry import Array
+from visloc_ros.core.geometry import Array, Sim3, mean_rotation, rotation_angle_deg
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import OdometryPose, Rejection
 from visloc_ros.evaluation.association import DEFAULT_TOLERANCE_S, PosePairs, associate
-from visloc_ros.evaluation.metrics import Statistics, pose_errors, relative_errors
+from visloc_ros.evaluation.metrics import Statistics, position_error, progress
+from visloc_ros.evaluation.relative_drift import Drift, measure_drift
 from visloc_ros.evaluation.trajectories import align_pairs, apply_alignment
 
+MOTION_M = 0.01
+"""A camera has begun to move when its true position is this far from where it was at the first frame."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class SegmentErrors:
-    """Errors of one uninterrupted piece of odometry after its own Sim3 alignment.
+    """Errors of one uninterrupted piece of odometry after its own Sim3 alignment ``truth_from_odom``.
 
-    ``relative`` errors are over one second; ``metres_per_unit`` is the scale the alignment found. Errors are
-    None where the piece is too short, or stands still, or has no truth.
+    All but the first four are None where the piece is too short, or stands still, or has no truth.
     """
 
     segment: int
     num_poses: int
-    duration_s: float
+    begin_ns: int
+    end_ns: int
     true_path_m: float | None = None
-    metres_per_unit: float | None = None
+    truth_from_odom: Sim3 | None = None
     position_error_m: Statistics | None = None
     rotation_error_deg: Statistics | None = None
-    relative_position_error_m: Statistics | None = None
-    relative_rotation_error_deg: Statistics | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """Time from the first to the last pose."""
+        return (self.end_ns - self.begin_ns) / NANOSECONDS
+
+    @property
+    def metres_per_unit(self) -> float | None:
+        """The scale that the alignment found."""
+        return None if self.truth_from_odom is None else self.truth_from_odom.scale
 
 
 @dataclass(frozen=True)
-class OdometryErrors:
-    """Errors of a whole run of odometry.
+class Coverage:
+    """Which frames got a pose.
 
-    ``position_error_m`` pools all segments, each aligned by itself; its ``rmse`` is the usual ATE.
-    ``start_s`` is the time from the first frame to the first pose, ``losses`` the frames without pose by reason.
+    ``start_s`` runs from the first frame to the first pose, ``start_after_motion_s`` from the truth's first motion
+    (negative when the odometry started on less); both are None where it never started or nothing moved.
+    ``num_losses`` counts how often a started odometry lost the pose or began a new segment, ``longest_loss_s`` is
+    the longest time between two consecutive poses around such a loss, ``lost_frames`` are all frames without a pose by
+    reason, those before the start among them.
     """
 
     num_frames: int
     num_tracked: int
+    num_after_start: int
     start_s: float | None
-    segments: tuple[SegmentErrors, ...]
-    losses: Mapping[str, int]
-    position_error_m: Statistics | None
-    rotation_error_deg: Statistics | None
+    start_after_motion_s: float | None
+    num_losses: int
+    longest_loss_s: float | None
+    lost_frames: Mapping[str, int]
 
     @property
     def tracked_share(self) -> float:
         """Share (0 to 1) of the frames with a pose."""
         return self.num_tracked / max(1, self.num_frames)
 
+    @property
+    def tracked_share_after_start(self) -> float | None:
+        """Share (0 to 1) of the frames from the first pose on that have one; None where there is none."""
+        return self.num_tracked / self.num_after_start if self.num_after_start else None
+
+
+@dataclass(frozen=True)
+class OdometryErrors:
+    """Errors of a whole run of odometry.
+
+    ``worst_rmse_m`` is the ATE: segments share no frame, so each is aligned by itself, and the largest of their root
+    mean squares counts. ``position_error_m`` and ``rotation_error_deg`` pool the poses of all segments.
+    """
+
+    coverage: Coverage
+    segments: tuple[SegmentErrors, ...]
+    worst_rmse_m: float | None
+    position_error_m: Statistics | None
+    rotation_error_deg: Statistics | None
+    drift: Drift
+
 
 def evaluate_odometry(
-    results: Sequence[OdometryPose | Rejection], truth: Trajectory, tolerance_s: float = DEFAULT_TOLERANCE_S
+    results: Sequence[OdometryPose | Rejection], truth: Trajectory | None, tolerance_s: float = DEFAULT_TOLERANCE_S
 ) -> OdometryErrors:
-    """Measure odometry results, one a frame in the order of time, against true ``world_from_camera`` poses."""
+    """Measure odometry results, one a frame in the order of time, against true ``world_from_camera`` poses.
+
+    Without truth only coverage and segments are told.
+    """
     poses = [result for result in results if isinstance(result, OdometryPose)]
     numbers = sorted({pose.segment for pose in poses})
-    measured = [_evaluate_segment([p for p in poses if p.segment == n], truth, tolerance_s) for n in numbers]
-    errors = np.concatenate([np.empty((0, 2)), *(errors for _, errors in measured)])
-    losses = Counter(result.reason.value for result in results if isinstance(result, Rejection))
+    pieces = [_measure_segment([p for p in poses if p.segment == n], truth, tolerance_s) for n in numbers]
+    errors = np.concatenate([np.empty((0, 2)), *(piece.errors for piece in pieces)])
+    segments = tuple(piece.segment for piece in pieces)
+    ates = [segment.position_error_m.rmse for segment in segments if segment.position_error_m is not None]
     return OdometryErrors(
-        num_frames=len(results),
-        num_tracked=len(poses),
-        start_s=(poses[0].stamp_ns - results[0].stamp_ns) / NANOSECONDS if poses else None,
-        segments=tuple(segment for segment, _ in measured),
-        losses=dict(losses.most_common()),
+        coverage=measure_coverage(results, truth),
+        segments=segments,
+        worst_rmse_m=max(ates, default=None),
         position_error_m=Statistics.of(errors[:, 0]),
         rotation_error_deg=Statistics.of(errors[:, 1]),
+        drift=measure_drift(piece.aligned for piece in pieces if piece.aligned is not None),
     )
 
 
-def _evaluate_segment(
-    poses: Sequence[OdometryPose], truth: Trajectory, tolerance_s: float
-) -> tuple[SegmentErrors, Array]:
-    """Errors of one segment, and its aligned pose errors (N, 2); none where it cannot be aligned."""
-    duration_s = (poses[-1].stamp_ns - poses[0].stamp_ns) / NANOSECONDS
+def measure_coverage(results: Sequence[OdometryPose | Rejection], truth: Trajectory | None = None) -> Coverage:
+    """Count what was tracked, when it started, and how often and why it was lost."""
+    tracked = {row: result for row, result in enumerate(results) if isinstance(result, OdometryPose)}
+    rows = list(tracked)
+    reasons = Counter(result.reason.value for result in results if isinstance(result, Rejection))
+    losses_s = _losses_s(results, tracked)
+    begin_ns = results[0].stamp_ns if results else 0
+    start_ns = results[rows[0]].stamp_ns if rows else None
+    motion_ns = _first_motion_ns(truth, begin_ns) if truth is not None else None
+    return Coverage(
+        num_frames=len(results),
+        num_tracked=len(rows),
+        num_after_start=len(results) - rows[0] if rows else 0,
+        start_s=_seconds_between(begin_ns, start_ns),
+        start_after_motion_s=_seconds_between(motion_ns, start_ns),
+        num_losses=len(losses_s),
+        longest_loss_s=max(losses_s, default=None),
+        lost_frames=dict(reasons.most_common()),
+    )
+
+
+def _seconds_between(begin_ns: int | None, end_ns: int | None) -> float | None:
+    return None if begin_ns is None or end_ns is None else (end_ns - begin_ns) / NANOSECONDS
+
+
+def _losses_s(results: Sequence[OdometryPose | Rejection], tracked: Mapping[int, OdometryPose]) -> list[float]:
+    """Seconds without a pose of each loss after the start; one that lasts to the end runs to the last frame."""
+    rows, poses = list(tracked), list(tracked.values())
+    losses = [
+        (after.stamp_ns - before.stamp_ns) / NANOSECONDS
+        for before, after, gap in zip(poses, poses[1:], np.diff(rows), strict=False)
+        if gap > 1 or after.segment != before.segment
+    ]
+    if rows and rows[-1] != len(results) - 1:
+        losses.append((results[-1].stamp_ns - poses[-1].stamp_ns) / NANOSECONDS)
+    return losses
+
+
+def _first_motion_ns(truth: Trajectory, begin_ns: int) -> int | None:
+    """Stamp of the first true pose ``MOTION_M`` away from the one at ``begin_ns``; None where nothing moves."""
+    later = truth.stamps_ns >= begin_ns
+    positions = truth.positions[later]
+    if len(positions) == 0:
+        return None
+    moved = np.linalg.norm(positions - positions[0], axis=1) >= MOTION_M
+    return int(truth.stamps_ns[later][np.argmax(moved)]) if moved.any() else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """A segment, the errors of its poses (N, 2), and its poses at true scale; no errors where it cannot be aligned."""
+
+    segment: SegmentErrors
+    errors: Array
+    aligned: PosePairs | None
+
+
+def _measure_segment(poses: Sequence[OdometryPose], truth: Trajectory | None, tolerance_s: float) -> _Measured:
+    piece = poses[0].segment, len(poses), poses[0].stamp_ns, poses[-1].stamp_ns
     trajectory = Trajectory(np.array([p.stamp_ns for p in poses]), tuple(p.odom_from_camera for p in poses))
+    unmeasured = _Measured(SegmentErrors(*piece), np.empty((0, 2)), None)
+    if truth is None:
+        return unmeasured
     try:
         pairs = associate(trajectory, truth, tolerance_s)
         truth_from_odom = align_pairs(pairs, "sim3")
     except SourceError:  # too short or without motion: nothing can be measured, and the figures stay None
-        return SegmentErrors(poses[0].segment, len(poses), duration_s), np.empty((0, 2))
+        return unmeasured
     aligned = apply_alignment(truth_from_odom, pairs)
-    errors, relative = pose_errors(aligned.estimates, aligned.truths), relative_errors(aligned, 1.0, "s")
-    segment = SegmentErrors(
-        poses[0].segment,
-        len(poses),
-        duration_s,
-        _path_length(pairs),
-        truth_from_odom.scale,
-        Statistics.of(errors[:, 0]),
-        Statistics.of(errors[:, 1]),
-        Statistics.of(relative[:, 0]),
-        Statistics.of(relative[:, 1]),
+    errors = np.column_stack([_position_errors(aligned), _rotation_errors_deg(pairs)])
+    position, rotation = Statistics.of(errors[:, 0]), Statistics.of(errors[:, 1])
+    path_m = float(progress(pairs, "m")[-1])
+    return _Measured(SegmentErrors(*piece, path_m, truth_from_odom, position, rotation), errors, aligned)
+
+
+def _position_errors(aligned: PosePairs) -> Array:
+    return np.array([position_error(*poses) for poses in zip(aligned.estimates, aligned.truths, strict=True)])
+
+
+def _rotation_errors_deg(pairs: PosePairs) -> Array:
+    """Angles (N,) left between orientations after the one turn of the odometry's frame that fits them best."""
+    poses = list(zip(pairs.estimates, pairs.truths, strict=True))
+    truth_from_odom = mean_rotation([truth.rotation @ estimate.rotation.T for estimate, truth in poses])
+    return np.array(
+        [rotation_angle_deg(truth_from_odom @ estimate.rotation, truth.rotation) for estimate, truth in poses]
     )
-    return segment, errors
-
-
-def _path_length(pairs: PosePairs) -> float:
-    return float(np.linalg.norm(np.diff(pairs.true_positions, axis=0), axis=1).sum())

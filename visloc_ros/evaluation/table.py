@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from visloc_ros.evaluation.metrics import Recall, Statistics
-from visloc_ros.evaluation.odometry_errors import OdometryErrors
+from visloc_ros.evaluation.odometry_errors import Coverage, OdometryErrors, SegmentErrors
+from visloc_ros.evaluation.relative_drift import Drift
 from visloc_ros.evaluation.trajectories import TrajectoryErrors
 
 UNKNOWN = "–"
@@ -67,24 +68,50 @@ def trajectory_rows(errors: TrajectoryErrors) -> list[Row]:
 
 
 def odometry_rows(errors: OdometryErrors) -> list[Row]:
-    """Rows of an evaluation of odometry alone."""
-    losses = ", ".join(f"{reason} {count}" for reason, count in errors.losses.items())
+    """Rows of an evaluation of odometry alone; errors only where truth was known."""
+    position = Row("position error (Sim3 ATE)", _statistics_words(errors.position_error_m, "m"))
+    return [*_coverage_rows(errors.coverage), position, *(_drift_rows(errors) if errors.position_error_m else [])]
+
+
+def _coverage_rows(coverage: Coverage) -> list[Row]:
+    reasons = ", ".join(f"{reason} {count}" for reason, count in coverage.lost_frames.items())
+    share = coverage.tracked_share_after_start
+    tracked = f"{coverage.num_tracked} of {coverage.num_frames} frames ({100 * coverage.tracked_share:.1f} %)"
+    start = format_number(coverage.start_s, "s")
+    if coverage.start_s is not None and coverage.start_after_motion_s is not None:
+        start += f"; 1 cm was moved after {format_number(coverage.start_s - coverage.start_after_motion_s, 's')}"
+    losses = str(coverage.num_losses)
+    if coverage.longest_loss_s is not None:
+        losses += f", the longest {format_number(coverage.longest_loss_s, 's')}"
     return [
-        Row("tracked frames", f"{errors.num_tracked} of {errors.num_frames} ({100 * errors.tracked_share:.1f} %)"),
-        Row("first pose after", format_number(errors.start_s, "s")),
-        Row("segments", str(len(errors.segments))),
-        Row("frames without pose", losses or "none"),
-        Row("position error (Sim3 ATE)", _statistics_words(errors.position_error_m, "m")),
-        Row("rotation error (Sim3)", _statistics_words(errors.rotation_error_deg, "deg")),
-        *(
-            Row(
-                f"segment {segment.segment}: {segment.num_poses} poses, {segment.duration_s:.1f} s",
-                f"ATE {_statistics_words(segment.position_error_m, 'm')}; "
-                f"over 1 s {_statistics_words(segment.relative_position_error_m, 'm')}",
-            )
-            for segment in errors.segments
-        ),
+        Row("tracked", tracked if share is None else f"{tracked}, {100 * share:.1f} % after the start"),
+        Row("first pose after", start),
+        Row("losses after the start", losses),
+        Row("frames without pose", reasons or "none"),
     ]
+
+
+def _drift_rows(errors: OdometryErrors) -> list[Row]:
+    drift = errors.drift
+    rows = [
+        Row("rotation error (orientations aligned)", _statistics_words(errors.rotation_error_deg, "deg")),
+        Row("drift over 1 s, position", _statistics_words(drift.translation_m_per_s, "m")),
+        Row("drift over 1 s, rotation", _statistics_words(drift.rotation_deg_per_s, "deg")),
+        Row("drift over the path", _path_drift_words(drift)),
+    ]
+    return rows if len(errors.segments) < 2 else [*rows, *map(_segment_row, errors.segments)]
+
+
+def _path_drift_words(drift: Drift) -> str:
+    if drift.translation_percent is None or drift.rotation_deg_per_m is None:
+        return UNKNOWN
+    lengths = "/".join(f"{stretch.length_m:g}" for stretch in drift.stretches)
+    return f"{drift.translation_percent:.2f} %, {drift.rotation_deg_per_m:.3f}°/m (mean over stretches of {lengths} m)"
+
+
+def _segment_row(segment: SegmentErrors) -> Row:
+    label = f"segment {segment.segment}: {segment.num_poses} poses, {segment.duration_s:.1f} s"
+    return Row(label, f"ATE {_statistics_words(segment.position_error_m, 'm')}")
 
 
 def format_number(value: float | None, unit: str) -> str:

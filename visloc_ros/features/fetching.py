@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Iterable
-from pathlib import Path
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from visloc_ros.core.errors import ConfigError, ModelError, OutputError
 from visloc_ros.features.weights_catalogue import CATALOGUE, WeightsFile
 
 _TIMEOUT_S = 30
+_LARGEST_FACTOR = 4  # times the stated size that an unpacked file may have
 
 
 class DownloadBar(Protocol):
@@ -58,13 +64,61 @@ def fetch(
             f"no checksum of '{entry.name}' is known, so {entry.url} cannot be verified: give --accept-unverified if "
             "you trust it"
         )
-    _download(entry, path, bar)
+    if entry.member:
+        _download_archive(entry, path, bar)
+    else:
+        _download(entry, path, bar)
     return path
 
 
 def _check_present(entry: WeightsFile, path: Path) -> None:
     if entry.sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != entry.sha256:
         raise ModelError(f"{path} is there but is not '{entry.name}' (its checksum differs): remove it and try again")
+
+
+def _download_archive(entry: WeightsFile, path: Path, bar: DownloadBar | None) -> None:
+    """Keep one file of the archive at ``url``; nothing else of it reaches the disk beyond a temporary folder."""
+    with _temporary_folder_beside(path) as folder:
+        archive, unpacked = folder / "archive.zip", folder / path.name
+        _download(replace(entry, sha256=""), archive, bar)
+        _unpack(entry, archive, unpacked)
+        _check_unpacked(entry, unpacked)
+        unpacked.replace(path)
+
+
+@contextmanager
+def _temporary_folder_beside(path: Path) -> Iterator[Path]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-")
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    with folder as name:
+        yield Path(name)
+
+
+def _unpack(entry: WeightsFile, archive: Path, target: Path) -> None:
+    """Write the archive's one file called ``member``, in whichever of its folders, to ``target``."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            (member,) = (info for info in opened.infolist() if PurePosixPath(info.filename).name == entry.member)
+            if member.file_size > _LARGEST_FACTOR * entry.megabytes * 1e6:
+                raise ModelError(f"'{entry.member}' in {entry.url} is larger than '{entry.name}' can be: nothing kept")
+            with opened.open(member) as source, target.open("wb") as sink:
+                shutil.copyfileobj(source, sink)
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise ModelError(f"what {entry.url} gives is not a zip archive with one '{entry.member}': try later") from error
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+
+
+def _check_unpacked(entry: WeightsFile, unpacked: Path) -> None:
+    if entry.sha256 and hashlib.sha256(unpacked.read_bytes()).hexdigest() != entry.sha256:
+        raise ModelError(f"'{entry.member}' in {entry.url} is not '{entry.name}' (its checksum differs): nothing kept")
+
+
+def _cannot_write(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot write {path}: {error}; set TORCH_HOME to a folder that is writable")
 
 
 def _download(entry: WeightsFile, path: Path, bar: DownloadBar | None) -> None:
@@ -82,7 +136,7 @@ def _download(entry: WeightsFile, path: Path, bar: DownloadBar | None) -> None:
         reason = type(error).__name__ if answer is None else f"HTTP {answer.status_code}"
         raise ModelError(f"cannot download {entry.url} ({reason}): try again where there is a network") from error
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error}; set TORCH_HOME to a folder that is writable") from error
+        raise _cannot_write(path, error) from error
     except ValueError as error:
         raise ModelError(
             f"what {entry.url} gives is not '{entry.name}' (its checksum differs): nothing was kept; try again later"

@@ -18,7 +18,10 @@ _NON_COMMERCIAL = "non-commercial (Magic Leap)"
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """One file to download: ``folder`` under torch.hub's, ``megabytes`` about; no ``sha256`` where none is known."""
+    """One file to download: ``folder`` under torch.hub's, ``megabytes`` about; no ``sha256`` where none is known.
+
+    With ``member``, ``url`` gives a zip archive, and the file of that name in it is what is kept and checked.
+    """
 
     name: str
     file: str
@@ -28,6 +31,7 @@ class WeightsFile:
     licence: str
     purpose: str
     folder: str = CHECKPOINTS
+    member: str = ""
 
     def path(self, hub_folder: Path) -> Path:
         """Where it is looked for."""
@@ -161,6 +165,16 @@ CATALOGUE = (
         346.0,
         "Apache-2.0",
         "backbone of salad",
+    ),
+    WeightsFile(
+        "dpvo",
+        "dpvo.pth",
+        "https://www.dropbox.com/s/nap0u8zslspdwm4/models.zip?dl=1",
+        "",
+        13.6,
+        "MIT",
+        "odometry dpvo",
+        member="dpvo.pth",
     ),
 )
 

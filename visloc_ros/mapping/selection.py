@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from visloc_ros.core.sharpness import sharpness, shrink
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.mapping.config import SelectionConfig
 
 _log = logging.getLogger(__name__)
 
-_WIDTH = 320  # sharpness and motion are measured on images of this width
 _MAX_CORNERS = 150
 _SMOOTHING_PX = 2.0
 _MAX_RETURN_ERROR_PX = 1.0
@@ -110,19 +110,6 @@ class FrameSelector:
     def _has_moved(self, last: Candidate, candidate: Candidate) -> bool:
         motion = measure_motion(last.grey, candidate.grey)
         return motion.shift >= self._config.min_motion or motion.overlap < self._config.min_overlap
-
-
-def shrink(grey: Image) -> Image:
-    """Reduce an image (H, W) to the width that selection works at; smaller ones stay as they are."""
-    height, width = grey.shape
-    if width <= _WIDTH:
-        return grey
-    return np.asarray(cv2.resize(grey, (_WIDTH, max(1, round(height * _WIDTH / width))), interpolation=cv2.INTER_AREA))
-
-
-def sharpness(grey: Image) -> float:
-    """Variance of the Laplacian of an image (H, W): comparable between images of one scene only."""
-    return float(cv2.Laplacian(grey, cv2.CV_32F).var())
 
 
 def measure_motion(before: Image, after: Image) -> Motion:

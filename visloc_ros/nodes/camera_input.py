@@ -39,8 +39,9 @@ class CameraInputConfig(Config):
 class CameraInput:
     """Subscribes to a camera and calls ``on_frame(frame, camera_frame_id)`` in a worker thread.
 
-    ``on_restart()`` is called in that thread, too, when the clock jumped back or the calibration changed. Bad
-    messages are counted in ``rejected`` by reason and never fatal.
+    ``on_restart()`` is called in that thread, too, when the clock jumped back or the calibration changed; ``restarts``
+    counts why. Bad messages are counted in ``rejected`` by reason and never fatal. ``camera_frame`` is that of the
+    newest image.
     """
 
     def __init__(
@@ -51,9 +52,12 @@ class CameraInput:
         on_restart: Callable[[], None],
     ) -> None:
         self.rejected: Counter[str] = Counter()
+        self.restarts: Counter[str] = Counter()
+        self.camera_frame: str | None = None
         self._logger, self._on_frame, self._on_restart = node.get_logger(), on_frame, on_restart
         self._camera_info: CameraInfo | None = None
         self._camera: pycolmap.Camera | None = None
+        self._used_camera: pycolmap.Camera | None = None
         self._calibrated = threading.Event()
         self._guard = TimeGuard()
         self._worker: Worker[Image | CompressedImage] = Worker(self._handle, self._count_error, config.queue_size)
@@ -96,11 +100,18 @@ class CameraInput:
             self._count(verdict.value, f"an image is {verdict.value} and was left out")
             return
         if verdict is StampVerdict.CLOCK_JUMP:
-            self._logger.warning("the clock jumped back: starting anew")
-            self._on_restart()
+            self._restart("the clock jumped back")
+        if self._used_camera not in (None, camera):
+            self._restart("camera_info changed")
+        self._used_camera, self.camera_frame = camera, message.header.frame_id
         frame = frame_from_msg(message, camera)
         check_image_size(camera, frame.image.shape[1], frame.image.shape[0])
         self._on_frame(frame, message.header.frame_id)
+
+    def _restart(self, why: str) -> None:
+        self.restarts[why] += 1
+        self._logger.warning(f"{why}: starting anew")
+        self._on_restart()
 
     def _count_error(self, error: Exception) -> None:
         if not rclpy.ok():

@@ -13,10 +13,10 @@ import pycolmap
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point32, Pose, PoseWithCovariance, Quaternion, Transform, TransformStamped, Vector3
 from nav_msgs.msg import Odometry
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from visloc_msgs.msg import Anchor, LocalizationStatus, StageTime
+from visloc_msgs.msg import Anchor, LocalizationStatus, OdometryStatus, StageTime
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -27,6 +27,7 @@ from visloc_ros.sources.ros_images import decode_compressed, decode_image
 
 SEGMENT_SEPARATOR = "/"
 QUATERNION_TOLERANCE = 1e-3
+NOT_MEASURED = -1.0  # sensor_msgs/Imu: first element of a covariance whose quantity is not measured
 
 
 class MessageError(VislocError):
@@ -154,6 +155,8 @@ def visual_odometry_to_msg(result: OdometryPose, camera_frame: str) -> Odometry:
         header=header(result.stamp_ns, f"visual_odom{SEGMENT_SEPARATOR}{result.segment}"), child_frame_id=camera_frame
     )
     message.pose.pose = pose_to_msg(result.odom_from_camera)
+    if result.covariance is not None:
+        message.pose.covariance = result.covariance.reshape(36)
     return message
 
 
@@ -162,7 +165,49 @@ def visual_odometry_from_msg(message: Odometry) -> OdometryPose:
     _, separator, segment = message.header.frame_id.rpartition(SEGMENT_SEPARATOR)
     if not separator or not segment.isdigit():
         raise MessageError(f"'{message.header.frame_id}' does not end in {SEGMENT_SEPARATOR}<segment>")
-    return OdometryPose(stamp_from_msg(message.header.stamp), pose_from_msg(message.pose.pose), int(segment), 0)
+    pose, covariance = pose_from_msg(message.pose.pose), covariance_from_msg(message.pose)
+    known = covariance if covariance.any() else None
+    return OdometryPose(stamp_from_msg(message.header.stamp), pose, int(segment), 0, covariance=known)
+
+
+def odometry_status_to_msg(result: OdometryPose | Rejection, camera_frame: str) -> OdometryStatus:
+    """What odometry made of one image, beside the pose itself."""
+    message = OdometryStatus(header=header(result.stamp_ns, camera_frame), stages=stages_to_msg(result.stage_ms))
+    message.latency_ms = float(sum(result.stage_ms.values()))
+    if isinstance(result, Rejection):
+        message.reason = result.reason.value
+        return message
+    message.tracked, message.segment = True, result.segment
+    message.num_tracked, message.is_keyframe = result.num_tracked, result.is_keyframe
+    if result.scale is not None:
+        message.metres_per_unit = float(result.scale.metres_per_unit)
+        message.scale_log_sigma = float(result.scale.log_sigma)
+    if result.up_in_odom is not None:
+        message.up = _vector_to_msg(result.up_in_odom)
+    return message
+
+
+def imu_from_msg(message: Imu) -> tuple[Array | None, Array | None]:
+    """Angular velocity and acceleration (3,) in the IMU's axes, checked; None where one is not measured.
+
+    A covariance that begins with -1 says so, or plain zeros: drivers that split the IMU into two topics leave those.
+    """
+    rate = _measured(message.angular_velocity, message.angular_velocity_covariance)
+    return rate, _measured(message.linear_acceleration, message.linear_acceleration_covariance)
+
+
+def _measured(vector: Vector3, covariance: Array) -> Array | None:
+    value = np.array([vector.x, vector.y, vector.z])
+    if covariance[0] == NOT_MEASURED or not np.any(value):
+        return None
+    if not np.all(np.isfinite(value)):
+        raise MessageError(f"the measurement {value} is not finite")
+    return value
+
+
+def _vector_to_msg(vector: Array) -> Vector3:
+    x, y, z = vector.tolist()
+    return Vector3(x=x, y=y, z=z)
 
 
 def stages_to_msg(stage_ms: Mapping[str, float]) -> list[StageTime]:

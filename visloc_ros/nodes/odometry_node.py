@@ -1,4 +1,4 @@
-"""Tracks every frame of a camera: images in, unscaled ``visual_odom`` and ``odometry_status`` out."""
+"""Tracks every frame of a camera: images in, unscaled ``visual_odom``, ``odometry_status`` and keyframes out."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from visloc_ros.core.config import Config, section
 from visloc_ros.core.types import Frame, OdometryPose, Rejection
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
-from visloc_ros.nodes.conversions import header, stages_to_msg, visual_odometry_to_msg
+from visloc_ros.nodes.conversions import odometry_status_to_msg, visual_odometry_to_msg
 from visloc_ros.nodes.diagnostics import publish_diagnostics
+from visloc_ros.nodes.keyframe_choice import KeyframeConfig
+from visloc_ros.nodes.keyframe_output import KeyframeOutput
+from visloc_ros.nodes.odometry_tally import OdometryTally
 from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.nodes.sensor_input import SensorInput
 from visloc_ros.odometry import OdometryConfig, make_odometry
 
 
@@ -25,10 +29,11 @@ class OdometryNodeConfig(Config):
 
     camera: CameraInputConfig = section(CameraInputConfig)
     odometry: OdometryConfig = section(OdometryConfig)
+    keyframe: KeyframeConfig = section(KeyframeConfig)
 
 
 class OdometryNode(VislocNode[OdometryNodeConfig]):
-    """Feeds each image to the odometry and publishes what comes out."""
+    """Feeds each image, and what an IMU and wheels tell, to the odometry and publishes what comes out."""
 
     default_name = "odometry_node"
     config_type = OdometryNodeConfig
@@ -39,13 +44,15 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         self.undo(self._odometry.close)
         self._pose_publisher = self.publisher(OdometryMsg, "visual_odom", RELIABLE)
         self._status_publisher = self.publisher(OdometryStatus, "odometry_status", RELIABLE)
-        self._last: OdometryPose | Rejection | None = None
+        self._tally = OdometryTally()
         self._reset_asked = threading.Event()
         self.service(Trigger, "~/reset_odometry", self._ask_for_reset)
 
     def activate(self) -> None:
         """Start tracking."""
+        self._keyframes = KeyframeOutput(self, self.config.keyframe)
         self._input = CameraInput(self, self.config.camera, self._track, self._odometry.reset)
+        self._sensors = SensorInput(self, self._odometry, lambda: self._input.camera_frame)
         self.undo(self._odometry.reset)
         publish_diagnostics(self, self._report)
 
@@ -56,33 +63,35 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         result = self._odometry.track(frame)
         if isinstance(result, OdometryPose):
             self._pose_publisher.publish(visual_odometry_to_msg(result, camera_frame))
-        self._status_publisher.publish(self._status(result, camera_frame))
-        self._last = result
+        status = odometry_status_to_msg(result, camera_frame)
+        status.frames_received, status.frames_dropped = self._input.received, self._input.dropped
+        self._status_publisher.publish(status)
+        self._keyframes.offer(frame, camera_frame, result)
+        self._tally.add(result)
 
     def _ask_for_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset_asked.set()
         response.success, response.message = True, "a new segment starts with the next frame"
         return response
 
-    def _status(self, result: OdometryPose | Rejection, camera_frame: str) -> OdometryStatus:
-        message = OdometryStatus(header=header(result.stamp_ns, camera_frame))
-        message.frames_received, message.frames_dropped = self._input.received, self._input.dropped
-        message.stages = stages_to_msg(result.stage_ms)
-        message.latency_ms = float(sum(result.stage_ms.values()))
-        if isinstance(result, Rejection):
-            message.reason = result.reason.value
-            return message
-        message.tracked, message.segment = True, result.segment
-        message.num_tracked, message.is_keyframe = result.num_tracked, result.is_keyframe
-        return message
-
     def _report(self) -> tuple[str, str, dict[str, object]]:
-        values = {"received": self._input.received, "dropped": self._input.dropped, **self._input.rejected}
-        if self._last is None:
-            return "warn", "no frame tracked yet", values
-        if isinstance(self._last, Rejection):
-            return "warn", f"Lost! {self._last}", values
-        return "ok", "Tracking.", values | {"features": self._last.num_tracked, "segment": self._last.segment}
+        values: dict[str, object] = {"received": self._input.received, "dropped": self._input.dropped}
+        values |= {f"restarts because {why}": count for why, count in self._input.restarts.items()}
+        values |= {**self._input.rejected, **self._sensors.rejected, **self._odometry.counts, **self._tally.values()}
+        values["keyframes sent"] = self._keyframes.published
+        return *self._judge(self._tally.last), values
+
+    def _judge(self, last: OdometryPose | Rejection | None) -> tuple[str, str]:
+        """Level and words of the diagnostics."""
+        if last is None:
+            return "warn", "no frame tracked yet"
+        if isinstance(last, Rejection):
+            return "warn", f"Lost! {last}"
+        if not self._odometry.gyroscope_is_trusted:
+            return "warn", "Tracking, but the gyroscope contradicts the images: check its axes and its clock."
+        if self._sensors.rejected:
+            return "warn", f"Tracking, but not all sensors are used: {', '.join(self._sensors.rejected)}."
+        return "ok", "Tracking."
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ class StaticTransforms:
     def __init__(self, node: VislocNode) -> None:
         self._logger = node.get_logger()
         self._parents: dict[str, tuple[str, SE3]] = {}
+        self._found: dict[tuple[str, str], SE3] = {}
         node.subscription(TFMessage, "/tf_static", self._take, TF_STATIC)
 
     def _take(self, message: TFMessage) -> None:
@@ -37,11 +38,20 @@ class StaticTransforms:
                 self._logger.warning(f"/tf_static {item.header.frame_id} -> {item.child_frame_id}: {error}")
                 continue
             self._parents[item.child_frame_id] = (item.header.frame_id, parent_from_child)
+        self._found.clear()
 
     def lookup(self, parent: str, child: str) -> SE3 | None:
         """``parent_from_child``, or None while no chain of fixed transforms joins the two."""
         if parent == child:
             return SE3.identity()
+        if (parent, child) not in self._found:
+            found = self._search(parent, child)
+            if found is None:
+                return None
+            self._found[parent, child] = found
+        return self._found[parent, child]
+
+    def _search(self, parent: str, child: str) -> SE3 | None:
         to_child, to_parent = self._ancestors(child), self._ancestors(parent)
         for frame, frame_from_child in to_child.items():
             if frame in to_parent:

@@ -1,45 +1,65 @@
-"""What every odometry offers, and how one is made from its name."""
+"""How an odometry is made from its name."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from visloc_ros.core.config import Config, option, section
-from visloc_ros.core.types import Frame, OdometryPose, Rejection
+from visloc_ros.core.errors import ConfigError, ModelError
+from visloc_ros.odometry.aided import AidedOdometry, ImuConfig
+from visloc_ros.odometry.depth import DepthAidedOdometry, DepthModel, load_depth_model
+from visloc_ros.odometry.dpvo import DpvoConfig
+from visloc_ros.odometry.gyroscope import Gyroscope, Turns, unknown_turn
 from visloc_ros.odometry.klt import KltConfig, KltOdometry
-
-
-class Odometry(Protocol):
-    """Unscaled motion of the camera from consecutive frames."""
-
-    def track(self, frame: Frame) -> OdometryPose | Rejection:
-        """Give ``odom_from_camera`` of the next frame (stamps increase), or the reason why there is none."""
-
-    def reset(self) -> None:
-        """Forget everything; the next pose belongs to a new segment."""
-
-    def close(self) -> None:
-        """Stop what runs in the background."""
+from visloc_ros.odometry.protocol import Odometry
+from visloc_ros.odometry.wheel_scale import WheelConfig
 
 
 @dataclass(frozen=True)
 class OdometryConfig(Config):
     """Which odometry, and the options of each."""
 
-    backend: str = option("klt", "odometry that is used", choices=("klt",))
+    backend: str = option("klt", "odometry that is used", choices=("klt", "dpvo"))
     klt: KltConfig = section(KltConfig)
+    dpvo: DpvoConfig = section(DpvoConfig)
+    imu: ImuConfig = section(ImuConfig)
+    wheels: WheelConfig = section(WheelConfig)
+    depth_model: str = option("", "package.module:callable from an RGB image to depths in metres; empty for none")
 
 
-def make_odometry(config: OdometryConfig, *, live: bool = False) -> Odometry:
+def make_odometry(config: OdometryConfig, *, live: bool = False, depth: DepthModel | None = None) -> AidedOdometry:
     """Make the odometry that the configuration names.
 
     ``live`` does slow work beside the frames; otherwise frames wait for it, and every run gives the same result.
+    ``depth`` looks at keyframes and makes the scale known, in place of the configuration's depth model. Raises
+    ConfigError when that cannot be loaded or the odometry cannot use it.
     """
-    return _BACKENDS[config.backend](config, live)
+    gyroscope = Gyroscope()
+    turns = gyroscope.turn if config.imu.predict_rotation else unknown_turn
+    if depth is None and config.depth_model:
+        depth = load_depth_model(config.depth_model)
+    visual = _BACKENDS[config.backend](config, live, turns, depth)
+    return AidedOdometry(visual, gyroscope, config.imu, config.wheels)
 
 
-_BACKENDS: dict[str, Callable[[OdometryConfig, bool], Odometry]] = {
-    "klt": lambda config, live: KltOdometry(config.klt, live)
+def _klt(config: OdometryConfig, live: bool, turns: Turns, depth: DepthModel | None) -> Odometry:
+    klt = KltOdometry(config.klt, live, turns)
+    return klt if depth is None else DepthAidedOdometry(klt, depth, live)
+
+
+def _dpvo(config: OdometryConfig, live: bool, _turns: Turns, depth: DepthModel | None) -> Odometry:
+    if depth is not None:
+        raise ConfigError("the odometry 'dpvo' cannot use a depth model: use 'klt'")
+    if importlib.util.find_spec("torch") is None:
+        raise ModelError("the odometry 'dpvo' needs torch: pip install torch, or use 'klt'")
+    from visloc_ros.odometry.dpvo.odometry import DpvoOdometry
+
+    return DpvoOdometry(config.dpvo, live=live)
+
+
+_BACKENDS: dict[str, Callable[[OdometryConfig, bool, Turns, DepthModel | None], Odometry]] = {
+    "klt": _klt,
+    "dpvo": _dpvo,
 }

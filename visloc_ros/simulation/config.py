@@ -29,7 +29,9 @@ class SimulationConfig(Config):
     duration_s: float = option(30.0, "length of a pass in seconds", minimum=0.05, maximum=86400.0)
     seed: int = option(0, "seed of the room's textures and of the sensor noise", minimum=0)
     light: str = option(
-        "auto", "light in the room; auto: day to map, evening to localize", choices=("auto", "day", "evening")
+        "auto",
+        "light in the room; auto: day to map, evening to localize; none: as painted",
+        choices=("auto", "day", "evening", "none"),
     )
     exposure_ms: float = option(
         6.0, "exposure time in ms, which blurs motion; 0 freezes it", minimum=0.0, maximum=1000.0

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from visloc_ros.core.geometry import SE3
+
+
+class PosePath(Protocol):
+    """Where a camera is at any time."""
+
+    def pose(self, seconds: float) -> SE3:
+        """Give ``map_from_camera`` at a time."""
 
 
 @dataclass(frozen=True)

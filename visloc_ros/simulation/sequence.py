@@ -15,7 +15,7 @@ from visloc_ros.core.types import Frame
 from visloc_ros.simulation.config import SimulationConfig
 from visloc_ros.simulation.lighting import bake
 from visloc_ros.simulation.living_room import LIGHTS, make_living_room
-from visloc_ros.simulation.path import PATHS
+from visloc_ros.simulation.path import PATHS, PosePath
 from visloc_ros.simulation.render import Renderer
 from visloc_ros.simulation.room import Room
 from visloc_ros.simulation.sensor import Sensor
@@ -31,10 +31,12 @@ class Simulation:
     """One pass through the room: a source of frames whose ``ground_truth`` holds the exact ``map_from_camera``.
 
     Stamps are the middle of each exposure. The room is painted when the first frame is asked for, unless an unlit
-    ``room`` is given.
+    ``room`` is given. A ``path`` replaces that of the pass.
     """
 
-    def __init__(self, config: SimulationConfig, pass_name: str, room: Room | None = None) -> None:
+    def __init__(
+        self, config: SimulationConfig, pass_name: str, room: Room | None = None, path: PosePath | None = None
+    ) -> None:
         """Raises ConfigError when there is no such pass."""
         if pass_name not in PATHS:
             raise ConfigError(f"unknown pass '{pass_name}'; known: {', '.join(PASSES)}")
@@ -43,7 +45,7 @@ class Simulation:
         self.calibrated, self.skipped = True, 0
         self.camera = config.make_camera()
         self._unlit_room = room
-        self._path = PATHS[pass_name]
+        self._path = path or PATHS[pass_name]
         self._sensor = Sensor(config, noise_key=PASSES.index(pass_name))
 
     def __len__(self) -> int:
@@ -81,7 +83,8 @@ class Simulation:
     def room(self) -> Room:
         """The room in the light of this pass."""
         light = _LIGHT[self.pass_name] if self.config.light == "auto" else self.config.light
-        return bake(self._unlit_room or make_living_room(self.config.seed), LIGHTS[light])
+        room = self._unlit_room or make_living_room(self.config.seed)
+        return room if light == "none" else bake(room, LIGHTS[light])
 
     @cached_property
     def renderer(self) -> Renderer:
@@ -101,9 +104,14 @@ class Simulation:
         return [self._path.pose(seconds + exposure * ((i + 0.5) / count - 0.5)) for i in range(count)]
 
 
-def simulate(config: SimulationConfig | None = None, pass_name: str = "map", room: Room | None = None) -> Simulation:
+def simulate(
+    config: SimulationConfig | None = None,
+    pass_name: str = "map",
+    room: Room | None = None,
+    path: PosePath | None = None,
+) -> Simulation:
     """Make a recording of one pass, ``map`` or ``localize``, in the room of the seed or in an unlit ``room``.
 
-    Raises ConfigError when there is no such pass.
+    A ``path`` replaces that of the pass. Raises ConfigError when there is no such pass.
     """
-    return Simulation(config or SimulationConfig(), pass_name, room)
+    return Simulation(config or SimulationConfig(), pass_name, room, path)

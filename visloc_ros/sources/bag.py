@@ -15,7 +15,7 @@ from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame, Image
-from visloc_ros.sources.bag_measurements import read_accelerations, read_wheel_odometry
+from visloc_ros.sources.bag_measurements import read_imu, read_wheel_odometry
 from visloc_ros.sources.bag_messages import (
     SerializedMessage,
     deserialize,
@@ -95,14 +95,18 @@ class BagSource:
         return read_pose_topic(self._path, self._ground_truth_topic)
 
     def read_measurements(self) -> Measurements:
-        """Read the odometry and the accelerations of the topics named in the configuration.
+        """Read the odometry and the IMU of the topics named in the configuration.
 
         Raises SourceError on impossible values, CalibrationError where the IMU's rotation to the camera is not known.
         """
         odometry, imu = self._odometry_topic, self._imu_topic
+        accelerations, angular_rates = (
+            read_imu(self._path, imu, self.frame_id, self._camera_from_imu) if imu else (None, None)
+        )
         return Measurements(
             odometry=read_wheel_odometry(self._path, odometry, self.frame_id) if odometry else None,
-            accelerations=(read_accelerations(self._path, imu, self.frame_id, self._camera_from_imu) if imu else None),
+            accelerations=accelerations,
+            angular_rates=angular_rates,
         )
 
     def _selected_messages(self) -> Iterator[SerializedMessage]:

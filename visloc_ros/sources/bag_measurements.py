@@ -1,8 +1,9 @@
-"""Wheel odometry and accelerations from a bag, brought to the camera by the bag's static transforms."""
+"""Wheel odometry and an IMU from a bag, brought to the camera by the bag's static transforms."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.sources.bag_messages import header_stamp_ns, iterate_bag_messages
 from visloc_ros.sources.bag_poses import read_pose_topic, read_static_transforms
-from visloc_ros.sources.measurements import Accelerations, WheelOdometry
+from visloc_ros.sources.measurements import Accelerations, AngularRates, WheelOdometry
 
 logger = logging.getLogger(__name__)
 
-_NO_ACCELERATION = -1.0  # sensor_msgs/Imu: first element of a covariance whose quantity is not measured
+_NOT_MEASURED = -1.0  # sensor_msgs/Imu: first element of a covariance whose quantity is not measured
 _UNIT_TOLERANCE = 1e-2
 
 
@@ -36,24 +37,39 @@ def read_wheel_odometry(path: Path, topic: str, camera_frame: str) -> WheelOdome
     return WheelOdometry(Trajectory(poses.stamps_ns, moved), is_of_camera=True)
 
 
-def read_accelerations(path: Path, topic: str, camera_frame: str, camera_from_imu: str) -> Accelerations:
-    """Read the accelerations of a ``sensor_msgs/Imu`` topic in the camera's axes.
+def read_imu(
+    path: Path, topic: str, camera_frame: str, camera_from_imu: str
+) -> tuple[Accelerations | None, AngularRates | None]:
+    """Read a ``sensor_msgs/Imu`` topic in the camera's axes; None is what it says not to measure.
 
     ``camera_from_imu`` is the rotation as a quaternion "w x y z"; empty takes it from ``/tf_static``. Raises
     SourceError on samples that are none, CalibrationError where the rotation is not known.
     """
-    stamped: dict[int, Array] = {}
-    for _, _, message in iterate_bag_messages(path, [topic]):
-        if message.linear_acceleration_covariance[0] == _NO_ACCELERATION:
-            raise SourceError(f"{topic} measures no acceleration (its covariance begins with -1): name another topic")
-        value = message.linear_acceleration
-        stamped[header_stamp_ns(message)] = np.array([value.x, value.y, value.z])
-    stamps_ns = sorted(stamped)
-    in_imu = np.array([stamped[stamp_ns] for stamp_ns in stamps_ns])
-    if not np.all(np.isfinite(in_imu)):
-        raise SourceError(f"{topic} holds accelerations that are not finite")
+    stamped = {header_stamp_ns(message): message for _, _, message in iterate_bag_messages(path, [topic])}
+    messages = [stamped[stamp_ns] for stamp_ns in sorted(stamped)]
+    stamps_ns = np.array(sorted(stamped), dtype=np.int64)
     rotation = _camera_from_imu(path, topic, camera_frame, camera_from_imu)
-    return Accelerations(np.array(stamps_ns, dtype=np.int64), in_imu @ rotation.T)
+    accelerations = _read_vectors(topic, messages, "linear_acceleration")
+    rates = _read_vectors(topic, messages, "angular_velocity")
+    return (
+        None if accelerations is None else Accelerations(stamps_ns, accelerations @ rotation.T),
+        None if rates is None else AngularRates(stamps_ns, rates @ rotation.T),
+    )
+
+
+def _read_vectors(topic: str, messages: Sequence[Any], field: str) -> Array | None:
+    """A quantity (N, 3) in the IMU's axes, or None where it is not measured.
+
+    Its covariance should say so by -1; drivers that split the IMU into two topics leave plain zeros instead.
+    """
+    values = np.array([[value.x, value.y, value.z] for value in (getattr(message, field) for message in messages)])
+    is_denied = any(getattr(message, f"{field}_covariance")[0] == _NOT_MEASURED for message in messages)
+    if is_denied or not np.any(values):
+        logger.warning("%s measures no %s", topic, field)
+        return None
+    if not np.all(np.isfinite(values)):
+        raise SourceError(f"{topic} holds values of {field} that are not finite")
+    return values
 
 
 def parse_rotation(text: str) -> Array:

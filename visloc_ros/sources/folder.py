@@ -92,9 +92,11 @@ class FolderSource:
     def read_measurements(self) -> Measurements:
         """Read the positions in the images' EXIF data, and the IMU where there is one. Raises SourceError."""
         positions = ((image.stamp_ns, read_geo_position(image.path)) for image in self.images)
+        accelerations, angular_rates = self._imu.read() if self._imu else (None, None)
         return Measurements(
             geo_positions={stamp_ns: position for stamp_ns, position in positions if position is not None},
-            accelerations=self._imu.read() if self._imu else None,
+            accelerations=accelerations,
+            angular_rates=angular_rates,
         )
 
     def _camera_of(self, path: Path, data: bytes, header: ImageHeader) -> pycolmap.Camera:

@@ -10,9 +10,9 @@ import numpy as np
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.sources.calibration import read_yaml
-from visloc_ros.sources.measurements import Accelerations
+from visloc_ros.sources.measurements import Accelerations, AngularRates
 
-_ACCELERATION = slice(4, 7)
+_NUM_VALUES = 6  # after the stamp: three angular velocities, three accelerations
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +22,8 @@ class ImuFile:
     path: Path
     camera_from_imu: Array
 
-    def read(self) -> Accelerations:
-        """Read the accelerations. Raises SourceError that names the bad line."""
+    def read(self) -> tuple[Accelerations, AngularRates]:
+        """Read the samples. Raises SourceError that names the bad line."""
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
@@ -36,7 +36,9 @@ class ImuFile:
         stamps_ns = np.array([stamp_ns for stamp_ns, _ in samples], dtype=np.int64)
         if np.any(np.diff(stamps_ns) <= 0):
             raise SourceError(f"the stamps in {self.path} do not increase")
-        return Accelerations(stamps_ns, np.array([vector for _, vector in samples]) @ self.camera_from_imu.T)
+        values = np.array([vector for _, vector in samples])
+        rates, accelerations = values[:, :3] @ self.camera_from_imu.T, values[:, 3:] @ self.camera_from_imu.T
+        return Accelerations(stamps_ns, accelerations), AngularRates(stamps_ns, rates)
 
 
 def find_imu_file(root: Path, native: Path, camera_sensor: Path) -> ImuFile | None:
@@ -62,9 +64,9 @@ def read_body_from_sensor(path: Path) -> SE3:
 def _parse(path: Path, number: int, line: str) -> tuple[int, Array]:
     words = line.split(",")
     try:
-        stamp_ns, acceleration = int(words[0]), np.array(words[_ACCELERATION], dtype=np.float64)
+        stamp_ns, values = int(words[0]), np.array(words[1 : 1 + _NUM_VALUES], dtype=np.float64)
     except ValueError as error:
         raise SourceError(f"{path}:{number}: not a number: {error}") from error
-    if acceleration.shape != (3,) or not np.all(np.isfinite(acceleration)):
+    if values.shape != (_NUM_VALUES,) or not np.all(np.isfinite(values)):
         raise SourceError(f"{path}:{number}: expected a stamp, three angular velocities and three accelerations")
-    return stamp_ns, acceleration
+    return stamp_ns, values

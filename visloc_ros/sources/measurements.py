@@ -43,12 +43,21 @@ class Accelerations:
 
 
 @dataclass(frozen=True, eq=False)
+class AngularRates:
+    """Angular velocity (N, 3) in rad/s about the axes of the camera, with stamps (N,) in ns."""
+
+    stamps_ns: NDArray[np.int64]
+    in_camera: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Measurements:
-    """Positions by the stamp of the image, wheel odometry, accelerations; each absent where there is none."""
+    """Positions by the stamp of the image, wheel odometry, what an IMU showed; each absent where there is none."""
 
     geo_positions: Mapping[int, GeoPosition] = field(default_factory=dict)
     odometry: WheelOdometry | None = None
     accelerations: Accelerations | None = None
+    angular_rates: AngularRates | None = None
 
 
 @runtime_checkable

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pycolmap
 
-from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.core.geometry import SE3, rotation_matrix, rotation_vector
 from visloc_ros.core.types import Frame
 from visloc_ros.odometry.klt.bundle import BundleProblem
 
@@ -69,6 +69,13 @@ def with_outliers(problem, share, seed=2):
     wrong = rng.random(len(rays)) < share
     rays[wrong] += rng.uniform(-0.1, 0.1, (int(wrong.sum()), 2))
     return replace(problem, rays=rays)
+
+
+def motion_error(found_a, found_b, true_a, true_b):
+    """Error (6,) of the motion between two poses ``odom_from_camera``, in axes of odom."""
+    found, true = found_a.inverse @ found_b, true_a.inverse @ true_b
+    turned = rotation_vector(found.rotation @ true.rotation.T)
+    return np.concatenate([found_a.rotation @ (found.translation - true.translation), found_a.rotation @ turned])
 
 
 def texture(height, width, seed=0):

@@ -5,10 +5,17 @@ import pytest
 from odometry_scenes import FOCAL_PX, make_camera, random_points, rays_of, sideways_pose
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
-from visloc_ros.odometry.klt.adjustment import BackgroundAdjuster, InlineAdjuster, apply_window, snapshot_window
+from visloc_ros.odometry.klt.adjustment import (
+    BackgroundAdjuster,
+    InlineAdjuster,
+    apply_window,
+    snapshot_for_lens,
+    snapshot_window,
+)
 from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.lens import bent
 from visloc_ros.odometry.klt.local_map import LocalMap
-from visloc_ros.odometry.klt.tracking import Features
+from visloc_ros.odometry.klt.tracking import Features, measure, pixels_of
 
 CONFIG = KltConfig(window_keyframes=4, max_keyframes=10)
 IMAGE = np.zeros((480, 640), np.uint8)
@@ -56,7 +63,7 @@ def test_a_wrong_keyframe_is_put_right_and_the_correction_says_by_how_much():
     wrong = local_map.last.camera_from_odom
     adjuster = InlineAdjuster(CONFIG)
     adjuster.submit(snapshot_window(local_map, CONFIG))
-    new_from_old = apply_window(local_map, *adjuster.finished())
+    new_from_old = apply_window(local_map, *adjuster.finished()[:2])
     assert local_map.last.camera_from_odom.is_close(sideways_pose(1.0), 1e-3, 0.02)
     assert (wrong @ new_from_old.inverse).is_close(local_map.last.camera_from_odom, 1e-9, 1e-6)
     assert adjuster.finished() is None
@@ -71,7 +78,7 @@ def test_what_came_after_the_snapshot_moves_along():
     local_map.landmarks.add(np.array([500]), (drift @ np.array([0.0, 0.0, 5.0]))[None], later.number)
     adjuster = InlineAdjuster(CONFIG)
     adjuster.submit(snapshot)
-    apply_window(local_map, *adjuster.finished())
+    apply_window(local_map, *adjuster.finished()[:2])
     assert later.camera_from_odom.is_close(sideways_pose(1.2), 2e-3, 0.05)
     row, known = local_map.landmarks.rows_of(np.array([500]))
     assert known.all()
@@ -140,3 +147,30 @@ def test_a_wrong_observation_is_taken_out_of_its_keyframe():
     assert 10 not in local_map.last.features.ids
     assert len(local_map.last.features) == 99
     assert len(local_map.landmarks) == 100
+
+
+def bend_what_is_seen(local_map, radial):
+    """Let every keyframe's pixels be those of a lens with distortion, while its rays are of one without."""
+    lens = bent(make_camera(), radial)
+    for keyframe in local_map.keyframes:
+        seen = keyframe.features
+        pixels = pixels_of(lens, np.column_stack([seen.rays, np.ones(len(seen))]))
+        keyframe.features = measure(keyframe.camera, seen.ids, pixels)
+
+
+def test_a_nominal_lens_is_learnt_along_with_the_window():
+    local_map, _ = make_map(num_keyframes=8)
+    bend_what_is_seen(local_map, np.array([-0.08, 0.0]))
+    adjuster = InlineAdjuster(CONFIG)
+    adjuster.submit(snapshot_for_lens(local_map, np.zeros(2), CONFIG))
+    done = adjuster.finished()
+    np.testing.assert_allclose(done.radial, [-0.08, 0.0], atol=0.01)
+    assert np.median(np.linalg.norm(done.adjusted.residuals(), axis=1)) < 0.05
+    assert len(done.adjusted.rotations) == 8
+
+
+def test_a_calibrated_lens_is_not_doubted():
+    local_map, _ = make_map()
+    for keyframe in local_map.keyframes:
+        keyframe.camera = bent(keyframe.camera, np.array([-0.2, 0.05]))
+    assert snapshot_for_lens(local_map, np.zeros(2), CONFIG) is None

@@ -1,9 +1,10 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from odometry_scenes import disturbed, make_bundle, with_outliers
 
-from visloc_ros.odometry.klt.bundle import adjust
+from visloc_ros.odometry.klt.bundle import NormalEquations, adjust
 
 
 def rms_px(problem):
@@ -63,3 +64,69 @@ def test_points_behind_a_camera_have_infinite_residuals():
     points = problem.points.copy()
     points[0, 2] = -5.0
     assert np.isinf(replace(problem, points=points).residuals()).any(axis=1).sum() == 6
+
+
+def short_tracks(problem, length=3):
+    """The problem with every landmark seen by a few neighbouring keyframes only."""
+    begins = np.arange(len(problem.points)) % (len(problem.rotations) - length + 1)
+    since = problem.camera_rows - begins[problem.point_rows]
+    seen = (since >= 0) & (since < length)
+    rows = {name: getattr(problem, name)[seen] for name in ("camera_rows", "point_rows", "rays", "pixels_per_ray")}
+    return replace(problem, **rows)
+
+
+def dense_jacobian(problem, free):
+    """Derivatives (2 N, 6 F + 3 L) of the residuals, by central differences."""
+    number, steps = 6 * len(free) + 3 * len(problem.points), 1e-6
+    columns = []
+    for place in range(number):
+        change = np.zeros(number)
+        change[place] = steps
+        cameras = np.zeros((len(problem.rotations), 6))
+        cameras[free] = change[: 6 * len(free)].reshape(-1, 6)
+        points = change[6 * len(free) :].reshape(-1, 3)
+        ahead, behind = problem.moved(cameras, points), problem.moved(-cameras, -points)
+        columns.append((ahead.residuals() - behind.residuals()).ravel() / (2.0 * steps))
+    return np.array(columns).T
+
+
+def test_points_are_eliminated_as_from_the_whole_matrix():
+    problem = short_tracks(make_bundle(num_cameras=12, num_points=30, noise_px=0.05))
+    equations = NormalEquations(problem)
+    equations.linearise(problem, huber_px=1e9)
+    equations.eliminate()
+    jacobian = dense_jacobian(problem, equations.free_rows)
+    hessian, size = jacobian.T @ jacobian, 6 * len(equations.free_rows)
+    coupling, points = hessian[:size, size:], hessian[size:, size:]
+    expected = hessian[:size, :size] - coupling @ np.linalg.solve(points, coupling.T)
+    np.testing.assert_allclose(equations.reduced, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_solving_for_a_right_hand_side_solves_the_whole_system():
+    problem = short_tracks(make_bundle(num_cameras=7, num_points=30, noise_px=0.05))
+    equations = NormalEquations(problem)
+    equations.linearise(problem, huber_px=1e9)
+    equations.eliminate()
+    jacobian = dense_jacobian(problem, equations.free_rows)
+    rng = np.random.default_rng(5)
+    poses, points = rng.normal(size=(len(equations.free_rows), 6)), rng.normal(size=problem.points.shape)
+    found = np.concatenate([part.ravel() for part in equations.solve_for(poses, points)])
+    expected = np.linalg.solve(jacobian.T @ jacobian, np.concatenate([poses.ravel(), points.ravel()]))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
+
+
+def test_pulls_of_the_tracks_cancel_at_the_solution():
+    problem = make_bundle(noise_px=0.5)
+    found = adjust(problem, iterations=60)
+    equations = NormalEquations(found)
+    equations.linearise(found, huber_px=0.5)
+    equations.eliminate()
+    pulls = equations.influence(np.eye(6)[:4], np.zeros_like(found.points))
+    assert np.abs(pulls).max() > 1e-4
+    assert abs(pulls.sum()) < 0.01 * np.abs(pulls).sum()
+
+
+def test_observations_out_of_order_are_refused():
+    problem = make_bundle()
+    with pytest.raises(ValueError, match="ordered by keyframe"):
+        adjust(replace(problem, camera_rows=problem.camera_rows[::-1].copy()))

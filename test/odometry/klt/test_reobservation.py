@@ -7,7 +7,7 @@ from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import ImagePreparation
 from visloc_ros.odometry.klt.local_map import LocalMap
-from visloc_ros.odometry.klt.reobservation import find_again
+from visloc_ros.odometry.klt.reobservation import find_again, realign
 from visloc_ros.odometry.klt.tracking import Features, measure, pixels_of
 
 CONFIG = KltConfig()
@@ -76,3 +76,26 @@ def test_nothing_is_found_in_another_place(old_map):
 def test_nothing_is_found_when_looking_away(scene, old_map):
     away = SE3(rotation_matrix([0, np.pi, 0]), np.zeros(3))
     assert len(find_again(old_map, view_now(scene), away, Features.none(), CONFIG)) == 0
+
+
+def slipped(scene, old_map, pixels):
+    """The landmarks as followed features, each that many pixels to the right of where it is, and their true pixels."""
+    truth = pixels_of(scene.camera, NOW.inverse @ old_map.landmarks.points)
+    inside = np.all((truth > 30) & (truth < np.array([610, 450])), axis=1)
+    return measure(scene.camera, old_map.landmarks.ids[inside], truth[inside] + np.float32([pixels, 0])), truth[inside]
+
+
+def test_tracks_that_slipped_are_put_back_where_they_began(scene, old_map):
+    followed, truth = slipped(scene, old_map, 0.8)
+    assert len(followed) > 20
+    placed = realign(old_map, view_now(scene), drifted(0.1, 0.0), followed, CONFIG)
+    assert np.median(np.linalg.norm(placed.pixels - truth, axis=1)) < 0.2
+    np.testing.assert_array_equal(placed.ids, followed.ids)
+
+
+def test_a_track_that_went_astray_is_left_where_it_is(scene, old_map):
+    followed, _ = slipped(scene, old_map, 3.0)
+    placed = realign(old_map, view_now(scene), drifted(0.0, 0.0), followed, CONFIG)
+    moves = np.linalg.norm(placed.pixels - followed.pixels, axis=1)
+    assert moves.max() < 1.5
+    assert np.median(moves) == 0.0

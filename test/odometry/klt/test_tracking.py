@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pycolmap
@@ -7,7 +9,7 @@ from odometry_scenes import make_camera, texture
 from visloc_ros.core.camera import HALF_PIXEL, project
 from visloc_ros.core.types import Frame
 from visloc_ros.odometry.klt.config import KltConfig
-from visloc_ros.odometry.klt.features import FeatureGrid
+from visloc_ros.odometry.klt.features import FeatureGrid, corner_response
 from visloc_ros.odometry.klt.images import ImagePreparation
 from visloc_ros.odometry.klt.patches import PatchSheet, align
 from visloc_ros.odometry.klt.tracking import follow, is_inside, measure, pixels_of
@@ -110,11 +112,41 @@ def test_an_exposure_step_is_taken_out(gain):
     image = np.clip(texture(240, 320), 60, 150)
     prepare, camera = ImagePreparation(CONFIG), make_camera(320, 240)
     before = prepare.prepare(Frame(0, image, camera))
+    prepare.accept(before)
     changed = np.clip(image.astype(float) * gain, 0, 255).astype(np.uint8)
     after = prepare.prepare(Frame(1, changed, camera))
-    again = prepare.prepare(Frame(2, changed, camera))
     assert np.abs(after.grey.astype(int) - before.grey.astype(int)).mean() < 3.0
-    np.testing.assert_array_equal(after.grey, again.grey)
+
+
+def test_a_new_exposure_is_adopted_step_by_step():
+    image = np.clip(texture(240, 320), 60, 150)
+    prepare, camera = ImagePreparation(CONFIG), make_camera(320, 240)
+    prepare.accept(prepare.prepare(Frame(0, image, camera)))
+    greys = []
+    for stamp in range(1, 200):
+        view = prepare.prepare(Frame(stamp, image // 2, camera))
+        prepare.accept(view)
+        greys.append(view.grey.astype(int))
+    assert max(np.abs(after - before).max() for before, after in pairwise(greys)) <= 5
+    np.testing.assert_array_equal(greys[-1], image // 2)
+
+
+def test_large_images_are_halved_with_their_cameras():
+    camera = pycolmap.Camera(model="OPENCV", width=1281, height=801, params=[900, 910, 630, 410, -0.1, 0.02, 1e-3, 0])
+    view = ImagePreparation(CONFIG).prepare(Frame(0, texture(801, 1281), camera))
+    assert view.grey.shape == (view.camera.height, view.camera.width) == (400, 640)
+    points = np.array([[0.1, -0.2, 2.0], [-0.5, 0.3, 1.5]])
+    np.testing.assert_allclose(project(view.camera, points), project(camera, points) / 2.0, atol=1e-9)
+
+
+def test_small_images_get_a_smaller_window():
+    sizes = [(320, 240), (480, 360), (640, 480), (1280, 800)]
+    assert [CONFIG.fitted_to(*size).window_px for size in sizes] == [15, 17, 21, 21]
+
+
+def test_corners_do_not_depend_on_the_strips_that_they_are_computed_in():
+    image = texture(300, 200)
+    np.testing.assert_array_equal(corner_response(image), cv2.cornerMinEigenVal(image, 9))
 
 
 def test_black_frames_do_not_count_as_exposure():
@@ -135,7 +167,7 @@ def test_blur_lowers_sharpness():
 
 
 def test_a_patch_is_found_again_turned_zoomed_and_darker():
-    image, sheet = texture(480, 640), PatchSheet.of(texture(480, 640), CONFIG)
+    image, sheet = texture(480, 640), PatchSheet.of(texture(480, 640), CONFIG, levels=1)
     matrix = cv2.getRotationMatrix2D((320, 240), 30.0, 1.3)
     after = (0.6 * moved_by(image, matrix)).astype(np.uint8)
     pixels = np.random.default_rng(0).uniform([230, 170], [410, 310], (60, 2)).astype(np.float32)
@@ -149,7 +181,7 @@ def test_a_patch_is_found_again_turned_zoomed_and_darker():
 
 
 def test_a_patch_of_another_place_is_refused():
-    image, sheet = texture(480, 640), PatchSheet.of(texture(480, 640), CONFIG)
+    image, sheet = texture(480, 640), PatchSheet.of(texture(480, 640), CONFIG, levels=1)
     pixels = np.random.default_rng(0).uniform([100, 100], [500, 380], (40, 2)).astype(np.float32)
     patches = sheet.cut(image, pixels, np.broadcast_to(np.eye(2), (40, 2, 2)), sheet.cell)
     _, good = align(sheet, patches, texture(480, 640, seed=9), pixels, CONFIG)

@@ -9,36 +9,52 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from visloc_ros.core.errors import SetupError
-from visloc_ros.core.geometry import SE3
+from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.odometry.klt.bundle import BundleProblem, adjust
 from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.covariance import WindowUncertainty, assess_window
+from visloc_ros.odometry.klt.lens import LensProblem, is_nominal, learn_lens
 from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap, rows_of
 from visloc_ros.odometry.klt.tracking import Ids
 
 _MAX_ANCHORS = 20  # fixed keyframes, those with the most shared landmarks
 _START_TIMEOUT_S = 60.0
 _NICENESS = 5  # the frames come first
+_LENS_KEYFRAMES = 20
 _MIN_SHARED = 10  # landmarks an anchor must share with the window
 
 
 @dataclass(frozen=True, eq=False)
 class WindowSnapshot:
-    """A bundle problem of one segment with the numbers of its keyframes (K,) and the ids of its landmarks (L,)."""
+    """A bundle problem of one segment with the numbers of its keyframes (K,) and the ids of its landmarks (L,).
+
+    With ``lens`` the lens is learnt along with it.
+    """
 
     segment: int
     problem: BundleProblem
     keyframe_numbers: NDArray[np.int64]
     landmark_ids: Ids
+    lens: LensProblem | None = None
+
+
+class Adjustment(NamedTuple):
+    """What came of a snapshot; ``radial`` (2,) is the lens's change that ``adjusted`` rests on, if it was learnt."""
+
+    snapshot: WindowSnapshot
+    adjusted: BundleProblem
+    uncertainty: WindowUncertainty
+    radial: Array | None
 
 
 def snapshot_window(local_map: LocalMap, config: KltConfig) -> WindowSnapshot | None:
@@ -52,6 +68,21 @@ def snapshot_window(local_map: LocalMap, config: KltConfig) -> WindowSnapshot | 
     if not window or len(ids) < config.min_tracked:
         return None
     return _gather([*anchors, *window], len(anchors), ids, local_map)
+
+
+def snapshot_for_lens(local_map: LocalMap, radial: Array, config: KltConfig) -> WindowSnapshot | None:
+    """Gather more keyframes than usual, free of older ones, to learn the lens; ``radial`` (2,) is what is known of it.
+
+    None for a camera whose calibration is not in doubt.
+    """
+    window = local_map.keyframes[-_LENS_KEYFRAMES:]
+    ids = _landmarks_of(window, local_map)
+    if len(ids) < config.min_tracked or not is_nominal(window[-1].camera, radial):
+        return None
+    num_fixed = 1 if len(window) == len(local_map.keyframes) else 2
+    snapshot = _gather(window, num_fixed, ids, local_map)
+    pixels = np.concatenate([item.features.pixels[rows_of(ids, item.features.ids)[1]] for item in window])
+    return replace(snapshot, lens=LensProblem(snapshot.problem, pixels, window[-1].camera, radial))
 
 
 def apply_window(local_map: LocalMap, snapshot: WindowSnapshot, adjusted: BundleProblem) -> SE3:
@@ -79,7 +110,7 @@ class Adjuster(Protocol):
     def submit(self, snapshot: WindowSnapshot) -> None:
         """Start an adjustment; while one is running the newest waiting snapshot wins."""
 
-    def finished(self) -> tuple[WindowSnapshot, BundleProblem] | None:
+    def finished(self) -> Adjustment | None:
         """The newest finished adjustment that has not been fetched yet."""
 
     @property
@@ -95,13 +126,13 @@ class InlineAdjuster:
 
     def __init__(self, config: KltConfig) -> None:
         self._config = config
-        self._done: tuple[WindowSnapshot, BundleProblem] | None = None
+        self._done: Adjustment | None = None
 
     def submit(self, snapshot: WindowSnapshot) -> None:
         """Adjust now."""
-        self._done = (snapshot, adjust(snapshot.problem, self._config.adjustment_iterations))
+        self._done = Adjustment(snapshot, *_solve(snapshot.problem, snapshot.lens, self._config.adjustment_iterations))
 
-    def finished(self) -> tuple[WindowSnapshot, BundleProblem] | None:
+    def finished(self) -> Adjustment | None:
         """The adjustment submitted last."""
         done, self._done = self._done, None
         return done
@@ -141,11 +172,11 @@ class BackgroundAdjuster:
         self._waiting = snapshot
         self._send_next()
 
-    def finished(self) -> tuple[WindowSnapshot, BundleProblem] | None:
+    def finished(self) -> Adjustment | None:
         """The newest finished adjustment, if there is a new one."""
         if self._running is None or not self._pipe.poll():
             return None
-        done = self._running, self._pipe.recv()
+        done = Adjustment(self._running, *self._pipe.recv())
         self._running = None
         self._send_next()
         return done
@@ -164,7 +195,7 @@ class BackgroundAdjuster:
     def _send_next(self) -> None:
         if self._running is None and self._waiting is not None:
             self._running, self._waiting = self._waiting, None
-            self._pipe.send(self._running.problem)
+            self._pipe.send((self._running.problem, self._running.lens))
 
 
 def _serve(pipe: Connection, iterations: int) -> None:
@@ -174,7 +205,16 @@ def _serve(pipe: Connection, iterations: int) -> None:
     with threadpool_limits(1, "blas"), suppress(EOFError, ConnectionError):
         pipe.send("ready")
         while True:
-            pipe.send(adjust(pipe.recv(), iterations))
+            problem, lens = pipe.recv()
+            pipe.send(_solve(problem, lens, iterations))
+
+
+def _solve(
+    problem: BundleProblem, lens: LensProblem | None, iterations: int
+) -> tuple[BundleProblem, WindowUncertainty, Array | None]:
+    learnt = None if lens is None else learn_lens(lens)
+    adjusted, radial = (adjust(problem, iterations), None) if learnt is None else learnt
+    return adjusted, assess_window(adjusted), radial
 
 
 def make_adjuster(config: KltConfig, live: bool) -> Adjuster:

@@ -1,28 +1,40 @@
-"""Options of the ``klt`` odometry; thresholds in pixels are at the resolution of the given image."""
+"""Options of the ``klt`` odometry; thresholds in pixels are at the resolution of the tracked image."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from visloc_ros.core.config import Config, option
+
+_VGA_PIXELS = 640 * 480
+_SMALLEST_WINDOW = 0.7  # share of the window at VGA: smaller ones hold too little to track
 
 
 @dataclass(frozen=True)
 class KltConfig(Config):
     """Everything that can be set about the ``klt`` odometry."""
 
+    max_pixels: int = option(
+        700_000, "pixels of an image that is tracked as it is; larger ones are halved first", minimum=40_000
+    )
     max_features: int = option(350, "features followed at once", minimum=60, maximum=3000)
     min_quality: float = option(
         0.01, "weakest corner kept, as a share of the image's strongest corners", minimum=0.0, maximum=1.0
     )
     min_tracked: int = option(15, "landmarks that must support a pose", minimum=8, maximum=500)
-    window_px: int = option(21, "side of the Lucas-Kanade window in pixels", minimum=7, maximum=61)
+    window_px: int = option(
+        21,
+        "side of the Lucas-Kanade window in pixels, at VGA or more; smaller images get smaller ones",
+        minimum=7,
+        maximum=61,
+    )
     pyramid_levels: int = option(3, "halvings of the image in the Lucas-Kanade pyramid", minimum=0, maximum=6)
     forward_backward_px: float = option(
         0.5, "largest distance in pixels after tracking there and back", minimum=0.05, maximum=5.0
     )
     start_parallax_deg: float = option(
-        1.5, "median parallax in degrees that the two-view start waits for", minimum=0.2, maximum=20.0
+        1.0, "median parallax in degrees that the two-view start waits for", minimum=0.2, maximum=20.0
     )
     start_min_points: int = option(60, "points the two-view start must triangulate", minimum=20, maximum=1000)
     start_homography_share: float = option(
@@ -55,3 +67,9 @@ class KltConfig(Config):
     recovery_s: float = option(
         0.7, "seconds without tracking after which a new segment starts", minimum=0.0, maximum=60.0
     )
+
+    def fitted_to(self, width: int, height: int) -> KltConfig:
+        """The options for images of this size: a window that shows as much of the scene, if that is enough to track."""
+        share = math.sqrt(min(1.0, width * height / _VGA_PIXELS))
+        side = round(self.window_px * max(_SMALLEST_WINDOW, share))
+        return replace(self, window_px=side + 1 - side % 2)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from visloc_ros.core.types import Image
 from visloc_ros.odometry.klt.config import KltConfig
 
 _BLOCK_PX = 9  # of the corner measure: half a tracking window, so that strong corners are what tracks well
+_STRIP_ROWS = 96
 _STRONG = 99.0  # percentile of the cells' best corners that counts as the image's strongest
 
 
@@ -29,7 +31,7 @@ class FeatureGrid:
         if wanted <= 0:
             return np.empty((0, 2), dtype=np.float32)
         cell = self.cell_px(image)
-        response = np.asarray(cv2.cornerMinEigenVal(image, _BLOCK_PX), dtype=np.float32)
+        response = corner_response(image)
         strongest = float(np.percentile(_cell_maxima(response, cell)[1], _STRONG))
         self._blank(response, occupied, cell)
         places, values = _cell_maxima(response, cell)
@@ -47,6 +49,17 @@ class FeatureGrid:
             cv2.circle(response, (x, y), int(0.7 * cell), 0.0, -1)
 
 
+def corner_response(image: Image) -> NDArray[np.float32]:
+    """Smaller eigenvalue (H, W) of the structure tensor, strip by strip: a whole image does not fit the cache."""
+    response = np.empty(image.shape, dtype=np.float32)
+    margin = _BLOCK_PX // 2 + 1
+    for top in range(0, image.shape[0], _STRIP_ROWS):
+        first = max(0, top - margin)
+        strip = cv2.cornerMinEigenVal(image[first : top + _STRIP_ROWS + margin], _BLOCK_PX)
+        response[top : top + _STRIP_ROWS] = strip[top - first :][:_STRIP_ROWS]
+    return response
+
+
 def _cell_maxima(response: NDArray[np.float32], cell: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Place (C, 2) as x, y and value (C,) of the largest response of every cell."""
     rows, columns = -(-response.shape[0] // cell), -(-response.shape[1] // cell)
@@ -60,12 +73,9 @@ def _cell_maxima(response: NDArray[np.float32], cell: int) -> tuple[NDArray[np.f
 
 
 def _thin(places: NDArray[np.float32], distance: float) -> NDArray[np.float32]:
-    """Drop every place (strongest first) that lies closer than ``distance`` to a stronger one."""
-    if len(places) == 0:
-        return places
-    gaps = np.linalg.norm(places[:, None] - places[None], axis=2)
-    close = np.tril(gaps < distance, k=-1)
+    """Drop every place (strongest first) that lies closer than ``distance`` to a stronger one that is kept."""
+    pairs = cKDTree(places).query_pairs(distance, output_type="ndarray") if len(places) else np.empty((0, 2), int)
     keep = np.ones(len(places), dtype=bool)
-    for row in range(len(places)):
-        keep[row] = not np.any(close[row] & keep)
+    for stronger, weaker in pairs[np.lexsort(pairs.T)].tolist():  # by the weaker: all that are stronger are decided
+        keep[weaker] &= not keep[stronger]
     return places[keep]

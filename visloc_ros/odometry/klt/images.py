@@ -1,4 +1,4 @@
-"""What the tracker needs of an image: grey values of one exposure, contrast, sharpness."""
+"""What the tracker needs of an image: grey values of one exposure at a size that tracks fast, contrast, sharpness."""
 
 from __future__ import annotations
 
@@ -7,24 +7,34 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import pycolmap
+from numpy.typing import NDArray
 
+from visloc_ros.core.camera import crop_and_bin
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.thumbnails import Thumbnail, make_thumbnail
 
-_STEP = 1.15  # ratio of contrasts between neighbouring frames from which it is the exposure that changed
+_STEP = 1.1  # ratio of contrasts to the view referred to from which it is the exposure that changed
 _SMOOTHING = 0.1
 _LARGEST_GAIN = 8.0
+_RELAXATION = 0.03  # share of a compensation that is given back every frame: tracking does not notice
+_GREY_LEVELS = np.arange(256, dtype=np.float64)
+_EXTREMES = np.array([0.0, 255.0])
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One frame made ready: grey image (H, W) at the first frame's exposure, its camera, its stamp."""
+    """One frame made ready: grey image (H, W), its camera, its stamp, and what it looks like from afar.
+
+    Sudden exposure steps are taken out of the grey values; large images are halved, and so are their cameras.
+    """
 
     stamp_ns: int
     grey: Image
     camera: pycolmap.Camera
     contrast: float
     sharpness: float
+    thumbnail: Thumbnail
 
 
 class ImagePreparation:
@@ -33,18 +43,25 @@ class ImagePreparation:
     def __init__(self, config: KltConfig) -> None:
         self._config = config
         self._gain, self._offset = 1.0, 0.0
-        self._mean, self._deviation = 0.0, 0.0
+        self._reference: tuple[float, float] | None = None
         self._usual_sharpness = 0.0
 
     def prepare(self, frame: Frame) -> View:
-        """Measure an image; grey values are compensated as far as known from the views accepted before."""
-        mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(frame.grey))
-        half = cv2.pyrDown(frame.grey)
+        """Measure an image; grey values are compensated as far as known from the views before."""
+        grey, camera = _reduced(frame.grey, frame.camera, self._config.max_pixels)
+        mean, deviation = _mean_and_deviation(grey)
+        half = np.asarray(cv2.pyrDown(grey), dtype=np.uint8)
         sharpness = float(cv2.Laplacian(half, cv2.CV_32F).std()) / max(deviation, 1.0)
-        return View(frame.stamp_ns, self._compensate(frame.grey, mean, deviation), frame.camera, deviation, sharpness)
+        thumbnail = make_thumbnail(half)
+        return View(frame.stamp_ns, self._compensate(grey, mean, deviation), camera, deviation, sharpness, thumbnail)
+
+    def refer_to(self, view: View) -> None:
+        """The next views will be followed from this one: bring them to its exposure."""
+        self._reference = _mean_and_deviation(view.grey)
 
     def accept(self, view: View) -> None:
-        """Learn the usual sharpness from a view that was tracked."""
+        """Learn the usual sharpness from a view that was tracked, and refer to it."""
+        self.refer_to(view)
         if self._usual_sharpness == 0.0:
             self._usual_sharpness = view.sharpness
         self._usual_sharpness += _SMOOTHING * (view.sharpness - self._usual_sharpness)
@@ -54,16 +71,34 @@ class ImagePreparation:
         return view.sharpness / self._usual_sharpness if self._usual_sharpness > 0.0 else 1.0
 
     def _compensate(self, grey: Image, mean: float, deviation: float) -> Image:
-        """Undo exposure steps: ``grey * gain + offset`` continues the exposure of the frames before."""
+        """Undo exposure steps: ``grey * gain + offset`` has the exposure of the view referred to."""
         if deviation < self._config.min_contrast:
             return grey
-        if self._deviation > 0.0:
-            ratio = self._deviation / deviation
-            if not 1.0 / _STEP < ratio < _STEP:
-                step_gain = ratio * self._gain
-                self._offset = (self._mean * self._gain + self._offset) - mean * step_gain
-                self._gain = float(np.clip(step_gain, 1.0 / _LARGEST_GAIN, _LARGEST_GAIN))
-        self._mean, self._deviation = mean, deviation
-        if self._gain == 1.0 and self._offset == 0.0:
+        self._gain **= 1.0 - _RELAXATION
+        self._offset *= 1.0 - _RELAXATION
+        if self._reference is not None:
+            wanted_mean, wanted_deviation = self._reference
+            if not 1.0 / _STEP < wanted_deviation / (deviation * self._gain) < _STEP:
+                self._gain = float(np.clip(wanted_deviation / deviation, 1.0 / _LARGEST_GAIN, _LARGEST_GAIN))
+                self._offset = wanted_mean - mean * self._gain
+        if np.abs(self._gain * _EXTREMES + self._offset - _EXTREMES).max() < 0.5:
             return grey
-        return np.asarray(np.clip(grey * np.float32(self._gain) + np.float32(self._offset), 0, 255).astype(np.uint8))
+        return np.asarray(cv2.LUT(grey, _table(self._gain, self._offset)))
+
+
+def _mean_and_deviation(grey: Image) -> tuple[float, float]:
+    mean, deviation = cv2.meanStdDev(grey)
+    return float(mean[0, 0]), float(deviation[0, 0])
+
+
+def _reduced(grey: Image, camera: pycolmap.Camera, max_pixels: int) -> tuple[Image, pycolmap.Camera]:
+    """The image, and its camera, halved until it has no more than ``max_pixels``."""
+    while grey.size > max_pixels:
+        height, width = grey.shape[0] // 2, grey.shape[1] // 2
+        camera = crop_and_bin(camera, (0, 0, 2 * width, 2 * height), (2, 2))
+        grey = np.asarray(cv2.resize(grey[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA))
+    return grey, camera
+
+
+def _table(gain: float, offset: float) -> NDArray[np.uint8]:
+    return np.clip(np.rint(_GREY_LEVELS * gain + offset), 0, 255).astype(np.uint8)

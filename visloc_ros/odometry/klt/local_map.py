@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import Image
 from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.lens import bent, seen_through
 from visloc_ros.odometry.klt.tracking import Features, Ids, Mask
 from visloc_ros.odometry.klt.triangulation import ViewRays, is_well_seen, triangulate
 
@@ -117,6 +118,19 @@ class LocalMap:
         depths = (pose @ self.landmarks.points[rows[known]])[:, 2]
         depth = _FAR * float(np.median(depths)) if len(depths) else _FAR
         return np.asarray(pose.inverse @ (np.column_stack([features.rays, np.ones(len(features))]) * depth))
+
+    def rescale(self, factor: float, centre: Array) -> None:
+        """Make everything larger by a factor about a point (3,); reprojections stay as they are."""
+        for keyframe in self.keyframes:
+            pose = keyframe.camera_from_odom
+            keyframe.camera_from_odom = SE3(pose.rotation, factor * (pose @ centre) - pose.rotation @ centre)
+        self.landmarks.points = centre + factor * (self.landmarks.points - centre)
+
+    def change_lens(self, change: Array) -> None:
+        """See all keyframes through a lens with a change (2,) of its radial coefficients."""
+        for keyframe in self.keyframes:
+            keyframe.camera = bent(keyframe.camera, change)
+            keyframe.features = seen_through(keyframe.camera, keyframe.features)
 
     def remove_outliers(self, keyframes: list[Keyframe], max_error_px: float) -> None:
         """Take observations with too large an error out of keyframes, then landmarks seen fewer than twice."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from visloc_ros.core.geometry import SE3, rotation_vector
+from visloc_ros.odometry.gyroscope import Turns, unknown_turn
 
 _LONGEST_STEP = 2.0  # frame intervals that are extrapolated; after a longer gap the camera may have stopped
 
 
 class MotionModel:
-    """Remembers ``camera_from_odom`` of the last frame and the motion that led to it."""
+    """Remembers ``camera_from_odom`` of the last frame and the motion to it; a gyroscope may know ``turns``."""
 
-    def __init__(self, stamp_ns: int, camera_from_odom: SE3) -> None:
+    def __init__(self, stamp_ns: int, camera_from_odom: SE3, turns: Turns = unknown_turn) -> None:
+        self._turns = turns
         self.stamp_ns = stamp_ns
         self.camera_from_odom = camera_from_odom
         self._now_from_before = SE3.identity()
@@ -25,11 +27,18 @@ class MotionModel:
     def predict(self, stamp_ns: int) -> SE3:
         """Expected ``camera_from_odom`` at a later stamp."""
         ratio = (stamp_ns - self.stamp_ns) / self._interval_ns
-        if ratio > _LONGEST_STEP:
-            return self.camera_from_odom
-        step = self._now_from_before
-        moved = SE3.from_rotation_vector(ratio * rotation_vector(step.rotation), ratio * step.translation)
+        step, turn = self._now_from_before, self._turns(self.stamp_ns, stamp_ns)
+        if turn is None and ratio > _LONGEST_STEP:
+            ratio = 0.0
+        if turn is None:
+            moved = SE3.from_rotation_vector(ratio * rotation_vector(step.rotation), ratio * step.translation)
+        else:
+            moved = SE3(turn, turn @ (ratio * step.translation))
         return moved @ self.camera_from_odom
+
+    def rescale(self, factor: float) -> None:
+        """Follow a change of the map's unit about the camera."""
+        self._now_from_before = SE3(self._now_from_before.rotation, factor * self._now_from_before.translation)
 
     def shift(self, new_odom_from_old_odom: SE3) -> None:
         """Follow a correction of the map."""

@@ -17,7 +17,6 @@ from visloc_ros.core.types import Image
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.tracking import Mask, Pixels, lucas_kanade
 
-_LEVELS = 1  # of the alignment's pyramid: patches hold two windows' width
 _MIN_CORRELATION = 0.8
 _UPRIGHT = np.eye(2)[None]
 _MOST_ROWS = 32_000  # that remap takes
@@ -25,16 +24,17 @@ _MOST_ROWS = 32_000  # that remap takes
 
 @dataclass(frozen=True)
 class PatchSheet:
-    """Lays out square cells of ``cell`` pixels on a canvas (height, width)."""
+    """Square cells of ``cell`` pixels, enough for ``levels`` of a pyramid, laid out on a canvas (height, width)."""
 
     height: int
     width: int
     cell: int
+    levels: int
 
     @staticmethod
-    def of(image: Image, config: KltConfig) -> PatchSheet:
-        """The layout for images of this size."""
-        return PatchSheet(image.shape[0], image.shape[1], 2 * (config.window_px + 3))
+    def of(image: Image, config: KltConfig, levels: int) -> PatchSheet:
+        """The layout for images of this size; every level lets patches be found twice as far away."""
+        return PatchSheet(image.shape[0], image.shape[1], (config.window_px + 3) << levels, levels)
 
     @property
     def capacity(self) -> int:
@@ -76,7 +76,7 @@ def align(
     core = _core(patches, size)
     expected = sheet.cut(image, guess, _UPRIGHT, size)
     found, status = lucas_kanade(
-        sheet.paste(_exposed(patches, core, expected)), image, sheet.centres(len(patches)), guess, _LEVELS, config
+        sheet.paste(_exposed(patches, core, expected)), image, sheet.centres(len(patches)), guess, sheet.levels, config
     )
     seen = sheet.cut(image, found, _UPRIGHT, size)
     return found, status & (_correlation(core, seen) > _MIN_CORRELATION)

@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from visloc_ros.core.camera import HALF_PIXEL
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.odometry.klt.adjustment import WindowSnapshot, apply_window, snapshot_window
-from visloc_ros.odometry.klt.bundle import BundleProblem
+from visloc_ros.core.types import OdometryScale
+from visloc_ros.odometry.gyroscope import Turns
+from visloc_ros.odometry.klt.adjustment import (
+    Adjustment,
+    WindowSnapshot,
+    apply_window,
+    snapshot_for_lens,
+    snapshot_window,
+)
 from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.covariance import MotionCovariance, pose_information
+from visloc_ros.odometry.klt.depth_prior import DepthMap, ScaleFilter, compare_depths
 from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import View
 from visloc_ros.odometry.klt.keyframes import KeyframePolicy
+from visloc_ros.odometry.klt.lens import Lens, seen_through
 from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap
 from visloc_ros.odometry.klt.motion import MotionModel
-from visloc_ros.odometry.klt.pose_refinement import find_pose, refine_pose
-from visloc_ros.odometry.klt.reobservation import find_again
+from visloc_ros.odometry.klt.parallax import ParallaxTable
+from visloc_ros.odometry.klt.pose_refinement import refine_pose
+from visloc_ros.odometry.klt.recovery import KeyframeSearch
+from visloc_ros.odometry.klt.reobservation import find_again, realign
 from visloc_ros.odometry.klt.starting import Started
-from visloc_ros.odometry.klt.tracking import Features, Mask, Pixels, follow, measure, pixels_of
+from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, turn_between
+from visloc_ros.odometry.klt.tracking import Features, Pixels, follow_from_any, measure, pixels_of
+from visloc_ros.odometry.klt.turning import turned_since
 
-_ENOUGH_FOLLOWED = 0.5  # share of the features below which the prediction is doubted
+_SUPPORTING_DEG, _MIN_SUPPORTING = 1.0, 8  # parallax of landmarks with good depths (6 % at VGA), and how many it takes
+_MIN_SUPPORTING_AGAIN = 20  # after a motion of unknown length
+_MOST_UNSUPPORTED = 5  # views in a row that may move without support before the scale counts as lost
+_MOVED_DEG = 0.5  # parallax that a turn on the spot does not give
+_FIRST_LENS, _LENS_GROWTH = 8, 1.35  # keyframes after which the lens is checked, and how many times more until again
 _COMFORTABLE = 4  # times the landmarks that a pose needs: a keyframe can wait
-_RECOVERY_KEYFRAMES = (1, 2, 4)  # counted from the newest
+_WAITING_DEPTHS = 8  # depth images kept while the map is being adjusted
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,20 +62,38 @@ class Located:
 class Segment:
     """Map, motion and followed features since the last start; odom is the first keyframe's camera."""
 
-    def __init__(self, number: int, started: Started, view: View, config: KltConfig, grid: FeatureGrid) -> None:
+    def __init__(
+        self,
+        number: int,
+        started: Started,
+        view: View,
+        config: KltConfig,
+        grid: FeatureGrid,
+        turns: Turns,
+        lens: Lens,
+    ) -> None:
         self.number = number
+        self._lens, self._next_lens, self._lens_changed_at = lens, _FIRST_LENS, -1
         self.counts: dict[str, float] = {}
         self._config, self._grid = config, grid
         self._policy = KeyframePolicy(config)
+        self._search = KeyframeSearch(config)
+        self._parallax = ParallaxTable()
+        self._num_unsupported = 0  # views in a row
+        self._is_adrift = False
         self._map = LocalMap(number, config)
         self._next_id = int(started.first.ids.max()) + 1
         reference, geometry = started.reference, started.geometry
         self._map.add_keyframe(reference.stamp_ns, SE3.identity(), started.first, reference.grey, reference.camera)
         good = geometry.is_point
         self._map.landmarks.add(started.first.ids[good], geometry.points[good], 0)
-        self._motion = MotionModel(reference.stamp_ns, SE3.identity())
+        self._parallax.see(started.first, SE3.identity(), started.first.ids)
+        self._motion = MotionModel(reference.stamp_ns, SE3.identity(), turns)
         self._motion.update(view.stamp_ns, geometry.second_from_first)
         self._features, self._previous = started.second, view
+        step_px = np.median(np.linalg.norm(started.second.pixels - started.first.pixels, axis=1))
+        self._covariance = MotionCovariance(float(step_px))
+        self._scale, self._depths = ScaleFilter(), deque[tuple[Keyframe, DepthMap]](maxlen=_WAITING_DEPTHS)
         self._add_keyframe(view)
 
     @property
@@ -67,23 +106,67 @@ class Segment:
         """Stamp of the last accepted view."""
         return self._motion.stamp_ns
 
-    def apply(self, snapshot: WindowSnapshot, adjusted: BundleProblem) -> None:
-        """Take over a finished adjustment; one of an earlier segment is ignored."""
-        if snapshot.segment != self.number:
+    @property
+    def covariance(self) -> Array | None:
+        """Covariance (6, 6) of the last accepted pose ``odom_from_camera``; None before the first adjustment."""
+        return self._covariance.value
+
+    @property
+    def scale(self) -> OdometryScale | None:
+        """Metres per unit; None while no depth image has told it."""
+        return self._scale.scale
+
+    def add_depth(self, stamp_ns: int, depth_m: DepthMap) -> None:
+        """Remember the depth image (H, W) of a keyframe until its landmarks are adjusted."""
+        seen = [keyframe for keyframe in self._map.keyframes if keyframe.stamp_ns == stamp_ns]
+        self._depths.extend((keyframe, depth_m) for keyframe in seen)
+
+    def hold_scale(self) -> None:
+        """Bring the map back to the segment's unit as far as depth images show that it has drifted."""
+        for keyframe, depth_m in self._depths:
+            rows, known = self._map.landmarks.rows_of(keyframe.features.ids)
+            depths = (keyframe.camera_from_odom @ self._map.landmarks.points[rows[known]])[:, 2]
+            places = keyframe.features.pixels[known] + HALF_PIXEL
+            measured = compare_depths(depth_m, places / [keyframe.camera.width, keyframe.camera.height], depths)
+            if measured is not None:
+                self._scale.update(measured)
+        if self._depths:
+            factor = self._scale.take_drift()
+            self._map.rescale(factor, self.camera_from_odom.inverse.translation)
+            self._motion.rescale(factor)
+        self._depths.clear()
+
+    def apply(self, done: Adjustment) -> None:
+        """Take over a finished adjustment; one of an earlier segment or an earlier lens is ignored."""
+        if done.snapshot.segment != self.number or done.snapshot.keyframe_numbers.max() <= self._lens_changed_at:
             return
-        self._motion.shift(apply_window(self._map, snapshot, adjusted))
+        if done.snapshot.lens is not None:
+            self._next_lens = int(_LENS_GROWTH * self._map.last.number)
+        if done.radial is not None:
+            self._lens_changed_at = self._map.last.number
+            self._map.change_lens(self._lens.learn(done.radial))
+            self._features = seen_through(self._map.last.camera, self._features)
+        self._motion.shift(apply_window(self._map, done.snapshot, done.adjusted))
+        self._covariance.learn(done.uncertainty, self.camera_from_odom.inverse.translation)
+        self._scale.drift(done.uncertainty.log_scale_step)
         window = self._map.keyframes[-self._config.window_keyframes :]
         self._map.remove_outliers(window, self._config.max_reprojection_px)
 
     def snapshot(self) -> WindowSnapshot | None:
-        """The window as it is now, for adjustment."""
-        return snapshot_window(self._map, self._config)
+        """The window as it is now, for adjustment; now and then one that shows the lens as well."""
+        is_due = self._map.last.number >= self._next_lens
+        snapshot = snapshot_for_lens(self._map, self._lens.radial, self._config) if is_due else None
+        return snapshot_window(self._map, self._config) if snapshot is None else snapshot
 
-    def follow(self, view: View) -> Located | None:
-        """Follow the features into the next view and find its pose."""
+    def follow(self, view: View, is_lost: bool = False) -> Located | None:
+        """Follow the features from the last accepted view into this one and find its pose.
+
+        Once lost, only the turn that the pictures tell is tried: what cannot be found takes long.
+        """
         predicted = self._motion.predict(view.stamp_ns)
         before = self._features
-        pixels, good = self._followed(before, view, predicted)
+        guesses = self._turned_pixels(before, view) if is_lost else self._guesses(before, view, predicted)
+        pixels, good = follow_from_any(self._previous.grey, view.grey, before.pixels, guesses, self._config)
         features = measure(view.camera, before.ids[good], pixels[good])
         self.counts = {"tracked": float(len(features))}
         if not np.any(good):
@@ -93,13 +176,10 @@ class Segment:
 
     def recover(self, view: View) -> Located | None:
         """Find a view by the latest keyframes after the features were lost."""
-        for back in _RECOVERY_KEYFRAMES:
-            if back > len(self._map.keyframes):
-                return None
-            located = self._recover_from(self._map.keyframes[-back], view)
-            if located is not None:
-                return located
-        return None
+        found = self._search.find(self._map, view)
+        if found is None or not self._is_supported(found.features):
+            return None
+        return Located(found.camera_from_odom, found.features, len(found.features), np.inf)
 
     def hold(self, stamp_ns: int) -> None:
         """The camera stands still: keep the pose, and go on from the view seen before, so that nothing drifts."""
@@ -111,35 +191,45 @@ class Segment:
         With ``may_wait`` (the map is being adjusted) a keyframe is put off while enough landmarks are seen.
         """
         self._motion.update(view.stamp_ns, located.camera_from_odom)
+        self._covariance.move(located.camera_from_odom.inverse, located.flow_px, self._information(located))
         self._features, self._previous = located.features, view
         if not self._policy.wants(self._map.last, located.features, located.camera_from_odom):
             return False
         if may_wait and located.num_inliers >= _COMFORTABLE * self._config.min_tracked:
             return False
+        self._covariance.close_step()
         self._add_keyframe(view)
         return True
 
+    def _information(self, located: Located) -> Array:
+        """Information (6, 6) on the pose from the landmarks that agree with it."""
+        rows, known = self._map.landmarks.rows_of(located.features.ids)
+        seen, points = located.features[known], self._map.landmarks.points[rows[known]]
+        return pose_information(located.camera_from_odom, points, seen.rays, seen.pixels_per_ray)
+
     def _add_keyframe(self, view: View) -> None:
         pose = self._motion.camera_from_odom
-        again = find_again(self._map, view, pose, self._features, self._config)
-        features = self._features.joined(again)
+        followed = realign(self._map, view, pose, self._features, self._config)
+        again = find_again(self._map, view, pose, followed, self._config)
+        features = followed.joined(again)
         corners = self._grid.detect(view.grey, features.pixels)
         ids = np.arange(len(corners), dtype=np.int64) + self._next_id
         self._next_id += len(corners)
         self._features = features.joined(measure(view.camera, ids, corners))
         self._map.add_keyframe(view.stamp_ns, pose, self._features, view.grey, view.camera)
         self._map.triangulate_new()
+        self._parallax.see(self._features, pose, self._map.landmarks.ids)
 
-    def _followed(self, before: Features, view: View, predicted: SE3) -> tuple[Pixels, Mask]:
-        """New pixels (N, 2), starting where the prediction puts them, or where they were if that finds few."""
-        guess = self._predicted_pixels(before, view, predicted)
-        pixels, good = follow(self._previous.grey, view.grey, before.pixels, guess, self._config)
-        if np.count_nonzero(good) >= _ENOUGH_FOLLOWED * len(before):
-            return pixels, good
-        plain, plain_good = follow(self._previous.grey, view.grey, before.pixels, before.pixels, self._config)
-        if np.count_nonzero(plain_good) > np.count_nonzero(good):
-            return plain, plain_good
-        return pixels, good
+    def _guesses(self, before: Features, view: View, predicted: SE3) -> Iterator[Pixels]:
+        """New pixels (N, 2): where the prediction puts them, or the turn that the pictures tell, or where they were."""
+        yield self._predicted_pixels(before, view, predicted)
+        yield from self._turned_pixels(before, view)
+        yield before.pixels
+
+    def _turned_pixels(self, before: Features, view: View) -> Iterator[Pixels]:
+        turn, correlation = turn_between(self._previous.thumbnail, view.thumbnail, view.camera)
+        if correlation > MIN_CORRELATION:
+            yield self._predicted_pixels(before, view, SE3(turn, np.zeros(3)) @ self._motion.camera_from_odom)
 
     def _predicted_pixels(self, before: Features, view: View, predicted: SE3) -> Pixels:
         """Pixels (N, 2) displaced by the predicted motion; features without a landmark move at the median depth."""
@@ -169,16 +259,26 @@ class Segment:
             return None
         agreeing = np.ones(len(features), dtype=bool)
         agreeing[np.flatnonzero(known)[~fit.inliers]] = False
-        return Located(fit.camera_from_odom, features[agreeing], fit.num_inliers, flow_px)
+        located = Located(fit.camera_from_odom, features[agreeing], fit.num_inliers, flow_px)
+        return located if self._is_supported(seen[fit.inliers]) else self._unsupported(located)
 
-    def _recover_from(self, keyframe: Keyframe, view: View) -> Located | None:
-        rows, known = self._map.landmarks.rows_of(keyframe.features.ids)
-        seen = keyframe.features[known]
-        pixels, good = follow(keyframe.grey, view.grey, seen.pixels, seen.pixels, self._config)
-        features = measure(view.camera, seen.ids[good], pixels[good])
-        rows, _ = self._map.landmarks.rows_of(features.ids)
-        limit = self._config.max_reprojection_px
-        fit = find_pose(self._map.landmarks.points[rows], features.rays, features.pixels_per_ray, limit)
-        if fit is None or fit.num_inliers < self._config.min_tracked:
-            return None
-        return Located(fit.camera_from_odom, features[fit.inliers], fit.num_inliers, np.inf)
+    def _is_supported(self, features: Features) -> bool:
+        """Whether enough of the landmarks have depths that the length of a translation can rest on them."""
+        supporting = np.count_nonzero(self._parallax.of(features.ids) > _SUPPORTING_DEG)
+        self.counts["supporting"] = float(supporting)
+        is_long_ago = self._num_unsupported > _MOST_UNSUPPORTED
+        if supporting < (_MIN_SUPPORTING_AGAIN if is_long_ago else _MIN_SUPPORTING):
+            return False
+        self._num_unsupported, self._is_adrift = 0, False
+        return True
+
+    def _unsupported(self, located: Located) -> Located | None:
+        """Where nothing tells the length of a translation: a turn on the spot, or a few views of uncertain motion."""
+        self._num_unsupported += 1
+        moved = np.count_nonzero(self._parallax.of(located.features.ids) > _MOVED_DEG)
+        if moved >= self._config.min_tracked or self._is_adrift:
+            self._is_adrift = self._num_unsupported > _MOST_UNSUPPORTED
+            return None if self._is_adrift else located
+        now = self._motion.camera_from_odom
+        pose = turned_since(self._map.last, located.features, now, self._config.max_reprojection_px)
+        return None if pose is None else replace(located, camera_from_odom=pose)

@@ -1,18 +1,23 @@
-"""Waiting for a two-view start: features followed from a reference view until there is parallax."""
+"""Waiting for a two-view start: features followed from view to view until some earlier view has parallax to now."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from visloc_ros.core.types import Reason
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import View
-from visloc_ros.odometry.klt.tracking import Features, follow, measure
-from visloc_ros.odometry.klt.two_view import TwoViewStart, Wait, start_from_two_views
+from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, turn_between
+from visloc_ros.odometry.klt.tracking import Features, Pixels, follow_from_any, measure, pixels_of
+from visloc_ros.odometry.klt.two_view import TwoViewStart, Wait, homogeneous, median_parallax_deg, start_from_two_views
 
-_KEPT_SHARE = 0.4  # of the reference's features, below which the next view becomes the reference
+_KEPT_SHARE = 0.6  # of the newest reference's features, below which the present view becomes a reference, too
+_MAX_REFERENCES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,38 +30,80 @@ class Started:
     geometry: TwoViewStart
 
 
+@dataclass(frozen=True, eq=False)
+class _Reference:
+    """An earlier view and all features followed then."""
+
+    view: View
+    features: Features
+
+
 class Starter:
-    """Holds the reference view and follows its features."""
+    """Follows features and holds a few earlier views as references, oldest first."""
 
     def __init__(self, config: KltConfig, grid: FeatureGrid) -> None:
         self._config, self._grid = config, grid
-        self._reference: View | None = None
-        self._first = Features.none()
-        self._second = Features.none()
+        self._references: list[_Reference] = []
+        self._features = Features.none()
         self._previous: View | None = None
+        self._next_id = 0
 
     def follow(self, view: View) -> Started | Wait:
         """Take the next view: a start, or the numbers to wait with."""
-        if self._reference is None or self._previous is None:
-            return self._restart(view, {"features": 0.0})
-        pixels, good = follow(self._previous.grey, view.grey, self._second.pixels, self._second.pixels, self._config)
-        second = measure(view.camera, self._second.ids[good], pixels[good])
-        if len(second) < self._least:
-            return self._restart(view, {"features": float(len(second))})
-        self._first = self._first[np.isin(self._first.ids, second.ids)]
-        self._second, self._previous = second, view
-        geometry = start_from_two_views(self._first.rays, second.rays, second.pixels_per_ray, self._config)
-        if isinstance(geometry, Wait):
-            return geometry
-        return Started(self._reference, self._first, second, geometry)
+        self._features = self._followed(view)
+        self._previous = view
+        self._references = [pair for pair in self._references if len(self._shared(pair)) >= self._least]
+        result = self._try(view)
+        newest = len(self._references[-1].features) if self._references else math.inf
+        if isinstance(result, Wait) and len(self._features) < _KEPT_SHARE * newest:
+            return self._add_reference(view, result)
+        return result
 
     @property
-    def _least(self) -> float:
-        return max(self._config.start_min_points, _KEPT_SHARE * self._num_at_reference)
+    def _least(self) -> int:
+        return self._config.start_min_points
 
-    def _restart(self, view: View, counts: dict[str, float]) -> Wait:
-        pixels = self._grid.detect(view.grey, self._first.pixels[:0])
-        self._first = self._second = measure(view.camera, np.arange(len(pixels), dtype=np.int64), pixels)
-        self._num_at_reference = len(self._first)
-        self._reference = self._previous = view
-        return Wait(counts)
+    def _followed(self, view: View) -> Features:
+        """The features that are found in the next view."""
+        previous, before = self._previous, self._features
+        if previous is None or len(before) == 0:
+            return Features.none()
+        guesses = self._guesses(previous, view)
+        pixels, good = follow_from_any(previous.grey, view.grey, before.pixels, guesses, self._config)
+        return measure(view.camera, before.ids[good], pixels[good])
+
+    def _guesses(self, previous: View, view: View) -> Iterator[Pixels]:
+        yield self._features.pixels
+        turn, correlation = turn_between(previous.thumbnail, view.thumbnail, view.camera)
+        if correlation > MIN_CORRELATION:
+            yield pixels_of(view.camera, homogeneous(self._features.rays) @ turn.T)
+
+    def _shared(self, reference: _Reference) -> Features:
+        """The reference's features that are still followed, in the order of the present ones."""
+        return reference.features[np.isin(reference.features.ids, self._features.ids)]
+
+    def _try(self, view: View) -> Started | Wait:
+        """Start from the reference with the most parallax."""
+        best, most = None, -1.0
+        for reference in self._references:
+            first = self._shared(reference)
+            second = self._features[np.isin(self._features.ids, first.ids)]
+            parallax = median_parallax_deg(first.rays, second.rays)
+            if parallax > most:
+                best, most = (reference, first, second), parallax
+        if best is None:
+            return Wait({"features": float(len(self._features))}, Reason.FEW_FEATURES)
+        reference, first, second = best
+        geometry = start_from_two_views(first.rays, second.rays, second.pixels_per_ray, self._config)
+        return geometry if isinstance(geometry, Wait) else Started(reference.view, first, second, geometry)
+
+    def _add_reference(self, view: View, result: Wait) -> Wait:
+        """Make the present view a reference, with new corners where none are followed."""
+        corners = self._grid.detect(view.grey, self._features.pixels)
+        ids = np.arange(len(corners), dtype=np.int64) + self._next_id
+        self._next_id += len(corners)
+        self._features = self._features.joined(measure(view.camera, ids, corners))
+        self._references = [*self._references[-_MAX_REFERENCES + 1 :], _Reference(view, self._features)]
+        if len(self._features) < self._least:
+            return Wait({"features": float(len(self._features))}, Reason.FEW_FEATURES)
+        return Wait(result.counts)

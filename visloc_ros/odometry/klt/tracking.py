@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -18,6 +19,7 @@ Pixels = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
+_ENOUGH_FOLLOWED = 0.5  # share of the features below which a guess is doubted
 _LENS_ERROR_PX = 0.1  # there and back through the camera model; beyond it the lens is not described
 
 
@@ -82,13 +84,29 @@ def follow(previous: Image, current: Image, pixels: Pixels, guess: Pixels, confi
 
     Returns the new pixels and which of them came back to where they started within ``forward_backward_px``.
     """
-    if len(pixels) == 0:
-        return pixels, np.zeros(0, dtype=bool)
-    found, status = lucas_kanade(previous, current, pixels, guess, config.pyramid_levels, config)
-    returned, back_status = lucas_kanade(current, previous, found, found, config.pyramid_levels, config)
-    gap = np.linalg.norm(returned - pixels, axis=1)
-    good = status & back_status & (gap < config.forward_backward_px) & is_inside(found, current, 1.0)
+    found, good = lucas_kanade(previous, current, pixels, guess, config.pyramid_levels, config)
+    good &= is_inside(found, current, 1.0)
+    rows = np.flatnonzero(good)
+    back = found[rows] + (pixels - guess)[rows]
+    returned, back_good = lucas_kanade(current, previous, found[rows], back, config.pyramid_levels, config)
+    gap = np.linalg.norm(returned - pixels[rows], axis=1)
+    good[rows] = back_good & (gap < config.forward_backward_px)
     return found, good
+
+
+def follow_from_any(
+    previous: Image, current: Image, pixels: Pixels, guesses: Iterable[Pixels], config: KltConfig
+) -> tuple[Pixels, Mask]:
+    """Follow pixels (N, 2) from the first of the guesses (N, 2) that finds most of them, else from the best one."""
+    best: tuple[Pixels, Mask] = pixels, np.zeros(len(pixels), dtype=bool)
+    for guess in guesses:
+        usable = np.where(np.isfinite(guess), guess, pixels).astype(np.float32)
+        found, good = follow(previous, current, pixels, usable, config)
+        if np.count_nonzero(good) > np.count_nonzero(best[1]):
+            best = found, good
+        if np.count_nonzero(best[1]) >= _ENOUGH_FOLLOWED * len(pixels):
+            break
+    return best
 
 
 def is_inside(pixels: Pixels, image: Image, margin_px: float) -> Mask:
@@ -102,6 +120,8 @@ def lucas_kanade(
     source: Image, target: Image, pixels: Pixels, guess: Pixels, levels: int, config: KltConfig
 ) -> tuple[Pixels, Mask]:
     """Pixels (N, 2) in the target of windows about pixels (N, 2) of the source, and which were found."""
+    if len(pixels) == 0:
+        return pixels, np.zeros(0, dtype=bool)
     found, status, _ = cv2.calcOpticalFlowPyrLK(
         source,
         target,

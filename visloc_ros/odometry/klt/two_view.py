@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
-from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.geometry import SE3, Array, nearest_rotation
+from visloc_ros.core.types import Reason
 from visloc_ros.odometry.klt.bundle import BundleProblem, adjust
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.triangulation import ViewRays, is_well_seen, parallax_deg, triangulate
@@ -21,6 +21,7 @@ from visloc_ros.odometry.klt.triangulation import ViewRays, is_well_seen, parall
 _SIGMA_PX = 0.5  # of a tracked point
 _CHI2_LINE, _CHI2_POINT = 3.84, 5.99  # 95 % for one and two degrees of freedom
 _SECOND_BEST = 0.7  # share of points a wrong decomposition may have
+_MIN_PARALLAX_PX = 6.0  # a dozen times the accuracy of a tracked point
 _UNROTATED_SHARE = 0.25  # of the parallax that must be left when a rotation has taken what it can
 
 
@@ -39,18 +40,19 @@ class TwoViewStart:
 
 @dataclass(frozen=True)
 class Wait:
-    """No start yet, with the numbers that say why."""
+    """No start yet: why, and the numbers behind it."""
 
     counts: dict[str, float]
+    reason: Reason = Reason.DEGENERATE_MOTION
 
 
 def start_from_two_views(first: Array, second: Array, pixels_per_ray: Array, config: KltConfig) -> TwoViewStart | Wait:
     """Find the relative pose of two views from undistorted rays (N, 2) of the same points, or wait."""
     counts = {"pairs": float(len(first))}
     if len(first) < config.start_min_points:
-        return Wait(counts)
+        return Wait(counts, Reason.FEW_FEATURES)
     counts["parallax_deg"] = parallax = median_parallax_deg(first, second)
-    if parallax < _UNROTATED_SHARE * config.start_parallax_deg:
+    if parallax < _UNROTATED_SHARE * _wanted_parallax_deg(pixels_per_ray, config):
         return Wait(counts)
     scale = float(np.median(pixels_per_ray))
     essential = _fit_essential(first, second, scale)
@@ -68,8 +70,8 @@ def median_parallax_deg(first: Array, second: Array) -> float:
     a, b = bearings(first), bearings(second)
     weights = np.ones(len(a))
     for _ in range(5):
-        rotation, _ = Rotation.align_vectors(b, a, weights)
-        angles = np.linalg.norm(b - rotation.apply(a), axis=1)
+        rotation = nearest_rotation((b * weights[:, None]).T @ a)
+        angles = np.linalg.norm(b - a @ rotation.T, axis=1)
         weights = 1.0 / (np.median(angles) + angles + 1e-9)
     return float(np.degrees(np.median(angles)))
 
@@ -150,11 +152,16 @@ def _refine(
     good = refined.is_point
     parallax = float(np.median(parallax_deg(*views)[good])) if np.any(good) else 0.0
     counts |= {"points": float(np.count_nonzero(good)), "parallax_deg": parallax}
-    if np.count_nonzero(good) < config.start_min_points or parallax < config.start_parallax_deg:
+    if np.count_nonzero(good) < config.start_min_points or parallax < _wanted_parallax_deg(pixels_per_ray, config):
         return Wait(counts)
     depth = float(np.median(refined.points[good, 2]))
     pose = refined.second_from_first
     return TwoViewStart(SE3(pose.rotation, pose.translation / depth), refined.points / depth, good, counts)
+
+
+def _wanted_parallax_deg(pixels_per_ray: Array, config: KltConfig) -> float:
+    """The parallax that the options ask for, or that coarse pixels need."""
+    return max(config.start_parallax_deg, float(np.degrees(_MIN_PARALLAX_PX / np.median(pixels_per_ray))))
 
 
 def _views(pose: SE3, first: Array, second: Array, pixels_per_ray: Array) -> tuple[ViewRays, ViewRays]:
@@ -168,17 +175,22 @@ def _views(pose: SE3, first: Array, second: Array, pixels_per_ray: Array) -> tup
 
 def bearings(rays: Array) -> Array:
     """Unit vectors (N, 3) of rays (N, 2) at depth 1."""
-    homogeneous = np.column_stack([rays, np.ones(len(rays))])
-    return np.asarray(homogeneous / np.linalg.norm(homogeneous, axis=1, keepdims=True))
+    directions = homogeneous(rays)
+    return np.asarray(directions / np.linalg.norm(directions, axis=1, keepdims=True))
+
+
+def homogeneous(rays: Array) -> Array:
+    """Points (N, 3) at depth 1 on rays (N, 2)."""
+    return np.column_stack([rays, np.ones(len(rays))])
 
 
 def _line_errors(essential: Array, source: Array, target: Array) -> Array:
-    lines = np.column_stack([source, np.ones(len(source))]) @ essential.T
+    lines = homogeneous(source) @ essential.T
     distances = np.abs((lines[:, :2] * target).sum(axis=1) + lines[:, 2])
     return np.asarray(distances / np.maximum(np.linalg.norm(lines[:, :2], axis=1), 1e-12))
 
 
 def _move_errors(homography: Array, source: Array, target: Array) -> Array:
-    moved = np.column_stack([source, np.ones(len(source))]) @ homography.T
+    moved = homogeneous(source) @ homography.T
     depth = np.where(np.abs(moved[:, 2]) > 1e-12, moved[:, 2], 1e-12)
     return np.asarray(np.linalg.norm(moved[:, :2] / depth[:, None] - target, axis=1))

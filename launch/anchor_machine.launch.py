@@ -1,0 +1,48 @@
+"""Anchors on another machine than the robot's: it receives JPEG keyframes and camera_info, and sends poses back.
+
+On the robot: ros2 launch visloc_ros visloc.launch.py anchor:=false map_path:=elsewhere image_topic:=...
+Here: ros2 launch visloc_ros anchor_machine.launch.py map_path:=... camera_info_topic:=...
+Both must be in one ROS domain. The odometry node's parameters keyframe.* say how often keyframes are sent.
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import LaunchDescription
+
+SHARE = Path(get_package_share_directory("visloc_ros"))
+
+
+def generate_launch_description():
+    """Start the anchor node with keyframes as its images."""
+    remappings = [
+        ("image/compressed", "keyframe/compressed"),
+        ("camera_info", LaunchConfiguration("camera_info_topic")),
+    ]
+    given = {
+        "map_path": LaunchConfiguration("map_path"),
+        "use_sim_time": LaunchConfiguration("use_sim_time"),
+        "camera.transport": "compressed",
+        "camera.qos": "reliable",
+        "niceness": 0,
+    }
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument("map_path", description="Map folder or reference.tar.gz on this machine"),
+            DeclareLaunchArgument("camera_info_topic", default_value="camera_info", description="CameraInfo topic"),
+            DeclareLaunchArgument("namespace", default_value="visloc", description="Namespace of the robot's nodes"),
+            DeclareLaunchArgument("use_sim_time", default_value="false", description="Whether time is from /clock"),
+            Node(
+                package="visloc_ros",
+                executable="anchor_node",
+                namespace=LaunchConfiguration("namespace"),
+                parameters=[str(SHARE / "config" / "anchor_node.yaml"), given],
+                remappings=remappings,
+                output="screen",
+            ),
+        ]
+    )

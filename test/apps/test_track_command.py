@@ -1,0 +1,143 @@
+"""``visloc track`` and ``visloc bench odometry``: the figures in their files, and what they say of bad input."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from visloc_ros.apps.cli import app
+from visloc_ros.apps.command_track import write_segments
+from visloc_ros.core.errors import ConfigError, ModelError, OutputError, VislocError
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.trajectory import read_tum, write_tum
+from visloc_ros.core.types import OdometryPose
+from visloc_ros.simulation import SimulationConfig, simulate, write_folder
+
+NUM_FRAMES = 45
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """Three seconds of a walk through the simulated room, small images, with truth."""
+    folder = tmp_path_factory.mktemp("track") / "walk"
+    config = SimulationConfig(width=320, height=240, focal_px=240.0, rate_hz=15.0, duration_s=3.0, samples=1)
+    write_folder(simulate(config, "map"), folder)
+    return folder
+
+
+def visloc(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def figures_of(path):
+    def refuse(constant):
+        raise ValueError(f"{constant} is not JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+@pytest.fixture(scope="module")
+def tracked(recording, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tracked")
+    files = ("--json", folder / "a.json", "--plot", folder / "a.png", "--output", folder / "a.tum")
+    finished = visloc("track", recording, *files)
+    assert finished.exit_code == 0, finished.output
+    return finished.stdout, folder
+
+
+def test_the_file_holds_what_was_tracked_and_how_well(tracked):
+    shown, folder = tracked
+    figures = figures_of(folder / "a.json")
+    assert figures["frames"] == NUM_FRAMES
+    assert figures["tracked_frames"] == len(read_tum(folder / "a.tum"))
+    assert figures["tracked_frames"] + sum(figures["losses"].values()) == NUM_FRAMES
+    assert figures["tracked_share_after_start"] == 1.0
+    assert 0.0 < figures["start_s"] < 1.5
+    assert figures["ate_sim3_m"] < 0.05
+    assert figures["rotation_error_deg"]["rmse"] < 2.0
+    assert figures["rpe"]["over_1_s"]["translation_m"]["rmse"] < 0.1
+    assert figures["rpe"]["over_path"]["translation_percent"] < 10.0
+    assert figures["latency_ms"]["p95"] >= figures["latency_ms"]["p50"] > 0.0
+    assert figures["peak_rss_mb"] > 50.0
+    assert (figures["backend"], figures["live"], figures["source"]) == ("klt", False, "walk")
+    assert {"machine", "command", "date", "fps", "stage_ms", "segments", "loss_events"} <= set(figures)
+    assert "Sim3 ATE" in shown
+    assert (folder / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_two_runs_give_the_same_path(recording, tracked, tmp_path):
+    assert visloc("track", recording, "-o", tmp_path / "again.tum").exit_code == 0
+    assert (tmp_path / "again.tum").read_text() == (tracked[1] / "a.tum").read_text()
+
+
+def test_truth_may_be_given_as_a_file(recording, tracked, tmp_path):
+    truth = read_tum(recording / "groundtruth_tum.txt")
+    write_tum(tmp_path / "large.tum", truth.stamps_ns, [SE3(p.rotation, 7.0 * p.translation) for p in truth.poses])
+    finished = visloc("track", recording, "--ground-truth", tmp_path / "large.tum", "--json", tmp_path / "a.json")
+    assert finished.exit_code == 0, finished.output
+    assert figures_of(tmp_path / "a.json")["ate_sim3_m"] == pytest.approx(
+        7.0 * figures_of(tracked[1] / "a.json")["ate_sim3_m"], rel=1e-3
+    )
+
+
+def test_live_at_the_speed_of_the_stamps(recording, tmp_path):
+    finished = visloc("track", recording, "--realtime", "--last", 14, "--json", tmp_path / "a.json")
+    assert finished.exit_code == 0, finished.output
+    figures = figures_of(tmp_path / "a.json")
+    assert figures["live"] is True
+    assert figures["frames"] + figures["frames_dropped"] == 15
+
+
+def test_each_segment_gets_a_file_and_the_longest_the_given_name(tmp_path):
+    poses = [OdometryPose(row, SE3(np.eye(3), [row, 0.0, 0.0]), int(row >= 3), 50) for row in range(8)]
+    written = list(write_segments(tmp_path / "path.tum", poses))
+    assert written == [tmp_path / "path_segment0.tum", tmp_path / "path.tum"]
+    assert [len(read_tum(path)) for path in written] == [3, 5]
+    with pytest.raises(OutputError, match="absent"):
+        list(write_segments(tmp_path / "absent" / "path.tum", poses))
+
+
+def test_the_benchmark_has_the_reference_table(recording, tmp_path):
+    files = ("--json", tmp_path / "b.json", "--plot", tmp_path / "b.png")
+    finished = visloc("bench", "odometry", "--source", recording, "--fps", 15, "--max-frames", 30, *files)
+    assert finished.exit_code == 0, finished.output
+    report = figures_of(tmp_path / "b.json")
+    assert report["frames"] == 30
+    assert len(report["warm_up_ms"]) == 2
+    assert report["total_ms"]["p50"] >= report["inference_ms"]["p50"] > 0.0
+    assert min(report["init_ms"], report["finalize_ms"], report["preprocess_ms"]["p50"]) >= 0.0
+    assert report["stage_ms"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", report["date"])
+    for words in (
+        "init, once",
+        "warm-up, first 2 frames",
+        "preprocess",
+        "inference",
+        "finalize, once",
+        "total a frame",
+    ):
+        assert words in finished.stdout
+    assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("command", [("track",), ("bench", "odometry", "--source")])
+def test_an_unknown_backend_is_told_with_the_known_ones(command, recording):
+    finished = visloc(*command, recording, "--backend", "orb")
+    assert isinstance(finished.exception, ConfigError)
+    assert "klt" in str(finished.exception)
+
+
+def test_dpvo_without_its_weights_names_the_command_that_fetches_them(recording, monkeypatch, tmp_path):
+    pytest.importorskip("torch")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    finished = visloc("track", recording, "--backend", "dpvo")
+    assert isinstance(finished.exception, ModelError)
+    assert "visloc fetch-weights dpvo" in str(finished.exception)
+
+
+def test_an_unwritable_file_is_told(recording, tmp_path):
+    finished = visloc("track", recording, "--last", 1, "--json", tmp_path / "absent" / "a.json")
+    assert isinstance(finished.exception, VislocError)
+    assert "absent" in str(finished.exception)

@@ -1,0 +1,102 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from odometry_scenes import FOCAL_PX, make_bundle, motion_error, random_points, rays_of, sideways_pose
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.odometry.klt import covariance
+from visloc_ros.odometry.klt.bundle import adjust
+from visloc_ros.odometry.klt.covariance import MotionCovariance, assess_window, carried, pose_information
+from visloc_ros.odometry.klt.pose_refinement import refine_pose
+
+NUM_CAMERAS, NUM_POINTS, FIRST_FREE = 12, 200, 2
+
+
+def keyframe(problem, row):
+    return SE3(problem.rotations[row], problem.translations[row]).inverse
+
+
+def with_track_errors(problem, step_px, seed):
+    """Observations off by a random walk along each track, as a patch that drifts makes them."""
+    rng = np.random.default_rng(seed)
+    walks = np.cumsum(rng.normal(0.0, step_px / FOCAL_PX, (NUM_CAMERAS, NUM_POINTS, 2)), axis=0)
+    return replace(problem, rays=problem.rays + walks[problem.camera_rows, problem.point_rows])
+
+
+def with_pixel_noise(problem, sigma_px, seed):
+    noise = np.random.default_rng(seed).normal(0.0, sigma_px / FOCAL_PX, problem.rays.shape)
+    return replace(problem, rays=problem.rays + noise)
+
+
+@pytest.mark.parametrize(("spoil", "size_px"), [(with_pixel_noise, 0.3), (with_track_errors, 0.12)])
+def test_the_window_is_honest_about_noise_and_about_drifting_tracks(monkeypatch, spoil, size_px):
+    monkeypatch.setattr(covariance, "_UNSHOWN", 1.0)  # here, residuals show everything
+    monkeypatch.setattr(covariance, "_SHARED_ERROR_PX", 0.0)
+    truth, values = make_bundle(NUM_CAMERAS, NUM_POINTS), []
+    for seed in range(60):
+        found = adjust(spoil(truth, size_px, seed))
+        error = motion_error(*(keyframe(problem, row) for problem in (found, truth) for row in (FIRST_FREE, -1)))
+        values.append(error @ np.linalg.solve(assess_window(found).total, error))
+    assert 4.0 < np.mean(values) < 9.0
+
+
+def test_what_one_step_adds_makes_up_the_motion_of_the_window():
+    truth = make_bundle(NUM_CAMERAS, NUM_POINTS)
+    found = adjust(with_pixel_noise(truth, 0.3, seed=0))
+    window = assess_window(found)
+    summed, position = np.zeros((6, 6)), keyframe(found, FIRST_FREE).translation
+    for row in range(FIRST_FREE + 1, NUM_CAMERAS):
+        here = keyframe(found, row).translation
+        summed, position = carried(summed, here - position) + window.step, here
+    assert np.trace(summed[3:, 3:]) == pytest.approx(np.trace(window.total[3:, 3:]), rel=1e-6)
+    assert np.trace(summed[:3, :3]) == pytest.approx(np.trace(window.total[:3, :3]), rel=0.3)
+
+
+def test_an_open_scale_leaves_the_covariance_finite():
+    truth = make_bundle(NUM_CAMERAS, NUM_POINTS)
+    open_scale = replace(truth, is_fixed=np.arange(NUM_CAMERAS) < 1)
+    held, free = (assess_window(adjust(with_pixel_noise(problem, 0.3, seed=0))) for problem in (truth, open_scale))
+    assert np.trace(free.total) < 3.0 * np.trace(held.total)
+    assert 0.0 < free.log_scale_step < 1e-4
+
+
+def test_information_of_a_single_pose_is_honest():
+    truth, points = sideways_pose(0.3), random_points(150)
+    values = []
+    for seed in range(150):
+        noise = np.random.default_rng(seed).normal(0.0, 0.4 / FOCAL_PX, (len(points), 2))
+        rays, scale = rays_of(truth, points) + noise, np.full(len(points), FOCAL_PX)
+        fit = refine_pose(truth, points, rays, scale, max_error_px=3.0)
+        information = pose_information(fit.camera_from_odom, points, rays, scale)
+        error = motion_error(SE3.identity(), fit.camera_from_odom.inverse, SE3.identity(), truth.inverse)
+        values.append(error @ information @ error)
+    assert 5.0 < np.mean(values) < 8.0
+
+
+def moved_covariance(information, moved_px=(10.0, 10.0, 10.0)):
+    window = assess_window(adjust(make_bundle(NUM_CAMERAS, NUM_POINTS, noise_px=0.3)))
+    covariance = MotionCovariance(step_px=40.0)
+    covariance.learn(window, np.zeros(3))
+    values = [covariance.value]
+    for number, flow in enumerate(moved_px, 1):
+        covariance.move(SE3(np.eye(3), np.array([0.1 * number, 0.0, 0.0])), flow, information[number - 1])
+        values.append(covariance.value)
+    return values, window
+
+
+def added(values, number):
+    return values[number] - carried(values[number - 1], np.array([0.1, 0.0, 0.0]))
+
+
+def test_frames_share_a_keyframe_step_by_how_far_features_moved():
+    values, window = moved_covariance([np.eye(6)] * 3, moved_px=(10.0, 0.0, np.inf))
+    np.testing.assert_allclose(added(values, 1), 0.25 * window.step, rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(added(values, 2), 0.0, atol=1e-15)
+    np.testing.assert_allclose(added(values, 3), window.step, rtol=1e-9, atol=1e-15)
+
+
+def test_a_pose_that_rests_on_less_adds_more():
+    usual, _ = moved_covariance([np.eye(6)] * 3)
+    weak, _ = moved_covariance([np.eye(6), np.eye(6), 0.25 * np.eye(6)])
+    assert np.trace(added(weak, 3)) > 2.0 * np.trace(added(usual, 3))

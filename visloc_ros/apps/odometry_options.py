@@ -1,0 +1,55 @@
+"""What the commands about odometry share: its options on the command line, and the files they write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from visloc_ros.core.config import list_options, read_config
+from visloc_ros.core.errors import OutputError
+from visloc_ros.core.trajectory import Trajectory, read_tum
+from visloc_ros.evaluation.machine import command_line, describe_machine, today
+from visloc_ros.odometry import OdometryConfig
+from visloc_ros.sources import FrameSource
+
+BACKENDS = next(found.choices for found in list_options(OdometryConfig) if found.name == "backend") or ()
+
+Backend = Annotated[
+    str | None,
+    typer.Option(help=f"Which odometry: {', '.join(BACKENDS)}; otherwise that of the configuration."),
+]
+Live = Annotated[
+    bool,
+    typer.Option("--live", help="Do slow work beside the frames, as the node does; otherwise runs are repeatable."),
+]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="File for all figures.")]
+PlotFile = Annotated[Path | None, typer.Option("--plot", help="PNG with path, errors, latencies and stages.")]
+
+
+def read_odometry_config(path: Path | None, backend: str | None) -> OdometryConfig:
+    """Options from a YAML file or the defaults, with another backend if one is named. Raises ConfigError."""
+    config = read_config(OdometryConfig, path)
+    return config if backend is None else replace(config, backend=backend)
+
+
+def read_truth(path: Path | None, source: FrameSource) -> Trajectory | None:
+    """True poses from a TUM file, or else the source's own. Raises SourceError."""
+    return read_tum(path) if path else source.ground_truth
+
+
+def provenance() -> dict[str, str]:
+    """Where and how figures were measured."""
+    return {"machine": describe_machine(), "command": command_line(), "date": today()}
+
+
+def write_json(path: Path, figures: Mapping[str, Any]) -> None:
+    """Write figures. Raises OutputError."""
+    try:
+        path.write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,98 @@
+"""Odometry over frames, timed: what it takes to begin, for every frame, and to end (SPEC H-45)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import OdometryPose, Rejection
+from visloc_ros.evaluation.decoding import DecodedFrame
+from visloc_ros.evaluation.machine import peak_rss_mb
+from visloc_ros.odometry import Odometry
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedFrame:
+    """What odometry gave for one frame, and the milliseconds to read the frame and to track it."""
+
+    result: OdometryPose | Rejection
+    decode_ms: float
+    track_ms: float
+
+
+@dataclass(frozen=True, eq=False)
+class OdometryRun:
+    """Every frame of a run in the order of time.
+
+    ``init_ms`` is the making of the odometry, ``finalize_ms`` its end. ``peak_rss_mb`` includes processes that
+    the odometry runs beside the frames.
+    """
+
+    frames: tuple[TrackedFrame, ...]
+    init_ms: float
+    finalize_ms: float
+    peak_rss_mb: float
+
+    @property
+    def results(self) -> Sequence[OdometryPose | Rejection]:
+        """Pose or reason of every frame."""
+        return [frame.result for frame in self.frames]
+
+    @property
+    def poses(self) -> list[OdometryPose]:
+        """The poses alone."""
+        return [result for result in self.results if isinstance(result, OdometryPose)]
+
+
+def run_odometry(make: Callable[[], Odometry], frames: Iterable[DecodedFrame]) -> OdometryRun:
+    """Make the odometry, track every frame, and end it; it is ended, too, when tracking or reading raises."""
+    odometry, init_ms = _timed(make)
+    try:
+        tracked = [_track(odometry, frame) for frame in frames]
+        memory_mb = peak_rss_mb()
+    finally:
+        _, finalize_ms = _timed(odometry.close)
+    return OdometryRun(tuple(tracked), init_ms, finalize_ms, memory_mb)
+
+
+class AtStamps:
+    """Frames handed out at the speed of their stamps, as a camera does.
+
+    A frame is dropped and counted when the one after it is due already: the newest wins, as in the odometry node.
+    """
+
+    def __init__(self, frames: Iterable[DecodedFrame]) -> None:
+        self._frames = frames
+        self.dropped = 0
+
+    def __iter__(self) -> Iterator[DecodedFrame]:
+        begin_s = first_ns = None
+        waiting: DecodedFrame | None = None
+        for frame in self._frames:
+            if begin_s is None or first_ns is None:
+                begin_s, first_ns = time.monotonic(), frame.frame.stamp_ns
+            due_s = begin_s + (frame.frame.stamp_ns - first_ns) / NANOSECONDS
+            if waiting is not None and time.monotonic() >= due_s:
+                self.dropped += 1
+            elif waiting is not None:
+                yield waiting
+            waiting = frame
+            time.sleep(max(0.0, due_s - time.monotonic()))
+        if waiting is not None:
+            yield waiting
+
+
+def _track(odometry: Odometry, decoded: DecodedFrame) -> TrackedFrame:
+    result, track_ms = _timed(lambda: odometry.track(decoded.frame))
+    return TrackedFrame(result, decoded.decode_ms, track_ms)
+
+
+def _timed(work: Callable[[], ResultT]) -> tuple[ResultT, float]:
+    begin = time.perf_counter()
+    result = work()
+    return result, 1e3 * (time.perf_counter() - begin)

@@ -1,0 +1,70 @@
+"""From ``imu`` and ``wheel_odom`` to the odometry: checked, and brought to the camera by /tf_static."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from nav_msgs.msg import Odometry as OdometryMsg
+from sensor_msgs.msg import Imu
+
+from visloc_ros.core.geometry import Array
+from visloc_ros.nodes.base import VislocNode
+from visloc_ros.nodes.conversions import MessageError, imu_from_msg, pose_from_msg, stamp_from_msg
+from visloc_ros.nodes.qos import INERTIAL
+from visloc_ros.nodes.transforms import StaticTransforms
+from visloc_ros.odometry import AidedOdometry, ImuSample
+
+
+class SensorInput:
+    """Subscribes to the optional topics of other sensors than the camera.
+
+    What lacks a transform to the camera is counted in ``rejected``, as bad messages are. An IMU is then left out;
+    wheels still tell the scale where the base does not turn.
+    """
+
+    def __init__(self, node: VislocNode, odometry: AidedOdometry, camera_frame: Callable[[], str | None]) -> None:
+        self.rejected: Counter[str] = Counter()
+        self._logger, self._odometry, self._camera_frame = node.get_logger(), odometry, camera_frame
+        self._static = StaticTransforms(node)
+        node.subscription(Imu, "imu", self._take_imu, INERTIAL)
+        node.subscription(OdometryMsg, "wheel_odom", self._take_wheels, INERTIAL)
+
+    def _take_imu(self, message: Imu) -> None:
+        camera_frame = self._camera_frame()
+        if camera_frame is None:
+            return  # before the first image nobody knows whose turns these are
+        camera_from_imu = self._static.lookup(camera_frame, message.header.frame_id)
+        if camera_from_imu is None:
+            self._count("imu without transform", f"no fixed transform {camera_frame} -> {message.header.frame_id}")
+            return
+        try:
+            in_imu = imu_from_msg(message)
+        except MessageError as error:
+            self._count("bad imu", str(error))
+            return
+        rate, acceleration = (_turned(camera_from_imu.rotation, vector) for vector in in_imu)
+        self._odometry.add_imu(ImuSample(stamp_from_msg(message.header.stamp), rate, acceleration))
+
+    def _take_wheels(self, message: OdometryMsg) -> None:
+        camera_frame = self._camera_frame()
+        if camera_frame is None:
+            return
+        base_from_camera = self._static.lookup(message.child_frame_id, camera_frame)
+        if base_from_camera is None:
+            text = f"no fixed transform {message.child_frame_id} -> {camera_frame}: turns of the base tell no scale"
+            self._count("wheel_odom without transform", text)
+        try:
+            odom_from_base = pose_from_msg(message.pose.pose)
+        except MessageError as error:
+            self._count("bad wheel_odom", str(error))
+            return
+        self._odometry.add_wheels(stamp_from_msg(message.header.stamp), odom_from_base, base_from_camera)
+
+    def _count(self, kind: str, text: str) -> None:
+        self.rejected[kind] += 1
+        self._logger.warning(f"{text} ({kind}: {self.rejected[kind]} so far)", throttle_duration_sec=5.0)
+
+
+def _turned(rotation: Array, vector: Array | None) -> Array | None:
+    return None if vector is None else rotation @ vector

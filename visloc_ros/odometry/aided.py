@@ -1,0 +1,132 @@
+"""Any visual odometry with what other sensors tell: turns ahead of the images, which way is up, metres."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import pycolmap
+
+from visloc_ros.core.config import Config, option
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import Frame, OdometryPose, Rejection
+from visloc_ros.odometry.gyroscope import Gyroscope
+from visloc_ros.odometry.protocol import Odometry
+from visloc_ros.odometry.up import UpEstimator
+from visloc_ros.odometry.wheel_scale import WheelConfig, WheelPose, WheelScale
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ImuConfig(Config):
+    """How an IMU is used."""
+
+    predict_rotation: bool = option(True, "let the gyroscope tell where features are looked for")
+    time_offset: float = option(
+        0.0, "what its stamps must be moved by to be of the images' clock [s]", minimum=-1.0, maximum=1.0
+    )
+
+
+class ImuSample(NamedTuple):
+    """One measurement in the axes of the camera (x right, y down, z forward); None where it is not measured.
+
+    Angular rate (3,) in rad/s; acceleration (3,) in m/s^2 as an accelerometer shows it, 9.8 upwards at rest.
+    """
+
+    stamp_ns: int
+    angular_rate: Array | None
+    acceleration: Array | None
+
+
+class AidedOdometry:
+    """Visual odometry whose poses carry ``up_in_odom`` and ``scale`` once an IMU and wheels tell them.
+
+    Measurements may be added from another thread. A frame never waits for them: those that come late join the next
+    ones. Out of order or not finite, they are refused and counted. The wheels' scale goes before one that the visual
+    odometry has itself (from depth), which is known less well.
+    """
+
+    def __init__(self, visual: Odometry, gyroscope: Gyroscope, imu: ImuConfig, wheels: WheelConfig) -> None:
+        self._visual, self._gyroscope = visual, gyroscope
+        self._up, self._wheels = UpEstimator(), WheelScale(wheels)
+        self._imu_offset_ns = round(imu.time_offset * NANOSECONDS)
+        self._not_finite = 0
+        self._camera: pycolmap.Camera | None = None
+
+    def add_imu(self, sample: ImuSample) -> None:
+        """Take the next sample of the IMU."""
+        stamp_ns = sample.stamp_ns + self._imu_offset_ns
+        for samples, value in (
+            (self._gyroscope.samples, sample.angular_rate),
+            (self._up.samples, sample.acceleration),
+        ):
+            if value is not None and np.all(np.isfinite(value)):
+                samples.add(stamp_ns, np.asarray(value, dtype=np.float64))
+            elif value is not None:
+                self._not_finite += 1
+
+    def add_wheels(self, stamp_ns: int, odom_from_base: SE3, base_from_camera: SE3 | None) -> None:
+        """Take the next pose of the wheel odometry, in metres.
+
+        Where ``base_from_camera`` is not known (None), steps that turn are left out.
+        """
+        if np.all(np.isfinite(odom_from_base.matrix)):
+            self._wheels.wheels.add(stamp_ns, WheelPose(odom_from_base, base_from_camera))
+        else:
+            self._not_finite += 1
+
+    def track(self, frame: Frame) -> OdometryPose | Rejection:
+        """Give the unscaled ``odom_from_camera`` of the next frame, or the reason why there is none."""
+        self._follow_calibration(frame)
+        result = self._visual.track(frame)
+        if isinstance(result, Rejection):
+            return result
+        self._gyroscope.learn(result)
+        up, scale = self._up.follow(result), self._wheels.follow(result)
+        return replace(result, up_in_odom=up, scale=scale or result.scale)
+
+    def reset(self) -> None:
+        """Forget the images; the next pose belongs to a new segment. The gyroscope's bias stays known."""
+        self._camera = None
+        self._visual.reset()
+        self._gyroscope.forget_views()
+        self._up.reset()
+        self._wheels.reset()
+
+    def close(self) -> None:
+        """Stop what runs in the background."""
+        self._visual.close()
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What came from the other sensors, and what became of it; empty where nothing came."""
+        gyroscope, up, wheels = self._gyroscope.samples, self._up.samples, self._wheels
+        counts = {
+            "angular rates": gyroscope.received,
+            "accelerations": up.received,
+            "imu out of order": gyroscope.refused + up.refused,
+            "gravity implausible": self._up.implausible,
+            "wheel poses": wheels.wheels.received,
+            "wheel poses out of order": wheels.wheels.refused,
+            "wheel steps": wheels.counts["steps"],
+            "wheel steps contradicted": wheels.counts["contradicted"],
+            "measurements not finite": self._not_finite,
+        }
+        return {name: count for name, count in counts.items() if count}
+
+    @property
+    def gyroscope_is_trusted(self) -> bool:
+        """False while the images contradict the gyroscope: its axes or its clock are not what they are said to be."""
+        return self._gyroscope.is_trusted
+
+    def _follow_calibration(self, frame: Frame) -> None:
+        """Begin anew where the camera is another one than before: old landmarks would bend under new intrinsics."""
+        if self._camera is not frame.camera and self._camera not in (None, frame.camera):
+            log.warning("the calibration changes at %d ns: odometry begins anew", frame.stamp_ns)
+            self.reset()
+        self._camera = frame.camera

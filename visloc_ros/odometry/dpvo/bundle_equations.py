@@ -1,0 +1,155 @@
+"""Normal equations of poses and inverse depths, and their solution. SPEC_DPVO 8.2.
+
+Derivatives by the source pose follow from those by the target pose through the adjoint of the relative pose, which all
+edges of a pair of frames share: only the target's are summed over edges, the rest is done per pair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from visloc_ros.odometry.dpvo import lie
+from visloc_ros.odometry.dpvo.bundle_layout import BundleLayout
+from visloc_ros.odometry.dpvo.residuals import Linearisation, linearise
+
+_EDGES_AT_A_TIME = 1 << 18
+_RELATIVE_POSE_DAMPING, _ABSOLUTE_POSE_DAMPING = 1e-4, 1.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """Increments of the free poses (N, 6) and of the patches' inverse depths (K,)."""
+
+    poses: Tensor
+    depths: Tensor
+
+
+@dataclass(frozen=True)
+class NormalEquations:
+    """Sums over edges of weight times J^T J and J^T r.
+
+    ``hessian`` (Q, 6, 6) and ``gradient`` (Q, 6) of the target pose per pair, ``coupling`` (Q + F + 1, M, 6) of a
+    row's pose with the patches of its source frame (the last row is zero), ``curvature`` and ``slope`` (F, M) of the
+    inverse depths, ``adjoints`` (Q, 6, 6) of the relative poses; ``edges_used`` says how many residuals counted.
+    """
+
+    layout: BundleLayout
+    hessian: Tensor
+    gradient: Tensor
+    coupling: Tensor
+    curvature: Tensor
+    slope: Tensor
+    adjoints: Tensor
+    edges_used: Tensor
+
+    @classmethod
+    def at(
+        cls, layout: BundleLayout, poses: Tensor, centres: Tensor, intrinsics: Tensor, target: Tensor, weight: Tensor
+    ) -> NormalEquations:
+        """Sum up at the present ``poses`` (N, 7) and patch ``centres`` (F M, 3), a bounded number of edges at once."""
+        relative = lie.compose(poses[layout.pair_j], lie.inverse(poses[layout.pair_i]))
+        equations = cls._empty(layout, lie.adjoint(relative))
+        for begin in range(0, len(layout.pair), _EDGES_AT_A_TIME):
+            edges = slice(begin, begin + _EDGES_AT_A_TIME)
+            pair, patch = layout.pair[edges], layout.patch[edges]
+            terms = linearise(relative[pair], centres[patch], intrinsics, target[edges])
+            moving = terms.used & (layout.pair_i != layout.pair_j)[pair]
+            equations._add(terms, torch.where(moving[:, None], weight[edges], 0.0), pair, patch)
+            equations.edges_used.add_(terms.used.sum())
+        equations._couple_sources()
+        return equations
+
+    @classmethod
+    def _empty(cls, layout: BundleLayout, adjoints: Tensor) -> NormalEquations:
+        pairs, rows = len(adjoints), len(layout.row_pose) + 1
+        grid = layout.num_sources, layout.patches_per_source
+        return cls(
+            layout,
+            hessian=adjoints.new_zeros(pairs, 6, 6),
+            gradient=adjoints.new_zeros(pairs, 6),
+            coupling=adjoints.new_zeros(rows, grid[1], 6),
+            curvature=adjoints.new_zeros(grid),
+            slope=adjoints.new_zeros(grid),
+            adjoints=adjoints,
+            edges_used=torch.zeros((), dtype=torch.int64, device=adjoints.device),
+        )
+
+    def _add(self, terms: Linearisation, weight: Tensor, pair: Tensor, patch: Tensor) -> None:
+        weighted = weight[..., None] * terms.by_target
+        residual = torch.where(weight != 0, terms.residual, 0.0)  # a target that is not a number has no weight
+        by_depth = weight * terms.by_depth
+        self.hessian.index_add_(0, pair, weighted.mT @ terms.by_target)
+        self.gradient.index_add_(0, pair, (weighted * residual[..., None]).sum(1))
+        self.curvature.view(-1).index_add_(0, patch, (by_depth * terms.by_depth).sum(1))
+        self.slope.view(-1).index_add_(0, patch, (by_depth * residual).sum(1))
+        cell = pair * self.layout.patches_per_source + patch % self.layout.patches_per_source
+        self.coupling.view(-1, 6).index_add_(0, cell, (weighted * terms.by_depth[..., None]).sum(1))
+
+    def _couple_sources(self) -> None:
+        """Source poses are coupled through the adjoints of their pairs."""
+        pairs = len(self.adjoints)
+        self.coupling.index_add_(0, pairs + self.layout.pair_source, -self.coupling[:pairs] @ self.adjoints)
+
+    def solve(self, damping: float) -> Step | None:
+        """Eliminate the depths, solve for the poses, and back; None if the poses' system is not positive definite."""
+        layout = self.layout
+        inverse_curvature = 1.0 / (self.curvature + damping)
+        if layout.num_free == 0:
+            return Step(self.gradient.new_zeros(0, 6), (inverse_curvature * self.slope).view(-1)[layout.cells])
+        factor, failed = torch.linalg.cholesky_ex(_damped(self._reduced_hessian(inverse_curvature)))
+        if failed:
+            return None
+        right = self._reduced_gradient(inverse_curvature * self.slope)
+        poses = torch.cholesky_solve(right.view(-1, 1), factor).view(-1, 6)
+        depths = inverse_curvature * (self.slope - self._coupled_with(poses))
+        return Step(poses, depths.view(-1)[layout.cells])
+
+    def _reduced_hessian(self, inverse_curvature: Tensor) -> Tensor:
+        """Hessian (6 N, 6 N) of the free poses with the depths eliminated; what is fixed falls into the last place."""
+        places = self.layout.num_free + 1
+        blocks = self.hessian.new_zeros(places * places, 6, 6)
+        self._add_pose_blocks(blocks, places)
+        padded_pose = torch.cat((self.layout.row_pose, self.layout.row_pose.new_tensor([places - 1])))
+        for sources, rows in self.layout.chunks():
+            coupling = self.coupling[rows].transpose(2, 3).flatten(1, 2)
+            product = (coupling * inverse_curvature[sources, None]) @ coupling.mT
+            pose = padded_pose[rows]
+            target = pose[:, :, None] * places + pose[:, None]
+            product = product.view(*target.shape[:2], 6, -1, 6).transpose(2, 3)
+            blocks.index_add_(0, target.flatten(), product.reshape(-1, 6, 6), alpha=-1)
+        free = blocks.view(places, places, 6, 6)[:-1, :-1]
+        return free.transpose(1, 2).reshape(6 * (places - 1), 6 * (places - 1))
+
+    def _add_pose_blocks(self, blocks: Tensor, places: int) -> None:
+        pairs = len(self.adjoints)
+        j, i = self.layout.row_pose[:pairs], self.layout.row_pose[pairs + self.layout.pair_source]
+        mixed = -self.hessian @ self.adjoints
+        blocks.index_add_(0, j * places + j, self.hessian)
+        blocks.index_add_(0, j * places + i, mixed)
+        blocks.index_add_(0, i * places + j, mixed.mT)
+        blocks.index_add_(0, i * places + i, -self.adjoints.mT @ mixed)
+
+    def _reduced_gradient(self, depths: Tensor) -> Tensor:
+        """Gradient (N, 6) of the free poses after the depths (F, M) took their share."""
+        layout, pairs = self.layout, len(self.adjoints)
+        by_source = -(self.adjoints.mT @ self.gradient[..., None])[..., 0]
+        share = (self.coupling[:-1] * depths[layout.row_source, :, None]).sum(1)
+        gradient = self.gradient.new_zeros(layout.num_free + 1, 6)
+        gradient.index_add_(0, layout.row_pose[:pairs], self.gradient)
+        gradient.index_add_(0, layout.row_pose[pairs + layout.pair_source], by_source)
+        return gradient.index_add_(0, layout.row_pose, share, alpha=-1)[:-1]
+
+    def _coupled_with(self, poses: Tensor) -> Tensor:
+        """What increments of the free poses (N, 6) ask of the depths (F, M)."""
+        padded = torch.cat((poses, poses.new_zeros(1, 6)))
+        effect = (self.coupling[:-1] @ padded[self.layout.row_pose, :, None])[..., 0]
+        return torch.zeros_like(self.slope).index_add_(0, self.layout.row_source, effect)
+
+
+def _damped(hessian: Tensor) -> Tensor:
+    diagonal = hessian.diagonal()
+    diagonal.add_(_RELATIVE_POSE_DAMPING * diagonal + _ABSOLUTE_POSE_DAMPING)
+    return hessian

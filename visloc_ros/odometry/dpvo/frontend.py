@@ -1,0 +1,238 @@
+"""One image after the other into the state: the story of Deep Patch Visual Odometry (SPEC_DPVO 6, 7 and 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from visloc_ros.core.timing import Stopwatch
+from visloc_ros.odometry.dpvo import motion, projection
+from visloc_ros.odometry.dpvo.bundle import BundleReport, adjust
+from visloc_ros.odometry.dpvo.config import START_FRAMES, DpvoConfig
+from visloc_ros.odometry.dpvo.connections import connect_newest, mean_flow, retire_old
+from visloc_ros.odometry.dpvo.correlation import correlate
+from visloc_ros.odometry.dpvo.edges import Edges
+from visloc_ros.odometry.dpvo.global_adjustment import GlobalAdjustment
+from visloc_ros.odometry.dpvo.loops import ProximityLoops
+from visloc_ros.odometry.dpvo.rings import FrameFeatures
+from visloc_ros.odometry.dpvo.selection import gradient_centres, random_centres
+from visloc_ros.odometry.dpvo.state import DpvoState
+
+START_UPDATES = END_UPDATES = 12
+MIN_START_MOTION_PX = 2.0  # median flow on the quarter grid between the first frames
+_DEPTH_FRAMES = 3  # newest frames whose median depth the next one starts with
+
+UpdateOperator = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+
+
+class Network(Protocol):
+    """What describes images and patches (``network.PatchNetwork``)."""
+
+    def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps (128, h, w) to match and (384, h, w) of context, of a BGR image (3, H, W), uint8."""
+
+    def extract(self, fmap: Tensor, imap: Tensor, centres: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Cut patches at cells (M, 2): features (M, 128, 3, 3), context (M, 384), patches (M, 3, 3, 3)."""
+
+
+class AppearanceLoops(Protocol):
+    """Loops closed by a pose graph that changes the state (``retrieval_loops.RetrievalLoops``)."""
+
+    def add_frame(self, state: DpvoState, image: Tensor) -> None:
+        """Take note of the newest kept frame and its BGR image (3, H, W), uint8."""
+
+    def close(self, state: DpvoState) -> bool:
+        """Close what was found; whether the state was changed."""
+
+    def finish(self, state: DpvoState) -> bool:
+        """As ``close``, after the last frame."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What became of an input: whether it was kept, the median flow of the start's probe, and the last adjustment."""
+
+    kept: bool
+    start_motion_px: float | None = None
+    adjustment: BundleReport | None = None
+    dropped_keyframe: bool = False
+
+
+class FrontEnd:
+    """Owns a ``DpvoState`` and takes frames of one size and one camera into it.
+
+    ``network`` describes images, ``update`` is the update operator. Random places and depths are drawn on the CPU from
+    the configured seed, so they are the same on every device.
+    """
+
+    def __init__(
+        self,
+        config: DpvoConfig,
+        network: Network,
+        update: UpdateOperator,
+        map_size: tuple[int, int],
+        device: torch.device,
+        appearance_loops: AppearanceLoops | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Begin with an empty state for maps of (height, width) cells; features are kept in ``dtype``."""
+        self._config = config.resolved()
+        self._network, self._operator = network, update
+        self._map_size, self._device = map_size, device
+        self._loops = ProximityLoops(config) if config.loop_closure else None
+        self._global_adjustment = GlobalAdjustment(config)
+        self._appearance_loops = appearance_loops
+        self._generator = torch.Generator().manual_seed(config.seed)
+        self.state = DpvoState(config, map_size, device, dtype)
+        self.started = False
+
+    @torch.no_grad()
+    def process(self, image: Tensor, intrinsics: Tensor, stamp_ns: int, watch: Stopwatch) -> Step:
+        """Take one input: BGR image (3, H, W), uint8, and its intrinsics (4,) on the quarter grid."""
+        state = self.state
+        self._make_room()
+        with watch("encode"):
+            features, patches = self._describe(image)
+        frame_id = state.timeline.append(stamp_ns)
+        state.poses[state.num_frames] = self._predicted_pose(stamp_ns)
+        patches[:, 2] = self._first_depths()
+        state.put(frame_id, intrinsics, patches, features)
+        if not self.started and state.num_frames:
+            start_motion_px = self._probe_motion()
+            if start_motion_px < MIN_START_MOTION_PX:
+                return Step(kept=False, start_motion_px=start_motion_px)
+        state.accept()
+        if self._appearance_loops is not None:
+            self._appearance_loops.add_frame(state, image)
+        if self._loops is not None:
+            self._loops.add(state)
+        connect_newest(state, self._config.patch_lifetime)
+        return self._settle(watch)
+
+    @torch.no_grad()
+    def finish(self) -> BundleReport | None:
+        """Update everything until it rests, after the last frame; gives the last adjustment."""
+        report = None
+        if self._appearance_loops is not None:
+            self._appearance_loops.finish(self.state)
+        if self._loops is not None:
+            self._loops.add(self.state, at_the_end=True)
+        for _ in range(END_UPDATES if len(self.state.edges) else 0):
+            report = self._update(Stopwatch(), at_the_end=True)
+        return report
+
+    def _update(self, watch: Stopwatch, *, at_the_end: bool = False) -> BundleReport:
+        """Ask the network where all measured patches are, and adjust poses and depths to that."""
+        state, edges = self.state, self.state.edges
+        with watch("correlate"):
+            coordinates = self._project(edges)
+            correlation = self._correlate(edges, coordinates)
+        with watch("update"):
+            net, delta, weight = self._ask(edges, correlation)
+            state.edges = edges.updated(net, coordinates[:, :, 1, 1] + delta, weight)
+        with watch("adjust"):
+            if self._global_adjustment.is_due(state, at_the_end=at_the_end):
+                return self._global_adjustment.run(state)
+            return self._adjust()
+
+    def _settle(self, watch: Stopwatch) -> Step:
+        """Updates, keyframe test and the end of old measurements, after a frame was kept."""
+        if not self.started:
+            self.started = self.state.num_frames == START_FRAMES
+            reports = [self._update(watch) for _ in range(START_UPDATES if self.started else 0)]
+            return Step(kept=True, adjustment=reports[-1] if reports else None)
+        report = self._update(watch)
+        dropped = self._drop_keyframe()
+        retire_old(self.state, self._config.removal_window, self._config.optimization_window)
+        if self._appearance_loops is not None:
+            with watch("close"):
+                self._appearance_loops.close(self.state)
+        return Step(kept=True, adjustment=report, dropped_keyframe=dropped)
+
+    def _make_room(self) -> None:
+        if self.state.num_frames + 1 >= self.state.capacity:
+            self.state.forget_oldest(self.state.capacity // 2)
+
+    def _describe(self, image: Tensor) -> tuple[FrameFeatures, Tensor]:
+        """Features of an image and patches (M, 3, 3, 3) at places of the configured strategy."""
+        count, generator = self._config.patches_per_frame, self._generator
+        if self._config.centroid_sel_strat == "GRADIENT_BIAS":
+            centres = gradient_centres(image, count, self._map_size, generator)
+        else:
+            centres = random_centres(count, self._map_size, generator)
+        fmap, imap = self._network.encode(image)
+        gmap, context, patches = self._network.extract(fmap, imap, centres.to(self._device))
+        return FrameFeatures(fmap, gmap, context), patches
+
+    def _predicted_pose(self, stamp_ns: int) -> Tensor:
+        """Pose (7,) that the motion so far lets expect; that of the first two frames is the origin."""
+        state, count = self.state, self.state.num_frames
+        if count < 2:
+            return state.poses.new_tensor([0, 0, 0, 0, 0, 0, 1])
+        last, before = state.poses[count - 1], state.poses[count - 2]
+        if self._config.motion_model != "DAMPED_LINEAR":
+            return last
+        last_ns, before_ns = (state.timeline.stamp_ns(frame_id) for frame_id in state.frame_ids[:-3:-1])
+        steps = motion.steps_ahead(stamp_ns, last_ns, before_ns)
+        return motion.extrapolate(last, before, steps, self._config.motion_damping)
+
+    def _first_depths(self) -> Tensor:
+        """Inverse depths that broadcast to (M, 3, 3): random before the start, then the newest frames' median.
+
+        The random numbers are drawn in any case.
+        """
+        drawn = torch.rand(self._config.patches_per_frame, 1, 1, generator=self._generator).to(self._device)
+        return self.state.inverse_depths[-_DEPTH_FRAMES:].median() if self.started else drawn
+
+    def _probe_motion(self) -> float:
+        """Median flow in pixels of the quarter grid from the last kept frame to the one that was put."""
+        state = self.state
+        kk = state.patches_of(state.num_frames - 1, state.num_frames)
+        edges = state.new_edges(kk, torch.full_like(kk, state.num_frames))
+        _, delta, _ = self._ask(edges, self._correlate(edges, self._project(edges)))
+        return motion.median(delta.norm(dim=1))
+
+    def _project(self, edges: Edges) -> Tensor:
+        state = self.state
+        return projection.reproject(state.poses, state.flat_patches, state.intrinsics, edges.ii, edges.jj, edges.kk)
+
+    def _correlate(self, edges: Edges, coordinates: Tensor) -> Tensor:
+        rings = self.state.features
+        patch_rows, frame_rows = rings.patch_rows(edges.kk), rings.frame_rows(edges.jj)
+        return correlate(rings.flat_gmap, rings.pyramid, coordinates, patch_rows, frame_rows)
+
+    def _ask(self, edges: Edges, correlation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Hidden state, flow (E, 2) and weights (E, 2) of the update operator."""
+        rings = self.state.features
+        context = rings.flat_context[rings.patch_rows(edges.kk)]
+        return self._operator(edges.net, context, correlation, edges.ii, edges.jj, edges.kk)
+
+    def _adjust(self) -> BundleReport:
+        state, edges, config = self.state, self.state.edges, self._config
+        first_free = max(state.num_frames - config.optimization_window, 1) if self.started else 1
+        return adjust(
+            state.poses,
+            state.flat_patches,
+            state.intrinsics,
+            edges.target,
+            edges.weight,
+            edges.ii,
+            edges.jj,
+            edges.kk,
+            first_free,
+            state.num_frames,
+        )
+
+    def _drop_keyframe(self) -> bool:
+        """Drop the frame between two that hardly differ."""
+        state = self.state
+        frame = state.num_frames - self._config.keyframe_index
+        flow = mean_flow(state, frame - 1, frame + 1)
+        if flow is None or flow >= self._config.keyframe_thresh:
+            return False
+        state.drop_frame(frame)
+        return True

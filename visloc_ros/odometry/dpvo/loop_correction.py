@@ -1,0 +1,86 @@
+"""A measured loop into the poses: the graph of all frames up to it, and its result in the state (SPEC_DPVO 10.6).
+
+Frames from ``safe`` on, one after the latest frame of any loop, stay as they are in place and scale; everything before
+is bent until the loop closes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from visloc_ros.core.geometry import Sim3
+from visloc_ros.odometry.dpvo.global_adjustment import normalise
+from visloc_ros.odometry.dpvo.places import Hit
+from visloc_ros.odometry.dpvo.pose_graph import SimilarityEdges, chain_edges, optimise
+from visloc_ros.odometry.dpvo.similarities import Similarities
+from visloc_ros.odometry.dpvo.state import DpvoState
+
+
+@dataclass(frozen=True, eq=False)
+class LoopCorrection:
+    """New ``world_from_camera`` of the frames from number ``first`` on, their scale that of their depths.
+
+    ``loop`` is what was closed. ``poses`` (S + 1, 7) are what the frames and the first one that stays had before.
+    """
+
+    loop: Hit
+    first: int
+    poses: NDArray[np.float32]
+    world_from_camera: Similarities
+
+
+def close_loop(
+    first: int, poses: NDArray[np.float32], loop: Hit, place_from_query: Sim3, earlier: Sequence[Hit] = ()
+) -> LoopCorrection:
+    """Bend the frames numbered from ``first`` with ``poses`` (N, 7), N > loop.query + 1 - first, so that a loop closes.
+
+    ``place_from_query`` is measured between the two cameras; ``earlier`` loops hold as they are.
+    """
+    held = [row for row in earlier if min(row) >= first]
+    safe = max(max(row) for row in [*held, loop]) + 1 - first
+    poses = poses[: safe + 1]
+    cameras = _similarities(poses)
+    queries, places = (np.array([row[side] - first for row in held], dtype=np.intp) for side in (0, 1))
+    measured = SimilarityEdges(
+        np.array([loop.query - first]), np.array([loop.place - first]), Similarities.stack(place_from_query)
+    )
+    edges = [chain_edges(cameras), SimilarityEdges.between(cameras, queries, places), measured]
+    result = optimise(cameras, SimilarityEdges.concatenate(*edges), fixed=safe)
+    return LoopCorrection(loop, first, poses, result.cameras.inverse.take(slice(0, safe)))
+
+
+def apply_correction(state: DpvoState, correction: LoopCorrection) -> bool:
+    """Write the correction into the state; False, and nothing is changed, where the poses are no longer those before.
+
+    Frames that were forgotten meanwhile stay where they were.
+    """
+    gone = state.num_forgotten - correction.first
+    count = len(correction.world_from_camera) - gone
+    before = torch.from_numpy(correction.poses[gone:]).to(state.device)
+    if count <= 0 or not torch.equal(state.poses[: count + 1], before):
+        return False
+    corrected = correction.world_from_camera.take(slice(gone, None))
+    state.poses[:count] = torch.from_numpy(_rows(corrected)).to(state.poses)
+    factors = state.poses.new_ones(state.num_frames)
+    factors[:count] = torch.from_numpy(corrected.scales).to(state.poses)
+    state.rescale(factors)
+    normalise(state)
+    return True
+
+
+def _similarities(poses: NDArray[np.float32]) -> Similarities:
+    rows = poses.astype(np.float64)
+    return Similarities.from_poses(Rotation.from_quat(rows[:, 3:]).as_matrix(), rows[:, :3])
+
+
+def _rows(world_from_camera: Similarities) -> NDArray[np.float64]:
+    """Rigid camera_from_world (N, 7): the scales are left out."""
+    rotations = world_from_camera.rotations
+    rigid = Similarities.from_poses(rotations, world_from_camera.translations).inverse
+    return np.column_stack((rigid.translations, Rotation.from_matrix(rigid.rotations).as_quat()))

@@ -1,0 +1,181 @@
+"""dpvo as any other odometry: frames of any camera in, ``odom_from_camera`` or the reason why not out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pycolmap
+import torch
+from torch import Tensor
+
+from visloc_ros.core.camera import check_image_size, is_same_camera
+from visloc_ros.core.errors import CalibrationError
+from visloc_ros.core.timing import Stopwatch
+from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
+from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
+from visloc_ros.features.backends.weights import pick_device, pick_dtype
+from visloc_ros.odometry.dpvo.config import START_FRAMES, DpvoConfig
+from visloc_ros.odometry.dpvo.frontend import FrontEnd, Step
+from visloc_ros.odometry.dpvo.images import PinholeImages
+from visloc_ros.odometry.dpvo.network import PatchNetwork
+from visloc_ros.odometry.dpvo.retrieval_loops import LoopModels, RetrievalLoops
+from visloc_ros.odometry.dpvo.support import support_of_newest
+from visloc_ros.odometry.dpvo.weights import load_network
+
+log = logging.getLogger(__name__)
+
+_CELL_PX = 4.0  # pixels of the (reduced) image in one cell of the quarter grid
+
+
+class DpvoOdometry:
+    """Tracks one camera. The origin of every segment is the camera of its first frame, its unit of no meaning.
+
+    The first pose comes with the eighth frame that moved. Every pose is that of the newest frame as known then; which
+    frames stay is decided three frames later, so ``is_keyframe`` says that the one then decided upon stays.
+    """
+
+    def __init__(self, config: DpvoConfig, network: PatchNetwork | None = None, *, live: bool = False) -> None:
+        """Load the configured weights, unless a network is given; ``live`` looks for loops beside the frames.
+
+        Raises ModelError when the weights are missing or damaged, or there is no such device.
+        """
+        self._config = config.resolved()
+        if config.torch_threads:
+            torch.set_num_threads(config.torch_threads)
+        self._device = pick_device(config.device)
+        self._network = network or load_network(config.weights, self._device)
+        self._dtype = pick_dtype("auto" if config.mixed_precision else "float32", self._device)
+        self._network.set_precision(self._dtype)
+        self._loop_models = LoopModels.load(config) if config.classic_loop_closure else None
+        self._live = live
+        self._num_segments = 0
+        self._last_stamp_ns: int | None = None
+        self._session: _Session | None = None
+
+    def track(self, frame: Frame) -> OdometryPose | Rejection:
+        """Give the unscaled ``odom_from_camera`` of the next frame, or the reason why there is none."""
+        self._watch = watch = Stopwatch()
+        unusable = self._check(frame)
+        if unusable is not None:
+            return unusable
+        session = self._session = self._session or self._begin(frame.camera)
+        contrast = float(cv2.meanStdDev(frame.grey)[1][0, 0])
+        if contrast < self._config.min_contrast or not session.images.large_enough:
+            width, height = session.images.size
+            counts = {"contrast": contrast, "width": width, "height": height}
+            return self._miss(session, frame.stamp_ns, Reason.FEW_FEATURES, counts)
+        with watch("prepare"):
+            image = torch.from_numpy(session.images(frame.image)).to(self._device)
+        step = session.front_end.process(image, session.intrinsics, frame.stamp_ns, watch)
+        with watch("judge"):
+            return self._judge(session, frame.stamp_ns, step)
+
+    def finish(self) -> Trajectory:
+        """End the segment: adjust until all rests, and give ``odom_from_camera`` of all its frames.
+
+        Frames that were not kept move along with the one kept before them. Empty where no segment had started. The
+        next frame begins another segment.
+        """
+        session, self._session = self._session, None
+        if session is None or session.segment is None:
+            return Trajectory(np.empty(0, dtype=np.int64), ())
+        session.front_end.finish()
+        return session.front_end.state.trajectory()
+
+    def reset(self) -> None:
+        """Forget everything; the next pose belongs to a new segment, and stamps may start anew."""
+        self._last_stamp_ns = None
+        self._session = None
+
+    def close(self) -> None:
+        """Let go of images and features; a search for loops in the background ends with them."""
+        self._session = None
+
+    def _check(self, frame: Frame) -> Rejection | None:
+        """Refuse a frame that is not newer than the last one or does not fit its calibration.
+
+        One of another camera or size than those before it ends their segment.
+        """
+        if self._last_stamp_ns is not None and frame.stamp_ns <= self._last_stamp_ns:
+            return Rejection(frame.stamp_ns, Reason.STALE)
+        try:
+            check_image_size(frame.camera, frame.image.shape[1], frame.image.shape[0])
+        except CalibrationError as error:
+            log.warning("%s", error)
+            return Rejection(frame.stamp_ns, Reason.INTRINSICS_MISMATCH)
+        self._last_stamp_ns = frame.stamp_ns
+        if self._session is not None and not is_same_camera(self._session.camera, frame.camera):
+            log.warning("the camera changes at %d ns: odometry begins anew", frame.stamp_ns)
+            self._session = None
+        return None
+
+    def _begin(self, camera: pycolmap.Camera) -> _Session:
+        images = PinholeImages(camera, self._config.max_width)
+        intrinsics = torch.from_numpy(images.quarter_intrinsics).float().to(self._device)
+        models = self._loop_models
+        loops = RetrievalLoops(self._config, models, live=self._live) if models is not None else None
+        front_end = FrontEnd(
+            self._config,
+            self._network,
+            self._network.update,
+            images.map_size,
+            self._device,
+            appearance_loops=loops,
+            dtype=self._dtype,
+        )
+        return _Session(camera, images, intrinsics, front_end)
+
+    def _judge(self, session: _Session, stamp_ns: int, step: Step) -> OdometryPose | Rejection:
+        """Decide whether there is a pose for the frame that was taken last."""
+        front_end = session.front_end
+        if not front_end.started:
+            return Rejection(stamp_ns, Reason.DEGENERATE_MOTION, _start_counts(front_end, step), self._watch.stage_ms)
+        if session.last_good_ns is None:
+            session.last_good_ns = stamp_ns
+        support = support_of_newest(front_end.state, session.images.map_size)
+        counts = {"measured": support.measured, "fitting": support.fitting, "mean_weight": support.mean_weight}
+        failed = step.adjustment is not None and step.adjustment.failure is not None
+        if failed or support.share < self._config.min_support:
+            return self._miss(session, stamp_ns, Reason.FEW_INLIERS, counts | {"adjustment_failed": float(failed)})
+        return self._pose(session, stamp_ns, support.fitting, is_keyframe=not step.dropped_keyframe)
+
+    def _pose(self, session: _Session, stamp_ns: int, num_tracked: int, is_keyframe: bool) -> OdometryPose:
+        if session.segment is None:
+            session.segment, self._num_segments = self._num_segments, self._num_segments + 1
+            log.info("odometry segment %d started", session.segment)
+        session.last_good_ns = stamp_ns
+        state = session.front_end.state
+        (pose,) = state.odom_from_camera(state.poses[state.num_frames - 1 : state.num_frames])
+        return OdometryPose(stamp_ns, pose, session.segment, num_tracked, is_keyframe, self._watch.stage_ms)
+
+    def _miss(self, session: _Session, stamp_ns: int, reason: Reason, counts: Mapping[str, float]) -> Rejection:
+        """No pose for this frame; after ``recovery_s`` without any, begin anew."""
+        rejection = Rejection(stamp_ns, reason, counts, self._watch.stage_ms)
+        last_ns = session.last_good_ns
+        if last_ns is not None and stamp_ns - last_ns > self._config.recovery_s * NANOSECONDS:
+            log.warning("odometry lost since %d ns, begins anew: %s", last_ns, rejection)
+            self._session = None
+        return rejection
+
+
+@dataclass
+class _Session:
+    """One camera's images and front end; it has a ``segment`` number once there was a pose."""
+
+    camera: pycolmap.Camera
+    images: PinholeImages
+    intrinsics: Tensor
+    front_end: FrontEnd
+    segment: int | None = None
+    last_good_ns: int | None = None
+
+
+def _start_counts(front_end: FrontEnd, step: Step) -> dict[str, float]:
+    counts: dict[str, float] = {"frames": front_end.state.num_frames, "frames_needed": START_FRAMES}
+    if step.start_motion_px is not None:
+        counts["motion_px"] = _CELL_PX * step.start_motion_px
+    return counts

@@ -1,0 +1,190 @@
+"""Loops by appearance: a place is recognised, measured in 3D, and closed by a Sim(3) pose graph (SPEC_DPVO 10).
+
+The work for a frame (features, retrieval and, where a loop is found, matching and pose graph) needs nothing but the
+frame's image and a snapshot of the poses, so it can run beside the frames.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from visloc_ros.core.types import Image
+from visloc_ros.features import FeatureConfig, LocalExtractor, Matcher, MatcherConfig, make_extractor, make_matcher
+from visloc_ros.odometry.dpvo.config import DpvoConfig
+from visloc_ros.odometry.dpvo.frame_points import FramePoints, Triple, triangulate
+from visloc_ros.odometry.dpvo.loop_correction import LoopCorrection, apply_correction, close_loop
+from visloc_ros.odometry.dpvo.loop_evidence import LoopEvidence, measure_loop
+from visloc_ros.odometry.dpvo.places import Hit, LoopDetector, PlaceIndex
+from visloc_ros.odometry.dpvo.state import DpvoState
+
+log = logging.getLogger(__name__)
+
+_MAX_WAITING = 50  # frames; further ones are left out until the work has caught up
+_QUARTER = 4.0  # pixels of the image in one cell of the quarter grid
+
+
+@dataclass(frozen=True, eq=False)
+class LoopModels:
+    """What loops are found with; loaded once, shared by all segments."""
+
+    extractor: LocalExtractor
+    matcher: Matcher
+
+    @staticmethod
+    def load(config: DpvoConfig) -> LoopModels:
+        """Load the configured features and their matcher. Raises ConfigError, ModelError."""
+        features = FeatureConfig(name=config.loop_features, device=config.device)
+        return LoopModels(make_extractor(features), make_matcher(MatcherConfig(device=config.device), features.name))
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The frames from number ``first`` on: poses (N, 7), intrinsics (N, 4), typical inverse depths (N,).
+
+    Intrinsics are of the whole image, its first pixel at (0, 0).
+    """
+
+    first: int
+    poses: NDArray[np.float32]
+    intrinsics: NDArray[np.float32]
+    inverse_depths: NDArray[np.float32]
+
+    @staticmethod
+    def of(state: DpvoState, frames: int) -> Snapshot:
+        """The oldest ``frames`` of a state."""
+        depths = state.inverse_depths[:frames, :, 1, 1].median(dim=1).values
+        poses, intrinsics = state.poses[:frames], _QUARTER * state.intrinsics[:frames]
+        return Snapshot(state.num_forgotten, *(values.cpu().numpy().copy() for values in (poses, intrinsics, depths)))
+
+
+class LoopFinder:
+    """Takes frames in their order and finds where they close a loop."""
+
+    def __init__(self, config: DpvoConfig, models: LoopModels) -> None:
+        self._models = models
+        self._index = PlaceIndex(config.loop_retr_thresh)
+        self._detector = LoopDetector(config.loop_close_window_size)
+
+    def process(self, number: int, image: Image, snapshot: Snapshot) -> LoopCorrection | None:
+        """Take frame ``number``, the last of the snapshot, with its RGB image; gives how a loop bends the frames."""
+        self._index.forget_before(snapshot.first)
+        loop = self._detector.consider(self._index.add(number, self._models.extractor.extract(image)))
+        return None if loop is None else self.close(Hit(loop.query, max(loop.place, snapshot.first + 1)), snapshot)
+
+    def close(self, loop: Hit, snapshot: Snapshot) -> LoopCorrection | None:
+        """Measure a loop and bend the frames; None where it cannot be confirmed."""
+        evidence = self._measure(loop, snapshot)
+        if evidence is None or not evidence.is_sure:
+            log.info("frames %d and %d look alike, but are not confirmed: %s", *loop, evidence or "too few points")
+            return None
+        log.info("loop between frames %d and %d: %s", *loop, evidence)
+        place_from_query = evidence.alignment.target_from_source
+        return close_loop(snapshot.first, snapshot.poses, loop, place_from_query, tuple(self._detector.closed))
+
+    def mark_closed(self, loop: Hit) -> None:
+        """Look for no further loop near this one."""
+        self._detector.closed.append(loop)
+
+    def _measure(self, loop: Hit, snapshot: Snapshot) -> LoopEvidence | None:
+        query, place = (self._points(number, snapshot) for number in loop)
+        return None if query is None or place is None else measure_loop(query, place, self._models.matcher)
+
+    def _points(self, number: int, snapshot: Snapshot) -> FramePoints | None:
+        """Points of a frame; None where one of its neighbours was left out."""
+        before, frame, after = (self._index.features(number + step) for step in (-1, 0, 1))
+        if before is None or frame is None or after is None:
+            return None
+        row = number - snapshot.first
+        poses, depth = snapshot.poses[row - 1 : row + 2], float(snapshot.inverse_depths[row])
+        return triangulate(Triple((before, frame, after), poses, snapshot.intrinsics[row], depth), self._models.matcher)
+
+
+class RetrievalLoops:
+    """Feeds the finished frames of a state to a ``LoopFinder`` and writes its corrections back.
+
+    ``live`` runs the finder in a thread of its own, which ends when this is let go; otherwise frames wait for it, and
+    every run gives the same result.
+    """
+
+    def __init__(self, config: DpvoConfig, models: LoopModels, *, live: bool = False) -> None:
+        self.num_closed = 0
+        self.num_left_out = 0
+        self._removal_window = config.resolved().removal_window
+        self._finder = LoopFinder(config, models)
+        self._executor: Executor = ThreadPoolExecutor(1, "dpvo loops") if live else InlineExecutor()
+        weakref.finalize(self, self._executor.shutdown, wait=False, cancel_futures=True)
+        self._waiting: deque[Future[LoopCorrection | None]] = deque()
+        self._images: dict[int, Tensor] = {}
+        self._next = 0
+
+    def add_frame(self, state: DpvoState, image: Tensor) -> None:
+        """Take note of the newest kept frame and its BGR image (3, H, W), uint8."""
+        self._images[state.frame_ids[-1]] = image
+
+    def close(self, state: DpvoState) -> bool:
+        """Look for loops of frames that are finished, and close what was found; whether the state was changed."""
+        return self._process(state, state.num_frames - self._removal_window - 1)
+
+    def finish(self, state: DpvoState) -> bool:
+        """As ``close``, with all frames, and waiting for the result: no frame will come any more."""
+        changed = self._process(state, state.num_frames)
+        return self._collect(state, wait=True) or changed
+
+    def _process(self, state: DpvoState, frames: int) -> bool:
+        """Hand over what is new among the oldest ``frames``; dropped keyframes take their images with them."""
+        changed = False
+        for row in range(max(self._next - state.num_forgotten, 0), frames):
+            self._submit(state, row)
+            changed |= self._collect(state)
+        waiting = set(state.frame_ids[max(self._next - state.num_forgotten, 0) :])
+        self._images = {frame_id: image for frame_id, image in self._images.items() if frame_id in waiting}
+        return changed
+
+    def _submit(self, state: DpvoState, row: int) -> None:
+        number, image = state.num_forgotten + row, self._images[state.frame_ids[row]]
+        self._next = number + 1
+        if len(self._waiting) >= _MAX_WAITING:
+            self.num_left_out += 1
+            return
+        snapshot = Snapshot.of(state, row + 1)
+        self._waiting.append(self._executor.submit(self._finder.process, number, _rgb(image), snapshot))
+
+    def _collect(self, state: DpvoState, *, wait: bool = False) -> bool:
+        changed = False
+        while self._waiting and (wait or self._waiting[0].done()):
+            correction = self._waiting.popleft().result()
+            if correction is not None and self._apply(state, correction):
+                changed = True
+        return changed
+
+    def _apply(self, state: DpvoState, correction: LoopCorrection) -> bool:
+        if not apply_correction(state, correction):
+            log.info("loop between frames %d and %d comes too late: the poses have changed", *correction.loop)
+            return False
+        self._finder.mark_closed(correction.loop)
+        self.num_closed += 1
+        return True
+
+
+class InlineExecutor(Executor):
+    """Does the work at once, where it is submitted."""
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        """Call ``work``; what it raises comes out here."""
+        future: Future[Any] = Future()
+        future.set_result(work(*arguments, **options))
+        return future
+
+
+def _rgb(image: Tensor) -> Image:
+    return np.ascontiguousarray(image.cpu().numpy()[::-1].transpose(1, 2, 0))

@@ -1,0 +1,168 @@
+"""How uncertain the motion is: what the window tells at every keyframe, shared out over the frames that follow.
+
+Errors of a feature that is followed for long are not independent from frame to frame: its patch drifts. Inverse
+normal equations, which take every observation for news, promise several times too little variance. Here each
+landmark's whole track counts as one observation, and the scatter of the tracks' pulls on the solution is its
+covariance (the cluster-robust "sandwich" of Liang and Zeger, Biometrika 73, 1986).
+
+Two constants stand for what no residual shows; ``benchmarks/uncertainty.py`` measures what comes of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, Array, skew
+from visloc_ros.odometry.klt.bundle import HUBER_PX, MIN_DEPTH, BundleProblem, NormalEquations, pose_jacobian
+
+_SPAN = 10  # keyframe steps over which motion is assessed: its errors grow faster than those of single steps
+_SHARED_ERROR_PX = 0.1  # in a keyframe step, of all features alike (lens model): poses absorb it without a trace
+_UNSHOWN = 4.0  # variance for variance that shows: by median error 2, 3, 4 in simulated rooms, 7 in euroc_mh05
+_GAUGE_DAMPING = 1e-8  # an open scale has no pull, but it must not make the equations singular
+
+
+@dataclass(frozen=True, eq=False)
+class WindowUncertainty:
+    """Covariances (6, 6) of motion in axes of odom: ``total`` up to the newest keyframe, ``step`` of one step to it.
+
+    ``total`` is since the keyframe up to ten before it, or the oldest. ``log_scale_step`` is the variance by which
+    one step changes the logarithm of the scale.
+    """
+
+    total: Array
+    step: Array
+    log_scale_step: float
+
+
+def assess_window(problem: BundleProblem) -> WindowUncertainty:
+    """Tell how uncertain an adjusted problem is."""
+    newest = len(problem.rotations) - 1
+    first = max(0, newest - _SPAN, min(newest - 1, int(np.argmin(problem.is_fixed))))
+    covariance, steps = _covariance(problem, first), newest - first
+    centres = _centres(problem)[first:]
+    step = carried(covariance[:6, :6] / steps, centres.mean(axis=0) - centres[-1])
+    total = covariance[:6, :6].copy()
+    shared = np.square(_SHARED_ERROR_PX / np.median(problem.pixels_per_ray))
+    step[3:, 3:] += shared * np.eye(3)
+    total[3:, 3:] += steps * shared * np.eye(3)
+    return WindowUncertainty(total, step, float(covariance[6, 6]) / steps)
+
+
+def _covariance(problem: BundleProblem, first: int) -> Array:
+    """Covariance (7, 7) of the motion from keyframe ``first`` to the newest, and of the logarithm of its scale."""
+    equations = NormalEquations(problem)
+    equations.linearise(problem, HUBER_PX)
+    equations.eliminate(_GAUGE_DAMPING)
+    motion, (poses, points) = _motion(problem, first), _log_depth_change(problem, first)
+    pulls = [equations.influence(row[equations.free_rows], np.zeros_like(points)) for row in motion]
+    pulls.append(equations.influence(poses[equations.free_rows], points))
+    return np.asarray(_UNSHOWN * np.array(pulls) @ np.array(pulls).T / _curvature_share(problem) ** 2)
+
+
+def _curvature_share(problem: BundleProblem) -> float:
+    """True curvature of the robust error over the one that its weights stand for: outliers bend it sideways only."""
+    errors = np.linalg.norm(problem.residuals(), axis=1)
+    weights = np.minimum(1.0, HUBER_PX / np.maximum(errors, 1e-12))
+    return float(np.where(errors <= HUBER_PX, 1.0, 0.5 * weights).mean() / weights.mean())
+
+
+class MotionCovariance:
+    """Covariance of ``odom_from_camera`` since the segment's first frame, grown from frame to frame.
+
+    Every frame gets the share of the last keyframe step that its features moved by, more where the pose rests on less
+    than usual. What is added belongs to the motion in between: differences of two covariances, the earlier one
+    carried along by ``carried``, are covariances of the motion from one to the other.
+    """
+
+    def __init__(self, step_px: float) -> None:
+        """``step_px``: how far features move from keyframe to keyframe, at first."""
+        self.value: Array | None = None
+        self._step: Array | None = None
+        self._step_px, self._moved_px = step_px, 0.0
+        self._usual: Array | None = None
+        self._sum, self._count = np.zeros((6, 6)), 0
+        self._position = np.zeros(3)
+
+    def learn(self, window: WindowUncertainty, position: Array) -> None:
+        """Take over what an adjustment told, which put the camera at ``position`` (3,)."""
+        self.value = window.total if self.value is None else carried(self.value, position - self._position)
+        self._step, self._position = window.step, position
+
+    def move(self, odom_from_camera: SE3, moved_px: float, information: Array) -> None:
+        """Go on to the next pose, after features moved by so much, known with ``information`` (6, 6) from points."""
+        moved_px = min(moved_px, self._step_px)
+        self._moved_px += moved_px
+        self._sum, self._count = self._sum + information, self._count + 1
+        if self.value is None or self._step is None:
+            return
+        usual = self._sum / self._count if self._usual is None else self._usual
+        weakness = float(np.trace(np.linalg.solve(information, usual))) / 6.0
+        self.value = carried(self.value, odom_from_camera.translation - self._position)
+        self.value += moved_px / self._step_px * weakness * self._step
+        self._position = odom_from_camera.translation
+
+    def close_step(self) -> None:
+        """The last pose became a keyframe."""
+        self._step_px = 0.5 * (self._step_px + self._moved_px)
+        self._usual = self._sum / max(1, self._count)
+        self._sum, self._count, self._moved_px = np.zeros((6, 6)), 0, 0.0
+
+
+def carried(covariance: Array, motion: Array) -> Array:
+    """The same uncertainty (6, 6) at a camera that has moved on by ``motion`` (3,) in odom."""
+    along = _transport(motion)
+    return np.asarray(along @ covariance @ along.T)
+
+
+def pose_information(camera_from_odom: SE3, points: Array, rays: Array, pixels_per_ray: Array) -> Array:
+    """Information (6, 6) on ``odom_from_camera`` in axes of odom, from points (N, 3) and where they are seen (N, 2)."""
+    x, y, z = (camera_from_odom @ points).T
+    u, v = x / z, y / z
+    residuals = (np.stack([u, v]) - rays.T) * pixels_per_ray
+    jacobian = (pose_jacobian(u, v, 1.0 / z) * pixels_per_ray).transpose(1, 0, 2).reshape(6, -1)
+    variance = max(float(np.mean(np.square(residuals))), _SHARED_ERROR_PX**2)
+    to_odom = _odom_axes(camera_from_odom.rotation)
+    return np.asarray(to_odom @ (jacobian @ jacobian.T) @ to_odom.T / variance)
+
+
+def _motion(problem: BundleProblem, first: int) -> Array:
+    """Change (6, K, 6) of the motion from a keyframe to the newest, in axes of odom, by steps of the keyframes."""
+    change, centres = np.zeros((6, len(problem.rotations), 6)), _centres(problem)
+    change[:, -1] = _odom_axes(problem.rotations[-1])
+    change[:, first] = -_transport(centres[-1] - centres[first]) @ _odom_axes(problem.rotations[first])
+    return change
+
+
+def _log_depth_change(problem: BundleProblem, first: int) -> tuple[Array, Array]:
+    """Change of the mean log depth, newest less first keyframe, by steps of keyframes (K, 6) and points (L, 3)."""
+    poses, points = np.zeros((len(problem.rotations), 6)), np.zeros_like(problem.points)
+    for sign, row in ((-1.0, first), (1.0, len(problem.rotations) - 1)):
+        seen = problem.point_rows[problem.camera_rows == row]
+        local = problem.points[seen] @ problem.rotations[row].T + problem.translations[row]
+        ahead = local[:, 2] > MIN_DEPTH
+        seen, (x, y, z) = seen[ahead], local[ahead].T
+        share = sign / max(1, len(seen)) / z
+        poses[row, [0, 1, 5]] = np.sum(share * [y, -x, np.ones_like(z)], axis=1)
+        points[seen] += share[:, None] * problem.rotations[row, 2]
+    return poses, points
+
+
+def _centres(problem: BundleProblem) -> Array:
+    """Positions (K, 3) of the keyframes in odom."""
+    return np.asarray(-np.einsum("kij,ki->kj", problem.rotations, problem.translations))
+
+
+def _odom_axes(rotation: Array) -> Array:
+    """Turn a left step of ``camera_from_odom``, rotation first, into one of ``odom_from_camera`` in axes of odom."""
+    turn = np.zeros((6, 6))
+    turn[:3, 3:] = turn[3:, :3] = -rotation.T
+    return turn
+
+
+def _transport(motion: Array) -> Array:
+    """Effect (6, 6) of an error of a pose on one that is further by ``motion`` (3,)."""
+    effect = np.eye(6)
+    effect[:3, 3:] = -skew(motion)
+    return effect

@@ -1,0 +1,153 @@
+"""What a nominal calibration lacks of its lens, learnt from the window: two radial coefficients.
+
+A lens that is taken for free of distortion, but bends the border of the image by some pixels, makes the scale drift,
+because one rigid scene no longer fits all views. The residuals of bundle adjustment show the bend. The focal length
+is left alone: the bias of the tracks hides it (an error of 1 % is found in cameras that are well calibrated).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pycolmap
+
+from visloc_ros.core.geometry import Array
+from visloc_ros.odometry.klt.bundle import HUBER_PX, BundleProblem, adjust
+from visloc_ros.odometry.klt.images import View
+from visloc_ros.odometry.klt.tracking import Features, Pixels, measure
+
+log = logging.getLogger(__name__)
+
+_RADIAL_MODELS = {"SIMPLE_PINHOLE": "RADIAL", "SIMPLE_RADIAL": "RADIAL", "PINHOLE": "OPENCV"}
+_FIRST_COEFFICIENT = {"RADIAL": 3, "OPENCV": 4, "FULL_OPENCV": 4}
+_NUM_PARAMS = {"RADIAL": 5, "OPENCV": 8, "FULL_OPENCV": 12}
+_SIGMA = 0.05  # of the coefficients of a nominal calibration
+_ROUNDS, _ITERATIONS = 3, 5
+_STEP = 2e-3  # of the numerical derivative
+_ROUNDING = 1e-9
+_LEAST_BEND_PX, _LEAST_CHI2 = 0.35, 90.0  # the bias of tracks feigns up to 0.25 px, chi2 110, in calibrated cameras
+
+
+@dataclass(frozen=True, eq=False)
+class LensProblem:
+    """A bundle problem with the pixels (N, 2) behind its rays, their camera, and the change (2,) already in it."""
+
+    bundle: BundleProblem
+    pixels: Pixels
+    camera: pycolmap.Camera
+    radial: Array
+
+    def seen_with(self, radial: Array, bundle: BundleProblem) -> BundleProblem | None:
+        """The bundle with the rays of a lens with another change (2,); None where it does not describe all pixels."""
+        seen = measure(bent(self.camera, radial - self.radial), np.arange(len(self.pixels)), self.pixels)
+        if len(seen) < len(self.pixels):
+            return None
+        return replace(bundle, rays=seen.rays, pixels_per_ray=seen.pixels_per_ray)
+
+
+class Lens:
+    """The lens in use: ``radial`` (2,) is added to the calibration's first two radial coefficients."""
+
+    def __init__(self) -> None:
+        self.radial: Array = np.zeros(2)
+
+    def learn(self, radial: Array) -> Array:
+        """Take what was learnt; returns how much it differs (2,) from what was known before."""
+        log.info("the calibration lacks radial coefficients of about %.3f, %.3f: calibrate the camera", *radial)
+        change, self.radial = radial - self.radial, radial
+        return change
+
+    def through(self, view: View) -> View:
+        """The view with the camera as it is known by now."""
+        return replace(view, camera=bent(view.camera, self.radial)) if np.any(self.radial) else view
+
+
+def is_nominal(camera: pycolmap.Camera, radial: Array) -> bool:
+    """Tell whether a camera with a change (2,) is of a radial model but was calibrated without any distortion."""
+    model = _RADIAL_MODELS.get(camera.model.name, camera.model.name)
+    if model not in _FIRST_COEFFICIENT:
+        return False
+    return bool(np.abs(bent(camera, -radial).params[_FIRST_COEFFICIENT[model] :]).max() < _ROUNDING)
+
+
+def bent(camera: pycolmap.Camera, change: Array) -> pycolmap.Camera:
+    """The camera, of a radial model, with a change (2,) of its first two radial coefficients."""
+    model = _RADIAL_MODELS.get(camera.model.name, camera.model.name)
+    params = np.zeros(_NUM_PARAMS[model])
+    params[: len(camera.params)] = camera.params
+    first = _FIRST_COEFFICIENT[model]
+    params[first : first + 2] += change
+    return pycolmap.Camera(model=model, width=camera.width, height=camera.height, params=params)
+
+
+def seen_through(camera: pycolmap.Camera, features: Features) -> Features:
+    """The same features as another camera sees them."""
+    return measure(camera, features.ids, features.pixels)
+
+
+def learn_lens(problem: LensProblem) -> tuple[BundleProblem, Array] | None:
+    """Find the change (2,) that fits the views, and the bundle adjusted to it; None if the present lens will do.
+
+    Gauss-Newton on the coefficients; poses and points follow every change of them (variable projection).
+    """
+    radial, bundle, covariance = problem.radial, problem.bundle, np.eye(2)
+    for _ in range(_ROUNDS):
+        seen = problem.seen_with(radial, bundle)
+        if seen is None:
+            return None
+        bundle = adjust(seen, _ITERATIONS)
+        found = _step(problem, radial, bundle)
+        if found is None:
+            return None
+        step, covariance = found
+        radial = radial + step
+    if not _is_evident(problem, radial - problem.radial, covariance):
+        return None
+    seen = problem.seen_with(radial, bundle)
+    return None if seen is None else (adjust(seen), radial)
+
+
+def _is_evident(problem: LensProblem, change: Array, covariance: Array) -> bool:
+    """Whether a change (2,) is worth making; once it is known that the calibration is wrong it need not bend much."""
+    bends = np.any(problem.radial) or _bend_px(problem, change) > _LEAST_BEND_PX
+    return bool(bends and change @ np.linalg.solve(covariance, change) > _LEAST_CHI2)
+
+
+def _bend_px(problem: LensProblem, change: Array) -> float:
+    """How far a change (2,) moves pixels near the border (their 95th percentile), beyond what a zoom would."""
+    radii = np.linalg.norm(problem.bundle.rays, axis=1)
+    moved = radii**3 * change[0] + radii**5 * change[1]
+    unlike_zoom = moved - radii * (moved @ radii) / (radii @ radii)
+    return float(np.percentile(np.abs(unlike_zoom) * problem.bundle.pixels_per_ray, 95.0))
+
+
+def _step(problem: LensProblem, radial: Array, bundle: BundleProblem) -> tuple[Array, Array] | None:
+    """Step (2,) of the coefficients, and their covariance (2, 2), in which a landmark's track counts once."""
+    weights = _weights(bundle)
+    residuals = _finite(bundle.residuals()) * weights
+    columns = []
+    for direction in np.eye(2):
+        seen = problem.seen_with(radial + _STEP * direction, bundle)
+        if seen is None:
+            return None
+        columns.append((_finite(adjust(seen, _ITERATIONS).residuals()) * weights - residuals) / _STEP)
+    jacobian = np.stack(columns, axis=-1)
+    variance = max(float(np.mean(np.square(residuals))), 1e-12)
+    hessian = np.einsum("nai,naj->ij", jacobian, jacobian) / variance + np.eye(2) / _SIGMA**2
+    pulls = np.zeros((len(bundle.points), 2))
+    np.add.at(pulls, bundle.point_rows, np.einsum("nai,na->ni", jacobian, residuals) / variance)
+    inverse = np.linalg.inv(hessian)
+    step = -inverse @ (pulls.sum(axis=0) + radial / _SIGMA**2)
+    return step, inverse @ (pulls.T @ pulls + np.eye(2) / _SIGMA**2) @ inverse
+
+
+def _weights(bundle: BundleProblem) -> Array:
+    """Square roots (N, 1) of the robust weights; none behind the camera."""
+    errors = np.linalg.norm(bundle.residuals(), axis=1)
+    return np.asarray(np.sqrt(np.minimum(1.0, HUBER_PX / np.maximum(errors, 1e-12))))[:, None]
+
+
+def _finite(residuals: Array) -> Array:
+    return np.where(np.isfinite(residuals), residuals, 0.0)

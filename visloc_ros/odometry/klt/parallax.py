@@ -1,0 +1,44 @@
+"""From how different directions each feature was seen: what its depth, and a translation from it, can rest on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.odometry.klt.local_map import rows_of
+from visloc_ros.odometry.klt.tracking import Features, Ids
+from visloc_ros.odometry.klt.two_view import bearings
+
+
+class ParallaxTable:
+    """Largest angle in degrees between the first and the later viewing directions of features, by their ids.
+
+    Angles are taken between rays turned into odom. Angles at triangulated points would tell less: where there is no
+    parallax, an adjustment draws points and cameras together until there seems to be some.
+    """
+
+    def __init__(self) -> None:
+        self._ids: Ids = np.empty(0, dtype=np.int64)
+        self._first = np.empty((0, 3))
+        self._angles = np.empty(0)
+
+    def see(self, features: Features, camera_from_odom: SE3, landmark_ids: Ids) -> None:
+        """Take a view's features into account; all that are neither among them nor landmarks (N,) are forgotten."""
+        directions = bearings(features.rays) @ camera_from_odom.rotation
+        rows, known = rows_of(self._ids, features.ids)
+        rows = rows[known]
+        angles = np.degrees(np.linalg.norm(directions[known] - self._first[rows], axis=1))
+        self._angles[rows] = np.maximum(self._angles[rows], angles)
+        kept = np.isin(self._ids, landmark_ids) | np.isin(self._ids, features.ids)
+        ids = np.concatenate([self._ids[kept], features.ids[~known]])
+        order = np.argsort(ids, kind="stable")
+        self._ids = ids[order]
+        self._first = np.concatenate([self._first[kept], directions[~known]])[order]
+        self._angles = np.concatenate([self._angles[kept], np.zeros(np.count_nonzero(~known))])[order]
+
+    def of(self, ids: Ids) -> Array:
+        """Angles (N,) in degrees of features (N,), 0 for unknown ones."""
+        rows, known = rows_of(self._ids, ids)
+        angles = np.zeros(len(ids))
+        angles[known] = self._angles[rows[known]]
+        return angles

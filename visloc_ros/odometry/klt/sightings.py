@@ -1,0 +1,164 @@
+"""Earlier looks of landmarks: which keyframe saw each one much as now, and its patch as it should look now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.images import View
+from visloc_ros.odometry.klt.local_map import Keyframe, rows_of
+from visloc_ros.odometry.klt.patches import PatchSheet, align
+from visloc_ros.odometry.klt.tracking import Ids, Mask, Pixels, measure, pixels_of
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How far an earlier look may differ: angle between the viewing directions in degrees, ratio of the distances."""
+
+    angle_deg: float
+    zoom: float
+
+    def allows(self, cosines: Array, zooms: Array) -> Mask:
+        """Which looks (N,), by cosine of the angle and ratio of distances, are alike enough."""
+        near = (zooms < self.zoom) & (zooms > 1.0 / self.zoom)
+        return np.asarray(near & (cosines > np.cos(np.radians(self.angle_deg))))
+
+
+_REACH_PX = 4.0  # over which the change of shape is measured
+_FLATTEST = 0.05  # area that is left of a patch; flatter ones are not warped
+_RECOGNISABLE = Likeness(30.0, 1.8)
+_COMPARABLE = Likeness(20.0, 1.25)  # to a fraction of a pixel
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Landmarks expected in view: ids (N,), points (N, 3), expected pixels (N, 2)."""
+
+    ids: Ids
+    points: Array
+    pixels: Pixels
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, rows: NDArray[np.generic] | slice) -> Candidates:
+        return Candidates(self.ids[rows], self.points[rows], self.pixels[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Sightings:
+    """Index of the keyframe (N,) that saw each candidate, -1 for none, and its row (N,) there."""
+
+    owner: NDArray[np.intp]
+    place: NDArray[np.intp]
+
+    def __getitem__(self, rows: NDArray[np.generic] | slice) -> Sightings:
+        return Sightings(self.owner[rows], self.place[rows])
+
+
+def nearest_sightings(keyframes: list[Keyframe], candidates: Candidates, pose: SE3) -> Sightings:
+    """Of the sightings that can be recognised at ``camera_from_odom``, those from the most similar direction."""
+    sightings, best = _no_sightings(candidates), np.full(len(candidates), -1.0)
+    for index, keyframe in enumerate(keyframes):
+        seen, places, cosines = _alike(keyframe, candidates, pose, _RECOGNISABLE)
+        better = cosines > best[seen]
+        chosen = seen[better]
+        sightings.owner[chosen], sightings.place[chosen], best[chosen] = index, places[better], cosines[better]
+    return sightings
+
+
+def oldest_sightings(keyframes: list[Keyframe], candidates: Candidates, pose: SE3) -> Sightings:
+    """The first sightings that can be compared with what is seen at ``camera_from_odom``."""
+    sightings = _no_sightings(candidates)
+    for index, keyframe in enumerate(keyframes):
+        seen, places, _ = _alike(keyframe, candidates, pose, _COMPARABLE)
+        fresh = sightings.owner[seen] < 0
+        sightings.owner[seen[fresh]], sightings.place[seen[fresh]] = index, places[fresh]
+    return sightings
+
+
+def _no_sightings(candidates: Candidates) -> Sightings:
+    return Sightings(np.full(len(candidates), -1, dtype=np.intp), np.zeros(len(candidates), dtype=np.intp))
+
+
+def _alike(
+    keyframe: Keyframe, candidates: Candidates, pose: SE3, likeness: Likeness
+) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
+    """Candidates (M,) that a keyframe saw much as now, their rows (M,) there, and cosines (M,) between the lines."""
+    places, is_seen = rows_of(keyframe.features.ids, candidates.ids)
+    seen = np.flatnonzero(is_seen)
+    now, now_distances = _sight_lines(pose, candidates.points[seen])
+    then, distances = _sight_lines(keyframe.camera_from_odom, candidates.points[seen])
+    cosines = (now * then).sum(axis=1)
+    alike = likeness.allows(cosines, distances / now_distances)
+    return seen[alike], places[seen[alike]], cosines[alike]
+
+
+def _sight_lines(camera_from_odom: SE3, points: Array) -> tuple[Array, Array]:
+    lines = points - camera_from_odom.inverse.translation
+    distances = np.maximum(np.linalg.norm(lines, axis=1), 1e-9)
+    return lines / distances[:, None], distances
+
+
+def align_sightings(
+    keyframes: list[Keyframe],
+    candidates: Candidates,
+    sightings: Sightings,
+    view: View,
+    pose: SE3,
+    config: KltConfig,
+    levels: int,
+) -> tuple[Pixels, Mask]:
+    """Find candidates in a view at ``camera_from_odom``: pixels (N, 2), and which (N,) look like their sightings.
+
+    They are looked for by a pyramid with ``levels`` beside the image itself.
+    """
+    sheet = PatchSheet.of(view.grey, config, levels)
+    pixels, matched = candidates.pixels.copy(), np.zeros(len(candidates), dtype=bool)
+    for start in range(0, len(candidates), sheet.capacity):
+        part = slice(start, start + sheet.capacity)
+        patches = _patches(keyframes, candidates[part], sightings[part], view, pose, sheet)
+        pixels[part], matched[part] = align(sheet, patches, view.grey, candidates.pixels[part], config)
+    return pixels, matched
+
+
+def _patches(
+    keyframes: list[Keyframe], candidates: Candidates, sightings: Sightings, view: View, pose: SE3, sheet: PatchSheet
+) -> NDArray[np.float32]:
+    """Patches (N, cell, cell) as they should look now, each taken as a plane facing the keyframe that saw it."""
+    pixels = np.empty((len(candidates), 2), dtype=np.float32)
+    groups = [(keyframes[index], np.flatnonzero(sightings.owner == index)) for index in np.unique(sightings.owner)]
+    for keyframe, mine in groups:
+        pixels[mine] = keyframe.features.pixels[sightings.place[mine]]
+    shapes = _then_per_now(keyframes, candidates.points, sightings.owner, pixels, view, pose)
+    patches = np.empty((len(candidates), sheet.cell, sheet.cell), dtype=np.float32)
+    for keyframe, mine in groups:
+        patches[mine] = sheet.cut(keyframe.grey, pixels[mine], shapes[mine], sheet.cell)
+    return patches
+
+
+def _then_per_now(
+    keyframes: list[Keyframe], points: Array, owner: NDArray[np.intp], pixels: Pixels, view: View, pose: SE3
+) -> Array:
+    """How pixels of the keyframes move with pixels now (N, 2, 2), about points (N, 3) seen at pixels (N, 2)."""
+    poses = [keyframe.camera_from_odom for keyframe in keyframes]
+    depths = np.einsum("nj,nj->n", np.stack([item.rotation[2] for item in poses])[owner], points)
+    depths += np.array([item.translation[2] for item in poses])[owner]
+    now_from_then = [pose @ item.inverse for item in poses]
+    steps = np.array([[0.0, 0.0], [_REACH_PX, 0.0], [0.0, _REACH_PX]], dtype=np.float32)
+    corners = (pixels + steps[:, None]).reshape(-1, 2)
+    seen = measure(keyframes[-1].camera, np.arange(len(corners)), corners)
+    rays = np.full((len(corners), 2), np.nan)
+    rays[seen.ids] = seen.rays
+    local = np.column_stack([rays, np.ones(len(rays))]) * np.tile(depths, 3)[:, None]
+    rows = np.tile(owner, 3)
+    local = np.einsum("nij,nj->ni", np.stack([item.rotation for item in now_from_then])[rows], local)
+    local += np.stack([item.translation for item in now_from_then])[rows]
+    places = np.nan_to_num(pixels_of(view.camera, local).astype(np.float64)).reshape(3, -1, 2)
+    now_per_then = np.stack([places[1] - places[0], places[2] - places[0]], axis=-1) / _REACH_PX
+    now_per_then[np.abs(np.linalg.det(now_per_then)) < _FLATTEST] = np.eye(2)
+    return np.asarray(np.linalg.inv(now_per_then))
