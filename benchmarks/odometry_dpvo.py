@@ -42,6 +42,10 @@ class EndedOdometry:
             torch.cuda.synchronize()
         return result
 
+    def settle(self) -> dict:
+        """Nothing: every frame is finished with its pose."""
+        return {}
+
     def reset(self) -> None:
         """Forget everything."""
         self._odometry.reset()

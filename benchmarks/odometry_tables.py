@@ -179,7 +179,7 @@ def bench_table(report: dict) -> str:
 def lifecycle_table(report: dict) -> str:
     """What happens once and for every frame, beside what the reference states of its odometry on an A100."""
     once = {"init": report["init_ms"], "first 2 frames": sum(report["warm_up_ms"]), "finalize": report["finalize_ms"]}
-    each = {name: report[f"{name}_ms"] for name in ("decode", "preprocess", "inference", "total")}
+    each = {name: report[f"{name}_ms"] for name in ("decode", "preprocess", "inference", "settle", "total")}
     rows = [[f"{name}, once", number(value, digits=1), "", reference(name)] for name, value in once.items()]
     rows += [
         [f"{name}, a frame", *(number(spread[share], digits=1) for share in ("p50", "p95")), reference(name)]

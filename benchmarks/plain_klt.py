@@ -50,6 +50,10 @@ class PlainKlt:
         self._points = after
         return self._go_on(frame, self._odom_from_camera @ camera_from_previous.inverse)
 
+    def settle(self) -> dict:
+        """Nothing: every frame is finished with its pose."""
+        return {}
+
     def reset(self) -> None:
         """Forget everything."""
         self._grey, self._points = None, np.empty((0, 2), np.float32)

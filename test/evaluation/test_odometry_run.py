@@ -40,6 +40,9 @@ class FakeOdometry:
         keyframe = {"adjust": 20.0} if row % 10 == 0 else {}
         return OdometryPose(frame.stamp_ns, TRUTH.poses[row], int(row >= 25), 100, stage_ms=stages | keyframe)
 
+    def settle(self):
+        return {}
+
     def close(self):
         self.closed += 1
 

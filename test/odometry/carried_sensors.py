@@ -38,6 +38,9 @@ class KnownOdometry:
             return Rejection(frame.stamp_ns, Reason.FEW_FEATURES)
         return odometry_pose(frame.stamp_ns, self._path.pose(frame.stamp_ns / NANOSECONDS), self._segment)
 
+    def settle(self):
+        return {}
+
     def reset(self):
         self._segment += 1
         self.num_resets += 1

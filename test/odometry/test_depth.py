@@ -28,6 +28,9 @@ class EveryFrameIsAKeyframe:
     def add_depth(self, stamp_ns, depth_m):
         self.depths.append((stamp_ns, depth_m))
 
+    def settle(self):
+        return {}
+
     def reset(self):
         self.depths.clear()
 

@@ -33,6 +33,7 @@ PER_FRAME: Mapping[str, str] = {
     "decode_ms": "image decode",
     "preprocess_ms": "preprocess",
     "inference_ms": "inference",
+    "settle_ms": "settling",
     "total_ms": "total a frame",
 }
 

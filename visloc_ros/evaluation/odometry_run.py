@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -18,11 +18,21 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(frozen=True, eq=False)
 class TrackedFrame:
-    """What odometry gave for one frame, and the milliseconds to read the frame and to track it."""
+    """What odometry gave for one frame, and the milliseconds to read the frame, to track it, and to settle after it.
+
+    ``settle_stages_ms`` are what that last time went into; the result itself tells the stages of tracking.
+    """
 
     result: OdometryPose | Rejection
     decode_ms: float
     track_ms: float
+    settle_ms: float = 0.0
+    settle_stages_ms: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def busy_ms(self) -> float:
+        """Time until the next frame can be tracked."""
+        return self.track_ms + self.settle_ms
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +99,8 @@ class AtStamps:
 
 def _track(odometry: Odometry, decoded: DecodedFrame) -> TrackedFrame:
     result, track_ms = _timed(lambda: odometry.track(decoded.frame))
-    return TrackedFrame(result, decoded.decode_ms, track_ms)
+    stages_ms, settle_ms = _timed(odometry.settle)
+    return TrackedFrame(result, decoded.decode_ms, track_ms, settle_ms, stages_ms)
 
 
 def _timed(work: Callable[[], ResultT]) -> tuple[ResultT, float]:

@@ -24,16 +24,19 @@ Figures = dict[str, Any]
 def summarize_odometry(run: OdometryRun, errors: OdometryErrors) -> Figures:
     """Boil a run and its errors down to JSON-able figures.
 
-    ``latency_ms`` is the tracking of a frame without its reading, ``fps`` what that could sustain: 1000 / mean ms.
+    ``latency_ms`` is the tracking of a frame without its reading, until there is a pose; ``busy_ms`` is that and the
+    settling until the next frame can be tracked, ``fps`` what this can sustain: 1000 / mean ms.
     ``ate_sim3_m`` is the root mean square of the position errors after Umeyama's alignment; where odometry lost itself
     and began anew, each segment is aligned apart and the largest counts. Rotation errors are of aligned orientations.
     ``stage_ms`` are over the frames in which a stage ran, its ``mean`` over all frames.
     """
-    times = [frame.track_ms for frame in run.frames]
+    latencies = [frame.track_ms for frame in run.frames]
+    times = [frame.busy_ms for frame in run.frames]
     return {
         **_coverage(errors.coverage),
         "fps": 1e3 / float(np.mean(times)) if times else None,
-        "latency_ms": percentiles(times),
+        "latency_ms": percentiles(latencies),
+        "busy_ms": percentiles(times),
         "ate_sim3_m": errors.worst_rmse_m,
         "position_error_m": _spread(errors.position_error_m),
         "rotation_error_deg": _spread(errors.rotation_error_deg),
@@ -41,7 +44,7 @@ def summarize_odometry(run: OdometryRun, errors: OdometryErrors) -> Figures:
         "segments": [_segment(segment, run) for segment in errors.segments],
         "scale": _scale(run),
         "stage_ms": stage_figures(run.frames),
-        "frame_ms": [round(milliseconds, 3) for milliseconds in times],
+        "frame_ms": [round(milliseconds, 3) for milliseconds in latencies],
         "peak_rss_mb": run.peak_rss_mb,
     }
 
@@ -59,7 +62,8 @@ def lifecycle(run: OdometryRun, warm_up_frames: int = WARM_UP_FRAMES) -> Figures
         "decode_ms": percentiles(frame.decode_ms for frame in measured),
         "preprocess_ms": percentiles(preprocess),
         "inference_ms": percentiles(frame.track_ms - apart for frame, apart in zip(measured, preprocess, strict=True)),
-        "total_ms": percentiles(frame.decode_ms + frame.track_ms for frame in measured),
+        "settle_ms": percentiles(frame.settle_ms for frame in measured),
+        "total_ms": percentiles(frame.decode_ms + frame.busy_ms for frame in measured),
         "finalize_ms": run.finalize_ms,
     }
 
@@ -68,7 +72,7 @@ def stage_figures(frames: Sequence[TrackedFrame]) -> dict[str, Figures]:
     """Times of each stage in the order in which the stages first appear; ``frames`` is how many it ran in."""
     collected: dict[str, list[float]] = {}
     for frame in frames:
-        for stage, milliseconds in frame.result.stage_ms.items():
+        for stage, milliseconds in [*frame.result.stage_ms.items(), *frame.settle_stages_ms.items()]:
             collected.setdefault(stage, []).append(milliseconds)
     return {
         stage: {**(percentiles(times) or {}), "mean": sum(times) / len(frames), "frames": len(times)}

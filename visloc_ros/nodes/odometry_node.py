@@ -68,6 +68,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         self._status_publisher.publish(status)
         self._keyframes.offer(frame, camera_frame, result)
         self._tally.add(result)
+        self._odometry.settle()
 
     def _ask_for_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset_asked.set()

@@ -90,6 +90,10 @@ class AidedOdometry:
         up, scale = self._up.follow(result), self._wheels.follow(result)
         return replace(result, up_in_odom=up, scale=scale or result.scale)
 
+    def settle(self) -> Mapping[str, float]:
+        """Do what the last pose did not need but the next one will; milliseconds by stage."""
+        return self._visual.settle()
+
     def reset(self) -> None:
         """Forget the images; the next pose belongs to a new segment. The gyroscope's bias stays known."""
         self._camera = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -72,6 +72,10 @@ class DepthAidedOdometry:
             done, self._job = self._job, None
             self._visual.add_depth(done.stamp_ns, done.depth.result())
         return result
+
+    def settle(self) -> Mapping[str, float]:
+        """Do what the last pose did not need but the next one will; milliseconds by stage."""
+        return self._visual.settle()
 
     def reset(self) -> None:
         """Forget everything; the next pose belongs to a new segment."""

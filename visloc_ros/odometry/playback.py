@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from heapq import merge
 
@@ -30,6 +30,10 @@ class SensorPlayback:
             self._next[1]()
             self._next = next(self._deliveries, None)
         return self._odometry.track(frame)
+
+    def settle(self) -> Mapping[str, float]:
+        """Do what the last pose did not need but the next one will; milliseconds by stage."""
+        return self._odometry.settle()
 
     def reset(self) -> None:
         """Forget everything; the next pose belongs to a new segment."""

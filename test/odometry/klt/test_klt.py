@@ -271,3 +271,17 @@ def test_a_lens_of_a_nominal_calibration_is_learnt_on_the_way(shared_data, caplo
     assert len(found) >= 200
     truth = read_tum(folder / "groundtruth_tum.txt")
     assert sim3_error([truth.nearest(pose.stamp_ns, 5_000_000) for pose in found], found) < 0.055
+
+
+def test_settling_between_frames_changes_no_pose(sweep):
+    _, frames = sweep
+    settled = klt()
+    results = []
+    for frame in frames:
+        results.append(settled.track(frame))
+        settled.settle()
+        assert settled.settle() == {}
+    expected = poses_of(track_all(klt(), frames))
+    assert any(pose.is_keyframe for pose in expected[1:])
+    for pose, other in zip(poses_of(results), expected, strict=True):
+        assert np.array_equal(pose.odom_from_camera.matrix, other.odom_from_camera.matrix)

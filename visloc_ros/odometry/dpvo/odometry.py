@@ -74,6 +74,10 @@ class DpvoOdometry:
         with watch("judge"):
             return self._judge(session, frame.stamp_ns, step)
 
+    def settle(self) -> Mapping[str, float]:
+        """Nothing: every frame is finished with its pose."""
+        return {}
+
     def finish(self) -> Trajectory:
         """End the segment: adjust until all rests, and give ``odom_from_camera`` of all its frames.
 

@@ -94,7 +94,7 @@ class Segment:
         step_px = np.median(np.linalg.norm(started.second.pixels - started.first.pixels, axis=1))
         self._covariance = MotionCovariance(float(step_px))
         self._scale, self._depths = ScaleFilter(), deque[tuple[Keyframe, DepthMap]](maxlen=_WAITING_DEPTHS)
-        self._add_keyframe(view)
+        self._new_keyframe: View | None = view
 
     @property
     def camera_from_odom(self) -> SE3:
@@ -198,7 +198,7 @@ class Segment:
         if may_wait and located.num_inliers >= _COMFORTABLE * self._config.min_tracked:
             return False
         self._covariance.close_step()
-        self._add_keyframe(view)
+        self._new_keyframe = view
         return True
 
     def _information(self, located: Located) -> Array:
@@ -207,7 +207,16 @@ class Segment:
         seen, points = located.features[known], self._map.landmarks.points[rows[known]]
         return pose_information(located.camera_from_odom, points, seen.rays, seen.pixels_per_ray)
 
-    def _add_keyframe(self, view: View) -> None:
+    @property
+    def has_new_keyframe(self) -> bool:
+        """Whether the last accepted view is a keyframe that is not in the map yet."""
+        return self._new_keyframe is not None
+
+    def complete_keyframe(self) -> None:
+        """Put the new keyframe into the map: its landmarks aligned, lost ones found again, new ones triangulated."""
+        view, self._new_keyframe = self._new_keyframe, None
+        if view is None:
+            return
         pose = self._motion.camera_from_odom
         followed = realign(self._map, view, pose, self._features, self._config)
         again = find_again(self._map, view, pose, followed, self._config)

@@ -20,6 +20,7 @@ Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 _ENOUGH_FOLLOWED = 0.5  # share of the features below which a guess is doubted
+_FARTHEST_PX = 1e9
 _LENS_ERROR_PX = 0.1  # there and back through the camera model; beyond it the lens is not described
 
 
@@ -76,7 +77,8 @@ def measure(camera: pycolmap.Camera, ids: Ids, pixels: Pixels) -> Features:
 
 def pixels_of(camera: pycolmap.Camera, points: Array) -> Pixels:
     """Pixels (N, 2), (0, 0) a pixel centre, of points (N, 3) in the camera frame; NaN behind the camera."""
-    return (cameras.project(camera, points) - cameras.HALF_PIXEL).astype(np.float32)
+    pixels = cameras.project(camera, points) - cameras.HALF_PIXEL
+    return np.clip(pixels, -_FARTHEST_PX, _FARTHEST_PX).astype(np.float32)  # single precision ends at 1e38
 
 
 def follow(previous: Image, current: Image, pixels: Pixels, guess: Pixels, config: KltConfig) -> tuple[Pixels, Mask]:
