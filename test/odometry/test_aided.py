@@ -120,7 +120,7 @@ def test_samples_out_of_order_and_not_finite_are_refused_and_counted():
 
 
 @pytest.mark.parametrize(
-    "changed", [{"params": [80.0, 32.0, 24.0]}, {"model": "SIMPLE_RADIAL", "params": [76.8, 32.0, 24.0, 0.1]}]
+    "changed", [{"params": [80.0, 32.0, 24.0, 0.0]}, {"model": "SIMPLE_RADIAL", "params": [76.8, 32.0, 24.0, 0.1]}]
 )
 def test_another_calibration_begins_a_new_segment_and_says_so(changed, caplog):
     visual = KnownOdometry(WALK)

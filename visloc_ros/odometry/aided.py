@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pycolmap
 
+from visloc_ros.core.camera import is_same_camera
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -130,7 +131,7 @@ class AidedOdometry:
 
     def _follow_calibration(self, frame: Frame) -> None:
         """Begin anew where the camera is another one than before: old landmarks would bend under new intrinsics."""
-        if self._camera is not frame.camera and self._camera not in (None, frame.camera):
+        if self._camera is not None and not is_same_camera(self._camera, frame.camera):
             log.warning("the calibration changes at %d ns: odometry begins anew", frame.stamp_ns)
             self.reset()
         self._camera = frame.camera

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.odometry.dpvo import motion, projection
-from visloc_ros.odometry.dpvo.bundle import BundleReport, adjust
+from visloc_ros.odometry.dpvo.bundle import BundleReport
 from visloc_ros.odometry.dpvo.config import START_FRAMES, DpvoConfig
 from visloc_ros.odometry.dpvo.connections import connect_newest, mean_flow, retire_old
 from visloc_ros.odometry.dpvo.correlation import correlate
 from visloc_ros.odometry.dpvo.edges import Edges
-from visloc_ros.odometry.dpvo.global_adjustment import GlobalAdjustment
+from visloc_ros.odometry.dpvo.global_adjustment import GlobalAdjustment, adjust_along
 from visloc_ros.odometry.dpvo.loops import ProximityLoops
 from visloc_ros.odometry.dpvo.rings import FrameFeatures
 from visloc_ros.odometry.dpvo.selection import gradient_centres, random_centres
@@ -212,20 +212,9 @@ class FrontEnd:
         return self._operator(edges.net, context, correlation, edges.ii, edges.jj, edges.kk)
 
     def _adjust(self) -> BundleReport:
-        state, edges, config = self.state, self.state.edges, self._config
-        first_free = max(state.num_frames - config.optimization_window, 1) if self.started else 1
-        return adjust(
-            state.poses,
-            state.flat_patches,
-            state.intrinsics,
-            edges.target,
-            edges.weight,
-            edges.ii,
-            edges.jj,
-            edges.kk,
-            first_free,
-            state.num_frames,
-        )
+        state = self.state
+        first_free = max(state.num_frames - self._config.optimization_window, 1) if self.started else 1
+        return adjust_along(state, state.edges, first_free)
 
     def _drop_keyframe(self) -> bool:
         """Drop the frame between two that hardly differ."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from visloc_ros.odometry.dpvo.bundle import BundleReport, adjust
 from visloc_ros.odometry.dpvo.config import DpvoConfig
+from visloc_ros.odometry.dpvo.edges import Edges
 from visloc_ros.odometry.dpvo.state import DpvoState
 
 
@@ -32,18 +33,23 @@ class GlobalAdjustment:
         if state.archived is not None:
             edges = state.archived + edges
         first_free = max(int(state.edges.ii.min()), 1)
-        return adjust(
-            state.poses,
-            state.flat_patches,
-            state.intrinsics,
-            edges.target,
-            edges.weight,
-            edges.ii,
-            edges.jj,
-            edges.kk,
-            first_free,
-            state.num_frames,
-        )
+        return adjust_along(state, edges, first_free)
+
+
+def adjust_along(state: DpvoState, edges: Edges, first_free: int) -> BundleReport:
+    """Adjust the frames from ``first_free`` on, and the depths of all patches, to what the edges measured."""
+    return adjust(
+        state.poses,
+        state.flat_patches,
+        state.intrinsics,
+        edges.target,
+        edges.weight,
+        edges.ii,
+        edges.jj,
+        edges.kk,
+        first_free,
+        state.num_frames,
+    )
 
 
 def normalise(state: DpvoState) -> None:
