@@ -20,6 +20,7 @@ LAYERS = (
     "mapping",
     "localization",
     "odometry",
+    "map_tracking",
     "fusion",
     "evaluation",
     "nodes",

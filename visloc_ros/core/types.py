@@ -138,6 +138,25 @@ class AnchorPose:
 
 
 @dataclass(frozen=True, eq=False)
+class TrackedPose:
+    """``map_from_camera`` of one frame from map points that an accepted anchor saw and that were followed since.
+
+    It shares the error of the anchor at ``anchor_stamp_ns``: ``covariance`` (6, 6) is of the whole pose,
+    ``covariance_since_anchor`` (6, 6) of what the motion since that anchor's image adds, the anchor taken as true.
+    """
+
+    stamp_ns: int
+    map_from_camera: SE3
+    covariance: Array
+    anchor_stamp_ns: int
+    covariance_since_anchor: Array
+    num_inliers: int
+    num_followed: int
+    reprojection_error_px: float
+    stage_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
 class Estimate:
     """The fused answer for one frame; poses are None until they are true.
 
