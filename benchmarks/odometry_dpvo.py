@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame
 from visloc_ros.evaluation import evaluate_odometry
 from visloc_ros.evaluation.decoding import decode
@@ -29,8 +30,8 @@ DEAREST = {"keyframe_thresh": -1.0, "min_support": 0.0}
 PRESETS = {"cpu": ("cpu",), "cuda": ("default", "fast", "cpu")}
 
 
-class EndedOdometry:
-    """``dpvo`` whose closing adjusts all frames once more, as the reference's termination does."""
+class AwaitedOdometry:
+    """``dpvo`` whose frames are done when they are given out: a GPU is waited for."""
 
     def __init__(self, config: DpvoConfig) -> None:
         self._odometry = DpvoOdometry(config, random_network())
@@ -46,13 +47,17 @@ class EndedOdometry:
         """Nothing: every frame is finished with its pose."""
         return {}
 
+    def finish(self) -> Trajectory | None:
+        """Adjust until all rests."""
+        return self._odometry.finish()
+
     def reset(self) -> None:
         """Forget everything."""
         self._odometry.reset()
 
     def close(self) -> None:
-        """Adjust until all rests."""
-        self._odometry.finish()
+        """Let go of everything."""
+        self._odometry.close()
 
 
 def random_network() -> PatchNetwork:
@@ -82,7 +87,7 @@ def measure(source: Path, count: int, preset: str) -> dict:
     """Figures of one preset."""
     config = replace(DpvoConfig(), preset=preset, **DEAREST)
     frames = islice(decode(open_source(source)), count)
-    run = run_odometry(lambda: EndedOdometry(config), frames)
+    run = run_odometry(lambda: AwaitedOdometry(config), frames)
     figures = summarize_odometry(run, evaluate_odometry(run.results, None)) | lifecycle(run)
     figures["gpu_mb"] = torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else None
     return figures

@@ -54,6 +54,9 @@ class PlainKlt:
         """Nothing: every frame is finished with its pose."""
         return {}
 
+    def finish(self) -> None:
+        """Nothing: poses stay as they were given."""
+
     def reset(self) -> None:
         """Forget everything."""
         self._grey, self._points = None, np.empty((0, 2), np.float32)

@@ -2,17 +2,21 @@
 
 import json
 import re
+import shutil
+from itertools import islice
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from visloc_ros.apps.cli import app
 from visloc_ros.apps.command_track import write_segments
-from visloc_ros.core.errors import ConfigError, ModelError, OutputError, VislocError
+from visloc_ros.core.errors import CalibrationError, ConfigError, ModelError, OutputError, SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import read_tum, write_tum
 from visloc_ros.core.types import OdometryPose
+from visloc_ros.evaluation.decoding import decode
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 
 NUM_FRAMES = 45
@@ -99,6 +103,77 @@ def test_each_segment_gets_a_file_and_the_longest_the_given_name(tmp_path):
         list(write_segments(tmp_path / "absent" / "path.tum", poses))
 
 
+def test_what_was_tracked_before_an_image_of_another_size_is_kept(recording, tracked, tmp_path):
+    shutil.copytree(recording, tmp_path / "walk")
+    spoilt = sorted(tmp_path.glob("walk/**/*.[jp]*g"))[30]
+    cv2.imwrite(str(spoilt), np.zeros((100, 100), np.uint8))
+    finished = visloc("track", tmp_path / "walk", "-o", tmp_path / "a.tum", "--json", tmp_path / "a.json")
+    assert isinstance(finished.exception, CalibrationError)
+    assert "100x100" in str(finished.exception)
+    figures = figures_of(tmp_path / "a.json")
+    assert (figures["complete"], figures["frames"]) == (False, 30)
+    kept, whole = (path.read_text() for path in (tmp_path / "a.tum", tracked[1] / "a.tum"))
+    assert whole.startswith(kept)
+    assert figures["tracked_frames"] == len(read_tum(tmp_path / "a.tum")) > 10
+
+
+def test_what_was_tracked_before_ctrl_c_is_kept(recording, tmp_path, monkeypatch):
+    def stop_after_20(source):
+        yield from islice(decode(source), 20)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("visloc_ros.apps.command_track.decode", stop_after_20)
+    finished = visloc("track", recording, "--json", tmp_path / "a.json")
+    assert finished.exit_code != 0
+    assert figures_of(tmp_path / "a.json")["frames"] == 20
+    assert "not to its end" in finished.stdout
+
+
+def test_nothing_is_told_when_the_first_frame_fails(recording, tmp_path, monkeypatch):
+    def fail(source):
+        raise SourceError("nothing there")
+        yield
+
+    monkeypatch.setattr("visloc_ros.apps.command_track.decode", fail)
+    finished = visloc("track", recording, "--json", tmp_path / "a.json")
+    assert str(finished.exception) == "nothing there"
+    assert not (tmp_path / "a.json").exists()
+    assert finished.stdout == ""
+
+
+def test_dpvo_adds_the_path_that_it_knows_in_the_end(recording, tmp_path):
+    """The weights are random, and see everything move, so that tracking starts: the path means nothing."""
+    torch = pytest.importorskip("torch")
+    from visloc_ros.odometry.dpvo.network import PatchNetwork
+
+    torch.manual_seed(0)
+    network = PatchNetwork()
+    network.update.d[-1].bias.data.add_(4.0)
+    torch.save(network.state_dict(), tmp_path / "dpvo.pth")
+    (tmp_path / "dpvo.yaml").write_text(
+        f"backend: dpvo\ndpvo: {{weights: {tmp_path / 'dpvo.pth'}, preset: cpu, patches_per_frame: 8, max_width: 128, "
+        "min_support: 0.0, device: cpu}\n"
+    )
+    arguments = (
+        "--config",
+        tmp_path / "dpvo.yaml",
+        "--last",
+        11,
+        "-o",
+        tmp_path / "a.tum",
+        "--json",
+        tmp_path / "a.json",
+    )
+    finished = visloc("track", recording, *arguments)
+    assert finished.exit_code == 0, finished.output
+    given, refined = read_tum(tmp_path / "a.tum"), read_tum(tmp_path / "a_refined.tum")
+    assert (len(given), len(refined)) == (5, 12)  # the end knows the frames before the start, too
+    assert set(given.stamps_ns) < set(refined.stamps_ns)
+    assert not given.poses[-1].is_close(refined.poses[-1])
+    assert figures_of(tmp_path / "a.json")["refined_error_m"]["rmse"] > 0.0
+    assert "refined at the end" in finished.stdout
+
+
 def test_the_benchmark_has_the_reference_table(recording, tmp_path):
     files = ("--json", tmp_path / "b.json", "--plot", tmp_path / "b.png")
     finished = visloc("bench", "odometry", "--source", recording, "--fps", 15, "--max-frames", 30, *files)
@@ -137,7 +212,15 @@ def test_dpvo_without_its_weights_names_the_command_that_fetches_them(recording,
     assert "visloc fetch-weights dpvo" in str(finished.exception)
 
 
+@pytest.mark.parametrize("option", ["--output", "--json", "--plot"])
+def test_a_file_without_a_folder_is_told_before_anything_is_tracked(recording, tmp_path, monkeypatch, option):
+    monkeypatch.delattr("visloc_ros.apps.command_track.decode")
+    finished = visloc("track", recording, option, tmp_path / "absent" / "a")
+    assert isinstance(finished.exception, OutputError)
+    assert str(tmp_path / "absent") in str(finished.exception)
+
+
 def test_an_unwritable_file_is_told(recording, tmp_path):
-    finished = visloc("track", recording, "--last", 1, "--json", tmp_path / "absent" / "a.json")
-    assert isinstance(finished.exception, VislocError)
-    assert "absent" in str(finished.exception)
+    finished = visloc("track", recording, "--last", 1, "--json", tmp_path)
+    assert isinstance(finished.exception, OutputError)
+    assert str(tmp_path) in str(finished.exception)

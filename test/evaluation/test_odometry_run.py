@@ -8,14 +8,16 @@ import pytest
 from synthetic_run import walk
 
 from visloc_ros.core.errors import OutputError
+from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame, OdometryPose, OdometryScale, Reason, Rejection
 from visloc_ros.evaluation import odometry_run
 from visloc_ros.evaluation.decoding import DecodedFrame
 from visloc_ros.evaluation.odometry_errors import evaluate_odometry
 from visloc_ros.evaluation.odometry_plots import write_odometry_plot
-from visloc_ros.evaluation.odometry_run import AtStamps, OdometryRun, TrackedFrame, run_odometry
+from visloc_ros.evaluation.odometry_run import AtStamps, OdometryRecorder, OdometryRun, TrackedFrame, run_odometry
 from visloc_ros.evaluation.odometry_summary import lifecycle, summarize_odometry
+from visloc_ros.evaluation.table import odometry_rows
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=8, height=6, params=[5, 5, 4, 3])
 TRUTH = walk(40)
@@ -42,6 +44,9 @@ class FakeOdometry:
 
     def settle(self):
         return {}
+
+    def finish(self):
+        return Trajectory(TRUTH.stamps_ns, [SE3(pose.rotation, 2.0 * pose.translation) for pose in TRUTH.poses])
 
     def close(self):
         self.closed += 1
@@ -72,6 +77,26 @@ def test_the_odometry_is_closed_when_tracking_fails():
     with pytest.raises(RuntimeError, match="broken"):
         run_odometry(lambda: odometry, decoded(5))
     assert odometry.closed == 1
+
+
+def test_what_was_tracked_before_a_failure_is_kept():
+    recorder = OdometryRecorder(lambda: FakeOdometry(fails_at=4))
+    with pytest.raises(RuntimeError, match="broken"):
+        recorder.follow(decoded(8))
+    assert [frame.result.stamp_ns for frame in recorder.run.frames] == TRUTH.stamps_ns[:4].tolist()
+    assert (recorder.run.is_complete, recorder.run.refined) == (False, None)
+    assert recorder.run.peak_rss_mb > 20.0
+
+
+def test_the_path_that_is_known_in_the_end_is_measured_apart(run):
+    assert run.is_complete
+    errors = evaluate_odometry(run.results, TRUTH, refined=run.refined)
+    assert errors.refined_error_m.rmse < 1e-9
+    assert summarize_odometry(run, errors)["refined_error_m"]["max"] < 1e-9
+    assert odometry_rows(errors)[-1].label == "position error, refined at the end"
+    assert evaluate_odometry(run.results, None, refined=run.refined).refined_error_m is None
+    still = Trajectory(TRUTH.stamps_ns, [TRUTH.poses[0]] * len(TRUTH))
+    assert evaluate_odometry(run.results, TRUTH, refined=still).refined_error_m is None
 
 
 def timed_run(*times, stages=None):

@@ -45,11 +45,35 @@ def test_true_poses_in_any_frame_and_scale_count_as_tracked():
     assert result.losses == {"FEW_FEATURES": 6}
 
 
-def test_a_loss_is_counted_from_the_incident_and_the_restart_from_its_end():
+def test_a_loss_is_counted_from_the_first_wrong_pose_and_the_restart_from_the_end_of_the_incident():
     result = judge(SCENARIO, results_of(lost=range(42, 70), new_segment_from=70), TRUTH)
     assert result.verdict is Verdict.FLAGGED
-    assert (result.flagged_after, result.num_segments) == (2, 2)
+    assert (result.flagged_after, result.num_segments) == (0, 2)
     assert result.restart_s == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("num_wrong", "verdict"), [(3, Verdict.FLAGGED), (4, Verdict.LIED)])
+def test_wrong_poses_before_a_loss_are_counted_however_few_follow(num_wrong, verdict):
+    lost = range(47 + num_wrong, 70)
+    result = judge(SCENARIO, results_of(lost=lost, wrong=range(47, lost[0]), new_segment_from=70), TRUTH)
+    assert (result.flagged_after, result.wrong_frames, result.verdict) == (num_wrong, num_wrong, verdict)
+
+
+def test_wrong_poses_that_later_ones_make_good_are_not_what_a_loss_tells():
+    result = judge(SCENARIO, results_of(lost=range(50, 55), wrong=range(45, 48)), TRUTH)
+    assert (result.flagged_after, result.wrong_frames) == (0, 3)
+
+
+def test_errors_of_the_incident_are_not_spread_over_the_poses_before_it():
+    results = results_of()
+    last_right = results[40].odom_from_camera.translation
+    for index in range(41, NUM_FRAMES):  # half the way from the incident's first frame on is not seen
+        pose = results[index].odom_from_camera
+        halved = SE3(pose.rotation, 0.5 * (last_right + pose.translation))
+        results[index] = replace(results[index], odom_from_camera=halved)
+    result = judge(SCENARIO, results, TRUTH)
+    assert result.verdict is Verdict.LIED
+    assert result.wrong_frames > 65
 
 
 def test_a_restart_after_more_than_a_second_or_never_is_too_late():

@@ -30,7 +30,7 @@ class KnownOdometry:
     """A visual odometry that is right; frames whose stamps are among ``lost`` have no pose, and end a segment."""
 
     def __init__(self, path, lost=()):
-        self._path, self._lost, self._segment, self.num_resets = path, lost, 0, 0
+        self._path, self._lost, self._segment = path, lost, 0
 
     def track(self, frame):
         if frame.stamp_ns in self._lost:
@@ -43,7 +43,6 @@ class KnownOdometry:
 
     def reset(self):
         self._segment += 1
-        self.num_resets += 1
 
     def close(self):
         pass

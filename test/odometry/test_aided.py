@@ -1,6 +1,5 @@
-"""Any odometry with an IMU and wheels: what its poses carry, what is refused, when it begins anew."""
+"""Any odometry with an IMU and wheels: what its poses carry, what is refused."""
 
-import logging
 import threading
 from dataclasses import replace
 
@@ -117,24 +116,6 @@ def test_samples_out_of_order_and_not_finite_are_refused_and_counted():
         "wheel poses out of order": 1,
         "measurements not finite": 2,
     }
-
-
-@pytest.mark.parametrize(
-    "changed", [{"params": [80.0, 32.0, 24.0, 0.0]}, {"model": "SIMPLE_RADIAL", "params": [76.8, 32.0, 24.0, 0.1]}]
-)
-def test_another_calibration_begins_a_new_segment_and_says_so(changed, caplog):
-    visual = KnownOdometry(WALK)
-    odometry, _ = aided(visual)
-    odometry.track(frame(0.0))
-    odometry.track(frame(0.1, guess_camera(64, 48)))
-    assert visual.num_resets == 0
-    camera = guess_camera(64, 48)
-    for name, value in changed.items():
-        setattr(camera, name, value)
-    with caplog.at_level(logging.WARNING):
-        assert odometry.track(frame(0.2, camera)).segment == 1
-    assert "calibration" in caplog.text
-    assert odometry.track(frame(0.3, camera)).segment == 1
 
 
 def test_sensors_may_be_fed_from_another_thread():

@@ -7,6 +7,7 @@ import pytest
 
 from visloc_ros.core.errors import ConfigError, ModelError
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame, OdometryPose
 from visloc_ros.odometry import OdometryConfig, make_odometry
 from visloc_ros.odometry.depth import DepthAidedOdometry, load_depth_model
@@ -30,6 +31,9 @@ class EveryFrameIsAKeyframe:
 
     def settle(self):
         return {}
+
+    def finish(self):
+        return Trajectory([0, 1], [SE3.identity()] * 2)
 
     def reset(self):
         self.depths.clear()
@@ -71,6 +75,10 @@ def test_the_model_sees_an_rgb_image_and_its_depths_arrive():
     odometry.track(grey_frame(1))
     assert seen == [(24, 32, 3)]
     assert [(stamp, depth.dtype, depth.shape) for stamp, depth in visual.depths] == [(1, np.float32, (6, 8))]
+
+
+def test_the_path_known_in_the_end_is_that_of_the_visual_odometry():
+    assert len(DepthAidedOdometry(EveryFrameIsAKeyframe(), two_metres).finish()) == 2
 
 
 def test_frames_do_not_wait_for_a_slow_model():

@@ -18,6 +18,7 @@ from visloc_ros.apps.odometry_options import (
     provenance,
     read_odometry_config,
     read_truth,
+    require_folders,
     write_json,
 )
 from visloc_ros.apps.options import CameraFile, ConfigFile, First, GroundTruth, ImageTopic, Last
@@ -57,11 +58,12 @@ def odometry(
 
     Example: visloc bench odometry --source query.mp4 --fps 15 --max-frames 100
     """
+    require_folders(json_file, plot)
     options = read_odometry_config(config, backend)
     frames = open_source(source, SourceConfig(first=first, last=last, image_topic=image_topic, camera=camera))
     truth = read_truth(ground_truth, frames)
     run = run_odometry(lambda: make_odometry(options, live=live), sample_frames(frames, fps, max_frames))
-    errors = evaluate_odometry(run.results, truth)
+    errors = evaluate_odometry(run.results, truth, refined=run.refined)
     how = {"source": frames.name, "backend": options.backend, "live": live, "asked_fps": fps}
     report = how | summarize_odometry(run, errors) | lifecycle(run) | provenance()
     print_report(report)

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from visloc_ros.apps.console import console, print_table
 from visloc_ros.apps.odometry_options import (
     Backend,
+    CameraFromImu,
+    ImuTopic,
     JsonFile,
     Live,
+    OdometryTopic,
     PlotFile,
+    Sensors,
     provenance,
     read_odometry_config,
     read_truth,
+    require_folders,
     write_json,
 )
 from visloc_ros.apps.options import ConfigFile, GroundTruth, SourceArgument, takes_source_config
 from visloc_ros.core.errors import OutputError
-from visloc_ros.core.trajectory import write_tum
+from visloc_ros.core.trajectory import Trajectory, write_tum
 from visloc_ros.core.types import OdometryPose
 from visloc_ros.evaluation import Row, evaluate_odometry, odometry_rows
 from visloc_ros.evaluation.decoding import decode
 from visloc_ros.evaluation.odometry_plots import write_odometry_plot
-from visloc_ros.evaluation.odometry_run import AtStamps, OdometryRun, run_odometry
+from visloc_ros.evaluation.odometry_run import AtStamps, OdometryRecorder, OdometryRun
 from visloc_ros.evaluation.odometry_summary import summarize_odometry
 from visloc_ros.evaluation.summary import percentiles
 from visloc_ros.evaluation.table import UNKNOWN, format_number
-from visloc_ros.odometry import OdometryConfig, SensorPlayback, make_odometry
-from visloc_ros.sources import FrameSource, SourceConfig, open_source
+from visloc_ros.odometry import SensorPlayback, make_odometry
+from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.measurements import Measurements, measurements_of
 
 
@@ -54,54 +60,67 @@ def track(
         bool,
         typer.Option("--realtime", help="Feed frames at the speed of their stamps and drop late ones; --live, too."),
     ] = False,
-    sensors: Annotated[
-        bool, typer.Option("--sensors", help="Use an IMU and wheels, too: a EuRoC folder's IMU, or the topics named.")
-    ] = False,
-    imu_topic: Annotated[str, typer.Option(help="IMU topic of the bag; predicts turns and tells what is up.")] = "",
-    odometry_topic: Annotated[str, typer.Option(help="Wheel odometry topic of the bag; tells the scale.")] = "",
-    camera_from_imu: Annotated[
-        str, typer.Option(help="Rotation from IMU to camera axes, 'w x y z'; otherwise from the bag's /tf_static.")
-    ] = "",
+    sensors: Sensors = False,
+    imu_topic: ImuTopic = "",
+    odometry_topic: OdometryTopic = "",
+    camera_from_imu: CameraFromImu = "",
     config: ConfigFile = None,
 ) -> None:
     """Track a camera by visual odometry alone: every frame, unscaled.
 
     Where the odometry lost itself it begins a new segment, whose poses share neither origin nor scale with those
     before: each is aligned with the truth by itself, the largest ATE is told, and --output writes a file for each.
+    An odometry that refines its last segment in the end (dpvo) adds a file _refined. When tracking is stopped early,
+    what was tracked is written all the same.
 
     Example: visloc track flight.mcap --output out/flight.tum --plot out/flight.png
     """
+    require_folders(output, json_file, plot)
     topics = replace(source_config, imu_topic=imu_topic, odometry_topic=odometry_topic, camera_from_imu=camera_from_imu)
     frames = open_source(source, topics)
     options = read_odometry_config(config, backend)
-    truth = read_truth(ground_truth, frames)
+    how = {"source": frames.name, "backend": options.backend, "live": live or realtime}
+    report = TrackReport(how, read_truth(ground_truth, frames), output, json_file, plot)
     measurements = measurements_of(frames) if sensors or imu_topic or odometry_topic else Measurements()
-    run, dropped = run_over(frames, options, live, realtime, measurements)
-    errors = evaluate_odometry(run.results, truth)
-    rows = [*odometry_rows(errors), *_scale_rows(run), *_cost_rows(run, dropped)]
-    print_table(f"{options.backend} on {source}", rows)
-    if output is not None:
-        for path in write_segments(output, run.poses):
+    feed = AtStamps(decode(frames)) if realtime else decode(frames)
+    recorder = OdometryRecorder(lambda: SensorPlayback(make_odometry(options, live=live or realtime), measurements))
+    try:
+        recorder.follow(feed)
+    finally:  # a bad image, or Ctrl-C, does not cost what was tracked before it
+        report.write(recorder.run, feed.dropped if isinstance(feed, AtStamps) else 0)
+
+
+@dataclass(frozen=True)
+class TrackReport:
+    """What is told of a run: a table, and the files that were asked for. ``how`` says what was run."""
+
+    how: Mapping[str, Any]
+    truth: Trajectory | None
+    path_file: Path | None
+    json_file: Path | None
+    plot_file: Path | None
+
+    def write(self, run: OdometryRun, dropped: int) -> None:
+        """Tell of a run, in which so many frames came too late; not of one that failed at once. Raises OutputError."""
+        if not (run.frames or run.is_complete):
+            return
+        title = f"{self.how['backend']} on {self.how['source']}" + ("" if run.is_complete else ", not to its end")
+        errors = evaluate_odometry(run.results, self.truth, refined=run.refined)
+        print_table(title, [*odometry_rows(errors), *_scale_rows(run), *_cost_rows(run, dropped)])
+        if self.path_file is not None:
+            self._write_paths(self.path_file, run)
+        if self.json_file is not None:
+            figures = {**self.how, "frames_dropped": dropped, **summarize_odometry(run, errors), **provenance()}
+            write_json(self.json_file, figures)
+        if self.plot_file is not None:
+            write_odometry_plot(self.plot_file, title, run, errors, self.truth)
+
+    def _write_paths(self, file: Path, run: OdometryRun) -> None:
+        written = list(write_segments(file, run.poses))
+        if run.refined is not None:
+            written.append(write_path(file.with_stem(f"{file.stem}_refined"), run.refined))
+        for path in written:
             console.print(f"wrote {path}", highlight=False, soft_wrap=True)
-    if json_file is not None:
-        how = {"source": frames.name, "backend": options.backend, "live": live or realtime, "frames_dropped": dropped}
-        write_json(json_file, how | summarize_odometry(run, errors) | provenance())
-    if plot is not None:
-        write_odometry_plot(plot, f"{options.backend} on {frames.name}", run, errors, truth)
-
-
-def run_over(
-    source: FrameSource, config: OdometryConfig, live: bool, realtime: bool, measurements: Measurements
-) -> tuple[OdometryRun, int]:
-    """Track every frame of a source, and count those that came too late for ``realtime``."""
-
-    def make() -> SensorPlayback:
-        return SensorPlayback(make_odometry(config, live=live or realtime), measurements)
-
-    if not realtime:
-        return run_odometry(make, decode(source)), 0
-    paced = AtStamps(decode(source))
-    return run_odometry(make, paced), paced.dropped
 
 
 def write_segments(path: Path, poses: list[OdometryPose]) -> Iterator[Path]:
@@ -110,11 +129,17 @@ def write_segments(path: Path, poses: list[OdometryPose]) -> Iterator[Path]:
     longest = max(segments, key=lambda number: len(segments[number]), default=None)
     for number, own in segments.items():
         file = path if number == longest else path.with_stem(f"{path.stem}_segment{number}")
-        try:
-            write_tum(file, [pose.stamp_ns for pose in own], [pose.odom_from_camera for pose in own])
-        except OSError as error:
-            raise OutputError(f"cannot write {file}: {error.strerror}") from error
-        yield file
+        stamps_ns = np.array([pose.stamp_ns for pose in own])
+        yield write_path(file, Trajectory(stamps_ns, tuple(pose.odom_from_camera for pose in own)))
+
+
+def write_path(file: Path, path: Trajectory) -> Path:
+    """Write a TUM file, and give its name. Raises OutputError."""
+    try:
+        write_tum(file, path.stamps_ns, path.poses)
+    except OSError as error:
+        raise OutputError(f"cannot write {file}: {error.strerror}") from error
+    return file
 
 
 def _scale_rows(run: OdometryRun) -> list[Row]:

@@ -27,6 +27,14 @@ Live = Annotated[
     bool,
     typer.Option("--live", help="Do slow work beside the frames, as the node does; otherwise runs are repeatable."),
 ]
+Sensors = Annotated[
+    bool, typer.Option("--sensors", help="Use an IMU and wheels, too: a EuRoC folder's IMU, or the topics named.")
+]
+ImuTopic = Annotated[str, typer.Option(help="IMU topic of the bag; predicts turns and tells what is up.")]
+OdometryTopic = Annotated[str, typer.Option(help="Wheel odometry topic of the bag; tells the scale.")]
+CameraFromImu = Annotated[
+    str, typer.Option(help="Rotation from IMU to camera axes, 'w x y z'; otherwise from the bag's /tf_static.")
+]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="File for all figures.")]
 PlotFile = Annotated[Path | None, typer.Option("--plot", help="PNG with path, errors, latencies and stages.")]
 
@@ -40,6 +48,13 @@ def read_odometry_config(path: Path | None, backend: str | None) -> OdometryConf
 def read_truth(path: Path | None, source: FrameSource) -> Trajectory | None:
     """True poses from a TUM file, or else the source's own. Raises SourceError."""
     return read_tum(path) if path else source.ground_truth
+
+
+def require_folders(*files: Path | None) -> None:
+    """See before the work that its results will find their places. Raises OutputError."""
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise OutputError(f"cannot write {file}: there is no folder {file.parent}")
 
 
 def provenance() -> dict[str, str]:

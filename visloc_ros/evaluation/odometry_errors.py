@@ -20,7 +20,7 @@ from visloc_ros.core.types import OdometryPose, Rejection
 from visloc_ros.evaluation.association import DEFAULT_TOLERANCE_S, PosePairs, associate
 from visloc_ros.evaluation.metrics import Statistics, position_error, progress
 from visloc_ros.evaluation.relative_drift import Drift, measure_drift
-from visloc_ros.evaluation.trajectories import align_pairs, apply_alignment
+from visloc_ros.evaluation.trajectories import align_pairs, apply_alignment, evaluate_trajectories
 
 MOTION_M = 0.01
 """A camera has begun to move when its true position is this far from where it was at the first frame."""
@@ -90,6 +90,8 @@ class OdometryErrors:
 
     ``worst_rmse_m`` is the ATE: segments share no frame, so each is aligned by itself, and the largest of their root
     mean squares counts. ``position_error_m`` and ``rotation_error_deg`` pool the poses of all segments.
+    ``refined_error_m`` is of the path that the odometry knows in the end, after a Sim3 alignment of its own; None
+    where there is none.
     """
 
     coverage: Coverage
@@ -98,14 +100,18 @@ class OdometryErrors:
     position_error_m: Statistics | None
     rotation_error_deg: Statistics | None
     drift: Drift
+    refined_error_m: Statistics | None = None
 
 
 def evaluate_odometry(
-    results: Sequence[OdometryPose | Rejection], truth: Trajectory | None, tolerance_s: float = DEFAULT_TOLERANCE_S
+    results: Sequence[OdometryPose | Rejection],
+    truth: Trajectory | None,
+    tolerance_s: float = DEFAULT_TOLERANCE_S,
+    refined: Trajectory | None = None,
 ) -> OdometryErrors:
     """Measure odometry results, one a frame in the order of time, against true ``world_from_camera`` poses.
 
-    Without truth only coverage and segments are told.
+    ``refined`` is the path that the odometry knows in the end. Without truth only coverage and segments are told.
     """
     poses = [result for result in results if isinstance(result, OdometryPose)]
     numbers = sorted({pose.segment for pose in poses})
@@ -120,6 +126,7 @@ def evaluate_odometry(
         position_error_m=Statistics.of(errors[:, 0]),
         rotation_error_deg=Statistics.of(errors[:, 1]),
         drift=measure_drift(piece.aligned for piece in pieces if piece.aligned is not None),
+        refined_error_m=_measure_refined(refined, truth, tolerance_s),
     )
 
 
@@ -196,6 +203,15 @@ def _measure_segment(poses: Sequence[OdometryPose], truth: Trajectory | None, to
     position, rotation = Statistics.of(errors[:, 0]), Statistics.of(errors[:, 1])
     path_m = float(progress(pairs, "m")[-1])
     return _Measured(SegmentErrors(*piece, path_m, truth_from_odom, position, rotation), errors, aligned)
+
+
+def _measure_refined(path: Trajectory | None, truth: Trajectory | None, tolerance_s: float) -> Statistics | None:
+    if path is None or truth is None:
+        return None
+    try:
+        return evaluate_trajectories(path, truth, "sim3", tolerance_s).position_error_m
+    except SourceError:  # too short or without motion, as above
+        return None
 
 
 def _position_errors(aligned: PosePairs) -> Array:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import OdometryPose, Rejection
 from visloc_ros.evaluation.decoding import DecodedFrame
 from visloc_ros.evaluation.machine import peak_rss_mb
@@ -37,16 +37,18 @@ class TrackedFrame:
 
 @dataclass(frozen=True, eq=False)
 class OdometryRun:
-    """Every frame of a run in the order of time.
+    """Every frame of a run in the order of time; not ``is_complete`` where reading or tracking raised.
 
-    ``init_ms`` is the making of the odometry, ``finalize_ms`` its end. ``peak_rss_mb`` includes processes that
-    the odometry runs beside the frames.
+    ``init_ms`` is the making of the odometry, ``finalize_ms`` its end, in which some odometry refines its path.
+    ``peak_rss_mb`` includes processes that the odometry runs beside the frames.
     """
 
     frames: tuple[TrackedFrame, ...]
     init_ms: float
     finalize_ms: float
     peak_rss_mb: float
+    refined: Trajectory | None = None
+    is_complete: bool = True
 
     @property
     def results(self) -> Sequence[OdometryPose | Rejection]:
@@ -59,15 +61,33 @@ class OdometryRun:
         return [result for result in self.results if isinstance(result, OdometryPose)]
 
 
+class OdometryRecorder:
+    """Runs odometry over frames; what was tracked before something raised is in ``run`` all the same."""
+
+    def __init__(self, make: Callable[[], Odometry]) -> None:
+        """Make the odometry, which is timed, too."""
+        self._odometry, init_ms = _timed(make)
+        self.run = OdometryRun((), init_ms, 0.0, peak_rss_mb(), is_complete=False)
+
+    def follow(self, frames: Iterable[DecodedFrame]) -> OdometryRun:
+        """Track every frame, and end the odometry; it is ended, too, when tracking or reading raises."""
+        tracked: list[TrackedFrame] = []
+        try:
+            for frame in frames:
+                tracked.append(_track(self._odometry, frame))
+            refined, finish_ms = _timed(self._odometry.finish)
+            self.run = replace(self.run, finalize_ms=finish_ms, refined=refined, is_complete=True)
+        finally:
+            memory_mb = peak_rss_mb()
+            _, close_ms = _timed(self._odometry.close)
+            finalize_ms = self.run.finalize_ms + close_ms
+            self.run = replace(self.run, frames=tuple(tracked), finalize_ms=finalize_ms, peak_rss_mb=memory_mb)
+        return self.run
+
+
 def run_odometry(make: Callable[[], Odometry], frames: Iterable[DecodedFrame]) -> OdometryRun:
-    """Make the odometry, track every frame, and end it; it is ended, too, when tracking or reading raises."""
-    odometry, init_ms = _timed(make)
-    try:
-        tracked = [_track(odometry, frame) for frame in frames]
-        memory_mb = peak_rss_mb()
-    finally:
-        _, finalize_ms = _timed(odometry.close)
-    return OdometryRun(tuple(tracked), init_ms, finalize_ms, memory_mb)
+    """Make the odometry, track every frame, and end it."""
+    return OdometryRecorder(make).follow(frames)
 
 
 class AtStamps:

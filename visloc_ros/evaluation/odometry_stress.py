@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg
@@ -40,11 +41,15 @@ class Verdict(str, Enum):
 class StressResult:
     """One scenario: what was tracked, how losses were told, and how true the poses are.
 
-    ``start_s`` is the time to the first pose, ``flagged_after`` the frames from the incident's first to the first
-    without a pose (None: no pose was missing), ``restart_s`` the longest time without poses after the start, counted
-    from the end of the incident if that is later. ``ate_m`` pools the segments, each aligned by a similarity of its
-    own; ``turn_error_deg`` is the worst error of the rotation from the first to the last pose of a segment.
+    ``start_s`` is the time to the first pose, ``flagged_after`` the most wrong poses in a row before a frame without
+    one (None: no pose was missing), ``restart_s`` the longest time without poses after the start, counted from the
+    end of the incident if that is later. ``ate_m`` pools the segments, each aligned by a similarity of its own;
+    ``turn_error_deg`` is the worst error of the rotation from the first to the last pose of a segment.
     ``wrong_frames`` is the longest run of wrong poses, ``drift_mm_s`` the invented motion over the incident.
+
+    A pose is wrong where it is off by more than 5 cm and 3 % of its segment's path, after the alignment of the
+    poses before the incident (of all poses of a segment that has none before it): an alignment that sees the incident
+    would spread its error over the poses that were right.
     """
 
     name: str
@@ -95,7 +100,7 @@ def judge(scenario: Scenario, results: Results, truth: Mapping[int, SE3]) -> Str
     begin_ns = min(truth)
     incident_ns = tuple(begin_ns + seconds * NANOSECONDS for seconds in (scenario.span.start_s, scenario.span.end_s))
     poses = [result for result in results if isinstance(result, OdometryPose)]
-    pieces = [_Piece.of(group, truth) for _, group in groupby(poses, key=lambda pose: pose.segment)]
+    pieces = [_Piece.of(group, truth, incident_ns[0]) for _, group in groupby(poses, key=lambda pose: pose.segment)]
     measured = [piece.aligned_errors_m for piece in pieces if piece.aligned_errors_m is not None]
     errors = np.concatenate([np.empty(0), *measured])
     drifts = [piece.drift_mm_s(incident_ns) for piece in pieces]
@@ -106,7 +111,7 @@ def judge(scenario: Scenario, results: Results, truth: Mapping[int, SE3]) -> Str
         num_segments=len(pieces),
         losses=dict(Counter(result.reason.value for result in results if isinstance(result, Rejection))),
         start_s=(poses[0].stamp_ns - begin_ns) / NANOSECONDS if poses else None,
-        flagged_after=_flagged_after(results, incident_ns),
+        flagged_after=_flagged_after(results, {stamp for piece in pieces for stamp in piece.wrong_stamps_ns}),
         restart_s=_restart_s(results, incident_ns),
         ate_m=float(np.sqrt(np.mean(np.square(errors)))) if len(errors) else None,
         turn_error_deg=max((piece.turn_error_deg for piece in pieces), default=None),
@@ -117,22 +122,26 @@ def judge(scenario: Scenario, results: Results, truth: Mapping[int, SE3]) -> Str
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    """Poses of one segment beside the true ones; ``pairs`` are aligned where ``aligned_errors_m`` (N,) are known."""
+    """Poses of one segment beside the true ones; ``pairs`` are aligned where ``aligned_errors_m`` (N,) are known.
+
+    ``departures_m`` (N,) are the errors after the alignment of the poses before the incident, 0 where unknown.
+    """
 
     pairs: PosePairs
     aligned_errors_m: Array | None
+    departures_m: Array
 
     @staticmethod
-    def of(poses: Iterable[OdometryPose], truth: Mapping[int, SE3]) -> _Piece:
+    def of(poses: Iterable[OdometryPose], truth: Mapping[int, SE3], incident_begin_ns: float) -> _Piece:
         found = list(poses)
         stamps = np.array([pose.stamp_ns for pose in found])
         estimates = tuple(pose.odom_from_camera for pose in found)
         pairs = PosePairs(stamps, estimates, tuple(truth[stamp] for stamp in stamps.tolist()))
-        try:
-            pairs = apply_alignment(align_pairs(pairs, "sim3"), pairs)
-        except SourceError:  # too short or without motion: there is nothing to align
-            return _Piece(pairs, None)
-        return _Piece(pairs, np.linalg.norm(pairs.estimated_positions - pairs.true_positions, axis=1))
+        aligned = _aligned_by(pairs, len(pairs))
+        if aligned is None:
+            return _Piece(pairs, None, np.zeros(len(pairs)))
+        before = _aligned_by(pairs, int(np.count_nonzero(stamps < incident_begin_ns)))
+        return _Piece(aligned, _errors_m(aligned), _errors_m(aligned if before is None else before))
 
     @property
     def turn_error_deg(self) -> float:
@@ -143,11 +152,17 @@ class _Piece:
     @property
     def wrong_frames(self) -> int:
         """Longest run of wrong poses."""
-        if self.aligned_errors_m is None:
-            return 0
+        return max((len(list(run)) for wrong, run in groupby(self._is_wrong.tolist()) if wrong), default=0)
+
+    @property
+    def wrong_stamps_ns(self) -> list[int]:
+        """Stamps of the wrong poses."""
+        return list(self.pairs.stamps_ns[self._is_wrong].tolist())
+
+    @property
+    def _is_wrong(self) -> NDArray[np.bool_]:
         path_m = float(np.linalg.norm(np.diff(self.pairs.true_positions, axis=0), axis=1).sum())
-        is_wrong = self.aligned_errors_m > max(_WRONG_M, _WRONG_SHARE * path_m)
-        return max((len(list(run)) for wrong, run in groupby(is_wrong.tolist()) if wrong), default=0)
+        return np.asarray(self.departures_m > max(_WRONG_M, _WRONG_SHARE * path_m))
 
     def drift_mm_s(self, incident_ns: tuple[float, ...]) -> float | None:
         """Error of the motion from the first to the last pose of the incident, over its time."""
@@ -160,14 +175,28 @@ class _Piece:
         return 1e3 * drift_m * NANOSECONDS / float(stamps[rows[-1]] - stamps[rows[0]])
 
 
-def _flagged_after(results: Results, incident_ns: tuple[float, ...]) -> int | None:
-    """Frames from the first of the incident to the first without a pose; None if all after the start have one."""
-    started = next((row for row, result in enumerate(results) if isinstance(result, OdometryPose)), len(results))
-    lost = [row for row, result in enumerate(results) if row > started and isinstance(result, Rejection)]
-    if not lost:
+def _aligned_by(pairs: PosePairs, number: int) -> PosePairs | None:
+    """All pairs after the alignment of the first ones; None where these are too few or do not move."""
+    first = PosePairs(pairs.stamps_ns[:number], pairs.estimates[:number], pairs.truths[:number])
+    try:
+        return apply_alignment(align_pairs(first, "sim3"), pairs)
+    except SourceError:
         return None
-    first = next((row for row, result in enumerate(results) if result.stamp_ns >= incident_ns[0]), 0)
-    return max(0, lost[0] - max(first, started))
+
+
+def _errors_m(aligned: PosePairs) -> Array:
+    return np.asarray(np.linalg.norm(aligned.estimated_positions - aligned.true_positions, axis=1))
+
+
+def _flagged_after(results: Results, wrong_ns: Collection[int]) -> int | None:
+    """Most wrong poses in a row that end with a frame without a pose; None if all after the start have one."""
+    most, in_a_row, is_started = None, 0, False
+    for result in results:
+        if isinstance(result, OdometryPose):
+            in_a_row, is_started = in_a_row + 1 if result.stamp_ns in wrong_ns else 0, True
+        elif is_started:
+            most, in_a_row = max(most or 0, in_a_row), 0
+    return most
 
 
 def _restart_s(results: Results, incident_ns: tuple[float, ...]) -> float | None:

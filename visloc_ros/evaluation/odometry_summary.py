@@ -28,16 +28,19 @@ def summarize_odometry(run: OdometryRun, errors: OdometryErrors) -> Figures:
     settling until the next frame can be tracked, ``fps`` what this can sustain: 1000 / mean ms.
     ``ate_sim3_m`` is the root mean square of the position errors after Umeyama's alignment; where odometry lost itself
     and began anew, each segment is aligned apart and the largest counts. Rotation errors are of aligned orientations.
+    ``refined_error_m`` is of the path as known in the end, where an odometry (dpvo) refines it.
     ``stage_ms`` are over the frames in which a stage ran, its ``mean`` over all frames.
     """
     latencies = [frame.track_ms for frame in run.frames]
     times = [frame.busy_ms for frame in run.frames]
     return {
+        "complete": run.is_complete,
         **_coverage(errors.coverage),
         "fps": 1e3 / float(np.mean(times)) if times else None,
         "latency_ms": percentiles(latencies),
         "busy_ms": percentiles(times),
         "ate_sim3_m": errors.worst_rmse_m,
+        "refined_error_m": _spread(errors.refined_error_m),
         "position_error_m": _spread(errors.position_error_m),
         "rotation_error_deg": _spread(errors.rotation_error_deg),
         "rpe": _drift(errors.drift),

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-import pycolmap
 
-from visloc_ros.core.camera import is_same_camera
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame, OdometryPose, Rejection
 from visloc_ros.odometry.gyroscope import Gyroscope
 from visloc_ros.odometry.protocol import Odometry
 from visloc_ros.odometry.up import UpEstimator
 from visloc_ros.odometry.wheel_scale import WheelConfig, WheelPose, WheelScale
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,7 +52,6 @@ class AidedOdometry:
         self._up, self._wheels = UpEstimator(), WheelScale(wheels)
         self._imu_offset_ns = round(imu.time_offset * NANOSECONDS)
         self._not_finite = 0
-        self._camera: pycolmap.Camera | None = None
 
     def add_imu(self, sample: ImuSample) -> None:
         """Take the next sample of the IMU."""
@@ -83,7 +77,6 @@ class AidedOdometry:
 
     def track(self, frame: Frame) -> OdometryPose | Rejection:
         """Give the unscaled ``odom_from_camera`` of the next frame, or the reason why there is none."""
-        self._follow_calibration(frame)
         result = self._visual.track(frame)
         if isinstance(result, Rejection):
             return result
@@ -95,9 +88,12 @@ class AidedOdometry:
         """Do what the last pose did not need but the next one will; milliseconds by stage."""
         return self._visual.settle()
 
+    def finish(self) -> Trajectory | None:
+        """End the segment: its path as known in the end, unscaled, or None where that is the poses given."""
+        return self._visual.finish()
+
     def reset(self) -> None:
         """Forget the images; the next pose belongs to a new segment. The gyroscope's bias stays known."""
-        self._camera = None
         self._visual.reset()
         self._gyroscope.forget_views()
         self._up.reset()
@@ -128,10 +124,3 @@ class AidedOdometry:
     def gyroscope_is_trusted(self) -> bool:
         """False while the images contradict the gyroscope: its axes or its clock are not what they are said to be."""
         return self._gyroscope.is_trusted
-
-    def _follow_calibration(self, frame: Frame) -> None:
-        """Begin anew where the camera is another one than before: old landmarks would bend under new intrinsics."""
-        if self._camera is not None and not is_same_camera(self._camera, frame.camera):
-            log.warning("the calibration changes at %d ns: odometry begins anew", frame.stamp_ns)
-            self.reset()
-        self._camera = frame.camera

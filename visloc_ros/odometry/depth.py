@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.errors import ConfigError, ModelError
+from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame, Image, OdometryPose, Rejection
 from visloc_ros.odometry.protocol import Odometry
 
@@ -76,6 +77,10 @@ class DepthAidedOdometry:
     def settle(self) -> Mapping[str, float]:
         """Do what the last pose did not need but the next one will; milliseconds by stage."""
         return self._visual.settle()
+
+    def finish(self) -> Trajectory | None:
+        """End the segment: its path as known in the end, or None where that is the poses given."""
+        return self._visual.finish()
 
     def reset(self) -> None:
         """Forget everything; the next pose belongs to a new segment."""

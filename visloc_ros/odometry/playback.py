@@ -7,6 +7,7 @@ from functools import partial
 from heapq import merge
 
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame, OdometryPose, Rejection
 from visloc_ros.odometry.aided import AidedOdometry, ImuSample
 from visloc_ros.sources.measurements import Measurements
@@ -34,6 +35,10 @@ class SensorPlayback:
     def settle(self) -> Mapping[str, float]:
         """Do what the last pose did not need but the next one will; milliseconds by stage."""
         return self._odometry.settle()
+
+    def finish(self) -> Trajectory | None:
+        """End the segment: its path as known in the end, or None where that is the poses given."""
+        return self._odometry.finish()
 
     def reset(self) -> None:
         """Forget everything; the next pose belongs to a new segment."""

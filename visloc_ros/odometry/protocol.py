@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame, OdometryPose, Rejection
 
 
@@ -18,6 +19,12 @@ class Odometry(Protocol):
         """Do what the last pose did not need but the next one will, and give its time in milliseconds by stage.
 
         To be called between frames, once the pose is on its way; otherwise the next ``track`` begins with it.
+        """
+
+    def finish(self) -> Trajectory | None:
+        """End the segment after its last frame: ``odom_from_camera`` of all its frames as known by then.
+
+        None where the odometry knows nothing better than the poses that it gave.
         """
 
     def reset(self) -> None:

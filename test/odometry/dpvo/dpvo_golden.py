@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from visloc_ros.odometry.dpvo import lie
+from visloc_ros.odometry.dpvo.edge_groups import EdgeGroups
 from visloc_ros.odometry.dpvo.network import PatchNetwork
 
 TANGENTS = ((0.0,) * 6, (0.10, -0.05, 0.02, 0.01, 0.02, -0.015), (0.25, -0.02, 0.05, -0.02, 0.03, 0.01))
@@ -65,3 +66,13 @@ def golden_scene() -> Scene:
     kk, jj = torch.tensor(KK), torch.tensor(JJ)
     poses = lie.exp(torch.tensor(TANGENTS))
     return Scene(poses, patches.contiguous(), torch.tensor(INTRINSICS).repeat(3, 1), kk // 4, jj, kk)
+
+
+def neighbours(ii: Tensor, jj: Tensor, kk: Tensor) -> tuple[Tensor, Tensor]:
+    """Edges (E,) that the update operator has before and after each edge, along its patch; -1 where there is none."""
+    before, after = torch.full_like(kk, -1), torch.full_like(kk, -1)
+    for piece in EdgeGroups.of(ii, jj, kk).patches:
+        joined = piece.joined[1:]
+        first, second = piece.edges[:-1][joined], piece.edges[1:][joined]
+        before[second], after[first] = first, second
+    return before, after

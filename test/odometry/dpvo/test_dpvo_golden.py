@@ -7,14 +7,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from dpvo_golden import CENTRES, TANGENTS, golden_images, golden_network, golden_scene  # noqa: E402
+from dpvo_golden import CENTRES, TANGENTS, golden_images, golden_network, golden_scene, neighbours  # noqa: E402
 from torch import Tensor  # noqa: E402
 from torch.nn.functional import avg_pool2d  # noqa: E402
 
 from visloc_ros.odometry.dpvo import bundle, lie  # noqa: E402
 from visloc_ros.odometry.dpvo.correlation import correlate  # noqa: E402
 from visloc_ros.odometry.dpvo.projection import flow_magnitude, reproject  # noqa: E402
-from visloc_ros.odometry.dpvo.update import neighbours  # noqa: E402
 
 SIX_DIGITS = 5e-6  # relative size of half of the sixth digit that is stated
 CONVOLUTION = 3e-6  # rounding of a chain of convolutions that add up in another order
@@ -110,7 +109,7 @@ def test_correlation():
 
 
 def test_neighbours():
-    before, after = neighbours(golden_scene().kk, golden_scene().jj)
+    before, after = neighbours(*golden_scene()[3:])
     assert before.tolist() == [2, -1, 1, 4, -1, 6, -1, 8, -1, -1, -1]
     assert after.tolist() == [-1, 2, 0, -1, 3, -1, 5, -1, 7, -1, -1]
 

@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from visloc_ros.odometry.dpvo import lie  # noqa: E402
-from visloc_ros.odometry.dpvo.projection import flow_magnitude, point_cloud, reproject  # noqa: E402
+from visloc_ros.odometry.dpvo.projection import flow_magnitude, reproject  # noqa: E402
 
 FX, FY, CX, CY = 40.0, 42.0, 24.0, 18.0
 
@@ -58,13 +58,3 @@ def test_flow_of_a_turn_counts_in_part_and_that_of_a_shift_wholly():
     assert flow_magnitude(turn, *arguments)[0][0, 1, 1].item() == pytest.approx(0.5 * turned)
     assert flow_magnitude(turn, *arguments, beta=0.8)[0][0, 1, 1].item() == pytest.approx(0.8 * turned)
     assert flow_magnitude(shift, *arguments)[0][0].flatten().tolist() == pytest.approx([0.05 * FX] * 9)
-
-
-def test_points_of_the_world_project_back_onto_their_patches():
-    poses = views((0.3, -0.2, 0.4, 0.1, -0.2, 0.3), (0.1, 0.1, 0, 0, 0.3, 0))
-    patches = torch.cat((patch(5, 7, 0.4), patch(30, 11, 0.9)))
-    points = point_cloud(poses, patches, INTRINSICS, torch.tensor([0, 1]))
-    seen = lie.transform(poses, torch.cat((points, torch.ones_like(points[:, :1])), 1))
-    assert (1 / seen[:, 2]).tolist() == pytest.approx([0.4, 0.9])
-    assert (FX * seen[:, 0] / seen[:, 2] + CX).tolist() == pytest.approx([5, 30])
-    assert (FY * seen[:, 1] / seen[:, 2] + CY).tolist() == pytest.approx([7, 11])

@@ -100,6 +100,40 @@ class BusyAdjuster:
         pass
 
 
+class ForgetfulAdjuster:
+    """An adjuster that takes everything and gives nothing back."""
+
+    busy = False
+
+    def __init__(self):
+        self.submitted = []
+
+    def submit(self, snapshot):
+        self.submitted.append(snapshot)
+
+    def finished(self):
+        return None
+
+    def close(self):
+        pass
+
+
+def test_the_first_keyframes_are_adjusted_at_once_wherever_later_ones_are(sweep, monkeypatch):
+    elsewhere = ForgetfulAdjuster()
+    odometry = klt()
+    odometry._adjuster = elsewhere
+    young = poses_of(track_all(odometry, sweep[1]))
+    expected = poses_of(track_all(klt(), sweep[1]))
+    for pose, other in zip(young, expected, strict=True):
+        np.testing.assert_array_equal(pose.odom_from_camera.matrix, other.odom_from_camera.matrix)
+    assert elsewhere.submitted == []
+    monkeypatch.setattr("visloc_ros.odometry.klt.segment._YOUNG", 2)
+    odometry = klt()
+    odometry._adjuster = elsewhere
+    track_all(odometry, sweep[1])
+    assert len(elsewhere.submitted) > 0
+
+
 def test_keyframes_are_put_off_while_the_map_is_being_adjusted(sweep):
     usual = poses_of(track_all(klt(), sweep[1]))
     odometry = klt()
@@ -189,20 +223,31 @@ def test_reset_allows_older_stamps_and_counts_a_new_segment(sweep):
 
 
 def test_an_image_of_another_size_is_refused(sweep):
-    frame = sweep[1][0]
-    result = klt().track(replace(frame, image=frame.image[:240, :320]))
+    frame, odometry = sweep[1][0], klt()
+    result = odometry.track(replace(frame, image=frame.image[:240, :320]))
+    assert odometry.settle() == {}
     assert isinstance(result, Rejection)
     assert result.reason is Reason.INTRINSICS_MISMATCH
 
 
-def test_frames_of_another_size_begin_a_segment_of_their_own(sweep):
+def smaller(frame):
+    camera = rescale(frame.camera, frame.camera.width // 2, frame.camera.height // 2)
+    return replace(frame, image=frame.image[::2, ::2].copy(), camera=camera)
+
+
+def calibrated_anew(frame):
+    camera = rescale(frame.camera, frame.camera.width, frame.camera.height)
+    camera.focal_length_x *= 1.01
+    return replace(frame, camera=camera)
+
+
+@pytest.mark.parametrize("changed", [smaller, calibrated_anew])
+def test_frames_of_another_camera_begin_a_segment_of_their_own(sweep, changed):
     odometry = klt()
     frames = sweep[1]
     half = len(frames) // 2
     before = poses_of([odometry.track(frame) for frame in frames[:half]])
-    camera = rescale(frames[0].camera, frames[0].camera.width // 2, frames[0].camera.height // 2)
-    smaller = [replace(frame, image=frame.image[::2, ::2].copy(), camera=camera) for frame in frames[half:]]
-    after = poses_of([odometry.track(frame) for frame in smaller])
+    after = poses_of([odometry.track(changed(frame)) for frame in frames[half:]])
     odometry.close()
     assert {pose.segment for pose in before} == {0}
     assert {pose.segment for pose in after} == {1}

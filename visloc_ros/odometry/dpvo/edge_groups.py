@@ -14,20 +14,6 @@ from torch import Tensor
 _EDGES_AT_A_TIME = 2048  # on a CPU; a GPU takes all at once
 
 
-def neighbours(kk: Tensor, jj: Tensor) -> tuple[Tensor, Tensor]:
-    """Edge of the same patch with the next lower and the next higher target frame, (E,) each; -1 where there is none.
-
-    Edges with the same patch and target keep their order.
-    """
-    order = _sorted_by(kk, jj)
-    first, second = order[:-1], order[1:]
-    joined = kk[first] == kk[second]
-    none = torch.full_like(kk, -1)
-    before = none.index_copy(0, second, torch.where(joined, first, -1))
-    after = none.index_copy(0, first, torch.where(joined, second, -1))
-    return before, after
-
-
 @dataclass(frozen=True)
 class Piece:
     """Some whole groups: their ``edges`` (n,), group after group, and which edges are in the same group as the last.

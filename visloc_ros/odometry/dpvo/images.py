@@ -11,10 +11,10 @@ from visloc_ros.core.camera import HALF_PIXEL, project, rays, rescale
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.types import Image
 from visloc_ros.features.images import as_rgb, resize_image
+from visloc_ros.odometry.dpvo.sizes import CELL_PX
 
 MULTIPLE = 16  # pixels that both sides are multiples of, so that all levels of the feature maps are whole
 MIN_SIDE = 48  # pixels below which there is hardly a place for a patch
-QUARTER = 0.25
 
 Map = NDArray[np.float32]
 
@@ -47,7 +47,7 @@ class PinholeImages:
     def quarter_intrinsics(self) -> Array:
         """Focal lengths and principal point (4,) on the quarter grid, whose first cell is at (0, 0)."""
         fx, fy, cx, cy = self.camera.params
-        return QUARTER * np.array([fx, fy, cx - HALF_PIXEL, cy - HALF_PIXEL])
+        return np.array([fx, fy, cx - HALF_PIXEL, cy - HALF_PIXEL]) / CELL_PX
 
     def __call__(self, image: Image) -> Image:
         """BGR planes (3, h, w) of a grey or RGB image."""

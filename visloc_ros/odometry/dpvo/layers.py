@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-HIDDEN = 384
+from visloc_ros.odometry.dpvo.sizes import HIDDEN_SIZE
+
 _NORM_EPS = 1e-3
 
 
@@ -22,7 +23,7 @@ class LayerNorm(nn.LayerNorm):
     """Normalisation over the hidden state, always in float32."""
 
     def __init__(self) -> None:
-        super().__init__(HIDDEN, eps=_NORM_EPS)
+        super().__init__(HIDDEN_SIZE, eps=_NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         """Values of the same shape (..., 384)."""
@@ -34,7 +35,7 @@ class GatedResidual(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gate = nn.Sequential(Linear(HIDDEN, HIDDEN), nn.Sigmoid())
+        self.gate = nn.Sequential(Linear(HIDDEN_SIZE, HIDDEN_SIZE), nn.Sigmoid())
         self.res = two_layers()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,7 +46,7 @@ class GatedResidual(nn.Module):
 
 def two_layers() -> nn.Sequential:
     """Linear, ReLU, Linear."""
-    return nn.Sequential(Linear(HIDDEN, HIDDEN), nn.ReLU(), Linear(HIDDEN, HIDDEN))
+    return nn.Sequential(Linear(HIDDEN_SIZE, HIDDEN_SIZE), nn.ReLU(), Linear(HIDDEN_SIZE, HIDDEN_SIZE))
 
 
 def set_product_type(module: nn.Module, dtype: torch.dtype) -> None:

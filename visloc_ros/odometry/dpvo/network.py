@@ -6,12 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from visloc_ros.odometry.dpvo.encoder import Encoder, instance_norm, no_norm
-from visloc_ros.odometry.dpvo.layers import HIDDEN, set_product_type
+from visloc_ros.odometry.dpvo.layers import set_product_type
+from visloc_ros.odometry.dpvo.sizes import HIDDEN_SIZE, MATCHING_CHANNELS, PATCH_SIDE
 from visloc_ros.odometry.dpvo.update import UpdateOperator
 
-MATCHING = 128
-PATCH = 3
-RESOLUTION = 4  # image pixels per feature pixel
 _FEATURE_SCALE = 0.25
 
 
@@ -20,8 +18,8 @@ class Patchifier(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fnet = Encoder(MATCHING, instance_norm)
-        self.inet = Encoder(HIDDEN, no_norm)
+        self.fnet = Encoder(MATCHING_CHANNELS, instance_norm)
+        self.inet = Encoder(HIDDEN_SIZE, no_norm)
         self.to(memory_format=torch.channels_last)
 
 
@@ -58,7 +56,7 @@ class PatchNetwork(nn.Module):
         columns, rows = _window(centres)
         features = fmap[:, rows, columns].transpose(0, 1)
         context = imap[:, centres[:, 1], centres[:, 0]].T
-        shape = len(centres), PATCH, PATCH
+        shape = len(centres), PATCH_SIDE, PATCH_SIDE
         x, y = columns.expand(shape), rows.expand(shape)
         patches = torch.stack((x, y, torch.ones_like(x)), 1).float()
         return features, context, patches
@@ -66,6 +64,6 @@ class PatchNetwork(nn.Module):
 
 def _window(centres: Tensor) -> tuple[Tensor, Tensor]:
     """Columns (M, 1, 3) and rows (M, 3, 1) of the pixels around centres (M, 2)."""
-    around = torch.arange(PATCH, device=centres.device) - PATCH // 2
+    around = torch.arange(PATCH_SIDE, device=centres.device) - PATCH_SIDE // 2
     centres = centres.long()
     return centres[:, :1, None] + around, centres[:, 1:, None] + around[:, None]

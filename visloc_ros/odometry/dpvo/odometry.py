@@ -7,13 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
-import numpy as np
 import pycolmap
 import torch
 from torch import Tensor
 
-from visloc_ros.core.camera import check_image_size, is_same_camera
-from visloc_ros.core.errors import CalibrationError
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
@@ -23,12 +20,12 @@ from visloc_ros.odometry.dpvo.frontend import FrontEnd, Step
 from visloc_ros.odometry.dpvo.images import PinholeImages
 from visloc_ros.odometry.dpvo.network import PatchNetwork
 from visloc_ros.odometry.dpvo.retrieval_loops import LoopModels, RetrievalLoops
+from visloc_ros.odometry.dpvo.sizes import CELL_PX
 from visloc_ros.odometry.dpvo.support import support_of_newest
 from visloc_ros.odometry.dpvo.weights import load_network
+from visloc_ros.odometry.frame_check import FrameCheck
 
 log = logging.getLogger(__name__)
-
-_CELL_PX = 4.0  # pixels of the (reduced) image in one cell of the quarter grid
 
 
 class DpvoOdometry:
@@ -53,15 +50,17 @@ class DpvoOdometry:
         self._loop_models = LoopModels.load(config) if config.classic_loop_closure else None
         self._live = live
         self._num_segments = 0
-        self._last_stamp_ns: int | None = None
+        self._frames = FrameCheck()
         self._session: _Session | None = None
 
     def track(self, frame: Frame) -> OdometryPose | Rejection:
         """Give the unscaled ``odom_from_camera`` of the next frame, or the reason why there is none."""
         self._watch = watch = Stopwatch()
-        unusable = self._check(frame)
+        unusable = self._frames.refuse(frame)
         if unusable is not None:
             return unusable
+        if self._frames.begins_anew(frame):
+            self._session = None
         session = self._session = self._session or self._begin(frame.camera)
         contrast = float(cv2.meanStdDev(frame.grey)[1][0, 0])
         if contrast < self._config.min_contrast or not session.images.large_enough:
@@ -78,44 +77,26 @@ class DpvoOdometry:
         """Nothing: every frame is finished with its pose."""
         return {}
 
-    def finish(self) -> Trajectory:
+    def finish(self) -> Trajectory | None:
         """End the segment: adjust until all rests, and give ``odom_from_camera`` of all its frames.
 
-        Frames that were not kept move along with the one kept before them. Empty where no segment had started. The
+        Frames that were not kept move along with the one kept before them. None where no segment had started. The
         next frame begins another segment.
         """
         session, self._session = self._session, None
         if session is None or session.segment is None:
-            return Trajectory(np.empty(0, dtype=np.int64), ())
+            return None
         session.front_end.finish()
         return session.front_end.state.trajectory()
 
     def reset(self) -> None:
         """Forget everything; the next pose belongs to a new segment, and stamps may start anew."""
-        self._last_stamp_ns = None
+        self._frames.reset()
         self._session = None
 
     def close(self) -> None:
         """Let go of images and features; a search for loops in the background ends with them."""
         self._session = None
-
-    def _check(self, frame: Frame) -> Rejection | None:
-        """Refuse a frame that is not newer than the last one or does not fit its calibration.
-
-        One of another camera or size than those before it ends their segment.
-        """
-        if self._last_stamp_ns is not None and frame.stamp_ns <= self._last_stamp_ns:
-            return Rejection(frame.stamp_ns, Reason.STALE)
-        try:
-            check_image_size(frame.camera, frame.image.shape[1], frame.image.shape[0])
-        except CalibrationError as error:
-            log.warning("%s", error)
-            return Rejection(frame.stamp_ns, Reason.INTRINSICS_MISMATCH)
-        self._last_stamp_ns = frame.stamp_ns
-        if self._session is not None and not is_same_camera(self._session.camera, frame.camera):
-            log.warning("the camera changes at %d ns: odometry begins anew", frame.stamp_ns)
-            self._session = None
-        return None
 
     def _begin(self, camera: pycolmap.Camera) -> _Session:
         images = PinholeImages(camera, self._config.max_width)
@@ -131,7 +112,7 @@ class DpvoOdometry:
             appearance_loops=loops,
             dtype=self._dtype,
         )
-        return _Session(camera, images, intrinsics, front_end)
+        return _Session(images, intrinsics, front_end)
 
     def _judge(self, session: _Session, stamp_ns: int, step: Step) -> OdometryPose | Rejection:
         """Decide whether there is a pose for the frame that was taken last."""
@@ -170,7 +151,6 @@ class DpvoOdometry:
 class _Session:
     """One camera's images and front end; it has a ``segment`` number once there was a pose."""
 
-    camera: pycolmap.Camera
     images: PinholeImages
     intrinsics: Tensor
     front_end: FrontEnd
@@ -181,5 +161,5 @@ class _Session:
 def _start_counts(front_end: FrontEnd, step: Step) -> dict[str, float]:
     counts: dict[str, float] = {"frames": front_end.state.num_frames, "frames_needed": START_FRAMES}
     if step.start_motion_px is not None:
-        counts["motion_px"] = _CELL_PX * step.start_motion_px
+        counts["motion_px"] = CELL_PX * step.start_motion_px
     return counts

@@ -1,4 +1,4 @@
-"""From patches to pixels of other frames: the coordinates that are tracked, apparent motion, and points of the world.
+"""From patches to pixels of other frames: the coordinates that are tracked, and apparent motion.
 
 Everything is in pixels of the 1/4-resolution grid. A patch (3, P, P) holds x, y and inverse depth of its pixels, and
 its homogeneous point is X = ((x - cx)/fx, (y - cy)/fy, 1, inverse depth) in the frame it was cut from.
@@ -39,13 +39,6 @@ def flow_magnitude(
     whole = (_pixels(moved, intrinsics[jj]) - cut[:, :2]).norm(dim=1)
     translational = (_pixels(shifted, intrinsics[jj]) - cut[:, :2]).norm(dim=1)
     return beta * whole + (1.0 - beta) * translational, moved[:, 2] > _MIN_VALID_Z
-
-
-def point_cloud(poses: Tensor, patches: Tensor, intrinsics: Tensor, ix: Tensor) -> Tensor:
-    """World points (K, 3) of the centres of patches (K, 3, P, P) that were cut from frames ``ix`` (K,)."""
-    middle = patches.shape[-1] // 2
-    points = _points(patches[:, :, middle, middle, None, None], intrinsics[ix])[..., 0, 0]
-    return lie.transform(lie.inverse(poses[ix]), points)[:, :3] / points[:, 3:]
 
 
 def _relative(poses: Tensor, ii: Tensor, jj: Tensor) -> Tensor:

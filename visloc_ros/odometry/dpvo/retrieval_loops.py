@@ -25,12 +25,12 @@ from visloc_ros.odometry.dpvo.frame_points import FramePoints, Triple, triangula
 from visloc_ros.odometry.dpvo.loop_correction import LoopCorrection, apply_correction, close_loop
 from visloc_ros.odometry.dpvo.loop_evidence import LoopEvidence, measure_loop
 from visloc_ros.odometry.dpvo.places import Hit, LoopDetector, PlaceIndex
+from visloc_ros.odometry.dpvo.sizes import CELL_PX
 from visloc_ros.odometry.dpvo.state import DpvoState
 
 log = logging.getLogger(__name__)
 
 _MAX_WAITING = 50  # frames; further ones are left out until the work has caught up
-_QUARTER = 4.0  # pixels of the image in one cell of the quarter grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Snapshot:
     def of(state: DpvoState, frames: int) -> Snapshot:
         """The oldest ``frames`` of a state."""
         depths = state.inverse_depths[:frames, :, 1, 1].median(dim=1).values
-        poses, intrinsics = state.poses[:frames], _QUARTER * state.intrinsics[:frames]
+        poses, intrinsics = state.poses[:frames], CELL_PX * state.intrinsics[:frames]
         return Snapshot(state.num_forgotten, *(values.cpu().numpy().copy() for values in (poses, intrinsics, depths)))
 
 

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from visloc_ros.odometry.dpvo.edges import HIDDEN_SIZE
+from visloc_ros.odometry.dpvo.sizes import HIDDEN_SIZE, MATCHING_CHANNELS, PATCH_SIDE
 
-MATCHING_CHANNELS, PATCH_SIDE = 128, 3
 _COARSE = 4  # the second level of the correlation pyramid averages 4 x 4 cells
 
 

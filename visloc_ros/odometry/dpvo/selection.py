@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from visloc_ros.odometry.dpvo.sizes import CELL_PX
+
 _CANDIDATES = 3  # drawn for each patch that is kept
-_CELL = 4
 
 
 def random_centres(count: int, map_size: tuple[int, int], generator: torch.Generator) -> Tensor:
@@ -21,7 +22,7 @@ def random_centres(count: int, map_size: tuple[int, int], generator: torch.Gener
 def gradient_centres(image: Tensor, count: int, map_size: tuple[int, int], generator: torch.Generator) -> Tensor:
     """Cells (count, 2) as ``random_centres`` draws them, the steepest third of them in an image (3, H, W)."""
     candidates = random_centres(_CANDIDATES * count, map_size, generator)
-    steepness = functional.avg_pool2d(_gradient(image)[None], _CELL)[0].cpu()
+    steepness = functional.avg_pool2d(_gradient(image)[None], CELL_PX)[0].cpu()
     height, width = steepness.shape  # one cell short at the border where the image ends with a whole cell
     values = steepness[candidates[:, 1].clamp(max=height - 1), candidates[:, 0].clamp(max=width - 1)]
     return candidates[values.topk(count).indices]

@@ -17,7 +17,8 @@ from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.odometry.dpvo import lie
 from visloc_ros.odometry.dpvo.config import DpvoConfig
 from visloc_ros.odometry.dpvo.edges import Edges
-from visloc_ros.odometry.dpvo.rings import PATCH_SIDE, FeatureRings, FrameFeatures
+from visloc_ros.odometry.dpvo.rings import FeatureRings, FrameFeatures
+from visloc_ros.odometry.dpvo.sizes import PATCH_SIDE
 from visloc_ros.odometry.dpvo.timeline import Timeline
 
 

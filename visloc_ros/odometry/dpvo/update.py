@@ -8,12 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from visloc_ros.odometry.dpvo.edge_groups import EdgeGroups, Piece, neighbours
-from visloc_ros.odometry.dpvo.layers import HIDDEN, GatedResidual, LayerNorm, Linear, set_product_type, two_layers
+from visloc_ros.odometry.dpvo.edge_groups import EdgeGroups, Piece
+from visloc_ros.odometry.dpvo.layers import GatedResidual, LayerNorm, Linear, set_product_type, two_layers
+from visloc_ros.odometry.dpvo.sizes import HIDDEN_SIZE
 
-__all__ = ["CORRELATION", "HIDDEN", "EdgeGroups", "SoftAggregation", "UpdateOperator", "neighbours"]
-
-CORRELATION = 882
+CORRELATION = 882  # values of an edge: 7 x 7 offsets of 3 x 3 pixels on two levels
 
 
 class UpdateOperator(nn.Module):
@@ -26,11 +25,11 @@ class UpdateOperator(nn.Module):
         self.agg_kk, self.agg_ij = SoftAggregation(), SoftAggregation()
         self.gru = nn.Sequential(LayerNorm(), GatedResidual(), LayerNorm(), GatedResidual())
         self.corr = nn.Sequential(
-            *(Linear(CORRELATION, HIDDEN), nn.ReLU(), Linear(HIDDEN, HIDDEN)),
-            *(LayerNorm(), nn.ReLU(), Linear(HIDDEN, HIDDEN)),
+            *(Linear(CORRELATION, HIDDEN_SIZE), nn.ReLU(), Linear(HIDDEN_SIZE, HIDDEN_SIZE)),
+            *(LayerNorm(), nn.ReLU(), Linear(HIDDEN_SIZE, HIDDEN_SIZE)),
         )
-        self.d = nn.Sequential(nn.ReLU(), Linear(HIDDEN, 2))
-        self.w = nn.Sequential(nn.ReLU(), Linear(HIDDEN, 2), nn.Sigmoid())
+        self.d = nn.Sequential(nn.ReLU(), Linear(HIDDEN_SIZE, 2))
+        self.w = nn.Sequential(nn.ReLU(), Linear(HIDDEN_SIZE, 2), nn.Sigmoid())
 
     def set_precision(self, dtype: torch.dtype) -> None:
         """Multiply matrices in ``dtype``; state, norms and what is given out stay in float32."""
@@ -39,21 +38,17 @@ class UpdateOperator(nn.Module):
         set_product_type(self.w, torch.float32)
 
     def forward(
-        self,
-        net: Tensor,
-        inp: Tensor,
-        corr: Tensor,
-        ii: Tensor,
-        jj: Tensor,
-        kk: Tensor,
-        groups: EdgeGroups | None = None,
+        self, net: Tensor, inp: Tensor, corr: Tensor, ii: Tensor, jj: Tensor, kk: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """New hidden state (E, 384), correction (E, 2) in 1/4-resolution pixels and weight (E, 2) in 0..1, float32.
 
         ``net`` and ``inp`` (E, 384) are the edges' state and their patches' context, ``corr`` (E, 882) what
-        correlation sees. ``groups`` are those of the edges, made here unless they are given.
+        correlation sees.
         """
-        groups = groups or EdgeGroups.of(ii, jj, kk)
+        return self.step(net, inp, corr, EdgeGroups.of(ii, jj, kk))
+
+    def step(self, net: Tensor, inp: Tensor, corr: Tensor, groups: EdgeGroups) -> tuple[Tensor, Tensor, Tensor]:
+        """The same, where it is known which edges exchange messages."""
         state = torch.empty_like(net, dtype=torch.float32)
         for piece in groups.patches:
             net_rows, inp_rows, corr_rows = (part.index_select(0, piece.edges) for part in (net, inp, corr))
@@ -85,7 +80,7 @@ class SoftAggregation(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.f, self.g, self.h = (Linear(HIDDEN, HIDDEN) for _ in range(3))
+        self.f, self.g, self.h = (Linear(HIDDEN_SIZE, HIDDEN_SIZE) for _ in range(3))
 
     def forward(self, net: Tensor, piece: Piece) -> Tensor:
         """Message (n, 384) to every edge of the groups."""

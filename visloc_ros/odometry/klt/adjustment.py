@@ -31,6 +31,7 @@ _MAX_ANCHORS = 20  # fixed keyframes, those with the most shared landmarks
 _START_TIMEOUT_S = 60.0
 _NICENESS = 5  # the frames come first
 _LENS_KEYFRAMES = 20
+_LEARNT_LENS_KEYFRAMES = 60  # once the calibration is known to be wrong: what is left of the bend shows over long ways
 _MIN_SHARED = 10  # landmarks an anchor must share with the window
 
 
@@ -75,7 +76,7 @@ def snapshot_for_lens(local_map: LocalMap, radial: Array, config: KltConfig) -> 
 
     None for a camera whose calibration is not in doubt.
     """
-    window = local_map.keyframes[-_LENS_KEYFRAMES:]
+    window = local_map.keyframes[-(_LEARNT_LENS_KEYFRAMES if np.any(radial) else _LENS_KEYFRAMES) :]
     ids = _landmarks_of(window, local_map)
     if len(ids) < config.min_tracked or not is_nominal(window[-1].camera, radial):
         return None

@@ -48,7 +48,7 @@ class ImagePreparation:
 
     def prepare(self, frame: Frame) -> View:
         """Measure an image; grey values are compensated as far as known from the views before."""
-        grey, camera = _reduced(frame.grey, frame.camera, self._config.max_pixels)
+        grey, camera = reduced(frame.grey, frame.camera, self._config.max_pixels)
         mean, deviation = _mean_and_deviation(grey)
         half = np.asarray(cv2.pyrDown(grey), dtype=np.uint8)
         sharpness = float(cv2.Laplacian(half, cv2.CV_32F).std()) / max(deviation, 1.0)
@@ -91,8 +91,8 @@ def _mean_and_deviation(grey: Image) -> tuple[float, float]:
     return float(mean[0, 0]), float(deviation[0, 0])
 
 
-def _reduced(grey: Image, camera: pycolmap.Camera, max_pixels: int) -> tuple[Image, pycolmap.Camera]:
-    """The image, and its camera, halved until it has no more than ``max_pixels``."""
+def reduced(grey: Image, camera: pycolmap.Camera, max_pixels: int) -> tuple[Image, pycolmap.Camera]:
+    """The image (H, W), and its camera, halved until it has no more than ``max_pixels``."""
     while grey.size > max_pixels:
         height, width = grey.shape[0] // 2, grey.shape[1] // 2
         camera = crop_and_bin(camera, (0, 0, 2 * width, 2 * height), (2, 2))

@@ -53,6 +53,11 @@ class Lens:
     def __init__(self) -> None:
         self.radial: Array = np.zeros(2)
 
+    @property
+    def is_learnt(self) -> bool:
+        """Whether the calibration was found to be wrong."""
+        return bool(np.any(self.radial))
+
     def learn(self, radial: Array) -> Array:
         """Take what was learnt; returns how much it differs (2,) from what was known before."""
         log.info("the calibration lacks radial coefficients of about %.3f, %.3f: calibrate the camera", *radial)
@@ -61,7 +66,7 @@ class Lens:
 
     def through(self, view: View) -> View:
         """The view with the camera as it is known by now."""
-        return replace(view, camera=bent(view.camera, self.radial)) if np.any(self.radial) else view
+        return replace(view, camera=bent(view.camera, self.radial)) if self.is_learnt else view
 
 
 def is_nominal(camera: pycolmap.Camera, radial: Array) -> bool:
@@ -110,9 +115,11 @@ def learn_lens(problem: LensProblem) -> tuple[BundleProblem, Array] | None:
 
 
 def _is_evident(problem: LensProblem, change: Array, covariance: Array) -> bool:
-    """Whether a change (2,) is worth making; once it is known that the calibration is wrong it need not bend much."""
-    bends = np.any(problem.radial) or _bend_px(problem, change) > _LEAST_BEND_PX
-    return bool(bends and change @ np.linalg.solve(covariance, change) > _LEAST_CHI2)
+    """Whether a change (2,) is worth making; once it is known that the calibration is wrong, every one is."""
+    if np.any(problem.radial):
+        return True
+    chi2 = float(change @ np.linalg.solve(covariance, change))
+    return chi2 > _LEAST_CHI2 and _bend_px(problem, change) > _LEAST_BEND_PX
 
 
 def _bend_px(problem: LensProblem, change: Array) -> float:

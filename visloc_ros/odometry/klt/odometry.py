@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from visloc_ros.core.camera import check_image_size
-from visloc_ros.core.errors import CalibrationError
+import pycolmap
+
 from visloc_ros.core.timing import Stopwatch
-from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
+from visloc_ros.odometry.frame_check import FrameCheck
 from visloc_ros.odometry.gyroscope import Turns, unknown_turn
-from visloc_ros.odometry.klt.adjustment import make_adjuster
+from visloc_ros.odometry.klt.adjustment import Adjuster, InlineAdjuster, make_adjuster
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.depth_prior import DepthMap
 from visloc_ros.odometry.klt.features import FeatureGrid
@@ -30,16 +31,20 @@ class KltOdometry:
     def __init__(self, config: KltConfig, live: bool = False, turns: Turns = unknown_turn) -> None:
         self._options, self._turns = config, turns
         self._is_lost = False  # the last view was searched in vain
-        self._adjuster = make_adjuster(config, live)
+        self._adjuster: Adjuster = make_adjuster(config, live)
+        self._first_adjuster = InlineAdjuster(config)  # of what is small, and what all that follows rests on
         self._num_segments = 0
-        self.reset()
+        self._frames = FrameCheck()
+        self._segment: Segment | None = None
 
     def track(self, frame: Frame) -> OdometryPose | Rejection:
         """Give the unscaled ``odom_from_camera`` of the next frame, or the reason why there is none."""
         self._watch = watch = Stopwatch()
-        unusable = self._check(frame)
+        unusable = self._frames.refuse(frame)
         if unusable is not None:
             return unusable
+        if self._frames.begins_anew(frame):
+            self._begin(frame.camera)
         with watch("prepare"):
             view = self._images.prepare(frame)
         if view.contrast < self._config.min_contrast:
@@ -89,44 +94,27 @@ class KltOdometry:
         if self._segment is not None:
             self._segment.add_depth(stamp_ns, depth_m)
 
+    def finish(self) -> Trajectory | None:
+        """Nothing: poses stay as they were given."""
+        return None
+
     def reset(self) -> None:
         """Forget everything; the next pose belongs to a new segment, and stamps may start anew."""
-        self._last_stamp_ns: int | None = None
-        self._image_shape: tuple[int, ...] | None = None
+        self._frames.reset()
+        self._segment = None
 
     def close(self) -> None:
         """Stop the adjustment process, if there is one."""
         self._adjuster.close()
 
-    def _begin(self, image_shape: tuple[int, ...]) -> None:
-        self._image_shape = image_shape
-        self._config = self._options.fitted_to(image_shape[1], image_shape[0])
+    def _begin(self, camera: pycolmap.Camera) -> None:
+        self._config = self._options.fitted_to(camera.width, camera.height)
         self._images = ImagePreparation(self._config)
         self._lens = Lens()
         self._grid = FeatureGrid(self._config)
         self._starter = Starter(self._config, self._grid)
-        self._segment: Segment | None = None
+        self._segment = None
         self._is_lost = False
-
-    def _check(self, frame: Frame) -> Rejection | None:
-        """Refuse a frame that is not newer than the last one or does not fit its calibration.
-
-        One of another size than those before it ends their segment.
-        """
-        if self._last_stamp_ns is not None and frame.stamp_ns <= self._last_stamp_ns:
-            return Rejection(frame.stamp_ns, Reason.STALE)
-        try:
-            check_image_size(frame.camera, frame.image.shape[1], frame.image.shape[0])
-        except CalibrationError as error:
-            log.warning("%s", error)
-            return Rejection(frame.stamp_ns, Reason.INTRINSICS_MISMATCH)
-        self._last_stamp_ns = frame.stamp_ns
-        shape = frame.image.shape[:2]
-        if self._image_shape not in (None, shape):
-            log.warning("images change their size at %d ns: odometry begins anew", frame.stamp_ns)
-        if self._image_shape != shape:
-            self._begin(shape)
-        return None
 
     def _start(self, view: View) -> OdometryPose | Rejection:
         """Wait for a good pair of views, then begin a segment."""
@@ -148,16 +136,19 @@ class KltOdometry:
         return self._pose(self._segment, int(started.geometry.is_point.sum()), is_keyframe=True)
 
     def _apply_adjustment(self, segment: Segment) -> None:
-        finished = self._adjuster.finished()
-        if finished is not None:
-            segment.apply(finished)
+        for adjuster in (self._adjuster, self._first_adjuster):
+            finished = adjuster.finished()
+            if finished is not None:
+                segment.apply(finished)
         if not self._adjuster.busy:  # what it works on must not change its unit
             segment.hold_scale()
 
     def _adjust(self, segment: Segment) -> None:
         snapshot = segment.snapshot()
         if snapshot is not None:
-            self._adjuster.submit(snapshot)
+            is_quick = segment.is_young and snapshot.lens is None and not self._adjuster.busy
+            adjuster = self._first_adjuster if is_quick else self._adjuster
+            adjuster.submit(snapshot)
 
     def _recover(self, segment: Segment, view: View) -> Located | None:
         """Find a view by earlier keyframes; then what was begun of a new start is of no use."""

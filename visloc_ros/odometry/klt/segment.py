@@ -35,13 +35,15 @@ from visloc_ros.odometry.klt.reobservation import find_again, realign
 from visloc_ros.odometry.klt.starting import Started
 from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, turn_between
 from visloc_ros.odometry.klt.tracking import Features, Pixels, follow_from_any, measure, pixels_of
-from visloc_ros.odometry.klt.turning import turned_since
+from visloc_ros.odometry.klt.turning import turned_on_the_spot
 
 _SUPPORTING_DEG, _MIN_SUPPORTING = 1.0, 8  # parallax of landmarks with good depths (6 % at VGA), and how many it takes
 _MIN_SUPPORTING_AGAIN = 20  # after a motion of unknown length
 _MOST_UNSUPPORTED = 5  # views in a row that may move without support before the scale counts as lost
 _MOVED_DEG = 0.5  # parallax that a turn on the spot does not give
-_FIRST_LENS, _LENS_GROWTH = 8, 1.35  # keyframes after which the lens is checked, and how many times more until again
+_YOUNG = 12  # keyframes: the window and its first anchors
+_FIRST_LENS = 8  # keyframes after which the lens is checked
+_LENS_GROWTH, _LEARNT_LENS_GROWTH = 1.35, 1.2  # times the keyframes until the next check; once the lens was wrong
 _COMFORTABLE = 4  # times the landmarks that a pose needs: a keyframe can wait
 _WAITING_DEPTHS = 8  # depth images kept while the map is being adjusted
 
@@ -80,6 +82,7 @@ class Segment:
         self._search = KeyframeSearch(config)
         self._parallax = ParallaxTable()
         self._num_unsupported = 0  # views in a row
+        self._last_supported = 0  # number of the last keyframe while there was support
         self._is_adrift = False
         self._map = LocalMap(number, config)
         self._next_id = int(started.first.ids.max()) + 1
@@ -116,6 +119,11 @@ class Segment:
         """Metres per unit; None while no depth image has told it."""
         return self._scale.scale
 
+    @property
+    def is_young(self) -> bool:
+        """Whether the map is so small that its adjustment takes little time, and so rough that it cannot wait."""
+        return self._map.last.number < _YOUNG
+
     def add_depth(self, stamp_ns: int, depth_m: DepthMap) -> None:
         """Remember the depth image (H, W) of a keyframe until its landmarks are adjusted."""
         seen = [keyframe for keyframe in self._map.keyframes if keyframe.stamp_ns == stamp_ns]
@@ -140,12 +148,13 @@ class Segment:
         """Take over a finished adjustment; one of an earlier segment or an earlier lens is ignored."""
         if done.snapshot.segment != self.number or done.snapshot.keyframe_numbers.max() <= self._lens_changed_at:
             return
-        if done.snapshot.lens is not None:
-            self._next_lens = int(_LENS_GROWTH * self._map.last.number)
         if done.radial is not None:
             self._lens_changed_at = self._map.last.number
             self._map.change_lens(self._lens.learn(done.radial))
             self._features = seen_through(self._map.last.camera, self._features)
+        if done.snapshot.lens is not None:
+            growth = _LEARNT_LENS_GROWTH if self._lens.is_learnt else _LENS_GROWTH
+            self._next_lens = int(growth * self._map.last.number)
         self._motion.shift(apply_window(self._map, done.snapshot, done.adjusted))
         self._covariance.learn(done.uncertainty, self.camera_from_odom.inverse.translation)
         self._scale.drift(done.uncertainty.log_scale_step)
@@ -278,7 +287,7 @@ class Segment:
         is_long_ago = self._num_unsupported > _MOST_UNSUPPORTED
         if supporting < (_MIN_SUPPORTING_AGAIN if is_long_ago else _MIN_SUPPORTING):
             return False
-        self._num_unsupported, self._is_adrift = 0, False
+        self._num_unsupported, self._is_adrift, self._last_supported = 0, False, self._map.last.number
         return True
 
     def _unsupported(self, located: Located) -> Located | None:
@@ -288,6 +297,6 @@ class Segment:
         if moved >= self._config.min_tracked or self._is_adrift:
             self._is_adrift = self._num_unsupported > _MOST_UNSUPPORTED
             return None if self._is_adrift else located
-        now = self._motion.camera_from_odom
-        pose = turned_since(self._map.last, located.features, now, self._config.max_reprojection_px)
+        since = [keyframe for keyframe in self._map.keyframes if keyframe.number >= self._last_supported]
+        pose = turned_on_the_spot(since, located.features, self._motion.camera_from_odom, self._config)
         return None if pose is None else replace(located, camera_from_odom=pose)
