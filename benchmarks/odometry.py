@@ -3,8 +3,7 @@
 Run: .venv/bin/python benchmarks/odometry.py --data ../shared/data --stress --memory 20000 --dpvo 100 \
          --markdown results/odometry.md --plots results
 Parts alone: --sequences without a name leaves the sequences out, --sequences kitti_06 takes that one.
-Every run is a process of its own, ``visloc track``, so that its memory is its own: with ``--live``, as fast as frames
-are tracked, with ``--realtime`` at the camera's rate, and one that is repeatable.
+Every run is a process of its own, ``visloc track --live``, so that its memory is its own; one more is repeatable.
 Machines are noisy: compare within one section, and look at all runs.
 """
 
@@ -81,22 +80,21 @@ def kitchen(arguments: argparse.Namespace) -> Path:
 
 
 def measure_sequence(name: str, arguments: argparse.Namespace) -> dict:
-    """Live runs at both rates and plain KLT in turn, so that all meet the same machine, and one repeatable run."""
-    live, paced, plain = [], [], []
+    """Live runs and plain KLT in turn, so that both meet the same machine, and one repeatable run."""
+    live, plain = [], []
     for number in range(arguments.runs):
         live.append(track(name, number, arguments))
-        paced.append(track(name, number, arguments, "realtime"))
         options = [arguments.data / name, f"--last={last_frame(name, arguments)}"]
         plain.append(script("plain_klt.py", arguments, f"{name}_plain{number}", *options))
-    return {"live": live, "realtime": paced, "repeatable": track(name, None, arguments), "plain": plain}
+    return {"live": live, "repeatable": track(name, None, arguments), "plain": plain}
 
 
-def track(name: str, number: int | None, arguments: argparse.Namespace, mode: str = "live") -> dict:
-    """``visloc track`` on one sequence: in a mode with a number, otherwise repeatable."""
-    stem = arguments.work / f"{name}_{'repeatable' if number is None else f'{mode}{number}'}"
+def track(name: str, number: int | None, arguments: argparse.Namespace) -> dict:
+    """``visloc track`` on one sequence: live with a number, otherwise repeatable."""
+    stem = arguments.work / f"{name}_{'repeatable' if number is None else f'live{number}'}"
     options = [f"--last={last_frame(name, arguments)}", "--output", f"{stem}.tum", "--json", f"{stem}.json"]
     command = [sys.executable, "-m", "visloc_ros.apps.cli", "track", str(arguments.data / name), *options]
-    subprocess.run(command if number is None else [*command, f"--{mode}"], check=True)
+    subprocess.run(command if number is None else [*command, "--live"], check=True)
     return read(Path(f"{stem}.json")) | {"path": f"{stem}.tum"}
 
 

@@ -46,14 +46,13 @@ def sequence_tables(reports: dict[str, dict]) -> str:
 
 
 def run_table(report: dict) -> str:
-    """Every live run, as fast as possible and at the camera's rate, and the repeatable one."""
+    """Every live run and the repeatable one."""
     header = [
         "run", "tracked", "start s", "after motion s", "losses", "ATE cm", "rotation °", "1 s: cm", "1 s: °",
         "path %", "°/m", "p50 ms", "p95 ms", "frames/s", "MB",
     ]  # fmt: skip
     runs = {f"live {number + 1}": run for number, run in enumerate(report["live"])}
-    paced = {f"at camera rate {number + 1}": run for number, run in enumerate(report["realtime"])}
-    rows = {**runs, **paced, "repeatable": report["repeatable"]}
+    rows = {**runs, "repeatable": report["repeatable"]}
     return table(header, [run_row(name, run) for name, run in rows.items()])
 
 

@@ -87,7 +87,7 @@ def test_truth_may_be_given_as_a_file(recording, tracked, tmp_path):
 
 
 def test_live_at_the_speed_of_the_stamps(recording, tmp_path):
-    finished = visloc("track", recording, "--realtime", "--last", 14, "--json", tmp_path / "a.json")
+    finished = visloc("track", recording, "--live", "--last", 14, "--json", tmp_path / "a.json")
     assert finished.exit_code == 0, finished.output
     figures = figures_of(tmp_path / "a.json")
     assert figures["live"] is True

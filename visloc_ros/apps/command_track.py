@@ -17,7 +17,6 @@ from visloc_ros.apps.odometry_options import (
     CameraFromImu,
     ImuTopic,
     JsonFile,
-    Live,
     OdometryTopic,
     PlotFile,
     Sensors,
@@ -55,10 +54,13 @@ def track(
     ground_truth: GroundTruth = None,
     json_file: JsonFile = None,
     plot: PlotFile = None,
-    live: Live = False,
-    realtime: Annotated[
+    live: Annotated[
         bool,
-        typer.Option("--realtime", help="Feed frames at the speed of their stamps and drop late ones; --live, too."),
+        typer.Option(
+            "--live",
+            help="As the node does: frames at the speed of their stamps, late ones dropped, slow work beside them; "
+            "otherwise runs are repeatable.",
+        ),
     ] = False,
     sensors: Sensors = False,
     imu_topic: ImuTopic = "",
@@ -79,11 +81,11 @@ def track(
     topics = replace(source_config, imu_topic=imu_topic, odometry_topic=odometry_topic, camera_from_imu=camera_from_imu)
     frames = open_source(source, topics)
     options = read_odometry_config(config, backend)
-    how = {"source": frames.name, "backend": options.backend, "live": live or realtime}
+    how = {"source": frames.name, "backend": options.backend, "live": live}
     report = TrackReport(how, read_truth(ground_truth, frames), output, json_file, plot)
     measurements = measurements_of(frames) if sensors or imu_topic or odometry_topic else Measurements()
-    feed = AtStamps(decode(frames)) if realtime else decode(frames)
-    recorder = OdometryRecorder(lambda: SensorPlayback(make_odometry(options, live=live or realtime), measurements))
+    feed = AtStamps(decode(frames)) if live else decode(frames)
+    recorder = OdometryRecorder(lambda: SensorPlayback(make_odometry(options, live=live), measurements))
     try:
         recorder.follow(feed)
     finally:  # a bad image, or Ctrl-C, does not cost what was tracked before it

@@ -162,7 +162,7 @@ def test_a_nominal_lens_is_learnt_along_with_the_window():
     local_map, _ = make_map(num_keyframes=8)
     bend_what_is_seen(local_map, np.array([-0.08, 0.0]))
     adjuster = InlineAdjuster(CONFIG)
-    adjuster.submit(snapshot_for_lens(local_map, np.zeros(2), CONFIG))
+    adjuster.submit(snapshot_for_lens(local_map, np.zeros(2), 20, CONFIG))
     done = adjuster.finished()
     np.testing.assert_allclose(done.radial, [-0.08, 0.0], atol=0.01)
     assert np.median(np.linalg.norm(done.adjusted.residuals(), axis=1)) < 0.05
@@ -173,4 +173,4 @@ def test_a_calibrated_lens_is_not_doubted():
     local_map, _ = make_map()
     for keyframe in local_map.keyframes:
         keyframe.camera = bent(keyframe.camera, np.array([-0.2, 0.05]))
-    assert snapshot_for_lens(local_map, np.zeros(2), CONFIG) is None
+    assert snapshot_for_lens(local_map, np.zeros(2), 20, CONFIG) is None

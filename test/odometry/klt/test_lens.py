@@ -8,7 +8,7 @@ from odometry_scenes import FOCAL_PX, disturbed, make_bundle, make_camera
 from visloc_ros.core import camera as cameras
 from visloc_ros.core.geometry import SE3
 from visloc_ros.odometry.klt.config import KltConfig
-from visloc_ros.odometry.klt.lens import LensProblem, bent, is_nominal, learn_lens
+from visloc_ros.odometry.klt.lens import LensProblem, LensSchedule, bent, is_nominal, learn_lens
 from visloc_ros.odometry.klt.local_map import LocalMap
 from visloc_ros.odometry.klt.tracking import measure
 
@@ -72,3 +72,31 @@ def test_a_map_is_seen_anew_through_a_learnt_lens():
     seen = cameras.project(bent(CALIBRATED, change), np.column_stack([local_map.last.features.rays, np.ones(3)]))
     np.testing.assert_allclose(seen - cameras.HALF_PIXEL, pixels, atol=1e-3)
     assert np.linalg.norm(local_map.last.features.rays - features.rays, axis=1).max() > 0.005
+
+
+def test_a_wrong_lens_is_looked_at_over_longer_and_longer_ways():
+    schedule = LensSchedule()
+    looks = [(schedule.next_number, schedule.num_keyframes)]
+    for _ in range(4):
+        schedule.advance(schedule.next_number, 1, is_learnt=True)
+        looks.append((schedule.next_number, schedule.num_keyframes))
+    assert [number for number, _ in looks] == [8, 9, 10, 12, 14]
+    assert [keyframes for _, keyframes in looks] == [20, 40, 60, 60, 60]
+
+
+def test_looks_at_the_lens_get_rarer_and_shorter_where_the_window_waits_for_them():
+    schedule = LensSchedule()
+    for _ in range(3):
+        schedule.advance(30, 1, is_learnt=True)
+    schedule.advance(30, 60, is_learnt=True)
+    assert (schedule.next_number, schedule.num_keyframes) == (60, 30)
+    schedule.advance(60, 60, is_learnt=True)
+    assert (schedule.next_number, schedule.num_keyframes) == (120, 20)
+
+
+def test_a_good_lens_is_looked_at_ever_more_rarely():
+    schedule, numbers = LensSchedule(), []
+    for _ in range(4):
+        schedule.advance(schedule.next_number, 1, is_learnt=False)
+        numbers.append(schedule.next_number)
+    assert (numbers, schedule.num_keyframes) == ([10, 13, 17, 22], 20)

@@ -30,8 +30,6 @@ from visloc_ros.odometry.klt.tracking import Ids
 _MAX_ANCHORS = 20  # fixed keyframes, those with the most shared landmarks
 _START_TIMEOUT_S = 60.0
 _NICENESS = 5  # the frames come first
-_LENS_KEYFRAMES = 20
-_LEARNT_LENS_KEYFRAMES = 60  # once the calibration is known to be wrong: what is left of the bend shows over long ways
 _MIN_SHARED = 10  # landmarks an anchor must share with the window
 
 
@@ -71,12 +69,14 @@ def snapshot_window(local_map: LocalMap, config: KltConfig) -> WindowSnapshot | 
     return _gather([*anchors, *window], len(anchors), ids, local_map)
 
 
-def snapshot_for_lens(local_map: LocalMap, radial: Array, config: KltConfig) -> WindowSnapshot | None:
+def snapshot_for_lens(
+    local_map: LocalMap, radial: Array, num_keyframes: int, config: KltConfig
+) -> WindowSnapshot | None:
     """Gather more keyframes than usual, free of older ones, to learn the lens; ``radial`` (2,) is what is known of it.
 
     None for a camera whose calibration is not in doubt.
     """
-    window = local_map.keyframes[-(_LEARNT_LENS_KEYFRAMES if np.any(radial) else _LENS_KEYFRAMES) :]
+    window = local_map.keyframes[-num_keyframes:]
     ids = _landmarks_of(window, local_map)
     if len(ids) < config.min_tracked or not is_nominal(window[-1].camera, radial):
         return None

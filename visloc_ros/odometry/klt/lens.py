@@ -27,6 +27,9 @@ _SIGMA = 0.05  # of the coefficients of a nominal calibration
 _ROUNDS, _ITERATIONS = 3, 5
 _STEP = 2e-3  # of the numerical derivative
 _ROUNDING = 1e-9
+_FIRST, _SHORT, _LONG = 8, 20, 60  # keyframes until the first look; over which the lens is looked at
+_GROWTH, _GROWTH_LEARNT, _GROWTH_LATE = 1.35, 1.2, 2.0  # times the keyframes until the next look
+_MOST_WAITING = 25  # views that may pass meanwhile
 _LEAST_BEND_PX, _LEAST_CHI2 = 0.35, 90.0  # the bias of tracks feigns up to 0.25 px, chi2 110, in calibrated cameras
 
 
@@ -67,6 +70,26 @@ class Lens:
     def through(self, view: View) -> View:
         """The view with the camera as it is known by now."""
         return replace(view, camera=bent(view.camera, self.radial)) if self.is_learnt else view
+
+
+class LensSchedule:
+    """When the lens is looked at next, and over how many keyframes.
+
+    Once the calibration is known to be wrong, more often and over longer ways, where what is left of the bend shows;
+    but neither so often nor so long that the window, which waits for it, falls behind a fast camera or a slow computer.
+    """
+
+    def __init__(self) -> None:
+        self.next_number, self.num_keyframes = _FIRST, _SHORT
+
+    def advance(self, number: int, views_waited: int, is_learnt: bool) -> None:
+        """A look is done at the keyframe of this number; the window has waited for so many views."""
+        if views_waited > _MOST_WAITING:
+            self.next_number, self.num_keyframes = int(_GROWTH_LATE * number), max(_SHORT, self.num_keyframes // 2)
+            return
+        self.next_number = int((_GROWTH_LEARNT if is_learnt else _GROWTH) * number)
+        if is_learnt:
+            self.num_keyframes = min(_LONG, 2 * self.num_keyframes)
 
 
 def is_nominal(camera: pycolmap.Camera, radial: Array) -> bool:

@@ -25,7 +25,7 @@ from visloc_ros.odometry.klt.depth_prior import DepthMap, ScaleFilter, compare_d
 from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import View
 from visloc_ros.odometry.klt.keyframes import KeyframePolicy
-from visloc_ros.odometry.klt.lens import Lens, seen_through
+from visloc_ros.odometry.klt.lens import Lens, LensSchedule, seen_through
 from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap
 from visloc_ros.odometry.klt.motion import MotionModel
 from visloc_ros.odometry.klt.parallax import ParallaxTable
@@ -42,8 +42,6 @@ _MIN_SUPPORTING_AGAIN = 20  # after a motion of unknown length
 _MOST_UNSUPPORTED = 5  # views in a row that may move without support before the scale counts as lost
 _MOVED_DEG = 0.5  # parallax that a turn on the spot does not give
 _YOUNG = 12  # keyframes: the window and its first anchors
-_FIRST_LENS = 8  # keyframes after which the lens is checked
-_LENS_GROWTH, _LEARNT_LENS_GROWTH = 1.35, 1.2  # times the keyframes until the next check; once the lens was wrong
 _COMFORTABLE = 4  # times the landmarks that a pose needs: a keyframe can wait
 _WAITING_DEPTHS = 8  # depth images kept while the map is being adjusted
 
@@ -75,7 +73,8 @@ class Segment:
         lens: Lens,
     ) -> None:
         self.number = number
-        self._lens, self._next_lens, self._lens_changed_at = lens, _FIRST_LENS, -1
+        self._lens, self._lens_schedule, self._lens_changed_at = lens, LensSchedule(), -1
+        self._views_since_look = 0
         self.counts: dict[str, float] = {}
         self._config, self._grid = config, grid
         self._policy = KeyframePolicy(config)
@@ -153,8 +152,7 @@ class Segment:
             self._map.change_lens(self._lens.learn(done.radial))
             self._features = seen_through(self._map.last.camera, self._features)
         if done.snapshot.lens is not None:
-            growth = _LEARNT_LENS_GROWTH if self._lens.is_learnt else _LENS_GROWTH
-            self._next_lens = int(growth * self._map.last.number)
+            self._lens_schedule.advance(self._map.last.number, self._views_since_look, self._lens.is_learnt)
         self._motion.shift(apply_window(self._map, done.snapshot, done.adjusted))
         self._covariance.learn(done.uncertainty, self.camera_from_odom.inverse.translation)
         self._scale.drift(done.uncertainty.log_scale_step)
@@ -163,8 +161,10 @@ class Segment:
 
     def snapshot(self) -> WindowSnapshot | None:
         """The window as it is now, for adjustment; now and then one that shows the lens as well."""
-        is_due = self._map.last.number >= self._next_lens
-        snapshot = snapshot_for_lens(self._map, self._lens.radial, self._config) if is_due else None
+        schedule, snapshot = self._lens_schedule, None
+        if self._map.last.number >= schedule.next_number:
+            snapshot = snapshot_for_lens(self._map, self._lens.radial, schedule.num_keyframes, self._config)
+            self._views_since_look = 0
         return snapshot_window(self._map, self._config) if snapshot is None else snapshot
 
     def follow(self, view: View, is_lost: bool = False) -> Located | None:
@@ -199,6 +199,7 @@ class Segment:
 
         With ``may_wait`` (the map is being adjusted) a keyframe is put off while enough landmarks are seen.
         """
+        self._views_since_look += 1
         self._motion.update(view.stamp_ns, located.camera_from_odom)
         self._covariance.move(located.camera_from_odom.inverse, located.flow_px, self._information(located))
         self._features, self._previous = located.features, view
