@@ -5,7 +5,15 @@ from setuptools import find_packages, setup
 
 PACKAGE = "visloc_ros"
 SHARED_FOLDERS = ("config", "launch", "maps", "rviz", "urdf")
-NODES = ("anchor_node", "fusion_node", "map_builder_node", "odometry_node", "replay_node", "simulated_camera_node")
+NODES = (
+    "anchor_node",
+    "fusion_node",
+    "map_builder_node",
+    "map_tracker_node",
+    "odometry_node",
+    "replay_node",
+    "simulated_camera_node",
+)
 
 
 def read_version():

@@ -1,4 +1,4 @@
-"""Odometry, anchors, fusion and the map builder for one camera and one map.
+"""Odometry, anchors, map tracking, fusion and the map builder for one camera and one map.
 
 With anchor:=false the anchor node is left to another machine: anchor_machine.launch.py there receives keyframes.
 """
@@ -27,6 +27,7 @@ ARGUMENTS = {
     "params_folder": (str(SHARE / "config"), "Folder with a parameter file <node>.yaml for each node"),
     "use_sim_time": ("false", "Whether time comes from /clock"),
     "anchor": ("true", "Whether anchors are searched for on this machine"),
+    "map_tracking": ("true", "Whether map points are followed between anchors; needs the map on this machine"),
     "autostart": ("true", "Whether the nodes activate themselves"),
     "log_level": ("info", "Log level of the nodes"),
     "rviz": ("false", "Whether to start RViz"),
@@ -49,6 +50,7 @@ def generate_launch_description():
             *(declare(name, default, text) for name, (default, text) in ARGUMENTS.items()),
             node("odometry_node", given, camera, remappings + sensors),
             node("anchor_node", given, anchor, remappings, condition=IfCondition(given["anchor"])),
+            node("map_tracker_node", given, anchor, remappings, condition=IfCondition(given["map_tracking"])),
             node("fusion_node", given, {"base_frame": given["base_frame"]}),
             node("map_builder_node", given, {}),
             Node(

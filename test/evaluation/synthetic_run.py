@@ -4,8 +4,8 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import Reason, State
-from visloc_ros.evaluation.records import AnchorRecord, FrameRecord, RunRecord
+from visloc_ros.core.types import Reason, State, Support
+from visloc_ros.evaluation.records import AnchorRecord, FrameRecord, InnovationRecord, RunRecord
 
 STEP_NS = 33_333_333
 SIGMAS = np.array([0.012, 0.012, 0.008, 0.004, 0.004, 0.006])
@@ -49,7 +49,22 @@ def _frame(random, stamp_ns, true_pose, state):
         odometry_ms=float(random.gamma(20.0, 0.8)),
         odometry_stage_ms={"track": float(random.gamma(9, 0.7)), "pnp": float(random.gamma(9, 0.4)), "adjust": 2.0},
         pose_age_ms=None if pose is None else float(random.gamma(12.0, 1.8)),
+        support=_support(state, pose is not None and random.random() < 0.8),
     )
+
+
+def _support(state, followed):
+    if state is State.DEGRADED:
+        return Support.ODOMETRY
+    if state is not State.LOCALIZED:
+        return Support.NONE
+    return Support.MAP_TRACKING if followed else Support.ANCHOR
+
+
+def _innovation(random, anchor):
+    """An anchor against its prediction, as an honest estimator sees it; a refused one is far off."""
+    nis = random.chisquare(6) if anchor.fused else 80.0
+    return InnovationRecord(anchor.stamp_ns, "anchor", float(nis), bool(anchor.fused))
 
 
 def _anchor(random, stamp_ns, true_pose, lost):
@@ -95,6 +110,7 @@ def make_synthetic_run(count=600, localized=True, truth=True, seed=3):
         title="Simulated room, second pass",
         frames=frames,
         anchors=anchors,
+        innovations=tuple(_innovation(random, anchor) for anchor in anchors if anchor.accepted),
         ground_truth=true if truth else None,
         map_points=_room_points(random, 6000),
         map_camera_positions=walk(40).positions * 0.85 + np.array([0.1, 0.0, 0.2]),

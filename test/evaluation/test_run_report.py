@@ -10,23 +10,25 @@ import numpy as np
 import pytest
 import yaml
 from matplotlib.figure import Figure
-from synthetic_run import STEP_NS, make_synthetic_run, walk
+from synthetic_run import make_synthetic_run, walk
 
-from visloc_ros.core.errors import OutputError
+from visloc_ros.core.errors import ConfigError, OutputError, SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import read_tum
 from visloc_ros.core.types import Reason, State
-from visloc_ros.evaluation import page, report
+from visloc_ros.evaluation import evaluate_trajectories, page, report, trajectory_rows
+from visloc_ros.evaluation.covariances import read_covariances
 from visloc_ros.evaluation.page import render_page
 from visloc_ros.evaluation.records import FrameRecord, RunRecord
 from visloc_ros.evaluation.report import write_results
 from visloc_ros.evaluation.series import run_series
 from visloc_ros.evaluation.summary import summarize
-from visloc_ros.evaluation.time_plots import draw_errors, state_spans
+from visloc_ros.evaluation.time_plots import draw_errors, draw_states, spans_of
 from visloc_ros.evaluation.top_view import horizontal_axes, view_limits
 
 RESULT_FILES = {
-    "trajectory.tum", "anchors.tum", "summary.json", "config.yaml", "report.html", "report.png", "topview.png",
+    "trajectory.tum", "covariances.txt", "anchors.tum", "summary.json", "config.yaml", "report.html", "report.png",
+    "topview.png",
 }  # fmt: skip
 
 
@@ -69,6 +71,10 @@ def results(tmp_path_factory):
     return run, path, Page(path.read_text(encoding="utf-8"))
 
 
+def page_text(path):
+    return path.read_text(encoding="utf-8")
+
+
 def page_of(run):
     return Page(render_page(run, run_series(run), summarize(run), report.to_yaml(run.config)))
 
@@ -87,6 +93,37 @@ def test_trajectories_are_the_localized_frames_and_the_accepted_anchors(results)
     assert all(a.is_close(b.map_from_camera, 1e-8, 1e-5) for a, b in zip(trajectory.poses, localized, strict=True))
     anchors = read_tum(path.parent / "anchors.tum")
     assert len(anchors) == sum(anchor.accepted for anchor in run.anchors)
+
+
+def test_covariances_of_the_poses_are_kept_beside_them(results):
+    run, path, _ = results
+    kept = read_covariances(path.parent / "covariances.txt")
+    localized = [frame for frame in run.frames if frame.map_from_camera is not None]
+    assert list(kept) == [frame.stamp_ns for frame in localized]
+    assert all(np.allclose(kept[frame.stamp_ns], frame.covariance, rtol=1e-8, atol=0.0) for frame in localized)
+
+
+def test_evaluating_the_written_files_gives_the_summary_s_nees(results):
+    run, path, _ = results
+    folder = path.parent
+    covariances = read_covariances(folder / "covariances.txt")
+    errors = evaluate_trajectories(
+        read_tum(folder / "trajectory.tum"), run.ground_truth, tolerance_s=0.001, covariances=covariances
+    )
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert errors.consistency.mean == pytest.approx(summary["nees"]["mean"], rel=1e-4)
+    assert trajectory_rows(errors)[-1].label.startswith("covariance")
+    with pytest.raises(ConfigError, match="as they came"):
+        evaluate_trajectories(run.ground_truth, run.ground_truth, "se3", covariances=covariances)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("1.0 2.0", "expected a stamp and 21"), ("1.0 " + "x " * 21, "not a number")]
+)
+def test_broken_covariances_are_told_by_their_line(tmp_path, text, words):
+    (tmp_path / "covariances.txt").write_text(f"# stamps\n{text}\n", encoding="utf-8")
+    with pytest.raises(SourceError, match=f"covariances.txt:2: {words}"):
+        read_covariances(tmp_path / "covariances.txt")
 
 
 def test_configuration_is_written_as_it_was(results):
@@ -279,12 +316,33 @@ def test_thinning_keeps_the_worst_error():
     assert np.isnan(drawn).any()  # the gap of the loss is a gap
 
 
+def test_states_and_supports_are_strips_over_time():
+    run = make_synthetic_run(200)
+    axes = Figure().add_subplot()
+    draw_states(axes, run, run_series(run))
+    shown = axes.get_legend_handles_labels()[1]
+    assert shown == ["initializing", "localized", "degraded", "lost", "map tracking", "anchor", "odometry"]
+
+
+def test_consistency_is_told_of_poses_and_of_innovations(results):
+    _, path, page = results
+    summary = json.loads((path.parent / "summary.json").read_text(encoding="utf-8"))
+    words = page.words["consistency"]
+    assert "poses against ground truth (NEES)" in words
+    assert "anchor against the prediction (NIS)" in words
+    assert f"{summary['nees']['mean']:.1f}" in words
+    assert "NEES" in page_text(path)
+    assert "95 % of honest ones" in page_text(path)
+
+
 def test_states_become_spans_without_holes():
     states = [State.INITIALIZING, State.INITIALIZING, State.LOCALIZED, State.LOST]
-    frames = [FrameRecord(i * STEP_NS, state) for i, state in enumerate(states)]
-    spans = state_spans(frames, np.arange(4.0))
-    assert spans == [(State.INITIALIZING, 0.0, 2.0), (State.LOCALIZED, 2.0, 3.0), (State.LOST, 3.0, 4.0)]
-    assert state_spans([], np.empty(0)) == []
+    assert spans_of(states, np.arange(4.0)) == [
+        (State.INITIALIZING, 0.0, 2.0),
+        (State.LOCALIZED, 2.0, 3.0),
+        (State.LOST, 3.0, 4.0),
+    ]
+    assert spans_of([], np.empty(0)) == []
 
 
 @pytest.mark.parametrize(("turn", "plane"), [([0, 1, 2], (0, 1)), ([0, 2, 1], (0, 2)), ([2, 1, 0], (1, 2))])

@@ -46,7 +46,7 @@ def test_drift_of_a_straight_leg_is_that_of_many_small_random_steps():
     way = np.array([length / steps, 0.0, 0.0])
     bent = np.cross(spins, way) + scales[..., None] * way + rng.normal(0, 0.02 * root, (runs, steps, 3))
     errors = np.column_stack([bent.sum(axis=1), spins[:, -1], scales[:, -1]])
-    expected = drift_covariance(np.array([length, 0.0, 0.0]), np.asarray(length), np.asarray(0.0), config)
+    expected = drift_covariance(np.array([length, 0.0, 0.0]), np.asarray(length), np.zeros(3), config)
     deviations = np.sqrt(np.diag(expected))
     np.testing.assert_allclose(
         np.cov(errors.T) / np.outer(deviations, deviations), expected / np.outer(deviations, deviations), atol=0.08
@@ -55,10 +55,10 @@ def test_drift_of_a_straight_leg_is_that_of_many_small_random_steps():
 
 def test_stacks_give_what_single_legs_give():
     motions = np.array([[1.0, 2.0, 3.0], [0.0, 0.5, -1.0]])
-    distances, turnings = np.array([4.0, 1.2]), np.array([0.3, 0.0])
-    stacked = drift_covariance(motions, distances, turnings, CONFIG)
+    distances, turns = np.array([4.0, 1.2]), np.array([[0.3, 0.0, -0.1], [0.0, 0.0, 0.0]])
+    stacked = drift_covariance(motions, distances, turns, CONFIG)
     for index in range(2):
-        alone = drift_covariance(motions[index], distances[index], turnings[index], CONFIG)
+        alone = drift_covariance(motions[index], distances[index], turns[index], CONFIG)
         np.testing.assert_allclose(stacked[index], alone)
         np.testing.assert_allclose(transition_matrix(motions)[index], transition_matrix(motions[index]))
 

@@ -1,15 +1,19 @@
 import numpy as np
 import pycolmap
-from fusion_simulator import SECOND, Scenario, make_anchor, position_errors, simulate
 
-from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection, State
+from visloc_ros.core.trajectory import NANOSECONDS as SECOND
+from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection, State, TrackedPose
+from visloc_ros.evaluation.fusion_replay import position_errors
 from visloc_ros.fusion.anchor_runner import InlineAnchors
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.fusion.localizer import Listener, Localizer
+from visloc_ros.simulation.fusion_runs import simulate_run
+from visloc_ros.simulation.fusion_scenario import FusionScenario
+from visloc_ros.simulation.noisy_anchors import make_anchor
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=4, height=4, params=[4, 4, 2, 2])
-SCENARIO = Scenario(duration_s=15.0, rate_hz=10.0)
+SCENARIO = FusionScenario(duration_s=15.0, rate_hz=10.0)
 
 
 class SimulatedOdometry:
@@ -46,7 +50,7 @@ class Recorder(Listener):
 
 
 def localize_run(seed=0):
-    run = simulate(SCENARIO, seed)
+    run = simulate_run(SCENARIO, seed)
     engine, recorder = SimulatedEngine(run), Recorder()
     anchors = InlineAnchors(engine, every_n_frames=5, latency_s=0.8)
     localizer = Localizer(SimulatedOdometry(run), anchors, Fuser(FusionConfig(), metric=True), recorder)
@@ -82,3 +86,46 @@ def test_the_same_run_gives_the_same_answer():
         assert a.state is b.state
         if a.map_from_camera is not None:
             np.testing.assert_array_equal(a.map_from_camera.matrix, b.map_from_camera.matrix)
+
+
+class SimulatedPoints:
+    """Follows the points of the last accepted anchor at the true pose; remembers what it was told."""
+
+    def __init__(self, run):
+        self.truth = dict(zip(run.stamps_ns, run.truth, strict=True))
+        self.anchors, self.predictions = [], []
+
+    def track(self, frame, predicted):
+        self.predictions.append(predicted)
+        if not self.anchors:
+            return Rejection(frame.stamp_ns, Reason.FEW_MATCHES)
+        pose, small = self.truth[frame.stamp_ns], 1e-6 * np.eye(6)
+        return TrackedPose(frame.stamp_ns, pose, 2e-4 * np.eye(6), self.anchors[-1].stamp_ns, small, 50, 60, 0.5)
+
+    def restart(self, anchor):
+        self.anchors.append(anchor)
+
+
+class PointRecorder(Recorder):
+    def __init__(self):
+        super().__init__()
+        self.tracked = []
+
+    def on_tracked(self, result, verdict):
+        self.tracked.append((result, verdict))
+
+
+def test_points_of_accepted_anchors_are_followed_in_every_frame():
+    run = simulate_run(SCENARIO, 0)
+    points, recorder = SimulatedPoints(run), PointRecorder()
+    anchors = InlineAnchors(SimulatedEngine(run), every_n_frames=5, latency_s=0.8)
+    localizer = Localizer(SimulatedOdometry(run), anchors, Fuser(FusionConfig(), metric=True), recorder, points)
+    for stamp_ns in run.stamps_ns:
+        localizer.process(Frame(stamp_ns, np.zeros((4, 4), np.uint8), CAMERA))
+    accepted = [result for result, verdict in recorder.anchors if verdict is None]
+    assert accepted
+    assert points.anchors == accepted
+    assert [result.stamp_ns for result, _ in recorder.tracked] == run.stamps_ns
+    assert sum(verdict is None for _, verdict in recorder.tracked) > 0.5 * len(run.stamps_ns)
+    assert points.predictions[0] is None
+    assert np.linalg.norm(points.predictions[-1].translation - run.truth[-1].translation) < 0.3

@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fusion_simulator import Scenario, simulate
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import AnchorPose
@@ -11,13 +10,15 @@ from visloc_ros.fusion.config import AnchorNoiseConfig, FusionConfig
 from visloc_ros.fusion.history import OdometryHistory
 from visloc_ros.fusion.smoother import FixedLagSmoother
 from visloc_ros.fusion.window import make_fix
+from visloc_ros.simulation.fusion_runs import simulate_run
+from visloc_ros.simulation.fusion_scenario import FusionScenario
 
 WIDE = FusionConfig(window=60)
-SCENARIO = Scenario(duration_s=30.0, rate_hz=5.0, delay_s=(0.0, 0.0))
+SCENARIO = FusionScenario(duration_s=30.0, rate_hz=5.0, delay_s=(0.0, 0.0))
 
 
 def fixes_of(scenario, seed, config=WIDE):
-    run = simulate(scenario, seed)
+    run = simulate_run(scenario, seed)
     history = OdometryHistory(1000.0, 1.0)
     for odometry in run.odometry:
         history.append(odometry)
@@ -37,7 +38,8 @@ def smoother_of(config, fixes):
 def test_a_short_window_remembers_what_a_long_one_knows():
     """Marginals of old anchors carry their knowledge: pose, scale and covariance are those of the full batch."""
     _, history, fixes = fixes_of(SCENARIO, 1)
-    config = replace(WIDE, anchor_noise=AnchorNoiseConfig(tail=1e6, max_inflation=1.0))
+    drift, noise = replace(WIDE.drift, prior_weight=1e9), AnchorNoiseConfig(tail=1e6, prior_weight=1e9)
+    config = replace(WIDE, drift=drift, anchor_noise=noise)
     full, short = smoother_of(config, fixes).at(history.latest), None
     short = smoother_of(replace(config, window=6), fixes).at(history.latest)
     assert short.state.map_from_camera.is_close(full.state.map_from_camera, translation=5e-3, degrees=0.1)
@@ -66,8 +68,8 @@ def test_scale_stays_known_while_the_camera_stands_longer_than_the_window():
 def test_residuals_show_how_optimistic_the_anchors_are():
     _, _, honest = fixes_of(SCENARIO, 3)
     _, _, boastful = fixes_of(replace(SCENARIO, claimed_sigma_factor=0.2), 3)
-    assert smoother_of(WIDE, honest).anchor_inflation.position < 2.0
-    found = smoother_of(WIDE, boastful).anchor_inflation
+    assert smoother_of(WIDE, honest).noise.scatter.position < 2.0
+    found = smoother_of(WIDE, boastful).noise.scatter
     assert 8.0 < found.position < 40.0  # the variance is 25 times the claim
     assert 8.0 < found.rotation < 40.0
 

@@ -45,27 +45,49 @@ def test_impossible_poses_are_refused():
         conversions.pose_from_msg(message)
 
 
-def test_odometry_carries_its_segment_in_the_frame_id():
-    odometry = OdometryPose(STAMP_NS, POSE, segment=7, num_tracked=100)
-    message = conversions.visual_odometry_to_msg(odometry, "camera")
-    again = conversions.visual_odometry_from_msg(message)
-    assert (again.stamp_ns, again.segment) == (STAMP_NS, 7)
-    assert again.odom_from_camera.is_close(POSE, 1e-12, 1e-6)
-    message.header.frame_id = "odom"
-    with pytest.raises(conversions.MessageError, match="segment"):
-        conversions.visual_odometry_from_msg(message)
-
-
-def test_the_covariance_of_visual_odometry_round_trips_and_may_be_unknown():
+def test_visual_odometry_carries_its_segment_in_the_frame_id():
     covariance = np.diag(np.arange(1.0, 7.0)) + 0.1
-    known = OdometryPose(STAMP_NS, POSE, 7, 100, covariance=covariance)
-    again = conversions.visual_odometry_from_msg(conversions.visual_odometry_to_msg(known, "camera"))
-    np.testing.assert_allclose(again.covariance, covariance)
-    message = conversions.visual_odometry_to_msg(OdometryPose(STAMP_NS, POSE, 7, 100), "camera")
-    assert conversions.visual_odometry_from_msg(message).covariance is None
-    message.pose.covariance[0] = -1.0
-    with pytest.raises(conversions.MessageError, match="variance"):
-        conversions.visual_odometry_from_msg(message)
+    message = conversions.visual_odometry_to_msg(OdometryPose(STAMP_NS, POSE, 7, 100, covariance=covariance), "camera")
+    assert (message.header.frame_id, message.child_frame_id) == ("visual_odom/7", "camera")
+    assert conversions.pose_from_msg(message.pose.pose).is_close(POSE, 1e-12, 1e-6)
+    np.testing.assert_array_equal(message.pose.covariance, covariance.reshape(36))
+
+
+def test_odometry_round_trips_with_all_that_is_known_beside_the_pose():
+    plain = OdometryPose(STAMP_NS, POSE, 7, 100, is_keyframe=True, stage_ms={"track": 4.0})
+    again = conversions.odometry_from_status_msg(conversions.odometry_status_to_msg(plain, "camera"))
+    assert again.odom_from_camera.is_close(POSE, 1e-12, 1e-6)
+    kept = ("stamp_ns", "segment", "num_tracked", "is_keyframe", "stage_ms", "covariance", "scale", "up_in_odom")
+    assert [getattr(again, name) for name in kept] == [getattr(plain, name) for name in kept]
+
+    covariance, up = np.diag(np.arange(1.0, 7.0)) + 0.1, np.array([0.6, -0.8, 0.0])
+    full = replace(plain, covariance=covariance, scale=OdometryScale(0.25, 0.5), up_in_odom=up)
+    again = conversions.odometry_from_status_msg(conversions.odometry_status_to_msg(full, "camera"))
+    np.testing.assert_array_equal(again.covariance, covariance)
+    np.testing.assert_array_equal(again.up_in_odom, up)
+    assert again.scale == OdometryScale(0.25, 0.5)
+
+    loss = Rejection(STAMP_NS, Reason.BLURRED, stage_ms={"track": 4.0})
+    assert conversions.odometry_from_status_msg(conversions.odometry_status_to_msg(loss, "camera")) == loss
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda message: setattr(message.pose.pose.position, "x", np.nan), "finite"),
+        (lambda message: message.pose.covariance.__setitem__(0, -1.0), "variance"),
+        (lambda message: setattr(message, "metres_per_unit", -1.0), "scale"),
+        (lambda message: setattr(message, "scale_log_sigma", np.nan), "scale"),
+        (lambda message: setattr(message.up, "y", 2.0), "gravity"),
+        (lambda message: setattr(message.up, "x", np.nan), "gravity"),
+    ],
+)
+def test_odometry_that_cannot_be_is_refused(spoil, words):
+    pose = OdometryPose(STAMP_NS, POSE, 7, 100, scale=OdometryScale(0.25, 0.5), up_in_odom=np.array([0.0, -1.0, 0.0]))
+    message = conversions.odometry_status_to_msg(pose, "camera")
+    spoil(message)
+    with pytest.raises(conversions.MessageError, match=words):
+        conversions.odometry_from_status_msg(message)
 
 
 def test_an_anchor_round_trips_with_everything_it_rests_on():
@@ -132,10 +154,9 @@ def test_an_image_whose_size_lies_is_refused():
 
 
 def test_a_status_tells_scale_and_up_once_they_are_known():
-    plain = OdometryPose(STAMP_NS, POSE, 3, 80, is_keyframe=True, stage_ms={"track": 4.0, "adjust": 8.0})
+    plain = OdometryPose(STAMP_NS, POSE, 3, 80, stage_ms={"track": 4.0, "adjust": 8.0})
     status = conversions.odometry_status_to_msg(plain, "camera")
-    assert (status.tracked, status.reason, status.segment, status.num_tracked) == (True, "", 3, 80)
-    assert (status.is_keyframe, status.latency_ms) == (True, 12.0)
+    assert (status.tracked, status.reason, status.latency_ms) == (True, "", 12.0)
     assert (status.metres_per_unit, status.scale_log_sigma, status.up) == (0.0, 0.0, Vector3())
     told = replace(plain, scale=OdometryScale(0.25, 0.5), up_in_odom=np.array([0.0, -1.0, 0.0]))
     status = conversions.odometry_status_to_msg(told, "camera")

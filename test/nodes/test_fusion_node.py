@@ -1,192 +1,81 @@
-"""The fusion node fed with exact messages over DDS: what it sends on /tf, and when it sends nothing."""
-
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+"""The fusion node fed with exact messages over DDS: what it sends, and when it sends nothing."""
 
 import numpy as np
 import pytest
 
 rclpy = pytest.importorskip("rclpy")
 
-from geometry_msgs.msg import PoseWithCovarianceStamped
-from nav_msgs.msg import Odometry
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
+from fusion_probe import (
+    BEGIN_NS,
+    FRAME_NS,
+    map_from_base,
+    map_from_camera,
+    odom_from_camera,
+    parameters,
+    running,
+    stamp_of,
+)
 from tf2_msgs.msg import TFMessage
 
-from visloc_msgs.msg import Anchor, LocalizationStatus, OdometryStatus
+from visloc_msgs.msg import LocalizationStatus, OdometryStatus
 from visloc_ros.core.geometry import SE3, Sim3
-from visloc_ros.core.types import AnchorPose, OdometryPose, Reason, Rejection
+from visloc_ros.core.types import AnchorPose, OdometryPose, OdometryScale, Reason, Rejection
 from visloc_ros.nodes import conversions
-from visloc_ros.nodes.fusion_node import FusionNode, move_covariance
-from visloc_ros.nodes.qos import LATCHED, RELIABLE, TF, TF_STATIC
-
-TIMEOUT_S = 20.0
-BEGIN_NS, FRAME_NS = 1_700_000_000_000_000_000, 50_000_000
-BASE_FROM_CAMERA = SE3.from_rotation_vector([0.2, -1.2, 0.4], [0.3, 0.1, 0.5])
-MAP_FROM_ODOM = Sim3.from_se3(SE3.from_rotation_vector([0.1, 0.2, 1.5], [4.0, -2.0, 1.0]), scale=2.5)
 
 
-def odom_from_camera(index: int) -> SE3:
-    """A curve with turns, in the odometry's own unit."""
-    t = 0.05 * index
-    return SE3.from_rotation_vector([0.1 * t, 0.2 * np.sin(t), 0.0], [0.4 * t, 0.3 * np.sin(t), 0.2 * np.cos(0.7 * t)])
+def largest_step(poses: dict[int, SE3]) -> float:
+    """Largest distance in metres between successive poses."""
+    positions = np.array([pose.translation for pose in poses.values()])
+    return float(np.linalg.norm(np.diff(positions, axis=0), axis=1).max())
 
 
-def map_from_camera(index: int) -> SE3:
-    return MAP_FROM_ODOM.apply_to_pose(odom_from_camera(index))
-
-
-class Probe(Node):
-    """Plays the odometry and anchor nodes and keeps what the fusion node sends."""
-
-    def __init__(self) -> None:
-        super().__init__("probe", namespace="visloc")
-        self.transforms: list[tuple[int, str, str, SE3]] = []
-        self.statuses: list[LocalizationStatus] = []
-        self.poses: list[PoseWithCovarianceStamped] = []
-        self.camera_poses: list[PoseWithCovarianceStamped] = []
-        self.odometry = self.create_publisher(Odometry, "visual_odom", RELIABLE)
-        self.anchor = self.create_publisher(Anchor, "anchor", RELIABLE)
-        self.static = self.create_publisher(TFMessage, "/tf_static", TF_STATIC)
-        self.create_subscription(TFMessage, "/tf", self._take_tf, TF)
-        self.create_subscription(LocalizationStatus, "status", self.statuses.append, LATCHED)
-        self.create_subscription(PoseWithCovarianceStamped, "pose", self.poses.append, LATCHED)
-        self.create_subscription(PoseWithCovarianceStamped, "camera_pose", self.camera_poses.append, RELIABLE)
-
-    def _take_tf(self, message: TFMessage) -> None:
-        for item in message.transforms:
-            stamp_ns = conversions.stamp_from_msg(item.header.stamp)
-            pose = conversions.transform_from_msg(item.transform)
-            self.transforms.append((stamp_ns, item.header.frame_id, item.child_frame_id, pose))
-
-    def send_mounting(self) -> None:
-        mounting = conversions.transform_to_msg(BEGIN_NS, "base_link", "camera", BASE_FROM_CAMERA)
-        self.static.publish(TFMessage(transforms=[mounting]))
-
-    def send_odometry(self, index: int) -> None:
-        pose = OdometryPose(BEGIN_NS + index * FRAME_NS, odom_from_camera(index), segment=0, num_tracked=100)
-        self.odometry.publish(conversions.visual_odometry_to_msg(pose, "camera"))
-
-    def send_anchor(self, index: int) -> None:
-        covariance = np.diag([1e-4] * 3 + [1e-5] * 3)
-        anchor = AnchorPose(BEGIN_NS + index * FRAME_NS, map_from_camera(index), covariance, 100, 150, 0.5)
-        self.send_anchor_message(conversions.anchor_to_msg(anchor, "map", "camera"))
-
-    def send_anchor_message(self, message: Anchor) -> None:
-        message.map_name, message.metric = "room", True
-        self.anchor.publish(message)
-
-
-class Setup:
-    """The fusion node and the probe in one executor."""
-
-    def __init__(self, probe: Probe, executor: SingleThreadedExecutor) -> None:
-        self.probe, self._executor = probe, executor
-
-    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + TIMEOUT_S
-        while not condition():
-            assert time.monotonic() < deadline, f"no {what} within {TIMEOUT_S} s"
-            self._executor.spin_once(timeout_sec=0.05)
-
-    def send_frame(self, index: int) -> LocalizationStatus:
-        """Send one odometry pose and wait for the status of that frame, which the node sends before its TF."""
-        stamp_ns = BEGIN_NS + index * FRAME_NS
-        self.probe.send_odometry(index)
-        self.wait_for(
-            lambda: (
-                bool(self.probe.statuses)
-                and conversions.stamp_from_msg(self.probe.statuses[-1].header.stamp) == stamp_ns
-            ),
-            f"status of frame {index}",
-        )
-        return self.probe.statuses[-1]
-
-    def settle(self) -> None:
-        """Serve whatever is still on its way: nothing new for a while."""
-        for _ in range(10):
-            self._executor.spin_once(timeout_sec=0.02)
-
-
-@contextmanager
-def running(*arguments: str) -> Iterator[Setup]:
-    rclpy.init(args=["--ros-args", *arguments])
-    node, probe, executor = FusionNode(), Probe(), SingleThreadedExecutor()
-    executor.add_node(node)
-    executor.add_node(probe)
-    try:
-        assert node.start()
-        setup = Setup(probe, executor)
-        setup.wait_for(
-            lambda: probe.odometry.get_subscription_count() > 0 and probe.anchor.get_subscription_count() > 0,
-            "subscription",
-        )
-        yield setup
-    finally:
-        node.release()
-        probe.destroy_node()
-        node.destroy_node()
-        rclpy.shutdown()
-
-
-def localize(setup: Setup, frames: int = 80, anchors: tuple[int, ...] = (0, 20, 40, 60)) -> None:
-    """Play exact odometry with exact anchors that come five frames late."""
-    setup.probe.send_mounting()
-    for index in range(frames):
-        setup.send_frame(index)
-        if index - 5 in anchors:
-            setup.probe.send_anchor(index - 5)
-            setup.settle()
-    setup.settle()
+def largest_true_step(first: int, last: int) -> float:
+    return largest_step({index: map_from_base(index) for index in range(first, last)})
 
 
 def test_exact_messages_give_exact_transforms_at_the_images_stamps(ros_domain):
     with running() as setup:
-        localize(setup)
-        assert setup.probe.statuses[-1].state == LocalizationStatus.LOCALIZED
-        assert setup.probe.statuses[-1].metric
-        last = 79
-        stamp_ns = BEGIN_NS + last * FRAME_NS
-        odom_from_base = next(
-            pose
-            for stamp, parent, child, pose in setup.probe.transforms
-            if (stamp, parent, child) == (stamp_ns, "odom", "base_link")
-        )
-        map_from_odom = [
-            pose for _, parent, child, pose in setup.probe.transforms if (parent, child) == ("map", "odom")
-        ]
-        map_from_base = map_from_camera(last) @ BASE_FROM_CAMERA.inverse
-        assert (map_from_odom[-1] @ odom_from_base).is_close(map_from_base, 0.01, 0.1)
+        setup.localize(80, anchors=(0, 20, 40, 60))
+        probe, last = setup.probe, stamp_of(79)
+        assert probe.statuses[-1].state == LocalizationStatus.LOCALIZED
+        assert probe.statuses[-1].metric
+        map_from_odom = list(probe.edge("map", "odom").values())[-1]
+        assert (map_from_odom @ probe.edge("odom", "base_link")[last]).is_close(map_from_base(79), 0.01, 0.1)
         setup.wait_for(
-            lambda: conversions.stamp_from_msg(setup.probe.poses[-1].header.stamp) == stamp_ns, "pose of the last frame"
+            lambda: conversions.stamp_from_msg(probe.poses[-1].header.stamp) == last, "pose of the last frame"
         )
-        assert conversions.pose_from_msg(setup.probe.poses[-1].pose.pose).is_close(map_from_base, 0.01, 0.1)
-        assert np.linalg.eigvalsh(conversions.covariance_from_msg(setup.probe.poses[-1].pose))[0] > 0
+        assert conversions.pose_from_msg(probe.poses[-1].pose.pose).is_close(map_from_base(79), 0.01, 0.1)
+        assert np.linalg.eigvalsh(conversions.covariance_from_msg(probe.poses[-1].pose))[0] > 0
+
+
+def test_the_odom_frame_stands_as_the_map_does(ros_domain):
+    """A planner takes the z axis of odom for up, however the camera is mounted."""
+    with running() as setup:
+        setup.localize()
+        first = next(iter(setup.probe.edge("map", "odom").values()))
+        assert first.is_close(SE3.identity(), 1e-6, 1e-6)
+        begin, odom_from_base = next(iter(setup.probe.edge("odom", "base_link").items()))
+        assert odom_from_base.is_close(map_from_base((begin - BEGIN_NS) // FRAME_NS), 0.01, 0.1)
 
 
 def test_the_anchor_node_is_told_where_the_camera_is(ros_domain):
     with running() as setup:
-        localize(setup)
-        stamp_ns = BEGIN_NS + 79 * FRAME_NS
+        setup.localize()
         poses = setup.probe.camera_poses
         setup.wait_for(
-            lambda: conversions.stamp_from_msg(poses[-1].header.stamp) == stamp_ns, "camera pose of the last frame"
+            lambda: conversions.stamp_from_msg(poses[-1].header.stamp) == stamp_of(49), "camera pose of the last frame"
         )
-        assert conversions.pose_from_msg(poses[-1].pose.pose).is_close(map_from_camera(79), 0.01, 0.1)
+        assert conversions.pose_from_msg(poses[-1].pose.pose).is_close(map_from_camera(49), 0.01, 0.1)
 
 
 def test_map_to_odom_is_dated_ahead_and_odom_to_base_is_not(ros_domain):
-    with running("-p", "transform_tolerance:=0.2") as setup:
-        localize(setup, frames=50)
-        stamps = {BEGIN_NS + index * FRAME_NS for index in range(50)}
-        assert all(stamp - 200_000_000 in stamps for stamp, parent, _, _ in setup.probe.transforms if parent == "map")
-        assert all(stamp in stamps for stamp, parent, _, _ in setup.probe.transforms if parent == "odom")
-        assert {(parent, child) for _, parent, child, _ in setup.probe.transforms} == {
-            ("map", "odom"),
-            ("odom", "base_link"),
-        }
+    with running(*parameters(transform_tolerance=0.2)) as setup:
+        setup.localize()
+        stamps = {stamp_of(index) for index in range(50)}
+        assert all(stamp - 200_000_000 in stamps for stamp in setup.probe.edge("map", "odom"))
+        assert all(stamp in stamps for stamp in setup.probe.edge("odom", "base_link"))
+        edges = {(parent, child) for _, parent, child, _ in setup.probe.transforms}
+        assert edges == {("map", "odom"), ("odom", "base_link")}
 
 
 def test_nothing_is_sent_before_a_true_fix(ros_domain):
@@ -195,13 +84,14 @@ def test_nothing_is_sent_before_a_true_fix(ros_domain):
         for index in range(30):
             status = setup.send_frame(index)
             if index % 5 == 0:
-                rejection = Rejection(BEGIN_NS + index * FRAME_NS, Reason.FEW_MATCHES, {"matches": 3})
+                rejection = Rejection(stamp_of(index), Reason.FEW_MATCHES, {"matches": 3})
                 setup.probe.send_anchor_message(conversions.anchor_to_msg(rejection, "map", "camera"))
         setup.settle()
         assert status.state == LocalizationStatus.INITIALIZING
+        assert (status.age_s, status.distance_since_fix, status.position_sigma) == (-1.0, -1.0, -1.0)
+        assert status.support == LocalizationStatus.SUPPORT_NONE
         assert setup.probe.transforms == []
-        assert setup.probe.poses == []
-        assert setup.probe.camera_poses == []
+        assert setup.probe.poses == setup.probe.camera_poses == setup.probe.hints == setup.probe.odoms == []
 
 
 def test_without_the_cameras_mounting_there_is_a_reason_and_no_transform(ros_domain):
@@ -209,21 +99,168 @@ def test_without_the_cameras_mounting_there_is_a_reason_and_no_transform(ros_dom
         for index in range(40):
             status = setup.send_frame(index)
             if index in (5, 15, 25):
-                setup.probe.send_anchor(index - 5)
-                setup.settle()
+                setup.send_anchor(index - 5)
         assert status.reason == Reason.NO_TRANSFORM.value
         assert setup.probe.transforms == []
 
 
 def test_a_bare_camera_is_its_own_base(ros_domain):
-    with running("-p", "base_frame:=camera", "-p", "publish_odom_to_base_tf:=false") as setup:
-        localize(setup, frames=50)
-        assert {(parent, child) for _, parent, child, _ in setup.probe.transforms} == {("map", "odom")}
+    with running(*parameters(base_frame="camera")) as setup:
+        setup.localize()
+        last = setup.probe.edge("odom", "camera")[stamp_of(49)]
+        assert last.is_close(map_from_camera(49), 0.01, 0.1)
+
+
+def test_odometry_of_another_node_is_corrected_at_the_frames_own_stamps(ros_domain):
+    """With ``publish_odom_to_base_tf`` false, odom is another node's frame: its own origin, its own stamps, late."""
+    other = SE3.from_rotation_vector([0.0, 0.0, -0.8], [7.0, 3.0, 0.0])
+    with running(*parameters(publish_odom_to_base_tf="false")) as setup:
+        setup.wait_for(setup.probe.tf.get_subscription_count, "subscription of /tf")
+        for index in range(60):
+            halfway = map_from_base(index).interpolate(map_from_base(index - 1), 0.5)
+            late = conversions.transform_to_msg(stamp_of(index) - FRAME_NS // 2, "odom", "base_link", other @ halfway)
+            setup.probe.tf.publish(TFMessage(transforms=[late]))
+            if index == 0:
+                setup.probe.send_mounting()
+            setup.send_frame(index)
+            if index in (5, 25, 45):
+                setup.send_anchor(index - 5)
+        setup.settle()
+        corrections = list(setup.probe.edge("map", "odom").values())
+        assert len(corrections) > 20
+        assert all(one.is_close(other.inverse, 0.02, 0.2) for one in corrections[5:])
+
+
+def test_odom_never_jumps_when_the_place_is_sought_anew(ros_domain):
+    with running() as setup:
+        setup.localize()
+        answer = setup.relocalize()
+        assert answer.success
+        assert "forgot" in answer.message
+        before = len(setup.probe.edge("map", "odom"))
+        for index in range(50, 60):
+            assert setup.send_frame(index).state == LocalizationStatus.INITIALIZING
+        setup.settle()
+        assert len(setup.probe.edge("map", "odom")) == before
+        setup.localize(begin=60)
+        assert setup.probe.statuses[-1].state == LocalizationStatus.LOCALIZED
+        odom = setup.probe.edge("odom", "base_link")
+        assert set(odom) >= {stamp_of(index) for index in range(50, 110)}
+        assert largest_step(odom) < 1.5 * largest_true_step(30, 110)
+
+
+def test_odom_never_jumps_when_another_map_is_loaded(ros_domain):
+    with running() as setup:
+        setup.localize()
+        states = {}
+        for index in range(50, 100):
+            states[index] = setup.send_frame(index).state
+            if index - 5 in (50, 70, 90):
+                setup.send_anchor(index - 5, map_name="other room")
+        setup.settle()
+        assert (states[55], states[56]) == (LocalizationStatus.LOCALIZED, LocalizationStatus.INITIALIZING)
+        assert states[99] == LocalizationStatus.LOCALIZED
+        assert setup.probe.statuses[-1].map_name == "other room"
+        assert largest_step(setup.probe.edge("odom", "base_link")) < 1.5 * largest_true_step(30, 100)
+
+
+def test_odom_never_jumps_when_odometry_restarts_elsewhere(ros_domain):
+    """A new segment has an origin, an attitude and a scale of its own."""
+    renewed = Sim3.from_se3(SE3.from_rotation_vector([1.0, -0.5, 0.3], [50.0, 0.0, 9.0]), scale=0.4)
+    with running() as setup:
+        setup.localize()
+        for index in range(50, 60):
+            setup.send_loss(index)
+        for index in range(60, 110):
+            setup.send_frame(index, segment=1, camera=renewed.apply_to_pose(odom_from_camera(index)))
+            if index - 5 in (60, 80, 100):
+                setup.send_anchor(index - 5)
+        setup.settle()
+        assert setup.probe.statuses[-1].state == LocalizationStatus.LOCALIZED
+        odom = setup.probe.edge("odom", "base_link")
+        assert largest_step(odom) < 1.5 * largest_true_step(30, 110)
+        map_from_odom = list(setup.probe.edge("map", "odom").values())[-1]
+        assert (map_from_odom @ odom[stamp_of(109)]).is_close(map_from_base(109), 0.02, 0.2)
+
+
+def test_a_correction_is_slewed_and_its_raw_value_told(ros_domain):
+    with running() as setup:
+        setup.localize()
+        for index in range(50, 54):
+            setup.send_frame(index)
+            setup.send_anchor(index, shift=0.15)
+        setup.send_frame(54)
+        setup.settle()
+        raw = conversions.transform_from_msg(setup.probe.raw[-1].transform)
+        sent = setup.probe.edge("map", "odom")
+        names = (setup.probe.raw[-1].header.frame_id, setup.probe.raw[-1].child_frame_id)
+        assert names == ("map", "odom")
+        assert raw.translation[0] > 0.03
+        assert largest_step(sent) <= 0.3 * FRAME_NS / 1e9 + 1e-3
+        assert list(sent.values())[-1].translation[0] < raw.translation[0]
+
+
+def test_the_odometry_carries_velocity_and_a_growing_covariance(ros_domain):
+    with running() as setup:
+        setup.localize()
+        message = setup.probe.odoms[-1]
+        step = map_from_base(48).inverse @ map_from_base(49)
+        linear = message.twist.twist.linear
+        expected = step.translation / (FRAME_NS / 1e9)
+        np.testing.assert_allclose([linear.x, linear.y, linear.z], expected, atol=0.05 * np.linalg.norm(expected))
+        first, last = (
+            np.array(one.pose.covariance).reshape(6, 6) for one in setup.probe.odoms[:: len(setup.probe.odoms) - 1]
+        )
+        assert not first.any()
+        assert np.all(np.diag(last) > 0)
+
+
+def test_scale_and_up_of_the_odometry_reach_the_fusion_with_its_pose(ros_domain):
+    pose = OdometryPose(
+        stamp_of(0), odom_from_camera(0), 0, 100, scale=OdometryScale(0.4, 0.05), up_in_odom=np.array([0.0, -1.0, 0.0])
+    )
+    with running() as setup:
+        given = []
+        setup.node._fuser.add_odometry = given.append
+        setup.probe.odometry.publish(conversions.odometry_status_to_msg(pose, "camera"))
+        setup.wait_for(lambda: given, "odometry")
+    assert given[0].scale.metres_per_unit == pytest.approx(0.4)
+    assert given[0].scale.log_sigma == pytest.approx(0.05)
+    assert given[0].up_in_odom.tolist() == [0.0, -1.0, 0.0]
+
+
+def test_how_each_anchor_met_its_prediction_is_told(ros_domain):
+    with running() as setup:
+        setup.localize()
+        setup.send_anchor(49)
+        setup.send_anchor(49, shift=3.0)
+        setup.send_frame(50)
+        innovations = setup.probe.innovations
+        setup.wait_for(lambda: len(innovations) > 1 and not innovations[-1].accepted, "innovation of the wrong anchor")
+        right, wrong = innovations[-2:]
+        assert [conversions.stamp_from_msg(one.header.stamp) for one in (right, wrong)] == [stamp_of(49)] * 2
+        assert (right.source, right.accepted, wrong.source) == ("anchor", True, "anchor")
+        assert right.squared < 1.0 < 100.0 < wrong.squared
+        np.testing.assert_allclose(wrong.error[:3], [3.0, 0.0, 0.0], atol=0.02)
+
+
+def test_followed_map_points_carry_the_pose_between_anchors(ros_domain):
+    with running(*parameters(fusion__state__degraded_age_s=1.0, fusion__state__lost_age_s=1.25)) as setup:
+        setup.localize()
+        for index in range(50, 90):
+            status = setup.send_frame(index)
+            setup.probe.send_tracked(index, anchor_index=40)
+            setup.wait_for(
+                lambda count=index - 49: setup.node._fuser.tracked_counts.get("ACCEPTED") == count, "verdict"
+            )
+        assert status.support == LocalizationStatus.SUPPORT_MAP_TRACKING
+        assert status.state == LocalizationStatus.DEGRADED  # for so long no anchor has checked the points
+        assert status.position_sigma < 0.1
 
 
 def test_impossible_messages_are_counted_and_change_nothing(ros_domain):
     with running() as setup:
-        localize(setup, frames=50)
+        setup.localize()
         before = setup.probe.statuses[-1]
         broken = conversions.anchor_to_msg(
             AnchorPose(BEGIN_NS, map_from_camera(0), np.full((6, 6), np.nan), 100, 150, 0.5), "map", "camera"
@@ -236,30 +273,13 @@ def test_impossible_messages_are_counted_and_change_nothing(ros_domain):
 
 def test_a_loss_with_an_unknown_reason_is_left_out(ros_domain):
     with running() as setup:
-        localize(setup, frames=50)
-        losses = setup.probe.create_publisher(OdometryStatus, "odometry_status", RELIABLE)
-        setup.wait_for(losses.get_subscription_count, "subscription")
-        losses.publish(OdometryStatus(header=conversions.header(BEGIN_NS + 50 * FRAME_NS, "camera"), reason="BECAUSE"))
+        setup.localize()
+        stamp = conversions.header(stamp_of(50), "camera")
+        setup.probe.odometry.publish(OdometryStatus(header=stamp, reason="BECAUSE"))
         assert setup.send_frame(51).state == LocalizationStatus.LOCALIZED
 
 
 def test_a_looped_bag_starts_anew(ros_domain):
     with running() as setup:
-        localize(setup, frames=50)
+        setup.localize()
         assert setup.send_frame(0).state in (LocalizationStatus.UNINITIALIZED, LocalizationStatus.INITIALIZING)
-
-
-def test_covariances_turn_with_the_lever_arm():
-    rng = np.random.default_rng(0)
-    covariance = np.diag([1e-6, 1e-6, 1e-6, 1e-4, 2e-4, 3e-4])
-    camera = map_from_camera(3)
-    base = camera @ BASE_FROM_CAMERA.inverse
-    errors = rng.multivariate_normal(np.zeros(6), covariance, size=20_000)
-    bases = [
-        SE3.from_rotation_vector(error[3:], np.zeros(3)).rotation @ (base.translation - camera.translation)
-        + camera.translation
-        + error[:3]
-        for error in errors
-    ]
-    sampled = np.cov(np.array(bases).T)
-    assert np.allclose(move_covariance(covariance, base, BASE_FROM_CAMERA)[:3, :3], sampled, atol=5e-6)

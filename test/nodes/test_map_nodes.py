@@ -12,7 +12,7 @@ from node_harness import started
 from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
 
 from visloc_msgs.msg import Anchor
-from visloc_msgs.srv import BuildMap, LoadMap, Localize
+from visloc_msgs.srv import BuildMap, LoadMap, Localize, SaveMap
 from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory import write_tum
 from visloc_ros.nodes import conversions
@@ -94,7 +94,8 @@ def test_the_anchor_node_localizes_one_image_by_a_service_call(room_map, ros_dom
         assert (anchor.accepted, anchor.reason) == (False, "BAD_MESSAGE")
 
 
-def test_the_fused_pose_of_a_frame_says_where_to_search(room_map, ros_domain):
+@pytest.mark.parametrize("topic", ["camera_pose", "search_hint"])
+def test_the_fused_pose_of_a_frame_or_a_hint_says_where_to_search(room_map, ros_domain, topic):
     simulation = simulate(SIMULATION, "map")
     frame, prediction = simulation.frame(3), PoseWithCovarianceStamped()
     prediction.header = conversions.header(frame.stamp_ns, "map")
@@ -105,7 +106,7 @@ def test_the_fused_pose_of_a_frame_says_where_to_search(room_map, ros_domain):
     options = ["-p", f"map_path:={room_map}", "-p", "camera.transport:=compressed", "-p", "camera.qos:=reliable"]
     with started(AnchorNode, *options) as harness:
         harness.probe.create_subscription(Anchor, "anchor", anchors.append, RELIABLE)
-        poses = harness.probe.create_publisher(PoseWithCovarianceStamped, "camera_pose", RELIABLE)
+        poses = harness.probe.create_publisher(PoseWithCovarianceStamped, topic, RELIABLE)
         infos = harness.probe.create_publisher(CameraInfo, "camera_info", RELIABLE)
         images = harness.probe.create_publisher(CompressedImage, "image/compressed", RELIABLE)
         harness.wait_for(
@@ -139,6 +140,26 @@ def test_a_map_that_cannot_be_loaded_leaves_the_old_one_in_use(room_map, tmp_pat
 
         loaded = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(room_map)))
         assert (loaded.code, loaded.map_name) == (LoadMap.Response.SUCCESS, "room")
+
+
+def test_the_map_in_use_is_packed_into_a_file_that_opens(room_map, tmp_path, ros_domain):
+    def save(path):
+        return harness.call(SaveMap, "anchor_node/save_map", SaveMap.Request(path=str(path)))
+
+    archive = tmp_path / "new" / "room.tar.gz"
+    with started(AnchorNode, "-p", f"map_path:={room_map}") as harness:
+        answer = save(archive)
+        assert answer.code == SaveMap.Response.SUCCESS, answer.message
+        assert answer.size == archive.stat().st_size
+        assert len(open_map(archive).points) == len(open_map(room_map).points)
+
+        assert save(archive).code == SaveMap.Response.FILE_EXISTS
+        assert save(tmp_path / "room.zip").code == SaveMap.Response.INVALID_REQUEST
+        (tmp_path / "file").write_text("")
+        answer = save(tmp_path / "file" / "room.tar.gz")
+        assert answer.code == SaveMap.Response.WRITE_FAILED
+        assert str(tmp_path / "file") in answer.message
+        assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "new", "room.tar.gz"]
 
 
 def test_an_anchor_machine_localizes_from_the_keyframes_of_the_odometry(room_map, ros_domain):

@@ -17,9 +17,16 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message, serialize_message
 from tf2_msgs.msg import TFMessage
 
-from visloc_msgs.msg import Anchor, LocalizationStatus, OdometryStatus, StageTime
-from visloc_msgs.srv import BuildMap, LoadMap, Localize
-from visloc_ros.core.types import Reason, State
+from visloc_msgs.msg import Anchor, LocalizationStatus, OdometryStatus, StageTime, TrackedPose
+from visloc_msgs.srv import BuildMap, LoadMap, Localize, SaveMap
+from visloc_ros.core.types import Reason, State, Support
+
+
+def tracked() -> OdometryStatus:
+    message = OdometryStatus(tracked=True, segment=2, frames_received=2**40, stages=[StageTime(name="klt")])
+    message.pose.pose.position.z = 0.25
+    message.pose.covariance = np.arange(36, dtype=np.float64)
+    return message
 
 
 def accepted_anchor() -> Anchor:
@@ -44,13 +51,17 @@ def build_map_answer() -> Any:
     [
         accepted_anchor(),
         Anchor(reason=Reason.FEW_INLIERS.value),
-        OdometryStatus(tracked=True, segment=2, frames_received=2**40, stages=[StageTime(name="klt")]),
+        tracked(),
         OdometryStatus(tracked=True, metres_per_unit=0.25, scale_log_sigma=0.5, up=Vector3(y=-1.0)),
-        LocalizationStatus(state=LocalizationStatus.DEGRADED, age_s=-1.0, anchors_accepted=7, map_name="room"),
+        LocalizationStatus(state=3, support=3, age_s=-1.0, position_sigma=0.25, anchors_accepted=7, map_name="room"),
+        TrackedPose(tracked=True, num_inliers=40, covariance_since_anchor=np.arange(36, dtype=np.float64)),
+        TrackedPose(reason=Reason.FEW_MATCHES.value),
         BuildMap.Request(source="video.mp4", name="room", overwrite=True),
         build_map_answer(),
         LoadMap.Request(map_path="maps/room"),
         LoadMap.Response(code=LoadMap.Response.INVALID_MAP_DATA, message="features.h5 is truncated"),
+        SaveMap.Request(path="room.tar.gz"),
+        SaveMap.Response(code=SaveMap.Response.FILE_EXISTS, message="room.tar.gz already exists", size=2**40),
         Localize.Request(),
         Localize.Response(anchor=accepted_anchor()),
         TFMessage(transforms=[TransformStamped(child_frame_id="odom")]),
@@ -64,6 +75,11 @@ def test_a_message_survives_the_wire(message: Any) -> None:
 def test_status_names_every_state() -> None:
     values = {state: getattr(LocalizationStatus, state.value) for state in State}
     assert sorted(values.values()) == list(range(len(State)))
+
+
+def test_status_names_every_support() -> None:
+    values = {support: getattr(LocalizationStatus, f"SUPPORT_{support.value}") for support in Support}
+    assert sorted(values.values()) == list(range(len(Support)))
 
 
 def test_load_map_answers_with_the_codes_of_nav2() -> None:

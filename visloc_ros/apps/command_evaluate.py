@@ -11,6 +11,7 @@ import typer
 from visloc_ros.apps.console import print_table
 from visloc_ros.core.trajectory import read_tum
 from visloc_ros.evaluation import evaluate_trajectories, trajectory_rows
+from visloc_ros.evaluation.covariances import read_covariances
 
 
 class Alignment(str, Enum):
@@ -28,10 +29,14 @@ def evaluate(
     tolerance_s: Annotated[
         float, typer.Option(min=0.0, help="Poses at most this far apart in time belong together.")
     ] = 0.01,
+    covariances: Annotated[
+        Path | None, typer.Option(help="covariances.txt of the estimate, to see whether they hold (NEES).")
+    ] = None,
 ) -> None:
-    """Compare two trajectories: absolute and relative errors, recall.
+    """Compare two trajectories: absolute and relative errors, recall, and whether covariances hold.
 
     Example: visloc evaluate out/trajectory.tum truth.tum --align none
     """
-    errors = evaluate_trajectories(read_tum(estimate), read_tum(truth), align.value, tolerance_s)
+    claimed = read_covariances(covariances) if covariances else None
+    errors = evaluate_trajectories(read_tum(estimate), read_tum(truth), align.value, tolerance_s, covariances=claimed)
     print_table(f"{estimate} against {truth}", trajectory_rows(errors))

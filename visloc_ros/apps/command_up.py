@@ -30,7 +30,7 @@ def up(
     params_file: Annotated[Path | None, typer.Option(help="ROS parameter file for all nodes.")] = None,
     domain_id: Domain = 0,
 ) -> None:
-    """Start odometry, anchors, fusion and the map builder; Ctrl-C stops them.
+    """Start odometry, anchors, map tracking, fusion and the map builder; Ctrl-C stops them.
 
     Example: visloc up --map maps/demo_room.tar.gz --simulated
     """
@@ -43,6 +43,7 @@ def up(
         NodeSpec("odometry_node", camera, params_file, images | sensors),
         NodeSpec("anchor_node", camera | {"map_path": str(map_path)}, params_file, images),
         NodeSpec("fusion_node", {"base_frame": base_frame}, params_file),
+        NodeSpec("map_tracker_node", camera | {"map_path": str(map_path)}, params_file, images),
         NodeSpec("map_builder_node", {}, params_file),
     ]
     if simulated:

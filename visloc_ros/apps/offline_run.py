@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import resource
 import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from visloc_ros.apps.smoothing import smooth_frames
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.map import Map
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import AnchorPose, OdometryPose, Rejection
+from visloc_ros.core.types import AnchorPose, OdometryPose, Rejection, TrackedPose
 from visloc_ros.evaluation import AnchorRecord, FrameRecord, RunRecord
-from visloc_ros.fusion import Fuser, FusionConfig, InlineAnchors, Listener, Localizer
+from visloc_ros.evaluation.records import InnovationRecord
+from visloc_ros.fusion import AnchorRunner, Engine, Fuser, FusionConfig, InlineAnchors, Listener, Localizer
+from visloc_ros.fusion.batch import Recording
+from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.map_tracking import MapTracker, MapTrackingConfig
 from visloc_ros.mapping import Progress
 from visloc_ros.mapping.progress import track
-from visloc_ros.odometry import OdometryConfig, make_odometry
+from visloc_ros.odometry import OdometryConfig, SensorPlayback, make_odometry
 from visloc_ros.sources import FrameSource
+from visloc_ros.sources.measurements import Measurements
+
+FUSED = "fused"
 
 
 @dataclass(frozen=True)
@@ -25,8 +35,10 @@ class RunConfig(Config):
 
     anchor_every: int = option(15, "frames between two searches in the map", minimum=1)
     anchor_latency_s: float = option(1.0, "how late an anchor joins after its image, in seconds", minimum=0.0)
+    smooth: bool = option(False, "estimate the whole trajectory once more afterwards, from all that came")
     odometry: OdometryConfig = section(OdometryConfig)
     anchor: AnchorConfig = section(AnchorConfig)
+    map_tracking: MapTrackingConfig = section(MapTrackingConfig)
     fusion: FusionConfig = section(FusionConfig)
 
 
@@ -36,28 +48,64 @@ class RunListener(Listener):
     def __init__(self) -> None:
         self.odometry: OdometryPose | Rejection | None = None
         self.anchors: list[AnchorRecord] = []
+        self.innovations: list[InnovationRecord] = []
+        self.tracked: Counter[str] = Counter()
+        self.recording = Recording()
 
     def on_odometry(self, result: OdometryPose | Rejection) -> None:
         """Remember the newest odometry."""
         self.odometry = result
+        self.recording.add(result)
+
+    def on_tracked(self, result: TrackedPose | Rejection, verdict: Rejection | None) -> None:
+        """Count frames with a pose from followed map points, and why others have none."""
+        self.tracked[FUSED if verdict is None else verdict.reason.value] += 1
+        self.recording.add(result)
 
     def on_anchor(self, result: AnchorPose | Rejection, verdict: Rejection | None) -> None:
         """Record an anchor with the fuser's verdict."""
+        self.recording.add(result)
         latency_ms = sum(result.stage_ms.values())
         fused = None if isinstance(result, Rejection) else verdict is None
         record = AnchorRecord.from_result(result, latency_ms, fused)
         self.anchors.append(record if verdict is None else replace(record, reason=verdict.reason))
 
+    def on_innovation(self, innovation: Innovation) -> None:
+        """Record how a measurement met its prediction."""
+        self.innovations.append(InnovationRecord.from_innovation(innovation))
+
+
+def words_of_tracking(outcomes: Mapping[str, int]) -> str:
+    """How many frames got a pose from followed map points, and how often there was none for which reason."""
+    without = ", ".join(f"{count} {reason}" for reason, count in sorted(outcomes.items()) if reason != FUSED)
+    words = f"followed map points gave {outcomes.get(FUSED, 0)} of {sum(outcomes.values())} frames a pose"
+    return f"{words} ({without})" if without else words
+
+
+def search_inline(engine: Engine, config: RunConfig) -> InlineAnchors:
+    """Anchors as often and as late as the options say."""
+    return InlineAnchors(engine, config.anchor_every, config.anchor_latency_s)
+
 
 def run_offline(
-    place: Map, source: FrameSource, ground_truth: Trajectory | None, config: RunConfig, progress: Progress
+    place: Map,
+    source: FrameSource,
+    ground_truth: Trajectory | None,
+    config: RunConfig,
+    progress: Progress,
+    anchors: AnchorRunner | None = None,
+    measurements: Measurements | None = None,
 ) -> RunRecord:
-    """Take every frame of a source through the localizer; deterministic."""
+    """Take every frame of a source through the localizer; deterministic.
+
+    ``anchors`` are by default searched inline; ``measurements`` are what other sensors recorded beside the images.
+    """
     listener, begin_s = RunListener(), time.monotonic()
-    odometry = make_odometry(config.odometry)
-    anchors = InlineAnchors(AnchorEngine(place, config.anchor), config.anchor_every, config.anchor_latency_s)
-    fuser = Fuser(config.fusion, metric=place.manifest.metric)
-    localizer = Localizer(odometry, anchors, fuser, listener)
+    odometry = SensorPlayback(make_odometry(config.odometry), measurements or Measurements())
+    anchors = anchors or search_inline(AnchorEngine(place, config.anchor), config)
+    fuser = Fuser(config.fusion, place.manifest.metric, place.manifest.gravity_aligned)
+    map_tracker = MapTracker(place, config.map_tracking) if config.map_tracking.enabled else None
+    localizer = Localizer(odometry, anchors, fuser, listener, map_tracker)
     frames = []
     for frame in track(progress, "localize", source, len(source)):
         estimate = localizer.process(frame)
@@ -76,5 +124,8 @@ def run_offline(
         config=config.to_mapping(),
         peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
         wall_s=time.monotonic() - begin_s,
+        notes=(words_of_tracking(listener.tracked),) if listener.tracked else (),
         metric=place.manifest.metric,
+        innovations=tuple(listener.innovations),
+        smoothed=smooth_frames(listener.recording, config.fusion, place.manifest) if config.smooth else (),
     )

@@ -12,8 +12,9 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import Reason, State
+from visloc_ros.core.types import Reason, State, Support
 from visloc_ros.evaluation import AnchorRecord, FrameRecord
+from visloc_ros.evaluation.records import InnovationRecord
 
 Line = dict[str, Any]
 
@@ -48,6 +49,13 @@ class Recording:
     def anchors(self) -> tuple[AnchorRecord, ...]:
         """One record for every answer of the anchor node."""
         return tuple(_anchor_record(line) for line in self._lines["anchor"])
+
+    def innovations(self) -> tuple[InnovationRecord, ...]:
+        """What the fusion node's gate judged."""
+        return tuple(
+            InnovationRecord(line["stamp_ns"], line["source"], line["squared"], line["accepted"])
+            for line in self._lines["innovation"]
+        )
 
     def parameters(self) -> dict[str, dict[str, Any]]:
         """Parameters that each node ran with."""
@@ -116,6 +124,7 @@ def _frame_record(
         odometry_ms=odometry["latency_ms"] if odometry else None,
         odometry_stage_ms=odometry["stage_ms"] if odometry else {},
         pose_age_ms=(arrival_s - image["arrival_s"]) * 1e3 if arrival_s and map_from_camera else None,
+        support=Support(status["support"]) if status and map_from_camera else Support.NONE,
     )
 
 

@@ -33,7 +33,7 @@ class ReplayPlan:
 
 
 def replay(plan: ReplayPlan, source: BagSource, ground_truth: Trajectory | None) -> RunRecord:
-    """Run the three nodes on a bag; raises SetupError when a node fails or no node listens."""
+    """Run the nodes on a bag; raises SetupError when a node fails or no node listens."""
     place = open_map(plan.map_path)  # a broken map is told here, before any process starts
     with tempfile.TemporaryDirectory(prefix="visloc_replay_") as folder:
         recording_path = Path(folder) / "recording.jsonl"
@@ -68,6 +68,9 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
         NodeSpec("odometry_node", camera | simulated_time, plan.parameter_file, images),
         NodeSpec(
             "anchor_node", {"map_path": str(plan.map_path)} | camera | simulated_time, plan.parameter_file, images
+        ),
+        NodeSpec(
+            "map_tracker_node", {"map_path": str(plan.map_path)} | camera | simulated_time, plan.parameter_file, images
         ),
         NodeSpec(
             "fusion_node",
@@ -112,4 +115,5 @@ def _record(
             "fusion accepted {} anchors and refused {}".format(*recording.fused_anchors()),
         ),
         metric=place.manifest.metric,
+        innovations=recording.innovations(),
     )

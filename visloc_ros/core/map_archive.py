@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import IO
 
 from visloc_ros.core.errors import MapError, OutputError
 from visloc_ros.core.manifest import MANIFEST_NAME
+from visloc_ros.core.whole_file import written_whole
 
 _MAX_MEMBERS = 200_000
 _MAX_UNPACKED_BYTES = 64 << 30
@@ -27,17 +27,9 @@ def pack_map(folder: Path, archive: Path, *, overwrite: bool = False) -> Path:
         raise MapError(f"{folder} has no {MANIFEST_NAME}: it is not a map, nothing to pack")
     if archive.exists() and not overwrite:
         raise OutputError(f"{archive} already exists: choose another name or allow overwriting")
-    temporary = archive.with_name(f".{archive.name}.{os.getpid()}.partial")
-    try:
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(temporary, "w:gz", compresslevel=1) as tar:
-            for path in _members(folder, but_not=(archive, temporary)):
-                tar.add(path, arcname=path.relative_to(folder).as_posix(), filter=_anonymous)
-        temporary.replace(archive)
-    except OSError as error:
-        raise OutputError(f"cannot write {archive}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(archive) as temporary, tarfile.open(temporary, "w:gz", compresslevel=1) as tar:
+        for path in _members(folder, but_not=(archive, temporary)):
+            tar.add(path, arcname=path.relative_to(folder).as_posix(), filter=_anonymous)
     return archive
 
 

@@ -3,6 +3,6 @@
 from scipy.special import gammaincinv
 
 
-def chi_square_quantile(probability: float, degrees_of_freedom: int) -> float:
+def chi_square_quantile(probability: float, degrees_of_freedom: float) -> float:
     """Value that a chi-square variable stays below with a probability."""
     return float(2.0 * gammaincinv(0.5 * degrees_of_freedom, probability))

@@ -35,6 +35,8 @@ class Reason(str, Enum):
     DEGENERATE_MOTION = "DEGENERATE_MOTION"
     SCALE_UNSET = "SCALE_UNSET"
     STALE = "STALE"
+    UNCERTAIN = "UNCERTAIN"
+    NO_ODOMETRY = "NO_ODOMETRY"
     BLURRED = "BLURRED"
     INTRINSICS_MISMATCH = "INTRINSICS_MISMATCH"
     NO_TRANSFORM = "NO_TRANSFORM"
@@ -49,6 +51,15 @@ class State(str, Enum):
     LOCALIZED = "LOCALIZED"
     DEGRADED = "DEGRADED"
     LOST = "LOST"
+
+
+class Support(str, Enum):
+    """What the fused pose of a frame rests on."""
+
+    NONE = "NONE"
+    ANCHOR = "ANCHOR"
+    MAP_TRACKING = "MAP_TRACKING"
+    ODOMETRY = "ODOMETRY"
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +173,8 @@ class Estimate:
 
     ``map_from_odom`` and ``odom_from_camera`` are metric when the map is (``metric``); ``covariance`` belongs
     to ``map_from_camera``. ``distance_since_fix`` is in map units, ``age_ns`` since the last accepted anchor's
-    image.
+    image. ``support``: points of the map followed into this frame or one just before it, a recent anchor, or
+    odometry alone.
     """
 
     stamp_ns: int
@@ -175,6 +187,7 @@ class Estimate:
     metric: bool = False
     age_ns: int | None = None
     distance_since_fix: float | None = None
+    support: Support = Support.NONE
 
     @property
     def map_from_camera(self) -> SE3 | None:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 
 from visloc_ros.core.geometry import Array
+from visloc_ros.evaluation.consistency_plots import draw_nees, draw_nis
 from visloc_ros.evaluation.drawing import put_legend_above
 from visloc_ros.evaluation.latency_plots import draw_latencies, draw_stages
 from visloc_ros.evaluation.plot_style import LIGHT, new_figure
@@ -36,6 +37,18 @@ def errors_figure(record: RunRecord, series: RunSeries) -> Figure:
     """Position error, rotation error and state over one time axis."""
     figure = new_figure(FULL_WIDTH_IN, 4.9)
     _draw_over_time(figure, record, series)
+    return figure
+
+
+def consistency_figure(record: RunRecord, series: RunSeries) -> Figure:
+    """Errors and innovations over their covariances, over one time axis."""
+    figure = new_figure(FULL_WIDTH_IN, 4.0)
+    nees, nis = figure.subplots(2, 1, sharex=True)
+    draw_nees(nees, record, series)
+    draw_nis(nis, record, series)
+    for axes in (nees, nis):
+        put_legend_above(axes)
+    _fit_time(nis, series)
     return figure
 
 
@@ -70,7 +83,7 @@ def overview_figure(record: RunRecord, series: RunSeries, tiles: list[Tile]) -> 
 
 
 def _draw_over_time(figure: FigureBase, record: RunRecord, series: RunSeries) -> None:
-    position, rotation, states = figure.subplots(3, 1, sharex=True, height_ratios=(10, 10, 1))
+    position, rotation, states = figure.subplots(3, 1, sharex=True, height_ratios=(10, 10, 1.6))
     draw_errors(position, record, series, "position")
     draw_errors(rotation, record, series, "rotation")
     put_legend_above(position)

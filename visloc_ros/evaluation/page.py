@@ -39,6 +39,7 @@ def render_page(record: RunRecord, series: RunSeries, summary: Mapping[str, Any]
         figures=_figures(record, series, summary),
         top_view_hint=_top_view_hint(record),
         error_hint=_error_hint(summary),
+        consistency=_consistency(summary),
         recall=_recall(summary),
         outcomes=_outcomes(summary["anchors"]),
         rows=[_table_row(row) for row in summary_rows(summary)],
@@ -106,12 +107,28 @@ def _top_view_hint(record: RunRecord) -> str:
 def _error_hint(summary: Mapping[str, Any]) -> str:
     if not summary["has_ground_truth"]:
         return "No ground truth was given, so only the uncertainty that fusion claims can be shown."
-    nees = summary["nees"]
-    words = "Against ground truth in the map's frame, as the poses came."
-    if nees is None:
-        return words
-    share = f"{100 * nees['share_in_band']:.0f} % of the poses inside its 95 % band"
-    return f"{words} Covariance: mean normalised squared error {nees['mean']:.1f} (6 is honest), {share}."
+    return "Against ground truth in the map's frame, as the poses came."
+
+
+def _consistency(summary: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What was measured against its covariance, and how that compares with an honest one."""
+    found = {"poses against ground truth (NEES)": summary["nees"]}
+    found |= {f"{source} against the prediction (NIS)": nis for source, nis in summary["nis"].items()}
+    return [_consistency_row(label, one) for label, one in found.items() if one is not None]
+
+
+def _consistency_row(label: str, found: Mapping[str, Any]) -> dict[str, str]:
+    low, high = found["mean_band"]
+    tone = "bad" if found["mean"] > high else "good" if found["mean"] >= low else "warn"
+    return {
+        "label": label,
+        "count": str(found["count"]),
+        "mean": f"{found['mean']:.1f}",
+        "mean_band": f"{low:.1f} to {high:.1f}",
+        "share": f"{100 * found['share_in_band']:.1f} %",
+        "above": f"{100 * found['share_above_band']:.1f} %",
+        "tone": tone,
+    }
 
 
 def _recall(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,6 +172,7 @@ def _figures(record: RunRecord, series: RunSeries, summary: Mapping[str, Any]) -
         drawn = {
             "top_view": figures.top_view_figure(record, series),
             "errors": figures.errors_figure(record, series),
+            "consistency": figures.consistency_figure(record, series),
             "latencies": figures.latencies_figure(record),
             "stages": figures.stages_figure(summary),
         }

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from visloc_ros.core.types import State
+from visloc_ros.core.types import State, Support
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,11 @@ STATE_COLOR = {
     State.LOCALIZED: LIGHT.good,
     State.DEGRADED: LIGHT.warn,
     State.LOST: LIGHT.bad,
+}
+SUPPORT_COLOR = {
+    Support.ANCHOR: LIGHT.anchor,
+    Support.MAP_TRACKING: LIGHT.fused,
+    Support.ODOMETRY: LIGHT.truth,
 }
 
 STYLE: dict[str, Any] = {

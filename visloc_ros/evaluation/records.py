@@ -10,7 +10,8 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import AnchorPose, Estimate, OdometryPose, Reason, Rejection, State
+from visloc_ros.core.types import AnchorPose, Estimate, OdometryPose, Reason, Rejection, State, Support
+from visloc_ros.fusion.innovation import Innovation
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,7 @@ class FrameRecord:
     odometry_ms: float | None = None
     odometry_stage_ms: Mapping[str, float] = field(default_factory=dict)
     pose_age_ms: float | None = None
+    support: Support = Support.NONE
 
     @staticmethod
     def from_estimate(
@@ -49,7 +51,23 @@ class FrameRecord:
             odometry_ms=odometry_ms,
             odometry_stage_ms={} if odometry is None else dict(odometry.stage_ms),
             pose_age_ms=pose_age_ms,
+            support=estimate.support,
         )
+
+
+@dataclass(frozen=True)
+class InnovationRecord:
+    """How far a measurement was from its prediction: ``nis`` is the squared innovation over its own covariance."""
+
+    stamp_ns: int
+    source: str
+    nis: float
+    accepted: bool
+
+    @staticmethod
+    def from_innovation(innovation: Innovation) -> InnovationRecord:
+        """Record what the fuser's gate judged."""
+        return InnovationRecord(innovation.stamp_ns, innovation.source, innovation.squared, innovation.accepted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +111,12 @@ class AnchorRecord:
 
 @dataclass(frozen=True, eq=False)
 class RunRecord:
-    """Everything a summary and a report are made from; frames and anchors are kept in the order of their stamps.
+    """Everything a summary and a report are made from; all records are kept in the order of their stamps.
 
     ``ground_truth`` holds true ``map_from_camera`` poses. ``map_points`` (P, 3) and ``map_camera_positions`` (M, 3)
     are for the top view, in the map's frame; its unit is the metre only when ``metric``. ``config`` is the effective
-    configuration, ``notes`` are sentences for the reader.
+    configuration, ``notes`` are sentences for the reader. ``smoothed`` are the frames estimated after the fact, if they
+    were.
     """
 
     title: str
@@ -112,10 +131,12 @@ class RunRecord:
     wall_s: float | None = None
     notes: tuple[str, ...] = ()
     metric: bool = True
+    innovations: tuple[InnovationRecord, ...] = ()
+    smoothed: tuple[FrameRecord, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "frames", tuple(sorted(self.frames, key=lambda frame: frame.stamp_ns)))
-        object.__setattr__(self, "anchors", tuple(sorted(self.anchors, key=lambda anchor: anchor.stamp_ns)))
+        for name in ("frames", "anchors", "innovations", "smoothed"):
+            object.__setattr__(self, name, tuple(sorted(getattr(self, name), key=lambda item: item.stamp_ns)))
         object.__setattr__(self, "map_points", np.asarray(self.map_points, dtype=np.float64).reshape(-1, 3))
         cameras = np.asarray(self.map_camera_positions, dtype=np.float64).reshape(-1, 3)
         object.__setattr__(self, "map_camera_positions", cameras)

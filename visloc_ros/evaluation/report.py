@@ -16,6 +16,7 @@ import yaml
 
 from visloc_ros.core.errors import OutputError
 from visloc_ros.core.trajectory import write_tum
+from visloc_ros.evaluation.covariances import write_covariances
 from visloc_ros.evaluation.records import AnchorRecord, FrameRecord, RunRecord
 from visloc_ros.evaluation.series import run_series
 from visloc_ros.evaluation.summary import Summary, summarize
@@ -27,7 +28,9 @@ REPORT_NAME = "report.html"
 def write_results(record: RunRecord, output: Path) -> Path:
     """Write all result files into the folder ``output``, made if needed, and give the path of ``report.html``.
 
-    ``trajectory.tum`` and ``anchors.tum`` hold ``map_from_camera`` of the localized frames and the accepted anchors.
+    ``trajectory.tum`` and ``anchors.tum`` hold ``map_from_camera`` of the localized frames and the accepted anchors,
+    ``covariances.txt`` the covariances of the former; ``smoothed.tum`` and ``smoothed_covariances.txt`` the same of
+    a run that was smoothed.
     Every file is written beside its place and then renamed, so that a failure leaves earlier results whole.
     Raises OutputError when the folder cannot be written.
     """
@@ -69,6 +72,10 @@ def _write_files(record: RunRecord, folder: Path) -> None:
     config = to_yaml(record.config)
     _write_poses(folder / "trajectory.tum", record.frames)
     _write_poses(folder / "anchors.tum", record.anchors)
+    _write_covariances(folder / "covariances.txt", record.frames)
+    if record.smoothed:
+        _write_poses(folder / "smoothed.tum", record.smoothed)
+        _write_covariances(folder / "smoothed_covariances.txt", record.smoothed)
     (folder / "summary.json").write_text(to_json(summary), encoding="utf-8")
     (folder / "config.yaml").write_text(config, encoding="utf-8")
     (folder / REPORT_NAME).write_text(render_page(record, series, summary, config), encoding="utf-8")
@@ -81,6 +88,12 @@ def _write_files(record: RunRecord, folder: Path) -> None:
 def _write_poses(path: Path, items: Sequence[FrameRecord | AnchorRecord]) -> None:
     known = [(item.stamp_ns, item.map_from_camera) for item in items if item.map_from_camera is not None]
     write_tum(path, [stamp for stamp, _ in known], [pose for _, pose in known])
+
+
+def _write_covariances(path: Path, frames: Sequence[FrameRecord]) -> None:
+    posed = (frame for frame in frames if frame.map_from_camera is not None)
+    known = [(frame.stamp_ns, frame.covariance) for frame in posed if frame.covariance is not None]
+    write_covariances(path, [stamp for stamp, _ in known], [covariance for _, covariance in known])
 
 
 def _plain(value: Any) -> Any:

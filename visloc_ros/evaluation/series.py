@@ -40,10 +40,15 @@ class PoseSeries:
 
 @dataclass(frozen=True, eq=False)
 class RunSeries:
-    """The fused frames and the anchors of a run over time."""
+    """The fused frames and the anchors of a run over time, which begins at ``origin_ns``."""
 
     frames: PoseSeries
     anchors: PoseSeries
+    origin_ns: int = 0
+
+    def seconds_of(self, stamp_ns: int) -> float:
+        """Time since the run's first frame."""
+        return (stamp_ns - self.origin_ns) / NANOSECONDS
 
 
 def run_series(record: RunRecord) -> RunSeries:
@@ -51,7 +56,7 @@ def run_series(record: RunRecord) -> RunSeries:
     items = record.frames or record.anchors
     origin_ns = items[0].stamp_ns if items else 0
     truth = record.ground_truth
-    return RunSeries(_series(record.frames, truth, origin_ns), _series(record.anchors, truth, origin_ns))
+    return RunSeries(_series(record.frames, truth, origin_ns), _series(record.anchors, truth, origin_ns), origin_ns)
 
 
 def _series(records: Sequence[FrameRecord | AnchorRecord], truth: Trajectory | None, origin_ns: int) -> PoseSeries:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import State
-from visloc_ros.evaluation.metrics import NEES_BAND, Statistics, recall, share_in_nees_band
-from visloc_ros.evaluation.records import AnchorRecord, FrameRecord, RunRecord
+from visloc_ros.core.types import State, Support
+from visloc_ros.evaluation.consistency import Consistency
+from visloc_ros.evaluation.metrics import NEES_BAND, Statistics, recall
+from visloc_ros.evaluation.records import AnchorRecord, FrameRecord, InnovationRecord, RunRecord
 from visloc_ros.evaluation.series import PoseSeries, RunSeries, run_series
 
 Summary = dict[str, Any]
@@ -33,13 +35,16 @@ def summarize(record: RunRecord, series: RunSeries | None = None) -> Summary:
         **_coverage(record),
         **_errors("", series.frames),
         "recall": _recall(series.frames),
-        "nees": _consistency(series.frames),
+        "nees": consistency(series.frames.nees),
+        "nis": _innovations(record.innovations),
+        "frames_by_support": _supports(record.frames),
         **_odometry(record.frames),
         "pose_age_ms": percentiles(frame.pose_age_ms for frame in record.frames),
         "anchors": _anchor_counts(record.anchors),
         **_errors("anchor_", series.anchors),
         "anchor_recall": _recall(series.anchors),
-        "anchor_nees": _consistency(series.anchors),
+        "anchor_nees": consistency(series.anchors.nees),
+        "smoothed": _smoothed(record),
         "anchor_latency_ms": percentiles(anchor.latency_ms for anchor in record.anchors),
         "stage_ms": {
             "anchor": _stages(anchor.stage_ms for anchor in record.anchors),
@@ -105,17 +110,41 @@ def _recall(series: PoseSeries) -> list[dict[str, float]] | None:
     ]
 
 
-def _consistency(series: PoseSeries) -> Summary | None:
-    share = share_in_nees_band(series.nees)
-    if share is None:
+def consistency(values: ArrayLike) -> Summary | None:
+    """How squared normalised errors (N,) compare with what honest covariances give; None without any."""
+    found = Consistency.of(values)
+    if found is None:
         return None
-    known = series.nees[np.isfinite(series.nees)]
+    return {**asdict(found), "mean_band": [*found.mean_band], "band": [*NEES_BAND]}
+
+
+def _smoothed(record: RunRecord) -> Summary | None:
+    """Figures of the frames estimated after the fact; ``of_localized_frames``: those with a causal pose."""
+    if not record.smoothed:
+        return None
+    localized = {frame.stamp_ns for frame in record.frames if frame.map_from_camera is not None}
+    same = tuple(frame for frame in record.smoothed if frame.stamp_ns in localized)
+    of_all, of_same = (
+        run_series(replace(record, frames=frames, anchors=())).frames for frames in (record.smoothed, same)
+    )
     return {
-        "mean": float(known.mean()),
-        "median": float(np.median(known)),
-        "share_in_band": share,
-        "band": [*NEES_BAND],
+        "frames": len(record.smoothed),
+        **_errors("", of_all),
+        "nees": consistency(of_all.nees),
+        "of_localized_frames": _errors("", of_same),
     }
+
+
+def _innovations(innovations: Sequence[InnovationRecord]) -> dict[str, Summary | None]:
+    """Consistency of the innovations by what was measured, refused ones among them."""
+    sources = dict.fromkeys(one.source for one in innovations)
+    return {source: consistency([one.nis for one in innovations if one.source == source]) for source in sources}
+
+
+def _supports(frames: Sequence[FrameRecord]) -> dict[str, int]:
+    """How many poses rest on what."""
+    counts = Counter(frame.support for frame in frames if frame.map_from_camera is not None)
+    return {support.value: counts[support] for support in Support if counts[support]}
 
 
 def _odometry(frames: Sequence[FrameRecord]) -> Summary:

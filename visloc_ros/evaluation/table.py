@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from visloc_ros.evaluation.metrics import Recall, Statistics
@@ -12,6 +12,8 @@ from visloc_ros.evaluation.relative_drift import Drift
 from visloc_ros.evaluation.trajectories import TrajectoryErrors
 
 UNKNOWN = "–"
+
+NEES_LABEL = "covariance (NEES, 6 is honest)"
 
 BUDGETS_MS: Mapping[str, float] = {"odometry": 33.0, "anchor": 1000.0, "pose_age": 50.0}
 """95th percentiles to stay below on a 2-core CPU at VGA (DESIGN section 7)."""
@@ -41,7 +43,13 @@ def summary_rows(summary: Mapping[str, Any]) -> list[Row]:
         _odometry_row(summary),
         _latency_row("anchor latency", summary["anchor_latency_ms"], BUDGETS_MS["anchor"]),
         _latency_row("pose age", summary["pose_age_ms"], BUDGETS_MS["pose_age"]),
-        Row("covariance (NEES, 6 is honest)", _nees_words(summary["nees"])),
+        Row("pose rests on", _support_words(summary["frames_by_support"])),
+        Row(NEES_LABEL, consistency_words(summary["nees"])),
+        *(
+            Row(f"innovation of {source} (NIS, 6 is honest)", consistency_words(nis))
+            for source, nis in summary["nis"].items()
+        ),
+        *_smoothed_rows(summary["smoothed"], unit),
         Row("frames dropped", str(summary["frames_dropped"])),
         Row("peak memory", format_number(summary["peak_rss_mb"], "MB")),
     ]
@@ -64,13 +72,17 @@ def trajectory_rows(errors: TrajectoryErrors) -> list[Row]:
             )
             for of_all, of_matched in zip(errors.recall, errors.recall_of_matched, strict=True)
         ),
+        *([] if errors.consistency is None else [Row(NEES_LABEL, consistency_words(asdict(errors.consistency)))]),
     ]
 
 
 def odometry_rows(errors: OdometryErrors) -> list[Row]:
     """Rows of an evaluation of odometry alone; errors only where truth was known."""
     position = Row("position error (Sim3 ATE)", _statistics_words(errors.position_error_m, "m"))
-    return [*_coverage_rows(errors.coverage), position, *(_drift_rows(errors) if errors.position_error_m else [])]
+    rows = [*_coverage_rows(errors.coverage), position, *(_drift_rows(errors) if errors.position_error_m else [])]
+    if errors.refined_error_m is not None:
+        rows.append(Row("position error, refined at the end", _statistics_words(errors.refined_error_m, "m")))
+    return rows
 
 
 def _coverage_rows(coverage: Coverage) -> list[Row]:
@@ -164,6 +176,19 @@ def _localized_row(summary: Mapping[str, Any]) -> Row:
     return Row("frames localized", f"{value} ({100 * share:.1f} % after the first fix)")
 
 
+def _smoothed_rows(smoothed: Mapping[str, Any] | None, unit: str) -> list[Row]:
+    """The trajectory estimated after the fact beside the causal one, both at the frames that have a causal pose."""
+    if smoothed is None:
+        return []
+    same = smoothed["of_localized_frames"]
+    return [
+        Row("smoothed afterwards", f"{smoothed['frames']} frames"),
+        Row("position error, smoothed", format_errors(same["position_error_m"], unit)),
+        Row("rotation error, smoothed", format_errors(same["rotation_error_deg"], "deg")),
+        Row("covariance, smoothed (NEES)", consistency_words(smoothed["nees"])),
+    ]
+
+
 def _odometry_row(summary: Mapping[str, Any]) -> Row:
     latency = summary["odometry_latency_ms"]
     if latency is None:
@@ -187,7 +212,18 @@ def _anchor_words(anchors: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
-def _nees_words(nees: Mapping[str, Any] | None) -> str:
-    if nees is None:
+def consistency_words(found: Mapping[str, Any] | None) -> str:
+    """Squared normalised errors in words: their mean with its band, and how many lie where honest ones do."""
+    if found is None:
         return UNKNOWN
-    return f"mean {nees['mean']:.1f}, {100 * nees['share_in_band']:.0f} % inside the 95 % band"
+    low, high = found["mean_band"]
+    return (
+        f"mean {found['mean']:.1f} (95 % band {low:.1f} to {high:.1f}), "
+        f"{100 * found['share_in_band']:.0f} % inside the 95 % band, {100 * found['share_above_band']:.0f} % above"
+    )
+
+
+def _support_words(supports: Mapping[str, int]) -> str:
+    total = sum(supports.values())
+    words = (f"{name.lower().replace('_', ' ')} {100 * count / total:.1f} %" for name, count in supports.items())
+    return ", ".join(words) or UNKNOWN

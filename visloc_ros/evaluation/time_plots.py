@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from visloc_ros.core.geometry import Array
-from visloc_ros.core.types import State
+from visloc_ros.core.types import State, Support
 from visloc_ros.evaluation.drawing import draw_circles, thin, thin_keeping_peaks
-from visloc_ros.evaluation.plot_style import LIGHT, STATE_COLOR, say_nothing_to_show
-from visloc_ros.evaluation.records import FrameRecord, RunRecord
+from visloc_ros.evaluation.plot_style import LIGHT, STATE_COLOR, SUPPORT_COLOR, say_nothing_to_show
+from visloc_ros.evaluation.records import RunRecord
 from visloc_ros.evaluation.series import PoseSeries, RunSeries
+
+Kind = TypeVar("Kind", State, Support)
 
 MAX_DOTS = 100
 CENTIMETRES_BELOW_M = 1.0
@@ -39,28 +42,38 @@ def draw_errors(axes: Axes, record: RunRecord, series: RunSeries, kind: str) -> 
 
 
 def draw_states(axes: Axes, record: RunRecord, series: RunSeries) -> None:
-    """A strip that shows the state of every moment."""
-    seconds = series.frames.seconds
-    axes.set(yticks=[], ylim=(0.0, 1.0), xlabel="time since the first frame [s]")
+    """A strip that shows the state of every moment, and below it what the pose rests on."""
+    axes.set(yticks=[0.2, 0.75], yticklabels=["rests on", "state"], ylim=(0.0, 1.0))
+    axes.set_xlabel("time since the first frame [s]")
     axes.grid(False)
     axes.spines[["left", "bottom"]].set_visible(False)
-    shown: set[State] = set()
-    for state, begin, end in state_spans(record.frames, seconds):
-        label = "" if state in shown else state.value.lower()
-        axes.axvspan(begin, end, color=STATE_COLOR[state], lw=0.0, label=label)
-        shown.add(state)
-    if shown:
-        axes.legend(loc="upper left", bbox_to_anchor=(0.0, -1.4), ncols=len(State), handlelength=0.9, columnspacing=1.2)
+    seconds = series.frames.seconds
+    _draw_strip(axes, spans_of([frame.state for frame in record.frames], seconds), STATE_COLOR, (0.5, 1.0))
+    _draw_strip(axes, spans_of([frame.support for frame in record.frames], seconds), SUPPORT_COLOR, (0.0, 0.4))
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper left", bbox_to_anchor=(0.0, -1.0), ncols=9, handlelength=0.9, columnspacing=1.2)
 
 
-def state_spans(frames: Sequence[FrameRecord], seconds: Array) -> list[tuple[State, float, float]]:
-    """Time spans (state, begin, end) of equal state; each lasts until the next frame of another state."""
-    if not frames:
+def spans_of(values: Sequence[Kind], seconds: Array) -> list[tuple[Kind, float, float]]:
+    """Time spans (value, begin, end) of equal values; each lasts until the next frame of another value."""
+    if not values:
         return []
-    changes = [0, *(i for i in range(1, len(frames)) if frames[i].state != frames[i - 1].state)]
+    changes: list[int] = [0, *(i for i in range(1, len(values)) if values[i] != values[i - 1])]
     step = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 1.0
     ends = [*(float(seconds[i]) for i in changes[1:]), float(seconds[-1]) + step]
-    return [(frames[i].state, float(seconds[i]), end) for i, end in zip(changes, ends, strict=True)]
+    return [(values[i], float(seconds[i]), end) for i, end in zip(changes, ends, strict=True)]
+
+
+def _draw_strip(
+    axes: Axes, strip: Sequence[tuple[Kind, float, float]], colors: Mapping[Kind, str], rows: tuple[float, float]
+) -> None:
+    """Fill a strip between two shares of the plot's height; values without a colour stay empty."""
+    shown: set[Kind] = set()
+    for value, begin, end in strip:
+        if value in colors:
+            label = "" if value in shown else str(value.value).lower().replace("_", " ")
+            axes.axvspan(begin, end, *rows, color=colors[value], lw=0.0, label=label)
+            shown.add(value)
 
 
 def _error(series: PoseSeries, kind: str) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,8 @@ from visloc_ros.core.errors import ConfigError, SourceError
 from visloc_ros.core.geometry import Array, Sim3, mean_rotation, umeyama
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.evaluation.association import DEFAULT_TOLERANCE_S, PosePairs, associate
-from visloc_ros.evaluation.metrics import Recall, Statistics, pose_errors, recall, relative_errors
+from visloc_ros.evaluation.consistency import Consistency
+from visloc_ros.evaluation.metrics import Recall, Statistics, nees, pose_errors, recall, relative_errors
 
 ALIGNMENTS = ("none", "se3", "sim3")
 
@@ -23,7 +25,8 @@ class TrajectoryErrors:
     """Errors of an estimated trajectory: positions in the truth's unit (metres when it is metric), angles in degrees.
 
     ``recall`` counts every true pose as a query (SPEC L-32), so missing estimates are failures;
-    ``recall_of_matched`` looks only at the estimates that have a true pose.
+    ``recall_of_matched`` looks only at the estimates that have a true pose. ``consistency`` compares the errors with
+    the covariances where these were given.
     """
 
     num_estimates: int
@@ -39,6 +42,7 @@ class TrajectoryErrors:
     relative_rotation_error_deg: Statistics | None
     recall: tuple[Recall, ...]
     recall_of_matched: tuple[Recall, ...]
+    consistency: Consistency | None = None
 
 
 def evaluate_trajectories(
@@ -49,12 +53,16 @@ def evaluate_trajectories(
     *,
     relative_delta: float = 1.0,
     relative_unit: str = "s",
+    covariances: Mapping[int, Array] | None = None,
 ) -> TrajectoryErrors:
     """Measure an estimate against the truth after alignment "none", "se3" or "sim3" on the positions.
 
-    Relative errors are taken over ``relative_delta`` seconds ("s") or metres of true path ("m"). Raises
-    ConfigError on an unknown alignment, SourceError when no stamps meet or the positions cannot be aligned.
+    Relative errors are taken over ``relative_delta`` seconds ("s") or metres of true path ("m"). ``covariances`` (6, 6)
+    by stamp are those of the estimates. Raises ConfigError on an unknown alignment, or one with covariances;
+    SourceError when no stamps meet or the positions cannot be aligned.
     """
+    if covariances is not None and align != "none":
+        raise ConfigError("covariances are of the poses as they came: compare them with alignment 'none'")
     pairs = associate(estimate, truth, tolerance_s)
     similarity = align_pairs(pairs, align)
     aligned = apply_alignment(similarity, pairs)
@@ -77,6 +85,7 @@ def evaluate_trajectories(
         relative_rotation_error_deg=Statistics.of(relative[:, 1]),
         recall=recall(absolute, len(truth)),
         recall_of_matched=recall(absolute, len(pairs)),
+        consistency=None if covariances is None else _consistency(pairs, covariances),
     )
 
 
@@ -105,6 +114,12 @@ def apply_alignment(truth_from_estimate: Sim3, pairs: PosePairs) -> PosePairs:
     """Move the estimates of all pairs into the truth's frame."""
     moved = tuple(truth_from_estimate.apply_to_pose(pose) for pose in pairs.estimates)
     return PosePairs(pairs.stamps_ns, moved, pairs.truths)
+
+
+def _consistency(pairs: PosePairs, covariances: Mapping[int, Array]) -> Consistency | None:
+    known = zip(pairs.stamps_ns.tolist(), pairs.estimates, pairs.truths, strict=True)
+    values = [nees(pose, true, covariances[stamp]) for stamp, pose, true in known if stamp in covariances]
+    return Consistency.of(values)
 
 
 def _extents(positions: Array) -> Array:

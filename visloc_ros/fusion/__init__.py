@@ -2,6 +2,7 @@
 
 from visloc_ros.fusion.alignment import Alignment, PosePair, ScalePrior, align, align_robust
 from visloc_ros.fusion.anchor_runner import AnchorRunner, Engine, InlineAnchors, ThreadedAnchors
+from visloc_ros.fusion.batch import Recording, Smoothed, SmoothedPose, smooth
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.fusion.localizer import Listener, Localizer
@@ -16,8 +17,12 @@ __all__ = [
     "Listener",
     "Localizer",
     "PosePair",
+    "Recording",
     "ScalePrior",
+    "Smoothed",
+    "SmoothedPose",
     "ThreadedAnchors",
     "align",
     "align_robust",
+    "smooth",
 ]

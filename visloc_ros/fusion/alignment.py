@@ -131,6 +131,27 @@ def align_robust(
     return Alignment(alignment.map_from_odom, alignment.covariance, inliers)
 
 
+def align_rivals(pairs: Sequence[PosePair], config: AlignmentConfig, prior: ScalePrior = NO_PRIOR) -> list[Alignment]:
+    """Alignments of sets of pairs that agree and have no pair in common, the largest first.
+
+    As strict as ``align_robust``, but where places look alike each of them is told.
+    """
+    found: list[Alignment] = []
+    if len(pairs) < 2:
+        return found
+    agreement = _agreement(_Arrays.of(pairs), config, prior)
+    while len(agreement):
+        inliers = agreement[int(np.argmax(agreement.sum(axis=1)))]
+        agreeing = [pair for pair, good in zip(pairs, inliers, strict=True) if good]
+        if not _enough(agreeing, config):
+            break
+        alignment = align(agreeing, prior)
+        if alignment.scale_sigma <= config.max_scale_sigma:
+            found.append(Alignment(alignment.map_from_odom, alignment.covariance, inliers))
+        agreement = agreement[~np.any(agreement & inliers, axis=1)]
+    return found
+
+
 def _refusal(pairs: Sequence[PosePair], reason: Reason, **counts: float) -> Rejection:
     return Rejection(max((pair.stamp_ns for pair in pairs), default=0), reason, counts)
 

@@ -9,17 +9,24 @@ from visloc_ros.core.config import Config, option, section
 
 @dataclass(frozen=True)
 class DriftConfig(Config):
-    """How fast odometry loses its way: random walks along the effective distance travelled.
+    """How fast odometry usually loses its way: random walks along the effective distance travelled.
 
-    The effective distance is path length + ``turn_as_distance`` x turning + ``standing_as_distance`` x time.
+    Residuals tell how fast it is in this run. The effective distance is path length + ``turn_as_distance`` x turning
+    + ``standing_as_distance`` x time.
     """
 
     position: float = option(0.02, "position drift, metres per square root of a metre travelled", minimum=1e-6)
     rotation_deg: float = option(0.3, "rotation drift, degrees per square root of a metre travelled", minimum=1e-6)
     scale: float = option(0.01, "relative scale drift per square root of a metre travelled", minimum=1e-6)
-    turning: float = option(0.08, "share of a turn that is misjudged, as by a wrong focal length", minimum=0.0)
+    turning: float = option(
+        0.08, "share of all turns that is misjudged, as by a wrong focal length: standard deviation", minimum=0.0
+    )
     turn_as_distance: float = option(0.5, "metres of travel that drift as much as turning by one radian", minimum=0.0)
     standing_as_distance: float = option(0.01, "metres of travel that drift as much as one second", minimum=0.0)
+    prior_weight: float = option(
+        12.0, "measurements for which these values count before residuals take over", minimum=1.0
+    )
+    max_inflation: float = option(100.0, "largest factor put on the drift's variances", minimum=1.0)
 
 
 @dataclass(frozen=True)
@@ -45,13 +52,32 @@ class AlignmentConfig(Config):
 class AnchorNoiseConfig(Config):
     """What an anchor's own covariance leaves out: errors of the map, and optimism of the pose solver."""
 
-    position_floor: float = option(0.005, "position error of the map added to each anchor, metres", minimum=1e-9)
-    rotation_floor_deg: float = option(0.1, "rotation error of the map added to each anchor, degrees", minimum=1e-9)
+    position_floor: float = option(0.003, "least position error of the map at any place, metres", minimum=1e-9)
+    rotation_floor_deg: float = option(0.05, "least rotation error of the map at any place, degrees", minimum=1e-9)
+    keypoint_noise_px: float = option(
+        1.0, "reprojection error of anchors in a perfect map; what exceeds it is the map's error, pixels", minimum=0.0
+    )
+    common_distance: float = option(
+        1.0, "travel over which the error that neighbouring anchors share changes, metres", minimum=1e-3
+    )
     prior_weight: float = option(
-        12.0, "measurements for which the anchors' own covariance counts before residuals take over", minimum=1.0
+        6.0, "measurements for which the anchors' own covariance counts before residuals take over", minimum=1.0
     )
     max_inflation: float = option(100.0, "largest factor put on the anchors' covariance", minimum=1.0)
     tail: float = option(8.0, "degrees of freedom of the error's Student t: small distrusts outliers more", minimum=1.0)
+
+
+@dataclass(frozen=True)
+class TrackingConfig(Config):
+    """How far poses from followed map points are believed between anchors."""
+
+    drift_slack: float = option(
+        3.0, "times that odometry may drift faster than it usually does before followed points are refused", minimum=1.0
+    )
+    correlation_s: float = option(0.3, "time over which the errors of followed points stay alike, seconds", minimum=0.0)
+    slipped_frames: int = option(
+        5, "refused frames in a row that end the trust in followed points until the next anchor", minimum=1
+    )
 
 
 @dataclass(frozen=True)
@@ -88,7 +114,34 @@ class StateConfig(Config):
     lost_age_s: float = option(60.0, "time since the last fix's image: LOST, seconds", minimum=0.0)
     degraded_sigma: float = option(0.25, "largest standard deviation of position: DEGRADED, metres", minimum=0.0)
     lost_sigma: float = option(1.0, "largest standard deviation of position: LOST, metres", minimum=0.0)
+    degraded_sigma_deg: float = option(10.0, "largest standard deviation of rotation: DEGRADED, degrees", minimum=0.0)
+    lost_sigma_deg: float = option(45.0, "largest standard deviation of rotation: LOST, degrees", minimum=0.0)
     blind_s: float = option(2.0, "time without any pose before DEGRADED becomes LOST, seconds", minimum=0.0)
+
+
+@dataclass(frozen=True)
+class SensorConfig(Config):
+    """How other sensors, and the knowledge that a robot stays on the floor, hold the fix."""
+
+    use_scale: bool = option(True, "let wheels or a depth model hold the scale in a metric map")
+    least_scale_sigma: float = option(
+        0.02, "relative standard deviation of a sensor's scale, the map's own included", minimum=1e-4
+    )
+    scale_memory: float = option(5.0, "travel over which a sensor's scale renews itself, metres", minimum=1e-3)
+    use_gravity: bool = option(True, "let an accelerometer hold roll and pitch in a gravity-aligned map")
+    gravity_sigma_deg: float = option(
+        1.0, "standard deviation of a sensor's up, the map's own included, degrees", minimum=1e-3
+    )
+    gravity_memory_s: float = option(10.0, "time over which a sensor's up renews itself, seconds", minimum=1e-3)
+    two_d_mode: bool = option(
+        False, "the robot drives on level floor: height and tilt of the camera stay; needs a gravity-aligned map"
+    )
+    height_walk: float = option(
+        0.01, "how the height of the floor walks in two_d_mode, metres per square root of a metre", minimum=1e-6
+    )
+    tilt_walk_deg: float = option(
+        0.3, "how the tilt of the floor walks in two_d_mode, degrees per square root of a metre", minimum=1e-6
+    )
 
 
 @dataclass(frozen=True)
@@ -102,6 +155,8 @@ class FusionConfig(Config):
     drift: DriftConfig = section(DriftConfig)
     alignment: AlignmentConfig = section(AlignmentConfig)
     anchor_noise: AnchorNoiseConfig = section(AnchorNoiseConfig)
+    tracking: TrackingConfig = section(TrackingConfig)
     gate: GateConfig = section(GateConfig)
     slew: SlewConfig = section(SlewConfig)
     state: StateConfig = section(StateConfig)
+    sensors: SensorConfig = section(SensorConfig)

@@ -51,8 +51,21 @@ class StateEstimate:
         motion = moved.map_from_camera.translation - self.state.map_from_camera.translation
         transition = transition_matrix(motion)
         distance = drifting_distance(self.state.scale * leg.path, leg.turning, leg.seconds, config)
-        drift = drift_covariance(motion, distance, np.asarray(leg.turning), config)
+        turn = self.state.map_from_camera.rotation @ leg.turned
+        drift = drift_covariance(motion, distance, turn, config)
         return StateEstimate(moved, transition @ self.covariance @ transition.T + drift)
+
+
+@dataclass(frozen=True)
+class OdometryModel:
+    """What is known of this run's odometry: how it drifts, and by which share its turns are too small."""
+
+    drift: DriftConfig
+    turn_gain: float
+
+    def carry(self, estimate: StateEstimate, leg: Leg) -> StateEstimate:
+        """Estimate at the other end of an odometry leg."""
+        return estimate.moved(leg.corrected(self.turn_gain), self.drift)
 
 
 def pose_difference(a: SE3, b: SE3) -> Array:
@@ -77,17 +90,20 @@ def transition_matrix(motion: Array) -> Array:
     return matrix
 
 
-def drift_covariance(motion: Array, distance: Array, turning: Array, config: DriftConfig) -> Array:
-    """Covariance (..., 7, 7) of what odometry adds to the error over a motion, an effective distance and a turning."""
+def drift_covariance(motion: Array, distance: Array, turn: Array, config: DriftConfig) -> Array:
+    """Covariance (..., 7, 7) of what odometry adds to the error over a motion, an effective distance and a turn.
+
+    ``turn`` (..., 3) is the rotation vector about the axes of the map: what is misjudged of it is about its own axis.
+    """
     rates = np.array([config.position] * 3 + [np.deg2rad(config.rotation_deg)] * 3 + [config.scale])
     covariance: Array = distance[..., None, None] * np.diag(np.square(rates))
-    misjudged = np.diag([0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0]) * config.turning**2
-    covariance += np.square(turning)[..., None, None] * misjudged
-    rotation, scale = covariance[..., 3:4, 3:4].copy(), covariance[..., 6:7, 6:7].copy()
+    covariance[..., 3:6, 3:6] += config.turning**2 * turn[..., :, None] * turn[..., None, :]
+    rotation, scale = covariance[..., 3:6, 3:6].copy(), covariance[..., 6:7, 6:7].copy()
     bend, along = _turned_by(motion), motion[..., :, None]
-    covariance[..., :3, :3] += _squared(bend) * rotation / 3.0 + _squared(along) * scale / 3.0
-    covariance[..., :3, 3:6] = bend * rotation / 2.0
-    covariance[..., 3:6, :3] = np.swapaxes(bend, -1, -2) * rotation / 2.0
+    bent = bend @ rotation
+    covariance[..., :3, :3] += bent @ np.swapaxes(bend, -1, -2) / 3.0 + _squared(along) * scale / 3.0
+    covariance[..., :3, 3:6] = bent / 2.0
+    covariance[..., 3:6, :3] = np.swapaxes(bent, -1, -2) / 2.0
     covariance[..., :3, 6:] = along * scale / 2.0
     covariance[..., 6:, :3] = np.swapaxes(along, -1, -2) * scale / 2.0
     return covariance

@@ -11,21 +11,28 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.core.geometry import SE3, Array, Sim3
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, Estimate, OdometryPose, Reason, Rejection, State
-from visloc_ros.fusion.alignment import Alignment, PosePair, ScalePrior, align_robust
+from visloc_ros.core.types import AnchorPose, Estimate, OdometryPose, Reason, Rejection, State, TrackedPose
+from visloc_ros.fusion.alignment import NO_PRIOR, Alignment, ScalePrior
+from visloc_ros.fusion.checks import is_anchor, is_covariance, is_pose
 from visloc_ros.fusion.config import FusionConfig
-from visloc_ros.fusion.drift import pose_difference
-from visloc_ros.fusion.health import Evidence, judge_absence, judge_pose, reason_for
+from visloc_ros.fusion.drift import StateEstimate
+from visloc_ros.fusion.gate import disagreement, meet
+from visloc_ros.fusion.health import Evidence, judge_absence, judge_pose, judge_support, reason_for
+from visloc_ros.fusion.hint import Belief, Hint
 from visloc_ros.fusion.history import OdometryHistory, Sample
+from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.output import SmoothOutput
-from visloc_ros.fusion.smoother import FixedLagSmoother
+from visloc_ros.fusion.place_search import PlaceSearch
+from visloc_ros.fusion.sensor_factors import scale_prior, sensor_factors
+from visloc_ros.fusion.smoother import FREE_SCALE_SIGMA, FixedLagSmoother
+from visloc_ros.fusion.trail import TrackedMotion
 from visloc_ros.fusion.window import Fix, make_fix
 
 ACCEPTED = "ACCEPTED"
 MAX_PENDING = 16
+MAX_INNOVATIONS = 64
 
 
 class Fuser:
@@ -35,26 +42,36 @@ class Fuser:
     ``odom_from_camera`` then continues from its last value.
     """
 
-    def __init__(self, config: FusionConfig, metric: bool) -> None:
+    def __init__(self, config: FusionConfig, metric: bool, gravity_aligned: bool = False) -> None:
         self._config = config
         self.metric = metric
-        self._threshold = chi_square_quantile(config.gate.probability, 6)
+        self.gravity_aligned = gravity_aligned
         self._counts: Counter[str] = Counter()
+        self._tracked_counts: Counter[str] = Counter()
+        self._innovations: deque[Innovation] = deque(maxlen=MAX_INNOVATIONS)
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything but the counts: after a clock jump, or to be localized anew."""
+        """Forget everything but the counts: after a jump of the clock."""
         self._history = OdometryHistory(self._config.history_s, self._config.max_gap_s)
-        self._smoother: FixedLagSmoother | None = None
         self._output: SmoothOutput | None = None
-        self._candidates: list[Fix] = []
-        self._pending: deque[AnchorPose] = deque(maxlen=MAX_PENDING)
-        self._hint: SE3 | None = None
         self._newest_ns: int | None = None
-        self._last_pose_ns: int | None = None
         self._odometry_lost: Reason | None = None
+        self._scale: float | None = None
+        self.relocalize()
+
+    def relocalize(self) -> None:
+        """Forget where the camera is in the map, any hint included; the odometry and its frame go on."""
+        self._smoother: FixedLagSmoother | None = None
+        self._now: StateEstimate | None = None
+        self._search = PlaceSearch(self._config)
+        self._pending: deque[AnchorPose] = deque(maxlen=MAX_PENDING)
+        self._hint: Hint | None = None
+        self._last_pose_ns: int | None = None
+        self._last_fix_ns: int | None = None
+        self._told = State.INITIALIZING
         self._no_fix = Reason.SCALE_UNSET
-        self._refused_in_a_row = 0
+        self._refused_in_a_row, self._doubted = 0, False
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -62,13 +79,39 @@ class Fuser:
         return dict(self._counts)
 
     @property
+    def tracked_counts(self) -> Mapping[str, int]:
+        """How many poses from followed map points were accepted, and how many refused for each reason."""
+        return dict(self._tracked_counts)
+
+    @property
     def raw_map_from_odom(self) -> SE3 | None:
         """The correction as the newest anchors would have it, before slewing."""
         return self._output.raw_map_from_odom if self._output is not None and self._smoother is not None else None
 
-    def set_initial_pose(self, map_from_camera: SE3) -> None:
-        """Take a hint (``/initialpose``, the last run): a prior for the search, never an output."""
-        self._hint = map_from_camera
+    def set_initial_pose(self, stamp_ns: int, map_from_camera: SE3, covariance: Array) -> bool:
+        """Take a hint (``/initialpose``, the last run): a prior for the search and for the start, never an output.
+
+        A fix that is LOST, or that it contradicts beyond its covariance (6, 6), is given up; one that it agrees with
+        stays, and the hint, which is then of no use, is left: False.
+        """
+        belief, sample = Belief(map_from_camera, covariance), self._history.at(stamp_ns)
+        if self._smoother is not None:
+            present = self.predict(stamp_ns)
+            if present is not None and sample is not None:
+                there = self._smoother.at(sample)
+                if belief.allows(present, there.covariance[:6, :6]):
+                    return False
+            self.relocalize()
+        self._hint = Hint(stamp_ns, belief, sample)
+        return True
+
+    @property
+    def hint(self) -> Belief | None:
+        """The hint as it stands at the newest frame; None without one, after a fix, or when it has become worthless."""
+        if self._hint is None or self._smoother is not None or self._history.latest is None:
+            return None
+        belief = self._hint.at(self._history.latest)
+        return belief if belief.is_worth_something else None
 
     def add_odometry(self, result: OdometryPose | Rejection) -> None:
         """Take the odometry of the next frame.
@@ -80,7 +123,7 @@ class Fuser:
         self._newest_ns = result.stamp_ns
         if isinstance(result, Rejection):
             self._odometry_lost = result.reason
-        elif not _is_pose(result.odom_from_camera):
+        elif not is_pose(result.odom_from_camera):
             self._odometry_lost = Reason.BAD_MESSAGE
         else:
             self._odometry_lost = None
@@ -97,10 +140,25 @@ class Fuser:
         self._counts[ACCEPTED if verdict is None else verdict.reason.value] += 1
         return verdict
 
+    def add_tracked(self, result: TrackedPose | Rejection) -> Rejection | None:
+        """Take a frame's pose from followed map points: it tells the motion since its anchor's image, no more.
+
+        Refused: BAD_MESSAGE, not finite or without a valid covariance; STALE, not newer than what is known, or its
+        anchor is not in use; NO_TRANSFORM, no odometry at its stamp; ODOMETRY_DISAGREES, its points have slipped.
+        """
+        verdict = result if isinstance(result, Rejection) else self._follow(result)
+        self._tracked_counts[ACCEPTED if verdict is None else verdict.reason.value] += 1
+        return verdict
+
+    def take_innovations(self) -> Sequence[Innovation]:
+        """How anchors and tracked poses met their predictions since the last call."""
+        taken, self._innovations = self._innovations, deque(maxlen=MAX_INNOVATIONS)
+        return tuple(taken)
+
     def predict(self, stamp_ns: int) -> SE3 | None:
         """``map_from_camera`` to search around for an image; before the first fix the hint, None when LOST."""
         if self._smoother is None:
-            return self._hint
+            return self.hint.map_from_camera if self.hint is not None else None
         sample = self._history.at(stamp_ns)
         if sample is None or not self._is_current(sample):
             return None
@@ -113,17 +171,19 @@ class Fuser:
 
         A LOST estimate may still carry its pose: its covariance tells how far it can be off.
         """
-        sample = self._history.latest
-        if self._smoother is None or self._output is None or sample is None or sample.stamp_ns != stamp_ns:
+        sample, now = self._history.latest, self._now
+        if self._smoother is None or self._output is None or now is None or sample is None:
             return self._absence(stamp_ns)
-        now, remaining = self._smoother.at(sample), self._output.remaining
+        if sample.stamp_ns != stamp_ns:
+            return self._absence(stamp_ns)
+        remaining = self._output.remaining
         covariance = now.covariance[:6, :6] + np.outer(remaining, remaining)
         evidence = self._evidence(self._smoother, sample, covariance)
-        state = judge_pose(evidence, self._config.state)
+        self._told = state = judge_pose(evidence, self._config.state)
         return Estimate(
             stamp_ns,
             state,
-            reason=reason_for(state, evidence),
+            reason=reason_for(state, evidence, self._config.state),
             map_from_odom=self._output.map_from_odom,
             odom_from_camera=self._output.odom_from_camera,
             covariance=covariance,
@@ -131,6 +191,7 @@ class Fuser:
             metric=self.metric,
             age_ns=evidence.age_ns,
             distance_since_fix=evidence.distance,
+            support=judge_support(evidence, self._config.state),
         )
 
     def _is_next(self, stamp_ns: int) -> bool:
@@ -146,18 +207,21 @@ class Fuser:
         sample = self._history.append(pose)
         if previous is not None and previous.segment != sample.segment:
             self._begin_segment()
-        if self._smoother is None or self._output is None or previous is None:
+        if self._scale is None or self._output is None or previous is None:
             return
         leg = previous.leg_to(sample)
-        scale = self._smoother.latest_state.scale
-        self._output = self._output.advanced(leg.camera_from_camera, scale).slewed(leg.seconds, self._config.slew)
-        self._last_pose_ns = sample.stamp_ns
+        self._output = self._output.advanced(leg.camera_from_camera, self._scale)
+        if self._smoother is not None:
+            self._last_pose_ns = sample.stamp_ns
+            self._aim(self._smoother)
+            self._output = self._output.slewed(leg.seconds, self._config.slew)
 
     def _begin_segment(self) -> None:
         self._smoother = None
-        self._candidates = []
+        self._scale = None
+        self._search = PlaceSearch(self._config)
         self._no_fix = Reason.SCALE_UNSET
-        self._refused_in_a_row = 0
+        self._refused_in_a_row, self._doubted = 0, False
 
     def _take_pending(self) -> None:
         """Judge anchors that were faster than their odometry."""
@@ -169,7 +233,7 @@ class Fuser:
                 self._counts[verdict.reason.value] += 1
 
     def _judge(self, anchor: AnchorPose) -> Rejection | None:
-        if not _is_anchor(anchor):
+        if not is_anchor(anchor):
             return Rejection(anchor.stamp_ns, Reason.BAD_MESSAGE)
         if self._newest_ns is None or anchor.stamp_ns > self._newest_ns:
             self._pending.append(anchor)
@@ -183,6 +247,27 @@ class Fuser:
         fix = make_fix(sample, anchor, self._config.anchor_noise)
         return self._seek_start(fix) if self._smoother is None else self._join(self._smoother, fix)
 
+    def _follow(self, tracked: TrackedPose) -> Rejection | None:
+        """Extend the trail of the anchor that the points come from."""
+        if not is_pose(tracked.map_from_camera) or not is_covariance(tracked.covariance_since_anchor):
+            return Rejection(tracked.stamp_ns, Reason.BAD_MESSAGE)
+        sample = self._history.at(tracked.stamp_ns)
+        if sample is None:
+            return Rejection(tracked.stamp_ns, Reason.NO_TRANSFORM)
+        fix = self._smoother.fix_at(tracked.anchor_stamp_ns) if self._smoother is not None else None
+        if self._smoother is None or fix is None or not fix.is_followed_by(sample):
+            return Rejection(tracked.stamp_ns, Reason.STALE)
+        motion = TrackedMotion.of(tracked, fix.anchor, sample)
+        smoother = self._smoother
+        innovation = fix.trail.take(motion, fix.sample, smoother.scale_at(fix), smoother.odometry, self._config)
+        if innovation is None:
+            return Rejection(tracked.stamp_ns, Reason.ODOMETRY_DISAGREES)
+        self._innovations.append(innovation)
+        if not innovation.accepted:
+            return Rejection(tracked.stamp_ns, Reason.ODOMETRY_DISAGREES, {"chi_square": innovation.squared})
+        self._aim(self._smoother)
+        return None
+
     def _is_current(self, sample: Sample) -> bool:
         latest = self._history.latest
         return latest is not None and latest.segment == sample.segment
@@ -192,64 +277,80 @@ class Fuser:
 
     def _seek_start(self, fix: Fix) -> Rejection | None:
         """Keep the anchor until enough of them agree and the camera has moved enough to know the scale."""
-        self._remember(fix)
-        alignment = align_robust([_pair(known) for known in self._candidates], self._config.alignment)
+        self._search.remember(fix)
+        alignment, prior = self._align_start(fix.sample)
         if isinstance(alignment, Rejection):
             self._no_fix = alignment.reason
             return None
-        agreeing = self._agreeing(alignment)
-        self._begin_at(FixedLagSmoother(self._config, agreeing, alignment.map_from_odom))
-        return None if fix in agreeing else _disagreement(fix, agreeing=len(agreeing))
+        agreeing = self._search.agreeing(alignment)
+        if len(agreeing) < self._config.gate.relocation_anchors and not self._hint_allows(agreeing):
+            self._no_fix = Reason.ODOMETRY_DISAGREES
+            return None
+        self._begin_at(self._smoother_of(agreeing, alignment.map_from_odom, min(prior.sigma, FREE_SCALE_SIGMA)))
+        if fix in agreeing:
+            return None
+        return Rejection(fix.stamp_ns, Reason.ODOMETRY_DISAGREES, {"agreeing": len(agreeing)})
+
+    def _align_start(self, sample: Sample) -> tuple[Alignment | Rejection, ScalePrior]:
+        """Where the candidates put the odometry; where they do not tell the scale, with that of other sensors."""
+        unaided = self._search.align()
+        prior = scale_prior(sample, self._config.sensors, self.metric)
+        if isinstance(unaided, Alignment) or prior is NO_PRIOR:
+            return unaided, NO_PRIOR
+        return self._search.align(prior), prior
+
+    def _smoother_of(self, fixes: Sequence[Fix], map_from_odom: Sim3, scale_sigma: float) -> FixedLagSmoother:
+        sensors = sensor_factors(self._config.sensors, self.metric, self.gravity_aligned)
+        return FixedLagSmoother(self._config, fixes, map_from_odom, scale_sigma, sensors)
+
+    def _hint_allows(self, fixes: Sequence[Fix]) -> bool:
+        """Whether a hint, if there is one, bears out that these anchors are not from a place that looks alike."""
+        if self._hint is None:
+            return True
+        beliefs = [self._hint.at(fix.sample) for fix in fixes]
+        return any(
+            belief.allows(fix.anchor.map_from_camera, fix.covariance) or not belief.is_worth_something
+            for belief, fix in zip(beliefs, fixes, strict=True)
+        )
 
     def _join(self, smoother: FixedLagSmoother, fix: Fix) -> Rejection | None:
-        verdict = self._gate(smoother, fix)
-        if verdict is None:
+        innovation = meet(smoother, fix, self._config)
+        self._innovations.append(innovation)
+        if innovation.accepted:
             smoother.insert(fix)
-            self._refused_in_a_row = 0
+            self._refused_in_a_row, self._doubted = 0, False
             self._aim(smoother)
             return None
         self._refused_in_a_row += 1
-        self._remember(fix)
-        return None if self._moved_elsewhere(smoother, fix) else verdict
+        self._search.remember(fix)
+        newest_ns, scale = smoother.latest_fix.stamp_ns, self._scale_elsewhere(smoother)
+        in_a_row = self._refused_in_a_row >= self._config.gate.doubt_anchors
+        self._doubted |= in_a_row or self._search.bears_out(fix, newest_ns, scale, smoother.odometry)
+        return None if self._moved_elsewhere(smoother, fix) else disagreement(fix, innovation)
 
-    def _gate(self, smoother: FixedLagSmoother, fix: Fix) -> Rejection | None:
-        predicted = smoother.at(fix.sample)
-        error = pose_difference(fix.anchor.map_from_camera, predicted.state.map_from_camera)
-        tolerance = self._config.alignment
-        slack = np.repeat([tolerance.position_tolerance**2, np.deg2rad(tolerance.rotation_tolerance_deg) ** 2], 3)
-        expected = predicted.covariance[:6, :6] + smoother.anchor_inflation.inflate(fix.covariance) + np.diag(slack)
-        squared = float(error @ np.linalg.solve(expected, error))
-        if squared <= self._threshold:
-            return None
-        distance, angle = float(np.linalg.norm(error[:3])), float(np.degrees(np.linalg.norm(error[3:])))
-        return _disagreement(fix, chi_square=squared, distance=distance, angle_deg=angle)
+    def _scale_elsewhere(self, smoother: FixedLagSmoother) -> ScalePrior:
+        """What is left of the scale where the fix may be wrong."""
+        return ScalePrior(smoother.latest_state.log_scale, self._config.gate.relocation_scale_sigma)
 
     def _moved_elsewhere(self, smoother: FixedLagSmoother, fix: Fix) -> bool:
         """Move the fix where enough refused anchors agree: a kidnapped camera, slipped odometry, or a wrong start."""
-        prior = ScalePrior(smoother.latest_state.log_scale, self._config.gate.relocation_scale_sigma)
-        alignment = align_robust([_pair(known) for known in self._candidates], self._config.alignment, prior)
+        prior = self._scale_elsewhere(smoother)
+        alignment = self._search.align(prior)
         if isinstance(alignment, Rejection):
             return False
-        agreeing = self._agreeing(alignment)
+        agreeing = self._search.agreeing(alignment)
         contradicting = smoother.count_since(agreeing[0].stamp_ns)
         needed = self._config.gate.relocation_anchors + contradicting
         if fix not in agreeing or len(agreeing) < needed:
             return False
-        self._begin_at(FixedLagSmoother(self._config, agreeing, alignment.map_from_odom, prior.sigma))
+        self._begin_at(self._smoother_of(agreeing, alignment.map_from_odom, prior.sigma))
         return True
-
-    def _remember(self, fix: Fix) -> None:
-        self._candidates = sorted([*self._candidates, fix], key=lambda known: known.stamp_ns)
-        self._candidates = self._candidates[-self._config.alignment.max_candidates :]
-
-    def _agreeing(self, alignment: Alignment) -> Sequence[Fix]:
-        return [fix for fix, good in zip(self._candidates, alignment.inliers, strict=True) if good]
 
     def _begin_at(self, smoother: FixedLagSmoother) -> None:
         self._smoother = smoother
-        self._candidates = []
+        self._search = PlaceSearch(self._config)
         self._hint = None
-        self._refused_in_a_row = 0
+        self._refused_in_a_row, self._doubted = 0, False
         self._aim(smoother)
 
     def _aim(self, smoother: FixedLagSmoother) -> None:
@@ -257,7 +358,9 @@ class Fuser:
         latest = self._history.latest
         if latest is None:
             return
-        aim = smoother.at(latest).state.map_from_camera
+        self._now = smoother.at(latest)
+        aim = self._now.state.map_from_camera
+        self._scale, self._last_fix_ns = self._now.state.scale, smoother.latest_fix.stamp_ns
         self._output = (self._output or SmoothOutput.begin(aim)).corrected(aim)
         if self._last_pose_ns != latest.stamp_ns:
             self._output = self._output.stepped()
@@ -265,47 +368,30 @@ class Fuser:
 
     def _evidence(self, smoother: FixedLagSmoother, sample: Sample, covariance: Array) -> Evidence:
         travelled = smoother.latest_state.scale * smoother.latest_fix.sample.leg_to(sample).path
-        sigma = float(np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1]))
-        doubted = self._refused_in_a_row >= self._config.gate.doubt_anchors
-        return Evidence(travelled, sample.stamp_ns - smoother.latest_fix.stamp_ns, sigma, doubted)
+        followed = smoother.is_followed(sample.stamp_ns, round(self._config.max_gap_s * NANOSECONDS))
+        age_ns = sample.stamp_ns - smoother.latest_fix.stamp_ns
+        return Evidence(travelled, age_ns, covariance, self._doubted, followed)
 
     def _absence(self, stamp_ns: int) -> Estimate:
-        """Estimate without a pose, and why there is none."""
+        """Estimate without a pose in the map, and why there is none."""
         if self._newest_ns is None:
             return Estimate(stamp_ns, State.UNINITIALIZED, Reason.NO_TRANSFORM)
         if self._last_pose_ns is None:
-            return Estimate(stamp_ns, State.INITIALIZING, self._why_absent())
-        state = judge_absence(stamp_ns - self._last_pose_ns, self._config.state)
-        return Estimate(stamp_ns, state, self._why_absent())
+            odom_from_camera = self._odom_from_camera(stamp_ns)
+            return Estimate(stamp_ns, State.INITIALIZING, self._why_absent(), odom_from_camera=odom_from_camera)
+        blind = judge_absence(stamp_ns - self._last_pose_ns, self._config.state)
+        state = State.LOST if self._told is State.LOST else blind  # a frame without a pose makes nothing better
+        age_ns = None if self._last_fix_ns is None else stamp_ns - self._last_fix_ns
+        return Estimate(stamp_ns, state, self._why_absent(), age_ns=age_ns)
+
+    def _odom_from_camera(self, stamp_ns: int) -> SE3 | None:
+        """The camera in the continuous frame, which goes on while the place in the map is sought anew."""
+        latest = self._history.latest
+        if latest is None or latest.stamp_ns != stamp_ns or self._output is None or self._scale is None:
+            return None
+        return self._output.odom_from_camera
 
     def _why_absent(self) -> Reason:
         if self._odometry_lost is not None:
             return self._odometry_lost
         return self._no_fix if self._smoother is None else Reason.NO_TRANSFORM
-
-
-def _pair(fix: Fix) -> PosePair:
-    return PosePair(
-        fix.stamp_ns,
-        fix.anchor.map_from_camera,
-        fix.sample.odom_from_camera,
-        fix.covariance,
-        fix.anchor.num_inliers,
-    )
-
-
-def _disagreement(fix: Fix, **counts: float) -> Rejection:
-    return Rejection(fix.stamp_ns, Reason.ODOMETRY_DISAGREES, counts)
-
-
-def _is_pose(pose: SE3) -> bool:
-    finite = np.all(np.isfinite(pose.rotation)) and np.all(np.isfinite(pose.translation))
-    return bool(finite and np.allclose(pose.rotation.T @ pose.rotation, np.eye(3), atol=1e-6))
-
-
-def _is_anchor(anchor: AnchorPose) -> bool:
-    covariance: Array = np.asarray(anchor.covariance, dtype=np.float64)
-    if not _is_pose(anchor.map_from_camera) or covariance.shape != (6, 6) or not np.all(np.isfinite(covariance)):
-        return False
-    symmetric = np.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-12)
-    return bool(symmetric and np.linalg.eigvalsh(covariance)[0] >= -1e-12)

@@ -4,43 +4,68 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, rotation_angle_deg
+from visloc_ros.core.geometry import SE3, Array, rotation_matrix, rotation_vector
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import OdometryPose
+from visloc_ros.core.types import OdometryPose, OdometryScale
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Unscaled odometry at one stamp; path (odometry units) and turning (rad) are summed over its segment."""
+    """Unscaled odometry at one stamp; path (odometry units) and turning (rad) are summed over its segment.
+
+    ``turned`` (3,) is the sum of all small turns about the axes of the odometry's frame (rad), ``swept`` (3,) that of
+    each small step's cross product with the turns before it: by a misjudged share of all turns, ``odom_from_camera``
+    is turned and shifted in proportion to them.
+    ``scale`` and ``up_in_odom`` (3,) are what other sensors say there, None without them.
+    """
 
     stamp_ns: int
     segment: int
     odom_from_camera: SE3
     path: float
     turning: float
+    turned: Array = field(default_factory=lambda: np.zeros(3))
+    swept: Array = field(default_factory=lambda: np.zeros(3))
+    scale: OdometryScale | None = None
+    up_in_odom: Array | None = None
 
     def leg_to(self, other: Sample) -> Leg:
         """Motion from here to another sample of the same segment, which may be earlier."""
+        into_start = self.odom_from_camera.rotation.T
+        moved = other.odom_from_camera.translation - self.odom_from_camera.translation
         return Leg(
             self.odom_from_camera.inverse @ other.odom_from_camera,
             abs(other.path - self.path),
             abs(other.turning - self.turning),
             abs(other.stamp_ns - self.stamp_ns) / NANOSECONDS,
+            into_start @ (other.turned - self.turned),
+            into_start @ (other.swept - self.swept - np.cross(self.turned, moved)),
         )
 
 
 @dataclass(frozen=True, eq=False)
 class Leg:
-    """Unscaled motion between two samples, with what was travelled, turned (rad) and waited (s) on the way."""
+    """Unscaled motion between two samples, with what was travelled, turned (rad) and waited (s) on the way.
+
+    ``turned`` and ``swept`` (3,) as in ``Sample``, from the start on and about the axes of the camera there.
+    """
 
     camera_from_camera: SE3
     path: float
     turning: float
     seconds: float
+    turned: Array = field(default_factory=lambda: np.zeros(3))
+    swept: Array = field(default_factory=lambda: np.zeros(3))
+
+    def corrected(self, gain: float) -> Leg:
+        """The leg with all turns larger by a share, to first order in where they lead to."""
+        step = self.camera_from_camera
+        turned = SE3(rotation_matrix(gain * self.turned) @ step.rotation, step.translation + gain * self.swept)
+        return replace(self, camera_from_camera=turned)
 
 
 class OdometryHistory:
@@ -67,10 +92,20 @@ class OdometryHistory:
     def _continued(self, pose: OdometryPose) -> Sample:
         last = self.latest
         if last is None or last.segment != pose.segment:
-            return Sample(pose.stamp_ns, pose.segment, pose.odom_from_camera, 0.0, 0.0)
-        step = float(np.linalg.norm(pose.odom_from_camera.translation - last.odom_from_camera.translation))
-        turn = np.deg2rad(rotation_angle_deg(last.odom_from_camera.rotation, pose.odom_from_camera.rotation))
-        return Sample(pose.stamp_ns, pose.segment, pose.odom_from_camera, last.path + step, last.turning + float(turn))
+            last = Sample(pose.stamp_ns, pose.segment, pose.odom_from_camera, 0.0, 0.0)
+        step = pose.odom_from_camera.translation - last.odom_from_camera.translation
+        turn = rotation_vector(pose.odom_from_camera.rotation @ last.odom_from_camera.rotation.T)
+        return Sample(
+            pose.stamp_ns,
+            pose.segment,
+            pose.odom_from_camera,
+            last.path + float(np.linalg.norm(step)),
+            last.turning + float(np.linalg.norm(turn)),
+            last.turned + turn,
+            last.swept + np.cross(last.turned + turn / 2.0, step),
+            pose.scale,
+            pose.up_in_odom,
+        )
 
     def at(self, stamp_ns: int) -> Sample | None:
         """Sample at a stamp, interpolated within a short gap of one segment; None where there is no odometry."""
@@ -92,10 +127,12 @@ class OdometryHistory:
 
 
 def _between(before: Sample, after: Sample, fraction: float, stamp_ns: int) -> Sample:
-    return Sample(
-        stamp_ns,
-        before.segment,
-        before.odom_from_camera.interpolate(after.odom_from_camera, fraction),
-        before.path + fraction * (after.path - before.path),
-        before.turning + fraction * (after.turning - before.turning),
+    return replace(
+        after,
+        stamp_ns=stamp_ns,
+        odom_from_camera=before.odom_from_camera.interpolate(after.odom_from_camera, fraction),
+        path=before.path + fraction * (after.path - before.path),
+        turning=before.turning + fraction * (after.turning - before.turning),
+        turned=before.turned + fraction * (after.turned - before.turned),
+        swept=before.swept + fraction * (after.swept - before.swept),
     )

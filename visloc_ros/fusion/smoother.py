@@ -1,80 +1,122 @@
 """Fixed-lag smoother: the last anchors, joined by odometry, solved together with a slowly varying scale.
 
-Unknown at each anchor's image: ``map_from_camera`` and the log of the odometry's scale. Factors: each anchor with
-its own covariance; the odometry between neighbours with the drift of ``drift``; for what lies before the window the
-exact Gaussian marginal, which keeps the scale known while the camera stands still. Only *relative* odometry enters,
-so neither the order in which late anchors arrive nor the odometry's origin matters (SPEC H-61). Compared with one
-similarity over a window (``alignment``, used to start), it bends along the path as drifting odometry does (H-52).
+Unknown at each anchor's image: ``map_from_camera`` and the log of the odometry's scale; and once for all of them the
+turn gain, the share of all turns that odometry misjudges. Factors: each anchor with its own covariance; between
+neighbours the odometry with its drift, and the motion that followed map points saw; what other sensors say; for what
+lies before the window the exact Gaussian marginal, which keeps the scale known while the camera stands still. Only
+*relative* odometry enters, so neither the order in which late anchors arrive nor the odometry's origin matters (SPEC
+H-61). Compared with one similarity over a window (``alignment``, used to start), it bends along the path as drifting
+odometry does (H-52).
 
-Two things make the answer robust and honest. Student-t weights soften anchors that passed the gate but do not fit.
-And the residuals tell how far the anchors' claims are off (variance components, positions and rotations apart): a
-pose solver does not know the errors of the map. The drift is not estimated alongside: where anchors promise too much,
-residuals cannot tell the two apart, and a drift that takes the blame makes the estimate follow every anchor.
-The normal equations are dense with 7 x window unknowns: a few milliseconds for 20 anchors.
+The states are where anchors *put* the camera: true pose plus the error that the anchors of one place share
+(``noise_levels``). That error may change between neighbours, which loosens the odometry between them, and it is added
+to every answer, so that no number of anchors makes the pose surer than the map is. Two things more make the answer
+robust and honest. Student-t weights soften what passed the gate but does not fit. And the residuals tell how far the
+claims of anchors, of odometry and of followed points are off. Linear in the length of the window: about a millisecond
+an iteration for 20 anchors.
 """
 
 from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
-from visloc_ros.core.geometry import Array, Sim3
+from visloc_ros.core.geometry import SE3, Array, Sim3
+from visloc_ros.fusion.bordered import Bordered
 from visloc_ros.fusion.config import FusionConfig
-from visloc_ros.fusion.drift import CameraState, StateEstimate
+from visloc_ros.fusion.drift import CameraState, OdometryModel, StateEstimate, transition_matrix
+from visloc_ros.fusion.factors import Factors
 from visloc_ros.fusion.history import Sample
-from visloc_ros.fusion.window import Anchors, Fix, Legs, States
+from visloc_ros.fusion.noise_levels import Evidence, NoiseLevels
+from visloc_ros.fusion.sensor_factors import Sensor, held_by_sensors
+from visloc_ros.fusion.states import States
+from visloc_ros.fusion.window import Anchors, Fix, Legs, TrackedLegs, inverse, student_weights
 
 MAX_ITERATIONS = 10
 CONVERGED = 1e-5  # of the error vector: map units, radians, log scale
+LEAST_GAIN_SIGMA = 1e-6
 FREE_SCALE_SIGMA = 2.0  # of the log scale before anything is known: a factor of seven either way
 
 
 @dataclass(frozen=True, eq=False)
 class _Prior:
-    """Quadratic of the first state's error: information (7, 7) and gradient (7,) at states of length one."""
+    """Quadratic of the first state and the turn gain: information (8, 8) and gradient (8,) at states of length one."""
 
     at: States
+    gain: float
     information: Array
     gradient: Array
 
-    def seen_from(self, first: States) -> tuple[Array, Array]:
-        """Information and gradient at another linearisation point."""
-        return self.information, self.gradient - self.information @ first.minus(self.at)[0]
+    def add_to(self, equations: Bordered, first: States, gain: float) -> None:
+        """Add it to equations linearised at another point."""
+        error = np.append(first.minus(self.at)[0], gain - self.gain)
+        equations.add_prior(self.information, self.gradient - self.information @ error)
 
 
-@dataclass(frozen=True)
-class AnchorInflation:
-    """Factors by which residuals exceed the variances that anchors claim: of positions, of rotations."""
+@dataclass(frozen=True, eq=False)
+class _Window:
+    """The anchors, what leads from each to the next, and the odometry at their images."""
 
-    position: float = 1.0
-    rotation: float = 1.0
+    anchors: Anchors
+    legs: Legs
+    tracked: TrackedLegs
+    samples: Sequence[Sample]
 
-    def inflate(self, covariances: Array) -> Array:
-        """Anchor covariances (..., 6, 6) as residuals have shown them to be."""
-        factors = np.sqrt(np.repeat([self.position, self.rotation], 3))
-        return np.asarray(covariances * np.outer(factors, factors))
 
-    def is_close(self, other: AnchorInflation) -> bool:
-        """Tell whether re-estimating has settled."""
-        return bool(np.allclose((self.position, self.rotation), (other.position, other.rotation), rtol=1e-2))
+@dataclass(frozen=True, eq=False)
+class _Evidence:
+    """Factors of each kind at one linearisation point; ``tangents`` (N - 1, 7) of the odometry by the turn gain."""
+
+    weights: Array
+    anchors: Factors
+    odometry: Factors
+    tangents: Array
+    tracked: Factors
+    sensors: Sequence[Factors]
+
+    def of_first_state(self) -> _Evidence:
+        """What touches the oldest state."""
+        return _Evidence(
+            self.weights[:1],
+            self.anchors.of_first_state(),
+            self.odometry.of_first_state(),
+            self.tangents[:1],
+            self.tracked.of_first_state(),
+            [factors.of_first_state() for factors in self.sensors],
+        )
+
+    def equations(self, prior: _Prior, first: States, gain: float) -> Bordered:
+        """All of it in one system, with what is known from before; two states where only the oldest matters."""
+        equations = Bordered(int(self.odometry.first[-1]) + 2)
+        for factors in (self.anchors, self.tracked, *self.sensors):
+            equations.add(factors)
+        equations.add(self.odometry, self.tangents)
+        prior.add_to(equations, first, gain)
+        return equations
 
 
 class FixedLagSmoother:
     """Estimates the camera at the last anchors; made from two or more anchors that agree on a similarity."""
 
     def __init__(
-        self, config: FusionConfig, fixes: Sequence[Fix], map_from_odom: Sim3, scale_sigma: float = FREE_SCALE_SIGMA
+        self,
+        config: FusionConfig,
+        fixes: Sequence[Fix],
+        map_from_odom: Sim3,
+        scale_sigma: float = FREE_SCALE_SIGMA,
+        sensors: Sequence[Sensor] = (),
     ) -> None:
         self._config = config
+        self._sensors = sensors
         self._fixes = sorted(fixes, key=lambda fix: fix.stamp_ns)
-        self._states = States.from_similarity(map_from_odom, self._fixes)
-        self._prior = _scale_prior(self._states, scale_sigma)
+        self._states = States.from_similarity(map_from_odom, [fix.sample for fix in self._fixes])
+        self._gain = 0.0
+        self._prior = _first_prior(self._states, scale_sigma, config.drift.turning)
         self._has_past = False
-        self._inflation = AnchorInflation()
+        self._noise = NoiseLevels()
         self._solve()
 
     @property
@@ -88,9 +130,18 @@ class FixedLagSmoother:
         return self._states[len(self._states) - 1]
 
     @property
-    def anchor_inflation(self) -> AnchorInflation:
-        """How the anchors compare with what they claim."""
-        return self._inflation
+    def noise(self) -> NoiseLevels:
+        """How large the errors of this run's anchors and odometry have turned out to be."""
+        return self._noise
+
+    @property
+    def odometry(self) -> OdometryModel:
+        """How this run's odometry behaves; what it misjudges of all turns alike is estimated."""
+        return OdometryModel(replace(self._noise.drifting(self._config.drift), turning=0.0), self._gain)
+
+    def fix_at(self, stamp_ns: int) -> Fix | None:
+        """The anchor in the window whose image has this stamp."""
+        return next((fix for fix in self._fixes if fix.stamp_ns == stamp_ns), None)
 
     def count_since(self, stamp_ns: int) -> int:
         """How many anchors in the window are not older than a stamp."""
@@ -99,6 +150,11 @@ class FixedLagSmoother:
     def reaches(self, stamp_ns: int) -> bool:
         """Tell whether an anchor of this stamp still fits into the window."""
         return not self._has_past or stamp_ns >= self._fixes[0].stamp_ns
+
+    def is_followed(self, stamp_ns: int, within_ns: int) -> bool:
+        """Tell whether points of the map were followed into a frame, or into one so shortly before it."""
+        newest = (fix.trail.newest_ns for fix in self._fixes)
+        return any(known_ns is not None and stamp_ns - known_ns <= within_ns for known_ns in newest)
 
     def insert(self, fix: Fix) -> None:
         """Add an anchor, however late, and solve again; the oldest leaves a full window."""
@@ -110,106 +166,125 @@ class FixedLagSmoother:
             self._marginalise_oldest()
 
     def at(self, sample: Sample) -> StateEstimate:
-        """Estimate at any odometry sample of the segment, carried from the nearest anchor."""
-        index = min(range(len(self._fixes)), key=lambda i: abs(self._fixes[i].stamp_ns - sample.stamp_ns))
-        nearest = StateEstimate(self._states[index], self._blocks()[index])
-        leg = self._fixes[index].sample.leg_to(sample)
-        return nearest.moved(leg, self._config.drift)
+        """Estimate at any odometry sample of the segment, the error that all anchors there share included."""
+        apparent, index = self._carried(sample)
+        fix = self._fixes[index]
+        if sample.stamp_ns > fix.stamp_ns:
+            apparent = held_by_sensors(self._estimate(index), apparent, (fix.sample, sample), self._sensors)
+        covariance = apparent.covariance.copy()
+        covariance[:6, :6] += self._noise.common.inflate(fix.covariance) + fix.map_covariance
+        return StateEstimate(apparent.state, covariance)
+
+    def scale_at(self, fix: Fix) -> StateEstimate:
+        """The scale known at an anchor, with the camera there as the origin."""
+        index = self._fixes.index(fix)
+        covariance = np.zeros((7, 7))
+        covariance[6, 6] = self._solution.covariances[index, 6, 6]
+        return StateEstimate(CameraState(SE3.identity(), float(self._states.log_scales[index])), covariance)
+
+    def _carried(self, sample: Sample) -> tuple[StateEstimate, int]:
+        """Estimate where the anchors put the camera, from the nearest or along followed points, and that anchor."""
+        nearest = min(range(len(self._fixes)), key=lambda i: abs(self._fixes[i].stamp_ns - sample.stamp_ns))
+        best, from_index = self._moved(nearest, sample), nearest
+        for index in {nearest, self._followed_until(sample.stamp_ns)}:
+            other = self._fixes[index].trail.carry(self._estimate(index), sample, self.odometry)
+            if other is not None and np.trace(other.covariance[:3, :3]) < np.trace(best.covariance[:3, :3]):
+                best, from_index = other, index
+        return best, from_index
+
+    def _followed_until(self, stamp_ns: int) -> int:
+        """Index of the newest anchor, not newer than a stamp, whose points were followed."""
+        indices = range(len(self._fixes))
+        return max((i for i in indices if self._fixes[i].trail and self._fixes[i].stamp_ns <= stamp_ns), default=0)
+
+    def _estimate(self, index: int) -> StateEstimate:
+        return StateEstimate(self._states[index], self._solution.covariances[index])
+
+    def _moved(self, index: int, sample: Sample) -> StateEstimate:
+        """Estimate at an anchor carried along odometry, less certain also by what the turn gain is not known to."""
+        leg, start = self._fixes[index].sample.leg_to(sample), self._estimate(index)
+        moved = self.odometry.carry(start, leg)
+        pose = start.state.map_from_camera
+        motion = moved.state.map_from_camera.translation - pose.translation
+        tangent = np.concatenate([start.state.scale * pose.rotation @ leg.swept, pose.rotation @ leg.turned, [0.0]])
+        across = np.outer(transition_matrix(motion) @ self._solution.shared[index], tangent)
+        misjudged = self._solution.variance * np.outer(tangent, tangent) + across + across.T
+        return StateEstimate(moved.state, moved.covariance + misjudged)
 
     def _solve(self) -> None:
-        anchors, legs = Anchors.of(self._fixes), Legs.of(self._fixes)
+        window = self._window()
         for _ in range(MAX_ITERATIONS):
-            weights = self._weights(anchors)
-            information, gradient = self._normal_equations(anchors, legs, weights)
-            self._covariance = np.asarray(cho_solve(cho_factor(information), np.eye(len(information))))
-            step = self._covariance @ gradient
-            self._states = self._states.plus(step.reshape(-1, 7))
-            inflation = self._estimate_inflation(anchors, weights)
-            settled = inflation.is_close(self._inflation)
-            self._inflation = inflation
-            if settled and float(np.abs(step).max()) < CONVERGED:
+            evidence = self._linearise(window)
+            self._step(evidence)
+            noise = self._levels(window, evidence)
+            settled = noise.is_close(self._noise)
+            self._noise = noise
+            if settled and float(np.abs(self._solution.steps).max()) < CONVERGED:
                 break
 
-    def _blocks(self) -> Array:
-        """Covariance of each state (N, 7, 7)."""
-        count = len(self._states)
-        return np.asarray(np.einsum("iaib->iab", self._covariance.reshape(count, 7, count, 7)))
+    def _step(self, evidence: _Evidence) -> None:
+        """Move the states to where the linearised evidence puts them."""
+        self._solution = evidence.equations(self._prior, self._states.first(), self._gain).solve()
+        self._states = self._states.plus(self._solution.steps)
+        self._gain += self._solution.shared_step
 
-    def _weights(self, anchors: Anchors) -> Array:
-        """Student-t weight (N,) of each anchor: near 1 where it fits."""
-        tail = self._config.anchor_noise.tail
-        residuals = anchors.minus(self._states)
-        whitened = np.linalg.solve(self._inflation.inflate(anchors.covariances), residuals[..., None])[..., 0]
-        return np.asarray((tail + 6.0) / (tail + np.sum(residuals * whitened, axis=1)))
+    def _window(self) -> _Window:
+        tracked = TrackedLegs.of(self._fixes, self._states, self._config.max_gap_s, self.odometry)
+        return _Window(Anchors.of(self._fixes), Legs.of(self._fixes), tracked, [fix.sample for fix in self._fixes])
 
-    def _normal_equations(self, anchors: Anchors, legs: Legs, weights: Array) -> tuple[Array, Array]:
-        count = len(self._states)
-        every, starts = np.arange(count), np.arange(count - 1)
-        information, gradient = np.zeros((count, 7, count, 7)), np.zeros((count, 7))
-        anchor_information, anchor_gradient = self._anchor_factors(anchors, weights)
-        information[every, :6, every, :6] = anchor_information
-        gradient[:, :6] = anchor_gradient
-        both, start, end, leg_gradient = self._odometry_factors(legs)
-        information[starts, :, starts, :] += start
-        information[starts + 1, :, starts + 1, :] += end
-        information[starts, :, starts + 1, :] = both
-        information[starts + 1, :, starts, :] = np.swapaxes(both, 1, 2)
-        gradient[:-1] += leg_gradient[:, :7]
-        gradient[1:] += leg_gradient[:, 7:]
-        prior_information, prior_gradient = self._prior.seen_from(self._states.first())
-        information[0, :, 0, :] += prior_information
-        gradient[0] += prior_gradient
-        return information.reshape(7 * count, 7 * count), gradient.reshape(-1)
+    def _linearise(self, window: _Window) -> _Evidence:
+        """All that is known, at the present states; anchors and followed points that do not fit count less."""
+        states, tail = self._states, self._config.anchor_noise.tail
+        information = inverse(self._noise.scatter.inflate(window.anchors.covariances))
+        weights = student_weights(window.anchors.minus(states), information, tail)
+        return _Evidence(
+            weights,
+            window.anchors.linearise(states, weights[:, None, None] * information),
+            self._odometry_factors(window),
+            window.legs.tangents(states),
+            window.tracked.linearise(states, self._noise.tracked, tail),
+            [sensor.linearise(states, window.samples) for sensor in self._sensors],
+        )
 
-    def _anchor_factors(self, anchors: Anchors, weights: Array) -> tuple[Array, Array]:
-        """Information (N, 6, 6) and gradient (N, 6) of each anchor."""
-        information: Array = weights[:, None, None] * _inverse(self._inflation.inflate(anchors.covariances))
-        return information, np.einsum("nij,nj->ni", information, anchors.minus(self._states))
+    def _odometry_factors(self, window: _Window) -> Factors:
+        """Motion between neighbours: odometry with its drift, and with how the anchors' common error changes."""
+        legs, anchors = window.legs, window.anchors
+        residuals, transitions, drifts = legs.corrected(self._gain).linearise(self._states, self.odometry.drift)
+        changes = legs.changes(self._states, self._config)
+        common = self._noise.common.inflate(anchors.covariances) + anchors.map_covariances
+        drifts[:, :6, :6] += changes[:, None, None] * (common[:-1] + common[1:])
+        backward = np.broadcast_to(-np.eye(7), transitions.shape)
+        return Factors(np.arange(len(residuals)), residuals, transitions, inverse(drifts), backward)
 
-    def _odometry_factors(self, legs: Legs) -> tuple[Array, Array, Array, Array]:
-        """Of each leg: information (N - 1, 7, 7) across, of its start, of its end; gradient (N - 1, 14)."""
-        residuals, transitions, drifts = legs.linearise(self._states, self._config.drift)
-        end = _inverse(drifts)
-        back = np.swapaxes(transitions, 1, 2)
-        both: Array = -back @ end
-        pull = np.einsum("nij,nj->ni", end, residuals)
-        gradient = np.hstack([np.einsum("nij,nj->ni", back, pull), -pull])
-        return both, -both @ transitions, end, gradient
-
-    def _estimate_inflation(self, anchors: Anchors, weights: Array) -> AnchorInflation:
-        """Variance components: squared residuals over what is left of the measurements after the estimate."""
-        noise, residuals, blocks = self._config.anchor_noise, anchors.minus(self._states), self._blocks()
-        factors = []
-        for part, factor in ((slice(0, 3), self._inflation.position), (slice(3, 6), self._inflation.rotation)):
-            inverses: Array = weights[:, None, None] * _inverse(anchors.covariances[:, part, part])
-            squares = float(np.einsum("ni,nij,nj->", residuals[:, part], inverses, residuals[:, part]))
-            explained = float(np.einsum("nij,nji->", inverses, blocks[:, part, part])) / factor
-            redundancy = max(3.0 * len(weights) - explained, 0.0)
-            ratio = (noise.prior_weight + squares) / (noise.prior_weight + redundancy)
-            factors.append(float(np.clip(ratio, 1.0, noise.max_inflation)))
-        return AnchorInflation(*factors)
+    def _levels(self, window: _Window, evidence: _Evidence) -> NoiseLevels:
+        """What the residuals of each kind of evidence show of its errors."""
+        noise, drift, found = self._config.anchor_noise, self._config.drift, self._solution
+        claimed = self._noise.scatter.inflate(window.anchors.covariances)
+        seen = Evidence(evidence.anchors.after(found.steps).residuals, claimed, found.covariances, evidence.weights)
+        odometry = evidence.odometry.after(found.steps)
+        turned = replace(odometry, residuals=odometry.residuals - found.shared_step * evidence.tangents)
+        moved = found.evidence_of(turned, evidence.tangents)
+        followed = found.evidence_of(evidence.tracked.after(found.steps))
+        return NoiseLevels(
+            self._noise.scatter.learnt(seen, noise.prior_weight, noise.max_inflation),
+            self._noise.drift.learnt(moved, drift.prior_weight, drift.max_inflation),
+            self._noise.tracked.learnt(followed, drift.prior_weight, drift.max_inflation),
+        )
 
     def _marginalise_oldest(self) -> None:
         """Fold the oldest anchor, its odometry and its prior into a prior of the next."""
-        anchors, legs = Anchors.of(self._fixes), Legs.of(self._fixes)
-        information, gradient = self._normal_equations(anchors, legs, self._weights(anchors))
-        _, _, ends, leg_gradients = self._odometry_factors(legs)
-        across = information[:7, 7:14]
-        carried = np.linalg.solve(information[:7, :7], np.column_stack([across, gradient[:7]]))
-        remaining = ends[0] - across.T @ carried[:, :7]
-        offset = leg_gradients[0, 7:] - across.T @ carried[:, 7]
+        ending = self._linearise(self._window()).of_first_state()
+        equations = ending.equations(self._prior, self._states.first(), self._gain)
+        information, gradient = equations.without_first()
         self._states = self._states.without_first()
-        self._covariance = self._covariance[7:, 7:]
-        self._prior = _Prior(self._states.first(), (remaining + remaining.T) / 2.0, offset)
+        self._solution = self._solution.without_first()
+        self._prior = _Prior(self._states.first(), self._gain, information, gradient)
         self._has_past = True
         del self._fixes[0]
 
 
-def _scale_prior(states: States, sigma: float) -> _Prior:
-    information = np.zeros((7, 7))
-    information[6, 6] = 1.0 / sigma**2
-    return _Prior(states.first(), information, np.zeros(7))
-
-
-def _inverse(matrices: Array) -> Array:
-    return np.asarray(np.linalg.inv(matrices), dtype=np.float64)
+def _first_prior(states: States, scale_sigma: float, gain_sigma: float) -> _Prior:
+    """What is known before any anchor: hardly anything of the scale, how well turns are usually judged."""
+    information = np.zeros((8, 8))
+    information[6, 6], information[7, 7] = 1.0 / scale_sigma**2, 1.0 / max(gain_sigma, LEAST_GAIN_SIGMA) ** 2
+    return _Prior(states.first(), 0.0, information, np.zeros(8))

@@ -1,1 +1,6 @@
 """Map points seen by the last anchor, followed from frame to frame: a pose in the map at camera rate."""
+
+from visloc_ros.map_tracking.config import MapTrackingConfig
+from visloc_ros.map_tracking.tracker import MapTracker
+
+__all__ = ["MapTracker", "MapTrackingConfig"]

@@ -13,10 +13,11 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from sensor_msgs.msg import CompressedImage, PointCloud2
 
 from visloc_msgs.msg import Anchor
-from visloc_msgs.srv import LoadMap, Localize
+from visloc_msgs.srv import LoadMap, Localize, SaveMap
 from visloc_ros.core.config import Config, option, section
-from visloc_ros.core.errors import ConfigError, VislocError
-from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.errors import ConfigError, MapError, OutputError, VislocError
+from visloc_ros.core.map import open_map
+from visloc_ros.core.map_export import export_map
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine
@@ -56,7 +57,9 @@ class AnchorNodeConfig(Config):
     map_path: str = option("", "map folder or reference.tar.gz")
     map_frame: str = option("map", "frame id of the map")
     niceness: int = option(10, "how far the process steps back for the others (0 not at all)", minimum=0, maximum=19)
-    use_prediction: bool = option(True, "search first around the fused pose of the frame")
+    use_prediction: bool = option(
+        True, "search first around the fused pose of the frame or, before a fix, around a hint"
+    )
     max_prediction_gap: float = option(
         0.2, "time between a frame and a fused pose that predicts it [s]", minimum=0.0, maximum=10.0
     )
@@ -77,29 +80,32 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         os.setpriority(os.PRIO_PROCESS, 0, self.config.niceness)
         self._outcomes: Counter[str] = Counter()
         self._predictions = RecentPoses(PREDICTIONS_KEPT, round(self.config.max_prediction_gap * NANOSECONDS))
-        self._use_map(open_map(Path(self.config.map_path)))
+        self._use_map(Path(self.config.map_path))
         self._publisher = self.publisher(Anchor, "anchor", RELIABLE)
         self._points_publisher = self.publisher(PointCloud2, "map_points", LATCHED)
         self._inliers_publisher = self.publisher(PointCloud2, "inlier_points", RELIABLE)
         self._image_publisher = self.publisher(CompressedImage, "matches/compressed", RELIABLE)
         self.service(LoadMap, "~/load_map", self._load_map)
+        self.service(SaveMap, "~/save_map", self._save_map)
         self.service(Localize, "~/localize", self._localize_one)
 
     def activate(self) -> None:
         """Start localizing."""
         self._publish_map()
         if self.config.use_prediction:
-            self.subscription(PoseWithCovarianceStamped, "camera_pose", self._take_prediction, RELIABLE)
+            for topic in ("camera_pose", "search_hint"):  # the fused pose; before a fix, what somebody believes in
+                self.subscription(PoseWithCovarianceStamped, topic, self._take_prediction, RELIABLE)
         self._input = CameraInput(self, self.config.camera, self._localize, lambda: None)
         publish_diagnostics(self, self._report)
 
-    def _use_map(self, place: Map) -> None:
+    def _use_map(self, path: Path) -> None:
+        place = open_map(path)
         anchor = self.config.anchor
         threads = anchor.features.torch_threads or max(1, (os.cpu_count() or 1) // 2)  # odometry keeps the others
         features = replace(anchor.features, torch_threads=threads)
         # Made first: a map that does not fit leaves the old one in use.
         engine = AnchorEngine(place, replace(anchor, features=features))
-        self._engine, self._map = engine, place
+        self._engine, self._map, self._map_path = engine, place, path.absolute()
         self._predictions.clear()
 
     def _publish_map(self) -> None:
@@ -124,7 +130,9 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
 
     def _message(self, result: AnchorPose | Rejection, camera_frame: str) -> Anchor:
         message = anchor_to_msg(result, self.config.map_frame, camera_frame)
-        message.map_name, message.metric = self._map.name, self._map.manifest.metric
+        manifest = self._map.manifest
+        message.map_name, message.metric = self._map.name, manifest.metric
+        message.gravity_aligned = manifest.gravity_aligned
         return message
 
     def _publish_inliers(self, frame: Frame, anchor: AnchorPose, camera_frame: str) -> None:
@@ -139,13 +147,24 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     async def _load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
         path = Path(request.map_path)
         try:
-            await in_background(self, lambda: self._use_map(open_map(path)))
+            await in_background(self, lambda: self._use_map(path))
         except VislocError as error:
             response.code = LoadMap.Response.INVALID_MAP_DATA if path.exists() else LoadMap.Response.MAP_DOES_NOT_EXIST
             response.message = f"{error}; the map '{self._map.name}' stays loaded"
             return response
         self._publish_map()
         response.code, response.map_name = LoadMap.Response.SUCCESS, self._map.name
+        return response
+
+    async def _save_map(self, request: SaveMap.Request, response: SaveMap.Response) -> SaveMap.Response:
+        source, loaded, archive = self._map_path, self._map.manifest, Path(request.path)
+        try:
+            response.size = await in_background(self, lambda: export_map(source, loaded, archive))
+        except VislocError as error:
+            self.get_logger().error(f"save_map: {error}")
+            response.code, response.message = code_for(error, archive), str(error)
+            return response
+        response.code, response.message = SaveMap.Response.SUCCESS, f"the map '{loaded.name}' is packed as {archive}"
         return response
 
     async def _localize_one(self, request: Localize.Request, response: Localize.Response) -> Localize.Response:
@@ -163,6 +182,17 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         if not self._outcomes["accepted"]:
             return "warn", "Not localized yet", values
         return "ok", "Localizing", values
+
+
+def code_for(error: VislocError, archive: Path) -> int:
+    """Result code of a map that could not be saved."""
+    if isinstance(error, ConfigError):
+        return int(SaveMap.Response.INVALID_REQUEST)
+    if isinstance(error, MapError):
+        return int(SaveMap.Response.MAP_UNAVAILABLE)
+    if isinstance(error, OutputError):
+        return int(SaveMap.Response.FILE_EXISTS if archive.exists() else SaveMap.Response.WRITE_FAILED)
+    return int(SaveMap.Response.UNDEFINED)
 
 
 def draw_inliers(frame: Frame, anchor: AnchorPose) -> np.ndarray:

@@ -11,22 +11,32 @@ from collections.abc import Mapping
 import numpy as np
 import pycolmap
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Point32, Pose, PoseWithCovariance, Quaternion, Transform, TransformStamped, Vector3
+from geometry_msgs.msg import (
+    Point32,
+    Pose,
+    PoseWithCovariance,
+    Quaternion,
+    Transform,
+    TransformStamped,
+    TwistWithCovariance,
+    Vector3,
+)
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from visloc_msgs.msg import Anchor, LocalizationStatus, OdometryStatus, StageTime
+from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, OdometryStatus, StageTime
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, Frame, OdometryPose, Reason, Rejection, State
+from visloc_ros.core.types import AnchorPose, Frame, OdometryPose, OdometryScale, Reason, Rejection, State, Support
 from visloc_ros.core.types import Image as ImageArray
+from visloc_ros.fusion.innovation import Innovation as FusionInnovation
 from visloc_ros.sources.calibration import camera_from_camera_info_fields, camera_info_fields
 from visloc_ros.sources.ros_images import decode_compressed, decode_image
 
 SEGMENT_SEPARATOR = "/"
-QUATERNION_TOLERANCE = 1e-3
+UNIT_TOLERANCE = 1e-3
 NOT_MEASURED = -1.0  # sensor_msgs/Imu: first element of a covariance whose quantity is not measured
 
 
@@ -86,7 +96,7 @@ def _checked_pose(position: list[float], orientation: Quaternion) -> SE3:
     wxyz = np.array([orientation.w, orientation.x, orientation.y, orientation.z])
     if not (np.all(np.isfinite(wxyz)) and np.all(np.isfinite(position))):
         raise MessageError("the pose is not finite")
-    if abs(np.linalg.norm(wxyz) - 1.0) > QUATERNION_TOLERANCE:
+    if abs(np.linalg.norm(wxyz) - 1.0) > UNIT_TOLERANCE:
         raise MessageError(f"the quaternion has norm {np.linalg.norm(wxyz):.3f} instead of 1")
     return SE3.from_quaternion(wxyz, position)
 
@@ -96,9 +106,21 @@ def pose_with_covariance_to_msg(pose: SE3, covariance: Array) -> PoseWithCovaria
     return PoseWithCovariance(pose=pose_to_msg(pose), covariance=covariance.reshape(36))
 
 
+def twist_with_covariance_to_msg(velocity: Array, covariance: Array) -> TwistWithCovariance:
+    """A velocity (6,), linear then angular, about the axes of the moving frame, with its (6, 6) covariance."""
+    message = TwistWithCovariance(covariance=covariance.reshape(36))
+    message.twist.linear, message.twist.angular = _vector_to_msg(velocity[:3]), _vector_to_msg(velocity[3:])
+    return message
+
+
 def covariance_from_msg(message: PoseWithCovariance) -> Array:
     """The (6, 6) covariance of a message, checked."""
-    covariance = np.asarray(message.covariance, dtype=np.float64).reshape(6, 6)
+    return checked_covariance(message.covariance)
+
+
+def checked_covariance(values: Array) -> Array:
+    """Covariance (6, 6) of its 36 numbers. Raises MessageError."""
+    covariance = np.asarray(values, dtype=np.float64).reshape(6, 6)
     if not np.all(np.isfinite(covariance)) or np.any(np.diag(covariance) < 0):
         raise MessageError("the covariance is not finite or has a negative variance")
     return covariance
@@ -160,18 +182,8 @@ def visual_odometry_to_msg(result: OdometryPose, camera_frame: str) -> Odometry:
     return message
 
 
-def visual_odometry_from_msg(message: Odometry) -> OdometryPose:
-    """The way back of ``visual_odometry_to_msg``."""
-    _, separator, segment = message.header.frame_id.rpartition(SEGMENT_SEPARATOR)
-    if not separator or not segment.isdigit():
-        raise MessageError(f"'{message.header.frame_id}' does not end in {SEGMENT_SEPARATOR}<segment>")
-    pose, covariance = pose_from_msg(message.pose.pose), covariance_from_msg(message.pose)
-    known = covariance if covariance.any() else None
-    return OdometryPose(stamp_from_msg(message.header.stamp), pose, int(segment), 0, covariance=known)
-
-
 def odometry_status_to_msg(result: OdometryPose | Rejection, camera_frame: str) -> OdometryStatus:
-    """What odometry made of one image, beside the pose itself."""
+    """What odometry made of one image."""
     message = OdometryStatus(header=header(result.stamp_ns, camera_frame), stages=stages_to_msg(result.stage_ms))
     message.latency_ms = float(sum(result.stage_ms.values()))
     if isinstance(result, Rejection):
@@ -179,12 +191,52 @@ def odometry_status_to_msg(result: OdometryPose | Rejection, camera_frame: str) 
         return message
     message.tracked, message.segment = True, result.segment
     message.num_tracked, message.is_keyframe = result.num_tracked, result.is_keyframe
+    message.pose.pose = pose_to_msg(result.odom_from_camera)
+    if result.covariance is not None:
+        message.pose.covariance = result.covariance.reshape(36)
     if result.scale is not None:
         message.metres_per_unit = float(result.scale.metres_per_unit)
         message.scale_log_sigma = float(result.scale.log_sigma)
     if result.up_in_odom is not None:
         message.up = _vector_to_msg(result.up_in_odom)
     return message
+
+
+def odometry_from_status_msg(message: OdometryStatus) -> OdometryPose | Rejection:
+    """The way back of ``odometry_status_to_msg``."""
+    stamp_ns, stage_ms = stamp_from_msg(message.header.stamp), stages_from_msg(message.stages)
+    if not message.tracked:
+        return Rejection(stamp_ns, reason_from_msg(message.reason), stage_ms=stage_ms)
+    covariance = covariance_from_msg(message.pose)
+    return OdometryPose(
+        stamp_ns,
+        pose_from_msg(message.pose.pose),
+        message.segment,
+        message.num_tracked,
+        message.is_keyframe,
+        stage_ms,
+        covariance if covariance.any() else None,
+        _scale_from_msg(message),
+        _up_from_msg(message.up),
+    )
+
+
+def _scale_from_msg(message: OdometryStatus) -> OdometryScale | None:
+    scale = OdometryScale(float(message.metres_per_unit), float(message.scale_log_sigma))
+    if scale.metres_per_unit == 0.0:
+        return None
+    if not (0.0 < scale.metres_per_unit < np.inf and 0.0 <= scale.log_sigma < np.inf):
+        raise MessageError(f"{scale} is no scale")
+    return scale
+
+
+def _up_from_msg(vector: Vector3) -> Array | None:
+    up = np.array([vector.x, vector.y, vector.z])
+    if not up.any():
+        return None
+    if not abs(np.linalg.norm(up) - 1.0) < UNIT_TOLERANCE:
+        raise MessageError(f"the vector against gravity {up} is not of length 1")
+    return up
 
 
 def imu_from_msg(message: Imu) -> tuple[Array | None, Array | None]:
@@ -280,6 +332,30 @@ def state_from_msg(value: int) -> State:
         if state_to_msg(state) == value:
             return state
     raise MessageError(f"unknown localization state {value}")
+
+
+def support_to_msg(support: Support) -> int:
+    """Constant of ``LocalizationStatus`` for what a pose rests on."""
+    return int(getattr(LocalizationStatus, f"SUPPORT_{support.value}"))
+
+
+def support_from_msg(value: int) -> Support:
+    """The way back of ``support_to_msg``."""
+    for support in Support:
+        if support_to_msg(support) == value:
+            return support
+    raise MessageError(f"unknown support {value} of a pose")
+
+
+def innovation_to_msg(innovation: FusionInnovation, map_frame: str) -> Innovation:
+    """Message of how a measurement met its prediction."""
+    return Innovation(
+        header=header(innovation.stamp_ns, map_frame),
+        source=innovation.source,
+        accepted=innovation.accepted,
+        squared=innovation.squared,
+        error=innovation.error,
+    )
 
 
 def points_to_msg(stamp_ns: int, frame_id: str, points: Array) -> PointCloud2:

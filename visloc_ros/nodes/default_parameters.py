@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +14,19 @@ from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
+from visloc_ros.nodes.map_tracker_node import MapTrackerNode
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.simulated_camera_node import SimulatedCameraNode
 
-NODES: tuple[type[VislocNode], ...] = (OdometryNode, AnchorNode, FusionNode, MapBuilderNode, SimulatedCameraNode)
+COMMENT_WIDTH = 114
+NODES: tuple[type[VislocNode], ...] = (
+    OdometryNode,
+    AnchorNode,
+    MapTrackerNode,
+    FusionNode,
+    MapBuilderNode,
+    SimulatedCameraNode,
+)
 
 
 def parameter_file(node_type: type[VislocNode]) -> str:
@@ -28,7 +38,8 @@ def parameter_file(node_type: type[VislocNode]) -> str:
 def _lines(config_type: type[Config]) -> Iterator[str]:
     for item in list_options(config_type):
         value = yaml.safe_dump(item.default, default_flow_style=True).strip().removesuffix("...").strip()
-        yield f"    # {item.description}{_range(item)}\n    {item.name}: {value}\n"
+        comment = textwrap.wrap(item.description + _range(item), COMMENT_WIDTH, break_on_hyphens=False)
+        yield "".join(f"    # {line}\n" for line in comment) + f"    {item.name}: {value}\n"
 
 
 def _range(item: OptionInfo) -> str:

@@ -1,57 +1,42 @@
-"""Joins odometry and anchors to one pose and is the only one to publish ``map -> odom -> base_link``."""
+"""Joins odometry, followed map points and anchors to one pose; only it publishes ``map -> odom -> base_link``."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
-import numpy as np
-from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
-from nav_msgs.msg import Odometry, Path
+import rclpy
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from std_srvs.srv import Trigger
 
-from visloc_msgs.msg import Anchor, LocalizationStatus, OdometryStatus
-from visloc_ros.core.config import Config, option, section
-from visloc_ros.core.geometry import SE3, Array, skew
+from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, OdometryStatus, TrackedPose
+from visloc_ros.core.geometry import SE3, Array, move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import Estimate, Reason, Rejection, State
-from visloc_ros.fusion import Fuser, FusionConfig
+from visloc_ros.core.types import Estimate, Reason, State
+from visloc_ros.fusion import Fuser
+from visloc_ros.fusion.last_pose import LastPose
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.conversions import (
     MessageError,
     anchor_from_msg,
     header,
-    pose_to_msg,
+    innovation_to_msg,
+    odometry_from_status_msg,
     pose_with_covariance_to_msg,
-    reason_from_msg,
-    stamp_from_msg,
-    state_to_msg,
-    visual_odometry_from_msg,
 )
 from visloc_ros.nodes.diagnostics import publish_diagnostics
+from visloc_ros.nodes.fusion_output import FusionOutput
+from visloc_ros.nodes.fusion_parameters import FusionNodeConfig
+from visloc_ros.nodes.fusion_status import status_to_msg, words_for
+from visloc_ros.nodes.pose_hints import BaseHint, InitialPoses, PoseKeeper
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.nodes.time_guard import StampVerdict, TimeGuard
-from visloc_ros.nodes.transforms import StaticTransforms, TransformBroadcaster
+from visloc_ros.nodes.tracked_pose_messages import tracked_pose_from_msg
+from visloc_ros.nodes.transforms import StaticTransforms
 
-LEVEL_OF_STATE = {State.LOCALIZED: "ok", State.LOST: "error"}
 PATH_PERIOD_S = 0.5
-
-
-@dataclass(frozen=True)
-class FusionNodeConfig(Config):
-    """Parameters of the fusion node."""
-
-    map_frame: str = option("map", "frame id of the map")
-    odom_frame: str = option("odom", "frame id of the continuous odometry")
-    base_frame: str = option("base_link", "frame id of the robot; the camera's own frame id for a bare camera")
-    publish_map_to_odom_tf: bool = option(True, "broadcast map -> odom")
-    publish_odom_to_base_tf: bool = option(True, "broadcast odom -> base (false when another node owns it)")
-    transform_tolerance: float = option(0.1, "seconds map -> odom is dated ahead", minimum=0.0, maximum=2.0)
-    loss_policy: str = option(
-        "stop_tf", "map -> odom while LOST: keep sending it, or stop", choices=("hold", "stop_tf")
-    )
-    path_max_size: int = option(1024, "poses kept in odom_path and map_path", minimum=2, maximum=100000)
-    fusion: FusionConfig = section(FusionConfig)
+WATCH_PERIOD_S = 0.1
 
 
 class FusionNode(VislocNode[FusionNodeConfig]):
@@ -64,53 +49,45 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         """Make the fuser, the publishers and the services."""
         self._fuser = Fuser(self.config.fusion, metric=False)  # until the anchors say which map they are from
         self._guard = TimeGuard()
-        self._counts: Counter[str] = Counter()
-        self._map_name = ""
-        self._estimate: Estimate | None = None
-        self._odom_publisher = self.publisher(Odometry, "odom", RELIABLE)
-        self._pose_publisher = self.publisher(PoseWithCovarianceStamped, "pose", LATCHED)
-        self._camera_pose_publisher = self.publisher(PoseWithCovarianceStamped, "camera_pose", RELIABLE)
-        self._status_publisher = self.publisher(LocalizationStatus, "status", LATCHED)
-        self._paths = {
-            name: (self.publisher(Path, name, RELIABLE), deque(maxlen=self.config.path_max_size))
-            for name in ("odom_path", "map_path")
-        }
-        self._broadcaster = TransformBroadcaster(self)
+        self._bad: Counter[str] = Counter()
+        self._map_name, self._camera_frame = "", ""
+        self._estimate = Estimate(0, State.UNINITIALIZED)
+        self._hint: BaseHint | None = None
+        self._heard_ns: int | None = None
         self._static = StaticTransforms(self)
+        self._output = FusionOutput(self, self.config, self._static)
+        self._camera_pose_publisher = self.publisher(PoseWithCovarianceStamped, "camera_pose", RELIABLE)
+        self._hint_publisher = self.publisher(PoseWithCovarianceStamped, "search_hint", RELIABLE)
+        self._status_publisher = self.publisher(LocalizationStatus, "status", LATCHED)
+        self._innovation_publisher = self.publisher(Innovation, "innovation", RELIABLE)
         self.service(Trigger, "~/relocalize", self._relocalize)
-        self._publish_status(Estimate(self.now_ns(), State.UNINITIALIZED), None)
+        self._publish_status(Estimate(self.now_ns(), State.UNINITIALIZED, Reason.NO_ODOMETRY))
 
     def activate(self) -> None:
         """Start fusing."""
-        self.subscription(Odometry, "visual_odom", self._take_odometry, RELIABLE)
-        self.subscription(OdometryStatus, "odometry_status", self._take_loss, RELIABLE)
+        self.undo(self._say_that_it_ends)
+        self._keeper = PoseKeeper(self, Path(self.config.state_dir)) if self.config.state_dir else None
+        self.subscription(OdometryStatus, "odometry_status", self._take_odometry, RELIABLE)
         self.subscription(Anchor, "anchor", self._take_anchor, RELIABLE)
-        self.timer(PATH_PERIOD_S, self._publish_paths)
+        self.subscription(TrackedPose, "map_tracking", self._take_tracked, RELIABLE)
+        InitialPoses(self, self.config.map_frame, self._take_hint, self._refuse)
+        self.timer(PATH_PERIOD_S, self._output.publish_paths)
+        self.timer(WATCH_PERIOD_S, self._watch)
         publish_diagnostics(self, self._report)
 
-    def _take_odometry(self, message: Odometry) -> None:
+    def _take_odometry(self, message: OdometryStatus) -> None:
         try:
-            odometry = visual_odometry_from_msg(message)
+            odometry = odometry_from_status_msg(message)
         except MessageError as error:
             self._refuse(error)
             return
         if not self._accept_stamp(odometry.stamp_ns):
             return
+        self._heard_ns, self._camera_frame = self.now_ns(), message.header.frame_id
         self._fuser.add_odometry(odometry)
-        self._publish(self._fuser.estimate(odometry.stamp_ns), message.child_frame_id)
-
-    def _take_loss(self, message: OdometryStatus) -> None:
-        if message.tracked:
-            return
-        stamp_ns = stamp_from_msg(message.header.stamp)
-        try:
-            reason = reason_from_msg(message.reason)
-        except MessageError as error:
-            self._refuse(error)
-            return
-        if self._accept_stamp(stamp_ns):
-            self._fuser.add_odometry(Rejection(stamp_ns, reason))
-            self._publish(self._fuser.estimate(stamp_ns), message.header.frame_id)
+        self._offer_hint()
+        self._publish(self._fuser.estimate(odometry.stamp_ns))
+        self._publish_innovations()
 
     def _take_anchor(self, message: Anchor) -> None:
         try:
@@ -119,121 +96,131 @@ class FusionNode(VislocNode[FusionNodeConfig]):
             self._refuse(error)
             return
         self._follow_map(message)
-        rejection = self._fuser.add_anchor(anchor)
-        self._counts["anchors accepted" if rejection is None else f"anchors rejected {rejection.reason.value}"] += 1
+        self._fuser.add_anchor(anchor)
+
+    def _take_tracked(self, message: TrackedPose) -> None:
+        """Take followed map points; they improve the frames after theirs, and nobody waits for them."""
+        try:
+            tracked = tracked_pose_from_msg(message)
+        except MessageError as error:
+            self._refuse(error)
+            return
+        self._fuser.add_tracked(tracked)
 
     def _follow_map(self, message: Anchor) -> None:
         """Forget the alignment when the anchors come from another map than before."""
         if self._map_name and message.map_name != self._map_name:
-            self._fuser.reset()
-        self._map_name, self._fuser.metric = message.map_name, message.metric
+            self._fuser.relocalize()
+        if not self._map_name and self._keeper is not None and self._hint is None and self._fuser.hint is None:
+            self._hint = self._keeper.take_hint(message.map_name)
+        self._map_name = message.map_name
+        self._fuser.metric, self._fuser.gravity_aligned = message.metric, message.gravity_aligned
 
     def _accept_stamp(self, stamp_ns: int) -> bool:
         verdict = self._guard.judge(stamp_ns)
         if verdict is StampVerdict.CLOCK_JUMP:
             self.get_logger().warning("the clock jumped back: starting anew")
             self._fuser.reset()
+            self._output.reset()
         if verdict in (StampVerdict.UNSTAMPED, StampVerdict.UNORDERED):
-            self._counts[verdict.value] += 1
+            self._bad[verdict.value] += 1
             return False
         return True
 
-    def _publish(self, estimate: Estimate, camera_frame: str) -> None:
-        base_from_camera = self._static.lookup(self.config.base_frame, camera_frame)
-        self._estimate = estimate
-        self._publish_camera_pose(estimate)
+    def _watch(self) -> None:
+        """Where no odometry comes any more there is a loss, too, and nobody else would tell."""
+        if self._heard_ns is None:
+            return
+        silence_ns = self.now_ns() - self._heard_ns
+        if silence_ns > self.config.silence_s * NANOSECONDS:
+            estimate = self._fuser.estimate(self._guard.last_ns + silence_ns)
+            self._publish(replace(estimate, reason=Reason.NO_ODOMETRY))
+
+    def _publish(self, estimate: Estimate) -> None:
+        base_from_camera = self._static.lookup(self.config.base_frame, self._camera_frame)
+        self._predict(estimate)
         if base_from_camera is None:
-            reason = f"no fixed transform {self.config.base_frame} -> {camera_frame} on /tf_static"
+            reason = f"no fixed transform {self.config.base_frame} -> {self._camera_frame} on /tf_static"
             self.get_logger().warning(reason, throttle_duration_sec=5.0)
-            self._counts[Reason.NO_TRANSFORM.value] += 1
-            self._publish_status(estimate, Reason.NO_TRANSFORM)
+            self._bad[Reason.NO_TRANSFORM.value] += 1
+            self._publish_status(replace(estimate, reason=Reason.NO_TRANSFORM))
             return
-        self._publish_status(estimate, estimate.reason)
-        if estimate.odom_from_camera is not None:
-            self._publish_poses(estimate, estimate.odom_from_camera, base_from_camera)
+        self._publish_status(estimate)
+        self._output.publish(estimate, self._fuser.raw_map_from_odom, base_from_camera)
+        self._keep(estimate, base_from_camera)
 
-    def _publish_camera_pose(self, estimate: Estimate) -> None:
-        """Tell the anchor node where to search first."""
+    def _predict(self, estimate: Estimate) -> None:
+        """Tell the nodes that search the map where to look first: the fused pose or, before a fix, a hint."""
+        map_from_camera, hint = estimate.map_from_camera, self._fuser.hint
+        if map_from_camera is not None and estimate.covariance is not None and estimate.state is not State.LOST:
+            self._camera_pose_publisher.publish(self._in_map(estimate.stamp_ns, map_from_camera, estimate.covariance))
+        elif hint is not None:
+            self._hint_publisher.publish(self._in_map(estimate.stamp_ns, hint.map_from_camera, hint.covariance))
+
+    def _in_map(self, stamp_ns: int, map_from_camera: SE3, covariance: Array) -> PoseWithCovarianceStamped:
+        pose = pose_with_covariance_to_msg(map_from_camera, covariance)
+        return PoseWithCovarianceStamped(header=header(stamp_ns, self.config.map_frame), pose=pose)
+
+    def _keep(self, estimate: Estimate, base_from_camera: SE3) -> None:
         map_from_camera = estimate.map_from_camera
-        if map_from_camera is None or estimate.covariance is None or estimate.state is State.LOST:
+        if self._keeper is None or map_from_camera is None or estimate.covariance is None:
             return
-        message = PoseWithCovarianceStamped(header=header(estimate.stamp_ns, self.config.map_frame))
-        message.pose = pose_with_covariance_to_msg(map_from_camera, estimate.covariance)
-        self._camera_pose_publisher.publish(message)
+        map_from_base = map_from_camera @ base_from_camera.inverse
+        covariance = move_covariance(estimate.covariance, -(map_from_base.rotation @ base_from_camera.translation))
+        self._keeper.keep(estimate.state, LastPose(self._map_name, estimate.stamp_ns, map_from_base, covariance))
 
-    def _publish_poses(self, estimate: Estimate, odom_from_camera: SE3, base_from_camera: SE3) -> None:
-        stamp_ns, config = estimate.stamp_ns, self.config
-        # The odom frame starts level with the base, not with the camera: base_from_camera leads the chain.
-        odom_from_base = base_from_camera @ odom_from_camera @ base_from_camera.inverse
-        transforms = []
-        if config.publish_odom_to_base_tf:
-            transforms.append((stamp_ns, config.odom_frame, config.base_frame, odom_from_base))
-        if estimate.map_from_odom is not None:
-            map_from_odom = estimate.map_from_odom @ base_from_camera.inverse
-            if config.publish_map_to_odom_tf and not (estimate.state is State.LOST and config.loss_policy == "stop_tf"):
-                ahead_ns = stamp_ns + int(config.transform_tolerance * NANOSECONDS)
-                transforms.append((ahead_ns, config.map_frame, config.odom_frame, map_from_odom))
-            self._publish_map_pose(estimate, map_from_odom @ odom_from_base, base_from_camera)
-        if transforms:
-            self._broadcaster.send(*transforms)
-        message = Odometry(header=header(stamp_ns, config.odom_frame), child_frame_id=config.base_frame)
-        message.pose.pose = pose_to_msg(odom_from_base)
-        self._odom_publisher.publish(message)
-        self._remember("odom_path", stamp_ns, config.odom_frame, odom_from_base)
+    def _publish_innovations(self) -> None:
+        for innovation in self._fuser.take_innovations():
+            self._innovation_publisher.publish(innovation_to_msg(innovation, self.config.map_frame))
 
-    def _publish_map_pose(self, estimate: Estimate, map_from_base: SE3, base_from_camera: SE3) -> None:
-        if estimate.covariance is None:
-            return
-        message = PoseWithCovarianceStamped(header=header(estimate.stamp_ns, self.config.map_frame))
-        covariance = move_covariance(estimate.covariance, map_from_base, base_from_camera)
-        message.pose = pose_with_covariance_to_msg(map_from_base, covariance)
-        self._pose_publisher.publish(message)
-        self._remember("map_path", estimate.stamp_ns, self.config.map_frame, map_from_base)
-
-    def _remember(self, path: str, stamp_ns: int, frame_id: str, pose: SE3) -> None:
-        self._paths[path][1].append(PoseStamped(header=header(stamp_ns, frame_id), pose=pose_to_msg(pose)))
-
-    def _publish_paths(self) -> None:
-        for publisher, poses in self._paths.values():
-            if poses and publisher.get_subscription_count():
-                publisher.publish(Path(header=poses[-1].header, poses=list(poses)))
-
-    def _publish_status(self, estimate: Estimate, reason: Reason | None) -> None:
-        message = LocalizationStatus(header=header(estimate.stamp_ns, self.config.map_frame))
-        message.state = state_to_msg(estimate.state)
-        message.reason = reason.value if reason is not None else ""
-        message.age_s = -1.0 if estimate.age_ns is None else estimate.age_ns / NANOSECONDS
-        message.distance_since_fix = float(estimate.distance_since_fix or 0.0)
-        message.scale, message.metric = float(estimate.scale or 0.0), estimate.metric
-        message.anchors_accepted = self._counts["anchors accepted"]
-        message.anchors_rejected = sum(n for key, n in self._counts.items() if key.startswith("anchors rejected"))
-        message.map_name = self._map_name
+    def _publish_status(self, estimate: Estimate) -> None:
+        self._estimate = estimate
+        message = status_to_msg(estimate, self.config.map_frame, self._map_name, self._fuser.counts)
         message.pose_age_ms = (self.now_ns() - estimate.stamp_ns) / 1e6
         self._status_publisher.publish(message)
 
+    def _say_that_it_ends(self) -> None:
+        """The latched status must not go on claiming a pose that nobody computes any more."""
+        if rclpy.ok():
+            self._publish_status(Estimate(self.now_ns(), State.UNINITIALIZED, Reason.NO_ODOMETRY))
+
     def _refuse(self, error: MessageError) -> None:
-        self._counts["bad message"] += 1
+        self._bad["bad message"] += 1
         self.get_logger().warning(f"message left out: {error}", throttle_duration_sec=5.0)
 
+    def _take_hint(self, hint: BaseHint) -> None:
+        self._hint = hint
+        self._offer_hint()
+
+    def _offer_hint(self) -> None:
+        """Give a hint to the fuser as soon as it is known where on the base the camera is."""
+        newest_ns = self._guard.last_ns
+        if self._hint is None or newest_ns is None:
+            return
+        base_from_camera = self._static.lookup(self.config.base_frame, self._camera_frame)
+        if base_from_camera is None:
+            return
+        hint, self._hint = self._hint, None
+        is_used = self._fuser.set_initial_pose(newest_ns, *hint.for_camera(base_from_camera))
+        what = "the search begins around it" if is_used else "the pose agrees with it and stays"
+        self.get_logger().info(f"hint from {hint.source}: {what}")
+
     def _relocalize(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._fuser.reset()
-        response.success, response.message = True, "forgot the alignment; the next agreeing anchors set it anew"
+        self._hint = None
+        self._fuser.relocalize()
+        response.success = True
+        response.message = "forgot the place in the map and every hint; agreeing anchors set it anew, odom goes on"
         return response
 
     def _report(self) -> tuple[str, str, dict[str, object]]:
-        estimate = self._estimate
-        if estimate is None:
-            return "warn", "no odometry received", dict(self._counts)
-        reason = f": {estimate.reason.value}" if estimate.reason else ""
-        return LEVEL_OF_STATE.get(estimate.state, "warn"), f"{estimate.state.value}{reason}", dict(self._counts)
-
-
-def move_covariance(covariance: Array, map_from_base: SE3, base_from_camera: SE3) -> Array:
-    """Covariance (6, 6) of ``map_from_base`` from that of ``map_from_camera``: the lever arm turns with the base."""
-    camera_in_base = map_from_base.rotation @ base_from_camera.translation
-    jacobian = np.eye(6)
-    jacobian[:3, 3:] = skew(camera_in_base)
-    return np.asarray(jacobian @ covariance @ jacobian.T)
+        values: dict[str, object] = {"map": self._map_name or "none yet"}
+        values |= {f"anchors {verdict}": count for verdict, count in self._fuser.counts.items()}
+        values |= {f"map tracking {verdict}": count for verdict, count in self._fuser.tracked_counts.items()}
+        values |= self._bad
+        if self._heard_ns is None:
+            return "warn", "no odometry received", values
+        values["hint"] = "in use" if self._fuser.hint is not None else "none"
+        return *words_for(self._estimate), values
 
 
 def main() -> None:

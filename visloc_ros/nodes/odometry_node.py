@@ -1,4 +1,7 @@
-"""Tracks every frame of a camera: images in, unscaled ``visual_odom``, ``odometry_status`` and keyframes out."""
+"""Tracks every frame of a camera: images in, ``odometry_status`` with the unscaled pose, and keyframes out.
+
+``visual_odom`` carries the same pose as a standard message, for viewers.
+"""
 
 from __future__ import annotations
 
@@ -61,11 +64,11 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             self._reset_asked.clear()
             self._odometry.reset()
         result = self._odometry.track(frame)
-        if isinstance(result, OdometryPose):
-            self._pose_publisher.publish(visual_odometry_to_msg(result, camera_frame))
         status = odometry_status_to_msg(result, camera_frame)
         status.frames_received, status.frames_dropped = self._input.received, self._input.dropped
         self._status_publisher.publish(status)
+        if isinstance(result, OdometryPose) and self._pose_publisher.get_subscription_count():
+            self._pose_publisher.publish(visual_odometry_to_msg(result, camera_frame))
         self._keyframes.offer(frame, camera_frame, result)
         self._tally.add(result)
         self._odometry.settle()

@@ -29,7 +29,7 @@ from rclpy.task import Future
 from rosgraph_msgs.msg import Clock
 from tf2_msgs.msg import TFMessage
 
-from visloc_msgs.msg import Anchor, LocalizationStatus, OdometryStatus
+from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, OdometryStatus
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import SetupError, VislocError
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -40,6 +40,7 @@ from visloc_ros.nodes.conversions import (
     stamp_from_msg,
     stamp_to_msg,
     state_from_msg,
+    support_from_msg,
     transform_from_msg,
 )
 from visloc_ros.nodes.parameters import declare_parameters, read_parameters
@@ -63,7 +64,7 @@ class ReplayConfig(Config):
     recording: str = option("", "file that the answers are written to, as JSON lines")
     rate: float = option(1.0, "speed of the replay relative to the bag", minimum=0.01, maximum=100.0)
     wait_for_subscribers: int = option(2, "subscribers of the image topic to wait for", minimum=0, maximum=100)
-    nodes: str = option("odometry_node anchor_node fusion_node", "nodes whose parameters are recorded")
+    nodes: str = option("odometry_node anchor_node map_tracker_node fusion_node", "nodes whose parameters are recorded")
     start_timeout_s: float = option(120.0, "how long to wait for them, in seconds", minimum=1.0, maximum=3600.0)
 
 
@@ -81,6 +82,7 @@ class Recorder:
             (LocalizationStatus, "status", LATCHED, _read_status),
             (Anchor, "anchor", RELIABLE, _read_anchor),
             (OdometryStatus, "odometry_status", RELIABLE, _read_odometry),
+            (Innovation, "innovation", RELIABLE, _read_innovation),
         ):
             node.create_subscription(message_type, topic, self._keeper(topic.lstrip("/"), read), qos)
 
@@ -125,6 +127,7 @@ def _read_status(message: LocalizationStatus) -> dict[str, Any]:
     return {
         "stamp_ns": stamp_from_msg(message.header.stamp),
         "state": state_from_msg(message.state).value,
+        "support": support_from_msg(message.support).value,
         "reason": message.reason,
         "scale": message.scale,
         "anchors_accepted": message.anchors_accepted,
@@ -156,6 +159,15 @@ def _read_odometry(message: OdometryStatus) -> dict[str, Any]:
         "stage_ms": stages_from_msg(message.stages),
         "frames_received": message.frames_received,
         "frames_dropped": message.frames_dropped,
+    }
+
+
+def _read_innovation(message: Innovation) -> dict[str, Any]:
+    return {
+        "stamp_ns": stamp_from_msg(message.header.stamp),
+        "source": message.source,
+        "accepted": message.accepted,
+        "squared": message.squared,
     }
 
 

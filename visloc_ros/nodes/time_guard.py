@@ -23,6 +23,11 @@ class TimeGuard:
         self._jump_ns = jump_ns
         self._last_ns: int | None = None
 
+    @property
+    def last_ns(self) -> int | None:
+        """The newest stamp that was in order, or the first after a jump; None before one."""
+        return self._last_ns
+
     def judge(self, stamp_ns: int) -> StampVerdict:
         """Classify a stamp; a step back of more than ``jump_ns`` is a clock jump, a smaller one is disorder."""
         if stamp_ns <= 0:

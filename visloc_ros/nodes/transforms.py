@@ -1,13 +1,20 @@
-"""TF without the tf2 libraries: transforms sent on /tf, and fixed ones collected from /tf_static."""
+"""TF without the tf2 libraries: transforms sent on /tf, and those of others collected from /tf and /tf_static."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import deque
+
+from geometry_msgs.msg import TransformStamped
 from tf2_msgs.msg import TFMessage
 
 from visloc_ros.core.geometry import SE3
 from visloc_ros.nodes.base import VislocNode
-from visloc_ros.nodes.conversions import MessageError, transform_from_msg, transform_to_msg
+from visloc_ros.nodes.conversions import MessageError, stamp_from_msg, transform_from_msg, transform_to_msg
 from visloc_ros.nodes.qos import TF, TF_STATIC
+
+JUMP_NS = 1_000_000_000  # stamps that run back by more come from a looped bag; by less, from disorder
+KEPT = 256  # transforms of each moving frame: seconds at the rate of any odometry
 
 
 class TransformBroadcaster:
@@ -40,6 +47,10 @@ class StaticTransforms:
             self._parents[item.child_frame_id] = (item.header.frame_id, parent_from_child)
         self._found.clear()
 
+    def parent_of(self, child: str) -> tuple[str, SE3] | None:
+        """The frame that a fixed one is attached to, with ``parent_from_child``."""
+        return self._parents.get(child)
+
     def lookup(self, parent: str, child: str) -> SE3 | None:
         """``parent_from_child``, or None while no chain of fixed transforms joins the two."""
         if parent == child:
@@ -70,3 +81,60 @@ class StaticTransforms:
             found[parent] = parent_from_current @ found[current]
             current = parent
         return found
+
+
+class MovingTransforms:
+    """Collects /tf and answers where a frame was below another one at a time."""
+
+    def __init__(self, node: VislocNode, fixed: StaticTransforms) -> None:
+        self._logger, self._fixed = node.get_logger(), fixed
+        self._histories: dict[str, deque[TransformStamped]] = {}
+        node.subscription(TFMessage, "/tf", self._take, TF)
+
+    def _take(self, message: TFMessage) -> None:
+        for item in message.transforms:
+            history = self._histories.setdefault(item.child_frame_id, deque(maxlen=KEPT))
+            step_ns = _stamp_ns(item) - _stamp_ns(history[-1]) if history else 1
+            if step_ns < -JUMP_NS:
+                history.clear()
+            if step_ns > 0 or not history:
+                history.append(item)
+
+    def lookup(self, ancestor: str, frame: str, stamp_ns: int) -> SE3 | None:
+        """``ancestor_from_frame`` at a stamp, interpolated; None where a transform of that time is missing."""
+        ancestor_from_frame = SE3.identity()
+        visited = {frame}
+        while frame != ancestor:
+            step = self._parent_at(frame, stamp_ns)
+            if step is None or step[0] in visited:
+                return None
+            frame, parent_from_frame = step
+            ancestor_from_frame = parent_from_frame @ ancestor_from_frame
+            visited.add(frame)
+        return ancestor_from_frame
+
+    def _parent_at(self, child: str, stamp_ns: int) -> tuple[str, SE3] | None:
+        history = self._histories.get(child)
+        if history is None:
+            return self._fixed.parent_of(child)
+        index = bisect_left(history, stamp_ns, key=_stamp_ns)
+        if index == len(history) or (index == 0 and _stamp_ns(history[0]) != stamp_ns):
+            return None
+        try:
+            return history[index].header.frame_id, _between(history[max(index - 1, 0)], history[index], stamp_ns)
+        except MessageError as error:
+            self._logger.warning(f"/tf to {child} left out: {error}", throttle_duration_sec=5.0)
+            return None
+
+
+def _stamp_ns(item: TransformStamped) -> int:
+    return stamp_from_msg(item.header.stamp)
+
+
+def _between(before: TransformStamped, after: TransformStamped, stamp_ns: int) -> SE3:
+    """``parent_from_child`` at a stamp after the one and not after the other."""
+    begin_ns, end_ns = _stamp_ns(before), _stamp_ns(after)
+    end = transform_from_msg(after.transform)
+    if stamp_ns == end_ns:
+        return end
+    return transform_from_msg(before.transform).interpolate(end, (stamp_ns - begin_ns) / (end_ns - begin_ns))

@@ -1,7 +1,18 @@
-"""A simulated room seen by a camera on a smooth path: exact poses, exact projection, deterministic by seed."""
+"""Exactly known worlds by a seed: a room seen by a camera, and runs of odometry and anchors without any image."""
 
 from visloc_ros.simulation.config import SimulationConfig
+from visloc_ros.simulation.fusion_runs import FusionRun, simulate_run
+from visloc_ros.simulation.fusion_scenario import FusionScenario
 from visloc_ros.simulation.sequence import PASSES, Simulation, simulate
 from visloc_ros.simulation.writer import write_folder
 
-__all__ = ["PASSES", "Simulation", "SimulationConfig", "simulate", "write_folder"]
+__all__ = [
+    "PASSES",
+    "FusionRun",
+    "FusionScenario",
+    "Simulation",
+    "SimulationConfig",
+    "simulate",
+    "simulate_run",
+    "write_folder",
+]

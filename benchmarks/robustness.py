@@ -1,0 +1,196 @@
+"""Does the fused pose ever lie? Kidnapping, another place, the wrong map, darkness, no anchors, a slow camera.
+
+Run: .venv/bin/python benchmarks/robustness.py --data ../shared/data --markdown results/robustness.md
+
+Two real places are mapped, and spliced images of them go through the localizer as ``visloc run`` does. The states and
+times of each scenario are told, and how many LOCALIZED poses lie beyond 3 sigma of their own covariance: there must be
+none. Maps and features are kept in the work folder, so that a second run is quicker.
+"""
+
+import argparse
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+from places import FeatureCache, Place, real_places, simulated_room
+from results_file import provenance, put_section
+from robustness_scenarios import FLIGHT, KITCHEN, ROOM, SCENARIOS, Recording, Scenario, Splice
+from robustness_tables import HONESTY_SECTION, SECTION, as_markdown, honesty_markdown, show
+
+from visloc_ros.apps.offline_run import RunConfig, run_offline, search_inline
+from visloc_ros.core.config import read_config
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import AnchorPose, Frame, Rejection
+from visloc_ros.evaluation import RunRecord, summarize, write_results
+from visloc_ros.evaluation.machine import command_line, describe_machine, today
+from visloc_ros.evaluation.robustness import Incident, judge_run
+from visloc_ros.fusion import AnchorRunner
+from visloc_ros.localization import AnchorEngine
+from visloc_ros.simulation import simulate, write_folder
+
+ANCHOR_PERIOD_S = 0.5
+
+
+class CachedEngine:
+    """The anchor engine with features that an earlier run extracted."""
+
+    def __init__(self, engine: AnchorEngine, cache: FeatureCache) -> None:
+        self._engine, self._cache = engine, cache
+
+    def localize(self, frame: Frame, prior: SE3 | None = None) -> AnchorPose | Rejection:
+        """Find ``map_from_camera`` of a frame, whose name is that of its image."""
+        features = self._cache(f"{frame.name}-{frame.camera.width}", frame)
+        return self._engine.localize(frame, prior, features)
+
+
+class InterruptedAnchors:
+    """Anchors whose node is dead for a while: what it was at is lost, and nothing is taken in."""
+
+    def __init__(self, anchors: AnchorRunner, dead: Incident) -> None:
+        self._anchors, self._dead = anchors, dead
+        self._begin_ns: int | None = None
+        self._seconds = 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Whether a frame submitted now would be searched at once."""
+        return not self._is_dead and self._anchors.idle
+
+    def submit(self, frame: Frame, prior: SE3 | None) -> None:
+        """Ask for a frame."""
+        self._anchors.submit(frame, prior)
+
+    def finished(self, now_ns: int) -> list[AnchorPose | Rejection]:
+        """Results that are there by now."""
+        self._begin_ns = now_ns if self._begin_ns is None else self._begin_ns
+        self._seconds = (now_ns - self._begin_ns) / NANOSECONDS
+        results = self._anchors.finished(now_ns)
+        return [] if self._is_dead else results
+
+    def close(self) -> None:
+        """Stop."""
+        self._anchors.close()
+
+    @property
+    def _is_dead(self) -> bool:
+        return self._dead.begin_s <= self._seconds < self._dead.end_s
+
+
+class Silence:
+    """No progress is shown."""
+
+    def stage(self, name: str, total: int) -> None:
+        """Begin a stage."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Count steps of the current stage."""
+
+
+def main() -> None:
+    """Run all scenarios, and tell what became of them."""
+    arguments = parse_arguments()
+    chosen = [one for one in SCENARIOS if not arguments.only or any(words in one.name for words in arguments.only)]
+    prepare({one.place for one in chosen}, arguments)
+    with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
+        rows = list(pool.map(partial(try_scenario, arguments=arguments), [one.name for one in chosen]))
+    rows += [try_nodes(one, arguments) for one in chosen if any(words in one.name for words in arguments.replay)]
+    report = {"machine": describe_machine(), "command": command_line(), "date": today(), "scenarios": rows}
+    show(rows)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if arguments.markdown:
+        put_section(arguments.markdown, SECTION, f"{provenance(report)}\n\n{as_markdown(rows)}")
+        put_section(arguments.markdown, HONESTY_SECTION, honesty_markdown(rows))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
+    parser.add_argument("--work", type=Path, default=Path("out/robustness"), help="folder for maps and features")
+    parser.add_argument("--maps", type=Path, help="folder with the maps 'redkitchen' and 'euroc', if they are there")
+    parser.add_argument("--config", type=Path, help="YAML file with options of the run")
+    parser.add_argument("--only", nargs="*", help="words in the names of the scenarios to run")
+    parser.add_argument("--replay", nargs="*", default=[], help="words in the names of those that the nodes play, too")
+    parser.add_argument("--processes", type=int, default=2, help="scenarios run at once")
+    parser.add_argument("--reports", type=Path, help="folder to write a report page of every scenario into")
+    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("--markdown", type=Path, help="results file to write the table into")
+    return parser.parse_args()
+
+
+def try_scenario(name: str, arguments: argparse.Namespace) -> dict:
+    """One scenario in a process of its own: its figures."""
+    scenario = next(one for one in SCENARIOS if one.name == name)
+    record = run_scenario(scenario, arguments)
+    if arguments.reports:
+        write_results(record, arguments.reports / name.replace(" ", "_"))
+    return measure(scenario, record)
+
+
+def try_nodes(scenario: Scenario, arguments: argparse.Namespace) -> dict:
+    """One scenario through the real nodes: its figures."""
+    from robustness_nodes import replay_scenario  # needs ROS 2, which the other scenarios do not
+
+    bag = arguments.work / "bags" / scenario.name.replace(" ", "_")
+    map_path = map_folder(arguments) / scenario.place
+    record = replay_scenario(scenario, splice(scenario, arguments), map_path, bag)
+    return measure(replace(scenario, name=f"{scenario.name}, real nodes"), record)
+
+
+def run_scenario(scenario: Scenario, arguments: argparse.Namespace) -> RunRecord:
+    """Take the scenario's frames through the localizer."""
+    every = max(1, round(scenario.rate_hz * ANCHOR_PERIOD_S))
+    config = replace(read_config(RunConfig, arguments.config), anchor_every=every)
+    engine = AnchorEngine(places(arguments)[scenario.place].open_map(map_folder(arguments)), config.anchor)
+    frames = splice(scenario, arguments)
+    cached = CachedEngine(engine, FeatureCache(arguments.work / "features", engine))
+    searched: AnchorRunner = search_inline(cached, config)
+    if scenario.anchors_gone is not None:
+        searched = InterruptedAnchors(searched, scenario.anchors_gone)
+    return run_offline(engine.map, frames, frames.ground_truth, config, Silence(), searched)
+
+
+def splice(scenario: Scenario, arguments: argparse.Namespace) -> Splice:
+    """The frames of a scenario."""
+    return Splice(scenario, {take.place: Recording(filmed(take.place, arguments)) for take in scenario.takes})
+
+
+def prepare(names: set[str], arguments: argparse.Namespace) -> None:
+    """Build maps and render the room once, before several processes need them."""
+    for name in names:
+        places(arguments)[name].open_map(map_folder(arguments))
+    if ROOM in names and not filmed(ROOM, arguments).exists():
+        write_folder(simulate(pass_name="localize"), filmed(ROOM, arguments))
+
+
+def places(arguments: argparse.Namespace) -> dict[str, Place]:
+    """The mapped places by their names."""
+    return {one.name: one for one in (*real_places(arguments.data), simulated_room(arguments.work))}
+
+
+def map_folder(arguments: argparse.Namespace) -> Path:
+    """Where the maps are, or are built."""
+    return arguments.maps or arguments.work / "maps"
+
+
+def filmed(place: str, arguments: argparse.Namespace) -> Path:
+    """Folder of all frames that were filmed in a place."""
+    folders = {KITCHEN: "7scenes_redkitchen", FLIGHT: "euroc_mh05"}
+    return arguments.work / "room_walk" if place == ROOM else arguments.data / folders[place]
+
+
+def measure(scenario: Scenario, record: RunRecord) -> dict:
+    """Figures of a run."""
+    summary, verdict = summarize(record), judge_run(record, scenario.incident)
+    kept = ("frames_by_state", "frames_by_support", "position_error_m", "rotation_error_deg", "nees", "nis", "anchors")
+    incident = None if scenario.incident is None else asdict(scenario.incident)
+    return {"name": scenario.name, "incident": incident, **asdict(verdict), **{key: summary[key] for key in kept}}
+
+
+if __name__ == "__main__":
+    main()

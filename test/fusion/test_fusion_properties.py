@@ -1,0 +1,134 @@
+"""What holds for every stream of odometry and anchors, however wrong, late or broken."""
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.types import Reason, Rejection, State
+from visloc_ros.evaluation.fusion_replay import play
+from visloc_ros.evaluation.fusion_scores import largest_odom_jump
+from visloc_ros.fusion.config import FusionConfig
+from visloc_ros.fusion.fuser import Fuser
+from visloc_ros.simulation.followed_points import FollowedPoints
+from visloc_ros.simulation.fusion_runs import simulate_run
+from visloc_ros.simulation.fusion_scenario import FusionScenario
+
+SECOND = 1_000_000_000
+SHORT = FusionScenario(duration_s=10.0, rate_hz=4.0, anchor_period_s=0.75)
+FEW = settings(max_examples=16, deadline=None, derandomize=True)
+
+paths = st.sampled_from(["line", "circle", "eight", "stairs", "stop_and_go", "turns", "still"])
+intervals = st.lists(st.tuples(st.floats(0.0, 9.0), st.floats(0.3, 3.0)), max_size=2).map(tuple)
+scenarios = st.builds(
+    replace,
+    st.just(SHORT),
+    path=paths,
+    losses=intervals,
+    gaps=intervals,
+    outlier_share=st.floats(0.0, 0.4),
+    alias_share=st.floats(0.0, 0.3),
+    delay_s=st.sampled_from([(0.0, 0.1), (1.0, 1.0), (0.0, 8.0)]),
+    claimed_sigma_factor=st.sampled_from([0.1, 1.0, 3.0]),
+    place_sigma=st.sampled_from([0.0, 0.1]),
+    jitter=st.sampled_from([0.0, 0.01]),
+    inliers=st.sampled_from([(40, 40), (30, 150)]),
+    tracked=st.booleans(),
+)
+seeds = st.integers(0, 10_000)
+damages = st.dictionaries(
+    st.integers(0, 12), st.sampled_from(["nan", "far", "negative", "mirrored", "refused", "certain"]), max_size=4
+)
+
+
+def damaged(anchor, damage):
+    """An anchor as no engine should ever give it."""
+    pose = anchor.map_from_camera
+    if damage == "nan":
+        return replace(anchor, map_from_camera=SE3(pose.rotation, [np.nan, 0.0, 0.0]))
+    if damage == "far":
+        return replace(anchor, map_from_camera=SE3(pose.rotation, pose.translation + 1e6))
+    if damage == "negative":
+        return replace(anchor, covariance=-anchor.covariance)
+    if damage == "mirrored":
+        return replace(anchor, map_from_camera=SE3(-pose.rotation, pose.translation))
+    if damage == "certain":
+        return replace(anchor, covariance=np.zeros((6, 6)))
+    return Rejection(anchor.stamp_ns, Reason.FEW_INLIERS)
+
+
+def played(scenario, seed, damage):
+    run = simulate_run(scenario, seed)
+    anchors = [(arrival, damaged(a, damage[i]) if i in damage else a) for i, (arrival, a) in enumerate(run.anchors)]
+    run = replace(run, anchors=anchors)
+    followed = FollowedPoints(scenario, run, seed) if scenario.tracked else None
+    return run, play(Fuser(FusionConfig(), metric=True), run, followed=followed)
+
+
+@given(scenarios, seeds, damages)
+@FEW
+def test_odom_moves_only_as_the_odometry_does_whatever_the_anchors_say(scenario, seed, damage):
+    """Each increment is the odometry's times the scale known before; corrections live in ``map_from_odom`` alone."""
+    run, estimates = played(scenario, seed, damage)
+    assert largest_odom_jump(run, estimates) < 1e-9
+
+
+@given(scenarios, seeds, damages)
+@FEW
+def test_an_estimate_is_whole_and_finite_or_absent_with_its_reason(scenario, seed, damage):
+    for estimate in played(scenario, seed, damage)[1]:
+        parts = (estimate.map_from_odom, estimate.odom_from_camera, estimate.covariance, estimate.scale)
+        if estimate.map_from_camera is None:
+            assert all(part is None for part in parts)
+            assert estimate.state is not State.LOCALIZED
+            assert estimate.reason is not None
+            assert not estimate.metric
+            continue
+        composed = estimate.map_from_odom.matrix @ estimate.odom_from_camera.matrix
+        np.testing.assert_allclose(
+            estimate.map_from_camera.matrix, composed, rtol=0.0, atol=1e-12 * np.abs(composed).max()
+        )
+        rotation, covariance = estimate.map_from_camera.rotation, estimate.covariance
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-9)
+        np.testing.assert_allclose(covariance, covariance.T, rtol=1e-9, atol=1e-15)
+        assert np.linalg.eigvalsh(covariance)[0] > 0.0
+        assert estimate.scale > 0.0
+        assert np.isfinite(estimate.scale)
+
+
+@given(seeds, st.randoms(use_true_random=False))
+@settings(FEW, max_examples=5)
+def test_late_anchors_lead_to_one_estimate_in_whatever_order_they_come(seed, random):
+    run = simulate_run(replace(SHORT, duration_s=12.0), seed)
+    anchors = [anchor for _, anchor in run.anchors]
+    shuffled = random.sample(anchors, len(anchors))
+    one, other = settled(run, anchors), settled(run, shuffled)
+    assert one.is_close(other, translation=5e-3, degrees=0.2)
+
+
+def settled(run, anchors):
+    """``map_from_camera`` after all anchors have come in this order at the end, and the output has come to rest."""
+    fuser, rest = Fuser(FusionConfig(), metric=True), 5 * SECOND
+    for odometry in run.odometry:
+        fuser.add_odometry(odometry)
+    for anchor in anchors:
+        fuser.add_anchor(anchor)
+    for step in range(1, 11):
+        stamp_ns = run.stamps_ns[-1] + rest * step // 10
+        fuser.add_odometry(replace(run.odometry[-1], stamp_ns=stamp_ns))
+    return fuser.estimate(stamp_ns).map_from_camera
+
+
+@given(seeds)
+@settings(FEW, max_examples=5)
+def test_what_comes_later_changes_nothing_that_was_said(seed):
+    """Causal: estimates up to a frame are those of the run that ends there."""
+    run = simulate_run(replace(SHORT, outlier_share=0.2), seed)
+    half = len(run.stamps_ns) // 2
+    begun = replace(run, stamps_ns=run.stamps_ns[:half], truth=run.truth[:half], odometry=run.odometry[:half])
+    whole, part = (play(Fuser(FusionConfig(), metric=True), one) for one in (run, begun))
+    for a, b in zip(part, whole[:half], strict=True):
+        assert (a.map_from_camera is None) == (b.map_from_camera is None)
+        assert a.map_from_camera is None or a.map_from_camera.is_close(b.map_from_camera, 0.0, 0.0)

@@ -1,0 +1,8 @@
+import pytest
+from followed_room import FollowedRoom
+
+
+@pytest.fixture(scope="session")
+def room():
+    """A room seen through a lens that bends straight lines plainly."""
+    return FollowedRoom("strong")

@@ -1,0 +1,151 @@
+"""The map tracker node over DDS: images, fused poses and an anchor in; poses in the map, or reasons, out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from node_harness import started
+from sensor_msgs.msg import CameraInfo, Image
+
+from visloc_msgs.msg import Anchor
+from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
+from visloc_ros.core.camera import project
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.types import AnchorPose, Reason, Rejection, TrackedPose
+from visloc_ros.nodes import conversions
+from visloc_ros.nodes.map_tracker_node import MapTrackerNode
+from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.nodes.tracked_pose_messages import tracked_pose_from_msg, tracked_pose_to_msg
+from visloc_ros.simulation import SimulationConfig, simulate
+
+DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
+SMALL = SimulationConfig(width=320, height=240, focal_px=240.0, rate_hz=20.0, samples=1)
+ARGUMENTS = ("-p", f"map_path:={DEMO_MAP}", "-p", "camera.qos:=reliable")
+
+
+@pytest.fixture(scope="module")
+def walk():
+    """Eight frames of another walk through the demo map's room."""
+    simulation = simulate(SMALL, "localize")
+    return simulation, [simulation.frame(index) for index in range(8)]
+
+
+class Robot:
+    """Sends what the camera, the fusion and the anchor node would, and keeps what comes back."""
+
+    def __init__(self, harness):
+        self.harness, probe = harness, harness.probe
+        self.results = []
+        self._publishers = {
+            name: probe.create_publisher(message_type, name, RELIABLE)
+            for name, message_type in (
+                ("image", Image),
+                ("camera_info", CameraInfo),
+                ("anchor", Anchor),
+                ("camera_pose", PoseWithCovarianceStamped),
+            )
+        }
+        probe.create_subscription(TrackedPoseMsg, "map_tracking", self._keep, RELIABLE)
+        harness.wait_for(
+            lambda: (
+                all(one.get_subscription_count() for one in self._publishers.values())
+                and probe.count_publishers("map_tracking")
+            ),
+            "subscriptions",
+        )
+
+    def _keep(self, message):
+        self.results.append(tracked_pose_from_msg(message))
+
+    def track(self, frame, predicted=None):
+        """The node's answer to a frame."""
+        count = len(self.results)
+        if predicted is not None:
+            message = PoseWithCovarianceStamped(header=conversions.header(frame.stamp_ns, "map"))
+            message.pose.pose = conversions.pose_to_msg(predicted)
+            self._publishers["camera_pose"].publish(message)
+            newest = self.harness.node._predictions
+            self.harness.wait_for(lambda: newest.of(frame.stamp_ns, 0.0) is not None, "prediction")
+        self._publishers["camera_info"].publish(conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
+        height, width = frame.grey.shape
+        header = conversions.header(frame.stamp_ns, "camera")
+        self._publishers["image"].publish(
+            Image(header=header, height=height, width=width, encoding="mono8", step=width, data=frame.grey.tobytes())
+        )
+        self.harness.wait_for(lambda: len(self.results) > count, "map_tracking")
+        return self.results[-1]
+
+    def find(self, frame, map_from_camera, map_name=None):
+        """An anchor of a frame; points of the map that lie before the camera stand for its inliers."""
+        node = self.harness.node
+        points = node._tracker._points.points
+        local = map_from_camera.inverse @ points
+        points, pixels = points[local[:, 2] > 0.5], project(frame.camera, local[local[:, 2] > 0.5])
+        anchor = AnchorPose(frame.stamp_ns, map_from_camera, 1e-4 * np.eye(6), 100, 100, 1.0, pixels, points)
+        message = conversions.anchor_to_msg(anchor, "map", "camera")
+        message.map_name = node._map_name if map_name is None else map_name
+        self._publishers["anchor"].publish(message)
+        heard = sum(node._outcomes.values())
+        self.harness.wait_for(lambda: node._anchor or sum(node._outcomes.values()) > heard, "anchor")
+
+
+def test_points_of_an_anchor_are_followed(ros_domain, walk):
+    simulation, frames = walk
+    with started(MapTrackerNode, *ARGUMENTS) as harness:
+        robot = Robot(harness)
+        before = [robot.track(frame, simulation.pose(index)) for index, frame in enumerate(frames[:3])]
+        assert [result.reason for result in before] == [Reason.FEW_MATCHES] * 3
+        robot.find(frames[1], simulation.pose(1))
+        for index in range(3, 8):
+            result = robot.track(frames[index], simulation.pose(index))
+            assert isinstance(result, TrackedPose)
+            assert result.anchor_stamp_ns == frames[1].stamp_ns
+            assert result.map_from_camera.is_close(simulation.pose(index), 0.05, 1.0)
+        assert harness.node._report()[0] == "ok"
+
+
+def test_anchors_that_nothing_bears_out_are_not_followed(ros_domain, walk):
+    """One a metre from the fused pose, one of another map."""
+    simulation, frames = walk
+    with started(MapTrackerNode, *ARGUMENTS) as harness:
+        robot = Robot(harness)
+        robot.track(frames[0], simulation.pose(0))
+        wrong = SE3(simulation.pose(0).rotation, simulation.pose(0).translation + np.array([1.0, 0.0, 0.0]))
+        robot.find(frames[0], wrong)
+        assert isinstance(robot.track(frames[1], simulation.pose(1)), Rejection)
+        robot.find(frames[0], simulation.pose(0), map_name="elsewhere")
+        assert isinstance(robot.track(frames[2], simulation.pose(2)), Rejection)
+        assert harness.node._outcomes["anchor contradicts the fused pose"] == 1
+        assert harness.node._outcomes["anchor of another map"] == 1
+        assert harness.node._report()[0] == "warn"
+
+
+def test_without_a_map_the_node_does_not_start(ros_domain):
+    with started(MapTrackerNode, succeeds=False):
+        pass
+
+
+def test_a_tracked_pose_round_trips():
+    pose = SE3.from_quaternion([0.5, 0.5, -0.5, 0.5], [1.0, 2.0, 3.0])
+    covariance = np.arange(36.0).reshape(6, 6)
+    result = TrackedPose(10**18 + 1, pose, 2 * covariance, 10**18, covariance, 40, 60, 0.75, {"align": 2.0})
+    again = tracked_pose_from_msg(tracked_pose_to_msg(result, "map", "camera"))
+    assert again.map_from_camera.is_close(pose, 1e-12, 1e-6)
+    np.testing.assert_array_equal(again.covariance, 2 * covariance)
+    np.testing.assert_array_equal(again.covariance_since_anchor, covariance)
+    assert (again.stamp_ns, again.anchor_stamp_ns) == (10**18 + 1, 10**18)
+    assert (again.num_inliers, again.num_followed, again.reprojection_error_px) == (40, 60, 0.75)
+    assert again.stage_ms == {"align": 2.0}
+
+
+def test_no_tracked_pose_keeps_its_reason_and_a_broken_one_is_refused():
+    rejection = Rejection(10**18, Reason.FEW_INLIERS)
+    message = tracked_pose_to_msg(rejection, "map", "camera")
+    assert tracked_pose_from_msg(message).reason is Reason.FEW_INLIERS
+    result = TrackedPose(1, SE3.identity(), np.eye(6), 0, -np.eye(6), 40, 60, 0.75)
+    with pytest.raises(conversions.MessageError, match="covariance"):
+        tracked_pose_from_msg(tracked_pose_to_msg(result, "map", "camera"))

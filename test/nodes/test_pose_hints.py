@@ -1,0 +1,156 @@
+"""Hints: from RViz and from the last run; where to look first and what to believe, never an output."""
+
+import json
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+
+from fusion_probe import Setup, map_from_base, map_from_camera, parameters, running, stamp_of
+
+from visloc_msgs.msg import LocalizationStatus
+from visloc_ros.core.geometry import SE3
+from visloc_ros.fusion.last_pose import LastPose, write_last_pose
+from visloc_ros.nodes import conversions
+
+ELSEWHERE = SE3.from_rotation_vector([0.0, 0.0, 2.0], [-20.0, 15.0, 0.0])
+
+
+def give(setup: Setup, pose: SE3, **how: object) -> None:
+    setup.probe.send_initial_pose(pose, **how)
+    setup.settle()
+
+
+def nothing_is_claimed(setup: Setup) -> bool:
+    probe = setup.probe
+    return not (probe.poses or probe.camera_poses or probe.edge("map", "odom"))
+
+
+def test_an_initial_pose_tells_the_search_where_to_begin_and_nobody_else(ros_domain):
+    with running() as setup:
+        give(setup, map_from_base(0))  # before the camera's frame or its mounting are known
+        setup.probe.send_mounting()
+        setup.settle()
+        for index in range(5):
+            assert setup.send_frame(index).state == LocalizationStatus.INITIALIZING
+        setup.settle()
+        first, last = setup.probe.hints[0], setup.probe.hints[-1]
+        assert first.header.frame_id == "map"
+        assert conversions.stamp_from_msg(last.header.stamp) == stamp_of(4)
+        assert conversions.pose_from_msg(first.pose.pose).is_close(map_from_camera(0), 1e-6, 1e-4)
+        variances = np.diag(conversions.covariance_from_msg(first.pose))
+        assert np.all(variances > 0.05**2)  # RViz says nothing about z, roll and pitch, not that they are exact
+        assert np.all(np.diag(conversions.covariance_from_msg(last.pose))[:3] > variances[:3])
+        assert nothing_is_claimed(setup)
+
+
+def test_a_right_hint_is_used_up_by_the_first_fix(ros_domain):
+    with running() as setup:
+        setup.send_frame(0)
+        setup.probe.send_mounting()
+        give(setup, map_from_base(0))
+        setup.localize(begin=1)
+        assert setup.probe.statuses[-1].state == LocalizationStatus.LOCALIZED
+        count = len(setup.probe.hints)
+        setup.send_frame(51)
+        setup.settle()
+        assert len(setup.probe.hints) == count
+
+
+def test_a_wrong_hint_asks_for_more_anchors_but_never_prevails(ros_domain):
+    with running() as setup:
+        setup.send_frame(0)
+        setup.probe.send_mounting()
+        give(setup, ELSEWHERE)
+        setup.localize(begin=1)
+        assert setup.probe.statuses[-1].state == LocalizationStatus.INITIALIZING
+        assert nothing_is_claimed(setup)
+        setup.localize(begin=51, frames=60, anchors=(0, 10, 20, 30, 40, 50))
+        assert setup.probe.statuses[-1].state == LocalizationStatus.LOCALIZED
+        last = conversions.pose_from_msg(setup.probe.poses[-1].pose.pose)
+        assert last.is_close(map_from_base(110), 0.05, 0.5)
+
+
+def test_an_initial_pose_that_agrees_changes_nothing_and_one_that_does_not_starts_anew(ros_domain):
+    with running() as setup:
+        setup.localize()
+        near = SE3(map_from_base(49).rotation, map_from_base(49).translation + np.array([0.4, -0.3, 0.0]))
+        give(setup, near)
+        assert setup.send_frame(50).state == LocalizationStatus.LOCALIZED
+        assert setup.probe.hints == []
+        give(setup, ELSEWHERE)
+        assert setup.send_frame(51).state == LocalizationStatus.INITIALIZING
+        setup.wait_for(lambda: setup.probe.hints, "hint")
+        assert stamp_of(51) in setup.probe.edge("odom", "base_link")
+
+
+@pytest.mark.parametrize(("frame_id", "sigma", "x"), [("odom", 0.5, 0.0), ("map", np.nan, 0.0), ("map", 0.5, np.nan)])
+def test_an_initial_pose_that_cannot_be_used_is_refused(ros_domain, frame_id, sigma, x):
+    with running() as setup:
+        setup.probe.send_mounting()
+        setup.send_frame(0)
+        give(setup, SE3(np.eye(3), np.array([x, 0.0, 0.0])), frame_id=frame_id, sigma=sigma)
+        setup.send_frame(1)
+        setup.settle()
+        assert setup.probe.hints == []
+        assert setup.node._bad["bad message"] == 1
+
+
+def test_relocalize_drops_a_hint_too(ros_domain):
+    with running() as setup:
+        setup.probe.send_mounting()
+        setup.send_frame(0)
+        give(setup, ELSEWHERE)
+        setup.send_frame(1)
+        setup.settle()
+        count = len(setup.probe.hints)
+        assert count
+        assert setup.relocalize().success
+        setup.send_frame(2)
+        setup.settle()
+        assert len(setup.probe.hints) == count
+
+
+def test_the_last_pose_is_the_next_runs_hint_in_the_same_map_only(ros_domain, tmp_path):
+    options = parameters(state_dir=tmp_path)
+    with running(*options) as setup:
+        setup.localize()
+        assert setup.probe.hints == []
+    saved = json.loads((tmp_path / "last_pose.json").read_text())
+    assert saved["map_name"] == "room"
+    assert np.allclose(saved["position"], map_from_base(49).translation, atol=0.02)
+    for map_name, count in (("other room", 0), ("room", 1)):
+        with running(*options) as setup:
+            setup.probe.send_mounting()
+            setup.send_frame(0)
+            setup.send_anchor(0, map_name=map_name)
+            setup.send_frame(1)
+            setup.settle()
+            assert len(setup.probe.hints) == count
+            assert nothing_is_claimed(setup)
+    hint = conversions.pose_from_msg(setup.probe.hints[0].pose.pose)
+    assert np.allclose(hint.translation, map_from_camera(49).translation, atol=0.02)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last_pose.json"]
+
+
+def test_the_last_pose_does_not_override_what_a_person_says(ros_domain, tmp_path):
+    write_last_pose(tmp_path, LastPose("room", 1, ELSEWHERE, np.eye(6)))
+    with running(*parameters(state_dir=tmp_path)) as setup:
+        setup.probe.send_mounting()
+        setup.send_frame(0)
+        give(setup, map_from_base(0))
+        setup.send_frame(1)
+        setup.probe.send_anchor(1)
+        setup.settle()
+        setup.send_frame(2)
+        setup.settle()
+        hint = conversions.pose_from_msg(setup.probe.hints[-1].pose.pose)
+        assert np.allclose(hint.translation, map_from_camera(0).translation, atol=1e-6)
+
+
+def test_a_pose_that_was_lost_is_not_saved(ros_domain, tmp_path):
+    with running(*parameters(state_dir=tmp_path, fusion__state__lost_age_s=0.01)) as setup:
+        setup.localize()
+        assert setup.probe.statuses[-1].state == LocalizationStatus.LOST
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,63 @@
+"""Transforms of others: at the stamp that is asked for, along moving and fixed edges, or not at all."""
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from node_harness import started
+from tf2_msgs.msg import TFMessage
+
+from visloc_ros.core.config import Config
+from visloc_ros.core.geometry import SE3
+from visloc_ros.nodes.base import VislocNode
+from visloc_ros.nodes.conversions import transform_to_msg
+from visloc_ros.nodes.qos import TF, TF_STATIC
+from visloc_ros.nodes.transforms import MovingTransforms, StaticTransforms
+
+SECOND = 1_000_000_000
+FOOTPRINT_FROM_BASE = SE3.from_rotation_vector([0.0, 0.1, 0.0], [0.0, 0.0, 0.2])
+
+
+def odom_from_footprint(seconds: float) -> SE3:
+    return SE3.from_rotation_vector([0.0, 0.0, 0.5 * seconds], [seconds, 0.0, 0.0])
+
+
+class ListeningNode(VislocNode[Config]):
+    default_name = "listening_node"
+    config_type = Config
+
+    def configure(self) -> None:
+        self.static = StaticTransforms(self)
+        self.moving = MovingTransforms(self, self.static)
+
+
+@pytest.fixture
+def moving(ros_domain):
+    """Transforms of a base at 10, 11 and 12 s, the middle one sent once more and one too late."""
+    with started(ListeningNode) as harness:
+        fixed = harness.probe.create_publisher(TFMessage, "/tf_static", TF_STATIC)
+        sent = harness.probe.create_publisher(TFMessage, "/tf", TF)
+        harness.wait_for(lambda: fixed.get_subscription_count() and sent.get_subscription_count(), "subscription")
+        fixed.publish(TFMessage(transforms=[transform_to_msg(0, "footprint", "base", FOOTPRINT_FROM_BASE)]))
+        for seconds in (10.0, 11.0, 11.0, 10.5, 12.0):
+            stamp_ns = round(seconds * SECOND)
+            moved = transform_to_msg(stamp_ns, "odom", "footprint", odom_from_footprint(seconds))
+            sent.publish(TFMessage(transforms=[moved]))
+        node = harness.node
+        harness.wait_for(lambda: node.static.parent_of("base"), "fixed transform")
+        harness.wait_for(lambda: node.moving.lookup("odom", "footprint", 12 * SECOND), "newest transform")
+        yield node.moving
+
+
+def test_a_chain_of_moving_and_fixed_edges_is_composed_at_the_stamp(moving):
+    for seconds in (10.0, 11.0, 11.25, 12.0):
+        found = moving.lookup("odom", "base", round(seconds * SECOND))
+        assert found.is_close(odom_from_footprint(seconds) @ FOOTPRINT_FROM_BASE, 1e-6, 1e-4)
+    assert moving.lookup("footprint", "base", 0).is_close(FOOTPRINT_FROM_BASE, 1e-9, 1e-6)
+
+
+def test_nothing_is_extrapolated_or_made_up(moving):
+    assert moving.lookup("odom", "base", round(9.9 * SECOND)) is None
+    assert moving.lookup("odom", "base", round(12.1 * SECOND)) is None
+    for ancestor, frame in (("odom", "camera"), ("map", "base"), ("base", "odom")):
+        assert moving.lookup(ancestor, frame, 11 * SECOND) is None

@@ -1,0 +1,75 @@
+"""Whether claimed covariances hold: squared normalised errors (NEES) and innovations (NIS) against chi-square.
+
+An honest 6-DoF covariance gives values that are 6 in the mean, 95 % of them inside ``NEES_BAND``. Their mean has a band
+of its own, which narrows with the number of independent values; errors of neighbouring frames are alike, so that number
+is far below the count of frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.evaluation.metrics import NEES_BAND, POSE_DOF
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Squared normalised errors of one run: how large they are, and what an honest covariance would give.
+
+    Shares are between 0 and 1: ``share_in_band`` inside ``NEES_BAND``, ``share_above_band`` over it, which is where the
+    covariance promises too much. ``mean_band`` holds 95 % of the means of ``independent`` honest values.
+    """
+
+    count: int
+    independent: int
+    mean: float
+    median: float
+    mean_band: tuple[float, float]
+    share_in_band: float
+    share_above_band: float
+
+    @staticmethod
+    def of(values: ArrayLike) -> Consistency | None:
+        """Consistency of values (N,) in the order of time; those not finite are left out; None when none is left."""
+        known = np.asarray(values, dtype=np.float64).reshape(-1)
+        known = known[np.isfinite(known)]
+        if len(known) == 0:
+            return None
+        independent = independent_count(known)
+        return Consistency(
+            count=len(known),
+            independent=independent,
+            mean=float(known.mean()),
+            median=float(np.median(known)),
+            mean_band=mean_band(independent),
+            share_in_band=float(np.mean((known >= NEES_BAND[0]) & (known <= NEES_BAND[1]))),
+            share_above_band=float(np.mean(known > NEES_BAND[1])),
+        )
+
+
+def mean_band(independent: int) -> tuple[float, float]:
+    """Between which 95 % of the means of so many independent honest values lie."""
+    low, high = (
+        chi_square_quantile(probability, POSE_DOF * independent) / independent for probability in (0.025, 0.975)
+    )
+    return low, high
+
+
+def independent_count(values: NDArray[np.float64]) -> int:
+    """How many independent values tell as much about the mean as these (N,), by their autocorrelation.
+
+    Correlations are summed up to the first that is not positive: N / (1 + 2 * sum), at least 1.
+    """
+    centred = values - values.mean()
+    power = float(centred @ centred)
+    if power <= 0.0:
+        return 1
+    spectrum = np.abs(np.fft.rfft(centred, 2 * len(values))) ** 2
+    correlation = np.fft.irfft(spectrum)[1 : len(values)] / power
+    ends = np.flatnonzero(correlation <= 0.0)
+    positive = correlation[: ends[0]] if len(ends) else correlation
+    return max(1, round(len(values) / (1.0 + 2.0 * float(positive.sum()))))

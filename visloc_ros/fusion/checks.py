@@ -1,0 +1,29 @@
+"""What a pose must be to be taken in: finite, a rotation, with a covariance that can be one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.types import AnchorPose
+
+
+def is_pose(pose: SE3) -> bool:
+    """Tell whether a transform is finite and its rotation one."""
+    finite = np.all(np.isfinite(pose.rotation)) and np.all(np.isfinite(pose.translation))
+    orthonormal = finite and np.allclose(pose.rotation.T @ pose.rotation, np.eye(3), atol=1e-6)
+    return bool(orthonormal and np.linalg.det(pose.rotation) > 0.0)
+
+
+def is_anchor(anchor: AnchorPose) -> bool:
+    """Tell whether an anchor has a pose and a covariance."""
+    return is_pose(anchor.map_from_camera) and is_covariance(anchor.covariance)
+
+
+def is_covariance(matrix: Array) -> bool:
+    """Tell whether a matrix is finite, (6, 6), symmetric and without negative eigenvalues."""
+    covariance: Array = np.asarray(matrix, dtype=np.float64)
+    if covariance.shape != (6, 6) or not np.all(np.isfinite(covariance)):
+        return False
+    symmetric = np.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-12)
+    return bool(symmetric and np.linalg.eigvalsh(covariance)[0] >= -1e-12)

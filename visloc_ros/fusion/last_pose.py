@@ -1,0 +1,68 @@
+"""The last good pose on disk, so that the next run knows where to look first; written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from visloc_ros.core.errors import SourceError
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.whole_file import written_whole
+
+FILE_NAME = "last_pose.json"
+MAX_BYTES = 65536
+
+
+@dataclass(frozen=True, eq=False)
+class LastPose:
+    """``map_from_base`` with its covariance (6, 6) in the map of that name, and when it was true."""
+
+    map_name: str
+    stamp_ns: int
+    map_from_base: SE3
+    covariance: Array
+
+
+def write_last_pose(folder: Path, pose: LastPose) -> None:
+    """Replace the saved pose; a power cut leaves the old one or the new one.
+
+    Raises OutputError where it cannot be written, ValueError on a pose that is not finite.
+    """
+    values = {
+        "map_name": pose.map_name,
+        "stamp_ns": pose.stamp_ns,
+        "position": pose.map_from_base.translation.tolist(),
+        "quaternion_wxyz": pose.map_from_base.quaternion.tolist(),
+        "covariance": np.asarray(pose.covariance).reshape(36).tolist(),
+    }
+    with written_whole(folder / FILE_NAME) as temporary, temporary.open("w", encoding="utf-8") as file:
+        json.dump(values, file, allow_nan=False)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_last_pose(folder: Path) -> LastPose | None:
+    """The saved pose, None where none was saved yet. Raises SourceError on a file that holds no pose."""
+    path = folder / FILE_NAME
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError("it is too long")
+        return _parsed(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SourceError(f"{path} holds no saved pose ({error}): delete it") from error
+
+
+def _parsed(values: dict[str, object]) -> LastPose:
+    numbers = np.array([*values["position"], *values["quaternion_wxyz"], *values["covariance"]], dtype=np.float64)  # type: ignore[misc]
+    if numbers.shape != (43,) or not np.all(np.isfinite(numbers)):
+        raise ValueError("its numbers are not finite or too few")
+    if abs(np.linalg.norm(numbers[3:7]) - 1.0) > 1e-6:
+        raise ValueError("its quaternion is not of length 1")
+    pose = SE3.from_quaternion(numbers[3:7], numbers[:3])
+    return LastPose(str(values["map_name"]), int(values["stamp_ns"]), pose, numbers[7:].reshape(6, 6))  # type: ignore[call-overload]

@@ -1,0 +1,63 @@
+"""Velocity and growing uncertainty of the continuous odometry, as controllers and filters downstream need them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, Array, rotation_vector
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.fusion.config import DriftConfig
+from visloc_ros.fusion.drift import CameraState, StateEstimate
+from visloc_ros.fusion.hint import spread
+from visloc_ros.fusion.history import Leg
+
+LONGEST_STEP_S = 0.5  # a longer time between two poses is a loss: what happened meanwhile nobody saw
+UNKNOWN_VARIANCE = 1e6  # m2/s2, rad2/s2
+
+
+@dataclass(frozen=True, eq=False)
+class OdomMotion:
+    """State of the odometry at one frame.
+
+    ``covariance`` (6, 6) of ``odom_from_base`` since the first frame, as in ``core.types``. ``velocity`` (6,), linear
+    then angular, is about the axes of the base, and so is its covariance (6, 6).
+    """
+
+    stamp_ns: int
+    odom_from_base: SE3
+    covariance: Array
+    velocity: Array
+    velocity_covariance: Array
+
+    @staticmethod
+    def begin(stamp_ns: int, odom_from_base: SE3) -> OdomMotion:
+        """The first frame: certain by definition, of unknown velocity."""
+        return OdomMotion(stamp_ns, odom_from_base, np.zeros((6, 6)), np.zeros(6), UNKNOWN_VARIANCE * np.eye(6))
+
+    def moved(self, stamp_ns: int, odom_from_base: SE3, drift: DriftConfig) -> OdomMotion:
+        """The next frame."""
+        seconds = (stamp_ns - self.stamp_ns) / NANOSECONDS
+        if not 0.0 < seconds <= LONGEST_STEP_S:
+            unseen = self.covariance + spread(abs(seconds))
+            return OdomMotion(stamp_ns, odom_from_base, unseen, np.zeros(6), UNKNOWN_VARIANCE * np.eye(6))
+        step = self.odom_from_base.inverse @ odom_from_base
+        turn = rotation_vector(step.rotation)
+        leg = Leg(step, float(np.linalg.norm(step.translation)), float(np.linalg.norm(turn)), seconds)
+        added = _after(leg, self.odom_from_base, np.zeros((6, 6)), drift)
+        base_axes = np.kron(np.eye(2), self.odom_from_base.rotation.T) / seconds
+        return OdomMotion(
+            stamp_ns,
+            odom_from_base,
+            _after(leg, self.odom_from_base, self.covariance, drift),
+            np.concatenate([step.translation, turn]) / seconds,
+            np.asarray(base_axes @ added @ base_axes.T),
+        )
+
+
+def _after(leg: Leg, odom_from_base: SE3, covariance: Array, drift: DriftConfig) -> Array:
+    """Covariance (6, 6) at the end of a leg of metric odometry from that at its start."""
+    start = np.zeros((7, 7))
+    start[:6, :6] = covariance
+    return StateEstimate(CameraState(odom_from_base, 0.0), start).moved(leg, drift).covariance[:6, :6]

@@ -1,0 +1,108 @@
+"""The map's points as the tracker needs them: which of them a camera should see, and how exactly they are known."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from visloc_ros.core.camera import project
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.map import NO_POINT, Map, MapImage
+
+Rows = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+_VIEW_AXIS = np.array([0.0, 0.0, 1.0])
+_NEIGHBOURS = 24  # map images that are asked what a camera sees
+_COSINE = np.cos(np.radians(40.0))  # of the largest angle between lines of sight to a visible point
+_ZOOM = 2.0  # largest ratio of the distances to it
+_SAMPLED_IMAGES = 50  # by which the map's accuracy is judged
+_LEAST_SIGMA_PX = 0.5
+_UNKNOWN_DEPTH = 0.5  # standard deviation of a depth that no parallax tells, as share of itself
+_SAME = 1e-4  # share of the distance within which single precision keeps a point apart from others
+
+
+class MapPoints:
+    """Points (P, 3) with covariances (P, 3, 3), and the images that saw them.
+
+    ``sigma_px`` is the standard deviation, a coordinate, of keypoints about their projected points. What a question
+    about visibility costs does not grow with the map.
+    """
+
+    def __init__(self, map_: Map) -> None:
+        self.points = map_.points
+        self._observed = [np.unique(image.point_rows[image.point_rows != NO_POINT]) for image in map_.images]
+        poses = [image.map_from_camera for image in map_.images]
+        self._centres = np.array([pose.translation for pose in poses])
+        self._axes = np.array([pose.rotation @ _VIEW_AXIS for pose in poses])
+        self._tree = cKDTree(map_.points)
+        self.sigma_px = _keypoint_sigma(map_)
+        self.covariances = self._accuracy(map_)
+
+    def seen_from(self, map_from_camera: SE3) -> Rows:
+        """Rows of the points that are not hidden as far as the map's images tell; some may be outside the view."""
+        neighbours = self._neighbours(map_from_camera)
+        if len(neighbours) == 0:
+            return np.empty(0, np.int64)
+        rows, observers = self._observations(neighbours)
+        now, distances_now = _sight_lines(map_from_camera.translation, self.points[rows])
+        then, distances = _sight_lines(self._centres[observers], self.points[rows])
+        ratio = distances / distances_now
+        alike = (np.einsum("nj,nj->n", now, then) > _COSINE) & (ratio < _ZOOM) & (ratio > 1.0 / _ZOOM)
+        return np.unique(rows[alike]).astype(np.int64)
+
+    def rows_of(self, points: Array, centre: Array) -> tuple[Rows, Mask]:
+        """Rows (N,) of points given by their coordinates (N, 3), seen from ``centre``, and which are in this map."""
+        distances, rows = self._tree.query(points.reshape(-1, 3))
+        known = distances < _SAME * np.linalg.norm(points - centre, axis=1)
+        return np.asarray(rows, dtype=np.int64), np.asarray(known)
+
+    def _neighbours(self, map_from_camera: SE3) -> NDArray[np.intp]:
+        """The nearest images among those that look the same way."""
+        facing = self._axes @ (map_from_camera.rotation @ _VIEW_AXIS)
+        distances = np.square(self._centres - map_from_camera.translation).sum(axis=1)
+        order = np.argsort(np.where(facing > 0.0, distances, np.inf), kind="stable")
+        return order[: min(_NEIGHBOURS, int((facing > 0.0).sum()))]
+
+    def _observations(self, images: NDArray[np.intp]) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+        """Rows of the points (N,) that images saw, and the image (N,) that saw each."""
+        observed = [self._observed[image] for image in images]
+        return np.concatenate(observed), np.repeat(images, [len(rows) for rows in observed])
+
+    def _accuracy(self, map_: Map) -> Array:
+        """Covariances (P, 3, 3) that the lines of sight give, by the errors that keypoints have in this map."""
+        rows, observers = self._observations(np.arange(len(map_.images)))
+        lines, distances = _sight_lines(self._centres[observers], self.points[rows])
+        focal = np.array([image.camera.mean_focal_length() for image in map_.images])[observers]
+        weights = np.square(focal / (self.sigma_px * distances))
+        across = np.eye(3) - lines[:, :, None] * lines[:, None]
+        information = np.zeros((len(self.points), 3, 3))
+        np.add.at(information, rows, weights[:, None, None] * across)
+        nearest = np.full(len(self.points), np.inf)
+        np.minimum.at(nearest, rows, distances)
+        nearest[~np.isfinite(nearest)] = 1.0
+        information += np.eye(3) / np.square(_UNKNOWN_DEPTH * nearest)[:, None, None]
+        return np.asarray(np.linalg.inv(information))
+
+
+def _keypoint_sigma(map_: Map) -> float:
+    """Standard deviation in pixels, a coordinate, of keypoints about their projected points."""
+    step = max(1, len(map_.images) // _SAMPLED_IMAGES)
+    errors = np.concatenate([_residuals(image, map_.points) for image in map_.images[::step]])
+    return max(_LEAST_SIGMA_PX, 1.4826 * float(np.median(np.abs(errors)))) if len(errors) else _LEAST_SIGMA_PX
+
+
+def _residuals(image: MapImage, points: Array) -> Array:
+    """Both coordinates (2 N,) of all keypoints that have a point less its projection, in pixels."""
+    seen = image.point_rows != NO_POINT
+    projected = project(image.camera, image.map_from_camera.inverse @ points[image.point_rows[seen]])
+    errors = (image.features.keypoints[seen] - projected).ravel()
+    return np.asarray(errors[np.isfinite(errors)])
+
+
+def _sight_lines(centres: Array, points: Array) -> tuple[Array, Array]:
+    """Unit vectors (N, 3) from centres (N, 3) or (3,) to points (N, 3), and the distances (N,)."""
+    lines = points - centres
+    distances = np.maximum(np.linalg.norm(lines, axis=1), 1e-9)
+    return lines / distances[:, None], distances

@@ -1,0 +1,155 @@
+"""The map tracker: the map points of an accepted anchor, followed through the frames after it.
+
+The anchor's image is a view of known pose, in which its inliers, and the other map points that it should show, are
+patches. In each frame the patches are looked for where the predicted pose expects them, warped to how they should
+look; the pose that fits the points is the frame's. Nothing slips from frame to frame, and inliers hold the pose to the
+map wherever the camera goes. Once the views in hand show too little of what it sees, the last tracked image becomes a
+view, too, with the uncertainty that its pose has.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pycolmap
+
+from visloc_ros.core import camera as cameras
+from visloc_ros.core.geometry import SE3, Array, rotation_vector
+from visloc_ros.core.map import Map
+from visloc_ros.core.timing import Stopwatch
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection, TrackedPose
+from visloc_ros.map_tracking.config import MapTrackingConfig
+from visloc_ros.map_tracking.following import Following, Guess, Located
+from visloc_ros.map_tracking.map_points import MapPoints
+from visloc_ros.map_tracking.recent import RecentImage, RecentImages
+from visloc_ros.odometry.frame_check import FrameCheck
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.covariance import carried
+
+_log = logging.getLogger(__name__)
+_LONGEST_GAP_NS = NANOSECONDS // 5  # without a pose, after which it counts as found anew
+_LONGEST_STEP = 3.0  # intervals that the last motion is carried on
+
+
+class MapTracker:
+    """Gives every frame a pose in the map from the last anchor's points; one thread, frames in order."""
+
+    def __init__(self, map_: Map, config: MapTrackingConfig | None = None) -> None:
+        self._config = config or MapTrackingConfig()
+        self._points = MapPoints(map_)
+        self._frames = FrameCheck()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the anchor and all images; stamps may start anew."""
+        self._frames.reset()
+        self._images = RecentImages(self._config)
+        self._following: Following | None = None
+
+    def restart(self, anchor: AnchorPose) -> None:
+        """Follow the points of an accepted anchor from now on; one whose image is no longer kept changes nothing."""
+        image = self._images.at(anchor.stamp_ns)
+        if image is None:
+            _log.info(
+                "the image of the anchor at %d ns is no longer kept: its points are not followed", anchor.stamp_ns
+            )
+            return
+        self._images.rebase(image, anchor.map_from_camera)
+        self._following = Following(anchor, image.picture, self._points, self._config, self._klt)
+
+    def believes(self, anchor: AnchorPose) -> bool:
+        """Whether an anchor, which nobody else has judged, is about where its image was predicted to be."""
+        image = self._images.at(anchor.stamp_ns)
+        return image is not None and self._distance(image, anchor.map_from_camera, anchor.inlier_points) <= 1.0
+
+    def track(self, frame: Frame, predicted: SE3 | None = None) -> TrackedPose | Rejection:
+        """Give ``map_from_camera`` of the next frame, or the reason why there is none.
+
+        ``predicted`` is the same from elsewhere, as well as it is known; its changes from frame to frame matter most.
+        """
+        watch = Stopwatch()
+        unusable = self._frames.refuse(frame)
+        if unusable is not None:
+            return unusable
+        if self._frames.begins_anew(frame):
+            self._begin(frame.camera)
+        known = self._images.with_pose()
+        with watch("prepare"):
+            image = self._images.add(frame, predicted)
+        following = self._following
+        if following is None:
+            return Rejection(frame.stamp_ns, Reason.FEW_MATCHES, {"expected": 0}, watch.stage_ms)
+        guess = _guess(known, image, following.anchor)
+        with watch("view"):
+            if guess.is_near and following.needs_view(image.picture, guess.map_from_camera):
+                following.add_view(known[-1])
+        located = following.locate(image.picture, guess, watch)
+        if isinstance(located, Rejection):
+            return located
+        if self._disagrees(image, located):
+            return Rejection(frame.stamp_ns, Reason.ODOMETRY_DISAGREES, {}, watch.stage_ms)
+        return self._accept(following, located, watch)
+
+    def _begin(self, camera: pycolmap.Camera) -> None:
+        self._images = RecentImages(self._config)
+        self._following = None
+        self._klt = KltConfig(window_px=self._config.window_px).fitted_to(camera.width, camera.height)
+
+    def _accept(self, following: Following, located: Located, watch: Stopwatch) -> TrackedPose:
+        pose, anchor = located.map_from_camera, following.anchor
+        since_anchor = following.learn(located)
+        self._images.locate(pose, since_anchor, following.sighted(located))
+        whole = carried(anchor.covariance, pose.translation - anchor.map_from_camera.translation) + since_anchor
+        return TrackedPose(
+            self._images.newest.stamp_ns,
+            pose,
+            whole,
+            anchor.stamp_ns,
+            since_anchor,
+            located.fit.num_inliers,
+            len(located.found),
+            located.error_px,
+            watch.stage_ms,
+        )
+
+    def _disagrees(self, image: RecentImage, located: Located) -> bool:
+        """Whether the points lie far from where the predicted pose, if there is one, has them."""
+        seen, agreeing = located.seen, located.fit.inliers
+        points = (seen.centres + seen.directions / seen.inverse_depths[:, None])[agreeing]
+        return image.predicted is not None and self._distance(image, located.map_from_camera, points) > 1.0
+
+    def _distance(self, image: RecentImage, map_from_camera: SE3, points: Array) -> float:
+        """How far points (N, 3) are in the image from where the predicted pose has them; more than 1 is too far."""
+        if image.predicted is None or len(points) == 0:
+            return np.inf
+        camera = image.picture.camera
+        one, other = (cameras.project(camera, pose.inverse @ points) for pose in (image.predicted, map_from_camera))
+        distance = float(np.sqrt(np.mean(np.square(one - other).sum(axis=1))))
+        limit = self._config.max_disagreement * float(np.hypot(camera.width, camera.height))
+        return distance / limit if np.isfinite(distance) else np.inf
+
+
+def _guess(known: Sequence[RecentImage], image: RecentImage, anchor: AnchorPose) -> Guess:
+    """Where the camera is expected, from the images before it whose pose is known, oldest first."""
+    if not known:
+        return Guess(image.predicted or anchor.map_from_camera, False)
+    last = known[-1]
+    is_near = last.covariance is not None and image.stamp_ns - last.stamp_ns <= _LONGEST_GAP_NS
+    if last.pose is not None and last.predicted is not None and image.predicted is not None:
+        return Guess(last.pose @ (last.predicted.inverse @ image.predicted), is_near)
+    if image.predicted is not None and not is_near:
+        return Guess(image.predicted, False)
+    return Guess(_carried_on(known, image.stamp_ns), is_near)
+
+
+def _carried_on(known: Sequence[RecentImage], stamp_ns: int) -> SE3:
+    """The last pose, moved on as fast as before."""
+    poses = [(image.stamp_ns, image.pose) for image in known[-2:] if image.pose is not None]
+    (before_ns, before), (last_ns, last) = poses[0], poses[-1]
+    if last_ns == before_ns or stamp_ns - last_ns > _LONGEST_STEP * (last_ns - before_ns):
+        return last
+    ratio, step = (stamp_ns - last_ns) / (last_ns - before_ns), before.inverse @ last
+    return last @ SE3.from_rotation_vector(ratio * rotation_vector(step.rotation), ratio * step.translation)

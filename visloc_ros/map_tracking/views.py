@@ -1,0 +1,143 @@
+"""Images of known pose with the map points that they show: where the patches come from that are looked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+import pycolmap
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.types import Image
+from visloc_ros.map_tracking.map_points import MapPoints, Mask, Rows
+from visloc_ros.odometry.klt.tracking import Pixels, is_inside, measure, pixels_of
+
+REACH_PX = 4.0  # over which the change of shape is measured
+COARSE = 4  # reduction of the images in which a search begins that starts far off
+LEAST_DEPTH_SIGMA = 0.003  # of a depth, as share of itself: so exactly it is never known
+_STEPS = np.array([[0.0, 0.0], [REACH_PX, 0.0], [0.0, REACH_PX]], dtype=np.float32)
+_NO_COVARIANCE = np.zeros((6, 6))
+
+
+@dataclass(frozen=True, eq=False)
+class Sighted:
+    """Map points by row (N,), and where an image shows them (N, 2), (0, 0) being a pixel centre."""
+
+    rows: Rows
+    pixels: Pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A grey image (H, W), its camera, and ``reduction``, how much smaller it is than the camera's own images."""
+
+    stamp_ns: int
+    grey: Image
+    camera: pycolmap.Camera
+    reduction: float
+
+    @cached_property
+    def coarse(self) -> Image:
+        """The image at a quarter of its size."""
+        return np.asarray(cv2.resize(self.grey, None, fx=1.0 / COARSE, fy=1.0 / COARSE, interpolation=cv2.INTER_AREA))
+
+
+@dataclass(frozen=True, eq=False)
+class Seeds:
+    """Map points by row (N,), centres (N, 2) of their patches in a view, and their ``offsets`` (N, 2) from the points.
+
+    ``directions`` (N, 3, 3) are lines of sight in map axes with depth 1: of the point, and of places a few pixels right
+    of and below it. ``inverse_depths`` (N,), with standard deviations ``sigmas`` (N,), are learnt while the points are
+    followed, and ``misses`` (N,) counts how often in a row a point was not where it should be.
+    """
+
+    rows: Rows
+    pixels: Pixels
+    offsets: Array
+    directions: Array
+    inverse_depths: Array
+    sigmas: Array
+    misses: Rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A picture with its pose, that pose's covariance (6, 6), the anchor taken as true, and the points it shows."""
+
+    picture: Picture
+    map_from_camera: SE3
+    covariance: Array
+    seeds: Seeds
+
+    def places(self) -> Array:
+        """Points (N, 3, 3) of the seeds and of what lies beside them, on planes that face the camera."""
+        return self.map_from_camera.translation + self.seeds.directions / self.seeds.inverse_depths[:, None, None]
+
+
+def make_view(
+    picture: Picture, pose: SE3, covariance: Array, sighted: Sighted, points: MapPoints, margin_px: float
+) -> View:
+    """View of all points that ``map_from_camera`` should see, at least ``margin_px`` from the image's border.
+
+    Those sighted have their patches where they were found, and hold the pose to the map; the others have them where
+    the pose projects them, and hold it to the view.
+    """
+    rows, first = np.unique(sighted.rows, return_index=True)
+    others = np.setdiff1d(points.seen_from(pose), rows)
+    found = np.concatenate([sighted.pixels[first], np.full((len(others), 2), np.nan, dtype=np.float32)])
+    seeds = _place(np.concatenate([rows, others]), found, points, picture, pose, margin_px)
+    return View(picture, pose, covariance, seeds)
+
+
+def anchor_view(
+    picture: Picture, pose: SE3, pixels: Array, inlier_points: Array, points: MapPoints, margin_px: float
+) -> View:
+    """View of an anchor's image with its inliers: COLMAP pixels (N, 2) of the camera's own image, points (N, 3)."""
+    rows, known = points.rows_of(inlier_points, pose.translation)
+    centred = (pixels[known] / picture.reduction - 0.5).astype(np.float32)
+    return make_view(picture, pose, _NO_COVARIANCE, Sighted(rows[known], centred), points, margin_px)
+
+
+def _place(rows: Rows, found: Pixels, points: MapPoints, picture: Picture, pose: SE3, margin_px: float) -> Seeds:
+    """Seeds for the points whose patches lie in the image; ``found`` (N, 2) is NaN where the pose tells the place."""
+    local = pose.inverse @ points.points[rows]
+    projected = np.full((len(rows), 2), np.nan, dtype=np.float32)
+    ahead = local[:, 2] > 0.0
+    projected[ahead] = pixels_of(picture.camera, local[ahead])
+    pixels = np.where(np.isfinite(found), found, projected)
+    inside = is_inside(projected, picture.grey, 0.0) & is_inside(pixels, picture.grey, margin_px)
+    kept = np.flatnonzero(inside)
+    rays, exact = _rays_about(picture.camera, projected[kept])
+    kept, directions = kept[exact], rays[exact] @ pose.rotation.T
+    depths = local[kept, 2]
+    shares = _depth_sigmas(directions[:, 0], points.covariances[rows[kept]]) / depths
+    return Seeds(
+        rows[kept],
+        pixels[kept],
+        (pixels[kept] - projected[kept]).astype(np.float64),
+        directions,
+        1.0 / depths,
+        np.maximum(shares, LEAST_DEPTH_SIGMA) / depths,
+        np.zeros(len(kept), dtype=np.int64),
+    )
+
+
+def _depth_sigmas(directions: Array, covariances: Array) -> Array:
+    """Standard deviations (N,) of depths, from covariances (N, 3, 3) of points on lines of sight (N, 3) of depth 1."""
+    squares = np.square(directions).sum(axis=1)
+    return np.asarray(np.sqrt(np.einsum("ni,nij,nj->n", directions, covariances, directions)) / squares)
+
+
+def _rays_about(camera: pycolmap.Camera, pixels: Pixels) -> tuple[Array, Mask]:
+    """Rays (N, 3, 3) of depth 1 of pixels (N, 2) and of those right and below; which (N,) the lens model describes."""
+    corners = (pixels + _STEPS[:, None]).reshape(-1, 2)
+    seen = measure(camera, np.arange(len(corners)), corners)
+    rays = np.full((len(corners), 3), np.nan)
+    rays[seen.ids] = np.column_stack([seen.rays, np.ones(len(seen))])
+    stacked = rays.reshape(3, -1, 3).transpose(1, 0, 2)
+    return stacked, np.asarray(np.isfinite(stacked).all(axis=(1, 2)))

@@ -1,0 +1,55 @@
+"""What a simulated run for the fusion is like: path, odometry, anchors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Intervals = tuple[tuple[float, float], ...]
+"""(start, length) in seconds from the beginning of a run."""
+
+
+@dataclass(frozen=True)
+class FusionScenario:
+    """One kind of run; lengths in metres of the map, angles in degrees, noise as standard deviations.
+
+    ``path`` is one of ``motion_paths.PATHS``. Drifts are random walks per square root of a metre of effective distance:
+    path length + ``turn_as_distance`` x turning in radians. ``turning_misjudged`` is of the share by which a run's
+    odometry misjudges all turns, as a wrong focal length makes it; ``jitter`` is of each odometry pose alone.
+
+    An anchor's error is the sum of its own (``anchor_sigma``), and of one that all anchors of a place and a view share
+    (``place_sigma``), which changes over ``place_length``. It claims the whole, times ``claimed_sigma_factor``. Gross
+    outliers are poses anywhere, aliases poses in another place that looks the same; both come with ``wrong_inliers``.
+
+    With ``tracked``, map points are followed from an accepted anchor for ``tracked_distance`` metres or to the next.
+    """
+
+    path: str = "eight"
+    duration_s: float = 40.0
+    rate_hz: float = 20.0
+    speed: float = 0.6
+    position_drift: float = 0.02
+    rotation_drift_deg: float = 0.3
+    scale_drift: float = 0.01
+    turning_misjudged: float = 0.04
+    turn_as_distance: float = 0.5
+    yaw_bias_deg_per_min: float = 0.0
+    jitter: float = 0.0
+    jitter_deg: float = 0.0
+    losses: Intervals = ()
+    anchor_period_s: float = 1.0
+    anchor_sigma: float = 0.03
+    anchor_sigma_deg: float = 1.0
+    place_sigma: float = 0.0
+    place_sigma_deg: float = 0.0
+    place_length: float = 0.5
+    claimed_sigma_factor: float = 1.0
+    inliers: tuple[int, int] = (40, 40)
+    wrong_inliers: tuple[int, int] = (40, 40)
+    delay_s: tuple[float, float] = (1.0, 1.0)
+    outlier_share: float = 0.0
+    alias_share: float = 0.0
+    gaps: Intervals = ()
+    tracked: bool = False
+    tracked_distance: float = 3.0
+    tracked_sigma: float = 0.004
+    tracked_sigma_deg: float = 0.08
