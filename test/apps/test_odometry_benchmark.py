@@ -90,7 +90,7 @@ def test_an_incident_that_was_flagged_is_told_with_its_figures():
 
     losses = {"FEW_FEATURES": 15}
     result = StressResult("black", 240, 217, 1, losses, 0.27, 1, 0.1, 0.012, 0.4, 0, None)
-    row = stress_table([result]).splitlines()[-1]
+    row = stress_table([result]).splitlines()[2]
     assert row == "| black | flagged | 217 of 240 | 1 | 15 FEW_FEATURES | 0.27 | 1 | 0.10 | 1.20 | 0.40 | – |"
 
 
