@@ -15,20 +15,11 @@ from visloc_ros.evaluation.fusion_replay import play, position_errors, rotation_
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.simulation.fusion_runs import simulate_run
-from visloc_ros.simulation.fusion_scenario import FusionScenario
+from visloc_ros.simulation.fusion_scenario import EXACT, FusionScenario
 from visloc_ros.simulation.noisy_anchors import make_anchor
 
 CONFIG = FusionConfig()
-PERFECT = FusionScenario(
-    duration_s=12.0,
-    rate_hz=10.0,
-    position_drift=0.0,
-    rotation_drift_deg=0.0,
-    scale_drift=0.0,
-    turning_misjudged=0.0,
-    anchor_sigma=0.0,
-    anchor_sigma_deg=0.0,
-)
+PERFECT = replace(EXACT, duration_s=12.0, rate_hz=10.0)
 QUICK = FusionScenario(duration_s=30.0, rate_hz=5.0)
 
 

@@ -11,20 +11,10 @@ from visloc_ros.evaluation.fusion_replay import play, position_errors
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.simulation.fusion_runs import FusionRun, simulate_run
-from visloc_ros.simulation.fusion_scenario import FusionScenario
+from visloc_ros.simulation.fusion_scenario import EXACT
 from visloc_ros.simulation.noisy_anchors import make_anchor
 
-SCENARIO = FusionScenario(
-    duration_s=15.0,
-    rate_hz=10.0,
-    position_drift=0.0,
-    rotation_drift_deg=0.0,
-    scale_drift=0.0,
-    turning_misjudged=0.0,
-    anchor_sigma=0.0,
-    anchor_sigma_deg=0.0,
-    delay_s=(0.0, 0.0),
-)
+SCENARIO = replace(EXACT, duration_s=15.0, rate_hz=10.0, delay_s=(0.0, 0.0))
 ALIAS = SE3(rotation_matrix([0, 0, 2.0]), np.array([15.0, 0.0, 0.0]))
 HINT_COVARIANCE = np.diag(np.repeat([0.25, 0.07], 3))
 

@@ -8,21 +8,12 @@ from visloc_ros.core.types import OdometryPose, Rejection, TrackedPose
 from visloc_ros.simulation.drifting_odometry import simulate_odometry
 from visloc_ros.simulation.followed_points import FollowedPoints
 from visloc_ros.simulation.fusion_runs import FIRST_STAMP_NS, simulate_run
-from visloc_ros.simulation.fusion_scenario import FusionScenario
+from visloc_ros.simulation.fusion_scenario import EXACT, FusionScenario
 from visloc_ros.simulation.motion_paths import camera_poses
 from visloc_ros.simulation.noisy_anchors import ALIAS, simulate_anchors
 
 SECOND = 1_000_000_000
-EXACT = FusionScenario(
-    duration_s=20.0,
-    rate_hz=10.0,
-    position_drift=0.0,
-    rotation_drift_deg=0.0,
-    scale_drift=0.0,
-    turning_misjudged=0.0,
-    anchor_sigma=0.0,
-    anchor_sigma_deg=0.0,
-)
+STEADY = replace(EXACT, duration_s=20.0, rate_hz=10.0)
 NOISY = FusionScenario(duration_s=20.0, rate_hz=5.0)
 
 
@@ -42,7 +33,7 @@ def test_a_seed_gives_the_same_run_again_and_another_one_another():
 
 
 def test_without_noise_odometry_is_a_similarity_of_the_truth_and_anchors_are_the_truth():
-    run = simulate_run(EXACT, 0)
+    run = simulate_run(STEADY, 0)
     map_from_odom = true_similarity(run, 0)
     for result, true in zip(run.odometry, run.truth, strict=True):
         assert map_from_odom.apply_to_pose(result.odom_from_camera).is_close(true, 1e-9, 1e-5)
@@ -53,7 +44,7 @@ def test_without_noise_odometry_is_a_similarity_of_the_truth_and_anchors_are_the
 
 
 def test_after_a_loss_everything_of_the_odometry_is_another():
-    run = simulate_run(replace(EXACT, losses=((8.0, 2.0),)), 0)
+    run = simulate_run(replace(STEADY, losses=((8.0, 2.0),)), 0)
     lost = [index for index, result in enumerate(run.odometry) if isinstance(result, Rejection)]
     assert lost == list(range(80, 100))
     assert np.isnan(run.scales[lost]).all()
@@ -86,7 +77,7 @@ def test_odometry_covariance_is_that_of_its_walk():
 
 def test_drift_grows_with_its_options():
     def end_error(**drifts):
-        run = simulate_run(replace(EXACT, **drifts), 2)
+        run = simulate_run(replace(STEADY, **drifts), 2)
         return np.linalg.norm(
             true_similarity(run, 0).apply_to_pose(run.odometry[-1].odom_from_camera).translation
             - run.truth[-1].translation
@@ -121,7 +112,9 @@ def test_no_anchors_in_gaps():
 
 
 def test_wrong_anchors_are_as_many_as_asked_and_far_off():
-    scenario = replace(EXACT, duration_s=300.0, rate_hz=2.0, outlier_share=0.2, alias_share=0.1, wrong_inliers=(12, 20))
+    scenario = replace(
+        STEADY, duration_s=300.0, rate_hz=2.0, outlier_share=0.2, alias_share=0.1, wrong_inliers=(12, 20)
+    )
     run = simulate_run(scenario, 0)
     truth = dict(zip(run.stamps_ns, run.truth, strict=True))
     assert len(run.wrong) / len(run.anchors) == pytest.approx(0.3, abs=0.08)

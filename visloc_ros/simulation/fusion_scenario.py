@@ -53,3 +53,14 @@ class FusionScenario:
     tracked_distance: float = 3.0
     tracked_sigma: float = 0.004
     tracked_sigma_deg: float = 0.08
+
+
+EXACT = FusionScenario(
+    position_drift=0.0,
+    rotation_drift_deg=0.0,
+    scale_drift=0.0,
+    turning_misjudged=0.0,
+    anchor_sigma=0.0,
+    anchor_sigma_deg=0.0,
+)
+"""Odometry that never drifts and anchors without noise."""
