@@ -32,8 +32,6 @@ from visloc_ros.fusion import AnchorRunner
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.simulation import simulate, write_folder
 
-ANCHOR_PERIOD_S = 0.5
-
 
 class CachedEngine:
     """The anchor engine with features that an earlier run extracted."""
@@ -55,10 +53,10 @@ class InterruptedAnchors:
         self._begin_ns: int | None = None
         self._seconds = 0.0
 
-    @property
-    def idle(self) -> bool:
-        """Whether a frame submitted now would be searched at once."""
-        return not self._is_dead and self._anchors.idle
+    def is_idle(self, now_ns: int) -> bool:
+        """Tell whether the frame stamped ``now_ns`` would be searched at once."""
+        self._hear(now_ns)
+        return not self._is_dead and self._anchors.is_idle(now_ns)
 
     def submit(self, frame: Frame, prior: SE3 | None) -> None:
         """Ask for a frame."""
@@ -66,14 +64,17 @@ class InterruptedAnchors:
 
     def finished(self, now_ns: int) -> list[AnchorPose | Rejection]:
         """Results that are there by now."""
-        self._begin_ns = now_ns if self._begin_ns is None else self._begin_ns
-        self._seconds = (now_ns - self._begin_ns) / NANOSECONDS
+        self._hear(now_ns)
         results = self._anchors.finished(now_ns)
         return [] if self._is_dead else results
 
     def close(self) -> None:
         """Stop."""
         self._anchors.close()
+
+    def _hear(self, now_ns: int) -> None:
+        self._begin_ns = now_ns if self._begin_ns is None else self._begin_ns
+        self._seconds = (now_ns - self._begin_ns) / NANOSECONDS
 
     @property
     def _is_dead(self) -> bool:
@@ -144,8 +145,7 @@ def try_nodes(scenario: Scenario, arguments: argparse.Namespace) -> dict:
 
 def run_scenario(scenario: Scenario, arguments: argparse.Namespace) -> RunRecord:
     """Take the scenario's frames through the localizer."""
-    every = max(1, round(scenario.rate_hz * ANCHOR_PERIOD_S))
-    config = replace(read_config(RunConfig, arguments.config), anchor_every=every)
+    config = read_config(RunConfig, arguments.config)
     engine = AnchorEngine(places(arguments)[scenario.place].open_map(map_folder(arguments)), config.anchor)
     frames = splice(scenario, arguments)
     cached = CachedEngine(engine, FeatureCache(arguments.work / "features", engine))

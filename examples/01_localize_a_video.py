@@ -16,7 +16,7 @@ map_path, source_path = map(Path, sys.argv[1:3])
 place = open_map(map_path)
 localizer = Localizer(
     odometry=make_odometry(OdometryConfig()),
-    anchors=InlineAnchors(AnchorEngine(place), every_n_frames=15),  # ThreadedAnchors when frames must not wait
+    anchors=InlineAnchors(AnchorEngine(place), period_s=0.5),  # ThreadedAnchors when frames must not wait
     fuser=Fuser(FusionConfig(), metric=place.manifest.metric),
 )
 for frame in open_source(source_path):

@@ -80,7 +80,10 @@ class ReadyAnchors:
     """Answers for every frame at once."""
 
     def __init__(self):
-        self.idle, self.closed, self.asked = True, False, []
+        self.closed, self.asked = False, []
+
+    def is_idle(self, now_ns):
+        return True
 
     def submit(self, frame, prior):
         self.asked.append(frame.stamp_ns)
@@ -99,8 +102,9 @@ def test_dead_anchors_take_nothing_and_answer_nothing():
     anchors = InterruptedAnchors(inner, Incident(1.0, 3.0))
     alive = []
     for second in range(5):
-        results = anchors.finished(10**12 + second * 10**9)
-        assert anchors.idle is bool(results)
+        now_ns = 10**12 + second * 10**9
+        idle, results = anchors.is_idle(now_ns), anchors.finished(now_ns)
+        assert idle is bool(results)
         alive.append(bool(results))
     assert alive == [True, False, False, True, True]
     anchors.submit(Frame(7, np.zeros((1, 1), np.uint8), None), None)

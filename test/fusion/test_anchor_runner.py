@@ -49,26 +49,33 @@ def drive(runner, times):
     """Feed frames as the localizer does; (stamp, stamps of the results) for each."""
     log = []
     for seconds in times:
-        if runner.idle:
+        if runner.is_idle(round(seconds * SECOND)):
             runner.submit(frame(seconds), None)
         log.append((seconds, [r.stamp_ns / SECOND for r in runner.finished(round(seconds * SECOND))]))
     return log
 
 
 def test_inline_results_come_no_sooner_than_their_latency():
-    log = drive(InlineAnchors(Echo(), every_n_frames=1, latency_s=0.3), np.arange(10) / 10)
+    log = drive(InlineAnchors(Echo(), period_s=0.0, latency_s=0.3), np.arange(10) / 10)
     assert [(t, done) for t, done in log if done] == [(0.3, [0.0]), (0.7, [0.4])]
 
 
-def test_inline_searches_every_nth_frame():
+@pytest.mark.parametrize(("rate_hz", "asked"), [(10, [0.0, 0.5, 1.0, 1.5]), (5, [0.0, 0.6, 1.2, 1.8]), (1, [0.0, 1.0])])
+def test_inline_searches_by_time_whatever_the_frame_rate(rate_hz, asked):
     engine = Echo()
-    drive(InlineAnchors(engine, every_n_frames=3), np.arange(10) / 10)
-    assert [round(stamp / SECOND, 1) for stamp, _ in engine.asked] == [0.0, 0.3, 0.6, 0.9]
+    drive(InlineAnchors(engine, period_s=0.5), np.arange(2 * rate_hz) / rate_hz)
+    assert [round(stamp / SECOND, 1) for stamp, _ in engine.asked] == asked
+
+
+def test_inline_begins_anew_where_stamps_run_back():
+    engine = Echo()
+    drive(InlineAnchors(engine, period_s=0.5), [5.0, 5.1, 2.0, 2.1, 2.5])
+    assert [stamp / SECOND for stamp, _ in engine.asked] == [5.0, 2.0, 2.5]
 
 
 def test_inline_refuses_nonsense():
-    with pytest.raises(ValueError, match="every_n_frames"):
-        InlineAnchors(Echo(), every_n_frames=0)
+    with pytest.raises(ValueError, match="period_s"):
+        InlineAnchors(Echo(), period_s=float("nan"))
     with pytest.raises(ValueError, match="latency_s"):
         InlineAnchors(Echo(), latency_s=-1.0)
 
@@ -78,7 +85,7 @@ def test_inline_hands_the_prior_over_and_drops_its_result_when_closed():
     runner = InlineAnchors(engine, latency_s=1.0)
     runner.submit(frame(0), prior)
     assert engine.asked == [(0, prior)]
-    assert not runner.idle
+    assert not runner.is_idle(SECOND // 2)
     runner.close()
     assert runner.finished(10 * SECOND) == []
 
@@ -100,13 +107,13 @@ def test_threaded_keeps_only_the_latest_waiting_frame():
     assert engine.started.wait(10)
     for seconds in (1, 2, 3):
         runner.submit(frame(seconds), None)
-    assert not runner.idle
+    assert not runner.is_idle(0)
     assert runner.finished(0) == []
     assert runner.dropped == 2
     engine.open.set()
     assert [r.stamp_ns / SECOND for r in wait_for_results(runner, 2)] == [0.0, 3.0]
     runner.close()
-    assert not runner.idle
+    assert not runner.is_idle(0)
 
 
 def test_threaded_error_reaches_the_caller():

@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pycolmap
+import pytest
 
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
 from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection, State, TrackedPose
@@ -52,7 +55,7 @@ class Recorder(Listener):
 def localize_run(seed=0):
     run = simulate_run(SCENARIO, seed)
     engine, recorder = SimulatedEngine(run), Recorder()
-    anchors = InlineAnchors(engine, every_n_frames=5, latency_s=0.8)
+    anchors = InlineAnchors(engine, period_s=0.5, latency_s=0.8)
     localizer = Localizer(SimulatedOdometry(run), anchors, Fuser(FusionConfig(), metric=True), recorder)
     image = np.zeros((4, 4), np.uint8)
     return run, [localizer.process(Frame(s, image, CAMERA)) for s in run.stamps_ns], engine, recorder
@@ -67,6 +70,17 @@ def test_frames_become_poses_and_the_search_gets_a_prior():
     stamp, prior = engine.priors[-1]
     assert np.linalg.norm(prior.translation - engine.truth[stamp].translation) < 0.3
     assert engine.priors[0][1] is None
+
+
+def test_frames_without_odometry_are_not_searched_since_their_anchors_could_not_join():
+    run = simulate_run(replace(SCENARIO, losses=((0.0, 0.75), (6.0, 1.3))), 0)
+    engine = SimulatedEngine(run)
+    localizer = Localizer(SimulatedOdometry(run), InlineAnchors(engine), Fuser(FusionConfig(), metric=True))
+    for stamp_ns in run.stamps_ns:
+        localizer.process(Frame(stamp_ns, np.zeros((4, 4), np.uint8), CAMERA))
+    searched = [(stamp_ns - run.stamps_ns[0]) / SECOND for stamp_ns, _ in engine.priors]
+    assert searched[0] == pytest.approx(0.8)
+    assert min(seconds for seconds in searched if seconds > 6.0) == pytest.approx(7.3)
 
 
 def test_anchors_join_late_and_the_listener_hears_everything():
@@ -118,7 +132,7 @@ class PointRecorder(Recorder):
 def test_points_of_accepted_anchors_are_followed_in_every_frame():
     run = simulate_run(SCENARIO, 0)
     points, recorder = SimulatedPoints(run), PointRecorder()
-    anchors = InlineAnchors(SimulatedEngine(run), every_n_frames=5, latency_s=0.8)
+    anchors = InlineAnchors(SimulatedEngine(run), period_s=0.5, latency_s=0.8)
     localizer = Localizer(SimulatedOdometry(run), anchors, Fuser(FusionConfig(), metric=True), recorder, points)
     for stamp_ns in run.stamps_ns:
         localizer.process(Frame(stamp_ns, np.zeros((4, 4), np.uint8), CAMERA))

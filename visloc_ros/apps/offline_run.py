@@ -33,7 +33,7 @@ FUSED = "fused"
 class RunConfig(Config):
     """Options of an offline run."""
 
-    anchor_every: int = option(15, "frames between two searches in the map", minimum=1)
+    anchor_period_s: float = option(0.5, "least time between two images searched in the map, in seconds", minimum=0.0)
     anchor_latency_s: float = option(1.0, "how late an anchor joins after its image, in seconds", minimum=0.0)
     smooth: bool = option(False, "estimate the whole trajectory once more afterwards, from all that came")
     odometry: OdometryConfig = section(OdometryConfig)
@@ -84,7 +84,7 @@ def words_of_tracking(outcomes: Mapping[str, int]) -> str:
 
 def search_inline(engine: Engine, config: RunConfig) -> InlineAnchors:
     """Anchors as often and as late as the options say."""
-    return InlineAnchors(engine, config.anchor_every, config.anchor_latency_s)
+    return InlineAnchors(engine, config.anchor_period_s, config.anchor_latency_s)
 
 
 def run_offline(

@@ -21,9 +21,8 @@ class Engine(Protocol):
 class AnchorRunner(Protocol):
     """Runs an engine; ``finished`` is asked once for every frame."""
 
-    @property
-    def idle(self) -> bool:
-        """Whether a frame submitted now would be searched at once."""
+    def is_idle(self, now_ns: int) -> bool:
+        """Tell whether the frame stamped ``now_ns`` would be searched at once."""
 
     def submit(self, frame: Frame, prior: SE3 | None) -> None:
         """Ask for a frame; it replaces one that still waits."""
@@ -44,32 +43,34 @@ class _Job:
 class InlineAnchors:
     """Searches in the caller's thread, so that a run is the same every time.
 
-    A result appears no sooner than ``latency_s`` of frame time after its image, and the engine counts as busy until
-    then: set it to what the engine needs, or the run claims anchors that a live system would not have yet.
+    Searched images lie at least ``period_s`` of frame time apart. A result appears no sooner than ``latency_s`` of it
+    after its image, and the engine counts as busy until then: set it to what the engine needs, or the run claims
+    anchors that a live system would not have yet.
     """
 
-    def __init__(self, engine: Engine, every_n_frames: int = 3, latency_s: float = 0.0) -> None:
-        if every_n_frames < 1 or latency_s < 0:
-            raise ValueError(f"every_n_frames {every_n_frames} must be >= 1 and latency_s {latency_s} >= 0")
+    def __init__(self, engine: Engine, period_s: float = 0.5, latency_s: float = 0.0) -> None:
+        if not (period_s >= 0 and latency_s >= 0):
+            raise ValueError(f"period_s {period_s} and latency_s {latency_s} must be >= 0")
         self._engine = engine
-        self._every = every_n_frames
+        self._period_ns = round(period_s * NANOSECONDS)
         self._latency_ns = round(latency_s * NANOSECONDS)
-        self._frames_to_wait = 0
+        self._searched_ns: int | None = None
         self._due: tuple[int, AnchorPose | Rejection] | None = None
 
-    @property
-    def idle(self) -> bool:
-        """Whether the last result is out and enough frames have passed."""
-        return self._due is None and self._frames_to_wait == 0
+    def is_idle(self, now_ns: int) -> bool:
+        """Tell whether the last result is out and its image long enough ago; stamps that run back begin anew."""
+        if self._due is not None:
+            return False
+        waited_ns = None if self._searched_ns is None else now_ns - self._searched_ns
+        return waited_ns is None or waited_ns >= self._period_ns or waited_ns < 0
 
     def submit(self, frame: Frame, prior: SE3 | None) -> None:
         """Search the frame now; the result is held back until it is due."""
         self._due = (frame.stamp_ns + self._latency_ns, self._engine.localize(frame, prior))
-        self._frames_to_wait = self._every
+        self._searched_ns = frame.stamp_ns
 
     def finished(self, now_ns: int) -> list[AnchorPose | Rejection]:
         """The result, once its time has come."""
-        self._frames_to_wait = max(0, self._frames_to_wait - 1)
         if self._due is None or now_ns < self._due[0]:
             return []
         result, self._due = self._due[1], None
@@ -98,9 +99,8 @@ class ThreadedAnchors:
         self._worker = threading.Thread(target=self._work, name="anchors", daemon=True)
         self._worker.start()
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing runs and nothing waits."""
+    def is_idle(self, now_ns: int) -> bool:
+        """Tell whether nothing runs and nothing waits; the frame's time does not matter here."""
         with self._changed:
             return not self._busy and self._waiting is None and not self._closed
 

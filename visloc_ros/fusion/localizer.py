@@ -66,10 +66,12 @@ class Localizer:
 
     def process(self, frame: Frame) -> Estimate:
         """Take one frame through odometry, map tracking and fusion; anchors join whenever they are done."""
-        self._add_odometry(self.odometry.track(frame))  # odom_from_camera, or the reason why not
+        odometry = self.odometry.track(frame)  # odom_from_camera, or the reason why not
+        self._add_odometry(odometry)
         if self.map_tracker is not None:  # map_from_camera from the last anchor's points
             self._add_tracked(self.map_tracker.track(frame, self.fuser.predict(frame.stamp_ns)))
-        if self.anchors.idle:  # latest frame wins, nothing queues up
+        can_join = isinstance(odometry, OdometryPose)  # an anchor meets the odometry of its own image
+        if can_join and self.anchors.is_idle(frame.stamp_ns):  # latest frame wins, nothing queues up
             self.anchors.submit(frame, self.fuser.predict(frame.stamp_ns))
         for anchor in self.anchors.finished(frame.stamp_ns):  # late, each at its own image's stamp
             self._add_anchor(anchor)
