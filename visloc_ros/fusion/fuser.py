@@ -11,20 +11,21 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, Array, Sim3
+from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Estimate, OdometryPose, Reason, Rejection, State, TrackedPose
-from visloc_ros.fusion.alignment import NO_PRIOR, Alignment, ScalePrior
 from visloc_ros.fusion.checks import is_anchor, is_covariance, is_pose
 from visloc_ros.fusion.config import FusionConfig
+from visloc_ros.fusion.doubt import Doubt
 from visloc_ros.fusion.drift import StateEstimate
+from visloc_ros.fusion.first_fix import FirstFix
 from visloc_ros.fusion.gate import disagreement, meet
 from visloc_ros.fusion.health import Evidence, judge_absence, judge_pose, judge_support, reason_for
 from visloc_ros.fusion.hint import Belief, Hint
 from visloc_ros.fusion.history import OdometryHistory, Sample
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.output import SmoothOutput
-from visloc_ros.fusion.place_search import PlaceSearch
+from visloc_ros.fusion.place_search import Place
 from visloc_ros.fusion.sensor_factors import scale_prior, sensor_factors
 from visloc_ros.fusion.smoother import FREE_SCALE_SIGMA, FixedLagSmoother
 from visloc_ros.fusion.trail import TrackedMotion
@@ -62,16 +63,19 @@ class Fuser:
 
     def relocalize(self) -> None:
         """Forget where the camera is in the map, any hint included; the odometry and its frame go on."""
-        self._smoother: FixedLagSmoother | None = None
+        self._seek()
         self._now: StateEstimate | None = None
-        self._search = PlaceSearch(self._config)
         self._pending: deque[AnchorPose] = deque(maxlen=MAX_PENDING)
         self._hint: Hint | None = None
         self._last_pose_ns: int | None = None
         self._last_fix_ns: int | None = None
         self._told = State.INITIALIZING
-        self._no_fix = Reason.SCALE_UNSET
-        self._refused_in_a_row, self._doubted = 0, False
+
+    def _seek(self) -> None:
+        """Begin the search for a fix."""
+        self._smoother: FixedLagSmoother | None = None
+        self._first_fix = FirstFix(self._config)
+        self._doubt = Doubt(self._config)
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -206,7 +210,8 @@ class Fuser:
         previous = self._history.latest
         sample = self._history.append(pose)
         if previous is not None and previous.segment != sample.segment:
-            self._begin_segment()
+            self._seek()
+            self._scale = None
         if self._scale is None or self._output is None or previous is None:
             return
         leg = previous.leg_to(sample)
@@ -215,13 +220,6 @@ class Fuser:
             self._last_pose_ns = sample.stamp_ns
             self._aim(self._smoother)
             self._output = self._output.slewed(leg.seconds, self._config.slew)
-
-    def _begin_segment(self) -> None:
-        self._smoother = None
-        self._scale = None
-        self._search = PlaceSearch(self._config)
-        self._no_fix = Reason.SCALE_UNSET
-        self._refused_in_a_row, self._doubted = 0, False
 
     def _take_pending(self) -> None:
         """Judge anchors that were faster than their odometry."""
@@ -277,81 +275,37 @@ class Fuser:
 
     def _seek_start(self, fix: Fix) -> Rejection | None:
         """Keep the anchor until enough of them agree and the camera has moved enough to know the scale."""
-        self._search.remember(fix)
-        alignment, prior = self._align_start(fix.sample)
-        if isinstance(alignment, Rejection):
-            self._no_fix = alignment.reason
+        prior = scale_prior(fix.sample, self._config.sensors, self.metric)
+        place = self._first_fix.take(fix, prior, self._hint)
+        if place is None:
             return None
-        agreeing = self._search.agreeing(alignment)
-        if len(agreeing) < self._config.gate.relocation_anchors and not self._hint_allows(agreeing):
-            self._no_fix = Reason.ODOMETRY_DISAGREES
+        self._begin_at(place)
+        if fix in place.fixes:
             return None
-        self._begin_at(self._smoother_of(agreeing, alignment.map_from_odom, min(prior.sigma, FREE_SCALE_SIGMA)))
-        if fix in agreeing:
-            return None
-        return Rejection(fix.stamp_ns, Reason.ODOMETRY_DISAGREES, {"agreeing": len(agreeing)})
-
-    def _align_start(self, sample: Sample) -> tuple[Alignment | Rejection, ScalePrior]:
-        """Where the candidates put the odometry; where they do not tell the scale, with that of other sensors."""
-        unaided = self._search.align()
-        prior = scale_prior(sample, self._config.sensors, self.metric)
-        if isinstance(unaided, Alignment) or prior is NO_PRIOR:
-            return unaided, NO_PRIOR
-        return self._search.align(prior), prior
-
-    def _smoother_of(self, fixes: Sequence[Fix], map_from_odom: Sim3, scale_sigma: float) -> FixedLagSmoother:
-        sensors = sensor_factors(self._config.sensors, self.metric, self.gravity_aligned)
-        return FixedLagSmoother(self._config, fixes, map_from_odom, scale_sigma, sensors)
-
-    def _hint_allows(self, fixes: Sequence[Fix]) -> bool:
-        """Whether a hint, if there is one, bears out that these anchors are not from a place that looks alike."""
-        if self._hint is None:
-            return True
-        beliefs = [self._hint.at(fix.sample) for fix in fixes]
-        return any(
-            belief.allows(fix.anchor.map_from_camera, fix.covariance) or not belief.is_worth_something
-            for belief, fix in zip(beliefs, fixes, strict=True)
-        )
+        return Rejection(fix.stamp_ns, Reason.ODOMETRY_DISAGREES, {"agreeing": len(place.fixes)})
 
     def _join(self, smoother: FixedLagSmoother, fix: Fix) -> Rejection | None:
+        """Take an anchor that fits its prediction; those that do not may in time move the fix to where they agree."""
         innovation = meet(smoother, fix, self._config)
         self._innovations.append(innovation)
         if innovation.accepted:
             smoother.insert(fix)
-            self._refused_in_a_row, self._doubted = 0, False
+            self._doubt.dispel()
             self._aim(smoother)
             return None
-        self._refused_in_a_row += 1
-        self._search.remember(fix)
-        newest_ns, scale = smoother.latest_fix.stamp_ns, self._scale_elsewhere(smoother)
-        in_a_row = self._refused_in_a_row >= self._config.gate.doubt_anchors
-        self._doubted |= in_a_row or self._search.bears_out(fix, newest_ns, scale, smoother.odometry)
-        return None if self._moved_elsewhere(smoother, fix) else disagreement(fix, innovation)
+        elsewhere = self._doubt.add(fix, smoother)
+        if elsewhere is None:
+            return disagreement(fix, innovation)
+        self._begin_at(elsewhere)
+        return None
 
-    def _scale_elsewhere(self, smoother: FixedLagSmoother) -> ScalePrior:
-        """What is left of the scale where the fix may be wrong."""
-        return ScalePrior(smoother.latest_state.log_scale, self._config.gate.relocation_scale_sigma)
-
-    def _moved_elsewhere(self, smoother: FixedLagSmoother, fix: Fix) -> bool:
-        """Move the fix where enough refused anchors agree: a kidnapped camera, slipped odometry, or a wrong start."""
-        prior = self._scale_elsewhere(smoother)
-        alignment = self._search.align(prior)
-        if isinstance(alignment, Rejection):
-            return False
-        agreeing = self._search.agreeing(alignment)
-        contradicting = smoother.count_since(agreeing[0].stamp_ns)
-        needed = self._config.gate.relocation_anchors + contradicting
-        if fix not in agreeing or len(agreeing) < needed:
-            return False
-        self._begin_at(self._smoother_of(agreeing, alignment.map_from_odom, prior.sigma))
-        return True
-
-    def _begin_at(self, smoother: FixedLagSmoother) -> None:
-        self._smoother = smoother
-        self._search = PlaceSearch(self._config)
+    def _begin_at(self, place: Place) -> None:
+        sensors = sensor_factors(self._config.sensors, self.metric, self.gravity_aligned)
+        scale_sigma = min(place.prior.sigma, FREE_SCALE_SIGMA)
+        self._smoother = FixedLagSmoother(self._config, place.fixes, place.map_from_odom, scale_sigma, sensors)
+        self._doubt = Doubt(self._config)
         self._hint = None
-        self._refused_in_a_row, self._doubted = 0, False
-        self._aim(smoother)
+        self._aim(self._smoother)
 
     def _aim(self, smoother: FixedLagSmoother) -> None:
         """Point the output at the newest estimate; where there was no pose before, go there at once."""
@@ -370,7 +324,7 @@ class Fuser:
         travelled = smoother.latest_state.scale * smoother.latest_fix.sample.leg_to(sample).path
         followed = smoother.is_followed(sample.stamp_ns, round(self._config.max_gap_s * NANOSECONDS))
         age_ns = sample.stamp_ns - smoother.latest_fix.stamp_ns
-        return Evidence(travelled, age_ns, covariance, self._doubted, followed)
+        return Evidence(travelled, age_ns, covariance, self._doubt.is_serious, followed)
 
     def _absence(self, stamp_ns: int) -> Estimate:
         """Estimate without a pose in the map, and why there is none."""
@@ -394,4 +348,4 @@ class Fuser:
     def _why_absent(self) -> Reason:
         if self._odometry_lost is not None:
             return self._odometry_lost
-        return self._no_fix if self._smoother is None else Reason.NO_TRANSFORM
+        return self._first_fix.missing if self._smoother is None else Reason.NO_TRANSFORM

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from visloc_ros.core.geometry import Sim3
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.types import Rejection
-from visloc_ros.fusion.alignment import NO_PRIOR, Alignment, PosePair, ScalePrior, align_robust
+from visloc_ros.fusion.alignment import NO_PRIOR, PosePair, ScalePrior, align_robust
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.drift import CameraState, OdometryModel, StateEstimate, pose_difference
 from visloc_ros.fusion.window import Fix
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Anchors that agree, in the order of their stamps, where they put the odometry, and what told its scale."""
+
+    fixes: Sequence[Fix]
+    map_from_odom: Sim3
+    prior: ScalePrior
 
 
 class PlaceSearch:
@@ -26,13 +37,13 @@ class PlaceSearch:
         self._candidates = sorted([*self._candidates, fix], key=lambda known: known.stamp_ns)
         self._candidates = self._candidates[-self._config.alignment.max_candidates :]
 
-    def align(self, prior: ScalePrior = NO_PRIOR) -> Alignment | Rejection:
-        """The similarity that the largest agreeing set bears out, or why there is none."""
-        return align_robust([_pair(fix) for fix in self._candidates], self._config.alignment, prior)
-
-    def agreeing(self, alignment: Alignment) -> Sequence[Fix]:
-        """The candidates that an alignment rests on."""
-        return [fix for fix, good in zip(self._candidates, alignment.inliers, strict=True) if good]
+    def find(self, prior: ScalePrior = NO_PRIOR) -> Place | Rejection:
+        """The place that the largest agreeing set bears out, or why there is none."""
+        found = align_robust([_pair(fix) for fix in self._candidates], self._config.alignment, prior)
+        if isinstance(found, Rejection):
+            return found
+        agreeing = [fix for fix, good in zip(self._candidates, found.inliers, strict=True) if good]
+        return Place(agreeing, found.map_from_odom, prior)
 
     def bears_out(self, fix: Fix, since_ns: int, scale: ScalePrior, odometry: OdometryModel) -> bool:
         """Tell whether another candidate, newer than a stamp, puts the camera where this one does."""

@@ -1,0 +1,52 @@
+"""The first fix: anchors are gathered until enough of them agree on a place and tell the scale of the odometry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from visloc_ros.core.types import Reason, Rejection
+from visloc_ros.fusion.alignment import NO_PRIOR, ScalePrior
+from visloc_ros.fusion.config import FusionConfig
+from visloc_ros.fusion.hint import Hint
+from visloc_ros.fusion.place_search import Place, PlaceSearch
+from visloc_ros.fusion.window import Fix
+
+
+class FirstFix:
+    """The search for a fix in one segment of odometry; ``missing`` tells what it lacks."""
+
+    def __init__(self, config: FusionConfig) -> None:
+        self._config = config
+        self._search = PlaceSearch(config)
+        self.missing = Reason.SCALE_UNSET
+
+    def take(self, fix: Fix, prior: ScalePrior, hint: Hint | None) -> Place | None:
+        """Keep an anchor; the place once it is sure. ``prior`` is what other sensors know of the scale.
+
+        Fewer anchors than a relocation needs may come from a place that looks alike: a hint must allow for them.
+        """
+        self._search.remember(fix)
+        place = self._find(prior)
+        if isinstance(place, Rejection):
+            self.missing = place.reason
+            return None
+        if len(place.fixes) < self._config.gate.relocation_anchors and not _allowed_by(hint, place.fixes):
+            self.missing = Reason.ODOMETRY_DISAGREES
+            return None
+        return place
+
+    def _find(self, prior: ScalePrior) -> Place | Rejection:
+        """Where the candidates put the odometry; where they do not tell the scale, with that of other sensors."""
+        unaided = self._search.find()
+        return unaided if isinstance(unaided, Place) or prior is NO_PRIOR else self._search.find(prior)
+
+
+def _allowed_by(hint: Hint | None, fixes: Sequence[Fix]) -> bool:
+    """Whether a hint, if there is one, bears out that these anchors are not from a place that looks alike."""
+    if hint is None:
+        return True
+    beliefs = [hint.at(fix.sample) for fix in fixes]
+    return any(
+        belief.allows(fix.anchor.map_from_camera, fix.covariance) or not belief.is_worth_something
+        for belief, fix in zip(beliefs, fixes, strict=True)
+    )
