@@ -92,6 +92,12 @@ class GateConfig(Config):
         0.1, "relative standard deviation of the old scale when the fix moves elsewhere", minimum=1e-3
     )
     doubt_anchors: int = option(3, "anchors refused in a row that make the state DEGRADED", minimum=1)
+    doubt_inliers: float = option(
+        0.6,
+        "share of the inliers that accepted anchors have with which one refused far off makes the state DEGRADED, "
+        "where no map points are followed",
+        minimum=0.0,
+    )
 
 
 @dataclass(frozen=True)

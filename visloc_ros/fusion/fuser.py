@@ -190,7 +190,7 @@ class Fuser:
             reason=reason_for(state, evidence, self._config.state),
             map_from_odom=self._output.map_from_odom,
             odom_from_camera=self._output.odom_from_camera,
-            covariance=covariance,
+            covariance=covariance + self._doubt.covariance_at(now.state.map_from_camera),
             scale=now.state.scale,
             metric=self.metric,
             age_ns=evidence.age_ns,
@@ -290,10 +290,10 @@ class Fuser:
         self._innovations.append(innovation)
         if innovation.accepted:
             smoother.insert(fix)
-            self._doubt.dispel()
+            self._doubt.dispel(fix)
             self._aim(smoother)
             return None
-        elsewhere = self._doubt.add(fix, smoother)
+        elsewhere = self._doubt.add(fix, innovation, smoother)
         if elsewhere is None:
             return disagreement(fix, innovation)
         self._begin_at(elsewhere)
