@@ -13,6 +13,7 @@ from incidents import kidnapped, record_of
 
 from visloc_ros.core.types import State
 from visloc_ros.evaluation.robustness import Incident, judge_run
+from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.simulation.fusion_runs import simulate_run
 from visloc_ros.simulation.fusion_scenario import FusionScenario
 
@@ -41,6 +42,16 @@ def test_a_kidnapping_that_odometry_notices():
     assert_never_confidently_wrong(runs)
     assert max(run.told_after_s for run in runs) == pytest.approx(0.0)
     assert max(run.right_after_s for run in runs) < 7.0
+
+
+def test_a_slow_camera_has_a_pose_again_before_its_scale_is_well_known():
+    """Only the first fix waits for the scale; later the covariance tells what is not known of it."""
+    runs = [kidnapped(simulate_run(replace(USUAL, speed=0.1), seed), JUMP_S, noticed=True) for seed in range(6)]
+    patient = FusionConfig.from_mapping({"alignment": {"max_scale_sigma_again": 0.01}})
+    judged, waiting = ([judge_run(record_of(run, config), JUMP) for run in runs] for config in (None, patient))
+    assert np.median([one.right_after_s for one in judged]) < 4.0
+    assert sum(one.confidently_wrong for one in judged) == 0
+    assert all(other.right_after_s is None or other.right_after_s > 5.0 for other in waiting)
 
 
 def test_a_kidnapping_that_odometry_does_not_notice():

@@ -45,6 +45,12 @@ class AlignmentConfig(Config):
     max_scale_sigma: float = option(
         0.07, "relative standard deviation of the scale that a fix may have", minimum=1e-6, maximum=1.0
     )
+    max_scale_sigma_again: float = option(
+        0.3,
+        "the same for the next fix, after odometry began anew: followed map points soon tell the rest",
+        minimum=1e-6,
+        maximum=1.0,
+    )
     max_candidates: int = option(12, "anchors remembered while looking for agreement", minimum=2, maximum=50)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from visloc_ros.core.types import Reason, Rejection
 from visloc_ros.fusion.alignment import NO_PRIOR, ScalePrior
@@ -13,11 +14,17 @@ from visloc_ros.fusion.window import Fix
 
 
 class FirstFix:
-    """The search for a fix in one segment of odometry; ``missing`` tells what it lacks."""
+    """The search for a fix in one segment of odometry; ``missing`` tells what it lacks.
 
-    def __init__(self, config: FusionConfig) -> None:
-        self._config = config
-        self._search = PlaceSearch(config)
+    ``again`` where there was a fix before: then a robot is under way, and an uncertain scale, which shows in the
+    covariance as soon as the camera moves, serves it better than no pose.
+    """
+
+    def __init__(self, config: FusionConfig, again: bool = False) -> None:
+        alignment = config.alignment
+        scale_sigma = max(alignment.max_scale_sigma, alignment.max_scale_sigma_again if again else 0.0)
+        self._config = replace(config, alignment=replace(alignment, max_scale_sigma=scale_sigma))
+        self._search = PlaceSearch(self._config)
         self.missing = Reason.SCALE_UNSET
 
     def take(self, fix: Fix, prior: ScalePrior, hint: Hint | None) -> Place | None:

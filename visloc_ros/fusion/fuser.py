@@ -74,7 +74,7 @@ class Fuser:
     def _seek(self) -> None:
         """Begin the search for a fix."""
         self._smoother: FixedLagSmoother | None = None
-        self._first_fix = FirstFix(self._config)
+        self._first_fix = FirstFix(self._config, again=self._output is not None)
         self._doubt = Doubt(self._config)
 
     @property
