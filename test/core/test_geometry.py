@@ -113,3 +113,14 @@ def test_covariances_move_along_a_lever_as_errors_do():
     ends = errors[:, :3] + np.einsum("nij,j->ni", rotation_matrix(errors[:, 3:]), lever)
     sampled = np.cov(np.hstack([ends, errors[:, 3:]]).T)
     np.testing.assert_allclose(move_covariance(covariance, lever), sampled, atol=5e-6)
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-4, 1.0, 2.5, 2.9, 3.1, np.pi - 1e-6, np.pi])
+def test_rotation_vectors_are_exact_up_to_half_a_turn_singly_and_in_stacks(angle):
+    axes = np.random.default_rng(0).normal(size=(20, 3))
+    turns = angle * axes / np.linalg.norm(axes, axis=1)[:, None]
+    rotations = np.array([geometry.rotation_matrix(turn) for turn in turns])
+    for found in (geometry.rotation_vector(rotations), [geometry.rotation_vector(rotation) for rotation in rotations]):
+        np.testing.assert_allclose([geometry.rotation_matrix(vector) for vector in found], rotations, atol=1e-14)
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), angle, rtol=1e-6, atol=1e-15)
+    assert geometry.rotation_vector(np.empty((0, 3, 3))).shape == (0, 3)

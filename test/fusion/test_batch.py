@@ -171,5 +171,5 @@ def test_states_are_never_far_apart_and_contain_what_is_wanted():
     stamps = np.array([sample.stamp_ns for sample in chain.samples])
     assert wanted.stamp_ns in stamps
     assert {odometry[0].stamp_ns, odometry[-1].stamp_ns} <= set(stamps.tolist())
-    assert chain.is_gap.sum() == 1
-    assert np.diff(stamps)[~chain.is_gap].max() <= (SPACING_S + 1.0 / CHEAP.rate_hz) * SECOND
+    assert chain.legs.is_gap.sum() == 1
+    assert np.diff(stamps)[~chain.legs.is_gap].max() <= (SPACING_S + 1.0 / CHEAP.rate_hz) * SECOND

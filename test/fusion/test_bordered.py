@@ -11,11 +11,13 @@ def random_factors(rng, count):
     every, starts = np.arange(count), np.arange(count - 1)
     unary = Factors(every, rng.normal(size=(count, 7)), rng.normal(size=(count, 7, 7)), information[:count])
     jacobians, ahead = rng.normal(size=(2, count - 1, 7, 7))
-    legs = Factors(starts, rng.normal(size=(count - 1, 7)), jacobians, information[count:], ahead)
-    return unary, legs, rng.normal(size=(count - 1, 7))
+    legs = Factors(
+        starts, rng.normal(size=(count - 1, 7)), jacobians, information[count:], ahead, rng.normal(size=(count - 1, 7))
+    )
+    return unary, legs
 
 
-def dense(count, unary, legs, tangents, prior):
+def dense(count, unary, legs, prior):
     """The same least squares with plain matrices: information (7 N + 1, 7 N + 1) and gradient."""
     information, gradient = np.zeros((7 * count + 1,) * 2), np.zeros(7 * count + 1)
     for index in range(count):
@@ -27,7 +29,7 @@ def dense(count, unary, legs, tangents, prior):
         rows = np.zeros((7, 7 * count + 1))
         rows[:, 7 * index : 7 * index + 7] = legs.jacobians[index]
         rows[:, 7 * index + 7 : 7 * index + 14] = legs.next_jacobians[index]
-        rows[:, -1] = tangents[index]
+        rows[:, -1] = legs.shared_jacobians[index]
         information += rows.T @ legs.information[index] @ rows
         gradient += rows.T @ legs.information[index] @ legs.residuals[index]
     head = [*range(7), 7 * count]
@@ -37,12 +39,12 @@ def dense(count, unary, legs, tangents, prior):
 
 def system_of(count, seed):
     rng = np.random.default_rng(seed)
-    unary, legs, tangents = random_factors(rng, count)
+    unary, legs = random_factors(rng, count)
     prior, system = np.diag(rng.uniform(1, 2, 8)), Bordered(count)
     system.add(unary)
-    system.add(legs, tangents)
+    system.add(legs)
     system.add_prior(prior, np.zeros(8))
-    return system, *dense(count, unary, legs, tangents, prior)
+    return system, *dense(count, unary, legs, prior)
 
 
 def test_the_border_changes_nothing_of_the_least_squares():

@@ -13,7 +13,7 @@ def evidence_of(sigma, count=200, explained=0.0):
     """Residuals of measurements that claim a standard deviation of one and have another."""
     residuals = np.random.default_rng(0).normal(size=(count, 6)) * sigma
     ones = np.broadcast_to(np.eye(6), (count, 6, 6))
-    return Evidence(residuals, ones, explained * ones, np.ones(count))
+    return Evidence(residuals, ones, explained * ones)
 
 
 def test_residuals_tell_the_size_of_errors():
@@ -29,7 +29,7 @@ def test_what_the_estimate_took_over_from_measurements_is_no_evidence_of_small_e
 
 
 def test_without_measurements_the_claims_stand():
-    none = Evidence(np.empty((0, 6)), np.empty((0, 6, 6)), np.empty((0, 6, 6)), np.empty(0))
+    none = Evidence(np.empty((0, 6)), np.empty((0, 6, 6)), np.empty((0, 6, 6)))
     assert Inflation().learnt(none, prior_weight=6.0, largest=100.0) == Inflation()
 
 

@@ -6,6 +6,7 @@ COLMAP; only ``nodes/conversions.py`` knows the x, y, z, w order of ROS.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import overload
@@ -16,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
 Array = NDArray[np.float64]
+
+NEARLY_HALF_TURN = -1.9  # twice the cosine of an angle
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,13 +156,42 @@ def rotation_matrix(vector: ArrayLike) -> Array:
 
 
 def rotation_vector(rotation: Array) -> Array:
-    """SO(3) logarithm: matrix (3, 3) to axis-angle (3,) in radians, angle in [0, pi]."""
+    """SO(3) logarithm: matrices (..., 3, 3) to axis-angle (..., 3) in radians, angle in [0, pi].
+
+    Written out because it stands in every inner loop, where scipy spends most of its time on checking its input.
+    """
+    return _single_rotation_vector(rotation) if rotation.ndim == 2 else _stacked_rotation_vectors(rotation)
+
+
+def _single_rotation_vector(rotation: Array) -> Array:
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotation.tolist()
+    x, y, z, twice_cosine = zy - yz, xz - zx, yx - xy, xx + yy + zz - 1.0
+    if not twice_cosine > NEARLY_HALF_TURN:
+        return _any_rotation_vector(rotation)
+    twice_sine = math.sqrt(x * x + y * y + z * z)
+    stretch = math.atan2(twice_sine, twice_cosine) / twice_sine if twice_sine > 0.0 else 0.5
+    return np.array([stretch * x, stretch * y, stretch * z])
+
+
+def _stacked_rotation_vectors(rotations: Array) -> Array:
+    flat = rotations.reshape(*rotations.shape[:-2], 9)
+    twice_cosine = flat[..., 0] + flat[..., 4] + flat[..., 8] - 1.0
+    if not np.all(twice_cosine > NEARLY_HALF_TURN):
+        return _any_rotation_vector(rotations)
+    axis = flat[..., [7, 2, 3]] - flat[..., [5, 6, 1]]
+    twice_sine = np.sqrt(np.einsum("...i,...i->...", axis, axis))
+    stretch = np.arctan2(twice_sine, twice_cosine) / np.maximum(twice_sine, np.finfo(np.float64).tiny)
+    return np.asarray(stretch[..., None] * axis)
+
+
+def _any_rotation_vector(rotation: Array) -> Array:
+    """Likewise near half a turn, too, where the antisymmetric part no longer tells the axis."""
     return np.asarray(Rotation.from_matrix(rotation).as_rotvec())
 
 
 def rotation_angle_deg(a: Array, b: Array) -> float:
     """Angle in degrees between two rotation matrices (3, 3); exact for small angles, too."""
-    return float(np.degrees(Rotation.from_matrix(a.T @ b).magnitude()))
+    return math.degrees(math.hypot(*rotation_vector(a.T @ b)))
 
 
 def skew(vector: ArrayLike) -> Array:

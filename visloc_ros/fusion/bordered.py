@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array
 from visloc_ros.fusion.block_banded import SIZE, BlockBanded
-from visloc_ros.fusion.factors import Factors
+from visloc_ros.fusion.factors import Factors, inverse
 from visloc_ros.fusion.noise_levels import Evidence
 
 
@@ -28,6 +27,11 @@ class Solution:
     shared: Array
     variance: float
 
+    @property
+    def largest_step(self) -> float:
+        """Largest element of the states' steps, in standard deviations."""
+        return float(np.max(np.abs(self.steps) / np.sqrt(np.diagonal(self.covariances, axis1=1, axis2=2))))
+
     def without_first(self) -> Solution:
         """The solution for all states but the oldest."""
         return replace(
@@ -38,25 +42,30 @@ class Solution:
             shared=self.shared[1:],
         )
 
-    def evidence_of(
-        self, motions: Factors, tangents: Array | None = None, ahead: NDArray[np.intp] | int = 1
-    ) -> Evidence:
-        """Motions between states against the estimate; ``tangents`` (M, k) are by the shared unknown."""
-        first, second, back, forth = motions.first, motions.first + ahead, motions.jacobians, motions.next_jacobians
-        if forth is None:
-            raise ValueError("motions lead from one state to another")
-        across = back @ self.ahead[first, second - first - 1] @ np.swapaxes(forth, 1, 2)
-        explained = across + np.swapaxes(across, 1, 2)
-        explained += back @ self.covariances[first] @ np.swapaxes(back, 1, 2)
-        explained += forth @ self.covariances[second] @ np.swapaxes(forth, 1, 2)
-        if tangents is not None:
-            shared = np.einsum("nij,nj->ni", back, self.shared[first])
-            shared += np.einsum("nij,nj->ni", forth, self.shared[second])
-            mixed = shared[:, :, None] * tangents[:, None, :]
-            explained += mixed + np.swapaxes(mixed, 1, 2) + self.variance * tangents[:, :, None] * tangents[:, None, :]
-        return Evidence(
-            motions.residuals, np.asarray(np.linalg.inv(motions.information)), explained, np.ones(len(first))
-        )
+    def evidence_of(self, factors: Factors) -> Evidence:
+        """What factors show of their errors: residuals after the steps, and how well the estimate predicts them."""
+        explained = factors.jacobians @ self.covariances[factors.first] @ np.swapaxes(factors.jacobians, 1, 2)
+        if factors.next_jacobians is not None:
+            explained += self._explained_ahead(factors, factors.next_jacobians)
+        if factors.shared_jacobians is not None:
+            explained += self._explained_by_shared(factors, factors.shared_jacobians)
+        residuals = factors.residuals_after(self.steps, self.shared_step)
+        return Evidence(residuals, inverse(factors.information), explained)
+
+    def _explained_ahead(self, factors: Factors, forth: Array) -> Array:
+        """What the later states, and these together with the first ones, add to the predictions' covariances."""
+        beside = self.ahead[factors.first, factors.ahead - 1]
+        across = factors.jacobians @ beside @ np.swapaxes(forth, 1, 2)
+        own = forth @ self.covariances[factors.second] @ np.swapaxes(forth, 1, 2)
+        return np.asarray(own + across + np.swapaxes(across, 1, 2))
+
+    def _explained_by_shared(self, factors: Factors, tangents: Array) -> Array:
+        """What the shared unknown, and it together with the states, adds to the predictions' covariances."""
+        with_states = np.einsum("nij,nj->ni", factors.jacobians, self.shared[factors.first])
+        if factors.next_jacobians is not None:
+            with_states += np.einsum("nij,nj->ni", factors.next_jacobians, self.shared[factors.second])
+        across = (with_states + self.variance / 2.0 * tangents)[:, :, None] * tangents[:, None, :]
+        return np.asarray(across + np.swapaxes(across, 1, 2))
 
 
 class Bordered:
@@ -68,15 +77,16 @@ class Bordered:
         self.information = 0.0
         self.gradient = 0.0
 
-    def add(self, factors: Factors, tangents: Array | None = None, ahead: NDArray[np.intp] | int = 1) -> None:
-        """Add factors; ``tangents`` (M, k) is the derivative of their predictions by the shared unknown."""
-        self.states.add(factors, ahead)
+    def add(self, factors: Factors) -> None:
+        """Add factors of states at most ``reach`` apart."""
+        self.states.add(factors)
+        tangents = factors.shared_jacobians
         if tangents is None:
             return
         weighted = np.einsum("mij,mj->mi", factors.information, tangents)
         np.add.at(self.across, factors.first, np.einsum("mki,mk->mi", factors.jacobians, weighted))
         if factors.next_jacobians is not None:
-            np.add.at(self.across, factors.first + ahead, np.einsum("mki,mk->mi", factors.next_jacobians, weighted))
+            np.add.at(self.across, factors.second, np.einsum("mki,mk->mi", factors.next_jacobians, weighted))
         self.information += float(np.sum(tangents * weighted))
         self.gradient += float(np.sum(factors.residuals * weighted))
 
@@ -90,31 +100,30 @@ class Bordered:
 
     def step(self) -> tuple[Array, float]:
         """Least squares alone: steps (N, 7) of the states, and of the shared unknown."""
-        pull, variance = self._border()
-        free = self.states.solve_for(self.states.gradient)
-        shared_step = variance * (self.gradient - float(np.sum(self.across * free)))
-        return free - pull * shared_step, shared_step
+        steps, shared_step, _, _ = self._eliminated()
+        return steps, shared_step
 
     def solve(self) -> Solution:
         """Least squares with covariances."""
-        steps, shared_step = self.step()
-        pull, variance = self._border()
-        widened = variance * pull[:, :, None] * pull[:, None, :]
-        beside = self.states.covariances_ahead()
+        steps, shared_step, pull, variance = self._eliminated()
+        blocks, beside = self.states.inverse_blocks()
         later = np.minimum(np.arange(len(pull))[:, None] + np.arange(1, beside.shape[1] + 1), len(pull) - 1)
         return Solution(
             steps,
             shared_step,
-            self.states.covariances() + widened,
+            blocks + variance * pull[:, :, None] * pull[:, None, :],
             beside + variance * pull[:, None, :, None] * pull[later][:, :, None, :],
             -variance * pull,
             variance,
         )
 
-    def _border(self) -> tuple[Array, float]:
-        """What eliminating the states leaves: how the shared unknown pulls them (N, 7), and its own variance."""
-        pull = self.states.solve_for(self.across)
-        return pull, 1.0 / (self.information - float(np.sum(self.across * pull)))
+    def _eliminated(self) -> tuple[Array, float, Array, float]:
+        """Steps; and how the shared unknown pulls the states (N, 7), with its variance."""
+        solved = self.states.solve_for(np.stack([self.states.gradient, self.across], axis=2))
+        free, pull = solved[:, :, 0], solved[:, :, 1]
+        variance = 1.0 / (self.information - float(np.sum(self.across * pull)))
+        shared_step = variance * (self.gradient - float(np.sum(self.across * free)))
+        return free - pull * shared_step, shared_step, pull, variance
 
     def without_first(self) -> tuple[Array, Array]:
         """What two states and the shared unknown leave to know (8, 8), (8,) of all but the first state."""

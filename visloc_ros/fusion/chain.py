@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import OdometryPose
-from visloc_ros.fusion.drift import OdometryModel
-from visloc_ros.fusion.factors import Factors
-from visloc_ros.fusion.history import Leg, OdometryHistory, Sample
-from visloc_ros.fusion.states import States
-from visloc_ros.fusion.window import Legs, inverse, student_weights
+from visloc_ros.core.types import OdometryPose, TrackedPose
+from visloc_ros.fusion.config import TrackingConfig
+from visloc_ros.fusion.followed import Motion
+from visloc_ros.fusion.history import OdometryHistory, Sample
+from visloc_ros.fusion.legs import Legs
+from visloc_ros.fusion.window import Fix
 
 SPACING_S = 0.25  # between states; odometry hardly drifts in between
-BLIND_SPEED = 1.0  # map units a second that a camera may move while odometry is lost: standard deviation
-BLIND_TURN_RATE = 1.0  # rad/s, likewise
-FREE = 1e3  # standard deviation of what a new segment may begin with
-BROKEN = 0.05  # weight below which a step is no drift, but a jump
-TAIL = 8.0  # degrees of freedom of the drift's Student t: a step that slipped counts less
+REACH = 24  # states that a motion of followed points may span; the equations' band is as wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,17 +40,15 @@ class Recorded:
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """Samples (N) at the states, the legs between them, and which legs (N - 1,) lead to another segment."""
+    """Samples (N) at the states, and the legs between them."""
 
     samples: Sequence[Sample]
     legs: Legs
-    is_gap: NDArray[np.bool_]
 
     @staticmethod
     def of(samples: Sequence[Sample]) -> Chain:
         """Join samples in the order of their stamps; across a gap of odometry nothing is known of the motion."""
-        legs = [a.leg_to(b) if a.segment == b.segment else _blind_leg(a, b) for a, b in pairwise(samples)]
-        return Chain(samples, Legs.stacked(legs), np.diff([sample.segment for sample in samples]) != 0)
+        return Chain(samples, Legs.between(samples))
 
     def index_of(self) -> dict[int, int]:
         """Which state belongs to a stamp."""
@@ -61,37 +56,7 @@ class Chain:
 
     def begins_of_segments(self) -> NDArray[np.intp]:
         """Indices of the first state of each segment."""
-        return np.concatenate([[0], np.flatnonzero(self.is_gap) + 1])
-
-    def linearise(self, states: States, odometry: OdometryModel, changes: Array) -> Factors:
-        """Odometry between neighbours with its drift, and with how anchors' common errors (N - 1, 6, 6) change."""
-        residuals, transitions, drifts = self.legs.corrected(odometry.turn_gain).linearise(states, odometry.drift)
-        drifts[:, :6, :6] += changes
-        drifts[self.is_gap] = self._blind_covariances()
-        information = inverse(drifts)
-        weights = student_weights(residuals, information, TAIL)
-        backward = np.broadcast_to(-np.eye(7), transitions.shape)
-        return Factors(
-            np.arange(len(residuals)), residuals, transitions, weights[:, None, None] * information, backward
-        )
-
-    def is_broken(self, factors: Factors) -> NDArray[np.bool_]:
-        """Which legs (N - 1,) odometry got altogether wrong, by their factors: the camera jumped unseen."""
-        # Student's weight times the squared error it belongs to tells the weight.
-        weighted = np.einsum("ni,nij,nj->n", factors.residuals, factors.information, factors.residuals)
-        return np.asarray(((TAIL + 7.0 - weighted) / TAIL < BROKEN) & ~self.is_gap)
-
-    def _blind_covariances(self) -> Array:
-        seconds = self.legs.seconds[self.is_gap]
-        rates = np.array([BLIND_SPEED] * 3 + [BLIND_TURN_RATE] * 3)
-        covariances = np.zeros((len(seconds), 7, 7))
-        covariances[:, range(6), range(6)] = np.square(seconds[:, None] * rates)
-        covariances[:, 6, 6] = FREE**2
-        return covariances
-
-
-def _blind_leg(before: Sample, after: Sample) -> Leg:
-    return Leg(SE3.identity(), 0.0, 0.0, (after.stamp_ns - before.stamp_ns) / NANOSECONDS)
+        return np.concatenate([[0], np.flatnonzero(self.legs.is_gap) + 1])
 
 
 def choose_states(samples: Sequence[Sample], wanted: Iterable[Sample]) -> list[Sample]:
@@ -109,3 +74,37 @@ def _spaced(samples: Sequence[Sample]) -> Iterable[Sample]:
         if sample.stamp_ns - last_ns >= SPACING_S * NANOSECONDS:
             last_ns = sample.stamp_ns
             yield sample
+
+
+def followed_along(
+    chain: Chain, tracked: Sequence[TrackedPose], anchors: Sequence[Fix], config: TrackingConfig
+) -> list[Motion]:
+    """Motion of followed points from their anchor's state on; far from it, from a state before that saw them, too.
+
+    Errors of neighbouring poses are alike, so that each counts as a share of a measurement.
+    """
+    index, alike = chain.index_of(), max(1.0, 2.0 * config.correlation_s / SPACING_S)
+    seen = {fix.stamp_ns: {index[fix.stamp_ns]: _Seen(fix.anchor.map_from_camera, np.zeros((6, 6)))} for fix in anchors}
+    motions = []
+    for pose in sorted(tracked, key=lambda pose: pose.stamp_ns):
+        at, siblings = index.get(pose.stamp_ns), seen.get(pose.anchor_stamp_ns)
+        if at is None or siblings is None or at <= next(iter(siblings)):
+            continue
+        first = next((one for one in siblings if at - one <= REACH), None)
+        siblings[at] = _Seen(pose.map_from_camera, alike * pose.covariance_since_anchor)
+        if first is not None:
+            motions.append(_motion(first, at, siblings[first], siblings[at]))
+    return motions
+
+
+class _Seen(NamedTuple):
+    """``map_from_camera`` by the points of an anchor, and its covariance (6, 6) since that anchor."""
+
+    map_from_camera: SE3
+    covariance: Array
+
+
+def _motion(first: int, second: int, start: _Seen, end: _Seen) -> Motion:
+    into_camera = np.kron(np.eye(2), start.map_from_camera.rotation.T)
+    covariance = into_camera @ (start.covariance + end.covariance) @ into_camera.T
+    return Motion(first, second, start.map_from_camera.inverse @ end.map_from_camera, covariance)

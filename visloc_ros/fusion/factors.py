@@ -1,8 +1,8 @@
 """What every piece of evidence becomes for the smoothers: linearised factors, summed by ``block_banded``.
 
-A factor touches one state, or one state and the next. Errors of a state are (7,): position and rotation vector about
-the axes of the map, then the log of the scale. Residuals are measured minus predicted: a step with
-``jacobian @ step = residual`` removes them.
+A factor touches one state, or one state and a later one, and perhaps the unknown that all share (``bordered``). Errors
+of a state are (7,): position and rotation vector about the axes of the map, then the log of the scale. Residuals are
+measured minus predicted: a step with ``jacobian @ step = residual`` removes them.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from visloc_ros.core.geometry import Array
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """M factors of one kind at the states ``first`` (M,), all different, or between each of them and the next state.
+    """M factors of one kind at the states ``first`` (M,), or between them and the states so far ``ahead`` (M,) of them.
 
     ``residuals`` (M, k), ``jacobians`` (M, k, 7) of the prediction by the state's error, ``next_jacobians`` (M, k, 7)
-    by that of the next state or None, ``information`` (M, k, k) with robust weights already in it.
+    by that of the state ahead or None, ``shared_jacobians`` (M, k) by the shared unknown or None, ``information``
+    (M, k, k) with robust weights already in it.
     """
 
     first: NDArray[np.intp]
@@ -28,19 +29,42 @@ class Factors:
     jacobians: Array
     information: Array
     next_jacobians: Array | None = None
+    shared_jacobians: Array | None = None
+    ahead: NDArray[np.intp] | int = 1
 
-    def of_first_state(self) -> Factors:
-        """Those that touch the oldest state."""
-        return self.at(self.first == 0)
+    @property
+    def second(self) -> NDArray[np.intp]:
+        """The later states (M,) of factors between two."""
+        return self.first + self.ahead
 
     def at(self, keep: NDArray[np.bool_]) -> Factors:
         """Those of the M that are to be kept."""
-        beyond = None if self.next_jacobians is None else self.next_jacobians[keep]
-        return Factors(self.first[keep], self.residuals[keep], self.jacobians[keep], self.information[keep], beyond)
+        return Factors(
+            self.first[keep],
+            self.residuals[keep],
+            self.jacobians[keep],
+            self.information[keep],
+            None if self.next_jacobians is None else self.next_jacobians[keep],
+            None if self.shared_jacobians is None else self.shared_jacobians[keep],
+            np.broadcast_to(self.ahead, self.first.shape)[keep],
+        )
 
-    def after(self, steps: Array) -> Factors:
-        """The same with what is left of the residuals after steps (N, 7) of all states."""
-        residuals = self.residuals - np.einsum("mki,mi->mk", self.jacobians, steps[self.first])
+    def softened(self, tail: float) -> Factors:
+        """The same with Student-t weights: near 1 where residuals are as small as their information promises."""
+        squared = np.einsum("ni,nij,nj->n", self.residuals, self.information, self.residuals)
+        weights = (tail + self.residuals.shape[1]) / (tail + squared)
+        return replace(self, information=weights[:, None, None] * self.information)
+
+    def residuals_after(self, steps: Array, shared_step: float) -> Array:
+        """What is left (M, k) of the residuals after steps (N, 7) of all states and of the shared unknown."""
+        residuals: Array = self.residuals - np.einsum("mki,mi->mk", self.jacobians, steps[self.first])
         if self.next_jacobians is not None:
-            residuals = residuals - np.einsum("mki,mi->mk", self.next_jacobians, steps[self.first + 1])
-        return replace(self, residuals=residuals)
+            residuals -= np.einsum("mki,mi->mk", self.next_jacobians, steps[self.second])
+        if self.shared_jacobians is not None:
+            residuals -= shared_step * self.shared_jacobians
+        return residuals
+
+
+def inverse(matrices: Array) -> Array:
+    """Inverses of matrices (M, k, k)."""
+    return np.asarray(np.linalg.inv(matrices), dtype=np.float64)

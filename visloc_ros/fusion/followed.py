@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,19 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array, rotation_vector
-from visloc_ros.core.types import TrackedPose
-from visloc_ros.fusion.chain import SPACING_S, Chain
-from visloc_ros.fusion.config import TrackingConfig
 from visloc_ros.fusion.drift import transition_matrix
-from visloc_ros.fusion.factors import Factors
+from visloc_ros.fusion.factors import Factors, inverse
 from visloc_ros.fusion.noise_levels import Inflation
 from visloc_ros.fusion.states import States
-from visloc_ros.fusion.window import Fix, inverse, student_weights
-
-REACH = 24  # states that a motion may span; the equations' band is as wide
 
 
-class _Motion(NamedTuple):
+class Motion(NamedTuple):
+    """Motion in map units from one state to a later one; covariance (6, 6) about the axes of the first camera."""
+
     first: int
     second: int
     camera_from_camera: SE3
@@ -32,7 +27,7 @@ class _Motion(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Followed:
-    """Motions (M) in map units between states ``first`` (M,) and others ``ahead`` (M,), with covariances (M, 6, 6)."""
+    """Motions (M) from states ``first`` (M,) to others ``ahead`` (M,) of them, as in ``Motion``."""
 
     first: NDArray[np.intp]
     ahead: NDArray[np.intp]
@@ -41,53 +36,35 @@ class Followed:
     covariances: Array
 
     @staticmethod
-    def of(tracked: Sequence[TrackedPose], chain: Chain, anchors: Collection[Fix], config: TrackingConfig) -> Followed:
-        """Poses that belong to a state and to one of the anchors; errors of neighbouring ones are alike."""
-        motions = list(_motions(tracked, chain, {fix.stamp_ns: fix.anchor.map_from_camera for fix in anchors}))
-        first, second = (np.array([motion[which] for motion in motions], dtype=np.intp) for which in (0, 1))
-        alike = max(1.0, 2.0 * config.correlation_s / SPACING_S)
+    def of(motions: Sequence[Motion]) -> Followed | None:
+        """Stack motions; None without any."""
+        if not motions:
+            return None
+        first = np.array([motion.first for motion in motions], dtype=np.intp)
         return Followed(
             first,
-            second - first,
-            np.array([motion.camera_from_camera.rotation for motion in motions]).reshape(-1, 3, 3),
-            np.array([motion.camera_from_camera.translation for motion in motions]).reshape(-1, 3),
-            alike * np.array([motion.covariance for motion in motions]).reshape(-1, 6, 6),
+            np.array([motion.second for motion in motions], dtype=np.intp) - first,
+            np.array([motion.camera_from_camera.rotation for motion in motions]),
+            np.array([motion.camera_from_camera.translation for motion in motions]),
+            np.array([motion.covariance for motion in motions]),
         )
 
-    def linearise(self, states: States, inflation: Inflation, tail: float) -> Factors:
-        """Motion of the states against that of the followed points, whose claims are inflated."""
-        second = self.first + self.ahead
-        motions = np.einsum("nij,nj->ni", states.rotations[self.first], self.translations)
-        turned = states.rotations[self.first] @ self.rotations
-        errors = np.column_stack(
-            [
-                states.positions[self.first] + motions - states.positions[second],
-                rotation_vector(turned @ np.swapaxes(states.rotations[second], 1, 2)).reshape(-1, 3),
-            ]
-        )
-        information = inverse(inflation.inflate(self.covariances))
-        weights = student_weights(errors, information, tail)
-        forward = np.zeros((len(errors), 6, 7))
-        forward[:, :, :6] = -transition_matrix(motions)[:, :6, :6]
-        backward = np.broadcast_to(np.eye(6, 7), forward.shape)
-        return Factors(self.first, errors, forward, weights[:, None, None] * information, backward)
-
-
-def _motions(tracked: Sequence[TrackedPose], chain: Chain, anchors: dict[int, SE3]) -> Iterator[_Motion]:
-    """From the anchor's state on; far from it, from a state in between whose pose rests on the same anchor."""
-    index = chain.index_of()
-    known: dict[int, dict[int, TrackedPose]] = defaultdict(dict)
-    for pose in sorted(tracked, key=lambda pose: pose.stamp_ns):
-        at, origin = index.get(pose.stamp_ns), index.get(pose.anchor_stamp_ns)
-        if at is None or origin is None or at <= origin or pose.anchor_stamp_ns not in anchors:
-            continue
-        siblings = known[pose.anchor_stamp_ns]
-        earlier = next((one for one in siblings if at - one <= REACH), None)
-        siblings[at] = pose
-        if at - origin <= REACH:
-            step = anchors[pose.anchor_stamp_ns].inverse @ pose.map_from_camera
-            yield _Motion(origin, at, step, pose.covariance_since_anchor)
-        elif earlier is not None:
-            before = siblings[earlier]
-            step = before.map_from_camera.inverse @ pose.map_from_camera
-            yield _Motion(earlier, at, step, before.covariance_since_anchor + pose.covariance_since_anchor)
+    def linearise(self, states: States, claims: Inflation, tail: float) -> Factors:
+        """Motion of the states against that of the followed points; claims are inflated, and softened by residuals."""
+        starts, second = states.rotations[self.first], self.first + self.ahead
+        motions = (starts @ self.translations[:, :, None])[:, :, 0]
+        turns = rotation_vector(starts @ self.rotations @ np.swapaxes(states.rotations[second], 1, 2))
+        away = states.positions[self.first] + motions - states.positions[second]
+        axes = np.zeros((len(starts), 6, 6))
+        axes[:, :3, :3], axes[:, 3:, 3:] = starts, starts
+        covariances = axes @ claims.inflate(self.covariances) @ np.swapaxes(axes, 1, 2)
+        backward = -transition_matrix(motions)[:, :6]
+        backward[:, :, 6] = 0.0  # map points tell nothing of the odometry's scale
+        return Factors(
+            self.first,
+            np.concatenate([away, turns], axis=1),
+            backward,
+            inverse(covariances),
+            np.broadcast_to(np.eye(6, 7), backward.shape),
+            ahead=self.ahead,
+        ).softened(tail)

@@ -26,8 +26,9 @@ from visloc_ros.fusion.history import OdometryHistory, Sample
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.output import SmoothOutput
 from visloc_ros.fusion.place_search import Place
+from visloc_ros.fusion.problem import FREE_SCALE_SIGMA
 from visloc_ros.fusion.sensor_factors import scale_prior, sensor_factors
-from visloc_ros.fusion.smoother import FREE_SCALE_SIGMA, FixedLagSmoother
+from visloc_ros.fusion.smoother import FixedLagSmoother
 from visloc_ros.fusion.trail import TrackedMotion
 from visloc_ros.fusion.window import Fix, make_fix
 

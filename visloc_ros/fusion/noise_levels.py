@@ -28,14 +28,13 @@ LEAST_FACTOR = 0.02
 class Evidence:
     """M measurements: residuals (M, k), positions and rotations first, and expected covariances (M, k, k).
 
-    ``explained`` (M, k, k) are covariances of what the estimate predicts for them, ``weights`` (M,) how
-    much they count.
+    ``explained`` (M, k, k) are covariances of what the estimate predicts for them. Measurements that count less than
+    they claim have their covariances enlarged.
     """
 
     residuals: Array
     expected: Array
     explained: Array
-    weights: Array
 
 
 @dataclass(frozen=True)
@@ -47,16 +46,16 @@ class Inflation:
 
     def learnt(self, evidence: Evidence, prior_weight: float, largest: float) -> Inflation:
         """The factors that residuals show, where these were the factors in the estimate."""
-        factors = []
-        for part, present in ((slice(0, 3), self.position), (slice(3, 6), self.rotation)):
-            inverses = evidence.weights[:, None, None] * np.linalg.inv(evidence.expected[:, part, part])
-            residuals = evidence.residuals[:, part]
-            squares = present * float(np.einsum("ni,nij,nj->", residuals, inverses, residuals))
-            explained = float(np.einsum("nij,nji->", inverses, evidence.explained[:, part, part]))
-            redundancy = max(3.0 * len(residuals) - explained, 0.0)
-            ratio = (prior_weight + squares) / (prior_weight + redundancy)
-            factors.append(float(np.clip(ratio, LEAST_FACTOR, largest)))
-        return Inflation(*factors)
+        inverses = np.linalg.inv(_parts(evidence.expected))
+        residuals = evidence.residuals[:, :6].reshape(-1, 2, 3)
+        squares = np.array([self.position, self.rotation]) * np.einsum(
+            "nki,nkij,nkj->k", residuals, inverses, residuals
+        )
+        explained = np.einsum("nkij,nkji->k", inverses, _parts(evidence.explained))
+        redundancy = np.maximum(3.0 * len(residuals) - explained, 0.0)
+        ratios = (prior_weight + squares) / (prior_weight + redundancy)
+        position, rotation = np.clip(ratios, LEAST_FACTOR, largest).tolist()
+        return Inflation(position, rotation)
 
     def inflate(self, covariances: Array) -> Array:
         """Covariances (..., 6, 6) with the factors on their variances."""
@@ -99,6 +98,11 @@ class NoiseLevels:
             and self.drift.is_close(other.drift)
             and self.tracked.is_close(other.tracked)
         )
+
+
+def _parts(covariances: Array) -> Array:
+    """Blocks (M, 2, 3, 3) of positions and of rotations."""
+    return np.stack([covariances[:, :3, :3], covariances[:, 3:6, 3:6]], axis=1)
 
 
 def _common_share(scatter: float) -> float:

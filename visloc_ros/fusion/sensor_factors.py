@@ -44,6 +44,10 @@ class Sensor(ABC):
     """A source of factors between neighbouring states of one segment."""
 
     @abstractmethod
+    def legs(self, samples: Sequence[Sample]) -> Indices:
+        """Where legs (M,) begin of which something is known."""
+
+    @abstractmethod
     def tell(self, states: States, samples: Sequence[Sample]) -> Told:
         """What is known of the legs between states."""
 
@@ -53,6 +57,11 @@ class Sensor(ABC):
         residuals, information = told.factors.residuals, told.factors.information
         squared = np.einsum("ni,nij,nj->n", residuals, information, residuals)
         return replace(told.factors, information=(trust(squared) * told.shares)[:, None, None] * information)
+
+
+def telling(sensors: Sequence[Sensor], samples: Sequence[Sample]) -> list[Sensor]:
+    """Those of the sensors that know anything of the legs between samples."""
+    return [sensor for sensor in sensors if len(sensor.legs(samples))]
 
 
 def trust(squared: Array) -> Array:
@@ -82,9 +91,13 @@ class ScaleFactors(Sensor):
 
     config: SensorConfig
 
+    def legs(self, samples: Sequence[Sample]) -> Indices:
+        """All within a segment whose later state has a reading."""
+        return _legs(samples, lambda sample: sample.scale is not None)
+
     def tell(self, states: States, samples: Sequence[Sample]) -> Told:
         """One row: the logarithm of the scale."""
-        starts = _legs(samples, lambda sample: sample.scale is not None)
+        starts = self.legs(samples)
         told = [scale_prior(samples[index + 1], self.config, metric=True) for index in starts]
         residuals = np.array([one.log_scale for one in told]) - states.log_scales[starts + 1]
         jacobians = np.zeros((len(starts), 1, 7))
@@ -100,9 +113,13 @@ class GravityFactors(Sensor):
 
     config: SensorConfig
 
+    def legs(self, samples: Sequence[Sample]) -> Indices:
+        """All within a segment whose later state has a reading."""
+        return _legs(samples, lambda sample: sample.up_in_odom is not None)
+
     def tell(self, states: States, samples: Sequence[Sample]) -> Told:
         """Two rows: x and y of what should be up."""
-        starts = _legs(samples, lambda sample: sample.up_in_odom is not None)
+        starts = self.legs(samples)
         up_in_camera = np.array([_up_in_camera(samples[index + 1]) for index in starts]).reshape(-1, 3)
         up_in_map = np.einsum("nij,nj->ni", states.rotations[starts + 1], up_in_camera)
         jacobians = np.zeros((len(starts), 2, 7))
@@ -120,9 +137,13 @@ class PlanarFactors(Sensor):
 
     config: SensorConfig
 
+    def legs(self, samples: Sequence[Sample]) -> Indices:
+        """All within a segment."""
+        return _legs(samples, lambda _: True)
+
     def tell(self, states: States, samples: Sequence[Sample]) -> Told:
         """Four rows: change of height, and of up in the axes of the camera."""
-        starts = _legs(samples, lambda _: True)
+        starts = self.legs(samples)
         into_camera = np.swapaxes(states.rotations, 1, 2)
         changes = np.column_stack([np.diff(states.positions[:, 2]), np.diff(into_camera @ UP, axis=0)])[starts]
         by_state = np.zeros((len(states), 4, 7))
@@ -138,12 +159,12 @@ class PlanarFactors(Sensor):
 def held_by_sensors(
     start: StateEstimate, end: StateEstimate, samples: tuple[Sample, Sample], sensors: Sequence[Sensor]
 ) -> StateEstimate:
-    """Estimate at the end of a leg, carried from its start along odometry, with what sensors tell of the leg."""
+    """Estimate at the end of a leg, carried from its start along odometry, with all that sensors tell of the leg."""
+    sensors = telling(sensors, samples)
+    if not sensors:
+        return end
     states = States.stacked([start.state, end.state])
     told = [sensor.tell(states, samples) for sensor in sensors]
-    told = [one for one in told if len(one.shares)]
-    if not told:
-        return end
     information, gradient = np.linalg.inv(end.covariance), np.zeros(7)
     for one in told:
         by_end, weight = _weighted(one, start, end)

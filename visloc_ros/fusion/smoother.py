@@ -1,101 +1,34 @@
 """Fixed-lag smoother: the last anchors, joined by odometry, solved together with a slowly varying scale.
 
-Unknown at each anchor's image: ``map_from_camera`` and the log of the odometry's scale; and once for all of them the
-turn gain, the share of all turns that odometry misjudges. Factors: each anchor with its own covariance; between
-neighbours the odometry with its drift, and the motion that followed map points saw; what other sensors say; for what
-lies before the window the exact Gaussian marginal, which keeps the scale known while the camera stands still. Only
-*relative* odometry enters, so neither the order in which late anchors arrive nor the odometry's origin matters (SPEC
-H-61). Compared with one similarity over a window (``alignment``, used to start), it bends along the path as drifting
-odometry does (H-52).
-
-The states are where anchors *put* the camera: true pose plus the error that the anchors of one place share
-(``noise_levels``). That error may change between neighbours, which loosens the odometry between them, and it is added
-to every answer, so that no number of anchors makes the pose surer than the map is. Two things more make the answer
-robust and honest. Student-t weights soften what passed the gate but does not fit. And the residuals tell how far the
-claims of anchors, of odometry and of followed points are off. Linear in the length of the window: about a millisecond
-an iteration for 20 anchors.
+Each anchor in the window is a state of a ``problem``, with a prior in place of what lies before the window: its exact
+Gaussian marginal, which keeps the scale known while the camera stands still. Compared with one similarity over a window
+(``alignment``, used to start), it bends along the path as drifting odometry does (SPEC H-52). The error that the
+anchors of a place share is added to every answer, so that no number of them makes the pose surer than the map is.
+Linear in the length of the window: a few milliseconds an anchor for a window of 20.
 """
 
 from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, Array, Sim3
-from visloc_ros.fusion.bordered import Bordered
+from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.drift import CameraState, OdometryModel, StateEstimate, transition_matrix
-from visloc_ros.fusion.factors import Factors
+from visloc_ros.fusion.followed import Followed, Motion
 from visloc_ros.fusion.history import Sample
-from visloc_ros.fusion.noise_levels import Evidence, NoiseLevels
-from visloc_ros.fusion.sensor_factors import Sensor, held_by_sensors
+from visloc_ros.fusion.legs import Legs
+from visloc_ros.fusion.noise_levels import NoiseLevels
+from visloc_ros.fusion.problem import FREE_SCALE_SIGMA, Prior, Problem, odometry_model
+from visloc_ros.fusion.sensor_factors import Sensor, held_by_sensors, telling
 from visloc_ros.fusion.states import States
-from visloc_ros.fusion.window import Anchors, Fix, Legs, TrackedLegs, inverse, student_weights
+from visloc_ros.fusion.window import Anchors, Fix
 
 MAX_ITERATIONS = 10
-CONVERGED = 1e-5  # of the error vector: map units, radians, log scale
-LEAST_GAIN_SIGMA = 1e-6
-FREE_SCALE_SIGMA = 2.0  # of the log scale before anything is known: a factor of seven either way
-
-
-@dataclass(frozen=True, eq=False)
-class _Prior:
-    """Quadratic of the first state and the turn gain: information (8, 8) and gradient (8,) at states of length one."""
-
-    at: States
-    gain: float
-    information: Array
-    gradient: Array
-
-    def add_to(self, equations: Bordered, first: States, gain: float) -> None:
-        """Add it to equations linearised at another point."""
-        error = np.append(first.minus(self.at)[0], gain - self.gain)
-        equations.add_prior(self.information, self.gradient - self.information @ error)
-
-
-@dataclass(frozen=True, eq=False)
-class _Window:
-    """The anchors, what leads from each to the next, and the odometry at their images."""
-
-    anchors: Anchors
-    legs: Legs
-    tracked: TrackedLegs
-    samples: Sequence[Sample]
-
-
-@dataclass(frozen=True, eq=False)
-class _Evidence:
-    """Factors of each kind at one linearisation point; ``tangents`` (N - 1, 7) of the odometry by the turn gain."""
-
-    weights: Array
-    anchors: Factors
-    odometry: Factors
-    tangents: Array
-    tracked: Factors
-    sensors: Sequence[Factors]
-
-    def of_first_state(self) -> _Evidence:
-        """What touches the oldest state."""
-        return _Evidence(
-            self.weights[:1],
-            self.anchors.of_first_state(),
-            self.odometry.of_first_state(),
-            self.tangents[:1],
-            self.tracked.of_first_state(),
-            [factors.of_first_state() for factors in self.sensors],
-        )
-
-    def equations(self, prior: _Prior, first: States, gain: float) -> Bordered:
-        """All of it in one system, with what is known from before; two states where only the oldest matters."""
-        equations = Bordered(int(self.odometry.first[-1]) + 2)
-        for factors in (self.anchors, self.tracked, *self.sensors):
-            equations.add(factors)
-        equations.add(self.odometry, self.tangents)
-        prior.add_to(equations, first, gain)
-        return equations
+CONVERGED = 0.02  # of a standard deviation: what is left then is a small share of what is not known anyway
 
 
 class FixedLagSmoother:
@@ -114,9 +47,10 @@ class FixedLagSmoother:
         self._fixes = sorted(fixes, key=lambda fix: fix.stamp_ns)
         self._states = States.from_similarity(map_from_odom, [fix.sample for fix in self._fixes])
         self._gain = 0.0
-        self._prior = _first_prior(self._states, scale_sigma, config.drift.turning)
+        self._prior = Prior.of_nothing(self._states, scale_sigma, config.drift)
         self._has_past = False
         self._noise = NoiseLevels()
+        self._odometry = odometry_model(config.drift, self._noise, self._gain)
         self._solve()
 
     @property
@@ -137,7 +71,7 @@ class FixedLagSmoother:
     @property
     def odometry(self) -> OdometryModel:
         """How this run's odometry behaves; what it misjudges of all turns alike is estimated."""
-        return OdometryModel(replace(self._noise.drifting(self._config.drift), turning=0.0), self._gain)
+        return self._odometry
 
     def fix_at(self, stamp_ns: int) -> Fix | None:
         """The anchor in the window whose image has this stamp."""
@@ -217,79 +151,50 @@ class FixedLagSmoother:
         return StateEstimate(moved.state, moved.covariance + misjudged)
 
     def _solve(self) -> None:
-        window = self._window()
+        """Step to where the linearised evidence puts the states, each time with what it tells of its own errors."""
+        problem = self._problem(self._fixes)
         for _ in range(MAX_ITERATIONS):
-            evidence = self._linearise(window)
-            self._step(evidence)
-            noise = self._levels(window, evidence)
-            settled = noise.is_close(self._noise)
-            self._noise = noise
-            if settled and float(np.abs(self._solution.steps).max()) < CONVERGED:
+            linearised = problem.linearise(self._states, self._gain, self._noise)
+            equations = linearised.equations()
+            self._prior.add_to(equations, self._states, self._gain)
+            self._solution = equations.solve()
+            self._states = self._states.plus(self._solution.steps)
+            self._gain += self._solution.shared_step
+            self._noise = problem.levels(linearised, self._solution, self._noise)
+            if self._solution.largest_step < CONVERGED:
                 break
+        self._odometry = odometry_model(self._config.drift, self._noise, self._gain)
 
-    def _step(self, evidence: _Evidence) -> None:
-        """Move the states to where the linearised evidence puts them."""
-        self._solution = evidence.equations(self._prior, self._states.first(), self._gain).solve()
-        self._states = self._states.plus(self._solution.steps)
-        self._gain += self._solution.shared_step
-
-    def _window(self) -> _Window:
-        tracked = TrackedLegs.of(self._fixes, self._states, self._config.max_gap_s, self.odometry)
-        return _Window(Anchors.of(self._fixes), Legs.of(self._fixes), tracked, [fix.sample for fix in self._fixes])
-
-    def _linearise(self, window: _Window) -> _Evidence:
-        """All that is known, at the present states; anchors and followed points that do not fit count less."""
-        states, tail = self._states, self._config.anchor_noise.tail
-        information = inverse(self._noise.scatter.inflate(window.anchors.covariances))
-        weights = student_weights(window.anchors.minus(states), information, tail)
-        return _Evidence(
-            weights,
-            window.anchors.linearise(states, weights[:, None, None] * information),
-            self._odometry_factors(window),
-            window.legs.tangents(states),
-            window.tracked.linearise(states, self._noise.tracked, tail),
-            [sensor.linearise(states, window.samples) for sensor in self._sensors],
+    def _problem(self, fixes: Sequence[Fix]) -> Problem:
+        """What is known of the oldest anchors, or of all of them."""
+        samples = [fix.sample for fix in fixes]
+        return Problem(
+            self._config,
+            samples,
+            Legs.between(samples),
+            Anchors.of(fixes, np.arange(len(fixes))),
+            Followed.of(self._followed_between(fixes)),
+            telling(self._sensors, samples),
         )
 
-    def _odometry_factors(self, window: _Window) -> Factors:
-        """Motion between neighbours: odometry with its drift, and with how the anchors' common error changes."""
-        legs, anchors = window.legs, window.anchors
-        residuals, transitions, drifts = legs.corrected(self._gain).linearise(self._states, self.odometry.drift)
-        changes = legs.changes(self._states, self._config)
-        common = self._noise.common.inflate(anchors.covariances) + anchors.map_covariances
-        drifts[:, :6, :6] += changes[:, None, None] * (common[:-1] + common[1:])
-        backward = np.broadcast_to(-np.eye(7), transitions.shape)
-        return Factors(np.arange(len(residuals)), residuals, transitions, inverse(drifts), backward)
-
-    def _levels(self, window: _Window, evidence: _Evidence) -> NoiseLevels:
-        """What the residuals of each kind of evidence show of its errors."""
-        noise, drift, found = self._config.anchor_noise, self._config.drift, self._solution
-        claimed = self._noise.scatter.inflate(window.anchors.covariances)
-        seen = Evidence(evidence.anchors.after(found.steps).residuals, claimed, found.covariances, evidence.weights)
-        odometry = evidence.odometry.after(found.steps)
-        turned = replace(odometry, residuals=odometry.residuals - found.shared_step * evidence.tangents)
-        moved = found.evidence_of(turned, evidence.tangents)
-        followed = found.evidence_of(evidence.tracked.after(found.steps))
-        return NoiseLevels(
-            self._noise.scatter.learnt(seen, noise.prior_weight, noise.max_inflation),
-            self._noise.drift.learnt(moved, drift.prior_weight, drift.max_inflation),
-            self._noise.tracked.learnt(followed, drift.prior_weight, drift.max_inflation),
-        )
+    def _followed_between(self, fixes: Sequence[Fix]) -> list[Motion]:
+        """Motion of followed points from anchors to the next ones; odometry carries it over a short rest of the way."""
+        motions = []
+        for index, (fix, following) in enumerate(pairwise(fixes)):
+            log_scale = float(self._states.log_scales[index])
+            seen = fix.trail.motion_to(following.sample, log_scale, self._config.max_gap_s, self._odometry)
+            if seen is not None:
+                motions.append(Motion(index, index + 1, seen.anchor_from_camera, seen.covariance))
+        return motions
 
     def _marginalise_oldest(self) -> None:
         """Fold the oldest anchor, its odometry and its prior into a prior of the next."""
-        ending = self._linearise(self._window()).of_first_state()
-        equations = ending.equations(self._prior, self._states.first(), self._gain)
+        ending = self._problem(self._fixes[:2]).linearise(self._states.head(2), self._gain, self._noise)
+        equations = ending.of_first_state().equations()
+        self._prior.add_to(equations, self._states, self._gain)
         information, gradient = equations.without_first()
         self._states = self._states.without_first()
         self._solution = self._solution.without_first()
-        self._prior = _Prior(self._states.first(), self._gain, information, gradient)
+        self._prior = Prior(self._states.head(1), self._gain, information, gradient)
         self._has_past = True
         del self._fixes[0]
-
-
-def _first_prior(states: States, scale_sigma: float, gain_sigma: float) -> _Prior:
-    """What is known before any anchor: hardly anything of the scale, how well turns are usually judged."""
-    information = np.zeros((8, 8))
-    information[6, 6], information[7, 7] = 1.0 / scale_sigma**2, 1.0 / max(gain_sigma, LEAST_GAIN_SIGMA) ** 2
-    return _Prior(states.first(), 0.0, information, np.zeros(8))

@@ -56,9 +56,9 @@ class States:
             np.insert(self.log_scales, index, state.log_scale),
         )
 
-    def first(self) -> States:
-        """The oldest state alone."""
-        return States(self.positions[:1], self.rotations[:1], self.log_scales[:1])
+    def head(self, count: int) -> States:
+        """The oldest states alone."""
+        return States(self.positions[:count], self.rotations[:count], self.log_scales[:count])
 
     def without_first(self) -> States:
         """States but the oldest."""
