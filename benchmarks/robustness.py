@@ -99,6 +99,8 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         rows = list(pool.map(partial(try_scenario, arguments=arguments), [one.name for one in chosen]))
     rows += [try_nodes(one, arguments) for one in chosen if any(words in one.name for words in arguments.replay)]
+    if arguments.keep and arguments.json.exists():
+        rows = joined(json.loads(arguments.json.read_text(encoding="utf-8"))["scenarios"], rows)
     report = {"machine": describe_machine(), "command": command_line(), "date": today(), "scenarios": rows}
     show(rows)
     if arguments.json:
@@ -120,8 +122,25 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=2, help="scenarios run at once")
     parser.add_argument("--reports", type=Path, help="folder to write a report page of every scenario into")
     parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("--keep", action="store_true", help="keep what the JSON file has of other scenarios")
     parser.add_argument("--markdown", type=Path, help="results file to write the table into")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.keep and not arguments.json:
+        parser.error("--keep needs --json")
+    return arguments
+
+
+def joined(earlier: list[dict], new: list[dict]) -> list[dict]:
+    """Rows of two runs in the order of the scenarios; of those in both the new one."""
+    rows = {row["name"]: row for row in (*earlier, *new)}
+    names = [one.name for one in SCENARIOS]
+    names += [as_played_by_nodes(name) for name in names]
+    return [rows[name] for name in names if name in rows]
+
+
+def as_played_by_nodes(name: str) -> str:
+    """Name of a scenario's row when the real nodes have played it."""
+    return f"{name}, real nodes"
 
 
 def try_scenario(name: str, arguments: argparse.Namespace) -> dict:
@@ -140,7 +159,7 @@ def try_nodes(scenario: Scenario, arguments: argparse.Namespace) -> dict:
     bag = arguments.work / "bags" / scenario.name.replace(" ", "_")
     map_path = map_folder(arguments) / scenario.place
     record = replay_scenario(scenario, splice(scenario, arguments), map_path, bag)
-    return measure(replace(scenario, name=f"{scenario.name}, real nodes"), record)
+    return measure(replace(scenario, name=as_played_by_nodes(scenario.name)), record)
 
 
 def run_scenario(scenario: Scenario, arguments: argparse.Namespace) -> RunRecord:

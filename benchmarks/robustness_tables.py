@@ -38,10 +38,11 @@ HONESTY_LEGEND = (
     "chi-square band. Last: shares of the poses by what they rest on."
 )
 LEGEND = (
-    "Told after: from the beginning of the incident to the first frame that is not LOCALIZED. Right again after: from "
-    "its end (without an incident: from the first frame) to the first LOCALIZED pose within 3 sigma. Largest error: "
-    "while LOCALIZED. Beyond 3 sigma: LOCALIZED poses whose squared normalised error is above 20.1, which 99.73 % of "
-    "those of an honest covariance are not. Anchors join 1 s after their image, and the next one is sought then."
+    "Told after: from the beginning of the incident to the first frame that is said not to be LOCALIZED. Right again "
+    "after: from its end (without an incident: from the first frame) to the first LOCALIZED pose within 3 sigma. "
+    "Largest error: while LOCALIZED. Beyond 3 sigma: LOCALIZED poses whose squared normalised error is above 20.1, "
+    "which 99.73 % of those of an honest covariance are not. Anchors join 1 s after their image, and the next one is "
+    "sought then."
 )
 
 

@@ -126,6 +126,16 @@ def test_a_flight_is_redrawn_as_the_kitchen_s_camera_sees_it(shared_data):
     assert abs(float(image.mean()) - float(unchanged.mean())) < 20.0
 
 
+def test_a_scenario_that_is_run_again_replaces_its_row_and_no_other():
+    from robustness import as_played_by_nodes, joined
+    from robustness_scenarios import SCENARIOS
+
+    first, second = (one.name for one in SCENARIOS[:2])
+    earlier = [{"name": as_played_by_nodes(first), "frames": 1}, {"name": second, "frames": 2}, {"name": "gone"}]
+    rows = joined(earlier, [{"name": first, "frames": 3}, {"name": second, "frames": 4}])
+    assert [(row["name"], row["frames"]) for row in rows] == [(first, 3), (second, 4), (f"{first}, real nodes", 1)]
+
+
 def test_the_table_has_a_cell_for_every_column():
     from robustness_tables import HEADER, HONESTY_HEADER, cells, conclusion, honesty_cells
 

@@ -36,6 +36,12 @@ def test_times_run_from_the_incident():
     assert judged.largest_sigmas == pytest.approx(9.0)
 
 
+def test_frames_that_were_dropped_tell_nothing():
+    dropped = State.UNINITIALIZED
+    judged = judge_run(run([L, dropped, L, D, L], [0, None, 0, 0, 0]), Incident(0.1, 0.1))
+    assert judged.told_after_s == pytest.approx(0.2)
+
+
 def test_only_localized_poses_can_be_confidently_wrong():
     assert judge_run(run([D, L, X], [50, 1, 50])).confidently_wrong == 0
 

@@ -35,7 +35,8 @@ class Incident:
 class Robustness:
     """Figures of one run; times in seconds, None where it never came to it; lengths in map units.
 
-    ``told_after_s``, ``lost_after_s``: from the incident's begin to the first frame that is not LOCALIZED, or LOST.
+    ``told_after_s``, ``lost_after_s``: from the incident's begin to the first frame that is said not to be LOCALIZED,
+    or to be LOST; a frame that a live system dropped tells nothing.
     ``right_after_s``: from its end to the first LOCALIZED pose that is within 3 sigma; without an incident from the
     first frame. ``largest_error``, ``largest_error_deg`` and ``largest_nees`` are those while LOCALIZED,
     ``largest_sigmas`` the largest error over the standard deviation of the worst axis. ``poses_elsewhere`` counts poses
@@ -59,7 +60,7 @@ class Robustness:
 def judge_run(record: RunRecord, incident: Incident | None = None, series: RunSeries | None = None) -> Robustness:
     """Judge a run whose ground truth holds a pose for every frame in which the camera is in the map."""
     frames = (series or run_series(record)).frames
-    trusted, lost = (_in_state(record, state) for state in (State.LOCALIZED, State.LOST))
+    trusted, lost, unknown = (_in_state(record, one) for one in (State.LOCALIZED, State.LOST, State.UNINITIALIZED))
     posed = np.isfinite(frames.positions[:, 0])
     localized = posed & trusted
     wrong = localized & is_beyond_claim(frames)
@@ -71,7 +72,7 @@ def judge_run(record: RunRecord, incident: Incident | None = None, series: RunSe
         localized=int(localized.sum()),
         confidently_wrong=int(wrong.sum()),
         poses_elsewhere=int((posed & np.isnan(frames.position_error)).sum()),
-        told_after_s=_first(frames, later & ~trusted, begin_s),
+        told_after_s=_first(frames, later & ~trusted & ~unknown, begin_s),
         lost_after_s=_first(frames, later & lost, begin_s),
         right_after_s=_first(frames, (frames.seconds >= end_s) & localized & ~wrong, end_s),
         largest_error=_largest(frames.position_error[localized]),
