@@ -150,16 +150,35 @@ class Sim3:
         return np.asarray(self.scale * (other @ self.rotation.T) + self.translation)
 
 
+# The exponential and the logarithm of rotations stand in every inner loop. They are written out, one at a time without
+# numpy, because scipy takes ten times as long to check its input.
 def rotation_matrix(vector: ArrayLike) -> Array:
-    """SO(3) exponential: axis-angle (3,) in radians to a matrix (3, 3)."""
-    return np.asarray(Rotation.from_rotvec(np.asarray(vector, dtype=np.float64)).as_matrix())
+    """SO(3) exponential: axis-angle (..., 3) in radians to matrices (..., 3, 3)."""
+    vectors = np.asarray(vector, dtype=np.float64)
+    return _single_rotation_matrix(vectors) if vectors.ndim == 1 else Rotation.from_rotvec(vectors).as_matrix()
+
+
+def _single_rotation_matrix(vector: Array) -> Array:
+    """Rodrigues' formula, by half angles so that small turns keep their digits."""
+    x, y, z = vector.tolist()
+    angle = math.sqrt(x * x + y * y + z * z)
+    if angle == 0.0:
+        return np.eye(3)
+    sine, half_sine = math.sin(angle) / angle, math.sin(angle / 2.0) / angle
+    versine = 2.0 * half_sine * half_sine
+    xy, xz, yz = versine * x * y, versine * x * z, versine * y * z
+    xx, yy, zz = versine * x * x, versine * y * y, versine * z * z
+    return np.array(
+        [
+            [1.0 - yy - zz, xy - sine * z, xz + sine * y],
+            [xy + sine * z, 1.0 - xx - zz, yz - sine * x],
+            [xz - sine * y, yz + sine * x, 1.0 - xx - yy],
+        ]
+    )
 
 
 def rotation_vector(rotation: Array) -> Array:
-    """SO(3) logarithm: matrices (..., 3, 3) to axis-angle (..., 3) in radians, angle in [0, pi].
-
-    Written out because it stands in every inner loop, where scipy spends most of its time on checking its input.
-    """
+    """SO(3) logarithm: matrices (..., 3, 3) to axis-angle (..., 3) in radians, angle in [0, pi]."""
     return _single_rotation_vector(rotation) if rotation.ndim == 2 else _stacked_rotation_vectors(rotation)
 
 

@@ -57,10 +57,7 @@ class BlockBanded:
         for index in range(count - 1, -1, -1):
             sides[index] = side = -window @ across[index]
             blocks[index] = corner = own[index] - across[index].T @ side
-            window[SIZE:, SIZE:] = window[:-SIZE, :-SIZE].copy()
-            window[:SIZE, :SIZE] = corner
-            window[SIZE:, :SIZE] = side[:-SIZE]
-            window[:SIZE, SIZE:] = side[:-SIZE].T
+            window = _moved_up(window, corner, side)
         beside = sides.reshape(count, below // SIZE, SIZE, SIZE)
         return (blocks + np.swapaxes(blocks, 1, 2)) / 2.0, np.swapaxes(beside, 2, 3)
 
@@ -81,6 +78,18 @@ class BlockBanded:
         band = np.zeros((width * SIZE, count * SIZE))
         band[rows - columns, _scalar_columns(count, columns)] = tall[:, rows, columns]
         return np.asarray(cholesky_banded(band, lower=True))
+
+
+def _moved_up(window: Array, corner: Array, side: Array) -> Array:
+    """The window on the inverse one state earlier."""
+    if len(window) == SIZE:
+        return corner
+    moved = np.empty_like(window)
+    moved[SIZE:, SIZE:] = window[:-SIZE, :-SIZE]
+    moved[:SIZE, :SIZE] = corner
+    moved[SIZE:, :SIZE] = side[:-SIZE]
+    moved[:SIZE, SIZE:] = side[:-SIZE].T
+    return moved
 
 
 @cache

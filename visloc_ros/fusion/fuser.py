@@ -322,7 +322,7 @@ class Fuser:
             self._last_pose_ns = latest.stamp_ns
 
     def _evidence(self, smoother: FixedLagSmoother, sample: Sample, covariance: Array) -> Evidence:
-        travelled = smoother.latest_state.scale * smoother.latest_fix.sample.leg_to(sample).path
+        travelled = smoother.latest_state.scale * abs(sample.path - smoother.latest_fix.sample.path)
         followed = smoother.is_followed(sample.stamp_ns, round(self._config.max_gap_s * NANOSECONDS))
         age_ns = sample.stamp_ns - smoother.latest_fix.stamp_ns
         return Evidence(travelled, age_ns, covariance, self._doubt.is_serious, followed)

@@ -6,6 +6,7 @@ Every limit is written so that a number that is none (NaN) counts as beyond it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -34,12 +35,12 @@ class Evidence:
         """Seconds since the last fix."""
         return self.age_ns / NANOSECONDS
 
-    @property
+    @cached_property
     def sigma(self) -> float:
         """Largest standard deviation of the position, metres."""
         return largest_sigma(self.covariance[:3, :3])
 
-    @property
+    @cached_property
     def sigma_deg(self) -> float:
         """Largest standard deviation of the rotation, degrees."""
         return float(np.degrees(largest_sigma(self.covariance[3:6, 3:6])))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, Array, rotation_matrix, rotation_vector
+from visloc_ros.core.geometry import SE3, Array, rotation_matrix, rotation_vector, skew
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import OdometryPose, OdometryScale
 
@@ -43,7 +43,7 @@ class Sample:
             abs(other.turning - self.turning),
             abs(other.stamp_ns - self.stamp_ns) / NANOSECONDS,
             into_start @ (other.turned - self.turned),
-            into_start @ (other.swept - self.swept - np.cross(self.turned, moved)),
+            into_start @ (other.swept - self.swept - skew(self.turned) @ moved),
         )
 
 
@@ -102,7 +102,7 @@ class OdometryHistory:
             last.path + float(np.linalg.norm(step)),
             last.turning + float(np.linalg.norm(turn)),
             last.turned + turn,
-            last.swept + np.cross(last.turned + turn / 2.0, step),
+            last.swept + skew(last.turned + turn / 2.0) @ step,
             pose.scale,
             pose.up_in_odom,
         )

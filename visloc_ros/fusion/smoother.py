@@ -111,7 +111,7 @@ class FixedLagSmoother:
         if sample.stamp_ns > fix.stamp_ns:
             apparent = held_by_sensors(self._estimate(index), apparent, (fix.sample, sample), self._sensors)
         covariance = apparent.covariance.copy()
-        covariance[:6, :6] += self._noise.common.inflate(fix.covariance) + fix.map_covariance
+        covariance[:6, :6] += self._common_errors[index]
         return StateEstimate(apparent.state, covariance)
 
     def scale_at(self, fix: Fix) -> StateEstimate:
@@ -164,6 +164,7 @@ class FixedLagSmoother:
             if self._solution.largest_step < CONVERGED:
                 break
         self._odometry = odometry_model(self._config.drift, self._noise, self._gain)
+        self._common_errors = problem.anchors.common_errors(len(self._fixes), self._noise.common)
 
     def _problem(self, fixes: Sequence[Fix]) -> Problem:
         """What is known of the oldest anchors, or of all of them."""
@@ -196,5 +197,6 @@ class FixedLagSmoother:
         self._states = self._states.without_first()
         self._solution = self._solution.without_first()
         self._prior = Prior(self._states.head(1), self._gain, information, gradient)
+        self._common_errors = self._common_errors[1:]
         self._has_past = True
         del self._fixes[0]
