@@ -1,12 +1,8 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from visloc_ros.core.geometry import SE3
-from visloc_ros.core.types import AnchorPose
-from visloc_ros.fusion.config import AnchorNoiseConfig, DriftConfig
-from visloc_ros.fusion.noise_levels import Evidence, Inflation, NoiseLevels, map_covariance
+from visloc_ros.fusion.config import DriftConfig
+from visloc_ros.fusion.noise_levels import Evidence, Inflation, NoiseLevels
 
 
 def evidence_of(sigma, count=200, explained=0.0):
@@ -43,14 +39,3 @@ def test_drift_grows_by_the_root_of_its_factors():
     grown = NoiseLevels(drift=Inflation(4.0, 9.0)).drifting(DriftConfig())
     assert grown.position == pytest.approx(2.0 * DriftConfig().position)
     assert grown.rotation_deg == pytest.approx(3.0 * DriftConfig().rotation_deg)
-
-
-def test_bad_reprojection_betrays_a_bad_map():
-    """3 px too many at a focal length of 600 px are 5 mrad, at a distance of 4 m 2 cm."""
-    config, points = AnchorNoiseConfig(), np.array([[0.0, 0.0, 4.0], [0.0, 4.0, 0.0]])
-    good = AnchorPose(0, SE3.identity(), np.eye(6), 50, 80, 0.8, inlier_points=points, focal_length=600.0)
-    bad = replace(good, reprojection_error_px=float(np.hypot(3.0, config.keypoint_noise_px)))
-    assert np.sqrt(map_covariance(good, config)[0, 0]) == pytest.approx(config.position_floor)
-    deviations = np.sqrt(np.diag(map_covariance(bad, config)))
-    assert deviations[0] == pytest.approx(np.hypot(0.02, config.position_floor))
-    assert deviations[5] == pytest.approx(np.hypot(0.005, np.deg2rad(config.rotation_floor_deg)))

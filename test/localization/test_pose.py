@@ -94,6 +94,13 @@ def test_the_covariance_predicts_errors_that_neighbours_share():
     assert np.mean(nees[0.0]) > 60.0
 
 
+def test_errors_that_neighbours_share_are_told_apart():
+    pixels, points = visible_points(np.random.default_rng(2), PINHOLE, 300)
+    alone, shared = (solve_pose(pixels, points, PINHOLE, PoseConfig(shared_error=share)) for share in (0.0, 1.0))
+    assert not alone.shared_covariance.any()
+    np.testing.assert_allclose(shared.covariance - shared.shared_covariance, alone.covariance, rtol=1e-6, atol=1e-12)
+
+
 def test_the_covariance_has_a_floor():
     pixels, points = visible_points(np.random.default_rng(2), PINHOLE, 50)
     low, high = (solve_pose(pixels, points, PINHOLE, PoseConfig(min_sigma_px=sigma)).covariance for sigma in (0.5, 1.0))

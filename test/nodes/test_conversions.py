@@ -103,11 +103,13 @@ def test_an_anchor_round_trips_with_everything_it_rests_on():
         rng.normal(size=(50, 3)),
         ("a.jpg", "b.jpg"),
         {"features": 300.0, "pnp": 4.0},
+        map_covariance=0.05 * np.eye(6),
     )
     again = conversions.anchor_from_msg(conversions.anchor_to_msg(anchor, "map", "camera"))
     assert isinstance(again, AnchorPose)
     assert again.map_from_camera.is_close(POSE, 1e-12, 1e-6)
     assert np.allclose(again.covariance, anchor.covariance)
+    assert np.allclose(again.map_covariance, anchor.map_covariance)
     assert np.allclose(again.inlier_pixels, anchor.inlier_pixels, atol=1e-5)
     assert np.allclose(again.inlier_points, anchor.inlier_points, atol=1e-5)
     assert (again.num_inliers, again.references, again.stage_ms) == (50, anchor.references, anchor.stage_ms)

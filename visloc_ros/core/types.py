@@ -133,6 +133,8 @@ class AnchorPose:
     """Absolute ``map_from_camera`` of one frame found in the map, with what it rests on.
 
     ``focal_length`` is the one in pixels that the pose holds for: that of the calibration, or an estimated one.
+    ``map_covariance`` (6, 6) is the part of ``covariance`` that anchors nearby share: errors of the map and of the
+    calibration; None where that is not known.
     """
 
     stamp_ns: int
@@ -146,6 +148,7 @@ class AnchorPose:
     references: tuple[str, ...] = ()
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     focal_length: float | None = None
+    map_covariance: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)

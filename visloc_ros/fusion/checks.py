@@ -16,8 +16,11 @@ def is_pose(pose: SE3) -> bool:
 
 
 def is_anchor(anchor: AnchorPose) -> bool:
-    """Tell whether an anchor has a pose and a covariance."""
-    return is_pose(anchor.map_from_camera) and is_covariance(anchor.covariance)
+    """Tell whether an anchor has a pose and a covariance, of which that of the map is a part."""
+    if not is_pose(anchor.map_from_camera) or not is_covariance(anchor.covariance):
+        return False
+    of_map = anchor.map_covariance
+    return of_map is None or (is_covariance(of_map) and is_covariance(anchor.covariance - of_map))
 
 
 def is_covariance(matrix: Array) -> bool:

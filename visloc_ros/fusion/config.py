@@ -60,9 +60,6 @@ class AnchorNoiseConfig(Config):
 
     position_floor: float = option(0.003, "least position error of the map at any place, metres", minimum=1e-9)
     rotation_floor_deg: float = option(0.05, "least rotation error of the map at any place, degrees", minimum=1e-9)
-    keypoint_noise_px: float = option(
-        1.0, "reprojection error of anchors in a perfect map; what exceeds it is the map's error, pixels", minimum=0.0
-    )
     common_distance: float = option(
         1.0, "travel over which the error that neighbouring anchors share changes, metres", minimum=1e-3
     )

@@ -18,8 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from visloc_ros.core.geometry import Array
-from visloc_ros.core.types import AnchorPose
-from visloc_ros.fusion.config import AnchorNoiseConfig, DriftConfig
+from visloc_ros.fusion.config import DriftConfig
 
 LEAST_FACTOR = 0.02
 
@@ -107,18 +106,3 @@ def _parts(covariances: Array) -> Array:
 
 def _common_share(scatter: float) -> float:
     return 1.0 - scatter if scatter < 1.0 else (scatter - 1.0) / 2.0
-
-
-def map_covariance(anchor: AnchorPose, config: AnchorNoiseConfig) -> Array:
-    """Covariance (6, 6) of the map's own error where an anchor was found.
-
-    In a consistent map points reproject as well as keypoints are seen. What exceeds that are errors of the map or of
-    the calibration; they do not average out over points, so the pose is off by up to their angle.
-    """
-    position, rotation = config.position_floor, np.deg2rad(config.rotation_floor_deg)
-    if anchor.focal_length is not None and len(anchor.inlier_points) > 0:
-        excess_px = np.sqrt(max(0.0, anchor.reprojection_error_px**2 - config.keypoint_noise_px**2))
-        depths = np.linalg.norm(anchor.inlier_points - anchor.map_from_camera.translation, axis=1)
-        angle = float(excess_px) / anchor.focal_length
-        position, rotation = np.hypot(position, angle * float(np.median(depths))), np.hypot(rotation, angle)
-    return np.diag(np.square(np.repeat([position, rotation], 3)))

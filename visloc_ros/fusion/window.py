@@ -13,17 +13,18 @@ from visloc_ros.core.types import AnchorPose
 from visloc_ros.fusion.config import AnchorNoiseConfig
 from visloc_ros.fusion.factors import Factors, inverse
 from visloc_ros.fusion.history import Sample
-from visloc_ros.fusion.noise_levels import Inflation, map_covariance
+from visloc_ros.fusion.noise_levels import Inflation
 from visloc_ros.fusion.states import States
 from visloc_ros.fusion.trail import Trail
 
 
 @dataclass(frozen=True, eq=False)
 class Fix:
-    """An anchor together with the odometry at its image's stamp; covariance (6, 6) with the least error of the map.
+    """An anchor together with the odometry at its image's stamp.
 
-    ``map_covariance`` (6, 6) is of the map's own error there, which anchors nearby share; ``trail`` holds how the map
-    points were followed through later frames.
+    ``covariance`` (6, 6) is of the error that it has for itself, ``map_covariance`` (6, 6) of the map's error there,
+    which anchors nearby share; both with the least error of a map. ``trail`` holds how the map points were followed
+    through later frames.
     """
 
     sample: Sample
@@ -44,9 +45,10 @@ class Fix:
 
 
 def make_fix(sample: Sample, anchor: AnchorPose, config: AnchorNoiseConfig) -> Fix:
-    """Pair an anchor with odometry; the least error of the map is added to its covariance."""
-    floor = np.repeat([config.position_floor**2, np.deg2rad(config.rotation_floor_deg) ** 2], 3)
-    return Fix(sample, anchor, anchor.covariance + np.diag(floor), map_covariance(anchor, config))
+    """Pair an anchor with odometry; what of its covariance is the map's own is told apart from the rest."""
+    floor = np.diag(np.repeat([config.position_floor**2, np.deg2rad(config.rotation_floor_deg) ** 2], 3))
+    of_map = np.zeros((6, 6)) if anchor.map_covariance is None else anchor.map_covariance
+    return Fix(sample, anchor, anchor.covariance - of_map + floor, of_map + floor)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.evidence import Evidence, EvidenceCollector, Query
 from visloc_ros.localization.gates import find_fault, is_focal_length_wrong, spread
 from visloc_ros.localization.guided import GuidedSearch
+from visloc_ros.localization.map_warp import MapWarp, measure_warp
 from visloc_ros.localization.models import check_models, global_index
 from visloc_ros.localization.pose import PoseSolution, solve_pose_and_focal_length
 from visloc_ros.localization.retrieval import ViewOverlap, rank_by_descriptor
@@ -41,6 +42,7 @@ class AnchorEngine:
         self._overlap = ViewOverlap(map_)
         self._guided = GuidedSearch(map_, self.config)
         self._collector = EvidenceCollector(map_, self.matcher, self.config)
+        self._warp = measure_warp(map_, self.config.pose)
 
     def localize(
         self, frame: Frame, prior: SE3 | None = None, features: LocalFeatures | None = None
@@ -119,7 +121,7 @@ class AnchorEngine:
             solution, fault = freed, find_fault(freed, pixels, points, camera, self.config.gate)
         if fault is not None:
             return _reject(query, fault, evidence)
-        return _accept(query, evidence, solution, pixels, points)
+        return _accept(query, evidence, solution, pixels, points, self._warp)
 
     def _with_other_focal_length(
         self, query: Query, fault: Reason | None, solution: PoseSolution, pixels: Array, points: Array
@@ -132,11 +134,14 @@ class AnchorEngine:
         return freed if freed is not None and is_focal_length_wrong(solution, freed, self.config.gate) else None
 
 
-def _accept(query: Query, evidence: Evidence, solution: PoseSolution, pixels: Array, points: Array) -> AnchorPose:
+def _accept(
+    query: Query, evidence: Evidence, solution: PoseSolution, pixels: Array, points: Array, warp: MapWarp
+) -> AnchorPose:
+    of_warp = warp.covariance(solution.map_from_camera, points[solution.inliers])
     return AnchorPose(
         query.frame.stamp_ns,
         solution.map_from_camera,
-        solution.covariance,
+        solution.covariance + of_warp,
         solution.num_inliers,
         len(evidence.correspondences),
         solution.median_error_px,
@@ -145,6 +150,7 @@ def _accept(query: Query, evidence: Evidence, solution: PoseSolution, pixels: Ar
         evidence.references,
         query.watch.stage_ms,
         solution.focal_length,
+        solution.shared_covariance + of_warp,
     )
 
 

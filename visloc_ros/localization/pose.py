@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.solvers import estimate_with_colmap, find_solver
-from visloc_ros.localization.uncertainty import pose_covariance, reprojection_residuals
+from visloc_ros.localization.uncertainty import design_effect, pose_covariance, reprojection_residuals
 
 MIN_POINTS = 4
 
@@ -20,12 +20,14 @@ MIN_POINTS = 4
 class PoseSolution:
     """Pose ``map_from_camera``, its covariance (6, 6) in the order of ``core.types``, and which rows agree with it.
 
-    ``errors_px`` (K,) are the reprojection errors of the inliers. ``focal_length`` is the one of the camera, or the
-    estimated one.
+    ``shared_covariance`` (6, 6) is the part of it that comes of errors which keypoints close together share: those of
+    the map and of the calibration. ``errors_px`` (K,) are the reprojection errors of the inliers. ``focal_length`` is
+    the one of the camera, or the estimated one.
     """
 
     map_from_camera: SE3
     covariance: Array
+    shared_covariance: Array
     inliers: NDArray[np.bool_]
     errors_px: Array
     focal_length: float
@@ -79,7 +81,9 @@ def _judge(
     inliers = errors <= config.max_error_px
     if inliers.sum() < MIN_POINTS:
         return None
-    covariance = pose_covariance(map_from_camera, pixels[inliers], points[inliers], camera, config)
-    if covariance is None:
+    independent = pose_covariance(map_from_camera, pixels[inliers], points[inliers], camera, config)
+    if independent is None:
         return None
-    return PoseSolution(map_from_camera, covariance, inliers, errors[inliers], float(camera.mean_focal_length()))
+    covariance = independent * design_effect(pixels[inliers], camera, config.shared_error)
+    focal_length = float(camera.mean_focal_length())
+    return PoseSolution(map_from_camera, covariance, covariance - independent, inliers, errors[inliers], focal_length)

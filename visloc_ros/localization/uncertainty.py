@@ -26,7 +26,7 @@ def pose_covariance(
     """Covariance (6, 6) of ``map_from_camera`` in the order of ``core.types``; None for degenerate points.
 
     The inverse Gauss-Newton Hessian, scaled by the variance of a Cauchy M-estimate (Huber 1981,
-    E[psi^2] / E[psi']^2) and by the errors that neighbours in the image share.
+    E[psi^2] / E[psi']^2): of errors that are independent from keypoint to keypoint (see ``design_effect``).
     """
     residuals = reprojection_residuals(map_from_camera, pixels, points, camera)
     jacobian = projection_jacobian(map_from_camera, points, camera)
@@ -38,7 +38,7 @@ def pose_covariance(
     measurements = residuals.size
     variance = float(np.mean(np.square(psi)) / np.mean(np.square(weights)) ** 2)
     variance = max(variance * measurements / max(measurements - 6, 1), config.min_sigma_px**2)
-    return inverse * variance * _design_effect(pixels, camera, config.shared_error)
+    return inverse * variance
 
 
 def _inverse_hessian(jacobian: Array) -> Array | None:
@@ -53,7 +53,7 @@ def _inverse_hessian(jacobian: Array) -> Array | None:
     return np.asarray((inverse + inverse.T) / 2.0)
 
 
-def _design_effect(pixels: Array, camera: pycolmap.Camera, shared_error: float) -> float:
+def design_effect(pixels: Array, camera: pycolmap.Camera, shared_error: float) -> float:
     """How many times larger the variance is because keypoints close together err together (Kish 1965).
 
     Errors of the map and of the calibration do not average out over the many keypoints of an image region;
@@ -72,10 +72,10 @@ def projection_jacobian(map_from_camera: SE3, points: Array, camera: pycolmap.Ca
     by_translation = np.broadcast_to(-camera_from_map, (len(points), 3, 3))
     by_rotation = camera_from_map @ _skew_stack(from_camera)
     by_pose = np.concatenate((by_translation, by_rotation), axis=2)
-    return np.asarray((_pixel_by_point(in_camera, camera) @ by_pose).reshape(-1, 6))
+    return np.asarray((pixel_by_point(in_camera, camera) @ by_pose).reshape(-1, 6))
 
 
-def _pixel_by_point(in_camera: Array, camera: pycolmap.Camera) -> Array:
+def pixel_by_point(in_camera: Array, camera: pycolmap.Camera) -> Array:
     """Derivative (N, 2, 3) of the projection by the point in the camera frame, by central differences."""
     columns = []
     step = _STEP * np.linalg.norm(in_camera, axis=1, keepdims=True)

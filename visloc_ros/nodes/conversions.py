@@ -292,6 +292,8 @@ def anchor_to_msg(result: AnchorPose | Rejection, map_frame: str, camera_frame: 
         return message
     message.accepted = True
     message.pose = pose_with_covariance_to_msg(result.map_from_camera, result.covariance)
+    if result.map_covariance is not None:
+        message.map_covariance = result.map_covariance.reshape(36)
     message.num_inliers, message.num_matches = result.num_inliers, result.num_matches
     message.reprojection_error_px = float(result.reprojection_error_px)
     message.references = list(result.references)
@@ -307,6 +309,7 @@ def anchor_from_msg(message: Anchor) -> AnchorPose | Rejection:
         reason = reason_from_msg(message.reason)
         counts = {"inliers": message.num_inliers, "matches": message.num_matches}
         return Rejection(stamp_ns, reason, counts, stage_ms)
+    of_map = checked_covariance(message.map_covariance)
     return AnchorPose(
         stamp_ns,
         pose_from_msg(message.pose.pose),
@@ -318,6 +321,7 @@ def anchor_from_msg(message: Anchor) -> AnchorPose | Rejection:
         np.array([[point.x, point.y, point.z] for point in message.inlier_points]).reshape(-1, 3),
         tuple(message.references),
         stage_ms,
+        map_covariance=of_map if of_map.any() else None,
     )
 
 

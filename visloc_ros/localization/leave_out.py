@@ -1,0 +1,129 @@
+"""Images of a map found anew by what the others know: cross-validation of the map and of the poses found in it.
+
+An image is left out, alone or with the views nearest to it; the points it sees are triangulated by the rest (one
+Gauss-Newton step from where they are, which the normal equations of each observation make cheap), and the image is
+found by them. Its own pose in the map then tells the error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.geometry import Array, rotation_vector
+from visloc_ros.core.map import NO_POINT, Map, MapImage
+from visloc_ros.localization.config import PoseConfig
+from visloc_ros.localization.pose import solve_pose
+from visloc_ros.localization.uncertainty import pixel_by_point, reprojection_residuals
+from visloc_ros.localization.view_change import Views, typical_depth
+
+_MOST_IMAGES = 40
+_NEIGHBOURS_LEFT_OUT = (0, 1, 2, 4, 8)
+_MIN_POINTS = 30
+_MIN_OBSERVATIONS = 2
+_MAX_CONDITION = 1e6  # of a point's normal equations: beyond, its rays are parallel
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """An image found anew: its error (6,) and the covariance (6, 6) that its pose claims, as in ``core.types``.
+
+    ``view_change`` in radians is that to the nearest view that was not left out, ``depth`` the distance of the points.
+    """
+
+    error: Array
+    claimed: Array
+    view_change: float
+    depth: float
+
+
+def leave_out(map_: Map, config: PoseConfig) -> Iterator[Trial]:
+    """Find images from all over the map anew, with ever more of their neighbours left out."""
+    views, triangulation = Views.of(map_.images), _Triangulation(map_)
+    config = replace(config, min_iterations=1)  # with the right pose among the hypotheses, RANSAC need not look for it
+    for row in np.unique(np.linspace(0, len(map_.images) - 1, _MOST_IMAGES).astype(int)):
+        image, rows = map_.images[row], triangulation.sights[row].rows
+        if len(rows) < _MIN_POINTS:
+            continue
+        depth = typical_depth(image.map_from_camera, map_.points[rows])
+        changes = views.changes(image.map_from_camera, depth)
+        changes[row] = -1.0
+        order = np.argsort(changes, kind="stable")
+        for count in _NEIGHBOURS_LEFT_OUT:
+            if count + _MIN_OBSERVATIONS >= len(order):
+                break
+            found = _find(image, *triangulation.without(order[: count + 1].tolist(), row), config)
+            if found is not None:
+                yield Trial(*found, float(changes[order[count + 1]]), depth)
+
+
+def _find(image: MapImage, pixels: Array, points: Array, config: PoseConfig) -> tuple[Array, Array] | None:
+    """Error (6,) and claimed covariance (6, 6) of an image found by points; None where these are too few."""
+    if len(points) < _MIN_POINTS:
+        return None
+    known = image.map_from_camera
+    solution = solve_pose(pixels, points, image.camera, config, known)
+    if solution is None or solution.num_inliers < _MIN_POINTS:
+        return None
+    found = solution.map_from_camera
+    turn = rotation_vector(known.rotation @ found.rotation.T)
+    return np.concatenate([known.translation - found.translation, turn]), solution.covariance
+
+
+@dataclass(frozen=True, eq=False)
+class _Sight:
+    """Points at rows (n,) as one image sees them: pixels (n, 2), information (n, 3, 3), gradient (n, 3)."""
+
+    rows: NDArray[np.int32]
+    pixels: Array
+    information: Array
+    gradient: Array
+
+    @staticmethod
+    def of(image: MapImage, points: Array) -> _Sight:
+        """Linearise the observations of an image."""
+        keypoints = np.flatnonzero(image.point_rows != NO_POINT)
+        rows, pixels = image.point_rows[keypoints], image.features.keypoints[keypoints].astype(np.float64)
+        camera_from_map = image.map_from_camera.inverse
+        residuals = reprojection_residuals(image.map_from_camera, pixels, points[rows], image.camera)
+        seen = np.isfinite(residuals).all(axis=1)
+        rows, pixels, residuals = rows[seen], pixels[seen], residuals[seen]
+        jacobians = pixel_by_point(camera_from_map @ points[rows], image.camera) @ camera_from_map.rotation
+        information = np.einsum("nki,nkj->nij", jacobians, jacobians)
+        return _Sight(rows, pixels, information, np.einsum("nki,nk->ni", jacobians, residuals))
+
+
+class _Triangulation:
+    """The points of a map as sums of what its images know of them, from which images can be taken away."""
+
+    def __init__(self, map_: Map) -> None:
+        self.sights = [_Sight.of(image, map_.points) for image in map_.images]
+        self._points = map_.points
+        self._information = np.zeros((len(self._points), 3, 3))
+        self._gradient = np.zeros((len(self._points), 3))
+        self._counts = np.zeros(len(self._points), dtype=np.int64)
+        for sight in self.sights:
+            np.add.at(self._information, sight.rows, sight.information)
+            np.add.at(self._gradient, sight.rows, sight.gradient)
+            np.add.at(self._counts, sight.rows, 1)
+
+    def without(self, left_out: Sequence[int], row: int) -> tuple[Array, Array]:
+        """Pixels (K, 2) of one image, and their points (K, 3) as the images that are not left out see them."""
+        seen = self.sights[row]
+        place = np.full(len(self._points), -1)
+        place[seen.rows] = np.arange(len(seen.rows))
+        information, gradient = self._information[seen.rows], self._gradient[seen.rows]
+        counts = self._counts[seen.rows]
+        for sight in (self.sights[other] for other in left_out):
+            shared = place[sight.rows] >= 0
+            at = place[sight.rows[shared]]
+            np.subtract.at(information, at, sight.information[shared])
+            np.subtract.at(gradient, at, sight.gradient[shared])
+            np.subtract.at(counts, at, 1)
+        held = counts >= _MIN_OBSERVATIONS
+        held[held] = np.linalg.cond(information[held]) < _MAX_CONDITION
+        steps = np.linalg.solve(information[held], gradient[held][:, :, None])[:, :, 0]
+        return seen.pixels[held], self._points[seen.rows[held]] + steps

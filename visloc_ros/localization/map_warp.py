@@ -1,0 +1,73 @@
+"""How far a map is off as a whole where a pose was found in it, told by its own images (see ``leave_out``).
+
+Residuals of a pose tell how well it fits the points of the map, not how far these are off together: inexact reference
+poses and a wrong calibration warp a map, and all that is seen from one place shares the error. How well an image of
+another walk is found is told by those images of the map that were left out until their nearest view was as far away as
+its own (nearest neighbour distance matching, Mila et al. 2022). So the error is taken to grow like a random walk with
+the view change to the nearest image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.map import Map
+from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.localization.config import PoseConfig
+from visloc_ros.localization.leave_out import leave_out
+from visloc_ros.localization.view_change import Views, typical_depth
+
+_MIN_TRIALS = 20
+_SHARE_WITHIN = 0.9
+_RATES = (1e-12, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class MapWarp:
+    """The error of a map: variances in radians squared of a viewing angle, per radian of view change.
+
+    ``position_rate`` is of the angle by which the camera is moved, seen from its points, ``rotation_rate`` of the one
+    by which it is turned. Zero where the images of the map agree as well as they claim.
+    """
+
+    position_rate: float
+    rotation_rate: float
+    views: Views
+
+    def covariance(self, map_from_camera: SE3, points: Array) -> Array:
+        """Covariance (6, 6), in the order of ``core.types``, that the map adds to a pose found by points (N, 3)."""
+        depth = typical_depth(map_from_camera, points)
+        change = float(self.views.changes(map_from_camera, depth).min())
+        return np.diag(change * np.repeat([self.position_rate * depth**2, self.rotation_rate], 3))
+
+
+def measure_warp(map_: Map, config: PoseConfig) -> MapWarp:
+    """The least rates at which 90 % of the images found anew lie in the 90 % regions that are claimed for them.
+
+    Zero, too, for a map with too few images to tell.
+    """
+    trials = list(leave_out(map_, config))
+    if len(trials) < _MIN_TRIALS:
+        return MapWarp(0.0, 0.0, Views.of(map_.images))
+    errors, claimed = np.array([trial.error for trial in trials]), np.array([trial.claimed for trial in trials])
+    changes, depths = (np.array([getattr(trial, name) for trial in trials]) for name in ("view_change", "depth"))
+    position = _least_rate(errors[:, :3], claimed[:, :3, :3], changes * np.square(depths))
+    return MapWarp(position, _least_rate(errors[:, 3:], claimed[:, 3:, 3:], changes), Views.of(map_.images))
+
+
+def _least_rate(errors: Array, claimed: Array, growths: Array) -> float:
+    """The rate for errors (N, 3), claimed covariances (N, 3, 3) and how variances grow at a rate of one (N,)."""
+
+    def excess(log_rate: float) -> float:
+        covariances = claimed + np.exp(log_rate) * growths[:, None, None] * np.eye(3)
+        squared = np.einsum("ni,ni->n", errors, np.linalg.solve(covariances, errors[:, :, None])[:, :, 0])
+        return float(np.quantile(squared, _SHARE_WITHIN)) - chi_square_quantile(_SHARE_WITHIN, 3)
+
+    least, largest = np.log(_RATES)
+    if excess(least) <= 0.0:
+        return 0.0
+    return _RATES[1] if excess(largest) >= 0.0 else float(np.exp(brentq(excess, least, largest, xtol=1e-3)))
