@@ -16,20 +16,17 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Estimate, OdometryPose, Reason, Rejection, State, TrackedPose
 from visloc_ros.fusion.checks import is_anchor, is_covariance, is_pose
 from visloc_ros.fusion.config import FusionConfig
-from visloc_ros.fusion.doubt import Doubt
 from visloc_ros.fusion.drift import StateEstimate
 from visloc_ros.fusion.first_fix import FirstFix
-from visloc_ros.fusion.gate import disagreement, meet
-from visloc_ros.fusion.health import Evidence, judge_absence, judge_pose, judge_support, reason_for
+from visloc_ros.fusion.gate import disagreement
+from visloc_ros.fusion.health import judge_absence, judge_pose, judge_support, reason_for
+from visloc_ros.fusion.held_fix import HeldFix
 from visloc_ros.fusion.hint import Belief, Hint
 from visloc_ros.fusion.history import OdometryHistory, Sample
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.output import SmoothOutput
 from visloc_ros.fusion.place_search import Place
-from visloc_ros.fusion.problem import FREE_SCALE_SIGMA
 from visloc_ros.fusion.sensor_factors import scale_prior, sensor_factors
-from visloc_ros.fusion.smoother import FixedLagSmoother
-from visloc_ros.fusion.trail import TrackedMotion
 from visloc_ros.fusion.window import Fix, make_fix
 
 ACCEPTED = "ACCEPTED"
@@ -74,9 +71,8 @@ class Fuser:
 
     def _seek(self) -> None:
         """Begin the search for a fix."""
-        self._smoother: FixedLagSmoother | None = None
+        self._held: HeldFix | None = None
         self._first_fix = FirstFix(self._config, again=self._output is not None)
-        self._doubt = Doubt(self._config)
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -91,7 +87,7 @@ class Fuser:
     @property
     def raw_map_from_odom(self) -> SE3 | None:
         """The correction as the newest anchors would have it, before slewing."""
-        return self._output.raw_map_from_odom if self._output is not None and self._smoother is not None else None
+        return self._output.raw_map_from_odom if self._output is not None and self._held is not None else None
 
     def set_initial_pose(self, stamp_ns: int, map_from_camera: SE3, covariance: Array) -> bool:
         """Take a hint (``/initialpose``, the last run): a prior for the search and for the start, never an output.
@@ -100,10 +96,10 @@ class Fuser:
         stays, and the hint, which is then of no use, is left: False.
         """
         belief, sample = Belief(map_from_camera, covariance), self._history.at(stamp_ns)
-        if self._smoother is not None:
+        if self._held is not None:
             present = self.predict(stamp_ns)
             if present is not None and sample is not None:
-                there = self._smoother.at(sample)
+                there = self._held.at(sample)
                 if belief.allows(present, there.covariance[:6, :6]):
                     return False
             self.relocalize()
@@ -113,7 +109,7 @@ class Fuser:
     @property
     def hint(self) -> Belief | None:
         """The hint as it stands at the newest frame; None without one, after a fix, or when it has become worthless."""
-        if self._hint is None or self._smoother is not None or self._history.latest is None:
+        if self._hint is None or self._held is not None or self._history.latest is None:
             return None
         belief = self._hint.at(self._history.latest)
         return belief if belief.is_worth_something else None
@@ -162,13 +158,13 @@ class Fuser:
 
     def predict(self, stamp_ns: int) -> SE3 | None:
         """``map_from_camera`` to search around for an image; before the first fix the hint, None when LOST."""
-        if self._smoother is None:
+        if self._held is None:
             return self.hint.map_from_camera if self.hint is not None else None
         sample = self._history.at(stamp_ns)
         if sample is None or not self._is_current(sample):
             return None
-        there = self._smoother.at(sample)
-        evidence = self._evidence(self._smoother, sample, there.covariance)
+        there = self._held.at(sample)
+        evidence = self._held.evidence(sample, there.covariance)
         return None if judge_pose(evidence, self._config.state) is State.LOST else there.state.map_from_camera
 
     def estimate(self, stamp_ns: int) -> Estimate:
@@ -177,13 +173,13 @@ class Fuser:
         A LOST estimate may still carry its pose: its covariance tells how far it can be off.
         """
         sample, now = self._history.latest, self._now
-        if self._smoother is None or self._output is None or now is None or sample is None:
+        if self._held is None or self._output is None or now is None or sample is None:
             return self._absence(stamp_ns)
         if sample.stamp_ns != stamp_ns:
             return self._absence(stamp_ns)
         remaining = self._output.remaining
         covariance = now.covariance[:6, :6] + np.outer(remaining, remaining)
-        evidence = self._evidence(self._smoother, sample, covariance)
+        evidence = self._held.evidence(sample, covariance)
         self._told = state = judge_pose(evidence, self._config.state)
         return Estimate(
             stamp_ns,
@@ -191,7 +187,7 @@ class Fuser:
             reason=reason_for(state, evidence, self._config.state),
             map_from_odom=self._output.map_from_odom,
             odom_from_camera=self._output.odom_from_camera,
-            covariance=covariance + self._doubt.covariance_at(now.state.map_from_camera),
+            covariance=covariance + self._held.doubt_at(now.state.map_from_camera),
             scale=now.state.scale,
             metric=self.metric,
             age_ns=evidence.age_ns,
@@ -217,9 +213,9 @@ class Fuser:
             return
         leg = previous.leg_to(sample)
         self._output = self._output.advanced(leg.camera_from_camera, self._scale)
-        if self._smoother is not None:
+        if self._held is not None:
             self._last_pose_ns = sample.stamp_ns
-            self._aim(self._smoother)
+            self._aim(self._held)
             self._output = self._output.slewed(leg.seconds, self._config.slew)
 
     def _take_pending(self) -> None:
@@ -244,7 +240,7 @@ class Fuser:
         if not self._is_current(sample) or not self._reaches(sample):
             return Rejection(anchor.stamp_ns, Reason.STALE)
         fix = make_fix(sample, anchor, self._config.anchor_noise)
-        return self._seek_start(fix) if self._smoother is None else self._join(self._smoother, fix)
+        return self._seek_start(fix) if self._held is None else self._join(self._held, fix)
 
     def _follow(self, tracked: TrackedPose) -> Rejection | None:
         """Extend the trail of the anchor that the points come from."""
@@ -253,18 +249,15 @@ class Fuser:
         sample = self._history.at(tracked.stamp_ns)
         if sample is None:
             return Rejection(tracked.stamp_ns, Reason.NO_TRANSFORM)
-        fix = self._smoother.fix_at(tracked.anchor_stamp_ns) if self._smoother is not None else None
-        if self._smoother is None or fix is None or not fix.is_followed_by(sample):
+        if self._held is None:
             return Rejection(tracked.stamp_ns, Reason.STALE)
-        motion = TrackedMotion.of(tracked, fix.anchor, sample)
-        smoother = self._smoother
-        innovation = fix.trail.take(motion, fix.sample, smoother.scale_at(fix), smoother.odometry, self._config)
-        if innovation is None:
-            return Rejection(tracked.stamp_ns, Reason.ODOMETRY_DISAGREES)
-        self._innovations.append(innovation)
-        if not innovation.accepted:
-            return Rejection(tracked.stamp_ns, Reason.ODOMETRY_DISAGREES, {"chi_square": innovation.squared})
-        self._aim(self._smoother)
+        met = self._held.follow(tracked, sample)
+        if isinstance(met, Rejection):
+            return met
+        self._innovations.append(met)
+        if not met.accepted:
+            return Rejection(tracked.stamp_ns, Reason.ODOMETRY_DISAGREES, {"chi_square": met.squared})
+        self._aim(self._held)
         return None
 
     def _is_current(self, sample: Sample) -> bool:
@@ -272,7 +265,7 @@ class Fuser:
         return latest is not None and latest.segment == sample.segment
 
     def _reaches(self, sample: Sample) -> bool:
-        return self._smoother is None or self._smoother.reaches(sample.stamp_ns)
+        return self._held is None or self._held.reaches(sample.stamp_ns)
 
     def _seek_start(self, fix: Fix) -> Rejection | None:
         """Keep the anchor until enough of them agree and the camera has moved enough to know the scale."""
@@ -285,47 +278,36 @@ class Fuser:
             return None
         return Rejection(fix.stamp_ns, Reason.ODOMETRY_DISAGREES, {"agreeing": len(place.fixes)})
 
-    def _join(self, smoother: FixedLagSmoother, fix: Fix) -> Rejection | None:
+    def _join(self, held: HeldFix, fix: Fix) -> Rejection | None:
         """Take an anchor that fits its prediction; those that do not may in time move the fix to where they agree."""
-        innovation = meet(smoother, fix, self._config)
+        innovation, elsewhere = held.join(fix)
         self._innovations.append(innovation)
-        if innovation.accepted:
-            smoother.insert(fix)
-            self._doubt.dispel(fix)
-            self._aim(smoother)
-            return None
-        elsewhere = self._doubt.add(fix, innovation, smoother)
-        if elsewhere is None:
+        if elsewhere is not None:
+            self._begin_at(elsewhere)
+        elif innovation.accepted:
+            self._aim(held)
+        else:
             return disagreement(fix, innovation)
-        self._begin_at(elsewhere)
         return None
 
     def _begin_at(self, place: Place) -> None:
         sensors = sensor_factors(self._config.sensors, self.metric, self.gravity_aligned)
-        scale_sigma = min(place.prior.sigma, FREE_SCALE_SIGMA)
-        self._smoother = FixedLagSmoother(self._config, place.fixes, place.map_from_odom, scale_sigma, sensors)
-        self._doubt = Doubt(self._config)
+        self._held = HeldFix(self._config, place, sensors)
         self._hint = None
-        self._aim(self._smoother)
+        self._aim(self._held)
 
-    def _aim(self, smoother: FixedLagSmoother) -> None:
+    def _aim(self, held: HeldFix) -> None:
         """Point the output at the newest estimate; where there was no pose before, go there at once."""
         latest = self._history.latest
         if latest is None:
             return
-        self._now = smoother.at(latest)
+        self._now = held.at(latest)
         aim = self._now.state.map_from_camera
-        self._scale, self._last_fix_ns = self._now.state.scale, smoother.latest_fix.stamp_ns
+        self._scale, self._last_fix_ns = self._now.state.scale, held.stamp_ns
         self._output = (self._output or SmoothOutput.begin(aim)).corrected(aim)
         if self._last_pose_ns != latest.stamp_ns:
             self._output = self._output.stepped()
             self._last_pose_ns = latest.stamp_ns
-
-    def _evidence(self, smoother: FixedLagSmoother, sample: Sample, covariance: Array) -> Evidence:
-        travelled = smoother.latest_state.scale * abs(sample.path - smoother.latest_fix.sample.path)
-        followed = smoother.is_followed(sample.stamp_ns, round(self._config.max_gap_s * NANOSECONDS))
-        age_ns = sample.stamp_ns - smoother.latest_fix.stamp_ns
-        return Evidence(travelled, age_ns, covariance, self._doubt.is_serious, followed)
 
     def _absence(self, stamp_ns: int) -> Estimate:
         """Estimate without a pose in the map, and why there is none."""
@@ -349,4 +331,4 @@ class Fuser:
     def _why_absent(self) -> Reason:
         if self._odometry_lost is not None:
             return self._odometry_lost
-        return self._first_fix.missing if self._smoother is None else Reason.NO_TRANSFORM
+        return self._first_fix.missing if self._held is None else Reason.NO_TRANSFORM

@@ -1,0 +1,74 @@
+"""A fix that is held: anchors and followed map points join it; anchors that it refuses raise doubt in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import Reason, Rejection, TrackedPose
+from visloc_ros.fusion.config import FusionConfig
+from visloc_ros.fusion.doubt import Doubt
+from visloc_ros.fusion.drift import StateEstimate
+from visloc_ros.fusion.gate import meet
+from visloc_ros.fusion.health import Evidence
+from visloc_ros.fusion.history import Sample
+from visloc_ros.fusion.innovation import Innovation
+from visloc_ros.fusion.place_search import Place
+from visloc_ros.fusion.problem import FREE_SCALE_SIGMA
+from visloc_ros.fusion.sensor_factors import Sensor
+from visloc_ros.fusion.smoother import FixedLagSmoother
+from visloc_ros.fusion.trail import TrackedMotion
+from visloc_ros.fusion.window import Fix
+
+
+class HeldFix:
+    """Where the camera is in the map, in one segment of odometry; begun where a few anchors agree on a place."""
+
+    def __init__(self, config: FusionConfig, place: Place, sensors: Sequence[Sensor]) -> None:
+        self._config = config
+        scale_sigma = min(place.prior.sigma, FREE_SCALE_SIGMA)
+        self._smoother = FixedLagSmoother(config, place.fixes, place.map_from_odom, scale_sigma, sensors)
+        self._doubt = Doubt(config)
+
+    @property
+    def stamp_ns(self) -> int:
+        """Stamp of the newest anchor's image."""
+        return self._smoother.latest_fix.stamp_ns
+
+    def at(self, sample: Sample) -> StateEstimate:
+        """Estimate at any odometry sample of the segment."""
+        return self._smoother.at(sample)
+
+    def reaches(self, stamp_ns: int) -> bool:
+        """Tell whether an anchor of this stamp is not too old to join."""
+        return self._smoother.reaches(stamp_ns)
+
+    def join(self, fix: Fix) -> tuple[Innovation, Place | None]:
+        """Take an anchor that fits its prediction; where refused ones agree on another place instead, tell it."""
+        innovation = meet(self._smoother, fix, self._config)
+        if not innovation.accepted:
+            return innovation, self._doubt.add(fix, innovation, self._smoother)
+        self._smoother.insert(fix)
+        self._doubt.dispel(fix)
+        return innovation, None
+
+    def follow(self, tracked: TrackedPose, sample: Sample) -> Innovation | Rejection:
+        """Extend the trail of the anchor that the followed points come from, if they fit odometry."""
+        fix = self._smoother.fix_at(tracked.anchor_stamp_ns)
+        if fix is None or not fix.is_followed_by(sample):
+            return Rejection(tracked.stamp_ns, Reason.STALE)
+        motion, scale = TrackedMotion.of(tracked, fix.anchor, sample), self._smoother.scale_at(fix)
+        innovation = fix.trail.take(motion, fix.sample, scale, self._smoother.odometry, self._config)
+        return Rejection(tracked.stamp_ns, Reason.ODOMETRY_DISAGREES) if innovation is None else innovation
+
+    def evidence(self, sample: Sample, covariance: Array) -> Evidence:
+        """What a pose with a covariance (6, 6) rests on at a sample."""
+        newest = self._smoother.latest_fix
+        travelled = self._smoother.latest_state.scale * abs(sample.path - newest.sample.path)
+        followed = self._smoother.is_followed(sample.stamp_ns, round(self._config.max_gap_s * NANOSECONDS))
+        return Evidence(travelled, sample.stamp_ns - newest.stamp_ns, covariance, self._doubt.is_serious, followed)
+
+    def doubt_at(self, map_from_camera: SE3) -> Array:
+        """What doubt adds to the covariance (6, 6) of a pose."""
+        return self._doubt.covariance_at(map_from_camera)
