@@ -54,6 +54,17 @@ def test_an_anchor_elsewhere_is_only_refused_while_points_of_the_map_are_followe
     assert states(run, told_ns, run.stamps_ns[-1], followed) == {(State.LOCALIZED, None)}
 
 
+@pytest.mark.parametrize(("num_inliers", "needed"), [(MANY, 3), (FEW, 5)])
+def test_good_anchors_move_the_fix_sooner_than_poor_ones(num_inliers, needed):
+    anchors = list(RUN.anchors[:7])
+    for arrival, anchor in RUN.anchors[7:]:
+        moved = replace(anchor, map_from_camera=ELSEWHERE @ anchor.map_from_camera, num_inliers=num_inliers)
+        anchors.append((arrival, moved))
+    run, moved_ns = replace(RUN, anchors=anchors), anchors[6 + needed][0]
+    assert State.LOCALIZED not in {state for state, _ in states(run, moved_ns - NANOSECONDS, moved_ns)}
+    assert states(run, moved_ns, run.stamps_ns[-1]) == {(State.LOCALIZED, None)}
+
+
 def test_a_doubted_pose_has_room_for_where_the_camera_would_be():
     run, told_ns = placed_elsewhere(8, MANY)
     estimates = play(Fuser(FusionConfig(), metric=True), run)

@@ -1,8 +1,8 @@
 """Doubt in a fix: anchors that it refuses, what they say about it, and where they would rather have the camera.
 
-A wrong anchor rests on few inliers, far away on none of the points that are followed. So one that is as well supported
-as those accepted before it, while no point of the map is followed any more, speaks of a moved camera at once. Others
-must be several.
+A wrong anchor rests on few inliers, and does not end the following of map points. So one that is as well supported as
+those accepted before it, while no point is followed any more, speaks of a moved camera at once, and a few of them that
+agree are enough to move the fix. Others must be several.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Doubt:
 
     def __init__(self, config: FusionConfig) -> None:
         self._gate = config.gate
+        self._start_anchors = config.alignment.start_anchors
         self._max_gap_ns = round(config.max_gap_s * NANOSECONDS)
         self._search = PlaceSearch(config)
         self._refused_in_a_row = 0
@@ -74,10 +75,20 @@ class Doubt:
     def _speaks_for_itself(self, fix: Fix, innovation: Innovation, smoother: FixedLagSmoother) -> bool:
         """Whether a refused anchor is as good as the accepted ones, too far off for noise, and nothing is followed."""
         is_far = innovation.squared > NOISE_FACTOR**2 * chi_square_quantile(self._gate.probability, 6)
+        return is_far and self._is_free(fix, smoother)
+
+    def _is_free(self, fix: Fix, smoother: FixedLagSmoother) -> bool:
+        """Whether an anchor is as well supported as the accepted ones, and nothing was followed into its image."""
         is_supported = fix.anchor.num_inliers >= self._gate.doubt_inliers * smoother.usual_inliers
-        return is_far and is_supported and not smoother.is_followed(fix.stamp_ns, self._max_gap_ns)
+        return is_supported and not smoother.is_followed(fix.stamp_ns, self._max_gap_ns)
 
     def _outweighs(self, place: Place, fix: Fix, smoother: FixedLagSmoother) -> bool:
-        """Whether enough anchors agree on another place, the newest of them included, for those since the first."""
+        """Whether enough anchors agree on another place, the newest of them included, for those since the first.
+
+        Of those that are as good as the accepted ones as many as at a start suffice, if nothing speaks against them.
+        """
         contradicting = smoother.count_since(place.fixes[0].stamp_ns)
-        return fix in place.fixes and len(place.fixes) >= self._gate.relocation_anchors + contradicting
+        good = sum(self._is_free(one, smoother) for one in place.fixes)
+        is_clear = contradicting == 0 and good >= self._start_anchors
+        is_enough = is_clear or len(place.fixes) >= self._gate.relocation_anchors + contradicting
+        return fix in place.fixes and is_enough

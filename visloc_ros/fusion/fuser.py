@@ -295,6 +295,8 @@ class Fuser:
         self._held = HeldFix(self._config, place, sensors)
         self._hint = None
         self._aim(self._held)
+        if self._output is not None:
+            self._output = self._output.slewed(0.0, self._config.slew)  # a step does not wait for the next frame
 
     def _aim(self, held: HeldFix) -> None:
         """Point the output at the newest estimate; where there was no pose before, go there at once."""
