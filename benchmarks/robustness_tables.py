@@ -41,8 +41,8 @@ LEGEND = (
     "Told after: from the beginning of the incident to the first frame that is said not to be LOCALIZED. Right again "
     "after: from its end (without an incident: from the first frame) to the first LOCALIZED pose within 3 sigma. "
     "Largest error: while LOCALIZED. Beyond 3 sigma: LOCALIZED poses whose squared normalised error is above 20.1, "
-    "which 99.73 % of those of an honest covariance are not. Anchors join 1 s after their image, and the next one is "
-    "sought then."
+    "which 99.73 % of those of an honest covariance are not, and the longest time in a row (0.0 s: "
+    "single frames). Anchors join 1 s after their image, and the next one is sought then."
 )
 
 
@@ -104,7 +104,7 @@ def cells(row: dict) -> list[str]:
         " / ".join(map(str, states)),
         *(number(row[key], 1.0, 1, " s") for key in ("told_after_s", "lost_after_s", "right_after_s")),
         UNKNOWN if row["largest_error"] is None else ", ".join(error),
-        str(row["confidently_wrong"]),
+        f"{row['confidently_wrong']} ({row['longest_wrong_s']:.1f} s)" if row["confidently_wrong"] else "0",
     ]
 
 

@@ -141,6 +141,7 @@ def test_the_table_has_a_cell_for_every_column():
 
     row = {
         "name": "dark", "frames": 10, "poses": 6, "localized": 5, "confidently_wrong": 1, "poses_elsewhere": 0,
+        "longest_wrong_s": 0.0,
         "told_after_s": 0.1, "lost_after_s": None, "right_after_s": 2.0, "largest_error": 0.12,
         "largest_error_deg": 1.5, "frames_by_state": {"LOCALIZED": 5, "LOST": 4},
         "nees": {"mean": 6.24, "mean_band": [3.0, 9.0], "share_in_band": 0.9},
@@ -149,7 +150,7 @@ def test_the_table_has_a_cell_for_every_column():
     shown = cells(row)
     assert len(shown) == len(HEADER)
     assert shown[1:6] == ["6 of 10", "5 / 0 / 4", "0.1 s", "–", "2.0 s"]
-    assert shown[6:] == ["12.0 cm, 1.5°", "1"]
+    assert shown[6:] == ["12.0 cm, 1.5°", "1 (0.0 s)"]
     honesty = honesty_cells(row)
     assert len(honesty) == len(HONESTY_HEADER)
     assert honesty[1:] == ["6.2", "3.0 to 9.0", "90 %", "5.0 (80 %)", "–", "50 % / 50 % / 0 %"]

@@ -46,6 +46,11 @@ def test_only_localized_poses_can_be_confidently_wrong():
     assert judge_run(run([D, L, X], [50, 1, 50])).confidently_wrong == 0
 
 
+def test_the_longest_time_of_a_wrong_pose_is_told():
+    assert judge_run(run([L] * 7, [0, 9, 9, 9, 0, 9, 9])).longest_wrong_s == pytest.approx(0.2)
+    assert judge_run(run([L] * 3, [0, 9, 0])).longest_wrong_s == 0.0
+
+
 def test_three_sigma_of_six_numbers_leave_as_much_outside_as_of_one():
     assert pytest.approx(20.06, abs=0.01) == LARGEST_NEES
     judged = judge_run(run([L, L], [np.sqrt(LARGEST_NEES) - 0.01, np.sqrt(LARGEST_NEES) + 0.01]))

@@ -19,9 +19,9 @@ CONFIG = StateConfig()
 SECOND = 1_000_000_000
 
 
-def evidence(distance=0.1, age_s=0.1, sigma=0.01, sigma_deg=0.1, doubted=False, followed=False):
+def evidence(distance=0.1, age_s=0.1, sigma=0.01, sigma_deg=0.1, doubted=False, followed=False, checked=True):
     variances = np.repeat([sigma**2, np.deg2rad(sigma_deg) ** 2], 3)
-    return Evidence(distance, round(age_s * SECOND), np.diag(variances), doubted, followed)
+    return Evidence(distance, round(age_s * SECOND), np.diag(variances), doubted, followed, checked)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,8 @@ def evidence(distance=0.1, age_s=0.1, sigma=0.01, sigma_deg=0.1, doubted=False, 
         ({"sigma": 0.3}, State.DEGRADED, Reason.UNCERTAIN),
         ({"sigma_deg": 12.0}, State.DEGRADED, Reason.UNCERTAIN),
         ({"doubted": True}, State.DEGRADED, Reason.ODOMETRY_DISAGREES),
+        ({"checked": False}, State.DEGRADED, Reason.UNCERTAIN),
+        ({"checked": False, "followed": True}, State.LOCALIZED, None),
         ({"distance": 21.0, "followed": True}, State.DEGRADED, Reason.STALE),
         ({"age_s": 61.0, "followed": True}, State.DEGRADED, Reason.STALE),
         ({"sigma": 1.1, "followed": True}, State.LOST, Reason.UNCERTAIN),

@@ -39,6 +39,7 @@ class Robustness:
     or to be LOST; a frame that a live system dropped tells nothing.
     ``right_after_s``: from its end to the first LOCALIZED pose that is within 3 sigma; without an incident from the
     first frame. ``largest_error``, ``largest_error_deg`` and ``largest_nees`` are those while LOCALIZED,
+    ``longest_wrong_s`` is the longest time that the pose stayed confidently wrong, 0 for single frames;
     ``largest_sigmas`` the largest error over the standard deviation of the worst axis. ``poses_elsewhere`` counts poses
     of a camera that is not in the map.
     """
@@ -47,6 +48,7 @@ class Robustness:
     poses: int
     localized: int
     confidently_wrong: int
+    longest_wrong_s: float
     poses_elsewhere: int
     told_after_s: float | None
     lost_after_s: float | None
@@ -71,6 +73,7 @@ def judge_run(record: RunRecord, incident: Incident | None = None, series: RunSe
         poses=int(posed.sum()),
         localized=int(localized.sum()),
         confidently_wrong=int(wrong.sum()),
+        longest_wrong_s=_longest(frames.seconds, wrong),
         poses_elsewhere=int((posed & np.isnan(frames.position_error)).sum()),
         told_after_s=_first(frames, later & ~trusted & ~unknown, begin_s),
         lost_after_s=_first(frames, later & lost, begin_s),
@@ -100,6 +103,13 @@ def _in_state(record: RunRecord, state: State) -> NDArray[np.bool_]:
 def _first(series: PoseSeries, chosen: NDArray[np.bool_], since_s: float) -> float | None:
     rows = np.flatnonzero(chosen)
     return float(series.seconds[rows[0]] - since_s) if len(rows) else None
+
+
+def _longest(seconds: NDArray[np.float64], chosen: NDArray[np.bool_]) -> float:
+    """Seconds from the first to the last frame of the longest unbroken row of chosen ones."""
+    rows = np.flatnonzero(chosen)
+    unbroken = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
+    return max((float(seconds[row[-1]] - seconds[row[0]]) for row in unbroken if len(row)), default=0.0)
 
 
 def _largest(values: NDArray[np.float64]) -> float | None:

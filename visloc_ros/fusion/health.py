@@ -20,7 +20,8 @@ from visloc_ros.fusion.config import StateConfig
 class Evidence:
     """What a pose rests on: metres and nanoseconds since the last fix, its covariance, whether anchors contradict.
 
-    ``followed`` tells whether points of the map were followed into the frame, or into one just before it.
+    ``followed`` tells whether points of the map were followed into the frame, or into one just before it; ``checked``,
+    whether more anchors agree than it took to place the odometry.
     ``covariance`` is (6, 6) or larger, the pose first.
     """
 
@@ -29,6 +30,7 @@ class Evidence:
     covariance: Array
     doubted: bool
     followed: bool = False
+    checked: bool = True
 
     @property
     def age_s(self) -> float:
@@ -63,7 +65,8 @@ def judge_pose(evidence: Evidence, config: StateConfig) -> State:
     if not near or not _is_sure(evidence, config.lost_sigma, config.lost_sigma_deg):
         return State.LOST
     near = _is_near(evidence, config.degraded_distance, config.degraded_age_s)
-    if evidence.doubted or not near or not _is_sure(evidence, config.degraded_sigma, config.degraded_sigma_deg):
+    borne_out = not evidence.doubted and (evidence.checked or evidence.followed)
+    if not borne_out or not near or not _is_sure(evidence, config.degraded_sigma, config.degraded_sigma_deg):
         return State.DEGRADED
     return State.LOCALIZED
 

@@ -67,7 +67,9 @@ class HeldFix:
         newest = self._smoother.latest_fix
         travelled = self._smoother.latest_state.scale * abs(sample.path - newest.sample.path)
         followed = self._smoother.is_followed(sample.stamp_ns, round(self._config.max_gap_s * NANOSECONDS))
-        return Evidence(travelled, sample.stamp_ns - newest.stamp_ns, covariance, self._doubt.is_serious, followed)
+        age_ns, is_doubted = sample.stamp_ns - newest.stamp_ns, self._doubt.is_serious
+        checked = self._smoother.count_since(0) >= self._config.alignment.start_anchors
+        return Evidence(travelled, age_ns, covariance, is_doubted, followed, checked)
 
     def doubt_at(self, map_from_camera: SE3) -> Array:
         """What doubt adds to the covariance (6, 6) of a pose."""
