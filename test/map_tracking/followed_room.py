@@ -1,5 +1,7 @@
 """The simulated room with a map of exactly known accuracy, and anchors as an engine would find them."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from visloc_ros.core.camera import project, rays
@@ -8,6 +10,7 @@ from visloc_ros.core.geometry import SE3, rotation_matrix, rotation_vector
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.core.types import AnchorPose
+from visloc_ros.mapping.thumbnails import encode_thumbnail
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.simulation import SimulationConfig, simulate
@@ -52,6 +55,13 @@ class FollowedRoom:
         covariance = np.diag([0.01**2] * 3 + [0.003**2] * 3)
         points = self.map.points[rows[chosen]]
         return AnchorPose(self.walk.stamp_ns(index), found, covariance, len(chosen), len(chosen), 0.5, pixels, points)
+
+    def map_with_pictures(self):
+        """The same map with its thumbnails."""
+        indices = range(0, len(self.mapped), MAP_EVERY)
+        return replace(
+            self.map, thumbnails={f"{index}.png": encode_thumbnail(self.mapped.frame(index).image) for index in indices}
+        )
 
     def visible(self, simulation, pose):
         """Rows of the points that are seen from a pose, nothing in front of them, and their pixels (N, 2)."""

@@ -7,7 +7,8 @@ VLAD only) and ``manifest.json``. A folder made by stock hloc opens, too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.hloc_layout import find_hloc_layout, hloc_manifest
 from visloc_ros.core.manifest import MANIFEST_NAME, FileInfo, Manifest, ModelInfo, check_files, read_manifest
 from visloc_ros.core.map_archive import pack_map, unpacked
-from visloc_ros.core.map_layout import MapLayout, own_layout
+from visloc_ros.core.map_layout import THUMBNAIL_FOLDER, MapLayout, own_layout, thumbnail_name
 from visloc_ros.core.map_writer import save_map
 
 __all__ = [
@@ -63,7 +64,8 @@ class MapImage:
 class Map:
     """A loaded map: manifest, reference images, points (P, 3), global descriptors (M, G) in the images' order.
 
-    ``vlad_centroids`` (C, D) is empty where the global descriptors are not VLAD.
+    ``vlad_centroids`` (C, D) is empty where the global descriptors are not VLAD. ``thumbnails`` are small pictures by
+    image name, encoded as JPEG; maps of stock hloc have none.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Map:
     points: Array
     global_descriptors: NDArray[np.float32]
     vlad_centroids: NDArray[np.float32]
+    thumbnails: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def open_map(path: Path, *, checksums: bool = True, extractor: str = "") -> Map:
@@ -112,7 +115,14 @@ def _open_folder(folder: Path, checksums: bool, extractor: str) -> Map:
         model.points,
         read_global_descriptors(layout.global_descriptors, names) if layout.has_global_descriptors else _NOTHING,
         read_centroids(layout.centroids) if layout.centroids else _NOTHING,
+        _read_thumbnails(folder / THUMBNAIL_FOLDER, names),
     )
+
+
+def _read_thumbnails(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """Thumbnails by image name, of the images that have one."""
+    paths = {name: folder / thumbnail_name(name) for name in names} if folder.is_dir() else {}
+    return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
 
 
 def _read_images(layout: MapLayout, model: ColmapModel) -> tuple[MapImage, ...]:

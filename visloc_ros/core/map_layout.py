@@ -49,3 +49,8 @@ def global_file_name(descriptor: str) -> str:
     """File name of global descriptors, as hloc would call it: those of ``hloc:netvlad`` are ``netvlad``."""
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", descriptor.removeprefix("hloc:"))
     return f"global-feats-{safe}.h5"
+
+
+def thumbnail_name(image_name: str) -> str:
+    """File name of the small picture of a map image; slashes of the name become double underscores."""
+    return f"{image_name.replace('/', '__').rpartition('.')[0] or image_name}.jpg"

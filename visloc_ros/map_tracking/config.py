@@ -37,6 +37,10 @@ class MapTrackingConfig(Config):
     min_spread: float = option(
         0.08, "least standard deviation of the inliers in any direction, as share of the image diagonal", minimum=0.0
     )
+    map_pictures: int = option(
+        2, "thumbnails of the map that a pose is held to, those that show most alike; 0 for none", minimum=0, maximum=20
+    )
+    max_map_points: int = option(100, "map points looked for by their thumbnails", minimum=20, maximum=1000)
     max_error_px: float = option(5.0, "largest reprojection error of an inlier [px]", minimum=0.5)
     max_disagreement: float = option(
         0.05, "how far points may be from where the predicted pose has them, as share of the diagonal", minimum=1e-6

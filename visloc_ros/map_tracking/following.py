@@ -10,20 +10,18 @@ from visloc_ros.core import camera as cameras
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
-from visloc_ros.localization.gates import spread
 from visloc_ros.map_tracking.config import MapTrackingConfig
+from visloc_ros.map_tracking.locating import FEWEST, Located, find_fault, fit_to_targets
 from visloc_ros.map_tracking.map_points import MapPoints
-from visloc_ros.map_tracking.pose_fit import PoseFit, Sightings, fit_pose, learn_depths
+from visloc_ros.map_tracking.pose_fit import learn_depths
 from visloc_ros.map_tracking.recent import RecentImage
 from visloc_ros.map_tracking.search import Targets, expected_targets, find_coarsely, find_targets
 from visloc_ros.map_tracking.views import LEAST_DEPTH_SIGMA, Picture, Sighted, View, anchor_view, make_view
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.covariance import carried
-from visloc_ros.odometry.klt.tracking import Features, Pixels, measure
+from visloc_ros.odometry.klt.tracking import Pixels
 
-_UNSHOWN = 2.0  # variance for variance that shows: by median error 1 in simulated rooms, 3 in euroc_mh05
 _COARSE_ERROR_PX = 12.0
-_FEWEST_COARSE = 8
 _GRID = (6, 4)  # places of an image by which the overlap of two is judged
 
 
@@ -33,26 +31,6 @@ class Guess:
 
     map_from_camera: SE3
     is_near: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Located:
-    """A pose with the points found for it (N,), at pixels (N, 2), and how each was weighed."""
-
-    fit: PoseFit
-    found: Targets
-    pixels: Pixels
-    seen: Sightings
-
-    @property
-    def map_from_camera(self) -> SE3:
-        """The pose."""
-        return self.fit.camera_from_map.inverse
-
-    @property
-    def error_px(self) -> float:
-        """Median error of the points that agree."""
-        return float(np.median(self.fit.errors_px[self.fit.inliers]))
 
 
 class Following:
@@ -82,7 +60,7 @@ class Following:
         with watch("pose"):
             located = self._fit(picture, pose, targets[good], pixels[good], self._config.max_error_px)
             self._note(targets, located)
-        fault = self._find_fault(picture, len(targets), located)
+        fault = find_fault(picture, len(targets), located, self._config)
         counts = {"expected": len(targets), "found": int(good.sum())}
         if located is None or fault is not None:
             counts["inliers"] = 0 if located is None else located.fit.num_inliers
@@ -93,16 +71,18 @@ class Following:
         """Take over what a trusted pose tells about depths; gives its covariance (6, 6) since the anchor's image."""
         self._num_inliers = located.fit.num_inliers
         self._support = self._support or self._num_inliers
+        pose = located.map_from_camera
         inverse_depths, sigmas = learn_depths(located.fit.camera_from_map, located.seen)
-        covariance = _UNSHOWN * located.fit.covariance
+        covariance = located.fit.covariance
         for index, view in enumerate(self._views):
             mine = (located.found.views == index) & located.fit.inliers
             rows = located.found.rows[mine]
             view.seeds.inverse_depths[rows] = inverse_depths[mine]
             view.seeds.sigmas[rows] = np.maximum(sigmas[mine], LEAST_DEPTH_SIGMA * inverse_depths[mine])
             # Errors of views are not independent: the mean of their covariances bounds that of their mean error.
-            motion = located.map_from_camera.translation - view.map_from_camera.translation
-            covariance = covariance + len(rows) / self._num_inliers * carried(view.covariance, motion)
+            motion = pose.translation - view.map_from_camera.translation
+            elsewhere = self._points.pose_errors.over(pose.rotation, view.place.away(pose)[0])
+            covariance = covariance + len(rows) / self._num_inliers * (carried(view.covariance, motion) + elsewhere)
         return np.asarray(covariance)
 
     def sighted(self, located: Located) -> Sighted:
@@ -141,7 +121,7 @@ class Following:
         targets = self._expected(picture, map_from_camera)
         pixels, good = find_coarsely(self._views, targets, picture, self._klt)
         located = self._fit(picture, map_from_camera, targets[good], pixels[good], _COARSE_ERROR_PX)
-        if located is None or located.fit.num_inliers < _FEWEST_COARSE:
+        if located is None or located.fit.num_inliers < FEWEST:
             return map_from_camera
         return located.map_from_camera
 
@@ -149,25 +129,8 @@ class Following:
         self, picture: Picture, map_from_camera: SE3, targets: Targets, pixels: Pixels, max_error_px: float
     ) -> Located | None:
         """Pose of an image from targets found at pixels; None for too few."""
-        features = measure(picture.camera, np.arange(len(pixels)), pixels)
-        found = targets[features.ids]
-        if len(found) < _FEWEST_COARSE:
-            return None
-        seen = self._sightings(found, features, self._points.sigma_px / picture.reduction)
-        fit = fit_pose(map_from_camera.inverse, seen, max_error_px)
-        return Located(fit, found, features.pixels, seen)
-
-    def _sightings(self, found: Targets, features: Features, sigma_px: float) -> Sightings:
-        """Targets as they were found, with what their views know of them."""
-        centres, directions = np.empty((len(found), 3)), np.empty((len(found), 3))
-        inverse_depths, sigmas = np.empty(len(found)), np.empty(len(found))
-        for index, view in enumerate(self._views):
-            mine, seeds = found.views == index, view.seeds
-            rows = found.rows[mine]
-            centres[mine], directions[mine] = view.map_from_camera.translation, seeds.directions[rows, 0]
-            inverse_depths[mine], sigmas[mine] = seeds.inverse_depths[rows], seeds.sigmas[rows]
-        rays, scale = features.rays, features.pixels_per_ray
-        return Sightings(rays, scale, centres, directions, inverse_depths, sigmas, sigma_px)
+        sigma_px = self._points.sigma_px / picture.reduction
+        return fit_to_targets(self._views, targets, pixels, picture, map_from_camera, sigma_px, max_error_px)
 
     def _note(self, targets: Targets, located: Located | None) -> None:
         """Count for every target whether it was where it should be; frames without a pose tell nothing."""
@@ -177,18 +140,6 @@ class Following:
             view.seeds.misses[targets.rows[targets.views == index]] += 1
             agreeing = (located.found.views == index) & located.fit.inliers
             view.seeds.misses[located.found.rows[agreeing]] = 0
-
-    def _find_fault(self, picture: Picture, num_expected: int, located: Located | None) -> Reason | None:
-        """Why a pose must not be trusted, or None."""
-        config = self._config
-        if located is None or len(located.found) < config.min_found * num_expected:
-            return Reason.FEW_MATCHES
-        fit = located.fit
-        if fit.num_inliers < max(config.min_inliers, config.min_inlier_ratio * len(located.found)):
-            return Reason.FEW_INLIERS
-        if spread(located.pixels[fit.inliers].astype(np.float64), picture.camera) < config.min_spread:
-            return Reason.FEW_INLIERS
-        return None
 
 
 def _overlap(view: View, picture: Picture, map_from_camera: SE3) -> float:

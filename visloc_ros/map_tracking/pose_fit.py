@@ -18,7 +18,7 @@ from visloc_ros.odometry.klt.pose_refinement import MIN_DEPTH
 
 _ITERATIONS = 10
 _FEWEST_ITERATIONS = 2
-_CONVERGED = 3e-6  # radians and map units
+_CONVERGED = 3e-5  # radians and map units
 _CAUCHY = 2.0  # standard deviations at which an observation has lost half its weight
 _LEAST_VARIANCE = 0.6  # of errors in standard deviations: what points of a view have in common, residuals do not show
 _DAMPING = 1e-9

@@ -4,7 +4,7 @@ The anchor's image is a view of known pose, in which its inliers, and the other 
 patches. In each frame the patches are looked for where the predicted pose expects them, warped to how they should
 look; the pose that fits the points is the frame's. Nothing slips from frame to frame, and inliers hold the pose to the
 map wherever the camera goes. Once the views in hand show too little of what it sees, the last tracked image becomes a
-view, too, with the uncertainty that its pose has.
+view, too, with the uncertainty that its pose has. The thumbnails of the map hold the pose to the map from then on.
 """
 
 from __future__ import annotations
@@ -22,9 +22,13 @@ from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection, TrackedPose
 from visloc_ros.map_tracking.config import MapTrackingConfig
-from visloc_ros.map_tracking.following import Following, Guess, Located
+from visloc_ros.map_tracking.following import Following, Guess
+from visloc_ros.map_tracking.locating import Located
+from visloc_ros.map_tracking.map_pictures import MapPictures
 from visloc_ros.map_tracking.map_points import MapPoints
 from visloc_ros.map_tracking.recent import RecentImage, RecentImages
+from visloc_ros.map_tracking.views import Sighted
+from visloc_ros.map_tracking.weighing import Believed, follow_anchor, follow_map, weigh
 from visloc_ros.odometry.frame_check import FrameCheck
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.covariance import carried
@@ -40,6 +44,7 @@ class MapTracker:
     def __init__(self, map_: Map, config: MapTrackingConfig | None = None) -> None:
         self._config = config or MapTrackingConfig()
         self._points = MapPoints(map_)
+        self._pictures = MapPictures(map_, self._points, self._config)
         self._frames = FrameCheck()
         self.reset()
 
@@ -86,29 +91,55 @@ class MapTracker:
         with watch("view"):
             if guess.is_near and following.needs_view(image.picture, guess.map_from_camera):
                 following.add_view(known[-1])
-        located = following.locate(image.picture, guess, watch)
-        if isinstance(located, Rejection):
-            return located
-        if self._disagrees(image, located):
-            return Rejection(frame.stamp_ns, Reason.ODOMETRY_DISAGREES, {}, watch.stage_ms)
-        return self._accept(following, located, watch)
+        return self._locate(following, image, guess, watch)
 
     def _begin(self, camera: pycolmap.Camera) -> None:
         self._images = RecentImages(self._config)
         self._following = None
         self._klt = KltConfig(window_px=self._config.window_px).fitted_to(camera.width, camera.height)
 
-    def _accept(self, following: Following, located: Located, watch: Stopwatch) -> TrackedPose:
-        pose, anchor = located.map_from_camera, following.anchor
-        since_anchor = following.learn(located)
-        self._images.locate(pose, since_anchor, following.sighted(located))
-        whole = carried(anchor.covariance, pose.translation - anchor.map_from_camera.translation) + since_anchor
+    def _locate(
+        self, following: Following, image: RecentImage, guess: Guess, watch: Stopwatch
+    ) -> TrackedPose | Rejection:
+        """Pose of an image by the anchor's points, held to the map by its pictures; or by these alone."""
+        located = following.locate(image.picture, guess, watch)
+        if isinstance(located, Rejection):
+            return self._locate_by_map(following.anchor, image, guess, located, watch)
+        pose = located.map_from_camera
+        if self._disagrees(image, located):
+            return Rejection(image.stamp_ns, Reason.ODOMETRY_DISAGREES, {}, watch.stage_ms)
+        anchored = _carried(following.anchor, pose)
+        believed = follow_anchor(pose, following.learn(located), anchored)
+        with watch("map"):
+            held = self._pictures.locate(image.picture, pose)
+        if held is not None:
+            believed = weigh(believed, held.map_from_camera, self._pictures.covariance_of(held), anchored)
+        sighted = following.sighted(located) if held is None else Sighted.none()
+        return self._note(following.anchor, believed, located, sighted, watch)
+
+    def _locate_by_map(
+        self, anchor: AnchorPose, image: RecentImage, guess: Guess, refusal: Rejection, watch: Stopwatch
+    ) -> TrackedPose | Rejection:
+        """Pose of an image by the map's pictures alone, if it was known just before."""
+        with watch("map"):
+            held = self._pictures.locate(image.picture, guess.map_from_camera) if guess.is_near else None
+        if held is None or self._disagrees(image, held):
+            return refusal
+        pose = held.map_from_camera
+        believed = follow_map(pose, self._pictures.covariance_of(held), _carried(anchor, pose))
+        return self._note(anchor, believed, held, Sighted.none(), watch)
+
+    def _note(
+        self, anchor: AnchorPose, believed: Believed, located: Located, sighted: Sighted, watch: Stopwatch
+    ) -> TrackedPose:
+        """Remember the newest image's pose, and give it."""
+        self._images.locate(believed.map_from_camera, believed.lasting, sighted)
         return TrackedPose(
             self._images.newest.stamp_ns,
-            pose,
-            whole,
+            believed.map_from_camera,
+            believed.whole,
             anchor.stamp_ns,
-            since_anchor,
+            believed.since_anchor,
             located.fit.num_inliers,
             len(located.found),
             located.error_px,
@@ -130,6 +161,11 @@ class MapTracker:
         distance = float(np.sqrt(np.mean(np.square(one - other).sum(axis=1))))
         limit = self._config.max_disagreement * float(np.hypot(camera.width, camera.height))
         return distance / limit if np.isfinite(distance) else np.inf
+
+
+def _carried(anchor: AnchorPose, pose: SE3) -> Array:
+    """An anchor's covariance (6, 6) as that of a pose which moved on from it exactly."""
+    return carried(anchor.covariance, pose.translation - anchor.map_from_camera.translation)
 
 
 def _guess(known: Sequence[RecentImage], image: RecentImage, anchor: AnchorPose) -> Guess:

@@ -11,6 +11,7 @@ import pycolmap
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import Image
+from visloc_ros.map_tracking.map_errors import Places
 from visloc_ros.map_tracking.map_points import MapPoints, Mask, Rows
 from visloc_ros.odometry.klt.tracking import Pixels, is_inside, measure, pixels_of
 
@@ -27,6 +28,11 @@ class Sighted:
 
     rows: Rows
     pixels: Pixels
+
+    @staticmethod
+    def none() -> Sighted:
+        """No points at all."""
+        return Sighted(np.empty(0, dtype=np.int64), np.empty((0, 2), dtype=np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +80,12 @@ class View:
     covariance: Array
     seeds: Seeds
 
+    @cached_property
+    def place(self) -> Places:
+        """Where it was taken, and how far away the points are that it shows."""
+        distance = 1.0 / np.median(self.seeds.inverse_depths) if len(self.seeds) else 1.0
+        return Places([self.map_from_camera], np.array([distance]))
+
     def places(self) -> Array:
         """Points (N, 3, 3) of the seeds and of what lies beside them, on planes that face the camera."""
         return self.map_from_camera.translation + self.seeds.directions / self.seeds.inverse_depths[:, None, None]
@@ -101,6 +113,13 @@ def anchor_view(
     rows, known = points.rows_of(inlier_points, pose.translation)
     centred = (pixels[known] / picture.reduction - 0.5).astype(np.float32)
     return make_view(picture, pose, _NO_COVARIANCE, Sighted(rows[known], centred), points, margin_px)
+
+
+def map_view(picture: Picture, pose: SE3, sighted: Sighted, points: MapPoints, margin_px: float) -> View:
+    """View of a map image with its own keypoints of points."""
+    rows, first = np.unique(sighted.rows, return_index=True)
+    seeds = _place(rows, sighted.pixels[first], points, picture, pose, margin_px)
+    return View(picture, pose, _NO_COVARIANCE, seeds)
 
 
 def _place(rows: Rows, found: Pixels, points: MapPoints, picture: Picture, pose: SE3, margin_px: float) -> Seeds:

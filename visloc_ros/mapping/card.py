@@ -16,10 +16,9 @@ from markupsafe import Markup
 from visloc_ros.core.colmap_model import ColmapModel, read_colmap_model
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.manifest import Manifest
-from visloc_ros.core.map_layout import CARD_NAME, THUMBNAIL_FOLDER, own_layout
+from visloc_ros.core.map_layout import CARD_NAME, THUMBNAIL_FOLDER, own_layout, thumbnail_name
 from visloc_ros.mapping.coverage import ImageCoverage, image_coverage, weakest
 from visloc_ros.mapping.summary import MapSummary
-from visloc_ros.mapping.thumbnails import thumbnail_name
 from visloc_ros.mapping.top_view import draw_top_view
 
 _PLACES_SHOWN = 16

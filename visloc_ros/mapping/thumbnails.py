@@ -1,4 +1,4 @@
-"""Small pictures of map images, for people to look at."""
+"""Small pictures of map images: for people to look at, and for map tracking to hold on to."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 
+from visloc_ros.core.map_layout import thumbnail_name
 from visloc_ros.core.types import Image
 
 _WIDTH = 160
@@ -28,8 +29,3 @@ def write_thumbnails(folder: Path, thumbnails: Mapping[str, bytes]) -> None:
     folder.mkdir(exist_ok=True)
     for name, thumbnail in thumbnails.items():
         (folder / thumbnail_name(name)).write_bytes(thumbnail)
-
-
-def thumbnail_name(image_name: str) -> str:
-    """File name of an image's thumbnail."""
-    return f"{image_name.replace('/', '__').rpartition('.')[0] or image_name}.jpg"
