@@ -85,7 +85,7 @@ def test_where_the_anchor_s_points_fail_the_pictures_go_on(room, place):
         results[map_] = tracker.track(room.frame(1))
     assert isinstance(results[room.map], Rejection)
     assert isinstance(results[place], TrackedPose)
-    assert np.linalg.norm(error_of(results[place].map_from_camera, room.pose(1))[:3]) < 0.03
+    assert np.linalg.norm(error_of(results[place].map_from_camera, room.pose(1))[:3]) < 0.05
 
 
 def test_an_exact_map_errs_less_than_one_of_shaken_images(room):

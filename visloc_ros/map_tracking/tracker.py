@@ -109,11 +109,15 @@ class MapTracker:
         if self._disagrees(image, located):
             return Rejection(image.stamp_ns, Reason.ODOMETRY_DISAGREES, {}, watch.stage_ms)
         anchored = _carried(following.anchor, pose)
-        believed = follow_anchor(pose, following.learn(located), anchored)
+        followed = follow_anchor(pose, following.learn(located), anchored)
         with watch("map"):
             held = self._pictures.locate(image.picture, pose)
+        believed = followed
         if held is not None:
-            believed = weigh(believed, held.map_from_camera, self._pictures.covariance_of(held), anchored)
+            weighed = weigh(followed, held.map_from_camera, self._pictures.covariance_of(held), anchored)
+            if weighed is None:
+                return Rejection(image.stamp_ns, Reason.UNCERTAIN, {}, watch.stage_ms)
+            believed = weighed
         sighted = following.sighted(located) if held is None else Sighted.none()
         return self._note(following.anchor, believed, located, sighted, watch)
 

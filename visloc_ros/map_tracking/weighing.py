@@ -35,8 +35,8 @@ def follow_map(pose: SE3, covariance: Array, anchor: Array) -> Believed:
     return Believed(pose, covariance, covariance + anchor, covariance + anchor)
 
 
-def weigh(followed: Believed, pose: SE3, covariance: Array, anchor: Array) -> Believed:
-    """Hold a followed pose to the one that the map tells, unless they contradict each other.
+def weigh(followed: Believed, pose: SE3, covariance: Array, anchor: Array) -> Believed | None:
+    """Hold a followed pose to the one that the map tells; None where they contradict each other.
 
     The weights are those of the motion since the anchor: a pose that is handed on as such must not jump to the map
     when a new anchor has just been taken, whose own error others weigh.
@@ -49,7 +49,7 @@ def weigh(followed: Believed, pose: SE3, covariance: Array, anchor: Array) -> Be
     )
     total = followed.since_anchor + covariance + anchor
     if error @ np.linalg.solve(total, error) > _FARTHEST:
-        return followed
+        return None
     gain = np.linalg.solve(total, followed.since_anchor).T
     kept, step = np.eye(6) - gain, gain @ error
     moved = SE3(
