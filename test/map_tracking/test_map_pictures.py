@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from followed_room import RATE_HZ, error_of, shifted
+from followed_room import RATE_HZ, FollowedRoom, error_of, shifted
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.types import Frame, Rejection, TrackedPose
@@ -15,6 +15,12 @@ from visloc_ros.map_tracking.map_points import MapPoints
 from visloc_ros.map_tracking.views import Picture
 
 NEAR = shifted(0.02, 0.3)
+
+
+@pytest.fixture(scope="module")
+def room():
+    """One of its own: anchors are drawn at random, and others count on theirs."""
+    return FollowedRoom("strong")
 
 
 @pytest.fixture(scope="module")
