@@ -9,7 +9,6 @@ NODES = (
     "anchor_node",
     "fusion_node",
     "map_builder_node",
-    "map_tracker_node",
     "odometry_node",
     "replay_node",
     "simulated_camera_node",

@@ -1,6 +1,7 @@
 """Anchors on another machine than the robot's: it receives JPEG keyframes and camera_info, and sends poses back.
 
-On the robot: ros2 launch visloc_ros visloc.launch.py anchor:=false map_path:=elsewhere image_topic:=...
+On the robot: ros2 launch visloc_ros visloc.launch.py anchor:=false map_tracking:=false map_path:=none image_topic:=...
+With the map on the robot, too, give its map_path and leave map_tracking:=false out: its points are then followed there.
 Here: ros2 launch visloc_ros anchor_machine.launch.py map_path:=... camera_info_topic:=...
 Both must be in one ROS domain. The odometry node's parameters keyframe.* say how often keyframes are sent.
 """
@@ -28,7 +29,7 @@ def generate_launch_description():
         "use_sim_time": LaunchConfiguration("use_sim_time"),
         "camera.transport": "compressed",
         "camera.qos": "reliable",
-        "niceness": 0,
+        "camera.in_spare_time": False,
     }
     return LaunchDescription(
         [

@@ -1,4 +1,4 @@
-"""Odometry, anchors, map tracking, fusion and the map builder for one camera and one map.
+"""Odometry with map tracking, anchors, fusion and the map builder for one camera and one map.
 
 With anchor:=false the anchor node is left to another machine: anchor_machine.launch.py there receives keyframes.
 """
@@ -44,13 +44,13 @@ def generate_launch_description():
     ]
     sensors = [("imu", given["imu_topic"]), ("wheel_odom", given["wheel_odom_topic"])]
     camera = {"camera.transport": given["image_transport"]}
+    following = {"map_tracking.enabled": given["map_tracking"], "map_tracking.map_path": given["map_path"]}
     anchor = camera | {"map_path": given["map_path"]}
     return LaunchDescription(
         [
             *(declare(name, default, text) for name, (default, text) in ARGUMENTS.items()),
-            node("odometry_node", given, camera, remappings + sensors),
+            node("odometry_node", given, camera | following, remappings + sensors),
             node("anchor_node", given, anchor, remappings, condition=IfCondition(given["anchor"])),
-            node("map_tracker_node", given, anchor, remappings, condition=IfCondition(given["map_tracking"])),
             node("fusion_node", given, {"base_frame": given["base_frame"]}),
             node("map_builder_node", given, {}),
             Node(

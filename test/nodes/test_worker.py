@@ -1,4 +1,7 @@
+import os
 import threading
+
+import pytest
 
 from visloc_ros.nodes.worker import Worker
 
@@ -60,3 +63,20 @@ def test_closing_forgets_what_waits():
     gate.set()
     closing.join(TIMEOUT_S)
     assert handled == [0]
+
+
+@pytest.mark.parametrize(("in_spare_time", "policy"), [(True, os.SCHED_IDLE), (False, os.SCHED_OTHER)])
+def test_spare_time_is_the_workers_own(in_spare_time, policy):
+    """The thread that hands over the work, which serves the node's other callbacks, keeps its place."""
+    policies, done = [], threading.Event()
+
+    def handle(_: int) -> None:
+        policies.append(os.sched_getscheduler(0))
+        done.set()
+
+    worker = Worker(handle, pytest.fail, 1, in_spare_time)
+    worker.put(1)
+    assert done.wait(TIMEOUT_S)
+    worker.close()
+    assert policies == [policy]
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.console import console, print_table
-from visloc_ros.apps.options import Domain, GroundTruth, ImageTopic, MapArgument
+from visloc_ros.apps.options import Domain, GroundTruth, ImageTopic, MapArgument, MapTracking
 from visloc_ros.apps.replay import ReplayPlan
 from visloc_ros.apps.replay import replay as replay_bag
 from visloc_ros.core.errors import SourceError
@@ -25,6 +25,7 @@ def replay(
     rate: Annotated[float, typer.Option(min=0.01, max=100.0, help="Speed relative to the bag.")] = 1.0,
     ground_truth: GroundTruth = None,
     image_topic: ImageTopic = "",
+    map_tracking: MapTracking = True,
     params_file: Annotated[Path | None, typer.Option(help="ROS parameter file for all nodes.")] = None,
     domain_id: Domain = 0,
 ) -> None:
@@ -36,7 +37,7 @@ def replay(
     if not isinstance(source, BagSource):
         raise SourceError(f"{bag} is no ROS 2 bag; 'visloc run' takes videos and folders")
     truth = read_tum(ground_truth) if ground_truth else source.ground_truth
-    record = replay_bag(ReplayPlan(map_path, bag, rate, domain_id, params_file), source, truth)
+    record = replay_bag(ReplayPlan(map_path, bag, rate, domain_id, params_file, map_tracking), source, truth)
     finish(record, output)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.console import console
-from visloc_ros.apps.options import Domain
+from visloc_ros.apps.options import Domain, MapTracking
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.core.map import open_map
 
@@ -27,10 +27,11 @@ def up(
         str, typer.Option(help="Frame of the robot; the camera's own for a bare camera.")
     ] = "base_link",
     simulated: Annotated[bool, typer.Option("--simulated", help="Also start the simulated camera.")] = False,
+    map_tracking: MapTracking = True,
     params_file: Annotated[Path | None, typer.Option(help="ROS parameter file for all nodes.")] = None,
     domain_id: Domain = 0,
 ) -> None:
-    """Start odometry, anchors, map tracking, fusion and the map builder; Ctrl-C stops them.
+    """Start odometry with map tracking, anchors, fusion and the map builder; Ctrl-C stops them.
 
     Example: visloc up --map maps/demo_room.tar.gz --simulated
     """
@@ -38,12 +39,12 @@ def up(
     compressed = image_topic.endswith("compressed")
     images = {("image/compressed" if compressed else "image"): image_topic, "camera_info": camera_info_topic}
     camera = {"camera.transport": "compressed" if compressed else "raw"}
+    following = {"map_tracking.map_path": str(map_path) if map_tracking else ""}
     sensors = {"imu": imu_topic, "wheel_odom": wheel_odom_topic}
     specs = [
-        NodeSpec("odometry_node", camera, params_file, images | sensors),
+        NodeSpec("odometry_node", camera | following, params_file, images | sensors),
         NodeSpec("anchor_node", camera | {"map_path": str(map_path)}, params_file, images),
         NodeSpec("fusion_node", {"base_frame": base_frame}, params_file),
-        NodeSpec("map_tracker_node", camera | {"map_path": str(map_path)}, params_file, images),
         NodeSpec("map_builder_node", {}, params_file),
     ]
     if simulated:

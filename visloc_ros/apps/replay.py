@@ -30,6 +30,7 @@ class ReplayPlan:
     rate: float = 1.0
     domain_id: int = 0
     parameter_file: Path | None = None
+    map_tracking: bool = True
 
 
 def replay(plan: ReplayPlan, source: BagSource, ground_truth: Trajectory | None) -> RunRecord:
@@ -63,14 +64,12 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
         "camera_info": source.camera_info_topic,
     }
     camera = {"camera.transport": "compressed" if compressed else "raw", "camera.qos": "reliable"}
+    following = {"map_tracking.map_path": str(plan.map_path) if plan.map_tracking else ""}
     simulated_time = {"use_sim_time": True}
     return [
-        NodeSpec("odometry_node", camera | simulated_time, plan.parameter_file, images),
+        NodeSpec("odometry_node", camera | following | simulated_time, plan.parameter_file, images),
         NodeSpec(
             "anchor_node", {"map_path": str(plan.map_path)} | camera | simulated_time, plan.parameter_file, images
-        ),
-        NodeSpec(
-            "map_tracker_node", {"map_path": str(plan.map_path)} | camera | simulated_time, plan.parameter_file, images
         ),
         NodeSpec(
             "fusion_node",

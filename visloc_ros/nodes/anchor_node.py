@@ -45,9 +45,12 @@ INLIER_COLOUR = (40, 220, 80)
 
 @dataclass(frozen=True)
 class AnchorInputConfig(CameraInputConfig):
-    """How images come in: one slot, the newest frame wins."""
+    """How images come in: one slot, the newest frame wins, and an anchor, which may be late, keeps no pose waiting."""
 
     queue_size: int = option(1, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
+    in_spare_time: bool = option(
+        True, "work on frames only while nothing else on this computer wants the core (Linux's SCHED_IDLE)"
+    )
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,6 @@ class AnchorNodeConfig(Config):
 
     map_path: str = option("", "map folder or reference.tar.gz")
     map_frame: str = option("map", "frame id of the map")
-    niceness: int = option(10, "how far the process steps back for the others (0 not at all)", minimum=0, maximum=19)
     use_prediction: bool = option(
         True, "search first around the fused pose of the frame or, before a fix, around a hint"
     )
@@ -77,7 +79,6 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         """Load the map and the models once."""
         if not self.config.map_path:
             raise ConfigError("parameter 'map_path' is empty: give the map folder to localize in")
-        os.setpriority(os.PRIO_PROCESS, 0, self.config.niceness)
         self._outcomes: Counter[str] = Counter()
         self._predictions = RecentPoses(PREDICTIONS_KEPT, round(self.config.max_prediction_gap * NANOSECONDS))
         self._use_map(Path(self.config.map_path))

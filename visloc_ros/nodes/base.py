@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import ClassVar, Generic, TypeVar
 
+import cv2
 import rclpy
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -20,6 +21,11 @@ from threadpoolctl import threadpool_limits
 from visloc_ros.core.config import Config
 from visloc_ros.core.errors import VislocError
 from visloc_ros.nodes.parameters import declare_parameters, read_parameters
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 
@@ -55,14 +61,26 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         self._open.callback(callback, *arguments)
 
     def publisher(self, message_type: type, topic: str, qos: QoSProfile) -> Publisher:
-        """Create a publisher that lives as long as the state being entered."""
-        publisher = self.create_publisher(message_type, topic, qos)
+        """Create a publisher that lives as long as the state being entered.
+
+        Listeners of another QoS are told so on their side: the executor works for each event that is waited for
+        whenever a message comes.
+        """
+        silent = PublisherEventCallbacks(use_default_callbacks=False)
+        publisher = self.create_publisher(message_type, topic, qos, event_callbacks=silent)
         self.undo(self.destroy_publisher, publisher)
         return publisher
 
-    def subscription(self, message_type: type, topic: str, callback: Callable[..., None], qos: QoSProfile) -> None:
-        """Create a subscription that lives as long as the state being entered."""
-        self.undo(self.destroy_subscription, self.create_subscription(message_type, topic, callback, qos))
+    def subscription(
+        self, message_type: type, topic: str, callback: Callable[..., None], qos: QoSProfile, from_outside: bool = False
+    ) -> None:
+        """Create a subscription that lives as long as the state being entered.
+
+        Only ``from_outside``, where the QoS is not this package's, is a publisher of another QoS or type warned of.
+        """
+        events = SubscriptionEventCallbacks(use_default_callbacks=from_outside)
+        subscription = self.create_subscription(message_type, topic, callback, qos, event_callbacks=events)
+        self.undo(self.destroy_subscription, subscription)
 
     def service(self, service_type: type, name: str, callback: Callable[..., object]) -> None:
         """Offer a service as long as the state being entered lasts; the callback may be a coroutine."""
@@ -148,9 +166,15 @@ class RosLogHandler(logging.Handler):
             self._logger.info(text)
 
 
+def use_one_core() -> None:
+    """Leave the other cores to the other nodes: a helper thread spins while it waits, and is waited for."""
+    threadpool_limits(1, "blas")
+    cv2.setNumThreads(1)
+
+
 def run(node_type: type[VislocNode]) -> None:
     """Entry point of a node process: exit code 0 after a clean stop, 1 when it could not start."""
-    threadpool_limits(1, "blas")  # the matrices are small: a second thread spins and takes a core from other nodes
+    use_one_core()
     rclpy.init(args=sys.argv)
     node = node_type()
     handler = RosLogHandler(node)

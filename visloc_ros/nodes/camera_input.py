@@ -34,6 +34,9 @@ class CameraInputConfig(Config):
     )
     qos: str = option("sensor_data", "reliability of the image subscription", choices=tuple(IMAGE))
     queue_size: int = option(4, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
+    in_spare_time: bool = option(
+        False, "work on frames only while nothing else on this computer wants the core (Linux's SCHED_IDLE)"
+    )
 
 
 class CameraInput:
@@ -60,13 +63,13 @@ class CameraInput:
         self._used_camera: pycolmap.Camera | None = None
         self._calibrated = threading.Event()
         self._guard = TimeGuard()
-        self._worker: Worker[Image | CompressedImage] = Worker(self._handle, self._count_error, config.queue_size)
+        self._worker: Worker[Image | CompressedImage] = Worker(
+            self._handle, self._count_error, config.queue_size, config.in_spare_time
+        )
         node.undo(self._worker.close)
-        node.subscription(CameraInfo, "camera_info", self._take_camera_info, IMAGE[config.qos])
-        if config.transport == "compressed":
-            node.subscription(CompressedImage, "image/compressed", self._worker.put, IMAGE[config.qos])
-        else:
-            node.subscription(Image, "image", self._worker.put, IMAGE[config.qos])
+        node.subscription(CameraInfo, "camera_info", self._take_camera_info, IMAGE[config.qos], from_outside=True)
+        kind, topic = (CompressedImage, "image/compressed") if config.transport == "compressed" else (Image, "image")
+        node.subscription(kind, topic, self._worker.put, IMAGE[config.qos], from_outside=True)
 
     @property
     def received(self) -> int:
@@ -77,6 +80,11 @@ class CameraInput:
     def dropped(self) -> int:
         """Images dropped because the work on earlier ones took too long."""
         return self._worker.dropped
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a newer image waits for the work on this one."""
+        return self._worker.is_late
 
     def _take_camera_info(self, message: CameraInfo) -> None:
         if self._camera_info is not None and _same_calibration(message, self._camera_info):

@@ -14,7 +14,6 @@ from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
-from visloc_ros.nodes.map_tracker_node import MapTrackerNode
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.simulated_camera_node import SimulatedCameraNode
 
@@ -22,7 +21,6 @@ COMMENT_WIDTH = 114
 NODES: tuple[type[VislocNode], ...] = (
     OdometryNode,
     AnchorNode,
-    MapTrackerNode,
     FusionNode,
     MapBuilderNode,
     SimulatedCameraNode,

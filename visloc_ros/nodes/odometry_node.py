@@ -1,18 +1,21 @@
 """Tracks every frame of a camera: images in, ``odometry_status`` with the unscaled pose, and keyframes out.
 
-``visual_odom`` carries the same pose as a standard message, for viewers.
+``visual_odom`` carries the same pose as a standard message, for viewers. Where a map is given its points are followed
+in the same images: one reception and one decoding for both.
 """
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 from nav_msgs.msg import Odometry as OdometryMsg
 from std_srvs.srv import Trigger
 
 from visloc_msgs.msg import OdometryStatus
 from visloc_ros.core.config import Config, section
+from visloc_ros.core.map import open_map
 from visloc_ros.core.types import Frame, OdometryPose, Rejection
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
@@ -20,6 +23,7 @@ from visloc_ros.nodes.conversions import odometry_status_to_msg, visual_odometry
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.keyframe_choice import KeyframeConfig
 from visloc_ros.nodes.keyframe_output import KeyframeOutput
+from visloc_ros.nodes.map_following import MapFollowing, MapFollowingConfig
 from visloc_ros.nodes.odometry_tally import OdometryTally
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.nodes.sensor_input import SensorInput
@@ -33,6 +37,7 @@ class OdometryNodeConfig(Config):
     camera: CameraInputConfig = section(CameraInputConfig)
     odometry: OdometryConfig = section(OdometryConfig)
     keyframe: KeyframeConfig = section(KeyframeConfig)
+    map_tracking: MapFollowingConfig = section(MapFollowingConfig)
 
 
 class OdometryNode(VislocNode[OdometryNodeConfig]):
@@ -42,7 +47,9 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
     config_type = OdometryNodeConfig
 
     def configure(self) -> None:
-        """Make the odometry and the publishers."""
+        """Load the map, make the odometry and the publishers."""
+        following = self.config.map_tracking
+        self._map = open_map(Path(following.map_path)) if following.enabled and following.map_path else None
         self._odometry = make_odometry(self.config.odometry, live=True)
         self.undo(self._odometry.close)
         self._pose_publisher = self.publisher(OdometryMsg, "visual_odom", RELIABLE)
@@ -54,7 +61,8 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
     def activate(self) -> None:
         """Start tracking."""
         self._keyframes = KeyframeOutput(self, self.config.keyframe)
-        self._input = CameraInput(self, self.config.camera, self._track, self._odometry.reset)
+        self._following = None if self._map is None else MapFollowing(self, self.config.map_tracking, self._map)
+        self._input = CameraInput(self, self.config.camera, self._track, self._restart)
         self._sensors = SensorInput(self, self._odometry, lambda: self._input.camera_frame)
         self.undo(self._odometry.reset)
         publish_diagnostics(self, self._report)
@@ -72,6 +80,13 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         self._keyframes.offer(frame, camera_frame, result)
         self._tally.add(result)
         self._odometry.settle()
+        if self._following is not None:
+            self._following.offer(frame, camera_frame, self._input.is_late)
+
+    def _restart(self) -> None:
+        self._odometry.reset()
+        if self._following is not None:
+            self._following.restart()
 
     def _ask_for_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset_asked.set()
@@ -83,6 +98,8 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         values |= {f"restarts because {why}": count for why, count in self._input.restarts.items()}
         values |= {**self._input.rejected, **self._sensors.rejected, **self._odometry.counts, **self._tally.values()}
         values["keyframes sent"] = self._keyframes.published
+        if self._following is not None:
+            values |= {f"map tracking: {what}": value for what, value in self._following.values().items()}
         return *self._judge(self._tally.last), values
 
     def _judge(self, last: OdometryPose | Rejection | None) -> tuple[str, str]:

@@ -45,7 +45,7 @@ class InitialPoses:
         self, node: VislocNode, map_frame: str, take: Callable[[BaseHint], None], refuse: Callable[[MessageError], None]
     ) -> None:
         self._map_frame, self._take_hint, self._refuse = map_frame, take, refuse
-        node.subscription(PoseWithCovarianceStamped, "/initialpose", self._take, RELIABLE)
+        node.subscription(PoseWithCovarianceStamped, "/initialpose", self._take, RELIABLE, from_outside=True)
 
     def _take(self, message: PoseWithCovarianceStamped) -> None:
         try:

@@ -12,9 +12,11 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
 from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message
 from rclpy.task import Future
 from rosgraph_msgs.msg import Clock
 from tf2_msgs.msg import TFMessage
@@ -47,7 +51,7 @@ from visloc_ros.nodes.parameters import declare_parameters, read_parameters
 from visloc_ros.nodes.qos import LATCHED, RELIABLE, TF, TF_STATIC
 from visloc_ros.sources.bag_messages import iterate_serialized
 
-CLOCK_PERIOD_S = 0.02
+CLOCK_PERIOD_S = 0.05  # every node works for a millisecond at each tick
 QUIET_S = 3.0
 DRAIN_LIMIT_S = 30.0
 CDR_STAMP_OFFSET = 4
@@ -64,51 +68,51 @@ class ReplayConfig(Config):
     recording: str = option("", "file that the answers are written to, as JSON lines")
     rate: float = option(1.0, "speed of the replay relative to the bag", minimum=0.01, maximum=100.0)
     wait_for_subscribers: int = option(2, "subscribers of the image topic to wait for", minimum=0, maximum=100)
-    nodes: str = option("odometry_node anchor_node map_tracker_node fusion_node", "nodes whose parameters are recorded")
+    nodes: str = option("odometry_node anchor_node fusion_node", "nodes whose parameters are recorded")
     start_timeout_s: float = option(120.0, "how long to wait for them, in seconds", minimum=1.0, maximum=3600.0)
 
 
 class Recorder:
-    """Subscribes to what the nodes publish and keeps it as plain dictionaries with the time of arrival."""
+    """Keeps what the nodes publish with the time of arrival, as it comes: reading it waits until the replay is over."""
 
     def __init__(self, node: Node) -> None:
-        self.lines: list[dict[str, Any]] = []
         self._logger = node.get_logger()
+        self._received: list[tuple[float, str, bytes]] = []
         self.last_arrival_s = time.monotonic()
-        for message_type, topic, qos, read in (
-            (TFMessage, "/tf", TF, self._read_tf),
-            (TFMessage, "/tf_static", TF_STATIC, self._read_tf),
-            (PoseWithCovarianceStamped, "pose", LATCHED, _read_pose),
-            (LocalizationStatus, "status", LATCHED, _read_status),
-            (Anchor, "anchor", RELIABLE, _read_anchor),
-            (OdometryStatus, "odometry_status", RELIABLE, _read_odometry),
-            (Innovation, "innovation", RELIABLE, _read_innovation),
-        ):
-            node.create_subscription(message_type, topic, self._keeper(topic.lstrip("/"), read), qos)
+        for topic, (message_type, qos, _) in ANSWERS.items():
+            node.create_subscription(message_type, topic, self._keeper(topic), qos, raw=True)
 
-    def _keeper(self, topic: str, read: Any) -> Any:
-        def keep(message: Any) -> None:
+    def _keeper(self, topic: str) -> Callable[[bytes], None]:
+        def keep(serialized: bytes) -> None:
             self.last_arrival_s = time.monotonic()
-            try:
-                self.lines.append({"topic": topic, "arrival_s": self.last_arrival_s} | read(message))
-            except MessageError as error:
-                self._logger.warning(f"a message on {topic} was left out of the recording: {error}")
+            self._received.append((self.last_arrival_s, topic, serialized))
 
         return keep
 
-    @staticmethod
-    def _read_tf(message: TFMessage) -> dict[str, Any]:
-        return {
-            "transforms": [
-                {
-                    "stamp_ns": stamp_from_msg(item.header.stamp),
-                    "parent": item.header.frame_id,
-                    "child": item.child_frame_id,
-                    "pose": _plain_pose(transform_from_msg(item.transform)),
-                }
-                for item in message.transforms
-            ]
-        }
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Each message as a plain dictionary; one that cannot be read is left out."""
+        for arrival_s, topic, serialized in self._received:
+            message_type, _, read = ANSWERS[topic]
+            try:
+                content = read(deserialize_message(serialized, message_type))
+            except MessageError as error:
+                self._logger.warning(f"a message on {topic} was left out of the recording: {error}")
+                continue
+            yield {"topic": topic.lstrip("/"), "arrival_s": arrival_s} | content
+
+
+def _read_tf(message: TFMessage) -> dict[str, Any]:
+    return {
+        "transforms": [
+            {
+                "stamp_ns": stamp_from_msg(item.header.stamp),
+                "parent": item.header.frame_id,
+                "child": item.child_frame_id,
+                "pose": _plain_pose(transform_from_msg(item.transform)),
+            }
+            for item in message.transforms
+        ]
+    }
 
 
 def _plain_pose(pose: Any) -> list[float]:
@@ -171,6 +175,17 @@ def _read_innovation(message: Innovation) -> dict[str, Any]:
     }
 
 
+ANSWERS: Mapping[str, tuple[type, QoSProfile, Callable[[Any], dict[str, Any]]]] = {
+    "/tf": (TFMessage, TF, _read_tf),
+    "/tf_static": (TFMessage, TF_STATIC, _read_tf),
+    "pose": (PoseWithCovarianceStamped, LATCHED, _read_pose),
+    "status": (LocalizationStatus, LATCHED, _read_status),
+    "anchor": (Anchor, RELIABLE, _read_anchor),
+    "odometry_status": (OdometryStatus, RELIABLE, _read_odometry),
+    "innovation": (Innovation, RELIABLE, _read_innovation),
+}
+
+
 class Player:
     """Publishes a bag's messages at the times they were recorded, and the simulated clock between them."""
 
@@ -210,13 +225,16 @@ class Player:
     def play(self) -> None:
         """Publish everything in time."""
         begin_bag_ns, begin_s = self._messages[0][0], time.monotonic()
-        for bag_ns, topic, _, data in self._messages:
-            due_s = begin_s + (bag_ns - begin_bag_ns) / NANOSECONDS / self._config.rate
-            self._tick_until(due_s, bag_ns)
-            self._publish_clock(bag_ns)
-            if topic == self._config.image_topic:
-                self.published.append({"topic": "image", "stamp_ns": cdr_stamp_ns(data), "arrival_s": time.monotonic()})
-            self._publishers[topic].publish(data)
+        for moment_ns, messages in groupby(self._messages, key=itemgetter(0)):
+            self._tick_until(begin_s + (moment_ns - begin_bag_ns) / NANOSECONDS / self._config.rate, moment_ns)
+            self._publish_clock(moment_ns)
+            for _, topic, _, data in messages:
+                self._publish(topic, data)
+
+    def _publish(self, topic: str, data: bytes) -> None:
+        if topic == self._config.image_topic:
+            self.published.append({"topic": "image", "stamp_ns": cdr_stamp_ns(data), "arrival_s": time.monotonic()})
+        self._publishers[topic].publish(data)
 
     def drain(self, recorder: Recorder) -> None:
         """Keep the clock running until the nodes have been quiet for a while."""
@@ -306,7 +324,7 @@ def replay(node: Node) -> None:
         player.play()
         player.drain(recorder)
     with Path(config.recording).open("w", encoding="utf-8") as file:
-        for line in parameters + player.published + recorder.lines:
+        for line in chain(parameters, player.published, recorder.lines()):
             file.write(json.dumps(line) + "\n")
 
 

@@ -27,8 +27,8 @@ class SensorInput:
         self.rejected: Counter[str] = Counter()
         self._logger, self._odometry, self._camera_frame = node.get_logger(), odometry, camera_frame
         self._static = StaticTransforms(node)
-        node.subscription(Imu, "imu", self._take_imu, INERTIAL)
-        node.subscription(OdometryMsg, "wheel_odom", self._take_wheels, INERTIAL)
+        node.subscription(Imu, "imu", self._take_imu, INERTIAL, from_outside=True)
+        node.subscription(OdometryMsg, "wheel_odom", self._take_wheels, INERTIAL, from_outside=True)
 
     def _take_imu(self, message: Imu) -> None:
         camera_frame = self._camera_frame()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -13,20 +14,33 @@ ItemT = TypeVar("ItemT")
 class Worker(Generic[ItemT]):
     """Calls ``handle`` with each item in its own thread; when ``capacity`` items wait, the oldest is dropped.
 
-    An exception in ``handle`` goes to ``on_error`` and the worker carries on with the next item.
+    An exception in ``handle`` goes to ``on_error`` and the worker carries on with the next item. ``in_spare_time``
+    lets it work only while nothing else wants the core, also where it is not the same process that does.
     """
 
-    def __init__(self, handle: Callable[[ItemT], None], on_error: Callable[[Exception], None], capacity: int) -> None:
+    def __init__(
+        self,
+        handle: Callable[[ItemT], None],
+        on_error: Callable[[Exception], None],
+        capacity: int,
+        in_spare_time: bool = False,
+    ) -> None:
         self.received = 0
         self.dropped = 0
         self._handle = handle
         self._on_error = on_error
         self._capacity = capacity
+        self._in_spare_time = in_spare_time
         self._waiting: deque[ItemT] = deque()
         self._changed = threading.Condition()
         self._running = True
         self._thread = threading.Thread(target=self._run, daemon=True, name="visloc worker")
         self._thread.start()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether an item waits."""
+        return bool(self._waiting)
 
     def put(self, item: ItemT) -> None:
         """Hand over an item without ever blocking on the work."""
@@ -47,6 +61,8 @@ class Worker(Generic[ItemT]):
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        if self._in_spare_time:  # of this thread, and of those that it starts
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         while (item := self._next()) is not None:
             try:
                 self._handle(item)

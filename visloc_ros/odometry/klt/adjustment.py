@@ -29,7 +29,6 @@ from visloc_ros.odometry.klt.tracking import Ids
 
 _MAX_ANCHORS = 20  # fixed keyframes, those with the most shared landmarks
 _START_TIMEOUT_S = 60.0
-_NICENESS = 5  # the frames come first
 _MIN_SHARED = 10  # landmarks an anchor must share with the window
 
 
@@ -202,7 +201,7 @@ class BackgroundAdjuster:
 def _serve(pipe: Connection, iterations: int) -> None:
     """Adjust problem after problem until the other side closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
-    os.nice(_NICENESS)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # in spare time: the frames come first
     with threadpool_limits(1, "blas"), suppress(EOFError, ConnectionError):
         pipe.send("ready")
         while True:

@@ -1,5 +1,6 @@
-"""The map tracker node over DDS: images, fused poses and an anchor in; poses in the map, or reasons, out."""
+"""Map points followed in the odometry node over DDS: images, fused poses, an anchor in; poses in the map out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,18 @@ from visloc_msgs.msg import Anchor
 from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
 from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Reason, Rejection, TrackedPose
 from visloc_ros.nodes import conversions
-from visloc_ros.nodes.map_tracker_node import MapTrackerNode
+from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.nodes.tracked_pose_messages import tracked_pose_from_msg, tracked_pose_to_msg
 from visloc_ros.simulation import SimulationConfig, simulate
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 SMALL = SimulationConfig(width=320, height=240, focal_px=240.0, rate_hz=20.0, samples=1)
-ARGUMENTS = ("-p", f"map_path:={DEMO_MAP}", "-p", "camera.qos:=reliable")
+RELIABLE_RAW = ("-p", "camera.qos:=reliable")
+ARGUMENTS = ("-p", f"map_tracking.map_path:={DEMO_MAP}", *RELIABLE_RAW)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,7 @@ class Robot:
 
     def __init__(self, harness):
         self.harness, probe = harness, harness.probe
+        self.following = harness.node._following
         self.results = []
         self._publishers = {
             name: probe.create_publisher(message_type, name, RELIABLE)
@@ -68,7 +72,7 @@ class Robot:
             message = PoseWithCovarianceStamped(header=conversions.header(frame.stamp_ns, "map"))
             message.pose.pose = conversions.pose_to_msg(predicted)
             self._publishers["camera_pose"].publish(message)
-            newest = self.harness.node._predictions
+            newest = self.following._predictions
             self.harness.wait_for(lambda: newest.of(frame.stamp_ns, 0.0) is not None, "prediction")
         self._publishers["camera_info"].publish(conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
         height, width = frame.grey.shape
@@ -81,21 +85,21 @@ class Robot:
 
     def find(self, frame, map_from_camera, map_name=None):
         """An anchor of a frame; points of the map that lie before the camera stand for its inliers."""
-        node = self.harness.node
-        points = node._tracker._points.points
+        following = self.following
+        points = following._tracker._points.points
         local = map_from_camera.inverse @ points
         points, pixels = points[local[:, 2] > 0.5], project(frame.camera, local[local[:, 2] > 0.5])
         anchor = AnchorPose(frame.stamp_ns, map_from_camera, 1e-4 * np.eye(6), 100, 100, 1.0, pixels, points)
         message = conversions.anchor_to_msg(anchor, "map", "camera")
-        message.map_name = node._map_name if map_name is None else map_name
+        message.map_name = following._map_name if map_name is None else map_name
         self._publishers["anchor"].publish(message)
-        heard = sum(node._outcomes.values())
-        self.harness.wait_for(lambda: node._anchor or sum(node._outcomes.values()) > heard, "anchor")
+        heard = sum(following.outcomes.values())
+        self.harness.wait_for(lambda: following._anchor or sum(following.outcomes.values()) > heard, "anchor")
 
 
 def test_points_of_an_anchor_are_followed(ros_domain, walk):
     simulation, frames = walk
-    with started(MapTrackerNode, *ARGUMENTS) as harness:
+    with started(OdometryNode, *ARGUMENTS) as harness:
         robot = Robot(harness)
         before = [robot.track(frame, simulation.pose(index)) for index, frame in enumerate(frames[:3])]
         assert [result.reason for result in before] == [Reason.FEW_MATCHES] * 3
@@ -105,13 +109,13 @@ def test_points_of_an_anchor_are_followed(ros_domain, walk):
             assert isinstance(result, TrackedPose)
             assert result.anchor_stamp_ns == frames[1].stamp_ns
             assert result.map_from_camera.is_close(simulation.pose(index), 0.05, 1.0)
-        assert harness.node._report()[0] == "ok"
+        assert robot.following.values()["followed"] == 5
 
 
 def test_anchors_that_nothing_bears_out_are_not_followed(ros_domain, walk):
     """One a metre from the fused pose, one of another map."""
     simulation, frames = walk
-    with started(MapTrackerNode, *ARGUMENTS) as harness:
+    with started(OdometryNode, *ARGUMENTS) as harness:
         robot = Robot(harness)
         robot.track(frames[0], simulation.pose(0))
         wrong = SE3(simulation.pose(0).rotation, simulation.pose(0).translation + np.array([1.0, 0.0, 0.0]))
@@ -119,13 +123,42 @@ def test_anchors_that_nothing_bears_out_are_not_followed(ros_domain, walk):
         assert isinstance(robot.track(frames[1], simulation.pose(1)), Rejection)
         robot.find(frames[0], simulation.pose(0), map_name="elsewhere")
         assert isinstance(robot.track(frames[2], simulation.pose(2)), Rejection)
-        assert harness.node._outcomes["anchor contradicts the fused pose"] == 1
-        assert harness.node._outcomes["anchor of another map"] == 1
-        assert harness.node._report()[0] == "warn"
+        assert robot.following.outcomes["anchor contradicts the fused pose"] == 1
+        assert robot.following.outcomes["anchor of another map"] == 1
 
 
-def test_without_a_map_the_node_does_not_start(ros_domain):
-    with started(MapTrackerNode, succeeds=False):
+def test_a_clock_that_jumps_back_ends_the_following(ros_domain, walk):
+    simulation, frames = walk
+    with started(OdometryNode, *ARGUMENTS) as harness:
+        robot = Robot(harness)
+        robot.track(frames[0], simulation.pose(0))
+        robot.find(frames[0], simulation.pose(0))
+        assert isinstance(robot.track(frames[1], simulation.pose(1)), TrackedPose)
+        looped = replace(frames[2], stamp_ns=frames[0].stamp_ns - 10 * NANOSECONDS)
+        assert robot.track(looped, simulation.pose(2)).reason is Reason.FEW_MATCHES
+        assert harness.node._input.restarts == {"the clock jumped back": 1}
+
+
+def test_where_frames_wait_the_map_points_are_skipped(ros_domain, walk):
+    """The odometry of the newer frame comes first."""
+    simulation, frames = walk
+    with started(OdometryNode, *ARGUMENTS) as harness:
+        robot = Robot(harness)
+        robot.following.offer(frames[0], "camera", is_late=True)
+        assert robot.following.values()["skipped"] == 1
+        robot.track(frames[1], simulation.pose(1))
+        assert len(robot.results) == 1
+
+
+@pytest.mark.parametrize("arguments", [(), ("-p", "map_tracking.enabled:=false", *ARGUMENTS)])
+def test_odometry_goes_alone_without_a_map_or_where_nothing_is_to_be_followed(ros_domain, arguments):
+    with started(OdometryNode, *arguments) as harness:
+        assert harness.node._following is None
+        assert not harness.probe.count_publishers("map_tracking")
+
+
+def test_a_map_that_is_not_there_keeps_the_node_from_starting(ros_domain, tmp_path):
+    with started(OdometryNode, "-p", f"map_tracking.map_path:={tmp_path / 'absent'}", succeeds=False):
         pass
 
 
