@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from visloc_ros.fusion.config import DriftConfig
+from visloc_ros.fusion.config import DriftConfig, NoisePriorConfig
 from visloc_ros.fusion.noise_levels import Evidence, Inflation, NoiseLevels
 
 
@@ -13,26 +13,46 @@ def evidence_of(sigma, count=200, explained=0.0):
 
 
 def test_residuals_tell_the_size_of_errors():
-    found = Inflation().learnt(evidence_of(3.0), prior_weight=6.0, largest=100.0)
+    found = Inflation().learnt(evidence_of(3.0), NoisePriorConfig()).mean
     assert found.position == pytest.approx(9.0, rel=0.15)
     assert found.rotation == pytest.approx(9.0, rel=0.15)
 
 
 def test_what_the_estimate_took_over_from_measurements_is_no_evidence_of_small_errors():
     """With half of each measurement explained, residuals have half of the variance."""
-    found = Inflation().learnt(evidence_of(np.sqrt(0.5), explained=0.5), prior_weight=6.0, largest=100.0)
+    found = Inflation().learnt(evidence_of(np.sqrt(0.5), explained=0.5), NoisePriorConfig()).mean
     assert found.position == pytest.approx(1.0, rel=0.15)
 
 
 def test_without_measurements_the_claims_stand():
     none = Evidence(np.empty((0, 6)), np.empty((0, 6, 6)), np.empty((0, 6, 6)))
-    assert Inflation().learnt(none, prior_weight=6.0, largest=100.0) == Inflation()
+    learnt = Inflation().learnt(none, NoisePriorConfig())
+    assert (learnt.mean, learnt.common) == (Inflation(), Inflation(0.0, 0.0))
 
 
 def test_what_does_not_scatter_is_common_to_all_anchors():
-    levels = NoiseLevels(scatter=Inflation(0.25, 2.0))
-    assert (levels.common.position, levels.common.rotation) == (0.75, 0.5)
+    assert Inflation().learnt(evidence_of(0.5), NoisePriorConfig()).common.position == pytest.approx(0.75, abs=0.05)
+    assert Inflation().learnt(evidence_of(2.0), NoisePriorConfig()).common.position == pytest.approx(1.5, rel=0.15)
     assert NoiseLevels().common == Inflation(0.0, 0.0)
+
+
+def test_claims_that_fit_are_believed_and_nothing_is_common():
+    """The residuals' scatter of a few anchors alone would tell of common errors where there are none."""
+    found = Inflation().learnt(evidence_of(0.95, count=15), NoisePriorConfig())
+    assert found.mean.position == pytest.approx(1.0, abs=0.1)
+    assert found.common.position < 0.03
+
+
+def test_odometry_that_admits_more_drift_is_believed_at_once():
+    few = evidence_of(1.0, count=2, explained=0.9)
+    assert Inflation().learnt(few, NoisePriorConfig(), told=Inflation(9.0, 1.0)).mean.position > 6.0
+
+
+def test_odometry_that_claims_less_drift_is_believed_when_residuals_bear_it_out():
+    told, prior = Inflation(0.1, 0.1), NoisePriorConfig()
+    assert Inflation().learnt(evidence_of(1.0, count=20), prior, told).mean.position == pytest.approx(1.0, abs=0.1)
+    assert Inflation().learnt(evidence_of(0.33, count=20), prior, told).mean.position == pytest.approx(0.1, abs=0.03)
+    assert Inflation().learnt(evidence_of(0.33, count=1, explained=0.9), prior, told).mean.position > 0.5
 
 
 def test_drift_grows_by_the_root_of_its_factors():

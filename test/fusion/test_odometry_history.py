@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,17 @@ def test_path_and_turning_add_up_within_a_segment():
     assert (leg.path, leg.turning, leg.seconds) == (pytest.approx(3.0), pytest.approx(0.3), pytest.approx(0.2))
     np.testing.assert_allclose(leg.camera_from_camera.translation, [-1, 0, 0])
     assert history.latest.path == 0.0
+
+
+def test_what_odometry_tells_of_its_drift_is_that_of_each_step_alone():
+    """A rotation error made before a step turns it, which is not the step's fault."""
+    turned = np.diag([0.0] * 3 + [0.01] * 3)
+    carried = np.eye(6)
+    carried[:3, 3:] = [[0, 0, 0], [0, 0, 2.0], [0, -2.0, 0]]
+    after = carried @ turned @ carried.T + np.diag([0.04] * 3 + [0.02] * 3)
+    told = [replace(pose(0.0, 0), covariance=turned), replace(pose(0.1, 2), covariance=after), pose(0.2, 3)]
+    history = history_of(*told, replace(pose(0.3, 4), covariance=np.full((6, 6), np.nan)))
+    np.testing.assert_allclose(history.latest.slips, [0.04, 0.02])
 
 
 def test_stamps_between_frames_are_interpolated_over_short_gaps_only():

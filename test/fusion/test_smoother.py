@@ -6,7 +6,7 @@ import pytest
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import AnchorPose
 from visloc_ros.fusion.alignment import PosePair, align
-from visloc_ros.fusion.config import AnchorNoiseConfig, FusionConfig
+from visloc_ros.fusion.config import AnchorNoiseConfig, FusionConfig, NoisePriorConfig
 from visloc_ros.fusion.history import OdometryHistory
 from visloc_ros.fusion.smoother import FixedLagSmoother
 from visloc_ros.fusion.window import make_fix
@@ -38,7 +38,8 @@ def smoother_of(config, fixes):
 def test_a_short_window_remembers_what_a_long_one_knows():
     """Marginals of old anchors carry their knowledge: pose, scale and covariance are those of the full batch."""
     _, history, fixes = fixes_of(SCENARIO, 1)
-    drift, noise = replace(WIDE.drift, prior_weight=1e9), AnchorNoiseConfig(tail=1e6, prior_weight=1e9)
+    as_claimed = NoisePriorConfig(trust=1.0)
+    drift, noise = replace(WIDE.drift, prior=as_claimed), AnchorNoiseConfig(tail=1e6, prior=as_claimed)
     config = replace(WIDE, drift=drift, anchor_noise=noise)
     full, short = smoother_of(config, fixes).at(history.latest), None
     short = smoother_of(replace(config, window=6), fixes).at(history.latest)

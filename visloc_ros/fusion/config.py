@@ -8,6 +8,17 @@ from visloc_ros.core.config import Config, option, section
 
 
 @dataclass(frozen=True)
+class NoisePriorConfig(Config):
+    """How far errors are believed to be of the expected size, before residuals of the run tell."""
+
+    trust: float = option(0.8, "probability that they are", minimum=0.0, maximum=1.0)
+    uncertainty: float = option(
+        2.0, "factor by which standard deviations may be off where they are not: one standard deviation", minimum=1.01
+    )
+    max_inflation: float = option(100.0, "largest factor on variances", minimum=1.0)
+
+
+@dataclass(frozen=True)
 class DriftConfig(Config):
     """How fast odometry usually loses its way: random walks along the effective distance travelled.
 
@@ -23,10 +34,7 @@ class DriftConfig(Config):
     )
     turn_as_distance: float = option(0.5, "metres of travel that drift as much as turning by one radian", minimum=0.0)
     standing_as_distance: float = option(0.01, "metres of travel that drift as much as one second", minimum=0.0)
-    prior_weight: float = option(
-        12.0, "measurements for which these values count before residuals take over", minimum=1.0
-    )
-    max_inflation: float = option(100.0, "largest factor put on the drift's variances", minimum=1.0)
+    prior: NoisePriorConfig = section(NoisePriorConfig)
 
 
 @dataclass(frozen=True)
@@ -63,10 +71,7 @@ class AnchorNoiseConfig(Config):
     common_distance: float = option(
         1.0, "travel over which the error that neighbouring anchors share changes, metres", minimum=1e-3
     )
-    prior_weight: float = option(
-        6.0, "measurements for which the anchors' own covariance counts before residuals take over", minimum=1.0
-    )
-    max_inflation: float = option(100.0, "largest factor put on the anchors' covariance", minimum=1.0)
+    prior: NoisePriorConfig = section(NoisePriorConfig)
     tail: float = option(8.0, "degrees of freedom of the error's Student t: small distrusts outliers more", minimum=1.0)
 
 

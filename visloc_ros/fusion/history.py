@@ -20,6 +20,8 @@ class Sample:
     ``turned`` (3,) is the sum of all small turns about the axes of the odometry's frame (rad), ``swept`` (3,) that of
     each small step's cross product with the turns before it: by a misjudged share of all turns, ``odom_from_camera``
     is turned and shifted in proportion to them.
+    ``slips`` (2,) are variances of position (odometry units squared) and rotation (rad2) which odometry tells of its
+    drift, 0 where it tells none, summed likewise; ``covariance`` (6, 6) is the one that it tells of the whole segment.
     ``scale`` and ``up_in_odom`` (3,) are what other sensors say there, None without them.
     """
 
@@ -32,6 +34,8 @@ class Sample:
     swept: Array = field(default_factory=lambda: np.zeros(3))
     scale: OdometryScale | None = None
     up_in_odom: Array | None = None
+    covariance: Array | None = None
+    slips: Array = field(default_factory=lambda: np.zeros(2))
 
     def leg_to(self, other: Sample) -> Leg:
         """Motion from here to another sample of the same segment, which may be earlier."""
@@ -105,6 +109,8 @@ class OdometryHistory:
             last.swept + skew(last.turned + turn / 2.0) @ step,
             pose.scale,
             pose.up_in_odom,
+            pose.covariance,
+            last.slips + _slips(last, pose),
         )
 
     def at(self, stamp_ns: int) -> Sample | None:
@@ -126,6 +132,20 @@ class OdometryHistory:
         return self.latest is not None and stamp_ns < self.latest.stamp_ns - self._keep_ns
 
 
+def _slips(last: Sample, pose: OdometryPose) -> Array:
+    """What a step adds to the covariance that odometry tells: variances (2,) of position and rotation.
+
+    What is not finite tells nothing.
+    """
+    if last.covariance is None or pose.covariance is None:
+        return np.zeros(2)
+    carried = np.eye(6)
+    carried[:3, 3:] = -skew(pose.odom_from_camera.translation - last.odom_from_camera.translation)
+    added = np.diag(pose.covariance - carried @ last.covariance @ carried.T)
+    slips = np.array([added[:3].mean(), added[3:].mean()])
+    return np.where(np.isfinite(slips), np.maximum(slips, 0.0), 0.0)
+
+
 def _between(before: Sample, after: Sample, fraction: float, stamp_ns: int) -> Sample:
     return replace(
         after,
@@ -135,4 +155,5 @@ def _between(before: Sample, after: Sample, fraction: float, stamp_ns: int) -> S
         turning=before.turning + fraction * (after.turning - before.turning),
         turned=before.turned + fraction * (after.turned - before.turned),
         swept=before.swept + fraction * (after.swept - before.swept),
+        slips=before.slips + fraction * (after.slips - before.slips),
     )

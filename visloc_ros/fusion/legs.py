@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array, rotation_matrix, rotation_vector
 from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.fusion.config import DriftConfig
 from visloc_ros.fusion.drift import OdometryModel, drift_covariance, drifting_distance, transition_matrix
 from visloc_ros.fusion.factors import Factors, inverse
 from visloc_ros.fusion.history import Sample
+from visloc_ros.fusion.noise_levels import Inflation
 from visloc_ros.fusion.states import States
 
 BLIND_SPEED = 1.0  # map units a second that a camera may move while odometry is lost: standard deviation
@@ -34,6 +36,7 @@ class Legs:
     seconds: Array
     turned: Array
     swept: Array
+    slips: Array
     is_gap: NDArray[np.bool_]
 
     @staticmethod
@@ -55,6 +58,7 @@ class Legs:
             np.diff([sample.stamp_ns for sample in samples]) / NANOSECONDS,
             _rotated(into_start, np.diff(turned, axis=0)),
             _rotated(into_start, swept),
+            known[:, None] * np.diff([sample.slips for sample in samples], axis=0),
             is_gap,
         )
 
@@ -82,6 +86,16 @@ class Legs:
             np.broadcast_to(-np.eye(7), (len(starts), 7, 7)),
             tangents,
         )
+
+    def told(self, states: States, expected: DriftConfig) -> Inflation:
+        """The variances that odometry tells of its drift over those expected; 1 where it tells none."""
+        scales = np.exp(states.log_scales[:-1])
+        distances = drifting_distance(scales * self.paths, self.turnings, self.seconds, expected)
+        rates = np.square([expected.position, np.deg2rad(expected.rotation_deg)])
+        slips = self.slips * np.column_stack([np.square(scales), np.ones(len(scales))])
+        ratios = slips.sum(axis=0) / (rates * distances[~self.is_gap].sum())
+        position, rotation = np.where(ratios > 0.0, ratios, 1.0).tolist()
+        return Inflation(position, rotation)
 
     def _residuals(self, states: States, motions: Array, gain: float) -> Array:
         """Errors (N - 1, 7) that take each state's predecessor, moved on, to it."""

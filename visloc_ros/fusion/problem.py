@@ -60,12 +60,13 @@ class Prior:
 
 @dataclass(frozen=True, eq=False)
 class Linearised:
-    """Factors of each kind at one linearisation point."""
+    """Factors of each kind at one linearisation point; and how fast odometry itself says it drifts."""
 
     anchors: Factors
     odometry: Factors
     followed: Factors | None
     sensors: Sequence[Factors]
+    told: Inflation
 
     def of_first_state(self) -> Linearised:
         """The part of a problem of two states that touches the first."""
@@ -104,6 +105,7 @@ class Problem:
             self.odometry_factors(states, gain, noise),
             None if self.followed is None else self.followed.linearise(states, noise.tracked, tail),
             [sensor.linearise(states, self.samples) for sensor in self.sensors],
+            self.legs.told(states, self.config.drift),
         )
 
     def odometry_factors(self, states: States, gain: float, noise: NoiseLevels) -> Factors:
@@ -115,17 +117,14 @@ class Problem:
 
     def levels(self, linearised: Linearised, solution: Solution, noise: NoiseLevels) -> NoiseLevels:
         """What the residuals of each kind of evidence show of its errors, where these were the levels before."""
-        anchors, drift = self.config.anchor_noise, self.config.drift
-        scatter = solution.evidence_of(linearised.anchors)
+        anchors, drift = self.config.anchor_noise.prior, self.config.drift.prior
+        scatter = noise.scatter.learnt(solution.evidence_of(linearised.anchors), anchors)
         moved = solution.evidence_of(linearised.odometry.at(~self.legs.is_gap))
         tracked = Inflation()
         if linearised.followed is not None:
-            followed = solution.evidence_of(linearised.followed)
-            tracked = noise.tracked.learnt(followed, drift.prior_weight, drift.max_inflation)
+            tracked = noise.tracked.learnt(solution.evidence_of(linearised.followed), drift).mean
         return NoiseLevels(
-            noise.scatter.learnt(scatter, anchors.prior_weight, anchors.max_inflation),
-            noise.drift.learnt(moved, drift.prior_weight, drift.max_inflation),
-            tracked,
+            scatter.mean, noise.drift.learnt(moved, drift, linearised.told).mean, tracked, scatter.common
         )
 
 

@@ -21,7 +21,7 @@ from visloc_ros.fusion.drift import CameraState, OdometryModel, StateEstimate, t
 from visloc_ros.fusion.followed import Followed, Motion
 from visloc_ros.fusion.history import Sample
 from visloc_ros.fusion.legs import Legs
-from visloc_ros.fusion.noise_levels import NoiseLevels
+from visloc_ros.fusion.noise_levels import CAUTIOUS, NoiseLevels
 from visloc_ros.fusion.problem import FREE_SCALE_SIGMA, Prior, Problem, odometry_model
 from visloc_ros.fusion.sensor_factors import Sensor, held_by_sensors, telling
 from visloc_ros.fusion.states import States
@@ -151,8 +151,11 @@ class FixedLagSmoother:
         return StateEstimate(moved.state, moved.covariance + misjudged)
 
     def _solve(self) -> None:
-        """Step to where the linearised evidence puts the states, each time with what it tells of its own errors."""
-        problem = self._problem(self._fixes)
+        """Step to where the linearised evidence puts the states, each time with what it tells of its own errors.
+
+        That begins anew each time: two levels may explain the residuals, and which was known before must not matter.
+        """
+        problem, self._noise = self._problem(self._fixes), CAUTIOUS
         for _ in range(MAX_ITERATIONS):
             linearised = problem.linearise(self._states, self._gain, self._noise)
             equations = linearised.equations()
@@ -160,8 +163,8 @@ class FixedLagSmoother:
             self._solution = equations.solve()
             self._states = self._states.plus(self._solution.steps)
             self._gain += self._solution.shared_step
-            self._noise = problem.levels(linearised, self._solution, self._noise)
-            if self._solution.largest_step < CONVERGED:
+            before, self._noise = self._noise, problem.levels(linearised, self._solution, self._noise)
+            if self._solution.largest_step < CONVERGED and self._noise.is_close(before):
                 break
         self._odometry = odometry_model(self._config.drift, self._noise, self._gain)
         self._common_errors = problem.anchors.common_errors(len(self._fixes), self._noise.common)
