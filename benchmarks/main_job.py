@@ -60,8 +60,19 @@ def print_row(name: str, summaries: list[dict]) -> None:
             f"rotation {rotation['median']:.2f} / {rotation['p95']:.2f} / {rotation['max']:.2f} deg, "
             f"odometry p50 {s['odometry_latency_ms']['p50']:.1f} p95 {s['odometry_latency_ms']['p95']:.1f} ms, "
             f"pose age p95 {s['pose_age_ms']['p95']:.0f} ms, anchors p50 {s['anchor_latency_ms']['p50']:.0f} ms, "
-            f"dropped {s['frames_dropped']}, memory {s['peak_rss_mb']:.0f} MB"
+            f"dropped {s['frames_dropped']}, memory {s['peak_rss_mb']:.0f} MB, "
+            f"NEES {s['nees']['mean']:.1f}; {at_anchors(s['at_anchors'])}"
         )
+
+
+def at_anchors(errors: dict) -> str:
+    """Medians of the fused poses and of the anchors, at the anchors' images."""
+    fused, anchor = (
+        f"{100 * errors[f'{kind}_position_error_m']['median']:.2f} cm "
+        f"{errors[f'{kind}_rotation_error_deg']['median']:.2f} deg"
+        for kind in ("fused", "anchor")
+    )
+    return f"at {errors['images']} anchors: fused {fused}, anchors {anchor}"
 
 
 if __name__ == "__main__":

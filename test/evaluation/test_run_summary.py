@@ -69,6 +69,15 @@ def test_errors_are_causal_and_unaligned(record):
     assert summary["rotation_error_deg"]["max"] == pytest.approx(0.0, abs=1e-6)
 
 
+def test_fused_poses_beside_the_anchors_of_their_images(record):
+    """Of the images 0 and 2 with an anchor only 2 has a fused pose, too."""
+    beside = summarize(record)["at_anchors"]
+    assert beside["images"] == 1
+    assert beside["fused_position_error_m"]["median"] == pytest.approx(0.01)
+    assert beside["anchor_position_error_m"]["median"] == pytest.approx(0.30)
+    assert summarize(dataclasses.replace(record, anchors=()))["at_anchors"] is None
+
+
 def test_recall_counts_frames_without_pose(record):
     """SPEC L-32: 2 of 5 frames, 1 of 4 anchor tries within 5 cm."""
     summary = summarize(record)

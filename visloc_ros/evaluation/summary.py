@@ -44,6 +44,7 @@ def summarize(record: RunRecord, series: RunSeries | None = None) -> Summary:
         **_errors("anchor_", series.anchors),
         "anchor_recall": _recall(series.anchors),
         "anchor_nees": consistency(series.anchors.nees),
+        "at_anchors": _at_anchors(record, series),
         "smoothed": _smoothed(record),
         "anchor_latency_ms": percentiles(anchor.latency_ms for anchor in record.anchors),
         "stage_ms": {
@@ -108,6 +109,26 @@ def _recall(series: PoseSeries) -> list[dict[str, float]] | None:
         {"within_m": row.distance_m, "within_deg": row.angle_deg, "percent": row.percent}
         for row in recall(series.errors, series.num_with_truth)
     ]
+
+
+def _at_anchors(record: RunRecord, series: RunSeries) -> Summary | None:
+    """Fused poses and anchors side by side, at the images that have both; None without any."""
+    row_of = {frame.stamp_ns: row for row, frame in enumerate(record.frames) if frame.map_from_camera is not None}
+    pairs = [
+        (row_of[anchor.stamp_ns], row)
+        for row, anchor in enumerate(record.anchors)
+        if anchor.map_from_camera is not None and anchor.stamp_ns in row_of
+    ]
+    if not pairs:
+        return None
+    frame_rows, anchor_rows = np.transpose(pairs)
+    return {
+        "images": len(pairs),
+        "fused_position_error_m": _spread(series.frames.position_error[frame_rows]),
+        "fused_rotation_error_deg": _spread(series.frames.rotation_error_deg[frame_rows]),
+        "anchor_position_error_m": _spread(series.anchors.position_error[anchor_rows]),
+        "anchor_rotation_error_deg": _spread(series.anchors.rotation_error_deg[anchor_rows]),
+    }
 
 
 def consistency(values: ArrayLike) -> Summary | None:
