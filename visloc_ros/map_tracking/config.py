@@ -40,6 +40,9 @@ class MapTrackingConfig(Config):
     map_pictures: int = option(
         2, "thumbnails of the map that a pose is held to, those that show most alike; 0 for none", minimum=0, maximum=20
     )
+    map_pictures_period_s: float = option(
+        0.2, "how often the thumbnails are looked at [s]; the last look is carried on in between", minimum=0.0
+    )
     max_map_points: int = option(100, "map points looked for by their thumbnails", minimum=20, maximum=1000)
     max_error_px: float = option(5.0, "largest reprojection error of an inlier [px]", minimum=0.5)
     max_disagreement: float = option(

@@ -24,6 +24,7 @@ from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection, TrackedP
 from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.following import Following, Guess
 from visloc_ros.map_tracking.locating import Located
+from visloc_ros.map_tracking.looks import MapLooks
 from visloc_ros.map_tracking.map_pictures import MapPictures
 from visloc_ros.map_tracking.map_points import MapPoints
 from visloc_ros.map_tracking.recent import RecentImage, RecentImages
@@ -44,7 +45,8 @@ class MapTracker:
     def __init__(self, map_: Map, config: MapTrackingConfig | None = None) -> None:
         self._config = config or MapTrackingConfig()
         self._points = MapPoints(map_)
-        self._pictures = MapPictures(map_, self._points, self._config)
+        pictures = MapPictures(map_, self._points, self._config)
+        self._map = MapLooks(pictures, self._points.pose_errors, self._config)
         self._frames = FrameCheck()
         self.reset()
 
@@ -52,6 +54,7 @@ class MapTracker:
         """Forget the anchor and all images; stamps may start anew."""
         self._frames.reset()
         self._images = RecentImages(self._config)
+        self._map.forget()
         self._following: Following | None = None
 
     def restart(self, anchor: AnchorPose) -> None:
@@ -63,6 +66,7 @@ class MapTracker:
             )
             return
         self._images.rebase(image, anchor.map_from_camera)
+        self._map.forget()
         self._following = Following(anchor, image.picture, self._points, self._config, self._klt)
 
     def believes(self, anchor: AnchorPose) -> bool:
@@ -91,6 +95,7 @@ class MapTracker:
         with watch("view"):
             if guess.is_near and following.needs_view(image.picture, guess.map_from_camera):
                 following.add_view(known[-1])
+                self._map.forget()
         return self._locate(following, image, guess, watch)
 
     def _begin(self, camera: pycolmap.Camera) -> None:
@@ -111,14 +116,15 @@ class MapTracker:
         anchored = _carried(following.anchor, pose)
         followed = follow_anchor(pose, following.learn(located), anchored)
         with watch("map"):
-            held = self._pictures.locate(image.picture, pose)
+            told = self._map.tell(image.picture, located)
         believed = followed
-        if held is not None:
-            weighed = weigh(followed, held.map_from_camera, self._pictures.covariance_of(held), anchored)
+        if told is not None:
+            weighed = weigh(followed, told.map_from_camera, told.covariance, anchored)
             if weighed is None:
+                self._map.forget()
                 return Rejection(image.stamp_ns, Reason.UNCERTAIN, {}, watch.stage_ms)
             believed = weighed
-        sighted = following.sighted(located) if held is None else Sighted.none()
+        sighted = following.sighted(located) if told is None else Sighted.none()
         return self._note(following.anchor, believed, located, sighted, watch)
 
     def _locate_by_map(
@@ -126,12 +132,12 @@ class MapTracker:
     ) -> TrackedPose | Rejection:
         """Pose of an image by the map's pictures alone, if it was known just before."""
         with watch("map"):
-            held = self._pictures.locate(image.picture, guess.map_from_camera) if guess.is_near else None
-        if held is None or self._disagrees(image, held):
+            look = self._map.look(image.picture, guess.map_from_camera) if guess.is_near else None
+        if look is None or self._disagrees(image, look[1]):
             return refusal
-        pose = held.map_from_camera
-        believed = follow_map(pose, self._pictures.covariance_of(held), _carried(anchor, pose))
-        return self._note(anchor, believed, held, Sighted.none(), watch)
+        told, located = look
+        believed = follow_map(told.map_from_camera, told.covariance, _carried(anchor, told.map_from_camera))
+        return self._note(anchor, believed, located, Sighted.none(), watch)
 
     def _note(
         self, anchor: AnchorPose, believed: Believed, located: Located, sighted: Sighted, watch: Stopwatch
