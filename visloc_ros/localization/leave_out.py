@@ -45,7 +45,7 @@ def leave_out(map_: Map, config: PoseConfig) -> Iterator[Trial]:
     views, triangulation = Views.of(map_.images), _Triangulation(map_)
     config = replace(config, min_iterations=1)  # with the right pose among the hypotheses, RANSAC need not look for it
     for row in np.unique(np.linspace(0, len(map_.images) - 1, _MOST_IMAGES).astype(int)):
-        image, rows = map_.images[row], triangulation.sights[row].rows
+        image, rows = map_.images[row], triangulation.sight(row).rows
         if len(rows) < _MIN_POINTS:
             continue
         depth = typical_depth(image.map_from_camera, map_.points[rows])
@@ -100,24 +100,27 @@ class _Triangulation:
     """The points of a map as sums of what its images know of them, from which images can be taken away."""
 
     def __init__(self, map_: Map) -> None:
-        self.sights = [_Sight.of(image, map_.points) for image in map_.images]
-        self._points = map_.points
+        self._images, self._points = map_.images, map_.points
         self._information = np.zeros((len(self._points), 3, 3))
         self._gradient = np.zeros((len(self._points), 3))
         self._counts = np.zeros(len(self._points), dtype=np.int64)
-        for sight in self.sights:
+        for sight in map(self.sight, range(len(map_.images))):
             np.add.at(self._information, sight.rows, sight.information)
             np.add.at(self._gradient, sight.rows, sight.gradient)
             np.add.at(self._counts, sight.rows, 1)
 
+    def sight(self, row: int) -> _Sight:
+        """What one image knows of its points; made anew each time, since those of a large map would fill the memory."""
+        return _Sight.of(self._images[row], self._points)
+
     def without(self, left_out: Sequence[int], row: int) -> tuple[Array, Array]:
         """Pixels (K, 2) of one image, and their points (K, 3) as the images that are not left out see them."""
-        seen = self.sights[row]
+        seen = self.sight(row)
         place = np.full(len(self._points), -1)
         place[seen.rows] = np.arange(len(seen.rows))
         information, gradient = self._information[seen.rows], self._gradient[seen.rows]
         counts = self._counts[seen.rows]
-        for sight in (self.sights[other] for other in left_out):
+        for sight in map(self.sight, left_out):
             shared = place[sight.rows] >= 0
             at = place[sight.rows[shared]]
             np.subtract.at(information, at, sight.information[shared])
