@@ -48,7 +48,7 @@ from visloc_ros.nodes.conversions import (
     transform_from_msg,
 )
 from visloc_ros.nodes.parameters import declare_parameters, read_parameters
-from visloc_ros.nodes.qos import LATCHED, RELIABLE, TF, TF_STATIC
+from visloc_ros.nodes.qos import EACH_LATCHED, RELIABLE, TF, TF_STATIC
 from visloc_ros.sources.bag_messages import iterate_serialized
 
 CLOCK_PERIOD_S = 0.05  # every node works for a millisecond at each tick
@@ -178,8 +178,8 @@ def _read_innovation(message: Innovation) -> dict[str, Any]:
 ANSWERS: Mapping[str, tuple[type, QoSProfile, Callable[[Any], dict[str, Any]]]] = {
     "/tf": (TFMessage, TF, _read_tf),
     "/tf_static": (TFMessage, TF_STATIC, _read_tf),
-    "pose": (PoseWithCovarianceStamped, LATCHED, _read_pose),
-    "status": (LocalizationStatus, LATCHED, _read_status),
+    "pose": (PoseWithCovarianceStamped, EACH_LATCHED, _read_pose),
+    "status": (LocalizationStatus, EACH_LATCHED, _read_status),
     "anchor": (Anchor, RELIABLE, _read_anchor),
     "odometry_status": (OdometryStatus, RELIABLE, _read_odometry),
     "innovation": (Innovation, RELIABLE, _read_innovation),

@@ -1,4 +1,7 @@
+import multiprocessing
+import os
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,6 +117,14 @@ def test_the_newest_snapshot_replaces_one_that_waits():
         done += [] if finished is None else [finished[0]]
     background.close()
     assert [snapshots.index(snapshot) for snapshot in done] == [0, 2]
+
+
+@pytest.mark.parametrize(("in_spare_time", "policy"), [(True, os.SCHED_IDLE), (False, os.SCHED_OTHER)])
+def test_adjusting_beside_the_frames_takes_spare_time_unless_there_is_none(in_spare_time, policy):
+    background = BackgroundAdjuster(replace(CONFIG, adjust_in_spare_time=in_spare_time))
+    (process,) = (child for child in multiprocessing.active_children() if child.name == "bundle-adjustment")
+    assert os.sched_getscheduler(process.pid) == policy
+    background.close()
 
 
 def test_old_keyframes_make_room_and_unseen_landmarks_go():

@@ -157,7 +157,10 @@ class BackgroundAdjuster:
         context = get_context("spawn")
         self._pipe, far_end = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(far_end, config.adjustment_iterations), name="bundle-adjustment", daemon=True
+            target=_serve,
+            args=(far_end, config.adjustment_iterations, config.adjust_in_spare_time),
+            name="bundle-adjustment",
+            daemon=True,
         )
         self._process.start()
         far_end.close()  # so that either side notices when the other is gone
@@ -198,10 +201,11 @@ class BackgroundAdjuster:
             self._pipe.send((self._running.problem, self._running.lens))
 
 
-def _serve(pipe: Connection, iterations: int) -> None:
+def _serve(pipe: Connection, iterations: int, in_spare_time: bool) -> None:
     """Adjust problem after problem until the other side closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # in spare time: the frames come first
+    if in_spare_time:  # the frames come first
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     with threadpool_limits(1, "blas"), suppress(EOFError, ConnectionError):
         pipe.send("ready")
         while True:

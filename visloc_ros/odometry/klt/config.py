@@ -55,6 +55,11 @@ class KltConfig(Config):
     window_keyframes: int = option(10, "keyframes optimised by bundle adjustment", minimum=3, maximum=40)
     max_keyframes: int = option(100, "keyframes kept, with their images", minimum=10, maximum=1000)
     adjustment_iterations: int = option(12, "most iterations of one bundle adjustment", minimum=1, maximum=100)
+    adjust_in_spare_time: bool = option(
+        True,
+        "adjust only while nothing else on this computer wants the core (Linux's SCHED_IDLE); "
+        "set it to false where other programs leave no time to spare",
+    )
     still_px: float = option(
         0.25, "median motion in pixels below which the camera stands still; 0 turns it off", minimum=0.0, maximum=5.0
     )

@@ -32,7 +32,7 @@ class FeatureGrid:
             return np.empty((0, 2), dtype=np.float32)
         cell = self.cell_px(image)
         response = corner_response(image)
-        strongest = float(np.percentile(_cell_maxima(response, cell)[1], _STRONG))
+        strongest = float(np.percentile(_cell_peaks(response, cell), _STRONG))
         self._blank(response, occupied, cell)
         places, values = _cell_maxima(response, cell)
         keep = values > max(self._config.min_quality * strongest, 1e-9)
@@ -60,16 +60,28 @@ def corner_response(image: Image) -> NDArray[np.float32]:
     return response
 
 
+def _cell_peaks(response: NDArray[np.float32], cell: int) -> NDArray[np.float32]:
+    """Largest response (rows, columns) of every cell."""
+    padded = _whole_cells(response, cell)
+    columns = padded.shape[1]
+    return np.asarray(padded.reshape(-1, cell, columns).max(axis=1).reshape(-1, columns // cell, cell).max(axis=2))
+
+
 def _cell_maxima(response: NDArray[np.float32], cell: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Place (C, 2) as x, y and value (C,) of the largest response of every cell."""
-    rows, columns = -(-response.shape[0] // cell), -(-response.shape[1] // cell)
-    padded = np.zeros((rows * cell, columns * cell), dtype=np.float32)
-    padded[: response.shape[0], : response.shape[1]] = response
+    padded = _whole_cells(response, cell)
+    rows, columns = padded.shape[0] // cell, padded.shape[1] // cell
     cells = padded.reshape(rows, cell, columns, cell).transpose(0, 2, 1, 3).reshape(rows * columns, -1)
     best = cells.argmax(axis=1)
     row, column = np.divmod(np.arange(rows * columns), columns)
     places = np.column_stack([column * cell + best % cell, row * cell + best // cell])
     return places.astype(np.float32), cells[np.arange(len(best)), best]
+
+
+def _whole_cells(response: NDArray[np.float32], cell: int) -> NDArray[np.float32]:
+    """The response with zeros to the right and below that complete the last cells."""
+    height, width = response.shape
+    return np.pad(response, ((0, -height % cell), (0, -width % cell)))
 
 
 def _thin(places: NDArray[np.float32], distance: float) -> NDArray[np.float32]:

@@ -61,10 +61,12 @@ class PatchSheet:
 
     def paste(self, patches: NDArray[np.float32]) -> Image:
         """Put patches (N, cell, cell) into the first cells of an empty canvas."""
+        rows, columns = self.height // self.cell, self.width // self.cell
+        cells = np.zeros((rows * columns, self.cell, self.cell), dtype=np.uint8)
+        cells[: len(patches)] = np.clip(patches + np.float32(0.5), 0, 255)
         canvas = np.zeros((self.height, self.width), dtype=np.uint8)
-        rounded = np.clip(patches + np.float32(0.5), 0, 255).astype(np.uint8)
-        for (x, y), patch in zip(self.centres(len(patches)).astype(int) - self.cell // 2, rounded, strict=True):
-            canvas[y : y + self.cell, x : x + self.cell] = patch
+        tiles = cells.reshape(rows, columns, self.cell, self.cell).swapaxes(1, 2)
+        canvas[: rows * self.cell, : columns * self.cell] = tiles.reshape(rows * self.cell, columns * self.cell)
         return canvas
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.images import View
-from visloc_ros.odometry.klt.local_map import Keyframe, rows_of
+from visloc_ros.odometry.klt.local_map import Keyframe
 from visloc_ros.odometry.klt.patches import PatchSheet, align
 from visloc_ros.odometry.klt.tracking import Ids, Mask, Pixels, measure, pixels_of
 
@@ -62,44 +62,57 @@ class Sightings:
 
 def nearest_sightings(keyframes: list[Keyframe], candidates: Candidates, pose: SE3) -> Sightings:
     """Of the sightings that can be recognised at ``camera_from_odom``, those from the most similar direction."""
-    sightings, best = _no_sightings(candidates), np.full(len(candidates), -1.0)
-    for index, keyframe in enumerate(keyframes):
-        seen, places, cosines = _alike(keyframe, candidates, pose, _RECOGNISABLE)
-        better = cosines > best[seen]
-        chosen = seen[better]
-        sightings.owner[chosen], sightings.place[chosen], best[chosen] = index, places[better], cosines[better]
-    return sightings
+    rows, sightings, cosines = _alike(keyframes, candidates, pose, _RECOGNISABLE)
+    order = np.lexsort((sightings.owner, -cosines, rows))
+    return _first_of_each(rows[order], sightings[order], len(candidates))
 
 
 def oldest_sightings(keyframes: list[Keyframe], candidates: Candidates, pose: SE3) -> Sightings:
     """The first sightings that can be compared with what is seen at ``camera_from_odom``."""
-    sightings = _no_sightings(candidates)
-    for index, keyframe in enumerate(keyframes):
-        seen, places, _ = _alike(keyframe, candidates, pose, _COMPARABLE)
-        fresh = sightings.owner[seen] < 0
-        sightings.owner[seen[fresh]], sightings.place[seen[fresh]] = index, places[fresh]
-    return sightings
+    rows, sightings, _ = _alike(keyframes, candidates, pose, _COMPARABLE)
+    return _first_of_each(rows, sightings, len(candidates))
 
 
-def _no_sightings(candidates: Candidates) -> Sightings:
-    return Sightings(np.full(len(candidates), -1, dtype=np.intp), np.zeros(len(candidates), dtype=np.intp))
+def _first_of_each(rows: NDArray[np.intp], sightings: Sightings, num_candidates: int) -> Sightings:
+    """The first of the sightings (M,) of candidates ``rows`` (M,) for each of the candidates."""
+    owner = np.full(num_candidates, -1, dtype=np.intp)
+    place = np.zeros(num_candidates, dtype=np.intp)
+    seen, first = np.unique(rows, return_index=True)
+    owner[seen], place[seen] = sightings.owner[first], sightings.place[first]
+    return Sightings(owner, place)
 
 
 def _alike(
-    keyframe: Keyframe, candidates: Candidates, pose: SE3, likeness: Likeness
-) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
-    """Candidates (M,) that a keyframe saw much as now, their rows (M,) there, and cosines (M,) between the lines."""
-    places, is_seen = rows_of(keyframe.features.ids, candidates.ids)
-    seen = np.flatnonzero(is_seen)
-    now, now_distances = _sight_lines(pose, candidates.points[seen])
-    then, distances = _sight_lines(keyframe.camera_from_odom, candidates.points[seen])
-    cosines = (now * then).sum(axis=1)
-    alike = likeness.allows(cosines, distances / now_distances)
-    return seen[alike], places[seen[alike]], cosines[alike]
+    keyframes: list[Keyframe], candidates: Candidates, pose: SE3, likeness: Likeness
+) -> tuple[NDArray[np.intp], Sightings, Array]:
+    """All sightings much as now, oldest first: rows of the candidates (M,), sightings (M,), cosines (M,) between."""
+    rows, sightings = _all_sightings(keyframes, candidates.ids)
+    now, now_distances = _sight_lines(candidates.points, pose.inverse.translation)
+    centres = np.stack([keyframe.camera_from_odom.inverse.translation for keyframe in keyframes])
+    then, distances = _sight_lines(candidates.points[rows], centres[sightings.owner])
+    cosines = (now[rows] * then).sum(axis=1)
+    alike = np.flatnonzero(likeness.allows(cosines, distances / now_distances[rows]))
+    return rows[alike], sightings[alike], cosines[alike]
 
 
-def _sight_lines(camera_from_odom: SE3, points: Array) -> tuple[Array, Array]:
-    lines = points - camera_from_odom.inverse.translation
+def _all_sightings(keyframes: list[Keyframe], ids: Ids) -> tuple[NDArray[np.intp], Sightings]:
+    """Row (M,) in ``ids`` (N,), none twice, of every sighting (M,) by the keyframes, in their order."""
+    first, last = ids.min(initial=np.iinfo(ids.dtype).max), ids.max(initial=-1)
+    row_by_id = np.full(max(0, last - first + 1), -1, dtype=np.intp)  # one look-up for all keyframes
+    row_by_id[ids - first] = np.arange(len(ids))
+    sizes = np.array([len(keyframe.features) for keyframe in keyframes])
+    seen = np.concatenate([keyframe.features.ids for keyframe in keyframes])
+    wanted = np.flatnonzero((seen >= first) & (seen <= last))
+    rows = row_by_id[seen[wanted] - first]
+    found, rows = wanted[rows >= 0], rows[rows >= 0]
+    begins = np.cumsum(sizes) - sizes
+    owner = np.searchsorted(begins, found, side="right") - 1
+    return rows, Sightings(owner, found - begins[owner])
+
+
+def _sight_lines(points: Array, centres: Array) -> tuple[Array, Array]:
+    """Directions (N, 3) of points (N, 3) from camera centres (N, 3) or (3,), and their distances (N,)."""
+    lines = points - centres
     distances = np.maximum(np.linalg.norm(lines, axis=1), 1e-9)
     return lines / distances[:, None], distances
 
@@ -145,7 +158,8 @@ def _then_per_now(
     keyframes: list[Keyframe], points: Array, owner: NDArray[np.intp], pixels: Pixels, view: View, pose: SE3
 ) -> Array:
     """How pixels of the keyframes move with pixels now (N, 2, 2), about points (N, 3) seen at pixels (N, 2)."""
-    poses = [keyframe.camera_from_odom for keyframe in keyframes]
+    used, owner = np.unique(owner, return_inverse=True)
+    poses = [keyframes[index].camera_from_odom for index in used]
     depths = np.einsum("nj,nj->n", np.stack([item.rotation[2] for item in poses])[owner], points)
     depths += np.array([item.translation[2] for item in poses])[owner]
     now_from_then = [pose @ item.inverse for item in poses]
