@@ -9,8 +9,8 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import AnchorPose, OdometryPose
 from visloc_ros.fusion.checks import is_anchor
 from visloc_ros.fusion.config import AnchorNoiseConfig
+from visloc_ros.fusion.fixes import make_fix
 from visloc_ros.fusion.history import OdometryHistory
-from visloc_ros.fusion.window import make_fix
 
 ANCHOR = AnchorPose(0, SE3.identity(), 1e-2 * np.eye(6), 50, 80, 1.0, map_covariance=7e-3 * np.eye(6))
 

@@ -7,9 +7,9 @@ from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import AnchorPose
 from visloc_ros.fusion.alignment import PosePair, align
 from visloc_ros.fusion.config import AnchorNoiseConfig, FusionConfig, NoisePriorConfig
+from visloc_ros.fusion.fixes import make_fix
 from visloc_ros.fusion.history import OdometryHistory
 from visloc_ros.fusion.smoother import FixedLagSmoother
-from visloc_ros.fusion.window import make_fix
 from visloc_ros.simulation.fusion_runs import simulate_run
 from visloc_ros.simulation.fusion_scenario import FusionScenario
 

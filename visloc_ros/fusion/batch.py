@@ -22,10 +22,10 @@ from visloc_ros.fusion.chain_smoother import ChainSmoother
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.consensus import Consensus, find_consensus
 from visloc_ros.fusion.drift import CameraState, StateEstimate
+from visloc_ros.fusion.fixes import Fix, make_fix
 from visloc_ros.fusion.history import Sample
 from visloc_ros.fusion.sensor_factors import Sensor, scale_prior, sensor_factors
 from visloc_ros.fusion.states import States
-from visloc_ros.fusion.window import Fix, make_fix
 
 
 @dataclass(eq=False)

@@ -14,10 +14,10 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import OdometryPose, TrackedPose
 from visloc_ros.fusion.config import TrackingConfig
+from visloc_ros.fusion.fixes import Fix
 from visloc_ros.fusion.followed import Motion
 from visloc_ros.fusion.history import OdometryHistory, Sample
 from visloc_ros.fusion.legs import Legs
-from visloc_ros.fusion.window import Fix
 
 SPACING_S = 0.25  # between states; odometry hardly drifts in between
 REACH = 24  # states that a motion of followed points may span; the equations' band is as wide

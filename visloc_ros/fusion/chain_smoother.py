@@ -14,12 +14,12 @@ from visloc_ros.fusion.chain import Chain, followed_along
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.drift import OdometryModel, StateEstimate
 from visloc_ros.fusion.factors import Factors, inverse
+from visloc_ros.fusion.fixes import Anchors, Fix
 from visloc_ros.fusion.followed import Followed
 from visloc_ros.fusion.noise_levels import NoiseLevels
 from visloc_ros.fusion.problem import FREE_SCALE_SIGMA, Linearised, Prior, Problem, odometry_model
 from visloc_ros.fusion.sensor_factors import Sensor, telling
 from visloc_ros.fusion.states import States
-from visloc_ros.fusion.window import Anchors, Fix
 
 ROUNDS = 10  # of judging the anchors and their covariances anew
 STEPS = 15  # to converge in each

@@ -20,8 +20,8 @@ from visloc_ros.core.types import Rejection
 from visloc_ros.fusion.alignment import NO_PRIOR, Alignment, PosePair, ScalePrior, align_rivals, align_robust
 from visloc_ros.fusion.config import AlignmentConfig, FusionConfig
 from visloc_ros.fusion.drift import CameraState, StateEstimate, pose_difference
+from visloc_ros.fusion.fixes import Fix
 from visloc_ros.fusion.history import Sample
-from visloc_ros.fusion.window import Fix
 
 WINDOW = 12
 LARGEST_WINDOW = 48

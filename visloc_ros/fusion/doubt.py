@@ -16,10 +16,10 @@ from visloc_ros.core.types import Rejection
 from visloc_ros.fusion.alignment import ScalePrior
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.drift import pose_difference
+from visloc_ros.fusion.fixes import Fix
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.place_search import Place, PlaceSearch
 from visloc_ros.fusion.smoother import FixedLagSmoother
-from visloc_ros.fusion.window import Fix
 
 NOISE_FACTOR = 2.0  # by which an anchor may be noisier than it claims before it speaks of another place
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from visloc_ros.core.types import Reason, Rejection
 from visloc_ros.fusion.alignment import NO_PRIOR, ScalePrior
 from visloc_ros.fusion.config import FusionConfig
+from visloc_ros.fusion.fixes import Fix
 from visloc_ros.fusion.hint import Hint
 from visloc_ros.fusion.place_search import Place, PlaceSearch
-from visloc_ros.fusion.window import Fix
 
 
 class FirstFix:

@@ -18,6 +18,7 @@ from visloc_ros.fusion.checks import is_anchor, is_covariance, is_pose
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.drift import StateEstimate
 from visloc_ros.fusion.first_fix import FirstFix
+from visloc_ros.fusion.fixes import Fix, make_fix
 from visloc_ros.fusion.gate import disagreement
 from visloc_ros.fusion.health import judge_absence, judge_pose, judge_support, reason_for
 from visloc_ros.fusion.held_fix import HeldFix
@@ -27,7 +28,6 @@ from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.output import SmoothOutput
 from visloc_ros.fusion.place_search import Place
 from visloc_ros.fusion.sensor_factors import scale_prior, sensor_factors
-from visloc_ros.fusion.window import Fix, make_fix
 
 ACCEPTED = "ACCEPTED"
 MAX_PENDING = 16

@@ -8,9 +8,9 @@ from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.types import Reason, Rejection
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.drift import pose_difference
+from visloc_ros.fusion.fixes import Fix
 from visloc_ros.fusion.innovation import ANCHOR, Innovation
 from visloc_ros.fusion.smoother import FixedLagSmoother
-from visloc_ros.fusion.window import Fix
 
 
 def meet(smoother: FixedLagSmoother, fix: Fix, config: FusionConfig) -> Innovation:

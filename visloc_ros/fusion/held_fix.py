@@ -10,6 +10,7 @@ from visloc_ros.core.types import Reason, Rejection, TrackedPose
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.doubt import Doubt
 from visloc_ros.fusion.drift import StateEstimate
+from visloc_ros.fusion.fixes import Fix
 from visloc_ros.fusion.gate import meet
 from visloc_ros.fusion.health import Evidence
 from visloc_ros.fusion.history import Sample
@@ -19,7 +20,6 @@ from visloc_ros.fusion.problem import FREE_SCALE_SIGMA
 from visloc_ros.fusion.sensor_factors import Sensor
 from visloc_ros.fusion.smoother import FixedLagSmoother
 from visloc_ros.fusion.trail import TrackedMotion
-from visloc_ros.fusion.window import Fix
 
 
 class HeldFix:

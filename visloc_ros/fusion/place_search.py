@@ -13,7 +13,7 @@ from visloc_ros.core.types import Rejection
 from visloc_ros.fusion.alignment import NO_PRIOR, PosePair, ScalePrior, align_robust
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.drift import CameraState, OdometryModel, StateEstimate, pose_difference
-from visloc_ros.fusion.window import Fix
+from visloc_ros.fusion.fixes import Fix
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,13 +23,13 @@ from visloc_ros.fusion.bordered import Bordered, Solution
 from visloc_ros.fusion.config import DriftConfig, FusionConfig
 from visloc_ros.fusion.drift import OdometryModel
 from visloc_ros.fusion.factors import Factors
+from visloc_ros.fusion.fixes import Anchors
 from visloc_ros.fusion.followed import Followed
 from visloc_ros.fusion.history import Sample
 from visloc_ros.fusion.legs import Legs
 from visloc_ros.fusion.noise_levels import Inflation, NoiseLevels
 from visloc_ros.fusion.sensor_factors import Sensor
 from visloc_ros.fusion.states import States
-from visloc_ros.fusion.window import Anchors
 
 LEAST_GAIN_SIGMA = 1e-6
 FREE_SCALE_SIGMA = 2.0  # of the log scale before anything is known: a factor of seven either way

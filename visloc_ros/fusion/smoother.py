@@ -18,6 +18,7 @@ import numpy as np
 from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.drift import CameraState, OdometryModel, StateEstimate, transition_matrix
+from visloc_ros.fusion.fixes import Anchors, Fix
 from visloc_ros.fusion.followed import Followed, Motion
 from visloc_ros.fusion.history import Sample
 from visloc_ros.fusion.legs import Legs
@@ -25,7 +26,6 @@ from visloc_ros.fusion.noise_levels import CAUTIOUS, NoiseLevels
 from visloc_ros.fusion.problem import FREE_SCALE_SIGMA, Prior, Problem, odometry_model
 from visloc_ros.fusion.sensor_factors import Sensor, held_by_sensors, telling
 from visloc_ros.fusion.states import States
-from visloc_ros.fusion.window import Anchors, Fix
 
 MAX_ITERATIONS = 10
 CONVERGED = 0.02  # of a standard deviation: what is left then is a small share of what is not known anyway
