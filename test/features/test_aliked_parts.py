@@ -11,6 +11,7 @@ import torch.nn.functional as F  # noqa: E402
 from visloc_ros.features.backends import aliked_network  # noqa: E402
 from visloc_ros.features.backends.aliked_network import SIZES, AlikedNetwork  # noqa: E402
 from visloc_ros.features.backends.bilinear import sample  # noqa: E402
+from visloc_ros.features.backends.selu import selu_  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +37,12 @@ def make_network(seed=0):
             module.weight.uniform_(0.5, 1.5)
             module.bias.normal_(std=0.1)
     return network
+
+
+@pytest.mark.parametrize("spread", [1e-3, 1.0, 1e3])
+def test_selu_is_that_of_torch(spread):
+    values = spread * random_map(8, 30, 40)
+    torch.testing.assert_close(selu_(values.clone()), F.selu(values), atol=1e-6, rtol=1e-6)
 
 
 def test_sampling_is_bilinear_and_zero_outside():

@@ -26,6 +26,7 @@ from visloc_ros.apps import (
 )
 from visloc_ros.apps.console import console, error_console
 from visloc_ros.core.errors import VislocError
+from visloc_ros.core.memory import keep_freed_memory
 
 app = typer.Typer(
     name="visloc",
@@ -69,6 +70,7 @@ def common(
 
 def main() -> None:
     """Run the command line; errors that a user can mend are told in one line."""
+    keep_freed_memory()
     try:
         app()
     except VislocError as error:

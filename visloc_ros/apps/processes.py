@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import psutil
 import yaml
@@ -19,6 +20,11 @@ from visloc_ros.core.errors import SetupError
 
 STOP_TIMEOUT_S = 15.0
 POLL_PERIOD_S = 0.2
+
+# Apart from the terminal's foreground: Ctrl-C reaches this program first, which then stops the nodes in order. Not by
+# sessions where process groups do: Linux may give each session an equal share (autogroup), and what is to work in spare
+# time only would then take the share of its session.
+APART: Mapping[str, Any] = {"process_group": 0} if sys.version_info >= (3, 11) else {"start_new_session": True}
 
 
 @dataclass(frozen=True)
@@ -60,10 +66,8 @@ class NodeProcesses:
     def __enter__(self) -> NodeProcesses:
         self._folder.mkdir(parents=True, exist_ok=True)
         for spec in self._specs:
-            # A session of its own: Ctrl-C reaches this program first, which then stops the nodes in order.
-            self._processes[spec.name] = subprocess.Popen(
-                spec.command(self._folder), env=self._environment, start_new_session=True
-            )
+            command = spec.command(self._folder)
+            self._processes[spec.name] = subprocess.Popen(command, env=self._environment, **APART)
         return self
 
     def __exit__(

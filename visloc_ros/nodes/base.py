@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from visloc_ros.core.config import Config
 from visloc_ros.core.errors import VislocError
+from visloc_ros.core.memory import keep_freed_memory
 from visloc_ros.nodes.parameters import declare_parameters, read_parameters
 
 try:
@@ -175,6 +176,7 @@ def use_one_core() -> None:
 def run(node_type: type[VislocNode]) -> None:
     """Entry point of a node process: exit code 0 after a clean stop, 1 when it could not start."""
     use_one_core()
+    keep_freed_memory()
     rclpy.init(args=sys.argv)
     node = node_type()
     handler = RosLogHandler(node)

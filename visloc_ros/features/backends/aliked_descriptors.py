@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from visloc_ros.features.backends.bilinear import rows_of, sample
+from visloc_ros.features.backends.selu import Selu, selu_
 
 
 class DescriptorHead(nn.Module):
@@ -17,9 +18,7 @@ class DescriptorHead(nn.Module):
     def __init__(self, dim: int, samples: int) -> None:
         super().__init__()
         self.samples = samples
-        self.offset_conv = nn.Sequential(
-            nn.Conv2d(dim, 2 * samples, 3), nn.SELU(inplace=True), nn.Conv2d(2 * samples, 2 * samples, 1)
-        )
+        self.offset_conv = nn.Sequential(nn.Conv2d(dim, 2 * samples, 3), Selu(), nn.Conv2d(2 * samples, 2 * samples, 1))
         self.sf_conv = nn.Conv2d(dim, dim, 1, bias=False)
         self.agg_weights = nn.Parameter(torch.empty(samples, dim, dim))
 
@@ -27,7 +26,7 @@ class DescriptorHead(nn.Module):
         """Unit descriptors (N, D) of keypoints (N, 2)."""
         offsets = self._offsets(pyramid, pixels)
         sampled = pyramid.interpolate((pixels[:, None, :] + offsets).reshape(-1, 2))
-        features = F.selu_(sampled @ self.sf_conv.weight[:, :, 0, 0].T)
+        features = selu_(sampled @ self.sf_conv.weight[:, :, 0, 0].T)
         flat = features.view(len(pixels), self.samples * features.shape[1]) @ self.agg_weights.flatten(0, 1)
         return F.normalize(flat, dim=1)
 
@@ -65,7 +64,7 @@ class Pyramid:
         padded = pixels + self._offset
         columns, lines = padded.long().unbind(dim=1)
         rows = lines * self.full.shape[3] + columns
-        fine = F.selu_(rows_of(self.full)[rows] @ self._projection)
+        fine = selu_(rows_of(self.full)[rows] @ self._projection)
         coarse = [sample(level, padded * scale) for level, scale in zip(self.coarse, self._scales, strict=True)]
         return F.normalize(torch.cat((fine, *coarse), dim=1), dim=1)
 

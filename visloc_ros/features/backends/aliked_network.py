@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from visloc_ros.features.backends.aliked_descriptors import DescriptorHead, Pyramid
 from visloc_ros.features.backends.aliked_keypoints import detect
 from visloc_ros.features.backends.bilinear import sample
+from visloc_ros.features.backends.selu import Selu, selu_
 
 STRIDE = 32
 _HALO = 2  # rows beside a strip that its result depends on: one for each 3x3 convolution
@@ -60,11 +61,11 @@ class AlikedNetwork(nn.Module):
         self.conv4 = nn.Conv2d(c4, level_dim, 1, bias=False)
         self.score_head = nn.Sequential(
             nn.Conv2d(sizes.dim, 8, 1, bias=False),
-            nn.SELU(inplace=True),
+            Selu(),
             nn.Conv2d(8, 4, 3, padding=1, bias=False),
-            nn.SELU(inplace=True),
+            Selu(),
             nn.Conv2d(4, 4, 3, padding=1, bias=False),
-            nn.SELU(inplace=True),
+            Selu(),
             nn.Conv2d(4, 1, 3, padding=1, bias=False),
         )
         self.desc_head = DescriptorHead(sizes.dim, sizes.samples)
@@ -102,7 +103,7 @@ class AlikedNetwork(nn.Module):
             features = self.block1(strip, top == 0, bottom == height)
             full[:, :, top:bottom] = features
             half[:, :, top // 2 : bottom // 2] = F.avg_pool2d(features, 2)
-            hidden[:, :, top:bottom] = _pointwise(F.selu_(_pointwise(features, self.conv1.weight)), weight)
+            hidden[:, :, top:bottom] = _pointwise(selu_(_pointwise(features, self.conv1.weight)), weight)
         return full, half, hidden
 
     def _coarse_levels(self, half: Tensor) -> list[Tensor]:
@@ -111,7 +112,7 @@ class AlikedNetwork(nn.Module):
         x3 = self.block3(F.avg_pool2d(x2, 4))
         x4 = self.block4(F.avg_pool2d(x3, 4))
         projections = (self.conv2, self.conv3, self.conv4)
-        return [F.selu_(_pointwise(x, conv.weight)) for conv, x in zip(projections, (x2, x3, x4), strict=True)]
+        return [selu_(_pointwise(x, conv.weight)) for conv, x in zip(projections, (x2, x3, x4), strict=True)]
 
     def _score_map(self, hidden: Tensor, coarse: list[Tensor]) -> Tensor:
         """Keypoint score (H, W) in [0, 1] of every pixel of the padded image."""
@@ -135,8 +136,8 @@ class _Block(nn.Module):
         self.bn2: nn.Module = nn.BatchNorm2d(channels_out)
 
     def forward(self, strip: Tensor, is_first: bool, is_last: bool) -> Tensor:
-        strip = F.selu_(self.bn1(_convolve_strip(self.conv1, strip, is_first, is_last)))
-        return F.selu_(self.bn2(_convolve_strip(self.conv2, strip, is_first, is_last)))
+        strip = selu_(self.bn1(_convolve_strip(self.conv1, strip, is_first, is_last)))
+        return selu_(self.bn2(_convolve_strip(self.conv2, strip, is_first, is_last)))
 
 
 class _ResidualBlock(nn.Module):
@@ -153,10 +154,10 @@ class _ResidualBlock(nn.Module):
         self.downsample = nn.Conv2d(channels_in, channels_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = F.selu_(self.bn1(self.conv1(x)))
+        hidden = selu_(self.bn1(self.conv1(x)))
         hidden = self.bn2(self.conv2(hidden))
         hidden += _pointwise(x, self.downsample.weight, self.downsample.bias)
-        return F.selu_(hidden)
+        return selu_(hidden)
 
 
 class _DeformableConv(nn.Module):

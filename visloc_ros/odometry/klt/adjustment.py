@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from visloc_ros.core.errors import SetupError
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.memory import keep_freed_memory
 from visloc_ros.odometry.klt.bundle import BundleProblem, adjust
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.covariance import WindowUncertainty, assess_window
@@ -206,6 +207,7 @@ def _serve(pipe: Connection, iterations: int, in_spare_time: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
     if in_spare_time:  # the frames come first
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    keep_freed_memory()
     with threadpool_limits(1, "blas"), suppress(EOFError, ConnectionError):
         pipe.send("ready")
         while True:
