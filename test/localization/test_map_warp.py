@@ -12,7 +12,7 @@ from visloc_ros.core.map import NO_POINT
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.map_warp import measure_warp
 from visloc_ros.localization.pose import solve_pose
-from visloc_ros.localization.view_change import Views
+from visloc_ros.localization.view_change import Views, view_change
 
 CONFIG = PoseConfig(shared_error=0.0, max_error_px=40.0)
 TURN, SHIFT = np.deg2rad(0.4), 0.04
@@ -86,7 +86,7 @@ def test_the_error_grows_with_the_view_change(world, warped):
     warp = measure_warp(part(world, warped), CONFIG)
     pose = warped[0].map_from_camera
     there = warp.covariance(pose, world.points)
-    away = warp.covariance(SE3(pose.rotation @ rotation_matrix([0.0, 0.0, 0.05]), pose.translation), world.points)
+    away = warp.covariance(SE3(pose.rotation @ rotation_matrix([0.0, 0.05, 0.0]), pose.translation), world.points)
     assert np.trace(away) > np.trace(there)
     assert there == pytest.approx(0.0, abs=1e-12)
 
@@ -98,5 +98,24 @@ def test_a_few_images_cannot_tell(world, warped):
 
 def test_view_changes_are_angles_plus_distances_as_share_of_the_depth(world):
     pose = world.map.images[0].map_from_camera
-    turned = SE3(pose.rotation @ rotation_matrix([0.0, 0.2, 0.0]), pose.translation + np.array([0.0, 0.0, 0.3]))
-    assert Views.of(world.map.images).changes(turned, 3.0)[0] == pytest.approx(0.3)
+    rolled = rotation_matrix([0.0, 0.0, 0.4])  # shows the same from the same direction
+    turned = SE3(
+        pose.rotation @ rotation_matrix([0.0, 0.2, 0.0]) @ rolled, pose.translation + np.array([0.0, 0.0, 0.3])
+    )
+    views = replace(Views.of(world.map.images, world.points), depths=np.full(len(world.map.images), 3.0))
+    assert views.changes(turned)[0] == pytest.approx(0.3)
+    assert view_change(pose, 3.0, turned) == pytest.approx(0.3)
+
+
+def test_what_an_image_shows_is_as_far_as_its_median_point(world):
+    image = world.map.images[0]
+    points = world.map.points[image.point_rows[image.point_rows != NO_POINT]]
+    distances = np.linalg.norm(points - image.map_from_camera.translation, axis=1)
+    assert Views.of(world.map.images, world.map.points).depths[0] == pytest.approx(np.median(distances))
+
+
+def test_nothing_is_like_an_image_that_shows_nothing(world):
+    blind = replace(world.map.images[0], point_rows=np.full_like(world.map.images[0].point_rows, NO_POINT))
+    changes = Views.of([blind, world.map.images[1]], world.map.points).changes(blind.map_from_camera)
+    assert changes[0] == np.inf
+    assert np.isfinite(changes[1])

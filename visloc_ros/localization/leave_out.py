@@ -18,7 +18,7 @@ from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.pose import solve_pose
 from visloc_ros.localization.uncertainty import pixel_by_point, reprojection_residuals
-from visloc_ros.localization.view_change import Views, typical_depth
+from visloc_ros.localization.view_change import Views
 
 _MOST_IMAGES = 40
 _NEIGHBOURS_LEFT_OUT = (0, 1, 2, 4, 8)
@@ -42,14 +42,13 @@ class Trial:
 
 def leave_out(map_: Map, config: PoseConfig) -> Iterator[Trial]:
     """Find images from all over the map anew, with ever more of their neighbours left out."""
-    views, triangulation = Views.of(map_.images), _Triangulation(map_)
+    views, triangulation = Views.of(map_.images, map_.points), _Triangulation(map_)
     config = replace(config, min_iterations=1)  # with the right pose among the hypotheses, RANSAC need not look for it
     for row in np.unique(np.linspace(0, len(map_.images) - 1, _MOST_IMAGES).astype(int)):
-        image, rows = map_.images[row], triangulation.sight(row).rows
-        if len(rows) < _MIN_POINTS:
+        image = map_.images[row]
+        if len(triangulation.sight(row).rows) < _MIN_POINTS:
             continue
-        depth = typical_depth(image.map_from_camera, map_.points[rows])
-        changes = views.changes(image.map_from_camera, depth)
+        changes = views.changes(image.map_from_camera)
         changes[row] = -1.0
         order = np.argsort(changes, kind="stable")
         for count in _NEIGHBOURS_LEFT_OUT:
@@ -57,7 +56,7 @@ def leave_out(map_: Map, config: PoseConfig) -> Iterator[Trial]:
                 break
             found = _find(image, *triangulation.without(order[: count + 1].tolist(), row), config)
             if found is not None:
-                yield Trial(*found, float(changes[order[count + 1]]), depth)
+                yield Trial(*found, float(changes[order[count + 1]]), float(views.depths[row]))
 
 
 def _find(image: MapImage, pixels: Array, points: Array, config: PoseConfig) -> tuple[Array, Array] | None:

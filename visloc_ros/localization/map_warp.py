@@ -42,7 +42,7 @@ class MapWarp:
     def covariance(self, map_from_camera: SE3, points: Array) -> Array:
         """Covariance (6, 6), in the order of ``core.types``, that the map adds to a pose found by points (N, 3)."""
         depth = typical_depth(map_from_camera, points)
-        change = float(self.views.changes(map_from_camera, depth).min())
+        change = float(self.views.changes(map_from_camera).min())
         return np.diag(change * np.repeat([self.position_rate * depth**2, self.rotation_rate], 3))
 
 
@@ -51,13 +51,13 @@ def measure_warp(map_: Map, config: PoseConfig) -> MapWarp:
 
     Zero, too, for a map with too few images to tell.
     """
-    trials = list(leave_out(map_, config))
+    views, trials = Views.of(map_.images, map_.points), list(leave_out(map_, config))
     if len(trials) < _MIN_TRIALS:
-        return MapWarp(0.0, 0.0, Views.of(map_.images))
+        return MapWarp(0.0, 0.0, views)
     errors, claimed = np.array([trial.error for trial in trials]), np.array([trial.claimed for trial in trials])
     changes, depths = (np.array([getattr(trial, name) for trial in trials]) for name in ("view_change", "depth"))
     position = _least_rate(errors[:, :3], claimed[:, :3, :3], changes * np.square(depths))
-    return MapWarp(position, _least_rate(errors[:, 3:], claimed[:, 3:, 3:], changes), Views.of(map_.images))
+    return MapWarp(position, _least_rate(errors[:, 3:], claimed[:, 3:, 3:], changes), views)
 
 
 def _least_rate(errors: Array, claimed: Array, growths: Array) -> float:

@@ -8,33 +8,50 @@ from dataclasses import dataclass
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.map import MapImage
+from visloc_ros.core.map import NO_POINT, MapImage
 
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Where the images of a map were taken: centres (M, 3), rotations (M, 3, 3)."""
+    """Where cameras were: centres (M, 3), lines of sight (M, 3), and ``depths`` (M,), how far away what they saw was.
+
+    The depth of a camera that saw nothing is zero: no other sees the same.
+    """
 
     centres: Array
-    rotations: Array
+    axes: Array
+    depths: Array
 
     @staticmethod
-    def of(images: Sequence[MapImage]) -> Views:
-        """The views of map images, in their order."""
+    def of(images: Sequence[MapImage], points: Array) -> Views:
+        """The views of map images, in their order, of points (P, 3)."""
         poses = [image.map_from_camera for image in images]
-        return Views(np.array([pose.translation for pose in poses]), np.array([pose.rotation for pose in poses]))
+        seen = [image.point_rows[image.point_rows != NO_POINT] for image in images]
+        depths = [typical_depth(pose, points[rows]) for pose, rows in zip(poses, seen, strict=True)]
+        return Views(
+            np.array([pose.translation for pose in poses]).reshape(-1, 3),
+            np.array([pose.rotation[:, 2] for pose in poses]).reshape(-1, 3),
+            np.array(depths),
+        )
 
-    def changes(self, map_from_camera: SE3, depth: float) -> Array:
-        """View changes (M,) in radians to a view whose points are typically ``depth`` away from it.
+    def changes(self, map_from_camera: SE3) -> Array:
+        """View changes (M,) in radians to another camera.
 
-        The angle between the cameras plus the distance between them as share of that to the points: from how
-        different a direction the points are seen.
+        The angle between the lines of sight, by which other points are seen, plus the distance between the cameras as
+        share of that to the points: from how different a direction these are seen.
         """
         distances = np.linalg.norm(self.centres - map_from_camera.translation, axis=1)
-        cosines = (np.einsum("mij,ij->m", self.rotations, map_from_camera.rotation) - 1.0) / 2.0
-        return np.asarray(distances / depth + np.arccos(np.clip(cosines, -1.0, 1.0)))
+        shares = np.divide(distances, self.depths, out=np.full(len(distances), np.inf), where=self.depths > 0.0)
+        turned = np.arccos(np.clip(self.axes @ map_from_camera.rotation[:, 2], -1.0, 1.0))
+        return np.asarray(turned + shares)
+
+
+def view_change(map_from_camera: SE3, depth: float, map_from_other: SE3) -> float:
+    """View change in radians from a camera that saw points ``depth`` away to another."""
+    pose = map_from_camera
+    return float(Views(pose.translation[None], pose.rotation[None, :, 2], np.array([depth])).changes(map_from_other)[0])
 
 
 def typical_depth(map_from_camera: SE3, points: Array) -> float:
-    """Median distance of points (N, 3) from a camera."""
-    return float(np.median(np.linalg.norm(points - map_from_camera.translation, axis=1)))
+    """Median distance of points (N, 3) from a camera; 0 without points."""
+    return float(np.median(np.linalg.norm(points - map_from_camera.translation, axis=1))) if len(points) else 0.0

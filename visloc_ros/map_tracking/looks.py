@@ -8,9 +8,10 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.localization.view_change import view_change
 from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.locating import Located
-from visloc_ros.map_tracking.map_errors import Places, PoseErrors
+from visloc_ros.map_tracking.map_errors import PoseErrors
 from visloc_ros.map_tracking.map_pictures import MapPictures
 from visloc_ros.map_tracking.views import Picture
 from visloc_ros.odometry.klt.covariance import carried
@@ -35,9 +36,8 @@ class _Look:
         """The same of a later image: moved as the followed pose did, which is known as well as both its ends are."""
         before, now = self.followed.map_from_camera, followed.map_from_camera
         pose = self.told.map_from_camera @ (before.inverse @ now)
-        distance = 1.0 / np.median(followed.seen.inverse_depths)
-        away = float(Places([before], np.array([distance])).away(now)[0])
-        motion = self.followed.fit.covariance + followed.fit.covariance + errors.over(now.rotation, away)
+        change = view_change(before, 1.0 / float(np.median(followed.seen.inverse_depths)), now)
+        motion = self.followed.fit.covariance + followed.fit.covariance + errors.over(now.rotation, change)
         moved = carried(self.told.covariance, pose.translation - self.told.map_from_camera.translation)
         return Told(pose, np.asarray(moved + motion))
 

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.camera import project
-from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.localization.uncertainty import projection_jacobian
+from visloc_ros.localization.view_change import Views
 
 _SAMPLED_IMAGES = 50  # by which a map is judged, each with the one most like it
 _FEWEST_POINTS = 12
@@ -22,27 +23,12 @@ _ITERATIONS = 8
 _CAUCHY = 2.0  # median errors at which a keypoint has lost half its weight
 
 
-class Places:
-    """Where images were taken: centres (M, 3), lines of sight (M, 3), median distances (M,) of what they show."""
-
-    def __init__(self, poses: list[SE3], distances: Array) -> None:
-        self._centres = np.array([pose.translation for pose in poses]).reshape(-1, 3)
-        self._axes = np.array([pose.rotation[:, 2] for pose in poses]).reshape(-1, 3)
-        self._distances = distances
-
-    def away(self, map_from_camera: SE3) -> Array:
-        """How much else each shows (M,): radians turned, and radians by which what is seen has moved, both added."""
-        turned = np.arccos(np.clip(self._axes @ map_from_camera.rotation[:, 2], -1.0, 1.0))
-        moved = np.linalg.norm(self._centres - map_from_camera.translation, axis=1)
-        return np.asarray(turned + moved / self._distances)
-
-
 @dataclass(frozen=True, eq=False)
 class PoseErrors:
     """Covariances (6, 6), as in ``core.types`` but in camera axes, of what the map does to a camera's pose.
 
-    ``here`` is of its error at any place, ``between`` of the difference of those at two places ``reach`` away from each
-    other, in radians as ``Places`` counts them.
+    ``here`` is of its error at any place, ``between`` of the difference of those at two places from one to the other of
+    which the view changes by ``reach``, in radians as ``Views`` counts them.
     """
 
     here: Array
@@ -53,13 +39,13 @@ class PoseErrors:
         """Covariance (6, 6) of the error at a place, in map axes, of a camera turned by ``rotation``."""
         return _turned(self.here, rotation)
 
-    def over(self, rotation: Array, away: float) -> Array:
-        """Covariance (6, 6) of how much the error differs from that at a place so far away.
+    def over(self, rotation: Array, change: float) -> Array:
+        """Covariance (6, 6) of how much the error differs from that at a place from which the view has changed.
 
         It wanders off with the way, until two places have nothing in common.
         """
         most = 2.0 * float(np.trace(np.linalg.pinv(self.between) @ self.here)) / 6.0
-        return np.asarray(min(most, away / self.reach) * _turned(self.between, rotation))
+        return np.asarray(min(most, change / self.reach) * _turned(self.between, rotation))
 
 
 def measure_pose_errors(map_: Map) -> PoseErrors:
@@ -67,24 +53,18 @@ def measure_pose_errors(map_: Map) -> PoseErrors:
     images = [image for image in map_.images if len(_seen(image)) >= _FEWEST_POINTS]
     if len(images) < 2:
         return PoseErrors(np.zeros((6, 6)), np.zeros((6, 6)), 1.0)
-    places = Places([image.map_from_camera for image in images], viewing_distances(images, map_.points))
+    views = Views.of(images, map_.points)
     observers = np.bincount(np.concatenate([_seen(image) for image in images]), minlength=len(map_.points))
     here, between, reaches = [], [], []
     for index in range(0, len(images), max(1, len(images) // _SAMPLED_IMAGES)):
-        away = places.away(images[index].map_from_camera)
-        away[index] = np.inf
-        neighbour = int(np.argmin(away))
+        changes = views.changes(images[index].map_from_camera)
+        changes[index] = np.inf
+        neighbour = int(np.argmin(changes))
         errors = [_pose_error(images[which], map_.points, observers) for which in (index, neighbour)]
         here.append(errors[0])
         between.append(errors[0] - errors[1])
-        reaches.append(away[neighbour])
+        reaches.append(changes[neighbour])
     return PoseErrors(_covariance(here), _covariance(between), max(float(np.median(reaches)), 1e-6))
-
-
-def viewing_distances(images: list[MapImage], points: Array) -> Array:
-    """Median distances (M,) from images to the points that they show."""
-    lines = [points[_seen(image)] - image.map_from_camera.translation for image in images]
-    return np.array([np.median(np.linalg.norm(line, axis=1)) for line in lines])
 
 
 def _covariance(errors: list[Array]) -> Array:

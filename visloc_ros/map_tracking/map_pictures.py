@@ -17,9 +17,9 @@ from visloc_ros.core.errors import MapError, SourceError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.core.types import Image
+from visloc_ros.localization.view_change import Views
 from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.locating import Located, find_fault, fit_to_targets
-from visloc_ros.map_tracking.map_errors import Places, viewing_distances
 from visloc_ros.map_tracking.map_points import MapPoints, Rows
 from visloc_ros.map_tracking.search import expected_targets, find_targets
 from visloc_ros.map_tracking.views import Picture, Sighted, View, map_view
@@ -27,6 +27,7 @@ from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.sources.image_header import read_image_header
 
 _KEPT_VIEWS = 64
+_LARGEST_CHANGE = 1.0  # of the view, in radians, up to which a picture is looked at
 _WIDTH = 160  # of the small picture of now
 _WINDOW_PX = 9
 _LEAST_SIGMA_PX = 0.2  # of a patch's place in small pictures
@@ -46,8 +47,7 @@ class MapPictures:
             _check(image, map_.thumbnails[image.name])
         self._thumbnails = map_.thumbnails
         self._view = lru_cache(maxsize=_KEPT_VIEWS)(self._make_view)
-        poses = [image.map_from_camera for image in self._images]
-        self._places = Places(poses, viewing_distances(self._images, map_.points))
+        self._views = Views.of(self._images, map_.points)
 
     def locate(self, picture: Picture, guess: SE3) -> Located | None:
         """Pose of a picture near ``map_from_camera``, None where the map's pictures do not tell it."""
@@ -68,9 +68,9 @@ class MapPictures:
 
     def _nearest(self, map_from_camera: SE3) -> list[int]:
         """The images most like what the camera sees: few degrees turned, few of them moved about the scene."""
-        away = self._places.away(map_from_camera)
-        order = np.argsort(away, kind="stable")[: self._config.map_pictures]
-        return [int(index) for index in order if away[index] < 1.0]
+        changes = self._views.changes(map_from_camera)
+        order = np.argsort(changes, kind="stable")[: self._config.map_pictures]
+        return [int(index) for index in order if changes[index] < _LARGEST_CHANGE]
 
     def _make_view(self, index: int) -> View:
         image = self._images[index]

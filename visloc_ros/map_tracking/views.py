@@ -11,7 +11,7 @@ import pycolmap
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import Image
-from visloc_ros.map_tracking.map_errors import Places
+from visloc_ros.localization.view_change import view_change
 from visloc_ros.map_tracking.map_points import MapPoints, Mask, Rows
 from visloc_ros.odometry.klt.tracking import Pixels, is_inside, measure, pixels_of
 
@@ -81,10 +81,13 @@ class View:
     seeds: Seeds
 
     @cached_property
-    def place(self) -> Places:
-        """Where it was taken, and how far away the points are that it shows."""
-        distance = 1.0 / np.median(self.seeds.inverse_depths) if len(self.seeds) else 1.0
-        return Places([self.map_from_camera], np.array([distance]))
+    def depth(self) -> float:
+        """How far away the points are that it shows, as first known; 0 without any."""
+        return 1.0 / float(np.median(self.seeds.inverse_depths)) if len(self.seeds) else 0.0
+
+    def change_to(self, map_from_camera: SE3) -> float:
+        """View change in radians to another camera."""
+        return view_change(self.map_from_camera, self.depth, map_from_camera)
 
     def places(self) -> Array:
         """Points (N, 3, 3) of the seeds and of what lies beside them, on planes that face the camera."""
