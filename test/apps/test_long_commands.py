@@ -35,8 +35,9 @@ def read_until(process: subprocess.Popen[str], words: str) -> None:
         seen += part
 
 
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.timeout(300)
-def test_ctrl_c_while_a_map_is_built_leaves_the_old_one_and_nothing_else(tmp_path, shared_data):
+def test_a_map_whose_build_is_stopped_leaves_the_old_one_and_nothing_else(tmp_path, shared_data, stop):
     old = tmp_path / "map"
     old.mkdir()
     (old / "precious.txt").write_text("mine")
@@ -45,7 +46,7 @@ def test_ctrl_c_while_a_map_is_built_leaves_the_old_one_and_nothing_else(tmp_pat
         "-v", "build-map", shared_data / "7scenes_redkitchen", "--output", old, "--overwrite", "--last", 200
     )
     read_until(process, "are chosen")  # extraction is under way
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
     process.communicate(timeout=TIMEOUT_S)
     assert process.returncode != 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["map"]

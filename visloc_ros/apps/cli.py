@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 
 import typer
@@ -71,6 +72,7 @@ def common(
 def main() -> None:
     """Run the command line; errors that a user can mend are told in one line."""
     keep_freed_memory()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nodes are stopped and half a map is removed
     try:
         app()
     except VislocError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -50,7 +49,6 @@ def up(
     if simulated:
         specs.append(NodeSpec("simulated_camera_node", {}, params_file))
     environment = {"ROS_DOMAIN_ID": str(domain_id)} if domain_id else {}
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (
         tempfile.TemporaryDirectory(prefix="visloc_up_") as folder,
         NodeProcesses(specs, Path(folder), environment) as nodes,
