@@ -12,6 +12,15 @@ def evidence_of(sigma, count=200, explained=0.0):
     return Evidence(residuals, ones, explained * ones)
 
 
+def evidence_beside(besides, square, count):
+    """Measurements that claim a variance of one, of residuals in which another ``besides`` is expected, too.
+
+    All residuals have the same square.
+    """
+    ones = np.broadcast_to(np.eye(6), (count, 6, 6))
+    return Evidence(np.full((count, 6), np.sqrt(square)), (1.0 + besides) * ones, 0.0 * ones, ones)
+
+
 def test_residuals_tell_the_size_of_errors():
     found = Inflation().learnt(evidence_of(3.0), NoisePriorConfig()).mean
     assert found.position == pytest.approx(9.0, rel=0.15)
@@ -22,6 +31,18 @@ def test_what_the_estimate_took_over_from_measurements_is_no_evidence_of_small_e
     """With half of each measurement explained, residuals have half of the variance."""
     found = Inflation().learnt(evidence_of(np.sqrt(0.5), explained=0.5), NoisePriorConfig()).mean
     assert found.position == pytest.approx(1.0, rel=0.15)
+
+
+def test_what_else_is_expected_in_residuals_is_no_error_of_the_measurements():
+    """Variances of 9 of something else and of 4 of their own, of which they claim 1."""
+    found = Inflation().learnt(evidence_beside(9.0, square=9.0 + 4.0, count=200), NoisePriorConfig()).mean
+    assert found.pair == pytest.approx((4.0, 4.0), rel=0.1)
+
+
+def test_errors_that_hide_behind_something_else_are_not_taken_for_small():
+    """What is expected besides is 9 times as large as the claim, and turns out not to be there."""
+    found = Inflation().learnt(evidence_beside(9.0, square=1.0, count=12), NoisePriorConfig()).mean
+    assert min(found.pair) > 0.5
 
 
 def test_without_measurements_the_claims_stand():

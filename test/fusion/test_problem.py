@@ -63,6 +63,18 @@ def test_odometry_fits_states_that_it_leads_to_turn_gain_included():
     np.testing.assert_allclose(-more.residuals / STEP, factors.shared_jacobians, atol=0.02)
 
 
+def test_the_drift_is_the_part_of_what_odometry_may_be_off_by_that_is_its_own():
+    """The rest is how the anchors' common error changes; a leg that counts less does so in both."""
+    samples = samples_of()
+    legs, states, distance = Legs.between(samples), random_states(samples), CONFIG.anchor_noise.common_distance
+    alone = legs_factors(legs, states)
+    factors = legs.linearise(states, ODOMETRY, np.tile(np.eye(6), (len(states), 1, 1)), distance)
+    np.testing.assert_allclose(factors.own, np.linalg.inv(alone.information), atol=1e-12)
+    assert np.all(np.diagonal(np.linalg.inv(factors.information) - factors.own, axis1=1, axis2=2)[:, :6] > 0.1)
+    softened = factors.softened(8.0)
+    np.testing.assert_allclose(softened.own @ softened.information, factors.own @ factors.information, atol=1e-9)
+
+
 def test_nothing_is_known_of_the_motion_to_another_segment():
     samples = samples_of()
     samples = [*samples[:3], *(replace(sample, segment=7) for sample in samples[3:])]

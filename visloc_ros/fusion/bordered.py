@@ -50,7 +50,7 @@ class Solution:
         if factors.shared_jacobians is not None:
             explained += self._explained_by_shared(factors, factors.shared_jacobians)
         residuals = factors.residuals_after(self.steps, self.shared_step)
-        return Evidence(residuals, inverse(factors.information), explained)
+        return Evidence(residuals, inverse(factors.information), explained, factors.own)
 
     def _explained_ahead(self, factors: Factors, forth: Array) -> Array:
         """What the later states, and these together with the first ones, add to the predictions' covariances."""

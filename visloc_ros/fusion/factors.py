@@ -21,7 +21,8 @@ class Factors:
 
     ``residuals`` (M, k), ``jacobians`` (M, k, 7) of the prediction by the state's error, ``next_jacobians`` (M, k, 7)
     by that of the state ahead or None, ``shared_jacobians`` (M, k) by the shared unknown or None, ``information``
-    (M, k, k) with robust weights already in it.
+    (M, k, k) with robust weights already in it. ``own`` (M, k, k) is the part of its inverse that is the
+    measurements' own error, None where all of it is.
     """
 
     first: NDArray[np.intp]
@@ -31,6 +32,7 @@ class Factors:
     next_jacobians: Array | None = None
     shared_jacobians: Array | None = None
     ahead: NDArray[np.intp] | int = 1
+    own: Array | None = None
 
     @property
     def second(self) -> NDArray[np.intp]:
@@ -47,13 +49,15 @@ class Factors:
             None if self.next_jacobians is None else self.next_jacobians[keep],
             None if self.shared_jacobians is None else self.shared_jacobians[keep],
             np.broadcast_to(self.ahead, self.first.shape)[keep],
+            None if self.own is None else self.own[keep],
         )
 
     def softened(self, tail: float) -> Factors:
         """The same with Student-t weights: near 1 where residuals are as small as their information promises."""
         squared = np.einsum("ni,nij,nj->n", self.residuals, self.information, self.residuals)
-        weights = (tail + self.residuals.shape[1]) / (tail + squared)
-        return replace(self, information=weights[:, None, None] * self.information)
+        weights = ((tail + self.residuals.shape[1]) / (tail + squared))[:, None, None]
+        own = None if self.own is None else self.own / weights
+        return replace(self, information=weights * self.information, own=own)
 
     def residuals_after(self, steps: Array, shared_step: float) -> Array:
         """What is left (M, k) of the residuals after steps (N, 7) of all states and of the shared unknown."""

@@ -71,11 +71,12 @@ class Legs:
         motions = scales[:, None] * _rotated(starts, self.translations + gain * self.swept)
         turns = _rotated(starts, self.turned)
         distances = drifting_distance(scales * self.paths, self.turnings, self.seconds, odometry.drift)
-        covariances = drift_covariance(motions, distances, turns, odometry.drift)
-        changes = 1.0 - np.exp(-distances / common_distance)
-        covariances[:, :6, :6] += changes[:, None, None] * (common[:-1] + common[1:])
+        drifts = drift_covariance(motions, distances, turns, odometry.drift)
         if self.is_gap.any():
-            covariances[self.is_gap] = self._blind_covariances()
+            drifts[self.is_gap] = self._blind_covariances()
+        changes = np.where(self.is_gap, 0.0, 1.0 - np.exp(-distances / common_distance))
+        covariances = drifts.copy()
+        covariances[:, :6, :6] += changes[:, None, None] * (common[:-1] + common[1:])
         tangents = np.zeros((len(starts), 7))
         tangents[:, :3], tangents[:, 3:6] = scales[:, None] * _rotated(starts, self.swept), turns
         return Factors(
@@ -85,6 +86,7 @@ class Legs:
             inverse(covariances),
             np.broadcast_to(-np.eye(7), (len(starts), 7, 7)),
             tangents,
+            own=drifts,
         )
 
     def told(self, states: States, expected: DriftConfig) -> Inflation:

@@ -5,7 +5,9 @@ with the same errors. Residuals tell, positions and rotations apart. Where ancho
 claim grows, and what exceeds it is the map's error, which neighbouring anchors share in part. Where they scatter less,
 the rest of the claim has not vanished, it is common to all anchors of the place. Averaging must not remove what is
 common; it changes along the way, as a Gauss-Markov process with the correlation distance ``common_distance``. The drift
-of odometry depends on the camera and on the scene far more than any constant could: its residuals tell how fast it is.
+of odometry depends on the camera and on the scene far more than any constant could: its residuals tell how fast it is,
+as far as they are larger than how the common error may have changed on the way: such a change is no drift, and where
+it hides the drift nothing is learnt.
 
 What a factor may be is weighed by Bayes' rule: by how well each measurement fits what all others predict for it, and
 by what is held likely before: that claims and configuration are right (``trust``), or off by any factor. The mean of
@@ -33,20 +35,22 @@ LEAST_REDUNDANCY = 1e-6  # share of a measurement that the estimate never takes 
 class Evidence:
     """M measurements: residuals (M, k), positions and rotations first, and expected covariances (M, k, k).
 
-    ``explained`` (M, k, k) are covariances of what the estimate predicts for them. Measurements that count less than
-    they claim have their covariances enlarged.
+    ``explained`` (M, k, k) are covariances of what the estimate predicts for them, ``own`` (M, k, k) the part of the
+    expected ones that is the measurements' own error, and that their factor changes; None where all of it is.
+    Measurements that count less than they claim have their covariances enlarged.
     """
 
     residuals: Array
     expected: Array
     explained: Array
+    own: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class _Unaided:
     """Measurements against what all others predict, along axes (2, 3 M) of positions and of rotations.
 
-    Squared errors and variances of the predictions, in units of the variances claimed.
+    Squared errors, and their variances without the measurements' own, in units of the variances claimed.
     """
 
     squares: Array
@@ -59,10 +63,11 @@ class _Unaided:
         Without it the error would be ``gain @ residual``, of covariance ``gain @ expected``.
         """
         expected = _parts(evidence.expected)
+        own = expected if evidence.own is None else _parts(evidence.own)
         residuals = evidence.residuals[:, :6].reshape(-1, 2, 3, 1)
         remaining = (1.0 + LEAST_REDUNDANCY) * expected - _parts(evidence.explained)
         gain = expected @ np.linalg.inv(remaining)
-        whiten = np.linalg.inv(np.linalg.cholesky(expected))
+        whiten = np.linalg.inv(np.linalg.cholesky(own))
         variances, axes = np.linalg.eigh(whiten @ gain @ expected @ np.swapaxes(whiten, -1, -2))
         errors = (np.swapaxes(axes, -1, -2) @ whiten @ gain @ residuals)[..., 0]
         squares, others = (np.swapaxes(one, 0, 1).reshape(2, -1) for one in (np.square(errors), variances - 1.0))
