@@ -9,6 +9,7 @@ from synthetic_map import World
 from visloc_ros.core.camera import rays
 from visloc_ros.core.geometry import SE3, rotation_matrix, rotation_vector
 from visloc_ros.core.map import NO_POINT
+from visloc_ros.localization import leave_out as leave_out_module
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.map_warp import measure_warp
 from visloc_ros.localization.pose import solve_pose
@@ -119,3 +120,13 @@ def test_nothing_is_like_an_image_that_shows_nothing(world):
     changes = Views.of([blind, world.map.images[1]], world.map.points).changes(blind.map_from_camera)
     assert changes[0] == np.inf
     assert np.isfinite(changes[1])
+
+
+def test_a_large_map_is_judged_by_the_points_of_some_of_its_images(world, warped):
+    """What the others show besides does not matter, and images that show nothing of it are not looked at."""
+    map_ = part(world, warped)
+    few = leave_out_module._Triangulation(map_, map_.images[:2])
+    every = leave_out_module._Triangulation(map_, map_.images)
+    for found, expected in zip(few.without([0, 1, 2], 1), every.without([0, 1, 2], 1), strict=True):
+        assert len(found) > 20
+        assert found == pytest.approx(expected)

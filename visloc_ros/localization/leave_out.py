@@ -40,11 +40,12 @@ class Trial:
     depth: float
 
 
-def leave_out(map_: Map, config: PoseConfig) -> Iterator[Trial]:
-    """Find images from all over the map anew, with ever more of their neighbours left out."""
-    views, triangulation = Views.of(map_.images, map_.points), _Triangulation(map_)
+def leave_out(map_: Map, views: Views, config: PoseConfig) -> Iterator[Trial]:
+    """Find images from all over a map, whose ``views`` are known, anew, with ever more of their neighbours left out."""
+    sampled = np.unique(np.linspace(0, len(map_.images) - 1, _MOST_IMAGES).astype(int))
+    triangulation = _Triangulation(map_, [map_.images[row] for row in sampled])
     config = replace(config, min_iterations=1)  # with the right pose among the hypotheses, RANSAC need not look for it
-    for row in np.unique(np.linspace(0, len(map_.images) - 1, _MOST_IMAGES).astype(int)):
+    for row in sampled:
         image = map_.images[row]
         if len(triangulation.sight(row).rows) < _MIN_POINTS:
             continue
@@ -82,9 +83,9 @@ class _Sight:
     gradient: Array
 
     @staticmethod
-    def of(image: MapImage, points: Array) -> _Sight:
-        """Linearise the observations of an image."""
-        keypoints = np.flatnonzero(image.point_rows != NO_POINT)
+    def of(image: MapImage, points: Array, wanted: NDArray[np.bool_]) -> _Sight:
+        """Linearise what an image observes of those points (P, 3) that are ``wanted``, as ``_seen_by`` has them."""
+        keypoints = np.flatnonzero(wanted[image.point_rows])
         rows, pixels = image.point_rows[keypoints], image.features.keypoints[keypoints].astype(np.float64)
         camera_from_map = image.map_from_camera.inverse
         residuals = reprojection_residuals(image.map_from_camera, pixels, points[rows], image.camera)
@@ -96,21 +97,24 @@ class _Sight:
 
 
 class _Triangulation:
-    """The points of a map as sums of what its images know of them, from which images can be taken away."""
+    """Some points of a map as sums of what its images know of them, from which images can be taken away."""
 
-    def __init__(self, map_: Map) -> None:
+    def __init__(self, map_: Map, images: Sequence[MapImage]) -> None:
+        """Sum up the points that ``images`` show: a large map has many more."""
         self._images, self._points = map_.images, map_.points
+        self._wanted = _seen_by(images, len(map_.points))
         self._information = np.zeros((len(self._points), 3, 3))
         self._gradient = np.zeros((len(self._points), 3))
         self._counts = np.zeros(len(self._points), dtype=np.int64)
-        for sight in map(self.sight, range(len(map_.images))):
+        sharing = (row for row, image in enumerate(map_.images) if self._wanted[image.point_rows].any())
+        for sight in map(self.sight, sharing):
             np.add.at(self._information, sight.rows, sight.information)
             np.add.at(self._gradient, sight.rows, sight.gradient)
             np.add.at(self._counts, sight.rows, 1)
 
     def sight(self, row: int) -> _Sight:
-        """What one image knows of its points; made anew each time, since those of a large map would fill the memory."""
-        return _Sight.of(self._images[row], self._points)
+        """What one image knows of the points; made anew each time, since those of a large map would fill the memory."""
+        return _Sight.of(self._images[row], self._points, self._wanted)
 
     def without(self, left_out: Sequence[int], row: int) -> tuple[Array, Array]:
         """Pixels (K, 2) of one image, and their points (K, 3) as the images that are not left out see them."""
@@ -129,3 +133,12 @@ class _Triangulation:
         held[held] = np.linalg.cond(information[held]) < _MAX_CONDITION
         steps = np.linalg.solve(information[held], gradient[held][:, :, None])[:, :, 0]
         return seen.pixels[held], self._points[seen.rows[held]] + steps
+
+
+def _seen_by(images: Sequence[MapImage], num_points: int) -> NDArray[np.bool_]:
+    """Which points images show (P + 1,); the last stands for ``NO_POINT``, so that an image's rows all have a place."""
+    seen = np.zeros(num_points + 1, dtype=np.bool_)
+    for image in images:
+        seen[image.point_rows] = True
+    seen[NO_POINT] = False
+    return seen

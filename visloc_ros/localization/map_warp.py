@@ -51,7 +51,8 @@ def measure_warp(map_: Map, config: PoseConfig) -> MapWarp:
 
     Zero, too, for a map with too few images to tell.
     """
-    views, trials = Views.of(map_.images, map_.points), list(leave_out(map_, config))
+    views = Views.of(map_.images, map_.points)
+    trials = list(leave_out(map_, views, config))
     if len(trials) < _MIN_TRIALS:
         return MapWarp(0.0, 0.0, views)
     errors, claimed = np.array([trial.error for trial in trials]), np.array([trial.claimed for trial in trials])
