@@ -12,7 +12,7 @@ from typing import ClassVar, Generic, TypeVar
 import cv2
 import rclpy
 from rclpy._rclpy_pybind11 import RCLError
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
@@ -21,7 +21,6 @@ from threadpoolctl import threadpool_limits
 from visloc_ros.core.config import Config
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.memory import keep_freed_memory
-from visloc_ros.nodes.executor import QuietExecutor
 from visloc_ros.nodes.parameters import declare_parameters, read_parameters
 
 try:
@@ -183,7 +182,7 @@ def run(node_type: type[VislocNode]) -> None:
     handler = RosLogHandler(node)
     logging.getLogger("visloc_ros").addHandler(handler)
     logging.getLogger("visloc_ros").setLevel(logging.INFO)
-    executor = QuietExecutor()
+    executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
         if node.get_parameter("autostart").value and not node.start():

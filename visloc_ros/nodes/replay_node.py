@@ -22,7 +22,7 @@ from typing import Any
 
 import rclpy
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
@@ -47,7 +47,6 @@ from visloc_ros.nodes.conversions import (
     support_from_msg,
     transform_from_msg,
 )
-from visloc_ros.nodes.executor import QuietExecutor
 from visloc_ros.nodes.parameters import declare_parameters, read_parameters
 from visloc_ros.nodes.qos import EACH_LATCHED, RELIABLE, TF, TF_STATIC
 from visloc_ros.sources.bag_messages import iterate_serialized
@@ -294,7 +293,7 @@ def _wait_for(future: Future) -> Any:
 @contextmanager
 def spinning(node: Node) -> Iterator[None]:
     """Serve a node's callbacks in a thread of its own."""
-    executor = QuietExecutor()
+    executor = SingleThreadedExecutor()
     executor.add_node(node)
     thread = threading.Thread(target=_spin, args=(executor,), daemon=True)
     thread.start()
@@ -305,7 +304,7 @@ def spinning(node: Node) -> Iterator[None]:
         thread.join(timeout=5.0)
 
 
-def _spin(executor: QuietExecutor) -> None:
+def _spin(executor: SingleThreadedExecutor) -> None:
     try:
         executor.spin()
     except ExternalShutdownException:
