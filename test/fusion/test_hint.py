@@ -14,7 +14,7 @@ ODOMETRY = SE3.from_rotation_vector([0.5, -0.5, 0.1], [9.0, 9.0, 9.0])
 
 
 def sample(seconds: float, odom_from_camera: SE3 = ODOMETRY, segment: int = 0) -> Sample:
-    return Sample(round(seconds * SECOND), segment, odom_from_camera, 0.0, 0.0)
+    return Sample(round(seconds * SECOND), segment, odom_from_camera)
 
 
 HINT = Hint(0, Belief(POSE, COVARIANCE), sample(0.0))

@@ -22,6 +22,7 @@ from visloc_ros.fusion.sensor_factors import (
     sensor_factors,
 )
 from visloc_ros.fusion.states import States
+from visloc_ros.fusion.travel import step_moments
 from visloc_ros.simulation import FusionScenario
 from visloc_ros.simulation.drifting_odometry import simulate_odometry
 from visloc_ros.simulation.fusion_runs import FusionRun
@@ -32,6 +33,10 @@ LEVEL = SensorConfig(use_scale=False, use_gravity=False, two_d_mode=True)
 UP = np.array([0.0, 0.0, 1.0])
 
 
+def travelled(length):
+    return step_moments(np.zeros(3), np.array([length, 0.0, 0.0]), turned=0.1, waited=1.0)
+
+
 def chain_of(count=4, seed=0):
     """States and samples that fit each other exactly: a random path, odometry with a scale and an origin of its own."""
     rng = np.random.default_rng(seed)
@@ -40,7 +45,8 @@ def chain_of(count=4, seed=0):
     samples = []
     for index, pose in enumerate(poses):
         seen = odom_from_map @ pose
-        samples.append(Sample(index * SECOND, 0, SE3(seen.rotation, seen.translation / scale), 0.4 * index, 0.1))
+        placed = SE3(seen.rotation, seen.translation / scale)
+        samples.append(Sample(index * SECOND, 0, placed, travelled(0.4 * index)))
     states = States.stacked([CameraState(pose, np.log(scale)) for pose in poses])
     return states, samples, odom_from_map.rotation @ UP
 
@@ -90,7 +96,7 @@ def test_a_running_estimate_counts_once_however_often_it_is_told():
 
     def information(states, samples, length):
         told = [
-            replace(one, path=length * i / (len(samples) - 1), scale=OdometryScale(2.5, 0.05))
+            replace(one, moments=travelled(length * i / (len(samples) - 1)), scale=OdometryScale(2.5, 0.05))
             for i, one in enumerate(samples)
         ]
         return ScaleFactors(SENSORS).linearise(states, told).information.sum()

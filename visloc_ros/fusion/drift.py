@@ -1,8 +1,8 @@
 """Camera pose and odometry scale as one state, carried along odometry, with the drift that odometry gathers.
 
-A state's error is (7,): position, rotation and log scale as in ``alignment``. Along a leg with metric motion ``u``
-the rotation and the scale walk randomly, so a heading error also bends the path: its position error is the
-integral of the walk, which gives the 1/2 and 1/3 below. Functions of arrays take any leading shape (...).
+A state's error is (7,): position, rotation and log scale as in ``alignment``. Along a leg the rotation and the scale
+walk randomly, so an error of heading or scale made early also bends the rest of the path: the position's error is an
+integral over where the camera went (``travel``). Functions of arrays take any leading shape (...).
 """
 
 from __future__ import annotations
@@ -37,6 +37,11 @@ class CameraState:
         scaled = SE3(step.rotation, self.scale * step.translation)
         return CameraState(self.map_from_camera @ scaled, self.log_scale)
 
+    def turn_tangent(self, leg: Leg) -> Array:
+        """How misjudging all turns of a leg by one share shifts, turns and scales its end: (7,), to first order."""
+        axes = self.map_from_camera.rotation
+        return np.concatenate([self.scale * axes @ leg.swept, axes @ leg.turned, [0.0]])
+
 
 @dataclass(frozen=True, eq=False)
 class StateEstimate:
@@ -50,9 +55,8 @@ class StateEstimate:
         moved = self.state.moved(leg)
         motion = moved.map_from_camera.translation - self.state.map_from_camera.translation
         transition = transition_matrix(motion)
-        distance = drifting_distance(self.state.scale * leg.path, leg.turning, leg.seconds, config)
-        turn = self.state.map_from_camera.rotation @ leg.turned
-        drift = drift_covariance(motion, distance, turn, config)
+        way = drifting_way(leg.moments, self.state.scale, self.state.map_from_camera.rotation, config)
+        drift = drift_covariance(way, self.state.turn_tangent(leg), config)
         return StateEstimate(moved, transition @ self.covariance @ transition.T + drift)
 
 
@@ -73,12 +77,18 @@ def pose_difference(a: SE3, b: SE3) -> Array:
     return np.concatenate([a.translation - b.translation, rotation_vector(a.rotation @ b.rotation.T)])
 
 
-def drifting_distance(
-    travelled: Array | float, turning: Array | float, seconds: Array | float, config: DriftConfig
-) -> Array:
-    """Effective distance (...) in metres along which odometry drifts."""
-    distance = travelled + config.turn_as_distance * turning + config.standing_as_distance * seconds
-    return np.maximum(distance, SHORTEST_DISTANCE)
+def drifting_way(moments: Array, scale: Array | float, axes: Array, config: DriftConfig) -> Array:
+    """Moments (..., 4, 4) of the effective distance along which odometry drifts, in metres about the end of the way.
+
+    ``moments`` (..., 3, 4, 4) are those of unscaled legs, ``axes`` (..., 3, 3) turn their axes into the map's. The last
+    element is the distance itself.
+    """
+    rates = np.stack(np.broadcast_arrays(scale, config.turn_as_distance, config.standing_as_distance), axis=-1)
+    placing = np.zeros((*rates.shape[:-1], 4, 4))
+    placing[..., :3, :3], placing[..., 3, 3] = np.asarray(scale)[..., None, None] * axes, 1.0
+    way = placing @ np.einsum("...k,...kij->...ij", rates, moments) @ np.swapaxes(placing, -1, -2)
+    way[..., 3, 3] = np.maximum(way[..., 3, 3], SHORTEST_DISTANCE)
+    return np.asarray(way)
 
 
 def transition_matrix(motion: Array) -> Array:
@@ -90,29 +100,26 @@ def transition_matrix(motion: Array) -> Array:
     return matrix
 
 
-def drift_covariance(motion: Array, distance: Array, turn: Array, config: DriftConfig) -> Array:
-    """Covariance (..., 7, 7) of what odometry adds to the error over a motion, an effective distance and a turn.
+def drift_covariance(way: Array, turn_tangent: Array, config: DriftConfig) -> Array:
+    """Covariance (..., 7, 7) of what odometry adds to the error along a way (..., 4, 4) of ``drifting_way``.
 
-    ``turn`` (..., 3) is the rotation vector about the axes of the map: what is misjudged of it is about its own axis.
+    ``turn_tangent`` (..., 7) is how the end is off when all turns are misjudged alike, as in ``CameraState``.
     """
-    rates = np.array([config.position] * 3 + [np.deg2rad(config.rotation_deg)] * 3 + [config.scale])
-    covariance: Array = distance[..., None, None] * np.diag(np.square(rates))
-    covariance[..., 3:6, 3:6] += config.turning**2 * turn[..., :, None] * turn[..., None, :]
-    rotation, scale = covariance[..., 3:6, 3:6].copy(), covariance[..., 6:7, 6:7].copy()
-    bend, along = _turned_by(motion), motion[..., :, None]
-    bent = bend @ rotation
-    covariance[..., :3, :3] += bent @ np.swapaxes(bend, -1, -2) / 3.0 + _squared(along) * scale / 3.0
-    covariance[..., :3, 3:6] = bent / 2.0
-    covariance[..., 3:6, :3] = np.swapaxes(bent, -1, -2) / 2.0
-    covariance[..., :3, 6:] = along * scale / 2.0
-    covariance[..., 6:, :3] = np.swapaxes(along, -1, -2) * scale / 2.0
+    position, rotation, scale = np.square([config.position, np.deg2rad(config.rotation_deg), config.scale])
+    distance, ahead, ahead_squared = way[..., 3, 3][..., None, None], -way[..., :3, 3], way[..., :3, :3]
+    across = np.trace(ahead_squared, axis1=-2, axis2=-1)[..., None, None] * np.eye(3) - ahead_squared
+    covariance: Array = config.turning**2 * turn_tangent[..., :, None] * turn_tangent[..., None, :]
+    covariance[..., :3, :3] += position * distance * np.eye(3) + rotation * across + scale * ahead_squared
+    covariance[..., 3:6, 3:6] += rotation * distance * np.eye(3)
+    bent, stretched = rotation * _turned_by(ahead), scale * ahead
+    covariance[..., :3, 3:6] += bent
+    covariance[..., 3:6, :3] += np.swapaxes(bent, -1, -2)
+    covariance[..., :3, 6] += stretched
+    covariance[..., 6, :3] += stretched
+    covariance[..., 6:, 6:] += scale * distance
     return covariance
 
 
 def _turned_by(motion: Array) -> Array:
     """Matrix (..., 3, 3) that takes a small rotation to how it shifts the end of a motion (..., 3)."""
     return np.asarray(np.einsum("ijk,...k->...ij", CROSS_PRODUCT, motion))
-
-
-def _squared(matrix: Array) -> Array:
-    return np.asarray(matrix @ np.swapaxes(matrix, -1, -2))

@@ -11,12 +11,14 @@ import numpy as np
 from visloc_ros.core.geometry import SE3, Array, rotation_matrix, rotation_vector, skew
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import OdometryPose, OdometryScale
+from visloc_ros.fusion.travel import NOTHING, TRAVELLED, WAITED, amounts, moments_about, step_moments
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Unscaled odometry at one stamp; path (odometry units) and turning (rad) are summed over its segment.
+    """Unscaled odometry at one stamp, with what happened on the way there since its segment began.
 
+    ``moments`` (3, 4, 4) are those of ``travel``, in odometry units about the odometry's origin and axes.
     ``turned`` (3,) is the sum of all small turns about the axes of the odometry's frame (rad), ``swept`` (3,) that of
     each small step's cross product with the turns before it: by a misjudged share of all turns, ``odom_from_camera``
     is turned and shifted in proportion to them.
@@ -28,8 +30,7 @@ class Sample:
     stamp_ns: int
     segment: int
     odom_from_camera: SE3
-    path: float
-    turning: float
+    moments: Array = field(default_factory=NOTHING.copy)
     turned: Array = field(default_factory=lambda: np.zeros(3))
     swept: Array = field(default_factory=lambda: np.zeros(3))
     scale: OdometryScale | None = None
@@ -37,15 +38,20 @@ class Sample:
     covariance: Array | None = None
     slips: Array = field(default_factory=lambda: np.zeros(2))
 
+    @property
+    def path(self) -> float:
+        """Length travelled since the segment began, in odometry units."""
+        return float(self.moments[TRAVELLED, 3, 3])
+
     def leg_to(self, other: Sample) -> Leg:
         """Motion from here to another sample of the same segment, which may be earlier."""
         into_start = self.odom_from_camera.rotation.T
-        moved = other.odom_from_camera.translation - self.odom_from_camera.translation
+        end = other.odom_from_camera.translation
+        moved = end - self.odom_from_camera.translation
+        onward = 1.0 if other.stamp_ns >= self.stamp_ns else -1.0
         return Leg(
             self.odom_from_camera.inverse @ other.odom_from_camera,
-            abs(other.path - self.path),
-            abs(other.turning - self.turning),
-            abs(other.stamp_ns - self.stamp_ns) / NANOSECONDS,
+            moments_about(end, into_start, onward * (other.moments - self.moments)),
             into_start @ (other.turned - self.turned),
             into_start @ (other.swept - self.swept - skew(self.turned) @ moved),
         )
@@ -53,17 +59,28 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Leg:
-    """Unscaled motion between two samples, with what was travelled, turned (rad) and waited (s) on the way.
+    """Unscaled motion between two samples, with what happened on the way, about the axes of the camera at its start.
 
-    ``turned`` and ``swept`` (3,) as in ``Sample``, from the start on and about the axes of the camera there.
+    ``moments`` (3, 4, 4) are those of ``travel`` with positions from the end, ``turned`` and ``swept`` (3,) as in
+    ``Sample``, from the start on.
     """
 
     camera_from_camera: SE3
-    path: float
-    turning: float
-    seconds: float
-    turned: Array = field(default_factory=lambda: np.zeros(3))
-    swept: Array = field(default_factory=lambda: np.zeros(3))
+    moments: Array
+    turned: Array
+    swept: Array
+
+    @staticmethod
+    def of_step(camera_from_camera: SE3, seconds: float) -> Leg:
+        """One even step."""
+        step, turn = camera_from_camera.translation, rotation_vector(camera_from_camera.rotation)
+        moments = step_moments(-step, np.zeros(3), float(np.linalg.norm(turn)), seconds)
+        return Leg(camera_from_camera, moments, turn, np.cross(turn / 2.0, step))
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return float(self.moments[WAITED, 3, 3])
 
     def corrected(self, gain: float) -> Leg:
         """The leg with all turns larger by a share, to first order in where they lead to."""
@@ -96,17 +113,17 @@ class OdometryHistory:
     def _continued(self, pose: OdometryPose) -> Sample:
         last = self.latest
         if last is None or last.segment != pose.segment:
-            last = Sample(pose.stamp_ns, pose.segment, pose.odom_from_camera, 0.0, 0.0)
-        step = pose.odom_from_camera.translation - last.odom_from_camera.translation
+            last = Sample(pose.stamp_ns, pose.segment, pose.odom_from_camera)
+        start, end = last.odom_from_camera.translation, pose.odom_from_camera.translation
         turn = rotation_vector(pose.odom_from_camera.rotation @ last.odom_from_camera.rotation.T)
+        seconds = (pose.stamp_ns - last.stamp_ns) / NANOSECONDS
         return Sample(
             pose.stamp_ns,
             pose.segment,
             pose.odom_from_camera,
-            last.path + float(np.linalg.norm(step)),
-            last.turning + float(np.linalg.norm(turn)),
+            last.moments + step_moments(start, end, float(np.linalg.norm(turn)), seconds),
             last.turned + turn,
-            last.swept + skew(last.turned + turn / 2.0) @ step,
+            last.swept + skew(last.turned + turn / 2.0) @ (end - start),
             pose.scale,
             pose.up_in_odom,
             pose.covariance,
@@ -147,12 +164,14 @@ def _slips(last: Sample, pose: OdometryPose) -> Array:
 
 
 def _between(before: Sample, after: Sample, fraction: float, stamp_ns: int) -> Sample:
+    pose = before.odom_from_camera.interpolate(after.odom_from_camera, fraction)
+    _, turned, waited = fraction * amounts(after.moments - before.moments)
+    on_the_way = step_moments(before.odom_from_camera.translation, pose.translation, float(turned), float(waited))
     return replace(
         after,
         stamp_ns=stamp_ns,
-        odom_from_camera=before.odom_from_camera.interpolate(after.odom_from_camera, fraction),
-        path=before.path + fraction * (after.path - before.path),
-        turning=before.turning + fraction * (after.turning - before.turning),
+        odom_from_camera=pose,
+        moments=before.moments + on_the_way,
         turned=before.turned + fraction * (after.turned - before.turned),
         swept=before.swept + fraction * (after.swept - before.swept),
         slips=before.slips + fraction * (after.slips - before.slips),

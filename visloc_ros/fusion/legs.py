@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from visloc_ros.core.geometry import Array, rotation_matrix, rotation_vector
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.fusion.config import DriftConfig
-from visloc_ros.fusion.drift import OdometryModel, drift_covariance, drifting_distance, transition_matrix
+from visloc_ros.fusion.drift import OdometryModel, drift_covariance, drifting_way, transition_matrix
 from visloc_ros.fusion.factors import Factors, inverse
 from visloc_ros.fusion.history import Sample
 from visloc_ros.fusion.noise_levels import Inflation
 from visloc_ros.fusion.states import States
+from visloc_ros.fusion.travel import moments_about
 
 BLIND_SPEED = 1.0  # map units a second that a camera may move while odometry is lost: standard deviation
 BLIND_TURN_RATE = 1.0  # rad/s, likewise
@@ -31,8 +32,7 @@ class Legs:
 
     rotations: Array
     translations: Array
-    paths: Array
-    turnings: Array
+    moments: Array
     seconds: Array
     turned: Array
     swept: Array
@@ -46,15 +46,16 @@ class Legs:
         known = np.where(is_gap, 0.0, 1.0)
         rotations = np.array([sample.odom_from_camera.rotation for sample in samples])
         into_start = np.swapaxes(rotations[:-1], 1, 2) * known[:, None, None]
-        moved = np.diff([sample.odom_from_camera.translation for sample in samples], axis=0)
+        positions = np.array([sample.odom_from_camera.translation for sample in samples])
+        moved, ends = np.diff(positions, axis=0), positions[1:]
+        moments = np.diff([sample.moments for sample in samples], axis=0)
         turned = np.array([sample.turned for sample in samples])
         swept = np.diff([sample.swept for sample in samples], axis=0) - np.cross(turned[:-1], moved)
         steps = np.swapaxes(rotations[:-1], 1, 2) @ rotations[1:]
         return Legs(
             np.where(is_gap[:, None, None], np.eye(3), steps),
             _rotated(into_start, moved),
-            known * np.diff([sample.path for sample in samples]),
-            known * np.diff([sample.turning for sample in samples]),
+            known[:, None, None, None] * moments_about(ends, into_start, moments),
             np.diff([sample.stamp_ns for sample in samples]) / NANOSECONDS,
             _rotated(into_start, np.diff(turned, axis=0)),
             _rotated(into_start, swept),
@@ -69,16 +70,16 @@ class Legs:
         """
         starts, scales, gain = states.rotations[:-1], np.exp(states.log_scales[:-1]), odometry.turn_gain
         motions = scales[:, None] * _rotated(starts, self.translations + gain * self.swept)
-        turns = _rotated(starts, self.turned)
-        distances = drifting_distance(scales * self.paths, self.turnings, self.seconds, odometry.drift)
-        drifts = drift_covariance(motions, distances, turns, odometry.drift)
+        tangents = np.zeros((len(starts), 7))
+        tangents[:, :3] = scales[:, None] * _rotated(starts, self.swept)
+        tangents[:, 3:6] = _rotated(starts, self.turned)
+        ways = drifting_way(self.moments, scales, starts, odometry.drift)
+        drifts = drift_covariance(ways, tangents, odometry.drift)
         if self.is_gap.any():
             drifts[self.is_gap] = self._blind_covariances()
-        changes = np.where(self.is_gap, 0.0, 1.0 - np.exp(-distances / common_distance))
+        changes = np.where(self.is_gap, 0.0, 1.0 - np.exp(-ways[:, 3, 3] / common_distance))
         covariances = drifts.copy()
         covariances[:, :6, :6] += changes[:, None, None] * (common[:-1] + common[1:])
-        tangents = np.zeros((len(starts), 7))
-        tangents[:, :3], tangents[:, 3:6] = scales[:, None] * _rotated(starts, self.swept), turns
         return Factors(
             np.arange(len(starts)),
             self._residuals(states, motions, gain),
@@ -92,7 +93,7 @@ class Legs:
     def told(self, states: States, expected: DriftConfig) -> Inflation:
         """The variances that odometry tells of its drift over those expected; 1 where it tells none."""
         scales = np.exp(states.log_scales[:-1])
-        distances = drifting_distance(scales * self.paths, self.turnings, self.seconds, expected)
+        distances = drifting_way(self.moments, scales, states.rotations[:-1], expected)[:, 3, 3]
         rates = np.square([expected.position, np.deg2rad(expected.rotation_deg)])
         slips = self.slips * np.column_stack([np.square(scales), np.ones(len(scales))])
         ratios = slips.sum(axis=0) / (rates * distances[~self.is_gap].sum())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, Array, rotation_vector
+from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.fusion.config import DriftConfig
 from visloc_ros.fusion.drift import CameraState, StateEstimate
@@ -43,15 +43,14 @@ class OdomMotion:
             unseen = self.covariance + spread(abs(seconds))
             return OdomMotion(stamp_ns, odom_from_base, unseen, np.zeros(6), UNKNOWN_VARIANCE * np.eye(6))
         step = self.odom_from_base.inverse @ odom_from_base
-        turn = rotation_vector(step.rotation)
-        leg = Leg(step, float(np.linalg.norm(step.translation)), float(np.linalg.norm(turn)), seconds)
+        leg = Leg.of_step(step, seconds)
         added = _after(leg, self.odom_from_base, np.zeros((6, 6)), drift)
         base_axes = np.kron(np.eye(2), self.odom_from_base.rotation.T) / seconds
         return OdomMotion(
             stamp_ns,
             odom_from_base,
             _after(leg, self.odom_from_base, self.covariance, drift),
-            np.concatenate([step.translation, turn]) / seconds,
+            np.concatenate([step.translation, leg.turned]) / seconds,
             np.asarray(base_axes @ added @ base_axes.T),
         )
 

@@ -143,9 +143,8 @@ class FixedLagSmoother:
         """Estimate at an anchor carried along odometry, less certain also by what the turn gain is not known to."""
         leg, start = self._fixes[index].sample.leg_to(sample), self._estimate(index)
         moved = self.odometry.carry(start, leg)
-        pose = start.state.map_from_camera
-        motion = moved.state.map_from_camera.translation - pose.translation
-        tangent = np.concatenate([start.state.scale * pose.rotation @ leg.swept, pose.rotation @ leg.turned, [0.0]])
+        motion = moved.state.map_from_camera.translation - start.state.map_from_camera.translation
+        tangent = start.state.turn_tangent(leg)
         across = np.outer(transition_matrix(motion) @ self._solution.shared[index], tangent)
         misjudged = self._solution.variance * np.outer(tangent, tangent) + across + across.T
         return StateEstimate(moved.state, moved.covariance + misjudged)
