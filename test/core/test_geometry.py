@@ -3,6 +3,7 @@ import pycolmap
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from visloc_ros.core import geometry
 from visloc_ros.core.geometry import SE3, Sim3, move_covariance, rotation_matrix
@@ -45,6 +46,21 @@ def test_quaternions_are_scalar_first_and_agree_with_pycolmap(pose):
     assert SE3.from_rigid3d(pose.to_rigid3d()).is_close(pose, 1e-12, 1e-6)
     x, y, z, w = pycolmap.Rotation3d(pose.rotation).quat
     assert np.allclose(np.abs(pose.quaternion @ [w, x, y, z]), 1.0)
+
+
+@given(vectors, st.floats(0.1, 10.0))
+def test_quaternions_are_those_of_scipy(turn, length):
+    rotation = rotation_matrix(turn)
+    wxyz = Rotation.from_matrix(rotation).as_quat(canonical=True, scalar_first=True)
+    assert np.allclose(SE3.from_quaternion(length * wxyz, np.zeros(3)).rotation, rotation, atol=1e-14)
+    found = SE3(rotation, np.zeros(3)).quaternion
+    assert found[0] >= 0.0
+    assert min(np.abs(found - wxyz).max(), np.abs(found + wxyz).max()) < 1e-14
+
+
+def test_no_rotation_has_a_quaternion_of_length_zero():
+    with pytest.raises(ValueError, match="zero"):
+        SE3.from_quaternion(np.zeros(4), np.zeros(3))
 
 
 @given(poses, poses)

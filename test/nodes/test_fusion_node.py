@@ -15,12 +15,14 @@ from fusion_probe import (
     running,
     stamp_of,
 )
+from nav_msgs.msg import Path
 from tf2_msgs.msg import TFMessage
 
 from visloc_msgs.msg import LocalizationStatus, OdometryStatus
 from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.core.types import AnchorPose, OdometryPose, OdometryScale, Reason, Rejection
 from visloc_ros.nodes import conversions
+from visloc_ros.nodes.qos import RELIABLE
 
 
 def largest_step(poses: dict[int, SE3]) -> float:
@@ -46,6 +48,19 @@ def test_exact_messages_give_exact_transforms_at_the_images_stamps(ros_domain):
         )
         assert conversions.pose_from_msg(probe.poses[-1].pose.pose).is_close(map_from_base(79), 0.01, 0.1)
         assert np.linalg.eigvalsh(conversions.covariance_from_msg(probe.poses[-1].pose))[0] > 0
+
+
+def test_who_listens_late_hears_the_whole_way(ros_domain):
+    with running() as setup:
+        setup.localize()
+        paths: list[Path] = []
+        setup.probe.create_subscription(Path, "odom_path", paths.append, RELIABLE)
+        setup.wait_for(lambda: paths, "path")
+        way = setup.probe.edge("odom", "base_link")
+        assert [conversions.stamp_from_msg(pose.header.stamp) for pose in paths[-1].poses] == list(way)
+        assert paths[-1].header.frame_id == "odom"
+        for message, pose in zip(paths[-1].poses, way.values(), strict=True):
+            assert conversions.pose_from_msg(message.pose).is_close(pose, 1e-9, 1e-6)
 
 
 def test_the_odom_frame_stands_as_the_map_does(ros_domain):

@@ -40,8 +40,7 @@ class SE3:
     @staticmethod
     def from_quaternion(wxyz: ArrayLike, translation: ArrayLike) -> SE3:
         """Make a transform from a scalar-first quaternion (4,), normalised here, and a translation (3,)."""
-        quaternion = np.asarray(wxyz, dtype=np.float64)
-        return SE3(Rotation.from_quat(quaternion, scalar_first=True).as_matrix(), np.asarray(translation))
+        return SE3(_matrix_of_quaternion(np.asarray(wxyz, dtype=np.float64)), np.asarray(translation))
 
     @staticmethod
     def from_rotation_vector(vector: ArrayLike, translation: ArrayLike) -> SE3:
@@ -63,11 +62,10 @@ class SE3:
         """Hand the transform to pycolmap; the direction stays as it is."""
         return pycolmap.Rigid3d(pycolmap.Rotation3d(self.rotation), self.translation)
 
-    @property
+    @cached_property
     def quaternion(self) -> Array:
         """Unit quaternion (4,), scalar first, with w >= 0."""
-        wxyz: Array = Rotation.from_matrix(self.rotation).as_quat(canonical=True, scalar_first=True)
-        return wxyz
+        return _quaternion_of_matrix(self.rotation)
 
     @property
     def matrix(self) -> Array:
@@ -150,8 +148,8 @@ class Sim3:
         return np.asarray(self.scale * (other @ self.rotation.T) + self.translation)
 
 
-# The exponential and the logarithm of rotations stand in every inner loop. They are written out, one at a time without
-# numpy, because scipy takes ten times as long to check its input.
+# The exponential and the logarithm of rotations stand in every inner loop, quaternions in every message. They are
+# written out, one at a time without numpy, because scipy takes ten times as long to check its input.
 def rotation_matrix(vector: ArrayLike) -> Array:
     """SO(3) exponential: axis-angle (..., 3) in radians to matrices (..., 3, 3)."""
     vectors = np.asarray(vector, dtype=np.float64)
@@ -206,6 +204,37 @@ def _stacked_rotation_vectors(rotations: Array) -> Array:
 def _any_rotation_vector(rotation: Array) -> Array:
     """Likewise near half a turn, too, where the antisymmetric part no longer tells the axis."""
     return np.asarray(Rotation.from_matrix(rotation).as_rotvec())
+
+
+def _matrix_of_quaternion(wxyz: Array) -> Array:
+    """Rotation (3, 3) of a scalar-first quaternion (4,) of any length but zero."""
+    w, x, y, z = wxyz.tolist()
+    squared = w * w + x * x + y * y + z * z
+    if squared == 0.0:
+        raise ValueError("a quaternion of length zero is no rotation")
+    twice = 2.0 / squared
+    xx, yy, zz = twice * x * x, twice * y * y, twice * z * z
+    xy, xz, yz = twice * x * y, twice * x * z, twice * y * z
+    wx, wy, wz = twice * w * x, twice * w * y, twice * w * z
+    return np.array(
+        [[1.0 - yy - zz, xy - wz, xz + wy], [xy + wz, 1.0 - xx - zz, yz - wx], [xz - wy, yz + wx, 1.0 - xx - yy]]
+    )
+
+
+def _quaternion_of_matrix(rotation: Array) -> Array:
+    """Unit quaternion (4,), scalar first, w >= 0, of a rotation (3, 3): by its largest element, to keep the digits."""
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotation.tolist()
+    trace = xx + yy + zz
+    largest = max(trace, xx, yy, zz)
+    if largest == trace:
+        wxyz = [1.0 + trace, zy - yz, xz - zx, yx - xy]
+    elif largest == xx:
+        wxyz = [zy - yz, 1.0 + xx - yy - zz, xy + yx, xz + zx]
+    elif largest == yy:
+        wxyz = [xz - zx, xy + yx, 1.0 + yy - xx - zz, yz + zy]
+    else:
+        wxyz = [yx - xy, xz + zx, yz + zy, 1.0 + zz - xx - yy]
+    return np.array(wxyz) / math.copysign(math.hypot(*wxyz), wxyz[0])
 
 
 def rotation_angle_deg(a: Array, b: Array) -> float:

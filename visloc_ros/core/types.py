@@ -192,7 +192,7 @@ class Estimate:
     distance_since_fix: float | None = None
     support: Support = Support.NONE
 
-    @property
+    @cached_property
     def map_from_camera(self) -> SE3 | None:
         """``map_from_odom @ odom_from_camera``, or None where either is not known."""
         if self.map_from_odom is None or self.odom_from_camera is None:

@@ -9,7 +9,7 @@ import numpy as np
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.fusion.config import DriftConfig
-from visloc_ros.fusion.drift import CameraState, StateEstimate
+from visloc_ros.fusion.drift import CameraState, StateEstimate, transition_matrix
 from visloc_ros.fusion.hint import spread
 from visloc_ros.fusion.history import Leg
 
@@ -44,19 +44,18 @@ class OdomMotion:
             return OdomMotion(stamp_ns, odom_from_base, unseen, np.zeros(6), UNKNOWN_VARIANCE * np.eye(6))
         step = self.odom_from_base.inverse @ odom_from_base
         leg = Leg.of_step(step, seconds)
-        added = _after(leg, self.odom_from_base, np.zeros((6, 6)), drift)
+        certain = StateEstimate(CameraState(self.odom_from_base, 0.0), np.zeros((7, 7)))
+        added = certain.moved(leg, drift).covariance[:6, :6]
         base_axes = np.kron(np.eye(2), self.odom_from_base.rotation.T) / seconds
         return OdomMotion(
             stamp_ns,
             odom_from_base,
-            _after(leg, self.odom_from_base, self.covariance, drift),
+            self._carried(odom_from_base.translation - self.odom_from_base.translation) + added,
             np.concatenate([step.translation, leg.turned]) / seconds,
             np.asarray(base_axes @ added @ base_axes.T),
         )
 
-
-def _after(leg: Leg, odom_from_base: SE3, covariance: Array, drift: DriftConfig) -> Array:
-    """Covariance (6, 6) at the end of a leg of metric odometry from that at its start."""
-    start = np.zeros((7, 7))
-    start[:6, :6] = covariance
-    return StateEstimate(CameraState(odom_from_base, 0.0), start).moved(leg, drift).covariance[:6, :6]
+    def _carried(self, motion: Array) -> Array:
+        """The covariance (6, 6) so far, as it appears at the end of a motion (3,) free of errors."""
+        transition = transition_matrix(motion)[:6, :6]
+        return np.asarray(transition @ self.covariance @ transition.T)

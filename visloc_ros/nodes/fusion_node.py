@@ -170,7 +170,10 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         self._keeper.keep(estimate.state, LastPose(self._map_name, estimate.stamp_ns, map_from_base, covariance))
 
     def _publish_innovations(self) -> None:
-        for innovation in self._fuser.take_innovations():
+        innovations = self._fuser.take_innovations()
+        if not self._innovation_publisher.get_subscription_count():
+            return
+        for innovation in innovations:
             self._innovation_publisher.publish(innovation_to_msg(innovation, self.config.map_frame))
 
     def _publish_status(self, estimate: Estimate) -> None:

@@ -37,6 +37,29 @@ class BasePose:
     raw_map_from_base: SE3
 
 
+class PathOutput:
+    """The last poses of the base in one frame; messages are made of them once somebody listens."""
+
+    def __init__(self, node: VislocNode, topic: str, frame_id: str, size: int) -> None:
+        self._publisher, self._frame_id = node.publisher(Path, topic, RELIABLE), frame_id
+        self._new: deque[tuple[int, SE3]] = deque(maxlen=size)
+        self._made: deque[PoseStamped] = deque(maxlen=size)
+
+    def add(self, stamp_ns: int, frame_from_base: SE3) -> None:
+        """Take the next pose."""
+        self._new.append((stamp_ns, frame_from_base))
+
+    def publish(self) -> None:
+        """Send all of them to those who listen."""
+        if not self._publisher.get_subscription_count():
+            return
+        while self._new:
+            stamp_ns, pose = self._new.popleft()
+            self._made.append(PoseStamped(header=header(stamp_ns, self._frame_id), pose=pose_to_msg(pose)))
+        if self._made:
+            self._publisher.publish(Path(header=self._made[-1].header, poses=list(self._made)))
+
+
 @dataclass(frozen=True, eq=False)
 class Correction:
     """``map_from_odom`` as broadcast, and raw."""
@@ -53,10 +76,8 @@ class FusionOutput:
         self._odom_publisher = node.publisher(Odometry, "odom", RELIABLE)
         self._pose_publisher = node.publisher(PoseWithCovarianceStamped, "pose", LATCHED)
         self._raw_publisher = node.publisher(TransformStamped, "map_to_odom_raw", RELIABLE)
-        self._paths = {
-            name: (node.publisher(Path, name, RELIABLE), deque[PoseStamped](maxlen=config.path_max_size))
-            for name in ("odom_path", "map_path")
-        }
+        self._odom_path = PathOutput(node, "odom_path", config.odom_frame, config.path_max_size)
+        self._map_path = PathOutput(node, "map_path", config.map_frame, config.path_max_size)
         self._broadcaster = TransformBroadcaster(node)
         self._odometry_of_others = None if config.publish_odom_to_base_tf else MovingTransforms(node, static)
         self.reset()
@@ -85,9 +106,8 @@ class FusionOutput:
 
     def publish_paths(self) -> None:
         """Send the way so far to those who listen."""
-        for publisher, poses in self._paths.values():
-            if poses and publisher.get_subscription_count():
-                publisher.publish(Path(header=poses[-1].header, poses=list(poses)))
+        self._odom_path.publish()
+        self._map_path.publish()
 
     def _correct(self, estimate: Estimate, raw_map_from_odom: SE3 | None, odom_from_base: SE3 | None) -> None:
         """Follow ``map_from_odom``; through frames without a pose the last one goes on, until a new start."""
@@ -125,7 +145,8 @@ class FusionOutput:
             transforms.append((ahead_ns, config.map_frame, config.odom_frame, self._correction.map_from_odom))
         if transforms:
             self._broadcaster.send(*transforms)
-        if self._correction is not None and estimate.map_from_odom is not None:
+        is_corrected = self._correction is not None and estimate.map_from_odom is not None
+        if is_corrected and self._raw_publisher.get_subscription_count():
             raw = self._correction.raw_map_from_odom
             self._raw_publisher.publish(transform_to_msg(estimate.stamp_ns, config.map_frame, config.odom_frame, raw))
 
@@ -137,11 +158,13 @@ class FusionOutput:
             else self._motion.moved(stamp_ns, odom_from_base, drift)
         )
         self._motion = motion
+        self._odom_path.add(stamp_ns, odom_from_base)
+        if not self._odom_publisher.get_subscription_count():
+            return
         message = Odometry(header=header(stamp_ns, self._config.odom_frame), child_frame_id=self._config.base_frame)
         message.pose = pose_with_covariance_to_msg(odom_from_base, motion.covariance)
         message.twist = twist_with_covariance_to_msg(motion.velocity, motion.velocity_covariance)
         self._odom_publisher.publish(message)
-        self._remember("odom_path", stamp_ns, self._config.odom_frame, odom_from_base)
 
     def _publish_pose(self, estimate: Estimate, map_from_base: SE3, covariance: Array) -> None:
         if estimate.state is State.LOST:
@@ -152,7 +175,4 @@ class FusionOutput:
         message = PoseWithCovarianceStamped(header=header(estimate.stamp_ns, self._config.map_frame))
         message.pose = pose_with_covariance_to_msg(map_from_base, covariance)
         self._pose_publisher.publish(message)
-        self._remember("map_path", estimate.stamp_ns, self._config.map_frame, map_from_base)
-
-    def _remember(self, path: str, stamp_ns: int, frame_id: str, pose: SE3) -> None:
-        self._paths[path][1].append(PoseStamped(header=header(stamp_ns, frame_id), pose=pose_to_msg(pose)))
+        self._map_path.add(estimate.stamp_ns, map_from_base)
