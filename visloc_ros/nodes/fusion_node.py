@@ -13,7 +13,7 @@ from std_srvs.srv import Trigger
 from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, OdometryStatus, TrackedPose
 from visloc_ros.core.geometry import SE3, Array, move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import Estimate, Reason, State
+from visloc_ros.core.types import AnchorPose, Estimate, Reason, Rejection, State
 from visloc_ros.fusion import Fuser
 from visloc_ros.fusion.last_pose import LastPose
 from visloc_ros.nodes.base import VislocNode, run
@@ -54,6 +54,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         self._estimate = Estimate(0, State.UNINITIALIZED)
         self._hint: BaseHint | None = None
         self._heard_ns: int | None = None
+        self._waiting: list[tuple[Anchor, AnchorPose | Rejection]] = []
         self._static = StaticTransforms(self)
         self._output = FusionOutput(self, self.config, self._static)
         self._camera_pose_publisher = self.publisher(PoseWithCovarianceStamped, "camera_pose", RELIABLE)
@@ -87,16 +88,23 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         self._fuser.add_odometry(odometry)
         self._offer_hint()
         self._publish(self._fuser.estimate(odometry.stamp_ns))
+        self._join_anchors()
         self._publish_innovations()
 
     def _take_anchor(self, message: Anchor) -> None:
+        """Take an anchor. It is late anyway, and joining it takes as long as many poses: the next one goes first."""
         try:
             anchor = anchor_from_msg(message)
         except MessageError as error:
             self._refuse(error)
             return
-        self._follow_map(message)
-        self._fuser.add_anchor(anchor)
+        self._waiting.append((message, anchor))
+
+    def _join_anchors(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for message, anchor in waiting:
+            self._follow_map(message)
+            self._fuser.add_anchor(anchor)
 
     def _take_tracked(self, message: TrackedPose) -> None:
         """Take followed map points; they improve the frames after theirs, and nobody waits for them."""
@@ -105,6 +113,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         except MessageError as error:
             self._refuse(error)
             return
+        self._join_anchors()  # it may be from one of them
         self._fuser.add_tracked(tracked)
 
     def _follow_map(self, message: Anchor) -> None:
@@ -120,6 +129,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         verdict = self._guard.judge(stamp_ns)
         if verdict is StampVerdict.CLOCK_JUMP:
             self.get_logger().warning("the clock jumped back: starting anew")
+            self._join_anchors()  # of the time before
             self._fuser.reset()
             self._output.reset()
         if verdict in (StampVerdict.UNSTAMPED, StampVerdict.UNORDERED):
@@ -129,6 +139,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
 
     def _watch(self) -> None:
         """Where no odometry comes any more there is a loss, too, and nobody else would tell."""
+        self._join_anchors()
         if self._heard_ns is None:
             return
         silence_ns = self.now_ns() - self._heard_ns
@@ -192,6 +203,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         self.get_logger().warning(f"message left out: {error}", throttle_duration_sec=5.0)
 
     def _take_hint(self, hint: BaseHint) -> None:
+        self._join_anchors()
         self._hint = hint
         self._offer_hint()
 
@@ -209,6 +221,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         self.get_logger().info(f"hint from {hint.source}: {what}")
 
     def _relocalize(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._join_anchors()
         self._hint = None
         self._fuser.relocalize()
         response.success = True
