@@ -19,6 +19,7 @@ one more possibility, for residuals to bear out.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -87,6 +88,7 @@ class Belief:
     shares: Array
 
     @staticmethod
+    @lru_cache(maxsize=16)
     def before(prior: NoisePriorConfig, told: Inflation) -> Belief:
         """What is held possible before any measurement: what is claimed, what was told, or anything around it."""
         logs = np.linspace(np.log(LEAST_FACTOR), np.log(prior.max_inflation), FACTORS_TRIED)
