@@ -51,7 +51,7 @@ from visloc_ros.nodes.parameters import declare_parameters, read_parameters
 from visloc_ros.nodes.qos import EACH_LATCHED, RELIABLE, TF, TF_STATIC
 from visloc_ros.sources.bag_messages import iterate_serialized
 
-CLOCK_PERIOD_S = 0.05  # every node works for a millisecond at each tick
+CLOCK_PERIOD_S = 0.05  # at least: every node works for a millisecond at each tick
 QUIET_S = 3.0
 DRAIN_LIMIT_S = 30.0
 CDR_STAMP_OFFSET = 4
@@ -73,19 +73,24 @@ class ReplayConfig(Config):
 
 
 class Recorder:
-    """Keeps what the nodes publish with the time of arrival, as it comes: reading it waits until the replay is over."""
+    """Keeps what the nodes publish with the time of arrival, as it comes: reading it waits until the replay is over.
+
+    ``last_answer_s`` is when the last result of an image came: nodes go on to tell how they are doing without any.
+    """
 
     def __init__(self, node: Node) -> None:
         self._logger = node.get_logger()
         self._received: list[tuple[float, str, bytes]] = []
-        self.last_arrival_s = time.monotonic()
+        self.last_answer_s = time.monotonic()
         for topic, (message_type, qos, _) in ANSWERS.items():
             node.create_subscription(message_type, topic, self._keeper(topic), qos, raw=True)
 
     def _keeper(self, topic: str) -> Callable[[bytes], None]:
         def keep(serialized: bytes) -> None:
-            self.last_arrival_s = time.monotonic()
-            self._received.append((self.last_arrival_s, topic, serialized))
+            arrival_s = time.monotonic()
+            self._received.append((arrival_s, topic, serialized))
+            if topic in RESULTS:
+                self.last_answer_s = arrival_s
 
         return keep
 
@@ -184,6 +189,7 @@ ANSWERS: Mapping[str, tuple[type, QoSProfile, Callable[[Any], dict[str, Any]]]] 
     "odometry_status": (OdometryStatus, RELIABLE, _read_odometry),
     "innovation": (Innovation, RELIABLE, _read_innovation),
 }
+RESULTS = frozenset({"odometry_status", "anchor", "pose", "innovation"})
 
 
 class Player:
@@ -197,6 +203,7 @@ class Player:
             raise SetupError(f"the bag {config.bag} holds no messages")
         self._publishers = self._make_publishers()
         self.published: list[dict[str, Any]] = []
+        self._clock_s = -CLOCK_PERIOD_S
 
     def _make_publishers(self) -> dict[str, Publisher]:
         publishers = {}
@@ -227,7 +234,8 @@ class Player:
         begin_bag_ns, begin_s = self._messages[0][0], time.monotonic()
         for moment_ns, messages in groupby(self._messages, key=itemgetter(0)):
             self._tick_until(begin_s + (moment_ns - begin_bag_ns) / NANOSECONDS / self._config.rate, moment_ns)
-            self._publish_clock(moment_ns)
+            if time.monotonic() - self._clock_s >= CLOCK_PERIOD_S:
+                self._publish_clock(moment_ns)
             for _, topic, _, data in messages:
                 self._publish(topic, data)
 
@@ -237,9 +245,9 @@ class Player:
         self._publishers[topic].publish(data)
 
     def drain(self, recorder: Recorder) -> None:
-        """Keep the clock running until the nodes have been quiet for a while."""
+        """Keep the clock running until no image has had a result for a while."""
         end_s, now_ns = time.monotonic(), self._messages[-1][0]
-        while time.monotonic() - max(recorder.last_arrival_s, end_s) < QUIET_S:
+        while time.monotonic() - max(recorder.last_answer_s, end_s) < QUIET_S:
             elapsed_s = time.monotonic() - end_s
             if elapsed_s > DRAIN_LIMIT_S:
                 break
@@ -254,6 +262,7 @@ class Player:
 
     def _publish_clock(self, bag_ns: int) -> None:
         self._clock.publish(Clock(clock=stamp_to_msg(bag_ns)))
+        self._clock_s = time.monotonic()
 
 
 def message_class(type_name: str) -> type:
