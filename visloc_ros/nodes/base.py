@@ -73,14 +73,23 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         return publisher
 
     def subscription(
-        self, message_type: type, topic: str, callback: Callable[..., None], qos: QoSProfile, from_outside: bool = False
+        self,
+        message_type: type,
+        topic: str,
+        callback: Callable[..., None],
+        qos: QoSProfile,
+        from_outside: bool = False,
+        serialized: bool = False,
     ) -> None:
         """Create a subscription that lives as long as the state being entered.
 
         Only ``from_outside``, where the QoS is not this package's, is a publisher of another QoS or type warned of.
+        ``serialized`` messages come as bytes.
         """
         events = SubscriptionEventCallbacks(use_default_callbacks=from_outside)
-        subscription = self.create_subscription(message_type, topic, callback, qos, event_callbacks=events)
+        subscription = self.create_subscription(
+            message_type, topic, callback, qos, event_callbacks=events, raw=serialized
+        )
         self.undo(self.destroy_subscription, subscription)
 
     def service(self, service_type: type, name: str, callback: Callable[..., object]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pycolmap
 import rclpy
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from visloc_ros.core.camera import check_image_size
@@ -23,6 +24,7 @@ from visloc_ros.nodes.worker import Worker
 
 # An image and its camera_info cross the network apart; the first image waits this long for the other.
 CAMERA_INFO_WAIT_S = 0.5
+STAMP_END = 12  # of a serialized message that begins with a header: four bytes of encapsulation, then the stamp
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class CameraInput:
         self.camera_frame: str | None = None
         self._logger, self._on_frame, self._on_restart = node.get_logger(), on_frame, on_restart
         self._camera_info: CameraInfo | None = None
+        self._known = b""
         self._camera: pycolmap.Camera | None = None
         self._used_camera: pycolmap.Camera | None = None
         self._calibrated = threading.Event()
@@ -67,7 +70,7 @@ class CameraInput:
             self._handle, self._count_error, config.queue_size, config.in_spare_time
         )
         node.undo(self._worker.close)
-        node.subscription(CameraInfo, "camera_info", self._take_camera_info, IMAGE[config.qos], from_outside=True)
+        node.subscription(CameraInfo, "camera_info", self._take_camera_info, IMAGE[config.qos], True, serialized=True)
         kind, topic = (CompressedImage, "image/compressed") if config.transport == "compressed" else (Image, "image")
         node.subscription(kind, topic, self._worker.put, IMAGE[config.qos], from_outside=True)
 
@@ -86,7 +89,11 @@ class CameraInput:
         """Whether a newer image waits for the work on this one."""
         return self._worker.is_late
 
-    def _take_camera_info(self, message: CameraInfo) -> None:
+    def _take_camera_info(self, serialized: bytes) -> None:
+        """Take a calibration; it comes again with every image, and reading it would cost more than the image does."""
+        if serialized[STAMP_END:] == self._known:
+            return
+        message = deserialize_message(serialized, CameraInfo)
         if self._camera_info is not None and _same_calibration(message, self._camera_info):
             return
         try:
@@ -94,7 +101,7 @@ class CameraInput:
         except CalibrationError as error:
             self._count("camera_info", str(error))
             return
-        self._camera_info = message
+        self._camera_info, self._known = message, serialized[STAMP_END:]
         self._calibrated.set()
 
     def _handle(self, message: Image | CompressedImage) -> None:
