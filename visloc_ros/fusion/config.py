@@ -82,7 +82,7 @@ class TrackingConfig(Config):
     drift_slack: float = option(
         3.0, "times that odometry may drift faster than it usually does before followed points are refused", minimum=1.0
     )
-    correlation_s: float = option(0.3, "time over which the errors of followed points stay alike, seconds", minimum=0.0)
+    correlation_s: float = option(0.1, "time over which the errors of followed points stay alike, seconds", minimum=0.0)
     slipped_frames: int = option(
         5, "refused frames in a row that end the trust in followed points until the next anchor", minimum=1
     )
