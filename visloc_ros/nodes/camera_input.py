@@ -70,7 +70,9 @@ class CameraInput:
             self._handle, self._count_error, config.queue_size, config.in_spare_time
         )
         node.undo(self._worker.close)
-        node.subscription(CameraInfo, "camera_info", self._take_camera_info, IMAGE[config.qos], True, serialized=True)
+        node.subscription(
+            CameraInfo, "camera_info", self._take_camera_info, IMAGE[config.qos], from_outside=True, serialized=True
+        )
         kind, topic = (CompressedImage, "image/compressed") if config.transport == "compressed" else (Image, "image")
         node.subscription(kind, topic, self._worker.put, IMAGE[config.qos], from_outside=True)
 
