@@ -120,6 +120,7 @@ def test_there_and_back_is_the_same_pose():
 
 def test_two_looks_from_one_spot_still_differ():
     still = Leg.of_step(SE3.identity(), 0.0)
+    assert drifting_way(still.moments, STATE.scale, np.eye(3), CONFIG)[3, 3] > 0
     covariance = StateEstimate(STATE, np.zeros((7, 7))).moved(still, CONFIG).covariance
     assert np.linalg.eigvalsh(covariance)[0] > 0
     assert np.sqrt(covariance[0, 0]) == pytest.approx(0.02 * 1e-2)
