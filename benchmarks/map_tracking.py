@@ -1,6 +1,8 @@
 """Map tracking alone: one anchor, then five seconds in which only its map points are followed.
 
 Run: .venv/bin/python benchmarks/map_tracking.py --data ../shared/data --markdown results/map_tracking.md
+Then, how alike the errors of frames are that lie some time apart: what fusion must know of them.
+
 Anchors are those of the real engine, without prediction; each joins 0.3 s after its image. Errors are against the
 truth, with no alignment; the anchors of the same frames are what they are to be compared with. Times are of the
 processor, of one thread.
@@ -29,6 +31,7 @@ from visloc_ros.sources import SourceConfig, open_source
 SECTION = "Map tracking alone"
 SPAN_S, LATENCY_S = 5.0, 0.3
 ANCHOR_EVERY = 10  # frames, so that none of them is a mapped one
+LAGS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
 MODES = {"prediction of the odometry": True, "nothing but images": False}
 
 
@@ -61,7 +64,10 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Tracked:
-    """One frame: seconds since the anchor's image, processor time, and errors; NaN where there is no pose."""
+    """One frame: seconds since the anchor's image, processor time, and errors; NaN where there is no pose.
+
+    ``whitened`` (6,) is the error of the motion since the anchor in its standard deviations: position, then rotation.
+    """
 
     age_s: float
     milliseconds: float
@@ -69,6 +75,7 @@ class Tracked:
     rotation_deg: float = np.nan
     nees: float = np.nan
     anchor_position_m: float = np.nan
+    whitened: np.ndarray | None = None
 
 
 def main() -> None:
@@ -76,12 +83,18 @@ def main() -> None:
     arguments = parse_arguments()
     cv2.setNumThreads(1)
     report = {"machine": describe_machine(), "command": command_line(), "date": today()}
-    parts = []
+    parts, alike = [], []
     for place in real_places(arguments.data):
         sequence = load(place, arguments.work)
-        rows = [row_of(words, run(sequence, predict)) for words, predict in MODES.items()]
+        modes = {words: run(sequence, predict) for words, predict in MODES.items()}
+        rows = [row_of(words, starts) for words, starts in modes.items()]
+        alike.append([place.name, *(likeness(next(iter(modes.values())), lag_s) for lag_s in LAGS_S)])
         parts.append(f"### {place.name}\n\n{table(HEADER, rows)}")
         print(parts[-1], flush=True)
+    parts.append(
+        f"### How alike errors are\n\n{ALIKE}\n\n{table(('apart', *(f'{lag_s} s' for lag_s in LAGS_S)), alike)}"
+    )
+    print(parts[-1])
     if arguments.markdown:
         put_section(arguments.markdown, SECTION, "\n\n".join([provenance(report), EXPLANATION, *parts]))
 
@@ -149,7 +162,11 @@ def judge(sequence: Sequence, start: int, row: int, result: object, milliseconds
         return Tracked(age_s, milliseconds)
     truth, anchor = sequence.truth[row], sequence.anchors.get(row)
     found = result.map_from_camera
-    error = np.concatenate([found.translation - truth.translation, rotation_vector(found.rotation @ truth.rotation.T)])
+    error = difference(found, truth)
+    start_pose, start_truth = sequence.anchors[start].map_from_camera, sequence.truth[start]
+    since = difference(start_pose.inverse @ found, start_truth.inverse @ truth)
+    axes = np.kron(np.eye(2), start_pose.rotation)
+    covariance = axes.T @ result.covariance_since_anchor @ axes
     return Tracked(
         age_s,
         milliseconds,
@@ -157,7 +174,14 @@ def judge(sequence: Sequence, start: int, row: int, result: object, milliseconds
         rotation_angle_deg(found.rotation, truth.rotation),
         float(error @ np.linalg.solve(result.covariance, error)),
         float(np.linalg.norm(anchor.map_from_camera.translation - truth.translation)) if anchor else np.nan,
+        np.linalg.solve(np.linalg.cholesky(covariance), since),
     )
+
+
+def difference(found: SE3, truth: SE3) -> np.ndarray:
+    """Error (6,) of a pose about the parent's axes: position, then rotation."""
+    turned = rotation_vector(found.rotation @ truth.rotation.T)
+    return np.concatenate([found.translation - truth.translation, turned])
 
 
 HEADER = (
@@ -177,6 +201,29 @@ EXPLANATION = (
     "Medians over all frames of all starts, one every ten frames. *Growth* is the tracked error after 4 to 5 seconds "
     "less that of the engine's own anchors of those frames. NEES is the median for the whole covariance; 5.3 is exact."
 )
+ALIKE = (
+    "Correlation of the errors of two frames, so many seconds apart, of the motion since their common anchor: of "
+    "position / of rotation, in standard deviations as tracking tells them (with the odometry's prediction)."
+)
+
+
+def likeness(starts: list[list[Tracked]], lag_s: float) -> str:
+    """Correlations of frames of one start that lie so far apart."""
+    pairs = [pair for frames in starts for pair in pairs_apart(frames, lag_s)]
+    first, second = (np.array(side) for side in zip(*pairs, strict=True))
+    apart, size = np.square(first - second), np.square(first) + np.square(second)
+    return " / ".join(f"{1.0 - apart[:, part].mean() / size[:, part].mean():.2f}" for part in (slice(3), slice(3, 6)))
+
+
+def pairs_apart(frames: list[Tracked], lag_s: float) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Whitened errors of all two frames with a pose that lie so far apart, to half a frame."""
+    ages = np.array([frame.age_s for frame in frames])
+    period_s = float(np.median(np.diff(ages)))
+    return [
+        (frames[i].whitened, frames[j].whitened)
+        for i, j in np.argwhere(np.abs(ages[None] - ages[:, None] - lag_s) < 0.51 * period_s)
+        if frames[i].whitened is not None and frames[j].whitened is not None
+    ]
 
 
 def row_of(words: str, starts: list[list[Tracked]]) -> list[str]:

@@ -39,7 +39,8 @@ TRIALS: Mapping[str, FusionTrial] = {
         "a GPU: anchors at 2.5 Hz, 30 to 150 ms late",
     ),
     "followed": FusionTrial(
-        replace(USUAL, tracked=True), "map points followed from each accepted anchor, which add 4 mm and 0.08 degrees"
+        replace(USUAL, tracked=True),
+        "map points followed from each accepted anchor, which add 4 mm and 0.08 degrees, much the same for 2 s",
     ),
     "outliers": FusionTrial(replace(USUAL, outlier_share=0.3), "30 % gross outliers, 1 s late"),
     "aliases": FusionTrial(

@@ -83,7 +83,7 @@ def followed_along(
 
     Errors of neighbouring poses are alike, so that each counts as a share of a measurement.
     """
-    index, alike = chain.index_of(), max(1.0, 2.0 * config.correlation_s / SPACING_S)
+    index, alike = chain.index_of(), 1.0 + config.lasting_share * 2.0 * config.correlation_s / SPACING_S
     seen = {fix.stamp_ns: {index[fix.stamp_ns]: _Seen(fix.anchor.map_from_camera, np.zeros((6, 6)))} for fix in anchors}
     motions = []
     for pose in sorted(tracked, key=lambda pose: pose.stamp_ns):

@@ -80,9 +80,14 @@ class TrackingConfig(Config):
     """How far poses from followed map points are believed between anchors."""
 
     drift_slack: float = option(
-        3.0, "times that odometry may drift faster than it usually does before followed points are refused", minimum=1.0
+        2.0, "times that odometry may drift faster than it usually does before followed points are refused", minimum=1.0
     )
-    correlation_s: float = option(0.1, "time over which the errors of followed points stay alike, seconds", minimum=0.0)
+    correlation_s: float = option(
+        3.0, "time in which what lasts of the error of followed points changes, seconds", minimum=0.0
+    )
+    lasting_share: float = option(
+        0.9, "share of the variance of followed points that lasts from frame to frame", minimum=0.0, maximum=1.0
+    )
     slipped_frames: int = option(
         5, "refused frames in a row that end the trust in followed points until the next anchor", minimum=1
     )

@@ -1,24 +1,24 @@
 """Map points followed since one anchor: the camera's motion in map units, without drift, but with the anchor's error.
 
 A tracked pose shares the error of its anchor, so only its motion since the anchor's image counts. Each one is checked
-against odometry, which it must fit, and then joined with it; that also teaches the odometry's scale. Errors of
-neighbouring frames are alike, for they come from the same points: a frame counts as only that share of a measurement
-which the time since the one before has made new.
+against odometry, which it must fit, and then joined with it; that also teaches the odometry's scale.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, Array, rotation_matrix, skew
+from visloc_ros.core.geometry import SE3, Array, skew
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, TrackedPose
 from visloc_ros.fusion.config import FusionConfig, TrackingConfig
-from visloc_ros.fusion.drift import CameraState, OdometryModel, StateEstimate, pose_difference
+from visloc_ros.fusion.drift import CameraState, OdometryModel, StateEstimate
+from visloc_ros.fusion.followed_motion import FollowedMotion
 from visloc_ros.fusion.history import Sample
 from visloc_ros.fusion.innovation import TRACKED, Innovation
 
@@ -41,12 +41,11 @@ class TrackedMotion:
         return TrackedMotion(sample, anchor_from_map @ tracked.map_from_camera, covariance)
 
 
-@dataclass(frozen=True, eq=False)
-class _Step:
-    """A motion as measured, and joined with odometry: the same frames with the scale."""
+class _Step(NamedTuple):
+    """A motion as measured, and joined with odometry."""
 
     motion: TrackedMotion
-    estimate: StateEstimate
+    joined: FollowedMotion
 
 
 class Trail:
@@ -73,45 +72,31 @@ class Trail:
         """
         if self._refused_in_a_row >= config.tracking.slipped_frames:
             return None
-        predicted = self._predict(origin, scale, motion.sample, odometry)
-        error = pose_difference(motion.anchor_from_camera, predicted.state.map_from_camera)
-        expected = predicted.covariance[:6, :6] + motion.covariance
-        tolerated = config.tracking.drift_slack**2 * predicted.covariance[:6, :6] + motion.covariance
-        threshold = chi_square_quantile(config.gate.probability, 6)
-        accepted = bool(error @ np.linalg.solve(tolerated, error) <= threshold)
+        predicted = self._predict(origin, scale, motion.sample, odometry, config.tracking)
+        met = predicted.meet(motion.anchor_from_camera, motion.covariance, config.tracking)
+        slack = config.tracking.drift_slack
+        squared = met.error @ np.linalg.solve(met.tolerated(slack), met.error)
+        accepted = bool(squared <= chi_square_quantile(config.gate.probability, 6))
         if accepted:
-            self._steps.append(_Step(motion, self._joined(motion, predicted, error, config.tracking)))
+            self._steps.append(_Step(motion, met.joined(slack)))
         self._refused_in_a_row = 0 if accepted else self._refused_in_a_row + 1
-        return Innovation(motion.sample.stamp_ns, TRACKED, error, expected, accepted)
+        return Innovation(motion.sample.stamp_ns, TRACKED, met.error, met.expected, accepted)
 
-    def _predict(self, origin: Sample, scale: StateEstimate, sample: Sample, odometry: OdometryModel) -> StateEstimate:
-        """``anchor_from_camera`` at a later frame, from the newest motion or the anchor itself, and odometry."""
+    def _predict(
+        self, origin: Sample, scale: StateEstimate, sample: Sample, odometry: OdometryModel, config: TrackingConfig
+    ) -> FollowedMotion:
+        """Motion at a later frame, from the newest one or the anchor itself, and odometry."""
         if not self._steps:
-            return odometry.carry(scale, origin.leg_to(sample))
+            return FollowedMotion.begin(odometry.carry(scale, origin.leg_to(sample)))
         newest = self._steps[-1]
-        return odometry.carry(newest.estimate, newest.motion.sample.leg_to(sample))
-
-    def _joined(
-        self, motion: TrackedMotion, predicted: StateEstimate, error: Array, config: TrackingConfig
-    ) -> StateEstimate:
-        noise = motion.covariance * self._share_known(motion.sample, config)
-        gain = np.linalg.solve(predicted.covariance[:6, :6] + noise, predicted.covariance[:6]).T
-        covariance = predicted.covariance - gain @ predicted.covariance[:6]
-        return StateEstimate(_changed(predicted.state, gain @ error), (covariance + covariance.T) / 2.0)
-
-    def _share_known(self, sample: Sample, config: TrackingConfig) -> float:
-        """Frames in the time over which errors are alike, at least one."""
-        if not self._steps:
-            return 1.0
-        seconds = (sample.stamp_ns - self._steps[-1].motion.sample.stamp_ns) / NANOSECONDS
-        return max(1.0, 2.0 * config.correlation_s / max(seconds, 1e-3))
+        return newest.joined.carried(newest.motion.sample.leg_to(sample), odometry, config)
 
     def carry(self, anchor: StateEstimate, sample: Sample, odometry: OdometryModel) -> StateEstimate | None:
         """Estimate at a frame from that at the anchor's; None where no motion reaches as far as to the frame."""
         step = self._at_or_before(sample.stamp_ns)
         if step is None:
             return None
-        return odometry.carry(_composed(anchor, step.estimate), step.motion.sample.leg_to(sample))
+        return odometry.carry(_composed(anchor, step.joined.estimate), step.motion.sample.leg_to(sample))
 
     def motion_to(
         self, sample: Sample, log_scale: float, max_gap_s: float, odometry: OdometryModel
@@ -136,12 +121,6 @@ class Trail:
     def _after(self, stamp_ns: int) -> _Step | None:
         index = bisect_right(self._steps, stamp_ns, key=lambda step: step.motion.sample.stamp_ns)
         return self._steps[index] if index < len(self._steps) else None
-
-
-def _changed(state: CameraState, error: Array) -> CameraState:
-    pose = state.map_from_camera
-    turned = SE3(rotation_matrix(error[3:6]) @ pose.rotation, pose.translation + error[:3])
-    return CameraState(turned, state.log_scale + float(error[6]))
 
 
 def _composed(anchor: StateEstimate, relative: StateEstimate) -> StateEstimate:

@@ -21,6 +21,8 @@ class FusionScenario:
     outliers are poses anywhere, aliases poses in another place that looks the same; both come with ``wrong_inliers``.
 
     With ``tracked``, map points are followed from an accepted anchor for ``tracked_distance`` metres or to the next.
+    Of the variance of their error ``tracked_lasting_share`` lasts from frame to frame, and changes over
+    ``tracked_correlation_s``.
     """
 
     path: str = "eight"
@@ -53,6 +55,8 @@ class FusionScenario:
     tracked_distance: float = 3.0
     tracked_sigma: float = 0.004
     tracked_sigma_deg: float = 0.08
+    tracked_lasting_share: float = 0.9
+    tracked_correlation_s: float = 2.0
 
 
 EXACT = FusionScenario(
