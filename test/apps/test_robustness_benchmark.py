@@ -137,11 +137,11 @@ def test_a_scenario_that_is_run_again_replaces_its_row_and_no_other():
 
 
 def test_the_table_has_a_cell_for_every_column():
-    from robustness_tables import HEADER, HONESTY_HEADER, cells, conclusion, honesty_cells
+    from robustness_tables import HEADER, HONESTY_HEADER, cells, conclusion, honesty_cells, when_wrong
 
     row = {
         "name": "dark", "frames": 10, "poses": 6, "localized": 5, "confidently_wrong": 1, "poses_elsewhere": 0,
-        "longest_wrong_s": 0.0,
+        "longest_wrong_s": 0.0, "wrong_from_to_s": [[3.25, 3.25]],
         "told_after_s": 0.1, "lost_after_s": None, "right_after_s": 2.0, "largest_error": 0.12,
         "largest_error_deg": 1.5, "frames_by_state": {"LOCALIZED": 5, "LOST": 4},
         "nees": {"mean": 6.24, "mean_band": [3.0, 9.0], "share_in_band": 0.9},
@@ -156,4 +156,5 @@ def test_the_table_has_a_cell_for_every_column():
     assert honesty[1:] == ["6.2", "3.0 to 9.0", "90 %", "5.0 (80 %)", "–", "50 % / 50 % / 0 %"]
     nothing = honesty_cells(row | {"nees": None, "nis": {}, "poses": 0, "frames_by_support": {}})
     assert set(nothing[1:]) == {"–"}
-    assert "**1 beyond 3 sigma**" in conclusion([row])
+    assert "**1 beyond 3 sigma** (exact covariances: 3)" in conclusion([row | {"localized": 1000}])
+    assert when_wrong([row, row | {"name": "lit", "wrong_from_to_s": []}]).endswith(": dark 3.2-3.2.")

@@ -47,7 +47,9 @@ def test_only_localized_poses_can_be_confidently_wrong():
 
 
 def test_the_longest_time_of_a_wrong_pose_is_told():
-    assert judge_run(run([L] * 7, [0, 9, 9, 9, 0, 9, 9])).longest_wrong_s == pytest.approx(0.2)
+    judged = judge_run(run([L] * 7, [0, 9, 9, 9, 0, 9, 9]))
+    assert judged.longest_wrong_s == pytest.approx(0.2)
+    np.testing.assert_allclose(judged.wrong_from_to_s, [(0.1, 0.3), (0.5, 0.6)])
     assert judge_run(run([L] * 3, [0, 9, 0])).longest_wrong_s == 0.0
 
 

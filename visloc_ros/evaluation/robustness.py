@@ -39,7 +39,8 @@ class Robustness:
     or to be LOST; a frame that a live system dropped tells nothing.
     ``right_after_s``: from its end to the first LOCALIZED pose that is within 3 sigma; without an incident from the
     first frame. ``largest_error``, ``largest_error_deg`` and ``largest_nees`` are those while LOCALIZED,
-    ``longest_wrong_s`` is the longest time that the pose stayed confidently wrong, 0 for single frames;
+    ``longest_wrong_s`` is the longest time that the pose stayed confidently wrong, 0 for single frames, and
+    ``wrong_from_to_s`` tells the first and the last such frame of each time;
     ``largest_sigmas`` the largest error over the standard deviation of the worst axis. ``poses_elsewhere`` counts poses
     of a camera that is not in the map.
     """
@@ -49,6 +50,7 @@ class Robustness:
     localized: int
     confidently_wrong: int
     longest_wrong_s: float
+    wrong_from_to_s: tuple[tuple[float, float], ...]
     poses_elsewhere: int
     told_after_s: float | None
     lost_after_s: float | None
@@ -67,13 +69,15 @@ def judge_run(record: RunRecord, incident: Incident | None = None, series: RunSe
     localized = posed & trusted
     wrong = localized & is_beyond_claim(frames)
     begin_s, end_s = (0.0, 0.0) if incident is None else (incident.begin_s, incident.end_s)
+    wrong_from_to_s = _unbroken(frames.seconds, wrong)
     later = frames.seconds >= begin_s if incident is not None else np.zeros(len(posed), dtype=bool)
     return Robustness(
         frames=len(posed),
         poses=int(posed.sum()),
         localized=int(localized.sum()),
         confidently_wrong=int(wrong.sum()),
-        longest_wrong_s=_longest(frames.seconds, wrong),
+        longest_wrong_s=max((end - begin for begin, end in wrong_from_to_s), default=0.0),
+        wrong_from_to_s=wrong_from_to_s,
         poses_elsewhere=int((posed & np.isnan(frames.position_error)).sum()),
         told_after_s=_first(frames, later & ~trusted & ~unknown, begin_s),
         lost_after_s=_first(frames, later & lost, begin_s),
@@ -105,11 +109,11 @@ def _first(series: PoseSeries, chosen: NDArray[np.bool_], since_s: float) -> flo
     return float(series.seconds[rows[0]] - since_s) if len(rows) else None
 
 
-def _longest(seconds: NDArray[np.float64], chosen: NDArray[np.bool_]) -> float:
-    """Seconds from the first to the last frame of the longest unbroken row of chosen ones."""
+def _unbroken(seconds: NDArray[np.float64], chosen: NDArray[np.bool_]) -> tuple[tuple[float, float], ...]:
+    """Seconds of the first and the last frame of each unbroken row of chosen ones."""
     rows = np.flatnonzero(chosen)
     unbroken = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
-    return max((float(seconds[row[-1]] - seconds[row[0]]) for row in unbroken if len(row)), default=0.0)
+    return tuple((float(seconds[row[0]]), float(seconds[row[-1]])) for row in unbroken if len(row))
 
 
 def _largest(values: NDArray[np.float64]) -> float | None:
