@@ -18,9 +18,9 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, TrackedPose
 from visloc_ros.fusion.config import FusionConfig, TrackingConfig
 from visloc_ros.fusion.drift import CameraState, OdometryModel, StateEstimate
-from visloc_ros.fusion.followed_motion import FollowedMotion
 from visloc_ros.fusion.history import Sample
 from visloc_ros.fusion.innovation import TRACKED, Innovation
+from visloc_ros.fusion.trail_estimate import TrailEstimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class _Step(NamedTuple):
     """A motion as measured, and joined with odometry."""
 
     motion: TrackedMotion
-    joined: FollowedMotion
+    joined: TrailEstimate
 
 
 class Trail:
@@ -84,10 +84,10 @@ class Trail:
 
     def _predict(
         self, origin: Sample, scale: StateEstimate, sample: Sample, odometry: OdometryModel, config: TrackingConfig
-    ) -> FollowedMotion:
+    ) -> TrailEstimate:
         """Motion at a later frame, from the newest one or the anchor itself, and odometry."""
         if not self._steps:
-            return FollowedMotion.begin(odometry.carry(scale, origin.leg_to(sample)))
+            return TrailEstimate.begin(odometry.carry(scale, origin.leg_to(sample)))
         newest = self._steps[-1]
         return newest.joined.carried(newest.motion.sample.leg_to(sample), odometry, config)
 

@@ -10,16 +10,16 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import OdometryPose
 from visloc_ros.fusion.config import FusionConfig, TrackingConfig
 from visloc_ros.fusion.drift import CameraState, OdometryModel, StateEstimate, pose_difference
-from visloc_ros.fusion.followed_motion import FollowedMotion
 from visloc_ros.fusion.history import Leg, OdometryHistory
+from visloc_ros.fusion.trail_estimate import TrailEstimate
 
 CONFIG, RATE_HZ, FRAMES = TrackingConfig(), 20, 400
 ODOMETRY = OdometryModel(FusionConfig().drift, turn_gain=0.0)
 SIGMAS = np.repeat([0.01, 0.004], 3)
 
 
-def begin() -> FollowedMotion:
-    return FollowedMotion.begin(StateEstimate(CameraState(SE3.identity(), 0.0), np.diag([1e-12] * 6 + [0.01**2])))
+def begin() -> TrailEstimate:
+    return TrailEstimate.begin(StateEstimate(CameraState(SE3.identity(), 0.0), np.diag([1e-12] * 6 + [0.01**2])))
 
 
 def leg(metres: float = 0.0) -> Leg:
@@ -61,7 +61,7 @@ def test_without_a_lasting_error_it_is_a_filter_of_independent_frames():
     """Two looks of one spot, odometry certain: half the variance is left."""
     config = replace(CONFIG, correlation_s=0.0, lasting_share=0.0)
     vague = np.diag([1.0] * 6 + [0.01**2])
-    motion = FollowedMotion.begin(StateEstimate(CameraState(SE3.identity(), 0.0), vague))
+    motion = TrailEstimate.begin(StateEstimate(CameraState(SE3.identity(), 0.0), vague))
     for _ in range(2):
         motion = motion.meet(SE3.identity(), np.diag(SIGMAS**2), config).joined(drift_slack=1.0)
     np.testing.assert_allclose(np.sqrt(2.0 * np.diag(motion.estimate.covariance)[:6]), SIGMAS, rtol=1e-3)

@@ -20,7 +20,7 @@ _TAIL = 4.0  # degrees of freedom of the Student t that odometry's slips are dra
 
 
 @dataclass(frozen=True, eq=False)
-class FollowedMotion:
+class TrailEstimate:
     """``anchor_from_camera`` with the scale of odometry, and the lasting error of the points.
 
     ``lasting`` (6,) is in its standard deviations, as the points' covariance tells them at a frame; ``covariance``
@@ -32,18 +32,18 @@ class FollowedMotion:
     covariance: Array
 
     @staticmethod
-    def begin(estimate: StateEstimate) -> FollowedMotion:
+    def begin(estimate: StateEstimate) -> TrailEstimate:
         """Where odometry alone has come from the anchor."""
         covariance = np.eye(13)
         covariance[:7, :7] = estimate.covariance
-        return FollowedMotion(estimate.state, np.zeros(6), covariance)
+        return TrailEstimate(estimate.state, np.zeros(6), covariance)
 
     @property
     def estimate(self) -> StateEstimate:
         """Motion and scale, with what the lasting error leaves unknown of them."""
         return StateEstimate(self.state, self.covariance[:7, :7])
 
-    def carried(self, leg: Leg, odometry: OdometryModel, config: TrackingConfig) -> FollowedMotion:
+    def carried(self, leg: Leg, odometry: OdometryModel, config: TrackingConfig) -> TrailEstimate:
         """Motion at the other end of an odometry leg; the lasting error has faded, and as much of it is new."""
         moved = odometry.carry(self.estimate, leg)
         kept = float(np.exp(-leg.seconds / config.correlation_s)) if config.correlation_s > 0.0 else 0.0
@@ -53,7 +53,7 @@ class FollowedMotion:
         covariance[:7, 7:] = kept * transition_matrix(way) @ self.covariance[:7, 7:]
         covariance[7:, :7] = covariance[:7, 7:].T
         covariance[7:, 7:] = kept**2 * self.covariance[7:, 7:] + (1.0 - kept**2) * np.eye(6)
-        return FollowedMotion(moved.state, kept * self.lasting, covariance)
+        return TrailEstimate(moved.state, kept * self.lasting, covariance)
 
     def meet(self, anchor_from_camera: SE3, covariance: Array, config: TrackingConfig) -> Meeting:
         """Compare with the motion that the points tell, of which ``covariance`` (6, 6) is that of a frame alone."""
@@ -72,7 +72,7 @@ class Meeting:
     is what a frame adds.
     """
 
-    motion: FollowedMotion
+    motion: TrailEstimate
     error: Array
     seen: Array
     noise: Array
@@ -86,7 +86,7 @@ class Meeting:
         """Covariance (6, 6) of the error where odometry may drift so many times as fast as it usually does."""
         return np.asarray(self.expected + (drift_slack**2 - 1.0) * self.motion.covariance[:6, :6])
 
-    def joined(self, drift_slack: float) -> FollowedMotion:
+    def joined(self, drift_slack: float) -> TrailEstimate:
         """The motion with what the points tell of it, of the scale and of their own lasting error.
 
         An error larger than expected is put down to a slip of odometry, as far as the slack allows: the pose becomes
@@ -97,7 +97,7 @@ class Meeting:
         shared = covariance @ self.seen.T
         gain = np.linalg.solve(self.seen @ shared + self.noise, shared.T).T
         step, left = gain @ self.error, covariance - gain @ shared.T
-        return FollowedMotion(_changed(motion.state, step[:7]), motion.lasting + step[7:], (left + left.T) / 2.0)
+        return TrailEstimate(_changed(motion.state, step[:7]), motion.lasting + step[7:], (left + left.T) / 2.0)
 
     def _surprise(self) -> float:
         """Factor by which the error makes a larger variance likely; 1 is what is expected."""
