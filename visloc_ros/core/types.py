@@ -17,7 +17,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.geometry import SE3, Array, Sim3
 
 Image = NDArray[np.uint8]
 
@@ -126,6 +126,21 @@ class OdometryPose:
     covariance: Array | None = None
     scale: OdometryScale | None = None
     up_in_odom: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LoopClosure:
+    """Odometry has recognised an earlier place: how its camera of then and that of now lie, both in one segment.
+
+    ``earlier_from_later`` takes points of the later camera into the earlier one, each in odometry's units at that
+    camera: its scale is what the scale has drifted by. ``covariance`` (7, 7) is of the position in the earlier camera
+    (its odometry units), of the rotation vector about that camera's axes and of the logarithm of the scale.
+    """
+
+    earlier_ns: int
+    later_ns: int
+    earlier_from_later: Sim3
+    covariance: Array
 
 
 @dataclass(frozen=True, eq=False)
