@@ -69,3 +69,41 @@ def test_what_remains_without_the_first_state_is_its_exact_marginal():
     covariance = np.linalg.inv(information)
     np.testing.assert_allclose(np.linalg.inv(remaining), covariance[7:, 7:], atol=1e-9)
     np.testing.assert_allclose(np.linalg.solve(remaining, pull), (covariance @ gradient)[7:], atol=1e-9)
+
+
+def test_ties_between_far_states_change_nothing_of_the_least_squares():
+    """Against plain matrices: two states that are not neighbours, and one tied to two others."""
+    rng = np.random.default_rng(3)
+    system, information, gradient = system_of(6, 1)
+    root = rng.normal(size=(2, 7, 7))
+    ties = Factors(
+        np.array([0, 1]),
+        rng.normal(size=(2, 7)),
+        rng.normal(size=(2, 7, 7)),
+        root @ np.swapaxes(root, 1, 2) + np.eye(7),
+        rng.normal(size=(2, 7, 7)),
+        ahead=np.array([5, 3]),
+    )
+    alone = np.linalg.solve(information, gradient)
+    covariance_alone = np.linalg.inv(information)
+    rows = np.zeros((2, 7, 43))
+    for index, (first, second) in enumerate(zip(ties.first, ties.second, strict=True)):
+        rows[index, :, 7 * first : 7 * first + 7] = ties.jacobians[index]
+        rows[index, :, 7 * second : 7 * second + 7] = ties.next_jacobians[index]
+        information += rows[index].T @ ties.information[index] @ rows[index]
+        gradient += rows[index].T @ ties.information[index] @ ties.residuals[index]
+    system.tie(ties)
+    found, covariance = system.solve(), np.linalg.inv(information)
+    step = covariance @ gradient
+    np.testing.assert_allclose(np.append(found.steps.ravel(), found.shared_step), step, atol=1e-9)
+    np.testing.assert_allclose(np.append(*system.step()), step, atol=1e-9)
+    np.testing.assert_allclose(found.variance, covariance[-1, -1], atol=1e-9)
+    for index in range(6):
+        own, following = slice(7 * index, 7 * index + 7), slice(7 * index + 7, 7 * index + 14)
+        np.testing.assert_allclose(found.covariances[index], covariance[own, own], atol=1e-9)
+        np.testing.assert_allclose(found.shared[index], covariance[own, -1], atol=1e-9)
+        if index < 5:
+            np.testing.assert_allclose(found.ahead[index, 0], covariance[own, following], atol=1e-9)
+    error = ties.residuals[1] - rows[1] @ alone
+    expected = np.linalg.inv(ties.information[1]) + rows[1] @ covariance_alone @ rows[1].T
+    np.testing.assert_allclose(system.meet_ties().squared(1), error @ np.linalg.solve(expected, error), rtol=1e-6)

@@ -1,24 +1,27 @@
 """The best trajectory after the fact: all odometry and all anchors of a recording estimated together.
 
 The same unknowns and factors as in the online smoother (camera pose and log scale; anchors, odometry with its drift,
-followed map points), but the future counts as much as the past, and nothing is forgotten. Segments of odometry are
-parts of one chain: each begins with an own origin and scale, held by the anchors in it. Anchors are begun with where
-``consensus`` trusts them, and judged again by every solution. The equations are banded and solved in linear time.
+followed map points, loops), but the future counts as much as the past, and nothing is forgotten. Segments of odometry
+are parts of one chain: each begins with an own origin and scale, held by the anchors in it. Anchors are begun with
+where ``consensus`` trusts them, and judged again by every solution. The equations are banded but for the loops, and
+solved in linear time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain as itertools_chain
 from itertools import groupby
 
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.types import AnchorPose, OdometryPose, Reason, Rejection, TrackedPose
+from visloc_ros.core.types import AnchorPose, LoopClosure, OdometryPose, Reason, Rejection, TrackedPose
 from visloc_ros.fusion.alignment import NO_PRIOR
 from visloc_ros.fusion.chain import Chain, Recorded, choose_states
 from visloc_ros.fusion.chain_smoother import ChainSmoother
+from visloc_ros.fusion.checks import is_loop
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.consensus import Consensus, find_consensus
 from visloc_ros.fusion.drift import CameraState, StateEstimate
@@ -35,8 +38,9 @@ class Recording:
     odometry: list[OdometryPose] = field(default_factory=list)
     anchors: list[AnchorPose] = field(default_factory=list)
     tracked: list[TrackedPose] = field(default_factory=list)
+    loops: list[LoopClosure] = field(default_factory=list)
 
-    def add(self, result: OdometryPose | AnchorPose | TrackedPose | Rejection) -> None:
+    def add(self, result: OdometryPose | AnchorPose | TrackedPose | LoopClosure | Rejection) -> None:
         """Keep whatever is a pose."""
         if isinstance(result, OdometryPose):
             self.odometry.append(result)
@@ -44,6 +48,8 @@ class Recording:
             self.anchors.append(result)
         elif isinstance(result, TrackedPose):
             self.tracked.append(result)
+        elif isinstance(result, LoopClosure):
+            self.loops.append(result)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +101,10 @@ def smooth(
             refusal = consensus
         else:
             segments.append(_Segment(list(group), own, consensus))
+    if not segments:
+        return refusal
     sensors = sensor_factors(config.sensors, metric, gravity_aligned)
-    return _smooth(segments, recording.tracked, sensors, config) if segments else refusal
+    return _smooth(segments, recording, _ends(recorded, recording.loops), sensors, config)
 
 
 def _consensus(fixes: Sequence[Fix], config: FusionConfig, metric: bool) -> Consensus | Rejection:
@@ -108,16 +116,33 @@ def _consensus(fixes: Sequence[Fix], config: FusionConfig, metric: bool) -> Cons
 
 def _smooth(
     segments: Sequence[_Segment],
-    tracked: Sequence[TrackedPose],
+    recording: Recording,
+    ends: Mapping[LoopClosure, tuple[Sample, Sample]],
     sensors: Sequence[Sensor],
     config: FusionConfig,
 ) -> Smoothed:
     samples = [sample for segment in segments for sample in segment.samples]
     fixes = [fix for segment in segments for fix in segment.fixes]
     trusted = np.concatenate([segment.consensus.trusted for segment in segments])
-    chain = Chain.of(choose_states(samples, [fix.sample for fix in fixes]))
-    smoother = ChainSmoother(config, chain, fixes, trusted, _initial(chain, segments), tracked, sensors)
+    used = {segment.samples[0].segment for segment in segments}
+    loops = {loop: pair for loop, pair in ends.items() if pair[0].segment in used}
+    chain = Chain.of(
+        choose_states(samples, [*(fix.sample for fix in fixes), *itertools_chain.from_iterable(loops.values())])
+    )
+    smoother = ChainSmoother(
+        config, chain, fixes, trusted, _initial(chain, segments), recording.tracked, sensors, tuple(loops)
+    )
     return Smoothed(tuple(_every_frame(samples, smoother)), smoother.anchor_stamps_ns)
+
+
+def _ends(recorded: Recorded, loops: Sequence[LoopClosure]) -> dict[LoopClosure, tuple[Sample, Sample]]:
+    """Loops with the odometry at both ends; those that cannot be, or lead to another segment, are left out."""
+    met = ((loop, recorded.history.at(loop.earlier_ns), recorded.history.at(loop.later_ns)) for loop in loops)
+    return {
+        loop: (earlier, later)
+        for loop, earlier, later in met
+        if is_loop(loop) and earlier is not None and later is not None and earlier.segment == later.segment
+    }
 
 
 def _fixes(recorded: Recorded, anchors: Sequence[AnchorPose], config: FusionConfig) -> list[Fix]:

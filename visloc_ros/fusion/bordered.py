@@ -1,4 +1,7 @@
-"""Equations of a chain of states and of one unknown that they all share: the share of turns that odometry misjudges."""
+"""Equations of a chain of states and of one unknown that they all share: the share of turns that odometry misjudges.
+
+Both that unknown and ties between far states are joined to the banded rest as corrections of small rank.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from visloc_ros.core.geometry import Array
 from visloc_ros.fusion.block_banded import SIZE, BlockBanded
 from visloc_ros.fusion.factors import Factors, inverse
 from visloc_ros.fusion.noise_levels import Evidence
+from visloc_ros.fusion.ties import Innovations, Ties
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,18 @@ class Solution:
             covariances=self.covariances[1:],
             ahead=self.ahead[1:],
             shared=self.shared[1:],
+        )
+
+    def corrected(self, columns: Array, shared: Array, weights: Array) -> Solution:
+        """With covariances larger by ``columns @ weights @ columns.T``: of states (N, 7, K), of the unknown (K,)."""
+        weighted = columns @ weights
+        later = np.minimum(np.arange(len(columns))[:, None] + np.arange(1, self.ahead.shape[1] + 1), len(columns) - 1)
+        return replace(
+            self,
+            covariances=self.covariances + weighted @ np.swapaxes(columns, 1, 2),
+            ahead=self.ahead + weighted[:, None] @ np.swapaxes(columns[later], 2, 3),
+            shared=self.shared + weighted @ shared,
+            variance=self.variance + float(shared @ weights @ shared),
         )
 
     def evidence_of(self, factors: Factors) -> Evidence:
@@ -76,6 +92,11 @@ class Bordered:
         self.across: Array = np.zeros((count, SIZE))
         self.information = 0.0
         self.gradient = 0.0
+        self._ties: Ties | None = None
+
+    def tie(self, factors: Factors) -> None:
+        """Add factors between states however far apart, all of them at once."""
+        self._ties = Ties(factors, len(self.across))
 
     def add(self, factors: Factors) -> None:
         """Add factors of states at most ``reach`` apart."""
@@ -100,30 +121,32 @@ class Bordered:
 
     def step(self) -> tuple[Array, float]:
         """Least squares alone: steps (N, 7) of the states, and of the shared unknown."""
-        steps, shared_step, _, _ = self._eliminated()
-        return steps, shared_step
+        found = self._eliminated()
+        return found.steps, found.shared_step
 
     def solve(self) -> Solution:
         """Least squares with covariances."""
-        steps, shared_step, pull, variance = self._eliminated()
-        blocks, beside = self.states.inverse_blocks()
-        later = np.minimum(np.arange(len(pull))[:, None] + np.arange(1, beside.shape[1] + 1), len(pull) - 1)
-        return Solution(
-            steps,
-            shared_step,
-            blocks + variance * pull[:, :, None] * pull[:, None, :],
-            beside + variance * pull[:, None, :, None] * pull[later][:, :, None, :],
-            -variance * pull,
-            variance,
-        )
+        found, (blocks, beside) = self._eliminated(), self.states.inverse_blocks()
+        known = Solution(found.steps, found.shared_step, blocks, beside, np.zeros(found.steps.shape), 0.0)
+        known = known.corrected(found.pull[:, :, None], np.array([-1.0]), np.array([[found.variance]]))
+        if found.met is None:
+            return known
+        return known.corrected(found.tie_pulls, found.shared_tie_pulls, -inverse(found.met.covariance))
 
-    def _eliminated(self) -> tuple[Array, float, Array, float]:
-        """Steps; and how the shared unknown pulls the states (N, 7), with its variance."""
-        solved = self.states.solve_for(np.stack([self.states.gradient, self.across], axis=2))
-        free, pull = solved[:, :, 0], solved[:, :, 1]
+    def meet_ties(self) -> Innovations | None:
+        """How the ties meet what everything else predicts for them; None without any."""
+        return self._eliminated().met
+
+    def _eliminated(self) -> _Eliminated:
+        right = [self.states.gradient[:, :, None], *([] if self._ties is None else [self._ties.columns])]
+        solved = self.states.solve_for(np.concatenate([self.across[:, :, None], *right], axis=2))
+        pull, free = solved[:, :, 0], solved[:, :, 1:]
         variance = 1.0 / (self.information - float(np.sum(self.across * pull)))
-        shared_step = variance * (self.gradient - float(np.sum(self.across * free)))
-        return free - pull * shared_step, shared_step, pull, variance
+        shared = -variance * np.einsum("ni,nik->k", self.across, free)
+        shared[0] += variance * self.gradient
+        free = free - pull[:, :, None] * shared
+        alone = _Eliminated(free[:, :, 0], float(shared[0]), pull, variance, free[:, :, 1:], shared[1:], None)
+        return alone if self._ties is None else alone.tied(self._ties)
 
     def without_first(self) -> tuple[Array, Array]:
         """What two states and the shared unknown leave to know (8, 8), (8,) of all but the first state."""
@@ -137,3 +160,28 @@ class Bordered:
         information = rest - carried @ beside.T
         gradient = np.append(self.states.gradient[1], self.gradient) - carried @ self.states.gradient[0]
         return (information + information.T) / 2.0, gradient
+
+
+@dataclass(frozen=True, eq=False)
+class _Eliminated:
+    """Steps (N, 7) and that of the shared unknown, which pulls the states by (N, 7) and has a variance.
+
+    ``tie_pulls`` (N, 7, K) and ``shared_tie_pulls`` (K,) solve the equations for the columns of ties; ``met`` is how
+    these met the rest before they were joined to it.
+    """
+
+    steps: Array
+    shared_step: float
+    pull: Array
+    variance: float
+    tie_pulls: Array
+    shared_tie_pulls: Array
+    met: Innovations | None
+
+    def tied(self, ties: Ties) -> _Eliminated:
+        """With the ties joined."""
+        met = ties.meet(self.steps, self.tie_pulls)
+        steps = self.steps + self.tie_pulls @ met.weights
+        return replace(
+            self, steps=steps, shared_step=self.shared_step + float(self.shared_tie_pulls @ met.weights), met=met
+        )

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.statistics import chi_square_quantile
-from visloc_ros.core.types import TrackedPose
+from visloc_ros.core.types import LoopClosure, TrackedPose
 from visloc_ros.fusion.chain import Chain, followed_along
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.drift import OdometryModel, StateEstimate
 from visloc_ros.fusion.factors import Factors, inverse
 from visloc_ros.fusion.fixes import Anchors, Fix
 from visloc_ros.fusion.followed import Followed
+from visloc_ros.fusion.loops import Loops
 from visloc_ros.fusion.noise_levels import NoiseLevels
 from visloc_ros.fusion.problem import FREE_SCALE_SIGMA, Linearised, Prior, Problem, odometry_model
 from visloc_ros.fusion.sensor_factors import Sensor, telling
@@ -40,10 +41,12 @@ class ChainSmoother:
         states: States,
         tracked: Sequence[TrackedPose] = (),
         sensors: Sequence[Sensor] = (),
+        closures: Sequence[LoopClosure] = (),
     ) -> None:
         self.chain, self._config, self._fixes = chain, config, fixes
         self._sensors, self._tracked = telling(sensors, chain.samples), tracked
         index = chain.index_of()
+        self._loops = Loops.of(closures, index)
         self._anchors = Anchors.of(fixes, np.array([index[fix.stamp_ns] for fix in fixes], dtype=np.intp))
         self._trusted, self._states, self._gain = trusted, states, 0.0
         self._noise = NoiseLevels()
@@ -88,6 +91,7 @@ class ChainSmoother:
             self._anchors.only(self._trusted),
             Followed.of(followed_along(self.chain, self._tracked, self._believed(), self._config.tracking)),
             self._sensors,
+            self._loops,
             leg_tail=TAIL,
         )
 

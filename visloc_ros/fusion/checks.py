@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.types import AnchorPose
+from visloc_ros.core.types import AnchorPose, LoopClosure
 
 
 def is_pose(pose: SE3) -> bool:
@@ -21,6 +21,17 @@ def is_anchor(anchor: AnchorPose) -> bool:
         return False
     of_map = anchor.map_covariance
     return of_map is None or (is_covariance(of_map) and is_covariance(anchor.covariance - of_map))
+
+
+def is_loop(loop: LoopClosure) -> bool:
+    """Tell whether a loop leads from a frame to a later one by a similarity, no part of which is known exactly."""
+    similarity, covariance = loop.earlier_from_later, np.asarray(loop.covariance, dtype=np.float64)
+    if not is_pose(SE3(similarity.rotation, similarity.translation)) or not 0.0 < similarity.scale < np.inf:
+        return False
+    if covariance.shape != (7, 7) or not np.all(np.isfinite(covariance)):
+        return False
+    symmetric = np.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-12)
+    return bool(loop.earlier_ns < loop.later_ns and symmetric and np.linalg.eigvalsh(covariance)[0] > 0.0)
 
 
 def is_covariance(matrix: Array) -> bool:

@@ -70,5 +70,5 @@ class Factors:
 
 
 def inverse(matrices: Array) -> Array:
-    """Inverses of matrices (M, k, k)."""
+    """Inverses of matrices (..., k, k)."""
     return np.asarray(np.linalg.inv(matrices), dtype=np.float64)

@@ -2,7 +2,8 @@
 
 Unknown in each state: ``map_from_camera`` and the log of the odometry's scale; and once for all of them the turn gain,
 the share of all turns that odometry misjudges. Factors: each anchor with its own covariance; between neighbours the
-odometry with its drift; the motion that followed map points saw; what other sensors say. Only *relative* odometry
+odometry with its drift; the motion that followed map points saw; what other sensors say; and loops that odometry
+closed, between states however far apart. Only *relative* odometry
 enters, so neither the order in which late anchors arrive nor the odometry's origin matters (SPEC H-61).
 
 The states are where anchors *put* the camera: true pose plus the error that the anchors of one place share
@@ -27,6 +28,7 @@ from visloc_ros.fusion.fixes import Anchors
 from visloc_ros.fusion.followed import Followed
 from visloc_ros.fusion.history import Sample
 from visloc_ros.fusion.legs import Legs
+from visloc_ros.fusion.loops import Loops
 from visloc_ros.fusion.noise_levels import Inflation, NoiseLevels
 from visloc_ros.fusion.sensor_factors import Sensor
 from visloc_ros.fusion.states import States
@@ -66,11 +68,12 @@ class Linearised:
     odometry: Factors
     followed: Factors | None
     sensors: Sequence[Factors]
+    loops: Factors | None
     told: Inflation
 
     def of_first_state(self) -> Linearised:
         """The part of a problem of two states that touches the first."""
-        return replace(self, anchors=self.anchors.at(self.anchors.first == 0))
+        return replace(self, anchors=self.anchors.at(self.anchors.first == 0), loops=None)
 
     def equations(self) -> Bordered:
         """All of it in one system."""
@@ -79,6 +82,8 @@ class Linearised:
         equations = Bordered(int(self.odometry.first[-1]) + 2, reach)
         for factors in (self.anchors, self.odometry, *followed, *self.sensors):
             equations.add(factors)
+        if self.loops is not None:
+            equations.tie(self.loops)
         return equations
 
 
@@ -95,6 +100,7 @@ class Problem:
     anchors: Anchors
     followed: Followed | None
     sensors: Sequence[Sensor]
+    loops: Loops | None = None
     leg_tail: float | None = None
 
     def linearise(self, states: States, gain: float, noise: NoiseLevels) -> Linearised:
@@ -105,6 +111,7 @@ class Problem:
             self.odometry_factors(states, gain, noise),
             None if self.followed is None else self.followed.linearise(states, noise.tracked, tail),
             [sensor.linearise(states, self.samples) for sensor in self.sensors],
+            None if self.loops is None else self.loops.linearise(states, tail),
             self.legs.told(states, self.config.drift),
         )
 

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, OdometryPose, Rejection
+from visloc_ros.core.types import AnchorPose, LoopClosure, OdometryPose, Rejection
 from visloc_ros.simulation.drifting_odometry import simulate_odometry
 from visloc_ros.simulation.fusion_scenario import FusionScenario, Intervals
+from visloc_ros.simulation.loop_closures import simulate_loops
 from visloc_ros.simulation.motion_paths import camera_poses
 from visloc_ros.simulation.noisy_anchors import simulate_anchors
 
 FIRST_STAMP_NS = NANOSECONDS
+LOOPS = 2  # an own stream of random numbers, so that a run with loops is otherwise the same
 LONGEST_UNDERWAY_S = 60.0  # before a run begins: each seed sees another part of the path
 
 
@@ -27,7 +29,7 @@ class FusionRun:
     """Stamps, true ``map_from_camera`` and odometry a frame; anchors with their arrival stamps, in that order.
 
     ``scales`` (N,) are the true metres in one unit of odometry, NaN where it is lost; ``wrong`` holds the stamps of the
-    images whose anchors lie.
+    images whose anchors lie. ``loops`` come with the odometry of their later end.
     """
 
     stamps_ns: list[int]
@@ -36,6 +38,7 @@ class FusionRun:
     anchors: list[tuple[int, AnchorPose]]
     scales: Array
     wrong: frozenset[int]
+    loops: tuple[LoopClosure, ...] = ()
 
 
 def simulate_run(scenario: FusionScenario, seed: int) -> FusionRun:
@@ -50,13 +53,16 @@ def simulate_run(scenario: FusionScenario, seed: int) -> FusionRun:
     )
     seen = _anchored_frames(scenario, seconds)
     arrivals = simulate_anchors(scenario, stamps_ns[seen], rotations[seen], positions[seen], rng)
+    truth = [SE3(rotation, position) for rotation, position in zip(rotations, positions, strict=True)]
+    loops = simulate_loops(scenario, truth, odometry.results, odometry.scales, np.random.default_rng([seed, LOOPS]))
     return FusionRun(
         stamps_ns.tolist(),
-        [SE3(rotation, position) for rotation, position in zip(rotations, positions, strict=True)],
+        truth,
         odometry.results,
         [(arrival.stamp_ns, arrival.anchor) for arrival in arrivals],
         odometry.scales,
         frozenset(arrival.anchor.stamp_ns for arrival in arrivals if arrival.wrong),
+        tuple(loops),
     )
 
 

@@ -23,6 +23,9 @@ class FusionScenario:
     With ``tracked``, map points are followed from an accepted anchor for ``tracked_distance`` metres or to the next.
     Of the variance of their error ``tracked_lasting_share`` lasts from frame to frame, and changes over
     ``tracked_correlation_s``.
+
+    With a ``loop_period_s``, odometry recognises where it has been ``loop_gap_s`` or longer ago, and closes a loop; a
+    ``false_loop_share`` of them lead to another place.
     """
 
     path: str = "eight"
@@ -57,6 +60,12 @@ class FusionScenario:
     tracked_sigma_deg: float = 0.08
     tracked_lasting_share: float = 0.9
     tracked_correlation_s: float = 2.0
+    loop_period_s: float = 0.0
+    loop_gap_s: float = 5.0
+    loop_sigma: float = 0.03
+    loop_sigma_deg: float = 1.0
+    loop_sigma_scale: float = 0.03
+    false_loop_share: float = 0.0
 
 
 EXACT = FusionScenario(
