@@ -12,7 +12,7 @@ from visloc_ros.apps.smoothing import smooth_frames
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.map import Map
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import AnchorPose, OdometryPose, Rejection, TrackedPose
+from visloc_ros.core.types import AnchorPose, LoopClosure, OdometryPose, Rejection, TrackedPose
 from visloc_ros.evaluation import AnchorRecord, FrameRecord, RunRecord
 from visloc_ros.evaluation.records import InnovationRecord
 from visloc_ros.fusion import AnchorRunner, Engine, Fuser, FusionConfig, InlineAnchors, Listener, Localizer
@@ -61,6 +61,10 @@ class RunListener(Listener):
         """Count frames with a pose from followed map points, and why others have none."""
         self.tracked[FUSED if verdict is None else verdict.reason.value] += 1
         self.recording.add(result)
+
+    def on_loop(self, loop: LoopClosure, verdict: Rejection | None) -> None:
+        """Keep a loop for the smoother of the whole run, whatever the fuser made of it."""
+        self.recording.add(loop)
 
     def on_anchor(self, result: AnchorPose | Rejection, verdict: Rejection | None) -> None:
         """Record an anchor with the fuser's verdict."""

@@ -49,9 +49,11 @@ def play(
 
     With ``followed``, map points are followed from each accepted anchor on, and enter as tracked poses.
     """
-    estimates, waiting = [], list(reversed(run.anchors))
+    estimates, waiting, loops = [], list(reversed(run.anchors)), {loop.later_ns: loop for loop in run.loops}
     for stamp_ns, odometry in zip(run.stamps_ns, run.odometry, strict=True):
         fuser.add_odometry(odometry)
+        if stamp_ns in loops:
+            fuser.add_loop(loops[stamp_ns])
         if followed is not None:
             fuser.add_tracked(followed.track(stamp_ns))
         while waiting and waiting[-1][0] <= stamp_ns:

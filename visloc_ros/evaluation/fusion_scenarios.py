@@ -72,6 +72,12 @@ TRIALS: Mapping[str, FusionTrial] = {
         replace(USUAL, duration_s=45.0, losses=((14.0, 2.0),), gaps=((26.0, 8.0),), outlier_share=0.1),
         "odometry lost at 14 s, which leaves it with another scale; no anchors from 26 to 34 s; 10 % outliers",
     ),
+    "loops": FusionTrial(
+        replace(
+            USUAL, path="circle", duration_s=50.0, gaps=((12.0, 100.0),), loop_period_s=2.0, false_loop_share=0.1,
+        ),
+        "no anchors after 12 s, but odometry closes loops to the round before, 10 % of them false",
+    ),
     "bad odometry": FusionTrial(
         replace(
             USUAL, position_drift=0.04, rotation_drift_deg=0.6, scale_drift=0.03, yaw_bias_deg_per_min=10.0,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array
 from visloc_ros.fusion.block_banded import SIZE, BlockBanded
@@ -36,14 +37,14 @@ class Solution:
         """Largest element of the states' steps, in standard deviations."""
         return float(np.max(np.abs(self.steps) / np.sqrt(np.diagonal(self.covariances, axis1=1, axis2=2))))
 
-    def without_first(self) -> Solution:
-        """The solution for all states but the oldest."""
+    def only(self, kept: NDArray[np.bool_]) -> Solution:
+        """The solution for those of the N states that are to be kept; what is ``ahead`` of them may be gone."""
         return replace(
             self,
-            steps=self.steps[1:],
-            covariances=self.covariances[1:],
-            ahead=self.ahead[1:],
-            shared=self.shared[1:],
+            steps=self.steps[kept],
+            covariances=self.covariances[kept],
+            ahead=self.ahead[kept],
+            shared=self.shared[kept],
         )
 
     def corrected(self, columns: Array, shared: Array, weights: Array) -> Solution:

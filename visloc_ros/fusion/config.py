@@ -80,7 +80,9 @@ class TrackingConfig(Config):
     """How far poses from followed map points are believed between anchors."""
 
     drift_slack: float = option(
-        2.0, "times that odometry may drift faster than it usually does before followed points are refused", minimum=1.0
+        2.0,
+        "times that odometry may drift faster than it usually does before followed points, or loops, are refused",
+        minimum=1.0,
     )
     correlation_s: float = option(
         3.0, "time in which what lasts of the error of followed points changes, seconds", minimum=0.0

@@ -13,8 +13,17 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, Estimate, OdometryPose, Reason, Rejection, State, TrackedPose
-from visloc_ros.fusion.checks import is_anchor, is_covariance, is_pose
+from visloc_ros.core.types import (
+    AnchorPose,
+    Estimate,
+    LoopClosure,
+    OdometryPose,
+    Reason,
+    Rejection,
+    State,
+    TrackedPose,
+)
+from visloc_ros.fusion.checks import is_anchor, is_covariance, is_loop, is_pose
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.drift import StateEstimate
 from visloc_ros.fusion.first_fix import FirstFix
@@ -47,6 +56,7 @@ class Fuser:
         self.gravity_aligned = gravity_aligned
         self._counts: Counter[str] = Counter()
         self._tracked_counts: Counter[str] = Counter()
+        self._loop_counts: Counter[str] = Counter()
         self._innovations: deque[Innovation] = deque(maxlen=MAX_INNOVATIONS)
         self.reset()
 
@@ -83,6 +93,11 @@ class Fuser:
     def tracked_counts(self) -> Mapping[str, int]:
         """How many poses from followed map points were accepted, and how many refused for each reason."""
         return dict(self._tracked_counts)
+
+    @property
+    def loop_counts(self) -> Mapping[str, int]:
+        """How many loops were joined, and how many refused for each reason."""
+        return dict(self._loop_counts)
 
     @property
     def raw_map_from_odom(self) -> SE3 | None:
@@ -149,6 +164,17 @@ class Fuser:
         """
         verdict = result if isinstance(result, Rejection) else self._follow(result)
         self._tracked_counts[ACCEPTED if verdict is None else verdict.reason.value] += 1
+        return verdict
+
+    def add_loop(self, loop: LoopClosure) -> Rejection | None:
+        """Take a loop that odometry closed; None when it was joined.
+
+        Refused: BAD_MESSAGE, not finite, backward or without a positive covariance; NO_TRANSFORM, no odometry at either
+        end; STALE, without a fix, from an ended odometry segment or before the window's anchors; ODOMETRY_DISAGREES,
+        more than what is known allows.
+        """
+        verdict = self._close(loop)
+        self._loop_counts[ACCEPTED if verdict is None else verdict.reason.value] += 1
         return verdict
 
     def take_innovations(self) -> Sequence[Innovation]:
@@ -259,6 +285,20 @@ class Fuser:
             return Rejection(tracked.stamp_ns, Reason.ODOMETRY_DISAGREES, {"chi_square": met.squared})
         self._aim(self._held)
         return None
+
+    def _close(self, loop: LoopClosure) -> Rejection | None:
+        """Join a loop to the fix that is held."""
+        if not is_loop(loop):
+            return Rejection(loop.later_ns, Reason.BAD_MESSAGE)
+        earlier, later = self._history.at(loop.earlier_ns), self._history.at(loop.later_ns)
+        if later is None or (earlier is None and not self._history.is_forgotten(loop.earlier_ns)):
+            return Rejection(loop.later_ns, Reason.NO_TRANSFORM)
+        if self._held is None or earlier is None or not self._is_current(earlier) or not self._is_current(later):
+            return Rejection(loop.later_ns, Reason.STALE)
+        refusal = self._held.close(loop, (earlier, later))
+        if refusal is None:
+            self._aim(self._held)
+        return refusal
 
     def _is_current(self, sample: Sample) -> bool:
         latest = self._history.latest

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import Reason, Rejection, TrackedPose
+from visloc_ros.core.types import LoopClosure, Reason, Rejection, TrackedPose
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.doubt import Doubt
 from visloc_ros.fusion.drift import StateEstimate
@@ -62,10 +62,17 @@ class HeldFix:
         innovation = fix.trail.take(motion, fix.sample, scale, self._smoother.odometry, self._config)
         return Rejection(tracked.stamp_ns, Reason.ODOMETRY_DISAGREES) if innovation is None else innovation
 
+    def close(self, loop: LoopClosure, ends: tuple[Sample, Sample]) -> Rejection | None:
+        """Take a loop between two samples, unless it began before the window or contradicts what is known."""
+        if not self._smoother.reaches_back_to(loop.earlier_ns):
+            return Rejection(loop.later_ns, Reason.STALE)
+        squared = self._smoother.close(loop, ends)
+        return None if squared is None else Rejection(loop.later_ns, Reason.ODOMETRY_DISAGREES, {"chi_square": squared})
+
     def evidence(self, sample: Sample, covariance: Array) -> Evidence:
         """What a pose with a covariance (6, 6) rests on at a sample."""
         newest = self._smoother.latest_fix
-        travelled = self._smoother.latest_state.scale * abs(sample.path - newest.sample.path)
+        travelled = self._smoother.latest_state.scale * self._smoother.path_since_anchor(sample)
         followed = self._smoother.is_followed(sample.stamp_ns, round(self._config.max_gap_s * NANOSECONDS))
         age_ns, is_doubted = sample.stamp_ns - newest.stamp_ns, self._doubt.is_serious
         checked = self._smoother.count_since(0) >= self._config.alignment.start_anchors

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.types import AnchorPose, Estimate, Frame, OdometryPose, Rejection, TrackedPose
+from visloc_ros.core.types import AnchorPose, Estimate, Frame, LoopClosure, OdometryPose, Rejection, TrackedPose
 from visloc_ros.fusion.anchor_runner import AnchorRunner
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.fusion.innovation import Innovation
@@ -16,6 +17,9 @@ class FrameTracker(Protocol):
 
     def track(self, frame: Frame) -> OdometryPose | Rejection:
         """Give unscaled ``odom_from_camera`` of the next frame, or the reason why there is none."""
+
+    def take_loops(self) -> Sequence[LoopClosure]:
+        """Loops closed since the last call."""
 
 
 class PointTracker(Protocol):
@@ -36,6 +40,9 @@ class Listener:
 
     def on_tracked(self, result: TrackedPose | Rejection, verdict: Rejection | None) -> None:
         """Followed map points of a frame and what the fuser made of them: None where it took them."""
+
+    def on_loop(self, loop: LoopClosure, verdict: Rejection | None) -> None:
+        """A loop that odometry closed and what the fuser made of it: None where it was joined."""
 
     def on_anchor(self, result: AnchorPose | Rejection, verdict: Rejection | None) -> None:
         """An anchor and what the fuser made of it: None where it was accepted."""
@@ -68,6 +75,8 @@ class Localizer:
         """Take one frame through odometry, map tracking and fusion; anchors join whenever they are done."""
         odometry = self.odometry.track(frame)  # odom_from_camera, or the reason why not
         self._add_odometry(odometry)
+        for loop in self.odometry.take_loops():  # a place that odometry has seen before
+            self._listener.on_loop(loop, self.fuser.add_loop(loop))
         if self.map_tracker is not None:  # map_from_camera from the last anchor's points
             self._add_tracked(self.map_tracker.track(frame, self.fuser.predict(frame.stamp_ns)))
         can_join = isinstance(odometry, OdometryPose)  # an anchor meets the odometry of its own image

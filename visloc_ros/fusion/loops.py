@@ -42,8 +42,8 @@ class Loops:
             np.array([one.covariance for one in closures]),
         )
 
-    def linearise(self, states: States, tail: float) -> Factors:
-        """Each later state against where its loop, from the earlier one, puts it; those that do not fit count less."""
+    def linearise(self, states: States) -> Factors:
+        """Each later state against where its loop, from the earlier one, puts it."""
         starts, scales = states.rotations[self.first], np.exp(states.log_scales[self.first])
         motions = scales[:, None] * (starts @ self.translations[:, :, None])[:, :, 0]
         axes = np.zeros((len(starts), 7, 7))
@@ -56,7 +56,7 @@ class Loops:
             inverse(axes @ self.covariances @ np.swapaxes(axes, 1, 2)),
             np.broadcast_to(np.eye(7), jacobians.shape),
             ahead=self.second - self.first,
-        ).softened(tail)
+        )
 
     def _residuals(self, states: States, motions: Array) -> Array:
         """Errors (M, 7) that take each later state to where its loop puts it."""

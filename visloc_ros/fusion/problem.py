@@ -111,7 +111,7 @@ class Problem:
             self.odometry_factors(states, gain, noise),
             None if self.followed is None else self.followed.linearise(states, noise.tracked, tail),
             [sensor.linearise(states, self.samples) for sensor in self.sensors],
-            None if self.loops is None else self.loops.linearise(states, tail),
+            None if self.loops is None else self.loops.linearise(states).softened(tail),
             self.legs.told(states, self.config.drift),
         )
 

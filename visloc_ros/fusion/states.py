@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array, Sim3, rotation_matrix, rotation_vector
 from visloc_ros.fusion.drift import CameraState
@@ -60,9 +61,9 @@ class States:
         """The oldest states alone."""
         return States(self.positions[:count], self.rotations[:count], self.log_scales[:count])
 
-    def without_first(self) -> States:
-        """States but the oldest."""
-        return States(self.positions[1:], self.rotations[1:], self.log_scales[1:])
+    def only(self, kept: NDArray[np.bool_]) -> States:
+        """Those of the N states that are to be kept."""
+        return States(self.positions[kept], self.rotations[kept], self.log_scales[kept])
 
     def plus(self, errors: Array) -> States:
         """States moved by errors (N, 7)."""

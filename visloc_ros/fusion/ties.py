@@ -38,25 +38,34 @@ class Ties:
         if self.factors.next_jacobians is not None:
             seen += self.factors.next_jacobians @ pulls[self.factors.second]
         seen = seen.reshape(tied, rows, tied, rows)
-        seen[np.arange(tied), :, np.arange(tied)] += inverse(self.factors.information)
+        noise = inverse(self.factors.information)
+        seen[np.arange(tied), :, np.arange(tied)] += noise
         covariance = seen.reshape(tied * rows, tied * rows)
-        return Innovations(self.factors.residuals_after(steps, 0.0), (covariance + covariance.T) / 2.0)
+        return Innovations(self.factors.residuals_after(steps, 0.0), (covariance + covariance.T) / 2.0, noise)
 
 
 @dataclass(frozen=True, eq=False)
 class Innovations:
-    """Errors (M, k) of ties before they are joined, and the covariance (M k, M k) that is expected of them all."""
+    """Errors (M, k) of ties before they are joined, and the covariance (M k, M k) that is expected of them all.
+
+    ``noise`` (M, k, k) is the ties' own part of it.
+    """
 
     errors: Array
     covariance: Array
+    noise: Array
 
     @property
     def weights(self) -> Array:
         """How much of each of their columns (M k,) the states are to take over."""
         return np.asarray(np.linalg.solve(self.covariance, self.errors.ravel()), dtype=np.float64)
 
-    def squared(self, index: int) -> float:
-        """Error of one tie over what is expected of it: chi-square of k degrees of freedom."""
-        rows = self.errors.shape[1]
+    def squared(self, index: int, slack: float = 1.0) -> float:
+        """Error of one tie over what is expected of it: chi-square of k degrees of freedom.
+
+        With ``slack`` all else may be so many times as far off as it usually is.
+        """
+        rows, noise = self.errors.shape[1], self.noise[index]
         own = slice(index * rows, (index + 1) * rows)
-        return float(self.errors[index] @ np.linalg.solve(self.covariance[own, own], self.errors[index]))
+        tolerated = noise + slack**2 * (self.covariance[own, own] - noise)
+        return float(self.errors[index] @ np.linalg.solve(tolerated, self.errors[index]))
