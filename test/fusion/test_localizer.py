@@ -22,9 +22,16 @@ SCENARIO = FusionScenario(duration_s=15.0, rate_hz=10.0)
 class SimulatedOdometry:
     def __init__(self, run):
         self.results = {result.stamp_ns: result for result in run.odometry}
+        self.loops = {loop.later_ns: loop for loop in run.loops}
+        self.closed = []
 
     def track(self, frame):
+        self.closed += [self.loops[frame.stamp_ns]] if frame.stamp_ns in self.loops else []
         return self.results[frame.stamp_ns]
+
+    def take_loops(self):
+        taken, self.closed = self.closed, []
+        return taken
 
 
 class SimulatedEngine:
@@ -43,7 +50,10 @@ class SimulatedEngine:
 
 class Recorder(Listener):
     def __init__(self):
-        self.odometry, self.anchors = [], []
+        self.odometry, self.anchors, self.loops = [], [], []
+
+    def on_loop(self, loop, verdict):
+        self.loops.append((loop, verdict))
 
     def on_odometry(self, result):
         self.odometry.append(result)
@@ -52,8 +62,8 @@ class Recorder(Listener):
         self.anchors.append((result, verdict))
 
 
-def localize_run(seed=0):
-    run = simulate_run(SCENARIO, seed)
+def localize_run(seed=0, scenario=SCENARIO):
+    run = simulate_run(scenario, seed)
     engine, recorder = SimulatedEngine(run), Recorder()
     anchors = InlineAnchors(engine, period_s=0.5, latency_s=0.8)
     localizer = Localizer(SimulatedOdometry(run), anchors, Fuser(FusionConfig(), metric=True), recorder)
@@ -92,6 +102,12 @@ def test_anchors_join_late_and_the_listener_hears_everything():
     assert any(isinstance(result, AnchorPose) and verdict is None for result, verdict in recorder.anchors)
     ages = [e.age_ns for e in estimates if e.age_ns is not None]
     assert min(ages) >= 0.8 * SECOND
+
+
+def test_loops_of_the_odometry_reach_the_fuser_and_the_listener():
+    run, _, _, recorder = localize_run(scenario=replace(SCENARIO, path="turns", loop_period_s=0.5, loop_gap_s=2.0))
+    assert [loop for loop, _ in recorder.loops] == list(run.loops)
+    assert {verdict is None for _, verdict in recorder.loops} == {True, False}  # before the first fix there is no use
 
 
 def test_the_same_run_gives_the_same_answer():
