@@ -47,6 +47,10 @@ class AwaitedOdometry:
         """Nothing: every frame is finished with its pose."""
         return {}
 
+    def take_loops(self) -> tuple:
+        """Loops closed since the last call."""
+        return self._odometry.take_loops()
+
     def finish(self) -> Trajectory | None:
         """Adjust until all rests."""
         return self._odometry.finish()

@@ -54,6 +54,10 @@ class PlainKlt:
         """Nothing: every frame is finished with its pose."""
         return {}
 
+    def take_loops(self) -> tuple:
+        """Nothing: it recognises no earlier places."""
+        return ()
+
     def finish(self) -> None:
         """Nothing: poses stay as they were given."""
 

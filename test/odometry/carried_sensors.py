@@ -31,6 +31,7 @@ class KnownOdometry:
 
     def __init__(self, path, lost=()):
         self._path, self._lost, self._segment = path, lost, 0
+        self.loops = ()
 
     def track(self, frame):
         if frame.stamp_ns in self._lost:
@@ -40,6 +41,9 @@ class KnownOdometry:
 
     def settle(self):
         return {}
+
+    def take_loops(self):
+        return self.loops
 
     def reset(self):
         self._segment += 1

@@ -130,6 +130,14 @@ def test_sensors_may_be_fed_from_another_thread():
     assert np.linalg.norm(gyroscope.bias - BIAS) < np.linalg.norm(BIAS)
 
 
+def test_loops_are_those_of_the_visual_odometry():
+    visual = KnownOdometry(WALK)
+    visual.loops = ("a loop",)
+    odometry, _ = aided(visual)
+    assert odometry.take_loops() == ("a loop",)
+    assert SensorPlayback(odometry, recorded(0.1)).take_loops() == ("a loop",)
+
+
 def test_a_reset_keeps_the_bias():
     odometry, gyroscope = aided()
     playback = SensorPlayback(odometry, recorded())

@@ -32,6 +32,9 @@ class EveryFrameIsAKeyframe:
     def settle(self):
         return {}
 
+    def take_loops(self):
+        return ("a loop",)
+
     def finish(self):
         return Trajectory([0, 1], [SE3.identity()] * 2)
 
@@ -75,6 +78,10 @@ def test_the_model_sees_an_rgb_image_and_its_depths_arrive():
     odometry.track(grey_frame(1))
     assert seen == [(24, 32, 3)]
     assert [(stamp, depth.dtype, depth.shape) for stamp, depth in visual.depths] == [(1, np.float32, (6, 8))]
+
+
+def test_loops_are_those_of_the_visual_odometry():
+    assert DepthAidedOdometry(EveryFrameIsAKeyframe(), two_metres).take_loops() == ("a loop",)
 
 
 def test_the_path_known_in_the_end_is_that_of_the_visual_odometry():

@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message, serialize_message
 from tf2_msgs.msg import TFMessage
 
-from visloc_msgs.msg import Anchor, LocalizationStatus, OdometryStatus, StageTime, TrackedPose
+from visloc_msgs.msg import Anchor, LocalizationStatus, LoopClosure, OdometryStatus, StageTime, TrackedPose
 from visloc_msgs.srv import BuildMap, LoadMap, Localize, SaveMap
 from visloc_ros.core.types import Reason, State, Support
 
@@ -54,6 +54,7 @@ def build_map_answer() -> Any:
         tracked(),
         OdometryStatus(tracked=True, metres_per_unit=0.25, scale_log_sigma=0.5, up=Vector3(y=-1.0)),
         LocalizationStatus(state=3, support=3, age_s=-1.0, position_sigma=0.25, anchors_accepted=7, map_name="room"),
+        LoopClosure(scale=1.25, covariance=np.arange(49, dtype=np.float64)),
         TrackedPose(tracked=True, num_inliers=40, covariance_since_anchor=np.arange(36, dtype=np.float64)),
         TrackedPose(reason=Reason.FEW_MATCHES.value),
         BuildMap.Request(source="video.mp4", name="room", overwrite=True),

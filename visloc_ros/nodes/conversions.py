@@ -118,9 +118,9 @@ def covariance_from_msg(message: PoseWithCovariance) -> Array:
     return checked_covariance(message.covariance)
 
 
-def checked_covariance(values: Array) -> Array:
-    """Covariance (6, 6) of its 36 numbers. Raises MessageError."""
-    covariance = np.asarray(values, dtype=np.float64).reshape(6, 6)
+def checked_covariance(values: Array, size: int = 6) -> Array:
+    """Covariance (size, size) of its numbers, row by row. Raises MessageError."""
+    covariance = np.asarray(values, dtype=np.float64).reshape(size, size)
     if not np.all(np.isfinite(covariance)) or np.any(np.diag(covariance) < 0):
         raise MessageError("the covariance is not finite or has a negative variance")
     return covariance

@@ -10,7 +10,7 @@ import rclpy
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from std_srvs.srv import Trigger
 
-from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, OdometryStatus, TrackedPose
+from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, LoopClosure, OdometryStatus, TrackedPose
 from visloc_ros.core.geometry import SE3, Array, move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Estimate, Reason, Rejection, State
@@ -29,6 +29,7 @@ from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.fusion_output import FusionOutput
 from visloc_ros.nodes.fusion_parameters import FusionNodeConfig
 from visloc_ros.nodes.fusion_status import status_to_msg, words_for
+from visloc_ros.nodes.loop_closure_messages import loop_closure_from_msg
 from visloc_ros.nodes.pose_hints import BaseHint, InitialPoses, PoseKeeper
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.nodes.time_guard import StampVerdict, TimeGuard
@@ -71,6 +72,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         self.subscription(OdometryStatus, "odometry_status", self._take_odometry, RELIABLE)
         self.subscription(Anchor, "anchor", self._take_anchor, RELIABLE)
         self.subscription(TrackedPose, "map_tracking", self._take_tracked, RELIABLE)
+        self.subscription(LoopClosure, "loop_closure", self._take_loop, RELIABLE)
         InitialPoses(self, self.config.map_frame, self._take_hint, self._refuse)
         self.timer(PATH_PERIOD_S, self._output.publish_paths)
         self.timer(WATCH_PERIOD_S, self._watch)
@@ -115,6 +117,16 @@ class FusionNode(VislocNode[FusionNodeConfig]):
             return
         self._join_anchors()  # it may be from one of them
         self._fuser.add_tracked(tracked)
+
+    def _take_loop(self, message: LoopClosure) -> None:
+        """Take a place that odometry has seen before; like followed map points it improves the frames after."""
+        try:
+            loop = loop_closure_from_msg(message)
+        except MessageError as error:
+            self._refuse(error)
+            return
+        self._join_anchors()  # a loop needs a fix
+        self._fuser.add_loop(loop)
 
     def _follow_map(self, message: Anchor) -> None:
         """Forget the alignment when the anchors come from another map than before."""
@@ -232,6 +244,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         values: dict[str, object] = {"map": self._map_name or "none yet"}
         values |= {f"anchors {verdict}": count for verdict, count in self._fuser.counts.items()}
         values |= {f"map tracking {verdict}": count for verdict, count in self._fuser.tracked_counts.items()}
+        values |= {f"loops {verdict}": count for verdict, count in self._fuser.loop_counts.items()}
         values |= self._bad
         if self._heard_ns is None:
             return "warn", "no odometry received", values

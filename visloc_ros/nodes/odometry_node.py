@@ -1,7 +1,7 @@
 """Tracks every frame of a camera: images in, ``odometry_status`` with the unscaled pose, and keyframes out.
 
-``visual_odom`` carries the same pose as a standard message, for viewers. Where a map is given its points are followed
-in the same images: one reception and one decoding for both.
+``visual_odom`` carries the same pose as a standard message, for viewers; ``loop_closure`` tells when a place is seen
+again. Where a map is given its points are followed in the same images: one reception and one decoding for both.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from nav_msgs.msg import Odometry as OdometryMsg
 from std_srvs.srv import Trigger
 
-from visloc_msgs.msg import OdometryStatus
+from visloc_msgs.msg import LoopClosure, OdometryStatus
 from visloc_ros.core.config import Config, section
 from visloc_ros.core.map import open_map
 from visloc_ros.core.types import Frame, OdometryPose, Rejection
@@ -23,6 +23,7 @@ from visloc_ros.nodes.conversions import odometry_status_to_msg, visual_odometry
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.keyframe_choice import KeyframeConfig
 from visloc_ros.nodes.keyframe_output import KeyframeOutput
+from visloc_ros.nodes.loop_closure_messages import loop_closure_to_msg
 from visloc_ros.nodes.map_following import MapFollowing, MapFollowingConfig
 from visloc_ros.nodes.odometry_tally import OdometryTally
 from visloc_ros.nodes.qos import RELIABLE
@@ -54,6 +55,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         self.undo(self._odometry.close)
         self._pose_publisher = self.publisher(OdometryMsg, "visual_odom", RELIABLE)
         self._status_publisher = self.publisher(OdometryStatus, "odometry_status", RELIABLE)
+        self._loop_publisher = self.publisher(LoopClosure, "loop_closure", RELIABLE)
         self._tally = OdometryTally()
         self._reset_asked = threading.Event()
         self.service(Trigger, "~/reset_odometry", self._ask_for_reset)
@@ -77,6 +79,8 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         self._status_publisher.publish(status)
         if isinstance(result, OdometryPose) and self._pose_publisher.get_subscription_count():
             self._pose_publisher.publish(visual_odometry_to_msg(result, camera_frame))
+        for loop in self._odometry.take_loops():
+            self._loop_publisher.publish(loop_closure_to_msg(loop, camera_frame))
         self._keyframes.offer(frame, camera_frame, result)
         self._tally.add(result)
         self._odometry.settle()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
-from visloc_ros.core.types import Frame, OdometryPose, Rejection
+from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Rejection
 from visloc_ros.odometry.gyroscope import Gyroscope
 from visloc_ros.odometry.protocol import Odometry
 from visloc_ros.odometry.up import UpEstimator
@@ -87,6 +87,10 @@ class AidedOdometry:
     def settle(self) -> Mapping[str, float]:
         """Do what the last pose did not need but the next one will; milliseconds by stage."""
         return self._visual.settle()
+
+    def take_loops(self) -> Sequence[LoopClosure]:
+        """Loops closed since the last call."""
+        return self._visual.take_loops()
 
     def finish(self) -> Trajectory | None:
         """End the segment: its path as known in the end, unscaled, or None where that is the poses given."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.errors import ConfigError, ModelError
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import Frame, Image, OdometryPose, Rejection
+from visloc_ros.core.types import Frame, Image, LoopClosure, OdometryPose, Rejection
 from visloc_ros.odometry.protocol import Odometry
 
 DepthModel = Callable[[Image], NDArray[np.float32]]
@@ -77,6 +77,10 @@ class DepthAidedOdometry:
     def settle(self) -> Mapping[str, float]:
         """Do what the last pose did not need but the next one will; milliseconds by stage."""
         return self._visual.settle()
+
+    def take_loops(self) -> Sequence[LoopClosure]:
+        """Loops closed since the last call."""
+        return self._visual.take_loops()
 
     def finish(self) -> Trajectory | None:
         """End the segment: its path as known in the end, or None where that is the poses given."""

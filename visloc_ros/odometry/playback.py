@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from heapq import merge
 
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import Frame, OdometryPose, Rejection
+from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Rejection
 from visloc_ros.odometry.aided import AidedOdometry, ImuSample
 from visloc_ros.sources.measurements import Measurements
 
@@ -35,6 +35,10 @@ class SensorPlayback:
     def settle(self) -> Mapping[str, float]:
         """Do what the last pose did not need but the next one will; milliseconds by stage."""
         return self._odometry.settle()
+
+    def take_loops(self) -> Sequence[LoopClosure]:
+        """Loops closed since the last call."""
+        return self._odometry.take_loops()
 
     def finish(self) -> Trajectory | None:
         """End the segment: its path as known in the end, or None where that is the poses given."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import Frame, OdometryPose, Rejection
+from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Rejection
 
 
 class Odometry(Protocol):
@@ -20,6 +20,9 @@ class Odometry(Protocol):
 
         To be called between frames, once the pose is on its way; otherwise the next ``track`` begins with it.
         """
+
+    def take_loops(self) -> Sequence[LoopClosure]:
+        """Loops closed since the last call."""
 
     def finish(self) -> Trajectory | None:
         """End the segment after its last frame: ``odom_from_camera`` of all its frames as known by then.

@@ -15,6 +15,11 @@ DRIFT = 0.005  # per frame, by which the unit of length shrinks
 CONFIG = DpvoConfig(preset="cpu", patches_per_frame=PATCHES, buffer_size=128, classic_loop_closure=True)
 
 
+def unit_at(frame):
+    """Length in odometry of a metre by a frame."""
+    return float(np.exp(-DRIFT * frame))
+
+
 class TurningOracle(Oracle):
     """Measures all but loops a little to the side, the more the further apart the frames: the path bends."""
 
@@ -32,7 +37,8 @@ class Journey:
     def __init__(self, path, image, quarter_intrinsics, models, *, live=False, depth=2.5):
         self.path, self.image, self.depth = path, image, depth
         self.quarter_intrinsics = quarter_intrinsics
-        self.loops = RetrievalLoops(CONFIG, models, live=live)
+        self.closures = []
+        self.loops = RetrievalLoops(CONFIG, models, self.closures, live=live)
         self.state = DpvoState(CONFIG, MAP_SIZE, CPU)
 
     def run(self, frames=None, close=True):
@@ -46,7 +52,7 @@ class Journey:
         """The true step from the frame before, in the unit that odometry has by now."""
         state = self.state
         state.timeline.append(frame)
-        unit = float(np.exp(-DRIFT * frame)) / state.odom_from_world.scale  # closing a loop changed the world's unit
+        unit = unit_at(frame) / state.odom_from_world.scale  # closing a loop changed the world's unit
         if frame:
             step = self.path[frame].inverse @ self.path[frame - 1]
             step = to_row(SE3(step.rotation, step.translation * unit)).float()
@@ -57,6 +63,7 @@ class Journey:
         features = FrameFeatures(maps, torch.zeros(PATCHES, 128, 3, 3), torch.zeros(PATCHES, 384))
         state.put(frame, self.quarter_intrinsics, patches, features)
         state.accept()
+        state.give_out_newest()
         self.loops.add_frame(state, self.image(frame))
 
     @property

@@ -202,3 +202,28 @@ def test_poses_given_out_are_those_of_the_camera():
     (found,) = state.odom_from_camera(state.poses[2:3])
     centre = lie.inverse(state.poses[2])[:3]
     np.testing.assert_allclose(found.translation, centre, atol=1e-6)
+
+
+def test_units_are_those_of_the_poses_given_out():
+    """A frame's scale in odometry changes by rescaling alone: a moved world leaves what is given out as it is."""
+    state = make_state(4)
+    assert state.units[:4].tolist() == [0.0, 0.0, 0.0, 0.0]  # nothing was given out
+    state.units[:4] = 1.0
+    state.move_world(2.0)
+    state.rescale(torch.tensor([3.0, 1.0, 1.0, 1.0]))
+    assert state.units[:4].tolist() == [6.0, 2.0, 2.0, 2.0]
+    (newest,) = state.odom_from_camera(state.poses[3:4])
+    assert state.give_out_newest().is_close(newest)
+    assert state.units[3] == pytest.approx(1.0 / state.odom_from_world.scale)
+
+
+def test_units_stay_with_their_frames():
+    state = make_state(6)
+    state.units[:6] = torch.arange(1.0, 7.0)
+    state.drop_frame(2)
+    assert state.units[:5].tolist() == [1.0, 2.0, 4.0, 5.0, 6.0]
+    state.forget_oldest(2)
+    assert state.units[:3].tolist() == [4.0, 5.0, 6.0]
+    state.timeline.append(1000)
+    state.put(12, torch.zeros(4), torch.ones(M, 3, 3, 3), features(0))
+    assert state.units[3] == 0.0

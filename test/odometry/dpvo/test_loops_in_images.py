@@ -6,8 +6,8 @@ import torch
 from dpvo_journey import CONFIG, Journey
 from dpvo_oracle import to_row
 
-from visloc_ros.core.geometry import SE3
-from visloc_ros.core.types import Frame
+from visloc_ros.core.geometry import SE3, Sim3
+from visloc_ros.core.types import Frame, LoopClosure
 from visloc_ros.odometry.dpvo import DpvoConfig
 from visloc_ros.odometry.dpvo.frame_points import Triple, triangulate
 from visloc_ros.odometry.dpvo.images import PinholeImages
@@ -81,7 +81,24 @@ def test_the_odometry_looks_for_loops_when_it_is_told_to(models, at_home, monkey
     odometry = DpvoOdometry(config, PatchNetwork())
     grey = np.full((180, 240), 99, dtype=np.uint8)
     odometry.track(Frame(0, grey, at_home.camera))
-    assert (odometry._session.front_end._appearance_loops is not None) == wanted
+    loops = odometry._session.front_end._appearance_loops
+    assert (loops is not None) == wanted
+    assert odometry.take_loops() == ()
+
+
+def test_a_closed_loop_is_told_once(models, at_home, monkeypatch):
+    monkeypatch.setattr(LoopModels, "load", lambda config: models)
+    config = DpvoConfig(preset="cpu", classic_loop_closure=True, device="cpu", min_contrast=0.0)
+    odometry = DpvoOdometry(config, PatchNetwork())
+    odometry.track(Frame(0, np.full((180, 240), 99, dtype=np.uint8), at_home.camera))
+    loop = LoopClosure(0, 1, Sim3.identity(), np.eye(7))
+    closures = odometry._session.front_end._appearance_loops._closures
+    closures.append(loop)
+    assert odometry.take_loops() == (loop,)
+    assert odometry.take_loops() == ()
+    closures.append(loop)
+    odometry.reset()
+    assert odometry.take_loops() == ()
 
 
 def points_before(picture, simulation, models):

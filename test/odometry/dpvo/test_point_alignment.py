@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from visloc_ros.core.geometry import Sim3, rotation_angle_deg, umeyama
+from visloc_ros.core.geometry import Sim3, rotation_angle_deg, rotation_vector, umeyama
 from visloc_ros.odometry.dpvo.point_alignment import align_points
 
 TRUTH = Sim3(1.3, Rotation.from_euler("yx", [25, -10], degrees=True).as_matrix(), np.array([0.4, -0.2, 0.6]))
@@ -91,6 +91,45 @@ def test_rough_depths_hardly_matter_where_directions_are_exact():
     error = np.linalg.norm(found.translation - TRUTH.translation)
     assert error < 0.5 * np.linalg.norm(in_space.translation - TRUTH.translation)
     assert rotation_angle_deg(found.rotation, TRUTH.rotation) < 0.1
+
+
+def test_depths_tell_the_scale_where_both_cameras_stand_at_one_place():
+    rng = np.random.default_rng(0)
+    source = points_before_a_camera(150)
+    turn = Sim3(TRUTH.scale, TRUTH.rotation, np.zeros(3))
+    found = align_points(as_measured(source, rng), as_measured(turn @ source, rng)).target_from_source
+    assert found.scale == pytest.approx(turn.scale, rel=0.02)
+
+
+def as_measured(points, rng):
+    """Half a pixel's noise of directions and 2 to 4 % of depths, the more the further away."""
+    pixels = points[:, :2] / points[:, 2:] + rng.normal(scale=0.001, size=(len(points), 2))
+    depths = points[:, 2] * np.exp(rng.normal(scale=0.01 * points[:, 2]))
+    return np.column_stack((pixels * depths[:, None], depths))
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.5, 1.5])
+def test_the_covariance_is_that_of_the_errors(distance):
+    """NEES of 7 degrees of freedom, a fifth of the matches being wrong, some of which agree by chance."""
+    truth = Sim3(TRUTH.scale, TRUTH.rotation, distance * TRUTH.translation)
+    squares = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        source = points_before_a_camera(80, seed)
+        target = wrong_for(as_measured(truth @ source, rng), 0.2, seed + 100)
+        alignment = align_points(as_measured(source, rng), target)
+        found = alignment.target_from_source
+        turn = rotation_vector(truth.rotation @ found.rotation.T)
+        error = np.concatenate((truth.translation - found.translation, turn, [np.log(truth.scale / found.scale)]))
+        squares.append(error @ np.linalg.solve(alignment.covariance, error))
+    assert 4.5 < np.mean(squares) < 10.0
+
+
+def test_the_covariance_has_the_unit_of_the_target():
+    rng = np.random.default_rng(1)
+    source, target = as_measured(points_before_a_camera(80), rng), as_measured(TRUTH @ points_before_a_camera(80), rng)
+    sigmas, longer = (np.sqrt(np.diag(align_points(source, unit * target).covariance)) for unit in (1.0, 50.0))
+    np.testing.assert_allclose(longer, np.repeat([50.0, 1.0], [3, 4]) * sigmas, rtol=1e-3)
 
 
 def test_points_in_another_direction_do_not_agree():

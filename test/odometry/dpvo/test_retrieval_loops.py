@@ -9,12 +9,12 @@ import threading
 import numpy as np
 import pytest
 import torch
-from dpvo_journey import CONFIG, Journey, TurningOracle
+from dpvo_journey import CONFIG, Journey, TurningOracle, unit_at
 from dpvo_oracle import MAP_SIZE
 
 from visloc_ros.core.camera import HALF_PIXEL
 from visloc_ros.core.feature_files import LocalFeatures
-from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.features import MatcherConfig, make_matcher
 from visloc_ros.odometry.dpvo.places import Hit
 from visloc_ros.odometry.dpvo.retrieval_loops import LoopFinder, LoopModels, RetrievalLoops, Snapshot
@@ -28,7 +28,7 @@ MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.5))
 class World:
     """Points all around a circular path that looks outwards, and a camera that comes round more than once."""
 
-    def __init__(self, places=1):
+    def __init__(self, places=1, frames=FRAMES):
         """With two ``places`` the camera is elsewhere, among other things, from the middle of its first round on."""
         rng = np.random.default_rng(3)
         angles, distances = rng.uniform(0, 2 * np.pi, 3000), rng.uniform(4.0, 9.0, 3000)
@@ -36,7 +36,7 @@ class World:
             (distances * np.cos(angles), rng.uniform(-2.5, 2.5, 3000), distances * np.sin(angles))
         )
         self.descriptors = [normalised(rng.normal(size=(3000, 32))) for _ in range(places)]
-        turns = 2.0 * np.pi * np.arange(FRAMES) / ROUND
+        turns = 2.0 * np.pi * np.arange(frames) / ROUND
         self.path = [
             SE3(rotation_matrix([0.0, np.pi / 2 - turn, 0.0]), 2.0 * np.array([np.cos(turn), 0.0, np.sin(turn)]))
             for turn in turns
@@ -98,6 +98,24 @@ def test_the_loop_joins_the_frames_that_saw_the_same(closed):
     assert abs(loop.query - loop.place - ROUND) <= 5
 
 
+def test_loops_are_told_in_the_units_that_the_poses_were_given_out_in():
+    """The first loop has bent the frames where the second ends."""
+    world = World(frames=120)
+    journey = journey_in(world).run()
+    journey.loops.finish(journey.state)
+    assert len(journey.closures) == journey.loops.num_closed == 2
+    for closure in journey.closures:
+        earlier, later = closure.earlier_ns, closure.later_ns
+        true = world.path[earlier].inverse @ world.path[later]
+        told = closure.earlier_from_later
+        assert told.scale == pytest.approx(unit_at(earlier) / unit_at(later), rel=0.01)
+        assert rotation_angle_deg(told.rotation, true.rotation) < 0.2
+        np.testing.assert_allclose(told.translation, unit_at(earlier) * true.translation, atol=0.01)
+        assert np.all(np.linalg.eigvalsh(closure.covariance) > 0.0)
+    first, second = journey.closures
+    assert second.earlier_ns < first.later_ns
+
+
 def test_another_round_among_other_things_closes_nothing():
     elsewhere = journey_in(World(places=2)).run()
     assert elsewhere.loops.num_closed == 0
@@ -157,13 +175,15 @@ def test_a_dropped_keyframe_takes_its_image_along():
 def test_the_front_end_closes_loops_by_appearance():
     world = World()
     oracle = TurningOracle(world.path[: ROUND + 6], preset="cpu", patches_per_frame=8, keyframe_thresh=-1.0)
-    loops = RetrievalLoops(CONFIG, LoopModels(InOrder(world), MATCHER))
+    closures = []
+    loops = RetrievalLoops(CONFIG, LoopModels(InOrder(world), MATCHER), closures)
     oracle.front_end._appearance_loops = loops
     error = oracle.run().kept_error()
     oracle.front_end.finish()
     assert loops.num_closed == 1
     assert error > 0.05
     assert oracle.kept_error() < 0.5 * error
+    assert closures == []  # the front end alone gives no poses out
 
 
 def test_a_loop_that_points_do_not_confirm_is_refused(closed):

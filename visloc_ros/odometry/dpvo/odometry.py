@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
-from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
+from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Reason, Rejection
 from visloc_ros.features.backends.weights import pick_device, pick_dtype
 from visloc_ros.odometry.dpvo.config import START_FRAMES, DpvoConfig
 from visloc_ros.odometry.dpvo.frontend import FrontEnd, Step
@@ -52,6 +52,7 @@ class DpvoOdometry:
         self._num_segments = 0
         self._frames = FrameCheck()
         self._session: _Session | None = None
+        self._closures: list[LoopClosure] = []
 
     def track(self, frame: Frame) -> OdometryPose | Rejection:
         """Give the unscaled ``odom_from_camera`` of the next frame, or the reason why there is none."""
@@ -77,6 +78,16 @@ class DpvoOdometry:
         """Nothing: every frame is finished with its pose."""
         return {}
 
+    def take_loops(self) -> Sequence[LoopClosure]:
+        """Loops closed by retrieval since the last call, those of ``finish`` included.
+
+        Those by nearness are left out: they measure patches in many frames, and no pose of one camera in another. How
+        their adjustment changes the scale of frames is not followed.
+        """
+        taken = tuple(self._closures)
+        self._closures.clear()
+        return taken
+
     def finish(self) -> Trajectory | None:
         """End the segment: adjust until all rests, and give ``odom_from_camera`` of all its frames.
 
@@ -93,6 +104,7 @@ class DpvoOdometry:
         """Forget everything; the next pose belongs to a new segment, and stamps may start anew."""
         self._frames.reset()
         self._session = None
+        self._closures.clear()
 
     def close(self) -> None:
         """Let go of images and features; a search for loops in the background ends with them."""
@@ -102,7 +114,9 @@ class DpvoOdometry:
         images = PinholeImages(camera, self._config.max_width)
         intrinsics = torch.from_numpy(images.quarter_intrinsics).float().to(self._device)
         models = self._loop_models
-        loops = RetrievalLoops(self._config, models, live=self._live) if models is not None else None
+        loops = None
+        if models is not None:
+            loops = RetrievalLoops(self._config, models, self._closures, live=self._live)
         front_end = FrontEnd(
             self._config,
             self._network,
@@ -133,8 +147,7 @@ class DpvoOdometry:
             session.segment, self._num_segments = self._num_segments, self._num_segments + 1
             log.info("odometry segment %d started", session.segment)
         session.last_good_ns = stamp_ns
-        state = session.front_end.state
-        (pose,) = state.odom_from_camera(state.poses[state.num_frames - 1 : state.num_frames])
+        pose = session.front_end.state.give_out_newest()
         return OdometryPose(stamp_ns, pose, session.segment, num_tracked, is_keyframe, self._watch.stage_ms)
 
     def _miss(self, session: _Session, stamp_ns: int, reason: Reason, counts: Mapping[str, float]) -> Rejection:

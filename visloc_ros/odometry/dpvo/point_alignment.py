@@ -4,18 +4,26 @@ Points are in camera frames. Their unit is each frame's own distance: the harmon
 no threshold depends on the scale that monocular odometry happens to have.
 
 Depths from two neighbouring frames are rough, directions are not: the fit of the points in space only starts one of
-their directions, seen from either camera, which on simulated rooms is five times as exact.
+their directions above all (``alignment_errors``), which on simulated rooms is five times as exact.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from visloc_ros.core.geometry import Array, Sim3, umeyama
+from visloc_ros.odometry.dpvo.alignment_errors import (
+    alignment_covariance,
+    alignment_errors,
+    direction_errors,
+    directions,
+    moved,
+)
 from visloc_ros.odometry.dpvo.similarities import Similarities
 
 _MIN_POINTS = 10
@@ -26,7 +34,6 @@ _INLIER_DISTANCE = 0.1
 _SEED = 1234
 _MAX_EVALUATIONS = 30
 _REFITS = 5
-_DIRECTION_SCALE = 0.005  # of image-plane coordinates, about two pixels: larger errors lose their weight
 _DIRECTION_TOLERANCE = 0.02
 
 
@@ -35,12 +42,20 @@ class PointAlignment:
     """``target_from_source``, which of the matched points (K,) agree with it, and how far these spread in the image.
 
     Points agree that lie near each other, and in the same direction from either camera. ``spread`` is the least
-    standard deviation of their image-plane coordinates in any direction.
+    standard deviation of their image-plane coordinates in any direction. It was fitted to ``source`` and ``target``
+    (N, 3), the points near each other.
     """
 
     target_from_source: Sim3
     inliers: NDArray[np.bool_]
     spread: float
+    source: Array
+    target: Array
+
+    @cached_property
+    def covariance(self) -> Array:
+        """Covariance (7, 7) as in ``LoopClosure``, in the target's units, as far as the points tell it."""
+        return alignment_covariance(self.target_from_source, self.source, self.target)
 
     @property
     def num_inliers(self) -> int:
@@ -61,7 +76,7 @@ def align_points(source: Array, target: Array) -> PointAlignment | None:
         return None
     inliers = np.zeros(len(source), dtype=np.bool_)
     inliers[near] = best.inliers
-    return PointAlignment(best.target_from_source, inliers, best.spread)
+    return replace(best, inliers=inliers)
 
 
 def _relative_depths(points: Array) -> Array:
@@ -87,35 +102,23 @@ def _best_hypothesis(source: Array, target: Array) -> PointAlignment | None:
 
 
 def _polished(start: Sim3, source: Array, target: Array, tolerance: float) -> PointAlignment | None:
-    """Fit to the directions of those points that are near each other at the start."""
+    """Fit to the directions and depths of those points that are near each other at the start."""
     near = _is_near(start, source, target, tolerance)
     if near.sum() < _SAMPLE:
         return None
 
     def errors(step: Array) -> Array:
-        moved = (Similarities.exp(step[None]) @ Similarities.stack(start)).member(0)
-        return _direction_errors(moved, source[near], target[near]).ravel()
+        return alignment_errors(moved(start, step), source[near], target[near]).ravel()
 
-    solution = least_squares(errors, np.zeros(7), loss="cauchy", f_scale=_DIRECTION_SCALE, max_nfev=_MAX_EVALUATIONS)
-    target_from_source = (Similarities.exp(solution.x[None]) @ Similarities.stack(start)).member(0)
-    aligned = np.linalg.norm(_direction_errors(target_from_source, source, target), axis=2).max(axis=0)
+    solution = least_squares(errors, np.zeros(7), loss="cauchy", max_nfev=_MAX_EVALUATIONS)
+    target_from_source = moved(start, solution.x)
+    aligned = np.linalg.norm(direction_errors(target_from_source, source, target), axis=2).max(axis=0)
     inliers = _is_near(target_from_source, source, target, tolerance) & (aligned < _DIRECTION_TOLERANCE)
-    return PointAlignment(target_from_source, inliers, _spread(target[inliers]))
+    return PointAlignment(target_from_source, inliers, _spread(target[inliers]), source[near], target[near])
 
 
 def _is_near(target_from_source: Sim3, source: Array, target: Array, tolerance: float) -> NDArray[np.bool_]:
     return np.asarray(np.linalg.norm(target_from_source @ source - target, axis=1) < tolerance)
-
-
-def _direction_errors(target_from_source: Sim3, source: Array, target: Array) -> Array:
-    """Differences (2, K, 2) of image-plane coordinates in the target's camera and in the source's."""
-    in_target, in_source = target_from_source @ source, target_from_source.inverse @ target
-    return np.stack((_directions(in_target) - _directions(target), _directions(in_source) - _directions(source)))
-
-
-def _directions(points: Array) -> Array:
-    """Image-plane coordinates (K, 2); far outside for points that are not in front of the camera."""
-    return np.asarray(points[:, :2] / np.maximum(points[:, 2:], 1e-6))
 
 
 def _hypotheses(source: Array, target: Array) -> Similarities:
@@ -140,5 +143,5 @@ def _spread(points: Array) -> float:
     """Least standard deviation of the image-plane coordinates of points (K, 3), 0 for fewer than two."""
     if len(points) < 2:
         return 0.0
-    variances = np.linalg.eigvalsh(np.cov(_directions(points).T))
+    variances = np.linalg.eigvalsh(np.cov(directions(points).T))
     return float(np.sqrt(max(variances[0], 0.0)))

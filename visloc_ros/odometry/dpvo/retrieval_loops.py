@@ -18,13 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from visloc_ros.core.types import Image
+from visloc_ros.core.types import Image, LoopClosure
 from visloc_ros.features import FeatureConfig, LocalExtractor, Matcher, MatcherConfig, make_extractor, make_matcher
 from visloc_ros.odometry.dpvo.config import DpvoConfig
 from visloc_ros.odometry.dpvo.frame_points import FramePoints, Triple, triangulate
+from visloc_ros.odometry.dpvo.loop_closures import closure_of
 from visloc_ros.odometry.dpvo.loop_correction import LoopCorrection, apply_correction, close_loop
 from visloc_ros.odometry.dpvo.loop_evidence import LoopEvidence, measure_loop
 from visloc_ros.odometry.dpvo.places import Hit, LoopDetector, PlaceIndex
+from visloc_ros.odometry.dpvo.point_alignment import PointAlignment
 from visloc_ros.odometry.dpvo.sizes import CELL_PX
 from visloc_ros.odometry.dpvo.state import DpvoState
 
@@ -49,22 +51,40 @@ class LoopModels:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The frames from number ``first`` on: poses (N, 7), intrinsics (N, 4), typical inverse depths (N,).
+    """The frames from number ``first`` on: stamps, poses (N, 7), intrinsics (N, 4), typical inverse depths (N,).
 
-    Intrinsics are of the whole image, its first pixel at (0, 0).
+    Intrinsics are of the whole image, its first pixel at (0, 0). ``units`` (N,) are those of the state.
     """
 
     first: int
+    stamps_ns: list[int]
     poses: NDArray[np.float32]
     intrinsics: NDArray[np.float32]
     inverse_depths: NDArray[np.float32]
+    units: NDArray[np.float32]
 
     @staticmethod
     def of(state: DpvoState, frames: int) -> Snapshot:
         """The oldest ``frames`` of a state."""
         depths = state.inverse_depths[:frames, :, 1, 1].median(dim=1).values
-        poses, intrinsics = state.poses[:frames], CELL_PX * state.intrinsics[:frames]
-        return Snapshot(state.num_forgotten, *(values.cpu().numpy().copy() for values in (poses, intrinsics, depths)))
+        tensors = state.poses[:frames], CELL_PX * state.intrinsics[:frames], depths, state.units[:frames]
+        stamps_ns = [state.timeline.stamp_ns(frame_id) for frame_id in state.frame_ids[:frames]]
+        return Snapshot(state.num_forgotten, stamps_ns, *(values.cpu().numpy().copy() for values in tensors))
+
+    def closure(self, loop: Hit, place_from_query: PointAlignment) -> LoopClosure | None:
+        """A measured loop as others take it; None where one of its frames was not given out."""
+        query, place = (number - self.first for number in loop)
+        return closure_of(
+            self.stamps_ns[place], self.stamps_ns[query], self.units[[place, query]].astype(float), place_from_query
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FoundLoop:
+    """How a measured loop bends the frames, and what others are told of it, if anything."""
+
+    correction: LoopCorrection
+    closure: LoopClosure | None
 
 
 class LoopFinder:
@@ -75,21 +95,24 @@ class LoopFinder:
         self._index = PlaceIndex(config.loop_retr_thresh)
         self._detector = LoopDetector(config.loop_close_window_size)
 
-    def process(self, number: int, image: Image, snapshot: Snapshot) -> LoopCorrection | None:
-        """Take frame ``number``, the last of the snapshot, with its RGB image; gives how a loop bends the frames."""
+    def process(self, number: int, image: Image, snapshot: Snapshot) -> FoundLoop | None:
+        """Take frame ``number``, the last of the snapshot, with its RGB image; gives the loop that it closes."""
         self._index.forget_before(snapshot.first)
         loop = self._detector.consider(self._index.add(number, self._models.extractor.extract(image)))
         return None if loop is None else self.close(Hit(loop.query, max(loop.place, snapshot.first + 1)), snapshot)
 
-    def close(self, loop: Hit, snapshot: Snapshot) -> LoopCorrection | None:
+    def close(self, loop: Hit, snapshot: Snapshot) -> FoundLoop | None:
         """Measure a loop and bend the frames; None where it cannot be confirmed."""
         evidence = self._measure(loop, snapshot)
         if evidence is None or not evidence.is_sure:
             log.info("frames %d and %d look alike, but are not confirmed: %s", *loop, evidence or "too few points")
             return None
         log.info("loop between frames %d and %d: %s", *loop, evidence)
-        place_from_query = evidence.alignment.target_from_source
-        return close_loop(snapshot.first, snapshot.poses, loop, place_from_query, tuple(self._detector.closed))
+        place_from_query, earlier = evidence.alignment.target_from_source, tuple(self._detector.closed)
+        return FoundLoop(
+            close_loop(snapshot.first, snapshot.poses, loop, place_from_query, earlier),
+            snapshot.closure(loop, evidence.alignment),
+        )
 
     def mark_closed(self, loop: Hit) -> None:
         """Look for no further loop near this one."""
@@ -112,18 +135,21 @@ class LoopFinder:
 class RetrievalLoops:
     """Feeds the finished frames of a state to a ``LoopFinder`` and writes its corrections back.
 
-    ``live`` runs the finder in a thread of its own, which ends when this is let go; otherwise frames wait for it, and
-    every run gives the same result.
+    What it closes is also appended to ``closures``. ``live`` runs the finder in a thread of its own, which ends when
+    this is let go; otherwise frames wait for it, and every run gives the same result.
     """
 
-    def __init__(self, config: DpvoConfig, models: LoopModels, *, live: bool = False) -> None:
+    def __init__(
+        self, config: DpvoConfig, models: LoopModels, closures: list[LoopClosure], *, live: bool = False
+    ) -> None:
         self.num_closed = 0
         self.num_left_out = 0
+        self._closures = closures
         self._removal_window = config.resolved().removal_window
         self._finder = LoopFinder(config, models)
         self._executor: Executor = ThreadPoolExecutor(1, "dpvo loops") if live else InlineExecutor()
         weakref.finalize(self, self._executor.shutdown, wait=False, cancel_futures=True)
-        self._waiting: deque[Future[LoopCorrection | None]] = deque()
+        self._waiting: deque[Future[FoundLoop | None]] = deque()
         self._images: dict[int, Tensor] = {}
         self._next = 0
 
@@ -162,17 +188,20 @@ class RetrievalLoops:
     def _collect(self, state: DpvoState, *, wait: bool = False) -> bool:
         changed = False
         while self._waiting and (wait or self._waiting[0].done()):
-            correction = self._waiting.popleft().result()
-            if correction is not None and self._apply(state, correction):
+            found = self._waiting.popleft().result()
+            if found is not None and self._apply(state, found):
                 changed = True
         return changed
 
-    def _apply(self, state: DpvoState, correction: LoopCorrection) -> bool:
-        if not apply_correction(state, correction):
-            log.info("loop between frames %d and %d comes too late: the poses have changed", *correction.loop)
+    def _apply(self, state: DpvoState, found: FoundLoop) -> bool:
+        loop = found.correction.loop
+        if not apply_correction(state, found.correction):
+            log.info("loop between frames %d and %d comes too late: the poses have changed", *loop)
             return False
-        self._finder.mark_closed(correction.loop)
+        self._finder.mark_closed(loop)
         self.num_closed += 1
+        if found.closure is not None:
+            self._closures.append(found.closure)
         return True
 
 

@@ -28,7 +28,8 @@ class DpvoState:
     ``num_frames`` n counts the kept frames. ``poses`` (N, 7), ``intrinsics`` (N, 4) fx fy cx cy and ``patches``
     (N, M, 3, 3, 3) have room for N; rows from n on mean nothing. ``frame_ids`` are the input numbers of the kept
     frames. ``edges`` are updated, ``archived`` ones only take part in global adjustment (None where there is none).
-    ``odom_from_world`` undoes what ``move_world`` did, so that poses given out go on without a jump.
+    ``odom_from_world`` undoes what ``move_world`` did, so that poses given out go on without a jump. ``units`` (N,)
+    are lengths in the world of one of odometry as it was by a frame when its pose was given out, 0 before that.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class DpvoState:
         self.archived = Edges.none(device).without_state() if config.loop_closure else None
         self.timeline = Timeline(device)
         self.odom_from_world = Sim3.identity()
+        self.units = torch.zeros(capacity, device=device)
         self.num_forgotten = 0
         self._forgotten_stamps: list[NDArray[np.int64]] = []
         self._forgotten_poses: list[Array] = []  # as they are given out, in rows, since there may be very many
@@ -73,7 +75,7 @@ class DpvoState:
     def put(self, frame_id: int, intrinsics: Tensor, patches: Tensor, features: FrameFeatures) -> None:
         """Write input ``frame_id`` into the next row; it counts only after ``accept``."""
         row = self.num_frames
-        self.intrinsics[row], self.patches[row] = intrinsics, patches
+        self.intrinsics[row], self.patches[row], self.units[row] = intrinsics, patches, 0.0
         self.features.store(row, features)
         self._next_id = frame_id
 
@@ -110,7 +112,7 @@ class DpvoState:
         end = self.frame_ids[frame + 1] if frame + 1 < self.num_frames else len(self.timeline)
         self.timeline.tie(self.frame_ids[frame], end, relative)
         self.edges = self.edges.without_frame(frame, self.patches_per_frame)
-        for values in (self.poses, self.intrinsics, self.patches):
+        for values in (self.poses, self.intrinsics, self.patches, self.units):
             values[frame : self.num_frames - 1] = values[frame + 1 : self.num_frames].clone()
         for later in range(frame, self.num_frames - 1):
             self.features.copy(later + 1, later)
@@ -120,6 +122,7 @@ class DpvoState:
     def rescale(self, factors: Tensor) -> None:
         """Multiply the depths of every kept frame, and the lengths of what hangs on it, by ``factors`` (n,)."""
         self.inverse_depths.div_(factors[:, None, None, None])
+        self.units[: self.num_frames] *= factors
         self.timeline.scale(self.frame_id_rows, factors)
 
     def move_world(self, factor: float, origin: int = 0) -> None:
@@ -133,6 +136,13 @@ class DpvoState:
         new_from_old = Sim3.from_se3(origin_se3) @ Sim3(factor, np.eye(3), np.zeros(3))
         self.odom_from_world = self.odom_from_world @ new_from_old.inverse
 
+    def give_out_newest(self) -> SE3:
+        """``odom_from_camera`` of the newest frame, and take note of its unit of length."""
+        newest = self.num_frames - 1
+        self.units[newest] = 1.0 / self.odom_from_world.scale
+        (pose,) = self.odom_from_camera(self.poses[newest : newest + 1])
+        return pose
+
     def odom_from_camera(self, camera_from_world: Tensor) -> list[SE3]:
         """Poses as they are given out, of rows (T, 7)."""
         return _from_rows(self._given_out(camera_from_world))
@@ -144,7 +154,7 @@ class DpvoState:
         track = self.timeline.poses(ids, self.poses)[: first_kept - self.timeline.first]
         self._forgotten_poses.append(self._given_out(track))
         self._forgotten_stamps.append(np.array(self.timeline.take_before(first_kept), dtype=np.int64))
-        for values in (self.poses, self.intrinsics, self.patches):
+        for values in (self.poses, self.intrinsics, self.patches, self.units):
             values[: self.num_frames - frames] = values[frames : self.num_frames].clone()
         self.edges = self.edges.without_oldest(frames, self.patches_per_frame)
         if self.archived is not None:

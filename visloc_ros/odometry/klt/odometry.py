@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pycolmap
 
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
-from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
+from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Reason, Rejection
 from visloc_ros.odometry.frame_check import FrameCheck
 from visloc_ros.odometry.gyroscope import Turns, unknown_turn
 from visloc_ros.odometry.klt.adjustment import Adjuster, InlineAdjuster, make_adjuster
@@ -93,6 +93,10 @@ class KltOdometry:
         self.settle()
         if self._segment is not None:
             self._segment.add_depth(stamp_ns, depth_m)
+
+    def take_loops(self) -> Sequence[LoopClosure]:
+        """Nothing: it recognises no earlier places."""
+        return ()
 
     def finish(self) -> Trajectory | None:
         """Nothing: poses stay as they were given."""

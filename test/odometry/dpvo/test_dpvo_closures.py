@@ -1,0 +1,44 @@
+"""Measured loops in the units of the poses that were given out."""
+
+import numpy as np
+import pytest
+
+from visloc_ros.core.geometry import Sim3, rotation_matrix
+from visloc_ros.odometry.dpvo.loop_closures import closure_of
+from visloc_ros.odometry.dpvo.point_alignment import align_points
+
+PLACE_FROM_QUERY = Sim3(1.2, rotation_matrix([0.1, 0.3, -0.05]), np.array([0.4, -0.1, 0.3]))
+PLACE_UNIT, QUERY_UNIT = 2.0, 0.5
+
+
+def measured(noise=0.01, place_unit=1.0, query_unit=1.0):
+    """Points in units of the world; what odometry gave out is ``*_unit`` times shorter."""
+    rng = np.random.default_rng(0)
+    depths = rng.uniform(1.5, 4.0, 100)
+    query = np.column_stack((rng.uniform(-0.6, 0.6, (100, 2)) * depths[:, None], depths))
+    place = (PLACE_FROM_QUERY @ query) * np.exp(rng.normal(scale=noise, size=(100, 3)))
+    return align_points(query / query_unit, place / place_unit)
+
+
+def test_each_end_is_told_in_its_own_unit():
+    """As measured when the frames were given out: the same points, in odometry's lengths of then."""
+    units = np.array([PLACE_UNIT, QUERY_UNIT])
+    now, then = closure_of(1, 2, units, measured()), measured(0.01, PLACE_UNIT, QUERY_UNIT)
+    told, expected = now.earlier_from_later, then.target_from_source
+    assert (now.earlier_ns, now.later_ns) == (1, 2)
+    assert told.scale == pytest.approx(expected.scale, rel=1e-4)
+    np.testing.assert_allclose(told.translation, expected.translation, atol=1e-4)
+    as_then = closure_of(1, 2, np.ones(2), then)
+    np.testing.assert_allclose(np.sqrt(np.diag(now.covariance)), np.sqrt(np.diag(as_then.covariance)), rtol=0.01)
+
+
+@pytest.mark.parametrize("units", [[0.0, 1.0], [1.0, 0.0]])
+def test_a_frame_that_was_not_given_out_has_no_loop(units):
+    assert closure_of(1, 2, np.array(units), measured()) is None
+
+
+def test_points_without_errors_still_leave_the_units_unsure():
+    covariance = closure_of(1, 2, np.ones(2), measured(noise=0.0)).covariance
+    sigmas = np.sqrt(np.diag(covariance))
+    assert sigmas[6] == pytest.approx(0.01 * np.sqrt(2.0), rel=1e-3)
+    np.testing.assert_allclose(sigmas[:3], 0.01 * np.abs(PLACE_FROM_QUERY.translation), rtol=1e-3)
