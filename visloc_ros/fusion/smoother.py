@@ -164,9 +164,8 @@ class FixedLagSmoother:
         """Estimate where the anchors put the camera, from the nearest or along followed points, and that anchor."""
         nearest = min(range(len(self._samples)), key=lambda i: abs(self._samples[i].stamp_ns - sample.stamp_ns))
         best, from_index = self._moved(nearest, sample), nearest
-        for fix in (self.fix_at(self._samples[nearest].stamp_ns), self._followed_until(sample.stamp_ns)):
-            if fix is None:
-                continue
+        fixes = self.fix_at(self._samples[nearest].stamp_ns), self._followed_until(sample.stamp_ns)
+        for fix in dict.fromkeys(fix for fix in fixes if fix is not None):
             index = self._index(fix.stamp_ns)
             other = fix.trail.carry(self._estimate(index), sample, self.odometry)
             if other is not None and np.trace(other.covariance[:3, :3]) < np.trace(best.covariance[:3, :3]):
