@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from dpvo_journey import CONFIG, Journey
+from dpvo_journey import CONFIG, Journey, unit_at
 from dpvo_oracle import to_row
 
-from visloc_ros.core.geometry import SE3, Sim3
+from visloc_ros.core.geometry import SE3, Sim3, rotation_vector
 from visloc_ros.core.types import Frame, LoopClosure
 from visloc_ros.odometry.dpvo import DpvoConfig
 from visloc_ros.odometry.dpvo.frame_points import Triple, triangulate
@@ -72,6 +72,17 @@ def test_coming_back_into_the_room_closes_the_loop(models, at_home):
     assert abs(loop.query - loop.place - ROUND) <= 5
     assert before > 0.08
     assert travelled.error < 0.35 * before
+    (closure,) = travelled.closures
+    error = loop_error(closure, travelled.path)
+    assert error @ np.linalg.solve(closure.covariance, error) < 18.5  # 99 % of chi-square, 7 degrees of freedom
+
+
+def loop_error(closure, path):
+    """Error (7,) of a loop on a journey's path, ordered as its covariance."""
+    told, true = closure.earlier_from_later, path[closure.earlier_ns].inverse @ path[closure.later_ns]
+    unit = unit_at(closure.earlier_ns)
+    shift, turn = unit * true.translation - told.translation, rotation_vector(true.rotation @ told.rotation.T)
+    return np.array([*shift, *turn, np.log(unit / unit_at(closure.later_ns) / told.scale)])
 
 
 @pytest.mark.parametrize("wanted", [True, False])

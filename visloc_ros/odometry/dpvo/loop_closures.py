@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from visloc_ros.core.geometry import Array, Sim3
+from visloc_ros.core.geometry import Array, Sim3, skew
 from visloc_ros.core.types import LoopClosure
 from visloc_ros.odometry.dpvo.point_alignment import PointAlignment
 
+# Errors that all points of a frame share, so that none shows them. Simulated points of frames whose neighbours are off
+# by 1 % of their steps and 0.3 mrad need one per cent of length; loops in small rendered images need half a
+# milliradian, a tenth of a pixel.
 _UNIT_SIGMA = 0.01
+_DIRECTION_SIGMA = 0.0005
 
 
 def closure_of(place_ns: int, query_ns: int, units: Array, place_from_query: PointAlignment) -> LoopClosure | None:
@@ -24,14 +28,13 @@ def closure_of(place_ns: int, query_ns: int, units: Array, place_from_query: Poi
     similarity = Sim3(measured.scale * query_unit / place_unit, measured.rotation, measured.translation / place_unit)
     into_odometry = np.diag(np.repeat([1.0 / place_unit, 1.0], [3, 4]))
     of_points = into_odometry @ place_from_query.covariance @ into_odometry
-    return LoopClosure(place_ns, query_ns, similarity, of_points + _unit_covariance(similarity))
+    return LoopClosure(place_ns, query_ns, similarity, of_points + _shared_covariance(similarity))
 
 
-def _unit_covariance(similarity: Sim3) -> Array:
-    """What the points (7, 7) do not show: those of a frame share the error of the steps to its two neighbours.
-
-    One per cent: simulated points of frames whose neighbours are off by 1 % of their steps and 0.3 mrad need that much.
-    """
-    of_place = np.concatenate((similarity.translation, np.zeros(3), [1.0]))
-    of_query = np.eye(7)[6]
-    return _UNIT_SIGMA**2 * (np.outer(of_place, of_place) + np.outer(of_query, of_query))
+def _shared_covariance(similarity: Sim3) -> Array:
+    """Covariance (7, 7) by errors of either frame as a whole: its unit of length, and where its camera looks."""
+    of_place, of_query = np.zeros((7, 4)), np.eye(7)[:, 3:]
+    of_place[:3, :3], of_place[:3, 3] = -skew(similarity.translation), similarity.translation
+    of_place[3:] = np.eye(4)
+    variances = np.square(np.repeat([_DIRECTION_SIGMA, _UNIT_SIGMA], [3, 1]))
+    return np.asarray(of_place * variances @ of_place.T + of_query * variances @ of_query.T)
