@@ -116,6 +116,9 @@ def run_offline(
         tracked = listener.odometry
         tracking_ms = sum(tracked.stage_ms.values()) if tracked is not None else None
         frames.append(FrameRecord.from_estimate(estimate, tracked, tracking_ms))
+    if config.smooth:
+        odometry.finish()
+        listener.recording.loops.extend(odometry.take_loops())  # those that are found in the end
     odometry.close()
     anchors.close()
     return RunRecord(

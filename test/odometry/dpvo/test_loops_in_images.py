@@ -97,15 +97,19 @@ def test_the_odometry_looks_for_loops_when_it_is_told_to(models, at_home, monkey
     assert odometry.take_loops() == ()
 
 
-def test_a_closed_loop_is_told_once(models, at_home, monkeypatch):
+@pytest.mark.parametrize("by_nearness", [False, True])
+def test_a_closed_loop_is_told_once_where_its_units_are_known(models, at_home, monkeypatch, by_nearness):
+    """Loops by nearness change the scale of frames, so that nothing can be told in units of the poses given out."""
     monkeypatch.setattr(LoopModels, "load", lambda config: models)
-    config = DpvoConfig(preset="cpu", classic_loop_closure=True, device="cpu", min_contrast=0.0)
+    config = DpvoConfig(
+        preset="cpu", classic_loop_closure=True, loop_closure=by_nearness, device="cpu", min_contrast=0.0
+    )
     odometry = DpvoOdometry(config, PatchNetwork())
     odometry.track(Frame(0, np.full((180, 240), 99, dtype=np.uint8), at_home.camera))
     loop = LoopClosure(0, 1, Sim3.identity(), np.eye(7))
     closures = odometry._session.front_end._appearance_loops._closures
     closures.append(loop)
-    assert odometry.take_loops() == (loop,)
+    assert odometry.take_loops() == (() if by_nearness else (loop,))
     assert odometry.take_loops() == ()
     closures.append(loop)
     odometry.reset()

@@ -81,10 +81,10 @@ class DpvoOdometry:
     def take_loops(self) -> Sequence[LoopClosure]:
         """Loops closed by retrieval since the last call, those of ``finish`` included.
 
-        Those by nearness are left out: they measure patches in many frames, and no pose of one camera in another. How
-        their adjustment changes the scale of frames is not followed.
+        Those by nearness measure patches in many frames, and no pose of one camera in another. Their adjustment changes
+        the scale of frames without keeping track of it, so with ``loop_closure`` none can be told.
         """
-        taken = tuple(self._closures)
+        taken = () if self._config.loop_closure else tuple(self._closures)
         self._closures.clear()
         return taken
 
