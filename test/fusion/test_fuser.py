@@ -181,6 +181,16 @@ def test_a_third_of_wrong_anchors_never_makes_it_diverge():
     assert refused > 100
 
 
+def test_the_more_anchors_the_less_drift():
+    """SPEC H-51: drifting odometry, anchors every 0.5, 1 and 4 seconds."""
+    medians = []
+    for period_s in (0.5, 1.0, 4.0):
+        scenario = replace(QUICK, anchor_period_s=period_s, duration_s=40.0, rotation_drift_deg=1.0)
+        runs = [fused(scenario, seed)[:2] for seed in range(4)]
+        medians.append(np.median(np.concatenate([position_errors(run, estimates) for run, estimates in runs])))
+    assert medians[0] < medians[1] < medians[2]
+
+
 def test_pieces_beat_one_similarity_on_drifting_odometry():
     """SPEC H-52: odometry whose scale and heading wander is not one similarity."""
     scenario = replace(QUICK, scale_drift=0.03, yaw_bias_deg_per_min=10.0, duration_s=40.0, delay_s=(0.2, 0.4))
