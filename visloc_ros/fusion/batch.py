@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain as itertools_chain
 from itertools import groupby
 
 import numpy as np
@@ -126,9 +125,8 @@ def _smooth(
     trusted = np.concatenate([segment.consensus.trusted for segment in segments])
     used = {segment.samples[0].segment for segment in segments}
     loops = {loop: pair for loop, pair in ends.items() if pair[0].segment in used}
-    chain = Chain.of(
-        choose_states(samples, [*(fix.sample for fix in fixes), *itertools_chain.from_iterable(loops.values())])
-    )
+    of_loops = [sample for pair in loops.values() for sample in pair]
+    chain = Chain.of(choose_states(samples, [*(fix.sample for fix in fixes), *of_loops]))
     smoother = ChainSmoother(
         config, chain, fixes, trusted, _initial(chain, segments), recording.tracked, sensors, tuple(loops)
     )
