@@ -37,10 +37,11 @@ setup(
     maintainer="visloc_ros maintainers",
     maintainer_email="maintainers@visloc-ros.invalid",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={"": ["templates/*"]},
+    package_data={"": ["templates/*", "profiles/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}/config", [f"{PACKAGE}/apps/profiles/fastdds_large_images.xml"]),
         *shared_files(),
     ],
     python_requires=">=3.10",

@@ -183,7 +183,7 @@ SCENARIOS = (
     Scenario(
         "kitchen, no anchors for 20 s",
         KITCHEN,
-        (Take(KITCHEN, to_and_fro(500, 749, 960)),),
+        (Take(KITCHEN, to_and_fro(500, 749, 1260)),),
         KITCHEN_HZ,
         _GONE,
         _GONE,
@@ -201,7 +201,7 @@ SCENARIOS = (
     Scenario(
         "flight, no anchors for 20 s",
         FLIGHT,
-        (Take(FLIGHT, to_and_fro(1, 399, 680)),),
+        (Take(FLIGHT, to_and_fro(1, 399, 880)),),
         FLIGHT_HZ,
         _GONE,
         _GONE,

@@ -29,6 +29,7 @@ ARGUMENTS = {
     "anchor": ("true", "Whether anchors are searched for on this machine"),
     "map_tracking": ("true", "Whether map points are followed between anchors; needs the map on this machine"),
     "autostart": ("true", "Whether the nodes activate themselves"),
+    "respawn": ("true", "Whether a node that dies is started again after two seconds"),
     "log_level": ("info", "Log level of the nodes"),
     "rviz": ("false", "Whether to start RViz"),
 }
@@ -80,4 +81,6 @@ def node(executable, given, parameters, remappings=(), condition=None):
         condition=condition,
         arguments=["--ros-args", "--log-level", given["log_level"]],
         output="screen",
+        respawn=given["respawn"],
+        respawn_delay=2.0,
     )

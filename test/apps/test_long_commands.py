@@ -16,10 +16,11 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
 from visloc_msgs.msg import LocalizationStatus
+from visloc_ros.apps.processes import SETTING_UP_S
 from visloc_ros.nodes.qos import LATCHED
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
-TIMEOUT_S = 150.0
+TIMEOUT_S = 60.0
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
@@ -54,7 +55,7 @@ def test_a_map_whose_build_is_stopped_leaves_the_old_one_and_nothing_else(tmp_pa
 
 
 @pytest.mark.timeout(300)
-def test_up_localizes_the_simulated_camera_and_stops_cleanly(tmp_path, ros_domain):
+def test_up_localizes_the_simulated_camera_starts_again_what_dies_and_stops_cleanly(tmp_path, ros_domain):
     parameters = {"/**": {"ros__parameters": {"simulation.duration_s": 6.0, "simulation.samples": 2}}}
     (tmp_path / "short.yaml").write_text(yaml.safe_dump(parameters))
     process = start(
@@ -62,14 +63,28 @@ def test_up_localizes_the_simulated_camera_and_stops_cleanly(tmp_path, ros_domai
     )
     try:
         assert wait_for_state(LocalizationStatus.LOCALIZED), "never localized"
-        children = psutil.Process(process.pid).children(recursive=True)
-        assert len([child for child in children if "visloc_ros.nodes" in " ".join(child.cmdline())]) >= 5
+        kill_the_odometry_node(process)
+        assert wait_for_state(LocalizationStatus.LOST), "the loss was not told"
+        assert wait_for_state(LocalizationStatus.LOCALIZED), "never localized again"
     finally:
+        children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, output
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+    assert "odometry_node ended with exit code -9; it is started again" in output
     assert "Traceback" not in output, output
+
+
+def kill_the_odometry_node(process: subprocess.Popen[str]) -> None:
+    """Kill it as soon as it counts as one that was set up well."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    nodes = [child for child in children if "visloc_ros.nodes" in " ".join(child.cmdline())]
+    assert len(nodes) >= 5
+    (odometry,) = (node for node in nodes if "visloc_ros.nodes.odometry_node" in node.cmdline())
+    while time.time() - odometry.create_time() < SETTING_UP_S:
+        time.sleep(0.1)
+    odometry.kill()
 
 
 def wait_for_state(state: int) -> bool:

@@ -58,6 +58,7 @@ class Probe(Node):
         self.hints: list[PoseWithCovarianceStamped] = []
         self.odoms: list[Odometry] = []
         self.raw: list[TransformStamped] = []
+        self.frames_received = 0  # by the odometry node that it plays
         self.innovations: list[Innovation] = []
         self.odometry = self.create_publisher(OdometryStatus, "odometry_status", RELIABLE)
         self.anchor = self.create_publisher(Anchor, "anchor", RELIABLE)
@@ -90,11 +91,16 @@ class Probe(Node):
 
     def send_odometry(self, index: int, segment: int = 0, camera: SE3 | None = None) -> None:
         pose = OdometryPose(stamp_of(index), camera or odom_from_camera(index), segment, num_tracked=100)
-        self.odometry.publish(conversions.odometry_status_to_msg(pose, "camera"))
+        self._send_status(conversions.odometry_status_to_msg(pose, "camera"))
+
+    def _send_status(self, message: OdometryStatus) -> None:
+        self.frames_received += 1
+        message.frames_received = self.frames_received
+        self.odometry.publish(message)
 
     def send_loss(self, index: int) -> None:
         loss = Rejection(stamp_of(index), Reason.FEW_FEATURES)
-        self.odometry.publish(conversions.odometry_status_to_msg(loss, "camera"))
+        self._send_status(conversions.odometry_status_to_msg(loss, "camera"))
 
     def send_anchor(self, index: int, map_name: str = "room", shift: float = 0.0) -> None:
         covariance = np.diag([1e-4] * 3 + [1e-5] * 3)

@@ -179,15 +179,18 @@ def test_odom_never_jumps_when_another_map_is_loaded(ros_domain):
         assert largest_step(setup.probe.edge("odom", "base_link")) < 1.5 * largest_true_step(30, 100)
 
 
-def test_odom_never_jumps_when_odometry_restarts_elsewhere(ros_domain):
-    """A new segment has an origin, an attitude and a scale of its own."""
+@pytest.mark.parametrize("node_too", [False, True])
+def test_odom_never_jumps_when_odometry_restarts_elsewhere(ros_domain, node_too):
+    """A new segment has an origin, an attitude and a scale of its own; a new node counts its segments from 0, too."""
     renewed = Sim3.from_se3(SE3.from_rotation_vector([1.0, -0.5, 0.3], [50.0, 0.0, 9.0]), scale=0.4)
     with running() as setup:
         setup.localize()
         for index in range(50, 60):
             setup.send_loss(index)
+        if node_too:
+            setup.probe.frames_received = 0
         for index in range(60, 110):
-            setup.send_frame(index, segment=1, camera=renewed.apply_to_pose(odom_from_camera(index)))
+            setup.send_frame(index, segment=0 if node_too else 1, camera=renewed.apply_to_pose(odom_from_camera(index)))
             if index - 5 in (60, 80, 100):
                 setup.send_anchor(index - 5)
         setup.settle()

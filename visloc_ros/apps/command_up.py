@@ -9,9 +9,12 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.console import console
+from visloc_ros.apps.middleware import room_for_images
 from visloc_ros.apps.options import Domain, MapTracking
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.core.map import open_map
+
+RESTART_AFTER_S = 2.0  # as in visloc.launch.py
 
 
 def up(
@@ -30,7 +33,7 @@ def up(
     params_file: Annotated[Path | None, typer.Option(help="ROS parameter file for all nodes.")] = None,
     domain_id: Domain = 0,
 ) -> None:
-    """Start odometry with map tracking, anchors, fusion and the map builder; Ctrl-C stops them.
+    """Start odometry with map tracking, anchors, fusion and the map builder, and again what dies; Ctrl-C stops them.
 
     Example: visloc up --map maps/demo_room.tar.gz --simulated
     """
@@ -48,10 +51,10 @@ def up(
     ]
     if simulated:
         specs.append(NodeSpec("simulated_camera_node", {}, params_file))
-    environment = {"ROS_DOMAIN_ID": str(domain_id)} if domain_id else {}
+    environment = room_for_images() | ({"ROS_DOMAIN_ID": str(domain_id)} if domain_id else {})
     with (
         tempfile.TemporaryDirectory(prefix="visloc_up_") as folder,
-        NodeProcesses(specs, Path(folder), environment) as nodes,
+        NodeProcesses(specs, Path(folder), environment, RESTART_AFTER_S) as nodes,
     ):
         console.print(f"{len(specs)} nodes are starting; Ctrl-C stops them")
         try:

@@ -1,7 +1,8 @@
-"""Start the nodes as processes with their parameter files, and stop them cleanly, without the launch tool."""
+"""Start the nodes as processes with their parameter files, start again what dies, and stop them cleanly."""
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -18,8 +19,11 @@ import yaml
 
 from visloc_ros.core.errors import SetupError
 
+_log = logging.getLogger(__name__)
+
 STOP_TIMEOUT_S = 15.0
 POLL_PERIOD_S = 0.2
+SETTING_UP_S = 10.0  # a node that ends earlier than this was set up wrongly, and would end again
 
 # Apart from the terminal's foreground: Ctrl-C reaches this program first, which then stops the nodes in order. Not by
 # sessions where process groups do: Linux may give each session an equal share (autogroup), and what is to work in spare
@@ -53,21 +57,39 @@ class NodeSpec:
         return path
 
 
-class NodeProcesses:
-    """A group of node processes that lives as long as the ``with`` block and ends together."""
+@dataclass
+class _Running:
+    """A process and when it was started; ``due_s`` is when it starts again, once it has died."""
 
-    def __init__(self, specs: Sequence[NodeSpec], folder: Path, environment: Mapping[str, str] | None = None) -> None:
-        self._specs = specs
+    process: subprocess.Popen[bytes]
+    begin_s: float = field(default_factory=time.monotonic)
+    due_s: float | None = None
+
+
+class NodeProcesses:
+    """A group of node processes that lives as long as the ``with`` block and ends together.
+
+    With ``restart_after_s`` a node that dies is started again after that time; one that ends at once is not.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[NodeSpec],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        restart_after_s: float | None = None,
+    ) -> None:
+        self._specs = {spec.name: spec for spec in specs}
         self._folder = folder
         self._environment = {**os.environ, **(environment or {})}
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._restart_after_s = restart_after_s
+        self._running: dict[str, _Running] = {}
         self.peak_rss_mb: dict[str, float] = {}
 
     def __enter__(self) -> NodeProcesses:
         self._folder.mkdir(parents=True, exist_ok=True)
-        for spec in self._specs:
-            command = spec.command(self._folder)
-            self._processes[spec.name] = subprocess.Popen(command, env=self._environment, **APART)
+        for name in self._specs:
+            self._start(name)
         return self
 
     def __exit__(
@@ -76,41 +98,54 @@ class NodeProcesses:
         self.stop()
 
     def wait_for(self, name: str) -> int:
-        """Wait for one process to end by itself; raises SetupError when another one ends before it."""
-        while (code := self._processes[name].poll()) is None:
-            self.check_all_alive()
+        """Wait for one process to end by itself; raises SetupError when another one ends before it for good."""
+        while (code := self._running[name].process.poll()) is None:
+            self.watch()
             time.sleep(POLL_PERIOD_S)
         return code
 
     def wait_for_any(self) -> None:
-        """Wait until one of the processes ends, then raise SetupError naming it."""
+        """Wait until one of the processes ends for good, then raise SetupError naming it."""
         while True:
-            self.check_all_alive()
+            self.watch()
             time.sleep(POLL_PERIOD_S)
 
-    def check_all_alive(self) -> None:
-        """Raise SetupError when a process has ended; keeps the peak memory of each on the way."""
-        for name, process in self._processes.items():
-            self._measure_memory(name, process)
-            if process.poll() is not None and process.returncode != 0:
-                raise SetupError(f"{name} ended with exit code {process.returncode}; its last words are above")
+    def watch(self) -> None:
+        """Start again what has died, or raise SetupError; keeps the peak memory of each on the way."""
+        for name, running in list(self._running.items()):
+            self._measure_memory(name, running.process)
+            if running.process.poll() not in (None, 0):
+                self._see_to(name, running)
+
+    def _see_to(self, name: str, dead: _Running) -> None:
+        """Start a node again when its time has come. Raises SetupError for one that would only end again."""
+        now_s = time.monotonic()
+        if dead.due_s is None:
+            how = f"{name} ended with exit code {dead.process.returncode}"
+            if self._restart_after_s is None or now_s - dead.begin_s < SETTING_UP_S:
+                raise SetupError(f"{how}; its last words are above")
+            dead.due_s = now_s + self._restart_after_s
+            _log.warning("%s; it is started again in %.0f s", how, self._restart_after_s)
+        elif now_s >= dead.due_s:
+            self._start(name)
+
+    def _start(self, name: str) -> None:
+        command = self._specs[name].command(self._folder)
+        self._running[name] = _Running(subprocess.Popen(command, env=self._environment, **APART))
 
     def stop(self) -> None:
         """Ask all processes to end, wait, and kill what does not."""
-        for process in self._processes.values():
+        processes = [running.process for running in self._running.values()]
+        for process in processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
         deadline = time.monotonic() + STOP_TIMEOUT_S
-        for process in self._processes.values():
+        for process in processes:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-    def exit_codes(self) -> dict[str, int | None]:
-        """Exit code of each process, None while it runs."""
-        return {name: process.returncode for name, process in self._processes.items()}
 
     def _measure_memory(self, name: str, process: subprocess.Popen[bytes]) -> None:
         try:

@@ -23,7 +23,10 @@ LOOPBACK_ONLY = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 @dataclass(frozen=True)
 class ReplayPlan:
-    """What is replayed: the bag, the map, how fast, and where the nodes meet."""
+    """What is replayed: the bag, the map, how fast, and where the nodes meet.
+
+    A node that dies ends the replay; with ``restart_after_s`` it is started again.
+    """
 
     map_path: Path
     bag: Path
@@ -31,6 +34,7 @@ class ReplayPlan:
     domain_id: int = 0
     parameter_file: Path | None = None
     map_tracking: bool = True
+    restart_after_s: float | None = None
 
 
 def replay(plan: ReplayPlan, source: BagSource, ground_truth: Trajectory | None) -> RunRecord:
@@ -39,8 +43,8 @@ def replay(plan: ReplayPlan, source: BagSource, ground_truth: Trajectory | None)
     with tempfile.TemporaryDirectory(prefix="visloc_replay_") as folder:
         recording_path = Path(folder) / "recording.jsonl"
         begin_s = time.monotonic()
-        processes = NodeProcesses(_specs(plan, source, recording_path), Path(folder), _environment(plan))
-        with processes:
+        specs = _specs(plan, source, recording_path)
+        with NodeProcesses(specs, Path(folder), _environment(plan), plan.restart_after_s) as processes:
             if processes.wait_for("replay_node") != 0:
                 raise SetupError("the replay failed; its last words are above")
         recording = Recording(recording_path)

@@ -32,6 +32,7 @@ from visloc_ros.nodes.fusion_status import status_to_msg, words_for
 from visloc_ros.nodes.loop_closure_messages import loop_closure_from_msg
 from visloc_ros.nodes.pose_hints import BaseHint, InitialPoses, PoseKeeper
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
+from visloc_ros.nodes.segment_numbers import SegmentNumbers
 from visloc_ros.nodes.time_guard import StampVerdict, TimeGuard
 from visloc_ros.nodes.tracked_pose_messages import tracked_pose_from_msg
 from visloc_ros.nodes.transforms import StaticTransforms
@@ -49,7 +50,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
     def configure(self) -> None:
         """Make the fuser, the publishers and the services."""
         self._fuser = Fuser(self.config.fusion, metric=False)  # until the anchors say which map they are from
-        self._guard = TimeGuard()
+        self._guard, self._segments = TimeGuard(), SegmentNumbers()
         self._bad: Counter[str] = Counter()
         self._map_name, self._camera_frame = "", ""
         self._estimate = Estimate(0, State.UNINITIALIZED)
@@ -79,6 +80,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         publish_diagnostics(self, self._report)
 
     def _take_odometry(self, message: OdometryStatus) -> None:
+        message.segment = self._segments.number(message)
         try:
             odometry = odometry_from_status_msg(message)
         except MessageError as error:

@@ -1,0 +1,78 @@
+"""Node processes: what dies is started again, what was set up wrongly is told."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from visloc_ros.apps import processes
+from visloc_ros.apps.processes import NodeProcesses, NodeSpec
+from visloc_ros.core.errors import SetupError
+
+TIMEOUT_S = 30.0
+DIES_TWICE = "lives.txt"
+
+
+@dataclass(frozen=True)
+class Program(NodeSpec):
+    """A few lines of Python in a node's place; it gets the folder of the parameters."""
+
+    script: str = ""
+
+    def command(self, parameter_folder: Path) -> list[str]:
+        return [sys.executable, "-c", self.script, str(parameter_folder)]
+
+
+MORTAL = Program(
+    "mortal",
+    script=f"""
+import sys, time
+from pathlib import Path
+lives = Path(sys.argv[1], "{DIES_TWICE}")
+lives.open("a").write("x")
+if len(lives.read_text()) <= 2:
+    sys.exit(3)
+time.sleep({TIMEOUT_S})
+""",
+)
+LASTING = Program("lasting", script=f"import time; time.sleep({TIMEOUT_S})")
+
+
+def watch_until(nodes: NodeProcesses, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        nodes.watch()
+        time.sleep(0.02)
+
+
+def test_a_node_that_dies_is_started_again_as_often_as_needed(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(processes, "SETTING_UP_S", 0.0)
+    lives = tmp_path / DIES_TWICE
+    with NodeProcesses([LASTING, MORTAL], tmp_path, restart_after_s=0.05) as nodes:
+        watch_until(nodes, lambda: lives.exists() and lives.read_text() == "xxx")
+        for _ in range(10):
+            nodes.watch()
+    assert lives.read_text() == "xxx"
+    assert [record.getMessage() for record in caplog.records] == [
+        "mortal ended with exit code 3; it is started again in 0 s"
+    ] * 2
+
+
+def test_a_node_that_ends_at_once_was_set_up_wrongly(tmp_path):
+    with (
+        NodeProcesses([LASTING, MORTAL], tmp_path, restart_after_s=0.0) as nodes,
+        pytest.raises(SetupError, match="mortal ended with exit code 3"),
+    ):
+        nodes.wait_for("lasting")
+    assert (tmp_path / DIES_TWICE).read_text() == "x"
+
+
+def test_without_restarts_any_death_ends_the_group(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "SETTING_UP_S", 0.0)
+    with NodeProcesses([LASTING, MORTAL], tmp_path) as nodes, pytest.raises(SetupError, match="mortal ended"):
+        nodes.wait_for("lasting")
+    assert (tmp_path / DIES_TWICE).read_text() == "x"

@@ -1,0 +1,20 @@
+"""Room for images in the shared memory of Fast DDS, the default middleware of ROS 2."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+
+PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+OWN_CHOICES = (PROFILE_VARIABLE, "FASTDDS_BUILTIN_TRANSPORTS")
+
+
+def room_for_images() -> dict[str, str]:
+    """Environment of processes that send images: the profile in ``profiles``, unless the user has chosen a transport.
+
+    With the 0.5 MB that Fast DDS has by default, images of more than 64 kB may reach nobody any more after one of
+    their subscribers was killed (eProsima/Fast-DDS issue 5469). Other middlewares do not look at it.
+    """
+    if any(os.environ.get(name) for name in OWN_CHOICES):
+        return {}
+    return {PROFILE_VARIABLE: str(files("visloc_ros.apps") / "profiles" / "fastdds_large_images.xml")}
