@@ -6,7 +6,10 @@ from visloc_msgs.msg import OdometryStatus
 
 
 class SegmentNumbers:
-    """Numbers that no two segments share, in whichever life of the odometry node they were."""
+    """Numbers that no two segments share, in whichever life of the odometry node they were.
+
+    In a new life it has received fewer frames than in the one before; 0 is of one who does not count them.
+    """
 
     def __init__(self) -> None:
         self._frames_received = 0
@@ -15,9 +18,10 @@ class SegmentNumbers:
 
     def number(self, message: OdometryStatus) -> int:
         """Number of the segment that a message, each in its turn, is about."""
-        if message.frames_received < self._frames_received:
+        received = message.frames_received
+        if 0 < received < self._frames_received:
             self._first = self._newest + 1
-        self._frames_received = message.frames_received
+        self._frames_received = received or self._frames_received
         number: int = self._first + message.segment
         self._newest = max(self._newest, number)
         return number
