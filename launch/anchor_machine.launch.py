@@ -37,7 +37,9 @@ def generate_launch_description():
             DeclareLaunchArgument("camera_info_topic", default_value="camera_info", description="CameraInfo topic"),
             DeclareLaunchArgument("namespace", default_value="visloc", description="Namespace of the robot's nodes"),
             DeclareLaunchArgument("use_sim_time", default_value="false", description="Whether time is from /clock"),
-            DeclareLaunchArgument("respawn", default_value="true", description="Whether a dead node is started again"),
+            DeclareLaunchArgument(
+                "respawn", default_value="false", description="Whether a node that ends is started again"
+            ),
             Node(
                 package="visloc_ros",
                 executable="anchor_node",

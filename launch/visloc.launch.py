@@ -1,6 +1,7 @@
 """Odometry with map tracking, anchors, fusion and the map builder for one camera and one map.
 
-With anchor:=false the anchor node is left to another machine: anchor_machine.launch.py there receives keyframes.
+mode:=hloc leaves the odometry out, mode:=odom all that needs a map. With anchor:=false the anchor node is left to
+another machine: anchor_machine.launch.py there receives keyframes.
 """
 
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import DeclareLaunchArgument
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
@@ -16,7 +17,8 @@ from launch import LaunchDescription
 SHARE = Path(get_package_share_directory("visloc_ros"))
 
 ARGUMENTS = {
-    "map_path": (None, "Map folder or reference.tar.gz"),
+    "mode": ("fused", "fused; hloc: anchors alone; odom: odometry alone, without a map"),
+    "map_path": ("", "Map folder or reference.tar.gz; not needed with mode:=odom"),
     "namespace": ("visloc", "Namespace of the nodes"),
     "image_topic": ("image", "Raw image topic; with image_transport:=compressed the topic without '/compressed'"),
     "camera_info_topic": ("camera_info", "CameraInfo topic"),
@@ -29,7 +31,7 @@ ARGUMENTS = {
     "anchor": ("true", "Whether anchors are searched for on this machine"),
     "map_tracking": ("true", "Whether map points are followed between anchors; needs the map on this machine"),
     "autostart": ("true", "Whether the nodes activate themselves"),
-    "respawn": ("true", "Whether a node that dies is started again after two seconds"),
+    "respawn": ("false", "Whether a node that ends is started again after two seconds"),
     "log_level": ("info", "Log level of the nodes"),
     "rviz": ("false", "Whether to start RViz"),
 }
@@ -45,14 +47,22 @@ def generate_launch_description():
     ]
     sensors = [("imu", given["imu_topic"]), ("wheel_odom", given["wheel_odom_topic"])]
     camera = {"camera.transport": given["image_transport"]}
-    following = {"map_tracking.enabled": given["map_tracking"], "map_tracking.map_path": given["map_path"]}
+    following = {
+        "map_tracking.enabled": is_wanted(given, ["fused"], given["map_tracking"]),
+        "map_tracking.map_path": given["map_path"],
+    }
     anchor = camera | {"map_path": given["map_path"]}
+    tracking = is_wanted(given, ["fused", "odom"])
+    searching = is_wanted(given, ["fused", "hloc"], given["anchor"])
     return LaunchDescription(
         [
-            *(declare(name, default, text) for name, (default, text) in ARGUMENTS.items()),
-            node("odometry_node", given, camera | following, remappings + sensors),
-            node("anchor_node", given, anchor, remappings, condition=IfCondition(given["anchor"])),
-            node("fusion_node", given, {"base_frame": given["base_frame"]}),
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=text)
+                for name, (default, text) in ARGUMENTS.items()
+            ),
+            node("odometry_node", given, camera | following, remappings + sensors, wanted=tracking),
+            node("anchor_node", given, anchor, remappings, wanted=searching),
+            node("fusion_node", given, {"mode": given["mode"], "base_frame": given["base_frame"]}),
             node("map_builder_node", given, {}),
             Node(
                 package="rviz2",
@@ -64,12 +74,12 @@ def generate_launch_description():
     )
 
 
-def declare(name, default, text):
-    """Declare a launch argument; one without default must be given."""
-    return DeclareLaunchArgument(name, description=text, **({} if default is None else {"default_value": default}))
+def is_wanted(given, modes, switch="true"):
+    """Whether the mode is one of ``modes`` and ``switch`` is true."""
+    return PythonExpression(["'", given["mode"], f"' in {modes} and '", switch, "'.lower() == 'true'"])
 
 
-def node(executable, given, parameters, remappings=(), condition=None):
+def node(executable, given, parameters, remappings=(), wanted="true"):
     """One node with its parameter file, then what this launch was given."""
     common = {"use_sim_time": given["use_sim_time"], "autostart": given["autostart"]}
     return Node(
@@ -78,7 +88,7 @@ def node(executable, given, parameters, remappings=(), condition=None):
         namespace=given["namespace"],
         parameters=[PathJoinSubstitution([given["params_folder"], f"{executable}.yaml"]), common | parameters],
         remappings=remappings,
-        condition=condition,
+        condition=IfCondition(wanted),
         arguments=["--ros-args", "--log-level", given["log_level"]],
         output="screen",
         respawn=given["respawn"],

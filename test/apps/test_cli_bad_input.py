@@ -136,3 +136,8 @@ def test_evaluate_prints_the_errors_of_a_shifted_trajectory(tmp_path):
     finished = visloc("evaluate", tmp_path / "estimate.tum", tmp_path / "truth.tum")
     assert finished.returncode == 0, finished.stderr
     assert "median 25 cm" in finished.stdout
+
+
+@pytest.mark.parametrize("mode", ["fused", "hloc"])
+def test_nodes_that_need_a_map_and_get_none(mode):
+    expect_error(visloc("up", "--mode", mode), "--map", "--mode odom")

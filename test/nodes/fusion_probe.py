@@ -16,7 +16,7 @@ from tf2_msgs.msg import TFMessage
 from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, OdometryStatus
 from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
 from visloc_ros.core.geometry import SE3, Sim3
-from visloc_ros.core.types import AnchorPose, OdometryPose, Reason, Rejection, TrackedPose
+from visloc_ros.core.types import AnchorPose, OdometryPose, OdometryScale, Reason, Rejection, TrackedPose
 from visloc_ros.nodes import conversions
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.qos import LATCHED, RELIABLE, TF, TF_STATIC
@@ -89,8 +89,10 @@ class Probe(Node):
         mounting = conversions.transform_to_msg(BEGIN_NS, "base_link", "camera", BASE_FROM_CAMERA)
         self.static.publish(TFMessage(transforms=[mounting]))
 
-    def send_odometry(self, index: int, segment: int = 0, camera: SE3 | None = None) -> None:
-        pose = OdometryPose(stamp_of(index), camera or odom_from_camera(index), segment, num_tracked=100)
+    def send_odometry(
+        self, index: int, segment: int = 0, camera: SE3 | None = None, scale: OdometryScale | None = None
+    ) -> None:
+        pose = OdometryPose(stamp_of(index), camera or odom_from_camera(index), segment, num_tracked=100, scale=scale)
         self._send_status(conversions.odometry_status_to_msg(pose, "camera"))
 
     def _send_status(self, message: OdometryStatus) -> None:
@@ -108,6 +110,12 @@ class Probe(Node):
         camera = SE3(camera.rotation, camera.translation + np.array([shift, 0.0, 0.0]))
         anchor = AnchorPose(stamp_of(index), camera, covariance, 100, 150, 0.5)
         self.send_anchor_message(conversions.anchor_to_msg(anchor, "map", "camera"), map_name)
+
+    def send_no_anchor(self, index: int) -> None:
+        """A frame that was searched for and not found."""
+        self.send_anchor_message(
+            conversions.anchor_to_msg(Rejection(stamp_of(index), Reason.NO_RETRIEVAL), "map", "camera")
+        )
 
     def send_tracked(self, index: int, anchor_index: int) -> None:
         since_anchor = np.diag([1e-6] * 3 + [1e-7] * 3)
@@ -141,10 +149,15 @@ class Setup:
             assert time.monotonic() < deadline, f"no {what} within {TIMEOUT_S} s"
             self._executor.spin_once(timeout_sec=0.05)
 
-    def send_frame(self, index: int, segment: int = 0, camera: SE3 | None = None) -> LocalizationStatus:
+    def mount(self) -> None:
+        """Tell where the camera is on the base, and wait until the node knows it."""
+        self.probe.send_mounting()
+        self.wait_for(lambda: self.node._static.lookup("base_link", "camera"), "place of the camera")
+
+    def send_frame(self, index: int, **how: object) -> LocalizationStatus:
         """Send one odometry pose and wait for the status of that frame, which the node sends before its TF."""
         known = len(self.probe.statuses)
-        self.probe.send_odometry(index, segment, camera)
+        self.probe.send_odometry(index, **how)
         return self.wait_for_status(index, known)
 
     def send_loss(self, index: int) -> LocalizationStatus:
@@ -158,6 +171,12 @@ class Setup:
         judged = sum(self.node._fuser.counts.values())
         self.probe.send_anchor(index, **how)
         self.wait_for(lambda: sum(self.node._fuser.counts.values()) > judged, f"verdict on the anchor of frame {index}")
+
+    def send_anchor_alone(self, index: int) -> LocalizationStatus:
+        """Send the anchor of a frame to a node that makes its output of anchors alone, and wait for its status."""
+        known = len(self.probe.statuses)
+        self.probe.send_anchor(index)
+        return self.wait_for_status(index, known)
 
     def wait_for_status(self, index: int, known: int) -> LocalizationStatus:
         """Wait for the status of a frame among those that are not known yet."""
@@ -192,16 +211,20 @@ class Setup:
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[Setup]:
+def running(*arguments: str, mode: str = "fused") -> Iterator[Setup]:
     """Start the fusion node with ROS arguments; however busy the machine is, the probe is not taken for silent."""
-    rclpy.init(args=["--ros-args", *parameters(silence_s=60.0), *arguments])
+    rclpy.init(args=["--ros-args", *parameters(silence_s=60.0, mode=mode), *arguments])
     node, probe, executor = FusionNode(), Probe(), SingleThreadedExecutor()
     executor.add_node(node)
     executor.add_node(probe)
     try:
         assert node.start()
         setup = Setup(node, probe, executor)
-        publishers = (probe.odometry, probe.anchor, probe.tracking, probe.initial_pose, probe.static)
+        publishers = {
+            "fused": (probe.odometry, probe.anchor, probe.tracking, probe.initial_pose, probe.static),
+            "hloc": (probe.anchor, probe.static),
+            "odom": (probe.odometry, probe.static),
+        }[mode]
         setup.wait_for(lambda: all(one.get_subscription_count() for one in publishers), "subscriptions")
         yield setup
     finally:

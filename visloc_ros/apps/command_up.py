@@ -12,13 +12,18 @@ from visloc_ros.apps.console import console
 from visloc_ros.apps.middleware import room_for_images
 from visloc_ros.apps.options import Domain, MapTracking
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
+from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map import open_map
+from visloc_ros.fusion.alone import Mode
 
 RESTART_AFTER_S = 2.0  # as in visloc.launch.py
 
 
 def up(
-    map_path: Annotated[Path, typer.Option("--map", help="Map folder, or its reference.tar.gz.", show_default=False)],
+    map_path: Annotated[Path | None, typer.Option("--map", help="Map folder, or its reference.tar.gz.")] = None,
+    mode: Annotated[
+        Mode, typer.Option(help="fused; hloc: anchors alone; odom: odometry alone, which needs no map.")
+    ] = Mode.FUSED,
     image_topic: Annotated[
         str, typer.Option(help="Image topic; one that ends in /compressed carries JPEG.")
     ] = "image/compressed",
@@ -37,18 +42,23 @@ def up(
 
     Example: visloc up --map maps/demo_room.tar.gz --simulated
     """
-    open_map(map_path)  # a broken map is told here, before any process starts
+    if mode is not Mode.ODOM:
+        if map_path is None:
+            raise ConfigError("give the map with --map, or --mode odom to go without one")
+        open_map(map_path)  # a broken map is told here, before any process starts
     compressed = image_topic.endswith("compressed")
     images = {("image/compressed" if compressed else "image"): image_topic, "camera_info": camera_info_topic}
     camera = {"camera.transport": "compressed" if compressed else "raw"}
-    following = {"map_tracking.map_path": str(map_path) if map_tracking else ""}
+    following = {"map_tracking.map_path": str(map_path) if map_tracking and mode is Mode.FUSED else ""}
     sensors = {"imu": imu_topic, "wheel_odom": wheel_odom_topic}
     specs = [
-        NodeSpec("odometry_node", camera | following, params_file, images | sensors),
-        NodeSpec("anchor_node", camera | {"map_path": str(map_path)}, params_file, images),
-        NodeSpec("fusion_node", {"base_frame": base_frame}, params_file),
+        NodeSpec("fusion_node", {"base_frame": base_frame, "mode": mode.value}, params_file),
         NodeSpec("map_builder_node", {}, params_file),
     ]
+    if mode is not Mode.HLOC:
+        specs.append(NodeSpec("odometry_node", camera | following, params_file, images | sensors))
+    if mode is not Mode.ODOM:
+        specs.append(NodeSpec("anchor_node", camera | {"map_path": str(map_path)}, params_file, images))
     if simulated:
         specs.append(NodeSpec("simulated_camera_node", {}, params_file))
     environment = room_for_images() | ({"ROS_DOMAIN_ID": str(domain_id)} if domain_id else {})

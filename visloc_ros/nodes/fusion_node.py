@@ -14,7 +14,7 @@ from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, LoopClosure,
 from visloc_ros.core.geometry import SE3, Array, move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Estimate, Reason, Rejection, State
-from visloc_ros.fusion import Fuser
+from visloc_ros.fusion.alone import FUSERS, Mode, standing_on_base
 from visloc_ros.fusion.last_pose import LastPose
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.conversions import (
@@ -49,7 +49,9 @@ class FusionNode(VislocNode[FusionNodeConfig]):
 
     def configure(self) -> None:
         """Make the fuser, the publishers and the services."""
-        self._fuser = Fuser(self.config.fusion, metric=False)  # until the anchors say which map they are from
+        mode = Mode(self.config.mode)
+        self._fuser = FUSERS[mode](self.config.fusion, metric=False)  # until the anchors say which map they are from
+        self._silence = Reason.NO_ANCHOR if mode == Mode.HLOC else Reason.NO_ODOMETRY
         self._guard, self._segments = TimeGuard(), SegmentNumbers()
         self._bad: Counter[str] = Counter()
         self._map_name, self._camera_frame = "", ""
@@ -64,17 +66,22 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         self._status_publisher = self.publisher(LocalizationStatus, "status", LATCHED)
         self._innovation_publisher = self.publisher(Innovation, "innovation", RELIABLE)
         self.service(Trigger, "~/relocalize", self._relocalize)
-        self._publish_status(Estimate(self.now_ns(), State.UNINITIALIZED, Reason.NO_ODOMETRY))
+        self._publish_status(Estimate(self.now_ns(), State.UNINITIALIZED, self._silence))
 
     def activate(self) -> None:
         """Start fusing."""
         self.undo(self._say_that_it_ends)
         self._keeper = PoseKeeper(self, Path(self.config.state_dir)) if self.config.state_dir else None
-        self.subscription(OdometryStatus, "odometry_status", self._take_odometry, RELIABLE)
-        self.subscription(Anchor, "anchor", self._take_anchor, RELIABLE)
-        self.subscription(TrackedPose, "map_tracking", self._take_tracked, RELIABLE)
-        self.subscription(LoopClosure, "loop_closure", self._take_loop, RELIABLE)
-        InitialPoses(self, self.config.map_frame, self._take_hint, self._refuse)
+        mode = self.config.mode
+        if mode == Mode.HLOC:
+            self.subscription(Anchor, "anchor", self._take_anchor_alone, RELIABLE)
+        else:
+            self.subscription(OdometryStatus, "odometry_status", self._take_odometry, RELIABLE)
+        if mode == Mode.FUSED:
+            self.subscription(Anchor, "anchor", self._take_anchor, RELIABLE)
+            self.subscription(TrackedPose, "map_tracking", self._take_tracked, RELIABLE)
+            self.subscription(LoopClosure, "loop_closure", self._take_loop, RELIABLE)
+            InitialPoses(self, self.config.map_frame, self._take_hint, self._refuse)
         self.timer(PATH_PERIOD_S, self._output.publish_paths)
         self.timer(WATCH_PERIOD_S, self._watch)
         publish_diagnostics(self, self._report)
@@ -103,6 +110,20 @@ class FusionNode(VislocNode[FusionNodeConfig]):
             self._refuse(error)
             return
         self._waiting.append((message, anchor))
+
+    def _take_anchor_alone(self, message: Anchor) -> None:
+        """Publish an anchor, or that there is none, as it comes."""
+        try:
+            anchor = anchor_from_msg(message)
+        except MessageError as error:
+            self._refuse(error)
+            return
+        if not self._accept_stamp(anchor.stamp_ns):
+            return
+        self._heard_ns, self._camera_frame = self.now_ns(), message.camera_frame_id
+        self._follow_map(message)
+        self._fuser.add_anchor(anchor)
+        self._publish(self._fuser.estimate(anchor.stamp_ns))
 
     def _join_anchors(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -159,7 +180,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         silence_ns = self.now_ns() - self._heard_ns
         if silence_ns > self.config.silence_s * NANOSECONDS:
             estimate = self._fuser.estimate(self._guard.last_ns + silence_ns)
-            self._publish(replace(estimate, reason=Reason.NO_ODOMETRY))
+            self._publish(replace(estimate, reason=self._silence))
 
     def _publish(self, estimate: Estimate) -> None:
         base_from_camera = self._static.lookup(self.config.base_frame, self._camera_frame)
@@ -171,7 +192,10 @@ class FusionNode(VislocNode[FusionNodeConfig]):
             self._publish_status(replace(estimate, reason=Reason.NO_TRANSFORM))
             return
         self._publish_status(estimate)
-        self._output.publish(estimate, self._fuser.raw_map_from_odom, base_from_camera)
+        raw_map_from_odom = self._fuser.raw_map_from_odom
+        if self.config.mode != Mode.FUSED:
+            estimate, raw_map_from_odom = standing_on_base(estimate, raw_map_from_odom, base_from_camera)
+        self._output.publish(estimate, raw_map_from_odom, base_from_camera)
         self._keep(estimate, base_from_camera)
 
     def _predict(self, estimate: Estimate) -> None:
@@ -210,7 +234,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
     def _say_that_it_ends(self) -> None:
         """The latched status must not go on claiming a pose that nobody computes any more."""
         if rclpy.ok():
-            self._publish_status(Estimate(self.now_ns(), State.UNINITIALIZED, Reason.NO_ODOMETRY))
+            self._publish_status(Estimate(self.now_ns(), State.UNINITIALIZED, self._silence))
 
     def _refuse(self, error: MessageError) -> None:
         self._bad["bad message"] += 1
@@ -249,7 +273,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         values |= {f"loops {verdict}": count for verdict, count in self._fuser.loop_counts.items()}
         values |= self._bad
         if self._heard_ns is None:
-            return "warn", "no odometry received", values
+            return "warn", f"{self._silence.value.lower().replace('_', ' ')} received", values
         values["hint"] = "in use" if self._fuser.hint is not None else "none"
         return *words_for(self._estimate), values
 

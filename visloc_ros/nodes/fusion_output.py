@@ -11,6 +11,7 @@ from nav_msgs.msg import Odometry, Path
 from visloc_ros.core.geometry import SE3, Array, move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Estimate, State
+from visloc_ros.fusion.alone import Mode
 from visloc_ros.fusion.health import doubted_covariance
 from visloc_ros.fusion.odom_motion import OdomMotion
 from visloc_ros.nodes.base import VislocNode
@@ -96,7 +97,7 @@ class FusionOutput:
             odom_from_base = estimate.odom_from_camera @ camera_from_base
         self._correct(estimate, raw_map_from_odom, odom_from_base)
         self._broadcast(estimate, odom_from_base)
-        if odom_from_base is not None:
+        if odom_from_base is not None and self._config.mode != Mode.HLOC:
             self._publish_odometry(estimate.stamp_ns, odom_from_base)
         if estimate.map_from_camera is not None and estimate.covariance is not None:
             map_from_base = estimate.map_from_camera @ camera_from_base

@@ -6,12 +6,20 @@ from dataclasses import dataclass
 
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.fusion import FusionConfig
+from visloc_ros.fusion.alone import Mode
 
 
 @dataclass(frozen=True)
 class FusionNodeConfig(Config):
     """Parameters of the fusion node."""
 
+    mode: str = option(
+        "fused",
+        "what the output is made from: fused, odometry and anchors; hloc, anchors alone: each pose at its own image, "
+        "late, and none between; odom, odometry alone, without a map: odom -> base in metres where wheels or a depth "
+        "model tell the scale",
+        choices=tuple(mode.value for mode in Mode),
+    )
     map_frame: str = option("map", "frame id of the map")
     odom_frame: str = option("odom", "frame id of the continuous odometry")
     base_frame: str = option("base_link", "frame id of the robot; the camera's own frame id for a bare camera")
