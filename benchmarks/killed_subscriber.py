@@ -1,0 +1,111 @@
+"""Whether images go on reaching a subscriber after another one was killed, with and without the profile for Fast DDS.
+
+In each trial two processes subscribe to images of 130 to 150 kB at 30 Hz, one of them is killed, and the images that
+the other one receives in the last three seconds are counted; below half of them is a stall.
+
+Run: .venv/bin/python benchmarks/killed_subscriber.py --trials 20
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import time
+from array import array
+
+from visloc_ros.apps.middleware import OWN_CHOICES, room_for_images
+from visloc_ros.apps.replay import LOOPBACK_ONLY, own_domain_id
+
+TOPIC, RATE_HZ, IMAGE_BYTES = "/killed_subscriber/image", 30.0, (130_000, 150_000)
+BEFORE_S, AFTER_S, COUNTED_S = 2.0, 7.0, 3.0
+SUBSCRIBERS = ("reliable", "best_effort")  # the second one is killed
+
+
+def main() -> None:
+    """Run the trials, or one part of a trial in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--part", choices=("publish", *SUBSCRIBERS), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.part == "publish":
+        publish()
+    elif arguments.part:
+        receive(arguments.part)
+    else:
+        for name, profile in (("default", {}), ("fastdds_large_images.xml", room_for_images())):
+            received = [run_trial(profile) for _ in range(arguments.trials)]
+            stalls = sum(count < 0.5 * COUNTED_S * RATE_HZ for count in received)
+            print(f"{name}: stalled in {stalls} of {len(received)} trials; images received: {received}", flush=True)
+
+
+def run_trial(profile: dict[str, str]) -> int:
+    """Images received by the survivor at the end."""
+    inherited = {name: value for name, value in os.environ.items() if name not in OWN_CHOICES}
+    environment = inherited | LOOPBACK_ONLY | {"ROS_DOMAIN_ID": str(own_domain_id())} | profile
+    survivor, victim, publisher = (start(part, environment) for part in (*SUBSCRIBERS, "publish"))
+    try:
+        for process in (survivor, victim):
+            process.stdout.readline()  # its first image has come
+        time.sleep(BEFORE_S)
+        victim.kill()
+        time.sleep(AFTER_S)
+        end_s = time.monotonic()
+        survivor.stdin.close()  # asks for the moments of arrival
+        stamps = [float(line) for line in survivor.stdout]
+        return sum(end_s - COUNTED_S < stamp for stamp in stamps)
+    finally:
+        for process in (survivor, victim, publisher):
+            process.kill()
+            process.wait()
+
+
+def start(part: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+    """One process of a trial."""
+    command = [sys.executable, __file__, "--part", part]
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def publish() -> None:
+    """Publish images of varying size, as a camera's JPEG are."""
+    import rclpy
+    from sensor_msgs.msg import CompressedImage
+
+    from visloc_ros.nodes.qos import RELIABLE
+
+    rclpy.init()
+    publisher = rclpy.create_node("camera").create_publisher(CompressedImage, TOPIC, RELIABLE)
+    while True:
+        publisher.publish(CompressedImage(format="jpeg", data=array("B", bytes(random.randint(*IMAGE_BYTES)))))
+        time.sleep(1.0 / RATE_HZ)
+
+
+def receive(qos: str) -> None:
+    """Tell when the first image is there, and when all were, once the standard input ends."""
+    import threading
+
+    import rclpy
+    from sensor_msgs.msg import CompressedImage
+
+    from visloc_ros.nodes.qos import IMAGE
+
+    rclpy.init()
+    node, stamps = rclpy.create_node(qos), []
+
+    def take(_: CompressedImage) -> None:
+        if not stamps:
+            print("first", flush=True)
+        stamps.append(time.monotonic())
+
+    profile = IMAGE["reliable" if qos == "reliable" else "sensor_data"]
+    node.create_subscription(CompressedImage, TOPIC, take, profile)
+    threading.Thread(target=rclpy.spin, args=(node,), daemon=True).start()
+    sys.stdin.read()
+    print(*stamps, sep="\n", flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
