@@ -20,7 +20,7 @@ from visloc_ros.apps.processes import SETTING_UP_S
 from visloc_ros.nodes.qos import LATCHED
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
-TIMEOUT_S = 60.0
+TIMEOUT_S = 150.0
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
