@@ -13,15 +13,20 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from array import array
 
+import rclpy
+from sensor_msgs.msg import CompressedImage
+
 from visloc_ros.apps.middleware import OWN_CHOICES, room_for_images
 from visloc_ros.apps.replay import LOOPBACK_ONLY, own_domain_id
+from visloc_ros.nodes.qos import IMAGE, RELIABLE
 
 TOPIC, RATE_HZ, IMAGE_BYTES = "/killed_subscriber/image", 30.0, (130_000, 150_000)
 BEFORE_S, AFTER_S, COUNTED_S = 2.0, 7.0, 3.0
-SUBSCRIBERS = ("reliable", "best_effort")  # the second one is killed
+SUBSCRIBERS = ("reliable", "sensor_data")  # the second one is killed
 
 
 def main() -> None:
@@ -70,11 +75,6 @@ def start(part: str, environment: dict[str, str]) -> subprocess.Popen[str]:
 
 def publish() -> None:
     """Publish images of varying size, as a camera's JPEG are."""
-    import rclpy
-    from sensor_msgs.msg import CompressedImage
-
-    from visloc_ros.nodes.qos import RELIABLE
-
     rclpy.init()
     publisher = rclpy.create_node("camera").create_publisher(CompressedImage, TOPIC, RELIABLE)
     while True:
@@ -84,13 +84,6 @@ def publish() -> None:
 
 def receive(qos: str) -> None:
     """Tell when the first image is there, and when all were, once the standard input ends."""
-    import threading
-
-    import rclpy
-    from sensor_msgs.msg import CompressedImage
-
-    from visloc_ros.nodes.qos import IMAGE
-
     rclpy.init()
     node, stamps = rclpy.create_node(qos), []
 
@@ -99,8 +92,7 @@ def receive(qos: str) -> None:
             print("first", flush=True)
         stamps.append(time.monotonic())
 
-    profile = IMAGE["reliable" if qos == "reliable" else "sensor_data"]
-    node.create_subscription(CompressedImage, TOPIC, take, profile)
+    node.create_subscription(CompressedImage, TOPIC, take, IMAGE[qos])
     threading.Thread(target=rclpy.spin, args=(node,), daemon=True).start()
     sys.stdin.read()
     print(*stamps, sep="\n", flush=True)

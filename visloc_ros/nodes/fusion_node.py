@@ -42,7 +42,7 @@ WATCH_PERIOD_S = 0.1
 
 
 class FusionNode(VislocNode[FusionNodeConfig]):
-    """Feeds the fuser from messages and publishes its estimate for every frame of the odometry."""
+    """Feeds the fuser from messages and publishes its estimate for every frame of the odometry, or anchor alone."""
 
     default_name = "fusion_node"
     config_type = FusionNodeConfig
