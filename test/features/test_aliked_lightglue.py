@@ -24,7 +24,7 @@ def textured(seed, height=240, width=320):
 
 @pytest.fixture(scope="module")
 def extractor():
-    return make_extractor(FeatureConfig(max_keypoints=256))
+    return make_extractor(FeatureConfig(max_keypoints=256, precision="float32"))
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,18 @@ def test_features_are_those_of_the_original_in_colmap_pixels(extractor, size):
     assert len(found) == len(keypoints) > 100
     assert distances.min(axis=1).max() < 0.01
     assert np.percentile(similarity, 5) > 0.9999  # features beside a padded border may differ a little
+
+
+def test_half_precision_hardly_moves_keypoints_or_turns_descriptors(extractor):
+    halved = make_extractor(FeatureConfig(max_keypoints=256, precision="bfloat16"))
+    full, half = extractor.extract(textured(1)), halved.extract(textured(1))
+    distances = np.linalg.norm(full.keypoints[:, None] - half.keypoints[None], axis=2)
+    similarity = (full.descriptors * half.descriptors[distances.argmin(axis=1)]).sum(axis=1)
+    same = distances.min(axis=1) < 0.5
+    assert same.mean() > 0.95  # the others are the weakest: a rank further down than the last one kept
+    assert np.median(distances.min(axis=1)[same]) < 0.05
+    assert np.percentile(similarity[same], 5) > 0.98
+    np.testing.assert_allclose(np.linalg.norm(half.descriptors, axis=1), 1.0, atol=1e-5)
 
 
 def test_matches_are_those_of_the_original(extractor, matcher):
@@ -76,7 +88,7 @@ def test_matched_keypoints_follow_a_known_shift(extractor, matcher):
 def test_keypoints_of_a_reduced_image_are_in_pixels_of_the_original(extractor):
     image = textured(3)
     doubled = image.repeat(2, axis=0).repeat(2, axis=1)
-    reducing = make_extractor(FeatureConfig(max_keypoints=256, resize_max=320))
+    reducing = make_extractor(FeatureConfig(max_keypoints=256, precision="float32", resize_max=320))
     features = reducing.extract(doubled)
     assert features.image_size == (640, 480)
     np.testing.assert_allclose(features.keypoints, 2.0 * extractor.extract(image).keypoints, atol=1e-2)

@@ -42,6 +42,9 @@ class FeatureConfig(Config):
         1024, "longer side the image is reduced to, never enlarged [px]; hloc:CONF has its own", minimum=64
     )
     device: str = option("auto", "where the model runs; auto takes a GPU when there is one", choices=DEVICES)
+    precision: str = option(
+        "auto", "number type of aliked's convolutions; auto is half on a CPU where it is native", choices=PRECISIONS
+    )
     torch_threads: int = option(
         0, "CPU threads of torch; 0 leaves them as they are, in the anchor node half of the processors", minimum=0
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.types import Image
 from visloc_ros.features.backends.aliked_network import SIZES, STRIDE, AlikedNetwork
-from visloc_ros.features.backends.weights import find_weights, load_weights, pick_device
+from visloc_ros.features.backends.weights import find_weights, load_weights, pick_device, pick_dtype
 from visloc_ros.features.config import FeatureConfig
 from visloc_ros.features.pixels import colmap_from_network
 from visloc_ros.features.types import ModelInfo
@@ -28,9 +28,15 @@ class AlikedExtractor:
         network = AlikedNetwork(sizes)
         sha256 = load_weights(network, find_weights(config.weights, (config.name,)))
         network.fold_normalization()
-        self.network = network.eval().requires_grad_(False).to(self.device)
+        self.network = network.eval().requires_grad_(False).to(self.device, self._dtype())
         self.info = ModelInfo(config.name, "BSD-3-Clause", sha256)
         self.descriptor_dim = sizes.dim
+
+    def _dtype(self) -> torch.dtype:
+        """Number type of the network; half precision has been tried on processors, not on a GPU."""
+        if self.config.precision == "auto" and self.device.type != "cpu":
+            return torch.float32
+        return pick_dtype(self.config.precision, self.device)
 
     def extract(self, image: Image) -> LocalFeatures:
         """Features of a uint8 image, (H, W) grey or (H, W, 3) RGB, strongest first; none on a uniform image."""

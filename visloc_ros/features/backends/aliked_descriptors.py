@@ -28,13 +28,13 @@ class DescriptorHead(nn.Module):
         sampled = pyramid.interpolate((pixels[:, None, :] + offsets).reshape(-1, 2))
         features = selu_(sampled @ self.sf_conv.weight[:, :, 0, 0].T)
         flat = features.view(len(pixels), self.samples * features.shape[1]) @ self.agg_weights.flatten(0, 1)
-        return F.normalize(flat, dim=1)
+        return F.normalize(flat.float(), dim=1)
 
     def _offsets(self, pyramid: Pyramid, pixels: Tensor) -> Tensor:
         """Sampling offsets (N, samples, 2) in pixels from the 3x3 neighbourhood of each keypoint."""
         patches = pyramid.patches(pixels.long())
         limit = max(pyramid.size) / 4.0
-        offsets: Tensor = self.offset_conv(patches).clamp(-limit, limit)
+        offsets: Tensor = self.offset_conv(patches).float().clamp(-limit, limit)
         return offsets.view(len(pixels), 2, self.samples).transpose(1, 2)
 
 
@@ -54,10 +54,10 @@ class Pyramid:
     ) -> None:
         self.full, self.coarse, self.size = full, coarse, size
         self._projection = projection.weight[:, :, 0, 0].T
-        self._last = full.new_tensor([size[0] - 1, size[1] - 1])
-        self._offset = full.new_tensor(offset)
-        span = full.new_tensor([full.shape[3] - 1, full.shape[2] - 1])
-        self._scales = [full.new_tensor([level.shape[3] - 1, level.shape[2] - 1]) / span for level in coarse]
+        self._offset = full.new_tensor(offset, dtype=torch.float32)
+        self._last = self._offset.new_tensor([size[0] - 1, size[1] - 1])
+        span, *spans = (self._offset.new_tensor([one.shape[3] - 1, one.shape[2] - 1]) for one in (full, *coarse))
+        self._scales = [one / span for one in spans]
 
     def at(self, pixels: Tensor) -> Tensor:
         """Unit features (M, D) at whole pixels (M, 2), which must lie inside the image."""
@@ -80,12 +80,12 @@ class Pyramid:
         """Features (M, D) at sub-pixel positions (M, 2), bilinear between whole pixels, zero outside the image."""
         base = positions.floor()
         fraction = positions - base
-        result = positions.new_zeros(())
+        result = self.full.new_zeros(())
         for step_x, step_y in ((0, 0), (1, 0), (0, 1), (1, 1)):
             corner = base + base.new_tensor([step_x, step_y])
             weight_x = fraction[:, 0] if step_x else 1.0 - fraction[:, 0]
             weight_y = fraction[:, 1] if step_y else 1.0 - fraction[:, 1]
             inside = ((corner >= 0) & (corner <= self._last)).all(dim=1)
-            weight = weight_x * weight_y * inside
+            weight = (weight_x * weight_y * inside).to(self.full.dtype)
             result = result + self.at(torch.minimum(corner.clamp(min=0), self._last)) * weight[:, None]
         return result

@@ -29,7 +29,7 @@ def sample(features: Tensor, positions: Tensor) -> Tensor:
         inside = (x == nearest_x) & (y == nearest_y)
         weight.append(_share(fraction_x, step_x) * _share(fraction_y, step_y) * inside)
         index.append(nearest_y * width + nearest_x)
-    rows, weights = torch.stack(index, dim=1), torch.stack(weight, dim=1)
+    rows, weights = torch.stack(index, dim=1), torch.stack(weight, dim=1).to(features.dtype)
     return F.embedding_bag(rows, rows_of(features), per_sample_weights=weights, mode="sum")
 
 
