@@ -69,7 +69,7 @@ class GuidedConfig(Config):
     )
     fine_window_px: float = option(10.0, "... around points projected by the pose found first [px]", minimum=1.0)
     min_similarity: float = option(0.6, "least dot product of matching descriptors", minimum=-1.0, maximum=1.0)
-    min_inliers: int = option(80, "fewest inliers; below, references are matched in full", minimum=4)
+    min_inliers: int = option(50, "fewest inliers; below, references are matched in full", minimum=4)
     min_inlier_ratio: float = option(
         0.5, "least share of the points found that are inliers; below as above", minimum=0.0, maximum=1.0
     )
