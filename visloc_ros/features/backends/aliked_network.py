@@ -93,7 +93,7 @@ class AlikedNetwork(nn.Module):
         return pixels, strengths, self.desc_head(pyramid, pixels)
 
     def _full_resolution(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """First block's features (1, C, H, W), their 2x2 means, and the first level's share in the score head, exact."""
+        """First block's features (1, C, H, W), their 2x2 means, the first level's share in the score head (exact)."""
         weight = self._score_weights()[0]
         height, width = image.shape[-2:]
         full = _empty_map(image, self.conv1.in_channels, height, width)

@@ -26,7 +26,7 @@ def selu_(x: Tensor) -> Tensor:
     if x.numel() == 0:
         return x
     rows = max(1, _PART * x.shape[-2] // x.numel())
-    for part in x.split(rows, dim=-2):
+    for part in torch.split(x, rows, dim=-2):
         if part.dtype == torch.float32:
             _apply_(part)
         else:
