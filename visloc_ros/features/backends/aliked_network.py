@@ -96,9 +96,9 @@ class AlikedNetwork(nn.Module):
         """First block's features (1, C, H, W), their 2x2 means, the first level's share in the score head (exact)."""
         weight = self._score_weights()[0]
         height, width = image.shape[-2:]
-        full = _empty_map(image, self.conv1.in_channels, height, width)
-        half = _empty_map(image, self.conv1.in_channels, height // 2, width // 2)
-        hidden = _empty_map(image, len(weight), height, width).float()
+        full = _empty_map(image, self.conv1.in_channels, height, width, image.dtype)
+        half = _empty_map(image, self.conv1.in_channels, height // 2, width // 2, image.dtype)
+        hidden = _empty_map(image, len(weight), height, width, torch.float32)
         step = _STRIP_ROWS.get(image.device.type, height)
         for top in range(0, height, step):
             bottom = min(top + step, height)
@@ -207,9 +207,9 @@ def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return result.permute(0, 2, 3, 1).reshape(1, height, width, len(weight)).permute(0, 3, 1, 2)
 
 
-def _empty_map(like: Tensor, channels: int, height: int, width: int) -> Tensor:
+def _empty_map(like: Tensor, channels: int, height: int, width: int, dtype: torch.dtype) -> Tensor:
     shape = (1, channels, height, width)
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+    return torch.empty(shape, dtype=dtype, device=like.device, memory_format=torch.channels_last)
 
 
 def _plain(conv: nn.Module) -> nn.Conv2d:
