@@ -101,3 +101,34 @@ def test_relocalizing_keeps_the_scale_of_the_odometry_and_its_frame():
     moved = np.linalg.norm((before.inverse @ after.odom_from_camera).translation)
     assert moved == pytest.approx(np.linalg.norm(run.truth[-1].translation - run.truth[-2].translation), rel=0.05)
     assert after.map_from_odom is None
+
+
+def with_first_anchors(run: FusionRun, count: int) -> FusionRun:
+    return replace(run, anchors=run.anchors[:count])
+
+
+def test_anchors_that_agree_tell_where_to_look_before_there_is_a_fix():
+    run = with_first_anchors(run_with_alias(0), 2)
+    fuser = Fuser(FusionConfig(), metric=True)
+    assert play(fuser, run)[-1].map_from_camera is None
+    predicted, newest = fuser.predict(run.stamps_ns[-1]), run.anchors[1][1].map_from_camera
+    assert predicted.is_close(SE3(run.truth[-1].rotation, newest.translation), translation=1e-6, degrees=1e-3)
+    far = np.linalg.norm(run.truth[-1].translation - newest.translation)
+    assert far < 3.0 * np.sqrt(fuser.expected.covariance[0, 0])
+
+
+@pytest.mark.parametrize(("aliases", "anchors"), [(0, 1), (1, 2)])
+def test_an_anchor_alone_does_not_tell_where_to_look(aliases, anchors):
+    run = with_first_anchors(run_with_alias(aliases), anchors)
+    fuser = Fuser(FusionConfig(), metric=True)
+    play(fuser, run)
+    assert fuser.predict(run.stamps_ns[-1]) is None
+
+
+def test_anchors_that_agree_are_believed_before_a_hint():
+    run = with_first_anchors(run_with_alias(0), 2)
+    fuser = hinted(run, ALIAS @ run.truth[0])
+    play(fuser, run)
+    assert fuser.predict(run.stamps_ns[-1]).is_close(
+        SE3(run.truth[-1].rotation, run.anchors[1][1].map_from_camera.translation)
+    )

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from visloc_ros.core.types import Reason, Rejection
 from visloc_ros.fusion.alignment import NO_PRIOR, ScalePrior
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fixes import Fix
 from visloc_ros.fusion.hint import Hint
 from visloc_ros.fusion.place_search import Place, PlaceSearch
+
+NEAR = np.diag(np.repeat([0.1**2, np.deg2rad(2.0) ** 2], 3))
+"""Covariance (m2, rad2) between anchors that agree well enough for a search around them."""
 
 
 class FirstFix:
@@ -41,6 +46,16 @@ class FirstFix:
             self.missing = Reason.ODOMETRY_DISAGREES
             return None
         return place
+
+    @property
+    def expected(self) -> Hint | None:
+        """Where to look next: at the newest anchor, once an older one, turned as odometry says, allows for it."""
+        if not self._search.candidates:
+            return None
+        *earlier, newest = self._search.candidates
+        pose = newest.anchor.map_from_camera
+        is_borne_out = any(Hint.of_fix(fix).at(newest.sample).allows(pose, NEAR) for fix in earlier)
+        return Hint.of_fix(newest) if is_borne_out else None
 
     def _find(self, prior: ScalePrior) -> Place | Rejection:
         """Where the candidates put the odometry; where they do not tell the scale, with that of other sensors."""

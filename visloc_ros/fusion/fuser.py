@@ -129,6 +129,14 @@ class Fuser:
         belief = self._hint.at(self._history.latest)
         return belief if belief.is_worth_something else None
 
+    @property
+    def expected(self) -> Belief | None:
+        """Where to look for the newest frame before there is a fix: near anchors that agree, else near the hint."""
+        near, latest = self._first_fix.expected, self._history.latest
+        if self._held is not None or near is None or latest is None:
+            return self.hint
+        return near.at(latest)
+
     def add_odometry(self, result: OdometryPose | Rejection) -> None:
         """Take the odometry of the next frame.
 
@@ -183,9 +191,10 @@ class Fuser:
         return tuple(taken)
 
     def predict(self, stamp_ns: int) -> SE3 | None:
-        """``map_from_camera`` to search around for an image; before the first fix the hint, None when LOST."""
+        """``map_from_camera`` to search around for an image; before a fix what is ``expected``, None when LOST."""
         if self._held is None:
-            return self.hint.map_from_camera if self.hint is not None else None
+            expected = self.expected
+            return None if expected is None else expected.map_from_camera
         sample = self._history.at(stamp_ns)
         if sample is None or not self._is_current(sample):
             return None

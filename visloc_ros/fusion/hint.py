@@ -10,6 +10,7 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.fusion.drift import pose_difference
+from visloc_ros.fusion.fixes import Fix
 from visloc_ros.fusion.history import Sample
 
 SPEED = 0.5  # m/s by which a position becomes uncertain unseen: odometry tells no lengths before the first fix
@@ -43,6 +44,11 @@ class Hint:
     stamp_ns: int
     belief: Belief
     sample: Sample | None
+
+    @staticmethod
+    def of_fix(fix: Fix) -> Hint:
+        """What one anchor, not borne out by itself, makes believe."""
+        return Hint(fix.stamp_ns, Belief(fix.anchor.map_from_camera, fix.covariance), fix.sample)
 
     def at(self, sample: Sample) -> Belief:
         """The belief at another frame: turned as odometry says, and weaker the more time lies between."""

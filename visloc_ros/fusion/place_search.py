@@ -32,6 +32,11 @@ class PlaceSearch:
         self._config = config
         self._candidates: list[Fix] = []
 
+    @property
+    def candidates(self) -> Sequence[Fix]:
+        """The anchors that are remembered."""
+        return self._candidates
+
     def remember(self, fix: Fix) -> None:
         """Keep an anchor; the oldest of too many is forgotten."""
         self._candidates = sorted([*self._candidates, fix], key=lambda known: known.stamp_ns)

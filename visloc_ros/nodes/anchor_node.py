@@ -60,7 +60,7 @@ class AnchorNodeConfig(Config):
     map_path: str = option("", "map folder or reference.tar.gz")
     map_frame: str = option("map", "frame id of the map")
     use_prediction: bool = option(
-        True, "search first around the fused pose of the frame or, before a fix, around a hint"
+        True, "search first around the fused pose or, before a fix, a hint or anchors that agree"
     )
     max_prediction_gap: float = option(
         0.2, "time between a frame and a fused pose that predicts it [s]", minimum=0.0, maximum=10.0
