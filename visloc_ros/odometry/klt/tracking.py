@@ -21,7 +21,6 @@ Mask = NDArray[np.bool_]
 
 _ENOUGH_FOLLOWED = 0.5  # share of the features below which a guess is doubted
 _FARTHEST_PX = 1e9
-_LEVELS_BACK = 1  # pyramid levels of the check; its search ends where it begins
 _LENS_ERROR_PX = 0.1  # there and back through the camera model; beyond it the lens is not described
 
 
@@ -90,8 +89,8 @@ def follow(previous: Image, current: Image, pixels: Pixels, guess: Pixels, confi
     found, good = lucas_kanade(previous, current, pixels, guess, config.pyramid_levels, config)
     good &= is_inside(found, current, 1.0)
     rows = np.flatnonzero(good)
-    # From where they should return to: a window of another thing is not drawn there, and most levels are saved.
-    returned, back_good = lucas_kanade(current, previous, found[rows], pixels[rows], _LEVELS_BACK, config)
+    back = found[rows] + (pixels - guess)[rows]
+    returned, back_good = lucas_kanade(current, previous, found[rows], back, config.pyramid_levels, config)
     gap = np.linalg.norm(returned - pixels[rows], axis=1)
     good[rows] = back_good & (gap < config.forward_backward_px)
     return found, good
