@@ -132,3 +132,12 @@ def test_anchors_that_agree_are_believed_before_a_hint():
     assert fuser.predict(run.stamps_ns[-1]).is_close(
         SE3(run.truth[-1].rotation, run.anchors[1][1].map_from_camera.translation)
     )
+
+
+def test_anchors_of_long_ago_tell_nothing():
+    run = with_first_anchors(run_with_alias(0), 2)
+    fuser = Fuser(FusionConfig(), metric=True)
+    play(fuser, run)
+    last = run.odometry[-1]
+    fuser.add_odometry(replace(last, stamp_ns=last.stamp_ns + 30 * 10**9))
+    assert fuser.expected is None

@@ -132,10 +132,12 @@ class Fuser:
     @property
     def expected(self) -> Belief | None:
         """Where to look for the newest frame before there is a fix: near anchors that agree, else near the hint."""
-        near, latest = self._first_fix.expected, self._history.latest
-        if self._held is not None or near is None or latest is None:
-            return self.hint
-        return near.at(latest)
+        latest = self._history.latest
+        if self._held is not None or latest is None:
+            return None
+        near = self._first_fix.expected
+        belief = None if near is None else near.at(latest)
+        return belief if belief is not None and belief.is_worth_something else self.hint
 
     def add_odometry(self, result: OdometryPose | Rejection) -> None:
         """Take the odometry of the next frame.
