@@ -11,11 +11,12 @@ from sensor_msgs.msg import Image, Imu
 from visloc_ros.core.camera import camera_from_calibration
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.types import AnchorPose, OdometryPose, OdometryScale, Reason, Rejection, State
+from visloc_ros.core.types import Anchor, AnchorPose, MapIdentity, OdometryPose, OdometryScale, Reason, Rejection, State
 from visloc_ros.nodes import conversions
 
 STAMP_NS = 1_700_000_000_123_456_789
 POSE = SE3.from_rotation_vector([0.3, -0.2, 2.9], [1.0, -2.0, 3.0])
+ROOM = MapIdentity("room", metric=True, gravity_aligned=True)
 
 
 def test_stamps_keep_every_nanosecond():
@@ -105,7 +106,9 @@ def test_an_anchor_round_trips_with_everything_it_rests_on():
         {"features": 300.0, "pnp": 4.0},
         map_covariance=0.05 * np.eye(6),
     )
-    again = conversions.anchor_from_msg(conversions.anchor_to_msg(anchor, "map", "camera"))
+    found = conversions.anchor_from_msg(conversions.anchor_to_msg(Anchor(anchor, ROOM), "map", "camera"))
+    again = found.result
+    assert found.map == ROOM
     assert isinstance(again, AnchorPose)
     assert again.map_from_camera.is_close(POSE, 1e-12, 1e-6)
     assert np.allclose(again.covariance, anchor.covariance)
@@ -115,11 +118,27 @@ def test_an_anchor_round_trips_with_everything_it_rests_on():
     assert (again.num_inliers, again.references, again.stage_ms) == (50, anchor.references, anchor.stage_ms)
 
 
+def test_an_anchor_whose_pixels_and_points_do_not_belong_together_is_refused():
+    anchor = AnchorPose(STAMP_NS, POSE, np.eye(6), 2, 3, 1.0, np.zeros((2, 2)), np.zeros((2, 3)))
+    message = conversions.anchor_to_msg(Anchor(anchor, ROOM), "map", "camera")
+    message.inlier_pixels = message.inlier_pixels[:3]
+    with pytest.raises(conversions.MessageError, match="3 coordinates"):
+        conversions.anchor_from_msg(message)
+
+
+def test_a_measurement_without_a_stamp_is_refused():
+    nothing = Rejection(0, Reason.STALE)
+    with pytest.raises(conversions.MessageError, match="no stamp"):
+        conversions.anchor_from_msg(conversions.anchor_to_msg(Anchor(nothing, ROOM), "map", "camera"))
+    with pytest.raises(conversions.MessageError, match="no stamp"):
+        conversions.odometry_from_status_msg(conversions.odometry_status_to_msg(nothing, "camera"))
+
+
 def test_a_rejection_round_trips_and_holds_no_pose():
     rejection = Rejection(STAMP_NS, Reason.FEW_INLIERS, {"inliers": 5, "matches": 40}, {"features": 300.0})
-    message = conversions.anchor_to_msg(rejection, "map", "camera")
+    message = conversions.anchor_to_msg(Anchor(rejection, ROOM), "map", "camera")
     assert not message.accepted
-    again = conversions.anchor_from_msg(message)
+    again = conversions.anchor_from_msg(message).result
     assert isinstance(again, Rejection)
     assert (again.reason, again.counts["inliers"]) == (Reason.FEW_INLIERS, 5)
     message.reason = "BECAUSE"
@@ -128,7 +147,8 @@ def test_a_rejection_round_trips_and_holds_no_pose():
 
 
 def test_an_anchor_with_an_impossible_covariance_is_refused():
-    message = conversions.anchor_to_msg(AnchorPose(STAMP_NS, POSE, -np.eye(6), 50, 80, 1.0), "map", "camera")
+    anchor = Anchor(AnchorPose(STAMP_NS, POSE, -np.eye(6), 50, 80, 1.0), ROOM)
+    message = conversions.anchor_to_msg(anchor, "map", "camera")
     with pytest.raises(conversions.MessageError, match="covariance"):
         conversions.anchor_from_msg(message)
 

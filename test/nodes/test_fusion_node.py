@@ -100,7 +100,7 @@ def test_nothing_is_sent_before_a_true_fix(ros_domain):
             status = setup.send_frame(index)
             if index % 5 == 0:
                 rejection = Rejection(stamp_of(index), Reason.FEW_MATCHES, {"matches": 3})
-                setup.probe.send_anchor_message(conversions.anchor_to_msg(rejection, "map", "camera"))
+                setup.probe.send_result(rejection)
         setup.settle()
         assert status.state == LocalizationStatus.INITIALIZING
         assert (status.age_s, status.distance_since_fix, status.position_sigma) == (-1.0, -1.0, -1.0)
@@ -239,7 +239,7 @@ def test_scale_and_up_of_the_odometry_reach_the_fusion_with_its_pose(ros_domain)
     )
     with running() as setup:
         given = []
-        setup.node._fuser.add_odometry = given.append
+        setup.node.backend.add_odometry = given.append
         setup.probe.odometry.publish(conversions.odometry_status_to_msg(pose, "camera"))
         setup.wait_for(lambda: given, "odometry")
     assert given[0].scale.metres_per_unit == pytest.approx(0.4)
@@ -268,9 +268,7 @@ def test_followed_map_points_carry_the_pose_between_anchors(ros_domain):
         for index in range(50, 90):
             status = setup.send_frame(index)
             setup.probe.send_tracked(index, anchor_index=40)
-            setup.wait_for(
-                lambda count=index - 49: setup.node._fuser.tracked_counts.get("ACCEPTED") == count, "verdict"
-            )
+            setup.wait_for(lambda count=index - 49: setup.estimator.tracked_counts.get("ACCEPTED") == count, "verdict")
         assert status.support == LocalizationStatus.SUPPORT_MAP_TRACKING
         assert status.state == LocalizationStatus.DEGRADED  # for so long no anchor has checked the points
         assert status.position_sigma < 0.1
@@ -280,10 +278,7 @@ def test_impossible_messages_are_counted_and_change_nothing(ros_domain):
     with running() as setup:
         setup.localize()
         before = setup.probe.statuses[-1]
-        broken = conversions.anchor_to_msg(
-            AnchorPose(BEGIN_NS, map_from_camera(0), np.full((6, 6), np.nan), 100, 150, 0.5), "map", "camera"
-        )
-        setup.probe.send_anchor_message(broken)
+        setup.probe.send_result(AnchorPose(BEGIN_NS, map_from_camera(0), np.full((6, 6), np.nan), 100, 150, 0.5))
         status = setup.send_frame(50)
         assert status.state == before.state == LocalizationStatus.LOCALIZED
         assert status.anchors_accepted == before.anchors_accepted

@@ -179,7 +179,7 @@ def test_an_anchor_machine_localizes_from_the_keyframes_of_the_odometry(room_map
             lambda: (
                 images.get_subscription_count()
                 and infos.get_subscription_count() == 2
-                and node._keyframes._publisher.get_subscription_count()
+                and node._output.keyframes._publisher.get_subscription_count()
                 and probe.count_publishers("anchor")
             ),
             "subscriptions of both nodes",
@@ -189,7 +189,7 @@ def test_an_anchor_machine_localizes_from_the_keyframes_of_the_odometry(room_map
         image.data = encode_jpeg(frame.image, 95)
         images.publish(image)
         harness.wait_for(lambda: anchors, "anchor")
-        assert node._keyframes.published == 1
+        assert node._output.keyframes_sent == 1
     assert anchors[0].accepted
     assert conversions.stamp_from_msg(anchors[0].header.stamp) == frame.stamp_ns
     assert conversions.pose_from_msg(anchors[0].pose.pose).is_close(simulation.pose(3), 0.03, 0.5)

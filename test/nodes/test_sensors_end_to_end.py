@@ -64,7 +64,7 @@ def test_a_drive_over_dds(film, ros_domain):
         robot = Robot(harness)
         harness.probe.create_subscription(Odometry, "visual_odom", poses.append, RELIABLE)
         harness.probe.create_subscription(CompressedImage, "keyframe/compressed", keyframes.append, RELIABLE)
-        keyframe_publisher = harness.node._keyframes._publisher
+        keyframe_publisher = harness.node._output.keyframes._publisher
         harness.wait_for(keyframe_publisher.get_subscription_count, "subscription to the keyframes")
         robot.send_transforms()
         robot.send_info(conversions.camera_to_msg(film.stamp_ns(0), "camera", film.camera))
@@ -74,7 +74,7 @@ def test_a_drive_over_dds(film, ros_domain):
             send_sensors(robot, film, index)
             robot.wait_for(lambda: robot.counts, "wheel poses", index + 1)
         harness.wait_for(lambda: len(poses) == sum(one.tracked for one in robot.statuses), "all poses")
-        harness.wait_for(lambda: len(keyframes) == harness.node._keyframes.published, "all keyframes")
+        harness.wait_for(lambda: len(keyframes) == harness.node._output.keyframes_sent, "all keyframes")
         level, message, _ = harness.node._report()
 
     assert status.tracked

@@ -25,11 +25,23 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, OdometryStatus, StageTime
+from visloc_msgs.msg import Anchor as AnchorMsg
+from visloc_msgs.msg import Innovation, LocalizationStatus, OdometryStatus, StageTime
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, Frame, OdometryPose, OdometryScale, Reason, Rejection, State, Support
+from visloc_ros.core.types import (
+    Anchor,
+    AnchorPose,
+    Frame,
+    MapIdentity,
+    OdometryPose,
+    OdometryScale,
+    Reason,
+    Rejection,
+    State,
+    Support,
+)
 from visloc_ros.core.types import Image as ImageArray
 from visloc_ros.fusion.innovation import Innovation as FusionInnovation
 from visloc_ros.sources.calibration import camera_from_camera_info_fields, camera_info_fields
@@ -53,6 +65,14 @@ def stamp_to_msg(stamp_ns: int) -> Time:
 def stamp_from_msg(stamp: Time) -> int:
     """A ROS time to nanoseconds."""
     return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
+def checked_stamp(stamp: Time) -> int:
+    """The stamp of a measurement in nanoseconds. Raises MessageError where it was not set."""
+    stamp_ns = stamp_from_msg(stamp)
+    if stamp_ns <= 0:
+        raise MessageError("the message has no stamp")
+    return stamp_ns
 
 
 def header(stamp_ns: int, frame_id: str) -> Header:
@@ -204,7 +224,7 @@ def odometry_status_to_msg(result: OdometryPose | Rejection, camera_frame: str) 
 
 def odometry_from_status_msg(message: OdometryStatus) -> OdometryPose | Rejection:
     """The way back of ``odometry_status_to_msg``."""
-    stamp_ns, stage_ms = stamp_from_msg(message.header.stamp), stages_from_msg(message.stages)
+    stamp_ns, stage_ms = checked_stamp(message.header.stamp), stages_from_msg(message.stages)
     if not message.tracked:
         return Rejection(stamp_ns, reason_from_msg(message.reason), stage_ms=stage_ms)
     covariance = covariance_from_msg(message.pose)
@@ -280,9 +300,12 @@ def reason_from_msg(text: str) -> Reason:
         raise MessageError(f"unknown rejection reason '{text}'") from error
 
 
-def anchor_to_msg(result: AnchorPose | Rejection, map_frame: str, camera_frame: str) -> Anchor:
+def anchor_to_msg(anchor: Anchor, map_frame: str, camera_frame: str) -> AnchorMsg:
     """Anchor message of an absolute pose or of the reason why there is none."""
-    message = Anchor(header=header(result.stamp_ns, map_frame), camera_frame_id=camera_frame)
+    result = anchor.result
+    message = AnchorMsg(header=header(result.stamp_ns, map_frame), camera_frame_id=camera_frame)
+    message.map_name, message.metric = anchor.map.name, anchor.map.metric
+    message.gravity_aligned = anchor.map.gravity_aligned
     message.stages = stages_to_msg(result.stage_ms)
     message.latency_ms = float(sum(result.stage_ms.values()))
     if isinstance(result, Rejection):
@@ -302,16 +325,26 @@ def anchor_to_msg(result: AnchorPose | Rejection, map_frame: str, camera_frame: 
     return message
 
 
-def anchor_from_msg(message: Anchor) -> AnchorPose | Rejection:
+def anchor_from_msg(message: AnchorMsg) -> Anchor:
     """The way back of ``anchor_to_msg``."""
-    stamp_ns, stage_ms = stamp_from_msg(message.header.stamp), stages_from_msg(message.stages)
-    if not message.accepted:
-        reason = reason_from_msg(message.reason)
-        counts = {"inliers": message.num_inliers, "matches": message.num_matches}
-        return Rejection(stamp_ns, reason, counts, stage_ms)
+    result = _anchor_pose_from_msg(message) if message.accepted else _no_anchor_from_msg(message)
+    return Anchor(result, MapIdentity(message.map_name, message.metric, message.gravity_aligned))
+
+
+def _no_anchor_from_msg(message: AnchorMsg) -> Rejection:
+    counts = {"inliers": message.num_inliers, "matches": message.num_matches}
+    reason, stage_ms = reason_from_msg(message.reason), stages_from_msg(message.stages)
+    return Rejection(checked_stamp(message.header.stamp), reason, counts, stage_ms)
+
+
+def _anchor_pose_from_msg(message: AnchorMsg) -> AnchorPose:
     of_map = checked_covariance(message.map_covariance)
+    if len(message.inlier_pixels) != 2 * len(message.inlier_points):
+        raise MessageError(
+            f"{len(message.inlier_pixels)} coordinates in pixels belong to {len(message.inlier_points)} points"
+        )
     return AnchorPose(
-        stamp_ns,
+        checked_stamp(message.header.stamp),
         pose_from_msg(message.pose.pose),
         covariance_from_msg(message.pose),
         message.num_inliers,
@@ -320,7 +353,7 @@ def anchor_from_msg(message: Anchor) -> AnchorPose | Rejection:
         np.asarray(message.inlier_pixels, dtype=np.float64).reshape(-1, 2),
         np.array([[point.x, point.y, point.z] for point in message.inlier_points]).reshape(-1, 3),
         tuple(message.references),
-        stage_ms,
+        stages_from_msg(message.stages),
         map_covariance=of_map if of_map.any() else None,
     )
 

@@ -6,6 +6,7 @@ from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
 from visloc_ros.core.types import Rejection, TrackedPose
 from visloc_ros.nodes.conversions import (
     checked_covariance,
+    checked_stamp,
     covariance_from_msg,
     header,
     pose_from_msg,
@@ -37,7 +38,7 @@ def tracked_pose_to_msg(result: TrackedPose | Rejection, map_frame: str, camera_
 
 def tracked_pose_from_msg(message: TrackedPoseMsg) -> TrackedPose | Rejection:
     """The way back of ``tracked_pose_to_msg``."""
-    stamp_ns, stage_ms = stamp_from_msg(message.header.stamp), stages_from_msg(message.stages)
+    stamp_ns, stage_ms = checked_stamp(message.header.stamp), stages_from_msg(message.stages)
     if not message.tracked:
         return Rejection(stamp_ns, reason_from_msg(message.reason), {}, stage_ms)
     return TrackedPose(

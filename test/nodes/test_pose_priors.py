@@ -94,7 +94,7 @@ def test_an_initial_pose_that_cannot_be_used_is_refused(ros_domain, frame_id, si
         setup.send_frame(1)
         setup.settle()
         assert setup.probe.hints == []
-        assert setup.node._bad["bad message"] == 1
+        assert setup.node.guard.refused == {"/initialpose": 1}
 
 
 def test_relocalize_drops_a_hint_too(ros_domain):
