@@ -20,9 +20,10 @@ from visloc_ros.core.types import Anchor as CoreAnchor
 from visloc_ros.core.types import AnchorPose, MapIdentity, OdometryPose, OdometryScale, Reason, Rejection, TrackedPose
 from visloc_ros.fusion.estimator import Estimator
 from visloc_ros.nodes import conversions
+from visloc_ros.nodes.conversions import tracked_pose_to_msg
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.qos import LATCHED, RELIABLE, TF, TF_STATIC
-from visloc_ros.nodes.tracked_pose_messages import tracked_pose_to_msg
+from visloc_ros.sources import ros_messages
 
 TIMEOUT_S = 20.0
 BEGIN_NS, FRAME_NS = 1_700_000_000_000_000_000, 50_000_000
@@ -79,8 +80,8 @@ class Probe(Node):
 
     def _take_tf(self, message: TFMessage) -> None:
         for item in message.transforms:
-            stamp_ns = conversions.stamp_from_msg(item.header.stamp)
-            pose = conversions.transform_from_msg(item.transform)
+            stamp_ns = ros_messages.stamp_from_msg(item.header.stamp)
+            pose = ros_messages.transform_from_msg(item.transform)
             self.transforms.append((stamp_ns, item.header.frame_id, item.child_frame_id, pose))
 
     def edge(self, parent: str, child: str) -> dict[int, SE3]:
@@ -189,7 +190,7 @@ class Setup:
 
         def found() -> list[LocalizationStatus]:
             new = self.probe.statuses[known:]
-            return [one for one in new if conversions.stamp_from_msg(one.header.stamp) == stamp_of(index)]
+            return [one for one in new if ros_messages.stamp_from_msg(one.header.stamp) == stamp_of(index)]
 
         self.wait_for(found, f"status of frame {index}")
         return found()[0]

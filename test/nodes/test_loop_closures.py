@@ -12,10 +12,10 @@ from test_odometry_node import BEGIN_NS, RELIABLE_RAW, Camera, noise, raw_image
 from visloc_msgs.msg import LoopClosure as LoopClosureMsg
 from visloc_ros.core.geometry import Sim3, rotation_matrix
 from visloc_ros.core.types import LoopClosure
-from visloc_ros.nodes.conversions import MessageError
-from visloc_ros.nodes.loop_closure_messages import loop_closure_from_msg, loop_closure_to_msg
+from visloc_ros.nodes.conversions import loop_closure_to_msg
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.sources.ros_messages import MessageError, loop_closure_from_msg
 
 LOOP = LoopClosure(
     BEGIN_NS - 90_000_000_123,

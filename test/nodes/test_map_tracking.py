@@ -20,10 +20,12 @@ from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Anchor, AnchorPose, MapIdentity, Reason, Rejection, TrackedPose
 from visloc_ros.nodes import conversions
+from visloc_ros.nodes.conversions import tracked_pose_to_msg
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import RELIABLE
-from visloc_ros.nodes.tracked_pose_messages import tracked_pose_from_msg, tracked_pose_to_msg
 from visloc_ros.simulation import SimulationConfig, simulate
+from visloc_ros.sources import ros_messages
+from visloc_ros.sources.ros_messages import tracked_pose_from_msg
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 SMALL = SimulationConfig(width=320, height=240, focal_px=240.0, rate_hz=20.0, samples=1)
@@ -169,5 +171,5 @@ def test_no_tracked_pose_keeps_its_reason_and_a_broken_one_is_refused():
     message = tracked_pose_to_msg(rejection, "map", "camera")
     assert tracked_pose_from_msg(message).reason is Reason.FEW_INLIERS
     result = TrackedPose(1, SE3.identity(), np.eye(6), 0, -np.eye(6), 40, 60, 0.75)
-    with pytest.raises(conversions.MessageError, match="covariance"):
+    with pytest.raises(ros_messages.MessageError, match="covariance"):
         tracked_pose_from_msg(tracked_pose_to_msg(result, "map", "camera"))

@@ -14,6 +14,7 @@ from visloc_ros.core.camera import guess_camera
 from visloc_ros.nodes import conversions
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.sources import ros_messages
 from visloc_ros.sources.ros_images import encode_jpeg
 
 SECOND = 1_000_000_000
@@ -49,7 +50,7 @@ class Camera:
 
     def wait_for_status(self, stamp_ns: int) -> OdometryStatus:
         def newest() -> bool:
-            return bool(self.statuses) and conversions.stamp_from_msg(self.statuses[-1].header.stamp) == stamp_ns
+            return bool(self.statuses) and ros_messages.stamp_from_msg(self.statuses[-1].header.stamp) == stamp_ns
 
         self.harness.wait_for(newest, f"status at {stamp_ns}")
         return self.statuses[-1]

@@ -25,19 +25,12 @@ from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.nodes.background import in_background
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
-from visloc_ros.nodes.conversions import (
-    anchor_to_msg,
-    camera_from_msg,
-    frame_from_msg,
-    header,
-    points_to_msg,
-    pose_from_msg,
-    stamp_from_msg,
-)
+from visloc_ros.nodes.conversions import anchor_to_msg, camera_from_msg, frame_from_msg, header, points_to_msg
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.nodes.recent_poses import RecentPoses
 from visloc_ros.sources.ros_images import encode_jpeg
+from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
 
 PREDICTIONS_KEPT = 128
 INLIER_COLOUR = (40, 220, 80)

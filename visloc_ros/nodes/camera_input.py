@@ -16,9 +16,10 @@ from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import CalibrationError, VislocError
 from visloc_ros.core.types import Frame
 from visloc_ros.nodes.base import VislocNode
-from visloc_ros.nodes.conversions import camera_from_msg, frame_from_msg, stamp_from_msg
+from visloc_ros.nodes.conversions import camera_from_msg, frame_from_msg
 from visloc_ros.nodes.qos import IMAGE
 from visloc_ros.nodes.worker import Worker
+from visloc_ros.sources.ros_messages import stamp_from_msg
 
 # An image and its camera_info cross the network apart; the first image waits this long for the other.
 CAMERA_INFO_WAIT_S = 0.5

@@ -12,19 +12,22 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Reason
 from visloc_ros.fusion.single_source import Mode
 from visloc_ros.nodes.base import VislocNode, run
-from visloc_ros.nodes.conversions import anchor_from_msg, odometry_from_status_msg
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.fusion_output import FusionOutput
 from visloc_ros.nodes.fusion_parameters import FusionNodeConfig
 from visloc_ros.nodes.fusion_status import words_for
-from visloc_ros.nodes.loop_closure_messages import loop_closure_from_msg
 from visloc_ros.nodes.pose_priors import InitialPoses, PoseKeeper
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.nodes.segment_numbers import SegmentNumbers
-from visloc_ros.nodes.tracked_pose_messages import tracked_pose_from_msg
 from visloc_ros.nodes.transforms import MovingTransforms, StaticTransforms
 from visloc_ros.pipeline import Backend
 from visloc_ros.pipeline.anchors import RemoteAnchors
+from visloc_ros.sources.ros_messages import (
+    anchor_from_msg,
+    loop_closure_from_msg,
+    odometry_from_status_msg,
+    tracked_pose_from_msg,
+)
 
 PATH_PERIOD_S = 0.5
 WATCH_PERIOD_S = 0.1

@@ -12,9 +12,9 @@ from visloc_ros.core.errors import VislocError
 from visloc_ros.core.types import State
 from visloc_ros.fusion.last_pose import LastPose, read_last_pose, write_last_pose
 from visloc_ros.nodes.base import VislocNode
-from visloc_ros.nodes.conversions import MessageError, covariance_from_msg, pose_from_msg
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.pipeline.backend import BasePrior
+from visloc_ros.sources.ros_messages import MessageError, covariance_from_msg, pose_from_msg
 
 SAVE_PERIOD_S = 2.0
 # RViz leaves the variances of z, roll and pitch at zero: it does not know them, and neither the height of the floor.

@@ -13,9 +13,9 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Anchor, AnchorPose, Estimate, Frame, LoopClosure, OdometryPose, Rejection, TrackedPose
 from visloc_ros.map_tracking import MapTracker
 from visloc_ros.nodes.base import VislocNode
-from visloc_ros.nodes.conversions import anchor_from_msg, pose_from_msg, stamp_from_msg
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.nodes.recent_poses import RecentPoses
+from visloc_ros.sources.ros_messages import anchor_from_msg, pose_from_msg, stamp_from_msg
 
 PREDICTIONS_KEPT = 8
 LONGEST_GAP_NS = NANOSECONDS // 2  # after the newest fused pose; then nobody sends them any more

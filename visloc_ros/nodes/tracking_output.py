@@ -11,12 +11,15 @@ from visloc_msgs.msg import OdometryStatus
 from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
 from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Rejection, TrackedPose
 from visloc_ros.nodes.base import VislocNode
-from visloc_ros.nodes.conversions import odometry_status_to_msg, visual_odometry_to_msg
+from visloc_ros.nodes.conversions import (
+    loop_closure_to_msg,
+    odometry_status_to_msg,
+    tracked_pose_to_msg,
+    visual_odometry_to_msg,
+)
 from visloc_ros.nodes.keyframe_output import KeyframeOutput
-from visloc_ros.nodes.loop_closure_messages import loop_closure_to_msg
 from visloc_ros.nodes.odometry_tally import OdometryTally
 from visloc_ros.nodes.qos import RELIABLE
-from visloc_ros.nodes.tracked_pose_messages import tracked_pose_to_msg
 from visloc_ros.pipeline import TrackingListener
 
 TRACKED = "tracked"

@@ -11,8 +11,9 @@ from tf2_msgs.msg import TFMessage
 from visloc_ros.core.clock import CLOCK_JUMP_NS
 from visloc_ros.core.geometry import SE3
 from visloc_ros.nodes.base import VislocNode
-from visloc_ros.nodes.conversions import MessageError, stamp_from_msg, transform_from_msg, transform_to_msg
+from visloc_ros.nodes.conversions import transform_to_msg
 from visloc_ros.nodes.qos import TF, TF_STATIC
+from visloc_ros.sources.ros_messages import MessageError, stamp_from_msg, transform_from_msg
 
 KEPT = 256  # transforms of each moving frame: seconds at the rate of any odometry
 
