@@ -76,3 +76,12 @@ def test_without_restarts_any_death_ends_the_group(tmp_path, monkeypatch):
     with NodeProcesses([LASTING, MORTAL], tmp_path) as nodes, pytest.raises(SetupError, match="mortal ended"):
         nodes.wait_for("lasting")
     assert (tmp_path / DIES_TWICE).read_text() == "x"
+
+
+def test_a_node_that_ends_in_peace_is_missed_too(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(processes, "SETTING_UP_S", 0.0)
+    peaceful = Program("peaceful", script=MORTAL.script.replace("sys.exit(3)", "sys.exit(0)"))
+    lives = tmp_path / DIES_TWICE
+    with NodeProcesses([LASTING, peaceful], tmp_path, restart_after_s=0.05) as nodes:
+        watch_until(nodes, lambda: lives.exists() and lives.read_text() == "xxx")
+    assert "peaceful ended with exit code 0; it is started again in 0 s" in caplog.text

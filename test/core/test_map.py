@@ -340,3 +340,23 @@ class TestSaving:
         with pytest.raises(MapError, match="no global descriptor"):
             save_map(tmp_path / "room", reconstruction, features, {}, centroids, MANIFEST)
         assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device"), "free some space"),
+        (OSError("file write failed: errno = 28, error message = 'No space left on device'"), "free some space"),
+        (PermissionError(13, "Permission denied"), "see that the folder is writable"),
+    ],
+)
+def test_an_error_of_writing_says_what_it_was(tmp_path, error, said):
+    with pytest.raises(OutputError, match=said), staged_folder(tmp_path / "map"):
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_was_read_and_is_missing_is_no_error_of_writing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="elsewhere"), staged_folder(tmp_path / "maps" / "map"):
+        (tmp_path / "elsewhere").read_bytes()
+    assert list((tmp_path / "maps").iterdir()) == []

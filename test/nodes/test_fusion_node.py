@@ -252,12 +252,12 @@ def test_how_each_anchor_met_its_prediction_is_told(ros_domain):
     with running() as setup:
         setup.localize()
         setup.send_anchor(49)
-        setup.send_anchor(49, shift=3.0)
+        setup.send_anchor(48, shift=3.0)
         setup.send_frame(50)
         innovations = setup.probe.innovations
         setup.wait_for(lambda: len(innovations) > 1 and not innovations[-1].accepted, "innovation of the wrong anchor")
         right, wrong = innovations[-2:]
-        assert [ros_messages.stamp_from_msg(one.header.stamp) for one in (right, wrong)] == [stamp_of(49)] * 2
+        assert [ros_messages.stamp_from_msg(one.header.stamp) for one in (right, wrong)] == [stamp_of(49), stamp_of(48)]
         assert (right.source, right.accepted, wrong.source) == ("anchor", True, "anchor")
         assert right.squared < 1.0 < 100.0 < wrong.squared
         np.testing.assert_allclose(wrong.error[:3], [3.0, 0.0, 0.0], atol=0.02)
@@ -290,6 +290,17 @@ def test_a_loss_with_an_unknown_reason_is_left_out(ros_domain):
         setup.localize()
         stamp = conversions.header(stamp_of(50), "camera")
         setup.probe.odometry.publish(OdometryStatus(header=stamp, reason="BECAUSE"))
+        assert setup.send_frame(51).state == LocalizationStatus.LOCALIZED
+
+
+def test_a_broken_message_does_not_renumber_segments(ros_domain):
+    """Its count of frames is that of a node started again; the segments after it would be others."""
+    with running() as setup:
+        setup.localize()
+        broken = conversions.odometry_status_to_msg(OdometryPose(stamp_of(50), odom_from_camera(50), 0, 100), "camera")
+        broken.frames_received, broken.pose.pose.position.x = 1, float("nan")
+        setup.probe.odometry.publish(broken)
+        setup.wait_for(lambda: setup.node.guard.refused["odometry_status"] == 1, "refusal")
         assert setup.send_frame(51).state == LocalizationStatus.LOCALIZED
 
 

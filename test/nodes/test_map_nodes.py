@@ -1,6 +1,8 @@
 """The map builder and the anchor node: services that answer after the fact, and keep what was there."""
 
+import json
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -8,14 +10,16 @@ import pytest
 pytest.importorskip("rclpy")
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from node_harness import started
+from node_harness import TIMEOUT_S, started
 from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
 
 from visloc_msgs.msg import Anchor
 from visloc_msgs.srv import BuildMap, LoadMap, Localize, SaveMap
+from visloc_ros.core.errors import OutputError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory import write_tum
-from visloc_ros.nodes import conversions
+from visloc_ros.localization import AnchorEngine
+from visloc_ros.nodes import conversions, map_builder_node
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.odometry_node import OdometryNode
@@ -75,6 +79,28 @@ def test_a_build_that_cannot_be_is_refused_in_words(tmp_path, ros_domain, fields
         assert answer.code == code
         assert answer.message
         assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_build_is_told_that_one_is_running_and_a_full_disk_is_called_so(tmp_path, ros_domain, monkeypatch):
+    building, go_on = threading.Event(), threading.Event()
+
+    def full_disk(*_, **__):
+        building.set()
+        go_on.wait(TIMEOUT_S)
+        raise OutputError("cannot write: free some space")
+
+    monkeypatch.setattr(map_builder_node, "build_map", full_disk)
+    monkeypatch.setattr(map_builder_node, "open_source", lambda *_: None)
+    with started(MapBuilderNode, "-p", f"maps_folder:={tmp_path}") as harness:
+        client = harness.probe.create_client(BuildMap, "map_builder_node/build_map")
+        harness.wait_for(client.service_is_ready, "service")
+        first = client.call_async(BuildMap.Request(source="x", name="room"))
+        harness.wait_for(building.is_set, "build")
+        second = harness.call(BuildMap, "map_builder_node/build_map", BuildMap.Request(source="x", name="hall"))
+        assert second.code == BuildMap.Response.BUSY
+        go_on.set()
+        harness.wait_for(first.done, "answer")
+        assert first.result().code == BuildMap.Response.WRITE_FAILED
 
 
 def test_the_anchor_node_localizes_one_image_by_a_service_call(room_map, ros_domain):
@@ -141,6 +167,50 @@ def test_a_map_that_cannot_be_loaded_leaves_the_old_one_in_use(room_map, tmp_pat
 
         loaded = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(room_map)))
         assert (loaded.code, loaded.map_name) == (LoadMap.Response.SUCCESS, "room")
+
+
+def test_a_map_that_is_loaded_during_a_search_gives_its_name_to_no_anchor_of_the_old_one(
+    room_map, tmp_path, ros_domain, monkeypatch
+):
+    """The search holds the engine until its anchor is on its way; the service and the camera search in turns."""
+    other = tmp_path / "hall"
+    shutil.copytree(room_map, other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    (other / "manifest.json").write_text(json.dumps(manifest | {"name": "hall"}))
+    frame = simulate(SIMULATION, "map").frame(3)
+    searching, go_on, running = threading.Event(), threading.Event(), []
+    find = AnchorEngine.find
+
+    def slow_find(engine, query, prior=None):
+        running.append(engine.map.name)
+        searching.set()
+        go_on.wait(TIMEOUT_S)
+        assert running == [engine.map.name], "two searches at once"
+        running.clear()
+        return find(engine, query, prior)
+
+    monkeypatch.setattr(AnchorEngine, "find", slow_find)
+    with started(AnchorNode, "-p", f"map_path:={room_map}") as harness:
+        request = Localize.Request(camera_info=conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
+        request.image.header = conversions.header(frame.stamp_ns, "camera")
+        request.image.format, request.image.data = "jpeg", encode_jpeg(frame.image, 95)
+        clients = {
+            name: harness.probe.create_client(kind, f"anchor_node/{name}")
+            for name, kind in (("localize", Localize), ("load_map", LoadMap))
+        }
+        harness.wait_for(lambda: all(client.service_is_ready() for client in clients.values()), "services")
+        found = clients["localize"].call_async(request)
+        harness.wait_for(searching.is_set, "search")
+        again = clients["localize"].call_async(request)
+        loaded = clients["load_map"].call_async(LoadMap.Request(map_path=str(other)))
+        for _ in range(20):
+            harness.wait_for(lambda: True, "turn of the executor")
+        assert not loaded.done()
+        go_on.set()
+        harness.wait_for(lambda: found.done() and again.done() and loaded.done(), "answers")
+        assert found.result().anchor.map_name == "room"
+        assert loaded.result().map_name == "hall"
+        assert harness.call(Localize, "anchor_node/localize", request).anchor.map_name == "hall"
 
 
 def test_the_map_in_use_is_packed_into_a_file_that_opens(room_map, tmp_path, ros_domain):

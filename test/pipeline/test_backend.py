@@ -163,6 +163,20 @@ def test_a_prior_waits_until_the_cameras_place_is_known(is_mounted):
     assert predicted.is_close(BASE_FROM_CAMERA) if is_mounted else predicted is None
 
 
+def test_an_anchor_that_is_delivered_twice_counts_once():
+    once, twice = Robot(), Robot()
+    for robot, times in ((once, 1), (twice, 2)):
+        for index in range(60):
+            if index in (5, 25, 45):
+                for _ in range(times):
+                    robot.anchors.add(anchor_of(index - 5))
+            robot.backend.add_odometry(odometry_at(index))
+    assert once.backend.estimator.counts == twice.backend.estimator.counts == {"ACCEPTED": 3}
+    assert twice.backend.refused == {"repeated anchor": 3}
+    (one, other) = (robot.heard.published[-1] for robot in (once, twice))
+    np.testing.assert_array_equal(one.pose.covariance, other.pose.covariance)
+
+
 def test_accepted_anchors_are_given_once():
     robot = Robot()
     robot.run(range(60))

@@ -103,7 +103,7 @@ class NodeProcesses:
     def wait_for(self, name: str) -> int:
         """Wait for one process to end by itself; raises SetupError when another one ends before it for good."""
         while (code := self._running[name].process.poll()) is None:
-            self.watch()
+            self.watch(may_end=name)
             time.sleep(POLL_PERIOD_S)
         return code
 
@@ -113,11 +113,14 @@ class NodeProcesses:
             self.watch()
             time.sleep(POLL_PERIOD_S)
 
-    def watch(self) -> None:
-        """Start again what has died, or raise SetupError; keeps the peak memory of each on the way."""
+    def watch(self, may_end: str = "") -> None:
+        """Start again what has ended, with whatever code, or raise SetupError; ``may_end`` does so when it is done.
+
+        Keeps the peak memory of each on the way, and its processor time.
+        """
         for name, running in list(self._running.items()):
             self._measure(name, running.process)
-            if running.process.poll() not in (None, 0):
+            if name != may_end and running.process.poll() is not None:
                 self._see_to(name, running)
 
     def _see_to(self, name: str, dead: _Running) -> None:

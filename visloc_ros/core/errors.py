@@ -29,5 +29,9 @@ class OutputError(VislocError):
     """A result cannot be written, or would overwrite something that must be kept."""
 
 
+class OutputExistsError(OutputError):
+    """The place for a result is taken by something that must be kept."""
+
+
 class SetupError(VislocError):
     """A program, package or process that the command needs is missing or failed to start."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from visloc_ros.core.errors import MapError, OutputError
+from visloc_ros.core.errors import MapError, OutputError, OutputExistsError
 from visloc_ros.core.feature_files import (
     LocalFeatures,
     write_centroids,
@@ -107,9 +108,23 @@ def staged_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         yield folder
         _replace_folder(path, folder)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error}; free some space or choose another folder") from error
+        if not _is_of_writing(error, path.parent):
+            raise
+        cure = "free some space" if _is_full(error) else "see that the folder is writable, or choose another one"
+        raise OutputError(f"cannot write {path}: {error}; {cure}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_full(error: OSError) -> bool:
+    """Whether there is no space left; HDF5 says so only in its words."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT) or f"errno = {errno.ENOSPC}" in str(error)
+
+
+def _is_of_writing(error: OSError, parent: Path) -> bool:
+    """Whether an error is of the files that are written below a folder, not of some that were read for them."""
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return _is_full(error) or not names or any(Path(name).is_relative_to(parent) for name in names)
 
 
 def check_output(path: Path, *, overwrite: bool = False) -> None:
@@ -118,11 +133,11 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
         _check_writable(path)
         return
     if not path.is_dir():
-        raise OutputError(f"{path} is a file: choose a folder for the map")
+        raise OutputExistsError(f"{path} is a file: choose a folder for the map")
     if any(path.iterdir()) and not (path / MANIFEST_NAME).exists():
-        raise OutputError(f"{path} holds other files and is not a map: choose another folder")
+        raise OutputExistsError(f"{path} holds other files and is not a map: choose another folder")
     if any(path.iterdir()) and not overwrite:
-        raise OutputError(f"{path} already holds a map: choose another folder or allow overwriting (--overwrite)")
+        raise OutputExistsError(f"{path} already holds a map: choose another folder or allow overwriting (--overwrite)")
     _check_writable(path)
 
 

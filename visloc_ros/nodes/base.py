@@ -12,6 +12,7 @@ from typing import ClassVar, Generic, TypeVar
 import cv2
 import rclpy
 from rclpy._rclpy_pybind11 import RCLError
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
@@ -52,6 +53,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         self._configured, self._active = ExitStack(), ExitStack()
         self._open = self._configured
         self.guard = Guard(self.get_logger())
+        self._service_group = ReentrantCallbackGroup()  # one that takes long keeps no other waiting
         declare_parameters(self, self.config_type)
         self.declare_parameter("autostart", True)
 
@@ -100,7 +102,8 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
     def service(self, service_type: type, name: str, callback: Callable[..., object]) -> None:
         """Offer a service as long as the state being entered lasts; the callback may be a coroutine."""
         guarded = self.guard.service(name.removeprefix("~/"), callback)
-        self.undo(self.destroy_service, self.create_service(service_type, name, guarded))
+        service = self.create_service(service_type, name, guarded, callback_group=self._service_group)
+        self.undo(self.destroy_service, service)
 
     def timer(self, period_s: float, callback: Callable[[], None]) -> None:
         """Call back regularly as long as the state being entered lasts."""

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from visloc_msgs.srv import BuildMap
 from visloc_ros.core.config import Config, option, read_config, section
-from visloc_ros.core.errors import CalibrationError, ConfigError, MapError, OutputError, SourceError, VislocError
+from visloc_ros.core.errors import (
+    CalibrationError,
+    ConfigError,
+    MapError,
+    OutputError,
+    OutputExistsError,
+    SourceError,
+    VislocError,
+)
 from visloc_ros.mapping import MappingConfig, MapSummary, build_map
 from visloc_ros.nodes.background import in_background
 from visloc_ros.nodes.base import VislocNode, run
@@ -18,7 +26,8 @@ from visloc_ros.sources.pose_files import read_poses
 CODE_OF_ERROR: tuple[tuple[type[VislocError], int], ...] = (
     (SourceError, BuildMap.Response.SOURCE_UNUSABLE),
     (CalibrationError, BuildMap.Response.SOURCE_UNUSABLE),
-    (OutputError, BuildMap.Response.MAP_EXISTS),
+    (OutputExistsError, BuildMap.Response.MAP_EXISTS),
+    (OutputError, BuildMap.Response.WRITE_FAILED),
     (ConfigError, BuildMap.Response.INVALID_REQUEST),
     (MapError, BuildMap.Response.RECONSTRUCTION_FAILED),
 )

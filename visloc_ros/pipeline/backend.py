@@ -39,7 +39,7 @@ from visloc_ros.pipeline.output import OthersOdometry, Output, Published
 
 _log = logging.getLogger(__name__)
 
-KEPT = 16  # accepted anchors that nobody has asked for, where no points are followed
+KEPT = 64  # anchors: those that nobody asks for, where no points are followed, and those that may come again
 
 Mount = Callable[[], SE3 | None]
 """``base_from_camera`` of the camera in use, None while it is not known."""
@@ -118,6 +118,7 @@ class Backend:
         self._map: MapIdentity | None = None
         self._prior: BasePrior | None = None
         self._accepted: deque[Anchor] = deque(maxlen=KEPT)
+        self._judged: deque[tuple[str, int]] = deque(maxlen=KEPT)
         self._inputs: list[Input] = []
         self._is_heard, self._heard_ns = False, 0
         self._lock = threading.RLock()
@@ -258,15 +259,19 @@ class Backend:
             _log.warning("the clock jumped back: everything begins anew")
             self._estimator.reset()
             self._output.reset()
+            self._judged.clear()
             self._listener.on_clock_jump()
         self._is_heard = True
         return True
 
     def _join_anchors(self, now_ns: int) -> None:
         for anchor in self._anchors.finished(now_ns):
+            self._inputs.append(Input.ANCHOR)
+            if self._is_repeated(anchor):
+                self.refused["repeated anchor"] += 1
+                continue
             if self._is_anchors_only and not self._accept_stamp(anchor.result.stamp_ns):
                 continue
-            self._inputs.append(Input.ANCHOR)
             self._follow_map(anchor.map)
             verdict = self._estimator.add_anchor(anchor.result)
             if verdict is None:
@@ -275,6 +280,13 @@ class Backend:
             if self._is_anchors_only:
                 self._publish(self._estimator.estimate(anchor.result.stamp_ns))
         self._tell_innovations()
+
+    def _is_repeated(self, anchor: Anchor) -> bool:
+        """Whether a search of the same image in the same map has been judged: delivered again it tells nothing new."""
+        key = anchor.map.name, anchor.result.stamp_ns
+        is_known = key in self._judged
+        self._judged.append(key)
+        return is_known
 
     def _follow_map(self, identity: MapIdentity) -> None:
         """Forget the alignment when the anchors come from another map than before."""
