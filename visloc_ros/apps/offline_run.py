@@ -16,8 +16,8 @@ from visloc_ros.core.types import AnchorPose, LoopClosure, OdometryPose, Rejecti
 from visloc_ros.evaluation import AnchorRecord, FrameRecord, RunRecord
 from visloc_ros.evaluation.records import InnovationRecord
 from visloc_ros.fusion import AnchorRunner, Engine, Fuser, FusionConfig, InlineAnchors, Listener, Localizer
-from visloc_ros.fusion.batch import Recording
 from visloc_ros.fusion.innovation import Innovation
+from visloc_ros.fusion.smoothing.trajectory_smoothing import Recording
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.map_tracking import MapTracker, MapTrackingConfig
 from visloc_ros.mapping import Progress

@@ -8,8 +8,8 @@ from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.types import Reason, Rejection, State
 from visloc_ros.evaluation import FrameRecord
 from visloc_ros.fusion import FusionConfig
-from visloc_ros.fusion.batch import Recording, SmoothedPose, smooth
 from visloc_ros.fusion.health import Evidence, judge_pose
+from visloc_ros.fusion.smoothing.trajectory_smoothing import Recording, SmoothedPose, smooth
 
 log = logging.getLogger(__name__)
 

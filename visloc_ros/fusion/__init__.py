@@ -1,11 +1,11 @@
 """Odometry and late anchors become one smooth, honest pose: alignment, drift, smoother, fuser, localizer."""
 
-from visloc_ros.fusion.alignment import Alignment, PosePair, ScalePrior, align, align_robust
 from visloc_ros.fusion.anchor_runner import AnchorRunner, Engine, InlineAnchors, ThreadedAnchors
-from visloc_ros.fusion.batch import Recording, Smoothed, SmoothedPose, smooth
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
+from visloc_ros.fusion.initialization.sim3_alignment import Alignment, PosePair, ScalePrior, align, align_robust
 from visloc_ros.fusion.localizer import Listener, Localizer
+from visloc_ros.fusion.smoothing.trajectory_smoothing import Recording, Smoothed, SmoothedPose, smooth
 
 __all__ = [
     "Alignment",

@@ -22,10 +22,10 @@ from visloc_ros.core.types import (
     Support,
     TrackedPose,
 )
-from visloc_ros.fusion.checks import is_anchor
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.fusion.health import Evidence, judge_absence, judge_pose, reason_for
-from visloc_ros.fusion.output import SmoothOutput
+from visloc_ros.fusion.input_checks import is_anchor
+from visloc_ros.fusion.slewed_output import SmoothOutput
 
 
 class Mode(str, Enum):

@@ -23,20 +23,20 @@ from visloc_ros.core.types import (
     State,
     TrackedPose,
 )
-from visloc_ros.fusion.checks import is_anchor, is_covariance, is_loop, is_pose
+from visloc_ros.fusion.active_alignment import HeldFix
+from visloc_ros.fusion.anchor_fix import Fix, make_fix
 from visloc_ros.fusion.config import FusionConfig
-from visloc_ros.fusion.drift import StateEstimate
-from visloc_ros.fusion.first_fix import FirstFix
-from visloc_ros.fusion.fixes import Fix, make_fix
-from visloc_ros.fusion.gate import disagreement
 from visloc_ros.fusion.health import judge_absence, judge_pose, judge_support, reason_for
-from visloc_ros.fusion.held_fix import HeldFix
-from visloc_ros.fusion.hint import Belief, Hint
-from visloc_ros.fusion.history import OdometryHistory, Sample
+from visloc_ros.fusion.initialization.alignment_search import Place
+from visloc_ros.fusion.initialization.first_fix import FirstFix
+from visloc_ros.fusion.initialization.pose_prior import Belief, Hint
 from visloc_ros.fusion.innovation import Innovation
-from visloc_ros.fusion.output import SmoothOutput
-from visloc_ros.fusion.place_search import Place
-from visloc_ros.fusion.sensor_factors import scale_prior, sensor_factors
+from visloc_ros.fusion.input_checks import is_anchor, is_covariance, is_loop, is_pose
+from visloc_ros.fusion.odometry_model.history import OdometryHistory, Sample
+from visloc_ros.fusion.odometry_model.noise_model import StateEstimate
+from visloc_ros.fusion.slewed_output import SmoothOutput
+from visloc_ros.fusion.smoothing.anchor_gate import disagreement
+from visloc_ros.fusion.smoothing.factors.sensors import scale_prior, sensor_factors
 
 ACCEPTED = "ACCEPTED"
 MAX_PENDING = 16

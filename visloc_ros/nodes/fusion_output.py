@@ -13,7 +13,7 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Estimate, State
 from visloc_ros.fusion.alone import Mode
 from visloc_ros.fusion.health import doubted_covariance
-from visloc_ros.fusion.odom_motion import OdomMotion
+from visloc_ros.fusion.odom_velocity import OdomMotion
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import (
     header,

@@ -1,0 +1,68 @@
+"""Loop closures as ties between states far apart (SPEC H-54): a place seen again, however far odometry has drifted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.geometry import Array, rotation_vector
+from visloc_ros.core.types import LoopClosure
+from visloc_ros.fusion.odometry_model.noise_model import transition_matrix
+from visloc_ros.fusion.smoothing.factors.linear import Factors, inverse
+from visloc_ros.fusion.smoothing.states import States
+
+
+@dataclass(frozen=True, eq=False)
+class Loops:
+    """Loops (M) between states ``first`` (M,) and later ones ``second`` (M,), the rest as in ``LoopClosure``."""
+
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
+    rotations: Array
+    translations: Array
+    log_scales: Array
+    covariances: Array
+
+    @staticmethod
+    def of(closures: Sequence[LoopClosure], index_of: Mapping[int, int]) -> Loops | None:
+        """Stack those with a state at either end; None where there are none."""
+        closures = [one for one in closures if one.earlier_ns in index_of and one.later_ns in index_of]
+        if not closures:
+            return None
+        similarities = [one.earlier_from_later for one in closures]
+        return Loops(
+            np.array([index_of[one.earlier_ns] for one in closures], dtype=np.intp),
+            np.array([index_of[one.later_ns] for one in closures], dtype=np.intp),
+            np.array([one.rotation for one in similarities]),
+            np.array([one.translation for one in similarities]),
+            np.log([one.scale for one in similarities]),
+            np.array([one.covariance for one in closures]),
+        )
+
+    def linearise(self, states: States) -> Factors:
+        """Each later state against where its loop, from the earlier one, puts it."""
+        starts, scales = states.rotations[self.first], np.exp(states.log_scales[self.first])
+        motions = scales[:, None] * (starts @ self.translations[:, :, None])[:, :, 0]
+        axes = np.zeros((len(starts), 7, 7))
+        axes[:, :3, :3], axes[:, 3:6, 3:6], axes[:, 6, 6] = scales[:, None, None] * starts, starts, 1.0
+        jacobians = transition_matrix(motions)
+        return Factors(
+            self.first,
+            self._residuals(states, motions),
+            -jacobians,
+            inverse(axes @ self.covariances @ np.swapaxes(axes, 1, 2)),
+            np.broadcast_to(np.eye(7), jacobians.shape),
+            ahead=self.second - self.first,
+        )
+
+    def _residuals(self, states: States, motions: Array) -> Array:
+        """Errors (M, 7) that take each later state to where its loop puts it."""
+        residuals = np.empty((len(motions), 7))
+        residuals[:, :3] = states.positions[self.first] + motions - states.positions[self.second]
+        turned = states.rotations[self.first] @ self.rotations
+        residuals[:, 3:6] = rotation_vector(turned @ np.swapaxes(states.rotations[self.second], 1, 2))
+        residuals[:, 6] = states.log_scales[self.first] + self.log_scales - states.log_scales[self.second]
+        return residuals

@@ -1,0 +1,136 @@
+"""Map points followed since one anchor: the camera's motion in map units, without drift, but with the anchor's error.
+
+A tracked pose shares the error of its anchor, so only its motion since the anchor's image counts. Each one is checked
+against odometry, which it must fit, and then joined with it; that also teaches the odometry's scale.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, Array, skew
+from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import AnchorPose, TrackedPose
+from visloc_ros.fusion.config import FusionConfig, TrackingConfig
+from visloc_ros.fusion.innovation import TRACKED, Innovation
+from visloc_ros.fusion.odometry_model.history import Sample
+from visloc_ros.fusion.odometry_model.noise_model import CameraState, OdometryModel, StateEstimate
+from visloc_ros.fusion.smoothing.tracked_motion_state import TrailEstimate
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedMotion:
+    """``anchor_from_camera`` in map units at one frame; covariance (6, 6) about the axes of the anchor's camera."""
+
+    sample: Sample
+    anchor_from_camera: SE3
+    covariance: Array
+
+    @staticmethod
+    def of(tracked: TrackedPose, anchor: AnchorPose, sample: Sample) -> TrackedMotion:
+        """Motion of a tracked pose since its anchor, at the odometry of its frame."""
+        anchor_from_map = anchor.map_from_camera.inverse
+        axes = np.zeros((6, 6))
+        axes[:3, :3], axes[3:, 3:] = anchor_from_map.rotation, anchor_from_map.rotation
+        covariance = axes @ tracked.covariance_since_anchor @ axes.T
+        return TrackedMotion(sample, anchor_from_map @ tracked.map_from_camera, covariance)
+
+
+class _Step(NamedTuple):
+    """A motion as measured, and joined with odometry."""
+
+    motion: TrackedMotion
+    joined: TrailEstimate
+
+
+class Trail:
+    """Motions since one anchor in the order of their stamps."""
+
+    def __init__(self) -> None:
+        self._steps: list[_Step] = []
+        self._refused_in_a_row = 0
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    @property
+    def newest_ns(self) -> int | None:
+        """Stamp of the newest motion."""
+        return self._steps[-1].motion.sample.stamp_ns if self._steps else None
+
+    def take(
+        self, motion: TrackedMotion, origin: Sample, scale: StateEstimate, odometry: OdometryModel, config: FusionConfig
+    ) -> Innovation | None:
+        """Judge a motion against odometry since ``origin``, the anchor's frame, and join the two where they agree.
+
+        None where the points have slipped: too many frames in a row did not fit, no more of this trail is believed.
+        """
+        if self._refused_in_a_row >= config.tracking.slipped_frames:
+            return None
+        predicted = self._predict(origin, scale, motion.sample, odometry, config.tracking)
+        met = predicted.meet(motion.anchor_from_camera, motion.covariance, config.tracking)
+        slack = config.tracking.drift_slack
+        squared = met.error @ np.linalg.solve(met.tolerated(slack), met.error)
+        accepted = bool(squared <= chi_square_quantile(config.gate.probability, 6))
+        if accepted:
+            self._steps.append(_Step(motion, met.joined(slack)))
+        self._refused_in_a_row = 0 if accepted else self._refused_in_a_row + 1
+        return Innovation(motion.sample.stamp_ns, TRACKED, met.error, met.expected, accepted)
+
+    def _predict(
+        self, origin: Sample, scale: StateEstimate, sample: Sample, odometry: OdometryModel, config: TrackingConfig
+    ) -> TrailEstimate:
+        """Motion at a later frame, from the newest one or the anchor itself, and odometry."""
+        if not self._steps:
+            return TrailEstimate.begin(odometry.carry(scale, origin.leg_to(sample)))
+        newest = self._steps[-1]
+        return newest.joined.carried(newest.motion.sample.leg_to(sample), odometry, config)
+
+    def carry(self, anchor: StateEstimate, sample: Sample, odometry: OdometryModel) -> StateEstimate | None:
+        """Estimate at a frame from that at the anchor's; None where no motion reaches as far as to the frame."""
+        step = self._at_or_before(sample.stamp_ns)
+        if step is None:
+            return None
+        return odometry.carry(_composed(anchor, step.joined.estimate), step.motion.sample.leg_to(sample))
+
+    def motion_to(
+        self, sample: Sample, log_scale: float, max_gap_s: float, odometry: OdometryModel
+    ) -> TrackedMotion | None:
+        """Motion from the anchor to a frame, by odometry from or back from one near it; None where none is near."""
+        near = [step.motion for step in (self._at_or_before(sample.stamp_ns), self._after(sample.stamp_ns)) if step]
+        motion = min(near, key=lambda one: abs(one.sample.stamp_ns - sample.stamp_ns), default=None)
+        if motion is None or abs(motion.sample.stamp_ns - sample.stamp_ns) > max_gap_s * NANOSECONDS:
+            return None
+        if motion.sample.stamp_ns == sample.stamp_ns:
+            return motion
+        covariance = np.zeros((7, 7))
+        covariance[:6, :6] = motion.covariance
+        seen = StateEstimate(CameraState(motion.anchor_from_camera, log_scale), covariance)
+        moved = odometry.carry(seen, motion.sample.leg_to(sample))
+        return TrackedMotion(sample, moved.state.map_from_camera, moved.covariance[:6, :6])
+
+    def _at_or_before(self, stamp_ns: int) -> _Step | None:
+        index = bisect_right(self._steps, stamp_ns, key=lambda step: step.motion.sample.stamp_ns)
+        return self._steps[index - 1] if index else None
+
+    def _after(self, stamp_ns: int) -> _Step | None:
+        index = bisect_right(self._steps, stamp_ns, key=lambda step: step.motion.sample.stamp_ns)
+        return self._steps[index] if index < len(self._steps) else None
+
+
+def _composed(anchor: StateEstimate, relative: StateEstimate) -> StateEstimate:
+    """State in the map of one that is relative to the anchor's camera and brings the scale with it."""
+    base, motion = anchor.state.map_from_camera, relative.state.map_from_camera
+    lever = base.rotation @ motion.translation
+    axes = np.eye(7)
+    axes[:3, :3], axes[3:6, 3:6] = base.rotation, base.rotation
+    transition = np.zeros((7, 7))
+    transition[:6, :6] = np.eye(6)
+    transition[:3, 3:6] = -skew(lever)
+    covariance = transition @ anchor.covariance @ transition.T + axes @ relative.covariance @ axes.T
+    return StateEstimate(CameraState(base @ motion, relative.state.log_scale), covariance)
