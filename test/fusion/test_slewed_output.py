@@ -3,7 +3,7 @@ import pytest
 
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.fusion.config import SlewConfig
-from visloc_ros.fusion.slewed_output import SmoothOutput
+from visloc_ros.fusion.slewed_output import SlewedOutput
 
 CONFIG = SlewConfig(speed=0.3, turn_rate_deg=15.0, step_distance=0.5, step_angle_deg=20.0)
 CAMERA = SE3(rotation_matrix([0.3, 0.2, 0.1]), np.array([20.0, -5.0, 1.0]))
@@ -12,7 +12,7 @@ CAMERA = SE3(rotation_matrix([0.3, 0.2, 0.1]), np.array([20.0, -5.0, 1.0]))
 def corrected_by(distance=0.0, degrees=0.0):
     turned = rotation_matrix([0, 0, np.deg2rad(degrees)]) @ CAMERA.rotation
     wanted = SE3(turned, CAMERA.translation + np.array([distance, 0, 0]))
-    return SmoothOutput.begin(CAMERA).corrected(wanted), wanted
+    return SlewedOutput.begin(CAMERA).corrected(wanted), wanted
 
 
 def camera(output):
@@ -20,7 +20,7 @@ def camera(output):
 
 
 def test_odom_begins_where_the_map_has_the_camera():
-    output = SmoothOutput.begin(CAMERA)
+    output = SlewedOutput.begin(CAMERA)
     assert camera(output).is_close(CAMERA)
     assert output.map_from_odom.is_close(SE3.identity())
 
@@ -58,7 +58,7 @@ def test_raw_correction_is_kept_beside_the_slewed_one():
 
 def test_scale_applies_to_the_increment_alone():
     step = SE3(rotation_matrix([0, 0.1, 0]), np.array([0.0, 0.0, 1.0]))
-    once = SmoothOutput.begin(CAMERA).advanced(step, 2.0)
+    once = SlewedOutput.begin(CAMERA).advanced(step, 2.0)
     twice = once.advanced(step, 3.0)
     first = np.linalg.norm(once.odom_from_camera.translation - CAMERA.translation)
     second = np.linalg.norm(twice.odom_from_camera.translation - once.odom_from_camera.translation)

@@ -1,14 +1,17 @@
-"""Odometry and late anchors become one smooth, honest pose: alignment, drift, smoother, fuser, localizer."""
+"""Fusion of odometry with late, absolute anchors: one continuous pose in the map with its covariance and its state."""
 
 from visloc_ros.fusion.anchor_runner import AnchorRunner, Engine, InlineAnchors, ThreadedAnchors
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
-from visloc_ros.fusion.initialization.sim3_alignment import Alignment, PosePair, ScalePrior, align, align_robust
 from visloc_ros.fusion.localizer import Listener, Localizer
-from visloc_ros.fusion.smoothing.trajectory_smoothing import Recording, Smoothed, SmoothedPose, smooth
+from visloc_ros.fusion.smoothing.trajectory_smoothing import (
+    RecordedMeasurements,
+    SmoothedPose,
+    SmoothedTrajectory,
+    smooth,
+)
 
 __all__ = [
-    "Alignment",
     "AnchorRunner",
     "Engine",
     "Fuser",
@@ -16,13 +19,9 @@ __all__ = [
     "InlineAnchors",
     "Listener",
     "Localizer",
-    "PosePair",
-    "Recording",
-    "ScalePrior",
-    "Smoothed",
+    "RecordedMeasurements",
     "SmoothedPose",
+    "SmoothedTrajectory",
     "ThreadedAnchors",
-    "align",
-    "align_robust",
     "smooth",
 ]

@@ -23,9 +23,9 @@ from visloc_ros.core.types import (
     TrackedPose,
 )
 from visloc_ros.fusion.fuser import Fuser
-from visloc_ros.fusion.health import Evidence, judge_absence, judge_pose, reason_for
-from visloc_ros.fusion.input_checks import is_anchor
-from visloc_ros.fusion.slewed_output import SmoothOutput
+from visloc_ros.fusion.health import PoseSupport, judge_absence, judge_pose, reason_for
+from visloc_ros.fusion.input_checks import is_valid_anchor
+from visloc_ros.fusion.slewed_output import SlewedOutput
 
 
 class Mode(str, Enum):
@@ -64,12 +64,12 @@ class AnchorsAlone(Fuser):
         if age_ns != 0:
             state = judge_absence(age_ns, self._config.state)
             return Estimate(stamp_ns, state, self._why or Reason.STALE, age_ns=age_ns)
-        evidence = Evidence(0.0, 0, self._anchor.covariance, doubted=False)
-        state = judge_pose(evidence, self._config.state)
+        support = PoseSupport(0.0, 0, self._anchor.covariance, is_contradicted=False)
+        state = judge_pose(support, self._config.state)
         return Estimate(
             stamp_ns,
             state,
-            reason_for(state, evidence, self._config.state),
+            reason_for(state, support, self._config.state),
             map_from_odom=self._anchor.map_from_camera,
             odom_from_camera=SE3.identity(),
             covariance=self._anchor.covariance,
@@ -80,7 +80,7 @@ class AnchorsAlone(Fuser):
         )
 
     def _judge(self, anchor: AnchorPose) -> Rejection | None:
-        if not is_anchor(anchor):
+        if not is_valid_anchor(anchor):
             return Rejection(anchor.stamp_ns, Reason.BAD_MESSAGE)
         if not self._is_next(anchor.stamp_ns):
             return Rejection(anchor.stamp_ns, Reason.STALE)
@@ -118,7 +118,7 @@ class OdometryAlone(Fuser):
     def _advance(self, pose: OdometryPose) -> None:
         """Go on by the scale known before; the frame begins where one is known for the first time."""
         if self._output is None and pose.scale is not None:
-            self._output = SmoothOutput.begin(SE3.identity())
+            self._output = SlewedOutput.begin(SE3.identity())
         super()._advance(pose)
         if pose.scale is not None:
             self._scale = pose.scale.metres_per_unit

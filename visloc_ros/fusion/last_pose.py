@@ -1,4 +1,4 @@
-"""The last good pose on disk, so that the next run knows where to look first; written whole or not at all."""
+"""The last good pose on disk, from which the next run begins its search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the outside sees: an ``odom`` frame that never jumps, and a ``map_from_odom`` that moves at bounded rates."""
+"""Slewed output: a continuous ``odom`` frame, and a ``map_from_odom`` that moves to its target at bounded rates."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from visloc_ros.fusion.odometry_model.noise_model import pose_difference
 
 
 @dataclass(frozen=True, eq=False)
-class SmoothOutput:
-    """Both transforms at one frame: as broadcast, and as the newest anchors would have it (raw)."""
+class SlewedOutput:
+    """Both transforms at one frame: as broadcast, and the target of the newest estimate (raw)."""
 
     odom_from_camera: SE3
     map_from_odom: SE3
     raw_map_from_odom: SE3
 
     @staticmethod
-    def begin(map_from_camera: SE3) -> SmoothOutput:
+    def begin(map_from_camera: SE3) -> SlewedOutput:
         """Start at the first fix; there the odom frame coincides with the map, and so stands upright with it."""
-        return SmoothOutput(map_from_camera, SE3.identity(), SE3.identity())
+        return SlewedOutput(map_from_camera, SE3.identity(), SE3.identity())
 
-    def advanced(self, camera_from_camera: SE3, scale: float) -> SmoothOutput:
+    def advanced(self, camera_from_camera: SE3, scale: float) -> SlewedOutput:
         """Odometry's next increment, scaled: the scale of later increments never touches earlier ones."""
         step = SE3(camera_from_camera.rotation, scale * camera_from_camera.translation)
-        return SmoothOutput(self.odom_from_camera @ step, self.map_from_odom, self.raw_map_from_odom)
+        return SlewedOutput(self.odom_from_camera @ step, self.map_from_odom, self.raw_map_from_odom)
 
-    def corrected(self, map_from_camera: SE3) -> SmoothOutput:
-        """Take the newest estimate at this frame as the aim; nothing moves yet."""
-        return SmoothOutput(self.odom_from_camera, self.map_from_odom, map_from_camera @ self.odom_from_camera.inverse)
+    def corrected(self, map_from_camera: SE3) -> SlewedOutput:
+        """Take the newest estimate at this frame as the target; nothing moves yet."""
+        return SlewedOutput(self.odom_from_camera, self.map_from_odom, map_from_camera @ self.odom_from_camera.inverse)
 
-    def stepped(self) -> SmoothOutput:
+    def stepped(self) -> SlewedOutput:
         """Make the whole correction at once."""
-        return SmoothOutput(self.odom_from_camera, self.raw_map_from_odom, self.raw_map_from_odom)
+        return SlewedOutput(self.odom_from_camera, self.raw_map_from_odom, self.raw_map_from_odom)
 
-    def slewed(self, seconds: float, config: SlewConfig) -> SmoothOutput:
-        """Move the camera towards the aim at the bounded rates; step if it is too far away for that."""
-        current, aim = self.map_from_odom @ self.odom_from_camera, self.raw_map_from_odom @ self.odom_from_camera
-        distance = float(np.linalg.norm(aim.translation - current.translation))
-        angle = rotation_angle_deg(current.rotation, aim.rotation)
+    def slewed(self, seconds: float, config: SlewConfig) -> SlewedOutput:
+        """Move the camera towards the target at the bounded rates; step if it is too far away for that."""
+        current, target = self.map_from_odom @ self.odom_from_camera, self.raw_map_from_odom @ self.odom_from_camera
+        distance = float(np.linalg.norm(target.translation - current.translation))
+        angle = rotation_angle_deg(current.rotation, target.rotation)
         if distance > config.step_distance or angle > config.step_angle_deg:
             return self.stepped()
         needed_s = max(distance / config.speed, angle / config.turn_rate_deg)
         if needed_s <= seconds:
             return self.stepped()
-        moved = current.interpolate(aim, max(seconds, 0.0) / needed_s)
-        return SmoothOutput(self.odom_from_camera, moved @ self.odom_from_camera.inverse, self.raw_map_from_odom)
+        moved = current.interpolate(target, max(seconds, 0.0) / needed_s)
+        return SlewedOutput(self.odom_from_camera, moved @ self.odom_from_camera.inverse, self.raw_map_from_odom)
 
     @property
     def remaining(self) -> Array:
-        """Error (6,) of the broadcast camera pose against the aim."""
+        """Error (6,) of the broadcast camera pose against the target."""
         return pose_difference(
             self.raw_map_from_odom @ self.odom_from_camera, self.map_from_odom @ self.odom_from_camera
         )

@@ -199,12 +199,12 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         self._keep(estimate, base_from_camera)
 
     def _predict(self, estimate: Estimate) -> None:
-        """Tell the nodes that search the map where to look first: the fused pose or, before a fix, what is expected."""
-        map_from_camera, expected = estimate.map_from_camera, self._fuser.expected
+        """Tell the nodes that search the map where to look first: the fused pose or, before a fix, its prior."""
+        map_from_camera, prior = estimate.map_from_camera, self._fuser.search_prior
         if map_from_camera is not None and estimate.covariance is not None and estimate.state is not State.LOST:
             self._camera_pose_publisher.publish(self._in_map(estimate.stamp_ns, map_from_camera, estimate.covariance))
-        elif expected is not None:
-            self._hint_publisher.publish(self._in_map(estimate.stamp_ns, expected.map_from_camera, expected.covariance))
+        elif prior is not None:
+            self._hint_publisher.publish(self._in_map(estimate.stamp_ns, prior.map_from_camera, prior.covariance))
 
     def _in_map(self, stamp_ns: int, map_from_camera: SE3, covariance: Array) -> PoseWithCovarianceStamped:
         pose = pose_with_covariance_to_msg(map_from_camera, covariance)

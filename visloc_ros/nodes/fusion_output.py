@@ -12,8 +12,8 @@ from visloc_ros.core.geometry import SE3, Array, move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Estimate, State
 from visloc_ros.fusion.alone import Mode
-from visloc_ros.fusion.health import doubted_covariance
-from visloc_ros.fusion.odom_velocity import OdomMotion
+from visloc_ros.fusion.health import inflated_covariance
+from visloc_ros.fusion.odom_velocity import OdomState
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import (
     header,
@@ -85,7 +85,7 @@ class FusionOutput:
 
     def reset(self) -> None:
         """Begin anew after a jump of the clock."""
-        self._motion: OdomMotion | None = None
+        self._motion: OdomState | None = None
         self._correction: Correction | None = None
         self._recent: deque[BasePose] = deque(maxlen=RECENT)
 
@@ -152,11 +152,11 @@ class FusionOutput:
             self._raw_publisher.publish(transform_to_msg(estimate.stamp_ns, config.map_frame, config.odom_frame, raw))
 
     def _publish_odometry(self, stamp_ns: int, odom_from_base: SE3) -> None:
-        drift = self._config.fusion.drift
+        noise = self._config.fusion.odometry_noise
         motion = (
-            OdomMotion.begin(stamp_ns, odom_from_base)
+            OdomState.begin(stamp_ns, odom_from_base)
             if self._motion is None
-            else self._motion.moved(stamp_ns, odom_from_base, drift)
+            else self._motion.moved(stamp_ns, odom_from_base, noise)
         )
         self._motion = motion
         self._odom_path.add(stamp_ns, odom_from_base)
@@ -172,7 +172,7 @@ class FusionOutput:
             if self._config.loss_policy != "inflate":
                 return
             age_s, distance = (estimate.age_ns or 0) / NANOSECONDS, estimate.distance_since_fix or 0.0
-            covariance = doubted_covariance(covariance, age_s, distance, self._config.fusion.state)
+            covariance = inflated_covariance(covariance, age_s, distance, self._config.fusion.state)
         message = PoseWithCovarianceStamped(header=header(estimate.stamp_ns, self._config.map_frame))
         message.pose = pose_with_covariance_to_msg(map_from_base, covariance)
         self._pose_publisher.publish(message)

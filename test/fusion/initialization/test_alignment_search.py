@@ -9,7 +9,7 @@ from visloc_ros.evaluation.fusion_replay import play
 from visloc_ros.fusion.anchor_fix import make_fix
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
-from visloc_ros.fusion.initialization.alignment_search import PlaceSearch
+from visloc_ros.fusion.initialization.alignment_search import AlignmentSearch
 from visloc_ros.fusion.initialization.sim3_alignment import ScalePrior
 from visloc_ros.fusion.odometry_model.history import OdometryHistory
 from visloc_ros.fusion.odometry_model.noise_model import OdometryModel
@@ -31,14 +31,14 @@ def test_two_refused_anchors_of_one_other_place_bear_each_other_out():
         history.append(odometry)
     right, there, there_too = (anchor for _, anchor in RUN.anchors[5:8])
     fixes = [make_fix(history.at(a.stamp_ns), a, CONFIG.anchor_noise) for a in (right, moved(there), moved(there_too))]
-    scale, odometry = ScalePrior(float(np.log(RUN.scales[70])), 0.1), OdometryModel(CONFIG.drift, 0.0)
-    search = PlaceSearch(CONFIG)
+    scale, odometry = ScalePrior(float(np.log(RUN.scales[70])), 0.1), OdometryModel(CONFIG.odometry_noise, 0.0)
+    search = AlignmentSearch(CONFIG)
     search.remember(fixes[0])
     search.remember(fixes[1])
-    assert not search.bears_out(fixes[1], 0, scale, odometry)
+    assert not search.is_confirmed(fixes[1], 0, scale, odometry)
     search.remember(fixes[2])
-    assert search.bears_out(fixes[2], 0, scale, odometry)
-    assert not search.bears_out(fixes[2], there_too.stamp_ns, scale, odometry)
+    assert search.is_confirmed(fixes[2], 0, scale, odometry)
+    assert not search.is_confirmed(fixes[2], there_too.stamp_ns, scale, odometry)
 
 
 def test_a_moved_camera_is_not_called_localized_once_two_anchors_say_so():
@@ -52,5 +52,5 @@ def test_a_moved_camera_is_not_called_localized_once_two_anchors_say_so():
     for estimate in sure:
         true = ELSEWHERE @ RUN.truth[RUN.stamps_ns.index(estimate.stamp_ns)]
         assert np.linalg.norm(estimate.map_from_camera.translation - true.translation) < 0.3
-    doubted = [e for e in estimates if told_ns <= e.stamp_ns < told_ns + NANOSECONDS]
-    assert {e.state for e in doubted} == {State.DEGRADED}
+    contradicted = [e for e in estimates if told_ns <= e.stamp_ns < told_ns + NANOSECONDS]
+    assert {e.state for e in contradicted} == {State.DEGRADED}

@@ -31,8 +31,8 @@ def placed_elsewhere(index, num_inliers):
     return replace(RUN, anchors=anchors), arrival
 
 
-def states(run, begin_ns, end_ns, followed=None):
-    estimates = play(Fuser(FusionConfig(), metric=True), run, followed=followed)
+def states(run, begin_ns, end_ns, tracked=None):
+    estimates = play(Fuser(FusionConfig(), metric=True), run, followed=tracked)
     return {(one.state, one.reason) for one in estimates if begin_ns <= one.stamp_ns < end_ns}
 
 
@@ -50,8 +50,8 @@ def test_one_poorly_supported_anchor_elsewhere_is_only_refused():
 
 def test_an_anchor_elsewhere_is_only_refused_while_points_of_the_map_are_followed():
     run, told_ns = placed_elsewhere(8, MANY)
-    followed = FollowedPoints(SCENARIO, run, 0)
-    assert states(run, told_ns, run.stamps_ns[-1], followed) == {(State.LOCALIZED, None)}
+    tracked = FollowedPoints(SCENARIO, run, 0)
+    assert states(run, told_ns, run.stamps_ns[-1], tracked) == {(State.LOCALIZED, None)}
 
 
 @pytest.mark.parametrize(("num_inliers", "needed"), [(MANY, 3), (FEW, 5)])

@@ -1,11 +1,11 @@
-"""Hints narrow a search down, are turned by odometry, and lose their worth."""
+"""Pose priors narrow a search down, are turned by odometry, and become uninformative with time."""
 
 import numpy as np
 import pytest
 
 from visloc_ros.core.geometry import SE3, rotation_angle_deg
-from visloc_ros.fusion.initialization.pose_prior import Belief, Hint
-from visloc_ros.fusion.odometry_model.history import Sample
+from visloc_ros.fusion.initialization.pose_prior import PosePrior, StampedPosePrior
+from visloc_ros.fusion.odometry_model.history import OdometrySample
 
 SECOND = 1_000_000_000
 POSE = SE3.from_rotation_vector([0.1, 0.2, 0.3], [1.0, 2.0, 3.0])
@@ -13,11 +13,11 @@ COVARIANCE = np.diag(np.repeat([0.25, 0.07], 3))
 ODOMETRY = SE3.from_rotation_vector([0.5, -0.5, 0.1], [9.0, 9.0, 9.0])
 
 
-def sample(seconds: float, odom_from_camera: SE3 = ODOMETRY, segment: int = 0) -> Sample:
-    return Sample(round(seconds * SECOND), segment, odom_from_camera)
+def sample(seconds: float, odom_from_camera: SE3 = ODOMETRY, segment: int = 0) -> OdometrySample:
+    return OdometrySample(round(seconds * SECOND), segment, odom_from_camera)
 
 
-HINT = Hint(0, Belief(POSE, COVARIANCE), sample(0.0))
+HINT = StampedPosePrior(0, PosePrior(POSE, COVARIANCE), sample(0.0))
 
 
 def test_a_hint_turns_with_the_camera_and_stays_where_it_was_given():
@@ -30,13 +30,13 @@ def test_a_hint_turns_with_the_camera_and_stays_where_it_was_given():
 
 
 def test_without_the_odometry_of_its_frame_a_hint_forgets_its_attitude_too():
-    for hint, later in ((HINT, sample(2.0, segment=1)), (Hint(0, HINT.belief, None), sample(2.0))):
+    for hint, later in ((HINT, sample(2.0, segment=1)), (StampedPosePrior(0, HINT.prior, None), sample(2.0))):
         assert np.all(np.diag(hint.at(later).covariance)[3:] > 0.5)
 
 
 def test_a_hint_becomes_worthless_with_time():
-    assert HINT.at(sample(1.0)).is_worth_something
-    assert not HINT.at(sample(60.0)).is_worth_something
+    assert HINT.at(sample(1.0)).is_informative
+    assert not HINT.at(sample(60.0)).is_informative
 
 
 @pytest.mark.parametrize(
@@ -45,4 +45,4 @@ def test_a_hint_becomes_worthless_with_time():
 def test_a_belief_allows_what_its_covariance_covers(offset, angle, allowed):
     turned = SE3.from_rotation_vector([0.0, 0.0, angle], np.zeros(3)).rotation @ POSE.rotation
     measured = SE3(turned, POSE.translation + np.array([offset, 0.0, 0.0]))
-    assert Belief(POSE, COVARIANCE).allows(measured, np.eye(6) * 1e-4) is allowed
+    assert PosePrior(POSE, COVARIANCE).is_consistent_with(measured, np.eye(6) * 1e-4) is allowed

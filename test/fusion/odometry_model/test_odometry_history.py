@@ -6,7 +6,7 @@ import pytest
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import OdometryPose
 from visloc_ros.fusion.odometry_model.history import OdometryHistory
-from visloc_ros.fusion.odometry_model.path_moments import amounts
+from visloc_ros.fusion.odometry_model.path_moments import totals
 
 SECOND = 1_000_000_000
 
@@ -25,9 +25,9 @@ def history_of(*poses, keep_s=60.0, max_gap_s=0.25):
 
 def test_path_and_turning_add_up_within_a_segment():
     history = history_of(pose(0.0, 0), pose(0.1, 1, yaw=0.2), pose(0.2, -1, yaw=0.1), pose(0.3, 5, segment=1))
-    leg = history.at(0).leg_to(history.at(SECOND // 5))
-    assert amounts(leg.moments) == pytest.approx([3.0, 0.3, 0.2])
-    np.testing.assert_allclose(leg.camera_from_camera.translation, [-1, 0, 0])
+    motion = history.at(0).motion_to(history.at(SECOND // 5))
+    assert totals(motion.moments) == pytest.approx([3.0, 0.3, 0.2])
+    np.testing.assert_allclose(motion.camera_from_camera.translation, [-1, 0, 0])
     assert history.latest.path == 0.0
 
 
@@ -37,9 +37,9 @@ def test_what_odometry_tells_of_its_drift_is_that_of_each_step_alone():
     carried = np.eye(6)
     carried[:3, 3:] = [[0, 0, 0], [0, 0, 2.0], [0, -2.0, 0]]
     after = carried @ turned @ carried.T + np.diag([0.04] * 3 + [0.02] * 3)
-    told = [replace(pose(0.0, 0), covariance=turned), replace(pose(0.1, 2), covariance=after), pose(0.2, 3)]
-    history = history_of(*told, replace(pose(0.3, 4), covariance=np.full((6, 6), np.nan)))
-    np.testing.assert_allclose(history.latest.slips, [0.04, 0.02])
+    reported = [replace(pose(0.0, 0), covariance=turned), replace(pose(0.1, 2), covariance=after), pose(0.2, 3)]
+    history = history_of(*reported, replace(pose(0.3, 4), covariance=np.full((6, 6), np.nan)))
+    np.testing.assert_allclose(history.latest.reported_variances, [0.04, 0.02])
 
 
 def test_stamps_between_frames_are_interpolated_over_short_gaps_only():

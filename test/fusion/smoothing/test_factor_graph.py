@@ -9,14 +9,14 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.odometry_model.history import OdometryHistory
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, OdometryModel
-from visloc_ros.fusion.smoothing.factors.relative_motion import FREE, Legs
-from visloc_ros.fusion.smoothing.factors.tracked_motion import Followed, Motion
+from visloc_ros.fusion.smoothing.factors.relative_motion import NEW_SEGMENT_SCALE_SIGMA, RelativeMotionFactors
+from visloc_ros.fusion.smoothing.factors.tracked_motion import MotionMeasurement, TrackedMotionFactors
 from visloc_ros.fusion.smoothing.states import States
-from visloc_ros.fusion.smoothing.variance_components import Inflation
+from visloc_ros.fusion.smoothing.variance_components import VarianceFactors
 from visloc_ros.simulation import FusionScenario, simulate_run
 
 CONFIG = FusionConfig()
-ODOMETRY = OdometryModel(replace(CONFIG.drift, turning=0.0), turn_gain=0.03)
+ODOMETRY = OdometryModel(replace(CONFIG.odometry_noise, rotation_scale_sigma=0.0), rotation_scale_error=0.03)
 STEP = 1e-6
 
 
@@ -34,54 +34,65 @@ def random_states(samples, seed=0):
     return near.plus(0.1 * rng.normal(size=(len(samples), 7)))
 
 
-def legs_factors(legs, states, odometry=ODOMETRY):
-    return legs.linearise(states, odometry, np.zeros((len(states), 6, 6)), CONFIG.anchor_noise.common_distance)
+def odometry_factors(motions, states, odometry=ODOMETRY):
+    return motions.linearise(states, odometry, np.zeros((len(states), 6, 6)), CONFIG.anchor_noise.correlation_distance)
 
 
 def test_legs_at_once_are_those_one_by_one():
     samples = samples_of()
-    legs = Legs.between(samples)
+    motions = RelativeMotionFactors.between(samples)
     for index, (start, end) in enumerate(pairwise(samples)):
-        one = start.leg_to(end)
-        np.testing.assert_allclose(legs.rotations[index], one.camera_from_camera.rotation, atol=1e-12)
-        np.testing.assert_allclose(legs.translations[index], one.camera_from_camera.translation, atol=1e-12)
-        np.testing.assert_allclose(legs.turned[index], one.turned, atol=1e-12)
-        np.testing.assert_allclose(legs.swept[index], one.swept, atol=1e-12)
-        np.testing.assert_allclose(legs.moments[index], one.moments, atol=1e-9)
-        assert legs.seconds[index] == pytest.approx(one.seconds)
+        one = start.motion_to(end)
+        np.testing.assert_allclose(motions.rotations[index], one.camera_from_camera.rotation, atol=1e-12)
+        np.testing.assert_allclose(motions.translations[index], one.camera_from_camera.translation, atol=1e-12)
+        np.testing.assert_allclose(motions.rotation_derivatives[index], one.rotation_derivative, atol=1e-12)
+        np.testing.assert_allclose(motions.translation_derivatives[index], one.translation_derivative, atol=1e-12)
+        np.testing.assert_allclose(motions.moments[index], one.moments, atol=1e-9)
+        assert motions.seconds[index] == pytest.approx(one.seconds)
 
 
 def test_odometry_fits_states_that_it_leads_to_turn_gain_included():
     samples = samples_of()
-    legs, state = Legs.between(samples), CameraState(SE3(Rotation.random(rng=0).as_matrix(), np.ones(3)), 0.4)
+    motions, state = (
+        RelativeMotionFactors.between(samples),
+        CameraState(SE3(Rotation.random(rng=0).as_matrix(), np.ones(3)), 0.4),
+    )
     states = [state]
     for start, end in pairwise(samples):
-        states.append(states[-1].moved(start.leg_to(end).corrected(ODOMETRY.turn_gain)))
-    factors = legs_factors(legs, States.stacked(states))
+        states.append(states[-1].moved(start.motion_to(end).corrected(ODOMETRY.rotation_scale_error)))
+    factors = odometry_factors(motions, States.stacked(states))
     np.testing.assert_allclose(factors.residuals, 0.0, atol=1e-12)
-    more = legs_factors(legs, States.stacked(states), replace(ODOMETRY, turn_gain=ODOMETRY.turn_gain + STEP))
+    more = odometry_factors(
+        motions, States.stacked(states), replace(ODOMETRY, rotation_scale_error=ODOMETRY.rotation_scale_error + STEP)
+    )
     np.testing.assert_allclose(-more.residuals / STEP, factors.shared_jacobians, atol=0.02)
 
 
 def test_the_drift_is_the_part_of_what_odometry_may_be_off_by_that_is_its_own():
     """The rest is how the anchors' common error changes; a leg that counts less does so in both."""
     samples = samples_of()
-    legs, states, distance = Legs.between(samples), random_states(samples), CONFIG.anchor_noise.common_distance
-    alone = legs_factors(legs, states)
-    factors = legs.linearise(states, ODOMETRY, np.tile(np.eye(6), (len(states), 1, 1)), distance)
+    motions, states, distance = (
+        RelativeMotionFactors.between(samples),
+        random_states(samples),
+        CONFIG.anchor_noise.correlation_distance,
+    )
+    alone = odometry_factors(motions, states)
+    factors = motions.linearise(states, ODOMETRY, np.tile(np.eye(6), (len(states), 1, 1)), distance)
     np.testing.assert_allclose(factors.own, np.linalg.inv(alone.information), atol=1e-12)
     assert np.all(np.diagonal(np.linalg.inv(factors.information) - factors.own, axis1=1, axis2=2)[:, :6] > 0.1)
-    softened = factors.softened(8.0)
-    np.testing.assert_allclose(softened.own @ softened.information, factors.own @ factors.information, atol=1e-9)
+    with_robust_weights = factors.with_robust_weights(8.0)
+    np.testing.assert_allclose(
+        with_robust_weights.own @ with_robust_weights.information, factors.own @ factors.information, atol=1e-9
+    )
 
 
 def test_nothing_is_known_of_the_motion_to_another_segment():
     samples = samples_of()
     samples = [*samples[:3], *(replace(sample, segment=7) for sample in samples[3:])]
-    legs, states = Legs.between(samples), random_states(samples)
-    assert legs.is_gap.tolist() == [False, False, True, False, False]
-    factors = legs_factors(legs, states)
-    assert factors.information[2, 6, 6] == pytest.approx(FREE**-2)
+    motions, states = RelativeMotionFactors.between(samples), random_states(samples)
+    assert motions.is_gap.tolist() == [False, False, True, False, False]
+    factors = odometry_factors(motions, states)
+    assert factors.information[2, 6, 6] == pytest.approx(NEW_SEGMENT_SCALE_SIGMA**-2)
     assert np.all(factors.information[2].max() < factors.information[1].max() / 100.0)
     np.testing.assert_allclose(factors.residuals[2, :3], states.positions[3] - states.positions[2])
 
@@ -92,26 +103,26 @@ def test_followed_points_tell_the_motion_in_map_units_and_nothing_of_the_scale()
     motions = []
     for first, second in ((0, 1), (0, 4), (2, 4)):
         step = states[first].map_from_camera.inverse @ states[second].map_from_camera
-        motions.append(Motion(first, second, step, np.diag([1e-4] * 3 + [1e-5] * 3)))
-    factors = Followed.of(motions).linearise(states, Inflation(4.0, 1.0), tail=1e9)
+        motions.append(MotionMeasurement(first, second, step, np.diag([1e-4] * 3 + [1e-5] * 3)))
+    factors = TrackedMotionFactors.of(motions).linearise(states, VarianceFactors(4.0, 1.0), degrees_of_freedom=1e9)
     assert factors.second.tolist() == [1, 4, 4]
     np.testing.assert_allclose(factors.residuals, 0.0, atol=1e-12)
     assert not factors.jacobians[:, :, 6].any()
-    assert not factors.next_jacobians[:, :, 6].any()
+    assert not factors.second_jacobians[:, :, 6].any()
     np.testing.assert_allclose(factors.information[0], np.diag([2500.0] * 3 + [1e5] * 3), rtol=1e-6, atol=1e-6)
-    assert Followed.of([]) is None
+    assert TrackedMotionFactors.of([]) is None
 
 
 def test_jacobians_are_derivatives_where_the_residuals_are_small():
     samples = samples_of()
-    legs, states = Legs.between(samples), [CameraState(samples[0].odom_from_camera, 0.4)]
+    motions, states = RelativeMotionFactors.between(samples), [CameraState(samples[0].odom_from_camera, 0.4)]
     for start, end in pairwise(samples):
-        states.append(states[-1].moved(start.leg_to(end).corrected(ODOMETRY.turn_gain)))
+        states.append(states[-1].moved(start.motion_to(end).corrected(ODOMETRY.rotation_scale_error)))
     exact = States.stacked(states)
-    motion = Motion(1, 3, exact[1].map_from_camera.inverse @ exact[3].map_from_camera, np.eye(6))
+    motion = MotionMeasurement(1, 3, exact[1].map_from_camera.inverse @ exact[3].map_from_camera, np.eye(6))
     for linearise in (
-        lambda moved: legs_factors(legs, moved),
-        lambda moved: Followed.of([motion]).linearise(moved, Inflation(), tail=1e9),
+        lambda moved: odometry_factors(motions, moved),
+        lambda moved: TrackedMotionFactors.of([motion]).linearise(moved, VarianceFactors(), degrees_of_freedom=1e9),
     ):
         steps = STEP * np.random.default_rng(1).normal(size=(len(exact), 7))
         before, after = linearise(exact), linearise(exact.plus(steps))

@@ -31,7 +31,7 @@ def smoother_of(config, fixes):
     pairs = [PosePair(f.stamp_ns, f.anchor.map_from_camera, f.sample.odom_from_camera, f.covariance) for f in start]
     smoother = FixedLagSmoother(config, start, align(pairs).map_from_odom)
     for fix in fixes[3:]:
-        smoother.insert(fix)
+        smoother.add_anchor(fix)
     return smoother
 
 
@@ -39,8 +39,11 @@ def test_a_short_window_remembers_what_a_long_one_knows():
     """Marginals of old anchors carry their knowledge: pose, scale and covariance are those of the full batch."""
     _, history, fixes = fixes_of(SCENARIO, 1)
     as_claimed = NoisePriorConfig(trust=1.0)
-    drift, noise = replace(WIDE.drift, prior=as_claimed), AnchorNoiseConfig(tail=1e6, prior=as_claimed)
-    config = replace(WIDE, drift=drift, anchor_noise=noise)
+    odometry_noise, anchor_noise = (
+        replace(WIDE.odometry_noise, prior=as_claimed),
+        AnchorNoiseConfig(degrees_of_freedom=1e6, prior=as_claimed),
+    )
+    config = replace(WIDE, odometry_noise=odometry_noise, anchor_noise=anchor_noise)
     full, short = smoother_of(config, fixes).at(history.latest), None
     short = smoother_of(replace(config, window=6), fixes).at(history.latest)
     assert short.state.map_from_camera.is_close(full.state.map_from_camera, translation=5e-3, degrees=0.1)
@@ -59,7 +62,7 @@ def test_scale_stays_known_while_the_camera_stands_longer_than_the_window():
         true = before.state.map_from_camera
         seen = SE3(true.rotation, true.translation + rng.normal(0, 0.03, 3))
         anchor = AnchorPose(sample.stamp_ns, seen, fixes[0].anchor.covariance, 40, 80, 1.0)
-        smoother.insert(make_fix(sample, anchor, config.anchor_noise))
+        smoother.add_anchor(make_fix(sample, anchor, config.anchor_noise))
     after = smoother.at(sample)
     assert after.state.log_scale == pytest.approx(before.state.log_scale, abs=0.05)
     assert after.covariance[6, 6] < 1.5 * before.covariance[6, 6] + 1e-3
@@ -69,8 +72,8 @@ def test_scale_stays_known_while_the_camera_stands_longer_than_the_window():
 def test_residuals_show_how_optimistic_the_anchors_are():
     _, _, honest = fixes_of(SCENARIO, 3)
     _, _, boastful = fixes_of(replace(SCENARIO, claimed_sigma_factor=0.2), 3)
-    assert smoother_of(WIDE, honest).noise.scatter.position < 2.0
-    found = smoother_of(WIDE, boastful).noise.scatter
+    assert smoother_of(WIDE, honest).variance_components.anchors.position < 2.0
+    found = smoother_of(WIDE, boastful).variance_components.anchors
     assert 8.0 < found.position < 40.0  # the variance is 25 times the claim
     assert 8.0 < found.rotation < 40.0
 

@@ -13,7 +13,7 @@ from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.fusion.odometry_model.history import OdometryHistory
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, OdometryModel, StateEstimate
-from visloc_ros.fusion.smoothing.tracked_motion_filter import TrackedMotion, Trail
+from visloc_ros.fusion.smoothing.tracked_motion_filter import TrackedMotion, TrackedMotionFilter
 from visloc_ros.simulation.followed_points import FollowedPoints
 from visloc_ros.simulation.fusion_runs import simulate_run
 from visloc_ros.simulation.fusion_scenario import FusionScenario
@@ -60,19 +60,19 @@ def test_followed_points_hold_the_pose_between_rare_anchors():
 
 def test_followed_points_teach_the_scale():
     """Along 2 m of followed motion a scale that was 10 % off, and known no better, becomes right."""
-    history, trail, scale = OdometryHistory(10.0, 1.0), Trail(), 0.5
+    history, tracked_motion, scale = OdometryHistory(10.0, 1.0), TrackedMotionFilter(), 0.5
     samples = [
         history.append(OdometryPose(index * NANOSECONDS // 10, SE3(np.eye(3), np.array([0.2 * index, 0, 0])), 0, 100))
         for index in range(21)
     ]
     covariance = np.diag([0.0] * 6 + [0.1**2])
     guess = StateEstimate(CameraState(SE3.identity(), float(np.log(1.1 * scale))), covariance)
-    odometry = OdometryModel(FusionConfig().drift, turn_gain=0.0)
+    odometry = OdometryModel(FusionConfig().odometry_noise, rotation_scale_error=0.0)
     for sample in samples[1:]:
         seen = SE3(np.eye(3), scale * sample.odom_from_camera.translation)
         motion = TrackedMotion(sample, seen, np.diag([1e-5] * 3 + [1e-6] * 3))
-        assert trail.take(motion, samples[0], guess, odometry, FusionConfig()).accepted
-    found = trail.carry(guess, samples[-1], odometry)
+        assert tracked_motion.add(motion, samples[0], guess, odometry, FusionConfig()).accepted
+    found = tracked_motion.carry(guess, samples[-1], odometry)
     assert found.state.scale == pytest.approx(scale, rel=0.02)
     assert np.sqrt(found.covariance[6, 6]) < 0.03
 
@@ -97,7 +97,7 @@ def test_points_that_slip_do_not_pull_the_pose(shift):
     slipping = Slipping(scenario, run, 3, at_s=15.0, shift=shift)
     _, fuser, _, errors = fused(scenario, 3, slipping)
     assert np.nanmax(errors) < np.nanmax(honest) + 0.1
-    assert fuser.tracked_counts["ODOMETRY_DISAGREES"] > FusionConfig().tracking.slipped_frames
+    assert fuser.tracked_counts["ODOMETRY_DISAGREES"] > FusionConfig().tracking.max_refused_frames
 
 
 def test_tracked_poses_without_use_are_refused_with_their_reason():
@@ -121,7 +121,7 @@ def test_tracked_poses_without_use_are_refused_with_their_reason():
 
 
 def test_a_turned_anchor_turns_the_motion_that_follows_it():
-    """The tracked pose is taken relative to its anchor: a rigid motion of both gives the same trail."""
+    """The tracked pose is taken relative to its anchor: a rigid motion of both gives the same tracked_motion."""
     run = simulate_run(SCENARIO, 1)
     followed = FollowedPoints(SCENARIO, run, 1)
     anchor = run.anchors[-1][1]

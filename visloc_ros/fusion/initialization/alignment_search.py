@@ -1,4 +1,4 @@
-"""Anchors that are not, or not yet, believed: do they agree on a place? To start, and to find a moved camera again."""
+"""The search for an alignment among recent anchors that are not (yet) trusted: at the start and after a kidnapping."""
 
 from __future__ import annotations
 
@@ -10,66 +10,56 @@ import numpy as np
 from visloc_ros.core.geometry import Sim3
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.types import Rejection
-from visloc_ros.fusion.anchor_fix import Fix
+from visloc_ros.fusion.anchor_fix import AnchorFix
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.initialization.sim3_alignment import NO_PRIOR, PosePair, ScalePrior, align_robust
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, OdometryModel, StateEstimate, pose_difference
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
-    """Anchors that agree, in the order of their stamps, where they put the odometry, and what told its scale."""
+class AlignmentHypothesis:
+    """Anchors that agree, in the order of their stamps, the similarity they agree on, and the scale prior it used."""
 
-    fixes: Sequence[Fix]
+    fixes: Sequence[AnchorFix]
     map_from_odom: Sim3
     prior: ScalePrior
 
 
-class PlaceSearch:
-    """The newest candidates, in the order of their stamps."""
+class AlignmentSearch:
+    """A buffer of candidate anchors, in the order of their stamps."""
 
     def __init__(self, config: FusionConfig) -> None:
         self._config = config
-        self._candidates: list[Fix] = []
+        self._candidates: list[AnchorFix] = []
 
     @property
-    def candidates(self) -> Sequence[Fix]:
-        """The anchors that are remembered."""
+    def candidates(self) -> Sequence[AnchorFix]:
+        """The anchors in the buffer."""
         return self._candidates
 
-    def remember(self, fix: Fix) -> None:
-        """Keep an anchor; the oldest of too many is forgotten."""
+    def add(self, fix: AnchorFix) -> None:
+        """Add an anchor; the oldest leaves a full buffer."""
         self._candidates = sorted([*self._candidates, fix], key=lambda known: known.stamp_ns)
         self._candidates = self._candidates[-self._config.alignment.max_candidates :]
 
-    def find(self, prior: ScalePrior = NO_PRIOR) -> Place | Rejection:
-        """The place that the largest agreeing set bears out, or why there is none."""
-        found = align_robust([_pair(fix) for fix in self._candidates], self._config.alignment, prior)
+    def find(self, prior: ScalePrior = NO_PRIOR) -> AlignmentHypothesis | Rejection:
+        """The alignment of the largest set of candidates that agree, or the reason why there is none."""
+        found = align_robust([PosePair.from_fix(fix) for fix in self._candidates], self._config.alignment, prior)
         if isinstance(found, Rejection):
             return found
         agreeing = [fix for fix, good in zip(self._candidates, found.inliers, strict=True) if good]
-        return Place(agreeing, found.map_from_odom, prior)
+        return AlignmentHypothesis(agreeing, found.map_from_odom, prior)
 
-    def bears_out(self, fix: Fix, since_ns: int, scale: ScalePrior, odometry: OdometryModel) -> bool:
-        """Tell whether another candidate, newer than a stamp, puts the camera where this one does."""
+    def is_confirmed(self, fix: AnchorFix, since_ns: int, scale: ScalePrior, odometry: OdometryModel) -> bool:
+        """Tell whether another candidate, newer than a stamp, agrees with this one on the camera's pose."""
         others = [known for known in self._candidates if known is not fix and known.stamp_ns > since_ns]
         return any(self._agree(other, fix, scale, odometry) for other in others)
 
-    def _agree(self, other: Fix, fix: Fix, scale: ScalePrior, odometry: OdometryModel) -> bool:
+    def _agree(self, other: AnchorFix, fix: AnchorFix, scale: ScalePrior, odometry: OdometryModel) -> bool:
         covariance = np.zeros((7, 7))
         covariance[:6, :6], covariance[6, 6] = other.covariance, scale.sigma**2
         start = StateEstimate(CameraState(other.anchor.map_from_camera, scale.log_scale), covariance)
-        expected = odometry.carry(start, other.sample.leg_to(fix.sample))
+        expected = odometry.carry(start, other.sample.motion_to(fix.sample))
         error = pose_difference(fix.anchor.map_from_camera, expected.state.map_from_camera)
         squared = error @ np.linalg.solve(expected.covariance[:6, :6] + fix.covariance, error)
         return bool(squared <= chi_square_quantile(self._config.gate.probability, 6))
-
-
-def _pair(fix: Fix) -> PosePair:
-    return PosePair(
-        fix.stamp_ns,
-        fix.anchor.map_from_camera,
-        fix.sample.odom_from_camera,
-        fix.covariance,
-        fix.anchor.num_inliers,
-    )

@@ -1,6 +1,6 @@
-"""Similarity between odometry and map from camera poses known in both, safe on straight lines (SPEC H-38, H-53).
+"""Similarity between odometry and map from camera poses known in both, safe on straight lines .
 
-Umeyama's method takes the rotation from positions: on a straight line nothing holds the rotation about it. Here
+Umeyama's method takes the rotation from positions: on a straight line nothing determines the rotation about it. Here
 each pair has orientations, so ``R_anchor @ R_odom.T`` gives the rotation, positions the scale and translation,
 and a weighted least-squares step with all six residuals a pair joins both. The scale's standard deviation,
 about sigma / (sqrt(n) * spread), decides whether the camera has moved enough.
@@ -20,6 +20,7 @@ from scipy.spatial.transform import Rotation
 from visloc_ros.core.geometry import SE3, Array, Sim3, mean_rotation, rotation_matrix, skew
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.types import Reason, Rejection
+from visloc_ros.fusion.anchor_fix import AnchorFix
 from visloc_ros.fusion.config import AlignmentConfig
 from visloc_ros.fusion.odometry_model.noise_model import pose_difference
 
@@ -36,6 +37,14 @@ class PosePair:
     odom_from_camera: SE3
     covariance: Array
     num_inliers: int = 0
+
+    @staticmethod
+    def from_fix(fix: AnchorFix) -> PosePair:
+        """The pair of an anchor and the odometry at its image."""
+        anchor = fix.anchor
+        return PosePair(
+            fix.stamp_ns, anchor.map_from_camera, fix.sample.odom_from_camera, fix.covariance, anchor.num_inliers
+        )
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ NO_PRIOR = ScalePrior(0.0, np.inf)
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """A similarity, its covariance (7, 7), and which of the pairs (N,) it rests on."""
+    """A similarity, its covariance (7, 7), and which of the pairs (N,) are its inliers."""
 
     map_from_odom: Sim3
     covariance: Array
@@ -64,7 +73,7 @@ class Alignment:
 
     @property
     def scale_sigma(self) -> float:
-        """Relative standard deviation of the scale; infinite when nothing holds it."""
+        """Relative standard deviation of the scale; infinite when nothing determines it."""
         return float(np.sqrt(self.covariance[6, 6]))
 
 
@@ -93,8 +102,8 @@ class _Arrays:
 def align(pairs: Sequence[PosePair], prior: ScalePrior = NO_PRIOR) -> Alignment:
     """Weighted least-squares ``map_from_odom`` of pairs that are all good.
 
-    The covariance grows with residuals larger than the pairs' covariances promise. Where the positions do not hold
-    the scale and no prior does, the scale is 1 and its standard deviation infinite. Raises ValueError without pairs.
+    The covariance grows with residuals larger than the pairs' covariances predict. Where neither the positions nor
+    the prior determine the scale, it is 1 and its standard deviation infinite. Raises ValueError without pairs.
     """
     if not pairs:
         raise ValueError("no pairs to align")
@@ -104,7 +113,7 @@ def align(pairs: Sequence[PosePair], prior: ScalePrior = NO_PRIOR) -> Alignment:
         information[6, 6] += prior.information
         gradient[6] += prior.information * (prior.log_scale - np.log(similarity.scale))
         similarity = _perturbed(similarity, np.linalg.pinv(information, hermitian=True) @ gradient)
-    information = _normal_equations(similarity, pairs)[0] / _misfit(similarity, pairs)
+    information = _normal_equations(similarity, pairs)[0] / _residual_variance(similarity, pairs)
     information[6, 6] += prior.information
     return Alignment(similarity, _covariance(information), np.ones(len(pairs), dtype=bool))
 
@@ -131,10 +140,12 @@ def align_robust(
     return Alignment(alignment.map_from_odom, alignment.covariance, inliers)
 
 
-def align_rivals(pairs: Sequence[PosePair], config: AlignmentConfig, prior: ScalePrior = NO_PRIOR) -> list[Alignment]:
-    """Alignments of sets of pairs that agree and have no pair in common, the largest first.
+def align_disjoint_sets(
+    pairs: Sequence[PosePair], config: AlignmentConfig, prior: ScalePrior = NO_PRIOR
+) -> list[Alignment]:
+    """Alignments of disjoint sets of agreeing pairs, the largest first: one for each of the places that look alike.
 
-    As strict as ``align_robust``, but where places look alike each of them is told.
+    Each set must pass the tests of ``align_robust``.
     """
     found: list[Alignment] = []
     if len(pairs) < 2:
@@ -183,8 +194,8 @@ def _scale(moment: Array, information: Array, prior: ScalePrior) -> Array:
     return np.where(held, moment / np.where(held, information, 1.0), 1.0)
 
 
-def _misfit(similarity: Sim3, pairs: Sequence[PosePair]) -> float:
-    """Variance of the residuals over the promised one, at least 1."""
+def _residual_variance(similarity: Sim3, pairs: Sequence[PosePair]) -> float:
+    """Variance of the residuals over the one that the pairs' covariances predict, at least 1."""
     squares = 0.0
     for pair in pairs:
         residual = _residual(similarity, pair)
@@ -217,7 +228,7 @@ def _perturbed(similarity: Sim3, step: Array) -> Sim3:
 
 
 def _covariance(information: Array) -> Array:
-    """Inverse; infinite in the scale where the positions do not hold it."""
+    """Inverse; infinite in the scale where the positions do not determine it."""
     pose, cross = information[:6, :6], information[:6, 6]
     scale_information = float(information[6, 6] - cross @ np.linalg.solve(pose, cross))
     if scale_information > 1e-9 * max(1.0, float(information[6, 6])):

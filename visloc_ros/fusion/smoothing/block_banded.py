@@ -1,4 +1,4 @@
-"""Normal equations of a chain of states in which each is tied only to near ones: banded, solved in linear time."""
+"""Block-banded normal equations: factors join only states near each other, so that solving takes linear time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
 from visloc_ros.core.geometry import Array
-from visloc_ros.fusion.smoothing.factors.linear import Factors
+from visloc_ros.fusion.smoothing.factors.linear import LinearFactors
 
 SIZE = 7  # of a state's error
 
@@ -26,14 +26,14 @@ class BlockBanded:
         self.blocks: Array = np.zeros((count, reach + 1, SIZE, SIZE))
         self.gradient: Array = np.zeros((count, SIZE))
 
-    def add(self, factors: Factors) -> None:
+    def add(self, factors: LinearFactors) -> None:
         """Add factors of single states, or between states at most ``reach`` apart."""
         weighted = np.swapaxes(factors.jacobians, 1, 2) @ factors.information
         self._add_own(factors.first, weighted, factors.jacobians, factors.residuals)
-        if factors.next_jacobians is None:
+        if factors.second_jacobians is None:
             return
-        weighted = np.swapaxes(factors.next_jacobians, 1, 2) @ factors.information
-        self._add_own(factors.second, weighted, factors.next_jacobians, factors.residuals)
+        weighted = np.swapaxes(factors.second_jacobians, 1, 2) @ factors.information
+        self._add_own(factors.second, weighted, factors.second_jacobians, factors.residuals)
         np.add.at(self.blocks, (factors.first, factors.second - factors.first), weighted @ factors.jacobians)
 
     def _add_own(self, index: Indices, weighted: Array, jacobians: Array, residuals: Array) -> None:
@@ -41,7 +41,7 @@ class BlockBanded:
         np.add.at(self.gradient, index, np.einsum("nij,nj->ni", weighted, residuals))
 
     def solve_for(self, right: Array) -> Array:
-        """Solution (N, 7, K) of right sides (N, 7, K). Raises numpy.linalg.LinAlgError where a state is not held."""
+        """Solution (N, 7, K) of right sides (N, 7, K). Raises numpy.linalg.LinAlgError for undetermined states."""
         flat = right.reshape(-1, right.shape[2])
         return np.asarray(cho_solve_banded((self._cholesky, True), flat)).reshape(right.shape)
 
@@ -53,7 +53,7 @@ class BlockBanded:
         across, own = self._columns()
         count, below = across.shape[:2]
         blocks, sides = np.empty((count, SIZE, SIZE)), np.empty((count, below, SIZE))
-        window = np.zeros((below, below))  # of the inverse, at the states that the present one is tied to
+        window = np.zeros((below, below))  # of the inverse, at the states within reach of the present one
         for index in range(count - 1, -1, -1):
             sides[index] = side = -window @ across[index]
             blocks[index] = corner = own[index] - across[index].T @ side

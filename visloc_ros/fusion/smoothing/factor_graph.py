@@ -1,15 +1,14 @@
-"""The least-squares problem of both smoothers: all that is known of a chain of camera states, linearised and weighed.
+"""The factor graph of both smoothers: all measurements of a sequence of camera states, linearised and weighted.
 
-Unknown in each state: ``map_from_camera`` and the log of the odometry's scale; and once for all of them the turn gain,
-the share of all turns that odometry misjudges. Factors: each anchor with its own covariance; between neighbours the
-odometry with its drift; the motion that followed map points saw; what other sensors say; and loops that odometry
-closed, between states however far apart. Only *relative* odometry
-enters, so neither the order in which late anchors arrive nor the odometry's origin matters (SPEC H-61).
+Each state is ``map_from_camera`` and the log of the odometry's scale; all states share one unknown, the rotation scale
+error. Factors are the anchors, the odometry between neighbouring states, the motion by tracked map points, other
+sensors, and loops. Odometry enters as relative motion only, so neither the order in which late anchors arrive nor the
+odometry's origin matters.
 
-The states are where anchors *put* the camera: true pose plus the error that the anchors of one place share
-(``noise_levels``). That error may change between neighbours, which loosens the odometry between them. Two things more
-make the answer robust and honest. Student-t weights soften what passed the gate but does not fit. And the residuals
-tell how far the claims of anchors, of odometry and of followed points are off.
+A state is where its anchor *puts* the camera: the true pose plus the error that the anchors of a place have in common
+(``variance_components``). A change of that error between neighbours adds to the odometry noise between them. Student-t
+weights reduce the influence of outliers that pass the gate, and the residuals of each kind of factor scale its
+covariances.
 """
 
 from __future__ import annotations
@@ -19,122 +18,112 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from visloc_ros.core.geometry import Array
-from visloc_ros.fusion.config import DriftConfig, FusionConfig
-from visloc_ros.fusion.odometry_model.history import Sample
+from visloc_ros.core.types import LoopClosure
+from visloc_ros.fusion.anchor_fix import AnchorFix
+from visloc_ros.fusion.config import FusionConfig, OdometryNoiseConfig
+from visloc_ros.fusion.odometry_model.history import OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import OdometryModel
-from visloc_ros.fusion.smoothing.arrowhead import Bordered, Solution
-from visloc_ros.fusion.smoothing.factors.anchor import Anchors
-from visloc_ros.fusion.smoothing.factors.linear import Factors
-from visloc_ros.fusion.smoothing.factors.loop import Loops
-from visloc_ros.fusion.smoothing.factors.relative_motion import Legs
-from visloc_ros.fusion.smoothing.factors.sensors import Sensor
-from visloc_ros.fusion.smoothing.factors.tracked_motion import Followed
+from visloc_ros.fusion.smoothing.arrowhead import Solution
+from visloc_ros.fusion.smoothing.factors.anchor import AnchorFactors
+from visloc_ros.fusion.smoothing.factors.linear import LinearFactors
+from visloc_ros.fusion.smoothing.factors.loop import LoopFactors
+from visloc_ros.fusion.smoothing.factors.relative_motion import RelativeMotionFactors
+from visloc_ros.fusion.smoothing.factors.sensors import SensorFactors, with_readings
+from visloc_ros.fusion.smoothing.factors.tracked_motion import MotionMeasurement, TrackedMotionFactors
+from visloc_ros.fusion.smoothing.normal_equations import LinearisedGraph
+from visloc_ros.fusion.smoothing.state_prior import StatePrior
 from visloc_ros.fusion.smoothing.states import States
-from visloc_ros.fusion.smoothing.variance_components import Inflation, NoiseLevels
-
-LEAST_GAIN_SIGMA = 1e-6
-FREE_SCALE_SIGMA = 2.0  # of the log scale before anything is known: a factor of seven either way
+from visloc_ros.fusion.smoothing.variance_components import VarianceComponents, VarianceFactors
 
 
 @dataclass(frozen=True, eq=False)
-class Prior:
-    """Quadratic of the first state and the turn gain: information (8, 8) and gradient (8,) at states of length one."""
+class FactorGraph:
+    """Factors of each kind on N states, which are at odometry samples in order, and the prior.
 
-    at: States
-    gain: float
-    information: Array
-    gradient: Array
-
-    @staticmethod
-    def of_nothing(states: States, scale_sigma: float, drift: DriftConfig) -> Prior:
-        """What is known before any anchor: hardly anything of the scale, how well turns are usually judged."""
-        information = np.zeros((8, 8))
-        information[6, 6] = 1.0 / scale_sigma**2
-        information[7, 7] = 1.0 / max(drift.turning, LEAST_GAIN_SIGMA) ** 2
-        return Prior(states.head(1), 0.0, information, np.zeros(8))
-
-    def add_to(self, equations: Bordered, states: States, gain: float) -> None:
-        """Add it to equations linearised at other states and another gain."""
-        error = np.append(states.head(1).minus(self.at)[0], gain - self.gain)
-        equations.add_prior(self.information, self.gradient - self.information @ error)
-
-
-@dataclass(frozen=True, eq=False)
-class Linearised:
-    """Factors of each kind at one linearisation point; and how fast odometry itself says it drifts."""
-
-    anchors: Factors
-    odometry: Factors
-    followed: Factors | None
-    sensors: Sequence[Factors]
-    loops: Factors | None
-    told: Inflation
-
-    def of_first_state(self) -> Linearised:
-        """The part of a problem of two states that touches the first."""
-        return replace(self, anchors=self.anchors.at(self.anchors.first == 0), loops=None)
-
-    def equations(self) -> Bordered:
-        """All of it in one system."""
-        followed = [] if self.followed is None else [self.followed]
-        reach = max((int(np.max(factors.ahead)) for factors in followed), default=1)
-        equations = Bordered(int(self.odometry.first[-1]) + 2, reach)
-        for factors in (self.anchors, self.odometry, *followed, *self.sensors):
-            equations.add(factors)
-        if self.loops is not None:
-            equations.tie(self.loops)
-        return equations
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """Samples of N states in order, the odometry between them, anchors at some of them, and what else tells of them.
-
-    ``leg_tail`` are the degrees of freedom of the drift's Student t, where a step that slipped is to count less.
+    ``odometry_degrees_of_freedom`` are those of the Student-t weights of odometry; None gives it full weight.
     """
 
     config: FusionConfig
-    samples: Sequence[Sample]
-    legs: Legs
-    anchors: Anchors
-    followed: Followed | None
-    sensors: Sequence[Sensor]
-    loops: Loops | None = None
-    leg_tail: float | None = None
+    samples: Sequence[OdometrySample]
+    relative_motions: RelativeMotionFactors
+    anchors: AnchorFactors
+    tracked_motions: TrackedMotionFactors | None
+    sensors: Sequence[SensorFactors]
+    loops: LoopFactors | None
+    prior: StatePrior
+    odometry_degrees_of_freedom: float | None = None
 
-    def linearise(self, states: States, gain: float, noise: NoiseLevels) -> Linearised:
-        """All that is known, at the present states; what does not fit counts less."""
-        tail = self.config.anchor_noise.tail
-        return Linearised(
-            self.anchors.linearise(states, noise.scatter, tail),
-            self.odometry_factors(states, gain, noise),
-            None if self.followed is None else self.followed.linearise(states, noise.tracked, tail),
+    @staticmethod
+    def build(
+        config: FusionConfig,
+        samples: Sequence[OdometrySample],
+        prior: StatePrior,
+        fixes: Sequence[AnchorFix],
+        tracked_motions: Sequence[MotionMeasurement] = (),
+        sensors: Sequence[SensorFactors] = (),
+        loops: Sequence[LoopClosure] = (),
+        odometry_degrees_of_freedom: float | None = None,
+    ) -> FactorGraph:
+        """The graph of states at samples, in the order of their stamps; anchors and loops elsewhere are left out."""
+        index = index_by_stamp(samples)
+        fixes = [fix for fix in fixes if fix.stamp_ns in index]
+        return FactorGraph(
+            config,
+            samples,
+            RelativeMotionFactors.between(samples),
+            AnchorFactors.of(fixes, np.array([index[fix.stamp_ns] for fix in fixes], dtype=np.intp)),
+            TrackedMotionFactors.of(tracked_motions),
+            with_readings(sensors, samples),
+            LoopFactors.of(loops, index),
+            prior,
+            odometry_degrees_of_freedom,
+        )
+
+    def linearise(self, states: States, rotation_scale_error: float, components: VarianceComponents) -> LinearisedGraph:
+        """All factors at the present states, with their robust weights."""
+        dof, tracked, loops = self.config.anchor_noise.degrees_of_freedom, self.tracked_motions, self.loops
+        return LinearisedGraph(
+            self.anchors.linearise(states, components.anchors, dof),
+            self.odometry_factors(states, rotation_scale_error, components),
+            None if tracked is None else tracked.linearise(states, components.tracked_motions, dof),
             [sensor.linearise(states, self.samples) for sensor in self.sensors],
-            None if self.loops is None else self.loops.linearise(states).softened(tail),
-            self.legs.told(states, self.config.drift),
+            None if loops is None else loops.linearise(states).with_robust_weights(dof),
+            self.prior.linearise(states, rotation_scale_error),
+            self.relative_motions.reported_factors(states, self.config.odometry_noise),
         )
 
-    def odometry_factors(self, states: States, gain: float, noise: NoiseLevels) -> Factors:
-        """Motion between neighbours."""
-        common = self.anchors.common_errors(len(states), noise.common)
-        odometry = odometry_model(self.config.drift, noise, gain)
-        factors = self.legs.linearise(states, odometry, common, self.config.anchor_noise.common_distance)
-        return factors if self.leg_tail is None else factors.softened(self.leg_tail)
+    def odometry_factors(
+        self, states: States, rotation_scale_error: float, components: VarianceComponents
+    ) -> LinearFactors:
+        """Relative motion between neighbouring states."""
+        common = self.anchors.common_covariances(len(states), components.common)
+        odometry = odometry_model(self.config.odometry_noise, components, rotation_scale_error)
+        distance, dof = self.config.anchor_noise.correlation_distance, self.odometry_degrees_of_freedom
+        factors = self.relative_motions.linearise(states, odometry, common, distance)
+        return factors if dof is None else factors.with_robust_weights(dof)
 
-    def levels(self, linearised: Linearised, solution: Solution, noise: NoiseLevels) -> NoiseLevels:
-        """What the residuals of each kind of evidence show of its errors, where these were the levels before."""
-        anchors, drift = self.config.anchor_noise.prior, self.config.drift.prior
-        scatter = noise.scatter.learnt(solution.evidence_of(linearised.anchors), anchors)
-        moved = solution.evidence_of(linearised.odometry.at(~self.legs.is_gap))
-        tracked = Inflation()
-        if linearised.followed is not None:
-            tracked = noise.tracked.learnt(solution.evidence_of(linearised.followed), drift).mean
-        return NoiseLevels(
-            scatter.mean, noise.drift.learnt(moved, drift, linearised.told).mean, tracked, scatter.common
-        )
+    def estimate_components(
+        self, linearised: LinearisedGraph, solution: Solution, components: VarianceComponents
+    ) -> VarianceComponents:
+        """Variance components by the residuals of each kind of factor, given those that the solution was made with."""
+        anchor_prior, odometry_prior = self.config.anchor_noise.prior, self.config.odometry_noise.prior
+        anchors = components.anchors.estimate(solution.residual_statistics(linearised.anchors), anchor_prior)
+        moved = solution.residual_statistics(linearised.odometry.at(~self.relative_motions.is_gap))
+        odometry = components.odometry.estimate(moved, odometry_prior, linearised.reported).mean
+        tracked = VarianceFactors()
+        if linearised.tracked_motions is not None:
+            statistics = solution.residual_statistics(linearised.tracked_motions)
+            tracked = components.tracked_motions.estimate(statistics, odometry_prior).mean
+        return VarianceComponents(anchors.mean, odometry, tracked, anchors.common)
 
 
-def odometry_model(drift: DriftConfig, noise: NoiseLevels, gain: float) -> OdometryModel:
-    """How this run's odometry behaves; what it misjudges of all turns alike is estimated, and no drift."""
-    return OdometryModel(replace(noise.drifting(drift), turning=0.0), gain)
+def index_by_stamp(samples: Sequence[OdometrySample]) -> dict[int, int]:
+    """Which row belongs to a stamp."""
+    return {sample.stamp_ns: row for row, sample in enumerate(samples)}
+
+
+def odometry_model(
+    noise: OdometryNoiseConfig, components: VarianceComponents, rotation_scale_error: float
+) -> OdometryModel:
+    """How this run's odometry behaves: the rotation scale error is estimated, and so no part of the noise."""
+    return OdometryModel(replace(components.scaled(noise), rotation_scale_sigma=0.0), rotation_scale_error)

@@ -1,7 +1,7 @@
-"""Factors between states far apart, joined after the rest: as corrections of small rank the band stays narrow.
+"""Low-rank update: factors between states far apart (loops), added to a solved banded system by Woodbury's identity.
 
-By Woodbury's identity, which is a Kalman update: what the banded equations alone predict for the ties, and how surely,
-tells how far these move all states.
+The band stays narrow, and the update reads as a Kalman update: the innovation of the factors against what the banded
+system predicts for them, and its covariance, tell how far each state moves.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from visloc_ros.core.geometry import Array
-from visloc_ros.fusion.smoothing.factors.linear import Factors, inverse
+from visloc_ros.fusion.smoothing.factors.linear import LinearFactors, inverse
 
 
 @dataclass(frozen=True, eq=False)
-class Ties:
+class LowRankUpdate:
     """M factors of k rows, in terms of all N states."""
 
-    factors: Factors
+    factors: LinearFactors
     count: int
 
     @property
@@ -27,28 +27,28 @@ class Ties:
         every = np.arange(len(self.factors.first))
         columns = np.zeros((len(every), self.count, *self.factors.jacobians.shape[1:]))
         columns[every, self.factors.first] += self.factors.jacobians
-        if self.factors.next_jacobians is not None:
-            columns[every, self.factors.second] += self.factors.next_jacobians
+        if self.factors.second_jacobians is not None:
+            columns[every, self.factors.second] += self.factors.second_jacobians
         return np.asarray(columns.transpose(1, 3, 0, 2).reshape(self.count, columns.shape[3], -1))
 
-    def meet(self, steps: Array, pulls: Array) -> Innovations:
-        """What steps (N, 7) without the ties leave of them; ``pulls`` (N, 7, M k) solve the rest for the columns."""
-        tied, rows = self.factors.residuals.shape
-        seen = self.factors.jacobians @ pulls[self.factors.first]
-        if self.factors.next_jacobians is not None:
-            seen += self.factors.next_jacobians @ pulls[self.factors.second]
-        seen = seen.reshape(tied, rows, tied, rows)
+    def innovation_of(self, steps: Array, solutions: Array) -> JointInnovation:
+        """The innovation after steps (N, 7) without the update; ``solutions`` (N, 7, M k) are those for ``columns``."""
+        count, rows = self.factors.residuals.shape
+        predicted = self.factors.jacobians @ solutions[self.factors.first]
+        if self.factors.second_jacobians is not None:
+            predicted += self.factors.second_jacobians @ solutions[self.factors.second]
+        predicted = predicted.reshape(count, rows, count, rows)
         noise = inverse(self.factors.information)
-        seen[np.arange(tied), :, np.arange(tied)] += noise
-        covariance = seen.reshape(tied * rows, tied * rows)
-        return Innovations(self.factors.residuals_after(steps, 0.0), (covariance + covariance.T) / 2.0, noise)
+        predicted[np.arange(count), :, np.arange(count)] += noise
+        covariance = predicted.reshape(count * rows, count * rows)
+        return JointInnovation(self.factors.residuals_after(steps, 0.0), (covariance + covariance.T) / 2.0, noise)
 
 
 @dataclass(frozen=True, eq=False)
-class Innovations:
-    """Errors (M, k) of ties before they are joined, and the covariance (M k, M k) that is expected of them all.
+class JointInnovation:
+    """Innovations (M, k) of all factors of an update, and their joint covariance (M k, M k).
 
-    ``noise`` (M, k, k) is the ties' own part of it.
+    ``noise`` (M, k, k) is the part of it that is the factors' own.
     """
 
     errors: Array
@@ -57,15 +57,15 @@ class Innovations:
 
     @property
     def weights(self) -> Array:
-        """How much of each of their columns (M k,) the states are to take over."""
+        """Weights (M k,) of the columns in the update of the states."""
         return np.asarray(np.linalg.solve(self.covariance, self.errors.ravel()), dtype=np.float64)
 
-    def squared(self, index: int, slack: float = 1.0) -> float:
-        """Error of one tie over what is expected of it: chi-square of k degrees of freedom.
+    def squared(self, index: int, noise_factor: float = 1.0) -> float:
+        """Normalised innovation squared of one factor: chi-square of k degrees of freedom.
 
-        With ``slack`` all else may be so many times as far off as it usually is.
+        ``noise_factor`` multiplies the standard deviations of the predictions.
         """
         rows, noise = self.errors.shape[1], self.noise[index]
         own = slice(index * rows, (index + 1) * rows)
-        tolerated = noise + slack**2 * (self.covariance[own, own] - noise)
+        tolerated = noise + noise_factor**2 * (self.covariance[own, own] - noise)
         return float(self.errors[index] @ np.linalg.solve(tolerated, self.errors[index]))

@@ -1,4 +1,4 @@
-"""The smoother's unknowns as arrays: camera poses in the map and odometry scales at the images of a window."""
+"""The states of a smoother as arrays: camera poses in the map and log scales of the odometry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array, Sim3, rotation_matrix, rotation_vector
-from visloc_ros.fusion.odometry_model.history import Sample
+from visloc_ros.fusion.odometry_model.history import OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import CameraState
 
 LARGEST_SCALE_STEP = 1.0  # of the log scale in one iteration
@@ -17,14 +17,14 @@ LARGEST_SCALE_STEP = 1.0  # of the log scale in one iteration
 
 @dataclass(frozen=True, eq=False)
 class States:
-    """Unknowns at N images: positions (N, 3) and rotations (N, 3, 3) of the camera in the map, log scales (N,)."""
+    """States at N images: positions (N, 3) and rotations (N, 3, 3) of the camera in the map, log scales (N,)."""
 
     positions: Array
     rotations: Array
     log_scales: Array
 
     @staticmethod
-    def from_similarity(map_from_odom: Sim3, samples: Sequence[Sample]) -> States:
+    def from_similarity(map_from_odom: Sim3, samples: Sequence[OdometrySample]) -> States:
         """States where one similarity holds for all."""
         poses = [map_from_odom.apply_to_pose(sample.odom_from_camera) for sample in samples]
         return States(
@@ -62,7 +62,7 @@ class States:
         return States(self.positions[:count], self.rotations[:count], self.log_scales[:count])
 
     def only(self, kept: NDArray[np.bool_]) -> States:
-        """Those of the N states that are to be kept."""
+        """The states (N,) selected by a mask."""
         return States(self.positions[kept], self.rotations[kept], self.log_scales[kept])
 
     def plus(self, errors: Array) -> States:

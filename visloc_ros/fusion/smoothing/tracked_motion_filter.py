@@ -1,7 +1,8 @@
-"""Map points followed since one anchor: the camera's motion in map units, without drift, but with the anchor's error.
+"""Tracked-motion filter: the camera's motion since one anchor, by the map points tracked since and by odometry.
 
-A tracked pose shares the error of its anchor, so only its motion since the anchor's image counts. Each one is checked
-against odometry, which it must fit, and then joined with it; that also teaches the odometry's scale.
+A tracked pose shares the error of its anchor, so only the motion since the anchor's image is a measurement. It does not
+drift. Each one is gated against odometry and updates a Kalman filter (``tracked_motion_state``), which thereby also
+estimates the odometry's scale.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, TrackedPose
 from visloc_ros.fusion.config import FusionConfig, TrackingConfig
 from visloc_ros.fusion.innovation import TRACKED, Innovation
-from visloc_ros.fusion.odometry_model.history import Sample
+from visloc_ros.fusion.odometry_model.history import OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, OdometryModel, StateEstimate
-from visloc_ros.fusion.smoothing.tracked_motion_state import TrailEstimate
+from visloc_ros.fusion.smoothing.tracked_motion_state import TrackedMotionState
 
 
 @dataclass(frozen=True, eq=False)
 class TrackedMotion:
     """``anchor_from_camera`` in map units at one frame; covariance (6, 6) about the axes of the anchor's camera."""
 
-    sample: Sample
+    sample: OdometrySample
     anchor_from_camera: SE3
     covariance: Array
 
     @staticmethod
-    def of(tracked: TrackedPose, anchor: AnchorPose, sample: Sample) -> TrackedMotion:
-        """Motion of a tracked pose since its anchor, at the odometry of its frame."""
+    def of(tracked: TrackedPose, anchor: AnchorPose, sample: OdometrySample) -> TrackedMotion:
+        """Motion of a tracked pose since its anchor, with the odometry of its frame."""
         anchor_from_map = anchor.map_from_camera.inverse
         axes = np.zeros((6, 6))
         axes[:3, :3], axes[3:, 3:] = anchor_from_map.rotation, anchor_from_map.rotation
@@ -42,14 +43,14 @@ class TrackedMotion:
 
 
 class _Step(NamedTuple):
-    """A motion as measured, and joined with odometry."""
+    """A motion as measured, and as filtered."""
 
     motion: TrackedMotion
-    joined: TrailEstimate
+    filtered: TrackedMotionState
 
 
-class Trail:
-    """Motions since one anchor in the order of their stamps."""
+class TrackedMotionFilter:
+    """The filtered motions since one anchor, in the order of their stamps."""
 
     def __init__(self) -> None:
         self._steps: list[_Step] = []
@@ -63,45 +64,55 @@ class Trail:
         """Stamp of the newest motion."""
         return self._steps[-1].motion.sample.stamp_ns if self._steps else None
 
-    def take(
-        self, motion: TrackedMotion, origin: Sample, scale: StateEstimate, odometry: OdometryModel, config: FusionConfig
+    def add(
+        self,
+        motion: TrackedMotion,
+        origin: OdometrySample,
+        scale: StateEstimate,
+        odometry: OdometryModel,
+        config: FusionConfig,
     ) -> Innovation | None:
-        """Judge a motion against odometry since ``origin``, the anchor's frame, and join the two where they agree.
+        """Gate a motion against odometry since ``origin``, the anchor's frame, and update the filter if it passes.
 
-        None where the points have slipped: too many frames in a row did not fit, no more of this trail is believed.
+        None once too many frames in a row have failed: the points have slipped, and the filter takes no more.
         """
-        if self._refused_in_a_row >= config.tracking.slipped_frames:
+        if self._refused_in_a_row >= config.tracking.max_refused_frames:
             return None
         predicted = self._predict(origin, scale, motion.sample, odometry, config.tracking)
-        met = predicted.meet(motion.anchor_from_camera, motion.covariance, config.tracking)
-        slack = config.tracking.drift_slack
-        squared = met.error @ np.linalg.solve(met.tolerated(slack), met.error)
+        innovation = predicted.innovation_of(motion.anchor_from_camera, motion.covariance, config.tracking)
+        noise_factor = config.tracking.odometry_noise_factor
+        squared = innovation.error @ np.linalg.solve(innovation.tolerated(noise_factor), innovation.error)
         accepted = bool(squared <= chi_square_quantile(config.gate.probability, 6))
         if accepted:
-            self._steps.append(_Step(motion, met.joined(slack)))
+            self._steps.append(_Step(motion, innovation.updated(noise_factor)))
         self._refused_in_a_row = 0 if accepted else self._refused_in_a_row + 1
-        return Innovation(motion.sample.stamp_ns, TRACKED, met.error, met.expected, accepted)
+        return Innovation(motion.sample.stamp_ns, TRACKED, innovation.error, innovation.covariance, accepted)
 
     def _predict(
-        self, origin: Sample, scale: StateEstimate, sample: Sample, odometry: OdometryModel, config: TrackingConfig
-    ) -> TrailEstimate:
-        """Motion at a later frame, from the newest one or the anchor itself, and odometry."""
+        self,
+        origin: OdometrySample,
+        scale: StateEstimate,
+        sample: OdometrySample,
+        odometry: OdometryModel,
+        config: TrackingConfig,
+    ) -> TrackedMotionState:
+        """Motion at a later frame by odometry since the newest filtered one, or since the anchor."""
         if not self._steps:
-            return TrailEstimate.begin(odometry.carry(scale, origin.leg_to(sample)))
+            return TrackedMotionState.begin(odometry.carry(scale, origin.motion_to(sample)))
         newest = self._steps[-1]
-        return newest.joined.carried(newest.motion.sample.leg_to(sample), odometry, config)
+        return newest.filtered.predicted(newest.motion.sample.motion_to(sample), odometry, config)
 
-    def carry(self, anchor: StateEstimate, sample: Sample, odometry: OdometryModel) -> StateEstimate | None:
-        """Estimate at a frame from that at the anchor's; None where no motion reaches as far as to the frame."""
+    def carry(self, anchor: StateEstimate, sample: OdometrySample, odometry: OdometryModel) -> StateEstimate | None:
+        """Estimate at a frame from that at the anchor's; None before the first tracked motion."""
         step = self._at_or_before(sample.stamp_ns)
         if step is None:
             return None
-        return odometry.carry(_composed(anchor, step.joined.estimate), step.motion.sample.leg_to(sample))
+        return odometry.carry(_composed(anchor, step.filtered.estimate), step.motion.sample.motion_to(sample))
 
     def motion_to(
-        self, sample: Sample, log_scale: float, max_gap_s: float, odometry: OdometryModel
+        self, sample: OdometrySample, log_scale: float, max_gap_s: float, odometry: OdometryModel
     ) -> TrackedMotion | None:
-        """Motion from the anchor to a frame, by odometry from or back from one near it; None where none is near."""
+        """Motion from the anchor to a frame: that of the nearest frame moved by odometry; None where none is near."""
         near = [step.motion for step in (self._at_or_before(sample.stamp_ns), self._after(sample.stamp_ns)) if step]
         motion = min(near, key=lambda one: abs(one.sample.stamp_ns - sample.stamp_ns), default=None)
         if motion is None or abs(motion.sample.stamp_ns - sample.stamp_ns) > max_gap_s * NANOSECONDS:
@@ -110,8 +121,8 @@ class Trail:
             return motion
         covariance = np.zeros((7, 7))
         covariance[:6, :6] = motion.covariance
-        seen = StateEstimate(CameraState(motion.anchor_from_camera, log_scale), covariance)
-        moved = odometry.carry(seen, motion.sample.leg_to(sample))
+        start = StateEstimate(CameraState(motion.anchor_from_camera, log_scale), covariance)
+        moved = odometry.carry(start, motion.sample.motion_to(sample))
         return TrackedMotion(sample, moved.state.map_from_camera, moved.covariance[:6, :6])
 
     def _at_or_before(self, stamp_ns: int) -> _Step | None:
@@ -124,7 +135,7 @@ class Trail:
 
 
 def _composed(anchor: StateEstimate, relative: StateEstimate) -> StateEstimate:
-    """State in the map of one that is relative to the anchor's camera and brings the scale with it."""
+    """State in the map of a state relative to the anchor's camera, with the scale of the latter."""
     base, motion = anchor.state.map_from_camera, relative.state.map_from_camera
     lever = base.rotation @ motion.translation
     axes = np.eye(7)

@@ -1,8 +1,8 @@
-"""Motion since an anchor, from odometry and followed map points whose errors last: a Kalman filter that knows it.
+"""Kalman filter of the motion since an anchor, measured by tracked map points with errors correlated in time.
 
-Neighbouring frames see the same points, and the map around them is off by the same. Such an error is a part of the
-state: it fades with a time constant, so that many frames never make the motion surer than what they have in common,
-and what changes from one frame to the next is believed at once.
+Neighbouring frames see the same map points with the same errors. The correlated error is a part of the state (a
+Gauss-Markov process), so that many frames never make the motion more certain than what they have in common, while the
+motion from one frame to the next is followed at once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array, rotation_matrix
 from visloc_ros.fusion.config import TrackingConfig
-from visloc_ros.fusion.odometry_model.history import Leg
+from visloc_ros.fusion.odometry_model.history import RelativeMotion
 from visloc_ros.fusion.odometry_model.noise_model import (
     CameraState,
     OdometryModel,
@@ -22,97 +22,99 @@ from visloc_ros.fusion.odometry_model.noise_model import (
     transition_matrix,
 )
 
-_TAIL = 4.0  # degrees of freedom of the Student t that odometry's slips are drawn from
+_DEGREES_OF_FREEDOM = 4.0  # of the Student t of slips of odometry
 
 
 @dataclass(frozen=True, eq=False)
-class TrailEstimate:
-    """``anchor_from_camera`` with the scale of odometry, and the lasting error of the points.
+class TrackedMotionState:
+    """``anchor_from_camera`` with the scale of odometry, and the correlated error of the tracked points.
 
-    ``lasting`` (6,) is in its standard deviations, as the points' covariance tells them at a frame; ``covariance``
-    (13, 13) is of both.
+    ``correlated_error`` (6,) is in units of its standard deviations; ``covariance`` (13, 13) is of both.
     """
 
     state: CameraState
-    lasting: Array
+    correlated_error: Array
     covariance: Array
 
     @staticmethod
-    def begin(estimate: StateEstimate) -> TrailEstimate:
-        """Where odometry alone has come from the anchor."""
+    def begin(estimate: StateEstimate) -> TrackedMotionState:
+        """The motion since the anchor by odometry alone."""
         covariance = np.eye(13)
         covariance[:7, :7] = estimate.covariance
-        return TrailEstimate(estimate.state, np.zeros(6), covariance)
+        return TrackedMotionState(estimate.state, np.zeros(6), covariance)
 
     @property
     def estimate(self) -> StateEstimate:
-        """Motion and scale, with what the lasting error leaves unknown of them."""
+        """Motion and scale with their marginal covariance."""
         return StateEstimate(self.state, self.covariance[:7, :7])
 
-    def carried(self, leg: Leg, odometry: OdometryModel, config: TrackingConfig) -> TrailEstimate:
-        """Motion at the other end of an odometry leg; the lasting error has faded, and as much of it is new."""
-        moved = odometry.carry(self.estimate, leg)
-        kept = float(np.exp(-leg.seconds / config.correlation_s)) if config.correlation_s > 0.0 else 0.0
-        way = moved.state.map_from_camera.translation - self.state.map_from_camera.translation
+    def predicted(self, motion: RelativeMotion, odometry: OdometryModel, config: TrackingConfig) -> TrackedMotionState:
+        """State after a relative motion; the correlated error has faded in part, and as much of it is new."""
+        moved = odometry.carry(self.estimate, motion)
+        kept = float(np.exp(-motion.seconds / config.correlation_s)) if config.correlation_s > 0.0 else 0.0
+        step = moved.state.map_from_camera.translation - self.state.map_from_camera.translation
         covariance = np.empty((13, 13))
         covariance[:7, :7] = moved.covariance
-        covariance[:7, 7:] = kept * transition_matrix(way) @ self.covariance[:7, 7:]
+        covariance[:7, 7:] = kept * transition_matrix(step) @ self.covariance[:7, 7:]
         covariance[7:, :7] = covariance[:7, 7:].T
         covariance[7:, 7:] = kept**2 * self.covariance[7:, 7:] + (1.0 - kept**2) * np.eye(6)
-        return TrailEstimate(moved.state, kept * self.lasting, covariance)
+        return TrackedMotionState(moved.state, kept * self.correlated_error, covariance)
 
-    def meet(self, anchor_from_camera: SE3, covariance: Array, config: TrackingConfig) -> Meeting:
-        """Compare with the motion that the points tell, of which ``covariance`` (6, 6) is that of a frame alone."""
-        seen = np.zeros((6, 13))
-        seen[:, :6] = np.eye(6)
-        seen[:, 7:] = np.sqrt(config.lasting_share) * _square_root(covariance)
-        error = pose_difference(anchor_from_camera, self.state.map_from_camera) - seen[:, 7:] @ self.lasting
-        return Meeting(self, error, seen, (1.0 - config.lasting_share) * covariance)
+    def innovation_of(self, anchor_from_camera: SE3, covariance: Array, config: TrackingConfig) -> MotionInnovation:
+        """The innovation of a measured motion with the covariance (6, 6) of its frame alone."""
+        jacobian = np.zeros((6, 13))
+        jacobian[:, :6] = np.eye(6)
+        jacobian[:, 7:] = np.sqrt(config.correlated_share) * _square_root(covariance)
+        error = (
+            pose_difference(anchor_from_camera, self.state.map_from_camera) - jacobian[:, 7:] @ self.correlated_error
+        )
+        return MotionInnovation(self, error, jacobian, (1.0 - config.correlated_share) * covariance)
 
 
 @dataclass(frozen=True, eq=False)
-class Meeting:
-    """A motion, and the ``error`` (6,) by which the points see it elsewhere.
+class MotionInnovation:
+    """The innovation ``error`` (6,) of a measured motion against the predicted state.
 
-    ``seen`` (6, 13) tells how the error of the motion, and what lasts of the points', appears to them; ``noise`` (6, 6)
-    is what a frame adds.
+    ``jacobian`` (6, 13) is that of the measurement by the state; ``noise`` (6, 6) is independent from frame to frame.
     """
 
-    motion: TrailEstimate
+    state: TrackedMotionState
     error: Array
-    seen: Array
+    jacobian: Array
     noise: Array
 
     @property
-    def expected(self) -> Array:
-        """Covariance (6, 6) of the error."""
-        return np.asarray(self.seen @ self.motion.covariance @ self.seen.T + self.noise)
+    def covariance(self) -> Array:
+        """Covariance (6, 6) of the innovation."""
+        return np.asarray(self.jacobian @ self.state.covariance @ self.jacobian.T + self.noise)
 
-    def tolerated(self, drift_slack: float) -> Array:
-        """Covariance (6, 6) of the error where odometry may drift so many times as fast as it usually does."""
-        return np.asarray(self.expected + (drift_slack**2 - 1.0) * self.motion.covariance[:6, :6])
+    def tolerated(self, odometry_noise_factor: float) -> Array:
+        """Covariance (6, 6) of the innovation with the odometry's standard deviations times a factor."""
+        return np.asarray(self.covariance + (odometry_noise_factor**2 - 1.0) * self.state.covariance[:6, :6])
 
-    def joined(self, drift_slack: float) -> TrailEstimate:
-        """The motion with what the points tell of it, of the scale and of their own lasting error.
+    def updated(self, odometry_noise_factor: float) -> TrackedMotionState:
+        """The state updated with the measurement.
 
-        An error larger than expected is put down to a slip of odometry, as far as the slack allows: the pose becomes
-        less certain by that before the points are believed (Student's t).
+        An innovation larger than expected is taken for a slip of odometry, as far as the factor allows: the predicted
+        motion becomes less certain by that before the update (Student's t).
         """
-        motion, covariance = self.motion, self.motion.covariance.copy()
-        covariance[:6, :6] *= np.clip(self._surprise(), 1.0, drift_slack**2)
-        shared = covariance @ self.seen.T
-        gain = np.linalg.solve(self.seen @ shared + self.noise, shared.T).T
+        state, covariance = self.state, self.state.covariance.copy()
+        covariance[:6, :6] *= np.clip(self._variance_ratio(), 1.0, odometry_noise_factor**2)
+        shared = covariance @ self.jacobian.T
+        gain = np.linalg.solve(self.jacobian @ shared + self.noise, shared.T).T
         step, left = gain @ self.error, covariance - gain @ shared.T
-        return TrailEstimate(_changed(motion.state, step[:7]), motion.lasting + step[7:], (left + left.T) / 2.0)
+        return TrackedMotionState(
+            _changed(state.state, step[:7]), state.correlated_error + step[7:], (left + left.T) / 2.0
+        )
 
-    def _surprise(self) -> float:
-        """Factor by which the error makes a larger variance likely; 1 is what is expected."""
-        squared = float(self.error @ np.linalg.solve(self.expected, self.error))
-        return (_TAIL + squared) / (_TAIL + len(self.error))
+    def _variance_ratio(self) -> float:
+        """Student-t estimate of the ratio of the innovation's variance to the expected one."""
+        squared = float(self.error @ np.linalg.solve(self.covariance, self.error))
+        return (_DEGREES_OF_FREEDOM + squared) / (_DEGREES_OF_FREEDOM + len(self.error))
 
 
 def _square_root(covariance: Array) -> Array:
-    """The symmetric one (6, 6): it changes as smoothly from frame to frame as the covariance does."""
+    """The symmetric square root (6, 6): it changes as smoothly from frame to frame as the covariance does."""
     values, vectors = np.linalg.eigh(covariance)
     return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
 

@@ -1,10 +1,8 @@
-"""The best trajectory after the fact: all odometry and all anchors of a recording estimated together.
+"""The best trajectory after the fact: all odometry and all anchors of a recording smoothed together.
 
-The same unknowns and factors as in the online smoother (camera pose and log scale; anchors, odometry with its drift,
-followed map points, loops), but the future counts as much as the past, and nothing is forgotten. Segments of odometry
-are parts of one chain: each begins with an own origin and scale, held by the anchors in it. Anchors are begun with
-where ``consensus`` trusts them, and judged again by every solution. The equations are banded but for the loops, and
-solved in linear time.
+States and factors are those of the fixed-lag smoother, but nothing is marginalised and the future counts as much as the
+past. Segments of odometry are parts of one problem: each has its own origin and scale, determined by the anchors in it.
+The first inliers are those of ``sim3_consensus``; every solution judges them again.
 """
 
 from __future__ import annotations
@@ -17,21 +15,21 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import AnchorPose, LoopClosure, OdometryPose, Reason, Rejection, TrackedPose
-from visloc_ros.fusion.anchor_fix import Fix, make_fix
+from visloc_ros.fusion.anchor_fix import AnchorFix, make_fix
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.initialization.sim3_alignment import NO_PRIOR
 from visloc_ros.fusion.initialization.sim3_consensus import Consensus, find_consensus
-from visloc_ros.fusion.input_checks import is_loop
-from visloc_ros.fusion.odometry_model.history import Sample
+from visloc_ros.fusion.input_checks import is_valid_loop
+from visloc_ros.fusion.odometry_model.history import OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, StateEstimate
-from visloc_ros.fusion.smoothing.batch_smoother import ChainSmoother
-from visloc_ros.fusion.smoothing.batch_states import Chain, Recorded, choose_states
-from visloc_ros.fusion.smoothing.factors.sensors import Sensor, scale_prior, sensor_factors
+from visloc_ros.fusion.smoothing.batch_smoother import BatchSmoother
+from visloc_ros.fusion.smoothing.batch_states import OdometryRecord, choose_states
+from visloc_ros.fusion.smoothing.factors.sensors import SensorFactors, make_sensor_factors, scale_prior
 from visloc_ros.fusion.smoothing.states import States
 
 
 @dataclass(eq=False)
-class Recording:
+class RecordedMeasurements:
     """What a run gave to its fuser, in any order."""
 
     odometry: list[OdometryPose] = field(default_factory=list)
@@ -62,7 +60,7 @@ class SmoothedPose:
 
 
 @dataclass(frozen=True, eq=False)
-class Smoothed:
+class SmoothedTrajectory:
     """Poses of the frames with odometry, in order, and the stamps of the anchors that they rest on.
 
     A segment of odometry in which no anchors agree has no poses.
@@ -74,26 +72,26 @@ class Smoothed:
 
 @dataclass(frozen=True, eq=False)
 class _Segment:
-    """A stretch of odometry, the anchors in it, and where these put it."""
+    """A segment of odometry, the anchors in it, and their consensus."""
 
-    samples: Sequence[Sample]
-    fixes: Sequence[Fix]
+    samples: Sequence[OdometrySample]
+    fixes: Sequence[AnchorFix]
     consensus: Consensus
 
 
 def smooth(
-    recording: Recording, config: FusionConfig, metric: bool = False, gravity_aligned: bool = False
-) -> Smoothed | Rejection:
-    """Estimate the whole trajectory at once, or say why no segment of odometry can be put into the map.
+    measurements: RecordedMeasurements, config: FusionConfig, metric: bool = False, gravity_aligned: bool = False
+) -> SmoothedTrajectory | Rejection:
+    """Estimate the whole trajectory at once, or give the reason why no segment of odometry can be aligned to the map.
 
-    ``metric`` and ``gravity_aligned`` tell what the map is: only then do scale and gravity by other sensors count.
+    Scale and gravity by other sensors are used only where the map is ``metric`` and ``gravity_aligned``.
     """
-    odometry = sorted(recording.odometry, key=lambda pose: pose.stamp_ns)
-    recorded = Recorded.of(odometry, config.max_gap_s)
-    fixes = _fixes(recorded, recording.anchors, config)
+    odometry = sorted(measurements.odometry, key=lambda pose: pose.stamp_ns)
+    record = OdometryRecord.of(odometry, config.max_gap_s)
+    fixes = _fixes(record, measurements.anchors, config)
     segments: list[_Segment] = []
     refusal = Rejection(odometry[-1].stamp_ns if odometry else 0, Reason.SCALE_UNSET, {"candidates": len(fixes)})
-    for number, group in groupby(recorded.samples, key=lambda sample: sample.segment):
+    for number, group in groupby(record.samples, key=lambda sample: sample.segment):
         own = [fix for fix in fixes if fix.sample.segment == number]
         consensus = _consensus(own, config, metric)
         if isinstance(consensus, Rejection):
@@ -102,69 +100,71 @@ def smooth(
             segments.append(_Segment(list(group), own, consensus))
     if not segments:
         return refusal
-    sensors = sensor_factors(config.sensors, metric, gravity_aligned)
-    return _smooth(segments, recording, _ends(recorded, recording.loops), sensors, config)
+    sensors = make_sensor_factors(config.sensors, metric, gravity_aligned)
+    return _smooth(segments, measurements, _ends(record, measurements.loops), sensors, config)
 
 
-def _consensus(fixes: Sequence[Fix], config: FusionConfig, metric: bool) -> Consensus | Rejection:
-    """Agreement of a segment's anchors; where they do not tell the scale by themselves, with that of other sensors."""
-    unaided = find_consensus(fixes, config)
+def _consensus(fixes: Sequence[AnchorFix], config: FusionConfig, metric: bool) -> Consensus | Rejection:
+    """Consensus of a segment's anchors; where they do not determine the scale, with that of other sensors."""
+    by_anchors = find_consensus(fixes, config)
     prior = scale_prior(fixes[-1].sample, config.sensors, metric) if fixes else NO_PRIOR
-    return find_consensus(fixes, config, prior) if isinstance(unaided, Rejection) and prior.information else unaided
+    needs_prior = isinstance(by_anchors, Rejection) and prior.information
+    return find_consensus(fixes, config, prior) if needs_prior else by_anchors
 
 
 def _smooth(
     segments: Sequence[_Segment],
-    recording: Recording,
-    ends: Mapping[LoopClosure, tuple[Sample, Sample]],
-    sensors: Sequence[Sensor],
+    measurements: RecordedMeasurements,
+    ends: Mapping[LoopClosure, tuple[OdometrySample, OdometrySample]],
+    sensors: Sequence[SensorFactors],
     config: FusionConfig,
-) -> Smoothed:
+) -> SmoothedTrajectory:
     samples = [sample for segment in segments for sample in segment.samples]
     fixes = [fix for segment in segments for fix in segment.fixes]
-    trusted = np.concatenate([segment.consensus.trusted for segment in segments])
+    inliers = np.concatenate([segment.consensus.inliers for segment in segments])
     used = {segment.samples[0].segment for segment in segments}
     loops = {loop: pair for loop, pair in ends.items() if pair[0].segment in used}
     of_loops = [sample for pair in loops.values() for sample in pair]
-    chain = Chain.of(choose_states(samples, [*(fix.sample for fix in fixes), *of_loops]))
-    smoother = ChainSmoother(
-        config, chain, fixes, trusted, _initial(chain, segments), recording.tracked, sensors, tuple(loops)
-    )
-    return Smoothed(tuple(_every_frame(samples, smoother)), smoother.anchor_stamps_ns)
+    at_states = choose_states(samples, [*(fix.sample for fix in fixes), *of_loops])
+    states = _initial_states(at_states, segments)
+    smoother = BatchSmoother(config, at_states, fixes, inliers, states, measurements.tracked, sensors, tuple(loops))
+    return SmoothedTrajectory(tuple(_every_frame(samples, smoother)), smoother.anchor_stamps_ns)
 
 
-def _ends(recorded: Recorded, loops: Sequence[LoopClosure]) -> dict[LoopClosure, tuple[Sample, Sample]]:
-    """Loops with the odometry at both ends; those that cannot be, or lead to another segment, are left out."""
-    met = ((loop, recorded.history.at(loop.earlier_ns), recorded.history.at(loop.later_ns)) for loop in loops)
+def _ends(
+    record: OdometryRecord, loops: Sequence[LoopClosure]
+) -> dict[LoopClosure, tuple[OdometrySample, OdometrySample]]:
+    """Loops with the odometry at both ends; invalid ones and those between segments are left out."""
+    candidates = ((loop, record.history.at(loop.earlier_ns), record.history.at(loop.later_ns)) for loop in loops)
     return {
         loop: (earlier, later)
-        for loop, earlier, later in met
-        if is_loop(loop) and earlier is not None and later is not None and earlier.segment == later.segment
+        for loop, earlier, later in candidates
+        if is_valid_loop(loop) and earlier is not None and later is not None and earlier.segment == later.segment
     }
 
 
-def _fixes(recorded: Recorded, anchors: Sequence[AnchorPose], config: FusionConfig) -> list[Fix]:
+def _fixes(record: OdometryRecord, anchors: Sequence[AnchorPose], config: FusionConfig) -> list[AnchorFix]:
     """Anchors with the odometry of their images; those without are left out."""
     ordered = sorted(anchors, key=lambda anchor: anchor.stamp_ns)
-    met = [(recorded.history.at(anchor.stamp_ns), anchor) for anchor in ordered]
-    return [make_fix(sample, anchor, config.anchor_noise) for sample, anchor in met if sample is not None]
+    paired = [(record.history.at(anchor.stamp_ns), anchor) for anchor in ordered]
+    return [make_fix(sample, anchor, config.anchor_noise) for sample, anchor in paired if sample is not None]
 
 
-def _initial(chain: Chain, segments: Sequence[_Segment]) -> States:
-    """States by the similarity of the nearest piece of each segment."""
+def _initial_states(samples: Sequence[OdometrySample], segments: Sequence[_Segment]) -> States:
+    """States at samples by the nearest similarity of their segment's consensus."""
     near = {segment.samples[0].segment: segment.consensus.near for segment in segments}
-    similarities = [near[sample.segment](sample.stamp_ns) for sample in chain.samples]
+    similarities = [near[sample.segment](sample.stamp_ns) for sample in samples]
     return States.stacked(
         [
             CameraState(similarity.apply_to_pose(sample.odom_from_camera), float(np.log(similarity.scale)))
-            for similarity, sample in zip(similarities, chain.samples, strict=True)
+            for similarity, sample in zip(similarities, samples, strict=True)
         ]
     )
 
 
-def _every_frame(samples: Sequence[Sample], smoother: ChainSmoother) -> Iterator[SmoothedPose]:
-    """Estimates at samples: between two states, carried from both and blended."""
-    states = smoother.chain.samples
+def _every_frame(samples: Sequence[OdometrySample], smoother: BatchSmoother) -> Iterator[SmoothedPose]:
+    """Estimates at samples: between two states predicted from both and interpolated."""
+    states = smoother.samples
     after = 0
     for sample in samples:
         while states[after].stamp_ns < sample.stamp_ns:
@@ -176,15 +176,15 @@ def _every_frame(samples: Sequence[Sample], smoother: ChainSmoother) -> Iterator
         yield SmoothedPose(sample.stamp_ns, pose, there.covariance[:6, :6], there.state.scale)
 
 
-def _between(smoother: ChainSmoother, after: int, sample: Sample) -> StateEstimate:
-    before, later = smoother.chain.samples[after - 1], smoother.chain.samples[after]
+def _between(smoother: BatchSmoother, after: int, sample: OdometrySample) -> StateEstimate:
+    before, later = smoother.samples[after - 1], smoother.samples[after]
     fraction = (sample.stamp_ns - before.stamp_ns) / (later.stamp_ns - before.stamp_ns)
-    forward = smoother.odometry.carry(smoother.estimate(after - 1), before.leg_to(sample))
-    backward = smoother.odometry.carry(smoother.estimate(after), later.leg_to(sample))
-    return _blend(forward, backward, fraction)
+    forward = smoother.odometry.carry(smoother.estimate(after - 1), before.motion_to(sample))
+    backward = smoother.odometry.carry(smoother.estimate(after), later.motion_to(sample))
+    return _interpolate(forward, backward, fraction)
 
 
-def _blend(forward: StateEstimate, backward: StateEstimate, fraction: float) -> StateEstimate:
+def _interpolate(forward: StateEstimate, backward: StateEstimate, fraction: float) -> StateEstimate:
     pose = forward.state.map_from_camera.interpolate(backward.state.map_from_camera, fraction)
     log_scale = (1.0 - fraction) * forward.state.log_scale + fraction * backward.state.log_scale
     covariance = (1.0 - fraction) * forward.covariance + fraction * backward.covariance

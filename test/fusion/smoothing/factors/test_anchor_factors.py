@@ -9,7 +9,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import AnchorPose, OdometryPose
 from visloc_ros.fusion.anchor_fix import make_fix
 from visloc_ros.fusion.config import AnchorNoiseConfig
-from visloc_ros.fusion.input_checks import is_anchor
+from visloc_ros.fusion.input_checks import is_valid_anchor
 from visloc_ros.fusion.odometry_model.history import OdometryHistory
 
 ANCHOR = AnchorPose(0, SE3.identity(), 1e-2 * np.eye(6), 50, 80, 1.0, map_covariance=7e-3 * np.eye(6))
@@ -34,6 +34,6 @@ def test_an_anchor_that_does_not_tell_has_its_covariance_for_itself():
 
 
 def test_a_part_cannot_be_larger_than_the_whole():
-    assert is_anchor(ANCHOR)
-    assert not is_anchor(replace(ANCHOR, map_covariance=2e-2 * np.eye(6)))
-    assert not is_anchor(replace(ANCHOR, map_covariance=np.full((6, 6), np.nan)))
+    assert is_valid_anchor(ANCHOR)
+    assert not is_valid_anchor(replace(ANCHOR, map_covariance=2e-2 * np.eye(6)))
+    assert not is_valid_anchor(replace(ANCHOR, map_covariance=np.full((6, 6), np.nan)))

@@ -9,9 +9,9 @@ from visloc_ros.core.geometry import SE3, Sim3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import LoopClosure, Reason
 from visloc_ros.evaluation.fusion_replay import play, pose_errors
-from visloc_ros.fusion import Fuser, FusionConfig, Recording, smooth
-from visloc_ros.fusion.input_checks import is_loop
-from visloc_ros.fusion.smoothing.factors.loop import Loops
+from visloc_ros.fusion import Fuser, FusionConfig, RecordedMeasurements, smooth
+from visloc_ros.fusion.input_checks import is_valid_loop
+from visloc_ros.fusion.smoothing.factors.loop import LoopFactors
 from visloc_ros.fusion.smoothing.states import States
 from visloc_ros.simulation import FusionScenario, simulate_run
 
@@ -38,7 +38,7 @@ def loop_between(states, earlier, later):
 
 
 def smoothed_errors(run, loops):
-    recording = Recording()
+    recording = RecordedMeasurements()
     for result in (*run.odometry, *(anchor for _, anchor in run.anchors), *loops):
         recording.add(result)
     found = {pose.stamp_ns: pose.map_from_camera for pose in smooth(recording, FusionConfig()).poses}
@@ -59,27 +59,27 @@ def fused_errors(run):
 def test_a_loop_that_fits_has_no_residual_and_its_slopes_are_right():
     rng = np.random.default_rng(0)
     states, step = random_states(rng, 4), 1e-6
-    loops = Loops.of([loop_between(states, 0, 3), loop_between(states, 1, 2)], {row: row for row in range(4)})
+    loops = LoopFactors.of([loop_between(states, 0, 3), loop_between(states, 1, 2)], {row: row for row in range(4)})
     factors = loops.linearise(states)
     np.testing.assert_allclose(factors.residuals, 0.0, atol=1e-9)
     for state, element in ((0, 1), (0, 4), (0, 6), (3, 0), (3, 5), (3, 6)):
         errors = np.zeros((4, 7))
         errors[state, element] = step
         slope = -loops.linearise(states.plus(errors)).residuals[0] / step
-        jacobian = factors.jacobians[0] if state == 0 else factors.next_jacobians[0]
+        jacobian = factors.jacobians[0] if state == 0 else factors.second_jacobians[0]
         np.testing.assert_allclose(jacobian[:, element], slope, atol=1e-5)
 
 
 def test_a_loop_is_only_as_sure_as_its_covariance_in_map_units():
     states = States(np.zeros((2, 3)), np.tile(np.eye(3), (2, 1, 1)), np.log([2.0, 2.0]))
-    factors = Loops.of([loop_between(states, 0, 1)], {0: 0, 1: 1}).linearise(states)
+    factors = LoopFactors.of([loop_between(states, 0, 1)], {0: 0, 1: 1}).linearise(states)
     sigmas = np.sqrt(np.diag(np.linalg.inv(factors.information[0])))
     np.testing.assert_allclose(sigmas, SIGMAS * np.repeat([2.0, 1.0], [3, 4]))
 
 
 def test_loops_without_a_state_at_either_end_are_left_out():
     states = random_states(np.random.default_rng(1), 2)
-    assert Loops.of([loop_between(states, 0, 1)], {0: 0}) is None
+    assert LoopFactors.of([loop_between(states, 0, 1)], {0: 0}) is None
 
 
 @pytest.mark.parametrize("false_share", [0.0, 0.2])
@@ -165,10 +165,10 @@ def test_what_cannot_be_joined_is_refused_with_its_reason():
 
 def test_a_loop_needs_a_similarity_and_a_positive_covariance():
     good = LoopClosure(1, 2, Sim3.from_se3(SE3.identity()), np.eye(7))
-    assert is_loop(good)
-    assert not is_loop(replace(good, later_ns=1))
-    assert not is_loop(replace(good, covariance=np.eye(6)))
-    assert not is_loop(replace(good, covariance=np.diag([1.0] * 6 + [0.0])))
-    assert not is_loop(replace(good, covariance=np.full((7, 7), np.nan)))
-    assert not is_loop(replace(good, earlier_from_later=Sim3(0.0, np.eye(3), np.zeros(3))))
-    assert not is_loop(replace(good, earlier_from_later=Sim3(1.0, 2.0 * np.eye(3), np.zeros(3))))
+    assert is_valid_loop(good)
+    assert not is_valid_loop(replace(good, later_ns=1))
+    assert not is_valid_loop(replace(good, covariance=np.eye(6)))
+    assert not is_valid_loop(replace(good, covariance=np.diag([1.0] * 6 + [0.0])))
+    assert not is_valid_loop(replace(good, covariance=np.full((7, 7), np.nan)))
+    assert not is_valid_loop(replace(good, earlier_from_later=Sim3(0.0, np.eye(3), np.zeros(3))))
+    assert not is_valid_loop(replace(good, earlier_from_later=Sim3(1.0, 2.0 * np.eye(3), np.zeros(3))))

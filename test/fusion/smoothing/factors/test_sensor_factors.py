@@ -8,19 +8,19 @@ from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
 from visloc_ros.core.types import OdometryPose, OdometryScale
 from visloc_ros.evaluation.fusion_replay import play, position_errors
-from visloc_ros.fusion import Fuser, FusionConfig, Recording, smooth
+from visloc_ros.fusion import Fuser, FusionConfig, RecordedMeasurements, smooth
 from visloc_ros.fusion.config import SensorConfig
 from visloc_ros.fusion.initialization.sim3_alignment import NO_PRIOR
-from visloc_ros.fusion.odometry_model.history import Sample
+from visloc_ros.fusion.odometry_model.history import OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, StateEstimate
 from visloc_ros.fusion.odometry_model.path_moments import step_moments
 from visloc_ros.fusion.smoothing.factors.sensors import (
     GravityFactors,
-    PlanarFactors,
+    PlanarMotionFactors,
     ScaleFactors,
-    held_by_sensors,
     scale_prior,
     sensor_factors,
+    update_with_sensors,
 )
 from visloc_ros.fusion.smoothing.states import States
 from visloc_ros.simulation import FusionScenario
@@ -34,7 +34,7 @@ UP = np.array([0.0, 0.0, 1.0])
 
 
 def travelled(length):
-    return step_moments(np.zeros(3), np.array([length, 0.0, 0.0]), turned=0.1, waited=1.0)
+    return step_moments(np.zeros(3), np.array([length, 0.0, 0.0]), angle=0.1, seconds=1.0)
 
 
 def chain_of(count=4, seed=0):
@@ -46,7 +46,7 @@ def chain_of(count=4, seed=0):
     for index, pose in enumerate(poses):
         seen = odom_from_map @ pose
         placed = SE3(seen.rotation, seen.translation / scale)
-        samples.append(Sample(index * SECOND, 0, placed, travelled(0.4 * index)))
+        samples.append(OdometrySample(index * SECOND, 0, placed, travelled(0.4 * index)))
     states = States.stacked([CameraState(pose, np.log(scale)) for pose in poses])
     return states, samples, odom_from_map.rotation @ UP
 
@@ -58,7 +58,7 @@ def is_derivative(source, states, samples):
     after = source.linearise(states.plus(step), samples)
     fall = before.residuals - after.residuals
     expected = np.einsum("nij,nj->ni", before.jacobians, step[before.first])
-    expected += np.einsum("nij,nj->ni", before.next_jacobians, step[before.first + 1])
+    expected += np.einsum("nij,nj->ni", before.second_jacobians, step[before.first + 1])
     return np.allclose(fall, expected, atol=1e-10)
 
 
@@ -68,7 +68,7 @@ def test_sensors_that_agree_have_no_residual_and_right_derivatives():
     for source in (ScaleFactors(SENSORS), GravityFactors(SENSORS)):
         assert np.allclose(source.linearise(states, samples).residuals, 0.0, atol=1e-12)
         assert is_derivative(source, states, samples)
-    assert is_derivative(PlanarFactors(LEVEL), states, samples)
+    assert is_derivative(PlanarMotionFactors(LEVEL), states, samples)
 
 
 def test_only_motion_parallel_to_the_floor_fits_it():
@@ -76,11 +76,11 @@ def test_only_motion_parallel_to_the_floor_fits_it():
     tilt = rotation_matrix([0.2, -0.1, 0.0])
     poses = [SE3(rotation_matrix([0, 0, 0.3 * i]) @ tilt, [0.5 * i, 0.1 * i, 0.8]) for i in range(4)]
     level = States.stacked([CameraState(pose, 0.0) for pose in poses])
-    assert np.allclose(PlanarFactors(LEVEL).linearise(level, samples).residuals, 0.0, atol=1e-12)
+    assert np.allclose(PlanarMotionFactors(LEVEL).linearise(level, samples).residuals, 0.0, atol=1e-12)
     risen = States.stacked(
         [CameraState(SE3(p.rotation, p.translation + 0.1 * i * UP), 0.0) for i, p in enumerate(poses)]
     )
-    assert np.allclose(PlanarFactors(LEVEL).linearise(risen, samples).residuals[:, 0], -0.1)
+    assert np.allclose(PlanarMotionFactors(LEVEL).linearise(risen, samples).residuals[:, 0], -0.1)
 
 
 def test_nothing_is_told_across_segments_or_without_a_reading():
@@ -88,7 +88,7 @@ def test_nothing_is_told_across_segments_or_without_a_reading():
     samples = [replace(samples[0], up_in_odom=up_in_odom), *samples[1:3], replace(samples[3], segment=1)]
     assert len(ScaleFactors(SENSORS).linearise(states, samples).residuals) == 0
     assert len(GravityFactors(SENSORS).linearise(states, samples).residuals) == 0
-    assert PlanarFactors(LEVEL).linearise(states, samples).first.tolist() == [0, 1]
+    assert PlanarMotionFactors(LEVEL).linearise(states, samples).first.tolist() == [0, 1]
 
 
 def test_a_running_estimate_counts_once_however_often_it_is_told():
@@ -118,7 +118,7 @@ def test_a_map_is_told_only_what_its_frame_allows():
     assert sensor_factors(config, metric=False, gravity_aligned=False) == ()
     assert sensor_factors(config, metric=True, gravity_aligned=False) == (ScaleFactors(config),)
     kinds = [type(source) for source in sensor_factors(config, metric=True, gravity_aligned=True)]
-    assert kinds == [ScaleFactors, GravityFactors, PlanarFactors]
+    assert kinds == [ScaleFactors, GravityFactors, PlanarMotionFactors]
     off = SensorConfig(use_scale=False, use_gravity=False)
     assert sensor_factors(off, metric=True, gravity_aligned=True) == ()
     _, samples, _ = chain_of()
@@ -134,12 +134,12 @@ def test_what_is_carried_on_from_a_fix_stays_upright_and_level():
     start = StateEstimate(CameraState(SE3(np.eye(3), [0, 0, 1.0]), 0.0), 1e-8 * np.eye(7))
     leant = SE3(rotation_matrix([np.deg2rad(2.0), 0, 0]), [1.0, 0, 1.2])
     end = StateEstimate(CameraState(leant, 0.0), np.diag([0.04] * 3 + [1e-3] * 3 + [1e-4]))
-    held = held_by_sensors(start, end, (samples[0], samples[1]), (PlanarFactors(LEVEL),))
+    held = update_with_sensors(start, end, (samples[0], samples[1]), (PlanarMotionFactors(LEVEL),))
     assert abs(held.state.map_from_camera.translation[2] - 1.0) < 0.02
     assert np.degrees(np.arccos(held.state.map_from_camera.rotation[2, 2])) < 0.3
     assert held.covariance[2, 2] < 1e-3
     np.testing.assert_allclose(held.covariance[0, 0], 0.04)
-    assert held_by_sensors(start, end, (samples[0], samples[1]), (ScaleFactors(SENSORS),)) is end
+    assert update_with_sensors(start, end, (samples[0], samples[1]), (ScaleFactors(SENSORS),)) is end
 
 
 GROUND = FusionScenario(rate_hz=8.0, duration_s=30.0, speed=0.5, anchor_period_s=1.0)
@@ -206,7 +206,7 @@ def tilts_deg(run, poses):
 
 
 def smoothed(run, config=None):
-    recording = Recording()
+    recording = RecordedMeasurements()
     for result in [*run.odometry, *(anchor for _, anchor in run.anchors)]:
         recording.add(result)
     return [pose.map_from_camera for pose in smooth(recording, config or FusionConfig(), True, True).poses]

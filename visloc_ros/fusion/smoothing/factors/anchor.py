@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array, rotation_vector
-from visloc_ros.fusion.anchor_fix import Fix
-from visloc_ros.fusion.smoothing.factors.linear import Factors, inverse
+from visloc_ros.fusion.anchor_fix import AnchorFix
+from visloc_ros.fusion.smoothing.factors.linear import LinearFactors, inverse
 from visloc_ros.fusion.smoothing.states import States
-from visloc_ros.fusion.smoothing.variance_components import Inflation
+from visloc_ros.fusion.smoothing.variance_components import VarianceFactors
 
 
 @dataclass(frozen=True, eq=False)
-class Anchors:
-    """Anchors of the states ``at`` (M,), in order: positions (M, 3), rotations (M, 3, 3), covariances (M, 6, 6).
+class AnchorFactors:
+    """Anchors at the states ``at`` (M,), in order: positions (M, 3), rotations (M, 3, 3), covariances (M, 6, 6).
 
-    ``map_covariances`` (M, 6, 6) are of the map's own error there.
+    ``map_covariances`` (M, 6, 6) are of the map's error there, which anchors nearby share.
     """
 
     at: NDArray[np.intp]
@@ -29,10 +29,10 @@ class Anchors:
     map_covariances: Array
 
     @staticmethod
-    def of(fixes: Sequence[Fix], at: NDArray[np.intp]) -> Anchors:
+    def of(fixes: Sequence[AnchorFix], at: NDArray[np.intp]) -> AnchorFactors:
         """Stack the anchors of fixes."""
         poses = [fix.anchor.map_from_camera for fix in fixes]
-        return Anchors(
+        return AnchorFactors(
             at,
             np.array([pose.translation for pose in poses]),
             np.array([pose.rotation for pose in poses]),
@@ -40,9 +40,9 @@ class Anchors:
             np.array([fix.map_covariance for fix in fixes]),
         )
 
-    def only(self, keep: NDArray[np.bool_]) -> Anchors:
-        """Those of the M that are to be kept."""
-        return Anchors(
+    def only(self, keep: NDArray[np.bool_]) -> AnchorFactors:
+        """The anchors (M,) selected by a mask."""
+        return AnchorFactors(
             self.at[keep],
             self.positions[keep],
             self.rotations[keep],
@@ -55,13 +55,14 @@ class Anchors:
         turns = rotation_vector(self.rotations @ np.swapaxes(states.rotations[self.at], 1, 2))
         return np.concatenate([self.positions - states.positions[self.at], turns], axis=1)
 
-    def common_errors(self, count: int, claims: Inflation) -> Array:
-        """Covariances (N, 6, 6) of the error that the anchors around each of N states share."""
+    def common_covariances(self, count: int, variance_factors: VarianceFactors) -> Array:
+        """Covariances (N, 6, 6) of the error that the anchors near each of N states have in common."""
         nearest = np.searchsorted((self.at[:-1] + self.at[1:]) / 2.0, np.arange(count))
-        return np.asarray((claims.inflate(self.covariances) + self.map_covariances)[nearest])
+        return np.asarray((variance_factors.inflate(self.covariances) + self.map_covariances)[nearest])
 
-    def linearise(self, states: States, claims: Inflation, tail: float) -> Factors:
-        """One factor of each state; claims are inflated, and anchors that do not fit all the same count less."""
-        information = inverse(claims.inflate(self.covariances))
+    def linearise(self, states: States, variance_factors: VarianceFactors, degrees_of_freedom: float) -> LinearFactors:
+        """One factor each, with its covariance scaled by the variance factors and a robust weight."""
+        information = inverse(variance_factors.inflate(self.covariances))
         jacobians = np.broadcast_to(np.eye(6, 7), (len(self.at), 6, 7))
-        return Factors(self.at, self.minus(states), jacobians, information).softened(tail)
+        factors = LinearFactors(self.at, self.minus(states), jacobians, information)
+        return factors.with_robust_weights(degrees_of_freedom)

@@ -1,9 +1,9 @@
-"""What other sensors and the floor tell the smoothers: metres by wheels or depth, gravity, a robot that stays upright.
+"""Sensor factors: scale by wheels or depth, gravity by an accelerometer, planar motion of a robot on the floor.
 
-All of it is told of legs between neighbouring states. A running estimate, such as the wheels' scale, is mostly the same
-from one state to the next, so a leg brings only the share of a measurement that is new: its distance or time over that
-in which the estimate renews itself. A sensor that is plainly wrong (slipping wheels, a hard bump, a ramp) counts for
-nothing: beyond ``TOLERATED`` its weight falls with the fourth power of the residual.
+There is one factor for each interval between neighbouring states. A filtered reading, such as the wheels' scale, is
+mostly the same at both ends of an interval, so each factor counts as the share of a measurement that is new: the
+interval's distance or time over that in which the reading renews itself. Gross errors (slipping wheels, a hard bump, a
+ramp) have no influence: beyond ``LARGEST_SQUARED_ERROR`` the weight falls with the fourth power of the residual.
 """
 
 from __future__ import annotations
@@ -21,64 +21,64 @@ from visloc_ros.core.geometry import Array
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.fusion.config import SensorConfig
 from visloc_ros.fusion.initialization.sim3_alignment import NO_PRIOR, ScalePrior
-from visloc_ros.fusion.odometry_model.history import Sample
-from visloc_ros.fusion.odometry_model.noise_model import SHORTEST_DISTANCE, StateEstimate
-from visloc_ros.fusion.smoothing.factors.linear import Factors
+from visloc_ros.fusion.odometry_model.history import OdometrySample
+from visloc_ros.fusion.odometry_model.noise_model import LEAST_DISTANCE, StateEstimate
+from visloc_ros.fusion.smoothing.factors.linear import LinearFactors
 from visloc_ros.fusion.smoothing.states import States
 
 UP = np.array([0.0, 0.0, 1.0])
 UP_CROSS = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-TOLERATED = 16.0  # squared residual over its covariance: four standard deviations
+LARGEST_SQUARED_ERROR = 16.0  # squared residual over its covariance: four standard deviations
 
 Indices = NDArray[np.intp]
 
 
-class Told(NamedTuple):
-    """What a sensor says of legs: factors as if each were a measurement of its own, and the share (M,) that it is."""
+class WeightedFactors(NamedTuple):
+    """Factors as if each were an independent measurement, and the share (M,) of one that each counts as."""
 
-    factors: Factors
+    factors: LinearFactors
     shares: Array
 
 
-class Sensor(ABC):
+class SensorFactors(ABC):
     """A source of factors between neighbouring states of one segment."""
 
     @abstractmethod
-    def legs(self, samples: Sequence[Sample]) -> Indices:
-        """Where legs (M,) begin of which something is known."""
+    def intervals(self, samples: Sequence[OdometrySample]) -> Indices:
+        """Indices (M,) of the states at which the measured intervals begin."""
 
     @abstractmethod
-    def tell(self, states: States, samples: Sequence[Sample]) -> Told:
-        """What is known of the legs between states."""
+    def measure(self, states: States, samples: Sequence[OdometrySample]) -> WeightedFactors:
+        """The factors of the measured intervals at the present states."""
 
-    def linearise(self, states: States, samples: Sequence[Sample]) -> Factors:
-        """Factors at the present states, each trusted as far as it fits them."""
-        told = self.tell(states, samples)
-        residuals, information = told.factors.residuals, told.factors.information
-        squared = np.einsum("ni,nij,nj->n", residuals, information, residuals)
-        return replace(told.factors, information=(trust(squared) * told.shares)[:, None, None] * information)
-
-
-def telling(sensors: Sequence[Sensor], samples: Sequence[Sample]) -> list[Sensor]:
-    """Those of the sensors that know anything of the legs between samples."""
-    return [sensor for sensor in sensors if len(sensor.legs(samples))]
+    def linearise(self, states: States, samples: Sequence[OdometrySample]) -> LinearFactors:
+        """Factors at the present states with their shares and robust weights."""
+        factors, shares = self.measure(states, samples)
+        squared = np.einsum("ni,nij,nj->n", factors.residuals, factors.information, factors.residuals)
+        weights = robust_weights(squared) * shares
+        return replace(factors, information=weights[:, None, None] * factors.information)
 
 
-def trust(squared: Array) -> Array:
+def with_readings(sensors: Sequence[SensorFactors], samples: Sequence[OdometrySample]) -> list[SensorFactors]:
+    """The sensors that measured any of the intervals between samples."""
+    return [sensor for sensor in sensors if len(sensor.intervals(samples))]
+
+
+def robust_weights(squared: Array) -> Array:
     """Weight (M,) of squared residuals (M,) over their covariances."""
-    return np.asarray(np.square(np.minimum(1.0, TOLERATED / np.maximum(squared, 1e-12))))
+    return np.asarray(np.square(np.minimum(1.0, LARGEST_SQUARED_ERROR / np.maximum(squared, 1e-12))))
 
 
-def sensor_factors(config: SensorConfig, metric: bool, gravity_aligned: bool) -> tuple[Sensor, ...]:
-    """What a map can make use of: metres need a metric map, gravity and the floor one whose z points up."""
+def make_sensor_factors(config: SensorConfig, metric: bool, gravity_aligned: bool) -> tuple[SensorFactors, ...]:
+    """The sensors that a map allows: scale needs a metric map, gravity and the floor one whose z axis points up."""
     scale = (ScaleFactors(config),) if metric and config.use_scale else ()
     gravity = (GravityFactors(config),) if gravity_aligned and config.use_gravity else ()
-    floor = (PlanarFactors(config),) if gravity_aligned and config.two_d_mode else ()
+    floor = (PlanarMotionFactors(config),) if gravity_aligned and config.two_d_mode else ()
     return (*scale, *gravity, *floor)
 
 
-def scale_prior(sample: Sample, config: SensorConfig, metric: bool) -> ScalePrior:
-    """What sensors know of the scale at a sample, for the first fix; nothing where the map is not metric."""
+def scale_prior(sample: OdometrySample, config: SensorConfig, metric: bool) -> ScalePrior:
+    """The scale that sensors measured at a sample, as a prior of the first fix; none where the map is not metric."""
     if sample.scale is None or not metric or not config.use_scale:
         return NO_PRIOR
     sigma = max(sample.scale.log_sigma, config.least_scale_sigma)
@@ -86,40 +86,40 @@ def scale_prior(sample: Sample, config: SensorConfig, metric: bool) -> ScalePrio
 
 
 @dataclass(frozen=True)
-class ScaleFactors(Sensor):
-    """The scale by wheels or a depth model against that of the later state of each leg."""
+class ScaleFactors(SensorFactors):
+    """The scale by wheels or a depth model against that of the second state of each interval."""
 
     config: SensorConfig
 
-    def legs(self, samples: Sequence[Sample]) -> Indices:
+    def intervals(self, samples: Sequence[OdometrySample]) -> Indices:
         """All within a segment whose later state has a reading."""
-        return _legs(samples, lambda sample: sample.scale is not None)
+        return _intervals(samples, lambda sample: sample.scale is not None)
 
-    def tell(self, states: States, samples: Sequence[Sample]) -> Told:
+    def measure(self, states: States, samples: Sequence[OdometrySample]) -> WeightedFactors:
         """One row: the logarithm of the scale."""
-        starts = self.legs(samples)
-        told = [scale_prior(samples[index + 1], self.config, metric=True) for index in starts]
-        residuals = np.array([one.log_scale for one in told]) - states.log_scales[starts + 1]
+        starts = self.intervals(samples)
+        priors = [scale_prior(samples[index + 1], self.config, metric=True) for index in starts]
+        residuals = np.array([one.log_scale for one in priors]) - states.log_scales[starts + 1]
         jacobians = np.zeros((len(starts), 1, 7))
         jacobians[:, 0, 6] = 1.0
-        information = np.array([one.information for one in told]).reshape(-1, 1, 1)
-        shares = _travelled(states, samples)[starts] / self.config.scale_memory
-        return _of_later(starts, residuals[:, None], jacobians, information, shares)
+        information = np.array([one.information for one in priors]).reshape(-1, 1, 1)
+        shares = _distances(states, samples)[starts] / self.config.scale_memory
+        return _of_second(starts, residuals[:, None], jacobians, information, shares)
 
 
 @dataclass(frozen=True)
-class GravityFactors(Sensor):
-    """Up by an accelerometer, carried into the map by the later state of each leg, against the map's z."""
+class GravityFactors(SensorFactors):
+    """Gravity by an accelerometer, in the map by the second state of each interval, against the map's z axis."""
 
     config: SensorConfig
 
-    def legs(self, samples: Sequence[Sample]) -> Indices:
+    def intervals(self, samples: Sequence[OdometrySample]) -> Indices:
         """All within a segment whose later state has a reading."""
-        return _legs(samples, lambda sample: sample.up_in_odom is not None)
+        return _intervals(samples, lambda sample: sample.up_in_odom is not None)
 
-    def tell(self, states: States, samples: Sequence[Sample]) -> Told:
-        """Two rows: x and y of what should be up."""
-        starts = self.legs(samples)
+    def measure(self, states: States, samples: Sequence[OdometrySample]) -> WeightedFactors:
+        """Two rows: x and y of the measured up direction in the map."""
+        starts = self.intervals(samples)
         up_in_camera = np.array([_up_in_camera(samples[index + 1]) for index in starts]).reshape(-1, 3)
         up_in_map = np.einsum("nij,nj->ni", states.rotations[starts + 1], up_in_camera)
         jacobians = np.zeros((len(starts), 2, 7))
@@ -128,46 +128,49 @@ class GravityFactors(Sensor):
         sigma = np.deg2rad(self.config.gravity_sigma_deg)
         information = np.broadcast_to(np.eye(2) / sigma**2, (len(starts), 2, 2))
         shares = _seconds(samples)[starts] / self.config.gravity_memory_s
-        return _of_later(starts, -up_in_map[:, :2], jacobians, information, shares)
+        return _of_second(starts, -up_in_map[:, :2], jacobians, information, shares)
 
 
 @dataclass(frozen=True)
-class PlanarFactors(Sensor):
-    """A camera on a ground robot: its height, and which way is up in its own axes, stay as they were."""
+class PlanarMotionFactors(SensorFactors):
+    """Planar motion of a ground robot: the camera's height, and up in its own axes, stay as they were."""
 
     config: SensorConfig
 
-    def legs(self, samples: Sequence[Sample]) -> Indices:
+    def intervals(self, samples: Sequence[OdometrySample]) -> Indices:
         """All within a segment."""
-        return _legs(samples, lambda _: True)
+        return _intervals(samples, lambda _: True)
 
-    def tell(self, states: States, samples: Sequence[Sample]) -> Told:
+    def measure(self, states: States, samples: Sequence[OdometrySample]) -> WeightedFactors:
         """Four rows: change of height, and of up in the axes of the camera."""
-        starts = self.legs(samples)
+        starts = self.intervals(samples)
         into_camera = np.swapaxes(states.rotations, 1, 2)
         changes = np.column_stack([np.diff(states.positions[:, 2]), np.diff(into_camera @ UP, axis=0)])[starts]
         by_state = np.zeros((len(states), 4, 7))
         by_state[:, 0, 2] = 1.0
         by_state[:, 1:, 3:6] = into_camera @ UP_CROSS
         variances = np.repeat([self.config.height_walk**2, np.deg2rad(self.config.tilt_walk_deg) ** 2], [1, 3])
-        distances = np.maximum(_travelled(states, samples)[starts], SHORTEST_DISTANCE)
+        distances = np.maximum(_distances(states, samples)[starts], LEAST_DISTANCE)
         information = np.diag(1.0 / variances) / distances[:, None, None]
-        factors = Factors(starts, -changes, -by_state[starts], information, by_state[starts + 1])
-        return Told(factors, np.ones(len(starts)))
+        factors = LinearFactors(starts, -changes, -by_state[starts], information, by_state[starts + 1])
+        return WeightedFactors(factors, np.ones(len(starts)))
 
 
-def held_by_sensors(
-    start: StateEstimate, end: StateEstimate, samples: tuple[Sample, Sample], sensors: Sequence[Sensor]
+def update_with_sensors(
+    start: StateEstimate,
+    end: StateEstimate,
+    samples: tuple[OdometrySample, OdometrySample],
+    sensors: Sequence[SensorFactors],
 ) -> StateEstimate:
-    """Estimate at the end of a leg, carried from its start along odometry, with all that sensors tell of the leg."""
-    sensors = telling(sensors, samples)
+    """Estimate at the end of an interval, predicted by odometry from its start, updated with the sensors' factors."""
+    sensors = with_readings(sensors, samples)
     if not sensors:
         return end
     states = States.stacked([start.state, end.state])
-    told = [sensor.tell(states, samples) for sensor in sensors]
+    measured = [sensor.measure(states, samples) for sensor in sensors]
     information, gradient = np.linalg.inv(end.covariance), np.zeros(7)
-    for one in told:
-        by_end, weight = _weighted(one, start, end)
+    for one in measured:
+        by_end, weight = _marginal(one, start, end)
         information = information + by_end.T @ weight @ by_end
         gradient = gradient + by_end.T @ weight @ one.factors.residuals[0]
     covariance = np.linalg.inv(information)
@@ -175,42 +178,44 @@ def held_by_sensors(
     return StateEstimate(states.plus(np.stack([np.zeros(7), step]))[1], covariance)
 
 
-def _weighted(told: Told, start: StateEstimate, end: StateEstimate) -> tuple[Array, Array]:
-    """Jacobian (k, 7) of one factor by the end of its leg, and its information (k, k) with that of the start unknown.
+def _marginal(weighted: WeightedFactors, start: StateEstimate, end: StateEstimate) -> tuple[Array, Array]:
+    """Jacobian (k, 7) of one factor by the end of its interval, and its information (k, k) with the start marginalised.
 
-    Odometry may have drifted far on a long leg: the sensor is trusted if it fits what is expected then.
+    The robust weight accounts for the odometry noise, which is large over a long interval.
     """
-    factors = told.factors
+    factors = weighted.factors
     by_start = factors.jacobians[0]
-    by_end = np.zeros_like(by_start) if factors.next_jacobians is None else factors.next_jacobians[0]
+    by_end = np.zeros_like(by_start) if factors.second_jacobians is None else factors.second_jacobians[0]
     known = np.linalg.inv(factors.information[0]) + by_start @ start.covariance @ by_start.T
     residual = factors.residuals[0]
     squared = residual @ np.linalg.solve(known + by_end @ end.covariance @ by_end.T, residual)
-    weight = float(trust(np.array([squared]))[0] * told.shares[0])
+    weight = float(robust_weights(np.array([squared]))[0] * weighted.shares[0])
     return by_end, weight * np.linalg.inv(known)
 
 
-def _legs(samples: Sequence[Sample], tells: Callable[[Sample], bool]) -> Indices:
-    """Where legs (M,) within a segment begin whose end tells something."""
+def _intervals(samples: Sequence[OdometrySample], has_reading: Callable[[OdometrySample], bool]) -> Indices:
+    """Indices (M,) at which intervals within a segment begin whose second state has a reading."""
     pairs = enumerate(pairwise(samples))
-    return np.array([index for index, (a, b) in pairs if a.segment == b.segment and tells(b)], dtype=np.intp)
+    return np.array([index for index, (a, b) in pairs if a.segment == b.segment and has_reading(b)], dtype=np.intp)
 
 
-def _of_later(starts: Indices, residuals: Array, jacobians: Array, information: Array, shares: Array) -> Told:
-    """Factors of the later state of each leg, with the share of a measurement that the leg brings."""
-    factors = Factors(starts, residuals, np.zeros_like(jacobians), information, jacobians)
-    return Told(factors, np.minimum(shares, 1.0))
+def _of_second(
+    starts: Indices, residuals: Array, jacobians: Array, information: Array, shares: Array
+) -> WeightedFactors:
+    """Factors on the second state of each interval, with the share of a measurement that each counts as."""
+    factors = LinearFactors(starts, residuals, np.zeros_like(jacobians), information, jacobians)
+    return WeightedFactors(factors, np.minimum(shares, 1.0))
 
 
-def _travelled(states: States, samples: Sequence[Sample]) -> Array:
-    """Map units travelled on each leg (N - 1,)."""
+def _distances(states: States, samples: Sequence[OdometrySample]) -> Array:
+    """Distance in map units of each interval (N - 1,)."""
     return np.asarray(np.exp(states.log_scales[:-1]) * np.diff([sample.path for sample in samples]))
 
 
-def _seconds(samples: Sequence[Sample]) -> Array:
+def _seconds(samples: Sequence[OdometrySample]) -> Array:
     return np.diff([sample.stamp_ns for sample in samples]) / NANOSECONDS
 
 
-def _up_in_camera(sample: Sample) -> Array:
+def _up_in_camera(sample: OdometrySample) -> Array:
     up = sample.up_in_odom
     return np.zeros(3) if up is None else sample.odom_from_camera.rotation.T @ up
