@@ -25,7 +25,7 @@ def moved(anchor):
     return replace(anchor, map_from_camera=ELSEWHERE @ anchor.map_from_camera)
 
 
-def test_two_refused_anchors_of_one_other_place_bear_each_other_out():
+def test_two_refused_anchors_that_agree_confirm_each_other():
     history = OdometryHistory(60.0, 1.0)
     for odometry in RUN.odometry:
         history.append(odometry)
@@ -33,10 +33,10 @@ def test_two_refused_anchors_of_one_other_place_bear_each_other_out():
     fixes = [make_fix(history.at(a.stamp_ns), a, CONFIG.anchor_noise) for a in (right, moved(there), moved(there_too))]
     scale, odometry = ScalePrior(float(np.log(RUN.scales[70])), 0.1), OdometryModel(CONFIG.odometry_noise, 0.0)
     search = AlignmentSearch(CONFIG)
-    search.remember(fixes[0])
-    search.remember(fixes[1])
+    search.add(fixes[0])
+    search.add(fixes[1])
     assert not search.is_confirmed(fixes[1], 0, scale, odometry)
-    search.remember(fixes[2])
+    search.add(fixes[2])
     assert search.is_confirmed(fixes[2], 0, scale, odometry)
     assert not search.is_confirmed(fixes[2], there_too.stamp_ns, scale, odometry)
 

@@ -114,7 +114,7 @@ def test_anchors_that_agree_tell_where_to_look_before_there_is_a_fix():
     predicted, newest = fuser.predict(run.stamps_ns[-1]), run.anchors[1][1].map_from_camera
     assert predicted.is_close(SE3(run.truth[-1].rotation, newest.translation), translation=1e-6, degrees=1e-3)
     far = np.linalg.norm(run.truth[-1].translation - newest.translation)
-    assert far < 3.0 * np.sqrt(fuser.expected.covariance[0, 0])
+    assert far < 3.0 * np.sqrt(fuser.search_prior.covariance[0, 0])
 
 
 @pytest.mark.parametrize(("aliases", "anchors"), [(0, 1), (1, 2)])
@@ -140,4 +140,4 @@ def test_anchors_of_long_ago_tell_nothing():
     play(fuser, run)
     last = run.odometry[-1]
     fuser.add_odometry(replace(last, stamp_ns=last.stamp_ns + 30 * 10**9))
-    assert fuser.expected is None
+    assert fuser.search_prior is None

@@ -77,7 +77,7 @@ def motion_through(poses):
 
 
 def test_drift_gathers_alike_at_once_and_frame_by_frame():
-    """On a curved walk with turns, forwards and backwards in time; the rotation scale error is the same in all steps, so it is left out."""
+    """On a curved walk with turns, forwards and backwards in time, without the rotation scale error."""
     history, config = OdometryHistory(100.0, 1.0), OdometryNoiseConfig(rotation_scale_sigma=0.0)
     samples = [history.append(pose) for pose in simulate_run(FusionScenario(rate_hz=5.0), 3).odometry[:60]]
     there = StateEstimate(STATE, 1e-4 * np.eye(7))

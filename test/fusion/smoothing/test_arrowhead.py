@@ -60,7 +60,7 @@ def test_the_border_changes_nothing_of_the_least_squares():
         np.testing.assert_allclose(found.shared[index], covariance[own, -1], atol=1e-9)
     for index in range(4):
         own, following = slice(7 * index, 7 * index + 7), slice(7 * index + 7, 7 * index + 14)
-        np.testing.assert_allclose(found.ahead[index, 0], covariance[own, following], atol=1e-9)
+        np.testing.assert_allclose(found.cross[index, 0], covariance[own, following], atol=1e-9)
 
 
 def test_what_remains_without_the_first_state_is_its_exact_marginal():
@@ -71,8 +71,8 @@ def test_what_remains_without_the_first_state_is_its_exact_marginal():
     np.testing.assert_allclose(np.linalg.solve(remaining, pull), (covariance @ gradient)[7:], atol=1e-9)
 
 
-def test_ties_between_far_states_change_nothing_of_the_least_squares():
-    """Against plain matrices: two states that are not neighbours, and one tied to two others."""
+def test_factors_between_far_states_change_nothing_of_the_least_squares():
+    """Against plain matrices: two states that are not neighbours, and one joined to two others."""
     rng = np.random.default_rng(3)
     system, information, gradient = system_of(6, 1)
     root = rng.normal(size=(2, 7, 7))
@@ -103,7 +103,7 @@ def test_ties_between_far_states_change_nothing_of_the_least_squares():
         np.testing.assert_allclose(found.covariances[index], covariance[own, own], atol=1e-9)
         np.testing.assert_allclose(found.shared[index], covariance[own, -1], atol=1e-9)
         if index < 5:
-            np.testing.assert_allclose(found.ahead[index, 0], covariance[own, following], atol=1e-9)
+            np.testing.assert_allclose(found.cross[index, 0], covariance[own, following], atol=1e-9)
     error = loops.residuals[1] - rows[1] @ alone
     expected = np.linalg.inv(loops.information[1]) + rows[1] @ covariance_alone @ rows[1].T
     np.testing.assert_allclose(

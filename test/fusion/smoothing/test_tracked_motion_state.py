@@ -54,14 +54,14 @@ def stand(seed: int, config: TrackingConfig) -> float:
 
 
 def test_many_frames_are_no_surer_than_what_their_errors_have_in_common():
-    forgetful = replace(CONFIG, lasting_share=0.0)
+    forgetful = replace(CONFIG, correlated_share=0.0)
     assert 5.0 < np.mean([stand(seed, CONFIG) for seed in range(60)]) < 7.2
     assert np.mean([stand(seed, forgetful) for seed in range(10)]) > 30.0
 
 
-def test_without_a_lasting_error_it_is_a_filter_of_independent_frames():
+def test_without_a_correlated_error_it_is_a_filter_of_independent_frames():
     """Two looks of one spot, odometry certain: half the variance is left."""
-    config = replace(CONFIG, correlation_s=0.0, lasting_share=0.0)
+    config = replace(CONFIG, correlation_s=0.0, correlated_share=0.0)
     vague = np.diag([1.0] * 6 + [0.01**2])
     motion = TrackedMotionState.begin(StateEstimate(CameraState(SE3.identity(), 0.0), vague))
     for _ in range(2):

@@ -26,16 +26,16 @@ EXACT = replace(
 )
 
 
-def recording_of(run):
-    recording = RecordedMeasurements()
+def measurements_of(run):
+    measurements = RecordedMeasurements()
     for result in [*run.odometry, *(anchor for _, anchor in run.anchors)]:
-        recording.add(result)
-    return recording
+        measurements.add(result)
+    return measurements
 
 
-def smoothed_estimates(run, recording=None):
+def smoothed_estimates(run, measurements=None):
     """One estimate a frame, as the causal fuser gives them."""
-    smoothed = smooth(recording or recording_of(run), CONFIG)
+    smoothed = smooth(measurements or measurements_of(run), CONFIG)
     found = {pose.stamp_ns: pose for pose in smoothed.poses}
     return [estimate_of(stamp_ns, found.get(stamp_ns)) for stamp_ns in run.stamps_ns], smoothed
 
@@ -111,17 +111,17 @@ def test_segments_have_their_own_scale_and_no_pose_in_between():
 def test_a_segment_without_anchors_has_no_poses():
     run = simulate_run(replace(CHEAP, losses=((10.0, 0.5), (12.0, 0.5)), gaps=((10.0, 2.0),)), 3)
     orphans = {result.stamp_ns for result in run.odometry if isinstance(result, OdometryPose) and result.segment == 1}
-    smoothed = smooth(recording_of(run), CONFIG)
+    smoothed = smooth(measurements_of(run), CONFIG)
     assert orphans
     assert not orphans & {pose.stamp_ns for pose in smoothed.poses}
 
 
 def test_the_order_in_which_things_came_does_not_matter():
-    recording = recording_of(simulate_run(CHEAP, 4))
-    shuffled, rng = replace(recording), random.Random(0)
-    shuffled.odometry = rng.sample(recording.odometry, len(recording.odometry))
-    shuffled.anchors = rng.sample(recording.anchors, len(recording.anchors))
-    for one, other in zip(smooth(recording, CONFIG).poses, smooth(shuffled, CONFIG).poses, strict=True):
+    measurements = measurements_of(simulate_run(CHEAP, 4))
+    shuffled, rng = replace(measurements), random.Random(0)
+    shuffled.odometry = rng.sample(measurements.odometry, len(measurements.odometry))
+    shuffled.anchors = rng.sample(measurements.anchors, len(measurements.anchors))
+    for one, other in zip(smooth(measurements, CONFIG).poses, smooth(shuffled, CONFIG).poses, strict=True):
         assert one.map_from_camera.is_close(other.map_from_camera, 1e-9, 1e-6)
 
 
@@ -144,13 +144,13 @@ def test_a_camera_carried_away_unseen_is_found_on_both_sides_and_doubted_in_betw
 def test_followed_points_bridge_what_anchors_leave_open():
     scenario = replace(CHEAP, tracked=True, tracked_distance=5.0, gaps=((12.0, 8.0),))
     run = simulate_run(scenario, 6)
-    followed, recording = FollowedPoints(scenario, run, 6), recording_of(run)
+    followed, measurements = FollowedPoints(scenario, run, 6), measurements_of(run)
     anchors = {anchor.stamp_ns: anchor for _, anchor in run.anchors}
     for stamp_ns in run.stamps_ns:
-        recording.add(followed.track(stamp_ns))
+        measurements.add(followed.track(stamp_ns))
         if stamp_ns in anchors:
             followed.restart(anchors[stamp_ns])
-    with_points, _ = smoothed_estimates(run, recording)
+    with_points, _ = smoothed_estimates(run, measurements)
     without, _ = smoothed_estimates(run)
     assert np.max(errors_at(run, with_points)) < 0.6 * np.max(errors_at(run, without))
 
@@ -158,16 +158,16 @@ def test_followed_points_bridge_what_anchors_leave_open():
 def test_nothing_is_made_up_without_agreeing_anchors():
     run = simulate_run(CHEAP, 7)
     assert smooth(RecordedMeasurements(), CONFIG).reason is Reason.SCALE_UNSET
-    assert smooth(RecordedMeasurements(odometry=recording_of(run).odometry), CONFIG).reason is Reason.SCALE_UNSET
+    assert smooth(RecordedMeasurements(odometry=measurements_of(run).odometry), CONFIG).reason is Reason.SCALE_UNSET
     still = simulate_run(replace(CHEAP, path="still"), 7)
-    assert smooth(recording_of(still), CONFIG).reason is Reason.DEGENERATE_MOTION
+    assert smooth(measurements_of(still), CONFIG).reason is Reason.DEGENERATE_MOTION
 
 
 def test_states_are_never_far_apart_and_contain_what_is_wanted():
-    odometry = recording_of(simulate_run(replace(CHEAP, losses=((9.0, 0.5),)), 8)).odometry
-    recorded = OdometryRecord.of(odometry, CONFIG.max_gap_s)
-    wanted = recorded.history.at(odometry[30].stamp_ns + 7)
-    states = choose_states(recorded.samples, [wanted])
+    odometry = measurements_of(simulate_run(replace(CHEAP, losses=((9.0, 0.5),)), 8)).odometry
+    record = OdometryRecord.of(odometry, CONFIG.max_gap_s)
+    wanted = record.history.at(odometry[30].stamp_ns + 7)
+    states = choose_states(record.samples, [wanted])
     stamps = np.array([sample.stamp_ns for sample in states])
     assert wanted.stamp_ns in stamps
     assert {odometry[0].stamp_ns, odometry[-1].stamp_ns} <= set(stamps.tolist())

@@ -38,10 +38,10 @@ def loop_between(states, earlier, later):
 
 
 def smoothed_errors(run, loops):
-    recording = RecordedMeasurements()
+    measurements = RecordedMeasurements()
     for result in (*run.odometry, *(anchor for _, anchor in run.anchors), *loops):
-        recording.add(result)
-    found = {pose.stamp_ns: pose.map_from_camera for pose in smooth(recording, FusionConfig()).poses}
+        measurements.add(result)
+    found = {pose.stamp_ns: pose.map_from_camera for pose in smooth(measurements, FusionConfig()).poses}
     return np.array(
         [
             np.linalg.norm(found[stamp_ns].translation - true.translation)

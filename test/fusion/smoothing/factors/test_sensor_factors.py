@@ -18,8 +18,8 @@ from visloc_ros.fusion.smoothing.factors.sensors import (
     GravityFactors,
     PlanarMotionFactors,
     ScaleFactors,
+    make_sensor_factors,
     scale_prior,
-    sensor_factors,
     update_with_sensors,
 )
 from visloc_ros.fusion.smoothing.states import States
@@ -115,12 +115,12 @@ def test_a_sensor_far_off_counts_for_nothing():
 
 def test_a_map_is_told_only_what_its_frame_allows():
     config = SensorConfig(two_d_mode=True)
-    assert sensor_factors(config, metric=False, gravity_aligned=False) == ()
-    assert sensor_factors(config, metric=True, gravity_aligned=False) == (ScaleFactors(config),)
-    kinds = [type(source) for source in sensor_factors(config, metric=True, gravity_aligned=True)]
+    assert make_sensor_factors(config, metric=False, gravity_aligned=False) == ()
+    assert make_sensor_factors(config, metric=True, gravity_aligned=False) == (ScaleFactors(config),)
+    kinds = [type(source) for source in make_sensor_factors(config, metric=True, gravity_aligned=True)]
     assert kinds == [ScaleFactors, GravityFactors, PlanarMotionFactors]
     off = SensorConfig(use_scale=False, use_gravity=False)
-    assert sensor_factors(off, metric=True, gravity_aligned=True) == ()
+    assert make_sensor_factors(off, metric=True, gravity_aligned=True) == ()
     _, samples, _ = chain_of()
     told = replace(samples[0], scale=OdometryScale(2.5, 0.001))
     assert scale_prior(told, config, metric=True).sigma == config.least_scale_sigma
@@ -206,10 +206,10 @@ def tilts_deg(run, poses):
 
 
 def smoothed(run, config=None):
-    recording = RecordedMeasurements()
+    measurements = RecordedMeasurements()
     for result in [*run.odometry, *(anchor for _, anchor in run.anchors)]:
-        recording.add(result)
-    return [pose.map_from_camera for pose in smooth(recording, config or FusionConfig(), True, True).poses]
+        measurements.add(result)
+    return [pose.map_from_camera for pose in smooth(measurements, config or FusionConfig(), True, True).poses]
 
 
 def test_the_floor_holds_height_and_tilt_where_anchors_are_missing():
