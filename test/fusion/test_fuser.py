@@ -225,10 +225,10 @@ def test_a_corridor_leaves_rotation_and_scale_known():
 def test_errors_are_as_large_as_the_covariance_says():
     """NEES, 6 degrees of freedom, sampled at three seconds: inside the 95 % band for most runs.
 
-    The drift is configured as it is simulated; the default expects twice the error in turning.
+    The drift is configured as it is simulated; the default expects twice the rotation scale error.
     """
     inside = 0
-    told = replace(CONFIG, drift=replace(CONFIG.drift, turning=QUICK.turning_misjudged))
+    told = replace(CONFIG, odometry_noise=replace(CONFIG.odometry_noise, rotation_scale_sigma=QUICK.turning_misjudged))
     for seed in range(8):
         run, estimates, _ = fused(replace(QUICK, rate_hz=4.0, duration_s=40.0), seed, told)
         samples = squared_errors(run, estimates)[::12]

@@ -16,9 +16,9 @@ from visloc_ros.odometry.klt.adjustment import Adjuster, InlineAdjuster, make_ad
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.depth_prior import DepthMap
 from visloc_ros.odometry.klt.features import FeatureGrid
-from visloc_ros.odometry.klt.images import ImagePreparation, View
+from visloc_ros.odometry.klt.images import ImagePreparation, PreparedImage
 from visloc_ros.odometry.klt.lens import Lens
-from visloc_ros.odometry.klt.segment import Located, Segment
+from visloc_ros.odometry.klt.segment import LocatedFrame, Segment
 from visloc_ros.odometry.klt.starting import Started, Starter
 from visloc_ros.odometry.klt.two_view import Wait
 
@@ -120,7 +120,7 @@ class KltOdometry:
         self._segment = None
         self._is_lost = False
 
-    def _start(self, view: View) -> OdometryPose | Rejection:
+    def _start(self, view: PreparedImage) -> OdometryPose | Rejection:
         """Wait for a good pair of views, then begin a segment."""
         with self._watch("start"):
             started = self._starter.follow(view)
@@ -130,7 +130,7 @@ class KltOdometry:
             return Rejection(view.stamp_ns, reason, started.counts, self._watch.stage_ms)
         return self._begin_segment(started, view)
 
-    def _begin_segment(self, started: Started, view: View) -> OdometryPose:
+    def _begin_segment(self, started: Started, view: PreparedImage) -> OdometryPose:
         self._is_lost = False
         self._starter = Starter(self._config, self._grid)
         self._segment = Segment(self._num_segments, started, view, self._config, self._grid, self._turns, self._lens)
@@ -154,14 +154,14 @@ class KltOdometry:
             adjuster = self._first_adjuster if is_quick else self._adjuster
             adjuster.submit(snapshot)
 
-    def _recover(self, segment: Segment, view: View) -> Located | None:
+    def _recover(self, segment: Segment, view: PreparedImage) -> LocatedFrame | None:
         """Find a view by earlier keyframes; then what was begun of a new start is of no use."""
         located = segment.recover(view)
         if located is not None:
             self._starter = Starter(self._config, self._grid)
         return located
 
-    def _lose(self, segment: Segment, view: View) -> OdometryPose | Rejection:
+    def _lose(self, segment: Segment, view: PreparedImage) -> OdometryPose | Rejection:
         """Say why the view has no pose; meanwhile prepare a new start, which counts once the segment is given up."""
         self._is_lost = True
         rejection = self._miss(view, self._reason(segment, view), segment.counts)
@@ -171,7 +171,7 @@ class KltOdometry:
             return self._begin_segment(started, view)
         return rejection
 
-    def _reason(self, segment: Segment, view: View) -> Reason:
+    def _reason(self, segment: Segment, view: PreparedImage) -> Reason:
         if self._is_blurred(view):
             return Reason.BLURRED
         least, counts = self._config.min_tracked, segment.counts
@@ -181,10 +181,10 @@ class KltOdometry:
             return Reason.FEW_INLIERS
         return Reason.DEGENERATE_MOTION
 
-    def _is_blurred(self, view: View) -> bool:
+    def _is_blurred(self, view: PreparedImage) -> bool:
         return self._images.relative_sharpness(view) < self._config.blur_ratio
 
-    def _miss(self, view: View, reason: Reason, counts: Mapping[str, float]) -> Rejection:
+    def _miss(self, view: PreparedImage, reason: Reason, counts: Mapping[str, float]) -> Rejection:
         """No pose for this view; after ``recovery_s`` without any, the segment is given up."""
         rejection = Rejection(view.stamp_ns, reason, dict(counts), self._watch.stage_ms)
         segment = self._segment

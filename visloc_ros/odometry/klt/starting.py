@@ -11,7 +11,7 @@ import numpy as np
 from visloc_ros.core.types import Reason
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.features import FeatureGrid
-from visloc_ros.odometry.klt.images import View
+from visloc_ros.odometry.klt.images import PreparedImage
 from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, turn_between
 from visloc_ros.odometry.klt.tracking import Features, Pixels, follow_from_any, measure, pixels_of
 from visloc_ros.odometry.klt.two_view import TwoViewStart, Wait, homogeneous, median_parallax_deg, start_from_two_views
@@ -24,7 +24,7 @@ _MAX_REFERENCES = 4
 class Started:
     """A good pair: the reference view, the present view, the features of both (same rows), and the geometry."""
 
-    reference: View
+    reference: PreparedImage
     first: Features
     second: Features
     geometry: TwoViewStart
@@ -34,7 +34,7 @@ class Started:
 class _Reference:
     """An earlier view and all features followed then."""
 
-    view: View
+    view: PreparedImage
     features: Features
 
 
@@ -45,10 +45,10 @@ class Starter:
         self._config, self._grid = config, grid
         self._references: list[_Reference] = []
         self._features = Features.none()
-        self._previous: View | None = None
+        self._previous: PreparedImage | None = None
         self._next_id = 0
 
-    def follow(self, view: View) -> Started | Wait:
+    def follow(self, view: PreparedImage) -> Started | Wait:
         """Take the next view: a start, or the numbers to wait with."""
         self._features = self._followed(view)
         self._previous = view
@@ -63,7 +63,7 @@ class Starter:
     def _least(self) -> int:
         return self._config.start_min_points
 
-    def _followed(self, view: View) -> Features:
+    def _followed(self, view: PreparedImage) -> Features:
         """The features that are found in the next view."""
         previous, before = self._previous, self._features
         if previous is None or len(before) == 0:
@@ -72,7 +72,7 @@ class Starter:
         pixels, good = follow_from_any(previous.grey, view.grey, before.pixels, guesses, self._config)
         return measure(view.camera, before.ids[good], pixels[good])
 
-    def _guesses(self, previous: View, view: View) -> Iterator[Pixels]:
+    def _guesses(self, previous: PreparedImage, view: PreparedImage) -> Iterator[Pixels]:
         yield self._features.pixels
         turn, correlation = turn_between(previous.thumbnail, view.thumbnail, view.camera)
         if correlation > MIN_CORRELATION:
@@ -82,7 +82,7 @@ class Starter:
         """The reference's features that are still followed, in the order of the present ones."""
         return reference.features[np.isin(reference.features.ids, self._features.ids)]
 
-    def _try(self, view: View) -> Started | Wait:
+    def _try(self, view: PreparedImage) -> Started | Wait:
         """Start from the reference with the most parallax."""
         best, most = None, -1.0
         for reference in self._references:
@@ -97,7 +97,7 @@ class Starter:
         geometry = start_from_two_views(first.rays, second.rays, second.pixels_per_ray, self._config)
         return geometry if isinstance(geometry, Wait) else Started(reference.view, first, second, geometry)
 
-    def _add_reference(self, view: View, result: Wait) -> Wait:
+    def _add_reference(self, view: PreparedImage, result: Wait) -> Wait:
         """Make the present view a reference, with new corners where none are followed."""
         corners = self._grid.detect(view.grey, self._features.pixels)
         ids = np.arange(len(corners), dtype=np.int64) + self._next_id

@@ -1,10 +1,10 @@
-"""How far a map is off as a whole where a pose was found in it, told by its own images (see ``leave_out``).
+"""Map uncertainty: the error of the map around a pose, estimated by leave-one-out validation of its images.
 
-Residuals of a pose tell how well it fits the points of the map, not how far these are off together: inexact reference
-poses and a wrong calibration warp a map, and all that is seen from one place shares the error. How well an image of
-another walk is found is told by those images of the map that were left out until their nearest view was as far away as
-its own (nearest neighbour distance matching, Mila et al. 2022). So the error is taken to grow like a random walk with
-the view change to the nearest image.
+The residuals of a pose show how well it fits the points of the map, not the error that these have in common: inexact
+reference poses and a wrong calibration warp a map, and all that is seen from one place shares the error. How well an
+image of another walk is localized is shown by images of the map that were left out with their neighbours until their
+nearest view was as far away as its own (nearest neighbour distance matching, Mila et al. 2022). The error is modelled
+as a random walk over the view change to the nearest image.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.localization.config import PoseConfig
-from visloc_ros.localization.leave_out import leave_out
-from visloc_ros.localization.view_change import Views, typical_depth
+from visloc_ros.localization.leave_one_out import leave_one_out
+from visloc_ros.localization.view_change import Viewpoints, typical_depth
 
 _MIN_TRIALS = 20
 _SHARE_WITHIN = 0.9
@@ -28,8 +28,8 @@ _RATES = (1e-12, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
-class MapWarp:
-    """The error of a map: variances in radians squared of a viewing angle, per radian of view change.
+class MapUncertainty:
+    """The uncertainty of a map: variances in radians squared of a viewing angle, per radian of view change.
 
     ``position_rate`` is of the angle by which the camera is moved, seen from its points, ``rotation_rate`` of the one
     by which it is turned. Zero where the images of the map agree as well as they claim.
@@ -37,7 +37,7 @@ class MapWarp:
 
     position_rate: float
     rotation_rate: float
-    views: Views
+    views: Viewpoints
 
     def covariance(self, map_from_camera: SE3, points: Array) -> Array:
         """Covariance (6, 6), in the order of ``core.types``, that the map adds to a pose found by points (N, 3)."""
@@ -46,19 +46,19 @@ class MapWarp:
         return np.diag(change * np.repeat([self.position_rate * depth**2, self.rotation_rate], 3))
 
 
-def measure_warp(map_: Map, config: PoseConfig) -> MapWarp:
-    """The least rates at which, quite surely, 90 % of images lie in the 90 % regions that are claimed for them.
+def measure_map_uncertainty(map_: Map, config: PoseConfig) -> MapUncertainty:
+    """The least rates at which, with 95 % confidence, 90 % of the images lie in their 90 % regions.
 
-    Zero, too, for a map with too few images to tell.
+    Zero, too, for a map with too few images to estimate it.
     """
-    views = Views.of(map_.images, map_.points)
-    trials = list(leave_out(map_, views, config))
-    if len(trials) < _MIN_TRIALS:
-        return MapWarp(0.0, 0.0, views)
-    errors, claimed = np.array([trial.error for trial in trials]), np.array([trial.claimed for trial in trials])
-    changes, depths = (np.array([getattr(trial, name) for trial in trials]) for name in ("view_change", "depth"))
+    views = Viewpoints.of(map_.images, map_.points)
+    results = list(leave_one_out(map_, views, config))
+    if len(results) < _MIN_TRIALS:
+        return MapUncertainty(0.0, 0.0, views)
+    errors, claimed = np.array([result.error for result in results]), np.array([result.claimed for result in results])
+    changes, depths = (np.array([getattr(result, name) for result in results]) for name in ("view_change", "depth"))
     position = _least_rate(errors[:, :3], claimed[:, :3, :3], changes * np.square(depths))
-    return MapWarp(position, _least_rate(errors[:, 3:], claimed[:, 3:, 3:], changes), views)
+    return MapUncertainty(position, _least_rate(errors[:, 3:], claimed[:, 3:, 3:], changes), views)
 
 
 def _least_rate(errors: Array, claimed: Array, growths: Array) -> float:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever happens while they are written."""
+"""Atomic writing of files: they are complete or absent, whatever happens while they are written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from visloc_ros.core.errors import OutputError
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path that takes the place of ``path`` when the block ends well, and vanishes otherwise.
 
     Raises OutputError where the file cannot be written.

@@ -1,4 +1,4 @@
-"""A camera that turns on the spot: its rotation is known even where nothing is left to tell a translation."""
+"""Pure rotation: a camera that turns on the spot has a known rotation even without landmarks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ _ERROR_SHARE = 0.4  # of the largest reprojection error; on the spot half of it 
 _COMPARED = 2  # times the landmarks that a pose needs: features by which a motion since a keyframe is noticed
 
 
-def turned_on_the_spot(keyframes: Sequence[Keyframe], features: Features, now: SE3, config: KltConfig) -> SE3 | None:
+def estimate_pure_rotation(
+    keyframes: Sequence[Keyframe], features: Features, now: SE3, config: KltConfig
+) -> SE3 | None:
     """``camera_from_odom`` with the centre of ``now``, turned as the features tell since the last of the keyframes.
 
     None where the camera has moved: where a rotation does not explain the features since that one and since the

@@ -4,13 +4,13 @@ import os
 
 import pytest
 
+from visloc_ros.core.atomic_write import atomic_write
 from visloc_ros.core.errors import OutputError
-from visloc_ros.core.whole_file import written_whole
 
 
 def test_the_file_appears_when_it_is_whole(tmp_path):
     path = tmp_path / "new" / "file.txt"
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("whole")
         assert not path.exists()
     assert path.read_text() == "whole"
@@ -20,7 +20,7 @@ def test_the_file_appears_when_it_is_whole(tmp_path):
 def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(UnicodeEncodeError), written_whole(path) as temporary:
+    with pytest.raises(UnicodeEncodeError), atomic_write(path) as temporary:
         temporary.write_bytes(b"half" + "\ud800".encode())
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["file.txt"]
@@ -28,5 +28,5 @@ def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"file/new\.txt"), written_whole(tmp_path / "file" / "new.txt"):
+    with pytest.raises(OutputError, match=r"file/new\.txt"), atomic_write(tmp_path / "file" / "new.txt"):
         pass

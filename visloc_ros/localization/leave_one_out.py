@@ -1,8 +1,8 @@
-"""Images of a map found anew by what the others know: cross-validation of the map and of the poses found in it.
+"""Leave-one-out validation of a map: its images are localized without themselves.
 
-An image is left out, alone or with the views nearest to it; the points it sees are triangulated by the rest (one
-Gauss-Newton step from where they are, which the normal equations of each observation make cheap), and the image is
-found by them. Its own pose in the map then tells the error.
+An image is left out, alone or with the views nearest to it. The points that it sees are triangulated by the others (one
+Gauss-Newton step, which the normal equations of each observation make cheap), and the image is localized by them. The
+difference to its pose in the map is the error.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.pose import solve_pose
 from visloc_ros.localization.uncertainty import pixel_by_point, reprojection_residuals
-from visloc_ros.localization.view_change import Views
+from visloc_ros.localization.view_change import Viewpoints
 
 _MOST_IMAGES = 40
 _NEIGHBOURS_LEFT_OUT = (0, 1, 2, 4, 8)
@@ -28,8 +28,8 @@ _MAX_CONDITION = 1e6  # of a point's normal equations: beyond, its rays are para
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
-    """An image found anew: its error (6,) and the covariance (6, 6) that its pose claims, as in ``core.types``.
+class LeaveOneOutResult:
+    """An image localized without itself: its error (6,) and the covariance (6, 6) of its pose, as in ``core.types``.
 
     ``view_change`` in radians is that to the nearest view that was not left out, ``depth`` the distance of the points.
     """
@@ -40,14 +40,14 @@ class Trial:
     depth: float
 
 
-def leave_out(map_: Map, views: Views, config: PoseConfig) -> Iterator[Trial]:
-    """Find images from all over a map, whose ``views`` are known, anew, with ever more of their neighbours left out."""
+def leave_one_out(map_: Map, views: Viewpoints, config: PoseConfig) -> Iterator[LeaveOneOutResult]:
+    """Localize images from all over a map, whose ``views`` are given, with ever more of their neighbours left out."""
     sampled = np.unique(np.linspace(0, len(map_.images) - 1, _MOST_IMAGES).astype(int))
     triangulation = _Triangulation(map_, [map_.images[row] for row in sampled])
     config = replace(config, min_iterations=1)  # with the right pose among the hypotheses, RANSAC need not look for it
     for row in sampled:
         image = map_.images[row]
-        if len(triangulation.sight(row).rows) < _MIN_POINTS:
+        if len(triangulation.observations(row).rows) < _MIN_POINTS:
             continue
         changes = views.changes(image.map_from_camera)
         changes[row] = -1.0
@@ -57,7 +57,7 @@ def leave_out(map_: Map, views: Views, config: PoseConfig) -> Iterator[Trial]:
                 break
             found = _find(image, *triangulation.without(order[: count + 1].tolist(), row), config)
             if found is not None:
-                yield Trial(*found, float(changes[order[count + 1]]), float(views.depths[row]))
+                yield LeaveOneOutResult(*found, float(changes[order[count + 1]]), float(views.depths[row]))
 
 
 def _find(image: MapImage, pixels: Array, points: Array, config: PoseConfig) -> tuple[Array, Array] | None:
@@ -74,7 +74,7 @@ def _find(image: MapImage, pixels: Array, points: Array, config: PoseConfig) -> 
 
 
 @dataclass(frozen=True, eq=False)
-class _Sight:
+class _Observations:
     """Points at rows (n,) as one image sees them: pixels (n, 2), information (n, 3, 3), gradient (n, 3)."""
 
     rows: NDArray[np.int32]
@@ -83,7 +83,7 @@ class _Sight:
     gradient: Array
 
     @staticmethod
-    def of(image: MapImage, points: Array, wanted: NDArray[np.bool_]) -> _Sight:
+    def of(image: MapImage, points: Array, wanted: NDArray[np.bool_]) -> _Observations:
         """Linearise what an image observes of those points (P, 3) that are ``wanted``, as ``_seen_by`` has them."""
         keypoints = np.flatnonzero(wanted[image.point_rows])
         rows, pixels = image.point_rows[keypoints], image.features.keypoints[keypoints].astype(np.float64)
@@ -93,7 +93,7 @@ class _Sight:
         rows, pixels, residuals = rows[seen], pixels[seen], residuals[seen]
         jacobians = pixel_by_point(camera_from_map @ points[rows], image.camera) @ camera_from_map.rotation
         information = np.einsum("nki,nkj->nij", jacobians, jacobians)
-        return _Sight(rows, pixels, information, np.einsum("nki,nk->ni", jacobians, residuals))
+        return _Observations(rows, pixels, information, np.einsum("nki,nk->ni", jacobians, residuals))
 
 
 class _Triangulation:
@@ -107,27 +107,27 @@ class _Triangulation:
         self._gradient = np.zeros((len(self._points), 3))
         self._counts = np.zeros(len(self._points), dtype=np.int64)
         sharing = (row for row, image in enumerate(map_.images) if self._wanted[image.point_rows].any())
-        for sight in map(self.sight, sharing):
-            np.add.at(self._information, sight.rows, sight.information)
-            np.add.at(self._gradient, sight.rows, sight.gradient)
-            np.add.at(self._counts, sight.rows, 1)
+        for observations in map(self.observations, sharing):
+            np.add.at(self._information, observations.rows, observations.information)
+            np.add.at(self._gradient, observations.rows, observations.gradient)
+            np.add.at(self._counts, observations.rows, 1)
 
-    def sight(self, row: int) -> _Sight:
+    def observations(self, row: int) -> _Observations:
         """What one image knows of the points; made anew each time, since those of a large map would fill the memory."""
-        return _Sight.of(self._images[row], self._points, self._wanted)
+        return _Observations.of(self._images[row], self._points, self._wanted)
 
     def without(self, left_out: Sequence[int], row: int) -> tuple[Array, Array]:
         """Pixels (K, 2) of one image, and their points (K, 3) as the images that are not left out see them."""
-        seen = self.sight(row)
+        seen = self.observations(row)
         place = np.full(len(self._points), -1)
         place[seen.rows] = np.arange(len(seen.rows))
         information, gradient = self._information[seen.rows], self._gradient[seen.rows]
         counts = self._counts[seen.rows]
-        for sight in map(self.sight, left_out):
-            shared = place[sight.rows] >= 0
-            at = place[sight.rows[shared]]
-            np.subtract.at(information, at, sight.information[shared])
-            np.subtract.at(gradient, at, sight.gradient[shared])
+        for observations in map(self.observations, left_out):
+            shared = place[observations.rows] >= 0
+            at = place[observations.rows[shared]]
+            np.subtract.at(information, at, observations.information[shared])
+            np.subtract.at(gradient, at, observations.gradient[shared])
             np.subtract.at(counts, at, 1)
         held = counts >= _MIN_OBSERVATIONS
         held[held] = np.linalg.cond(information[held]) < _MAX_CONDITION

@@ -10,9 +10,9 @@ from visloc_ros.core.errors import MapError
 from visloc_ros.core.types import Frame, Rejection, TrackedPose
 from visloc_ros.map_tracking import MapTracker, MapTrackingConfig
 from visloc_ros.map_tracking.map_errors import measure_pose_errors
-from visloc_ros.map_tracking.map_pictures import MapPictures
 from visloc_ros.map_tracking.map_points import MapPoints
-from visloc_ros.map_tracking.views import Picture
+from visloc_ros.map_tracking.reference_images import ReferenceImages
+from visloc_ros.map_tracking.views import GreyImage
 
 NEAR = shifted(0.02, 0.3)
 
@@ -30,12 +30,12 @@ def place(room):
 
 @pytest.fixture(scope="module")
 def pictures(place):
-    return MapPictures(place, MapPoints(place), MapTrackingConfig())
+    return ReferenceImages(place, MapPoints(place), MapTrackingConfig())
 
 
 def picture(room, index):
     frame = room.frame(index)
-    return Picture(frame.stamp_ns, frame.grey, frame.camera, 1.0)
+    return GreyImage(frame.stamp_ns, frame.grey, frame.camera, 1.0)
 
 
 def near(room, index):
@@ -63,7 +63,7 @@ def test_their_covariance_covers_their_errors(room, pictures):
 def test_nothing_is_told_far_from_the_map_or_without_thumbnails(room, pictures):
     turned = replace(room.pose(0), rotation=room.pose(0).rotation @ np.diag([-1.0, 1.0, -1.0]))
     assert pictures.locate(picture(room, 0), turned) is None
-    bare = MapPictures(room.map, MapPoints(room.map), MapTrackingConfig())
+    bare = ReferenceImages(room.map, MapPoints(room.map), MapTrackingConfig())
     assert bare.locate(picture(room, 0), room.pose(0)) is None
 
 
@@ -129,6 +129,6 @@ def test_frames_of_another_size_than_the_map_are_located(room, pictures):
     large = Frame(frame.stamp_ns, np.kron(frame.grey, np.ones((2, 2), np.uint8)), frame.camera)
     camera = type(room.camera)(model=frame.camera.model, width=320, height=240, params=frame.camera.params.copy())
     camera.rescale(640, 480)
-    found = pictures.locate(Picture(0, large.grey, camera, 1.0), near(room, 0))
+    found = pictures.locate(GreyImage(0, large.grey, camera, 1.0), near(room, 0))
     assert found is not None
     assert np.linalg.norm(error_of(found.map_from_camera, room.pose(0))[:3]) < 0.03

@@ -9,11 +9,11 @@ from synthetic_map import World
 from visloc_ros.core.camera import rays
 from visloc_ros.core.geometry import SE3, rotation_matrix, rotation_vector
 from visloc_ros.core.map import NO_POINT
-from visloc_ros.localization import leave_out as leave_out_module
+from visloc_ros.localization import leave_one_out as leave_out_module
 from visloc_ros.localization.config import PoseConfig
-from visloc_ros.localization.map_warp import measure_warp
+from visloc_ros.localization.map_uncertainty import measure_map_uncertainty
 from visloc_ros.localization.pose import solve_pose
-from visloc_ros.localization.view_change import Views, view_change
+from visloc_ros.localization.view_change import Viewpoints, view_change
 
 CONFIG = PoseConfig(shared_error=0.0, max_error_px=40.0)
 TURN, SHIFT = np.deg2rad(0.4), 0.04
@@ -69,7 +69,7 @@ def nees(images, map_, warp):
 
 
 def test_an_exact_map_has_no_warp(world):
-    warp = measure_warp(world.map, CONFIG)
+    warp = measure_map_uncertainty(world.map, CONFIG)
     assert (warp.position_rate, warp.rotation_rate) == (0.0, 0.0)
     assert not warp.covariance(SE3.identity(), world.points).any()
 
@@ -77,14 +77,14 @@ def test_an_exact_map_has_no_warp(world):
 def test_images_that_the_map_does_not_hold_err_as_its_own_have_told(world, warped):
     """Without the warp the errors seem ten times as large as claimed."""
     map_ = part(world, warped[::2])
-    warp = measure_warp(map_, CONFIG)
+    warp = measure_map_uncertainty(map_, CONFIG)
     others = warped[1::2]
     assert np.mean(nees(others, map_, None)) > 60.0
     assert 2.0 < np.mean(nees(others, map_, warp)) < 12.0
 
 
 def test_the_error_grows_with_the_view_change(world, warped):
-    warp = measure_warp(part(world, warped), CONFIG)
+    warp = measure_map_uncertainty(part(world, warped), CONFIG)
     pose = warped[0].map_from_camera
     there = warp.covariance(pose, world.points)
     away = warp.covariance(SE3(pose.rotation @ rotation_matrix([0.0, 0.05, 0.0]), pose.translation), world.points)
@@ -93,7 +93,7 @@ def test_the_error_grows_with_the_view_change(world, warped):
 
 
 def test_a_few_images_cannot_tell(world, warped):
-    warp = measure_warp(part(world, warped[:3]), CONFIG)
+    warp = measure_map_uncertainty(part(world, warped[:3]), CONFIG)
     assert (warp.position_rate, warp.rotation_rate) == (0.0, 0.0)
 
 
@@ -103,7 +103,7 @@ def test_view_changes_are_angles_plus_distances_as_share_of_the_depth(world):
     turned = SE3(
         pose.rotation @ rotation_matrix([0.0, 0.2, 0.0]) @ rolled, pose.translation + np.array([0.0, 0.0, 0.3])
     )
-    views = replace(Views.of(world.map.images, world.points), depths=np.full(len(world.map.images), 3.0))
+    views = replace(Viewpoints.of(world.map.images, world.points), depths=np.full(len(world.map.images), 3.0))
     assert views.changes(turned)[0] == pytest.approx(0.3)
     assert view_change(pose, 3.0, turned) == pytest.approx(0.3)
 
@@ -112,12 +112,12 @@ def test_what_an_image_shows_is_as_far_as_its_median_point(world):
     image = world.map.images[0]
     points = world.map.points[image.point_rows[image.point_rows != NO_POINT]]
     distances = np.linalg.norm(points - image.map_from_camera.translation, axis=1)
-    assert Views.of(world.map.images, world.map.points).depths[0] == pytest.approx(np.median(distances))
+    assert Viewpoints.of(world.map.images, world.map.points).depths[0] == pytest.approx(np.median(distances))
 
 
 def test_nothing_is_like_an_image_that_shows_nothing(world):
     blind = replace(world.map.images[0], point_rows=np.full_like(world.map.images[0].point_rows, NO_POINT))
-    changes = Views.of([blind, world.map.images[1]], world.map.points).changes(blind.map_from_camera)
+    changes = Viewpoints.of([blind, world.map.images[1]], world.map.points).changes(blind.map_from_camera)
     assert changes[0] == np.inf
     assert np.isfinite(changes[1])
 

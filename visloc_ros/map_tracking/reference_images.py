@@ -1,8 +1,8 @@
-"""The map's own small pictures as views: they hold a tracked pose to the map, however far the last anchor is.
+"""Reference images: the map's thumbnails as views of known pose, which correct the drift of tracked poses.
 
-A pose followed from an anchor inherits its error and drifts from view to view. The thumbnails of a map show its points
-from known poses; their patches, looked for in an equally small picture of now, give a pose that does neither. It is
-less exact than what full images tell over short ways, so that the two are weighed by their covariances.
+A pose tracked from an anchor inherits its error and drifts from view to view. Patches of the map's points in its
+thumbnails, found in an equally small version of the present image, give a pose that does neither. It is less exact than
+full images over short distances, so that the two are combined by their covariances.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from visloc_ros.core.errors import MapError, SourceError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.core.types import Image
-from visloc_ros.localization.view_change import Views
+from visloc_ros.localization.view_change import Viewpoints
 from visloc_ros.map_tracking.config import MapTrackingConfig
-from visloc_ros.map_tracking.locating import Located, find_fault, fit_to_targets
 from visloc_ros.map_tracking.map_points import MapPoints, Rows
+from visloc_ros.map_tracking.patch_localization import LocatedImage, check_pose, fit_to_targets
 from visloc_ros.map_tracking.search import expected_targets, find_targets
-from visloc_ros.map_tracking.views import Picture, Sighted, View, map_view
+from visloc_ros.map_tracking.views import GreyImage, PointObservations, PosedView, map_view
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.sources.image_header import read_image_header
 
 _KEPT_VIEWS = 64
-_LARGEST_CHANGE = 1.0  # of the view, in radians, up to which a picture is looked at
-_WIDTH = 160  # of the small picture of now
+_LARGEST_CHANGE = 1.0  # of the view, in radians, up to which a reference image is used
+_WIDTH = 160  # of the reduced present image
 _WINDOW_PX = 9
 _LEAST_SIGMA_PX = 0.2  # of a patch's place in small pictures
 _INLIER_SIGMAS = 4.0
 _LARGEST = 1 << 18  # pixels of a thumbnail
 
 
-class MapPictures:
-    """Thumbnails of a map with the points that they show; a map without any tells nothing."""
+class ReferenceImages:
+    """The thumbnails of a map with the points that they show."""
 
     def __init__(self, map_: Map, points: MapPoints, config: MapTrackingConfig) -> None:
         self._points, self._config = points, config
@@ -47,40 +47,40 @@ class MapPictures:
             _check(image, map_.thumbnails[image.name])
         self._thumbnails = map_.thumbnails
         self._view = lru_cache(maxsize=_KEPT_VIEWS)(self._make_view)
-        self._views = Views.of(self._images, map_.points)
+        self._views = Viewpoints.of(self._images, map_.points)
 
-    def locate(self, picture: Picture, guess: SE3) -> Located | None:
-        """Pose of a picture near ``map_from_camera``, None where the map's pictures do not tell it."""
+    def locate(self, picture: GreyImage, guess: SE3) -> LocatedImage | None:
+        """Pose of a picture near ``map_from_camera``, None where the reference images do not determine it."""
         views = [self._view(index) for index in self._nearest(guess)]
         if not views:
             return None
         small = _shrink(picture)
-        targets = expected_targets(views, small, guess.inverse, self._config.max_map_points, self._margin_px)
+        targets = expected_targets(views, small, guess.inverse, self._config.max_reference_points, self._margin_px)
         pixels, good = find_targets(views, targets, small, self._klt)
         sigma_px = max(self._points.sigma_px / small.reduction, _LEAST_SIGMA_PX)
         limit = _INLIER_SIGMAS * sigma_px
         located = fit_to_targets(views, targets[good], pixels[good], small, guess, sigma_px, limit)
-        return None if find_fault(small, len(targets), located, self._config) else located
+        return None if check_pose(small, len(targets), located, self._config) else located
 
-    def covariance_of(self, located: Located) -> Array:
-        """Covariance (6, 6) of a pose that the pictures told, the map's own error in it."""
+    def covariance_of(self, located: LocatedImage) -> Array:
+        """Covariance (6, 6) of a pose by reference images, with the map's own error."""
         return located.fit.covariance + self._points.pose_errors.at(located.map_from_camera.rotation)
 
     def _nearest(self, map_from_camera: SE3) -> list[int]:
         """The images most like what the camera sees: few degrees turned, few of them moved about the scene."""
         changes = self._views.changes(map_from_camera)
-        order = np.argsort(changes, kind="stable")[: self._config.map_pictures]
+        order = np.argsort(changes, kind="stable")[: self._config.reference_images]
         return [int(index) for index in order if changes[index] < _LARGEST_CHANGE]
 
-    def _make_view(self, index: int) -> View:
+    def _make_view(self, index: int) -> PosedView:
         image = self._images[index]
         grey = _decode(image, self._thumbnails[image.name])
         height, width = grey.shape
-        picture = Picture(0, grey, rescale(image.camera, width, height), image.camera.width / width)
+        picture = GreyImage(0, grey, rescale(image.camera, width, height), image.camera.width / width)
         scale = [width / image.camera.width, height / image.camera.height]
         keypoints = image.features.keypoints[image.point_rows != NO_POINT]
-        sighted = Sighted(_seen(image), (keypoints * scale - HALF_PIXEL).astype(np.float32))
-        return map_view(picture, image.map_from_camera, sighted, self._points, self._margin_px)
+        observed = PointObservations(_seen(image), (keypoints * scale - HALF_PIXEL).astype(np.float32))
+        return map_view(picture, image.map_from_camera, observed, self._points, self._margin_px)
 
 
 def _seen(image: MapImage) -> Rows:
@@ -106,9 +106,9 @@ def _decode(image: MapImage, thumbnail: bytes) -> Image:
     return np.asarray(grey, dtype=np.uint8)
 
 
-def _shrink(picture: Picture) -> Picture:
+def _shrink(picture: GreyImage) -> GreyImage:
     """A picture of the size of thumbnails."""
     height, width = picture.grey.shape
     size = (_WIDTH, max(1, round(height * _WIDTH / width)))
     grey = np.asarray(cv2.resize(picture.grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    return Picture(picture.stamp_ns, grey, rescale(picture.camera, *size), picture.reduction * width / size[0])
+    return GreyImage(picture.stamp_ns, grey, rescale(picture.camera, *size), picture.reduction * width / size[0])

@@ -1,4 +1,4 @@
-"""A camera located by patches of views that were found in its image, and whether that can be trusted."""
+"""The pose of an image by patches of views found in it, and the checks that it must pass."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Reason
 from visloc_ros.localization.gates import spread
 from visloc_ros.map_tracking.config import MapTrackingConfig
-from visloc_ros.map_tracking.pose_fit import PoseFit, Sightings, fit_pose
+from visloc_ros.map_tracking.pose_fit import PoseFit, SeedObservations, fit_pose
 from visloc_ros.map_tracking.search import Targets
-from visloc_ros.map_tracking.views import Picture, View
+from visloc_ros.map_tracking.views import GreyImage, PosedView
 from visloc_ros.odometry.klt.tracking import Features, Pixels, measure
 
 FEWEST = 8  # points that a pose is fitted to
 
 
 @dataclass(frozen=True, eq=False)
-class Located:
+class LocatedImage:
     """A pose with the points found for it (N,), at pixels (N, 2), and how each was weighed."""
 
     fit: PoseFit
     found: Targets
     pixels: Pixels
-    seen: Sightings
+    seen: SeedObservations
 
     @property
     def map_from_camera(self) -> SE3:
@@ -40,14 +40,14 @@ class Located:
 
 
 def fit_to_targets(
-    views: Sequence[View],
+    views: Sequence[PosedView],
     targets: Targets,
     pixels: Pixels,
-    picture: Picture,
+    picture: GreyImage,
     guess: SE3,
     sigma_px: float,
     max_error_px: float,
-) -> Located | None:
+) -> LocatedImage | None:
     """Pose of a picture near ``map_from_camera`` from targets (N,) of views found at pixels (N, 2); None for too few.
 
     ``sigma_px`` is the standard deviation, a coordinate, of where they are found.
@@ -56,14 +56,14 @@ def fit_to_targets(
     found = targets[features.ids]
     if len(found) < FEWEST:
         return None
-    seen = _sightings(views, found, features, sigma_px)
-    return Located(fit_pose(guess.inverse, seen, max_error_px), found, features.pixels, seen)
+    seen = _observations(views, found, features, sigma_px)
+    return LocatedImage(fit_pose(guess.inverse, seen, max_error_px), found, features.pixels, seen)
 
 
-def find_fault(
-    picture: Picture, num_expected: int, located: Located | None, config: MapTrackingConfig
+def check_pose(
+    picture: GreyImage, num_expected: int, located: LocatedImage | None, config: MapTrackingConfig
 ) -> Reason | None:
-    """Why a pose must not be trusted, or None."""
+    """The reason why a pose must be refused, or None."""
     if located is None or len(located.found) < config.min_found * num_expected:
         return Reason.FEW_MATCHES
     fit = located.fit
@@ -74,7 +74,7 @@ def find_fault(
     return None
 
 
-def _sightings(views: Sequence[View], found: Targets, features: Features, sigma_px: float) -> Sightings:
+def _observations(views: Sequence[PosedView], found: Targets, features: Features, sigma_px: float) -> SeedObservations:
     """Targets as they were found, with what their views know of them."""
     centres, directions = np.empty((len(found), 3)), np.empty((len(found), 3))
     inverse_depths, sigmas = np.empty(len(found)), np.empty(len(found))
@@ -84,4 +84,4 @@ def _sightings(views: Sequence[View], found: Targets, features: Features, sigma_
         centres[mine], directions[mine] = view.map_from_camera.translation, seeds.directions[rows, 0]
         inverse_depths[mine], sigmas[mine] = seeds.inverse_depths[rows], seeds.sigmas[rows]
     rays, scale = features.rays, features.pixels_per_ray
-    return Sightings(rays, scale, centres, directions, inverse_depths, sigmas, sigma_px)
+    return SeedObservations(rays, scale, centres, directions, inverse_depths, sigmas, sigma_px)

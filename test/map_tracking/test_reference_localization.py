@@ -7,16 +7,16 @@ import pytest
 from followed_room import RATE_HZ, FollowedRoom, error_of, shifted
 
 from visloc_ros.map_tracking import MapTrackingConfig
-from visloc_ros.map_tracking.looks import MapLooks
-from visloc_ros.map_tracking.map_pictures import MapPictures
 from visloc_ros.map_tracking.map_points import MapPoints
-from visloc_ros.map_tracking.views import Picture
+from visloc_ros.map_tracking.reference_images import ReferenceImages
+from visloc_ros.map_tracking.reference_localization import ReferenceLocalizer
+from visloc_ros.map_tracking.views import GreyImage
 
-CONFIG = MapTrackingConfig(map_pictures_period_s=0.3)
+CONFIG = MapTrackingConfig(reference_period_s=0.3)
 OFF = shifted(0.05, 1.0)  # of all followed poses, as after an anchor that errs
 
 
-class CountedPictures(MapPictures):
+class CountedPictures(ReferenceImages):
     """The pictures of a map, and how often they were looked at."""
 
     looks = 0
@@ -45,12 +45,12 @@ def pictures(room, points):
 @pytest.fixture
 def looks(pictures, points):
     pictures.looks = 0
-    return MapLooks(pictures, points.pose_errors, CONFIG)
+    return ReferenceLocalizer(pictures, points.pose_errors, CONFIG)
 
 
 def picture(room, index):
     frame = room.frame(index)
-    return Picture(frame.stamp_ns, frame.grey, frame.camera, 1.0)
+    return GreyImage(frame.stamp_ns, frame.grey, frame.camera, 1.0)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The newest images with what is known of their poses: an anchor comes late, when its image is some frames old."""
+"""A buffer of the newest images and their poses, for anchors, which come late."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame
 from visloc_ros.map_tracking.config import MapTrackingConfig
-from visloc_ros.map_tracking.views import Picture, Sighted
+from visloc_ros.map_tracking.views import GreyImage, PointObservations
 from visloc_ros.odometry.klt.images import reduced
 
 
@@ -23,11 +23,11 @@ class RecentImage:
     them it is the anchor's pose moved on by the prediction.
     """
 
-    picture: Picture
+    picture: GreyImage
     predicted: SE3 | None
     pose: SE3 | None = None
     covariance: Array | None = None
-    sighted: Sighted | None = None
+    observed: PointObservations | None = None
 
     @property
     def stamp_ns(self) -> int:
@@ -45,7 +45,7 @@ class RecentImages:
     def add(self, frame: Frame, predicted: SE3 | None) -> RecentImage:
         """Keep the image of the next frame, reduced where it is large."""
         grey, camera = reduced(frame.grey, frame.camera, self._config.max_pixels)
-        picture = Picture(frame.stamp_ns, grey, camera, frame.camera.width / camera.width)
+        picture = GreyImage(frame.stamp_ns, grey, camera, frame.camera.width / camera.width)
         self._images.append(RecentImage(picture, predicted))
         while self._images[0].stamp_ns < frame.stamp_ns - self._config.history_s * NANOSECONDS:
             self._images.popleft()
@@ -60,9 +60,9 @@ class RecentImages:
         """The image of a frame, None where it is gone."""
         return next((image for image in reversed(self._images) if image.stamp_ns == stamp_ns), None)
 
-    def locate(self, pose: SE3, covariance: Array, sighted: Sighted) -> None:
+    def locate(self, pose: SE3, covariance: Array, observed: PointObservations) -> None:
         """Note the tracked pose of the newest image."""
-        self._images[-1] = replace(self._images[-1], pose=pose, covariance=covariance, sighted=sighted)
+        self._images[-1] = replace(self._images[-1], pose=pose, covariance=covariance, observed=observed)
 
     def with_pose(self) -> list[RecentImage]:
         """The images whose pose is known, oldest first."""
