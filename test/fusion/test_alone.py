@@ -1,4 +1,4 @@
-"""Anchors without odometry, odometry without a map: what there is, and nothing that is not (SPEC H-50)."""
+"""Anchors without odometry, odometry without a map: what there is, and nothing that is not."""
 
 from dataclasses import replace
 

@@ -55,7 +55,7 @@ def test_a_slow_camera_has_a_pose_again_before_its_scale_is_well_known():
 
 
 def test_a_kidnapping_that_odometry_does_not_notice():
-    """Before an anchor has come nobody can know; from the first doubt on no pose may be confidently wrong."""
+    """Before an anchor has come nobody can know; from the first contradiction on no pose may be confidently wrong."""
     since_told = []
     for seed in SEEDS:
         record = record_of(kidnapped(simulate_run(USUAL, seed), JUMP_S, noticed=False))

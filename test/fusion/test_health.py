@@ -34,7 +34,7 @@ def support_of(
         ({"age_s": 21.0}, State.DEGRADED, Reason.STALE),
         ({"sigma": 0.3}, State.DEGRADED, Reason.UNCERTAIN),
         ({"sigma_deg": 12.0}, State.DEGRADED, Reason.UNCERTAIN),
-        ({"doubted": True}, State.DEGRADED, Reason.ODOMETRY_DISAGREES),
+        ({"is_contradicted": True}, State.DEGRADED, Reason.ODOMETRY_DISAGREES),
         ({"is_confirmed": False}, State.DEGRADED, Reason.UNCERTAIN),
         ({"is_confirmed": False, "is_tracked": True}, State.LOCALIZED, None),
         ({"distance": 21.0, "is_tracked": True}, State.DEGRADED, Reason.STALE),
@@ -44,7 +44,7 @@ def support_of(
         ({"age_s": 61.0}, State.LOST, Reason.STALE),
         ({"sigma": 1.1}, State.LOST, Reason.UNCERTAIN),
         ({"sigma_deg": 50.0}, State.LOST, Reason.UNCERTAIN),
-        ({"sigma": 1.1, "doubted": True}, State.LOST, Reason.ODOMETRY_DISAGREES),
+        ({"sigma": 1.1, "is_contradicted": True}, State.LOST, Reason.ODOMETRY_DISAGREES),
         ({"distance": float("nan")}, State.LOST, Reason.STALE),
         ({"sigma": float("nan")}, State.LOST, Reason.UNCERTAIN),
         ({"sigma_deg": float("inf")}, State.LOST, Reason.UNCERTAIN),
@@ -79,7 +79,7 @@ def test_the_largest_sigma_is_that_of_the_worst_direction():
     assert largest_sigma(turn @ np.diag([0.01, 0.04, 0.25]) @ turn.T) == pytest.approx(0.5)
 
 
-def test_a_lost_pose_is_given_at_least_the_doubt_that_made_it_lost():
+def test_a_lost_pose_is_given_at_least_the_covariance_that_made_it_lost():
     known = np.diag([0.04, 0.01, 0.01, 1e-4, 1e-4, 1e-4])
     covariance = inflated_covariance(known, age_s=1.0, distance=1.0, config=CONFIG)
     assert largest_sigma(covariance[:3, :3]) == pytest.approx(CONFIG.lost_sigma)

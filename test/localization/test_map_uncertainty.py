@@ -9,7 +9,7 @@ from synthetic_map import World
 from visloc_ros.core.camera import rays
 from visloc_ros.core.geometry import SE3, rotation_matrix, rotation_vector
 from visloc_ros.core.map import NO_POINT
-from visloc_ros.localization import leave_one_out as leave_out_module
+from visloc_ros.localization import leave_one_out as leave_one_out_module
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.map_uncertainty import measure_map_uncertainty
 from visloc_ros.localization.pose import solve_pose
@@ -125,8 +125,8 @@ def test_nothing_is_like_an_image_that_shows_nothing(world):
 def test_a_large_map_is_judged_by_the_points_of_some_of_its_images(world, warped):
     """What the others show besides does not matter, and images that show nothing of it are not looked at."""
     map_ = part(world, warped)
-    few = leave_out_module._Triangulation(map_, map_.images[:2])
-    every = leave_out_module._Triangulation(map_, map_.images)
+    few = leave_one_out_module._Triangulation(map_, map_.images[:2])
+    every = leave_one_out_module._Triangulation(map_, map_.images)
     for found, expected in zip(few.without([0, 1, 2], 1), every.without([0, 1, 2], 1), strict=True):
         assert len(found) > 20
         assert found == pytest.approx(expected)

@@ -1,4 +1,4 @@
-"""SPEC H-50: between anchors a map-frame pose without drift; here against exact truth."""
+"""Between anchors a map-frame pose without drift; here against exact truth."""
 
 from dataclasses import replace
 

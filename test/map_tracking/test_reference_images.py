@@ -1,4 +1,4 @@
-"""The map's thumbnails hold a tracked pose to the map (SPEC H-50: between anchors without drift)."""
+"""The map's thumbnails hold a tracked pose to the map (Between anchors without drift)."""
 
 from dataclasses import replace
 

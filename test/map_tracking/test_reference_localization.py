@@ -1,4 +1,4 @@
-"""The map's pictures are looked at now and then: a followed pose stays held to the map in between (SPEC H-50)."""
+"""The map's pictures are looked at now and then: a followed pose stays held to the map in between."""
 
 from dataclasses import replace
 

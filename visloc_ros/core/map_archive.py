@@ -1,4 +1,4 @@
-"""A map in one file: packed to ``reference.tar.gz`` (SPEC H-7), unpacked with every member checked."""
+"""A map in one file: packed to ``reference.tar.gz``, unpacked with every member checked."""
 
 from __future__ import annotations
 

@@ -32,16 +32,18 @@ class OdometryNoiseConfig(Config):
 
     position: float = option(
         0.02,
-        "Standard deviation of the position after one metre, in metres; it grows with the square root.",
+        "Standard deviation of the position after one metre in metres; it grows with the square root of the distance.",
         minimum=1e-6,
     )
     rotation_deg: float = option(
         0.3,
-        "Standard deviation of the rotation after one metre, in degrees; it grows with the square root.",
+        "Standard deviation of the rotation after one metre in degrees; it grows with the square root of the distance.",
         minimum=1e-6,
     )
     scale: float = option(
-        0.01, "Relative standard deviation of the scale after one metre; it grows with the square root.", minimum=1e-6
+        0.01,
+        "Relative standard deviation of the scale after one metre; it grows with the square root of the distance.",
+        minimum=1e-6,
     )
     rotation_scale_sigma: float = option(
         0.08,

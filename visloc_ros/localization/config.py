@@ -49,7 +49,8 @@ class GateConfig(Config):
     )
     strong_inliers: int = option(
         150,
-        "With fewer inliers a pose must also pass min_weak_spread, and min_thickness or min_planar_spread: a single object, such as a poster, may hang elsewhere, too.",
+        "With fewer inliers a pose must also pass min_weak_spread, and min_thickness or min_planar_spread: "
+        "they may be of a single object, such as a poster, that is also elsewhere.",
         minimum=4,
     )
     min_weak_spread: float = option(
@@ -116,7 +117,7 @@ class AnchorConfig(Config):
     )
     refine_focal_length: bool = option(
         False,
-        "Accept a pose with an estimated focal length if the given one is wrong; otherwise reject it (INTRINSICS_MISMATCH).",
+        "Accept a pose with an estimated focal length if the given one is wrong, instead of INTRINSICS_MISMATCH.",
     )
     min_features: int = option(32, "Least number of keypoints of an image.", minimum=4)
     min_matches: int = option(20, "Least number of 2D-3D correspondences of a pose.", minimum=4)

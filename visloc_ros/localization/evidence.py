@@ -52,7 +52,7 @@ class CovisibilityCluster:
 
 
 class EvidenceCollector:
-    """Matches a query against references of a map, one after another, and merges the evidence of those that are covisible.
+    """Matches a query against references of a map, one after another, and merges the evidence of covisible ones.
 
     Two places that look alike are solved apart (covisibility clustering, Sarlin et al. 2019): their matches agree on
     no common pose and would only outvote each other.

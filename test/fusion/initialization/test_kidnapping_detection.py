@@ -65,7 +65,7 @@ def test_good_anchors_move_the_fix_sooner_than_poor_ones(num_inliers, needed):
     assert states(run, moved_ns, run.stamps_ns[-1]) == {(State.LOCALIZED, None)}
 
 
-def test_a_doubted_pose_has_room_for_where_the_camera_would_be():
+def test_a_suspected_kidnapping_widens_the_covariance_to_where_the_camera_would_be():
     run, told_ns = placed_elsewhere(8, MANY)
     estimates = play(Fuser(FusionConfig(), metric=True), run)
     truth = dict(zip(run.stamps_ns, run.truth, strict=True))
@@ -77,7 +77,7 @@ def test_a_doubted_pose_has_room_for_where_the_camera_would_be():
 
 
 @pytest.mark.parametrize(("index", "state"), [(6, State.DEGRADED), (9, State.LOCALIZED)])
-def test_only_an_anchor_of_a_later_image_ends_the_doubt(index, state):
+def test_only_an_anchor_of_a_later_image_ends_the_suspicion(index, state):
     """An older one that comes afterwards tells nothing of what has happened since its image."""
     run, _ = placed_elsewhere(8, MANY)
     late = run.anchors[index][1]

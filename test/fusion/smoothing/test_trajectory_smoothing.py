@@ -125,7 +125,7 @@ def test_the_order_in_which_things_came_does_not_matter():
         assert one.map_from_camera.is_close(other.map_from_camera, 1e-9, 1e-6)
 
 
-def test_a_camera_carried_away_unseen_is_found_on_both_sides_and_doubted_in_between():
+def test_a_camera_carried_away_unseen_is_found_on_both_sides_and_uncertain_in_between():
     run = simulate_run(CHEAP, 5)
     carried, cut_ns = SE3(rotation_matrix([0, 0, 1.0]), [3.0, -2.0, 0.0]), run.stamps_ns[120]
     truth = [pose if t < cut_ns else carried @ pose for t, pose in zip(run.stamps_ns, run.truth, strict=True)]

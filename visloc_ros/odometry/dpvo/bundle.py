@@ -55,7 +55,7 @@ def adjust(
     ``poses`` (N, 7) camera_from_world, ``patches`` (K, 3, P, P) flat over frames, ``intrinsics`` (N, 4) of which the
     first row serves for all, ``target`` and ``weight`` (E, 2) of the patch centres in 1/4-resolution pixels, indices
     (E,) of source frame (that of the patch), target frame and patch. Windows and whole journeys go the same way: the
-    memory grows with E, and with the square of the number of free poses. SPEC_DPVO 8.
+    memory grows with E, and with the square of the number of free poses (Teed et al. 2023).
     """
     edges_used = 0
     if not len(kk):

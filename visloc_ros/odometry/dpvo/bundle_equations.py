@@ -1,4 +1,4 @@
-"""Normal equations of poses and inverse depths, and their solution. SPEC_DPVO 8.2.
+"""Normal equations of poses and inverse depths, and their solution (Teed et al. 2023).
 
 Derivatives by the source pose follow from those by the target pose through the adjoint of the relative pose, which all
 edges of a pair of frames share: only the target's are summed over edges, the rest is done per pair.

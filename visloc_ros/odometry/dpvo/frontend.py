@@ -1,4 +1,4 @@
-"""One image after the other into the state: the story of Deep Patch Visual Odometry (SPEC_DPVO 6, 7 and 11)."""
+"""One image after the other into the state: the story of Deep Patch Visual Odometry (Teed et al. 2023)."""
 
 from __future__ import annotations
 

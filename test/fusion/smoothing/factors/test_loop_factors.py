@@ -1,4 +1,4 @@
-"""Loops that odometry closes: what they tell where there are no anchors, and what must not be believed (SPEC H-54)."""
+"""Loops that odometry closes: what they tell where there are no anchors, and what must not be believed."""
 
 from dataclasses import replace
 
@@ -84,7 +84,7 @@ def test_loops_without_a_state_at_either_end_are_left_out():
 
 @pytest.mark.parametrize("false_share", [0.0, 0.2])
 def test_the_end_of_a_round_without_anchors_is_found_again(false_share):
-    """SPEC H-54: the error at the end of the path falls; of loops to another place it does not rise."""
+    """The error at the end of the path falls; of loops to another place it does not rise."""
     runs = [simulate_run(replace(WITH_LOOPS, false_loop_share=false_share), seed) for seed in range(4)]
     alone = np.array([smoothed_errors(run, ()) for run in runs])
     closed = np.array([smoothed_errors(run, run.loops) for run in runs])
