@@ -133,7 +133,7 @@ class TrackingConfig(Config):
 
 
 @dataclass(frozen=True)
-class GateConfig(Config):
+class AnchorGateConfig(Config):
     """Which anchors are accepted, and when others start another alignment."""
 
     probability: float = option(0.999, "Share of good anchors that pass the gate.", minimum=0.5, maximum=1.0 - 1e-9)
@@ -243,7 +243,7 @@ class FusionConfig(Config):
     alignment: AlignmentConfig = section(AlignmentConfig)
     anchor_noise: AnchorNoiseConfig = section(AnchorNoiseConfig)
     tracking: TrackingConfig = section(TrackingConfig)
-    gate: GateConfig = section(GateConfig)
+    gate: AnchorGateConfig = section(AnchorGateConfig)
     slew: SlewConfig = section(SlewConfig)
     state: StateConfig = section(StateConfig)
     sensors: SensorConfig = section(SensorConfig)
