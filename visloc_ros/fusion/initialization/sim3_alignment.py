@@ -1,4 +1,4 @@
-"""Similarity between odometry and map from camera poses known in both, safe on straight lines .
+"""Similarity between odometry and map from camera poses known in both, safe on straight lines.
 
 Umeyama's method takes the rotation from positions: on a straight line nothing determines the rotation about it. Here
 each pair has orientations, so ``R_anchor @ R_odom.T`` gives the rotation, positions the scale and translation,

@@ -24,6 +24,7 @@ from visloc_ros.odometry.klt.covariance import MotionCovariance, pose_informatio
 from visloc_ros.odometry.klt.depth_prior import DepthMap, ScaleFilter, compare_depths
 from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import PreparedImage
+from visloc_ros.odometry.klt.initialization import Initialization
 from visloc_ros.odometry.klt.keyframes import KeyframePolicy
 from visloc_ros.odometry.klt.lens import Lens, LensSchedule, seen_through
 from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap
@@ -33,7 +34,6 @@ from visloc_ros.odometry.klt.pose_refinement import refine_pose
 from visloc_ros.odometry.klt.pure_rotation import estimate_pure_rotation
 from visloc_ros.odometry.klt.recovery import KeyframeSearch
 from visloc_ros.odometry.klt.reobservation import find_again, realign
-from visloc_ros.odometry.klt.starting import Started
 from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, turn_between
 from visloc_ros.odometry.klt.tracking import Features, Pixels, follow_from_any, measure, pixels_of
 
@@ -65,7 +65,7 @@ class Segment:
     def __init__(
         self,
         number: int,
-        started: Started,
+        initialization: Initialization,
         view: PreparedImage,
         config: KltConfig,
         grid: FeatureGrid,
@@ -84,16 +84,18 @@ class Segment:
         self._last_supported = 0  # number of the last keyframe while there was support
         self._is_adrift = False
         self._map = LocalMap(number, config)
-        self._next_id = int(started.first.ids.max()) + 1
-        reference, geometry = started.reference, started.geometry
-        self._map.add_keyframe(reference.stamp_ns, SE3.identity(), started.first, reference.grey, reference.camera)
+        self._next_id = int(initialization.first.ids.max()) + 1
+        reference, geometry = initialization.reference, initialization.geometry
+        self._map.add_keyframe(
+            reference.stamp_ns, SE3.identity(), initialization.first, reference.grey, reference.camera
+        )
         good = geometry.is_point
-        self._map.landmarks.add(started.first.ids[good], geometry.points[good], 0)
-        self._parallax.see(started.first, SE3.identity(), started.first.ids)
+        self._map.landmarks.add(initialization.first.ids[good], geometry.points[good], 0)
+        self._parallax.see(initialization.first, SE3.identity(), initialization.first.ids)
         self._motion = MotionModel(reference.stamp_ns, SE3.identity(), turns)
         self._motion.update(view.stamp_ns, geometry.second_from_first)
-        self._features, self._previous = started.second, view
-        step_px = np.median(np.linalg.norm(started.second.pixels - started.first.pixels, axis=1))
+        self._features, self._previous = initialization.second, view
+        step_px = np.median(np.linalg.norm(initialization.second.pixels - initialization.first.pixels, axis=1))
         self._covariance = MotionCovariance(float(step_px))
         self._scale, self._depths = ScaleFilter(), deque[tuple[Keyframe, DepthMap]](maxlen=_WAITING_DEPTHS)
         self._new_keyframe: PreparedImage | None = view

@@ -7,7 +7,7 @@ from visloc_ros.core.types import Frame, Reason
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import ImagePreparation
-from visloc_ros.odometry.klt.starting import Started, Starter
+from visloc_ros.odometry.klt.initialization import Initialization, Initializer
 
 STEP_NS = 33_000_000
 CAMERA = make_camera(320, 240)
@@ -21,11 +21,11 @@ def scene():
 
 def follow(frames):
     """What the starter says to each frame, until it starts."""
-    starter, prepare = Starter(CONFIG, FeatureGrid(CONFIG)), ImagePreparation(CONFIG)
+    initializer, prepare = Initializer(CONFIG, FeatureGrid(CONFIG)), ImagePreparation(CONFIG)
     results = []
     for frame in frames:
-        results.append(starter.follow(prepare.prepare(frame)))
-        if isinstance(results[-1], Started):
+        results.append(initializer.follow(prepare.prepare(frame)))
+        if isinstance(results[-1], Initialization):
             break
     return results
 
@@ -37,15 +37,15 @@ def film(scene, poses):
 def test_a_start_is_true_to_the_motion(scene):
     poses = [SE3(rotation_matrix([0, 0.01 * i, 0]), np.array([0.03 * i, 0.01 * i, 0.0])) for i in range(20)]
     results = follow(film(scene, poses))
-    started = results[-1]
-    assert isinstance(started, Started)
-    first = round(started.reference.stamp_ns / STEP_NS)
+    initialization = results[-1]
+    assert isinstance(initialization, Initialization)
+    first = round(initialization.reference.stamp_ns / STEP_NS)
     truth = poses[len(results) - 1].inverse @ poses[first]
-    found = started.geometry.second_from_first
+    found = initialization.geometry.second_from_first
     np.testing.assert_allclose(found.rotation, truth.rotation, atol=4e-3)
     direction = truth.translation / np.linalg.norm(truth.translation)
     assert found.translation @ direction / np.linalg.norm(found.translation) > 0.99
-    np.testing.assert_array_equal(started.first.ids, started.second.ids)
+    np.testing.assert_array_equal(initialization.first.ids, initialization.second.ids)
 
 
 def test_a_camera_that_turned_away_from_its_first_view_starts_from_a_later_one(scene):
@@ -53,14 +53,14 @@ def test_a_camera_that_turned_away_from_its_first_view_starts_from_a_later_one(s
     walking = [SE3(turning[-1].rotation, np.array([0.04 * i, 0.0, 0.0])) for i in range(1, 12)]
     results = follow(film(scene, turning + walking))
     assert len(results) > len(turning)
-    assert isinstance(results[-1], Started)
+    assert isinstance(results[-1], Initialization)
     assert results[-1].reference.stamp_ns > 0
 
 
 def test_turns_of_ten_degrees_a_frame_are_followed(scene):
     poses = [SE3(rotation_matrix([0, 0.18 * (i % 2), 0]), np.array([0.04 * i, 0.0, 0.0])) for i in range(12)]
     results = follow(film(scene, poses))
-    assert isinstance(results[-1], Started)
+    assert isinstance(results[-1], Initialization)
     assert results[-1].reference.stamp_ns == 0
 
 

@@ -38,7 +38,7 @@ def odometry_factors(motions, states, odometry=ODOMETRY):
     return motions.linearise(states, odometry, np.zeros((len(states), 6, 6)), CONFIG.anchor_noise.correlation_distance)
 
 
-def test_legs_at_once_are_those_one_by_one():
+def test_all_motions_at_once_are_those_one_by_one():
     samples = samples_of()
     motions = RelativeMotionFactors.between(samples)
     for index, (start, end) in enumerate(pairwise(samples)):
@@ -51,7 +51,7 @@ def test_legs_at_once_are_those_one_by_one():
         assert motions.seconds[index] == pytest.approx(one.seconds)
 
 
-def test_odometry_fits_states_that_it_leads_to_turn_gain_included():
+def test_odometry_fits_states_that_it_leads_to_with_its_rotation_scale_error():
     samples = samples_of()
     motions, state = (
         RelativeMotionFactors.between(samples),
@@ -68,7 +68,7 @@ def test_odometry_fits_states_that_it_leads_to_turn_gain_included():
     np.testing.assert_allclose(-more.residuals / STEP, factors.shared_jacobians, atol=0.02)
 
 
-def test_the_drift_is_the_part_of_what_odometry_may_be_off_by_that_is_its_own():
+def test_the_odometry_noise_is_told_apart_from_changes_of_the_common_error():
     """The rest is how the anchors' common error changes; a leg that counts less does so in both."""
     samples = samples_of()
     motions, states, distance = (
@@ -97,7 +97,7 @@ def test_nothing_is_known_of_the_motion_to_another_segment():
     np.testing.assert_allclose(factors.residuals[2, :3], states.positions[3] - states.positions[2])
 
 
-def test_followed_points_tell_the_motion_in_map_units_and_nothing_of_the_scale():
+def test_tracked_points_measure_the_motion_in_map_units_and_not_the_scale():
     samples = samples_of()
     states = random_states(samples)
     motions = []

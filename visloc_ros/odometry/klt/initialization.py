@@ -1,4 +1,4 @@
-"""Waiting for a two-view start: features followed from view to view until some earlier view has parallax to now."""
+"""Two-view initialization: features are tracked until the present view has enough parallax to an earlier one."""
 
 from __future__ import annotations
 
@@ -14,20 +14,26 @@ from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import PreparedImage
 from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, turn_between
 from visloc_ros.odometry.klt.tracking import Features, Pixels, follow_from_any, measure, pixels_of
-from visloc_ros.odometry.klt.two_view import TwoViewStart, Wait, homogeneous, median_parallax_deg, start_from_two_views
+from visloc_ros.odometry.klt.two_view import (
+    TwoViewGeometry,
+    Wait,
+    estimate_two_view_geometry,
+    homogeneous,
+    median_parallax_deg,
+)
 
 _KEPT_SHARE = 0.6  # of the newest reference's features, below which the present view becomes a reference, too
 _MAX_REFERENCES = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Started:
+class Initialization:
     """A good pair: the reference view, the present view, the features of both (same rows), and the geometry."""
 
     reference: PreparedImage
     first: Features
     second: Features
-    geometry: TwoViewStart
+    geometry: TwoViewGeometry
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +44,8 @@ class _Reference:
     features: Features
 
 
-class Starter:
-    """Follows features and holds a few earlier views as references, oldest first."""
+class Initializer:
+    """Tracks features and keeps a few earlier views as references, oldest first."""
 
     def __init__(self, config: KltConfig, grid: FeatureGrid) -> None:
         self._config, self._grid = config, grid
@@ -48,8 +54,8 @@ class Starter:
         self._previous: PreparedImage | None = None
         self._next_id = 0
 
-    def follow(self, view: PreparedImage) -> Started | Wait:
-        """Take the next view: a start, or the numbers to wait with."""
+    def follow(self, view: PreparedImage) -> Initialization | Wait:
+        """Take the next view: the initialization, or the reason to wait."""
         self._features = self._followed(view)
         self._previous = view
         self._references = [pair for pair in self._references if len(self._shared(pair)) >= self._least]
@@ -82,8 +88,8 @@ class Starter:
         """The reference's features that are still followed, in the order of the present ones."""
         return reference.features[np.isin(reference.features.ids, self._features.ids)]
 
-    def _try(self, view: PreparedImage) -> Started | Wait:
-        """Start from the reference with the most parallax."""
+    def _try(self, view: PreparedImage) -> Initialization | Wait:
+        """Initialize from the reference with the most parallax."""
         best, most = None, -1.0
         for reference in self._references:
             first = self._shared(reference)
@@ -94,8 +100,8 @@ class Starter:
         if best is None:
             return Wait({"features": float(len(self._features))}, Reason.FEW_FEATURES)
         reference, first, second = best
-        geometry = start_from_two_views(first.rays, second.rays, second.pixels_per_ray, self._config)
-        return geometry if isinstance(geometry, Wait) else Started(reference.view, first, second, geometry)
+        geometry = estimate_two_view_geometry(first.rays, second.rays, second.pixels_per_ray, self._config)
+        return geometry if isinstance(geometry, Wait) else Initialization(reference.view, first, second, geometry)
 
     def _add_reference(self, view: PreparedImage, result: Wait) -> Wait:
         """Make the present view a reference, with new corners where none are followed."""
