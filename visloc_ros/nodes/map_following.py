@@ -108,7 +108,7 @@ class MapFollowing:
         if self._begins_anew.is_set():
             self._begins_anew.clear()
             self._tracker.reset()
-        elif anchor is not None and self._tracker.believes(anchor):
+        elif anchor is not None and self._tracker.is_consistent(anchor):
             self._tracker.restart(anchor)
         elif anchor is not None:
             self.outcomes["anchor contradicts the fused pose"] += 1
