@@ -50,12 +50,12 @@ class OdomState:
         return OdomState(
             stamp_ns,
             odom_from_base,
-            self._carried(odom_from_base.translation - self.odom_from_base.translation) + added,
+            self._transported(odom_from_base.translation - self.odom_from_base.translation) + added,
             np.concatenate([step.translation, motion.rotation_derivative]) / seconds,
             np.asarray(base_axes @ added @ base_axes.T),
         )
 
-    def _carried(self, motion: Array) -> Array:
+    def _transported(self, motion: Array) -> Array:
         """The covariance (6, 6) so far, transported along a motion (3,)."""
         transition = transition_matrix(motion)[:6, :6]
         return np.asarray(transition @ self.covariance @ transition.T)

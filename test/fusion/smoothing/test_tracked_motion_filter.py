@@ -72,7 +72,7 @@ def test_followed_points_teach_the_scale():
         seen = SE3(np.eye(3), scale * sample.odom_from_camera.translation)
         motion = TrackedMotion(sample, seen, np.diag([1e-5] * 3 + [1e-6] * 3))
         assert tracked_motion.add(motion, samples[0], guess, odometry, FusionConfig()).accepted
-    found = tracked_motion.carry(guess, samples[-1], odometry)
+    found = tracked_motion.propagate(guess, samples[-1], odometry)
     assert found.state.scale == pytest.approx(scale, rel=0.02)
     assert np.sqrt(found.covariance[6, 6]) < 0.03
 

@@ -59,7 +59,7 @@ class AlignmentSearch:
         covariance = np.zeros((7, 7))
         covariance[:6, :6], covariance[6, 6] = other.covariance, scale.sigma**2
         start = StateEstimate(CameraState(other.anchor.map_from_camera, scale.log_scale), covariance)
-        expected = odometry.carry(start, other.sample.motion_to(fix.sample))
+        expected = odometry.propagate(start, other.sample.motion_to(fix.sample))
         error = pose_difference(fix.anchor.map_from_camera, expected.state.map_from_camera)
         squared = error @ np.linalg.solve(expected.covariance[:6, :6] + fix.covariance, error)
         return bool(squared <= chi_square_quantile(self._config.gate.probability, 6))

@@ -142,9 +142,9 @@ def _best_sequence(alignments: Sequence[WindowAlignment], config: FusionConfig) 
 def _is_joined_by_odometry(earlier: WindowAlignment, later: WindowAlignment, config: FusionConfig) -> bool:
     """Tell whether odometry between two windows fits their alignments."""
     slack = _slack(config.alignment)
-    carried = StateEstimate(earlier.state, slack).moved(earlier.middle.motion_to(later.middle), config.odometry_noise)
-    error = pose_difference(later.state.map_from_camera, carried.state.map_from_camera)
-    expected = (carried.covariance + slack)[:6, :6]
+    predicted = StateEstimate(earlier.state, slack).moved(earlier.middle.motion_to(later.middle), config.odometry_noise)
+    error = pose_difference(later.state.map_from_camera, predicted.state.map_from_camera)
+    expected = (predicted.covariance + slack)[:6, :6]
     return float(error @ np.linalg.solve(expected, error)) <= chi_square_quantile(config.gate.probability, 6)
 
 

@@ -165,9 +165,9 @@ def _reported_variances(last: OdometrySample, pose: OdometryPose) -> Array:
     """
     if last.covariance is None or pose.covariance is None:
         return np.zeros(2)
-    carried = np.eye(6)
-    carried[:3, 3:] = -skew(pose.odom_from_camera.translation - last.odom_from_camera.translation)
-    added = np.diag(pose.covariance - carried @ last.covariance @ carried.T)
+    transport = np.eye(6)
+    transport[:3, 3:] = -skew(pose.odom_from_camera.translation - last.odom_from_camera.translation)
+    added = np.diag(pose.covariance - transport @ last.covariance @ transport.T)
     variances = np.array([added[:3].mean(), added[3:].mean()])
     return np.where(np.isfinite(variances), np.maximum(variances, 0.0), 0.0)
 

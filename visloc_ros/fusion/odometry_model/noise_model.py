@@ -68,7 +68,7 @@ class OdometryModel:
     noise: OdometryNoiseConfig
     rotation_scale_error: float
 
-    def carry(self, estimate: StateEstimate, motion: RelativeMotion) -> StateEstimate:
+    def propagate(self, estimate: StateEstimate, motion: RelativeMotion) -> StateEstimate:
         """Estimate at the other end of a relative motion."""
         return estimate.moved(motion.corrected(self.rotation_scale_error), self.noise)
 

@@ -160,9 +160,9 @@ class ArrowheadSystem:
         rest[:SIZE, :SIZE] = self.states.blocks[1, 0]
         rest[:SIZE, SIZE] = rest[SIZE, :SIZE] = self.border[1]
         rest[SIZE, SIZE] = self.information
-        carried = beside @ np.linalg.inv(first)
-        information = rest - carried @ beside.T
-        gradient = np.append(self.states.gradient[1], self.gradient) - carried @ self.states.gradient[0]
+        eliminated = beside @ np.linalg.inv(first)
+        information = rest - eliminated @ beside.T
+        gradient = np.append(self.states.gradient[1], self.gradient) - eliminated @ self.states.gradient[0]
         return (information + information.T) / 2.0, gradient
 
 

@@ -167,7 +167,7 @@ class FixedLagSmoother:
         fixes = self.fix_at(self._samples[nearest].stamp_ns), self._tracked_before(sample.stamp_ns)
         for fix in dict.fromkeys(fix for fix in fixes if fix is not None):
             index = self._index(fix.stamp_ns)
-            other = fix.tracked_motion.carry(self._estimate(index), sample, self.odometry)
+            other = fix.tracked_motion.propagate(self._estimate(index), sample, self.odometry)
             if other is not None and np.trace(other.covariance[:3, :3]) < np.trace(best.covariance[:3, :3]):
                 best, from_index = other, index
         return best, from_index
@@ -202,9 +202,9 @@ class FixedLagSmoother:
         return StateEstimate(self._states[index], self._solution.covariances[index])
 
     def _predicted(self, index: int, sample: OdometrySample) -> StateEstimate:
-        """Estimate at a state carried along odometry, with the uncertainty of the rotation scale error."""
+        """Estimate at a state propagated by odometry, with the uncertainty of the rotation scale error."""
         motion, start = self._samples[index].motion_to(sample), self._estimate(index)
-        moved = self.odometry.carry(start, motion)
+        moved = self.odometry.propagate(start, motion)
         transition = transition_matrix(
             moved.state.map_from_camera.translation - start.state.map_from_camera.translation
         )

@@ -98,16 +98,16 @@ class TrackedMotionFilter:
     ) -> TrackedMotionState:
         """Motion at a later frame by odometry since the newest filtered one, or since the anchor."""
         if not self._steps:
-            return TrackedMotionState.begin(odometry.carry(scale, origin.motion_to(sample)))
+            return TrackedMotionState.begin(odometry.propagate(scale, origin.motion_to(sample)))
         newest = self._steps[-1]
         return newest.filtered.predicted(newest.motion.sample.motion_to(sample), odometry, config)
 
-    def carry(self, anchor: StateEstimate, sample: OdometrySample, odometry: OdometryModel) -> StateEstimate | None:
+    def propagate(self, anchor: StateEstimate, sample: OdometrySample, odometry: OdometryModel) -> StateEstimate | None:
         """Estimate at a frame from that at the anchor's; None before the first tracked motion."""
         step = self._at_or_before(sample.stamp_ns)
         if step is None:
             return None
-        return odometry.carry(_composed(anchor, step.filtered.estimate), step.motion.sample.motion_to(sample))
+        return odometry.propagate(_composed(anchor, step.filtered.estimate), step.motion.sample.motion_to(sample))
 
     def motion_to(
         self, sample: OdometrySample, log_scale: float, max_gap_s: float, odometry: OdometryModel
@@ -122,7 +122,7 @@ class TrackedMotionFilter:
         covariance = np.zeros((7, 7))
         covariance[:6, :6] = motion.covariance
         start = StateEstimate(CameraState(motion.anchor_from_camera, log_scale), covariance)
-        moved = odometry.carry(start, motion.sample.motion_to(sample))
+        moved = odometry.propagate(start, motion.sample.motion_to(sample))
         return TrackedMotion(sample, moved.state.map_from_camera, moved.covariance[:6, :6])
 
     def _at_or_before(self, stamp_ns: int) -> _Step | None:

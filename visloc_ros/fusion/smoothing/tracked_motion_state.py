@@ -50,7 +50,7 @@ class TrackedMotionState:
 
     def predicted(self, motion: RelativeMotion, odometry: OdometryModel, config: TrackingConfig) -> TrackedMotionState:
         """State after a relative motion; the correlated error has faded in part, and as much of it is new."""
-        moved = odometry.carry(self.estimate, motion)
+        moved = odometry.propagate(self.estimate, motion)
         kept = float(np.exp(-motion.seconds / config.correlation_s)) if config.correlation_s > 0.0 else 0.0
         step = moved.state.map_from_camera.translation - self.state.map_from_camera.translation
         covariance = np.empty((13, 13))

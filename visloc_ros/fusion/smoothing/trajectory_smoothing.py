@@ -179,8 +179,8 @@ def _every_frame(samples: Sequence[OdometrySample], smoother: BatchSmoother) -> 
 def _between(smoother: BatchSmoother, after: int, sample: OdometrySample) -> StateEstimate:
     before, later = smoother.samples[after - 1], smoother.samples[after]
     fraction = (sample.stamp_ns - before.stamp_ns) / (later.stamp_ns - before.stamp_ns)
-    forward = smoother.odometry.carry(smoother.estimate(after - 1), before.motion_to(sample))
-    backward = smoother.odometry.carry(smoother.estimate(after), later.motion_to(sample))
+    forward = smoother.odometry.propagate(smoother.estimate(after - 1), before.motion_to(sample))
+    backward = smoother.odometry.propagate(smoother.estimate(after), later.motion_to(sample))
     return _interpolate(forward, backward, fraction)
 
 
