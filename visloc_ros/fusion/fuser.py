@@ -1,8 +1,7 @@
 """The fuser: drifting odometry and late, sometimes wrong anchors in; a continuous pose with covariance and state out.
 
 An anchor is paired with the odometry of its own image, gated against the prediction there, and added to the smoother.
-The newest state of the smoother, propagated to the present frame, is the target that ``map_from_odom`` slews
-to.
+The newest state of the smoother, propagated to the present frame, is the target of the slewed ``map_from_odom``.
 """
 
 from __future__ import annotations
