@@ -22,6 +22,7 @@ LAYERS = (
     "odometry",
     "map_tracking",
     "fusion",
+    "pipeline",
     "evaluation",
     "nodes",
     "apps",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.apps.recording import Recording
@@ -48,8 +50,17 @@ def replay(plan: ReplayPlan, source: BagSource, ground_truth: Trajectory | None)
             if processes.wait_for("replay_node") != 0:
                 raise SetupError("the replay failed; its last words are above")
         recording = Recording(recording_path)
-        peak_mb = {name: peak for name, peak in processes.peak_rss_mb.items() if name != "replay_node"}
-        return _record(plan, source, place, recording, ground_truth, peak_mb, time.monotonic() - begin_s)
+        nodes = [name for name in processes.peak_rss_mb if name != "replay_node"]
+        peak_mb = {name: processes.peak_rss_mb[name] for name in nodes}
+        load = {name: _load(processes.processor_s[name], recording.played_s) for name in nodes}
+        return _record(plan, source, place, recording, ground_truth, peak_mb, load, time.monotonic() - begin_s)
+
+
+def _load(processor_s: Sequence[tuple[float, float]], interval_s: tuple[float, float]) -> float:
+    """Processor seconds a second of an interval, of readings (monotonic time, processor time so far)."""
+    times, spent = np.array(processor_s).T
+    begin, end = np.interp(interval_s, times, spent)
+    return float((end - begin) / (interval_s[1] - interval_s[0]))
 
 
 def _environment(plan: ReplayPlan) -> dict[str, str]:
@@ -70,15 +81,11 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
     camera = {"camera.transport": "compressed" if compressed else "raw", "camera.qos": "reliable"}
     following = {"map_tracking.map_path": str(plan.map_path) if plan.map_tracking else ""}
     simulated_time = {"use_sim_time": True}
+    frames = {"map_frame": MAP_FRAME, "odom_frame": ODOM_FRAME, "base_frame": source.frame_id}
     return [
-        NodeSpec("odometry_node", camera | following | simulated_time, plan.parameter_file, images),
+        NodeSpec("localization_node", camera | following | frames | simulated_time, plan.parameter_file, images),
         NodeSpec(
             "anchor_node", {"map_path": str(plan.map_path)} | camera | simulated_time, plan.parameter_file, images
-        ),
-        NodeSpec(
-            "fusion_node",
-            {"map_frame": MAP_FRAME, "odom_frame": ODOM_FRAME, "base_frame": source.frame_id} | simulated_time,
-            plan.parameter_file,
         ),
         NodeSpec(
             "replay_node",
@@ -99,9 +106,11 @@ def _record(
     recording: Recording,
     ground_truth: Trajectory | None,
     peak_mb: Mapping[str, float],
+    load: Mapping[str, float],
     wall_s: float,
 ) -> RunRecord:
     memory = ", ".join(f"{name} {peak:.0f} MB" for name, peak in peak_mb.items())
+    processors = ", ".join(f"{name} {share:.2f}" for name, share in load.items())
     return RunRecord(
         title=f"{plan.bag.stem} in {place.name}, replayed at {plan.rate:g}x",
         frames=recording.frames(MAP_FRAME, ODOM_FRAME, source.frame_id),
@@ -115,6 +124,7 @@ def _record(
         wall_s=wall_s,
         notes=(
             f"peak memory by process: {memory}",
+            f"processor seconds a second of camera time, by process: {processors}",
             "fusion accepted {} anchors and refused {}".format(*recording.fused_anchors()),
         ),
         metric=place.manifest.metric,

@@ -236,9 +236,6 @@ class FusionConfig(Config):
     max_gap_s: float = option(
         0.25, "Longest gap of the odometry, in seconds, in which a pose is interpolated for an anchor.", minimum=0.0
     )
-    clock_jump_s: float = option(
-        1.0, "Stamps that run back by more than this, in seconds, restart the fusion.", minimum=0.0
-    )
     odometry_noise: OdometryNoiseConfig = section(OdometryNoiseConfig)
     alignment: AlignmentConfig = section(AlignmentConfig)
     anchor_noise: AnchorNoiseConfig = section(AnchorNoiseConfig)

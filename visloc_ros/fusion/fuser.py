@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
     AnchorPose,
     Estimate,
@@ -26,6 +25,7 @@ from visloc_ros.core.types import (
 from visloc_ros.fusion.active_alignment import ActiveAlignment
 from visloc_ros.fusion.anchor_fix import AnchorFix, make_fix
 from visloc_ros.fusion.config import FusionConfig
+from visloc_ros.fusion.estimator import ACCEPTED
 from visloc_ros.fusion.health import judge_absence, judge_pose, judge_support, reason_for
 from visloc_ros.fusion.initialization.alignment_search import AlignmentHypothesis
 from visloc_ros.fusion.initialization.first_fix import FirstFix
@@ -38,7 +38,6 @@ from visloc_ros.fusion.slewed_output import SlewedOutput
 from visloc_ros.fusion.smoothing.anchor_gate import refusal
 from visloc_ros.fusion.smoothing.factors.sensors import make_sensor_factors, scale_prior
 
-ACCEPTED = "ACCEPTED"
 MAX_PENDING = 16
 MAX_INNOVATIONS = 64
 
@@ -142,9 +141,9 @@ class Fuser:
     def add_odometry(self, result: OdometryPose | Rejection) -> None:
         """Take the odometry of the next frame.
 
-        Unordered frames are dropped; stamps running back by more than ``clock_jump_s`` reset everything.
+        Frames that are not newer are dropped, until ``reset``.
         """
-        if not self._is_next(result.stamp_ns):
+        if self._newest_ns is not None and result.stamp_ns <= self._newest_ns:
             return
         self._newest_ns = result.stamp_ns
         if isinstance(result, Rejection):
@@ -231,14 +230,6 @@ class Fuser:
             distance_since_fix=support.distance,
             support=judge_support(support, self._config.state),
         )
-
-    def _is_next(self, stamp_ns: int) -> bool:
-        if self._newest_ns is None or stamp_ns > self._newest_ns:
-            return True
-        if self._newest_ns - stamp_ns > self._config.clock_jump_s * NANOSECONDS:
-            self.reset()
-            return True
-        return False
 
     def _advance(self, pose: OdometryPose) -> None:
         previous = self._history.latest

@@ -45,6 +45,7 @@ class MapTracker:
 
     def __init__(self, map_: Map, config: MapTrackingConfig | None = None) -> None:
         self._config = config or MapTrackingConfig()
+        self.map_name = map_.name
         self._points = MapPoints(map_)
         references = ReferenceImages(map_, self._points, self._config)
         self._references = ReferenceLocalizer(references, self._points.pose_errors, self._config)

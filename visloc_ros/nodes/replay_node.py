@@ -37,19 +37,17 @@ from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, OdometryStat
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import SetupError, VislocError
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.nodes.conversions import (
+from visloc_ros.nodes.conversions import stamp_to_msg, state_from_msg, support_from_msg
+from visloc_ros.nodes.parameters import declare_parameters, read_parameters
+from visloc_ros.nodes.qos import EACH_LATCHED, RELIABLE, TF, TF_STATIC
+from visloc_ros.sources.bag_messages import iterate_serialized
+from visloc_ros.sources.ros_messages import (
     MessageError,
     pose_from_msg,
     stages_from_msg,
     stamp_from_msg,
-    stamp_to_msg,
-    state_from_msg,
-    support_from_msg,
     transform_from_msg,
 )
-from visloc_ros.nodes.parameters import declare_parameters, read_parameters
-from visloc_ros.nodes.qos import EACH_LATCHED, RELIABLE, TF, TF_STATIC
-from visloc_ros.sources.bag_messages import iterate_serialized
 
 CLOCK_PERIOD_S = 0.05  # at least: every node works for a millisecond at each tick
 QUIET_S = 3.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from visloc_msgs.msg import OdometryStatus
+from dataclasses import replace
+
+from visloc_ros.core.types import OdometryPose, Rejection
 
 
 class SegmentNumbers:
@@ -16,12 +18,13 @@ class SegmentNumbers:
         self._first = 0
         self._newest = 0
 
-    def number(self, message: OdometryStatus) -> int:
-        """Number of the segment that a message, each in its turn, is about."""
-        received = message.frames_received
-        if 0 < received < self._frames_received:
+    def renumbered(self, odometry: OdometryPose | Rejection, frames_received: int) -> OdometryPose | Rejection:
+        """The odometry of a frame, each in its turn, under a number of its own life."""
+        if 0 < frames_received < self._frames_received:
             self._first = self._newest + 1
-        self._frames_received = received or self._frames_received
-        number: int = self._first + message.segment
+        self._frames_received = frames_received or self._frames_received
+        if isinstance(odometry, Rejection):
+            return odometry
+        number = self._first + odometry.segment
         self._newest = max(self._newest, number)
-        return number
+        return replace(odometry, segment=number)

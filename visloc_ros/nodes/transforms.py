@@ -8,12 +8,13 @@ from collections import deque
 from geometry_msgs.msg import TransformStamped
 from tf2_msgs.msg import TFMessage
 
+from visloc_ros.core.clock import CLOCK_JUMP_NS
 from visloc_ros.core.geometry import SE3
 from visloc_ros.nodes.base import VislocNode
-from visloc_ros.nodes.conversions import MessageError, stamp_from_msg, transform_from_msg, transform_to_msg
+from visloc_ros.nodes.conversions import transform_to_msg
 from visloc_ros.nodes.qos import TF, TF_STATIC
+from visloc_ros.sources.ros_messages import MessageError, stamp_from_msg, transform_from_msg
 
-JUMP_NS = 1_000_000_000  # stamps that run back by more come from a looped bag; by less, from disorder
 KEPT = 256  # transforms of each moving frame: seconds at the rate of any odometry
 
 
@@ -95,7 +96,7 @@ class MovingTransforms:
         for item in message.transforms:
             history = self._histories.setdefault(item.child_frame_id, deque(maxlen=KEPT))
             step_ns = _stamp_ns(item) - _stamp_ns(history[-1]) if history else 1
-            if step_ns < -JUMP_NS:
+            if step_ns < -CLOCK_JUMP_NS:
                 history.clear()
             if step_ns > 0 or not history:
                 history.append(item)
