@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -13,13 +14,15 @@ import numpy as np
 
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.apps.recording import Recording
-from visloc_ros.core.errors import SetupError
+from visloc_ros.core.errors import OutputError, SetupError
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.evaluation import RunRecord
 from visloc_ros.sources.bag import BagSource
+from visloc_ros.sources.base import BAG_METADATA
 
 MAP_FRAME, ODOM_FRAME = "map", "odom"
+RECORDED = "recorded"
 LOOPBACK_ONLY = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 
@@ -37,6 +40,8 @@ class ReplayPlan:
     parameter_file: Path | None = None
     map_tracking: bool = True
     restart_after_s: float | None = None
+    recorded_bag: Path | None = None
+    """Where all that the nodes published is written to, as a bag; an older one gives way."""
 
 
 def replay(plan: ReplayPlan, source: BagSource, ground_truth: Trajectory | None) -> RunRecord:
@@ -49,6 +54,8 @@ def replay(plan: ReplayPlan, source: BagSource, ground_truth: Trajectory | None)
         with NodeProcesses(specs, Path(folder), _environment(plan), plan.restart_after_s) as processes:
             if processes.wait_for("replay_node") != 0:
                 raise SetupError("the replay failed; its last words are above")
+        if plan.recorded_bag is not None:
+            _keep(Path(folder) / RECORDED, plan.recorded_bag)
         recording = Recording(recording_path)
         nodes = [name for name in processes.peak_rss_mb if name != "replay_node"]
         peak_mb = {name: processes.peak_rss_mb[name] for name in nodes}
@@ -61,6 +68,18 @@ def _load(processor_s: Sequence[tuple[float, float]], interval_s: tuple[float, f
     times, spent = np.array(processor_s).T
     begin, end = np.interp(interval_s, times, spent)
     return float((end - begin) / (interval_s[1] - interval_s[0]))
+
+
+def _keep(bag: Path, target: Path) -> None:
+    """Move a new bag to where it belongs, in place of an older one. Raises OutputError."""
+    try:
+        if target.exists() and not (target / BAG_METADATA).is_file():
+            raise OutputError(f"{target} exists and is no bag: choose another output folder")
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(bag, target)
+    except OSError as error:
+        raise OutputError(f"cannot write the bag {target}: {error}") from error
 
 
 def _environment(plan: ReplayPlan) -> dict[str, str]:
@@ -94,6 +113,7 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
                 "image_topic": source.image_topic,
                 "recording": str(recording),
                 "rate": plan.rate,
+                "recorded_bag": "" if plan.recorded_bag is None else str(recording.parent / RECORDED),
             },
         ),
     ]

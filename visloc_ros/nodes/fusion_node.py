@@ -18,10 +18,10 @@ from visloc_ros.nodes.fusion_parameters import FusionNodeConfig
 from visloc_ros.nodes.fusion_status import words_for
 from visloc_ros.nodes.pose_priors import InitialPoses, PoseKeeper
 from visloc_ros.nodes.qos import RELIABLE
-from visloc_ros.nodes.segment_numbers import SegmentNumbers
 from visloc_ros.nodes.transforms import MovingTransforms, StaticTransforms
 from visloc_ros.pipeline import Backend
 from visloc_ros.pipeline.anchors import RemoteAnchors
+from visloc_ros.pipeline.segment_numbers import SegmentNumbers
 from visloc_ros.sources.ros_messages import (
     anchor_from_msg,
     loop_closure_from_msg,

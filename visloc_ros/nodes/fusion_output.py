@@ -29,7 +29,7 @@ from visloc_ros.nodes.conversions import (
 from visloc_ros.nodes.fusion_parameters import FusionNodeConfig
 from visloc_ros.nodes.fusion_status import status_to_msg
 from visloc_ros.nodes.pose_priors import PoseKeeper
-from visloc_ros.nodes.qos import LATCHED, RELIABLE
+from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE
 from visloc_ros.nodes.transforms import TransformBroadcaster
 from visloc_ros.pipeline.backend import Backend, BackendListener, BasePrior
 from visloc_ros.pipeline.output import BasePose, Published
@@ -70,7 +70,7 @@ class FusionOutput(BackendListener):
         self._raw_publisher = node.publisher(TransformStamped, "map_to_odom_raw", RELIABLE)
         self._camera_pose_publisher = node.publisher(PoseWithCovarianceStamped, "camera_pose", RELIABLE)
         self._hint_publisher = node.publisher(PoseWithCovarianceStamped, "search_hint", RELIABLE)
-        self._status_publisher = node.publisher(LocalizationStatus, "status", LATCHED)
+        self._status_publisher = node.publisher(LocalizationStatus, "status", EACH_LATCHED)
         self._innovation_publisher = node.publisher(InnovationMsg, "innovation", RELIABLE)
         self._odom_path = PathOutput(node, "odom_path", config.odom_frame, config.path_max_size)
         self._map_path = PathOutput(node, "map_path", config.map_frame, config.path_max_size)

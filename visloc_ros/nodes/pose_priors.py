@@ -14,11 +14,9 @@ from visloc_ros.fusion.last_pose import LastPose, read_last_pose, write_last_pos
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.pipeline.backend import BasePrior
-from visloc_ros.sources.ros_messages import MessageError, covariance_from_msg, pose_from_msg
+from visloc_ros.sources.ros_messages import MessageError, prior_from_msg
 
 SAVE_PERIOD_S = 2.0
-# RViz leaves the variances of z, roll and pitch at zero: it does not know them, and neither the height of the floor.
-UNSAID_SIGMAS = np.repeat([1.0, np.deg2rad(15.0)], 3)  # metres, radians
 SAVED_SIGMAS = np.repeat([0.5, np.deg2rad(15.0)], 3)  # what a robot may be pushed or turned while it is switched off
 
 
@@ -38,11 +36,7 @@ class InitialPoses:
             raise MessageError(
                 f"/initialpose is in the frame '{frame_id}': give it in '{self._map_frame}' (RViz: the Fixed Frame)"
             )
-        pose, covariance = pose_from_msg(message.pose.pose), covariance_from_msg(message.pose)
-        if not np.allclose(covariance, covariance.T, atol=1e-9) or np.linalg.eigvalsh(covariance)[0] < -1e-9:
-            raise MessageError("/initialpose: the covariance is not symmetric with variances of at least 0")
-        unsaid = np.where(np.diag(covariance) > 0.0, 0.0, UNSAID_SIGMAS**2)
-        return BasePrior("/initialpose", pose, covariance + np.diag(unsaid))
+        return BasePrior("/initialpose", *prior_from_msg(message))
 
 
 class PoseKeeper:

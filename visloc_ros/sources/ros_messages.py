@@ -27,6 +27,8 @@ from visloc_ros.core.types import (
 )
 
 UNIT_TOLERANCE = 1e-3
+# RViz leaves the variances of z, roll and pitch at zero: it does not know them, and neither the height of the floor.
+UNSAID_SIGMAS = np.repeat([1.0, np.deg2rad(15.0)], 3)  # metres, radians
 
 
 class MessageError(VislocError):
@@ -190,3 +192,12 @@ def loop_closure_from_msg(message: Any) -> LoopClosure:
         raise MessageError(f"{message.scale} is no scale")
     similarity = Sim3.from_se3(pose_from_msg(message.earlier_from_later), message.scale)
     return LoopClosure(earlier_ns, later_ns, similarity, checked_covariance(message.covariance, size=7))
+
+
+def prior_from_msg(message: Any) -> tuple[SE3, Array]:
+    """``map_from_base`` of a ``/initialpose`` with its covariance (6, 6), checked; unsaid variances are filled in."""
+    pose, covariance = pose_from_msg(message.pose.pose), covariance_from_msg(message.pose)
+    if not np.allclose(covariance, covariance.T, atol=1e-9) or np.linalg.eigvalsh(covariance)[0] < -1e-9:
+        raise MessageError("/initialpose: the covariance is not symmetric with variances of at least 0")
+    unsaid = np.where(np.diag(covariance) > 0.0, 0.0, UNSAID_SIGMAS**2)
+    return pose, covariance + np.diag(unsaid)

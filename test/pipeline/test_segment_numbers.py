@@ -1,10 +1,6 @@
-import pytest
-
-pytest.importorskip("rclpy")
-
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import OdometryPose, Reason, Rejection
-from visloc_ros.nodes.segment_numbers import SegmentNumbers
+from visloc_ros.pipeline.segment_numbers import SegmentNumbers
 
 
 def pose(segment):
