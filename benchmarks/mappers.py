@@ -29,7 +29,7 @@ from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.matching import PairMatches
 from visloc_ros.mapping.pairs import Pair, loop_pairs, merge_pairs, retrieval_pairs, sequential_pairs, view_pairs
 from visloc_ros.mapping.reconstruction import reconstruct, registered_poses
-from visloc_ros.mapping.sfm_database import View
+from visloc_ros.mapping.sfm_database import SfmImage
 from visloc_ros.sources import SourceConfig, open_source
 
 MAPPERS = ("incremental", "global")
@@ -45,7 +45,7 @@ class Scene:
     """Images, the matches between them, and the true poses by image name."""
 
     name: str
-    views: list[View]
+    views: list[SfmImage]
     matches: PairMatches
     truth: dict[str, SE3]
 
@@ -88,7 +88,7 @@ def simulated_loop(count: int) -> Scene:
     camera = MapCamera(intrinsics, calibrated=True)
     poses = [outward_pose(angle) for angle in np.linspace(0.0, 2 * np.pi, count, endpoint=False)]
     seen = [look(intrinsics, pose, points, rng) for pose in poses]
-    views = [View(f"{row:04d}.jpg", keypoints, camera) for row, (_, keypoints) in enumerate(seen)]
+    views = [SfmImage(f"{row:04d}.jpg", keypoints, camera) for row, (_, keypoints) in enumerate(seen)]
     neighbours = sequential_pairs(count, WINDOW)
     pairs = merge_pairs(neighbours, view_pairs(poses, RETRIEVAL, 60.0, neighbours))
     matches = {(i, j): noisy_matches(seen[i][0], seen[j][0], rng) for i, j in pairs}
@@ -135,7 +135,7 @@ def kitchen(data: Path, count: int, known: dict[str, LocalFeatures]) -> Scene:
     vlad = Vlad.train([one.descriptors for one in features])
     pairs = like_pairs(np.stack([vlad.describe_features(one) for one in features]))
     matches = {(i, j): matcher.match(features[i], features[j]).pairs for i, j in pairs}
-    views = [View(frame.name, one.keypoints, camera) for frame, one in zip(frames, features, strict=True)]
+    views = [SfmImage(frame.name, one.keypoints, camera) for frame, one in zip(frames, features, strict=True)]
     truth = {frame.name: source.ground_truth.interpolate(frame.stamp_ns) for frame in frames}
     return Scene(f"redkitchen, {len(frames)} images", views, matches, truth)
 

@@ -36,7 +36,7 @@ from visloc_ros.evaluation.anchor_benchmark import (
 from visloc_ros.evaluation.decoding import sample_frames
 from visloc_ros.evaluation.machine import command_line, describe_machine, today
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.map_warp import measure_warp
+from visloc_ros.localization.map_uncertainty import measure_map_uncertainty
 from visloc_ros.map_tracking import MapTracker
 from visloc_ros.map_tracking.map_errors import measure_pose_errors
 from visloc_ros.sources import open_source
@@ -119,7 +119,7 @@ def measure_opening(path: Path) -> dict:
         "open_s": open_s,
         "engine_s": engine_s,
         "engine_cpu_s": engine_cpu_s,
-        "warp_cpu_s": processor_s(lambda: measure_warp(map_, AnchorConfig().pose)),
+        "warp_cpu_s": processor_s(lambda: measure_map_uncertainty(map_, AnchorConfig().pose)),
         "tracker_cpu_s": processor_s(lambda: MapTracker(map_)),
         "pose_errors_cpu_s": processor_s(lambda: measure_pose_errors(map_)),
         "map_mb": opened_mb - begin_mb,

@@ -15,4 +15,4 @@ def test_loops_are_kept_for_hindsight_whatever_the_fuser_made_of_them():
     listener, loop = RunListener(), LoopClosure(1, 2, Sim3.identity(), np.eye(7))
     listener.on_loop(loop, None)
     listener.on_loop(loop, Rejection(2, Reason.STALE))
-    assert listener.recording.loops == [loop, loop]
+    assert listener.measurements.loops == [loop, loop]

@@ -126,7 +126,7 @@ def last_estimate(run, anchors, settle_s=5.0):
 
 
 def test_anchors_14_seconds_late_give_the_same_answer_as_prompt_ones():
-    """SPEC H-61: the fix applies at its own image and is carried on by odometry."""
+    """The fix applies at its own image and is carried on by odometry."""
     scenario = replace(QUICK, duration_s=16.0)
     run = simulate_run(replace(scenario, delay_s=(0.0, 0.0)), 5)
     longer = whole(replace(run, odometry=run.odometry + rest_after(run, seconds=20)))
@@ -170,7 +170,7 @@ def test_order_of_arrival_does_not_matter():
 
 
 def test_a_third_of_wrong_anchors_never_makes_it_diverge():
-    """SPEC H-53, harder: 30 % gross outliers, 50 seeds."""
+    """30 % gross outliers, 50 seeds."""
     worst, refused = 0.0, 0
     for seed in range(50):
         run, estimates, fuser = fused(replace(QUICK, duration_s=15.0, rate_hz=4.0, outlier_share=0.3), seed)
@@ -182,7 +182,7 @@ def test_a_third_of_wrong_anchors_never_makes_it_diverge():
 
 
 def test_the_more_anchors_the_less_drift():
-    """SPEC H-51: drifting odometry, anchors every 0.5, 1 and 4 seconds."""
+    """Drifting odometry, anchors every 0.5, 1 and 4 seconds."""
     medians = []
     for period_s in (0.5, 1.0, 4.0):
         scenario = replace(QUICK, anchor_period_s=period_s, duration_s=40.0, rotation_drift_deg=1.0)
@@ -192,7 +192,7 @@ def test_the_more_anchors_the_less_drift():
 
 
 def test_pieces_beat_one_similarity_on_drifting_odometry():
-    """SPEC H-52: odometry whose scale and heading wander is not one similarity."""
+    """Odometry whose scale and heading wander is not one similarity."""
     scenario = replace(QUICK, scale_drift=0.03, yaw_bias_deg_per_min=10.0, duration_s=40.0, delay_s=(0.2, 0.4))
     fused_errors, single_errors, anchor_errors = [], [], []
     for seed in range(3):
@@ -225,10 +225,10 @@ def test_a_corridor_leaves_rotation_and_scale_known():
 def test_errors_are_as_large_as_the_covariance_says():
     """NEES, 6 degrees of freedom, sampled at three seconds: inside the 95 % band for most runs.
 
-    The drift is configured as it is simulated; the default expects twice the error in turning.
+    The drift is configured as it is simulated; the default expects twice the rotation scale error.
     """
     inside = 0
-    told = replace(CONFIG, drift=replace(CONFIG.drift, turning=QUICK.turning_misjudged))
+    told = replace(CONFIG, odometry_noise=replace(CONFIG.odometry_noise, rotation_scale_sigma=QUICK.turning_misjudged))
     for seed in range(8):
         run, estimates, _ = fused(replace(QUICK, rate_hz=4.0, duration_s=40.0), seed, told)
         samples = squared_errors(run, estimates)[::12]

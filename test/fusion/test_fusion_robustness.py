@@ -47,7 +47,7 @@ def test_a_kidnapping_that_odometry_notices():
 def test_a_slow_camera_has_a_pose_again_before_its_scale_is_well_known():
     """Only the first fix waits for the scale; later the covariance tells what is not known of it."""
     runs = [kidnapped(simulate_run(replace(USUAL, speed=0.1), seed), JUMP_S, noticed=True) for seed in range(6)]
-    patient = FusionConfig.from_mapping({"alignment": {"max_scale_sigma_again": 0.01}})
+    patient = FusionConfig.from_mapping({"alignment": {"max_scale_sigma_restart": 0.01}})
     judged, waiting = ([judge_run(record_of(run, config), JUMP) for run in runs] for config in (None, patient))
     assert np.median([one.right_after_s for one in judged]) < 4.0
     assert sum(one.confidently_wrong for one in judged) == 0
@@ -55,7 +55,7 @@ def test_a_slow_camera_has_a_pose_again_before_its_scale_is_well_known():
 
 
 def test_a_kidnapping_that_odometry_does_not_notice():
-    """Before an anchor has come nobody can know; from the first doubt on no pose may be confidently wrong."""
+    """Before an anchor has come nobody can know; from the first contradiction on no pose may be confidently wrong."""
     since_told = []
     for seed in SEEDS:
         record = record_of(kidnapped(simulate_run(USUAL, seed), JUMP_S, noticed=False))

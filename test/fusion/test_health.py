@@ -6,8 +6,8 @@ import pytest
 from visloc_ros.core.types import Reason, State, Support
 from visloc_ros.fusion.config import StateConfig
 from visloc_ros.fusion.health import (
-    Evidence,
-    doubted_covariance,
+    PoseSupport,
+    inflated_covariance,
     judge_absence,
     judge_pose,
     judge_support,
@@ -19,9 +19,11 @@ CONFIG = StateConfig()
 SECOND = 1_000_000_000
 
 
-def evidence(distance=0.1, age_s=0.1, sigma=0.01, sigma_deg=0.1, doubted=False, followed=False, checked=True):
+def support_of(
+    distance=0.1, age_s=0.1, sigma=0.01, sigma_deg=0.1, is_contradicted=False, is_tracked=False, is_confirmed=True
+):
     variances = np.repeat([sigma**2, np.deg2rad(sigma_deg) ** 2], 3)
-    return Evidence(distance, round(age_s * SECOND), np.diag(variances), doubted, followed, checked)
+    return PoseSupport(distance, round(age_s * SECOND), np.diag(variances), is_contradicted, is_tracked, is_confirmed)
 
 
 @pytest.mark.parametrize(
@@ -32,24 +34,24 @@ def evidence(distance=0.1, age_s=0.1, sigma=0.01, sigma_deg=0.1, doubted=False, 
         ({"age_s": 21.0}, State.DEGRADED, Reason.STALE),
         ({"sigma": 0.3}, State.DEGRADED, Reason.UNCERTAIN),
         ({"sigma_deg": 12.0}, State.DEGRADED, Reason.UNCERTAIN),
-        ({"doubted": True}, State.DEGRADED, Reason.ODOMETRY_DISAGREES),
-        ({"checked": False}, State.DEGRADED, Reason.UNCERTAIN),
-        ({"checked": False, "followed": True}, State.LOCALIZED, None),
-        ({"distance": 21.0, "followed": True}, State.DEGRADED, Reason.STALE),
-        ({"age_s": 61.0, "followed": True}, State.DEGRADED, Reason.STALE),
-        ({"sigma": 1.1, "followed": True}, State.LOST, Reason.UNCERTAIN),
+        ({"is_contradicted": True}, State.DEGRADED, Reason.ODOMETRY_DISAGREES),
+        ({"is_confirmed": False}, State.DEGRADED, Reason.UNCERTAIN),
+        ({"is_confirmed": False, "is_tracked": True}, State.LOCALIZED, None),
+        ({"distance": 21.0, "is_tracked": True}, State.DEGRADED, Reason.STALE),
+        ({"age_s": 61.0, "is_tracked": True}, State.DEGRADED, Reason.STALE),
+        ({"sigma": 1.1, "is_tracked": True}, State.LOST, Reason.UNCERTAIN),
         ({"distance": 21.0}, State.LOST, Reason.STALE),
         ({"age_s": 61.0}, State.LOST, Reason.STALE),
         ({"sigma": 1.1}, State.LOST, Reason.UNCERTAIN),
         ({"sigma_deg": 50.0}, State.LOST, Reason.UNCERTAIN),
-        ({"sigma": 1.1, "doubted": True}, State.LOST, Reason.ODOMETRY_DISAGREES),
+        ({"sigma": 1.1, "is_contradicted": True}, State.LOST, Reason.ODOMETRY_DISAGREES),
         ({"distance": float("nan")}, State.LOST, Reason.STALE),
         ({"sigma": float("nan")}, State.LOST, Reason.UNCERTAIN),
         ({"sigma_deg": float("inf")}, State.LOST, Reason.UNCERTAIN),
     ],
 )
 def test_each_limit_alone_decides(change, state, reason):
-    known = evidence(**change)
+    known = support_of(**change)
     assert judge_pose(known, CONFIG) is state
     assert reason_for(state, known, CONFIG) is reason
 
@@ -60,16 +62,16 @@ def test_each_limit_alone_decides(change, state, reason):
         ({}, Support.ANCHOR),
         ({"distance": 6.0}, Support.ODOMETRY),
         ({"age_s": 21.0}, Support.ODOMETRY),
-        ({"age_s": 21.0, "followed": True}, Support.MAP_TRACKING),
+        ({"age_s": 21.0, "is_tracked": True}, Support.MAP_TRACKING),
     ],
 )
 def test_what_a_pose_rests_on_is_told(change, support):
-    assert judge_support(evidence(**change), CONFIG) is support
+    assert judge_support(support_of(**change), CONFIG) is support
 
 
 def test_a_frame_without_a_pose_is_never_localized():
     assert judge_absence(0, CONFIG) is State.DEGRADED
-    assert judge_absence(round(CONFIG.blind_s * SECOND) + 1, CONFIG) is State.LOST
+    assert judge_absence(round(CONFIG.lost_without_pose_s * SECOND) + 1, CONFIG) is State.LOST
 
 
 def test_the_largest_sigma_is_that_of_the_worst_direction():
@@ -77,14 +79,14 @@ def test_the_largest_sigma_is_that_of_the_worst_direction():
     assert largest_sigma(turn @ np.diag([0.01, 0.04, 0.25]) @ turn.T) == pytest.approx(0.5)
 
 
-def test_a_lost_pose_is_given_at_least_the_doubt_that_made_it_lost():
+def test_a_lost_pose_is_given_at_least_the_covariance_that_made_it_lost():
     known = np.diag([0.04, 0.01, 0.01, 1e-4, 1e-4, 1e-4])
-    told = doubted_covariance(known, age_s=1.0, distance=1.0, config=CONFIG)
-    assert largest_sigma(told[:3, :3]) == pytest.approx(CONFIG.lost_sigma)
-    np.testing.assert_allclose(told / told[0, 0], known / known[0, 0])
-    later = doubted_covariance(known, age_s=2 * CONFIG.lost_age_s, distance=1.0, config=CONFIG)
+    covariance = inflated_covariance(known, age_s=1.0, distance=1.0, config=CONFIG)
+    assert largest_sigma(covariance[:3, :3]) == pytest.approx(CONFIG.lost_sigma)
+    np.testing.assert_allclose(covariance / covariance[0, 0], known / known[0, 0])
+    later = inflated_covariance(known, age_s=2 * CONFIG.lost_age_s, distance=1.0, config=CONFIG)
     assert largest_sigma(later[:3, :3]) == pytest.approx(2 * CONFIG.lost_sigma)
-    farther = doubted_covariance(known, age_s=1.0, distance=3 * CONFIG.lost_distance, config=CONFIG)
+    farther = inflated_covariance(known, age_s=1.0, distance=3 * CONFIG.lost_distance, config=CONFIG)
     assert largest_sigma(farther[:3, :3]) == pytest.approx(3 * CONFIG.lost_sigma)
     unsure = np.eye(6) * 25.0
-    assert np.array_equal(doubted_covariance(unsure, 1.0, 1.0, CONFIG), unsure)
+    assert np.array_equal(inflated_covariance(unsure, 1.0, 1.0, CONFIG), unsure)

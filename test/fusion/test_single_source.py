@@ -74,8 +74,8 @@ def test_an_anchor_is_the_pose_of_its_image(anchors):
 
 def test_between_anchors_there_is_no_pose(anchors):
     anchors.add_anchor(anchor_at(1.0))
-    blind_s = CONFIG.state.blind_s
-    for after_s, state in ((0.1, State.DEGRADED), (blind_s, State.DEGRADED), (blind_s + 0.1, State.LOST)):
+    lost_s = CONFIG.state.lost_without_pose_s
+    for after_s, state in ((0.1, State.DEGRADED), (lost_s, State.DEGRADED), (lost_s + 0.1, State.LOST)):
         estimate = anchors.estimate(stamp(1.0 + after_s))
         assert (estimate.state, estimate.reason) == (state, Reason.STALE)
         assert (estimate.map_from_camera, estimate.covariance) == (None, None)

@@ -33,7 +33,7 @@ def test_matches_are_followed_to_points_and_dropped_without_one():
 
 
 def test_merging_keeps_distinct_points_of_a_keypoint_and_drops_repeats():
-    """SPEC H-15 on a hand-made case: two references agree on keypoint 0 and differ on keypoint 1."""
+    """A hand-made case: two references agree on keypoint 0 and differ on keypoint 1."""
     first = lift(matches((0, 0), (1, 1)), reference([5, 6]))
     second = lift(matches((0, 0), (1, 1), (2, 2)), reference([5, 8, 3]))
     assert pairs_of(merge((first, second))) == [(0, 5), (1, 6), (1, 8), (2, 3)]

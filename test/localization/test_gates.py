@@ -6,7 +6,7 @@ from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import Reason
 from visloc_ros.localization import GateConfig, solve_pose
-from visloc_ros.localization.gates import find_fault, flatness, spread
+from visloc_ros.localization.gates import check_pose, relative_thickness, spread
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=640, height=480, params=[525, 525, 320, 240])
 MAP_FROM_CAMERA = SE3(rotation_matrix([0.3, -0.8, 0.2]), [1.0, -2.0, 0.5])
@@ -24,7 +24,7 @@ def seen(low, high, depth_range, count=120):
 def fault_of(pixels, points):
     solution = solve_pose(pixels, points, CAMERA)
     assert solution.num_inliers > 100
-    return find_fault(solution, pixels, points, CAMERA, GateConfig())
+    return check_pose(solution, pixels, points, CAMERA, GateConfig())
 
 
 def test_points_all_over_the_image_at_all_depths_are_trusted():
@@ -33,7 +33,7 @@ def test_points_all_over_the_image_at_all_depths_are_trusted():
 
 def test_a_picture_that_fills_part_of_the_image_is_not():
     """A poster may hang in another room, too: its pose would be perfect, and wrong."""
-    assert fault_of(*seen([150, 100], [450, 350], (2.0, 2.0))) is Reason.FLAT_EVIDENCE
+    assert fault_of(*seen([150, 100], [450, 350], (2.0, 2.0))) is Reason.PLANAR_POINTS
 
 
 def test_a_picture_with_more_points_than_a_poster_has_is():
@@ -57,11 +57,11 @@ def test_flatness_is_the_thickness_over_the_distance(turn):
     rng = np.random.default_rng(1)
     board = np.column_stack((rng.uniform(-1, 1, (4000, 2)), rng.normal(0.0, 0.05, 4000)))
     points = board @ rotation_matrix(turn).T + [0.0, 0.0, 50.0]
-    assert flatness(points) == pytest.approx(0.05 / 50.0, rel=0.05)
+    assert relative_thickness(points) == pytest.approx(0.05 / 50.0, rel=0.05)
 
 
 def test_the_plane_of_three_points_says_nothing():
-    assert flatness(np.eye(3)) == np.inf
+    assert relative_thickness(np.eye(3)) == np.inf
 
 
 def test_spread_is_the_least_in_any_direction():

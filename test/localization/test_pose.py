@@ -38,7 +38,7 @@ def test_exact_points_give_the_exact_pose(camera):
 
 
 def test_half_outliers_leave_less_than_a_centimetre():
-    """SPEC H-16: 50 % outliers, below 1 cm and 0.1 deg."""
+    """50 % outliers, below 1 cm and 0.1 deg."""
     for seed in range(10):
         rng = np.random.default_rng(seed)
         pixels, points = visible_points(rng, PINHOLE, 300)

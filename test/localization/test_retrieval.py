@@ -8,7 +8,6 @@ from visloc_ros.localization.retrieval import ViewOverlap, rank_by_descriptor
 
 
 def test_a_map_image_finds_itself_first():
-    """SPEC H-13."""
     descriptors = World().map.global_descriptors
     for row, descriptor in enumerate(descriptors):
         assert rank_by_descriptor(descriptor, descriptors, 3)[0] == row

@@ -1,4 +1,4 @@
-"""SPEC H-50: between anchors a map-frame pose without drift; here against exact truth."""
+"""Between anchors a map-frame pose without drift; here against exact truth."""
 
 from dataclasses import replace
 
@@ -160,7 +160,7 @@ def test_an_anchor_is_believed_where_its_image_was_predicted_to_be(room):
     tracker = MapTracker(room.map)
     tracker.track(room.frame(0), room.pose(0))
     tracker.track(room.frame(1), None)
-    assert tracker.believes(room.anchor(0))
-    assert not tracker.believes(room.anchor(0, shifted(0.8)))
-    assert not tracker.believes(room.anchor(1))  # nothing was predicted
-    assert not tracker.believes(room.anchor(2))  # nor is there an image
+    assert tracker.is_consistent(room.anchor(0))
+    assert not tracker.is_consistent(room.anchor(0, shifted(0.8)))
+    assert not tracker.is_consistent(room.anchor(1))  # nothing was predicted
+    assert not tracker.is_consistent(room.anchor(2))  # nor is there an image

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.geometry import SE3, rotation_matrix, rotation_vector
-from visloc_ros.map_tracking.pose_fit import Sightings, fit_pose, learn_depths
+from visloc_ros.map_tracking.pose_fit import SeedObservations, fit_pose, learn_depths
 
 FOCAL = 500.0
 START = SE3.identity()
@@ -18,7 +18,7 @@ def seen_from(pose, rng, count=80, depth_error=0.0, noise_px=0.0):
     rays = local[:, :2] / local[:, 2:] + rng.normal(0.0, noise_px / FOCAL, (count, 2))
     known = true * (1.0 + rng.normal(0.0, depth_error, count))
     sigmas = np.maximum(depth_error, 1e-4) * true
-    return Sightings(rays, np.full(count, FOCAL), np.zeros((count, 3)), lines, known, sigmas, SIGMA_PX), true
+    return SeedObservations(rays, np.full(count, FOCAL), np.zeros((count, 3)), lines, known, sigmas, SIGMA_PX), true
 
 
 def error(fit):

@@ -4,12 +4,12 @@ import pycolmap
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Frame
 from visloc_ros.map_tracking.config import MapTrackingConfig
-from visloc_ros.map_tracking.recent import RecentImages
-from visloc_ros.map_tracking.views import Sighted
+from visloc_ros.map_tracking.recent_images import RecentImages
+from visloc_ros.map_tracking.views import PointObservations
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=320, height=240, params=[200, 200, 160, 120])
 STEP_NS = 100_000_000
-NOTHING = Sighted(np.empty(0, np.int64), np.empty((0, 2), np.float32))
+NOTHING = PointObservations(np.empty(0, np.int64), np.empty((0, 2), np.float32))
 
 
 def at(x):

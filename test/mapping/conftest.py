@@ -14,7 +14,7 @@ from visloc_ros.mapping import build_map
 from visloc_ros.mapping.cameras import MapCamera
 from visloc_ros.mapping.matching import PairMatches
 from visloc_ros.mapping.pairs import Pair
-from visloc_ros.mapping.sfm_database import View
+from visloc_ros.mapping.sfm_database import SfmImage
 from visloc_ros.sources import SourceConfig, open_source
 
 
@@ -23,7 +23,7 @@ class Scene:
     """Images in order, their poses, and for every keypoint the row of its point or -1."""
 
     camera: pycolmap.Camera
-    views: list[View]
+    views: list[SfmImage]
     poses: list[SE3]
     points: np.ndarray
     point_rows: list[np.ndarray]
@@ -70,7 +70,7 @@ def scene() -> Scene:
         order = rng.permutation(len(points))
         noise = rng.uniform([0.0, 0.0], [640.0, 480.0], size=(30, 2))
         keypoints = np.concatenate([pixels[order], noise]).astype(np.float32)
-        views.append(View(f"image{index:02d}.jpg", keypoints, shared))
+        views.append(SfmImage(f"image{index:02d}.jpg", keypoints, shared))
         rows.append(np.concatenate([order, np.full(30, -1)]))
     return Scene(camera, views, poses, points, rows)
 

@@ -9,7 +9,7 @@ import pytest
 from visloc_ros.core.geometry import umeyama
 from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.reconstruction import reconstruct, registered_poses
-from visloc_ros.mapping.sfm_database import View
+from visloc_ros.mapping.sfm_database import SfmImage
 
 CONFIG = ReconstructionConfig(threads=1)
 NOISE_PX = 0.5
@@ -23,7 +23,7 @@ def views_of(scene, points, overlay=0):
     for view, pose in zip(scene.views, scene.poses, strict=True):
         pixels = scene.camera.img_from_cam(pose.inverse @ points) + rng.normal(0.0, NOISE_PX, (len(points), 2))
         still = fixed + rng.normal(0.0, 0.1, fixed.shape)
-        views.append(View(view.name, np.concatenate([pixels, still]).astype(np.float32), view.camera))
+        views.append(SfmImage(view.name, np.concatenate([pixels, still]).astype(np.float32), view.camera))
     return views
 
 

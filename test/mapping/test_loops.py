@@ -19,7 +19,7 @@ from visloc_ros.mapping.cameras import MapCamera
 from visloc_ros.mapping.config import PairConfig, ReconstructionConfig
 from visloc_ros.mapping.pairs import loop_pairs, merge_pairs, retrieval_pairs, sequential_pairs
 from visloc_ros.mapping.reconstruction import reconstruct, registered_poses
-from visloc_ros.mapping.sfm_database import View
+from visloc_ros.mapping.sfm_database import SfmImage
 from visloc_ros.simulation import SimulationConfig, simulate
 
 ROUND_S = 16.0  # the mapping pass takes this long around the room
@@ -86,7 +86,7 @@ def loops(descriptors):
 def position_errors(visits, pairs):
     """Errors in metres of a map made of these pairs, after alignment to the true positions."""
     matcher, camera = NearestMatcher(0.8), MapCamera(SimulationConfig().make_camera(), calibrated=True)
-    views = [View(f"{row:03d}.jpg", visit.features.keypoints, camera) for row, visit in enumerate(visits)]
+    views = [SfmImage(f"{row:03d}.jpg", visit.features.keypoints, camera) for row, visit in enumerate(visits)]
     matches = {(i, j): matcher.match(visits[i].features, visits[j].features).pairs for i, j in pairs}
     poses = registered_poses(reconstruct(views, matches, ReconstructionConfig(threads=1)))
     assert len(poses) == len(visits)

@@ -15,7 +15,7 @@ from visloc_ros.mapping.frame_sources import check_frame_config, scale_source
 from visloc_ros.mapping.geo import local_positions
 from visloc_ros.mapping.placement import place
 from visloc_ros.mapping.reconstruction import registered_poses, triangulate_at_known_poses
-from visloc_ros.mapping.recording import Recording
+from visloc_ros.mapping.recording import SourceRecording
 from visloc_ros.mapping.scale import transform
 from visloc_ros.sources.measurements import Accelerations, GeoPosition, Measurements, WheelOdometry
 
@@ -38,7 +38,7 @@ def references(scene):
 def record(scene, **measurements):
     """One image a second."""
     stamps_ns = {view.name: index * NANOSECONDS for index, view in enumerate(scene.views)}
-    return [Recording(stamps_ns, Measurements(**measurements))]
+    return [SourceRecording(stamps_ns, Measurements(**measurements))]
 
 
 def odometry(scene, factor=1.0):

@@ -67,7 +67,7 @@ def test_hold_goes_on_with_the_transform_but_claims_no_pose(ros_domain):
         assert not set(lost) & pose_stamps(setup)
 
 
-def test_inflate_goes_on_with_a_covariance_of_at_least_the_doubt(ros_domain):
+def test_inflate_goes_on_with_a_covariance_of_at_least_the_lost_sigma(ros_domain):
     with running(*parameters(loss_policy="inflate", fusion__state__lost_sigma=0.8, **SOON_LOST)) as setup:
         setup.localize()
         lost = lost_stamps(play_without_anchors(setup))
@@ -83,7 +83,7 @@ def test_inflate_goes_on_with_a_covariance_of_at_least_the_doubt(ros_domain):
 
 @pytest.mark.parametrize(("policy", "goes_on"), [("hold", True), ("stop_tf", False)])
 def test_frames_that_odometry_cannot_track_end_in_lost(ros_domain, policy, goes_on):
-    options = parameters(loss_policy=policy, fusion__state__blind_s=0.5)
+    options = parameters(loss_policy=policy, fusion__state__lost_without_pose_s=0.5)
     with running(*options) as setup:
         setup.localize()
         statuses = [setup.send_loss(index) for index in range(50, 70)]
@@ -109,7 +109,7 @@ def test_a_frame_without_odometry_makes_nothing_better(ros_domain):
 
 
 def test_an_odometry_that_falls_silent_is_a_loss(ros_domain):
-    with running(*parameters(silence_s=0.2, fusion__state__blind_s=0.5)) as setup:
+    with running(*parameters(silence_s=0.2, fusion__state__lost_without_pose_s=0.5)) as setup:
         setup.localize()
         statuses = setup.probe.statuses
         setup.wait_for(lambda: statuses[-1].state == LocalizationStatus.LOST, "loss")

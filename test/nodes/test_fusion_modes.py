@@ -1,4 +1,4 @@
-"""The fusion node with one source alone: its transforms are true ones, and it promises no others (SPEC H-50)."""
+"""The fusion node with one source alone: its transforms are true ones, and it promises no others."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_anchors_alone_give_the_pose_of_their_images_and_no_other(ros_domain):
 
 
 def test_anchors_that_fail_to_come_are_a_loss(ros_domain):
-    with running(*parameters(fusion__state__blind_s=0.3), mode="hloc") as setup:
+    with running(*parameters(fusion__state__lost_without_pose_s=0.3), mode="hloc") as setup:
         setup.mount()
         setup.send_anchor_alone(0)
         setup.probe.send_no_anchor(4)

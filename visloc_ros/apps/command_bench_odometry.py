@@ -1,4 +1,4 @@
-"""``visloc bench odometry``: what tracking takes to begin, per frame, and to end (the reference's table, SPEC H-45)."""
+"""``visloc bench odometry``: what tracking takes to begin, per frame, and to end (the reference's table)."""
 
 from __future__ import annotations
 

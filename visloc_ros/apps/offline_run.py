@@ -16,8 +16,8 @@ from visloc_ros.core.types import Anchor, Frame, LoopClosure, OdometryPose, Reje
 from visloc_ros.evaluation import AnchorRecord, FrameRecord, RunRecord
 from visloc_ros.evaluation.records import InnovationRecord
 from visloc_ros.fusion import FusionConfig
-from visloc_ros.fusion.batch import Recording
 from visloc_ros.fusion.innovation import Innovation
+from visloc_ros.fusion.smoothing.trajectory_smoothing import RecordedMeasurements
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.map_tracking import MapTracker, MapTrackingConfig
 from visloc_ros.mapping import Progress
@@ -60,26 +60,26 @@ class RunListener(BackendListener, TrackingListener):
         self.anchors: list[AnchorRecord] = []
         self.innovations: list[InnovationRecord] = []
         self.tracked: Counter[str] = Counter()
-        self.recording = Recording()
+        self.measurements = RecordedMeasurements()
 
     def on_odometry(self, frame: Frame, result: OdometryPose | Rejection) -> None:
         """Remember the newest odometry."""
         self.odometry = result
-        self.recording.add(result)
+        self.measurements.add(result)
 
     def on_tracked(self, result: TrackedPose | Rejection, verdict: Rejection | None) -> None:
         """Count frames with a pose from followed map points, and why others have none."""
         self.tracked[FUSED if verdict is None else verdict.reason.value] += 1
-        self.recording.add(result)
+        self.measurements.add(result)
 
     def on_loop(self, loop: LoopClosure, verdict: Rejection | None) -> None:
         """Keep a loop for the smoother of the whole run, whatever the fuser made of it."""
-        self.recording.add(loop)
+        self.measurements.add(loop)
 
     def on_anchor(self, anchor: Anchor, verdict: Rejection | None) -> None:
         """Record an anchor with the fuser's verdict."""
         result = anchor.result
-        self.recording.add(result)
+        self.measurements.add(result)
         latency_ms = sum(result.stage_ms.values())
         fused = None if isinstance(result, Rejection) else verdict is None
         record = AnchorRecord.from_result(result, latency_ms, fused)
@@ -130,7 +130,7 @@ def run_offline(
             frames.append(FrameRecord.from_estimate(estimate, tracked, tracking_ms))
     if config.smooth:
         odometry.finish()
-        listener.recording.loops.extend(odometry.take_loops())  # those that are found in the end
+        listener.measurements.loops.extend(odometry.take_loops())  # those that are found in the end
     odometry.close()
     backend.close()
     return RunRecord(
@@ -146,5 +146,5 @@ def run_offline(
         notes=(words_of_tracking(listener.tracked),) if listener.tracked else (),
         metric=place.manifest.metric,
         innovations=tuple(listener.innovations),
-        smoothed=smooth_frames(listener.recording, config.fusion, place.manifest) if config.smooth else (),
+        smoothed=smooth_frames(listener.measurements, config.fusion, place.manifest) if config.smooth else (),
     )

@@ -96,7 +96,7 @@ def rescale(camera: pycolmap.Camera, width: int, height: int) -> pycolmap.Camera
 
 
 def guess_camera(width: int, height: int) -> pycolmap.Camera:
-    """Camera for images without calibration: focal length 1.2 times the longer side (SPEC H-18)."""
+    """Camera for images without calibration: focal length 1.2 times the longer side."""
     focal = 1.2 * max(width, height)
     return pycolmap.Camera(
         model="SIMPLE_RADIAL", width=width, height=height, params=[focal, width / 2, height / 2, 0.0]

@@ -272,7 +272,7 @@ def nearest_rotation(matrix: Array) -> Array:
 def umeyama(target: ArrayLike, source: ArrayLike, weights: ArrayLike | None = None, with_scale: bool = True) -> Sim3:
     """Least-squares ``target_from_source`` of matched points (N, 3), N >= 3 and not collinear.
 
-    Umeyama 1991 as in SPEC H-38; mirrored data never gives a reflection. On (nearly) collinear points the
+    Umeyama 1991; mirrored data never gives a reflection. On (nearly) collinear points the
     rotation about the line is arbitrary: callers with orientations use ``fusion.alignment`` instead.
     """
     y, x = np.asarray(target, dtype=np.float64), np.asarray(source, dtype=np.float64)

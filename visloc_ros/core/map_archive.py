@@ -1,4 +1,4 @@
-"""A map in one file: packed to ``reference.tar.gz`` (SPEC H-7), unpacked with every member checked."""
+"""A map in one file: packed to ``reference.tar.gz``, unpacked with every member checked."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from visloc_ros.core.atomic_write import atomic_write
 from visloc_ros.core.errors import MapError, OutputError
 from visloc_ros.core.manifest import MANIFEST_NAME
-from visloc_ros.core.whole_file import written_whole
 
 _MAX_MEMBERS = 200_000
 _MAX_UNPACKED_BYTES = 64 << 30
@@ -27,7 +27,7 @@ def pack_map(folder: Path, archive: Path, *, overwrite: bool = False) -> Path:
         raise MapError(f"{folder} has no {MANIFEST_NAME}: it is not a map, nothing to pack")
     if archive.exists() and not overwrite:
         raise OutputError(f"{archive} already exists: choose another name or allow overwriting")
-    with written_whole(archive) as temporary, tarfile.open(temporary, "w:gz", compresslevel=1) as tar:
+    with atomic_write(archive) as temporary, tarfile.open(temporary, "w:gz", compresslevel=1) as tar:
         for path in _members(folder, but_not=(archive, temporary)):
             tar.add(path, arcname=path.relative_to(folder).as_posix(), filter=_anonymous)
     return archive

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from visloc_ros.core.atomic_write import atomic_write
 from visloc_ros.core.errors import ConfigError, MapError, OutputError
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, check_files, read_manifest
 from visloc_ros.core.map_archive import pack_map, unpacked
-from visloc_ros.core.whole_file import written_whole
 
 SUFFIX = ".tar.gz"
 
@@ -26,7 +26,7 @@ def export_map(source: Path, loaded: Manifest, archive: Path) -> int:
     if source.is_file():
         with unpacked(source) as folder:
             _check_same(source, folder, loaded)
-        with written_whole(archive) as temporary:
+        with atomic_write(archive) as temporary:
             shutil.copyfile(source, temporary)
     else:
         _check_same(source, source, loaded)

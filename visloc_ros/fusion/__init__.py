@@ -1,22 +1,21 @@
-"""Odometry and late anchors become one smooth, honest pose: alignment, drift, smoother, fuser."""
+"""Fusion of odometry with late, absolute anchors: one continuous pose in the map with its covariance and its state."""
 
-from visloc_ros.fusion.alignment import Alignment, PosePair, ScalePrior, align, align_robust
-from visloc_ros.fusion.batch import Recording, Smoothed, SmoothedPose, smooth
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.fusion.single_source import Mode
+from visloc_ros.fusion.smoothing.trajectory_smoothing import (
+    RecordedMeasurements,
+    SmoothedPose,
+    SmoothedTrajectory,
+    smooth,
+)
 
 __all__ = [
-    "Alignment",
     "Fuser",
     "FusionConfig",
     "Mode",
-    "PosePair",
-    "Recording",
-    "ScalePrior",
-    "Smoothed",
+    "RecordedMeasurements",
     "SmoothedPose",
-    "align",
-    "align_robust",
+    "SmoothedTrajectory",
     "smooth",
 ]

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import AnchorPose, Estimate, LoopClosure, OdometryPose, Rejection, TrackedPose
-from visloc_ros.fusion.hint import Belief
+from visloc_ros.fusion.initialization.pose_prior import PosePrior
 from visloc_ros.fusion.innovation import Innovation
 
 ACCEPTED = "ACCEPTED"
@@ -49,19 +49,19 @@ class Estimator(Protocol):
         """The answer for the newest frame."""
 
     def take_innovations(self) -> Sequence[Innovation]:
-        """How measurements met their predictions since the last call."""
+        """The innovations since the last call."""
 
     @property
     def raw_map_from_odom(self) -> SE3 | None:
-        """The correction as the newest anchors would have it, before slewing."""
+        """The correction by the newest estimate, before slewing."""
 
     @property
-    def hint(self) -> Belief | None:
-        """The prior as it stands at the newest frame; None without one, after a fix, or when it tells nothing more."""
+    def hint(self) -> PosePrior | None:
+        """The hint at the newest frame; None without one, after a fix, or once it has become too uncertain."""
 
     @property
-    def expected(self) -> Belief | None:
-        """Where to look for the newest frame before there is a fix."""
+    def search_prior(self) -> PosePrior | None:
+        """Where to search for the newest frame before the first fix."""
 
     @property
     def counts(self) -> Mapping[str, int]:

@@ -1,4 +1,4 @@
-"""How a measurement met its prediction: what the gate judges, and what tells whether the estimator is honest (NIS)."""
+"""Innovations: measurements minus their predictions, for gates and for the consistency of the estimator (NIS)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Innovation:
     """A measured ``map_from_camera`` minus what the estimator predicted for its image before it took it.
 
     ``error`` (6,) and ``covariance`` (6, 6) as in ``core.types``; the covariance is that of prediction and measurement
-    as the estimator believes them, without the gate's slack. ``accepted`` tells what the gate made of it.
+    together, without the tolerances of the gate. ``accepted`` tells whether it passed the gate.
     """
 
     stamp_ns: int
@@ -27,5 +27,5 @@ class Innovation:
 
     @property
     def squared(self) -> float:
-        """Normalised innovation squared (NIS): 6 in the mean where the estimator is honest."""
+        """Normalised innovation squared (NIS): 6 in the mean where the estimator is consistent."""
         return float(self.error @ np.linalg.solve(self.covariance, self.error))

@@ -1,4 +1,4 @@
-"""The last good pose on disk, so that the next run knows where to look first; written whole or not at all."""
+"""The last good pose on disk, from which the next run begins its search."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from visloc_ros.core.atomic_write import atomic_write
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.whole_file import written_whole
 
 FILE_NAME = "last_pose.json"
 MAX_BYTES = 65536
@@ -39,7 +39,7 @@ def write_last_pose(folder: Path, pose: LastPose) -> None:
         "quaternion_wxyz": pose.map_from_base.quaternion.tolist(),
         "covariance": np.asarray(pose.covariance).reshape(36).tolist(),
     }
-    with written_whole(folder / FILE_NAME) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with atomic_write(folder / FILE_NAME) as temporary, temporary.open("w", encoding="utf-8") as file:
         json.dump(values, file, allow_nan=False)
         file.flush()
         os.fsync(file.fileno())

@@ -22,14 +22,14 @@ from visloc_ros.core.types import (
     Support,
     TrackedPose,
 )
-from visloc_ros.fusion.checks import is_anchor, is_pose
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.estimator import ACCEPTED, Estimator
 from visloc_ros.fusion.fuser import Fuser
-from visloc_ros.fusion.health import Evidence, judge_absence, judge_pose, reason_for
-from visloc_ros.fusion.hint import Belief
+from visloc_ros.fusion.health import PoseSupport, judge_absence, judge_pose, reason_for
+from visloc_ros.fusion.initialization.pose_prior import PosePrior
 from visloc_ros.fusion.innovation import Innovation
-from visloc_ros.fusion.output import SmoothOutput
+from visloc_ros.fusion.input_checks import is_valid_anchor, is_valid_pose
+from visloc_ros.fusion.slewed_output import SlewedOutput
 
 
 class Mode(str, Enum):
@@ -46,8 +46,8 @@ class _Refusing:
     metric: bool
     gravity_aligned: bool
     raw_map_from_odom: SE3 | None = None
-    hint: Belief | None = None
-    expected: Belief | None = None
+    hint: PosePrior | None = None
+    search_prior: PosePrior | None = None
     _missing: Reason
 
     def __init__(self, config: FusionConfig, metric: bool, gravity_aligned: bool = False) -> None:
@@ -143,12 +143,12 @@ class AnchorsOnly(_Refusing):
         if age_ns != 0:
             state = judge_absence(age_ns, self._config.state)
             return Estimate(stamp_ns, state, self._why or Reason.STALE, age_ns=age_ns)
-        evidence = Evidence(0.0, 0, self._anchor.covariance, doubted=False)
-        state = judge_pose(evidence, self._config.state)
+        support = PoseSupport(0.0, 0, self._anchor.covariance, is_contradicted=False)
+        state = judge_pose(support, self._config.state)
         return Estimate(
             stamp_ns,
             state,
-            reason_for(state, evidence, self._config.state),
+            reason_for(state, support, self._config.state),
             map_from_odom=self._anchor.map_from_camera,
             odom_from_camera=SE3.identity(),
             covariance=self._anchor.covariance,
@@ -159,7 +159,7 @@ class AnchorsOnly(_Refusing):
         )
 
     def _refusal(self, anchor: AnchorPose) -> Rejection | None:
-        if not is_anchor(anchor):
+        if not is_valid_anchor(anchor):
             return Rejection(anchor.stamp_ns, Reason.BAD_MESSAGE)
         if self._anchor is not None and anchor.stamp_ns <= self._anchor.stamp_ns:
             return Rejection(anchor.stamp_ns, Reason.STALE)
@@ -173,7 +173,7 @@ class OdometryOnly(_Refusing):
 
     def reset(self) -> None:
         """Forget everything: after a jump of the clock."""
-        self._output: SmoothOutput | None = None
+        self._output: SlewedOutput | None = None
         self._last: OdometryPose | None = None
         self._scale: float | None = None
         self._lost: Reason | None = None
@@ -185,7 +185,7 @@ class OdometryOnly(_Refusing):
         """Go on by the scale known before; the frame begins where one is known for the first time."""
         if isinstance(result, Rejection):
             self._lost = result.reason
-        elif not is_pose(result.odom_from_camera):
+        elif not is_valid_pose(result.odom_from_camera):
             self._lost = Reason.BAD_MESSAGE
         else:
             self._lost = None
@@ -211,7 +211,7 @@ class OdometryOnly(_Refusing):
             step = before.odom_from_camera.inverse @ pose.odom_from_camera
             self._output = self._output.advanced(step, self._scale)
         if pose.scale is not None:
-            self._output = self._output or SmoothOutput.begin(SE3.identity())
+            self._output = self._output or SlewedOutput.begin(SE3.identity())
             self._scale = pose.scale.metres_per_unit
 
 

@@ -12,9 +12,9 @@ from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Reject
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor, make_matcher
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.evidence import Evidence, EvidenceCollector, Query
-from visloc_ros.localization.gates import find_fault, is_focal_length_wrong, spread
+from visloc_ros.localization.gates import check_pose, is_focal_length_wrong, spread
 from visloc_ros.localization.guided import GuidedSearch
-from visloc_ros.localization.map_warp import MapWarp, measure_warp
+from visloc_ros.localization.map_uncertainty import MapUncertainty, measure_map_uncertainty
 from visloc_ros.localization.models import check_models, global_index
 from visloc_ros.localization.pose import PoseSolution, solve_pose_and_focal_length
 from visloc_ros.localization.retrieval import ViewOverlap, rank_by_descriptor
@@ -42,7 +42,7 @@ class AnchorEngine:
         self._overlap = ViewOverlap(map_)
         self._guided = GuidedSearch(map_, self.config)
         self._collector = EvidenceCollector(map_, self.matcher, self.config)
-        self._warp = measure_warp(map_, self.config.pose)
+        self._map_uncertainty = measure_map_uncertainty(map_, self.config.pose)
 
     @property
     def map_identity(self) -> MapIdentity:
@@ -118,21 +118,21 @@ class AnchorEngine:
             return _reject(query, Reason.FEW_INLIERS, evidence)
         pixels, points = self._collector.pixels_and_points(query, evidence)
         solution, camera = evidence.solution, query.frame.camera
-        fault = find_fault(solution, pixels, points, camera, self.config.gate)
-        freed = self._with_other_focal_length(query, fault, solution, pixels, points)
+        reason = check_pose(solution, pixels, points, camera, self.config.gate)
+        freed = self._with_other_focal_length(query, reason, solution, pixels, points)
         if freed is not None:
             if not self.config.refine_focal_length:
                 return _reject(query, Reason.INTRINSICS_MISMATCH, evidence)
-            solution, fault = freed, find_fault(freed, pixels, points, camera, self.config.gate)
-        if fault is not None:
-            return _reject(query, fault, evidence)
-        return _accept(query, evidence, solution, pixels, points, self._warp)
+            solution, reason = freed, check_pose(freed, pixels, points, camera, self.config.gate)
+        if reason is not None:
+            return _reject(query, reason, evidence)
+        return _accept(query, evidence, solution, pixels, points, self._map_uncertainty)
 
     def _with_other_focal_length(
-        self, query: Query, fault: Reason | None, solution: PoseSolution, pixels: Array, points: Array
+        self, query: Query, reason: Reason | None, solution: PoseSolution, pixels: Array, points: Array
     ) -> PoseSolution | None:
         """The solution with another focal length where that makes a faulty or inaccurate pose a good one, or None."""
-        if fault is None and solution.median_error_px < self.config.gate.doubt_error_px:
+        if reason is None and solution.median_error_px < self.config.gate.intrinsics_error_px:
             return None
         with query.watch("pnp"):
             freed = solve_pose_and_focal_length(pixels, points, query.frame.camera, self.config.pose)
@@ -140,13 +140,18 @@ class AnchorEngine:
 
 
 def _accept(
-    query: Query, evidence: Evidence, solution: PoseSolution, pixels: Array, points: Array, warp: MapWarp
+    query: Query,
+    evidence: Evidence,
+    solution: PoseSolution,
+    pixels: Array,
+    points: Array,
+    map_uncertainty: MapUncertainty,
 ) -> AnchorPose:
-    of_warp = warp.covariance(solution.map_from_camera, points[solution.inliers])
+    of_map = map_uncertainty.covariance(solution.map_from_camera, points[solution.inliers])
     return AnchorPose(
         query.frame.stamp_ns,
         solution.map_from_camera,
-        solution.covariance + of_warp,
+        solution.covariance + of_map,
         solution.num_inliers,
         len(evidence.correspondences),
         solution.median_error_px,
@@ -155,7 +160,7 @@ def _accept(
         evidence.references,
         query.watch.stage_ms,
         solution.focal_length,
-        solution.shared_covariance + of_warp,
+        solution.shared_covariance + of_map,
     )
 
 

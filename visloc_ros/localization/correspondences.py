@@ -1,4 +1,4 @@
-"""From matched keypoints to 2D-3D correspondences (SPEC H-15)."""
+"""From matched keypoints to 2D-3D correspondences."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from visloc_ros.core.types import Frame
 from visloc_ros.features.types import Matcher, Matches
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.correspondences import Correspondences, lift, merge
-from visloc_ros.localization.gates import find_fault, spread
+from visloc_ros.localization.gates import check_pose, spread
 from visloc_ros.localization.pose import PoseSolution, solve_pose
 
 
@@ -44,15 +44,15 @@ class Evidence:
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
-    """References that see common points, directly or through each other, with those points' rows."""
+class CovisibilityCluster:
+    """References that see common points, directly or through each other, those points' rows, and the evidence."""
 
     point_rows: NDArray[np.int32]
     evidence: Evidence
 
 
 class EvidenceCollector:
-    """Matches a query against references of a map, one after another, and merges what those of one place say.
+    """Matches a query against references of a map, one after another, and merges the evidence of covisible ones.
 
     Two places that look alike are solved apart (covisibility clustering, Sarlin et al. 2019): their matches agree on
     no common pose and would only outvote each other.
@@ -64,17 +64,17 @@ class EvidenceCollector:
         self.config = config
 
     def gather(self, query: Query, candidates: Iterable[Sequence[int]], prior: SE3 | None = None) -> Evidence:
-        """Evidence of the best place among map images, rows in lists by promise, taken until one place is sure."""
-        places: list[Place] = []
+        """Evidence of the best cluster of map images; ``candidates`` are rows by rank, matched until one suffices."""
+        clusters: list[CovisibilityCluster] = []
         for rows in self._batches(candidates):
             images = [self.map.images[row] for row in rows]
             for image, matches in zip(images, self._match(query, images), strict=True):
-                places = self._add(query, places, image, matches)
-            places = [self._solve(query, place, prior, self.config.stop_inliers) for place in places]
-            sure = next((place.evidence for place in places if self._is_sure(query, place.evidence)), None)
+                clusters = self._add(query, clusters, image, matches)
+            clusters = [self._solve(query, cluster, prior, self.config.stop_inliers) for cluster in clusters]
+            sure = next((cluster.evidence for cluster in clusters if self._is_sure(query, cluster.evidence)), None)
             if sure is not None:
                 return sure
-        solved = [self._solve(query, place, prior, self.config.min_matches).evidence for place in places]
+        solved = [self._solve(query, cluster, prior, self.config.min_matches).evidence for cluster in clusters]
         return max(solved, key=lambda one: (one.num_inliers, len(one.correspondences)), default=Evidence())
 
     def pixels_and_points(self, query: Query, evidence: Evidence) -> tuple[Array, Array]:
@@ -91,28 +91,34 @@ class EvidenceCollector:
         with query.watch("matching"):
             return self.matcher.match_many(query.features, [image.features for image in images])
 
-    def _add(self, query: Query, places: list[Place], image: MapImage, matches: Matches) -> list[Place]:
-        """The places with what one more image says; places that it connects become one."""
+    def _add(
+        self, query: Query, clusters: list[CovisibilityCluster], image: MapImage, matches: Matches
+    ) -> list[CovisibilityCluster]:
+        """The clusters with one more image; clusters that it connects become one."""
         with query.watch("merge"):
             point_rows = image.point_rows[image.point_rows != NO_POINT]
-            connected = [place for place in places if self._is_covisible(place, point_rows)]
-            rows = np.unique(np.concatenate([point_rows, *(place.point_rows for place in connected)]))
+            connected = [cluster for cluster in clusters if self._is_covisible(cluster, point_rows)]
+            rows = np.unique(np.concatenate([point_rows, *(cluster.point_rows for cluster in connected)]))
         with query.watch("correspondences"):
-            evidence = _join([place.evidence for place in connected], lift(matches, image), len(matches), image.name)
-        return [*(place for place in places if place not in connected), Place(rows, evidence)]
+            evidence = _join(
+                [cluster.evidence for cluster in connected], lift(matches, image), len(matches), image.name
+            )
+        return [*(cluster for cluster in clusters if cluster not in connected), CovisibilityCluster(rows, evidence)]
 
-    def _is_covisible(self, place: Place, point_rows: NDArray[np.int32]) -> bool:
-        return int(np.isin(point_rows, place.point_rows).sum()) >= self.config.min_shared_points
+    def _is_covisible(self, cluster: CovisibilityCluster, point_rows: NDArray[np.int32]) -> bool:
+        return int(np.isin(point_rows, cluster.point_rows).sum()) >= self.config.min_shared_points
 
-    def _solve(self, query: Query, place: Place, prior: SE3 | None, min_correspondences: int) -> Place:
-        """The place with its pose, where that is not known yet and enough correspondences speak for one."""
-        evidence = place.evidence
+    def _solve(
+        self, query: Query, cluster: CovisibilityCluster, prior: SE3 | None, min_correspondences: int
+    ) -> CovisibilityCluster:
+        """The cluster with its pose, once it has enough correspondences."""
+        evidence = cluster.evidence
         if evidence.solution is not None or len(evidence.correspondences) < min_correspondences:
-            return place
+            return cluster
         pixels, points = self.pixels_and_points(query, evidence)
         with query.watch("pnp"):
             solution = solve_pose(pixels, points, query.frame.camera, self.config.pose, prior)
-        return replace(place, evidence=replace(evidence, solution=solution))
+        return replace(cluster, evidence=replace(evidence, solution=solution))
 
     def _is_sure(self, query: Query, evidence: Evidence) -> bool:
         solution, camera = evidence.solution, query.frame.camera
@@ -121,7 +127,7 @@ class EvidenceCollector:
         pixels, points = self.pixels_and_points(query, evidence)
         if spread(pixels[solution.inliers], camera) < self.config.stop_spread:
             return False
-        return find_fault(solution, pixels, points, camera, self.config.gate) is None
+        return check_pose(solution, pixels, points, camera, self.config.gate) is None
 
 
 def _join(parts: Sequence[Evidence], correspondences: Correspondences, num_matches: int, reference: str) -> Evidence:

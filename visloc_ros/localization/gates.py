@@ -1,4 +1,4 @@
-"""Gates between a computed pose and an accepted one: what cannot be trusted gets its reason."""
+"""Gates that a computed pose must pass to be accepted; each refusal has its reason."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def spread(pixels: Array, camera: pycolmap.Camera) -> float:
     return math.sqrt(max(least_variance, 0.0)) / math.hypot(camera.width, camera.height)
 
 
-def flatness(points_in_camera: Array) -> float:
+def relative_thickness(points_in_camera: Array) -> float:
     """Thickness of points (N, 3) across the plane that fits them best, as share of their median distance.
 
-    Root mean square; infinite for fewer than four points, whose plane says nothing.
+    Root mean square; infinite for fewer than four points, which always lie in a plane.
     """
     if len(points_in_camera) < 4:
         return math.inf
@@ -37,10 +37,10 @@ def flatness(points_in_camera: Array) -> float:
     return math.sqrt(max(least_variance, 0.0)) / distance
 
 
-def find_fault(
+def check_pose(
     solution: PoseSolution, pixels: Array, points: Array, camera: pycolmap.Camera, config: GateConfig
 ) -> Reason | None:
-    """Why a pose computed from pixels (N, 2) and map points (N, 3) must not be accepted, or None."""
+    """The reason why a pose computed from pixels (N, 2) and map points (N, 3) must be refused, or None."""
     ratio = solution.num_inliers / len(pixels)
     if solution.num_inliers < config.min_inliers or ratio < config.min_inlier_ratio:
         return Reason.FEW_INLIERS
@@ -48,16 +48,16 @@ def find_fault(
     is_weak = solution.num_inliers < config.strong_inliers
     if covered < (config.min_weak_spread if is_weak else config.min_spread):
         return Reason.FEW_INLIERS
-    if is_weak and covered < config.min_flat_spread and _is_flat(solution, points, config):
-        return Reason.FLAT_EVIDENCE
+    if is_weak and covered < config.min_planar_spread and _is_planar(solution, points, config):
+        return Reason.PLANAR_POINTS
     if solution.median_error_px > config.max_reprojection_error_px:
         return Reason.HIGH_REPROJECTION_ERROR
     return None
 
 
-def _is_flat(solution: PoseSolution, points: Array, config: GateConfig) -> bool:
+def _is_planar(solution: PoseSolution, points: Array, config: GateConfig) -> bool:
     in_camera = solution.map_from_camera.inverse @ points[solution.inliers]
-    return flatness(in_camera) < config.min_thickness
+    return relative_thickness(in_camera) < config.min_thickness
 
 
 def is_focal_length_wrong(fixed: PoseSolution, freed: PoseSolution, config: GateConfig) -> bool:

@@ -27,7 +27,7 @@ _PROBE_SIDE = 128
 
 
 def check_models(map_: Map, extractor: LocalExtractor) -> None:
-    """Refuse an extractor that did not make the map's features. Raises MapError in words (SPEC H-12)."""
+    """Refuse an extractor that did not make the map's features. Raises MapError in words."""
     stated = map_.manifest.models.get("extractor")
     if stated is None:
         raise MapError(f"the map '{map_.name}' does not say which extractor made it: build it again")

@@ -1,4 +1,4 @@
-"""A camera pose from 2D-3D correspondences, which of them agree with it, and how sure it is (SPEC H-16)."""
+"""A camera pose from 2D-3D correspondences, which of them agree with it, and how sure it is."""
 
 from __future__ import annotations
 

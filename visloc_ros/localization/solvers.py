@@ -1,4 +1,4 @@
-"""Pose solvers by name: RANSAC over minimal samples, then refinement on the inliers (SPEC H-16)."""
+"""Pose solvers by name: RANSAC over minimal samples, then refinement on the inliers."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from visloc_ros.core.map import NO_POINT, MapImage
 
 
 @dataclass(frozen=True, eq=False)
-class Views:
+class Viewpoints:
     """Where cameras were: centres (M, 3), lines of sight (M, 3), and ``depths`` (M,), how far away what they saw was.
 
     The depth of a camera that saw nothing is zero: no other sees the same.
@@ -23,12 +23,12 @@ class Views:
     depths: Array
 
     @staticmethod
-    def of(images: Sequence[MapImage], points: Array) -> Views:
+    def of(images: Sequence[MapImage], points: Array) -> Viewpoints:
         """The views of map images, in their order, of points (P, 3)."""
         poses = [image.map_from_camera for image in images]
         seen = [image.point_rows[image.point_rows != NO_POINT] for image in images]
         depths = [typical_depth(pose, points[rows]) for pose, rows in zip(poses, seen, strict=True)]
-        return Views(
+        return Viewpoints(
             np.array([pose.translation for pose in poses]).reshape(-1, 3),
             np.array([pose.rotation[:, 2] for pose in poses]).reshape(-1, 3),
             np.array(depths),
@@ -49,7 +49,9 @@ class Views:
 def view_change(map_from_camera: SE3, depth: float, map_from_other: SE3) -> float:
     """View change in radians from a camera that saw points ``depth`` away to another."""
     pose = map_from_camera
-    return float(Views(pose.translation[None], pose.rotation[None, :, 2], np.array([depth])).changes(map_from_other)[0])
+    return float(
+        Viewpoints(pose.translation[None], pose.rotation[None, :, 2], np.array([depth])).changes(map_from_other)[0]
+    )
 
 
 def typical_depth(map_from_camera: SE3, points: Array) -> float:

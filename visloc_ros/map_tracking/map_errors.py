@@ -15,7 +15,7 @@ from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.localization.uncertainty import projection_jacobian
-from visloc_ros.localization.view_change import Views
+from visloc_ros.localization.view_change import Viewpoints
 
 _SAMPLED_IMAGES = 50  # by which a map is judged, each with the one most like it
 _FEWEST_POINTS = 12
@@ -28,7 +28,7 @@ class PoseErrors:
     """Covariances (6, 6), as in ``core.types`` but in camera axes, of what the map does to a camera's pose.
 
     ``here`` is of its error at any place, ``between`` of the difference of those at two places from one to the other of
-    which the view changes by ``reach``, in radians as ``Views`` counts them.
+    which the view changes by ``reach``, in radians as ``Viewpoints`` counts them.
     """
 
     here: Array
@@ -53,7 +53,7 @@ def measure_pose_errors(map_: Map) -> PoseErrors:
     images = [image for image in map_.images if len(_seen(image)) >= _FEWEST_POINTS]
     if len(images) < 2:
         return PoseErrors(np.zeros((6, 6)), np.zeros((6, 6)), 1.0)
-    views = Views.of(images, map_.points)
+    views = Viewpoints.of(images, map_.points)
     observers = np.bincount(np.concatenate([_seen(image) for image in images]), minlength=len(map_.points))
     here, between, reaches = [], [], []
     for index in range(0, len(images), max(1, len(images) // _SAMPLED_IMAGES)):

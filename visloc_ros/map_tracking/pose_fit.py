@@ -27,7 +27,7 @@ _FARTHEST = 1e12  # squared error of a point behind the camera
 
 
 @dataclass(frozen=True, eq=False)
-class Sightings:
+class SeedObservations:
     """Seeds found in an image: where they are seen, as rays (N, 2) with ``pixels_per_ray`` (N,), and where they lie.
 
     A point is ``centres + directions / inverse_depths`` (N, 3); the last have standard deviations ``sigmas`` (N,), and
@@ -71,11 +71,11 @@ class PoseFit:
 
     @property
     def num_inliers(self) -> int:
-        """Number of agreeing sightings."""
+        """Number of agreeing observations."""
         return int(np.count_nonzero(self.inliers))
 
 
-def fit_pose(start: SE3, seen: Sightings, max_error_px: float) -> PoseFit:
+def fit_pose(start: SE3, seen: SeedObservations, max_error_px: float) -> PoseFit:
     """Refine ``camera_from_map``: robust Gauss-Newton, each residual whitened by what its depth leaves open."""
     pose = start
     for step in range(_ITERATIONS):
@@ -92,7 +92,7 @@ def fit_pose(start: SE3, seen: Sightings, max_error_px: float) -> PoseFit:
     return PoseFit(pose, errors, errors < max_error_px, covariance)
 
 
-def learn_depths(pose: SE3, seen: Sightings) -> tuple[Array, Array]:
+def learn_depths(pose: SE3, seen: SeedObservations) -> tuple[Array, Array]:
     """Inverse depths (N,) and their standard deviations (N,) after a look from ``camera_from_map``."""
     residuals, _, by_depth, _ = seen.residuals(pose)
     information = np.square(by_depth).sum(axis=0) / seen.sigma_px**2
@@ -118,7 +118,7 @@ class _System:
         return float(max(weighted.sum() / freedoms, _LEAST_VARIANCE))
 
 
-def _linearise(pose: SE3, seen: Sightings) -> _System:
+def _linearise(pose: SE3, seen: SeedObservations) -> _System:
     residuals, jacobian, by_depth, ahead = seen.residuals(pose)
     lengths = np.maximum(np.sqrt(np.square(by_depth).sum(axis=0)), _TINY)
     along = by_depth / lengths

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import Image
-from visloc_ros.map_tracking.views import COARSE, REACH_PX, Picture, View
+from visloc_ros.map_tracking.views import COARSE, REACH_PX, GreyImage, PosedView
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.patches import PatchSheet, align
 from visloc_ros.odometry.klt.tracking import Mask, Pixels, is_inside, pixels_of
@@ -50,7 +50,7 @@ class Targets:
 
 
 def expected_targets(
-    views: Sequence[View], picture: Picture, camera_from_map: SE3, count: int, margin_px: float
+    views: Sequence[PosedView], picture: GreyImage, camera_from_map: SE3, count: int, margin_px: float
 ) -> Targets:
     """At most ``count`` seeds that should be in the image, spread over it, the most telling of each place.
 
@@ -69,7 +69,7 @@ def expected_targets(
     return targets[best_first[np.sort(first)[:count]]]
 
 
-def _project(index: int, view: View, picture: Picture, camera_from_map: SE3) -> Targets:
+def _project(index: int, view: PosedView, picture: GreyImage, camera_from_map: SE3) -> Targets:
     """All seeds of a view as they should appear; those that are not to be seen have no pixel."""
     places = view.places().transpose(1, 0, 2).reshape(-1, 3)
     centres, right, down = pixels_of(picture.camera, camera_from_map @ places).astype(np.float64).reshape(3, -1, 2)
@@ -89,12 +89,16 @@ def _project(index: int, view: View, picture: Picture, camera_from_map: SE3) -> 
     )
 
 
-def find_targets(views: Sequence[View], targets: Targets, picture: Picture, config: KltConfig) -> tuple[Pixels, Mask]:
+def find_targets(
+    views: Sequence[PosedView], targets: Targets, picture: GreyImage, config: KltConfig
+) -> tuple[Pixels, Mask]:
     """Where the targets are in an image (N, 2), and which of them (N,) were found."""
     return _find(views, targets, picture.grey, targets.pixels, 1, config)
 
 
-def find_coarsely(views: Sequence[View], targets: Targets, picture: Picture, config: KltConfig) -> tuple[Pixels, Mask]:
+def find_coarsely(
+    views: Sequence[PosedView], targets: Targets, picture: GreyImage, config: KltConfig
+) -> tuple[Pixels, Mask]:
     """As ``find_targets`` on small images: less exact, but from farther away."""
     found, good = _find(views, targets, picture.coarse, _shrunk(targets.pixels), COARSE, config)
     return np.asarray((found + np.float32(0.5)) * COARSE - np.float32(0.5), dtype=np.float32), good
@@ -105,7 +109,7 @@ def _shrunk(pixels: Pixels) -> Pixels:
 
 
 def _find(
-    views: Sequence[View], targets: Targets, image: Image, guess: Pixels, reduction: int, config: KltConfig
+    views: Sequence[PosedView], targets: Targets, image: Image, guess: Pixels, reduction: int, config: KltConfig
 ) -> tuple[Pixels, Mask]:
     sheet = PatchSheet.of(image, config, _LEVELS)
     found, good = guess.copy(), np.zeros(len(targets), dtype=bool)
@@ -116,7 +120,7 @@ def _find(
     return found, good
 
 
-def _patches(views: Sequence[View], targets: Targets, sheet: PatchSheet, reduction: int) -> NDArray[np.float32]:
+def _patches(views: Sequence[PosedView], targets: Targets, sheet: PatchSheet, reduction: int) -> NDArray[np.float32]:
     """Patches (N, cell, cell) as they should look now."""
     patches = np.empty((len(targets), sheet.cell, sheet.cell), dtype=np.float32)
     for index in np.unique(targets.views):

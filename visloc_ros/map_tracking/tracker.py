@@ -4,7 +4,8 @@ The anchor's image is a view of known pose, in which its inliers, and the other 
 patches. In each frame the patches are looked for where the predicted pose expects them, warped to how they should
 look; the pose that fits the points is the frame's. Nothing slips from frame to frame, and inliers hold the pose to the
 map wherever the camera goes. Once the views in hand show too little of what it sees, the last tracked image becomes a
-view, too, with the uncertainty that its pose has. The thumbnails of the map hold the pose to the map from then on.
+view, too, with the uncertainty of its pose. The map's thumbnails, as reference images, correct
+its drift from then on.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from visloc_ros.core.map import Map
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection, TrackedPose
+from visloc_ros.map_tracking.anchor_tracker import AnchorTracker, PredictedPose
+from visloc_ros.map_tracking.combined_pose import CombinedPose, combine, located_by_references, tracked_from_anchor
 from visloc_ros.map_tracking.config import MapTrackingConfig
-from visloc_ros.map_tracking.following import Following, Guess
-from visloc_ros.map_tracking.locating import Located
-from visloc_ros.map_tracking.looks import MapLooks
-from visloc_ros.map_tracking.map_pictures import MapPictures
 from visloc_ros.map_tracking.map_points import MapPoints
-from visloc_ros.map_tracking.recent import RecentImage, RecentImages
-from visloc_ros.map_tracking.views import Sighted
-from visloc_ros.map_tracking.weighing import Believed, follow_anchor, follow_map, weigh
+from visloc_ros.map_tracking.patch_localization import LocatedImage
+from visloc_ros.map_tracking.recent_images import RecentImage, RecentImages
+from visloc_ros.map_tracking.reference_images import ReferenceImages
+from visloc_ros.map_tracking.reference_localization import ReferenceLocalizer
+from visloc_ros.map_tracking.views import PointObservations
 from visloc_ros.odometry.frame_check import FrameCheck
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.covariance import carried
@@ -46,8 +47,8 @@ class MapTracker:
         self._config = config or MapTrackingConfig()
         self.map_name = map_.name
         self._points = MapPoints(map_)
-        pictures = MapPictures(map_, self._points, self._config)
-        self._map = MapLooks(pictures, self._points.pose_errors, self._config)
+        references = ReferenceImages(map_, self._points, self._config)
+        self._references = ReferenceLocalizer(references, self._points.pose_errors, self._config)
         self._frames = FrameCheck()
         self.reset()
 
@@ -55,8 +56,8 @@ class MapTracker:
         """Forget the anchor and all images; stamps may start anew."""
         self._frames.reset()
         self._images = RecentImages(self._config)
-        self._map.forget()
-        self._following: Following | None = None
+        self._references.forget()
+        self._tracker: AnchorTracker | None = None
 
     def restart(self, anchor: AnchorPose) -> None:
         """Follow the points of an accepted anchor from now on; one whose image is no longer kept changes nothing."""
@@ -67,10 +68,10 @@ class MapTracker:
             )
             return
         self._images.rebase(image, anchor.map_from_camera)
-        self._map.forget()
-        self._following = Following(anchor, image.picture, self._points, self._config, self._klt)
+        self._references.forget()
+        self._tracker = AnchorTracker(anchor, image.picture, self._points, self._config, self._klt)
 
-    def believes(self, anchor: AnchorPose) -> bool:
+    def is_consistent(self, anchor: AnchorPose) -> bool:
         """Whether an anchor, which nobody else has judged, is about where its image was predicted to be."""
         image = self._images.at(anchor.stamp_ns)
         return image is not None and self._distance(image, anchor.map_from_camera, anchor.inlier_points) <= 1.0
@@ -89,75 +90,80 @@ class MapTracker:
         known = self._images.with_pose()
         with watch("prepare"):
             image = self._images.add(frame, predicted)
-        following = self._following
-        if following is None:
+        tracker = self._tracker
+        if tracker is None:
             return Rejection(frame.stamp_ns, Reason.FEW_MATCHES, {"expected": 0}, watch.stage_ms)
-        guess = _guess(known, image, following.anchor)
+        guess = _guess(known, image, tracker.anchor)
         with watch("view"):
-            if guess.is_near and following.needs_view(image.picture, guess.map_from_camera):
-                following.add_view(known[-1])
-                self._map.forget()
-        return self._locate(following, image, guess, watch)
+            if guess.is_near and tracker.needs_view(image.picture, guess.map_from_camera):
+                tracker.add_view(known[-1])
+                self._references.forget()
+        return self._locate(tracker, image, guess, watch)
 
     def _begin(self, camera: pycolmap.Camera) -> None:
         self._images = RecentImages(self._config)
-        self._following = None
+        self._tracker = None
         self._klt = KltConfig(window_px=self._config.window_px).fitted_to(camera.width, camera.height)
 
     def _locate(
-        self, following: Following, image: RecentImage, guess: Guess, watch: Stopwatch
+        self, tracker: AnchorTracker, image: RecentImage, guess: PredictedPose, watch: Stopwatch
     ) -> TrackedPose | Rejection:
-        """Pose of an image by the anchor's points, held to the map by its pictures; or by these alone."""
-        located = following.locate(image.picture, guess, watch)
+        """Pose of an image by the anchor's points, corrected by reference images; or by these alone."""
+        located = tracker.locate(image.picture, guess, watch)
         if isinstance(located, Rejection):
-            return self._locate_by_map(following.anchor, image, guess, located, watch)
+            return self._locate_by_references(tracker.anchor, image, guess, located, watch)
         pose = located.map_from_camera
         if self._disagrees(image, located):
             return Rejection(image.stamp_ns, Reason.ODOMETRY_DISAGREES, {}, watch.stage_ms)
-        anchored = _carried(following.anchor, pose)
-        followed = follow_anchor(pose, following.learn(located), anchored)
+        anchored = _carried(tracker.anchor, pose)
+        tracked = tracked_from_anchor(pose, tracker.update_depths(located), anchored)
         with watch("map"):
-            told = self._map.tell(image.picture, located)
-        believed = followed
-        if told is not None:
-            weighed = weigh(followed, told.map_from_camera, told.covariance, anchored)
-            if weighed is None:
-                self._map.forget()
-                return Rejection(image.stamp_ns, Reason.UNCERTAIN, {}, watch.stage_ms)
-            believed = weighed
-        sighted = following.sighted(located) if told is None else Sighted.none()
-        return self._note(following.anchor, believed, located, sighted, watch)
+            reference = self._references.update(image.picture, located)
+        if reference is None:
+            return self._note(tracker.anchor, tracked, located, tracker.observed(located), watch)
+        combined = combine(tracked, reference.map_from_camera, reference.covariance, anchored)
+        if combined is None:
+            self._references.forget()
+            return Rejection(image.stamp_ns, Reason.UNCERTAIN, {}, watch.stage_ms)
+        return self._note(tracker.anchor, combined, located, PointObservations.none(), watch)
 
-    def _locate_by_map(
-        self, anchor: AnchorPose, image: RecentImage, guess: Guess, refusal: Rejection, watch: Stopwatch
+    def _locate_by_references(
+        self, anchor: AnchorPose, image: RecentImage, guess: PredictedPose, refusal: Rejection, watch: Stopwatch
     ) -> TrackedPose | Rejection:
-        """Pose of an image by the map's pictures alone, if it was known just before."""
+        """Pose of an image by reference images alone, if it was known just before."""
         with watch("map"):
-            look = self._map.look(image.picture, guess.map_from_camera) if guess.is_near else None
-        if look is None or self._disagrees(image, look[1]):
+            found = self._references.localize(image.picture, guess.map_from_camera) if guess.is_near else None
+        if found is None or self._disagrees(image, found[1]):
             return refusal
-        told, located = look
-        believed = follow_map(told.map_from_camera, told.covariance, _carried(anchor, told.map_from_camera))
-        return self._note(anchor, believed, located, Sighted.none(), watch)
+        reference, located = found
+        combined = located_by_references(
+            reference.map_from_camera, reference.covariance, _carried(anchor, reference.map_from_camera)
+        )
+        return self._note(anchor, combined, located, PointObservations.none(), watch)
 
     def _note(
-        self, anchor: AnchorPose, believed: Believed, located: Located, sighted: Sighted, watch: Stopwatch
+        self,
+        anchor: AnchorPose,
+        combined: CombinedPose,
+        located: LocatedImage,
+        observed: PointObservations,
+        watch: Stopwatch,
     ) -> TrackedPose:
         """Remember the newest image's pose, and give it."""
-        self._images.locate(believed.map_from_camera, believed.lasting, sighted)
+        self._images.locate(combined.map_from_camera, combined.tracking_covariance, observed)
         return TrackedPose(
             self._images.newest.stamp_ns,
-            believed.map_from_camera,
-            believed.whole,
+            combined.map_from_camera,
+            combined.covariance,
             anchor.stamp_ns,
-            believed.since_anchor,
+            combined.covariance_since_anchor,
             located.fit.num_inliers,
             len(located.found),
             located.error_px,
             watch.stage_ms,
         )
 
-    def _disagrees(self, image: RecentImage, located: Located) -> bool:
+    def _disagrees(self, image: RecentImage, located: LocatedImage) -> bool:
         """Whether the points lie far from where the predicted pose, if there is one, has them."""
         seen, agreeing = located.seen, located.fit.inliers
         points = (seen.centres + seen.directions / seen.inverse_depths[:, None])[agreeing]
@@ -179,17 +185,17 @@ def _carried(anchor: AnchorPose, pose: SE3) -> Array:
     return carried(anchor.covariance, pose.translation - anchor.map_from_camera.translation)
 
 
-def _guess(known: Sequence[RecentImage], image: RecentImage, anchor: AnchorPose) -> Guess:
+def _guess(known: Sequence[RecentImage], image: RecentImage, anchor: AnchorPose) -> PredictedPose:
     """Where the camera is expected, from the images before it whose pose is known, oldest first."""
     if not known:
-        return Guess(image.predicted or anchor.map_from_camera, False)
+        return PredictedPose(image.predicted or anchor.map_from_camera, False)
     last = known[-1]
     is_near = last.covariance is not None and image.stamp_ns - last.stamp_ns <= _LONGEST_GAP_NS
     if last.pose is not None and last.predicted is not None and image.predicted is not None:
-        return Guess(last.pose @ (last.predicted.inverse @ image.predicted), is_near)
+        return PredictedPose(last.pose @ (last.predicted.inverse @ image.predicted), is_near)
     if image.predicted is not None and not is_near:
-        return Guess(image.predicted, False)
-    return Guess(_carried_on(known, image.stamp_ns), is_near)
+        return PredictedPose(image.predicted, False)
+    return PredictedPose(_carried_on(known, image.stamp_ns), is_near)
 
 
 def _carried_on(known: Sequence[RecentImage], stamp_ns: int) -> SE3:

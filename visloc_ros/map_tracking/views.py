@@ -1,4 +1,4 @@
-"""Images of known pose with the map points that they show: where the patches come from that are looked for."""
+"""Views: images of known pose with the map points that they show, from which patches are cut."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _NO_COVARIANCE = np.zeros((6, 6))
 
 
 @dataclass(frozen=True, eq=False)
-class Sighted:
+class PointObservations:
     """Map points by row (N,), and where an image shows them (N, 2), (0, 0) being a pixel centre."""
 
     rows: Rows
     pixels: Pixels
 
     @staticmethod
-    def none() -> Sighted:
+    def none() -> PointObservations:
         """No points at all."""
-        return Sighted(np.empty(0, dtype=np.int64), np.empty((0, 2), dtype=np.float32))
+        return PointObservations(np.empty(0, dtype=np.int64), np.empty((0, 2), dtype=np.float32))
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class GreyImage:
     """A grey image (H, W), its camera, and ``reduction``, how much smaller it is than the camera's own images."""
 
     stamp_ns: int
@@ -72,10 +72,10 @@ class Seeds:
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class PosedView:
     """A picture with its pose, that pose's covariance (6, 6), the anchor taken as true, and the points it shows."""
 
-    picture: Picture
+    picture: GreyImage
     map_from_camera: SE3
     covariance: Array
     seeds: Seeds
@@ -95,37 +95,39 @@ class View:
 
 
 def make_view(
-    picture: Picture, pose: SE3, covariance: Array, sighted: Sighted, points: MapPoints, margin_px: float
-) -> View:
+    picture: GreyImage, pose: SE3, covariance: Array, observed: PointObservations, points: MapPoints, margin_px: float
+) -> PosedView:
     """View of all points that ``map_from_camera`` should see, at least ``margin_px`` from the image's border.
 
     Those sighted have their patches where they were found, and hold the pose to the map; the others have them where
     the pose projects them, and hold it to the view.
     """
-    rows, first = np.unique(sighted.rows, return_index=True)
+    rows, first = np.unique(observed.rows, return_index=True)
     others = np.setdiff1d(points.seen_from(pose), rows)
-    found = np.concatenate([sighted.pixels[first], np.full((len(others), 2), np.nan, dtype=np.float32)])
+    found = np.concatenate([observed.pixels[first], np.full((len(others), 2), np.nan, dtype=np.float32)])
     seeds = _place(np.concatenate([rows, others]), found, points, picture, pose, margin_px)
-    return View(picture, pose, covariance, seeds)
+    return PosedView(picture, pose, covariance, seeds)
 
 
 def anchor_view(
-    picture: Picture, pose: SE3, pixels: Array, inlier_points: Array, points: MapPoints, margin_px: float
-) -> View:
+    picture: GreyImage, pose: SE3, pixels: Array, inlier_points: Array, points: MapPoints, margin_px: float
+) -> PosedView:
     """View of an anchor's image with its inliers: COLMAP pixels (N, 2) of the camera's own image, points (N, 3)."""
     rows, known = points.rows_of(inlier_points, pose.translation)
     centred = (pixels[known] / picture.reduction - 0.5).astype(np.float32)
-    return make_view(picture, pose, _NO_COVARIANCE, Sighted(rows[known], centred), points, margin_px)
+    return make_view(picture, pose, _NO_COVARIANCE, PointObservations(rows[known], centred), points, margin_px)
 
 
-def map_view(picture: Picture, pose: SE3, sighted: Sighted, points: MapPoints, margin_px: float) -> View:
+def map_view(
+    picture: GreyImage, pose: SE3, observed: PointObservations, points: MapPoints, margin_px: float
+) -> PosedView:
     """View of a map image with its own keypoints of points."""
-    rows, first = np.unique(sighted.rows, return_index=True)
-    seeds = _place(rows, sighted.pixels[first], points, picture, pose, margin_px)
-    return View(picture, pose, _NO_COVARIANCE, seeds)
+    rows, first = np.unique(observed.rows, return_index=True)
+    seeds = _place(rows, observed.pixels[first], points, picture, pose, margin_px)
+    return PosedView(picture, pose, _NO_COVARIANCE, seeds)
 
 
-def _place(rows: Rows, found: Pixels, points: MapPoints, picture: Picture, pose: SE3, margin_px: float) -> Seeds:
+def _place(rows: Rows, found: Pixels, points: MapPoints, picture: GreyImage, pose: SE3, margin_px: float) -> Seeds:
     """Seeds for the points whose patches lie in the image; ``found`` (N, 2) is NaN where the pose tells the place."""
     local = pose.inverse @ points.points[rows]
     projected = np.full((len(rows), 2), np.nan, dtype=np.float32)

@@ -29,7 +29,7 @@ from visloc_ros.mapping.parallel import count_workers
 from visloc_ros.mapping.placement import Placement, place
 from visloc_ros.mapping.progress import Progress, SilentProgress, track
 from visloc_ros.mapping.reconstruction import reconstruct, registered_poses, triangulate_at_known_poses
-from visloc_ros.mapping.recording import Recording
+from visloc_ros.mapping.recording import SourceRecording
 from visloc_ros.mapping.reference_poses import ReferencePoses
 from visloc_ros.mapping.registration import register_views
 from visloc_ros.mapping.sparsification import sparsify
@@ -219,9 +219,9 @@ def count_images(
     ]
 
 
-def _recording_of(source: MapSource, frames: Sequence[MapFrame]) -> Recording:
+def _recording_of(source: MapSource, frames: Sequence[MapFrame]) -> SourceRecording:
     stamps_ns = {frame.name: frame.stamp_ns for frame in frames if frame.source == source.label}
-    return Recording(stamps_ns, source.measurements)
+    return SourceRecording(stamps_ns, source.measurements)
 
 
 def centroids_of(describer: GlobalDescriptor) -> NDArray[np.float32]:

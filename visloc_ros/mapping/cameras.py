@@ -12,7 +12,7 @@ from visloc_ros.core.camera import is_same_camera
 
 @dataclass(frozen=True, eq=False)
 class MapCamera:
-    """A camera that images share, and whether its intrinsics are known; guessed ones are refined (SPEC H-18)."""
+    """A camera that images share, and whether its intrinsics are known; guessed ones are refined."""
 
     intrinsics: pycolmap.Camera
     calibrated: bool

@@ -22,7 +22,7 @@ from visloc_ros.mapping.parallel import count_workers, map_in_order
 from visloc_ros.mapping.progress import Progress, track
 from visloc_ros.mapping.reference_poses import find_reference
 from visloc_ros.mapping.selection import select_frames
-from visloc_ros.mapping.sfm_database import View
+from visloc_ros.mapping.sfm_database import SfmImage
 from visloc_ros.mapping.thumbnails import encode_thumbnail
 
 _log = logging.getLogger(__name__)
@@ -46,9 +46,9 @@ class MapFrame:
     global_descriptor: NDArray[np.float32] | None = None
 
     @property
-    def view(self) -> View:
+    def view(self) -> SfmImage:
         """The frame as structure from motion sees it."""
-        return View(self.name, self.features.keypoints, self.camera)
+        return SfmImage(self.name, self.features.keypoints, self.camera)
 
 
 class FrameCollector:

@@ -10,7 +10,7 @@ from visloc_ros.features.config import FeatureConfig, GlobalConfig, MatcherConfi
 
 @dataclass(frozen=True)
 class SelectionConfig(Config):
-    """Which frames of the source become map images (SPEC H-2)."""
+    """Which frames of the source become map images."""
 
     rate_hz: float = option(3.0, "map images per second at most, the sharpest of each period; 0 takes all", minimum=0.0)
     keep_all_up_to: int = option(
@@ -25,7 +25,7 @@ class SelectionConfig(Config):
 
 @dataclass(frozen=True)
 class PairConfig(Config):
-    """Which map images are matched with each other (SPEC H-5)."""
+    """Which map images are matched with each other."""
 
     window: int = option(4, "following images that an image is matched with", minimum=1)
     retrieval: int = option(4, "similar or neighbouring images further off that an image is matched with", minimum=0)
@@ -42,7 +42,7 @@ class PairConfig(Config):
 
 @dataclass(frozen=True)
 class ReconstructionConfig(Config):
-    """How poses and points are found (SPEC H-6)."""
+    """How poses and points are found."""
 
     mapper: str = option(
         "auto",
@@ -94,7 +94,7 @@ class SparsificationConfig(Config):
 
 @dataclass(frozen=True)
 class FrameConfig(Config):
-    """Scale and axes of the map (SPEC H-63)."""
+    """Scale and axes of the map."""
 
     scale: str = option(
         "auto",

@@ -31,7 +31,7 @@ from visloc_ros.mapping.parallel import count_workers
 from visloc_ros.mapping.progress import Progress, SilentProgress
 from visloc_ros.mapping.reconstruction import registered_poses
 from visloc_ros.mapping.registration import register_views
-from visloc_ros.mapping.sfm_database import View, add_views
+from visloc_ros.mapping.sfm_database import SfmImage, add_views
 from visloc_ros.mapping.sparsification import sparsify
 from visloc_ros.mapping.summary import ImageCount, MapSummary, summarize
 from visloc_ros.mapping.thumbnails import write_thumbnails
@@ -175,7 +175,7 @@ def reconstruction_of(map_: Map) -> pycolmap.Reconstruction:
     """A map's images, cameras and points as a COLMAP reconstruction; points keep their order."""
     # Images of one camera share the object.
     cameras = {id(image.camera): MapCamera(image.camera, calibrated=True) for image in map_.images}
-    views = [View(image.name, image.features.keypoints, cameras[id(image.camera)]) for image in map_.images]
+    views = [SfmImage(image.name, image.features.keypoints, cameras[id(image.camera)]) for image in map_.images]
     reconstruction = pycolmap.Reconstruction()
     image_ids = add_views(reconstruction, views, [image.map_from_camera for image in map_.images])
     tracks = [pycolmap.Track() for _ in map_.points]

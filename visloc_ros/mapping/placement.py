@@ -18,7 +18,7 @@ from visloc_ros.mapping.gravity import RELIABLE_ERROR_DEG, Up, find_up, level
 from visloc_ros.mapping.inertial import up_from_accelerations
 from visloc_ros.mapping.odometry_scale import ScaleEstimate, scale_from_odometry
 from visloc_ros.mapping.reconstruction import registered_poses
-from visloc_ros.mapping.recording import Recording
+from visloc_ros.mapping.recording import SourceRecording
 from visloc_ros.mapping.scale import align_to_references, scale_to_distance, transform
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def place(
     config: FrameConfig,
     *,
     at_references: bool,
-    recordings: Sequence[Recording] = (),
+    recordings: Sequence[SourceRecording] = (),
 ) -> Placement:
     """Scale and turn a reconstruction in place: to reference poses where given, else by what was measured beside it.
 
@@ -69,7 +69,7 @@ class _Placer:
     """Places one reconstruction by what was measured beside its images."""
 
     def __init__(
-        self, reconstruction: pycolmap.Reconstruction, config: FrameConfig, recordings: Sequence[Recording]
+        self, reconstruction: pycolmap.Reconstruction, config: FrameConfig, recordings: Sequence[SourceRecording]
     ) -> None:
         self._reconstruction = reconstruction
         self._config = config

@@ -24,7 +24,7 @@ from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.mappers import MapperTask, mapper_options, run_mapper
 from visloc_ros.mapping.matching import PairMatches
 from visloc_ros.mapping.pairs import Pair
-from visloc_ros.mapping.sfm_database import View, add_views, calibrated_ids, write_database
+from visloc_ros.mapping.sfm_database import SfmImage, add_views, calibrated_ids, write_database
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ _MIN_FITTING_SHARE = 0.3
 
 
 def reconstruct(
-    views: Sequence[View],
+    views: Sequence[SfmImage],
     matches: PairMatches,
     config: ReconstructionConfig,
     *,
@@ -67,7 +67,7 @@ def reconstruct(
 
 
 def triangulate_at_known_poses(
-    views: Sequence[View],
+    views: Sequence[SfmImage],
     map_from_cameras: Sequence[SE3],
     matches: PairMatches,
     config: ReconstructionConfig,
@@ -100,7 +100,7 @@ def triangulate_at_known_poses(
 
 
 def epipolar_residuals(
-    views: Sequence[View], map_from_cameras: Sequence[SE3], matches: PairMatches
+    views: Sequence[SfmImage], map_from_cameras: Sequence[SE3], matches: PairMatches
 ) -> dict[Pair, Array]:
     """Distance (K,) in pixels of every match from the epipolar geometry of its pair's poses, to first order.
 

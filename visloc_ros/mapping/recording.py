@@ -13,7 +13,7 @@ from visloc_ros.sources.measurements import Measurements
 
 
 @dataclass(frozen=True, eq=False)
-class Recording:
+class SourceRecording:
     """Stamps of one source's images by the names they have in the map, and what was measured beside them."""
 
     stamps_ns: Mapping[str, int]

@@ -19,7 +19,7 @@ from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.mappers import mapper_options
 from visloc_ros.mapping.matching import PairMatches
 from visloc_ros.mapping.reconstruction import DATABASE_NAME, quiet_colmap, verify_pairs
-from visloc_ros.mapping.sfm_database import View, add_views, calibrated_ids, write_database
+from visloc_ros.mapping.sfm_database import SfmImage, add_views, calibrated_ids, write_database
 
 _NEIGHBOURS_REFINED = 6
 _GROWTH_BETWEEN_REFINEMENTS = 1.2
@@ -32,7 +32,7 @@ _ERROR_PERCENTILE = 99.0
 def register_views(
     reconstruction: pycolmap.Reconstruction,
     known: Sequence[str],
-    views: Sequence[View],
+    views: Sequence[SfmImage],
     matches: PairMatches,
     config: ReconstructionConfig,
     on_image: Callable[[], None] = lambda: None,

@@ -1,6 +1,6 @@
 """Scale and axes of a map from reference poses, or its scale from one known distance.
 
-Structure from motion leaves a similarity open (SPEC H-63). Each function here gives ``map_from_sfm``, the similarity
+Structure from motion leaves a similarity open. Each function here gives ``map_from_sfm``, the similarity
 that closes part of it.
 """
 

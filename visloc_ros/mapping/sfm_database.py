@@ -20,7 +20,7 @@ from visloc_ros.mapping.pairs import Pair
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class SfmImage:
     """An image as reconstruction sees it: its unique name, keypoints (N, 2) in COLMAP pixels, and its camera."""
 
     name: str
@@ -30,7 +30,7 @@ class View:
 
 def add_views(
     reconstruction: pycolmap.Reconstruction,
-    views: Sequence[View],
+    views: Sequence[SfmImage],
     map_from_cameras: Sequence[SE3] | None = None,
 ) -> list[int]:
     """Add images, registered at their poses where these are given; gives their ids, in order, above those there."""
@@ -51,7 +51,7 @@ def add_views(
 
 
 def calibrated_ids(
-    reconstruction: pycolmap.Reconstruction, views: Sequence[View], image_ids: Sequence[int]
+    reconstruction: pycolmap.Reconstruction, views: Sequence[SfmImage], image_ids: Sequence[int]
 ) -> set[int]:
     """Ids of the cameras of these images that are calibrated."""
     pairs = zip(views, image_ids, strict=True)
@@ -81,7 +81,7 @@ def write_database(
             _write_pair(database, image_ids[i], image_ids[j], pairs.astype(np.uint32), verified)
 
 
-def _add_cameras(reconstruction: pycolmap.Reconstruction, views: Sequence[View]) -> dict[int, int]:
+def _add_cameras(reconstruction: pycolmap.Reconstruction, views: Sequence[SfmImage]) -> dict[int, int]:
     camera_ids: dict[int, int] = {}
     for view in views:
         if id(view.camera) not in camera_ids:

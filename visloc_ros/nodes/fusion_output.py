@@ -16,7 +16,7 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Estimate, Reason, State
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.last_pose import LastPose
-from visloc_ros.fusion.odom_motion import OdomMotion
+from visloc_ros.fusion.odom_velocity import OdomState
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import (
     header,
@@ -147,7 +147,7 @@ class FusionOutput(BackendListener):
         pose = pose_with_covariance_to_msg(map_from_child, covariance)
         return PoseWithCovarianceStamped(header=header(stamp_ns, self._config.map_frame), pose=pose)
 
-    def _publish_odometry(self, odom: OdomMotion) -> None:
+    def _publish_odometry(self, odom: OdomState) -> None:
         self._odom_path.add(odom.stamp_ns, odom.odom_from_base)
         if not self._odom_publisher.get_subscription_count():
             return

@@ -83,4 +83,4 @@ class RemoteBackend:
     def _contradicts(self, anchor: Anchor) -> bool:
         if self._tracker is None or not isinstance(anchor.result, AnchorPose):
             return True
-        return anchor.map.name == self._tracker.map_name and not self._tracker.believes(anchor.result)
+        return anchor.map.name == self._tracker.map_name and not self._tracker.is_consistent(anchor.result)

@@ -50,7 +50,7 @@ class _Step(NamedTuple):
     seen: float
 
 
-class _Place(NamedTuple):
+class _WheelFrame(NamedTuple):
     """One frame by the images and by the wheels."""
 
     stamp_ns: int
@@ -74,7 +74,7 @@ class WheelScale:
     def reset(self) -> None:
         """Forget the segment: the next one has another scale."""
         self._waiting: deque[OdometryPose] = deque(maxlen=256)
-        self._begin: _Place | None = None
+        self._begin: _WheelFrame | None = None
         self._steps: deque[_Step] = deque(maxlen=self._config.window)
         self._scale: OdometryScale | None = None
 
@@ -96,7 +96,7 @@ class WheelScale:
         if wheels is None:
             self._begin = None
             return
-        here = _Place(pose.stamp_ns, pose.odom_from_camera, wheels)
+        here = _WheelFrame(pose.stamp_ns, pose.odom_from_camera, wheels)
         if self._begin is None or here.stamp_ns - self._begin.stamp_ns > _LONGEST_STEP_NS:
             self._begin = here
             return
@@ -120,7 +120,7 @@ class WheelScale:
         fraction = (stamp_ns - begin_ns) / max(1, end_ns - begin_ns)
         return WheelPose(before.odom_from_base.interpolate(after.odom_from_base, fraction), after.base_from_camera)
 
-    def _compare(self, begin: _Place, end: _Place, metres: Array) -> _Step | None:
+    def _compare(self, begin: _WheelFrame, end: _WheelFrame, metres: Array) -> _Step | None:
         """What one step says, or None where it tells nothing."""
         self.counts["steps"] += 1
         units = (begin.odom_from_camera.inverse @ end.odom_from_camera).translation
@@ -157,7 +157,7 @@ def weighted_median(values: Array, weights: Array) -> float:
     return float(values[order][np.searchsorted(heaped, 0.5 * heaped[-1])])
 
 
-def _camera_displacement(begin: _Place, end: _Place) -> Array:
+def _camera_displacement(begin: _WheelFrame, end: _WheelFrame) -> Array:
     """How far the camera moved by the wheels, in metres, in its axes at the beginning (3,).
 
     The base moves as the wheels say, but turns as the images say, which know that better. Where the camera's place is

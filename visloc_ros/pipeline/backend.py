@@ -30,7 +30,7 @@ from visloc_ros.core.types import (
     TrackedPose,
 )
 from visloc_ros.fusion.estimator import Estimator
-from visloc_ros.fusion.hint import Belief
+from visloc_ros.fusion.initialization.pose_prior import PosePrior
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.single_source import ESTIMATORS, Mode
 from visloc_ros.pipeline.anchors import AnchorRunner, RemoteAnchors
@@ -211,10 +211,10 @@ class Backend:
         with self._lock:
             return self._estimator.predict(stamp_ns)
 
-    def expected(self) -> Belief | None:
+    def expected(self) -> PosePrior | None:
         """Where a search for the newest frame looks first, before there is a fix."""
         with self._lock:
-            return self._estimator.expected
+            return self._estimator.search_prior
 
     def search(self, frame: Frame) -> None:
         """Have a frame searched in the map if the search is idle; it replaces one that waits."""

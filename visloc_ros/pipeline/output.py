@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from visloc_ros.core.geometry import SE3, Array, move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Estimate, State
-from visloc_ros.fusion.health import doubted_covariance
-from visloc_ros.fusion.odom_motion import OdomMotion
+from visloc_ros.fusion.health import inflated_covariance
+from visloc_ros.fusion.odom_velocity import OdomState
 from visloc_ros.fusion.single_source import Mode
 from visloc_ros.pipeline.config import BackendConfig
 
@@ -40,7 +40,7 @@ class Published:
     odom_from_base: SE3 | None = None
     map_from_odom: SE3 | None = None
     raw_map_from_odom: SE3 | None = None
-    odom: OdomMotion | None = None
+    odom: OdomState | None = None
     pose: BasePose | None = None
     sends_pose: bool = False
 
@@ -76,7 +76,7 @@ class Output:
 
     def reset(self) -> None:
         """Begin anew after a jump of the clock."""
-        self._odom: OdomMotion | None = None
+        self._odom: OdomState | None = None
         self._correction: _Correction | None = None
         self._waiting: deque[_WaitingPose] = deque(maxlen=RECENT)
 
@@ -113,15 +113,15 @@ class Output:
         covariance = move_covariance(estimate.covariance, camera_to_base)
         if estimate.state is State.LOST:
             age_s, distance = (estimate.age_ns or 0) / NANOSECONDS, estimate.distance_since_fix or 0.0
-            covariance = doubted_covariance(covariance, age_s, distance, self._config.fusion.state)
+            covariance = inflated_covariance(covariance, age_s, distance, self._config.fusion.state)
         return BasePose(map_from_base, covariance)
 
-    def _moved(self, stamp_ns: int, odom_from_base: SE3) -> OdomMotion:
-        drift = self._config.fusion.drift
+    def _moved(self, stamp_ns: int, odom_from_base: SE3) -> OdomState:
+        noise = self._config.fusion.odometry_noise
         self._odom = (
-            OdomMotion.begin(stamp_ns, odom_from_base)
+            OdomState.begin(stamp_ns, odom_from_base)
             if self._odom is None
-            else self._odom.moved(stamp_ns, odom_from_base, drift)
+            else self._odom.moved(stamp_ns, odom_from_base, noise)
         )
         return self._odom
 

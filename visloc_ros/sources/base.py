@@ -58,7 +58,7 @@ class FrameSource(Protocol):
     """Frames in order of time, read anew at every iteration.
 
     ``camera`` is that of the first frame; photos of a folder may have others, which ``Frame.camera`` tells.
-    ``calibrated`` is False where the intrinsics were guessed (SPEC H-18). ``ground_truth`` holds the true poses
+    ``calibrated`` is False where the intrinsics were guessed. ``ground_truth`` holds the true poses
     ``world_from_camera`` where the source has them. ``len`` is the number of images selected; ``skipped`` counts those
     that the latest iteration could not use.
     """

@@ -129,7 +129,7 @@ def open_folder(root: Path, config: SourceConfig) -> FolderSource:
 
 
 def _guess_camera(image: Path, header: ImageHeader) -> pycolmap.Camera:
-    """Guess a camera from the focal length in a photo's EXIF data, else 1.2 times the longer side (SPEC H-17, H-18)."""
+    """Guess a camera from the focal length in a photo's EXIF data, else 1.2 times the longer side."""
     guess = guess_camera(header.width, header.height)
     try:
         photo = pycolmap.infer_camera_from_image(image)

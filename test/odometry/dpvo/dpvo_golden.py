@@ -1,4 +1,4 @@
-"""The network and the scene of SPEC_DPVO 14.3: weights, images, patches and edges that formulas define."""
+"""A network and a scene with known results: weights, images, patches and edges that formulas define."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ _SIDE = 8  # values along a side of a description; one of fine and one of coarse
 _STEPS_PX = (2, 8)
 _CHANNELS, _HIDDEN, _CELL = 128, 384, 4
 _COARSE = 4.0  # cells between two offsets of the second level
-_COARSE_SHIFT = 1.5  # the average of cells 0 to 3 lies at 1.5, and is looked up at 0 (SPEC_DPVO 14.2 item 4)
+_COARSE_SHIFT = 1.5  # the average of cells 0 to 3 lies at 1.5, and is looked up at 0
 
 
 class MatchingNetwork:

@@ -49,7 +49,7 @@ def expected_pairs(num_frames, lifetime, removal):
 
 
 def test_the_true_path_is_found_when_no_frame_is_dropped(undropped):
-    """SPEC_DPVO 14.4 item 5: 3e-5 at the end, on this path of 10 units."""
+    """Accuracy 3e-5 at the end, on this path of 10 units."""
     assert undropped.state.num_frames > 45
     assert undropped.errors["causal"] < 3e-4
     assert undropped.errors["finished"] < 6e-5
@@ -62,7 +62,7 @@ def test_the_true_path_is_found_when_keyframes_are_dropped(dropped):
 
 
 def test_the_true_path_is_found_when_every_keyframe_is_dropped():
-    """SPEC_DPVO 14.4 item 5: 4e-7 at the end. Before it, the newest patches had but one update to find their depths."""
+    """Accuracy 4e-7 at the end. Before it, the newest patches had but one update to find their depths."""
     oracle = finished(Oracle(sideways_path(), patches_per_frame=8, keyframe_thresh=ALWAYS_DROP).run())
     assert oracle.state.num_frames == 8
     assert oracle.errors["causal"] < 2e-3
@@ -88,7 +88,7 @@ def test_the_same_seed_gives_the_same_poses():
 
 
 def test_steady_state_has_497_pairs_of_frames_at_the_update_and_472_after_it(undropped):
-    """SPEC_DPVO 14.4 item 6, with the windows of the default preset."""
+    """With the windows of the default preset."""
     at_update = {step.adjustment.edges for step in undropped.steps[STEADY:]}
     assert at_update == {497 * 8}
     assert len(undropped.state.edges) == 472 * 8
@@ -119,7 +119,7 @@ def test_always_dropping_keeps_the_number_of_frames_and_their_ids_increase():
 
 
 def test_without_loop_closing_nothing_is_archived(undropped):
-    """SPEC_DPVO 14.2 item 24: the archive of a long run would have no end."""
+    """The archive of a long run would have no end."""
     assert undropped.state.archived is None
 
 
@@ -135,7 +135,7 @@ def test_a_full_buffer_forgets_its_oldest_half_and_the_path_goes_on():
 
 
 def test_a_camera_that_stands_still_never_starts_and_ends_normally():
-    """SPEC_DPVO 14.2 items 19 and 20: nothing recurses, and the last updates run on what there is."""
+    """Nothing recurses, and the last updates run on what there is."""
     oracle = Oracle([SE3.identity()] * 300, patches_per_frame=4).run()
     assert not oracle.front_end.started
     assert oracle.state.num_frames == 1
@@ -177,7 +177,7 @@ def test_the_motion_model_can_be_turned_off(model, moves):
 
 
 def test_the_motion_model_meets_its_golden_value():
-    """SPEC_DPVO 14.3."""
+    """With the network and the scene of known results."""
     tangents = torch.tensor([[0.10, -0.05, 0.02, 0.01, 0.02, -0.015], [0.25, -0.02, 0.05, -0.02, 0.03, 0.01]])
     before, last = lie.exp(tangents)
     expected = [0.326084, -0.000252, 0.059320, -0.017498, 0.017497, 0.011249, 0.999631]

@@ -1,4 +1,4 @@
-"""Every value of SPEC_DPVO 14.3, to the number of digits and the tolerance that it states for float32."""
+"""Golden values of the network and the scene, to the digits and the tolerance that float32 allows."""
 
 import functools
 from typing import NamedTuple

@@ -113,7 +113,7 @@ def test_poses_say_what_they_rest_on_and_what_took_the_time(tracked):
 
 
 def test_frames_before_the_start_are_flagged(frames):
-    """SPEC H-42: before the warm-up there are no poses."""
+    """Before the warm-up there are no poses."""
     odometry = dpvo()
     first, still = (odometry.track(replace(frames[0], stamp_ns=stamp_ns)) for stamp_ns in (0, STEP_NS))
     assert (first.reason, first.counts) == (Reason.DEGENERATE_MOTION, {"frames": 1, "frames_needed": 8})

@@ -60,7 +60,7 @@ def test_pieces_are_whole_groups_and_hold_every_edge_once(edges, size):
 
 
 def by_the_book(operator, net: Tensor, inp: Tensor, corr: Tensor, ii: Tensor, jj: Tensor, kk: Tensor):
-    """SPEC_DPVO 3.4, step by step."""
+    """The update operator (Teed et al. 2023), step by step."""
     before, after = (torch.tensor(side) for side in brute_force_neighbours(kk, jj))
     net = operator.norm(net + inp + operator.corr(corr))
     net = net + operator.c1((before >= 0)[:, None] * net[before])

@@ -11,10 +11,10 @@ from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import ImagePreparation
 from visloc_ros.odometry.klt.local_map import LocalMap
 from visloc_ros.odometry.klt.parallax import ParallaxTable
+from visloc_ros.odometry.klt.pure_rotation import estimate_pure_rotation
 from visloc_ros.odometry.klt.recovery import KeyframeSearch
 from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, make_thumbnail, turn_between
 from visloc_ros.odometry.klt.tracking import Features, measure
-from visloc_ros.odometry.klt.turning import turned_on_the_spot
 from visloc_ros.odometry.klt.two_view import homogeneous
 
 CAMERA = make_camera(320, 240)
@@ -108,9 +108,9 @@ def test_a_turn_on_the_spot_is_told_from_a_motion():
     points = np.random.default_rng(0).uniform([-1, -1, 1], [1, 1, 3], (60, 3))
     now = turned(3, metres=0.2)
     keyframe = SimpleNamespace(features=seen_from(now, points), camera_from_odom=now.inverse)
-    pose = turned_on_the_spot([keyframe], seen_from(turned(9, metres=0.2), points), now.inverse, CONFIG)
+    pose = estimate_pure_rotation([keyframe], seen_from(turned(9, metres=0.2), points), now.inverse, CONFIG)
     assert pose.is_close(turned(9, metres=0.2).inverse, 1e-6)
-    assert turned_on_the_spot([keyframe], seen_from(turned(9, metres=0.3), points), now.inverse, CONFIG) is None
+    assert estimate_pure_rotation([keyframe], seen_from(turned(9, metres=0.3), points), now.inverse, CONFIG) is None
 
 
 def test_a_motion_that_the_last_keyframe_has_not_noticed_shows_against_an_earlier_one():
@@ -119,7 +119,7 @@ def test_a_motion_that_the_last_keyframe_has_not_noticed_shows_against_an_earlie
     keyframes = [SimpleNamespace(features=seen_from(pose, points), camera_from_odom=pose.inverse) for pose in poses]
     features = seen_from(poses[-1], points)
     last = poses[-1].inverse
-    assert turned_on_the_spot(keyframes[-2:], features, last, CONFIG) is not None
-    assert turned_on_the_spot(keyframes, features, last, CONFIG) is None
+    assert estimate_pure_rotation(keyframes[-2:], features, last, CONFIG) is not None
+    assert estimate_pure_rotation(keyframes, features, last, CONFIG) is None
     few = features[np.arange(len(features)) < 2 * CONFIG.min_tracked - 1]  # too few to judge an earlier keyframe by
-    assert turned_on_the_spot(keyframes, few, last, CONFIG) is not None
+    assert estimate_pure_rotation(keyframes, few, last, CONFIG) is not None

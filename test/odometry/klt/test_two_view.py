@@ -4,7 +4,7 @@ from odometry_scenes import FOCAL_PX, random_points, rays_of, sideways_pose
 
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.odometry.klt.config import KltConfig
-from visloc_ros.odometry.klt.two_view import TwoViewStart, Wait, median_parallax_deg, start_from_two_views
+from visloc_ros.odometry.klt.two_view import TwoViewGeometry, Wait, estimate_two_view_geometry, median_parallax_deg
 
 CONFIG = KltConfig()
 
@@ -13,14 +13,14 @@ def start(pose, points, noise_px=0.0):
     rng = np.random.default_rng(5)
     first, second = points[:, :2] / points[:, 2:], rays_of(pose, points)
     second = second + rng.normal(0.0, noise_px / FOCAL_PX, second.shape)
-    return start_from_two_views(first, second, np.full(len(points), FOCAL_PX), CONFIG)
+    return estimate_two_view_geometry(first, second, np.full(len(points), FOCAL_PX), CONFIG)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_pose_and_points_are_found_up_to_scale(seed):
     points, pose = random_points(200, seed), sideways_pose(0.5)
     result = start(pose, points)
-    assert isinstance(result, TwoViewStart)
+    assert isinstance(result, TwoViewGeometry)
     assert rotation_angle_deg(result.second_from_first.rotation, pose.rotation) < 1e-5
     scale = 1.0 / np.median(points[:, 2])
     np.testing.assert_allclose(result.second_from_first.translation, scale * pose.translation, atol=1e-6)
@@ -31,7 +31,7 @@ def test_pose_and_points_are_found_up_to_scale(seed):
 def test_forward_motion_starts():
     pose = SE3(np.eye(3), np.array([0.0, 0.0, -1.2]))
     result = start(pose, random_points(200), noise_px=0.1)
-    assert isinstance(result, TwoViewStart)
+    assert isinstance(result, TwoViewGeometry)
     direction = result.second_from_first.translation / np.linalg.norm(result.second_from_first.translation)
     assert np.degrees(np.arccos(direction @ [0.0, 0.0, -1.0])) < 2.0
 
@@ -42,8 +42,8 @@ def test_a_third_of_wrong_pairs_does_not_matter():
     second = rays_of(pose, points)
     wrong = rng.random(300) < 0.33
     second[wrong] += rng.uniform(-0.2, 0.2, (int(wrong.sum()), 2))
-    result = start_from_two_views(points[:, :2] / points[:, 2:], second, np.full(300, FOCAL_PX), CONFIG)
-    assert isinstance(result, TwoViewStart)
+    result = estimate_two_view_geometry(points[:, :2] / points[:, 2:], second, np.full(300, FOCAL_PX), CONFIG)
+    assert isinstance(result, TwoViewGeometry)
     assert rotation_angle_deg(result.second_from_first.rotation, pose.rotation) < 0.1
     assert result.is_point[~wrong].mean() > 0.95
 

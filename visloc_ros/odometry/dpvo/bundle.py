@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from visloc_ros.odometry.dpvo import lie
-from visloc_ros.odometry.dpvo.bundle_equations import NormalEquations, Step
+from visloc_ros.odometry.dpvo.bundle_equations import BundleStep, NormalEquations
 from visloc_ros.odometry.dpvo.bundle_layout import BundleLayout
 
 _FARTHEST, _NEAREST, _RESET = 1e-4, 20.0, 1.0  # inverse depths; one beyond the nearest starts anew
@@ -55,7 +55,7 @@ def adjust(
     ``poses`` (N, 7) camera_from_world, ``patches`` (K, 3, P, P) flat over frames, ``intrinsics`` (N, 4) of which the
     first row serves for all, ``target`` and ``weight`` (E, 2) of the patch centres in 1/4-resolution pixels, indices
     (E,) of source frame (that of the patch), target frame and patch. Windows and whole journeys go the same way: the
-    memory grows with E, and with the square of the number of free poses. SPEC_DPVO 8.
+    memory grows with E, and with the square of the number of free poses (Teed et al. 2023).
     """
     edges_used = 0
     if not len(kk):
@@ -79,14 +79,14 @@ def _centres(patches: Tensor, layout: BundleLayout) -> Tensor:
     return grid.index_copy_(0, layout.cells, patches[layout.patch_ids, :, middle, middle])
 
 
-def _failure(step: Step | None) -> BundleFailure | None:
+def _failure(step: BundleStep | None) -> BundleFailure | None:
     if step is None:
         return BundleFailure.NOT_POSITIVE_DEFINITE
     finite = step.poses.isfinite().all() & step.depths.isfinite().all()
     return None if finite else BundleFailure.NOT_FINITE
 
 
-def _apply(step: Step, layout: BundleLayout, poses: Tensor, patches: Tensor) -> None:
+def _apply(step: BundleStep, layout: BundleLayout, poses: Tensor, patches: Tensor) -> None:
     free = slice(layout.first_free, layout.first_free + layout.num_free)
     poses[free] = lie.retract(poses[free], step.poses)
     middle = patches.shape[-1] // 2

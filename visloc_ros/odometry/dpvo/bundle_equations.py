@@ -1,4 +1,4 @@
-"""Normal equations of poses and inverse depths, and their solution. SPEC_DPVO 8.2.
+"""Normal equations of poses and inverse depths, and their solution (Teed et al. 2023).
 
 Derivatives by the source pose follow from those by the target pose through the adjoint of the relative pose, which all
 edges of a pair of frames share: only the target's are summed over edges, the rest is done per pair.
@@ -20,7 +20,7 @@ _RELATIVE_POSE_DAMPING, _ABSOLUTE_POSE_DAMPING = 1e-4, 1.0
 
 
 @dataclass(frozen=True)
-class Step:
+class BundleStep:
     """Increments of the free poses (N, 6) and of the patches' inverse depths (K,)."""
 
     poses: Tensor
@@ -93,19 +93,19 @@ class NormalEquations:
         pairs = len(self.adjoints)
         self.coupling.index_add_(0, pairs + self.layout.pair_source, -self.coupling[:pairs] @ self.adjoints)
 
-    def solve(self, damping: float) -> Step | None:
+    def solve(self, damping: float) -> BundleStep | None:
         """Eliminate the depths, solve for the poses, and back; None if the poses' system is not positive definite."""
         layout = self.layout
         inverse_curvature = 1.0 / (self.curvature + damping)
         if layout.num_free == 0:
-            return Step(self.gradient.new_zeros(0, 6), (inverse_curvature * self.slope).view(-1)[layout.cells])
+            return BundleStep(self.gradient.new_zeros(0, 6), (inverse_curvature * self.slope).view(-1)[layout.cells])
         factor, failed = torch.linalg.cholesky_ex(_damped(self._reduced_hessian(inverse_curvature)))
         if failed:
             return None
         right = self._reduced_gradient(inverse_curvature * self.slope)
         poses = torch.cholesky_solve(right.view(-1, 1), factor).view(-1, 6)
         depths = inverse_curvature * (self.slope - self._coupled_with(poses))
-        return Step(poses, depths.view(-1)[layout.cells])
+        return BundleStep(poses, depths.view(-1)[layout.cells])
 
     def _reduced_hessian(self, inverse_curvature: Tensor) -> Tensor:
         """Hessian (6 N, 6 N) of the free poses with the depths eliminated; what is fixed falls into the last place."""

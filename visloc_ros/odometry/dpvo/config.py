@@ -2,7 +2,7 @@
 
 Frames are those that are kept. A field that is 0 has the value of ``preset``, so a preset can be chosen and changed in
 single values at once. Defaults are those published: PATCHES_PER_FRAME 96, BUFFER_SIZE 4096. The reference application's
-notes "48 -> 96 (default)" and "256 -> 512" can be read in two ways (SPEC H-40, H-41); all four values are in range.
+notes "48 -> 96 (default)" and "256 -> 512" can be read in two ways; all four values are in range.
 """
 
 from __future__ import annotations

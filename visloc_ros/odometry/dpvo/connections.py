@@ -1,4 +1,4 @@
-"""Which measurements a new frame brings, and which end: the bookkeeping of SPEC_DPVO 6.3 and 7."""
+"""Which measurements a new frame brings, and which end: the bookkeeping of edges (Teed et al. 2023)."""
 
 from __future__ import annotations
 

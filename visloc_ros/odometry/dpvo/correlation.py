@@ -1,4 +1,4 @@
-"""How well every pixel of a patch fits the features around its projection, on two levels. SPEC_DPVO 3.3.
+"""How well every pixel of a patch fits the features around its projection, on two levels (Teed et al. 2023).
 
 The windows of a patch's nine pixels overlap almost wholly: their common window is gathered once and multiplied with
 all nine in one matrix product, and each pixel picks its own 8x8 products from it, to interpolate 7x7 values. Edges

@@ -1,4 +1,4 @@
-"""The convolutional encoder: an image to features on a grid of a quarter of its size. SPEC_DPVO 3.1."""
+"""The convolutional encoder: an image to features on a grid of a quarter of its size (Teed et al. 2023)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Points of one frame from local features that both its neighbours see, poses taken as they are (SPEC_DPVO 10.3)."""
+"""Points of one frame from local features that both its neighbours see, with fixed poses (Lipson et al. 2024)."""
 
 from __future__ import annotations
 

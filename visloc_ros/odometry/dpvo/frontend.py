@@ -1,4 +1,4 @@
-"""One image after the other into the state: the story of Deep Patch Visual Odometry (SPEC_DPVO 6, 7 and 11)."""
+"""One image after the other into the state: the story of Deep Patch Visual Odometry (Teed et al. 2023)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class AppearanceLoops(Protocol):
 
 
 @dataclass(frozen=True)
-class Step:
+class FrameOutcome:
     """What became of an input: whether it was kept, the median flow of the start's probe, and the last adjustment."""
 
     kept: bool
@@ -91,7 +91,7 @@ class FrontEnd:
         self.started = False
 
     @torch.no_grad()
-    def process(self, image: Tensor, intrinsics: Tensor, stamp_ns: int, watch: Stopwatch) -> Step:
+    def process(self, image: Tensor, intrinsics: Tensor, stamp_ns: int, watch: Stopwatch) -> FrameOutcome:
         """Take one input: BGR image (3, H, W), uint8, and its intrinsics (4,) on the quarter grid."""
         state = self.state
         self._make_room()
@@ -104,7 +104,7 @@ class FrontEnd:
         if not self.started and state.num_frames:
             start_motion_px = self._probe_motion()
             if start_motion_px < MIN_START_MOTION_PX:
-                return Step(kept=False, start_motion_px=start_motion_px)
+                return FrameOutcome(kept=False, start_motion_px=start_motion_px)
         state.accept()
         if self._appearance_loops is not None:
             self._appearance_loops.add_frame(state, image)
@@ -139,19 +139,19 @@ class FrontEnd:
                 return self._global_adjustment.run(state)
             return self._adjust()
 
-    def _settle(self, watch: Stopwatch) -> Step:
+    def _settle(self, watch: Stopwatch) -> FrameOutcome:
         """Updates, keyframe test and the end of old measurements, after a frame was kept."""
         if not self.started:
             self.started = self.state.num_frames == START_FRAMES
             reports = [self._update(watch) for _ in range(START_UPDATES if self.started else 0)]
-            return Step(kept=True, adjustment=reports[-1] if reports else None)
+            return FrameOutcome(kept=True, adjustment=reports[-1] if reports else None)
         report = self._update(watch)
         dropped = self._drop_keyframe()
         retire_old(self.state, self._config.removal_window, self._config.optimization_window)
         if self._appearance_loops is not None:
             with watch("close"):
                 self._appearance_loops.close(self.state)
-        return Step(kept=True, adjustment=report, dropped_keyframe=dropped)
+        return FrameOutcome(kept=True, adjustment=report, dropped_keyframe=dropped)
 
     def _make_room(self) -> None:
         if self.state.num_frames + 1 >= self.state.capacity:

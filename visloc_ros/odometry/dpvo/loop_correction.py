@@ -1,4 +1,4 @@
-"""A measured loop into the poses: the graph of all frames up to it, and its result in the state (SPEC_DPVO 10.6).
+"""A measured loop into the poses: the graph of all frames up to it, and its result in the state (Lipson et al. 2024).
 
 Frames from ``safe`` on, one after the latest frame of any loop, stay as they are in place and scale; everything before
 is bent until the loop closes.

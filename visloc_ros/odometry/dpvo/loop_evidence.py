@@ -1,4 +1,4 @@
-"""Whether two frames that look alike show the same place, and how their cameras stand to each other (SPEC_DPVO 10.4).
+"""Whether two frames that look alike show the same place, and their relative pose (Lipson et al. 2024).
 
 Beside the published tests, a loop must explain the rest of the images: of the points that each camera should see of
 the other's, a fair part must be matched. A picture of which there are two prints passes every other test.

@@ -1,4 +1,4 @@
-"""First guess of the next pose: part of the last motion goes on (SPEC_DPVO 6, step 4)."""
+"""First guess of the next pose: part of the last motion goes on (Teed et al. 2023)."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Patchifier(nn.Module):
 
 
 class PatchNetwork(nn.Module):
-    """Encoders and update operator; 94 tensors with 3,384,324 numbers (SPEC_DPVO 2)."""
+    """Encoders and update operator; 94 tensors with 3,384,324 numbers (Teed et al. 2023)."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Reason, Rejection
 from visloc_ros.features.backends.weights import pick_device, pick_dtype
 from visloc_ros.odometry.dpvo.config import START_FRAMES, DpvoConfig
-from visloc_ros.odometry.dpvo.frontend import FrontEnd, Step
+from visloc_ros.odometry.dpvo.frontend import FrameOutcome, FrontEnd
 from visloc_ros.odometry.dpvo.images import PinholeImages
 from visloc_ros.odometry.dpvo.network import PatchNetwork
 from visloc_ros.odometry.dpvo.retrieval_loops import LoopModels, RetrievalLoops
@@ -128,7 +128,7 @@ class DpvoOdometry:
         )
         return _Session(images, intrinsics, front_end)
 
-    def _judge(self, session: _Session, stamp_ns: int, step: Step) -> OdometryPose | Rejection:
+    def _judge(self, session: _Session, stamp_ns: int, step: FrameOutcome) -> OdometryPose | Rejection:
         """Decide whether there is a pose for the frame that was taken last."""
         front_end = session.front_end
         if not front_end.started:
@@ -171,7 +171,7 @@ class _Session:
     last_good_ns: int | None = None
 
 
-def _start_counts(front_end: FrontEnd, step: Step) -> dict[str, float]:
+def _start_counts(front_end: FrontEnd, step: FrameOutcome) -> dict[str, float]:
     counts: dict[str, float] = {"frames": front_end.state.num_frames, "frames_needed": START_FRAMES}
     if step.start_motion_px is not None:
         counts["motion_px"] = CELL_PX * step.start_motion_px

@@ -1,6 +1,6 @@
 """Which earlier frame shows the same place: VLAD over local features, its visual words learnt on the way.
 
-In place of a vocabulary file made from other people's images (SPEC_DPVO 10.1), the words come from the frames
+In place of a vocabulary file made from other people's images, the words come from the frames
 themselves: learnt when the first query is possible, and anew each time the number of frames has doubled, so that they
 also fit places that came later. No training data, nothing to download, the same answer in every run.
 """

@@ -1,4 +1,4 @@
-"""The similarity between two places from matched 3D points, many of which may be wrong (SPEC_DPVO 10.4, 10.5).
+"""The similarity between two places from matched 3D points, many of which may be wrong (Lipson et al. 2024).
 
 Points are in camera frames. Their unit is each frame's own distance: the harmonic mean depth of its points, so that
 no threshold depends on the scale that monocular odometry happens to have.

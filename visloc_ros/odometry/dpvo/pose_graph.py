@@ -1,4 +1,4 @@
-"""A graph of cameras joined by relative similarities, solved for scale drift as well (SPEC_DPVO 10.6).
+"""A graph of cameras joined by relative similarities, solved for scale drift as well (Lipson et al. 2024).
 
 Variables are ``camera_from_world`` similarities, the unknown scale being that of each camera's unit of length. The
 residual of an edge is ``log(b_from_a @ a_from_world @ b_from_world^-1)``, 7 numbers; all edges weigh the same.

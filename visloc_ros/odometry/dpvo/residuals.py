@@ -1,4 +1,4 @@
-"""Residuals of patch centres and their derivatives. SPEC_DPVO 8.1.
+"""Residuals of patch centres and their derivatives (Teed et al. 2023).
 
 The derivative by the source pose is minus that by the target pose times the adjoint of the relative pose.
 """

@@ -1,4 +1,4 @@
-"""Loops by appearance: a place is recognised, measured in 3D, and closed by a Sim(3) pose graph (SPEC_DPVO 10).
+"""Loops by appearance: a place is recognised, measured in 3D, and closed by a Sim(3) pose graph (Lipson et al. 2024).
 
 The work for a frame (features, retrieval and, where a loop is found, matching and pose graph) needs nothing but the
 frame's image and a snapshot of the poses, so it can run beside the frames.

@@ -1,6 +1,6 @@
 """Stacks of similarities (Sim3) as arrays: group operations, exponential and logarithm, all vectorised.
 
-Tangent vectors (7,) are ordered translation tau, rotation phi, log-scale sigma (SPEC_DPVO 10): the exponential has
+Tangent vectors (7,) are ordered translation tau, rotation phi, log-scale sigma: the exponential has
 the scale exp(sigma), the rotation exp(phi) and the translation W tau, with W the integral of exp(u (sigma + [phi]x))
 over u from 0 to 1.
 """

@@ -1,4 +1,4 @@
-"""What dpvo remembers between frames, and the bookkeeping that keeps all numbers consistent (SPEC_DPVO 4 and 7).
+"""What dpvo remembers between frames, and the bookkeeping that keeps all numbers consistent (Teed et al. 2023).
 
 Frames are the kept ones, numbered from the oldest; patch ``k`` is number ``k % M`` of frame ``k // M``. Poses are
 camera_from_world. Images, intrinsics and patch coordinates are on the quarter grid.

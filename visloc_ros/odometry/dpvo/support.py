@@ -17,7 +17,7 @@ _MAX_RESIDUAL_PX = 4.0  # on the quarter grid
 
 
 @dataclass(frozen=True)
-class Support:
+class MeasurementSupport:
     """Measurements of older patches in the newest frame, how many of them fit its pose, and their mean weight."""
 
     measured: int
@@ -30,7 +30,7 @@ class Support:
         return self.fitting / self.measured if self.measured else 0.0
 
 
-def support_of_newest(state: DpvoState, map_size: tuple[int, int]) -> Support:
+def support_of_newest(state: DpvoState, map_size: tuple[int, int]) -> MeasurementSupport:
     """Count the measurements that are sure, inside maps of (height, width) cells, and near where the pose puts them."""
     newest = state.num_frames - 1
     edges = state.edges
@@ -39,7 +39,7 @@ def support_of_newest(state: DpvoState, map_size: tuple[int, int]) -> Support:
     pixels, weight = seen[:, :, 1, 1], edges.weight.mean(dim=1)
     near = (edges.target - pixels).norm(dim=1) < _MAX_RESIDUAL_PX
     fitting = near & _inside(pixels, map_size) & (weight > _MIN_WEIGHT)
-    return Support(len(edges), int(fitting.sum()), float(weight.mean()) if len(edges) else 0.0)
+    return MeasurementSupport(len(edges), int(fitting.sum()), float(weight.mean()) if len(edges) else 0.0)
 
 
 def _inside(pixels: Tensor, map_size: tuple[int, int]) -> Tensor:

@@ -1,6 +1,6 @@
 """The recurrent update operator: how far, and how surely, every edge's patch should move in its target frame.
 
-SPEC_DPVO 3.4. Module names are those of the published state dictionary.
+Teed et al. 2023. Module names are those of the published state dictionary.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ _EXTREMES = np.array([0.0, 255.0])
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class PreparedImage:
     """One frame made ready: grey image (H, W), its camera, its stamp, and what it looks like from afar.
 
     Sudden exposure steps are taken out of the grey values; large images are halved, and so are their cameras.
@@ -46,27 +46,29 @@ class ImagePreparation:
         self._reference: tuple[float, float] | None = None
         self._usual_sharpness = 0.0
 
-    def prepare(self, frame: Frame) -> View:
+    def prepare(self, frame: Frame) -> PreparedImage:
         """Measure an image; grey values are compensated as far as known from the views before."""
         grey, camera = reduced(frame.grey, frame.camera, self._config.max_pixels)
         mean, deviation = _mean_and_deviation(grey)
         half = np.asarray(cv2.pyrDown(grey), dtype=np.uint8)
         sharpness = float(cv2.Laplacian(half, cv2.CV_32F).std()) / max(deviation, 1.0)
         thumbnail = make_thumbnail(half)
-        return View(frame.stamp_ns, self._compensate(grey, mean, deviation), camera, deviation, sharpness, thumbnail)
+        return PreparedImage(
+            frame.stamp_ns, self._compensate(grey, mean, deviation), camera, deviation, sharpness, thumbnail
+        )
 
-    def refer_to(self, view: View) -> None:
+    def refer_to(self, view: PreparedImage) -> None:
         """The next views will be followed from this one: bring them to its exposure."""
         self._reference = _mean_and_deviation(view.grey)
 
-    def accept(self, view: View) -> None:
+    def accept(self, view: PreparedImage) -> None:
         """Learn the usual sharpness from a view that was tracked, and refer to it."""
         self.refer_to(view)
         if self._usual_sharpness == 0.0:
             self._usual_sharpness = view.sharpness
         self._usual_sharpness += _SMOOTHING * (view.sharpness - self._usual_sharpness)
 
-    def relative_sharpness(self, view: View) -> float:
+    def relative_sharpness(self, view: PreparedImage) -> float:
         """Sharpness of a view as a share of the usual one; 1 before any is known."""
         return view.sharpness / self._usual_sharpness if self._usual_sharpness > 0.0 else 1.0
 

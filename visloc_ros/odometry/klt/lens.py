@@ -15,7 +15,7 @@ import pycolmap
 
 from visloc_ros.core.geometry import Array
 from visloc_ros.odometry.klt.bundle import HUBER_PX, BundleProblem, adjust
-from visloc_ros.odometry.klt.images import View
+from visloc_ros.odometry.klt.images import PreparedImage
 from visloc_ros.odometry.klt.tracking import Features, Pixels, measure
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Lens:
         change, self.radial = radial - self.radial, radial
         return change
 
-    def through(self, view: View) -> View:
+    def through(self, view: PreparedImage) -> PreparedImage:
         """The view with the camera as it is known by now."""
         return replace(view, camera=bent(view.camera, self.radial)) if self.is_learnt else view
 

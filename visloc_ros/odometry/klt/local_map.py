@@ -99,7 +99,7 @@ class LocalMap:
         features = self.last.features
         _, known = self.landmarks.rows_of(features.ids)
         here = features[~known]
-        first, found = self._first_sightings(here.ids)
+        first, found = self._first_observations(here.ids)
         here = here[found]
         now = _view(self.last, here)
         points = triangulate(first, now)
@@ -150,8 +150,8 @@ class LocalMap:
             counts[rows[known]] += 1
         self.landmarks.keep(counts >= 2)
 
-    def _first_sightings(self, ids: Ids) -> tuple[ViewRays, Mask]:
-        """The oldest sighting of features (N,) before the last keyframe, for those (N,) that have one."""
+    def _first_observations(self, ids: Ids) -> tuple[ViewRays, Mask]:
+        """The oldest observation of features (N,) before the last keyframe, for those (N,) that have one."""
         owner = np.full(len(ids), -1)
         place = np.zeros(len(ids), dtype=int)
         for index, keyframe in enumerate(self.keyframes[:-1]):

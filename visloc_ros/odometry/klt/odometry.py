@@ -1,4 +1,4 @@
-"""Monocular odometry: Lucas-Kanade tracking, two-view start, pose from landmarks, keyframes, window adjustment."""
+"""Monocular odometry: Lucas-Kanade tracking, two-view initialization, landmarks, keyframes, window adjustment."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from visloc_ros.odometry.klt.adjustment import Adjuster, InlineAdjuster, make_ad
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.depth_prior import DepthMap
 from visloc_ros.odometry.klt.features import FeatureGrid
-from visloc_ros.odometry.klt.images import ImagePreparation, View
+from visloc_ros.odometry.klt.images import ImagePreparation, PreparedImage
+from visloc_ros.odometry.klt.initialization import Initialization, Initializer
 from visloc_ros.odometry.klt.lens import Lens
-from visloc_ros.odometry.klt.segment import Located, Segment
-from visloc_ros.odometry.klt.starting import Started, Starter
+from visloc_ros.odometry.klt.segment import LocatedFrame, Segment
 from visloc_ros.odometry.klt.two_view import Wait
 
 log = logging.getLogger(__name__)
@@ -116,28 +116,30 @@ class KltOdometry:
         self._images = ImagePreparation(self._config)
         self._lens = Lens()
         self._grid = FeatureGrid(self._config)
-        self._starter = Starter(self._config, self._grid)
+        self._initializer = Initializer(self._config, self._grid)
         self._segment = None
         self._is_lost = False
 
-    def _start(self, view: View) -> OdometryPose | Rejection:
+    def _start(self, view: PreparedImage) -> OdometryPose | Rejection:
         """Wait for a good pair of views, then begin a segment."""
         with self._watch("start"):
-            started = self._starter.follow(view)
+            initialization = self._initializer.follow(view)
         self._images.refer_to(view)
-        if isinstance(started, Wait):
-            reason = Reason.BLURRED if self._is_blurred(view) else started.reason
-            return Rejection(view.stamp_ns, reason, started.counts, self._watch.stage_ms)
-        return self._begin_segment(started, view)
+        if isinstance(initialization, Wait):
+            reason = Reason.BLURRED if self._is_blurred(view) else initialization.reason
+            return Rejection(view.stamp_ns, reason, initialization.counts, self._watch.stage_ms)
+        return self._begin_segment(initialization, view)
 
-    def _begin_segment(self, started: Started, view: View) -> OdometryPose:
+    def _begin_segment(self, initialization: Initialization, view: PreparedImage) -> OdometryPose:
         self._is_lost = False
-        self._starter = Starter(self._config, self._grid)
-        self._segment = Segment(self._num_segments, started, view, self._config, self._grid, self._turns, self._lens)
+        self._initializer = Initializer(self._config, self._grid)
+        self._segment = Segment(
+            self._num_segments, initialization, view, self._config, self._grid, self._turns, self._lens
+        )
         self._num_segments += 1
         self._images.accept(view)
-        log.info("odometry segment %d started: %s", self._segment.number, started.geometry.counts)
-        return self._pose(self._segment, int(started.geometry.is_point.sum()), is_keyframe=True)
+        log.info("odometry segment %d started: %s", self._segment.number, initialization.geometry.counts)
+        return self._pose(self._segment, int(initialization.geometry.is_point.sum()), is_keyframe=True)
 
     def _apply_adjustment(self, segment: Segment) -> None:
         for adjuster in (self._adjuster, self._first_adjuster):
@@ -154,24 +156,24 @@ class KltOdometry:
             adjuster = self._first_adjuster if is_quick else self._adjuster
             adjuster.submit(snapshot)
 
-    def _recover(self, segment: Segment, view: View) -> Located | None:
+    def _recover(self, segment: Segment, view: PreparedImage) -> LocatedFrame | None:
         """Find a view by earlier keyframes; then what was begun of a new start is of no use."""
         located = segment.recover(view)
         if located is not None:
-            self._starter = Starter(self._config, self._grid)
+            self._initializer = Initializer(self._config, self._grid)
         return located
 
-    def _lose(self, segment: Segment, view: View) -> OdometryPose | Rejection:
+    def _lose(self, segment: Segment, view: PreparedImage) -> OdometryPose | Rejection:
         """Say why the view has no pose; meanwhile prepare a new start, which counts once the segment is given up."""
         self._is_lost = True
         rejection = self._miss(view, self._reason(segment, view), segment.counts)
         with self._watch("start"):
-            started = self._starter.follow(view)
-        if self._segment is None and isinstance(started, Started):
-            return self._begin_segment(started, view)
+            initialization = self._initializer.follow(view)
+        if self._segment is None and isinstance(initialization, Initialization):
+            return self._begin_segment(initialization, view)
         return rejection
 
-    def _reason(self, segment: Segment, view: View) -> Reason:
+    def _reason(self, segment: Segment, view: PreparedImage) -> Reason:
         if self._is_blurred(view):
             return Reason.BLURRED
         least, counts = self._config.min_tracked, segment.counts
@@ -181,10 +183,10 @@ class KltOdometry:
             return Reason.FEW_INLIERS
         return Reason.DEGENERATE_MOTION
 
-    def _is_blurred(self, view: View) -> bool:
+    def _is_blurred(self, view: PreparedImage) -> bool:
         return self._images.relative_sharpness(view) < self._config.blur_ratio
 
-    def _miss(self, view: View, reason: Reason, counts: Mapping[str, float]) -> Rejection:
+    def _miss(self, view: PreparedImage, reason: Reason, counts: Mapping[str, float]) -> Rejection:
         """No pose for this view; after ``recovery_s`` without any, the segment is given up."""
         rejection = Rejection(view.stamp_ns, reason, dict(counts), self._watch.stage_ms)
         segment = self._segment

@@ -8,7 +8,7 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.odometry.klt.config import KltConfig
-from visloc_ros.odometry.klt.images import View
+from visloc_ros.odometry.klt.images import PreparedImage
 from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap
 from visloc_ros.odometry.klt.pose_refinement import find_pose
 from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, Thumbnail, make_thumbnail, turn_between
@@ -35,7 +35,7 @@ class KeyframeSearch:
         self._config = config
         self._thumbnails: dict[int, Thumbnail] = {}
 
-    def find(self, local_map: LocalMap, view: View) -> Recovered | None:
+    def find(self, local_map: LocalMap, view: PreparedImage) -> Recovered | None:
         """Find a view without knowing where it is, by the keyframes that resemble it most."""
         keyframes = local_map.keyframes[-_MAX_COMPARED:]
         self._thumbnails = {keyframe.number: self._thumbnail(keyframe) for keyframe in keyframes}
@@ -54,7 +54,7 @@ class KeyframeSearch:
         known = self._thumbnails.get(keyframe.number)
         return make_thumbnail(keyframe.grey) if known is None else known
 
-    def _find_from(self, local_map: LocalMap, keyframe: Keyframe, view: View, turn: Array) -> Recovered | None:
+    def _find_from(self, local_map: LocalMap, keyframe: Keyframe, view: PreparedImage, turn: Array) -> Recovered | None:
         """Follow a keyframe's landmarks into a view that is turned against it, and find the pose from them."""
         _, known = local_map.landmarks.rows_of(keyframe.features.ids)
         seen = keyframe.features[known]

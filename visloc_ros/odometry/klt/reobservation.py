@@ -1,4 +1,4 @@
-"""Landmarks seen by their earlier looks: tracks are put back where they began, and lost landmarks are found again."""
+"""Landmarks matched with their earlier observations: tracks are realigned, and lost landmarks are found again."""
 
 from __future__ import annotations
 
@@ -7,53 +7,64 @@ from scipy.spatial import cKDTree
 
 from visloc_ros.core.geometry import SE3
 from visloc_ros.odometry.klt.config import KltConfig
-from visloc_ros.odometry.klt.images import View
+from visloc_ros.odometry.klt.images import PreparedImage
 from visloc_ros.odometry.klt.local_map import LocalMap
+from visloc_ros.odometry.klt.observations import (
+    ExpectedLandmarks,
+    align_observations,
+    nearest_observations,
+    oldest_observations,
+)
 from visloc_ros.odometry.klt.pose_refinement import refine_pose
-from visloc_ros.odometry.klt.sightings import Candidates, align_sightings, nearest_sightings, oldest_sightings
 from visloc_ros.odometry.klt.tracking import Features, is_inside, measure, pixels_of
 
 _MIN_FOUND = 8
 _MIN_AGREEING = 0.3  # share of the found landmarks that must fit one pose
-_LARGEST_SLIP_PX = 1.5  # a track farther from its first look is another thing's
+_LARGEST_SLIP_PX = 1.5  # a track farther from its first observation is of something else
 
 
-def realign(local_map: LocalMap, view: View, pose: SE3, followed: Features, config: KltConfig) -> Features:
-    """Put followed landmarks where their oldest sightings match best, so that what slips from image to image goes.
+def realign(local_map: LocalMap, view: PreparedImage, pose: SE3, followed: Features, config: KltConfig) -> Features:
+    """Put followed landmarks where their oldest observations match best, which removes slips from image to image.
 
-    Features that no longer look like their sighting stay where they are.
+    Features that no longer look like their observation stay where they are.
     """
     rows, known = local_map.landmarks.rows_of(followed.ids)
     known_rows = np.flatnonzero(known)
     points = local_map.landmarks.points[rows[known]]
-    candidates = Candidates(followed.ids[known], points, followed.pixels[known])
-    sightings = oldest_sightings(local_map.keyframes, candidates, pose)
-    seen = np.flatnonzero(sightings.owner >= 0)
+    candidates = ExpectedLandmarks(followed.ids[known], points, followed.pixels[known])
+    observations = oldest_observations(local_map.keyframes, candidates, pose)
+    seen = np.flatnonzero(observations.owner >= 0)
     candidates = candidates[seen]
-    found, matched = align_sightings(local_map.keyframes, candidates, sightings[seen], view, pose, config, levels=0)
+    found, matched = align_observations(
+        local_map.keyframes, candidates, observations[seen], view, pose, config, levels=0
+    )
     matched &= np.linalg.norm(found - candidates.pixels, axis=1) < _LARGEST_SLIP_PX
     pixels = followed.pixels.copy()
     pixels[known_rows[seen[matched]]] = found[matched]
     return measure(view.camera, followed.ids, pixels)
 
 
-def find_again(local_map: LocalMap, view: View, pose: SE3, followed: Features, config: KltConfig) -> Features:
+def find_again(local_map: LocalMap, view: PreparedImage, pose: SE3, followed: Features, config: KltConfig) -> Features:
     """Find landmarks that should be in view at ``camera_from_odom`` but are not among the followed features."""
     if len(local_map.keyframes) < 2:
         return Features.none()
     candidates = _expected(local_map, view, pose, followed, config)
-    sightings = nearest_sightings(local_map.keyframes, candidates, pose)
-    rows = np.flatnonzero(sightings.owner >= 0)[: config.max_features // 2]
+    observations = nearest_observations(local_map.keyframes, candidates, pose)
+    rows = np.flatnonzero(observations.owner >= 0)[: config.max_features // 2]
     if len(rows) < _MIN_FOUND:
         return Features.none()
     candidates = candidates[rows]
-    pixels, matched = align_sightings(local_map.keyframes, candidates, sightings[rows], view, pose, config, levels=1)
+    pixels, matched = align_observations(
+        local_map.keyframes, candidates, observations[rows], view, pose, config, levels=1
+    )
     matched &= is_inside(pixels, view.grey, float(config.window_px // 2))
     found = measure(view.camera, candidates.ids[matched], pixels[matched])
     return _agreeing(found, local_map, pose, config)
 
 
-def _expected(local_map: LocalMap, view: View, pose: SE3, followed: Features, config: KltConfig) -> Candidates:
+def _expected(
+    local_map: LocalMap, view: PreparedImage, pose: SE3, followed: Features, config: KltConfig
+) -> ExpectedLandmarks:
     """Landmarks that project into the image, away from every followed feature and from each other."""
     table = local_map.landmarks
     local = pose @ table.points
@@ -62,7 +73,7 @@ def _expected(local_map: LocalMap, view: View, pose: SE3, followed: Features, co
     pixels[ahead] = pixels_of(view.camera, local[ahead])
     free = is_inside(pixels, view.grey, float(config.window_px // 2)) & ~np.isin(table.ids, followed.ids)
     rows = np.flatnonzero(free)[::-1]  # newest first: they look most as they do now
-    candidates = Candidates(table.ids[rows], table.points[rows], pixels[rows])
+    candidates = ExpectedLandmarks(table.ids[rows], table.points[rows], pixels[rows])
     if len(candidates) == 0:
         return candidates
     spacing = 0.5 * np.sqrt(view.grey.size / config.max_features)

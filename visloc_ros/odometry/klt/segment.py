@@ -23,19 +23,19 @@ from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.covariance import MotionCovariance, pose_information
 from visloc_ros.odometry.klt.depth_prior import DepthMap, ScaleFilter, compare_depths
 from visloc_ros.odometry.klt.features import FeatureGrid
-from visloc_ros.odometry.klt.images import View
+from visloc_ros.odometry.klt.images import PreparedImage
+from visloc_ros.odometry.klt.initialization import Initialization
 from visloc_ros.odometry.klt.keyframes import KeyframePolicy
 from visloc_ros.odometry.klt.lens import Lens, LensSchedule, seen_through
 from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap
 from visloc_ros.odometry.klt.motion import MotionModel
 from visloc_ros.odometry.klt.parallax import ParallaxTable
 from visloc_ros.odometry.klt.pose_refinement import refine_pose
+from visloc_ros.odometry.klt.pure_rotation import estimate_pure_rotation
 from visloc_ros.odometry.klt.recovery import KeyframeSearch
 from visloc_ros.odometry.klt.reobservation import find_again, realign
-from visloc_ros.odometry.klt.starting import Started
 from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, turn_between
 from visloc_ros.odometry.klt.tracking import Features, Pixels, follow_from_any, measure, pixels_of
-from visloc_ros.odometry.klt.turning import turned_on_the_spot
 
 _SUPPORTING_DEG, _MIN_SUPPORTING = 1.0, 8  # parallax of landmarks with good depths (6 % at VGA), and how many it takes
 _MIN_SUPPORTING_AGAIN = 20  # after a motion of unknown length
@@ -47,7 +47,7 @@ _WAITING_DEPTHS = 8  # depth images kept while the map is being adjusted
 
 
 @dataclass(frozen=True, eq=False)
-class Located:
+class LocatedFrame:
     """Where a view is: ``camera_from_odom``, the features that agree with it, and the numbers behind it.
 
     ``flow_px`` is the median motion since the last accepted view.
@@ -65,8 +65,8 @@ class Segment:
     def __init__(
         self,
         number: int,
-        started: Started,
-        view: View,
+        initialization: Initialization,
+        view: PreparedImage,
         config: KltConfig,
         grid: FeatureGrid,
         turns: Turns,
@@ -84,19 +84,21 @@ class Segment:
         self._last_supported = 0  # number of the last keyframe while there was support
         self._is_adrift = False
         self._map = LocalMap(number, config)
-        self._next_id = int(started.first.ids.max()) + 1
-        reference, geometry = started.reference, started.geometry
-        self._map.add_keyframe(reference.stamp_ns, SE3.identity(), started.first, reference.grey, reference.camera)
+        self._next_id = int(initialization.first.ids.max()) + 1
+        reference, geometry = initialization.reference, initialization.geometry
+        self._map.add_keyframe(
+            reference.stamp_ns, SE3.identity(), initialization.first, reference.grey, reference.camera
+        )
         good = geometry.is_point
-        self._map.landmarks.add(started.first.ids[good], geometry.points[good], 0)
-        self._parallax.see(started.first, SE3.identity(), started.first.ids)
+        self._map.landmarks.add(initialization.first.ids[good], geometry.points[good], 0)
+        self._parallax.see(initialization.first, SE3.identity(), initialization.first.ids)
         self._motion = MotionModel(reference.stamp_ns, SE3.identity(), turns)
         self._motion.update(view.stamp_ns, geometry.second_from_first)
-        self._features, self._previous = started.second, view
-        step_px = np.median(np.linalg.norm(started.second.pixels - started.first.pixels, axis=1))
+        self._features, self._previous = initialization.second, view
+        step_px = np.median(np.linalg.norm(initialization.second.pixels - initialization.first.pixels, axis=1))
         self._covariance = MotionCovariance(float(step_px))
         self._scale, self._depths = ScaleFilter(), deque[tuple[Keyframe, DepthMap]](maxlen=_WAITING_DEPTHS)
-        self._new_keyframe: View | None = view
+        self._new_keyframe: PreparedImage | None = view
 
     @property
     def camera_from_odom(self) -> SE3:
@@ -167,7 +169,7 @@ class Segment:
             self._views_since_look = 0
         return snapshot_window(self._map, self._config) if snapshot is None else snapshot
 
-    def follow(self, view: View, is_lost: bool = False) -> Located | None:
+    def follow(self, view: PreparedImage, is_lost: bool = False) -> LocatedFrame | None:
         """Follow the features from the last accepted view into this one and find its pose.
 
         Once lost, only the turn that the pictures tell is tried: what cannot be found takes long.
@@ -183,18 +185,18 @@ class Segment:
         flow = float(np.median(np.linalg.norm(pixels[good] - before.pixels[good], axis=1)))
         return self._locate(features, predicted, flow)
 
-    def recover(self, view: View) -> Located | None:
+    def recover(self, view: PreparedImage) -> LocatedFrame | None:
         """Find a view by the latest keyframes after the features were lost."""
         found = self._search.find(self._map, view)
         if found is None or not self._is_supported(found.features):
             return None
-        return Located(found.camera_from_odom, found.features, len(found.features), np.inf)
+        return LocatedFrame(found.camera_from_odom, found.features, len(found.features), np.inf)
 
     def hold(self, stamp_ns: int) -> None:
         """The camera stands still: keep the pose, and go on from the view seen before, so that nothing drifts."""
         self._motion.update(stamp_ns, self._motion.camera_from_odom)
 
-    def advance(self, view: View, located: Located, may_wait: bool = False) -> bool:
+    def advance(self, view: PreparedImage, located: LocatedFrame, may_wait: bool = False) -> bool:
         """Go on from a located view; tells whether it became a keyframe.
 
         With ``may_wait`` (the map is being adjusted) a keyframe is put off while enough landmarks are seen.
@@ -211,7 +213,7 @@ class Segment:
         self._new_keyframe = view
         return True
 
-    def _information(self, located: Located) -> Array:
+    def _information(self, located: LocatedFrame) -> Array:
         """Information (6, 6) on the pose from the landmarks that agree with it."""
         rows, known = self._map.landmarks.rows_of(located.features.ids)
         seen, points = located.features[known], self._map.landmarks.points[rows[known]]
@@ -239,18 +241,18 @@ class Segment:
         self._map.triangulate_new()
         self._parallax.see(self._features, pose, self._map.landmarks.ids)
 
-    def _guesses(self, before: Features, view: View, predicted: SE3) -> Iterator[Pixels]:
+    def _guesses(self, before: Features, view: PreparedImage, predicted: SE3) -> Iterator[Pixels]:
         """New pixels (N, 2): where the prediction puts them, or the turn that the pictures tell, or where they were."""
         yield self._predicted_pixels(before, view, predicted)
         yield from self._turned_pixels(before, view)
         yield before.pixels
 
-    def _turned_pixels(self, before: Features, view: View) -> Iterator[Pixels]:
+    def _turned_pixels(self, before: Features, view: PreparedImage) -> Iterator[Pixels]:
         turn, correlation = turn_between(self._previous.thumbnail, view.thumbnail, view.camera)
         if correlation > MIN_CORRELATION:
             yield self._predicted_pixels(before, view, SE3(turn, np.zeros(3)) @ self._motion.camera_from_odom)
 
-    def _predicted_pixels(self, before: Features, view: View, predicted: SE3) -> Pixels:
+    def _predicted_pixels(self, before: Features, view: PreparedImage, predicted: SE3) -> Pixels:
         """Pixels (N, 2) displaced by the predicted motion; features without a landmark move at the median depth."""
         points, now = self._points_of(before), self._motion.camera_from_odom
         motion = pixels_of(view.camera, predicted @ points) - pixels_of(view.camera, now @ points)
@@ -266,7 +268,7 @@ class Segment:
         points[known] = landmarks
         return points
 
-    def _locate(self, features: Features, start: SE3, flow_px: float) -> Located | None:
+    def _locate(self, features: Features, start: SE3, flow_px: float) -> LocatedFrame | None:
         rows, known = self._map.landmarks.rows_of(features.ids)
         if np.count_nonzero(known) < self._config.min_tracked:
             return None
@@ -278,7 +280,7 @@ class Segment:
             return None
         agreeing = np.ones(len(features), dtype=bool)
         agreeing[np.flatnonzero(known)[~fit.inliers]] = False
-        located = Located(fit.camera_from_odom, features[agreeing], fit.num_inliers, flow_px)
+        located = LocatedFrame(fit.camera_from_odom, features[agreeing], fit.num_inliers, flow_px)
         return located if self._is_supported(seen[fit.inliers]) else self._unsupported(located)
 
     def _is_supported(self, features: Features) -> bool:
@@ -291,7 +293,7 @@ class Segment:
         self._num_unsupported, self._is_adrift, self._last_supported = 0, False, self._map.last.number
         return True
 
-    def _unsupported(self, located: Located) -> Located | None:
+    def _unsupported(self, located: LocatedFrame) -> LocatedFrame | None:
         """Where nothing tells the length of a translation: a turn on the spot, or a few views of uncertain motion."""
         self._num_unsupported += 1
         moved = np.count_nonzero(self._parallax.of(located.features.ids) > _MOVED_DEG)
@@ -299,5 +301,5 @@ class Segment:
             self._is_adrift = self._num_unsupported > _MOST_UNSUPPORTED
             return None if self._is_adrift else located
         since = [keyframe for keyframe in self._map.keyframes if keyframe.number >= self._last_supported]
-        pose = turned_on_the_spot(since, located.features, self._motion.camera_from_odom, self._config)
+        pose = estimate_pure_rotation(since, located.features, self._motion.camera_from_odom, self._config)
         return None if pose is None else replace(located, camera_from_odom=pose)

@@ -26,7 +26,7 @@ _UNROTATED_SHARE = 0.25  # of the parallax that must be left when a rotation has
 
 
 @dataclass(frozen=True, eq=False)
-class TwoViewStart:
+class TwoViewGeometry:
     """``second_from_first`` with a baseline that puts the median depth at 1, points (N, 3) in the first camera.
 
     ``is_point`` (N,) tells which pairs are good points; the other rows of ``points`` mean nothing.
@@ -46,7 +46,9 @@ class Wait:
     reason: Reason = Reason.DEGENERATE_MOTION
 
 
-def start_from_two_views(first: Array, second: Array, pixels_per_ray: Array, config: KltConfig) -> TwoViewStart | Wait:
+def estimate_two_view_geometry(
+    first: Array, second: Array, pixels_per_ray: Array, config: KltConfig
+) -> TwoViewGeometry | Wait:
     """Find the relative pose of two views from undistorted rays (N, 2) of the same points, or wait."""
     counts = {"pairs": float(len(first))}
     if len(first) < config.start_min_points:
@@ -105,7 +107,7 @@ def _fit_essential(first: Array, second: Array, pixels_per_ray: float) -> Array 
 
 def _reconstruct(
     essential: Array, first: Array, second: Array, pixels_per_ray: Array, config: KltConfig, counts: dict[str, float]
-) -> TwoViewStart | Wait:
+) -> TwoViewGeometry | Wait:
     candidates = [_with_points(pose, first, second, pixels_per_ray, config) for pose in _decompose(essential)]
     candidates.sort(key=lambda start: np.count_nonzero(start.is_point), reverse=True)
     best, runner_up = (int(np.count_nonzero(start.is_point)) for start in candidates[:2])
@@ -122,16 +124,21 @@ def _decompose(essential: Array) -> list[SE3]:
     return [SE3(turn, sign * move) for turn in turns for sign in (1.0, -1.0)]
 
 
-def _with_points(pose: SE3, first: Array, second: Array, pixels_per_ray: Array, config: KltConfig) -> TwoViewStart:
+def _with_points(pose: SE3, first: Array, second: Array, pixels_per_ray: Array, config: KltConfig) -> TwoViewGeometry:
     views = _views(pose, first, second, pixels_per_ray)
     points = triangulate(*views)
     good = is_well_seen(points, *views, 0.2 * config.start_parallax_deg, config.max_reprojection_px)
-    return TwoViewStart(pose, points, good, {})
+    return TwoViewGeometry(pose, points, good, {})
 
 
 def _refine(
-    start: TwoViewStart, first: Array, second: Array, pixels_per_ray: Array, config: KltConfig, counts: dict[str, float]
-) -> TwoViewStart | Wait:
+    start: TwoViewGeometry,
+    first: Array,
+    second: Array,
+    pixels_per_ray: Array,
+    config: KltConfig,
+    counts: dict[str, float],
+) -> TwoViewGeometry | Wait:
     """Adjust pose and points together, check again, and normalise the scale."""
     rows = np.flatnonzero(start.is_point)
     pose = start.second_from_first
@@ -156,7 +163,7 @@ def _refine(
         return Wait(counts)
     depth = float(np.median(refined.points[good, 2]))
     pose = refined.second_from_first
-    return TwoViewStart(SE3(pose.rotation, pose.translation / depth), refined.points / depth, good, counts)
+    return TwoViewGeometry(SE3(pose.rotation, pose.translation / depth), refined.points / depth, good, counts)
 
 
 def _wanted_parallax_deg(pixels_per_ray: Array, config: KltConfig) -> float:

@@ -1,0 +1,39 @@
+"""What the fusion makes of an anchor's covariance."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.types import AnchorPose, OdometryPose
+from visloc_ros.fusion.anchor_fix import make_fix
+from visloc_ros.fusion.config import AnchorNoiseConfig
+from visloc_ros.fusion.input_checks import is_valid_anchor
+from visloc_ros.fusion.odometry_model.history import OdometryHistory
+
+ANCHOR = AnchorPose(0, SE3.identity(), 1e-2 * np.eye(6), 50, 80, 1.0, map_covariance=7e-3 * np.eye(6))
+
+
+def fix_of(anchor):
+    config = AnchorNoiseConfig(position_floor=1e-6, rotation_floor_deg=1e-6)
+    sample = OdometryHistory(60.0, 0.25).append(OdometryPose(0, SE3.identity(), 0, 100))
+    return make_fix(sample, anchor, config)
+
+
+def test_what_anchors_share_is_told_apart_from_what_each_has_for_itself():
+    fix = fix_of(ANCHOR)
+    assert np.diag(fix.covariance) == pytest.approx(3e-3)
+    assert np.diag(fix.map_covariance) == pytest.approx(7e-3)
+
+
+def test_an_anchor_that_does_not_tell_has_its_covariance_for_itself():
+    fix = fix_of(replace(ANCHOR, map_covariance=None))
+    assert np.diag(fix.covariance) == pytest.approx(1e-2)
+    assert np.diag(fix.map_covariance) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_part_cannot_be_larger_than_the_whole():
+    assert is_valid_anchor(ANCHOR)
+    assert not is_valid_anchor(replace(ANCHOR, map_covariance=2e-2 * np.eye(6)))
+    assert not is_valid_anchor(replace(ANCHOR, map_covariance=np.full((6, 6), np.nan)))

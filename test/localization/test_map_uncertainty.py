@@ -1,0 +1,132 @@
+"""A map tells by its own images how far it is off."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from synthetic_map import World
+
+from visloc_ros.core.camera import rays
+from visloc_ros.core.geometry import SE3, rotation_matrix, rotation_vector
+from visloc_ros.core.map import NO_POINT
+from visloc_ros.localization import leave_one_out as leave_one_out_module
+from visloc_ros.localization.config import PoseConfig
+from visloc_ros.localization.map_uncertainty import measure_map_uncertainty
+from visloc_ros.localization.pose import solve_pose
+from visloc_ros.localization.view_change import Viewpoints, view_change
+
+CONFIG = PoseConfig(shared_error=0.0, max_error_px=40.0)
+TURN, SHIFT = np.deg2rad(0.4), 0.04
+
+
+def moved(rng, pose):
+    return SE3(rotation_matrix(rng.normal(0.0, TURN, 3)) @ pose.rotation, pose.translation + rng.normal(0.0, SHIFT, 3))
+
+
+def triangulated(images, count):
+    """Points (P, 3) nearest to the rays of all images that see them."""
+    normal, right = np.zeros((count, 3, 3)), np.zeros((count, 3))
+    for image in images:
+        kept = np.flatnonzero(image.point_rows != NO_POINT)
+        plane = rays(image.camera, image.features.keypoints[kept].astype(float))
+        directions = np.column_stack([plane, np.ones(len(kept))]) @ image.map_from_camera.rotation.T
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        across = np.eye(3) - directions[:, :, None] * directions[:, None, :]
+        np.add.at(normal, image.point_rows[kept], across)
+        np.add.at(right, image.point_rows[kept], across @ image.map_from_camera.translation)
+    return np.linalg.solve(normal, right[:, :, None])[:, :, 0]
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World(images=40, points=300)
+
+
+@pytest.fixture(scope="module")
+def warped(world):
+    """The map as it is when the poses of its images are somewhat wrong."""
+    rng = np.random.default_rng(0)
+    return tuple(replace(image, map_from_camera=moved(rng, image.map_from_camera)) for image in world.map.images)
+
+
+def part(world, images):
+    return replace(world.map, images=images, points=triangulated(images, len(world.points)))
+
+
+def nees(images, map_, warp):
+    """Squared errors of images found in a map, in units of their covariance."""
+    squares = []
+    for image in images:
+        kept = np.flatnonzero(image.point_rows != NO_POINT)
+        pixels, points = image.features.keypoints[kept].astype(float), map_.points[image.point_rows[kept]]
+        found = solve_pose(pixels, points, image.camera, CONFIG)
+        pose, known = found.map_from_camera, image.map_from_camera
+        turn = rotation_vector(known.rotation @ pose.rotation.T)
+        error = np.concatenate([known.translation - pose.translation, turn])
+        covariance = found.covariance + (0.0 if warp is None else warp.covariance(pose, points))
+        squares.append(error @ np.linalg.solve(covariance, error))
+    return np.array(squares)
+
+
+def test_an_exact_map_has_no_warp(world):
+    warp = measure_map_uncertainty(world.map, CONFIG)
+    assert (warp.position_rate, warp.rotation_rate) == (0.0, 0.0)
+    assert not warp.covariance(SE3.identity(), world.points).any()
+
+
+def test_images_that_the_map_does_not_hold_err_as_its_own_have_told(world, warped):
+    """Without the warp the errors seem ten times as large as claimed."""
+    map_ = part(world, warped[::2])
+    warp = measure_map_uncertainty(map_, CONFIG)
+    others = warped[1::2]
+    assert np.mean(nees(others, map_, None)) > 60.0
+    assert 2.0 < np.mean(nees(others, map_, warp)) < 12.0
+
+
+def test_the_error_grows_with_the_view_change(world, warped):
+    warp = measure_map_uncertainty(part(world, warped), CONFIG)
+    pose = warped[0].map_from_camera
+    there = warp.covariance(pose, world.points)
+    away = warp.covariance(SE3(pose.rotation @ rotation_matrix([0.0, 0.05, 0.0]), pose.translation), world.points)
+    assert np.trace(away) > np.trace(there)
+    assert there == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_few_images_cannot_tell(world, warped):
+    warp = measure_map_uncertainty(part(world, warped[:3]), CONFIG)
+    assert (warp.position_rate, warp.rotation_rate) == (0.0, 0.0)
+
+
+def test_view_changes_are_angles_plus_distances_as_share_of_the_depth(world):
+    pose = world.map.images[0].map_from_camera
+    rolled = rotation_matrix([0.0, 0.0, 0.4])  # shows the same from the same direction
+    turned = SE3(
+        pose.rotation @ rotation_matrix([0.0, 0.2, 0.0]) @ rolled, pose.translation + np.array([0.0, 0.0, 0.3])
+    )
+    views = replace(Viewpoints.of(world.map.images, world.points), depths=np.full(len(world.map.images), 3.0))
+    assert views.changes(turned)[0] == pytest.approx(0.3)
+    assert view_change(pose, 3.0, turned) == pytest.approx(0.3)
+
+
+def test_what_an_image_shows_is_as_far_as_its_median_point(world):
+    image = world.map.images[0]
+    points = world.map.points[image.point_rows[image.point_rows != NO_POINT]]
+    distances = np.linalg.norm(points - image.map_from_camera.translation, axis=1)
+    assert Viewpoints.of(world.map.images, world.map.points).depths[0] == pytest.approx(np.median(distances))
+
+
+def test_nothing_is_like_an_image_that_shows_nothing(world):
+    blind = replace(world.map.images[0], point_rows=np.full_like(world.map.images[0].point_rows, NO_POINT))
+    changes = Viewpoints.of([blind, world.map.images[1]], world.map.points).changes(blind.map_from_camera)
+    assert changes[0] == np.inf
+    assert np.isfinite(changes[1])
+
+
+def test_a_large_map_is_judged_by_the_points_of_some_of_its_images(world, warped):
+    """What the others show besides does not matter, and images that show nothing of it are not looked at."""
+    map_ = part(world, warped)
+    few = leave_one_out_module._Triangulation(map_, map_.images[:2])
+    every = leave_one_out_module._Triangulation(map_, map_.images)
+    for found, expected in zip(few.without([0, 1, 2], 1), every.without([0, 1, 2], 1), strict=True):
+        assert len(found) > 20
+        assert found == pytest.approx(expected)

@@ -1,0 +1,134 @@
+"""The map's thumbnails hold a tracked pose to the map (Between anchors without drift)."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from followed_room import RATE_HZ, FollowedRoom, error_of, shifted
+
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.types import Frame, Rejection, TrackedPose
+from visloc_ros.map_tracking import MapTracker, MapTrackingConfig
+from visloc_ros.map_tracking.map_errors import measure_pose_errors
+from visloc_ros.map_tracking.map_points import MapPoints
+from visloc_ros.map_tracking.reference_images import ReferenceImages
+from visloc_ros.map_tracking.views import GreyImage
+
+NEAR = shifted(0.02, 0.3)
+
+
+@pytest.fixture(scope="module")
+def room():
+    """One of its own: anchors are drawn at random, and others count on theirs."""
+    return FollowedRoom("strong")
+
+
+@pytest.fixture(scope="module")
+def place(room):
+    return room.map_with_pictures()
+
+
+@pytest.fixture(scope="module")
+def pictures(place):
+    return ReferenceImages(place, MapPoints(place), MapTrackingConfig())
+
+
+def picture(room, index):
+    frame = room.frame(index)
+    return GreyImage(frame.stamp_ns, frame.grey, frame.camera, 1.0)
+
+
+def near(room, index):
+    return NEAR @ room.pose(index)
+
+
+def test_pictures_of_the_map_tell_the_pose(room, pictures):
+    """From half as many pixels a side as the frames have, and in another light; sigma of the map is 0.4 cm a point."""
+    found = [pictures.locate(picture(room, index), near(room, index)) for index in range(0, 3 * RATE_HZ, 4)]
+    errors = [error_of(one.map_from_camera, room.pose(4 * step)) for step, one in enumerate(found) if one is not None]
+    assert len(errors) >= 0.8 * len(found)
+    assert np.median(np.linalg.norm(np.array(errors)[:, :3], axis=1)) < 0.02
+
+
+def test_their_covariance_covers_their_errors(room, pictures):
+    values = []
+    for index in range(0, 3 * RATE_HZ, 4):
+        found = pictures.locate(picture(room, index), near(room, index))
+        if found is not None:
+            error = error_of(found.map_from_camera, room.pose(index))
+            values.append(error @ np.linalg.solve(pictures.covariance_of(found), error))
+    assert np.median(values) < 12.0
+
+
+def test_nothing_is_told_far_from_the_map_or_without_thumbnails(room, pictures):
+    turned = replace(room.pose(0), rotation=room.pose(0).rotation @ np.diag([-1.0, 1.0, -1.0]))
+    assert pictures.locate(picture(room, 0), turned) is None
+    bare = ReferenceImages(room.map, MapPoints(room.map), MapTrackingConfig())
+    assert bare.locate(picture(room, 0), room.pose(0)) is None
+
+
+@pytest.mark.parametrize("broken", [b"", b"no picture", b"\xff\xd8\xff\xe0\x00"])
+def test_a_broken_thumbnail_is_refused_in_words(place, broken):
+    name = place.images[0].name
+    with pytest.raises(MapError, match=f"thumbnail of the map's image '{name}'"):
+        MapTracker(replace(place, thumbnails={**place.thumbnails, name: broken}))
+
+
+def test_a_thumbnail_of_another_shape_is_refused(place, room):
+    camera = type(room.camera)(model="PINHOLE", width=320, height=180, params=[240, 240, 160, 90])
+    first = replace(place.images[0], camera=camera)
+    with pytest.raises(MapError, match="another image"):
+        MapTracker(replace(place, images=(first, *place.images[1:])))
+
+
+def test_where_the_anchor_s_points_fail_the_pictures_go_on(room, place):
+    """More points are asked for than are looked for in the views: what is left is the map."""
+    results = {}
+    for map_ in (room.map, place):
+        tracker = MapTracker(map_, MapTrackingConfig(max_points=20, min_inliers=25))
+        tracker.track(room.frame(0))
+        tracker.restart(room.anchor(0))
+        results[map_] = tracker.track(room.frame(1))
+    assert isinstance(results[room.map], Rejection)
+    assert isinstance(results[place], TrackedPose)
+    assert np.linalg.norm(error_of(results[place].map_from_camera, room.pose(1))[:3]) < 0.05
+
+
+def test_an_exact_map_errs_less_than_one_of_shaken_images(room):
+    """The covariance is that of the errors which the images' poses were given; nothing else tells it."""
+    rng = np.random.default_rng(0)
+    exact = measure_pose_errors(room.map)
+    images = [
+        replace(image, map_from_camera=shifted_in_camera(image.map_from_camera, rng)) for image in room.map.images
+    ]
+    shaken = measure_pose_errors(replace(room.map, images=tuple(images)))
+    assert np.sqrt(np.trace(exact.here[3:, 3:])) < 0.3 * np.sqrt(np.trace(shaken.here[3:, 3:]))
+    assert np.sqrt(np.trace(shaken.here[3:, 3:]) / 3) == pytest.approx(0.01, rel=0.5)
+
+
+def shifted_in_camera(pose, rng):
+    turn = type(pose).from_rotation_vector(rng.normal(0.0, 0.01, 3), np.zeros(3))
+    return pose @ turn
+
+
+def test_errors_wander_off_with_the_way_until_nothing_is_in_common(place):
+    errors = measure_pose_errors(place)
+    near, far, farther = (np.trace(errors.over(np.eye(3), away)) for away in (0.1 * errors.reach, 50.0, 100.0))
+    assert near < far == farther
+    assert np.trace(errors.over(np.eye(3), 0.0)) == 0.0
+
+
+def test_a_map_whose_images_share_nothing_has_no_error_to_tell(room):
+    lonely = measure_pose_errors(replace(room.map, images=room.map.images[:1]))
+    assert np.trace(lonely.here) == 0.0
+
+
+def test_frames_of_another_size_than_the_map_are_located(room, pictures):
+    """A thumbnail is a thumbnail: frames of twice its width and of four times shrink to the same."""
+    frame = room.frame(0)
+    large = Frame(frame.stamp_ns, np.kron(frame.grey, np.ones((2, 2), np.uint8)), frame.camera)
+    camera = type(room.camera)(model=frame.camera.model, width=320, height=240, params=frame.camera.params.copy())
+    camera.rescale(640, 480)
+    found = pictures.locate(GreyImage(0, large.grey, camera, 1.0), near(room, 0))
+    assert found is not None
+    assert np.linalg.norm(error_of(found.map_from_camera, room.pose(0))[:3]) < 0.03

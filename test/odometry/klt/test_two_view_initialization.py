@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from odometry_scenes import TwoPlanes, make_camera
+
+from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.core.types import Frame, Reason
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.features import FeatureGrid
+from visloc_ros.odometry.klt.images import ImagePreparation
+from visloc_ros.odometry.klt.initialization import Initialization, Initializer
+
+STEP_NS = 33_000_000
+CAMERA = make_camera(320, 240)
+CONFIG = KltConfig().fitted_to(320, 240)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return TwoPlanes(CAMERA)
+
+
+def follow(frames):
+    """What the starter says to each frame, until it starts."""
+    initializer, prepare = Initializer(CONFIG, FeatureGrid(CONFIG)), ImagePreparation(CONFIG)
+    results = []
+    for frame in frames:
+        results.append(initializer.follow(prepare.prepare(frame)))
+        if isinstance(results[-1], Initialization):
+            break
+    return results
+
+
+def film(scene, poses):
+    return [scene.frame(index * STEP_NS, pose) for index, pose in enumerate(poses)]
+
+
+def test_a_start_is_true_to_the_motion(scene):
+    poses = [SE3(rotation_matrix([0, 0.01 * i, 0]), np.array([0.03 * i, 0.01 * i, 0.0])) for i in range(20)]
+    results = follow(film(scene, poses))
+    initialization = results[-1]
+    assert isinstance(initialization, Initialization)
+    first = round(initialization.reference.stamp_ns / STEP_NS)
+    truth = poses[len(results) - 1].inverse @ poses[first]
+    found = initialization.geometry.second_from_first
+    np.testing.assert_allclose(found.rotation, truth.rotation, atol=4e-3)
+    direction = truth.translation / np.linalg.norm(truth.translation)
+    assert found.translation @ direction / np.linalg.norm(found.translation) > 0.99
+    np.testing.assert_array_equal(initialization.first.ids, initialization.second.ids)
+
+
+def test_a_camera_that_turned_away_from_its_first_view_starts_from_a_later_one(scene):
+    turning = [SE3(rotation_matrix([0, 0.06 * i, 0]), np.zeros(3)) for i in range(12)]
+    walking = [SE3(turning[-1].rotation, np.array([0.04 * i, 0.0, 0.0])) for i in range(1, 12)]
+    results = follow(film(scene, turning + walking))
+    assert len(results) > len(turning)
+    assert isinstance(results[-1], Initialization)
+    assert results[-1].reference.stamp_ns > 0
+
+
+def test_turns_of_ten_degrees_a_frame_are_followed(scene):
+    poses = [SE3(rotation_matrix([0, 0.18 * (i % 2), 0]), np.array([0.04 * i, 0.0, 0.0])) for i in range(12)]
+    results = follow(film(scene, poses))
+    assert isinstance(results[-1], Initialization)
+    assert results[-1].reference.stamp_ns == 0
+
+
+def test_an_image_with_too_few_corners_says_so():
+    image = np.full((240, 320), 90, np.uint8)
+    image[100:130, 100:130] = 200
+    results = follow([Frame(index, image, CAMERA) for index in range(3)])
+    assert {result.reason for result in results} == {Reason.FEW_FEATURES}
+    assert 0 < results[-1].counts["features"] < CONFIG.start_min_points
+
+
+def test_a_camera_without_motion_waits_for_motion(scene):
+    results = follow(film(scene, [SE3.identity()] * 5))
+    assert {result.reason for result in results} == {Reason.DEGENERATE_MOTION}

@@ -1,0 +1,83 @@
+"""The alignment in use: a smoother that anchors, tracked poses and loops update, watched by kidnapping detection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import LoopClosure, Reason, Rejection, TrackedPose
+from visloc_ros.fusion.anchor_fix import AnchorFix
+from visloc_ros.fusion.config import FusionConfig
+from visloc_ros.fusion.health import PoseSupport
+from visloc_ros.fusion.initialization.alignment_search import AlignmentHypothesis
+from visloc_ros.fusion.initialization.kidnapping_detection import KidnappingDetector
+from visloc_ros.fusion.innovation import Innovation
+from visloc_ros.fusion.odometry_model.history import OdometrySample
+from visloc_ros.fusion.odometry_model.noise_model import StateEstimate
+from visloc_ros.fusion.smoothing.anchor_gate import innovation_of
+from visloc_ros.fusion.smoothing.factors.sensors import SensorFactors
+from visloc_ros.fusion.smoothing.fixed_lag_smoother import FixedLagSmoother
+from visloc_ros.fusion.smoothing.state_prior import FREE_SCALE_SIGMA
+from visloc_ros.fusion.smoothing.tracked_motion_filter import TrackedMotion
+
+
+class ActiveAlignment:
+    """The alignment of one segment of odometry to the map; it starts from a few anchors that agree."""
+
+    def __init__(self, config: FusionConfig, hypothesis: AlignmentHypothesis, sensors: Sequence[SensorFactors]) -> None:
+        self._config = config
+        scale_sigma = min(hypothesis.prior.sigma, FREE_SCALE_SIGMA)
+        self._smoother = FixedLagSmoother(config, hypothesis.fixes, hypothesis.map_from_odom, scale_sigma, sensors)
+        self._detector = KidnappingDetector(config)
+
+    @property
+    def stamp_ns(self) -> int:
+        """Stamp of the newest anchor's image."""
+        return self._smoother.latest_fix.stamp_ns
+
+    def at(self, sample: OdometrySample) -> StateEstimate:
+        """Estimate at any odometry sample of the segment."""
+        return self._smoother.at(sample)
+
+    def reaches(self, stamp_ns: int) -> bool:
+        """Tell whether an anchor of this stamp is not older than the smoother's window."""
+        return self._smoother.reaches(stamp_ns)
+
+    def add_anchor(self, fix: AnchorFix) -> tuple[Innovation, AlignmentHypothesis | None]:
+        """Add an anchor that passes the gate; refused ones may agree on another alignment, which is returned."""
+        innovation = innovation_of(self._smoother, fix, self._config)
+        if not innovation.accepted:
+            return innovation, self._detector.note_refused(fix, innovation, self._smoother)
+        self._smoother.add_anchor(fix)
+        self._detector.note_accepted(fix)
+        return innovation, None
+
+    def add_tracked(self, tracked: TrackedPose, sample: OdometrySample) -> Innovation | Rejection:
+        """Add a tracked pose to the filter of the anchor whose points are tracked, if it fits odometry."""
+        fix = self._smoother.fix_at(tracked.anchor_stamp_ns)
+        if fix is None or not fix.precedes(sample):
+            return Rejection(tracked.stamp_ns, Reason.STALE)
+        motion, scale = TrackedMotion.of(tracked, fix.anchor, sample), self._smoother.scale_at(fix)
+        innovation = fix.tracked_motion.add(motion, fix.sample, scale, self._smoother.odometry, self._config)
+        return Rejection(tracked.stamp_ns, Reason.ODOMETRY_DISAGREES) if innovation is None else innovation
+
+    def add_loop(self, loop: LoopClosure, ends: tuple[OdometrySample, OdometrySample]) -> Rejection | None:
+        """Add a loop between two samples, unless it begins before the window or fails the gate."""
+        if not self._smoother.covers(loop.earlier_ns):
+            return Rejection(loop.later_ns, Reason.STALE)
+        squared = self._smoother.add_loop(loop, ends)
+        return None if squared is None else Rejection(loop.later_ns, Reason.ODOMETRY_DISAGREES, {"chi_square": squared})
+
+    def support_at(self, sample: OdometrySample, covariance: Array) -> PoseSupport:
+        """What a pose with a covariance (6, 6) rests on at a sample."""
+        newest = self._smoother.latest_fix
+        distance = self._smoother.latest_state.scale * self._smoother.path_since_anchor(sample)
+        is_tracked = self._smoother.is_tracked(sample.stamp_ns, round(self._config.max_gap_s * NANOSECONDS))
+        age_ns, is_contradicted = sample.stamp_ns - newest.stamp_ns, self._detector.is_suspected
+        is_confirmed = self._smoother.count_since(0) >= self._config.alignment.start_anchors
+        return PoseSupport(distance, age_ns, covariance, is_contradicted, is_tracked, is_confirmed)
+
+    def kidnapping_covariance(self, map_from_camera: SE3) -> Array:
+        """What a suspected kidnapping adds to the covariance (6, 6) of a pose."""
+        return self._detector.covariance_at(map_from_camera)

@@ -1,0 +1,46 @@
+"""An anchor paired with the odometry at its image: the position fix that alignment and smoothing work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from visloc_ros.core.geometry import Array
+from visloc_ros.core.types import AnchorPose
+from visloc_ros.fusion.config import AnchorNoiseConfig
+from visloc_ros.fusion.odometry_model.history import OdometrySample
+from visloc_ros.fusion.smoothing.tracked_motion_filter import TrackedMotionFilter
+
+
+@dataclass(frozen=True, eq=False)
+class AnchorFix:
+    """An anchor together with the odometry at its image's stamp.
+
+    ``covariance`` (6, 6) is of its independent error, ``map_covariance`` (6, 6) of the map's error there, which anchors
+    nearby share; both include the floor of the configuration. ``tracked_motion`` is the camera's motion since, by the
+    map points that were tracked through later frames.
+    """
+
+    sample: OdometrySample
+    anchor: AnchorPose
+    covariance: Array
+    map_covariance: Array
+    tracked_motion: TrackedMotionFilter = field(default_factory=TrackedMotionFilter)
+
+    @property
+    def stamp_ns(self) -> int:
+        """Stamp of the image."""
+        return self.sample.stamp_ns
+
+    def precedes(self, sample: OdometrySample) -> bool:
+        """Tell whether a frame of the same segment is newer than the anchor and all poses tracked since it."""
+        newest_ns = self.tracked_motion.newest_ns or self.stamp_ns
+        return sample.segment == self.sample.segment and sample.stamp_ns > newest_ns
+
+
+def make_fix(sample: OdometrySample, anchor: AnchorPose, config: AnchorNoiseConfig) -> AnchorFix:
+    """Pair an anchor with odometry, and split its covariance into its own part and that of the map."""
+    floor = np.diag(np.repeat([config.position_floor**2, np.deg2rad(config.rotation_floor_deg) ** 2], 3))
+    of_map = np.zeros((6, 6)) if anchor.map_covariance is None else anchor.map_covariance
+    return AnchorFix(sample, anchor, anchor.covariance - of_map + floor, of_map + floor)

@@ -1,0 +1,61 @@
+"""Velocity and covariances of the continuous ``odom`` pose, as nav_msgs/Odometry needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.fusion.config import OdometryNoiseConfig
+from visloc_ros.fusion.initialization.pose_prior import unobserved_motion_covariance
+from visloc_ros.fusion.odometry_model.history import RelativeMotion
+from visloc_ros.fusion.odometry_model.noise_model import CameraState, StateEstimate, transition_matrix
+
+LONGEST_STEP_S = 0.5  # a longer time between two poses is a loss of odometry
+UNKNOWN_VARIANCE = 1e6  # m2/s2, rad2/s2
+
+
+@dataclass(frozen=True, eq=False)
+class OdomState:
+    """Pose, velocity and their covariances at one frame.
+
+    ``covariance`` (6, 6) of ``odom_from_base`` since the first frame, as in ``core.types``. ``velocity`` (6,), linear
+    then angular, is about the axes of the base, and so is its covariance (6, 6).
+    """
+
+    stamp_ns: int
+    odom_from_base: SE3
+    covariance: Array
+    velocity: Array
+    velocity_covariance: Array
+
+    @staticmethod
+    def begin(stamp_ns: int, odom_from_base: SE3) -> OdomState:
+        """The first frame: certain by definition, of unknown velocity."""
+        return OdomState(stamp_ns, odom_from_base, np.zeros((6, 6)), np.zeros(6), UNKNOWN_VARIANCE * np.eye(6))
+
+    def moved(self, stamp_ns: int, odom_from_base: SE3, noise: OdometryNoiseConfig) -> OdomState:
+        """The next frame."""
+        seconds = (stamp_ns - self.stamp_ns) / NANOSECONDS
+        if not 0.0 < seconds <= LONGEST_STEP_S:
+            covariance = self.covariance + unobserved_motion_covariance(abs(seconds))
+            return OdomState(stamp_ns, odom_from_base, covariance, np.zeros(6), UNKNOWN_VARIANCE * np.eye(6))
+        step = self.odom_from_base.inverse @ odom_from_base
+        motion = RelativeMotion.of_step(step, seconds)
+        certain = StateEstimate(CameraState(self.odom_from_base, 0.0), np.zeros((7, 7)))
+        added = certain.moved(motion, noise).covariance[:6, :6]
+        base_axes = np.kron(np.eye(2), self.odom_from_base.rotation.T) / seconds
+        return OdomState(
+            stamp_ns,
+            odom_from_base,
+            self._transported(odom_from_base.translation - self.odom_from_base.translation) + added,
+            np.concatenate([step.translation, motion.rotation_derivative]) / seconds,
+            np.asarray(base_axes @ added @ base_axes.T),
+        )
+
+    def _transported(self, motion: Array) -> Array:
+        """The covariance (6, 6) so far, transported along a motion (3,)."""
+        transition = transition_matrix(motion)[:6, :6]
+        return np.asarray(transition @ self.covariance @ transition.T)

@@ -1,0 +1,127 @@
+"""The odometry noise model: how the covariance of a camera pose and a scale grows along a relative motion.
+
+A state is ``map_from_camera`` and the log scale of the odometry; its error is (7,): position, rotation vector, log
+scale, as in ``sim3_alignment``. Along a motion position, rotation and scale do random walks. An early error of rotation
+or scale also bends the rest of the path, so that the position covariance is an integral over the path
+(``path_moments``). Functions of arrays take any leading shape (...).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, Array, rotation_vector
+from visloc_ros.fusion.config import OdometryNoiseConfig
+from visloc_ros.fusion.odometry_model.history import RelativeMotion
+
+LEAST_DISTANCE = 1e-4  # a camera that stands still has noise, too: that of one odometry pose
+CROSS_PRODUCT = np.array([[np.cross(a, b) for b in np.eye(3)] for a in np.eye(3)]).transpose(2, 0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class CameraState:
+    """``map_from_camera`` and the logarithm of the scale that makes odometry fit the map."""
+
+    map_from_camera: SE3
+    log_scale: float
+
+    @property
+    def scale(self) -> float:
+        """Map units per odometry unit."""
+        return float(np.exp(self.log_scale))
+
+    def moved(self, motion: RelativeMotion) -> CameraState:
+        """State at the other end of a relative motion."""
+        step = motion.camera_from_camera
+        scaled = SE3(step.rotation, self.scale * step.translation)
+        return CameraState(self.map_from_camera @ scaled, self.log_scale)
+
+    def rotation_scale_jacobian(self, motion: RelativeMotion) -> Array:
+        """Derivative (7,) of the state at the other end of a motion by the rotation scale error."""
+        rotation = self.map_from_camera.rotation
+        shift = self.scale * rotation @ motion.translation_derivative
+        return np.concatenate([shift, rotation @ motion.rotation_derivative, [0.0]])
+
+
+@dataclass(frozen=True, eq=False)
+class StateEstimate:
+    """A state with its covariance (7, 7)."""
+
+    state: CameraState
+    covariance: Array
+
+    def moved(self, motion: RelativeMotion, config: OdometryNoiseConfig) -> StateEstimate:
+        """Estimate at the other end of a relative motion, with the noise of odometry on the way added."""
+        moved, pose = self.state.moved(motion), self.state.map_from_camera
+        transition = transition_matrix(moved.map_from_camera.translation - pose.translation)
+        moments = effective_path_moments(motion.moments, self.state.scale, pose.rotation, config)
+        noise = odometry_noise_covariance(moments, self.state.rotation_scale_jacobian(motion), config)
+        return StateEstimate(moved, transition @ self.covariance @ transition.T + noise)
+
+
+@dataclass(frozen=True)
+class OdometryModel:
+    """What is known of this run's odometry: its noise, and the share by which its rotations are too small."""
+
+    noise: OdometryNoiseConfig
+    rotation_scale_error: float
+
+    def propagate(self, estimate: StateEstimate, motion: RelativeMotion) -> StateEstimate:
+        """Estimate at the other end of a relative motion."""
+        return estimate.moved(motion.corrected(self.rotation_scale_error), self.noise)
+
+
+def pose_difference(a: SE3, b: SE3) -> Array:
+    """Error (6,) that takes ``b`` to ``a``: position, then rotation vector, about the parent's axes."""
+    return np.concatenate([a.translation - b.translation, rotation_vector(a.rotation @ b.rotation.T)])
+
+
+def effective_path_moments(moments: Array, scale: Array | float, rotation: Array, config: OdometryNoiseConfig) -> Array:
+    """Moments (..., 4, 4) of the effective distance along which noise grows, in metres about the end of the path.
+
+    ``moments`` (..., 3, 4, 4) are those of unscaled motions, ``rotation`` (..., 3, 3) turns them into the map's axes.
+    The last element is the effective distance itself.
+    """
+    rates = np.stack(np.broadcast_arrays(scale, config.distance_per_radian, config.distance_per_second), axis=-1)
+    transform = np.zeros((*rates.shape[:-1], 4, 4))
+    transform[..., :3, :3], transform[..., 3, 3] = np.asarray(scale)[..., None, None] * rotation, 1.0
+    path = transform @ np.einsum("...k,...kij->...ij", rates, moments) @ np.swapaxes(transform, -1, -2)
+    path[..., 3, 3] = np.maximum(path[..., 3, 3], LEAST_DISTANCE)
+    return np.asarray(path)
+
+
+def transition_matrix(motion: Array) -> Array:
+    """How an error (7,) at the start of a metric motion (..., 3) appears at its end: (..., 7, 7)."""
+    matrix = np.zeros((*motion.shape[:-1], 7, 7))
+    matrix[...] = np.eye(7)
+    matrix[..., :3, 3:6] = _shift_by_rotation(motion)
+    matrix[..., :3, 6] = motion
+    return matrix
+
+
+def odometry_noise_covariance(path: Array, rotation_scale_jacobian: Array, config: OdometryNoiseConfig) -> Array:
+    """Covariance (..., 7, 7) that odometry adds along a path (..., 4, 4) of ``effective_path_moments``.
+
+    ``rotation_scale_jacobian`` (..., 7) is the derivative of the end by the rotation scale error (``CameraState``).
+    """
+    position, rotation, scale = np.square([config.position, np.deg2rad(config.rotation_deg), config.scale])
+    distance, ahead, ahead_squared = path[..., 3, 3][..., None, None], -path[..., :3, 3], path[..., :3, :3]
+    across = np.trace(ahead_squared, axis1=-2, axis2=-1)[..., None, None] * np.eye(3) - ahead_squared
+    column, row = rotation_scale_jacobian[..., :, None], rotation_scale_jacobian[..., None, :]
+    covariance: Array = config.rotation_scale_sigma**2 * column * row
+    covariance[..., :3, :3] += position * distance * np.eye(3) + rotation * across + scale * ahead_squared
+    covariance[..., 3:6, 3:6] += rotation * distance * np.eye(3)
+    bent, stretched = rotation * _shift_by_rotation(ahead), scale * ahead
+    covariance[..., :3, 3:6] += bent
+    covariance[..., 3:6, :3] += np.swapaxes(bent, -1, -2)
+    covariance[..., :3, 6] += stretched
+    covariance[..., 6, :3] += stretched
+    covariance[..., 6:, 6:] += scale * distance
+    return covariance
+
+
+def _shift_by_rotation(motion: Array) -> Array:
+    """Matrix (..., 3, 3) that takes a small rotation to how it shifts the end of a motion (..., 3)."""
+    return np.asarray(np.einsum("ijk,...k->...ij", CROSS_PRODUCT, motion))

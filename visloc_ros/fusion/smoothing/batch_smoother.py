@@ -1,0 +1,147 @@
+"""Batch smoother: robust least squares over all states of a recording at once, in linear time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.geometry import Array
+from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.core.types import LoopClosure, TrackedPose
+from visloc_ros.fusion.anchor_fix import AnchorFix
+from visloc_ros.fusion.config import FusionConfig
+from visloc_ros.fusion.odometry_model.history import OdometrySample
+from visloc_ros.fusion.odometry_model.noise_model import OdometryModel, StateEstimate
+from visloc_ros.fusion.smoothing.arrowhead import Solution
+from visloc_ros.fusion.smoothing.batch_states import tracked_motions
+from visloc_ros.fusion.smoothing.factor_graph import FactorGraph, index_by_stamp, odometry_model
+from visloc_ros.fusion.smoothing.factors.anchor import AnchorFactors
+from visloc_ros.fusion.smoothing.factors.linear import LinearFactors, inverse
+from visloc_ros.fusion.smoothing.factors.sensors import SensorFactors
+from visloc_ros.fusion.smoothing.normal_equations import LinearisedGraph
+from visloc_ros.fusion.smoothing.state_prior import FREE_SCALE_SIGMA, StatePrior
+from visloc_ros.fusion.smoothing.states import States
+from visloc_ros.fusion.smoothing.variance_components import VarianceComponents
+
+MAX_ROUNDS = 10  # of judging the anchors and their covariances anew
+MAX_ITERATIONS = 15  # of Gauss-Newton in each
+CONVERGED = 1e-5  # of the error vector: map units, radians, log scale
+BROKEN = 0.05  # robust weight below which the error of an odometry step is a jump and no noise
+DEGREES_OF_FREEDOM = 8.0  # of the Student-t weights of odometry: a step that slipped counts less
+
+
+class BatchSmoother:
+    """Estimates the states at samples; ``inliers`` (M,) tells which of the anchors to begin with."""
+
+    def __init__(
+        self,
+        config: FusionConfig,
+        samples: Sequence[OdometrySample],
+        fixes: Sequence[AnchorFix],
+        inliers: NDArray[np.bool_],
+        states: States,
+        tracked: Sequence[TrackedPose] = (),
+        sensors: Sequence[SensorFactors] = (),
+        loops: Sequence[LoopClosure] = (),
+    ) -> None:
+        self.samples, self._config, self._fixes = samples, config, fixes
+        self._sensors, self._tracked, self._loops = sensors, tracked, loops
+        index = index_by_stamp(samples)
+        self._anchors = AnchorFactors.of(fixes, np.array([index[fix.stamp_ns] for fix in fixes], dtype=np.intp))
+        self._segment_starts = 1 + np.flatnonzero(np.diff([sample.segment for sample in samples]))
+        self._inliers, self._states, self._rotation_scale_error = inliers, states, 0.0
+        self._components = VarianceComponents()
+        self._solution: Solution
+        self._solve()
+
+    @property
+    def anchor_stamps_ns(self) -> frozenset[int]:
+        """Stamps of the anchors that are inliers."""
+        return frozenset(fix.stamp_ns for fix in self._inlier_fixes())
+
+    @property
+    def odometry(self) -> OdometryModel:
+        """The noise and the rotation scale error of this recording's odometry."""
+        return odometry_model(self._config.odometry_noise, self._components, self._rotation_scale_error)
+
+    def estimate(self, index: int) -> StateEstimate:
+        """State and covariance at one of the samples, the error that anchors have in common included."""
+        return StateEstimate(self._states[index], self._covariances[index])
+
+    def _solve(self) -> None:
+        for _ in range(MAX_ROUNDS):
+            graph = self._graph()
+            linearised = self._converge(graph)
+            inliers = self._find_inliers()
+            components = graph.estimate_components(linearised, self._solution, self._components)
+            has_settled = components.is_close(self._components) and np.array_equal(inliers, self._inliers)
+            self._inliers, self._components = inliers, components
+            if has_settled:
+                break
+        self._covariances = self._solution.covariances.copy()
+        anchors = self._anchors.only(self._inliers)
+        common = anchors.common_covariances(len(self._states), self._components.common)
+        self._covariances[:, :6, :6] += common + self._jump_covariances(graph)
+
+    def _inlier_fixes(self) -> list[AnchorFix]:
+        return [fix for fix, good in zip(self._fixes, self._inliers, strict=True) if good]
+
+    def _graph(self) -> FactorGraph:
+        """All measurements, of the anchors only the present inliers."""
+        fixes, noise = self._inlier_fixes(), self._config.odometry_noise
+        return FactorGraph.build(
+            self._config,
+            self.samples,
+            StatePrior.weak(self._states, FREE_SCALE_SIGMA, noise, self._segment_starts),
+            fixes,
+            tracked_motions(self.samples, self._tracked, fixes, self._config.tracking),
+            self._sensors,
+            self._loops,
+            DEGREES_OF_FREEDOM,
+        )
+
+    def _converge(self, graph: FactorGraph) -> LinearisedGraph:
+        """Gauss-Newton until the states stay where they are; returns the last linearisation."""
+        for _ in range(MAX_ITERATIONS):
+            linearised = graph.linearise(self._states, self._rotation_scale_error, self._components)
+            equations = linearised.equations()
+            steps, shared_step = equations.step()
+            self._states = self._states.plus(steps)
+            self._rotation_scale_error += shared_step
+            if float(np.abs(steps).max()) < CONVERGED:
+                break
+        self._solution = equations.solve()
+        return linearised
+
+    def _find_inliers(self) -> NDArray[np.bool_]:
+        """Which anchors pass the gate against the present estimate."""
+        tolerance, inliers, at = self._config.alignment, self._inliers, self._anchors.at
+        slack = np.repeat([tolerance.position_tolerance**2, np.deg2rad(tolerance.rotation_tolerance_deg) ** 2], 3)
+        expected = self._components.anchors.inflate(self._anchors.covariances) + np.diag(slack)
+        expected[~inliers] += self._solution.covariances[at[~inliers], :6, :6]
+        errors = self._anchors.minus(self._states)
+        squared = np.einsum("ni,nij,nj->n", errors, inverse(expected), errors)
+        fits: NDArray[np.bool_] = squared <= chi_square_quantile(self._config.gate.probability, 6)
+        segments = np.array([fix.sample.segment for fix in self._fixes])
+        is_determined = np.isin(segments, segments[fits])  # a segment without any anchor would float
+        return np.where(is_determined, fits, inliers)
+
+    def _jump_covariances(self, graph: FactorGraph) -> Array:
+        """Covariances (N, 6, 6) to add around a broken step: when between two anchors it broke is not known."""
+        factors = graph.odometry_factors(self._states, self._rotation_scale_error, self._components)
+        at, covariances = graph.anchors.at, np.zeros((len(self._states), 6, 6))
+        for step in np.flatnonzero(_is_broken(factors) & ~graph.relative_motions.is_gap):
+            begin, end = np.searchsorted(at, step, side="right"), np.searchsorted(at, step + 1)
+            around = slice(at[begin - 1] + 1 if begin else 0, at[end] if end < len(at) else len(self._states))
+            covariances[around] += np.outer(factors.residuals[step, :6], factors.residuals[step, :6])
+        return covariances
+
+
+def _is_broken(odometry: LinearFactors) -> NDArray[np.bool_]:
+    """Which steps (N - 1,) of odometry are gross errors, by their factors: the camera jumped unobserved."""
+    # Student's weight times the squared error it belongs to gives the weight.
+    weighted = np.einsum("ni,nij,nj->n", odometry.residuals, odometry.information, odometry.residuals)
+    weights = (DEGREES_OF_FREEDOM + odometry.residuals.shape[1] - weighted) / DEGREES_OF_FREEDOM
+    return np.asarray(weights < BROKEN)

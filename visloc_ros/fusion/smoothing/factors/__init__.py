@@ -1,0 +1,1 @@
+"""The factors of both smoothers, one file a kind of measurement."""

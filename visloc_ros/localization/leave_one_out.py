@@ -1,0 +1,144 @@
+"""Leave-one-out validation of a map: its images are localized without themselves.
+
+An image is left out, alone or with the views nearest to it. The points that it sees are triangulated by the others (one
+Gauss-Newton step, which the normal equations of each observation make cheap), and the image is localized by them. The
+difference to its pose in the map is the error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.geometry import Array, rotation_vector
+from visloc_ros.core.map import NO_POINT, Map, MapImage
+from visloc_ros.localization.config import PoseConfig
+from visloc_ros.localization.pose import solve_pose
+from visloc_ros.localization.uncertainty import pixel_by_point, reprojection_residuals
+from visloc_ros.localization.view_change import Viewpoints
+
+_MOST_IMAGES = 40
+_NEIGHBOURS_LEFT_OUT = (0, 1, 2, 4, 8)
+_MIN_POINTS = 30
+_MIN_OBSERVATIONS = 2
+_MAX_CONDITION = 1e6  # of a point's normal equations: beyond, its rays are parallel
+
+
+@dataclass(frozen=True, eq=False)
+class LeaveOneOutResult:
+    """An image localized without itself: its error (6,) and the covariance (6, 6) of its pose, as in ``core.types``.
+
+    ``view_change`` in radians is that to the nearest view that was not left out, ``depth`` the distance of the points.
+    """
+
+    error: Array
+    claimed: Array
+    view_change: float
+    depth: float
+
+
+def leave_one_out(map_: Map, views: Viewpoints, config: PoseConfig) -> Iterator[LeaveOneOutResult]:
+    """Localize images from all over a map, whose ``views`` are given, with ever more of their neighbours left out."""
+    sampled = np.unique(np.linspace(0, len(map_.images) - 1, _MOST_IMAGES).astype(int))
+    triangulation = _Triangulation(map_, [map_.images[row] for row in sampled])
+    config = replace(config, min_iterations=1)  # with the right pose among the hypotheses, RANSAC need not look for it
+    for row in sampled:
+        image = map_.images[row]
+        if len(triangulation.observations(row).rows) < _MIN_POINTS:
+            continue
+        changes = views.changes(image.map_from_camera)
+        changes[row] = -1.0
+        order = np.argsort(changes, kind="stable")
+        for count in _NEIGHBOURS_LEFT_OUT:
+            if count + _MIN_OBSERVATIONS >= len(order):
+                break
+            found = _find(image, *triangulation.without(order[: count + 1].tolist(), row), config)
+            if found is not None:
+                yield LeaveOneOutResult(*found, float(changes[order[count + 1]]), float(views.depths[row]))
+
+
+def _find(image: MapImage, pixels: Array, points: Array, config: PoseConfig) -> tuple[Array, Array] | None:
+    """Error (6,) and claimed covariance (6, 6) of an image found by points; None where these are too few."""
+    if len(points) < _MIN_POINTS:
+        return None
+    known = image.map_from_camera
+    solution = solve_pose(pixels, points, image.camera, config, known)
+    if solution is None or solution.num_inliers < _MIN_POINTS:
+        return None
+    found = solution.map_from_camera
+    turn = rotation_vector(known.rotation @ found.rotation.T)
+    return np.concatenate([known.translation - found.translation, turn]), solution.covariance
+
+
+@dataclass(frozen=True, eq=False)
+class _Observations:
+    """Points at rows (n,) as one image sees them: pixels (n, 2), information (n, 3, 3), gradient (n, 3)."""
+
+    rows: NDArray[np.int32]
+    pixels: Array
+    information: Array
+    gradient: Array
+
+    @staticmethod
+    def of(image: MapImage, points: Array, wanted: NDArray[np.bool_]) -> _Observations:
+        """Linearise what an image observes of those points (P, 3) that are ``wanted``, as ``_seen_by`` has them."""
+        keypoints = np.flatnonzero(wanted[image.point_rows])
+        rows, pixels = image.point_rows[keypoints], image.features.keypoints[keypoints].astype(np.float64)
+        camera_from_map = image.map_from_camera.inverse
+        residuals = reprojection_residuals(image.map_from_camera, pixels, points[rows], image.camera)
+        seen = np.isfinite(residuals).all(axis=1)
+        rows, pixels, residuals = rows[seen], pixels[seen], residuals[seen]
+        jacobians = pixel_by_point(camera_from_map @ points[rows], image.camera) @ camera_from_map.rotation
+        information = np.einsum("nki,nkj->nij", jacobians, jacobians)
+        return _Observations(rows, pixels, information, np.einsum("nki,nk->ni", jacobians, residuals))
+
+
+class _Triangulation:
+    """Some points of a map as sums of what its images know of them, from which images can be taken away."""
+
+    def __init__(self, map_: Map, images: Sequence[MapImage]) -> None:
+        """Sum up the points that ``images`` show: a large map has many more."""
+        self._images, self._points = map_.images, map_.points
+        self._wanted = _seen_by(images, len(map_.points))
+        self._information = np.zeros((len(self._points), 3, 3))
+        self._gradient = np.zeros((len(self._points), 3))
+        self._counts = np.zeros(len(self._points), dtype=np.int64)
+        sharing = (row for row, image in enumerate(map_.images) if self._wanted[image.point_rows].any())
+        for observations in map(self.observations, sharing):
+            np.add.at(self._information, observations.rows, observations.information)
+            np.add.at(self._gradient, observations.rows, observations.gradient)
+            np.add.at(self._counts, observations.rows, 1)
+
+    def observations(self, row: int) -> _Observations:
+        """What one image knows of the points; made anew each time, since those of a large map would fill the memory."""
+        return _Observations.of(self._images[row], self._points, self._wanted)
+
+    def without(self, left_out: Sequence[int], row: int) -> tuple[Array, Array]:
+        """Pixels (K, 2) of one image, and their points (K, 3) as the images that are not left out see them."""
+        seen = self.observations(row)
+        place = np.full(len(self._points), -1)
+        place[seen.rows] = np.arange(len(seen.rows))
+        information, gradient = self._information[seen.rows], self._gradient[seen.rows]
+        counts = self._counts[seen.rows]
+        for observations in map(self.observations, left_out):
+            shared = place[observations.rows] >= 0
+            at = place[observations.rows[shared]]
+            np.subtract.at(information, at, observations.information[shared])
+            np.subtract.at(gradient, at, observations.gradient[shared])
+            np.subtract.at(counts, at, 1)
+        held = counts >= _MIN_OBSERVATIONS
+        held[held] = np.linalg.cond(information[held]) < _MAX_CONDITION
+        steps = np.linalg.solve(information[held], gradient[held][:, :, None])[:, :, 0]
+        return seen.pixels[held], self._points[seen.rows[held]] + steps
+
+
+def _seen_by(images: Sequence[MapImage], num_points: int) -> NDArray[np.bool_]:
+    """Which points images show (P + 1,); the last stands for ``NO_POINT``, so that an image's rows all have a place."""
+    seen = np.zeros(num_points + 1, dtype=np.bool_)
+    for image in images:
+        seen[image.point_rows] = True
+    seen[NO_POINT] = False
+    return seen

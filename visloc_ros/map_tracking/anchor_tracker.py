@@ -1,0 +1,164 @@
+"""Tracking from one accepted anchor: the views whose patches are tracked, and the pose of a frame by them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from visloc_ros.core import camera as cameras
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.timing import Stopwatch
+from visloc_ros.core.types import AnchorPose, Reason, Rejection
+from visloc_ros.map_tracking.config import MapTrackingConfig
+from visloc_ros.map_tracking.map_points import MapPoints
+from visloc_ros.map_tracking.patch_localization import FEWEST, LocatedImage, check_pose, fit_to_targets
+from visloc_ros.map_tracking.pose_fit import learn_depths
+from visloc_ros.map_tracking.recent_images import RecentImage
+from visloc_ros.map_tracking.search import Targets, expected_targets, find_coarsely, find_targets
+from visloc_ros.map_tracking.views import (
+    LEAST_DEPTH_SIGMA,
+    GreyImage,
+    PointObservations,
+    PosedView,
+    anchor_view,
+    make_view,
+)
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.covariance import carried
+from visloc_ros.odometry.klt.tracking import Pixels
+
+_COARSE_ERROR_PX = 12.0
+_GRID = (6, 4)  # places of an image by which the overlap of two is judged
+
+
+@dataclass(frozen=True, eq=False)
+class PredictedPose:
+    """Where ``map_from_camera`` is expected, and whether that is as exact as from one frame to the next."""
+
+    map_from_camera: SE3
+    is_near: bool
+
+
+class AnchorTracker:
+    """The views of one anchor: its own image first, then tracked images, oldest first."""
+
+    def __init__(
+        self, anchor: AnchorPose, picture: GreyImage, points: MapPoints, config: MapTrackingConfig, klt: KltConfig
+    ) -> None:
+        self.anchor = anchor
+        self._points, self._config, self._klt = points, config, klt
+        self._margin_px = float(klt.window_px // 2 + 2)
+        pose, pixels = anchor.map_from_camera, anchor.inlier_pixels
+        self._views = [anchor_view(picture, pose, pixels, anchor.inlier_points, points, self._margin_px)]
+        self._support: int | None = None
+        self._num_inliers = 0
+
+    def locate(self, picture: GreyImage, guess: PredictedPose, watch: Stopwatch) -> LocatedImage | Rejection:
+        """Find the pose of an image, or the reason why there is none."""
+        pose = guess.map_from_camera
+        if not guess.is_near:
+            with watch("coarse"):
+                pose = self._locate_coarsely(picture, pose)
+        with watch("select"):
+            targets = self._expected(picture, pose)
+        with watch("align"):
+            pixels, good = find_targets(self._views, targets, picture, self._klt)
+        with watch("pose"):
+            located = self._fit(picture, pose, targets[good], pixels[good], self._config.max_error_px)
+            self._note(targets, located)
+        reason = check_pose(picture, len(targets), located, self._config)
+        counts = {"expected": len(targets), "found": int(good.sum())}
+        if located is None or reason is not None:
+            counts["inliers"] = 0 if located is None else located.fit.num_inliers
+            return Rejection(picture.stamp_ns, reason or Reason.FEW_MATCHES, counts, watch.stage_ms)
+        return located
+
+    def update_depths(self, located: LocatedImage) -> Array:
+        """Update the depths by an accepted pose; returns its covariance (6, 6) since the anchor's image."""
+        self._num_inliers = located.fit.num_inliers
+        self._support = self._support or self._num_inliers
+        pose = located.map_from_camera
+        inverse_depths, sigmas = learn_depths(located.fit.camera_from_map, located.seen)
+        covariance = located.fit.covariance
+        for index, view in enumerate(self._views):
+            mine = (located.found.views == index) & located.fit.inliers
+            rows = located.found.rows[mine]
+            view.seeds.inverse_depths[rows] = inverse_depths[mine]
+            view.seeds.sigmas[rows] = np.maximum(sigmas[mine], LEAST_DEPTH_SIGMA * inverse_depths[mine])
+            # Errors of views are not independent: the mean of their covariances bounds that of their mean error.
+            motion = pose.translation - view.map_from_camera.translation
+            elsewhere = self._points.pose_errors.over(pose.rotation, view.change_to(pose))
+            covariance = covariance + len(rows) / self._num_inliers * (carried(view.covariance, motion) + elsewhere)
+        return np.asarray(covariance)
+
+    def observed(self, located: LocatedImage) -> PointObservations:
+        """The map points that a pose rests on, where they were found."""
+        agreeing = located.fit.inliers
+        views, rows = located.found.views[agreeing], located.found.rows[agreeing]
+        points = np.empty(len(rows), dtype=np.int64)
+        for index, view in enumerate(self._views):
+            points[views == index] = view.seeds.rows[rows[views == index]]
+        return PointObservations(points, located.pixels[agreeing])
+
+    def needs_view(self, picture: GreyImage, map_from_camera: SE3) -> bool:
+        """Whether the views show too little of what an image shows, or too few of their points are still found."""
+        if self._support is not None and self._num_inliers < self._config.min_support * self._support:
+            return True
+        return max(_overlap(view, picture, map_from_camera) for view in self._views) < self._config.min_overlap
+
+    def add_view(self, image: RecentImage) -> None:
+        """Follow what a tracked image shows, too; the oldest tracked one makes room for it."""
+        if image.pose is None or image.covariance is None or image.observed is None:
+            return
+        if image.stamp_ns <= self._views[-1].picture.stamp_ns:
+            return
+        view = make_view(image.picture, image.pose, image.covariance, image.observed, self._points, self._margin_px)
+        self._views.append(view)
+        if len(self._views) > self._config.max_views:
+            del self._views[1]
+        self._support = None
+
+    def _expected(self, picture: GreyImage, map_from_camera: SE3) -> Targets:
+        count = self._config.max_points
+        return expected_targets(self._views, picture, map_from_camera.inverse, count, self._margin_px)
+
+    def _locate_coarsely(self, picture: GreyImage, map_from_camera: SE3) -> SE3:
+        """A better guess from small images, or the same one where they do not help."""
+        targets = self._expected(picture, map_from_camera)
+        pixels, good = find_coarsely(self._views, targets, picture, self._klt)
+        located = self._fit(picture, map_from_camera, targets[good], pixels[good], _COARSE_ERROR_PX)
+        if located is None or located.fit.num_inliers < FEWEST:
+            return map_from_camera
+        return located.map_from_camera
+
+    def _fit(
+        self, picture: GreyImage, map_from_camera: SE3, targets: Targets, pixels: Pixels, max_error_px: float
+    ) -> LocatedImage | None:
+        """Pose of an image from targets found at pixels; None for too few."""
+        sigma_px = self._points.sigma_px / picture.reduction
+        return fit_to_targets(self._views, targets, pixels, picture, map_from_camera, sigma_px, max_error_px)
+
+    def _note(self, targets: Targets, located: LocatedImage | None) -> None:
+        """Count for every target whether it was where it should be; frames without a pose tell nothing."""
+        if located is None or located.fit.num_inliers < self._config.min_inliers:
+            return
+        for index, view in enumerate(self._views):
+            view.seeds.misses[targets.rows[targets.views == index]] += 1
+            agreeing = (located.found.views == index) & located.fit.inliers
+            view.seeds.misses[located.found.rows[agreeing]] = 0
+
+
+def _overlap(view: PosedView, picture: GreyImage, map_from_camera: SE3) -> float:
+    """Share of an image at a pose that a view shows, too, judged at the depth of the view's points."""
+    if len(view.seeds) == 0:
+        return 0.0
+    camera, columns, rows = picture.camera, *_GRID
+    x, y = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
+    places = np.column_stack([x.ravel() * camera.width, y.ravel() * camera.height])
+    rays = np.column_stack([cameras.rays(camera, places), np.ones(len(places))])
+    depth = 1.0 / float(np.median(view.seeds.inverse_depths))
+    here = view.map_from_camera.inverse @ (map_from_camera @ (rays * depth))
+    pixels = cameras.project(view.picture.camera, here)
+    size = [view.picture.camera.width, view.picture.camera.height]
+    return float(np.mean(np.all((pixels >= 0.0) & (pixels < size), axis=1)))

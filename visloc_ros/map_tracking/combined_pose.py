@@ -1,0 +1,60 @@
+"""A pose tracked from an anchor and one by the map's reference images, combined by their covariances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, Array, rotation_matrix, rotation_vector
+
+_FARTHEST = 22.5  # squared distance in standard deviations: 99.9 % of six dimensions are nearer
+
+
+@dataclass(frozen=True, eq=False)
+class CombinedPose:
+    """``map_from_camera`` with ``covariance`` (6, 6), and ``covariance_since_anchor`` (6, 6) with the anchor as exact.
+
+    ``tracking_covariance`` (6, 6) is the latter for what is tracked from here on. Reference images do not reduce it:
+    their error is the same in the next frames, and must not be taken for independent again and again.
+    """
+
+    map_from_camera: SE3
+    covariance: Array
+    covariance_since_anchor: Array
+    tracking_covariance: Array
+
+
+def tracked_from_anchor(pose: SE3, covariance_since_anchor: Array, anchor: Array) -> CombinedPose:
+    """The pose by an anchor, with the covariance ``anchor`` (6, 6) transported to here, and the motion since."""
+    return CombinedPose(pose, anchor + covariance_since_anchor, covariance_since_anchor, covariance_since_anchor)
+
+
+def located_by_references(pose: SE3, covariance: Array, anchor: Array) -> CombinedPose:
+    """The pose by reference images alone: relative to an anchor it has the anchor's error, too."""
+    return CombinedPose(pose, covariance, covariance + anchor, covariance + anchor)
+
+
+def combine(tracked: CombinedPose, pose: SE3, covariance: Array, anchor: Array) -> CombinedPose | None:
+    """Correct a tracked pose by one of reference images; None where they contradict each other.
+
+    The weights are those of the motion since the anchor: a pose that is handed on as such must not jump to the map
+    when a new anchor has just been taken, whose own error others weigh.
+    """
+    error = np.concatenate(
+        [
+            pose.translation - tracked.map_from_camera.translation,
+            rotation_vector(pose.rotation @ tracked.map_from_camera.rotation.T),
+        ]
+    )
+    total = tracked.covariance_since_anchor + covariance + anchor
+    if error @ np.linalg.solve(total, error) > _FARTHEST:
+        return None
+    gain = np.linalg.solve(total, tracked.covariance_since_anchor).T
+    kept, step = np.eye(6) - gain, gain @ error
+    moved = SE3(
+        rotation_matrix(step[3:]) @ tracked.map_from_camera.rotation, tracked.map_from_camera.translation + step[:3]
+    )
+    combined_covariance = kept @ tracked.covariance @ kept.T + gain @ covariance @ gain.T
+    since_anchor = kept @ tracked.covariance_since_anchor @ kept.T + gain @ (covariance + anchor) @ gain.T
+    return CombinedPose(moved, combined_covariance, since_anchor, tracked.covariance_since_anchor)

@@ -1,0 +1,87 @@
+"""The pose of an image by patches of views found in it, and the checks that it must pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.types import Reason
+from visloc_ros.localization.gates import spread
+from visloc_ros.map_tracking.config import MapTrackingConfig
+from visloc_ros.map_tracking.pose_fit import PoseFit, SeedObservations, fit_pose
+from visloc_ros.map_tracking.search import Targets
+from visloc_ros.map_tracking.views import GreyImage, PosedView
+from visloc_ros.odometry.klt.tracking import Features, Pixels, measure
+
+FEWEST = 8  # points that a pose is fitted to
+
+
+@dataclass(frozen=True, eq=False)
+class LocatedImage:
+    """A pose with the points found for it (N,), at pixels (N, 2), and how each was weighed."""
+
+    fit: PoseFit
+    found: Targets
+    pixels: Pixels
+    seen: SeedObservations
+
+    @property
+    def map_from_camera(self) -> SE3:
+        """The pose."""
+        return self.fit.camera_from_map.inverse
+
+    @property
+    def error_px(self) -> float:
+        """Median error of the points that agree."""
+        return float(np.median(self.fit.errors_px[self.fit.inliers]))
+
+
+def fit_to_targets(
+    views: Sequence[PosedView],
+    targets: Targets,
+    pixels: Pixels,
+    picture: GreyImage,
+    guess: SE3,
+    sigma_px: float,
+    max_error_px: float,
+) -> LocatedImage | None:
+    """Pose of a picture near ``map_from_camera`` from targets (N,) of views found at pixels (N, 2); None for too few.
+
+    ``sigma_px`` is the standard deviation, a coordinate, of where they are found.
+    """
+    features = measure(picture.camera, np.arange(len(pixels)), pixels)
+    found = targets[features.ids]
+    if len(found) < FEWEST:
+        return None
+    seen = _observations(views, found, features, sigma_px)
+    return LocatedImage(fit_pose(guess.inverse, seen, max_error_px), found, features.pixels, seen)
+
+
+def check_pose(
+    picture: GreyImage, num_expected: int, located: LocatedImage | None, config: MapTrackingConfig
+) -> Reason | None:
+    """The reason why a pose must be refused, or None."""
+    if located is None or len(located.found) < config.min_found * num_expected:
+        return Reason.FEW_MATCHES
+    fit = located.fit
+    if fit.num_inliers < max(config.min_inliers, config.min_inlier_ratio * len(located.found)):
+        return Reason.FEW_INLIERS
+    if spread(located.pixels[fit.inliers].astype(np.float64), picture.camera) < config.min_spread:
+        return Reason.FEW_INLIERS
+    return None
+
+
+def _observations(views: Sequence[PosedView], found: Targets, features: Features, sigma_px: float) -> SeedObservations:
+    """Targets as they were found, with what their views know of them."""
+    centres, directions = np.empty((len(found), 3)), np.empty((len(found), 3))
+    inverse_depths, sigmas = np.empty(len(found)), np.empty(len(found))
+    for index, view in enumerate(views):
+        mine, seeds = found.views == index, view.seeds
+        rows = found.rows[mine]
+        centres[mine], directions[mine] = view.map_from_camera.translation, seeds.directions[rows, 0]
+        inverse_depths[mine], sigmas[mine] = seeds.inverse_depths[rows], seeds.sigmas[rows]
+    rays, scale = features.rays, features.pixels_per_ray
+    return SeedObservations(rays, scale, centres, directions, inverse_depths, sigmas, sigma_px)

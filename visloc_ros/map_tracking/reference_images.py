@@ -1,0 +1,114 @@
+"""Reference images: the map's thumbnails as views of known pose, which correct the drift of tracked poses.
+
+A pose tracked from an anchor inherits its error and drifts from view to view. Patches of the map's points in its
+thumbnails, found in an equally small version of the present image, give a pose that does neither. It is less exact than
+full images over short distances, so that the two are combined by their covariances.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from visloc_ros.core.camera import HALF_PIXEL, rescale
+from visloc_ros.core.errors import MapError, SourceError
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.map import NO_POINT, Map, MapImage
+from visloc_ros.core.types import Image
+from visloc_ros.localization.view_change import Viewpoints
+from visloc_ros.map_tracking.config import MapTrackingConfig
+from visloc_ros.map_tracking.map_points import MapPoints, Rows
+from visloc_ros.map_tracking.patch_localization import LocatedImage, check_pose, fit_to_targets
+from visloc_ros.map_tracking.search import expected_targets, find_targets
+from visloc_ros.map_tracking.views import GreyImage, PointObservations, PosedView, map_view
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.sources.image_header import read_image_header
+
+_KEPT_VIEWS = 64
+_LARGEST_CHANGE = 1.0  # of the view, in radians, up to which a reference image is used
+_WIDTH = 160  # of the reduced present image
+_WINDOW_PX = 9
+_LEAST_SIGMA_PX = 0.2  # of a patch's place in small pictures
+_INLIER_SIGMAS = 4.0
+_LARGEST = 1 << 18  # pixels of a thumbnail
+
+
+class ReferenceImages:
+    """The thumbnails of a map with the points that they show."""
+
+    def __init__(self, map_: Map, points: MapPoints, config: MapTrackingConfig) -> None:
+        self._points, self._config = points, config
+        self._klt = KltConfig(window_px=_WINDOW_PX)
+        self._margin_px = float(_WINDOW_PX // 2 + 2)
+        self._images = [image for image in map_.images if image.name in map_.thumbnails and len(_seen(image))]
+        for image in self._images:
+            _check(image, map_.thumbnails[image.name])
+        self._thumbnails = map_.thumbnails
+        self._view = lru_cache(maxsize=_KEPT_VIEWS)(self._make_view)
+        self._views = Viewpoints.of(self._images, map_.points)
+
+    def locate(self, picture: GreyImage, guess: SE3) -> LocatedImage | None:
+        """Pose of a picture near ``map_from_camera``, None where the reference images do not determine it."""
+        views = [self._view(index) for index in self._nearest(guess)]
+        if not views:
+            return None
+        small = _shrink(picture)
+        targets = expected_targets(views, small, guess.inverse, self._config.max_reference_points, self._margin_px)
+        pixels, good = find_targets(views, targets, small, self._klt)
+        sigma_px = max(self._points.sigma_px / small.reduction, _LEAST_SIGMA_PX)
+        limit = _INLIER_SIGMAS * sigma_px
+        located = fit_to_targets(views, targets[good], pixels[good], small, guess, sigma_px, limit)
+        return None if check_pose(small, len(targets), located, self._config) else located
+
+    def covariance_of(self, located: LocatedImage) -> Array:
+        """Covariance (6, 6) of a pose by reference images, with the map's own error."""
+        return located.fit.covariance + self._points.pose_errors.at(located.map_from_camera.rotation)
+
+    def _nearest(self, map_from_camera: SE3) -> list[int]:
+        """The images most like what the camera sees: few degrees turned, few of them moved about the scene."""
+        changes = self._views.changes(map_from_camera)
+        order = np.argsort(changes, kind="stable")[: self._config.reference_images]
+        return [int(index) for index in order if changes[index] < _LARGEST_CHANGE]
+
+    def _make_view(self, index: int) -> PosedView:
+        image = self._images[index]
+        grey = _decode(image, self._thumbnails[image.name])
+        height, width = grey.shape
+        picture = GreyImage(0, grey, rescale(image.camera, width, height), image.camera.width / width)
+        scale = [width / image.camera.width, height / image.camera.height]
+        keypoints = image.features.keypoints[image.point_rows != NO_POINT]
+        observed = PointObservations(_seen(image), (keypoints * scale - HALF_PIXEL).astype(np.float32))
+        return map_view(picture, image.map_from_camera, observed, self._points, self._margin_px)
+
+
+def _seen(image: MapImage) -> Rows:
+    return np.asarray(image.point_rows[image.point_rows != NO_POINT], dtype=np.int64)
+
+
+def _check(image: MapImage, thumbnail: bytes) -> None:
+    """Refuse what is no small JPEG of the image, before anything is decoded."""
+    try:
+        header = read_image_header(thumbnail)
+    except SourceError as error:
+        raise MapError(f"the thumbnail of the map's image '{image.name}' is broken: {error}") from error
+    height = header.width * image.camera.height / image.camera.width
+    if header.width * header.height > _LARGEST or abs(header.height - height) > 1.0:
+        size = f"{header.width} x {header.height}"
+        raise MapError(f"the thumbnail of the map's image '{image.name}' has {size} pixels: it is of another image")
+
+
+def _decode(image: MapImage, thumbnail: bytes) -> Image:
+    grey = cv2.imdecode(np.frombuffer(thumbnail, dtype=np.uint8), cv2.IMREAD_GRAYSCALE)
+    if grey is None:
+        raise MapError(f"the thumbnail of the map's image '{image.name}' cannot be decoded")
+    return np.asarray(grey, dtype=np.uint8)
+
+
+def _shrink(picture: GreyImage) -> GreyImage:
+    """A picture of the size of thumbnails."""
+    height, width = picture.grey.shape
+    size = (_WIDTH, max(1, round(height * _WIDTH / width)))
+    grey = np.asarray(cv2.resize(picture.grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return GreyImage(picture.stamp_ns, grey, rescale(picture.camera, *size), picture.reduction * width / size[0])

@@ -1,0 +1,115 @@
+"""Two-view initialization: features are tracked until the present view has enough parallax to an earlier one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from visloc_ros.core.types import Reason
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.features import FeatureGrid
+from visloc_ros.odometry.klt.images import PreparedImage
+from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, turn_between
+from visloc_ros.odometry.klt.tracking import Features, Pixels, follow_from_any, measure, pixels_of
+from visloc_ros.odometry.klt.two_view import (
+    TwoViewGeometry,
+    Wait,
+    estimate_two_view_geometry,
+    homogeneous,
+    median_parallax_deg,
+)
+
+_KEPT_SHARE = 0.6  # of the newest reference's features, below which the present view becomes a reference, too
+_MAX_REFERENCES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Initialization:
+    """A good pair: the reference view, the present view, the features of both (same rows), and the geometry."""
+
+    reference: PreparedImage
+    first: Features
+    second: Features
+    geometry: TwoViewGeometry
+
+
+@dataclass(frozen=True, eq=False)
+class _Reference:
+    """An earlier view and all features followed then."""
+
+    view: PreparedImage
+    features: Features
+
+
+class Initializer:
+    """Tracks features and keeps a few earlier views as references, oldest first."""
+
+    def __init__(self, config: KltConfig, grid: FeatureGrid) -> None:
+        self._config, self._grid = config, grid
+        self._references: list[_Reference] = []
+        self._features = Features.none()
+        self._previous: PreparedImage | None = None
+        self._next_id = 0
+
+    def follow(self, view: PreparedImage) -> Initialization | Wait:
+        """Take the next view: the initialization, or the reason to wait."""
+        self._features = self._followed(view)
+        self._previous = view
+        self._references = [pair for pair in self._references if len(self._shared(pair)) >= self._least]
+        result = self._try(view)
+        newest = len(self._references[-1].features) if self._references else math.inf
+        if isinstance(result, Wait) and len(self._features) < _KEPT_SHARE * newest:
+            return self._add_reference(view, result)
+        return result
+
+    @property
+    def _least(self) -> int:
+        return self._config.start_min_points
+
+    def _followed(self, view: PreparedImage) -> Features:
+        """The features that are found in the next view."""
+        previous, before = self._previous, self._features
+        if previous is None or len(before) == 0:
+            return Features.none()
+        guesses = self._guesses(previous, view)
+        pixels, good = follow_from_any(previous.grey, view.grey, before.pixels, guesses, self._config)
+        return measure(view.camera, before.ids[good], pixels[good])
+
+    def _guesses(self, previous: PreparedImage, view: PreparedImage) -> Iterator[Pixels]:
+        yield self._features.pixels
+        turn, correlation = turn_between(previous.thumbnail, view.thumbnail, view.camera)
+        if correlation > MIN_CORRELATION:
+            yield pixels_of(view.camera, homogeneous(self._features.rays) @ turn.T)
+
+    def _shared(self, reference: _Reference) -> Features:
+        """The reference's features that are still followed, in the order of the present ones."""
+        return reference.features[np.isin(reference.features.ids, self._features.ids)]
+
+    def _try(self, view: PreparedImage) -> Initialization | Wait:
+        """Initialize from the reference with the most parallax."""
+        best, most = None, -1.0
+        for reference in self._references:
+            first = self._shared(reference)
+            second = self._features[np.isin(self._features.ids, first.ids)]
+            parallax = median_parallax_deg(first.rays, second.rays)
+            if parallax > most:
+                best, most = (reference, first, second), parallax
+        if best is None:
+            return Wait({"features": float(len(self._features))}, Reason.FEW_FEATURES)
+        reference, first, second = best
+        geometry = estimate_two_view_geometry(first.rays, second.rays, second.pixels_per_ray, self._config)
+        return geometry if isinstance(geometry, Wait) else Initialization(reference.view, first, second, geometry)
+
+    def _add_reference(self, view: PreparedImage, result: Wait) -> Wait:
+        """Make the present view a reference, with new corners where none are followed."""
+        corners = self._grid.detect(view.grey, self._features.pixels)
+        ids = np.arange(len(corners), dtype=np.int64) + self._next_id
+        self._next_id += len(corners)
+        self._features = self._features.joined(measure(view.camera, ids, corners))
+        self._references = [*self._references[-_MAX_REFERENCES + 1 :], _Reference(view, self._features)]
+        if len(self._features) < self._least:
+            return Wait({"features": float(len(self._features))}, Reason.FEW_FEATURES)
+        return Wait(result.counts)
