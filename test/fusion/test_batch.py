@@ -7,11 +7,11 @@ import pytest
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
 from visloc_ros.core.types import Estimate, OdometryPose, Reason, Rejection, State
-from visloc_ros.evaluation.fusion_replay import play, position_errors, squared_errors
 from visloc_ros.fusion import Fuser, FusionConfig, Recording, smooth
 from visloc_ros.fusion.chain import SPACING_S, Chain, Recorded, choose_states
 from visloc_ros.simulation import FusionScenario, simulate_run
 from visloc_ros.simulation.followed_points import FollowedPoints
+from visloc_ros.simulation.fusion_replay import play, position_errors, squared_errors
 
 CONFIG = FusionConfig()
 CHEAP = FusionScenario(rate_hz=8.0, duration_s=30.0)

@@ -10,10 +10,9 @@ from scipy.stats import chi2
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
 from visloc_ros.core.types import OdometryPose, Reason, Rejection, State
-from visloc_ros.evaluation.fusion_baselines import causal_umeyama_errors
-from visloc_ros.evaluation.fusion_replay import play, position_errors, rotation_errors_deg, squared_errors
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
+from visloc_ros.simulation.fusion_replay import play, position_errors, rotation_errors_deg, squared_errors
 from visloc_ros.simulation.fusion_runs import simulate_run
 from visloc_ros.simulation.fusion_scenario import EXACT, FusionScenario
 from visloc_ros.simulation.noisy_anchors import make_anchor
@@ -189,23 +188,6 @@ def test_the_more_anchors_the_less_drift():
         runs = [fused(scenario, seed)[:2] for seed in range(4)]
         medians.append(np.median(np.concatenate([position_errors(run, estimates) for run, estimates in runs])))
     assert medians[0] < medians[1] < medians[2]
-
-
-def test_pieces_beat_one_similarity_on_drifting_odometry():
-    """SPEC H-52: odometry whose scale and heading wander is not one similarity."""
-    scenario = replace(QUICK, scale_drift=0.03, yaw_bias_deg_per_min=10.0, duration_s=40.0, delay_s=(0.2, 0.4))
-    fused_errors, single_errors, anchor_errors = [], [], []
-    for seed in range(3):
-        run, estimates, _ = fused(scenario, seed)
-        fused_errors.append(position_errors(run, estimates))
-        single_errors.append(causal_umeyama_errors(run, window=None))
-        truth = dict(zip(run.stamps_ns, run.truth, strict=True))
-        for _, anchor in run.anchors:
-            seen, true = anchor.map_from_camera.translation, truth[anchor.stamp_ns].translation
-            anchor_errors.append(np.linalg.norm(seen - true))
-    ours = np.median(np.concatenate(fused_errors))
-    assert ours < 0.6 * np.median(np.concatenate(single_errors))
-    assert ours < 1.5 * np.median(anchor_errors)
 
 
 def test_a_corridor_leaves_rotation_and_scale_known():

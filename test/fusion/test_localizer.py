@@ -6,11 +6,11 @@ import pytest
 
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
 from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection, State, TrackedPose
-from visloc_ros.evaluation.fusion_replay import position_errors
 from visloc_ros.fusion.anchor_runner import InlineAnchors
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.fusion.localizer import Listener, Localizer
+from visloc_ros.simulation.fusion_replay import position_errors
 from visloc_ros.simulation.fusion_runs import simulate_run
 from visloc_ros.simulation.fusion_scenario import FusionScenario
 from visloc_ros.simulation.noisy_anchors import make_anchor
