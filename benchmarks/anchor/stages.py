@@ -39,6 +39,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--max-frames", type=int, default=50, help="frames measured of each place")
     add_device(parser)
     parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
+    parser.add_argument("--hloc-json", type=Path, help="file for all figures of the comparison with stock hloc")
     parser.add_argument("--plots", type=Path, help="folder for a plot of each place")
     return parser.parse_args()
 
@@ -101,7 +102,7 @@ def outcome(summary: Figures) -> str:
 def compare_with_hloc(arguments: argparse.Namespace) -> Figures:
     """``benchmarks.anchor.stock_hloc`` on its 25 queries of the red kitchen."""
     kitchen = real_places(arguments.data)[0]
-    json_file = arguments.work / "stock_hloc.json"
+    json_file = arguments.hloc_json or arguments.work / "stock_hloc.json"
     options = [f"--map={arguments.work / 'maps' / kitchen.name}", f"--source={kitchen.query_folder}"]
     run_module("benchmarks.anchor.stock_hloc", *options, f"--json={json_file}")
     return read_json(json_file)

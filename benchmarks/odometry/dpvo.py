@@ -12,12 +12,14 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.odometry.tables import DPVO_SECTION, dpvo_tables
 from benchmarks.program import add_device, new_parser
-from benchmarks.results_file import Figures, write_json
+from benchmarks.results_file import Figures, write_json, write_section
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Rejection
 from visloc_ros.evaluation import evaluate_odometry
 from visloc_ros.evaluation.decoding import decode
+from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.odometry_run import run_odometry
 from visloc_ros.evaluation.odometry_summary import lifecycle, summarize_odometry
 from visloc_ros.features.backends.weights import pick_device
@@ -81,11 +83,13 @@ def main() -> None:
     parser.add_argument("--presets", nargs="*", help="presets; otherwise cpu, on a GPU all")
     add_device(parser)
     parser.add_argument("--json", type=Path, required=True, help="file for the figures")
+    parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
     arguments = parser.parse_args()
     device = pick_device(arguments.device or "auto").type
     presets = arguments.presets or PRESETS[device]
     reports = {preset: measure(arguments.source, arguments.frames, preset, device) for preset in presets}
     write_json(arguments.json, reports)
+    write_section(arguments.markdown, DPVO_SECTION, provenance(), dpvo_tables(reports))
     for preset, report in reports.items():
         print(f"{preset}: {report['total_ms']['p50']:.1f} ms a frame, finalize {report['finalize_ms']:.0f} ms")
 

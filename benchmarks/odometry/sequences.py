@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks.odometry.pictures import write_latencies, write_memory, write_paths
 from benchmarks.odometry.stress import run_stress
 from benchmarks.odometry.tables import (
+    DPVO_SECTION,
     bench_table,
     dpvo_tables,
     memory_table,
@@ -48,7 +49,7 @@ def main() -> None:
         report_memory(arguments)
     if arguments.dpvo:
         report = program("dpvo", arguments, "dpvo", "--source", kitchen(arguments), "--frames", arguments.dpvo)
-        put(arguments, "dpvo without its weights: time only", dpvo_tables(report))
+        put(arguments, DPVO_SECTION, dpvo_tables(report))
 
 
 def parse_arguments() -> argparse.Namespace:

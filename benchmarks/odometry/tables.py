@@ -28,6 +28,7 @@ PEERS = {
 REFERENCE_MS = {"init": 123.0, "first 2 frames": 650.0, "preprocess": 1.6, "inference": 31.8, "finalize": 198.0}
 """DPVO with its weights on an A100, as the reference states it (SPEC H-48)."""
 
+DPVO_SECTION = "dpvo without its weights: time only"
 DPVO_NOTE = (
     "The official weights were not at hand: the network's numbers are random, and so are its paths, which are untold.\n"
     "Every frame has all measurements that the preset allows."
