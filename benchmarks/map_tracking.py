@@ -1,7 +1,7 @@
 """Map tracking alone: one anchor, then five seconds in which only its map points are followed.
 
 Run: python -m benchmarks.map_tracking --data ../shared/data --markdown results/map_tracking.md
-Then, how alike the errors of frames are that lie some time apart: what fusion must know of them.
+Then the autocorrelation of the errors of frames: what fusion must know of them.
 
 Anchors are those of the real engine, without prediction; each joins 0.3 s after its image. Errors are against the
 truth, with no alignment; the anchors of the same frames are what they are to be compared with. Times are of the
@@ -82,17 +82,17 @@ def main() -> None:
     """Measure both places, and write the tables."""
     arguments = parse_arguments()
     cv2.setNumThreads(1)
-    parts, alike = [], []
+    parts: list[str] = []
+    correlations: list[list[str]] = []
     for place in real_places(arguments.data):
         sequence = load(place, arguments.work)
         modes = {words: run(sequence, predict) for words, predict in MODES.items()}
         rows = [row_of(words, starts) for words, starts in modes.items()]
-        alike.append([place.name, *(likeness(next(iter(modes.values())), lag_s) for lag_s in LAGS_S)])
+        correlations.append([place.name, *(autocorrelation(next(iter(modes.values())), lag_s) for lag_s in LAGS_S)])
         parts.append(f"### {place.name}\n\n{table(HEADER, rows)}")
         print(parts[-1], flush=True)
-    parts.append(
-        f"### How alike errors are\n\n{ALIKE}\n\n{table(('apart', *(f'{lag_s} s' for lag_s in LAGS_S)), alike)}"
-    )
+    lags = table(("apart", *(f"{lag_s} s" for lag_s in LAGS_S)), correlations)
+    parts.append(f"### Autocorrelation of errors\n\n{AUTOCORRELATION}\n\n{lags}")
     print(parts[-1])
     write_section(arguments.markdown, SECTION, provenance(), "\n\n".join([EXPLANATION, *parts]))
 
@@ -200,13 +200,13 @@ EXPLANATION = (
     "Medians over all frames of all starts, one every ten frames. *Growth* is the tracked error after 4 to 5 seconds "
     "less that of the engine's own anchors of those frames. NEES is the median for the whole covariance; 5.3 is exact."
 )
-ALIKE = (
+AUTOCORRELATION = (
     "Correlation of the errors of two frames, so many seconds apart, of the motion since their common anchor: of "
-    "position / of rotation, in standard deviations as tracking tells them (with the odometry's prediction)."
+    "position / of rotation, in standard deviations as tracking reports them (with the odometry's prediction)."
 )
 
 
-def likeness(starts: list[list[Tracked]], lag_s: float) -> str:
+def autocorrelation(starts: list[list[Tracked]], lag_s: float) -> str:
     """Correlations of frames of one start that lie so far apart."""
     pairs = [pair for frames in starts for pair in pairs_apart(frames, lag_s)]
     first, second = (np.array(side) for side in zip(*pairs, strict=True))

@@ -1,4 +1,4 @@
-"""Does the anchor engine say no? Images of other places, look-alike rooms, spoiled images, and false predictions.
+"""Does the anchor engine say no? Images of other places, look-alike rooms, corrupted images, and false predictions.
 
 Run: python -m benchmarks.anchor.out_of_map --data ../shared/data --json results/out_of_map.json
 
@@ -10,7 +10,7 @@ still found. Maps, rendered rooms and features are kept in the work folder, so t
 import argparse
 import json
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -59,7 +59,7 @@ MISS_HEADER = ("map", "images", "image", "prediction", "inliers", "spread", "err
 
 
 def main() -> None:
-    """Run all attempts, and tell what was accepted."""
+    """Run all attempts, and print what was accepted."""
     arguments = parse_arguments()
     places = [*real_places(arguments.data), simulated_room(arguments.work)]
     names = [place.name for place in places if not arguments.only or place.name in arguments.only]
@@ -124,9 +124,9 @@ def run_place(place: Place, places: list[Place], arguments: argparse.Namespace) 
 
 
 def own_samples(place: Place) -> Iterator[Sample]:
-    """Images that show the place, as they are and spoiled."""
+    """Images that show the place, as they are and corrupted."""
     truth, rng = place.truth(), np.random.default_rng(0)
-    spoilers = {
+    corruptions: dict[str, Callable[[Frame], Frame]] = {
         "blurred 2 px": lambda frame: blurred(frame, 2.0),
         "blurred 5 px": lambda frame: blurred(frame, 5.0),
         "half occluded": lambda frame: occluded(frame, 0.5, rng),
@@ -136,9 +136,9 @@ def own_samples(place: Place) -> Iterator[Sample]:
     for index, frame in enumerate(place.frames()):
         pose = true_pose(truth, frame.stamp_ns)
         yield Sample("the place", place.name, frame, pose)
-        kind = list(spoilers)[index % len(spoilers)]
-        spoiled_pose = turned_upside_down(pose) if kind == "upside down" else pose
-        yield Sample(f"the place, {kind}", f"{place.name}-{kind}", spoilers[kind](frame), spoiled_pose)
+        kind = list(corruptions)[index % len(corruptions)]
+        corrupted_pose = turned_upside_down(pose) if kind == "upside down" else pose
+        yield Sample(f"the place, {kind}", f"{place.name}-{kind}", corruptions[kind](frame), corrupted_pose)
 
 
 def false_samples(place: Place, places: list[Place], arguments: argparse.Namespace) -> Iterator[Sample]:

@@ -2,7 +2,7 @@
 
 Run: python -m benchmarks.anchor.scaling --data ../shared/data --json out/scaling/scaling.json
 
-Maps of 50 to 10,000 images are made of the red kitchen and of copies of it that look different (see tiling.py); the
+Maps of 50 to 10,000 images are made of the red kitchen and of copies of it that look different (``tiling``); the
 queries are real and found in the first of them. Opening and memory are measured in a process of its own for each map;
 anchors are timed in turn over all maps, frame by frame, so that a busy machine treats them alike. That part alone, of
 one map, as JSON: python -m benchmarks.anchor.scaling --opened out/scaling/tiled_10000
@@ -52,7 +52,7 @@ HEADER = (
 
 
 def main() -> None:
-    """Make the maps that are missing, measure, and tell."""
+    """Make the maps that are missing, measure, and print."""
     arguments = parse_arguments()
     if arguments.opened is not None:
         print(json.dumps(measure_opening(arguments.opened)))
@@ -76,7 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="images of the maps")
     parser.add_argument("--frames", type=int, default=10, help="queries for each map")
     add_outputs(parser)
-    parser.add_argument("--opened", type=Path, help="tell only what it takes to open this map")
+    parser.add_argument("--opened", type=Path, help="print only what it takes to open this map")
     return parser.parse_args()
 
 

@@ -3,7 +3,7 @@
 Run: python -m benchmarks.anchor.stock_hloc --map maps/redkitchen --source ../shared/data/7scenes_redkitchen
 hloc must be installed; it is driven one frame at a time (``stock_hloc_driver``), once with everything kept loaded
 and once as its own programs run. It has no use for a predicted pose. The prediction given to the engine is the true
-pose of three frames earlier, disturbed by 5 cm and 2 degrees. Decoding the image is part of every figure. Processor
+pose of three frames earlier, perturbed by 5 cm and 2 degrees. Decoding the image is part of every figure. Processor
 times are those of this process, all threads together; hloc's programs start others besides.
 """
 

@@ -1,4 +1,4 @@
-"""How long the anchor engine takes, stage by stage, and how well it finds: the reference's benchmark (SPEC H-20, H-44).
+"""How long the anchor engine takes, stage by stage, and how well it finds.
 
 Every stage ends with its result in ordinary arrays, so its time includes all that a GPU had to do for it.
 """
@@ -35,7 +35,7 @@ STAGES: Mapping[str, str] = {
     "correspondences": "2D-3D correspondences",
     "pnp": "PnP",
 }
-"""The reference's eight stages and guided matching, which only a predicted pose allows."""
+"""The stages, among them guided matching, which only a predicted pose allows."""
 
 PRIOR_LAG_NS = NANOSECONDS // 10
 PRIOR_DISTANCE_M, PRIOR_ANGLE_DEG = 0.05, 2.0

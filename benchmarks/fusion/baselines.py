@@ -1,7 +1,7 @@
 """What one would do without a fusion: causal alignments of odometry to the anchors that have come so far.
 
-``single``: one Umeyama similarity from all anchors, as the reference does offline (SPEC H-38). ``last``: piecewise,
-from the last few (H-52). ``rigid``: the same, but with the scale of the first alignment. Poses of different odometry
+``single``: one Umeyama similarity from all anchors so far. ``last``: piecewise,
+from the last few. ``rigid``: the same, but with the scale of the first alignment. Poses of different odometry
 segments share neither origin nor scale, so each segment is aligned by its own anchors. None gates, weighs or smooths.
 """
 
@@ -61,9 +61,11 @@ def align_causally(run: FusionRun, fit: Fit) -> PoseTrack:
     return PoseTrack(positions, rotations)
 
 
-def without_wrong_anchors(run: FusionRun) -> FusionRun:
-    """The run as somebody would see it who knows which anchors lie."""
-    return replace(run, anchors=[(stamp, anchor) for stamp, anchor in run.anchors if anchor.stamp_ns not in run.wrong])
+def without_outliers(run: FusionRun) -> FusionRun:
+    """The run without the anchors that are gross errors or aliases."""
+    return replace(
+        run, anchors=[(stamp, anchor) for stamp, anchor in run.anchors if anchor.stamp_ns not in run.outliers]
+    )
 
 
 @dataclass(frozen=True, eq=False)

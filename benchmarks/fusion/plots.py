@@ -1,4 +1,4 @@
-"""Pictures of the fusion's proving ground: one run in the course of time, and how errors are distributed."""
+"""Pictures of simulated runs through the fusion: one run in the course of time, and how errors are distributed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The proving ground of the fusion: what is simulated, and why."""
+"""Scenarios of simulated runs through the fusion, and what each is there for."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ USUAL = FusionScenario(
     anchor_sigma=0.03,
     anchor_sigma_deg=1.0,
     inliers=(30, 150),
-    wrong_inliers=(12, 45),
+    false_anchor_inliers=(12, 45),
 )
 """Anchors of 3 cm and 1 degree every second and a second late; odometry that drifts as the options expect."""
 
 REAL_MAP = replace(
-    USUAL, anchor_sigma=0.015, anchor_sigma_deg=0.5, place_sigma=0.025, place_sigma_deg=0.8, claimed_sigma_factor=0.4
+    USUAL, anchor_sigma=0.015, anchor_sigma_deg=0.5, place_sigma=0.025, place_sigma_deg=0.8, reported_sigma_factor=0.4
 )
 
 
@@ -33,7 +33,7 @@ class FusionTrial:
 
 
 TRIALS: Mapping[str, FusionTrial] = {
-    "usual": FusionTrial(USUAL, "figure eight, honest anchors every second, 1 s late"),
+    "usual": FusionTrial(USUAL, "figure eight, consistent anchors every second, 1 s late"),
     "prompt": FusionTrial(
         replace(USUAL, duration_s=20.0, rate_hz=10.0, anchor_period_s=0.4, delay_s=(0.03, 0.15)),
         "a GPU: anchors at 2.5 Hz, 30 to 150 ms late",
@@ -57,7 +57,7 @@ TRIALS: Mapping[str, FusionTrial] = {
     "corridor": FusionTrial(
         replace(
             USUAL, path="line", speed=0.4, duration_s=25.0, anchor_sigma=0.01, anchor_sigma_deg=0.3, delay_s=(0.2, 0.4),
-            position_drift=0.005, rotation_drift_deg=0.1, scale_drift=0.002, turning_misjudged=0.01,
+            position_drift=0.005, rotation_drift_deg=0.1, scale_drift=0.002, rotation_scale_error=0.01,
         ),
         "straight on for 10 m, 1 cm of noise",
     ),
@@ -66,7 +66,7 @@ TRIALS: Mapping[str, FusionTrial] = {
     "turns": FusionTrial(replace(USUAL, path="turns"), "a square with turns on the spot"),
     "real map": FusionTrial(
         replace(REAL_MAP, path="circle", duration_s=45.0, outlier_share=0.05),
-        "errors shared by all anchors of a place, claims of 40 % of the truth, 5 % outliers",
+        "errors shared by all anchors of a place, sigmas of 40 % of the true ones, 5 % outliers",
     ),
     "losses and gaps": FusionTrial(
         replace(USUAL, duration_s=45.0, losses=((14.0, 2.0),), gaps=((26.0, 8.0),), outlier_share=0.1),

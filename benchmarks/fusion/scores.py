@@ -1,4 +1,4 @@
-"""How one simulated run went: errors of the fusion and of the baselines, jumps, claims, false anchors believed."""
+"""How one simulated run went: errors of the fusion and of the baselines, consistency, jumps, outliers accepted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.fusion.baselines import Fit, align_causally, last, rigid, single, without_wrong_anchors
+from benchmarks.fusion.baselines import Fit, align_causally, last, rigid, single, without_outliers
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Estimate, State
@@ -49,8 +49,8 @@ class RunScore:
 
     ``whitened`` (N, 6) are errors in units of what the covariance expects. ``first_fix_s`` is NaN where there never was
     one. ``odom_jump`` is the largest step of ``odom_from_camera`` beyond the odometry's, scaled, in metres or radians.
-    ``diverged``: a LOCALIZED frame is more than a metre off, or more than ten of the standard deviations it claims.
-    Shares are of the anchors that came: wrong ones that were believed, right ones that were not.
+    ``diverged``: a LOCALIZED frame is more than a metre off, or more than ten of its standard deviations.
+    Shares are of the anchors that came: outliers that were accepted, inliers that were rejected.
     """
 
     methods: Mapping[str, MethodErrors]
@@ -61,27 +61,27 @@ class RunScore:
     first_fix_s: float
     odom_jump: float
     scale_error: float
-    wrong_share: float
-    refused_share: float
+    accepted_outlier_share: float
+    rejected_inlier_share: float
 
 
 def score(scenario: FusionScenario, seed: int, config: FusionConfig | None = None) -> RunScore:
-    """Simulate a run, and let all methods loose on it. Baselines are told which anchors lie; the fuser is not."""
-    run, believed = simulate_run(scenario, seed), set[int]()
+    """Simulate a run, and estimate it by all methods. Baselines know which anchors are outliers; the fuser does not."""
+    run, accepted = simulate_run(scenario, seed), set[int]()
     followed = FollowedPoints(scenario, run, seed) if scenario.tracked else None
     fuser = Fuser(config or FusionConfig(), metric=True)
-    estimates = play(fuser, run, followed=followed, on_believed=lambda anchor: believed.add(anchor.stamp_ns))
-    return score_estimates(run, estimates, believed)
+    estimates = play(fuser, run, followed=followed, on_accepted=lambda anchor: accepted.add(anchor.stamp_ns))
+    return score_estimates(run, estimates, accepted)
 
 
-def score_estimates(run: FusionRun, estimates: Sequence[Estimate], believed: Set[int]) -> RunScore:
-    """Compare a run's estimates with the truth and with the baselines; ``believed`` are stamps of anchors taken."""
+def score_estimates(run: FusionRun, estimates: Sequence[Estimate], accepted: Set[int]) -> RunScore:
+    """Compare a run's estimates with the truth and with the baselines; ``accepted`` are stamps of anchors."""
     errors = pose_errors(run, estimates)
     fused, whitened = MethodErrors.of(errors), whitened_errors(errors, estimates)
     seconds = (np.array(run.stamps_ns) - run.stamps_ns[0]) / NANOSECONDS
     localized = np.array([estimate.state is State.LOCALIZED for estimate in estimates])
     come = {anchor.stamp_ns for arrival, anchor in run.anchors if arrival <= run.stamps_ns[-1]}
-    wrong, right = come & run.wrong, come - run.wrong
+    outliers, inliers = come & run.outliers, come - run.outliers
     return RunScore(
         methods={FUSED: fused, **_baseline_errors(run)},
         seconds=seconds,
@@ -91,18 +91,18 @@ def score_estimates(run: FusionRun, estimates: Sequence[Estimate], believed: Set
         first_fix_s=next(iter(seconds[np.isfinite(fused.position)].tolist()), np.nan),
         odom_jump=largest_odom_jump(run, estimates),
         scale_error=_scale_error(run, estimates),
-        wrong_share=len(wrong & believed) / max(len(wrong), 1),
-        refused_share=len(right - believed) / max(len(right), 1),
+        accepted_outlier_share=len(outliers & accepted) / max(len(outliers), 1),
+        rejected_inlier_share=len(inliers - accepted) / max(len(inliers), 1),
     )
 
 
 def _baseline_errors(run: FusionRun) -> dict[str, MethodErrors]:
-    told, truth = without_wrong_anchors(run), PoseTrack.of(run.truth)
-    return {name: MethodErrors.of(truth.errors_of(align_causally(told, fit))) for name, fit in BASELINES.items()}
+    known, truth = without_outliers(run), PoseTrack.of(run.truth)
+    return {name: MethodErrors.of(truth.errors_of(align_causally(known, fit))) for name, fit in BASELINES.items()}
 
 
 def _has_diverged(distances: Array, whitened: Array, localized: NDArray[np.bool_]) -> bool:
-    """Whether any LOCALIZED frame is more than a metre off, or more than ten of the standard deviations it claims.
+    """Whether any LOCALIZED frame is more than a metre off, or more than ten of its standard deviations.
 
     Whitening by a lower triangle leaves the first three errors to the position alone.
     """
@@ -111,9 +111,9 @@ def _has_diverged(distances: Array, whitened: Array, localized: NDArray[np.bool_
 
 
 def _scale_error(run: FusionRun, estimates: Sequence[Estimate]) -> float:
-    """Relative error of the last scale; NaN where none is told."""
+    """Relative error of the last scale; NaN where none is estimated."""
     known = [row for row, estimate in enumerate(estimates) if estimate.scale is not None]
     if not known:
         return np.nan
-    told = estimates[known[-1]].scale
-    return float(abs((told or np.nan) / run.scales[known[-1]] - 1.0))
+    last_scale = estimates[known[-1]].scale
+    return float(abs((last_scale or np.nan) / run.scales[known[-1]] - 1.0))

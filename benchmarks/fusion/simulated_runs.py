@@ -1,4 +1,4 @@
-"""The fusion on hundreds of simulated runs, beside plain alignments: errors, divergence, honesty, jumps.
+"""The fusion on hundreds of simulated runs, beside plain alignments: errors, divergence, consistency, jumps.
 
 Run: python -m benchmarks.fusion.simulated_runs --seeds 500 --sweep-seeds 100 --json out/fusion.json \
          --markdown results/fusion.md --plots results
@@ -101,10 +101,10 @@ def use_one_thread() -> None:
 
 def describe(figures: ScenarioFigures) -> str:
     """One line while the others are still running."""
-    fused, honesty = figures.methods["fuser"], figures.honesty
+    fused, nees = figures.methods["fuser"], figures.nees
     return (
         f"{figures.runs} runs, median {100 * fused.median_m:.1f} cm, {100 * fused.diverged_share:.1f} % diverged, "
-        f"NEES {honesty.mean:.2f}, {100 * honesty.mean_share:.0f} % of runs in the band"
+        f"NEES {nees.anees:.2f}, {100 * nees.runs_in_band_share:.0f} % of runs in the band"
     )
 
 

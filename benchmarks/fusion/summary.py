@@ -13,7 +13,7 @@ from benchmarks.fusion.scores import DIVERGED_M, FUSED, MethodErrors, RunScore
 from visloc_ros.core.geometry import Array
 
 POSE_DOF = 6
-NEGLIGIBLE = 0.01  # correlation: what is less alike counts as independent
+NEGLIGIBLE = 0.01  # correlation below which values count as independent
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,20 @@ class MethodFigures:
 
 
 @dataclass(frozen=True)
-class Honesty:
-    """Whether covariances hold: squared whitened errors (NEES) over the 6 degrees of freedom, 1 where honest.
+class NeesFigures:
+    """Consistency: squared whitened errors (NEES), averaged over runs, over their 6 degrees of freedom (ANEES).
 
-    Errors of neighbouring frames are alike. ``frames_alike`` is the number of frames that tell as much as one, by the
-    autocorrelation of NEES over all runs; it widens the 95 % chi-square band of a run's mean, inside which
-    ``mean_share`` of runs stay. ``instant_share`` is of runs whose NEES in the middle of the run is inside the band of
-    a single value: no correlation enters there. An ideal estimator gives 1, 0.95 and 0.95.
+    Errors of neighbouring frames are correlated. ``autocorrelation_time`` is the number of frames that are worth one
+    independent frame, by the autocorrelation of NEES over all runs; it widens the 95 % chi-square band of a run's mean,
+    inside which ``runs_in_band_share`` of runs stay. ``instants_in_band_share`` is of runs whose NEES in the middle of
+    the run is inside the band of a single value: no correlation enters there. A consistent estimator gives 1, 0.95 and
+    0.95.
     """
 
-    mean: float
-    frames_alike: float
-    mean_share: float
-    instant_share: float
+    anees: float
+    autocorrelation_time: float
+    runs_in_band_share: float
+    instants_in_band_share: float
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class ScenarioFigures:
 
     runs: int
     methods: Mapping[str, MethodFigures]
-    honesty: Honesty
+    nees: NeesFigures
     localized_share: float
     first_fix_s: float
     first_fix_p95_s: float
@@ -60,8 +61,8 @@ class ScenarioFigures:
     odom_jump: float
     scale_error: float
     scale_error_p95: float
-    wrong_believed_share: float
-    right_refused_share: float
+    accepted_outlier_share: float
+    rejected_inlier_share: float
 
 
 def summarise_runs(scores: Sequence[RunScore]) -> ScenarioFigures:
@@ -71,7 +72,7 @@ def summarise_runs(scores: Sequence[RunScore]) -> ScenarioFigures:
     return ScenarioFigures(
         runs=len(scores),
         methods=_methods(scores),
-        honesty=judge_honesty([np.square(score.whitened).sum(axis=1) for score in scores]),
+        nees=nees_figures([np.square(score.whitened).sum(axis=1) for score in scores]),
         localized_share=_mean([_localized_share(score) for score in scores]),
         first_fix_s=_quantile(fixes, 0.5),
         first_fix_p95_s=_quantile(fixes, 0.95),
@@ -79,26 +80,26 @@ def summarise_runs(scores: Sequence[RunScore]) -> ScenarioFigures:
         odom_jump=max(score.odom_jump for score in scores),
         scale_error=_quantile(scales, 0.5),
         scale_error_p95=_quantile(scales, 0.95),
-        wrong_believed_share=_mean([score.wrong_share for score in scores]),
-        right_refused_share=_mean([score.refused_share for score in scores]),
+        accepted_outlier_share=_mean([score.accepted_outlier_share for score in scores]),
+        rejected_inlier_share=_mean([score.rejected_inlier_share for score in scores]),
     )
 
 
-def judge_honesty(squares: Sequence[Array]) -> Honesty:
-    """Compare squared whitened errors (N,) of runs with what their covariances promise; NaN where there is no pose."""
+def nees_figures(squares: Sequence[Array]) -> NeesFigures:
+    """Compare squared whitened errors (N,) of runs with what their covariances predict; NaN where there is no pose."""
     runs = [values[np.isfinite(values)] for values in squares]
     runs = [values for values in runs if len(values)]
     if not runs:
-        return Honesty(np.nan, np.nan, np.nan, np.nan)
+        return NeesFigures(np.nan, np.nan, np.nan, np.nan)
     correlations = autocorrelation(runs)
-    alike = np.array([frames_alike(len(values), correlations) for values in runs])
+    times = np.array([autocorrelation_time(len(values), correlations) for values in runs])
     lengths = np.array([len(values) for values in runs])
     means = np.array([values.mean() for values in runs])
     instants = np.array([values[len(values) // 2] for values in runs])
-    return Honesty(
+    return NeesFigures(
         float(means.mean() / POSE_DOF),
-        float(alike.mean()),
-        float(_in_band(means, lengths / alike).mean()),
+        float(times.mean()),
+        float(_in_band(means, lengths / times).mean()),
         float(_in_band(instants, np.ones(len(runs))).mean()),
     )
 
@@ -118,8 +119,8 @@ def autocorrelation(runs: Sequence[Array]) -> Array:
     return np.array(correlations)
 
 
-def frames_alike(count: int, correlations: Array) -> float:
-    """How many of a run's ``count`` frames tell as much about its mean as one independent frame.
+def autocorrelation_time(count: int, correlations: Array) -> float:
+    """How many of a run's ``count`` frames are worth one independent frame for its mean.
 
     The variance of the mean is one value's over count, times 1 + 2 sum over lags of (1 - lag / count) x correlation.
     """

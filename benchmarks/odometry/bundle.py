@@ -71,7 +71,7 @@ def main() -> None:
     report = {**provenance(), "rows": rows}
     body = table(HEADER, (table_row(row) for row in rows))
     print(body)
-    write_outputs(arguments, "Solver of the window", report, body)
+    write_outputs(arguments, "Bundle adjustment beside Ceres", report, body)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -2,7 +2,7 @@
 
 All flow gets a constant part, so that the start sees motion. No keyframe is dropped and no frame counts as lost, so
 that every frame has all the measurements that a preset allows: the dearest case. Paths and errors mean nothing here and
-are not told. The end is the adjustment until all rests.
+are left out. The end is the adjustment until all rests.
 Run: python -m benchmarks.odometry.dpvo --source ../shared/data/7scenes_redkitchen --json out/dpvo.json
 """
 

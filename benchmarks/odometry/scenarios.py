@@ -17,7 +17,7 @@ from visloc_ros.simulation.path import PATHS, CameraPath, PosePath, Wave
 from visloc_ros.simulation.pictures import mosaic
 from visloc_ros.simulation.room import Room, make_quad
 
-Spoil = Callable[[Frame, float, np.random.Generator], Frame | None]
+Corruption = Callable[[Frame, float, np.random.Generator], Frame | None]
 """Changes a frame at its share (0 to 1) of the incident, or drops it (None)."""
 
 _FOCAL_SHARE = 0.75  # focal length over image width: a field of view of 67 degrees
@@ -40,7 +40,7 @@ def covered(frame: Frame, _share: float, _rng: np.random.Generator) -> Frame:
     return replace(frame, image=_blobs(frame.image.shape[0], frame.image.shape[1]))
 
 
-def exposed(gain: float) -> Spoil:
+def exposed(gain: float) -> Corruption:
     """The exposure is another one; what is too bright saturates."""
     return lambda frame, _share, _rng: replace(frame, image=np.asarray(cv2.convertScaleAbs(frame.image, alpha=gain)))
 
@@ -58,7 +58,7 @@ def with_passer_by(frame: Frame, share: float, _rng: np.random.Generator) -> Fra
 
 @dataclass(frozen=True)
 class Scenario:
-    """A recording with an incident: ``during`` it the frames are spoiled, elsewhere they are as filmed.
+    """A recording with an incident: ``during`` it the frames are corrupted, elsewhere they are as filmed.
 
     ``changes`` are of the simulated camera's options. Without an incident the whole recording is one.
     """
@@ -66,7 +66,7 @@ class Scenario:
     name: str
     path: PosePath
     incident: Span | None = None
-    spoil: Spoil = kept
+    corrupt: Corruption = kept
     changes: Mapping[str, Any] = field(default_factory=dict)
     place: str = "room"
 
@@ -97,7 +97,7 @@ class Stage:
         film = self.film(scenario)
         rng = np.random.default_rng(film.config.seed)
         for index, clean in enumerate(film):
-            frame = _spoiled(clean, film.seconds(index), scenario, rng)
+            frame = _corrupted(clean, film.seconds(index), scenario, rng)
             if frame is not None:
                 yield frame
 
@@ -108,10 +108,10 @@ class Stage:
         return {"room": simulate(lit).room, "wall": Room((wall,))}
 
 
-def _spoiled(frame: Frame, seconds: float, scenario: Scenario, rng: np.random.Generator) -> Frame | None:
+def _corrupted(frame: Frame, seconds: float, scenario: Scenario, rng: np.random.Generator) -> Frame | None:
     if seconds not in scenario.span:
         return frame
-    return scenario.spoil(frame, (seconds - scenario.span.start_s) / scenario.span.duration_s, rng)
+    return scenario.corrupt(frame, (seconds - scenario.span.start_s) / scenario.span.duration_s, rng)
 
 
 def _poster(seed: int) -> Image:
@@ -149,7 +149,7 @@ SCENARIOS = (
     Scenario("standing still on the way", Choreography(_WALK, (_MIDDLE,)), _AT_REST),
     Scenario("0.5 s of black", _WALK, _INCIDENT, changes={"blackout_start_s": 4.0, "blackout_s": 0.5}),
     Scenario("0.5 s behind a hand", _WALK, _INCIDENT, covered),
-    Scenario("4 frames of 10 dropped", _WALK, spoil=dropped),
+    Scenario("4 frames of 10 dropped", _WALK, corrupt=dropped),
     Scenario("a quarter of the light for 2 s", _WALK, Span(4.0, 2.0), exposed(0.25)),
     Scenario("four times the light for 2 s", _WALK, Span(4.0, 2.0), exposed(4.0)),
     Scenario("someone walks through the view", _WALK, Span(3.5, 2.5), with_passer_by),

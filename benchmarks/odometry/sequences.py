@@ -121,7 +121,7 @@ def report_sequences(arguments: argparse.Namespace, reports: dict[str, Figures])
     put(arguments, "Real sequences", sequence_tables(reports))
     put(arguments, "Beside the peers", peers_table(reports))
     if kitchen(arguments).name in reports:
-        put(arguments, "The reference's table", bench_table(bench(arguments)))
+        put(arguments, "Times once and a frame", bench_table(bench(arguments)))
     if arguments.plots:
         arguments.plots.mkdir(parents=True, exist_ok=True)
         write_paths(arguments.plots / "odometry_paths.png", arguments.data, reports)

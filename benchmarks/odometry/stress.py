@@ -1,4 +1,4 @@
-"""How an odometry takes incidents: it goes on rightly, or says that it is lost and starts again, or lies."""
+"""How an odometry takes incidents: it tracks on, or reports that it is lost and starts again, or gives wrong poses."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Verdict(str, Enum):
     TRACKED = "tracked"
     FLAGGED = "flagged"
     SLOW = "late"
-    LIED = "wrong"
+    WRONG = "wrong"
 
 
 @dataclass(frozen=True)
 class StressResult:
-    """One scenario: what was tracked, how losses were told, and how true the poses are.
+    """One scenario: what was tracked, how losses were reported, and how true the poses are.
 
     ``start_s`` is the time to the first pose, ``flagged_after`` the most wrong poses in a row before a frame without
     one (None: no pose was missing), ``restart_s`` the longest time without poses after the start, counted from the
@@ -71,7 +71,7 @@ class StressResult:
         if self.num_tracked == 0:
             return Verdict.WAITED
         if self.wrong_frames > MAX_WRONG_FRAMES:
-            return Verdict.LIED
+            return Verdict.WRONG
         if self.flagged_after is None:
             return Verdict.TRACKED
         in_time = self.restart_s is not None and self.restart_s <= MAX_RESTART_S

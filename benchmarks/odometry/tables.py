@@ -23,20 +23,20 @@ PEERS = {
     ],
     "kitti_06": [("ORB-SLAM3", "7.5-9.3", "14", "")],
 }
-"""ATE in cm, ms a frame and remarks as issue 4 states them."""
+"""ATE in cm, ms a frame and remarks, measured on the same sequences on another machine."""
 
 REFERENCE_MS = {"init": 123.0, "first 2 frames": 650.0, "preprocess": 1.6, "inference": 31.8, "finalize": 198.0}
-"""DPVO with its weights on an A100, as the reference states it (SPEC H-48)."""
+"""DPVO with its weights on an A100, as its authors state it."""
 
 DPVO_SECTION = "dpvo without its weights: time only"
 DPVO_NOTE = (
-    "The official weights were not at hand: the network's numbers are random, and so are its paths, which are untold.\n"
+    "The official weights were not at hand: the network's numbers are random, and so are its paths, left out here.\n"
     "Every frame has all measurements that the preset allows."
 )
 STRESS_NOTE = (
     "A pose is wrong where it is off by more than 5 cm and more than 3 % of its segment's path, after the alignment\n"
-    'of the poses before the incident. "Wrong before told" counts the wrong poses in a row that were given before a\n'
-    "frame without a pose: 0 says that the loss was told while the poses were still right. An incident whose poses\n"
+    'of the poses before the incident. "Wrong before reported" counts the wrong poses in a row before a frame without\n'
+    "a pose: 0 says that the loss was reported while the poses were still right. An incident whose poses\n"
     'stay right for a while is therefore not counted from its begin. More than 3 wrong poses in a row are "wrong".'
 )
 GOALS_CM = {"euroc_mh05": 5.0, "7scenes_redkitchen": 4.5, "kitti_06": 10.0}
@@ -81,7 +81,7 @@ def run_row(name: str, run: Figures) -> list[str]:
 
 
 def peers_table(reports: dict[str, Figures]) -> str:
-    """What was measured here, a row a system, with the figures of issue 4 beside it."""
+    """What was measured here, a row a system, with the figures of the peers beside it."""
     header = ["sequence and system", "ATE cm, all runs", "ms a frame, p50", "source", "remarks"]
     return table(header, [row for name, report in reports.items() for row in sequence_peers(name, report)])
 
@@ -95,7 +95,7 @@ def sequence_peers(name: str, report: Figures) -> Iterable[list[str]]:
     ratio = f"klt takes {klt_ms / plain_ms:.2f} times as long"
     yield [f"{name}: plain Python KLT", ates(report["plain"]), f"{plain_ms:.1f}", "measured here, in turn", ratio]
     for system, ate, milliseconds, remark in PEERS[name]:
-        yield [f"{name}: {system}", ate, milliseconds, "issue 4", remark]
+        yield [f"{name}: {system}", ate, milliseconds, "measured elsewhere", remark]
 
 
 def still_table(name: str, runs: Sequence[Figures]) -> str:
@@ -126,8 +126,8 @@ def invented(run: Figures) -> str:
 def stress_table(results: Sequence[StressResult]) -> str:
     """A row a scenario."""
     header = [
-        "incident", "outcome", "tracked", "segments", "frames without a pose", "start s", "wrong before told, frames",
-        "restart s", "ATE cm", "worst turn °", "drift mm/s",
+        "incident", "outcome", "tracked", "segments", "frames without a pose", "start s",
+        "wrong before reported, frames", "restart s", "ATE cm", "worst turn °", "drift mm/s",
     ]  # fmt: skip
     rows = [
         [
@@ -180,7 +180,7 @@ def dpvo_tables(reports: dict[str, Figures]) -> str:
 
 
 def bench_table(report: Figures) -> str:
-    """``visloc bench odometry``: the reference's table, then the stages of the backend."""
+    """``benchmarks.odometry.one_source``: what happens once and every frame, then the stages of the backend."""
     title = f"{report['backend']}{', live' if report['live'] else ''}, {report['frames']} frames of {report['source']}"
     return f"{title} at most {report['asked_fps']:g} a second\n\n{lifecycle_table(report)}\n\n{stage_table(report)}"
 

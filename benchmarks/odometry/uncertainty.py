@@ -56,14 +56,14 @@ class Tracked:
 
 
 class NoisyDepth:
-    """Depth images of a simulation as a model would guess them; the frame must be told."""
+    """Depth images of a simulation as a model would guess them; the index of the frame must be set."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation, self._rng = simulation, np.random.default_rng(0)
         self.index = 0
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Depth (H / 4, W / 4) in metres of the frame that was told."""
+        """Depth (H / 4, W / 4) in metres of the frame of that index."""
         depth = self._simulation.renderer.depth(self._simulation.pose(self.index))[::4, ::4]
         depth = depth * np.exp(self._rng.normal(0.0, 0.05)) * (1.0 + self._rng.normal(0.0, 0.1, depth.shape))
         wrong = self._rng.random(depth.shape) < 0.2
@@ -165,7 +165,7 @@ def measure_scale(name: str, tracked: Tracked) -> Figures:
     """How metric the path is that the last scale makes of the poses."""
     units, metres, scale = tracked.units, tracked.metres, tracked.poses[-1].scale
     if scale is None:
-        raise ValueError(f"{name}: depth images were given, but the odometry told no scale")
+        raise ValueError(f"{name}: depth images were given, but the odometry estimated no scale")
     best = umeyama(metres, units)
     scaled = scale.metres_per_unit * units
     return {

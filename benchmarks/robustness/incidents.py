@@ -1,10 +1,10 @@
-"""Does the fused pose ever lie? Kidnapping, another place, the wrong map, darkness, no anchors, a slow camera.
+"""Is the fused pose ever overconfident? Kidnapping, another place, the wrong map, darkness, no anchors, a slow camera.
 
 Run: python -m benchmarks.robustness.incidents --data ../shared/data --markdown results/robustness.md
 
-Two real places are mapped, and spliced images of them go through the localizer as ``visloc run`` does. The states and
-times of each scenario are told, and how many LOCALIZED poses lie beyond 3 sigma of their own covariance: there must be
-none. Maps and features are kept in the work folder, so that a second run is quicker.
+Two real places are mapped, and spliced images of them go through the localizer as ``visloc run`` does. The table
+has the states and times of each scenario, and how many LOCALIZED poses lie beyond 3 sigma of their own covariance:
+there must be none. Maps and features are kept in the work folder, so that a second run is quicker.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from benchmarks.places import FeatureCache, Place, real_places, simulated_room
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, put_section, read_json, write_outputs
 from benchmarks.robustness.scenarios import FLIGHT, KITCHEN, ROOM, SCENARIOS, Recording, Scenario, Splice
-from benchmarks.robustness.tables import HONESTY_SECTION, SECTION, as_markdown, honesty_markdown, show
+from benchmarks.robustness.tables import NEES_SECTION, SECTION, as_markdown, nees_markdown, show
 from visloc_ros.apps.offline_run import RunConfig, run_offline, search_inline
 from visloc_ros.core.config import read_config
 from visloc_ros.core.geometry import SE3
@@ -95,7 +95,7 @@ def main() -> None:
     show(rows)
     write_outputs(arguments, SECTION, report, as_markdown(rows))
     if arguments.markdown:
-        put_section(arguments.markdown, HONESTY_SECTION, honesty_markdown(rows))
+        put_section(arguments.markdown, NEES_SECTION, nees_markdown(rows))
 
 
 def parse_arguments() -> argparse.Namespace:

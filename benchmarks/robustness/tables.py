@@ -1,4 +1,4 @@
-"""Tables of the robustness benchmark: states and times of each scenario, and whether the covariances hold."""
+"""Tables of the robustness benchmark: states and times of each scenario, and consistency of the covariances."""
 
 import math
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ HEADER = (
     "scenario",
     "poses",
     "LOCALIZED, DEGRADED, LOST",
-    "told after",
+    "detected after",
     "LOST after",
-    "right again after",
+    "recovered after",
     "largest error",
     "beyond 3 sigma",
 )
-HONESTY_SECTION = "Does the covariance hold?"
-HONESTY_HEADER = (
+NEES_SECTION = "Consistency of the covariance"
+NEES_HEADER = (
     "scenario",
     "NEES of poses",
     "95 % band of the mean",
@@ -33,24 +33,24 @@ HONESTY_HEADER = (
     "NIS of tracked poses",
     "map tracking / anchor / odometry",
 )
-HONESTY_LEGEND = (
+NEES_LEGEND = (
     "Means of the squared error over the covariance (NEES, against the truth; the kitchen's is good to 2-3 cm) and of "
-    "the squared innovation over its own (NIS); 6 is honest, more promises too much, less too little. The mean's band "
-    "is that of as many independent errors as their autocorrelation leaves. In brackets the share inside the 95 % "
+    "the squared innovation over its own (NIS); 6 is consistent, more overconfident, less conservative. The band of "
+    "the mean is that of as many independent errors as their autocorrelation leaves. In brackets the share inside the 95 % "
     "chi-square band. Last: shares of the poses by what they rest on."
 )
 LEGEND = (
-    "Told after: from the beginning of the incident to the first frame that is said not to be LOCALIZED. Right again "
+    "Detected after: from the beginning of the incident to the first frame whose state is not LOCALIZED. Recovered "
     "after: from its end (without an incident: from the first frame) to the first LOCALIZED pose within 3 sigma. "
     "Largest error: while LOCALIZED. Beyond 3 sigma: LOCALIZED poses whose squared normalised error is above 20.1, "
-    "which 0.27 % of those of an honest covariance are, and the longest time in a row (0.0 s: "
+    "which 0.27 % of those of a consistent covariance are, and the longest time in a row (0.0 s: "
     "single frames). Anchors join 1 s after their image, and the next one is sought then."
 )
 
 
 def show(rows: Sequence[Figures]) -> None:
     """Print both tables."""
-    for title, header, to_cells in ((SECTION, HEADER, cells), (HONESTY_SECTION, HONESTY_HEADER, honesty_cells)):
+    for title, header, to_cells in ((SECTION, HEADER, cells), (NEES_SECTION, NEES_HEADER, nees_cells)):
         shown = Table(*header, title=title, title_justify="left")
         for row in rows:
             shown.add_row(*to_cells(row))
@@ -63,12 +63,12 @@ def as_markdown(rows: Sequence[Figures]) -> str:
     return "\n\n".join([conclusion(rows), table(HEADER, [cells(row) for row in rows]), LEGEND, when_wrong(rows)])
 
 
-def honesty_markdown(rows: Sequence[Figures]) -> str:
+def nees_markdown(rows: Sequence[Figures]) -> str:
     """Whether errors and innovations are as large as their covariances say."""
-    return "\n\n".join([table(HONESTY_HEADER, [honesty_cells(row) for row in rows]), HONESTY_LEGEND])
+    return "\n\n".join([table(NEES_HEADER, [nees_cells(row) for row in rows]), NEES_LEGEND])
 
 
-def honesty_cells(row: Figures) -> list[str]:
+def nees_cells(row: Figures) -> list[str]:
     """NEES, NIS and support of a scenario in words."""
     nees, nis, supports = row["nees"], row["nis"], row["frames_by_support"]
     shares = [supports.get(one.value, 0) for one in (Support.MAP_TRACKING, Support.ANCHOR, Support.ODOMETRY)]
@@ -90,7 +90,7 @@ def mean_and_share(found: Figures | None) -> str:
 def conclusion(rows: Sequence[Figures]) -> str:
     """The figures that matter."""
     wrong, elsewhere, localized = (
-        sum(row[key] for row in rows) for key in ("confidently_wrong", "poses_elsewhere", "localized")
+        sum(row[key] for row in rows) for key in ("overconfident", "poses_outside_map", "localized")
     )
     return (
         f"{sum(row['frames'] for row in rows)} frames, {localized} of them LOCALIZED: "
@@ -101,12 +101,12 @@ def conclusion(rows: Sequence[Figures]) -> str:
 
 def when_wrong(rows: Sequence[Figures]) -> str:
     """Which seconds of the scenarios the poses beyond 3 sigma are of."""
-    told = (
-        f"{row['name']} {', '.join(f'{begin:.1f}-{end:.1f}' for begin, end in row['wrong_from_to_s'])}"
+    spans = (
+        f"{row['name']} {', '.join(f'{begin:.1f}-{end:.1f}' for begin, end in row['overconfident_spans_s'])}"
         for row in rows
-        if row["wrong_from_to_s"]
+        if row["overconfident_spans_s"]
     )
-    return f"Beyond 3 sigma from the first to the last frame, in seconds: {'; '.join(told) or 'never'}."
+    return f"Beyond 3 sigma from the first to the last frame, in seconds: {'; '.join(spans) or 'never'}."
 
 
 def cells(row: Figures) -> list[str]:
@@ -117,9 +117,9 @@ def cells(row: Figures) -> list[str]:
         row["name"],
         f"{row['poses']} of {row['frames']}",
         " / ".join(map(str, states)),
-        *(number(row[key], 1.0, 1, " s") for key in ("told_after_s", "lost_after_s", "right_after_s")),
+        *(number(row[key], 1.0, 1, " s") for key in ("detected_after_s", "lost_after_s", "recovered_after_s")),
         UNKNOWN if row["largest_error"] is None else ", ".join(error),
-        f"{row['confidently_wrong']} ({row['longest_wrong_s']:.1f} s)" if row["confidently_wrong"] else "0",
+        f"{row['overconfident']} ({row['longest_overconfident_s']:.1f} s)" if row["overconfident"] else "0",
     ]
 
 

@@ -127,15 +127,15 @@ def test_a_run_without_a_fix():
     assert summary["recall"][-1]["percent"] == 0.0
 
 
-def test_nees_of_honest_and_of_overconfident_covariances():
-    honest = make_synthetic_run(600)
-    assert summarize(honest)["nees"]["mean"] == pytest.approx(6.0, abs=0.5)
-    assert summarize(honest)["nees"]["share_in_band"] == pytest.approx(0.95, abs=0.03)
-    boastful = [
+def test_nees_of_consistent_and_of_overconfident_covariances():
+    consistent = make_synthetic_run(600)
+    assert summarize(consistent)["nees"]["mean"] == pytest.approx(6.0, abs=0.5)
+    assert summarize(consistent)["nees"]["share_in_band"] == pytest.approx(0.95, abs=0.03)
+    overconfident = [
         dataclasses.replace(item, covariance=None if item.covariance is None else item.covariance / 25)
-        for item in honest.frames
+        for item in consistent.frames
     ]
-    assert summarize(dataclasses.replace(honest, frames=tuple(boastful)))["nees"]["mean"] > 100.0
+    assert summarize(dataclasses.replace(consistent, frames=tuple(overconfident)))["nees"]["mean"] > 100.0
 
 
 def test_drawn_errors_come_out_with_the_drawn_size():

@@ -20,7 +20,7 @@ EXACT = replace(
     position_drift=0.0,
     rotation_drift_deg=0.0,
     scale_drift=0.0,
-    turning_misjudged=0.0,
+    rotation_scale_error=0.0,
     anchor_sigma=0.0,
     anchor_sigma_deg=0.0,
 )
@@ -92,7 +92,7 @@ def test_covariances_are_honest():
 def test_neither_outliers_nor_a_place_that_looks_alike_are_believed(seed):
     run = simulate_run(replace(CHEAP, duration_s=40.0, outlier_share=0.15, alias_share=0.25), seed)
     estimates, smoothed = smoothed_estimates(run)
-    assert not smoothed.anchor_stamps_ns & run.wrong
+    assert not smoothed.anchor_stamps_ns & run.outliers
     assert errors_at(run, estimates).max() < 0.5
 
 

@@ -150,7 +150,7 @@ def whole(run):
 
 
 def test_output_stays_right_with_14_seconds_of_delay():
-    good = replace(QUICK, position_drift=0.005, rotation_drift_deg=0.1, scale_drift=0.003, turning_misjudged=0.01)
+    good = replace(QUICK, position_drift=0.005, rotation_drift_deg=0.1, scale_drift=0.003, rotation_scale_error=0.01)
     errors = []
     for seed in range(5):
         run, estimates, _ = fused(replace(good, duration_s=40.0, delay_s=(14.0, 14.0)), seed)
@@ -192,7 +192,7 @@ def test_the_more_anchors_the_less_drift():
 
 def test_a_corridor_leaves_rotation_and_scale_known():
     """10 m straight on with 1 cm of noise: Umeyama's rotation is tens of degrees off there."""
-    drift = {"position_drift": 0.005, "rotation_drift_deg": 0.1, "scale_drift": 0.002, "turning_misjudged": 0.01}
+    drift = {"position_drift": 0.005, "rotation_drift_deg": 0.1, "scale_drift": 0.002, "rotation_scale_error": 0.01}
     scenario = FusionScenario(
         path="line", duration_s=16.0, rate_hz=5.0, anchor_sigma=0.01, anchor_sigma_deg=0.3, **drift
     )
@@ -210,7 +210,7 @@ def test_errors_are_as_large_as_the_covariance_says():
     The drift is configured as it is simulated; the default expects twice the error in turning.
     """
     inside = 0
-    told = replace(CONFIG, drift=replace(CONFIG.drift, turning=QUICK.turning_misjudged))
+    told = replace(CONFIG, drift=replace(CONFIG.drift, turning=QUICK.rotation_scale_error))
     for seed in range(8):
         run, estimates, _ = fused(replace(QUICK, rate_hz=4.0, duration_s=40.0), seed, told)
         samples = squared_errors(run, estimates)[::12]
@@ -220,7 +220,7 @@ def test_errors_are_as_large_as_the_covariance_says():
 
 
 def test_optimistic_anchor_covariances_are_found_out():
-    run, estimates, fuser = fused(replace(QUICK, claimed_sigma_factor=0.2, duration_s=40.0), 1)
+    run, estimates, fuser = fused(replace(QUICK, reported_sigma_factor=0.2, duration_s=40.0), 1)
     honest = squared_errors(run, estimates)
     assert np.mean(honest[len(honest) // 2 :]) < 15.0
     assert fuser.estimate(run.stamps_ns[-1]).state is State.LOCALIZED

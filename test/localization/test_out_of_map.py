@@ -1,4 +1,4 @@
-"""The engine says no where it must: a small part of ``benchmarks/out_of_map.py``, on the demo map.
+"""The engine says no where it must: a small part of ``benchmarks/anchor/out_of_map.py``, on the demo map.
 
 The map is of the simulated room. Every image is tried without a prediction and with a false one.
 """

@@ -17,7 +17,7 @@ EXACT = FusionScenario(
     position_drift=0.0,
     rotation_drift_deg=0.0,
     scale_drift=0.0,
-    turning_misjudged=0.0,
+    rotation_scale_error=0.0,
     anchor_sigma=0.0,
     anchor_sigma_deg=0.0,
 )

@@ -18,7 +18,7 @@ def map_at(*poses):
     return Map("m", manifest, images, np.zeros((1, 3)), np.empty((0, 0)), np.empty((0, 0)))
 
 
-def test_a_disturbed_pose_is_off_by_exactly_the_stated_amounts():
+def test_a_perturbed_pose_is_off_by_exactly_the_stated_amounts():
     rng = np.random.default_rng(0)
     poses = [perturbed(POSE, rng, 0.05, 2.0) for _ in range(10)]
     for pose in poses:

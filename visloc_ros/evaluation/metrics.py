@@ -22,7 +22,7 @@ RECALL_THRESHOLDS: tuple[tuple[float, float], ...] = ((0.05, 5.0), (0.25, 2.0), 
 
 POSE_DOF = 6
 NEES_BAND: tuple[float, float] = (chi_square_quantile(0.025, POSE_DOF), chi_square_quantile(0.975, POSE_DOF))
-"""95 % of the squared normalised errors of an honest 6-DoF covariance lie between these."""
+"""95 % of the squared normalised errors of a consistent 6-DoF covariance lie between these."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def progress(pairs: PosePairs, unit: str) -> NDArray[np.float64]:
 
 
 def nees(estimate: SE3, truth: SE3, covariance: Array) -> float:
-    """Normalised squared error of a pose by its own covariance (6, 6); its mean is 6 when the covariance is honest.
+    """Normalised squared error of a pose by its own covariance (6, 6); its mean is 6 when the covariance is consistent.
 
     NaN when the covariance is not finite and positive definite, because then it says nothing about the error.
     """

@@ -128,7 +128,7 @@ def _segment(segment: SegmentErrors, run: OdometryRun) -> Figures:
 
 
 def _scale(run: OdometryRun) -> Figures | None:
-    """What other sensors told of the scale in the end."""
+    """What other sensors measured of the scale in the end."""
     scale = run.poses[-1].scale if run.poses else None
     return None if scale is None else {"metres_per_unit": scale.metres_per_unit, "log_sigma": scale.log_sigma}
 

@@ -44,7 +44,7 @@ def play(
     run: FusionRun,
     watch: Callable[[Estimate], None] | None = None,
     followed: FollowedPoints | None = None,
-    on_believed: Callable[[AnchorPose], None] | None = None,
+    on_accepted: Callable[[AnchorPose], None] | None = None,
 ) -> list[Estimate]:
     """Feed a run in the order of arrival; one estimate a frame, made as the frame comes.
 
@@ -59,11 +59,11 @@ def play(
             fuser.add_tracked(followed.track(stamp_ns))
         while waiting and waiting[-1][0] <= stamp_ns:
             anchor = waiting.pop()[1]
-            believed = fuser.add_anchor(anchor) is None
-            if believed and followed is not None:
+            accepted = fuser.add_anchor(anchor) is None
+            if accepted and followed is not None:
                 followed.restart(anchor)
-            if believed and on_believed is not None:
-                on_believed(anchor)
+            if accepted and on_accepted is not None:
+                on_accepted(anchor)
         estimates.append(fuser.estimate(stamp_ns))
         if watch is not None:
             watch(estimates[-1])

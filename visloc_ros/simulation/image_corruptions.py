@@ -1,4 +1,4 @@
-"""Frames that a localizer must not be fooled by: images of a place spoiled, and images of nothing at all."""
+"""Image corruptions, and images of nothing at all: frames that a localizer must refuse or still find rightly."""
 
 from __future__ import annotations
 

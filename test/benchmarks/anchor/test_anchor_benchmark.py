@@ -116,7 +116,7 @@ def test_errors_are_measured_against_the_truth_and_unknown_without_one():
     assert np.isnan(blind.position_error_m)
 
 
-def test_the_prediction_is_the_truth_of_a_tenth_of_a_second_before_disturbed():
+def test_the_prediction_is_the_truth_of_a_tenth_of_a_second_before_perturbed():
     engine = FakeEngine()
     timings = measure_anchors(engine, decoded(12), truth_of(12), with_prior=True, warm_up=0)
     priors = [prior for prior in engine.priors if prior is not None]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.fusion.baselines import align_causally, last, rigid, single, without_wrong_anchors
+from benchmarks.fusion.baselines import align_causally, last, rigid, single, without_outliers
 from visloc_ros.core.geometry import SE3
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
@@ -19,7 +19,7 @@ EXACT = FusionScenario(
     position_drift=0.0,
     rotation_drift_deg=0.0,
     scale_drift=0.0,
-    turning_misjudged=0.0,
+    rotation_scale_error=0.0,
     anchor_sigma=0.0,
     anchor_sigma_deg=0.0,
 )
@@ -74,9 +74,9 @@ def test_anchors_from_one_spot_raise_nothing():
 
 def test_wrong_anchors_are_withheld():
     run = simulate_run(replace(EXACT, outlier_share=0.4, duration_s=40.0), 0)
-    assert run.wrong
+    assert run.outliers
     assert np.nanmax(np.abs(errors_of(run, single))) > 0.1
-    assert np.nanmax(np.abs(errors_of(without_wrong_anchors(run), single))) < 1e-6
+    assert np.nanmax(np.abs(errors_of(without_outliers(run), single))) < 1e-6
 
 
 def test_fusion_beats_one_similarity_on_drifting_odometry():

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.fusion import simulated_runs
 from benchmarks.fusion.scenarios import TRIALS, USUAL
 from benchmarks.fusion.scores import BASELINES, FUSED
-from benchmarks.fusion.summary import Honesty, MethodFigures, ScenarioFigures
+from benchmarks.fusion.summary import MethodFigures, NeesFigures, ScenarioFigures
 from benchmarks.fusion.tables import acceptance_table
 from visloc_ros.simulation.motion_paths import PATHS
 
@@ -19,7 +19,7 @@ PLAIN = MethodFigures(0.1, 0.3, 60.0, 120.0, 0.2)
 FIGURES = ScenarioFigures(
     runs=100,
     methods={FUSED: GOOD, **dict.fromkeys(BASELINES, PLAIN)},
-    honesty=Honesty(mean=1.0, frames_alike=10.0, mean_share=0.95, instant_share=0.95),
+    nees=NeesFigures(anees=1.0, autocorrelation_time=10.0, runs_in_band_share=0.95, instants_in_band_share=0.95),
     localized_share=1.0,
     first_fix_s=3.5,
     first_fix_p95_s=4.5,
@@ -27,8 +27,8 @@ FIGURES = ScenarioFigures(
     odom_jump=1e-15,
     scale_error=0.003,
     scale_error_p95=0.008,
-    wrong_believed_share=0.0,
-    right_refused_share=0.0,
+    accepted_outlier_share=0.0,
+    rejected_inlier_share=0.0,
 )
 
 
@@ -61,12 +61,12 @@ def test_what_is_not_is_said(changes):
     assert verdicts(**changes).count("no") == 1
 
 
-def test_most_scenarios_decide_on_errors_and_honesty():
+def test_most_scenarios_decide_on_errors_and_consistency():
     names = [name.replace(" ", "_") for name in TRIALS]
     far = verdicts(**dict.fromkeys(names, with_fused(FIGURES, median_m=0.07)))
     assert far.count("no") == 2
-    bold = replace(FIGURES, honesty=replace(FIGURES.honesty, mean_share=0.5))
-    assert verdicts(**dict.fromkeys(names, bold)).count("no") == 1
+    overconfident = replace(FIGURES, nees=replace(FIGURES.nees, runs_in_band_share=0.5))
+    assert verdicts(**dict.fromkeys(names, overconfident)).count("no") == 1
 
 
 def test_scenarios_are_of_every_path_and_have_a_purpose():

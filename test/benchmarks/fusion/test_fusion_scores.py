@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.fusion.plots import draw_distributions, draw_runs, pooled_errors
 from benchmarks.fusion.scores import BASELINES, FUSED, score
-from benchmarks.fusion.summary import autocorrelation, frames_alike, judge_honesty, summarise_runs
+from benchmarks.fusion.summary import autocorrelation, autocorrelation_time, nees_figures, summarise_runs
 from visloc_ros.simulation.fusion_scenario import FusionScenario
 
 EXACT = FusionScenario(
@@ -16,7 +16,7 @@ EXACT = FusionScenario(
     position_drift=0.0,
     rotation_drift_deg=0.0,
     scale_drift=0.0,
-    turning_misjudged=0.0,
+    rotation_scale_error=0.0,
     anchor_sigma=0.0,
     anchor_sigma_deg=0.0,
 )
@@ -30,7 +30,7 @@ def test_a_perfect_run_has_a_perfect_score():
     assert result.first_fix_s == pytest.approx(3.5, abs=1.1)
     assert result.odom_jump < 1e-9
     assert result.scale_error < 1e-6
-    assert (result.wrong_share, result.whitened.shape) == (0.0, (75, 6))
+    assert (result.accepted_outlier_share, result.whitened.shape) == (0.0, (75, 6))
 
 
 def correlated_squares(runs, count, correlation, rng):
@@ -44,29 +44,29 @@ def correlated_squares(runs, count, correlation, rng):
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.8, 0.95])
-def test_honest_errors_are_found_honest_however_alike_neighbours_are(correlation):
+def test_consistent_errors_are_found_consistent_however_correlated_neighbours_are(correlation):
     squares = correlated_squares(400, 200, correlation, np.random.default_rng(1))
-    honesty = judge_honesty(list(squares))
-    alike = (1.0 + correlation**2) / (1.0 - correlation**2)  # of a first-order process, whose squares have r^2
-    assert honesty.frames_alike == pytest.approx(alike, rel=0.2)
-    assert honesty.mean == pytest.approx(1.0, abs=0.05)
-    assert honesty.mean_share == pytest.approx(0.95, abs=0.03)
-    assert honesty.instant_share == pytest.approx(0.95, abs=0.03)
+    found = nees_figures(list(squares))
+    expected = (1.0 + correlation**2) / (1.0 - correlation**2)  # of a first-order process, whose squares have r^2
+    assert found.autocorrelation_time == pytest.approx(expected, rel=0.2)
+    assert found.anees == pytest.approx(1.0, abs=0.05)
+    assert found.runs_in_band_share == pytest.approx(0.95, abs=0.03)
+    assert found.instants_in_band_share == pytest.approx(0.95, abs=0.03)
 
 
 @pytest.mark.parametrize("factor", [0.4, 2.0])
-def test_claims_too_small_or_too_large_fall_out_of_the_band(factor):
+def test_covariances_too_small_or_too_large_fall_out_of_the_band(factor):
     squares = factor * correlated_squares(100, 200, 0.8, np.random.default_rng(2))
-    honesty = judge_honesty(list(squares))
-    assert honesty.mean == pytest.approx(factor, rel=0.1)
-    assert honesty.mean_share < 0.3
+    found = nees_figures(list(squares))
+    assert found.anees == pytest.approx(factor, rel=0.1)
+    assert found.runs_in_band_share < 0.3
 
 
 def test_frames_without_a_pose_tell_nothing():
-    honesty = judge_honesty([np.full(10, np.nan), np.array([np.nan, 6.0, 6.5])])
-    assert honesty.mean == pytest.approx(6.25 / 6)
-    assert np.isnan(judge_honesty([np.full(10, np.nan)]).mean)
-    assert frames_alike(10, autocorrelation([np.array([1.0, -1.0] * 5)])) == 1.0
+    found = nees_figures([np.full(10, np.nan), np.array([np.nan, 6.0, 6.5])])
+    assert found.anees == pytest.approx(6.25 / 6)
+    assert np.isnan(nees_figures([np.full(10, np.nan)]).anees)
+    assert autocorrelation_time(10, autocorrelation([np.array([1.0, -1.0] * 5)])) == 1.0
 
 
 def test_summary_and_pictures_of_a_few_runs():

@@ -52,7 +52,7 @@ def test_a_loss_is_counted_from_the_first_wrong_pose_and_the_restart_from_the_en
     assert result.restart_s == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize(("num_wrong", "verdict"), [(3, Verdict.FLAGGED), (4, Verdict.LIED)])
+@pytest.mark.parametrize(("num_wrong", "verdict"), [(3, Verdict.FLAGGED), (4, Verdict.WRONG)])
 def test_wrong_poses_before_a_loss_are_counted_however_few_follow(num_wrong, verdict):
     lost = range(47 + num_wrong, 70)
     result = judge(SCENARIO, results_of(lost=lost, wrong=range(47, lost[0]), new_segment_from=70), TRUTH)
@@ -72,7 +72,7 @@ def test_errors_of_the_incident_are_not_spread_over_the_poses_before_it():
         halved = SE3(pose.rotation, 0.5 * (last_right + pose.translation))
         results[index] = replace(results[index], odom_from_camera=halved)
     result = judge(SCENARIO, results, TRUTH)
-    assert result.verdict is Verdict.LIED
+    assert result.verdict is Verdict.WRONG
     assert result.wrong_frames > 65
 
 
@@ -83,10 +83,10 @@ def test_a_restart_after_more_than_a_second_or_never_is_too_late():
     assert never.restart_s is None
 
 
-def test_more_than_three_wrong_poses_are_a_lie():
+def test_more_than_three_wrong_poses_are_wrong():
     assert judge(SCENARIO, results_of(wrong=range(45, 48)), TRUTH).verdict is Verdict.TRACKED
-    lie = judge(SCENARIO, results_of(wrong=range(45, 50)), TRUTH)
-    assert (lie.verdict, lie.wrong_frames) == (Verdict.LIED, 5)
+    wrong = judge(SCENARIO, results_of(wrong=range(45, 50)), TRUTH)
+    assert (wrong.verdict, wrong.wrong_frames) == (Verdict.WRONG, 5)
 
 
 def test_no_pose_at_all_is_waiting():
@@ -108,7 +108,7 @@ SHORT = (
     Scenario("halt", Choreography(WALK, (HALT,)), Span(1.8, 0.9)),
     Scenario("dark", WALK, Span(1.5, 0.5), changes={"blackout_start_s": 1.5, "blackout_s": 0.5}),
     Scenario("passer-by", WALK, Span(1.0, 1.5), with_passer_by),
-    Scenario("dropped", WALK, spoil=dropped),
+    Scenario("dropped", WALK, corrupt=dropped),
 )
 
 
@@ -123,7 +123,7 @@ def test_klt_tracks_on_or_says_that_it_is_lost(stage, scenario):
         assert result.drift_mm_s < 2.0
 
 
-def test_frames_are_dropped_and_spoiled_only_during_the_incident(stage):
+def test_frames_are_dropped_and_corrupted_only_during_the_incident(stage):
     scenario = Scenario("dark", SCENARIOS[0].path, Span(0.1, 0.1), lambda frame, share, _rng: None if share else frame)
     stamps = [frame.stamp_ns for frame, _ in zip(stage.frames(scenario), range(6), strict=False)]
     assert (np.diff(stamps) * 15e-9).round().astype(int).tolist() == [1, 2, 1, 1, 1]
