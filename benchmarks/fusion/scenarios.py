@@ -48,7 +48,7 @@ TRIALS: Mapping[str, FusionTrial] = {
         "circle; 25 % gross outliers and 15 % from a place that looks the same",
     ),
     "late": FusionTrial(
-        replace(USUAL, duration_s=45.0, delay_s=(14.0, 14.0)), "every anchor 14 s late, as the reference's are"
+        replace(USUAL, duration_s=45.0, delay_s=(14.0, 14.0)), "every anchor 14 s late: networks loaded for each image"
     ),
     "any delay": FusionTrial(
         replace(USUAL, duration_s=45.0, path="circle", delay_s=(0.03, 14.0), outlier_share=0.1),

@@ -33,6 +33,11 @@ from visloc_ros.sources import SourceConfig, open_source
 REAL = {"euroc_mh05": SourceConfig(), "7scenes_redkitchen": SourceConfig(last=749)}
 SPANS_S = (0.1, 0.3, 1.0, 3.0)
 SCALE_WINDOW_NS = 5 * NANOSECONDS // 2
+EXPLANATION = (
+    "Normalised estimation errors squared (NEES) of motions over fixed times: 6 in the mean and 5.3 in the median\n"
+    "where the covariance is consistent. The red kitchen's truth and calibration disagree with its images by more than\n"
+    "`klt` can know of."
+)
 NEES_HEADER = ("sequence", *(f"{span:g} s: mean, median" for span in SPANS_S), "error in 1 s", "expected")
 DEPTH_HEADER = ("sequence", "keyframes", "scale error", "its sigma", "error after SE(3)", "after Sim(3)")
 
@@ -87,7 +92,7 @@ def main() -> None:
         metres.append(measure_scale(f"room {seed}", tracked))
     report = {**provenance(), "nees": consistency, "depth": metres}
     tables = [table(NEES_HEADER, map(nees_row, consistency)), table(DEPTH_HEADER, map(depth_row, metres))]
-    body = "\n\n".join(tables)
+    body = "\n\n".join([EXPLANATION, *tables])
     print(body)
     write_outputs(arguments, "Covariance of klt", report, body)
 

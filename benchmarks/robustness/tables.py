@@ -36,8 +36,8 @@ NEES_HEADER = (
 NEES_LEGEND = (
     "Means of the squared error over the covariance (NEES, against the truth; the kitchen's is good to 2-3 cm) and of "
     "the squared innovation over its own (NIS); 6 is consistent, more overconfident, less conservative. The band of "
-    "the mean is that of as many independent errors as their autocorrelation leaves. In brackets the share inside the 95 % "
-    "chi-square band. Last: shares of the poses by what they rest on."
+    "the mean is that of as many independent errors as their autocorrelation leaves. In brackets the share inside the "
+    "95 % chi-square band. Last: shares of the poses by what they rest on."
 )
 LEGEND = (
     "Detected after: from the beginning of the incident to the first frame whose state is not LOCALIZED. Recovered "

@@ -55,7 +55,7 @@ def test_a_missing_pose_has_no_error():
 
 
 def test_recall_counts_missing_poses_as_failures():
-    """SPEC L-32: percent of ALL queries."""
+    """Percent of ALL queries."""
     errors = np.array([[0.04, 1.0], [0.04, 6.0], [0.2, 1.9], [0.4, 4.0], [np.nan, np.nan]])
     rows = recall(errors, num_queries=8)
     assert [(row.distance_m, row.angle_deg) for row in rows] == [(0.05, 5.0), (0.25, 2.0), (0.5, 5.0), (5.0, 10.0)]

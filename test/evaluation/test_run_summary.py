@@ -79,7 +79,7 @@ def test_fused_poses_beside_the_anchors_of_their_images(record):
 
 
 def test_recall_counts_frames_without_pose(record):
-    """SPEC L-32: 2 of 5 frames, 1 of 4 anchor tries within 5 cm."""
+    """2 of 5 frames, 1 of 4 anchor tries within 5 cm."""
     summary = summarize(record)
     assert summary["recall"][0] == {"within_m": 0.05, "within_deg": 5.0, "percent": 40.0}
     assert [row["percent"] for row in summary["anchor_recall"]] == [25.0, 25.0, 50.0, 50.0]

@@ -1,6 +1,6 @@
 """Pose errors and what is said about them: statistics, recall, relative errors, consistency (NEES).
 
-Position error is the distance of camera centres, rotation error the angle between orientations (SPEC L-32).
+Position error is the distance of camera centres, rotation error the angle between orientations.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.evaluation.association import PosePairs
 
 RECALL_THRESHOLDS: tuple[tuple[float, float], ...] = ((0.05, 5.0), (0.25, 2.0), (0.5, 5.0), (5.0, 10.0))
-"""Metres and degrees: the indoor benchmark's, then the outdoor benchmark's three (SPEC L-30)."""
+"""Metres and degrees: the usual indoor threshold, then the three of outdoor benchmarks (Sattler et al. 2018)."""
 
 POSE_DOF = 6
 NEES_BAND: tuple[float, float] = (chi_square_quantile(0.025, POSE_DOF), chi_square_quantile(0.975, POSE_DOF))
@@ -79,7 +79,7 @@ def pose_errors(estimates: Sequence[SE3 | None], truths: Sequence[SE3 | None]) -
 def recall(
     errors: Array, num_queries: int, thresholds: Sequence[tuple[float, float]] = RECALL_THRESHOLDS
 ) -> tuple[Recall, ...]:
-    """Percent of ALL queries within each threshold (SPEC L-32): a query without a pose counts as a failure.
+    """Percent of ALL queries within each threshold: a query without a pose counts as a failure.
 
     ``errors`` (N, 2) are position and rotation errors; rows of NaN are failures, too.
     """
