@@ -14,7 +14,7 @@ ANCHOR, MAPS, ODOMETRY, ROBUSTNESS = (
 BENCHMARKS = (
     Benchmark("main_job", (*DATA, "--runs", "3", "--output", "{results}/main_job.json")),
     Benchmark("anchor.stages", (*DATA, *ANCHOR, "--plots", "{results}", "--hloc-json", "{results}/stock_hloc.json")),
-    Benchmark("anchor.choices", (*DATA, "--every", "2", *ANCHOR), threads=1),
+    Benchmark("anchor.ablation", (*DATA, "--every", "2", *ANCHOR), threads=1),
     Benchmark("anchor.scaling", (*DATA, *ANCHOR)),
     Benchmark("anchor.out_of_map", (*DATA, "--json", "{results}/out_of_map.json", *ANCHOR), threads=1),
     Benchmark(

@@ -16,7 +16,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from benchmarks.fusion.plots import draw_distributions, draw_runs, draw_sweeps, pooled_errors
-from benchmarks.fusion.scenarios import SWEEPS, TRIALS
+from benchmarks.fusion.scenarios import EXPERIMENTS, SWEEPS
 from benchmarks.fusion.scores import RunScore, score
 from benchmarks.fusion.summary import ScenarioFigures, summarise_runs
 from benchmarks.fusion.tables import acceptance_table, errors_table, fusion_table, scenarios_table, sweeps_table
@@ -34,16 +34,16 @@ def main() -> None:
     arguments = parse_arguments()
     processes, context = arguments.processes or os.cpu_count(), get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=use_one_thread) as pool:
-        figures = run_trials(arguments, pool)
+        figures = run_experiments(arguments, pool)
         sweeps = run_sweeps(arguments, pool)
     report(arguments, figures, sweeps)
 
 
-def run_trials(arguments: argparse.Namespace, pool: ProcessPoolExecutor) -> dict[str, ScenarioFigures]:
+def run_experiments(arguments: argparse.Namespace, pool: ProcessPoolExecutor) -> dict[str, ScenarioFigures]:
     """All scenarios, and pictures of some."""
     figures, runs, distributions = {}, {}, {}
     for name in arguments.scenarios:
-        scores = score_seeds(pool, TRIALS[name].scenario, arguments.seeds)
+        scores = score_seeds(pool, EXPERIMENTS[name].scenario, arguments.seeds)
         figures[name] = summarise_runs(scores)
         print(f"{name}: {describe(figures[name])}", flush=True)
         if name in PICTURED:
@@ -71,7 +71,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=50, help="runs of each scenario")
-    parser.add_argument("--scenarios", nargs="+", default=list(TRIALS), choices=TRIALS, help="which ones")
+    parser.add_argument("--scenarios", nargs="+", default=list(EXPERIMENTS), choices=EXPERIMENTS, help="which ones")
     parser.add_argument(
         "--sweep-seeds", type=int, default=0, help="runs of each value of each sweep; 0 leaves them out"
     )

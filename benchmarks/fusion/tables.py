@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.stats import beta
 
-from benchmarks.fusion.scenarios import TRIALS
+from benchmarks.fusion.scenarios import EXPERIMENTS
 from benchmarks.fusion.scores import FUSED, PIECES
 from benchmarks.fusion.summary import ScenarioFigures
 from benchmarks.results_file import table
@@ -63,7 +63,7 @@ def fusion_row(name: str, f: ScenarioFigures) -> list[str]:
 
 def scenarios_table(figures: Figures) -> str:
     """What was simulated."""
-    return table(["scenario", "what it is"], [[name, TRIALS[name].purpose] for name in figures])
+    return table(["scenario", "what it is"], [[name, EXPERIMENTS[name].purpose] for name in figures])
 
 
 def sweeps_table(sweeps: Mapping[str, Mapping[float, ScenarioFigures]]) -> str:
@@ -102,7 +102,7 @@ Line = tuple[str, str, bool]
 
 def error_lines(figures: Figures) -> list[Line]:
     """Position errors beside piecewise Umeyama, where both have the same to go by: nothing but anchors."""
-    same = {name: f for name, f in figures.items() if not TRIALS[name].scenario.tracked}
+    same = {name: f for name, f in figures.items() if not EXPERIMENTS[name].scenario.tracked}
     if not same:
         return []
     ratios = {name: f.methods[FUSED].median_m / f.methods[PIECEWISE].median_m for name, f in same.items()}

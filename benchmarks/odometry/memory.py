@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 from threadpoolctl import threadpool_limits
 
-from benchmarks.odometry.scenarios import SCENARIOS, Stage
+from benchmarks.odometry.scenarios import SCENARIOS, ScenarioRenderer
 from benchmarks.program import new_parser
 from benchmarks.results_file import Figures, write_json
 from visloc_ros.core.types import Frame, OdometryPose, Rejection
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True, help="file for the figures")
     arguments = parser.parse_args()
     threadpool_limits(1, "blas")
-    frames = list(open_source(arguments.source) if arguments.source else Stage().frames(SCENARIOS[0]))
+    frames = list(open_source(arguments.source) if arguments.source else ScenarioRenderer().frames(SCENARIOS[0]))
     figures = memory_curve(frames, arguments.frames)
     figures["source"] = arguments.source.name if arguments.source else "simulated walk"
     write_json(arguments.json, figures)

@@ -58,7 +58,7 @@ def with_passer_by(frame: Frame, share: float, _rng: np.random.Generator) -> Fra
 
 @dataclass(frozen=True)
 class Scenario:
-    """A recording with an incident: ``during`` it the frames are corrupted, elsewhere they are as filmed.
+    """A recording with an incident: ``during`` it the frames are corrupted, elsewhere they are as recorded.
 
     ``changes`` are of the simulated camera's options. Without an incident the whole recording is one.
     """
@@ -76,8 +76,8 @@ class Scenario:
         return self.incident or Span(0.0, np.inf)
 
 
-class Stage:
-    """The places of the scenarios, lit once, and the camera that films them.
+class ScenarioRenderer:
+    """The places of the scenarios, lit once, and the camera that records them.
 
     Raises ConfigError for a size that the simulated camera cannot have.
     """
@@ -87,17 +87,17 @@ class Stage:
             width=width, height=height, focal_px=_FOCAL_SHARE * width, rate_hz=rate_hz, duration_s=8.0, seed=seed
         )
 
-    def film(self, scenario: Scenario) -> Simulation:
-        """The recording without what its frames suffer."""
+    def simulation(self, scenario: Scenario) -> Simulation:
+        """The recording before its frames are corrupted."""
         config = replace(self.config, light="none", **scenario.changes)
         return simulate(config, "map", self._places[scenario.place], scenario.path)
 
     def frames(self, scenario: Scenario) -> Iterator[Frame]:
         """The frames as they reach the odometry."""
-        film = self.film(scenario)
-        rng = np.random.default_rng(film.config.seed)
-        for index, clean in enumerate(film):
-            frame = _corrupted(clean, film.seconds(index), scenario, rng)
+        simulation = self.simulation(scenario)
+        rng = np.random.default_rng(simulation.config.seed)
+        for index, clean in enumerate(simulation):
+            frame = _corrupted(clean, simulation.seconds(index), scenario, rng)
             if frame is not None:
                 yield frame
 

@@ -11,7 +11,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.odometry.scenarios import SCENARIOS, Scenario, Stage
+from benchmarks.odometry.scenarios import SCENARIOS, Scenario, ScenarioRenderer
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -79,18 +79,20 @@ class StressResult:
 
 
 def run_stress(
-    make_odometry: Callable[[], Odometry], stage: Stage | None = None, scenarios: Iterable[Scenario] = SCENARIOS
+    make_odometry: Callable[[], Odometry],
+    renderer: ScenarioRenderer | None = None,
+    scenarios: Iterable[Scenario] = SCENARIOS,
 ) -> list[StressResult]:
-    """Put a fresh odometry through every scenario on a stage (by default VGA at 30 frames/s)."""
-    stage = stage or Stage()
+    """Put a fresh odometry through every scenario, rendered in VGA at 30 frames/s unless a renderer is given."""
+    renderer = renderer or ScenarioRenderer()
     results = []
     for scenario in scenarios:
         odometry = make_odometry()
         try:
-            tracked = [odometry.track(frame) for frame in stage.frames(scenario)]
+            tracked = [odometry.track(frame) for frame in renderer.frames(scenario)]
         finally:
             odometry.close()
-        truth = stage.film(scenario).ground_truth
+        truth = renderer.simulation(scenario).ground_truth
         results.append(judge(scenario, tracked, dict(zip(truth.stamps_ns.tolist(), truth.poses, strict=True))))
     return results
 

@@ -35,8 +35,8 @@ SPANS_S = (0.1, 0.3, 1.0, 3.0)
 SCALE_WINDOW_NS = 5 * NANOSECONDS // 2
 EXPLANATION = (
     "Normalised estimation errors squared (NEES) of motions over fixed times: 6 in the mean and 5.3 in the median\n"
-    "where the covariance is consistent. The red kitchen's truth and calibration disagree with its images by more than\n"
-    "`klt` can know of."
+    "where the covariance is consistent. The red kitchen's truth and calibration disagree with its images by more\n"
+    "than `klt` can know of."
 )
 NEES_HEADER = ("sequence", *(f"{span:g} s: mean, median" for span in SPANS_S), "error in 1 s", "expected")
 DEPTH_HEADER = ("sequence", "keyframes", "scale error", "its sigma", "error after SE(3)", "after Sim(3)")

@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.places import FeatureCache, Place, real_places, simulated_room
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, put_section, read_json, write_outputs
-from benchmarks.robustness.scenarios import FLIGHT, KITCHEN, ROOM, SCENARIOS, Recording, Scenario, Splice
+from benchmarks.robustness.scenarios import FLIGHT, KITCHEN, ROOM, SCENARIOS, ImageSequence, Scenario, SplicedSequence
 from benchmarks.robustness.tables import NEES_SECTION, SECTION, as_markdown, nees_markdown, show
 from visloc_ros.apps.offline_run import RunConfig, run_offline, search_inline
 from visloc_ros.core.config import read_config
@@ -161,17 +161,18 @@ def run_scenario(scenario: Scenario, arguments: argparse.Namespace) -> RunRecord
     return run_offline(engine.map, frames, frames.ground_truth, config, SilentProgress(), searched)
 
 
-def splice(scenario: Scenario, arguments: argparse.Namespace) -> Splice:
+def splice(scenario: Scenario, arguments: argparse.Namespace) -> SplicedSequence:
     """The frames of a scenario."""
-    return Splice(scenario, {take.place: Recording(filmed(take.place, arguments)) for take in scenario.takes})
+    sequences = {clip.place: ImageSequence(recorded(clip.place, arguments)) for clip in scenario.clips}
+    return SplicedSequence(scenario, sequences)
 
 
 def prepare(names: set[str], arguments: argparse.Namespace) -> None:
     """Build maps and render the room once, before several processes need them."""
     for name in names:
         places(arguments)[name].open_map(map_folder(arguments))
-    if ROOM in names and not filmed(ROOM, arguments).exists():
-        write_folder(simulate(pass_name="localize"), filmed(ROOM, arguments))
+    if ROOM in names and not recorded(ROOM, arguments).exists():
+        write_folder(simulate(pass_name="localize"), recorded(ROOM, arguments))
 
 
 def places(arguments: argparse.Namespace) -> dict[str, Place]:
@@ -184,8 +185,8 @@ def map_folder(arguments: argparse.Namespace) -> Path:
     return Path(arguments.maps or arguments.work / "maps")
 
 
-def filmed(place: str, arguments: argparse.Namespace) -> Path:
-    """Folder of all frames that were filmed in a place."""
+def recorded(place: str, arguments: argparse.Namespace) -> Path:
+    """Folder of all frames that were recorded in a place."""
     folders = {KITCHEN: "7scenes_redkitchen", FLIGHT: "euroc_mh05"}
     return Path(arguments.work / "room_walk" if place == ROOM else arguments.data / folders[place])
 

@@ -16,7 +16,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 
-from benchmarks.robustness.scenarios import Scenario, Splice
+from benchmarks.robustness.scenarios import Scenario, SplicedSequence
 from visloc_ros.apps.middleware import room_for_images
 from visloc_ros.apps.replay import LOOPBACK_ONLY, ReplayPlan, own_domain_id, replay
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -29,7 +29,7 @@ from visloc_ros.sources.bag_writer import write_bag
 KILLED_NODE = "visloc_ros.nodes.anchor_node"
 
 
-def replay_scenario(scenario: Scenario, splice: Splice, map_path: Path, bag: Path) -> RunRecord:
+def replay_scenario(scenario: Scenario, splice: SplicedSequence, map_path: Path, bag: Path) -> RunRecord:
     """Write the scenario as a bag and play it to the nodes at the speed of the camera."""
     write_bag(splice, bag, splice.ground_truth, overwrite=True)
     plan = ReplayPlan(map_path, bag, domain_id=own_domain_id())

@@ -27,8 +27,8 @@ KITCHEN_HZ, FLIGHT_HZ, ROOM_HZ = 30.0, 20.0, 20.0
 
 
 @dataclass(frozen=True)
-class Take:
-    """Frames filmed in a place, in the order they are shown; dark ones are black, while the camera moves on unseen."""
+class Clip:
+    """Frames recorded in a place, in the order they are shown; dark ones are black, while the camera moves on unseen."""
 
     place: str
     indices: Sequence[int]
@@ -37,17 +37,17 @@ class Take:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Takes one after another, searched in the map of ``place``; while ``anchors_gone`` nothing is searched at all."""
+    """Clips one after another, searched in the map of ``place``; while ``anchors_gone`` nothing is searched at all."""
 
     name: str
     place: str
-    takes: tuple[Take, ...]
+    clips: tuple[Clip, ...]
     rate_hz: float
     incident: Incident | None = None
     anchors_gone: Incident | None = None
 
 
-class Recording:
+class ImageSequence:
     """Images of a folder by their index, with the true poses in the map of that folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -75,47 +75,47 @@ class Recording:
         return pixels[..., 0].astype(np.float32), pixels[..., 1].astype(np.float32)
 
 
-class Splice:
+class SplicedSequence:
     """The frames of a scenario at even stamps: a source like any other."""
 
     calibrated, skipped = True, 0
 
-    def __init__(self, scenario: Scenario, recordings: dict[str, Recording]) -> None:
+    def __init__(self, scenario: Scenario, sequences: dict[str, ImageSequence]) -> None:
         self.name = scenario.name
-        self.camera = recordings[scenario.takes[0].place].camera
-        self._scenario, self._recordings = scenario, recordings
+        self.camera = sequences[scenario.clips[0].place].camera
+        self._scenario, self._sequences = scenario, sequences
 
     def __len__(self) -> int:
-        return sum(len(take.indices) for take in self._scenario.takes)
+        return sum(len(clip.indices) for clip in self._scenario.clips)
 
     def __iter__(self) -> Iterator[Frame]:
-        for number, (take, index) in enumerate(self._shots()):
-            yield Frame(self._stamp_ns(number), self._image(take, index), self.camera, _name(take, index))
+        for number, (clip, index) in enumerate(self._clip_images()):
+            yield Frame(self._stamp_ns(number), self._image(clip, index), self.camera, _name(clip, index))
 
     @cached_property
     def ground_truth(self) -> Trajectory:
         """True ``map_from_camera`` of the frames that were taken in the mapped place."""
         poses = {
-            self._stamp_ns(number): self._recordings[take.place].pose(index)
-            for number, (take, index) in enumerate(self._shots())
-            if take.place == self._scenario.place
+            self._stamp_ns(number): self._sequences[clip.place].pose(index)
+            for number, (clip, index) in enumerate(self._clip_images())
+            if clip.place == self._scenario.place
         }
         return Trajectory(np.array(list(poses), dtype=np.int64), tuple(poses.values()))
 
-    def _shots(self) -> Iterator[tuple[Take, int]]:
-        return chain.from_iterable(((take, index) for index in take.indices) for take in self._scenario.takes)
+    def _clip_images(self) -> Iterator[tuple[Clip, int]]:
+        return chain.from_iterable(((clip, index) for index in clip.indices) for clip in self._scenario.clips)
 
     def _stamp_ns(self, number: int) -> int:
         return round((1.0 + number / self._scenario.rate_hz) * NANOSECONDS)
 
-    def _image(self, take: Take, index: int) -> Image:
-        if take.dark:
+    def _image(self, clip: Clip, index: int) -> Image:
+        if clip.dark:
             return np.zeros((self.camera.height, self.camera.width, 3), np.uint8)
-        return self._recordings[take.place].image(index, self.camera)
+        return self._sequences[clip.place].image(index, self.camera)
 
 
-def _name(take: Take, index: int) -> str:
-    return "dark" if take.dark else f"{take.place}/{index:04d}"
+def _name(clip: Clip, index: int) -> str:
+    return "dark" if clip.dark else f"{clip.place}/{index:04d}"
 
 
 def to_and_fro(first: int, last: int, count: int) -> tuple[int, ...]:
@@ -126,13 +126,13 @@ def to_and_fro(first: int, last: int, count: int) -> tuple[int, ...]:
     return tuple(islice(cycle(chain(there, back)), count))
 
 
-def blacked_out(place: str, indices: Sequence[int], rate_hz: float, incident: Incident) -> tuple[Take, ...]:
+def blacked_out(place: str, indices: Sequence[int], rate_hz: float, incident: Incident) -> tuple[Clip, ...]:
     """Frames that are black during the incident."""
     begin, end = (round(seconds * rate_hz) for seconds in (incident.begin_s, incident.end_s))
     return (
-        Take(place, indices[:begin]),
-        Take(place, indices[begin:end], dark=True),
-        Take(place, indices[end:]),
+        Clip(place, indices[:begin]),
+        Clip(place, indices[begin:end], dark=True),
+        Clip(place, indices[end:]),
     )
 
 
@@ -146,37 +146,37 @@ _ROOM_WALK = tuple(range(600))
 _BLACK, _GONE = Incident(7.0, 10.0), Incident(7.0, 27.0)
 
 SCENARIOS = (
-    Scenario("kitchen, undisturbed", KITCHEN, (Take(KITCHEN, _KITCHEN_WALK),), KITCHEN_HZ),
+    Scenario("kitchen, undisturbed", KITCHEN, (Clip(KITCHEN, _KITCHEN_WALK),), KITCHEN_HZ),
     Scenario(
         "kitchen, kidnapped by 1.4 m",
         KITCHEN,
-        (Take(KITCHEN, range(500, 680)), Take(KITCHEN, to_and_fro(400, 250, 420))),
+        (Clip(KITCHEN, range(500, 680)), Clip(KITCHEN, to_and_fro(400, 250, 420))),
         KITCHEN_HZ,
         _jump(6.0),
     ),
     Scenario(
         "kitchen, kidnapped by 0.4 m",
         KITCHEN,
-        (Take(KITCHEN, range(500, 620)), Take(KITCHEN, to_and_fro(680, 749, 420))),
+        (Clip(KITCHEN, range(500, 620)), Clip(KITCHEN, to_and_fro(680, 749, 420))),
         KITCHEN_HZ,
         _jump(4.0),
     ),
     Scenario(
         "kitchen, carried elsewhere for 4 s and back",
         KITCHEN,
-        (Take(KITCHEN, range(500, 650)), Take(FLIGHT, range(120)), Take(KITCHEN, to_and_fro(680, 749, 360))),
+        (Clip(KITCHEN, range(500, 650)), Clip(FLIGHT, range(120)), Clip(KITCHEN, to_and_fro(680, 749, 360))),
         KITCHEN_HZ,
         Incident(5.0, 9.0),
     ),
     Scenario(
         "kitchen, carried elsewhere for good",
         KITCHEN,
-        (Take(KITCHEN, range(500, 650)), Take(FLIGHT, range(300))),
+        (Clip(KITCHEN, range(500, 650)), Clip(FLIGHT, range(300))),
         KITCHEN_HZ,
         _jump(5.0),
     ),
-    Scenario("kitchen in the flight's map", FLIGHT, (Take(KITCHEN, range(500, 750)),), KITCHEN_HZ),
-    Scenario("flight in the kitchen's map", KITCHEN, (Take(FLIGHT, _FLIGHT_PATH),), FLIGHT_HZ),
+    Scenario("kitchen in the flight's map", FLIGHT, (Clip(KITCHEN, range(500, 750)),), KITCHEN_HZ),
+    Scenario("flight in the kitchen's map", KITCHEN, (Clip(FLIGHT, _FLIGHT_PATH),), FLIGHT_HZ),
     Scenario(
         "kitchen, black for 3 s",
         KITCHEN,
@@ -187,17 +187,17 @@ SCENARIOS = (
     Scenario(
         "kitchen, no anchors for 20 s",
         KITCHEN,
-        (Take(KITCHEN, to_and_fro(500, 749, 1260)),),
+        (Clip(KITCHEN, to_and_fro(500, 749, 1260)),),
         KITCHEN_HZ,
         _GONE,
         _GONE,
     ),
-    Scenario("kitchen at 5 Hz", KITCHEN, (Take(KITCHEN, _KITCHEN_WALK[::6]),), 5.0),
-    Scenario("flight, undisturbed", FLIGHT, (Take(FLIGHT, _FLIGHT_PATH),), FLIGHT_HZ),
+    Scenario("kitchen at 5 Hz", KITCHEN, (Clip(KITCHEN, _KITCHEN_WALK[::6]),), 5.0),
+    Scenario("flight, undisturbed", FLIGHT, (Clip(FLIGHT, _FLIGHT_PATH),), FLIGHT_HZ),
     Scenario(
         "flight, kidnapped by 4 m",
         FLIGHT,
-        (Take(FLIGHT, range(1, 161)), Take(FLIGHT, range(239, 400))),
+        (Clip(FLIGHT, range(1, 161)), Clip(FLIGHT, range(239, 400))),
         FLIGHT_HZ,
         _jump(8.0),
     ),
@@ -205,15 +205,15 @@ SCENARIOS = (
     Scenario(
         "flight, no anchors for 20 s",
         FLIGHT,
-        (Take(FLIGHT, to_and_fro(1, 399, 880)),),
+        (Clip(FLIGHT, to_and_fro(1, 399, 880)),),
         FLIGHT_HZ,
         _GONE,
         _GONE,
     ),
-    Scenario("flight at 5 Hz", FLIGHT, (Take(FLIGHT, _FLIGHT_PATH[::4]),), 5.0),
-    Scenario("room, undisturbed", ROOM, (Take(ROOM, _ROOM_WALK),), ROOM_HZ),
+    Scenario("flight at 5 Hz", FLIGHT, (Clip(FLIGHT, _FLIGHT_PATH[::4]),), 5.0),
+    Scenario("room, undisturbed", ROOM, (Clip(ROOM, _ROOM_WALK),), ROOM_HZ),
     Scenario("room, black for 3 s", ROOM, blacked_out(ROOM, _ROOM_WALK, ROOM_HZ, _BLACK), ROOM_HZ, _BLACK),
-    Scenario("room at 5 Hz", ROOM, (Take(ROOM, _ROOM_WALK[::4]),), 5.0),
+    Scenario("room at 5 Hz", ROOM, (Clip(ROOM, _ROOM_WALK[::4]),), 5.0),
 )
 """All of it, in the order of the table.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.fusion import simulated_runs
-from benchmarks.fusion.scenarios import TRIALS, USUAL
+from benchmarks.fusion.scenarios import EXPERIMENTS, USUAL
 from benchmarks.fusion.scores import BASELINES, FUSED
 from benchmarks.fusion.summary import MethodFigures, NeesFigures, ScenarioFigures
 from benchmarks.fusion.tables import acceptance_table
@@ -34,7 +34,7 @@ FIGURES = ScenarioFigures(
 
 def verdicts(**changes):
     """The last column of the acceptance table, where every scenario went as ``FIGURES``, but for the changed ones."""
-    figures = {name: changes.get(name.replace(" ", "_"), FIGURES) for name in TRIALS}
+    figures = {name: changes.get(name.replace(" ", "_"), FIGURES) for name in EXPERIMENTS}
     return [line.split("|")[-2].strip() for line in acceptance_table(figures).splitlines()[2:]]
 
 
@@ -62,7 +62,7 @@ def test_what_is_not_is_said(changes):
 
 
 def test_most_scenarios_decide_on_errors_and_consistency():
-    names = [name.replace(" ", "_") for name in TRIALS]
+    names = [name.replace(" ", "_") for name in EXPERIMENTS]
     far = verdicts(**dict.fromkeys(names, with_fused(FIGURES, median_m=0.07)))
     assert far.count("no") == 2
     overconfident = replace(FIGURES, nees=replace(FIGURES.nees, runs_in_band_share=0.5))
@@ -70,8 +70,8 @@ def test_most_scenarios_decide_on_errors_and_consistency():
 
 
 def test_scenarios_are_of_every_path_and_have_a_purpose():
-    assert {trial.scenario.path for trial in TRIALS.values()} == set(PATHS) - {"still"}
-    assert all(trial.purpose for trial in TRIALS.values())
+    assert {experiment.scenario.path for experiment in EXPERIMENTS.values()} == set(PATHS) - {"still"}
+    assert all(experiment.purpose for experiment in EXPERIMENTS.values())
 
 
 def test_figures_tables_and_pictures_are_written(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.odometry.scenarios import SCENARIOS, Scenario, Stage, dropped, with_passer_by
+from benchmarks.odometry.scenarios import SCENARIOS, Scenario, ScenarioRenderer, dropped, with_passer_by
 from benchmarks.odometry.stress import Verdict, judge, run_stress
 from visloc_ros.core.geometry import SE3, Sim3, rotation_matrix
 from visloc_ros.core.types import OdometryPose, Reason, Rejection
@@ -96,8 +96,8 @@ def test_no_pose_at_all_is_waiting():
 
 
 @pytest.fixture(scope="module")
-def stage():
-    return Stage(320, 240, rate_hz=15.0)
+def renderer():
+    return ScenarioRenderer(320, 240, rate_hz=15.0)
 
 
 WALK = SCENARIOS[0].path
@@ -113,9 +113,9 @@ SHORT = (
 
 
 @pytest.mark.parametrize("scenario", SHORT, ids=lambda scenario: scenario.name)
-def test_klt_tracks_on_or_says_that_it_is_lost(stage, scenario):
+def test_klt_tracks_on_or_says_that_it_is_lost(renderer, scenario):
     short = replace(scenario, changes={"duration_s": 3.2} | scenario.changes)
-    (result,) = run_stress(lambda: make_odometry(OdometryConfig()), stage, [short])
+    (result,) = run_stress(lambda: make_odometry(OdometryConfig()), renderer, [short])
     assert result.verdict in (Verdict.TRACKED, Verdict.FLAGGED)
     assert result.start_s < 0.5
     assert result.ate_m < 0.04
@@ -123,7 +123,7 @@ def test_klt_tracks_on_or_says_that_it_is_lost(stage, scenario):
         assert result.drift_mm_s < 2.0
 
 
-def test_frames_are_dropped_and_corrupted_only_during_the_incident(stage):
+def test_frames_are_dropped_and_corrupted_only_during_the_incident(renderer):
     scenario = Scenario("dark", SCENARIOS[0].path, Span(0.1, 0.1), lambda frame, share, _rng: None if share else frame)
-    stamps = [frame.stamp_ns for frame, _ in zip(stage.frames(scenario), range(6), strict=False)]
+    stamps = [frame.stamp_ns for frame, _ in zip(renderer.frames(scenario), range(6), strict=False)]
     assert (np.diff(stamps) * 15e-9).round().astype(int).tolist() == [1, 2, 1, 1, 1]

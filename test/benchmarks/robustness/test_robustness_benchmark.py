@@ -9,10 +9,10 @@ from benchmarks.robustness.scenarios import (
     KITCHEN,
     ROOM,
     SCENARIOS,
-    Recording,
+    Clip,
+    ImageSequence,
     Scenario,
-    Splice,
-    Take,
+    SplicedSequence,
     to_and_fro,
 )
 from benchmarks.robustness.tables import HEADER, NEES_HEADER, cells, conclusion, nees_cells, when_wrong
@@ -22,7 +22,7 @@ from visloc_ros.core.types import Frame, Reason, Rejection
 from visloc_ros.evaluation.robustness import Incident
 
 
-class NumberedRecording:
+class NumberedSequence:
     """Images that are as bright as their index, on a straight way."""
 
     def __init__(self):
@@ -37,9 +37,9 @@ class NumberedRecording:
 
 @pytest.fixture
 def splice():
-    takes = (Take(KITCHEN, (5, 6)), Take(KITCHEN, (7,), dark=True), Take(FLIGHT, (1, 2)), Take(KITCHEN, (9,)))
-    recordings = {name: NumberedRecording() for name in (KITCHEN, FLIGHT)}
-    return Splice(Scenario("spliced", KITCHEN, takes, 10.0), recordings)
+    clips = (Clip(KITCHEN, (5, 6)), Clip(KITCHEN, (7,), dark=True), Clip(FLIGHT, (1, 2)), Clip(KITCHEN, (9,)))
+    sequences = {name: NumberedSequence() for name in (KITCHEN, FLIGHT)}
+    return SplicedSequence(Scenario("spliced", KITCHEN, clips, 10.0), sequences)
 
 
 def test_a_splice_shows_its_takes_at_even_stamps(splice):
@@ -63,12 +63,12 @@ def test_going_to_and_fro_shows_the_ends_once(first, last, expected):
     assert to_and_fro(first, last, 7) == expected
 
 
-def test_every_scenario_lies_within_its_recordings():
+def test_every_scenario_lies_within_its_sequences():
     counts = {KITCHEN: 750, FLIGHT: 400, ROOM: 600}
     assert len({one.name for one in SCENARIOS}) == len(SCENARIOS)
     for scenario in SCENARIOS:
-        duration_s = sum(len(take.indices) for take in scenario.takes) / scenario.rate_hz
-        assert all(0 <= index < counts[take.place] for take in scenario.takes for index in take.indices)
+        duration_s = sum(len(clip.indices) for clip in scenario.clips) / scenario.rate_hz
+        assert all(0 <= index < counts[clip.place] for clip in scenario.clips for index in clip.indices)
         assert scenario.incident is None or scenario.incident.end_s < duration_s - 3.0
 
 
@@ -109,7 +109,7 @@ def test_dead_anchors_take_nothing_and_answer_nothing():
 
 def test_a_flight_is_redrawn_as_the_kitchen_s_camera_sees_it(shared_data):
     """A pinhole with a narrower view: no border, and straight lines where the lens had bent them."""
-    kitchen, flight = (Recording(shared_data / name) for name in ("7scenes_redkitchen", "euroc_mh05"))
+    kitchen, flight = (ImageSequence(shared_data / name) for name in ("7scenes_redkitchen", "euroc_mh05"))
     image = flight.image(100, kitchen.camera)
     assert image.shape == (480, 640, 3)
     assert (image.max(axis=2) == 0).mean() < 0.01

@@ -1,6 +1,6 @@
-"""What each choice of the anchor engine brings: the default engine against itself with one choice made otherwise.
+"""Ablation of the anchor engine: the default engine against itself with one option changed.
 
-Run: python -m benchmarks.anchor.choices --data ../shared/data --markdown results/anchor.md
+Run: python -m benchmarks.anchor.ablation --data ../shared/data --markdown results/anchor.md
 
 The variants take turns image by image, with the same features and the same predictions (the truth off by 10 cm and
 3 deg), so that a noisy machine hits all alike. Times are processor times of the search, without features, on one
@@ -27,11 +27,11 @@ from visloc_ros.evaluation.metrics import position_error, rotation_error_deg
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.simulation.pose_priors import perturbed
 
-SECTION = "Choices"
-PREDICTION_ERROR = (0.1, 3.0)  # metres, degrees
-Choices = Mapping[str, Mapping[str, Any]]
+SECTION = "Ablation"
+PRIOR_ERROR = (0.1, 3.0)  # metres, degrees
+Variants = Mapping[str, Mapping[str, Any]]
 
-ALONE: Choices = {
+WITHOUT_PRIOR: Variants = {
     "default": {},
     "no points added after matching": {"guided": {"refine": False}},
     "no early stop": {"stop_inliers": 100_000},
@@ -43,7 +43,7 @@ ALONE: Choices = {
     "float32 LightGlue": {"matcher": {"precision": "float32"}},
     "nearest neighbours for LightGlue": {"matcher": {"name": "nearest", "filter_threshold": 0.7}},
 }
-PREDICTED: Choices = {
+WITH_PRIOR: Variants = {
     "default": {},
     "no guided search": {"guided": {"enabled": False}},
     "no prediction used": {"guided": {"enabled": False}, "top_k_expected": 0},
@@ -52,7 +52,7 @@ PREDICTED: Choices = {
     "twenty references": {"guided": {"references": 20}},
     "COLMAP's RANSAC": {"pose": {"solver": "colmap"}},
 }
-HEADER = ("choice", "p50 ms", "p95 ms", "found", "median cm", "median °", "p95 cm", "within 5 cm, 5°")
+HEADER = ("option changed", "p50 ms", "p95 ms", "found", "median cm", "median °", "p95 cm", "within 5 cm, 5°")
 
 
 @dataclass
@@ -113,14 +113,14 @@ def measure_place(place: Place, arguments: argparse.Namespace) -> list[str]:
     """A table without and one with predictions."""
     map_ = place.open_map(arguments.work / "maps")
     groups = [
-        {name: Variant(AnchorEngine(map_, AnchorConfig.from_mapping(values))) for name, values in choices.items()}
-        for choices in (ALONE, PREDICTED)
+        {name: Variant(AnchorEngine(map_, AnchorConfig.from_mapping(values))) for name, values in variants.items()}
+        for variants in (WITHOUT_PRIOR, WITH_PRIOR)
     ]
     cache = FeatureCache(arguments.work / "features", groups[0]["default"].engine)
     truth, rng = place.truth(), np.random.default_rng(0)
     for frame in place.frames()[:: arguments.every]:
         pose, features = true_pose(truth, frame.stamp_ns), cache(f"{place.name}/{frame.name}", frame)
-        for variants, prior in zip(groups, (None, perturbed(pose, rng, *PREDICTION_ERROR)), strict=True):
+        for variants, prior in zip(groups, (None, perturbed(pose, rng, *PRIOR_ERROR)), strict=True):
             for variant in variants.values():
                 start = time.thread_time()
                 answer = variant.engine.localize(frame, prior, features)
