@@ -28,7 +28,7 @@ KITCHEN_HZ, FLIGHT_HZ, ROOM_HZ = 30.0, 20.0, 20.0
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames recorded in a place, in the order they are shown; dark ones are black, while the camera moves on unseen."""
+    """Frames recorded in a place, in the order they are shown; dark ones are black while the camera moves on."""
 
     place: str
     indices: Sequence[int]
