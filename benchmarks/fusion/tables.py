@@ -10,7 +10,7 @@ from benchmarks.fusion.scores import FUSED, PIECES
 from benchmarks.fusion.summary import ScenarioFigures
 from benchmarks.results_file import table
 
-Figures = Mapping[str, ScenarioFigures]
+FiguresByScenario = Mapping[str, ScenarioFigures]
 
 PIECEWISE = "piecewise Umeyama, 10"
 MOST_OF_PIECEWISE = 0.6
@@ -20,7 +20,7 @@ MOST_JUMP = 1e-9
 MOST_ROTATION_DEG, MOST_SCALE_ERROR = 1.0, 0.01
 
 
-def errors_table(figures: Figures) -> str:
+def errors_table(figures: FiguresByScenario) -> str:
     """Position and rotation errors of every method in every scenario."""
     header = ["scenario", "method", "median cm", "p95 cm", "median °", "p95 °", "runs more than 1 m off"]
     rows = [
@@ -34,7 +34,7 @@ def errors_table(figures: Figures) -> str:
     return table(header, rows)
 
 
-def fusion_table(figures: Figures) -> str:
+def fusion_table(figures: FiguresByScenario) -> str:
     """What only the fusion has: consistency, states, first fixes, outliers accepted and inliers rejected."""
     header = [
         "scenario", "diverged", "NEES / 6", "runs in band", "instants in band", "odom jump", "first fix s, p95",
@@ -61,7 +61,7 @@ def fusion_row(name: str, f: ScenarioFigures) -> list[str]:
     ]
 
 
-def scenarios_table(figures: Figures) -> str:
+def scenarios_table(figures: FiguresByScenario) -> str:
     """What was simulated."""
     return table(["scenario", "what it is"], [[name, EXPERIMENTS[name].purpose] for name in figures])
 
@@ -91,7 +91,7 @@ def sweeps_table(sweeps: Mapping[str, Mapping[float, ScenarioFigures]]) -> str:
     return table(header, rows)
 
 
-def acceptance_table(figures: Figures) -> str:
+def acceptance_table(figures: FiguresByScenario) -> str:
     """What the fusion is asked for in simulated runs, and what came out."""
     rows = [*error_lines(figures), *robustness_lines(figures), *nees_lines(figures), *corridor_lines(figures)]
     return table(["asked", "measured", "reached"], [[asked, said, "yes" if ok else "no"] for asked, said, ok in rows])
@@ -100,7 +100,7 @@ def acceptance_table(figures: Figures) -> str:
 Line = tuple[str, str, bool]
 
 
-def error_lines(figures: Figures) -> list[Line]:
+def error_lines(figures: FiguresByScenario) -> list[Line]:
     """Position errors beside piecewise Umeyama, where both have the same to go by: nothing but anchors."""
     same = {name: f for name, f in figures.items() if not EXPERIMENTS[name].scenario.tracked}
     if not same:
@@ -127,7 +127,7 @@ def best_piecewise(scenario: ScenarioFigures) -> float:
     return min(scenario.methods[f"piecewise Umeyama, {window}"].median_m for window in PIECES)
 
 
-def robustness_lines(figures: Figures) -> list[Line]:
+def robustness_lines(figures: FiguresByScenario) -> list[Line]:
     """Divergence, delay, jumps."""
     diverged = {name: f.methods[FUSED].diverged_share for name, f in figures.items()}
     lines = []
@@ -163,7 +163,7 @@ def late_line(late: ScenarioFigures) -> Line:
     return "a 14 s delay leaves the output right", said, fused.diverged_share == 0 and fused.median_m < others
 
 
-def nees_lines(figures: Figures) -> list[Line]:
+def nees_lines(figures: FiguresByScenario) -> list[Line]:
     """NEES, over all runs of all scenarios."""
     shares = {name: f.nees.runs_in_band_share for name, f in figures.items()}
     typical = float(np.mean(list(shares.values())))
@@ -172,7 +172,7 @@ def nees_lines(figures: Figures) -> list[Line]:
     return [("NEES inside the 95 % band for >= 90 % of runs", said, typical >= LEAST_IN_BAND)]
 
 
-def corridor_lines(figures: Figures) -> list[Line]:
+def corridor_lines(figures: FiguresByScenario) -> list[Line]:
     """Nothing that only positions tell holds the rotation about a straight line."""
     if "corridor" not in figures:
         return []

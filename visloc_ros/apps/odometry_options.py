@@ -22,10 +22,6 @@ Backend = Annotated[
     str | None,
     typer.Option(help=f"Which odometry: {', '.join(BACKENDS)}; otherwise that of the configuration."),
 ]
-Live = Annotated[
-    bool,
-    typer.Option("--live", help="Do slow work beside the frames, as the node does; otherwise runs are repeatable."),
-]
 Sensors = Annotated[
     bool, typer.Option("--sensors", help="Use an IMU and wheels, too: a EuRoC folder's IMU, or the topics named.")
 ]

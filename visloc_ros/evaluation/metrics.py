@@ -149,12 +149,3 @@ def nees(estimate: SE3, truth: SE3, covariance: Array) -> float:
     if not np.all(np.isfinite(covariance)) or np.linalg.eigvalsh(covariance)[0] <= 0.0:
         return float("nan")
     return float(error @ np.linalg.solve(covariance, error))
-
-
-def share_in_nees_band(values: ArrayLike) -> float | None:
-    """Share (0 to 1) of normalised squared errors inside ``NEES_BAND``; None without any finite one."""
-    known = np.asarray(values, dtype=np.float64)
-    known = known[np.isfinite(known)]
-    if len(known) == 0:
-        return None
-    return float(np.mean((known >= NEES_BAND[0]) & (known <= NEES_BAND[1])))
