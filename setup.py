@@ -8,6 +8,7 @@ SHARED_FOLDERS = ("config", "launch", "maps", "rviz", "urdf")
 NODES = (
     "anchor_node",
     "fusion_node",
+    "localization_node",
     "map_builder_node",
     "odometry_node",
     "replay_node",

@@ -1,4 +1,4 @@
-"""A pose for every frame: odometry, anchors and fusion joined by the localizer.
+"""A pose for every frame: odometry, map tracking, anchors and fusion joined by the localizer.
 
 Run: python examples/01_localize_a_video.py maps/demo_room.tar.gz <video, image folder or bag>
 """
@@ -7,18 +7,16 @@ import sys
 from pathlib import Path
 
 from visloc_ros.core.map import open_map
-from visloc_ros.fusion import Fuser, FusionConfig, InlineAnchors, Localizer
 from visloc_ros.localization import AnchorEngine
+from visloc_ros.map_tracking import MapTracker
 from visloc_ros.odometry import OdometryConfig, make_odometry
+from visloc_ros.pipeline import Backend, BackendConfig, InlineAnchors, Localizer
 from visloc_ros.sources import open_source
 
 map_path, source_path = map(Path, sys.argv[1:3])
-place = open_map(map_path)
-localizer = Localizer(
-    odometry=make_odometry(OdometryConfig()),
-    anchors=InlineAnchors(AnchorEngine(place), period_s=0.5),  # ThreadedAnchors when frames must not wait
-    fuser=Fuser(FusionConfig(), metric=place.manifest.metric),
-)
+room = open_map(map_path)
+anchors = InlineAnchors(AnchorEngine(room), period_s=0.5)
+localizer = Localizer(make_odometry(OdometryConfig()), Backend(BackendConfig(), anchors), MapTracker(room))
 for frame in open_source(source_path):
     estimate = localizer.process(frame)
     if estimate.map_from_camera is None:

@@ -52,6 +52,8 @@ def generate_launch_description():
         "map_tracking.map_path": given["map_path"],
     }
     anchor = camera | {"map_path": given["map_path"]}
+    fusion = {"mode": given["mode"], "base_frame": given["base_frame"]}
+    both = camera | following | fusion
     tracking = is_wanted(given, ["fused", "odom"])
     searching = is_wanted(given, ["fused", "hloc"], given["anchor"])
     return LaunchDescription(
@@ -60,10 +62,10 @@ def generate_launch_description():
                 DeclareLaunchArgument(name, default_value=default, description=text)
                 for name, (default, text) in ARGUMENTS.items()
             ),
-            node("odometry_node", given, camera | following, remappings + sensors, wanted=tracking),
-            node("anchor_node", given, anchor, remappings, wanted=searching),
-            node("fusion_node", given, {"mode": given["mode"], "base_frame": given["base_frame"]}),
-            node("map_builder_node", given, {}),
+            process("localization_node", ["odometry_node", "fusion_node"], given, both, remappings + sensors, tracking),
+            process("anchor_node", ["anchor_node"], given, anchor, remappings, searching),
+            process("fusion_node", ["fusion_node"], given, fusion, wanted=is_wanted(given, ["hloc"])),
+            process("map_builder_node", ["map_builder_node"], given, {}),
             Node(
                 package="rviz2",
                 executable="rviz2",
@@ -79,14 +81,17 @@ def is_wanted(given, modes, switch="true"):
     return PythonExpression(["'", given["mode"], f"' in {modes} and '", switch, "'.lower() == 'true'"])
 
 
-def node(executable, given, parameters, remappings=(), wanted="true"):
-    """One node with its parameter file, then what this launch was given."""
+def process(executable, nodes, given, parameters, remappings=(), wanted="true"):
+    """One process with the parameter file of each of its nodes, then what this launch was given."""
     common = {"use_sim_time": given["use_sim_time"], "autostart": given["autostart"]}
     return Node(
         package="visloc_ros",
         executable=executable,
         namespace=given["namespace"],
-        parameters=[PathJoinSubstitution([given["params_folder"], f"{executable}.yaml"]), common | parameters],
+        parameters=[
+            *(PathJoinSubstitution([given["params_folder"], f"{node}.yaml"]) for node in nodes),
+            common | parameters,
+        ],
         remappings=remappings,
         condition=IfCondition(wanted),
         arguments=["--ros-args", "--log-level", given["log_level"]],

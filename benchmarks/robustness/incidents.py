@@ -23,13 +23,13 @@ from visloc_ros.apps.offline_run import RunConfig, run_offline, search_inline
 from visloc_ros.core.config import read_config
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, Frame, Rejection
+from visloc_ros.core.types import Anchor, AnchorPose, Frame, MapIdentity, Rejection
 from visloc_ros.evaluation import RunRecord, summarize, write_results
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.robustness import Incident, judge_run
-from visloc_ros.fusion import AnchorRunner
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.mapping.progress import SilentProgress
+from visloc_ros.pipeline import AnchorRunner
 from visloc_ros.simulation import simulate, write_folder
 
 
@@ -38,6 +38,11 @@ class CachedEngine:
 
     def __init__(self, engine: AnchorEngine, cache: FeatureCache) -> None:
         self._engine, self._cache = engine, cache
+
+    @property
+    def map_identity(self) -> MapIdentity:
+        """The map that it searches."""
+        return self._engine.map_identity
 
     def localize(self, frame: Frame, prior: SE3 | None = None) -> AnchorPose | Rejection:
         """Find ``map_from_camera`` of a frame, whose name is that of its image."""
@@ -62,7 +67,7 @@ class InterruptedAnchors:
         """Ask for a frame."""
         self._anchors.submit(frame, prior)
 
-    def finished(self, now_ns: int) -> list[AnchorPose | Rejection]:
+    def finished(self, now_ns: int) -> list[Anchor]:
         """Results that are there by now."""
         self._hear(now_ns)
         results = self._anchors.finished(now_ns)

@@ -63,7 +63,7 @@ def test_up_localizes_the_simulated_camera_starts_again_what_dies_and_stops_clea
     )
     try:
         assert wait_for_state(LocalizationStatus.LOCALIZED), "never localized"
-        kill_the_odometry_node(process)
+        kill_the_localization_node(process)
         assert wait_for_state(LocalizationStatus.LOST), "the loss was not told"
         assert wait_for_state(LocalizationStatus.LOCALIZED), "never localized again"
     finally:
@@ -72,16 +72,16 @@ def test_up_localizes_the_simulated_camera_starts_again_what_dies_and_stops_clea
         output, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, output
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
-    assert "odometry_node ended with exit code -9; it is started again" in output
+    assert "localization_node ended with exit code -9; it is started again" in output
     assert "Traceback" not in output, output
 
 
-def kill_the_odometry_node(process: subprocess.Popen[str]) -> None:
+def kill_the_localization_node(process: subprocess.Popen[str]) -> None:
     """Kill it as soon as it counts as one that was set up well."""
     children = psutil.Process(process.pid).children(recursive=True)
     nodes = [child for child in children if "visloc_ros.nodes" in " ".join(child.cmdline())]
     assert len(nodes) >= 5
-    (odometry,) = (node for node in nodes if "visloc_ros.nodes.odometry_node" in node.cmdline())
+    (odometry,) = (node for node in nodes if "visloc_ros.nodes.localization_node" in node.cmdline())
     while time.time() - odometry.create_time() < SETTING_UP_S:
         time.sleep(0.1)
     odometry.kill()

@@ -16,6 +16,6 @@ BAG = SimpleNamespace(
 def test_map_tracking_is_left_out_by_giving_the_odometry_no_map(map_tracking, map_path):
     plan = ReplayPlan(Path("maps/office"), Path("bag"), map_tracking=map_tracking)
     nodes = {spec.name: spec for spec in _specs(plan, BAG, Path("recording"))}
-    assert set(nodes) == {"odometry_node", "anchor_node", "fusion_node", "replay_node"}
-    assert nodes["odometry_node"].parameters["map_tracking.map_path"] == map_path
+    assert set(nodes) == {"localization_node", "anchor_node", "replay_node"}
+    assert nodes["localization_node"].parameters["map_tracking.map_path"] == map_path
     assert nodes["anchor_node"].parameters["map_path"] == "maps/office"

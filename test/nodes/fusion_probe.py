@@ -16,11 +16,14 @@ from tf2_msgs.msg import TFMessage
 from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, OdometryStatus
 from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
 from visloc_ros.core.geometry import SE3, Sim3
-from visloc_ros.core.types import AnchorPose, OdometryPose, OdometryScale, Reason, Rejection, TrackedPose
+from visloc_ros.core.types import Anchor as CoreAnchor
+from visloc_ros.core.types import AnchorPose, MapIdentity, OdometryPose, OdometryScale, Reason, Rejection, TrackedPose
+from visloc_ros.fusion.estimator import Estimator
 from visloc_ros.nodes import conversions
+from visloc_ros.nodes.conversions import tracked_pose_to_msg
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.qos import LATCHED, RELIABLE, TF, TF_STATIC
-from visloc_ros.nodes.tracked_pose_messages import tracked_pose_to_msg
+from visloc_ros.sources import ros_messages
 
 TIMEOUT_S = 20.0
 BEGIN_NS, FRAME_NS = 1_700_000_000_000_000_000, 50_000_000
@@ -77,8 +80,8 @@ class Probe(Node):
 
     def _take_tf(self, message: TFMessage) -> None:
         for item in message.transforms:
-            stamp_ns = conversions.stamp_from_msg(item.header.stamp)
-            pose = conversions.transform_from_msg(item.transform)
+            stamp_ns = ros_messages.stamp_from_msg(item.header.stamp)
+            pose = ros_messages.transform_from_msg(item.transform)
             self.transforms.append((stamp_ns, item.header.frame_id, item.child_frame_id, pose))
 
     def edge(self, parent: str, child: str) -> dict[int, SE3]:
@@ -109,13 +112,11 @@ class Probe(Node):
         camera = map_from_camera(index)
         camera = SE3(camera.rotation, camera.translation + np.array([shift, 0.0, 0.0]))
         anchor = AnchorPose(stamp_of(index), camera, covariance, 100, 150, 0.5)
-        self.send_anchor_message(conversions.anchor_to_msg(anchor, "map", "camera"), map_name)
+        self.send_result(anchor, map_name)
 
     def send_no_anchor(self, index: int) -> None:
         """A frame that was searched for and not found."""
-        self.send_anchor_message(
-            conversions.anchor_to_msg(Rejection(stamp_of(index), Reason.NO_RETRIEVAL), "map", "camera")
-        )
+        self.send_result(Rejection(stamp_of(index), Reason.NO_RETRIEVAL))
 
     def send_tracked(self, index: int, anchor_index: int) -> None:
         since_anchor = np.diag([1e-6] * 3 + [1e-7] * 3)
@@ -125,9 +126,10 @@ class Probe(Node):
         )
         self.tracking.publish(tracked_pose_to_msg(pose, "map", "camera"))
 
-    def send_anchor_message(self, message: Anchor, map_name: str = "room") -> None:
-        message.map_name, message.metric = map_name, True
-        self.anchor.publish(message)
+    def send_result(self, result: AnchorPose | Rejection, map_name: str = "room") -> None:
+        """What a search in a metric map gave."""
+        anchor = CoreAnchor(result, MapIdentity(map_name, metric=True))
+        self.anchor.publish(conversions.anchor_to_msg(anchor, "map", "camera"))
 
     def send_initial_pose(self, pose: SE3, frame_id: str = "map", sigma: float = 0.5) -> None:
         """As RViz does: a pose of the base, nothing said about z, roll and pitch."""
@@ -142,6 +144,11 @@ class Setup:
 
     def __init__(self, node: FusionNode, probe: Probe, executor: SingleThreadedExecutor) -> None:
         self.node, self.probe, self._executor = node, probe, executor
+
+    @property
+    def estimator(self) -> Estimator:
+        """The node's estimator, to look at its counts."""
+        return self.node.backend.estimator
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
         deadline = time.monotonic() + TIMEOUT_S
@@ -168,9 +175,9 @@ class Setup:
 
     def send_anchor(self, index: int, **how: object) -> None:
         """Send the anchor of a frame and wait until the node has judged it."""
-        judged = sum(self.node._fuser.counts.values())
+        judged = sum(self.estimator.counts.values())
         self.probe.send_anchor(index, **how)
-        self.wait_for(lambda: sum(self.node._fuser.counts.values()) > judged, f"verdict on the anchor of frame {index}")
+        self.wait_for(lambda: sum(self.estimator.counts.values()) > judged, f"verdict on the anchor of frame {index}")
 
     def send_anchor_alone(self, index: int) -> LocalizationStatus:
         """Send the anchor of a frame to a node that makes its output of anchors alone, and wait for its status."""
@@ -183,7 +190,7 @@ class Setup:
 
         def found() -> list[LocalizationStatus]:
             new = self.probe.statuses[known:]
-            return [one for one in new if conversions.stamp_from_msg(one.header.stamp) == stamp_of(index)]
+            return [one for one in new if ros_messages.stamp_from_msg(one.header.stamp) == stamp_of(index)]
 
         self.wait_for(found, f"status of frame {index}")
         return found()[0]

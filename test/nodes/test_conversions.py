@@ -11,15 +11,17 @@ from sensor_msgs.msg import Image, Imu
 from visloc_ros.core.camera import camera_from_calibration
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.types import AnchorPose, OdometryPose, OdometryScale, Reason, Rejection, State
+from visloc_ros.core.types import Anchor, AnchorPose, MapIdentity, OdometryPose, OdometryScale, Reason, Rejection, State
 from visloc_ros.nodes import conversions
+from visloc_ros.sources import ros_messages
 
 STAMP_NS = 1_700_000_000_123_456_789
 POSE = SE3.from_rotation_vector([0.3, -0.2, 2.9], [1.0, -2.0, 3.0])
+ROOM = MapIdentity("room", metric=True, gravity_aligned=True)
 
 
 def test_stamps_keep_every_nanosecond():
-    assert conversions.stamp_from_msg(conversions.stamp_to_msg(STAMP_NS)) == STAMP_NS
+    assert ros_messages.stamp_from_msg(conversions.stamp_to_msg(STAMP_NS)) == STAMP_NS
 
 
 def test_quaternions_are_x_y_z_w_in_messages():
@@ -29,46 +31,46 @@ def test_quaternions_are_x_y_z_w_in_messages():
 
 
 def test_poses_and_transforms_round_trip():
-    assert conversions.pose_from_msg(conversions.pose_to_msg(POSE)).is_close(POSE, 1e-12, 1e-6)
+    assert ros_messages.pose_from_msg(conversions.pose_to_msg(POSE)).is_close(POSE, 1e-12, 1e-6)
     message = conversions.transform_to_msg(STAMP_NS, "map", "odom", POSE)
     assert (message.header.frame_id, message.child_frame_id) == ("map", "odom")
-    assert conversions.transform_from_msg(message.transform).is_close(POSE, 1e-12, 1e-6)
+    assert ros_messages.transform_from_msg(message.transform).is_close(POSE, 1e-12, 1e-6)
 
 
 def test_impossible_poses_are_refused():
     message = Pose()
     message.orientation.w = 0.0
-    with pytest.raises(conversions.MessageError, match="norm 0"):
-        conversions.pose_from_msg(message)
+    with pytest.raises(ros_messages.MessageError, match="norm 0"):
+        ros_messages.pose_from_msg(message)
     message.orientation.w, message.position.x = 1.0, float("nan")
-    with pytest.raises(conversions.MessageError, match="finite"):
-        conversions.pose_from_msg(message)
+    with pytest.raises(ros_messages.MessageError, match="finite"):
+        ros_messages.pose_from_msg(message)
 
 
 def test_visual_odometry_carries_its_segment_in_the_frame_id():
     covariance = np.diag(np.arange(1.0, 7.0)) + 0.1
     message = conversions.visual_odometry_to_msg(OdometryPose(STAMP_NS, POSE, 7, 100, covariance=covariance), "camera")
     assert (message.header.frame_id, message.child_frame_id) == ("visual_odom/7", "camera")
-    assert conversions.pose_from_msg(message.pose.pose).is_close(POSE, 1e-12, 1e-6)
+    assert ros_messages.pose_from_msg(message.pose.pose).is_close(POSE, 1e-12, 1e-6)
     np.testing.assert_array_equal(message.pose.covariance, covariance.reshape(36))
 
 
 def test_odometry_round_trips_with_all_that_is_known_beside_the_pose():
     plain = OdometryPose(STAMP_NS, POSE, 7, 100, is_keyframe=True, stage_ms={"track": 4.0})
-    again = conversions.odometry_from_status_msg(conversions.odometry_status_to_msg(plain, "camera"))
+    again = ros_messages.odometry_from_status_msg(conversions.odometry_status_to_msg(plain, "camera"))
     assert again.odom_from_camera.is_close(POSE, 1e-12, 1e-6)
     kept = ("stamp_ns", "segment", "num_tracked", "is_keyframe", "stage_ms", "covariance", "scale", "up_in_odom")
     assert [getattr(again, name) for name in kept] == [getattr(plain, name) for name in kept]
 
     covariance, up = np.diag(np.arange(1.0, 7.0)) + 0.1, np.array([0.6, -0.8, 0.0])
     full = replace(plain, covariance=covariance, scale=OdometryScale(0.25, 0.5), up_in_odom=up)
-    again = conversions.odometry_from_status_msg(conversions.odometry_status_to_msg(full, "camera"))
+    again = ros_messages.odometry_from_status_msg(conversions.odometry_status_to_msg(full, "camera"))
     np.testing.assert_array_equal(again.covariance, covariance)
     np.testing.assert_array_equal(again.up_in_odom, up)
     assert again.scale == OdometryScale(0.25, 0.5)
 
     loss = Rejection(STAMP_NS, Reason.BLURRED, stage_ms={"track": 4.0})
-    assert conversions.odometry_from_status_msg(conversions.odometry_status_to_msg(loss, "camera")) == loss
+    assert ros_messages.odometry_from_status_msg(conversions.odometry_status_to_msg(loss, "camera")) == loss
 
 
 @pytest.mark.parametrize(
@@ -86,8 +88,8 @@ def test_odometry_that_cannot_be_is_refused(spoil, words):
     pose = OdometryPose(STAMP_NS, POSE, 7, 100, scale=OdometryScale(0.25, 0.5), up_in_odom=np.array([0.0, -1.0, 0.0]))
     message = conversions.odometry_status_to_msg(pose, "camera")
     spoil(message)
-    with pytest.raises(conversions.MessageError, match=words):
-        conversions.odometry_from_status_msg(message)
+    with pytest.raises(ros_messages.MessageError, match=words):
+        ros_messages.odometry_from_status_msg(message)
 
 
 def test_an_anchor_round_trips_with_everything_it_rests_on():
@@ -105,7 +107,9 @@ def test_an_anchor_round_trips_with_everything_it_rests_on():
         {"features": 300.0, "pnp": 4.0},
         map_covariance=0.05 * np.eye(6),
     )
-    again = conversions.anchor_from_msg(conversions.anchor_to_msg(anchor, "map", "camera"))
+    found = ros_messages.anchor_from_msg(conversions.anchor_to_msg(Anchor(anchor, ROOM), "map", "camera"))
+    again = found.result
+    assert found.map == ROOM
     assert isinstance(again, AnchorPose)
     assert again.map_from_camera.is_close(POSE, 1e-12, 1e-6)
     assert np.allclose(again.covariance, anchor.covariance)
@@ -115,22 +119,39 @@ def test_an_anchor_round_trips_with_everything_it_rests_on():
     assert (again.num_inliers, again.references, again.stage_ms) == (50, anchor.references, anchor.stage_ms)
 
 
+def test_an_anchor_whose_pixels_and_points_do_not_belong_together_is_refused():
+    anchor = AnchorPose(STAMP_NS, POSE, np.eye(6), 2, 3, 1.0, np.zeros((2, 2)), np.zeros((2, 3)))
+    message = conversions.anchor_to_msg(Anchor(anchor, ROOM), "map", "camera")
+    message.inlier_pixels = message.inlier_pixels[:3]
+    with pytest.raises(ros_messages.MessageError, match="3 coordinates"):
+        ros_messages.anchor_from_msg(message)
+
+
+def test_a_measurement_without_a_stamp_is_refused():
+    nothing = Rejection(0, Reason.STALE)
+    with pytest.raises(ros_messages.MessageError, match="no stamp"):
+        ros_messages.anchor_from_msg(conversions.anchor_to_msg(Anchor(nothing, ROOM), "map", "camera"))
+    with pytest.raises(ros_messages.MessageError, match="no stamp"):
+        ros_messages.odometry_from_status_msg(conversions.odometry_status_to_msg(nothing, "camera"))
+
+
 def test_a_rejection_round_trips_and_holds_no_pose():
     rejection = Rejection(STAMP_NS, Reason.FEW_INLIERS, {"inliers": 5, "matches": 40}, {"features": 300.0})
-    message = conversions.anchor_to_msg(rejection, "map", "camera")
+    message = conversions.anchor_to_msg(Anchor(rejection, ROOM), "map", "camera")
     assert not message.accepted
-    again = conversions.anchor_from_msg(message)
+    again = ros_messages.anchor_from_msg(message).result
     assert isinstance(again, Rejection)
     assert (again.reason, again.counts["inliers"]) == (Reason.FEW_INLIERS, 5)
     message.reason = "BECAUSE"
-    with pytest.raises(conversions.MessageError, match="BECAUSE"):
-        conversions.anchor_from_msg(message)
+    with pytest.raises(ros_messages.MessageError, match="BECAUSE"):
+        ros_messages.anchor_from_msg(message)
 
 
 def test_an_anchor_with_an_impossible_covariance_is_refused():
-    message = conversions.anchor_to_msg(AnchorPose(STAMP_NS, POSE, -np.eye(6), 50, 80, 1.0), "map", "camera")
-    with pytest.raises(conversions.MessageError, match="covariance"):
-        conversions.anchor_from_msg(message)
+    anchor = Anchor(AnchorPose(STAMP_NS, POSE, -np.eye(6), 50, 80, 1.0), ROOM)
+    message = conversions.anchor_to_msg(anchor, "map", "camera")
+    with pytest.raises(ros_messages.MessageError, match="covariance"):
+        ros_messages.anchor_from_msg(message)
 
 
 def test_camera_info_round_trips():
@@ -178,7 +199,7 @@ def test_what_an_imu_does_not_measure_is_left_out():
     message.linear_acceleration = Vector3()
     assert conversions.imu_from_msg(message) == (None, None)
     message.linear_acceleration.y = float("inf")
-    with pytest.raises(conversions.MessageError, match="not finite"):
+    with pytest.raises(ros_messages.MessageError, match="not finite"):
         conversions.imu_from_msg(message)
 
 

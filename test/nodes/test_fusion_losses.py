@@ -8,7 +8,7 @@ rclpy = pytest.importorskip("rclpy")
 from fusion_probe import FRAME_NS, Setup, map_from_base, parameters, running, stamp_of
 
 from visloc_msgs.msg import LocalizationStatus
-from visloc_ros.nodes import conversions
+from visloc_ros.sources import ros_messages
 
 AHEAD_NS = 100_000_000
 # The last anchor is 0.5 s old when the fix is there; LOST comes 0.75 s later, after 15 frames.
@@ -22,17 +22,17 @@ def play_without_anchors(setup: Setup, first: int = 50, frames: int = 40) -> lis
 
 
 def lost_stamps(statuses: list[LocalizationStatus]) -> list[int]:
-    stamps = [conversions.stamp_from_msg(one.header.stamp) for one in statuses if one.state == LocalizationStatus.LOST]
+    stamps = [ros_messages.stamp_from_msg(one.header.stamp) for one in statuses if one.state == LocalizationStatus.LOST]
     assert len(stamps) > 10
     return stamps
 
 
 def sigma(message: object) -> float:
-    return float(np.sqrt(np.linalg.eigvalsh(conversions.covariance_from_msg(message.pose)[:3, :3])[-1]))
+    return float(np.sqrt(np.linalg.eigvalsh(ros_messages.covariance_from_msg(message.pose)[:3, :3])[-1]))
 
 
 def pose_stamps(setup: Setup) -> set[int]:
-    return {conversions.stamp_from_msg(one.header.stamp) for one in setup.probe.poses}
+    return {ros_messages.stamp_from_msg(one.header.stamp) for one in setup.probe.poses}
 
 
 def test_the_state_gets_worse_with_the_distance_and_time_since_the_last_fix(ros_domain):
@@ -73,12 +73,12 @@ def test_inflate_goes_on_with_a_covariance_of_at_least_the_doubt(ros_domain):
         lost = lost_stamps(play_without_anchors(setup))
         assert {stamp + AHEAD_NS for stamp in lost} <= set(setup.probe.edge("map", "odom"))
         setup.wait_for(lambda: lost[-1] in pose_stamps(setup), "pose of the last frame")
-        poses = {conversions.stamp_from_msg(one.header.stamp): one for one in setup.probe.poses}
+        poses = {ros_messages.stamp_from_msg(one.header.stamp): one for one in setup.probe.poses}
         sigmas = [sigma(poses[stamp]) for stamp in lost if stamp in poses]
         assert len(sigmas) >= 10
         assert sigmas[0] >= 0.8
         assert np.all(np.diff(sigmas) > 0)
-        assert conversions.pose_from_msg(poses[lost[-1]].pose.pose).is_close(map_from_base(89), 0.05, 1.0)
+        assert ros_messages.pose_from_msg(poses[lost[-1]].pose.pose).is_close(map_from_base(89), 0.05, 1.0)
 
 
 @pytest.mark.parametrize(("policy", "goes_on"), [("hold", True), ("stop_tf", False)])

@@ -23,6 +23,7 @@ from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.core.types import AnchorPose, OdometryPose, OdometryScale, Reason, Rejection
 from visloc_ros.nodes import conversions
 from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.sources import ros_messages
 
 
 def largest_step(poses: dict[int, SE3]) -> float:
@@ -44,10 +45,10 @@ def test_exact_messages_give_exact_transforms_at_the_images_stamps(ros_domain):
         map_from_odom = list(probe.edge("map", "odom").values())[-1]
         assert (map_from_odom @ probe.edge("odom", "base_link")[last]).is_close(map_from_base(79), 0.01, 0.1)
         setup.wait_for(
-            lambda: conversions.stamp_from_msg(probe.poses[-1].header.stamp) == last, "pose of the last frame"
+            lambda: ros_messages.stamp_from_msg(probe.poses[-1].header.stamp) == last, "pose of the last frame"
         )
-        assert conversions.pose_from_msg(probe.poses[-1].pose.pose).is_close(map_from_base(79), 0.01, 0.1)
-        assert np.linalg.eigvalsh(conversions.covariance_from_msg(probe.poses[-1].pose))[0] > 0
+        assert ros_messages.pose_from_msg(probe.poses[-1].pose.pose).is_close(map_from_base(79), 0.01, 0.1)
+        assert np.linalg.eigvalsh(ros_messages.covariance_from_msg(probe.poses[-1].pose))[0] > 0
 
 
 def test_who_listens_late_hears_the_whole_way(ros_domain):
@@ -57,10 +58,10 @@ def test_who_listens_late_hears_the_whole_way(ros_domain):
         setup.probe.create_subscription(Path, "odom_path", paths.append, RELIABLE)
         setup.wait_for(lambda: paths, "path")
         way = setup.probe.edge("odom", "base_link")
-        assert [conversions.stamp_from_msg(pose.header.stamp) for pose in paths[-1].poses] == list(way)
+        assert [ros_messages.stamp_from_msg(pose.header.stamp) for pose in paths[-1].poses] == list(way)
         assert paths[-1].header.frame_id == "odom"
         for message, pose in zip(paths[-1].poses, way.values(), strict=True):
-            assert conversions.pose_from_msg(message.pose).is_close(pose, 1e-9, 1e-6)
+            assert ros_messages.pose_from_msg(message.pose).is_close(pose, 1e-9, 1e-6)
 
 
 def test_the_odom_frame_stands_as_the_map_does(ros_domain):
@@ -78,9 +79,9 @@ def test_the_anchor_node_is_told_where_the_camera_is(ros_domain):
         setup.localize()
         poses = setup.probe.camera_poses
         setup.wait_for(
-            lambda: conversions.stamp_from_msg(poses[-1].header.stamp) == stamp_of(49), "camera pose of the last frame"
+            lambda: ros_messages.stamp_from_msg(poses[-1].header.stamp) == stamp_of(49), "camera pose of the last frame"
         )
-        assert conversions.pose_from_msg(poses[-1].pose.pose).is_close(map_from_camera(49), 0.01, 0.1)
+        assert ros_messages.pose_from_msg(poses[-1].pose.pose).is_close(map_from_camera(49), 0.01, 0.1)
 
 
 def test_map_to_odom_is_dated_ahead_and_odom_to_base_is_not(ros_domain):
@@ -100,7 +101,7 @@ def test_nothing_is_sent_before_a_true_fix(ros_domain):
             status = setup.send_frame(index)
             if index % 5 == 0:
                 rejection = Rejection(stamp_of(index), Reason.FEW_MATCHES, {"matches": 3})
-                setup.probe.send_anchor_message(conversions.anchor_to_msg(rejection, "map", "camera"))
+                setup.probe.send_result(rejection)
         setup.settle()
         assert status.state == LocalizationStatus.INITIALIZING
         assert (status.age_s, status.distance_since_fix, status.position_sigma) == (-1.0, -1.0, -1.0)
@@ -209,7 +210,7 @@ def test_a_correction_is_slewed_and_its_raw_value_told(ros_domain):
             setup.send_anchor(index, shift=0.15)
         setup.send_frame(54)
         setup.settle()
-        raw = conversions.transform_from_msg(setup.probe.raw[-1].transform)
+        raw = ros_messages.transform_from_msg(setup.probe.raw[-1].transform)
         sent = setup.probe.edge("map", "odom")
         names = (setup.probe.raw[-1].header.frame_id, setup.probe.raw[-1].child_frame_id)
         assert names == ("map", "odom")
@@ -239,7 +240,7 @@ def test_scale_and_up_of_the_odometry_reach_the_fusion_with_its_pose(ros_domain)
     )
     with running() as setup:
         given = []
-        setup.node._fuser.add_odometry = given.append
+        setup.node.backend.add_odometry = given.append
         setup.probe.odometry.publish(conversions.odometry_status_to_msg(pose, "camera"))
         setup.wait_for(lambda: given, "odometry")
     assert given[0].scale.metres_per_unit == pytest.approx(0.4)
@@ -256,7 +257,7 @@ def test_how_each_anchor_met_its_prediction_is_told(ros_domain):
         innovations = setup.probe.innovations
         setup.wait_for(lambda: len(innovations) > 1 and not innovations[-1].accepted, "innovation of the wrong anchor")
         right, wrong = innovations[-2:]
-        assert [conversions.stamp_from_msg(one.header.stamp) for one in (right, wrong)] == [stamp_of(49)] * 2
+        assert [ros_messages.stamp_from_msg(one.header.stamp) for one in (right, wrong)] == [stamp_of(49)] * 2
         assert (right.source, right.accepted, wrong.source) == ("anchor", True, "anchor")
         assert right.squared < 1.0 < 100.0 < wrong.squared
         np.testing.assert_allclose(wrong.error[:3], [3.0, 0.0, 0.0], atol=0.02)
@@ -268,9 +269,7 @@ def test_followed_map_points_carry_the_pose_between_anchors(ros_domain):
         for index in range(50, 90):
             status = setup.send_frame(index)
             setup.probe.send_tracked(index, anchor_index=40)
-            setup.wait_for(
-                lambda count=index - 49: setup.node._fuser.tracked_counts.get("ACCEPTED") == count, "verdict"
-            )
+            setup.wait_for(lambda count=index - 49: setup.estimator.tracked_counts.get("ACCEPTED") == count, "verdict")
         assert status.support == LocalizationStatus.SUPPORT_MAP_TRACKING
         assert status.state == LocalizationStatus.DEGRADED  # for so long no anchor has checked the points
         assert status.position_sigma < 0.1
@@ -280,10 +279,7 @@ def test_impossible_messages_are_counted_and_change_nothing(ros_domain):
     with running() as setup:
         setup.localize()
         before = setup.probe.statuses[-1]
-        broken = conversions.anchor_to_msg(
-            AnchorPose(BEGIN_NS, map_from_camera(0), np.full((6, 6), np.nan), 100, 150, 0.5), "map", "camera"
-        )
-        setup.probe.send_anchor_message(broken)
+        setup.probe.send_result(AnchorPose(BEGIN_NS, map_from_camera(0), np.full((6, 6), np.nan), 100, 150, 0.5))
         status = setup.send_frame(50)
         assert status.state == before.state == LocalizationStatus.LOCALIZED
         assert status.anchors_accepted == before.anchors_accepted

@@ -12,10 +12,10 @@ from test_odometry_node import BEGIN_NS, RELIABLE_RAW, Camera, noise, raw_image
 from visloc_msgs.msg import LoopClosure as LoopClosureMsg
 from visloc_ros.core.geometry import Sim3, rotation_matrix
 from visloc_ros.core.types import LoopClosure
-from visloc_ros.nodes.conversions import MessageError
-from visloc_ros.nodes.loop_closure_messages import loop_closure_from_msg, loop_closure_to_msg
+from visloc_ros.nodes.conversions import loop_closure_to_msg
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.sources.ros_messages import MessageError, loop_closure_from_msg
 
 LOOP = LoopClosure(
     BEGIN_NS - 90_000_000_123,
@@ -76,7 +76,7 @@ def test_the_odometry_node_tells_each_loop_once(ros_domain):
         told, closed = [], [[LOOP]]
         harness.probe.create_subscription(LoopClosureMsg, "loop_closure", told.append, RELIABLE)
         harness.wait_for(lambda: harness.probe.count_publishers("loop_closure"), "publisher")
-        harness.wait_for(harness.node._loop_publisher.get_subscription_count, "subscription")
+        harness.wait_for(harness.node._output._loop_publisher.get_subscription_count, "subscription")
         harness.node._odometry.take_loops = lambda: closed.pop() if closed else ()
         camera = Camera(harness)
         camera.send_info()
@@ -102,18 +102,18 @@ def test_a_loop_that_fits_the_odometry_is_joined(ros_domain):
     with running() as setup:
         setup.localize()
         heard_publisher(setup).publish(loop_closure_to_msg(loop, "camera"))
-        setup.wait_for(lambda: setup.node._fuser.loop_counts, "verdict")
-        assert setup.node._fuser.loop_counts == {"ACCEPTED": 1}
+        setup.wait_for(lambda: setup.estimator.loop_counts, "verdict")
+        assert setup.estimator.loop_counts == {"ACCEPTED": 1}
         assert setup.node._report()[2]["loops ACCEPTED"] == 1
 
 
 def test_a_loop_reaches_the_fusion_and_a_bad_one_is_counted(ros_domain):
     with running() as setup:
         given = []
-        setup.node._fuser.add_loop = given.append
+        setup.node.backend.add_loop = given.append
         publisher = heard_publisher(setup)
         publisher.publish(spoil(scale=-1.0))
         publisher.publish(loop_closure_to_msg(LOOP, "camera"))
         setup.wait_for(lambda: given, "loop")
         assert_same(given[0], LOOP)
-        assert setup.node._bad["bad message"] == 1
+        assert setup.node.guard.refused == {"loop_closure": 1}

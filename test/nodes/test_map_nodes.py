@@ -21,6 +21,7 @@ from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
+from visloc_ros.sources import ros_messages
 from visloc_ros.sources.ros_images import encode_jpeg
 
 # Half a pass at half the size: enough to map and to find, and quick.
@@ -86,7 +87,7 @@ def test_the_anchor_node_localizes_one_image_by_a_service_call(room_map, ros_dom
         request.camera_info = conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera)
         anchor = harness.call(Localize, "anchor_node/localize", request).anchor
         assert anchor.accepted
-        assert conversions.pose_from_msg(anchor.pose.pose).is_close(simulation.pose(3), 0.03, 0.5)
+        assert ros_messages.pose_from_msg(anchor.pose.pose).is_close(simulation.pose(3), 0.03, 0.5)
         assert (anchor.map_name, anchor.metric) == ("room", True)
 
         request.image.data = b"no image"
@@ -117,7 +118,7 @@ def test_the_fused_pose_of_a_frame_or_a_hint_says_where_to_search(room_map, ros_
         images.publish(image)
         harness.wait_for(lambda: anchors, "anchor")
     assert anchors[0].accepted
-    assert conversions.pose_from_msg(anchors[0].pose.pose).is_close(simulation.pose(3), 0.03, 0.5)
+    assert ros_messages.pose_from_msg(anchors[0].pose.pose).is_close(simulation.pose(3), 0.03, 0.5)
     assert "guided" in {stage.name for stage in anchors[0].stages}
 
 
@@ -179,7 +180,7 @@ def test_an_anchor_machine_localizes_from_the_keyframes_of_the_odometry(room_map
             lambda: (
                 images.get_subscription_count()
                 and infos.get_subscription_count() == 2
-                and node._keyframes._publisher.get_subscription_count()
+                and node._output.keyframes._publisher.get_subscription_count()
                 and probe.count_publishers("anchor")
             ),
             "subscriptions of both nodes",
@@ -189,10 +190,10 @@ def test_an_anchor_machine_localizes_from_the_keyframes_of_the_odometry(room_map
         image.data = encode_jpeg(frame.image, 95)
         images.publish(image)
         harness.wait_for(lambda: anchors, "anchor")
-        assert node._keyframes.published == 1
+        assert node._output.keyframes_sent == 1
     assert anchors[0].accepted
-    assert conversions.stamp_from_msg(anchors[0].header.stamp) == frame.stamp_ns
-    assert conversions.pose_from_msg(anchors[0].pose.pose).is_close(simulation.pose(3), 0.03, 0.5)
+    assert ros_messages.stamp_from_msg(anchors[0].header.stamp) == frame.stamp_ns
+    assert ros_messages.pose_from_msg(anchors[0].pose.pose).is_close(simulation.pose(3), 0.03, 0.5)
 
 
 def test_an_anchor_node_without_a_map_does_not_start(tmp_path, ros_domain):

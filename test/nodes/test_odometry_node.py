@@ -14,6 +14,7 @@ from visloc_ros.core.camera import guess_camera
 from visloc_ros.nodes import conversions
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.sources import ros_messages
 from visloc_ros.sources.ros_images import encode_jpeg
 
 SECOND = 1_000_000_000
@@ -36,7 +37,7 @@ class Camera:
             lambda: (
                 self._images.get_subscription_count()
                 and self._infos.get_subscription_count()
-                and probe.count_publishers("odometry_status")
+                and harness.node._output.is_heard
             ),
             "subscription",
         )
@@ -49,14 +50,14 @@ class Camera:
 
     def wait_for_status(self, stamp_ns: int) -> OdometryStatus:
         def newest() -> bool:
-            return bool(self.statuses) and conversions.stamp_from_msg(self.statuses[-1].header.stamp) == stamp_ns
+            return bool(self.statuses) and ros_messages.stamp_from_msg(self.statuses[-1].header.stamp) == stamp_ns
 
         self.harness.wait_for(newest, f"status at {stamp_ns}")
         return self.statuses[-1]
 
     def wait_for_rejection(self, kind: str) -> None:
-        rejected = self.harness.node._input.rejected
-        self.harness.wait_for(lambda: rejected[kind], f"rejection '{kind}'")
+        node = self.harness.node
+        self.harness.wait_for(lambda: (node._input.rejected + node._localizer.refused)[kind], f"rejection '{kind}'")
 
 
 def raw_image(stamp_ns: int, pixels: np.ndarray) -> Image:
@@ -84,7 +85,7 @@ def test_every_good_frame_gets_a_status(ros_domain):
             status = camera.wait_for_status(BEGIN_NS + index * SECOND // 30)
         assert (status.tracked, status.reason) == (False, "DEGENERATE_MOTION")
         assert (status.frames_received, status.frames_dropped) == (5, 0)
-        assert harness.node._keyframes._worker.received == 0  # nobody listens
+        assert harness.node._output.keyframes_sent == 0  # nobody listens
 
 
 def test_compressed_images_are_decoded(ros_domain):
@@ -166,7 +167,7 @@ def test_a_shuffled_frame_is_dropped_and_a_looped_bag_starts_anew(ros_domain):
         assert camera.wait_for_status(BEGIN_NS).reason == "DEGENERATE_MOTION"
 
 
-def test_another_camera_info_begins_anew_and_is_counted(ros_domain):
+def test_another_camera_info_begins_anew(ros_domain):
     with started(OdometryNode, *RELIABLE_RAW) as harness:
         camera, node = Camera(harness), harness.node
         camera.send_info()
@@ -182,7 +183,6 @@ def test_another_camera_info_begins_anew_and_is_counted(ros_domain):
         for index in (1, 2):
             camera.send(raw_image(BEGIN_NS + index * SECOND // 30, noise()))
             status = camera.wait_for_status(BEGIN_NS + index * SECOND // 30)
-        assert node._input.restarts == {"camera_info changed": 1}
         assert status.reason == "DEGENERATE_MOTION"
 
 

@@ -15,13 +15,13 @@ def x_at(poses, stamp_ns):
     return None if found is None else float(found.translation[0])
 
 
-def test_the_pose_of_the_stamp_or_the_nearest_is_given():
+def test_the_pose_of_the_stamp_or_the_nearest_or_the_next_expected_is_given():
     poses = RecentPoses(10, max_gap_ns=SECOND)
     for index in range(5):
         poses.add(index * SECOND, pose(float(index)))
     assert x_at(poses, 2 * SECOND) == 2.0
     assert x_at(poses, 2 * SECOND + SECOND // 3) == 2.0
-    assert x_at(poses, 5 * SECOND) == 4.0
+    assert x_at(poses, 4 * SECOND + SECOND // 2) == 4.5  # carried on at the last velocity
 
 
 def test_there_is_none_where_all_are_too_far_in_time():

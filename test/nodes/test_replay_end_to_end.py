@@ -1,10 +1,11 @@
-"""The three real node processes over DDS: a real bag in, true poses out."""
+"""The real node processes over DDS: a real bag in, true poses out, and the same poses again from what was recorded."""
 
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 
+from visloc_ros.apps.recomputation import recompute
 from visloc_ros.apps.replay import ReplayPlan, replay
 from visloc_ros.core.geometry import rotation_angle_deg
 from visloc_ros.core.types import State
@@ -37,10 +38,10 @@ def busy_computer(tmp_path):
 
 
 @pytest.mark.timeout(300)
-def test_a_real_bag_is_localized_by_the_three_nodes(flight_map, shared_data, ros_domain, busy_computer):
+def test_a_real_bag_is_localized_by_the_nodes(flight_map, shared_data, ros_domain, busy_computer, tmp_path):
     bag = shared_data / "ros2bag_mh05_mcap"
     source = BagSource(bag, SourceConfig())
-    plan = ReplayPlan(flight_map, bag, rate=0.5, domain_id=ros_domain, parameter_file=busy_computer)
+    plan = ReplayPlan(flight_map, bag, 0.5, ros_domain, busy_computer, recorded_bag=tmp_path / "recording")
     record = replay(plan, source, source.ground_truth)
 
     assert len(record.frames) == 60
@@ -59,3 +60,8 @@ def test_a_real_bag_is_localized_by_the_three_nodes(flight_map, shared_data, ros
     assert np.max(errors_m) < 0.20
     assert np.median(errors_deg) < 0.5
     assert any(anchor.accepted for anchor in record.anchors)
+
+    again = recompute(tmp_path / "recording")
+    assert again.is_complete
+    assert again.common >= 3 * len(found)  # map -> odom, odom -> base, and the pose
+    assert again.largest_difference < 1e-9

@@ -18,6 +18,7 @@ from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.path import PATHS
+from visloc_ros.sources import ros_messages
 
 SIMULATION = SimulationConfig(
     width=320, height=240, focal_px=240.0, rate_hz=15.0, duration_s=4.0, samples=1, light="none"
@@ -64,7 +65,7 @@ def test_a_drive_over_dds(film, ros_domain):
         robot = Robot(harness)
         harness.probe.create_subscription(Odometry, "visual_odom", poses.append, RELIABLE)
         harness.probe.create_subscription(CompressedImage, "keyframe/compressed", keyframes.append, RELIABLE)
-        keyframe_publisher = harness.node._keyframes._publisher
+        keyframe_publisher = harness.node._output.keyframes._publisher
         harness.wait_for(keyframe_publisher.get_subscription_count, "subscription to the keyframes")
         robot.send_transforms()
         robot.send_info(conversions.camera_to_msg(film.stamp_ns(0), "camera", film.camera))
@@ -74,21 +75,21 @@ def test_a_drive_over_dds(film, ros_domain):
             send_sensors(robot, film, index)
             robot.wait_for(lambda: robot.counts, "wheel poses", index + 1)
         harness.wait_for(lambda: len(poses) == sum(one.tracked for one in robot.statuses), "all poses")
-        harness.wait_for(lambda: len(keyframes) == harness.node._keyframes.published, "all keyframes")
+        harness.wait_for(lambda: len(keyframes) == harness.node._output.keyframes_sent, "all keyframes")
         level, message, _ = harness.node._report()
 
     assert status.tracked
     assert (level, message) == ("ok", "Tracking.")
     truth = {film.stamp_ns(index): film.pose(index) for index in range(len(film))}
-    true = [truth[conversions.stamp_from_msg(one.header.stamp)].translation for one in poses]
-    estimated = [conversions.pose_from_msg(one.pose.pose).translation for one in poses]
+    true = [truth[ros_messages.stamp_from_msg(one.header.stamp)].translation for one in poses]
+    estimated = [ros_messages.pose_from_msg(one.pose.pose).translation for one in poses]
     map_from_odom = umeyama(true, estimated)
     assert status.metres_per_unit == pytest.approx(map_from_odom.scale, rel=0.05)
     assert 0.0 < status.scale_log_sigma < 0.05
     up = map_from_odom.rotation @ [status.up.x, status.up.y, status.up.z]
     assert np.degrees(np.arccos(up @ UP)) < 3.0
 
-    sent = [conversions.stamp_from_msg(one.header.stamp) for one in keyframes]
+    sent = [ros_messages.stamp_from_msg(one.header.stamp) for one in keyframes]
     assert set(sent) <= set(truth)
     assert min(np.diff(sent)) >= 0.3 * NANOSECONDS
     assert max(np.diff(sent)) <= 1.5 * NANOSECONDS

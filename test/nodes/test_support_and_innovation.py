@@ -7,13 +7,8 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from visloc_ros.core.types import Support
 from visloc_ros.fusion.innovation import TRACKED, Innovation
-from visloc_ros.nodes.conversions import (
-    MessageError,
-    innovation_to_msg,
-    stamp_from_msg,
-    support_from_msg,
-    support_to_msg,
-)
+from visloc_ros.nodes.conversions import innovation_to_msg, support_from_msg, support_to_msg
+from visloc_ros.sources.ros_messages import MessageError, stamp_from_msg
 
 
 @pytest.mark.parametrize("support", Support)

@@ -18,7 +18,7 @@ def test_the_newest_item_wins_and_drops_are_counted():
         if item == 4:
             done.set()
 
-    worker = Worker(handle, on_error=lambda error: None, capacity=1)
+    worker = Worker(handle, capacity=1)
     worker.put(0)
     assert entered.wait(TIMEOUT_S)
     for item in (1, 2, 3, 4):
@@ -30,22 +30,6 @@ def test_the_newest_item_wins_and_drops_are_counted():
     assert (worker.received, worker.dropped) == (5, 3)
 
 
-def test_a_failing_item_is_told_and_the_next_one_still_served():
-    errors, handled = [], threading.Event()
-
-    def handle(item: int) -> None:
-        if item == 0:
-            raise ValueError("zero")
-        handled.set()
-
-    worker = Worker(handle, errors.append, capacity=2)
-    worker.put(0)
-    worker.put(1)
-    assert handled.wait(TIMEOUT_S)
-    worker.close()
-    assert [str(error) for error in errors] == ["zero"]
-
-
 def test_closing_forgets_what_waits():
     gate, entered, handled = threading.Event(), threading.Event(), []
 
@@ -54,7 +38,7 @@ def test_closing_forgets_what_waits():
         gate.wait(TIMEOUT_S)
         handled.append(item)
 
-    worker = Worker(handle, on_error=lambda error: None, capacity=5)
+    worker = Worker(handle, capacity=5)
     worker.put(0)
     assert entered.wait(TIMEOUT_S)
     worker.put(1)
@@ -74,7 +58,7 @@ def test_spare_time_is_the_workers_own(in_spare_time, policy):
         policies.append(os.sched_getscheduler(0))
         done.set()
 
-    worker = Worker(handle, pytest.fail, 1, in_spare_time)
+    worker = Worker(handle, 1, in_spare_time)
     worker.put(1)
     assert done.wait(TIMEOUT_S)
     worker.close()

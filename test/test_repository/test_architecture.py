@@ -21,6 +21,7 @@ LAYERS = (
     "odometry",
     "map_tracking",
     "fusion",
+    "pipeline",
     "simulation",
     "evaluation",
     "nodes",

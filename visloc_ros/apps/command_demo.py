@@ -44,7 +44,7 @@ def demo(
         bag = folder / "query"
         frames = track(bars, "write the bag", place.query, place.num_query_frames)
         write_bag(frames, bag, place.truth, overwrite=True)
-    console.print("replaying the bag through odometry_node, anchor_node and fusion_node")
+    console.print("replaying the bag through localization_node (odometry, map tracking, fusion) and anchor_node")
     record = replay(ReplayPlan(map_folder, bag, rate), BagSource(bag, SourceConfig()), place.truth)
     finish(record, folder / "report")
 

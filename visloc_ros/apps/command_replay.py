@@ -37,7 +37,8 @@ def replay(
     if not isinstance(source, BagSource):
         raise SourceError(f"{bag} is no ROS 2 bag; 'visloc run' takes videos and folders")
     truth = read_tum(ground_truth) if ground_truth else source.ground_truth
-    record = replay_bag(ReplayPlan(map_path, bag, rate, domain_id, params_file, map_tracking), source, truth)
+    plan = ReplayPlan(map_path, bag, rate, domain_id, params_file, map_tracking, recorded_bag=output / "recording")
+    record = replay_bag(plan, source, truth)
     finish(record, output)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.command_replay import finish
-from visloc_ros.apps.console import StageBars
+from visloc_ros.apps.console import StageBars, console
 from visloc_ros.apps.odometry_options import (
     CameraFromImu,
     ImuTopic,
@@ -24,24 +24,28 @@ from visloc_ros.apps.offline_run import RunConfig, run_offline
 from visloc_ros.apps.options import (
     ConfigFile,
     GroundTruth,
-    MapArgument,
-    SourceArgument,
     takes_source_config,
 )
+from visloc_ros.apps.recomputation import recompute
 from visloc_ros.core.config import read_config
+from visloc_ros.core.errors import ConfigError, SetupError
 from visloc_ros.core.map import open_map
 from visloc_ros.evaluation import summarize
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.measurements import measurements_of
 
+EXACT = 1e-9  # metres, and elements of rotation matrices and covariances: what sums in another order may change
+
 
 @takes_source_config
 def run(
-    map_path: MapArgument,
-    source: SourceArgument,
     source_config: SourceConfig,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for trajectory, summary and report.")],
+    map_path: Annotated[Path | None, typer.Argument(help="Map folder, or its reference.tar.gz.")] = None,
+    source: Annotated[Path | None, typer.Argument(help="Video file, image folder, or ROS 2 bag.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for trajectory, summary and report.")
+    ] = None,
     ground_truth: GroundTruth = None,
     config: ConfigFile = None,
     smooth: Annotated[
@@ -52,11 +56,20 @@ def run(
     imu_topic: ImuTopic = "",
     odometry_topic: OdometryTopic = "",
     camera_from_imu: CameraFromImu = "",
+    from_recording: Annotated[
+        Path | None,
+        typer.Option(help="Instead of a source: the recording of a replay, whose published poses are computed anew."),
+    ] = None,
 ) -> None:
     """Track and localize every frame of a video, folder or bag, without ROS; the same result twice.
 
     Example: visloc run maps/office query.mp4 --output out/office --smooth
     """
+    if from_recording is not None:
+        compare_with(from_recording)
+        return
+    if map_path is None or source is None or output is None:
+        raise ConfigError("give a map, a source and --output FOLDER, or --from-recording BAG alone")
     require_folders(json_file)
     topics = replace(source_config, imu_topic=imu_topic, odometry_topic=odometry_topic, camera_from_imu=camera_from_imu)
     frames = open_source(source, topics)
@@ -70,3 +83,15 @@ def run(
     finish(record, output)
     if json_file is not None:
         write_json(json_file, summarize(record) | provenance())
+
+
+def compare_with(bag: Path) -> None:
+    """Compute a recording's published poses anew. Raises SetupError where one of them is another one."""
+    comparison = recompute(bag)
+    console.print(
+        f"{comparison.recorded} transforms and poses recorded, {comparison.recomputed} computed anew, "
+        f"{comparison.common} at the same stamps; largest difference {comparison.largest_difference:.1e}",
+        highlight=False,
+    )
+    if not (comparison.is_complete and comparison.largest_difference <= EXACT):
+        raise SetupError("the recorded inputs do not give what was published: is this the version that recorded them?")

@@ -14,7 +14,7 @@ from visloc_ros.apps.options import Domain, MapTracking
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map import open_map
-from visloc_ros.fusion.alone import Mode
+from visloc_ros.fusion import Mode
 
 RESTART_AFTER_S = 2.0  # as in visloc.launch.py
 
@@ -51,12 +51,12 @@ def up(
     camera = {"camera.transport": "compressed" if compressed else "raw"}
     following = {"map_tracking.map_path": str(map_path) if map_tracking and mode is Mode.FUSED else ""}
     sensors = {"imu": imu_topic, "wheel_odom": wheel_odom_topic}
-    specs = [
-        NodeSpec("fusion_node", {"base_frame": base_frame, "mode": mode.value}, params_file),
-        NodeSpec("map_builder_node", {}, params_file),
-    ]
-    if mode is not Mode.HLOC:
-        specs.append(NodeSpec("odometry_node", camera | following, params_file, images | sensors))
+    fusion = {"base_frame": base_frame, "mode": mode.value}
+    specs = [NodeSpec("map_builder_node", {}, params_file)]
+    if mode is Mode.HLOC:
+        specs.append(NodeSpec("fusion_node", fusion, params_file))
+    else:
+        specs.append(NodeSpec("localization_node", camera | following | fusion, params_file, images | sensors))
     if mode is not Mode.ODOM:
         specs.append(NodeSpec("anchor_node", camera | {"map_path": str(map_path)}, params_file, images))
     if simulated:

@@ -12,10 +12,10 @@ from visloc_ros.apps.smoothing import smooth_frames
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.map import Map
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import AnchorPose, LoopClosure, OdometryPose, Rejection, TrackedPose
+from visloc_ros.core.types import Anchor, Frame, LoopClosure, OdometryPose, Rejection, TrackedPose
 from visloc_ros.evaluation import AnchorRecord, FrameRecord, RunRecord
 from visloc_ros.evaluation.records import InnovationRecord
-from visloc_ros.fusion import AnchorRunner, Engine, Fuser, FusionConfig, InlineAnchors, Listener, Localizer
+from visloc_ros.fusion import FusionConfig
 from visloc_ros.fusion.batch import Recording
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.localization import AnchorConfig, AnchorEngine
@@ -23,6 +23,16 @@ from visloc_ros.map_tracking import MapTracker, MapTrackingConfig
 from visloc_ros.mapping import Progress
 from visloc_ros.mapping.progress import track
 from visloc_ros.odometry import OdometryConfig, SensorPlayback, make_odometry
+from visloc_ros.pipeline import (
+    AnchorRunner,
+    Backend,
+    BackendConfig,
+    BackendListener,
+    Engine,
+    InlineAnchors,
+    Localizer,
+    TrackingListener,
+)
 from visloc_ros.sources import FrameSource
 from visloc_ros.sources.measurements import Measurements
 
@@ -42,8 +52,8 @@ class RunConfig(Config):
     fusion: FusionConfig = section(FusionConfig)
 
 
-class RunListener(Listener):
-    """Keeps what goes into the fuser for the report."""
+class RunListener(BackendListener, TrackingListener):
+    """Keeps what goes into the estimate, for the report."""
 
     def __init__(self) -> None:
         self.odometry: OdometryPose | Rejection | None = None
@@ -52,7 +62,7 @@ class RunListener(Listener):
         self.tracked: Counter[str] = Counter()
         self.recording = Recording()
 
-    def on_odometry(self, result: OdometryPose | Rejection) -> None:
+    def on_odometry(self, frame: Frame, result: OdometryPose | Rejection) -> None:
         """Remember the newest odometry."""
         self.odometry = result
         self.recording.add(result)
@@ -66,8 +76,9 @@ class RunListener(Listener):
         """Keep a loop for the smoother of the whole run, whatever the fuser made of it."""
         self.recording.add(loop)
 
-    def on_anchor(self, result: AnchorPose | Rejection, verdict: Rejection | None) -> None:
+    def on_anchor(self, anchor: Anchor, verdict: Rejection | None) -> None:
         """Record an anchor with the fuser's verdict."""
+        result = anchor.result
         self.recording.add(result)
         latency_ms = sum(result.stage_ms.values())
         fused = None if isinstance(result, Rejection) else verdict is None
@@ -107,20 +118,21 @@ def run_offline(
     listener, begin_s = RunListener(), time.monotonic()
     odometry = SensorPlayback(make_odometry(config.odometry), measurements or Measurements())
     anchors = anchors or search_inline(AnchorEngine(place, config.anchor), config)
-    fuser = Fuser(config.fusion, place.manifest.metric, place.manifest.gravity_aligned)
+    backend = Backend(BackendConfig(fusion=config.fusion), anchors, listener=listener)
     map_tracker = MapTracker(place, config.map_tracking) if config.map_tracking.enabled else None
-    localizer = Localizer(odometry, anchors, fuser, listener, map_tracker)
+    localizer = Localizer(odometry, backend, map_tracker, listener)
     frames = []
     for frame in track(progress, "localize", source, len(source)):
         estimate = localizer.process(frame)
-        tracked = listener.odometry
-        tracking_ms = sum(tracked.stage_ms.values()) if tracked is not None else None
-        frames.append(FrameRecord.from_estimate(estimate, tracked, tracking_ms))
+        if estimate is not None:
+            tracked = listener.odometry
+            tracking_ms = sum(tracked.stage_ms.values()) if tracked is not None else None
+            frames.append(FrameRecord.from_estimate(estimate, tracked, tracking_ms))
     if config.smooth:
         odometry.finish()
         listener.recording.loops.extend(odometry.take_loops())  # those that are found in the end
     odometry.close()
-    anchors.close()
+    backend.close()
     return RunRecord(
         title=f"{source.name} in {place.name}",
         frames=tuple(frames),

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,8 @@ class NodeProcesses:
         self._restart_after_s = restart_after_s
         self._running: dict[str, _Running] = {}
         self.peak_rss_mb: dict[str, float] = {}
+        self.processor_s: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        """Processor time of each process and its children so far, with the monotonic time at which it was read."""
 
     def __enter__(self) -> NodeProcesses:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +116,7 @@ class NodeProcesses:
     def watch(self) -> None:
         """Start again what has died, or raise SetupError; keeps the peak memory of each on the way."""
         for name, running in list(self._running.items()):
-            self._measure_memory(name, running.process)
+            self._measure(name, running.process)
             if running.process.poll() not in (None, 0):
                 self._see_to(name, running)
 
@@ -147,9 +150,12 @@ class NodeProcesses:
                 process.kill()
                 process.wait()
 
-    def _measure_memory(self, name: str, process: subprocess.Popen[bytes]) -> None:
+    def _measure(self, name: str, process: subprocess.Popen[bytes]) -> None:
         try:
-            resident_mb = psutil.Process(process.pid).memory_info().rss / 1e6
+            root = psutil.Process(process.pid)
+            resident_mb = root.memory_info().rss / 1e6
+            times = [one.cpu_times() for one in (root, *root.children(recursive=True))]
         except psutil.NoSuchProcess:
             return
         self.peak_rss_mb[name] = max(self.peak_rss_mb.get(name, 0.0), resident_mb)
+        self.processor_s[name].append((time.monotonic(), sum(one.user + one.system for one in times)))

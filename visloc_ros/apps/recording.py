@@ -46,6 +46,12 @@ class Recording:
             for image in self._lines["image"]
         )
 
+    @property
+    def played_s(self) -> tuple[float, float]:
+        """Monotonic times at which the first and the last image were played."""
+        images = self._lines["image"]
+        return images[0]["arrival_s"], images[-1]["arrival_s"]
+
     def anchors(self) -> tuple[AnchorRecord, ...]:
         """One record for every answer of the anchor node."""
         return tuple(_anchor_record(line) for line in self._lines["anchor"])

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.apps.recording import Recording
-from visloc_ros.core.errors import SetupError
+from visloc_ros.core.errors import OutputError, SetupError
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.evaluation import RunRecord
 from visloc_ros.sources.bag import BagSource
+from visloc_ros.sources.base import BAG_METADATA
 
 MAP_FRAME, ODOM_FRAME = "map", "odom"
+RECORDED = "recorded"
 LOOPBACK_ONLY = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 
@@ -35,6 +40,8 @@ class ReplayPlan:
     parameter_file: Path | None = None
     map_tracking: bool = True
     restart_after_s: float | None = None
+    recorded_bag: Path | None = None
+    """Where all that the nodes published is written to, as a bag; an older one gives way."""
 
 
 def replay(plan: ReplayPlan, source: BagSource, ground_truth: Trajectory | None) -> RunRecord:
@@ -47,9 +54,32 @@ def replay(plan: ReplayPlan, source: BagSource, ground_truth: Trajectory | None)
         with NodeProcesses(specs, Path(folder), _environment(plan), plan.restart_after_s) as processes:
             if processes.wait_for("replay_node") != 0:
                 raise SetupError("the replay failed; its last words are above")
+        if plan.recorded_bag is not None:
+            _keep(Path(folder) / RECORDED, plan.recorded_bag)
         recording = Recording(recording_path)
-        peak_mb = {name: peak for name, peak in processes.peak_rss_mb.items() if name != "replay_node"}
-        return _record(plan, source, place, recording, ground_truth, peak_mb, time.monotonic() - begin_s)
+        nodes = [name for name in processes.peak_rss_mb if name != "replay_node"]
+        peak_mb = {name: processes.peak_rss_mb[name] for name in nodes}
+        load = {name: _load(processes.processor_s[name], recording.played_s) for name in nodes}
+        return _record(plan, source, place, recording, ground_truth, peak_mb, load, time.monotonic() - begin_s)
+
+
+def _load(processor_s: Sequence[tuple[float, float]], interval_s: tuple[float, float]) -> float:
+    """Processor seconds a second of an interval, of readings (monotonic time, processor time so far)."""
+    times, spent = np.array(processor_s).T
+    begin, end = np.interp(interval_s, times, spent)
+    return float((end - begin) / (interval_s[1] - interval_s[0]))
+
+
+def _keep(bag: Path, target: Path) -> None:
+    """Move a new bag to where it belongs, in place of an older one. Raises OutputError."""
+    try:
+        if target.exists() and not (target / BAG_METADATA).is_file():
+            raise OutputError(f"{target} exists and is no bag: choose another output folder")
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(bag, target)
+    except OSError as error:
+        raise OutputError(f"cannot write the bag {target}: {error}") from error
 
 
 def _environment(plan: ReplayPlan) -> dict[str, str]:
@@ -70,15 +100,11 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
     camera = {"camera.transport": "compressed" if compressed else "raw", "camera.qos": "reliable"}
     following = {"map_tracking.map_path": str(plan.map_path) if plan.map_tracking else ""}
     simulated_time = {"use_sim_time": True}
+    frames = {"map_frame": MAP_FRAME, "odom_frame": ODOM_FRAME, "base_frame": source.frame_id}
     return [
-        NodeSpec("odometry_node", camera | following | simulated_time, plan.parameter_file, images),
+        NodeSpec("localization_node", camera | following | frames | simulated_time, plan.parameter_file, images),
         NodeSpec(
             "anchor_node", {"map_path": str(plan.map_path)} | camera | simulated_time, plan.parameter_file, images
-        ),
-        NodeSpec(
-            "fusion_node",
-            {"map_frame": MAP_FRAME, "odom_frame": ODOM_FRAME, "base_frame": source.frame_id} | simulated_time,
-            plan.parameter_file,
         ),
         NodeSpec(
             "replay_node",
@@ -87,6 +113,7 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
                 "image_topic": source.image_topic,
                 "recording": str(recording),
                 "rate": plan.rate,
+                "recorded_bag": "" if plan.recorded_bag is None else str(recording.parent / RECORDED),
             },
         ),
     ]
@@ -99,9 +126,11 @@ def _record(
     recording: Recording,
     ground_truth: Trajectory | None,
     peak_mb: Mapping[str, float],
+    load: Mapping[str, float],
     wall_s: float,
 ) -> RunRecord:
     memory = ", ".join(f"{name} {peak:.0f} MB" for name, peak in peak_mb.items())
+    processors = ", ".join(f"{name} {share:.2f}" for name, share in load.items())
     return RunRecord(
         title=f"{plan.bag.stem} in {place.name}, replayed at {plan.rate:g}x",
         frames=recording.frames(MAP_FRAME, ODOM_FRAME, source.frame_id),
@@ -115,6 +144,7 @@ def _record(
         wall_s=wall_s,
         notes=(
             f"peak memory by process: {memory}",
+            f"processor seconds a second of camera time, by process: {processors}",
             "fusion accepted {} anchors and refused {}".format(*recording.fused_anchors()),
         ),
         metric=place.manifest.metric,

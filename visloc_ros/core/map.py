@@ -31,6 +31,7 @@ from visloc_ros.core.manifest import MANIFEST_NAME, FileInfo, Manifest, ModelInf
 from visloc_ros.core.map_archive import pack_map, unpacked
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER, MapLayout, own_layout, thumbnail_name
 from visloc_ros.core.map_writer import save_map
+from visloc_ros.core.types import MapIdentity
 
 __all__ = [
     "NO_POINT",
@@ -75,6 +76,11 @@ class Map:
     global_descriptors: NDArray[np.float32]
     vlad_centroids: NDArray[np.float32]
     thumbnails: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> MapIdentity:
+        """What poses in this map say of it."""
+        return MapIdentity(self.name, self.manifest.metric, self.manifest.gravity_aligned)
 
 
 def open_map(path: Path, *, checksums: bool = True, extractor: str = "") -> Map:

@@ -43,6 +43,7 @@ class Reason(str, Enum):
     INTRINSICS_MISMATCH = "INTRINSICS_MISMATCH"
     NO_TRANSFORM = "NO_TRANSFORM"
     BAD_MESSAGE = "BAD_MESSAGE"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
 
 
 class State(str, Enum):
@@ -145,6 +146,15 @@ class LoopClosure:
     covariance: Array
 
 
+@dataclass(frozen=True)
+class MapIdentity:
+    """Which map a pose refers to, whether its units are metres, and whether its z axis points up."""
+
+    name: str
+    metric: bool
+    gravity_aligned: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class AnchorPose:
     """Absolute ``map_from_camera`` of one frame found in the map, with what it rests on.
@@ -166,6 +176,14 @@ class AnchorPose:
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     focal_length: float | None = None
     map_covariance: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Anchor:
+    """What a search for one image in a map gave: an absolute pose there, or the reason why there is none."""
+
+    result: AnchorPose | Rejection
+    map: MapIdentity
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,27 +1,21 @@
-"""Odometry and late anchors become one smooth, honest pose: alignment, drift, smoother, fuser, localizer."""
+"""Odometry and late anchors become one smooth, honest pose: alignment, drift, smoother, fuser."""
 
 from visloc_ros.fusion.alignment import Alignment, PosePair, ScalePrior, align, align_robust
-from visloc_ros.fusion.anchor_runner import AnchorRunner, Engine, InlineAnchors, ThreadedAnchors
 from visloc_ros.fusion.batch import Recording, Smoothed, SmoothedPose, smooth
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
-from visloc_ros.fusion.localizer import Listener, Localizer
+from visloc_ros.fusion.single_source import Mode
 
 __all__ = [
     "Alignment",
-    "AnchorRunner",
-    "Engine",
     "Fuser",
     "FusionConfig",
-    "InlineAnchors",
-    "Listener",
-    "Localizer",
+    "Mode",
     "PosePair",
     "Recording",
     "ScalePrior",
     "Smoothed",
     "SmoothedPose",
-    "ThreadedAnchors",
     "align",
     "align_robust",
     "smooth",

@@ -172,7 +172,6 @@ class FusionConfig(Config):
     window: int = option(20, "anchors that are estimated together", minimum=2, maximum=200)
     history_s: float = option(60.0, "odometry kept for late anchors, seconds", minimum=1.0)
     max_gap_s: float = option(0.25, "longest gap of odometry to interpolate an anchor's frame in, seconds", minimum=0.0)
-    clock_jump_s: float = option(1.0, "stamps running back by more start everything anew, seconds", minimum=0.0)
     drift: DriftConfig = section(DriftConfig)
     alignment: AlignmentConfig = section(AlignmentConfig)
     anchor_noise: AnchorNoiseConfig = section(AnchorNoiseConfig)

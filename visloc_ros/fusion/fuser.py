@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
     AnchorPose,
     Estimate,
@@ -26,6 +25,7 @@ from visloc_ros.core.types import (
 from visloc_ros.fusion.checks import is_anchor, is_covariance, is_loop, is_pose
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.drift import StateEstimate
+from visloc_ros.fusion.estimator import ACCEPTED
 from visloc_ros.fusion.first_fix import FirstFix
 from visloc_ros.fusion.fixes import Fix, make_fix
 from visloc_ros.fusion.gate import disagreement
@@ -38,7 +38,6 @@ from visloc_ros.fusion.output import SmoothOutput
 from visloc_ros.fusion.place_search import Place
 from visloc_ros.fusion.sensor_factors import scale_prior, sensor_factors
 
-ACCEPTED = "ACCEPTED"
 MAX_PENDING = 16
 MAX_INNOVATIONS = 64
 
@@ -142,9 +141,9 @@ class Fuser:
     def add_odometry(self, result: OdometryPose | Rejection) -> None:
         """Take the odometry of the next frame.
 
-        Unordered frames are dropped; stamps running back by more than ``clock_jump_s`` reset everything.
+        Frames that are not newer are dropped, until ``reset``.
         """
-        if not self._is_next(result.stamp_ns):
+        if self._newest_ns is not None and result.stamp_ns <= self._newest_ns:
             return
         self._newest_ns = result.stamp_ns
         if isinstance(result, Rejection):
@@ -231,14 +230,6 @@ class Fuser:
             distance_since_fix=evidence.distance,
             support=judge_support(evidence, self._config.state),
         )
-
-    def _is_next(self, stamp_ns: int) -> bool:
-        if self._newest_ns is None or stamp_ns > self._newest_ns:
-            return True
-        if self._newest_ns - stamp_ns > self._config.clock_jump_s * NANOSECONDS:
-            self.reset()
-            return True
-        return False
 
     def _advance(self, pose: OdometryPose) -> None:
         previous = self._history.latest

@@ -8,7 +8,7 @@ from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.core.timing import Stopwatch
-from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection
+from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor, make_matcher
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.evidence import Evidence, EvidenceCollector, Query
@@ -43,6 +43,11 @@ class AnchorEngine:
         self._guided = GuidedSearch(map_, self.config)
         self._collector = EvidenceCollector(map_, self.matcher, self.config)
         self._warp = measure_warp(map_, self.config.pose)
+
+    @property
+    def map_identity(self) -> MapIdentity:
+        """The map that is searched."""
+        return self.map.identity
 
     def localize(
         self, frame: Frame, prior: SE3 | None = None, features: LocalFeatures | None = None

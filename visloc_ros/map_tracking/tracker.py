@@ -44,6 +44,7 @@ class MapTracker:
 
     def __init__(self, map_: Map, config: MapTrackingConfig | None = None) -> None:
         self._config = config or MapTrackingConfig()
+        self.map_name = map_.name
         self._points = MapPoints(map_)
         pictures = MapPictures(map_, self._points, self._config)
         self._map = MapLooks(pictures, self._points.pose_errors, self._config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,32 +13,24 @@ import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from sensor_msgs.msg import CompressedImage, PointCloud2
 
-from visloc_msgs.msg import Anchor
+from visloc_msgs.msg import Anchor as AnchorMsg
 from visloc_msgs.srv import LoadMap, Localize, SaveMap
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.errors import ConfigError, MapError, OutputError, VislocError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_export import export_map
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection
+from visloc_ros.core.types import Anchor, AnchorPose, Frame, Reason, Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.nodes.background import in_background
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
-from visloc_ros.nodes.conversions import (
-    MessageError,
-    anchor_to_msg,
-    camera_from_msg,
-    frame_from_msg,
-    header,
-    points_to_msg,
-    pose_from_msg,
-    stamp_from_msg,
-)
+from visloc_ros.nodes.conversions import anchor_to_msg, camera_from_msg, frame_from_msg, header, points_to_msg
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.nodes.recent_poses import RecentPoses
 from visloc_ros.sources.ros_images import encode_jpeg
+from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
 
 PREDICTIONS_KEPT = 128
 INLIER_COLOUR = (40, 220, 80)
@@ -80,9 +73,11 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         if not self.config.map_path:
             raise ConfigError("parameter 'map_path' is empty: give the map folder to localize in")
         self._outcomes: Counter[str] = Counter()
+        self._in_use = threading.Lock()
+        """Held while an engine searches, and while another one takes its place."""
         self._predictions = RecentPoses(PREDICTIONS_KEPT, round(self.config.max_prediction_gap * NANOSECONDS))
         self._use_map(Path(self.config.map_path))
-        self._publisher = self.publisher(Anchor, "anchor", RELIABLE)
+        self._publisher = self.publisher(AnchorMsg, "anchor", RELIABLE)
         self._points_publisher = self.publisher(PointCloud2, "map_points", LATCHED)
         self._inliers_publisher = self.publisher(PointCloud2, "inlier_points", RELIABLE)
         self._image_publisher = self.publisher(CompressedImage, "matches/compressed", RELIABLE)
@@ -96,45 +91,37 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         if self.config.use_prediction:
             for topic in ("camera_pose", "search_hint"):  # the fused pose; before a fix, what somebody believes in
                 self.subscription(PoseWithCovarianceStamped, topic, self._take_prediction, RELIABLE)
-        self._input = CameraInput(self, self.config.camera, self._localize, lambda: None)
+        self._input = CameraInput(self, self.config.camera, self._localize)
         publish_diagnostics(self, self._report)
 
     def _use_map(self, path: Path) -> None:
-        place = open_map(path)
+        map_ = open_map(path)
         anchor = self.config.anchor
         threads = anchor.features.torch_threads or max(1, (os.cpu_count() or 1) // 2)  # odometry keeps the others
         features = replace(anchor.features, torch_threads=threads)
         # Made first: a map that does not fit leaves the old one in use.
-        engine = AnchorEngine(place, replace(anchor, features=features))
-        self._engine, self._map, self._map_path = engine, place, path.absolute()
-        self._predictions.clear()
+        engine = AnchorEngine(map_, replace(anchor, features=features))
+        with self._in_use:  # a search that runs ends first, and its anchor is sent under its own map's name
+            self._engine, self._map_path = engine, path.absolute()
+            self._predictions.clear()
 
     def _publish_map(self) -> None:
-        self._points_publisher.publish(points_to_msg(self.now_ns(), self.config.map_frame, self._map.points))
+        points = self._engine.map.points
+        self._points_publisher.publish(points_to_msg(self.now_ns(), self.config.map_frame, points))
 
     def _take_prediction(self, message: PoseWithCovarianceStamped) -> None:
-        try:
-            stamp_ns, map_from_camera = stamp_from_msg(message.header.stamp), pose_from_msg(message.pose.pose)
-        except MessageError as error:
-            self._outcomes["bad prediction"] += 1
-            self.get_logger().warning(f"prediction left out: {error}", throttle_duration_sec=5.0)
-            return
-        self._predictions.add(stamp_ns, map_from_camera)
+        self._predictions.add(stamp_from_msg(message.header.stamp), pose_from_msg(message.pose.pose))
 
     def _localize(self, frame: Frame, camera_frame: str) -> None:
-        query = self._engine.look_at(frame)  # meanwhile the fused pose of this frame arrives
-        result = self._engine.find(query, self._predictions.at(frame.stamp_ns))
+        with self._in_use:
+            engine = self._engine
+            query = engine.look_at(frame)  # meanwhile the fused pose of this frame arrives
+            result = engine.find(query, self._predictions.at(frame.stamp_ns))
         self._outcomes["accepted" if isinstance(result, AnchorPose) else result.reason.value] += 1
-        self._publisher.publish(self._message(result, camera_frame))
+        anchor = Anchor(result, engine.map_identity)
+        self._publisher.publish(anchor_to_msg(anchor, self.config.map_frame, camera_frame))
         if isinstance(result, AnchorPose):
             self._publish_inliers(frame, result, camera_frame)
-
-    def _message(self, result: AnchorPose | Rejection, camera_frame: str) -> Anchor:
-        message = anchor_to_msg(result, self.config.map_frame, camera_frame)
-        manifest = self._map.manifest
-        message.map_name, message.metric = self._map.name, manifest.metric
-        message.gravity_aligned = manifest.gravity_aligned
-        return message
 
     def _publish_inliers(self, frame: Frame, anchor: AnchorPose, camera_frame: str) -> None:
         if self._inliers_publisher.get_subscription_count():
@@ -151,14 +138,14 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             await in_background(self, lambda: self._use_map(path))
         except VislocError as error:
             response.code = LoadMap.Response.INVALID_MAP_DATA if path.exists() else LoadMap.Response.MAP_DOES_NOT_EXIST
-            response.message = f"{error}; the map '{self._map.name}' stays loaded"
+            response.message = f"{error}; the map '{self._engine.map.name}' stays loaded"
             return response
         self._publish_map()
-        response.code, response.map_name = LoadMap.Response.SUCCESS, self._map.name
+        response.code, response.map_name = LoadMap.Response.SUCCESS, self._engine.map.name
         return response
 
     async def _save_map(self, request: SaveMap.Request, response: SaveMap.Response) -> SaveMap.Response:
-        source, loaded, archive = self._map_path, self._map.manifest, Path(request.path)
+        source, loaded, archive = self._map_path, self._engine.map.manifest, Path(request.path)
         try:
             response.size = await in_background(self, lambda: export_map(source, loaded, archive))
         except VislocError as error:
@@ -169,17 +156,27 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         return response
 
     async def _localize_one(self, request: Localize.Request, response: Localize.Response) -> Localize.Response:
+        stamp_ns = stamp_from_msg(request.image.header.stamp)
         try:
             frame = frame_from_msg(request.image, camera_from_msg(request.camera_info))
-            result = await in_background(self, lambda: self._engine.localize(frame))
+            anchor = await in_background(self, lambda: self._search(frame))
         except VislocError as error:
             self.get_logger().warning(f"localize: {error}")
-            result = Rejection(stamp_from_msg(request.image.header.stamp), Reason.BAD_MESSAGE)
-        response.anchor = self._message(result, request.image.header.frame_id)
+            anchor = Anchor(Rejection(stamp_ns, Reason.BAD_MESSAGE), self._engine.map_identity)
+        response.anchor = anchor_to_msg(anchor, self.config.map_frame, request.image.header.frame_id)
         return response
 
+    def _search(self, frame: Frame) -> Anchor:
+        with self._in_use:
+            return Anchor(self._engine.localize(frame), self._engine.map_identity)
+
     def _report(self) -> tuple[str, str, dict[str, object]]:
-        values = {"map": self._map.name, "received": self._input.received, **self._outcomes, **self._input.rejected}
+        values = {
+            "map": self._engine.map.name,
+            "received": self._input.received,
+            **self._outcomes,
+            **self._input.rejected,
+        }
         if not self._outcomes["accepted"]:
             return "warn", "Not localized yet", values
         return "ok", "Localizing", values

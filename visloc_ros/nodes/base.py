@@ -1,11 +1,11 @@
-"""What every node shares: parameters from its configuration, lifecycle with autostart, errors caught once."""
+"""What every node shares: parameters from its configuration, lifecycle with autostart, and one guard for all calls."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import ClassVar, Generic, TypeVar
 
@@ -21,7 +21,9 @@ from threadpoolctl import threadpool_limits
 from visloc_ros.core.config import Config
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.memory import keep_freed_memory
+from visloc_ros.nodes.guard import Guard
 from visloc_ros.nodes.parameters import declare_parameters, read_parameters
+from visloc_ros.nodes.worker import Worker
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -29,6 +31,7 @@ except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 ConfigT = TypeVar("ConfigT", bound=Config)
+ItemT = TypeVar("ItemT")
 
 
 class VislocNode(LifecycleNode, Generic[ConfigT]):
@@ -48,6 +51,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         super().__init__(self.default_name, namespace="visloc")
         self._configured, self._active = ExitStack(), ExitStack()
         self._open = self._configured
+        self.guard = Guard(self.get_logger())
         declare_parameters(self, self.config_type)
         self.declare_parameter("autostart", True)
 
@@ -87,18 +91,29 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         ``serialized`` messages come as bytes.
         """
         events = SubscriptionEventCallbacks(use_default_callbacks=from_outside)
+        guarded = self.guard.callback(topic, callback)
         subscription = self.create_subscription(
-            message_type, topic, callback, qos, event_callbacks=events, raw=serialized
+            message_type, topic, guarded, qos, event_callbacks=events, raw=serialized
         )
         self.undo(self.destroy_subscription, subscription)
 
     def service(self, service_type: type, name: str, callback: Callable[..., object]) -> None:
         """Offer a service as long as the state being entered lasts; the callback may be a coroutine."""
-        self.undo(self.destroy_service, self.create_service(service_type, name, callback))
+        guarded = self.guard.service(name.removeprefix("~/"), callback)
+        self.undo(self.destroy_service, self.create_service(service_type, name, guarded))
 
     def timer(self, period_s: float, callback: Callable[[], None]) -> None:
         """Call back regularly as long as the state being entered lasts."""
-        self.undo(self.destroy_timer, self.create_timer(period_s, callback))
+        guarded = self.guard.callback(callback.__name__.strip("_"), callback)
+        self.undo(self.destroy_timer, self.create_timer(period_s, guarded))
+
+    def worker(
+        self, name: str, handle: Callable[[ItemT], None], capacity: int, in_spare_time: bool = False
+    ) -> Worker[ItemT]:
+        """A thread with a queue before it, as long as the state being entered lasts."""
+        worker = Worker(self.guard.callback(name, handle), capacity, in_spare_time)
+        self.undo(worker.close)
+        return worker
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read the parameters anew and configure."""
@@ -110,13 +125,11 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop working."""
-        self._active.close()
-        return TransitionCallbackReturn.SUCCESS
+        return self._leave(self._active)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Return to the state before configuration."""
-        self._configured.close()
-        return TransitionCallbackReturn.SUCCESS
+        return self._leave(self._configured)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Return to a clean unconfigured state after a transition that failed for an unknown reason."""
@@ -137,6 +150,14 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
             self.get_logger().fatal(f"unexpected {type(error).__name__}: {error}\n{traceback.format_exc()}")
+            return TransitionCallbackReturn.ERROR
+        return TransitionCallbackReturn.SUCCESS
+
+    def _leave(self, stack: ExitStack) -> TransitionCallbackReturn:
+        try:
+            stack.close()
+        except Exception as error:
+            self.guard.keep("going back", error)
             return TransitionCallbackReturn.ERROR
         return TransitionCallbackReturn.SUCCESS
 
@@ -184,24 +205,31 @@ def use_one_core() -> None:
 
 def run(node_type: type[VislocNode]) -> None:
     """Entry point of a node process: exit code 0 after a clean stop, 1 when it could not start."""
+    run_all(lambda: [node_type()])
+
+
+def run_all(make_nodes: Callable[[], Sequence[VislocNode]]) -> None:
+    """Entry point of a process of several nodes, which start in this order and stop in the other."""
     use_one_core()
     keep_freed_memory()
     rclpy.init(args=sys.argv)
-    node = node_type()
-    handler = RosLogHandler(node)
+    nodes = make_nodes()
+    handler = RosLogHandler(nodes[0])
     logging.getLogger("visloc_ros").addHandler(handler)
     logging.getLogger("visloc_ros").setLevel(logging.INFO)
     executor = SingleThreadedExecutor()
-    executor.add_node(node)
+    for node in nodes:
+        executor.add_node(node)
     try:
-        if node.get_parameter("autostart").value and not node.start():
+        if not all(node.start() for node in nodes if node.get_parameter("autostart").value):
             sys.exit(1)
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
         logging.getLogger("visloc_ros").removeHandler(handler)
-        node.release()
+        for node in reversed(nodes):
+            node.release()
         _shut_down()
 
 

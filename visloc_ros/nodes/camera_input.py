@@ -1,4 +1,4 @@
-"""From image and camera_info topics to frames: checked, in order, decoded off the executor's thread."""
+"""From image and camera_info topics to frames: checked, and decoded off the executor's thread."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pycolmap
-import rclpy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -17,10 +16,10 @@ from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import CalibrationError, VislocError
 from visloc_ros.core.types import Frame
 from visloc_ros.nodes.base import VislocNode
-from visloc_ros.nodes.conversions import camera_from_msg, frame_from_msg, stamp_from_msg
+from visloc_ros.nodes.conversions import camera_from_msg, frame_from_msg
 from visloc_ros.nodes.qos import IMAGE
-from visloc_ros.nodes.time_guard import StampVerdict, TimeGuard
 from visloc_ros.nodes.worker import Worker
+from visloc_ros.sources.ros_messages import stamp_from_msg
 
 # An image and its camera_info cross the network apart; the first image waits this long for the other.
 CAMERA_INFO_WAIT_S = 0.5
@@ -44,32 +43,20 @@ class CameraInputConfig(Config):
 class CameraInput:
     """Subscribes to a camera and calls ``on_frame(frame, camera_frame_id)`` in a worker thread.
 
-    ``on_restart()`` is called in that thread, too, when the clock jumped back or the calibration changed; ``restarts``
-    counts why. Bad messages are counted in ``rejected`` by reason and never fatal. ``camera_frame`` is that of the
-    newest image.
+    Bad messages are counted in ``rejected`` by reason and never fatal. ``camera_frame`` is that of the newest image.
     """
 
-    def __init__(
-        self,
-        node: VislocNode,
-        config: CameraInputConfig,
-        on_frame: Callable[[Frame, str], None],
-        on_restart: Callable[[], None],
-    ) -> None:
+    def __init__(self, node: VislocNode, config: CameraInputConfig, on_frame: Callable[[Frame, str], None]) -> None:
         self.rejected: Counter[str] = Counter()
-        self.restarts: Counter[str] = Counter()
         self.camera_frame: str | None = None
-        self._logger, self._on_frame, self._on_restart = node.get_logger(), on_frame, on_restart
+        self._logger, self._on_frame = node.get_logger(), on_frame
         self._camera_info: CameraInfo | None = None
         self._known = b""
         self._camera: pycolmap.Camera | None = None
-        self._used_camera: pycolmap.Camera | None = None
         self._calibrated = threading.Event()
-        self._guard = TimeGuard()
-        self._worker: Worker[Image | CompressedImage] = Worker(
-            self._handle, self._count_error, config.queue_size, config.in_spare_time
+        self._worker: Worker[Image | CompressedImage] = node.worker(
+            "image", self._handle, config.queue_size, config.in_spare_time
         )
-        node.undo(self._worker.close)
         node.subscription(
             CameraInfo, "camera_info", self._take_camera_info, IMAGE[config.qos], from_outside=True, serialized=True
         )
@@ -112,30 +99,17 @@ class CameraInput:
         if camera is None:
             self._count("no camera_info", "images arrive but no usable camera_info: is it published, and remapped?")
             return
-        verdict = self._guard.judge(stamp_from_msg(message.header.stamp))
-        if verdict in (StampVerdict.UNSTAMPED, StampVerdict.UNORDERED):
-            self._count(verdict.value, f"an image is {verdict.value} and was left out")
+        if stamp_from_msg(message.header.stamp) <= 0:
+            self._count("unstamped", "an image has no stamp and was left out")
             return
-        if verdict is StampVerdict.CLOCK_JUMP:
-            self._restart("the clock jumped back")
-        if self._used_camera not in (None, camera):
-            self._restart("camera_info changed")
-        self._used_camera, self.camera_frame = camera, message.header.frame_id
-        frame = frame_from_msg(message, camera)
-        check_image_size(camera, frame.image.shape[1], frame.image.shape[0])
+        try:
+            frame = frame_from_msg(message, camera)
+            check_image_size(camera, frame.image.shape[1], frame.image.shape[0])
+        except VislocError as error:
+            self._count(type(error).__name__, str(error))
+            return
+        self.camera_frame = message.header.frame_id
         self._on_frame(frame, message.header.frame_id)
-
-    def _restart(self, why: str) -> None:
-        self.restarts[why] += 1
-        self._logger.warning(f"{why}: starting anew")
-        self._on_restart()
-
-    def _count_error(self, error: Exception) -> None:
-        if not rclpy.ok():
-            return  # Ctrl-C has shut the context down: the result of the last frame could not be published
-        if not isinstance(error, VislocError):
-            self._logger.error(f"unexpected {type(error).__name__}: {error}")
-        self._count(type(error).__name__, str(error))
 
     def _count(self, kind: str, text: str) -> None:
         self.rejected[kind] += 1

@@ -1,4 +1,4 @@
-"""Between the core's values and ROS messages: the one place that knows x, y, z, w quaternions and stamps.
+"""The core's values as ROS messages, and what drivers send as values; ``sources.ros_messages`` reads our own messages.
 
 Every ``*_from_msg`` checks its message (finite numbers, unit quaternion, sizes) and raises MessageError.
 """
@@ -25,34 +25,36 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, OdometryStatus, StageTime
-from visloc_ros.core.errors import VislocError
+from visloc_msgs.msg import Anchor as AnchorMsg
+from visloc_msgs.msg import Innovation, LocalizationStatus, OdometryStatus, StageTime
+from visloc_msgs.msg import LoopClosure as LoopClosureMsg
+from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, Frame, OdometryPose, OdometryScale, Reason, Rejection, State, Support
+from visloc_ros.core.types import (
+    Anchor,
+    Frame,
+    LoopClosure,
+    OdometryPose,
+    Rejection,
+    State,
+    Support,
+    TrackedPose,
+)
 from visloc_ros.core.types import Image as ImageArray
 from visloc_ros.fusion.innovation import Innovation as FusionInnovation
 from visloc_ros.sources.calibration import camera_from_camera_info_fields, camera_info_fields
 from visloc_ros.sources.ros_images import decode_compressed, decode_image
+from visloc_ros.sources.ros_messages import MessageError, stamp_from_msg
 
 SEGMENT_SEPARATOR = "/"
-UNIT_TOLERANCE = 1e-3
 NOT_MEASURED = -1.0  # sensor_msgs/Imu: first element of a covariance whose quantity is not measured
-
-
-class MessageError(VislocError):
-    """A message holds values that cannot be true; it is counted and left out."""
 
 
 def stamp_to_msg(stamp_ns: int) -> Time:
     """Nanoseconds to a ROS time."""
     seconds, nanoseconds = divmod(stamp_ns, NANOSECONDS)
     return Time(sec=seconds, nanosec=nanoseconds)
-
-
-def stamp_from_msg(stamp: Time) -> int:
-    """A ROS time to nanoseconds."""
-    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
 
 
 def header(stamp_ns: int, frame_id: str) -> Header:
@@ -73,32 +75,11 @@ def pose_to_msg(parent_from_child: SE3) -> Pose:
     return message
 
 
-def pose_from_msg(message: Pose) -> SE3:
-    """A pose message, checked, as ``parent_from_child``."""
-    position, orientation = message.position, message.orientation
-    return _checked_pose([position.x, position.y, position.z], orientation)
-
-
 def transform_to_msg(stamp_ns: int, parent: str, child: str, parent_from_child: SE3) -> TransformStamped:
     """A TF transform: parent ``a``, child ``b`` carries ``a_from_b``."""
     x, y, z = parent_from_child.translation.tolist()
     transform = Transform(translation=Vector3(x=x, y=y, z=z), rotation=quaternion_to_msg(parent_from_child))
     return TransformStamped(header=header(stamp_ns, parent), child_frame_id=child, transform=transform)
-
-
-def transform_from_msg(message: Transform) -> SE3:
-    """A TF transform, checked, as ``parent_from_child``."""
-    translation = message.translation
-    return _checked_pose([translation.x, translation.y, translation.z], message.rotation)
-
-
-def _checked_pose(position: list[float], orientation: Quaternion) -> SE3:
-    wxyz = np.array([orientation.w, orientation.x, orientation.y, orientation.z])
-    if not (np.all(np.isfinite(wxyz)) and np.all(np.isfinite(position))):
-        raise MessageError("the pose is not finite")
-    if abs(np.linalg.norm(wxyz) - 1.0) > UNIT_TOLERANCE:
-        raise MessageError(f"the quaternion has norm {np.linalg.norm(wxyz):.3f} instead of 1")
-    return SE3.from_quaternion(wxyz, position)
 
 
 def pose_with_covariance_to_msg(pose: SE3, covariance: Array) -> PoseWithCovariance:
@@ -111,19 +92,6 @@ def twist_with_covariance_to_msg(velocity: Array, covariance: Array) -> TwistWit
     message = TwistWithCovariance(covariance=covariance.reshape(36))
     message.twist.linear, message.twist.angular = _vector_to_msg(velocity[:3]), _vector_to_msg(velocity[3:])
     return message
-
-
-def covariance_from_msg(message: PoseWithCovariance) -> Array:
-    """The (6, 6) covariance of a message, checked."""
-    return checked_covariance(message.covariance)
-
-
-def checked_covariance(values: Array, size: int = 6) -> Array:
-    """Covariance (size, size) of its numbers, row by row. Raises MessageError."""
-    covariance = np.asarray(values, dtype=np.float64).reshape(size, size)
-    if not np.all(np.isfinite(covariance)) or np.any(np.diag(covariance) < 0):
-        raise MessageError("the covariance is not finite or has a negative variance")
-    return covariance
 
 
 def image_from_msg(message: Image | CompressedImage) -> ImageArray:
@@ -202,43 +170,6 @@ def odometry_status_to_msg(result: OdometryPose | Rejection, camera_frame: str) 
     return message
 
 
-def odometry_from_status_msg(message: OdometryStatus) -> OdometryPose | Rejection:
-    """The way back of ``odometry_status_to_msg``."""
-    stamp_ns, stage_ms = stamp_from_msg(message.header.stamp), stages_from_msg(message.stages)
-    if not message.tracked:
-        return Rejection(stamp_ns, reason_from_msg(message.reason), stage_ms=stage_ms)
-    covariance = covariance_from_msg(message.pose)
-    return OdometryPose(
-        stamp_ns,
-        pose_from_msg(message.pose.pose),
-        message.segment,
-        message.num_tracked,
-        message.is_keyframe,
-        stage_ms,
-        covariance if covariance.any() else None,
-        _scale_from_msg(message),
-        _up_from_msg(message.up),
-    )
-
-
-def _scale_from_msg(message: OdometryStatus) -> OdometryScale | None:
-    scale = OdometryScale(float(message.metres_per_unit), float(message.scale_log_sigma))
-    if scale.metres_per_unit == 0.0:
-        return None
-    if not (0.0 < scale.metres_per_unit < np.inf and 0.0 <= scale.log_sigma < np.inf):
-        raise MessageError(f"{scale} is no scale")
-    return scale
-
-
-def _up_from_msg(vector: Vector3) -> Array | None:
-    up = np.array([vector.x, vector.y, vector.z])
-    if not up.any():
-        return None
-    if not abs(np.linalg.norm(up) - 1.0) < UNIT_TOLERANCE:
-        raise MessageError(f"the vector against gravity {up} is not of length 1")
-    return up
-
-
 def imu_from_msg(message: Imu) -> tuple[Array | None, Array | None]:
     """Angular velocity and acceleration (3,) in the IMU's axes, checked; None where one is not measured.
 
@@ -267,22 +198,12 @@ def stages_to_msg(stage_ms: Mapping[str, float]) -> list[StageTime]:
     return [StageTime(name=name, milliseconds=float(value)) for name, value in stage_ms.items()]
 
 
-def stages_from_msg(stages: list[StageTime]) -> dict[str, float]:
-    """The way back of ``stages_to_msg``."""
-    return {stage.name: float(stage.milliseconds) for stage in stages}
-
-
-def reason_from_msg(text: str) -> Reason:
-    """The reason for a missing pose, checked."""
-    try:
-        return Reason(text)
-    except ValueError as error:
-        raise MessageError(f"unknown rejection reason '{text}'") from error
-
-
-def anchor_to_msg(result: AnchorPose | Rejection, map_frame: str, camera_frame: str) -> Anchor:
+def anchor_to_msg(anchor: Anchor, map_frame: str, camera_frame: str) -> AnchorMsg:
     """Anchor message of an absolute pose or of the reason why there is none."""
-    message = Anchor(header=header(result.stamp_ns, map_frame), camera_frame_id=camera_frame)
+    result = anchor.result
+    message = AnchorMsg(header=header(result.stamp_ns, map_frame), camera_frame_id=camera_frame)
+    message.map_name, message.metric = anchor.map.name, anchor.map.metric
+    message.gravity_aligned = anchor.map.gravity_aligned
     message.stages = stages_to_msg(result.stage_ms)
     message.latency_ms = float(sum(result.stage_ms.values()))
     if isinstance(result, Rejection):
@@ -300,29 +221,6 @@ def anchor_to_msg(result: AnchorPose | Rejection, map_frame: str, camera_frame: 
     message.inlier_points = [Point32(x=x, y=y, z=z) for x, y, z in result.inlier_points.tolist()]
     message.inlier_pixels = result.inlier_pixels.astype(np.float32).reshape(-1)
     return message
-
-
-def anchor_from_msg(message: Anchor) -> AnchorPose | Rejection:
-    """The way back of ``anchor_to_msg``."""
-    stamp_ns, stage_ms = stamp_from_msg(message.header.stamp), stages_from_msg(message.stages)
-    if not message.accepted:
-        reason = reason_from_msg(message.reason)
-        counts = {"inliers": message.num_inliers, "matches": message.num_matches}
-        return Rejection(stamp_ns, reason, counts, stage_ms)
-    of_map = checked_covariance(message.map_covariance)
-    return AnchorPose(
-        stamp_ns,
-        pose_from_msg(message.pose.pose),
-        covariance_from_msg(message.pose),
-        message.num_inliers,
-        message.num_matches,
-        message.reprojection_error_px,
-        np.asarray(message.inlier_pixels, dtype=np.float64).reshape(-1, 2),
-        np.array([[point.x, point.y, point.z] for point in message.inlier_points]).reshape(-1, 3),
-        tuple(message.references),
-        stage_ms,
-        map_covariance=of_map if of_map.any() else None,
-    )
 
 
 def state_to_msg(state: State) -> int:
@@ -378,4 +276,33 @@ def points_to_msg(stamp_ns: int, frame_id: str, points: Array) -> PointCloud2:
         row_step=12 * len(data),
         data=array("B", data.tobytes()),
         is_dense=True,
+    )
+
+
+def tracked_pose_to_msg(result: TrackedPose | Rejection, map_frame: str, camera_frame: str) -> TrackedPoseMsg:
+    """What followed map points tell of one image, or the reason why nothing."""
+    message = TrackedPoseMsg(header=header(result.stamp_ns, map_frame), camera_frame_id=camera_frame)
+    message.stages = stages_to_msg(result.stage_ms)
+    message.latency_ms = float(sum(result.stage_ms.values()))
+    if isinstance(result, Rejection):
+        message.reason = result.reason.value
+        return message
+    message.tracked = True
+    message.pose = pose_with_covariance_to_msg(result.map_from_camera, result.covariance)
+    message.anchor_stamp = stamp_to_msg(result.anchor_stamp_ns)
+    message.covariance_since_anchor = result.covariance_since_anchor.reshape(36)
+    message.num_followed, message.num_inliers = result.num_followed, result.num_inliers
+    message.reprojection_error_px = float(result.reprojection_error_px)
+    return message
+
+
+def loop_closure_to_msg(loop: LoopClosure, camera_frame: str) -> LoopClosureMsg:
+    """An earlier place that odometry has recognised."""
+    similarity = loop.earlier_from_later
+    return LoopClosureMsg(
+        header=header(loop.later_ns, camera_frame),
+        earlier_stamp=stamp_to_msg(loop.earlier_ns),
+        earlier_from_later=pose_to_msg(SE3(similarity.rotation, similarity.translation)),
+        scale=similarity.scale,
+        covariance=loop.covariance.reshape(49),
     )

@@ -14,15 +14,28 @@ PERIOD_S = 1.0
 
 
 def publish_diagnostics(node: VislocNode, report: Callable[[], tuple[str, str, Mapping[str, object]]]) -> None:
-    """Publish ``report()`` -> (level, message, values) at 1 Hz while the node stays in the state it enters now."""
+    """Publish ``report()`` -> (level, message, values) at 1 Hz while the node stays in the state it enters now.
+
+    What the node's guard has kept is added; a failure of this package makes it an error.
+    """
     publisher = node.publisher(DiagnosticArray, "/diagnostics", RELIABLE)
 
-    def publish() -> None:
-        level, message, values = report()
+    def tell() -> None:
+        try:
+            level, message, values = report()
+        except Exception as error:
+            node.guard.keep("diagnostics", error)
+            level, message, values = "error", "", {}
+        if node.guard.failures:
+            level, message = (
+                "error",
+                f"{message} {sum(node.guard.failures.values())} calls failed: see the log.".lstrip(),
+            )
         status = DiagnosticStatus(level=LEVELS[level], name=f"{node.get_name()}: status", message=message)
-        status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+        counted = {**values, **node.guard.values()}
+        status.values = [KeyValue(key=key, value=str(value)) for key, value in counted.items()]
         array = DiagnosticArray(status=[status])
         array.header.stamp = node.get_clock().now().to_msg()
         publisher.publish(array)
 
-    node.timer(PERIOD_S, publish)
+    node.timer(PERIOD_S, tell)

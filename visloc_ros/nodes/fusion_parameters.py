@@ -4,42 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from visloc_ros.core.config import Config, option, section
-from visloc_ros.fusion import FusionConfig
-from visloc_ros.fusion.alone import Mode
+from visloc_ros.core.config import option
+from visloc_ros.pipeline.config import BackendConfig
 
 
 @dataclass(frozen=True)
-class FusionNodeConfig(Config):
+class FusionNodeConfig(BackendConfig):
     """Parameters of the fusion node."""
 
-    mode: str = option(
-        "fused",
-        "what the output is made from: fused, odometry and anchors; hloc, anchors alone: each pose at its own image, "
-        "late, and none between; odom, odometry alone, without a map: odom -> base in metres where wheels or a depth "
-        "model tell the scale",
-        choices=tuple(mode.value for mode in Mode),
-    )
     map_frame: str = option("map", "frame id of the map")
     odom_frame: str = option("odom", "frame id of the continuous odometry")
     base_frame: str = option("base_link", "frame id of the robot; the camera's own frame id for a bare camera")
-    publish_map_to_odom_tf: bool = option(True, "broadcast map -> odom")
-    publish_odom_to_base_tf: bool = option(
-        True, "broadcast odom -> base; false when another node does, whose /tf map -> odom then corrects"
-    )
-    transform_tolerance: float = option(0.1, "seconds map -> odom is dated ahead", minimum=0.0, maximum=2.0)
-    loss_policy: str = option(
-        "stop_tf",
-        "while LOST, stop_tf sends neither map -> odom nor pose, so that who drives by them stops; hold goes on with "
-        "the last map -> odom, but not with pose; inflate goes on with both, and the pose's standard deviation is at "
-        "least fusion.state.lost_sigma and grows with distance and time",
-        choices=("hold", "stop_tf", "inflate"),
-    )
-    silence_s: float = option(
-        1.0, "time without any frame from the odometry that counts as a loss, seconds", minimum=0.1, maximum=60.0
-    )
     state_dir: str = option(
         "", "folder in which the last pose is kept, as a hint where to look first at the next start; empty: nowhere"
     )
     path_max_size: int = option(1024, "poses kept in odom_path and map_path", minimum=2, maximum=100000)
-    fusion: FusionConfig = section(FusionConfig)

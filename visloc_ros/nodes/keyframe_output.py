@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 
-import rclpy
 from sensor_msgs.msg import CompressedImage
 
 from visloc_ros.core.sharpness import sharpness, shrink
@@ -22,12 +21,11 @@ class KeyframeOutput:
 
     def __init__(self, node: VislocNode, config: KeyframeConfig) -> None:
         self.published = 0
-        self._logger, self._config = node.get_logger(), config
+        self._config = config
         self._choice = KeyframeChoice(config)
         self._has_new_view = threading.Event()
         self._publisher = node.publisher(CompressedImage, "keyframe/compressed", RELIABLE)
-        self._worker: Worker[tuple[Frame, str]] = Worker(self._consider, self._report, capacity=1)
-        node.undo(self._worker.close)
+        self._worker: Worker[tuple[Frame, str]] = node.worker("keyframe", self._consider, capacity=1)
 
     def offer(self, frame: Frame, camera_frame: str, result: OdometryPose | Rejection) -> None:
         """Take a frame and what the odometry made of it; never waits."""
@@ -47,7 +45,3 @@ class KeyframeOutput:
             image.data = encode_jpeg(frame.image, self._config.jpeg_quality)
             self._publisher.publish(image)
             self.published += 1
-
-    def _report(self, error: Exception) -> None:
-        if rclpy.ok():  # Ctrl-C shuts the context down under the last image
-            self._logger.error(f"keyframe not sent: {type(error).__name__}: {error}")

@@ -10,25 +10,34 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from nav_msgs.msg import Odometry as OdometryMsg
 from std_srvs.srv import Trigger
 
-from visloc_msgs.msg import LoopClosure, OdometryStatus
-from visloc_ros.core.config import Config, section
+from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.map import open_map
 from visloc_ros.core.types import Frame, OdometryPose, Rejection
+from visloc_ros.map_tracking import MapTracker, MapTrackingConfig
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
-from visloc_ros.nodes.conversions import odometry_status_to_msg, visual_odometry_to_msg
 from visloc_ros.nodes.diagnostics import publish_diagnostics
+from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.keyframe_choice import KeyframeConfig
 from visloc_ros.nodes.keyframe_output import KeyframeOutput
-from visloc_ros.nodes.loop_closure_messages import loop_closure_to_msg
-from visloc_ros.nodes.map_following import MapFollowing, MapFollowingConfig
-from visloc_ros.nodes.odometry_tally import OdometryTally
-from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.nodes.remote_backend import RemoteBackend
 from visloc_ros.nodes.sensor_input import SensorInput
+from visloc_ros.nodes.tracking_output import TrackingOutput
 from visloc_ros.odometry import OdometryConfig, make_odometry
+from visloc_ros.pipeline import Localizer
+from visloc_ros.pipeline.localizer import PoseBackend
+
+
+@dataclass(frozen=True)
+class MapTrackingNodeConfig(MapTrackingConfig):
+    """Which map's points are followed, and how."""
+
+    map_path: str = option(
+        "", "map folder or reference.tar.gz, the same as the anchor node's; empty: odometry alone, nothing is followed"
+    )
+    map_frame: str = option("map", "frame id of the map")
 
 
 @dataclass(frozen=True)
@@ -38,59 +47,59 @@ class OdometryNodeConfig(Config):
     camera: CameraInputConfig = section(CameraInputConfig)
     odometry: OdometryConfig = section(OdometryConfig)
     keyframe: KeyframeConfig = section(KeyframeConfig)
-    map_tracking: MapFollowingConfig = section(MapFollowingConfig)
+    map_tracking: MapTrackingNodeConfig = section(MapTrackingNodeConfig)
 
 
 class OdometryNode(VislocNode[OdometryNodeConfig]):
-    """Feeds each image, and what an IMU and wheels tell, to the odometry and publishes what comes out."""
+    """Takes each image, and what an IMU and wheels tell, through the localizer.
+
+    With a ``fusion`` node in the same process frames go straight on into its back end while it is active.
+    """
 
     default_name = "odometry_node"
     config_type = OdometryNodeConfig
 
+    def __init__(self, fusion: FusionNode | None = None) -> None:
+        super().__init__()
+        self._fusion = fusion
+
     def configure(self) -> None:
         """Load the map, make the odometry and the publishers."""
-        following = self.config.map_tracking
-        self._map = open_map(Path(following.map_path)) if following.enabled and following.map_path else None
+        tracking = self.config.map_tracking
+        self._map = open_map(Path(tracking.map_path)) if tracking.enabled and tracking.map_path else None
         self._odometry = make_odometry(self.config.odometry, live=True)
         self.undo(self._odometry.close)
-        self._pose_publisher = self.publisher(OdometryMsg, "visual_odom", RELIABLE)
-        self._status_publisher = self.publisher(OdometryStatus, "odometry_status", RELIABLE)
-        self._loop_publisher = self.publisher(LoopClosure, "loop_closure", RELIABLE)
-        self._tally = OdometryTally()
         self._reset_asked = threading.Event()
+        self._output = TrackingOutput(self, tracking.map_frame, follows_map=self._map is not None)
         self.service(Trigger, "~/reset_odometry", self._ask_for_reset)
 
     def activate(self) -> None:
         """Start tracking."""
-        self._keyframes = KeyframeOutput(self, self.config.keyframe)
-        self._following = None if self._map is None else MapFollowing(self, self.config.map_tracking, self._map)
-        self._input = CameraInput(self, self.config.camera, self._track, self._restart)
+        tracker = None if self._map is None else MapTracker(self._map, self.config.map_tracking)
+        self._remote = RemoteBackend(self, tracker if self._fusion is None else None)
+        self._output.keyframes = KeyframeOutput(self, self.config.keyframe)
+        self._input = CameraInput(self, self.config.camera, self._process)
+        self._localizer = Localizer(
+            self._odometry, self._remote, tracker, self._output, is_behind=lambda: self._input.is_late
+        )
         self._sensors = SensorInput(self, self._odometry, lambda: self._input.camera_frame)
         self.undo(self._odometry.reset)
         publish_diagnostics(self, self._report)
 
-    def _track(self, frame: Frame, camera_frame: str) -> None:
+    def _process(self, frame: Frame, camera_frame: str) -> None:
         if self._reset_asked.is_set():  # done here, between two frames, since tracking runs in another thread
             self._reset_asked.clear()
             self._odometry.reset()
-        result = self._odometry.track(frame)
-        status = odometry_status_to_msg(result, camera_frame)
-        status.frames_received, status.frames_dropped = self._input.received, self._input.dropped
-        self._status_publisher.publish(status)
-        if isinstance(result, OdometryPose) and self._pose_publisher.get_subscription_count():
-            self._pose_publisher.publish(visual_odometry_to_msg(result, camera_frame))
-        for loop in self._odometry.take_loops():
-            self._loop_publisher.publish(loop_closure_to_msg(loop, camera_frame))
-        self._keyframes.offer(frame, camera_frame, result)
-        self._tally.add(result)
-        self._odometry.settle()
-        if self._following is not None:
-            self._following.offer(frame, camera_frame, self._input.is_late)
+        self._output.set_input(camera_frame, self._input.received, self._input.dropped)
+        self._localizer.backend = self._backend(camera_frame)
+        self._localizer.process(frame)
 
-    def _restart(self) -> None:
-        self._odometry.reset()
-        if self._following is not None:
-            self._following.restart()
+    def _backend(self, camera_frame: str) -> PoseBackend:
+        """The fusion node's while it is active in this process."""
+        if self._fusion is None or self._fusion.backend is None:
+            return self._remote
+        self._fusion.camera_frame = camera_frame
+        return self._fusion.backend
 
     def _ask_for_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset_asked.set()
@@ -99,12 +108,14 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
 
     def _report(self) -> tuple[str, str, dict[str, object]]:
         values: dict[str, object] = {"received": self._input.received, "dropped": self._input.dropped}
-        values |= {f"restarts because {why}": count for why, count in self._input.restarts.items()}
-        values |= {**self._input.rejected, **self._sensors.rejected, **self._odometry.counts, **self._tally.values()}
-        values["keyframes sent"] = self._keyframes.published
-        if self._following is not None:
-            values |= {f"map tracking: {what}": value for what, value in self._following.values().items()}
-        return *self._judge(self._tally.last), values
+        values |= {**self._input.rejected, **self._localizer.refused, **self._sensors.rejected}
+        values |= {**self._odometry.counts, **self._output.tally.values()}
+        values["keyframes sent"] = self._output.keyframes_sent
+        if self._map is not None:
+            tracking = {"map": self._map.name, "skipped": self._localizer.skipped, **self._output.tracking_outcomes}
+            tracking |= {**self._localizer.outcomes, **self._remote.outcomes}
+            values |= {f"map tracking: {what}": value for what, value in tracking.items()}
+        return *self._judge(self._output.tally.last), values
 
     def _judge(self, last: OdometryPose | Rejection | None) -> tuple[str, str]:
         """Level and words of the diagnostics."""

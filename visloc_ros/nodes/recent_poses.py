@@ -1,4 +1,4 @@
-"""The newest fused camera poses, which predict where the anchor search finds a frame."""
+"""The newest fused camera poses, which predict where a search finds a frame."""
 
 from __future__ import annotations
 
@@ -24,13 +24,24 @@ class RecentPoses:
             self._poses.append((stamp_ns, map_from_camera))
 
     def at(self, stamp_ns: int) -> SE3 | None:
-        """The pose nearest in time, None where all are more than ``max_gap_ns`` away."""
+        """The pose of a stamp, after the newest one carried on at the last velocity.
+
+        None where all are more than ``max_gap_ns`` away.
+        """
         with self._lock:
             poses = list(self._poses)
         if not poses:
             return None
-        nearest, pose = min(poses, key=lambda item: abs(item[0] - stamp_ns))
-        return pose if abs(nearest - stamp_ns) <= self._max_gap_ns else None
+        nearest_ns, pose = min(poses, key=lambda item: abs(item[0] - stamp_ns))
+        if abs(nearest_ns - stamp_ns) > self._max_gap_ns:
+            return None
+        if stamp_ns <= nearest_ns or len(poses) < 2:
+            return pose
+        before_ns, before = poses[-2]
+        interval_ns = nearest_ns - before_ns
+        if nearest_ns != poses[-1][0] or not 0 < interval_ns <= self._max_gap_ns:
+            return pose
+        return before.interpolate(pose, 1.0 + (stamp_ns - nearest_ns) / interval_ns)
 
     def clear(self) -> None:
         """Forget all poses: they belong to another map."""

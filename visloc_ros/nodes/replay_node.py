@@ -6,7 +6,6 @@ clock: from the moment its image was published to the moment its transform came 
 
 from __future__ import annotations
 
-import importlib
 import json
 import struct
 import sys
@@ -33,23 +32,22 @@ from rclpy.task import Future
 from rosgraph_msgs.msg import Clock
 from tf2_msgs.msg import TFMessage
 
-from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, OdometryStatus
+from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, LoopClosure, OdometryStatus, TrackedPose
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import SetupError, VislocError
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.nodes.conversions import (
+from visloc_ros.nodes.bag_recorder import message_class, write_recording
+from visloc_ros.nodes.conversions import stamp_to_msg, state_from_msg, support_from_msg
+from visloc_ros.nodes.parameters import declare_parameters, read_parameters
+from visloc_ros.nodes.qos import EACH_LATCHED, RELIABLE, TF, TF_STATIC
+from visloc_ros.sources.bag_messages import iterate_serialized
+from visloc_ros.sources.ros_messages import (
     MessageError,
     pose_from_msg,
     stages_from_msg,
     stamp_from_msg,
-    stamp_to_msg,
-    state_from_msg,
-    support_from_msg,
     transform_from_msg,
 )
-from visloc_ros.nodes.parameters import declare_parameters, read_parameters
-from visloc_ros.nodes.qos import EACH_LATCHED, RELIABLE, TF, TF_STATIC
-from visloc_ros.sources.bag_messages import iterate_serialized
 
 CLOCK_PERIOD_S = 0.05  # at least: every node works for a millisecond at each tick
 QUIET_S = 3.0
@@ -66,6 +64,7 @@ class ReplayConfig(Config):
     bag: str = option("", "bag to play")
     image_topic: str = option("", "image topic of the bag that the nodes listen to")
     recording: str = option("", "file that the answers are written to, as JSON lines")
+    recorded_bag: str = option("", "bag that the answers are written to as they came; empty: none")
     rate: float = option(1.0, "speed of the replay relative to the bag", minimum=0.01, maximum=100.0)
     wait_for_subscribers: int = option(2, "subscribers of the image topic to wait for", minimum=0, maximum=100)
     nodes: str = option("odometry_node anchor_node fusion_node", "nodes whose parameters are recorded")
@@ -84,6 +83,9 @@ class Recorder:
         self.last_answer_s = time.monotonic()
         for topic, (message_type, qos, _) in ANSWERS.items():
             node.create_subscription(message_type, topic, self._keeper(topic), qos, raw=True)
+        for topic, (message_type, qos) in ONLY_KEPT.items():
+            node.create_subscription(message_type, topic, self._keeper(topic), qos, raw=True)
+        self._namespace = node.get_namespace()
 
     def _keeper(self, topic: str) -> Callable[[bytes], None]:
         def keep(serialized: bytes) -> None:
@@ -97,6 +99,8 @@ class Recorder:
     def lines(self) -> Iterator[dict[str, Any]]:
         """Each message as a plain dictionary; one that cannot be read is left out."""
         for arrival_s, topic, serialized in self._received:
+            if topic in ONLY_KEPT:
+                continue
             message_type, _, read = ANSWERS[topic]
             try:
                 content = read(deserialize_message(serialized, message_type))
@@ -104,6 +108,18 @@ class Recorder:
                 self._logger.warning(f"a message on {topic} was left out of the recording: {error}")
                 continue
             yield {"topic": topic.lstrip("/"), "arrival_s": arrival_s} | content
+
+    def messages(self) -> list[tuple[int, str, type, bytes]]:
+        """Each message as it came: time of arrival in ns, full topic, type, serialized."""
+        types = {topic: kind for topic, (kind, _, _) in ANSWERS.items()}
+        types |= {topic: kind for topic, (kind, _) in ONLY_KEPT.items()}
+        return [
+            (round(arrival_s * NANOSECONDS), self._full_name(topic), types[topic], serialized)
+            for arrival_s, topic, serialized in self._received
+        ]
+
+    def _full_name(self, topic: str) -> str:
+        return topic if topic.startswith("/") else f"{self._namespace}/{topic}"
 
 
 def _read_tf(message: TFMessage) -> dict[str, Any]:
@@ -192,6 +208,14 @@ ANSWERS: Mapping[str, tuple[type, QoSProfile, Callable[[Any], dict[str, Any]]]] 
 RESULTS = frozenset({"odometry_status", "anchor", "pose", "innovation"})
 
 
+ONLY_KEPT: Mapping[str, tuple[type, QoSProfile]] = {
+    "map_tracking": (TrackedPose, RELIABLE),
+    "loop_closure": (LoopClosure, RELIABLE),
+    "/initialpose": (PoseWithCovarianceStamped, RELIABLE),
+}
+"""What is not read here: with it the recorded bag holds all that the fusion node got."""
+
+
 class Player:
     """Publishes a bag's messages at the times they were recorded, and the simulated clock between them."""
 
@@ -265,15 +289,6 @@ class Player:
         self._clock_s = time.monotonic()
 
 
-def message_class(type_name: str) -> type:
-    """Message class of a name such as 'sensor_msgs/msg/Image'. Raises SetupError where it is not installed."""
-    package, _, name = type_name.partition("/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), name.rpartition("/")[2])
-    except (ImportError, AttributeError) as error:
-        raise SetupError(f"the bag holds messages of type {type_name}, which is not installed") from error
-
-
 def cdr_stamp_ns(data: bytes) -> int:
     """Stamp of a serialized message that begins with a std_msgs/Header."""
     order = "<" if data[1] & 1 else ">"
@@ -335,6 +350,9 @@ def replay(node: Node) -> None:
     with Path(config.recording).open("w", encoding="utf-8") as file:
         for line in chain(parameters, player.published, recorder.lines()):
             file.write(json.dumps(line) + "\n")
+    if config.recorded_bag:
+        of_nodes = {line["node"]: json.dumps(line["values"]) for line in parameters}
+        write_recording(Path(config.recorded_bag), recorder.messages(), of_nodes)
 
 
 def main() -> None:

@@ -10,10 +10,11 @@ from sensor_msgs.msg import Imu
 
 from visloc_ros.core.geometry import Array
 from visloc_ros.nodes.base import VislocNode
-from visloc_ros.nodes.conversions import MessageError, imu_from_msg, pose_from_msg, stamp_from_msg
+from visloc_ros.nodes.conversions import imu_from_msg
 from visloc_ros.nodes.qos import INERTIAL
 from visloc_ros.nodes.transforms import StaticTransforms
 from visloc_ros.odometry import AidedOdometry, ImuSample
+from visloc_ros.sources.ros_messages import MessageError, pose_from_msg, stamp_from_msg
 
 
 class SensorInput:

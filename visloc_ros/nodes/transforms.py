@@ -8,12 +8,14 @@ from collections import deque
 from geometry_msgs.msg import TransformStamped
 from tf2_msgs.msg import TFMessage
 
+from visloc_ros.core.clock import CLOCK_JUMP_NS
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.transform_tree import TransformTree
 from visloc_ros.nodes.base import VislocNode
-from visloc_ros.nodes.conversions import MessageError, stamp_from_msg, transform_from_msg, transform_to_msg
+from visloc_ros.nodes.conversions import transform_to_msg
 from visloc_ros.nodes.qos import TF, TF_STATIC
+from visloc_ros.sources.ros_messages import MessageError, stamp_from_msg, transform_from_msg
 
-JUMP_NS = 1_000_000_000  # stamps that run back by more come from a looped bag; by less, from disorder
 KEPT = 256  # transforms of each moving frame: seconds at the rate of any odometry
 
 
@@ -33,8 +35,8 @@ class StaticTransforms:
 
     def __init__(self, node: VislocNode) -> None:
         self._logger = node.get_logger()
-        self._parents: dict[str, tuple[str, SE3]] = {}
-        self._found: dict[tuple[str, str], SE3] = {}
+        self._tree = TransformTree()
+        self.parent_of, self.lookup = self._tree.parent_of, self._tree.lookup
         node.subscription(TFMessage, "/tf_static", self._take, TF_STATIC)
 
     def _take(self, message: TFMessage) -> None:
@@ -44,43 +46,7 @@ class StaticTransforms:
             except MessageError as error:
                 self._logger.warning(f"/tf_static {item.header.frame_id} -> {item.child_frame_id}: {error}")
                 continue
-            self._parents[item.child_frame_id] = (item.header.frame_id, parent_from_child)
-        self._found.clear()
-
-    def parent_of(self, child: str) -> tuple[str, SE3] | None:
-        """The frame that a fixed one is attached to, with ``parent_from_child``."""
-        return self._parents.get(child)
-
-    def lookup(self, parent: str, child: str) -> SE3 | None:
-        """``parent_from_child``, or None while no chain of fixed transforms joins the two."""
-        if parent == child:
-            return SE3.identity()
-        if (parent, child) not in self._found:
-            found = self._search(parent, child)
-            if found is None:
-                return None
-            self._found[parent, child] = found
-        return self._found[parent, child]
-
-    def _search(self, parent: str, child: str) -> SE3 | None:
-        to_child, to_parent = self._ancestors(child), self._ancestors(parent)
-        for frame, frame_from_child in to_child.items():
-            if frame in to_parent:
-                return to_parent[frame].inverse @ frame_from_child
-        return None
-
-    def _ancestors(self, frame: str) -> dict[str, SE3]:
-        """Every frame above ``frame`` (itself included) with ``ancestor_from_frame``."""
-        found = {frame: SE3.identity()}
-        current = frame
-        while current in self._parents:
-            parent, parent_from_current = self._parents[current]
-            if parent in found:
-                self._logger.error(f"/tf_static has a loop at '{parent}'", throttle_duration_sec=10.0)
-                break
-            found[parent] = parent_from_current @ found[current]
-            current = parent
-        return found
+            self._tree.set(item.header.frame_id, item.child_frame_id, parent_from_child)
 
 
 class MovingTransforms:
@@ -95,7 +61,7 @@ class MovingTransforms:
         for item in message.transforms:
             history = self._histories.setdefault(item.child_frame_id, deque(maxlen=KEPT))
             step_ns = _stamp_ns(item) - _stamp_ns(history[-1]) if history else 1
-            if step_ns < -JUMP_NS:
+            if step_ns < -CLOCK_JUMP_NS:
                 history.clear()
             if step_ns > 0 or not history:
                 history.append(item)

@@ -14,21 +14,14 @@ ItemT = TypeVar("ItemT")
 class Worker(Generic[ItemT]):
     """Calls ``handle`` with each item in its own thread; when ``capacity`` items wait, the oldest is dropped.
 
-    An exception in ``handle`` goes to ``on_error`` and the worker carries on with the next item. ``in_spare_time``
-    lets it work only while nothing else wants the core, also where it is not the same process that does.
+    ``handle`` must raise nothing (``nodes.guard``). ``in_spare_time`` lets it work only while nothing else wants the
+    core, also where it is not the same process that does.
     """
 
-    def __init__(
-        self,
-        handle: Callable[[ItemT], None],
-        on_error: Callable[[Exception], None],
-        capacity: int,
-        in_spare_time: bool = False,
-    ) -> None:
+    def __init__(self, handle: Callable[[ItemT], None], capacity: int, in_spare_time: bool = False) -> None:
         self.received = 0
         self.dropped = 0
         self._handle = handle
-        self._on_error = on_error
         self._capacity = capacity
         self._in_spare_time = in_spare_time
         self._waiting: deque[ItemT] = deque()
@@ -64,10 +57,7 @@ class Worker(Generic[ItemT]):
         if self._in_spare_time:  # of this thread, and of those that it starts
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         while (item := self._next()) is not None:
-            try:
-                self._handle(item)
-            except Exception as error:
-                self._on_error(error)
+            self._handle(item)
 
     def _next(self) -> ItemT | None:
         with self._changed:

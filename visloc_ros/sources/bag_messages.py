@@ -13,8 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from rosbags.rosbag2 import Reader
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from visloc_ros.core.errors import SourceError, VislocError
@@ -77,6 +78,33 @@ def deserialize(message: SerializedMessage) -> Any:
         return store.deserialize_cdr(message.data, message.msgtype)
     except Exception as error:  # rosbags lets errors of struct and NumPy through
         raise SourceError(f"a message of {message.topic} is damaged: {error}") from error
+
+
+def iterate_with_definitions(path: Path) -> Iterator[tuple[str, str, Any]]:
+    """Walk over (topic, type, message) in order of reception, of all types that the bag itself defines.
+
+    Raises SourceError when the bag cannot be read, or holds a type that neither it nor ROS 2 defines.
+    """
+    with _translated_errors(path), _opened(path) as readers:
+        store = get_typestore(Stores.ROS2_JAZZY)
+        for connection in (connection for reader in readers for connection in reader.connections):
+            if connection.msgtype not in store.fielddefs:
+                if not connection.msgdef.data:
+                    raise SourceError(f"{path} does not define {connection.msgtype}: record it as MCAP")
+                store.register(get_types_from_msg(connection.msgdef.data, connection.msgtype))
+        streams = [_read_messages(reader, None) for reader in readers]
+        for message in heapq.merge(*streams, key=lambda message: message.receive_time_ns):
+            yield message.topic, message.msgtype, store.deserialize_cdr(message.data, message.msgtype)
+
+
+def read_custom_data(path: Path) -> dict[str, str]:
+    """What the recorder of a bag folder left in its metadata. Raises SourceError."""
+    metadata = path / BAG_METADATA
+    try:
+        information = yaml.safe_load(metadata.read_text(encoding="utf-8"))["rosbag2_bagfile_information"]
+        return dict(information.get("custom_data") or {})
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise SourceError(f"cannot read {metadata}: {error}") from error
 
 
 def header_stamp_ns(message: Any) -> int:

@@ -1,26 +1,27 @@
-"""Tell a looped bag from a shuffled frame: the first restarts the tracker, the second is only dropped."""
+"""Stamps in the order of arrival: a looped bag, which begins everything anew, told from a frame out of order."""
 
 from __future__ import annotations
 
 from enum import Enum
 
-JUMP_NS = 1_000_000_000
+from visloc_ros.core.trajectory import NANOSECONDS
+
+CLOCK_JUMP_NS = NANOSECONDS
+"""A step back by more is a jump of the clock; drivers and networks put frames out of order by less than a second."""
 
 
 class StampVerdict(Enum):
     """What to do with a message by its stamp."""
 
     IN_ORDER = "in order"
-    UNSTAMPED = "unstamped"
     UNORDERED = "unordered"
     CLOCK_JUMP = "clock jump"
 
 
-class TimeGuard:
-    """Judges stamps in the order of arrival."""
+class StampGuard:
+    """Judges stamps (nanoseconds) in the order of arrival."""
 
-    def __init__(self, jump_ns: int = JUMP_NS) -> None:
-        self._jump_ns = jump_ns
+    def __init__(self) -> None:
         self._last_ns: int | None = None
 
     @property
@@ -29,11 +30,9 @@ class TimeGuard:
         return self._last_ns
 
     def judge(self, stamp_ns: int) -> StampVerdict:
-        """Classify a stamp; a step back of more than ``jump_ns`` is a clock jump, a smaller one is disorder."""
-        if stamp_ns <= 0:
-            return StampVerdict.UNSTAMPED
+        """Classify a stamp; a step back of more than ``CLOCK_JUMP_NS`` is a clock jump, a smaller one is disorder."""
         step = 1 if self._last_ns is None else stamp_ns - self._last_ns
-        if -self._jump_ns <= step <= 0:
+        if -CLOCK_JUMP_NS <= step <= 0:
             return StampVerdict.UNORDERED
         self._last_ns = stamp_ns
         return StampVerdict.CLOCK_JUMP if step < 0 else StampVerdict.IN_ORDER

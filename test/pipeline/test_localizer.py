@@ -5,11 +5,8 @@ import pycolmap
 import pytest
 
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
-from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection, State, TrackedPose
-from visloc_ros.fusion.anchor_runner import InlineAnchors
-from visloc_ros.fusion.config import FusionConfig
-from visloc_ros.fusion.fuser import Fuser
-from visloc_ros.fusion.localizer import Listener, Localizer
+from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection, State, TrackedPose
+from visloc_ros.pipeline import Backend, BackendConfig, BackendListener, InlineAnchors, Localizer, TrackingListener
 from visloc_ros.simulation.fusion_replay import position_errors
 from visloc_ros.simulation.fusion_runs import simulate_run
 from visloc_ros.simulation.fusion_scenario import FusionScenario
@@ -33,9 +30,17 @@ class SimulatedOdometry:
         taken, self.closed = self.closed, []
         return taken
 
+    def settle(self):
+        return {}
+
+    def reset(self):
+        self.resets = getattr(self, "resets", 0) + 1
+
 
 class SimulatedEngine:
     """Sees the true pose, but nothing in the first second."""
+
+    map_identity = MapIdentity("room", metric=True)
 
     def __init__(self, run):
         self.truth = dict(zip(run.stamps_ns, run.truth, strict=True))
@@ -48,25 +53,35 @@ class SimulatedEngine:
         return make_anchor(SCENARIO, frame.stamp_ns, self.truth[frame.stamp_ns])
 
 
-class Recorder(Listener):
+class Recorder(BackendListener, TrackingListener):
     def __init__(self):
-        self.odometry, self.anchors, self.loops = [], [], []
+        self.odometry, self.anchors, self.loops, self.tracked, self.order = [], [], [], [], []
+
+    def on_published(self, published):
+        self.order.append(("published", published.stamp_ns))
 
     def on_loop(self, loop, verdict):
         self.loops.append((loop, verdict))
 
-    def on_odometry(self, result):
+    def on_odometry(self, frame, result):
         self.odometry.append(result)
 
-    def on_anchor(self, result, verdict):
-        self.anchors.append((result, verdict))
+    def on_anchor(self, anchor, verdict):
+        self.anchors.append((anchor.result, verdict))
+        self.order.append(("anchor", anchor.result.stamp_ns))
+
+    def on_tracked(self, result, verdict):
+        self.tracked.append((result, verdict))
+        self.order.append(("tracked", result.stamp_ns))
 
 
 def localize_run(seed=0, scenario=SCENARIO):
     run = simulate_run(scenario, seed)
     engine, recorder = SimulatedEngine(run), Recorder()
     anchors = InlineAnchors(engine, period_s=0.5, latency_s=0.8)
-    localizer = Localizer(SimulatedOdometry(run), anchors, Fuser(FusionConfig(), metric=True), recorder)
+    localizer = Localizer(
+        SimulatedOdometry(run), Backend(BackendConfig(), anchors, listener=recorder), listener=recorder
+    )
     image = np.zeros((4, 4), np.uint8)
     return run, [localizer.process(Frame(s, image, CAMERA)) for s in run.stamps_ns], engine, recorder
 
@@ -85,7 +100,7 @@ def test_frames_become_poses_and_the_search_gets_a_prior():
 def test_frames_without_odometry_are_not_searched_since_their_anchors_could_not_join():
     run = simulate_run(replace(SCENARIO, losses=((0.0, 0.75), (6.0, 1.3))), 0)
     engine = SimulatedEngine(run)
-    localizer = Localizer(SimulatedOdometry(run), InlineAnchors(engine), Fuser(FusionConfig(), metric=True))
+    localizer = Localizer(SimulatedOdometry(run), Backend(BackendConfig(), InlineAnchors(engine)))
     for stamp_ns in run.stamps_ns:
         localizer.process(Frame(stamp_ns, np.zeros((4, 4), np.uint8), CAMERA))
     searched = [(stamp_ns - run.stamps_ns[0]) / SECOND for stamp_ns, _ in engine.priors]
@@ -121,9 +136,12 @@ def test_the_same_run_gives_the_same_answer():
 class SimulatedPoints:
     """Follows the points of the last accepted anchor at the true pose; remembers what it was told."""
 
-    def __init__(self, run):
-        self.truth = dict(zip(run.stamps_ns, run.truth, strict=True))
-        self.anchors, self.predictions = [], []
+    def __init__(self, run, map_name="room"):
+        self.truth, self.map_name = dict(zip(run.stamps_ns, run.truth, strict=True)), map_name
+        self.anchors, self.predictions, self.resets = [], [], 0
+
+    def reset(self):
+        self.resets += 1
 
     def track(self, frame, predicted):
         self.predictions.append(predicted)
@@ -136,22 +154,24 @@ class SimulatedPoints:
         self.anchors.append(anchor)
 
 
-class PointRecorder(Recorder):
-    def __init__(self):
-        super().__init__()
-        self.tracked = []
+def follow_points(run, points, **how):
+    recorder = Recorder()
+    anchors = InlineAnchors(SimulatedEngine(run), period_s=0.5, latency_s=0.8)
+    backend = Backend(BackendConfig(), anchors, listener=recorder)
+    localizer = Localizer(SimulatedOdometry(run), backend, points, recorder, **how)
+    for stamp_ns in run.stamps_ns:
+        localizer.process(frame_at(stamp_ns))
+    return recorder, localizer
 
-    def on_tracked(self, result, verdict):
-        self.tracked.append((result, verdict))
+
+def frame_at(stamp_ns):
+    return Frame(stamp_ns, np.zeros((4, 4), np.uint8), CAMERA)
 
 
 def test_points_of_accepted_anchors_are_followed_in_every_frame():
     run = simulate_run(SCENARIO, 0)
-    points, recorder = SimulatedPoints(run), PointRecorder()
-    anchors = InlineAnchors(SimulatedEngine(run), period_s=0.5, latency_s=0.8)
-    localizer = Localizer(SimulatedOdometry(run), anchors, Fuser(FusionConfig(), metric=True), recorder, points)
-    for stamp_ns in run.stamps_ns:
-        localizer.process(Frame(stamp_ns, np.zeros((4, 4), np.uint8), CAMERA))
+    points = SimulatedPoints(run)
+    recorder, _ = follow_points(run, points)
     accepted = [result for result, verdict in recorder.anchors if verdict is None]
     assert accepted
     assert points.anchors == accepted
@@ -159,3 +179,43 @@ def test_points_of_accepted_anchors_are_followed_in_every_frame():
     assert sum(verdict is None for _, verdict in recorder.tracked) > 0.5 * len(run.stamps_ns)
     assert points.predictions[0] is None
     assert np.linalg.norm(points.predictions[-1].translation - run.truth[-1].translation) < 0.3
+
+
+def test_the_pose_of_a_frame_goes_out_before_anything_joins_that_takes_longer():
+    run = simulate_run(SCENARIO, 0)
+    recorder, _ = follow_points(run, SimulatedPoints(run))
+    kinds = [kind for kind, _ in recorder.order]
+    frames = " ".join(kinds).split("published")[1:]
+    assert {tuple(after.split()) for after in frames} == {("tracked",), ("anchor", "tracked")}
+
+
+def test_where_a_newer_frame_waits_the_map_points_are_left_out():
+    run = simulate_run(SCENARIO, 0)
+    points = SimulatedPoints(run)
+    recorder, localizer = follow_points(run, points, is_behind=lambda: True)
+    assert points.anchors
+    assert points.predictions == []
+    assert localizer.skipped == len(run.stamps_ns)
+    assert recorder.odometry
+
+
+def test_points_of_another_map_than_the_anchors_are_not_followed():
+    run = simulate_run(SCENARIO, 0)
+    points = SimulatedPoints(run, map_name="another room")
+    recorder, localizer = follow_points(run, points)
+    accepted = [result for result, verdict in recorder.anchors if verdict is None]
+    assert points.anchors == []
+    assert points.resets == localizer.outcomes["anchor of another map"] == len(accepted)
+
+
+def test_frames_out_of_order_are_left_out_and_a_looped_bag_begins_anew():
+    run = simulate_run(SCENARIO, 0)
+    points = SimulatedPoints(run)
+    _, localizer = follow_points(run, points)
+    begin, end = run.stamps_ns[0], run.stamps_ns[-1]
+    assert localizer.process(frame_at(end)) is None
+    assert localizer.process(frame_at(end - SECOND // 2)) is None
+    again = localizer.process(frame_at(begin))
+    assert (again.state, again.map_from_camera) == (State.INITIALIZING, None)
+    assert dict(localizer.refused) == {"unordered": 2, "clock jump": 1}
+    assert (points.resets, localizer.odometry.resets) == (1, 1)

@@ -12,7 +12,7 @@ from fusion_probe import Setup, map_from_base, map_from_camera, parameters, runn
 from visloc_msgs.msg import LocalizationStatus
 from visloc_ros.core.geometry import SE3
 from visloc_ros.fusion.last_pose import LastPose, write_last_pose
-from visloc_ros.nodes import conversions
+from visloc_ros.sources import ros_messages
 
 ELSEWHERE = SE3.from_rotation_vector([0.0, 0.0, 2.0], [-20.0, 15.0, 0.0])
 
@@ -37,11 +37,11 @@ def test_an_initial_pose_tells_the_search_where_to_begin_and_nobody_else(ros_dom
         setup.settle()
         first, last = setup.probe.hints[0], setup.probe.hints[-1]
         assert first.header.frame_id == "map"
-        assert conversions.stamp_from_msg(last.header.stamp) == stamp_of(4)
-        assert conversions.pose_from_msg(first.pose.pose).is_close(map_from_camera(0), 1e-6, 1e-4)
-        variances = np.diag(conversions.covariance_from_msg(first.pose))
+        assert ros_messages.stamp_from_msg(last.header.stamp) == stamp_of(4)
+        assert ros_messages.pose_from_msg(first.pose.pose).is_close(map_from_camera(0), 1e-6, 1e-4)
+        variances = np.diag(ros_messages.covariance_from_msg(first.pose))
         assert np.all(variances > 0.05**2)  # RViz says nothing about z, roll and pitch, not that they are exact
-        assert np.all(np.diag(conversions.covariance_from_msg(last.pose))[:3] > variances[:3])
+        assert np.all(np.diag(ros_messages.covariance_from_msg(last.pose))[:3] > variances[:3])
         assert nothing_is_claimed(setup)
 
 
@@ -68,7 +68,7 @@ def test_a_wrong_hint_asks_for_more_anchors_but_never_prevails(ros_domain):
         assert nothing_is_claimed(setup)
         setup.localize(begin=51, frames=60, anchors=(0, 10, 20, 30, 40, 50))
         assert setup.probe.statuses[-1].state == LocalizationStatus.LOCALIZED
-        last = conversions.pose_from_msg(setup.probe.poses[-1].pose.pose)
+        last = ros_messages.pose_from_msg(setup.probe.poses[-1].pose.pose)
         assert last.is_close(map_from_base(110), 0.05, 0.5)
 
 
@@ -94,7 +94,7 @@ def test_an_initial_pose_that_cannot_be_used_is_refused(ros_domain, frame_id, si
         setup.send_frame(1)
         setup.settle()
         assert setup.probe.hints == []
-        assert setup.node._bad["bad message"] == 1
+        assert setup.node.guard.refused == {"/initialpose": 1}
 
 
 def test_relocalize_drops_a_hint_too(ros_domain):
@@ -129,7 +129,7 @@ def test_the_last_pose_is_the_next_runs_hint_in_the_same_map_only(ros_domain, tm
             setup.settle()
             assert len(setup.probe.hints) == count
             assert nothing_is_claimed(setup)
-    hint = conversions.pose_from_msg(setup.probe.hints[0].pose.pose)
+    hint = ros_messages.pose_from_msg(setup.probe.hints[0].pose.pose)
     assert np.allclose(hint.translation, map_from_camera(49).translation, atol=0.02)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last_pose.json"]
 
@@ -145,7 +145,7 @@ def test_the_last_pose_does_not_override_what_a_person_says(ros_domain, tmp_path
         setup.settle()
         setup.send_frame(2)
         setup.settle()
-        hint = conversions.pose_from_msg(setup.probe.hints[-1].pose.pose)
+        hint = ros_messages.pose_from_msg(setup.probe.hints[-1].pose.pose)
         assert np.allclose(hint.translation, map_from_camera(0).translation, atol=1e-6)
 
 

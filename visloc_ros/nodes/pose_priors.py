@@ -1,69 +1,42 @@
-"""Hints where the robot is: from a person (``/initialpose``) or from the end of the last run; never an output."""
+"""Pose priors: from a person (``/initialpose``) or from the end of the last run; never an output."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 
 from visloc_ros.core.errors import VislocError
-from visloc_ros.core.geometry import SE3, Array, move_covariance
 from visloc_ros.core.types import State
 from visloc_ros.fusion.last_pose import LastPose, read_last_pose, write_last_pose
 from visloc_ros.nodes.base import VislocNode
-from visloc_ros.nodes.conversions import MessageError, covariance_from_msg, pose_from_msg
 from visloc_ros.nodes.qos import RELIABLE
-from visloc_ros.nodes.worker import Worker
+from visloc_ros.pipeline.backend import BasePrior
+from visloc_ros.sources.ros_messages import MessageError, prior_from_msg
 
 SAVE_PERIOD_S = 2.0
-# RViz leaves the variances of z, roll and pitch at zero: it does not know them, and neither the height of the floor.
-UNSAID_SIGMAS = np.repeat([1.0, np.deg2rad(15.0)], 3)  # metres, radians
 SAVED_SIGMAS = np.repeat([0.5, np.deg2rad(15.0)], 3)  # what a robot may be pushed or turned while it is switched off
-
-
-@dataclass(frozen=True, eq=False)
-class BaseHint:
-    """``map_from_base`` with its covariance (6, 6), and who gave it."""
-
-    source: str
-    map_from_base: SE3
-    covariance: Array
-
-    def for_camera(self, base_from_camera: SE3) -> tuple[SE3, Array]:
-        """The same as ``map_from_camera`` with its covariance."""
-        lever = self.map_from_base.rotation @ base_from_camera.translation
-        return self.map_from_base @ base_from_camera, move_covariance(self.covariance, lever)
 
 
 class InitialPoses:
     """Subscribes to ``/initialpose`` and gives each good one to ``take``; others are refused in words."""
 
-    def __init__(
-        self, node: VislocNode, map_frame: str, take: Callable[[BaseHint], None], refuse: Callable[[MessageError], None]
-    ) -> None:
-        self._map_frame, self._take_hint, self._refuse = map_frame, take, refuse
+    def __init__(self, node: VislocNode, map_frame: str, take: Callable[[BasePrior], None]) -> None:
+        self._map_frame, self._take_prior = map_frame, take
         node.subscription(PoseWithCovarianceStamped, "/initialpose", self._take, RELIABLE, from_outside=True)
 
     def _take(self, message: PoseWithCovarianceStamped) -> None:
-        try:
-            self._take_hint(self._checked(message))
-        except MessageError as error:
-            self._refuse(error)
+        self._take_prior(self._checked(message))
 
-    def _checked(self, message: PoseWithCovarianceStamped) -> BaseHint:
+    def _checked(self, message: PoseWithCovarianceStamped) -> BasePrior:
         frame_id = message.header.frame_id.removeprefix("/")
         if frame_id != self._map_frame:
             raise MessageError(
                 f"/initialpose is in the frame '{frame_id}': give it in '{self._map_frame}' (RViz: the Fixed Frame)"
             )
-        pose, covariance = pose_from_msg(message.pose.pose), covariance_from_msg(message.pose)
-        if not np.allclose(covariance, covariance.T, atol=1e-9) or np.linalg.eigvalsh(covariance)[0] < -1e-9:
-            raise MessageError("/initialpose: the covariance is not symmetric with variances of at least 0")
-        unsaid = np.where(np.diag(covariance) > 0.0, 0.0, UNSAID_SIGMAS**2)
-        return BaseHint("/initialpose", pose, covariance + np.diag(unsaid))
+        return BasePrior("/initialpose", *prior_from_msg(message))
 
 
 class PoseKeeper:
@@ -73,8 +46,8 @@ class PoseKeeper:
         self._folder, self._logger = folder, node.get_logger()
         self._of_last_run = self._read()
         self._newest: LastPose | None = None
-        self._worker: Worker[LastPose] = Worker(self._write, self._report, capacity=1)
-        node.undo(self._close)
+        node.undo(self._write_newest)
+        self._worker = node.worker("last pose", self._write, capacity=1)
         node.timer(SAVE_PERIOD_S, self._save)
 
     def keep(self, state: State, pose: LastPose) -> None:
@@ -82,12 +55,12 @@ class PoseKeeper:
         if state is State.LOCALIZED and pose.map_name:
             self._newest = pose
 
-    def take_hint(self, map_name: str) -> BaseHint | None:
+    def take_prior(self, map_name: str) -> BasePrior | None:
         """The pose of the last run, once, if it was in this map."""
         pose, self._of_last_run = self._of_last_run, None
         if pose is None or pose.map_name != map_name:
             return None
-        return BaseHint("the last run", pose.map_from_base, pose.covariance + np.diag(SAVED_SIGMAS**2))
+        return BasePrior("the last run", pose.map_from_base, pose.covariance + np.diag(SAVED_SIGMAS**2))
 
     def _read(self) -> LastPose | None:
         try:
@@ -104,14 +77,10 @@ class PoseKeeper:
     def _write(self, pose: LastPose) -> None:
         write_last_pose(self._folder, pose)
 
-    def _report(self, error: Exception) -> None:
-        self._logger.warning(str(error), throttle_duration_sec=60.0)
-
-    def _close(self) -> None:
-        self._worker.close()
+    def _write_newest(self) -> None:
         if self._newest is None:
             return
         try:
             self._write(self._newest)
         except VislocError as error:
-            self._report(error)
+            self._logger.warning(str(error))

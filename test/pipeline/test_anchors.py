@@ -5,8 +5,8 @@ import pycolmap
 import pytest
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.types import Frame, Reason, Rejection
-from visloc_ros.fusion.anchor_runner import InlineAnchors, ThreadedAnchors
+from visloc_ros.core.types import Anchor, Frame, MapIdentity, Reason, Rejection
+from visloc_ros.pipeline.anchors import InlineAnchors, RemoteAnchors, ThreadedAnchors
 
 SECOND = 1_000_000_000
 CAMERA = pycolmap.Camera(model="PINHOLE", width=4, height=4, params=[4, 4, 2, 2])
@@ -18,6 +18,8 @@ def frame(seconds):
 
 class Echo:
     """Engine that refuses every frame and remembers what it was asked."""
+
+    map_identity = MapIdentity("room", metric=True)
 
     def __init__(self):
         self.asked = []
@@ -41,6 +43,8 @@ class Gate(Echo):
 
 
 class Broken:
+    map_identity = Echo.map_identity
+
     def localize(self, frame, prior=None):
         raise RuntimeError("no models")
 
@@ -51,7 +55,7 @@ def drive(runner, times):
     for seconds in times:
         if runner.is_idle(round(seconds * SECOND)):
             runner.submit(frame(seconds), None)
-        log.append((seconds, [r.stamp_ns / SECOND for r in runner.finished(round(seconds * SECOND))]))
+        log.append((seconds, [r.result.stamp_ns / SECOND for r in runner.finished(round(seconds * SECOND))]))
     return log
 
 
@@ -71,6 +75,29 @@ def test_inline_begins_anew_where_stamps_run_back():
     engine = Echo()
     drive(InlineAnchors(engine, period_s=0.5), [5.0, 5.1, 2.0, 2.1, 2.5])
     assert [stamp / SECOND for stamp, _ in engine.asked] == [5.0, 2.0, 2.5]
+
+
+def test_inline_gives_up_a_result_of_a_time_that_does_not_come_again():
+    engine = Echo()
+    log = drive(InlineAnchors(engine, period_s=0.5, latency_s=1.0), [5.0, 2.0, 2.5, 3.0])
+    assert [stamp / SECOND for stamp, _ in engine.asked] == [5.0, 2.5]
+    assert [done for _, done in log] == [[]] * 4
+
+
+def test_anchors_know_their_map():
+    runner = InlineAnchors(Echo())
+    runner.submit(frame(1), None)
+    assert [anchor.map.name for anchor in runner.finished(SECOND)] == ["room"]
+
+
+def test_remote_anchors_wait_in_the_order_of_their_arrival_and_ask_for_no_image():
+    runner = RemoteAnchors()
+    anchors = [Anchor(Rejection(stamp, Reason.FEW_MATCHES), Echo.map_identity) for stamp in (3, 1, 2)]
+    for anchor in anchors:
+        runner.add(anchor)
+    assert not runner.is_idle(5)
+    assert runner.finished(5) == anchors
+    assert runner.finished(6) == []
 
 
 def test_inline_refuses_nonsense():
@@ -111,7 +138,7 @@ def test_threaded_keeps_only_the_latest_waiting_frame():
     assert runner.finished(0) == []
     assert runner.dropped == 2
     engine.open.set()
-    assert [r.stamp_ns / SECOND for r in wait_for_results(runner, 2)] == [0.0, 3.0]
+    assert [r.result.stamp_ns / SECOND for r in wait_for_results(runner, 2)] == [0.0, 3.0]
     runner.close()
     assert not runner.is_idle(0)
 

@@ -1,4 +1,4 @@
-"""Anchors without odometry, odometry without a map: what there is, and nothing that is not (SPEC H-50)."""
+"""Anchors without odometry, odometry without a map: what there is, and nothing that is not."""
 
 from dataclasses import replace
 
@@ -18,11 +18,10 @@ from visloc_ros.core.types import (
     Support,
     TrackedPose,
 )
-from visloc_ros.fusion.alone import AnchorsAlone, OdometryAlone, standing_on_base
 from visloc_ros.fusion.config import FusionConfig
+from visloc_ros.fusion.single_source import AnchorsOnly, OdometryOnly
 
 CONFIG = FusionConfig()
-BASE_FROM_CAMERA = SE3.from_rotation_vector([0.2, -1.2, 0.4], [0.3, 0.1, 0.5])
 MADE_OF_NOTHING = SE3(np.full((3, 3), np.nan), np.zeros(3))
 
 
@@ -51,13 +50,13 @@ def stamp(seconds: float) -> int:
 
 
 @pytest.fixture
-def anchors() -> AnchorsAlone:
-    return AnchorsAlone(CONFIG, metric=True)
+def anchors() -> AnchorsOnly:
+    return AnchorsOnly(CONFIG, metric=True)
 
 
 @pytest.fixture
-def odometry() -> OdometryAlone:
-    return OdometryAlone(CONFIG, metric=False)
+def odometry() -> OdometryOnly:
+    return OdometryOnly(CONFIG, metric=False)
 
 
 def test_an_anchor_is_the_pose_of_its_image(anchors):
@@ -116,6 +115,7 @@ def test_an_uncertain_anchor_is_no_confident_pose(anchors):
 
 def test_anchors_are_forgotten_when_asked_and_when_the_clock_jumps_back(anchors):
     anchors.add_anchor(anchor_at(100.0))
+    anchors.reset()
     assert anchors.add_anchor(anchor_at(1.0)) is None
     assert anchors.estimate(stamp(1.0)).state is State.LOCALIZED
     anchors.relocalize()
@@ -123,11 +123,11 @@ def test_anchors_are_forgotten_when_asked_and_when_the_clock_jumps_back(anchors)
     assert anchors.raw_map_from_odom is None
 
 
-def walk(fuser: OdometryAlone, begin: float, end: float, **how: object) -> list[SE3]:
+def walk(source: OdometryOnly, begin: float, end: float, **how: object) -> list[SE3]:
     poses = []
     for seconds in np.arange(begin, end, 0.1):
-        fuser.add_odometry(odometry_at(seconds, **how))
-        estimate = fuser.estimate(stamp(seconds))
+        source.add_odometry(odometry_at(seconds, **how))
+        estimate = source.estimate(stamp(seconds))
         assert estimate.map_from_camera is None
         poses.append(estimate.odom_from_camera)
     return poses
@@ -164,6 +164,14 @@ def test_a_segment_of_unknown_scale_is_left_out(odometry):
     assert walk(odometry, 2.0, 3.0, scale=None, segment=1) == [None] * 10
 
 
+def test_anchors_alone_take_no_other_source(anchors):
+    tracked = TrackedPose(stamp(1.5), pose_at(1.5), np.eye(6), stamp(1.0), np.eye(6), 90, 100, 0.5)
+    anchors.add_odometry(odometry_at(1.0))
+    assert anchors.add_tracked(tracked).reason is Reason.NO_ODOMETRY
+    assert anchors.tracked_counts == {"NO_ODOMETRY": 1}
+    assert anchors.estimate(stamp(1.0)).map_from_camera is None
+
+
 def test_odometry_alone_takes_nothing_that_needs_a_map(odometry):
     walk(odometry, 0.0, 2.0)
     tracked = TrackedPose(stamp(1.5), pose_at(1.5), np.eye(6), stamp(1.0), np.eye(6), 90, 100, 0.5)
@@ -172,16 +180,3 @@ def test_odometry_alone_takes_nothing_that_needs_a_map(odometry):
     assert {one.reason for one in refused} == {Reason.NO_MAP}
     assert odometry.estimate(stamp(1.9)).map_from_odom is None
     assert odometry.predict(stamp(1.9)) is None
-
-
-def test_odom_begins_at_the_base_and_upright_with_it(anchors, odometry):
-    walk(odometry, 0.0, 0.05)
-    estimate, raw = standing_on_base(odometry.estimate(stamp(0.0)), None, BASE_FROM_CAMERA)
-    odom_from_base = estimate.odom_from_camera @ BASE_FROM_CAMERA.inverse
-    assert odom_from_base.is_close(SE3.identity())
-    assert (raw, estimate.map_from_odom) == (None, None)
-    anchors.add_anchor(anchor_at(1.0))
-    estimate, raw = standing_on_base(anchors.estimate(stamp(1.0)), anchors.raw_map_from_odom, BASE_FROM_CAMERA)
-    assert estimate.map_from_camera.is_close(pose_at(1.0))
-    assert raw.is_close(estimate.map_from_odom)
-    assert raw.is_close(pose_at(1.0) @ BASE_FROM_CAMERA.inverse)

@@ -12,17 +12,20 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from node_harness import started
 from sensor_msgs.msg import CameraInfo, Image
 
-from visloc_msgs.msg import Anchor
+from visloc_msgs.msg import Anchor as AnchorMsg
 from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
 from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, Reason, Rejection, TrackedPose
+from visloc_ros.core.types import Anchor, AnchorPose, MapIdentity, Reason, Rejection, TrackedPose
 from visloc_ros.nodes import conversions
+from visloc_ros.nodes.conversions import tracked_pose_to_msg
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import RELIABLE
-from visloc_ros.nodes.tracked_pose_messages import tracked_pose_from_msg, tracked_pose_to_msg
 from visloc_ros.simulation import SimulationConfig, simulate
+from visloc_ros.sources import ros_messages
+from visloc_ros.sources.ros_messages import tracked_pose_from_msg
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 SMALL = SimulationConfig(width=320, height=240, focal_px=240.0, rate_hz=20.0, samples=1)
@@ -41,15 +44,15 @@ class Robot:
     """Sends what the camera, the fusion and the anchor node would, and keeps what comes back."""
 
     def __init__(self, harness):
-        self.harness, probe = harness, harness.probe
-        self.following = harness.node._following
+        self.harness, probe, self.map = harness, harness.probe, open_map(DEMO_MAP)
+        self.node = harness.node
         self.results = []
         self._publishers = {
             name: probe.create_publisher(message_type, name, RELIABLE)
             for name, message_type in (
                 ("image", Image),
                 ("camera_info", CameraInfo),
-                ("anchor", Anchor),
+                ("anchor", AnchorMsg),
                 ("camera_pose", PoseWithCovarianceStamped),
             )
         }
@@ -57,7 +60,7 @@ class Robot:
         harness.wait_for(
             lambda: (
                 all(one.get_subscription_count() for one in self._publishers.values())
-                and probe.count_publishers("map_tracking")
+                and self.node._output._tracking_publisher.get_subscription_count()
             ),
             "subscriptions",
         )
@@ -72,8 +75,10 @@ class Robot:
             message = PoseWithCovarianceStamped(header=conversions.header(frame.stamp_ns, "map"))
             message.pose.pose = conversions.pose_to_msg(predicted)
             self._publishers["camera_pose"].publish(message)
-            newest = self.following._predictions
-            self.harness.wait_for(lambda: newest.of(frame.stamp_ns, 0.0) is not None, "prediction")
+            known = self.node._remote
+            self.harness.wait_for(
+                lambda: (pose := known.predict(frame.stamp_ns)) is not None and pose.is_close(predicted), "prediction"
+            )
         self._publishers["camera_info"].publish(conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
         height, width = frame.grey.shape
         header = conversions.header(frame.stamp_ns, "camera")
@@ -85,16 +90,13 @@ class Robot:
 
     def find(self, frame, map_from_camera, map_name=None):
         """An anchor of a frame; points of the map that lie before the camera stand for its inliers."""
-        following = self.following
-        points = following._tracker._points.points
+        points = self.map.points
         local = map_from_camera.inverse @ points
         points, pixels = points[local[:, 2] > 0.5], project(frame.camera, local[local[:, 2] > 0.5])
         anchor = AnchorPose(frame.stamp_ns, map_from_camera, 1e-4 * np.eye(6), 100, 100, 1.0, pixels, points)
-        message = conversions.anchor_to_msg(anchor, "map", "camera")
-        message.map_name = following._map_name if map_name is None else map_name
-        self._publishers["anchor"].publish(message)
-        heard = sum(following.outcomes.values())
-        self.harness.wait_for(lambda: following._anchor or sum(following.outcomes.values()) > heard, "anchor")
+        identity = MapIdentity(map_name or self.map.name, metric=True)
+        self._publishers["anchor"].publish(conversions.anchor_to_msg(Anchor(anchor, identity), "map", "camera"))
+        self.harness.wait_for(lambda: self.node._remote.has_anchor, "anchor")
 
 
 def test_points_of_an_anchor_are_followed(ros_domain, walk):
@@ -109,7 +111,7 @@ def test_points_of_an_anchor_are_followed(ros_domain, walk):
             assert isinstance(result, TrackedPose)
             assert result.anchor_stamp_ns == frames[1].stamp_ns
             assert result.map_from_camera.is_close(simulation.pose(index), 0.05, 1.0)
-        assert robot.following.values()["followed"] == 5
+        assert harness.node._report()[2]["map tracking: tracked"] == 5
 
 
 def test_anchors_that_nothing_bears_out_are_not_followed(ros_domain, walk):
@@ -123,8 +125,9 @@ def test_anchors_that_nothing_bears_out_are_not_followed(ros_domain, walk):
         assert isinstance(robot.track(frames[1], simulation.pose(1)), Rejection)
         robot.find(frames[0], simulation.pose(0), map_name="elsewhere")
         assert isinstance(robot.track(frames[2], simulation.pose(2)), Rejection)
-        assert robot.following.outcomes["anchor contradicts the fused pose"] == 1
-        assert robot.following.outcomes["anchor of another map"] == 1
+        values = harness.node._report()[2]
+        assert values["map tracking: anchor contradicts the fused pose"] == 1
+        assert values["map tracking: anchor of another map"] == 1
 
 
 def test_a_clock_that_jumps_back_ends_the_following(ros_domain, walk):
@@ -136,24 +139,12 @@ def test_a_clock_that_jumps_back_ends_the_following(ros_domain, walk):
         assert isinstance(robot.track(frames[1], simulation.pose(1)), TrackedPose)
         looped = replace(frames[2], stamp_ns=frames[0].stamp_ns - 10 * NANOSECONDS)
         assert robot.track(looped, simulation.pose(2)).reason is Reason.FEW_MATCHES
-        assert harness.node._input.restarts == {"the clock jumped back": 1}
-
-
-def test_where_frames_wait_the_map_points_are_skipped(ros_domain, walk):
-    """The odometry of the newer frame comes first."""
-    simulation, frames = walk
-    with started(OdometryNode, *ARGUMENTS) as harness:
-        robot = Robot(harness)
-        robot.following.offer(frames[0], "camera", is_late=True)
-        assert robot.following.values()["skipped"] == 1
-        robot.track(frames[1], simulation.pose(1))
-        assert len(robot.results) == 1
+        assert harness.node._report()[2]["clock jump"] == 1
 
 
 @pytest.mark.parametrize("arguments", [(), ("-p", "map_tracking.enabled:=false", *ARGUMENTS)])
 def test_odometry_goes_alone_without_a_map_or_where_nothing_is_to_be_followed(ros_domain, arguments):
     with started(OdometryNode, *arguments) as harness:
-        assert harness.node._following is None
         assert not harness.probe.count_publishers("map_tracking")
 
 
@@ -180,5 +171,5 @@ def test_no_tracked_pose_keeps_its_reason_and_a_broken_one_is_refused():
     message = tracked_pose_to_msg(rejection, "map", "camera")
     assert tracked_pose_from_msg(message).reason is Reason.FEW_INLIERS
     result = TrackedPose(1, SE3.identity(), np.eye(6), 0, -np.eye(6), 40, 60, 0.75)
-    with pytest.raises(conversions.MessageError, match="covariance"):
+    with pytest.raises(ros_messages.MessageError, match="covariance"):
         tracked_pose_from_msg(tracked_pose_to_msg(result, "map", "camera"))

@@ -1,25 +1,30 @@
-"""Where the slow search in the map runs beside the fast odometry: inline for a bag, in a thread when live."""
+"""Where the slow search in the map runs beside the fast odometry: inline, in a thread, or in another process."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, Frame, Rejection
+from visloc_ros.core.types import Anchor, AnchorPose, Frame, MapIdentity, Rejection
 
 
 class Engine(Protocol):
-    """Finds one image in the map."""
+    """Finds one image in a map."""
+
+    @property
+    def map_identity(self) -> MapIdentity:
+        """The map that it searches."""
 
     def localize(self, frame: Frame, prior: SE3 | None = None) -> AnchorPose | Rejection:
         """Give ``map_from_camera`` of a frame, searched near the prior if there is one, or the reason why not."""
 
 
 class AnchorRunner(Protocol):
-    """Runs an engine; ``finished`` is asked once for every frame."""
+    """Runs an engine, or hears of one that runs elsewhere; ``finished`` is asked once for every frame."""
 
     def is_idle(self, now_ns: int) -> bool:
         """Tell whether the frame stamped ``now_ns`` would be searched at once."""
@@ -27,11 +32,41 @@ class AnchorRunner(Protocol):
     def submit(self, frame: Frame, prior: SE3 | None) -> None:
         """Ask for a frame; it replaces one that still waits."""
 
-    def finished(self, now_ns: int) -> list[AnchorPose | Rejection]:
+    def finished(self, now_ns: int) -> list[Anchor]:
         """Results that are there by the time of the frame stamped ``now_ns``, each given once."""
 
     def close(self) -> None:
         """Stop; what still runs is dropped."""
+
+
+class RemoteAnchors:
+    """Anchors of an engine that chooses its images itself, in another process: what arrives waits for the next frame.
+
+    ``add`` may be called from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._arrived: deque[Anchor] = deque()
+
+    def add(self, anchor: Anchor) -> None:
+        """Keep what has arrived."""
+        self._arrived.append(anchor)
+
+    def is_idle(self, now_ns: int) -> bool:
+        """No: the engine takes what it wants."""
+        return False
+
+    def submit(self, frame: Frame, prior: SE3 | None) -> None:
+        """Nothing is taken from here."""
+        raise NotImplementedError("an engine elsewhere chooses its images itself")
+
+    def finished(self, now_ns: int) -> list[Anchor]:
+        """What has arrived since the last call; the frame's time does not matter here."""
+        return [self._arrived.popleft() for _ in range(len(self._arrived))]
+
+    def close(self) -> None:
+        """Drop what nobody asked for."""
+        self._arrived.clear()
 
 
 @dataclass(frozen=True)
@@ -55,7 +90,7 @@ class InlineAnchors:
         self._period_ns = round(period_s * NANOSECONDS)
         self._latency_ns = round(latency_s * NANOSECONDS)
         self._searched_ns: int | None = None
-        self._due: tuple[int, AnchorPose | Rejection] | None = None
+        self._due: tuple[int, Anchor] | None = None
 
     def is_idle(self, now_ns: int) -> bool:
         """Tell whether the last result is out and its image long enough ago; stamps that run back begin anew."""
@@ -66,11 +101,13 @@ class InlineAnchors:
 
     def submit(self, frame: Frame, prior: SE3 | None) -> None:
         """Search the frame now; the result is held back until it is due."""
-        self._due = (frame.stamp_ns + self._latency_ns, self._engine.localize(frame, prior))
+        self._due = frame.stamp_ns + self._latency_ns, _search(self._engine, frame, prior)
         self._searched_ns = frame.stamp_ns
 
-    def finished(self, now_ns: int) -> list[AnchorPose | Rejection]:
-        """The result, once its time has come."""
+    def finished(self, now_ns: int) -> list[Anchor]:
+        """The result, once its time has come; where stamps run back it is of a time that does not come again."""
+        if self._searched_ns is not None and now_ns < self._searched_ns:
+            self._due = None
         if self._due is None or now_ns < self._due[0]:
             return []
         result, self._due = self._due[1], None
@@ -93,7 +130,7 @@ class ThreadedAnchors:
         self._waiting: _Job | None = None
         self._busy = False
         self._closed = False
-        self._results: list[AnchorPose | Rejection] = []
+        self._results: list[Anchor] = []
         self._error: Exception | None = None
         self._dropped = 0
         self._worker = threading.Thread(target=self._work, name="anchors", daemon=True)
@@ -117,7 +154,7 @@ class ThreadedAnchors:
             self._waiting = _Job(frame, prior)
             self._changed.notify_all()
 
-    def finished(self, now_ns: int) -> list[AnchorPose | Rejection]:
+    def finished(self, now_ns: int) -> list[Anchor]:
         """Results since the last call; the frame's time does not matter here. Raises what the engine raised."""
         with self._changed:
             self._raise_error()
@@ -142,7 +179,7 @@ class ThreadedAnchors:
     def _work(self) -> None:
         while (job := self._next_job()) is not None:
             try:
-                result = self._engine.localize(job.frame, job.prior)
+                result = _search(self._engine, job.frame, job.prior)
             except Exception as error:  # whatever it is belongs to the thread that asked
                 self._fail(error)
                 return
@@ -162,3 +199,7 @@ class ThreadedAnchors:
             self._error = error
             self._closed = True
             self._busy = False
+
+
+def _search(engine: Engine, frame: Frame, prior: SE3 | None) -> Anchor:
+    return Anchor(engine.localize(frame, prior), engine.map_identity)

@@ -1,0 +1,118 @@
+"""Whatever a callback, a timer, a service or a worker raises: the node lives, counts it and says it."""
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from node_harness import started
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from visloc_msgs.srv import LoadMap, Localize
+from visloc_ros.core.config import Config
+from visloc_ros.core.errors import SourceError
+from visloc_ros.nodes.base import VislocNode
+from visloc_ros.nodes.diagnostics import publish_diagnostics
+from visloc_ros.nodes.qos import RELIABLE
+
+
+class FailingNode(VislocNode):
+    """Fails wherever it is called."""
+
+    default_name = "failing_node"
+    config_type = Config
+
+    def configure(self):
+        self.calls = []
+        self.service(Trigger, "~/plain", self._fail_service)
+        self.service(LoadMap, "~/coroutine", self._fail_coroutine)
+        self.service(Localize, "~/localize", self._fail_coroutine)
+
+    def activate(self):
+        self.subscription(String, "words", self._fail, RELIABLE)
+        self.work = self.worker("work", self._fail, capacity=2)
+        publish_diagnostics(self, lambda: ("ok", "Fine.", {}))
+
+    def start_timer(self):
+        self.timer(0.01, self._fail_on_time)
+
+    def _fail(self, item):
+        self.calls.append(item)
+        raise SourceError("bad words") if getattr(item, "data", item) == "bad" else ZeroDivisionError(str(item))
+
+    def _fail_on_time(self):
+        self._fail("tick")
+
+    def _fail_service(self, request, response):
+        response.success, response.message = True, "done"
+        raise ZeroDivisionError("plain")
+
+    async def _fail_coroutine(self, request, response):
+        response.code = 0
+        raise ZeroDivisionError("coroutine")
+
+
+def publish(harness, *words):
+    publisher = harness.probe.create_publisher(String, "words", RELIABLE)
+    harness.wait_for(publisher.get_subscription_count, "subscription")
+    for word in words:
+        publisher.publish(String(data=word))
+
+
+def test_a_subscription_and_what_is_to_blame(ros_domain):
+    with started(FailingNode) as harness:
+        publish(harness, "bad", "broken", "broken")
+        harness.wait_for(lambda: len(harness.node.calls) == 3, "all messages")
+        assert harness.node.guard.refused == {"words": 1}
+        assert harness.node.guard.failures == {"words": 2}
+
+
+def test_a_timer(ros_domain):
+    with started(FailingNode) as harness:
+        harness.node.start_timer()
+        harness.wait_for(lambda: harness.node.guard.failures["fail_on_time"] >= 3, "ticks")
+
+
+def test_a_worker(ros_domain):
+    with started(FailingNode) as harness:
+        for item in (1, 2):
+            harness.node.work.put(item)
+            harness.wait_for(lambda item=item: harness.node.guard.failures["work"] == item, "work")
+        assert harness.node.calls == [1, 2]
+
+
+def test_services_answer_with_the_failure_in_the_fields_that_they_have(ros_domain):
+    with started(FailingNode) as harness:
+        plain = harness.call(Trigger, "failing_node/plain", Trigger.Request())
+        assert (plain.success, "ZeroDivisionError: plain" in plain.message) == (False, True)
+        coroutine = harness.call(LoadMap, "failing_node/coroutine", LoadMap.Request())
+        assert coroutine.code == LoadMap.Response.UNDEFINED
+        assert "ZeroDivisionError: coroutine" in coroutine.message
+        one = harness.call(Localize, "failing_node/localize", Localize.Request()).anchor
+        assert (one.accepted, one.reason) == (False, "INTERNAL_ERROR")
+        assert harness.node.guard.failures == {"plain": 1, "coroutine": 1, "localize": 1}
+
+
+def test_diagnostics_say_it(ros_domain):
+    told: list[DiagnosticStatus] = []
+    with started(FailingNode) as harness:
+        harness.probe.create_subscription(DiagnosticArray, "/diagnostics", lambda m: told.extend(m.status), RELIABLE)
+        harness.wait_for(lambda: told, "diagnostics")
+        assert told[-1].level == DiagnosticStatus.OK
+        publish(harness, "broken")
+        harness.wait_for(lambda: told[-1].level == DiagnosticStatus.ERROR, "an error")
+        assert told[-1].message == "Fine. 1 calls failed: see the log."
+        assert {value.key: value.value for value in told[-1].values} == {"failed: words": "1"}
+
+
+def test_a_report_that_fails_is_an_error_too(ros_domain):
+    class Silent(FailingNode):
+        def activate(self):
+            publish_diagnostics(self, lambda: 1 / 0)
+
+    told: list[DiagnosticStatus] = []
+    with started(Silent) as harness:
+        harness.probe.create_subscription(DiagnosticArray, "/diagnostics", lambda m: told.extend(m.status), RELIABLE)
+        harness.wait_for(lambda: told, "diagnostics")
+        assert told[0].level == DiagnosticStatus.ERROR

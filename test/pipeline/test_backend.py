@@ -1,0 +1,171 @@
+"""The back end by itself, from exact measurements: what it decides, and that its order is all there is to know."""
+
+import numpy as np
+import pytest
+
+from visloc_ros.core.geometry import SE3, Sim3
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import Anchor, AnchorPose, MapIdentity, OdometryPose, Reason, Rejection, State
+from visloc_ros.pipeline import Backend, BackendConfig, BackendListener
+from visloc_ros.pipeline.anchors import RemoteAnchors
+from visloc_ros.pipeline.backend import BasePrior, Input
+
+BASE_FROM_CAMERA = SE3.from_rotation_vector([0.2, -1.2, 0.4], [0.3, 0.1, 0.5])
+MAP_FROM_ODOM = Sim3.from_se3(SE3.from_rotation_vector([0.1, 0.2, 1.5], [4.0, -2.0, 1.0]), scale=2.5)
+ROOM = MapIdentity("room", metric=True)
+BEGIN_NS, FRAME_NS = 10**15, NANOSECONDS // 20
+
+
+def stamp_of(index: int) -> int:
+    return BEGIN_NS + index * FRAME_NS
+
+
+def odometry_at(index: int) -> OdometryPose:
+    t = 0.05 * index
+    pose = SE3.from_rotation_vector([0.1 * t, 0.2 * np.sin(t), 0.0], [0.4 * t, 0.3 * np.sin(t), 0.2 * np.cos(0.7 * t)])
+    return OdometryPose(stamp_of(index), pose, 0, num_tracked=100)
+
+
+def map_from_camera(index: int) -> SE3:
+    return MAP_FROM_ODOM.apply_to_pose(odometry_at(index).odom_from_camera)
+
+
+def anchor_of(index: int, identity: MapIdentity = ROOM) -> Anchor:
+    covariance = np.diag([1e-4] * 3 + [1e-5] * 3)
+    return Anchor(AnchorPose(stamp_of(index), map_from_camera(index), covariance, 100, 150, 0.5), identity)
+
+
+class Recorder(BackendListener):
+    def __init__(self, backend=None):
+        self.published, self.verdicts, self.jumps, self.priors = [], [], 0, []
+
+    def on_published(self, published):
+        self.published.append(published)
+
+    def on_anchor(self, anchor, verdict):
+        self.verdicts.append(verdict)
+
+    def on_clock_jump(self):
+        self.jumps += 1
+
+    def prior_of_map(self, name):
+        self.priors.append(name)
+        return
+
+
+class Robot:
+    """A back end with what goes into it and comes out of it."""
+
+    def __init__(self, mount=lambda: BASE_FROM_CAMERA, **options):
+        self.anchors, self.heard = RemoteAnchors(), Recorder()
+        self.backend = Backend(BackendConfig(**options), self.anchors, mount, self.heard)
+
+    def run(self, frames, anchors=(0, 20, 40)):
+        for index in frames:
+            if index - 5 in anchors:
+                self.anchors.add(anchor_of(index - 5))
+            self.backend.add_odometry(odometry_at(index))
+        return self.heard.published[-1]
+
+
+def test_exact_measurements_give_the_exact_pose_of_the_base():
+    last = Robot().run(range(60))
+    assert last.estimate.state is State.LOCALIZED
+    assert last.pose.map_from_base.is_close(map_from_camera(59) @ BASE_FROM_CAMERA.inverse, 1e-6, 1e-4)
+    assert (last.map_from_odom @ last.odom_from_base).is_close(last.pose.map_from_base)
+
+
+def test_an_anchor_joins_after_the_pose_of_the_frame_that_it_came_before():
+    robot = Robot()
+    robot.anchors.add(anchor_of(0))
+    robot.backend.add_odometry(odometry_at(0))
+    assert robot.backend.take_inputs() == (Input.ODOMETRY, Input.ANCHOR)
+
+
+def test_the_order_of_what_was_joined_is_told():
+    robot = Robot()
+    for index in range(3):
+        robot.backend.add_odometry(odometry_at(index))
+    robot.backend.add_tracked(Rejection(stamp_of(2), Reason.FEW_MATCHES))
+    robot.backend.relocalize()
+    robot.backend.add_prior(BasePrior("somebody", SE3.identity(), np.eye(6)))
+    kinds = [Input.ODOMETRY] * 3 + [Input.TRACKED_POSE, Input.RELOCALIZE, Input.POSE_PRIOR]
+    assert robot.backend.take_inputs() == tuple(kinds)
+    assert robot.backend.take_inputs() == ()
+
+
+def test_anchors_of_another_map_begin_the_search_anew_and_odom_goes_on():
+    robot = Robot()
+    before = robot.run(range(60))
+    robot.anchors.add(anchor_of(55, MapIdentity("hall", metric=False)))
+    robot.backend.add_odometry(odometry_at(60))
+    robot.backend.add_odometry(odometry_at(61))
+    after = robot.heard.published[-1]
+    assert (after.estimate.state, after.map_from_odom) == (State.INITIALIZING, None)
+    assert robot.backend.map_name == "hall"
+    assert np.linalg.norm(after.odom_from_base.translation - before.odom_from_base.translation) < 0.2
+    assert robot.heard.priors == ["room"]
+
+
+def test_frames_out_of_order_are_left_out_and_a_clock_that_jumps_back_begins_anew():
+    robot = Robot()
+    robot.run(range(60))
+    count = len(robot.heard.published)
+    assert robot.backend.add_odometry(odometry_at(59)) is None
+    assert len(robot.heard.published) == count
+    assert robot.backend.refused == {"unordered": 1}
+    assert robot.backend.add_odometry(odometry_at(0)).state is State.INITIALIZING
+    assert robot.heard.jumps == 1
+
+
+def test_without_the_cameras_place_on_the_base_there_is_a_reason_and_nothing_else():
+    robot = Robot(mount=lambda: None)
+    last = robot.run(range(60))
+    assert last.estimate.reason is Reason.NO_TRANSFORM
+    assert (last.odom_from_base, last.map_from_odom, last.pose) == (None, None, None)
+
+
+def test_silence_is_a_loss_and_the_first_frame_after_it_ends_it():
+    robot = Robot(silence_s=1.0)
+    robot.run(range(60))
+    for seconds in (0.0, 0.9, 1.5, 4.0):
+        robot.backend.watch(round(seconds * NANOSECONDS))
+    told = [one.estimate for one in robot.heard.published[60:]]
+    assert [(one.state, one.reason) for one in told] == [
+        (State.DEGRADED, Reason.NO_ODOMETRY),
+        (State.LOST, Reason.NO_ODOMETRY),
+    ]
+    assert told[-1].stamp_ns == stamp_of(59) + 4 * NANOSECONDS
+
+
+def test_nothing_is_told_of_silence_before_the_first_frame():
+    robot = Robot()
+    robot.backend.watch(10 * NANOSECONDS)
+    assert robot.heard.published == []
+
+
+def test_anchors_alone_are_published_as_they_come():
+    robot = Robot(mode="hloc")
+    robot.anchors.add(anchor_of(3))
+    robot.backend.join_anchors()
+    (one,) = robot.heard.published
+    assert one.pose.map_from_base.is_close(map_from_camera(3) @ BASE_FROM_CAMERA.inverse)
+    assert one.estimate.stamp_ns == stamp_of(3)
+    assert one.odom is None
+
+
+@pytest.mark.parametrize("is_mounted", [True, False])
+def test_a_prior_waits_until_the_cameras_place_is_known(is_mounted):
+    robot = Robot(mount=lambda: BASE_FROM_CAMERA if is_mounted else None)
+    robot.backend.add_prior(BasePrior("somebody", SE3.identity(), 0.01 * np.eye(6)))
+    robot.backend.add_odometry(odometry_at(0))
+    predicted = robot.backend.predict(stamp_of(0))
+    assert predicted.is_close(BASE_FROM_CAMERA) if is_mounted else predicted is None
+
+
+def test_accepted_anchors_are_given_once():
+    robot = Robot()
+    robot.run(range(60))
+    stamps = [anchor.result.stamp_ns for anchor in robot.backend.take_accepted()]
+    assert stamps == [stamp_of(0), stamp_of(20), stamp_of(40)]
+    assert robot.backend.take_accepted() == ()

@@ -1,0 +1,72 @@
+"""What a back end did can be done again from its inputs and their order alone, to the last digit."""
+
+import numpy as np
+import pytest
+from test_backend import BASE_FROM_CAMERA, Recorder, Robot, anchor_of, odometry_at, stamp_of
+
+from visloc_ros.core.errors import SourceError
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.types import Reason, Rejection
+from visloc_ros.pipeline import Backend, BackendConfig
+from visloc_ros.pipeline.anchors import RemoteAnchors
+from visloc_ros.pipeline.backend import BasePrior, Input
+from visloc_ros.pipeline.recorded import RecordedInputs, play
+
+PRIOR = BasePrior("somebody", SE3.from_rotation_vector([0.0, 0.0, 1.0], [3.0, 0.0, 0.0]), np.eye(6))
+
+
+def eventful_run():
+    """Late anchors in pairs, a loss, frames without map points, a prior, silence, another start; and its inputs."""
+    robot, tracked, order, told = Robot(), [], [], []
+    for index in range(140):
+        if index in (5, 25, 45, 65, 85, 105, 125):
+            robot.anchors.add(anchor_of(index - 5))
+            robot.anchors.add(anchor_of(index - 3))
+        if index == 70:
+            robot.backend.add_prior(PRIOR)
+        if index == 90:
+            robot.backend.tell_silence(stamp_of(89) + 10**9)
+        if index == 95:
+            robot.backend.relocalize()
+        told.append(odometry_at(index) if index % 31 else Rejection(stamp_of(index), Reason.FEW_FEATURES))
+        robot.backend.add_odometry(told[-1])
+        tracked.append(Rejection(stamp_of(index), Reason.FEW_MATCHES))
+        robot.backend.add_tracked(tracked[-1])
+        order += [(kind, stamp_of(89) + 10**9) for kind in robot.backend.take_inputs()]
+    anchors = [anchor_of(index) for start in range(0, 121, 20) for index in (start, start + 2)]
+    return robot.heard.published, RecordedInputs(told, anchors, tracked, [], [PRIOR]), order
+
+
+def test_an_eventful_run_is_computed_anew():
+    published, inputs, order = eventful_run()
+    anchors, again = RemoteAnchors(), Recorder()
+    play(inputs, order, Backend(BackendConfig(), anchors, lambda: BASE_FROM_CAMERA, again), anchors)
+    assert {kind for kind, _ in order} == set(Input) - {Input.LOOP}
+    assert [one.estimate.state for one in again.published] == [one.estimate.state for one in published]
+    posed = [(one, other) for one, other in zip(published, again.published, strict=True) if one.pose is not None]
+    assert len(posed) > 80
+    for one, other in posed:
+        np.testing.assert_array_equal(one.pose.map_from_base.matrix, other.pose.map_from_base.matrix)
+        np.testing.assert_array_equal(one.pose.covariance, other.pose.covariance)
+        np.testing.assert_array_equal(one.map_from_odom.matrix, other.map_from_odom.matrix)
+
+
+def test_another_order_gives_another_run():
+    """So the order is no decoration: an anchor joined a frame earlier changes what is published."""
+    published, inputs, order = eventful_run()
+    kinds = [kind for kind, _ in order]
+    first = kinds.index(Input.ANCHOR, kinds.index(Input.ANCHOR) + 40)
+    moved = [*order[: first - 3], order[first], *order[first - 3 : first], *order[first + 1 :]]
+    anchors, again = RemoteAnchors(), Recorder()
+    play(inputs, moved, Backend(BackendConfig(), anchors, lambda: BASE_FROM_CAMERA, again), anchors)
+    raw = [
+        (one.raw_map_from_odom, other.raw_map_from_odom) for one, other in zip(published, again.published, strict=True)
+    ]
+    assert any((one is None) != (other is None) or (one and not one.is_close(other, 0.0, 0.0)) for one, other in raw)
+
+
+def test_an_input_that_was_not_recorded_is_missed():
+    _, inputs, order = eventful_run()
+    short = RecordedInputs(list(inputs.odometry)[:3], [], [], [], [])
+    with pytest.raises(SourceError, match="was it begun before the nodes were"):
+        play(short, order, Backend(BackendConfig()), RemoteAnchors())

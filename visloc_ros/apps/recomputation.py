@@ -1,0 +1,190 @@
+"""Everything that the fusion node published, computed anew from the topics that were recorded beside it."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visloc_ros.core.config import list_options, nest
+from visloc_ros.core.errors import SourceError
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.transform_tree import TransformTree
+from visloc_ros.pipeline import Backend, BackendConfig, BackendListener
+from visloc_ros.pipeline.anchors import RemoteAnchors
+from visloc_ros.pipeline.backend import BasePrior, Input
+from visloc_ros.pipeline.output import Published
+from visloc_ros.pipeline.recorded import RecordedInputs, play
+from visloc_ros.pipeline.segment_numbers import SegmentNumbers
+from visloc_ros.sources.bag_messages import iterate_with_definitions, read_custom_data
+from visloc_ros.sources.ros_messages import (
+    anchor_from_msg,
+    covariance_from_msg,
+    loop_closure_from_msg,
+    odometry_from_status_msg,
+    pose_from_msg,
+    prior_from_msg,
+    stamp_from_msg,
+    tracked_pose_from_msg,
+    transform_from_msg,
+)
+
+Edge = tuple[str, str]
+FUSION_NODE = "fusion_node"
+
+
+@dataclass
+class Poses:
+    """What is published in one run: transforms by edge and stamp (ns), poses with covariance (6, 6) by stamp."""
+
+    transforms: dict[tuple[Edge, int], SE3] = field(default_factory=dict)
+    poses: dict[int, tuple[SE3, Array]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two runs differ: numbers of poses in each, and the largest difference of any number in them."""
+
+    recorded: int
+    recomputed: int
+    common: int
+    largest_difference: float
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether each pose of the one has its like in the other."""
+        return self.recorded == self.recomputed == self.common
+
+
+class _Recording:
+    """The messages of a recorded bag by type, and the parameters that the fusion node ran with."""
+
+    def __init__(self, bag: Path) -> None:
+        parameters = json.loads(read_custom_data(bag).get(FUSION_NODE, "null"))
+        if not isinstance(parameters, dict):
+            raise SourceError(f"{bag} does not tell the parameters of the {FUSION_NODE}: record it by 'visloc replay'")
+        self._parameters = parameters
+        self._messages: dict[str, list[Any]] = defaultdict(list)
+        for topic, kind, message in iterate_with_definitions(bag):
+            self._messages[_name(topic, kind)].append(message)
+        self.map_frame, self.odom_frame, self.base_frame = (
+            str(parameters[f"{name}_frame"]) for name in ("map", "odom", "base")
+        )
+
+    @property
+    def config(self) -> BackendConfig:
+        """Options of the back end."""
+        known = {item.name for item in list_options(BackendConfig)}
+        return BackendConfig.from_mapping(nest({k: v for k, v in self._parameters.items() if k in known}))
+
+    @property
+    def inputs(self) -> RecordedInputs:
+        """What the node got."""
+        numbers = SegmentNumbers()
+        priors = (prior_from_msg(message) for message in self._messages["initialpose"])
+        return RecordedInputs(
+            odometry=(
+                numbers.renumbered(odometry_from_status_msg(message), message.frames_received)
+                for message in self._messages["OdometryStatus"]
+            ),
+            anchors=(anchor_from_msg(message) for message in self._messages["Anchor"]),
+            tracked=(tracked_pose_from_msg(message) for message in self._messages["TrackedPose"]),
+            loops=(loop_closure_from_msg(message) for message in self._messages["LoopClosure"]),
+            priors=(BasePrior("/initialpose", pose, covariance) for pose, covariance in priors),
+        )
+
+    @property
+    def order(self) -> Iterator[tuple[Input, int]]:
+        """What was joined, in its order."""
+        for status in self._messages["LocalizationStatus"]:
+            for number in status.inputs:
+                yield Input(int(number)), stamp_from_msg(status.header.stamp)
+
+    @property
+    def base_from_camera(self) -> SE3 | None:
+        """Where the camera was on the base."""
+        tree = TransformTree()
+        for message in self._messages["tf_static"]:
+            for item in message.transforms:
+                tree.set(item.header.frame_id, item.child_frame_id, transform_from_msg(item.transform))
+        cameras = {message.header.frame_id for message in self._messages["OdometryStatus"]}
+        cameras |= {message.camera_frame_id for message in self._messages["Anchor"]}
+        return tree.lookup(self.base_frame, sorted(cameras)[0]) if cameras else None
+
+    @property
+    def published(self) -> Poses:
+        """What the node sent."""
+        found = Poses()
+        edges = {(self.map_frame, self.odom_frame), (self.odom_frame, self.base_frame)}
+        for item in (item for message in self._messages["tf"] for item in message.transforms):
+            edge = item.header.frame_id, item.child_frame_id
+            if edge in edges:
+                found.transforms[edge, stamp_from_msg(item.header.stamp)] = transform_from_msg(item.transform)
+        for message in self._messages["pose"]:
+            pose = pose_from_msg(message.pose.pose), covariance_from_msg(message.pose)
+            found.poses[stamp_from_msg(message.header.stamp)] = pose
+        return found
+
+
+def _name(topic: str, kind: str) -> str:
+    """This package's messages by their type, all others by their topic: whatever the namespace."""
+    return (kind if kind.startswith("visloc_msgs/") else topic).rpartition("/")[2]
+
+
+class _Collector(BackendListener):
+    """Keeps what is published, as the fusion node would send it."""
+
+    def __init__(self, recording: _Recording) -> None:
+        self.poses = Poses()
+        self._map_to_odom = recording.map_frame, recording.odom_frame
+        self._odom_to_base = recording.odom_frame, recording.base_frame
+        self._ahead_ns = int(recording.config.transform_tolerance * NANOSECONDS)
+
+    def on_published(self, published: Published) -> None:
+        """Keep transforms and pose."""
+        stamp_ns = published.stamp_ns
+        if published.odom_from_base is not None:
+            self.poses.transforms[self._odom_to_base, stamp_ns] = published.odom_from_base
+        if published.map_from_odom is not None:
+            self.poses.transforms[self._map_to_odom, stamp_ns + self._ahead_ns] = published.map_from_odom
+        if published.pose is not None and published.sends_pose:
+            self.poses.poses[stamp_ns] = published.pose.map_from_base, published.pose.covariance
+
+
+def recompute(bag: Path) -> Comparison:
+    """Compute what a fusion node published anew from its recorded inputs. Raises SourceError on another kind of bag."""
+    recording = _Recording(bag)
+    if not recording.config.publish_odom_to_base_tf:
+        raise SourceError("the transforms of another node's odometry are not among the inputs: this cannot be computed")
+    anchors, collector, base_from_camera = RemoteAnchors(), _Collector(recording), recording.base_from_camera
+    backend = Backend(recording.config, anchors, lambda: base_from_camera, collector)
+    play(recording.inputs, recording.order, backend, anchors)
+    return compare(recording.published, collector.poses)
+
+
+def compare(recorded: Poses, recomputed: Poses) -> Comparison:
+    """Set the poses of two runs beside each other."""
+    edges, stamps = (
+        recorded.transforms.keys() & recomputed.transforms.keys(),
+        recorded.poses.keys() & recomputed.poses.keys(),
+    )
+    differences = [_difference(recorded.transforms[key], recomputed.transforms[key]) for key in edges]
+    for stamp_ns in stamps:
+        (one, one_covariance), (other, other_covariance) = recorded.poses[stamp_ns], recomputed.poses[stamp_ns]
+        differences += [_difference(one, other), float(np.max(np.abs(one_covariance - other_covariance)))]
+    return Comparison(
+        len(recorded.transforms) + len(recorded.poses),
+        len(recomputed.transforms) + len(recomputed.poses),
+        len(edges) + len(stamps),
+        max(differences, default=0.0),
+    )
+
+
+def _difference(one: SE3, other: SE3) -> float:
+    return float(np.max(np.abs(one.matrix - other.matrix)))

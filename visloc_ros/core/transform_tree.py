@@ -1,0 +1,57 @@
+"""Fixed transforms between named frames, as a tree: how two rigidly joined frames lie to each other."""
+
+from __future__ import annotations
+
+import logging
+
+from visloc_ros.core.geometry import SE3
+
+_log = logging.getLogger(__name__)
+
+
+class TransformTree:
+    """Keeps the newest ``parent_from_child`` of each child frame."""
+
+    def __init__(self) -> None:
+        self._parents: dict[str, tuple[str, SE3]] = {}
+        self._found: dict[tuple[str, str], SE3] = {}
+
+    def set(self, parent: str, child: str, parent_from_child: SE3) -> None:
+        """Take a transform; it replaces an earlier one of the same child."""
+        self._parents[child] = (parent, parent_from_child)
+        self._found.clear()
+
+    def parent_of(self, child: str) -> tuple[str, SE3] | None:
+        """The frame that another one is attached to, with ``parent_from_child``."""
+        return self._parents.get(child)
+
+    def lookup(self, parent: str, child: str) -> SE3 | None:
+        """``parent_from_child``, or None while no chain of transforms joins the two."""
+        if parent == child:
+            return SE3.identity()
+        if (parent, child) not in self._found:
+            found = self._search(parent, child)
+            if found is None:
+                return None
+            self._found[parent, child] = found
+        return self._found[parent, child]
+
+    def _search(self, parent: str, child: str) -> SE3 | None:
+        to_child, to_parent = self._ancestors(child), self._ancestors(parent)
+        for frame, frame_from_child in to_child.items():
+            if frame in to_parent:
+                return to_parent[frame].inverse @ frame_from_child
+        return None
+
+    def _ancestors(self, frame: str) -> dict[str, SE3]:
+        """Every frame above ``frame`` (itself included) with ``ancestor_from_frame``."""
+        found = {frame: SE3.identity()}
+        current = frame
+        while current in self._parents:
+            parent, parent_from_current = self._parents[current]
+            if parent in found:
+                _log.error("the fixed transforms have a loop at '%s'", parent)
+                break
+            found[parent] = parent_from_current @ found[current]
+            current = parent
+        return found

@@ -1,0 +1,222 @@
+"""One source in the fuser's place: anchors without odometry, or odometry without a map.
+
+Anchors are absolute and do not drift, but slow, late and for themselves; odometry is smooth and at the camera's rate,
+but relative, and drifts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.types import (
+    AnchorPose,
+    Estimate,
+    LoopClosure,
+    OdometryPose,
+    Reason,
+    Rejection,
+    State,
+    Support,
+    TrackedPose,
+)
+from visloc_ros.fusion.checks import is_anchor, is_pose
+from visloc_ros.fusion.config import FusionConfig
+from visloc_ros.fusion.estimator import ACCEPTED, Estimator
+from visloc_ros.fusion.fuser import Fuser
+from visloc_ros.fusion.health import Evidence, judge_absence, judge_pose, reason_for
+from visloc_ros.fusion.hint import Belief
+from visloc_ros.fusion.innovation import Innovation
+from visloc_ros.fusion.output import SmoothOutput
+
+
+class Mode(str, Enum):
+    """What the pose is made from; ``hloc`` is anchors only, as the toolbox of that name gives them."""
+
+    FUSED = "fused"
+    HLOC = "hloc"
+    ODOM = "odom"
+
+
+class _Refusing:
+    """Takes nothing; a source overrides what it takes, and counts it."""
+
+    metric: bool
+    gravity_aligned: bool
+    raw_map_from_odom: SE3 | None = None
+    hint: Belief | None = None
+    expected: Belief | None = None
+    _missing: Reason
+
+    def __init__(self, config: FusionConfig, metric: bool, gravity_aligned: bool = False) -> None:
+        self._config, self.metric, self.gravity_aligned = config, metric, gravity_aligned
+        self._counts: Counter[str] = Counter()
+        self._tracked_counts: Counter[str] = Counter()
+        self._loop_counts: Counter[str] = Counter()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything but the counts: after a jump of the clock."""
+
+    def add_odometry(self, result: OdometryPose | Rejection) -> None:
+        """Leave it out."""
+
+    def add_anchor(self, result: AnchorPose | Rejection) -> Rejection | None:
+        """Refuse it."""
+        return self._refuse(result.stamp_ns, self._counts)
+
+    def add_tracked(self, result: TrackedPose | Rejection) -> Rejection | None:
+        """Refuse it."""
+        return self._refuse(result.stamp_ns, self._tracked_counts)
+
+    def add_loop(self, loop: LoopClosure) -> Rejection | None:
+        """Refuse it."""
+        return self._refuse(loop.later_ns, self._loop_counts)
+
+    def set_initial_pose(self, stamp_ns: int, map_from_camera: SE3, covariance: Array) -> bool:
+        """Leave it: nothing is searched for around it."""
+        return False
+
+    def predict(self, stamp_ns: int) -> SE3 | None:
+        """Nothing: one source alone predicts no frame."""
+        return None
+
+    def take_innovations(self) -> Sequence[Innovation]:
+        """None: nothing is predicted."""
+        return ()
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many anchors were accepted, and how many refused for each reason."""
+        return dict(self._counts)
+
+    @property
+    def tracked_counts(self) -> Mapping[str, int]:
+        """The same of poses from followed map points."""
+        return dict(self._tracked_counts)
+
+    @property
+    def loop_counts(self) -> Mapping[str, int]:
+        """The same of loops."""
+        return dict(self._loop_counts)
+
+    def _refuse(self, stamp_ns: int, counts: Counter[str]) -> Rejection:
+        counts[self._missing.value] += 1
+        return Rejection(stamp_ns, self._missing)
+
+
+class AnchorsOnly(_Refusing):
+    """The pose of each anchor at its own image; between them there is none. ``odom`` is at the camera."""
+
+    _missing = Reason.NO_ODOMETRY
+
+    def reset(self) -> None:
+        """Forget the last anchor: after a jump of the clock."""
+        self.relocalize()
+
+    def relocalize(self) -> None:
+        """Forget the last anchor."""
+        self._anchor: AnchorPose | None = None
+        self._why: Reason | None = Reason.NO_ANCHOR
+
+    def add_anchor(self, result: AnchorPose | Rejection) -> Rejection | None:
+        """Take an anchor; refused are BAD_MESSAGE, not finite or without a valid covariance, and STALE, not newer."""
+        verdict = result if isinstance(result, Rejection) else self._refusal(result)
+        if verdict is None and isinstance(result, AnchorPose):
+            self._anchor = result
+        self._counts[ACCEPTED if verdict is None else verdict.reason.value] += 1
+        self._why = None if verdict is None else verdict.reason
+        return verdict
+
+    @property
+    def raw_map_from_odom(self) -> SE3 | None:  # type: ignore[override]
+        """The newest anchor's pose."""
+        return None if self._anchor is None else self._anchor.map_from_camera
+
+    def estimate(self, stamp_ns: int) -> Estimate:
+        """The newest anchor at its own stamp, and at a later one how long it is gone."""
+        if self._anchor is None:
+            return Estimate(stamp_ns, State.INITIALIZING, self._why)
+        age_ns = stamp_ns - self._anchor.stamp_ns
+        if age_ns != 0:
+            state = judge_absence(age_ns, self._config.state)
+            return Estimate(stamp_ns, state, self._why or Reason.STALE, age_ns=age_ns)
+        evidence = Evidence(0.0, 0, self._anchor.covariance, doubted=False)
+        state = judge_pose(evidence, self._config.state)
+        return Estimate(
+            stamp_ns,
+            state,
+            reason_for(state, evidence, self._config.state),
+            map_from_odom=self._anchor.map_from_camera,
+            odom_from_camera=SE3.identity(),
+            covariance=self._anchor.covariance,
+            metric=self.metric,
+            age_ns=0,
+            distance_since_fix=0.0,
+            support=Support.ANCHOR,
+        )
+
+    def _refusal(self, anchor: AnchorPose) -> Rejection | None:
+        if not is_anchor(anchor):
+            return Rejection(anchor.stamp_ns, Reason.BAD_MESSAGE)
+        if self._anchor is not None and anchor.stamp_ns <= self._anchor.stamp_ns:
+            return Rejection(anchor.stamp_ns, Reason.STALE)
+        return None
+
+
+class OdometryOnly(_Refusing):
+    """The way since the start in metres, wherever the odometry tells its scale; never a pose in a map."""
+
+    _missing = Reason.NO_MAP
+
+    def reset(self) -> None:
+        """Forget everything: after a jump of the clock."""
+        self._output: SmoothOutput | None = None
+        self._last: OdometryPose | None = None
+        self._scale: float | None = None
+        self._lost: Reason | None = None
+
+    def relocalize(self) -> None:
+        """Leave everything as it is: there is no place in a map to forget."""
+
+    def add_odometry(self, result: OdometryPose | Rejection) -> None:
+        """Go on by the scale known before; the frame begins where one is known for the first time."""
+        if isinstance(result, Rejection):
+            self._lost = result.reason
+        elif not is_pose(result.odom_from_camera):
+            self._lost = Reason.BAD_MESSAGE
+        else:
+            self._lost = None
+            self._advance(result)
+
+    def estimate(self, stamp_ns: int) -> Estimate:
+        """``odom_from_camera`` of the newest frame, or why there is none."""
+        is_there = self._last is not None and self._last.stamp_ns == stamp_ns and self._scale is not None
+        return Estimate(
+            stamp_ns,
+            State.UNINITIALIZED,
+            self._lost or (Reason.SCALE_UNSET if self._scale is None else Reason.NO_MAP),
+            odom_from_camera=self._output.odom_from_camera if self._output is not None and is_there else None,
+            scale=self._scale,
+            metric=self._scale is not None,
+        )
+
+    def _advance(self, pose: OdometryPose) -> None:
+        before, self._last = self._last, pose
+        if before is None or before.segment != pose.segment:
+            self._scale = None  # of another segment
+        elif self._output is not None and self._scale is not None:
+            step = before.odom_from_camera.inverse @ pose.odom_from_camera
+            self._output = self._output.advanced(step, self._scale)
+        if pose.scale is not None:
+            self._output = self._output or SmoothOutput.begin(SE3.identity())
+            self._scale = pose.scale.metres_per_unit
+
+
+ESTIMATORS: Mapping[Mode, Callable[[FusionConfig, bool], Estimator]] = {
+    Mode.FUSED: Fuser,
+    Mode.HLOC: AnchorsOnly,
+    Mode.ODOM: OdometryOnly,
+}

@@ -1,0 +1,90 @@
+"""The one place through which every callback, timer, service and worker goes: what they raise never ends the node."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
+from visloc_ros.core.errors import VislocError
+from visloc_ros.core.types import Reason
+
+LOG_PERIOD_S = 5.0
+
+
+class Guard:
+    """Calls back and keeps what is raised: errors of this package are told in words, all others with their trace.
+
+    ``refused`` counts the first by where they came from: bad messages and requests, which are the sender's fault.
+    ``failures`` counts the others, which are this package's fault and make the node's diagnostics an error.
+    """
+
+    def __init__(self, logger: RcutilsLogger) -> None:
+        self._logger = logger
+        self.refused: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
+
+    def callback(self, name: str, call: Callable[..., object]) -> Callable[..., None]:
+        """The same call, which raises nothing; ``name`` is what the counts are kept under."""
+
+        def guarded(*arguments: object) -> None:
+            try:
+                call(*arguments)
+            except Exception as error:
+                self.keep(name, error)
+
+        return guarded
+
+    def service(self, name: str, handle: Callable[..., Any]) -> Callable[..., Any]:
+        """The same service handler, a function or a coroutine, which answers with the failure what it raises."""
+
+        async def guarded_coroutine(request: object, response: Any) -> Any:
+            try:
+                return await handle(request, response)
+            except Exception as error:
+                return self._answer(name, error, type(response)())
+
+        def guarded(request: object, response: Any) -> Any:
+            try:
+                return handle(request, response)
+            except Exception as error:
+                return self._answer(name, error, type(response)())
+
+        return guarded_coroutine if inspect.iscoroutinefunction(handle) else guarded
+
+    def keep(self, name: str, error: Exception) -> None:
+        """Count and tell an exception."""
+        if not rclpy.ok():
+            return  # Ctrl-C has shut the context down: the last result could not be published
+        if isinstance(error, VislocError):
+            self.refused[name] += 1
+            text = f"{name}: {error} ({self.refused[name]} so far)"
+            self._logger.warning(text, throttle_duration_sec=LOG_PERIOD_S)
+            return
+        self.failures[name] += 1
+        text = f"{name} failed, {self.failures[name]} times so far: {type(error).__name__}: {error}"
+        self._logger.error(f"{text}\n{''.join(traceback.format_exception(error))}", throttle_duration_sec=LOG_PERIOD_S)
+
+    def values(self) -> dict[str, int]:
+        """All counts by name, for diagnostics."""
+        failures = {f"failed: {name}": count for name, count in self.failures.items()}
+        return {f"refused: {name}": count for name, count in self.refused.items()} | failures
+
+    def _answer(self, name: str, error: Exception, response: Any) -> Any:
+        """An answer that tells the failure in the fields that the service has for it."""
+        self.keep(name, error)
+        text = str(error) if isinstance(error, VislocError) else f"{type(error).__name__}: {error}; see the node's log"
+        if hasattr(response, "code"):
+            response.code = response.UNDEFINED
+        if hasattr(response, "success"):
+            response.success = False
+        if hasattr(response, "message"):
+            response.message = text
+        if hasattr(response, "anchor"):
+            response.anchor.reason = Reason.INTERNAL_ERROR.value
+        return response

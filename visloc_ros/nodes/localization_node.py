@@ -1,0 +1,26 @@
+"""Odometry, map tracking and fusion in one process: a frame goes from the camera to TF without leaving it.
+
+The nodes keep their names, parameters, services and topics; ``odometry_node`` and ``fusion_node`` are the same two as
+processes of their own.
+"""
+
+from __future__ import annotations
+
+from visloc_ros.nodes.base import VislocNode, run_all
+from visloc_ros.nodes.fusion_node import FusionNode
+from visloc_ros.nodes.odometry_node import OdometryNode
+
+
+def make_nodes() -> list[VislocNode]:
+    """Both nodes, joined; the fusion node comes first, so that the first frame finds it active."""
+    fusion = FusionNode(takes_odometry=False)
+    return [fusion, OdometryNode(fusion)]
+
+
+def main() -> None:
+    """Run both nodes."""
+    run_all(make_nodes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What the odometry node sends of each frame: odometry, loops, followed map points, keyframes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from nav_msgs.msg import Odometry as OdometryMsg
+
+from visloc_msgs.msg import LoopClosure as LoopClosureMsg
+from visloc_msgs.msg import OdometryStatus
+from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
+from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Rejection, TrackedPose
+from visloc_ros.nodes.base import VislocNode
+from visloc_ros.nodes.conversions import (
+    loop_closure_to_msg,
+    odometry_status_to_msg,
+    tracked_pose_to_msg,
+    visual_odometry_to_msg,
+)
+from visloc_ros.nodes.keyframe_output import KeyframeOutput
+from visloc_ros.nodes.odometry_tally import OdometryTally
+from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.pipeline import TrackingListener
+
+TRACKED = "tracked"
+
+
+class TrackingOutput(TrackingListener):
+    """Publishes to those who listen, and counts."""
+
+    def __init__(self, node: VislocNode, map_frame: str, follows_map: bool) -> None:
+        self.tally = OdometryTally()
+        self.tracking_outcomes: Counter[str] = Counter()
+        self.keyframes: KeyframeOutput | None = None
+        self._map_frame = map_frame
+        self._camera_frame, self._received, self._dropped = "", 0, 0
+        self._pose_publisher = node.publisher(OdometryMsg, "visual_odom", RELIABLE)
+        self._status_publisher = node.publisher(OdometryStatus, "odometry_status", RELIABLE)
+        self._loop_publisher = node.publisher(LoopClosureMsg, "loop_closure", RELIABLE)
+        self._tracking_publisher = node.publisher(TrackedPoseMsg, "map_tracking", RELIABLE) if follows_map else None
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens to the odometry."""
+        return bool(self._status_publisher.get_subscription_count())
+
+    @property
+    def keyframes_sent(self) -> int:
+        """How many keyframes were published."""
+        return 0 if self.keyframes is None else self.keyframes.published
+
+    def set_input(self, camera_frame: str, received: int, dropped: int) -> None:
+        """The camera of the next frame, and how many images have come and been given up."""
+        self._camera_frame, self._received, self._dropped = camera_frame, received, dropped
+
+    def on_odometry(self, frame: Frame, result: OdometryPose | Rejection) -> None:
+        """Send the odometry of a frame."""
+        self.tally.add(result)
+        if self.is_heard:
+            status = odometry_status_to_msg(result, self._camera_frame)
+            status.frames_received, status.frames_dropped = self._received, self._dropped
+            self._status_publisher.publish(status)
+        if isinstance(result, OdometryPose) and self._pose_publisher.get_subscription_count():
+            self._pose_publisher.publish(visual_odometry_to_msg(result, self._camera_frame))
+        if self.keyframes is not None:
+            self.keyframes.offer(frame, self._camera_frame, result)
+
+    def on_loop_found(self, loop: LoopClosure) -> None:
+        """Send a loop."""
+        self._loop_publisher.publish(loop_closure_to_msg(loop, self._camera_frame))
+
+    def on_points_followed(self, result: TrackedPose | Rejection) -> None:
+        """Send what followed map points tell of a frame."""
+        self.tracking_outcomes[result.reason.value if isinstance(result, Rejection) else TRACKED] += 1
+        if self._tracking_publisher is not None and self._tracking_publisher.get_subscription_count():
+            message = tracked_pose_to_msg(result, self._map_frame, self._camera_frame)
+            self._tracking_publisher.publish(message)

@@ -1,0 +1,313 @@
+"""The back end: measurements in, in whatever order they arrive; what is published out.
+
+It alone decides what happens to odometry, anchors, tracked poses, loops, pose priors and silence: the nodes, the
+commands and the tests all call it. The pose of a frame goes out as soon as its odometry is there. What takes longer
+(anchors that have arrived, followed map points, loops) joins after it and improves the frames that follow.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from visloc_ros.core.clock import StampGuard, StampVerdict
+from visloc_ros.core.geometry import SE3, Array, move_covariance
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import (
+    Anchor,
+    Estimate,
+    Frame,
+    LoopClosure,
+    MapIdentity,
+    OdometryPose,
+    Reason,
+    Rejection,
+    State,
+    TrackedPose,
+)
+from visloc_ros.fusion.estimator import Estimator
+from visloc_ros.fusion.hint import Belief
+from visloc_ros.fusion.innovation import Innovation
+from visloc_ros.fusion.single_source import ESTIMATORS, Mode
+from visloc_ros.pipeline.anchors import AnchorRunner, RemoteAnchors
+from visloc_ros.pipeline.config import BackendConfig
+from visloc_ros.pipeline.output import OthersOdometry, Output, Published
+
+_log = logging.getLogger(__name__)
+
+KEPT = 16  # accepted anchors that nobody has asked for, where no points are followed
+
+Mount = Callable[[], SE3 | None]
+"""``base_from_camera`` of the camera in use, None while it is not known."""
+
+
+class Input(Enum):
+    """What came in, in the order in which it was joined: with that order the output can be computed anew."""
+
+    ODOMETRY = 0
+    ANCHOR = 1
+    TRACKED_POSE = 2
+    LOOP = 3
+    POSE_PRIOR = 4
+    RELOCALIZE = 5
+    SILENCE = 6
+
+
+@dataclass(frozen=True, eq=False)
+class BasePrior:
+    """Where somebody believes the robot to be: ``map_from_base`` with its covariance (6, 6), and who says so."""
+
+    source: str
+    map_from_base: SE3
+    covariance: Array
+
+    def of_camera(self, base_from_camera: SE3) -> tuple[SE3, Array]:
+        """The same as ``map_from_camera`` with its covariance."""
+        lever = self.map_from_base.rotation @ base_from_camera.translation
+        return self.map_from_base @ base_from_camera, move_covariance(self.covariance, lever)
+
+
+class BackendListener:
+    """Hears of what is published and of what became of each measurement; override what is of interest."""
+
+    def on_published(self, published: Published) -> None:
+        """What is sent at one frame, or in silence."""
+
+    def on_anchor(self, anchor: Anchor, verdict: Rejection | None) -> None:
+        """An anchor has been judged: None where it was accepted."""
+
+    def on_tracked(self, result: TrackedPose | Rejection, verdict: Rejection | None) -> None:
+        """Followed map points of a frame have been judged: None where they were accepted."""
+
+    def on_loop(self, loop: LoopClosure, verdict: Rejection | None) -> None:
+        """A loop that odometry closed has been judged: None where it was accepted."""
+
+    def on_innovation(self, innovation: Innovation) -> None:
+        """How an anchor or a tracked pose compares with its prediction."""
+
+    def on_clock_jump(self) -> None:
+        """Stamps have run back: everything begins anew."""
+
+    def prior_of_map(self, name: str) -> BasePrior | None:
+        """A pose prior known from elsewhere, asked for when the first anchor names its map."""
+        return None
+
+
+class Backend:
+    """Owns the estimate; every method may be called from any thread."""
+
+    def __init__(
+        self,
+        config: BackendConfig,
+        anchors: AnchorRunner | None = None,
+        mount: Mount = SE3.identity,
+        listener: BackendListener | None = None,
+        others_odometry: OthersOdometry | None = None,
+    ) -> None:
+        self._config, self._mount, self._listener = config, mount, listener or BackendListener()
+        self._anchors: AnchorRunner = anchors or RemoteAnchors()
+        self._is_anchors_only = config.mode == Mode.HLOC
+        self._silence = Reason.NO_ANCHOR if self._is_anchors_only else Reason.NO_ODOMETRY
+        self._estimator: Estimator = ESTIMATORS[Mode(config.mode)](config.fusion, False)
+        self._output = Output(config, others_odometry)
+        self._guard = StampGuard()
+        self._map: MapIdentity | None = None
+        self._prior: BasePrior | None = None
+        self._accepted: deque[Anchor] = deque(maxlen=KEPT)
+        self._inputs: list[Input] = []
+        self._is_heard, self._heard_ns = False, 0
+        self._lock = threading.RLock()
+        self.refused: Counter[str] = Counter()
+        """Odometry left out for its stamp, and frames whose camera has no known place on the base, by reason."""
+        self.latest = Estimate(0, State.UNINITIALIZED, self._silence)
+        """The newest estimate."""
+
+    @property
+    def estimator(self) -> Estimator:
+        """The estimator, to look at."""
+        return self._estimator
+
+    @property
+    def map_name(self) -> str:
+        """Name of the map that the anchors are from; empty before the first."""
+        return "" if self._map is None else self._map.name
+
+    @property
+    def newest_ns(self) -> int | None:
+        """Stamp of the newest frame."""
+        return self._guard.last_ns
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether any measurement has come yet."""
+        return self._guard.last_ns is not None
+
+    def add_odometry(self, result: OdometryPose | Rejection) -> Estimate | None:
+        """Publish the frame's pose, then join the anchors that have arrived; None for a frame out of order.
+
+        Anchors are late anyway, and joining one takes as long as many poses.
+        """
+        with self._lock:
+            if not self._accept_stamp(result.stamp_ns):
+                return None
+            self._inputs.append(Input.ODOMETRY)
+            self._estimator.add_odometry(result)
+            self._apply_prior()
+            estimate = self._estimator.estimate(result.stamp_ns)
+            self._publish(estimate)
+            self._join_anchors(result.stamp_ns)
+            return estimate
+
+    def join_anchors(self) -> None:
+        """Join anchors that have arrived although no frame comes; those of ``hloc`` are published as they come."""
+        with self._lock:
+            self._join_anchors(self._guard.last_ns or 0)
+
+    def take_accepted(self) -> Sequence[Anchor]:
+        """Anchors accepted since the last call: their points are to be followed."""
+        with self._lock:
+            accepted = tuple(self._accepted)
+            self._accepted.clear()
+            return accepted
+
+    def add_tracked(self, result: TrackedPose | Rejection) -> Rejection | None:
+        """Join the followed map points of a frame; the verdict is None where they were accepted."""
+        with self._lock:
+            self._inputs.append(Input.TRACKED_POSE)
+            verdict = self._estimator.add_tracked(result)
+            self._listener.on_tracked(result, verdict)
+            self._tell_innovations()
+            return verdict
+
+    def add_loop(self, loop: LoopClosure) -> Rejection | None:
+        """Join a place that odometry has seen before; the verdict is None where it was accepted."""
+        with self._lock:
+            self._inputs.append(Input.LOOP)
+            verdict = self._estimator.add_loop(loop)
+            self._listener.on_loop(loop, verdict)
+            return verdict
+
+    def add_prior(self, prior: BasePrior) -> None:
+        """Take a pose prior; it waits until a frame has come and the camera's place on the base is known."""
+        with self._lock:
+            self._inputs.append(Input.POSE_PRIOR)
+            self._prior = prior
+            self._apply_prior()
+
+    def relocalize(self) -> None:
+        """Forget the place in the map and every prior; agreeing anchors set it anew, and ``odom`` goes on."""
+        with self._lock:
+            self._inputs.append(Input.RELOCALIZE)
+            self._prior = None
+            self._estimator.relocalize()
+
+    def predict(self, stamp_ns: int) -> SE3 | None:
+        """``map_from_camera`` expected at the stamp of a frame, or None."""
+        with self._lock:
+            return self._estimator.predict(stamp_ns)
+
+    def expected(self) -> Belief | None:
+        """Where a search for the newest frame looks first, before there is a fix."""
+        with self._lock:
+            return self._estimator.expected
+
+    def search(self, frame: Frame) -> None:
+        """Have a frame searched in the map if the search is idle; it replaces one that waits."""
+        with self._lock:
+            if self._anchors.is_idle(frame.stamp_ns):
+                self._anchors.submit(frame, self._estimator.predict(frame.stamp_ns))
+
+    def watch(self, now_ns: int) -> None:
+        """To be called now and then: where nothing comes any more there is a loss, and nobody else would tell.
+
+        ``now_ns`` is of whatever clock goes on while no frames come.
+        """
+        with self._lock:
+            self.join_anchors()
+            if self._is_heard:
+                self._is_heard, self._heard_ns = False, now_ns
+            silence_ns = now_ns - self._heard_ns
+            if self._guard.last_ns is not None and silence_ns > self._config.silence_s * NANOSECONDS:
+                self.tell_silence(self._guard.last_ns + silence_ns)
+
+    def tell_silence(self, stamp_ns: int) -> None:
+        """Publish what is left at a stamp at which no frame came."""
+        with self._lock:
+            self._inputs.append(Input.SILENCE)
+            self._publish(replace(self._estimator.estimate(stamp_ns), reason=self._silence))
+
+    def take_inputs(self) -> tuple[Input, ...]:
+        """What has been joined since the last call, in its order."""
+        inputs, self._inputs = tuple(self._inputs), []
+        return inputs
+
+    def close(self) -> None:
+        """Stop the search."""
+        self._anchors.close()
+
+    def _accept_stamp(self, stamp_ns: int) -> bool:
+        verdict = self._guard.judge(stamp_ns)
+        if verdict is StampVerdict.UNORDERED:
+            self.refused[verdict.value] += 1
+            return False
+        if verdict is StampVerdict.CLOCK_JUMP:
+            _log.warning("the clock jumped back: everything begins anew")
+            self._estimator.reset()
+            self._output.reset()
+            self._listener.on_clock_jump()
+        self._is_heard = True
+        return True
+
+    def _join_anchors(self, now_ns: int) -> None:
+        for anchor in self._anchors.finished(now_ns):
+            if self._is_anchors_only and not self._accept_stamp(anchor.result.stamp_ns):
+                continue
+            self._inputs.append(Input.ANCHOR)
+            self._follow_map(anchor.map)
+            verdict = self._estimator.add_anchor(anchor.result)
+            if verdict is None:
+                self._accepted.append(anchor)
+            self._listener.on_anchor(anchor, verdict)
+            if self._is_anchors_only:
+                self._publish(self._estimator.estimate(anchor.result.stamp_ns))
+        self._tell_innovations()
+
+    def _follow_map(self, identity: MapIdentity) -> None:
+        """Forget the alignment when the anchors come from another map than before."""
+        if self._map is not None and identity.name != self._map.name:
+            self._estimator.relocalize()
+        if self._map is None and self._prior is None and self._estimator.hint is None:
+            self._prior = self._listener.prior_of_map(identity.name)
+        self._map = identity
+        self._estimator.metric, self._estimator.gravity_aligned = identity.metric, identity.gravity_aligned
+
+    def _apply_prior(self) -> None:
+        """Give a prior to the estimator as soon as it is known where on the base the camera is."""
+        newest_ns = self._guard.last_ns
+        if self._prior is None or newest_ns is None:
+            return
+        base_from_camera = self._mount()
+        if base_from_camera is None:
+            return
+        prior, self._prior = self._prior, None
+        is_used = self._estimator.set_initial_pose(newest_ns, *prior.of_camera(base_from_camera))
+        what = "the search begins around it" if is_used else "the pose agrees with it and stays"
+        _log.info("pose prior from %s: %s", prior.source, what)
+
+    def _publish(self, estimate: Estimate) -> None:
+        base_from_camera = self._mount()
+        if base_from_camera is None:
+            self.refused[Reason.NO_TRANSFORM.value] += 1
+            self.latest = replace(estimate, reason=Reason.NO_TRANSFORM)
+            self._listener.on_published(Published(self.latest))
+            return
+        self.latest = estimate
+        self._listener.on_published(self._output.publish(estimate, self._estimator.raw_map_from_odom, base_from_camera))
+
+    def _tell_innovations(self) -> None:
+        for innovation in self._estimator.take_innovations():
+            self._listener.on_innovation(innovation)

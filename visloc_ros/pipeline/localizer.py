@@ -1,0 +1,158 @@
+"""The heart: one frame in, one pose out; the odometry node, the commands and the tests call ``Localizer.process``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from visloc_ros.core.clock import StampGuard, StampVerdict
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.types import Anchor, AnchorPose, Estimate, Frame, LoopClosure, OdometryPose, Rejection, TrackedPose
+
+
+class FrameTracker(Protocol):
+    """Odometry as far as it is needed here."""
+
+    def track(self, frame: Frame) -> OdometryPose | Rejection:
+        """Give unscaled ``odom_from_camera`` of the next frame, or the reason why there is none."""
+
+    def take_loops(self) -> Sequence[LoopClosure]:
+        """Loops closed since the last call."""
+
+    def settle(self) -> Mapping[str, float]:
+        """Do what the last pose did not need but the next one will."""
+
+    def reset(self) -> None:
+        """Forget everything; the next pose belongs to a new segment."""
+
+
+class PointTracker(Protocol):
+    """Map tracking as far as it is needed here."""
+
+    @property
+    def map_name(self) -> str:
+        """The map whose points are followed."""
+
+    def track(self, frame: Frame, predicted: SE3 | None) -> TrackedPose | Rejection:
+        """Give ``map_from_camera`` of the next frame from the last anchor's points, or the reason why there is none."""
+
+    def restart(self, anchor: AnchorPose) -> None:
+        """Follow the points of an accepted anchor, which is late, from now on."""
+
+    def reset(self) -> None:
+        """Forget the anchor and all images."""
+
+
+class PoseBackend(Protocol):
+    """The back end as far as it is needed here: ``pipeline.Backend``, or one that stands for it in another process."""
+
+    def add_odometry(self, result: OdometryPose | Rejection) -> Estimate | None:
+        """Publish the frame's pose."""
+
+    def add_loop(self, loop: LoopClosure) -> Rejection | None:
+        """Join a loop."""
+
+    def take_accepted(self) -> Sequence[Anchor]:
+        """Anchors accepted since the last call."""
+
+    def predict(self, stamp_ns: int) -> SE3 | None:
+        """``map_from_camera`` expected at the stamp of a frame."""
+
+    def add_tracked(self, result: TrackedPose | Rejection) -> Rejection | None:
+        """Join followed map points."""
+
+    def search(self, frame: Frame) -> None:
+        """Have a frame searched in the map if the search is idle."""
+
+
+class TrackingListener:
+    """Hears of what the trackers make of each frame; override what is of interest."""
+
+    def on_odometry(self, frame: Frame, result: OdometryPose | Rejection) -> None:
+        """Odometry of a frame; its pose is on its way already."""
+
+    def on_loop_found(self, loop: LoopClosure) -> None:
+        """A loop that odometry closed."""
+
+    def on_points_followed(self, result: TrackedPose | Rejection) -> None:
+        """Followed map points of a frame."""
+
+
+class Localizer:
+    """Takes frames, in the order of their stamps and from one thread, through the trackers and the back end.
+
+    Without a ``map_tracker`` odometry alone leads from one anchor to the next. ``is_behind`` tells whether a newer
+    frame waits already: its odometry then comes before this frame's map points.
+    """
+
+    def __init__(
+        self,
+        odometry: FrameTracker,
+        backend: PoseBackend,
+        map_tracker: PointTracker | None = None,
+        listener: TrackingListener | None = None,
+        is_behind: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.odometry, self.backend, self.map_tracker = odometry, backend, map_tracker
+        self._listener = listener or TrackingListener()
+        self._is_behind = is_behind
+        self._guard = StampGuard()
+        self.refused: Counter[str] = Counter()
+        """Frames left out for their stamp, by reason, and how often the clock jumped back."""
+        self.skipped = 0
+        """Frames whose map points were left out because a newer frame waited."""
+        self.outcomes: Counter[str] = Counter()
+        """Anchors whose points could not be followed, by reason."""
+
+    def process(self, frame: Frame) -> Estimate | None:
+        """Take one frame through odometry, fusion and map tracking; None for one that is out of order.
+
+        Its pose is published as soon as odometry has it. What follows improves the frames after it.
+        """
+        if not self._accept_stamp(frame.stamp_ns):
+            return None
+        odometry = self.odometry.track(frame)  # odom_from_camera, or the reason why not
+        estimate = self.backend.add_odometry(odometry)  # the pose goes out; anchors that have arrived join
+        self._listener.on_odometry(frame, odometry)
+        for loop in self.odometry.take_loops():  # a place that odometry has seen before
+            self.backend.add_loop(loop)
+            self._listener.on_loop_found(loop)
+        if self.map_tracker is not None:  # map_from_camera from the last anchor's points
+            self._track_map(self.map_tracker, frame)
+        if isinstance(odometry, OdometryPose):  # an anchor meets the odometry of its own image
+            self.backend.search(frame)
+        self.odometry.settle()
+        return estimate
+
+    def reset(self) -> None:
+        """Forget all images: stamps begin anew."""
+        self.odometry.reset()
+        if self.map_tracker is not None:
+            self.map_tracker.reset()
+
+    def _track_map(self, tracker: PointTracker, frame: Frame) -> None:
+        for anchor in self.backend.take_accepted():
+            self._follow(tracker, anchor)
+        if self._is_behind():
+            self.skipped += 1
+            return
+        tracked = tracker.track(frame, self.backend.predict(frame.stamp_ns))
+        self.backend.add_tracked(tracked)
+        self._listener.on_points_followed(tracked)
+
+    def _follow(self, tracker: PointTracker, anchor: Anchor) -> None:
+        if anchor.map.name != tracker.map_name:
+            self.outcomes["anchor of another map"] += 1
+            tracker.reset()  # nothing of its own map is in use any more
+        elif isinstance(anchor.result, AnchorPose):
+            tracker.restart(anchor.result)
+
+    def _accept_stamp(self, stamp_ns: int) -> bool:
+        verdict = self._guard.judge(stamp_ns)
+        if verdict is StampVerdict.IN_ORDER:
+            return True
+        self.refused[verdict.value] += 1
+        if verdict is StampVerdict.CLOCK_JUMP:
+            self.reset()
+        return verdict is StampVerdict.CLOCK_JUMP

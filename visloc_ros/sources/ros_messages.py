@@ -1,0 +1,203 @@
+"""This package's ROS messages read into the core's values: as rclpy gives them, or as a bag does; no ROS is needed.
+
+Every ``*_from_msg`` checks its message (finite numbers, unit quaternion, sizes) and raises MessageError.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from visloc_ros.core.errors import VislocError
+from visloc_ros.core.geometry import SE3, Array, Sim3
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import (
+    Anchor,
+    AnchorPose,
+    LoopClosure,
+    MapIdentity,
+    OdometryPose,
+    OdometryScale,
+    Reason,
+    Rejection,
+    TrackedPose,
+)
+
+UNIT_TOLERANCE = 1e-3
+# RViz leaves the variances of z, roll and pitch at zero: it does not know them, and neither the height of the floor.
+UNSAID_SIGMAS = np.repeat([1.0, np.deg2rad(15.0)], 3)  # metres, radians
+
+
+class MessageError(VislocError):
+    """A message holds values that cannot be true; it is counted and left out."""
+
+
+def stamp_from_msg(stamp: Any) -> int:
+    """A ROS time to nanoseconds."""
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
+def checked_stamp(stamp: Any) -> int:
+    """The stamp of a measurement in nanoseconds. Raises MessageError where it was not set."""
+    stamp_ns = stamp_from_msg(stamp)
+    if stamp_ns <= 0:
+        raise MessageError("the message has no stamp")
+    return stamp_ns
+
+
+def pose_from_msg(message: Any) -> SE3:
+    """A pose message, checked, as ``parent_from_child``."""
+    position, orientation = message.position, message.orientation
+    return _checked_pose([position.x, position.y, position.z], orientation)
+
+
+def transform_from_msg(message: Any) -> SE3:
+    """A TF transform, checked, as ``parent_from_child``."""
+    translation = message.translation
+    return _checked_pose([translation.x, translation.y, translation.z], message.rotation)
+
+
+def _checked_pose(position: list[float], orientation: Any) -> SE3:
+    wxyz = np.array([orientation.w, orientation.x, orientation.y, orientation.z])
+    if not (np.all(np.isfinite(wxyz)) and np.all(np.isfinite(position))):
+        raise MessageError("the pose is not finite")
+    if abs(np.linalg.norm(wxyz) - 1.0) > UNIT_TOLERANCE:
+        raise MessageError(f"the quaternion has norm {np.linalg.norm(wxyz):.3f} instead of 1")
+    return SE3.from_quaternion(wxyz, position)
+
+
+def covariance_from_msg(message: Any) -> Array:
+    """The (6, 6) covariance of a message, checked."""
+    return checked_covariance(message.covariance)
+
+
+def checked_covariance(values: Any, size: int = 6) -> Array:
+    """Covariance (size, size) of its numbers, row by row. Raises MessageError."""
+    covariance = np.asarray(values, dtype=np.float64).reshape(size, size)
+    if not np.all(np.isfinite(covariance)) or np.any(np.diag(covariance) < 0):
+        raise MessageError("the covariance is not finite or has a negative variance")
+    return covariance
+
+
+def odometry_from_status_msg(message: Any) -> OdometryPose | Rejection:
+    """The way back of ``odometry_status_to_msg``."""
+    stamp_ns, stage_ms = checked_stamp(message.header.stamp), stages_from_msg(message.stages)
+    if not message.tracked:
+        return Rejection(stamp_ns, reason_from_msg(message.reason), stage_ms=stage_ms)
+    covariance = covariance_from_msg(message.pose)
+    return OdometryPose(
+        stamp_ns,
+        pose_from_msg(message.pose.pose),
+        message.segment,
+        message.num_tracked,
+        message.is_keyframe,
+        stage_ms,
+        covariance if covariance.any() else None,
+        _scale_from_msg(message),
+        _up_from_msg(message.up),
+    )
+
+
+def _scale_from_msg(message: Any) -> OdometryScale | None:
+    scale = OdometryScale(float(message.metres_per_unit), float(message.scale_log_sigma))
+    if scale.metres_per_unit == 0.0:
+        return None
+    if not (0.0 < scale.metres_per_unit < np.inf and 0.0 <= scale.log_sigma < np.inf):
+        raise MessageError(f"{scale} is no scale")
+    return scale
+
+
+def _up_from_msg(vector: Any) -> Array | None:
+    up = np.array([vector.x, vector.y, vector.z])
+    if not up.any():
+        return None
+    if not abs(np.linalg.norm(up) - 1.0) < UNIT_TOLERANCE:
+        raise MessageError(f"the vector against gravity {up} is not of length 1")
+    return up
+
+
+def stages_from_msg(stages: Iterable[Any]) -> dict[str, float]:
+    """The way back of ``stages_to_msg``."""
+    return {stage.name: float(stage.milliseconds) for stage in stages}
+
+
+def reason_from_msg(text: str) -> Reason:
+    """The reason for a missing pose, checked."""
+    try:
+        return Reason(text)
+    except ValueError as error:
+        raise MessageError(f"unknown rejection reason '{text}'") from error
+
+
+def anchor_from_msg(message: Any) -> Anchor:
+    """The way back of ``anchor_to_msg``."""
+    result = _anchor_pose_from_msg(message) if message.accepted else _no_anchor_from_msg(message)
+    return Anchor(result, MapIdentity(message.map_name, message.metric, message.gravity_aligned))
+
+
+def _no_anchor_from_msg(message: Any) -> Rejection:
+    counts = {"inliers": message.num_inliers, "matches": message.num_matches}
+    reason, stage_ms = reason_from_msg(message.reason), stages_from_msg(message.stages)
+    return Rejection(checked_stamp(message.header.stamp), reason, counts, stage_ms)
+
+
+def _anchor_pose_from_msg(message: Any) -> AnchorPose:
+    of_map = checked_covariance(message.map_covariance)
+    if len(message.inlier_pixels) != 2 * len(message.inlier_points):
+        raise MessageError(
+            f"{len(message.inlier_pixels)} coordinates in pixels belong to {len(message.inlier_points)} points"
+        )
+    return AnchorPose(
+        checked_stamp(message.header.stamp),
+        pose_from_msg(message.pose.pose),
+        covariance_from_msg(message.pose),
+        message.num_inliers,
+        message.num_matches,
+        message.reprojection_error_px,
+        np.asarray(message.inlier_pixels, dtype=np.float64).reshape(-1, 2),
+        np.array([[point.x, point.y, point.z] for point in message.inlier_points]).reshape(-1, 3),
+        tuple(message.references),
+        stages_from_msg(message.stages),
+        map_covariance=of_map if of_map.any() else None,
+    )
+
+
+def tracked_pose_from_msg(message: Any) -> TrackedPose | Rejection:
+    """The way back of ``tracked_pose_to_msg``."""
+    stamp_ns, stage_ms = checked_stamp(message.header.stamp), stages_from_msg(message.stages)
+    if not message.tracked:
+        return Rejection(stamp_ns, reason_from_msg(message.reason), {}, stage_ms)
+    return TrackedPose(
+        stamp_ns,
+        pose_from_msg(message.pose.pose),
+        covariance_from_msg(message.pose),
+        stamp_from_msg(message.anchor_stamp),
+        checked_covariance(message.covariance_since_anchor),
+        message.num_inliers,
+        message.num_followed,
+        message.reprojection_error_px,
+        stage_ms,
+    )
+
+
+def loop_closure_from_msg(message: Any) -> LoopClosure:
+    """The way back of ``loop_closure_to_msg``."""
+    earlier_ns, later_ns = stamp_from_msg(message.earlier_stamp), stamp_from_msg(message.header.stamp)
+    if earlier_ns >= later_ns:
+        raise MessageError(f"the earlier image, of {earlier_ns} ns, is not before the later one, of {later_ns} ns")
+    if not 0.0 < message.scale < math.inf:
+        raise MessageError(f"{message.scale} is no scale")
+    similarity = Sim3.from_se3(pose_from_msg(message.earlier_from_later), message.scale)
+    return LoopClosure(earlier_ns, later_ns, similarity, checked_covariance(message.covariance, size=7))
+
+
+def prior_from_msg(message: Any) -> tuple[SE3, Array]:
+    """``map_from_base`` of a ``/initialpose`` with its covariance (6, 6), checked; unsaid variances are filled in."""
+    pose, covariance = pose_from_msg(message.pose.pose), covariance_from_msg(message.pose)
+    if not np.allclose(covariance, covariance.T, atol=1e-9) or np.linalg.eigvalsh(covariance)[0] < -1e-9:
+        raise MessageError("/initialpose: the covariance is not symmetric with variances of at least 0")
+    unsaid = np.where(np.diag(covariance) > 0.0, 0.0, UNSAID_SIGMAS**2)
+    return pose, covariance + np.diag(unsaid)
