@@ -3,23 +3,25 @@
 In each trial two processes subscribe to images of 130 to 150 kB at 30 Hz, one of them is killed, and the images that
 the other one receives in the last three seconds are counted; below half of them is a stall.
 
-Run: .venv/bin/python benchmarks/killed_subscriber.py --trials 20
+Run: python -m benchmarks.killed_subscriber --trials 20
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import subprocess
 import sys
 import threading
 import time
+from argparse import SUPPRESS
 from array import array
+from typing import IO
 
 import rclpy
 from sensor_msgs.msg import CompressedImage
 
+from benchmarks.program import new_parser
 from visloc_ros.apps.middleware import OWN_CHOICES, room_for_images
 from visloc_ros.apps.replay import LOOPBACK_ONLY, own_domain_id
 from visloc_ros.nodes.qos import IMAGE, RELIABLE
@@ -31,9 +33,9 @@ SUBSCRIBERS = ("reliable", "sensor_data")  # the second one is killed
 
 def main() -> None:
     """Run the trials, or one part of a trial in a process of its own."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--part", choices=("publish", *SUBSCRIBERS), help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=("publish", *SUBSCRIBERS), help=SUPPRESS)
     arguments = parser.parse_args()
     if arguments.part == "publish":
         publish()
@@ -53,13 +55,13 @@ def run_trial(profile: dict[str, str]) -> int:
     survivor, victim, publisher = (start(part, environment) for part in (*SUBSCRIBERS, "publish"))
     try:
         for process in (survivor, victim):
-            process.stdout.readline()  # its first image has come
+            pipe(process.stdout).readline()  # its first image has come
         time.sleep(BEFORE_S)
         victim.kill()
         time.sleep(AFTER_S)
         end_s = time.monotonic()
-        survivor.stdin.close()  # asks for the moments of arrival
-        stamps = [float(line) for line in survivor.stdout]
+        pipe(survivor.stdin).close()  # asks for the moments of arrival
+        stamps = [float(line) for line in pipe(survivor.stdout)]
         return sum(end_s - COUNTED_S < stamp for stamp in stamps)
     finally:
         for process in (survivor, victim, publisher):
@@ -67,9 +69,16 @@ def run_trial(profile: dict[str, str]) -> int:
             process.wait()
 
 
+def pipe(end: IO[str] | None) -> IO[str]:
+    """The end of a pipe to a process that ``start`` has started."""
+    if end is None:
+        raise ValueError("the process was started without this pipe")
+    return end
+
+
 def start(part: str, environment: dict[str, str]) -> subprocess.Popen[str]:
     """One process of a trial."""
-    command = [sys.executable, __file__, "--part", part]
+    command = [sys.executable, "-m", "benchmarks.killed_subscriber", "--part", part]
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -85,7 +94,7 @@ def publish() -> None:
 def receive(qos: str) -> None:
     """Tell when the first image is there, and when all were, once the standard input ends."""
     rclpy.init()
-    node, stamps = rclpy.create_node(qos), []
+    node, stamps = rclpy.create_node(qos), list[float]()
 
     def take(_: CompressedImage) -> None:
         if not stamps:

@@ -1,23 +1,24 @@
 """The main job several times over: each demo place is mapped once and replayed, and every run is listed.
 
-Run: .venv/bin/python benchmarks/main_job.py --data ../shared/data --runs 3 --output results/main_job.json
+Run: python -m benchmarks.main_job --data ../shared/data --runs 3 --output results/main_job.json
 Machines differ and are noisy: look at the spread, and compare figures of one file only.
 """
 
-import argparse
-import json
-import platform
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from benchmarks.program import new_parser
+from benchmarks.results_file import Figures, read_json, write_json
+from visloc_ros.evaluation.machine import provenance
 
 REAL_PLACES = ("7scenes_redkitchen", "euroc_mh05")
 
 
 def main() -> None:
     """Run the demo places and write their summaries as one JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument(
         "--data", type=Path, help="folder of the real sequences; without it only the simulated room runs"
     )
@@ -28,28 +29,20 @@ def main() -> None:
     if arguments.data is not None:
         places |= {name: ["--data", str(arguments.data / name)] for name in REAL_PLACES}
     runs = {name: [run(name, options) for _ in range(arguments.runs)] for name, options in places.items()}
-    machine = {"machine": platform.machine(), "processors": processors(), "python": platform.python_version()}
-    arguments.output.write_text(json.dumps({"machine": machine, "runs": runs}, indent=1) + "\n", encoding="utf-8")
+    write_json(arguments.output, {**provenance(), "runs": runs})
     for name, summaries in runs.items():
         print_row(name, summaries)
 
 
-def run(name: str, options: list[str]) -> dict:
+def run(name: str, options: list[str]) -> Figures:
     """One demo in a process of its own; gives its summary."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "visloc_ros.apps.cli", "demo", "--output", folder, *options]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        return json.loads((Path(folder) / name / "report" / "summary.json").read_text(encoding="utf-8"))
+        return read_json(Path(folder) / name / "report" / "summary.json")
 
 
-def processors() -> str:
-    """Number and name of the processors."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} x {names[0] if names else 'unknown'}"
-
-
-def print_row(name: str, summaries: list[dict]) -> None:
+def print_row(name: str, summaries: list[Figures]) -> None:
     """A line a run: what the README's table is made of."""
     for s in summaries:
         position, rotation = s["position_error_m"], s["rotation_error_deg"]
@@ -65,7 +58,7 @@ def print_row(name: str, summaries: list[dict]) -> None:
         )
 
 
-def at_anchors(errors: dict) -> str:
+def at_anchors(errors: Figures) -> str:
     """Medians of the fused poses and of the anchors, at the anchors' images."""
     fused, anchor = (
         f"{100 * errors[f'{kind}_position_error_m']['median']:.2f} cm "

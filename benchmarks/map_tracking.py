@@ -1,7 +1,7 @@
 """Map tracking alone: one anchor, then five seconds in which only its map points are followed.
 
-Run: .venv/bin/python benchmarks/map_tracking.py --data ../shared/data --markdown results/map_tracking.md
-Then, how alike the errors of frames are that lie some time apart: what fusion must know of them.
+Run: python -m benchmarks.map_tracking --data ../shared/data --markdown results/map_tracking.md
+Then the autocorrelation of the errors of frames: what fusion must know of them.
 
 Anchors are those of the real engine, without prediction; each joins 0.3 s after its image. Errors are against the
 truth, with no alignment; the anchors of the same frames are what they are to be compared with. Times are of the
@@ -15,14 +15,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from places import FeatureCache, Place, real_places
-from results_file import provenance, put_section, table
 
+from benchmarks.places import FeatureCache, Place, known_truth, real_places, true_pose
+from benchmarks.program import new_parser
+from benchmarks.results_file import table, write_section
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_vector, umeyama
 from visloc_ros.core.map import Map
 from visloc_ros.core.types import AnchorPose, Frame, OdometryPose, TrackedPose
-from visloc_ros.evaluation.association import truth_at
-from visloc_ros.evaluation.machine import command_line, describe_machine, today
+from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.map_tracking import MapTracker
 from visloc_ros.odometry import OdometryConfig, make_odometry
@@ -82,26 +82,24 @@ def main() -> None:
     """Measure both places, and write the tables."""
     arguments = parse_arguments()
     cv2.setNumThreads(1)
-    report = {"machine": describe_machine(), "command": command_line(), "date": today()}
-    parts, alike = [], []
+    parts: list[str] = []
+    correlations: list[list[str]] = []
     for place in real_places(arguments.data):
         sequence = load(place, arguments.work)
         modes = {words: run(sequence, predict) for words, predict in MODES.items()}
         rows = [row_of(words, starts) for words, starts in modes.items()]
-        alike.append([place.name, *(likeness(next(iter(modes.values())), lag_s) for lag_s in LAGS_S)])
+        correlations.append([place.name, *(autocorrelation(next(iter(modes.values())), lag_s) for lag_s in LAGS_S)])
         parts.append(f"### {place.name}\n\n{table(HEADER, rows)}")
         print(parts[-1], flush=True)
-    parts.append(
-        f"### How alike errors are\n\n{ALIKE}\n\n{table(('apart', *(f'{lag_s} s' for lag_s in LAGS_S)), alike)}"
-    )
+    lags = table(("apart", *(f"{lag_s} s" for lag_s in LAGS_S)), correlations)
+    parts.append(f"### Autocorrelation of errors\n\n{AUTOCORRELATION}\n\n{lags}")
     print(parts[-1])
-    if arguments.markdown:
-        put_section(arguments.markdown, SECTION, "\n\n".join([provenance(report), EXPLANATION, *parts]))
+    write_section(arguments.markdown, SECTION, provenance(), "\n\n".join([EXPLANATION, *parts]))
 
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
     parser.add_argument("--work", type=Path, default=Path("out/map_tracking"), help="folder for maps and features")
     parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
@@ -114,7 +112,8 @@ def load(place: Place, work: Path) -> Sequence:
     first = place.queries.first if place.map_folder == place.query_folder and place.mapped.last else 0
     source = open_source(place.query_folder, SourceConfig(first=first))
     frames = list(source)
-    truth = [truth_at(source.ground_truth, frame.stamp_ns) for frame in frames]
+    trajectory = known_truth(source)
+    truth = [true_pose(trajectory, frame.stamp_ns) for frame in frames]
     engine = AnchorEngine(map_)
     features = FeatureCache(work / "features", engine)
     results = {
@@ -201,13 +200,13 @@ EXPLANATION = (
     "Medians over all frames of all starts, one every ten frames. *Growth* is the tracked error after 4 to 5 seconds "
     "less that of the engine's own anchors of those frames. NEES is the median for the whole covariance; 5.3 is exact."
 )
-ALIKE = (
+AUTOCORRELATION = (
     "Correlation of the errors of two frames, so many seconds apart, of the motion since their common anchor: of "
-    "position / of rotation, in standard deviations as tracking tells them (with the odometry's prediction)."
+    "position / of rotation, in standard deviations as tracking reports them (with the odometry's prediction)."
 )
 
 
-def likeness(starts: list[list[Tracked]], lag_s: float) -> str:
+def autocorrelation(starts: list[list[Tracked]], lag_s: float) -> str:
     """Correlations of frames of one start that lie so far apart."""
     pairs = [pair for frames in starts for pair in pairs_apart(frames, lag_s)]
     first, second = (np.array(side) for side in zip(*pairs, strict=True))
@@ -249,7 +248,7 @@ def row_of(words: str, starts: list[list[Tracked]]) -> list[str]:
 def values(frames: list[Tracked], name: str) -> np.ndarray:
     """All values of a quantity that are known."""
     found = np.array([getattr(frame, name) for frame in frames])
-    return found[np.isfinite(found)]
+    return np.asarray(found[np.isfinite(found)])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """The places that the benchmarks map and look for: two real ones at known poses, and a simulated room."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,12 +7,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.program import run_visloc
 from visloc_ros.core.camera import guess_camera
+from visloc_ros.core.errors import SourceError
+from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import LocalFeatures, Map, open_map
-from visloc_ros.core.types import Frame
+from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.types import Frame, Image
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
-from visloc_ros.sources import SourceConfig, open_source
+from visloc_ros.sources import FrameSource, SourceConfig, open_source
 
 ROOM_CONFIG = SimulationConfig(rate_hz=2.0)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -37,17 +39,16 @@ class Place:
         if not path.exists():
             truth = next(self.map_folder.glob("groundtruth*_tum.txt"))
             options = [f"--last={self.mapped.last}", f"--every={self.mapped.every}", f"--reference-poses={truth}"]
-            command = [sys.executable, "-m", "visloc_ros.apps.cli", "build-map", self.map_folder, "-o", path, *options]
-            subprocess.run(command, check=True)
+            run_visloc("build-map", self.map_folder, "-o", path, *options)
         return replace(open_map(path), name=self.name)
 
     def frames(self) -> list[Frame]:
         """The frames searched for."""
         return list(open_source(self.query_folder, self.queries))
 
-    def truth(self):
-        """True ``map_from_camera`` of the frames searched for."""
-        return open_source(self.query_folder, self.queries).ground_truth
+    def truth(self) -> Trajectory:
+        """True ``map_from_camera`` of the frames searched for. Raises SourceError."""
+        return known_truth(open_source(self.query_folder, self.queries))
 
 
 def real_places(data: Path) -> list[Place]:
@@ -68,13 +69,36 @@ def simulated_room(work: Path) -> Place:
     return Place("room", folders["map"], SourceConfig(), folders["localize"], SourceConfig(), 2.0)
 
 
+def known_truth(source: FrameSource) -> Trajectory:
+    """True poses ``world_from_camera`` of a source. Raises SourceError where it has none."""
+    if source.ground_truth is None:
+        raise SourceError(f"'{source.name}' has no true poses to compare with")
+    return source.ground_truth
+
+
+def true_pose(truth: Trajectory, stamp_ns: int) -> SE3:
+    """The true pose of exactly this stamp. Raises SourceError where there is none."""
+    pose = truth.nearest(stamp_ns, 0)
+    if pose is None:
+        raise SourceError(f"there is no true pose at {stamp_ns} ns")
+    return pose
+
+
 def photos(folder: Path) -> Iterator[Frame]:
     """Every image below a folder, each with a guessed camera."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     for index, path in enumerate(paths):
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+        image = read_rgb(path)
         height, width = image.shape[:2]
         yield Frame(index, image, guess_camera(width, height), f"{folder.name}/{path.name}")
+
+
+def read_rgb(path: Path) -> Image:
+    """An image file in colour. Raises SourceError."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise SourceError(f"{path} is not an image that can be read")
+    return np.asarray(image, np.uint8)
 
 
 class FeatureCache:

@@ -1,7 +1,13 @@
-"""Sections of a results file in Markdown, each written by the benchmark that measured it."""
+"""What benchmarks write: figures as JSON, and sections of results files in Markdown."""
 
-from collections.abc import Iterable, Sequence
+import argparse
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+Figures = dict[str, Any]
+"""Figures as they are written to JSON."""
 
 
 def put_section(path: Path, title: str, body: str) -> None:
@@ -21,6 +27,31 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
 
 
-def provenance(report: dict) -> str:
+def provenance_line(report: Mapping[str, Any]) -> str:
     """Where and how figures were measured."""
     return f"{report['machine']}; {report['date']}; `{report['command']}`"
+
+
+def read_json(path: Path) -> Figures:
+    """Figures that a run wrote."""
+    figures: Figures = json.loads(path.read_text(encoding="utf-8"))
+    return figures
+
+
+def write_json(path: Path, figures: Mapping[str, Any]) -> None:
+    """Write figures; the folder is made where it is not there yet."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def write_section(path: Path | None, title: str, report: Mapping[str, Any], body: str) -> None:
+    """Write a section that begins with how its figures were measured, where a file is named."""
+    if path:
+        put_section(path, title, f"{provenance_line(report)}\n\n{body}")
+
+
+def write_outputs(arguments: argparse.Namespace, title: str, report: Mapping[str, Any], body: str) -> None:
+    """Write the report to ``--json`` and the section to ``--markdown``, where these are named."""
+    write_section(arguments.markdown, title, report, body)
+    if arguments.json:
+        write_json(arguments.json, report)

@@ -1,6 +1,5 @@
 """hloc on the command line: what goes wrong is one line that says what to do."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -43,11 +42,3 @@ def test_what_is_no_map(tmp_path, command):
     (tmp_path / "empty").mkdir()
     expect_error(visloc(command, tmp_path / "empty", "--output", tmp_path / "out"), "not a map folder")
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
-
-
-@pytest.mark.skipif(importlib.util.find_spec("hloc") is not None, reason="stock hloc is installed")
-def test_the_comparison_says_how_to_install_stock_hloc(tmp_path):
-    script = REPOSITORY / "benchmarks" / "stock_hloc.py"
-    command = [sys.executable, str(script), "--map", str(tmp_path), "--source", str(tmp_path)]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    expect_error(finished, "no module named hloc", "git clone", "pip install")

@@ -1,7 +1,6 @@
-"""``visloc track`` and ``visloc bench odometry``: the figures in their files, and what they say of bad input."""
+"""``visloc track``: the figures in its file, and what it says of bad input."""
 
 import json
-import re
 import shutil
 from itertools import islice
 
@@ -174,32 +173,8 @@ def test_dpvo_adds_the_path_that_it_knows_in_the_end(recording, tmp_path):
     assert "refined at the end" in finished.stdout
 
 
-def test_the_benchmark_has_the_reference_table(recording, tmp_path):
-    files = ("--json", tmp_path / "b.json", "--plot", tmp_path / "b.png")
-    finished = visloc("bench", "odometry", "--source", recording, "--fps", 15, "--max-frames", 30, *files)
-    assert finished.exit_code == 0, finished.output
-    report = figures_of(tmp_path / "b.json")
-    assert report["frames"] == 30
-    assert len(report["warm_up_ms"]) == 2
-    assert report["total_ms"]["p50"] >= report["inference_ms"]["p50"] > 0.0
-    assert min(report["init_ms"], report["finalize_ms"], report["preprocess_ms"]["p50"]) >= 0.0
-    assert report["stage_ms"]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d", report["date"])
-    for words in (
-        "init, once",
-        "warm-up, first 2 frames",
-        "preprocess",
-        "inference",
-        "finalize, once",
-        "total a frame",
-    ):
-        assert words in finished.stdout
-    assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize("command", [("track",), ("bench", "odometry", "--source")])
-def test_an_unknown_backend_is_told_with_the_known_ones(command, recording):
-    finished = visloc(*command, recording, "--backend", "orb")
+def test_an_unknown_backend_is_told_with_the_known_ones(recording):
+    finished = visloc("track", recording, "--backend", "orb")
     assert isinstance(finished.exception, ConfigError)
     assert "klt" in str(finished.exception)
 

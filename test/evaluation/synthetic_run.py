@@ -62,7 +62,7 @@ def _support(state, followed):
 
 
 def _innovation(random, anchor):
-    """An anchor against its prediction, as an honest estimator sees it; a refused one is far off."""
+    """An anchor against its prediction, as a consistent estimator sees it; a refused one is far off."""
     nis = random.chisquare(6) if anchor.fused else 80.0
     return InnovationRecord(anchor.stamp_ns, "anchor", float(nis), bool(anchor.fused))
 

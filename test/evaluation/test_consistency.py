@@ -1,4 +1,4 @@
-"""NEES and NIS against chi-square: honest, boastful and timid covariances, and values that are alike."""
+"""NEES and NIS against chi-square: consistent, overconfident and conservative covariances, and correlated values."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ from visloc_ros.fusion.innovation import Innovation
 RNG_SEED = 4
 
 
-def test_honest_values_are_inside_both_bands():
+def test_consistent_values_are_inside_both_bands():
     found = Consistency.of(chi2.rvs(6, size=3000, random_state=RNG_SEED))
     assert found.mean_band[0] < found.mean < found.mean_band[1]
     assert found.share_in_band == pytest.approx(0.95, abs=0.012)
@@ -74,5 +74,5 @@ def test_shares_of_frames_by_what_they_rest_on():
     assert summary["frames_by_support"]["ODOMETRY"] == sum(f.support is Support.ODOMETRY for f in run.frames)
     words = {row.label: row.value for row in summary_rows(summary)}
     assert "map tracking" in words["pose rests on"]
-    assert "95 % band" in words["covariance (NEES, 6 is honest)"]
-    assert "95 % band" in words["innovation of anchor (NIS, 6 is honest)"]
+    assert "95 % band" in words["covariance (NEES, 6 is consistent)"]
+    assert "95 % band" in words["innovation of anchor (NIS, 6 is consistent)"]

@@ -1,5 +1,6 @@
 import re
 import sys
+from importlib.machinery import ModuleSpec
 
 import pytest
 
@@ -11,14 +12,20 @@ def test_the_machine_is_told_with_its_processors_and_python():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expected"),
+    ("module", "arguments", "expected"),
     [
-        (["/opt/place/bin/visloc", "bench", "anchor"], "visloc bench anchor"),
-        (["benchmarks/anchor.py", "--data", "a b"], "python benchmarks/anchor.py --data 'a b'"),
+        (None, ["/opt/place/bin/visloc", "track"], "visloc track"),
+        (None, ["tools/figures.py", "--data", "a b"], "python tools/figures.py --data 'a b'"),
+        (
+            "benchmarks.main_job",
+            ["/src/benchmarks/main_job.py", "--runs", "1"],
+            "python -m benchmarks.main_job --runs 1",
+        ),
     ],
 )
-def test_the_command_can_be_typed_again(monkeypatch, arguments, expected):
+def test_the_command_can_be_typed_again(monkeypatch, module, arguments, expected):
     monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", module and ModuleSpec(module, None))
     assert command_line() == expected
 
 

@@ -6,6 +6,7 @@ from synthetic_run import perturbed
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.evaluation.association import PosePairs
+from visloc_ros.evaluation.consistency import Consistency
 from visloc_ros.evaluation.metrics import (
     NEES_BAND,
     Statistics,
@@ -15,7 +16,6 @@ from visloc_ros.evaluation.metrics import (
     recall,
     relative_errors,
     rotation_error_deg,
-    share_in_nees_band,
 )
 
 
@@ -55,7 +55,7 @@ def test_a_missing_pose_has_no_error():
 
 
 def test_recall_counts_missing_poses_as_failures():
-    """SPEC L-32: percent of ALL queries."""
+    """Percent of ALL queries."""
     errors = np.array([[0.04, 1.0], [0.04, 6.0], [0.2, 1.9], [0.4, 4.0], [np.nan, np.nan]])
     rows = recall(errors, num_queries=8)
     assert [(row.distance_m, row.angle_deg) for row in rows] == [(0.05, 5.0), (0.25, 2.0), (0.5, 5.0), (5.0, 10.0)]
@@ -119,7 +119,7 @@ def test_nees_of_drawn_errors_follows_the_chi_square_law():
     truth = turned(40.0, (1.0, -2.0, 0.5), (0.0, 0.6, 0.8))
     draws = [nees(perturbed(truth, factor @ random.normal(size=6)), truth, factor @ factor.T) for _ in range(3000)]
     assert np.mean(draws) == pytest.approx(6.0, abs=0.25)
-    assert share_in_nees_band(draws) == pytest.approx(0.95, abs=0.015)
+    assert Consistency.of(draws).share_in_band == pytest.approx(0.95, abs=0.015)
     assert np.allclose(NEES_BAND, (1.2373, 14.4494), atol=1e-4)
 
 
@@ -128,10 +128,10 @@ def test_overconfident_covariances_fall_out_of_the_band():
     truth = turned(0)
     draws = [nees(perturbed(truth, random.normal(size=6) * 0.01), truth, np.eye(6) * 1e-5) for _ in range(500)]
     assert np.mean(draws) > 40.0
-    assert share_in_nees_band(draws) < 0.2
+    assert Consistency.of(draws).share_in_band < 0.2
 
 
 @pytest.mark.parametrize("covariance", [np.zeros((6, 6)), np.full((6, 6), np.nan), -np.eye(6)])
 def test_a_covariance_that_is_none_gives_no_nees(covariance):
     assert np.isnan(nees(turned(0), turned(1), covariance))
-    assert share_in_nees_band([np.nan]) is None
+    assert Consistency.of([np.nan]) is None

@@ -332,7 +332,7 @@ def test_consistency_is_told_of_poses_and_of_innovations(results):
     assert "anchor against the prediction (NIS)" in words
     assert f"{summary['nees']['mean']:.1f}" in words
     assert "NEES" in page_text(path)
-    assert "95 % of honest ones" in page_text(path)
+    assert "95 % chi-square band" in page_text(path)
 
 
 def test_states_become_spans_without_holes():

@@ -79,7 +79,7 @@ def test_fused_poses_beside_the_anchors_of_their_images(record):
 
 
 def test_recall_counts_frames_without_pose(record):
-    """SPEC L-32: 2 of 5 frames, 1 of 4 anchor tries within 5 cm."""
+    """2 of 5 frames, 1 of 4 anchor tries within 5 cm."""
     summary = summarize(record)
     assert summary["recall"][0] == {"within_m": 0.05, "within_deg": 5.0, "percent": 40.0}
     assert [row["percent"] for row in summary["anchor_recall"]] == [25.0, 25.0, 50.0, 50.0]
@@ -127,15 +127,15 @@ def test_a_run_without_a_fix():
     assert summary["recall"][-1]["percent"] == 0.0
 
 
-def test_nees_of_honest_and_of_overconfident_covariances():
-    honest = make_synthetic_run(600)
-    assert summarize(honest)["nees"]["mean"] == pytest.approx(6.0, abs=0.5)
-    assert summarize(honest)["nees"]["share_in_band"] == pytest.approx(0.95, abs=0.03)
-    boastful = [
+def test_nees_of_consistent_and_of_overconfident_covariances():
+    consistent = make_synthetic_run(600)
+    assert summarize(consistent)["nees"]["mean"] == pytest.approx(6.0, abs=0.5)
+    assert summarize(consistent)["nees"]["share_in_band"] == pytest.approx(0.95, abs=0.03)
+    overconfident = [
         dataclasses.replace(item, covariance=None if item.covariance is None else item.covariance / 25)
-        for item in honest.frames
+        for item in consistent.frames
     ]
-    assert summarize(dataclasses.replace(honest, frames=tuple(boastful)))["nees"]["mean"] > 100.0
+    assert summarize(dataclasses.replace(consistent, frames=tuple(overconfident)))["nees"]["mean"] > 100.0
 
 
 def test_drawn_errors_come_out_with_the_drawn_size():

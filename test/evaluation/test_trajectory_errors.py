@@ -63,7 +63,7 @@ def test_alignment_on_a_straight_line_takes_the_turn_from_the_orientations():
 
 
 def test_recall_is_over_all_true_poses_and_over_the_matched_ones():
-    """SPEC L-32: half of the truth has no estimate, so nothing can exceed 50 % of all."""
+    """Half of the truth has no estimate, so nothing can exceed 50 % of all."""
     truth = walk(100)
     half = Trajectory(truth.stamps_ns[:50], truth.poses[:50])
     errors = evaluate_trajectories(half, truth)

@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Reason, Rejection, State
-from visloc_ros.evaluation.fusion_replay import play
-from visloc_ros.evaluation.fusion_scores import largest_odom_jump
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.simulation.followed_points import FollowedPoints
+from visloc_ros.simulation.fusion_replay import largest_odom_jump, play
 from visloc_ros.simulation.fusion_runs import simulate_run
 from visloc_ros.simulation.fusion_scenario import FusionScenario
 
@@ -31,7 +30,7 @@ scenarios = st.builds(
     outlier_share=st.floats(0.0, 0.4),
     alias_share=st.floats(0.0, 0.3),
     delay_s=st.sampled_from([(0.0, 0.1), (1.0, 1.0), (0.0, 8.0)]),
-    claimed_sigma_factor=st.sampled_from([0.1, 1.0, 3.0]),
+    reported_sigma_factor=st.sampled_from([0.1, 1.0, 3.0]),
     place_sigma=st.sampled_from([0.0, 0.1]),
     jitter=st.sampled_from([0.0, 0.01]),
     inliers=st.sampled_from([(40, 40), (30, 150)]),

@@ -18,7 +18,7 @@ from visloc_ros.simulation.fusion_runs import simulate_run
 from visloc_ros.simulation.fusion_scenario import FusionScenario
 
 USUAL = FusionScenario(
-    duration_s=20.0, rate_hz=8.0, jitter=0.002, jitter_deg=0.03, inliers=(30, 150), wrong_inliers=(12, 45)
+    duration_s=20.0, rate_hz=8.0, jitter=0.002, jitter_deg=0.03, inliers=(30, 150), false_anchor_inliers=(12, 45)
 )
 SEEDS = range(3)
 JUMP_S = 9.0
@@ -32,7 +32,7 @@ def judge_all(scenario, incident=None):
 
 
 def assert_never_confidently_wrong(runs):
-    assert sum(run.confidently_wrong for run in runs) <= LARGEST_SHARE * sum(run.localized for run in runs)
+    assert sum(run.overconfident for run in runs) <= LARGEST_SHARE * sum(run.localized for run in runs)
     assert max(run.largest_nees for run in runs) < LARGEST_NEES
     assert all(run.localized > 0.25 * run.frames for run in runs)
 
@@ -40,8 +40,8 @@ def assert_never_confidently_wrong(runs):
 def test_a_kidnapping_that_odometry_notices():
     runs = [judge_run(record_of(kidnapped(simulate_run(USUAL, seed), JUMP_S, noticed=True)), JUMP) for seed in SEEDS]
     assert_never_confidently_wrong(runs)
-    assert max(run.told_after_s for run in runs) == pytest.approx(0.0)
-    assert max(run.right_after_s for run in runs) < 7.0
+    assert max(run.detected_after_s for run in runs) == pytest.approx(0.0)
+    assert max(run.recovered_after_s for run in runs) < 7.0
 
 
 def test_a_slow_camera_has_a_pose_again_before_its_scale_is_well_known():
@@ -49,9 +49,9 @@ def test_a_slow_camera_has_a_pose_again_before_its_scale_is_well_known():
     runs = [kidnapped(simulate_run(replace(USUAL, speed=0.1), seed), JUMP_S, noticed=True) for seed in range(6)]
     patient = FusionConfig.from_mapping({"alignment": {"max_scale_sigma_restart": 0.01}})
     judged, waiting = ([judge_run(record_of(run, config), JUMP) for run in runs] for config in (None, patient))
-    assert np.median([one.right_after_s for one in judged]) < 4.0
-    assert sum(one.confidently_wrong for one in judged) == 0
-    assert all(other.right_after_s is None or other.right_after_s > 5.0 for other in waiting)
+    assert np.median([one.recovered_after_s for one in judged]) < 4.0
+    assert sum(one.overconfident for one in judged) == 0
+    assert all(other.recovered_after_s is None or other.recovered_after_s > 5.0 for other in waiting)
 
 
 def test_a_kidnapping_that_odometry_does_not_notice():
@@ -60,9 +60,9 @@ def test_a_kidnapping_that_odometry_does_not_notice():
     for seed in SEEDS:
         record = record_of(kidnapped(simulate_run(USUAL, seed), JUMP_S, noticed=False))
         found = judge_run(record, JUMP)
-        assert found.told_after_s < 4.5
-        assert found.right_after_s < 8.0
-        told_ns = record.frames[0].stamp_ns + round((JUMP_S + found.told_after_s) * 1e9)
+        assert found.detected_after_s < 4.5
+        assert found.recovered_after_s < 8.0
+        told_ns = record.frames[0].stamp_ns + round((JUMP_S + found.detected_after_s) * 1e9)
         later = tuple(frame for frame in record.frames if frame.stamp_ns >= told_ns)
         since_told.append(judge_run(replace(record, frames=later)))
     assert_never_confidently_wrong(since_told)
@@ -81,9 +81,9 @@ def test_places_that_look_alike():
 def test_three_seconds_of_darkness():
     runs = judge_all(replace(USUAL, losses=((JUMP_S, 3.0),)), Incident(JUMP_S, JUMP_S + 3.0))
     assert_never_confidently_wrong(runs)
-    assert max(run.told_after_s for run in runs) == pytest.approx(0.0, abs=0.13)
+    assert max(run.detected_after_s for run in runs) == pytest.approx(0.0, abs=0.13)
     assert max(run.lost_after_s for run in runs) < 3.0
-    assert max(run.right_after_s for run in runs) < 7.0
+    assert max(run.recovered_after_s for run in runs) < 7.0
 
 
 def test_twenty_seconds_without_anchors():
@@ -92,15 +92,15 @@ def test_twenty_seconds_without_anchors():
     records = [record_of(simulate_run(scenario, seed)) for seed in SEEDS]
     runs = [judge_run(record, Incident(JUMP_S, JUMP_S + 20.0)) for record in records]
     assert_never_confidently_wrong(runs)
-    assert max(run.told_after_s for run in runs) < 20.0
-    assert max(run.right_after_s for run in runs) < 8.0
+    assert max(run.detected_after_s for run in runs) < 20.0
+    assert max(run.recovered_after_s for run in runs) < 8.0
     assert {record.frames[-1].state for record in records} == {State.LOCALIZED}
 
 
 def test_a_camera_at_five_hertz():
     runs = judge_all(replace(USUAL, rate_hz=5.0))
     assert_never_confidently_wrong(runs)
-    assert max(run.right_after_s for run in runs) < 8.0
+    assert max(run.recovered_after_s for run in runs) < 8.0
 
 
 def test_kidnapping_moves_truth_and_anchors_alike():

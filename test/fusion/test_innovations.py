@@ -8,10 +8,10 @@ from incidents import ELSEWHERE
 
 from visloc_ros.core.types import Support
 from visloc_ros.evaluation.consistency import Consistency
-from visloc_ros.evaluation.fusion_replay import play
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import MAX_INNOVATIONS, Fuser
 from visloc_ros.simulation.followed_points import FollowedPoints
+from visloc_ros.simulation.fusion_replay import play
 from visloc_ros.simulation.fusion_runs import simulate_run
 from visloc_ros.simulation.fusion_scenario import FusionScenario
 

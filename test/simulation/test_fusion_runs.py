@@ -59,7 +59,7 @@ def test_after_a_loss_everything_of_the_odometry_is_another():
 def test_odometry_covariance_is_that_of_its_walk():
     """NEES of the motion over a whole segment, in odometry's units, over many runs on one path."""
     scenario = replace(
-        NOISY, scale_drift=0.0, turning_misjudged=0.0, rotation_drift_deg=1.0, jitter=0.01, jitter_deg=0.1
+        NOISY, scale_drift=0.0, rotation_scale_error=0.0, rotation_drift_deg=1.0, jitter=0.01, jitter_deg=0.1
     )
     rotations, positions = camera_poses("eight", np.arange(60) / 5.0, 0.6)
     rng, squares = np.random.default_rng(0), []
@@ -87,7 +87,7 @@ def test_drift_grows_with_its_options():
         "position_drift": 0.02,
         "rotation_drift_deg": 0.5,
         "scale_drift": 0.02,
-        "turning_misjudged": 0.04,
+        "rotation_scale_error": 0.04,
         "yaw_bias_deg_per_min": 10.0,
         "jitter": 0.01,
     }.items():
@@ -113,15 +113,15 @@ def test_no_anchors_in_gaps():
 
 def test_wrong_anchors_are_as_many_as_asked_and_far_off():
     scenario = replace(
-        STEADY, duration_s=300.0, rate_hz=2.0, outlier_share=0.2, alias_share=0.1, wrong_inliers=(12, 20)
+        STEADY, duration_s=300.0, rate_hz=2.0, outlier_share=0.2, alias_share=0.1, false_anchor_inliers=(12, 20)
     )
     run = simulate_run(scenario, 0)
     truth = dict(zip(run.stamps_ns, run.truth, strict=True))
-    assert len(run.wrong) / len(run.anchors) == pytest.approx(0.3, abs=0.08)
+    assert len(run.outliers) / len(run.anchors) == pytest.approx(0.3, abs=0.08)
     aliases = 0
     for _, anchor in run.anchors:
         true = truth[anchor.stamp_ns]
-        if anchor.stamp_ns in run.wrong:
+        if anchor.stamp_ns in run.outliers:
             aliases += anchor.map_from_camera.is_close(ALIAS @ true)
             assert 12 <= anchor.num_inliers <= 20
         else:
@@ -150,7 +150,7 @@ def test_errors_of_a_place_are_shared_there_and_independent_elsewhere():
 
 
 def test_claims_cover_both_kinds_of_error_by_the_asked_factor():
-    scenario = replace(NOISY, anchor_sigma=0.03, place_sigma=0.04, claimed_sigma_factor=0.5)
+    scenario = replace(NOISY, anchor_sigma=0.03, place_sigma=0.04, reported_sigma_factor=0.5)
     (anchor,), _ = anchor_errors(scenario, np.eye(3)[None], np.zeros((1, 3)), 0)
     np.testing.assert_allclose(np.sqrt(np.diag(anchor.covariance))[:3], 0.025)
 

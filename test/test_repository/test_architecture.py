@@ -14,7 +14,6 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAYERS = (
     "core",
-    "simulation",
     "sources",
     "features",
     "mapping",
@@ -23,6 +22,7 @@ LAYERS = (
     "map_tracking",
     "fusion",
     "pipeline",
+    "simulation",
     "evaluation",
     "nodes",
     "apps",
@@ -89,6 +89,8 @@ def judge(path: Path, item: Import) -> str | None:
     layer = path.parts[1] if len(path.parts) > 2 else None
     if item.top == "visloc_ros":
         return judge_arrow(layer, item)
+    if item.top == "benchmarks":
+        return "benchmarks are not installed with the package"
     if layer == "core" and item.top not in CORE_MAY_IMPORT | sys.stdlib_module_names:
         return f"core uses only {', '.join(sorted(CORE_MAY_IMPORT))}"
     if (item.top in ROS or item.top.endswith("_msgs")) and layer != "nodes":
@@ -108,6 +110,8 @@ def judge_arrow(layer: str | None, item: Import) -> str | None:
         return f"{layer} stands before {target}"
     if (layer, target) == ("apps", "nodes"):
         return "apps start nodes as processes"
+    if (layer, target) == ("evaluation", "simulation"):
+        return "simulation and evaluation stand side by side"
     return None
 
 
@@ -123,6 +127,12 @@ def judge_torch(path: Path, item: Import) -> str | None:
 
 def test_every_import_points_to_an_earlier_layer() -> None:
     assert find_violations(REPOSITORY) == []
+
+
+def test_tests_of_the_package_do_without_the_benchmarks() -> None:
+    tests = sorted(set((REPOSITORY / "test").rglob("*.py")) - set((REPOSITORY / "test" / "benchmarks").rglob("*.py")))
+    importing = [path for path in tests if any(item.top == "benchmarks" for item in imports_of(path, REPOSITORY))]
+    assert importing == []
 
 
 def test_every_package_has_its_layer() -> None:
@@ -142,6 +152,9 @@ def test_every_package_has_its_layer() -> None:
         ("apps/a.py", "import visloc_ros.nodes.base", "apps start nodes as processes"),
         ("odometry/a.py", "def f():\n    import torch", "torch belongs in features and odometry/dpvo"),
         ("features/a.py", "class A:\n    import torch", "inside the function that needs it"),
+        ("evaluation/a.py", "from visloc_ros.simulation import x", "stand side by side"),
+        ("simulation/a.py", "from visloc_ros.evaluation import x", "simulation stands before evaluation"),
+        ("apps/a.py", "def f():\n    from benchmarks.places import Place", "not installed with the package"),
         ("__init__.py", "from visloc_ros.core import x", "imports none of its parts"),
     ],
 )

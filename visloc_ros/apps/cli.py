@@ -11,7 +11,6 @@ from threadpoolctl import threadpool_limits
 
 from visloc_ros import __version__
 from visloc_ros.apps import (
-    command_bench,
     command_build_map,
     command_demo,
     command_evaluate,
@@ -48,7 +47,6 @@ app.command("export-hloc")(command_export_hloc.export_hloc_map)
 app.command("import-hloc")(command_import_hloc.import_hloc_map)
 app.command("up")(command_up.up)
 app.command("fetch-weights")(command_fetch_weights.fetch_weights)
-app.add_typer(command_bench.app, name="bench")
 
 
 def show_version(wanted: bool) -> None:

@@ -16,7 +16,6 @@ from visloc_ros.apps.odometry_options import (
     JsonFile,
     OdometryTopic,
     Sensors,
-    provenance,
     read_truth,
     require_folders,
     write_json,
@@ -32,6 +31,7 @@ from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError, SetupError
 from visloc_ros.core.map import open_map
 from visloc_ros.evaluation import summarize
+from visloc_ros.evaluation.machine import provenance
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.measurements import measurements_of
 

@@ -20,7 +20,6 @@ from visloc_ros.apps.odometry_options import (
     OdometryTopic,
     PlotFile,
     Sensors,
-    provenance,
     read_odometry_config,
     read_truth,
     require_folders,
@@ -32,6 +31,7 @@ from visloc_ros.core.trajectory import Trajectory, write_tum
 from visloc_ros.core.types import OdometryPose
 from visloc_ros.evaluation import Row, evaluate_odometry, odometry_rows
 from visloc_ros.evaluation.decoding import decode
+from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.odometry_plots import write_odometry_plot
 from visloc_ros.evaluation.odometry_run import AtStamps, OdometryRecorder, OdometryRun
 from visloc_ros.evaluation.odometry_summary import summarize_odometry

@@ -13,7 +13,6 @@ import typer
 from visloc_ros.core.config import list_options, read_config
 from visloc_ros.core.errors import OutputError
 from visloc_ros.core.trajectory import Trajectory, read_tum
-from visloc_ros.evaluation.machine import command_line, describe_machine, today
 from visloc_ros.odometry import OdometryConfig
 from visloc_ros.sources import FrameSource
 
@@ -22,10 +21,6 @@ BACKENDS = next(found.choices for found in list_options(OdometryConfig) if found
 Backend = Annotated[
     str | None,
     typer.Option(help=f"Which odometry: {', '.join(BACKENDS)}; otherwise that of the configuration."),
-]
-Live = Annotated[
-    bool,
-    typer.Option("--live", help="Do slow work beside the frames, as the node does; otherwise runs are repeatable."),
 ]
 Sensors = Annotated[
     bool, typer.Option("--sensors", help="Use an IMU and wheels, too: a EuRoC folder's IMU, or the topics named.")
@@ -55,11 +50,6 @@ def require_folders(*files: Path | None) -> None:
     for file in files:
         if file is not None and not file.parent.is_dir():
             raise OutputError(f"cannot write {file}: there is no folder {file.parent}")
-
-
-def provenance() -> dict[str, str]:
-    """Where and how figures were measured."""
-    return {"machine": describe_machine(), "command": command_line(), "date": today()}
 
 
 def write_json(path: Path, figures: Mapping[str, Any]) -> None:

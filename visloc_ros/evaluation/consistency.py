@@ -1,8 +1,8 @@
-"""Whether claimed covariances hold: squared normalised errors (NEES) and innovations (NIS) against chi-square.
+"""Consistency of covariances: squared normalised errors (NEES) and innovations (NIS) against chi-square.
 
-An honest 6-DoF covariance gives values that are 6 in the mean, 95 % of them inside ``NEES_BAND``. Their mean has a band
-of its own, which narrows with the number of independent values; errors of neighbouring frames are alike, so that number
-is far below the count of frames.
+A consistent 6-DoF covariance gives values that are 6 in the mean, 95 % of them inside ``NEES_BAND``. Their mean has a
+band of its own, which narrows with the number of independent values; errors of neighbouring frames are correlated, so
+that number is far below the count of frames.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from visloc_ros.evaluation.metrics import NEES_BAND, POSE_DOF
 
 @dataclass(frozen=True)
 class Consistency:
-    """Squared normalised errors of one run: how large they are, and what an honest covariance would give.
+    """Squared normalised errors of one run: how large they are, and what a consistent covariance would give.
 
     Shares are between 0 and 1: ``share_in_band`` inside ``NEES_BAND``, ``share_above_band`` over it, which is where the
-    covariance promises too much. ``mean_band`` holds 95 % of the means of ``independent`` honest values.
+    covariance is overconfident. ``mean_band`` holds 95 % of the means of ``independent`` values of a consistent one.
     """
 
     count: int
@@ -52,7 +52,7 @@ class Consistency:
 
 
 def mean_band(independent: int) -> tuple[float, float]:
-    """Between which 95 % of the means of so many independent honest values lie."""
+    """Between which 95 % of the means of so many independent values of a consistent covariance lie."""
     low, high = (
         chi_square_quantile(probability, POSE_DOF * independent) / independent for probability in (0.025, 0.975)
     )

@@ -1,4 +1,4 @@
-"""Whether claimed covariances hold, over time: squared normalised errors against the band of honest ones."""
+"""Consistency of covariances over time: squared normalised errors against their 95 % chi-square band."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ USUAL_RANGE = (0.5, 50.0)
 
 
 def draw_nees(axes: Axes, record: RunRecord, series: RunSeries) -> None:
-    """Squared error of every pose over its covariance, with the band of honest ones."""
+    """Squared error of every pose over its covariance, with the 95 % chi-square band."""
     axes.set(ylabel="NEES")
     values = series.frames.nees
     if not np.isfinite(values).any():
@@ -45,12 +45,12 @@ def draw_nis(axes: Axes, record: RunRecord, series: RunSeries) -> None:
 
 
 def _draw_band(axes: Axes, values: Array) -> None:
-    """The band of honest values, and a logarithmic axis that holds it and these values (N,)."""
+    """The 95 % chi-square band, and a logarithmic axis that holds it and these values (N,)."""
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     axes.set(yscale="log", ylim=(max(SMALLEST, min(0.5 * low, USUAL_RANGE[0])), max(2.0 * high, USUAL_RANGE[1])))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.axhspan(*NEES_BAND, color=LIGHT.good, alpha=0.12, lw=0.0, label="95 % of honest ones")
+    axes.axhspan(*NEES_BAND, color=LIGHT.good, alpha=0.12, lw=0.0, label="95 % chi-square band")
     axes.axhline(POSE_DOF, color=LIGHT.good, lw=0.8, ls=(0, (3, 3)))
 
 

@@ -24,14 +24,24 @@ def describe_machine() -> str:
 
 def command_line() -> str:
     """The command that is running, as it can be typed again."""
-    script = Path(sys.argv[0])
-    program = ["python", str(script)] if script.suffix == ".py" else [script.name]
+    script, spec = Path(sys.argv[0]), getattr(sys.modules["__main__"], "__spec__", None)
+    if script.suffix != ".py":
+        program = [script.name]
+    elif spec is not None:
+        program = ["python", "-m", spec.name]
+    else:
+        program = ["python", str(script)]
     return shlex.join([*program, *sys.argv[1:]])
 
 
 def today() -> str:
     """The date in UTC, as 2026-01-31."""
     return datetime.now(timezone.utc).date().isoformat()
+
+
+def provenance() -> dict[str, str]:
+    """Where, how and when figures were measured."""
+    return {"machine": describe_machine(), "command": command_line(), "date": today()}
 
 
 def peak_rss_mb() -> float:

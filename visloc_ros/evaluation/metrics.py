@@ -1,6 +1,6 @@
 """Pose errors and what is said about them: statistics, recall, relative errors, consistency (NEES).
 
-Position error is the distance of camera centres, rotation error the angle between orientations (SPEC L-32).
+Position error is the distance of camera centres, rotation error the angle between orientations.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.evaluation.association import PosePairs
 
 RECALL_THRESHOLDS: tuple[tuple[float, float], ...] = ((0.05, 5.0), (0.25, 2.0), (0.5, 5.0), (5.0, 10.0))
-"""Metres and degrees: the indoor benchmark's, then the outdoor benchmark's three (SPEC L-30)."""
+"""Metres and degrees: the usual indoor threshold, then the three of outdoor benchmarks (Sattler et al. 2018)."""
 
 POSE_DOF = 6
 NEES_BAND: tuple[float, float] = (chi_square_quantile(0.025, POSE_DOF), chi_square_quantile(0.975, POSE_DOF))
-"""95 % of the squared normalised errors of an honest 6-DoF covariance lie between these."""
+"""95 % of the squared normalised errors of a consistent 6-DoF covariance lie between these."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def pose_errors(estimates: Sequence[SE3 | None], truths: Sequence[SE3 | None]) -
 def recall(
     errors: Array, num_queries: int, thresholds: Sequence[tuple[float, float]] = RECALL_THRESHOLDS
 ) -> tuple[Recall, ...]:
-    """Percent of ALL queries within each threshold (SPEC L-32): a query without a pose counts as a failure.
+    """Percent of ALL queries within each threshold: a query without a pose counts as a failure.
 
     ``errors`` (N, 2) are position and rotation errors; rows of NaN are failures, too.
     """
@@ -139,7 +139,7 @@ def progress(pairs: PosePairs, unit: str) -> NDArray[np.float64]:
 
 
 def nees(estimate: SE3, truth: SE3, covariance: Array) -> float:
-    """Normalised squared error of a pose by its own covariance (6, 6); its mean is 6 when the covariance is honest.
+    """Normalised squared error of a pose by its own covariance (6, 6); its mean is 6 when the covariance is consistent.
 
     NaN when the covariance is not finite and positive definite, because then it says nothing about the error.
     """
@@ -149,12 +149,3 @@ def nees(estimate: SE3, truth: SE3, covariance: Array) -> float:
     if not np.all(np.isfinite(covariance)) or np.linalg.eigvalsh(covariance)[0] <= 0.0:
         return float("nan")
     return float(error @ np.linalg.solve(covariance, error))
-
-
-def share_in_nees_band(values: ArrayLike) -> float | None:
-    """Share (0 to 1) of normalised squared errors inside ``NEES_BAND``; None without any finite one."""
-    known = np.asarray(values, dtype=np.float64)
-    known = known[np.isfinite(known)]
-    if len(known) == 0:
-        return None
-    return float(np.mean((known >= NEES_BAND[0]) & (known <= NEES_BAND[1])))

@@ -1,4 +1,4 @@
-"""Odometry over frames, timed: what it takes to begin, for every frame, and to end (SPEC H-45)."""
+"""Odometry over frames, timed: what it takes to begin, for every frame, and to end."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from visloc_ros.evaluation.summary import percentiles
 
 PREPROCESS_STAGES = ("prepare", "preprocess")
 WARM_UP_FRAMES = 2
-"""Frames whose time is told apart (SPEC H-42)."""
+"""Frames whose time is given apart."""
 
 Figures = dict[str, Any]
 
@@ -53,9 +53,9 @@ def summarize_odometry(run: OdometryRun, errors: OdometryErrors) -> Figures:
 
 
 def lifecycle(run: OdometryRun, warm_up_frames: int = WARM_UP_FRAMES) -> Figures:
-    """The reference's odometry table (SPEC H-45, H-48): what happens once, and per frame after the warm-up.
+    """Times of what happens once, and of every frame after the warm-up.
 
-    A frame's total includes its reading and all stages (SPEC H-60). ``inference`` is tracking without preprocessing.
+    A frame's total includes its reading and all stages. ``inference`` is tracking without preprocessing.
     """
     measured = run.frames[warm_up_frames:]
     preprocess = [_preprocess_ms(frame) for frame in measured]
@@ -128,7 +128,7 @@ def _segment(segment: SegmentErrors, run: OdometryRun) -> Figures:
 
 
 def _scale(run: OdometryRun) -> Figures | None:
-    """What other sensors told of the scale in the end."""
+    """What other sensors measured of the scale in the end."""
     scale = run.poses[-1].scale if run.poses else None
     return None if scale is None else {"metres_per_unit": scale.metres_per_unit, "log_sigma": scale.log_sigma}
 

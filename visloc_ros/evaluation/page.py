@@ -106,12 +106,12 @@ def _top_view_hint(record: RunRecord) -> str:
 
 def _error_hint(summary: Mapping[str, Any]) -> str:
     if not summary["has_ground_truth"]:
-        return "No ground truth was given, so only the uncertainty that fusion claims can be shown."
+        return "No ground truth was given, so only the uncertainty that fusion reports can be shown."
     return "Against ground truth in the map's frame, as the poses came."
 
 
 def _consistency(summary: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What was measured against its covariance, and how that compares with an honest one."""
+    """What was measured against its covariance, and how that compares with a consistent one."""
     found = {"poses against ground truth (NEES)": summary["nees"]}
     found |= {f"{source} against the prediction (NIS)": nis for source, nis in summary["nis"].items()}
     return [_consistency_row(label, one) for label, one in found.items() if one is not None]

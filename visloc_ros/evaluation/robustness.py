@@ -1,8 +1,8 @@
-"""What an incident did to a run: how soon it was told, how soon the pose was right again, and whether it ever lied.
+"""What an incident did to a run: when it was detected, when the pose recovered, and whether it was overconfident.
 
-A pose is *confidently wrong* when the state is LOCALIZED and its error lies beyond 3 sigma: outside the region of its
-covariance that holds as many honest errors (99.73 %) as 3 sigma do of a single number. Any pose of a camera that is
-not in the map at all is, too.
+A pose is *overconfident* when the state is LOCALIZED and its error lies beyond 3 sigma: outside the region of its
+covariance that holds as many errors (99.73 %) of a consistent estimator as 3 sigma do of a single number. Any pose of a
+camera that is not in the map at all is, too.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ class Incident:
 class Robustness:
     """Figures of one run; times in seconds, None where it never came to it; lengths in map units.
 
-    ``told_after_s``, ``lost_after_s``: from the incident's begin to the first frame that is said not to be LOCALIZED,
-    or to be LOST; a frame that a live system dropped tells nothing.
-    ``right_after_s``: from its end to the first LOCALIZED pose that is within 3 sigma; without an incident from the
+    ``detected_after_s``, ``lost_after_s``: from the incident's begin to the first frame whose state is not LOCALIZED,
+    or is LOST; a frame that a live system dropped does not count.
+    ``recovered_after_s``: from its end to the first LOCALIZED pose that is within 3 sigma; without an incident from the
     first frame. ``largest_error``, ``largest_error_deg`` and ``largest_nees`` are those while LOCALIZED,
-    ``longest_wrong_s`` is the longest time that the pose stayed confidently wrong, 0 for single frames, and
-    ``wrong_from_to_s`` tells the first and the last such frame of each time;
-    ``largest_sigmas`` the largest error over the standard deviation of the worst axis. ``poses_elsewhere`` counts poses
-    of a camera that is not in the map.
+    ``longest_overconfident_s`` is the longest time that the pose stayed overconfident, 0 for single frames, and
+    ``overconfident_spans_s`` holds the first and the last frame of each such time;
+    ``largest_sigmas`` the largest error over the standard deviation of the worst axis. ``poses_outside_map`` counts
+    poses of a camera that is not in the map.
     """
 
     frames: int
     poses: int
     localized: int
-    confidently_wrong: int
-    longest_wrong_s: float
-    wrong_from_to_s: tuple[tuple[float, float], ...]
-    poses_elsewhere: int
-    told_after_s: float | None
+    overconfident: int
+    longest_overconfident_s: float
+    overconfident_spans_s: tuple[tuple[float, float], ...]
+    poses_outside_map: int
+    detected_after_s: float | None
     lost_after_s: float | None
-    right_after_s: float | None
+    recovered_after_s: float | None
     largest_error: float | None
     largest_error_deg: float | None
     largest_sigmas: float | None
@@ -67,21 +67,21 @@ def judge_run(record: RunRecord, incident: Incident | None = None, series: RunSe
     trusted, lost, unknown = (_in_state(record, one) for one in (State.LOCALIZED, State.LOST, State.UNINITIALIZED))
     posed = np.isfinite(frames.positions[:, 0])
     localized = posed & trusted
-    wrong = localized & is_beyond_claim(frames)
+    overconfident = localized & exceeds_covariance(frames)
     begin_s, end_s = (0.0, 0.0) if incident is None else (incident.begin_s, incident.end_s)
-    wrong_from_to_s = _unbroken(frames.seconds, wrong)
+    overconfident_spans_s = _unbroken(frames.seconds, overconfident)
     later = frames.seconds >= begin_s if incident is not None else np.zeros(len(posed), dtype=bool)
     return Robustness(
         frames=len(posed),
         poses=int(posed.sum()),
         localized=int(localized.sum()),
-        confidently_wrong=int(wrong.sum()),
-        longest_wrong_s=max((end - begin for begin, end in wrong_from_to_s), default=0.0),
-        wrong_from_to_s=wrong_from_to_s,
-        poses_elsewhere=int((posed & np.isnan(frames.position_error)).sum()),
-        told_after_s=_first(frames, later & ~trusted & ~unknown, begin_s),
+        overconfident=int(overconfident.sum()),
+        longest_overconfident_s=max((end - begin for begin, end in overconfident_spans_s), default=0.0),
+        overconfident_spans_s=overconfident_spans_s,
+        poses_outside_map=int((posed & np.isnan(frames.position_error)).sum()),
+        detected_after_s=_first(frames, later & ~trusted & ~unknown, begin_s),
         lost_after_s=_first(frames, later & lost, begin_s),
-        right_after_s=_first(frames, (frames.seconds >= end_s) & localized & ~wrong, end_s),
+        recovered_after_s=_first(frames, (frames.seconds >= end_s) & localized & ~overconfident, end_s),
         largest_error=_largest(frames.position_error[localized]),
         largest_error_deg=_largest(frames.rotation_error_deg[localized]),
         largest_sigmas=_largest(error_in_sigmas(frames)[localized]),
@@ -90,11 +90,11 @@ def judge_run(record: RunRecord, incident: Incident | None = None, series: RunSe
 
 
 def error_in_sigmas(series: PoseSeries) -> NDArray[np.float64]:
-    """The larger of position and rotation error (N,) in claimed standard deviations of the worst axis; NaN unknown."""
+    """The larger of position and rotation error (N,) in standard deviations of the worst axis; NaN unknown."""
     return np.fmax(series.position_error / series.sigma_position, series.rotation_error_deg / series.sigma_rotation_deg)
 
 
-def is_beyond_claim(series: PoseSeries) -> NDArray[np.bool_]:
+def exceeds_covariance(series: PoseSeries) -> NDArray[np.bool_]:
     """Which poses (N,) lie beyond 3 sigma, or are of a camera that is not in the map; without a pose False."""
     posed = np.isfinite(series.positions[:, 0])
     return posed & ~(series.nees <= LARGEST_NEES)

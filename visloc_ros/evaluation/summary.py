@@ -132,7 +132,7 @@ def _at_anchors(record: RunRecord, series: RunSeries) -> Summary | None:
 
 
 def consistency(values: ArrayLike) -> Summary | None:
-    """How squared normalised errors (N,) compare with what honest covariances give; None without any."""
+    """How squared normalised errors (N,) compare with what consistent covariances give; None without any."""
     found = Consistency.of(values)
     if found is None:
         return None

@@ -13,7 +13,7 @@ from visloc_ros.evaluation.trajectories import TrajectoryErrors
 
 UNKNOWN = "–"
 
-NEES_LABEL = "covariance (NEES, 6 is honest)"
+NEES_LABEL = "covariance (NEES, 6 is consistent)"
 
 BUDGETS_MS: Mapping[str, float] = {"odometry": 33.0, "anchor": 1000.0, "pose_age": 50.0}
 """95th percentiles to stay below on a 2-core CPU at VGA (DESIGN section 7)."""
@@ -46,7 +46,7 @@ def summary_rows(summary: Mapping[str, Any]) -> list[Row]:
         Row("pose rests on", _support_words(summary["frames_by_support"])),
         Row(NEES_LABEL, consistency_words(summary["nees"])),
         *(
-            Row(f"innovation of {source} (NIS, 6 is honest)", consistency_words(nis))
+            Row(f"innovation of {source} (NIS, 6 is consistent)", consistency_words(nis))
             for source, nis in summary["nis"].items()
         ),
         *_smoothed_rows(summary["smoothed"], unit),
@@ -213,7 +213,7 @@ def _anchor_words(anchors: Mapping[str, Any]) -> str:
 
 
 def consistency_words(found: Mapping[str, Any] | None) -> str:
-    """Squared normalised errors in words: their mean with its band, and how many lie where honest ones do."""
+    """Squared normalised errors in words: their mean with its band, and how many lie inside the 95 % band."""
     if found is None:
         return UNKNOWN
     low, high = found["mean_band"]

@@ -1,4 +1,4 @@
-"""What happened over time: errors with the uncertainty that was claimed, and the state of every moment."""
+"""What happened over time: errors with their estimated uncertainty, and the state of every moment."""
 
 from __future__ import annotations
 
@@ -107,9 +107,7 @@ def _draw_band(axes: Axes, seconds: Array, band: Array) -> None:
     if not np.isfinite(band).any():
         return
     rows = thin(len(band))
-    axes.fill_between(
-        seconds[rows], 0.0, band[rows], color=LIGHT.fused, alpha=0.14, lw=0.0, label="3 sigma claimed", zorder=2
-    )
+    axes.fill_between(seconds[rows], 0.0, band[rows], color=LIGHT.fused, alpha=0.14, lw=0.0, label="3 sigma", zorder=2)
 
 
 def _draw_fused_error(axes: Axes, seconds: Array, error: Array) -> None:

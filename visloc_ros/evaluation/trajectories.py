@@ -24,7 +24,7 @@ COLLINEAR_SPREAD = 0.02
 class TrajectoryErrors:
     """Errors of an estimated trajectory: positions in the truth's unit (metres when it is metric), angles in degrees.
 
-    ``recall`` counts every true pose as a query (SPEC L-32), so missing estimates are failures;
+    ``recall`` counts every true pose as a query, so missing estimates are failures;
     ``recall_of_matched`` looks only at the estimates that have a true pose. ``consistency`` compares the errors with
     the covariances where these were given.
     """

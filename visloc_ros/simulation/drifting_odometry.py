@@ -89,11 +89,11 @@ def _drifting_steps(scenario: FusionScenario, rotations: Array, positions: Array
     motions = np.einsum("nij,nj->ni", back, np.diff(positions, axis=0))
     distances = np.linalg.norm(motions, axis=1) + scenario.turn_as_distance * np.linalg.norm(turns, axis=1)
     roots = np.sqrt(distances)[:, None]
-    misjudged = rng.normal() * scenario.turning_misjudged
+    scale_error = rng.normal() * scenario.rotation_scale_error
     spins = rng.normal(size=turns.shape) * np.deg2rad(scenario.rotation_drift_deg) * roots
     spins[:, 1] += np.deg2rad(scenario.yaw_bias_deg_per_min) / 60.0 / scenario.rate_hz
     return _Steps(
-        rotation_matrix(turns * (1.0 + misjudged)) @ rotation_matrix(spins),
+        rotation_matrix(turns * (1.0 + scale_error)) @ rotation_matrix(spins),
         motions + rng.normal(size=motions.shape) * scenario.position_drift * roots,
         rng.normal(size=len(turns)) * scenario.scale_drift * roots[:, 0],
         scenario.position_drift**2 * distances,

@@ -28,8 +28,8 @@ LONGEST_UNDERWAY_S = 60.0  # before a run begins: each seed sees another part of
 class FusionRun:
     """Stamps, true ``map_from_camera`` and odometry a frame; anchors with their arrival stamps, in that order.
 
-    ``scales`` (N,) are the true metres in one unit of odometry, NaN where it is lost; ``wrong`` holds the stamps of the
-    images whose anchors lie. ``loops`` come with the odometry of their later end.
+    ``scales`` (N,) are the true metres in one unit of odometry, NaN where it is lost; ``outliers`` holds the stamps of
+    the images whose anchors are gross errors or aliases. ``loops`` come with the odometry of their later end.
     """
 
     stamps_ns: list[int]
@@ -37,7 +37,7 @@ class FusionRun:
     odometry: list[OdometryPose | Rejection]
     anchors: list[tuple[int, AnchorPose]]
     scales: Array
-    wrong: frozenset[int]
+    outliers: frozenset[int]
     loops: tuple[LoopClosure, ...] = ()
 
 
@@ -61,7 +61,7 @@ def simulate_run(scenario: FusionScenario, seed: int) -> FusionRun:
         odometry.results,
         [(arrival.stamp_ns, arrival.anchor) for arrival in arrivals],
         odometry.scales,
-        frozenset(arrival.anchor.stamp_ns for arrival in arrivals if arrival.wrong),
+        frozenset(arrival.anchor.stamp_ns for arrival in arrivals if arrival.is_outlier),
         tuple(loops),
     )
 

@@ -13,12 +13,13 @@ class FusionScenario:
     """One kind of run; lengths in metres of the map, angles in degrees, noise as standard deviations.
 
     ``path`` is one of ``motion_paths.PATHS``. Drifts are random walks per square root of a metre of effective distance:
-    path length + ``turn_as_distance`` x turning in radians. ``turning_misjudged`` is of the share by which a run's
-    odometry misjudges all turns, as a wrong focal length makes it; ``jitter`` is of each odometry pose alone.
+    path length + ``turn_as_distance`` x turning in radians. ``rotation_scale_error`` is of the factor by which
+    odometry scales all rotations of a run, as a wrong focal length does; ``jitter`` is of each odometry pose alone.
 
     An anchor's error is the sum of its own (``anchor_sigma``), and of one that all anchors of a place and a view share
-    (``place_sigma``), which changes over ``place_length``. It claims the whole, times ``claimed_sigma_factor``. Gross
-    outliers are poses anywhere, aliases poses in another place that looks the same; both come with ``wrong_inliers``.
+    (``place_sigma``), which changes over ``place_length``. Its covariance is that of
+    the sum, with sigmas times ``reported_sigma_factor``. Gross outliers are poses anywhere, aliases poses in another
+    place that looks the same; both come with ``false_anchor_inliers``.
 
     With ``tracked``, map points are followed from an accepted anchor for ``tracked_distance`` metres or to the next.
     Of the variance of their error ``tracked_lasting_share`` lasts from frame to frame, and changes over
@@ -35,7 +36,7 @@ class FusionScenario:
     position_drift: float = 0.02
     rotation_drift_deg: float = 0.3
     scale_drift: float = 0.01
-    turning_misjudged: float = 0.04
+    rotation_scale_error: float = 0.04
     turn_as_distance: float = 0.5
     yaw_bias_deg_per_min: float = 0.0
     jitter: float = 0.0
@@ -47,9 +48,9 @@ class FusionScenario:
     place_sigma: float = 0.0
     place_sigma_deg: float = 0.0
     place_length: float = 0.5
-    claimed_sigma_factor: float = 1.0
+    reported_sigma_factor: float = 1.0
     inliers: tuple[int, int] = (40, 40)
-    wrong_inliers: tuple[int, int] = (40, 40)
+    false_anchor_inliers: tuple[int, int] = (40, 40)
     delay_s: tuple[float, float] = (1.0, 1.0)
     outlier_share: float = 0.0
     alias_share: float = 0.0
@@ -72,7 +73,7 @@ EXACT = FusionScenario(
     position_drift=0.0,
     rotation_drift_deg=0.0,
     scale_drift=0.0,
-    turning_misjudged=0.0,
+    rotation_scale_error=0.0,
     anchor_sigma=0.0,
     anchor_sigma_deg=0.0,
 )

@@ -1,4 +1,4 @@
-"""Anchors as an anchor engine gives them: noisy, biased where the map is, late, and sometimes of another place."""
+"""Anchors as an anchor engine gives them: noisy, biased where the map is, late, and sometimes outliers or aliases."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ VIEW_LENGTH = 0.7  # of the viewing direction, a unit vector, over which a place
 
 @dataclass(frozen=True)
 class Arrival:
-    """An anchor, when it comes, and whether it lies."""
+    """An anchor, when it comes, and whether it is an outlier or an alias."""
 
     stamp_ns: int
     anchor: AnchorPose
-    wrong: bool
+    is_outlier: bool
 
 
 def simulate_anchors(
@@ -45,7 +45,7 @@ def simulate_anchors(
     anywhere = Rotation.random(count, rng).as_matrix(), rng.uniform(-1, 1, (count, 3)) * OUTLIER_REACH
     delays_ns = np.round(rng.uniform(*scenario.delay_s, count) * NANOSECONDS).astype(np.int64)
     inliers = rng.integers(scenario.inliers[0], scenario.inliers[1] + 1, count)
-    few = rng.integers(scenario.wrong_inliers[0], scenario.wrong_inliers[1] + 1, count)
+    few = rng.integers(scenario.false_anchor_inliers[0], scenario.false_anchor_inliers[1] + 1, count)
     arrivals = []
     for row in range(count):
         seen = SE3(rotation_matrix(errors[row, 3:]) @ rotations[row], positions[row] + errors[row, :3])
@@ -59,11 +59,11 @@ def simulate_anchors(
 
 
 def make_anchor(scenario: FusionScenario, stamp_ns: int, map_from_camera: SE3, num_inliers: int = 40) -> AnchorPose:
-    """An anchor with the covariance that the scenario's anchors claim."""
+    """An anchor with the covariance that the scenario's anchors report."""
     position = np.hypot(scenario.anchor_sigma, scenario.place_sigma)
     rotation = np.deg2rad(np.hypot(scenario.anchor_sigma_deg, scenario.place_sigma_deg))
-    claimed = np.repeat([position, rotation], 3) * scenario.claimed_sigma_factor
-    covariance = np.diag(np.square(np.maximum(claimed, SMALLEST_SIGMA)))
+    reported = np.repeat([position, rotation], 3) * scenario.reported_sigma_factor
+    covariance = np.diag(np.square(np.maximum(reported, SMALLEST_SIGMA)))
     return AnchorPose(stamp_ns, map_from_camera, covariance, num_inliers, 2 * num_inliers, 1.0)
 
 

@@ -5,7 +5,6 @@ import numpy as np
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import State
-from visloc_ros.evaluation.fusion_replay import play
 from visloc_ros.fusion.anchor_fix import make_fix
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
@@ -13,6 +12,7 @@ from visloc_ros.fusion.initialization.alignment_search import AlignmentSearch
 from visloc_ros.fusion.initialization.sim3_alignment import ScalePrior
 from visloc_ros.fusion.odometry_model.history import OdometryHistory
 from visloc_ros.fusion.odometry_model.noise_model import OdometryModel
+from visloc_ros.simulation.fusion_replay import play
 from visloc_ros.simulation.fusion_runs import simulate_run
 from visloc_ros.simulation.fusion_scenario import FusionScenario
 

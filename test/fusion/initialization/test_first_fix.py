@@ -7,9 +7,9 @@ import pytest
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import OdometryPose, State
-from visloc_ros.evaluation.fusion_replay import play, position_errors
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
+from visloc_ros.simulation.fusion_replay import play, position_errors
 from visloc_ros.simulation.fusion_runs import FusionRun, simulate_run
 from visloc_ros.simulation.fusion_scenario import EXACT
 from visloc_ros.simulation.noisy_anchors import make_anchor

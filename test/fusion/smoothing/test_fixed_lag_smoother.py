@@ -71,7 +71,7 @@ def test_scale_stays_known_while_the_camera_stands_longer_than_the_window():
 
 def test_residuals_show_how_optimistic_the_anchors_are():
     _, _, honest = fixes_of(SCENARIO, 3)
-    _, _, boastful = fixes_of(replace(SCENARIO, claimed_sigma_factor=0.2), 3)
+    _, _, boastful = fixes_of(replace(SCENARIO, reported_sigma_factor=0.2), 3)
     assert smoother_of(WIDE, honest).variance_components.anchors.position < 2.0
     found = smoother_of(WIDE, boastful).variance_components.anchors
     assert 8.0 < found.position < 40.0  # the variance is 25 times the claim

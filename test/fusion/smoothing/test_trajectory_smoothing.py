@@ -7,11 +7,11 @@ import pytest
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
 from visloc_ros.core.types import Estimate, OdometryPose, Reason, Rejection, State
-from visloc_ros.evaluation.fusion_replay import play, position_errors, squared_errors
 from visloc_ros.fusion import Fuser, FusionConfig, RecordedMeasurements, smooth
 from visloc_ros.fusion.smoothing.batch_states import SPACING_S, OdometryRecord, choose_states
 from visloc_ros.simulation import FusionScenario, simulate_run
 from visloc_ros.simulation.followed_points import FollowedPoints
+from visloc_ros.simulation.fusion_replay import play, position_errors, squared_errors
 
 CONFIG = FusionConfig()
 CHEAP = FusionScenario(rate_hz=8.0, duration_s=30.0)
@@ -20,7 +20,7 @@ EXACT = replace(
     position_drift=0.0,
     rotation_drift_deg=0.0,
     scale_drift=0.0,
-    turning_misjudged=0.0,
+    rotation_scale_error=0.0,
     anchor_sigma=0.0,
     anchor_sigma_deg=0.0,
 )
@@ -92,7 +92,7 @@ def test_covariances_are_honest():
 def test_neither_outliers_nor_a_place_that_looks_alike_are_believed(seed):
     run = simulate_run(replace(CHEAP, duration_s=40.0, outlier_share=0.15, alias_share=0.25), seed)
     estimates, smoothed = smoothed_estimates(run)
-    assert not smoothed.anchor_stamps_ns & run.wrong
+    assert not smoothed.anchor_stamps_ns & run.outliers
     assert errors_at(run, estimates).max() < 0.5
 
 

@@ -5,7 +5,7 @@ normal equations, which take every observation for news, promise several times t
 landmark's whole track counts as one observation, and the scatter of the tracks' pulls on the solution is its
 covariance (the cluster-robust "sandwich" of Liang and Zeger, Biometrika 73, 1986).
 
-Two constants stand for what no residual shows; ``benchmarks/uncertainty.py`` measures what comes of them.
+Two constants stand for what no residual shows; ``benchmarks/odometry/uncertainty.py`` measures what comes of them.
 """
 
 from __future__ import annotations

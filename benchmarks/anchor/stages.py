@@ -1,0 +1,130 @@
+"""The anchor engine stage by stage on the real places, beside stock hloc where it is installed.
+
+Run: python -m benchmarks.anchor.stages --data ../shared/data --markdown results/anchor.md --plots results
+One map alone: python -m benchmarks.anchor.one_map (the same code).
+Each place is measured in a process of its own, so that its memory is its own. Look at several runs: machines are noisy.
+"""
+
+import argparse
+import importlib.util
+from pathlib import Path
+
+from benchmarks.anchor.timing import STAGES
+from benchmarks.places import Place, real_places
+from benchmarks.program import add_device, new_parser, run_module
+from benchmarks.results_file import Figures, read_json, table, write_section
+from visloc_ros.evaluation.machine import provenance
+
+SECTION = "Stages of an anchor"
+HLOC_SECTION = "Beside stock hloc"
+
+
+def main() -> None:
+    """Measure every place, and write the tables."""
+    arguments = parse_arguments()
+    reports = {place.name: bench(place, arguments) for place in real_places(arguments.data)}
+    body = "\n\n".join(place_table(name, figures) for name, figures in reports.items())
+    write_section(arguments.markdown, SECTION, provenance(), body)
+    if importlib.util.find_spec("hloc") is None:
+        print("stock hloc is not installed: no comparison")
+        return
+    write_section(arguments.markdown, HLOC_SECTION, provenance(), hloc_table(compare_with_hloc(arguments)))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
+    parser.add_argument("--work", type=Path, default=Path("out/anchor"), help="folder for maps and figures")
+    parser.add_argument("--max-frames", type=int, default=50, help="frames measured of each place")
+    add_device(parser)
+    parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
+    parser.add_argument("--hloc-json", type=Path, help="file for all figures of the comparison with stock hloc")
+    parser.add_argument("--plots", type=Path, help="folder for a plot of each place")
+    return parser.parse_args()
+
+
+def bench(place: Place, arguments: argparse.Namespace) -> Figures:
+    """``benchmarks.anchor.one_map`` on one place; the frames are those that the other benchmarks search for, too."""
+    place.open_map(arguments.work / "maps")
+    json_file = arguments.work / f"{place.name}.json"
+    options = [
+        f"--map={arguments.work / 'maps' / place.name}",
+        f"--source={place.query_folder}",
+        f"--first={place.queries.first}",
+        f"--fps={place.query_fps:g}",
+        f"--max-frames={arguments.max_frames}",
+        "--with-prior",
+        f"--json={json_file}",
+    ]
+    if arguments.device:
+        options.append(f"--device={arguments.device}")
+    if arguments.plots:
+        arguments.plots.mkdir(parents=True, exist_ok=True)
+        options.append(f"--plot={arguments.plots / f'anchor_{place.name}.png'}")
+    run_module("benchmarks.anchor.one_map", *options)
+    return read_json(json_file)
+
+
+def place_table(name: str, report: Figures) -> str:
+    """The stages of one place and what came out."""
+    paths = {"without a prediction": report, "with one": report["with_prior"]}
+    header = ["stage", *(f"{path}, {share}" for path in paths for share in ("p50 ms", "p95 ms"))]
+    rows = [[words, *cells(paths, "stage_ms", stage)] for stage, words in STAGES.items()]
+    rows.append(["**total**", *cells(paths, "total_ms")])
+    outcomes = "\n".join(f"- {path}: {outcome(summary)}" for path, summary in paths.items())
+    memory = f"- map opened in {report['map_load_s']:.2f} s; peak memory {report['peak_rss_mb']:.0f} MB"
+    return f"### {name}\n\n{table(header, rows)}\n\n{outcomes}\n{memory}"
+
+
+def cells(paths: dict[str, Figures], *keys: str) -> list[str]:
+    """Percentiles of every path at the keys; empty where the stage does not belong to the path."""
+    texts = []
+    for summary in paths.values():
+        spread = summary[keys[0]] if len(keys) == 1 else summary[keys[0]].get(keys[1])
+        texts += [f"{spread['p50']:.1f}", f"{spread['p95']:.1f}"] if spread else ["", ""]
+    return texts
+
+
+def outcome(summary: Figures) -> str:
+    """How many were found, and how far off."""
+    position, rotation = summary["position_error_m"], summary["rotation_error_deg"]
+    found = f"{summary['accepted']} of {summary['frames']} found"
+    if summary["rejected"]:
+        found += f" ({', '.join(f'{count} {reason}' for reason, count in summary['rejected'].items())})"
+    return (
+        f"{found}; median {100 * position['median']:.2f} cm / {rotation['median']:.2f}°, "
+        f"p95 {100 * position['p95']:.2f} cm / {rotation['p95']:.2f}°, max {100 * position['max']:.2f} cm / "
+        f"{rotation['max']:.2f}°; {summary['within_5cm_5deg_percent']:.0f} % within 5 cm and 5°"
+    )
+
+
+def compare_with_hloc(arguments: argparse.Namespace) -> Figures:
+    """``benchmarks.anchor.stock_hloc`` on its 25 queries of the red kitchen."""
+    kitchen = real_places(arguments.data)[0]
+    json_file = arguments.hloc_json or arguments.work / "stock_hloc.json"
+    options = [f"--map={arguments.work / 'maps' / kitchen.name}", f"--source={kitchen.query_folder}"]
+    run_module("benchmarks.anchor.stock_hloc", *options, f"--json={json_file}")
+    return read_json(json_file)
+
+
+def hloc_table(report: Figures) -> str:
+    """A row a system, then the ratios."""
+    header = ["system", "p50 ms", "p95 ms", "median cm", "median °", "found"]
+    rows = [
+        [
+            name,
+            f"{figures['total_ms']['p50']:.0f}",
+            f"{figures['total_ms']['p95']:.0f}",
+            f"{100 * figures['position_error_m']:.2f}",
+            f"{figures['rotation_error_deg']:.2f}",
+            f"{figures['accepted']} of {report['queries']}",
+        ]
+        for name, figures in report["systems"].items()
+    ]
+    ratios = "\n".join(f"- {pair}: {values['times_faster_p50']:.1f} times" for pair, values in report["ratios"].items())
+    return f"{table(header, rows)}\n\n{ratios}"
+
+
+if __name__ == "__main__":
+    main()

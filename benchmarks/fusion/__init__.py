@@ -1,0 +1,1 @@
+"""Benchmarks of the fusion on simulated runs, beside plain alignments."""

@@ -1,0 +1,34 @@
+"""The benchmarks whose figures a GPU changes: networks, anchors, ``dpvo``.
+
+Run: python -m benchmarks.gpu --data ../shared/data
+Tables go to ``results/gpu.md``. Without CUDA it says so and runs nothing. A benchmark that fails is told at the end;
+the others still run.
+"""
+
+import sys
+
+import torch
+
+from benchmarks.suite import Benchmark, parse_arguments, run_suite
+
+TABLES = ("--device", "cuda", "--markdown", "{results}/gpu.md")
+BENCHMARKS = (
+    Benchmark("anchor.networks", ("--data", "{data}", *TABLES, "--json", "{results}/networks_gpu.json")),
+    Benchmark("anchor.stages", ("--data", "{data}", *TABLES, "--work", "out/anchor_gpu")),
+    Benchmark(
+        "odometry.dpvo",
+        ("--source", "{data}/7scenes_redkitchen", "--frames", "300", *TABLES, "--json", "{results}/dpvo_gpu.json"),
+    ),
+)
+
+
+def main() -> None:
+    """Run those that are asked for on the GPU."""
+    arguments = parse_arguments(__doc__, BENCHMARKS)
+    if not arguments.list and not torch.cuda.is_available():
+        sys.exit("error: torch sees no CUDA GPU on this machine; benchmarks.all runs everything on the CPU")
+    run_suite(BENCHMARKS, arguments)
+
+
+if __name__ == "__main__":
+    main()

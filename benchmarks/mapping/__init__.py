@@ -1,0 +1,1 @@
+"""Benchmarks of building maps: sparse maps, incremental and global mapping."""

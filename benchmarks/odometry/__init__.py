@@ -1,0 +1,1 @@
+"""Benchmarks of the odometry alone: real sequences, stress scenes, memory, solvers, covariances."""

@@ -1,0 +1,108 @@
+"""What a frame of ``dpvo`` costs, stage by stage, without its weights: the network's numbers are random, not its work.
+
+All flow gets a constant part, so that the start sees motion. No keyframe is dropped and no frame counts as lost, so
+that every frame has all the measurements that a preset allows: the dearest case. Paths and errors mean nothing here and
+are left out. The end is the adjustment until all rests.
+Run: python -m benchmarks.odometry.dpvo --source ../shared/data/7scenes_redkitchen --json out/dpvo.json
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from benchmarks.odometry.tables import DPVO_SECTION, dpvo_tables
+from benchmarks.program import add_device, new_parser
+from benchmarks.results_file import Figures, write_json, write_section
+from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Rejection
+from visloc_ros.evaluation import evaluate_odometry
+from visloc_ros.evaluation.decoding import decode
+from visloc_ros.evaluation.machine import provenance
+from visloc_ros.evaluation.odometry_run import run_odometry
+from visloc_ros.evaluation.odometry_summary import lifecycle, summarize_odometry
+from visloc_ros.features.backends.weights import pick_device
+from visloc_ros.odometry.dpvo.config import DpvoConfig
+from visloc_ros.odometry.dpvo.network import PatchNetwork
+from visloc_ros.odometry.dpvo.odometry import DpvoOdometry
+from visloc_ros.sources import open_source
+
+FLOW_PX = 4.0
+PRESETS = {"cpu": ("cpu",), "cuda": ("default", "fast", "cpu")}
+
+
+class AwaitedOdometry:
+    """``dpvo`` whose frames are done when they are given out: a GPU is waited for."""
+
+    def __init__(self, config: DpvoConfig) -> None:
+        device = pick_device(config.device)
+        self._odometry, self._has_queue = DpvoOdometry(config, random_network(device)), device.type == "cuda"
+
+    def track(self, frame: Frame) -> OdometryPose | Rejection:
+        """Track a frame."""
+        result = self._odometry.track(frame)
+        if self._has_queue:
+            torch.cuda.synchronize()
+        return result
+
+    def settle(self) -> Mapping[str, float]:
+        """Nothing: every frame is finished with its pose."""
+        return {}
+
+    def take_loops(self) -> Sequence[LoopClosure]:
+        """Loops closed since the last call."""
+        return self._odometry.take_loops()
+
+    def finish(self) -> Trajectory | None:
+        """Adjust until all rests."""
+        return self._odometry.finish()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._odometry.reset()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._odometry.close()
+
+
+def random_network(device: torch.device) -> PatchNetwork:
+    """A network of random numbers that sees everything move by ``FLOW_PX`` quarter pixels."""
+    torch.manual_seed(0)
+    network = PatchNetwork().eval().requires_grad_(False).to(device)
+    network.get_parameter("update.d.1.bias").add_(FLOW_PX)
+    return network
+
+
+def main() -> None:
+    """Measure the presets that make sense on this machine, or those that are named."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--source", type=Path, required=True, help="video, folder or bag")
+    parser.add_argument("--frames", type=int, default=100, help="frames tracked")
+    parser.add_argument("--presets", nargs="*", help="presets; otherwise cpu, on a GPU all")
+    add_device(parser)
+    parser.add_argument("--json", type=Path, required=True, help="file for the figures")
+    parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
+    arguments = parser.parse_args()
+    device = pick_device(arguments.device or "auto").type
+    presets = arguments.presets or PRESETS[device]
+    reports = {preset: measure(arguments.source, arguments.frames, preset, device) for preset in presets}
+    write_json(arguments.json, reports)
+    write_section(arguments.markdown, DPVO_SECTION, provenance(), dpvo_tables(reports))
+    for preset, report in reports.items():
+        print(f"{preset}: {report['total_ms']['p50']:.1f} ms a frame, finalize {report['finalize_ms']:.0f} ms")
+
+
+def measure(source: Path, count: int, preset: str, device: str) -> Figures:
+    """Figures of one preset."""
+    config = DpvoConfig(preset=preset, device=device, keyframe_thresh=-1.0, min_support=0.0)
+    frames = islice(decode(open_source(source)), count)
+    run = run_odometry(lambda: AwaitedOdometry(config), frames)
+    figures = summarize_odometry(run, evaluate_odometry(run.results, None)) | lifecycle(run)
+    figures["gpu_mb"] = torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else None
+    return figures
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Simulated runs through the fusion, and how far its estimates are from the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg, rotation_vector
+from visloc_ros.core.types import AnchorPose, Estimate, OdometryPose, Rejection
+from visloc_ros.fusion.fuser import Fuser
+from visloc_ros.simulation.followed_points import FollowedPoints
+from visloc_ros.simulation.fusion_runs import FusionRun
+
+
+@dataclass(frozen=True, eq=False)
+class PoseTrack:
+    """``map_from_camera`` a frame: positions (N, 3), rotations (N, 3, 3), NaN where there is none."""
+
+    positions: Array
+    rotations: Array
+
+    @staticmethod
+    def of(poses: Sequence[SE3 | None]) -> PoseTrack:
+        """Stack poses."""
+        return PoseTrack(
+            np.array([np.full(3, np.nan) if pose is None else pose.translation for pose in poses]),
+            np.array([np.full((3, 3), np.nan) if pose is None else pose.rotation for pose in poses]),
+        )
+
+    def errors_of(self, other: PoseTrack) -> Array:
+        """Errors (N, 6) that take the other's poses to these: metres, rotation vectors (rad); NaN where unknown."""
+        turns = self.rotations @ np.swapaxes(other.rotations, 1, 2)
+        errors = np.full((len(turns), 6), np.nan)
+        known = np.isfinite(turns).all(axis=(1, 2))
+        errors[known] = np.hstack([(self.positions - other.positions)[known], rotation_vector(turns[known])])
+        return errors
+
+
+def play(
+    fuser: Fuser,
+    run: FusionRun,
+    watch: Callable[[Estimate], None] | None = None,
+    followed: FollowedPoints | None = None,
+    on_accepted: Callable[[AnchorPose], None] | None = None,
+) -> list[Estimate]:
+    """Feed a run in the order of arrival; one estimate a frame, made as the frame comes.
+
+    With ``followed``, map points are followed from each accepted anchor on, and enter as tracked poses.
+    """
+    estimates, waiting, loops = [], list(reversed(run.anchors)), {loop.later_ns: loop for loop in run.loops}
+    for stamp_ns, odometry in zip(run.stamps_ns, run.odometry, strict=True):
+        fuser.add_odometry(odometry)
+        if stamp_ns in loops:
+            fuser.add_loop(loops[stamp_ns])
+        if followed is not None:
+            fuser.add_tracked(followed.track(stamp_ns))
+        while waiting and waiting[-1][0] <= stamp_ns:
+            anchor = waiting.pop()[1]
+            accepted = fuser.add_anchor(anchor) is None
+            if accepted and followed is not None:
+                followed.restart(anchor)
+            if accepted and on_accepted is not None:
+                on_accepted(anchor)
+        estimates.append(fuser.estimate(stamp_ns))
+        if watch is not None:
+            watch(estimates[-1])
+    return estimates
+
+
+def pose_errors(run: FusionRun, estimates: Sequence[Estimate]) -> Array:
+    """Errors (N, 6) that take the estimates to the truth, metres and radians; NaN where there is no pose."""
+    return PoseTrack.of(run.truth).errors_of(PoseTrack.of([estimate.map_from_camera for estimate in estimates]))
+
+
+def whitened_errors(errors: Array, estimates: Sequence[Estimate]) -> Array:
+    """Errors (N, 6) in units of what the estimates' covariances expect; NaN where there is none."""
+    unknown = np.full((6, 6), np.nan)
+    covariances = np.array([unknown if e.covariance is None else e.covariance for e in estimates])
+    whitened = np.full_like(errors, np.nan)
+    known = np.isfinite(errors).all(axis=1) & np.isfinite(covariances).all(axis=(1, 2))
+    roots = np.linalg.cholesky(covariances[known])
+    whitened[known] = np.linalg.solve(roots, errors[known][..., None])[..., 0]
+    return whitened
+
+
+def position_errors(run: FusionRun, estimates: Sequence[Estimate]) -> Array:
+    """Distances in metres of the estimates that have a pose."""
+    return np.asarray(np.linalg.norm(_known(pose_errors(run, estimates))[:, :3], axis=1))
+
+
+def rotation_errors_deg(run: FusionRun, estimates: Sequence[Estimate]) -> Array:
+    """Angles in degrees of the estimates that have a pose."""
+    return np.asarray(np.degrees(np.linalg.norm(_known(pose_errors(run, estimates))[:, 3:], axis=1)))
+
+
+def squared_errors(run: FusionRun, estimates: Sequence[Estimate]) -> Array:
+    """Normalised estimation error squared (6 degrees of freedom) of the estimates that have a pose."""
+    return np.asarray(np.sum(np.square(_known(whitened_errors(pose_errors(run, estimates), estimates))), axis=1))
+
+
+def largest_odom_jump(run: FusionRun, estimates: Sequence[Estimate]) -> float:
+    """The largest step of ``odom_from_camera`` that is not the odometry's times the scale known before it.
+
+    Metres or radians. From one odometry segment to the next no motion is known: there the pose must stay.
+    """
+    jump = 0.0
+    rows = [row for row, estimate in enumerate(estimates) if estimate.odom_from_camera is not None]
+    for row, following in pairwise(rows):
+        before, after = estimates[row].odom_from_camera, estimates[following].odom_from_camera
+        if before is None or after is None:
+            continue
+        expected = before @ _scaled_step(run.odometry[row], run.odometry[following], estimates[row].scale)
+        angle = np.deg2rad(rotation_angle_deg(expected.rotation, after.rotation))
+        jump = max(jump, float(np.linalg.norm(expected.translation - after.translation)), float(angle))
+    return jump
+
+
+def _scaled_step(a: OdometryPose | Rejection, b: OdometryPose | Rejection, scale: float | None) -> SE3:
+    if isinstance(a, Rejection) or isinstance(b, Rejection) or scale is None or a.segment != b.segment:
+        return SE3.identity()
+    step = a.odom_from_camera.inverse @ b.odom_from_camera
+    return SE3(step.rotation, scale * step.translation)
+
+
+def _known(errors: Array) -> Array:
+    return np.asarray(errors[np.isfinite(errors).all(axis=1)])
