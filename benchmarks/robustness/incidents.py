@@ -156,14 +156,14 @@ def try_nodes(scenario: Scenario, arguments: argparse.Namespace) -> Figures:
 
 def run_scenario(scenario: Scenario, arguments: argparse.Namespace) -> RunRecord:
     """Take the scenario's frames through the localizer."""
-    config = read_config(RunConfig, arguments.config)
+    config = replace(read_config(RunConfig, arguments.config), causal=True)
     engine = AnchorEngine(places(arguments)[scenario.place].open_map(map_folder(arguments)), config.anchor)
     frames = splice(scenario, arguments)
     cached = CachedEngine(engine, FeatureCache(arguments.work / "features", engine))
     searched: AnchorRunner = search_inline(cached, config)
     if scenario.anchors_gone is not None:
         searched = InterruptedAnchors(searched, scenario.anchors_gone)
-    return run_offline(engine.map, frames, frames.ground_truth, config, SilentProgress(), searched)
+    return run_offline(engine.map, frames, frames.ground_truth, config, SilentProgress(), searched, engine=engine)
 
 
 def splice(scenario: Scenario, arguments: argparse.Namespace) -> SplicedSequence:

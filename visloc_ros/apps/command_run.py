@@ -48,8 +48,8 @@ def run(
     ] = None,
     ground_truth: GroundTruth = None,
     config: ConfigFile = None,
-    smooth: Annotated[
-        bool, typer.Option("--smooth", help="Estimate the best trajectory once more afterwards, from all that came.")
+    causal: Annotated[
+        bool, typer.Option("--causal", help="Give each frame only what a live system knows by then.")
     ] = False,
     json_file: JsonFile = None,
     sensors: Sensors = False,
@@ -61,9 +61,9 @@ def run(
         typer.Option(help="Instead of a source: the recording of a replay, whose published poses are computed anew."),
     ] = None,
 ) -> None:
-    """Track and localize every frame of a video, folder or bag, without ROS; the same result twice.
+    """Give every frame of a video, folder or bag its best pose in the map, without ROS; the same result twice.
 
-    Example: visloc run maps/office query.mp4 --output out/office --smooth
+    Example: visloc run maps/office query.mp4 --output out/office
     """
     if from_recording is not None:
         compare_with(from_recording)
@@ -75,8 +75,8 @@ def run(
     frames = open_source(source, topics)
     measurements = measurements_of(frames) if sensors or imu_topic or odometry_topic else None
     options = read_config(RunConfig, config)
-    if smooth:
-        options = replace(options, smooth=True)
+    if causal:
+        options = replace(options, causal=True)
     with StageBars() as bars:
         place, truth = open_map(map_path), read_truth(ground_truth, frames)
         record = run_offline(place, frames, truth, options, bars, measurements=measurements)

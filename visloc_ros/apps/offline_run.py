@@ -5,10 +5,10 @@ from __future__ import annotations
 import resource
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from visloc_ros.apps.smoothing import smooth_frames
+from visloc_ros.apps.best_estimate import best_estimate
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.map import Map
 from visloc_ros.core.trajectory import Trajectory
@@ -43,9 +43,15 @@ FUSED = "fused"
 class RunConfig(Config):
     """Options of an offline run."""
 
-    anchor_period_s: float = option(0.5, "least time between two images searched in the map, in seconds", minimum=0.0)
-    anchor_latency_s: float = option(1.0, "how late an anchor joins after its image, in seconds", minimum=0.0)
-    smooth: bool = option(False, "estimate the whole trajectory once more afterwards, from all that came")
+    causal: bool = option(
+        False, "give each frame the pose that a live system has by then, not the best one that is known in the end"
+    )
+    anchor_period_s: float = option(
+        0.25, "least time between two images searched in the map, in seconds; more of them improve no pose", minimum=0.0
+    )
+    anchor_latency_s: float = option(
+        0.4, "in a causal run, how long a search in the map takes: its anchor joins so late, in seconds", minimum=0.0
+    )
     odometry: OdometryConfig = section(OdometryConfig)
     anchor: AnchorConfig = section(AnchorConfig)
     map_tracking: MapTrackingConfig = section(MapTrackingConfig)
@@ -99,7 +105,7 @@ def words_of_tracking(outcomes: Mapping[str, int]) -> str:
 
 def search_inline(engine: Engine, config: RunConfig) -> InlineAnchors:
     """Anchors as often and as late as the options say."""
-    return InlineAnchors(engine, config.anchor_period_s, config.anchor_latency_s)
+    return InlineAnchors(engine, config.anchor_period_s, config.anchor_latency_s if config.causal else 0.0)
 
 
 def run_offline(
@@ -110,27 +116,32 @@ def run_offline(
     progress: Progress,
     anchors: AnchorRunner | None = None,
     measurements: Measurements | None = None,
+    engine: AnchorEngine | None = None,
 ) -> RunRecord:
     """Take every frame of a source through the localizer; deterministic.
 
-    ``anchors`` are by default searched inline; ``measurements`` are what other sensors recorded beside the images.
+    ``engine`` searches the map, made from the options unless it is given; ``anchors`` are by default its own, inline;
+    ``measurements`` are what other sensors recorded beside the images.
     """
     listener, begin_s = RunListener(), time.monotonic()
     odometry = SensorPlayback(make_odometry(config.odometry), measurements or Measurements())
-    anchors = anchors or search_inline(AnchorEngine(place, config.anchor), config)
+    engine = engine or AnchorEngine(place, config.anchor)
+    anchors = anchors or search_inline(engine, config)
     backend = Backend(BackendConfig(fusion=config.fusion), anchors, listener=listener)
     map_tracker = MapTracker(place, config.map_tracking) if config.map_tracking.enabled else None
     localizer = Localizer(odometry, backend, map_tracker, listener)
-    frames = []
+    frames: Sequence[FrameRecord] = []
     for frame in track(progress, "localize", source, len(source)):
         estimate = localizer.process(frame)
         if estimate is not None:
             tracked = listener.odometry
             tracking_ms = sum(tracked.stage_ms.values()) if tracked is not None else None
             frames.append(FrameRecord.from_estimate(estimate, tracked, tracking_ms))
-    if config.smooth:
+    if not config.causal:
         odometry.finish()
         listener.measurements.loops.extend(odometry.take_loops())  # those that are found in the end
+        again = track(progress, "estimate all frames", source, len(source))
+        frames = best_estimate(frames, listener.measurements, again, engine, place, config.fusion)
     odometry.close()
     backend.close()
     return RunRecord(
@@ -146,5 +157,4 @@ def run_offline(
         notes=(words_of_tracking(listener.tracked),) if listener.tracked else (),
         metric=place.manifest.metric,
         innovations=tuple(listener.innovations),
-        smoothed=smooth_frames(listener.measurements, config.fusion, place.manifest) if config.smooth else (),
     )

@@ -115,8 +115,7 @@ class RunRecord:
 
     ``ground_truth`` holds true ``map_from_camera`` poses. ``map_points`` (P, 3) and ``map_camera_positions`` (M, 3)
     are for the top view, in the map's frame; its unit is the metre only when ``metric``. ``config`` is the effective
-    configuration, ``notes`` are sentences for the reader. ``smoothed`` are the frames estimated after the fact, if they
-    were.
+    configuration, ``notes`` are sentences for the reader.
     """
 
     title: str
@@ -132,10 +131,9 @@ class RunRecord:
     notes: tuple[str, ...] = ()
     metric: bool = True
     innovations: tuple[InnovationRecord, ...] = ()
-    smoothed: tuple[FrameRecord, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("frames", "anchors", "innovations", "smoothed"):
+        for name in ("frames", "anchors", "innovations"):
             object.__setattr__(self, name, tuple(sorted(getattr(self, name), key=lambda item: item.stamp_ns)))
         object.__setattr__(self, "map_points", np.asarray(self.map_points, dtype=np.float64).reshape(-1, 3))
         cameras = np.asarray(self.map_camera_positions, dtype=np.float64).reshape(-1, 3)

@@ -29,8 +29,7 @@ def write_results(record: RunRecord, output: Path) -> Path:
     """Write all result files into the folder ``output``, made if needed, and give the path of ``report.html``.
 
     ``trajectory.tum`` and ``anchors.tum`` hold ``map_from_camera`` of the localized frames and the accepted anchors,
-    ``covariances.txt`` the covariances of the former; ``smoothed.tum`` and ``smoothed_covariances.txt`` the same of
-    a run that was smoothed.
+    ``covariances.txt`` the covariances of the former.
     Every file is written beside its place and then renamed, so that a failure leaves earlier results whole.
     Raises OutputError when the folder cannot be written.
     """
@@ -73,9 +72,6 @@ def _write_files(record: RunRecord, folder: Path) -> None:
     _write_poses(folder / "trajectory.tum", record.frames)
     _write_poses(folder / "anchors.tum", record.anchors)
     _write_covariances(folder / "covariances.txt", record.frames)
-    if record.smoothed:
-        _write_poses(folder / "smoothed.tum", record.smoothed)
-        _write_covariances(folder / "smoothed_covariances.txt", record.smoothed)
     (folder / "summary.json").write_text(to_json(summary), encoding="utf-8")
     (folder / "config.yaml").write_text(config, encoding="utf-8")
     (folder / REPORT_NAME).write_text(render_page(record, series, summary, config), encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,6 @@ def summarize(record: RunRecord, series: RunSeries | None = None) -> Summary:
         "anchor_recall": _recall(series.anchors),
         "anchor_nees": consistency(series.anchors.nees),
         "at_anchors": _at_anchors(record, series),
-        "smoothed": _smoothed(record),
         "anchor_latency_ms": percentiles(anchor.latency_ms for anchor in record.anchors),
         "stage_ms": {
             "anchor": _stages(anchor.stage_ms for anchor in record.anchors),
@@ -137,23 +136,6 @@ def consistency(values: ArrayLike) -> Summary | None:
     if found is None:
         return None
     return {**asdict(found), "mean_band": [*found.mean_band], "band": [*NEES_BAND]}
-
-
-def _smoothed(record: RunRecord) -> Summary | None:
-    """Figures of the frames estimated after the fact; ``of_localized_frames``: those with a causal pose."""
-    if not record.smoothed:
-        return None
-    localized = {frame.stamp_ns for frame in record.frames if frame.map_from_camera is not None}
-    same = tuple(frame for frame in record.smoothed if frame.stamp_ns in localized)
-    of_all, of_same = (
-        run_series(replace(record, frames=frames, anchors=())).frames for frames in (record.smoothed, same)
-    )
-    return {
-        "frames": len(record.smoothed),
-        **_errors("", of_all),
-        "nees": consistency(of_all.nees),
-        "of_localized_frames": _errors("", of_same),
-    }
 
 
 def _innovations(innovations: Sequence[InnovationRecord]) -> dict[str, Summary | None]:

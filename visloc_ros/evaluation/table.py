@@ -49,7 +49,6 @@ def summary_rows(summary: Mapping[str, Any]) -> list[Row]:
             Row(f"innovation of {source} (NIS, 6 is consistent)", consistency_words(nis))
             for source, nis in summary["nis"].items()
         ),
-        *_smoothed_rows(summary["smoothed"], unit),
         Row("frames dropped", str(summary["frames_dropped"])),
         Row("peak memory", format_number(summary["peak_rss_mb"], "MB")),
     ]
@@ -174,19 +173,6 @@ def _localized_row(summary: Mapping[str, Any]) -> Row:
     if share is None:
         return Row("frames localized", f"{value}: no frame was found in the map")
     return Row("frames localized", f"{value} ({100 * share:.1f} % after the first fix)")
-
-
-def _smoothed_rows(smoothed: Mapping[str, Any] | None, unit: str) -> list[Row]:
-    """The trajectory estimated after the fact beside the causal one, both at the frames that have a causal pose."""
-    if smoothed is None:
-        return []
-    same = smoothed["of_localized_frames"]
-    return [
-        Row("smoothed afterwards", f"{smoothed['frames']} frames"),
-        Row("position error, smoothed", format_errors(same["position_error_m"], unit)),
-        Row("rotation error, smoothed", format_errors(same["rotation_error_deg"], "deg")),
-        Row("covariance, smoothed (NEES)", consistency_words(smoothed["nees"])),
-    ]
 
 
 def _odometry_row(summary: Mapping[str, Any]) -> Row:

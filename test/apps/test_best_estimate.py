@@ -1,0 +1,85 @@
+"""Every frame of a recording gets its best pose, also those that odometry could not track."""
+
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+import pytest
+
+from visloc_ros.apps.best_estimate import MOST_FAILURES, search_missing
+from visloc_ros.apps.offline_run import RunConfig, run_offline
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.map import open_map
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection
+from visloc_ros.mapping.progress import SilentProgress
+from visloc_ros.simulation import SimulationConfig, simulate, write_folder
+from visloc_ros.sources import open_source
+
+DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
+CAMERA = pycolmap.Camera(model="PINHOLE", width=4, height=4, params=[4, 4, 2, 2])
+RATE_HZ = 10
+
+
+def pose_at(stamp_ns):
+    return SE3(np.eye(3), [stamp_ns / NANOSECONDS, 0.0, 0.0])
+
+
+def frames(*stamps_s):
+    return [Frame(round(t * NANOSECONDS), np.zeros((4, 4), np.uint8), CAMERA) for t in stamps_s]
+
+
+class Engine:
+    """Sees the map from ``seen_s`` on; remembers what it was asked, and near which pose."""
+
+    map_identity = MapIdentity("room", metric=True)
+
+    def __init__(self, seen_s=0.0):
+        self.seen_ns, self.asked = round(seen_s * NANOSECONDS), []
+
+    def localize(self, frame, prior=None):
+        self.asked.append((frame.stamp_ns / NANOSECONDS, None if prior is None else prior.translation[0]))
+        if frame.stamp_ns < self.seen_ns:
+            return Rejection(frame.stamp_ns, Reason.FEW_INLIERS)
+        return AnchorPose(frame.stamp_ns, pose_at(frame.stamp_ns), np.eye(6), 100, 120, 0.5)
+
+
+def test_missing_frames_are_searched_near_the_poses_around_them():
+    known = {round(t * NANOSECONDS): (pose_at(round(t * NANOSECONDS)), np.eye(6)) for t in (1.0, 1.1)}
+    engine = Engine()
+    search_missing(frames(0.2, 0.7, 0.9, 1.2, 1.9, 2.0), engine, known)
+    assert engine.asked == [(0.2, None), (0.7, pytest.approx(1.0)), (0.9, 1.0), (1.2, 1.1), (1.9, None), (2.0, 1.9)]
+
+
+def test_while_the_map_is_out_of_view_one_frame_a_second_is_searched():
+    engine = Engine(seen_s=6.0)
+    results = search_missing(frames(*np.arange(0, 80) / RATE_HZ), engine, {})
+    asked = [t for t, _ in engine.asked]
+    assert asked[: MOST_FAILURES + 1] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 1.4])
+    found = [stamp for stamp, result in results.items() if isinstance(result, AnchorPose)]
+    assert min(found) <= 6.4 * NANOSECONDS + 10**9
+    assert len(found) == sum(stamp >= min(found) for stamp in results)  # once in view, every frame
+    assert len(results) == 80
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    """Two seconds of another walk through the demo map's room; odometry needs a part of them to start."""
+    folder = tmp_path_factory.mktemp("room") / "walk"
+    write_folder(simulate(SimulationConfig(duration_s=2.0), "localize"), folder)
+    return folder
+
+
+def test_all_frames_of_a_short_walk_have_a_pose_and_live_only_the_later_ones(room):
+    source, map_ = open_source(room), open_map(DEMO_MAP)
+    best = run_offline(map_, source, source.ground_truth, RunConfig(), SilentProgress())
+    assert len(best.frames) == len(source)
+    assert all(frame.map_from_camera is not None for frame in best.frames)
+    errors = [
+        np.linalg.norm(frame.map_from_camera.translation - source.ground_truth.nearest(frame.stamp_ns, 0).translation)
+        for frame in best.frames
+    ]
+    assert np.max(errors) < 0.03
+    assert not all(frame.odometry_tracked for frame in best.frames)
+    live = run_offline(map_, source, source.ground_truth, RunConfig(causal=True), SilentProgress())
+    assert sum(frame.map_from_camera is not None for frame in live.frames) < len(source)

@@ -1,0 +1,108 @@
+"""The best pose of every frame of a recording, from all that came before and after it.
+
+The trajectory is smoothed over everything that was measured in a first pass. Frames that odometry could not track, as
+those before it has started, are then searched in the map by themselves, near the poses known by then.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.map import Map
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection, State, Support
+from visloc_ros.evaluation import FrameRecord
+from visloc_ros.fusion import FusionConfig, RecordedMeasurements, smooth
+from visloc_ros.fusion.health import PoseSupport, judge_pose
+from visloc_ros.pipeline import Engine
+
+_log = logging.getLogger(__name__)
+
+NEAR_NS = NANOSECONDS // 2  # a pose so near in time tells where to look
+MOST_FAILURES = 5  # in a row, after which the map counts as out of view: a search that fails costs most
+RETRY_NS = NANOSECONDS  # then a frame a second is searched, as a robot would that is lost
+
+
+def best_estimate(
+    causal: Sequence[FrameRecord],
+    measurements: RecordedMeasurements,
+    frames: Iterable[Frame],
+    engine: Engine,
+    map_: Map,
+    config: FusionConfig,
+) -> tuple[FrameRecord, ...]:
+    """Records of all frames of a run, with their best poses instead of those known in time.
+
+    ``frames`` are the same once more, in their order, to be searched where smoothing gives no pose.
+    """
+    poses = smoothed_poses(measurements, map_, config)
+    missing = {record.stamp_ns for record in causal} - poses.keys()
+    found = search_missing((frame for frame in frames if frame.stamp_ns in missing), engine, poses)
+    return tuple(_record(record, poses, found, config) for record in causal)
+
+
+def smoothed_poses(
+    measurements: RecordedMeasurements, map_: Map, config: FusionConfig
+) -> Mapping[int, tuple[SE3, Array]]:
+    """``map_from_camera`` with its covariance (6, 6) by stamp, smoothed; none where no anchors agree."""
+    smoothed = smooth(measurements, config, map_.manifest.metric, map_.manifest.gravity_aligned)
+    if isinstance(smoothed, Rejection):
+        _log.warning("no trajectory could be estimated (%s): each frame is searched in the map by itself", smoothed)
+        return {}
+    return {pose.stamp_ns: (pose.map_from_camera, pose.covariance) for pose in smoothed.poses}
+
+
+def search_missing(
+    frames: Iterable[Frame], engine: Engine, poses: Mapping[int, tuple[SE3, Array]]
+) -> dict[int, AnchorPose | Rejection]:
+    """Search frames (in the order of their stamps) that have no pose, near those that are known or found before."""
+    known = {stamp_ns: pose for stamp_ns, (pose, _) in poses.items()}
+    stamps = sorted(known)
+    results: dict[int, AnchorPose | Rejection] = {}
+    failures, last_ns = 0, 0
+    for frame in frames:
+        prior = _nearest(frame.stamp_ns, stamps, known)
+        if prior is None and failures >= MOST_FAILURES and frame.stamp_ns - last_ns < RETRY_NS:
+            results[frame.stamp_ns] = Rejection(frame.stamp_ns, Reason.NO_RETRIEVAL)
+            continue
+        result = results[frame.stamp_ns] = engine.localize(frame, prior)
+        last_ns = frame.stamp_ns
+        failures = failures + 1 if isinstance(result, Rejection) else 0
+        if isinstance(result, AnchorPose):
+            known[frame.stamp_ns] = result.map_from_camera
+            stamps.insert(bisect_left(stamps, frame.stamp_ns), frame.stamp_ns)
+    return results
+
+
+def _nearest(stamp_ns: int, stamps: Sequence[int], known: Mapping[int, SE3]) -> SE3 | None:
+    """The pose nearest in time, unless all are too far."""
+    index = bisect_left(stamps, stamp_ns)
+    around = stamps[max(index - 1, 0) : index + 1]
+    nearest = min(around, key=lambda one: abs(one - stamp_ns), default=None)
+    return None if nearest is None or abs(nearest - stamp_ns) > NEAR_NS else known[nearest]
+
+
+def _record(
+    record: FrameRecord,
+    poses: Mapping[int, tuple[SE3, Array]],
+    found: Mapping[int, AnchorPose | Rejection],
+    config: FusionConfig,
+) -> FrameRecord:
+    result = found.get(record.stamp_ns)
+    if record.stamp_ns in poses:
+        map_from_camera, covariance = poses[record.stamp_ns]
+    elif isinstance(result, AnchorPose):
+        map_from_camera, covariance = result.map_from_camera, result.covariance
+    else:
+        reason = record.reason if result is None else result.reason
+        return replace(record, state=State.LOST, reason=reason, map_from_camera=None, covariance=None)
+    state = judge_pose(PoseSupport(0.0, 0, covariance, False), config.state)
+    reason = None if state is State.LOCALIZED else Reason.UNCERTAIN
+    support = record.support if record.support is not Support.NONE else Support.ANCHOR
+    return replace(
+        record, state=state, reason=reason, map_from_camera=map_from_camera, covariance=covariance, support=support
+    )
