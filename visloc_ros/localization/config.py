@@ -93,9 +93,6 @@ class AnchorConfig(Config):
     min_shared_points: int = option(
         10, "points that two map images share at least to show one place; places are solved apart", minimum=0
     )
-    refine_focal_length: bool = option(
-        False, "accept a pose with an estimated focal length where the given one is wrong; else INTRINSICS_MISMATCH"
-    )
     min_features: int = option(32, "fewest keypoints worth matching", minimum=4)
     min_matches: int = option(20, "fewest 2D-3D correspondences worth a pose", minimum=4)
     stop_inliers: int = option(150, "matching ends early at this many inliers", minimum=4)

@@ -44,7 +44,8 @@ def find_image_topic(topics: Topics, wanted: str) -> str:
 def find_camera_info_topic(topics: Topics, image_topic: str, wanted: str) -> str:
     """Name of the CameraInfo topic: the one beside the image, or the only one of a bag with a single image topic.
 
-    Raises CalibrationError when there is none, SourceError when the one wanted is not there.
+    Empty when the bag has none. Raises CalibrationError when it is not clear which one it is, SourceError when the one
+    wanted is not there.
     """
     if wanted:
         return _check_type(topics, wanted, (CAMERA_INFO,))
@@ -54,9 +55,11 @@ def find_camera_info_topic(topics: Topics, image_topic: str, wanted: str) -> str
         return beside
     if len(candidates) == 1 and len(_of_type(topics, IMAGE_TYPES)) == 1:
         return candidates[0]
-    others = f" (there is {', '.join(candidates)}: name the right one as camera_info_topic)" if candidates else ""
+    if not candidates:
+        return ""
     raise CalibrationError(
-        f"the bag has no CameraInfo on {beside}{others}: give the camera's calibration file as 'camera'"
+        f"the bag has no CameraInfo on {beside}, but there is {', '.join(candidates)}: name the right one as "
+        "camera_info_topic, or give the camera's calibration file as 'camera'"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import pycolmap
 
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.trajectory import Trajectory
@@ -49,24 +50,32 @@ class SourceConfig(Config):
             raise SourceError(f"first={self.first} to last={last} selects none of the {count} images")
         return selected
 
-    def read_camera(self) -> pycolmap.Camera | None:
+    def read_calibration(self) -> CameraCalibration | None:
         """Camera of the calibration file, or None where none is named. Raises CalibrationError."""
-        return read_camera_yaml(Path(self.camera).expanduser()) if self.camera else None
+        if not self.camera:
+            return None
+        return CameraCalibration(read_camera_yaml(Path(self.camera).expanduser()), CalibrationSource.GIVEN)
 
 
 class FrameSource(Protocol):
     """Frames in order of time, read anew at every iteration.
 
-    ``camera`` is that of the first frame; photos of a folder may have others, which ``Frame.camera`` tells.
-    ``calibrated`` is False where the intrinsics were guessed (SPEC H-18). ``ground_truth`` holds the true poses
-    ``world_from_camera`` where the source has them. ``len`` is the number of images selected; ``skipped`` counts those
-    that the latest iteration could not use.
+    ``calibration`` is that of the first frame; photos of a folder may have others, which ``Frame.calibration`` tells.
+    ``ground_truth`` holds the true poses ``world_from_camera`` where the source has them. ``len`` is the number of
+    images selected; ``skipped`` counts those that the latest iteration could not use.
     """
 
     name: str
-    camera: pycolmap.Camera
-    calibrated: bool
+    calibration: CameraCalibration
     skipped: int
+
+    @property
+    def camera(self) -> pycolmap.Camera:
+        """Camera of the first frame."""
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the intrinsics are known, not guessed."""
 
     @property
     def ground_truth(self) -> Trajectory | None:
@@ -86,6 +95,7 @@ class EncodedFrame:
     format: str
     camera: pycolmap.Camera
     name: str = ""
+    calibration: CameraCalibration | None = None
 
 
 @runtime_checkable
