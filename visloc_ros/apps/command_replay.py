@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from visloc_ros.apps.console import console, print_table
+from visloc_ros.apps.console import console, print_advice, print_table
 from visloc_ros.apps.options import Domain, GroundTruth, ImageTopic, MapArgument, MapTracking
 from visloc_ros.apps.replay import ReplayPlan
 from visloc_ros.apps.replay import replay as replay_bag
@@ -43,6 +43,7 @@ def replay(
 
 def finish(record: RunRecord, output: Path) -> None:
     """Write the results of a run and print its table."""
-    report = write_results(record, output)
-    print_table(record.title, summary_rows(summarize(record)))
+    report, summary = write_results(record, output), summarize(record)
+    print_table(record.title, summary_rows(summary))
+    print_advice(summary["advice"])
     console.print(f"report: {report}")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.command_replay import finish
-from visloc_ros.apps.console import StageBars
+from visloc_ros.apps.console import StageBars, print_camera
 from visloc_ros.apps.odometry_options import (
     CameraFromImu,
     ImuTopic,
@@ -21,7 +21,7 @@ from visloc_ros.apps.odometry_options import (
     require_folders,
     write_json,
 )
-from visloc_ros.apps.offline_run import RunConfig, run_offline
+from visloc_ros.apps.offline_run import RunConfig, run_offline, search_inline
 from visloc_ros.apps.options import (
     ConfigFile,
     GroundTruth,
@@ -32,7 +32,8 @@ from visloc_ros.apps.options import (
 from visloc_ros.core.config import read_config
 from visloc_ros.core.map import open_map
 from visloc_ros.evaluation import summarize
-from visloc_ros.sources import SourceConfig, open_source
+from visloc_ros.localization import AnchorEngine, find_camera
+from visloc_ros.sources import RecalibratedSource, SourceConfig, open_source
 from visloc_ros.sources.measurements import measurements_of
 
 
@@ -64,9 +65,14 @@ def run(
     options = read_config(RunConfig, config)
     if smooth:
         options = replace(options, smooth=True)
+    place, truth = open_map(map_path), read_truth(ground_truth, frames)
+    engine = AnchorEngine(place, options.anchor)
+    calibration = find_camera(engine, frames)
+    print_camera(calibration)
+    frames = RecalibratedSource(frames, calibration)
     with StageBars() as bars:
-        place, truth = open_map(map_path), read_truth(ground_truth, frames)
-        record = run_offline(place, frames, truth, options, bars, measurements=measurements)
+        record = run_offline(place, frames, truth, options, bars, search_inline(engine, options), measurements)
+    record = replace(record, calibration=calibration)
     finish(record, output)
     if json_file is not None:
         write_json(json_file, summarize(record) | provenance())

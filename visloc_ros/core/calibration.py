@@ -60,6 +60,7 @@ class CameraCalibration:
         """Plain values for JSON; the parameters are in COLMAP's order and pixels."""
         return {
             "source": self.source.value,
+            "description": str(self),
             "focal_length_px": float(self.camera.mean_focal_length()),
             "focal_sigma": self.focal_sigma,
             "model": self.camera.model.name,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import AnchorPose, Estimate, OdometryPose, Reason, Rejection, State, Support
@@ -116,7 +117,7 @@ class RunRecord:
     ``ground_truth`` holds true ``map_from_camera`` poses. ``map_points`` (P, 3) and ``map_camera_positions`` (M, 3)
     are for the top view, in the map's frame; its unit is the metre only when ``metric``. ``config`` is the effective
     configuration, ``notes`` are sentences for the reader. ``smoothed`` are the frames estimated after the fact, if they
-    were.
+    were. ``calibration`` is the camera's, and how it is known.
     """
 
     title: str
@@ -133,6 +134,7 @@ class RunRecord:
     metric: bool = True
     innovations: tuple[InnovationRecord, ...] = ()
     smoothed: tuple[FrameRecord, ...] = ()
+    calibration: CameraCalibration | None = None
 
     def __post_init__(self) -> None:
         for name in ("frames", "anchors", "innovations", "smoothed"):

@@ -76,33 +76,30 @@ class AnchorEngine:
         """The second half of ``localize``."""
         if len(query.features) < self.config.min_features:
             return _reject(query, Reason.FEW_FEATURES, Evidence())
-        estimator = self._estimator_of(query.frame)
+        estimator = self._estimator_of(query.frame.calibration)
         if estimator is None:
             return self._find(query, prior)
         if estimator.is_settled:
             return self._find(_with_calibration(query, estimator.calibration), prior)
         return self._find_with_unknown_camera(query, estimator, prior)
 
-    def calibration_of(self, frame: Frame) -> CameraCalibration:
-        """How the camera of a frame is known by now; frames found in the map make a guessed one better."""
-        estimator = self._estimator_of(frame)
-        if estimator is not None:
-            return estimator.calibration
-        return frame.calibration or CameraCalibration(frame.camera, CalibrationSource.GIVEN)
+    def best_calibration(self, calibration: CameraCalibration) -> CameraCalibration:
+        """What is known by now of the camera whose frames carry this calibration; frames that are found improve it."""
+        estimator = self._estimator_of(calibration)
+        return calibration if estimator is None else estimator.calibration
 
-    def has_settled(self, frame: Frame) -> bool:
-        """Whether further frames of the camera of this one will not change how it is known."""
-        estimator = self._estimator_of(frame)
+    def has_settled(self, calibration: CameraCalibration) -> bool:
+        """Whether further frames of the camera with this calibration will not change ``best_calibration``."""
+        estimator = self._estimator_of(calibration)
         return estimator is None or estimator.is_settled
 
-    def _estimator_of(self, frame: Frame) -> CameraEstimator | None:
+    def _estimator_of(self, calibration: CameraCalibration | None) -> CameraEstimator | None:
         """What earlier frames of the same camera told of it; None where it is known anyway."""
-        calibration = frame.calibration
         if calibration is None or not calibration.is_provisional:
             return None
         if calibration not in self._estimators:
             cameras = {id(image.camera): image.camera for image in self.map.images}.values()
-            of_map = cameras_for_size(cameras, frame.camera.width, frame.camera.height)
+            of_map = cameras_for_size(cameras, calibration.camera.width, calibration.camera.height)
             self._estimators[calibration] = CameraEstimator(calibration, of_map, self.config.pose)
         return self._estimators[calibration]
 

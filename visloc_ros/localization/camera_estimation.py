@@ -151,7 +151,7 @@ def _adjust(
     for image_id, view in enumerate(views, start=1):
         _add_image(model, image_id, view.pixels, view.map_from_camera)
         adjusted.add_image(image_id)
-    # COLMAP asks for two observations of a point. The second is in an image that is not adjusted: it stands for the map.
+    # COLMAP asks for two observations of a point; the second is in an image that stands for the map, and stays.
     map_id = len(views) + 1
     _add_image(model, map_id, np.concatenate([view.pixels for view in views]), views[0].map_from_camera)
     rows = ((image_id, row, point) for image_id, view in enumerate(views, 1) for row, point in enumerate(view.points))

@@ -63,7 +63,7 @@ class BagSource:
         self._odometry_topic = find_measurement_topic(topics, config.odometry_topic, ODOMETRY)
         self._imu_topic = find_measurement_topic(topics, config.imu_topic, IMU)
         self._camera_from_imu = config.camera_from_imu
-        self._selected = config.select(topics[self.image_topic].num_messages)
+        self._selected = config.select(topics[self.image_topic].num_messages, self._receive_times_ns)
         given = config.read_calibration()
         self.camera_info_topic = (
             "" if given else find_camera_info_topic(topics, self.image_topic, config.camera_info_topic)
@@ -120,8 +120,12 @@ class BagSource:
         )
 
     def _selected_messages(self) -> Iterator[SerializedMessage]:
-        selected = self._selected
-        return islice(iterate_serialized(self._path, [self.image_topic]), selected.start, selected.stop, selected.step)
+        selected = set(self._selected)
+        messages = islice(iterate_serialized(self._path, [self.image_topic]), self._selected[-1] + 1)
+        return (message for index, message in enumerate(messages) if index in selected)
+
+    def _receive_times_ns(self) -> list[int]:
+        return [message.receive_time_ns for message in iterate_serialized(self._path, [self.image_topic])]
 
     def _decode(self, serialized: SerializedMessage, previous_ns: int) -> Frame:
         message = deserialize(serialized)

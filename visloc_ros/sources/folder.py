@@ -134,7 +134,8 @@ def open_folder(root: Path, config: SourceConfig) -> FolderSource:
     """Open a folder of images. Raises SourceError, CalibrationError or ConfigError."""
     layout = read_kapture(root, config.rate_hz) or read_dataset(root, config.rate_hz)
     layout = layout or _read_plain(root, config.rate_hz)
-    images = tuple(layout.images[index] for index in config.select(len(layout.images)))
+    selected = config.select(len(layout.images), lambda: [image.stamp_ns for image in layout.images])
+    images = tuple(layout.images[index] for index in selected)
     common = config.read_calibration() or _recorded(layout.camera)
     if common is not None:
         images = tuple(replace(image, camera=common.camera) for image in images)

@@ -16,6 +16,7 @@ from visloc_ros.core.errors import SourceError
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.sources.base import NOMINAL_RATE_HZ, SourceConfig
+from visloc_ros.sources.stamps import stamps_at_rate
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class VideoSource:
             raise SourceError(f"the video {path} is truncated or holds no frame that can be decoded")
         # Streams and cut recordings announce nothing, or nonsense: then the length is known after one pass only.
         self._count = announced if announced > 0 else _count_frames(path)
-        self._selected = config.select(self._count)
+        self._selected = config.select(self._count, lambda: stamps_at_rate(range(self._count), self._rate_hz))
         height, width = first.shape[:2]
         self.calibration = config.read_calibration() or guess_calibration(width, height)
         check_image_size(self.camera, width, height)
@@ -77,6 +78,7 @@ class VideoSource:
 
     def _read_selected(self) -> Iterator[tuple[int, int, Image]]:
         capture = _open(self._path)
+        selected = set(self._selected)
         try:
             previous_ns = -1
             for index in range(self._selected[-1] + 1):
@@ -84,7 +86,7 @@ class VideoSource:
                     return
                 stamp_ns = self._stamp(capture, index, previous_ns)
                 previous_ns = stamp_ns
-                if index in self._selected:
+                if index in selected:
                     yield index, stamp_ns, _retrieve(capture)
         finally:
             capture.release()
