@@ -28,7 +28,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.NO_MAP: "there is no map; give one",
     Reason.BLURRED: "the image is blurred; move slower, or add light",
     Reason.INTRINSICS_MISMATCH: f"the focal length is wrong; {_CALIBRATE}, or give none, and it is estimated",
-    Reason.UNKNOWN_INTRINSICS: "the focal length is not known, and what was found, such as one plane, does not tell it; "
+    Reason.UNKNOWN_INTRINSICS: "the focal length is not known, and what was found, one plane perhaps, cannot tell; "
     f"{_CALIBRATE}, or film more of the place",
     Reason.NO_TRANSFORM: "a transform at the image's time is missing; is odometry published, and /tf_static?",
     Reason.BAD_MESSAGE: "a message held impossible values; look at the node that sent it",

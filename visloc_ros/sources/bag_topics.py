@@ -50,7 +50,7 @@ def find_camera_info_topic(topics: Topics, image_topic: str, wanted: str) -> str
     if wanted:
         return _check_type(topics, wanted, (CAMERA_INFO,))
     candidates = _of_type(topics, (CAMERA_INFO,))
-    beside = f"{image_topic.removesuffix('/compressed').rpartition('/')[0]}/camera_info"
+    beside = camera_info_beside(image_topic)
     if beside in candidates:
         return beside
     if len(candidates) == 1 and len(_of_type(topics, IMAGE_TYPES)) == 1:
@@ -61,6 +61,11 @@ def find_camera_info_topic(topics: Topics, image_topic: str, wanted: str) -> str
         f"the bag has no CameraInfo on {beside}, but there is {', '.join(candidates)}: name the right one as "
         "camera_info_topic, or give the camera's calibration file as 'camera'"
     )
+
+
+def camera_info_beside(image_topic: str) -> str:
+    """Name that the CameraInfo of an image topic has by ROS' convention."""
+    return f"{image_topic.removesuffix('/compressed').rpartition('/')[0]}/camera_info"
 
 
 def find_ground_truth_topic(topics: Topics, wanted: str) -> str | None:
