@@ -36,6 +36,7 @@ _LEAST_RADIAL_KNOWN = 0.05  # standard deviation from which on it is estimated
 _LEAST_FOCAL_SIGMA = 0.003  # the map's errors, which all frames share, do not average out
 _USEFUL_FOCAL_SIGMA = 0.2  # frames that tell less say nothing
 _AGREEMENT = 3.0  # standard deviations
+_CONFIRMING_SIGMA = 0.02  # of an estimate that may confirm the map's camera; a weaker one fits other cameras as well
 _MAX_COST_RATIO = 1.2  # how much worse the map's camera may explain the frames than the one estimated
 _SETTLED_SIGMA, _SETTLED_VIEWS, _MAX_VIEWS = 0.02, 5, 12
 
@@ -117,11 +118,11 @@ class CameraEstimator:
     def _choose(self, views: Sequence[CameraView]) -> CameraCalibration:
         """The map's camera where the views confirm it, else the one that they tell, together with EXIF data."""
         estimated = estimate_camera(views, self._config)
-        if estimated.focal_sigma <= MAX_FOCAL_SIGMA:
-            for camera in self._map_cameras:
-                of_map = CameraCalibration(camera, CalibrationSource.MAP, MAP_FOCAL_SIGMA)
-                if _is_confirmed(of_map, estimated, views, self._config):
-                    return of_map
+        if estimated.focal_sigma <= _CONFIRMING_SIGMA:
+            of_map = [CameraCalibration(camera, CalibrationSource.MAP, MAP_FOCAL_SIGMA) for camera in self._map_cameras]
+            confirmed = next((one for one in of_map if _is_confirmed(one, estimated, views, self._config)), None)
+            if confirmed is not None:
+                return confirmed
         if self._prior.source is CalibrationSource.EXIF and _agree(self._prior, estimated):
             return _joined(self._prior, estimated)
         return estimated

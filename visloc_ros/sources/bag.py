@@ -48,8 +48,8 @@ class BagSource:
 
     An image that is broken or does not follow the one before in time is skipped, counted and logged. ``calibration``
     comes from the calibration file given or from the first CameraInfo; ``camera_info_topic`` is empty where a file is
-    given, or the bag has none. Where K is zero, which stands for an uncalibrated camera, or CameraInfo is missing, the
-    camera is guessed. ``frame_id`` is that of the first image.
+    given, or the bag has none. The camera is guessed where CameraInfo is missing, or says by a first entry of K that is
+    zero that the camera is not calibrated. ``frame_id`` is that of the first image.
     """
 
     def __init__(self, path: Path, config: SourceConfig) -> None:
@@ -146,7 +146,7 @@ class BagSource:
         if not topic:
             return None
         (info,) = self._first_messages(topic, 1)
-        if not any(info.k):
+        if info.k[0] == 0:
             return None
         roi = (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
         try:
