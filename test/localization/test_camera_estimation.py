@@ -26,7 +26,7 @@ def see(seed, camera=CAMERA, thickness=1.0, noise_px=0.7, outliers=0.1):
     """What a camera tells that looks at a box of points, as thick as it is wide, 4 m away; all from the images."""
     rng = np.random.default_rng(seed)
     points = rng.uniform([-2, -1.5, -2], [2, 1.5, 2], (400, 3)) * [1, 1, thickness]
-    pose = SE3.from_rotation_vector(rng.normal(0, 0.15, 3), [0, 0, -4] + rng.normal(0, 0.3, 3))
+    pose = SE3.from_rotation_vector(rng.normal(0, 0.15, 3), rng.normal([0, 0, -4], 0.3))
     pixels = project(camera, pose.inverse @ points)
     seen = ((pixels > 0) & (pixels < [camera.width, camera.height])).all(axis=1)
     pixels, points = pixels[seen] + rng.normal(0, noise_px, (int(seen.sum()), 2)), points[seen]
