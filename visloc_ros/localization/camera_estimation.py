@@ -30,14 +30,15 @@ MAX_FOCAL_SIGMA = 0.05
 PLAUSIBLE_FOCAL = (0.35, 4.0)
 """Focal lengths that cameras have, as share of the longer side of the image: from 110 to 14 degrees of view."""
 
-MAP_FOCAL_SIGMA = 0.01  # what structure from motion leaves of a focal length that it estimated itself
+MAP_FOCAL_SIGMA = 0.01
+"""What structure from motion leaves of a focal length that it estimated itself, and of one estimated in its map."""
+
 _RADIAL_SIGMA = 0.1  # of the first radial coefficient before anything is known: that of most lenses without a fisheye
 _LEAST_RADIAL_KNOWN = 0.05  # standard deviation from which on it is estimated
-_LEAST_FOCAL_SIGMA = 0.003  # the map's errors, which all frames share, do not average out
 _USEFUL_FOCAL_SIGMA = 0.2  # frames that tell less say nothing
 _AGREEMENT = 3.0  # standard deviations
 _CONFIRMING_SIGMA = 0.02  # of an estimate that may confirm the map's camera; a weaker one fits other cameras as well
-_MAX_COST_RATIO = 1.2  # how much worse the map's camera may explain the frames than the one estimated
+_MAX_COST_RATIO = 1.1  # how much worse the map's camera may explain the frames than the one estimated
 _SETTLED_SIGMA, _SETTLED_VIEWS, _MAX_VIEWS = 0.02, 5, 12
 
 
@@ -138,8 +139,7 @@ def estimate_camera(views: Sequence[CameraView], config: PoseConfig) -> CameraCa
     of_radial = information[1, 1] - information[0, 1] ** 2 / information[0, 0]  # the focal length being unknown
     bears_radial = bool(of_radial >= _LEAST_RADIAL_KNOWN**-2)
     camera = _adjust(views, start, config, bears_radial)
-    sigma = max(_focal_sigma(information), _LEAST_FOCAL_SIGMA)
-    return CameraCalibration(camera, CalibrationSource.ESTIMATED, sigma)
+    return CameraCalibration(camera, CalibrationSource.ESTIMATED, _focal_sigma(information))
 
 
 def _adjust(
@@ -223,6 +223,9 @@ def _joined(exif: CameraCalibration, estimated: CameraCalibration) -> CameraCali
 
 
 def _focal_sigma(information: Array) -> float:
-    """Relative standard deviation of the focal length by the information (2, 2) of views, the radial one unknown."""
-    known = information[0, 0] - information[0, 1] ** 2 / (information[1, 1] + _RADIAL_SIGMA**-2)
-    return float(known**-0.5) if known > 0 else math.inf
+    """Relative standard deviation of the focal length by the information (2, 2) of views, the radial one unknown.
+
+    Errors of the map, which the views share, do not average out.
+    """
+    known = float(information[0, 0] - information[0, 1] ** 2 / (information[1, 1] + _RADIAL_SIGMA**-2))
+    return math.hypot(known**-0.5, MAP_FOCAL_SIGMA) if known > 0 else math.inf

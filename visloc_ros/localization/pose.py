@@ -82,9 +82,10 @@ def solve_pose_and_focal_length(
 def solve_pose_of_unknown_camera(
     pixels: Array, points: Array, cameras: Sequence[pycolmap.Camera], config: PoseConfig
 ) -> PoseSolution | None:
-    """As ``solve_pose_and_focal_length``, from each of several cameras that may be the right one (at least one).
+    """As ``solve_pose_and_focal_length``, also from each of several cameras that may be the right one (at least one).
 
-    A minimal solver for the focal length (P4Pf) fails on points in a plane, a solver for one of the cameras does not.
+    A minimal solver for the focal length (P4Pf) fails on points in a plane, a solver for one of the cameras does not;
+    its focal length is refined all the same, so that the solution tells what the points say.
     """
     if len(pixels) < MIN_POINTS:
         return None
@@ -92,9 +93,14 @@ def solve_pose_of_unknown_camera(
     for camera in cameras:
         fixed = solve_pose(pixels, points, camera, config)
         if fixed is not None:
-            solutions += [fixed, _free_focal_length(fixed, pixels, points, camera, config)]
+            solutions.append(_free_focal_length(fixed, pixels, points, camera, config))
     found = [solution for solution in solutions if solution is not None]
-    return max(found, key=lambda one: (one.num_inliers, -one.median_error_px), default=None)
+    return max(found, key=lambda one: _score(one, config), default=None)
+
+
+def _score(solution: PoseSolution, config: PoseConfig) -> float:
+    """Inliers, each counting less the larger its error is (MSAC, Torr and Zisserman 2000)."""
+    return float(np.sum(1.0 - np.square(solution.errors_px / config.max_error_px)))
 
 
 def _free_focal_length(
