@@ -6,6 +6,7 @@ Run: python examples/00_localize_images.py maps/demo_room.tar.gz <video, image f
 import sys
 from pathlib import Path
 
+from visloc_ros.core.advice import ADVICE
 from visloc_ros.core.map import open_map
 from visloc_ros.core.types import AnchorPose
 from visloc_ros.localization import AnchorEngine
@@ -16,6 +17,6 @@ engine = AnchorEngine(open_map(map_path))  # the map and the models are loaded o
 for frame in open_source(source_path, SourceConfig(every=10)):
     result = engine.localize(frame)
     if isinstance(result, AnchorPose):
-        print(frame.name, result.map_from_camera.translation, f"{result.num_inliers} inliers")
+        print(frame.name, result.map_from_camera.translation, f"{result.num_inliers} inliers,", result.calibration)
     else:
-        print(frame.name, "not found:", result)  # the reason, and the numbers behind it
+        print(frame.name, "not found:", result, ADVICE[result.reason])  # the reason, its numbers, what to try

@@ -7,17 +7,20 @@ import sys
 from pathlib import Path
 
 from visloc_ros.core.map import open_map
-from visloc_ros.localization import AnchorEngine
+from visloc_ros.localization import AnchorEngine, find_camera
 from visloc_ros.map_tracking import MapTracker
 from visloc_ros.odometry import OdometryConfig, make_odometry
 from visloc_ros.pipeline import Backend, BackendConfig, InlineAnchors, Localizer
-from visloc_ros.sources import open_source
+from visloc_ros.sources import RecalibratedSource, open_source
 
 map_path, source_path = map(Path, sys.argv[1:3])
-room = open_map(map_path)
-anchors = InlineAnchors(AnchorEngine(room), period_s=0.5)
-localizer = Localizer(make_odometry(OdometryConfig()), Backend(BackendConfig(), anchors), MapTracker(room))
-for frame in open_source(source_path):
+room, source = open_map(map_path), open_source(source_path)
+engine = AnchorEngine(room)
+camera = find_camera(engine, source)  # odometry and anchors must use the same one
+print("camera:", camera)
+backend = Backend(BackendConfig(), InlineAnchors(engine, period_s=0.5))
+localizer = Localizer(make_odometry(OdometryConfig()), backend, MapTracker(room))
+for frame in RecalibratedSource(source, camera):
     estimate = localizer.process(frame)
     if estimate.map_from_camera is None:
         print(frame.name, estimate.state.value, estimate.reason and estimate.reason.value)

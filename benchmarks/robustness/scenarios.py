@@ -14,6 +14,7 @@ import numpy as np
 import pycolmap
 
 from benchmarks.places import known_truth, read_rgb, true_pose
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.camera import is_same_camera, project, rays
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
@@ -78,11 +79,12 @@ class ImageSequence:
 class SplicedSequence:
     """The frames of a scenario at even stamps: a source like any other."""
 
-    calibrated, skipped = True, 0
+    skipped = 0
 
     def __init__(self, scenario: Scenario, sequences: dict[str, ImageSequence]) -> None:
         self.name = scenario.name
         self.camera = sequences[scenario.clips[0].place].camera
+        self.calibration = CameraCalibration(self.camera, CalibrationSource.RECORDED)
         self._scenario, self._sequences = scenario, sequences
 
     def __len__(self) -> int:

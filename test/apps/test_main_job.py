@@ -5,9 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+from visloc_ros.core.advice import ADVICE
 from visloc_ros.core.trajectory import read_tum
+from visloc_ros.core.types import Reason
+from visloc_ros.sources import SourceConfig, open_source
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 
@@ -58,6 +63,39 @@ def test_localize_tells_every_frame_and_writes_them(bag, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "out" / "poses.jsonl").read_text().splitlines()]
     assert [line["success"] for line in lines] == [True, True, True]
     assert len(read_tum(tmp_path / "out" / "poses.tum")) == 3
+    assert {line["camera"]["source"] for line in lines} == {"recorded"}
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["images"], summary["localized"], summary["rejected"]) == (3, 3, {})
+    assert summary["anchor_position_error_m"]["max"] < 0.05
+    assert cv2.imread(str(tmp_path / "out" / "poses.png")) is not None
+
+
+@pytest.fixture(scope="module")
+def photos(bag, tmp_path_factory):
+    """Images of the second pass without calibration, and two that do not show the room."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number, frame in enumerate(open_source(bag, SourceConfig(every=15))):
+        cv2.imwrite(str(folder / f"{number:02d}.jpg"), cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
+    for number in (98, 99):
+        cv2.imwrite(str(folder / f"{number}.jpg"), np.full_like(frame.image, 128))
+    return folder
+
+
+def test_without_calibration_the_maps_camera_is_confirmed_and_told(photos, tmp_path):
+    output = visloc("localize", DEMO_MAP, photos, "--output", tmp_path / "out")
+    assert "the map's camera, confirmed by frames found" in output
+    assert "localized 7 of 9 frames" in output
+    assert f"2 x FEW_FEATURES: {ADVICE[Reason.FEW_FEATURES]}" in output
+    lines = [json.loads(line) for line in (tmp_path / "out" / "poses.jsonl").read_text().splitlines()]
+    assert [line["camera"]["source"] for line in lines if line["success"]] == ["map"] * 7
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["camera"]["source"], summary["poses_by_calibration"]) == ("map", {"map": 7})
+    assert summary["rejected"] == {"FEW_FEATURES": 2}
+
+
+def test_without_calibration_a_run_says_which_camera_it_took(photos, tmp_path):
+    assert "the map's camera" in visloc("run", DEMO_MAP, photos, "--output", tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["camera"]["source"] == "map"
 
 
 def test_track_measures_the_odometry(bag, tmp_path):

@@ -50,6 +50,17 @@ def tracked(recording, tmp_path_factory):
     return finished.stdout, folder
 
 
+def test_the_camera_is_told_and_a_guess_is_called_one(tracked, recording, tmp_path):
+    shown, folder = tracked
+    assert "camera: focal length 240.0 px, as the recording says" in shown
+    assert figures_of(folder / "a.json")["camera"]["source"] == "recorded"
+    images = tmp_path / "images"
+    shutil.copytree(recording / "rgb", images)
+    guessed = visloc("track", images, "--last", 5)
+    assert "camera: focal length 384.0 px to 35 %, guessed from the image size alone" in guessed.stdout
+    assert "--camera FILE" in guessed.stdout
+
+
 def test_the_file_holds_what_was_tracked_and_how_well(tracked):
     shown, folder = tracked
     figures = figures_of(folder / "a.json")

@@ -1,5 +1,6 @@
 import cv2
 import numpy as np
+import pycolmap
 import pytest
 
 from visloc_ros.core import camera as cameras
@@ -94,3 +95,41 @@ def test_coefficients_that_colmap_cannot_hold_are_refused():
         cameras.camera_from_calibration(640, 480, k, "rational_polynomial", [0.1] * 12)
     camera = cameras.camera_from_calibration(640, 480, k, "rational_polynomial", [0.1] * 8 + [0.0] * 6)
     assert camera.model.name == "FULL_OPENCV"
+
+
+FAMILIAR = {
+    "SIMPLE_PINHOLE": [500, 330, 230],
+    "PINHOLE": [500, 490, 330, 230],
+    "SIMPLE_RADIAL": [500, 330, 230, -0.1],
+    "OPENCV": [500, 490, 330, 230, -0.1, 0.02, 0.01, -0.02],
+    "FULL_OPENCV": [500, 490, 330, 230, -0.1, 0.02, 0.01, -0.02, 0.01, 0.02, 0.03, 0.01],
+    "OPENCV_FISHEYE": [500, 490, 330, 230, -0.01, 0.02, 0.01, -0.02],
+}
+
+
+@pytest.mark.parametrize("clockwise", [True, False])
+@pytest.mark.parametrize("model", FAMILIAR)
+def test_a_turned_camera_sees_the_turned_image(model, clockwise):
+    camera = pycolmap.Camera(model=model, width=640, height=480, params=FAMILIAR[model])
+    turned = cameras.rotate(camera, clockwise)
+    assert (turned.width, turned.height) == (480, 640)
+    points = np.random.default_rng(0).uniform([-0.5, -0.4, 1.0], [0.5, 0.4, 3.0], (50, 3))
+    x, y, z = points.T
+    turned_points = np.column_stack([-y, x, z] if clockwise else [y, -x, z])
+    column, row = cameras.project(camera, points).T
+    expected = np.column_stack([480 - row, column] if clockwise else [row, 640 - column])
+    np.testing.assert_allclose(cameras.project(turned, turned_points), expected, atol=1e-9)
+
+
+def test_a_model_with_coefficients_of_one_direction_cannot_be_turned():
+    params = [500, 500, 320, 240, *[0.01] * 8]
+    assert (
+        cameras.rotate(pycolmap.Camera(model="THIN_PRISM_FISHEYE", width=640, height=480, params=params), True) is None
+    )
+
+
+def test_another_focal_length_keeps_the_ratio_and_the_rest():
+    camera = pycolmap.Camera(model="OPENCV", width=640, height=480, params=FAMILIAR["OPENCV"])
+    changed = cameras.with_focal_length(camera, 990.0)
+    assert changed.params.tolist() == pytest.approx([1000, 980, *FAMILIAR["OPENCV"][2:]])
+    assert camera.params.tolist() == FAMILIAR["OPENCV"]

@@ -7,6 +7,7 @@ import pycolmap
 import pytest
 from synthetic_map import DIM, FakeExtractor, World, unit
 
+from visloc_ros.core.calibration import CalibrationSource
 from visloc_ros.core.errors import CalibrationError, MapError
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.core.manifest import ModelInfo
@@ -141,19 +142,10 @@ def test_a_wrong_focal_length_is_named(world, near):
     assert rejection.reason is Reason.INTRINSICS_MISMATCH
 
 
-def test_a_wrong_focal_length_is_estimated_on_request(world, near):
-    camera = pycolmap.Camera(model="PINHOLE", width=1024, height=768, params=[1280, 1280, 512, 384])
-    wrong = pycolmap.Camera(model="PINHOLE", width=1024, height=768, params=[700, 700, 512, 384])
-    features = world.view(near, camera=camera)
-    anchor = engine_for(world, features, refine_focal_length=True).localize(world.frame(camera=wrong))
-    assert isinstance(anchor, AnchorPose)
-    assert anchor.focal_length == pytest.approx(1280, rel=0.01)
-    assert np.linalg.norm(anchor.map_from_camera.translation - near.translation) < 0.05
-
-
-def test_a_right_focal_length_is_kept(world, near):
-    anchor = engine_for(world, world.view(near), refine_focal_length=True).localize(world.frame())
-    assert anchor.focal_length == world.camera.mean_focal_length()
+def test_a_known_camera_is_kept_and_told(world, near):
+    anchor = engine_for(world, world.view(near)).localize(world.frame())
+    assert anchor.calibration.camera is world.camera
+    assert (anchor.calibration.source, anchor.calibration.focal_sigma) == (CalibrationSource.GIVEN, 0.0)
 
 
 def test_an_image_of_another_size_than_its_calibration_is_refused(world, near):

@@ -7,6 +7,7 @@ import numpy as np
 import pycolmap
 import pytest
 
+from visloc_ros.core.calibration import guess_calibration
 from visloc_ros.core.geometry import rotation_angle_deg
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import NO_POINT, Map, MapImage
@@ -97,6 +98,27 @@ def test_an_unseen_image_is_found_within_a_few_centimetres(engine, truth, index,
 def test_a_map_image_is_its_own_nearest_reference(engine, truth):
     anchor = engine.localize(read_frame(MAP_FRAMES[2], truth))
     assert anchor.references[0] == f"{MAP_FRAMES[2]}.jpg"
+
+
+def without_calibration(index, truth, zoom=1.0, size=(640, 480)):
+    """A frame as a camera without calibration would give it, its middle enlarged, at another resolution."""
+    frame, guess = read_frame(index, truth), guess_calibration(*size)
+    scale = zoom * size[0] / 640
+    warp = np.array([[scale, 0, size[0] / 2 - scale * 320], [0, scale, size[1] / 2 - scale * 240]])
+    image = cv2.warpAffine(frame.image, warp, size, flags=cv2.INTER_CUBIC)
+    return Frame(frame.stamp_ns, image, guess.camera, calibration=guess)
+
+
+@pytest.mark.parametrize("index", QUERIES)
+@pytest.mark.parametrize(("zoom", "size"), [(1.0, (640, 480)), (1.0, (800, 600)), (1.2, (640, 480))])
+def test_without_calibration_the_focal_length_is_right_or_there_is_no_pose(engine, truth, index, zoom, size):
+    anchor = engine.localize(without_calibration(index, truth, zoom, size))
+    assert isinstance(anchor, AnchorPose)
+    sigma = anchor.calibration.focal_sigma
+    assert 0.0 < sigma <= 0.05
+    focal_error = np.log(anchor.calibration.camera.mean_focal_length() / (525 * zoom * size[0] / 640))
+    assert abs(focal_error) < 3.0 * sigma
+    assert np.linalg.norm(anchor.map_from_camera.translation - truth.poses[index].translation) < 0.08
 
 
 @pytest.mark.parametrize("value", [0, 127, 255])

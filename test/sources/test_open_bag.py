@@ -1,6 +1,7 @@
 import logging
 
 import numpy as np
+import pycolmap
 import pytest
 from rosbags.rosbag2 import CompressionMode
 from source_data import (
@@ -19,10 +20,12 @@ from source_data import (
     write_messages,
 )
 
+from visloc_ros.core.calibration import CalibrationSource
 from visloc_ros.core.camera import project
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.sources import SourceConfig, open_source
+from visloc_ros.sources.bag_calibration import copy_with_camera_info
 from visloc_ros.sources.bag_messages import BagTopic, iterate_bag_messages, iterate_serialized
 from visloc_ros.sources.bag_topics import find_camera_info_topic, find_ground_truth_topic
 
@@ -111,8 +114,9 @@ def test_the_real_sqlite3_bag_of_two_fisheye_cameras(tmp_path):
     root = shared_data("rosbag2_t265_db3")
     with pytest.raises(SourceError, match=r"/camera/fisheye1/image_raw, /camera/fisheye2/image_raw.*image_topic"):
         open_source(root)
-    with pytest.raises(CalibrationError, match=r"no CameraInfo on /camera/fisheye2/camera_info.*calibration file"):
-        open_source(root, SourceConfig(image_topic="/camera/fisheye2/image_raw"))
+    without = open_source(root, SourceConfig(image_topic="/camera/fisheye2/image_raw"))
+    assert without.calibration.source is CalibrationSource.GUESSED
+    assert (without.camera.width, without.camera.height) == (848, 800)
     calibration = tmp_path / "t265.yaml"
     calibration.write_text(
         "{model: OPENCV_FISHEYE, width: 848, height: 800, "
@@ -209,19 +213,41 @@ def test_missing_topics_are_told_with_those_that_are_there(tmp_path):
         open_source(without_images)
 
 
-def test_camera_info_must_be_there_calibrated_and_of_the_images_size(tmp_path):
-    image = ("/left/image_raw", 2, raw_image(5, colour_image(0)))
-    for name, infos, message in (
-        ("absent", [], "no CameraInfo on /left/camera_info: give the camera's calibration file"),
-        (
-            "zero",
-            [("/left/camera_info", 1, camera_info(1, focal=0.0))],
-            "/left/camera_info: .* K is zero",
-        ),
-        ("size", [("/left/camera_info", 1, camera_info(1, 640, 480))], "the image is 64x48 but the calibration is for"),
+IMAGE = ("/left/image_raw", 2, raw_image(5, colour_image(0)))
+
+
+def test_camera_info_must_be_of_the_images_size_and_finite(tmp_path):
+    for name, info, message in (
+        ("size", camera_info(1, 640, 480), "the image is 64x48 but the calibration is for"),
+        ("infinite", camera_info(1, focal=np.inf), "/left/camera_info: .* not finite"),
     ):
         with pytest.raises(CalibrationError, match=message):
-            open_source(write_messages(tmp_path / name, [*infos, image]))
+            open_source(write_messages(tmp_path / name, [("/left/camera_info", 1, info), IMAGE]))
+
+
+@pytest.mark.parametrize("infos", [[], [("/left/camera_info", 1, camera_info(1, focal=0.0))]], ids=["none", "zero K"])
+def test_without_a_calibration_in_camera_info_the_camera_is_guessed(tmp_path, infos):
+    source = open_source(write_messages(tmp_path / "bag", [*infos, IMAGE]))
+    assert not source.calibrated
+    assert source.calibration.source is CalibrationSource.GUESSED
+    assert source.camera.mean_focal_length() == pytest.approx(1.2 * WIDTH)
+    assert all(frame.calibration is source.calibration for frame in source)
+
+
+def test_a_bag_gets_the_camera_info_that_it_lacks(tmp_path):
+    stamps_ns = [5, 7]
+    images = [("/left/image_raw", 10 * ns, raw_image(ns, colour_image(ns))) for ns in stamps_ns]
+    bag = write_messages(tmp_path / "bag", [("/left/camera_info", 1, camera_info(1, focal=0.0)), *images])
+    camera = pycolmap.Camera(model="SIMPLE_RADIAL", width=WIDTH, height=HEIGHT, params=[50, 32, 24, 0.1])
+    copy_with_camera_info(open_source(bag), bag, tmp_path / "copy", camera)
+    copied = open_source(tmp_path / "copy")
+    assert copied.calibration.source is CalibrationSource.RECORDED
+    assert copied.camera.params.tolist() == pytest.approx([50, 50, 32, 24, 0.1, 0, 0, 0])
+    assert [frame.stamp_ns for frame in copied] == stamps_ns
+    for frame, ns in zip(copied, stamps_ns, strict=True):
+        np.testing.assert_array_equal(frame.image, colour_image(ns))
+    messages = [(message.topic, message.receive_time_ns) for message in iterate_serialized(tmp_path / "copy")]
+    assert sorted(messages) == [(f"/left/{name}", 10 * ns) for name in ("camera_info", "image_raw") for ns in stamps_ns]
 
 
 def test_images_without_stamps_are_refused(tmp_path):

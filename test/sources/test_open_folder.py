@@ -7,6 +7,7 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 from source_data import HEIGHT, WIDTH, colour_image, encode, truncate, write_images
 
+from visloc_ros.core.calibration import CalibrationSource
 from visloc_ros.core.errors import CalibrationError, ConfigError, SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import write_tum
@@ -103,6 +104,27 @@ def test_frames_are_selected_by_index_ends_included(tmp_path, config, indices):
     assert len(source) == len(indices)
 
 
+@pytest.mark.parametrize(
+    ("fps", "indices"), [(0.0, range(12)), (10.0, [0, 3, 6, 9]), (4.0, [0, 8]), (100.0, range(12)), (1.0, [0])]
+)
+def test_so_many_images_a_second_are_read(tmp_path, fps, indices):
+    write_images(tmp_path, [f"{index}.png" for index in range(12)])  # 30 a second
+    source = open_source(tmp_path, SourceConfig(fps=fps))
+    assert [int(frame.name.removesuffix(".png")) for frame in source] == list(indices)
+    assert len(source) == len(indices)
+
+
+def test_photos_at_uneven_times_are_thinned_by_time_not_by_number(tmp_path):
+    write_images(tmp_path, [f"{seconds:.1f}.png" for seconds in (0.0, 0.1, 0.2, 1.5, 1.6, 3.0)])
+    assert read_stamps(open_source(tmp_path, SourceConfig(fps=1.0))) == [0, 1_500_000_000, 3_000_000_000]
+
+
+def test_two_ways_of_thinning_at_once_are_refused(tmp_path):
+    write_images(tmp_path, ["a.png", "b.png"])
+    with pytest.raises(ConfigError, match="every=2 and fps=5"):
+        open_source(tmp_path, SourceConfig(every=2, fps=5.0))
+
+
 def test_selection_of_nothing_is_an_error(tmp_path):
     write_images(tmp_path, ["a.png", "b.png"])
     with pytest.raises(SourceError, match="first=5 to last=the end selects none of the 2 images"):
@@ -158,9 +180,13 @@ def test_a_photo_with_a_focal_length_in_its_exif_data_has_a_camera_of_its_own(tm
     exif = Image.Exif()
     exif.get_ifd(IFD.Exif)[Base.FocalLengthIn35mmFilm] = 50
     Image.open(tmp_path / "b.jpg").save(tmp_path / "b.jpg", exif=exif)
-    guessed, known = (frame.camera.mean_focal_length() for frame in open_source(tmp_path))
-    assert guessed == 1.2 * WIDTH
-    assert known == pytest.approx(50.0 / 43.27 * np.hypot(WIDTH, HEIGHT), rel=0.02)
+    Image.open(tmp_path / "b.jpg").save(tmp_path / "c.jpg", exif=exif)
+    guessed, known, again = (frame.calibration for frame in open_source(tmp_path))
+    assert (guessed.source, known.source) == (CalibrationSource.GUESSED, CalibrationSource.EXIF)
+    assert guessed.camera.mean_focal_length() == 1.2 * WIDTH
+    assert known.camera.mean_focal_length() == pytest.approx(50.0 / 43.27 * np.hypot(WIDTH, HEIGHT), rel=0.02)
+    assert known.focal_sigma < guessed.focal_sigma
+    assert again is known  # photos of one camera
 
 
 def test_images_of_two_sizes_are_refused_where_one_calibration_is_given(tmp_path):

@@ -7,6 +7,7 @@ import pycolmap
 import pytest
 from source_data import HEIGHT, WIDTH, colour_image, truncate
 
+from visloc_ros.core.calibration import CalibrationSource
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.calibration import write_camera_yaml
@@ -51,6 +52,13 @@ def test_selected_frames_keep_their_own_stamps(tmp_path):
     assert len(source) == 3
 
 
+def test_so_many_frames_a_second_are_read(tmp_path):
+    write_video(tmp_path / "a.mp4", count=10)  # 25 a second
+    source = open_source(tmp_path / "a.mp4", SourceConfig(fps=5.0))
+    assert [frame.stamp_ns for frame in source] == [0, 200_000_000]
+    assert len(source) == 2
+
+
 def test_rate_replaces_the_videos_own(tmp_path):
     write_video(tmp_path / "a.mp4", count=3)
     source = open_source(tmp_path / "a.mp4", SourceConfig(rate_hz=10.0))
@@ -60,11 +68,14 @@ def test_rate_replaces_the_videos_own(tmp_path):
 def test_camera_is_guessed_unless_a_calibration_is_given(tmp_path):
     write_video(tmp_path / "a.mp4", count=2)
     source = open_source(tmp_path / "a.mp4")
+    assert source.calibration.source is CalibrationSource.GUESSED
     assert not source.calibrated
+    assert all(frame.calibration is source.calibration for frame in source)
     assert source.camera.params[0] == pytest.approx(1.2 * WIDTH)
     camera = pycolmap.Camera(model="PINHOLE", width=WIDTH, height=HEIGHT, params=[50, 51, 32, 24])
     write_camera_yaml(tmp_path / "camera.yaml", camera)
     given = open_source(tmp_path / "a.mp4", SourceConfig(camera=str(tmp_path / "camera.yaml")))
+    assert given.calibration.source is CalibrationSource.GIVEN
     assert given.calibrated
     assert given.camera.params.tolist() == [50, 51, 32, 24]
 

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from visloc_ros.apps.console import console
+from visloc_ros.apps.console import console, print_advice, print_camera
+from visloc_ros.apps.odometry_options import provenance, read_truth, write_json
 from visloc_ros.apps.options import (
     ConfigFile,
+    GroundTruth,
     MapArgument,
     SourceArgument,
     takes_source_config,
 )
+from visloc_ros.core.advice import advise, count_reasons
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import OutputError
 from visloc_ros.core.geometry import rotation_angle_deg
-from visloc_ros.core.map import open_map
+from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory, write_tum
 from visloc_ros.core.types import AnchorPose, Rejection
-from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.evaluation import AnchorRecord, RunRecord, summarize
+from visloc_ros.localization import AnchorConfig, AnchorEngine, find_camera
 from visloc_ros.sources import SourceConfig, open_source
 
 TRUTH_TOLERANCE_NS = 5_000_000
@@ -33,7 +38,11 @@ def localize(
     map_path: MapArgument,
     source: SourceArgument,
     source_config: SourceConfig,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for poses.tum and poses.jsonl.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for poses.tum, poses.jsonl, summary.json and poses.png."),
+    ] = None,
+    ground_truth: GroundTruth = None,
     config: ConfigFile = None,
 ) -> None:
     """Localize frames one by one: a line each, failures too.
@@ -41,19 +50,23 @@ def localize(
     Example: visloc localize maps/office query.mp4 --every 15 --output out/office
     """
     frames = open_source(source, source_config)
-    options = read_config(AnchorConfig, config)
-    if not frames.calibrated:  # its focal length is a guess
-        options = replace(options, refine_focal_length=True)
-    engine = AnchorEngine(open_map(map_path), options)
+    place = open_map(map_path)
+    engine = AnchorEngine(place, read_config(AnchorConfig, config))
+    calibration = find_camera(engine, frames)
+    print_camera(calibration)
+    truth = read_truth(ground_truth, frames)
     results = []
     for frame in frames:
         result = engine.localize(frame)
         results.append((frame.name or str(frame.stamp_ns), result))
-        console.print(describe(frame.name, result, frames.ground_truth), highlight=False, soft_wrap=True)
+        console.print(describe(frame.name, result, truth), highlight=False, soft_wrap=True)
     accepted = sum(isinstance(result, AnchorPose) for _, result in results)
     console.print(f"localized {accepted} of {len(results)} frames")
+    rejected = count_reasons(result.reason for _, result in results if isinstance(result, Rejection))
+    print_advice(advise(rejected))
     if output is not None:
-        write_results(output, results)
+        record = query_record(place, frames.name, [result for _, result in results], truth)
+        write_results(output, results, replace(record, calibration=calibration))
 
 
 def describe(name: str, result: AnchorPose | Rejection, truth: Trajectory | None) -> str:
@@ -66,6 +79,8 @@ def describe(name: str, result: AnchorPose | Rejection, truth: Trajectory | None
     line = (
         f"{stamp}  x {x:.3f} y {y:.3f} z {z:.3f}  {result.num_inliers} inliers  {result.reprojection_error_px:.2f} px"
     )
+    if result.calibration is not None and result.calibration.focal_sigma:
+        line += f"  f {result.calibration.camera.mean_focal_length():.0f} px ({result.calibration.source.value})"
     true_pose = truth.nearest(result.stamp_ns, TRUTH_TOLERANCE_NS) if truth else None
     if true_pose is not None:
         error_cm = 100 * float(sum((result.map_from_camera.translation - true_pose.translation) ** 2)) ** 0.5
@@ -74,8 +89,23 @@ def describe(name: str, result: AnchorPose | Rejection, truth: Trajectory | None
     return f"{line}  {milliseconds}"
 
 
-def write_results(folder: Path, results: list[tuple[str, AnchorPose | Rejection]]) -> None:
-    """Write the poses as TUM and every outcome as a JSON line. Raises OutputError."""
+def query_record(place: Map, source: str, results: list[AnchorPose | Rejection], truth: Trajectory | None) -> RunRecord:
+    """What summaries and plots are made from."""
+    return RunRecord(
+        title=f"{source} in {place.name}",
+        frames=(),
+        anchors=tuple(AnchorRecord.from_result(result, sum(result.stage_ms.values())) for result in results),
+        ground_truth=truth,
+        map_points=place.points,
+        map_camera_positions=[image.map_from_camera.translation for image in place.images],
+        metric=place.manifest.metric,
+    )
+
+
+def write_results(folder: Path, results: list[tuple[str, AnchorPose | Rejection]], record: RunRecord) -> None:
+    """Write the poses as TUM, every outcome as a JSON line, their summary and their picture. Raises OutputError."""
+    from visloc_ros.evaluation.query_plot import write_query_plot  # drawing takes a second to import
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         poses = [result for _, result in results if isinstance(result, AnchorPose)]
@@ -84,6 +114,23 @@ def write_results(folder: Path, results: list[tuple[str, AnchorPose | Rejection]
         (folder / "poses.jsonl").write_text("".join(lines), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error}") from error
+    write_json(folder / "summary.json", _summary(results, record) | provenance())
+    write_query_plot(folder / "poses.png", record)
+
+
+def _summary(results: list[tuple[str, AnchorPose | Rejection]], record: RunRecord) -> dict[str, Any]:
+    """Figures of all images together."""
+    counted = count_reasons(result.reason for _, result in results if isinstance(result, Rejection))
+    summary = summarize(record)
+    kept = ("title", "metric", "camera", "anchor_position_error_m", "anchor_rotation_error_deg", "anchor_latency_ms")
+    sources = Counter(p.calibration.source.value for _, p in results if isinstance(p, AnchorPose) and p.calibration)
+    return {name: summary[name] for name in kept} | {
+        "images": len(results),
+        "localized": len(results) - sum(counted.values()),
+        "rejected": {reason.value: count for reason, count in counted.items()},
+        "poses_by_calibration": dict(sources),
+        "advice": advise(counted),
+    }
 
 
 def _as_json(name: str, result: AnchorPose | Rejection) -> dict[str, Any]:
@@ -98,6 +145,6 @@ def _as_json(name: str, result: AnchorPose | Rejection) -> dict[str, Any]:
         "num_inliers": result.num_inliers,
         "num_matches": result.num_matches,
         "reprojection_error_px": result.reprojection_error_px,
-        "focal_length_px": result.focal_length,
+        "camera": None if result.calibration is None else result.calibration.to_mapping(),
         "references": list(result.references),
     }

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from visloc_ros.apps.console import console, print_table
-from visloc_ros.apps.options import Domain, GroundTruth, ImageTopic, MapArgument, MapTracking
+from visloc_ros.apps.console import console, print_advice, print_camera, print_table
+from visloc_ros.apps.options import CameraFile, Domain, GroundTruth, ImageTopic, MapArgument, MapTracking
 from visloc_ros.apps.replay import ReplayPlan
 from visloc_ros.apps.replay import replay as replay_bag
+from visloc_ros.core.calibration import CalibrationSource
 from visloc_ros.core.errors import SourceError
+from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory import read_tum
 from visloc_ros.evaluation import RunRecord, summarize, summary_rows, write_results
+from visloc_ros.localization import AnchorEngine, find_camera
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.bag import BagSource
+from visloc_ros.sources.bag_calibration import copy_with_camera_info
 
 
 def replay(
@@ -25,6 +31,7 @@ def replay(
     rate: Annotated[float, typer.Option(min=0.01, max=100.0, help="Speed relative to the bag.")] = 1.0,
     ground_truth: GroundTruth = None,
     image_topic: ImageTopic = "",
+    camera: CameraFile = "",
     map_tracking: MapTracking = True,
     params_file: Annotated[Path | None, typer.Option(help="ROS parameter file for all nodes.")] = None,
     domain_id: Domain = 0,
@@ -33,17 +40,34 @@ def replay(
 
     Example: visloc replay maps/office office.mcap --output out/office
     """
-    source = open_source(bag, SourceConfig(image_topic=image_topic))
-    if not isinstance(source, BagSource):
-        raise SourceError(f"{bag} is no ROS 2 bag; 'visloc run' takes videos and folders")
+    source = open_bag(bag, SourceConfig(image_topic=image_topic, camera=camera))
     truth = read_tum(ground_truth) if ground_truth else source.ground_truth
-    plan = ReplayPlan(map_path, bag, rate, domain_id, params_file, map_tracking, recorded_bag=output / "recording")
-    record = replay_bag(plan, source, truth)
-    finish(record, output)
+    calibration = source.calibration
+    if calibration.is_provisional:
+        calibration = find_camera(AnchorEngine(open_map(map_path)), source)
+    print_camera(calibration)
+    with tempfile.TemporaryDirectory(prefix="visloc_replay_") as folder:
+        if calibration.source is not CalibrationSource.RECORDED:  # the nodes know cameras by CameraInfo only
+            copy = Path(folder) / bag.stem
+            copy_with_camera_info(source, bag, copy, calibration.camera)
+            bag, source = copy, open_bag(copy, SourceConfig(image_topic=source.image_topic))
+        recording = output / "recording"
+        plan = ReplayPlan(map_path, bag, rate, domain_id, params_file, map_tracking, recorded_bag=recording)
+        record = replay_bag(plan, source, truth)
+    finish(replace(record, calibration=calibration), output)
+
+
+def open_bag(path: Path, config: SourceConfig) -> BagSource:
+    """Open a ROS 2 bag. Raises SourceError for any other source."""
+    source = open_source(path, config)
+    if not isinstance(source, BagSource):
+        raise SourceError(f"{path} is no ROS 2 bag; 'visloc run' takes videos and folders")
+    return source
 
 
 def finish(record: RunRecord, output: Path) -> None:
     """Write the results of a run and print its table."""
-    report = write_results(record, output)
-    print_table(record.title, summary_rows(summarize(record)))
+    report, summary = write_results(record, output), summarize(record)
+    print_table(record.title, summary_rows(summary))
+    print_advice(summary["advice"])
     console.print(f"report: {report}")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.command_replay import finish
-from visloc_ros.apps.console import StageBars, console
+from visloc_ros.apps.console import StageBars, console, print_camera
 from visloc_ros.apps.odometry_options import (
     CameraFromImu,
     ImuTopic,
@@ -32,7 +32,8 @@ from visloc_ros.core.errors import ConfigError, SetupError
 from visloc_ros.core.map import open_map
 from visloc_ros.evaluation import summarize
 from visloc_ros.evaluation.machine import provenance
-from visloc_ros.sources import SourceConfig, open_source
+from visloc_ros.localization import AnchorEngine, find_camera
+from visloc_ros.sources import RecalibratedSource, SourceConfig, open_source
 from visloc_ros.sources.measurements import measurements_of
 
 EXACT = 1e-9  # metres, and elements of rotation matrices and covariances: what sums in another order may change
@@ -77,9 +78,14 @@ def run(
     options = read_config(RunConfig, config)
     if causal:
         options = replace(options, causal=True)
+    place, truth = open_map(map_path), read_truth(ground_truth, frames)
+    engine = AnchorEngine(place, options.anchor)
+    calibration = find_camera(engine, frames)
+    print_camera(calibration)
+    frames = RecalibratedSource(frames, calibration)
     with StageBars() as bars:
-        place, truth = open_map(map_path), read_truth(ground_truth, frames)
-        record = run_offline(place, frames, truth, options, bars, measurements=measurements)
+        record = run_offline(place, frames, truth, options, bars, measurements=measurements, engine=engine)
+    record = replace(record, calibration=calibration)
     finish(record, output)
     if json_file is not None:
         write_json(json_file, summarize(record) | provenance())

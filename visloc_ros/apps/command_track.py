@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from visloc_ros.apps.console import console, print_table
+from visloc_ros.apps.console import console, print_camera, print_table
 from visloc_ros.apps.odometry_options import (
     Backend,
     CameraFromImu,
@@ -81,7 +81,9 @@ def track(
     topics = replace(source_config, imu_topic=imu_topic, odometry_topic=odometry_topic, camera_from_imu=camera_from_imu)
     frames = open_source(source, topics)
     options = read_odometry_config(config, backend)
-    how = {"source": frames.name, "backend": options.backend, "live": live}
+    print_camera(frames.calibration)
+    camera = frames.calibration.to_mapping()
+    how = {"source": frames.name, "camera": camera, "backend": options.backend, "live": live}
     report = TrackReport(how, read_truth(ground_truth, frames), output, json_file, plot)
     measurements = measurements_of(frames) if sensors or imu_topic or odometry_topic else Measurements()
     feed = AtStamps(decode(frames)) if live else decode(frames)

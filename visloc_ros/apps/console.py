@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.evaluation import Row
 
 LOG_WIDTH = 140
@@ -28,6 +29,19 @@ def print_table(title: str, rows: Iterable[Row]) -> None:
     for row in rows:
         table.add_row(f"[bold]{row.label}[/bold]", row.value, row.target or "", MARKS[row.met])
     console.print(table)
+
+
+def print_advice(lines: Iterable[str]) -> None:
+    """Print what to try where images have no pose."""
+    for line in lines:
+        console.print(f"without a pose, {line}", highlight=False, soft_wrap=True)
+
+
+def print_camera(calibration: CameraCalibration) -> None:
+    """Say which intrinsics are used, and what to do where they are a mere guess."""
+    console.print(f"camera: {calibration}", highlight=False, soft_wrap=True)
+    if calibration.is_provisional:
+        console.print("  to be accurate, give the calibration of this camera: --camera FILE", highlight=False)
 
 
 class StageBars:

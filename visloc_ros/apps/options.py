@@ -32,7 +32,8 @@ Overwrite = Annotated[
 First = Annotated[int, typer.Option(min=0, help="Index of the first image to read.")]
 Last = Annotated[int, typer.Option(min=-1, help="Index of the last image to read; -1 reads to the end.")]
 Every = Annotated[int, typer.Option(min=1, help="Read every n-th image.")]
-RateHz = Annotated[float, typer.Option("--fps", min=0.0, help="Image rate where the source has no stamps.")]
+Fps = Annotated[float, typer.Option(min=0.0, help="Read so many images per second of the recording; 0 reads all.")]
+ImageRate = Annotated[float, typer.Option(min=0.0, help="Image rate where the source has no stamps.")]
 ImageTopic = Annotated[str, typer.Option(help="Image topic of the bag, where it has several.")]
 CameraFile = Annotated[str, typer.Option("--camera", help="Calibration file (COLMAP, EuRoC or ROS YAML).")]
 MapTracking = Annotated[
@@ -47,10 +48,13 @@ def make_source_config(
     first: First = 0,
     last: Last = -1,
     every: Every = 1,
-    fps: RateHz = 0.0,
+    fps: Fps = 0.0,
+    image_rate: ImageRate = 0.0,
 ) -> SourceConfig:
     """Which frames of a source are read, from the options on the command line."""
-    return SourceConfig(image_topic=image_topic, camera=camera, first=first, last=last, every=every, rate_hz=fps)
+    return SourceConfig(
+        image_topic=image_topic, camera=camera, first=first, last=last, every=every, fps=fps, rate_hz=image_rate
+    )
 
 
 def takes_source_config(command: Callable[..., None]) -> Callable[..., None]:

@@ -28,6 +28,11 @@ _MODEL_OF_DISTORTION = {
     "fisheye": ("OPENCV_FISHEYE", 4),
 }
 
+_ROTATABLE = (
+    "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV",
+    "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "OPENCV_FISHEYE",
+)  # fmt: skip
+
 
 def camera_from_calibration(
     width: int, height: int, matrix: ArrayLike, distortion_model: str = "", distortion: Sequence[float] = ()
@@ -93,6 +98,33 @@ def rescale(camera: pycolmap.Camera, width: int, height: int) -> pycolmap.Camera
     scaled = pycolmap.Camera(model=camera.model, width=camera.width, height=camera.height, params=camera.params.copy())
     scaled.rescale(width, height)
     return scaled
+
+
+def rotate(camera: pycolmap.Camera, clockwise: bool) -> pycolmap.Camera | None:
+    """Camera of the same image turned by a quarter; None where the model has no parameters for that (thin prism).
+
+    A quarter turn takes an image point (x, y) at depth 1 to (-y, x) clockwise, to (y, -x) the other way.
+    """
+    if camera.model.name not in _ROTATABLE:
+        return None
+    turned = pycolmap.Camera(model=camera.model, width=camera.height, height=camera.width, params=camera.params.copy())
+    x, y = camera.principal_point_x, camera.principal_point_y
+    turned.principal_point_x, turned.principal_point_y = (camera.height - y, x) if clockwise else (y, camera.width - x)
+    if len(camera.focal_length_idxs()) == 2:
+        turned.focal_length_x, turned.focal_length_y = camera.focal_length_y, camera.focal_length_x
+    if camera.model.name in ("OPENCV", "FULL_OPENCV"):
+        p1, p2 = camera.params[6:8]
+        turned.params[6:8] = (p2, -p1) if clockwise else (-p2, p1)  # the tangential distortion turns with the image
+    return turned
+
+
+def with_focal_length(camera: pycolmap.Camera, focal_length: float) -> pycolmap.Camera:
+    """The camera with another mean focal length in pixels; two of them keep their ratio."""
+    ratio = focal_length / camera.mean_focal_length()
+    changed = pycolmap.Camera(camera.todict())
+    for index in camera.focal_length_idxs():
+        changed.params[index] *= ratio
+    return changed
 
 
 def guess_camera(width: int, height: int) -> pycolmap.Camera:

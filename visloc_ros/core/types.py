@@ -8,7 +8,7 @@ about the axes of the parent frame (REP 103): ``t = t_hat + d[:3]``, ``R = exp(d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 
@@ -17,6 +17,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.geometry import SE3, Array, Sim3
 
 Image = NDArray[np.uint8]
@@ -41,6 +42,7 @@ class Reason(str, Enum):
     NO_MAP = "NO_MAP"
     BLURRED = "BLURRED"
     INTRINSICS_MISMATCH = "INTRINSICS_MISMATCH"
+    UNKNOWN_INTRINSICS = "UNKNOWN_INTRINSICS"
     NO_TRANSFORM = "NO_TRANSFORM"
     BAD_MESSAGE = "BAD_MESSAGE"
     INTERNAL_ERROR = "INTERNAL_ERROR"
@@ -67,12 +69,20 @@ class Support(str, Enum):
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One image: uint8 (H, W) grey or (H, W, 3) RGB, its camera model, and its stamp in nanoseconds."""
+    """One image: uint8 (H, W) grey or (H, W, 3) RGB, its camera model, and its stamp in nanoseconds.
+
+    ``calibration`` tells how ``camera`` is known; None stands for intrinsics that were given.
+    """
 
     stamp_ns: int
     image: Image
     camera: pycolmap.Camera
     name: str = ""
+    calibration: CameraCalibration | None = None
+
+    def with_calibration(self, calibration: CameraCalibration) -> Frame:
+        """The same image with other intrinsics."""
+        return replace(self, camera=calibration.camera, calibration=calibration)
 
     @cached_property
     def grey(self) -> Image:
@@ -159,7 +169,7 @@ class MapIdentity:
 class AnchorPose:
     """Absolute ``map_from_camera`` of one frame found in the map, with what it rests on.
 
-    ``focal_length`` is the one in pixels that the pose holds for: that of the calibration, or an estimated one.
+    ``calibration`` is the camera that the pose holds for, which may be estimated; None where that is not known.
     ``map_covariance`` (6, 6) is the part of ``covariance`` that anchors nearby share: errors of the map and of the
     calibration; None where that is not known.
     """
@@ -174,7 +184,7 @@ class AnchorPose:
     inlier_points: Array = field(default_factory=lambda: np.empty((0, 3)))
     references: tuple[str, ...] = ()
     stage_ms: Mapping[str, float] = field(default_factory=dict)
-    focal_length: float | None = None
+    calibration: CameraCalibration | None = None
     map_covariance: Array | None = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
@@ -76,19 +76,17 @@ def _alert(summary: Mapping[str, Any]) -> dict[str, str] | None:
         return {"headline": "There were no frames.", "advice": "The source gave no image; check its path and topic."}
     return {
         "headline": "No frame was localized.",
-        "advice": _advice(summary["anchors"], summary["unlocalized_by_reason"]),
+        "advice": _advice(summary["anchors"], summary["unlocalized_by_reason"], summary["advice"]),
     }
 
 
-def _advice(anchors: Mapping[str, Any], reasons: Mapping[str, int]) -> str:
+def _advice(anchors: Mapping[str, Any], reasons: Mapping[str, int], lines: Sequence[str]) -> str:
     rejected = anchors["rejected"]
     if not anchors["accepted"] and not rejected:
         return "No anchor was ever tried: the anchor engine did not answer during this run."
     if not anchors["accepted"]:
-        return (
-            f"None of {sum(rejected.values())} tries found the camera in the map ({_list_counts(rejected)}). "
-            "Check that the map shows this place from similar views, and that the camera's calibration is right."
-        )
+        tries = f"None of {sum(rejected.values())} tries found the camera in the map."
+        return " ".join([tries, *(f"{line}." for line in lines)])
     refused = anchors["refused_by_fusion"] or reasons
     return (
         f"{anchors['accepted']} anchors were found, but fusion never got a pose from them ({_list_counts(refused)}). "

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import AnchorPose, Estimate, OdometryPose, Reason, Rejection, State, Support
@@ -115,7 +116,7 @@ class RunRecord:
 
     ``ground_truth`` holds true ``map_from_camera`` poses. ``map_points`` (P, 3) and ``map_camera_positions`` (M, 3)
     are for the top view, in the map's frame; its unit is the metre only when ``metric``. ``config`` is the effective
-    configuration, ``notes`` are sentences for the reader.
+    configuration, ``notes`` are sentences for the reader. ``calibration`` is the camera's, and how it is known.
     """
 
     title: str
@@ -131,6 +132,7 @@ class RunRecord:
     notes: tuple[str, ...] = ()
     metric: bool = True
     innovations: tuple[InnovationRecord, ...] = ()
+    calibration: CameraCalibration | None = None
 
     def __post_init__(self) -> None:
         for name in ("frames", "anchors", "innovations"):

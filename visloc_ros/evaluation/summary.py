@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from visloc_ros.core.advice import advise, count_reasons
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import State, Support
 from visloc_ros.evaluation.consistency import Consistency
@@ -32,7 +33,9 @@ def summarize(record: RunRecord, series: RunSeries | None = None) -> Summary:
         "title": record.title,
         "metric": record.metric,
         "has_ground_truth": record.ground_truth is not None,
+        "camera": None if record.calibration is None else record.calibration.to_mapping(),
         **_coverage(record),
+        "advice": _advice(record),
         **_errors("", series.frames),
         "recall": _recall(series.frames),
         "nees": consistency(series.frames.nees),
@@ -80,6 +83,14 @@ def _coverage(record: RunRecord) -> Summary:
         "unlocalized_by_reason": dict(reasons.most_common()),
         "frames_dropped": record.frames_dropped,
     }
+
+
+def _advice(record: RunRecord) -> list[str]:
+    """What to try where frames have no pose: what the searches in the map say, or else the frames themselves."""
+    if all(frame.map_from_camera is not None for frame in record.frames):
+        return []
+    searched = count_reasons(anchor.reason for anchor in record.anchors if not anchor.accepted)
+    return advise(searched or count_reasons(frame.reason for frame in record.frames if frame.map_from_camera is None))
 
 
 def _seconds_until(frames: Sequence[FrameRecord], row: int) -> float:

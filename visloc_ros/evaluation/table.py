@@ -34,6 +34,7 @@ def summary_rows(summary: Mapping[str, Any]) -> list[Row]:
     unit = "m" if summary["metric"] else "units"
     return [
         _localized_row(summary),
+        *_camera_rows(summary["camera"]),
         Row("position error", format_errors(summary["position_error_m"], unit)),
         Row("rotation error", format_errors(summary["rotation_error_deg"], "deg")),
         Row("anchor position error", format_errors(summary["anchor_position_error_m"], unit)),
@@ -52,6 +53,10 @@ def summary_rows(summary: Mapping[str, Any]) -> list[Row]:
         Row("frames dropped", str(summary["frames_dropped"])),
         Row("peak memory", format_number(summary["peak_rss_mb"], "MB")),
     ]
+
+
+def _camera_rows(camera: Mapping[str, Any] | None) -> list[Row]:
+    return [] if camera is None else [Row("camera", camera["description"])]
 
 
 def trajectory_rows(errors: TrajectoryErrors) -> list[Row]:

@@ -4,6 +4,7 @@ from visloc_ros.localization.anchor import AnchorEngine
 from visloc_ros.localization.config import AnchorConfig, GateConfig, GuidedConfig, PoseConfig
 from visloc_ros.localization.correspondences import Correspondences
 from visloc_ros.localization.pose import PoseSolution, solve_pose
+from visloc_ros.localization.source_camera import find_camera
 
 __all__ = [
     "AnchorConfig",
@@ -13,5 +14,6 @@ __all__ = [
     "GuidedConfig",
     "PoseConfig",
     "PoseSolution",
+    "find_camera",
     "solve_pose",
 ]

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from weakref import WeakKeyDictionary
 
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor, make_matcher
+from visloc_ros.localization.camera_estimation import MAX_FOCAL_SIGMA, CameraEstimator, CameraView
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.evidence import Evidence, EvidenceCollector, Query
 from visloc_ros.localization.gates import check_pose, is_focal_length_wrong, spread
 from visloc_ros.localization.guided import GuidedSearch
+from visloc_ros.localization.map_cameras import cameras_for_size
 from visloc_ros.localization.map_uncertainty import MapUncertainty, measure_map_uncertainty
 from visloc_ros.localization.models import check_models, global_index
-from visloc_ros.localization.pose import PoseSolution, solve_pose_and_focal_length
+from visloc_ros.localization.pose import PoseSolution, solve_pose, solve_pose_and_focal_length
 from visloc_ros.localization.retrieval import ViewOverlap, rank_by_descriptor
+from visloc_ros.localization.uncertainty import covariance_by_focal_length
 
 
 class AnchorEngine:
-    """Finds single images in a map; the map and the models are loaded once, nothing is kept between frames.
+    """Finds single images in a map; the map and the models are loaded once.
+
+    Between frames only the intrinsics of cameras that are not calibrated are kept: frames found in the map tell them.
 
     Raises MapError when the map was made by other models than ``extractor`` (default: made from the configuration).
     """
@@ -43,6 +51,7 @@ class AnchorEngine:
         self._guided = GuidedSearch(map_, self.config)
         self._collector = EvidenceCollector(map_, self.matcher, self.config)
         self._map_uncertainty = measure_map_uncertainty(map_, self.config.pose)
+        self._estimators: WeakKeyDictionary[CameraCalibration, CameraEstimator] = WeakKeyDictionary()
 
     @property
     def map_identity(self) -> MapIdentity:
@@ -72,11 +81,75 @@ class AnchorEngine:
         """The second half of ``localize``."""
         if len(query.features) < self.config.min_features:
             return _reject(query, Reason.FEW_FEATURES, Evidence())
+        estimator = self._estimator_of(query.frame.calibration)
+        if estimator is None:
+            return self._find(query, prior)
+        if estimator.is_settled:
+            return self._find(_with_calibration(query, estimator.calibration), prior)
+        return self._find_with_unknown_camera(query, estimator, prior)
+
+    def best_calibration(self, calibration: CameraCalibration) -> CameraCalibration:
+        """What is known by now of the camera whose frames carry this calibration; frames that are found improve it."""
+        estimator = self._estimator_of(calibration)
+        return calibration if estimator is None else estimator.calibration
+
+    def has_settled(self, calibration: CameraCalibration) -> bool:
+        """Whether further frames of the camera with this calibration will not change ``best_calibration``."""
+        estimator = self._estimator_of(calibration)
+        return estimator is None or estimator.is_settled
+
+    def _estimator_of(self, calibration: CameraCalibration | None) -> CameraEstimator | None:
+        """What earlier frames of the same camera told of it; None where it is known anyway."""
+        if calibration is None or not calibration.is_provisional:
+            return None
+        if calibration not in self._estimators:
+            cameras = {id(image.camera): image.camera for image in self.map.images}.values()
+            of_map = cameras_for_size(cameras, calibration.camera.width, calibration.camera.height)
+            self._estimators[calibration] = CameraEstimator(calibration, of_map, self.config.pose)
+        return self._estimators[calibration]
+
+    def _find_with_unknown_camera(
+        self, query: Query, estimator: CameraEstimator, prior: SE3 | None
+    ) -> AnchorPose | Rejection:
+        """The pose where this frame and those before it tell the focal length well enough and do not contradict."""
+        blind = replace(query, cameras=estimator.candidates)
+        evidence = self._collector.gather(blind, self._references(query, prior))
+        if len(evidence.correspondences) < self.config.min_matches:
+            return _reject(query, Reason.FEW_MATCHES, evidence)
+        if evidence.solution is None:
+            return _reject(query, Reason.FEW_INLIERS, evidence)
+        pixels, points = self._collector.pixels_and_points(query, evidence)
+        reason = check_pose(evidence.solution, pixels, points, query.frame.camera, self.config.gate)
+        if reason is not None:
+            return _reject(query, reason, evidence)
+        view = CameraView.from_solution(evidence.solution, pixels, points, self.config.pose)
+        if view.is_plausible:
+            estimator.add(view)
+        calibration = estimator.calibration
+        if not view.is_plausible or not view.agrees_with(calibration):
+            return _reject(query, Reason.INTRINSICS_MISMATCH, evidence)
+        if calibration.focal_sigma > MAX_FOCAL_SIGMA:
+            return _reject(query, Reason.UNKNOWN_INTRINSICS, evidence)
+        return self._refine(_with_calibration(query, calibration), evidence)
+
+    def _refine(self, query: Query, evidence: Evidence) -> AnchorPose | Rejection:
+        """The pose of evidence that was gathered with another camera."""
+        pixels, points = self._collector.pixels_and_points(query, evidence)
+        with query.watch("pnp"):
+            solution = solve_pose(pixels, points, query.frame.camera, self.config.pose)
+        return self._judge_and_refine(query, replace(evidence, solution=solution))
+
+    def _find(self, query: Query, prior: SE3 | None) -> AnchorPose | Rejection:
+        """The pose of a frame whose camera is known."""
         if prior is not None and self.config.guided.enabled:
             anchor = self._find_around(query, prior)
             if anchor is not None:
                 return anchor
-        answer = self._judge(query, self._collector.gather(query, self._references(query, prior), prior))
+        return self._judge_and_refine(query, self._collector.gather(query, self._references(query, prior), prior))
+
+    def _judge_and_refine(self, query: Query, evidence: Evidence) -> AnchorPose | Rejection:
+        """The pose of the evidence, once more with all points around it where that can be trusted."""
+        answer = self._judge(query, evidence)
         if isinstance(answer, AnchorPose) and self.config.guided.refine:
             return self._find_around(query, answer.map_from_camera) or answer
         return answer
@@ -119,24 +192,25 @@ class AnchorEngine:
         pixels, points = self._collector.pixels_and_points(query, evidence)
         solution, camera = evidence.solution, query.frame.camera
         reason = check_pose(solution, pixels, points, camera, self.config.gate)
-        freed = self._with_other_focal_length(query, reason, solution, pixels, points)
-        if freed is not None:
-            if not self.config.refine_focal_length:
-                return _reject(query, Reason.INTRINSICS_MISMATCH, evidence)
-            solution, reason = freed, check_pose(freed, pixels, points, camera, self.config.gate)
+        if self._is_focal_length_wrong(query, reason, solution, pixels, points):
+            return _reject(query, Reason.INTRINSICS_MISMATCH, evidence)
         if reason is not None:
             return _reject(query, reason, evidence)
         return _accept(query, evidence, solution, pixels, points, self._map_uncertainty)
 
-    def _with_other_focal_length(
+    def _is_focal_length_wrong(
         self, query: Query, reason: Reason | None, solution: PoseSolution, pixels: Array, points: Array
-    ) -> PoseSolution | None:
-        """The solution with another focal length where that makes a faulty or inaccurate pose a good one, or None."""
+    ) -> bool:
+        """Whether another focal length makes a reasony or inaccurate pose a good one."""
         if reason is None and solution.median_error_px < self.config.gate.intrinsics_error_px:
-            return None
+            return False
         with query.watch("pnp"):
             freed = solve_pose_and_focal_length(pixels, points, query.frame.camera, self.config.pose)
-        return freed if freed is not None and is_focal_length_wrong(solution, freed, self.config.gate) else None
+        return freed is not None and is_focal_length_wrong(solution, freed, self.config.gate)
+
+
+def _with_calibration(query: Query, calibration: CameraCalibration) -> Query:
+    return replace(query, frame=query.frame.with_calibration(calibration))
 
 
 def _accept(
@@ -147,11 +221,15 @@ def _accept(
     points: Array,
     map_uncertainty: MapUncertainty,
 ) -> AnchorPose:
-    of_map = map_uncertainty.covariance(solution.map_from_camera, points[solution.inliers])
+    shared = map_uncertainty.covariance(solution.map_from_camera, points[solution.inliers])
+    calibration = query.frame.calibration or CameraCalibration(query.frame.camera, CalibrationSource.GIVEN)
+    if calibration.focal_sigma > 0:
+        pose, seen = solution.map_from_camera, points[solution.inliers]
+        shared = shared + covariance_by_focal_length(pose, seen, calibration.camera, calibration.focal_sigma)
     return AnchorPose(
         query.frame.stamp_ns,
         solution.map_from_camera,
-        solution.covariance + of_map,
+        solution.covariance + shared,
         solution.num_inliers,
         len(evidence.correspondences),
         solution.median_error_px,
@@ -159,8 +237,8 @@ def _accept(
         points[solution.inliers],
         evidence.references,
         query.watch.stage_ms,
-        solution.focal_length,
-        solution.shared_covariance + of_map,
+        calibration,
+        solution.shared_covariance + shared,
     )
 
 

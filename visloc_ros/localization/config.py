@@ -115,10 +115,6 @@ class AnchorConfig(Config):
         "Map images that share at least this many points are localized together (covisibility clustering).",
         minimum=0,
     )
-    refine_focal_length: bool = option(
-        False,
-        "Accept a pose with an estimated focal length if the given one is wrong, instead of INTRINSICS_MISMATCH.",
-    )
     min_features: int = option(32, "Least number of keypoints of an image.", minimum=4)
     min_matches: int = option(20, "Least number of 2D-3D correspondences of a pose.", minimum=4)
     stop_inliers: int = option(150, "Matching ends early at this many inliers with a spread of stop_spread.", minimum=4)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pycolmap
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array
@@ -16,16 +17,20 @@ from visloc_ros.features.types import Matcher, Matches
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.correspondences import Correspondences, lift, merge
 from visloc_ros.localization.gates import check_pose, spread
-from visloc_ros.localization.pose import PoseSolution, solve_pose
+from visloc_ros.localization.pose import PoseSolution, solve_pose, solve_pose_of_unknown_camera
 
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """A frame, its features, and the watch that times what is done with it."""
+    """A frame, its features, and the watch that times what is done with it.
+
+    Where ``cameras`` are given, the frame's own is not known: one of them is right, or none has the right focal length.
+    """
 
     frame: Frame
     features: LocalFeatures
     watch: Stopwatch
+    cameras: Sequence[pycolmap.Camera] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +122,10 @@ class EvidenceCollector:
             return cluster
         pixels, points = self.pixels_and_points(query, evidence)
         with query.watch("pnp"):
-            solution = solve_pose(pixels, points, query.frame.camera, self.config.pose, prior)
+            if query.cameras:
+                solution = solve_pose_of_unknown_camera(pixels, points, query.cameras, self.config.pose)
+            else:
+                solution = solve_pose(pixels, points, query.frame.camera, self.config.pose, prior)
         return replace(cluster, evidence=replace(evidence, solution=solution))
 
     def _is_sure(self, query: Query, evidence: Evidence) -> bool:

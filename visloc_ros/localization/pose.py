@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +22,8 @@ class PoseSolution:
     """Pose ``map_from_camera``, its covariance (6, 6) in the order of ``core.types``, and which rows agree with it.
 
     ``shared_covariance`` (6, 6) is the part of it that comes of errors which keypoints close together share: those of
-    the map and of the calibration. ``errors_px`` (K,) are the reprojection errors of the inliers. ``focal_length`` is
-    the one of the camera, or the estimated one.
+    the map and of the calibration. ``errors_px`` (K,) are the reprojection errors of the inliers. ``camera`` is the one
+    given, or the one with the estimated focal length.
     """
 
     map_from_camera: SE3
@@ -30,12 +31,17 @@ class PoseSolution:
     shared_covariance: Array
     inliers: NDArray[np.bool_]
     errors_px: Array
-    focal_length: float
+    camera: pycolmap.Camera
 
     @property
     def num_inliers(self) -> int:
         """Number of correspondences that agree with the pose."""
         return len(self.errors_px)
+
+    @property
+    def focal_length(self) -> float:
+        """Focal length in pixels, the mean of both where the camera has two."""
+        return float(self.camera.mean_focal_length())
 
     @property
     def median_error_px(self) -> float:
@@ -73,6 +79,43 @@ def solve_pose_and_focal_length(
     return _judge(SE3.from_rigid3d(camera_from_map).inverse, pixels, points, adjustable, config)
 
 
+def solve_pose_of_unknown_camera(
+    pixels: Array, points: Array, cameras: Sequence[pycolmap.Camera], config: PoseConfig
+) -> PoseSolution | None:
+    """As ``solve_pose_and_focal_length``, also from each of several cameras that may be the right one (at least one).
+
+    A minimal solver for the focal length (P4Pf) fails on points in a plane, a solver for one of the cameras does not;
+    its focal length is refined all the same, so that the solution tells what the points say.
+    """
+    if len(pixels) < MIN_POINTS:
+        return None
+    solutions = [solve_pose_and_focal_length(pixels, points, cameras[0], config)]
+    for camera in cameras:
+        fixed = solve_pose(pixels, points, camera, config)
+        if fixed is not None:
+            solutions.append(_free_focal_length(fixed, pixels, points, camera, config))
+    found = [solution for solution in solutions if solution is not None]
+    return max(found, key=lambda one: _score(one, config), default=None)
+
+
+def _score(solution: PoseSolution, config: PoseConfig) -> float:
+    """Inliers, each counting less the larger its error is (MSAC, Torr and Zisserman 2000)."""
+    return float(np.sum(1.0 - np.square(solution.errors_px / config.max_error_px)))
+
+
+def _free_focal_length(
+    fixed: PoseSolution, pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig
+) -> PoseSolution | None:
+    """The solution with its focal length refined, too."""
+    adjustable = pycolmap.Camera(camera.todict())
+    options = pycolmap.AbsolutePoseRefinementOptions(loss_function_scale=config.loss_scale_px, refine_focal_length=True)
+    camera_from_map = fixed.map_from_camera.inverse.to_rigid3d()
+    refined = pycolmap.refine_absolute_pose(camera_from_map, pixels, points, fixed.inliers, adjustable, options)
+    if refined is None:
+        return None
+    return _judge(SE3.from_rigid3d(refined["cam_from_world"]).inverse, pixels, points, adjustable, config)
+
+
 def _judge(
     map_from_camera: SE3, pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig
 ) -> PoseSolution | None:
@@ -85,5 +128,4 @@ def _judge(
     if independent is None:
         return None
     covariance = independent * design_effect(pixels[inliers], camera, config.shared_error)
-    focal_length = float(camera.mean_focal_length())
-    return PoseSolution(map_from_camera, covariance, covariance - independent, inliers, errors[inliers], focal_length)
+    return PoseSolution(map_from_camera, covariance, covariance - independent, inliers, errors[inliers], camera)

@@ -33,12 +33,50 @@ def pose_covariance(
     inverse = _inverse_hessian(jacobian)
     if inverse is None:
         return None
+    return inverse * noise_variance(residuals, config)
+
+
+def noise_variance(residuals: Array, config: PoseConfig) -> float:
+    """Variance in square pixels that the residuals (N, 2) of an estimated pose justify, by the Cauchy M-estimate."""
     weights = 1.0 / (1.0 + np.square(residuals).sum(axis=1) / config.loss_scale_px**2)
     psi = residuals * weights[:, None]
     measurements = residuals.size
     variance = float(np.mean(np.square(psi)) / np.mean(np.square(weights)) ** 2)
-    variance = max(variance * measurements / max(measurements - 6, 1), config.min_sigma_px**2)
-    return inverse * variance
+    return max(variance * measurements / max(measurements - 6, 1), config.min_sigma_px**2)
+
+
+def camera_information(
+    map_from_camera: SE3, pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig
+) -> Array:
+    """Information (2, 2) that one frame has of the logarithm of its focal length and of a radial coefficient.
+
+    The pose is eliminated (Schur complement), because it makes up for most of what a wrong focal length does: what is
+    left comes of the depths that the points have apart from each other. Zero where even the pose is not determined.
+    """
+    residuals = reprojection_residuals(map_from_camera, pixels, points, camera)
+    by_pose = projection_jacobian(map_from_camera, points, camera)
+    covariance = _inverse_hessian(by_pose)
+    if covariance is None:
+        return np.zeros((2, 2))
+    by_camera = _jacobian_by_camera(map_from_camera, points, camera)
+    mixed = by_pose.T @ by_camera
+    information = by_camera.T @ by_camera - mixed.T @ covariance @ mixed
+    variance = noise_variance(residuals, config) * design_effect(pixels, camera, config.shared_error)
+    return np.asarray(information / variance)
+
+
+def covariance_by_focal_length(
+    map_from_camera: SE3, points: Array, camera: pycolmap.Camera, focal_sigma: float
+) -> Array:
+    """Covariance (6, 6) of a pose by the relative standard deviation of the focal length that it was computed with.
+
+    A longer focal length moves the camera away from what it sees; the pose that explains the same pixels with another
+    one is found to first order.
+    """
+    by_pose = projection_jacobian(map_from_camera, points, camera)
+    by_focal_length = _jacobian_by_camera(map_from_camera, points, camera)[:, 0]
+    shift = np.linalg.lstsq(by_pose, -by_focal_length, rcond=None)[0] * focal_sigma
+    return np.outer(shift, shift)
 
 
 def _inverse_hessian(jacobian: Array) -> Array | None:
@@ -73,6 +111,15 @@ def projection_jacobian(map_from_camera: SE3, points: Array, camera: pycolmap.Ca
     by_rotation = camera_from_map @ _skew_stack(from_camera)
     by_pose = np.concatenate((by_translation, by_rotation), axis=2)
     return np.asarray((pixel_by_point(in_camera, camera) @ by_pose).reshape(-1, 6))
+
+
+def _jacobian_by_camera(map_from_camera: SE3, points: Array, camera: pycolmap.Camera) -> Array:
+    """Derivative (2 N, 2) of projected points by the logarithm of the focal length and by a radial coefficient."""
+    in_camera = map_from_camera.inverse @ points
+    by_focal_length = project(camera, in_camera) - [camera.principal_point_x, camera.principal_point_y]
+    on_plane = in_camera[:, :2] / in_camera[:, 2:]
+    by_radial = camera.mean_focal_length() * on_plane * np.square(on_plane).sum(axis=1, keepdims=True)
+    return np.stack((by_focal_length, by_radial), axis=2).reshape(-1, 2)
 
 
 def pixel_by_point(in_camera: Array, camera: pycolmap.Camera) -> Array:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3, rotation_angle_deg
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
@@ -44,6 +45,7 @@ class Simulation:
         self.name = f"simulated_{pass_name}"
         self.calibrated, self.skipped = True, 0
         self.camera = config.make_camera()
+        self.calibration = CameraCalibration(self.camera, CalibrationSource.RECORDED)
         self._unlit_room = room
         self._path = path or PATHS[pass_name]
         self._sensor = Sensor(config, noise_key=PASSES.index(pass_name))

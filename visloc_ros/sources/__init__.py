@@ -3,6 +3,7 @@
 from visloc_ros.sources.base import EncodedFrame, EncodedSource, FrameSource, SourceConfig
 from visloc_ros.sources.measurements import Measurements, MeasuringSource
 from visloc_ros.sources.opening import open_source
+from visloc_ros.sources.recalibrated import RecalibratedSource
 
 __all__ = [
     "EncodedFrame",
@@ -10,6 +11,7 @@ __all__ = [
     "FrameSource",
     "Measurements",
     "MeasuringSource",
+    "RecalibratedSource",
     "SourceConfig",
     "open_source",
 ]

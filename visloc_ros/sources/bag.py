@@ -11,6 +11,7 @@ from typing import Any
 
 import pycolmap
 
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, guess_calibration
 from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.trajectory import Trajectory
@@ -45,12 +46,11 @@ logger = logging.getLogger(__name__)
 class BagSource:
     """Images of one camera in a bag, stamped by their headers.
 
-    An image that is broken or does not follow the one before in time is skipped, counted and logged. ``camera``
-    comes from the first CameraInfo, or from the calibration file given (``camera_info_topic`` is empty then).
-    ``frame_id`` is that of the first image.
+    An image that is broken or does not follow the one before in time is skipped, counted and logged. ``calibration``
+    comes from the calibration file given or from the first CameraInfo; ``camera_info_topic`` is empty where a file is
+    given, or the bag has none. The camera is guessed where CameraInfo is missing, or says by a first entry of K that is
+    zero that the camera is not calibrated. ``frame_id`` is that of the first image.
     """
-
-    calibrated = True
 
     def __init__(self, path: Path, config: SourceConfig) -> None:
         topics = list_topics(path)
@@ -63,13 +63,23 @@ class BagSource:
         self._odometry_topic = find_measurement_topic(topics, config.odometry_topic, ODOMETRY)
         self._imu_topic = find_measurement_topic(topics, config.imu_topic, IMU)
         self._camera_from_imu = config.camera_from_imu
-        self._selected = config.select(topics[self.image_topic].num_messages)
-        given = config.read_camera()
+        self._selected = config.select(topics[self.image_topic].num_messages, self._receive_times_ns)
+        given = config.read_calibration()
         self.camera_info_topic = (
             "" if given else find_camera_info_topic(topics, self.image_topic, config.camera_info_topic)
         )
-        self.camera = given or self._read_camera(self.camera_info_topic)
+        self.calibration = given or self._read_calibration() or guess_calibration(*self._first_size())
         self.frame_id = self._check_first_images()
+
+    @property
+    def camera(self) -> pycolmap.Camera:
+        """The camera of all images."""
+        return self.calibration.camera
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the intrinsics are known, not guessed."""
+        return not self.calibration.is_provisional
 
     def __len__(self) -> int:
         return len(self._selected)
@@ -110,15 +120,19 @@ class BagSource:
         )
 
     def _selected_messages(self) -> Iterator[SerializedMessage]:
-        selected = self._selected
-        return islice(iterate_serialized(self._path, [self.image_topic]), selected.start, selected.stop, selected.step)
+        selected = set(self._selected)
+        messages = islice(iterate_serialized(self._path, [self.image_topic]), self._selected[-1] + 1)
+        return (message for index, message in enumerate(messages) if index in selected)
+
+    def _receive_times_ns(self) -> list[int]:
+        return [message.receive_time_ns for message in iterate_serialized(self._path, [self.image_topic])]
 
     def _decode(self, serialized: SerializedMessage, previous_ns: int) -> Frame:
         message = deserialize(serialized)
         stamp_ns = header_stamp_ns(message)
         if stamp_ns <= previous_ns:
             raise SourceError(f"the image's stamp {stamp_ns} ns is not after {previous_ns} ns")
-        return Frame(stamp_ns, decode_message(message), self.camera, f"{stamp_ns}")
+        return Frame(stamp_ns, decode_message(message), self.camera, f"{stamp_ns}", self.calibration)
 
     def _skip(self, error: SourceError) -> None:
         self.skipped += 1
@@ -126,15 +140,30 @@ class BagSource:
             raise SourceError(f"none of the {len(self)} images on {self.image_topic} can be used: {error}")
         logger.warning("skipping an image of %s: %s", self.image_topic, error)
 
-    def _read_camera(self, topic: str) -> pycolmap.Camera:
+    def _read_calibration(self) -> CameraCalibration | None:
+        """What CameraInfo says; None where there is none, or it says that the camera is not calibrated."""
+        topic = self.camera_info_topic
+        if not topic:
+            return None
         (info,) = self._first_messages(topic, 1)
+        if info.k[0] == 0:
+            return None
         roi = (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
         try:
-            return camera_from_camera_info_fields(
+            camera = camera_from_camera_info_fields(
                 info.width, info.height, info.k, info.d, info.distortion_model, (info.binning_x, info.binning_y), roi
             )
+            return CameraCalibration(camera, CalibrationSource.RECORDED)
         except CalibrationError as error:
             raise CalibrationError(f"{topic}: {error}; or give a calibration file as 'camera'") from error
+
+    def _first_size(self) -> tuple[int, int]:
+        """Width and height of the first image that is whole."""
+        sizes = (_size_of(deserialize(message)) for message in self._selected_messages())
+        size = next((size for size in sizes if size is not None), None)
+        if size is None:
+            raise SourceError(f"none of the {len(self)} images on {self.image_topic} can be used")
+        return size
 
     def _first_messages(self, topic: str, count: int) -> list[Any]:
         messages = [deserialize(message) for message in islice(iterate_serialized(self._path, [topic]), count)]

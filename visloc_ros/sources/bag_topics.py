@@ -44,20 +44,28 @@ def find_image_topic(topics: Topics, wanted: str) -> str:
 def find_camera_info_topic(topics: Topics, image_topic: str, wanted: str) -> str:
     """Name of the CameraInfo topic: the one beside the image, or the only one of a bag with a single image topic.
 
-    Raises CalibrationError when there is none, SourceError when the one wanted is not there.
+    Empty when the bag has none. Raises CalibrationError when it is not clear which one it is, SourceError when the one
+    wanted is not there.
     """
     if wanted:
         return _check_type(topics, wanted, (CAMERA_INFO,))
     candidates = _of_type(topics, (CAMERA_INFO,))
-    beside = f"{image_topic.removesuffix('/compressed').rpartition('/')[0]}/camera_info"
+    beside = camera_info_beside(image_topic)
     if beside in candidates:
         return beside
     if len(candidates) == 1 and len(_of_type(topics, IMAGE_TYPES)) == 1:
         return candidates[0]
-    others = f" (there is {', '.join(candidates)}: name the right one as camera_info_topic)" if candidates else ""
+    if not candidates:
+        return ""
     raise CalibrationError(
-        f"the bag has no CameraInfo on {beside}{others}: give the camera's calibration file as 'camera'"
+        f"the bag has no CameraInfo on {beside}, but there is {', '.join(candidates)}: name the right one as "
+        "camera_info_topic, or give the camera's calibration file as 'camera'"
     )
+
+
+def camera_info_beside(image_topic: str) -> str:
+    """Name that the CameraInfo of an image topic has by ROS' convention."""
+    return f"{image_topic.removesuffix('/compressed').rpartition('/')[0]}/camera_info"
 
 
 def find_ground_truth_topic(topics: Topics, wanted: str) -> str | None:

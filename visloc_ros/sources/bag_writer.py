@@ -18,7 +18,7 @@ from visloc_ros.core.errors import ConfigError, OutputError, SourceError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame
-from visloc_ros.sources.bag_messages import typestore
+from visloc_ros.sources.bag_messages import SerializedMessage, typestore
 from visloc_ros.sources.base import BAG_METADATA, EncodedFrame, EncodedSource
 from visloc_ros.sources.calibration import camera_info_fields
 from visloc_ros.sources.ros_images import encode_jpeg
@@ -36,8 +36,8 @@ class BagWriter:
     """Writes a bag folder under a temporary name and renames it when it is whole.
 
     A context manager: when its block fails nothing is left behind, and a bag to be overwritten stays as it was.
-    Stamps are nanoseconds and serve as header stamp and as time of reception. Raises OutputError when the folder
-    cannot be written, or exists and ``overwrite`` is False or it is no bag.
+    Stamps are nanoseconds and serve as header stamp and, unless said otherwise, as time of reception. Raises
+    OutputError when the folder cannot be written, or exists and ``overwrite`` is False or it is no bag.
     """
 
     def __init__(self, path: Path, storage: Storage = "mcap", overwrite: bool = False) -> None:
@@ -84,7 +84,14 @@ class BagWriter:
         )
         self._write(topic, stamp_ns, message)
 
-    def write_camera_info(self, topic: str, stamp_ns: int, frame_id: str, camera: pycolmap.Camera) -> None:
+    def write_serialized(self, message: SerializedMessage) -> None:
+        """Write a message of one of ROS 2's own types as another bag holds it."""
+        connection = self._connection(message.topic, message.msgtype)
+        self._writer.write(connection, message.receive_time_ns, message.data)
+
+    def write_camera_info(
+        self, topic: str, stamp_ns: int, frame_id: str, camera: pycolmap.Camera, receive_time_ns: int | None = None
+    ) -> None:
         """Write a ``sensor_msgs/CameraInfo``. Raises CalibrationError for a model ROS has no name for."""
         k, d, distortion_model = camera_info_fields(camera)
         matrix = np.reshape(k, (3, 3))
@@ -101,7 +108,7 @@ class BagWriter:
             binning_y=0,
             roi=_make("sensor_msgs/msg/RegionOfInterest")(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
         )
-        self._write(topic, stamp_ns, message)
+        self._write(topic, stamp_ns if receive_time_ns is None else receive_time_ns, message)
 
     def write_pose(self, topic: str, stamp_ns: int, frame_id: str, frame_from_body: SE3) -> None:
         """Write a ``geometry_msgs/PoseStamped`` in ``frame_id``."""
@@ -148,13 +155,16 @@ class BagWriter:
         )
         self._write(topic, stamp_ns, _make("tf2_msgs/msg/TFMessage")(transforms=[transform]))
 
-    def _write(self, topic: str, stamp_ns: int, message: Any) -> None:
+    def _write(self, topic: str, receive_time_ns: int, message: Any) -> None:
+        data = typestore().serialize_cdr(message, message.__msgtype__)
+        self._writer.write(self._connection(topic, message.__msgtype__), receive_time_ns, data)
+
+    def _connection(self, topic: str, msgtype: str) -> Connection:
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(
-                topic, message.__msgtype__, typestore=typestore(), offered_qos_profiles=[_offered_qos(topic)]
+                topic, msgtype, typestore=typestore(), offered_qos_profiles=[_offered_qos(topic)]
             )
-        data = typestore().serialize_cdr(message, message.__msgtype__)
-        self._writer.write(self._connections[topic], stamp_ns, data)
+        return self._connections[topic]
 
     def _check_target(self) -> None:
         if not self._path.exists():

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import pycolmap
 
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.config import Config, option
-from visloc_ros.core.errors import SourceError
-from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.errors import ConfigError, SourceError
+from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame
 from visloc_ros.sources.calibration import read_camera_yaml
 
@@ -38,35 +39,60 @@ class SourceConfig(Config):
     first: int = option(0, "index of the first image read", minimum=0)
     last: int = option(-1, "index of the last image read, itself included; -1 reads to the end", minimum=-1)
     every: int = option(1, "step between the images read: 10 reads every tenth", minimum=1)
+    fps: float = option(0.0, "images read per second of the recording; 0 reads all", minimum=0.0)
     rate_hz: float = option(0.0, "images per second where they carry no stamps; 0 takes the source's rate", minimum=0.0)
 
-    def select(self, count: int) -> range:
-        """Indices read out of ``count`` images. Raises SourceError when none is left."""
+    def select(self, count: int, read_stamps_ns: Callable[[], Sequence[int]]) -> Sequence[int]:
+        """Indices in order of the images read out of ``count``, whose stamps are only looked at where they matter.
+
+        Raises SourceError when none is left, ConfigError when two options ask for different steps.
+        """
+        if self.fps and self.every > 1:
+            raise ConfigError(f"every={self.every} and fps={self.fps:g} both say which images are read: give one")
         stop = count if self.last < 0 else min(self.last + 1, count)
         selected = range(self.first, stop, self.every)
         if not selected:
             last = "the end" if self.last < 0 else self.last
             raise SourceError(f"first={self.first} to last={last} selects none of the {count} images")
-        return selected
+        return _first_of_each_period(selected, read_stamps_ns(), self.fps) if self.fps else selected
 
-    def read_camera(self) -> pycolmap.Camera | None:
+    def read_calibration(self) -> CameraCalibration | None:
         """Camera of the calibration file, or None where none is named. Raises CalibrationError."""
-        return read_camera_yaml(Path(self.camera).expanduser()) if self.camera else None
+        if not self.camera:
+            return None
+        return CameraCalibration(read_camera_yaml(Path(self.camera).expanduser()), CalibrationSource.GIVEN)
+
+
+def _first_of_each_period(selected: Sequence[int], stamps_ns: Sequence[int], fps: float) -> list[int]:
+    """The first index in each period of 1 / fps; stamps are rounded, so one may be early by a hundredth of it."""
+    chosen, previous = [], None
+    for index in selected:
+        period = int((stamps_ns[index] - stamps_ns[selected[0]]) * fps / NANOSECONDS + 0.01)
+        if period != previous:
+            chosen.append(index)
+        previous = period
+    return chosen
 
 
 class FrameSource(Protocol):
     """Frames in order of time, read anew at every iteration.
 
-    ``camera`` is that of the first frame; photos of a folder may have others, which ``Frame.camera`` tells.
-    ``calibrated`` is False where the intrinsics were guessed. ``ground_truth`` holds the true poses
-    ``world_from_camera`` where the source has them. ``len`` is the number of images selected; ``skipped`` counts those
-    that the latest iteration could not use.
+    ``calibration`` is that of the first frame; photos of a folder may have others, which ``Frame.calibration`` tells.
+    ``ground_truth`` holds the true poses ``world_from_camera`` where the source has them. ``len`` is the number of
+    images selected; ``skipped`` counts those that the latest iteration could not use.
     """
 
     name: str
-    camera: pycolmap.Camera
-    calibrated: bool
+    calibration: CameraCalibration
     skipped: int
+
+    @property
+    def camera(self) -> pycolmap.Camera:
+        """Camera of the first frame."""
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the intrinsics are known, not guessed."""
 
     @property
     def ground_truth(self) -> Trajectory | None:
@@ -86,6 +112,7 @@ class EncodedFrame:
     format: str
     camera: pycolmap.Camera
     name: str = ""
+    calibration: CameraCalibration | None = None
 
 
 @runtime_checkable

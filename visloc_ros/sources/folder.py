@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pycolmap
 
-from visloc_ros.core.camera import check_image_size, guess_camera
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, guess_calibration
+from visloc_ros.core.camera import check_image_size, is_same_camera, with_focal_length
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame
@@ -36,6 +37,8 @@ from visloc_ros.sources.stamps import stamps_at_rate, stamps_from_names
 logger = logging.getLogger(__name__)
 
 USUAL_NAMES = ("images", "rgb")
+# Whole millimetres of an equivalent focal length, and what cameras crop for a steady picture: some per cent.
+EXIF_FOCAL_SIGMA = 0.04
 _EXIF_MARK, _EXIF_REACH = b"Exif\0\0", 256
 
 
@@ -50,18 +53,23 @@ class FolderSource:
         self,
         name: str,
         images: tuple[StampedImage, ...],
-        camera: pycolmap.Camera,
-        calibrated: bool,
+        calibration: CameraCalibration,
         ground_truth: Trajectory | None,
         imu: ImuFile | None = None,
     ) -> None:
         self.name = name
         self.images = images
-        self.camera = camera
-        self.calibrated = calibrated
+        self.calibration = calibration
+        self.calibrated = all(image.camera is not None for image in images)
+        self._calibrations = [calibration]
         self.ground_truth = ground_truth
         self.skipped = 0
         self._imu = imu
+
+    @property
+    def camera(self) -> pycolmap.Camera:
+        """Camera of the first image."""
+        return self.calibration.camera
 
     def __len__(self) -> int:
         return len(self.images)
@@ -73,7 +81,7 @@ class FolderSource:
             except SourceError as error:
                 self._skip(encoded.name, error)
                 continue
-            yield Frame(encoded.stamp_ns, image, encoded.camera, encoded.name)
+            yield Frame(encoded.stamp_ns, image, encoded.camera, encoded.name, encoded.calibration)
 
     def iter_encoded(self) -> Iterator[EncodedFrame]:
         """Walk over the same images as their files hold them, for copying without loss."""
@@ -85,9 +93,9 @@ class FolderSource:
             except SourceError as error:
                 self._skip(image.name, error)
                 continue
-            camera = image.camera or self._camera_of(image.path, data, header)
-            _check_size(image.path, camera, header)
-            yield EncodedFrame(image.stamp_ns, data, header.format, camera, image.name)
+            calibration = self._calibration_of(image, data, header)
+            _check_size(image.path, calibration.camera, header)
+            yield EncodedFrame(image.stamp_ns, data, header.format, calibration.camera, image.name, calibration)
 
     def read_measurements(self) -> Measurements:
         """Read the positions in the images' EXIF data, and the IMU where there is one. Raises SourceError."""
@@ -99,12 +107,21 @@ class FolderSource:
             angular_rates=angular_rates,
         )
 
-    def _camera_of(self, path: Path, data: bytes, header: ImageHeader) -> pycolmap.Camera:
-        """The common camera; in a folder without calibration, what a photo of another one says of itself."""
+    def _calibration_of(self, image: StampedImage, data: bytes, header: ImageHeader) -> CameraCalibration:
+        """The calibration of an image, or what a photo says of itself; the same object for all of one camera."""
+        if image.camera is not None:
+            return self._shared(CameraCalibration(image.camera, CalibrationSource.RECORDED))
         has_size = (header.width, header.height) == (self.camera.width, self.camera.height)
-        if self.calibrated or (has_size and _EXIF_MARK not in data[:_EXIF_REACH]):
-            return self.camera
-        return _guess_camera(path, header)
+        if has_size and _EXIF_MARK not in data[:_EXIF_REACH]:
+            return self.calibration
+        return self._shared(_guess_calibration(image.path, header))
+
+    def _shared(self, calibration: CameraCalibration) -> CameraCalibration:
+        for known in self._calibrations:
+            if is_same_camera(known.camera, calibration.camera):
+                return known
+        self._calibrations.append(calibration)
+        return calibration
 
     def _skip(self, image_name: str, error: SourceError) -> None:
         self.skipped += 1
@@ -117,28 +134,34 @@ def open_folder(root: Path, config: SourceConfig) -> FolderSource:
     """Open a folder of images. Raises SourceError, CalibrationError or ConfigError."""
     layout = read_kapture(root, config.rate_hz) or read_dataset(root, config.rate_hz)
     layout = layout or _read_plain(root, config.rate_hz)
-    images = tuple(layout.images[index] for index in config.select(len(layout.images)))
-    common = config.read_camera() or layout.camera
+    selected = config.select(len(layout.images), lambda: [image.stamp_ns for image in layout.images])
+    images = tuple(layout.images[index] for index in selected)
+    common = config.read_calibration() or _recorded(layout.camera)
     if common is not None:
-        images = tuple(replace(image, camera=common) for image in images)
-    calibrated = all(image.camera is not None for image in images)
+        images = tuple(replace(image, camera=common.camera) for image in images)
     first, header = first_readable([image.path for image in images])
-    camera = common or next(image for image in images if image.path == first).camera or _guess_camera(first, header)
-    _check_size(first, camera, header)
-    return FolderSource(root.resolve().name, images, camera, calibrated, layout.ground_truth, layout.imu)
+    own = _recorded(next(image for image in images if image.path == first).camera)
+    calibration = common or own or _guess_calibration(first, header)
+    _check_size(first, calibration.camera, header)
+    return FolderSource(root.resolve().name, images, calibration, layout.ground_truth, layout.imu)
 
 
-def _guess_camera(image: Path, header: ImageHeader) -> pycolmap.Camera:
+def _recorded(camera: pycolmap.Camera | None) -> CameraCalibration | None:
+    return None if camera is None else CameraCalibration(camera, CalibrationSource.RECORDED)
+
+
+def _guess_calibration(image: Path, header: ImageHeader) -> CameraCalibration:
     """Guess a camera from the focal length in a photo's EXIF data, else 1.2 times the longer side."""
-    guess = guess_camera(header.width, header.height)
+    guess = guess_calibration(header.width, header.height)
     try:
         photo = pycolmap.infer_camera_from_image(image)
     except ValueError:  # COLMAP decodes the image to do so; a broken one is dealt with when it is read
         return guess
-    if photo.has_prior_focal_length:
-        guess.focal_length = photo.focal_length
-        guess.has_prior_focal_length = True
-    return guess
+    if not photo.has_prior_focal_length:
+        return guess
+    camera = with_focal_length(guess.camera, photo.focal_length)
+    camera.has_prior_focal_length = True
+    return CameraCalibration(camera, CalibrationSource.EXIF, EXIF_FOCAL_SIGMA)
 
 
 def _read_plain(root: Path, rate_hz: float) -> Layout:

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pycolmap
 
-from visloc_ros.core.camera import check_image_size, guess_camera
+from visloc_ros.core.calibration import guess_calibration
+from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.sources.base import NOMINAL_RATE_HZ, SourceConfig
+from visloc_ros.sources.stamps import stamps_at_rate
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +47,20 @@ class VideoSource:
             raise SourceError(f"the video {path} is truncated or holds no frame that can be decoded")
         # Streams and cut recordings announce nothing, or nonsense: then the length is known after one pass only.
         self._count = announced if announced > 0 else _count_frames(path)
-        self._selected = config.select(self._count)
+        self._selected = config.select(self._count, lambda: stamps_at_rate(range(self._count), self._rate_hz))
         height, width = first.shape[:2]
-        given = config.read_camera()
-        self.calibrated = given is not None
-        self.camera = given or guess_camera(width, height)
+        self.calibration = config.read_calibration() or guess_calibration(width, height)
         check_image_size(self.camera, width, height)
+
+    @property
+    def camera(self) -> pycolmap.Camera:
+        """The camera of all frames."""
+        return self.calibration.camera
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the intrinsics are known, not guessed."""
+        return not self.calibration.is_provisional
 
     def __len__(self) -> int:
         return len(self._selected)
@@ -58,7 +69,7 @@ class VideoSource:
         read = 0
         for index, stamp_ns, image in self._read_selected():
             read += 1
-            yield Frame(stamp_ns, image, self.camera, f"frame-{index:06d}")
+            yield Frame(stamp_ns, image, self.camera, f"frame-{index:06d}", self.calibration)
         self.skipped = len(self) - read
         if read == 0:
             raise SourceError(f"the video {self._path} ends before its frame {self._selected[0]}")
@@ -67,6 +78,7 @@ class VideoSource:
 
     def _read_selected(self) -> Iterator[tuple[int, int, Image]]:
         capture = _open(self._path)
+        selected = set(self._selected)
         try:
             previous_ns = -1
             for index in range(self._selected[-1] + 1):
@@ -74,7 +86,7 @@ class VideoSource:
                     return
                 stamp_ns = self._stamp(capture, index, previous_ns)
                 previous_ns = stamp_ns
-                if index in self._selected:
+                if index in selected:
                     yield index, stamp_ns, _retrieve(capture)
         finally:
             capture.release()

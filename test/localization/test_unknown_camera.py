@@ -1,0 +1,170 @@
+"""Frames without calibration in an exactly known map: which camera they get, and which poses are given with it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pycolmap
+import pytest
+from synthetic_map import FakeExtractor, World
+
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, guess_calibration
+from visloc_ros.core.camera import with_focal_length
+from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.core.types import AnchorPose, Reason
+from visloc_ros.features import MatcherConfig, make_matcher
+from visloc_ros.localization import AnchorConfig, AnchorEngine, find_camera
+from visloc_ros.sources import RecalibratedSource
+
+MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
+ZOOMED = pycolmap.Camera(model="SIMPLE_PINHOLE", width=1024, height=768, params=[900, 512, 384])
+
+
+class Recording:
+    """Frames that a camera takes at poses near those of the map's images; what they show is known, not extracted."""
+
+    name, skipped, ground_truth, calibrated = "recording", 0, None, False
+
+    def __init__(self, world, camera, count=8, calibration=None, **options):
+        self.calibration = calibration or guess_calibration(camera.width, camera.height)
+        self.camera = self.calibration.camera
+        self.poses = [
+            nudged(world.map.images[row % len(world.map.images)].map_from_camera, row) for row in range(count)
+        ]
+        self.features = [world.view(pose, camera=camera, **options) for pose in self.poses]
+        self.extractor = FakeExtractor(self.features[0])
+        self.extractor.extract = lambda image: self.features[int(image[0, 0])]
+
+    def __len__(self):
+        return len(self.poses)
+
+    def __iter__(self):
+        return (self.frame(row) for row in range(len(self)))
+
+    def frame(self, row):
+        image = np.full((self.camera.height, self.camera.width), row, np.uint8)
+        return replace(World.frame(self), image=image, name=str(row), calibration=self.calibration)
+
+    def engine(self, world):
+        return AnchorEngine(world.map, AnchorConfig(), self.extractor, MATCHER)
+
+    def error(self, anchor, row):
+        return np.linalg.norm(anchor.map_from_camera.translation - self.poses[row].translation)
+
+
+def nudged(pose, seed):
+    rng = np.random.default_rng(seed)
+    return SE3(pose.rotation @ rotation_matrix(rng.normal(0, 0.04, 3)), pose.translation + rng.normal(0, 0.1, 3))
+
+
+def test_the_maps_own_camera_is_recognised_in_the_first_frame(world):
+    recording = Recording(world, world.camera)
+    anchor = recording.engine(world).localize(recording.frame(0))
+    assert isinstance(anchor, AnchorPose)
+    assert anchor.calibration.source is CalibrationSource.MAP
+    assert anchor.calibration.camera is world.camera
+    assert recording.error(anchor, 0) < 0.05
+
+
+def test_another_camera_of_the_same_size_is_estimated(world):
+    recording = Recording(world, ZOOMED)
+    engine = recording.engine(world)
+    anchors = [engine.localize(frame) for frame in recording]
+    assert all(isinstance(anchor, AnchorPose) for anchor in anchors)
+    assert {anchor.calibration.source for anchor in anchors} == {CalibrationSource.ESTIMATED}
+    assert anchors[-1].calibration.camera.mean_focal_length() == pytest.approx(900, rel=0.005)
+    assert anchors[-1].calibration.focal_sigma < anchors[0].calibration.focal_sigma
+    assert max(recording.error(anchor, row) for row, anchor in enumerate(anchors)) < 0.1
+
+
+def test_what_is_learnt_of_one_camera_is_not_used_for_another(world):
+    recording = Recording(world, ZOOMED)
+    engine = recording.engine(world)
+    for frame in recording:
+        engine.localize(frame)
+    other = guess_calibration(1024, 768)
+    assert engine.has_settled(recording.calibration)
+    assert not engine.has_settled(other)
+    assert engine.best_calibration(other) is other
+
+
+def test_a_known_camera_that_is_wrong_is_refused_not_replaced(world):
+    wrong = CameraCalibration(with_focal_length(ZOOMED, 1500.0), CalibrationSource.RECORDED)
+    recording = Recording(world, ZOOMED, calibration=wrong)
+    engine = recording.engine(world)
+    assert {engine.localize(frame).reason for frame in recording} == {Reason.INTRINSICS_MISMATCH}
+    assert engine.best_calibration(wrong) is wrong
+
+
+def test_a_frame_that_was_zoomed_among_others_is_refused(world):
+    recording = Recording(world, ZOOMED)
+    recording.features[7] = world.view(recording.poses[7], camera=with_focal_length(ZOOMED, 1400.0))
+    engine = recording.engine(world)
+    results = [engine.localize(frame) for frame in recording]
+    assert all(isinstance(result, AnchorPose) for result in results[:7])
+    assert results[7].reason is Reason.INTRINSICS_MISMATCH
+
+
+@pytest.fixture(scope="module")
+def wall():
+    """A map of points in one plane, and a camera that sees it from the front."""
+    world = World(seed=3)
+    flat = world.map.points * [1.0, 1.0, 0.0]
+    world.points = flat
+    world.map = replace(world.map, points=flat)
+    camera = pycolmap.Camera(model="SIMPLE_PINHOLE", width=1000, height=1000, params=[1000, 500, 500])
+    extent = np.abs(flat[:, :2]).max()
+    return world, camera, SE3(np.eye(3), [0.0, 0.0, -2.2 * extent])
+
+
+def test_a_single_photo_of_a_wall_has_no_pose_though_its_points_agree(wall):
+    world, camera, front = wall
+    recording = Recording(world, camera, count=1)
+    recording.features[0] = world.view(front, camera=camera)
+    rejection = recording.engine(world).localize(recording.frame(0))
+    assert rejection.reason is Reason.UNKNOWN_INTRINSICS
+    assert rejection.counts["inliers"] > 150
+
+
+def test_with_exif_data_it_has_one_and_tells_the_distance_with_their_uncertainty(wall):
+    world, camera, front = wall
+    exif = CameraCalibration(with_focal_length(camera, 1030.0), CalibrationSource.EXIF, 0.04)
+    recording = Recording(world, camera, count=1, calibration=exif)
+    recording.features[0] = world.view(front, camera=camera)
+    anchor = recording.engine(world).localize(recording.frame(0))
+    assert isinstance(anchor, AnchorPose)
+    assert anchor.calibration.source is CalibrationSource.EXIF
+    distance = -front.translation[2]
+    sigma = np.sqrt(anchor.covariance[2, 2])
+    assert 0.02 * distance < sigma < 0.06 * distance
+    assert abs(anchor.map_from_camera.translation[2] - front.translation[2]) < 2.0 * sigma
+
+
+def test_the_camera_of_a_recording_is_found_before_its_frames_are_used(world):
+    recording = Recording(world, ZOOMED)
+    calibration = find_camera(recording.engine(world), recording)
+    assert calibration.source is CalibrationSource.ESTIMATED
+    assert calibration.camera.mean_focal_length() == pytest.approx(900, rel=0.005)
+    frames = list(RecalibratedSource(recording, calibration))
+    assert all(frame.camera is calibration.camera and frame.calibration is calibration for frame in frames)
+    assert [frame.name for frame in frames] == [str(row) for row in range(len(recording))]
+
+
+def test_a_known_camera_is_not_looked_for(world):
+    known = CameraCalibration(ZOOMED, CalibrationSource.GIVEN)
+    recording = Recording(world, ZOOMED, calibration=known)
+    assert find_camera(recording.engine(world), recording) is known
+    assert recording.extractor.calls == 0
+
+
+def test_a_recording_of_another_place_keeps_its_guess(world):
+    recording = Recording(World(seed=9), ZOOMED)
+    assert find_camera(recording.engine(world), recording) is recording.calibration
+
+
+def test_photos_of_other_cameras_stay_as_they_are(world):
+    recording, other = Recording(world, ZOOMED, count=2), guess_calibration(1024, 768)
+    recording.frame = lambda row: replace(
+        Recording.frame(recording, row), calibration=other if row else recording.calibration
+    )
+    found = CameraCalibration(ZOOMED, CalibrationSource.ESTIMATED, 0.01)
+    assert [frame.calibration for frame in RecalibratedSource(recording, found)] == [found, other]

@@ -1,0 +1,52 @@
+"""What to try where there is no pose: one sentence for each reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from visloc_ros.core.types import Reason
+
+_EXTEND = "or add this view to the map: visloc build-map VIDEO --add-to MAP --output NEW_MAP"
+_CALIBRATE = "give the calibration of this camera at this image size: --camera FILE"
+
+ADVICE: Mapping[Reason, str] = {
+    Reason.FEW_FEATURES: "the image is dark, blurred or plain; add light, move slower, show things with texture",
+    Reason.NO_RETRIEVAL: f"no image of the map looks alike; film what the map shows, {_EXTEND}",
+    Reason.FEW_MATCHES: f"too little of the image is in the map; film what the map shows, {_EXTEND}",
+    Reason.FEW_INLIERS: f"what looks alike fits no single pose; film closer to where the map was filmed, {_EXTEND}",
+    Reason.PLANAR_POINTS: "all that was found lies in one plane, such as a poster, which may also hang elsewhere; "
+    "show more of what is around it",
+    Reason.HIGH_REPROJECTION_ERROR: f"image and map do not fit accurately; {_CALIBRATE}, or build a sharper map",
+    Reason.ODOMETRY_DISAGREES: "poses in the map contradict how the camera moved; move on until more places are found",
+    Reason.DEGENERATE_MOTION: "the camera only turned, or stood still; move it sideways",
+    Reason.SCALE_UNSET: "the scale of the motion is not known yet; move on until more places are found",
+    Reason.STALE: "the last pose in the map is long ago, or time stamps run backwards; come back to the mapped place, "
+    "check the camera's clock",
+    Reason.UNCERTAIN: "the pose is too uncertain; come back to the mapped place",
+    Reason.NO_ODOMETRY: "odometry has no pose; show things with texture in good light",
+    Reason.NO_ANCHOR: "nothing was found in the map yet; film what the map shows",
+    Reason.NO_MAP: "there is no map; give one",
+    Reason.BLURRED: "the image is blurred; move slower, or add light",
+    Reason.INTRINSICS_MISMATCH: f"the focal length is wrong; {_CALIBRATE}, or give none, and it is estimated",
+    Reason.UNKNOWN_INTRINSICS: "the focal length is not known, and what was found, one plane perhaps, cannot tell; "
+    f"{_CALIBRATE}, or film more of the place",
+    Reason.NO_TRANSFORM: "a transform at the image's time is missing; is odometry published, and /tf_static?",
+    Reason.BAD_MESSAGE: "a message held impossible values; look at the node that sent it",
+    Reason.INTERNAL_ERROR: "the node failed on this image, which is a defect of it; its log says where: report it",
+}
+"""What is wrong, and what to try, for each reason."""
+
+
+def advise(counts: Mapping[Reason, int]) -> list[str]:
+    """A line for each reason why so many images have no pose, the most frequent first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0].value))
+    return [f"{count} x {reason.value}: {ADVICE[reason]}" for reason, count in ordered if count]
+
+
+def count_reasons(reasons: Iterable[Reason | None]) -> dict[Reason, int]:
+    """How often each reason occurs; images with a pose have none."""
+    counts: dict[Reason, int] = {}
+    for reason in reasons:
+        if reason is not None:
+            counts[reason] = counts.get(reason, 0) + 1
+    return counts

@@ -1,0 +1,75 @@
+"""How the intrinsics of a camera are known: where they come from, and how sure their focal length is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import pycolmap
+
+from visloc_ros.core.camera import guess_camera
+
+# The widest phone lenses in use have 0.5, short telephoto lenses 2 times the longer side as focal length: a factor of
+# about exp(0.35) to either side of the usual guess, 1.2.
+GUESSED_FOCAL_SIGMA = 0.35
+
+
+class CalibrationSource(str, Enum):
+    """Where intrinsics come from, in the order in which they are preferred."""
+
+    GIVEN = "given"
+    RECORDED = "recorded"
+    EXIF = "exif"
+    MAP = "map"
+    ESTIMATED = "estimated"
+    GUESSED = "guessed"
+
+
+_WORDS = {
+    CalibrationSource.GIVEN: "as given",
+    CalibrationSource.RECORDED: "as the recording says",
+    CalibrationSource.EXIF: "from the photo's EXIF data",
+    CalibrationSource.MAP: "the map's camera, confirmed by frames found",
+    CalibrationSource.ESTIMATED: "estimated from frames found in the map",
+    CalibrationSource.GUESSED: "guessed from the image size alone",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class CameraCalibration:
+    """Intrinsics, where they come from, and the relative standard deviation of the focal length (0: taken as exact).
+
+    Frames that carry the same object were taken by the same camera, whose intrinsics are then estimated in common.
+    """
+
+    camera: pycolmap.Camera
+    source: CalibrationSource
+    focal_sigma: float = 0.0
+
+    @property
+    def is_provisional(self) -> bool:
+        """Whether the intrinsics are no more than a guess, to be replaced by what frames tell."""
+        return self.source in (CalibrationSource.EXIF, CalibrationSource.GUESSED)
+
+    def __str__(self) -> str:
+        sure = f" to {100 * self.focal_sigma:.2g} %" if self.focal_sigma else ""
+        return f"focal length {self.camera.mean_focal_length():.1f} px{sure}, {_WORDS[self.source]}"
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values for JSON; the parameters are in COLMAP's order and pixels."""
+        return {
+            "source": self.source.value,
+            "description": str(self),
+            "focal_length_px": float(self.camera.mean_focal_length()),
+            "focal_sigma": self.focal_sigma,
+            "model": self.camera.model.name,
+            "width": self.camera.width,
+            "height": self.camera.height,
+            "params": [float(value) for value in self.camera.params],
+        }
+
+
+def guess_calibration(width: int, height: int) -> CameraCalibration:
+    """What an image size alone says about its camera."""
+    return CameraCalibration(guess_camera(width, height), CalibrationSource.GUESSED, GUESSED_FOCAL_SIGMA)

@@ -1,0 +1,231 @@
+"""The intrinsics of a camera that nobody calibrated, from its frames that are found in the map.
+
+A frame that is found with a free focal length tells that length with an uncertainty of its own: little where the points
+lie in a plane, because walking back then looks like zooming out. Frames of one camera share the focal length, so what
+they tell is put together: frames that contradict most others are left out, and a bundle adjustment over the rest, the
+map's points held, gives the focal length and, where the frames bear it, a radial distortion. The map's own camera,
+where the image size allows it, and the focal length in a photo's EXIF data are hypotheses that have to agree with this.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
+from visloc_ros.core.camera import guess_camera, with_focal_length
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.localization.config import PoseConfig
+from visloc_ros.localization.pose import PoseSolution
+from visloc_ros.localization.uncertainty import camera_information, reprojection_residuals
+
+MAX_FOCAL_SIGMA = 0.05
+"""Largest relative standard deviation of a focal length that a pose is given with: 5 % of the distance to the scene."""
+PLAUSIBLE_FOCAL = (0.35, 4.0)
+"""Focal lengths that cameras have, as share of the longer side of the image: from 110 to 14 degrees of view."""
+
+MAP_FOCAL_SIGMA = 0.01
+"""What structure from motion leaves of a focal length that it estimated itself, and of one estimated in its map."""
+
+_RADIAL_SIGMA = 0.1  # of the first radial coefficient before anything is known: that of most lenses without a fisheye
+_LEAST_RADIAL_KNOWN = 0.05  # standard deviation from which on it is estimated
+_USEFUL_FOCAL_SIGMA = 0.2  # frames that tell less say nothing
+_AGREEMENT = 3.0  # standard deviations
+_CONFIRMING_SIGMA = 0.02  # of an estimate that may confirm the map's camera; a weaker one fits other cameras as well
+_MAX_COST_RATIO = 1.1  # how much worse the map's camera may explain the frames than the one estimated
+_SETTLED_SIGMA, _SETTLED_VIEWS, _MAX_VIEWS = 0.02, 5, 12
+
+
+@dataclass(frozen=True, eq=False)
+class CameraView:
+    """A frame found with a free focal length: pose, camera, the pixels (N, 2) and map points (N, 3) that agree with it.
+
+    ``information`` (2, 2) is what it tells of the logarithm of the focal length and of a radial coefficient.
+    """
+
+    map_from_camera: SE3
+    camera: pycolmap.Camera
+    pixels: Array
+    points: Array
+    information: Array
+
+    @staticmethod
+    def from_solution(solution: PoseSolution, pixels: Array, points: Array, config: PoseConfig) -> CameraView:
+        """The view that a solution with a free focal length gives of all correspondences (N, 2), (N, 3)."""
+        pixels, points = pixels[solution.inliers], points[solution.inliers]
+        information = camera_information(solution.map_from_camera, pixels, points, solution.camera, config)
+        return CameraView(solution.map_from_camera, solution.camera, pixels, points, information)
+
+    @cached_property
+    def focal_sigma(self) -> float:
+        """Relative standard deviation of the focal length, the radial distortion being unknown."""
+        return _focal_sigma(self.information)
+
+    @property
+    def focal_length(self) -> float:
+        """Focal length in pixels that this frame alone tells."""
+        return float(self.camera.mean_focal_length())
+
+    @property
+    def is_plausible(self) -> bool:
+        """Whether cameras have such a focal length; among wrong matches any explains some of them."""
+        low, high = PLAUSIBLE_FOCAL
+        return low <= self.focal_length / max(self.camera.width, self.camera.height) <= high
+
+    def agrees_with(self, calibration: CameraCalibration) -> bool:
+        """Whether the focal length differs by no more than both uncertainties allow."""
+        difference = math.log(self.focal_length / calibration.camera.mean_focal_length())
+        return abs(difference) <= _AGREEMENT * math.hypot(self.focal_sigma, calibration.focal_sigma)
+
+
+class CameraEstimator:
+    """What the frames of one camera that were found so far say about it.
+
+    ``prior`` is what is known before any frame; ``map_cameras`` are the map's own for images of this size.
+    """
+
+    def __init__(self, prior: CameraCalibration, map_cameras: Sequence[pycolmap.Camera], config: PoseConfig) -> None:
+        self.calibration = prior
+        self.is_settled = False
+        self._prior = prior
+        self._map_cameras = map_cameras
+        self._config = config
+        self._views: list[CameraView] = []
+
+    @property
+    def candidates(self) -> list[pycolmap.Camera]:
+        """Cameras worth trying in a frame whose own is not known."""
+        return [self.calibration.camera, *self._map_cameras]
+
+    def add(self, view: CameraView) -> None:
+        """Take a frame into account; the calibration changes where it tells something new."""
+        if self.is_settled or view.focal_sigma > _USEFUL_FOCAL_SIGMA:
+            return
+        self._views = [*self._views, view][-_MAX_VIEWS:]
+        agreeing = _most_agreeing(self._views)
+        if 2 * len(agreeing) <= len(self._views):  # no majority: nothing is known
+            self.calibration = self._prior
+            return
+        self.calibration = self._choose(agreeing)
+        enough = len(agreeing) >= _SETTLED_VIEWS and self.calibration.focal_sigma <= _SETTLED_SIGMA
+        self.is_settled = enough or len(agreeing) == _MAX_VIEWS
+
+    def _choose(self, views: Sequence[CameraView]) -> CameraCalibration:
+        """The map's camera where the views confirm it, else the one that they tell, together with EXIF data."""
+        estimated = estimate_camera(views, self._config)
+        if estimated.focal_sigma <= _CONFIRMING_SIGMA:
+            of_map = [CameraCalibration(camera, CalibrationSource.MAP, MAP_FOCAL_SIGMA) for camera in self._map_cameras]
+            confirmed = next((one for one in of_map if _is_confirmed(one, estimated, views, self._config)), None)
+            if confirmed is not None:
+                return confirmed
+        if self._prior.source is CalibrationSource.EXIF and _agree(self._prior, estimated):
+            return _joined(self._prior, estimated)
+        return estimated
+
+
+def estimate_camera(views: Sequence[CameraView], config: PoseConfig) -> CameraCalibration:
+    """Estimate the one camera of several views: focal length and, where they bear it, a radial coefficient."""
+    information = np.sum([view.information for view in views], axis=0)
+    weights = np.array([1.0 / view.focal_sigma**2 for view in views])
+    logs = np.log([view.focal_length for view in views])
+    width, height = views[0].camera.width, views[0].camera.height
+    start = with_focal_length(guess_camera(width, height), math.exp(float(weights @ logs / weights.sum())))
+    of_radial = information[1, 1] - information[0, 1] ** 2 / information[0, 0]  # the focal length being unknown
+    bears_radial = bool(of_radial >= _LEAST_RADIAL_KNOWN**-2)
+    camera = _adjust(views, start, config, bears_radial)
+    return CameraCalibration(camera, CalibrationSource.ESTIMATED, _focal_sigma(information))
+
+
+def _adjust(
+    views: Sequence[CameraView], camera: pycolmap.Camera, config: PoseConfig, bears_radial: bool
+) -> pycolmap.Camera:
+    """Refine a camera and the views' poses together, the map's points held (bundle adjustment)."""
+    model, adjusted = pycolmap.Reconstruction(), pycolmap.BundleAdjustmentConfig()
+    camera.camera_id = 1
+    model.add_camera_with_trivial_rig(camera)
+    for image_id, view in enumerate(views, start=1):
+        _add_image(model, image_id, view.pixels, view.map_from_camera)
+        adjusted.add_image(image_id)
+    # COLMAP asks for two observations of a point; the second is in an image that stands for the map, and stays.
+    map_id = len(views) + 1
+    _add_image(model, map_id, np.concatenate([view.pixels for view in views]), views[0].map_from_camera)
+    rows = ((image_id, row, point) for image_id, view in enumerate(views, 1) for row, point in enumerate(view.points))
+    for map_row, (image_id, row, point) in enumerate(rows):
+        track = pycolmap.Track([pycolmap.TrackElement(image_id, row), pycolmap.TrackElement(map_id, map_row)])
+        adjusted.add_constant_point(model.add_point3D(point, track))
+    options = pycolmap.BundleAdjustmentOptions(
+        refine_focal_length=True, refine_extra_params=bears_radial, print_summary=False
+    )
+    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
+    options.ceres.loss_function_scale = config.loss_scale_px
+    pycolmap.create_default_bundle_adjuster(options, adjusted, model).solve()
+    return pycolmap.Camera(model.cameras[1].todict())
+
+
+def _add_image(model: pycolmap.Reconstruction, image_id: int, pixels: Array, map_from_camera: SE3) -> None:
+    image = pycolmap.Image(name=str(image_id), keypoints=pixels, camera_id=1, image_id=image_id)
+    model.add_image_with_trivial_frame(image, map_from_camera.inverse.to_rigid3d())
+
+
+def _most_agreeing(views: Sequence[CameraView]) -> list[CameraView]:
+    """The largest set of views that agree with one of them; of equally large ones the one that knows most."""
+    logs = np.log([view.focal_length for view in views])
+    variances = np.array([view.focal_sigma**2 for view in views])
+    distances = np.square(logs[:, None] - logs) / (variances[:, None] + variances)
+    agree: NDArray[np.bool_] = distances <= _AGREEMENT**2
+    best = max(range(len(views)), key=lambda row: (int(agree[row].sum()), float((1.0 / variances)[agree[row]].sum())))
+    return [view for view, agrees in zip(views, agree[best], strict=True) if agrees]
+
+
+def _is_confirmed(
+    hypothesis: CameraCalibration, estimated: CameraCalibration, views: Sequence[CameraView], config: PoseConfig
+) -> bool:
+    """Whether a camera explains the views about as well as the one estimated from them."""
+    if not _agree(hypothesis, estimated):
+        return False
+    of_hypothesis, of_estimated = (
+        sum(_cost(view, one.camera, config) for view in views) for one in (hypothesis, estimated)
+    )
+    return of_hypothesis <= _MAX_COST_RATIO * of_estimated
+
+
+def _cost(view: CameraView, camera: pycolmap.Camera, config: PoseConfig) -> float:
+    """Cauchy cost of a view with another camera, its pose refined for it; infinite where that fails."""
+    options = pycolmap.AbsolutePoseRefinementOptions(loss_function_scale=config.loss_scale_px)
+    given = view.map_from_camera.inverse.to_rigid3d()
+    mask = np.ones(len(view.pixels), dtype=bool)
+    refined = pycolmap.refine_absolute_pose(given, view.pixels, view.points, mask, camera, options)
+    if refined is None:
+        return math.inf
+    pose = SE3.from_rigid3d(refined["cam_from_world"]).inverse
+    squared = np.square(reprojection_residuals(pose, view.pixels, view.points, camera)).sum(axis=1)
+    return float(np.log1p(squared / config.loss_scale_px**2).sum())
+
+
+def _agree(one: CameraCalibration, other: CameraCalibration) -> bool:
+    difference = math.log(one.camera.mean_focal_length() / other.camera.mean_focal_length())
+    return abs(difference) <= _AGREEMENT * math.hypot(one.focal_sigma, other.focal_sigma)
+
+
+def _joined(exif: CameraCalibration, estimated: CameraCalibration) -> CameraCalibration:
+    """The estimated camera with the focal length that it and EXIF data together make most likely."""
+    logs = np.log([one.camera.mean_focal_length() for one in (exif, estimated)])
+    weights = np.array([1.0 / one.focal_sigma**2 for one in (exif, estimated)])
+    camera = with_focal_length(estimated.camera, math.exp(float(weights @ logs / weights.sum())))
+    source = CalibrationSource.EXIF if weights[0] > weights[1] else CalibrationSource.ESTIMATED
+    return CameraCalibration(camera, source, float(weights.sum() ** -0.5))
+
+
+def _focal_sigma(information: Array) -> float:
+    """Relative standard deviation of the focal length by the information (2, 2) of views, the radial one unknown.
+
+    Errors of the map, which the views share, do not average out.
+    """
+    known = float(information[0, 0] - information[0, 1] ** 2 / (information[1, 1] + _RADIAL_SIGMA**-2))
+    return math.hypot(known**-0.5, MAP_FOCAL_SIGMA) if known > 0 else math.inf
