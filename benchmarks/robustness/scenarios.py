@@ -79,7 +79,7 @@ class ImageSequence:
 class SplicedSequence:
     """The frames of a scenario at even stamps: a source like any other."""
 
-    skipped = 0
+    calibrated, skipped = True, 0
 
     def __init__(self, scenario: Scenario, sequences: dict[str, ImageSequence]) -> None:
         self.name = scenario.name
