@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from visloc_ros.apps.console import console, print_advice, print_camera
-from visloc_ros.apps.odometry_options import provenance, read_truth, write_json
+from visloc_ros.apps.odometry_options import read_truth, write_json
 from visloc_ros.apps.options import (
     ConfigFile,
     GroundTruth,
@@ -27,6 +27,7 @@ from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory, write_tum
 from visloc_ros.core.types import AnchorPose, Rejection
 from visloc_ros.evaluation import AnchorRecord, RunRecord, summarize
+from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine, find_camera
 from visloc_ros.sources import SourceConfig, open_source
 
