@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from visloc_ros.apps.console import console, print_advice, print_camera
@@ -98,7 +99,7 @@ def query_record(place: Map, source: str, results: list[AnchorPose | Rejection],
         anchors=tuple(AnchorRecord.from_result(result, sum(result.stage_ms.values())) for result in results),
         ground_truth=truth,
         map_points=place.points,
-        map_camera_positions=[image.map_from_camera.translation for image in place.images],
+        map_camera_positions=np.array([image.map_from_camera.translation for image in place.images]),
         metric=place.manifest.metric,
     )
 

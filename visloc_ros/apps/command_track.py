@@ -26,6 +26,7 @@ from visloc_ros.apps.odometry_options import (
     write_json,
 )
 from visloc_ros.apps.options import ConfigFile, GroundTruth, SourceArgument, takes_source_config
+from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.errors import OutputError
 from visloc_ros.core.trajectory import Trajectory, write_tum
 from visloc_ros.core.types import OdometryPose
@@ -81,10 +82,8 @@ def track(
     topics = replace(source_config, imu_topic=imu_topic, odometry_topic=odometry_topic, camera_from_imu=camera_from_imu)
     frames = open_source(source, topics)
     options = read_odometry_config(config, backend)
-    print_camera(frames.calibration)
-    camera = frames.calibration.to_mapping()
-    how = {"source": frames.name, "camera": camera, "backend": options.backend, "live": live}
-    report = TrackReport(how, read_truth(ground_truth, frames), output, json_file, plot)
+    how = {"source": frames.name, "backend": options.backend, "live": live}
+    report = TrackReport(how, frames.calibration, read_truth(ground_truth, frames), output, json_file, plot)
     measurements = measurements_of(frames) if sensors or imu_topic or odometry_topic else Measurements()
     feed = AtStamps(decode(frames)) if live else decode(frames)
     recorder = OdometryRecorder(lambda: SensorPlayback(make_odometry(options, live=live), measurements))
@@ -99,6 +98,7 @@ class TrackReport:
     """What is told of a run: a table, and the files that were asked for. ``how`` says what was run."""
 
     how: Mapping[str, Any]
+    calibration: CameraCalibration
     truth: Trajectory | None
     path_file: Path | None
     json_file: Path | None
@@ -110,11 +110,13 @@ class TrackReport:
             return
         title = f"{self.how['backend']} on {self.how['source']}" + ("" if run.is_complete else ", not to its end")
         errors = evaluate_odometry(run.results, self.truth, refined=run.refined)
+        print_camera(self.calibration)
         print_table(title, [*odometry_rows(errors), *_scale_rows(run), *_cost_rows(run, dropped)])
         if self.path_file is not None:
             self._write_paths(self.path_file, run)
         if self.json_file is not None:
-            figures = {**self.how, "frames_dropped": dropped, **summarize_odometry(run, errors), **provenance()}
+            how = {**self.how, "camera": self.calibration.to_mapping(), "frames_dropped": dropped}
+            figures = {**how, **summarize_odometry(run, errors), **provenance()}
             write_json(self.json_file, figures)
         if self.plot_file is not None:
             write_odometry_plot(self.plot_file, title, run, errors, self.truth)

@@ -114,23 +114,31 @@ class AnchorEngine:
         """The pose where this frame and those before it tell the focal length well enough and do not contradict."""
         blind = replace(query, cameras=estimator.candidates)
         evidence = self._collector.gather(blind, self._references(query, prior))
-        if len(evidence.correspondences) < self.config.min_matches:
-            return _reject(query, Reason.FEW_MATCHES, evidence)
-        if evidence.solution is None:
-            return _reject(query, Reason.FEW_INLIERS, evidence)
-        pixels, points = self._collector.pixels_and_points(query, evidence)
-        reason = check_pose(evidence.solution, pixels, points, query.frame.camera, self.config.gate)
+        reason = self._refusal_of(query, evidence) or self._learn_camera(query, evidence, estimator)
         if reason is not None:
             return _reject(query, reason, evidence)
+        return self._refine(_with_calibration(query, estimator.calibration), evidence)
+
+    def _refusal_of(self, query: Query, evidence: Evidence) -> Reason | None:
+        """Why evidence must not be trusted, whichever the camera is, or None."""
+        if len(evidence.correspondences) < self.config.min_matches:
+            return Reason.FEW_MATCHES
+        if evidence.solution is None:
+            return Reason.FEW_INLIERS
+        pixels, points = self._collector.pixels_and_points(query, evidence)
+        return check_pose(evidence.solution, pixels, points, query.frame.camera, self.config.gate)
+
+    def _learn_camera(self, query: Query, evidence: Evidence, estimator: CameraEstimator) -> Reason | None:
+        """Take in what the evidence tells of the camera; why its pose must not be trusted all the same, or None."""
+        pixels, points = self._collector.pixels_and_points(query, evidence)
+        assert evidence.solution is not None
         view = CameraView.from_solution(evidence.solution, pixels, points, self.config.pose)
-        if view.is_plausible:
-            estimator.add(view)
-        calibration = estimator.calibration
-        if not view.is_plausible or not view.agrees_with(calibration):
-            return _reject(query, Reason.INTRINSICS_MISMATCH, evidence)
-        if calibration.focal_sigma > MAX_FOCAL_SIGMA:
-            return _reject(query, Reason.UNKNOWN_INTRINSICS, evidence)
-        return self._refine(_with_calibration(query, calibration), evidence)
+        if not view.is_plausible:
+            return Reason.FEW_INLIERS
+        estimator.add(view)
+        if estimator.calibration.focal_sigma > MAX_FOCAL_SIGMA:
+            return Reason.UNKNOWN_INTRINSICS
+        return None if view.agrees_with(estimator.calibration) else Reason.INTRINSICS_MISMATCH
 
     def _refine(self, query: Query, evidence: Evidence) -> AnchorPose | Rejection:
         """The pose of evidence that was gathered with another camera."""

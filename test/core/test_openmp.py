@@ -1,0 +1,16 @@
+"""Threads that wait for each other sleep: a search must share the processor with other programs."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = "import os; from visloc_ros.features.backends import aliked; print(os.environ['OMP_WAIT_POLICY'])"
+
+
+@pytest.mark.parametrize(("chosen", "used"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_whoever_loads_torch_through_this_package_does_not_spin_unless_asked_to(chosen, used):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | chosen
+    told = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, env=environment)
+    assert told.stdout.strip() == used
