@@ -84,7 +84,10 @@ class FrameSource(Protocol):
 
     name: str
     calibration: CameraCalibration
-    skipped: int
+
+    @property
+    def skipped(self) -> int:
+        """Images that the latest iteration could not use."""
 
     @property
     def camera(self) -> pycolmap.Camera:
