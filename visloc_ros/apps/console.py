@@ -66,8 +66,8 @@ class StageBars:
     ) -> None:
         self._bars.stop()
 
-    def stage(self, name: str, total: int | None) -> None:
-        """Begin a stage of ``total`` steps, None where their number is not known; the one before it is done."""
+    def stage(self, name: str, total: int) -> None:
+        """Begin a stage of ``total`` steps; the one before it is done."""
         self._finish_current()
         self._current = self._bars.add_task(name, total=total)
 

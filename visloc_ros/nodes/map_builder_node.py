@@ -93,17 +93,17 @@ class LogProgress:
 
     def __init__(self, node: MapBuilderNode) -> None:
         self._logger = node.get_logger()
-        self._name, self._of_total, self._done = "", "", 0
+        self._name, self._total, self._done = "", 0, 0
 
-    def stage(self, name: str, total: int | None) -> None:
-        """Begin a stage of ``total`` steps, None where their number is not known."""
-        self._name, self._of_total, self._done = name, "" if total is None else f"/{total}", 0
-        self._logger.info(name if total is None else f"{name} ({total})")
+    def stage(self, name: str, total: int) -> None:
+        """Begin a stage of ``total`` steps."""
+        self._name, self._total, self._done = name, total, 0
+        self._logger.info(f"{name} ({total})")
 
     def advance(self, steps: int = 1) -> None:
         """Count steps of the current stage."""
         self._done += steps
-        self._logger.info(f"{self._name} {self._done}{self._of_total}", throttle_duration_sec=LOG_PERIOD_S)
+        self._logger.info(f"{self._name} {self._done}/{self._total}", throttle_duration_sec=LOG_PERIOD_S)
 
 
 def main() -> None:
