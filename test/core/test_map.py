@@ -56,6 +56,8 @@ class TestRoundTrip:
             assert np.allclose(image.features.scores, features[image.name].scores, atol=1e-3)
             assert np.allclose(descriptor, descriptors[image.name], atol=0.04)
             assert image.features.image_size == (640, 480)
+        assert np.array_equal(opened.camera_positions[0], opened.images[0].map_from_camera.translation)
+        assert opened.camera_positions.shape == (len(features), 3)
         assert np.allclose(opened.vlad_centroids, centroids)
 
     def test_point_rows_lead_from_keypoints_to_the_points_they_see(self, saved):

@@ -16,6 +16,7 @@ from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.nodes import conversions
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import RELIABLE, TF_STATIC
+from visloc_ros.odometry import AidedOdometry
 
 BASE_FROM_CAMERA = SE3(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.array([0.4, 0.1, 0.6]))
 BASE_FROM_IMU = SE3(rotation_matrix([0.0, 0.0, 0.5]), np.array([0.1, 0.0, 0.2]))
@@ -69,7 +70,20 @@ class Robot(Camera):
         self.harness.wait_for(lambda: counter().get(kind, 0) == count, f"{count} x '{kind}'")
 
 
-def test_measurements_are_brought_to_the_camera_and_bad_ones_counted(ros_domain):
+def record_calls(monkeypatch, method):
+    """The arguments of each call of a method of the odometry, which does its work as ever."""
+    original, calls = getattr(AidedOdometry, method), []
+
+    def recorded(odometry, *arguments):
+        calls.append(arguments)
+        original(odometry, *arguments)
+
+    monkeypatch.setattr(AidedOdometry, method, recorded)
+    return calls
+
+
+def test_measurements_are_brought_to_the_camera_and_bad_ones_counted(ros_domain, monkeypatch):
+    imu, wheels = record_calls(monkeypatch, "add_imu"), record_calls(monkeypatch, "add_wheels")
     with started(OdometryNode, *RELIABLE_RAW) as harness:
         robot = Robot(harness)
         robot.show_image()
@@ -82,20 +96,23 @@ def test_measurements_are_brought_to_the_camera_and_bad_ones_counted(ros_domain)
         robot.wait_for(lambda: robot.counts, "imu out of order")
         assert (robot.counts["angular rates"], robot.counts["accelerations"]) == (2, 3)
         camera_from_imu = (BASE_FROM_CAMERA.inverse @ BASE_FROM_IMU).rotation
-        ((_, shown),) = robot.node._odometry._up.samples.around(BEGIN_NS, BEGIN_NS)
-        assert np.allclose(shown, camera_from_imu @ [1.0, 2.0, 9.8])
-        ((_, rate),) = robot.node._odometry._gyroscope.samples.around(BEGIN_NS, BEGIN_NS)
-        assert np.allclose(rate, camera_from_imu @ [0.1, 0.2, 0.3])
+        ((sample,), *_) = imu
+        assert sample.stamp_ns == BEGIN_NS
+        assert np.allclose(sample.acceleration, camera_from_imu @ [1.0, 2.0, 9.8])
+        assert np.allclose(sample.angular_rate, camera_from_imu @ [0.1, 0.2, 0.3])
 
         robot.send_wheels(BEGIN_NS, SE3.identity())
         robot.wait_for(lambda: robot.counts, "wheel poses")
-        ((_, wheels),) = robot.node._odometry._wheels.wheels.around(BEGIN_NS, BEGIN_NS)
-        assert wheels.base_from_camera.is_close(BASE_FROM_CAMERA)
+        ((stamp_ns, odom_from_base, base_from_camera),) = wheels
+        assert stamp_ns == BEGIN_NS
+        assert odom_from_base.is_close(SE3.identity())
+        assert base_from_camera.is_close(BASE_FROM_CAMERA)
         robot.send_wheels(BEGIN_NS + 10, SE3(np.eye(3), np.array([np.inf, 0.0, 0.0])))
         robot.wait_for(lambda: robot.rejected, "bad wheel_odom")
 
 
-def test_without_transforms_nothing_is_made_up_and_the_diagnostics_say_so(ros_domain):
+def test_without_transforms_nothing_is_made_up_and_the_diagnostics_say_so(ros_domain, monkeypatch):
+    wheels = record_calls(monkeypatch, "add_wheels")
     with started(OdometryNode, *RELIABLE_RAW) as harness:
         robot = Robot(harness)
         robot.show_image()
@@ -104,7 +121,7 @@ def test_without_transforms_nothing_is_made_up_and_the_diagnostics_say_so(ros_do
         robot.send_wheels(BEGIN_NS, SE3.identity())
         robot.wait_for(lambda: robot.rejected, "wheel_odom without transform")
         assert "angular rates" not in robot.counts
-        ((_, wheels),) = robot.node._odometry._wheels.wheels.around(BEGIN_NS, BEGIN_NS)
-        assert wheels.base_from_camera is None
+        ((_, _, base_from_camera),) = wheels
+        assert base_from_camera is None
         _, _, values = robot.node._report()
         assert values["imu without transform"] == values["wheel_odom without transform"] == 1

@@ -2,8 +2,6 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy")
 
-from rclpy._rclpy_pybind11 import RCLError
-
 from visloc_ros.nodes import base
 
 
@@ -20,7 +18,7 @@ def test_a_signal_handler_that_was_quicker_is_no_error(context, monkeypatch):
 
     def lose_the_race():
         rclpy.shutdown()
-        raise RCLError("rcl_shutdown already called on the given context")
+        raise base.RCLError("rcl_shutdown already called on the given context")
 
     monkeypatch.setattr(rclpy, "try_shutdown", lose_the_race)
     base._shut_down()
@@ -29,8 +27,8 @@ def test_a_signal_handler_that_was_quicker_is_no_error(context, monkeypatch):
 
 def test_a_shutdown_that_fails_is_an_error(context, monkeypatch):
     def fail():
-        raise RCLError("something else")
+        raise base.RCLError("something else")
 
     monkeypatch.setattr(rclpy, "try_shutdown", fail)
-    with pytest.raises(RCLError):
+    with pytest.raises(base.RCLError):
         base._shut_down()

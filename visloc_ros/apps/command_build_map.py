@@ -102,8 +102,8 @@ def build_map(
 
     The same in place: visloc build-map corridor.mp4 --add-to maps/office --output maps/office --overwrite
     """
-    sensors = {"odometry_topic": odometry_topic, "imu_topic": imu_topic, "camera_from_imu": camera_from_imu}
-    frames = open_all(sources, source_config, replace(source_config, **sensors))
+    topics = replace(source_config, odometry_topic=odometry_topic, imu_topic=imu_topic, camera_from_imu=camera_from_imu)
+    frames = open_all(sources, source_config, topics)
     options = read_config(mapping.MappingConfig, config)
     frame = override_frame(options.frame, scale, scale_distance, gravity)
     poses = _read_references(reference_poses or [])
@@ -148,9 +148,9 @@ def open_all(sources: list[Path], config: SourceConfig, with_sensors: SourceConf
 
 def override_frame(config: FrameConfig, scale: Scale, scale_distance: float, gravity: Gravity) -> FrameConfig:
     """Options of the frame with those that the command line gives."""
-    given = {
-        "scale": scale.value if scale is not Scale.auto else config.scale,
-        "scale_distance": scale_distance or config.scale_distance,
-        "gravity": gravity.value if gravity is not Gravity.auto else config.gravity,
-    }
-    return replace(config, **given)
+    return replace(
+        config,
+        scale=scale.value if scale is not Scale.auto else config.scale,
+        scale_distance=scale_distance or config.scale_distance,
+        gravity=gravity.value if gravity is not Gravity.auto else config.gravity,
+    )

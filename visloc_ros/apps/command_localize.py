@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from visloc_ros.apps.console import console, print_advice, print_camera
@@ -99,7 +98,7 @@ def query_record(place: Map, source: str, results: list[AnchorPose | Rejection],
         anchors=tuple(AnchorRecord.from_result(result, sum(result.stage_ms.values())) for result in results),
         ground_truth=truth,
         map_points=place.points,
-        map_camera_positions=np.array([image.map_from_camera.translation for image in place.images]),
+        map_camera_positions=place.camera_positions,
         metric=place.manifest.metric,
     )
 

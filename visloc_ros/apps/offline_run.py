@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from visloc_ros.apps.best_estimate import best_estimate
@@ -130,7 +130,7 @@ def run_offline(
     backend = Backend(BackendConfig(fusion=config.fusion), anchors, listener=listener)
     map_tracker = MapTracker(place, config.map_tracking) if config.map_tracking.enabled else None
     localizer = Localizer(odometry, backend, map_tracker, listener)
-    frames: Sequence[FrameRecord] = []
+    frames: list[FrameRecord] = []
     for frame in track(progress, "localize", source, len(source)):
         estimate = localizer.process(frame)
         if estimate is not None:
@@ -141,7 +141,7 @@ def run_offline(
         odometry.finish()
         listener.measurements.loops.extend(odometry.take_loops())  # those that are found in the end
         again = track(progress, "estimate all frames", source, len(source))
-        frames = best_estimate(frames, listener.measurements, again, engine, place, config.fusion)
+        frames = list(best_estimate(frames, listener.measurements, again, engine, place, config.fusion))
     odometry.close()
     backend.close()
     return RunRecord(
@@ -150,7 +150,7 @@ def run_offline(
         anchors=tuple(listener.anchors),
         ground_truth=ground_truth,
         map_points=place.points,
-        map_camera_positions=[image.map_from_camera.translation for image in place.images],
+        map_camera_positions=place.camera_positions,
         config=config.to_mapping(),
         peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
         wall_s=time.monotonic() - begin_s,

@@ -68,6 +68,6 @@ def takes_source_config(command: Callable[..., None]) -> Callable[..., None]:
 
     kept = [parameter for name, parameter in own.parameters.items() if name != "source_config"]
     parameters = [*kept, *shared.parameters.values()]
-    call.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # read by inspect
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return call

@@ -99,7 +99,7 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
     }
     camera = {"camera.transport": "compressed" if compressed else "raw", "camera.qos": "reliable"}
     following = {"map_tracking.map_path": str(plan.map_path) if plan.map_tracking else ""}
-    simulated_time = {"use_sim_time": True}
+    simulated_time: dict[str, object] = {"use_sim_time": True}
     frames = {"map_frame": MAP_FRAME, "odom_frame": ODOM_FRAME, "base_frame": source.frame_id}
     return [
         NodeSpec("localization_node", camera | following | frames | simulated_time, plan.parameter_file, images),
@@ -137,7 +137,7 @@ def _record(
         anchors=recording.anchors(),
         ground_truth=ground_truth,
         map_points=place.points,
-        map_camera_positions=[image.map_from_camera.translation for image in place.images],
+        map_camera_positions=place.camera_positions,
         config={"map": str(plan.map_path), "bag": str(plan.bag), "rate": plan.rate, "nodes": recording.parameters()},
         frames_dropped=recording.frames_dropped,
         peak_rss_mb=sum(peak_mb.values()),

@@ -82,6 +82,11 @@ class Map:
         """What poses in this map say of it."""
         return MapIdentity(self.name, self.manifest.metric, self.manifest.gravity_aligned)
 
+    @property
+    def camera_positions(self) -> Array:
+        """Where the reference images were taken (M, 3), in the map's frame."""
+        return np.array([image.map_from_camera.translation for image in self.images]).reshape(-1, 3)
+
 
 def open_map(path: Path, *, checksums: bool = True, extractor: str = "") -> Map:
     """Open a map folder or a packed ``reference.tar.gz``, everything checked.

@@ -11,8 +11,8 @@ Item = TypeVar("Item")
 class Progress(Protocol):
     """Hears about stages and steps: the command line draws a bar, the node writes log lines."""
 
-    def stage(self, name: str, total: int | None) -> None:
-        """A stage begins; ``total`` is its number of steps, None where that is not known."""
+    def stage(self, name: str, total: int) -> None:
+        """A stage begins; ``total`` is its number of steps."""
 
     def advance(self, steps: int = 1) -> None:
         """Steps of the stage are done. An exception raised here ends the build, and nothing is left behind."""
@@ -21,14 +21,14 @@ class Progress(Protocol):
 class SilentProgress:
     """Listens to nothing."""
 
-    def stage(self, name: str, total: int | None) -> None:
+    def stage(self, name: str, total: int) -> None:
         """Ignore the stage."""
 
     def advance(self, steps: int = 1) -> None:
         """Ignore the steps."""
 
 
-def track(progress: Progress, name: str, items: Iterable[Item], total: int | None) -> Iterator[Item]:
+def track(progress: Progress, name: str, items: Iterable[Item], total: int) -> Iterator[Item]:
     """Walk through items as one stage, a step for each."""
     progress.stage(name, total)
     for item in items:

@@ -25,4 +25,5 @@ async def in_background(node: Node, work: Callable[[], ResultT]) -> ResultT:
             node.executor.wake()
 
     threading.Thread(target=run, daemon=True, name="visloc service").start()
-    return await future
+    result: ResultT = await future
+    return result

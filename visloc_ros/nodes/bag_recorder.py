@@ -6,13 +6,14 @@ import importlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from visloc_ros.core.errors import OutputError, SetupError
 
-_BAG_VERSION = 8  # read from Humble on
+_BAG_VERSION: Literal[8] = 8  # read from Humble on
 _PRIMITIVES = {"double": "float64", "float": "float32", "boolean": "bool", "octet": "byte"}
 _SEQUENCE = re.compile(r"sequence<(?P<element>[^,>]+)(?:, (?P<bound>\d+))?>")
 
@@ -49,10 +50,10 @@ def _full_name(kind: type) -> str:
     return f"{package}/msg/{kind.__name__}"
 
 
-def _definitions(kind: type) -> Iterator[tuple[str, str]]:
+def _definitions(kind: Any) -> Iterator[tuple[str, str]]:
     """Names and definitions of a message class and of those that it is made of."""
     lines = []
-    for field, written in kind.get_fields_and_field_types().items():  # type: ignore[attr-defined]
+    for field, written in kind.get_fields_and_field_types().items():
         sequence = _SEQUENCE.fullmatch(written)
         element = sequence["element"] if sequence else written.partition("[")[0]
         suffix = f"[<={sequence['bound']}]" if sequence and sequence["bound"] else "[]" if sequence else ""
@@ -67,6 +68,7 @@ def message_class(type_name: str) -> type:
     """Message class of a name such as 'sensor_msgs/msg/Image'. Raises SetupError where it is not installed."""
     package, _, name = type_name.partition("/")
     try:
-        return getattr(importlib.import_module(f"{package}.msg"), name.rpartition("/")[2])
+        found: type = getattr(importlib.import_module(f"{package}.msg"), name.rpartition("/")[2])
     except (ImportError, AttributeError) as error:
         raise SetupError(f"the bag holds messages of type {type_name}, which is not installed") from error
+    return found

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import cv2
 import rclpy
@@ -45,7 +45,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
     """
 
     default_name: ClassVar[str]
-    config_type: ClassVar[type[Config]]
+    config_type: type[ConfigT]
     config: ConfigT
 
     def __init__(self) -> None:
@@ -140,7 +140,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         return TransitionCallbackReturn.SUCCESS
 
     def _read_and_configure(self) -> None:
-        self.config = read_parameters(self, self.config_type)  # type: ignore[assignment]
+        self.config = read_parameters(self, self.config_type)
         self.configure()
 
     def _enter(self, stack: ExitStack, step: Callable[[], None]) -> TransitionCallbackReturn:
@@ -166,10 +166,8 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
 
     def start(self) -> bool:
         """Configure and activate without a lifecycle manager; tells whether both succeeded."""
-        return (
-            self.trigger_configure() == TransitionCallbackReturn.SUCCESS
-            and self.trigger_activate() == TransitionCallbackReturn.SUCCESS
-        )
+        steps = (self.trigger_configure, self.trigger_activate)
+        return all(step() == TransitionCallbackReturn.SUCCESS for step in steps)
 
     def release(self) -> None:
         """Stop working and let go of everything, from whatever state."""
@@ -206,12 +204,12 @@ def use_one_core() -> None:
     cv2.setNumThreads(1)
 
 
-def run(node_type: type[VislocNode]) -> None:
+def run(node_type: type[VislocNode[Any]]) -> None:
     """Entry point of a node process: exit code 0 after a clean stop, 1 when it could not start."""
     run_all(lambda: [node_type()])
 
 
-def run_all(make_nodes: Callable[[], Sequence[VislocNode]]) -> None:
+def run_all(make_nodes: Callable[[], Sequence[VislocNode[Any]]]) -> None:
     """Entry point of a process of several nodes, which start in this order and stop in the other."""
     use_one_core()
     keep_freed_memory()

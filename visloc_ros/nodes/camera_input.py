@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pycolmap
 from rclpy.serialization import deserialize_message
@@ -46,7 +47,9 @@ class CameraInput:
     Bad messages are counted in ``rejected`` by reason and never fatal. ``camera_frame`` is that of the newest image.
     """
 
-    def __init__(self, node: VislocNode, config: CameraInputConfig, on_frame: Callable[[Frame, str], None]) -> None:
+    def __init__(
+        self, node: VislocNode[Any], config: CameraInputConfig, on_frame: Callable[[Frame, str], None]
+    ) -> None:
         self.rejected: Counter[str] = Counter()
         self.camera_frame: str | None = None
         self._logger, self._on_frame = node.get_logger(), on_frame

@@ -6,6 +6,7 @@ import argparse
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,7 +19,7 @@ from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.simulated_camera_node import SimulatedCameraNode
 
 COMMENT_WIDTH = 114
-NODES: tuple[type[VislocNode], ...] = (
+NODES: tuple[type[VislocNode[Any]], ...] = (
     OdometryNode,
     AnchorNode,
     FusionNode,
@@ -27,7 +28,7 @@ NODES: tuple[type[VislocNode], ...] = (
 )
 
 
-def parameter_file(node_type: type[VislocNode]) -> str:
+def parameter_file(node_type: type[VislocNode[Any]]) -> str:
     """Text of a node's parameter file."""
     head = f"# Parameters of {node_type.default_name} with their defaults; made by 'make config'.\n"
     return head + f"/**/{node_type.default_name}:\n  ros__parameters:\n" + "".join(_lines(node_type.config_type))

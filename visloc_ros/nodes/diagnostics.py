@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
@@ -13,7 +14,7 @@ LEVELS = {"ok": DiagnosticStatus.OK, "warn": DiagnosticStatus.WARN, "error": Dia
 PERIOD_S = 1.0
 
 
-def publish_diagnostics(node: VislocNode, report: Callable[[], tuple[str, str, Mapping[str, object]]]) -> None:
+def publish_diagnostics(node: VislocNode[Any], report: Callable[[], tuple[str, str, Mapping[str, object]]]) -> None:
     """Publish ``report()`` -> (level, message, values) at 1 Hz while the node stays in the state it enters now.
 
     What the node's guard has kept is added; a failure of this package makes it an error.

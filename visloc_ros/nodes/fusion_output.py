@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import rclpy
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformStamped
@@ -38,7 +39,7 @@ from visloc_ros.pipeline.output import BasePose, Published
 class PathOutput:
     """The last poses of the base in one frame; messages are made of them once somebody listens."""
 
-    def __init__(self, node: VislocNode, topic: str, frame_id: str, size: int) -> None:
+    def __init__(self, node: VislocNode[Any], topic: str, frame_id: str, size: int) -> None:
         self._publisher, self._frame_id = node.publisher(Path, topic, RELIABLE), frame_id
         self._new: deque[tuple[int, SE3]] = deque(maxlen=size)
         self._made: deque[PoseStamped] = deque(maxlen=size)

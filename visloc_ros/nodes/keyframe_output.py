@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 from sensor_msgs.msg import CompressedImage
 
@@ -19,7 +20,7 @@ from visloc_ros.sources.ros_images import encode_jpeg
 class KeyframeOutput:
     """Publishes ``keyframe/compressed`` while somebody listens; ``published`` counts the images sent."""
 
-    def __init__(self, node: VislocNode, config: KeyframeConfig) -> None:
+    def __init__(self, node: VislocNode[Any], config: KeyframeConfig) -> None:
         self.published = 0
         self._config = config
         self._choice = KeyframeChoice(config)

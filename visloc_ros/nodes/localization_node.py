@@ -6,12 +6,14 @@ processes of their own.
 
 from __future__ import annotations
 
+from typing import Any
+
 from visloc_ros.nodes.base import VislocNode, run_all
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.odometry_node import OdometryNode
 
 
-def make_nodes() -> list[VislocNode]:
+def make_nodes() -> list[VislocNode[Any]]:
     """Both nodes, joined; the fusion node comes first, so that the first frame finds it active."""
     fusion = FusionNode(takes_odometry=False)
     return [fusion, OdometryNode(fusion)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -23,7 +24,7 @@ SAVED_SIGMAS = np.repeat([0.5, np.deg2rad(15.0)], 3)  # what a robot may be push
 class InitialPoses:
     """Subscribes to ``/initialpose`` and gives each good one to ``take``; others are refused in words."""
 
-    def __init__(self, node: VislocNode, map_frame: str, take: Callable[[BasePrior], None]) -> None:
+    def __init__(self, node: VislocNode[Any], map_frame: str, take: Callable[[BasePrior], None]) -> None:
         self._map_frame, self._take_prior = map_frame, take
         node.subscription(PoseWithCovarianceStamped, "/initialpose", self._take, RELIABLE, from_outside=True)
 
@@ -42,7 +43,7 @@ class InitialPoses:
 class PoseKeeper:
     """Keeps the last good pose in a folder, written beside the work, and gives back that of the last run once."""
 
-    def __init__(self, node: VislocNode, folder: Path) -> None:
+    def __init__(self, node: VislocNode[Any], folder: Path) -> None:
         self._folder, self._logger = folder, node.get_logger()
         self._of_last_run = self._read()
         self._newest: LastPose | None = None

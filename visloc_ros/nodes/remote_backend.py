@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Sequence
+from typing import Any
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 
@@ -28,7 +29,7 @@ class RemoteBackend:
     them.
     """
 
-    def __init__(self, node: VislocNode, tracker: MapTracker | None) -> None:
+    def __init__(self, node: VislocNode[Any], tracker: MapTracker | None) -> None:
         self.outcomes: Counter[str] = Counter()
         self._tracker = tracker
         self._predictions = RecentPoses(PREDICTIONS_KEPT, LONGEST_GAP_NS)

@@ -341,18 +341,16 @@ def replay(node: Node) -> None:
     player, recorder = Player(node, config), Recorder(node)
     with spinning(node):
         player.wait_until_heard()
-        parameters = [
-            {"topic": "parameters", "node": name, "values": read_node_parameters(node, name)}
-            for name in config.nodes.split()
-        ]
+        parameters = {name: read_node_parameters(node, name) for name in config.nodes.split()}
         player.play()
         player.drain(recorder)
+    of_nodes = ({"topic": "parameters", "node": name, "values": values} for name, values in parameters.items())
     with Path(config.recording).open("w", encoding="utf-8") as file:
-        for line in chain(parameters, player.published, recorder.lines()):
+        for line in chain(of_nodes, player.published, recorder.lines()):
             file.write(json.dumps(line) + "\n")
     if config.recorded_bag:
-        of_nodes = {line["node"]: json.dumps(line["values"]) for line in parameters}
-        write_recording(Path(config.recorded_bag), recorder.messages(), of_nodes)
+        custom_data = {name: json.dumps(values) for name, values in parameters.items()}
+        write_recording(Path(config.recorded_bag), recorder.messages(), custom_data)
 
 
 def main() -> None:

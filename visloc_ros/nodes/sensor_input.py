@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from nav_msgs.msg import Odometry as OdometryMsg
 from sensor_msgs.msg import Imu
@@ -24,7 +25,7 @@ class SensorInput:
     wheels still tell the scale where the base does not turn.
     """
 
-    def __init__(self, node: VislocNode, odometry: AidedOdometry, camera_frame: Callable[[], str | None]) -> None:
+    def __init__(self, node: VislocNode[Any], odometry: AidedOdometry, camera_frame: Callable[[], str | None]) -> None:
         self.rejected: Counter[str] = Counter()
         self._logger, self._odometry, self._camera_frame = node.get_logger(), odometry, camera_frame
         self._static = StaticTransforms(node)

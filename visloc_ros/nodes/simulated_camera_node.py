@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from tf2_msgs.msg import TFMessage
@@ -19,7 +20,7 @@ from visloc_ros.sources.ros_images import encode_jpeg
 JPEG_QUALITY = 95
 
 # A camera that looks ahead: its optical axes (x right, y down, z forward) in a base with x forward and z up (REP 103).
-BASE_FROM_OPTICAL = SE3([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], [0.0, 0.0, 0.0])
+BASE_FROM_OPTICAL = SE3(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.zeros(3))
 
 
 @dataclass(frozen=True)

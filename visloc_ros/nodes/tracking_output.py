@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from nav_msgs.msg import Odometry as OdometryMsg
 
@@ -28,7 +29,7 @@ TRACKED = "tracked"
 class TrackingOutput(TrackingListener):
     """Publishes to those who listen, and counts."""
 
-    def __init__(self, node: VislocNode, map_frame: str, follows_map: bool) -> None:
+    def __init__(self, node: VislocNode[Any], map_frame: str, follows_map: bool) -> None:
         self.tally = OdometryTally()
         self.tracking_outcomes: Counter[str] = Counter()
         self.keyframes: KeyframeOutput | None = None

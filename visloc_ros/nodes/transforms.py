@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
+from typing import Any
 
 from geometry_msgs.msg import TransformStamped
 from tf2_msgs.msg import TFMessage
@@ -22,7 +23,7 @@ KEPT = 256  # transforms of each moving frame: seconds at the rate of any odomet
 class TransformBroadcaster:
     """Publishes transforms, parent ``a`` and child ``b`` carrying ``a_from_b``, on /tf."""
 
-    def __init__(self, node: VislocNode) -> None:
+    def __init__(self, node: VislocNode[Any]) -> None:
         self._publisher = node.publisher(TFMessage, "/tf", TF)
 
     def send(self, *transforms: tuple[int, str, str, SE3]) -> None:
@@ -33,7 +34,7 @@ class TransformBroadcaster:
 class StaticTransforms:
     """Collects /tf_static and answers how two rigidly joined frames lie to each other."""
 
-    def __init__(self, node: VislocNode) -> None:
+    def __init__(self, node: VislocNode[Any]) -> None:
         self._logger = node.get_logger()
         self._tree = TransformTree()
         self.parent_of, self.lookup = self._tree.parent_of, self._tree.lookup
@@ -52,7 +53,7 @@ class StaticTransforms:
 class MovingTransforms:
     """Collects /tf and answers where a frame was below another one at a time."""
 
-    def __init__(self, node: VislocNode, fixed: StaticTransforms) -> None:
+    def __init__(self, node: VislocNode[Any], fixed: StaticTransforms) -> None:
         self._logger, self._fixed = node.get_logger(), fixed
         self._histories: dict[str, deque[TransformStamped]] = {}
         node.subscription(TFMessage, "/tf", self._take, TF)

@@ -79,7 +79,7 @@ class FrameSource(Protocol):
 
     ``calibration`` is that of the first frame; photos of a folder may have others, which ``Frame.calibration`` tells.
     ``ground_truth`` holds the true poses ``world_from_camera`` where the source has them. ``len`` is the number of
-    images selected; ``skipped`` counts those that the latest iteration could not use.
+    images selected.
     """
 
     name: str
