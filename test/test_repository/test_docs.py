@@ -91,7 +91,7 @@ def test_every_question_of_a_newcomer_ends_at_a_line() -> None:
     questions = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
     assert len(questions) >= 10
     for question in questions:
-        steps = re.findall(r"^\d+\. .+$", question, re.MULTILINE)
+        steps = re.split(r"^\d+\. ", question, flags=re.MULTILINE)[1:]
         assert 1 <= len(steps) <= 3, question
         assert any(function for _, function in QUOTED_PATH.findall(steps[-1])), question
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import rclpy
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -134,7 +135,7 @@ def _offered(node_type: type[VislocNode], parameters: list[str]) -> dict[Kind, s
 def _endpoints(node: VislocNode) -> dict[Kind, set[Endpoint]]:
     namespace = f"{node.get_namespace()}/"
 
-    def endpoint(name: str, ros_type: type, qos: QoSProfile | None = None) -> Endpoint:
+    def endpoint(name: str, ros_type: Any, qos: QoSProfile | None = None) -> Endpoint:
         type_name = f"{ros_type.__module__.partition('.')[0]}/{ros_type.__name__}"
         return Endpoint(name.removeprefix(namespace), type_name, "" if qos is None else _words(qos))
 

@@ -32,9 +32,9 @@ counted in `/diagnostics` and left out.
 | `odom -> base_link` | the fusion node | `publish_odom_to_base_tf` is false, because another node sends it |
 | `base_link -> camera` | the robot, on `/tf_static` | `base_frame` is the camera's own frame: a bare camera |
 
-Nothing is sent before the first fix. From then on `odom -> base_link` comes with every frame that odometry tracks, and
-`map -> odom`, dated ahead by `transform_tolerance`, too, except while LOST if `loss_policy` is `stop_tf`.
-`base_link -> camera` must be fixed.
+Nothing is sent before the first fix (with `mode: odom`, before the scale is known). From then on `odom -> base_link`
+comes with every frame that odometry tracks, and `map -> odom`, dated ahead by `transform_tolerance`, too, except while
+LOST if `loss_policy` is `stop_tf`. `base_link -> camera` must be fixed.
 
 The frames' names are the parameters `map_frame`, `odom_frame` and `base_frame`; the camera's is in the header of its
 images. TF carries no scale: the scale of the map multiplies the increments of the odometry.
