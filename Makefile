@@ -10,7 +10,7 @@ unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH AMENT_PREFIX_PATH CMAKE_PREFIX_PA
 unexport ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint config lock clean
+.PHONY: help setup demo test lint config docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ lint: setup ## Check style, types and spelling
 
 config: setup ## Write config/<node>.yaml anew from the options in the code
 	@$(RUN)/python -m visloc_ros.nodes.default_parameters config
+
+docs: setup ## Write docs/ros_interface.md anew from the nodes
+	@$(RUN)/python -m visloc_ros.nodes.interface_docs docs/ros_interface.md
 
 lock: setup ## Resolve requirements.in into requirements.lock; UPGRADE=1 moves all pins to the newest versions
 	$(RUN)/uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-package opencv-python \

@@ -82,7 +82,7 @@ def test_transforms_compose_and_carry_the_raw_correction():
 @given(st.integers(0, 10_000), st.floats(0.0, 0.5), st.floats(0.0, 10.0))
 @settings(max_examples=12, deadline=None)
 def test_odom_is_continuous_under_any_anchor_stream(seed, outlier_share, longest_delay):
-    """Every odom increment is the odometry's, times the scale known just before (DESIGN section 3)."""
+    """Every odom increment is the odometry's, times the scale known just before (docs/how_it_works.md)."""
     scenario = replace(QUICK, duration_s=15.0, outlier_share=outlier_share, delay_s=(0.0, longest_delay))
     run, estimates, _ = fused(scenario, seed)
     for index in range(1, len(estimates)):

@@ -1,6 +1,6 @@
 """The map of a place: images with poses, their features, the 3D points they see, and how to find them.
 
-In memory a map is plain contiguous arrays; on disk it is a folder (DESIGN section 4) that stock hloc reads:
+In memory a map is plain contiguous arrays; on disk it is a folder (docs/maps.md) that stock hloc reads:
 ``sfm/`` (COLMAP model), ``features.h5``, ``global-feats-<descriptor>.h5``, ``vlad.h5`` (the codebook, with
 VLAD only) and ``manifest.json``. A folder made by stock hloc opens, too.
 """

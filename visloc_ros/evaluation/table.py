@@ -16,7 +16,7 @@ UNKNOWN = "–"
 NEES_LABEL = "covariance (NEES, 6 is consistent)"
 
 BUDGETS_MS: Mapping[str, float] = {"odometry": 33.0, "anchor": 1000.0, "pose_age": 50.0}
-"""95th percentiles to stay below on a 2-core CPU at VGA (DESIGN section 7)."""
+"""95th percentiles to stay below on a 2-core CPU at VGA."""
 
 
 @dataclass(frozen=True)

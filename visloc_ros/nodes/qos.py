@@ -1,4 +1,4 @@
-"""Quality-of-service profiles by role (DESIGN section 3)."""
+"""Quality-of-service profiles by role (docs/ros_interface.md)."""
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 

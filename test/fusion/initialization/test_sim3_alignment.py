@@ -46,7 +46,7 @@ def test_perfect_pairs_give_the_similarity_exactly(seed):
 
 @pytest.mark.parametrize("seed", range(10))
 def test_straight_corridor_keeps_the_rotation_that_umeyama_loses(seed):
-    """10 m with 1 cm of noise: the rotation about the line comes from the orientations (DESIGN section 3)."""
+    """10 m with 1 cm of noise: the rotation about the line comes from the orientations (docs/how_it_works.md)."""
     rng = np.random.default_rng(seed)
     truth = random_similarity(rng)
     pairs = pairs_on(straight_line(), truth, rng, sigma=0.01, sigma_deg=1.0)

@@ -1,0 +1,152 @@
+"""What the nodes offer to ROS: their topics and services, asked of the nodes themselves, and what each is for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from visloc_ros.core.errors import SetupError
+from visloc_ros.nodes.anchor_node import AnchorNode
+from visloc_ros.nodes.base import VislocNode
+from visloc_ros.nodes.fusion_node import FusionNode
+from visloc_ros.nodes.map_builder_node import MapBuilderNode
+from visloc_ros.nodes.odometry_node import OdometryNode
+from visloc_ros.nodes.simulated_camera_node import SimulatedCameraNode
+
+DESCRIPTIONS = {
+    # Inputs
+    "image": "Images of the camera, `camera.transport: raw`.",
+    "image/compressed": "Images of the camera as JPEG or PNG, `camera.transport: compressed`.",
+    "camera_info": "Calibration of the camera; binning and the region of interest count.",
+    "imu": "Optional: predicts how the camera turns between images, and tells which way is up. "
+    "Needs its place in `/tf_static`.",
+    "wheel_odom": "Optional: tells the odometry's scale. Needs the place of the camera on its `child_frame_id` in "
+    "`/tf_static`.",
+    "/initialpose": "Where the robot is believed to be (RViz: 2D Pose Estimate). The search begins there; it is "
+    "never an output.",
+    "/tf_static": "Where the camera, the IMU and the base are on the robot.",
+    # Outputs
+    "/tf": "`map -> odom` and `odom -> base_link`, sent by the fusion node alone. It listens where another node sends "
+    "`odom -> base_link` (`publish_odom_to_base_tf: false`), and then corrects that one.",
+    "pose": "`map_from_base` at the stamp of the image, with its covariance.",
+    "odom": "`odom_from_base`, scaled and continuous, with its velocity. Made only for subscribers.",
+    "status": "How far the pose can be trusted, why, and what it rests on; one for each frame.",
+    "odom_path": "The last poses in `odom`, twice a second.",
+    "map_path": "The last poses in `map`, twice a second.",
+    "map_to_odom_raw": "`map -> odom` before it is slewed.",
+    "map_points": "All points of the map, once for each map.",
+    "inlier_points": "The map points that hold the last anchor.",
+    "matches/compressed": "The image of the last anchor with the pixels that hold it.",
+    "/diagnostics": "What each node counts, once a second: results by reason, drops, failed calls.",
+    # Between the nodes
+    "odometry_status": "Odometry of each frame: the unscaled pose, or why there is none.",
+    "visual_odom": "The same pose as a standard message, for viewers.",
+    "loop_closure": "A place that odometry has seen before (`dpvo` with loop closing).",
+    "map_tracking": "Map points of the last anchor, followed into this frame: the pose they give, or why there is "
+    "none.",
+    "anchor": "Each search of an image in the map: the pose, or why there is none.",
+    "camera_pose": "`map_from_camera` of each frame; the anchor node searches there first.",
+    "search_hint": "Where the anchor node searches before the first fix: near anchors that agree, or near "
+    "`/initialpose`.",
+    "innovation": "Anchors and tracked poses against their prediction, for tests of consistency.",
+    "keyframe/compressed": "Sharp, spread images as JPEG for anchors on another machine. Made only for subscribers.",
+    "ground_truth": "Where the simulated camera is.",
+    # Services
+    "anchor_node/load_map": "Use another map; while it loads, and if it is broken, the old one stays in use.",
+    "anchor_node/save_map": "Pack the map in use into one file, which ends in `.tar.gz`.",
+    "anchor_node/localize": "Find one image in the map.",
+    "fusion_node/relocalize": "Forget the place in the map; agreeing anchors set it anew, `odom` goes on.",
+    "map_builder_node/build_map": "Build a map from a recording on the node's machine.",
+    "odometry_node/reset_odometry": "Begin a new segment of odometry with the next frame.",
+}
+"""What each topic and service is for, by its name below the nodes' namespace."""
+
+
+class Kind(Enum):
+    """How a node uses a name."""
+
+    SUBSCRIBED = "Subscribed topics"
+    PUBLISHED = "Published topics"
+    SERVICE = "Services"
+
+
+@dataclass(frozen=True, order=True)
+class Endpoint:
+    """A topic or a service of a node: its name below the namespace, its ROS type, and in words its QoS."""
+
+    name: str
+    type_name: str
+    qos: str = ""
+
+
+@dataclass(frozen=True)
+class NodeInterface:
+    """All that a node offers, whatever its parameters are."""
+
+    node_type: type[VislocNode[Any]]
+    endpoints: dict[Kind, tuple[Endpoint, ...]]
+
+
+def list_interfaces(map_path: Path) -> list[NodeInterface]:
+    """Start each node with the parameters that make all of its topics, and ask it; ``map_path`` is any map.
+
+    Raises SetupError when a node does not start.
+    """
+    camera = [["camera.transport:=raw"], ["camera.transport:=compressed"]]
+    following = f"map_tracking.map_path:={map_path}"
+    return [
+        _interface(OdometryNode, [[*one, following] for one in camera]),
+        _interface(AnchorNode, [[*one, f"map_path:={map_path}"] for one in camera]),
+        _interface(FusionNode, [[], ["publish_odom_to_base_tf:=false"]]),
+        _interface(MapBuilderNode, [[]]),
+        _interface(SimulatedCameraNode, [["simulation.duration_s:=0.1"]]),
+    ]
+
+
+def _interface(node_type: type[VislocNode[Any]], runs: Iterable[list[str]]) -> NodeInterface:
+    found: dict[Kind, set[Endpoint]] = {kind: set() for kind in Kind}
+    for parameters in runs:
+        for kind, endpoints in _offered(node_type, parameters).items():
+            found[kind] |= endpoints
+    return NodeInterface(node_type, {kind: tuple(sorted(endpoints)) for kind, endpoints in found.items()})
+
+
+def _offered(node_type: type[VislocNode[Any]], parameters: list[str]) -> dict[Kind, set[Endpoint]]:
+    """What a node has once it is active and every lifecycle node has not."""
+    rclpy.init(args=["--ros-args", *(part for one in parameters for part in ("-p", one))])
+    node = node_type()
+    try:
+        of_every_node = _endpoints(node)
+        if not node.start():
+            raise SetupError(f"{node_type.default_name} does not start with {' '.join(parameters)}: see its message")
+        return {kind: endpoints - of_every_node[kind] for kind, endpoints in _endpoints(node).items()}
+    finally:
+        node.release()
+        node.destroy_node()
+        rclpy.shutdown()
+
+
+def _endpoints(node: VislocNode[Any]) -> dict[Kind, set[Endpoint]]:
+    namespace = f"{node.get_namespace()}/"
+
+    def endpoint(name: str, ros_type: Any, qos: QoSProfile | None = None) -> Endpoint:
+        type_name = f"{ros_type.__module__.partition('.')[0]}/{ros_type.__name__}"
+        return Endpoint(name.removeprefix(namespace), type_name, "" if qos is None else _words(qos))
+
+    return {
+        Kind.SUBSCRIBED: {endpoint(one.topic_name, one.msg_type, one.qos_profile) for one in node.subscriptions},
+        Kind.PUBLISHED: {endpoint(one.topic_name, one.msg_type, one.qos_profile) for one in node.publishers},
+        Kind.SERVICE: {endpoint(one.service_name, one.srv_type) for one in node.services},
+    }
+
+
+def _words(qos: QoSProfile) -> str:
+    reliability = "best effort" if qos.reliability == ReliabilityPolicy.BEST_EFFORT else "reliable"
+    durability = ", transient local" if qos.durability == DurabilityPolicy.TRANSIENT_LOCAL else ""
+    return f"{reliability}{durability}, {qos.depth}"
