@@ -67,6 +67,22 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
 
     default_name = "anchor_node"
     config_type = AnchorNodeConfig
+    parameter_names = (
+        "map_path",
+        "map_frame",
+        "camera",
+        "anchor.features.name",
+        "anchor.features.max_keypoints",
+        "anchor.features.device",
+        "anchor.features.torch_threads",
+        "anchor.features.weights",
+        "anchor.matcher.name",
+        "anchor.matcher.device",
+        "anchor.matcher.weights",
+        "anchor.global_descriptor.name",
+        "anchor.global_descriptor.device",
+        "anchor.gate.min_inliers",
+    )
 
     def configure(self) -> None:
         """Load the map and the models once."""
