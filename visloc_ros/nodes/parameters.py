@@ -19,8 +19,8 @@ ConfigT = TypeVar("ConfigT", bound=Config)
 CONFIG_FILE = "config_file"
 EFFECTIVE_CONFIG = "effective_config"
 CONFIG_FILE_MEANING = (
-    "YAML file with options that are no parameters, grouped as in the file that 'visloc run' writes; read when the node "
-    "is configured; a parameter goes before the file; empty for none"
+    "YAML file with the options that are no parameters, under the same names, nested; read at configuration; "
+    "a parameter goes before the file; empty for none"
 )
 
 # Ranges of parameters are closed on both sides in ROS; a missing side is as good as unbounded.
@@ -29,7 +29,7 @@ UNBOUNDED_FLOAT = 1e300
 
 
 def select_options(config_type: type[Config], names: Collection[str]) -> list[OptionInfo]:
-    """The options of these names, of which that of a group stands for all in it. Raises ConfigError on an unknown one."""
+    """The options of these names; that of a group stands for all in it. Raises ConfigError on an unknown one."""
     options = list(list_options(config_type))
     for name in names:
         if not any(_is_in(item.name, name) for item in options):
@@ -65,9 +65,7 @@ class NodeOptions(Generic[ConfigT]):
         declare_parameters(node, self._options)
         node.declare_parameter(CONFIG_FILE, "", ParameterDescriptor(description=CONFIG_FILE_MEANING))
         meaning = "all options that the node was configured with, as YAML; only the node sets it"
-        node.declare_parameter(
-            EFFECTIVE_CONFIG, "", ParameterDescriptor(description=meaning), ignore_override=True
-        )
+        node.declare_parameter(EFFECTIVE_CONFIG, "", ParameterDescriptor(description=meaning), ignore_override=True)
         node.add_on_set_parameters_callback(self._judge)
 
     def read(self) -> ConfigT:

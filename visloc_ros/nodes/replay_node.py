@@ -345,8 +345,7 @@ def replay(node: Node) -> None:
     with spinning(node):
         player.wait_until_heard()
         configs = [
-            {"topic": "config", "node": name, "values": read_node_config(node, name)}
-            for name in config.nodes.split()
+            {"topic": "config", "node": name, "values": read_node_config(node, name)} for name in config.nodes.split()
         ]
         player.play()
         player.drain(recorder)
