@@ -105,7 +105,7 @@ def test_a_parameter_goes_before_the_file(config_file, ros_domain):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("fusion: {windwo: 7}", "unknown option 'fusion.windwo'; did you mean 'window'?"),
+        ("fusion: {windows: 7}", "unknown option 'fusion.windows'; did you mean 'window'?"),
         ("fusion: {slew: {sped: 7}}", "unknown option 'fusion.slew.sped'; did you mean 'speed'?"),
         ("fusion: 7", "option 'fusion' is a group of options, not 7"),
         ("fusion: {window: 1}", "FusionConfig.window = 1 is outside [2, 200]"),

@@ -32,7 +32,7 @@ class PoseConfig(Config):
 class GateConfig(Config):
     """What a pose must show to be accepted."""
 
-    min_inliers: int = option(30, "Least number of inliers.", minimum=4)
+    min_inliers: int = option(30, "Least number of inliers of an accepted pose.", minimum=4)
     max_reprojection_error_px: float = option(
         5.0, "Largest median reprojection error of the inliers [px].", minimum=0.1
     )

@@ -65,7 +65,9 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     parameter_names = (
         "map_path",
         "map_frame",
-        "camera",
+        "camera.transport",
+        "camera.qos",
+        "camera.in_spare_time",
         "anchor.features.name",
         "anchor.features.max_keypoints",
         "anchor.features.device",
@@ -73,9 +75,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         "anchor.features.weights",
         "anchor.matcher.name",
         "anchor.matcher.device",
-        "anchor.matcher.weights",
         "anchor.global_descriptor.name",
-        "anchor.global_descriptor.device",
         "anchor.gate.min_inliers",
     )
 

@@ -18,11 +18,11 @@ _MIN_SHARPNESS = 0.7  # of the usual one: the next frame, 30 ms later, is often 
 class KeyframeConfig(Config):
     """Which frames are published as keyframes, and how."""
 
-    min_interval: float = option(0.3, "least time between two of them [s]", minimum=0.0, maximum=60.0)
+    min_interval: float = option(0.3, "least time between two keyframes [s]", minimum=0.0, maximum=60.0)
     max_interval: float = option(
-        1.0, "time after which one is sent without a new view, too [s]", minimum=0.0, maximum=3600.0
+        1.0, "time after which a keyframe is sent even without a new view [s]", minimum=0.0, maximum=3600.0
     )
-    jpeg_quality: int = option(90, "JPEG quality", minimum=1, maximum=100)
+    jpeg_quality: int = option(90, "JPEG quality of the keyframes", minimum=1, maximum=100)
 
 
 class KeyframeChoice:

@@ -59,7 +59,9 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
     default_name = "odometry_node"
     config_type = OdometryNodeConfig
     parameter_names = (
-        "camera",
+        "camera.transport",
+        "camera.qos",
+        "camera.in_spare_time",
         "odometry.backend",
         "odometry.klt.adjust_in_spare_time",
         "odometry.dpvo.preset",

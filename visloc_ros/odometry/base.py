@@ -21,7 +21,7 @@ from visloc_ros.odometry.wheel_scale import WheelConfig
 class OdometryConfig(Config):
     """Which odometry, and the options of each."""
 
-    backend: str = option("klt", "odometry that is used", choices=("klt", "dpvo"))
+    backend: str = option("klt", "which odometry is used", choices=("klt", "dpvo"))
     klt: KltConfig = section(KltConfig)
     dpvo: DpvoConfig = section(DpvoConfig)
     imu: ImuConfig = section(ImuConfig)
