@@ -23,7 +23,7 @@ from visloc_ros.localization.pose import MIN_POINTS, PoseSolution, solve_pose
 
 _NOT_SEEN = -1e6
 _FINE_WINDOW_PX = 10.0  # a little more than the error that an inlier may have
-_MIN_SIMILARITY = 0.6  # dot product; descriptors of different points are nearly orthogonal
+_MIN_SIMILARITY = 0.6  # dot product of unit descriptors; those of one point are seldom less alike
 _MIN_INLIER_RATIO = 0.5  # in the right place most of the found points agree
 
 

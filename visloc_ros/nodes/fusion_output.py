@@ -34,7 +34,7 @@ from visloc_ros.nodes.transforms import TransformBroadcaster
 from visloc_ros.pipeline.backend import Backend, BackendListener, BasePrior
 from visloc_ros.pipeline.output import BasePose, Published
 
-PATH_MAX_SIZE = 1024  # poses in a path: a message of 100 kB, which RViz draws without effort
+PATH_MAX_SIZE = 1024  # poses in a path: a message of about 100 kB
 
 
 class PathOutput:

@@ -15,7 +15,7 @@ from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.initialization.sim3_alignment import NO_PRIOR, PosePair, ScalePrior, align_robust
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, OdometryModel, StateEstimate, pose_difference
 
-MAX_CANDIDATES = 12  # every two of them make a hypothesis: 66 are tried in a millisecond
+MAX_CANDIDATES = 12  # every two of them make a hypothesis: 66 at most
 
 
 @dataclass(frozen=True, eq=False)
