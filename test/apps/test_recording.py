@@ -79,4 +79,4 @@ def test_innovations_are_kept_with_their_verdict(recording):
 def test_counts_are_those_of_the_last_status(recording):
     assert recording.fused_anchors() == (3, 1)
     assert recording.frames_dropped == 4
-    assert recording.parameters() == {}
+    assert recording.configs() == {}

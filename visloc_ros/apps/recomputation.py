@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from visloc_ros.core.config import list_options, nest
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -63,25 +62,24 @@ class Comparison:
 
 
 class _Recording:
-    """The messages of a recorded bag by type, and the parameters that the fusion node ran with."""
+    """The messages of a recorded bag by type, and the configuration that the fusion node ran with."""
 
     def __init__(self, bag: Path) -> None:
-        parameters = json.loads(read_custom_data(bag).get(FUSION_NODE, "null"))
-        if not isinstance(parameters, dict):
-            raise SourceError(f"{bag} does not tell the parameters of the {FUSION_NODE}: record it by 'visloc replay'")
-        self._parameters = parameters
+        config = json.loads(read_custom_data(bag).get(FUSION_NODE, "null"))
+        if not isinstance(config, dict) or not isinstance(config.get("fusion"), dict):
+            raise SourceError(f"{bag} does not tell the options of the {FUSION_NODE}: record it by 'visloc replay'")
+        self._config = config
         self._messages: dict[str, list[Any]] = defaultdict(list)
         for topic, kind, message in iterate_with_definitions(bag):
             self._messages[_name(topic, kind)].append(message)
         self.map_frame, self.odom_frame, self.base_frame = (
-            str(parameters[f"{name}_frame"]) for name in ("map", "odom", "base")
+            str(config[f"{name}_frame"]) for name in ("map", "odom", "base")
         )
 
     @property
     def config(self) -> BackendConfig:
         """Options of the back end."""
-        known = {item.name for item in list_options(BackendConfig)}
-        return BackendConfig.from_mapping(nest({k: v for k, v in self._parameters.items() if k in known}))
+        return BackendConfig.from_mapping({item.name: self._config[item.name] for item in fields(BackendConfig)})
 
     @property
     def inputs(self) -> RecordedInputs:

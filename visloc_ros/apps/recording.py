@@ -63,9 +63,9 @@ class Recording:
             for line in self._lines["innovation"]
         )
 
-    def parameters(self) -> dict[str, dict[str, Any]]:
-        """Parameters that each node ran with."""
-        return {line["node"]: line["values"] for line in self._lines["parameters"]}
+    def configs(self) -> dict[str, dict[str, Any]]:
+        """The configuration that each node ran with."""
+        return {line["node"]: line["values"] for line in self._lines["config"]}
 
     def fused_anchors(self) -> tuple[int, int]:
         """How many anchors the fusion node accepted and refused, by its own last count."""

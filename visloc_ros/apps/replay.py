@@ -138,7 +138,7 @@ def _record(
         ground_truth=ground_truth,
         map_points=place.points,
         map_camera_positions=place.camera_positions,
-        config={"map": str(plan.map_path), "bag": str(plan.bag), "rate": plan.rate, "nodes": recording.parameters()},
+        config={"map": str(plan.map_path), "bag": str(plan.bag), "rate": plan.rate, "nodes": recording.configs()},
         frames_dropped=recording.frames_dropped,
         peak_rss_mb=sum(peak_mb.values()),
         wall_s=wall_s,

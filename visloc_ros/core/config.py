@@ -68,15 +68,18 @@ class Config:
 
 def read_config(config_type: type[ConfigT], path: Path | None) -> ConfigT:
     """Read a YAML file into a configuration; no path gives the defaults. Raises ConfigError."""
-    if path is None:
-        return config_type()
+    return config_type() if path is None else config_type.from_mapping(read_mapping(path))
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read the nested, unchecked values of a YAML file. Raises ConfigError."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read the configuration {path}: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold 'key: value' lines, not a {type(values).__name__}")
-    return config_type.from_mapping(values)
+    return values
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ class NoisePriorConfig(Config):
         "Factor by which the stated standard deviations may be wrong if they are not right (one standard deviation).",
         minimum=1.01,
     )
-    max_inflation: float = option(100.0, "Largest factor on stated variances.", minimum=1.0)
 
 
 @dataclass(frozen=True)
@@ -63,20 +62,11 @@ class AlignmentConfig(Config):
     """When anchors and odometry agree well enough on one similarity for a first fix."""
 
     start_anchors: int = option(3, "Number of agreeing anchors that make the first fix.", minimum=2)
-    confident_inliers: int = option(
-        60, "Two agreeing anchors make the first fix if each has this many inliers.", minimum=6
-    )
     position_tolerance: float = option(
         0.05, "Standard deviation of the position, in metres, by which agreeing anchors may differ.", minimum=0.0
     )
     rotation_tolerance_deg: float = option(
         1.5, "Standard deviation of the rotation, in degrees, by which agreeing anchors may differ.", minimum=1e-3
-    )
-    drift_tolerance: float = option(
-        0.05,
-        "Odometry drift between two agreeing anchors, as a share of the distance between them.",
-        minimum=0.0,
-        maximum=1.0,
     )
     max_scale_sigma: float = option(
         0.07, "Largest relative standard deviation of the scale at the first fix.", minimum=1e-6, maximum=1.0
@@ -86,9 +76,6 @@ class AlignmentConfig(Config):
         "Largest relative standard deviation of the scale at the next fix, after odometry was lost and began anew.",
         minimum=1e-6,
         maximum=1.0,
-    )
-    max_candidates: int = option(
-        12, "Number of the newest anchors among which agreement is searched.", minimum=2, maximum=50
     )
 
 
@@ -125,11 +112,6 @@ class TrackingConfig(Config):
         minimum=0.0,
         maximum=1.0,
     )
-    max_refused_frames: int = option(
-        5,
-        "After this many refused frames in a row no tracked pose is used until the next anchor.",
-        minimum=1,
-    )
 
 
 @dataclass(frozen=True)
@@ -142,18 +124,6 @@ class AnchorGateConfig(Config):
         "Refused anchors that must agree on another alignment before it replaces the present one, "
         "in excess of the anchors accepted meanwhile.",
         minimum=2,
-    )
-    relocation_scale_sigma: float = option(
-        0.1, "Relative standard deviation of the old scale as a prior of another alignment.", minimum=1e-3
-    )
-    contradicting_anchors: int = option(
-        3, "Number of anchors refused in a row that make the state DEGRADED.", minimum=1
-    )
-    contradicting_inlier_share: float = option(
-        0.6,
-        "While no map points are tracked, a single anchor far outside the gate makes the state DEGRADED if it has this "
-        "share of the inliers of accepted anchors.",
-        minimum=0.0,
     )
 
 
@@ -201,29 +171,9 @@ class SensorConfig(Config):
     """How other sensors, and the knowledge that a robot stays on the floor, constrain the estimate."""
 
     use_scale: bool = option(True, "Use the scale by wheels or a depth model in a metric map.")
-    least_scale_sigma: float = option(
-        0.02, "Least relative standard deviation of a sensor's scale, errors of the map included.", minimum=1e-4
-    )
-    scale_memory: float = option(
-        5.0, "Distance in metres over which a sensor's scale becomes an independent measurement.", minimum=1e-3
-    )
     use_gravity: bool = option(True, "Use the accelerometer for roll and pitch in a gravity-aligned map.")
-    gravity_sigma_deg: float = option(
-        1.0, "Standard deviation of a sensor's gravity direction in degrees, errors of the map included.", minimum=1e-3
-    )
-    gravity_memory_s: float = option(
-        10.0,
-        "Time in seconds over which a sensor's gravity direction becomes an independent measurement.",
-        minimum=1e-3,
-    )
     two_d_mode: bool = option(
         False, "The robot drives on a level floor: keep the camera's height and tilt. Needs a gravity-aligned map."
-    )
-    height_walk: float = option(
-        0.01, "In two_d_mode: standard deviation of the floor's height after one metre, in metres.", minimum=1e-6
-    )
-    tilt_walk_deg: float = option(
-        0.3, "In two_d_mode: standard deviation of the floor's tilt after one metre, in degrees.", minimum=1e-6
     )
 
 

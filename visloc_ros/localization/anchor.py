@@ -25,6 +25,9 @@ from visloc_ros.localization.pose import PoseSolution, solve_pose, solve_pose_an
 from visloc_ros.localization.retrieval import ViewOverlap, rank_by_descriptor
 from visloc_ros.localization.uncertainty import covariance_by_focal_length
 
+_MIN_FEATURES = 32  # with fewer, the matches that a pose needs would all have to be right
+_INTRINSICS_ERROR_PX = 2.0  # median; keypoints are more exact, so that above it the focal length may be wrong
+
 
 class AnchorEngine:
     """Finds single images in a map; the map and the models are loaded once.
@@ -79,7 +82,7 @@ class AnchorEngine:
 
     def find(self, query: Query, prior: SE3 | None = None) -> AnchorPose | Rejection:
         """The second half of ``localize``."""
-        if len(query.features) < self.config.min_features:
+        if len(query.features) < _MIN_FEATURES:
             return _reject(query, Reason.FEW_FEATURES, Evidence())
         estimator = self._estimator_of(query.frame.calibration)
         if estimator is None:
@@ -210,7 +213,7 @@ class AnchorEngine:
         self, query: Query, reason: Reason | None, solution: PoseSolution, pixels: Array, points: Array
     ) -> bool:
         """Whether another focal length makes a reasony or inaccurate pose a good one."""
-        if reason is None and solution.median_error_px < self.config.gate.intrinsics_error_px:
+        if reason is None and solution.median_error_px < _INTRINSICS_ERROR_PX:
             return False
         with query.watch("pnp"):
             freed = solve_pose_and_focal_length(pixels, points, query.frame.camera, self.config.pose)

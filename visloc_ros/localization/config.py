@@ -16,12 +16,10 @@ class PoseConfig(Config):
 
     solver: str = option("poselib", "RANSAC implementation; only poselib uses a predicted pose.", choices=POSE_SOLVERS)
     max_error_px: float = option(8.0, "Largest reprojection error of an inlier [px].", minimum=0.5)
-    confidence: float = option(0.9999, "RANSAC stops at this confidence.", minimum=0.5, maximum=1.0)
     progressive_sampling: bool = option(
         False, "Sample the best correspondences first (PROSAC, poselib only); it fails if their order is wrong."
     )
     min_iterations: int = option(100, "Least number of RANSAC iterations (poselib only).", minimum=1)
-    max_iterations: int = option(10_000, "Largest number of RANSAC iterations.", minimum=10)
     loss_scale_px: float = option(2.0, "Scale of the Cauchy loss in the refinement [px].", minimum=0.1)
     min_sigma_px: float = option(0.5, "Least keypoint noise that the covariance assumes [px].", minimum=0.01)
     shared_error: float = option(
@@ -34,35 +32,22 @@ class PoseConfig(Config):
 class GateConfig(Config):
     """What a pose must show to be accepted."""
 
-    min_inliers: int = option(30, "Least number of inliers.", minimum=4)
-    min_inlier_ratio: float = option(
-        0.4, "Least share of the correspondences that are inliers.", minimum=0.0, maximum=1.0
-    )
+    min_inliers: int = option(30, "Least number of inliers of an accepted pose.", minimum=4)
     max_reprojection_error_px: float = option(
         5.0, "Largest median reprojection error of the inliers [px].", minimum=0.1
-    )
-    intrinsics_error_px: float = option(
-        2.0, "Above this median reprojection error another focal length is tried [px].", minimum=0.0
     )
     min_spread: float = option(
         0.04, "Least standard deviation of the inliers in any direction, as a share of the image diagonal.", minimum=0.0
     )
-    strong_inliers: int = option(
-        150,
-        "With fewer inliers a pose must also pass min_weak_spread, and min_thickness or min_planar_spread: "
-        "they may be of a single object, such as a poster, that is also elsewhere.",
-        minimum=4,
-    )
     min_weak_spread: float = option(
-        0.065, "Least spread of fewer inliers than strong_inliers (see min_spread).", minimum=0.0
+        0.065,
+        "Least spread of few inliers: they may be of a single object, such as a poster (see min_spread).",
+        minimum=0.0,
     )
     min_thickness: float = option(
         0.02,
         "Least thickness of their points across the best-fitting plane, as a share of their distance.",
         minimum=0.0,
-    )
-    min_planar_spread: float = option(
-        0.15, "Points in one plane are accepted if they spread this far over the image (see min_spread).", minimum=0.0
     )
 
 
@@ -80,17 +65,7 @@ class GuidedConfig(Config):
         "Half side of the search window around a projected point, as a share of the image diagonal.",
         minimum=0.001,
     )
-    fine_window_px: float = option(
-        10.0, "Half side of the search window around points projected by the pose found first [px].", minimum=1.0
-    )
-    min_similarity: float = option(0.6, "Least dot product of matching descriptors.", minimum=-1.0, maximum=1.0)
     min_inliers: int = option(50, "Least number of inliers; with fewer, reference images are matched.", minimum=4)
-    min_inlier_ratio: float = option(
-        0.5,
-        "Least share of the found points that are inliers; below it, reference images are matched.",
-        minimum=0.0,
-        maximum=1.0,
-    )
     min_spread: float = option(
         0.1, "Least spread of the inliers (see gate.min_spread); below it, reference images are matched.", minimum=0.0
     )
@@ -115,7 +90,6 @@ class AnchorConfig(Config):
         "Map images that share at least this many points are localized together (covisibility clustering).",
         minimum=0,
     )
-    min_features: int = option(32, "Least number of keypoints of an image.", minimum=4)
     min_matches: int = option(20, "Least number of 2D-3D correspondences of a pose.", minimum=4)
     stop_inliers: int = option(150, "Matching ends early at this many inliers with a spread of stop_spread.", minimum=4)
     stop_spread: float = option(

@@ -14,6 +14,9 @@ from visloc_ros.localization.pose import PoseSolution
 
 _FOCAL_GAIN = 1.5
 _FOCAL_CHANGE = 0.1
+_MIN_INLIER_RATIO = 0.4  # of the correspondences: in a place that only looks like this one, few agree
+_STRONG_INLIERS = 150  # fewer may be of a single object, such as a poster, that is also elsewhere
+_MIN_PLANAR_SPREAD = 0.15  # a plane that nearly fills the image (0.17 at 4:3): a wall, not a poster on it
 
 
 def spread(pixels: Array, camera: pycolmap.Camera) -> float:
@@ -42,13 +45,13 @@ def check_pose(
 ) -> Reason | None:
     """The reason why a pose computed from pixels (N, 2) and map points (N, 3) must be refused, or None."""
     ratio = solution.num_inliers / len(pixels)
-    if solution.num_inliers < config.min_inliers or ratio < config.min_inlier_ratio:
+    if solution.num_inliers < config.min_inliers or ratio < _MIN_INLIER_RATIO:
         return Reason.FEW_INLIERS
     covered = spread(pixels[solution.inliers], camera)
-    is_weak = solution.num_inliers < config.strong_inliers
+    is_weak = solution.num_inliers < _STRONG_INLIERS
     if covered < (config.min_weak_spread if is_weak else config.min_spread):
         return Reason.FEW_INLIERS
-    if is_weak and covered < config.min_planar_spread and _is_planar(solution, points, config):
+    if is_weak and covered < _MIN_PLANAR_SPREAD and _is_planar(solution, points, config):
         return Reason.PLANAR_POINTS
     if solution.median_error_px > config.max_reprojection_error_px:
         return Reason.HIGH_REPROJECTION_ERROR

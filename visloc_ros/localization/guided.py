@@ -22,6 +22,9 @@ from visloc_ros.localization.gates import spread
 from visloc_ros.localization.pose import MIN_POINTS, PoseSolution, solve_pose
 
 _NOT_SEEN = -1e6
+_FINE_WINDOW_PX = 10.0  # a little more than the error that an inlier may have
+_MIN_SIMILARITY = 0.6  # dot product of unit descriptors; those of one point are seldom less alike
+_MIN_INLIER_RATIO = 0.5  # in the right place most of the found points agree
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +54,7 @@ class GuidedSearch:
         if coarse is None:
             return self._evidence(found, references, None)
         with query.watch("guided"):
-            found = self._search(query, candidates, coarse.map_from_camera, config.fine_window_px)
+            found = self._search(query, candidates, coarse.map_from_camera, _FINE_WINDOW_PX)
         return self._evidence(found, references, self._solve(query, found, coarse.map_from_camera))
 
     def is_sure(self, query: Query, evidence: Evidence) -> bool:
@@ -59,7 +62,7 @@ class GuidedSearch:
         solution, config = evidence.solution, self._config.guided
         if solution is None or solution.num_inliers < config.min_inliers:
             return False
-        if solution.num_inliers < config.min_inlier_ratio * len(evidence.correspondences):
+        if solution.num_inliers < _MIN_INLIER_RATIO * len(evidence.correspondences):
             return False
         pixels = evidence.correspondences.pixels(query.features)[solution.inliers]
         return spread(pixels, query.frame.camera) >= config.min_spread
@@ -83,7 +86,7 @@ class GuidedSearch:
         best = similarity.argmax(axis=1)
         scores = similarity[np.arange(len(best)), best]
         order = np.argsort(-scores, kind="stable")
-        order = order[scores[order] >= self._config.guided.min_similarity]
+        order = order[scores[order] >= _MIN_SIMILARITY]
         point_rows = candidates.point_rows[best[order]].astype(np.int64)
         first = np.sort(np.unique(point_rows, return_index=True)[1])
         return Correspondences(order[first], point_rows[first], scores[order[first]].astype(np.float64))

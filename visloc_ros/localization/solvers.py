@@ -12,6 +12,9 @@ from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.localization.config import POSE_SOLVERS, PoseConfig
 
+_CONFIDENCE = 0.9999  # PoseLib's default
+_MAX_ITERATIONS = 10_000  # COLMAP's default: at this confidence enough for a tenth of inliers
+
 
 class PoseSolver(Protocol):
     """Finds one pose from correspondences, many of which may be wrong."""
@@ -47,8 +50,8 @@ def estimate_with_colmap(
     """Pose ``camera_from_map``; with ``estimate_focal_length`` that of ``camera`` is changed to the estimated one."""
     estimation = pycolmap.AbsolutePoseEstimationOptions(estimate_focal_length=estimate_focal_length)
     estimation.ransac.max_error = config.max_error_px
-    estimation.ransac.confidence = config.confidence
-    estimation.ransac.max_num_trials = config.max_iterations
+    estimation.ransac.confidence = _CONFIDENCE
+    estimation.ransac.max_num_trials = _MAX_ITERATIONS
     estimation.ransac.random_seed = config.seed
     refinement = pycolmap.AbsolutePoseRefinementOptions(
         loss_function_scale=config.loss_scale_px, refine_focal_length=estimate_focal_length
@@ -63,9 +66,9 @@ def solve_with_poselib(
     """PoseLib's LO-RANSAC (Larsson 2020), the prediction scored first."""
     ransac = {
         "max_reproj_error": config.max_error_px,
-        "success_prob": config.confidence,
-        "min_iterations": min(config.min_iterations, config.max_iterations),
-        "max_iterations": config.max_iterations,
+        "success_prob": _CONFIDENCE,
+        "min_iterations": min(config.min_iterations, _MAX_ITERATIONS),
+        "max_iterations": _MAX_ITERATIONS,
         "progressive_sampling": config.progressive_sampling,
         "score_initial_model": prior is not None,
         "seed": config.seed,

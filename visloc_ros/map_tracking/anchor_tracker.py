@@ -30,6 +30,9 @@ from visloc_ros.odometry.klt.tracking import Pixels
 
 _COARSE_ERROR_PX = 12.0
 _GRID = (6, 4)  # places of an image by which the overlap of two is judged
+_MAX_VIEWS = 4  # the anchor's image and three more: each costs its share of the search in every frame
+_MIN_OVERLAP = 0.7  # share of an image that no view shows less of: points at its border are lost first
+_MIN_SUPPORT = 0.6  # of the inliers after the last new view: with fewer, the views no longer look like what is seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +106,9 @@ class AnchorTracker:
 
     def needs_view(self, picture: GreyImage, map_from_camera: SE3) -> bool:
         """Whether the views show too little of what an image shows, or too few of their points are still found."""
-        if self._support is not None and self._num_inliers < self._config.min_support * self._support:
+        if self._support is not None and self._num_inliers < _MIN_SUPPORT * self._support:
             return True
-        return max(_overlap(view, picture, map_from_camera) for view in self._views) < self._config.min_overlap
+        return max(_overlap(view, picture, map_from_camera) for view in self._views) < _MIN_OVERLAP
 
     def add_view(self, image: RecentImage) -> None:
         """Follow what a tracked image shows, too; the oldest tracked one makes room for it."""
@@ -115,7 +118,7 @@ class AnchorTracker:
             return
         view = make_view(image.picture, image.pose, image.covariance, image.observed, self._points, self._margin_px)
         self._views.append(view)
-        if len(self._views) > self._config.max_views:
+        if len(self._views) > _MAX_VIEWS:
             del self._views[1]
         self._support = None
 

@@ -19,29 +19,7 @@ class MapTrackingConfig(Config):
     )
     max_points: int = option(150, "Largest number of map points searched in a frame.", minimum=20, maximum=1000)
     window_px: int = option(17, "Side of the patches that are matched [px].", minimum=7, maximum=61)
-    max_views: int = option(
-        4, "Number of views whose patches are searched: the anchor's image and tracked images.", minimum=2
-    )
-    min_overlap: float = option(
-        0.7,
-        "If every view shows less than this share of the image, the last tracked image becomes a view.",
-        minimum=0.0,
-        maximum=1.0,
-    )
-    min_support: float = option(
-        0.6,
-        "If the inliers fall below this share of those after the last new view, the last tracked image becomes a view.",
-        minimum=0.0,
-        maximum=1.0,
-    )
-    min_found: float = option(0.35, "Least share of the searched points that must be found.", minimum=0.0, maximum=1.0)
     min_inliers: int = option(20, "Least number of inliers of a pose.", minimum=6)
-    min_inlier_ratio: float = option(
-        0.5, "Least share of the found points that are inliers of a pose.", minimum=0.0, maximum=1.0
-    )
-    min_spread: float = option(
-        0.08, "Least standard deviation of the inliers in any direction, as a share of the image diagonal.", minimum=0.0
-    )
     reference_images: int = option(
         2,
         "Number of the map's thumbnails, those with the most similar views, that correct the pose's drift; 0 for none.",
@@ -49,9 +27,6 @@ class MapTrackingConfig(Config):
         maximum=20,
     )
     reference_period_s: float = option(0.2, "Time between two localizations against the thumbnails [s].", minimum=0.0)
-    max_reference_points: int = option(
-        100, "Largest number of map points searched by their patches in thumbnails.", minimum=20, maximum=1000
-    )
     max_error_px: float = option(5.0, "Largest reprojection error of an inlier [px].", minimum=0.5)
     max_disagreement: float = option(
         0.05,

@@ -17,6 +17,9 @@ from visloc_ros.map_tracking.views import GreyImage, PosedView
 from visloc_ros.odometry.klt.tracking import Features, Pixels, measure
 
 FEWEST = 8  # points that a pose is fitted to
+_MIN_FOUND = 0.35  # share of the searched points: with fewer, the image shows something else
+_MIN_INLIER_RATIO = 0.5  # a pose that most of the found points contradict is of chance
+_MIN_SPREAD = 0.08  # share of the image diagonal: a narrower patch of points leaves the rotation open
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +67,12 @@ def check_pose(
     picture: GreyImage, num_expected: int, located: LocatedImage | None, config: MapTrackingConfig
 ) -> Reason | None:
     """The reason why a pose must be refused, or None."""
-    if located is None or len(located.found) < config.min_found * num_expected:
+    if located is None or len(located.found) < _MIN_FOUND * num_expected:
         return Reason.FEW_MATCHES
     fit = located.fit
-    if fit.num_inliers < max(config.min_inliers, config.min_inlier_ratio * len(located.found)):
+    if fit.num_inliers < max(config.min_inliers, _MIN_INLIER_RATIO * len(located.found)):
         return Reason.FEW_INLIERS
-    if spread(located.pixels[fit.inliers].astype(np.float64), picture.camera) < config.min_spread:
+    if spread(located.pixels[fit.inliers].astype(np.float64), picture.camera) < _MIN_SPREAD:
         return Reason.FEW_INLIERS
     return None
 

@@ -29,6 +29,7 @@ from visloc_ros.sources.image_header import read_image_header
 _KEPT_VIEWS = 64
 _LARGEST_CHANGE = 1.0  # of the view, in radians, up to which a reference image is used
 _WIDTH = 160  # of the reduced present image
+_MAX_POINTS = 100  # searched: patches of more would overlap in so small an image
 _WINDOW_PX = 9
 _LEAST_SIGMA_PX = 0.2  # of a patch's place in small pictures
 _INLIER_SIGMAS = 4.0
@@ -55,7 +56,7 @@ class ReferenceImages:
         if not views:
             return None
         small = _shrink(picture)
-        targets = expected_targets(views, small, guess.inverse, self._config.max_reference_points, self._margin_px)
+        targets = expected_targets(views, small, guess.inverse, _MAX_POINTS, self._margin_px)
         pixels, good = find_targets(views, targets, small, self._klt)
         sigma_px = max(self._points.sigma_px / small.reduction, _LEAST_SIGMA_PX)
         limit = _INLIER_SIGMAS * sigma_px

@@ -33,6 +33,7 @@ from visloc_ros.sources.ros_images import encode_jpeg
 from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
 
 PREDICTIONS_KEPT = 128
+MAX_PREDICTION_GAP_NS = NANOSECONDS // 5  # a few frames: the camera is still where the search looks for it
 INLIER_COLOUR = (40, 220, 80)
 
 
@@ -52,12 +53,6 @@ class AnchorNodeConfig(Config):
 
     map_path: str = option("", "map folder or reference.tar.gz")
     map_frame: str = option("map", "frame id of the map")
-    use_prediction: bool = option(
-        True, "search first around the fused pose or, before a fix, a hint or anchors that agree"
-    )
-    max_prediction_gap: float = option(
-        0.2, "time between a frame and a fused pose that predicts it [s]", minimum=0.0, maximum=10.0
-    )
     camera: AnchorInputConfig = section(AnchorInputConfig)
     anchor: AnchorConfig = section(AnchorConfig)
 
@@ -67,6 +62,22 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
 
     default_name = "anchor_node"
     config_type = AnchorNodeConfig
+    parameter_names = (
+        "map_path",
+        "map_frame",
+        "camera.transport",
+        "camera.qos",
+        "camera.in_spare_time",
+        "anchor.features.name",
+        "anchor.features.max_keypoints",
+        "anchor.features.device",
+        "anchor.features.torch_threads",
+        "anchor.features.weights",
+        "anchor.matcher.name",
+        "anchor.matcher.device",
+        "anchor.global_descriptor.name",
+        "anchor.gate.min_inliers",
+    )
 
     def configure(self) -> None:
         """Load the map and the models once."""
@@ -75,7 +86,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._outcomes: Counter[str] = Counter()
         self._in_use = threading.Lock()
         """Held while an engine searches, and while another one takes its place."""
-        self._predictions = RecentPoses(PREDICTIONS_KEPT, round(self.config.max_prediction_gap * NANOSECONDS))
+        self._predictions = RecentPoses(PREDICTIONS_KEPT, MAX_PREDICTION_GAP_NS)
         self._use_map(Path(self.config.map_path))
         self._publisher = self.publisher(AnchorMsg, "anchor", RELIABLE)
         self._points_publisher = self.publisher(PointCloud2, "map_points", LATCHED)
@@ -88,9 +99,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     def activate(self) -> None:
         """Start localizing."""
         self._publish_map()
-        if self.config.use_prediction:
-            for topic in ("camera_pose", "search_hint"):  # the fused pose; before a fix, what somebody believes in
-                self.subscription(PoseWithCovarianceStamped, topic, self._take_prediction, RELIABLE)
+        for topic in ("camera_pose", "search_hint"):  # the fused pose; before a fix, what somebody believes in
+            self.subscription(PoseWithCovarianceStamped, topic, self._take_prediction, RELIABLE)
         self._input = CameraInput(self, self.config.camera, self._localize)
         publish_diagnostics(self, self._report)
 

@@ -23,7 +23,7 @@ from visloc_ros.core.config import Config
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.memory import keep_freed_memory
 from visloc_ros.nodes.guard import Guard
-from visloc_ros.nodes.parameters import declare_parameters, read_parameters
+from visloc_ros.nodes.parameters import NodeOptions
 from visloc_ros.nodes.worker import Worker
 
 try:
@@ -46,6 +46,8 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
 
     default_name: ClassVar[str]
     config_type: type[ConfigT]
+    parameter_names: ClassVar[tuple[str, ...]] = ()
+    """Options, or groups of them, that are ROS parameters: what the owner of a robot sets. A file sets the others."""
     config: ConfigT
 
     def __init__(self) -> None:
@@ -54,7 +56,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         self._open = self._configured
         self.guard = Guard(self.get_logger())
         self._service_group = ReentrantCallbackGroup()  # one that takes long keeps no other waiting
-        declare_parameters(self, self.config_type)
+        self._options = NodeOptions(self, self.config_type, self.parameter_names)
         self.declare_parameter("autostart", True)
 
     def configure(self) -> None:
@@ -140,7 +142,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         return TransitionCallbackReturn.SUCCESS
 
     def _read_and_configure(self) -> None:
-        self.config = read_parameters(self, self.config_type)
+        self.config = self._options.read()
         self.configure()
 
     def _enter(self, stack: ExitStack, step: Callable[[], None]) -> TransitionCallbackReturn:

@@ -1,4 +1,4 @@
-"""Write ``config/<node>.yaml``: every parameter of every node, its default and what it means."""
+"""Write ``config/<node>.yaml``: the parameters of every node, their defaults and what they mean."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 
 import yaml
 
-from visloc_ros.core.config import Config, OptionInfo, list_options
+from visloc_ros.core.config import OptionInfo
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.odometry_node import OdometryNode
+from visloc_ros.nodes.parameters import CONFIG_FILE, CONFIG_FILE_MEANING, select_options
 from visloc_ros.nodes.simulated_camera_node import SimulatedCameraNode
 
 COMMENT_WIDTH = 114
@@ -31,14 +32,19 @@ NODES: tuple[type[VislocNode[Any]], ...] = (
 def parameter_file(node_type: type[VislocNode[Any]]) -> str:
     """Text of a node's parameter file."""
     head = f"# Parameters of {node_type.default_name} with their defaults; made by 'make config'.\n"
-    return head + f"/**/{node_type.default_name}:\n  ros__parameters:\n" + "".join(_lines(node_type.config_type))
+    return head + f"/**/{node_type.default_name}:\n  ros__parameters:\n" + "".join(_lines(node_type))
 
 
-def _lines(config_type: type[Config]) -> Iterator[str]:
-    for item in list_options(config_type):
-        value = yaml.safe_dump(item.default, default_flow_style=True).strip().removesuffix("...").strip()
-        comment = textwrap.wrap(item.description + _range(item), COMMENT_WIDTH, break_on_hyphens=False)
-        yield "".join(f"    # {line}\n" for line in comment) + f"    {item.name}: {value}\n"
+def _lines(node_type: type[VislocNode[Any]]) -> Iterator[str]:
+    for item in select_options(node_type.config_type, node_type.parameter_names):
+        yield _line(item.name, item.default, item.description + _range(item))
+    yield _line(CONFIG_FILE, "", CONFIG_FILE_MEANING)
+
+
+def _line(name: str, default: object, meaning: str) -> str:
+    value = yaml.safe_dump(default, default_flow_style=True).strip().removesuffix("...").strip()
+    comment = textwrap.wrap(meaning, COMMENT_WIDTH, break_on_hyphens=False)
+    return "".join(f"    # {line}\n" for line in comment) + f"    {name}: {value}\n"
 
 
 def _range(item: OptionInfo) -> str:

@@ -42,6 +42,29 @@ class FusionNode(VislocNode[FusionNodeConfig]):
 
     default_name = "fusion_node"
     config_type = FusionNodeConfig
+    parameter_names = (
+        "mode",
+        "publish_map_to_odom_tf",
+        "publish_odom_to_base_tf",
+        "transform_tolerance",
+        "loss_policy",
+        "silence_s",
+        "fusion.slew",
+        "fusion.state.degraded_distance",
+        "fusion.state.lost_distance",
+        "fusion.state.degraded_age_s",
+        "fusion.state.lost_age_s",
+        "fusion.state.degraded_sigma",
+        "fusion.state.lost_sigma",
+        "fusion.state.lost_without_pose_s",
+        "fusion.sensors.use_scale",
+        "fusion.sensors.use_gravity",
+        "fusion.sensors.two_d_mode",
+        "map_frame",
+        "odom_frame",
+        "base_frame",
+        "state_dir",
+    )
 
     def __init__(self, takes_odometry: bool = True) -> None:
         super().__init__()

@@ -35,6 +35,8 @@ from visloc_ros.nodes.transforms import TransformBroadcaster
 from visloc_ros.pipeline.backend import Backend, BackendListener, BasePrior
 from visloc_ros.pipeline.output import BasePose, Published
 
+PATH_MAX_SIZE = 1024  # poses in a path: a message of about 100 kB
+
 
 class PathOutput:
     """The last poses of the base in one frame; messages are made of them once somebody listens."""
@@ -73,8 +75,8 @@ class FusionOutput(BackendListener):
         self._hint_publisher = node.publisher(PoseWithCovarianceStamped, "search_hint", RELIABLE)
         self._status_publisher = node.publisher(LocalizationStatus, "status", EACH_LATCHED)
         self._innovation_publisher = node.publisher(InnovationMsg, "innovation", RELIABLE)
-        self._odom_path = PathOutput(node, "odom_path", config.odom_frame, config.path_max_size)
-        self._map_path = PathOutput(node, "map_path", config.map_frame, config.path_max_size)
+        self._odom_path = PathOutput(node, "odom_path", config.odom_frame, PATH_MAX_SIZE)
+        self._map_path = PathOutput(node, "map_path", config.map_frame, PATH_MAX_SIZE)
         self._broadcaster = TransformBroadcaster(node)
 
     def on_published(self, published: Published) -> None:

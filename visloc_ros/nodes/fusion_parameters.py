@@ -18,4 +18,3 @@ class FusionNodeConfig(BackendConfig):
     state_dir: str = option(
         "", "folder in which the last pose is kept, as a hint where to look first at the next start; empty: nowhere"
     )
-    path_max_size: int = option(1024, "poses kept in odom_path and map_path", minimum=2, maximum=100000)

@@ -47,6 +47,13 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
 
     default_name = "map_builder_node"
     config_type = MapBuilderNodeConfig
+    parameter_names = (
+        "maps_folder",
+        "mapping.workers",
+        "mapping.features.name",
+        "mapping.matcher.name",
+        "mapping.global_descriptor.name",
+    )
 
     def configure(self) -> None:
         """Offer the service."""

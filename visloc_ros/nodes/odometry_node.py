@@ -58,6 +58,23 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
 
     default_name = "odometry_node"
     config_type = OdometryNodeConfig
+    parameter_names = (
+        "camera.transport",
+        "camera.qos",
+        "camera.in_spare_time",
+        "odometry.backend",
+        "odometry.klt.adjust_in_spare_time",
+        "odometry.dpvo.preset",
+        "odometry.dpvo.weights",
+        "odometry.dpvo.device",
+        "odometry.dpvo.classic_loop_closure",
+        "odometry.imu.time_offset",
+        "odometry.depth_model",
+        "keyframe",
+        "map_tracking.enabled",
+        "map_tracking.map_path",
+        "map_tracking.map_frame",
+    )
 
     def __init__(self, fusion: FusionNode | None = None) -> None:
         super().__init__()

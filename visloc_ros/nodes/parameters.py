@@ -1,31 +1,112 @@
-"""ROS parameters made from the configuration dataclasses: one source of names, types, ranges and defaults."""
+"""A node's options: the named ones as ROS parameters, the others from a file; one source of names, types and ranges."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+import yaml
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
-from visloc_ros.core.config import Config, OptionInfo, list_options, nest
+from visloc_ros.core.config import Config, OptionInfo, list_options, nest, read_mapping
+from visloc_ros.core.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT", bound=Config)
+
+CONFIG_FILE = "config_file"
+EFFECTIVE_CONFIG = "effective_config"
+CONFIG_FILE_MEANING = (
+    "YAML file with the options that are no parameters, under the same names, nested; read at configuration; "
+    "a parameter goes before the file; empty for none"
+)
 
 # Ranges of parameters are closed on both sides in ROS; a missing side is as good as unbounded.
 UNBOUNDED_INTEGER = 2**62
 UNBOUNDED_FLOAT = 1e300
 
 
-def declare_parameters(node: Node, config_type: type[Config]) -> None:
+def select_options(config_type: type[Config], names: Collection[str]) -> list[OptionInfo]:
+    """The options of these names; that of a group stands for all in it. Raises ConfigError on an unknown one."""
+    options = list(list_options(config_type))
+    for name in names:
+        if not any(_is_in(item.name, name) for item in options):
+            raise ConfigError(f"{config_type.__name__} has no option or group '{name}'")
+    return [item for item in options if any(_is_in(item.name, name) for name in names)]
+
+
+def _is_in(option: str, name: str) -> bool:
+    return option == name or option.startswith(f"{name}.")
+
+
+def declare_parameters(node: Node, options: Iterable[OptionInfo]) -> None:
     """Declare one parameter for each option; values of a parameter file or of the command line win."""
-    for item in list_options(config_type):
+    for item in options:
         node.declare_parameter(item.name, item.default, _descriptor(item))
 
 
-def read_parameters(node: Node, config_type: type[ConfigT]) -> ConfigT:
-    """Read the declared parameters into a checked configuration. Raises ConfigError."""
-    flat = {item.name: node.get_parameter(item.name).value for item in list_options(config_type)}
-    return config_type.from_mapping(nest(flat))
+def read_parameters(node: Node, options: Iterable[OptionInfo]) -> dict[str, Any]:
+    """Values of the declared parameters as nested dictionaries."""
+    return nest({item.name: node.get_parameter(item.name).value for item in options})
+
+
+class NodeOptions(Generic[ConfigT]):
+    """Parameters of a node for the options with these ``names``; ``config_file`` names a file for the others.
+
+    The parameter ``effective_config`` holds what both amount to, as YAML. Only the node itself can set it.
+    """
+
+    def __init__(self, node: Node, config_type: type[ConfigT], names: Collection[str]) -> None:
+        self._node, self._config_type = node, config_type
+        self._options = select_options(config_type, names)
+        self._effective = ""
+        declare_parameters(node, self._options)
+        node.declare_parameter(CONFIG_FILE, "", ParameterDescriptor(description=CONFIG_FILE_MEANING))
+        meaning = "all options that the node was configured with, as YAML; only the node sets it"
+        node.declare_parameter(EFFECTIVE_CONFIG, "", ParameterDescriptor(description=meaning), ignore_override=True)
+        node.add_on_set_parameters_callback(self._judge)
+
+    def read(self) -> ConfigT:
+        """Read parameters and file into a checked configuration, and show it. Raises ConfigError."""
+        path = self._node.get_parameter(CONFIG_FILE).value
+        from_file = read_mapping(Path(path).expanduser()) if path else {}
+        parameters = read_parameters(self._node, self._options)
+        for name in _overridden(from_file, parameters):
+            self._node.get_logger().warning(f"{name} of {path} is not used: the parameter of that name goes before it")
+        config = self._config_type.from_mapping(_merged(from_file, parameters))
+        self._effective = yaml.safe_dump(config.to_mapping(), sort_keys=False)
+        self._node.set_parameters([Parameter(EFFECTIVE_CONFIG, value=self._effective)])
+        return config
+
+    def _judge(self, parameters: Sequence[Parameter]) -> SetParametersResult:
+        given = [item.value for item in parameters if item.name == EFFECTIVE_CONFIG]
+        if all(value == self._effective for value in given):
+            return SetParametersResult(successful=True)
+        return SetParametersResult(successful=False, reason=f"{EFFECTIVE_CONFIG} only tells what is set elsewhere")
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries of both, where values of ``over`` win; what should be a group and is none stays as it is."""
+    merged = dict(base)
+    for name, value in over.items():
+        below = base.get(name, {})
+        if not isinstance(value, Mapping):
+            merged[name] = value
+        elif isinstance(below, Mapping):
+            merged[name] = _merged(below, value)
+    return merged
+
+
+def _overridden(base: Mapping[str, Any], over: Mapping[str, Any], group: str = "") -> Iterator[str]:
+    """Dotted names of values of ``base`` for which ``over`` has others."""
+    for name in base.keys() & over.keys():
+        below, above = base[name], over[name]
+        if isinstance(below, Mapping) and isinstance(above, Mapping):
+            yield from _overridden(below, above, f"{group}{name}.")
+        elif below != above and not isinstance(above, Mapping):
+            yield f"{group}{name}"
 
 
 def _descriptor(item: OptionInfo) -> ParameterDescriptor:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+import yaml
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -33,12 +34,12 @@ from rosgraph_msgs.msg import Clock
 from tf2_msgs.msg import TFMessage
 
 from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, LoopClosure, OdometryStatus, TrackedPose
-from visloc_ros.core.config import Config, option
+from visloc_ros.core.config import Config, list_options, option
 from visloc_ros.core.errors import SetupError, VislocError
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.nodes.bag_recorder import message_class, write_recording
 from visloc_ros.nodes.conversions import stamp_to_msg, state_from_msg, support_from_msg
-from visloc_ros.nodes.parameters import declare_parameters, read_parameters
+from visloc_ros.nodes.parameters import EFFECTIVE_CONFIG, declare_parameters, read_parameters
 from visloc_ros.nodes.qos import EACH_LATCHED, RELIABLE, TF, TF_STATIC
 from visloc_ros.sources.bag_messages import iterate_serialized
 from visloc_ros.sources.ros_messages import (
@@ -67,7 +68,7 @@ class ReplayConfig(Config):
     recorded_bag: str = option("", "bag that the answers are written to as they came; empty: none")
     rate: float = option(1.0, "speed of the replay relative to the bag", minimum=0.01, maximum=100.0)
     wait_for_subscribers: int = option(2, "subscribers of the image topic to wait for", minimum=0, maximum=100)
-    nodes: str = option("odometry_node anchor_node fusion_node", "nodes whose parameters are recorded")
+    nodes: str = option("odometry_node anchor_node fusion_node", "nodes whose configuration is recorded")
     start_timeout_s: float = option(120.0, "how long to wait for them, in seconds", minimum=1.0, maximum=3600.0)
 
 
@@ -296,14 +297,16 @@ def cdr_stamp_ns(data: bytes) -> int:
     return int(seconds) * NANOSECONDS + int(nanoseconds)
 
 
-def read_node_parameters(node: Node, name: str) -> dict[str, Any]:
-    """All parameters of another node as plain values. Raises SetupError when it does not answer."""
+def read_node_config(node: Node, name: str) -> dict[str, Any]:
+    """The configuration that another node runs with. Raises SetupError when it does not tell it."""
     client = AsyncParameterClient(node, name)
     if not client.wait_for_services(PARAMETER_TIMEOUT_S):
         raise SetupError(f"{name} offers no parameters after {PARAMETER_TIMEOUT_S:.0f} s")
-    names = _wait_for(client.list_parameters()).result.names
-    values = _wait_for(client.get_parameters(names)).values
-    return dict(zip(names, map(parameter_value_to_python, values), strict=True))
+    (value,) = _wait_for(client.get_parameters([EFFECTIVE_CONFIG])).values
+    config = yaml.safe_load(parameter_value_to_python(value) or "")
+    if not isinstance(config, dict):
+        raise SetupError(f"{name} does not tell its configuration: it is not configured, or of another version")
+    return config
 
 
 def _wait_for(future: Future) -> Any:
@@ -337,19 +340,19 @@ def _spin(executor: SingleThreadedExecutor) -> None:
 
 def replay(node: Node) -> None:
     """Play the bag, record the answers, write the recording."""
-    config = read_parameters(node, ReplayConfig)
+    config = ReplayConfig.from_mapping(read_parameters(node, list_options(ReplayConfig)))
     player, recorder = Player(node, config), Recorder(node)
     with spinning(node):
         player.wait_until_heard()
-        parameters = {name: read_node_parameters(node, name) for name in config.nodes.split()}
+        configs = {name: read_node_config(node, name) for name in config.nodes.split()}
         player.play()
         player.drain(recorder)
-    of_nodes = ({"topic": "parameters", "node": name, "values": values} for name, values in parameters.items())
+    of_nodes = ({"topic": "config", "node": name, "values": values} for name, values in configs.items())
     with Path(config.recording).open("w", encoding="utf-8") as file:
         for line in chain(of_nodes, player.published, recorder.lines()):
             file.write(json.dumps(line) + "\n")
     if config.recorded_bag:
-        custom_data = {name: json.dumps(values) for name, values in parameters.items()}
+        custom_data = {name: json.dumps(values) for name, values in configs.items()}
         write_recording(Path(config.recorded_bag), recorder.messages(), custom_data)
 
 
@@ -357,7 +360,7 @@ def main() -> None:
     """Replay as a process; exit code 0 when the recording is complete, 1 with one line of reason otherwise."""
     rclpy.init(args=sys.argv)
     node = Node("replay", namespace="visloc")
-    declare_parameters(node, ReplayConfig)
+    declare_parameters(node, list_options(ReplayConfig))
     try:
         replay(node)
     except VislocError as error:

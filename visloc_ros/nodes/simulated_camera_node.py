@@ -39,6 +39,13 @@ class SimulatedCameraNode(VislocNode[SimulatedCameraNodeConfig]):
 
     default_name = "simulated_camera_node"
     config_type = SimulatedCameraNodeConfig
+    parameter_names = (
+        "camera_frame",
+        "base_frame",
+        "simulation.rate_hz",
+        "simulation.duration_s",
+        "simulation.samples",
+    )
 
     def configure(self) -> None:
         """Render the pass to memory."""

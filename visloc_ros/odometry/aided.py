@@ -22,9 +22,11 @@ from visloc_ros.odometry.wheel_scale import WheelConfig, WheelPose, WheelScale
 class ImuConfig(Config):
     """How an IMU is used."""
 
-    predict_rotation: bool = option(True, "let the gyroscope tell where features are looked for")
     time_offset: float = option(
-        0.0, "what its stamps must be moved by to be of the images' clock [s]", minimum=-1.0, maximum=1.0
+        0.0,
+        "time to add to the stamps of the IMU so that they agree with those of the images [s]",
+        minimum=-1.0,
+        maximum=1.0,
     )
 
 

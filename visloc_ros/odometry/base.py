@@ -11,7 +11,7 @@ from visloc_ros.core.errors import ConfigError, ModelError
 from visloc_ros.odometry.aided import AidedOdometry, ImuConfig
 from visloc_ros.odometry.depth import DepthAidedOdometry, DepthModel, load_depth_model
 from visloc_ros.odometry.dpvo import DpvoConfig
-from visloc_ros.odometry.gyroscope import Gyroscope, Turns, unknown_turn
+from visloc_ros.odometry.gyroscope import Gyroscope, Turns
 from visloc_ros.odometry.klt import KltConfig, KltOdometry
 from visloc_ros.odometry.protocol import Odometry
 from visloc_ros.odometry.wheel_scale import WheelConfig
@@ -21,7 +21,7 @@ from visloc_ros.odometry.wheel_scale import WheelConfig
 class OdometryConfig(Config):
     """Which odometry, and the options of each."""
 
-    backend: str = option("klt", "odometry that is used", choices=("klt", "dpvo"))
+    backend: str = option("klt", "which odometry is used", choices=("klt", "dpvo"))
     klt: KltConfig = section(KltConfig)
     dpvo: DpvoConfig = section(DpvoConfig)
     imu: ImuConfig = section(ImuConfig)
@@ -37,10 +37,9 @@ def make_odometry(config: OdometryConfig, *, live: bool = False, depth: DepthMod
     ConfigError when that cannot be loaded or the odometry cannot use it.
     """
     gyroscope = Gyroscope()
-    turns = gyroscope.turn if config.imu.predict_rotation else unknown_turn
     if depth is None and config.depth_model:
         depth = load_depth_model(config.depth_model)
-    visual = _BACKENDS[config.backend](config, live, turns, depth)
+    visual = _BACKENDS[config.backend](config, live, gyroscope.turn, depth)
     return AidedOdometry(visual, gyroscope, config.imu, config.wheels)
 
 

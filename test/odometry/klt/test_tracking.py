@@ -11,6 +11,7 @@ from visloc_ros.core.types import Frame
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.features import FeatureGrid, corner_response
 from visloc_ros.odometry.klt.images import ImagePreparation
+from visloc_ros.odometry.klt.odometry import BLUR_RATIO
 from visloc_ros.odometry.klt.patches import PatchSheet, align
 from visloc_ros.odometry.klt.tracking import follow, is_inside, measure, pixels_of
 
@@ -163,7 +164,7 @@ def test_blur_lowers_sharpness():
     prepare = ImagePreparation(CONFIG)
     prepare.accept(prepare.prepare(Frame(0, image, camera)))
     blurred = prepare.prepare(Frame(1, cv2.GaussianBlur(image, (0, 0), 6.0), camera))
-    assert prepare.relative_sharpness(blurred) < CONFIG.blur_ratio
+    assert prepare.relative_sharpness(blurred) < BLUR_RATIO
 
 
 def test_a_patch_is_found_again_turned_zoomed_and_darker():

@@ -4,7 +4,14 @@ from odometry_scenes import FOCAL_PX, random_points, rays_of, sideways_pose
 
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.odometry.klt.config import KltConfig
-from visloc_ros.odometry.klt.two_view import TwoViewGeometry, Wait, estimate_two_view_geometry, median_parallax_deg
+from visloc_ros.odometry.klt.two_view import (
+    MAX_HOMOGRAPHY_SHARE,
+    START_PARALLAX_DEG,
+    TwoViewGeometry,
+    Wait,
+    estimate_two_view_geometry,
+    median_parallax_deg,
+)
 
 CONFIG = KltConfig()
 
@@ -52,14 +59,14 @@ def test_a_third_of_wrong_pairs_does_not_matter():
 def test_pure_rotation_waits(noise_px):
     result = start(SE3(rotation_matrix([0.05, 0.15, 0.02]), np.zeros(3)), random_points(200), noise_px)
     assert isinstance(result, Wait)
-    assert result.counts["parallax_deg"] < 0.5 * CONFIG.start_parallax_deg
+    assert result.counts["parallax_deg"] < 0.5 * START_PARALLAX_DEG
 
 
 @pytest.mark.parametrize("noise_px", [0.05, 0.3])
 def test_a_plane_waits_whatever_the_parallax(noise_px):
     result = start(sideways_pose(2.0), random_points(200, planar=True), noise_px)
     assert isinstance(result, Wait)
-    assert result.counts["homography_share"] > CONFIG.start_homography_share
+    assert result.counts["homography_share"] > MAX_HOMOGRAPHY_SHARE
 
 
 def test_standing_still_waits():

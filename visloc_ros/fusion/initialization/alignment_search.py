@@ -15,6 +15,8 @@ from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.initialization.sim3_alignment import NO_PRIOR, PosePair, ScalePrior, align_robust
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, OdometryModel, StateEstimate, pose_difference
 
+MAX_CANDIDATES = 12  # every two of them make a hypothesis: 66 at most
+
 
 @dataclass(frozen=True, eq=False)
 class AlignmentHypothesis:
@@ -40,7 +42,7 @@ class AlignmentSearch:
     def add(self, fix: AnchorFix) -> None:
         """Add an anchor; the oldest leaves a full buffer."""
         self._candidates = sorted([*self._candidates, fix], key=lambda known: known.stamp_ns)
-        self._candidates = self._candidates[-self._config.alignment.max_candidates :]
+        self._candidates = self._candidates[-MAX_CANDIDATES:]
 
     def find(self, prior: ScalePrior = NO_PRIOR) -> AlignmentHypothesis | Rejection:
         """The alignment of the largest set of candidates that agree, or the reason why there is none."""

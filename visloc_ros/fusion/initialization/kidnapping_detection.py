@@ -22,6 +22,9 @@ from visloc_ros.fusion.odometry_model.noise_model import pose_difference
 from visloc_ros.fusion.smoothing.fixed_lag_smoother import FixedLagSmoother
 
 NOISE_FACTOR = 2.0  # by which an anchor may be noisier than its covariance before it counts as a contradiction
+CONTRADICTING_ANCHORS = 3  # refused in a row: as many as make a first fix
+CONTRADICTING_INLIER_SHARE = 0.6  # of the inliers of accepted anchors; those of a wrong place are far fewer
+RELOCATION_SCALE_SIGMA = 0.1  # relative; a scale that was learnt in a wrong place is seldom farther off
 
 
 class KidnappingDetector:
@@ -64,8 +67,8 @@ class KidnappingDetector:
         self._newest_refused_ns = max(self._newest_refused_ns, fix.stamp_ns)
         self._search.add(fix)
         # The scale stays, less certain, where the alignment may be wrong.
-        scale = ScalePrior(smoother.latest_state.log_scale, self._gate.relocation_scale_sigma)
-        in_a_row = self._refused_in_a_row >= self._gate.contradicting_anchors
+        scale = ScalePrior(smoother.latest_state.log_scale, RELOCATION_SCALE_SIGMA)
+        in_a_row = self._refused_in_a_row >= CONTRADICTING_ANCHORS
         is_confirmed = self._search.is_confirmed(fix, smoother.latest_fix.stamp_ns, scale, smoother.odometry)
         is_strong = self._is_strong_contradiction(fix, innovation, smoother)
         if self.is_suspected or in_a_row or is_confirmed or is_strong:
@@ -83,7 +86,7 @@ class KidnappingDetector:
 
     def _is_well_supported(self, fix: AnchorFix, smoother: FixedLagSmoother) -> bool:
         """Whether an anchor has about as many inliers as accepted ones, and no map point was tracked into its image."""
-        has_inliers = fix.anchor.num_inliers >= self._gate.contradicting_inlier_share * smoother.usual_inliers
+        has_inliers = fix.anchor.num_inliers >= CONTRADICTING_INLIER_SHARE * smoother.usual_inliers
         return has_inliers and not smoother.is_tracked(fix.stamp_ns, self._max_gap_ns)
 
     def _has_majority(self, hypothesis: AlignmentHypothesis, fix: AnchorFix, smoother: FixedLagSmoother) -> bool:

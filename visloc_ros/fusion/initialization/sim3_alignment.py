@@ -26,6 +26,8 @@ from visloc_ros.fusion.odometry_model.noise_model import pose_difference
 
 AGREEMENT = chi_square_quantile(0.99, 6)
 REFINEMENTS = 5
+CONFIDENT_INLIERS = 60  # of each of two anchors that suffice: twice what a single anchor needs to be accepted
+DRIFT_TOLERANCE = 0.05  # share of the distance between two anchors; visual odometry usually drifts by less
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +170,7 @@ def _refusal(pairs: Sequence[PosePair], reason: Reason, **counts: float) -> Reje
 
 
 def _enough(agreeing: Sequence[PosePair], config: AlignmentConfig) -> bool:
-    confident = all(pair.num_inliers >= config.confident_inliers for pair in agreeing)
+    confident = all(pair.num_inliers >= CONFIDENT_INLIERS for pair in agreeing)
     return len(agreeing) >= (2 if confident else config.start_anchors)
 
 
@@ -252,7 +254,7 @@ def _agreement(arrays: _Arrays, config: AlignmentConfig, prior: ScalePrior) -> N
     levers = scales[:, None, None] * np.einsum("hij,hnj->hni", rotations, x[None] - x_middle[:, None])
     offsets = np.square(y[None] - y_middle[:, None] - levers).sum(axis=2)
     angles = _angles(rotations[:, None], arrays.rotations[None])
-    drift = config.drift_tolerance**2 * np.square(levers).sum(axis=2)
+    drift = DRIFT_TOLERANCE**2 * np.square(levers).sum(axis=2)
     position_variance = config.position_tolerance**2 + arrays.position_variances + drift
     rotation_variance = np.deg2rad(config.rotation_tolerance_deg) ** 2 + arrays.rotation_variances
     agrees = offsets / position_variance + np.square(angles) / rotation_variance <= AGREEMENT

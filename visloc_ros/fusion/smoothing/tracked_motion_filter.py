@@ -23,6 +23,8 @@ from visloc_ros.fusion.odometry_model.history import OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, OdometryModel, StateEstimate
 from visloc_ros.fusion.smoothing.tracked_motion_state import TrackedMotionState
 
+MAX_REFUSED_FRAMES = 5  # in a row; noise alone fails the gate once in a thousand frames
+
 
 @dataclass(frozen=True, eq=False)
 class TrackedMotion:
@@ -76,7 +78,7 @@ class TrackedMotionFilter:
 
         None once too many frames in a row have failed: the points have slipped, and the filter takes no more.
         """
-        if self._refused_in_a_row >= config.tracking.max_refused_frames:
+        if self._refused_in_a_row >= MAX_REFUSED_FRAMES:
             return None
         predicted = self._predict(origin, scale, motion.sample, odometry, config.tracking)
         innovation = predicted.innovation_of(motion.anchor_from_camera, motion.covariance, config.tracking)

@@ -24,6 +24,7 @@ from visloc_ros.core.geometry import Array
 from visloc_ros.fusion.config import NoisePriorConfig, OdometryNoiseConfig
 
 LEAST_FACTOR = 0.05  # residuals of anchors cannot show less than a quarter of the expected standard deviations
+LARGEST_FACTOR = 100.0  # ten times the stated standard deviation: beyond it, errors are outliers
 NUM_FACTORS = 40  # on the logarithmic grid of hypotheses
 TRUST_IN_LESS = 0.1  # share of the trust that goes to odometry which reports less noise than configured
 LEAST_REDUNDANCY = 1e-6  # least share of a measurement's covariance that its residual keeps
@@ -87,7 +88,7 @@ class FactorDistribution:
     @lru_cache(maxsize=16)
     def prior(config: NoisePriorConfig, reported: VarianceFactors) -> FactorDistribution:
         """Before any measurement: the stated factor, the reported one, or anything around the stated one."""
-        logs = np.linspace(np.log(LEAST_FACTOR), np.log(config.max_inflation), NUM_FACTORS)
+        logs = np.linspace(np.log(LEAST_FACTOR), np.log(LARGEST_FACTOR), NUM_FACTORS)
         anything = np.exp(-0.5 * np.square(logs / (2.0 * np.log(config.uncertainty))))
         hypotheses = [reported.at_least(1.0).pair, reported.at_least(LEAST_FACTOR).pair]
         factors = np.array([[*np.exp(logs), *hypothesis] for hypothesis in zip(*hypotheses, strict=True)])

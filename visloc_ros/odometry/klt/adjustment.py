@@ -31,6 +31,7 @@ from visloc_ros.odometry.klt.tracking import Ids
 _MAX_ANCHORS = 20  # fixed keyframes, those with the most shared landmarks
 _START_TIMEOUT_S = 60.0
 _MIN_SHARED = 10  # landmarks an anchor must share with the window
+_ITERATIONS = 12  # at most: each window begins at the last one's result and usually ends sooner
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +132,7 @@ class InlineAdjuster:
 
     def submit(self, snapshot: WindowSnapshot) -> None:
         """Adjust now."""
-        self._done = Adjustment(snapshot, *_solve(snapshot.problem, snapshot.lens, self._config.adjustment_iterations))
+        self._done = Adjustment(snapshot, *_solve(snapshot.problem, snapshot.lens, _ITERATIONS))
 
     def finished(self) -> Adjustment | None:
         """The adjustment submitted last."""
@@ -159,7 +160,7 @@ class BackgroundAdjuster:
         self._pipe, far_end = context.Pipe()
         self._process = context.Process(
             target=_serve,
-            args=(far_end, config.adjustment_iterations, config.adjust_in_spare_time),
+            args=(far_end, _ITERATIONS, config.adjust_in_spare_time),
             name="bundle-adjustment",
             daemon=True,
         )

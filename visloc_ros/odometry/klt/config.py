@@ -19,9 +19,6 @@ class KltConfig(Config):
         700_000, "Images with more pixels than this are tracked at half their size.", minimum=40_000
     )
     max_features: int = option(350, "Largest number of features tracked at once.", minimum=60, maximum=3000)
-    min_quality: float = option(
-        0.01, "Least corner response, as a share of that of the image's strongest corners.", minimum=0.0, maximum=1.0
-    )
     min_tracked: int = option(15, "Least number of landmarks of a pose.", minimum=8, maximum=500)
     window_px: int = option(
         21,
@@ -32,65 +29,23 @@ class KltConfig(Config):
     pyramid_levels: int = option(
         3, "Number of levels above the image in the Lucas-Kanade pyramid.", minimum=0, maximum=6
     )
-    forward_backward_px: float = option(
-        0.5,
-        "Largest distance in pixels between a feature and itself after tracking forward and backward.",
-        minimum=0.05,
-        maximum=5.0,
-    )
-    start_parallax_deg: float = option(
-        1.0, "Median parallax in degrees at which the two-view initialization is tried.", minimum=0.2, maximum=20.0
-    )
     start_min_points: int = option(
         60, "Least number of points that the two-view initialization triangulates.", minimum=20, maximum=1000
-    )
-    start_homography_share: float = option(
-        0.45,
-        "The two-view initialization waits above this share of the homography in the model score.",
-        minimum=0.3,
-        maximum=0.6,
-    )
-    landmark_parallax_deg: float = option(
-        0.3, "New landmarks with less parallax in degrees count as far away.", minimum=0.0, maximum=10.0
     )
     max_reprojection_px: float = option(
         2.0, "Largest reprojection error of an inlier in pixels.", minimum=0.5, maximum=10.0
     )
-    keyframe_parallax_deg: float = option(
-        2.0, "Median parallax in degrees to the last keyframe at which a new one is made.", minimum=0.1, maximum=20.0
-    )
-    keyframe_overlap: float = option(
-        0.75,
-        "A new keyframe is made when fewer than this share of the last one's features are tracked.",
-        minimum=0.1,
-        maximum=0.95,
-    )
     window_keyframes: int = option(10, "Number of keyframes in the window of bundle adjustment.", minimum=3, maximum=40)
     max_keyframes: int = option(100, "Largest number of keyframes kept, with their images.", minimum=10, maximum=1000)
-    adjustment_iterations: int = option(
-        12, "Largest number of iterations of one bundle adjustment.", minimum=1, maximum=100
-    )
     adjust_in_spare_time: bool = option(
         True,
         "Run bundle adjustment at idle priority (SCHED_IDLE); set it to false where other programs use all processors.",
-    )
-    still_px: float = option(
-        0.25,
-        "Below this median motion in pixels the camera counts as standing still; 0 disables the test.",
-        minimum=0.0,
-        maximum=5.0,
     )
     min_contrast: float = option(
         3.0,
         "Images with a smaller standard deviation of grey values are rejected as empty.",
         minimum=0.0,
         maximum=100.0,
-    )
-    blur_ratio: float = option(
-        0.35,
-        "Images with less than this share of the usual sharpness are rejected as blurred.",
-        minimum=0.0,
-        maximum=1.0,
     )
     recovery_s: float = option(
         0.7, "Seconds without tracking after which a new segment starts.", minimum=0.0, maximum=60.0

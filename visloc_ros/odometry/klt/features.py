@@ -13,6 +13,7 @@ from visloc_ros.odometry.klt.config import KltConfig
 _BLOCK_PX = 9  # of the corner measure: half a tracking window, so that strong corners are what tracks well
 _STRIP_ROWS = 96
 _STRONG = 99.0  # percentile of the cells' best corners that counts as the image's strongest
+_MIN_QUALITY = 0.01  # share of their response below which a corner is noise (goodFeaturesToTrack's usual level)
 
 
 class FeatureGrid:
@@ -35,7 +36,7 @@ class FeatureGrid:
         strongest = float(np.percentile(_cell_peaks(response, cell), _STRONG))
         self._blank(response, occupied, cell)
         places, values = _cell_maxima(response, cell)
-        keep = values > max(self._config.min_quality * strongest, 1e-9)
+        keep = values > max(_MIN_QUALITY * strongest, 1e-9)
         places, values = places[keep], values[keep]
         order = np.argsort(-values, kind="stable")
         return _thin(places[order], 0.5 * cell)[:wanted].astype(np.float32)

@@ -12,6 +12,9 @@ from visloc_ros.odometry.klt.local_map import Keyframe, rows_of
 from visloc_ros.odometry.klt.tracking import Features
 from visloc_ros.odometry.klt.two_view import bearings
 
+_PARALLAX_DEG = 2.0  # twice what a two-view start needs: new landmarks have a depth at once
+_OVERLAP = 0.75  # share of the features still followed below which too few landmarks would join two keyframes
+
 
 @dataclass(frozen=True)
 class KeyframePolicy:
@@ -23,9 +26,9 @@ class KeyframePolicy:
         """Tell whether the frame with these features should follow ``keyframe`` as the next one."""
         rows, shared = rows_of(keyframe.features.ids, features.ids)
         wanted = min(len(keyframe.features), self.config.max_features)
-        if np.count_nonzero(shared) < self.config.keyframe_overlap * wanted:
+        if np.count_nonzero(shared) < _OVERLAP * wanted:
             return True
         camera_from_keyframe = camera_from_odom.rotation @ keyframe.camera_from_odom.rotation.T
         before = bearings(keyframe.features.rays[rows[shared]]) @ camera_from_keyframe.T
         angles = np.linalg.norm(before - bearings(features.rays[shared]), axis=1)
-        return bool(np.degrees(np.median(angles)) > self.config.keyframe_parallax_deg)
+        return bool(np.degrees(np.median(angles)) > _PARALLAX_DEG)

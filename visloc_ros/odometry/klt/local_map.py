@@ -17,6 +17,7 @@ from visloc_ros.odometry.klt.triangulation import ViewRays, is_well_seen, triang
 
 _FAR = 10.0  # median depths; adjustment brings such points nearer once there is parallax
 _FAR_ERROR_SHARE = 0.5  # of the largest reprojection error that a point put far away may have
+_LANDMARK_PARALLAX_DEG = 0.3  # about 3 px at a focal length of 500: with less, noise makes up the depth
 
 
 @dataclass(eq=False)
@@ -104,7 +105,7 @@ class LocalMap:
         now = _view(self.last, here)
         points = triangulate(first, now)
         limit = self._config.max_reprojection_px
-        good = is_well_seen(points, first, now, self._config.landmark_parallax_deg, limit)
+        good = is_well_seen(points, first, now, _LANDMARK_PARALLAX_DEG, limit)
         ahead = is_well_seen(points, first, now, 0.0, limit)
         points = np.where(ahead[:, None], points, self._far_points(here))
         good |= is_well_seen(points, first, now, 0.0, _FAR_ERROR_SHARE * limit)

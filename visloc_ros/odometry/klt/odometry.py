@@ -24,6 +24,9 @@ from visloc_ros.odometry.klt.two_view import Wait
 
 log = logging.getLogger(__name__)
 
+_STILL_PX = 0.25  # median motion that the noise of tracked points makes of a camera that stands still
+BLUR_RATIO = 0.35  # of the usual sharpness: below it, motion blur has taken the corners that tracking needs
+
 
 class KltOdometry:
     """Tracks one camera. The origin of every segment is the camera of its first keyframe, median depth 1."""
@@ -64,7 +67,7 @@ class KltOdometry:
         if located is None:
             return self._lose(self._segment, view)
         self._is_lost = False
-        if located.flow_px < self._config.still_px:
+        if located.flow_px < _STILL_PX:
             self._segment.hold(view.stamp_ns)
             return self._pose(self._segment, located.num_inliers)
         with watch("advance"):
@@ -184,7 +187,7 @@ class KltOdometry:
         return Reason.DEGENERATE_MOTION
 
     def _is_blurred(self, view: PreparedImage) -> bool:
-        return self._images.relative_sharpness(view) < self._config.blur_ratio
+        return self._images.relative_sharpness(view) < BLUR_RATIO
 
     def _miss(self, view: PreparedImage, reason: Reason, counts: Mapping[str, float]) -> Rejection:
         """No pose for this view; after ``recovery_s`` without any, the segment is given up."""

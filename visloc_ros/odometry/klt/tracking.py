@@ -22,6 +22,7 @@ Mask = NDArray[np.bool_]
 _ENOUGH_FOLLOWED = 0.5  # share of the features below which a guess is doubted
 _FARTHEST_PX = 1e9
 _LENS_ERROR_PX = 0.1  # there and back through the camera model; beyond it the lens is not described
+_FORWARD_BACKWARD_PX = 0.5  # from a place to itself (Kalal et al. 2010): as exact as a tracked point is
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,7 @@ def pixels_of(camera: pycolmap.Camera, points: Array) -> Pixels:
 def follow(previous: Image, current: Image, pixels: Pixels, guess: Pixels, config: KltConfig) -> tuple[Pixels, Mask]:
     """Follow pixels (N, 2) from the previous to the current image, starting the search at ``guess`` (N, 2).
 
-    Returns the new pixels and which of them came back to where they started within ``forward_backward_px``.
+    Returns the new pixels and which of them came back to where they started within half a pixel.
     """
     found, good = lucas_kanade(previous, current, pixels, guess, config.pyramid_levels, config)
     good &= is_inside(found, current, 1.0)
@@ -92,7 +93,7 @@ def follow(previous: Image, current: Image, pixels: Pixels, guess: Pixels, confi
     back = found[rows] + (pixels - guess)[rows]
     returned, back_good = lucas_kanade(current, previous, found[rows], back, config.pyramid_levels, config)
     gap = np.linalg.norm(returned - pixels[rows], axis=1)
-    good[rows] = back_good & (gap < config.forward_backward_px)
+    good[rows] = back_good & (gap < _FORWARD_BACKWARD_PX)
     return found, good
 
 

@@ -23,6 +23,8 @@ _CHI2_LINE, _CHI2_POINT = 3.84, 5.99  # 95 % for one and two degrees of freedom
 _SECOND_BEST = 0.7  # share of points a wrong decomposition may have
 _MIN_PARALLAX_PX = 6.0  # a dozen times the accuracy of a tracked point
 _UNROTATED_SHARE = 0.25  # of the parallax that must be left when a rotation has taken what it can
+START_PARALLAX_DEG = 1.0  # twenty times the noise of a tracked point at VGA, so that depths are known to a tenth
+MAX_HOMOGRAPHY_SHARE = 0.45  # of the model score, above which a plane or a rotation explains the pairs (ORB-SLAM)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,7 @@ def estimate_two_view_geometry(
     if len(first) < config.start_min_points:
         return Wait(counts, Reason.FEW_FEATURES)
     counts["parallax_deg"] = parallax = median_parallax_deg(first, second)
-    if parallax < _UNROTATED_SHARE * _wanted_parallax_deg(pixels_per_ray, config):
+    if parallax < _UNROTATED_SHARE * _wanted_parallax_deg(pixels_per_ray):
         return Wait(counts)
     scale = float(np.median(pixels_per_ray))
     essential = _fit_essential(first, second, scale)
@@ -62,7 +64,7 @@ def estimate_two_view_geometry(
         return Wait(counts)
     share = homography_share(first, second, essential, scale)
     counts["homography_share"] = share
-    if share > config.start_homography_share:
+    if share > MAX_HOMOGRAPHY_SHARE:
         return Wait(counts)
     return _reconstruct(essential, first, second, pixels_per_ray, config, counts)
 
@@ -127,7 +129,7 @@ def _decompose(essential: Array) -> list[SE3]:
 def _with_points(pose: SE3, first: Array, second: Array, pixels_per_ray: Array, config: KltConfig) -> TwoViewGeometry:
     views = _views(pose, first, second, pixels_per_ray)
     points = triangulate(*views)
-    good = is_well_seen(points, *views, 0.2 * config.start_parallax_deg, config.max_reprojection_px)
+    good = is_well_seen(points, *views, 0.2 * START_PARALLAX_DEG, config.max_reprojection_px)
     return TwoViewGeometry(pose, points, good, {})
 
 
@@ -159,16 +161,16 @@ def _refine(
     good = refined.is_point
     parallax = float(np.median(parallax_deg(*views)[good])) if np.any(good) else 0.0
     counts |= {"points": float(np.count_nonzero(good)), "parallax_deg": parallax}
-    if np.count_nonzero(good) < config.start_min_points or parallax < _wanted_parallax_deg(pixels_per_ray, config):
+    if np.count_nonzero(good) < config.start_min_points or parallax < _wanted_parallax_deg(pixels_per_ray):
         return Wait(counts)
     depth = float(np.median(refined.points[good, 2]))
     pose = refined.second_from_first
     return TwoViewGeometry(SE3(pose.rotation, pose.translation / depth), refined.points / depth, good, counts)
 
 
-def _wanted_parallax_deg(pixels_per_ray: Array, config: KltConfig) -> float:
-    """The parallax that the options ask for, or that coarse pixels need."""
-    return max(config.start_parallax_deg, float(np.degrees(_MIN_PARALLAX_PX / np.median(pixels_per_ray))))
+def _wanted_parallax_deg(pixels_per_ray: Array) -> float:
+    """The usual parallax, or the larger one that coarse pixels need."""
+    return max(START_PARALLAX_DEG, float(np.degrees(_MIN_PARALLAX_PX / np.median(pixels_per_ray))))
 
 
 def _views(pose: SE3, first: Array, second: Array, pixels_per_ray: Array) -> tuple[ViewRays, ViewRays]:

@@ -14,6 +14,8 @@ from visloc_ros.fusion.odometry_model.history import OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, StateEstimate
 from visloc_ros.fusion.odometry_model.path_moments import step_moments
 from visloc_ros.fusion.smoothing.factors.sensors import (
+    LEAST_SCALE_SIGMA,
+    SCALE_MEMORY,
     GravityFactors,
     PlanarMotionFactors,
     ScaleFactors,
@@ -29,7 +31,6 @@ from visloc_ros.simulation.fusion_runs import FusionRun
 from visloc_ros.simulation.noisy_anchors import simulate_anchors
 
 SENSORS = SensorConfig()
-LEVEL = SensorConfig(use_scale=False, use_gravity=False, two_d_mode=True)
 UP = np.array([0.0, 0.0, 1.0])
 
 
@@ -65,10 +66,10 @@ def is_derivative(source, states, samples):
 def test_sensors_that_agree_have_no_residual_and_right_derivatives():
     states, samples, up_in_odom = chain_of()
     samples = [replace(one, scale=OdometryScale(2.5, 0.05), up_in_odom=up_in_odom) for one in samples]
-    for source in (ScaleFactors(SENSORS), GravityFactors(SENSORS)):
+    for source in (ScaleFactors(SENSORS), GravityFactors()):
         assert np.allclose(source.linearise(states, samples).residuals, 0.0, atol=1e-12)
         assert is_derivative(source, states, samples)
-    assert is_derivative(PlanarMotionFactors(LEVEL), states, samples)
+    assert is_derivative(PlanarMotionFactors(), states, samples)
 
 
 def test_only_motion_parallel_to_the_floor_fits_it():
@@ -76,19 +77,19 @@ def test_only_motion_parallel_to_the_floor_fits_it():
     tilt = rotation_matrix([0.2, -0.1, 0.0])
     poses = [SE3(rotation_matrix([0, 0, 0.3 * i]) @ tilt, [0.5 * i, 0.1 * i, 0.8]) for i in range(4)]
     level = States.stacked([CameraState(pose, 0.0) for pose in poses])
-    assert np.allclose(PlanarMotionFactors(LEVEL).linearise(level, samples).residuals, 0.0, atol=1e-12)
+    assert np.allclose(PlanarMotionFactors().linearise(level, samples).residuals, 0.0, atol=1e-12)
     risen = States.stacked(
         [CameraState(SE3(p.rotation, p.translation + 0.1 * i * UP), 0.0) for i, p in enumerate(poses)]
     )
-    assert np.allclose(PlanarMotionFactors(LEVEL).linearise(risen, samples).residuals[:, 0], -0.1)
+    assert np.allclose(PlanarMotionFactors().linearise(risen, samples).residuals[:, 0], -0.1)
 
 
 def test_nothing_is_told_across_segments_or_without_a_reading():
     states, samples, up_in_odom = chain_of()
     samples = [replace(samples[0], up_in_odom=up_in_odom), *samples[1:3], replace(samples[3], segment=1)]
     assert len(ScaleFactors(SENSORS).linearise(states, samples).residuals) == 0
-    assert len(GravityFactors(SENSORS).linearise(states, samples).residuals) == 0
-    assert PlanarMotionFactors(LEVEL).linearise(states, samples).first.tolist() == [0, 1]
+    assert len(GravityFactors().linearise(states, samples).residuals) == 0
+    assert PlanarMotionFactors().linearise(states, samples).first.tolist() == [0, 1]
 
 
 def test_a_running_estimate_counts_once_however_often_it_is_told():
@@ -101,7 +102,7 @@ def test_a_running_estimate_counts_once_however_often_it_is_told():
         ]
         return ScaleFactors(SENSORS).linearise(states, told).information.sum()
 
-    way = SENSORS.scale_memory / 2.5  # in units of the odometry
+    way = SCALE_MEMORY / 2.5  # in units of the odometry
     assert information(*few[:2], way) == pytest.approx(0.05**-2, rel=1e-6)
     assert information(*many[:2], way) == pytest.approx(0.05**-2, rel=1e-6)
 
@@ -123,7 +124,7 @@ def test_a_map_is_told_only_what_its_frame_allows():
     assert make_sensor_factors(off, metric=True, gravity_aligned=True) == ()
     _, samples, _ = chain_of()
     told = replace(samples[0], scale=OdometryScale(2.5, 0.001))
-    assert scale_prior(told, config, metric=True).sigma == config.least_scale_sigma
+    assert scale_prior(told, config, metric=True).sigma == LEAST_SCALE_SIGMA
     assert scale_prior(told, config, metric=False) is NO_PRIOR
     assert scale_prior(samples[0], config, metric=True) is NO_PRIOR
 
@@ -134,7 +135,7 @@ def test_what_is_carried_on_from_a_fix_stays_upright_and_level():
     start = StateEstimate(CameraState(SE3(np.eye(3), [0, 0, 1.0]), 0.0), 1e-8 * np.eye(7))
     leant = SE3(rotation_matrix([np.deg2rad(2.0), 0, 0]), [1.0, 0, 1.2])
     end = StateEstimate(CameraState(leant, 0.0), np.diag([0.04] * 3 + [1e-3] * 3 + [1e-4]))
-    held = update_with_sensors(start, end, (samples[0], samples[1]), (PlanarMotionFactors(LEVEL),))
+    held = update_with_sensors(start, end, (samples[0], samples[1]), (PlanarMotionFactors(),))
     assert abs(held.state.map_from_camera.translation[2] - 1.0) < 0.02
     assert np.degrees(np.arccos(held.state.map_from_camera.rotation[2, 2])) < 0.3
     assert held.covariance[2, 2] < 1e-3

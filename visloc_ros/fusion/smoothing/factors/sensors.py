@@ -29,6 +29,12 @@ from visloc_ros.fusion.smoothing.states import States
 UP = np.array([0.0, 0.0, 1.0])
 UP_CROSS = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
 LARGEST_SQUARED_ERROR = 16.0  # squared residual over its covariance: four standard deviations
+LEAST_SCALE_SIGMA = 0.02  # relative; tyres under load and the scale of a map are hardly known better
+SCALE_MEMORY = 5.0  # distance [m] over which the wheels' median over 60 steps of 0.1 m mostly renews itself
+GRAVITY_SIGMA_DEG = 1.0  # a bias of 20 mg, and how well a map is levelled
+GRAVITY_MEMORY_S = 10.0  # over which an averaged acceleration becomes another measurement
+HEIGHT_WALK = 0.01  # standard deviation [m] of a level floor's height after a metre
+TILT_WALK_DEG = 0.3  # standard deviation of its tilt after a metre
 
 Indices = NDArray[np.intp]
 
@@ -72,8 +78,8 @@ def robust_weights(squared: Array) -> Array:
 def make_sensor_factors(config: SensorConfig, metric: bool, gravity_aligned: bool) -> tuple[SensorFactors, ...]:
     """The sensors that a map allows: scale needs a metric map, gravity and the floor one whose z axis points up."""
     scale = (ScaleFactors(config),) if metric and config.use_scale else ()
-    gravity = (GravityFactors(config),) if gravity_aligned and config.use_gravity else ()
-    floor = (PlanarMotionFactors(config),) if gravity_aligned and config.two_d_mode else ()
+    gravity = (GravityFactors(),) if gravity_aligned and config.use_gravity else ()
+    floor = (PlanarMotionFactors(),) if gravity_aligned and config.two_d_mode else ()
     return (*scale, *gravity, *floor)
 
 
@@ -81,7 +87,7 @@ def scale_prior(sample: OdometrySample, config: SensorConfig, metric: bool) -> S
     """The scale that sensors measured at a sample, as a prior of the first fix; none where the map is not metric."""
     if sample.scale is None or not metric or not config.use_scale:
         return NO_PRIOR
-    sigma = max(sample.scale.log_sigma, config.least_scale_sigma)
+    sigma = max(sample.scale.log_sigma, LEAST_SCALE_SIGMA)
     return ScalePrior(float(np.log(sample.scale.metres_per_unit)), sigma)
 
 
@@ -103,15 +109,12 @@ class ScaleFactors(SensorFactors):
         jacobians = np.zeros((len(starts), 1, 7))
         jacobians[:, 0, 6] = 1.0
         information = np.array([one.information for one in priors]).reshape(-1, 1, 1)
-        shares = _distances(states, samples)[starts] / self.config.scale_memory
+        shares = _distances(states, samples)[starts] / SCALE_MEMORY
         return _of_second(starts, residuals[:, None], jacobians, information, shares)
 
 
-@dataclass(frozen=True)
 class GravityFactors(SensorFactors):
     """Gravity by an accelerometer, in the map by the second state of each interval, against the map's z axis."""
-
-    config: SensorConfig
 
     def intervals(self, samples: Sequence[OdometrySample]) -> Indices:
         """All within a segment whose later state has a reading."""
@@ -125,17 +128,14 @@ class GravityFactors(SensorFactors):
         jacobians = np.zeros((len(starts), 2, 7))
         jacobians[:, 0, 4], jacobians[:, 0, 5] = up_in_map[:, 2], -up_in_map[:, 1]
         jacobians[:, 1, 3], jacobians[:, 1, 5] = -up_in_map[:, 2], up_in_map[:, 0]
-        sigma = np.deg2rad(self.config.gravity_sigma_deg)
+        sigma = np.deg2rad(GRAVITY_SIGMA_DEG)
         information = np.broadcast_to(np.eye(2) / sigma**2, (len(starts), 2, 2))
-        shares = _seconds(samples)[starts] / self.config.gravity_memory_s
+        shares = _seconds(samples)[starts] / GRAVITY_MEMORY_S
         return _of_second(starts, -up_in_map[:, :2], jacobians, information, shares)
 
 
-@dataclass(frozen=True)
 class PlanarMotionFactors(SensorFactors):
     """Planar motion of a ground robot: the camera's height, and up in its own axes, stay as they were."""
-
-    config: SensorConfig
 
     def intervals(self, samples: Sequence[OdometrySample]) -> Indices:
         """All within a segment."""
@@ -149,7 +149,7 @@ class PlanarMotionFactors(SensorFactors):
         by_state = np.zeros((len(states), 4, 7))
         by_state[:, 0, 2] = 1.0
         by_state[:, 1:, 3:6] = into_camera @ UP_CROSS
-        variances = np.repeat([self.config.height_walk**2, np.deg2rad(self.config.tilt_walk_deg) ** 2], [1, 3])
+        variances = np.repeat([HEIGHT_WALK**2, np.deg2rad(TILT_WALK_DEG) ** 2], [1, 3])
         distances = np.maximum(_distances(states, samples)[starts], LEAST_DISTANCE)
         information = np.diag(1.0 / variances) / distances[:, None, None]
         factors = LinearFactors(starts, -changes, -by_state[starts], information, by_state[starts + 1])
