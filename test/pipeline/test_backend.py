@@ -8,7 +8,8 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Anchor, AnchorPose, MapIdentity, OdometryPose, Reason, Rejection, State
 from visloc_ros.pipeline import Backend, BackendConfig, BackendListener
 from visloc_ros.pipeline.anchors import RemoteAnchors
-from visloc_ros.pipeline.backend import BasePrior, Input
+from visloc_ros.pipeline.backend import BasePrior
+from visloc_ros.pipeline.inputs import Input
 
 BASE_FROM_CAMERA = SE3.from_rotation_vector([0.2, -1.2, 0.4], [0.3, 0.1, 0.5])
 MAP_FROM_ODOM = Sim3.from_se3(SE3.from_rotation_vector([0.1, 0.2, 1.5], [4.0, -2.0, 1.0]), scale=2.5)
@@ -41,6 +42,10 @@ class Recorder(BackendListener):
 
     def on_published(self, published):
         self.published.append(published)
+
+    @property
+    def inputs(self):
+        return [one.inputs for one in self.published]
 
     def on_anchor(self, anchor, verdict):
         self.verdicts.append(verdict)
@@ -79,7 +84,8 @@ def test_an_anchor_joins_after_the_pose_of_the_frame_that_it_came_before():
     robot = Robot()
     robot.anchors.add(anchor_of(0))
     robot.backend.add_odometry(odometry_at(0))
-    assert robot.backend.take_inputs() == (Input.ODOMETRY, Input.ANCHOR)
+    robot.backend.add_odometry(odometry_at(1))
+    assert robot.heard.inputs == [(Input.ODOMETRY,), (Input.ANCHOR, Input.ODOMETRY)]
 
 
 def test_the_order_of_what_was_joined_is_told():
@@ -89,9 +95,9 @@ def test_the_order_of_what_was_joined_is_told():
     robot.backend.add_tracked(Rejection(stamp_of(2), Reason.FEW_MATCHES))
     robot.backend.relocalize()
     robot.backend.add_prior(BasePrior("somebody", SE3.identity(), np.eye(6)))
-    kinds = [Input.ODOMETRY] * 3 + [Input.TRACKED_POSE, Input.RELOCALIZE, Input.POSE_PRIOR]
-    assert robot.backend.take_inputs() == tuple(kinds)
-    assert robot.backend.take_inputs() == ()
+    robot.backend.tell_silence(stamp_of(30))
+    joined = (Input.TRACKED_POSE, Input.RELOCALIZE, Input.POSE_PRIOR, Input.SILENCE)
+    assert robot.heard.inputs == [(Input.ODOMETRY,)] * 3 + [joined]
 
 
 def test_anchors_of_another_map_begin_the_search_anew_and_odom_goes_on():

@@ -9,7 +9,8 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Reason, Rejection
 from visloc_ros.pipeline import Backend, BackendConfig
 from visloc_ros.pipeline.anchors import RemoteAnchors
-from visloc_ros.pipeline.backend import BasePrior, Input
+from visloc_ros.pipeline.backend import BasePrior
+from visloc_ros.pipeline.inputs import Input
 from visloc_ros.pipeline.recorded import RecordedInputs, play
 
 PRIOR = BasePrior("somebody", SE3.from_rotation_vector([0.0, 0.0, 1.0], [3.0, 0.0, 0.0]), np.eye(6))
@@ -17,7 +18,7 @@ PRIOR = BasePrior("somebody", SE3.from_rotation_vector([0.0, 0.0, 1.0], [3.0, 0.
 
 def eventful_run():
     """Late anchors in pairs, a loss, frames without map points, a prior, silence, another start; and its inputs."""
-    robot, tracked, order, told = Robot(), [], [], []
+    robot, tracked, told = Robot(), [], []
     for index in range(140):
         if index in (5, 25, 45, 65, 85, 105, 125):
             robot.anchors.add(anchor_of(index - 5))
@@ -32,7 +33,7 @@ def eventful_run():
         robot.backend.add_odometry(told[-1])
         tracked.append(Rejection(stamp_of(index), Reason.FEW_MATCHES))
         robot.backend.add_tracked(tracked[-1])
-        order += [(kind, stamp_of(89) + 10**9) for kind in robot.backend.take_inputs()]
+    order = [(kind, one.stamp_ns) for one in robot.heard.published for kind in one.inputs]
     anchors = [anchor_of(index) for start in range(0, 121, 20) for index in (start, start + 2)]
     return robot.heard.published, RecordedInputs(told, anchors, tracked, [], [PRIOR]), order
 

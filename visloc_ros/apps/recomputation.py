@@ -17,7 +17,8 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.transform_tree import TransformTree
 from visloc_ros.pipeline import Backend, BackendConfig, BackendListener
 from visloc_ros.pipeline.anchors import RemoteAnchors
-from visloc_ros.pipeline.backend import BasePrior, Input
+from visloc_ros.pipeline.backend import BasePrior
+from visloc_ros.pipeline.inputs import Input
 from visloc_ros.pipeline.output import Published
 from visloc_ros.pipeline.recorded import RecordedInputs, play
 from visloc_ros.pipeline.segment_numbers import SegmentNumbers

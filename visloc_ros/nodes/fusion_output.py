@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
@@ -33,6 +33,7 @@ from visloc_ros.nodes.pose_priors import PoseKeeper
 from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE
 from visloc_ros.nodes.transforms import TransformBroadcaster
 from visloc_ros.pipeline.backend import Backend, BackendListener, BasePrior
+from visloc_ros.pipeline.inputs import Input
 from visloc_ros.pipeline.output import BasePose, Published
 
 PATH_MAX_SIZE = 1024  # poses in a path: a message of about 100 kB
@@ -83,7 +84,7 @@ class FusionOutput(BackendListener):
         """Send what is true at one frame: the transforms first, since somebody may be driving by them."""
         estimate = published.estimate
         self._broadcast(published)
-        self.publish_status(estimate)
+        self.publish_status(estimate, published.inputs)
         self._predict(estimate)
         if published.odom is not None:
             self._publish_odometry(published.odom)
@@ -104,11 +105,11 @@ class FusionOutput(BackendListener):
         """The pose of the last run in this map."""
         return None if self.keeper is None else self.keeper.take_prior(name)
 
-    def publish_status(self, estimate: Estimate) -> None:
+    def publish_status(self, estimate: Estimate, inputs: Sequence[Input] = ()) -> None:
         """Send how far the pose can be trusted."""
         backend = self._backend()
         message = status_to_msg(estimate, self._config.map_frame, backend.map_name, backend.estimator.counts)
-        message.inputs = [one.value for one in backend.take_inputs()]
+        message.inputs = [one.value for one in inputs]
         message.pose_age_ms = (self._node.now_ns() - estimate.stamp_ns) / 1e6
         self._status_publisher.publish(message)
 

@@ -12,7 +12,6 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 
 from visloc_ros.core.clock import StampGuard, StampVerdict
 from visloc_ros.core.geometry import SE3, Array, move_covariance
@@ -35,6 +34,7 @@ from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.single_source import ESTIMATORS, Mode
 from visloc_ros.pipeline.anchors import AnchorRunner, RemoteAnchors
 from visloc_ros.pipeline.config import BackendConfig
+from visloc_ros.pipeline.inputs import Input
 from visloc_ros.pipeline.output import OthersOdometry, Output, Published
 
 _log = logging.getLogger(__name__)
@@ -43,18 +43,6 @@ KEPT = 64  # anchors: those that nobody asks for, where no points are followed, 
 
 Mount = Callable[[], SE3 | None]
 """``base_from_camera`` of the camera in use, None while it is not known."""
-
-
-class Input(Enum):
-    """What came in, in the order in which it was joined: with that order the output can be computed anew."""
-
-    ODOMETRY = 0
-    ANCHOR = 1
-    TRACKED_POSE = 2
-    LOOP = 3
-    POSE_PRIOR = 4
-    RELOCALIZE = 5
-    SILENCE = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,11 +124,6 @@ class Backend:
     def map_name(self) -> str:
         """Name of the map that the anchors are from; empty before the first."""
         return "" if self._map is None else self._map.name
-
-    @property
-    def newest_ns(self) -> int | None:
-        """Stamp of the newest frame."""
-        return self._guard.last_ns
 
     @property
     def has_heard(self) -> bool:
@@ -241,11 +224,6 @@ class Backend:
             self._inputs.append(Input.SILENCE)
             self._publish(replace(self._estimator.estimate(stamp_ns), reason=self._silence))
 
-    def take_inputs(self) -> tuple[Input, ...]:
-        """What has been joined since the last call, in its order."""
-        inputs, self._inputs = tuple(self._inputs), []
-        return inputs
-
     def close(self) -> None:
         """Stop the search."""
         self._anchors.close()
@@ -315,10 +293,12 @@ class Backend:
         if base_from_camera is None:
             self.refused[Reason.NO_TRANSFORM.value] += 1
             self.latest = replace(estimate, reason=Reason.NO_TRANSFORM)
-            self._listener.on_published(Published(self.latest))
-            return
-        self.latest = estimate
-        self._listener.on_published(self._output.publish(estimate, self._estimator.raw_map_from_odom, base_from_camera))
+            published = Published(self.latest)
+        else:
+            self.latest = estimate
+            published = self._output.publish(estimate, self._estimator.raw_map_from_odom, base_from_camera)
+        inputs, self._inputs = tuple(self._inputs), []
+        self._listener.on_published(replace(published, inputs=inputs))
 
     def _tell_innovations(self) -> None:
         for innovation in self._estimator.take_innovations():

@@ -13,6 +13,7 @@ from visloc_ros.fusion.health import inflated_covariance
 from visloc_ros.fusion.odom_velocity import OdomState
 from visloc_ros.fusion.single_source import Mode
 from visloc_ros.pipeline.config import BackendConfig
+from visloc_ros.pipeline.inputs import Input
 
 RECENT = 8  # frames that may wait for the transform of another node's odometry
 
@@ -34,6 +35,7 @@ class Published:
 
     ``map_from_odom`` is dated ``ahead_ns`` after the frame; ``raw_map_from_odom`` is the same before it is slewed.
     ``pose`` is of a frame that has one, also where the loss policy keeps it back (``sends_pose`` is false).
+    ``inputs`` were joined since what was sent before, in their order.
     """
 
     estimate: Estimate
@@ -43,6 +45,7 @@ class Published:
     odom: OdomState | None = None
     pose: BasePose | None = None
     sends_pose: bool = False
+    inputs: tuple[Input, ...] = ()
 
     @property
     def stamp_ns(self) -> int:

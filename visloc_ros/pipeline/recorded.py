@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.types import Anchor, LoopClosure, OdometryPose, Rejection, TrackedPose
 from visloc_ros.pipeline.anchors import RemoteAnchors
-from visloc_ros.pipeline.backend import Backend, BasePrior, Input
+from visloc_ros.pipeline.backend import Backend, BasePrior
+from visloc_ros.pipeline.inputs import Input
 
 
 @dataclass(frozen=True)
