@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import socket
 import tempfile
@@ -39,6 +40,9 @@ def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         monkeypatch.delenv("ROS_STATIC_PEERS", raising=False)
         monkeypatch.delenv("RMW_IMPLEMENTATION", raising=False)
         yield domain
+        # Nodes are reference cycles: only now does their participant leave, with its threads and its ports. Left to
+        # chance, it leaves in the middle of a later test, where Fast DDS may wait for itself for ever.
+        gc.collect()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -130,6 +131,8 @@ def _offered(node_type: type[VislocNode[Any]], parameters: list[str]) -> dict[Ki
         node.release()
         node.destroy_node()
         rclpy.shutdown()
+        del node
+        gc.collect()  # nodes are reference cycles: only now do the threads of DDS end
 
 
 def _endpoints(node: VislocNode[Any]) -> dict[Kind, set[Endpoint]]:
