@@ -31,6 +31,9 @@ def eventful_run():
             robot.backend.relocalize()
         told.append(odometry_at(index) if index % 31 else Rejection(stamp_of(index), Reason.FEW_FEATURES))
         robot.backend.add_odometry(told[-1])
+        if index == 30:  # delivered again: refused, but recorded like any other
+            told.append(odometry_at(index))
+            robot.backend.add_odometry(told[-1])
         tracked.append(Rejection(stamp_of(index), Reason.FEW_MATCHES))
         robot.backend.add_tracked(tracked[-1])
     order = [(kind, one.stamp_ns) for one in robot.heard.published for kind in one.inputs]

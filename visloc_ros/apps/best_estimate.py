@@ -63,14 +63,15 @@ def search_missing(
     known = {stamp_ns: pose for stamp_ns, (pose, _) in poses.items()}
     stamps = sorted(known)
     results: dict[int, AnchorPose | Rejection] = {}
-    failures, last_ns = 0, 0
+    failures = 0
+    last: AnchorPose | Rejection | None = None
     for frame in frames:
         prior = _nearest(frame.stamp_ns, stamps, known)
-        if prior is None and failures >= MOST_FAILURES and frame.stamp_ns - last_ns < RETRY_NS:
-            results[frame.stamp_ns] = Rejection(frame.stamp_ns, Reason.NO_RETRIEVAL)
+        was_refused = prior is None and failures >= MOST_FAILURES and isinstance(last, Rejection)
+        if was_refused and last is not None and frame.stamp_ns - last.stamp_ns < RETRY_NS:
+            results[frame.stamp_ns] = replace(last, stamp_ns=frame.stamp_ns)  # as it was less than a second before
             continue
-        result = results[frame.stamp_ns] = engine.localize(frame, prior)
-        last_ns = frame.stamp_ns
+        result = last = results[frame.stamp_ns] = engine.localize(frame, prior)
         failures = failures + 1 if isinstance(result, Rejection) else 0
         if isinstance(result, AnchorPose):
             known[frame.stamp_ns] = result.map_from_camera

@@ -13,7 +13,8 @@ def room_for_images() -> dict[str, str]:
     """Environment of processes that send images: the profile in ``profiles``, unless the user has chosen a transport.
 
     With the 0.5 MB that Fast DDS has by default, images of more than 64 kB may reach nobody any more after one of
-    their subscribers was killed (eProsima/Fast-DDS issue 5469). Other middlewares do not look at it.
+    their subscribers was killed (https://github.com/eProsima/Fast-DDS/issues/5469). Other middlewares do not look at
+    it.
     """
     if any(os.environ.get(name) for name in OWN_CHOICES):
         return {}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.transform_tree import TransformTree
+from visloc_ros.core.types import OdometryPose, Rejection
 from visloc_ros.pipeline import Backend, BackendConfig, BackendListener
 from visloc_ros.pipeline.anchors import RemoteAnchors
 from visloc_ros.pipeline.backend import BasePrior
@@ -24,6 +26,7 @@ from visloc_ros.pipeline.recorded import RecordedInputs, play
 from visloc_ros.pipeline.segment_numbers import SegmentNumbers
 from visloc_ros.sources.bag_messages import iterate_with_definitions, read_custom_data
 from visloc_ros.sources.ros_messages import (
+    MessageError,
     anchor_from_msg,
     covariance_from_msg,
     loop_closure_from_msg,
@@ -36,6 +39,7 @@ from visloc_ros.sources.ros_messages import (
 )
 
 Edge = tuple[str, str]
+ReadT = TypeVar("ReadT")
 FUSION_NODE = "fusion_node"
 
 
@@ -86,17 +90,28 @@ class _Recording:
     def inputs(self) -> RecordedInputs:
         """What the node got."""
         numbers = SegmentNumbers()
-        priors = (prior_from_msg(message) for message in self._messages["initialpose"])
+
+        def odometry_from_msg(message: Any) -> OdometryPose | Rejection:
+            return numbers.renumbered(odometry_from_status_msg(message), message.frames_received)
+
         return RecordedInputs(
-            odometry=(
-                numbers.renumbered(odometry_from_status_msg(message), message.frames_received)
-                for message in self._messages["OdometryStatus"]
-            ),
-            anchors=(anchor_from_msg(message) for message in self._messages["Anchor"]),
-            tracked=(tracked_pose_from_msg(message) for message in self._messages["TrackedPose"]),
-            loops=(loop_closure_from_msg(message) for message in self._messages["LoopClosure"]),
-            priors=(BasePrior("/initialpose", pose, covariance) for pose, covariance in priors),
+            odometry=self._read("OdometryStatus", odometry_from_msg),
+            anchors=self._read("Anchor", anchor_from_msg),
+            tracked=self._read("TrackedPose", tracked_pose_from_msg),
+            loops=self._read("LoopClosure", loop_closure_from_msg),
+            priors=self._read("initialpose", self._prior_from_msg),
         )
+
+    def _read(self, kind: str, read: Callable[[Any], ReadT]) -> Iterator[ReadT]:
+        """Messages of a kind, without those that the node refused, too."""
+        for message in self._messages[kind]:
+            with suppress(MessageError):
+                yield read(message)
+
+    def _prior_from_msg(self, message: Any) -> BasePrior:
+        if message.header.frame_id.removeprefix("/") != self.map_frame:
+            raise MessageError("it is not in the frame of the map")
+        return BasePrior("/initialpose", *prior_from_msg(message))
 
     @property
     def order(self) -> Iterator[tuple[Input, int]]:

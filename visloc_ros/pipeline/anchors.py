@@ -57,8 +57,8 @@ class RemoteAnchors:
         return False
 
     def submit(self, frame: Frame, prior: SE3 | None) -> None:
-        """Nothing is taken from here."""
-        raise NotImplementedError("an engine elsewhere chooses its images itself")
+        """Nothing is taken from here. Raises RuntimeError: ``is_idle`` says so."""
+        raise RuntimeError("nothing is searched here: ask is_idle first, an engine elsewhere chooses its images itself")
 
     def finished(self, now_ns: int) -> list[Anchor]:
         """What has arrived since the last call; the frame's time does not matter here."""

@@ -136,9 +136,9 @@ class Backend:
         Anchors are late anyway, and joining one takes as long as many poses.
         """
         with self._lock:
+            self._inputs.append(Input.ODOMETRY)
             if not self._accept_stamp(result.stamp_ns):
                 return None
-            self._inputs.append(Input.ODOMETRY)
             self._estimator.add_odometry(result)
             self._apply_prior()
             estimate = self._estimator.estimate(result.stamp_ns)
