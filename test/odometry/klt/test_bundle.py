@@ -109,10 +109,24 @@ def test_solving_for_a_right_hand_side_solves_the_whole_system():
     equations.eliminate()
     jacobian = dense_jacobian(problem, equations.free_rows)
     rng = np.random.default_rng(5)
-    poses, points = rng.normal(size=(len(equations.free_rows), 6)), rng.normal(size=problem.points.shape)
-    found = np.concatenate([part.ravel() for part in equations.solve_for(poses, points)])
-    expected = np.linalg.solve(jacobian.T @ jacobian, np.concatenate([poses.ravel(), points.ravel()]))
+    poses, points = rng.normal(size=(2, len(equations.free_rows), 6)), rng.normal(size=(2, *problem.points.shape))
+    found = np.hstack([part.reshape(2, -1) for part in equations.solve_for(poses, points)])
+    right = np.hstack([poses.reshape(2, -1), points.reshape(2, -1)])
+    expected = np.linalg.solve(jacobian.T @ jacobian, right.T).T
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
+
+
+def test_poses_and_points_take_up_what_they_can_of_a_change():
+    problem = short_tracks(make_bundle(num_cameras=7, num_points=30, noise_px=0.05))
+    equations = NormalEquations(problem)
+    equations.linearise(problem, huber_px=1e9)
+    equations.eliminate()
+    jacobian = dense_jacobian(problem, equations.free_rows)
+    changes = np.random.default_rng(6).normal(size=(2, *equations.residuals.shape))
+    left = equations.after_adjustment(changes)
+    for change, found in zip(changes, left, strict=True):
+        step = np.linalg.lstsq(jacobian, -change.T.ravel(), rcond=None)[0]
+        np.testing.assert_allclose(found.T.ravel(), change.T.ravel() + jacobian @ step, atol=1e-4)
 
 
 def test_pulls_of_the_tracks_cancel_at_the_solution():
@@ -121,7 +135,7 @@ def test_pulls_of_the_tracks_cancel_at_the_solution():
     equations = NormalEquations(found)
     equations.linearise(found, huber_px=0.5)
     equations.eliminate()
-    pulls = equations.influence(np.eye(6)[:4], np.zeros_like(found.points))
+    pulls = equations.influence(np.eye(6)[None, :4], np.zeros((1, *found.points.shape)))[0]
     assert np.abs(pulls).max() > 1e-4
     assert abs(pulls.sum()) < 0.01 * np.abs(pulls).sum()
 

@@ -37,8 +37,8 @@ def forward_substitute(factor: Array, right: Array) -> Array:
 
 
 def back_substitute(factor: Array, right: Array) -> Array:
-    """Solve ``factor^T x = right`` for one right hand side (S, L)."""
+    """Solve ``factor^T x = right`` for right hand sides (M, S, L)."""
     x = np.empty_like(right)
     for i in reversed(range(len(factor))):
-        x[i] = (right[i] - (factor[i + 1 :, i] * x[i + 1 :]).sum(axis=0)) / factor[i, i]
+        x[:, i] = (right[:, i] - (factor[i + 1 :, i] * x[:, i + 1 :]).sum(axis=1)) / factor[i, i]
     return x

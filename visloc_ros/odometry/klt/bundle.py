@@ -7,6 +7,8 @@ interpreter, so that it can run beside the frame path.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ MIN_DEPTH = 1e-6
 HUBER_PX = 0.5  # about the accuracy of a tracked corner
 _FIRST_DAMPING, _SMALLEST_DAMPING, _LARGEST_DAMPING = 1e-7, 1e-9, 1e6
 _LEAST_GAIN = 1e-4  # share of the cost; what later iterations bring is far below the noise of the pixels
+GAUGE_DAMPING = 1e-8  # an open scale has no pull, but it must not make the equations singular
 _GROUPED = 4  # neighbouring keyframes that count as one when landmarks are grouped by who sees them
 
 
@@ -27,8 +30,8 @@ _GROUPED = 4  # neighbouring keyframes that count as one when landmarks are grou
 class BundleProblem:
     """Keyframes ``camera_from_odom`` (K, 3, 3), (K, 3); points (L, 3); one observation a row (N,), by keyframe.
 
-    Keyframes with ``is_fixed`` hold the gauge. Each (camera, point) pair may occur once. Rays (N, 2) are
-    undistorted; ``pixels_per_ray`` (N,) turns their residuals into pixels.
+    Keyframes with ``is_fixed`` hold the gauge. Observations are ordered by keyframe; each (camera, point) pair may
+    occur once. Rays (N, 2) are undistorted; ``pixels_per_ray`` (N,) turns their residuals into pixels.
     """
 
     rotations: Array
@@ -40,17 +43,26 @@ class BundleProblem:
     rays: Array
     pixels_per_ray: Array
 
+    @cached_property
+    def rows_by_camera(self) -> list[slice]:
+        """The observations of each keyframe."""
+        limits = np.searchsorted(self.camera_rows, np.arange(len(self.rotations) + 1)).tolist()
+        return [slice(first, end) for first, end in pairwise(limits)]
+
+    @cached_property
     def camera_points(self) -> Array:
-        """Observed points (N, 3) in their camera frames."""
-        rotations, points = self.rotations[self.camera_rows], self.points[self.point_rows]
-        return np.asarray(np.einsum("nij,nj->ni", rotations, points) + self.translations[self.camera_rows])
+        """Observed points (3, N) in their camera frames."""
+        points = np.ascontiguousarray(self.points[self.point_rows].T)
+        for rotation, translation, rows in zip(self.rotations, self.translations, self.rows_by_camera, strict=True):
+            points[:, rows] = rotation @ points[:, rows] + translation[:, None]
+        return points
 
     def residuals(self) -> Array:
         """Reprojection residuals (N, 2) in pixels; infinite behind the camera."""
-        local = self.camera_points()
-        depth = np.where(local[:, 2:] > MIN_DEPTH, local[:, 2:], np.nan)
-        residuals = (local[:, :2] / depth - self.rays) * self.pixels_per_ray[:, None]
-        return np.asarray(np.where(np.isnan(residuals), np.inf, residuals))
+        x, y, z = self.camera_points
+        depth = np.where(z > MIN_DEPTH, z, np.nan)
+        residuals = (np.stack([x / depth, y / depth]) - self.rays.T) * self.pixels_per_ray
+        return np.asarray(np.where(np.isnan(residuals), np.inf, residuals)).T
 
     def moved(self, camera_steps: Array, point_steps: Array) -> BundleProblem:
         """Apply left increments (K, 6), rotation first, to the keyframes and (L, 3) to the points."""
@@ -103,27 +115,26 @@ class NormalEquations:
             raise ValueError("the observations of a bundle problem must be ordered by keyframe")
         self.free_rows = np.flatnonzero(~problem.is_fixed)
         self._num_cameras, self._point_rows = len(problem.rotations), problem.point_rows
-        limits = np.searchsorted(problem.camera_rows, np.arange(len(problem.rotations) + 1))
-        self._observed = [slice(limits[row], limits[row + 1]) for row in self.free_rows]
+        self._observed = [problem.rows_by_camera[row] for row in self.free_rows]
         self._sum_by_point = _indicator(problem.point_rows, len(problem.points))
         self._groups = _grouped(problem, self.free_rows)
 
     def linearise(self, problem: BundleProblem, huber_px: float) -> None:
         """Build the equations at the problem's present values."""
-        self.pose_jacobian, self.point_jacobian, self.residuals = _jacobians(problem, huber_px)
+        self.pose_jacobian, self.point_jacobian, self.residuals, self.weights = _jacobians(problem, huber_px)
         point = self.point_jacobian
-        self._point_hessian = self._by_point((point[:, :, None] * point[:, None]).sum(axis=0))
-        own = [self.pose_jacobian[..., rows].transpose(1, 0, 2).reshape(6, -1) for rows in self._observed]
-        self._pose_hessian = np.stack([jacobian @ jacobian.T for jacobian in own], axis=2)
+        self._point_hessian = self._by_point(_outer(point, point))
+        pose = self.pose_jacobian
+        self._own_jacobians = [pose[..., rows].transpose(1, 0, 2).reshape(6, -1) for rows in self._observed]
+        self._pose_hessian = np.stack([jacobian @ jacobian.T for jacobian in self._own_jacobians], axis=2)
 
     def solve(self, damping: float) -> tuple[Array, Array]:
         """Step of the keyframes (K, 6) and points (L, 3) for one damping factor."""
         self.eliminate(damping)
-        point_gradient = self._by_point((self.point_jacobian * self.residuals[:, None]).sum(axis=0))
-        free_steps, point_steps = self.solve_for(-self._by_pose(self.residuals), -point_gradient.T)
+        free_steps, point_steps = self.solve_for(*self._gradients(-self.residuals))
         camera_steps = np.zeros((self._num_cameras, 6))
-        camera_steps[self.free_rows] = free_steps
-        return camera_steps, point_steps
+        camera_steps[self.free_rows] = free_steps[0]
+        return camera_steps, point_steps[0]
 
     def eliminate(self, damping: float = 0.0) -> None:
         """Take the points out of the equations of the keyframes: ``reduced`` (6 F, 6 F)."""
@@ -135,32 +146,50 @@ class NormalEquations:
             self.reduced[group.span, group.span] -= coupling @ coupling.T
 
     def solve_for(self, poses: Array, points: Array) -> tuple[Array, Array]:
-        """Solve the eliminated equations with right hand sides of free keyframes (F, 6) and points (L, 3)."""
-        white = forward_substitute(self._factor, points.T[None])[0]
-        told = self._by_pose((self._white * white[:, self._point_rows]).sum(axis=1))
-        free: Array = np.linalg.solve(self.reduced, (poses - told).ravel()).astype(np.float64).reshape(-1, 6)
-        white -= self._by_point((self._white * self._seen(free)[:, None]).sum(axis=0))
-        return free, back_substitute(self._factor, white).T
+        """Solve the eliminated equations for right hand sides of free keyframes (R, F, 6) and points (R, L, 3)."""
+        white = forward_substitute(self._factor, points.transpose(0, 2, 1))
+        told = np.stack([self._by_pose(_weighted_sum(self._white, one[:, self._point_rows])) for one in white])
+        right = (poses - told).reshape(len(poses), -1)
+        free = np.asarray(np.linalg.solve(self.reduced, right.T).T, dtype=np.float64).reshape(poses.shape)
+        white -= np.stack([self._by_point(_by_ray(self._white, self._seen(one))) for one in free])
+        return free, back_substitute(self._factor, white).transpose(0, 2, 1)
 
     def influence(self, poses: Array, points: Array) -> Array:
-        """Pull (L,) of each landmark's track on a linear function of the solution.
+        """Pull (R, L) of each landmark's track on linear functions of the solution.
 
-        The function is given by its derivatives with respect to free keyframes (F, 6) and points (L, 3).
+        The functions are given by their derivatives with respect to free keyframes (R, F, 6) and points (R, L, 3).
         """
-        free, moved = self.solve_for(poses, points)
-        shown = self._seen(free) + np.einsum("ain,ni->an", self.point_jacobian, moved[self._point_rows])
-        return self._by_point((shown * self.residuals).sum(axis=0))
+        shown = self._shown(*self.solve_for(poses, points))
+        return self._by_point((shown * self.residuals).sum(axis=1))
+
+    def after_adjustment(self, changes: Array) -> Array:
+        """What is left of changes (R, 2, N) of the weighted residuals once poses and points have followed them."""
+        poses, points = zip(*[self._gradients(-one) for one in changes], strict=True)
+        return changes + self._shown(*self.solve_for(np.concatenate(poses), np.concatenate(points)))
+
+    def _gradients(self, values: Array) -> tuple[Array, Array]:
+        """Jacobians transposed times values (2, N): by free keyframes (1, F, 6) and by points (1, L, 3)."""
+        by_point = self._by_point(_by_ray(self.point_jacobian, values))
+        return self._by_pose(values)[None], by_point.T[None]
+
+    def _shown(self, free: Array, moved: Array) -> Array:
+        """Changes (R, 2, N) of the weighted residuals by steps of free keyframes (R, F, 6) and points (R, L, 3)."""
+        at = moved[:, self._point_rows].transpose(0, 2, 1)
+        by_points = [_weighted_sum(self.point_jacobian, one) for one in at]
+        return np.stack([self._seen(one) for one in free]) + by_points
 
     def _by_pose(self, values: Array) -> Array:
         """Pose Jacobian transposed times values (2, N), for each free keyframe (F, 6)."""
-        pose = self.pose_jacobian
-        return np.array([np.einsum("ain,an->i", pose[..., rows], values[:, rows]) for rows in self._observed])
+        own = self._own_jacobians
+        return np.array(
+            [jacobian @ values[:, rows].ravel() for jacobian, rows in zip(own, self._observed, strict=True)]
+        )
 
     def _seen(self, free: Array) -> Array:
         """Pose Jacobian times steps of the free keyframes (F, 6): what moves in the image (2, N)."""
         moved = np.zeros_like(self.residuals)
-        for rows, step in zip(self._observed, free, strict=True):
-            moved[:, rows] = np.einsum("ain,i->an", self.pose_jacobian[..., rows], step)
+        for rows, jacobian, step in zip(self._observed, self._own_jacobians, free, strict=True):
+            moved[:, rows] = (step @ jacobian).reshape(2, -1)
         return moved
 
     def _by_point(self, values: Array) -> Array:
@@ -181,7 +210,7 @@ class _Group:
     def coupling(self, pose: Array, point: Array) -> Array:
         """Pose Jacobians transposed times point Jacobians, (6 C, 3 L) of the C keyframes and L landmarks."""
         pose, point = pose[..., self.rows], point[..., self.rows]
-        blocks = (pose[:, :, None] * point[:, None]).sum(axis=0)
+        blocks = _outer(pose, point)
         num_cameras, num_landmarks = (self.span.stop - self.span.start) // 6, int(self.landmarks.max()) + 1
         dense = np.zeros((num_cameras, 6, 3, num_landmarks))
         dense[self.cameras, :, :, self.landmarks] = blocks.transpose(2, 0, 1)
@@ -208,17 +237,19 @@ def _grouped(problem: BundleProblem, free_rows: NDArray[np.intp]) -> list[_Group
     return groups
 
 
-def _jacobians(problem: BundleProblem, huber_px: float) -> tuple[Array, Array, Array]:
-    """Whitened Jacobians by pose (2, 6, N) and point (2, 3, N), and whitened residuals (2, N)."""
-    x, y, z = problem.camera_points().T
+def _jacobians(problem: BundleProblem, huber_px: float) -> tuple[Array, Array, Array, Array]:
+    """Weighted Jacobians by pose (2, 6, N) and point (2, 3, N), weighted residuals (2, N), and the weights (N,)."""
+    x, y, z = problem.camera_points
     valid = z > MIN_DEPTH
     inverse = 1.0 / np.where(valid, z, 1.0)
     u, v = x * inverse, y * inverse
     residuals = (np.stack([u, v]) - problem.rays.T) * problem.pixels_per_ray
     weights = np.sqrt(np.minimum(1.0, huber_px / np.maximum(np.hypot(*residuals), 1e-12))) * valid
     pose = pose_jacobian(u, v, inverse) * (weights * problem.pixels_per_ray)
-    point = np.einsum("ain,nij->ajn", pose[:, 3:], problem.rotations[problem.camera_rows])
-    return pose, point, residuals * weights
+    point = np.empty((2, 3, len(u)))
+    for rotation, rows in zip(problem.rotations, problem.rows_by_camera, strict=True):
+        point[..., rows] = rotation.T @ pose[:, 3:, rows]
+    return pose, point, residuals * weights, weights
 
 
 def pose_jacobian(u: Array, v: Array, inverse_depth: Array) -> Array:
@@ -229,6 +260,21 @@ def pose_jacobian(u: Array, v: Array, inverse_depth: Array) -> Array:
         [-1.0 - v * v, u * v, u, zero, inverse_depth, -v * inverse_depth],
     ]
     return np.array(rows)
+
+
+def _outer(a: Array, b: Array) -> Array:
+    """Jacobians a (2, S, N) transposed times b (2, T, N), observation by observation: (S, T, N)."""
+    return np.asarray(a[0, :, None] * b[0] + a[1, :, None] * b[1])
+
+
+def _by_ray(jacobian: Array, values: Array) -> Array:
+    """Jacobian (2, S, N) transposed times values (2, N): (S, N)."""
+    return np.asarray(jacobian[0] * values[0] + jacobian[1] * values[1])
+
+
+def _weighted_sum(jacobian: Array, steps: Array) -> Array:
+    """Jacobian (2, 3, N) times steps (3, N): (2, N)."""
+    return np.asarray(jacobian[:, 0] * steps[0] + jacobian[:, 1] * steps[1] + jacobian[:, 2] * steps[2])
 
 
 def _block_diagonal(blocks: Array) -> Array:

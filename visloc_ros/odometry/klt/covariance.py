@@ -15,12 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array, skew
-from visloc_ros.odometry.klt.bundle import HUBER_PX, MIN_DEPTH, BundleProblem, NormalEquations, pose_jacobian
+from visloc_ros.odometry.klt.bundle import (
+    GAUGE_DAMPING,
+    HUBER_PX,
+    MIN_DEPTH,
+    BundleProblem,
+    NormalEquations,
+    pose_jacobian,
+)
 
 _SPAN = 10  # keyframe steps over which motion is assessed: its errors grow faster than those of single steps
 _SHARED_ERROR_PX = 0.1  # in a keyframe step, of all features alike (lens model): poses absorb it without a trace
 _UNSHOWN = 4.0  # variance for variance that shows: by median error 2, 3, 4 in simulated rooms, 7 in euroc_mh05
-_GAUGE_DAMPING = 1e-8  # an open scale has no pull, but it must not make the equations singular
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +60,12 @@ def _covariance(problem: BundleProblem, first: int) -> Array:
     """Covariance (7, 7) of the motion from keyframe ``first`` to the newest, and of the logarithm of its scale."""
     equations = NormalEquations(problem)
     equations.linearise(problem, HUBER_PX)
-    equations.eliminate(_GAUGE_DAMPING)
+    equations.eliminate(GAUGE_DAMPING)
     motion, (poses, points) = _motion(problem, first), _log_depth_change(problem, first)
-    pulls = [equations.influence(row[equations.free_rows], np.zeros_like(points)) for row in motion]
-    pulls.append(equations.influence(poses[equations.free_rows], points))
-    return np.asarray(_UNSHOWN * np.array(pulls) @ np.array(pulls).T / _curvature_share(problem) ** 2)
+    by_points = np.zeros((7, *points.shape))
+    by_points[6] = points
+    pulls = equations.influence(np.concatenate([motion, poses[None]])[:, equations.free_rows], by_points)
+    return np.asarray(_UNSHOWN * pulls @ pulls.T / _curvature_share(problem) ** 2)
 
 
 def _curvature_share(problem: BundleProblem) -> float:

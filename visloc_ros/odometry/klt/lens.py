@@ -14,7 +14,7 @@ import numpy as np
 import pycolmap
 
 from visloc_ros.core.geometry import Array
-from visloc_ros.odometry.klt.bundle import HUBER_PX, BundleProblem, adjust
+from visloc_ros.odometry.klt.bundle import GAUGE_DAMPING, HUBER_PX, BundleProblem, NormalEquations, adjust
 from visloc_ros.odometry.klt.images import PreparedImage
 from visloc_ros.odometry.klt.tracking import Features, Pixels, measure
 
@@ -24,7 +24,8 @@ _RADIAL_MODELS = {"SIMPLE_PINHOLE": "RADIAL", "SIMPLE_RADIAL": "RADIAL", "PINHOL
 _FIRST_COEFFICIENT = {"RADIAL": 3, "OPENCV": 4, "FULL_OPENCV": 4}
 _NUM_PARAMS = {"RADIAL": 5, "OPENCV": 8, "FULL_OPENCV": 12}
 _SIGMA = 0.05  # of the coefficients of a nominal calibration
-_ROUNDS, _ITERATIONS = 3, 5
+_ROUNDS, _ITERATIONS = 3, 3
+_CONVERGED = 0.3  # of a standard deviation
 _STEP = 2e-3  # of the numerical derivative
 _ROUNDING = 1e-9
 _FIRST, _SHORT, _LONG = 8, 20, 60  # keyframes until the first look; over which the lens is looked at
@@ -131,6 +132,8 @@ def learn_lens(problem: LensProblem) -> tuple[BundleProblem, Array] | None:
             return None
         step, covariance = found
         radial = radial + step
+        if step @ np.linalg.solve(covariance, step) < _CONVERGED**2:
+            break
     if not _is_evident(problem, radial - problem.radial, covariance):
         return None
     seen = problem.seen_with(radial, bundle)
@@ -154,29 +157,27 @@ def _bend_px(problem: LensProblem, change: Array) -> float:
 
 
 def _step(problem: LensProblem, radial: Array, bundle: BundleProblem) -> tuple[Array, Array] | None:
-    """Step (2,) of the coefficients, and their covariance (2, 2), in which a landmark's track counts once."""
-    weights = _weights(bundle)
-    residuals = _finite(bundle.residuals()) * weights
-    columns = []
+    """Step (2,) of the coefficients, and their covariance (2, 2), in which a landmark's track counts once.
+
+    Poses and points follow to first order (Kaufman, BIT 15, 1975), which costs one elimination of the points.
+    """
+    equations = NormalEquations(bundle)
+    equations.linearise(bundle, HUBER_PX)
+    equations.eliminate(GAUGE_DAMPING)
+    residuals, changes = equations.residuals, []
     for direction in np.eye(2):
         seen = problem.seen_with(radial + _STEP * direction, bundle)
         if seen is None:
             return None
-        columns.append((_finite(adjust(seen, _ITERATIONS).residuals()) * weights - residuals) / _STEP)
-    jacobian = np.stack(columns, axis=-1)
+        changes.append(equations.weights * _finite(seen.residuals() - bundle.residuals()).T / _STEP)
+    jacobian = equations.after_adjustment(np.stack(changes))
     variance = max(float(np.mean(np.square(residuals))), 1e-12)
-    hessian = np.einsum("nai,naj->ij", jacobian, jacobian) / variance + np.eye(2) / _SIGMA**2
+    hessian = np.einsum("ian,jan->ij", jacobian, jacobian) / variance + np.eye(2) / _SIGMA**2
     pulls = np.zeros((len(bundle.points), 2))
-    np.add.at(pulls, bundle.point_rows, np.einsum("nai,na->ni", jacobian, residuals) / variance)
+    np.add.at(pulls, bundle.point_rows, np.einsum("ian,an->ni", jacobian, residuals) / variance)
     inverse = np.linalg.inv(hessian)
     step = -inverse @ (pulls.sum(axis=0) + radial / _SIGMA**2)
     return step, inverse @ (pulls.T @ pulls + np.eye(2) / _SIGMA**2) @ inverse
-
-
-def _weights(bundle: BundleProblem) -> Array:
-    """Square roots (N, 1) of the robust weights; none behind the camera."""
-    errors = np.linalg.norm(bundle.residuals(), axis=1)
-    return np.asarray(np.sqrt(np.minimum(1.0, HUBER_PX / np.maximum(errors, 1e-12))))[:, None]
 
 
 def _finite(residuals: Array) -> Array:
