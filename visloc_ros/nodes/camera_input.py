@@ -44,15 +44,20 @@ class CameraInputConfig(Config):
 class CameraInput:
     """Subscribes to a camera and calls ``on_frame(frame, camera_frame_id)`` in a worker thread.
 
-    Bad messages are counted in ``rejected`` by reason and never fatal. ``camera_frame`` is that of the newest image.
+    Images whose stamp is not ``is_wanted`` are not even decoded. Bad messages are counted in ``rejected`` by reason
+    and never fatal. ``camera_frame`` is that of the newest image.
     """
 
     def __init__(
-        self, node: VislocNode[Any], config: CameraInputConfig, on_frame: Callable[[Frame, str], None]
+        self,
+        node: VislocNode[Any],
+        config: CameraInputConfig,
+        on_frame: Callable[[Frame, str], None],
+        is_wanted: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self.rejected: Counter[str] = Counter()
         self.camera_frame: str | None = None
-        self._logger, self._on_frame = node.get_logger(), on_frame
+        self._logger, self._on_frame, self._is_wanted = node.get_logger(), on_frame, is_wanted
         self._camera_info: CameraInfo | None = None
         self._known = b""
         self._camera: pycolmap.Camera | None = None
@@ -104,6 +109,8 @@ class CameraInput:
             return
         if stamp_from_msg(message.header.stamp) <= 0:
             self._count("unstamped", "an image has no stamp and was left out")
+            return
+        if not self._is_wanted(stamp_from_msg(message.header.stamp)):
             return
         try:
             frame = frame_from_msg(message, camera)
