@@ -27,7 +27,7 @@ from visloc_ros.apps.console import console
 from visloc_ros.core.config import read_config
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Frame
-from visloc_ros.evaluation.integrity import Attempt, IntegrityQuery, Outcome, attempt, nearest_misses, tally
+from visloc_ros.evaluation.integrity import Attempt, IntegrityQuery, Outcome, attempt, count_outcomes, nearest_misses
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
@@ -213,7 +213,7 @@ def summarize(attempts: list[Attempt]) -> Figures:
             "accepted_right": one.outcomes[Outcome.RIGHT],
             "rejected": dict(one.reasons.most_common()),
         }
-        for one in tally(attempts)
+        for one in count_outcomes(attempts)
     ]
     return {
         **provenance(),

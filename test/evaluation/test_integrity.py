@@ -9,7 +9,7 @@ import pytest
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection
-from visloc_ros.evaluation.integrity import IntegrityQuery, Outcome, attempt, nearest_misses, tally
+from visloc_ros.evaluation.integrity import IntegrityQuery, Outcome, attempt, count_outcomes, nearest_misses
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=640, height=480, params=[500, 500, 320, 240])
 TRUTH = SE3.from_rotation_vector([0.1, 0.2, 0.3], [1.0, 2.0, 3.0])
@@ -95,7 +95,7 @@ def test_attempts_are_counted_by_group_and_prediction():
         attempt(FakeEngine(refused()), query(group="walls"), "false", TRUTH),
         attempt(FakeEngine(found(TRUTH)), query(TRUTH, "own")),
     ]
-    walls, walls_misled, own = tally(attempts)
+    walls, walls_misled, own = count_outcomes(attempts)
     assert (walls.group, walls.prior, walls.attempts) == ("walls", "none", 2)
     assert walls.outcomes == {Outcome.REJECTED: 1, Outcome.WRONG: 1}
     assert walls.reasons == {"FEW_INLIERS": 1}

@@ -348,11 +348,11 @@ def test_unordered_frames_are_dropped_and_a_reset_starts_anew():
 def test_prediction_is_a_prior_not_an_answer():
     run = simulate_run(PERFECT, 0)
     fuser = Fuser(CONFIG, metric=True)
-    hint = SE3(np.eye(3), np.array([1.0, 2.0, 3.0]))
+    prior = SE3(np.eye(3), np.array([1.0, 2.0, 3.0]))
     assert fuser.predict(run.stamps_ns[0]) is None
-    fuser.set_initial_pose(run.stamps_ns[0], hint, np.eye(6))
+    fuser.set_initial_pose(run.stamps_ns[0], prior, np.eye(6))
     fuser.add_odometry(run.odometry[0])
-    assert fuser.predict(run.stamps_ns[0]) is hint
+    assert fuser.predict(run.stamps_ns[0]) is prior
     assert fuser.estimate(run.stamps_ns[0]).map_from_camera is None
     play(fuser, replace(run, odometry=run.odometry))
     assert fuser.predict(run.stamps_ns[-1]).is_close(run.truth[-1], translation=1e-9, degrees=1e-6)

@@ -58,7 +58,7 @@ class Probe(Node):
         self.statuses: list[LocalizationStatus] = []
         self.poses: list[PoseWithCovarianceStamped] = []
         self.camera_poses: list[PoseWithCovarianceStamped] = []
-        self.hints: list[PoseWithCovarianceStamped] = []
+        self.search_priors: list[PoseWithCovarianceStamped] = []
         self.odoms: list[Odometry] = []
         self.raw: list[TransformStamped] = []
         self.frames_received = 0  # by the odometry node that it plays
@@ -73,7 +73,7 @@ class Probe(Node):
         self.create_subscription(LocalizationStatus, "status", self.statuses.append, LATCHED)
         self.create_subscription(PoseWithCovarianceStamped, "pose", self.poses.append, LATCHED)
         self.create_subscription(PoseWithCovarianceStamped, "camera_pose", self.camera_poses.append, RELIABLE)
-        self.create_subscription(PoseWithCovarianceStamped, "search_hint", self.hints.append, RELIABLE)
+        self.create_subscription(PoseWithCovarianceStamped, "search_prior", self.search_priors.append, RELIABLE)
         self.create_subscription(Odometry, "odom", self.odoms.append, RELIABLE)
         self.create_subscription(Innovation, "innovation", self.innovations.append, RELIABLE)
         self.create_subscription(TransformStamped, "map_to_odom_raw", self.raw.append, RELIABLE)

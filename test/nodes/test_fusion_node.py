@@ -107,7 +107,7 @@ def test_nothing_is_sent_before_a_true_fix(ros_domain):
         assert (status.age_s, status.distance_since_fix, status.position_sigma) == (-1.0, -1.0, -1.0)
         assert status.support == LocalizationStatus.SUPPORT_NONE
         assert setup.probe.transforms == []
-        assert setup.probe.poses == setup.probe.camera_poses == setup.probe.hints == setup.probe.odoms == []
+        assert setup.probe.poses == setup.probe.camera_poses == setup.probe.search_priors == setup.probe.odoms == []
 
 
 def test_without_the_cameras_mounting_there_is_a_reason_and_no_transform(ros_domain):

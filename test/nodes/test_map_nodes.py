@@ -121,8 +121,8 @@ def test_the_anchor_node_localizes_one_image_by_a_service_call(room_map, ros_dom
         assert (anchor.accepted, anchor.reason) == (False, "BAD_MESSAGE")
 
 
-@pytest.mark.parametrize("topic", ["camera_pose", "search_hint"])
-def test_the_fused_pose_of_a_frame_or_a_hint_says_where_to_search(room_map, ros_domain, topic):
+@pytest.mark.parametrize("topic", ["camera_pose", "search_prior"])
+def test_the_fused_pose_of_a_frame_or_a_search_prior_says_where_to_search(room_map, ros_domain, topic):
     simulation = simulate(SIMULATION, "map")
     frame, prediction = simulation.frame(3), PoseWithCovarianceStamped()
     prediction.header = conversions.header(frame.stamp_ns, "map")

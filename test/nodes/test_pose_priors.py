@@ -35,7 +35,7 @@ def test_an_initial_pose_tells_the_search_where_to_begin_and_nobody_else(ros_dom
         for index in range(5):
             assert setup.send_frame(index).state == LocalizationStatus.INITIALIZING
         setup.settle()
-        first, last = setup.probe.hints[0], setup.probe.hints[-1]
+        first, last = setup.probe.search_priors[0], setup.probe.search_priors[-1]
         assert first.header.frame_id == "map"
         assert ros_messages.stamp_from_msg(last.header.stamp) == stamp_of(4)
         assert ros_messages.pose_from_msg(first.pose.pose).is_close(map_from_camera(0), 1e-6, 1e-4)
@@ -45,20 +45,20 @@ def test_an_initial_pose_tells_the_search_where_to_begin_and_nobody_else(ros_dom
         assert nothing_is_claimed(setup)
 
 
-def test_a_right_hint_is_used_up_by_the_first_fix(ros_domain):
+def test_a_right_prior_is_used_up_by_the_first_fix(ros_domain):
     with running() as setup:
         setup.send_frame(0)
         setup.probe.send_mounting()
         give(setup, map_from_base(0))
         setup.localize(begin=1)
         assert setup.probe.statuses[-1].state == LocalizationStatus.LOCALIZED
-        count = len(setup.probe.hints)
+        count = len(setup.probe.search_priors)
         setup.send_frame(51)
         setup.settle()
-        assert len(setup.probe.hints) == count
+        assert len(setup.probe.search_priors) == count
 
 
-def test_a_wrong_hint_asks_for_more_anchors_but_never_prevails(ros_domain):
+def test_a_wrong_prior_asks_for_more_anchors_but_never_prevails(ros_domain):
     with running() as setup:
         setup.send_frame(0)
         setup.probe.send_mounting()
@@ -78,10 +78,10 @@ def test_an_initial_pose_that_agrees_changes_nothing_and_one_that_does_not_start
         near = SE3(map_from_base(49).rotation, map_from_base(49).translation + np.array([0.4, -0.3, 0.0]))
         give(setup, near)
         assert setup.send_frame(50).state == LocalizationStatus.LOCALIZED
-        assert setup.probe.hints == []
+        assert setup.probe.search_priors == []
         give(setup, ELSEWHERE)
         assert setup.send_frame(51).state == LocalizationStatus.INITIALIZING
-        setup.wait_for(lambda: setup.probe.hints, "hint")
+        setup.wait_for(lambda: setup.probe.search_priors, "search prior")
         assert stamp_of(51) in setup.probe.edge("odom", "base_link")
 
 
@@ -93,30 +93,30 @@ def test_an_initial_pose_that_cannot_be_used_is_refused(ros_domain, frame_id, si
         give(setup, SE3(np.eye(3), np.array([x, 0.0, 0.0])), frame_id=frame_id, sigma=sigma)
         setup.send_frame(1)
         setup.settle()
-        assert setup.probe.hints == []
+        assert setup.probe.search_priors == []
         assert setup.node.guard.refused == {"/initialpose": 1}
 
 
-def test_relocalize_drops_a_hint_too(ros_domain):
+def test_relocalize_drops_a_prior_too(ros_domain):
     with running() as setup:
         setup.probe.send_mounting()
         setup.send_frame(0)
         give(setup, ELSEWHERE)
         setup.send_frame(1)
         setup.settle()
-        count = len(setup.probe.hints)
+        count = len(setup.probe.search_priors)
         assert count
         assert setup.relocalize().success
         setup.send_frame(2)
         setup.settle()
-        assert len(setup.probe.hints) == count
+        assert len(setup.probe.search_priors) == count
 
 
-def test_the_last_pose_is_the_next_runs_hint_in_the_same_map_only(ros_domain, tmp_path):
+def test_the_last_pose_is_the_next_runs_prior_in_the_same_map_only(ros_domain, tmp_path):
     options = parameters(state_dir=tmp_path)
     with running(*options) as setup:
         setup.localize()
-        assert setup.probe.hints == []
+        assert setup.probe.search_priors == []
     saved = json.loads((tmp_path / "last_pose.json").read_text())
     assert saved["map_name"] == "room"
     assert np.allclose(saved["position"], map_from_base(49).translation, atol=0.02)
@@ -127,10 +127,10 @@ def test_the_last_pose_is_the_next_runs_hint_in_the_same_map_only(ros_domain, tm
             setup.send_anchor(0, map_name=map_name)
             setup.send_frame(1)
             setup.settle()
-            assert len(setup.probe.hints) == count
+            assert len(setup.probe.search_priors) == count
             assert nothing_is_claimed(setup)
-    hint = ros_messages.pose_from_msg(setup.probe.hints[0].pose.pose)
-    assert np.allclose(hint.translation, map_from_camera(49).translation, atol=0.02)
+    prior = ros_messages.pose_from_msg(setup.probe.search_priors[0].pose.pose)
+    assert np.allclose(prior.translation, map_from_camera(49).translation, atol=0.02)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last_pose.json"]
 
 
@@ -145,8 +145,8 @@ def test_the_last_pose_does_not_override_what_a_person_says(ros_domain, tmp_path
         setup.settle()
         setup.send_frame(2)
         setup.settle()
-        hint = ros_messages.pose_from_msg(setup.probe.hints[-1].pose.pose)
-        assert np.allclose(hint.translation, map_from_camera(0).translation, atol=1e-6)
+        prior = ros_messages.pose_from_msg(setup.probe.search_priors[-1].pose.pose)
+        assert np.allclose(prior.translation, map_from_camera(0).translation, atol=1e-6)
 
 
 def test_a_pose_that_was_lost_is_not_saved(ros_domain, tmp_path):

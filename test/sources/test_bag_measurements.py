@@ -7,9 +7,9 @@ from source_data import HEIGHT, WIDTH, camera_info, colour_image, header, make, 
 from visloc_ros.core.camera import camera_from_calibration
 from visloc_ros.core.errors import CalibrationError, ConfigError, SourceError
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.transform_tree import TransformTree
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.bag_measurements import parse_rotation, read_imu
-from visloc_ros.sources.bag_poses import StaticTransforms
 from visloc_ros.sources.bag_writer import BagWriter
 from visloc_ros.sources.measurements import measurements_of
 from visloc_ros.sources.ros_images import encode_jpeg
@@ -138,11 +138,13 @@ def test_what_is_no_rotation_is_refused(text):
 
 
 def test_transforms_that_are_not_joined_are_not_made_up():
-    transforms = StaticTransforms({("a", "b"): BASE_FROM_MAST, ("c", "d"): BASE_FROM_IMU})
-    assert transforms.find("a", "c") is None
-    assert transforms.find("nowhere", "a") is None
-    assert transforms.find("b", "a").is_close(BASE_FROM_MAST.inverse)
-    assert transforms.find("nowhere", "nowhere").is_close(SE3.identity())
+    transforms = TransformTree()
+    transforms.set("a", "b", BASE_FROM_MAST)
+    transforms.set("c", "d", BASE_FROM_IMU)
+    assert transforms.lookup("a", "c") is None
+    assert transforms.lookup("nowhere", "a") is None
+    assert transforms.lookup("b", "a").is_close(BASE_FROM_MAST.inverse)
+    assert transforms.lookup("nowhere", "nowhere").is_close(SE3.identity())
 
 
 def test_a_real_imu_in_a_bag_without_transforms():

@@ -38,7 +38,7 @@ class Scale(str, Enum):
     none = "none"
 
 
-class Gravity(str, Enum):
+class GravityChoice(str, Enum):
     """Where the map's up comes from."""
 
     auto = "auto"
@@ -81,11 +81,11 @@ def build_map(
         str, typer.Option(help="Rotation from IMU to camera axes, 'w x y z'; otherwise from the bag's /tf_static.")
     ] = "",
     gravity: Annotated[
-        Gravity,
+        GravityChoice,
         typer.Option(
             help="What tells what is up: an IMU, GPS positions, a level camera, or +z of the reference poses."
         ),
-    ] = Gravity.auto,
+    ] = GravityChoice.auto,
     archive: Annotated[bool, typer.Option("--archive", help="Also pack the map as <output>/reference.tar.gz.")] = False,
     config: ConfigFile = None,
     overwrite: Overwrite = False,
@@ -146,11 +146,11 @@ def open_all(sources: list[Path], config: SourceConfig, with_sensors: SourceConf
     return [open_source(source, with_sensors if source in bags or not bags else config) for source in sources]
 
 
-def override_frame(config: FrameConfig, scale: Scale, scale_distance: float, gravity: Gravity) -> FrameConfig:
+def override_frame(config: FrameConfig, scale: Scale, scale_distance: float, gravity: GravityChoice) -> FrameConfig:
     """Options of the frame with those that the command line gives."""
     return replace(
         config,
         scale=scale.value if scale is not Scale.auto else config.scale,
         scale_distance=scale_distance or config.scale_distance,
-        gravity=gravity.value if gravity is not Gravity.auto else config.gravity,
+        gravity=gravity.value if gravity is not GravityChoice.auto else config.gravity,
     )

@@ -14,7 +14,7 @@ from visloc_ros.evaluation import evaluate_trajectories, trajectory_rows
 from visloc_ros.evaluation.covariances import read_covariances
 
 
-class Alignment(str, Enum):
+class AlignmentChoice(str, Enum):
     """What may be taken out before errors are measured."""
 
     none = "none"
@@ -25,7 +25,7 @@ class Alignment(str, Enum):
 def evaluate(
     estimate: Annotated[Path, typer.Argument(help="Estimated trajectory, TUM.")],
     truth: Annotated[Path, typer.Argument(help="True trajectory, TUM.")],
-    align: Annotated[Alignment, typer.Option(help="Alignment before comparing.")] = Alignment.none,
+    align: Annotated[AlignmentChoice, typer.Option(help="Alignment before comparing.")] = AlignmentChoice.none,
     tolerance_s: Annotated[
         float, typer.Option(min=0.0, help="Poses at most this far apart in time belong together.")
     ] = 0.01,

@@ -73,7 +73,7 @@ class Attempt:
 
 
 @dataclass
-class Tally:
+class OutcomeCounts:
     """Attempts of one kind, counted by what became of them."""
 
     place: str
@@ -121,16 +121,16 @@ def judge(result: AnchorPose | Rejection, truth: SE3 | None) -> Outcome:
     return Outcome.RIGHT if is_right else Outcome.WRONG
 
 
-def tally(attempts: Iterable[Attempt]) -> list[Tally]:
+def count_outcomes(attempts: Iterable[Attempt]) -> list[OutcomeCounts]:
     """Count attempts by place, group and kind of prior, in the order they first appear."""
-    tallies: dict[tuple[str, str, str], Tally] = {}
+    groups: dict[tuple[str, str, str], OutcomeCounts] = {}
     for one in attempts:
         key = (one.place, one.group, one.prior)
-        counted = tallies.setdefault(key, Tally(*key))
+        counted = groups.setdefault(key, OutcomeCounts(*key))
         counted.outcomes[one.outcome] += 1
         if one.reason is not None:
             counted.reasons[one.reason] += 1
-    return list(tallies.values())
+    return list(groups.values())
 
 
 def nearest_misses(attempts: Iterable[Attempt], count: int) -> list[Attempt]:

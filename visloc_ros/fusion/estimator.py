@@ -56,8 +56,8 @@ class Estimator(Protocol):
         """The correction by the newest estimate, before slewing."""
 
     @property
-    def hint(self) -> PosePrior | None:
-        """The hint at the newest frame; None without one, after a fix, or once it has become too uncertain."""
+    def pose_prior(self) -> PosePrior | None:
+        """The pose prior at the newest frame; None without one, after a fix, or once it has become too uncertain."""
 
     @property
     def search_prior(self) -> PosePrior | None:

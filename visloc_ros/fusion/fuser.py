@@ -69,11 +69,11 @@ class Fuser:
         self.relocalize()
 
     def relocalize(self) -> None:
-        """Forget the alignment to the map and any hint; the odometry and its frame go on."""
+        """Forget the alignment to the map and any pose prior; the odometry and its frame go on."""
         self._start_search()
         self._current: StateEstimate | None = None
         self._pending: deque[AnchorPose] = deque(maxlen=MAX_PENDING)
-        self._hint: StampedPosePrior | None = None
+        self._pose_prior: StampedPosePrior | None = None
         self._last_pose_ns: int | None = None
         self._last_fix_ns: int | None = None
         self._last_state = State.INITIALIZING
@@ -104,10 +104,10 @@ class Fuser:
         return self._output.raw_map_from_odom if self._output is not None and self._alignment is not None else None
 
     def set_initial_pose(self, stamp_ns: int, map_from_camera: SE3, covariance: Array) -> bool:
-        """Take a hint (``/initialpose``, the last run): a prior for the search and the first fix, never an output.
+        """Take a pose prior (``/initialpose``, the last run) for the search and the first fix; it is never an output.
 
-        An alignment that is LOST, or that contradicts the hint beyond its covariance (6, 6), is dropped. One that
-        agrees stays, and the hint is not used: False.
+        An alignment that is LOST, or that contradicts the prior beyond its covariance (6, 6), is dropped. One that
+        agrees stays, and the prior is not used: False.
         """
         prior, sample = PosePrior(map_from_camera, covariance), self._history.at(stamp_ns)
         if self._alignment is not None:
@@ -117,26 +117,26 @@ class Fuser:
                 if prior.is_consistent_with(present, there.covariance[:6, :6]):
                     return False
             self.relocalize()
-        self._hint = StampedPosePrior(stamp_ns, prior, sample)
+        self._pose_prior = StampedPosePrior(stamp_ns, prior, sample)
         return True
 
     @property
-    def hint(self) -> PosePrior | None:
-        """The hint at the newest frame; None without one, after a fix, or once it has become too uncertain."""
-        if self._hint is None or self._alignment is not None or self._history.latest is None:
+    def pose_prior(self) -> PosePrior | None:
+        """The pose prior at the newest frame; None without one, after a fix, or once it has become too uncertain."""
+        if self._pose_prior is None or self._alignment is not None or self._history.latest is None:
             return None
-        prior = self._hint.at(self._history.latest)
+        prior = self._pose_prior.at(self._history.latest)
         return prior if prior.is_informative else None
 
     @property
     def search_prior(self) -> PosePrior | None:
-        """Where to search for the newest frame before the first fix: near anchors that agree, else near the hint."""
+        """Where to search before the first fix: near anchors that agree, else near the pose prior."""
         latest = self._history.latest
         if self._alignment is not None or latest is None:
             return None
         near = self._first_fix.search_prior
         prior = None if near is None else near.at(latest)
-        return prior if prior is not None and prior.is_informative else self.hint
+        return prior if prior is not None and prior.is_informative else self.pose_prior
 
     def add_odometry(self, result: OdometryPose | Rejection) -> None:
         """Take the odometry of the next frame.
@@ -312,7 +312,7 @@ class Fuser:
     def _initialize(self, fix: AnchorFix) -> Rejection | None:
         """Keep an anchor until enough of them agree and the camera has moved enough to determine the scale."""
         prior = scale_prior(fix.sample, self._config.sensors, self.metric)
-        hypothesis = self._first_fix.take(fix, prior, self._hint)
+        hypothesis = self._first_fix.take(fix, prior, self._pose_prior)
         if hypothesis is None:
             return None
         self._start_alignment(hypothesis)
@@ -335,7 +335,7 @@ class Fuser:
     def _start_alignment(self, hypothesis: AlignmentHypothesis) -> None:
         sensors = make_sensor_factors(self._config.sensors, self.metric, self.gravity_aligned)
         self._alignment = ActiveAlignment(self._config, hypothesis, sensors)
-        self._hint = None
+        self._pose_prior = None
         self._update_output(self._alignment)
         if self._output is not None:
             self._output = self._output.slewed(0.0, self._config.slew)  # a step must not wait for the next frame

@@ -46,7 +46,7 @@ class _Refusing:
     metric: bool
     gravity_aligned: bool
     raw_map_from_odom: SE3 | None = None
-    hint: PosePrior | None = None
+    pose_prior: PosePrior | None = None
     search_prior: PosePrior | None = None
     _missing: Reason
 

@@ -109,7 +109,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._publish_map()
         self._pace = SearchPace(self.config.search_period_s)
         self.subscription(PoseWithCovarianceStamped, "camera_pose", self._take_fused, RELIABLE)
-        self.subscription(PoseWithCovarianceStamped, "search_hint", self._take_prediction, RELIABLE)
+        self.subscription(PoseWithCovarianceStamped, "search_prior", self._take_prediction, RELIABLE)
         self._input = CameraInput(self, self.config.camera, self._localize, self._pace.wants)
         publish_diagnostics(self, self._report)
 

@@ -151,7 +151,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
     def _relocalize(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._backend.relocalize()
         response.success = True
-        response.message = "forgot the place in the map and every hint; agreeing anchors set it anew, odom goes on"
+        response.message = "forgot the place in the map and all pose priors; agreeing anchors set it anew, odom goes on"
         return response
 
     def _report(self) -> tuple[str, str, dict[str, object]]:
@@ -163,7 +163,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         values |= backend.refused
         if not backend.has_heard:
             return "warn", f"{self._silence.value.lower().replace('_', ' ')} received", values
-        values["hint"] = "in use" if estimator.hint is not None else "none"
+        values["pose prior"] = "in use" if estimator.pose_prior is not None else "none"
         return *words_for(backend.latest), values
 
 

@@ -73,7 +73,7 @@ class FusionOutput(BackendListener):
         self._pose_publisher = node.publisher(PoseWithCovarianceStamped, "pose", LATCHED)
         self._raw_publisher = node.publisher(TransformStamped, "map_to_odom_raw", RELIABLE)
         self._camera_pose_publisher = node.publisher(PoseWithCovarianceStamped, "camera_pose", RELIABLE)
-        self._hint_publisher = node.publisher(PoseWithCovarianceStamped, "search_hint", RELIABLE)
+        self._prior_publisher = node.publisher(PoseWithCovarianceStamped, "search_prior", RELIABLE)
         self._status_publisher = node.publisher(LocalizationStatus, "status", EACH_LATCHED)
         self._innovation_publisher = node.publisher(InnovationMsg, "innovation", RELIABLE)
         self._odom_path = PathOutput(node, "odom_path", config.odom_frame, PATH_MAX_SIZE)
@@ -145,7 +145,9 @@ class FusionOutput(BackendListener):
             return
         expected = self._backend().expected()
         if expected is not None:
-            self._hint_publisher.publish(self._in_map(estimate.stamp_ns, expected.map_from_camera, expected.covariance))
+            self._prior_publisher.publish(
+                self._in_map(estimate.stamp_ns, expected.map_from_camera, expected.covariance)
+            )
 
     def _in_map(self, stamp_ns: int, map_from_child: SE3, covariance: Array) -> PoseWithCovarianceStamped:
         pose = pose_with_covariance_to_msg(map_from_child, covariance)

@@ -16,5 +16,5 @@ class FusionNodeConfig(BackendConfig):
     odom_frame: str = option("odom", "frame id of the continuous odometry")
     base_frame: str = option("base_link", "frame id of the robot; the camera's own frame id for a bare camera")
     state_dir: str = option(
-        "", "folder in which the last pose is kept, as a hint where to look first at the next start; empty: nowhere"
+        "", "folder in which the last pose is kept, to look there first at the next start; empty: nowhere"
     )

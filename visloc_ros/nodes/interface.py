@@ -53,7 +53,7 @@ DESCRIPTIONS = {
     "none.",
     "anchor": "Each search of an image in the map: the pose, or why there is none.",
     "camera_pose": "`map_from_camera` of each frame; the anchor node searches there first.",
-    "search_hint": "Where the anchor node searches before the first fix: near anchors that agree, or near "
+    "search_prior": "Where the anchor node searches before the first fix: near anchors that agree, or near "
     "`/initialpose`.",
     "innovation": "Anchors and tracked poses against their prediction, for tests of consistency.",
     "keyframe/compressed": "Sharp, spread images as JPEG for anchors on another machine. Made only for subscribers.",

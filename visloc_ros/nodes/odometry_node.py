@@ -126,13 +126,13 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
     def _report(self) -> tuple[str, str, dict[str, object]]:
         values: dict[str, object] = {"received": self._input.received, "dropped": self._input.dropped}
         values |= {**self._input.rejected, **self._localizer.refused, **self._sensors.rejected}
-        values |= {**self._odometry.counts, **self._output.tally.values()}
+        values |= {**self._odometry.counts, **self._output.statistics.values()}
         values["keyframes sent"] = self._output.keyframes_sent
         if self._map is not None:
             tracking = {"map": self._map.name, "skipped": self._localizer.skipped, **self._output.tracking_outcomes}
             tracking |= {**self._localizer.outcomes, **self._remote.outcomes}
             values |= {f"map tracking: {what}": value for what, value in tracking.items()}
-        return *self._judge(self._output.tally.last), values
+        return *self._judge(self._output.statistics.last), values
 
     def _judge(self, last: OdometryPose | Rejection | None) -> tuple[str, str]:
         """Level and words of the diagnostics."""

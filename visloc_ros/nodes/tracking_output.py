@@ -19,7 +19,7 @@ from visloc_ros.nodes.conversions import (
     visual_odometry_to_msg,
 )
 from visloc_ros.nodes.keyframe_output import KeyframeOutput
-from visloc_ros.nodes.odometry_tally import OdometryTally
+from visloc_ros.nodes.odometry_statistics import OdometryStatistics
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.pipeline import TrackingListener
 
@@ -30,7 +30,7 @@ class TrackingOutput(TrackingListener):
     """Publishes to those who listen, and counts."""
 
     def __init__(self, node: VislocNode[Any], map_frame: str, follows_map: bool) -> None:
-        self.tally = OdometryTally()
+        self.statistics = OdometryStatistics()
         self.tracking_outcomes: Counter[str] = Counter()
         self.keyframes: KeyframeOutput | None = None
         self._map_frame = map_frame
@@ -56,7 +56,7 @@ class TrackingOutput(TrackingListener):
 
     def on_odometry(self, frame: Frame, result: OdometryPose | Rejection) -> None:
         """Send the odometry of a frame."""
-        self.tally.add(result)
+        self.statistics.add(result)
         if self.is_heard:
             status = odometry_status_to_msg(result, self._camera_frame)
             status.frames_received, status.frames_dropped = self._received, self._dropped

@@ -270,7 +270,7 @@ class Backend:
         """Forget the alignment when the anchors come from another map than before."""
         if self._map is not None and identity.name != self._map.name:
             self._estimator.relocalize()
-        if self._map is None and self._prior is None and self._estimator.hint is None:
+        if self._map is None and self._prior is None and self._estimator.pose_prior is None:
             self._prior = self._listener.prior_of_map(identity.name)
         self._map = identity
         self._estimator.metric, self._estimator.gravity_aligned = identity.metric, identity.gravity_aligned

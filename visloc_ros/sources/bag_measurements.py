@@ -29,7 +29,7 @@ def read_wheel_odometry(path: Path, topic: str, camera_frame: str) -> WheelOdome
     """
     poses = read_pose_topic(path, topic)
     base_frame = _first(path, topic).child_frame_id.lstrip("/")
-    base_from_camera = read_static_transforms(path).find(base_frame, camera_frame.lstrip("/"))
+    base_from_camera = read_static_transforms(path).lookup(base_frame, camera_frame.lstrip("/"))
     if base_from_camera is None:
         logger.warning("no static transform from '%s' to '%s': its turns are left out", base_frame, camera_frame)
         return WheelOdometry(poses, is_of_camera=False)
@@ -87,7 +87,7 @@ def _camera_from_imu(path: Path, topic: str, camera_frame: str, given: str) -> A
     if given:
         return parse_rotation(given)
     imu_frame = _first(path, topic).header.frame_id.lstrip("/")
-    found = read_static_transforms(path).find(camera_frame.lstrip("/"), imu_frame)
+    found = read_static_transforms(path).lookup(camera_frame.lstrip("/"), imu_frame)
     if found is None:
         raise CalibrationError(
             f"{path} has no static transform from the camera '{camera_frame}' to the IMU '{imu_frame}' of {topic}: "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.transform_tree import TransformTree
 from visloc_ros.sources.bag_messages import header_stamp_ns, iterate_bag_messages, list_topics
 
 _TF_MESSAGE = "tf2_msgs/msg/TFMessage"
@@ -41,38 +40,16 @@ def pose_of(topic: str, message: Any) -> SE3:
     return SE3.from_quaternion(wxyz, translation)
 
 
-class StaticTransforms:
-    """The tree of a bag's static transforms."""
-
-    def __init__(self, parents_from_children: Mapping[tuple[str, str], SE3]) -> None:
-        self._edges: dict[str, list[tuple[str, SE3]]] = {}
-        for (parent, child), parent_from_child in parents_from_children.items():
-            self._edges.setdefault(parent, []).append((child, parent_from_child))
-            self._edges.setdefault(child, []).append((parent, parent_from_child.inverse))
-
-    def find(self, target: str, source: str) -> SE3 | None:
-        """Pose ``target_from_source`` through any number of frames, or None where nothing joins the two."""
-        reached = {target: SE3.identity()}
-        waiting = deque([target])
-        while waiting and source not in reached:
-            frame = waiting.popleft()
-            for neighbour, frame_from_neighbour in self._edges.get(frame, []):
-                if neighbour not in reached:
-                    reached[neighbour] = reached[frame] @ frame_from_neighbour
-                    waiting.append(neighbour)
-        return reached.get(source)
-
-
-def read_static_transforms(path: Path) -> StaticTransforms:
+def read_static_transforms(path: Path) -> TransformTree:
     """Read the static transforms of a bag, none where it has no such topic. Raises SourceError."""
     topics = [
         name
         for name, topic in list_topics(path).items()
         if topic.msgtype == _TF_MESSAGE and name.endswith("tf_static") and topic.num_messages
     ]
-    edges = {}
+    tree = TransformTree()
     for _, topic_name, message in iterate_bag_messages(path, topics) if topics else ():
         for transform in message.transforms:
-            frames = (transform.header.frame_id.lstrip("/"), transform.child_frame_id.lstrip("/"))
-            edges[frames] = pose_of(topic_name, transform)
-    return StaticTransforms(edges)
+            parent, child = transform.header.frame_id.lstrip("/"), transform.child_frame_id.lstrip("/")
+            tree.set(parent, child, pose_of(topic_name, transform))
+    return tree

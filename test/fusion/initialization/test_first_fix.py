@@ -1,4 +1,4 @@
-"""A hint decides between places that look alike, delays a start elsewhere, and is never itself the answer."""
+"""A pose prior decides between places that look alike, delays a start elsewhere, and is never itself the answer."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from visloc_ros.simulation.noisy_anchors import make_anchor
 
 SCENARIO = replace(EXACT, duration_s=15.0, rate_hz=10.0, delay_s=(0.0, 0.0))
 ALIAS = SE3(rotation_matrix([0, 0, 2.0]), np.array([15.0, 0.0, 0.0]))
-HINT_COVARIANCE = np.diag(np.repeat([0.25, 0.07], 3))
+PRIOR_COVARIANCE = np.diag(np.repeat([0.25, 0.07], 3))
 
 
 def run_with_alias(count: int) -> FusionRun:
@@ -30,11 +30,11 @@ def run_with_alias(count: int) -> FusionRun:
     return replace(run, anchors=anchors)
 
 
-def hinted(run: FusionRun, map_from_camera: SE3) -> Fuser:
-    """A fuser that has seen the first frame and then got a hint."""
+def with_prior(run: FusionRun, map_from_camera: SE3) -> Fuser:
+    """A fuser that has seen the first frame and then got a pose prior."""
     fuser = Fuser(FusionConfig(), metric=True)
     fuser.add_odometry(run.odometry[0])
-    assert fuser.set_initial_pose(run.stamps_ns[0], map_from_camera, HINT_COVARIANCE)
+    assert fuser.set_initial_pose(run.stamps_ns[0], map_from_camera, PRIOR_COVARIANCE)
     return fuser
 
 
@@ -42,44 +42,44 @@ def largest_error(run: FusionRun, estimates) -> float:
     return float(position_errors(run, estimates).max())
 
 
-def test_a_hint_keeps_the_start_from_a_place_that_looks_alike():
+def test_a_prior_keeps_the_start_from_a_place_that_looks_alike():
     run = run_with_alias(4)
     assert largest_error(run, play(Fuser(FusionConfig(), metric=True), run)) > 5.0
     nearby = SE3(run.truth[0].rotation, run.truth[0].translation + np.array([0.4, -0.4, 0.2]))
-    estimates = play(hinted(run, nearby), run)
+    estimates = play(with_prior(run, nearby), run)
     assert largest_error(run, estimates) < 1e-3
     assert estimates[-1].state is State.LOCALIZED
 
 
-def test_a_wrong_hint_is_overruled_by_more_anchors():
+def test_a_wrong_prior_is_overruled_by_more_anchors():
     run = run_with_alias(0)
-    fuser = hinted(run, ALIAS @ run.truth[0])
+    fuser = with_prior(run, ALIAS @ run.truth[0])
     estimates = play(fuser, run)
     assert largest_error(run, estimates) < 1e-3
     assert estimates[-1].state is State.LOCALIZED
-    assert fuser.hint is None
+    assert fuser.pose_prior is None
 
 
-def test_a_hint_waits_for_the_odometry_that_comes_after_it():
+def test_a_prior_waits_for_the_odometry_that_comes_after_it():
     run = run_with_alias(0)
     fuser = Fuser(FusionConfig(), metric=True)
-    fuser.set_initial_pose(run.stamps_ns[0], run.truth[0], HINT_COVARIANCE)
-    assert fuser.hint is None
+    fuser.set_initial_pose(run.stamps_ns[0], run.truth[0], PRIOR_COVARIANCE)
+    assert fuser.pose_prior is None
     fuser.add_odometry(run.odometry[0])
-    assert fuser.hint.map_from_camera.is_close(run.truth[0])
+    assert fuser.pose_prior.map_from_camera.is_close(run.truth[0])
     assert fuser.predict(run.stamps_ns[0]).is_close(run.truth[0])
     assert fuser.estimate(run.stamps_ns[0]).map_from_camera is None
 
 
 @pytest.mark.parametrize(("offset", "kept"), [(0.5, True), (15.0, False)])
-def test_a_fix_stays_where_a_later_hint_agrees_and_odom_goes_on_where_not(offset, kept):
+def test_a_fix_stays_where_a_later_prior_agrees_and_odom_goes_on_where_not(offset, kept):
     run = run_with_alias(0)
     fuser = Fuser(FusionConfig(), metric=True)
     play(fuser, run)
     last = run.stamps_ns[-1]
     before = fuser.estimate(last)
-    hint = SE3(run.truth[-1].rotation, run.truth[-1].translation + np.array([offset, 0.0, 0.0]))
-    assert fuser.set_initial_pose(last, hint, HINT_COVARIANCE) is not kept
+    prior = SE3(run.truth[-1].rotation, run.truth[-1].translation + np.array([offset, 0.0, 0.0]))
+    assert fuser.set_initial_pose(last, prior, PRIOR_COVARIANCE) is not kept
     after = fuser.estimate(last)
     assert after.odom_from_camera.is_close(before.odom_from_camera)
     assert (after.map_from_camera is not None) is kept
@@ -125,9 +125,9 @@ def test_an_anchor_alone_does_not_tell_where_to_look(aliases, anchors):
     assert fuser.predict(run.stamps_ns[-1]) is None
 
 
-def test_anchors_that_agree_are_believed_before_a_hint():
+def test_anchors_that_agree_are_believed_before_a_prior():
     run = with_first_anchors(run_with_alias(0), 2)
-    fuser = hinted(run, ALIAS @ run.truth[0])
+    fuser = with_prior(run, ALIAS @ run.truth[0])
     play(fuser, run)
     assert fuser.predict(run.stamps_ns[-1]).is_close(
         SE3(run.truth[-1].rotation, run.anchors[1][1].map_from_camera.translation)

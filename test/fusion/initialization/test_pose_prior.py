@@ -17,26 +17,26 @@ def sample(seconds: float, odom_from_camera: SE3 = ODOMETRY, segment: int = 0) -
     return OdometrySample(round(seconds * SECOND), segment, odom_from_camera)
 
 
-HINT = StampedPosePrior(0, PosePrior(POSE, COVARIANCE), sample(0.0))
+PRIOR = StampedPosePrior(0, PosePrior(POSE, COVARIANCE), sample(0.0))
 
 
-def test_a_hint_turns_with_the_camera_and_stays_where_it_was_given():
+def test_a_prior_turns_with_the_camera_and_stays_where_it_was_given():
     step = SE3.from_rotation_vector([0.0, 0.7, 0.0], [1.0, 0.0, 0.0])
-    moved = HINT.at(sample(2.0, ODOMETRY @ step))
+    moved = PRIOR.at(sample(2.0, ODOMETRY @ step))
     assert rotation_angle_deg(moved.map_from_camera.rotation, (POSE @ step).rotation) < 1e-6
     np.testing.assert_array_equal(moved.map_from_camera.translation, POSE.translation)
     np.testing.assert_array_equal(moved.covariance[3:, 3:], COVARIANCE[3:, 3:])
     assert np.all(np.diag(moved.covariance)[:3] > 0.25)
 
 
-def test_without_the_odometry_of_its_frame_a_hint_forgets_its_attitude_too():
-    for hint, later in ((HINT, sample(2.0, segment=1)), (StampedPosePrior(0, HINT.prior, None), sample(2.0))):
-        assert np.all(np.diag(hint.at(later).covariance)[3:] > 0.5)
+def test_without_the_odometry_of_its_frame_a_prior_forgets_its_attitude_too():
+    for prior, later in ((PRIOR, sample(2.0, segment=1)), (StampedPosePrior(0, PRIOR.prior, None), sample(2.0))):
+        assert np.all(np.diag(prior.at(later).covariance)[3:] > 0.5)
 
 
-def test_a_hint_becomes_worthless_with_time():
-    assert HINT.at(sample(1.0)).is_informative
-    assert not HINT.at(sample(60.0)).is_informative
+def test_a_prior_becomes_worthless_with_time():
+    assert PRIOR.at(sample(1.0)).is_informative
+    assert not PRIOR.at(sample(60.0)).is_informative
 
 
 @pytest.mark.parametrize(

@@ -32,17 +32,19 @@ class FirstFix:
         self._search = AlignmentSearch(self._config)
         self.missing = Reason.SCALE_UNSET
 
-    def take(self, fix: AnchorFix, prior: ScalePrior, hint: StampedPosePrior | None) -> AlignmentHypothesis | None:
-        """Add an anchor; returns the alignment once it is certain. ``prior`` is the scale that other sensors measured.
+    def take(
+        self, fix: AnchorFix, scale_prior: ScalePrior, pose_prior: StampedPosePrior | None
+    ) -> AlignmentHypothesis | None:
+        """Add an anchor; returns the alignment once it is certain. ``scale_prior`` is what other sensors measured.
 
-        A few anchors may come from a place that looks alike: fewer than a relocation needs must fit the hint.
+        A few anchors may come from a place that looks alike: fewer than a relocation needs must fit the ``pose_prior``.
         """
         self._search.add(fix)
-        hypothesis = self._find(prior)
+        hypothesis = self._find(scale_prior)
         if isinstance(hypothesis, Rejection):
             self.missing = hypothesis.reason
             return None
-        if len(hypothesis.fixes) < self._config.gate.relocation_anchors and not _fits_hint(hint, hypothesis.fixes):
+        if len(hypothesis.fixes) < self._config.gate.relocation_anchors and not _fits(pose_prior, hypothesis.fixes):
             self.missing = Reason.ODOMETRY_DISAGREES
             return None
         return hypothesis
@@ -66,11 +68,11 @@ class FirstFix:
         )
 
 
-def _fits_hint(hint: StampedPosePrior | None, fixes: Sequence[AnchorFix]) -> bool:
-    """Whether there is no hint, or any of these anchors is consistent with it."""
-    if hint is None:
+def _fits(pose_prior: StampedPosePrior | None, fixes: Sequence[AnchorFix]) -> bool:
+    """Whether there is no prior, or any of these anchors is consistent with it."""
+    if pose_prior is None:
         return True
-    priors = [hint.at(fix.sample) for fix in fixes]
+    priors = [pose_prior.at(fix.sample) for fix in fixes]
     return any(
         prior.is_consistent_with(fix.anchor.map_from_camera, fix.covariance) or not prior.is_informative
         for prior, fix in zip(priors, fixes, strict=True)

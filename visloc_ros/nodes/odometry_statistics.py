@@ -12,7 +12,7 @@ from visloc_ros.core.types import OdometryPose, Rejection
 _REMEMBERED = 200  # frames
 
 
-class OdometryTally:
+class OdometryStatistics:
     """Counts frames without a pose by reason, and remembers how long the newest took."""
 
     def __init__(self) -> None:
