@@ -16,7 +16,8 @@ import pycolmap
 from visloc_ros.core.geometry import Array
 from visloc_ros.odometry.klt.bundle import HUBER_PX, BundleProblem, adjust
 from visloc_ros.odometry.klt.images import PreparedImage
-from visloc_ros.odometry.klt.tracking import Features, Pixels, measure
+from visloc_ros.odometry.klt.tracking import Features, measure
+from visloc_ros.tracking.pixels import Pixels
 
 log = logging.getLogger(__name__)
 
