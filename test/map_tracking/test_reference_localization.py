@@ -58,7 +58,7 @@ def tracked(room, images):
     """A second of poses that are all off by the same, as following makes them."""
     located = [images.locate(picture(room, index), room.pose(index)) for index in range(RATE_HZ)]
     return [
-        replace(one, fit=replace(one.fit, camera_from_map=(OFF @ room.pose(index)).inverse))
+        replace(one, fit=replace(one.fit, camera_from_world=(OFF @ room.pose(index)).inverse))
         for index, one in enumerate(located)
     ]
 

@@ -18,6 +18,7 @@ LAYERS = (
     "features",
     "mapping",
     "localization",
+    "tracking",
     "odometry",
     "map_tracking",
     "fusion",

@@ -139,7 +139,7 @@ def is_same_camera(one: pycolmap.Camera, other: pycolmap.Camera) -> bool:
     """Whether two cameras agree in model, image size and parameters."""
     if (one.model, one.width, one.height) != (other.model, other.width, other.height):
         return False
-    return bool(np.allclose(one.params, other.params))
+    return bool(np.array_equal(one.params, other.params) or np.allclose(one.params, other.params))
 
 
 def check_image_size(camera: pycolmap.Camera, width: int, height: int) -> None:

@@ -23,7 +23,8 @@ def spread(pixels: Array, camera: pycolmap.Camera) -> float:
     """Least standard deviation of pixels (N, 2) in any direction, as share of the image diagonal."""
     if len(pixels) < 2:
         return 0.0
-    least_variance = float(np.linalg.eigvalsh(np.cov(pixels.T))[0])
+    centred = pixels - pixels.mean(axis=0)
+    least_variance = float(np.linalg.eigvalsh(centred.T @ centred)[0]) / (len(pixels) - 1)
     return math.sqrt(max(least_variance, 0.0)) / math.hypot(camera.width, camera.height)
 
 

@@ -13,9 +13,9 @@ from visloc_ros.core.types import AnchorPose, Reason, Rejection
 from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.map_points import MapPoints
 from visloc_ros.map_tracking.patch_localization import FEWEST, LocatedImage, check_pose, fit_to_targets
-from visloc_ros.map_tracking.pose_fit import learn_depths
 from visloc_ros.map_tracking.recent_images import RecentImage
-from visloc_ros.map_tracking.search import Targets, expected_targets, find_coarsely, find_targets
+from visloc_ros.map_tracking.search import Targets, expected_targets, find_targets
+from visloc_ros.map_tracking.seed_depths import learn_depths
 from visloc_ros.map_tracking.views import (
     LEAST_DEPTH_SIGMA,
     GreyImage,
@@ -24,10 +24,10 @@ from visloc_ros.map_tracking.views import (
     anchor_view,
     make_view,
 )
-from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.covariance import carried
-from visloc_ros.odometry.klt.tracking import Pixels
+from visloc_ros.tracking.pixels import Pixels
 
+_COARSE_LEVEL = 2  # of the pyramid: a quarter of the size
 _COARSE_ERROR_PX = 12.0
 _GRID = (6, 4)  # places of an image by which the overlap of two is judged
 _MAX_VIEWS = 4  # the anchor's image and three more: each costs its share of the search in every frame
@@ -47,11 +47,11 @@ class AnchorTracker:
     """The views of one anchor: its own image first, then tracked images, oldest first."""
 
     def __init__(
-        self, anchor: AnchorPose, picture: GreyImage, points: MapPoints, config: MapTrackingConfig, klt: KltConfig
+        self, anchor: AnchorPose, picture: GreyImage, points: MapPoints, config: MapTrackingConfig, window_px: int
     ) -> None:
         self.anchor = anchor
-        self._points, self._config, self._klt = points, config, klt
-        self._margin_px = float(klt.window_px // 2 + 2)
+        self._points, self._config, self._window_px = points, config, window_px
+        self._margin_px = float(window_px // 2 + 2)
         pose, pixels = anchor.map_from_camera, anchor.inlier_pixels
         self._views = [anchor_view(picture, pose, pixels, anchor.inlier_points, points, self._margin_px)]
         self._support: int | None = None
@@ -66,7 +66,7 @@ class AnchorTracker:
         with watch("select"):
             targets = self._expected(picture, pose)
         with watch("align"):
-            pixels, good = find_targets(self._views, targets, picture, self._klt)
+            pixels, good = find_targets(self._views, targets, picture, self._window_px)
         with watch("pose"):
             located = self._fit(picture, pose, targets[good], pixels[good], self._config.max_error_px)
             self._note(targets, located)
@@ -82,11 +82,13 @@ class AnchorTracker:
         self._num_inliers = located.fit.num_inliers
         self._support = self._support or self._num_inliers
         pose = located.map_from_camera
-        inverse_depths, sigmas = learn_depths(located.fit.camera_from_map, located.seen)
+        inverse_depths, sigmas = learn_depths(located.fit.camera_from_world, located.seen)
         covariance = located.fit.covariance
         for index, view in enumerate(self._views):
             mine = (located.found.views == index) & located.fit.inliers
             rows = located.found.rows[mine]
+            if len(rows) == 0:
+                continue
             view.seeds.inverse_depths[rows] = inverse_depths[mine]
             view.seeds.sigmas[rows] = np.maximum(sigmas[mine], LEAST_DEPTH_SIGMA * inverse_depths[mine])
             # Errors of views are not independent: the mean of their covariances bounds that of their mean error.
@@ -108,7 +110,8 @@ class AnchorTracker:
         """Whether the views show too little of what an image shows, or too few of their points are still found."""
         if self._support is not None and self._num_inliers < _MIN_SUPPORT * self._support:
             return True
-        return max(_overlap(view, picture, map_from_camera) for view in self._views) < _MIN_OVERLAP
+        lines = _lines_of_sight(picture, map_from_camera)
+        return all(_overlap(view, map_from_camera.translation, lines) < _MIN_OVERLAP for view in reversed(self._views))
 
     def add_view(self, image: RecentImage) -> None:
         """Follow what a tracked image shows, too; the oldest tracked one makes room for it."""
@@ -127,9 +130,9 @@ class AnchorTracker:
         return expected_targets(self._views, picture, map_from_camera.inverse, count, self._margin_px)
 
     def _locate_coarsely(self, picture: GreyImage, map_from_camera: SE3) -> SE3:
-        """A better guess from small images, or the same one where they do not help."""
+        """A better guess from small images, less exact but from farther away; the same one where they do not help."""
         targets = self._expected(picture, map_from_camera)
-        pixels, good = find_coarsely(self._views, targets, picture, self._klt)
+        pixels, good = find_targets(self._views, targets, picture, self._window_px, _COARSE_LEVEL)
         located = self._fit(picture, map_from_camera, targets[good], pixels[good], _COARSE_ERROR_PX)
         if located is None or located.fit.num_inliers < FEWEST:
             return map_from_camera
@@ -152,16 +155,19 @@ class AnchorTracker:
             view.seeds.misses[located.found.rows[agreeing]] = 0
 
 
-def _overlap(view: PosedView, picture: GreyImage, map_from_camera: SE3) -> float:
-    """Share of an image at a pose that a view shows, too, judged at the depth of the view's points."""
-    if len(view.seeds) == 0:
-        return 0.0
+def _lines_of_sight(picture: GreyImage, map_from_camera: SE3) -> Array:
+    """Lines (N, 3) of depth 1, in map axes, of a grid of places in an image at a pose."""
     camera, columns, rows = picture.camera, *_GRID
     x, y = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
     places = np.column_stack([x.ravel() * camera.width, y.ravel() * camera.height])
     rays = np.column_stack([cameras.rays(camera, places), np.ones(len(places))])
-    depth = 1.0 / float(np.median(view.seeds.inverse_depths))
-    here = view.map_from_camera.inverse @ (map_from_camera @ (rays * depth))
-    pixels = cameras.project(view.picture.camera, here)
+    return np.asarray(rays @ map_from_camera.rotation.T)
+
+
+def _overlap(view: PosedView, centre: Array, lines: Array) -> float:
+    """Share of lines (N, 3) from a centre (3,) that a view shows, too, judged at the depth of its points."""
+    if len(view.seeds) == 0:
+        return 0.0
+    pixels = cameras.project(view.picture.camera, view.map_from_camera.inverse @ (centre + lines * view.depth))
     size = [view.picture.camera.width, view.picture.camera.height]
     return float(np.mean(np.all((pixels >= 0.0) & (pixels < size), axis=1)))

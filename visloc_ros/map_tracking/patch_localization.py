@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3
+from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import Reason
 from visloc_ros.localization.gates import spread
 from visloc_ros.map_tracking.config import MapTrackingConfig
-from visloc_ros.map_tracking.pose_fit import PoseFit, SeedObservations, fit_pose
 from visloc_ros.map_tracking.search import Targets
+from visloc_ros.map_tracking.seed_depths import SeedObservations
 from visloc_ros.map_tracking.views import GreyImage, PosedView
-from visloc_ros.odometry.klt.tracking import Features, Pixels, measure
+from visloc_ros.tracking.pixels import Pixels, pixels_per_ray, undistort
+from visloc_ros.tracking.robust_pose import PoseFit, fit_pose
 
 FEWEST = 8  # points that a pose is fitted to
 _MIN_FOUND = 0.35  # share of the searched points: with fewer, the image shows something else
@@ -34,7 +35,7 @@ class LocatedImage:
     @property
     def map_from_camera(self) -> SE3:
         """The pose."""
-        return self.fit.camera_from_map.inverse
+        return self.fit.camera_from_world.inverse
 
     @property
     def error_px(self) -> float:
@@ -55,12 +56,12 @@ def fit_to_targets(
 
     ``sigma_px`` is the standard deviation, a coordinate, of where they are found.
     """
-    features = measure(picture.camera, np.arange(len(pixels)), pixels)
-    found = targets[features.ids]
+    rays, known = undistort(picture.camera, pixels)
+    found, pixels, rays = targets[known], pixels[known], rays[known]
     if len(found) < FEWEST:
         return None
-    seen = _observations(views, found, features, sigma_px)
-    return LocatedImage(fit_pose(guess.inverse, seen, max_error_px), found, features.pixels, seen)
+    seen = _observations(views, found, rays, pixels_per_ray(picture.camera, rays), sigma_px)
+    return LocatedImage(fit_pose(guess.inverse, seen.points(), max_error_px), found, pixels, seen)
 
 
 def check_pose(
@@ -77,8 +78,10 @@ def check_pose(
     return None
 
 
-def _observations(views: Sequence[PosedView], found: Targets, features: Features, sigma_px: float) -> SeedObservations:
-    """Targets as they were found, with what their views know of them."""
+def _observations(
+    views: Sequence[PosedView], found: Targets, rays: Array, scale: Array, sigma_px: float
+) -> SeedObservations:
+    """Targets as they were found, with what their views know of them; ``scale`` (N,) is pixels per ray."""
     centres, directions = np.empty((len(found), 3)), np.empty((len(found), 3))
     inverse_depths, sigmas = np.empty(len(found)), np.empty(len(found))
     for index, view in enumerate(views):
@@ -86,5 +89,4 @@ def _observations(views: Sequence[PosedView], found: Targets, features: Features
         rows = found.rows[mine]
         centres[mine], directions[mine] = view.map_from_camera.translation, seeds.directions[rows, 0]
         inverse_depths[mine], sigmas[mine] = seeds.inverse_depths[rows], seeds.sigmas[rows]
-    rays, scale = features.rays, features.pixels_per_ray
     return SeedObservations(rays, scale, centres, directions, inverse_depths, sigmas, sigma_px)

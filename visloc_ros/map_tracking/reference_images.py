@@ -23,7 +23,6 @@ from visloc_ros.map_tracking.map_points import MapPoints, Rows
 from visloc_ros.map_tracking.patch_localization import LocatedImage, check_pose, fit_to_targets
 from visloc_ros.map_tracking.search import expected_targets, find_targets
 from visloc_ros.map_tracking.views import GreyImage, PointObservations, PosedView, map_view
-from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.sources.image_header import read_image_header
 
 _KEPT_VIEWS = 64
@@ -41,7 +40,6 @@ class ReferenceImages:
 
     def __init__(self, map_: Map, points: MapPoints, config: MapTrackingConfig) -> None:
         self._points, self._config = points, config
-        self._klt = KltConfig(window_px=_WINDOW_PX)
         self._margin_px = float(_WINDOW_PX // 2 + 2)
         self._images = [image for image in map_.images if image.name in map_.thumbnails and len(_seen(image))]
         for image in self._images:
@@ -57,7 +55,7 @@ class ReferenceImages:
             return None
         small = _shrink(picture)
         targets = expected_targets(views, small, guess.inverse, _MAX_POINTS, self._margin_px)
-        pixels, good = find_targets(views, targets, small, self._klt)
+        pixels, good = find_targets(views, targets, small, _WINDOW_PX)
         sigma_px = max(self._points.sigma_px / small.reduction, _LEAST_SIGMA_PX)
         limit = _INLIER_SIGMAS * sigma_px
         located = fit_to_targets(views, targets[good], pixels[good], small, guess, sigma_px, limit)

@@ -9,17 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.types import Image
-from visloc_ros.map_tracking.views import COARSE, REACH_PX, GreyImage, PosedView
-from visloc_ros.odometry.klt.config import KltConfig
-from visloc_ros.odometry.klt.patches import PatchSheet, align
-from visloc_ros.odometry.klt.tracking import Mask, Pixels, is_inside, pixels_of
+from visloc_ros.map_tracking.views import GreyImage, PosedView
+from visloc_ros.tracking.patches import Patches, change_of_shape, find_patches, inverted
+from visloc_ros.tracking.pixels import Mask, Pixels, is_inside, pixels_of
 
 _SMALLEST, _LARGEST = 0.2, 5.0  # area of a patch now, as share of what it was
 _ALIKE = (0.6, 1.7)  # ... that is compared without loss
 _MOST_MISSES = 4  # in a row, before a seed is given up
 _MISS_RANK = 0.1  # by which a miss sets a seed back behind others of its view
-_LEVELS = 1  # of the pyramid beside the image itself
 _FAR = 10_000  # cells in a row of the grid at most
 
 
@@ -56,10 +53,9 @@ def expected_targets(
 
     Those that look alike come first, of the oldest view, which slips least; then the newest view, most like now.
     """
-    targets = Targets.joined([_project(index, view, picture, camera_from_map) for index, view in enumerate(views)])
-    misses = np.concatenate([view.seeds.misses for view in views])
-    usable = np.flatnonzero(is_inside(targets.pixels, picture.grey, margin_px) & (misses < _MOST_MISSES))
-    targets, misses = targets[usable], misses[usable]
+    parts = [_project(index, view, picture, camera_from_map, margin_px) for index, view in enumerate(views)]
+    targets = Targets.joined(parts)
+    misses = np.concatenate([view.seeds.misses[part.rows] for view, part in zip(views, parts, strict=True)])
     is_alike = (targets.areas > _ALIKE[0]) & (targets.areas < _ALIKE[1])
     rank = np.where(is_alike, targets.views, 2 * len(views) - targets.views) + _MISS_RANK * misses
     best_first = np.argsort(rank, kind="stable")
@@ -69,63 +65,38 @@ def expected_targets(
     return targets[best_first[np.sort(first)[:count]]]
 
 
-def _project(index: int, view: PosedView, picture: GreyImage, camera_from_map: SE3) -> Targets:
-    """All seeds of a view as they should appear; those that are not to be seen have no pixel."""
-    places = view.places().transpose(1, 0, 2).reshape(-1, 3)
-    centres, right, down = pixels_of(picture.camera, camera_from_map @ places).astype(np.float64).reshape(3, -1, 2)
-    now_per_then = np.stack([right - centres, down - centres], axis=-1) / REACH_PX
-    areas = np.asarray(np.linalg.det(np.nan_to_num(now_per_then)))
-    hidden = ~((areas > _SMALLEST) & (areas < _LARGEST))
-    now_per_then[hidden] = np.eye(2)
-    centres += np.einsum("nij,nj->ni", now_per_then, view.seeds.offsets)
-    centres[hidden] = np.nan
-    rows = np.arange(len(view.seeds))
-    return Targets(
-        np.full(len(rows), index),
-        rows,
-        centres.astype(np.float32),
-        np.asarray(np.linalg.inv(now_per_then), dtype=np.float64),
-        areas,
-    )
+def _project(index: int, view: PosedView, picture: GreyImage, camera_from_map: SE3, margin_px: float) -> Targets:
+    """The seeds of a view that should be in the image, as they should appear there."""
+    seeds = view.seeds
+    camera_from_view = camera_from_map @ view.map_from_camera
+    turn = camera_from_map.rotation.T
+
+    def appear(rows: NDArray[np.intp], place: int) -> Array:
+        points = seeds.directions[rows, place] / seeds.inverse_depths[rows, None]
+        return pixels_of(picture.camera, points @ turn + camera_from_view.translation).astype(np.float64)
+
+    rows = np.flatnonzero(seeds.misses < _MOST_MISSES)
+    centres = appear(rows, 0)
+    in_image = np.flatnonzero(is_inside(centres, picture.grey, 0.0))  # few of them: only these get a shape
+    rows, centres = rows[in_image], centres[in_image]
+    now_per_then, areas = change_of_shape(centres, appear(rows, 1), appear(rows, 2))
+    centres += np.einsum("nij,nj->ni", now_per_then, seeds.offsets[rows])
+    is_seen = (areas > _SMALLEST) & (areas < _LARGEST) & is_inside(centres, picture.grey, margin_px)
+    rows, centres, areas = rows[is_seen], centres[is_seen], areas[is_seen]
+    shapes = inverted(now_per_then[is_seen], areas)
+    return Targets(np.full(len(rows), index), rows, centres.astype(np.float32), shapes, areas)
 
 
 def find_targets(
-    views: Sequence[PosedView], targets: Targets, picture: GreyImage, config: KltConfig
+    views: Sequence[PosedView], targets: Targets, picture: GreyImage, window_px: int, finest: int = 0
 ) -> tuple[Pixels, Mask]:
-    """Where the targets are in an image (N, 2), and which of them (N,) were found."""
-    return _find(views, targets, picture.grey, targets.pixels, 1, config)
+    """Where the targets are in an image (N, 2), and which of them (N,) were found.
 
-
-def find_coarsely(
-    views: Sequence[PosedView], targets: Targets, picture: GreyImage, config: KltConfig
-) -> tuple[Pixels, Mask]:
-    """As ``find_targets`` on small images: less exact, but from farther away."""
-    found, good = _find(views, targets, picture.coarse, _shrunk(targets.pixels), COARSE, config)
-    return np.asarray((found + np.float32(0.5)) * COARSE - np.float32(0.5), dtype=np.float32), good
-
-
-def _shrunk(pixels: Pixels) -> Pixels:
-    return np.asarray((pixels + np.float32(0.5)) / COARSE - np.float32(0.5), dtype=np.float32)
-
-
-def _find(
-    views: Sequence[PosedView], targets: Targets, image: Image, guess: Pixels, reduction: int, config: KltConfig
-) -> tuple[Pixels, Mask]:
-    sheet = PatchSheet.of(image, config, _LEVELS)
-    found, good = guess.copy(), np.zeros(len(targets), dtype=bool)
-    for start in range(0, len(targets), sheet.capacity):
-        part = slice(start, start + sheet.capacity)
-        patches = _patches(views, targets[part], sheet, reduction)
-        found[part], good[part] = align(sheet, patches, image, guess[part], config)
-    return found, good
-
-
-def _patches(views: Sequence[PosedView], targets: Targets, sheet: PatchSheet, reduction: int) -> NDArray[np.float32]:
-    """Patches (N, cell, cell) as they should look now."""
-    patches = np.empty((len(targets), sheet.cell, sheet.cell), dtype=np.float32)
-    for index in np.unique(targets.views):
-        view, mine = views[index], np.flatnonzero(targets.views == index)
-        pixels = view.seeds.pixels[targets.rows[mine]]
-        grey, pixels = (view.picture.grey, pixels) if reduction == 1 else (view.picture.coarse, _shrunk(pixels))
-        patches[mine] = sheet.cut(grey, pixels, targets.shapes[mine], sheet.cell)
-    return patches
+    The search begins on the level after the ``finest`` one of the pyramid, where it ends.
+    """
+    centres = np.empty((len(targets), 2), dtype=np.float32)
+    for index, view in enumerate(views):
+        mine = targets.views == index
+        centres[mine] = view.seeds.pixels[targets.rows[mine]]
+    patches = Patches([view.picture.pyramid for view in views], targets.views, centres, targets.shapes)
+    return find_patches(patches, picture.pyramid, targets.pixels, window_px, finest + 1, finest)

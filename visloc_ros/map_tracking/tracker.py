@@ -32,8 +32,8 @@ from visloc_ros.map_tracking.reference_images import ReferenceImages
 from visloc_ros.map_tracking.reference_localization import ReferenceLocalizer
 from visloc_ros.map_tracking.views import PointObservations
 from visloc_ros.odometry.frame_check import FrameCheck
-from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.covariance import carried
+from visloc_ros.tracking.lucas_kanade import fitted_window
 
 _log = logging.getLogger(__name__)
 _LONGEST_GAP_NS = NANOSECONDS // 5  # without a pose, after which it counts as found anew
@@ -69,7 +69,7 @@ class MapTracker:
             return
         self._images.rebase(image, anchor.map_from_camera)
         self._references.forget()
-        self._tracker = AnchorTracker(anchor, image.picture, self._points, self._config, self._klt)
+        self._tracker = AnchorTracker(anchor, image.picture, self._points, self._config, self._window_px)
 
     def is_consistent(self, anchor: AnchorPose) -> bool:
         """Whether an anchor, which nobody else has judged, is about where its image was predicted to be."""
@@ -103,7 +103,7 @@ class MapTracker:
     def _begin(self, camera: pycolmap.Camera) -> None:
         self._images = RecentImages(self._config)
         self._tracker = None
-        self._klt = KltConfig(window_px=self._config.window_px).fitted_to(camera.width, camera.height)
+        self._window_px = fitted_window(self._config.window_px, camera.width, camera.height)
 
     def _locate(
         self, tracker: AnchorTracker, image: RecentImage, guess: PredictedPose, watch: Stopwatch
@@ -165,8 +165,7 @@ class MapTracker:
 
     def _disagrees(self, image: RecentImage, located: LocatedImage) -> bool:
         """Whether the points lie far from where the predicted pose, if there is one, has them."""
-        seen, agreeing = located.seen, located.fit.inliers
-        points = (seen.centres + seen.directions / seen.inverse_depths[:, None])[agreeing]
+        points = located.seen.points().points[located.fit.inliers]
         return image.predicted is not None and self._distance(image, located.map_from_camera, points) > 1.0
 
     def _distance(self, image: RecentImage, map_from_camera: SE3, points: Array) -> float:

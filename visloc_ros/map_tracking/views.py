@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import cv2
 import numpy as np
 import pycolmap
 
@@ -13,12 +12,11 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import Image
 from visloc_ros.localization.view_change import view_change
 from visloc_ros.map_tracking.map_points import MapPoints, Mask, Rows
-from visloc_ros.odometry.klt.tracking import Pixels, is_inside, measure, pixels_of
+from visloc_ros.tracking.patches import STEPS_PX
+from visloc_ros.tracking.pixels import Pixels, is_inside, pixels_of, undistort
+from visloc_ros.tracking.pyramid import Pyramid
 
-REACH_PX = 4.0  # over which the change of shape is measured
-COARSE = 4  # reduction of the images in which a search begins that starts far off
 LEAST_DEPTH_SIGMA = 0.003  # of a depth, as share of itself: so exactly it is never known
-_STEPS = np.array([[0.0, 0.0], [REACH_PX, 0.0], [0.0, REACH_PX]], dtype=np.float32)
 _NO_COVARIANCE = np.zeros((6, 6))
 
 
@@ -45,9 +43,9 @@ class GreyImage:
     reduction: float
 
     @cached_property
-    def coarse(self) -> Image:
-        """The image at a quarter of its size."""
-        return np.asarray(cv2.resize(self.grey, None, fx=1.0 / COARSE, fy=1.0 / COARSE, interpolation=cv2.INTER_AREA))
+    def pyramid(self) -> Pyramid:
+        """The image and its halves."""
+        return Pyramid(self.grey)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +86,6 @@ class PosedView:
     def change_to(self, map_from_camera: SE3) -> float:
         """View change in radians to another camera."""
         return view_change(self.map_from_camera, self.depth, map_from_camera)
-
-    def places(self) -> Array:
-        """Points (N, 3, 3) of the seeds and of what lies beside them, on planes that face the camera."""
-        return self.map_from_camera.translation + self.seeds.directions / self.seeds.inverse_depths[:, None, None]
 
 
 def make_view(
@@ -159,9 +153,6 @@ def _depth_sigmas(directions: Array, covariances: Array) -> Array:
 
 def _rays_about(camera: pycolmap.Camera, pixels: Pixels) -> tuple[Array, Mask]:
     """Rays (N, 3, 3) of depth 1 of pixels (N, 2) and of those right and below; which (N,) the lens model describes."""
-    corners = (pixels + _STEPS[:, None]).reshape(-1, 2)
-    seen = measure(camera, np.arange(len(corners)), corners)
-    rays = np.full((len(corners), 3), np.nan)
-    rays[seen.ids] = np.column_stack([seen.rays, np.ones(len(seen))])
-    stacked = rays.reshape(3, -1, 3).transpose(1, 0, 2)
-    return stacked, np.asarray(np.isfinite(stacked).all(axis=(1, 2)))
+    rays, known = undistort(camera, (pixels + STEPS_PX[:, None]).reshape(-1, 2))
+    stacked = np.column_stack([rays, np.ones(len(rays))]).reshape(3, -1, 3).transpose(1, 0, 2)
+    return np.ascontiguousarray(stacked), np.asarray(known.reshape(3, -1).all(axis=0))

@@ -18,7 +18,8 @@ from visloc_ros.odometry.klt.adjustment import (
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.lens import bent
 from visloc_ros.odometry.klt.local_map import LocalMap
-from visloc_ros.odometry.klt.tracking import Features, measure, pixels_of
+from visloc_ros.odometry.klt.tracking import Features, measure
+from visloc_ros.tracking.pixels import pixels_of
 
 CONFIG = KltConfig(window_keyframes=4, max_keyframes=10)
 IMAGE = np.zeros((480, 640), np.uint8)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from odometry_scenes import disturbed, make_bundle, with_outliers
 
-from visloc_ros.odometry.klt.bundle import NormalEquations, adjust
+from visloc_ros.odometry.klt.bundle import ReducedCameraSystem, adjust
 
 
 def rms_px(problem):
@@ -92,7 +92,7 @@ def dense_jacobian(problem, free):
 
 def test_points_are_eliminated_as_from_the_whole_matrix():
     problem = short_tracks(make_bundle(num_cameras=12, num_points=30, noise_px=0.05))
-    equations = NormalEquations(problem)
+    equations = ReducedCameraSystem(problem)
     equations.linearise(problem, huber_px=1e9)
     equations.eliminate()
     jacobian = dense_jacobian(problem, equations.free_rows)
@@ -104,7 +104,7 @@ def test_points_are_eliminated_as_from_the_whole_matrix():
 
 def test_solving_for_a_right_hand_side_solves_the_whole_system():
     problem = short_tracks(make_bundle(num_cameras=7, num_points=30, noise_px=0.05))
-    equations = NormalEquations(problem)
+    equations = ReducedCameraSystem(problem)
     equations.linearise(problem, huber_px=1e9)
     equations.eliminate()
     jacobian = dense_jacobian(problem, equations.free_rows)
@@ -118,7 +118,7 @@ def test_solving_for_a_right_hand_side_solves_the_whole_system():
 
 def test_poses_and_points_take_up_what_they_can_of_a_change():
     problem = short_tracks(make_bundle(num_cameras=7, num_points=30, noise_px=0.05))
-    equations = NormalEquations(problem)
+    equations = ReducedCameraSystem(problem)
     equations.linearise(problem, huber_px=1e9)
     equations.eliminate()
     jacobian = dense_jacobian(problem, equations.free_rows)
@@ -132,7 +132,7 @@ def test_poses_and_points_take_up_what_they_can_of_a_change():
 def test_pulls_of_the_tracks_cancel_at_the_solution():
     problem = make_bundle(noise_px=0.5)
     found = adjust(problem, iterations=60)
-    equations = NormalEquations(found)
+    equations = ReducedCameraSystem(found)
     equations.linearise(found, huber_px=0.5)
     equations.eliminate()
     pulls = equations.influence(np.eye(6)[None, :4], np.zeros((1, *found.points.shape)))[0]

@@ -8,7 +8,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.odometry.klt import covariance
 from visloc_ros.odometry.klt.bundle import adjust
 from visloc_ros.odometry.klt.covariance import MotionCovariance, assess_window, carried, pose_information
-from visloc_ros.odometry.klt.pose_refinement import refine_pose
+from visloc_ros.tracking.robust_pose import SeenPoints, fit_pose
 
 NUM_CAMERAS, NUM_POINTS, FIRST_FREE = 12, 200, 2
 
@@ -67,9 +67,9 @@ def test_information_of_a_single_pose_is_honest():
     for seed in range(150):
         noise = np.random.default_rng(seed).normal(0.0, 0.4 / FOCAL_PX, (len(points), 2))
         rays, scale = rays_of(truth, points) + noise, np.full(len(points), FOCAL_PX)
-        fit = refine_pose(truth, points, rays, scale, max_error_px=3.0)
-        information = pose_information(fit.camera_from_odom, points, rays, scale)
-        error = motion_error(SE3.identity(), fit.camera_from_odom.inverse, SE3.identity(), truth.inverse)
+        fit = fit_pose(truth, SeenPoints(points, rays, scale, 0.45), max_error_px=3.0)
+        information = pose_information(fit.camera_from_world, points, rays, scale)
+        error = motion_error(SE3.identity(), fit.camera_from_world.inverse, SE3.identity(), truth.inverse)
         values.append(error @ information @ error)
     assert 5.0 < np.mean(values) < 8.0
 

@@ -8,7 +8,8 @@ from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import ImagePreparation
 from visloc_ros.odometry.klt.local_map import LocalMap
 from visloc_ros.odometry.klt.reobservation import find_again, realign
-from visloc_ros.odometry.klt.tracking import Features, measure, pixels_of
+from visloc_ros.odometry.klt.tracking import Features, measure
+from visloc_ros.tracking.pixels import pixels_of
 
 CONFIG = KltConfig()
 NOW = SE3(rotation_matrix([0.03, -0.06, 0.15]), np.array([0.35, 0.1, 0.3]))  # world_from_camera

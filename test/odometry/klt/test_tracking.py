@@ -12,8 +12,8 @@ from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.features import FeatureGrid, corner_response
 from visloc_ros.odometry.klt.images import ImagePreparation
 from visloc_ros.odometry.klt.odometry import BLUR_RATIO
-from visloc_ros.odometry.klt.patches import PatchSheet, align
-from visloc_ros.odometry.klt.tracking import follow, is_inside, measure, pixels_of
+from visloc_ros.odometry.klt.tracking import follow, measure
+from visloc_ros.tracking.pixels import is_inside, pixels_of
 
 CONFIG = KltConfig()
 
@@ -165,25 +165,3 @@ def test_blur_lowers_sharpness():
     prepare.accept(prepare.prepare(Frame(0, image, camera)))
     blurred = prepare.prepare(Frame(1, cv2.GaussianBlur(image, (0, 0), 6.0), camera))
     assert prepare.relative_sharpness(blurred) < BLUR_RATIO
-
-
-def test_a_patch_is_found_again_turned_zoomed_and_darker():
-    image, sheet = texture(480, 640), PatchSheet.of(texture(480, 640), CONFIG, levels=1)
-    matrix = cv2.getRotationMatrix2D((320, 240), 30.0, 1.3)
-    after = (0.6 * moved_by(image, matrix)).astype(np.uint8)
-    pixels = np.random.default_rng(0).uniform([230, 170], [410, 310], (60, 2)).astype(np.float32)
-    truth = pixels @ matrix[:, :2].T + matrix[:, 2]
-    shapes = np.broadcast_to(np.linalg.inv(matrix[:, :2]), (60, 2, 2))
-    patches = sheet.cut(image, pixels, shapes, sheet.cell)
-    guess = (truth + np.array([3.0, -2.0])).astype(np.float32)
-    found, good = align(sheet, patches, after, guess, CONFIG)
-    assert good.mean() > 0.9
-    assert np.median(np.linalg.norm(found - truth, axis=1)[good]) < 0.1
-
-
-def test_a_patch_of_another_place_is_refused():
-    image, sheet = texture(480, 640), PatchSheet.of(texture(480, 640), CONFIG, levels=1)
-    pixels = np.random.default_rng(0).uniform([100, 100], [500, 380], (40, 2)).astype(np.float32)
-    patches = sheet.cut(image, pixels, np.broadcast_to(np.eye(2), (40, 2, 2)), sheet.cell)
-    _, good = align(sheet, patches, texture(480, 640, seed=9), pixels, CONFIG)
-    assert not good.any()

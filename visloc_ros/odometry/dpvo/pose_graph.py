@@ -72,7 +72,7 @@ def optimise(cameras: Similarities, edges: SimilarityEdges, fixed: int) -> PoseG
 
     ``cameras`` are the start. Steps that do not lower the mean squared residual are not taken.
     """
-    system = _NormalEquations(edges, len(cameras), fixed)
+    system = _LinearisedGraph(edges, len(cameras), fixed)
     residuals = edges.residuals(cameras)
     history, damping = [_mean_square(residuals)], _FIRST_DAMPING
     for _ in range(MAX_ITERATIONS):
@@ -101,7 +101,7 @@ def _has_settled(history: list[float]) -> bool:
     return history[-1 - _SETTLED_STEPS] < _SETTLED_RATIO * history[-1]
 
 
-class _NormalEquations:
+class _LinearisedGraph:
     """J^T J and J^T r of the free cameras; cameras move by ``exp(step) @ camera``."""
 
     def __init__(self, edges: SimilarityEdges, num_cameras: int, fixed: int) -> None:

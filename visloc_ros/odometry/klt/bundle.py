@@ -17,8 +17,8 @@ from scipy.spatial.transform import Rotation
 
 from visloc_ros.core.geometry import Array
 from visloc_ros.odometry.klt.blocks import back_substitute, cholesky, damped, forward_substitute
+from visloc_ros.tracking.robust_pose import MIN_DEPTH, pose_jacobian
 
-MIN_DEPTH = 1e-6
 HUBER_PX = 0.5  # about the accuracy of a tracked corner
 _FIRST_DAMPING, _SMALLEST_DAMPING, _LARGEST_DAMPING = 1e-7, 1e-9, 1e6
 _LEAST_GAIN = 1e-4  # share of the cost; what later iterations bring is far below the noise of the pixels
@@ -78,7 +78,7 @@ class BundleProblem:
 
 def adjust(problem: BundleProblem, iterations: int = 12, huber_px: float = HUBER_PX) -> BundleProblem:
     """Minimise the robust (Huber) reprojection error over the free keyframes and all points."""
-    equations = NormalEquations(problem)
+    equations = ReducedCameraSystem(problem)
     cost, damping = _cost(problem, huber_px), _FIRST_DAMPING
     for _ in range(iterations):
         equations.linearise(problem, huber_px)
@@ -102,8 +102,8 @@ def _cost(problem: BundleProblem, huber_px: float) -> float:
     return float(np.where(errors <= huber_px, 0.5 * errors**2, huber_px * (errors - 0.5 * huber_px)).sum())
 
 
-class NormalEquations:
-    """Normal equations of a problem with the points eliminated; index structure is built once per problem.
+class ReducedCameraSystem:
+    """Normal equations of a problem with the points eliminated (Schur complement); indices are built once per problem.
 
     Values of observations are kept by component, (..., N). Few keyframes, mostly neighbours, see a landmark:
     landmarks are grouped by the free keyframes that see them, and each group is eliminated densely.
@@ -250,16 +250,6 @@ def _jacobians(problem: BundleProblem, huber_px: float) -> tuple[Array, Array, A
     for rotation, rows in zip(problem.rotations, problem.rows_by_camera, strict=True):
         point[..., rows] = rotation.T @ pose[:, 3:, rows]
     return pose, point, residuals * weights, weights
-
-
-def pose_jacobian(u: Array, v: Array, inverse_depth: Array) -> Array:
-    """Change of rays u, v (N,) by a left step of ``camera_from_odom``, rotation first: (2, 6, N)."""
-    zero = np.zeros_like(u)
-    rows = [
-        [-u * v, 1.0 + u * u, -v, inverse_depth, zero, -u * inverse_depth],
-        [-1.0 - v * v, u * v, u, zero, inverse_depth, -v * inverse_depth],
-    ]
-    return np.array(rows)
 
 
 def _outer(a: Array, b: Array) -> Array:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from visloc_ros.core.config import Config, option
-
-_VGA_PIXELS = 640 * 480
-_SMALLEST_WINDOW = 0.7  # share of the window at VGA: smaller ones hold too little to track
+from visloc_ros.tracking.lucas_kanade import fitted_window
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,4 @@ class KltConfig(Config):
 
     def fitted_to(self, width: int, height: int) -> KltConfig:
         """The options for images of this size: a window that shows as much of the scene, if that is enough to track."""
-        share = math.sqrt(min(1.0, width * height / _VGA_PIXELS))
-        side = round(self.window_px * max(_SMALLEST_WINDOW, share))
-        return replace(self, window_px=side + 1 - side % 2)
+        return replace(self, window_px=fitted_window(self.window_px, width, height))

@@ -15,14 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array, skew
-from visloc_ros.odometry.klt.bundle import (
-    GAUGE_DAMPING,
-    HUBER_PX,
-    MIN_DEPTH,
-    BundleProblem,
-    NormalEquations,
-    pose_jacobian,
-)
+from visloc_ros.odometry.klt.bundle import GAUGE_DAMPING, HUBER_PX, BundleProblem, ReducedCameraSystem
+from visloc_ros.tracking.robust_pose import MIN_DEPTH, pose_jacobian
 
 _SPAN = 10  # keyframe steps over which motion is assessed: its errors grow faster than those of single steps
 _SHARED_ERROR_PX = 0.1  # in a keyframe step, of all features alike (lens model): poses absorb it without a trace
@@ -58,7 +52,7 @@ def assess_window(problem: BundleProblem) -> WindowUncertainty:
 
 def _covariance(problem: BundleProblem, first: int) -> Array:
     """Covariance (7, 7) of the motion from keyframe ``first`` to the newest, and of the logarithm of its scale."""
-    equations = NormalEquations(problem)
+    equations = ReducedCameraSystem(problem)
     equations.linearise(problem, HUBER_PX)
     equations.eliminate(GAUGE_DAMPING)
     motion, (poses, points) = _motion(problem, first), _log_depth_change(problem, first)

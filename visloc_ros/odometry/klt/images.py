@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from visloc_ros.core.camera import crop_and_bin
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.thumbnails import Thumbnail, make_thumbnail
+from visloc_ros.tracking.pyramid import Pyramid
+from visloc_ros.tracking.reduction import reduced
 
 _STEP = 1.1  # ratio of contrasts to the view referred to from which it is the exposure that changed
 _SMOOTHING = 0.1
@@ -36,6 +39,11 @@ class PreparedImage:
     sharpness: float
     thumbnail: Thumbnail
 
+    @cached_property
+    def pyramid(self) -> Pyramid:
+        """The image and its halves."""
+        return Pyramid(self.grey)
+
 
 class ImagePreparation:
     """Takes sudden exposure changes out and measures whether an image shows anything."""
@@ -51,7 +59,7 @@ class ImagePreparation:
         grey, camera = reduced(frame.grey, frame.camera, self._config.max_pixels)
         mean, deviation = _mean_and_deviation(grey)
         half = np.asarray(cv2.pyrDown(grey), dtype=np.uint8)
-        sharpness = float(cv2.Laplacian(half, cv2.CV_32F).std()) / max(deviation, 1.0)
+        sharpness = _mean_and_deviation(np.asarray(cv2.Laplacian(half, cv2.CV_16S)))[1] / max(deviation, 1.0)
         thumbnail = make_thumbnail(half)
         return PreparedImage(
             frame.stamp_ns, self._compensate(grey, mean, deviation), camera, deviation, sharpness, thumbnail
@@ -88,18 +96,9 @@ class ImagePreparation:
         return np.asarray(cv2.LUT(grey, _table(self._gain, self._offset)))
 
 
-def _mean_and_deviation(grey: Image) -> tuple[float, float]:
-    mean, deviation = cv2.meanStdDev(grey)
+def _mean_and_deviation(values: NDArray[Any]) -> tuple[float, float]:
+    mean, deviation = cv2.meanStdDev(values)
     return float(mean[0, 0]), float(deviation[0, 0])
-
-
-def reduced(grey: Image, camera: pycolmap.Camera, max_pixels: int) -> tuple[Image, pycolmap.Camera]:
-    """The image (H, W), and its camera, halved until it has no more than ``max_pixels``."""
-    while grey.size > max_pixels:
-        height, width = grey.shape[0] // 2, grey.shape[1] // 2
-        camera = crop_and_bin(camera, (0, 0, 2 * width, 2 * height), (2, 2))
-        grey = np.asarray(cv2.resize(grey[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA))
-    return grey, camera
 
 
 def _table(gain: float, offset: float) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import PreparedImage
 from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, turn_between
-from visloc_ros.odometry.klt.tracking import Features, Pixels, follow_from_any, measure, pixels_of
+from visloc_ros.odometry.klt.tracking import Features, follow_from_any, measure
 from visloc_ros.odometry.klt.two_view import (
     TwoViewGeometry,
     Wait,
@@ -21,6 +21,7 @@ from visloc_ros.odometry.klt.two_view import (
     homogeneous,
     median_parallax_deg,
 )
+from visloc_ros.tracking.pixels import Pixels, pixels_of
 
 _KEPT_SHARE = 0.6  # of the newest reference's features, below which the present view becomes a reference, too
 _MAX_REFERENCES = 4

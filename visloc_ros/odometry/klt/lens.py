@@ -14,9 +14,10 @@ import numpy as np
 import pycolmap
 
 from visloc_ros.core.geometry import Array
-from visloc_ros.odometry.klt.bundle import GAUGE_DAMPING, HUBER_PX, BundleProblem, NormalEquations, adjust
+from visloc_ros.odometry.klt.bundle import GAUGE_DAMPING, HUBER_PX, BundleProblem, ReducedCameraSystem, adjust
 from visloc_ros.odometry.klt.images import PreparedImage
-from visloc_ros.odometry.klt.tracking import Features, Pixels, measure
+from visloc_ros.odometry.klt.tracking import Features, measure
+from visloc_ros.tracking.pixels import Pixels
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +162,7 @@ def _step(problem: LensProblem, radial: Array, bundle: BundleProblem) -> tuple[A
 
     Poses and points follow to first order (Kaufman, BIT 15, 1975), which costs one elimination of the points.
     """
-    equations = NormalEquations(bundle)
+    equations = ReducedCameraSystem(bundle)
     equations.linearise(bundle, HUBER_PX)
     equations.eliminate(GAUGE_DAMPING)
     residuals, changes = equations.residuals, []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pycolmap
@@ -12,8 +13,10 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import Image
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.lens import bent, seen_through
-from visloc_ros.odometry.klt.tracking import Features, Ids, Mask
+from visloc_ros.odometry.klt.tracking import Features, Ids
 from visloc_ros.odometry.klt.triangulation import ViewRays, is_well_seen, triangulate
+from visloc_ros.tracking.pixels import Mask
+from visloc_ros.tracking.pyramid import Pyramid
 
 _FAR = 10.0  # median depths; adjustment brings such points nearer once there is parallax
 _FAR_ERROR_SHARE = 0.5  # of the largest reprojection error that a point put far away may have
@@ -30,6 +33,11 @@ class Keyframe:
     features: Features  # sorted by id
     grey: Image
     camera: pycolmap.Camera
+
+    @cached_property
+    def pyramid(self) -> Pyramid:
+        """The image and its halves."""
+        return Pyramid(self.grey)
 
 
 class LandmarkTable:

@@ -11,8 +11,9 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.images import PreparedImage
 from visloc_ros.odometry.klt.local_map import Keyframe
-from visloc_ros.odometry.klt.patches import PatchSheet, align
-from visloc_ros.odometry.klt.tracking import Ids, Mask, Pixels, measure, pixels_of
+from visloc_ros.odometry.klt.tracking import Ids
+from visloc_ros.tracking.patches import STEPS_PX, Patches, change_of_shape, find_patches, inverted
+from visloc_ros.tracking.pixels import Mask, Pixels, pixels_of, undistort
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,6 @@ class ViewSimilarity:
         return np.asarray(near & (cosines > np.cos(np.radians(self.angle_deg))))
 
 
-_REACH_PX = 4.0  # over which the change of shape is measured
 _FLATTEST = 0.05  # area that is left of a patch; flatter ones are not warped
 _RECOGNISABLE = ViewSimilarity(30.0, 1.8)
 _COMPARABLE = ViewSimilarity(20.0, 1.25)  # to a fraction of a pixel
@@ -132,56 +132,38 @@ def align_observations(
 
     They are looked for by a pyramid with ``levels`` beside the image itself.
     """
-    sheet = PatchSheet.of(view.grey, config, levels)
-    pixels, matched = candidates.pixels.copy(), np.zeros(len(candidates), dtype=bool)
-    for start in range(0, len(candidates), sheet.capacity):
-        part = slice(start, start + sheet.capacity)
-        patches = _patches(keyframes, candidates[part], observations[part], view, pose, sheet)
-        pixels[part], matched[part] = align(sheet, patches, view.grey, candidates.pixels[part], config)
-    return pixels, matched
-
-
-def _patches(
-    keyframes: list[Keyframe],
-    candidates: ExpectedLandmarks,
-    observations: KeyframeObservations,
-    view: PreparedImage,
-    pose: SE3,
-    sheet: PatchSheet,
-) -> NDArray[np.float32]:
-    """Patches (N, cell, cell) as they should look now, each taken as a plane facing the keyframe that saw it."""
+    if len(candidates) == 0:
+        return candidates.pixels, np.zeros(0, dtype=bool)
+    used, owners = np.unique(observations.owner, return_inverse=True)
+    seen_by = [keyframes[index] for index in used]
     pixels = np.empty((len(candidates), 2), dtype=np.float32)
-    groups = [
-        (keyframes[index], np.flatnonzero(observations.owner == index)) for index in np.unique(observations.owner)
-    ]
-    for keyframe, mine in groups:
+    for index, keyframe in enumerate(seen_by):
+        mine = owners == index
         pixels[mine] = keyframe.features.pixels[observations.place[mine]]
-    shapes = _then_per_now(keyframes, candidates.points, observations.owner, pixels, view, pose)
-    patches = np.empty((len(candidates), sheet.cell, sheet.cell), dtype=np.float32)
-    for keyframe, mine in groups:
-        patches[mine] = sheet.cut(keyframe.grey, pixels[mine], shapes[mine], sheet.cell)
-    return patches
+    shapes = _then_per_now(seen_by, candidates.points, owners, pixels, view, pose)
+    patches = Patches([keyframe.pyramid for keyframe in seen_by], owners, pixels, shapes)
+    return find_patches(patches, view.pyramid, candidates.pixels, config.window_px, levels)
 
 
 def _then_per_now(
     keyframes: list[Keyframe], points: Array, owner: NDArray[np.intp], pixels: Pixels, view: PreparedImage, pose: SE3
 ) -> Array:
-    """How pixels of the keyframes move with pixels now (N, 2, 2), about points (N, 3) seen at pixels (N, 2)."""
-    used, owner = np.unique(owner, return_inverse=True)
-    poses = [keyframes[index].camera_from_odom for index in used]
+    """How pixels of the keyframes move with pixels now (N, 2, 2), about points (N, 3) seen at pixels (N, 2).
+
+    Each patch is taken as a plane that faces the keyframe which saw it.
+    """
+    poses = [keyframe.camera_from_odom for keyframe in keyframes]
     depths = np.einsum("nj,nj->n", np.stack([item.rotation[2] for item in poses])[owner], points)
     depths += np.array([item.translation[2] for item in poses])[owner]
     now_from_then = [pose @ item.inverse for item in poses]
-    steps = np.array([[0.0, 0.0], [_REACH_PX, 0.0], [0.0, _REACH_PX]], dtype=np.float32)
-    corners = (pixels + steps[:, None]).reshape(-1, 2)
-    seen = measure(keyframes[-1].camera, np.arange(len(corners)), corners)
-    rays = np.full((len(corners), 2), np.nan)
-    rays[seen.ids] = seen.rays
+    rays, known = undistort(keyframes[-1].camera, (pixels + STEPS_PX[:, None]).reshape(-1, 2))
+    rays[~known] = np.nan
     local = np.column_stack([rays, np.ones(len(rays))]) * np.tile(depths, 3)[:, None]
     rows = np.tile(owner, 3)
     local = np.einsum("nij,nj->ni", np.stack([item.rotation for item in now_from_then])[rows], local)
     local += np.stack([item.translation for item in now_from_then])[rows]
     places = np.nan_to_num(pixels_of(view.camera, local).astype(np.float64)).reshape(3, -1, 2)
-    now_per_then = np.stack([places[1] - places[0], places[2] - places[0]], axis=-1) / _REACH_PX
-    now_per_then[np.abs(np.linalg.det(now_per_then)) < _FLATTEST] = np.eye(2)
-    return np.asarray(np.linalg.inv(now_per_then))
+    now_per_then, areas = change_of_shape(*places)
+    flat = np.abs(areas) < _FLATTEST
+    now_per_then[flat], areas[flat] = np.eye(2), 1.0
+    return inverted(now_per_then, areas)

@@ -10,9 +10,10 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.images import PreparedImage
 from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap
-from visloc_ros.odometry.klt.pose_refinement import find_pose
 from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, Thumbnail, make_thumbnail, turn_between
-from visloc_ros.odometry.klt.tracking import Features, follow_from_any, measure, pixels_of
+from visloc_ros.odometry.klt.tracking import Features, follow_from_any, measure, seen_points
+from visloc_ros.tracking.pixels import pixels_of
+from visloc_ros.tracking.robust_pose import find_pose
 
 _MAX_COMPARED = 30  # keyframes, the newest
 _MAX_TRIED = 2
@@ -66,7 +67,7 @@ class KeyframeSearch:
         features = measure(view.camera, seen.ids[good], pixels[good])
         rows, _ = local_map.landmarks.rows_of(features.ids)
         limit = self._config.max_reprojection_px
-        fit = find_pose(local_map.landmarks.points[rows], features.rays, features.pixels_per_ray, limit)
+        fit = find_pose(seen_points(local_map.landmarks.points[rows], features, limit), limit)
         if fit is None or fit.num_inliers < max(self._config.min_tracked, _MIN_AGREEING * len(features)):
             return None
-        return Recovered(fit.camera_from_odom, features[fit.inliers])
+        return Recovered(fit.camera_from_world, features[fit.inliers])

@@ -15,8 +15,9 @@ from visloc_ros.odometry.klt.observations import (
     nearest_observations,
     oldest_observations,
 )
-from visloc_ros.odometry.klt.pose_refinement import refine_pose
-from visloc_ros.odometry.klt.tracking import Features, is_inside, measure, pixels_of
+from visloc_ros.odometry.klt.tracking import Features, measure, seen_points
+from visloc_ros.tracking.pixels import is_inside, pixels_of
+from visloc_ros.tracking.robust_pose import fit_pose
 
 _MIN_FOUND = 8
 _MIN_AGREEING = 0.3  # share of the found landmarks that must fit one pose
@@ -90,7 +91,8 @@ def _agreeing(found: Features, local_map: LocalMap, pose: SE3, config: KltConfig
         return Features.none()
     rows, _ = local_map.landmarks.rows_of(found.ids)
     points = local_map.landmarks.points[rows]
-    fit = refine_pose(pose, points, found.rays, found.pixels_per_ray, config.max_reprojection_px)
+    limit = config.max_reprojection_px
+    fit = fit_pose(pose, seen_points(points, found, limit), limit)
     if fit.num_inliers < max(_MIN_FOUND, _MIN_AGREEING * len(found)):
         return Features.none()
     return found[fit.inliers]

@@ -30,12 +30,13 @@ from visloc_ros.odometry.klt.lens import Lens, LensSchedule, seen_through
 from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap
 from visloc_ros.odometry.klt.motion import MotionModel
 from visloc_ros.odometry.klt.parallax import ParallaxTable
-from visloc_ros.odometry.klt.pose_refinement import refine_pose
 from visloc_ros.odometry.klt.pure_rotation import estimate_pure_rotation
 from visloc_ros.odometry.klt.recovery import KeyframeSearch
 from visloc_ros.odometry.klt.reobservation import find_again, realign
 from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, turn_between
-from visloc_ros.odometry.klt.tracking import Features, Pixels, follow_from_any, measure, pixels_of
+from visloc_ros.odometry.klt.tracking import Features, follow_from_any, measure, seen_points
+from visloc_ros.tracking.pixels import Pixels, pixels_of
+from visloc_ros.tracking.robust_pose import fit_pose
 
 _SUPPORTING_DEG, _MIN_SUPPORTING = 1.0, 8  # parallax of landmarks with good depths (6 % at VGA), and how many it takes
 _MIN_SUPPORTING_AGAIN = 20  # after a motion of unknown length
@@ -274,13 +275,13 @@ class Segment:
             return None
         seen, points = features[known], self._map.landmarks.points[rows[known]]
         limit = self._config.max_reprojection_px
-        fit = refine_pose(start, points, seen.rays, seen.pixels_per_ray, limit)
+        fit = fit_pose(start, seen_points(points, seen, limit), limit)
         self.counts["inliers"] = float(fit.num_inliers)
         if fit.num_inliers < self._config.min_tracked:
             return None
         agreeing = np.ones(len(features), dtype=bool)
         agreeing[np.flatnonzero(known)[~fit.inliers]] = False
-        located = LocatedFrame(fit.camera_from_odom, features[agreeing], fit.num_inliers, flow_px)
+        located = LocatedFrame(fit.camera_from_world, features[agreeing], fit.num_inliers, flow_px)
         return located if self._is_supported(seen[fit.inliers]) else self._unsupported(located)
 
     def _is_supported(self, features: Features) -> bool:

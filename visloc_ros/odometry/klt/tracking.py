@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from visloc_ros.core import camera as cameras
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.types import Image
 from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.tracking.lucas_kanade import lucas_kanade
+from visloc_ros.tracking.pixels import Mask, Pixels, is_inside, pixels_per_ray, undistort
+from visloc_ros.tracking.robust_pose import SeenPoints
 
-Pixels = NDArray[np.float32]
 Ids = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
+_REACH = 0.25  # of a window: so far off its place a search on one level finds it
+_MOST = 95.0  # percentile of how far guesses are off that the way back is made for
 _ENOUGH_FOLLOWED = 0.5  # share of the features below which a guess is doubted
-_FARTHEST_PX = 1e9
-_LENS_ERROR_PX = 0.1  # there and back through the camera model; beyond it the lens is not described
+_SIGMA_SHARE = 0.15  # of the largest error of an inlier: standard deviation of a followed feature, a coordinate
 _FORWARD_BACKWARD_PX = 0.5  # from a place to itself (Kalal et al. 2010): as exact as a tracked point is
 
 
@@ -59,27 +60,16 @@ class Features:
 
 
 def measure(camera: pycolmap.Camera, ids: Ids, pixels: Pixels) -> Features:
-    """Undistort pixels (N, 2); features that the camera model cannot undistort are dropped.
-
-    ``pixels_per_ray`` is the local scale of the model, so that errors on rays can be said in pixels for any lens.
-    """
-    centred = pixels.astype(np.float64) + cameras.HALF_PIXEL
-    steps = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    stacked = (centred[None] + steps[:, None]).reshape(-1, 2)
-    rays, right, down = cameras.rays(camera, stacked).reshape(3, -1, 2)
-    area = np.abs(np.linalg.det(np.stack([right - rays, down - rays], axis=-1)))
-    back = cameras.project(camera, np.column_stack([rays, np.ones(len(rays))]))
-    with np.errstate(invalid="ignore"):
-        exact = np.abs(back - centred).max(axis=1, initial=0.0) < _LENS_ERROR_PX
-    good = exact & np.isfinite(area) & (area > 0.0)
-    scale = 1.0 / np.sqrt(area[good])
-    return Features(ids[good], pixels[good], rays[good], scale)
+    """Undistort pixels (N, 2); features that the camera model cannot undistort are dropped."""
+    rays, good = undistort(camera, pixels)
+    scale = pixels_per_ray(camera, rays)
+    good &= scale > 0.0
+    return Features(ids[good], pixels[good], rays[good], scale[good])
 
 
-def pixels_of(camera: pycolmap.Camera, points: Array) -> Pixels:
-    """Pixels (N, 2), (0, 0) a pixel centre, of points (N, 3) in the camera frame; NaN behind the camera."""
-    pixels = cameras.project(camera, points) - cameras.HALF_PIXEL
-    return np.clip(pixels, -_FARTHEST_PX, _FARTHEST_PX).astype(np.float32)  # single precision ends at 1e38
+def seen_points(points: Array, features: Features, max_error_px: float) -> SeenPoints:
+    """Points (N, 3) in odom where they are followed to; weights no sharper than a share of the largest error."""
+    return SeenPoints(points, features.rays, features.pixels_per_ray, _SIGMA_SHARE * max_error_px)
 
 
 def follow(previous: Image, current: Image, pixels: Pixels, guess: Pixels, config: KltConfig) -> tuple[Pixels, Mask]:
@@ -87,14 +77,24 @@ def follow(previous: Image, current: Image, pixels: Pixels, guess: Pixels, confi
 
     Returns the new pixels and which of them came back to where they started within half a pixel.
     """
-    found, good = lucas_kanade(previous, current, pixels, guess, config.pyramid_levels, config)
+    window_px, levels = config.window_px, config.pyramid_levels
+    found, good = lucas_kanade(previous, current, pixels, guess, window_px, levels)
     good &= is_inside(found, current, 1.0)
     rows = np.flatnonzero(good)
-    back = found[rows] + (pixels - guess)[rows]
-    returned, back_good = lucas_kanade(current, previous, found[rows], back, config.pyramid_levels, config)
+    missed = (found - guess)[rows]
+    back, levels = pixels[rows] + missed, min(levels, _levels_across(missed, window_px))
+    returned, back_good = lucas_kanade(current, previous, found[rows], back, window_px, levels)
     gap = np.linalg.norm(returned - pixels[rows], axis=1)
     good[rows] = back_good & (gap < _FORWARD_BACKWARD_PX)
     return found, good
+
+
+def _levels_across(offsets: Pixels, window_px: int) -> int:
+    """Levels of a pyramid that search over offsets (N, 2) takes, but for the largest few."""
+    if len(offsets) == 0:
+        return 0
+    farthest = float(np.percentile(np.abs(offsets).max(axis=1), _MOST))
+    return max(0, math.ceil(math.log2(max(farthest, 1.0) / (_REACH * window_px))))
 
 
 def follow_from_any(
@@ -110,30 +110,3 @@ def follow_from_any(
         if np.count_nonzero(best[1]) >= _ENOUGH_FOLLOWED * len(pixels):
             break
     return best
-
-
-def is_inside(pixels: Pixels, image: Image, margin_px: float) -> Mask:
-    """Which pixels (N, 2) lie in the image, at least ``margin_px`` from its border."""
-    height, width = image.shape[:2]
-    low, high = margin_px, np.array([width, height]) - 1.0 - margin_px
-    return np.asarray(np.all((pixels >= low) & (pixels <= high), axis=1))
-
-
-def lucas_kanade(
-    source: Image, target: Image, pixels: Pixels, guess: Pixels, levels: int, config: KltConfig
-) -> tuple[Pixels, Mask]:
-    """Pixels (N, 2) in the target of windows about pixels (N, 2) of the source, and which were found."""
-    if len(pixels) == 0:
-        return pixels, np.zeros(0, dtype=bool)
-    found, status, _ = cv2.calcOpticalFlowPyrLK(
-        source,
-        target,
-        pixels.reshape(-1, 1, 2),
-        guess.reshape(-1, 1, 2).copy(),
-        winSize=(config.window_px, config.window_px),
-        maxLevel=levels,
-        criteria=(cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01),
-        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
-        minEigThreshold=1e-5,
-    )
-    return np.asarray(found.reshape(-1, 2)), np.asarray(status.ravel() == 1)

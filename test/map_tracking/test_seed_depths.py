@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.geometry import SE3, rotation_matrix, rotation_vector
-from visloc_ros.map_tracking.pose_fit import SeedObservations, fit_pose, learn_depths
+from visloc_ros.map_tracking.seed_depths import SeedObservations, learn_depths
+from visloc_ros.tracking.robust_pose import fit_pose
 
 FOCAL = 500.0
 START = SE3.identity()
@@ -22,14 +23,14 @@ def seen_from(pose, rng, count=80, depth_error=0.0, noise_px=0.0):
 
 
 def error(fit):
-    found = fit.camera_from_map.inverse
+    found = fit.camera_from_world.inverse
     turn = rotation_vector(found.rotation @ TRUE.rotation.T)
     return np.concatenate([found.translation - TRUE.translation, turn])
 
 
 def test_exact_points_give_the_exact_pose():
     seen, _ = seen_from(TRUE, np.random.default_rng(0))
-    fit = fit_pose(START, seen, 3.0)
+    fit = fit_pose(START, seen.points(), 3.0)
     np.testing.assert_allclose(error(fit), 0.0, atol=1e-6)
     assert fit.num_inliers == len(seen)
 
@@ -38,7 +39,7 @@ def test_wrong_points_are_left_out():
     rng = np.random.default_rng(1)
     seen, _ = seen_from(TRUE, rng, noise_px=0.3)
     seen.rays[:20] += rng.uniform(0.05, 0.2, (20, 2))
-    fit = fit_pose(TRUE.inverse, seen, 3.0)
+    fit = fit_pose(TRUE.inverse, seen.points(), 3.0)
     assert not fit.inliers[:20].any()
     assert fit.inliers[20:].all()
     assert np.linalg.norm(error(fit)[:3]) < 0.01
@@ -47,7 +48,7 @@ def test_wrong_points_are_left_out():
 def test_points_behind_the_camera_do_not_agree():
     seen, _ = seen_from(TRUE, np.random.default_rng(2))
     seen.inverse_depths[:5] *= -1.0
-    fit = fit_pose(TRUE.inverse, seen, 3.0)
+    fit = fit_pose(TRUE.inverse, seen.points(), 3.0)
     assert not fit.inliers[:5].any()
     np.testing.assert_allclose(error(fit), 0.0, atol=1e-5)
 
@@ -57,7 +58,7 @@ def test_the_covariance_is_that_of_the_errors():
     values = []
     for seed in range(200):
         seen, _ = seen_from(TRUE, np.random.default_rng(seed), depth_error=0.05, noise_px=SIGMA_PX)
-        fit = fit_pose(TRUE.inverse, seen, 5.0)
+        fit = fit_pose(TRUE.inverse, seen.points(), 5.0)
         values.append(error(fit) @ np.linalg.solve(fit.covariance, error(fit)))
     assert np.mean(values) == pytest.approx(6.0, rel=0.3)
 
@@ -68,9 +69,9 @@ def test_uncertain_depths_matter_less_than_certain_ones():
     seen, true = seen_from(TRUE, rng, noise_px=0.1)
     seen.inverse_depths[::2] = 1.1 * true[::2]
     seen.sigmas[::2] = 0.1 * true[::2]
-    careful = np.linalg.norm(error(fit_pose(TRUE.inverse, seen, 5.0))[:3])
+    careful = np.linalg.norm(error(fit_pose(TRUE.inverse, seen.points(), 5.0))[:3])
     seen.sigmas[:] = 1e-4 * true
-    careless = np.linalg.norm(error(fit_pose(TRUE.inverse, seen, 5.0))[:3])
+    careless = np.linalg.norm(error(fit_pose(TRUE.inverse, seen.points(), 5.0))[:3])
     assert careful < 0.003
     assert careful < 0.3 * careless
 
