@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import h5py
@@ -15,7 +15,7 @@ from small_map import MANIFEST
 
 from visloc_ros.core.colmap_model import read_colmap_model
 from visloc_ros.core.errors import MapError, OutputError
-from visloc_ros.core.manifest import file_info, read_manifest, write_manifest
+from visloc_ros.core.manifest import UncertaintyInfo, file_info, read_manifest, write_manifest
 from visloc_ros.core.map import NO_POINT, open_map, save_map
 from visloc_ros.core.map_writer import staged_folder
 
@@ -34,6 +34,13 @@ def accept_changes(folder):
     manifest = read_manifest(folder)
     files = {name: file_info(folder / name) for name in manifest.files if (folder / name).exists()}
     write_manifest(folder, replace(manifest, files=files))
+
+
+def write_uncertainty(folder, change):
+    nothing = np.zeros((6, 6)).tolist()
+    values = json.loads((folder / "manifest.json").read_text())
+    values["uncertainty"] = asdict(UncertaintyInfo(1e-4, 1e-4, nothing, nothing, 0.1)) | change
+    (folder / "manifest.json").write_text(json.dumps(values))
 
 
 def with_a_hole(values):
@@ -172,6 +179,27 @@ class TestBrokenFolder:
         (broken / "manifest.json").write_text(json.dumps(values))
         with pytest.raises(MapError, match="outside the map"):
             open_map(broken)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"position_rate": -1.0},
+            {"rotation_rate": float("nan")},
+            {"nearest_change": 0.0},
+            {"image_covariance": [[0.0] * 6] * 5},
+            {"difference_covariance": "none"},
+            {"surprise": 1.0},
+        ],
+    )
+    def test_a_garbled_uncertainty_is_refused(self, broken, change):
+        write_uncertainty(broken, change)
+        with pytest.raises(MapError, match=r"manifest\.json"):
+            open_map(broken)
+
+    @pytest.mark.parametrize(("change", "known"), [({}, True), ({"version": 0, "position_rate": "in words"}, False)])
+    def test_an_uncertainty_of_another_version_is_not_read(self, broken, change, known):
+        write_uncertainty(broken, change)
+        assert (open_map(broken).manifest.uncertainty is not None) == known
 
     @pytest.mark.parametrize("place", ["nowhere", "nowhere/at/all"])
     def test_no_map_at_all(self, tmp_path, place):

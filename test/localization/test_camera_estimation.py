@@ -100,6 +100,13 @@ def test_the_maps_camera_is_taken_where_the_views_confirm_it():
     assert 0.005 < calibration.focal_sigma <= 0.02
 
 
+@pytest.mark.parametrize("count", [2, 5, 12])
+def test_the_maps_camera_is_taken_if_it_is_the_one_however_many_views_there_are(count):
+    other_lens = pycolmap.Camera(model="SIMPLE_RADIAL", width=640, height=480, params=[520, 320, 240, 0.1])
+    calibration = estimator(views(count), map_cameras=[other_lens, CAMERA]).calibration
+    assert calibration.camera is CAMERA
+
+
 @pytest.mark.parametrize("ratio", [0.6, 0.9, 1.1, 1.7])
 def test_the_maps_camera_is_refused_where_the_views_contradict_it(ratio):
     other = with_focal_length(CAMERA, ratio * 520.0)

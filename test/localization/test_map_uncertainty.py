@@ -11,7 +11,7 @@ from visloc_ros.core.geometry import SE3, rotation_matrix, rotation_vector
 from visloc_ros.core.map import NO_POINT
 from visloc_ros.localization import leave_one_out as leave_one_out_module
 from visloc_ros.localization.config import PoseConfig
-from visloc_ros.localization.map_uncertainty import measure_map_uncertainty
+from visloc_ros.localization.map_uncertainty import map_uncertainty
 from visloc_ros.localization.pose import solve_pose
 from visloc_ros.localization.view_change import Viewpoints, view_change
 
@@ -63,38 +63,46 @@ def nees(images, map_, warp):
         pose, known = found.map_from_camera, image.map_from_camera
         turn = rotation_vector(known.rotation @ pose.rotation.T)
         error = np.concatenate([known.translation - pose.translation, turn])
-        covariance = found.covariance + (0.0 if warp is None else warp.covariance(pose, points))
+        covariance = found.covariance + (0.0 if warp is None else warp.of_pose(pose, points))
         squares.append(error @ np.linalg.solve(covariance, error))
     return np.array(squares)
 
 
 def test_an_exact_map_has_no_warp(world):
-    warp = measure_map_uncertainty(world.map, CONFIG)
-    assert (warp.position_rate, warp.rotation_rate) == (0.0, 0.0)
-    assert not warp.covariance(SE3.identity(), world.points).any()
+    warp = map_uncertainty(world.map, CONFIG)
+    assert (warp.info.position_rate, warp.info.rotation_rate) == (0.0, 0.0)
+    assert not warp.of_pose(SE3.identity(), world.points).any()
 
 
 def test_images_that_the_map_does_not_hold_err_as_its_own_have_told(world, warped):
     """Without the warp the errors seem ten times as large as claimed."""
     map_ = part(world, warped[::2])
-    warp = measure_map_uncertainty(map_, CONFIG)
+    warp = map_uncertainty(map_, CONFIG)
     others = warped[1::2]
     assert np.mean(nees(others, map_, None)) > 60.0
     assert 2.0 < np.mean(nees(others, map_, warp)) < 12.0
 
 
 def test_the_error_grows_with_the_view_change(world, warped):
-    warp = measure_map_uncertainty(part(world, warped), CONFIG)
+    warp = map_uncertainty(part(world, warped), CONFIG)
     pose = warped[0].map_from_camera
-    there = warp.covariance(pose, world.points)
-    away = warp.covariance(SE3(pose.rotation @ rotation_matrix([0.0, 0.05, 0.0]), pose.translation), world.points)
+    there = warp.of_pose(pose, world.points)
+    away = warp.of_pose(SE3(pose.rotation @ rotation_matrix([0.0, 0.05, 0.0]), pose.translation), world.points)
     assert np.trace(away) > np.trace(there)
     assert there == pytest.approx(0.0, abs=1e-12)
 
 
 def test_a_few_images_cannot_tell(world, warped):
-    warp = measure_map_uncertainty(part(world, warped[:3]), CONFIG)
-    assert (warp.position_rate, warp.rotation_rate) == (0.0, 0.0)
+    warp = map_uncertainty(part(world, warped[:3]), CONFIG)
+    assert (warp.info.position_rate, warp.info.rotation_rate) == (0.0, 0.0)
+
+
+def test_what_the_manifest_tells_is_not_measured_again(world, warped):
+    info = map_uncertainty(part(world, warped)).info
+    stored = replace(world.map, manifest=replace(world.map.manifest, uncertainty=info))
+    assert map_uncertainty(stored).info is info
+    assert map_uncertainty(stored, PoseConfig()).info is info
+    assert map_uncertainty(stored, CONFIG).info.position_rate == 0.0  # of an exact map, by other options
 
 
 def test_view_changes_are_angles_plus_distances_as_share_of_the_depth(world):

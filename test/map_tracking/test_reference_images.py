@@ -8,8 +8,8 @@ from followed_room import RATE_HZ, FollowedRoom, error_of, shifted
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.types import Frame, Rejection, TrackedPose
+from visloc_ros.localization.map_uncertainty import map_uncertainty
 from visloc_ros.map_tracking import MapTracker, MapTrackingConfig
-from visloc_ros.map_tracking.map_errors import measure_pose_errors
 from visloc_ros.map_tracking.map_points import MapPoints
 from visloc_ros.map_tracking.reference_images import ReferenceImages
 from visloc_ros.map_tracking.views import GreyImage
@@ -97,13 +97,17 @@ def test_where_the_anchor_s_points_fail_the_pictures_go_on(room, place):
 def test_an_exact_map_errs_less_than_one_of_shaken_images(room):
     """The covariance is that of the errors which the images' poses were given; nothing else tells it."""
     rng = np.random.default_rng(0)
-    exact = measure_pose_errors(room.map)
+    exact = image_covariance(room.map)
     images = [
         replace(image, map_from_camera=shifted_in_camera(image.map_from_camera, rng)) for image in room.map.images
     ]
-    shaken = measure_pose_errors(replace(room.map, images=tuple(images)))
-    assert np.sqrt(np.trace(exact.here[3:, 3:])) < 0.3 * np.sqrt(np.trace(shaken.here[3:, 3:]))
-    assert np.sqrt(np.trace(shaken.here[3:, 3:]) / 3) == pytest.approx(0.01, rel=0.5)
+    shaken = image_covariance(replace(room.map, images=tuple(images)))
+    assert np.sqrt(np.trace(exact[3:, 3:])) < 0.3 * np.sqrt(np.trace(shaken[3:, 3:]))
+    assert np.sqrt(np.trace(shaken[3:, 3:]) / 3) == pytest.approx(0.01, rel=0.5)
+
+
+def image_covariance(map_):
+    return map_uncertainty(map_).of_image(np.eye(3))
 
 
 def shifted_in_camera(pose, rng):
@@ -112,15 +116,15 @@ def shifted_in_camera(pose, rng):
 
 
 def test_errors_wander_off_with_the_way_until_nothing_is_in_common(place):
-    errors = measure_pose_errors(place)
-    near, far, farther = (np.trace(errors.over(np.eye(3), away)) for away in (0.1 * errors.reach, 50.0, 100.0))
+    errors = map_uncertainty(place)
+    changes = (0.1 * errors.info.nearest_change, 50.0, 100.0)
+    near, far, farther = (np.trace(errors.of_difference(np.eye(3), change)) for change in changes)
     assert near < far == farther
-    assert np.trace(errors.over(np.eye(3), 0.0)) == 0.0
+    assert np.trace(errors.of_difference(np.eye(3), 0.0)) == 0.0
 
 
 def test_a_map_whose_images_share_nothing_has_no_error_to_tell(room):
-    lonely = measure_pose_errors(replace(room.map, images=room.map.images[:1]))
-    assert np.trace(lonely.here) == 0.0
+    assert np.trace(image_covariance(replace(room.map, images=room.map.images[:1]))) == 0.0
 
 
 def test_frames_of_another_size_than_the_map_are_located(room, pictures):

@@ -45,7 +45,7 @@ def images(room, points):
 @pytest.fixture
 def localizer(images, points):
     images.count = 0
-    return ReferenceLocalizer(images, points.pose_errors, CONFIG)
+    return ReferenceLocalizer(images, points.uncertainty, CONFIG)
 
 
 def picture(room, index):

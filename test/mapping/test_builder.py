@@ -1,7 +1,7 @@
 """Maps built from real images: true to their reference poses, and never half-written."""
 
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from visloc_ros.core.errors import ConfigError, MapError, OutputError
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix, umeyama
 from visloc_ros.core.map import NO_POINT, open_map
 from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.localization.map_uncertainty import measure_map_uncertainty
 from visloc_ros.mapping import build_map
 from visloc_ros.mapping.reference_poses import pose_at
 
@@ -55,6 +56,13 @@ class TestKnownPoses:
         assert set(manifest.models) == {"extractor", "matcher", "global"}
         assert all(re.fullmatch("[0-9a-f]{64}", model.sha256) for model in manifest.models.values())
         assert manifest.config["pairs"]["window"] == CONFIG.pairs.window
+
+    def test_the_manifest_keeps_what_the_map_is_off_by(self, known):
+        map_ = open_map(known[0])
+        assert map_.manifest.uncertainty is not None
+        stored, anew = asdict(map_.manifest.uncertainty), asdict(measure_map_uncertainty(map_))
+        for name, value in anew.items():
+            assert np.allclose(stored[name], value, rtol=1e-9)
 
     def test_the_summary_agrees_with_the_map(self, known):
         opened, summary = open_map(known[0]), known[1]

@@ -9,6 +9,7 @@ from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory, read_tum
 from visloc_ros.mapping.gravity import find_up, level
 from visloc_ros.mapping.inertial import up_from_accelerations
+from visloc_ros.simulation.motion_paths import camera_poses
 from visloc_ros.simulation.path import PATHS
 from visloc_ros.sources import open_source
 from visloc_ros.sources.imu_file import read_body_from_sensor
@@ -47,6 +48,15 @@ class TestCamera:
     def test_a_camera_that_rolls_over_shows_nothing(self):
         poses = [SE3(rotation_matrix([0.0, 0.0, roll]), np.zeros(3)) for roll in np.linspace(0, 2 * np.pi, 9)[:8]]
         assert find_up(poses) is None
+
+    @pytest.mark.parametrize("way", ["circle", "eight", "stairs", "stop_and_go", "turns"])
+    def test_a_camera_that_is_held_askew_is_as_far_off_as_it_says(self, way):
+        """The simulated walker's camera is rolled by 3 degrees all the time, and nods."""
+        poses = [SE3(*pose) for pose in zip(*camera_poses(way, np.arange(0.0, 60.0, 0.4), 0.7), strict=True)]
+        found = [find_up(poses[start : start + 15]) for start in range(len(poses) - 15)]
+        reliable = [up for up in found if up.reliable]
+        assert len(reliable) > len(found) / 2
+        assert max(off_deg(up, np.array([0.0, 0.0, 1.0])) / up.error_deg for up in reliable) < 1.5
 
     @pytest.mark.parametrize("count", [15, 25, 40, 50])
     def test_what_it_calls_reliable_is_true_of_a_hand_held_camera(self, shared_data, count):

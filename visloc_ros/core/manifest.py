@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from visloc_ros.core.errors import MapError
 
 FORMAT_VERSION = 1
+UNCERTAINTY_VERSION = 1  # of how a map's own error is estimated; an estimate of another version is made anew
 MANIFEST_NAME = "manifest.json"
 _MAX_MANIFEST_BYTES = 32 << 20
 
@@ -34,15 +37,44 @@ class FileInfo:
 
 
 @dataclass(frozen=True)
+class UncertaintyInfo:
+    """What a map is off by (``localization/map_uncertainty.py``), so that it need not be found out at every opening.
+
+    ``position_rate`` and ``rotation_rate`` in radians squared per radian of view change. The covariances (6, 6), as in
+    ``core.types`` but in camera axes, are of an image's pose, and of its difference to that of the nearest image, from
+    which the view changes by ``nearest_change`` radians.
+    """
+
+    position_rate: float
+    rotation_rate: float
+    image_covariance: Sequence[Sequence[float]]
+    difference_covariance: Sequence[Sequence[float]]
+    nearest_change: float
+    version: int = UNCERTAINTY_VERSION
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether these are the finite numbers that they should be."""
+        try:
+            rates = np.array([self.position_rate, self.rotation_rate, self.nearest_change], dtype=np.float64)
+            covariances = np.array([self.image_covariance, self.difference_covariance], dtype=np.float64)
+        except (TypeError, ValueError):
+            return False
+        finite = bool(np.isfinite(rates).all() and np.isfinite(covariances).all())
+        return finite and covariances.shape == (2, 6, 6) and bool((rates >= 0.0).all()) and self.nearest_change > 0.0
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Provenance and properties of a map.
 
     ``models`` by role (extractor, matcher, global), ``cameras`` as plain values by camera id, ``counts`` of
     images, points and observations, ``reprojection_error_px`` the mean over observations, ``config`` the options it
-    was built with, ``files`` relative to the map folder. ``metric``: one map unit is one metre. ``gravity_aligned``:
-    +z points up. ``scale_source`` and ``gravity_source`` say what these two rest on, ``scale_error`` (relative) and
-    ``gravity_error_deg`` how good they are, None where that is not known. ``geo_origin`` is empty, or the latitude,
-    longitude (WGS 84, degrees) and, if known, altitude (metres) of the origin of a map with axes east, north, up.
+    was built with, ``files`` relative to the map folder, ``uncertainty`` what the map is off by, None where that was
+    not estimated. ``metric``: one map unit is one metre. ``gravity_aligned``: +z points up. ``scale_source`` and
+    ``gravity_source`` say what these two rest on, ``scale_error`` (relative) and ``gravity_error_deg`` how good they
+    are, None where that is not known. ``geo_origin`` is empty, or the latitude, longitude (WGS 84, degrees) and, if
+    known, altitude (metres) of the origin of a map with axes east, north, up.
     """
 
     name: str
@@ -60,6 +92,7 @@ class Manifest:
     reprojection_error_px: float = 0.0
     config: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, FileInfo] = field(default_factory=dict)
+    uncertainty: UncertaintyInfo | None = None
     format_version: int = FORMAT_VERSION
 
 
@@ -116,11 +149,19 @@ def _parse_manifest(path: Path, values: dict[str, Any]) -> Manifest:
     try:
         arguments["models"] = {role: ModelInfo(**info) for role, info in values["models"].items()}
         arguments["files"] = {name: FileInfo(**info) for name, info in values["files"].items()}
+        arguments["uncertainty"] = _parse_uncertainty(values.get("uncertainty"))
         manifest = Manifest(**arguments)
     except (KeyError, TypeError, AttributeError) as error:
         raise MapError(f"{path} lacks or garbles an entry ({error}): copy the map again or rebuild it") from error
     _check_types(path, manifest)
     return manifest
+
+
+def _parse_uncertainty(values: Mapping[str, Any] | None) -> UncertaintyInfo | None:
+    """The estimate of a map's own error; None where there is none, or one that is made otherwise today."""
+    if values is None or values["version"] != UNCERTAINTY_VERSION:
+        return None
+    return UncertaintyInfo(**values)
 
 
 def _check_types(path: Path, manifest: Manifest) -> None:
@@ -140,6 +181,8 @@ def _check_types(path: Path, manifest: Manifest) -> None:
     for name, kind in expected.items():
         if not isinstance(getattr(manifest, name), kind):  # type: ignore[arg-type]
             raise MapError(f"{path}: '{name}' has the wrong type: copy the map again or rebuild it")
+    if manifest.uncertainty is not None and not manifest.uncertainty.is_sound:
+        raise MapError(f"{path}: the entry 'uncertainty' is garbled: copy the map again or rebuild it")
     for name, info in manifest.files.items():
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise MapError(f"{path} names the file '{name}' outside the map: do not trust this map")

@@ -19,7 +19,7 @@ from visloc_ros.localization.evidence import Evidence, EvidenceCollector, Query
 from visloc_ros.localization.gates import check_pose, is_focal_length_wrong, spread
 from visloc_ros.localization.guided import GuidedSearch
 from visloc_ros.localization.map_cameras import cameras_for_size
-from visloc_ros.localization.map_uncertainty import MapUncertainty, measure_map_uncertainty
+from visloc_ros.localization.map_uncertainty import MapUncertainty, map_uncertainty
 from visloc_ros.localization.models import check_models, global_index
 from visloc_ros.localization.pose import PoseSolution, solve_pose, solve_pose_and_focal_length
 from visloc_ros.localization.retrieval import ViewOverlap, rank_by_descriptor
@@ -53,7 +53,7 @@ class AnchorEngine:
         self._overlap = ViewOverlap(map_)
         self._guided = GuidedSearch(map_, self.config)
         self._collector = EvidenceCollector(map_, self.matcher, self.config)
-        self._map_uncertainty = measure_map_uncertainty(map_, self.config.pose)
+        self._map_uncertainty = map_uncertainty(map_, self.config.pose)
         self._estimators: WeakKeyDictionary[CameraCalibration, CameraEstimator] = WeakKeyDictionary()
 
     @property
@@ -230,9 +230,9 @@ def _accept(
     solution: PoseSolution,
     pixels: Array,
     points: Array,
-    map_uncertainty: MapUncertainty,
+    of_map: MapUncertainty,
 ) -> AnchorPose:
-    shared = map_uncertainty.covariance(solution.map_from_camera, points[solution.inliers])
+    shared = of_map.of_pose(solution.map_from_camera, points[solution.inliers])
     calibration = query.frame.calibration or CameraCalibration(query.frame.camera, CalibrationSource.GIVEN)
     if calibration.focal_sigma > 0:
         pose, seen = solution.map_from_camera, points[solution.inliers]

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.camera import guess_camera, with_focal_length
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.pose import PoseSolution
-from visloc_ros.localization.uncertainty import camera_information, reprojection_residuals
+from visloc_ros.localization.uncertainty import camera_information, effective_variance, reprojection_residuals
 
 MAX_FOCAL_SIGMA = 0.05
 """Largest relative standard deviation of a focal length that a pose is given with: 5 % of the distance to the scene."""
@@ -38,7 +39,7 @@ _LEAST_RADIAL_KNOWN = 0.05  # standard deviation from which on it is estimated
 _USEFUL_FOCAL_SIGMA = 0.2  # frames that tell less say nothing
 _AGREEMENT = 3.0  # standard deviations
 _CONFIRMING_SIGMA = 0.02  # of an estimate that may confirm the map's camera; a weaker one fits other cameras as well
-_MAX_COST_RATIO = 1.1  # how much worse the map's camera may explain the frames than the one estimated
+_CONFIRMED = 0.997  # share of right cameras that the likelihood-ratio test confirms, as three standard deviations would
 _SETTLED_SIGMA, _SETTLED_VIEWS, _MAX_VIEWS = 0.02, 5, 12
 
 
@@ -186,17 +187,27 @@ def _most_agreeing(views: Sequence[CameraView]) -> list[CameraView]:
 def _is_confirmed(
     hypothesis: CameraCalibration, estimated: CameraCalibration, views: Sequence[CameraView], config: PoseConfig
 ) -> bool:
-    """Whether a camera explains the views about as well as the one estimated from them."""
+    """Whether the views speak against a camera no more than chance does, beside the one estimated from them.
+
+    A likelihood-ratio test of two parameters, focal length and radial distortion. Keypoints close together err
+    together, by the map's own errors too: each view counts by its design effect (Rao and Scott 1984).
+    """
     if not _agree(hypothesis, estimated):
         return False
-    of_hypothesis, of_estimated = (
-        sum(_cost(view, one.camera, config) for view in views) for one in (hypothesis, estimated)
+    contradiction = sum(
+        (_cost(view, hypothesis.camera, config) - _cost(view, estimated.camera, config)) / _variance(view, config)
+        for view in views
     )
-    return of_hypothesis <= _MAX_COST_RATIO * of_estimated
+    return contradiction <= chi_square_quantile(_CONFIRMED, 2)
+
+
+def _variance(view: CameraView, config: PoseConfig) -> float:
+    residuals = reprojection_residuals(view.map_from_camera, view.pixels, view.points, view.camera)
+    return effective_variance(residuals, view.pixels, view.camera, config)
 
 
 def _cost(view: CameraView, camera: pycolmap.Camera, config: PoseConfig) -> float:
-    """Cauchy cost of a view with another camera, its pose refined for it; infinite where that fails."""
+    """Cauchy cost in square pixels of a view with another camera, its pose refined; infinite where that fails."""
     options = pycolmap.AbsolutePoseRefinementOptions(loss_function_scale=config.loss_scale_px)
     given = view.map_from_camera.inverse.to_rigid3d()
     mask = np.ones(len(view.pixels), dtype=bool)
@@ -205,7 +216,7 @@ def _cost(view: CameraView, camera: pycolmap.Camera, config: PoseConfig) -> floa
         return math.inf
     pose = SE3.from_rigid3d(refined["cam_from_world"]).inverse
     squared = np.square(reprojection_residuals(pose, view.pixels, view.points, camera)).sum(axis=1)
-    return float(np.log1p(squared / config.loss_scale_px**2).sum())
+    return config.loss_scale_px**2 * float(np.log1p(squared / config.loss_scale_px**2).sum())
 
 
 def _agree(one: CameraCalibration, other: CameraCalibration) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,24 +41,63 @@ class LeaveOneOutResult:
     depth: float
 
 
-def leave_one_out(map_: Map, views: Viewpoints, config: PoseConfig) -> Iterator[LeaveOneOutResult]:
-    """Localize images from all over a map, whose ``views`` are given, with ever more of their neighbours left out."""
-    sampled = np.unique(np.linspace(0, len(map_.images) - 1, _MOST_IMAGES).astype(int))
-    triangulation = _Triangulation(map_, [map_.images[row] for row in sampled])
-    config = replace(config, min_iterations=1)  # with the right pose among the hypotheses, RANSAC need not look for it
-    for row in sampled:
-        image = map_.images[row]
-        if len(triangulation.observations(row).rows) < _MIN_POINTS:
-            continue
-        changes = views.changes(image.map_from_camera)
-        changes[row] = -1.0
-        order = np.argsort(changes, kind="stable")
-        for count in _NEIGHBOURS_LEFT_OUT:
-            if count + _MIN_OBSERVATIONS >= len(order):
-                break
-            found = _find(image, *triangulation.without(order[: count + 1].tolist(), row), config)
-            if found is not None:
-                yield LeaveOneOutResult(*found, float(changes[order[count + 1]]), float(views.depths[row]))
+@dataclass(frozen=True, eq=False)
+class NeighbourErrors:
+    """Errors (6,) of an image and of the nearest one, each localized without itself, in axes of its own camera."""
+
+    error: Array
+    of_nearest: Array
+    view_change: float
+
+
+class LeaveOneOut:
+    """Localizes images from all over a map with ever more of their neighbours left out."""
+
+    def __init__(self, map_: Map, config: PoseConfig) -> None:
+        self._map, self._views = map_, Viewpoints.of(map_.images, map_.points)
+        # With the right pose among the hypotheses, RANSAC need not look for it.
+        self._config = replace(config, min_iterations=1)
+        sampled = np.unique(np.linspace(0, len(map_.images) - 1, _MOST_IMAGES).astype(int)).tolist()
+        self._changes = {row: self._changes_from(row) for row in sampled}
+        nearest = {int(np.argsort(changes, kind="stable")[1]) for changes in self._changes.values() if len(changes) > 1}
+        self._triangulation = _Triangulation(map_, [map_.images[row] for row in {*sampled, *nearest}])
+        self._alone = lru_cache(maxsize=None)(lambda row: self._find(row, [row]))
+
+    def trials(self) -> Iterator[LeaveOneOutResult]:
+        """The images, each without itself, then without its nearest neighbours, too."""
+        for row, changes in self._changes.items():
+            order = np.argsort(changes, kind="stable")
+            for count in _NEIGHBOURS_LEFT_OUT:
+                if count + _MIN_OBSERVATIONS >= len(order):
+                    break
+                found = self._find(row, order[: count + 1].tolist()) if count else self._alone(row)
+                if found is not None:
+                    yield LeaveOneOutResult(*found, float(changes[order[count + 1]]), float(self._views.depths[row]))
+
+    def pairs(self) -> Iterator[NeighbourErrors]:
+        """The images without themselves, each with the one most like it."""
+        for row, changes in self._changes.items():
+            if len(changes) < 2:
+                return
+            nearest = int(np.argsort(changes, kind="stable")[1])
+            found, other = self._alone(row), self._alone(nearest)
+            if found is not None and other is not None:
+                error, of_nearest = self._in_camera(row, found[0]), self._in_camera(nearest, other[0])
+                yield NeighbourErrors(error, of_nearest, float(changes[nearest]))
+
+    def _changes_from(self, row: int) -> Array:
+        changes = self._views.changes(self._map.images[row].map_from_camera)
+        changes[row] = -1.0  # nothing is nearer
+        return changes
+
+    def _find(self, row: int, left_out: Sequence[int]) -> tuple[Array, Array] | None:
+        image = self._map.images[row]
+        if len(self._triangulation.observations(row).rows) < _MIN_POINTS:
+            return None
+        return _find(image, *self._triangulation.without(left_out, row), self._config)
+
+    def _in_camera(self, row: int, error: Array) -> Array:
+        return np.asarray((error.reshape(2, 3) @ self._map.images[row].map_from_camera.rotation).ravel())
 
 
 def _find(image: MapImage, pixels: Array, points: Array, config: PoseConfig) -> tuple[Array, Array] | None:

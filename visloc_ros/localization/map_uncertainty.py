@@ -1,64 +1,116 @@
-"""Map uncertainty: the error of the map around a pose, estimated by leave-one-out validation of its images.
+"""Map uncertainty: what a map itself is off by, estimated by leave-one-out validation of its images.
 
 The residuals of a pose show how well it fits the points of the map, not the error that these have in common: inexact
 reference poses and a wrong calibration warp a map, and all that is seen from one place shares the error. How well an
 image of another walk is localized is shown by images of the map that were left out with their neighbours until their
 nearest view was as far away as its own (nearest neighbour distance matching, Mila et al. 2022). The error is modelled
-as a random walk over the view change to the nearest image.
+as a random walk over the view change to the nearest image. What images that are left out alone are off by is the error
+of their poses, and its change from an image to the nearest one that of the map from place to place.
+
+The estimate is a part of a map's manifest, made when the map is written.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import brentq
 
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.manifest import UncertaintyInfo
 from visloc_ros.core.map import Map
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.localization.config import PoseConfig
-from visloc_ros.localization.leave_one_out import leave_one_out
+from visloc_ros.localization.leave_one_out import LeaveOneOut, LeaveOneOutResult
 from visloc_ros.localization.view_change import Viewpoints, typical_depth
 
 _MIN_TRIALS = 20
 _SHARE_WITHIN = 0.9
 _SHARE_SEEN = 0.975  # that many of 40 images, to be 95 % sure of the share above: a tolerance bound (Wilks 1941)
 _RATES = (1e-12, 1.0)
+_LEAST_CHANGE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class MapUncertainty:
-    """The uncertainty of a map: variances in radians squared of a viewing angle, per radian of view change.
+    """The uncertainty of a map. Covariances are (6, 6), in the order and the axes of ``core.types``."""
 
-    ``position_rate`` is of the angle by which the camera is moved, seen from its points, ``rotation_rate`` of the one
-    by which it is turned. Zero where the images of the map agree as well as they claim.
-    """
+    info: UncertaintyInfo
+    map: Map
 
-    position_rate: float
-    rotation_rate: float
-    views: Viewpoints
+    def of_pose(self, map_from_camera: SE3, points: Array) -> Array:
+        """Covariance that the map adds to a pose found by points (N, 3).
 
-    def covariance(self, map_from_camera: SE3, points: Array) -> Array:
-        """Covariance (6, 6), in the order of ``core.types``, that the map adds to a pose found by points (N, 3)."""
+        Zero where the images of the map agree as well as they claim, and where the camera is that of one of them.
+        """
         depth = typical_depth(map_from_camera, points)
-        change = float(self.views.changes(map_from_camera).min())
-        return np.diag(change * np.repeat([self.position_rate * depth**2, self.rotation_rate], 3))
+        change = float(self._views.changes(map_from_camera).min())
+        return np.diag(change * np.repeat([self.info.position_rate * depth**2, self.info.rotation_rate], 3))
+
+    def of_image(self, rotation: Array) -> Array:
+        """Covariance of the error of an image's pose, of a camera turned by ``rotation`` (3, 3)."""
+        return _turned(self._of_image, rotation)
+
+    def of_difference(self, rotation: Array, change: float) -> Array:
+        """Covariance of how much the map's error differs from that at a place from which the view has changed.
+
+        It grows with the way, until two places have nothing in common.
+        """
+        most = 2.0 * float(np.trace(np.linalg.pinv(self._of_difference) @ self._of_image)) / 6.0
+        return np.asarray(min(most, change / self.info.nearest_change) * _turned(self._of_difference, rotation))
+
+    @cached_property
+    def _views(self) -> Viewpoints:
+        return Viewpoints.of(self.map.images, self.map.points)
+
+    @cached_property
+    def _of_image(self) -> Array:
+        return np.array(self.info.image_covariance)
+
+    @cached_property
+    def _of_difference(self) -> Array:
+        return np.array(self.info.difference_covariance)
 
 
-def measure_map_uncertainty(map_: Map, config: PoseConfig) -> MapUncertainty:
-    """The least rates at which, with 95 % confidence, 90 % of the images lie in their 90 % regions.
+def map_uncertainty(map_: Map, config: PoseConfig | None = None) -> MapUncertainty:
+    """The uncertainty that a map's manifest tells, measured now where that has none or other options are asked for."""
+    stored = map_.manifest.uncertainty
+    if stored is not None and (config is None or config == PoseConfig()):
+        return MapUncertainty(stored, map_)
+    return MapUncertainty(measure_map_uncertainty(map_, config), map_)
 
-    Zero, too, for a map with too few images to estimate it.
+
+def measure_map_uncertainty(map_: Map, config: PoseConfig | None = None) -> UncertaintyInfo:
+    """Validate a map by its own images, of a large map by some of them.
+
+    The rates are the least at which, with 95 % confidence, 90 % of the images lie in their 90 % regions. Zero is what
+    there are too few images to estimate.
     """
-    views = Viewpoints.of(map_.images, map_.points)
-    results = list(leave_one_out(map_, views, config))
+    validation = LeaveOneOut(map_, config or PoseConfig())
+    position_rate, rotation_rate = _rates(list(validation.trials()))
+    pairs = list(validation.pairs())
+    if not pairs:
+        nothing = np.zeros((6, 6)).tolist()
+        return UncertaintyInfo(position_rate, rotation_rate, nothing, nothing, 1.0)
+    return UncertaintyInfo(
+        position_rate,
+        rotation_rate,
+        _mean_square([pair.error for pair in pairs]).tolist(),
+        _mean_square([pair.error - pair.of_nearest for pair in pairs]).tolist(),
+        max(float(np.median([pair.view_change for pair in pairs])), _LEAST_CHANGE),
+    )
+
+
+def _rates(results: Sequence[LeaveOneOutResult]) -> tuple[float, float]:
     if len(results) < _MIN_TRIALS:
-        return MapUncertainty(0.0, 0.0, views)
+        return 0.0, 0.0
     errors, claimed = np.array([result.error for result in results]), np.array([result.claimed for result in results])
     changes, depths = (np.array([getattr(result, name) for result in results]) for name in ("view_change", "depth"))
     position = _least_rate(errors[:, :3], claimed[:, :3, :3], changes * np.square(depths))
-    return MapUncertainty(position, _least_rate(errors[:, 3:], claimed[:, 3:, 3:], changes), views)
+    return position, _least_rate(errors[:, 3:], claimed[:, 3:, 3:], changes)
 
 
 def _least_rate(errors: Array, claimed: Array, growths: Array) -> float:
@@ -73,3 +125,13 @@ def _least_rate(errors: Array, claimed: Array, growths: Array) -> float:
     if excess(least) <= 0.0:
         return 0.0
     return _RATES[1] if excess(largest) >= 0.0 else float(np.exp(brentq(excess, least, largest, xtol=1e-3)))
+
+
+def _mean_square(errors: Sequence[Array]) -> Array:
+    stacked = np.array(errors)
+    return np.asarray(stacked.T @ stacked / len(stacked))
+
+
+def _turned(covariance: Array, rotation: Array) -> Array:
+    turn = np.kron(np.eye(2), rotation)
+    return np.asarray(turn @ covariance @ turn.T)

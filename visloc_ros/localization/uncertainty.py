@@ -45,6 +45,11 @@ def noise_variance(residuals: Array, config: PoseConfig) -> float:
     return max(variance * measurements / max(measurements - 6, 1), config.min_sigma_px**2)
 
 
+def effective_variance(residuals: Array, pixels: Array, camera: pycolmap.Camera, config: PoseConfig) -> float:
+    """Variance in square pixels that makes keypoints (N, 2) count as much as if they erred independently."""
+    return noise_variance(residuals, config) * design_effect(pixels, camera, config.shared_error)
+
+
 def camera_information(
     map_from_camera: SE3, pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig
 ) -> Array:
@@ -61,8 +66,7 @@ def camera_information(
     by_camera = _jacobian_by_camera(map_from_camera, points, camera)
     mixed = by_pose.T @ by_camera
     information = by_camera.T @ by_camera - mixed.T @ covariance @ mixed
-    variance = noise_variance(residuals, config) * design_effect(pixels, camera, config.shared_error)
-    return np.asarray(information / variance)
+    return np.asarray(information / effective_variance(residuals, pixels, camera, config))
 
 
 def covariance_by_focal_length(

@@ -93,7 +93,7 @@ class AnchorTracker:
             view.seeds.sigmas[rows] = np.maximum(sigmas[mine], LEAST_DEPTH_SIGMA * inverse_depths[mine])
             # Errors of views are not independent: the mean of their covariances bounds that of their mean error.
             motion = pose.translation - view.map_from_camera.translation
-            elsewhere = self._points.pose_errors.over(pose.rotation, view.change_to(pose))
+            elsewhere = self._points.uncertainty.of_difference(pose.rotation, view.change_to(pose))
             covariance = covariance + len(rows) / self._num_inliers * (carried(view.covariance, motion) + elsewhere)
         return np.asarray(covariance)
 

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import NO_POINT, Map, MapImage
-from visloc_ros.map_tracking.map_errors import measure_pose_errors
+from visloc_ros.localization.map_uncertainty import map_uncertainty
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -40,7 +40,7 @@ class MapPoints:
         self._tree = cKDTree(map_.points)
         self.sigma_px = _keypoint_sigma(map_)
         self.covariances = self._accuracy(map_)
-        self.pose_errors = measure_pose_errors(map_)
+        self.uncertainty = map_uncertainty(map_)
 
     def seen_from(self, map_from_camera: SE3) -> Rows:
         """Rows of the points that are not hidden as far as the map's images tell; some may be outside the view."""

@@ -63,7 +63,7 @@ class ReferenceImages:
 
     def covariance_of(self, located: LocatedImage) -> Array:
         """Covariance (6, 6) of a pose by reference images, with the map's own error."""
-        return located.fit.covariance + self._points.pose_errors.at(located.map_from_camera.rotation)
+        return located.fit.covariance + self._points.uncertainty.of_image(located.map_from_camera.rotation)
 
     def _nearest(self, map_from_camera: SE3) -> list[int]:
         """The images most like what the camera sees: few degrees turned, few of them moved about the scene."""

@@ -8,9 +8,9 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.localization.map_uncertainty import MapUncertainty
 from visloc_ros.localization.view_change import view_change
 from visloc_ros.map_tracking.config import MapTrackingConfig
-from visloc_ros.map_tracking.map_errors import PoseErrors
 from visloc_ros.map_tracking.patch_localization import LocatedImage
 from visloc_ros.map_tracking.reference_images import ReferenceImages
 from visloc_ros.map_tracking.views import GreyImage
@@ -32,12 +32,12 @@ class _LastReference:
     pose: ReferencePose
     tracked: LocatedImage
 
-    def moved_to(self, tracked: LocatedImage, errors: PoseErrors) -> ReferencePose:
+    def moved_to(self, tracked: LocatedImage, uncertainty: MapUncertainty) -> ReferencePose:
         """The pose of a later image: moved as the tracked pose did, with the covariances of both its ends."""
         before, now = self.tracked.map_from_camera, tracked.map_from_camera
         pose = self.pose.map_from_camera @ (before.inverse @ now)
         change = view_change(before, 1.0 / float(np.median(tracked.seen.inverse_depths)), now)
-        motion = self.tracked.fit.covariance + tracked.fit.covariance + errors.over(now.rotation, change)
+        motion = self.tracked.fit.covariance + tracked.fit.covariance + uncertainty.of_difference(now.rotation, change)
         moved = carried(self.pose.covariance, pose.translation - self.pose.map_from_camera.translation)
         return ReferencePose(pose, np.asarray(moved + motion))
 
@@ -45,8 +45,8 @@ class _LastReference:
 class ReferenceLocalizer:
     """Corrects the drift of tracked poses without localizing every frame against reference images."""
 
-    def __init__(self, images: ReferenceImages, errors: PoseErrors, config: MapTrackingConfig) -> None:
-        self._images, self._errors = images, errors
+    def __init__(self, images: ReferenceImages, uncertainty: MapUncertainty, config: MapTrackingConfig) -> None:
+        self._images, self._uncertainty = images, uncertainty
         self._period_ns = round(config.reference_period_s * NANOSECONDS)
         self.forget()
 
@@ -63,7 +63,7 @@ class ReferenceLocalizer:
             if found is not None:
                 self._last = _LastReference(found[0], tracked)
                 return found[0]
-        return None if self._last is None else self._last.moved_to(tracked, self._errors)
+        return None if self._last is None else self._last.moved_to(tracked, self._uncertainty)
 
     def localize(self, picture: GreyImage, guess: SE3) -> tuple[ReferencePose, LocatedImage] | None:
         """The pose of an image near ``map_from_camera`` by reference images alone; None where they fail."""

@@ -48,7 +48,7 @@ class MapTracker:
         self.map_name = map_.name
         self._points = MapPoints(map_)
         references = ReferenceImages(map_, self._points, self._config)
-        self._references = ReferenceLocalizer(references, self._points.pose_errors, self._config)
+        self._references = ReferenceLocalizer(references, self._points.uncertainty, self._config)
         self._frames = FrameCheck()
         self.reset()
 

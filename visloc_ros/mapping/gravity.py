@@ -9,9 +9,9 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array, Sim3
 
-# One standard deviation; the camera's were measured on redkitchen and EuRoC (2 to 6, and 20 to 30 degrees at most).
-_TURNING_CAMERA_ERROR_DEG = 4.0
-_STRAIGHT_CAMERA_ERROR_DEG = 20.0
+# One standard deviation. The poses cannot tell it: a camera that is always held askew turns its roll along with itself.
+_TURNING_CAMERA_ERROR_DEG = 4.0  # how level cameras are held and mounted
+_STRAIGHT_CAMERA_ERROR_DEG = 20.0  # pitch: half the view of a common lens, so that the horizon is still in the picture
 RELIABLE_ERROR_DEG = 6.0
 
 _MIN_DOWN_AGREEMENT = 0.7
@@ -51,9 +51,9 @@ def level_rotation(up: Array, viewing: Array) -> Array:
 def find_up(sfm_from_cameras: Sequence[SE3]) -> Up | None:
     """Where up is, in the frame of the poses, if the camera is held without roll. None when it rolls over.
 
-    Up is perpendicular to the images' horizontal axes, once the camera has turned enough for these to differ: 2 to
-    6 degrees off on redkitchen and EuRoC. Else the mean of the images' up axes is taken, which is off by the mean
-    pitch (20 to 30 degrees there), and therefore not reliable.
+    Up is perpendicular to the images' horizontal axes, once the camera has turned enough for these to differ; it is as
+    far off as the camera is held from level. Else the mean of the images' up axes is taken, which is off by the mean
+    pitch, and therefore not reliable. A camera that is rolled on purpose while it hardly turns misleads both.
     """
     rotations = np.array([pose.rotation for pose in sfm_from_cameras])
     mean_down = rotations[:, :, 1].mean(axis=0)

@@ -1,9 +1,9 @@
 """New images find their place among those of a reconstruction, which stays exactly as it is.
 
-COLMAP's own mapper can extend a model too, but its points move: of a small map at inexact reference poses (eight images
-of redkitchen and four new ones) it removed 5 % and moved the others by 1.1 cm (median), for new poses no better. So
-only its parts are used here: which image is next, its pose from the points it sees (PnP), and the triangulation of new
-points. Refinement and filtering are done for new images and new points alone.
+COLMAP's own mapper can extend a model too, but it adjusts and filters all points for the least reprojection error: a
+map at fixed reference poses is bent away from them, and poses given in it before no longer fit. So only its parts are
+used here: which image is next, its pose from the points it sees (PnP), and the triangulation of new points. Refinement
+and filtering are done for new images and new points alone.
 """
 
 from __future__ import annotations
