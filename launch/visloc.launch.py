@@ -23,6 +23,7 @@ ARGUMENTS = {
     "image_topic": ("image", "Raw image topic; with image_transport:=compressed the topic without '/compressed'"),
     "camera_info_topic": ("camera_info", "CameraInfo topic"),
     "image_transport": ("raw", "raw or compressed"),
+    "camera_file": ("", "Calibration file (COLMAP, EuRoC or ROS YAML) instead of camera_info"),
     "imu_topic": ("imu", "IMU topic, if there is one: predicts turns and tells what is up"),
     "wheel_odom_topic": ("wheel_odom", "Wheel odometry topic, if there is one: tells the odometry's scale"),
     "base_frame": ("base_link", "Frame of the robot; the camera's own frame for a bare camera"),
@@ -46,7 +47,7 @@ def generate_launch_description():
         ("camera_info", given["camera_info_topic"]),
     ]
     sensors = [("imu", given["imu_topic"]), ("wheel_odom", given["wheel_odom_topic"])]
-    camera = {"camera.transport": given["image_transport"]}
+    camera = {"camera.transport": given["image_transport"], "camera.calibration_file": given["camera_file"]}
     following = {
         "map_tracking.enabled": is_wanted(given, ["fused"], given["map_tracking"]),
         "map_tracking.map_path": given["map_path"],

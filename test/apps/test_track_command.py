@@ -52,7 +52,7 @@ def tracked(recording, tmp_path_factory):
 
 def test_the_camera_is_told_and_a_guess_is_called_one(tracked, recording, tmp_path):
     shown, folder = tracked
-    assert "camera: focal length 240.0 px, as the recording says" in shown
+    assert "camera: focal length 240.0 px, as told with the images" in shown
     assert figures_of(folder / "a.json")["camera"]["source"] == "recorded"
     images = tmp_path / "images"
     shutil.copytree(recording / "rgb", images)

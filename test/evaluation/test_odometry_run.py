@@ -15,7 +15,14 @@ from visloc_ros.evaluation import odometry_run
 from visloc_ros.evaluation.decoding import DecodedFrame
 from visloc_ros.evaluation.odometry_errors import evaluate_odometry
 from visloc_ros.evaluation.odometry_plots import write_odometry_plot
-from visloc_ros.evaluation.odometry_run import AtStamps, OdometryRecorder, OdometryRun, TrackedFrame, run_odometry
+from visloc_ros.evaluation.odometry_run import (
+    AtStamps,
+    OdometryRecorder,
+    OdometryRun,
+    TrackedFrame,
+    run_odometry,
+    with_earlier_poses,
+)
 from visloc_ros.evaluation.odometry_summary import lifecycle, summarize_odometry
 from visloc_ros.evaluation.table import odometry_rows
 
@@ -202,3 +209,19 @@ def test_poses_that_no_truth_belongs_to_are_drawn_as_not_aligned(run, tmp_path):
     elsewhen = Trajectory(TRUTH.stamps_ns + 3600 * NANOSECONDS, TRUTH.poses)
     write_odometry_plot(tmp_path / "run.png", "title", run, evaluate_odometry(run.results, elsewhen), elsewhen)
     assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_frames_that_were_refused_get_the_poses_that_were_known_later():
+    def pose(stamp_ns, segment=0, **earlier):
+        return OdometryPose(stamp_ns, SE3.identity(), segment, 50, earlier={int(k[1:]): v for k, v in earlier.items()})
+
+    moved = SE3(np.eye(3), [1.0, 0.0, 0.0])
+    refused = [Rejection(stamp_ns, Reason.DEGENERATE_MOTION) for stamp_ns in (1, 2, 5)]
+    results = [*refused[:2], pose(3, _2=moved, _3=moved), pose(4), refused[2], pose(6, 1, _4=moved, _5=moved)]
+    run = OdometryRun(tuple(TrackedFrame(result, 0.0, 1.0) for result in results), 0.0, 0.0, 0.0)
+    completed = with_earlier_poses(run).results
+    assert [isinstance(result, OdometryPose) for result in completed] == [False, True, True, True, True, True]
+    assert (completed[1].stamp_ns, completed[1].segment, completed[1].odom_from_camera) == (2, 0, moved)
+    assert (completed[4].stamp_ns, completed[4].segment) == (5, 1)
+    assert completed[2] is results[2]  # a pose that was given stays
+    assert completed[3] is results[3]

@@ -1,5 +1,7 @@
 """Intrinsics from views of exactly known points."""
 
+from dataclasses import replace
+
 import numpy as np
 import pycolmap
 import pytest
@@ -158,3 +160,15 @@ def test_no_camera_has_any_focal_length(focal_length, plausible):
         view.map_from_camera, with_focal_length(CAMERA, focal_length), view.pixels, view.points, view.information
     )
     assert other.is_plausible == plausible
+
+
+def test_one_wall_settles_nothing_however_often_it_is_seen():
+    """A robot that stands before it; the views that it has when it moves on tell."""
+    wall = replace(see(0)[0], information=np.diag([0.19**-2, 0.0]))
+    standing = estimator([wall] * 14)
+    assert standing.calibration.focal_sigma > MAX_FOCAL_SIGMA
+    assert not standing.is_settled
+    for view in views(6):
+        standing.add(view)
+    assert standing.is_settled
+    assert error_of(standing.calibration) < 0.01

@@ -14,10 +14,10 @@ TIMEOUT_S = 60.0
 
 
 class Harness:
-    """A started node and a plain node beside it."""
+    """Started nodes, the first of which is ``node``, and a plain node beside them."""
 
-    def __init__(self, node: VislocNode, probe: Node, executor: SingleThreadedExecutor) -> None:
-        self.node, self.probe, self._executor = node, probe, executor
+    def __init__(self, nodes: Sequence[VislocNode], probe: Node, executor: SingleThreadedExecutor) -> None:
+        self.node, self.nodes, self.probe, self._executor = nodes[0], nodes, probe, executor
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
         """Serve callbacks until the condition holds."""
@@ -38,7 +38,10 @@ class Harness:
 
 @contextmanager
 def started(
-    node_type: type[VislocNode], *arguments: str, others: Sequence[type[VislocNode]] = (), succeeds: bool = True
+    node_type: Callable[[], VislocNode],
+    *arguments: str,
+    others: Sequence[Callable[[], VislocNode]] = (),
+    succeeds: bool = True,
 ) -> Iterator[Harness]:
     """Start a node, and others beside it, with ROS arguments; tells by ``succeeds`` whether they are expected to."""
     rclpy.init(args=["--ros-args", *arguments])
@@ -48,7 +51,7 @@ def started(
         executor.add_node(node)
     try:
         assert all(node.start() is succeeds for node in nodes)
-        yield Harness(nodes[0], probe, executor)
+        yield Harness(nodes, probe, executor)
     finally:
         for node in nodes:
             node.release()

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from mapped_room import SIMULATION
 from node_harness import TIMEOUT_S, started
 from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
 
@@ -24,30 +25,9 @@ from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
-from visloc_ros.simulation import SimulationConfig, simulate, write_folder
+from visloc_ros.simulation import simulate
 from visloc_ros.sources import ros_messages
 from visloc_ros.sources.ros_images import encode_jpeg
-
-# Half a pass at half the size: enough to map and to find, and quick.
-SIMULATION = SimulationConfig(width=480, height=360, focal_px=360.0, duration_s=4.0, rate_hz=2.0, noise_std=1.0)
-
-
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("recording") / "room"
-    write_folder(simulate(SIMULATION, "map"), folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def room_map(recording, tmp_path_factory):
-    from visloc_ros.mapping import MappingConfig, build_map
-    from visloc_ros.sources import open_source
-
-    source = open_source(recording)
-    path = tmp_path_factory.mktemp("maps") / "room"
-    build_map(source, path, MappingConfig(), reference_poses=source.ground_truth)
-    return path
 
 
 def test_a_map_is_built_by_a_service_call(recording, tmp_path, ros_domain):

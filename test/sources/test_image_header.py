@@ -1,6 +1,9 @@
+import io
+
 import cv2
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 from source_data import colour_image, encode
 
 from visloc_ros.core.errors import SourceError
@@ -45,3 +48,34 @@ def test_truncated_images_are_recognised(suffix, kept):
 def test_other_bytes_are_refused(data, message):
     with pytest.raises(SourceError, match=message):
         read_image_header(data)
+
+
+def photo(orientation: int, byte_order: bytes = b"II") -> bytes:
+    exif = Image.Exif()
+    exif.endian = {b"II": "<", b"MM": ">"}[byte_order]
+    exif[ExifTags.Base.Make] = "a camera"
+    exif[ExifTags.Base.Orientation] = orientation
+    file = io.BytesIO()
+    Image.fromarray(colour_image(0, 70, 31)).save(file, "JPEG", exif=exif)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("byte_order", [b"II", b"MM"])
+@pytest.mark.parametrize(
+    ("orientation", "turns", "upright"), [(1, 0, (70, 31)), (3, 2, (70, 31)), (6, 1, (31, 70)), (8, 3, (31, 70))]
+)
+def test_the_header_tells_how_a_photo_is_shown_upright(orientation, turns, upright, byte_order):
+    data = photo(orientation, byte_order)
+    assert byte_order in data[:40]
+    header = read_image_header(data)
+    assert header == ImageHeader("jpeg", 70, 31, turns)
+    assert header.upright_size == upright
+
+
+def test_garbled_exif_data_leave_a_photo_as_it_is():
+    data = photo(6)
+    begin = data.index(b"II*\0")
+    for offset, wrong in ((begin, b"\0\0\0\0"), (begin + 4, b"\xff\xff\xff\x7f"), (begin + 8, b"\xff\xff")):
+        garbled = data[:offset] + wrong + data[offset + len(wrong) :]
+        assert read_image_header(garbled).upright_size in [(70, 31), (31, 70)]
+    assert read_image_header(data[:begin] + b"\0\0\0\0" + data[begin + 4 :]).clockwise_turns == 0

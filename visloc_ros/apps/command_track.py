@@ -34,7 +34,7 @@ from visloc_ros.evaluation import Row, evaluate_odometry, odometry_rows
 from visloc_ros.evaluation.decoding import decode
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.odometry_plots import write_odometry_plot
-from visloc_ros.evaluation.odometry_run import AtStamps, OdometryRecorder, OdometryRun
+from visloc_ros.evaluation.odometry_run import AtStamps, OdometryRecorder, OdometryRun, with_earlier_poses
 from visloc_ros.evaluation.odometry_summary import summarize_odometry
 from visloc_ros.evaluation.summary import percentiles
 from visloc_ros.evaluation.table import UNKNOWN, format_number
@@ -73,6 +73,7 @@ def track(
 
     Where the odometry lost itself it begins a new segment, whose poses share neither origin nor scale with those
     before: each is aligned with the truth by itself, the largest ATE is told, and --output writes a file for each.
+    Frames before a segment's start get their poses once the start is known, unless --live.
     An odometry that refines its last segment in the end (dpvo) adds a file _refined. When tracking is stopped early,
     what was tracked is written all the same.
 
@@ -90,7 +91,8 @@ def track(
     try:
         recorder.follow(feed)
     finally:  # a bad image, or Ctrl-C, does not cost what was tracked before it
-        report.write(recorder.run, feed.dropped if isinstance(feed, AtStamps) else 0)
+        run = recorder.run if live else with_earlier_poses(recorder.run)
+        report.write(run, feed.dropped if isinstance(feed, AtStamps) else 0)
 
 
 @dataclass(frozen=True)

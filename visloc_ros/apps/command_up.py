@@ -10,7 +10,7 @@ import typer
 
 from visloc_ros.apps.console import console
 from visloc_ros.apps.middleware import room_for_images
-from visloc_ros.apps.options import Domain, MapTracking
+from visloc_ros.apps.options import CameraFile, Domain, MapTracking
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map import open_map
@@ -28,6 +28,7 @@ def up(
         str, typer.Option(help="Image topic; one that ends in /compressed carries JPEG.")
     ] = "image/compressed",
     camera_info_topic: Annotated[str, typer.Option(help="CameraInfo topic.")] = "camera_info",
+    camera: CameraFile = "",
     imu_topic: Annotated[str, typer.Option(help="IMU topic, if there is one.")] = "imu",
     wheel_odom_topic: Annotated[str, typer.Option(help="Wheel odometry topic, if there is one.")] = "wheel_odom",
     base_frame: Annotated[
@@ -48,7 +49,7 @@ def up(
         open_map(map_path)  # a broken map is told here, before any process starts
     compressed = image_topic.endswith("compressed")
     images = {("image/compressed" if compressed else "image"): image_topic, "camera_info": camera_info_topic}
-    camera = {"camera.transport": "compressed" if compressed else "raw"}
+    camera_options = {"camera.transport": "compressed" if compressed else "raw", "camera.calibration_file": camera}
     following = {"map_tracking.map_path": str(map_path) if map_tracking and mode is Mode.FUSED else ""}
     sensors = {"imu": imu_topic, "wheel_odom": wheel_odom_topic}
     fusion = {"base_frame": base_frame, "mode": mode.value}
@@ -56,9 +57,9 @@ def up(
     if mode is Mode.HLOC:
         specs.append(NodeSpec("fusion_node", fusion, params_file))
     else:
-        specs.append(NodeSpec("localization_node", camera | following | fusion, params_file, images | sensors))
+        specs.append(NodeSpec("localization_node", camera_options | following | fusion, params_file, images | sensors))
     if mode is not Mode.ODOM:
-        specs.append(NodeSpec("anchor_node", camera | {"map_path": str(map_path)}, params_file, images))
+        specs.append(NodeSpec("anchor_node", camera_options | {"map_path": str(map_path)}, params_file, images))
     if simulated:
         specs.append(NodeSpec("simulated_camera_node", {}, params_file))
     environment = room_for_images() | ({"ROS_DOMAIN_ID": str(domain_id)} if domain_id else {})

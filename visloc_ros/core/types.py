@@ -127,7 +127,8 @@ class OdometryPose:
 
     A new ``segment`` starts after a loss: poses of different segments share neither origin nor scale.
     ``covariance`` (6, 6) is of the motion since the segment's first frame, in units of the odometry. ``scale`` and
-    ``up_in_odom`` (3,), a unit vector against gravity, are known only with sensors that tell them.
+    ``up_in_odom`` (3,), a unit vector against gravity, are known only with sensors that tell them. ``earlier`` are the
+    poses, by stamp, of frames that were refused while this segment was being begun, where nobody needed them in time.
     """
 
     stamp_ns: int
@@ -139,6 +140,7 @@ class OdometryPose:
     covariance: Array | None = None
     scale: OdometryScale | None = None
     up_in_odom: Array | None = None
+    earlier: Mapping[int, SE3] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,6 +61,22 @@ class OdometryRun:
         return [result for result in self.results if isinstance(result, OdometryPose)]
 
 
+def with_earlier_poses(run: OdometryRun) -> OdometryRun:
+    """The same run with the poses that odometry knew later of frames that it had refused."""
+    earlier = {
+        stamp_ns: OdometryPose(stamp_ns, odom_from_camera, pose.segment, 0)
+        for pose in run.poses
+        for stamp_ns, odom_from_camera in pose.earlier.items()
+    }
+    frames = (
+        replace(frame, result=earlier.get(frame.result.stamp_ns, frame.result))
+        if isinstance(frame.result, Rejection)
+        else frame
+        for frame in run.frames
+    )
+    return replace(run, frames=tuple(frames))
+
+
 class OdometryRecorder:
     """Runs odometry over frames; what was tracked before something raised is in ``run`` all the same."""
 

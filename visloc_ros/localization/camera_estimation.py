@@ -115,7 +115,8 @@ class CameraEstimator:
             return
         self.calibration = self._choose(agreeing)
         enough = len(agreeing) >= _SETTLED_VIEWS and self.calibration.focal_sigma <= _SETTLED_SIGMA
-        self.is_settled = enough or len(agreeing) == _MAX_VIEWS
+        is_known = self.calibration.focal_sigma <= MAX_FOCAL_SIGMA  # not by one wall, however often it is seen
+        self.is_settled = is_known and (enough or len(agreeing) == _MAX_VIEWS)
 
     def _choose(self, views: Sequence[CameraView]) -> CameraCalibration:
         """The map's camera where the views confirm it, else the one that they tell, together with EXIF data."""

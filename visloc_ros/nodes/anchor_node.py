@@ -14,10 +14,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from sensor_msgs.msg import CompressedImage, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
 
 from visloc_msgs.msg import Anchor as AnchorMsg
 from visloc_msgs.srv import LoadMap, Localize, SaveMap
+from visloc_ros.core.calibration import CameraCalibration, guess_calibration
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.errors import ConfigError, MapError, OutputError, VislocError
 from visloc_ros.core.map import open_map
@@ -28,7 +29,14 @@ from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.nodes.background import in_background
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
-from visloc_ros.nodes.conversions import anchor_to_msg, camera_from_msg, frame_from_msg, header, points_to_msg
+from visloc_ros.nodes.conversions import (
+    anchor_to_msg,
+    calibration_from_msg,
+    camera_to_msg,
+    frame_from_msg,
+    header,
+    points_to_msg,
+)
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.nodes.recent_poses import RecentPoses
@@ -66,7 +74,10 @@ class AnchorNodeConfig(Config):
 
 
 class AnchorNode(VislocNode[AnchorNodeConfig]):
-    """Localizes the newest frame as often as it helps."""
+    """Localizes the newest frame as often as it helps.
+
+    Of a camera that is not calibrated it finds out the calibration by the frames that it finds, and tells it.
+    """
 
     default_name = "anchor_node"
     config_type = AnchorNodeConfig
@@ -75,6 +86,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         "map_frame",
         "camera.transport",
         "camera.qos",
+        "camera.calibration_file",
         "camera.in_spare_time",
         "anchor.features.name",
         "anchor.features.max_keypoints",
@@ -95,6 +107,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._in_use = threading.Lock()
         """Held while an engine searches, and while another one takes its place."""
         self._predictions = RecentPoses(PREDICTIONS_KEPT, MAX_PREDICTION_GAP_NS)
+        # Made before the map is loaded, which takes long: an odometry node sees by it that somebody will tell.
+        self._camera_publisher = self.publisher(CameraInfo, "anchor_camera_info", LATCHED)
         self._use_map(Path(self.config.map_path))
         self._publisher = self.publisher(AnchorMsg, "anchor", RELIABLE)
         self._points_publisher = self.publisher(PointCloud2, "map_points", LATCHED)
@@ -110,6 +124,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._pace = SearchPace(self.config.search_period_s)
         self.subscription(PoseWithCovarianceStamped, "camera_pose", self._take_fused, RELIABLE)
         self.subscription(PoseWithCovarianceStamped, "search_prior", self._take_prediction, RELIABLE)
+        self._calibration: CameraCalibration | None = None  # what is known of the camera in use
+        self._told: CameraCalibration | None = None
         self._input = CameraInput(self, self.config.camera, self._localize, self._pace.wants)
         publish_diagnostics(self, self._report)
 
@@ -147,6 +163,18 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._publisher.publish(anchor_to_msg(anchor, self.config.map_frame, camera_frame))
         if isinstance(result, AnchorPose):
             self._publish_inliers(frame, result, camera_frame)
+        if frame.calibration is not None:
+            self._calibration = engine.best_calibration(frame.calibration)
+            if engine.has_settled(frame.calibration):
+                self._tell_camera(self._calibration, frame.stamp_ns, camera_frame)
+
+    def _tell_camera(self, calibration: CameraCalibration, stamp_ns: int, camera_frame: str) -> None:
+        """Use a calibration that will not change any more, and tell it to nodes that have none."""
+        if calibration is self._told:
+            return
+        self._told = calibration
+        self._input.learn(calibration)
+        self._camera_publisher.publish(camera_to_msg(stamp_ns, camera_frame, calibration.camera))
 
     def _publish_inliers(self, frame: Frame, anchor: AnchorPose, camera_frame: str) -> None:
         if self._inliers_publisher.get_subscription_count():
@@ -183,7 +211,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     async def _localize_one(self, request: Localize.Request, response: Localize.Response) -> Localize.Response:
         stamp_ns = stamp_from_msg(request.image.header.stamp)
         try:
-            frame = frame_from_msg(request.image, camera_from_msg(request.camera_info))
+            calibration = calibration_from_msg(request.camera_info)
+            frame = frame_from_msg(request.image, lambda width, height: calibration or guess_calibration(width, height))
             anchor = await in_background(self, lambda: self._search(frame))
         except VislocError as error:
             self.get_logger().warning(f"localize: {error}")
@@ -196,8 +225,9 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             return Anchor(self._engine.localize(frame), self._engine.map_identity)
 
     def _report(self) -> tuple[str, str, dict[str, object]]:
-        values = {
+        values: dict[str, object] = {
             "map": self._engine.map.name,
+            "camera": self._calibration or "not known yet",
             "received": self._input.received,
             **self._outcomes,
             **self._input.rejected,

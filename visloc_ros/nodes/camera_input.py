@@ -1,4 +1,7 @@
-"""From image and camera_info topics to frames: checked, and decoded off the executor's thread."""
+"""From image and camera_info topics to frames: checked, and decoded off the executor's thread.
+
+A camera need not be calibrated: its frames then carry a guess, until somebody tells better.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import pycolmap
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from visloc_ros.core.camera import check_image_size
+from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import CalibrationError, VislocError
 from visloc_ros.core.types import Frame
 from visloc_ros.nodes.base import VislocNode
-from visloc_ros.nodes.conversions import camera_from_msg, frame_from_msg
+from visloc_ros.nodes.calibration_choice import CalibrationChoice
+from visloc_ros.nodes.conversions import calibration_from_msg, frame_from_msg
 from visloc_ros.nodes.qos import IMAGE
 from visloc_ros.nodes.worker import Worker
+from visloc_ros.sources.calibration import read_given_calibration
 from visloc_ros.sources.ros_messages import stamp_from_msg
 
 # An image and its camera_info cross the network apart; the first image waits this long for the other.
 CAMERA_INFO_WAIT_S = 0.5
+NO_CALIBRATION = "no camera_info with a calibration has come, and camera.calibration_file names none"
 STAMP_END = 12  # of a serialized message that begins with a header: four bytes of encapsulation, then the stamp
 
 
@@ -35,6 +40,9 @@ class CameraInputConfig(Config):
         "raw", "image transport: topic 'image' or 'image/compressed'", choices=("raw", "compressed")
     )
     qos: str = option("sensor_data", "reliability of the image subscription", choices=tuple(IMAGE))
+    calibration_file: str = option(
+        "", "camera calibration file (COLMAP, EuRoC or ROS YAML), which goes before camera_info; empty for none"
+    )
     queue_size: int = option(4, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
     in_spare_time: bool = option(
         False, "work on frames only while nothing else on this computer wants the core (Linux's SCHED_IDLE)"
@@ -45,7 +53,8 @@ class CameraInput:
     """Subscribes to a camera and calls ``on_frame(frame, camera_frame_id)`` in a worker thread.
 
     Images whose stamp is not ``is_wanted`` are not even decoded. Bad messages are counted in ``rejected`` by reason
-    and never fatal. ``camera_frame`` is that of the newest image.
+    and never fatal. ``camera_frame`` and ``calibration`` are those of the newest image. Raises CalibrationError for a
+    calibration file that cannot be read.
     """
 
     def __init__(
@@ -57,11 +66,14 @@ class CameraInput:
     ) -> None:
         self.rejected: Counter[str] = Counter()
         self.camera_frame: str | None = None
+        self.calibration: CameraCalibration | None = None
         self._logger, self._on_frame, self._is_wanted = node.get_logger(), on_frame, is_wanted
+        self._choice = CalibrationChoice(read_given_calibration(config.calibration_file))
         self._camera_info: CameraInfo | None = None
         self._known = b""
-        self._camera: pycolmap.Camera | None = None
-        self._calibrated = threading.Event()
+        self._is_told = threading.Event()
+        if config.calibration_file:
+            self._is_told.set()
         self._worker: Worker[Image | CompressedImage] = node.worker(
             "image", self._handle, config.queue_size, config.in_spare_time
         )
@@ -86,6 +98,10 @@ class CameraInput:
         """Whether a newer image waits for the work on this one."""
         return self._worker.is_late
 
+    def learn(self, calibration: CameraCalibration) -> None:
+        """Take a calibration that somebody has found out; it is used where the camera has none of its own."""
+        self._choice.tell(calibration)
+
     def _take_camera_info(self, serialized: bytes) -> None:
         """Take a calibration; it comes again with every image, and reading it would cost more than the image does."""
         if serialized[STAMP_END:] == self._known:
@@ -94,32 +110,41 @@ class CameraInput:
         if self._camera_info is not None and _same_calibration(message, self._camera_info):
             return
         try:
-            self._camera = camera_from_msg(message)
+            calibration = calibration_from_msg(message)
         except CalibrationError as error:
             self._count("camera_info", str(error))
             return
+        if calibration is not None:
+            self._choice.tell(calibration)
         self._camera_info, self._known = message, serialized[STAMP_END:]
-        self._calibrated.set()
+        self._is_told.set()
 
     def _handle(self, message: Image | CompressedImage) -> None:
-        self._calibrated.wait(CAMERA_INFO_WAIT_S)
-        camera = self._camera
-        if camera is None:
-            self._count("no camera_info", "images arrive but no usable camera_info: is it published, and remapped?")
-            return
+        if not self._is_told.wait(CAMERA_INFO_WAIT_S):
+            self._is_told.set()  # waited for once
         if stamp_from_msg(message.header.stamp) <= 0:
             self._count("unstamped", "an image has no stamp and was left out")
             return
         if not self._is_wanted(stamp_from_msg(message.header.stamp)):
             return
         try:
-            frame = frame_from_msg(message, camera)
-            check_image_size(camera, frame.image.shape[1], frame.image.shape[0])
+            frame = frame_from_msg(message, self._choice.of_images)
         except VislocError as error:
             self._count(type(error).__name__, str(error))
             return
         self.camera_frame = message.header.frame_id
+        self._say_calibration(frame.calibration)
         self._on_frame(frame, message.header.frame_id)
+
+    def _say_calibration(self, calibration: CameraCalibration | None) -> None:
+        """Tell once which calibration is used from now on."""
+        if calibration is None or calibration is self.calibration:
+            return
+        self.calibration = calibration
+        if calibration.is_provisional:
+            self._logger.warning(f"camera: {calibration}; {NO_CALIBRATION}")
+        else:
+            self._logger.info(f"camera: {calibration}")
 
     def _count(self, kind: str, text: str) -> None:
         self.rejected[kind] += 1

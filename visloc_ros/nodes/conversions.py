@@ -6,7 +6,7 @@ Every ``*_from_msg`` checks its message (finite numbers, unit quaternion, sizes)
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pycolmap
@@ -29,6 +29,8 @@ from visloc_msgs.msg import Anchor as AnchorMsg
 from visloc_msgs.msg import Innovation, LocalizationStatus, OdometryStatus, StageTime
 from visloc_msgs.msg import LoopClosure as LoopClosureMsg
 from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
+from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
@@ -117,6 +119,14 @@ def camera_from_msg(message: CameraInfo) -> pycolmap.Camera:
     )
 
 
+def calibration_from_msg(message: CameraInfo) -> CameraCalibration | None:
+    """What a camera's own CameraInfo tells; None where its first entry of K is zero: nobody calibrated the camera.
+
+    Raises CalibrationError.
+    """
+    return None if message.k[0] == 0 else CameraCalibration(camera_from_msg(message), CalibrationSource.RECORDED)
+
+
 def camera_to_msg(stamp_ns: int, frame_id: str, camera: pycolmap.Camera) -> CameraInfo:
     """CameraInfo of a camera model."""
     k, d, model = camera_info_fields(camera)
@@ -134,9 +144,18 @@ def camera_to_msg(stamp_ns: int, frame_id: str, camera: pycolmap.Camera) -> Came
     )
 
 
-def frame_from_msg(message: Image | CompressedImage, camera: pycolmap.Camera) -> Frame:
-    """Frame of an image message at its header's stamp."""
-    return Frame(stamp_from_msg(message.header.stamp), image_from_msg(message), camera)
+def frame_from_msg(
+    message: Image | CompressedImage, calibration_of_images: Callable[[int, int], CameraCalibration]
+) -> Frame:
+    """Frame of an image message at its header's stamp, with the calibration for its width and height.
+
+    Raises SourceError for a malformed image, CalibrationError for one of another size than the calibration.
+    """
+    image = image_from_msg(message)
+    height, width = image.shape[:2]
+    calibration = calibration_of_images(width, height)
+    check_image_size(calibration.camera, width, height)
+    return Frame(stamp_from_msg(message.header.stamp), image, calibration.camera, calibration=calibration)
 
 
 def visual_odometry_to_msg(result: OdometryPose, camera_frame: str) -> Odometry:

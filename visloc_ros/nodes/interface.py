@@ -24,7 +24,8 @@ DESCRIPTIONS = {
     # Inputs
     "image": "Images of the camera, `camera.transport: raw`.",
     "image/compressed": "Images of the camera as JPEG or PNG, `camera.transport: compressed`.",
-    "camera_info": "Calibration of the camera; binning and the region of interest count.",
+    "camera_info": "Calibration of the camera; binning and the region of interest count. Where it is "
+    "missing, or all zeros, the camera is estimated with the help of the map.",
     "imu": "Optional: predicts how the camera turns between images, and tells which way is up. "
     "Needs its place in `/tf_static`.",
     "wheel_odom": "Optional: tells the odometry's scale. Needs the place of the camera on its `child_frame_id` in "
@@ -52,6 +53,8 @@ DESCRIPTIONS = {
     "map_tracking": "Map points of the last anchor, followed into this frame: the pose they give, or why there is "
     "none.",
     "anchor": "Each search of an image in the map: the pose, or why there is none.",
+    "anchor_camera_info": "The calibration that the anchor node uses, once it is sure of it; for a camera whose "
+    "`camera_info` is missing, or is all zeros. The odometry node waits for it.",
     "camera_pose": "`map_from_camera` of each frame; the anchor node searches there first.",
     "search_prior": "Where the anchor node searches before the first fix: near anchors that agree, or near "
     "`/initialpose`.",

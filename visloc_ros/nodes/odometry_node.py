@@ -7,27 +7,35 @@ again. Where a map is given its points are followed in the same images: one rece
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.map import open_map
-from visloc_ros.core.types import Frame, OdometryPose, Rejection
+from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
 from visloc_ros.map_tracking import MapTracker, MapTrackingConfig
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
+from visloc_ros.nodes.conversions import camera_from_msg
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.keyframe_choice import KeyframeConfig
 from visloc_ros.nodes.keyframe_output import KeyframeOutput
+from visloc_ros.nodes.qos import LATCHED
 from visloc_ros.nodes.remote_backend import RemoteBackend
 from visloc_ros.nodes.sensor_input import SensorInput
 from visloc_ros.nodes.tracking_output import TrackingOutput
 from visloc_ros.odometry import OdometryConfig, make_odometry
 from visloc_ros.pipeline import Localizer
 from visloc_ros.pipeline.localizer import PoseBackend
+
+FOUND_CAMERA = "anchor_camera_info"
+GUESS_AFTER_S = 10.0  # an anchor node takes that long to start on a busy computer
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,9 @@ class OdometryNodeConfig(Config):
 class OdometryNode(VislocNode[OdometryNodeConfig]):
     """Takes each image, and what an IMU and wheels tell, through the localizer.
 
+    Frames of a camera that is not calibrated wait for the anchor node to find its calibration out; where there is no
+    such node, the guess is used.
+
     With a ``fusion`` node in the same process frames go straight on into its back end while it is active.
     """
 
@@ -61,6 +72,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
     parameter_names = (
         "camera.transport",
         "camera.qos",
+        "camera.calibration_file",
         "camera.in_spare_time",
         "odometry.backend",
         "odometry.klt.adjust_in_spare_time",
@@ -96,6 +108,8 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         self._remote = RemoteBackend(self, tracker if self._fusion is None else None)
         self._output.keyframes = KeyframeOutput(self, self.config.keyframe)
         self._input = CameraInput(self, self.config.camera, self._process)
+        self._begin_s: float | None = None  # when the first frame came
+        self.subscription(CameraInfo, FOUND_CAMERA, self._take_found_camera, LATCHED)
         self._localizer = Localizer(
             self._odometry, self._remote, tracker, self._output, is_behind=lambda: self._input.is_late
         )
@@ -109,7 +123,20 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             self._odometry.reset()
         self._output.set_input(camera_frame, self._input.received, self._input.dropped)
         self._localizer.backend = self._backend(camera_frame)
-        self._localizer.process(frame)
+        if self._awaits_calibration(frame):
+            self._localizer.miss(frame, Reason.UNKNOWN_INTRINSICS)
+        else:
+            self._localizer.process(frame)
+
+    def _awaits_calibration(self, frame: Frame) -> bool:
+        """Whether a frame's camera is a guess for which an anchor node may find something better."""
+        self._begin_s = self._begin_s or time.monotonic()
+        if frame.calibration is None or not frame.calibration.is_provisional:
+            return False
+        return time.monotonic() - self._begin_s < GUESS_AFTER_S or self.count_publishers(FOUND_CAMERA) > 0
+
+    def _take_found_camera(self, message: CameraInfo) -> None:
+        self._input.learn(CameraCalibration(camera_from_msg(message), CalibrationSource.ESTIMATED))
 
     def _backend(self, camera_frame: str) -> PoseBackend:
         """The fusion node's while it is active in this process."""
@@ -127,6 +154,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         values: dict[str, object] = {"received": self._input.received, "dropped": self._input.dropped}
         values |= {**self._input.rejected, **self._localizer.refused, **self._sensors.rejected}
         values |= {**self._odometry.counts, **self._output.statistics.values()}
+        values["camera"] = self._input.calibration or "not known yet"
         values["keyframes sent"] = self._output.keyframes_sent
         if self._map is not None:
             tracking = {"map": self._map.name, "skipped": self._localizer.skipped, **self._output.tracking_outcomes}
@@ -138,8 +166,12 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         """Level and words of the diagnostics."""
         if last is None:
             return "warn", "no frame tracked yet"
+        if isinstance(last, Rejection) and last.reason is Reason.UNKNOWN_INTRINSICS:
+            return "warn", "Waiting: the camera is not calibrated, and the anchor node has not found its focal length."
         if isinstance(last, Rejection):
             return "warn", f"Lost! {last}"
+        if self._input.calibration is not None and self._input.calibration.is_provisional:
+            return "warn", "Tracking with a guessed focal length: calibrate the camera."
         if not self._odometry.gyroscope_is_trusted:
             return "warn", "Tracking, but the gyroscope contradicts the images: check its axes and its clock."
         if self._sensors.rejected:

@@ -8,7 +8,17 @@ from typing import Protocol
 
 from visloc_ros.core.clock import StampGuard, StampVerdict
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.types import Anchor, AnchorPose, Estimate, Frame, LoopClosure, OdometryPose, Rejection, TrackedPose
+from visloc_ros.core.types import (
+    Anchor,
+    AnchorPose,
+    Estimate,
+    Frame,
+    LoopClosure,
+    OdometryPose,
+    Reason,
+    Rejection,
+    TrackedPose,
+)
 
 
 class FrameTracker(Protocol):
@@ -123,6 +133,15 @@ class Localizer:
         if isinstance(odometry, OdometryPose):  # an anchor meets the odometry of its own image
             self.backend.search(frame)
         self.odometry.settle()
+        return estimate
+
+    def miss(self, frame: Frame, reason: Reason) -> Estimate | None:
+        """Take one frame that cannot be tracked, for a reason known beforehand; None for one that is out of order."""
+        if not self._accept_stamp(frame.stamp_ns):
+            return None
+        rejection = Rejection(frame.stamp_ns, reason)
+        estimate = self.backend.add_odometry(rejection)
+        self._listener.on_odometry(frame, rejection)
         return estimate
 
     def reset(self) -> None:

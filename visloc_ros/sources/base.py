@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import pycolmap
 
-from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
+from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import ConfigError, SourceError
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame
-from visloc_ros.sources.calibration import read_camera_yaml
+from visloc_ros.sources.calibration import read_given_calibration
 
 NOMINAL_RATE_HZ = 30.0
 BAG_METADATA = "metadata.yaml"
@@ -58,9 +57,7 @@ class SourceConfig(Config):
 
     def read_calibration(self) -> CameraCalibration | None:
         """Camera of the calibration file, or None where none is named. Raises CalibrationError."""
-        if not self.camera:
-            return None
-        return CameraCalibration(read_camera_yaml(Path(self.camera).expanduser()), CalibrationSource.GIVEN)
+        return read_given_calibration(self.camera)
 
 
 def _first_of_each_period(selected: Sequence[int], stamps_ns: Sequence[int], fps: float) -> list[int]:

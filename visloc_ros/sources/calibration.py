@@ -15,6 +15,7 @@ import pycolmap
 import yaml
 from numpy.typing import ArrayLike
 
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.camera import HALF_PIXEL, camera_from_calibration, crop_and_bin
 from visloc_ros.core.errors import CalibrationError
 
@@ -47,6 +48,13 @@ def read_camera_yaml(path: Path) -> pycolmap.Camera:
         f"{path} is not a camera calibration: expected 'model, width, height, params', "
         "a EuRoC sensor.yaml ('intrinsics') or a ROS camera_calibration file ('camera_matrix')"
     )
+
+
+def read_given_calibration(file: str) -> CameraCalibration | None:
+    """The calibration in a file that somebody gave; None for an empty name. Raises CalibrationError."""
+    if not file:
+        return None
+    return CameraCalibration(read_camera_yaml(Path(file).expanduser()), CalibrationSource.GIVEN)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

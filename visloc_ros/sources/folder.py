@@ -1,4 +1,8 @@
-"""Frames from a folder of images: a known dataset's layout, or simply images with an optional ``camera.yaml``."""
+"""Frames from a folder of images: a known dataset's layout, or simply images with an optional ``camera.yaml``.
+
+Photos are turned upright as their EXIF data say, and their cameras with them; poses are of the upright image. Where the
+folder holds true poses its images stay as they are written, because those poses are of such images.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pycolmap
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, guess_calibration
-from visloc_ros.core.camera import check_image_size, is_same_camera, with_focal_length
+from visloc_ros.core.camera import check_image_size, is_same_camera, rotate, with_focal_length
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import Frame
+from visloc_ros.core.types import Frame, Image
 from visloc_ros.sources.base import NOMINAL_RATE_HZ, EncodedFrame, SourceConfig
 from visloc_ros.sources.datasets import read_dataset
 from visloc_ros.sources.exif_position import read_geo_position
@@ -31,7 +36,7 @@ from visloc_ros.sources.layouts import (
     refuse_rate,
 )
 from visloc_ros.sources.measurements import Measurements
-from visloc_ros.sources.ros_images import decode_compressed
+from visloc_ros.sources.ros_images import decode_compressed, encode_png
 from visloc_ros.sources.stamps import stamps_at_rate, stamps_from_names
 
 logger = logging.getLogger(__name__)
@@ -56,6 +61,7 @@ class FolderSource:
         calibration: CameraCalibration,
         ground_truth: Trajectory | None,
         imu: ImuFile | None = None,
+        turns_upright: bool = False,
     ) -> None:
         self.name = name
         self.images = images
@@ -65,6 +71,7 @@ class FolderSource:
         self.ground_truth = ground_truth
         self.skipped = 0
         self._imu = imu
+        self._turns_upright = turns_upright
 
     @property
     def camera(self) -> pycolmap.Camera:
@@ -75,16 +82,29 @@ class FolderSource:
         return len(self.images)
 
     def __iter__(self) -> Iterator[Frame]:
-        for encoded in self.iter_encoded():
+        for encoded, turns in self._iter_files():
             try:
-                image = decode_compressed(encoded.format, encoded.data)
+                image = _decode(encoded, turns)
             except SourceError as error:
                 self._skip(encoded.name, error)
                 continue
             yield Frame(encoded.stamp_ns, image, encoded.camera, encoded.name, encoded.calibration)
 
     def iter_encoded(self) -> Iterator[EncodedFrame]:
-        """Walk over the same images as their files hold them, for copying without loss."""
+        """Walk over the same images as their files hold them, for copying without loss; turned ones become PNG."""
+        for encoded, turns in self._iter_files():
+            if not turns:
+                yield encoded
+                continue
+            try:
+                data = encode_png(_decode(encoded, turns))
+            except SourceError as error:
+                self._skip(encoded.name, error)
+                continue
+            yield replace(encoded, data=data, format="png")
+
+    def _iter_files(self) -> Iterator[tuple[EncodedFrame, int]]:
+        """The files as they are, with the calibration of the upright image and the clockwise turns that it takes."""
         self.skipped = 0
         for image in self.images:
             try:
@@ -93,9 +113,12 @@ class FolderSource:
             except SourceError as error:
                 self._skip(image.name, error)
                 continue
+            if not self._turns_upright:
+                header = replace(header, clockwise_turns=0)
             calibration = self._calibration_of(image, data, header)
             _check_size(image.path, calibration.camera, header)
-            yield EncodedFrame(image.stamp_ns, data, header.format, calibration.camera, image.name, calibration)
+            encoded = EncodedFrame(image.stamp_ns, data, header.format, calibration.camera, image.name, calibration)
+            yield encoded, header.clockwise_turns
 
     def read_measurements(self) -> Measurements:
         """Read the positions in the images' EXIF data, and the IMU where there is one. Raises SourceError."""
@@ -110,8 +133,11 @@ class FolderSource:
     def _calibration_of(self, image: StampedImage, data: bytes, header: ImageHeader) -> CameraCalibration:
         """The calibration of an image, or what a photo says of itself; the same object for all of one camera."""
         if image.camera is not None:
-            return self._shared(CameraCalibration(image.camera, CalibrationSource.RECORDED))
-        has_size = (header.width, header.height) == (self.camera.width, self.camera.height)
+            camera = _upright_camera(image.path, image.camera, header)
+            was_given = self.calibration.source is CalibrationSource.GIVEN
+            source = CalibrationSource.GIVEN if was_given else CalibrationSource.RECORDED
+            return self._shared(CameraCalibration(camera, source))
+        has_size = header.upright_size == (self.camera.width, self.camera.height)
         if has_size and _EXIF_MARK not in data[:_EXIF_REACH]:
             return self.calibration
         return self._shared(_guess_calibration(image.path, header))
@@ -139,20 +165,44 @@ def open_folder(root: Path, config: SourceConfig) -> FolderSource:
     common = config.read_calibration() or _recorded(layout.camera)
     if common is not None:
         images = tuple(replace(image, camera=common.camera) for image in images)
+    turns_upright = layout.ground_truth is None
     first, header = first_readable([image.path for image in images])
-    own = _recorded(next(image for image in images if image.path == first).camera)
-    calibration = common or own or _guess_calibration(first, header)
+    if not turns_upright:
+        header = replace(header, clockwise_turns=0)
+    known = common or _recorded(next(image for image in images if image.path == first).camera)
+    calibration = _guess_calibration(first, header) if known is None else _upright(first, known, header)
     _check_size(first, calibration.camera, header)
-    return FolderSource(root.resolve().name, images, calibration, layout.ground_truth, layout.imu)
+    return FolderSource(root.resolve().name, images, calibration, layout.ground_truth, layout.imu, turns_upright)
 
 
 def _recorded(camera: pycolmap.Camera | None) -> CameraCalibration | None:
     return None if camera is None else CameraCalibration(camera, CalibrationSource.RECORDED)
 
 
+def _decode(encoded: EncodedFrame, clockwise_turns: int) -> Image:
+    image = decode_compressed(encoded.format, encoded.data)
+    return np.ascontiguousarray(np.rot90(image, -clockwise_turns)) if clockwise_turns else image
+
+
+def _upright(image: Path, calibration: CameraCalibration, header: ImageHeader) -> CameraCalibration:
+    return replace(calibration, camera=_upright_camera(image, calibration.camera, header))
+
+
+def _upright_camera(image: Path, camera: pycolmap.Camera, header: ImageHeader) -> pycolmap.Camera:
+    """The camera of an image turned upright, from one of its pixels as written, or of that size already."""
+    if (camera.width, camera.height) == header.upright_size != (header.width, header.height):
+        return camera
+    for _ in range(header.clockwise_turns):
+        turned = rotate(camera, clockwise=True)
+        if turned is None:
+            raise CalibrationError(f"{image}: a {camera.model.name} camera cannot be turned: write the image upright")
+        camera = turned
+    return camera
+
+
 def _guess_calibration(image: Path, header: ImageHeader) -> CameraCalibration:
     """Guess a camera from the focal length in a photo's EXIF data, else 1.2 times the longer side."""
-    guess = guess_calibration(header.width, header.height)
+    guess = guess_calibration(*header.upright_size)
     try:
         photo = pycolmap.infer_camera_from_image(image)
     except ValueError:  # COLMAP decodes the image to do so; a broken one is dealt with when it is read
@@ -195,6 +245,6 @@ def _image_folder(root: Path) -> Path:
 
 def _check_size(path: Path, camera: pycolmap.Camera, header: ImageHeader) -> None:
     try:
-        check_image_size(camera, header.width, header.height)
+        check_image_size(camera, *header.upright_size)
     except CalibrationError as error:
         raise CalibrationError(f"{path}: {error}") from error

@@ -1,7 +1,7 @@
 """Decoding of ROS images with NumPy and OpenCV alone: for the bag reader, the folders and the nodes.
 
-Everything becomes uint8, grey (H, W) or RGB (H, W, 3). EXIF orientation is ignored: calibrations, too, are made
-for the pixels as the sensor wrote them.
+Everything becomes uint8, grey (H, W) or RGB (H, W, 3). EXIF orientation is ignored: the calibrations of cameras are
+made for the pixels as the sensor wrote them. Photos are turned upright by the folder that holds them.
 """
 
 from __future__ import annotations
@@ -128,4 +128,13 @@ def encode_jpeg(image: Image, quality: int = 95) -> bytes:
     done, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise SourceError(f"an image of shape {image.shape} cannot be encoded as JPEG")
+    return bytes(encoded.tobytes())
+
+
+def encode_png(image: Image) -> bytes:
+    """Encode a uint8 grey (H, W) or RGB (H, W, 3) image without loss."""
+    pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    done, encoded = cv2.imencode(".png", pixels)
+    if not done:
+        raise SourceError(f"an image of shape {image.shape} cannot be encoded as PNG")
     return bytes(encoded.tobytes())

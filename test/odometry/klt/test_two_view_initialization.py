@@ -3,11 +3,12 @@ import pytest
 from odometry_scenes import TwoPlanes, make_camera
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
-from visloc_ros.core.types import Frame, Reason
+from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import ImagePreparation
-from visloc_ros.odometry.klt.initialization import Initialization, Initializer
+from visloc_ros.odometry.klt.initialization import Initialization, Initializer, locate_followed
+from visloc_ros.odometry.klt.odometry import KltOdometry
 
 STEP_NS = 33_000_000
 CAMERA = make_camera(320, 240)
@@ -75,3 +76,46 @@ def test_an_image_with_too_few_corners_says_so():
 def test_a_camera_without_motion_waits_for_motion(scene):
     results = follow(film(scene, [SE3.identity()] * 5))
     assert {result.reason for result in results} == {Reason.DEGENERATE_MOTION}
+
+
+def check_path(camera_from_odom, poses, first, last):
+    """Compare poses by the number of their view with the truth, the scale taken from the last."""
+
+    def truth(view):
+        return poses[view].inverse @ poses[first]
+
+    unit = np.linalg.norm(camera_from_odom[last].translation) / np.linalg.norm(truth(last).translation)
+    for view, found in camera_from_odom.items():
+        np.testing.assert_allclose(found.rotation, truth(view).rotation, atol=4e-3)
+        baseline = np.linalg.norm(truth(last).translation)
+        np.testing.assert_allclose(found.translation / unit, truth(view).translation, atol=0.1 * baseline)
+
+
+def test_views_before_the_start_are_located_once_its_points_are_known(scene):
+    turning = [SE3(rotation_matrix([0, 0.06 * i, 0]), np.zeros(3)) for i in range(4)]
+    walking = [SE3(turning[-1].rotation, np.array([0.04 * i, 0.0, 0.0])) for i in range(1, 20)]
+    poses = turning + walking
+    results = follow(film(scene, poses))
+    initialization = results[-1]
+    located = {round(stamp_ns / STEP_NS): pose for stamp_ns, pose in locate_followed(initialization, CONFIG).items()}
+    assert set(located) == set(range(len(results)))
+    check_path(located, poses, round(initialization.reference.stamp_ns / STEP_NS), len(results) - 1)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_odometry_tells_earlier_poses_where_nobody_waits_for_them(scene, live):
+    poses = [SE3(rotation_matrix([0, 0.01 * i, 0]), np.array([0.03 * i, 0.01 * i, 0.0])) for i in range(20)]
+    odometry, results = KltOdometry(KltConfig(), live=live), []
+    for frame in film(scene, poses):
+        results.append(odometry.track(frame))
+        odometry.settle()
+        if isinstance(results[-1], OdometryPose):
+            break
+    odometry.close()
+    start, refused = results[-1], results[:-1]
+    assert refused
+    assert all(isinstance(result, Rejection) for result in refused)
+    assert list(start.earlier) == ([] if live else [result.stamp_ns for result in results])
+    if not live:
+        views = {round(stamp_ns / STEP_NS): pose.inverse for stamp_ns, pose in start.earlier.items()}
+        check_path(views, poses, min(views, key=lambda view: np.linalg.norm(views[view].translation)), len(views) - 1)

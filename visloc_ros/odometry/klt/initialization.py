@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Reason
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import PreparedImage
+from visloc_ros.odometry.klt.pose_refinement import refine_pose
 from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, turn_between
 from visloc_ros.odometry.klt.tracking import Features, follow_from_any, measure
 from visloc_ros.odometry.klt.two_view import (
@@ -25,16 +27,21 @@ from visloc_ros.tracking.pixels import Pixels, pixels_of
 
 _KEPT_SHARE = 0.6  # of the newest reference's features, below which the present view becomes a reference, too
 _MAX_REFERENCES = 4
+_MAX_REMEMBERED = 300  # views: ten seconds, in which a feature is seldom followed
 
 
 @dataclass(frozen=True, eq=False)
 class Initialization:
-    """A good pair: the reference view, the present view, the features of both (same rows), and the geometry."""
+    """A good pair: the reference view, the present view, the features of both (same rows), and the geometry.
+
+    ``followed`` are the features of the views up to the present one by stamp, oldest first.
+    """
 
     reference: PreparedImage
     first: Features
     second: Features
     geometry: TwoViewGeometry
+    followed: Mapping[int, Features]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +60,7 @@ class Initializer:
         self._references: list[_Reference] = []
         self._features = Features.none()
         self._previous: PreparedImage | None = None
+        self._followed_by_stamp: dict[int, Features] = {}
         self._next_id = 0
 
     def follow(self, view: PreparedImage) -> Initialization | Wait:
@@ -63,8 +71,14 @@ class Initializer:
         result = self._try(view)
         newest = len(self._references[-1].features) if self._references else math.inf
         if isinstance(result, Wait) and len(self._features) < _KEPT_SHARE * newest:
-            return self._add_reference(view, result)
+            result = self._add_reference(view, result)
+        self._remember(view)
         return result
+
+    def _remember(self, view: PreparedImage) -> None:
+        self._followed_by_stamp[view.stamp_ns] = self._features
+        if len(self._followed_by_stamp) > _MAX_REMEMBERED:
+            del self._followed_by_stamp[next(iter(self._followed_by_stamp))]
 
     @property
     def _least(self) -> int:
@@ -102,7 +116,9 @@ class Initializer:
             return Wait({"features": float(len(self._features))}, Reason.FEW_FEATURES)
         reference, first, second = best
         geometry = estimate_two_view_geometry(first.rays, second.rays, second.pixels_per_ray, self._config)
-        return geometry if isinstance(geometry, Wait) else Initialization(reference.view, first, second, geometry)
+        if isinstance(geometry, Wait):
+            return geometry
+        return Initialization(reference.view, first, second, geometry, self._followed_by_stamp)
 
     def _add_reference(self, view: PreparedImage, result: Wait) -> Wait:
         """Make the present view a reference, with new corners where none are followed."""
@@ -114,3 +130,32 @@ class Initializer:
         if len(self._features) < self._least:
             return Wait({"features": float(len(self._features))}, Reason.FEW_FEATURES)
         return Wait(result.counts)
+
+
+def locate_followed(initialization: Initialization, config: KltConfig) -> dict[int, SE3]:
+    """``camera_from_odom`` by stamp of the views that were followed before the pair was found, by its points.
+
+    It goes from the reference, which is the origin, to either side, and ends where too few of the points are followed.
+    """
+    stamps, reference_ns = list(initialization.followed), initialization.reference.stamp_ns
+    later = [stamp_ns for stamp_ns in stamps if stamp_ns >= reference_ns]
+    before = [stamp_ns for stamp_ns in reversed(stamps) if stamp_ns < reference_ns]
+    return {**_locate_in_turn(initialization, before, config), **_locate_in_turn(initialization, later, config)}
+
+
+def _locate_in_turn(initialization: Initialization, stamps_ns: Sequence[int], config: KltConfig) -> dict[int, SE3]:
+    """Poses of views, each found from that of the one before; the first one's is near the origin."""
+    ids, points = initialization.first.ids, initialization.geometry.points
+    pose, poses = SE3.identity(), {}
+    for stamp_ns in stamps_ns:
+        features = initialization.followed[stamp_ns]
+        _, here, rows = np.intersect1d(features.ids, ids, assume_unique=True, return_indices=True)
+        is_point = initialization.geometry.is_point[rows]
+        seen, shown = features[here[is_point]], points[rows[is_point]]
+        if len(seen) < config.min_tracked:
+            break
+        fit = refine_pose(pose, shown, seen.rays, seen.pixels_per_ray, config.max_reprojection_px)
+        if fit.num_inliers < config.min_tracked:
+            break
+        pose = poses[stamp_ns] = fit.camera_from_odom
+    return poses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pycolmap
 
@@ -17,7 +18,7 @@ from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.depth_prior import DepthMap
 from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import ImagePreparation, PreparedImage
-from visloc_ros.odometry.klt.initialization import Initialization, Initializer
+from visloc_ros.odometry.klt.initialization import Initialization, Initializer, locate_followed
 from visloc_ros.odometry.klt.lens import Lens
 from visloc_ros.odometry.klt.segment import LocatedFrame, Segment
 from visloc_ros.odometry.klt.two_view import Wait
@@ -32,7 +33,7 @@ class KltOdometry:
     """Tracks one camera. The origin of every segment is the camera of its first keyframe, median depth 1."""
 
     def __init__(self, config: KltConfig, live: bool = False, turns: Turns = unknown_turn) -> None:
-        self._options, self._turns = config, turns
+        self._options, self._turns, self._is_live = config, turns, live
         self._is_lost = False  # the last view was searched in vain
         self._adjuster: Adjuster = make_adjuster(config, live)
         self._first_adjuster = InlineAdjuster(config)  # of what is small, and what all that follows rests on
@@ -142,7 +143,11 @@ class KltOdometry:
         self._num_segments += 1
         self._images.accept(view)
         log.info("odometry segment %d started: %s", self._segment.number, initialization.geometry.counts)
-        return self._pose(self._segment, int(initialization.geometry.is_point.sum()), is_keyframe=True)
+        pose = self._pose(self._segment, int(initialization.geometry.is_point.sum()), is_keyframe=True)
+        if self._is_live:
+            return pose
+        earlier = locate_followed(initialization, self._config)
+        return replace(pose, earlier={stamp_ns: one.inverse for stamp_ns, one in sorted(earlier.items())})
 
     def _apply_adjustment(self, segment: Segment) -> None:
         for adjuster in (self._adjuster, self._first_adjuster):

@@ -1,0 +1,61 @@
+import pytest
+
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
+from visloc_ros.core.camera import guess_camera
+from visloc_ros.nodes.calibration_choice import CalibrationChoice
+
+SIZE = (320, 240)
+
+
+def calibration(source, width=320, height=240):
+    return CameraCalibration(guess_camera(width, height), source, 0.01)
+
+
+GIVEN, RECORDED, FOUND, FROM_MAP = (
+    calibration(source)
+    for source in (
+        CalibrationSource.GIVEN,
+        CalibrationSource.RECORDED,
+        CalibrationSource.ESTIMATED,
+        CalibrationSource.MAP,
+    )
+)
+
+
+def test_a_guess_stays_the_same_as_long_as_the_size_does():
+    choice = CalibrationChoice()
+    guess = choice.of_images(*SIZE)
+    assert guess.source is CalibrationSource.GUESSED
+    assert choice.of_images(*SIZE) is guess
+    assert choice.of_images(640, 480).camera.width == 640
+
+
+@pytest.mark.parametrize("order", [(FOUND, RECORDED), (RECORDED, FOUND)])
+def test_the_cameras_own_calibration_goes_before_one_that_was_found(order):
+    choice = CalibrationChoice()
+    for one in order:
+        choice.tell(one)
+    assert choice.of_images(*SIZE) is RECORDED
+
+
+def test_a_calibration_that_was_given_goes_before_all():
+    choice = CalibrationChoice(GIVEN)
+    choice.tell(RECORDED)
+    choice.tell(FOUND)
+    assert choice.of_images(*SIZE) is GIVEN
+
+
+def test_what_is_found_later_replaces_what_was_found_before():
+    choice = CalibrationChoice()
+    choice.tell(FROM_MAP)
+    choice.tell(FOUND)
+    assert choice.of_images(*SIZE) is FOUND
+
+
+def test_what_was_found_of_one_size_says_nothing_about_another():
+    """A camera's own calibration is used all the same: that it does not fit is its driver's mistake, to be told."""
+    choice = CalibrationChoice()
+    choice.tell(FOUND)
+    assert choice.of_images(640, 480).source is CalibrationSource.GUESSED
+    choice.tell(RECORDED)
+    assert choice.of_images(640, 480) is RECORDED
