@@ -13,9 +13,8 @@ from visloc_ros.core.types import Reason
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import PreparedImage
-from visloc_ros.odometry.klt.pose_refinement import refine_pose
 from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, turn_between
-from visloc_ros.odometry.klt.tracking import Features, follow_from_any, measure
+from visloc_ros.odometry.klt.tracking import Features, follow_from_any, measure, seen_points
 from visloc_ros.odometry.klt.two_view import (
     TwoViewGeometry,
     Wait,
@@ -24,6 +23,7 @@ from visloc_ros.odometry.klt.two_view import (
     median_parallax_deg,
 )
 from visloc_ros.tracking.pixels import Pixels, pixels_of
+from visloc_ros.tracking.robust_pose import fit_pose
 
 _KEPT_SHARE = 0.6  # of the newest reference's features, below which the present view becomes a reference, too
 _MAX_REFERENCES = 4
@@ -154,8 +154,9 @@ def _locate_in_turn(initialization: Initialization, stamps_ns: Sequence[int], co
         seen, shown = features[here[is_point]], points[rows[is_point]]
         if len(seen) < config.min_tracked:
             break
-        fit = refine_pose(pose, shown, seen.rays, seen.pixels_per_ray, config.max_reprojection_px)
+        limit = config.max_reprojection_px
+        fit = fit_pose(pose, seen_points(shown, seen, limit), limit)
         if fit.num_inliers < config.min_tracked:
             break
-        pose = poses[stamp_ns] = fit.camera_from_odom
+        pose = poses[stamp_ns] = fit.camera_from_world
     return poses
