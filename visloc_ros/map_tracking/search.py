@@ -67,24 +67,24 @@ def expected_targets(
 
 def _project(index: int, view: PosedView, picture: GreyImage, camera_from_map: SE3, margin_px: float) -> Targets:
     """The seeds of a view that should be in the image, as they should appear there."""
-    seeds = view.seeds
-    camera_from_view = camera_from_map @ view.map_from_camera
-    turn = camera_from_map.rotation.T
-
-    def appear(rows: NDArray[np.intp], place: int) -> Array:
-        points = seeds.directions[rows, place] / seeds.inverse_depths[rows, None]
-        return pixels_of(picture.camera, points @ turn + camera_from_view.translation).astype(np.float64)
-
-    rows = np.flatnonzero(seeds.misses < _MOST_MISSES)
-    centres = appear(rows, 0)
-    in_image = np.flatnonzero(is_inside(centres, picture.grey, 0.0))  # few of them: only these get a shape
+    seeds, rows = view.seeds, np.flatnonzero(view.seeds.misses < _MOST_MISSES)
+    centres = _pixels_of(view, rows, 0, picture, camera_from_map)
+    in_image = np.flatnonzero(is_inside(centres, picture.grey, 0.0))  # only these need a shape
     rows, centres = rows[in_image], centres[in_image]
-    now_per_then, areas = change_of_shape(centres, appear(rows, 1), appear(rows, 2))
+    right, down = (_pixels_of(view, rows, place, picture, camera_from_map) for place in (1, 2))
+    now_per_then, areas = change_of_shape(centres, right, down)
     centres += np.einsum("nij,nj->ni", now_per_then, seeds.offsets[rows])
     is_seen = (areas > _SMALLEST) & (areas < _LARGEST) & is_inside(centres, picture.grey, margin_px)
     rows, centres, areas = rows[is_seen], centres[is_seen], areas[is_seen]
     shapes = inverted(now_per_then[is_seen], areas)
     return Targets(np.full(len(rows), index), rows, centres.astype(np.float32), shapes, areas)
+
+
+def _pixels_of(view: PosedView, rows: NDArray[np.intp], place: int, picture: GreyImage, camera_from_map: SE3) -> Array:
+    """Pixels (N, 2) of seeds, or of places right of (1) or below them (2), on planes that face the view's camera."""
+    seeds = view.seeds
+    points = view.map_from_camera.translation + seeds.directions[rows, place] / seeds.inverse_depths[rows, None]
+    return pixels_of(picture.camera, camera_from_map @ points).astype(np.float64)
 
 
 def find_targets(
