@@ -19,8 +19,9 @@ import numpy as np
 from benchmarks.places import FeatureCache, Place, known_truth, real_places, true_pose
 from benchmarks.program import new_parser
 from benchmarks.results_file import table, write_section
-from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_vector, umeyama
+from visloc_ros.core.geometry import SE3, rotation_angle_deg, umeyama
 from visloc_ros.core.map import Map
+from visloc_ros.core.tangent import pose_difference, turn_covariance
 from visloc_ros.core.types import AnchorPose, Frame, OdometryPose, TrackedPose
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorEngine
@@ -161,11 +162,10 @@ def judge(sequence: Sequence, start: int, row: int, result: object, milliseconds
         return Tracked(age_s, milliseconds)
     truth, anchor = sequence.truth[row], sequence.anchors.get(row)
     found = result.map_from_camera
-    error = difference(found, truth)
+    error = pose_difference(found, truth)
     start_pose, start_truth = sequence.anchors[start].map_from_camera, sequence.truth[start]
-    since = difference(start_pose.inverse @ found, start_truth.inverse @ truth)
-    axes = np.kron(np.eye(2), start_pose.rotation)
-    covariance = axes.T @ result.covariance_since_anchor @ axes
+    since = pose_difference(start_pose.inverse @ found, start_truth.inverse @ truth)
+    covariance = turn_covariance(result.covariance_since_anchor, start_pose.rotation.T)
     return Tracked(
         age_s,
         milliseconds,
@@ -175,12 +175,6 @@ def judge(sequence: Sequence, start: int, row: int, result: object, milliseconds
         float(np.linalg.norm(anchor.map_from_camera.translation - truth.translation)) if anchor else np.nan,
         np.linalg.solve(np.linalg.cholesky(covariance), since),
     )
-
-
-def difference(found: SE3, truth: SE3) -> np.ndarray:
-    """Error (6,) of a pose about the parent's axes: position, then rotation."""
-    turned = rotation_vector(found.rotation @ truth.rotation.T)
-    return np.concatenate([found.translation - truth.translation, turned])
 
 
 HEADER = (

@@ -19,13 +19,13 @@ from benchmarks.places import known_truth
 from benchmarks.program import add_outputs, median, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.core.geometry import SE3, Array, rotation_vector, umeyama
+from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame, OdometryPose
 from visloc_ros.evaluation.association import truth_at
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.odometry import OdometryConfig, make_odometry
 from visloc_ros.odometry.depth import DepthModel
-from visloc_ros.odometry.klt.covariance import carried
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.sequence import Simulation
 from visloc_ros.sources import SourceConfig, open_source
@@ -151,7 +151,7 @@ def compare(tracked: Tracked, span_s: float) -> Iterable[tuple[Array, Array, flo
         motion = after.odom_from_camera.translation - before.odom_from_camera.translation
         if before.covariance is None or after.covariance is None:
             continue
-        covariance = after.covariance - carried(before.covariance, motion)
+        covariance = after.covariance - move_covariance(before.covariance, motion)
         if np.linalg.eigvalsh(covariance)[0] > 0.0:  # nothing is added while the camera stands still
             yield motion_error(tracked, a, b, scale), covariance, scale
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from visloc_ros.core import geometry
-from visloc_ros.core.geometry import SE3, Sim3, move_covariance, rotation_matrix
+from visloc_ros.core.geometry import SE3, Sim3, rotation_matrix
 
 finite = st.floats(-5.0, 5.0)
 vectors = st.tuples(finite, finite, finite).map(np.array)
@@ -115,20 +115,6 @@ def test_mean_rotation_of_noisy_copies_is_near_the_original():
     truth = geometry.rotation_matrix([0.3, -0.4, 1.2])
     noisy = [truth @ geometry.rotation_matrix(rng.normal(scale=0.05, size=3)) for _ in range(400)]
     assert geometry.rotation_angle_deg(geometry.mean_rotation(noisy), truth) < 0.5
-
-
-@given(vectors, vectors)
-def test_skew_is_the_cross_product(a, b):
-    assert np.allclose(geometry.skew(a) @ b, np.cross(a, b))
-
-
-def test_covariances_move_along_a_lever_as_errors_do():
-    rng = np.random.default_rng(0)
-    covariance, lever = np.diag([1e-6, 2e-6, 3e-6, 1e-4, 2e-4, 3e-4]), np.array([0.3, -0.8, 0.5])
-    errors = rng.multivariate_normal(np.zeros(6), covariance, size=20_000)
-    ends = errors[:, :3] + np.einsum("nij,j->ni", rotation_matrix(errors[:, 3:]), lever)
-    sampled = np.cov(np.hstack([ends, errors[:, 3:]]).T)
-    np.testing.assert_allclose(move_covariance(covariance, lever), sampled, atol=5e-6)
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-4, 1.0, 2.5, 2.9, 3.1, np.pi - 1e-6, np.pi])

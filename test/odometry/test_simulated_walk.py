@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.geometry import rotation_vector, umeyama
+from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.types import OdometryPose
 from visloc_ros.odometry import OdometryConfig, make_odometry
-from visloc_ros.odometry.klt.covariance import carried
 from visloc_ros.simulation import SimulationConfig, simulate
 
 RATE_HZ = 20
@@ -75,7 +75,7 @@ def test_poses_are_as_wrong_as_they_say(walk):
         moved = before.inverse @ after
         turn, shift = rotation_vector(moved.rotation @ truth.rotation.T), moved.translation - scale * truth.translation
         error = np.concatenate([before.rotation @ shift, before.rotation @ turn])
-        known = carried(first.covariance, after.translation - before.translation)
+        known = move_covariance(first.covariance, after.translation - before.translation)
         values.append(error @ np.linalg.solve(second.covariance - known, error))
     assert 1.0 < np.median(values) < 10.0
     assert 1.5 < np.mean(values) < 15.0
@@ -84,5 +84,5 @@ def test_poses_are_as_wrong_as_they_say(walk):
 def test_what_is_added_to_the_covariance_is_a_covariance(walk):
     for (_, first), (_, second) in zip(walk[1], walk[1][1:], strict=False):
         motion = second.odom_from_camera.translation - first.odom_from_camera.translation
-        added = second.covariance - carried(first.covariance, motion)
+        added = second.covariance - move_covariance(first.covariance, motion)
         assert np.linalg.eigvalsh(added)[0] > -1e-12 * np.trace(second.covariance)

@@ -242,19 +242,6 @@ def rotation_angle_deg(a: Array, b: Array) -> float:
     return math.degrees(math.hypot(*rotation_vector(a.T @ b)))
 
 
-def skew(vector: ArrayLike) -> Array:
-    """Cross-product matrix (3, 3) of a vector (3,)."""
-    x, y, z = np.asarray(vector, dtype=np.float64)
-    return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-
-
-def move_covariance(covariance: Array, lever: ArrayLike) -> Array:
-    """Covariance (6, 6) of another frame on the same body, ``lever`` (3,) away about the parent's axes."""
-    jacobian = np.eye(6)
-    jacobian[:3, 3:] = -skew(lever)
-    return np.asarray(jacobian @ covariance @ jacobian.T)
-
-
 def mean_rotation(rotations: ArrayLike, weights: ArrayLike | None = None) -> Array:
     """Chordal mean (3, 3) of rotation matrices (N, 3, 3) with optional weights (N,)."""
     stack = np.asarray(rotations, dtype=np.float64)

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
-from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg, rotation_vector
+from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg
 from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.evaluation.association import PosePairs
 
@@ -143,9 +144,7 @@ def nees(estimate: SE3, truth: SE3, covariance: Array) -> float:
 
     NaN when the covariance is not finite and positive definite, because then it says nothing about the error.
     """
-    error = np.concatenate(
-        [truth.translation - estimate.translation, rotation_vector(truth.rotation @ estimate.rotation.T)]
-    )
+    error = pose_difference(truth, estimate)
     if not np.all(np.isfinite(covariance)) or np.linalg.eigvalsh(covariance)[0] <= 0.0:
         return float("nan")
     return float(error @ np.linalg.solve(covariance, error))

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.tangent import move_covariance, turn_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.fusion.config import OdometryNoiseConfig
 from visloc_ros.fusion.initialization.pose_prior import unobserved_motion_covariance
 from visloc_ros.fusion.odometry_model.history import RelativeMotion
-from visloc_ros.fusion.odometry_model.noise_model import CameraState, StateEstimate, transition_matrix
+from visloc_ros.fusion.odometry_model.noise_model import CameraState, StateEstimate
 
 LONGEST_STEP_S = 0.5  # a longer time between two poses is a loss of odometry
 UNKNOWN_VARIANCE = 1e6  # m2/s2, rad2/s2
@@ -46,16 +47,10 @@ class OdomState:
         motion = RelativeMotion.of_step(step, seconds)
         certain = StateEstimate(CameraState(self.odom_from_base, 0.0), np.zeros((7, 7)))
         added = certain.moved(motion, noise).covariance[:6, :6]
-        base_axes = np.kron(np.eye(2), self.odom_from_base.rotation.T) / seconds
         return OdomState(
             stamp_ns,
             odom_from_base,
-            self._transported(odom_from_base.translation - self.odom_from_base.translation) + added,
+            move_covariance(self.covariance, odom_from_base.translation - self.odom_from_base.translation) + added,
             np.concatenate([step.translation, motion.rotation_derivative]) / seconds,
-            np.asarray(base_axes @ added @ base_axes.T),
+            turn_covariance(added, self.odom_from_base.rotation.T) / seconds**2,
         )
-
-    def _transported(self, motion: Array) -> Array:
-        """The covariance (6, 6) so far, transported along a motion (3,)."""
-        transition = transition_matrix(motion)[:6, :6]
-        return np.asarray(transition @ self.covariance @ transition.T)

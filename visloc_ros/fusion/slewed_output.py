@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg
+from visloc_ros.core.tangent import pose_difference
 from visloc_ros.fusion.config import SlewConfig
-from visloc_ros.fusion.odometry_model.noise_model import pose_difference
 
 
 @dataclass(frozen=True, eq=False)

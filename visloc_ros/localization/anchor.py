@@ -54,6 +54,7 @@ class AnchorEngine:
         self._guided = GuidedSearch(map_, self.config)
         self._collector = EvidenceCollector(map_, self.matcher, self.config)
         self._map_uncertainty = map_uncertainty(map_, self.config.pose)
+        self._map_uncertainty.prepare()
         self._estimators: WeakKeyDictionary[CameraCalibration, CameraEstimator] = WeakKeyDictionary()
 
     @property

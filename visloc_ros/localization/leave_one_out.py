@@ -14,8 +14,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.geometry import Array, rotation_vector
+from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import NO_POINT, Map, MapImage
+from visloc_ros.core.tangent import pose_difference
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.pose import solve_pose
 from visloc_ros.localization.uncertainty import pixel_by_point, reprojection_residuals
@@ -108,9 +109,7 @@ def _find(image: MapImage, pixels: Array, points: Array, config: PoseConfig) -> 
     solution = solve_pose(pixels, points, image.camera, config, known)
     if solution is None or solution.num_inliers < _MIN_POINTS:
         return None
-    found = solution.map_from_camera
-    turn = rotation_vector(known.rotation @ found.rotation.T)
-    return np.concatenate([known.translation - found.translation, turn]), solution.covariance
+    return pose_difference(known, solution.map_from_camera), solution.covariance
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.manifest import UncertaintyInfo
 from visloc_ros.core.map import Map
 from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.core.tangent import turn_covariance
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.leave_one_out import LeaveOneOut, LeaveOneOutResult
 from visloc_ros.localization.view_change import Viewpoints, typical_depth
@@ -41,6 +42,10 @@ class MapUncertainty:
     info: UncertaintyInfo
     map: Map
 
+    def prepare(self) -> None:
+        """Look through the map for ``of_pose`` now: that of a large one takes a part of a second."""
+        _ = self._views
+
     def of_pose(self, map_from_camera: SE3, points: Array) -> Array:
         """Covariance that the map adds to a pose found by points (N, 3).
 
@@ -52,7 +57,7 @@ class MapUncertainty:
 
     def of_image(self, rotation: Array) -> Array:
         """Covariance of the error of an image's pose, of a camera turned by ``rotation`` (3, 3)."""
-        return _turned(self._of_image, rotation)
+        return turn_covariance(self._of_image, rotation)
 
     def of_difference(self, rotation: Array, change: float) -> Array:
         """Covariance of how much the map's error differs from that at a place from which the view has changed.
@@ -60,7 +65,7 @@ class MapUncertainty:
         It grows with the way, until two places have nothing in common.
         """
         most = 2.0 * float(np.trace(np.linalg.pinv(self._of_difference) @ self._of_image)) / 6.0
-        return np.asarray(min(most, change / self.info.nearest_change) * _turned(self._of_difference, rotation))
+        return np.asarray(min(most, change / self.info.nearest_change) * turn_covariance(self._of_difference, rotation))
 
     @cached_property
     def _views(self) -> Viewpoints:
@@ -130,8 +135,3 @@ def _least_rate(errors: Array, claimed: Array, growths: Array) -> float:
 def _mean_square(errors: Sequence[Array]) -> Array:
     stacked = np.array(errors)
     return np.asarray(stacked.T @ stacked / len(stacked))
-
-
-def _turned(covariance: Array, rotation: Array) -> Array:
-    turn = np.kron(np.eye(2), rotation)
-    return np.asarray(turn @ covariance @ turn.T)

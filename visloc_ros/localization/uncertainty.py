@@ -7,6 +7,7 @@ import pycolmap
 
 from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.tangent import skew
 from visloc_ros.localization.config import PoseConfig
 
 _STEP = 1e-6
@@ -112,7 +113,7 @@ def projection_jacobian(map_from_camera: SE3, points: Array, camera: pycolmap.Ca
     camera_from_map = map_from_camera.rotation.T
     in_camera = from_camera @ map_from_camera.rotation
     by_translation = np.broadcast_to(-camera_from_map, (len(points), 3, 3))
-    by_rotation = camera_from_map @ _skew_stack(from_camera)
+    by_rotation = camera_from_map @ skew(from_camera)
     by_pose = np.concatenate((by_translation, by_rotation), axis=2)
     return np.asarray((pixel_by_point(in_camera, camera) @ by_pose).reshape(-1, 6))
 
@@ -134,11 +135,3 @@ def pixel_by_point(in_camera: Array, camera: pycolmap.Camera) -> Array:
         difference = project(camera, in_camera + step * axis) - project(camera, in_camera - step * axis)
         columns.append(difference / (2.0 * step))
     return np.stack(columns, axis=2)
-
-
-def _skew_stack(vectors: Array) -> Array:
-    """Cross-product matrices (N, 3, 3) of vectors (N, 3)."""
-    x, y, z = vectors.T
-    zero = np.zeros_like(x)
-    rows = [[zero, -z, y], [z, zero, -x], [-y, x, zero]]
-    return np.array(rows).transpose(2, 0, 1)

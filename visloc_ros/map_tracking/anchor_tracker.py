@@ -8,6 +8,7 @@ import numpy as np
 
 from visloc_ros.core import camera as cameras
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
 from visloc_ros.map_tracking.config import MapTrackingConfig
@@ -24,7 +25,6 @@ from visloc_ros.map_tracking.views import (
     anchor_view,
     make_view,
 )
-from visloc_ros.odometry.klt.covariance import carried
 from visloc_ros.tracking.pixels import Pixels
 
 _COARSE_LEVEL = 2  # of the pyramid: a quarter of the size
@@ -94,7 +94,8 @@ class AnchorTracker:
             # Errors of views are not independent: the mean of their covariances bounds that of their mean error.
             motion = pose.translation - view.map_from_camera.translation
             elsewhere = self._points.uncertainty.of_difference(pose.rotation, view.change_to(pose))
-            covariance = covariance + len(rows) / self._num_inliers * (carried(view.covariance, motion) + elsewhere)
+            of_view = move_covariance(view.covariance, motion) + elsewhere
+            covariance = covariance + len(rows) / self._num_inliers * of_view
         return np.asarray(covariance)
 
     def observed(self, located: LocatedImage) -> PointObservations:

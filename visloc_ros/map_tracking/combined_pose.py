@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, Array, rotation_matrix, rotation_vector
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.tangent import perturbed, pose_difference
 
 _FARTHEST = 22.5  # squared distance in standard deviations: 99.9 % of six dimensions are nearer
 
@@ -41,20 +42,13 @@ def combine(tracked: CombinedPose, pose: SE3, covariance: Array, anchor: Array) 
     The weights are those of the motion since the anchor: a pose that is handed on as such must not jump to the map
     when a new anchor has just been taken, whose own error others weigh.
     """
-    error = np.concatenate(
-        [
-            pose.translation - tracked.map_from_camera.translation,
-            rotation_vector(pose.rotation @ tracked.map_from_camera.rotation.T),
-        ]
-    )
+    error = pose_difference(pose, tracked.map_from_camera)
     total = tracked.covariance_since_anchor + covariance + anchor
     if error @ np.linalg.solve(total, error) > _FARTHEST:
         return None
     gain = np.linalg.solve(total, tracked.covariance_since_anchor).T
     kept, step = np.eye(6) - gain, gain @ error
-    moved = SE3(
-        rotation_matrix(step[3:]) @ tracked.map_from_camera.rotation, tracked.map_from_camera.translation + step[:3]
-    )
+    moved = perturbed(tracked.map_from_camera, step)
     combined_covariance = kept @ tracked.covariance @ kept.T + gain @ covariance @ gain.T
     since_anchor = kept @ tracked.covariance_since_anchor @ kept.T + gain @ (covariance + anchor) @ gain.T
     return CombinedPose(moved, combined_covariance, since_anchor, tracked.covariance_since_anchor)

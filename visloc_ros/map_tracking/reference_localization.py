@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.localization.map_uncertainty import MapUncertainty
 from visloc_ros.localization.view_change import view_change
@@ -14,7 +15,6 @@ from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.patch_localization import LocatedImage
 from visloc_ros.map_tracking.reference_images import ReferenceImages
 from visloc_ros.map_tracking.views import GreyImage
-from visloc_ros.odometry.klt.covariance import carried
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class _LastReference:
         pose = self.pose.map_from_camera @ (before.inverse @ now)
         change = view_change(before, 1.0 / float(np.median(tracked.seen.inverse_depths)), now)
         motion = self.tracked.fit.covariance + tracked.fit.covariance + uncertainty.of_difference(now.rotation, change)
-        moved = carried(self.pose.covariance, pose.translation - self.pose.map_from_camera.translation)
+        moved = move_covariance(self.pose.covariance, pose.translation - self.pose.map_from_camera.translation)
         return ReferencePose(pose, np.asarray(moved + motion))
 
 

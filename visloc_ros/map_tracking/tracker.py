@@ -19,6 +19,7 @@ import pycolmap
 from visloc_ros.core import camera as cameras
 from visloc_ros.core.geometry import SE3, Array, rotation_vector
 from visloc_ros.core.map import Map
+from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection, TrackedPose
@@ -32,7 +33,6 @@ from visloc_ros.map_tracking.reference_images import ReferenceImages
 from visloc_ros.map_tracking.reference_localization import ReferenceLocalizer
 from visloc_ros.map_tracking.views import PointObservations
 from visloc_ros.odometry.frame_check import FrameCheck
-from visloc_ros.odometry.klt.covariance import carried
 from visloc_ros.tracking.lucas_kanade import fitted_window
 
 _log = logging.getLogger(__name__)
@@ -181,7 +181,7 @@ class MapTracker:
 
 def _carried(anchor: AnchorPose, pose: SE3) -> Array:
     """An anchor's covariance (6, 6) as that of a pose which moved on from it exactly."""
-    return carried(anchor.covariance, pose.translation - anchor.map_from_camera.translation)
+    return move_covariance(anchor.covariance, pose.translation - anchor.map_from_camera.translation)
 
 
 def _guess(known: Sequence[RecentImage], image: RecentImage, anchor: AnchorPose) -> PredictedPose:

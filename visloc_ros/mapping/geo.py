@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from visloc_ros.core.errors import MapError
-from visloc_ros.core.geometry import Array, Sim3, nearest_rotation, rotation_matrix
+from visloc_ros.core.geometry import Array, Sim3, nearest_rotation
+from visloc_ros.core.tangent import perturbed_similarity
 from visloc_ros.mapping.gravity import Up
 from visloc_ros.sources.measurements import GeoPosition
 
@@ -186,8 +187,7 @@ def _best_start(problem: _Problem) -> Sim3:
 
 
 def _moved(fit: Sim3, step: Array) -> Sim3:
-    rotation = rotation_matrix(step[:3]) @ fit.rotation
-    return Sim3(fit.scale * np.exp(step[3]), rotation, fit.translation + step[4:])
+    return perturbed_similarity(fit, np.concatenate([step[4:], step[:4]]))
 
 
 def _errors(jacobian: Array, typical_residual: float) -> tuple[float, float, float]:

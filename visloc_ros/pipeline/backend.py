@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from visloc_ros.core.clock import StampGuard, StampVerdict
-from visloc_ros.core.geometry import SE3, Array, move_covariance
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
     Anchor,

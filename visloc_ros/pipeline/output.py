@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from visloc_ros.core.geometry import SE3, Array, move_covariance
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Estimate, State
 from visloc_ros.fusion.health import inflated_covariance

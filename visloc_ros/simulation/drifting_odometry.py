@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from visloc_ros.core.geometry import SE3, Array, rotation_matrix, rotation_vector, skew
+from visloc_ros.core.geometry import SE3, Array, rotation_matrix, rotation_vector
+from visloc_ros.core.tangent import skew
 from visloc_ros.core.types import OdometryPose, Reason, Rejection
 from visloc_ros.simulation.fusion_scenario import FusionScenario
 
 NUM_TRACKED = 100
 LOG_SCALE_RANGE = 1.5
-AXIS_SKEWS = np.stack([skew(axis) for axis in np.eye(3)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +132,7 @@ def _covariances(scenario: FusionScenario, steps: _Steps, segment: _Segment) -> 
     second = _summed(spins[..., None] * _outer(positions[1:], positions[1:]))
     cross = _outer(positions, first)
     spread = total[..., None] * _outer(positions, positions) - cross - np.swapaxes(cross, 1, 2) + second
-    bend = -np.einsum("nk,kij->nij", total * positions - first, AXIS_SKEWS)
+    bend = -skew(total * positions - first)
     covariances = np.zeros((len(positions), 6, 6))
     covariances[:, :3, :3] = (slips + np.trace(spread, axis1=1, axis2=2))[:, None, None] * np.eye(3) - spread
     covariances[:, :3, 3:], covariances[:, 3:, :3] = bend, np.swapaxes(bend, 1, 2)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, Array, rotation_matrix
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.tangent import perturbed
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Reason, Rejection, TrackedPose
 from visloc_ros.simulation.fusion_runs import FusionRun
@@ -48,7 +49,7 @@ class FollowedPoints:
         sigmas = np.repeat([self._scenario.tracked_sigma, np.deg2rad(self._scenario.tracked_sigma_deg)], 3)
         noise = self._noise(stamp_ns) * sigmas
         pose = anchor.map_from_camera @ step
-        seen = SE3(rotation_matrix(noise[3:]) @ pose.rotation, pose.translation + noise[:3])
+        seen = perturbed(pose, noise)
         since = np.diag(np.square(sigmas))
         covariance = anchor.covariance + since
         return TrackedPose(

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg, rotation_vector
+from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg
+from visloc_ros.core.tangent import pose_differences
 from visloc_ros.core.types import AnchorPose, Estimate, OdometryPose, Rejection
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.simulation.followed_points import FollowedPoints
@@ -32,10 +33,10 @@ class PoseTrack:
 
     def errors_of(self, other: PoseTrack) -> Array:
         """Errors (N, 6) that take the other's poses to these: metres, rotation vectors (rad); NaN where unknown."""
-        turns = self.rotations @ np.swapaxes(other.rotations, 1, 2)
-        errors = np.full((len(turns), 6), np.nan)
-        known = np.isfinite(turns).all(axis=(1, 2))
-        errors[known] = np.hstack([(self.positions - other.positions)[known], rotation_vector(turns[known])])
+        errors = np.full((len(self.rotations), 6), np.nan)
+        known = np.isfinite(self.rotations + other.rotations).all(axis=(1, 2))
+        poses = (self.positions, self.rotations, other.positions, other.rotations)
+        errors[known] = pose_differences(*(values[known] for values in poses))
         return errors
 
 

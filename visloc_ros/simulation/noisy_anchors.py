@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from visloc_ros.core.geometry import SE3, Array, rotation_matrix
+from visloc_ros.core.tangent import perturbed
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose
 from visloc_ros.simulation.fusion_scenario import FusionScenario
@@ -48,7 +49,7 @@ def simulate_anchors(
     few = rng.integers(scenario.false_anchor_inliers[0], scenario.false_anchor_inliers[1] + 1, count)
     arrivals = []
     for row in range(count):
-        seen = SE3(rotation_matrix(errors[row, 3:]) @ rotations[row], positions[row] + errors[row, :3])
+        seen = perturbed(SE3(rotations[row], positions[row]), errors[row])
         if outlier[row]:
             seen = SE3(anywhere[0][row], positions[row] + anywhere[1][row])
         elif alias[row]:

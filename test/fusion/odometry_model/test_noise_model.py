@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.types import OdometryPose
 from visloc_ros.fusion.config import OdometryNoiseConfig
 from visloc_ros.fusion.odometry_model.history import OdometryHistory, RelativeMotion
@@ -13,7 +14,6 @@ from visloc_ros.fusion.odometry_model.noise_model import (
     StateEstimate,
     effective_path_moments,
     odometry_noise_covariance,
-    pose_difference,
     transition_matrix,
 )
 from visloc_ros.fusion.odometry_model.path_moments import ANGLE, DISTANCE, DURATION

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import OdometryPose
 from visloc_ros.fusion.config import FusionConfig, TrackingConfig
 from visloc_ros.fusion.odometry_model.history import OdometryHistory, RelativeMotion
-from visloc_ros.fusion.odometry_model.noise_model import CameraState, OdometryModel, StateEstimate, pose_difference
+from visloc_ros.fusion.odometry_model.noise_model import CameraState, OdometryModel, StateEstimate
 from visloc_ros.fusion.smoothing.tracked_motion_state import TrackedMotionState
 
 CONFIG, RATE_HZ, FRAMES = TrackingConfig(), 20, 400

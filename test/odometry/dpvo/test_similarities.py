@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.linalg import expm
 
-from visloc_ros.core.geometry import Sim3, skew
+from visloc_ros.core.geometry import Sim3
+from visloc_ros.core.tangent import skew
 from visloc_ros.odometry.dpvo.similarities import Similarities, inverse_left_jacobians
 
 COUNT = 6

@@ -5,9 +5,10 @@ import pytest
 from odometry_scenes import FOCAL_PX, make_bundle, motion_error, random_points, rays_of, sideways_pose
 
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.tangent import move_covariance
 from visloc_ros.odometry.klt import covariance
 from visloc_ros.odometry.klt.bundle import adjust
-from visloc_ros.odometry.klt.covariance import MotionCovariance, assess_window, carried, pose_information
+from visloc_ros.odometry.klt.covariance import MotionCovariance, assess_window, pose_information
 from visloc_ros.tracking.robust_pose import SeenPoints, fit_pose
 
 NUM_CAMERAS, NUM_POINTS, FIRST_FREE = 12, 200, 2
@@ -48,7 +49,7 @@ def test_what_one_step_adds_makes_up_the_motion_of_the_window():
     summed, position = np.zeros((6, 6)), keyframe(found, FIRST_FREE).translation
     for row in range(FIRST_FREE + 1, NUM_CAMERAS):
         here = keyframe(found, row).translation
-        summed, position = carried(summed, here - position) + window.step, here
+        summed, position = move_covariance(summed, here - position) + window.step, here
     assert np.trace(summed[3:, 3:]) == pytest.approx(np.trace(window.total[3:, 3:]), rel=1e-6)
     assert np.trace(summed[:3, :3]) == pytest.approx(np.trace(window.total[:3, :3]), rel=0.3)
 
@@ -86,7 +87,7 @@ def moved_covariance(information, moved_px=(10.0, 10.0, 10.0)):
 
 
 def added(values, number):
-    return values[number] - carried(values[number - 1], np.array([0.1, 0.0, 0.0]))
+    return values[number] - move_covariance(values[number - 1], np.array([0.1, 0.0, 0.0]))
 
 
 def test_frames_share_a_keyframe_step_by_how_far_features_moved():

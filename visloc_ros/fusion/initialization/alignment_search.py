@@ -9,11 +9,12 @@ import numpy as np
 
 from visloc_ros.core.geometry import Sim3
 from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.types import Rejection
 from visloc_ros.fusion.anchor_fix import AnchorFix
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.initialization.sim3_alignment import NO_PRIOR, PosePair, ScalePrior, align_robust
-from visloc_ros.fusion.odometry_model.noise_model import CameraState, OdometryModel, StateEstimate, pose_difference
+from visloc_ros.fusion.odometry_model.noise_model import CameraState, OdometryModel, StateEstimate
 
 MAX_CANDIDATES = 12  # every two of them make a hypothesis: 66 at most
 

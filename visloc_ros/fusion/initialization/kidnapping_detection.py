@@ -11,6 +11,7 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Rejection
 from visloc_ros.fusion.anchor_fix import AnchorFix
@@ -18,7 +19,6 @@ from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.initialization.alignment_search import AlignmentHypothesis, AlignmentSearch
 from visloc_ros.fusion.initialization.sim3_alignment import ScalePrior
 from visloc_ros.fusion.innovation import Innovation
-from visloc_ros.fusion.odometry_model.noise_model import pose_difference
 from visloc_ros.fusion.smoothing.fixed_lag_smoother import FixedLagSmoother
 
 NOISE_FACTOR = 2.0  # by which an anchor may be noisier than its covariance before it counts as a contradiction

@@ -8,10 +8,10 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.fusion.anchor_fix import AnchorFix
 from visloc_ros.fusion.odometry_model.history import OdometrySample
-from visloc_ros.fusion.odometry_model.noise_model import pose_difference
 
 SPEED = 0.5  # m/s, standard deviation of an unobserved motion: before the first fix odometry has no metric scale
 TURN_RATE = float(np.deg2rad(30.0))  # rad/s, likewise for a rotation across a loss of odometry

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from visloc_ros.core.geometry import SE3, Array, Sim3, mean_rotation, rotation_matrix, skew
+from visloc_ros.core.geometry import SE3, Array, Sim3, mean_rotation
 from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.core.tangent import lever_jacobian, perturbed_similarity, pose_difference
 from visloc_ros.core.types import Reason, Rejection
 from visloc_ros.fusion.anchor_fix import AnchorFix
 from visloc_ros.fusion.config import AlignmentConfig
-from visloc_ros.fusion.odometry_model.noise_model import pose_difference
 
 AGREEMENT = chi_square_quantile(0.99, 6)
 REFINEMENTS = 5
@@ -213,8 +213,8 @@ def _normal_equations(similarity: Sim3, pairs: Sequence[PosePair]) -> tuple[Arra
     information, gradient = np.zeros((7, 7)), np.zeros(7)
     for pair in pairs:
         lever = similarity.scale * similarity.rotation @ pair.odom_from_camera.translation
-        jacobian = np.eye(6, 7)
-        jacobian[:3, 3:6], jacobian[:3, 6] = -skew(lever), lever
+        jacobian = np.zeros((6, 7))
+        jacobian[:, :6], jacobian[:3, 6] = lever_jacobian(lever), lever
         weighted = np.linalg.solve(pair.covariance, jacobian)
         information += jacobian.T @ weighted
         gradient += weighted.T @ _residual(similarity, pair)
@@ -222,11 +222,7 @@ def _normal_equations(similarity: Sim3, pairs: Sequence[PosePair]) -> tuple[Arra
 
 
 def _perturbed(similarity: Sim3, step: Array) -> Sim3:
-    return Sim3(
-        similarity.scale * float(np.exp(np.clip(step[6], -1.0, 1.0))),
-        rotation_matrix(step[3:6]) @ similarity.rotation,
-        similarity.translation + step[:3],
-    )
+    return perturbed_similarity(similarity, np.append(step[:6], np.clip(step[6], -1.0, 1.0)))
 
 
 def _covariance(information: Array) -> Array:

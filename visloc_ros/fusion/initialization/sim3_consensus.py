@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array, Sim3
 from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.types import Rejection
 from visloc_ros.fusion.anchor_fix import AnchorFix
 from visloc_ros.fusion.config import AlignmentConfig, FusionConfig
@@ -28,7 +29,7 @@ from visloc_ros.fusion.initialization.sim3_alignment import (
     align_robust,
 )
 from visloc_ros.fusion.odometry_model.history import OdometrySample
-from visloc_ros.fusion.odometry_model.noise_model import CameraState, StateEstimate, pose_difference
+from visloc_ros.fusion.odometry_model.noise_model import CameraState, StateEstimate
 
 WINDOW = 12
 LARGEST_WINDOW = 48

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, Array, rotation_matrix, rotation_vector, skew
+from visloc_ros.core.geometry import SE3, Array, rotation_matrix, rotation_vector
+from visloc_ros.core.tangent import move_covariance, skew
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import OdometryPose, OdometryScale
 from visloc_ros.fusion.odometry_model.path_moments import (
@@ -165,9 +166,8 @@ def _reported_variances(last: OdometrySample, pose: OdometryPose) -> Array:
     """
     if last.covariance is None or pose.covariance is None:
         return np.zeros(2)
-    transport = np.eye(6)
-    transport[:3, 3:] = -skew(pose.odom_from_camera.translation - last.odom_from_camera.translation)
-    added = np.diag(pose.covariance - transport @ last.covariance @ transport.T)
+    motion = pose.odom_from_camera.translation - last.odom_from_camera.translation
+    added = np.diag(pose.covariance - move_covariance(last.covariance, motion))
     variances = np.array([added[:3].mean(), added[3:].mean()])
     return np.where(np.isfinite(variances), np.maximum(variances, 0.0), 0.0)
 

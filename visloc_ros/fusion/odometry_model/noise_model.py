@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, Array, rotation_vector
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.tangent import lever_jacobian, skew
 from visloc_ros.fusion.config import OdometryNoiseConfig
 from visloc_ros.fusion.odometry_model.history import RelativeMotion
 
 LEAST_DISTANCE = 1e-4  # a camera that stands still has noise, too: that of one odometry pose
-CROSS_PRODUCT = np.array([[np.cross(a, b) for b in np.eye(3)] for a in np.eye(3)]).transpose(2, 0, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +73,6 @@ class OdometryModel:
         return estimate.moved(motion.corrected(self.rotation_scale_error), self.noise)
 
 
-def pose_difference(a: SE3, b: SE3) -> Array:
-    """Error (6,) that takes ``b`` to ``a``: position, then rotation vector, about the parent's axes."""
-    return np.concatenate([a.translation - b.translation, rotation_vector(a.rotation @ b.rotation.T)])
-
-
 def effective_path_moments(moments: Array, scale: Array | float, rotation: Array, config: OdometryNoiseConfig) -> Array:
     """Moments (..., 4, 4) of the effective distance along which noise grows, in metres about the end of the path.
 
@@ -95,9 +90,9 @@ def effective_path_moments(moments: Array, scale: Array | float, rotation: Array
 def transition_matrix(motion: Array) -> Array:
     """How an error (7,) at the start of a metric motion (..., 3) appears at its end: (..., 7, 7)."""
     matrix = np.zeros((*motion.shape[:-1], 7, 7))
-    matrix[...] = np.eye(7)
-    matrix[..., :3, 3:6] = _shift_by_rotation(motion)
+    matrix[..., :6, :6] = lever_jacobian(motion)
     matrix[..., :3, 6] = motion
+    matrix[..., 6, 6] = 1.0
     return matrix
 
 
@@ -113,15 +108,10 @@ def odometry_noise_covariance(path: Array, rotation_scale_jacobian: Array, confi
     covariance: Array = config.rotation_scale_sigma**2 * column * row
     covariance[..., :3, :3] += position * distance * np.eye(3) + rotation * across + scale * ahead_squared
     covariance[..., 3:6, 3:6] += rotation * distance * np.eye(3)
-    bent, stretched = rotation * _shift_by_rotation(ahead), scale * ahead
+    bent, stretched = -rotation * skew(ahead), scale * ahead
     covariance[..., :3, 3:6] += bent
     covariance[..., 3:6, :3] += np.swapaxes(bent, -1, -2)
     covariance[..., :3, 6] += stretched
     covariance[..., 6, :3] += stretched
     covariance[..., 6:, 6:] += scale * distance
     return covariance
-
-
-def _shift_by_rotation(motion: Array) -> Array:
-    """Matrix (..., 3, 3) that takes a small rotation to how it shifts the end of a motion (..., 3)."""
-    return np.asarray(np.einsum("ijk,...k->...ij", CROSS_PRODUCT, motion))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.types import Reason, Rejection
 from visloc_ros.fusion.anchor_fix import AnchorFix
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.innovation import ANCHOR, Innovation
-from visloc_ros.fusion.odometry_model.noise_model import pose_difference
 from visloc_ros.fusion.smoothing.fixed_lag_smoother import FixedLagSmoother
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.tangent import turn_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import OdometryPose, TrackedPose
 from visloc_ros.fusion.anchor_fix import AnchorFix
@@ -89,6 +90,5 @@ class _TrackedState(NamedTuple):
 
 
 def _motion(first: int, second: int, start: _TrackedState, end: _TrackedState) -> MotionMeasurement:
-    into_camera = np.kron(np.eye(2), start.map_from_camera.rotation.T)
-    covariance = into_camera @ (start.covariance + end.covariance) @ into_camera.T
+    covariance = turn_covariance(start.covariance + end.covariance, start.map_from_camera.rotation.T)
     return MotionMeasurement(first, second, start.map_from_camera.inverse @ end.map_from_camera, covariance)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.geometry import SE3, Array, Sim3, rotation_matrix, rotation_vector
+from visloc_ros.core.geometry import SE3, Array, Sim3, rotation_matrix
+from visloc_ros.core.tangent import pose_differences
 from visloc_ros.fusion.odometry_model.history import OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import CameraState
 
@@ -76,5 +77,5 @@ class States:
 
     def minus(self, others: States) -> Array:
         """Errors (N, 7) that take the others to these."""
-        turns = rotation_vector(self.rotations @ np.swapaxes(others.rotations, 1, 2))
-        return np.column_stack([self.positions - others.positions, turns, self.log_scales - others.log_scales])
+        poses = pose_differences(self.positions, self.rotations, others.positions, others.rotations)
+        return np.column_stack([poses, self.log_scales - others.log_scales])

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, Array, skew
+from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.core.tangent import axes_jacobian, lever_jacobian, turn_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, TrackedPose
 from visloc_ros.fusion.config import FusionConfig, TrackingConfig
@@ -38,9 +39,7 @@ class TrackedMotion:
     def of(tracked: TrackedPose, anchor: AnchorPose, sample: OdometrySample) -> TrackedMotion:
         """Motion of a tracked pose since its anchor, with the odometry of its frame."""
         anchor_from_map = anchor.map_from_camera.inverse
-        axes = np.zeros((6, 6))
-        axes[:3, :3], axes[3:, 3:] = anchor_from_map.rotation, anchor_from_map.rotation
-        covariance = axes @ tracked.covariance_since_anchor @ axes.T
+        covariance = turn_covariance(tracked.covariance_since_anchor, anchor_from_map.rotation)
         return TrackedMotion(sample, anchor_from_map @ tracked.map_from_camera, covariance)
 
 
@@ -140,10 +139,7 @@ def _composed(anchor: StateEstimate, relative: StateEstimate) -> StateEstimate:
     """State in the map of a state relative to the anchor's camera, with the scale of the latter."""
     base, motion = anchor.state.map_from_camera, relative.state.map_from_camera
     lever = base.rotation @ motion.translation
-    axes = np.eye(7)
-    axes[:3, :3], axes[3:6, 3:6] = base.rotation, base.rotation
-    transition = np.zeros((7, 7))
-    transition[:6, :6] = np.eye(6)
-    transition[:3, 3:6] = -skew(lever)
+    axes, transition = np.eye(7), np.zeros((7, 7))
+    axes[:6, :6], transition[:6, :6] = axes_jacobian(base.rotation), lever_jacobian(lever)
     covariance = transition @ anchor.covariance @ transition.T + axes @ relative.covariance @ axes.T
     return StateEstimate(CameraState(base @ motion, relative.state.log_scale), covariance)

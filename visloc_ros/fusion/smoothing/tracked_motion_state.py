@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, Array, rotation_matrix
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.tangent import perturbed, pose_difference
 from visloc_ros.fusion.config import TrackingConfig
 from visloc_ros.fusion.odometry_model.history import RelativeMotion
 from visloc_ros.fusion.odometry_model.noise_model import (
     CameraState,
     OdometryModel,
     StateEstimate,
-    pose_difference,
     transition_matrix,
 )
 
@@ -120,6 +120,4 @@ def _square_root(covariance: Array) -> Array:
 
 
 def _changed(state: CameraState, error: Array) -> CameraState:
-    pose = state.map_from_camera
-    turned = SE3(rotation_matrix(error[3:6]) @ pose.rotation, pose.translation + error[:3])
-    return CameraState(turned, state.log_scale + float(error[6]))
+    return CameraState(perturbed(state.map_from_camera, error[:6]), state.log_scale + float(error[6]))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from visloc_ros.core.geometry import Array, Sim3, rotation_matrix
+from visloc_ros.core.geometry import Array, Sim3
+from visloc_ros.core.tangent import perturbed_similarity
 
 _DIRECTION_SCALE = 0.005  # of image-plane coordinates, about two pixels: larger errors lose their weight
 _DEPTH_SCALE = 0.2  # likewise of the logarithm of depths
@@ -36,8 +37,7 @@ def directions(points: Array) -> Array:
 
 def moved(similarity: Sim3, step: Array) -> Sim3:
     """A similarity after a step (7,) of position, rotation vector about the target's axes, and log scale."""
-    scale, rotation = similarity.scale * np.exp(step[6]), rotation_matrix(step[3:6]) @ similarity.rotation
-    return Sim3(float(scale), rotation, similarity.translation + step[:3])
+    return perturbed_similarity(similarity, step)
 
 
 def alignment_covariance(target_from_source: Sim3, source: Array, target: Array) -> Array:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from visloc_ros.core.geometry import Array, Sim3, skew
+from visloc_ros.core.geometry import Array, Sim3
+from visloc_ros.core.tangent import skew
 from visloc_ros.core.types import LoopClosure
 from visloc_ros.odometry.dpvo.point_alignment import PointAlignment
 

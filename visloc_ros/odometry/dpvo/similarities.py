@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from scipy.special import bernoulli, factorial
 
 from visloc_ros.core.geometry import SE3, Array, Sim3
+from visloc_ros.core.tangent import skew
 
 _EVEN_TERMS = 10  # of the inverse Jacobian's series: exact to 1e-7 for half a turn, to rounding below 60 degrees
 _EVEN_FACTORS = (bernoulli(2 * _EVEN_TERMS) / factorial(np.arange(2 * _EVEN_TERMS + 1)))[::2]
@@ -95,7 +96,7 @@ class Similarities:
         """Matrices (N, 7, 7) that carry a tangent through: ``S exp(xi) = exp(adjoint @ xi) S``."""
         adjoint = np.zeros((len(self), 7, 7))
         adjoint[:, :3, :3] = self.scales[:, None, None] * self.rotations
-        adjoint[:, :3, 3:6] = _skew(self.translations) @ self.rotations
+        adjoint[:, :3, 3:6] = skew(self.translations) @ self.rotations
         adjoint[:, :3, 6] = -self.translations
         adjoint[:, 3:6, 3:6] = self.rotations
         adjoint[:, 6, 6] = 1.0
@@ -120,7 +121,7 @@ def _translation_factors(tangents: Array) -> Array:
     along = _mean_growth(tangents[:, 6].astype(np.complex128)).real[:, None, None]
     across = _mean_growth(tangents[:, 6] + 1j * angles)[:, None, None]
     parallel = axes[:, :, None] * axes[:, None, :]
-    return np.asarray(along * parallel + across.real * (np.eye(3) - parallel) + across.imag * _skew(axes))
+    return np.asarray(along * parallel + across.real * (np.eye(3) - parallel) + across.imag * skew(axes))
 
 
 def _mean_growth(exponents: NDArray[np.complex128]) -> NDArray[np.complex128]:
@@ -131,18 +132,9 @@ def _mean_growth(exponents: NDArray[np.complex128]) -> NDArray[np.complex128]:
 def _small_adjoint(tangents: Array) -> Array:
     """The brackets [xi, .] as matrices (N, 7, 7)."""
     bracket = np.zeros((len(tangents), 7, 7))
-    turn = _skew(tangents[:, 3:6])
+    turn = skew(tangents[:, 3:6])
     bracket[:, :3, :3] = turn + tangents[:, 6, None, None] * np.eye(3)
-    bracket[:, :3, 3:6] = _skew(tangents[:, :3])
+    bracket[:, :3, 3:6] = skew(tangents[:, :3])
     bracket[:, :3, 6] = -tangents[:, :3]
     bracket[:, 3:6, 3:6] = turn
     return bracket
-
-
-def _skew(vectors: Array) -> Array:
-    """Cross-product matrices (N, 3, 3) of vectors (N, 3)."""
-    x, y, z = vectors.T
-    matrices = np.zeros((len(vectors), 3, 3))
-    matrices[:, 0, 1], matrices[:, 0, 2], matrices[:, 1, 2] = -z, y, -x
-    matrices[:, 1, 0], matrices[:, 2, 0], matrices[:, 2, 1] = z, -y, x
-    return matrices

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, Array, skew
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.tangent import inverse_jacobian, lever_jacobian, move_covariance
 from visloc_ros.odometry.klt.bundle import GAUGE_DAMPING, HUBER_PX, BundleProblem, ReducedCameraSystem
 from visloc_ros.tracking.robust_pose import MIN_DEPTH, pose_jacobian
 
@@ -45,7 +46,7 @@ def assess_window(problem: BundleProblem) -> WindowUncertainty:
     first = max(0, newest - _SPAN, min(newest - 1, int(np.argmin(problem.is_fixed))))
     covariance, steps = _covariance(problem, first), newest - first
     centres = _centres(problem)[first:]
-    step = carried(covariance[:6, :6] / steps, centres.mean(axis=0) - centres[-1])
+    step = move_covariance(covariance[:6, :6] / steps, centres.mean(axis=0) - centres[-1])
     total = covariance[:6, :6].copy()
     shared = np.square(_SHARED_ERROR_PX / np.median(problem.pixels_per_ray))
     step[3:, 3:] += shared * np.eye(3)
@@ -77,7 +78,7 @@ class MotionCovariance:
 
     Every frame gets the share of the last keyframe step that its features moved by, more where the pose rests on less
     than usual. What is added belongs to the motion in between: differences of two covariances, the earlier one
-    carried along by ``carried``, are covariances of the motion from one to the other.
+    carried along by ``move_covariance``, are covariances of the motion from one to the other.
     """
 
     def __init__(self, step_px: float) -> None:
@@ -91,7 +92,7 @@ class MotionCovariance:
 
     def learn(self, window: WindowUncertainty, position: Array) -> None:
         """Take over what an adjustment told, which put the camera at ``position`` (3,)."""
-        self.value = window.total if self.value is None else carried(self.value, position - self._position)
+        self.value = window.total if self.value is None else move_covariance(self.value, position - self._position)
         self._step, self._position = window.step, position
 
     def move(self, odom_from_camera: SE3, moved_px: float, information: Array) -> None:
@@ -103,7 +104,7 @@ class MotionCovariance:
             return
         usual = self._sum / self._count if self._usual is None else self._usual
         weakness = float(np.trace(np.linalg.solve(information, usual))) / 6.0
-        self.value = carried(self.value, odom_from_camera.translation - self._position)
+        self.value = move_covariance(self.value, odom_from_camera.translation - self._position)
         self.value += moved_px / self._step_px * weakness * self._step
         self._position = odom_from_camera.translation
 
@@ -114,12 +115,6 @@ class MotionCovariance:
         self._sum, self._count, self._moved_px = np.zeros((6, 6)), 0, 0.0
 
 
-def carried(covariance: Array, motion: Array) -> Array:
-    """The same uncertainty (6, 6) at a camera that has moved on by ``motion`` (3,) in odom."""
-    along = _transport(motion)
-    return np.asarray(along @ covariance @ along.T)
-
-
 def pose_information(camera_from_odom: SE3, points: Array, rays: Array, pixels_per_ray: Array) -> Array:
     """Information (6, 6) on ``odom_from_camera`` in axes of odom, from points (N, 3) and where they are seen (N, 2)."""
     x, y, z = (camera_from_odom @ points).T
@@ -127,15 +122,15 @@ def pose_information(camera_from_odom: SE3, points: Array, rays: Array, pixels_p
     residuals = (np.stack([u, v]) - rays.T) * pixels_per_ray
     jacobian = (pose_jacobian(u, v, 1.0 / z) * pixels_per_ray).transpose(1, 0, 2).reshape(6, -1)
     variance = max(float(np.mean(np.square(residuals))), _SHARED_ERROR_PX**2)
-    to_odom = _odom_axes(camera_from_odom.rotation)
+    to_odom = inverse_jacobian(camera_from_odom.rotation)
     return np.asarray(to_odom @ (jacobian @ jacobian.T) @ to_odom.T / variance)
 
 
 def _motion(problem: BundleProblem, first: int) -> Array:
     """Change (6, K, 6) of the motion from a keyframe to the newest, in axes of odom, by steps of the keyframes."""
     change, centres = np.zeros((6, len(problem.rotations), 6)), _centres(problem)
-    change[:, -1] = _odom_axes(problem.rotations[-1])
-    change[:, first] = -_transport(centres[-1] - centres[first]) @ _odom_axes(problem.rotations[first])
+    change[:, -1] = inverse_jacobian(problem.rotations[-1])
+    change[:, first] = -lever_jacobian(centres[-1] - centres[first]) @ inverse_jacobian(problem.rotations[first])
     return change
 
 
@@ -156,17 +151,3 @@ def _log_depth_change(problem: BundleProblem, first: int) -> tuple[Array, Array]
 def _centres(problem: BundleProblem) -> Array:
     """Positions (K, 3) of the keyframes in odom."""
     return np.asarray(-np.einsum("kij,ki->kj", problem.rotations, problem.translations))
-
-
-def _odom_axes(rotation: Array) -> Array:
-    """Turn a left step of ``camera_from_odom``, rotation first, into one of ``odom_from_camera`` in axes of odom."""
-    turn = np.zeros((6, 6))
-    turn[:3, 3:] = turn[3:, :3] = -rotation.T
-    return turn
-
-
-def _transport(motion: Array) -> Array:
-    """Effect (6, 6) of an error of a pose on one that is further by ``motion`` (3,)."""
-    effect = np.eye(6)
-    effect[:3, 3:] = -skew(motion)
-    return effect

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.geometry import Array, rotation_vector
+from visloc_ros.core.geometry import Array
+from visloc_ros.core.tangent import pose_differences
 from visloc_ros.fusion.anchor_fix import AnchorFix
 from visloc_ros.fusion.smoothing.factors.linear import LinearFactors, inverse
 from visloc_ros.fusion.smoothing.states import States
@@ -52,8 +53,7 @@ class AnchorFactors:
 
     def minus(self, states: States) -> Array:
         """Errors (M, 6) that take the states' poses to the anchors."""
-        turns = rotation_vector(self.rotations @ np.swapaxes(states.rotations[self.at], 1, 2))
-        return np.concatenate([self.positions - states.positions[self.at], turns], axis=1)
+        return pose_differences(self.positions, self.rotations, states.positions[self.at], states.rotations[self.at])
 
     def common_covariances(self, count: int, variance_factors: VarianceFactors) -> Array:
         """Covariances (N, 6, 6) of the error that the anchors near each of N states have in common."""

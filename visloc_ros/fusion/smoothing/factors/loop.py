@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.geometry import Array, rotation_vector
+from visloc_ros.core.geometry import Array
+from visloc_ros.core.tangent import pose_differences
 from visloc_ros.core.types import LoopClosure
 from visloc_ros.fusion.odometry_model.noise_model import transition_matrix
 from visloc_ros.fusion.smoothing.factors.linear import LinearFactors, inverse
@@ -61,8 +62,7 @@ class LoopFactors:
     def _residuals(self, states: States, motions: Array) -> Array:
         """Errors (M, 7) that take each later state to the earlier one moved by the loop."""
         residuals = np.empty((len(motions), 7))
-        residuals[:, :3] = states.positions[self.first] + motions - states.positions[self.second]
-        turned = states.rotations[self.first] @ self.rotations
-        residuals[:, 3:6] = rotation_vector(turned @ np.swapaxes(states.rotations[self.second], 1, 2))
+        ends = states.positions[self.first] + motions, states.rotations[self.first] @ self.rotations
+        residuals[:, :6] = pose_differences(*ends, states.positions[self.second], states.rotations[self.second])
         residuals[:, 6] = states.log_scales[self.first] + self.log_scales - states.log_scales[self.second]
         return residuals

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.geometry import Array, rotation_matrix, rotation_vector
+from visloc_ros.core.geometry import Array, rotation_matrix
+from visloc_ros.core.tangent import pose_differences
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.fusion.config import OdometryNoiseConfig
 from visloc_ros.fusion.odometry_model.history import OdometrySample
@@ -112,10 +113,9 @@ class RelativeMotionFactors:
     def _residuals(self, states: States, motions: Array, rotation_scale_error: float) -> Array:
         """Errors (N - 1, 7) that take the state before each one, moved by odometry, to it."""
         turned = rotation_matrix(rotation_scale_error * self.rotation_derivatives)
-        ends = states.rotations[:-1] @ turned @ self.rotations
-        residuals = np.empty((len(ends), 7))
-        residuals[:, :3] = np.diff(states.positions, axis=0) - motions
-        residuals[:, 3:6] = rotation_vector(states.rotations[1:] @ np.swapaxes(ends, 1, 2))
+        ends = states.positions[:-1] + motions, states.rotations[:-1] @ turned @ self.rotations
+        residuals = np.empty((len(motions), 7))
+        residuals[:, :6] = pose_differences(states.positions[1:], states.rotations[1:], *ends)
         residuals[:, 6] = np.diff(states.log_scales)
         return residuals
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.geometry import SE3, Array, rotation_vector
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.tangent import pose_differences, turn_covariance
 from visloc_ros.fusion.odometry_model.noise_model import transition_matrix
 from visloc_ros.fusion.smoothing.factors.linear import LinearFactors, inverse
 from visloc_ros.fusion.smoothing.states import States
@@ -53,16 +54,13 @@ class TrackedMotionFactors:
         """Motion between the states against the measured one, with scaled covariances and robust weights."""
         starts, second = states.rotations[self.first], self.first + self.ahead
         motions = (starts @ self.translations[:, :, None])[:, :, 0]
-        turns = rotation_vector(starts @ self.rotations @ np.swapaxes(states.rotations[second], 1, 2))
-        away = states.positions[self.first] + motions - states.positions[second]
-        axes = np.zeros((len(starts), 6, 6))
-        axes[:, :3, :3], axes[:, 3:, 3:] = starts, starts
-        covariances = axes @ variance_factors.inflate(self.covariances) @ np.swapaxes(axes, 1, 2)
+        ends = states.positions[self.first] + motions, starts @ self.rotations
+        covariances = turn_covariance(variance_factors.inflate(self.covariances), starts)
         backward = -transition_matrix(motions)[:, :6]
         backward[:, :, 6] = 0.0  # map points do not measure the odometry's scale
         return LinearFactors(
             self.first,
-            np.concatenate([away, turns], axis=1),
+            pose_differences(*ends, states.positions[second], states.rotations[second]),
             backward,
             inverse(covariances),
             np.broadcast_to(np.eye(6, 7), backward.shape),
