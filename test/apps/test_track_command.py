@@ -69,6 +69,9 @@ def test_the_file_holds_what_was_tracked_and_how_well(tracked):
     assert figures["tracked_frames"] + sum(figures["losses"].values()) == NUM_FRAMES
     assert figures["tracked_share_after_start"] == 1.0
     assert 0.0 < figures["start_s"] < 1.5
+    assert figures["tracked_frames"] == NUM_FRAMES
+    assert figures["frames_located_afterwards"] == round(15.0 * figures["start_s"])
+    assert "located afterwards" in shown
     assert figures["ate_sim3_m"] < 0.05
     assert figures["rotation_error_deg"]["rmse"] < 2.0
     assert figures["rpe"]["over_1_s"]["translation_m"]["rmse"] < 0.1

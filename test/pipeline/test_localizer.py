@@ -219,3 +219,22 @@ def test_frames_out_of_order_are_left_out_and_a_looped_bag_begins_anew():
     assert (again.state, again.map_from_camera) == (State.INITIALIZING, None)
     assert dict(localizer.refused) == {"unordered": 2, "clock jump": 1}
     assert (points.resets, localizer.odometry.resets) == (1, 1)
+
+
+def test_a_frame_that_cannot_be_tracked_is_published_with_its_reason_and_reaches_no_tracker():
+    published, recorder = [], Recorder()
+
+    class NoTracker:
+        def track(self, *_):
+            raise AssertionError("tracked")
+
+    recorder.on_published = published.append
+    backend = Backend(BackendConfig(), listener=recorder)
+    localizer = Localizer(NoTracker(), backend, None, recorder)
+    frame = Frame(SECOND, np.zeros((4, 4), np.uint8), CAMERA)
+    estimate = localizer.miss(frame, Reason.UNKNOWN_INTRINSICS)
+    assert (estimate.stamp_ns, estimate.reason, estimate.map_from_camera) == (SECOND, Reason.UNKNOWN_INTRINSICS, None)
+    assert [result.reason for result in recorder.odometry] == [Reason.UNKNOWN_INTRINSICS]
+    assert [one.stamp_ns for one in published] == [SECOND]
+    assert localizer.miss(frame, Reason.UNKNOWN_INTRINSICS) is None  # the same stamp again
+    assert localizer.refused.total() == 1

@@ -33,6 +33,7 @@ from visloc_ros.core.types import OdometryPose
 from visloc_ros.evaluation import Row, evaluate_odometry, odometry_rows
 from visloc_ros.evaluation.decoding import decode
 from visloc_ros.evaluation.machine import provenance
+from visloc_ros.evaluation.odometry_errors import measure_coverage
 from visloc_ros.evaluation.odometry_plots import write_odometry_plot
 from visloc_ros.evaluation.odometry_run import AtStamps, OdometryRecorder, OdometryRun, with_earlier_poses
 from visloc_ros.evaluation.odometry_summary import summarize_odometry
@@ -91,8 +92,7 @@ def track(
     try:
         recorder.follow(feed)
     finally:  # a bad image, or Ctrl-C, does not cost what was tracked before it
-        run = recorder.run if live else with_earlier_poses(recorder.run)
-        report.write(run, feed.dropped if isinstance(feed, AtStamps) else 0)
+        report.write(recorder.run, feed.dropped if isinstance(feed, AtStamps) else 0)
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,22 @@ class TrackReport:
         if not (run.frames or run.is_complete):
             return
         title = f"{self.how['backend']} on {self.how['source']}" + ("" if run.is_complete else ", not to its end")
+        in_time, run = measure_coverage(run.results, self.truth), with_earlier_poses(run)
         errors = evaluate_odometry(run.results, self.truth, refined=run.refined)
+        located_afterwards = errors.coverage.num_tracked - in_time.num_tracked
+        start_s, after_motion_s = in_time.start_s, in_time.start_after_motion_s  # what the odometry took to begin
+        coverage = replace(errors.coverage, start_s=start_s, start_after_motion_s=after_motion_s)
+        errors = replace(errors, coverage=coverage)
         print_camera(self.calibration)
-        print_table(title, [*odometry_rows(errors), *_scale_rows(run), *_cost_rows(run, dropped)])
+        print_table(
+            title,
+            [*odometry_rows(errors), *_later_rows(located_afterwards), *_scale_rows(run), *_cost_rows(run, dropped)],
+        )
         if self.path_file is not None:
             self._write_paths(self.path_file, run)
         if self.json_file is not None:
             how = {**self.how, "camera": self.calibration.to_mapping(), "frames_dropped": dropped}
+            how["frames_located_afterwards"] = located_afterwards
             figures = {**how, **summarize_odometry(run, errors), **provenance()}
             write_json(self.json_file, figures)
         if self.plot_file is not None:
@@ -148,6 +157,10 @@ def write_path(file: Path, path: Trajectory) -> Path:
     except OSError as error:
         raise OutputError(f"cannot write {file}: {error.strerror}") from error
     return file
+
+
+def _later_rows(located_afterwards: int) -> list[Row]:
+    return [Row("located afterwards", f"{located_afterwards} of them")] if located_afterwards else []
 
 
 def _scale_rows(run: OdometryRun) -> list[Row]:
