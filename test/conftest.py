@@ -1,10 +1,11 @@
-"""What all tests share: the place of the real data, a ROS domain of one's own, and one thread per library."""
+"""What all tests share: where each runs, the place of the real data, a ROS domain, and one thread per library."""
 
 from __future__ import annotations
 
 import fcntl
 import gc
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -14,11 +15,24 @@ from pathlib import Path
 import pytest
 
 # Set before numpy, OpenCV or torch are imported: tests start processes of their own, which share the processors.
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
     os.environ.setdefault(variable, "1")
+# A shell lets what it runs in the background ignore Ctrl-C, and so would the programs that tests start and stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LARGEST_DOMAIN = 101  # above it, the ports of DDS reach into those that Linux gives out by itself
 DDS_FIRST_PORT, DDS_PORTS_PER_DOMAIN, DDS_UNICAST_OFFSET = 7400, 250, 10
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side, those of a file, or of a named group, follow each other on one worker.
+
+    What takes long begins first, so that no worker is left over with it at the end.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session")

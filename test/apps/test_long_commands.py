@@ -22,6 +22,9 @@ from visloc_ros.nodes.qos import LATCHED
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 TIMEOUT_S = 150.0
 
+# Side by side, nodes at the speed of a camera would wait for each other's processors.
+pytestmark = [pytest.mark.xdist_group("live"), pytest.mark.long]
+
 
 def start(*arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "visloc_ros.apps.cli", *map(str, arguments)]
@@ -56,7 +59,8 @@ def test_a_map_whose_build_is_stopped_leaves_the_old_one_and_nothing_else(tmp_pa
 
 @pytest.mark.timeout(300)
 def test_up_localizes_the_simulated_camera_starts_again_what_dies_and_stops_cleanly(tmp_path, ros_domain):
-    parameters = {"/**": {"ros__parameters": {"simulation.duration_s": 6.0, "simulation.samples": 2}}}
+    parameters = {"simulation.duration_s": 6.0, "simulation.samples": 2, "camera.in_spare_time": False}
+    parameters = {"/**": {"ros__parameters": parameters}}
     (tmp_path / "short.yaml").write_text(yaml.safe_dump(parameters))
     process = start(
         "up", "--map", DEMO_MAP, "--simulated", "--params-file", tmp_path / "short.yaml", "--domain-id", ros_domain

@@ -10,6 +10,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize(
     "command",

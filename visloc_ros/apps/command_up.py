@@ -10,11 +10,10 @@ import typer
 
 from visloc_ros.apps.console import console
 from visloc_ros.apps.middleware import room_for_images
-from visloc_ros.apps.options import Domain, MapTracking
+from visloc_ros.apps.node_options import Domain, MapTracking
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
-from visloc_ros.core.errors import ConfigError
-from visloc_ros.core.map import open_map
-from visloc_ros.fusion import Mode
+from visloc_ros.core.errors import ConfigError, MapError
+from visloc_ros.core.mode import Mode
 
 RESTART_AFTER_S = 2.0  # as in visloc.launch.py
 
@@ -45,7 +44,8 @@ def up(
     if mode is not Mode.ODOM:
         if map_path is None:
             raise ConfigError("give the map with --map, or --mode odom to go without one")
-        open_map(map_path)  # a broken map is told here, before any process starts
+        if not map_path.exists():
+            raise MapError(f"there is no map at {map_path}: build one with 'visloc build-map SOURCE'")
     compressed = image_topic.endswith("compressed")
     images = {("image/compressed" if compressed else "image"): image_topic, "camera_info": camera_info_topic}
     camera = {"camera.transport": "compressed" if compressed else "raw"}

@@ -36,10 +36,6 @@ Fps = Annotated[float, typer.Option(min=0.0, help="Read so many images per secon
 ImageRate = Annotated[float, typer.Option(min=0.0, help="Image rate where the source has no stamps.")]
 ImageTopic = Annotated[str, typer.Option(help="Image topic of the bag, where it has several.")]
 CameraFile = Annotated[str, typer.Option("--camera", help="Calibration file (COLMAP, EuRoC or ROS YAML).")]
-MapTracking = Annotated[
-    bool, typer.Option(help="Follow the map's points in every frame between anchors; odometry alone takes less time.")
-]
-Domain = Annotated[int, typer.Option("--domain-id", min=0, max=232, help="ROS domain that the nodes talk in.")]
 
 
 def make_source_config(
