@@ -13,9 +13,6 @@ ROOT = Path(__file__).resolve().parents[2]
 LIVE = ROOT / "examples" / "02_localize_a_live_camera.py"
 EXAMPLES = sorted(set((ROOT / "examples").glob("[0-9]*.py")) - {LIVE})
 
-# Side by side, nodes at the speed of a camera would wait for each other's processors.
-pytestmark = [pytest.mark.xdist_group("live"), pytest.mark.long]
-
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory):

@@ -22,9 +22,6 @@ from visloc_ros.nodes.qos import LATCHED
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 TIMEOUT_S = 150.0
 
-# Side by side, nodes at the speed of a camera would wait for each other's processors.
-pytestmark = [pytest.mark.xdist_group("live"), pytest.mark.long]
-
 
 def start(*arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "visloc_ros.apps.cli", *map(str, arguments)]

@@ -16,8 +16,6 @@ from visloc_ros.sources import SourceConfig, open_source
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 
-pytestmark = pytest.mark.long
-
 
 def visloc(*arguments: object) -> str:
     command = [sys.executable, "-m", "visloc_ros.apps.cli", *map(str, arguments)]

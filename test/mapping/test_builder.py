@@ -15,9 +15,6 @@ from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.mapping import build_map
 from visloc_ros.mapping.reference_poses import pose_at
 
-# One map for two files: it takes a while to build.
-pytestmark = pytest.mark.xdist_group("kitchen")
-
 
 @pytest.fixture(scope="session")
 def unposed(kitchen, tmp_path_factory):

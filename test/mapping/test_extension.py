@@ -17,9 +17,6 @@ from visloc_ros.sources.ros_images import encode_jpeg
 NUM_NEW = 3
 QUICK = MappingConfig.from_mapping({**CONFIG.to_mapping(), "matcher": {"name": "nearest"}})
 
-# One map for two files: it takes a while to build.
-pytestmark = pytest.mark.xdist_group("kitchen")
-
 
 @pytest.fixture(scope="session")
 def later(shared_data):

@@ -17,9 +17,6 @@ from visloc_ros.sources.bag import BagSource
 # The bag holds every second frame of the sequence from this one on; the map is made of others.
 FIRST_FRAME, LAST_FRAME, MAP_EVERY = 101, 219, 6
 
-# Side by side, nodes at the speed of a camera would wait for each other's processors.
-pytestmark = [pytest.mark.xdist_group("live"), pytest.mark.long]
-
 
 @pytest.fixture(scope="module")
 def flight_map(shared_data, tmp_path_factory):

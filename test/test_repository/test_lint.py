@@ -10,8 +10,6 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.long
-
 
 @pytest.mark.parametrize(
     "command",

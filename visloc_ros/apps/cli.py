@@ -73,7 +73,10 @@ def common(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Show what the library logs."),
     version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True, help="Show the version."),
 ) -> None:
-    """Set up logging for every command."""
+    """Set up signals, threads and logging for every command."""
+    # So that nodes are stopped and half a map is removed. The command has been imported by now: pycolmap takes signals
+    # for itself.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     threadpool_limits(1, "blas")  # the matrices are small: more threads only spin
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -82,7 +85,6 @@ def common(
 def main() -> None:
     """Run the command line; errors that a user can mend are told in one line."""
     keep_freed_memory()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nodes are stopped and half a map is removed
     try:
         app()
     except VislocError as error:
