@@ -16,6 +16,7 @@ from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.mode import Mode
 
 RESTART_AFTER_S = 2.0  # as in visloc.launch.py
+BUILDER_NICENESS = 15  # neither its start nor a build takes the processors from those who find the camera
 
 
 def up(
@@ -52,15 +53,16 @@ def up(
     following = {"map_tracking.map_path": str(map_path) if map_tracking and mode is Mode.FUSED else ""}
     sensors = {"imu": imu_topic, "wheel_odom": wheel_odom_topic}
     fusion = {"base_frame": base_frame, "mode": mode.value}
-    specs = [NodeSpec("map_builder_node", {}, params_file)]
+    specs = []
+    if mode is not Mode.ODOM:  # takes longest to start, and begins first
+        specs.append(NodeSpec("anchor_node", camera | {"map_path": str(map_path)}, params_file, images))
     if mode is Mode.HLOC:
         specs.append(NodeSpec("fusion_node", fusion, params_file))
     else:
         specs.append(NodeSpec("localization_node", camera | following | fusion, params_file, images | sensors))
-    if mode is not Mode.ODOM:
-        specs.append(NodeSpec("anchor_node", camera | {"map_path": str(map_path)}, params_file, images))
     if simulated:
         specs.append(NodeSpec("simulated_camera_node", {}, params_file))
+    specs.append(NodeSpec("map_builder_node", {}, params_file, niceness=BUILDER_NICENESS))
     environment = room_for_images() | ({"ROS_DOMAIN_ID": str(domain_id)} if domain_id else {})
     with (
         tempfile.TemporaryDirectory(prefix="visloc_up_") as folder,
