@@ -22,7 +22,7 @@ demo: setup ## Map a place, localize a camera in it, write a report; real frames
 	@$(RUN)/visloc demo $(if $(DATA),--data "$(DATA)")
 
 test: setup ## Run all tests, the lint checks included
-	@$(RUN)/pytest
+	@$(RUN)/pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## Check style, types and spelling
 	$(RUN)/ruff check

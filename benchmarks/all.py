@@ -45,6 +45,7 @@ BENCHMARKS = (
         threads=1,
     ),
     Benchmark("robustness.truth", ("{data}/euroc_mh05", *ROBUSTNESS)),
+    Benchmark("start", ("--runs", "5", "--json", "{results}/start.json")),
     Benchmark("killed_subscriber", ("--trials", "12")),
 )
 """In the order in which they are run: what only needs a map that an earlier one has built comes after it."""

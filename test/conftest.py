@@ -1,10 +1,11 @@
-"""What all tests share: the place of the real data, a ROS domain of one's own, and one thread per library."""
+"""What all tests share: where each runs, the place of the real data, a ROS domain, and one thread per library."""
 
 from __future__ import annotations
 
 import fcntl
 import gc
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -12,13 +13,55 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 # Set before numpy, OpenCV or torch are imported: tests start processes of their own, which share the processors.
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
     os.environ.setdefault(variable, "1")
+# A shell lets what it runs in the background ignore Ctrl-C, and so would the programs that tests start and stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LARGEST_DOMAIN = 101  # above it, the ports of DDS reach into those that Linux gives out by itself
 DDS_FIRST_PORT, DDS_PORTS_PER_DOMAIN, DDS_UNICAST_OFFSET = 7400, 250, 10
+
+
+# Where tests run side by side, the files of a row follow each other on one worker, and those of the first rows begin
+# before all others, so that no worker is left over with them at the end.
+TOGETHER = (
+    # Nodes at the speed of a camera: they would wait for each other's processors.
+    ("apps/test_long_commands.py", "nodes/test_replay_end_to_end.py", "apps/test_examples.py"),
+    ("apps/test_main_job.py",),
+    ("test_repository/test_lint.py",),
+    ("mapping/test_builder.py", "mapping/test_extension.py"),  # one map
+)
+
+ROW_OF_FILE = {f"test/{file}": row for row, files in enumerate(TOGETHER) for file in files}
+
+
+class ByFileAndRow(LoadFileScheduling):
+    """The tests of a file, or of the files of a row, are one worker's."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return f"row {ROW_OF_FILE[file]}" if file in ROW_OF_FILE else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFileAndRow | None:
+    """Choose the scheduler for ``--dist loadfile``."""
+    return ByFileAndRow(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_configure() -> None:
+    """Refuse rows that name a file which is gone."""
+    missing = [file for files in TOGETHER for file in files if not (Path(__file__).parent / file).exists()]
+    if missing:
+        raise pytest.UsageError(f"test/conftest.py:TOGETHER names {', '.join(missing)}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files of the rows first."""
+    items.sort(key=lambda item: ROW_OF_FILE.get(item.nodeid.partition("::")[0], len(TOGETHER)))
 
 
 @pytest.fixture(scope="session")

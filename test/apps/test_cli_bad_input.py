@@ -141,3 +141,7 @@ def test_evaluate_prints_the_errors_of_a_shifted_trajectory(tmp_path):
 @pytest.mark.parametrize("mode", ["fused", "hloc"])
 def test_nodes_that_need_a_map_and_get_none(mode):
     expect_error(visloc("up", "--mode", mode), "--map", "--mode odom")
+
+
+def test_nodes_whose_map_is_not_there_are_not_started(tmp_path):
+    expect_error(visloc("up", "--map", tmp_path / "absent"), "there is no map at", "absent")

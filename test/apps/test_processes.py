@@ -1,5 +1,7 @@
 """Node processes: what dies is started again, what was set up wrongly is told."""
 
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -85,3 +87,9 @@ def test_a_node_that_ends_in_peace_is_missed_too(tmp_path, monkeypatch, caplog):
     with NodeProcesses([LASTING, peaceful], tmp_path, restart_after_s=0.05) as nodes:
         watch_until(nodes, lambda: lives.exists() and lives.read_text() == "xxx")
     assert "peaceful ended with exit code 0; it is started again in 0 s" in caplog.text
+
+
+def test_a_nice_node_leaves_the_processors_to_the_others(tmp_path):
+    own, nice = os.nice(0), NodeSpec("map_builder_node", niceness=3).command(tmp_path)
+    program = [*nice[: nice.index("-m")], "-c", "import os; print(os.nice(0))"]
+    assert int(subprocess.run(program, capture_output=True, text=True, check=True).stdout) == min(own + 3, 19)

@@ -29,6 +29,13 @@ from visloc_ros.simulation import simulate
 from visloc_ros.sources import ros_messages
 from visloc_ros.sources.ros_images import encode_jpeg
 
+# On a computer that others use, too, work in spare time might wait for long.
+RELIABLE_COMPRESSED = tuple(
+    word
+    for value in ("transport:=compressed", "qos:=reliable", "in_spare_time:=false")
+    for word in ("-p", f"camera.{value}")
+)
+
 
 def test_a_map_is_built_by_a_service_call(recording, tmp_path, ros_domain):
     truth = simulate(SIMULATION, "map").ground_truth
@@ -110,8 +117,7 @@ def test_the_fused_pose_of_a_frame_or_a_search_prior_says_where_to_search(room_m
     image = CompressedImage(header=conversions.header(frame.stamp_ns, "camera"), format="jpeg")
     image.data = encode_jpeg(frame.image, 95)
     anchors: list[Anchor] = []
-    options = ["-p", f"map_path:={room_map}", "-p", "camera.transport:=compressed", "-p", "camera.qos:=reliable"]
-    with started(AnchorNode, *options) as harness:
+    with started(AnchorNode, "-p", f"map_path:={room_map}", *RELIABLE_COMPRESSED) as harness:
         harness.probe.create_subscription(Anchor, "anchor", anchors.append, RELIABLE)
         poses = harness.probe.create_publisher(PoseWithCovarianceStamped, topic, RELIABLE)
         infos = harness.probe.create_publisher(CameraInfo, "camera_info", RELIABLE)
@@ -218,7 +224,7 @@ def test_an_anchor_machine_localizes_from_the_keyframes_of_the_odometry(room_map
     simulation = simulate(SIMULATION, "map")
     frame, anchors = simulation.frame(3), []
     options = [
-        *("-p", f"map_path:={room_map}", "-p", "camera.transport:=compressed", "-p", "camera.qos:=reliable"),
+        *("-p", f"map_path:={room_map}", *RELIABLE_COMPRESSED),
         *("-r", "anchor_node:image/compressed:=keyframe/compressed"),
     ]
     with started(OdometryNode, *options, others=[AnchorNode]) as harness:

@@ -5,48 +5,60 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from importlib import import_module
+from typing import Any
 
 import typer
 from threadpoolctl import threadpool_limits
+from typer.core import TyperGroup
 
 from visloc_ros import __version__
-from visloc_ros.apps import (
-    command_build_map,
-    command_demo,
-    command_evaluate,
-    command_export_hloc,
-    command_fetch_weights,
-    command_import_hloc,
-    command_localize,
-    command_replay,
-    command_run,
-    command_simulate,
-    command_track,
-    command_up,
-)
 from visloc_ros.apps.console import console, error_console
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.memory import keep_freed_memory
 
+COMMANDS = {
+    "demo": ("command_demo", "demo"),
+    "simulate": ("command_simulate", "simulate"),
+    "build-map": ("command_build_map", "build_map"),
+    "localize": ("command_localize", "localize"),
+    "track": ("command_track", "track"),
+    "run": ("command_run", "run"),
+    "replay": ("command_replay", "replay"),
+    "evaluate": ("command_evaluate", "evaluate"),
+    "export-hloc": ("command_export_hloc", "export_hloc_map"),
+    "import-hloc": ("command_import_hloc", "import_hloc_map"),
+    "up": ("command_up", "up"),
+    "fetch-weights": ("command_fetch_weights", "fetch_weights"),
+}
+"""By name: module and function."""
+
+
+class ImportedWhenAsked(TyperGroup):
+    """Commands that are imported when they are asked for: together they take two seconds."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of the help page."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, function = COMMANDS[cmd_name]
+        single = typer.Typer(add_completion=False)
+        single.command(cmd_name)(getattr(import_module(f"visloc_ros.apps.{module}"), function))
+        return typer.main.get_command(single)
+
+
 app = typer.Typer(
     name="visloc",
+    cls=ImportedWhenAsked,
     help="Find a camera in a prebuilt map, at camera rate, with or without ROS 2.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("demo")(command_demo.demo)
-app.command("simulate")(command_simulate.simulate)
-app.command("build-map")(command_build_map.build_map)
-app.command("localize")(command_localize.localize)
-app.command("track")(command_track.track)
-app.command("run")(command_run.run)
-app.command("replay")(command_replay.replay)
-app.command("evaluate")(command_evaluate.evaluate)
-app.command("export-hloc")(command_export_hloc.export_hloc_map)
-app.command("import-hloc")(command_import_hloc.import_hloc_map)
-app.command("up")(command_up.up)
-app.command("fetch-weights")(command_fetch_weights.fetch_weights)
 
 
 def show_version(wanted: bool) -> None:
@@ -61,7 +73,10 @@ def common(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Show what the library logs."),
     version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True, help="Show the version."),
 ) -> None:
-    """Set up logging for every command."""
+    """Set up signals, threads and logging for every command."""
+    # So that nodes are stopped and half a map is removed. The command has been imported by now: pycolmap takes signals
+    # for itself.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     threadpool_limits(1, "blas")  # the matrices are small: more threads only spin
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -70,7 +85,6 @@ def common(
 def main() -> None:
     """Run the command line; errors that a user can mend are told in one line."""
     keep_freed_memory()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nodes are stopped and half a map is removed
     try:
         app()
     except VislocError as error:

@@ -10,13 +10,13 @@ import typer
 
 from visloc_ros.apps.console import console
 from visloc_ros.apps.middleware import room_for_images
-from visloc_ros.apps.options import CameraFile, Domain, MapTracking
+from visloc_ros.apps.node_options import CameraFile, Domain, MapTracking
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
-from visloc_ros.core.errors import ConfigError
-from visloc_ros.core.map import open_map
-from visloc_ros.fusion import Mode
+from visloc_ros.core.errors import ConfigError, MapError
+from visloc_ros.core.mode import Mode
 
 RESTART_AFTER_S = 2.0  # as in visloc.launch.py
+BUILDER_NICENESS = 15  # neither its start nor a build takes the processors from those who find the camera
 
 
 def up(
@@ -46,22 +46,24 @@ def up(
     if mode is not Mode.ODOM:
         if map_path is None:
             raise ConfigError("give the map with --map, or --mode odom to go without one")
-        open_map(map_path)  # a broken map is told here, before any process starts
+        if not map_path.exists():
+            raise MapError(f"there is no map at {map_path}: build one with 'visloc build-map SOURCE'")
     compressed = image_topic.endswith("compressed")
     images = {("image/compressed" if compressed else "image"): image_topic, "camera_info": camera_info_topic}
     camera_options = {"camera.transport": "compressed" if compressed else "raw", "camera.calibration_file": camera}
     following = {"map_tracking.map_path": str(map_path) if map_tracking and mode is Mode.FUSED else ""}
     sensors = {"imu": imu_topic, "wheel_odom": wheel_odom_topic}
     fusion = {"base_frame": base_frame, "mode": mode.value}
-    specs = [NodeSpec("map_builder_node", {}, params_file)]
+    specs = []
+    if mode is not Mode.ODOM:  # takes longest to start, and begins first
+        specs.append(NodeSpec("anchor_node", camera_options | {"map_path": str(map_path)}, params_file, images))
     if mode is Mode.HLOC:
         specs.append(NodeSpec("fusion_node", fusion, params_file))
     else:
         specs.append(NodeSpec("localization_node", camera_options | following | fusion, params_file, images | sensors))
-    if mode is not Mode.ODOM:
-        specs.append(NodeSpec("anchor_node", camera_options | {"map_path": str(map_path)}, params_file, images))
     if simulated:
         specs.append(NodeSpec("simulated_camera_node", {}, params_file))
+    specs.append(NodeSpec("map_builder_node", {}, params_file, niceness=BUILDER_NICENESS))
     environment = room_for_images() | ({"ROS_DOMAIN_ID": str(domain_id)} if domain_id else {})
     with (
         tempfile.TemporaryDirectory(prefix="visloc_up_") as folder,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from visloc_ros.core.calibration import CameraCalibration
-from visloc_ros.evaluation import Row
+if TYPE_CHECKING:  # a command that shows neither need not wait for them
+    from visloc_ros.core.calibration import CameraCalibration
+    from visloc_ros.evaluation import Row
 
 LOG_WIDTH = 140
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from visloc_ros.apps.node_options import CameraFile
 from visloc_ros.sources import SourceConfig
 
 MapArgument = Annotated[Path, typer.Argument(help="Map folder, or its reference.tar.gz.", show_default=False)]
@@ -35,11 +36,6 @@ Every = Annotated[int, typer.Option(min=1, help="Read every n-th image.")]
 Fps = Annotated[float, typer.Option(min=0.0, help="Read so many images per second of the recording; 0 reads all.")]
 ImageRate = Annotated[float, typer.Option(min=0.0, help="Image rate where the source has no stamps.")]
 ImageTopic = Annotated[str, typer.Option(help="Image topic of the bag, where it has several.")]
-CameraFile = Annotated[str, typer.Option("--camera", help="Calibration file (COLMAP, EuRoC or ROS YAML).")]
-MapTracking = Annotated[
-    bool, typer.Option(help="Follow the map's points in every frame between anchors; odometry alone takes less time.")
-]
-Domain = Annotated[int, typer.Option("--domain-id", min=0, max=232, help="ROS domain that the nodes talk in.")]
 
 
 def make_source_config(

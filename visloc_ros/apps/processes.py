@@ -34,12 +34,16 @@ APART: Mapping[str, Any] = {"process_group": 0} if sys.version_info >= (3, 11) e
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One node process: its module under ``visloc_ros.nodes``, parameters and remappings."""
+    """One node process: its module under ``visloc_ros.nodes``, parameters and remappings.
+
+    The higher its ``niceness`` (0 to 19), the less it takes of what the other processes want of the processors.
+    """
 
     name: str
     parameters: Mapping[str, object] = field(default_factory=dict)
     parameter_file: Path | None = None
     remappings: Mapping[str, str] = field(default_factory=dict)
+    niceness: int = 0
 
     def command(self, parameter_folder: Path) -> list[str]:
         """Command line of the process; parameters given here win over the file's."""
@@ -50,7 +54,8 @@ class NodeSpec:
             arguments += ["--params-file", str(self._write_parameters(parameter_folder))]
         for source, target in self.remappings.items():
             arguments += ["-r", f"{source}:={target}"]
-        return [sys.executable, "-m", f"visloc_ros.nodes.{self.name}", *arguments]
+        nice = ["nice", "-n", str(self.niceness)] if self.niceness else []
+        return [*nice, sys.executable, "-m", f"visloc_ros.nodes.{self.name}", *arguments]
 
     def _write_parameters(self, folder: Path) -> Path:
         path = folder / f"{self.name}.yaml"
@@ -68,7 +73,7 @@ class _Running:
 
 
 class NodeProcesses:
-    """A group of node processes that lives as long as the ``with`` block and ends together.
+    """A group of node processes, started in the order given, that lives as long as the ``with`` block.
 
     With ``restart_after_s`` a node that dies is started again after that time; one that ends at once is not.
     """

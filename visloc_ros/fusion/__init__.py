@@ -2,7 +2,6 @@
 
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
-from visloc_ros.fusion.single_source import Mode
 from visloc_ros.fusion.smoothing.trajectory_smoothing import (
     RecordedMeasurements,
     SmoothedPose,
@@ -13,7 +12,6 @@ from visloc_ros.fusion.smoothing.trajectory_smoothing import (
 __all__ = [
     "Fuser",
     "FusionConfig",
-    "Mode",
     "RecordedMeasurements",
     "SmoothedPose",
     "SmoothedTrajectory",

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.mode import Mode
 from visloc_ros.core.types import (
     AnchorPose,
     Estimate,
@@ -30,14 +30,6 @@ from visloc_ros.fusion.initialization.pose_prior import PosePrior
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.input_checks import is_valid_anchor, is_valid_pose
 from visloc_ros.fusion.slewed_output import SlewedOutput
-
-
-class Mode(str, Enum):
-    """What the pose is made from; ``hloc`` is anchors only, as the toolbox of that name gives them."""
-
-    FUSED = "fused"
-    HLOC = "hloc"
-    ODOM = "odom"
 
 
 class _Refusing:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from visloc_ros.core.clock import StampGuard, StampVerdict
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.mode import Mode
 from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
@@ -32,7 +33,7 @@ from visloc_ros.core.types import (
 from visloc_ros.fusion.estimator import Estimator
 from visloc_ros.fusion.initialization.pose_prior import PosePrior
 from visloc_ros.fusion.innovation import Innovation
-from visloc_ros.fusion.single_source import ESTIMATORS, Mode
+from visloc_ros.fusion.single_source import ESTIMATORS
 from visloc_ros.pipeline.anchors import AnchorRunner, RemoteAnchors
 from visloc_ros.pipeline.config import BackendConfig
 from visloc_ros.pipeline.inputs import Input

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from visloc_ros.core.config import Config, option, section
+from visloc_ros.core.mode import Mode
 from visloc_ros.fusion import FusionConfig
-from visloc_ros.fusion.single_source import Mode
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -77,6 +78,7 @@ class _Painter:
                 yield self.panel(f"{name} {face}", centre, turn @ normal, turn @ up, extent, surface)
 
 
+@lru_cache(maxsize=1)
 def make_living_room(seed: int = 0) -> Room:
     """Make the room: map origin in a lower corner, x along its length, y along its width, z up, metres."""
     paint = _Painter(seed)

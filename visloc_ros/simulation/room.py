@@ -26,7 +26,7 @@ class Quad:
     down: Array
     texture: Image
 
-    @property
+    @cached_property
     def normal(self) -> Array:
         """Unit vector (3,) towards whoever sees the texture."""
         cross = np.cross(self.down, self.right)

@@ -1,0 +1,105 @@
+"""Seconds from the command ``visloc up`` to its first pose, with a camera that is publishing already.
+
+The camera is the simulated one, and shares the cores with the nodes and with this program.
+
+Run: python -m benchmarks.start --runs 5 --json results/start.json
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import rclpy
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage
+
+from benchmarks.program import median, new_parser
+from benchmarks.results_file import write_json
+from visloc_msgs.msg import Anchor, LocalizationStatus
+from visloc_ros.apps.middleware import room_for_images
+from visloc_ros.apps.replay import LOOPBACK_ONLY, own_domain_id
+from visloc_ros.evaluation.machine import provenance
+from visloc_ros.nodes.qos import LATCHED, RELIABLE, SENSOR
+
+TIMEOUT_S = 60.0
+MOMENTS = ("first_status_s", "first_anchor_s", "first_pose_s")
+
+
+def main() -> None:
+    """Start the nodes several times, and tell when each had what."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--map", type=Path, default=Path("maps/demo_room.tar.gz"), help="map of the simulated room")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--cores", type=int, default=2, help="cores that everything shares")
+    parser.add_argument("--json", type=Path, help="file for all figures")
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
+    os.environ.update(LOOPBACK_ONLY | room_for_images() | {"ROS_DOMAIN_ID": str(own_domain_id())})
+    rclpy.init()
+    with running("visloc_ros.nodes.simulated_camera_node"):
+        wait_for_camera()
+        runs = [measure(arguments.map) for _ in range(arguments.runs)]
+    report = {**provenance(), "runs": runs, "median": {name: median(run[name] for run in runs) for name in MOMENTS}}
+    print(report["median"])
+    if arguments.json:
+        write_json(arguments.json, report)
+
+
+@contextmanager
+def running(module: str, *arguments: object) -> Iterator[None]:
+    """A program as long as the block lasts."""
+    process = subprocess.Popen([sys.executable, "-m", module, *map(str, arguments)])
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_for_camera() -> None:
+    """Return when an image has come."""
+    node, images = rclpy.create_node("listener", namespace="visloc"), list[CompressedImage]()
+    node.create_subscription(CompressedImage, "image/compressed", images.append, SENSOR)
+    spin_until(node, lambda: bool(images))
+    node.destroy_node()
+
+
+def measure(map_path: Path) -> dict[str, float]:
+    """Seconds from the command to the first status, the first anchor, and the first pose."""
+    node, moments = rclpy.create_node("watcher", namespace="visloc"), dict[str, float]()
+
+    def keep(name: str) -> None:
+        moments.setdefault(name, round(time.monotonic() - begin_s, 2))
+
+    def take_status(message: LocalizationStatus) -> None:
+        keep("first_status_s")
+        if message.state == LocalizationStatus.LOCALIZED:
+            keep("first_pose_s")
+
+    node.create_subscription(LocalizationStatus, "status", take_status, LATCHED)
+    node.create_subscription(Anchor, "anchor", lambda _: keep("first_anchor_s"), RELIABLE)
+    begin_s = time.monotonic()
+    with running("visloc_ros.apps.cli", "up", "--map", map_path):
+        spin_until(node, lambda: len(moments) == len(MOMENTS))
+    node.destroy_node()
+    print(moments, flush=True)
+    return moments
+
+
+def spin_until(node: Node, condition: Callable[[], bool]) -> None:
+    """Serve the node's callbacks. Raises TimeoutError."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while not condition():
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"nothing came within {TIMEOUT_S:.0f} s")
+        rclpy.spin_once(node, timeout_sec=0.1)
+
+
+if __name__ == "__main__":
+    main()
