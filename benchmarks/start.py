@@ -67,7 +67,7 @@ def wait_for_camera() -> None:
     node, images = rclpy.create_node("listener", namespace="visloc"), list[CompressedImage]()
     node.create_subscription(CompressedImage, "image/compressed", images.append, SENSOR)
     spin_until(node, lambda: bool(images))
-    node.destroy_node()
+    node.destroy_node()  # type: ignore[no-untyped-call]
 
 
 def measure(map_path: Path) -> dict[str, float]:
@@ -87,7 +87,7 @@ def measure(map_path: Path) -> dict[str, float]:
     begin_s = time.monotonic()
     with running("visloc_ros.apps.cli", "up", "--map", map_path):
         spin_until(node, lambda: len(moments) == len(MOMENTS))
-    node.destroy_node()
+    node.destroy_node()  # type: ignore[no-untyped-call]
     print(moments, flush=True)
     return moments
 

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.console import console, print_advice, print_camera, print_table
-from visloc_ros.apps.node_options import Domain, MapTracking
-from visloc_ros.apps.options import CameraFile, GroundTruth, ImageTopic, MapArgument
+from visloc_ros.apps.node_options import CameraFile, Domain, MapTracking
+from visloc_ros.apps.options import GroundTruth, ImageTopic, MapArgument
 from visloc_ros.apps.replay import ReplayPlan
 from visloc_ros.apps.replay import replay as replay_bag
 from visloc_ros.core.calibration import CalibrationSource

@@ -72,6 +72,11 @@ class MapUncertainty:
         return Viewpoints.of(self.map.images, self.map.points)
 
     @cached_property
+    def _most_grown(self) -> float:
+        """How often the difference to the nearest image fits into that of two places with nothing in common."""
+        return 2.0 * float(np.trace(np.linalg.pinv(self._of_difference) @ self._of_image)) / 6.0
+
+    @cached_property
     def _of_image(self) -> Array:
         return np.array(self.info.image_covariance)
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array, nearest_rotation, rotation_matrix
+from visloc_ros.core.tangent import inverse_jacobian
 from visloc_ros.tracking.pixels import Mask
 
 MIN_DEPTH = 1e-6
@@ -110,7 +111,7 @@ def fit_pose(start: SE3, seen: SeenPoints, max_error_px: float) -> PoseFit:
     residuals = seen.residuals_at(pose)
     system = _linearise(residuals)
     errors = np.where(residuals.ahead, seen.sigma_px * np.sqrt(system.squares), np.inf)
-    axes = _world_axes(pose.rotation)
+    axes = inverse_jacobian(pose.rotation)
     covariance = axes @ np.linalg.inv(system.hessian) @ axes.T * system.variance
     return PoseFit(pose, errors, errors < max_error_px, covariance)
 
@@ -147,13 +148,6 @@ def pose_jacobian(u: Array, v: Array, inverse_depth: Array) -> Array:
     np.multiply(-u, inverse_depth, out=jacobian[0, 5])
     np.multiply(-v, inverse_depth, out=jacobian[1, 5])
     return jacobian
-
-
-def _world_axes(rotation: Array) -> Array:
-    """Turn a left step of ``camera_from_world``, rotation first, into one of ``world_from_camera`` in world axes."""
-    turn = np.zeros((6, 6))
-    turn[:3, 3:] = turn[3:, :3] = -rotation.T
-    return turn
 
 
 @dataclass(frozen=True, eq=False)
