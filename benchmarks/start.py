@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import rclpy
 from rclpy.node import Node
@@ -23,6 +24,7 @@ from benchmarks.program import median, new_parser
 from benchmarks.results_file import write_json
 from visloc_msgs.msg import Anchor, LocalizationStatus
 from visloc_ros.apps.middleware import room_for_images
+from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.apps.replay import LOOPBACK_ONLY, own_domain_id
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.nodes.qos import LATCHED, RELIABLE, SENSOR
@@ -42,7 +44,7 @@ def main() -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
     os.environ.update(LOOPBACK_ONLY | room_for_images() | {"ROS_DOMAIN_ID": str(own_domain_id())})
     rclpy.init()
-    with running("visloc_ros.nodes.simulated_camera_node"):
+    with TemporaryDirectory() as folder, NodeProcesses([NodeSpec("simulated_camera_node")], Path(folder)):
         wait_for_camera()
         runs = [measure(arguments.map) for _ in range(arguments.runs)]
     report = {**provenance(), "runs": runs, "median": {name: median(run[name] for run in runs) for name in MOMENTS}}
@@ -52,9 +54,9 @@ def main() -> None:
 
 
 @contextmanager
-def running(module: str, *arguments: object) -> Iterator[None]:
-    """A program as long as the block lasts."""
-    process = subprocess.Popen([sys.executable, "-m", module, *map(str, arguments)])
+def running_nodes(map_path: Path) -> Iterator[None]:
+    """``visloc up`` as long as the block lasts."""
+    process = subprocess.Popen([sys.executable, "-m", "visloc_ros.apps.cli", "up", "--map", str(map_path)])
     try:
         yield
     finally:
@@ -85,7 +87,7 @@ def measure(map_path: Path) -> dict[str, float]:
     node.create_subscription(LocalizationStatus, "status", take_status, LATCHED)
     node.create_subscription(Anchor, "anchor", lambda _: keep("first_anchor_s"), RELIABLE)
     begin_s = time.monotonic()
-    with running("visloc_ros.apps.cli", "up", "--map", map_path):
+    with running_nodes(map_path):
         spin_until(node, lambda: len(moments) == len(MOMENTS))
     node.destroy_node()  # type: ignore[no-untyped-call]
     print(moments, flush=True)

@@ -82,10 +82,12 @@ def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
         monkeypatch.delenv("ROS_STATIC_PEERS", raising=False)
         monkeypatch.delenv("RMW_IMPLEMENTATION", raising=False)
+        gc.freeze()  # so that only what the test has made is looked through
         yield domain
         # Nodes are reference cycles: only now does their participant leave, with its threads and its ports. Left to
         # chance, it leaves in the middle of a later test, where Fast DDS may wait for itself for ever.
         gc.collect()
+        gc.unfreeze()
 
 
 @contextmanager

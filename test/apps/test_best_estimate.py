@@ -66,7 +66,7 @@ def test_while_the_map_is_out_of_view_one_frame_a_second_is_searched():
 def room(tmp_path_factory):
     """Two seconds of another walk through the demo map's room; odometry needs a part of them to start."""
     folder = tmp_path_factory.mktemp("room") / "walk"
-    write_folder(simulate(SimulationConfig(duration_s=2.0), "localize"), folder)
+    write_folder(simulate(SimulationConfig(duration_s=2.0, samples=1), "localize"), folder)
     return folder
 
 

@@ -9,10 +9,28 @@ import cv2
 import numpy as np
 import pytest
 
+from visloc_ros.apps import cli
 
-def visloc(*arguments: object) -> subprocess.CompletedProcess[str]:
+
+def run_program(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own."""
     command = [sys.executable, "-m", "visloc_ros.apps.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def visloc(monkeypatch, capsys):
+    """Runs a command in this process, which has imported what it needs long ago."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr("sys.argv", ["visloc", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        shown = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, ended.value.code or 0, shown.out, shown.err)
+
+    monkeypatch.setattr(cli, "keep_freed_memory", lambda: None)  # that is the whole process's
+    return run
 
 
 def expect_error(finished: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -31,7 +49,7 @@ def write_images(folder: Path, images: list[np.ndarray]) -> Path:
     return folder
 
 
-def test_help_names_every_command():
+def test_help_names_every_command(visloc):
     finished = visloc("--help")
     assert finished.returncode == 0
     for command in (
@@ -50,29 +68,29 @@ def test_help_names_every_command():
         assert command in finished.stdout
 
 
-def test_version():
+def test_version(visloc):
     assert visloc("--version").stdout.startswith("visloc 0.")
 
 
 @pytest.mark.parametrize("command", ["track", "build-map"])
 def test_a_missing_source(tmp_path, command):
     arguments = ("--output", tmp_path / "map") if command == "build-map" else ()
-    expect_error(visloc(command, tmp_path / "absent.mp4", *arguments), "absent.mp4")
+    expect_error(run_program(command, tmp_path / "absent.mp4", *arguments), "absent.mp4")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_empty_folder(tmp_path):
+def test_an_empty_folder(visloc, tmp_path):
     (tmp_path / "empty").mkdir()
     expect_error(visloc("track", tmp_path / "empty"), "empty")
 
 
-def test_a_truncated_video(tmp_path):
+def test_a_truncated_video(visloc, tmp_path):
     path = tmp_path / "video.mp4"
     path.write_bytes(b"\x00\x00\x00\x18ftypmp42" + bytes(200))
     expect_error(visloc("track", path), "video.mp4")
 
 
-def test_a_truncated_bag(tmp_path, shared_data):
+def test_a_truncated_bag(visloc, tmp_path, shared_data):
     bag = tmp_path / "bag"
     shutil.copytree(shared_data / "ros2bag_mh05_mcap", bag)
     storage = bag / "bag.mcap"
@@ -81,38 +99,38 @@ def test_a_truncated_bag(tmp_path, shared_data):
     expect_error(visloc("track", bag), "truncated", "mcap recover")
 
 
-def test_a_bag_without_that_topic_lists_what_it_has(shared_data):
+def test_a_bag_without_that_topic_lists_what_it_has(visloc, shared_data):
     finished = visloc("track", shared_data / "ros2bag_mh05_mcap", "--image-topic", "/front/image")
     expect_error(finished, "/front/image", "/camera/image_raw/compressed")
 
 
-def test_a_missing_map(tmp_path, shared_data):
+def test_a_missing_map(visloc, tmp_path, shared_data):
     finished = visloc("localize", tmp_path / "map", shared_data / "ros2bag_mh05_mcap")
     expect_error(finished, str(tmp_path / "map"))
 
 
-def test_an_unknown_option_in_the_configuration(tmp_path, shared_data):
+def test_an_unknown_option_in_the_configuration(visloc, tmp_path, shared_data):
     config = tmp_path / "config.yaml"
     config.write_text("klt: {max_feature: 100}\n")
     finished = visloc("track", shared_data / "ros2bag_mh05_mcap", "--config", config)
     expect_error(finished, "klt.max_feature", "did you mean 'max_features'")
 
 
-def test_black_and_uniform_frames_build_no_map_and_leave_nothing(tmp_path):
+def test_black_and_uniform_frames_build_no_map_and_leave_nothing(visloc, tmp_path):
     frames = [np.full((240, 320), value, np.uint8) for value in (0, 0, 128, 128, 255, 255)]
     source = write_images(tmp_path / "black", frames)
     expect_error(visloc("build-map", source, "--output", tmp_path / "map"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["black"]
 
 
-def test_black_frames_are_told_one_by_one_when_tracking(tmp_path):
+def test_black_frames_are_told_one_by_one_when_tracking(visloc, tmp_path):
     source = write_images(tmp_path / "black", [np.zeros((240, 320), np.uint8)] * 5)
     finished = visloc("track", source)
     assert finished.returncode == 0, finished.stderr
     assert "0 of 5 frames" in finished.stdout
 
 
-def test_an_existing_map_is_kept_without_overwrite(tmp_path, shared_data):
+def test_an_existing_map_is_kept_without_overwrite(visloc, tmp_path, shared_data):
     output = tmp_path / "map"
     output.mkdir()
     (output / "precious.txt").write_text("mine")
@@ -122,14 +140,14 @@ def test_an_existing_map_is_kept_without_overwrite(tmp_path, shared_data):
     assert (output / "precious.txt").read_text() == "mine"
 
 
-def test_trajectories_that_never_meet(tmp_path):
+def test_trajectories_that_never_meet(visloc, tmp_path):
     for name, start in (("a.tum", 0), ("b.tum", 1000)):
         lines = "".join(f"{start + i} {i} 0 0 0 0 0 1\n" for i in range(5))
         (tmp_path / name).write_text(lines)
     expect_error(visloc("evaluate", tmp_path / "a.tum", tmp_path / "b.tum"))
 
 
-def test_evaluate_prints_the_errors_of_a_shifted_trajectory(tmp_path):
+def test_evaluate_prints_the_errors_of_a_shifted_trajectory(visloc, tmp_path):
     for name, shift in (("estimate.tum", 0.25), ("truth.tum", 0.0)):
         lines = "".join(f"{i}.0 {i + shift} {i * i} 0 0 0 0 1\n" for i in range(10))
         (tmp_path / name).write_text(lines)
@@ -139,9 +157,9 @@ def test_evaluate_prints_the_errors_of_a_shifted_trajectory(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["fused", "hloc"])
-def test_nodes_that_need_a_map_and_get_none(mode):
+def test_nodes_that_need_a_map_and_get_none(visloc, mode):
     expect_error(visloc("up", "--mode", mode), "--map", "--mode odom")
 
 
-def test_nodes_whose_map_is_not_there_are_not_started(tmp_path):
+def test_nodes_whose_map_is_not_there_are_not_started(visloc, tmp_path):
     expect_error(visloc("up", "--map", tmp_path / "absent"), "there is no map at", "absent")

@@ -17,7 +17,7 @@ EXAMPLES = sorted(set((ROOT / "examples").glob("[0-9]*.py")) - {LIVE})
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recording") / "room"
-    write_folder(simulate(SimulationConfig(duration_s=3.0), "localize"), folder)
+    write_folder(simulate(SimulationConfig(duration_s=3.0, samples=1), "localize"), folder)
     return folder
 
 

@@ -28,7 +28,7 @@ def visloc(*arguments: object) -> str:
 def bag(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulated")
     config = folder / "config.yaml"
-    config.write_text("duration_s: 5.0\n")
+    config.write_text("duration_s: 5.0\nsamples: 1\n")
     visloc("simulate", folder / "bag", "--pass", "localize", "--bag", "--config", config)
     return folder / "bag"
 
