@@ -242,9 +242,8 @@ def test_one_image_of_an_uncalibrated_camera_is_found_by_a_service_call(room_map
         request.image.header, request.image.format = conversions.header(BEGIN_NS, "camera"), "jpeg"
         request.image.data = images_of(SIMULATION)[3]
         anchor = harness.call(Localize, "anchor_node/localize", request).anchor
-        assert anchor.accepted or anchor.reason == "UNKNOWN_INTRINSICS"
-        if anchor.accepted:
-            assert pose_from_msg(anchor.pose.pose).is_close(simulation.pose(3), 0.1, 1.0)
+        assert anchor.accepted
+        assert pose_from_msg(anchor.pose.pose).is_close(simulation.pose(3), 0.03, 0.5)
 
 
 def test_calibration_sources_of_a_message():
