@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map
@@ -72,4 +71,8 @@ def _least_rate(errors: Array, claimed: Array, growths: Array) -> float:
     least, largest = np.log(_RATES)
     if excess(least) <= 0.0:
         return 0.0
-    return _RATES[1] if excess(largest) >= 0.0 else float(np.exp(brentq(excess, least, largest, xtol=1e-3)))
+    if excess(largest) >= 0.0:
+        return _RATES[1]
+    from scipy.optimize import brentq  # takes 0.3 s, for which no start has to wait
+
+    return float(np.exp(brentq(excess, least, largest, xtol=1e-3)))
