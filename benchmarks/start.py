@@ -18,7 +18,6 @@ from tempfile import TemporaryDirectory
 
 import rclpy
 from rclpy.node import Node
-from sensor_msgs.msg import CompressedImage
 
 from benchmarks.program import median, new_parser
 from benchmarks.results_file import write_json
@@ -27,7 +26,7 @@ from visloc_ros.apps.middleware import room_for_images
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.apps.replay import LOOPBACK_ONLY, own_domain_id
 from visloc_ros.evaluation.machine import provenance
-from visloc_ros.nodes.qos import LATCHED, RELIABLE, SENSOR
+from visloc_ros.nodes.qos import LATCHED, RELIABLE
 
 TIMEOUT_S = 60.0
 MOMENTS = ("first_status_s", "first_anchor_s", "first_pose_s")
@@ -45,8 +44,9 @@ def main() -> None:
     os.environ.update(LOOPBACK_ONLY | room_for_images() | {"ROS_DOMAIN_ID": str(own_domain_id())})
     rclpy.init()
     with TemporaryDirectory() as folder, NodeProcesses([NodeSpec("simulated_camera_node")], Path(folder)):
-        wait_for_camera()
-        runs = [measure(arguments.map) for _ in range(arguments.runs)]
+        node = rclpy.create_node("watcher", namespace="visloc")
+        spin_until(node, lambda: node.count_publishers("image/compressed") > 0)
+        runs = [measure(node, arguments.map) for _ in range(arguments.runs)]
     report = {**provenance(), "runs": runs, "median": {name: median(run[name] for run in runs) for name in MOMENTS}}
     print(report["median"])
     if arguments.json:
@@ -64,17 +64,9 @@ def running_nodes(map_path: Path) -> Iterator[None]:
         process.wait()
 
 
-def wait_for_camera() -> None:
-    """Return when an image has come."""
-    node, images = rclpy.create_node("listener", namespace="visloc"), list[CompressedImage]()
-    node.create_subscription(CompressedImage, "image/compressed", images.append, SENSOR)
-    spin_until(node, lambda: bool(images))
-    node.destroy_node()  # type: ignore[no-untyped-call]
-
-
-def measure(map_path: Path) -> dict[str, float]:
+def measure(node: Node, map_path: Path) -> dict[str, float]:
     """Seconds from the command to the first status, the first anchor, and the first pose."""
-    node, moments = rclpy.create_node("watcher", namespace="visloc"), dict[str, float]()
+    moments: dict[str, float] = {}
 
     def keep(name: str) -> None:
         moments.setdefault(name, round(time.monotonic() - begin_s, 2))
@@ -84,12 +76,15 @@ def measure(map_path: Path) -> dict[str, float]:
         if message.state == LocalizationStatus.LOCALIZED:
             keep("first_pose_s")
 
-    node.create_subscription(LocalizationStatus, "status", take_status, LATCHED)
-    node.create_subscription(Anchor, "anchor", lambda _: keep("first_anchor_s"), RELIABLE)
+    subscriptions = [
+        node.create_subscription(LocalizationStatus, "status", take_status, LATCHED),
+        node.create_subscription(Anchor, "anchor", lambda _: keep("first_anchor_s"), RELIABLE),
+    ]
     begin_s = time.monotonic()
     with running_nodes(map_path):
         spin_until(node, lambda: len(moments) == len(MOMENTS))
-    node.destroy_node()  # type: ignore[no-untyped-call]
+    for subscription in subscriptions:
+        node.destroy_subscription(subscription)
     print(moments, flush=True)
     return moments
 

@@ -14,7 +14,6 @@ from typing import overload
 import numpy as np
 import pycolmap
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.transform import Rotation
 
 Array = NDArray[np.float64]
 
@@ -45,7 +44,7 @@ class SE3:
     @staticmethod
     def from_rotation_vector(vector: ArrayLike, translation: ArrayLike) -> SE3:
         """Make a transform from an axis-angle vector (3,) in radians and a translation (3,)."""
-        return SE3(Rotation.from_rotvec(np.asarray(vector, dtype=np.float64)).as_matrix(), np.asarray(translation))
+        return SE3(rotation_matrix(vector), np.asarray(translation))
 
     @staticmethod
     def from_matrix(matrix: ArrayLike) -> SE3:
@@ -153,7 +152,13 @@ class Sim3:
 def rotation_matrix(vector: ArrayLike) -> Array:
     """SO(3) exponential: axis-angle (..., 3) in radians to matrices (..., 3, 3)."""
     vectors = np.asarray(vector, dtype=np.float64)
-    return _single_rotation_matrix(vectors) if vectors.ndim == 1 else Rotation.from_rotvec(vectors).as_matrix()
+    return _single_rotation_matrix(vectors) if vectors.ndim == 1 else _stacked_rotation_matrices(vectors)
+
+
+def _stacked_rotation_matrices(vectors: Array) -> Array:
+    from scipy.spatial.transform import Rotation  # takes 0.3 s, for which no start has to wait
+
+    return np.asarray(Rotation.from_rotvec(vectors).as_matrix())
 
 
 def _single_rotation_matrix(vector: Array) -> Array:
@@ -203,6 +208,8 @@ def _stacked_rotation_vectors(rotations: Array) -> Array:
 
 def _any_rotation_vector(rotation: Array) -> Array:
     """Likewise near half a turn, too, where the antisymmetric part no longer tells the axis."""
+    from scipy.spatial.transform import Rotation
+
     return np.asarray(Rotation.from_matrix(rotation).as_rotvec())
 
 

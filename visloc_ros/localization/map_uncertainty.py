@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.optimize import brentq
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.manifest import UncertaintyInfo
@@ -134,7 +133,11 @@ def _least_rate(errors: Array, claimed: Array, growths: Array) -> float:
     least, largest = np.log(_RATES)
     if excess(least) <= 0.0:
         return 0.0
-    return _RATES[1] if excess(largest) >= 0.0 else float(np.exp(brentq(excess, least, largest, xtol=1e-3)))
+    if excess(largest) >= 0.0:
+        return _RATES[1]
+    from scipy.optimize import brentq  # takes 0.3 s, for which no start has to wait
+
+    return float(np.exp(brentq(excess, least, largest, xtol=1e-3)))
 
 
 def _mean_square(errors: Sequence[Array]) -> Array:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pycolmap
@@ -44,10 +45,12 @@ from visloc_ros.core.types import (
     TrackedPose,
 )
 from visloc_ros.core.types import Image as ImageArray
-from visloc_ros.fusion.innovation import Innovation as FusionInnovation
 from visloc_ros.sources.calibration import camera_from_camera_info_fields, camera_info_fields
 from visloc_ros.sources.ros_images import decode_compressed, decode_image
 from visloc_ros.sources.ros_messages import MessageError, stamp_from_msg
+
+if TYPE_CHECKING:  # nodes without fusion start sooner
+    from visloc_ros.fusion.innovation import Innovation as FusionInnovation
 
 SEGMENT_SEPARATOR = "/"
 NOT_MEASURED = -1.0  # sensor_msgs/Imu: first element of a covariance whose quantity is not measured
