@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from visloc_ros.apps.command_build_map import Gravity, Scale, open_all, override_frame
+from visloc_ros.apps.command_build_map import GravityChoice, Scale, open_all, override_frame
 from visloc_ros.core.config import list_options
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3
@@ -54,13 +54,13 @@ def test_topics_without_any_bag_are_refused(folder):
 
 def test_the_command_line_beats_the_file_and_leaves_the_rest():
     of_file = FrameConfig(scale="distance", scale_distance=2.0, gravity="none", gps_sigma=0.5)
-    assert override_frame(of_file, Scale.auto, 0.0, Gravity.auto) == of_file
-    changed = override_frame(of_file, Scale.none, 3.0, Gravity.imu)
+    assert override_frame(of_file, Scale.auto, 0.0, GravityChoice.auto) == of_file
+    changed = override_frame(of_file, Scale.none, 3.0, GravityChoice.imu)
     assert (changed.scale, changed.scale_distance, changed.gravity) == ("none", 3.0, "imu")
     assert changed.gps_sigma == 0.5
 
 
-@pytest.mark.parametrize(("option", "enum"), [("scale", Scale), ("gravity", Gravity)])
+@pytest.mark.parametrize(("option", "enum"), [("scale", Scale), ("gravity", GravityChoice)])
 def test_the_command_line_offers_what_the_file_does(option, enum):
     (choices,) = (info.choices for info in list_options(FrameConfig) if info.name == option)
     assert {choice.value for choice in enum} == set(choices)

@@ -16,7 +16,7 @@ from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.mode import Mode
 
 RESTART_AFTER_S = 2.0  # as in visloc.launch.py
-BUILDER_NICENESS = 15  # neither its start nor a build takes the processors from those who find the camera
+BUILDER_NICENESS = 5  # a third of the share of those who find the camera, in its start as in a build
 
 
 def up(

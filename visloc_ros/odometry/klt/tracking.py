@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,8 +18,6 @@ from visloc_ros.tracking.robust_pose import SeenPoints
 
 Ids = NDArray[np.int64]
 
-_REACH = 0.25  # of a window: so far off its place a search on one level finds it
-_MOST = 95.0  # percentile of how far guesses are off that the way back is made for
 _ENOUGH_FOLLOWED = 0.5  # share of the features below which a guess is doubted
 _SIGMA_SHARE = 0.15  # of the largest error of an inlier: standard deviation of a followed feature, a coordinate
 _FORWARD_BACKWARD_PX = 0.5  # from a place to itself (Kalal et al. 2010): as exact as a tracked point is
@@ -81,20 +78,11 @@ def follow(previous: Image, current: Image, pixels: Pixels, guess: Pixels, confi
     found, good = lucas_kanade(previous, current, pixels, guess, window_px, levels)
     good &= is_inside(found, current, 1.0)
     rows = np.flatnonzero(good)
-    missed = (found - guess)[rows]
-    back, levels = pixels[rows] + missed, min(levels, _levels_across(missed, window_px))
+    back = (pixels + found - guess)[rows]
     returned, back_good = lucas_kanade(current, previous, found[rows], back, window_px, levels)
     gap = np.linalg.norm(returned - pixels[rows], axis=1)
     good[rows] = back_good & (gap < _FORWARD_BACKWARD_PX)
     return found, good
-
-
-def _levels_across(offsets: Pixels, window_px: int) -> int:
-    """Levels of a pyramid that search over offsets (N, 2) takes, but for the largest few."""
-    if len(offsets) == 0:
-        return 0
-    farthest = float(np.percentile(np.abs(offsets).max(axis=1), _MOST))
-    return max(0, math.ceil(math.log2(max(farthest, 1.0) / (_REACH * window_px))))
 
 
 def follow_from_any(
