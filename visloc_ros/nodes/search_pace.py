@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Rejection
-from visloc_ros.fusion.initialization.pose_prior import PosePrior
+
+_GATE = 12.6  # 95 % quantile of chi-square with 6 degrees of freedom
 
 
 class SearchPace:
@@ -35,4 +39,5 @@ class SearchPace:
 
 def _confirms(anchor: AnchorPose, predicted: SE3) -> bool:
     """Whether an anchor agrees with a prediction, which is about as uncertain as the anchor itself."""
-    return PosePrior(predicted, anchor.covariance).is_consistent_with(anchor.map_from_camera, anchor.covariance)
+    error = pose_difference(anchor.map_from_camera, predicted)
+    return bool(error @ np.linalg.solve(2.0 * anchor.covariance, error) <= _GATE)
