@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.map import LocalFeatures, Manifest
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
-from visloc_ros.core.map_writer import check_output, staged_folder
+from visloc_ros.core.map_writer import check_output, staged_folder, write_map
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.features import GlobalDescriptor, Vlad
 from visloc_ros.mapping.card import write_card
@@ -35,7 +35,7 @@ from visloc_ros.mapping.registration import register_views
 from visloc_ros.mapping.sparsification import sparsify
 from visloc_ros.mapping.summary import ImageCount, MapSummary, summarize
 from visloc_ros.mapping.thumbnails import write_thumbnails
-from visloc_ros.mapping.validation import write_validated_map
+from visloc_ros.mapping.validation import validate_map
 from visloc_ros.sources import FrameSource
 
 
@@ -188,7 +188,8 @@ class MapBuilder:
             thumbnails = {frame.name: frame.thumbnail for frame in frames if frame.name in features}
             write_thumbnails(folder / THUMBNAIL_FOLDER, thumbnails)
             by_name = {frame.name: descriptor for frame, descriptor in zip(frames, descriptors, strict=True)}
-            return write_validated_map(folder, reconstruction, features, by_name, centroids_of(describer), manifest)
+            centroids = centroids_of(describer)
+            return validate_map(folder, write_map(folder, reconstruction, features, by_name, centroids, manifest))
 
 
 def choose_pairs(frames: Sequence[MapFrame], descriptors: NDArray[np.float32], config: PairConfig) -> list[Pair]:

@@ -16,7 +16,7 @@ from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import NO_POINT, LocalFeatures, Map, open_map
 from visloc_ros.core.map_archive import unpacked
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
-from visloc_ros.core.map_writer import check_output, staged_folder
+from visloc_ros.core.map_writer import check_output, staged_folder, write_map
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.mapping.builder import centroids_of, choose_pairs, count_images
 from visloc_ros.mapping.cameras import MapCamera
@@ -35,7 +35,7 @@ from visloc_ros.mapping.sfm_database import SfmImage, add_views
 from visloc_ros.mapping.sparsification import sparsify
 from visloc_ros.mapping.summary import ImageCount, MapSummary, summarize
 from visloc_ros.mapping.thumbnails import write_thumbnails
-from visloc_ros.mapping.validation import write_validated_map
+from visloc_ros.mapping.validation import validate_map
 from visloc_ros.sources import FrameSource
 
 _SEPARATOR = ", "
@@ -159,9 +159,8 @@ class MapExtender:
             write_thumbnails(folder / THUMBNAIL_FOLDER, thumbnails)
             descriptors = {image.name: known for image, known in zip(self._map.images, self._known, strict=True)}
             descriptors |= {frame.name: np.asarray(frame.global_descriptor) for frame in frames}
-            return write_validated_map(
-                folder, reconstruction, features, descriptors, centroids_of(self._describer), manifest
-            )
+            centroids = centroids_of(self._describer)
+            return validate_map(folder, write_map(folder, reconstruction, features, descriptors, centroids, manifest))
 
     def _count(
         self,

@@ -10,10 +10,10 @@ import pycolmap
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.hloc_layout import HLOC
 from visloc_ros.core.map import Manifest, find_files, open_map
-from visloc_ros.core.map_writer import check_output, staged_folder
+from visloc_ros.core.map_writer import check_output, staged_folder, write_map
 from visloc_ros.features import Vlad
 from visloc_ros.features.config import EXTRACTOR_NAMES
-from visloc_ros.mapping.validation import write_validated_map
+from visloc_ros.mapping.validation import validate_map
 
 
 def import_hloc(
@@ -41,4 +41,4 @@ def import_hloc(
     features = {image.name: image.features for image in map_.images}
     vectors = {name: vlad.describe_features(one) for name, one in features.items()}
     with staged_folder(output, overwrite=overwrite) as staged:
-        return write_validated_map(staged, model, features, vectors, vlad.centroids, manifest)
+        return validate_map(staged, write_map(staged, model, features, vectors, vlad.centroids, manifest))

@@ -90,12 +90,17 @@ def dense_jacobian(problem, free):
     return np.array(columns).T
 
 
-def test_points_are_eliminated_as_from_the_whole_matrix():
-    problem = short_tracks(make_bundle(num_cameras=12, num_points=30, noise_px=0.05))
+def eliminated(num_cameras):
+    """A problem, its equations with the points taken out, and its dense Jacobian."""
+    problem = short_tracks(make_bundle(num_cameras=num_cameras, num_points=30, noise_px=0.05))
     equations = ReducedCameraSystem(problem)
     equations.linearise(problem, huber_px=1e9)
     equations.eliminate()
-    jacobian = dense_jacobian(problem, equations.free_rows)
+    return problem, equations, dense_jacobian(problem, equations.free_rows)
+
+
+def test_points_are_eliminated_as_from_the_whole_matrix():
+    _, equations, jacobian = eliminated(num_cameras=12)
     hessian, size = jacobian.T @ jacobian, 6 * len(equations.free_rows)
     coupling, points = hessian[:size, size:], hessian[size:, size:]
     expected = hessian[:size, :size] - coupling @ np.linalg.solve(points, coupling.T)
@@ -103,11 +108,7 @@ def test_points_are_eliminated_as_from_the_whole_matrix():
 
 
 def test_solving_for_a_right_hand_side_solves_the_whole_system():
-    problem = short_tracks(make_bundle(num_cameras=7, num_points=30, noise_px=0.05))
-    equations = ReducedCameraSystem(problem)
-    equations.linearise(problem, huber_px=1e9)
-    equations.eliminate()
-    jacobian = dense_jacobian(problem, equations.free_rows)
+    problem, equations, jacobian = eliminated(num_cameras=7)
     rng = np.random.default_rng(5)
     poses, points = rng.normal(size=(2, len(equations.free_rows), 6)), rng.normal(size=(2, *problem.points.shape))
     found = np.hstack([part.reshape(2, -1) for part in equations.solve_for(poses, points)])
@@ -117,11 +118,7 @@ def test_solving_for_a_right_hand_side_solves_the_whole_system():
 
 
 def test_poses_and_points_take_up_what_they_can_of_a_change():
-    problem = short_tracks(make_bundle(num_cameras=7, num_points=30, noise_px=0.05))
-    equations = ReducedCameraSystem(problem)
-    equations.linearise(problem, huber_px=1e9)
-    equations.eliminate()
-    jacobian = dense_jacobian(problem, equations.free_rows)
+    _, equations, jacobian = eliminated(num_cameras=7)
     changes = np.random.default_rng(6).normal(size=(2, *equations.residuals.shape))
     left = equations.after_adjustment(changes)
     for change, found in zip(changes, left, strict=True):
