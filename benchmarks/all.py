@@ -45,6 +45,7 @@ BENCHMARKS = (
         threads=1,
     ),
     Benchmark("robustness.truth", ("{data}/euroc_mh05", *ROBUSTNESS)),
+    Benchmark("layouts", (*DATA, "--runs", "3", "--json", "{results}/layouts.json")),
     Benchmark("start", ("--runs", "5", "--json", "{results}/start.json")),
     Benchmark("killed_subscriber", ("--trials", "12")),
 )

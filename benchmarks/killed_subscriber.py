@@ -22,7 +22,7 @@ import rclpy
 from sensor_msgs.msg import CompressedImage
 
 from benchmarks.program import new_parser
-from visloc_ros.apps.middleware import OWN_CHOICES, room_for_images
+from visloc_ros.apps.middleware import OWN_CHOICES, fast_dds_profile
 from visloc_ros.apps.replay import LOOPBACK_ONLY, own_domain_id
 from visloc_ros.nodes.qos import IMAGE, RELIABLE
 
@@ -42,7 +42,7 @@ def main() -> None:
     elif arguments.part:
         receive(arguments.part)
     else:
-        for name, profile in (("default", {}), ("fastdds_large_images.xml", room_for_images())):
+        for name, profile in (("default", {}), ("fastdds_large_images.xml", fast_dds_profile())):
             received = [run_trial(profile) for _ in range(arguments.trials)]
             stalls = sum(count < 0.5 * COUNTED_S * RATE_HZ for count in received)
             print(f"{name}: stalled in {stalls} of {len(received)} trials; images received: {received}", flush=True)

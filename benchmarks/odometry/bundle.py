@@ -49,8 +49,8 @@ Solver = Callable[[BundleProblem], Solution]
 class Recorder(InlineAdjuster):
     """Keeps every window that it adjusts."""
 
-    def __init__(self, config: KltConfig) -> None:
-        super().__init__(config)
+    def __init__(self) -> None:
+        super().__init__()
         self.problems: list[BundleProblem] = []
 
     def submit(self, snapshot: WindowSnapshot) -> None:
@@ -85,8 +85,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def record(folder: Path, source: SourceConfig, config: KltConfig) -> list[BundleProblem]:
     """All windows of a sequence, as they were before adjustment."""
-    recorder = Recorder(config)
-    with patch.object(klt_module, "make_adjuster", lambda config, live: recorder):
+    recorder = Recorder()
+    with patch.object(klt_module, "InlineAdjuster", lambda: recorder):
         odometry = KltOdometry(config)
     for frame in open_source(folder, source):
         odometry.track(frame)

@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 
 from benchmarks.robustness.scenarios import Scenario, SplicedSequence
-from visloc_ros.apps.middleware import room_for_images
+from visloc_ros.apps.middleware import fast_dds_profile
 from visloc_ros.apps.replay import LOOPBACK_ONLY, ReplayPlan, own_domain_id, replay
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.evaluation import RunRecord
@@ -44,7 +44,7 @@ def replay_scenario(scenario: Scenario, splice: SplicedSequence, map_path: Path,
 @contextmanager
 def killed_at(begin_s: float, domain_id: int) -> Iterator[None]:
     """Kill the anchor node of this process's replay at a time since the bag's begin."""
-    os.environ.update(LOOPBACK_ONLY | room_for_images())
+    os.environ.update(LOOPBACK_ONLY | fast_dds_profile())
     context = Context()
     context.init(domain_id=domain_id)
     executor = SingleThreadedExecutor(context=context)
@@ -77,7 +77,7 @@ class Killer(Node):
 def anchor_node() -> psutil.Process:
     """The process of the anchor node that this process has started."""
     children = psutil.Process().children(recursive=True)
-    return next(child for child in children if KILLED_NODE in child.cmdline())
+    return next(child for child in children if KILLED_NODE in " ".join(child.cmdline()))
 
 
 def _spin(executor: SingleThreadedExecutor) -> None:

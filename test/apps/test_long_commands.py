@@ -82,7 +82,7 @@ def kill_the_localization_node(process: subprocess.Popen[str]) -> None:
     children = psutil.Process(process.pid).children(recursive=True)
     nodes = [child for child in children if "visloc_ros.nodes" in " ".join(child.cmdline())]
     assert len(nodes) == 4  # localization, anchors, map builder, camera
-    (odometry,) = (node for node in nodes if "visloc_ros.nodes.localization_node" in node.cmdline())
+    (odometry,) = (node for node in nodes if "visloc_ros.nodes.localization_node" in " ".join(node.cmdline()))
     while time.time() - odometry.create_time() < SETTING_UP_S + 2.0:  # the system rounds the time of a start to seconds
         time.sleep(0.1)
     odometry.kill()

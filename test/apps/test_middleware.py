@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from visloc_ros.apps.middleware import OWN_CHOICES, room_for_images
+from visloc_ros.apps.middleware import OWN_CHOICES, fast_dds_profile
 
 SHARED_BYTES = """
 import rclpy
@@ -39,12 +39,12 @@ def nothing_chosen(monkeypatch):
 @pytest.mark.parametrize("name", OWN_CHOICES)
 def test_what_the_user_has_chosen_stays(monkeypatch, name):
     monkeypatch.setenv(name, "something")
-    assert room_for_images() == {}
+    assert fast_dds_profile() == {}
 
 
 def test_the_profile_enlarges_the_shared_memory(ros_domain):
     plain, _ = largest_shared_memory()
-    large, complaints = largest_shared_memory(**room_for_images())
+    large, complaints = largest_shared_memory(**fast_dds_profile())
     if not plain:
         pytest.skip("this middleware is not Fast DDS with shared memory")
     assert plain < 1_000_000

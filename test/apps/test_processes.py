@@ -91,5 +91,5 @@ def test_a_node_that_ends_in_peace_is_missed_too(tmp_path, monkeypatch, caplog):
 
 def test_a_nice_node_leaves_the_processors_to_the_others(tmp_path):
     own, nice = os.nice(0), NodeSpec("map_builder_node", niceness=3).command(tmp_path)
-    program = [*nice[: nice.index("-m")], "-c", "import os; print(os.nice(0))"]
+    program = [*nice[: nice.index("-c")], "-c", "import os; print(os.nice(0))"]
     assert int(subprocess.run(program, capture_output=True, text=True, check=True).stdout) == min(own + 3, 19)

@@ -20,6 +20,7 @@ from visloc_ros.core.errors import OutputError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory import write_tum
 from visloc_ros.localization import AnchorEngine
+from visloc_ros.mapping import builder
 from visloc_ros.nodes import conversions, map_builder_node
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
@@ -76,7 +77,7 @@ def test_a_second_build_is_told_that_one_is_running_and_a_full_disk_is_called_so
         go_on.wait(TIMEOUT_S)
         raise OutputError("cannot write: free some space")
 
-    monkeypatch.setattr(map_builder_node, "build_map", full_disk)
+    monkeypatch.setattr(builder, "build_map", full_disk)
     monkeypatch.setattr(map_builder_node, "open_source", lambda *_: None)
     with started(MapBuilderNode, "-p", f"maps_folder:={tmp_path}") as harness:
         client = harness.probe.create_client(BuildMap, "map_builder_node/build_map")

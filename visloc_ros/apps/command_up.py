@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.console import console
-from visloc_ros.apps.middleware import room_for_images
+from visloc_ros.apps.middleware import fast_dds_profile
 from visloc_ros.apps.node_options import CameraFile, Domain, MapTracking
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.core.errors import ConfigError, MapError
@@ -64,7 +64,7 @@ def up(
     if simulated:
         specs.append(NodeSpec("simulated_camera_node", {}, params_file))
     specs.append(NodeSpec("map_builder_node", {}, params_file, niceness=BUILDER_NICENESS))
-    environment = room_for_images() | ({"ROS_DOMAIN_ID": str(domain_id)} if domain_id else {})
+    environment = fast_dds_profile() | ({"ROS_DOMAIN_ID": str(domain_id)} if domain_id else {})
     with (
         tempfile.TemporaryDirectory(prefix="visloc_up_") as folder,
         NodeProcesses(specs, Path(folder), environment, RESTART_AFTER_S) as nodes,

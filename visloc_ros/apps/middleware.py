@@ -1,4 +1,4 @@
-"""Room for images in the shared memory of Fast DDS, the default middleware of ROS 2."""
+"""Settings of Fast DDS, the default middleware of ROS 2: room for images, and processes that soon find each other."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 OWN_CHOICES = (PROFILE_VARIABLE, "FASTDDS_BUILTIN_TRANSPORTS")
 
 
-def room_for_images() -> dict[str, str]:
+def fast_dds_profile() -> dict[str, str]:
     """Environment of processes that send images: the profile in ``profiles``, unless the user has chosen a transport.
 
-    With the 0.5 MB that Fast DDS has by default, images of more than 64 kB may reach nobody any more after one of
-    their subscribers was killed (https://github.com/eProsima/Fast-DDS/issues/5469). Other middlewares do not look at
-    it.
+    With the 0.5 MB of shared memory that Fast DDS has by default, images of more than 64 kB may reach nobody any more
+    after one of their subscribers was killed (https://github.com/eProsima/Fast-DDS/issues/5469); and a process that
+    starts beside others may find them only when they announce themselves again, after 3 s. Other middlewares do not
+    look at it.
     """
     if any(os.environ.get(name) for name in OWN_CHOICES):
         return {}

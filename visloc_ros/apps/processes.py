@@ -55,7 +55,9 @@ class NodeSpec:
         for source, target in self.remappings.items():
             arguments += ["-r", f"{source}:={target}"]
         nice = ["nice", "-n", str(self.niceness)] if self.niceness else []
-        return [*nice, sys.executable, "-m", f"visloc_ros.nodes.{self.name}", *arguments]
+        # Not with -m: the process of bundle adjustment would import the node's module anew.
+        program = f"from visloc_ros.nodes.{self.name} import main; main()"
+        return [*nice, sys.executable, "-c", program, *arguments]
 
     def _write_parameters(self, folder: Path) -> Path:
         path = folder / f"{self.name}.yaml"

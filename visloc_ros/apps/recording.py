@@ -52,6 +52,13 @@ class Recording:
         images = self._lines["image"]
         return images[0]["arrival_s"], images[-1]["arrival_s"]
 
+    @property
+    def odometry_ages_ms(self) -> list[float]:
+        """Milliseconds from an image's being played to its odometry's arrival, of each that has some."""
+        odometry = self._by_stamp("odometry_status")
+        images = [image for image in self._lines["image"] if odometry.get(image["stamp_ns"], {}).get("tracked")]
+        return [1e3 * (odometry[image["stamp_ns"]]["arrival_s"] - image["arrival_s"]) for image in images]
+
     def anchors(self) -> tuple[AnchorRecord, ...]:
         """One record for every answer of the anchor node."""
         return tuple(_anchor_record(line) for line in self._lines["anchor"])

@@ -39,6 +39,8 @@ class ReplayPlan:
     domain_id: int = 0
     parameter_file: Path | None = None
     map_tracking: bool = True
+    fusion_apart: bool = False
+    """Odometry and fusion as two processes, which talk by their topics, in place of one."""
     restart_after_s: float | None = None
     recorded_bag: Path | None = None
     """Where all that the nodes published is written to, as a bag; an older one gives way."""
@@ -47,6 +49,22 @@ class ReplayPlan:
 def replay(plan: ReplayPlan, source: BagSource, ground_truth: Trajectory | None) -> RunRecord:
     """Run the nodes on a bag; raises SetupError when a node fails or no node listens."""
     place = open_map(plan.map_path)  # a broken map is told here, before any process starts
+    return make_record(plan, source, place, run_nodes(plan, source), ground_truth)
+
+
+@dataclass(frozen=True)
+class NodeRun:
+    """What the nodes sent while a bag was played, and what each took: by process, without the player."""
+
+    recording: Recording
+    peak_rss_mb: Mapping[str, float]
+    processor_share: Mapping[str, float]
+    """Processor seconds a second of playing."""
+    wall_s: float
+
+
+def run_nodes(plan: ReplayPlan, source: BagSource) -> NodeRun:
+    """Play the bag to the nodes. Raises SetupError when one fails or none listens."""
     with tempfile.TemporaryDirectory(prefix="visloc_replay_") as folder:
         recording_path = Path(folder) / "recording.jsonl"
         begin_s = time.monotonic()
@@ -59,11 +77,11 @@ def replay(plan: ReplayPlan, source: BagSource, ground_truth: Trajectory | None)
         recording = Recording(recording_path)
         nodes = [name for name in processes.peak_rss_mb if name != "replay_node"]
         peak_mb = {name: processes.peak_rss_mb[name] for name in nodes}
-        load = {name: _load(processes.processor_s[name], recording.played_s) for name in nodes}
-        return _record(plan, source, place, recording, ground_truth, peak_mb, load, time.monotonic() - begin_s)
+        share = {name: _share(processes.processor_s[name], recording.played_s) for name in nodes}
+        return NodeRun(recording, peak_mb, share, time.monotonic() - begin_s)
 
 
-def _load(processor_s: Sequence[tuple[float, float]], interval_s: tuple[float, float]) -> float:
+def _share(processor_s: Sequence[tuple[float, float]], interval_s: tuple[float, float]) -> float:
     """Processor seconds a second of an interval, of readings (monotonic time, processor time so far)."""
     times, spent = np.array(processor_s).T
     begin, end = np.interp(interval_s, times, spent)
@@ -101,11 +119,17 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
     following = {"map_tracking.map_path": str(plan.map_path) if plan.map_tracking else ""}
     simulated_time: dict[str, object] = {"use_sim_time": True}
     frames = {"map_frame": MAP_FRAME, "odom_frame": ODOM_FRAME, "base_frame": source.frame_id}
+    file = plan.parameter_file
+    if plan.fusion_apart:
+        tracking = [
+            NodeSpec("fusion_node", frames | simulated_time, file),
+            NodeSpec("odometry_node", camera | following | simulated_time, file, images),
+        ]
+    else:
+        tracking = [NodeSpec("localization_node", camera | following | frames | simulated_time, file, images)]
     return [
-        NodeSpec("localization_node", camera | following | frames | simulated_time, plan.parameter_file, images),
-        NodeSpec(
-            "anchor_node", {"map_path": str(plan.map_path)} | camera | simulated_time, plan.parameter_file, images
-        ),
+        *tracking,
+        NodeSpec("anchor_node", {"map_path": str(plan.map_path)} | camera | simulated_time, file, images),
         NodeSpec(
             "replay_node",
             {
@@ -119,18 +143,13 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
     ]
 
 
-def _record(
-    plan: ReplayPlan,
-    source: BagSource,
-    place: Map,
-    recording: Recording,
-    ground_truth: Trajectory | None,
-    peak_mb: Mapping[str, float],
-    load: Mapping[str, float],
-    wall_s: float,
+def make_record(
+    plan: ReplayPlan, source: BagSource, place: Map, run: NodeRun, ground_truth: Trajectory | None
 ) -> RunRecord:
-    memory = ", ".join(f"{name} {peak:.0f} MB" for name, peak in peak_mb.items())
-    processors = ", ".join(f"{name} {share:.2f}" for name, share in load.items())
+    """What reports of a replay in ``place``, its map, are made from."""
+    recording = run.recording
+    memory = ", ".join(f"{name} {peak:.0f} MB" for name, peak in run.peak_rss_mb.items())
+    processors = ", ".join(f"{name} {share:.2f}" for name, share in run.processor_share.items())
     return RunRecord(
         title=f"{plan.bag.stem} in {place.name}, replayed at {plan.rate:g}x",
         frames=recording.frames(MAP_FRAME, ODOM_FRAME, source.frame_id),
@@ -140,8 +159,8 @@ def _record(
         map_camera_positions=place.camera_positions,
         config={"map": str(plan.map_path), "bag": str(plan.bag), "rate": plan.rate, "nodes": recording.configs()},
         frames_dropped=recording.frames_dropped,
-        peak_rss_mb=sum(peak_mb.values()),
-        wall_s=wall_s,
+        peak_rss_mb=sum(run.peak_rss_mb.values()),
+        wall_s=run.wall_s,
         notes=(
             f"peak memory by process: {memory}",
             f"processor seconds a second of camera time, by process: {processors}",

@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
-from scipy.spatial.transform import Rotation, Slerp
 
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
@@ -77,6 +75,9 @@ def measure_blocks(
 
     Within ``margin_s`` of the path's ends, where its velocity is known less well, none begins or ends.
     """
+    from scipy.interpolate import CubicSpline  # takes 0.3 s, for which no start has to wait
+    from scipy.spatial.transform import Rotation, Slerp
+
     begin_ns = path.stamps_ns[0]
     images, seconds = ((stamps - begin_ns) / NANOSECONDS for stamps in (path.stamps_ns, stamps_ns))
     turn = Slerp(images, Rotation.from_matrix(np.array([pose.rotation for pose in path.poses])))

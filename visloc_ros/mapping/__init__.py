@@ -1,9 +1,23 @@
 """From frames to a map: frame selection, image pairs, structure from motion, scale and gravity, the map card."""
 
-from visloc_ros.mapping.builder import build_map
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from visloc_ros.mapping.config import MappingConfig
-from visloc_ros.mapping.extension import extend_map
 from visloc_ros.mapping.progress import Progress
 from visloc_ros.mapping.summary import MapSummary
 
+if TYPE_CHECKING:
+    from visloc_ros.mapping.builder import build_map
+    from visloc_ros.mapping.extension import extend_map
+
 __all__ = ["MapSummary", "MappingConfig", "Progress", "build_map", "extend_map"]
+
+# What builds takes a second to import, for which the map builder's node need not wait when it starts (PEP 562).
+_LATE = {"build_map": "visloc_ros.mapping.builder", "extend_map": "visloc_ros.mapping.extension"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATE[name]), name)

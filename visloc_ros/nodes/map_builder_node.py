@@ -17,7 +17,7 @@ from visloc_ros.core.errors import (
     SourceError,
     VislocError,
 )
-from visloc_ros.mapping import MappingConfig, MapSummary, build_map
+from visloc_ros.mapping import MappingConfig, MapSummary
 from visloc_ros.nodes.background import in_background
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.sources import SourceConfig, open_source
@@ -85,6 +85,8 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
         return Path(self.config.maps_folder) / name
 
     def _build_map(self, request: BuildMap.Request, output: Path) -> MapSummary:
+        from visloc_ros.mapping import build_map  # takes a second, for which no start has to wait
+
         mapping = self.config.mapping
         if request.config_file:
             mapping = read_config(MappingConfig, Path(request.config_file))

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from visloc_ros.core.geometry import Array, rotation_vector
+from visloc_ros.core.geometry import Array, rotation_matrix, rotation_vector
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import OdometryPose
-from visloc_ros.odometry.rotations import product, rotation_matrices
 from visloc_ros.odometry.sample_buffer import SampleBuffer
 
 Turns = Callable[[int, int], Array | None]
@@ -97,7 +96,7 @@ class Gyroscope:
         seconds, knot_seconds = ((stamps - begin_ns) / NANOSECONDS for stamps in (stamps_ns, knots))
         at_knots = np.stack([np.interp(knot_seconds, seconds, rates[:, axis]) for axis in range(3)], axis=1)
         steps = 0.5 * (at_knots[1:] + at_knots[:-1]) * np.diff(knot_seconds)[:, None]
-        return product(rotation_matrices(steps)).T
+        return _product(rotation_matrix(steps)).T
 
     def _compare(self, seen: _Seen) -> None:
         begin = self._begin
@@ -131,3 +130,12 @@ class Gyroscope:
         gain = self._variance / (self._variance + noise)
         self.bias = self.bias + gain * excess
         self._variance *= 1.0 - gain
+
+
+def _product(matrices: Array) -> Array:
+    """The product (3, 3) of matrices (N, 3, 3) in their order, N >= 1."""
+    while len(matrices) > 1:
+        if len(matrices) % 2:
+            matrices = np.concatenate([matrices, np.eye(3)[None]])
+        matrices = matrices[0::2] @ matrices[1::2]
+    return np.asarray(matrices[0])

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
-from visloc_ros.core.geometry import SE3, Array, Sim3, mean_rotation
+from visloc_ros.core.geometry import SE3, Array, Sim3, mean_rotation, rotation_matrix, rotation_vector
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.tangent import lever_jacobian, perturbed_similarity, pose_difference
 from visloc_ros.core.types import Reason, Rejection
@@ -260,8 +259,8 @@ def _agreement(arrays: _Arrays, config: AlignmentConfig, prior: ScalePrior) -> N
 
 
 def _mean_of_two(a: Array, b: Array) -> Array:
-    half = Rotation.from_matrix(np.swapaxes(a, 1, 2) @ b).as_rotvec() / 2
-    return np.asarray(a @ Rotation.from_rotvec(half).as_matrix())
+    half = rotation_vector(np.swapaxes(a, 1, 2) @ b) / 2
+    return np.asarray(a @ rotation_matrix(half))
 
 
 def _angles(a: Array, b: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The sliding window for bundle adjustment, inline or in a process of its own.
+"""The sliding window for bundle adjustment.
 
 The newest keyframes move; older keyframes that see their landmarks are fixed anchors and hold position,
 orientation and scale. A snapshot goes in, and the result is applied in one piece between two frames.
@@ -6,21 +6,13 @@ orientation and scale. A snapshot goes in, and the result is applied in one piec
 
 from __future__ import annotations
 
-import os
-import signal
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from visloc_ros.core.errors import SetupError
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.memory import keep_freed_memory
 from visloc_ros.odometry.klt.bundle import BundleProblem, adjust
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.covariance import WindowUncertainty, assess_window
@@ -29,7 +21,6 @@ from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap, rows_of
 from visloc_ros.odometry.klt.tracking import Ids
 
 _MAX_ANCHORS = 20  # fixed keyframes, those with the most shared landmarks
-_START_TIMEOUT_S = 60.0
 _MIN_SHARED = 10  # landmarks an anchor must share with the window
 _ITERATIONS = 12  # at most: each window begins at the last one's result and usually ends sooner
 
@@ -126,13 +117,12 @@ class Adjuster(Protocol):
 class InlineAdjuster:
     """Adjusts while the caller waits: every run gives the same result."""
 
-    def __init__(self, config: KltConfig) -> None:
-        self._config = config
+    def __init__(self) -> None:
         self._done: Adjustment | None = None
 
     def submit(self, snapshot: WindowSnapshot) -> None:
         """Adjust now."""
-        self._done = Adjustment(snapshot, *_solve(snapshot.problem, snapshot.lens, _ITERATIONS))
+        self._done = Adjustment(snapshot, *solve(snapshot.problem, snapshot.lens))
 
     def finished(self) -> Adjustment | None:
         """The adjustment submitted last."""
@@ -148,85 +138,11 @@ class InlineAdjuster:
         """Nothing runs."""
 
 
-class BackgroundAdjuster:
-    """Adjusts in a process of its own: a thread would make the frames wait for the interpreter.
-
-    The newest snapshot replaces one that still waits. Making one waits for the process to start and raises
-    SetupError when it does not; EOFError is raised when it has died later.
-    """
-
-    def __init__(self, config: KltConfig) -> None:
-        context = get_context("spawn")
-        self._pipe, far_end = context.Pipe()
-        self._process = context.Process(
-            target=_serve,
-            args=(far_end, _ITERATIONS, config.adjust_in_spare_time),
-            name="bundle-adjustment",
-            daemon=True,
-        )
-        self._process.start()
-        far_end.close()  # so that either side notices when the other is gone
-        if not self._pipe.poll(_START_TIMEOUT_S):
-            raise SetupError(f"the bundle adjustment process did not start within {_START_TIMEOUT_S:.0f} s")
-        self._pipe.recv()
-        self._waiting: WindowSnapshot | None = None
-        self._running: WindowSnapshot | None = None
-
-    def submit(self, snapshot: WindowSnapshot) -> None:
-        """Hand a snapshot to the process, now or when it is free."""
-        self._waiting = snapshot
-        self._send_next()
-
-    def finished(self) -> Adjustment | None:
-        """The newest finished adjustment, if there is a new one."""
-        if self._running is None or not self._pipe.poll():
-            return None
-        done = Adjustment(self._running, *self._pipe.recv())
-        self._running = None
-        self._send_next()
-        return done
-
-    @property
-    def busy(self) -> bool:
-        """Whether an adjustment is waiting or running."""
-        return self._waiting is not None or self._running is not None
-
-    def close(self) -> None:
-        """Drop what waits or runs and end the process."""
-        self._waiting = self._running = None
-        self._pipe.close()
-        self._process.join()
-
-    def _send_next(self) -> None:
-        if self._running is None and self._waiting is not None:
-            self._running, self._waiting = self._waiting, None
-            self._pipe.send((self._running.problem, self._running.lens))
-
-
-def _serve(pipe: Connection, iterations: int, in_spare_time: bool) -> None:
-    """Adjust problem after problem until the other side closes the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
-    if in_spare_time:  # the frames come first
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    keep_freed_memory()
-    with threadpool_limits(1, "blas"), suppress(EOFError, ConnectionError):
-        pipe.send("ready")
-        while True:
-            problem, lens = pipe.recv()
-            pipe.send(_solve(problem, lens, iterations))
-
-
-def _solve(
-    problem: BundleProblem, lens: LensProblem | None, iterations: int
-) -> tuple[BundleProblem, WindowUncertainty, Array | None]:
+def solve(problem: BundleProblem, lens: LensProblem | None) -> tuple[BundleProblem, WindowUncertainty, Array | None]:
+    """Adjust a window, learn the lens with it where that is asked for, and tell how sure the result is."""
     learnt = None if lens is None else learn_lens(lens)
-    adjusted, radial = (adjust(problem, iterations), None) if learnt is None else learnt
+    adjusted, radial = (adjust(problem, _ITERATIONS), None) if learnt is None else learnt
     return adjusted, assess_window(adjusted), radial
-
-
-def make_adjuster(config: KltConfig, live: bool) -> Adjuster:
-    """An adjuster beside the frames of a live camera, or one that gives the same result at every run."""
-    return BackgroundAdjuster(config) if live else InlineAdjuster(config)
 
 
 def _landmarks_of(window: list[Keyframe], local_map: LocalMap) -> Ids:

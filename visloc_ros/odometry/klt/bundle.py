@@ -13,9 +13,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.spatial.transform import Rotation
 
-from visloc_ros.core.geometry import Array
+from visloc_ros.core.geometry import Array, rotation_matrix
 from visloc_ros.odometry.klt.blocks import back_substitute, cholesky, damped, forward_substitute
 from visloc_ros.tracking.robust_pose import MIN_DEPTH, pose_jacobian
 
@@ -66,7 +65,9 @@ class BundleProblem:
 
     def moved(self, camera_steps: Array, point_steps: Array) -> BundleProblem:
         """Apply left increments (K, 6), rotation first, to the keyframes and (L, 3) to the points."""
-        turns = Rotation.from_rotvec(camera_steps[:, :3]).as_matrix()
+        from scipy.spatial.transform import Rotation  # takes 0.2 s, for which no start has to wait
+
+        turns = rotation_matrix(camera_steps[:, :3])
         turned = Rotation.from_matrix(turns @ self.rotations)  # orthonormal again, or rounding errors pile up
         return replace(
             self,

@@ -13,7 +13,8 @@ from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Reason, Rejection
 from visloc_ros.odometry.frame_check import FrameCheck
 from visloc_ros.odometry.gyroscope import Turns, unknown_turn
-from visloc_ros.odometry.klt.adjustment import Adjuster, InlineAdjuster, make_adjuster
+from visloc_ros.odometry.klt.adjustment import Adjuster, InlineAdjuster
+from visloc_ros.odometry.klt.background_adjustment import BackgroundAdjuster
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.depth_prior import DepthMap
 from visloc_ros.odometry.klt.features import FeatureGrid
@@ -35,8 +36,9 @@ class KltOdometry:
     def __init__(self, config: KltConfig, live: bool = False, turns: Turns = unknown_turn) -> None:
         self._options, self._turns, self._is_live = config, turns, live
         self._is_lost = False  # the last view was searched in vain
-        self._adjuster: Adjuster = make_adjuster(config, live)
-        self._first_adjuster = InlineAdjuster(config)  # of what is small, and what all that follows rests on
+        # Beside the frames of a live camera; otherwise they wait, and every run gives the same result.
+        self._adjuster: Adjuster = BackgroundAdjuster(config.adjust_in_spare_time) if live else InlineAdjuster()
+        self._first_adjuster = InlineAdjuster()  # of what is small, and what all that follows rests on
         self._num_segments = 0
         self._frames = FrameCheck()
         self._segment: Segment | None = None

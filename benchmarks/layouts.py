@@ -1,0 +1,78 @@
+"""Where the fused pose is made: in the process that tracks the frames, or in one of its own.
+
+Run: python -m benchmarks.layouts --data ../shared/data --runs 3 --json results/layouts.json
+
+The demo's bags are played to both layouts in turn. Of the second, the age of the odometry is told beside that of the
+fused pose: a prediction computed where the odometry is, by the newest ``map -> odom`` of the other process, could be
+out then at the earliest, for the processor time of this layout at least.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.places import known_truth
+from benchmarks.program import new_parser, run_visloc
+from benchmarks.results_file import Figures, write_json
+from visloc_ros.apps.replay import ReplayPlan, make_record, run_nodes
+from visloc_ros.core.map import open_map
+from visloc_ros.evaluation import summarize
+from visloc_ros.evaluation.machine import provenance
+from visloc_ros.sources import SourceConfig
+from visloc_ros.sources.bag import BagSource
+
+PLACES = ("7scenes_redkitchen", "euroc_mh05")
+LAYOUTS = {"one process": False, "fusion apart": True}
+
+
+def main() -> None:
+    """Play each place's bag to both layouts, several times."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
+    parser.add_argument("--work", type=Path, default=Path("out/layouts"), help="folder for maps and bags")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="file for all figures")
+    arguments = parser.parse_args()
+    runs: dict[str, dict[str, list[Figures]]] = {}
+    for place in PLACES:
+        folder = made_place(arguments.data / place, arguments.work)
+        runs[place] = {layout: [] for layout in LAYOUTS}
+        for _ in range(arguments.runs):
+            for layout, is_apart in LAYOUTS.items():
+                figures = measure(folder, is_apart)
+                runs[place][layout].append(figures)
+                print(place, layout, figures, flush=True)
+    if arguments.json:
+        write_json(arguments.json, {**provenance(), "runs": runs})
+
+
+def made_place(data: Path, work: Path) -> Path:
+    """The demo's folder of a sequence, with map and bag; made where it is not there yet."""
+    if not (work / data.name).exists():
+        run_visloc("demo", "--data", data, "--output", work)
+    return work / data.name
+
+
+def measure(folder: Path, fusion_apart: bool) -> Figures:
+    """Figures of one replay; shares are processor seconds a second of camera, ages milliseconds since the image."""
+    plan = ReplayPlan(folder / "maps" / folder.name, folder / "query", fusion_apart=fusion_apart)
+    source = BagSource(plan.bag, SourceConfig())
+    run = run_nodes(plan, source)
+    summary = summarize(make_record(plan, source, open_map(plan.map_path), run, known_truth(source)))
+    return {
+        "processor_share": {name: round(share, 3) for name, share in run.processor_share.items()},
+        "processor_share_total": round(sum(run.processor_share.values()), 3),
+        "odometry_age_ms": percentiles(run.recording.odometry_ages_ms),
+        "pose_age_ms": {name: round(summary["pose_age_ms"][name], 1) for name in ("p50", "p95")},
+        "position_error_cm": {name: round(100 * summary["position_error_m"][name], 2) for name in ("median", "p95")},
+        "localized_share_after_first_fix": summary["localized_share_after_first_fix"],
+    }
+
+
+def percentiles(values_ms: list[float]) -> Figures:
+    """Median and 95th percentile."""
+    return {f"p{rank}": round(float(np.percentile(values_ms, rank)), 1) for rank in (50, 95)}
+
+
+if __name__ == "__main__":
+    main()

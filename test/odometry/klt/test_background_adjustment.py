@@ -1,0 +1,94 @@
+import multiprocessing
+import os
+import time
+
+import numpy as np
+import pytest
+from made_local_maps import CONFIG, make_map
+
+from visloc_ros.odometry.klt.adjustment import InlineAdjuster, snapshot_window
+from visloc_ros.odometry.klt.background_adjustment import BackgroundAdjuster
+
+TIMEOUT_S = 60.0
+
+
+@pytest.fixture
+def snapshots():
+    local_map, _ = make_map(wrong_from=4)
+    return [snapshot_window(local_map, CONFIG) for _ in range(3)]
+
+
+@pytest.fixture
+def background():
+    adjuster = BackgroundAdjuster(in_spare_time=True)
+    yield adjuster
+    adjuster.close()
+
+
+def the_process():
+    (process,) = (child for child in multiprocessing.active_children() if child.name == "bundle-adjustment")
+    return process
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + TIMEOUT_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    return found
+
+
+def test_background_gives_what_inline_gives(snapshots, background):
+    inline = InlineAdjuster()
+    inline.submit(snapshots[0])
+    background.submit(snapshots[0])
+    assert background.busy
+    done = wait_until(background.finished)
+    np.testing.assert_allclose(inline.finished()[1].points, done[1].points, atol=1e-9)
+    assert not inline.busy
+    assert not background.busy
+
+
+def test_the_newest_snapshot_replaces_one_that_waits(snapshots, background):
+    background.submit(snapshots[0])
+    wait_until(background.finished)  # it has started, so that the next one is at work at once
+    for snapshot in snapshots:
+        background.submit(snapshot)
+    done = [wait_until(background.finished).snapshot for _ in range(2)]
+    assert [snapshots.index(snapshot) for snapshot in done] == [0, 2]
+    assert not background.busy
+
+
+def test_nothing_waits_for_the_process_to_start(snapshots, background):
+    for snapshot in snapshots:
+        background.submit(snapshot)
+        assert background.finished() is None
+    assert wait_until(background.finished).snapshot is snapshots[2]
+    assert not background.busy
+
+
+@pytest.mark.parametrize(("in_spare_time", "policy"), [(True, os.SCHED_IDLE), (False, os.SCHED_OTHER)])
+def test_adjusting_beside_the_frames_takes_spare_time_unless_there_is_none(snapshots, in_spare_time, policy):
+    background = BackgroundAdjuster(in_spare_time)
+    background.submit(snapshots[0])
+    wait_until(background.finished)
+    assert os.sched_getscheduler(the_process().pid) == policy
+    background.close()
+
+
+def test_a_process_that_dies_is_started_again(snapshots, background, caplog):
+    background.submit(snapshots[0])
+    the_process().kill()  # before it has started
+    background.submit(snapshots[1])
+    done = wait_until(background.finished)
+    assert done.snapshot is snapshots[1]
+    assert "the bundle adjustment process ended with exit code -9; it is started again in 1 s" in caplog.text
+    the_process().kill()
+    wait_until(lambda: the_process_is_gone())
+    background.submit(snapshots[2])
+    assert wait_until(background.finished).snapshot is snapshots[2]
+    assert not background.busy
+
+
+def the_process_is_gone():
+    return not any(child.name == "bundle-adjustment" for child in multiprocessing.active_children())

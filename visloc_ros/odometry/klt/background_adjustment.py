@@ -1,0 +1,114 @@
+"""Bundle adjustment in a process of its own, which is started again when it dies."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+
+from threadpoolctl import threadpool_limits
+
+from visloc_ros.core.memory import keep_freed_memory
+from visloc_ros.odometry.klt.adjustment import Adjustment, WindowSnapshot, solve
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0  # before it is started again: twice as long each time that it does nothing
+
+
+class BackgroundAdjuster:
+    """Adjusts in a process of its own: a thread would make the frames wait for the interpreter.
+
+    The newest snapshot replaces one that still waits: for another one, or for the process to start. What a process
+    that dies was working on is lost; odometry goes on with the window as it is.
+    """
+
+    def __init__(self, in_spare_time: bool) -> None:
+        self._in_spare_time = in_spare_time
+        self._waiting: WindowSnapshot | None = None
+        self._running: WindowSnapshot | None = None
+        self._done: Adjustment | None = None
+        self._pause_s = _FIRST_PAUSE_S
+        self._start()
+
+    def submit(self, snapshot: WindowSnapshot) -> None:
+        """Hand a snapshot to the process, now or when it is free."""
+        self._waiting = snapshot
+        self._exchange()
+
+    def finished(self) -> Adjustment | None:
+        """The newest finished adjustment, if there is a new one."""
+        self._exchange()
+        done, self._done = self._done, None
+        return done
+
+    @property
+    def busy(self) -> bool:
+        """Whether an adjustment is waiting or running."""
+        return self._waiting is not None or self._running is not None
+
+    def close(self) -> None:
+        """Drop what waits or runs and end the process."""
+        self._waiting = self._running = None
+        self._pipe.close()
+        self._process.join()
+
+    def _start(self) -> None:
+        context = get_context("spawn")
+        self._pipe, far_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(far_end,), name="bundle-adjustment", daemon=True)
+        self._process.start()
+        if self._in_spare_time and self._process.pid is not None:  # the frames come first, while it starts, too
+            with suppress(ProcessLookupError):  # it has died already, which the pipe tells
+                os.sched_setscheduler(self._process.pid, os.SCHED_IDLE, os.sched_param(0))
+        far_end.close()  # so that either side notices when the other is gone
+        self._is_ready = False
+        self._due_s: float | None = None  # when it starts again, once it has died
+
+    def _exchange(self) -> None:
+        """Take what is done, and hand over what waits; never waits itself."""
+        if self._due_s is not None:
+            if time.monotonic() < self._due_s:
+                return
+            self._start()
+        try:
+            if self._pipe.poll():
+                self._take(self._pipe.recv())
+            if self._is_ready and self._running is None and self._waiting is not None:
+                self._pipe.send((self._waiting.problem, self._waiting.lens))
+                self._running, self._waiting = self._waiting, None
+        except (EOFError, OSError):
+            self._see_to_death()
+
+    def _take(self, answer: tuple | None) -> None:  # type: ignore[type-arg]
+        """Take what the process sent: None when it is ready, then one adjustment after the other."""
+        self._is_ready = True
+        if answer is not None and self._running is not None:
+            self._done, self._running = Adjustment(self._running, *answer), None
+            self._pause_s = _FIRST_PAUSE_S
+
+    def _see_to_death(self) -> None:
+        self._pipe.close()
+        self._process.join()
+        self._running = None
+        self._due_s = time.monotonic() + self._pause_s
+        log.warning(
+            "the bundle adjustment process ended with exit code %s; it is started again in %.0f s",
+            self._process.exitcode,
+            self._pause_s,
+        )
+        self._pause_s = min(2.0 * self._pause_s, _LONGEST_PAUSE_S)
+
+
+def _serve(pipe: Connection) -> None:
+    """Adjust problem after problem until the other side closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
+    keep_freed_memory()
+    with threadpool_limits(1, "blas"), suppress(EOFError, ConnectionError):
+        pipe.send(None)
+        while True:
+            pipe.send(solve(*pipe.recv()))
