@@ -54,6 +54,11 @@ class AwaitedOdometry:
         """Loops closed since the last call."""
         return self._odometry.take_loops()
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Nothing is counted."""
+        return {}
+
     def finish(self) -> Trajectory | None:
         """Adjust until all rests."""
         return self._odometry.finish()

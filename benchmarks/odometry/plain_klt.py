@@ -69,6 +69,11 @@ class PlainKlt:
         """Nothing: it recognises no earlier places."""
         return ()
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Nothing is counted."""
+        return {}
+
     def finish(self) -> None:
         """Nothing: poses stay as they were given."""
 

@@ -36,6 +36,7 @@ from pathlib import Path
 lives = Path(sys.argv[1], "{DIES_TWICE}")
 lives.open("a").write("x")
 if len(lives.read_text()) <= 2:
+    time.sleep(0.1)
     sys.exit(3)
 time.sleep({TIMEOUT_S})
 """,
@@ -62,6 +63,35 @@ def test_a_node_that_dies_is_started_again_as_often_as_needed(tmp_path, monkeypa
     assert [record.getMessage() for record in caplog.records] == [
         "mortal ended with exit code 3; it is started again in 0 s"
     ] * 2
+
+
+def test_a_node_that_dies_over_and_over_rests_longer_each_time_and_the_others_go_on(tmp_path, monkeypatch, caplog):
+    dying = Program(
+        "dying",
+        script="""
+import os, sys, time
+from pathlib import Path
+Path(sys.argv[1], "told.txt").open("a").write(os.environ["VISLOC_RESTARTS"])
+time.sleep(0.0 if int(os.environ["VISLOC_RESTARTS"]) else 0.4)
+sys.exit(3)
+""",
+    )
+    monkeypatch.setattr(processes, "SETTING_UP_S", 0.2)
+    monkeypatch.setattr(processes, "LONGEST_PAUSE_S", 0.4)
+    told = tmp_path / "told.txt"
+    with NodeProcesses([LASTING, dying], tmp_path, restart_after_s=0.1) as nodes:
+        watch_until(nodes, lambda: told.exists() and told.read_text() == "01234")
+    pauses = [record.args[1] for record in caplog.records]
+    assert pauses[:4] == [0.1, 0.2, 0.4, 0.4]
+
+
+def test_a_node_that_lives_long_again_is_started_again_soon(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(processes, "SETTING_UP_S", 0.0)
+    monkeypatch.setattr(processes, "STEADY_S", 0.05)
+    lives = tmp_path / DIES_TWICE
+    with NodeProcesses([MORTAL], tmp_path, restart_after_s=0.1) as nodes:
+        watch_until(nodes, lambda: lives.exists() and lives.read_text() == "xxx")
+    assert [record.args[1] for record in caplog.records] == [0.1, 0.1]
 
 
 def test_a_node_that_ends_at_once_was_set_up_wrongly(tmp_path):

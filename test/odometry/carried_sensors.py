@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 
@@ -41,6 +42,8 @@ class KnownOdometry:
 
     def settle(self):
         return {}
+
+    counts = MappingProxyType({})
 
     def take_loops(self):
         return self.loops

@@ -1,5 +1,6 @@
 import threading
 import time
+from types import MappingProxyType
 
 import numpy as np
 import pycolmap
@@ -31,6 +32,8 @@ class EveryFrameIsAKeyframe:
 
     def settle(self):
         return {}
+
+    counts = MappingProxyType({})
 
     def take_loops(self):
         return ("a loop",)

@@ -19,12 +19,16 @@ import psutil
 import yaml
 
 from visloc_ros.core.errors import SetupError
+from visloc_ros.core.restarts import RESTARTS_VARIABLE
 
 _log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 15.0
 POLL_PERIOD_S = 0.2
-SETTING_UP_S = 10.0  # a node that ends earlier than this was set up wrongly, and would end again
+SETTING_UP_S = 10.0  # a node that ends earlier than this in its first life was set up wrongly, and would end again
+LONGEST_PAUSE_S = 60.0  # before a node is started again that dies over and over
+STEADY_S = 60.0  # a node that lives so long has recovered
+
 
 # Apart from the terminal's foreground: Ctrl-C reaches this program first, which then stops the nodes in order. Not by
 # sessions where process groups do: Linux may give each session an equal share (autogroup), and what is to work in spare
@@ -67,9 +71,14 @@ class NodeSpec:
 
 @dataclass
 class _Running:
-    """A process and when it was started; ``due_s`` is when it starts again, once it has died."""
+    """A process and when it was started; ``due_s`` is when it starts again, once it has died.
+
+    ``restarts`` counts how often it was started again, ``pause_s`` is how long it rested before that the last time.
+    """
 
     process: subprocess.Popen[bytes]
+    restarts: int = 0
+    pause_s: float = 0.0
     begin_s: float = field(default_factory=time.monotonic)
     due_s: float | None = None
 
@@ -77,7 +86,8 @@ class _Running:
 class NodeProcesses:
     """A group of node processes, started in the order given, that lives as long as the ``with`` block.
 
-    With ``restart_after_s`` a node that dies is started again after that time; one that ends at once is not.
+    With ``restart_after_s`` a node that dies is started again after that time, twice as late each time until it lives
+    for a minute again; one that ends at once in its first life is not.
     """
 
     def __init__(
@@ -99,7 +109,7 @@ class NodeProcesses:
     def __enter__(self) -> NodeProcesses:
         self._folder.mkdir(parents=True, exist_ok=True)
         for name in self._specs:
-            self._start(name)
+            self._running[name] = _Running(self._start(name))
         return self
 
     def __exit__(
@@ -135,16 +145,20 @@ class NodeProcesses:
         now_s = time.monotonic()
         if dead.due_s is None:
             how = f"{name} ended with exit code {dead.process.returncode}"
-            if self._restart_after_s is None or now_s - dead.begin_s < SETTING_UP_S:
+            lived_s = now_s - dead.begin_s
+            if self._restart_after_s is None or (dead.restarts == 0 and lived_s < SETTING_UP_S):
                 raise SetupError(f"{how}; its last words are above")
-            dead.due_s = now_s + self._restart_after_s
-            _log.warning("%s; it is started again in %.0f s", how, self._restart_after_s)
+            is_steady = dead.restarts == 0 or lived_s >= STEADY_S
+            dead.pause_s = self._restart_after_s if is_steady else min(2.0 * dead.pause_s, LONGEST_PAUSE_S)
+            dead.due_s = now_s + dead.pause_s
+            _log.warning("%s; it is started again in %.0f s", how, dead.pause_s)
         elif now_s >= dead.due_s:
-            self._start(name)
+            restarts = dead.restarts + 1
+            self._running[name] = _Running(self._start(name, restarts), restarts, dead.pause_s)
 
-    def _start(self, name: str) -> None:
-        command = self._specs[name].command(self._folder)
-        self._running[name] = _Running(subprocess.Popen(command, env=self._environment, **APART))
+    def _start(self, name: str, restarts: int = 0) -> subprocess.Popen[bytes]:
+        command, told = self._specs[name].command(self._folder), {RESTARTS_VARIABLE: str(restarts)}
+        return subprocess.Popen(command, env={**self._environment, **told}, **APART)
 
     def stop(self) -> None:
         """Ask all processes to end, wait, and kill what does not."""

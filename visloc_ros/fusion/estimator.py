@@ -24,6 +24,9 @@ class Estimator(Protocol):
     def reset(self) -> None:
         """Forget everything but the counts: after a jump of the clock."""
 
+    def restart(self) -> None:
+        """Forget all measurements but not where the odometry's frame is: after a numerical failure."""
+
     def relocalize(self) -> None:
         """Forget where the camera is in the map; the odometry and its frame go on."""
 

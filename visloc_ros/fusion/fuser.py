@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.plausibility import is_plausible_pose
 from visloc_ros.core.types import (
     AnchorPose,
     Estimate,
@@ -31,7 +32,7 @@ from visloc_ros.fusion.initialization.alignment_search import AlignmentHypothesi
 from visloc_ros.fusion.initialization.first_fix import FirstFix
 from visloc_ros.fusion.initialization.pose_prior import PosePrior, StampedPosePrior
 from visloc_ros.fusion.innovation import Innovation
-from visloc_ros.fusion.input_checks import is_valid_anchor, is_valid_covariance, is_valid_loop, is_valid_pose
+from visloc_ros.fusion.input_checks import is_valid_anchor, is_valid_loop, is_valid_odometry, is_valid_tracked
 from visloc_ros.fusion.odometry_model.history import OdometryHistory, OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import StateEstimate
 from visloc_ros.fusion.slewed_output import SlewedOutput
@@ -67,6 +68,15 @@ class Fuser:
         self._odometry_lost: Reason | None = None
         self._scale: float | None = None
         self.relocalize()
+
+    def restart(self) -> None:
+        """Forget all measurements; where the pose in the odometry's frame is sound, that frame goes on from it."""
+        output, newest_ns = self._output, self._newest_ns
+        self.reset()
+        self._newest_ns = newest_ns
+        if output is not None and is_plausible_pose(output.odom_from_camera):
+            self._output = SlewedOutput(output.odom_from_camera, SE3.identity(), SE3.identity())
+            self._start_search()
 
     def relocalize(self) -> None:
         """Forget the alignment to the map and any pose prior; the odometry and its frame go on."""
@@ -148,7 +158,7 @@ class Fuser:
         self._newest_ns = result.stamp_ns
         if isinstance(result, Rejection):
             self._odometry_lost = result.reason
-        elif not is_valid_pose(result.odom_from_camera):
+        elif not is_valid_odometry(result):
             self._odometry_lost = Reason.BAD_MESSAGE
         else:
             self._odometry_lost = None
@@ -272,7 +282,7 @@ class Fuser:
 
     def _process_tracked(self, tracked: TrackedPose) -> Rejection | None:
         """Add a tracked pose to the filter of its anchor."""
-        if not is_valid_pose(tracked.map_from_camera) or not is_valid_covariance(tracked.covariance_since_anchor):
+        if not is_valid_tracked(tracked):
             return Rejection(tracked.stamp_ns, Reason.BAD_MESSAGE)
         sample = self._history.at(tracked.stamp_ns)
         if sample is None:

@@ -1,43 +1,67 @@
-"""Checks of what comes in: finite poses, proper rotations, symmetric positive semidefinite covariances."""
+"""Checks of what comes in: plausible poses, scales and covariances."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.types import AnchorPose, LoopClosure
+from visloc_ros.core.plausibility import (
+    LARGEST_DRIFT,
+    LEAST_SIGMA,
+    is_plausible_covariance,
+    is_plausible_pose,
+    is_plausible_scale,
+)
+from visloc_ros.core.types import AnchorPose, LoopClosure, OdometryPose, TrackedPose
 
 
-def is_valid_pose(pose: SE3) -> bool:
-    """Tell whether a transform is finite and its rotation orthonormal and right-handed."""
-    finite = np.all(np.isfinite(pose.rotation)) and np.all(np.isfinite(pose.translation))
-    orthonormal = finite and np.allclose(pose.rotation.T @ pose.rotation, np.eye(3), atol=1e-6)
-    return bool(orthonormal and np.linalg.det(pose.rotation) > 0.0)
+def is_valid_odometry(odometry: OdometryPose) -> bool:
+    """Tell whether odometry has a plausible pose and, where it reports them, covariance, scale and vertical."""
+    scale, up = odometry.scale, odometry.up_in_odom
+    return (
+        is_plausible_pose(odometry.odom_from_camera)
+        and (odometry.covariance is None or is_valid_covariance(odometry.covariance))
+        and (scale is None or (is_plausible_scale(scale.metres_per_unit) and 0.0 <= scale.log_sigma < np.inf))
+        and (up is None or bool(abs(np.linalg.norm(up) - 1.0) < 1e-3))
+    )
 
 
 def is_valid_anchor(anchor: AnchorPose) -> bool:
-    """Tell whether an anchor has a valid pose and covariance, and a map covariance that is a part of it."""
-    if not is_valid_pose(anchor.map_from_camera) or not is_valid_covariance(anchor.covariance):
+    """Tell whether an anchor has a plausible pose and covariance, and a map covariance that is a part of it."""
+    if not is_plausible_pose(anchor.map_from_camera) or not is_valid_covariance(anchor.covariance):
         return False
     of_map = anchor.map_covariance
     return of_map is None or (is_valid_covariance(of_map) and is_valid_covariance(anchor.covariance - of_map))
 
 
+def is_valid_tracked(tracked: TrackedPose) -> bool:
+    """Tell whether a tracked pose is plausible, and its motion not more exact than anything is."""
+    since_anchor = tracked.covariance_since_anchor
+    if not is_plausible_pose(tracked.map_from_camera) or not is_valid_covariance(since_anchor):
+        return False
+    return bool(np.linalg.eigvalsh(since_anchor)[0] >= LEAST_SIGMA**2)
+
+
+def is_valid_prior(map_from_child: SE3, covariance: Array) -> bool:
+    """Tell whether a pose prior is plausible, and not more exact than anything is."""
+    if not is_plausible_pose(map_from_child) or not is_valid_covariance(covariance):
+        return False
+    return bool(np.linalg.eigvalsh(covariance)[0] >= LEAST_SIGMA**2)
+
+
 def is_valid_loop(loop: LoopClosure) -> bool:
-    """Tell whether a loop joins a frame to a later one by a similarity with a positive definite covariance."""
+    """Tell whether a loop joins a frame to a later one by a plausible similarity with a positive covariance."""
     similarity, covariance = loop.earlier_from_later, np.asarray(loop.covariance, dtype=np.float64)
-    if not is_valid_pose(SE3(similarity.rotation, similarity.translation)) or not 0.0 < similarity.scale < np.inf:
+    if not is_plausible_pose(SE3(similarity.rotation, similarity.translation)):
         return False
-    if covariance.shape != (7, 7) or not np.all(np.isfinite(covariance)):
+    if not is_plausible_scale(similarity.scale, LARGEST_DRIFT) or loop.earlier_ns >= loop.later_ns:
         return False
-    symmetric = np.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-12)
-    return bool(loop.earlier_ns < loop.later_ns and symmetric and np.linalg.eigvalsh(covariance)[0] > 0.0)
+    if covariance.shape != (7, 7) or not is_plausible_covariance(covariance):
+        return False
+    return bool(np.linalg.eigvalsh(covariance)[0] >= LEAST_SIGMA**2)
 
 
 def is_valid_covariance(matrix: Array) -> bool:
-    """Tell whether a matrix is a covariance: finite, (6, 6), symmetric and without negative eigenvalues."""
+    """Tell whether a matrix is a plausible covariance of a pose (6, 6)."""
     covariance: Array = np.asarray(matrix, dtype=np.float64)
-    if covariance.shape != (6, 6) or not np.all(np.isfinite(covariance)):
-        return False
-    symmetric = np.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-12)
-    return bool(symmetric and np.linalg.eigvalsh(covariance)[0] >= -1e-12)
+    return covariance.shape == (6, 6) and is_plausible_covariance(covariance)

@@ -28,7 +28,7 @@ from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.fusion.health import PoseSupport, judge_absence, judge_pose, reason_for
 from visloc_ros.fusion.initialization.pose_prior import PosePrior
 from visloc_ros.fusion.innovation import Innovation
-from visloc_ros.fusion.input_checks import is_valid_anchor, is_valid_pose
+from visloc_ros.fusion.input_checks import is_valid_anchor, is_valid_odometry
 from visloc_ros.fusion.slewed_output import SlewedOutput
 
 
@@ -51,6 +51,10 @@ class _Refusing:
 
     def reset(self) -> None:
         """Forget everything but the counts: after a jump of the clock."""
+
+    def restart(self) -> None:
+        """Forget everything but the counts: after a numerical failure."""
+        self.reset()
 
     def add_odometry(self, result: OdometryPose | Rejection) -> None:
         """Leave it out."""
@@ -177,7 +181,7 @@ class OdometryOnly(_Refusing):
         """Go on by the scale known before; the frame begins where one is known for the first time."""
         if isinstance(result, Rejection):
             self._lost = result.reason
-        elif not is_valid_pose(result.odom_from_camera):
+        elif not is_valid_odometry(result):
             self._lost = Reason.BAD_MESSAGE
         else:
             self._lost = None

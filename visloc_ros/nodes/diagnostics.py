@@ -7,6 +7,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from visloc_ros.core.restarts import restarts
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.qos import RELIABLE
 
@@ -34,6 +35,8 @@ def publish_diagnostics(node: VislocNode[Any], report: Callable[[], tuple[str, s
             )
         status = DiagnosticStatus(level=LEVELS[level], name=f"{node.get_name()}: status", message=message)
         counted = {**values, **node.guard.values()}
+        if restarts():
+            counted["started again"] = restarts()
         status.values = [KeyValue(key=key, value=str(value)) for key, value in counted.items()]
         array = DiagnosticArray(status=[status])
         array.header.stamp = node.get_clock().now().to_msg()

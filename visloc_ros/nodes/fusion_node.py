@@ -161,9 +161,11 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         values |= {f"map tracking {verdict}": count for verdict, count in estimator.tracked_counts.items()}
         values |= {f"loops {verdict}": count for verdict, count in estimator.loop_counts.items()}
         values |= backend.refused
+        if estimator.failures:
+            values["numerical failures"] = estimator.failures
         if not backend.has_heard:
             return "warn", f"{self._silence.value.lower().replace('_', ' ')} received", values
-        values["pose prior"] = "in use" if estimator.pose_prior is not None else "none"
+        values["pose prior"] = "in use" if backend.has_pose_prior else "none"
         return *words_for(backend.latest), values
 
 

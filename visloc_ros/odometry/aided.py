@@ -111,7 +111,7 @@ class AidedOdometry:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """What came from the other sensors, and what became of it; empty where nothing came."""
+        """What came from the other sensors, and what became of it, and what else happened; empty where nothing did."""
         gyroscope, up, wheels = self._gyroscope.samples, self._up.samples, self._wheels
         counts = {
             "angular rates": gyroscope.received,
@@ -124,7 +124,7 @@ class AidedOdometry:
             "wheel steps contradicted": wheels.counts["contradicted"],
             "measurements not finite": self._not_finite,
         }
-        return {name: count for name, count in counts.items() if count}
+        return {name: count for name, count in counts.items() if count} | dict(self._visual.counts)
 
     @property
     def gyroscope_is_trusted(self) -> bool:

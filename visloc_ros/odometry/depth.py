@@ -82,6 +82,11 @@ class DepthAidedOdometry:
         """Loops closed since the last call."""
         return self._visual.take_loops()
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What else happened, by name."""
+        return self._visual.counts
+
     def finish(self) -> Trajectory | None:
         """End the segment: its path as known in the end, or None where that is the poses given."""
         return self._visual.finish()

@@ -40,6 +40,11 @@ class SensorPlayback:
         """Loops closed since the last call."""
         return self._odometry.take_loops()
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What else happened, by name."""
+        return self._odometry.counts
+
     def finish(self) -> Trajectory | None:
         """End the segment: its path as known in the end, or None where that is the poses given."""
         return self._odometry.finish()

@@ -24,6 +24,10 @@ class Odometry(Protocol):
     def take_loops(self) -> Sequence[LoopClosure]:
         """Loops closed since the last call."""
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What else happened, by name, for diagnostics; what never happened is left out."""
+
     def finish(self) -> Trajectory | None:
         """End the segment after its last frame: ``odom_from_camera`` of all its frames as known by then.
 

@@ -30,13 +30,15 @@ from visloc_ros.core.types import (
     State,
     TrackedPose,
 )
-from visloc_ros.fusion.estimator import Estimator
+from visloc_ros.fusion.contained_estimator import ContainedEstimator
 from visloc_ros.fusion.initialization.pose_prior import PosePrior
 from visloc_ros.fusion.innovation import Innovation
+from visloc_ros.fusion.input_checks import is_valid_prior
 from visloc_ros.fusion.single_source import ESTIMATORS
 from visloc_ros.pipeline.anchors import AnchorRunner, RemoteAnchors
 from visloc_ros.pipeline.config import BackendConfig
 from visloc_ros.pipeline.inputs import Input
+from visloc_ros.pipeline.odometry_continuity import OdometryContinuity
 from visloc_ros.pipeline.output import OthersOdometry, Output, Published
 
 _log = logging.getLogger(__name__)
@@ -102,7 +104,8 @@ class Backend:
         self._anchors: AnchorRunner = anchors or RemoteAnchors()
         self._is_anchors_only = config.mode == Mode.HLOC
         self._silence = Reason.NO_ANCHOR if self._is_anchors_only else Reason.NO_ODOMETRY
-        self._estimator: Estimator = ESTIMATORS[Mode(config.mode)](config.fusion, False)
+        self._estimator = ContainedEstimator(ESTIMATORS[Mode(config.mode)](config.fusion, False))
+        self._continuity = OdometryContinuity()
         self._output = Output(config, others_odometry)
         self._guard = StampGuard()
         self._map: MapIdentity | None = None
@@ -118,7 +121,7 @@ class Backend:
         """The newest estimate."""
 
     @property
-    def estimator(self) -> Estimator:
+    def estimator(self) -> ContainedEstimator:
         """The estimator, to look at."""
         return self._estimator
 
@@ -132,6 +135,12 @@ class Backend:
         """Whether any measurement has come yet."""
         return self._guard.last_ns is not None
 
+    @property
+    def has_pose_prior(self) -> bool:
+        """Whether a pose prior is in use."""
+        with self._lock:
+            return self._estimator.pose_prior is not None
+
     def add_odometry(self, result: OdometryPose | Rejection) -> Estimate | None:
         """Publish the frame's pose, then join the anchors that have arrived; None for a frame out of order.
 
@@ -141,7 +150,8 @@ class Backend:
             self._inputs.append(Input.ODOMETRY)
             if not self._accept_stamp(result.stamp_ns):
                 return None
-            self._estimator.add_odometry(result)
+            known = self.latest.scale if self.latest.metric else None
+            self._estimator.add_odometry(self._continuity.checked(result, known))
             self._apply_prior()
             estimate = self._estimator.estimate(result.stamp_ns)
             self._publish(estimate)
@@ -178,9 +188,16 @@ class Backend:
             return verdict
 
     def add_prior(self, prior: BasePrior) -> None:
-        """Take a pose prior; it waits until a frame has come and the camera's place on the base is known."""
+        """Take a pose prior; it waits until a frame has come and the camera's place on the base is known.
+
+        One that cannot be is left out.
+        """
         with self._lock:
             self._inputs.append(Input.POSE_PRIOR)
+            if not is_valid_prior(prior.map_from_base, prior.covariance):
+                self.refused["implausible pose prior"] += 1
+                _log.warning("the pose prior from %s is left out: its numbers cannot be", prior.source)
+                return
             self._prior = prior
             self._apply_prior()
 
@@ -239,6 +256,7 @@ class Backend:
             _log.warning("the clock jumped back: everything begins anew")
             self._estimator.reset()
             self._output.reset()
+            self._continuity.reset()
             self._judged.clear()
             self._listener.on_clock_jump()
         self._is_heard = True

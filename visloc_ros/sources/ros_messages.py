@@ -5,7 +5,6 @@ Every ``*_from_msg`` checks its message (finite numbers, unit quaternion, sizes)
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,6 +12,13 @@ import numpy as np
 
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.geometry import SE3, Array, Sim3
+from visloc_ros.core.plausibility import (
+    FARTHEST,
+    LARGEST_DRIFT,
+    LARGEST_SIGMA,
+    is_plausible_position,
+    is_plausible_scale,
+)
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
     Anchor,
@@ -64,6 +70,8 @@ def _checked_pose(position: list[float], orientation: Any) -> SE3:
     wxyz = np.array([orientation.w, orientation.x, orientation.y, orientation.z])
     if not (np.all(np.isfinite(wxyz)) and np.all(np.isfinite(position))):
         raise MessageError("the pose is not finite")
+    if not is_plausible_position(np.asarray(position)):
+        raise MessageError(f"the position {position} is farther from the origin than {FARTHEST:g}")
     if abs(np.linalg.norm(wxyz) - 1.0) > UNIT_TOLERANCE:
         raise MessageError(f"the quaternion has norm {np.linalg.norm(wxyz):.3f} instead of 1")
     return SE3.from_quaternion(wxyz, position)
@@ -79,6 +87,8 @@ def checked_covariance(values: Any, size: int = 6) -> Array:
     covariance = np.asarray(values, dtype=np.float64).reshape(size, size)
     if not np.all(np.isfinite(covariance)) or np.any(np.diag(covariance) < 0):
         raise MessageError("the covariance is not finite or has a negative variance")
+    if np.any(np.abs(covariance) > LARGEST_SIGMA**2):
+        raise MessageError(f"the covariance has standard deviations of more than {LARGEST_SIGMA:g}")
     return covariance
 
 
@@ -105,7 +115,7 @@ def _scale_from_msg(message: Any) -> OdometryScale | None:
     scale = OdometryScale(float(message.metres_per_unit), float(message.scale_log_sigma))
     if scale.metres_per_unit == 0.0:
         return None
-    if not (0.0 < scale.metres_per_unit < np.inf and 0.0 <= scale.log_sigma < np.inf):
+    if not (is_plausible_scale(scale.metres_per_unit) and 0.0 <= scale.log_sigma < np.inf):
         raise MessageError(f"{scale} is no scale")
     return scale
 
@@ -188,8 +198,8 @@ def loop_closure_from_msg(message: Any) -> LoopClosure:
     earlier_ns, later_ns = stamp_from_msg(message.earlier_stamp), stamp_from_msg(message.header.stamp)
     if earlier_ns >= later_ns:
         raise MessageError(f"the earlier image, of {earlier_ns} ns, is not before the later one, of {later_ns} ns")
-    if not 0.0 < message.scale < math.inf:
-        raise MessageError(f"{message.scale} is no scale")
+    if not is_plausible_scale(message.scale, LARGEST_DRIFT):
+        raise MessageError(f"{message.scale} is no ratio of two scales of odometry")
     similarity = Sim3.from_se3(pose_from_msg(message.earlier_from_later), message.scale)
     return LoopClosure(earlier_ns, later_ns, similarity, checked_covariance(message.covariance, size=7))
 

@@ -1,3 +1,5 @@
+import multiprocessing
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,10 +87,32 @@ def test_adjustment_in_the_background_is_as_good(sweep):
     assert sim3_error(sweep[0][-len(found) :], found) < 0.01
 
 
+def test_odometry_goes_on_when_the_process_of_its_adjustment_is_killed(sweep):
+    odometry = make_odometry(OdometryConfig(), live=True)
+    truth, frames = sweep
+    before = [odometry.track(frame) for frame in frames[:15]]
+    for child in multiprocessing.active_children():
+        child.kill()
+    found = poses_of(before + [odometry.track(frame) for frame in frames[15:]])
+    wait_until_restarted(odometry, frames[-1])
+    odometry.close()
+    assert len(found) >= 22
+    assert sim3_error(truth[-len(found) :], found) < 0.02
+
+
+def wait_until_restarted(odometry, frame):
+    deadline = time.monotonic() + 60.0
+    while odometry.counts.get("bundle adjustment started again", 0) == 0:
+        assert time.monotonic() < deadline
+        frame = replace(frame, stamp_ns=frame.stamp_ns + STEP_NS)
+        assert isinstance(odometry.track(frame), OdometryPose)
+
+
 class BusyAdjuster:
     """An adjuster that never gets done."""
 
     busy = True
+    restarts = 0
 
     def submit(self, snapshot):
         self.submitted = snapshot

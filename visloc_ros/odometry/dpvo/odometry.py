@@ -88,6 +88,11 @@ class DpvoOdometry:
         self._closures.clear()
         return taken
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Nothing is counted."""
+        return {}
+
     def finish(self) -> Trajectory | None:
         """End the segment: adjust until all rests, and give ``odom_from_camera`` of all its frames.
 

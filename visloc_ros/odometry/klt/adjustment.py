@@ -110,6 +110,10 @@ class Adjuster(Protocol):
     def busy(self) -> bool:
         """Whether an adjustment is waiting or running."""
 
+    @property
+    def restarts(self) -> int:
+        """How often it died and was started again."""
+
     def close(self) -> None:
         """Stop and wait for what runs."""
 
@@ -133,6 +137,11 @@ class InlineAdjuster:
     def busy(self) -> bool:
         """Never: the caller has waited."""
         return False
+
+    @property
+    def restarts(self) -> int:
+        """None: it lives with its caller."""
+        return 0
 
     def close(self) -> None:
         """Nothing runs."""

@@ -33,6 +33,7 @@ class BackgroundAdjuster:
         self._running: WindowSnapshot | None = None
         self._done: Adjustment | None = None
         self._pause_s = _FIRST_PAUSE_S
+        self.restarts = 0
         self._start()
 
     def submit(self, snapshot: WindowSnapshot) -> None:
@@ -74,6 +75,7 @@ class BackgroundAdjuster:
         if self._due_s is not None:
             if time.monotonic() < self._due_s:
                 return
+            self.restarts += 1
             self._start()
         try:
             if self._pipe.poll():

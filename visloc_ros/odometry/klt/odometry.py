@@ -104,6 +104,11 @@ class KltOdometry:
         """Nothing: it recognises no earlier places."""
         return ()
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How often the process of bundle adjustment died and was started again."""
+        return {"bundle adjustment started again": self._adjuster.restarts} if self._adjuster.restarts else {}
+
     def finish(self) -> Trajectory | None:
         """Nothing: poses stay as they were given."""
         return None

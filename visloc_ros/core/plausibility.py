@@ -1,0 +1,50 @@
+"""What no measurement of a camera on Earth can be: bounds far beyond any use, within which the mathematics is safe.
+
+A number that is finite can still be absurd: a defect or an attacker sends it, its square overflows, and a difference to
+it rounds everything else away.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, Array
+
+FARTHEST = 1e8
+"""Units of the map or the odometry from its origin: metres twice around the Earth."""
+LARGEST_SCALE = 1e6
+"""Metres in one unit, or units in one metre: the unit of odometry is the depth of what is seen first."""
+LARGEST_DRIFT = 100.0
+"""Ratio of the scales of odometry at two visits of one place."""
+LARGEST_SIGMA = 1e9
+"""Standard deviation that still says something: an unknown one is not sent as a number."""
+LEAST_SIGMA = 1e-7
+"""Units, radians: a tenth of a micrometre in a map in metres."""
+
+_ORTHONORMAL = 1e-6
+
+
+def is_plausible_pose(pose: SE3) -> bool:
+    """Whether a transform is near enough to its parent, and its rotation orthonormal and right-handed."""
+    if not (np.all(np.isfinite(pose.rotation)) and is_plausible_position(pose.translation)):
+        return False
+    orthonormal = np.allclose(pose.rotation.T @ pose.rotation, np.eye(3), atol=_ORTHONORMAL)
+    return bool(orthonormal and np.linalg.det(pose.rotation) > 0.0)
+
+
+def is_plausible_position(position: Array) -> bool:
+    """Whether all coordinates of positions (..., 3) are near enough to the origin; false for those not finite."""
+    return bool(np.all(np.abs(position) <= FARTHEST))
+
+
+def is_plausible_covariance(covariance: Array) -> bool:
+    """Whether a matrix (N, N) is finite, symmetric and without negative eigenvalues, and says something."""
+    if not np.all(np.abs(covariance) <= LARGEST_SIGMA**2):
+        return False
+    symmetric = np.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-12)
+    return bool(symmetric and np.linalg.eigvalsh(covariance)[0] >= -1e-12)
+
+
+def is_plausible_scale(scale: float, largest: float = LARGEST_SCALE) -> bool:
+    """Whether a ratio of lengths is positive and neither huge nor tiny."""
+    return bool(1.0 / largest <= scale <= largest)
