@@ -10,7 +10,7 @@ unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH AMENT_PREFIX_PATH CMAKE_PREFIX_PA
 unexport ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint config docs lock clean
+.PHONY: help setup demo test fuzz lint config docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ demo: setup ## Map a place, localize a camera in it, write a report; real frames
 
 test: setup ## Run all tests, the lint checks included
 	@$(RUN)/pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
+fuzz: setup ## Search for hours for what breaks the package; EXAMPLES=<number> for each search
+	@FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(RUN)/pytest test/hostile --timeout 0
 
 lint: setup ## Check style, types and spelling
 	$(RUN)/ruff check

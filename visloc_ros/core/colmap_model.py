@@ -17,7 +17,9 @@ import pycolmap
 from numpy.typing import DTypeLike, NDArray
 
 from visloc_ros.core.errors import MapError
+from visloc_ros.core.files import COPY_AGAIN, LARGEST_MODEL_BYTES, read_bytes
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.plausibility import FARTHEST, is_plausible_position
 
 MODEL_FILES = ("cameras.bin", "images.bin", "points3D.bin")
 
@@ -93,10 +95,7 @@ class _Cursor:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.offset = 0
-        try:
-            self.data = path.read_bytes()
-        except OSError as error:
-            raise MapError(f"cannot read {path} ({error.strerror}): copy the map again or rebuild it") from error
+        self.data = read_bytes(path, MapError, LARGEST_MODEL_BYTES, COPY_AGAIN)
 
     def take(self, kind: DTypeLike, count: int = 1) -> NDArray[Any]:
         """Take ``count`` values of a type; the array shares the file's memory."""
@@ -152,7 +151,7 @@ def _read_camera(cursor: _Cursor) -> pycolmap.Camera:
     except (ValueError, IndexError) as error:
         raise MapError(f"{cursor.path} has the unknown camera model {model_id}: rebuild the map") from error
     params = cursor.take("<f8", size)
-    if not np.all(np.isfinite(params.astype(np.float64))) or not 0 < width < 1 << 20 or not 0 < height < 1 << 20:
+    if not np.all(np.abs(params.astype(np.float64)) <= FARTHEST) or not 0 < width < 1 << 20 or not 0 < height < 1 << 20:
         raise MapError(f"{cursor.path} holds a camera with impossible values: rebuild the map")
     return pycolmap.Camera(model=model.name, width=width, height=height, params=params.tolist())
 
@@ -171,7 +170,7 @@ def _read_image(cursor: _Cursor) -> ModelImage:
     camera_id = cursor.take_int("<u4")
     name = cursor.take_name()
     points = cursor.take(_POINT2D, cursor.take_int("<u8"))
-    if not np.all(np.isfinite(pose)) or abs(np.linalg.norm(pose[:4]) - 1.0) > 1e-3:
+    if not is_plausible_position(pose[4:]) or not abs(np.linalg.norm(pose[:4]) - 1.0) <= 1e-3:
         raise MapError(f"{cursor.path}: the pose of image '{name}' is not a pose: rebuild the map")
     camera_from_map = SE3.from_quaternion(pose[:4], pose[4:])
     return ModelImage(name, camera_from_map.inverse, camera_id, points["xy"], points["point_id"])
@@ -183,8 +182,8 @@ def _read_points(path: Path) -> NDArray[np.void]:
     raw = np.frombuffer(cursor.data, np.uint8)
     records = raw[offsets[:, None] + np.arange(_POINT3D.itemsize)]
     points: NDArray[np.void] = records.reshape(-1).view(_POINT3D)
-    if not np.all(np.isfinite(points["xyz"])):
-        raise MapError(f"{path} holds points that are not finite: rebuild the map")
+    if not is_plausible_position(points["xyz"]):
+        raise MapError(f"{path} holds points that are not finite, or farther away than {FARTHEST:g}: rebuild the map")
     return points
 
 

@@ -12,9 +12,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-import yaml
-
 from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.files import read_yaml
 
 ConfigT = TypeVar("ConfigT", bound="Config")
 
@@ -73,13 +72,7 @@ def read_config(config_type: type[ConfigT], path: Path | None) -> ConfigT:
 
 def read_mapping(path: Path) -> dict[str, Any]:
     """Read the nested, unchecked values of a YAML file. Raises ConfigError."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold 'key: value' lines, not a {type(values).__name__}")
-    return values
+    return read_yaml(path, ConfigError)
 
 
 @dataclass(frozen=True)

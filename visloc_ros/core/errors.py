@@ -1,8 +1,19 @@
 """The one exception family: whatever a user can mend is a VislocError and says how."""
 
+_LONGEST = 800  # characters of a message; names in it may be of any length
+_BEGIN = 500
+
 
 class VislocError(Exception):
-    """Base of every error a user can act on; the message says what is wrong and what to do."""
+    """Base of every error a user can act on; the message says what is wrong and what to do.
+
+    It is one line of bounded length, whatever names from outside it holds.
+    """
+
+    def __str__(self) -> str:
+        words = " ".join(super().__str__().split())
+        line = "".join(character if character.isprintable() else "?" for character in words)
+        return line if len(line) <= _LONGEST else f"{line[:_BEGIN]} ... {line[_BEGIN - _LONGEST :]}"
 
 
 class ConfigError(VislocError):

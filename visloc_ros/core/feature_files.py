@@ -7,8 +7,7 @@ else. Descriptors are stored (D, N) in half precision, as hloc does. Ours are ro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,10 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.camera import HALF_PIXEL
 from visloc_ros.core.errors import MapError
+from visloc_ros.core.h5_reader import H5Reader, opened
 
-_MAX_DIMENSION = 1 << 17
+_LARGEST_HALF = float(np.finfo(np.float16).max)  # descriptors are kept in half precision
+_MAX_DESCRIPTOR_LENGTH = 4096  # of a keypoint: 64 to 512 are usual
 _STEPS_PER_SPREAD = 16.0
 _LIBRARY_VERSIONS = ("v110", "v110")  # HDF5 1.10 (2016) and later read it; older layouts take 1 to 3 kB more an image
 _MAX_KEYPOINT_SHIFT_PX = 2.0
@@ -72,9 +73,9 @@ def read_local_features(path: Path, names: Sequence[str], sizes: Sequence[int]) 
     """
     features: list[LocalFeatures] = []
     block: _FeatureBlock | None = None
-    with _open(path) as file:
+    with opened(path) as file:
         for name, size in zip(names, sizes, strict=True):
-            one = _read_features(path, file, name, size)
+            one = _read_features(file, name, size)
             block = block or _FeatureBlock(sum(sizes), one.descriptors.shape[1])
             if one.descriptors.shape[1] != block.descriptors.shape[1]:
                 raise MapError(f"{path} mixes descriptors of several lengths: rebuild the map")
@@ -84,8 +85,8 @@ def read_local_features(path: Path, names: Sequence[str], sizes: Sequence[int]) 
 
 def read_keypoints(path: Path, names: Sequence[str]) -> list[NDArray[np.float32] | None]:
     """Read keypoints (N, 2) in COLMAP pixels of images by name, None for those that the file lacks."""
-    with _open(path) as file:
-        return [_read_keypoints(path, file, name, None) if f"{name}/keypoints" in file else None for name in names]
+    with opened(path) as file:
+        return [_read_keypoints(file, name, None) if f"{name}/keypoints" in file else None for name in names]
 
 
 def keypoints_agree(a: NDArray[np.floating], b: NDArray[np.floating]) -> bool:
@@ -102,8 +103,8 @@ def write_global_descriptors(path: Path, descriptors: Mapping[str, NDArray[np.fl
 
 def read_global_descriptors(path: Path, names: Sequence[str]) -> NDArray[np.float32]:
     """Read global descriptors (M, G) of images in the order of their names. Raises MapError naming the image."""
-    with _open(path) as file:
-        rows = [_read(path, file, f"{name}/global_descriptor", (None,)) for name in names]
+    with opened(path) as file:
+        rows = [file.read(f"{name}/global_descriptor", (None,)) for name in names]
     if len({len(row) for row in rows}) > 1:
         raise MapError(f"{path} mixes global descriptors of several lengths: rebuild the map")
     return np.stack(rows).astype(np.float32) if rows else np.empty((0, 0), np.float32)
@@ -117,8 +118,8 @@ def write_centroids(path: Path, centroids: NDArray[np.floating]) -> None:
 
 def read_centroids(path: Path) -> NDArray[np.float32]:
     """Read the VLAD codebook (C, D). Raises MapError."""
-    with _open(path) as file:
-        return _read(path, file, "centroids", (None, None)).astype(np.float32)
+    with opened(path) as file:
+        return file.read("centroids", (None, None)).astype(np.float32)
 
 
 def _write_packed(group: h5py.Group, name: str, values: NDArray[np.floating]) -> None:
@@ -156,72 +157,27 @@ class _FeatureBlock:
         return replace(one, keypoints=keypoints, scores=scores, descriptors=descriptors)
 
 
-def _read_features(path: Path, file: h5py.File, name: str, size: int) -> LocalFeatures:
-    keypoints = _read_keypoints(path, file, name, size)
-    descriptors = _read(path, file, f"{name}/descriptors", (None, size))
+def _read_features(file: H5Reader, name: str, size: int) -> LocalFeatures:
+    keypoints = _read_keypoints(file, name, size)
+    descriptors = file.read(f"{name}/descriptors", (None, size), _MAX_DESCRIPTOR_LENGTH, _LARGEST_HALF)
     stored = next((key for key in _SCORE_NAMES if f"{name}/{key}" in file), None)
-    scores = _read(path, file, f"{name}/{stored}", (size,)) if stored else np.ones(size)
-    width, height = _read(path, file, f"{name}/image_size", (2,))
+    scores = file.read(f"{name}/{stored}", (size,)) if stored else np.ones(size)
+    width, height = file.read(f"{name}/image_size", (2,))
     return LocalFeatures(
         keypoints,
         scores.astype(np.float32),
         descriptors.T,
         (int(width), int(height)),
-        _read_scales_angles(path, file, name, size),
+        _read_scales_angles(file, name, size),
     )
 
 
-def _read_scales_angles(path: Path, file: h5py.File, name: str, size: int) -> NDArray[np.float32] | None:
+def _read_scales_angles(file: H5Reader, name: str, size: int) -> NDArray[np.float32] | None:
     if f"{name}/scales" not in file or f"{name}/oris" not in file:
         return None
-    scales, degrees = (_read(path, file, f"{name}/{key}", (size,)) for key in ("scales", "oris"))
+    scales, degrees = (file.read(f"{name}/{key}", (size,)) for key in ("scales", "oris"))
     return np.column_stack((scales, np.radians(degrees))).astype(np.float32)
 
 
-def _read_keypoints(path: Path, file: h5py.File, name: str, size: int | None) -> NDArray[np.float32]:
-    return _read(path, file, f"{name}/keypoints", (size, 2)).astype(np.float32) + np.float32(HALF_PIXEL)
-
-
-def _read(path: Path, file: h5py.File, key: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
-    dataset = _dataset(path, file, key)
-    fits = len(dataset.shape) == len(shape) and all(
-        actual == wanted if wanted is not None else actual <= _MAX_DIMENSION
-        for actual, wanted in zip(dataset.shape, shape, strict=True)
-    )
-    if not fits or dataset.dtype.kind not in "fiu":
-        wanted_text = "x".join("any" if side is None else str(side) for side in shape)
-        raise MapError(
-            f"{path}: '{key}' is {dataset.dtype} {dataset.shape}, expected numbers {wanted_text} as in the COLMAP "
-            "model: the files do not belong together, rebuild the map"
-        )
-    try:
-        values: NDArray[Any] = dataset[()]
-    except OSError as error:
-        raise MapError(f"{path} is truncated or broken at '{key}': copy the map again or rebuild it") from error
-    if values.dtype.kind == "f" and not np.all(np.isfinite(values)):
-        raise MapError(f"{path}: '{key}' holds values that are not finite: rebuild the map")
-    return values
-
-
-def _dataset(path: Path, file: h5py.File, key: str) -> h5py.Dataset:
-    try:
-        dataset = file.get(key)
-    except (OSError, RuntimeError) as error:
-        raise MapError(f"{path} is truncated or broken at '{key}': copy the map again or rebuild it") from error
-    if not isinstance(dataset, h5py.Dataset):
-        raise MapError(f"{path} lacks '{key}': it does not belong to this COLMAP model, rebuild the map")
-    # A map is data of its own: links and virtual or external storage could make it read other files.
-    if dataset.file.filename != file.filename or dataset.is_virtual or dataset.external:
-        raise MapError(f"{path}: '{key}' refers to another file: do not trust this map")
-    return dataset
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[h5py.File]:
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        what = "is missing" if not path.exists() else f"is truncated or broken ({error})"
-        raise MapError(f"{path} {what}: copy the map again or rebuild it") from error
-    with file:
-        yield file
+def _read_keypoints(file: H5Reader, name: str, size: int | None) -> NDArray[np.float32]:
+    return file.read(f"{name}/keypoints", (size, 2)).astype(np.float32) + np.float32(HALF_PIXEL)

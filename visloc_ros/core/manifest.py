@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from visloc_ros.core.errors import MapError
+from visloc_ros.core.files import COPY_AGAIN, is_file, read_text
 
 FORMAT_VERSION = 1
 UNCERTAINTY_VERSION = 1  # of how a map's own error is estimated; an estimate of another version is made anew
@@ -105,11 +106,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def read_manifest(folder: Path) -> Manifest:
     """Read and check ``manifest.json`` of a map folder. Raises MapError."""
     path = folder / MANIFEST_NAME
+    text = read_text(path, MapError, _MAX_MANIFEST_BYTES, COPY_AGAIN)
     try:
-        if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise MapError(f"{path} is larger than any manifest: the map is broken, build it again")
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise MapError(f"cannot read {path} ({error}): copy the map again or rebuild it") from error
     if not isinstance(values, dict) or "format_version" not in values:
         raise MapError(f"{path} is not the manifest of a map: copy the map again or rebuild it")
@@ -125,7 +125,7 @@ def check_files(folder: Path, manifest: Manifest, checksums: bool) -> None:
     """Compare the files of a map with its manifest: presence, size and, if asked, SHA-256. Raises MapError."""
     for name, info in manifest.files.items():
         path = folder / name
-        if not path.is_file():
+        if not is_file(path):
             raise MapError(f"{path} is missing: copy the map again or rebuild it")
         size = path.stat().st_size
         if size != info.size:
@@ -183,6 +183,9 @@ def _check_types(path: Path, manifest: Manifest) -> None:
             raise MapError(f"{path}: '{name}' has the wrong type: copy the map again or rebuild it")
     if manifest.uncertainty is not None and not manifest.uncertainty.is_sound:
         raise MapError(f"{path}: the entry 'uncertainty' is garbled: copy the map again or rebuild it")
+    for role, model in manifest.models.items():
+        if not all(isinstance(value, str) for value in (model.name, model.licence, model.sha256)):
+            raise MapError(f"{path}: the model '{role}' is garbled: copy the map again or rebuild it")
     for name, info in manifest.files.items():
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise MapError(f"{path} names the file '{name}' outside the map: do not trust this map")

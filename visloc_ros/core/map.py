@@ -25,6 +25,7 @@ from visloc_ros.core.feature_files import (
     read_global_descriptors,
     read_local_features,
 )
+from visloc_ros.core.files import check_within, exists, is_file, is_folder
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.hloc_layout import find_hloc_layout, hloc_manifest
 from visloc_ros.core.manifest import MANIFEST_NAME, FileInfo, Manifest, ModelInfo, check_files, read_manifest
@@ -96,19 +97,20 @@ def open_map(path: Path, *, checksums: bool = True, extractor: str = "") -> Map:
     local features of a folder of stock hloc whose file names do not tell.
     """
     path = Path(path)
-    if path.is_file():
+    if is_file(path):
         with unpacked(path) as folder:
             return _open_folder(folder, checksums, extractor)
-    if not path.is_dir():
+    if not is_folder(path):
         raise MapError(f"there is no map at {path}: build one with 'visloc build-map SOURCE --output {path}'")
     return _open_folder(path, checksums, extractor)
 
 
 def find_files(folder: Path, *, checksums: bool = True, extractor: str = "") -> tuple[MapLayout, Manifest]:
     """The files of a map folder, ours or stock hloc's, and what they are. Raises MapError; options as ``open_map``."""
-    if not (folder / MANIFEST_NAME).exists():
+    if not exists(folder / MANIFEST_NAME):
         layout = find_hloc_layout(folder)
         return layout, hloc_manifest(layout, extractor)
+    check_within(folder / MANIFEST_NAME, folder, MapError)
     manifest = read_manifest(folder)
     check_files(folder, manifest, checksums)
     return own_layout(folder, manifest), manifest
@@ -116,6 +118,8 @@ def find_files(folder: Path, *, checksums: bool = True, extractor: str = "") -> 
 
 def _open_folder(folder: Path, checksums: bool, extractor: str) -> Map:
     layout, manifest = find_files(folder, checksums=checksums, extractor=extractor)
+    for path in layout.files:
+        check_within(path, folder, MapError)
     model = read_model(layout.model)
     images = _read_images(layout, model)
     names = [image.name for image in images]
@@ -133,7 +137,7 @@ def _open_folder(folder: Path, checksums: bool, extractor: str) -> Map:
 def _read_thumbnails(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
     """Thumbnails by image name, of the images that have one."""
     paths = {name: folder / thumbnail_name(name) for name in names} if folder.is_dir() else {}
-    return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
+    return {name: path.read_bytes() for name, path in paths.items() if is_file(path)}
 
 
 def _read_images(layout: MapLayout, model: ColmapModel) -> tuple[MapImage, ...]:

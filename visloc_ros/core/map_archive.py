@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -11,11 +12,40 @@ from typing import IO
 
 from visloc_ros.core.atomic_write import atomic_write
 from visloc_ros.core.errors import MapError, OutputError
+from visloc_ros.core.files import LARGEST_MODEL_BYTES, check_file
 from visloc_ros.core.manifest import MANIFEST_NAME
 
-_MAX_MEMBERS = 200_000
-_MAX_UNPACKED_BYTES = 64 << 30
+# What an archive may unpack to grows with it: a map's arrays are packed already, its text to a tenth.
+_LARGEST_RATIO, _FREE_BYTES = 20, 64 << 20
+_BYTES_PER_MEMBER, _FREE_MEMBERS = 256, 1000
+_LONGEST_HEADER = 64 << 10  # of a long name or of extended attributes
 _BLOCK = 1 << 20
+
+
+class _PlainMember(tarfile.TarInfo):
+    """A member whose header is short: those of gigabytes would be read into memory before anybody sees them."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        is_file = self.type in (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE)
+        if not is_file and self.size > _LONGEST_HEADER:
+            raise tarfile.ReadError("it holds a header that no map has")
+        member: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
+        return member
+
+
+class _Budget:
+    """Reads a stream as far as it may unpack to. Raises ReadError beyond."""
+
+    def __init__(self, stream: IO[bytes], left_bytes: int) -> None:
+        self._stream, self._left_bytes = stream, left_bytes
+
+    def read(self, size: int) -> bytes:
+        """Bytes from the stream, at most so many."""
+        data = self._stream.read(size)
+        self._left_bytes -= len(data)
+        if self._left_bytes < 0:
+            raise tarfile.ReadError("it unpacks to more than a map can hold: do not trust it")
+        return data
 
 
 def pack_map(folder: Path, archive: Path, *, overwrite: bool = False) -> Path:
@@ -34,9 +64,13 @@ def pack_map(folder: Path, archive: Path, *, overwrite: bool = False) -> Path:
 
 
 def _members(folder: Path, but_not: tuple[Path, ...]) -> list[Path]:
-    """Files of a map folder in order; the archive itself may lie among them."""
+    """Files of a map folder in order; the archive itself may lie among them. Raises MapError for what is no file."""
     left_out = {path.resolve() for path in but_not}
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.resolve() not in left_out)
+    found = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    strange = next((path for path in found if path.is_symlink() or not path.is_file()), None)
+    if strange is not None:
+        raise MapError(f"{strange} is no plain file: put a copy of it in its place, then pack the map")
+    return [path for path in found if path.resolve() not in left_out]
 
 
 @contextmanager
@@ -48,7 +82,7 @@ def unpacked(archive: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="visloc-map-") as name:
         folder = Path(name)
         try:
-            with tarfile.open(archive, "r:*") as tar:
+            with _unpacking(archive) as tar:
                 _extract(archive, tar, folder)
         except (tarfile.TarError, EOFError, OSError) as error:
             raise MapError(f"{archive} is not a map, or truncated or broken ({error}): copy it again") from error
@@ -63,11 +97,27 @@ def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
+@contextmanager
+def _unpacking(archive: Path) -> Iterator[tarfile.TarFile]:
+    """The members of an archive, packed or plain, one after the other and no more bytes of them than may be."""
+    check_file(archive, MapError, LARGEST_MODEL_BYTES)
+    most = _most_bytes(archive)
+    with archive.open("rb") as file:
+        is_packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        plain: IO[bytes] = gzip.GzipFile(fileobj=file) if is_packed else file  # type: ignore[assignment]
+        with tarfile.open(fileobj=_Budget(plain, most), mode="r|", tarinfo=_PlainMember) as tar:  # type: ignore[call-overload]
+            yield tar
+
+
+def _most_bytes(archive: Path) -> int:
+    return _FREE_BYTES + _LARGEST_RATIO * archive.stat().st_size
+
+
 def _extract(archive: Path, tar: tarfile.TarFile, folder: Path) -> None:
-    unpacked_bytes = 0
+    most_members = _FREE_MEMBERS + archive.stat().st_size // _BYTES_PER_MEMBER
     for number, member in enumerate(tar):
-        unpacked_bytes += member.size
-        if number >= _MAX_MEMBERS or unpacked_bytes > _MAX_UNPACKED_BYTES:
+        if number >= most_members or member.size > _most_bytes(archive):
             raise MapError(f"{archive} unpacks to more than a map can hold: do not trust it")
         target = folder / _checked_name(archive, member)
         if member.isdir():
@@ -84,8 +134,10 @@ def _checked_name(archive: Path, member: tarfile.TarInfo) -> PurePosixPath:
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts or "\\" in member.name or "\0" in member.name:
         raise MapError(f"{archive}: the member '{member.name}' points outside the map: do not trust this archive")
-    if not (member.isreg() or member.isdir()):
-        raise MapError(f"{archive}: the member '{member.name}' is a link or device: do not trust this archive")
+    if not (member.isreg() or member.isdir()) or member.issparse():
+        raise MapError(
+            f"{archive}: the member '{member.name}' is a link, a device or sparse: do not trust this archive"
+        )
     return name
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from visloc_ros.core.atomic_write import atomic_write
 from visloc_ros.core.errors import ConfigError, MapError, OutputError
+from visloc_ros.core.files import exists, is_file
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, check_files, read_manifest
 from visloc_ros.core.map_archive import pack_map, unpacked
 
@@ -21,9 +22,9 @@ def export_map(source: Path, loaded: Manifest, archive: Path) -> int:
     """
     if not archive.name.endswith(SUFFIX) or archive.name == SUFFIX:
         raise ConfigError(f"'{archive}' is no name for a packed map: end it in {SUFFIX}")
-    if archive.exists():
+    if exists(archive):
         raise OutputError(f"{archive} already exists: choose another name")
-    if source.is_file():
+    if is_file(source):
         with unpacked(source) as folder:
             _check_same(source, folder, loaded)
         with atomic_write(archive) as temporary:

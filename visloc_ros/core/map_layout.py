@@ -31,6 +31,17 @@ class MapLayout:
     centroids: Path | None
     has_global_descriptors: bool = True
 
+    @property
+    def files(self) -> list[Path]:
+        """All files that belong to the map, and the folder of its thumbnails, as far as they are there."""
+        own = [self.features, self.global_descriptors, self.folder / THUMBNAIL_FOLDER]
+        return [
+            *own,
+            *self.model.glob("*"),
+            *(self.folder / THUMBNAIL_FOLDER).glob("*"),
+            *filter(None, [self.centroids]),
+        ]
+
 
 def own_layout(folder: Path, manifest: Manifest | None = None) -> MapLayout:
     """Paths of a map that this package writes; the manifest names its global descriptor, VLAD without one."""

@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.errors import SourceError
+from visloc_ros.core.files import read_text
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.plausibility import FARTHEST, is_plausible_position
 
 NANOSECONDS = 1_000_000_000
+LATEST_NS = 1 << 62  # differences of stamps fit into 64 bits, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +62,13 @@ class Trajectory:
 
 
 def seconds_to_ns(text: str) -> int:
-    """Parse a decimal number of seconds to integer nanoseconds without losing digits."""
+    """Parse a decimal number of seconds to integer nanoseconds without losing digits.
+
+    Raises ValueError for what is no number, or no time within 146 years of 1970.
+    """
     whole, _, fraction = text.partition(".")
+    if not abs(float(text)) * NANOSECONDS <= LATEST_NS:
+        raise ValueError(f"{text[:40]} s is no time within 146 years of 1970")
     if "e" in text.lower():
         return round(float(text) * NANOSECONDS)
     sign = -1 if whole.startswith("-") else 1
@@ -69,10 +77,7 @@ def seconds_to_ns(text: str) -> int:
 
 def read_tum(path: Path) -> Trajectory:
     """Read a TUM file; '#' starts a comment. Raises SourceError naming the bad line."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"cannot read the trajectory {path}: {error}") from error
+    lines = read_text(path, SourceError).splitlines()
     stamped: list[tuple[int, SE3]] = []
     for number, line in enumerate(lines, 1):
         words = line.partition("#")[0].replace(",", " ").split()
@@ -106,7 +111,9 @@ def _parse_tum_line(path: Path, number: int, words: list[str]) -> tuple[int, SE3
         raise SourceError(f"{path}:{number}: not a number: {error}") from error
     if len(values) != 7 or not np.all(np.isfinite(values)):
         raise SourceError(f"{path}:{number}: expected 't tx ty tz qx qy qz qw', all finite")
+    if not is_plausible_position(np.array(values[:3])):
+        raise SourceError(f"{path}:{number}: the position is farther from the origin than {FARTHEST:g}")
     x, y, z, w = values[3:]
-    if abs(np.linalg.norm([x, y, z, w]) - 1.0) > 1e-2:
+    if not abs(np.linalg.norm([x, y, z, w]) - 1.0) <= 1e-2:
         raise SourceError(f"{path}:{number}: the quaternion {values[3:]} is not of unit length")
     return stamp_ns, SE3.from_quaternion([w, x, y, z], values[:3])

@@ -21,6 +21,7 @@ from visloc_msgs.srv import LoadMap, Localize, SaveMap
 from visloc_ros.core.calibration import CameraCalibration, guess_calibration
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.errors import ConfigError, MapError, OutputError, VislocError
+from visloc_ros.core.files import exists
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_export import export_map
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -187,10 +188,13 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
 
     async def _load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
         path = Path(request.map_path)
+        if not request.map_path:
+            response.code, response.message = response.MAP_DOES_NOT_EXIST, "the request names no map: give its path"
+            return response
         try:
             await in_background(self, lambda: self._use_map(path))
         except VislocError as error:
-            response.code = LoadMap.Response.INVALID_MAP_DATA if path.exists() else LoadMap.Response.MAP_DOES_NOT_EXIST
+            response.code = LoadMap.Response.INVALID_MAP_DATA if exists(path) else LoadMap.Response.MAP_DOES_NOT_EXIST
             response.message = f"{error}; the map '{self._engine.map.name}' stays loaded"
             return response
         self._publish_map()
@@ -244,7 +248,7 @@ def code_for(error: VislocError, archive: Path) -> int:
     if isinstance(error, MapError):
         return int(SaveMap.Response.MAP_UNAVAILABLE)
     if isinstance(error, OutputError):
-        return int(SaveMap.Response.FILE_EXISTS if archive.exists() else SaveMap.Response.WRITE_FAILED)
+        return int(SaveMap.Response.FILE_EXISTS if exists(archive) else SaveMap.Response.WRITE_FAILED)
     return int(SaveMap.Response.UNDEFINED)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.camera import HALF_PIXEL, camera_from_calibration, crop_and_bin
 from visloc_ros.core.errors import CalibrationError
+from visloc_ros.core.files import read_yaml
 
 FULL_IMAGE = (0, 0, 0, 0)
 NO_BINNING = (0, 0)
@@ -39,7 +40,7 @@ def read_camera_yaml(path: Path) -> pycolmap.Camera:
     Known are COLMAP's ``model, width, height, params`` (COLMAP pixels), a EuRoC ``sensor.yaml`` and the file of ROS'
     camera_calibration (both OpenCV pixels). Raises CalibrationError.
     """
-    values = read_yaml(path)
+    values = read_yaml(path, CalibrationError)
     readers = {"params": _from_colmap, "intrinsics": _from_euroc, "camera_matrix": _from_ros}
     for key, reader in readers.items():
         if key in values:
@@ -55,18 +56,6 @@ def read_given_calibration(file: str) -> CameraCalibration | None:
     if not file:
         return None
     return CameraCalibration(read_camera_yaml(Path(file).expanduser()), CalibrationSource.GIVEN)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds keys and values, OpenCV's %YAML header allowed. Raises CalibrationError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = yaml.safe_load(text.removeprefix("%YAML:1.0"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CalibrationError(f"cannot read the calibration {path}: {error}") from error
-    if not isinstance(values, dict):
-        raise CalibrationError(f"the calibration {path} must hold 'key: value' lines")
-    return values
 
 
 def write_camera_yaml(path: Path, camera: pycolmap.Camera) -> None:

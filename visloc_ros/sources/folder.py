@@ -17,6 +17,7 @@ import pycolmap
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, guess_calibration
 from visloc_ros.core.camera import check_image_size, is_same_camera, rotate, with_focal_length
 from visloc_ros.core.errors import CalibrationError, SourceError
+from visloc_ros.core.files import LARGEST_IMAGE_BYTES, read_bytes
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.sources.base import NOMINAL_RATE_HZ, EncodedFrame, SourceConfig
@@ -32,7 +33,6 @@ from visloc_ros.sources.layouts import (
     first_readable,
     list_images,
     make_layout,
-    read_bytes,
     refuse_rate,
 )
 from visloc_ros.sources.measurements import Measurements
@@ -108,7 +108,7 @@ class FolderSource:
         self.skipped = 0
         for image in self.images:
             try:
-                data = read_bytes(image.path)
+                data = read_bytes(image.path, SourceError, LARGEST_IMAGE_BYTES)
                 header = read_image_header(data)
             except SourceError as error:
                 self._skip(image.name, error)

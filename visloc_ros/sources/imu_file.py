@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from visloc_ros.core.errors import CalibrationError, SourceError
+from visloc_ros.core.files import read_yaml
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.sources.calibration import read_yaml
 from visloc_ros.sources.measurements import Accelerations, AngularRates
 
 _NUM_VALUES = 6  # after the stamp: three angular velocities, three accelerations
@@ -56,7 +56,7 @@ def find_imu_file(root: Path, native: Path, camera_sensor: Path) -> ImuFile | No
 def read_body_from_sensor(path: Path) -> SE3:
     """Pose of a sensor on the body (``T_BS``) from EuRoC's ``sensor.yaml``. Raises CalibrationError."""
     try:
-        return SE3.from_matrix(np.reshape(read_yaml(path)["T_BS"]["data"], (4, 4)))
+        return SE3.from_matrix(np.reshape(read_yaml(path, CalibrationError)["T_BS"]["data"], (4, 4)))
     except (KeyError, TypeError, ValueError) as error:
         raise CalibrationError(f"{path} has no valid T_BS, the pose of the sensor on the body") from error
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pycolmap
 
 from visloc_ros.core.errors import ConfigError, SourceError
+from visloc_ros.core.files import LARGEST_IMAGE_BYTES, read_bytes
 from visloc_ros.core.trajectory import Trajectory, read_tum
 from visloc_ros.sources.calibration import read_camera_yaml
 from visloc_ros.sources.image_header import ImageHeader, read_image_header
@@ -85,18 +86,10 @@ def first_readable(files: Sequence[Path]) -> tuple[Path, ImageHeader]:
     failure: SourceError | None = None
     for path in files:
         try:
-            return path, read_image_header(read_bytes(path))
+            return path, read_image_header(read_bytes(path, SourceError, LARGEST_IMAGE_BYTES))
         except SourceError as error:
             failure = error
     raise SourceError(f"none of the {len(files)} images in {files[0].parent} can be decoded: {failure}")
-
-
-def read_bytes(path: Path) -> bytes:
-    """Content of a file. Raises SourceError."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SourceError(f"cannot read {path}: {error}") from error
 
 
 def refuse_rate(root: Path, rate_hz: float) -> None:

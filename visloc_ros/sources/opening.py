@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from visloc_ros.core.errors import ConfigError, SetupError, SourceError
+from visloc_ros.core.files import check_file, exists
 from visloc_ros.sources.base import BAG_METADATA, BAG_SUFFIXES, FrameSource, SourceConfig
 from visloc_ros.sources.folder import open_folder
 from visloc_ros.sources.video import VIDEO_SUFFIXES, VideoSource
+
+LARGEST_VIDEO_BYTES = 1 << 44
 
 
 def open_source(path: Path, config: SourceConfig | None = None) -> FrameSource:
@@ -17,7 +20,7 @@ def open_source(path: Path, config: SourceConfig | None = None) -> FrameSource:
     they do not fit the images, ConfigError when an option does not fit the source.
     """
     config = config or SourceConfig()
-    if not path.exists():
+    if not exists(path):
         raise SourceError(f"there is no video, image folder or bag at {path}")
     try:
         return _open_existing(path, config)
@@ -33,6 +36,7 @@ def _open_existing(path: Path, config: SourceConfig) -> FrameSource:
             raise ConfigError(f"{name} names a topic of a bag, but {path} is none")
     if path.is_dir():
         return open_folder(path, config)
+    check_file(path, SourceError, LARGEST_VIDEO_BYTES)
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return VideoSource(path, config)
     raise SourceError(_unknown_file(path))

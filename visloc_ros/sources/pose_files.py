@@ -8,6 +8,7 @@ from pathlib import Path
 from visloc_ros.core.colmap_model import read_images
 from visloc_ros.core.colmap_text import read_text_images
 from visloc_ros.core.errors import SourceError
+from visloc_ros.core.files import is_folder
 from visloc_ros.core.trajectory import Trajectory, read_tum
 from visloc_ros.sources.kapture import is_kapture, read_kapture_poses
 from visloc_ros.sources.named_poses import NamedPoses
@@ -23,7 +24,7 @@ def read_poses(path: Path) -> Trajectory | NamedPoses:
     COLMAP's images.bin or images.txt, or TUM lines. Of a model only the images are read, so that one without points
     will do. Raises SourceError, or MapError where a model is broken.
     """
-    if path.is_dir():
+    if is_folder(path):
         return _read_folder(path)
     return read_model_poses(path) if path.name in _MODEL_READERS else read_tum(path)
 

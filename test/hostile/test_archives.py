@@ -1,0 +1,161 @@
+"""Packed maps from strangers: refused in words, at once, and neither memory nor disk are filled."""
+
+import gzip
+import io
+import os
+import resource
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.feature_files import read_global_descriptors, read_local_features
+from visloc_ros.core.map import open_map, pack_map
+
+DEMO_MAP = Path("maps/demo_room.tar.gz").resolve()
+OPEN = """
+import resource, sys, time
+from pathlib import Path
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.map import open_map
+import visloc_ros.core.map_archive
+open_map(Path(sys.argv[1]))
+before_kb, begin_s = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+try:
+    open_map(Path(sys.argv[2]))
+except MapError as error:
+    words = str(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb, time.process_time() - begin_s, words)
+"""
+MOST_KB, MOST_S = 500_000, 2.0
+
+
+def long_name(path):
+    """A GNU long name of 300 MB, packed to 300 kB."""
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 300 << 20
+    with gzip.open(path, "wb", compresslevel=9) as file:
+        file.write(header.tobuf())
+        for _ in range(300):
+            file.write(b"x" * (1 << 20))
+
+
+def pax_header(path):
+    """Extended attributes of 32 MB, many thousands of them."""
+    records = b"".join(b"%d a%07d=b\n" % (14, index) for index in range(2_000_000))
+    header = tarfile.TarInfo("pax")
+    header.type, header.size = tarfile.XHDTYPE, len(records)
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(header.tobuf())
+        file.write(records)
+        file.write(b"\0" * (-len(records) % 512))
+
+
+def sparse_member(path):
+    """A member of 4 GB without data, as GNU tar writes it."""
+    member = tarfile.TarInfo("features.h5")
+    member.type = tarfile.GNUTYPE_SPARSE
+    block = bytearray(member.tobuf())
+    block[386:398] = b"%011o\0" % 0
+    block[398:410] = b"%011o\0" % 0
+    block[483:495] = b"%011o\0" % (4 << 30)
+    block[148:156] = b"        "
+    block[148:156] = b"%06o\0 " % sum(block)
+    path.write_bytes(gzip.compress(bytes(block) + b"\0" * 1024))
+
+
+def sparse_pax_member(path):
+    """The same as newer versions write it, in extended attributes."""
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("features.h5")
+        member.pax_headers = {"GNU.sparse.size": str(4 << 30), "GNU.sparse.numblocks": "0", "GNU.sparse.map": "0,0"}
+        tar.addfile(member)
+
+
+def zeros(path):
+    """A file of 2 GB of zeros."""
+
+    class Zeros(io.RawIOBase):
+        def read(self, size=-1):
+            return b"\0" * size
+
+    with tarfile.open(path, "w:gz", compresslevel=1) as tar:
+        member = tarfile.TarInfo("features.h5")
+        member.size = 2 << 30
+        tar.addfile(member, Zeros())
+
+
+def many_files(path):
+    with tarfile.open(path, "w:gz") as tar:
+        for index in range(100_000):
+            tar.addfile(tarfile.TarInfo(f"thumbnails/{index}"))
+
+
+@pytest.mark.parametrize(
+    "bomb", [long_name, pax_header, sparse_member, sparse_pax_member, zeros, many_files], ids=lambda one: one.__name__
+)
+def test_a_bomb_is_refused_at_once(tmp_path, bomb):
+    path = tmp_path / "bomb.tar.gz"
+    bomb(path)
+    before = os.statvfs(tmp_path).f_bfree
+    command = [sys.executable, "-c", OPEN, str(DEMO_MAP), str(path)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    more_kb, seconds, words = answer.stdout.split(" ", 2)
+    assert int(more_kb) < MOST_KB
+    assert float(seconds) < MOST_S
+    assert str(path) in words
+    assert len(words.splitlines()) == 1
+    assert os.statvfs(tmp_path).f_bfree > before - (1 << 20)
+
+
+def test_a_map_with_links_is_not_packed(tmp_path):
+    folder = tmp_path / "map"
+    with tarfile.open(DEMO_MAP) as tar:
+        tar.extractall(folder, filter="data")
+    (folder / "vlad.h5").rename(tmp_path / "elsewhere.h5")
+    (folder / "vlad.h5").symlink_to(tmp_path / "elsewhere.h5")
+    with pytest.raises(MapError, match="no plain file"):
+        pack_map(folder, tmp_path / "packed.tar.gz")
+    assert not (tmp_path / "packed.tar.gz").exists()
+
+
+@pytest.mark.parametrize("name", ["vlad.h5", "features.h5", "sfm/points3D.bin", "manifest.json", "thumbnails"])
+def test_a_map_does_not_read_other_peoples_files(tmp_path, name):
+    folder = tmp_path / "map"
+    with tarfile.open(DEMO_MAP) as tar:
+        tar.extractall(folder, filter="data")
+    (folder / name).rename(tmp_path / "elsewhere")
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(MapError, match="leads out of"):
+        open_map(folder)
+
+
+@pytest.fixture
+def little_memory():
+    """Room for half a gigabyte more than there is."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (500 << 20), limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+def test_arrays_out_of_nothing_are_refused(tmp_path, little_memory):
+    with h5py.File(tmp_path / "global.h5", "w") as file:
+        for index in range(20_000):
+            file.create_dataset(f"{index}/global_descriptor", (131_072,), "f8")
+    with pytest.raises(MapError, match="more than a map can hold"):
+        read_global_descriptors(tmp_path / "global.h5", [str(index) for index in range(20_000)])
+    with h5py.File(tmp_path / "features.h5", "w") as file:
+        group = file.create_group("a.jpg")
+        group["keypoints"] = np.zeros((1000, 2), np.float32)
+        group.create_dataset("descriptors", (131_072, 1000), "f8")
+        group["image_size"] = [640, 480]
+    with pytest.raises(MapError, match="expected numbers anyx1000"):
+        read_local_features(tmp_path / "features.h5", ["a.jpg"], [1000])

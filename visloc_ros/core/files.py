@@ -1,0 +1,109 @@
+"""Files that may be anything: read only where they are plain files of a size that can be, with errors in words.
+
+A pipe or a device would keep its reader waiting for ever, an endless or huge one would fill the memory, and a name can
+be too long to ask for. Every function raises the VislocError that it is given, with ``advice`` at the end of its words.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from visloc_ros.core.errors import VislocError
+
+LARGEST_TEXT_BYTES = 256 << 20
+"""A trajectory of a day at 30 Hz."""
+LARGEST_SETTINGS_BYTES = 1 << 20
+LARGEST_IMAGE_BYTES = 256 << 20
+LARGEST_MODEL_BYTES = 16 << 30
+COPY_AGAIN = ": copy the map again or rebuild it"
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything at a path, whatever the path is."""
+    try:
+        os.stat(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a plain file at a path, whatever the path is."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder at a path, whatever the path is."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def check_file(path: Path, error: type[VislocError], at_most: int, advice: str = "") -> None:
+    """Raise the error unless a path leads to a plain file of at most so many bytes."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        raise error(f"cannot read {path}: it is missing{advice}") from None
+    except (OSError, ValueError) as cause:
+        raise error(f"cannot read {path}: {getattr(cause, 'strerror', None) or cause}{advice}") from cause
+    if not stat.S_ISREG(status.st_mode):
+        raise error(f"cannot read {path}: it is no file, but a folder, a pipe or a device{advice}")
+    if status.st_size > at_most:
+        raise error(f"cannot read {path}: {status.st_size} bytes are more than such a file can have{advice}")
+
+
+def check_within(path: Path, folder: Path, error: type[VislocError]) -> None:
+    """Raise the error where a path leads out of a folder over a link."""
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise error(f"{path} leads out of {folder} over a link: put a copy of the file in its place")
+
+
+def read_bytes(path: Path, error: type[VislocError], at_most: int, advice: str = "") -> bytes:
+    """Content of a plain file."""
+    check_file(path, error, at_most, advice)
+    try:
+        with path.open("rb") as file:  # devices of the system call themselves files of no size
+            content = file.read(at_most + 1)
+    except OSError as cause:
+        raise error(f"cannot read {path}: {cause.strerror or cause}{advice}") from cause
+    if len(content) > at_most:
+        raise error(f"cannot read {path}: it is larger than such a file can be{advice}")
+    return content
+
+
+def read_text(path: Path, error: type[VislocError], at_most: int = LARGEST_TEXT_BYTES, advice: str = "") -> str:
+    """Content of a plain file of text in UTF-8, all kinds of line ends as ``\\n``."""
+    try:
+        text = read_bytes(path, error, at_most, advice).decode("utf-8")
+    except UnicodeDecodeError as cause:
+        raise error(f"cannot read {path}: it is no text in UTF-8 ({cause}){advice}") from cause
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_yaml(path: Path, error: type[VislocError]) -> dict[str, Any]:
+    """Keys and values of a YAML file, OpenCV's %YAML header allowed; the keys are names, at every depth."""
+    text = read_text(path, error, LARGEST_SETTINGS_BYTES).removeprefix("%YAML:1.0")
+    try:
+        values = yaml.safe_load(text)
+        if values is not None and not _has_names(values):
+            raise error(f"{path} must hold 'key: value' lines")
+    except (yaml.YAMLError, ValueError, RecursionError) as cause:
+        raise error(f"cannot read {path} as YAML: {cause}") from cause
+    return values or {}
+
+
+def _has_names(values: object) -> bool:
+    """Whether these are names with values, and so are all groups among the values."""
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        return False
+    return all(_has_names(value) for value in values.values() if isinstance(value, dict))
