@@ -1,5 +1,7 @@
 """Whatever a callback, a timer, a service or a worker raises: the node lives, counts it and says it."""
 
+import threading
+
 import pytest
 
 pytest.importorskip("rclpy")
@@ -12,6 +14,7 @@ from std_srvs.srv import Trigger
 from visloc_msgs.srv import LoadMap, Localize
 from visloc_ros.core.config import Config
 from visloc_ros.core.errors import SourceError
+from visloc_ros.nodes.background import in_background
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.qos import RELIABLE
@@ -116,3 +119,28 @@ def test_a_report_that_fails_is_an_error_too(ros_domain):
         harness.probe.create_subscription(DiagnosticArray, "/diagnostics", lambda m: told.extend(m.status), RELIABLE)
         harness.wait_for(lambda: told, "diagnostics")
         assert told[0].level == DiagnosticStatus.ERROR
+
+
+class SlowNode(VislocNode):
+    """Has work that never ends."""
+
+    default_name = "slow_node"
+    config_type = Config
+
+    def configure(self):
+        self.done = threading.Event()
+        self.service(LoadMap, "~/slow", self._work)
+
+    async def _work(self, request, response):
+        await in_background(self, self.done.wait, within_s=0.2)
+
+
+def test_a_request_whose_work_does_not_end_is_answered(ros_domain):
+    with started(SlowNode) as harness:
+        for _ in range(2):
+            answer = harness.call(LoadMap, "slow_node/slow", LoadMap.Request())
+            assert answer.code == LoadMap.Response.UNDEFINED
+            assert "given up after 0.2 s" in answer.message
+        harness.node.done.set()
+        assert harness.node.guard.refused == {"slow": 2}
+        assert harness.node.guard.failures == {}

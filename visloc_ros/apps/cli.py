@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 import typer
+from rich.text import Text
 from threadpoolctl import threadpool_limits
 from typer.core import TyperGroup
 
@@ -88,7 +89,7 @@ def main() -> None:
     try:
         app()
     except VislocError as error:
-        error_console.print(f"[bold red]error:[/bold red] {error}", highlight=False, soft_wrap=True)
+        error_console.print(Text.assemble(("error:", "bold red"), f" {error}"), soft_wrap=True)
         sys.exit(1)
 
 

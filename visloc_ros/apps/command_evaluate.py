@@ -27,7 +27,7 @@ def evaluate(
     truth: Annotated[Path, typer.Argument(help="True trajectory, TUM.")],
     align: Annotated[AlignmentChoice, typer.Option(help="Alignment before comparing.")] = AlignmentChoice.none,
     tolerance_s: Annotated[
-        float, typer.Option(min=0.0, help="Poses at most this far apart in time belong together.")
+        float, typer.Option(min=0.0, max=3600.0, help="Poses at most this far apart in time belong together.")
     ] = 0.01,
     covariances: Annotated[
         Path | None, typer.Option(help="covariances.txt of the estimate, to see whether they hold (NEES).")

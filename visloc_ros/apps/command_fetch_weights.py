@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from visloc_ros.apps.console import console, error_console
 from visloc_ros.core.errors import ConfigError
@@ -48,7 +49,7 @@ def print_catalogue(hub_folder: Path) -> None:
     for header in ("name", "MB", "licence", "for", "checksum", "here"):
         table.add_column(header)
     for entry in CATALOGUE:
-        checksum = f"{entry.sha256[:12]}..." if entry.sha256 else "[yellow]not known[/yellow]"
+        checksum = Text(f"{entry.sha256[:12]}...") if entry.sha256 else Text("not known", "yellow")
         here = "yes" if entry.path(hub_folder).is_file() else ""
         table.add_row(entry.name, f"{entry.megabytes:g}", entry.licence, entry.purpose, checksum, here)
     console.print(table)

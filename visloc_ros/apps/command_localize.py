@@ -75,7 +75,7 @@ def describe(name: str, result: AnchorPose | Rejection, truth: Trajectory | None
     stamp = f"{result.stamp_ns / NANOSECONDS:.3f} {name}"
     milliseconds = f"{sum(result.stage_ms.values()):.0f} ms"
     if isinstance(result, Rejection):
-        return f"{stamp}  [yellow]{result}[/yellow]  {milliseconds}"
+        return f"{stamp}  {result}  {milliseconds}"
     x, y, z = result.map_from_camera.translation
     line = (
         f"{stamp}  x {x:.3f} y {y:.3f} z {z:.3f}  {result.num_inliers} inliers  {result.reprojection_error_px:.2f} px"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:  # a command that shows neither need not wait for them
     from visloc_ros.core.calibration import CameraCalibration
@@ -18,10 +19,11 @@ if TYPE_CHECKING:  # a command that shows neither need not wait for them
 LOG_WIDTH = 140
 
 # Where no terminal sets a width, lines are as long as they need to be for scripts and logs.
-console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
-error_console = Console(stderr=True)
+# No markup: names of files and topics may hold brackets.
+console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, markup=False)
+error_console = Console(stderr=True, markup=False)
 
-MARKS = {True: "[green]met[/green]", False: "[yellow]missed[/yellow]", None: ""}
+MARKS = {True: Text("met", "green"), False: Text("missed", "yellow"), None: Text()}
 
 
 def print_table(title: str, rows: Iterable[Row]) -> None:
@@ -29,7 +31,7 @@ def print_table(title: str, rows: Iterable[Row]) -> None:
     rows = list(rows)
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
     for row in rows:
-        table.add_row(f"[bold]{row.label}[/bold]", row.value, row.target or "", MARKS[row.met])
+        table.add_row(Text(row.label, "bold"), row.value, row.target or "", MARKS[row.met])
     console.print(table)
 
 

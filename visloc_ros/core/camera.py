@@ -16,6 +16,9 @@ from visloc_ros.core.errors import CalibrationError
 from visloc_ros.core.geometry import Array
 
 HALF_PIXEL = 0.5
+WIDEST_PX = 1 << 20
+LARGEST_PARAMETER = 1e7
+"""Pixels of a focal length or principal point, far beyond a telescope's; distortion coefficients are smaller still."""
 
 _MODEL_OF_DISTORTION = {
     "": ("PINHOLE", 0),
@@ -58,9 +61,17 @@ def camera_from_calibration(
     padded = np.zeros(size)
     padded[: min(size, len(coefficients))] = coefficients[:size]
     centre = [k[0, 2] + HALF_PIXEL, k[1, 2] + HALF_PIXEL]
-    return pycolmap.Camera(
-        model=model, width=width, height=height, params=[k[0, 0], k[1, 1], *centre, *padded.tolist()]
-    )
+    params = [k[0, 0], k[1, 1], *centre, *padded.tolist()]
+    check_plausible_camera(width, height, params)
+    return pycolmap.Camera(model=model, width=width, height=height, params=params)
+
+
+def check_plausible_camera(width: int, height: int, params: Sequence[float]) -> None:
+    """Refuse sizes and parameters that no camera has. Raises CalibrationError."""
+    if not (0 < width <= WIDEST_PX and 0 < height <= WIDEST_PX):
+        raise CalibrationError(f"the calibration is for an image of {width}x{height} pixels")
+    if not all(abs(value) <= LARGEST_PARAMETER for value in params):
+        raise CalibrationError(f"the calibration holds {max(params, key=abs):g}, which is true of no camera")
 
 
 def _colmap_model(distortion_model: str, coefficients: NDArray[np.float64]) -> tuple[str, int]:

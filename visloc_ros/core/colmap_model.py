@@ -16,7 +16,8 @@ import numpy as np
 import pycolmap
 from numpy.typing import DTypeLike, NDArray
 
-from visloc_ros.core.errors import MapError
+from visloc_ros.core.camera import check_plausible_camera
+from visloc_ros.core.errors import CalibrationError, MapError
 from visloc_ros.core.files import COPY_AGAIN, LARGEST_MODEL_BYTES, read_bytes
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.plausibility import FARTHEST, is_plausible_position
@@ -151,8 +152,10 @@ def _read_camera(cursor: _Cursor) -> pycolmap.Camera:
     except (ValueError, IndexError) as error:
         raise MapError(f"{cursor.path} has the unknown camera model {model_id}: rebuild the map") from error
     params = cursor.take("<f8", size)
-    if not np.all(np.abs(params.astype(np.float64)) <= FARTHEST) or not 0 < width < 1 << 20 or not 0 < height < 1 << 20:
-        raise MapError(f"{cursor.path} holds a camera with impossible values: rebuild the map")
+    try:
+        check_plausible_camera(width, height, params.tolist())
+    except CalibrationError as error:
+        raise MapError(f"{cursor.path} holds a camera with impossible values ({error}): rebuild the map") from error
     return pycolmap.Camera(model=model.name, width=width, height=height, params=params.tolist())
 
 

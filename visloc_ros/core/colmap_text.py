@@ -14,7 +14,9 @@ import pycolmap
 
 from visloc_ros.core.colmap_model import ColmapModel, ModelImage, read_colmap_model
 from visloc_ros.core.errors import MapError
+from visloc_ros.core.files import COPY_AGAIN, LARGEST_MODEL_BYTES, read_text
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.plausibility import FARTHEST
 
 _Record = TypeVar("_Record")
 _MAX_QUATERNION_ERROR = 1e-3
@@ -52,10 +54,7 @@ def read_text_images(path: Path) -> tuple[ModelImage, ...]:
 
 
 def _records(path: Path, parse: Callable[[str, str], _Record], *, with_second_line: bool = False) -> Iterator[_Record]:
-    try:
-        lines = enumerate(path.read_text(encoding="utf-8").split("\n"), 1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise MapError(f"cannot read {path} ({error}): copy the map again or rebuild it") from error
+    lines = enumerate(read_text(path, MapError, LARGEST_MODEL_BYTES, COPY_AGAIN).split("\n"), 1)
     for number, line in lines:
         if not line.strip() or line.startswith("#"):
             continue
@@ -100,6 +99,6 @@ def _parse_point(line: str, _: str) -> tuple[int, Array, int]:
 
 def _finite(fields: list[str]) -> Array:
     values = np.array(fields, dtype=np.float64)
-    if not np.all(np.isfinite(values)):
+    if not np.all(np.abs(values) <= FARTHEST):
         raise ValueError(fields)
     return values

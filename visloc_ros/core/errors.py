@@ -44,5 +44,9 @@ class OutputExistsError(OutputError):
     """The place for a result is taken by something that must be kept."""
 
 
+class DeadlineError(VislocError):
+    """Something took longer than anybody waits for it."""
+
+
 class SetupError(VislocError):
     """A program, package or process that the command needs is missing or failed to start."""

@@ -47,6 +47,8 @@ from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
 
 PREDICTIONS_KEPT = 128
 MAX_PREDICTION_GAP_NS = NANOSECONDS // 5  # a few frames: the camera is still where the search looks for it
+# After which a request is answered although its work is not done: many times what that takes on a slow computer.
+LOADING_S, SAVING_S, SEARCHING_S = 120.0, 600.0, 60.0
 INLIER_COLOUR = (40, 220, 80)
 
 
@@ -110,7 +112,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._predictions = RecentPoses(PREDICTIONS_KEPT, MAX_PREDICTION_GAP_NS)
         # Made before the map is loaded, which takes long: an odometry node sees by it that somebody will tell.
         self._camera_publisher = self.publisher(CameraInfo, "anchor_camera_info", LATCHED)
-        self._use_map(Path(self.config.map_path))
+        path = Path(self.config.map_path)
+        self._use_engine(self._make_engine(path), path)
         self._publisher = self.publisher(AnchorMsg, "anchor", RELIABLE)
         self._points_publisher = self.publisher(PointCloud2, "map_points", LATCHED)
         self._inliers_publisher = self.publisher(PointCloud2, "inlier_points", RELIABLE)
@@ -130,13 +133,14 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._input = CameraInput(self, self.config.camera, self._localize, self._pace.wants)
         publish_diagnostics(self, self._report)
 
-    def _use_map(self, path: Path) -> None:
+    def _make_engine(self, path: Path) -> AnchorEngine:
         map_ = open_map(path)
         anchor = self.config.anchor
         threads = anchor.features.torch_threads or max(1, (os.cpu_count() or 1) // 2)  # odometry keeps the others
         features = replace(anchor.features, torch_threads=threads)
-        # Made first: a map that does not fit leaves the old one in use.
-        engine = AnchorEngine(map_, replace(anchor, features=features))
+        return AnchorEngine(map_, replace(anchor, features=features))
+
+    def _use_engine(self, engine: AnchorEngine, path: Path) -> None:
         with self._in_use:  # a search that runs ends first, and its anchor is sent under its own map's name
             self._engine, self._map_path = engine, path.absolute()
             self._predictions.clear()
@@ -192,7 +196,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             response.code, response.message = response.MAP_DOES_NOT_EXIST, "the request names no map: give its path"
             return response
         try:
-            await in_background(self, lambda: self._use_map(path))
+            engine = await in_background(self, lambda: self._make_engine(path), LOADING_S)
+            await in_background(self, lambda: self._use_engine(engine, path), LOADING_S)
         except VislocError as error:
             response.code = LoadMap.Response.INVALID_MAP_DATA if exists(path) else LoadMap.Response.MAP_DOES_NOT_EXIST
             response.message = f"{error}; the map '{self._engine.map.name}' stays loaded"
@@ -204,7 +209,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     async def _save_map(self, request: SaveMap.Request, response: SaveMap.Response) -> SaveMap.Response:
         source, loaded, archive = self._map_path, self._engine.map.manifest, Path(request.path)
         try:
-            response.size = await in_background(self, lambda: export_map(source, loaded, archive))
+            response.size = await in_background(self, lambda: export_map(source, loaded, archive), SAVING_S)
         except VislocError as error:
             self.get_logger().error(f"save_map: {error}")
             response.code, response.message = code_for(error, archive), str(error)
@@ -217,7 +222,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         try:
             calibration = calibration_from_msg(request.camera_info)
             frame = frame_from_msg(request.image, lambda width, height: calibration or guess_calibration(width, height))
-            anchor = await in_background(self, lambda: self._search(frame))
+            anchor = await in_background(self, lambda: self._search(frame), SEARCHING_S)
         except VislocError as error:
             self.get_logger().warning(f"localize: {error}")
             anchor = Anchor(Rejection(stamp_ns, Reason.BAD_MESSAGE), self._engine.map_identity)

@@ -1,4 +1,4 @@
-"""Long work asked for by a service, done in a thread so that the executor stays free."""
+"""Long work asked for by a service, done in a thread so that the executor stays free, and answered in time."""
 
 from __future__ import annotations
 
@@ -9,21 +9,47 @@ from typing import TypeVar
 from rclpy.node import Node
 from rclpy.task import Future
 
+from visloc_ros.core.errors import DeadlineError
+
 ResultT = TypeVar("ResultT")
 
 
-async def in_background(node: Node, work: Callable[[], ResultT]) -> ResultT:
-    """Await ``work()`` done in a thread of its own; its exceptions come out here."""
+async def in_background(node: Node, work: Callable[[], ResultT], within_s: float | None = None) -> ResultT:
+    """Await ``work()`` done in a thread of its own; its exceptions come out here.
+
+    Raises DeadlineError when it takes longer than ``within_s``: it is not waited for any more, and what it gives or
+    raises later is dropped.
+    """
     future: Future = Future()
+    first = threading.Lock()
+
+    def end(settle: Callable[[], None]) -> None:
+        if first.acquire(blocking=False):
+            settle()
+            if node.executor is not None:
+                node.executor.wake()
 
     def run() -> None:
         try:
-            future.set_result(work())
+            result = work()
         except BaseException as error:
-            future.set_exception(error)
-        if node.executor is not None:
-            node.executor.wake()
+            raised = error  # the name of an except clause ends with it
+            end(lambda: future.set_exception(raised))
+        else:
+            end(lambda: future.set_result(result))
+
+    def give_up() -> None:
+        text = f"it was given up after {within_s:g} s: is the disk or the computer stuck?"
+        end(lambda: future.set_exception(DeadlineError(text)))
 
     threading.Thread(target=run, daemon=True, name="visloc service").start()
-    result: ResultT = await future
-    return result
+    timer = threading.Timer(within_s, give_up) if within_s is not None else None
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    try:
+        result: ResultT = await future
+        return result
+    finally:
+        if timer is not None:
+            timer.cancel()

@@ -16,7 +16,7 @@ import yaml
 from numpy.typing import ArrayLike
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
-from visloc_ros.core.camera import HALF_PIXEL, camera_from_calibration, crop_and_bin
+from visloc_ros.core.camera import HALF_PIXEL, camera_from_calibration, check_plausible_camera, crop_and_bin
 from visloc_ros.core.errors import CalibrationError
 from visloc_ros.core.files import read_yaml
 
@@ -78,6 +78,7 @@ def camera_from_params(model: str, width: int, height: int, params: Sequence[flo
         raise CalibrationError(f"{model} does not take the {len(params)} parameters {params}")
     if min(camera.width, camera.height) <= 0 or min(camera.focal_length_x, camera.focal_length_y) <= 0:
         raise CalibrationError(f"the size {camera.width}x{camera.height} or the focal length is not positive")
+    check_plausible_camera(width, height, params)
     return camera
 
 
@@ -123,7 +124,7 @@ def _read_checked(path: Path, reader: _Reader, values: Mapping[str, Any]) -> pyc
         return reader(values)
     except KeyError as error:
         raise CalibrationError(f"the calibration {path} lacks {error}") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise CalibrationError(f"the calibration {path} is malformed: {error}") from error
     except CalibrationError as error:
         raise CalibrationError(f"{path}: {error}") from error

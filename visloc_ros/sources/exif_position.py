@@ -42,7 +42,7 @@ def read_geo_position(path: Path) -> GeoPosition | None:
     try:
         with Image.open(path) as image:
             tags = image.getexif().get_ifd(GPS_DIRECTORY)
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
         logger.debug("no EXIF data in %s: %s", path, error)
         return None
     return parse_geo_position(tags)

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from visloc_ros.core.errors import SourceError
 
+MOST_PIXELS = 1 << 28
+"""More than any camera has: a few kilobytes can unpack to as many."""
+
 _JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -42,7 +45,17 @@ class ImageHeader:
 
 
 def read_image_header(data: bytes) -> ImageHeader:
-    """Read what an encoded image says of itself. Raises SourceError when it is neither JPEG nor PNG, or truncated."""
+    """Read what an encoded image says of itself.
+
+    Raises SourceError when it is neither JPEG nor PNG, truncated, or of a size that no camera has.
+    """
+    header = _read_header(data)
+    if not 0 < header.width * header.height <= MOST_PIXELS:
+        raise SourceError(f"an image of {header.width}x{header.height} pixels is none of a camera")
+    return header
+
+
+def _read_header(data: bytes) -> ImageHeader:
     try:
         if data.startswith(_JPEG_START):
             return _read_jpeg_header(data)
