@@ -18,6 +18,8 @@ from xdist.scheduler import LoadFileScheduling
 # Set before numpy, OpenCV or torch are imported: tests start processes of their own, which share the processors.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
     os.environ.setdefault(variable, "1")
+# Messages check what their fields are set to, as in Humble, also in the processes that tests start.
+os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
 # A shell lets what it runs in the background ignore Ctrl-C, and so would the programs that tests start and stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

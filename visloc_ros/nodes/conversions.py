@@ -241,7 +241,7 @@ def anchor_to_msg(anchor: Anchor, map_frame: str, camera_frame: str) -> AnchorMs
     message.reprojection_error_px = float(result.reprojection_error_px)
     message.references = list(result.references)
     message.inlier_points = [Point32(x=x, y=y, z=z) for x, y, z in result.inlier_points.tolist()]
-    message.inlier_pixels = result.inlier_pixels.astype(np.float32).reshape(-1)
+    message.inlier_pixels = array("f", result.inlier_pixels.astype(np.float32).tobytes())
     return message
 
 

@@ -199,7 +199,7 @@ def loop_closure_from_msg(message: Any) -> LoopClosure:
     if earlier_ns >= later_ns:
         raise MessageError(f"the earlier image, of {earlier_ns} ns, is not before the later one, of {later_ns} ns")
     if not is_plausible_scale(message.scale, LARGEST_DRIFT):
-        raise MessageError(f"{message.scale} is no ratio of two scales of odometry")
+        raise MessageError(f"{message.scale} is no scale between two visits of a place")
     similarity = Sim3.from_se3(pose_from_msg(message.earlier_from_later), message.scale)
     return LoopClosure(earlier_ns, later_ns, similarity, checked_covariance(message.covariance, size=7))
 
