@@ -1,5 +1,6 @@
 """Packed maps from strangers: refused in words, at once, and neither memory nor disk are filled."""
 
+import contextlib
 import gzip
 import io
 import os
@@ -7,11 +8,15 @@ import resource
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from search_length import SEARCH
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.feature_files import read_global_descriptors, read_local_features
@@ -112,6 +117,24 @@ def test_a_bomb_is_refused_at_once(tmp_path, bomb):
     assert str(path) in words
     assert len(words.splitlines()) == 1
     assert os.statvfs(tmp_path).f_bfree > before - (1 << 20)
+
+
+@SEARCH
+@given(
+    st.lists(st.tuples(st.floats(0.0, 1.0), st.binary(min_size=1, max_size=8)), min_size=1, max_size=6), st.booleans()
+)
+def test_a_damaged_archive_is_refused_or_opens(changes, is_plain):
+    """Bytes are overwritten anywhere, in the packed file or in what it unpacks to."""
+    data = bytearray(DEMO_MAP.read_bytes())
+    data = bytearray(gzip.decompress(data)) if is_plain else data
+    for place, content in changes:
+        offset = round(place * (len(data) - len(content)))
+        data[offset : offset + len(content)] = content
+    with tempfile.NamedTemporaryFile(suffix=".tar.gz") as file:
+        file.write(data)
+        file.flush()
+        with contextlib.suppress(MapError):
+            open_map(Path(file.name), checksums=False)
 
 
 def test_a_map_with_links_is_not_packed(tmp_path):

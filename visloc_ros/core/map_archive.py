@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -84,7 +85,7 @@ def unpacked(archive: Path) -> Iterator[Path]:
         try:
             with _unpacking(archive) as tar:
                 _extract(archive, tar, folder)
-        except (tarfile.TarError, EOFError, OSError) as error:
+        except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
             raise MapError(f"{archive} is not a map, or truncated or broken ({error}): copy it again") from error
         except ValueError as error:
             raise MapError(f"{archive} is broken ({error}): copy it again") from error
