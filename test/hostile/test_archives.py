@@ -159,6 +159,18 @@ def test_a_map_does_not_read_other_peoples_files(tmp_path, name):
         open_map(folder)
 
 
+def test_a_thumbnail_is_no_other_file(tmp_path):
+    folder = tmp_path / "map"
+    with tarfile.open(DEMO_MAP) as tar:
+        tar.extractall(folder, filter="data")
+    (tmp_path / "secret").write_text("secret")
+    picture = next((folder / "thumbnails").iterdir())
+    picture.unlink()
+    picture.symlink_to(tmp_path / "secret")
+    with pytest.raises(MapError, match="leads out of"):
+        open_map(folder, checksums=False)
+
+
 @pytest.fixture
 def little_memory():
     """Room for half a gigabyte more than there is."""

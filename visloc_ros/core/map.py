@@ -137,7 +137,11 @@ def _open_folder(folder: Path, checksums: bool, extractor: str) -> Map:
 def _read_thumbnails(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
     """Thumbnails by image name, of the images that have one."""
     paths = {name: folder / thumbnail_name(name) for name in names} if folder.is_dir() else {}
-    return {name: path.read_bytes() for name, path in paths.items() if is_file(path)}
+    there = {name: path for name, path in paths.items() if is_file(path)}
+    for path in there.values():
+        if path.is_symlink():
+            check_within(path, folder, MapError)
+    return {name: path.read_bytes() for name, path in there.items()}
 
 
 def _read_images(layout: MapLayout, model: ColmapModel) -> tuple[MapImage, ...]:

@@ -33,14 +33,9 @@ class MapLayout:
 
     @property
     def files(self) -> list[Path]:
-        """All files that belong to the map, and the folder of its thumbnails, as far as they are there."""
-        own = [self.features, self.global_descriptors, self.folder / THUMBNAIL_FOLDER]
-        return [
-            *own,
-            *self.model.glob("*"),
-            *(self.folder / THUMBNAIL_FOLDER).glob("*"),
-            *filter(None, [self.centroids]),
-        ]
+        """The map's files, and the folder of its thumbnails, which may be missing."""
+        own = [self.features, self.global_descriptors, self.folder / THUMBNAIL_FOLDER, *self.model.glob("*")]
+        return own if self.centroids is None else [*own, self.centroids]
 
 
 def own_layout(folder: Path, manifest: Manifest | None = None) -> MapLayout:
