@@ -206,6 +206,7 @@ ANSWERS: Mapping[str, tuple[type, QoSProfile, Callable[[Any], dict[str, Any]]]] 
     "odometry_status": (OdometryStatus, RELIABLE, _read_odometry),
     "innovation": (Innovation, RELIABLE, _read_innovation),
 }
+FIRST_ANSWERS = ("odometry_status", "status", "anchor")
 RESULTS = frozenset({"odometry_status", "anchor", "pose", "innovation"})
 
 
@@ -238,14 +239,17 @@ class Player:
         return publishers
 
     def wait_until_heard(self) -> None:
-        """Wait for the nodes to subscribe to the images. Raises SetupError after the timeout."""
+        """Wait for the nodes to subscribe to the images, and to offer what is recorded.
+
+        Raises SetupError after the timeout.
+        """
         images, config = self._publishers.get(self._config.image_topic), self._config
         if images is None:
             raise SetupError(
                 f"the bag has no topic '{config.image_topic}'; it has: {', '.join(sorted(self._publishers))}"
             )
         deadline = time.monotonic() + config.start_timeout_s
-        while images.get_subscription_count() < config.wait_for_subscribers:
+        while images.get_subscription_count() < config.wait_for_subscribers or not self._offers_answers():
             self._publish_clock(self._messages[0][0])
             if time.monotonic() > deadline:
                 raise SetupError(
@@ -253,6 +257,11 @@ class Player:
                     f"'{config.image_topic}' after {config.start_timeout_s:.0f} s; look at their output above"
                 )
             time.sleep(SPIN_PERIOD_S)
+
+    def _offers_answers(self) -> bool:
+        """Whether publishers of the answers are known here: what they send before that is not recorded."""
+        wanted = FIRST_ANSWERS if self._config.wait_for_subscribers else ()
+        return all(self._node.count_publishers(topic) for topic in wanted)
 
     def play(self) -> None:
         """Publish everything in time."""
