@@ -130,6 +130,7 @@ def test_the_back_end_recovers_from_measurements_that_cannot_be(attack):
     assert_bounded(robot.published)
     last = robot.published[-1]
     assert last.pose.map_from_base.is_close(map_from_camera(robot.index), 0.02, 0.5)
+    assert robot.backend.estimator.failures == 0
 
 
 NUMBERS = st.one_of(

@@ -24,6 +24,7 @@ from visloc_ros.fusion.smoothing.fixed_lag_smoother import FixedLagSmoother
 NOISE_FACTOR = 2.0  # by which an anchor may be noisier than its covariance before it counts as a contradiction
 CONTRADICTING_ANCHORS = 3  # refused in a row: as many as make a first fix
 CONTRADICTING_INLIER_SHARE = 0.6  # of the inliers of accepted anchors; those of a wrong place are far fewer
+OTHER_AXES = 1e-6  # of the distance, a sigma along all axes: rounding leaves the sum with a far place no negative one
 RELOCATION_SCALE_SIGMA = 0.1  # relative; a scale that was learnt in a wrong place is seldom farther off
 
 
@@ -49,7 +50,7 @@ class KidnappingDetector:
         if self._map_from_map is None:
             return np.zeros((6, 6))
         error = pose_difference(self._map_from_map @ map_from_camera, map_from_camera)
-        return np.outer(error, error)
+        return np.outer(error, error) + (OTHER_AXES * np.linalg.norm(error)) ** 2 * np.eye(6)
 
     def note_accepted(self, fix: AnchorFix) -> None:
         """End the suspicion after an accepted anchor, unless a refused one is newer."""
