@@ -9,7 +9,7 @@ from visloc_ros.core.types import Anchor, AnchorPose, MapIdentity, OdometryPose,
 from visloc_ros.pipeline import Backend, BackendConfig, BackendListener
 from visloc_ros.pipeline.anchors import RemoteAnchors
 from visloc_ros.pipeline.backend import BasePrior
-from visloc_ros.pipeline.inputs import Input
+from visloc_ros.pipeline.inputs import InputKind
 
 BASE_FROM_CAMERA = SE3.from_rotation_vector([0.2, -1.2, 0.4], [0.3, 0.1, 0.5])
 MAP_FROM_ODOM = Sim3.from_se3(SE3.from_rotation_vector([0.1, 0.2, 1.5], [4.0, -2.0, 1.0]), scale=2.5)
@@ -45,7 +45,7 @@ class Recorder(BackendListener):
 
     @property
     def inputs(self):
-        return [one.inputs for one in self.published]
+        return [tuple(joined.kind for joined in one.inputs) for one in self.published]
 
     def on_anchor(self, anchor, verdict):
         self.verdicts.append(verdict)
@@ -85,7 +85,7 @@ def test_an_anchor_joins_after_the_pose_of_the_frame_that_it_came_before():
     robot.anchors.add(anchor_of(0))
     robot.backend.add_odometry(odometry_at(0))
     robot.backend.add_odometry(odometry_at(1))
-    assert robot.heard.inputs == [(Input.ODOMETRY,), (Input.ANCHOR, Input.ODOMETRY)]
+    assert robot.heard.inputs == [(InputKind.ODOMETRY,), (InputKind.ANCHOR, InputKind.ODOMETRY)]
 
 
 def test_the_order_of_what_was_joined_is_told():
@@ -96,8 +96,8 @@ def test_the_order_of_what_was_joined_is_told():
     robot.backend.relocalize()
     robot.backend.add_prior(BasePrior("somebody", SE3.identity(), np.eye(6)))
     robot.backend.tell_silence(stamp_of(30))
-    joined = (Input.TRACKED_POSE, Input.RELOCALIZE, Input.POSE_PRIOR, Input.SILENCE)
-    assert robot.heard.inputs == [(Input.ODOMETRY,)] * 3 + [joined]
+    joined = (InputKind.TRACKED_POSE, InputKind.RELOCALIZE, InputKind.POSE_PRIOR, InputKind.SILENCE)
+    assert robot.heard.inputs == [(InputKind.ODOMETRY,)] * 3 + [joined]
 
 
 def test_anchors_of_another_map_begin_the_search_anew_and_odom_goes_on():

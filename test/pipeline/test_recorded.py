@@ -10,7 +10,7 @@ from visloc_ros.core.types import Reason, Rejection
 from visloc_ros.pipeline import Backend, BackendConfig
 from visloc_ros.pipeline.anchors import RemoteAnchors
 from visloc_ros.pipeline.backend import BasePrior
-from visloc_ros.pipeline.inputs import Input
+from visloc_ros.pipeline.inputs import InputKind
 from visloc_ros.pipeline.recorded import RecordedInputs, play
 
 PRIOR = BasePrior("somebody", SE3.from_rotation_vector([0.0, 0.0, 1.0], [3.0, 0.0, 0.0]), np.eye(6))
@@ -36,7 +36,7 @@ def eventful_run():
             robot.backend.add_odometry(told[-1])
         tracked.append(Rejection(stamp_of(index), Reason.FEW_MATCHES))
         robot.backend.add_tracked(tracked[-1])
-    order = [(kind, one.stamp_ns) for one in robot.heard.published for kind in one.inputs]
+    order = [joined for one in robot.heard.published for joined in one.inputs]
     anchors = [anchor_of(index) for start in range(0, 121, 20) for index in (start, start + 2)]
     return robot.heard.published, RecordedInputs(told, anchors, tracked, [], [PRIOR]), order
 
@@ -45,7 +45,7 @@ def test_an_eventful_run_is_computed_anew():
     published, inputs, order = eventful_run()
     anchors, again = RemoteAnchors(), Recorder()
     play(inputs, order, Backend(BackendConfig(), anchors, lambda: BASE_FROM_CAMERA, again), anchors)
-    assert {kind for kind, _ in order} == set(Input) - {Input.LOOP}
+    assert {one.kind for one in order} == set(InputKind) - {InputKind.LOOP}
     assert [one.estimate.state for one in again.published] == [one.estimate.state for one in published]
     posed = [(one, other) for one, other in zip(published, again.published, strict=True) if one.pose is not None]
     assert len(posed) > 80
@@ -58,8 +58,8 @@ def test_an_eventful_run_is_computed_anew():
 def test_another_order_gives_another_run():
     """So the order is no decoration: an anchor joined a frame earlier changes what is published."""
     published, inputs, order = eventful_run()
-    kinds = [kind for kind, _ in order]
-    first = kinds.index(Input.ANCHOR, kinds.index(Input.ANCHOR) + 40)
+    kinds = [one.kind for one in order]
+    first = kinds.index(InputKind.ANCHOR, kinds.index(InputKind.ANCHOR) + 40)
     moved = [*order[: first - 3], order[first], *order[first - 3 : first], *order[first + 1 :]]
     anchors, again = RemoteAnchors(), Recorder()
     play(inputs, moved, Backend(BackendConfig(), anchors, lambda: BASE_FROM_CAMERA, again), anchors)

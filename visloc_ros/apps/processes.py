@@ -29,7 +29,6 @@ SETTING_UP_S = 10.0  # a node that ends earlier than this in its first life was 
 LONGEST_PAUSE_S = 60.0  # before a node is started again that dies over and over
 STEADY_S = 60.0  # a node that lives so long has recovered
 
-
 # Apart from the terminal's foreground: Ctrl-C reaches this program first, which then stops the nodes in order. Not by
 # sessions where process groups do: Linux may give each session an equal share (autogroup), and what is to work in spare
 # time only would then take the share of its session.

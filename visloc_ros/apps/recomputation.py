@@ -20,7 +20,7 @@ from visloc_ros.core.types import OdometryPose, Rejection
 from visloc_ros.pipeline import Backend, BackendConfig, BackendListener
 from visloc_ros.pipeline.anchors import RemoteAnchors
 from visloc_ros.pipeline.backend import BasePrior
-from visloc_ros.pipeline.inputs import Input
+from visloc_ros.pipeline.inputs import Input, InputKind
 from visloc_ros.pipeline.output import Published
 from visloc_ros.pipeline.recorded import RecordedInputs, play
 from visloc_ros.pipeline.segment_numbers import SegmentNumbers
@@ -111,14 +111,14 @@ class _Recording:
     def _prior_from_msg(self, message: Any) -> BasePrior:
         if message.header.frame_id.removeprefix("/") != self.map_frame:
             raise MessageError("it is not in the frame of the map")
-        return BasePrior("/initialpose", *prior_from_msg(message))
+        return BasePrior("/initialpose", *prior_from_msg(message), stamp_from_msg(message.header.stamp))
 
     @property
-    def order(self) -> Iterator[tuple[Input, int]]:
+    def order(self) -> Iterator[Input]:
         """What was joined, in its order."""
         for status in self._messages["LocalizationStatus"]:
-            for number in status.inputs:
-                yield Input(int(number)), stamp_from_msg(status.header.stamp)
+            for number, stamp in zip(status.inputs, status.input_stamps, strict=True):
+                yield Input(InputKind(int(number)), stamp_from_msg(stamp))
 
     @property
     def base_from_camera(self) -> SE3 | None:

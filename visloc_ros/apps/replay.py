@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from visloc_ros.apps.middleware import fast_dds_profile
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.apps.recording import Recording
 from visloc_ros.core.errors import OutputError, SetupError
@@ -101,7 +102,7 @@ def _keep(bag: Path, target: Path) -> None:
 
 
 def _environment(plan: ReplayPlan) -> dict[str, str]:
-    return {**LOOPBACK_ONLY, "ROS_DOMAIN_ID": str(plan.domain_id or own_domain_id())}
+    return {**LOOPBACK_ONLY, **fast_dds_profile(), "ROS_DOMAIN_ID": str(plan.domain_id or own_domain_id())}
 
 
 def own_domain_id() -> int:

@@ -24,6 +24,7 @@ from visloc_ros.nodes.conversions import (
     innovation_to_msg,
     pose_to_msg,
     pose_with_covariance_to_msg,
+    stamp_to_msg,
     transform_to_msg,
     twist_with_covariance_to_msg,
 )
@@ -109,7 +110,8 @@ class FusionOutput(BackendListener):
         """Send how far the pose can be trusted."""
         backend = self._backend()
         message = status_to_msg(estimate, self._config.map_frame, backend.map_name, backend.estimator.counts)
-        message.inputs = [one.value for one in inputs]
+        message.inputs = [one.kind.value for one in inputs]
+        message.input_stamps = [stamp_to_msg(one.stamp_ns) for one in inputs]
         message.pose_age_ms = (self._node.now_ns() - estimate.stamp_ns) / 1e6
         self._status_publisher.publish(message)
 

@@ -15,7 +15,7 @@ from visloc_ros.fusion.last_pose import LastPose, read_last_pose, write_last_pos
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.pipeline.backend import BasePrior
-from visloc_ros.sources.ros_messages import MessageError, prior_from_msg
+from visloc_ros.sources.ros_messages import MessageError, prior_from_msg, stamp_from_msg
 
 SAVE_PERIOD_S = 2.0
 SAVED_SIGMAS = np.repeat([0.5, np.deg2rad(15.0)], 3)  # what a robot may be pushed or turned while it is switched off
@@ -37,7 +37,7 @@ class InitialPoses:
             raise MessageError(
                 f"/initialpose is in the frame '{frame_id}': give it in '{self._map_frame}' (RViz: the Fixed Frame)"
             )
-        return BasePrior("/initialpose", *prior_from_msg(message))
+        return BasePrior("/initialpose", *prior_from_msg(message), stamp_from_msg(message.header.stamp))
 
 
 class PoseKeeper:

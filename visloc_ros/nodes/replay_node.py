@@ -27,7 +27,7 @@ from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile
+from rclpy.qos import HistoryPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
 from rclpy.task import Future
 from rosgraph_msgs.msg import Clock
@@ -56,6 +56,7 @@ DRAIN_LIMIT_S = 30.0
 CDR_STAMP_OFFSET = 4
 SPIN_PERIOD_S = 0.05
 PARAMETER_TIMEOUT_S = 30.0
+PATIENCE = 1000  # messages of a topic that may wait while this process has no turn: none may be missing in a recording
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,12 @@ class Recorder:
         self._logger = node.get_logger()
         self._received: list[tuple[float, str, bytes]] = []
         self.last_answer_s = time.monotonic()
-        for topic, (message_type, qos, _) in ANSWERS.items():
-            node.create_subscription(message_type, topic, self._keeper(topic), qos, raw=True)
-        for topic, (message_type, qos) in ONLY_KEPT.items():
-            node.create_subscription(message_type, topic, self._keeper(topic), qos, raw=True)
+        kinds = {**ONLY_KEPT, **{topic: (kind, qos) for topic, (kind, qos, _) in ANSWERS.items()}}
+        for topic, (message_type, qos) in kinds.items():
+            patient = QoSProfile(
+                reliability=qos.reliability, durability=qos.durability, history=HistoryPolicy.KEEP_LAST, depth=PATIENCE
+            )
+            node.create_subscription(message_type, topic, self._keeper(topic), patient, raw=True)
         self._namespace = node.get_namespace()
 
     def _keeper(self, topic: str) -> Callable[[bytes], None]:
@@ -206,7 +209,6 @@ ANSWERS: Mapping[str, tuple[type, QoSProfile, Callable[[Any], dict[str, Any]]]] 
     "odometry_status": (OdometryStatus, RELIABLE, _read_odometry),
     "innovation": (Innovation, RELIABLE, _read_innovation),
 }
-FIRST_ANSWERS = ("odometry_status", "status", "anchor")
 RESULTS = frozenset({"odometry_status", "anchor", "pose", "innovation"})
 
 
@@ -239,17 +241,14 @@ class Player:
         return publishers
 
     def wait_until_heard(self) -> None:
-        """Wait for the nodes to subscribe to the images, and to offer what is recorded.
-
-        Raises SetupError after the timeout.
-        """
+        """Wait for the nodes to subscribe to the images. Raises SetupError after the timeout."""
         images, config = self._publishers.get(self._config.image_topic), self._config
         if images is None:
             raise SetupError(
                 f"the bag has no topic '{config.image_topic}'; it has: {', '.join(sorted(self._publishers))}"
             )
         deadline = time.monotonic() + config.start_timeout_s
-        while images.get_subscription_count() < config.wait_for_subscribers or not self._offers_answers():
+        while images.get_subscription_count() < config.wait_for_subscribers:
             self._publish_clock(self._messages[0][0])
             if time.monotonic() > deadline:
                 raise SetupError(
@@ -257,11 +256,6 @@ class Player:
                     f"'{config.image_topic}' after {config.start_timeout_s:.0f} s; look at their output above"
                 )
             time.sleep(SPIN_PERIOD_S)
-
-    def _offers_answers(self) -> bool:
-        """Whether publishers of the answers are known here: what they send before that is not recorded."""
-        wanted = FIRST_ANSWERS if self._config.wait_for_subscribers else ()
-        return all(self._node.count_publishers(topic) for topic in wanted)
 
     def play(self) -> None:
         """Publish everything in time."""

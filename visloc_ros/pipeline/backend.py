@@ -37,7 +37,7 @@ from visloc_ros.fusion.input_checks import is_valid_prior
 from visloc_ros.fusion.single_source import ESTIMATORS
 from visloc_ros.pipeline.anchors import AnchorRunner, RemoteAnchors
 from visloc_ros.pipeline.config import BackendConfig
-from visloc_ros.pipeline.inputs import Input
+from visloc_ros.pipeline.inputs import Input, InputKind
 from visloc_ros.pipeline.odometry_continuity import OdometryContinuity
 from visloc_ros.pipeline.output import OthersOdometry, Output, Published
 
@@ -56,6 +56,7 @@ class BasePrior:
     source: str
     map_from_base: SE3
     covariance: Array
+    stamp_ns: int = 0  # of the message that says so
 
     def of_camera(self, base_from_camera: SE3) -> tuple[SE3, Array]:
         """The same as ``map_from_camera`` with its covariance."""
@@ -147,7 +148,7 @@ class Backend:
         Anchors are late anyway, and joining one takes as long as many poses.
         """
         with self._lock:
-            self._inputs.append(Input.ODOMETRY)
+            self._inputs.append(Input(InputKind.ODOMETRY, result.stamp_ns))
             if not self._accept_stamp(result.stamp_ns):
                 return None
             known = self.latest.scale if self.latest.metric else None
@@ -173,7 +174,7 @@ class Backend:
     def add_tracked(self, result: TrackedPose | Rejection) -> Rejection | None:
         """Join the followed map points of a frame; the verdict is None where they were accepted."""
         with self._lock:
-            self._inputs.append(Input.TRACKED_POSE)
+            self._inputs.append(Input(InputKind.TRACKED_POSE, result.stamp_ns))
             verdict = self._estimator.add_tracked(result)
             self._listener.on_tracked(result, verdict)
             self._tell_innovations()
@@ -182,7 +183,7 @@ class Backend:
     def add_loop(self, loop: LoopClosure) -> Rejection | None:
         """Join a place that odometry has seen before; the verdict is None where it was accepted."""
         with self._lock:
-            self._inputs.append(Input.LOOP)
+            self._inputs.append(Input(InputKind.LOOP, loop.later_ns))
             verdict = self._estimator.add_loop(loop)
             self._listener.on_loop(loop, verdict)
             return verdict
@@ -193,7 +194,7 @@ class Backend:
         One that cannot be is left out.
         """
         with self._lock:
-            self._inputs.append(Input.POSE_PRIOR)
+            self._inputs.append(Input(InputKind.POSE_PRIOR, prior.stamp_ns))
             if not is_valid_prior(prior.map_from_base, prior.covariance):
                 self.refused["implausible pose prior"] += 1
                 _log.warning("the pose prior from %s is left out: its numbers cannot be", prior.source)
@@ -204,7 +205,7 @@ class Backend:
     def relocalize(self) -> None:
         """Forget the place in the map and every prior; agreeing anchors set it anew, and ``odom`` goes on."""
         with self._lock:
-            self._inputs.append(Input.RELOCALIZE)
+            self._inputs.append(Input(InputKind.RELOCALIZE))
             self._prior = None
             self._estimator.relocalize()
 
@@ -240,7 +241,7 @@ class Backend:
     def tell_silence(self, stamp_ns: int) -> None:
         """Publish what is left at a stamp at which no frame came."""
         with self._lock:
-            self._inputs.append(Input.SILENCE)
+            self._inputs.append(Input(InputKind.SILENCE, stamp_ns))
             self._publish(replace(self._estimator.estimate(stamp_ns), reason=self._silence))
 
     def close(self) -> None:
@@ -264,7 +265,7 @@ class Backend:
 
     def _join_anchors(self, now_ns: int) -> None:
         for anchor in self._anchors.finished(now_ns):
-            self._inputs.append(Input.ANCHOR)
+            self._inputs.append(Input(InputKind.ANCHOR, anchor.result.stamp_ns))
             if self._is_repeated(anchor):
                 self.refused["repeated anchor"] += 1
                 continue

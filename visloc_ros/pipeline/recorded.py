@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.types import Anchor, LoopClosure, OdometryPose, Rejection, TrackedPose
 from visloc_ros.pipeline.anchors import RemoteAnchors
 from visloc_ros.pipeline.backend import Backend, BasePrior
-from visloc_ros.pipeline.inputs import Input
+from visloc_ros.pipeline.inputs import Input, InputKind
 
 
 @dataclass(frozen=True)
@@ -23,40 +25,44 @@ class RecordedInputs:
     priors: Iterable[BasePrior]
 
 
-def play(inputs: RecordedInputs, order: Iterable[tuple[Input, int]], backend: Backend, anchors: RemoteAnchors) -> None:
-    """Give a new back end, whose anchors come through ``anchors``, the inputs in their order.
+def play(inputs: RecordedInputs, order: Iterable[Input], backend: Backend, anchors: RemoteAnchors) -> None:
+    """Give a new back end, whose anchors come through ``anchors``, the inputs in the order in which they were joined.
 
-    ``order`` tells of each input its kind and the stamp (ns) of the status that told it. Raises SourceError where the
-    recording lacks one.
+    Raises SourceError where the recording lacks one.
     """
-    streams = {
-        Input.ODOMETRY: iter(inputs.odometry),
-        Input.ANCHOR: iter(inputs.anchors),
-        Input.TRACKED_POSE: iter(inputs.tracked),
-        Input.LOOP: iter(inputs.loops),
-        Input.POSE_PRIOR: iter(inputs.priors),
-    }
-    for kind, stamp_ns in order:
-        if kind is Input.RELOCALIZE:
+    steps = _steps(inputs, backend, anchors)
+    for one in order:
+        if one.kind is InputKind.RELOCALIZE:
             backend.relocalize()
-        elif kind is Input.SILENCE:
-            backend.tell_silence(stamp_ns)
+        elif one.kind is InputKind.SILENCE:
+            backend.tell_silence(one.stamp_ns)
+        elif steps[one]:
+            steps[one].popleft()()
         else:
-            _give(kind, streams[kind], backend, anchors)
+            raise SourceError(
+                f"the recording lacks an input ({one.kind.name}, stamp {one.stamp_ns} ns): "
+                "was it begun before the nodes were?"
+            )
 
 
-def _give(kind: Input, stream: Iterator[object], backend: Backend, anchors: RemoteAnchors) -> None:
-    taken = next(stream, None)
-    if taken is None:
-        raise SourceError(f"the recording lacks an input of the kind {kind.name}: was it begun before the nodes were?")
-    if kind is Input.ANCHOR and isinstance(taken, Anchor):
-        anchors.add(taken)
+def _steps(
+    inputs: RecordedInputs, backend: Backend, anchors: RemoteAnchors
+) -> Mapping[Input, deque[Callable[[], object]]]:
+    """What joins each input; several where one came again."""
+    steps: dict[Input, deque[Callable[[], object]]] = defaultdict(deque)
+
+    def join_anchor(anchor: Anchor) -> None:
+        anchors.add(anchor)
         backend.join_anchors()
-    elif isinstance(taken, BasePrior):
-        backend.add_prior(taken)
-    elif isinstance(taken, LoopClosure):
-        backend.add_loop(taken)
-    elif kind is Input.TRACKED_POSE and isinstance(taken, (TrackedPose, Rejection)):
-        backend.add_tracked(taken)
-    elif isinstance(taken, (OdometryPose, Rejection)):
-        backend.add_odometry(taken)
+
+    for result in inputs.odometry:
+        steps[Input(InputKind.ODOMETRY, result.stamp_ns)].append(partial(backend.add_odometry, result))
+    for anchor in inputs.anchors:
+        steps[Input(InputKind.ANCHOR, anchor.result.stamp_ns)].append(partial(join_anchor, anchor))
+    for tracked in inputs.tracked:
+        steps[Input(InputKind.TRACKED_POSE, tracked.stamp_ns)].append(partial(backend.add_tracked, tracked))
+    for loop in inputs.loops:
+        steps[Input(InputKind.LOOP, loop.later_ns)].append(partial(backend.add_loop, loop))
+    for prior in inputs.priors:
+        steps[Input(InputKind.POSE_PRIOR, prior.stamp_ns)].append(partial(backend.add_prior, prior))
+    return steps

@@ -42,7 +42,9 @@ class MessageError(VislocError):
 
 
 def stamp_from_msg(stamp: Any) -> int:
-    """A ROS time to nanoseconds."""
+    """A ROS time to nanoseconds. Raises MessageError where it is none."""
+    if stamp.nanosec >= NANOSECONDS:
+        raise MessageError(f"the stamp has {stamp.nanosec} nanoseconds: a second has only {NANOSECONDS}")
     return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
 
 
