@@ -1,11 +1,10 @@
 """A map round-trips through its folder and its archive, and every broken one is refused with the file's name."""
 
 import json
-import os
-import subprocess
-import sys
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -336,17 +335,26 @@ class TestSaving:
         assert [path.name for path in tmp_path.iterdir()] == ["room"]
         assert len(open_map(tmp_path / "room").images) == 6
 
-    def test_what_a_killed_build_left_is_cleared_away(self, parts, tmp_path):
-        killed = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-        orphan = tmp_path / f".room.partial-{killed.stdout.strip()}-abc"
-        running = tmp_path / f".room.partial-{os.getpid()}-abc"
-        another = tmp_path / f".hall.partial-{killed.stdout.strip()}-abc"
-        for folder in (orphan, running, another):
-            folder.mkdir()
+    def test_the_old_map_comes_back_after_a_kill_between_two_renames(self, parts, tmp_path):
         save_map(tmp_path / "room", *parts, MANIFEST)
-        assert not orphan.exists()
-        assert running.exists()
-        assert another.exists()
+        (tmp_path / ".room.partial" / "new" / "room").mkdir(parents=True)
+        (tmp_path / "room").rename(tmp_path / ".room.partial" / "old")
+        assert open_map(tmp_path / "room").name == "room"
+        assert [path.name for path in tmp_path.iterdir()] == ["room"]
+
+    def test_what_a_killed_build_left_is_cleared_away_by_the_next(self, parts, tmp_path):
+        for name in ("room", "hall"):
+            (tmp_path / f".{name}.partial" / "new").mkdir(parents=True)
+        save_map(tmp_path / "room", *parts, MANIFEST)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".hall.partial", "room"]
+
+    def test_two_builds_of_one_map_do_not_meet(self, parts, tmp_path):
+        with staged_folder(tmp_path / "room") as folder:
+            with pytest.raises(OutputError, match=r"another process is just writing.*room: wait"):
+                save_map(tmp_path / "room", *parts, MANIFEST)
+            save_map(tmp_path / "hall", *parts, MANIFEST)
+            shutil.copytree(tmp_path / "hall", folder, dirs_exist_ok=True)
+        assert open_map(tmp_path / "room").name == "room"
 
     def test_a_folder_with_other_files_is_never_replaced(self, parts, tmp_path):
         (tmp_path / "photo.jpg").write_bytes(b"precious")
@@ -372,11 +380,17 @@ class TestSaving:
         assert not list(tmp_path.iterdir())
 
 
+def test_a_disk_without_room_is_told_before_anything_is_written(parts, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(OutputError, match=r"0\.0 MB left: free some space"):
+        save_map(tmp_path / "room", *parts, MANIFEST)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
         (OSError(28, "No space left on device"), "free some space"),
-        (OSError("file write failed: errno = 28, error message = 'No space left on device'"), "free some space"),
         (PermissionError(13, "Permission denied"), "see that the folder is writable"),
     ],
 )

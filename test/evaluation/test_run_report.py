@@ -298,7 +298,7 @@ def test_a_failure_while_writing_keeps_the_earlier_results(tmp_path, monkeypatch
 
 def test_an_output_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "taken").write_text("x", encoding="utf-8")
-    with pytest.raises(OutputError, match=r"cannot write results to .*taken.*choose another folder"):
+    with pytest.raises(OutputError, match=r"cannot write .*taken.*a file is in the way.*choose another"):
         write_results(make_synthetic_run(5), tmp_path / "taken")
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Annotated, Any
 
 import typer
 
 from visloc_ros.apps.console import console, print_advice, print_camera
-from visloc_ros.apps.odometry_options import read_truth, write_json
+from visloc_ros.apps.odometry_options import read_truth
 from visloc_ros.apps.options import (
     ConfigFile,
     GroundTruth,
@@ -19,12 +20,13 @@ from visloc_ros.apps.options import (
     SourceArgument,
     takes_source_config,
 )
+from visloc_ros.apps.outputs import check_outputs, write_json, writing
 from visloc_ros.core.advice import advise, count_reasons
+from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.config import read_config
-from visloc_ros.core.errors import OutputError
 from visloc_ros.core.geometry import rotation_angle_deg
 from visloc_ros.core.map import Map, open_map
-from visloc_ros.core.trajectory import NANOSECONDS, Trajectory, write_tum
+from visloc_ros.core.trajectory import NANOSECONDS, TUM_HEADER, Trajectory, tum_line
 from visloc_ros.core.types import AnchorPose, Rejection
 from visloc_ros.evaluation import AnchorRecord, RunRecord, summarize
 from visloc_ros.evaluation.machine import provenance
@@ -50,24 +52,18 @@ def localize(
 
     Example: visloc localize maps/office query.mp4 --every 15 --output out/office
     """
+    check_outputs(folder=output)
     frames = open_source(source, source_config)
     place = open_map(map_path)
     engine = AnchorEngine(place, read_config(AnchorConfig, config))
     calibration = find_camera(engine, frames)
     print_camera(calibration)
     truth = read_truth(ground_truth, frames)
-    results = []
-    for frame in frames:
-        result = engine.localize(frame)
-        results.append((frame.name or str(frame.stamp_ns), result))
-        console.print(describe(frame.name, result, truth), highlight=False, soft_wrap=True)
-    accepted = sum(isinstance(result, AnchorPose) for _, result in results)
-    console.print(f"localized {accepted} of {len(results)} frames")
-    rejected = count_reasons(result.reason for _, result in results if isinstance(result, Rejection))
-    print_advice(advise(rejected))
-    if output is not None:
-        record = query_record(place, frames.name, [result for _, result in results], truth)
-        write_results(output, results, replace(record, calibration=calibration))
+    with QueryReport(place, frames.name, truth, calibration, output) as report:
+        for frame in frames:
+            result = engine.localize(frame)
+            report.add(frame.name or str(frame.stamp_ns), result)
+            console.print(describe(frame.name, result, truth), highlight=False, soft_wrap=True)
 
 
 def describe(name: str, result: AnchorPose | Rejection, truth: Trajectory | None) -> str:
@@ -90,41 +86,75 @@ def describe(name: str, result: AnchorPose | Rejection, truth: Trajectory | None
     return f"{line}  {milliseconds}"
 
 
-def query_record(place: Map, source: str, results: list[AnchorPose | Rejection], truth: Trajectory | None) -> RunRecord:
-    """What summaries and plots are made from."""
-    return RunRecord(
-        title=f"{source} in {place.name}",
-        frames=(),
-        anchors=tuple(AnchorRecord.from_result(result, sum(result.stage_ms.values())) for result in results),
-        ground_truth=truth,
-        map_points=place.points,
-        map_camera_positions=place.camera_positions,
-        metric=place.manifest.metric,
-    )
+class QueryReport:
+    """Outcomes of images, written as they come: what was found stays, whatever ends the command.
+
+    In the end it tells how many there were, and writes their summary and their picture.
+    """
+
+    def __init__(
+        self, place: Map, source: str, truth: Trajectory | None, calibration: CameraCalibration, folder: Path | None
+    ) -> None:
+        self._place, self._source, self._truth, self._calibration = place, source, truth, calibration
+        self._folder = folder
+        self._results: list[AnchorPose | Rejection] = []
+
+    def __enter__(self) -> QueryReport:
+        if self._folder is not None:
+            with writing(self._folder):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._poses = (self._folder / "poses.tum").open("w", encoding="utf-8")
+                self._outcomes = (self._folder / "poses.jsonl").open("w", encoding="utf-8")
+                self._poses.write(TUM_HEADER)
+        return self
+
+    def add(self, name: str, result: AnchorPose | Rejection) -> None:
+        """Keep the outcome of an image. Raises OutputError."""
+        self._results.append(result)
+        if self._folder is not None:
+            with writing(self._folder):
+                self._outcomes.write(json.dumps(_as_json(name, result)) + "\n")
+                self._outcomes.flush()
+                if isinstance(result, AnchorPose):
+                    self._poses.write(tum_line(result.stamp_ns, result.map_from_camera))
+                    self._poses.flush()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        rejected = count_reasons(result.reason for result in self._results if isinstance(result, Rejection))
+        count = len(self._results)
+        console.print(f"localized {count - sum(rejected.values())} of {count} frames")
+        print_advice(advise(rejected))
+        if self._folder is not None:
+            with writing(self._folder):
+                self._poses.close()
+                self._outcomes.close()
+            self._write_summary(self._folder)
+
+    def _write_summary(self, folder: Path) -> None:
+        from visloc_ros.evaluation.query_plot import write_query_plot  # drawing takes a second to import
+
+        record = RunRecord(
+            title=f"{self._source} in {self._place.name}",
+            frames=(),
+            anchors=tuple(AnchorRecord.from_result(one, sum(one.stage_ms.values())) for one in self._results),
+            ground_truth=self._truth,
+            map_points=self._place.points,
+            map_camera_positions=self._place.camera_positions,
+            metric=self._place.manifest.metric,
+            calibration=self._calibration,
+        )
+        write_json(folder / "summary.json", _summary(self._results, record) | provenance())
+        write_query_plot(folder / "poses.png", record)
 
 
-def write_results(folder: Path, results: list[tuple[str, AnchorPose | Rejection]], record: RunRecord) -> None:
-    """Write the poses as TUM, every outcome as a JSON line, their summary and their picture. Raises OutputError."""
-    from visloc_ros.evaluation.query_plot import write_query_plot  # drawing takes a second to import
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        poses = [result for _, result in results if isinstance(result, AnchorPose)]
-        write_tum(folder / "poses.tum", [p.stamp_ns for p in poses], [p.map_from_camera for p in poses])
-        lines = (json.dumps(_as_json(name, result)) + "\n" for name, result in results)
-        (folder / "poses.jsonl").write_text("".join(lines), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write to {folder}: {error}") from error
-    write_json(folder / "summary.json", _summary(results, record) | provenance())
-    write_query_plot(folder / "poses.png", record)
-
-
-def _summary(results: list[tuple[str, AnchorPose | Rejection]], record: RunRecord) -> dict[str, Any]:
+def _summary(results: Sequence[AnchorPose | Rejection], record: RunRecord) -> dict[str, Any]:
     """Figures of all images together."""
-    counted = count_reasons(result.reason for _, result in results if isinstance(result, Rejection))
+    counted = count_reasons(result.reason for result in results if isinstance(result, Rejection))
     summary = summarize(record)
     kept = ("title", "metric", "camera", "anchor_position_error_m", "anchor_rotation_error_deg", "anchor_latency_ms")
-    sources = Counter(p.calibration.source.value for _, p in results if isinstance(p, AnchorPose) and p.calibration)
+    sources = Counter(p.calibration.source.value for p in results if isinstance(p, AnchorPose) and p.calibration)
     return {name: summary[name] for name in kept} | {
         "images": len(results),
         "localized": len(results) - sum(counted.values()),

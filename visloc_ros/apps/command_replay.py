@@ -12,6 +12,7 @@ import typer
 from visloc_ros.apps.console import console, print_advice, print_camera, print_table
 from visloc_ros.apps.node_options import CameraFile, Domain, MapTracking
 from visloc_ros.apps.options import GroundTruth, ImageTopic, MapArgument
+from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.apps.replay import ReplayPlan
 from visloc_ros.apps.replay import replay as replay_bag
 from visloc_ros.core.calibration import CalibrationSource
@@ -41,6 +42,7 @@ def replay(
 
     Example: visloc replay maps/office office.mcap --output out/office
     """
+    check_outputs(folder=output)
     source = open_bag(bag, SourceConfig(image_topic=image_topic, camera=camera))
     truth = read_tum(ground_truth) if ground_truth else source.ground_truth
     calibration = source.calibration

@@ -17,8 +17,6 @@ from visloc_ros.apps.odometry_options import (
     OdometryTopic,
     Sensors,
     read_truth,
-    require_folders,
-    write_json,
 )
 from visloc_ros.apps.offline_run import RunConfig, run_offline
 from visloc_ros.apps.options import (
@@ -26,6 +24,7 @@ from visloc_ros.apps.options import (
     GroundTruth,
     takes_source_config,
 )
+from visloc_ros.apps.outputs import check_outputs, write_json
 from visloc_ros.apps.recomputation import recompute
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError, SetupError
@@ -71,7 +70,7 @@ def run(
         return
     if map_path is None or source is None or output is None:
         raise ConfigError("give a map, a source and --output FOLDER, or --from-recording BAG alone")
-    require_folders(json_file)
+    check_outputs(json_file, folder=output)
     topics = replace(source_config, imu_topic=imu_topic, odometry_topic=odometry_topic, camera_from_imu=camera_from_imu)
     frames = open_source(source, topics)
     measurements = measurements_of(frames) if sensors or imu_topic or odometry_topic else None
@@ -89,6 +88,8 @@ def run(
     finish(record, output)
     if json_file is not None:
         write_json(json_file, summarize(record) | provenance())
+    if record.ended_by is not None:
+        raise record.ended_by
 
 
 def compare_with(bag: Path) -> None:

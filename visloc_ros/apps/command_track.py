@@ -22,10 +22,9 @@ from visloc_ros.apps.odometry_options import (
     Sensors,
     read_odometry_config,
     read_truth,
-    require_folders,
-    write_json,
 )
 from visloc_ros.apps.options import ConfigFile, GroundTruth, SourceArgument, takes_source_config
+from visloc_ros.apps.outputs import check_outputs, write_json
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.errors import OutputError
 from visloc_ros.core.trajectory import Trajectory, write_tum
@@ -80,7 +79,7 @@ def track(
 
     Example: visloc track flight.mcap --output out/flight.tum --plot out/flight.png
     """
-    require_folders(output, json_file, plot)
+    check_outputs(output, json_file, plot)
     topics = replace(source_config, imu_topic=imu_topic, odometry_topic=odometry_topic, camera_from_imu=camera_from_imu)
     frames = open_source(source, topics)
     options = read_odometry_config(config, backend)

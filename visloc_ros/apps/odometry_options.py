@@ -1,17 +1,14 @@
-"""What the commands about odometry share: its options on the command line, and the files they write."""
+"""What the commands about odometry share: its options on the command line."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from visloc_ros.core.config import list_options, read_config
-from visloc_ros.core.errors import OutputError
 from visloc_ros.core.trajectory import Trajectory, read_tum
 from visloc_ros.odometry import OdometryConfig
 from visloc_ros.sources import FrameSource
@@ -43,18 +40,3 @@ def read_odometry_config(path: Path | None, backend: str | None) -> OdometryConf
 def read_truth(path: Path | None, source: FrameSource) -> Trajectory | None:
     """True poses from a TUM file, or else the source's own. Raises SourceError."""
     return read_tum(path) if path else source.ground_truth
-
-
-def require_folders(*files: Path | None) -> None:
-    """See before the work that its results will find their places. Raises OutputError."""
-    for file in files:
-        if file is not None and not file.parent.is_dir():
-            raise OutputError(f"cannot write {file}: there is no folder {file.parent}")
-
-
-def write_json(path: Path, figures: Mapping[str, Any]) -> None:
-    """Write figures. Raises OutputError."""
-    try:
-        path.write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error

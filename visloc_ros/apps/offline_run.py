@@ -7,9 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from visloc_ros.apps.best_estimate import best_estimate
 from visloc_ros.core.config import Config, option, section
+from visloc_ros.core.errors import VislocError
 from visloc_ros.core.map import Map
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Anchor, Frame, LoopClosure, OdometryPose, Rejection, TrackedPose
@@ -120,6 +122,8 @@ def run_offline(
 ) -> RunRecord:
     """Take every frame of a source through the localizer; deterministic.
 
+    A frame that cannot be read, or Ctrl-C, ends the run: the record is of the frames before it, and says so.
+
     ``engine`` searches the map, made from the options unless it is given; ``anchors`` are by default its own, inline;
     ``measurements`` are what other sensors recorded beside the images.
     """
@@ -131,21 +135,28 @@ def run_offline(
     map_tracker = MapTracker(place, config.map_tracking) if config.map_tracking.enabled else None
     localizer = Localizer(odometry, backend, map_tracker, listener)
     frames: list[FrameRecord] = []
-    for frame in track(progress, "localize", source, len(source)):
-        estimate = localizer.process(frame)
-        if estimate is not None:
-            tracked = listener.odometry
-            tracking_ms = sum(tracked.stage_ms.values()) if tracked is not None else None
-            frames.append(FrameRecord.from_estimate(estimate, tracked, tracking_ms))
+    seen, ended_by = 0, None
+    try:
+        for frame in track(progress, "localize", source, len(source)):
+            estimate = localizer.process(frame)
+            seen += 1
+            if estimate is not None:
+                tracked = listener.odometry
+                tracking_ms = sum(tracked.stage_ms.values()) if tracked is not None else None
+                frames.append(FrameRecord.from_estimate(estimate, tracked, tracking_ms))
+    except (VislocError, KeyboardInterrupt) as error:  # does not cost what was done before it
+        if not frames:
+            raise
+        ended_by = error
     if not config.causal:
         odometry.finish()
         listener.measurements.loops.extend(odometry.take_loops())  # those that are found in the end
-        again = track(progress, "estimate all frames", source, len(source))
+        again = track(progress, "estimate all frames", islice(source, seen), seen)
         frames = list(best_estimate(frames, listener.measurements, again, engine, place, config.fusion))
     odometry.close()
     backend.close()
     return RunRecord(
-        title=f"{source.name} in {place.name}",
+        title=f"{source.name} in {place.name}" + (", not to its end" if ended_by else ""),
         frames=tuple(frames),
         anchors=tuple(listener.anchors),
         ground_truth=ground_truth,
@@ -157,4 +168,5 @@ def run_offline(
         notes=(words_of_tracking(listener.tracked),) if listener.tracked else (),
         metric=place.manifest.metric,
         innovations=tuple(listener.innovations),
+        ended_by=ended_by,
     )

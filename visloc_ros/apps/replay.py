@@ -15,6 +15,7 @@ import numpy as np
 from visloc_ros.apps.middleware import fast_dds_profile
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.apps.recording import Recording
+from visloc_ros.core.atomic_write import atomic_folder
 from visloc_ros.core.errors import OutputError, SetupError
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.trajectory import Trajectory
@@ -91,14 +92,10 @@ def _share(processor_s: Sequence[tuple[float, float]], interval_s: tuple[float, 
 
 def _keep(bag: Path, target: Path) -> None:
     """Move a new bag to where it belongs, in place of an older one. Raises OutputError."""
-    try:
-        if target.exists() and not (target / BAG_METADATA).is_file():
-            raise OutputError(f"{target} exists and is no bag: choose another output folder")
-        shutil.rmtree(target, ignore_errors=True)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(bag, target)
-    except OSError as error:
-        raise OutputError(f"cannot write the bag {target}: {error}") from error
+    if target.exists() and not (target / BAG_METADATA).is_file():
+        raise OutputError(f"{target} exists and is no bag: choose another output folder")
+    with atomic_folder(target) as folder:
+        shutil.copytree(bag, folder, dirs_exist_ok=True)
 
 
 def _environment(plan: ReplayPlan) -> dict[str, str]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.camera import HALF_PIXEL
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.h5_reader import H5Reader, opened
+from visloc_ros.core.h5_writer import created
 
 _LARGEST_HALF = float(np.finfo(np.float16).max)  # descriptors are kept in half precision
 _MAX_DESCRIPTOR_LENGTH = 4096  # of a keypoint: 64 to 512 are usual
@@ -54,7 +55,7 @@ class LocalFeatures:
 
 def write_local_features(path: Path, features: Mapping[str, LocalFeatures]) -> None:
     """Write the local features of images by name."""
-    with h5py.File(path, "w", libver=_LIBRARY_VERSIONS) as file:
+    with created(path, libver=_LIBRARY_VERSIONS) as file:
         for name, one in features.items():
             group = file.create_group(name)
             group["keypoints"] = (one.keypoints - HALF_PIXEL).astype(np.float32)
@@ -96,7 +97,7 @@ def keypoints_agree(a: NDArray[np.floating], b: NDArray[np.floating]) -> bool:
 
 def write_global_descriptors(path: Path, descriptors: Mapping[str, NDArray[np.floating]]) -> None:
     """Write one global descriptor (G,) per image."""
-    with h5py.File(path, "w", libver=_LIBRARY_VERSIONS) as file:
+    with created(path, libver=_LIBRARY_VERSIONS) as file:
         for name, descriptor in descriptors.items():
             _write_packed(file.create_group(name), "global_descriptor", descriptor)
 
@@ -112,7 +113,7 @@ def read_global_descriptors(path: Path, names: Sequence[str]) -> NDArray[np.floa
 
 def write_centroids(path: Path, centroids: NDArray[np.floating]) -> None:
     """Write the VLAD codebook (C, D)."""
-    with h5py.File(path, "w") as file:
+    with created(path) as file:
         file["centroids"] = centroids.astype(np.float32)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from visloc_ros.core.atomic_write import restore
 from visloc_ros.core.colmap_model import ColmapModel, ModelImage
 from visloc_ros.core.colmap_text import read_model
 from visloc_ros.core.errors import MapError
@@ -97,6 +98,7 @@ def open_map(path: Path, *, checksums: bool = True, extractor: str = "") -> Map:
     local features of a folder of stock hloc whose file names do not tell.
     """
     path = Path(path)
+    restore(path)
     if is_file(path):
         with unpacked(path) as folder:
             return _open_folder(folder, checksums, extractor)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from visloc_ros.core.atomic_write import atomic_write
+from visloc_ros.core.atomic_write import atomic_write, is_unfinished
 from visloc_ros.core.errors import MapError, OutputError
 from visloc_ros.core.files import LARGEST_MODEL_BYTES, check_file
 from visloc_ros.core.manifest import MANIFEST_NAME
@@ -59,19 +59,19 @@ def pack_map(folder: Path, archive: Path, *, overwrite: bool = False) -> Path:
     if archive.exists() and not overwrite:
         raise OutputError(f"{archive} already exists: choose another name or allow overwriting")
     with atomic_write(archive) as temporary, tarfile.open(temporary, "w:gz", compresslevel=1) as tar:
-        for path in _members(folder, but_not=(archive, temporary)):
+        for path in _members(folder, but_not=archive):
             tar.add(path, arcname=path.relative_to(folder).as_posix(), filter=_anonymous)
     return archive
 
 
-def _members(folder: Path, but_not: tuple[Path, ...]) -> list[Path]:
+def _members(folder: Path, but_not: Path) -> list[Path]:
     """Files of a map folder in order; the archive itself may lie among them. Raises MapError for what is no file."""
-    left_out = {path.resolve() for path in but_not}
-    found = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    everything = (path for path in folder.rglob("*") if not is_unfinished(path.relative_to(folder)))
+    found = sorted(path for path in everything if path.is_symlink() or not path.is_dir())
     strange = next((path for path in found if path.is_symlink() or not path.is_file()), None)
     if strange is not None:
         raise MapError(f"{strange} is no plain file: put a copy of it in its place, then pack the map")
-    return [path for path in found if path.resolve() not in left_out]
+    return [path for path in found if path.resolve() != but_not.resolve()]
 
 
 @contextmanager

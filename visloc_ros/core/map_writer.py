@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +13,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from visloc_ros.core.atomic_write import atomic_folder, check_space, restore
 from visloc_ros.core.errors import MapError, OutputError, OutputExistsError
 from visloc_ros.core.feature_files import (
     LocalFeatures,
@@ -26,6 +23,7 @@ from visloc_ros.core.feature_files import (
 )
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, file_info, write_manifest
 from visloc_ros.core.map_layout import own_layout
+from visloc_ros.core.model_writer import write_model
 
 
 def save_map(
@@ -59,8 +57,8 @@ def write_map(
     """Write the files of a map into an existing folder, the manifest last. Raises MapError."""
     layout = own_layout(folder, manifest)
     names = _registered_names(reconstruction, features, global_descriptors)
-    layout.model.mkdir(exist_ok=True)
-    reconstruction.write_binary(layout.model)
+    check_space(folder, sum(features[name].descriptors.size for name in names))  # packed, a byte for each number
+    write_model(layout.model, reconstruction)
     write_local_features(layout.features, {name: features[name] for name in names})
     write_global_descriptors(layout.global_descriptors, {name: global_descriptors[name] for name in names})
     if layout.centroids is not None:
@@ -100,39 +98,13 @@ def staged_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises OutputError when ``path`` is taken or its place is not writable.
     """
     check_output(path, overwrite=overwrite)
-    path = path.resolve()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_orphans(path)
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-{os.getpid()}-", dir=path.parent))
-        folder.chmod(0o755)
-    except OSError as error:
-        raise OutputError(f"cannot write to {path.parent}: {error.strerror}; choose another folder") from error
-    try:
+    with atomic_folder(path) as folder:
         yield folder
-        _replace_folder(path, folder)
-    except OSError as error:
-        if not _is_of_writing(error, path.parent):
-            raise
-        cure = "free some space" if _is_full(error) else "see that the folder is writable, or choose another one"
-        raise OutputError(f"cannot write {path}: {error}; {cure}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_full(error: OSError) -> bool:
-    """Whether there is no space left; HDF5 says so only in its words."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT) or f"errno = {errno.ENOSPC}" in str(error)
-
-
-def _is_of_writing(error: OSError, parent: Path) -> bool:
-    """Whether an error is of the files that are written below a folder, not of some that were read for them."""
-    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
-    return _is_full(error) or not names or any(Path(name).is_relative_to(parent) for name in names)
 
 
 def check_output(path: Path, *, overwrite: bool = False) -> None:
     """Refuse a place that holds something already, before any work is done. Raises OutputError."""
+    restore(path)
     if not os.path.lexists(path):
         _check_writable(path)
         return
@@ -151,40 +123,6 @@ def _check_writable(path: Path) -> None:
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write to {parent}: choose another folder or change its permissions")
-
-
-def _remove_orphans(path: Path) -> None:
-    """Remove what builds of the same map left behind when they were killed."""
-    pattern = re.compile(re.escape(f".{path.name}.partial-") + r"(\d+)-\w+")
-    for sibling in path.parent.iterdir():
-        match = pattern.fullmatch(sibling.name)
-        if match and not _is_running(int(match[1])):
-            shutil.rmtree(sibling, ignore_errors=True)
-
-
-def _is_running(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _replace_folder(path: Path, folder: Path) -> None:
-    if not path.exists():
-        folder.rename(path)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old-", dir=path.parent))
-    path.rename(old / "map")
-    try:
-        folder.rename(path)
-    except BaseException:
-        (old / "map").rename(path)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _registered_names(

@@ -15,6 +15,7 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.plausibility import FARTHEST, is_plausible_position
 
 NANOSECONDS = 1_000_000_000
+TUM_HEADER = "# timestamp[s] tx ty tz qx qy qz qw  (parent_from_camera)\n"
 LATEST_NS = 1 << 62  # differences of stamps fit into 64 bits, too
 
 
@@ -95,12 +96,16 @@ def read_tum(path: Path) -> Trajectory:
 def write_tum(path: Path, stamps_ns: Sequence[int] | NDArray[np.int64], poses: Sequence[SE3]) -> None:
     """Write poses ``parent_from_camera`` with their stamps as TUM lines, nanoseconds kept."""
     with path.open("w", encoding="utf-8") as file:
-        file.write("# timestamp[s] tx ty tz qx qy qz qw  (parent_from_camera)\n")
-        for stamp, pose in zip(stamps_ns, poses, strict=True):
-            w, x, y, z = pose.quaternion
-            seconds, nanoseconds = divmod(int(stamp), NANOSECONDS)
-            position = " ".join(f"{value:.9f}" for value in pose.translation)
-            file.write(f"{seconds}.{nanoseconds:09d} {position} {x:.9f} {y:.9f} {z:.9f} {w:.9f}\n")
+        file.write(TUM_HEADER)
+        file.writelines(tum_line(stamp, pose) for stamp, pose in zip(stamps_ns, poses, strict=True))
+
+
+def tum_line(stamp_ns: int, pose: SE3) -> str:
+    """The line of a pose in a TUM file."""
+    w, x, y, z = pose.quaternion
+    seconds, nanoseconds = divmod(int(stamp_ns), NANOSECONDS)
+    position = " ".join(f"{value:.9f}" for value in pose.translation)
+    return f"{seconds}.{nanoseconds:09d} {position} {x:.9f} {y:.9f} {z:.9f} {w:.9f}\n"
 
 
 def _parse_tum_line(path: Path, number: int, words: list[str]) -> tuple[int, SE3]:

@@ -117,6 +117,7 @@ class RunRecord:
     ``ground_truth`` holds true ``map_from_camera`` poses. ``map_points`` (P, 3) and ``map_camera_positions`` (M, 3)
     are for the top view, in the map's frame; its unit is the metre only when ``metric``. ``config`` is the effective
     configuration, ``notes`` are sentences for the reader. ``calibration`` is the camera's, and how it is known.
+    ``ended_by`` is what ended the run before the last image, None where nothing did.
     """
 
     title: str
@@ -133,6 +134,7 @@ class RunRecord:
     metric: bool = True
     innovations: tuple[InnovationRecord, ...] = ()
     calibration: CameraCalibration | None = None
+    ended_by: BaseException | None = None
 
     def __post_init__(self) -> None:
         for name in ("frames", "anchors", "innovations"):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from visloc_ros.core.errors import OutputError
+from visloc_ros.core.atomic_write import scratch_folder
 from visloc_ros.core.trajectory import write_tum
 from visloc_ros.evaluation.covariances import write_covariances
 from visloc_ros.evaluation.records import AnchorRecord, FrameRecord, RunRecord
@@ -34,19 +32,10 @@ def write_results(record: RunRecord, output: Path) -> Path:
     Raises OutputError when the folder cannot be written.
     """
     output = Path(output)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        workshop = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=output))
-    except OSError as error:
-        raise OutputError(f"cannot write results to {output}: {error.strerror}; choose another folder") from error
-    try:
+    with scratch_folder(output / REPORT_NAME) as workshop:
         _write_files(record, workshop)
         for path in sorted(workshop.iterdir()):
             os.replace(path, output / path.name)
-    except OSError as error:
-        raise OutputError(f"cannot write results to {output}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)
     return output / REPORT_NAME
 
 

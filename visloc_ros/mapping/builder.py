@@ -11,6 +11,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from visloc_ros.core.atomic_write import check_space
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.map import LocalFeatures, Manifest
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
@@ -37,6 +38,8 @@ from visloc_ros.mapping.summary import ImageCount, MapSummary, summarize
 from visloc_ros.mapping.thumbnails import write_thumbnails
 from visloc_ros.mapping.validation import validate_map
 from visloc_ros.sources import FrameSource
+
+LEAST_BYTES_AN_IMAGE = 45_000  # of the sparsest maps that still serve (results/map_size.md)
 
 
 def build_map(
@@ -79,6 +82,7 @@ class MapBuilder:
     def build(self, sources: Sequence[MapSource], folder: Path, name: str) -> MapSummary:
         """Make a map of the sources' frames in an existing folder."""
         chosen = self._collector.select(sources)
+        check_space(folder, LEAST_BYTES_AN_IMAGE * sum(map(len, chosen)))
         frames = self._collector.extract(sources, chosen)
         _check_enough(frames)
         describer, descriptors = self._describe(frames)

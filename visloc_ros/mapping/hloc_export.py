@@ -20,6 +20,7 @@ from visloc_ros.core.map import NO_POINT, Map, find_files, open_map
 from visloc_ros.core.map_archive import unpacked
 from visloc_ros.core.map_layout import CENTROIDS_NAME, MODEL_FOLDER, global_file_name
 from visloc_ros.core.map_writer import staged_folder
+from visloc_ros.core.model_writer import write_model
 from visloc_ros.core.types import Frame
 from visloc_ros.features import LocalExtractor
 from visloc_ros.mapping.hloc_confs import hloc_extractor_conf, hloc_matcher_conf
@@ -54,8 +55,7 @@ def export_hloc(
         map_ = open_map(source)
         write_hloc_map(map_, folder)
         model = pycolmap.Reconstruction(find_files(source, checksums=False)[0].model)
-        (folder / MODEL_FOLDER).mkdir()
-        model.write_binary(folder / MODEL_FOLDER)
+        write_model(folder / MODEL_FOLDER, model)
         has_queries = extractor is not None and write_hloc_queries(map_, folder, queries, extractor, top_k)
         text = _readme(map_, output.resolve().name, has_queries, top_k)
         (folder / README_NAME).write_text(text, encoding="utf-8")

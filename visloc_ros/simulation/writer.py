@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import pycolmap
 import yaml
 
+from visloc_ros.core.atomic_write import atomic_folder, restore
 from visloc_ros.core.errors import OutputError
 from visloc_ros.core.trajectory import write_tum
 from visloc_ros.core.types import Frame
@@ -29,7 +28,10 @@ def write_folder(
     The folder appears only when it is whole. Raises OutputError when it exists (unless ``overwrite``: then the
     old one stays until the new one is whole) or cannot be written.
     """
-    with _whole_folder(path, overwrite) as folder:
+    restore(path)
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already: choose another folder, or allow to overwrite it")
+    with atomic_folder(path) as folder:
         (folder / "rgb").mkdir()
         for count, frame in enumerate(simulation, 1):
             _write_image(folder / "rgb" / frame.name, frame)
@@ -38,35 +40,6 @@ def write_folder(
         write_tum(folder / "groundtruth_tum.txt", simulation.ground_truth.stamps_ns, simulation.ground_truth.poses)
         _write_camera(folder / "camera.yaml", simulation.camera)
     _log.info("wrote %d images to %s", len(simulation), path)
-
-
-@contextmanager
-def _whole_folder(path: Path, overwrite: bool) -> Iterator[Path]:
-    """A temporary folder that takes the name ``path`` when the block ends well, and is removed when it does not."""
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already: choose another folder, or allow to overwrite it")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
-            folder = Path(scratch) / "new"
-            folder.mkdir()
-            yield folder
-            _replace(path, folder, Path(scratch) / "old")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error}") from error
-
-
-def _replace(path: Path, folder: Path, aside: Path) -> None:
-    """Put ``folder`` in the place of ``path``; what was there is moved aside, and back if that fails."""
-    if not path.exists():
-        folder.rename(path)
-        return
-    path.rename(aside)
-    try:
-        folder.rename(path)
-    except OSError:
-        aside.rename(path)
-        raise
 
 
 def _write_image(path: Path, frame: Frame) -> None:

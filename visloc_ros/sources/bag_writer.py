@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -14,6 +13,7 @@ import pycolmap
 from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from visloc_ros.core.atomic_write import atomic_folder, restore
 from visloc_ros.core.errors import ConfigError, OutputError, SourceError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
@@ -30,6 +30,7 @@ _BAG_VERSION: Literal[8] = 8
 _PLUGINS = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 _FOREVER = QosTime(9223372036, 854775807)  # 2^63 - 1 ns, RMW_DURATION_INFINITE
 _QUEUE_DEPTH = 10
+_LARGEST_SECONDS = 2**31 - 1
 
 
 class BagWriter:
@@ -50,30 +51,25 @@ class BagWriter:
 
     def __enter__(self) -> BagWriter:
         self._check_target()
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._workspace = Path(tempfile.mkdtemp(prefix=f".{self._path.name}.", dir=self._path.parent))
-        except OSError as error:
-            raise OutputError(f"cannot write the bag {self._path}: {error}") from error
-        # The final name already here, because rosbags names the storage file after its folder.
-        self._unfinished = self._workspace / "new" / self._path.name
-        self._writer = Writer(self._unfinished, version=_BAG_VERSION, storage_plugin=_PLUGINS[self._storage])
-        self._writer.open()
+        with ExitStack() as stack:
+            folder = stack.enter_context(atomic_folder(self._path))
+            folder.rmdir()  # rosbags makes it
+            self._writer = Writer(folder, version=_BAG_VERSION, storage_plugin=_PLUGINS[self._storage])
+            self._writer.open()
+            stack.push(self._end)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
-                self._writer.close()
-                self._move_into_place()
-            else:
-                self._writer.abort()
-        except OSError as failure:
-            raise OutputError(f"cannot write the bag {self._path}: {failure}") from failure
-        finally:
-            shutil.rmtree(self._workspace, ignore_errors=True)
+        self._stack.__exit__(kind, error, trace)
+
+    def _end(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self._writer.close()
+        else:
+            self._writer.abort()
 
     def write_compressed_image(
         self, topic: str, stamp_ns: int, frame_id: str, data: bytes, image_format: str = "jpeg"
@@ -167,23 +163,13 @@ class BagWriter:
         return self._connections[topic]
 
     def _check_target(self) -> None:
+        restore(self._path)
         if not self._path.exists():
             return
         if not self._overwrite:
             raise OutputError(f"{self._path} exists: choose another name, or ask for it to be overwritten")
         if not (self._path / BAG_METADATA).is_file():
             raise OutputError(f"{self._path} exists and is no bag, so it is not overwritten: choose another name")
-
-    def _move_into_place(self) -> None:
-        old = self._workspace / "old"
-        if self._path.exists():
-            self._path.rename(old)
-        try:
-            self._unfinished.rename(self._path)
-        except OSError:
-            if old.exists():
-                old.rename(self._path)
-            raise
 
 
 def write_bag(
@@ -262,6 +248,8 @@ def _make(msgtype: str) -> Any:
 
 def _header(stamp_ns: int, frame_id: str) -> Any:
     seconds, nanoseconds = divmod(int(stamp_ns), NANOSECONDS)
+    if not 0 <= seconds <= _LARGEST_SECONDS:
+        raise OutputError(f"the stamp {stamp_ns} ns does not fit a ROS message, whose time ends in 2038")
     stamp = _make("builtin_interfaces/msg/Time")(sec=seconds, nanosec=nanoseconds)
     return _make("std_msgs/msg/Header")(stamp=stamp, frame_id=frame_id)
 
