@@ -44,6 +44,16 @@ def test_an_unknown_extractor_is_refused(nameless, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_extractor_that_contradicts_the_folder_is_refused(tmp_path):
+    room = Room().save(tmp_path / "map")
+    export_hloc(room, tmp_path / "outputs")
+    with pytest.raises(MapError, match="made by aliked-n16, as its name tells, not by disk"):
+        import_hloc(tmp_path / "outputs", tmp_path / "imported", "disk")
+    with pytest.raises(MapError, match="says itself what its features were made by"):
+        import_hloc(room, tmp_path / "imported", "disk")
+    assert not (tmp_path / "imported").exists()
+
+
 def test_an_extractor_must_be_told(nameless, tmp_path):
     with pytest.raises(MapError, match="--extractor NAME"):
         import_hloc(nameless, tmp_path / "room")

@@ -9,6 +9,7 @@ from tf2_msgs.msg import TFMessage
 
 from visloc_ros.core.config import Config
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.transform_tree import MOST_FRAMES
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import transform_to_msg
 from visloc_ros.nodes.qos import TF, TF_STATIC
@@ -61,3 +62,30 @@ def test_nothing_is_extrapolated_or_made_up(moving):
     assert moving.lookup("odom", "base", round(12.1 * SECOND)) is None
     for ancestor, frame in (("odom", "camera"), ("map", "base"), ("base", "odom")):
         assert moving.lookup(ancestor, frame, 11 * SECOND) is None
+
+
+def test_names_without_end_do_not_fill_the_memory_and_the_log(ros_domain, capfd):
+    with started(ListeningNode) as harness:
+        fixed = harness.probe.create_publisher(TFMessage, "/tf_static", TF_STATIC)
+        sent = harness.probe.create_publisher(TFMessage, "/tf", TF)
+        harness.wait_for(lambda: fixed.get_subscription_count() and sent.get_subscription_count(), "subscription")
+        broken = transform_to_msg(0, "base", "nowhere" * 1000, FOOTPRINT_FROM_BASE)
+        broken.transform.rotation.w = float("nan")
+        for first in range(0, MOST_FRAMES + 2000, 1000):
+            made = [transform_to_msg(SECOND, "base", f"frame {n}", SE3.identity()) for n in range(first, first + 1000)]
+            sent.publish(TFMessage(transforms=made))
+            fixed.publish(TFMessage(transforms=[*made, broken]))
+        last = transform_to_msg(SECOND, "base", "frame 0", FOOTPRINT_FROM_BASE)
+        fixed.publish(TFMessage(transforms=[last]))
+        moved = transform_to_msg(2 * SECOND, "base", "frame 0", FOOTPRINT_FROM_BASE)
+        sent.publish(TFMessage(transforms=[moved]))
+        node = harness.node
+        harness.wait_for(lambda: node.static.lookup("base", "frame 0") is not None, "fixed transform")
+        harness.wait_for(lambda: node.static.lookup("base", "frame 0").is_close(FOOTPRINT_FROM_BASE), "last transform")
+        harness.wait_for(lambda: node.moving.lookup("base", "frame 0", 2 * SECOND), "last moving transform")
+        assert node.static.parent_of(f"frame {MOST_FRAMES - 1}") is not None
+        assert node.static.parent_of(f"frame {MOST_FRAMES}") is None
+        assert node.moving.lookup("base", f"frame {MOST_FRAMES}", SECOND) is None
+    said = [line for line in capfd.readouterr().err.splitlines() if "left out" in line]
+    assert len(said) in (1, 2)
+    assert max(map(len, said)) < 400

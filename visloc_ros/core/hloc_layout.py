@@ -65,22 +65,30 @@ def hloc_manifest(layout: MapLayout, extractor: str = "") -> Manifest:
 
     ``extractor`` names the model of the local features where the file name does not; MapError where neither does.
     """
-    models = {"extractor": ModelInfo(extractor or _extractor_of(layout), "not stated")}
+    models = {"extractor": ModelInfo(_extractor_of(layout, extractor), "not stated")}
     if layout.has_global_descriptors:
         output = layout.global_descriptors.stem.removeprefix(GLOBAL_PREFIX)
         models["global"] = ModelInfo(output if layout.centroids else f"{HLOC}{output}", "not stated")
     return Manifest(layout.folder.resolve().name, "hloc", models, metric=False, gravity_aligned=False)
 
 
-def _extractor_of(layout: MapLayout) -> str:
+def _extractor_of(layout: MapLayout, stated: str) -> str:
     output = layout.features.stem.removeprefix(FEATURES_PREFIX)
-    if output not in EXTRACTOR_OF_OUTPUT:
+    known_by_name = EXTRACTOR_OF_OUTPUT.get(output)
+    if stated and known_by_name not in (None, stated):
+        raise MapError(
+            f"{layout.features} was made by {known_by_name}, as its name tells, not by {stated}: "
+            "leave --extractor out, or rename the file"
+        )
+    if stated:
+        return stated
+    if known_by_name is None:
         known = ", ".join(f"{FEATURES_PREFIX}{name}.h5" for name in EXTRACTOR_OF_OUTPUT)
         raise MapError(
             f"{layout.features}: the name of the file does not tell which extractor made it (known: {known}): say so "
             f"with 'visloc import-hloc {layout.folder} --extractor NAME --output MAP'"
         )
-    return EXTRACTOR_OF_OUTPUT[output]
+    return known_by_name
 
 
 def _model_folders(folder: Path) -> list[Path]:

@@ -114,6 +114,8 @@ def find_files(folder: Path, *, checksums: bool = True, extractor: str = "") -> 
         return layout, hloc_manifest(layout, extractor)
     check_within(folder / MANIFEST_NAME, folder, MapError)
     manifest = read_manifest(folder)
+    if extractor:
+        raise MapError(f"{folder} says itself what its features were made by: leave --extractor out")
     check_files(folder, manifest, checksums)
     return own_layout(folder, manifest), manifest
 

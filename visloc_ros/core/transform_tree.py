@@ -8,6 +8,8 @@ from visloc_ros.core.geometry import SE3
 
 _log = logging.getLogger(__name__)
 
+MOST_FRAMES = 10_000  # robots have some hundred; names that nobody will ask for must not fill the memory
+
 
 class TransformTree:
     """Keeps the newest ``parent_from_child`` of each child frame."""
@@ -17,7 +19,9 @@ class TransformTree:
         self._found: dict[tuple[str, str], SE3] = {}
 
     def set(self, parent: str, child: str, parent_from_child: SE3) -> None:
-        """Take a transform; it replaces an earlier one of the same child."""
+        """Take a transform, in place of an earlier one of its child; frames beyond ``MOST_FRAMES`` are left out."""
+        if child not in self._parents and len(self._parents) >= MOST_FRAMES:
+            return
         self._parents[child] = (parent, parent_from_child)
         self._found.clear()
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.geometry import SE3, Array, Sim3
+from visloc_ros.core.image_arrays import as_8_bit
 
 Image = NDArray[np.uint8]
 
@@ -71,7 +72,8 @@ class Support(str, Enum):
 class Frame:
     """One image: uint8 (H, W) grey or (H, W, 3) RGB, its camera model, and its stamp in nanoseconds.
 
-    ``calibration`` tells how ``camera`` is known; None stands for intrinsics that were given.
+    Other usual kinds of pixels (``core/image_arrays``) become 8-bit; SourceError for what is no image. ``calibration``
+    tells how ``camera`` is known; None stands for intrinsics that were given.
     """
 
     stamp_ns: int
@@ -79,6 +81,9 @@ class Frame:
     camera: pycolmap.Camera
     name: str = ""
     calibration: CameraCalibration | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image", as_8_bit(self.image))
 
     def with_calibration(self, calibration: CameraCalibration) -> Frame:
         """The same image with other intrinsics."""

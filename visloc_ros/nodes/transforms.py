@@ -11,12 +11,13 @@ from tf2_msgs.msg import TFMessage
 
 from visloc_ros.core.clock import CLOCK_JUMP_NS
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.transform_tree import TransformTree
+from visloc_ros.core.transform_tree import MOST_FRAMES, TransformTree
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import transform_to_msg
 from visloc_ros.nodes.qos import TF, TF_STATIC
 from visloc_ros.sources.ros_messages import MessageError, stamp_from_msg, transform_from_msg
 
+LONGEST_NAME = 100  # in the log
 KEPT = 256  # transforms of each moving frame: seconds at the rate of any odometry
 
 
@@ -45,7 +46,8 @@ class StaticTransforms:
             try:
                 parent_from_child = transform_from_msg(item.transform)
             except MessageError as error:
-                self._logger.warning(f"/tf_static {item.header.frame_id} -> {item.child_frame_id}: {error}")
+                names = f"{item.header.frame_id[:LONGEST_NAME]} -> {item.child_frame_id[:LONGEST_NAME]}"
+                self._logger.warning(f"/tf_static {names} left out: {error}", throttle_duration_sec=5.0)
                 continue
             self._tree.set(item.header.frame_id, item.child_frame_id, parent_from_child)
 
@@ -60,12 +62,22 @@ class MovingTransforms:
 
     def _take(self, message: TFMessage) -> None:
         for item in message.transforms:
-            history = self._histories.setdefault(item.child_frame_id, deque(maxlen=KEPT))
-            step_ns = _stamp_ns(item) - _stamp_ns(history[-1]) if history else 1
-            if step_ns < -CLOCK_JUMP_NS:
-                history.clear()
-            if step_ns > 0 or not history:
-                history.append(item)
+            try:
+                self._add(item)
+            except MessageError as error:
+                name = item.child_frame_id[:LONGEST_NAME]
+                self._logger.warning(f"/tf to {name} left out: {error}", throttle_duration_sec=5.0)
+
+    def _add(self, item: TransformStamped) -> None:
+        if item.child_frame_id not in self._histories and len(self._histories) >= MOST_FRAMES:
+            return
+        stamp_ns = _stamp_ns(item)
+        history = self._histories.setdefault(item.child_frame_id, deque(maxlen=KEPT))
+        step_ns = stamp_ns - _stamp_ns(history[-1]) if history else 1
+        if step_ns < -CLOCK_JUMP_NS:
+            history.clear()
+        if step_ns > 0 or not history:
+            history.append(item)
 
     def lookup(self, ancestor: str, frame: str, stamp_ns: int) -> SE3 | None:
         """``ancestor_from_frame`` at a stamp, interpolated; None where a transform of that time is missing."""
@@ -90,7 +102,7 @@ class MovingTransforms:
         try:
             return history[index].header.frame_id, _between(history[max(index - 1, 0)], history[index], stamp_ns)
         except MessageError as error:
-            self._logger.warning(f"/tf to {child} left out: {error}", throttle_duration_sec=5.0)
+            self._logger.warning(f"/tf to {child[:LONGEST_NAME]} left out: {error}", throttle_duration_sec=5.0)
             return None
 
 
