@@ -1,8 +1,13 @@
 """The map builder and the anchor node: services that answer after the fact, and keep what was there."""
 
 import json
+import multiprocessing
+import os
 import shutil
+import signal
 import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +25,6 @@ from visloc_ros.core.errors import OutputError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory import write_tum
 from visloc_ros.localization import AnchorEngine
-from visloc_ros.mapping import builder
 from visloc_ros.nodes import conversions, map_builder_node
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
@@ -69,26 +73,47 @@ def test_a_build_that_cannot_be_is_refused_in_words(tmp_path, ros_domain, fields
         assert list(tmp_path.iterdir()) == []
 
 
+def build_on_a_full_disk(tell, plan):
+    """Stands for a build; goes on when a file has appeared, and then has no room."""
+    tell("stage", "wait", 1)
+    while not Path(plan.source).exists():
+        time.sleep(0.01)
+    raise OutputError("cannot write: free some space")
+
+
+def die_while_building(_, plan):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
 def test_a_second_build_is_told_that_one_is_running_and_a_full_disk_is_called_so(tmp_path, ros_domain, monkeypatch):
-    building, go_on = threading.Event(), threading.Event()
-
-    def full_disk(*_, **__):
-        building.set()
-        go_on.wait(TIMEOUT_S)
-        raise OutputError("cannot write: free some space")
-
-    monkeypatch.setattr(builder, "build_map", full_disk)
-    monkeypatch.setattr(map_builder_node, "open_source", lambda *_: None)
+    monkeypatch.setattr(map_builder_node, "build", build_on_a_full_disk)
     with started(MapBuilderNode, "-p", f"maps_folder:={tmp_path}") as harness:
         client = harness.probe.create_client(BuildMap, "map_builder_node/build_map")
         harness.wait_for(client.service_is_ready, "service")
-        first = client.call_async(BuildMap.Request(source="x", name="room"))
-        harness.wait_for(building.is_set, "build")
+        first = client.call_async(BuildMap.Request(source=str(tmp_path / "go on"), name="room"))
         second = harness.call(BuildMap, "map_builder_node/build_map", BuildMap.Request(source="x", name="hall"))
         assert second.code == BuildMap.Response.BUSY
-        go_on.set()
+        (tmp_path / "go on").touch()
         harness.wait_for(first.done, "answer")
         assert first.result().code == BuildMap.Response.WRITE_FAILED
+
+
+def test_a_build_that_crashes_is_answered_and_the_next_one_is_begun(tmp_path, ros_domain, monkeypatch):
+    monkeypatch.setattr(map_builder_node, "build", die_while_building)
+    with started(MapBuilderNode, "-p", f"maps_folder:={tmp_path}") as harness:
+        for _ in range(2):
+            answer = harness.call(BuildMap, "map_builder_node/build_map", BuildMap.Request(source="x", name="room"))
+            assert (answer.code, "SIGSEGV" in answer.message) == (BuildMap.Response.UNDEFINED, True), answer.message
+
+
+def test_a_node_that_is_stopped_stops_its_build(tmp_path, ros_domain, monkeypatch):
+    monkeypatch.setattr(map_builder_node, "build", build_on_a_full_disk)
+    with started(MapBuilderNode, "-p", f"maps_folder:={tmp_path}") as harness:
+        client = harness.probe.create_client(BuildMap, "map_builder_node/build_map")
+        harness.wait_for(client.service_is_ready, "service")
+        client.call_async(BuildMap.Request(source=str(tmp_path / "go on"), name="room"))
+        harness.wait_for(lambda: multiprocessing.active_children(), "build")
+    assert not multiprocessing.active_children()
 
 
 def test_the_anchor_node_localizes_one_image_by_a_service_call(room_map, ros_domain):

@@ -72,12 +72,13 @@ def read_bytes(path: Path, error: type[VislocError], at_most: int, advice: str =
     """Content of a plain file."""
     check_file(path, error, at_most, advice)
     try:
-        with path.open("rb") as file:  # devices of the system call themselves files of no size
-            content = file.read(at_most + 1)
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(size + 1)
     except OSError as cause:
         raise error(f"cannot read {path}: {cause.strerror or cause}{advice}") from cause
-    if len(content) > at_most:
-        raise error(f"cannot read {path}: it is larger than such a file can be{advice}")
+    if len(content) > min(size, at_most):  # devices of the system call themselves files of no size
+        raise error(f"cannot read {path}: it is larger than it says, or than such a file can be{advice}")
     return content
 
 

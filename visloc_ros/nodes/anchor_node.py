@@ -23,6 +23,7 @@ from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.errors import ConfigError, MapError, OutputError, VislocError
 from visloc_ros.core.files import exists
 from visloc_ros.core.map import open_map
+from visloc_ros.core.map_check import check_map
 from visloc_ros.core.map_export import export_map
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Anchor, AnchorPose, Frame, Reason, Rejection
@@ -196,6 +197,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             response.code, response.message = response.MAP_DOES_NOT_EXIST, "the request names no map: give its path"
             return response
         try:
+            await in_background(self, lambda: check_map(path), LOADING_S)
             engine = await in_background(self, lambda: self._make_engine(path), LOADING_S)
             await in_background(self, lambda: self._use_engine(engine, path), LOADING_S)
         except VislocError as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visloc_msgs.srv import BuildMap
+from visloc_ros.core.child_process import ChildProcess, Tell
 from visloc_ros.core.config import Config, option, read_config, section
 from visloc_ros.core.errors import (
     CalibrationError,
@@ -19,7 +20,7 @@ from visloc_ros.core.errors import (
 )
 from visloc_ros.mapping import MappingConfig, MapSummary
 from visloc_ros.nodes.background import in_background
-from visloc_ros.nodes.base import VislocNode, run
+from visloc_ros.nodes.base import VislocNode, run, use_one_core
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.pose_files import read_poses
 
@@ -58,6 +59,8 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
     def configure(self) -> None:
         """Offer the service."""
         self._busy = threading.Lock()
+        self._process: ChildProcess[MapSummary] | None = None
+        self.undo(self._end_build)
         self.service(BuildMap, "~/build_map", self._build)
 
     async def _build(self, request: BuildMap.Request, response: BuildMap.Response) -> BuildMap.Response:
@@ -85,16 +88,64 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
         return Path(self.config.maps_folder) / name
 
     def _build_map(self, request: BuildMap.Request, output: Path) -> MapSummary:
-        from visloc_ros.mapping import build_map  # takes a second, for which no start has to wait
-
-        mapping = self.config.mapping
-        if request.config_file:
-            mapping = read_config(MappingConfig, Path(request.config_file))
-        poses = read_poses(Path(request.reference_poses)) if request.reference_poses else None
-        source = open_source(Path(request.source), SourceConfig(image_topic=request.image_topic))
-        return build_map(
-            source, output, mapping, reference_poses=poses, overwrite=request.overwrite, progress=LogProgress(self)
+        plan = BuildPlan(
+            request.source,
+            request.image_topic,
+            request.reference_poses,
+            request.config_file,
+            self.config.mapping,
+            output,
+            request.overwrite,
         )
+        progress = LogProgress(self)
+        self._process = ChildProcess(build, plan, hear=lambda what, *words: getattr(progress, what)(*words))
+        return self._process.result()
+
+    def _end_build(self) -> None:
+        """A build that nobody would answer for any more leaves nothing."""
+        if self._process is not None:
+            self._process.end()
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """What a request asks for, and the node's own options for maps, which those of a file replace."""
+
+    source: str
+    image_topic: str
+    reference_poses: str
+    config_file: str
+    mapping: MappingConfig
+    output: Path
+    overwrite: bool
+
+
+def build(tell: Tell, plan: BuildPlan) -> MapSummary:
+    """Build a map, in a process of its own: a build takes much memory, and COLMAP aborts now and then."""
+    use_one_core()
+    mapping = read_config(MappingConfig, Path(plan.config_file)) if plan.config_file else plan.mapping
+    poses = read_poses(Path(plan.reference_poses)) if plan.reference_poses else None
+    source = open_source(Path(plan.source), SourceConfig(image_topic=plan.image_topic))
+    from visloc_ros.mapping import build_map  # takes a second, for which no bad request has to wait
+
+    return build_map(
+        source, plan.output, mapping, reference_poses=poses, overwrite=plan.overwrite, progress=ToldProgress(tell)
+    )
+
+
+class ToldProgress:
+    """Progress that is told to another process."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+
+    def stage(self, name: str, total: int) -> None:
+        """Begin a stage of ``total`` steps."""
+        self._tell("stage", name, total)
+
+    def advance(self, steps: int = 1) -> None:
+        """Count steps of the current stage."""
+        self._tell("advance", steps)
 
 
 class LogProgress:

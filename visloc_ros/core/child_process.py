@@ -1,0 +1,145 @@
+"""Work done in a process of its own: the memory it takes, and the crash it may end in, are that process's alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from visloc_ros.core.errors import SetupError, VislocError
+
+ResultT = TypeVar("ResultT")
+Tell = Callable[..., None]
+
+_ENDING_S = 5.0  # to clear up after itself
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the work may take, None without end: bytes beyond what its libraries take, seconds of processors."""
+
+    memory_bytes: int | None = None
+    processor_s: int | None = None
+
+
+class ChildProcess(Generic[ResultT]):
+    """Calls ``function(tell, *arguments)`` in a new process; what ``tell`` is given there, ``hear`` gets here.
+
+    The function, its arguments and its result must be picklable. The log of this package goes on here.
+    """
+
+    def __init__(
+        self, function: Callable[..., ResultT], *arguments: Any, limits: Limits | None = None, hear: Tell | None = None
+    ) -> None:
+        context = get_context("forkserver")  # whose processes start in no time, once it has imported what they need
+        context.set_forkserver_preload([function.__module__])
+        self._hear, self._is_ended = hear, False
+        self._pipe, far_end = context.Pipe(duplex=False)
+        work = (far_end, limits or Limits(), function, arguments)
+        self._process = context.Process(target=_serve, args=work, name=function.__name__, daemon=True)
+        self._process.start()
+        far_end.close()
+
+    def result(self) -> ResultT:
+        """Wait for the result.
+
+        Raises the VislocError that the function raised, RuntimeError with the trace of any other; SetupError where the
+        process has died.
+        """
+        try:
+            while True:
+                kind, content = self._pipe.recv()
+                if kind == "result":
+                    result: ResultT = content
+                    return result
+                if kind == "error":
+                    raise content
+                if kind == "failure":
+                    raise RuntimeError(content)
+                if kind == "log":
+                    logging.getLogger("visloc_ros").log(*content)
+                elif self._hear is not None:
+                    self._hear(*content)
+        except (EOFError, OSError) as error:
+            self._process.join()
+            if self._is_ended:
+                raise SetupError("it was stopped before its end") from error
+            raise SetupError(f"its process died: {self._cause_of_death()}") from error
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Stop the process, if it still runs."""
+        self._is_ended = True
+        if self._process.is_alive():
+            self._process.terminate()
+            self._process.join(_ENDING_S)
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join()
+
+    def _cause_of_death(self) -> str:
+        code = self._process.exitcode or 0
+        return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+
+
+class _PipeHandler(logging.Handler):
+    """Sends log records as level and text."""
+
+    def __init__(self, send: Callable[[str, Any], None]) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record."""
+        self._send("log", (record.levelno, "%s", record.getMessage()))
+
+
+def _serve(pipe: Connection, limits: Limits, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    """Do the work, and send how it ended."""
+    lock = threading.Lock()
+
+    def send(kind: str, content: Any) -> None:
+        with lock:
+            pipe.send((kind, content))
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this process
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _keep_within(limits)
+    logging.getLogger("visloc_ros").addHandler(_PipeHandler(send))
+    with suppress(BrokenPipeError, KeyboardInterrupt):
+        try:
+            send("result", function(lambda *words: send("words", words), *arguments))
+        except VislocError as error:
+            send("error", error)
+        except MemoryError:
+            send("error", SetupError("it needs more memory than there is for it"))
+        except Exception:
+            send("failure", traceback.format_exc())
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _keep_within(limits: Limits) -> None:
+    if limits.memory_bytes is not None:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        most = pages * resource.getpagesize() + limits.memory_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    if limits.processor_s is not None:
+        resource.setrlimit(resource.RLIMIT_CPU, (limits.processor_s, limits.processor_s))
