@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from rich.text import Text
@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from visloc_ros import __version__
 from visloc_ros.apps.console import console, error_console
-from visloc_ros.core.errors import VislocError
+from visloc_ros.core.errors import SetupError, VislocError
 from visloc_ros.core.memory import keep_freed_memory
 
 COMMANDS = {
@@ -89,8 +89,16 @@ def main() -> None:
     try:
         app()
     except VislocError as error:
-        error_console.print(Text.assemble(("error:", "bold red"), f" {error}"), soft_wrap=True)
-        sys.exit(1)
+        fail(error)
+    except OSError as error:  # of the system: a name too long, a disk that is full or gone
+        logging.getLogger("visloc_ros").info("where it happened", exc_info=error)
+        fail(SetupError(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"))
+
+
+def fail(error: VislocError) -> NoReturn:
+    """Tell an error in one line, and end with exit code 1."""
+    error_console.print(Text.assemble(("error:", "bold red"), f" {error}"), soft_wrap=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":
