@@ -47,6 +47,7 @@ BENCHMARKS = (
     Benchmark("robustness.truth", ("{data}/euroc_mh05", *ROBUSTNESS)),
     Benchmark("layouts", (*DATA, "--runs", "3", "--json", "{results}/layouts.json")),
     Benchmark("start", ("--runs", "5", "--json", "{results}/start.json")),
+    Benchmark("reliability", (*DATA, "--markdown", "{results}/reliability.md")),
     Benchmark("killed_subscriber", ("--trials", "12")),
 )
 """In the order in which they are run: what only needs a map that an earlier one has built comes after it."""

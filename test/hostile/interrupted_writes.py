@@ -1,7 +1,8 @@
 """Every way of writing something, on a disk that fails at one call after the other, or while the process is killed.
 
 python interrupted_writes.py SCENARIO FOLDER TRIALS [DATA], with the library of faulty_disk.c loaded before all others;
-prints a line of JSON for each trial. TRIALS are spread over all calls that write; 0 tries each of them.
+prints a line of JSON for each trial; without arguments, the scenarios and which of them need DATA. TRIALS are spread
+over all calls that write; 0 tries each of them.
 """
 
 import contextlib
@@ -371,5 +372,8 @@ def main(name, folder, trials, data=None):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        print(json.dumps({name: kind.is_long for name, kind in SCENARIOS.items()}))
+        sys.exit()
     signal.alarm(3600)
     main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

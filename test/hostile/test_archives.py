@@ -5,10 +5,13 @@ import gzip
 import io
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -16,10 +19,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mutations import damaged, spoiled
 from search_length import SEARCH
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.feature_files import read_global_descriptors, read_local_features
+from visloc_ros.core.manifest import MANIFEST_NAME, file_info, read_manifest, write_manifest
 from visloc_ros.core.map import open_map, pack_map
 
 DEMO_MAP = Path("maps/demo_room.tar.gz").resolve()
@@ -135,6 +140,43 @@ def test_a_damaged_archive_is_refused_or_opens(changes, is_plain):
         file.flush()
         with contextlib.suppress(MapError):
             open_map(Path(file.name), checksums=False)
+
+
+@pytest.fixture(scope="module")
+def demo_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    with tarfile.open(DEMO_MAP) as tar:
+        tar.extractall(folder, filter="data")
+    return folder
+
+
+def test_a_damaged_map_is_refused_or_opens(demo_folder, tmp_path_factory, little_memory):
+    """A file is changed, cut, doubled or gone, and the manifest is told so, or is itself what is spoiled."""
+    files = sorted(path for path in demo_folder.rglob("*") if path.is_file() and path.suffix != ".jpg")
+
+    @SEARCH
+    @given(st.integers(0, 2**32 - 1))
+    def search(seed):
+        rng = np.random.default_rng(seed)
+        folder = tmp_path_factory.mktemp("damaged") / "map"
+        shutil.copytree(demo_folder, folder)
+        changed = folder / files[int(rng.integers(len(files)))].relative_to(demo_folder)
+        text = changed.read_bytes()
+        if changed.name == MANIFEST_NAME:
+            changed.write_bytes(spoiled(text.decode(), rng))
+        else:
+            changed.write_bytes(damaged(text, rng))
+            manifest = read_manifest(folder)
+            name = changed.relative_to(folder).as_posix()
+            if name in manifest.files:
+                write_manifest(folder, replace(manifest, files={**manifest.files, name: file_info(changed)}))
+        begin_s = time.process_time()
+        with contextlib.suppress(MapError):
+            open_map(folder)
+        assert time.process_time() - begin_s < MOST_S
+        shutil.rmtree(folder)
+
+    search()
 
 
 def test_a_map_with_links_is_not_packed(tmp_path):

@@ -11,6 +11,7 @@ import yaml
 from commands import visloc
 from hypothesis import given
 from hypothesis import strategies as st
+from mutations import NASTY, damaged, spoiled
 from search_length import SEARCH
 
 from visloc_ros.core.types import Frame
@@ -18,34 +19,6 @@ from visloc_ros.simulation import SimulationConfig
 from visloc_ros.sources.bag_writer import write_bag
 
 MOST_S = 60.0
-NASTY = (
-    *("", "null", "true", "[]", "{}", "[[[[]]]]", "-1", "0", "1", "1e308", "-1e308", "1e-320", ".inf", ".nan", "nan"),
-    *(
-        "9" * 400,
-        "0x7fffffffffffffff",
-        "-9223372036854775809",
-        "2026-11-22",
-        "1:30",
-        "~",
-        "!!python/object:os.system x",
-    ),
-    *(
-        "&a [*a]",
-        "*b",
-        "'",
-        '"',
-        "\t",
-        "\0",
-        "\ufeff",
-        "\u202e",
-        "x" * 5000,
-        "%",
-        "{{x}}",
-        "../../x",
-        "/dev/zero",
-        "[red]",
-    ),
-)
 CAMERA = pycolmap.Camera(model="PINHOLE", width=64, height=48, params=[50.0, 50.0, 32.0, 24.0])
 CALIBRATIONS = (
     "model: OPENCV\nwidth: 64\nheight: 48\nparams: [50, 50, 32, 24, 0.1, 0, 0, 0]\n",
@@ -70,39 +43,6 @@ def picture(seed):
 
 
 PICTURES = [picture(seed) for seed in range(3)]
-
-
-def damaged(content, rng):
-    """Bytes with some of them changed, cut out, put in, doubled, or the end cut off."""
-    content = bytearray(content)
-    for _ in range(rng.integers(1, 6)):
-        begin = int(rng.integers(len(content) + 1))
-        end = min(begin + int(2 ** rng.uniform(0, 10)), len(content))
-        what = rng.integers(6)
-        if what == 0:
-            content[begin:end] = rng.bytes(end - begin)
-        elif what == 1:
-            del content[begin:end]
-        elif what == 2:
-            content[begin:begin] = content[begin:end]
-        elif what == 3:
-            content[begin : begin + 4] = b"\xff\xff\xff\x7f"
-        elif what == 4:
-            content[begin : begin + 8] = bytes(8)
-        else:
-            del content[begin:]
-    return bytes(content)
-
-
-def spoiled(text, rng):
-    """Text with words, lines or values replaced by nasty ones, or some bytes of it damaged."""
-    if rng.random() < 0.2:
-        return damaged(text.encode(), rng)
-    for _ in range(rng.integers(1, 4)):
-        words = text.replace(",", " , ").replace("]", " ]").split(" ")
-        words[int(rng.integers(len(words)))] = NASTY[int(rng.integers(len(NASTY)))]
-        text = " ".join(words)
-    return text.encode("utf-8", "surrogatepass")
 
 
 def write_images(folder, suffix=".png"):

@@ -1,5 +1,6 @@
 """Whatever a callback, a timer, a service or a worker raises: the node lives, counts it and says it."""
 
+import logging
 import threading
 
 import pytest
@@ -14,6 +15,7 @@ from std_srvs.srv import Trigger
 from visloc_msgs.srv import LoadMap, Localize
 from visloc_ros.core.config import Config
 from visloc_ros.core.errors import SourceError
+from visloc_ros.nodes import base
 from visloc_ros.nodes.background import in_background
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.diagnostics import publish_diagnostics
@@ -144,3 +146,35 @@ def test_a_request_whose_work_does_not_end_is_answered(ros_domain):
         harness.node.done.set()
         assert harness.node.guard.refused == {"slow": 2}
         assert harness.node.guard.failures == {}
+
+
+class Told:
+    """Stands for a node and its logger."""
+
+    def __init__(self):
+        self.lines = []
+        self.error = self.warning = self.info = self.lines.append
+
+    def get_logger(self):
+        return self
+
+
+def test_a_flood_of_warnings_becomes_one_a_second(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(base.time, "monotonic", lambda: now[0])
+    told, log = Told(), logging.getLogger("visloc_ros.flood")
+    handler = base.RosLogHandler(told)
+    monkeypatch.setattr(log, "propagate", False)
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    for index in range(100):
+        now[0] += 0.025
+        log.warning("flood %d", index)
+    log.warning("something else")
+    for index in range(3):
+        log.info("step %d", index)
+    log.removeHandler(handler)
+    assert told.lines[0] == "flood 0"
+    assert told.lines[1] == "flood 40 (and 39 more like it)"
+    assert told.lines[2] == "flood 80 (and 39 more like it)"
+    assert told.lines[3:] == ["something else", "step 0", "step 1", "step 2"]

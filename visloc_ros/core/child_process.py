@@ -67,7 +67,9 @@ class ChildProcess(Generic[ResultT]):
                 if kind == "failure":
                     raise RuntimeError(content)
                 if kind == "log":
-                    logging.getLogger("visloc_ros").log(*content)
+                    name, level, path, line, text = content
+                    logger = logging.getLogger(name)
+                    logger.handle(logger.makeRecord(name, level, path, line, "%s", (text,), None))
                 elif self._hear is not None:
                     self._hear(*content)
         except (EOFError, OSError) as error:
@@ -94,7 +96,7 @@ class ChildProcess(Generic[ResultT]):
 
 
 class _PipeHandler(logging.Handler):
-    """Sends log records as level and text."""
+    """Sends log records as logger, level, file, line and text."""
 
     def __init__(self, send: Callable[[str, Any], None]) -> None:
         super().__init__()
@@ -102,7 +104,7 @@ class _PipeHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record."""
-        self._send("log", (record.levelno, "%s", record.getMessage()))
+        self._send("log", (record.name, record.levelno, record.pathname, record.lineno, record.getMessage()))
 
 
 def _serve(pipe: Connection, limits: Limits, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

@@ -99,12 +99,15 @@ def open_map(path: Path, *, checksums: bool = True, extractor: str = "") -> Map:
     """
     path = Path(path)
     restore(path)
-    if is_file(path):
-        with unpacked(path) as folder:
-            return _open_folder(folder, checksums, extractor)
-    if not is_folder(path):
-        raise MapError(f"there is no map at {path}: build one with 'visloc build-map SOURCE --output {path}'")
-    return _open_folder(path, checksums, extractor)
+    try:
+        if is_file(path):
+            with unpacked(path) as folder:
+                return _open_folder(folder, checksums, extractor)
+        if not is_folder(path):
+            raise MapError(f"there is no map at {path}: build one with 'visloc build-map SOURCE --output {path}'")
+        return _open_folder(path, checksums, extractor)
+    except OSError as error:
+        raise MapError(f"cannot open {path}: {error.strerror}: {error.filename}") from error
 
 
 def find_files(folder: Path, *, checksums: bool = True, extractor: str = "") -> tuple[MapLayout, Manifest]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from visloc_ros.core.geometry import SE3
 
 _log = logging.getLogger(__name__)
 
-MOST_FRAMES = 10_000  # robots have some hundred; names that nobody will ask for must not fill the memory
+MOST_FRAMES = 1000  # robots have some hundred; names that nobody will ask for must not fill the memory
+LONGEST_NAME = 256
+_LOG_PERIOD_S = 5.0
 
 
 class TransformTree:
@@ -17,10 +20,12 @@ class TransformTree:
     def __init__(self) -> None:
         self._parents: dict[str, tuple[str, SE3]] = {}
         self._found: dict[tuple[str, str], SE3] = {}
+        self._told_s = -_LOG_PERIOD_S
 
     def set(self, parent: str, child: str, parent_from_child: SE3) -> None:
-        """Take a transform, in place of an earlier one of its child; frames beyond ``MOST_FRAMES`` are left out."""
-        if child not in self._parents and len(self._parents) >= MOST_FRAMES:
+        """Take a transform, in place of an earlier one of its child; too many and too long ones are left out."""
+        is_too_much = child not in self._parents and len(self._parents) >= MOST_FRAMES
+        if is_too_much or max(len(parent), len(child)) > LONGEST_NAME:
             return
         self._parents[child] = (parent, parent_from_child)
         self._found.clear()
@@ -54,8 +59,14 @@ class TransformTree:
         while current in self._parents:
             parent, parent_from_current = self._parents[current]
             if parent in found:
-                _log.error("the fixed transforms have a loop at '%s'", parent)
+                self._tell_loop(parent)
                 break
             found[parent] = parent_from_current @ found[current]
             current = parent
         return found
+
+    def _tell_loop(self, frame: str) -> None:
+        now_s = time.monotonic()
+        if now_s - self._told_s >= _LOG_PERIOD_S:
+            self._told_s = now_s
+            _log.error("the fixed transforms have a loop at '%s'", frame)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -25,6 +26,7 @@ from visloc_ros.core.errors import VislocError
 from visloc_ros.core.memory import keep_freed_memory
 from visloc_ros.nodes.guard import Guard
 from visloc_ros.nodes.parameters import NodeOptions
+from visloc_ros.nodes.qos import REQUESTS
 from visloc_ros.nodes.worker import Worker
 
 try:
@@ -34,6 +36,8 @@ except ImportError:  # Humble
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 ItemT = TypeVar("ItemT")
+
+WARNING_PERIOD_S = 1.0  # of one line of the code: somebody may cause one with every message
 
 
 class VislocNode(LifecycleNode, Generic[ConfigT]):
@@ -105,7 +109,9 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
     def service(self, service_type: type, name: str, callback: Callable[..., object]) -> None:
         """Offer a service as long as the state being entered lasts; the callback may be a coroutine."""
         guarded = self.guard.service(name.removeprefix("~/"), callback)
-        service = self.create_service(service_type, name, guarded, callback_group=self._service_group)
+        service = self.create_service(
+            service_type, name, guarded, qos_profile=REQUESTS, callback_group=self._service_group
+        )
         self.undo(self.destroy_service, service)
 
     def timer(self, period_s: float, callback: Callable[[], None]) -> None:
@@ -183,15 +189,24 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
 
 
 class RosLogHandler(logging.Handler):
-    """Passes the library's log records on to a node's logger."""
+    """Passes the library's log records on to a node's logger, warnings of one line of the code once in a while."""
 
     def __init__(self, node: LifecycleNode) -> None:
         super().__init__()
         self._logger = node.get_logger()
+        self._told: dict[tuple[str, int], tuple[float, int]] = {}  # when, and how many since were not
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record at the severity it has."""
         text = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            line, now_s = (record.pathname, record.lineno), time.monotonic()
+            told_s, untold = self._told.get(line, (-WARNING_PERIOD_S, 0))
+            if now_s - told_s < WARNING_PERIOD_S:
+                self._told[line] = told_s, untold + 1
+                return
+            self._told[line] = now_s, 0
+            text += f" (and {untold} more like it)" if untold else ""
         # One line a severity: rclpy ties a call site to the severity it was first used with.
         if record.levelno >= logging.ERROR:
             self._logger.error(text)

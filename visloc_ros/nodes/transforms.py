@@ -11,13 +11,12 @@ from tf2_msgs.msg import TFMessage
 
 from visloc_ros.core.clock import CLOCK_JUMP_NS
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.transform_tree import MOST_FRAMES, TransformTree
+from visloc_ros.core.transform_tree import LONGEST_NAME, MOST_FRAMES, TransformTree
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import transform_to_msg
 from visloc_ros.nodes.qos import TF, TF_STATIC
 from visloc_ros.sources.ros_messages import MessageError, stamp_from_msg, transform_from_msg
 
-LONGEST_NAME = 100  # in the log
 KEPT = 256  # transforms of each moving frame: seconds at the rate of any odometry
 
 
@@ -70,6 +69,8 @@ class MovingTransforms:
 
     def _add(self, item: TransformStamped) -> None:
         if item.child_frame_id not in self._histories and len(self._histories) >= MOST_FRAMES:
+            return
+        if max(len(item.child_frame_id), len(item.header.frame_id)) > LONGEST_NAME:
             return
         stamp_ns = _stamp_ns(item)
         history = self._histories.setdefault(item.child_frame_id, deque(maxlen=KEPT))

@@ -12,6 +12,7 @@ from visloc_ros.core.trajectory import NANOSECONDS
 ValueT = TypeVar("ValueT")
 
 _CLOCK_JUMP_NS = NANOSECONDS
+_MOST_A_SECOND = 10_000  # more than any inertial sensor gives
 
 
 class SampleBuffer(Generic[ValueT]):
@@ -25,7 +26,7 @@ class SampleBuffer(Generic[ValueT]):
         self.received = 0
         self.refused = 0
         self._keep_ns = round(keep_s * NANOSECONDS)
-        self._samples: deque[tuple[int, ValueT]] = deque()
+        self._samples: deque[tuple[int, ValueT]] = deque(maxlen=round(keep_s * _MOST_A_SECOND))
         self._lock = threading.Lock()
 
     @property

@@ -39,6 +39,9 @@ class AnchorRunner(Protocol):
         """Stop; what still runs is dropped."""
 
 
+MOST_WAITING = 64  # anchors that have arrived since the last frame; of a flood the newest
+
+
 class RemoteAnchors:
     """Anchors of an engine that chooses its images itself, in another process: what arrives waits for the next frame.
 
@@ -46,7 +49,7 @@ class RemoteAnchors:
     """
 
     def __init__(self) -> None:
-        self._arrived: deque[Anchor] = deque()
+        self._arrived: deque[Anchor] = deque(maxlen=MOST_WAITING)
 
     def add(self, anchor: Anchor) -> None:
         """Keep what has arrived."""

@@ -21,6 +21,8 @@ from visloc_ros.fusion.odometry_model.path_moments import (
     totals,
 )
 
+MOST_A_SECOND = 1000  # samples that are kept: more are no camera's, and would fill the memory
+
 
 @dataclass(frozen=True, eq=False)
 class OdometrySample:
@@ -105,7 +107,7 @@ class OdometryHistory:
     def __init__(self, keep_s: float, max_gap_s: float) -> None:
         self._keep_ns = round(keep_s * NANOSECONDS)
         self._max_gap_ns = round(max_gap_s * NANOSECONDS)
-        self._samples: deque[OdometrySample] = deque()
+        self._samples: deque[OdometrySample] = deque(maxlen=round(keep_s * MOST_A_SECOND))
 
     @property
     def latest(self) -> OdometrySample | None:

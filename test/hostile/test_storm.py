@@ -1,0 +1,37 @@
+"""The real nodes under a storm of messages and requests: they live, answer, and know afterwards where they are."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from search_length import EXAMPLES
+
+HERE = Path(__file__).parent
+DEMO_MAP = HERE.parents[1] / "maps" / "demo_room.tar.gz"
+MESSAGES, CALLS = (50 * EXAMPLES, 5 * EXAMPLES) if EXAMPLES else (1000, 60)
+MOST_GROWTH = 1.05
+
+
+@pytest.mark.timeout(0 if EXAMPLES else 240)
+def test_the_nodes_outlive_a_storm(tmp_path, ros_domain):
+    command = [sys.executable, HERE / "storm.py", DEMO_MAP, tmp_path, str(MESSAGES), str(CALLS), "1"]
+    environment = os.environ | {"PYTHONPATH": str(HERE.parents[1])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-5000:]
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert (figures["messages"], figures["calls"]) == (MESSAGES, CALLS)
+    assert figures["topics"] >= 10
+    assert figures["services"] >= 6
+    assert figures["outputs"] > 30
+    assert (figures["deaths"], figures["unanswered"], figures["absurd_outputs"]) == (0, 0, 0), figures
+    assert all(figures["recoveries_s"]), figures
+    failures = [line for line in done.stderr.splitlines() if "failed, " in line]  # as the guard tells them
+    assert not failures, failures[0]
+    if EXAMPLES:
+        assert all(after < MOST_GROWTH * before for before, after in figures["memory_mb"].values()), figures
