@@ -74,7 +74,7 @@ class Junk:
         if written.startswith("sequence<"):
             element = written[9:-1].split(",")[0]
             length = int(
-                self.rng.choice([0, 1, 2, 3, 5, 7, 36, 100, 3000], p=[0.2, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1, 0.08, 0.02])
+                self.rng.choice([0, 1, 2, 3, 5, 7, 36, 100, 300], p=[0.2, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1, 0.08, 0.02])
             )
             return self.values(element, length)
         if "[" in written:
