@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -174,6 +175,21 @@ def test_a_failure_leaves_the_old_bag_and_nothing_half_written(tmp_path, storage
         write_bag(frames_then_failure(), tmp_path / "bag", storage=storage, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["bag"]
     assert len(list(open_source(tmp_path / "bag"))) == 3
+
+
+def test_a_bag_that_a_killed_process_had_moved_aside_comes_back(tmp_path):
+    write_bag(make_frames(), tmp_path / "bag")
+    (tmp_path / ".bag.partial" / "new" / "bag").mkdir(parents=True)
+    (tmp_path / "bag").rename(tmp_path / ".bag.partial" / "old")
+    assert len(list(open_source(tmp_path / "bag"))) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["bag"]
+
+
+def test_a_stamp_after_the_end_of_ros_time_is_named(tmp_path):
+    late = [replace(frame, stamp_ns=2**31 * 10**9) for frame in make_frames()[:1]]
+    with pytest.raises(OutputError, match="does not fit a ROS message"):
+        write_bag(late, tmp_path / "bag")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_bag_is_never_overwritten(tmp_path):

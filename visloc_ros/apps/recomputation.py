@@ -117,6 +117,8 @@ class _Recording:
     def order(self) -> Iterator[Input]:
         """What was joined, in its order."""
         for status in self._messages["LocalizationStatus"]:
+            if not hasattr(status, "input_stamps"):
+                raise SourceError("the recording is of an older version, which did not tell its inputs: record it again")
             for number, stamp in zip(status.inputs, status.input_stamps, strict=True):
                 yield Input(InputKind(int(number)), stamp_from_msg(stamp))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from visloc_ros.core.atomic_write import restore
 from visloc_ros.core.errors import ConfigError, SetupError, SourceError
 from visloc_ros.core.files import check_file, exists
 from visloc_ros.sources.base import BAG_METADATA, BAG_SUFFIXES, FrameSource, SourceConfig
@@ -20,6 +21,7 @@ def open_source(path: Path, config: SourceConfig | None = None) -> FrameSource:
     they do not fit the images, ConfigError when an option does not fit the source.
     """
     config = config or SourceConfig()
+    restore(path)
     if not exists(path):
         raise SourceError(f"there is no video, image folder or bag at {path}")
     try:
