@@ -115,12 +115,19 @@ class _Recording:
 
     @property
     def order(self) -> Iterator[Input]:
-        """What was joined, in its order."""
+        """What was joined, in its order. Raises SourceError where the recording does not tell."""
         for status in self._messages["LocalizationStatus"]:
-            if not hasattr(status, "input_stamps"):
-                raise SourceError("the recording is of an older version, which did not tell its inputs: record it again")
-            for number, stamp in zip(status.inputs, status.input_stamps, strict=True):
-                yield Input(InputKind(int(number)), stamp_from_msg(stamp))
+            try:
+                joined = [
+                    Input(InputKind(int(number)), stamp_from_msg(stamp))
+                    for number, stamp in zip(status.inputs, status.input_stamps, strict=True)
+                ]
+            except (AttributeError, ValueError) as error:
+                text = (
+                    "the recording does not tell what was joined: it is broken or of another version, record it again"
+                )
+                raise SourceError(text) from error
+            yield from joined
 
     @property
     def base_from_camera(self) -> SE3 | None:
