@@ -123,9 +123,7 @@ class _Recording:
                     for number, stamp in zip(status.inputs, status.input_stamps, strict=True)
                 ]
             except (AttributeError, ValueError) as error:
-                text = (
-                    "the recording does not tell what was joined: it is broken or of another version, record it again"
-                )
+                text = "the recording does not tell what was joined: it is broken or of another version"
                 raise SourceError(text) from error
             yield from joined
 
