@@ -8,12 +8,12 @@ changed. The nodes must live, answer, publish nothing absurd, and know where the
 import array
 import contextlib
 import copy
+import importlib
 import json
 import math
 import os
 import sys
 import time
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,7 @@ FARTHEST = 1e9  # of whatever is published
 START_S, RECOVERY_S, DEADLINE_S = 120.0, 20.0, 150.0
 ROUND_MESSAGES, ROUND_CALLS = 5000, 500
 DEPTH = 1000
+SAME = 4  # looks at the graph in a row that find nothing new
 IMAGES = 30
 UNTOUCHED = ("/parameter_events", "/rosout", "/clock")
 LIBRARY_SERVICES = ("parameter", "change_state", "get_", "logger", "type_description")  # of rclpy and its lifecycle
@@ -203,28 +204,34 @@ class Storm:
         self.begin_ns = time.time_ns()
         return self.show(self.is_localized, limit_s)
 
+    def endpoints(self):
+        """Topics that the nodes listen to, and their services, each with its types."""
+        topics, services = {}, {}
+        for name, _ in self.node.get_node_names_and_namespaces():
+            if name != self.node.get_name():
+                topics |= dict(self.node.get_subscriber_names_and_types_by_node(name, NAMESPACE))
+                services |= dict(self.node.get_service_names_and_types_by_node(name, NAMESPACE))
+        own = {name: kinds for name, kinds in services.items() if not any(word in name for word in LIBRARY_SERVICES)}
+        return {name: kinds for name, kinds in topics.items() if name not in UNTOUCHED}, own
+
     def listen(self):
-        """Find the nodes' topics and services, and keep a good message of each topic."""
-        topics = defaultdict(set)
-        others = [name for name, _ in self.node.get_node_names_and_namespaces() if name != self.node.get_name()]
-        for name in others:
-            for topic, types in self.node.get_subscriber_names_and_types_by_node(name, NAMESPACE):
-                topics[topic].update(types)
-            for service, types in self.node.get_service_names_and_types_by_node(name, NAMESPACE):
-                if not any(word in service for word in LIBRARY_SERVICES):
-                    package, _, kind = types[0].split("/")
-                    module = __import__(f"{package}.srv", fromlist=[kind])
-                    self.clients[service] = self.node.create_client(
-                        getattr(module, kind), service, qos_profile=profile(DurabilityPolicy.VOLATILE)
-                    )
-        for topic, types in topics.items():
-            if topic not in UNTOUCHED:
-                kind = message_class(next(iter(types)))
-                self.publishers[topic] = (
-                    kind,
-                    self.node.create_publisher(kind, topic, profile(DurabilityPolicy.TRANSIENT_LOCAL, 1)),
-                )
-                self.node.create_subscription(kind, topic, self.keeper(topic), profile(DurabilityPolicy.VOLATILE))
+        """Find the nodes' topics and services, once all are known, and keep a good message of each topic."""
+        known, same = None, 0
+        while same < SAME:
+            self.show(lambda: False, 0.5)
+            found = self.endpoints()
+            known, same = found, same + 1 if found == known else 0
+        for topic, (kind_name, *_) in known[0].items():
+            kind = message_class(kind_name)
+            latched = profile(DurabilityPolicy.TRANSIENT_LOCAL, 1)
+            self.publishers[topic] = kind, self.node.create_publisher(kind, topic, latched)
+            self.node.create_subscription(kind, topic, self.keeper(topic), profile(DurabilityPolicy.VOLATILE))
+        for service, (kind_name, *_) in known[1].items():
+            package, _, name = kind_name.split("/")
+            kind = getattr(importlib.import_module(f"{package}.srv"), name)
+            self.clients[service] = self.node.create_client(
+                kind, service, qos_profile=profile(DurabilityPolicy.VOLATILE)
+            )
 
     def keeper(self, topic):
         def keep(message):
@@ -349,6 +356,8 @@ def main(map_path, folder, messages, calls, seed):
             storm.call(min(ROUND_CALLS, calls - storm.called), is_paced)
             storm.settle()
             storm.recoveries_s.append(storm.recover(RECOVERY_S))
+            if storm.recoveries_s[-1] is None:
+                print("not localized again:", storm.status, file=sys.stderr, flush=True)
             rounds += 1
             if not memory or storm.sent <= messages / 10:  # by then the caches are full
                 memory = memory_mb()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import tarfile
 import tempfile
@@ -86,7 +87,7 @@ def unpacked(archive: Path) -> Iterator[Path]:
             with _unpacking(archive) as tar:
                 _extract(archive, tar, folder)
         except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise MapError(f"cannot unpack {archive} to {folder}: {error.strerror}") from error
             raise MapError(f"{archive} is not a map, or truncated or broken ({error}): copy it again") from error
         except ValueError as error:
