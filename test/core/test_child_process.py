@@ -48,8 +48,8 @@ def never_end(_):
 
 
 def wait_for_end(tell, path):
-    tell(os.getpid())
     try:
+        tell(os.getpid())
         time.sleep(WAIT_S)
     finally:
         Path(path).write_text("cleared up")
