@@ -45,6 +45,15 @@ def test_a_calibration_that_was_given_goes_before_all():
     assert choice.of_images(*SIZE) is GIVEN
 
 
+def test_a_search_that_ends_late_does_not_bring_back_what_the_camera_told_before():
+    choice = CalibrationChoice()
+    earlier, later = calibration(CalibrationSource.RECORDED), calibration(CalibrationSource.RECORDED)
+    choice.tell(earlier)
+    choice.tell(later)
+    choice.tell_found(earlier)
+    assert choice.of_images(*SIZE) is later
+
+
 def test_what_is_found_later_replaces_what_was_found_before():
     choice = CalibrationChoice()
     choice.tell(FROM_MAP)

@@ -188,7 +188,7 @@ def _locked(workspace: Path, path: Path) -> int:
 
 
 def _replace(path: Path, folder: Path, old: Path) -> None:
-    """Put ``folder`` in the place of ``path``; what was there is moved to ``old``, and back if that fails."""
+    """Put ``folder`` in the place of ``path``; what was there is moved to ``old``, and the workspace brings it back."""
     if path.exists():
         path.rename(old)
     folder.rename(path)

@@ -25,6 +25,11 @@ class CalibrationChoice:
         else:
             self._found = calibration
 
+    def tell_found(self, calibration: CameraCalibration) -> None:
+        """Take what a search found out; a camera's own calibration may have changed while it was searching."""
+        if calibration.source not in _OF_THE_CAMERA:
+            self._found = calibration
+
     def of_images(self, width: int, height: int) -> CameraCalibration:
         """The best calibration for images of this size; a guess, the same as long as the size is, where none is known.
 

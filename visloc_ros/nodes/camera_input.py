@@ -100,7 +100,7 @@ class CameraInput:
 
     def learn(self, calibration: CameraCalibration) -> None:
         """Take a calibration that somebody has found out; it is used where the camera has none of its own."""
-        self._choice.tell(calibration)
+        self._choice.tell_found(calibration)
 
     def _take_camera_info(self, serialized: bytes) -> None:
         """Take a calibration; it comes again with every image, and reading it would cost more than the image does."""
