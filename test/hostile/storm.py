@@ -43,6 +43,7 @@ FARTHEST = 1e9  # of whatever is published
 START_S, RECOVERY_S, DEADLINE_S = 120.0, 20.0, 150.0
 ROUND_MESSAGES, ROUND_CALLS = 5000, 500
 DEPTH = 1000
+FEWEST_TOPICS, FEWEST_SERVICES = 10, 6  # that the nodes have
 SAME = 4  # looks at the graph in a row that find nothing new
 IMAGES = 30
 UNTOUCHED = ("/parameter_events", "/rosout", "/clock")
@@ -216,8 +217,9 @@ class Storm:
 
     def listen(self):
         """Find the nodes' topics and services, once all are known, and keep a good message of each topic."""
-        known, same = None, 0
-        while same < SAME:
+        known, same, end_s = ({}, {}), 0, time.monotonic() + START_S
+        while same < SAME or len(known[0]) < FEWEST_TOPICS or len(known[1]) < FEWEST_SERVICES:
+            assert time.monotonic() < end_s, f"only these endpoints were found: {known}"
             self.show(lambda: False, 0.5)
             found = self.endpoints()
             known, same = found, same + 1 if found == known else 0

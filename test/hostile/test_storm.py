@@ -26,12 +26,10 @@ def test_the_nodes_outlive_a_storm(tmp_path, ros_domain):
     assert done.returncode == 0, done.stderr[-5000:]
     figures = json.loads(done.stdout.splitlines()[-1])
     assert (figures["messages"], figures["calls"]) == (MESSAGES, CALLS)
-    assert figures["topics"] >= 10
-    assert figures["services"] >= 6
     assert figures["outputs"] > 30
     assert (figures["deaths"], figures["unanswered"], figures["absurd_outputs"]) == (0, 0, 0), figures
     failures = [line for line in done.stderr.splitlines() if "failed, " in line]  # as the guard tells them
     assert not failures, failures[0]
-    if EXAMPLES:  # on a computer that runs other tests, too, a search takes seconds, and memory is still being filled
-        assert all(figures["recoveries_s"]), figures
+    assert all(figures["recoveries_s"]), figures
+    if EXAMPLES:  # in a short storm memory is still being filled
         assert all(after < MOST_GROWTH * before for before, after in figures["memory_mb"].values()), figures
