@@ -139,7 +139,7 @@ class Storm:
         self.node = Node("storm", namespace=NAMESPACE)
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
-        scene = simulate(SimulationConfig(), "localize")
+        scene = simulate(SimulationConfig(samples=1), "localize")
         self.images = [
             (encode_jpeg(scene.frame(index).image, 90), scene.frame(index).camera) for index in range(IMAGES)
         ]
@@ -350,7 +350,7 @@ def main(map_path, folder, messages, calls, seed):
         first_s = storm.recover(START_S)
         assert first_s is not None, "the nodes never found the camera"
         storm.listen()
-        storm.show(lambda: False, 5.0)
+        storm.show(lambda: False, 2.0)  # for a good message of each topic
         rounds, at_first, memory = 0, running(), {}
         while storm.sent < messages or storm.called < calls:
             is_paced = rounds % 2 == 0
