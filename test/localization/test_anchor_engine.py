@@ -1,5 +1,7 @@
 """The whole anchor stage after feature extraction, on exactly known maps."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +9,7 @@ import pycolmap
 import pytest
 from synthetic_map import DIM, FakeExtractor, World, unit
 
-from visloc_ros.core.calibration import CalibrationSource
+from visloc_ros.core.calibration import CalibrationSource, guess_calibration
 from visloc_ros.core.errors import CalibrationError, MapError
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.core.manifest import ModelInfo
@@ -38,6 +40,17 @@ def test_a_view_of_the_map_gets_its_pose(world, near):
     assert anchor.reprojection_error_px < 2.0
     assert set(anchor.stage_ms) == STAGES
     assert set(anchor.references) <= {image.name for image in world.map.images}
+
+
+def test_a_camera_that_is_not_used_any_more_is_forgotten(world, near):
+    engine, frame = engine_for(world, world.view(near)), world.frame()
+    calibration = guess_calibration(frame.camera.width, frame.camera.height)
+    engine.localize(frame.with_calibration(calibration))
+    assert engine.best_calibration(calibration) is not None
+    known = weakref.ref(calibration)
+    del calibration
+    gc.collect()
+    assert known() is None
 
 
 def test_half_wrong_matches_do_not_matter(world, near):

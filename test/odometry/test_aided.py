@@ -99,7 +99,7 @@ def test_a_lost_frame_stays_lost_and_the_next_segment_starts_without_up_and_scal
     assert results[-1].scale.metres_per_unit == pytest.approx(SCALE, rel=0.01)
 
 
-def test_samples_out_of_order_and_not_finite_are_refused_and_counted():
+def test_samples_out_of_order_and_implausible_are_refused_and_counted():
     odometry, _ = aided()
     rate, shown = np.zeros(3), np.array([0.0, -9.8, 0.0])
     for stamp_ns in (100, 200, 150):
@@ -107,6 +107,7 @@ def test_samples_out_of_order_and_not_finite_are_refused_and_counted():
     odometry.add_imu(ImuSample(300, np.array([0.0, np.nan, 0.0]), shown))
     odometry.add_wheels(100, SE3.identity(), None)
     odometry.add_wheels(100, SE3.identity(), None)
+    odometry.add_imu(ImuSample(300, np.array([0.0, 1e308, 0.0]), np.array([1e155, 0.0, 0.0])))
     odometry.add_wheels(200, SE3(np.eye(3), np.array([np.inf, 0.0, 0.0])), None)
     assert odometry.counts == {
         "angular rates": 3,
@@ -114,7 +115,7 @@ def test_samples_out_of_order_and_not_finite_are_refused_and_counted():
         "imu out of order": 1,
         "wheel poses": 2,
         "wheel poses out of order": 1,
-        "measurements not finite": 2,
+        "measurements implausible": 4,
     }
 
 

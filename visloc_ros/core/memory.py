@@ -6,11 +6,12 @@ import ctypes
 import sys
 
 # Numbers of glibc's malloc.h.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
 
 _LARGEST_KEPT = 1 << 26  # bytes of one array
 _MOST_KEPT = 1 << 28  # bytes in all
 _STEP = 1 << 25  # bytes by which the memory grows
+_ARENAS = 2  # parts of the memory; each keeps what is freed in it, and every new thread may open one (8 a core)
 
 
 def keep_freed_memory() -> None:
@@ -24,5 +25,11 @@ def keep_freed_memory() -> None:
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is None:
         return
-    for option, value in ((_MMAP_THRESHOLD, _LARGEST_KEPT), (_TRIM_THRESHOLD, _MOST_KEPT), (_TOP_PAD, _STEP)):
+    options = {
+        _MMAP_THRESHOLD: _LARGEST_KEPT,
+        _TRIM_THRESHOLD: _MOST_KEPT,
+        _TOP_PAD: _STEP,
+        _ARENA_MAX: _ARENAS,
+    }
+    for option, value in options.items():
         set_option(option, value)

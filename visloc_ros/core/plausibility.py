@@ -20,6 +20,10 @@ LARGEST_SIGMA = 1e9
 """Standard deviation that still says something: an unknown one is not sent as a number."""
 LEAST_SIGMA = 1e-7
 """Units, radians: a tenth of a micrometre in a map in metres."""
+LARGEST_ANGULAR_RATE = 100.0
+"""Radians a second: gyroscopes of robots measure up to 70 (4000 degrees a second)."""
+LARGEST_ACCELERATION = 1e4
+"""Metres a second squared: a thousand times gravity."""
 
 _ORTHONORMAL = 1e-6
 
@@ -35,6 +39,11 @@ def is_plausible_pose(pose: SE3) -> bool:
 def is_plausible_position(position: Array) -> bool:
     """Whether all coordinates of positions (..., 3) are near enough to the origin; false for those not finite."""
     return bool(np.all(np.abs(position) <= FARTHEST))
+
+
+def is_plausible_vector(vector: Array, largest: float) -> bool:
+    """Whether no component of a measurement (N,) is larger than what there can be; false for those not finite."""
+    return bool(np.all(np.abs(vector) <= largest))
 
 
 def is_plausible_covariance(covariance: Array) -> bool:

@@ -95,7 +95,7 @@ class AnchorEngine:
     def best_calibration(self, calibration: CameraCalibration) -> CameraCalibration:
         """What is known by now of the camera whose frames carry this calibration; frames that are found improve it."""
         estimator = self._estimator_of(calibration)
-        return calibration if estimator is None else estimator.calibration
+        return calibration if estimator is None or estimator.calibration.is_provisional else estimator.calibration
 
     def has_settled(self, calibration: CameraCalibration) -> bool:
         """Whether further frames of the camera with this calibration will not change ``best_calibration``."""
@@ -109,7 +109,8 @@ class AnchorEngine:
         if calibration not in self._estimators:
             cameras = {id(image.camera): image.camera for image in self.map.images}.values()
             of_map = cameras_for_size(cameras, calibration.camera.width, calibration.camera.height)
-            self._estimators[calibration] = CameraEstimator(calibration, of_map, self.config.pose)
+            prior = replace(calibration)  # an estimator that held its own key would never be forgotten
+            self._estimators[calibration] = CameraEstimator(prior, of_map, self.config.pose)
         return self._estimators[calibration]
 
     def _find_with_unknown_camera(

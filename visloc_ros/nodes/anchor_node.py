@@ -110,11 +110,13 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._outcomes: Counter[str] = Counter()
         self._in_use = threading.Lock()
         """Held while an engine searches, and while another one takes its place."""
+        self._loading = threading.Lock()
+        """Held while a map is loaded: many at once would need the memory of many."""
         self._predictions = RecentPoses(PREDICTIONS_KEPT, MAX_PREDICTION_GAP_NS)
         # Made before the map is loaded, which takes long: an odometry node sees by it that somebody will tell.
         self._camera_publisher = self.publisher(CameraInfo, "anchor_camera_info", LATCHED)
         path = Path(self.config.map_path)
-        self._use_engine(self._make_engine(path), path)
+        self._use_engine(self._first_engine(path), path)
         self._publisher = self.publisher(AnchorMsg, "anchor", RELIABLE)
         self._points_publisher = self.publisher(PointCloud2, "map_points", LATCHED)
         self._inliers_publisher = self.publisher(PointCloud2, "inlier_points", RELIABLE)
@@ -134,12 +136,18 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._input = CameraInput(self, self.config.camera, self._localize, self._pace.wants)
         publish_diagnostics(self, self._report)
 
-    def _make_engine(self, path: Path) -> AnchorEngine:
-        map_ = open_map(path)
+    def _first_engine(self, path: Path) -> AnchorEngine:
         anchor = self.config.anchor
         threads = anchor.features.torch_threads or max(1, (os.cpu_count() or 1) // 2)  # odometry keeps the others
         features = replace(anchor.features, torch_threads=threads)
-        return AnchorEngine(map_, replace(anchor, features=features))
+        return AnchorEngine(open_map(path), replace(anchor, features=features))
+
+    def _next_engine(self, path: Path) -> AnchorEngine:
+        """An engine for another map, with the models of the one in use."""
+        with self._loading:
+            check_map(path)
+            now = self._engine
+            return AnchorEngine(open_map(path), now.config, now.extractor, now.matcher)
 
     def _use_engine(self, engine: AnchorEngine, path: Path) -> None:
         with self._in_use:  # a search that runs ends first, and its anchor is sent under its own map's name
@@ -197,8 +205,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             response.code, response.message = response.MAP_DOES_NOT_EXIST, "the request names no map: give its path"
             return response
         try:
-            await in_background(self, lambda: check_map(path), LOADING_S)
-            engine = await in_background(self, lambda: self._make_engine(path), LOADING_S)
+            engine = await in_background(self, lambda: self._next_engine(path), LOADING_S)
             await in_background(self, lambda: self._use_engine(engine, path), LOADING_S)
         except VislocError as error:
             response.code = LoadMap.Response.INVALID_MAP_DATA if exists(path) else LoadMap.Response.MAP_DOES_NOT_EXIST

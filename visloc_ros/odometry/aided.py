@@ -10,6 +10,12 @@ import numpy as np
 
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.plausibility import (
+    LARGEST_ACCELERATION,
+    LARGEST_ANGULAR_RATE,
+    is_plausible_pose,
+    is_plausible_vector,
+)
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Rejection
 from visloc_ros.odometry.gyroscope import Gyroscope
@@ -45,7 +51,7 @@ class AidedOdometry:
     """Visual odometry whose poses carry ``up_in_odom`` and ``scale`` once an IMU and wheels tell them.
 
     Measurements may be added from another thread. A frame never waits for them: those that come late join the next
-    ones. Out of order or not finite, they are refused and counted. The wheels' scale goes before one that the visual
+    ones. Out of order or implausible, they are refused and counted. The wheels' scale goes before one that the visual
     odometry has itself (from depth), which is known less well.
     """
 
@@ -53,29 +59,29 @@ class AidedOdometry:
         self._visual, self._gyroscope = visual, gyroscope
         self._up, self._wheels = UpEstimator(), WheelScale(wheels)
         self._imu_offset_ns = round(imu.time_offset * NANOSECONDS)
-        self._not_finite = 0
+        self._implausible = 0
 
     def add_imu(self, sample: ImuSample) -> None:
         """Take the next sample of the IMU."""
         stamp_ns = sample.stamp_ns + self._imu_offset_ns
-        for samples, value in (
-            (self._gyroscope.samples, sample.angular_rate),
-            (self._up.samples, sample.acceleration),
+        for samples, value, largest in (
+            (self._gyroscope.samples, sample.angular_rate, LARGEST_ANGULAR_RATE),
+            (self._up.samples, sample.acceleration, LARGEST_ACCELERATION),
         ):
-            if value is not None and np.all(np.isfinite(value)):
+            if value is not None and is_plausible_vector(value, largest):
                 samples.add(stamp_ns, np.asarray(value, dtype=np.float64))
             elif value is not None:
-                self._not_finite += 1
+                self._implausible += 1
 
     def add_wheels(self, stamp_ns: int, odom_from_base: SE3, base_from_camera: SE3 | None) -> None:
         """Take the next pose of the wheel odometry, in metres.
 
         Where ``base_from_camera`` is not known (None), steps that turn are left out.
         """
-        if np.all(np.isfinite(odom_from_base.matrix)):
+        if is_plausible_pose(odom_from_base):
             self._wheels.wheels.add(stamp_ns, WheelPose(odom_from_base, base_from_camera))
         else:
-            self._not_finite += 1
+            self._implausible += 1
 
     def track(self, frame: Frame) -> OdometryPose | Rejection:
         """Give the unscaled ``odom_from_camera`` of the next frame, or the reason why there is none."""
@@ -122,7 +128,7 @@ class AidedOdometry:
             "wheel poses out of order": wheels.wheels.refused,
             "wheel steps": wheels.counts["steps"],
             "wheel steps contradicted": wheels.counts["contradicted"],
-            "measurements not finite": self._not_finite,
+            "measurements implausible": self._implausible,
         }
         return {name: count for name, count in counts.items() if count} | dict(self._visual.counts)
 
