@@ -67,7 +67,8 @@ def writes_table(data: Path, trials: int) -> str:
 def run_writes(library: Path, *arguments: str) -> Sequence[Mapping[str, Any]]:
     """The lines of ``interrupted_writes.py``."""
     command = [sys.executable, str(HOSTILE / "interrupted_writes.py"), *arguments]
-    environment = os.environ | {"LD_PRELOAD": str(library), "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
+    imported = os.pathsep.join(map(str, (Path.cwd(), HOSTILE.parent / "core")))
+    environment = os.environ | {"LD_PRELOAD": str(library), "PYTHONPATH": imported, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 

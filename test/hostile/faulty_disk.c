@@ -155,30 +155,23 @@ static int creates(const char *path, int flags) {
     return (flags & O_ACCMODE) != O_RDONLY && is_below(path) && fails(flags & O_CREAT);
 }
 
-int open(const char *path, int flags, ...) {
-    va_list rest;
-    va_start(rest, flags);
-    mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;
-    va_end(rest);
-    if (creates(path, flags)) return -1;
-    return REAL(open)(path, flags, mode);
-}
+#define OPEN(name)                                                                   \
+    int name(const char *path, int flags, ...) {                                     \
+        va_list rest;                                                                \
+        va_start(rest, flags);                                                       \
+        mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;      \
+        va_end(rest);                                                                \
+        return creates(path, flags) ? -1 : REAL(name)(path, flags, mode);            \
+    }
 
-int open64(const char *path, int flags, ...) {
-    va_list rest;
-    va_start(rest, flags);
-    mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;
-    va_end(rest);
-    if (creates(path, flags)) return -1;
-    return REAL(open64)(path, flags, mode);
-}
+OPEN(open)
+OPEN(open64)
 
-FILE *fopen64(const char *path, const char *mode) {
-    if (strpbrk(mode, "wa+") && is_below(path) && fails(1)) return NULL;
-    return REAL(fopen64)(path, mode);
-}
+#define FOPEN(name)                                                                  \
+    FILE *name(const char *path, const char *mode) {                                 \
+        if (strpbrk(mode, "wa+") && is_below(path) && fails(1)) return NULL;         \
+        return REAL(name)(path, mode);                                               \
+    }
 
-FILE *fopen(const char *path, const char *mode) {
-    if (strpbrk(mode, "wa+") && is_below(path) && fails(1)) return NULL;
-    return REAL(fopen)(path, mode);
-}
+FOPEN(fopen)
+FOPEN(fopen64)

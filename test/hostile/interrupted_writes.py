@@ -19,11 +19,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pycolmap
+from small_map import synthetic_parts
 
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.map import LocalFeatures, Manifest, ModelInfo, open_map, pack_map, save_map
+from visloc_ros.core.map import Manifest, ModelInfo, open_map, pack_map, save_map
 from visloc_ros.fusion.last_pose import LastPose, read_last_pose, write_last_pose
 from visloc_ros.mapping import MappingConfig, build_map, extend_map
 from visloc_ros.mapping.hloc_export import export_hloc
@@ -48,24 +48,7 @@ def disarm():
     return disk.faulty_disk_calls()
 
 
-def synthetic_parts():
-    """What a map of six images consists of."""
-    options = pycolmap.SyntheticDatasetOptions(
-        num_rigs=1, num_frames_per_rig=6, num_points3D=60, camera_height=480, camera_width=640
-    )
-    pycolmap.set_random_seed(3)
-    reconstruction = pycolmap.synthesize_dataset(options)
-    rng = np.random.default_rng(0)
-    features, descriptors = {}, {}
-    for image in reconstruction.images.values():
-        keypoints = np.array([point.xy for point in image.points2D], np.float32)
-        local = rng.normal(size=(len(keypoints), 128)).astype(np.float32)
-        features[image.name] = LocalFeatures(keypoints, np.ones(len(keypoints), np.float32), local, (640, 480))
-        descriptors[image.name] = rng.normal(size=32).astype(np.float32)
-    return reconstruction, features, descriptors, rng.normal(size=(2, 128)).astype(np.float32)
-
-
-PARTS = synthetic_parts()
+PARTS = synthetic_parts(dimension=128)
 MODELS = {role: ModelInfo(name, "none", "ab" * 32) for role, name in (("extractor", "aliked-n16"), ("global", "vlad"))}
 MANIFEST = Manifest("old", "synthetic", MODELS, metric=True, gravity_aligned=False)
 
@@ -78,7 +61,8 @@ BUILD = MappingConfig.from_mapping(
 class Scenario:
     """Something old in a folder, and the act of writing something new in its place.
 
-    ``again`` is the next act at the same place. ``is_long`` where an act takes seconds.
+    Each has ``write(folder)``, the act, and ``state(folder)``: which one is there, read to its end, "old", "new" or
+    "none". ``again`` is the next act at the same place. ``is_long`` where an act takes seconds.
     """
 
     is_long = False
@@ -89,17 +73,9 @@ class Scenario:
     def prepare(self, folder):
         """Write what is there before."""
 
-    def write(self, folder):
-        """Write what is to be tried."""
-        raise NotImplementedError
-
     def again(self, folder):
         """Write once more."""
         self.write(folder)
-
-    def state(self, folder):
-        """Which one is there, read to its end: "old", "new" or "none"."""
-        raise NotImplementedError
 
 
 class FirstMap(Scenario):

@@ -11,6 +11,7 @@ from interrupted_writes import FAILURES, SCENARIOS
 from search_length import EXAMPLES
 
 HERE = Path(__file__).parent
+IMPORTED = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent / "core")))
 TRIALS = 0 if EXAMPLES else 5  # of each failure, spread over the calls; 0 are all
 TRIED = [name for name in SCENARIOS if EXAMPLES or name != "update in place"]  # which is written as a new map is
 
@@ -29,7 +30,7 @@ def trials(request, faulty_disk, tmp_path):
     data = [request.getfixturevalue("shared_data")] if SCENARIOS[request.param].is_long else []
     done = subprocess.run(
         [sys.executable, HERE / "interrupted_writes.py", request.param, tmp_path, str(TRIALS), *data],
-        env=os.environ | {"LD_PRELOAD": str(faulty_disk), "PYTHONPATH": str(HERE.parent.parent)},
+        env=os.environ | {"LD_PRELOAD": str(faulty_disk), "PYTHONPATH": IMPORTED},
         capture_output=True,
         text=True,
     )
