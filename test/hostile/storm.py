@@ -206,14 +206,22 @@ class Storm:
         return self.show(self.is_localized, limit_s)
 
     def endpoints(self):
-        """Topics that the nodes listen to, and their services, each with its types."""
-        topics, services = {}, {}
-        for name, _ in self.node.get_node_names_and_namespaces():
-            if name != self.node.get_name():
-                topics |= dict(self.node.get_subscriber_names_and_types_by_node(name, NAMESPACE))
-                services |= dict(self.node.get_service_names_and_types_by_node(name, NAMESPACE))
-        own = {name: kinds for name, kinds in services.items() if not any(word in name for word in LIBRARY_SERVICES)}
-        return {name: kinds for name, kinds in topics.items() if name not in UNTOUCHED}, own
+        """Topics that the nodes listen to, and their services, each with its types.
+
+        Not asked by node: which node has which of them, DDS may tell minutes later.
+        """
+        topics = {
+            name: kinds
+            for name, kinds in self.node.get_topic_names_and_types()
+            if name not in UNTOUCHED and any(map(self.is_another, self.node.get_subscriptions_info_by_topic(name)))
+        }
+        services = dict(self.node.get_service_names_and_types())
+        return topics, {
+            name: kinds for name, kinds in services.items() if not any(word in name for word in LIBRARY_SERVICES)
+        }
+
+    def is_another(self, endpoint):
+        return endpoint.node_name != self.node.get_name()
 
     def listen(self):
         """Find the nodes' topics and services, once all are known, and keep a good message of each topic."""
