@@ -9,7 +9,7 @@ from visloc_ros.pipeline import Backend, BackendConfig, BackendListener
 from visloc_ros.pipeline.anchors import RemoteAnchors
 
 RATE_HZ = 20
-GOOD, RECOVERY_S = 4 * RATE_HZ, 2.0
+GOOD, RECOVERY_S = 2 * RATE_HZ, 2.0
 MAP_FROM_ODOM = Sim3.from_se3(SE3.from_rotation_vector([0.1, 0.2, 1.5], [4.0, -2.0, 1.0]), scale=2.5)
 COVARIANCE = np.diag([1e-4] * 3 + [1e-5] * 3)
 ROOM = MapIdentity("room", metric=True, gravity_aligned=True)

@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from attacked_robot import (
+    GOOD,
     RATE_HZ,
+    RECOVERY_S,
     Robot,
     anchor_pose,
     assert_bounded,
@@ -23,8 +25,6 @@ from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.core.plausibility import FARTHEST
 from visloc_ros.core.types import LoopClosure, OdometryScale, State
 from visloc_ros.pipeline.backend import BasePrior
-
-GOOD, RECOVERY_S = 4 * RATE_HZ, 2.0
 
 
 def shifted(distance):
@@ -186,7 +186,7 @@ def test_whatever_comes_the_back_end_lives_and_recovers(attacks):
         with np.errstate(all="ignore"):
             send(robot, attack)
         robot.go_on(frames)
-    robot.go_on(2 * GOOD)
+    robot.go_on(4 * GOOD)
     assert_bounded(robot.published, farthest=10.0 * FARTHEST)
     last = robot.published[-1]
     assert last.estimate.state is State.LOCALIZED, last.estimate
