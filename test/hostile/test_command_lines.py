@@ -69,6 +69,8 @@ CASES = {
     "over-long map": lambda folder: ("localize", OVER_LONG, images(folder)),
     "over-long source": lambda folder: ("build-map", OVER_LONG),
     "over-long output": lambda folder: ("build-map", images(folder), "-o", OVER_LONG),
+    "over-long output of an export": lambda folder: ("export-hloc", DEMO_MAP, "-o", OVER_LONG),
+    "over-long output of poses": lambda folder: ("localize", DEMO_MAP, images(folder), "-o", OVER_LONG),
     "over-long config": lambda folder: ("build-map", images(folder), "--config", OVER_LONG),
     "line breaks": lambda folder: ("localize", "a\nb\n\nc", images(folder)),
     "deep archive": lambda folder: ("localize", deep_archive(folder), images(folder)),
