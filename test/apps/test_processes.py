@@ -103,6 +103,24 @@ def test_a_node_that_ends_at_once_was_set_up_wrongly(tmp_path):
     assert (tmp_path / DIES_TWICE).read_text() == "x"
 
 
+def test_a_node_that_is_killed_at_once_is_started_again(tmp_path):
+    killed = Program(
+        "killed",
+        script=f"""
+import os, signal, sys, time
+from pathlib import Path
+lives = Path(sys.argv[1], "{DIES_TWICE}")
+lives.open("a").write("x")
+if lives.read_text() == "x":
+    os.kill(os.getpid(), signal.SIGKILL)
+time.sleep({TIMEOUT_S})
+""",
+    )
+    lives = tmp_path / DIES_TWICE
+    with NodeProcesses([killed], tmp_path, restart_after_s=0.05) as nodes:
+        watch_until(nodes, lambda: lives.exists() and lives.read_text() == "xx")
+
+
 def test_without_restarts_any_death_ends_the_group(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "SETTING_UP_S", 0.0)
     with NodeProcesses([LASTING, MORTAL], tmp_path) as nodes, pytest.raises(SetupError, match="mortal ended"):

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 15.0
 POLL_PERIOD_S = 0.2
-SETTING_UP_S = 10.0  # a node that ends earlier than this in its first life was set up wrongly, and would end again
+SETTING_UP_S = 10.0  # a node that ends by itself so early in its first life was set up wrongly, and would end again
 LONGEST_PAUSE_S = 60.0  # before a node is started again that dies over and over
 STEADY_S = 60.0  # a node that lives so long has recovered
 
@@ -86,7 +86,7 @@ class NodeProcesses:
     """A group of node processes, started in the order given, that lives as long as the ``with`` block.
 
     With ``restart_after_s`` a node that dies is started again after that time, twice as late each time until it lives
-    for a minute again; one that ends at once in its first life is not.
+    for a minute again; one that ends by itself at once in its first life is not.
     """
 
     def __init__(
@@ -145,7 +145,9 @@ class NodeProcesses:
         if dead.due_s is None:
             how = f"{name} ended with exit code {dead.process.returncode}"
             lived_s = now_s - dead.begin_s
-            if self._restart_after_s is None or (dead.restarts == 0 and lived_s < SETTING_UP_S):
+            ends_by_itself = dead.process.returncode >= 0  # a signal comes from outside, or is a crash
+            is_set_up_wrongly = ends_by_itself and dead.restarts == 0 and lived_s < SETTING_UP_S
+            if self._restart_after_s is None or is_set_up_wrongly:
                 raise SetupError(f"{how}; its last words are above")
             is_steady = dead.restarts == 0 or lived_s >= STEADY_S
             dead.pause_s = self._restart_after_s if is_steady else min(2.0 * dead.pause_s, LONGEST_PAUSE_S)
