@@ -6,11 +6,19 @@ import sys
 
 import pytest
 
-SCRIPT = "import os; from visloc_ros.features.backends import aliked; print(os.environ['OMP_WAIT_POLICY'])"
+NAMES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+SCRIPT = f"import os; from visloc_ros.features.backends import aliked; print(*map(os.environ.get, {NAMES}))"
 
 
-@pytest.mark.parametrize(("chosen", "used"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+@pytest.mark.parametrize(
+    ("chosen", "used"),
+    [
+        ({}, "PASSIVE 3000"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None"),
+        ({"GOMP_SPINCOUNT": "7"}, "PASSIVE 7"),
+    ],
+)
 def test_whoever_loads_torch_through_this_package_does_not_spin_unless_asked_to(chosen, used):
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | chosen
+    environment = {name: value for name, value in os.environ.items() if name not in NAMES} | chosen
     told = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, env=environment)
     assert told.stdout.strip() == used
