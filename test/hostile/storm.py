@@ -215,10 +215,12 @@ class Storm:
             for name, kinds in self.node.get_topic_names_and_types()
             if name not in UNTOUCHED and any(map(self.is_another, self.node.get_subscriptions_info_by_topic(name)))
         }
-        services = dict(self.node.get_service_names_and_types())
-        return topics, {
-            name: kinds for name, kinds in services.items() if not any(word in name for word in LIBRARY_SERVICES)
+        services = {
+            name: kinds
+            for name, kinds in self.node.get_service_names_and_types()
+            if not any(word in name for word in LIBRARY_SERVICES)
         }
+        return topics, services
 
     def is_another(self, endpoint):
         return endpoint.node_name != self.node.get_name()

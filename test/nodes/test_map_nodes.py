@@ -24,8 +24,9 @@ from visloc_msgs.srv import BuildMap, LoadMap, Localize, SaveMap
 from visloc_ros.core.errors import OutputError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory import write_tum
-from visloc_ros.localization import AnchorEngine
-from visloc_ros.nodes import conversions, map_builder_node
+from visloc_ros.features import make_extractor
+from visloc_ros.localization import AnchorEngine, anchor
+from visloc_ros.nodes import anchor_node, conversions, map_builder_node
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.odometry_node import OdometryNode
@@ -179,6 +180,32 @@ def test_a_map_that_cannot_be_loaded_leaves_the_old_one_in_use(room_map, tmp_pat
 
         loaded = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(room_map)))
         assert (loaded.code, loaded.map_name) == (LoadMap.Response.SUCCESS, "room")
+
+
+def test_of_many_requests_one_map_is_loaded_at_a_time_with_the_models_in_use(room_map, ros_domain, monkeypatch):
+    loading, most, models = [], [], []
+
+    def slow_open_map(path):
+        loading.append(path)
+        most.append(len(loading))
+        time.sleep(0.05)  # so that another request could come in between
+        loading.pop()
+        return open_map(path)
+
+    def counted(config):
+        models.append(make_extractor(config))
+        return models[-1]
+
+    monkeypatch.setattr(anchor_node, "open_map", slow_open_map)
+    monkeypatch.setattr(anchor, "make_extractor", counted)
+    with started(AnchorNode, "-p", f"map_path:={room_map}") as harness:
+        client = harness.probe.create_client(LoadMap, "anchor_node/load_map")
+        harness.wait_for(client.service_is_ready, "service load_map")
+        answers = [client.call_async(LoadMap.Request(map_path=str(room_map))) for _ in range(4)]
+        harness.wait_for(lambda: all(answer.done() for answer in answers), "answers of load_map")
+    assert {answer.result().code for answer in answers} == {LoadMap.Response.SUCCESS}
+    assert most == [1] * 5
+    assert len(models) == 1
 
 
 def test_a_map_that_is_loaded_during_a_search_gives_its_name_to_no_anchor_of_the_old_one(

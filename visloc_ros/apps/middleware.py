@@ -1,4 +1,4 @@
-"""Settings of Fast DDS, the default middleware of ROS 2, for large images and for processes that start together."""
+"""Settings of Fast DDS, the default middleware of ROS 2, for large messages and processes that start together."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 from importlib.resources import files
 
 PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
-ALL_OF_IT = {"RMW_FASTRTPS_USE_QOS_FROM_XML": "1"}
-"""Without it rmw_fastrtps takes from a profile no more than what a whole process shares."""
+WITH_QUEUES = {"RMW_FASTRTPS_USE_QOS_FROM_XML": "1"}
+"""Without it rmw_fastrtps takes from a profile only what a whole process shares, nothing of its queues."""
 OWN_CHOICES = (PROFILE_VARIABLE, "FASTDDS_BUILTIN_TRANSPORTS")
 
 
@@ -15,10 +15,10 @@ def fast_dds_profile() -> dict[str, str]:
     """Environment of processes that send images: the profile in ``profiles``, unless the user has chosen a transport.
 
     With the 0.5 MB of shared memory that Fast DDS has by default, images of more than 64 kB may reach nobody any more
-    after one of their subscribers was killed (https://github.com/eProsima/Fast-DDS/issues/5469); and a process that
+    after one of their subscribers was killed (https://github.com/eProsima/Fast-DDS/issues/5469); a process that
     starts beside others may find them only when they announce themselves again, after 3 s; and each place of a queue
     keeps the memory of the largest message that it ever held. Other middlewares do not look at it.
     """
     if any(os.environ.get(name) for name in OWN_CHOICES):
         return {}
-    return {PROFILE_VARIABLE: str(files("visloc_ros.apps") / "profiles" / "fastdds_large_images.xml"), **ALL_OF_IT}
+    return {PROFILE_VARIABLE: str(files("visloc_ros.apps") / "profiles" / "fastdds_large_images.xml"), **WITH_QUEUES}

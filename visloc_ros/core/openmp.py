@@ -7,8 +7,8 @@ import os
 _SPINS = 3000
 """Looks for the others before a thread sleeps, some ten microseconds, as libgomp counts them.
 
-Without any, dpvo takes 175 ms a frame, with these 100, with endless ones 95; a search beside four other programs takes
-0.6 s, 0.9 s (three times as long as alone, which is its share of the processors), and 2 to 5 s.
+Without any, dpvo takes 170 ms a frame, with these 110 (results/odometry.md), with endless ones 95; a search with two
+threads beside four other programs on two cores takes 0.6 s, 0.9 s (three times as long as alone, its share), 2 to 5 s.
 """
 
 

@@ -19,11 +19,8 @@ class CalibrationChoice:
         self._guess: CameraCalibration | None = None
 
     def tell(self, calibration: CameraCalibration) -> None:
-        """Take a calibration, which is no guess."""
-        if calibration.source in _OF_THE_CAMERA:
-            self._known[calibration.source] = calibration
-        else:
-            self._found = calibration
+        """Take what the camera itself tells."""
+        self._known[calibration.source] = calibration
 
     def tell_found(self, calibration: CameraCalibration) -> None:
         """Take what a search found out; a camera's own calibration may have changed while it was searching."""
