@@ -44,7 +44,7 @@ LEGEND = (
     "after: from its end (without an incident: from the first frame) to the first LOCALIZED pose within 3 sigma. "
     "Largest error: while LOCALIZED. Beyond 3 sigma: LOCALIZED poses whose squared normalised error is above 20.1, "
     "which 0.27 % of those of a consistent covariance are, and the longest time in a row (0.0 s: "
-    "single frames). Anchors join 1 s after their image, and the next one is sought then."
+    "single frames). Anchors join {latency_s} s after their image, and the next one is sought then."
 )
 
 
@@ -58,9 +58,10 @@ def show(rows: Sequence[Figures]) -> None:
     console.print(conclusion(rows))
 
 
-def as_markdown(rows: Sequence[Figures]) -> str:
+def as_markdown(rows: Sequence[Figures], anchor_latency_s: float) -> str:
     """The same for a results file, with what the columns mean."""
-    return "\n\n".join([conclusion(rows), table(HEADER, [cells(row) for row in rows]), LEGEND, when_wrong(rows)])
+    legend = LEGEND.format(latency_s=anchor_latency_s)
+    return "\n\n".join([conclusion(rows), table(HEADER, [cells(row) for row in rows]), legend, when_wrong(rows)])
 
 
 def nees_markdown(rows: Sequence[Figures]) -> str:
