@@ -309,6 +309,36 @@ def test_anchor_that_is_faster_than_its_odometry_waits_for_it():
     assert fuser.counts == {"ACCEPTED": len(run.anchors)}
 
 
+def test_anchors_of_frames_before_a_segment_make_its_fix_when_it_begins_with_their_poses():
+    run = simulate_run(replace(PERFECT, delay_s=(0.0, 0.0)), 0)
+    start = 40
+    assert sum(anchor.stamp_ns < run.stamps_ns[start] for _, anchor in run.anchors) >= CONFIG.alignment.start_anchors
+    earlier = {pose.stamp_ns: pose.odom_from_camera for pose in run.odometry[:start]}
+    refused = [Rejection(stamp_ns, Reason.DEGENERATE_MOTION) for stamp_ns in earlier]
+    begun = replace(run.odometry[start], earlier=earlier)
+    estimates = play(Fuser(CONFIG, metric=True), replace(run, odometry=[*refused, begun, *run.odometry[start + 1 :]]))
+    assert {one.reason for one in estimates[:start]} == {Reason.DEGENERATE_MOTION}
+    assert estimates[start].state is State.LOCALIZED
+    assert position_errors(run, estimates).max() < 1e-9
+
+
+def test_anchors_of_frames_that_never_get_odometry_are_refused_when_it_goes_on():
+    run = simulate_run(replace(PERFECT, delay_s=(0.0, 0.0)), 0)
+    missed = {anchor.stamp_ns for _, anchor in run.anchors if run.stamps_ns[30] <= anchor.stamp_ns < run.stamps_ns[60]}
+    gone = [Rejection(r.stamp_ns, Reason.BLURRED) if 30 <= i < 60 else r for i, r in enumerate(run.odometry)]
+    fuser = Fuser(CONFIG, metric=True)
+    play(fuser, replace(run, odometry=gone))
+    assert missed
+    assert fuser.counts == {"ACCEPTED": len(run.anchors) - len(missed), "NO_TRANSFORM": len(missed)}
+
+
+@pytest.mark.parametrize("earlier", [{2 * SECOND: SE3(np.full((3, 3), np.nan), np.zeros(3))}, {10**15: SE3.identity()}])
+def test_a_segment_that_begins_with_poses_that_cannot_be_is_no_odometry(earlier):
+    fuser = Fuser(CONFIG, metric=True)
+    fuser.add_odometry(replace(simulate_run(PERFECT, 0).odometry[20], earlier=earlier))
+    assert fuser.estimate(simulate_run(PERFECT, 0).stamps_ns[20]).reason is Reason.BAD_MESSAGE
+
+
 def test_anchors_without_use_are_refused_with_their_reason():
     run, _, fuser = fused(replace(PERFECT, duration_s=30.0), config=replace(CONFIG, history_s=10.0))
     anchor = run.anchors[-1][1]
@@ -317,9 +347,10 @@ def test_anchors_without_use_are_refused_with_their_reason():
     assert fuser.add_anchor(replace(anchor, covariance=-np.eye(6))).reason is Reason.BAD_MESSAGE
     crooked = SE3(np.eye(3) * 2, np.zeros(3))
     assert fuser.add_anchor(replace(anchor, map_from_camera=crooked)).reason is Reason.BAD_MESSAGE
-    early = Fuser(CONFIG, metric=True)
-    early.add_odometry(Rejection(run.stamps_ns[0], Reason.FEW_FEATURES))
-    assert early.add_anchor(replace(anchor, stamp_ns=run.stamps_ns[0])).reason is Reason.NO_TRANSFORM
+    late = Fuser(CONFIG, metric=True)
+    late.add_odometry(Rejection(run.stamps_ns[0], Reason.FEW_FEATURES))
+    late.add_odometry(run.odometry[1])
+    assert late.add_anchor(replace(anchor, stamp_ns=run.stamps_ns[0])).reason is Reason.NO_TRANSFORM
     missed = Rejection(run.stamps_ns[-1], Reason.FEW_INLIERS)
     assert fuser.add_anchor(missed) is missed
     assert fuser.counts["BAD_MESSAGE"] == 3

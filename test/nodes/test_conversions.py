@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from geometry_msgs.msg import Pose, Vector3
+from geometry_msgs.msg import Pose, PoseStamped, Vector3
 from sensor_msgs.msg import Image, Imu
 
 from visloc_ros.core.camera import camera_from_calibration
@@ -63,11 +63,14 @@ def test_odometry_round_trips_with_all_that_is_known_beside_the_pose():
     assert [getattr(again, name) for name in kept] == [getattr(plain, name) for name in kept]
 
     covariance, up = np.diag(np.arange(1.0, 7.0)) + 0.1, np.array([0.6, -0.8, 0.0])
-    full = replace(plain, covariance=covariance, scale=OdometryScale(0.25, 0.5), up_in_odom=up)
+    earlier = {STAMP_NS - 2: SE3.identity(), STAMP_NS - 1: POSE}
+    full = replace(plain, covariance=covariance, scale=OdometryScale(0.25, 0.5), up_in_odom=up, earlier=earlier)
     again = ros_messages.odometry_from_status_msg(conversions.odometry_status_to_msg(full, "camera"))
     np.testing.assert_array_equal(again.covariance, covariance)
     np.testing.assert_array_equal(again.up_in_odom, up)
     assert again.scale == OdometryScale(0.25, 0.5)
+    assert list(again.earlier) == list(earlier)
+    assert all(again.earlier[stamp_ns].is_close(one, 1e-12, 1e-6) for stamp_ns, one in earlier.items())
 
     loss = Rejection(STAMP_NS, Reason.BLURRED, stage_ms={"track": 4.0})
     assert ros_messages.odometry_from_status_msg(conversions.odometry_status_to_msg(loss, "camera")) == loss
@@ -82,6 +85,8 @@ def test_odometry_round_trips_with_all_that_is_known_beside_the_pose():
         (lambda message: setattr(message, "scale_log_sigma", np.nan), "scale"),
         (lambda message: setattr(message.up, "y", 2.0), "gravity"),
         (lambda message: setattr(message.up, "x", np.nan), "gravity"),
+        (lambda message: message.earlier_poses.append(PoseStamped()), "stamp"),
+        (lambda message: message.earlier_poses.extend([PoseStamped()] * 1001), "1001 earlier poses"),
     ],
 )
 def test_odometry_that_cannot_be_is_refused(spoil, words):

@@ -133,7 +133,7 @@ class OdometryPose:
     A new ``segment`` starts after a loss: poses of different segments share neither origin nor scale.
     ``covariance`` (6, 6) is of the motion since the segment's first frame, in units of the odometry. ``scale`` and
     ``up_in_odom`` (3,), a unit vector against gravity, are known only with sensors that tell them. ``earlier`` are the
-    poses, by stamp, of frames that were refused while this segment was being begun, where nobody needed them in time.
+    poses, by stamp in its order, of frames that were refused while this segment was being begun.
     """
 
     stamp_ns: int

@@ -257,7 +257,7 @@ class Fuser:
             self._output = self._output.slewed(motion.seconds, self._config.slew)
 
     def _take_pending(self) -> None:
-        """Process anchors that came before their odometry."""
+        """Process anchors that came before their odometry, which may begin with poses of earlier frames."""
         waiting, self._pending = self._pending, deque(maxlen=MAX_PENDING)
         for anchor in waiting:
             verdict = self._judge(anchor)
@@ -268,7 +268,7 @@ class Fuser:
     def _judge(self, anchor: AnchorPose) -> Rejection | None:
         if not is_valid_anchor(anchor):
             return Rejection(anchor.stamp_ns, Reason.BAD_MESSAGE)
-        if self._newest_ns is None or anchor.stamp_ns > self._newest_ns:
+        if self._history.latest is None or anchor.stamp_ns > self._history.latest.stamp_ns:
             self._pending.append(anchor)
             return None
         sample = self._history.at(anchor.stamp_ns)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
@@ -16,10 +18,11 @@ from visloc_ros.core.types import AnchorPose, LoopClosure, OdometryPose, Tracked
 
 
 def is_valid_odometry(odometry: OdometryPose) -> bool:
-    """Tell whether odometry has a plausible pose and, where it reports them, covariance, scale and vertical."""
-    scale, up = odometry.scale, odometry.up_in_odom
+    """Tell whether odometry has plausible poses and, where it reports them, covariance, scale and vertical."""
+    scale, up, stamps_ns = odometry.scale, odometry.up_in_odom, [*odometry.earlier, odometry.stamp_ns]
     return (
-        is_plausible_pose(odometry.odom_from_camera)
+        all(is_plausible_pose(pose) for pose in (odometry.odom_from_camera, *odometry.earlier.values()))
+        and all(before < after for before, after in pairwise(stamps_ns))
         and (odometry.covariance is None or is_valid_covariance(odometry.covariance))
         and (scale is None or (is_plausible_scale(scale.metres_per_unit) and 0.0 <= scale.log_sigma < np.inf))
         and (up is None or bool(abs(np.linalg.norm(up) - 1.0) < 1e-3))

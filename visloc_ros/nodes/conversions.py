@@ -15,6 +15,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import (
     Point32,
     Pose,
+    PoseStamped,
     PoseWithCovariance,
     Quaternion,
     Transform,
@@ -189,6 +190,10 @@ def odometry_status_to_msg(result: OdometryPose | Rejection, camera_frame: str) 
         message.scale_log_sigma = float(result.scale.log_sigma)
     if result.up_in_odom is not None:
         message.up = _vector_to_msg(result.up_in_odom)
+    message.earlier_poses = [
+        PoseStamped(header=header(stamp_ns, camera_frame), pose=pose_to_msg(pose))
+        for stamp_ns, pose in result.earlier.items()
+    ]
     return message
 
 

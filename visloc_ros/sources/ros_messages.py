@@ -33,6 +33,7 @@ from visloc_ros.core.types import (
 )
 
 UNIT_TOLERANCE = 1e-3
+MOST_EARLIER = 1000  # poses of images before a segment's first: more have nothing in common with it
 # RViz leaves the variances of z, roll and pitch at zero: it does not know them, and neither the height of the floor.
 UNSAID_SIGMAS = np.repeat([1.0, np.deg2rad(15.0)], 3)  # metres, radians
 
@@ -110,7 +111,14 @@ def odometry_from_status_msg(message: Any) -> OdometryPose | Rejection:
         covariance if covariance.any() else None,
         _scale_from_msg(message),
         _up_from_msg(message.up),
+        _earlier_from_msg(message.earlier_poses),
     )
+
+
+def _earlier_from_msg(messages: Any) -> dict[int, SE3]:
+    if len(messages) > MOST_EARLIER:
+        raise MessageError(f"{len(messages)} earlier poses, more than {MOST_EARLIER}")
+    return {checked_stamp(message.header.stamp): pose_from_msg(message.pose) for message in messages}
 
 
 def _scale_from_msg(message: Any) -> OdometryScale | None:

@@ -31,6 +31,17 @@ def test_path_and_turning_add_up_within_a_segment():
     assert history.latest.path == 0.0
 
 
+def test_earlier_frames_come_before_the_pose_that_brings_them():
+    earlier = {one.stamp_ns: one.odom_from_camera for one in (pose(0.1, 9), pose(0.3, -1), pose(0.4, 0))}
+    begun = replace(pose(0.5, 2, segment=1), earlier=earlier)
+    history = history_of(pose(0.2, 7), begun)
+    assert [one.stamp_ns * 10 // SECOND for one in history.samples] == [2, 3, 4, 5]
+    assert [one.segment for one in history.samples] == [0, 1, 1, 1]
+    assert history.latest.path == pytest.approx(3.0)
+    np.testing.assert_allclose(history.at(round(0.35 * SECOND)).odom_from_camera.translation, [-0.5, 0, 0])
+    assert history.at(SECOND // 4) is None
+
+
 def test_what_odometry_tells_of_its_drift_is_that_of_each_step_alone():
     """A rotation error made before a step turns it, which is not the step's fault."""
     turned = np.diag([0.0] * 3 + [0.01] * 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -114,12 +115,28 @@ class OdometryHistory:
         """The newest sample, or None."""
         return self._samples[-1] if self._samples else None
 
+    @property
+    def samples(self) -> Sequence[OdometrySample]:
+        """All that are kept, in order."""
+        return tuple(self._samples)
+
     def append(self, pose: OdometryPose) -> OdometrySample:
-        """Add the newest pose and forget those that have become too old."""
-        sample = self._continued(pose)
-        self._samples.append(sample)
+        """Add the newest pose, before it those of earlier frames that it brings, and forget what has become too old.
+
+        Gives the newest sample. Earlier poses that are not after all that is known are left out.
+        """
+        last_ns = -1 if self.latest is None else self.latest.stamp_ns
+        for stamp_ns, earlier in pose.earlier.items():
+            if stamp_ns > last_ns:
+                self._add(replace(pose, stamp_ns=stamp_ns, odom_from_camera=earlier, covariance=None))
+        sample = self._add(pose)
         while self._samples[0].stamp_ns < pose.stamp_ns - self._keep_ns:
             self._samples.popleft()
+        return sample
+
+    def _add(self, pose: OdometryPose) -> OdometrySample:
+        sample = self._continued(pose)
+        self._samples.append(sample)
         return sample
 
     def _continued(self, pose: OdometryPose) -> OdometrySample:

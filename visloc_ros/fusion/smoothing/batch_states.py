@@ -33,9 +33,11 @@ class OdometryRecord:
     @staticmethod
     def of(odometry: Sequence[OdometryPose], max_gap_s: float) -> OdometryRecord:
         """Make samples of odometry in the order of its stamps."""
-        span_ns = odometry[-1].stamp_ns - odometry[0].stamp_ns if odometry else 0
+        span_ns = odometry[-1].stamp_ns - min(odometry[0].earlier, default=odometry[0].stamp_ns) if odometry else 0
         history = OdometryHistory(span_ns / NANOSECONDS + 1.0, max_gap_s)
-        return OdometryRecord([history.append(pose) for pose in odometry], history)
+        for pose in odometry:
+            history.append(pose)
+        return OdometryRecord(history.samples, history)
 
 
 def choose_states(samples: Sequence[OdometrySample], wanted: Iterable[OdometrySample]) -> list[OdometrySample]:

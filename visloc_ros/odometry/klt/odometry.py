@@ -34,7 +34,7 @@ class KltOdometry:
     """Tracks one camera. The origin of every segment is the camera of its first keyframe, median depth 1."""
 
     def __init__(self, config: KltConfig, live: bool = False, turns: Turns = unknown_turn) -> None:
-        self._options, self._turns, self._is_live = config, turns, live
+        self._options, self._turns = config, turns
         self._is_lost = False  # the last view was searched in vain
         # Beside the frames of a live camera; otherwise they wait, and every run gives the same result.
         self._adjuster: Adjuster = BackgroundAdjuster(config.adjust_in_spare_time) if live else InlineAdjuster()
@@ -151,10 +151,8 @@ class KltOdometry:
         self._images.accept(view)
         log.info("odometry segment %d started: %s", self._segment.number, initialization.geometry.counts)
         pose = self._pose(self._segment, int(initialization.geometry.is_point.sum()), is_keyframe=True)
-        if self._is_live:
-            return pose
-        earlier = locate_followed(initialization, self._config)
-        return replace(pose, earlier={stamp_ns: one.inverse for stamp_ns, one in sorted(earlier.items())})
+        located = sorted(locate_followed(initialization, self._config).items())
+        return replace(pose, earlier={stamp_ns: one.inverse for stamp_ns, one in located if stamp_ns < view.stamp_ns})
 
     def _apply_adjustment(self, segment: Segment) -> None:
         for adjuster in (self._adjuster, self._first_adjuster):
