@@ -97,15 +97,15 @@ def test_frames_become_poses_and_the_search_gets_a_prior():
     assert engine.priors[0][1] is None
 
 
-def test_frames_without_odometry_are_not_searched_since_their_anchors_could_not_join():
+def test_frames_without_odometry_are_searched_too_since_it_may_begin_with_their_poses():
     run = simulate_run(replace(SCENARIO, losses=((0.0, 0.75), (6.0, 1.3))), 0)
     engine = SimulatedEngine(run)
     localizer = Localizer(SimulatedOdometry(run), Backend(BackendConfig(), InlineAnchors(engine)))
     for stamp_ns in run.stamps_ns:
         localizer.process(Frame(stamp_ns, np.zeros((4, 4), np.uint8), CAMERA))
     searched = [(stamp_ns - run.stamps_ns[0]) / SECOND for stamp_ns, _ in engine.priors]
-    assert searched[0] == pytest.approx(0.8)
-    assert min(seconds for seconds in searched if seconds > 6.0) == pytest.approx(7.3)
+    assert searched[0] == 0.0
+    assert min(seconds for seconds in searched if seconds >= 6.0) < 6.6
 
 
 def test_anchors_join_late_and_the_listener_hears_everything():

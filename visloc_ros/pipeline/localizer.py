@@ -130,8 +130,7 @@ class Localizer:
             self._listener.on_loop_found(loop)
         if self.map_tracker is not None:  # map_from_camera from the last anchor's points
             self._track_map(self.map_tracker, frame)
-        if isinstance(odometry, OdometryPose):  # an anchor meets the odometry of its own image
-            self.backend.search(frame)
+        self.backend.search(frame)  # also without odometry, which may give the frame a pose when it begins
         self.odometry.settle()
         return estimate
 
