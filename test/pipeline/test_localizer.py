@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pycolmap
-import pytest
 
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
 from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection, State, TrackedPose
