@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import tarfile
 from pathlib import Path
 
 import h5py
@@ -14,6 +13,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from node_harness import started
+from unpacking import unpack
 
 from visloc_msgs.srv import BuildMap, LoadMap, SaveMap
 from visloc_ros.nodes.anchor_node import AnchorNode
@@ -26,8 +26,7 @@ OVER_LONG = "x" * 5000
 @pytest.fixture(scope="module")
 def good_map(tmp_path_factory):
     folder = tmp_path_factory.mktemp("maps") / "room"
-    with tarfile.open(DEMO_MAP) as tar:
-        tar.extractall(folder, filter="data")
+    unpack(DEMO_MAP, folder)
     return folder
 
 
