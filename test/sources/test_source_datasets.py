@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from source_data import shared_data, truncate, write_images
+from source_data import encode, shared_data, truncate, write_images
 
 from visloc_ros.core.errors import CalibrationError, ConfigError, SourceError
 from visloc_ros.core.geometry import SE3
@@ -69,6 +69,87 @@ def test_kitti():
     np.testing.assert_allclose(source.camera.params, [707.0912, 707.0912, 602.3873, 183.6104])
     assert (source.camera.width, source.camera.height) == (1226, 370)
     assert source.ground_truth.nearest(5_000_000_000, 0).translation[2] > 40
+
+
+def test_kitti_as_downloaded_with_the_poses_beside_the_sequences(tmp_path):
+    """Poses are of camera 0; camera 2 lies 0.1 m to its left: P2 = K [I | (0.1, 0, 0)]."""
+    root = tmp_path / "sequences" / "06"
+    for name in ("image_0", "image_2"):
+        write_images(root / name, ["000000.png", "000001.png"])
+    (root / "calib.txt").write_text(
+        "P0: 60 0 31 0 0 60 23 0 0 0 1 0\nP1: 60 0 31 0 0 60 23 0 0 0 1 0\nP2: 60 0 31 6 0 60 23 0 0 0 1 0\n"
+    )
+    (root / "times.txt").write_text("0.0\n1.03e-01\n")
+    poses = tmp_path / "poses" / "06.txt"
+    poses.parent.mkdir()
+    poses.write_text("1 0 0 0 0 1 0 0 0 0 1 0\n0 0 1 0 0 1 0 0 -1 0 0 5\n")
+    first = open_source(root)
+    assert [frame.stamp_ns for frame in first] == [0, 103_000_000]
+    turned = SE3([[0, 0, 1], [0, 1, 0], [-1, 0, 0]], [0, 0, 5])
+    assert first.ground_truth.poses[1].is_close(turned)
+    shutil.rmtree(root / "image_0")
+    colour = open_source(root)
+    assert colour.ground_truth.poses[0].is_close(SE3(np.eye(3), [-0.1, 0, 0]))
+    assert colour.ground_truth.poses[1].is_close(turned @ SE3(np.eye(3), [-0.1, 0, 0]))
+    poses.write_text("1 0 0 0 0 1 0 0 0 0 1 0\n")
+    with pytest.raises(SourceError, match="has 1 poses, too few for image 1"):
+        open_source(root)
+    poses.write_text("1 0 0 0\n")
+    with pytest.raises(SourceError, match="cannot read"):
+        open_source(root)
+
+
+def tum_folder(folder, listing):
+    write_images(folder / "rgb", ["1305031229.528748.png", "1305031229.564442.png"])
+    write_images(folder / "depth", ["1305031229.53.png"])
+    (folder / "rgb.txt").write_text(listing)
+    (folder / "groundtruth.txt").write_text(
+        "# timestamp tx ty tz qx qy qz qw\n1305031229.5288 1 2 3 0 0 0 1\n1305031229.5645 4 5 6 0 0 0 1\n"
+    )
+    return folder
+
+
+def test_tum_as_downloaded(tmp_path):
+    listing = (
+        "# color images\n1305031229.528748 rgb/1305031229.528748.png\n1305031229.600000 rgb/1305031229.564442.png\n"
+    )
+    source = open_source(tum_folder(tmp_path / "rgbd_dataset_of_mine", listing))
+    frames = list(source)
+    assert [frame.stamp_ns for frame in frames] == [1305031229528748000, 1305031229600000000]
+    assert [frame.name for frame in frames] == ["1305031229.528748.png", "1305031229.564442.png"]
+    assert not source.calibrated
+    np.testing.assert_array_equal(source.ground_truth.positions, [[1, 2, 3], [4, 5, 6]])
+
+
+def test_tum_on_the_real_data():
+    source = open_source(shared_data("tum_fr1_rpy_start"))
+    assert len(source) == 300
+    assert source.calibrated
+    assert source.camera.model.name == "FULL_OPENCV"
+    np.testing.assert_allclose(
+        source.camera.params[:9], [517.3, 516.5, 319.1, 255.8, 0.2624, -0.9531, -0.0054, 0.0026, 1.1633]
+    )
+    assert source.ground_truth.nearest(next(iter(source)).stamp_ns, 10_000_000) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "focal_length"),
+    [("rgbd_dataset_freiburg1_xyz", 517.3), ("rgbd_dataset_freiburg2_desk", 520.9), ("fr3_office", 535.4)],
+)
+def test_tum_cameras_are_known_by_the_folders_name(tmp_path, name, focal_length):
+    folder = tmp_path / name
+    (folder / "rgb").mkdir(parents=True)
+    (folder / "rgb" / "1.0.png").write_bytes(encode(np.zeros((480, 640), np.uint8), ".png"))
+    (folder / "rgb.txt").write_text("1.0 rgb/1.0.png\n")
+    assert open_source(folder).camera.params[0] == focal_length
+
+
+@pytest.mark.parametrize(
+    "listing", ["", "# nothing", "1.0", "1.0 rgb/a.png more", "soon rgb/a.png", "1.0 /etc/a.png", "1.0 ../a.png"]
+)
+def test_a_tum_list_that_is_none_is_told(tmp_path, listing):
+    with pytest.raises(SourceError, match=r"rgb\.txt"):
+        open_source(tum_folder(tmp_path / "tum", listing))
 
 
 def test_euroc_as_released_with_the_cameras_truth_from_the_bodys(tmp_path):

@@ -1,6 +1,6 @@
-"""The folder layouts of 7-Scenes, EuRoC and KITTI, recognised by their content.
+"""The folder layouts of 7-Scenes, EuRoC, KITTI and TUM RGB-D, recognised by their content.
 
-EuRoC and KITTI give principal points in OpenCV pixels, which are shifted by half a pixel. 7-Scenes only names
+EuRoC, KITTI and TUM give principal points in OpenCV pixels, which are shifted by half a pixel. 7-Scenes only names
 (320, 240) for images of 640x480: the exact centre in COLMAP pixels, and taken as that.
 """
 
@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pycolmap
 
 from visloc_ros.core.camera import camera_from_calibration
 from visloc_ros.core.errors import CalibrationError, SourceError
-from visloc_ros.core.geometry import SE3, nearest_rotation
+from visloc_ros.core.files import read_text
+from visloc_ros.core.geometry import SE3, Array, nearest_rotation
 from visloc_ros.core.trajectory import Trajectory, seconds_to_ns
 from visloc_ros.sources.base import NOMINAL_RATE_HZ
 from visloc_ros.sources.calibration import read_camera_yaml
@@ -27,6 +28,13 @@ KITTI_RATE_HZ = 10.0
 _KITTI_PROJECTIONS = {"image_left": 0, "image_0": 0, "image_2": 2}
 _SEVEN_SCENES_FILE = re.compile(r"frame-(\d+)\.color\.\w+")
 _SEVEN_SCENES_CAMERA = (525.0, 525.0, 320.0, 240.0)
+_TUM_NUMBER = re.compile(r"(?:freiburg|fr)([123])(?!\d)")
+# Intrinsics and distortion (fx, fy, cx, cy; k1, k2, p1, p2, k3) that TUM RGB-D has published for each of its cameras.
+_TUM_CAMERAS = {
+    "1": ((517.3, 516.5, 318.6, 255.3), (0.2624, -0.9531, -0.0054, 0.0026, 1.1633)),
+    "2": ((520.9, 521.0, 325.1, 249.7), (0.2312, -0.7849, -0.0033, -0.0001, 0.9172)),
+    "3": ((535.4, 539.2, 320.1, 247.6), ()),
+}
 
 
 def read_dataset(root: Path, rate_hz: float) -> Layout | None:
@@ -34,7 +42,8 @@ def read_dataset(root: Path, rate_hz: float) -> Layout | None:
 
     ``rate_hz`` replaces the nominal rate of 7-Scenes (30) and KITTI (10). Raises SourceError or CalibrationError.
     """
-    return _read_seven_scenes(root, rate_hz) or _read_euroc(root, rate_hz) or _read_kitti(root, rate_hz)
+    readers = (_read_seven_scenes, _read_euroc, _read_kitti, _read_tum)
+    return next((layout for read in readers if (layout := read(root, rate_hz)) is not None), None)
 
 
 def _read_seven_scenes(root: Path, rate_hz: float) -> Layout | None:
@@ -98,20 +107,36 @@ def _read_kitti(root: Path, rate_hz: float) -> Layout | None:
     for name, row in _KITTI_PROJECTIONS.items():
         files = list_images(root / name)
         if files and calibration.is_file():
-            camera = _kitti_camera(calibration, row, files)
-            return make_layout("kitti", root, files, _kitti_stamps(root, files, rate_hz), camera)
+            projection = _kitti_projection(calibration, row)
+            _, header = first_readable(files)
+            camera = camera_from_calibration(header.width, header.height, projection[:, :3])
+            stamps_ns = _kitti_stamps(root, files, rate_hz)
+            truth = _kitti_truth(root, files, stamps_ns, projection)
+            return make_layout("kitti", root, files, stamps_ns, camera, truth)
     return None
 
 
-def _kitti_camera(calibration: Path, row: int, files: list[Path]) -> pycolmap.Camera:
-    """Camera from the projection matrix (3, 4) of one line of calib.txt; its size is that of the images."""
+def _kitti_projection(calibration: Path, row: int) -> Array:
+    """Projection matrix (3, 4) of one line of calib.txt, from the frame of camera 0."""
     try:
         line = calibration.read_text(encoding="utf-8").splitlines()[row]
-        projection = np.reshape(np.array(line.rpartition(":")[2].split(), dtype=float), (3, 4))
+        return np.reshape(np.array(line.rpartition(":")[2].split(), dtype=float), (3, 4))
     except (OSError, IndexError, ValueError) as error:
         raise CalibrationError(f"line {row + 1} of {calibration} is no 3x4 projection matrix: {error}") from error
-    _, header = first_readable(files)
-    return camera_from_calibration(header.width, header.height, projection[:, :3])
+
+
+def _kitti_truth(root: Path, files: list[Path], stamps_ns: list[int], projection: Array) -> Trajectory | None:
+    """Poses of camera 0 as they are downloaded, in ``poses/06.txt`` beside ``sequences``, moved to the camera used."""
+    path = root.resolve().parents[1] / "poses" / f"{root.resolve().name}.txt"
+    if root.resolve().parent.name != "sequences" or not path.is_file():
+        return None
+    matrices = _read_numbers(path, (-1, 3, 4))
+    numbers = [int(file.stem) for file in files]
+    if max(numbers) >= len(matrices):
+        raise SourceError(f"{path} has {len(matrices)} poses, too few for image {max(numbers)} of {root}")
+    camera_from_first = SE3(np.eye(3), np.asarray(np.linalg.solve(projection[:, :3], projection[:, 3]), np.float64))
+    poses = (SE3(nearest_rotation(one[:, :3]), one[:, 3]) @ camera_from_first.inverse for one in matrices[numbers])
+    return Trajectory(np.array(stamps_ns), tuple(poses))
 
 
 def _kitti_stamps(root: Path, files: list[Path], rate_hz: float) -> list[int]:
@@ -126,7 +151,31 @@ def _kitti_stamps(root: Path, files: list[Path], rate_hz: float) -> list[int]:
     return stamps_at_rate(numbers, rate_hz or KITTI_RATE_HZ)
 
 
-def _read_numbers(path: Path, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _read_tum(root: Path, rate_hz: float) -> Layout | None:
+    """Images listed in ``rgb.txt``; the camera is known where the folder's name tells which of TUM's it was."""
+    listing = root / "rgb.txt"
+    if not listing.is_file():
+        return None
+    refuse_rate(root, rate_hz)
+    rows = [line.split() for line in read_text(listing, SourceError).splitlines()]
+    rows = [row for row in rows if row and row[0][0] != "#"]
+    if not rows:
+        raise SourceError(f"{listing} lists no images")
+    try:
+        stamps_ns = [seconds_to_ns(stamp) for stamp, _ in rows]
+        files = [root / "rgb" / PurePosixPath(name).relative_to("rgb").name for _, name in rows]
+    except ValueError as error:
+        raise SourceError(f"{listing} does not list images as TUM RGB-D does: {error}") from error
+    number = _TUM_NUMBER.search(root.resolve().name)
+    return make_layout("tum", root, files, stamps_ns, _tum_camera(number[1]) if number else None)
+
+
+def _tum_camera(number: str) -> pycolmap.Camera:
+    (fx, fy, cx, cy), distortion = _TUM_CAMERAS[number]
+    return camera_from_calibration(640, 480, [fx, 0, cx, 0, fy, cy, 0, 0, 1], "plumb_bob", distortion)
+
+
+def _read_numbers(path: Path, shape: tuple[int, ...]) -> Array:
     try:
         return np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64).reshape(shape)
     except (OSError, ValueError) as error:
