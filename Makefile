@@ -4,6 +4,8 @@ PYTHON ?= python3
 DATA ?=
 VENV := .venv
 RUN := $(VENV)/bin
+# Named by packages, and needed by none of what is used of them: a second OpenCV, and what evo draws and stores with.
+UNUSED := opencv-python natsort numexpr pandas seaborn
 
 # A sourced ROS 2 installation must not mix with the packages in .venv.
 unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH
@@ -42,7 +44,7 @@ docs: setup ## Write docs/ros_interface.md anew from the nodes
 	@$(RUN)/python -m visloc_ros.nodes.interface_docs docs/ros_interface.md
 
 lock: setup ## Resolve requirements.in into requirements.lock; UPGRADE=1 moves all pins to the newest versions
-	$(RUN)/uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-package opencv-python \
+	$(RUN)/uv pip compile --universal --python-version 3.10 --generate-hashes $(addprefix --no-emit-package ,$(UNUSED)) \
 	  --custom-compile-command "make lock" \
 	  $(if $(UPGRADE),--upgrade) --quiet requirements.in --output-file requirements.lock
 

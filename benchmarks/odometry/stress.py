@@ -17,11 +17,12 @@ from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import OdometryPose, Rejection
 from visloc_ros.evaluation.association import PosePairs
-from visloc_ros.evaluation.trajectories import align_pairs, apply_alignment
+from visloc_ros.evaluation.trajectories import align_by_orientations, align_pairs, apply_alignment, first_pairs
 from visloc_ros.odometry import Odometry
 
 MAX_WRONG_FRAMES = 3
 MAX_RESTART_S = 1.0
+_LINE_FLATNESS = 0.02  # millimetres of noise turn a path of a metre's length about it
 _WRONG_M, _WRONG_SHARE = 0.05, 0.03  # metres, or the share of the segment's path, from which a pose is wrong
 
 Results = Sequence[OdometryPose | Rejection]
@@ -178,12 +179,25 @@ class _Piece:
 
 
 def _aligned_by(pairs: PosePairs, number: int) -> PosePairs | None:
-    """All pairs after the alignment of the first ones; None where these are too few or do not move."""
-    first = PosePairs(pairs.stamps_ns[:number], pairs.estimates[:number], pairs.truths[:number])
+    """All pairs after the alignment of the first ones; None where these are too few or do not move.
+
+    Positions on a line leave the turn about it open, which the poses after them would feel.
+    """
+    first = first_pairs(pairs, number)
     try:
-        return apply_alignment(align_pairs(first, "sim3"), pairs)
+        is_line = min(_flatness(first.estimated_positions), _flatness(first.true_positions)) < _LINE_FLATNESS
+        similarity = align_by_orientations(first, with_scale=True) if is_line else align_pairs(first, "sim3")
     except SourceError:
         return None
+    return apply_alignment(similarity, pairs)
+
+
+def _flatness(positions: Array) -> float:
+    """Second over first extent of positions (N, 3)."""
+    if len(positions) < 2:
+        return 0.0
+    extents = np.linalg.svd(positions - positions.mean(axis=0), compute_uv=False)
+    return float(extents[1] / extents[0]) if extents[0] > 0.0 else 0.0
 
 
 def _errors_m(aligned: PosePairs) -> Array:

@@ -68,7 +68,7 @@ def run_row(name: str, run: Figures) -> list[str]:
         number(run["start_after_motion_s"]),
         str(run["loss_events"]),
         number(run["ate_sim3_m"], 100.0),
-        number(run["rotation_error_deg"] and run["rotation_error_deg"]["rmse"]),
+        number(run["aligned_orientation_error_deg"] and run["aligned_orientation_error_deg"]["rmse"]),
         number(second["translation_m"] and second["translation_m"]["rmse"], 100.0),
         number(second["rotation_deg"] and second["rotation_deg"]["rmse"]),
         number(path["translation_percent"]),

@@ -1,4 +1,4 @@
-"""Estimates find their truth by stamp: one to one, within the tolerance, interpolated at the estimate's instant."""
+"""Estimates find their truth by stamp: the nearest within the tolerance, as in evo."""
 
 import numpy as np
 import pytest
@@ -23,14 +23,20 @@ def test_pairs_the_nearest_stamps_and_leaves_the_rest():
     assert len(pairs) == len(pairs.estimates) == len(pairs.truths) == 3
 
 
-def test_truth_is_interpolated_at_the_estimates_stamp():
+def test_truth_is_taken_as_it_is():
     pairs = associate(along_x([40]), along_x([0, 30, 60]), tolerance_s=0.02)
-    assert pairs.true_positions[0, 0] == pytest.approx(0.040)
+    assert pairs.true_positions[0, 0] == pytest.approx(0.030)
 
 
-def test_dense_estimates_do_not_share_one_truth():
-    pairs = associate(along_x(range(0, 100, 5)), along_x([0, 50]), tolerance_s=0.02)
+def test_the_truth_chooses_where_it_has_fewer_poses():
+    pairs = associate(along_x(range(0, 100, 5)), along_x([0, 51]), tolerance_s=0.02)
     assert pairs.stamps_ns.tolist() == [0, 50 * MS]
+    assert pairs.true_positions[:, 0] == pytest.approx([0.0, 0.051])
+
+
+def test_a_truth_may_be_that_of_several_estimates_where_it_has_more_poses():
+    pairs = associate(along_x([98, 102]), along_x([100, 200, 300]), tolerance_s=0.02)
+    assert pairs.true_positions[:, 0] == pytest.approx([0.1, 0.1])
 
 
 def test_of_two_equally_near_estimates_only_one_is_paired():
@@ -65,9 +71,9 @@ def test_truth_is_not_interpolated_across_a_long_gap():
 
 def test_truth_before_and_after_its_span_is_taken_only_within_the_tolerance():
     truth = along_x([1000, 1030])
-    assert truth_at(truth, 985 * MS).translation[0] == pytest.approx(1.0)
-    assert truth_at(truth, 979 * MS) is None
-    assert truth_at(truth, 1051 * MS) is None
+    assert truth_at(truth, 992 * MS).translation[0] == pytest.approx(1.0)
+    assert truth_at(truth, 989 * MS) is None
+    assert truth_at(truth, 1041 * MS) is None
 
 
 def test_stamps_of_years_keep_their_nanoseconds():

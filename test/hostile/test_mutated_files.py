@@ -121,7 +121,7 @@ OPTIONS = {
         "--config",
         "--image-topic",
     ),
-    "evaluate": ("--align", "--tolerance-s", "--covariances"),
+    "evaluate": ("--align", "--n-to-align", "--delta", "--delta-unit", "--tolerance-s", "--covariances"),
     "build-map": ("--fps", "--first", "--every", "--reference-poses", "--config", "--output"),
     "import-hloc": ("--extractor", "--output"),
     "export-hloc": ("--output", "--queries", "--top-k"),

@@ -15,6 +15,7 @@ from rich.text import Text
 if TYPE_CHECKING:  # a command that shows neither need not wait for them
     from visloc_ros.core.calibration import CameraCalibration
     from visloc_ros.evaluation import Row
+    from visloc_ros.evaluation.metrics import Statistics
 
 LOG_WIDTH = 140
 
@@ -22,6 +23,8 @@ LOG_WIDTH = 140
 # No markup: names of files and topics may hold brackets.
 console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, markup=False)
 error_console = Console(stderr=True, markup=False)
+
+STATISTICS = ("rmse", "mean", "median", "std", "min", "max", "sse")  # those of evo
 
 MARKS = {True: Text("met", "green"), False: Text("missed", "yellow"), None: Text()}
 
@@ -32,6 +35,18 @@ def print_table(title: str, rows: Iterable[Row]) -> None:
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
     for row in rows:
         table.add_row(Text(row.label, "bold"), row.value, row.target or "", MARKS[row.met])
+    console.print(table)
+
+
+def print_statistics(rows: Iterable[tuple[str, Statistics | None]]) -> None:
+    """Print statistics in columns, to as many digits as evo does."""
+    table = Table(box=None, padding=(0, 2))
+    table.add_column("")
+    for name in STATISTICS:
+        table.add_column(name, justify="right")
+    for label, statistics in rows:
+        values = (f"{getattr(statistics, name):.6f}" if statistics else "–" for name in STATISTICS)
+        table.add_row(Text(label, "bold"), *values)
     console.print(table)
 
 

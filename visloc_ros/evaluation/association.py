@@ -1,4 +1,4 @@
-"""Which true pose belongs to which estimate: by stamp, one to one, the truth brought to the estimate's instant."""
+"""Which true pose belongs to which estimate: by stamp."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 
-DEFAULT_TOLERANCE_S = 0.02
+DEFAULT_TOLERANCE_S = 0.01
+"""As in evo."""
+
 MAX_TRUTH_GAP_NS = 120_000_000
 """Truth is interpolated across at most this gap: a hand-held camera strays by some millimetres within it."""
 
 
 @dataclass(frozen=True, eq=False)
 class PosePairs:
-    """Estimates and truths (N,) of the same instants, stamps (N,) in nanoseconds, in the order of time."""
+    """Estimates and truths (N,) of the same instants, stamps (N,) of the estimates in nanoseconds, in their order."""
 
     stamps_ns: NDArray[np.int64]
     estimates: tuple[SE3, ...]
@@ -48,27 +50,30 @@ def truth_at(truth: Trajectory, stamp_ns: int, tolerance_s: float = DEFAULT_TOLE
 
 
 def associate(estimate: Trajectory, truth: Trajectory, tolerance_s: float = DEFAULT_TOLERANCE_S) -> PosePairs:
-    """Pair every estimate with its nearest truth, one to one: both must be each other's nearest in time.
+    """Pair every pose of the trajectory that has fewer of them with the other's nearest in time, as evo does.
 
-    The paired truth is interpolated at the estimate's stamp. Raises SourceError when nothing pairs up.
+    Raises SourceError when nothing pairs up.
     """
-    tolerance_ns = round(tolerance_s * NANOSECONDS)
-    chosen = _mutual_nearest(estimate.stamps_ns, truth.stamps_ns, tolerance_ns)
-    if len(chosen) == 0:
+    rows, true_rows = _nearest_rows(estimate.stamps_ns, truth.stamps_ns, round(tolerance_s * NANOSECONDS))
+    if len(rows) == 0:
         raise SourceError(_why_nothing_pairs(estimate, truth, tolerance_s))
-    stamps = estimate.stamps_ns[chosen]
-    truths = [truth_at(truth, int(stamp), tolerance_s) for stamp in stamps]
-    return PosePairs(stamps, tuple(estimate.poses[i] for i in chosen), tuple(t for t in truths if t is not None))
+    estimates, truths = tuple(estimate.poses[row] for row in rows), tuple(truth.poses[row] for row in true_rows)
+    return PosePairs(estimate.stamps_ns[rows], estimates, truths)
 
 
-def _mutual_nearest(stamps: NDArray[np.int64], others: NDArray[np.int64], tolerance_ns: int) -> NDArray[np.intp]:
-    """Rows of ``stamps`` whose nearest in ``others`` lies within the tolerance and has them as its nearest."""
+def _nearest_rows(
+    stamps: NDArray[np.int64], others: NDArray[np.int64], tolerance_ns: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows (M,) of both that belong together, at most the tolerance apart."""
     if len(stamps) == 0 or len(others) == 0:
-        return np.empty(0, dtype=np.intp)
-    forward, backward = _nearest(stamps, others), _nearest(others, stamps)
-    rows = np.arange(len(stamps))
-    close = np.abs(others[forward] - stamps) <= tolerance_ns
-    return np.asarray(rows[close & (backward[forward] == rows)])
+        return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
+    if len(others) < len(stamps):
+        nearest = _nearest(others, stamps)
+        close = np.abs(stamps[nearest] - others) <= tolerance_ns
+        return nearest[close], np.flatnonzero(close)
+    nearest = _nearest(stamps, others)
+    close = np.abs(others[nearest] - stamps) <= tolerance_ns
+    return np.flatnonzero(close), nearest[close]
 
 
 def _nearest(stamps: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.intp]:

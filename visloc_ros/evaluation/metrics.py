@@ -36,6 +36,17 @@ class Statistics:
     rmse: float
     p95: float
     max: float
+    min: float
+
+    @property
+    def std(self) -> float:
+        """Standard deviation."""
+        return float(np.sqrt(max(0.0, self.rmse**2 - self.mean**2)))
+
+    @property
+    def sse(self) -> float:
+        """Sum of squares."""
+        return self.count * self.rmse**2
 
     @staticmethod
     def of(values: ArrayLike) -> Statistics | None:
@@ -46,7 +57,7 @@ class Statistics:
             return None
         rmse = float(np.sqrt(np.mean(np.square(known))))
         median, p95 = (float(value) for value in np.percentile(known, (50, 95)))
-        return Statistics(len(known), median, float(known.mean()), rmse, p95, float(known.max()))
+        return Statistics(len(known), median, float(known.mean()), rmse, p95, float(known.max()), float(known.min()))
 
 
 @dataclass(frozen=True)
@@ -94,15 +105,6 @@ def _count_within(errors: Array, distance: float, angle: float) -> int:
     return int(np.count_nonzero((errors[:, 0] <= distance) & (errors[:, 1] <= angle)))
 
 
-def relative_errors(pairs: PosePairs, delta: float, unit: str) -> Array:
-    """Errors (M, 2) of the motion between poses ``delta`` apart, by "s" or by "m" of true path.
-
-    Each pose is compared with the first one at least ``delta`` later; position in map units, rotation in degrees.
-    """
-    begins, ends = steps_of(progress(pairs, unit), delta)
-    return motion_errors(pairs, begins, ends)
-
-
 def motion_errors(pairs: PosePairs, begins: NDArray[np.intp], ends: NDArray[np.intp]) -> Array:
     """Errors (M, 2) of the motions from poses ``begins`` (M,) to poses ``ends`` (M,), in map units and degrees."""
     if len(begins) == 0:
@@ -134,7 +136,7 @@ def progress(pairs: PosePairs, unit: str) -> NDArray[np.float64]:
     if unit == "s":
         return np.asarray((pairs.stamps_ns - pairs.stamps_ns[:1]) / NANOSECONDS)
     if unit != "m":
-        raise ValueError(f"a relative error is taken over 's' or 'm', not {unit!r}")
+        raise ValueError(f"progress is in 's' or 'm', not {unit!r}")
     steps = np.linalg.norm(np.diff(pairs.true_positions, axis=0), axis=1)
     return np.concatenate([np.zeros(min(1, len(pairs))), np.cumsum(steps)])
 

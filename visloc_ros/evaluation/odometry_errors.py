@@ -1,8 +1,9 @@
 """How good visual odometry alone is: errors of every segment after a similarity alignment, drift, coverage, losses.
 
-Positions are aligned on positions (Umeyama), the usual ATE. Orientations are aligned on orientations: a hand-held path
-is often so much longer than wide that some centimetres in its positions turn it by ten degrees about its long axis,
-and that turn says nothing about the odometry's rotations (and where the path is a line, any turn fits).
+Segments are aligned on positions (Umeyama), and errors are those of evo, the usual ATE. Orientations are aligned on
+orientations besides: a hand-held path is often so much longer than wide that some centimetres in its positions turn it
+by ten degrees about its long axis, and that turn says nothing about the odometry's rotations (and where the path is a
+line, any turn fits).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from visloc_ros.core.geometry import Array, Sim3, mean_rotation, rotation_angle_
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import OdometryPose, Rejection
 from visloc_ros.evaluation.association import DEFAULT_TOLERANCE_S, PosePairs, associate
-from visloc_ros.evaluation.metrics import Statistics, position_error, progress
+from visloc_ros.evaluation.metrics import Statistics, pose_errors, progress
 from visloc_ros.evaluation.relative_drift import Drift, measure_drift
 from visloc_ros.evaluation.trajectories import align_pairs, apply_alignment, evaluate_trajectories
 
@@ -40,7 +41,6 @@ class SegmentErrors:
     true_path_m: float | None = None
     truth_from_odom: Sim3 | None = None
     position_error_m: Statistics | None = None
-    rotation_error_deg: Statistics | None = None
 
     @property
     def duration_s(self) -> float:
@@ -89,7 +89,8 @@ class OdometryErrors:
     """Errors of a whole run of odometry.
 
     ``worst_rmse_m`` is the ATE: segments share no frame, so each is aligned by itself, and the largest of their root
-    mean squares counts. ``position_error_m`` and ``rotation_error_deg`` pool the poses of all segments.
+    mean squares counts. ``position_error_m`` and ``rotation_error_deg`` pool the poses of all segments, and so does
+    ``aligned_orientation_error_deg``, what is left of the rotation errors once each segment's orientations are aligned.
     ``refined_error_m`` is of the path that the odometry knows in the end, after a Sim3 alignment of its own; None
     where there is none.
     """
@@ -99,6 +100,7 @@ class OdometryErrors:
     worst_rmse_m: float | None
     position_error_m: Statistics | None
     rotation_error_deg: Statistics | None
+    aligned_orientation_error_deg: Statistics | None
     drift: Drift
     refined_error_m: Statistics | None = None
 
@@ -116,7 +118,7 @@ def evaluate_odometry(
     poses = [result for result in results if isinstance(result, OdometryPose)]
     numbers = sorted({pose.segment for pose in poses})
     pieces = [_measure_segment([p for p in poses if p.segment == n], truth, tolerance_s) for n in numbers]
-    errors = np.concatenate([np.empty((0, 2)), *(piece.errors for piece in pieces)])
+    errors = np.concatenate([np.empty((0, 3)), *(piece.errors for piece in pieces)])
     segments = tuple(piece.segment for piece in pieces)
     ates = [segment.position_error_m.rmse for segment in segments if segment.position_error_m is not None]
     return OdometryErrors(
@@ -125,6 +127,7 @@ def evaluate_odometry(
         worst_rmse_m=max(ates, default=None),
         position_error_m=Statistics.of(errors[:, 0]),
         rotation_error_deg=Statistics.of(errors[:, 1]),
+        aligned_orientation_error_deg=Statistics.of(errors[:, 2]),
         drift=measure_drift(piece.aligned for piece in pieces if piece.aligned is not None),
         refined_error_m=_measure_refined(refined, truth, tolerance_s),
     )
@@ -180,7 +183,10 @@ def _first_motion_ns(truth: Trajectory, begin_ns: int) -> int | None:
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """A segment, the errors of its poses (N, 2), and its poses at true scale; no errors where it cannot be aligned."""
+    """A segment, the errors (N, 3) of its poses (position, rotation, orientation), and its poses in the truth's frame.
+
+    No errors where it cannot be aligned.
+    """
 
     segment: SegmentErrors
     errors: Array
@@ -190,7 +196,7 @@ class _Measured:
 def _measure_segment(poses: Sequence[OdometryPose], truth: Trajectory | None, tolerance_s: float) -> _Measured:
     piece = poses[0].segment, len(poses), poses[0].stamp_ns, poses[-1].stamp_ns
     trajectory = Trajectory(np.array([p.stamp_ns for p in poses]), tuple(p.odom_from_camera for p in poses))
-    unmeasured = _Measured(SegmentErrors(*piece), np.empty((0, 2)), None)
+    unmeasured = _Measured(SegmentErrors(*piece), np.empty((0, 3)), None)
     if truth is None:
         return unmeasured
     try:
@@ -199,10 +205,9 @@ def _measure_segment(poses: Sequence[OdometryPose], truth: Trajectory | None, to
     except SourceError:  # too short or without motion: nothing can be measured, and the figures stay None
         return unmeasured
     aligned = apply_alignment(truth_from_odom, pairs)
-    errors = np.column_stack([_position_errors(aligned), _rotation_errors_deg(pairs)])
-    position, rotation = Statistics.of(errors[:, 0]), Statistics.of(errors[:, 1])
+    errors = np.column_stack([pose_errors(aligned.estimates, aligned.truths), _orientation_errors_deg(pairs)])
     path_m = float(progress(pairs, "m")[-1])
-    return _Measured(SegmentErrors(*piece, path_m, truth_from_odom, position, rotation), errors, aligned)
+    return _Measured(SegmentErrors(*piece, path_m, truth_from_odom, Statistics.of(errors[:, 0])), errors, aligned)
 
 
 def _measure_refined(path: Trajectory | None, truth: Trajectory | None, tolerance_s: float) -> Statistics | None:
@@ -214,11 +219,7 @@ def _measure_refined(path: Trajectory | None, truth: Trajectory | None, toleranc
         return None
 
 
-def _position_errors(aligned: PosePairs) -> Array:
-    return np.array([position_error(*poses) for poses in zip(aligned.estimates, aligned.truths, strict=True)])
-
-
-def _rotation_errors_deg(pairs: PosePairs) -> Array:
+def _orientation_errors_deg(pairs: PosePairs) -> Array:
     """Angles (N,) left between orientations after the one turn of the odometry's frame that fits them best."""
     poses = list(zip(pairs.estimates, pairs.truths, strict=True))
     truth_from_odom = mean_rotation([truth.rotation @ estimate.rotation.T for estimate, truth in poses])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from visloc_ros.evaluation.kitti_measure import KittiErrors
 from visloc_ros.evaluation.metrics import Recall, Statistics
 from visloc_ros.evaluation.odometry_errors import Coverage, OdometryErrors, SegmentErrors
 from visloc_ros.evaluation.relative_drift import Drift
@@ -60,15 +61,10 @@ def _camera_rows(camera: Mapping[str, Any] | None) -> list[Row]:
 
 
 def trajectory_rows(errors: TrajectoryErrors) -> list[Row]:
-    """Rows of a comparison of two trajectories."""
-    delta = f"{errors.relative_delta:g} {errors.relative_unit}"
+    """Rows of a comparison of two trajectories, but for the ``error_statistics``."""
     return [
         Row("matched poses", f"{errors.num_matched} of {errors.num_estimates} estimated, {errors.num_truths} true"),
         Row("alignment", f"{errors.align}, scale {errors.truth_from_estimate.scale:.4f}"),
-        Row("position error (APE)", _statistics_words(errors.position_error_m, "m")),
-        Row("rotation error (APE)", _statistics_words(errors.rotation_error_deg, "deg")),
-        Row(f"position error over {delta} (RPE)", _statistics_words(errors.relative_position_error_m, "m")),
-        Row(f"rotation error over {delta} (RPE)", _statistics_words(errors.relative_rotation_error_deg, "deg")),
         *(
             Row(
                 f"within {_threshold_words(of_all)}",
@@ -76,8 +72,29 @@ def trajectory_rows(errors: TrajectoryErrors) -> list[Row]:
             )
             for of_all, of_matched in zip(errors.recall, errors.recall_of_matched, strict=True)
         ),
+        *([] if errors.kitti is None else [_kitti_row(errors.kitti)]),
         *([] if errors.consistency is None else [Row(NEES_LABEL, consistency_words(asdict(errors.consistency)))]),
     ]
+
+
+def _kitti_row(kitti: KittiErrors) -> Row:
+    value = f"{kitti.translation_percent:.4f} %, {kitti.rotation_deg_per_m:.6f} deg/m"
+    return Row("KITTI odometry benchmark", f"{value} ({kitti.count} stretches of 100 to 800 m)")
+
+
+def error_statistics(errors: TrajectoryErrors) -> list[tuple[str, Statistics | None]]:
+    """What was measured, in words with its unit, and its statistics."""
+    pairs = f"{errors.pair_selection}, {'all' if errors.pair_selection.all_pairs else 'consecutive'} pairs"
+    named: list[tuple[str, Statistics | None]] = [
+        ("APE position [m]", errors.position_error_m),
+        ("APE rotation [deg]", errors.rotation_error_deg),
+        (f"RPE position [m], {pairs}", errors.relative_position_error_m),
+        (f"RPE rotation [deg], {pairs}", errors.relative_rotation_error_deg),
+    ]
+    if errors.by_orientations is not None:
+        position, rotation = errors.by_orientations
+        named += [("position [m], orientations aligned", position), ("rotation [deg], orientations aligned", rotation)]
+    return named
 
 
 def odometry_rows(errors: OdometryErrors) -> list[Row]:
@@ -110,7 +127,8 @@ def _coverage_rows(coverage: Coverage) -> list[Row]:
 def _drift_rows(errors: OdometryErrors) -> list[Row]:
     drift = errors.drift
     rows = [
-        Row("rotation error (orientations aligned)", _statistics_words(errors.rotation_error_deg, "deg")),
+        Row("rotation error (Sim3 APE)", _statistics_words(errors.rotation_error_deg, "deg")),
+        Row("rotation error (orientations aligned)", _statistics_words(errors.aligned_orientation_error_deg, "deg")),
         Row("drift over 1 s, position", _statistics_words(drift.translation_m_per_s, "m")),
         Row("drift over 1 s, rotation", _statistics_words(drift.rotation_deg_per_s, "deg")),
         Row("drift over the path", _path_drift_words(drift)),

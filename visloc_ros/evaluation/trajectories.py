@@ -1,4 +1,9 @@
-"""Compare two trajectories: associate by stamp, align if asked to, and measure absolute and relative errors."""
+"""Compare two trajectories: associate by stamp, align if asked to, and measure absolute and relative errors.
+
+Association, alignment and errors are those of evo (https://github.com/MichaelGrupp/evo), the usual tool, so that its
+figures and these are the same. On a path that is nearly straight, positions say little about the turn around it, and a
+few millimetres of them may turn all orientations: errors after an alignment by orientations stand beside.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +17,11 @@ from visloc_ros.core.geometry import Array, Sim3, mean_rotation, umeyama
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.evaluation.association import DEFAULT_TOLERANCE_S, PosePairs, associate
 from visloc_ros.evaluation.consistency import Consistency
-from visloc_ros.evaluation.metrics import Recall, Statistics, nees, pose_errors, recall, relative_errors
+from visloc_ros.evaluation.kitti_measure import KittiErrors, kitti_errors
+from visloc_ros.evaluation.metrics import Recall, Statistics, motion_errors, nees, pose_errors, recall
+from visloc_ros.evaluation.relative_pairs import ONE_FRAME, PairSelection, choose_pairs
 
-ALIGNMENTS = ("none", "se3", "sim3")
-
-COLLINEAR_SPREAD = 0.02
-"""Positions whose second extent is below this share of the first do not fix the rotation about their line."""
+ALIGNMENTS = ("none", "origin", "scale", "se3", "sim3")
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,10 @@ class TrajectoryErrors:
     """Errors of an estimated trajectory: positions in the truth's unit (metres when it is metric), angles in degrees.
 
     ``recall`` counts every true pose as a query, so missing estimates are failures;
-    ``recall_of_matched`` looks only at the estimates that have a true pose. ``consistency`` compares the errors with
-    the covariances where these were given.
+    ``recall_of_matched`` looks only at the estimates that have a true pose. ``by_orientations`` are position and
+    rotation errors after an alignment by orientations, for "se3" and "sim3". ``kitti`` is the measure of that
+    benchmark, None for paths shorter than 100 m. ``consistency`` compares the errors with the covariances where these
+    were given.
     """
 
     num_estimates: int
@@ -36,12 +42,13 @@ class TrajectoryErrors:
     truth_from_estimate: Sim3
     position_error_m: Statistics
     rotation_error_deg: Statistics
-    relative_delta: float
-    relative_unit: str
+    pair_selection: PairSelection
     relative_position_error_m: Statistics | None
     relative_rotation_error_deg: Statistics | None
     recall: tuple[Recall, ...]
     recall_of_matched: tuple[Recall, ...]
+    by_orientations: tuple[Statistics, Statistics] | None = None
+    kitti: KittiErrors | None = None
     consistency: Consistency | None = None
 
 
@@ -51,26 +58,24 @@ def evaluate_trajectories(
     align: str = "none",
     tolerance_s: float = DEFAULT_TOLERANCE_S,
     *,
-    relative_delta: float = 1.0,
-    relative_unit: str = "s",
+    n_to_align: int | None = None,
+    pair_selection: PairSelection = ONE_FRAME,
     covariances: Mapping[int, Array] | None = None,
 ) -> TrajectoryErrors:
-    """Measure an estimate against the truth after alignment "none", "se3" or "sim3" on the positions.
+    """Measure an estimate against the truth after one of ``ALIGNMENTS``, by all poses or the first ``n_to_align``.
 
-    Relative errors are taken over ``relative_delta`` seconds ("s") or metres of true path ("m"). ``covariances`` (6, 6)
-    by stamp are those of the estimates. Raises ConfigError on an unknown alignment, or one with covariances;
-    SourceError when no stamps meet or the positions cannot be aligned.
+    ``covariances`` (6, 6) by stamp are those of the estimates. Raises ConfigError on an unknown alignment, one with
+    covariances, or a relative error over nothing; SourceError when no stamps meet or the positions cannot be aligned.
     """
     if covariances is not None and align != "none":
         raise ConfigError("covariances are of the poses as they came: compare them with alignment 'none'")
     pairs = associate(estimate, truth, tolerance_s)
-    similarity = align_pairs(pairs, align)
+    used = first_pairs(pairs, len(pairs) if n_to_align is None else n_to_align)
+    similarity = align_pairs(used, align)
     aligned = apply_alignment(similarity, pairs)
     absolute = pose_errors(aligned.estimates, aligned.truths)
-    relative = relative_errors(aligned, relative_delta, relative_unit)
-    position, rotation = Statistics.of(absolute[:, 0]), Statistics.of(absolute[:, 1])
-    if position is None or rotation is None:
-        raise SourceError("the trajectories hold poses that are not finite")
+    relative = relative_errors(aligned, pair_selection)
+    position, rotation = _statistics(absolute)
     return TrajectoryErrors(
         num_estimates=len(estimate),
         num_truths=len(truth),
@@ -79,35 +84,52 @@ def evaluate_trajectories(
         truth_from_estimate=similarity,
         position_error_m=position,
         rotation_error_deg=rotation,
-        relative_delta=relative_delta,
-        relative_unit=relative_unit,
+        pair_selection=pair_selection,
         relative_position_error_m=Statistics.of(relative[:, 0]),
         relative_rotation_error_deg=Statistics.of(relative[:, 1]),
         recall=recall(absolute, len(truth)),
         recall_of_matched=recall(absolute, len(pairs)),
+        by_orientations=_errors_by_orientations(pairs, used, align),
+        kitti=kitti_errors(aligned),
         consistency=None if covariances is None else _consistency(pairs, covariances),
     )
 
 
 def align_pairs(pairs: PosePairs, align: str) -> Sim3:
-    """Similarity ``truth_from_estimate`` that fits the positions best; the identity for "none".
+    """Similarity ``truth_from_estimate``: the identity for "none", what joins the first poses for "origin", otherwise
+    what fits the positions best (Umeyama 1991), and of that only the scale for "scale".
 
-    On (nearly) collinear positions the rotation comes from the orientations, because positions alone leave the
-    turn about their line open. Raises SourceError when there are too few poses or they do not move.
+    Raises SourceError when there are too few poses or they do not move.
     """
     if align not in ALIGNMENTS:
         raise ConfigError(f"unknown alignment '{align}'; choose one of {', '.join(ALIGNMENTS)}")
     if align == "none":
         return Sim3.identity()
-    if len(pairs) < 3:
-        raise SourceError(f"{len(pairs)} matched poses are too few to align, 3 are needed; use no alignment")
-    source, target, with_scale = pairs.estimated_positions, pairs.true_positions, align == "sim3"
-    extents = _extents(source)
-    if extents[0] < 1e-9 * (1.0 + float(np.abs(source).max())):
-        raise SourceError("the estimate does not move, so it cannot be aligned by its positions; use no alignment")
-    if min(extents[1] / extents[0], _flatness(target)) < COLLINEAR_SPREAD:
-        return _align_by_orientations(pairs, with_scale)
-    return umeyama(target, source, with_scale=with_scale)
+    if align == "origin":
+        return Sim3.from_se3(pairs.truths[0] @ pairs.estimates[0].inverse)
+    _check_alignable(pairs)
+    similarity = umeyama(pairs.true_positions, pairs.estimated_positions, with_scale=align != "se3")
+    return Sim3(similarity.scale, np.eye(3), np.zeros(3)) if align == "scale" else similarity
+
+
+def align_by_orientations(pairs: PosePairs, with_scale: bool) -> Sim3:
+    """``truth_from_estimate`` with the mean rotation, then scale and translation by least squares on the positions.
+
+    Raises SourceError when there are too few poses or they do not move.
+    """
+    _check_alignable(pairs)
+    rotation = mean_rotation(
+        [truth.rotation @ pose.rotation.T for pose, truth in zip(pairs.estimates, pairs.truths, strict=True)]
+    )
+    source, target = pairs.estimated_positions @ rotation.T, pairs.true_positions
+    centred = source - source.mean(axis=0)
+    scale = float(np.sum(centred * target) / np.sum(np.square(centred))) if with_scale else 1.0
+    return Sim3(scale, rotation, target.mean(axis=0) - scale * source.mean(axis=0))
+
+
+def first_pairs(pairs: PosePairs, number: int) -> PosePairs:
+    """The first pairs."""
+    return PosePairs(pairs.stamps_ns[:number], pairs.estimates[:number], pairs.truths[:number])
 
 
 def apply_alignment(truth_from_estimate: Sim3, pairs: PosePairs) -> PosePairs:
@@ -122,22 +144,30 @@ def _consistency(pairs: PosePairs, covariances: Mapping[int, Array]) -> Consiste
     return Consistency.of(values)
 
 
-def _extents(positions: Array) -> Array:
-    """Spread (3,) of positions along their principal axes, largest first."""
-    return np.asarray(np.linalg.svd(positions - positions.mean(axis=0), compute_uv=False))
+def relative_errors(pairs: PosePairs, selection: PairSelection) -> Array:
+    """Errors (M, 2) of the estimate's motions, in map units and degrees."""
+    begins, ends = choose_pairs(selection, pairs.stamps_ns, pairs.estimates)
+    return motion_errors(pairs, begins, ends)
 
 
-def _flatness(positions: Array) -> float:
-    extents = _extents(positions)
-    return float(extents[1] / extents[0]) if extents[0] > 0.0 else 0.0
+def _check_alignable(pairs: PosePairs) -> None:
+    if len(pairs) < 3:
+        raise SourceError(f"{len(pairs)} matched poses are too few to align, 3 are needed; use no alignment")
+    positions = pairs.estimated_positions
+    if float(np.ptp(positions, axis=0).max()) < 1e-9 * (1.0 + float(np.abs(positions).max())):
+        raise SourceError("the estimate does not move, so it cannot be aligned by its positions; use no alignment")
 
 
-def _align_by_orientations(pairs: PosePairs, with_scale: bool) -> Sim3:
-    """Rotation from the orientations, then scale and translation by least squares on the positions."""
-    rotation = mean_rotation(
-        [truth.rotation @ pose.rotation.T for pose, truth in zip(pairs.estimates, pairs.truths, strict=True)]
-    )
-    source, target = pairs.estimated_positions @ rotation.T, pairs.true_positions
-    centred = source - source.mean(axis=0)
-    scale = float(np.sum(centred * target) / np.sum(np.square(centred))) if with_scale else 1.0
-    return Sim3(scale, rotation, target.mean(axis=0) - scale * source.mean(axis=0))
+def _errors_by_orientations(pairs: PosePairs, used: PosePairs, align: str) -> tuple[Statistics, Statistics] | None:
+    if align not in ("se3", "sim3"):
+        return None
+    aligned = apply_alignment(align_by_orientations(used, with_scale=align == "sim3"), pairs)
+    return _statistics(pose_errors(aligned.estimates, aligned.truths))
+
+
+def _statistics(errors: Array) -> tuple[Statistics, Statistics]:
+    """Those of position and rotation errors (N, 2). Raises SourceError."""
+    position, rotation = Statistics.of(errors[:, 0]), Statistics.of(errors[:, 1])
+    if position is None or rotation is None:
+        raise SourceError("the trajectories hold poses that are not finite")
+    return position, rotation
