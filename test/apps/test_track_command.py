@@ -17,6 +17,7 @@ from visloc_ros.core.trajectory import read_tum, write_tum
 from visloc_ros.core.types import OdometryPose
 from visloc_ros.evaluation.decoding import decode
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
+from visloc_ros.sources import open_source
 
 NUM_FRAMES = 45
 
@@ -83,6 +84,24 @@ def test_the_file_holds_what_was_tracked_and_how_well(tracked):
     assert {"machine", "command", "date", "fps", "stage_ms", "segments", "loss_events"} <= set(figures)
     assert "Sim3 ATE" in shown
     assert (folder / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_folder_as_tum_publishes_it(recording, tracked, tmp_path):
+    """Stamps of the epoch, images listed, truth at a rate of its own, depth images beside."""
+    begin_ns, frames = 1_305_031_229_000_000_000, open_source(recording)
+    folder = tmp_path / "rgbd_dataset_room"
+    shutil.copytree(recording / "rgb", folder / "rgb")
+    shutil.copytree(recording / "rgb", folder / "depth")
+    shutil.copy(recording / "camera.yaml", folder)
+    lines = [f"{(begin_ns + image.stamp_ns) / 1e9:.6f} rgb/{image.path.name}" for image in frames.images]
+    (folder / "rgb.txt").write_text("\n".join(["# color images", "# timestamp filename", *lines]))
+    truth = frames.ground_truth
+    write_tum(folder / "groundtruth.txt", begin_ns + truth.stamps_ns + 2_000_000, truth.poses)
+    finished = visloc("track", folder, "--json", tmp_path / "a.json")
+    assert finished.exit_code == 0, finished.output
+    figures, known = figures_of(tmp_path / "a.json"), figures_of(tracked[1] / "a.json")
+    assert figures["tracked_frames"] == NUM_FRAMES
+    assert figures["ate_sim3_m"] == pytest.approx(known["ate_sim3_m"], rel=0.02)
 
 
 def test_two_runs_give_the_same_path(recording, tracked, tmp_path):
