@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from visloc_ros.core.atomic_write import atomic_write
+from visloc_ros.core.atomic_write import atomic_folder, atomic_write, restore
 from visloc_ros.core.errors import OutputError
 
 
@@ -30,3 +30,21 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"file/new\.txt"), atomic_write(tmp_path / "file" / "new.txt"):
         pass
+
+
+def test_what_a_killed_process_left_beside_a_whole_folder_goes_when_that_is_opened(tmp_path):
+    (tmp_path / "map").mkdir()
+    (tmp_path / ".map.partial" / "new" / "map").mkdir(parents=True)
+    (tmp_path / ".map.partial" / "lock").write_text("")
+    restore(tmp_path / "map")
+    assert os.listdir(tmp_path) == ["map"]
+
+
+def test_what_is_just_being_written_stays_when_the_old_one_is_opened(tmp_path):
+    (tmp_path / "map").mkdir()
+    with atomic_folder(tmp_path / "map") as folder:
+        (folder / "new.txt").write_text("new")
+        restore(tmp_path / "map")
+        assert os.listdir(tmp_path / "map") == []
+    assert os.listdir(tmp_path / "map") == ["new.txt"]
+    assert os.listdir(tmp_path) == ["map"]

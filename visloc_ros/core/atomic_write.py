@@ -67,13 +67,18 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
 
 def restore(path: Path) -> None:
-    """Put back what a process had moved aside that was killed while it replaced ``path``; else nothing is done.
+    """Put back what a process had moved aside that was killed while it replaced ``path``, and remove what it left.
 
-    Raises OutputError where that is not possible.
+    Raises OutputError where there is nothing at ``path`` and it cannot be put back.
     """
     try:
         path = path.resolve()
-        if not path.name or not (_workspace_of(path) / _OLD).exists():
+        if not path.name or not _workspace_of(path).exists():
+            return
+        if path.exists():
+            with suppress(OutputError), _words(path), _workspace(path):  # it can be read all the same
+                return
+        if not (_workspace_of(path) / _OLD).exists():
             return
     except (OSError, ValueError):  # nothing can be at such a path
         return

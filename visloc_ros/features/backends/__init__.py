@@ -1,5 +1,5 @@
 """Learned models; the only modules that import torch, themselves imported when such a model is made."""
 
-from visloc_ros.core.openmp import sleep_while_waiting
+from visloc_ros.core.torch_environment import prepare_torch
 
-sleep_while_waiting()  # no module of this package is imported before it
+prepare_torch()  # no module of this package is imported before it

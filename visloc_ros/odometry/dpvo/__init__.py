@@ -3,9 +3,9 @@
 torch is imported by the modules beside ``config``; import those only when the odometry is made.
 """
 
-from visloc_ros.core.openmp import sleep_while_waiting
+from visloc_ros.core.torch_environment import prepare_torch
 from visloc_ros.odometry.dpvo.config import DpvoConfig
 
 __all__ = ["DpvoConfig"]
 
-sleep_while_waiting()
+prepare_torch()
