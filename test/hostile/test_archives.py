@@ -21,7 +21,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import damaged, spoiled
 from search_length import SEARCH
-from unpacking import unpack
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.feature_files import read_global_descriptors, read_local_features
@@ -146,7 +145,7 @@ def test_a_damaged_archive_is_refused_or_opens(changes, is_plain):
 @pytest.fixture(scope="module")
 def demo_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
-    unpack(DEMO_MAP, folder)
+    shutil.unpack_archive(DEMO_MAP, folder)
     return folder
 
 
@@ -181,7 +180,7 @@ def test_a_damaged_map_is_refused_or_opens(demo_folder, tmp_path_factory, little
 
 def test_a_map_with_links_is_not_packed(tmp_path):
     folder = tmp_path / "map"
-    unpack(DEMO_MAP, folder)
+    shutil.unpack_archive(DEMO_MAP, folder)
     (folder / "vlad.h5").rename(tmp_path / "elsewhere.h5")
     (folder / "vlad.h5").symlink_to(tmp_path / "elsewhere.h5")
     with pytest.raises(MapError, match="no plain file"):
@@ -192,7 +191,7 @@ def test_a_map_with_links_is_not_packed(tmp_path):
 @pytest.mark.parametrize("name", ["vlad.h5", "features.h5", "sfm/points3D.bin", "manifest.json", "thumbnails"])
 def test_a_map_does_not_read_other_peoples_files(tmp_path, name):
     folder = tmp_path / "map"
-    unpack(DEMO_MAP, folder)
+    shutil.unpack_archive(DEMO_MAP, folder)
     (folder / name).rename(tmp_path / "elsewhere")
     (folder / name).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(MapError, match="leads out of"):
@@ -201,7 +200,7 @@ def test_a_map_does_not_read_other_peoples_files(tmp_path, name):
 
 def test_a_thumbnail_is_no_other_file(tmp_path):
     folder = tmp_path / "map"
-    unpack(DEMO_MAP, folder)
+    shutil.unpack_archive(DEMO_MAP, folder)
     (tmp_path / "secret").write_text("secret")
     picture = next((folder / "thumbnails").iterdir())
     picture.unlink()

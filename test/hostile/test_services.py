@@ -13,7 +13,6 @@ import pytest
 pytest.importorskip("rclpy")
 
 from node_harness import started
-from unpacking import unpack
 
 from visloc_msgs.srv import BuildMap, LoadMap, SaveMap
 from visloc_ros.nodes.anchor_node import AnchorNode
@@ -26,7 +25,7 @@ OVER_LONG = "x" * 5000
 @pytest.fixture(scope="module")
 def good_map(tmp_path_factory):
     folder = tmp_path_factory.mktemp("maps") / "room"
-    unpack(DEMO_MAP, folder)
+    shutil.unpack_archive(DEMO_MAP, folder)
     return folder
 
 

@@ -134,8 +134,8 @@ def _kitti_truth(root: Path, files: list[Path], stamps_ns: list[int], projection
     numbers = [int(file.stem) for file in files]
     if max(numbers) >= len(matrices):
         raise SourceError(f"{path} has {len(matrices)} poses, too few for image {max(numbers)} of {root}")
-    camera_from_first = SE3(np.eye(3), np.asarray(np.linalg.solve(projection[:, :3], projection[:, 3]), np.float64))
-    poses = (SE3(nearest_rotation(one[:, :3]), one[:, 3]) @ camera_from_first.inverse for one in matrices[numbers])
+    camera_from_camera_0 = SE3(np.eye(3), np.asarray(np.linalg.solve(projection[:, :3], projection[:, 3]), np.float64))
+    poses = (SE3(nearest_rotation(one[:, :3]), one[:, 3]) @ camera_from_camera_0.inverse for one in matrices[numbers])
     return Trajectory(np.array(stamps_ns), tuple(poses))
 
 
