@@ -102,8 +102,9 @@ def storm_table(messages: int, calls: int) -> str:
         "localized again after good images came": f"after {recoveries[len(recoveries) // 2]:.1f} s in the median, "
         f"{recoveries[-1]:.1f} s at most, of {len(recoveries)} rounds",
         **{
-            f"memory of {name}, early and in the end": f"{before:.0f} and {after:.0f} MB ({after / before - 1:+.1%})"
-            for name, (before, after) in figures["memory_mb"].items()
+            f"memory of {name} after each tenth of the messages": ", ".join(f"{one:.0f}" for one in used)
+            + f" MB ({used[-1] / used[0] - 1:+.1%})"
+            for name, used in figures["memory_mb"].items()
         },
     }
     return table(("what", "figure"), [(what, str(figure)) for what, figure in found.items()])

@@ -361,7 +361,7 @@ def main(map_path, folder, messages, calls, seed):
         assert first_s is not None, "the nodes never found the camera"
         storm.listen()
         storm.show(lambda: False, 2.0)  # for a good message of each topic
-        rounds, at_first, memory = 0, running(), {}
+        rounds, at_first, memory = 0, running(), []
         while storm.sent < messages or storm.called < calls:
             is_paced = rounds % 2 == 0
             storm.send(min(ROUND_MESSAGES, messages - storm.sent), is_paced)
@@ -371,8 +371,8 @@ def main(map_path, folder, messages, calls, seed):
             if storm.recoveries_s[-1] is None:
                 print("not localized again:", storm.status, file=sys.stderr, flush=True)
             rounds += 1
-            if not memory or storm.sent <= messages / 10:  # by then the caches are full
-                memory = memory_mb()
+            if min(storm.sent / messages, storm.called / calls) >= (len(memory) + 1) / 10:
+                memory.append(memory_mb())
             processes.watch()
         figures = {
             "messages": storm.sent,
@@ -385,7 +385,7 @@ def main(map_path, folder, messages, calls, seed):
             "outputs": storm.received,
             "absurd_outputs": len(storm.absurd),
             "recoveries_s": storm.recoveries_s,
-            "memory_mb": {name: [memory[name], now] for name, now in memory_mb().items()},
+            "memory_mb": {name: [one[name] for one in memory] for name in memory[0]},  # after each tenth
         }
     print(json.dumps(figures))
 

@@ -73,7 +73,7 @@ def track(
 
     Where the odometry lost itself it begins a new segment, whose poses share neither origin nor scale with those
     before: each is aligned with the truth by itself, the largest ATE is told, and --output writes a file for each.
-    Frames before a segment's start get their poses once the start is known, unless --live.
+    Frames before a segment's start get their poses once the start is known.
     An odometry that refines its last segment in the end (dpvo) adds a file _refined. When tracking is stopped early,
     what was tracked is written all the same.
 
