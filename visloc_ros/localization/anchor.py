@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import tee
 from weakref import WeakKeyDictionary
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
@@ -13,6 +14,7 @@ from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor, make_matcher
+from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.localization.camera_estimation import MAX_FOCAL_SIGMA, CameraEstimator, CameraView
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.evidence import Evidence, EvidenceCollector, Query
@@ -26,6 +28,7 @@ from visloc_ros.localization.retrieval import ViewOverlap, rank_by_descriptor
 from visloc_ros.localization.uncertainty import covariance_by_focal_length
 
 _MIN_FEATURES = 32  # with fewer, the matches that a pose needs would all have to be right
+_NEVER = 2**31
 _INTRINSICS_ERROR_PX = 2.0  # median; keypoints are more exact, so that above it the focal length may be wrong
 
 
@@ -53,9 +56,18 @@ class AnchorEngine:
         self._overlap = ViewOverlap(map_)
         self._guided = GuidedSearch(map_, self.config)
         self._collector = EvidenceCollector(map_, self.matcher, self.config)
+        self._nearest = self._collector_of_nearest()
         self._map_uncertainty = map_uncertainty(map_, self.config.pose)
         self._map_uncertainty.prepare()
         self._estimators: WeakKeyDictionary[CameraCalibration, CameraEstimator] = WeakKeyDictionary()
+
+    def _collector_of_nearest(self) -> EvidenceCollector | None:
+        """What collects evidence before the learned matcher does; None where there is none, or it is not wanted."""
+        config = self.config
+        if isinstance(self.matcher, NearestMatcher) or not (config.nearest_first and config.guided.enabled):
+            return None
+        # A pose takes longer than the matches of all images: it is computed once.
+        return EvidenceCollector(self.map, NearestMatcher(), replace(config, stop_inliers=_NEVER))
 
     @property
     def map_identity(self) -> MapIdentity:
@@ -158,7 +170,21 @@ class AnchorEngine:
             anchor = self._find_around(query, prior)
             if anchor is not None:
                 return anchor
-        return self._judge_and_refine(query, self._collector.gather(query, self._references(query, prior), prior))
+        references, again = tee(self._references(query, prior))
+        if self._nearest is not None:
+            found = self._find_by_nearest(query, self._nearest.gather(query, references, prior))
+            if found is not None:
+                return found
+        return self._judge_and_refine(query, self._collector.gather(query, again, prior))
+
+    def _find_by_nearest(self, query: Query, evidence: Evidence) -> AnchorPose | Rejection | None:
+        """The pose around the one that nearest neighbours tell; None where the learned matcher may tell more.
+
+        Rejected where no more of them agree than wrong ones do by chance: the learned matcher then finds nothing.
+        """
+        if evidence.solution is None or evidence.num_inliers <= _chance_inliers(len(evidence.correspondences)):
+            return _reject(query, Reason.FEW_INLIERS, evidence)
+        return self._find_around(query, evidence.solution.map_from_camera)
 
     def _judge_and_refine(self, query: Query, evidence: Evidence) -> AnchorPose | Rejection:
         """The pose of the evidence, once more with all points around it where that can be trusted."""
@@ -220,6 +246,11 @@ class AnchorEngine:
         with query.watch("pnp"):
             freed = solve_pose_and_focal_length(pixels, points, query.frame.camera, self.config.pose)
         return freed is not None and is_focal_length_wrong(solution, freed, self.config.gate)
+
+
+def _chance_inliers(num_correspondences: int) -> float:
+    """How many wrong nearest neighbours agree, at most, with the best of many poses: so in 19 of 20 other places."""
+    return 8.0 + 0.02 * num_correspondences
 
 
 def _with_calibration(query: Query, calibration: CameraCalibration) -> Query:

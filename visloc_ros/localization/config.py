@@ -90,6 +90,10 @@ class AnchorConfig(Config):
         "Map images that share at least this many points are localized together (covisibility clustering).",
         minimum=0,
     )
+    nearest_first: bool = option(
+        True,
+        "Match nearest neighbours first, and by a learned matcher only what they leave in doubt; needs guided.enabled.",
+    )
     min_matches: int = option(20, "Least number of 2D-3D correspondences of a pose.", minimum=4)
     stop_inliers: int = option(150, "Matching ends early at this many inliers with a spread of stop_spread.", minimum=4)
     stop_spread: float = option(
