@@ -13,7 +13,7 @@ from visloc_ros.core.types import AnchorPose, Rejection
 from visloc_ros.features import MatcherConfig, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine, GuidedConfig
 from visloc_ros.localization.evidence import Query
-from visloc_ros.localization.guided import GuidedSearch
+from visloc_ros.localization.guided import GuidedSearch, _most_similar
 
 MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
 
@@ -124,3 +124,19 @@ def test_a_reference_without_points_in_view_gives_no_pose(world, near):
     evidence = GuidedSearch(world.map, AnchorConfig()).gather(query, [2], away)
     assert evidence.solution is None
     assert len(evidence.correspondences) == 0
+
+
+@pytest.mark.parametrize(("keypoints", "points"), [(200, 300), (5, 40), (40, 1), (3, 0), (0, 3)])
+@pytest.mark.parametrize("window", [3.0, 60.0])
+def test_the_most_similar_point_of_the_window_is_found(keypoints, points, window):
+    rng = np.random.default_rng(0)
+    seen, projected = (rng.uniform(0, 300, (count, 2)).astype(np.float32) for count in (keypoints, points))
+    similarity = rng.uniform(-1, 1, (keypoints, points)).astype(np.float32)
+    best, scores = _most_similar(seen, projected, window, similarity)
+    for row, pixel in enumerate(seen):
+        near = np.flatnonzero(np.abs(projected - pixel).max(axis=1) <= window)
+        if len(near) == 0:
+            assert scores[row] < -1.0
+        else:
+            assert best[row] == near[similarity[row, near].argmax()]
+            assert scores[row] == similarity[row, near].max()

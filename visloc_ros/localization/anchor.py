@@ -23,7 +23,12 @@ from visloc_ros.localization.guided import GuidedSearch
 from visloc_ros.localization.map_cameras import cameras_for_size
 from visloc_ros.localization.map_uncertainty import MapUncertainty, map_uncertainty
 from visloc_ros.localization.models import check_models, global_index
-from visloc_ros.localization.pose import PoseSolution, solve_pose, solve_pose_and_focal_length
+from visloc_ros.localization.pose import (
+    PoseSolution,
+    free_focal_length,
+    solve_pose,
+    solve_pose_and_focal_length,
+)
 from visloc_ros.localization.retrieval import ViewOverlap, rank_by_descriptor
 from visloc_ros.localization.uncertainty import covariance_by_focal_length
 
@@ -240,11 +245,15 @@ class AnchorEngine:
     def _is_focal_length_wrong(
         self, query: Query, reason: Reason | None, solution: PoseSolution, pixels: Array, points: Array
     ) -> bool:
-        """Whether another focal length makes a reasony or inaccurate pose a good one."""
+        """Whether another focal length makes a refused or inaccurate pose a good one."""
         if reason is None and solution.median_error_px < _INTRINSICS_ERROR_PX:
             return False
+        camera, config = query.frame.camera, self.config.pose
         with query.watch("pnp"):
-            freed = solve_pose_and_focal_length(pixels, points, query.frame.camera, self.config.pose)
+            if reason is None:
+                freed = free_focal_length(solution, pixels, points, camera, config)
+            else:
+                freed = solve_pose_and_focal_length(pixels, points, camera, config)
         return freed is not None and is_focal_length_wrong(solution, freed, self.config.gate)
 
 

@@ -22,6 +22,8 @@ from visloc_ros.localization.gates import spread
 from visloc_ros.localization.pose import MIN_POINTS, PoseSolution, solve_pose
 
 _NOT_SEEN = -1e6
+_NOTHING = np.float32(-2.0)  # less than any similarity
+_BLOCK = 32  # keypoints compared at once
 _FINE_WINDOW_PX = 10.0  # a little more than the error that an inlier may have
 _MIN_SIMILARITY = 0.6  # dot product of unit descriptors; those of one point are seldom less alike
 _MIN_INLIER_RATIO = 0.5  # in the right place most of the found points agree
@@ -48,7 +50,7 @@ class GuidedSearch:
         camera = query.frame.camera
         window = config.window * float(np.hypot(camera.width, camera.height))
         with query.watch("guided"):
-            candidates = self._candidates(query, references)
+            candidates = self._candidates(query, references, prior, window)
             found = self._search(query, candidates, prior, window)
         coarse = self._solve(query, found, prior)
         if coarse is None:
@@ -67,24 +69,28 @@ class GuidedSearch:
         pixels = evidence.correspondences.pixels(query.features)[solution.inliers]
         return spread(pixels, query.frame.camera) >= config.min_spread
 
-    def _candidates(self, query: Query, references: list[int]) -> Candidates:
-        descriptors, point_rows = [], []
-        for image in (self._map.images[row] for row in references):
-            kept = np.flatnonzero(image.point_rows != NO_POINT)
-            descriptors.append(image.features.descriptors[kept])
-            point_rows.append(image.point_rows[kept])
-        known = np.concatenate(descriptors).astype(np.float32)
-        similarity = np.asarray(query.features.descriptors, np.float32) @ known.T
-        return Candidates(np.concatenate(point_rows), similarity)
+    def _candidates(self, query: Query, references: list[int], prior: SE3, window: float) -> Candidates:
+        """What of the references' points a keypoint may show, within ``window`` pixels of where they project."""
+        images = [self._map.images[row] for row in references]
+        reach = np.array([query.frame.camera.width, query.frame.camera.height]) + window
+        distinct = np.unique(np.concatenate([image.point_rows for image in images]))
+        distinct = distinct[distinct != NO_POINT]
+        projected = project(query.frame.camera, prior.inverse @ self._map.points[distinct])
+        distinct = distinct[((projected >= -window) & (projected <= reach)).all(axis=1)]  # NaN behind the camera
+        kept = [np.flatnonzero(np.isin(image.point_rows, distinct)) for image in images]
+        known = np.concatenate([image.features.descriptors[rows] for image, rows in zip(images, kept, strict=True)])
+        similarity = np.asarray(query.features.descriptors, np.float32) @ known.astype(np.float32).T
+        point_rows = np.concatenate([image.point_rows[rows] for image, rows in zip(images, kept, strict=True)])
+        return Candidates(point_rows, similarity)
 
     def _search(self, query: Query, candidates: Candidates, map_from_camera: SE3, window: float) -> Correspondences:
         """The most similar point within ``window`` pixels of each keypoint, every point once."""
         points = self._map.points[candidates.point_rows]
         projected = project(query.frame.camera, map_from_camera.inverse @ points)
         projected[~np.isfinite(projected)] = _NOT_SEEN
-        similarity = _within(query.features.keypoints, projected.astype(np.float32), window, candidates.similarity)
-        best = similarity.argmax(axis=1)
-        scores = similarity[np.arange(len(best)), best]
+        best, scores = _most_similar(
+            query.features.keypoints, projected.astype(np.float32), window, candidates.similarity
+        )
         order = np.argsort(-scores, kind="stable")
         order = order[scores[order] >= _MIN_SIMILARITY]
         point_rows = candidates.point_rows[best[order]].astype(np.int64)
@@ -103,13 +109,29 @@ class GuidedSearch:
         return Evidence(found, len(found), names, solution)
 
 
-def _within(
+def _most_similar(
     keypoints: NDArray[np.float32],
     projected: NDArray[np.float32],
     window: float,
     similarity: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    """Similarity (N, M), impossible (-2) where a point is not within the square window of a keypoint."""
-    near = np.abs(keypoints[:, :1] - projected[:, 0]) <= window
-    near &= np.abs(keypoints[:, 1:] - projected[:, 1]) <= window
-    return np.where(near, similarity, np.float32(-2.0))
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """The point within the square window of each keypoint that is most similar, and how similar it is, or _NOTHING.
+
+    Keypoints are taken block by block from left to right, so that each is compared with a strip of the image only.
+    """
+    best, scores = np.zeros(len(keypoints), np.intp), np.full(len(keypoints), _NOTHING, np.float32)
+    keypoints_from_left, from_left = (np.argsort(pixels[:, 0], kind="stable") for pixels in (keypoints, projected))
+    lefts = projected[from_left, 0]
+    for first in range(0, len(keypoints), _BLOCK):
+        block = keypoints_from_left[first : first + _BLOCK]
+        here = keypoints[block]
+        begin, end = np.searchsorted(lefts, (here[:, 0].min() - window, here[:, 0].max() + window))
+        if begin == end:
+            continue
+        strip = from_left[begin:end]
+        near = np.abs(here[:, :1] - lefts[begin:end]) <= window
+        near &= np.abs(here[:, 1:] - projected[strip, 1]) <= window
+        alike = np.where(near, similarity[np.ix_(block, strip)], _NOTHING)
+        columns = alike.argmax(axis=1)
+        best[block], scores[block] = strip[columns], alike[np.arange(len(block)), columns]
+    return best, scores

@@ -93,7 +93,7 @@ def solve_pose_of_unknown_camera(
     for camera in cameras:
         fixed = solve_pose(pixels, points, camera, config)
         if fixed is not None:
-            solutions.append(_free_focal_length(fixed, pixels, points, camera, config))
+            solutions.append(free_focal_length(fixed, pixels, points, camera, config))
     found = [solution for solution in solutions if solution is not None]
     return max(found, key=lambda one: _score(one, config), default=None)
 
@@ -103,10 +103,10 @@ def _score(solution: PoseSolution, config: PoseConfig) -> float:
     return float(np.sum(1.0 - np.square(solution.errors_px / config.max_error_px)))
 
 
-def _free_focal_length(
+def free_focal_length(
     fixed: PoseSolution, pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig
 ) -> PoseSolution | None:
-    """The solution with its focal length refined, too."""
+    """A solution with its focal length refined, too; None where that fails."""
     adjustable = pycolmap.Camera(camera.todict())
     options = pycolmap.AbsolutePoseRefinementOptions(loss_function_scale=config.loss_scale_px, refine_focal_length=True)
     camera_from_map = fixed.map_from_camera.inverse.to_rigid3d()
