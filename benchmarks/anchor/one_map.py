@@ -26,7 +26,7 @@ from visloc_ros.evaluation.table import format_errors
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.sources import open_source
 
-PLAIN, PREDICTED = "without a prediction", "with a predicted pose"
+PLAIN, PREDICTED, ELSEWHERE = "without a prediction", "with a predicted pose", "of another place"
 ERROR_UNITS = {"position_error_m": "m", "rotation_error_deg": "deg"}
 
 
@@ -50,6 +50,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--fps", type=float, default=2.0, help="frames taken a second; 0 takes all")
     parser.add_argument("--max-frames", type=int, default=10, help="frames measured at most; 0 measures all")
     parser.add_argument("--with-prior", action="store_true", help="also measure with a predicted pose")
+    parser.add_argument("--elsewhere", type=Path, help="source of another place, whose frames are to be refused")
     parser.add_argument("--warm-up", type=int, default=2, help="times the first frame is localized before, apart")
     parser.add_argument("--config", type=Path, help="YAML file with options of the engine")
     add_device(parser)
@@ -80,6 +81,9 @@ def measure(arguments: argparse.Namespace) -> tuple[Figures, AnchorTimings]:
     }
     if timings.predicted:
         report["with_prior"] = summarize_timings(timings.predicted)
+    if arguments.elsewhere:
+        others = sample_frames(open_source(arguments.elsewhere), arguments.fps, arguments.max_frames)
+        report["elsewhere"] = summarize_timings(measure_anchors(engine, others, None, warm_up=0).plain)
     return report, timings
 
 
@@ -97,8 +101,8 @@ def on_device(config: AnchorConfig, device: str | None) -> AnchorConfig:
 
 def print_report(report: Mapping[str, Any]) -> None:
     """Print the stage table, then errors and counts."""
-    predicted = report.get("with_prior")
-    summaries = {PLAIN: report} if predicted is None else {PLAIN: report, PREDICTED: predicted}
+    measured = {PLAIN: report, PREDICTED: report.get("with_prior"), ELSEWHERE: report.get("elsewhere")}
+    summaries = {path: summary for path, summary in measured.items() if summary is not None}
     table = Table(title=f"{report['source']} in {report['map']}", title_justify="left")
     table.add_column("stage")
     for path in summaries:

@@ -22,7 +22,8 @@ HLOC_SECTION = "Beside stock hloc"
 def main() -> None:
     """Measure every place, and write the tables."""
     arguments = parse_arguments()
-    reports = {place.name: bench(place, arguments) for place in real_places(arguments.data)}
+    places = real_places(arguments.data)
+    reports = {place.name: bench(place, other, arguments) for place, other in zip(places, places[::-1], strict=True)}
     body = "\n\n".join(place_table(name, figures) for name, figures in reports.items())
     write_section(arguments.markdown, SECTION, provenance(), body)
     if importlib.util.find_spec("hloc") is None:
@@ -44,8 +45,11 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def bench(place: Place, arguments: argparse.Namespace) -> Figures:
-    """``benchmarks.anchor.one_map`` on one place; the frames are those that the other benchmarks search for, too."""
+def bench(place: Place, other: Place, arguments: argparse.Namespace) -> Figures:
+    """``benchmarks.anchor.one_map`` on one place; the frames are those that the other benchmarks search for, too.
+
+    Frames of the other place are to be refused.
+    """
     place.open_map(arguments.work / "maps")
     json_file = arguments.work / f"{place.name}.json"
     options = [
@@ -54,6 +58,7 @@ def bench(place: Place, arguments: argparse.Namespace) -> Figures:
         f"--first={place.queries.first}",
         f"--fps={place.query_fps:g}",
         f"--max-frames={arguments.max_frames}",
+        f"--elsewhere={other.query_folder}",
         "--with-prior",
         f"--json={json_file}",
     ]
@@ -68,7 +73,7 @@ def bench(place: Place, arguments: argparse.Namespace) -> Figures:
 
 def place_table(name: str, report: Figures) -> str:
     """The stages of one place and what came out."""
-    paths = {"without a prediction": report, "with one": report["with_prior"]}
+    paths = {"without a prediction": report, "with one": report["with_prior"], "of another place": report["elsewhere"]}
     header = ["stage", *(f"{path}, {share}" for path in paths for share in ("p50 ms", "p95 ms"))]
     rows = [[words, *cells(paths, "stage_ms", stage)] for stage, words in STAGES.items()]
     rows.append(["**total**", *cells(paths, "total_ms")])
@@ -88,10 +93,12 @@ def cells(paths: dict[str, Figures], *keys: str) -> list[str]:
 
 def outcome(summary: Figures) -> str:
     """How many were found, and how far off."""
-    position, rotation = summary["position_error_m"], summary["rotation_error_deg"]
     found = f"{summary['accepted']} of {summary['frames']} found"
     if summary["rejected"]:
         found += f" ({', '.join(f'{count} {reason}' for reason, count in summary['rejected'].items())})"
+    position, rotation = summary["position_error_m"], summary["rotation_error_deg"]
+    if position is None:
+        return found
     return (
         f"{found}; median {100 * position['median']:.2f} cm / {rotation['median']:.2f}°, "
         f"p95 {100 * position['p95']:.2f} cm / {rotation['p95']:.2f}°, max {100 * position['max']:.2f} cm / "

@@ -31,11 +31,11 @@ STAGES: Mapping[str, str] = {
     "global": "global descriptor",
     "retrieval": "retrieval",
     "merge": "merge",
-    "matching": "LightGlue matching",
+    "matching": "matching",
     "correspondences": "2D-3D correspondences",
     "pnp": "PnP",
 }
-"""The stages, among them guided matching, which only a predicted pose allows."""
+"""The stages; matching is that of nearest neighbours, and of LightGlue where they leave doubt."""
 
 PRIOR_LAG_NS = NANOSECONDS // 10
 PRIOR_DISTANCE_M, PRIOR_ANGLE_DEG = 0.05, 2.0
