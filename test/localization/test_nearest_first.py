@@ -77,3 +77,11 @@ def test_the_learned_matcher_can_come_first(world, near, options):
     answer, calls = localize(world, world.view(near), **options)
     assert_found(answer, near)
     assert calls > 0
+
+
+def test_too_few_matches_are_named_as_such(world, near):
+    features = world.view(near)
+    few = LocalFeatures(features.keypoints[:40], features.scores[:40], features.descriptors[:40], features.image_size)
+    answer, calls = localize(world, few, min_matches=100)
+    assert answer.reason is Reason.FEW_MATCHES
+    assert calls == 0

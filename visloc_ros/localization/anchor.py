@@ -187,6 +187,8 @@ class AnchorEngine:
 
         Rejected where no more of them agree than wrong ones do by chance: the learned matcher then finds nothing.
         """
+        if len(evidence.correspondences) < self.config.min_matches:
+            return _reject(query, Reason.FEW_MATCHES, evidence)
         if evidence.solution is None or evidence.num_inliers <= _chance_inliers(len(evidence.correspondences)):
             return _reject(query, Reason.FEW_INLIERS, evidence)
         return self._find_around(query, evidence.solution.map_from_camera)
