@@ -13,7 +13,7 @@ from visloc_ros.core.types import AnchorPose, Rejection
 from visloc_ros.features import MatcherConfig, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine, GuidedConfig
 from visloc_ros.localization.evidence import Query
-from visloc_ros.localization.guided import GuidedSearch, _most_similar
+from visloc_ros.localization.guided import GuidedSearch, most_similar_within
 
 MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
 
@@ -132,7 +132,7 @@ def test_the_most_similar_point_of_the_window_is_found(keypoints, points, window
     rng = np.random.default_rng(0)
     seen, projected = (rng.uniform(0, 300, (count, 2)).astype(np.float32) for count in (keypoints, points))
     similarity = rng.uniform(-1, 1, (keypoints, points)).astype(np.float32)
-    best, scores = _most_similar(seen, projected, window, similarity)
+    best, scores = most_similar_within(seen, projected, window, similarity)
     for row, pixel in enumerate(seen):
         near = np.flatnonzero(np.abs(projected - pixel).max(axis=1) <= window)
         if len(near) == 0:

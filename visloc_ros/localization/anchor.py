@@ -23,17 +23,12 @@ from visloc_ros.localization.guided import GuidedSearch
 from visloc_ros.localization.map_cameras import cameras_for_size
 from visloc_ros.localization.map_uncertainty import MapUncertainty, map_uncertainty
 from visloc_ros.localization.models import check_models, global_index
-from visloc_ros.localization.pose import (
-    PoseSolution,
-    free_focal_length,
-    solve_pose,
-    solve_pose_and_focal_length,
-)
+from visloc_ros.localization.pose import PoseSolution, free_focal_length, solve_pose, solve_pose_and_focal_length
 from visloc_ros.localization.retrieval import ViewOverlap, rank_by_descriptor
 from visloc_ros.localization.uncertainty import covariance_by_focal_length
 
 _MIN_FEATURES = 32  # with fewer, the matches that a pose needs would all have to be right
-_NEVER = 2**31
+_NEVER = 2**31  # inliers: matching does not end early
 _INTRINSICS_ERROR_PX = 2.0  # median; keypoints are more exact, so that above it the focal length may be wrong
 
 

@@ -88,7 +88,7 @@ class GuidedSearch:
         points = self._map.points[candidates.point_rows]
         projected = project(query.frame.camera, map_from_camera.inverse @ points)
         projected[~np.isfinite(projected)] = _NOT_SEEN
-        best, scores = _most_similar(
+        best, scores = most_similar_within(
             query.features.keypoints, projected.astype(np.float32), window, candidates.similarity
         )
         order = np.argsort(-scores, kind="stable")
@@ -109,7 +109,7 @@ class GuidedSearch:
         return Evidence(found, len(found), names, solution)
 
 
-def _most_similar(
+def most_similar_within(
     keypoints: NDArray[np.float32],
     projected: NDArray[np.float32],
     window: float,

@@ -85,7 +85,7 @@ def test_the_file_holds_errors_counts_memory_and_where_it_ran(measured):
 
 def test_the_table_names_every_stage_of_the_reference(measured):
     shown, _, picture = measured
-    for words in ("image decode", "local features", "matching", "PnP", "total", "2 of 2 found"):
+    for words in ("image decode", "local features", "│ matching ", "PnP", "total", "2 of 2 found"):
         assert words in shown
     assert picture.startswith(b"\x89PNG")
 
