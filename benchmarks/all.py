@@ -16,6 +16,7 @@ BENCHMARKS = (
     Benchmark("anchor.stages", (*DATA, *ANCHOR, "--plots", "{results}", "--hloc-json", "{results}/stock_hloc.json")),
     Benchmark("anchor.ablation", (*DATA, "--every", "2", *ANCHOR), threads=1),
     Benchmark("anchor.scaling", (*DATA, *ANCHOR)),
+    Benchmark("anchor.acceptance", (*DATA, *ANCHOR, "--plots", "{results}"), threads=1),
     Benchmark("anchor.out_of_map", (*DATA, "--json", "{results}/out_of_map.json", *ANCHOR), threads=1),
     Benchmark(
         "anchor.networks",

@@ -1,4 +1,4 @@
-"""The places that the benchmarks map and look for: two real ones at known poses, and a simulated room."""
+"""The places that the benchmarks map and look for: real ones at known poses, and simulated rooms."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,8 +16,11 @@ from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
+from visloc_ros.simulation.living_room import make_living_room
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
 
+PAINTED_SEED = 401
+PAINTED_CONFIG = SimulationConfig(rate_hz=1.0)
 ROOM_CONFIG = SimulationConfig(rate_hz=2.0)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -37,8 +40,9 @@ class Place:
         """The place's map below the folder ``maps``, built at the true poses where it is not there yet."""
         path = maps / self.name
         if not path.exists():
-            truth = next(self.map_folder.glob("groundtruth*_tum.txt"))
-            options = [f"--last={self.mapped.last}", f"--every={self.mapped.every}", f"--reference-poses={truth}"]
+            truth = next(self.map_folder.glob("groundtruth*.txt"))
+            frames = [f"--{name}={getattr(self.mapped, name)}" for name in ("first", "last", "every")]
+            options = [*frames, f"--reference-poses={truth}"]
             run_visloc("build-map", self.map_folder, "-o", path, *options)
         return replace(open_map(path), name=self.name)
 
@@ -67,6 +71,20 @@ def simulated_room(work: Path) -> Place:
         if not folder.exists():
             write_folder(simulate(ROOM_CONFIG, name), folder)
     return Place("room", folders["map"], SourceConfig(), folders["localize"], SourceConfig(), 2.0)
+
+
+def unseen_places(data: Path, work: Path) -> list[Place]:
+    """Places by which no setting was chosen: a drive, and a room with other paint."""
+    drive = data / "kitti_00_small"
+    folders = {name: work / f"painted_{name}" for name in ("map", "localize")}
+    for name, folder in folders.items():
+        if not folder.exists():
+            write_folder(simulate(PAINTED_CONFIG, name, make_living_room(PAINTED_SEED)), folder)
+    painted = Place("painted", folders["map"], SourceConfig(), folders["localize"], SourceConfig(), 1.0)
+    return [
+        Place("drive", drive, SourceConfig(last=199, every=4), drive, SourceConfig(first=2, last=197, every=8), 1.25),
+        painted,
+    ]
 
 
 def known_truth(source: FrameSource) -> Trajectory:

@@ -33,7 +33,7 @@ Variants = Mapping[str, Mapping[str, Any]]
 
 WITHOUT_PRIOR: Variants = {
     "default": {},
-    "no points added after matching": {"guided": {"refine": False}},
+    "no guided search": {"guided": {"enabled": False}},
     "LightGlue first": {"nearest_first": False},
     "no early stop": {"stop_inliers": 100_000},
     "ten references, no early stop": {"top_k": 10, "stop_inliers": 100_000},

@@ -2,9 +2,10 @@
 
 Run: python -m benchmarks.anchor.out_of_map --data ../shared/data --json results/out_of_map.json
 
-Three places are mapped: two real ones and a simulated room. Each is searched for images that do not show it, with no
-prediction and every second time also with a false one, and for images that do show it, to see that the right ones are
-still found. Maps, rendered rooms and features are kept in the work folder, so that a second run is quicker.
+Five places are mapped: two real ones and a simulated room, by which settings of the engine were chosen, and two by
+which none was: a drive, and another room. Each is searched for images that do not show it, with no prediction
+and every second time also with a false one, and for images that do show it, to see that the right ones are still found.
+Maps, rendered rooms and features are kept in the work folder, so that a second run is quicker.
 """
 
 import argparse
@@ -20,7 +21,17 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from benchmarks.places import FeatureCache, Place, known_truth, photos, real_places, simulated_room, true_pose
+from benchmarks.places import (
+    PAINTED_SEED,
+    FeatureCache,
+    Place,
+    known_truth,
+    photos,
+    real_places,
+    simulated_room,
+    true_pose,
+    unseen_places,
+)
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.apps.console import console
@@ -46,22 +57,24 @@ from visloc_ros.simulation.room import Room
 from visloc_ros.sources import SourceConfig, open_source
 
 PHOTO_FOLDERS = ("kitti_06", "street_lund", "street_berlin", "sacre_coeur", "vpr_toy", "virtual_gallery", "exif_gps")
-LOOK_ALIKE_SEEDS = (101, 102, 103, 104, 105)
+LOOK_ALIKE_SEEDS = {"room": (101, 102, 103, 104, 105), "painted": (411, 412, 413, 414, 415)}
 REDECORATED_SEED = 201
 CLOSE_UP_SHARE = 0.2
 LOOK_ALIKE_CONFIG = SimulationConfig(rate_hz=4 / 3)
+UNSEEN = ("drive", "painted")
+UNSEEN_IMAGES = ("drive frames", "painted frames", "tum_fr1_rpy_start")
 NUM_PATTERNS = 36
 GOOD_PRIOR = (0.1, 3.0)  # metres, degrees
 NEAREST_MISSES = 15
 SECTION = "Out of the map"
-GROUP_HEADER = ("map", "images", "prediction", "tried", "wrong", "right", "rejections by reason")
+GROUP_HEADER = ("map", "images", "prediction", "tried", "wrong", "weak", "right", "rejections by reason")
 MISS_HEADER = ("map", "images", "image", "prediction", "inliers", "spread", "error px", "answer")
 
 
 def main() -> None:
     """Run all attempts, and print what was accepted."""
     arguments = parse_arguments()
-    places = [*real_places(arguments.data), simulated_room(arguments.work)]
+    places = all_places(arguments)
     names = [place.name for place in places if not arguments.only or place.name in arguments.only]
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         parts = pool.map(partial(try_place, arguments=arguments), names)
@@ -70,9 +83,15 @@ def main() -> None:
     write_outputs(arguments, SECTION, report, as_markdown(report))
 
 
+def all_places(arguments: argparse.Namespace) -> list[Place]:
+    """Those by which settings were chosen, then the others."""
+    chosen_by = [*real_places(arguments.data), simulated_room(arguments.work)]
+    return [*chosen_by, *unseen_places(arguments.data, arguments.work)]
+
+
 def try_place(name: str, arguments: argparse.Namespace) -> list[Attempt]:
     """All attempts with the map of one place, in a process of its own."""
-    places = [*real_places(arguments.data), simulated_room(arguments.work)]
+    places = all_places(arguments)
     place = next(place for place in places if place.name == name)
     attempts = []
     for one in run_place(place, places, arguments):
@@ -88,7 +107,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
     parser.add_argument("--work", type=Path, default=Path("out/out_of_map"), help="folder for maps, rooms and features")
     parser.add_argument("--config", type=Path, help="YAML file with options of the engine")
-    parser.add_argument("--only", nargs="*", help="maps to search: redkitchen, euroc, room")
+    parser.add_argument("--only", nargs="*", help="maps to search: redkitchen, euroc, room, drive, painted")
     parser.add_argument("--processes", type=int, default=2, help="maps searched at once")
     parser.add_argument("--every", type=int, default=1, help="take every n-th image only")
     parser.add_argument("--attempts", type=Path, help="file that every attempt is appended to, a JSON line each")
@@ -144,15 +163,16 @@ def own_samples(place: Place) -> Iterator[Sample]:
 def false_samples(place: Place, places: list[Place], arguments: argparse.Namespace) -> Iterator[Sample]:
     """Images of other places, of no place, and of the place in a mirror."""
     for other in places:
-        if other.name != place.name:
+        if other.name != place.name and not {place.name, other.name} <= set(LOOK_ALIKE_SEEDS):  # rooms of one plan
             yield from (Sample(f"{other.name} frames", other.name, frame) for frame in other_frames(other))
-    for frame in open_source(arguments.data / "euroc_v101_still", SourceConfig(every=4)):
-        yield Sample("euroc_v101", "euroc_v101_still", frame)
+    for name in ("euroc_v101_still", "tum_fr1_rpy_start"):
+        yield from (Sample(name, name, frame) for frame in open_source(arguments.data / name, SourceConfig(every=4)))
     for folder in PHOTO_FOLDERS:
         yield from (Sample(folder, folder, frame) for frame in photos(arguments.data / folder))
     yield from pattern_samples(place)
+    if place.name in LOOK_ALIKE_SEEDS:
+        yield from look_alike_samples(place.name, arguments.work)
     if place.name == "room":
-        yield from look_alike_samples(arguments.work)
         yield from close_up_samples()
     yield from (Sample("mirrored", f"{place.name}-mirrored", mirrored(frame)) for frame in place.frames())
 
@@ -166,20 +186,21 @@ def pattern_samples(place: Place) -> Iterator[Sample]:
 
 def other_frames(place: Place) -> Iterator[Frame]:
     """Frames of another place: every fourth of a sequence, all of the room's."""
-    every = 1 if place.name == "room" else 4
+    every = 1 if place.name in LOOK_ALIKE_SEEDS else 4
     return iter(open_source(place.query_folder, SourceConfig(every=every)))
 
 
-def look_alike_samples(work: Path) -> Iterator[Sample]:
-    """Images of rooms that have the simulated one's pictures, on other walls."""
-    for seed in LOOK_ALIKE_SEEDS:
-        folder = render(work / f"look_alike_{seed}", seed, make_look_alike(make_living_room(), seed))
+def look_alike_samples(name: str, work: Path) -> Iterator[Sample]:
+    """Images of rooms that have a simulated one's pictures, on other walls."""
+    room = make_living_room(PAINTED_SEED) if name == "painted" else make_living_room()
+    for seed in LOOK_ALIKE_SEEDS[name]:
+        folder = render(work / f"look_alike_{seed}", seed, make_look_alike(room, seed))
         yield from (Sample("look-alike rooms", folder.name, frame) for frame in open_source(folder))
 
 
 def close_up_samples() -> Iterator[Sample]:
     """Single pictures of the simulated room where they hang in another one, a fifth of each image."""
-    simulation = simulate(LOOK_ALIKE_CONFIG, room=make_look_alike(make_living_room(), LOOK_ALIKE_SEEDS[0]))
+    simulation = simulate(LOOK_ALIKE_CONFIG, room=make_look_alike(make_living_room(), LOOK_ALIKE_SEEDS["room"][0]))
     for index, picture in enumerate(PICTURES):
         pose = close_up(simulation.room.quad(f"{picture} front"), simulation.camera, CLOSE_UP_SHARE)
         image = simulation.renderer.render(pose).clip(0, 255).astype(np.uint8)
@@ -210,6 +231,7 @@ def summarize(attempts: list[Attempt]) -> Figures:
             "prediction": one.prior,
             "attempts": one.attempts,
             "accepted_wrong": one.outcomes[Outcome.WRONG],
+            "accepted_weak": one.outcomes[Outcome.WEAK],
             "accepted_right": one.outcomes[Outcome.RIGHT],
             "rejected": dict(one.reasons.most_common()),
         }
@@ -219,10 +241,16 @@ def summarize(attempts: list[Attempt]) -> Figures:
         **provenance(),
         "attempts": len(attempts),
         "out_of_map_attempts": sum(not one.shows_place for one in attempts),
+        "out_of_map_attempts_unseen": sum(is_unseen(one) and not one.shows_place for one in attempts),
         "accepted_wrong": sum(one.outcome is Outcome.WRONG for one in attempts),
         "groups": groups,
         "nearest_misses": [as_values(one) for one in nearest_misses(attempts, NEAREST_MISSES)],
     }
+
+
+def is_unseen(one: Attempt) -> bool:
+    """Whether no setting was chosen by the map, or none by the images."""
+    return one.place in UNSEEN or one.group in UNSEEN_IMAGES
 
 
 def as_values(one: Attempt) -> Figures:
@@ -254,10 +282,11 @@ def as_markdown(report: Figures) -> str:
 
 
 def verdict(report: Figures) -> str:
-    """The figure that matters."""
+    """The figures that matter."""
+    out, unseen = report["out_of_map_attempts"], report["out_of_map_attempts_unseen"]
     return (
-        f"{report['out_of_map_attempts']} attempts out of the map, {report['attempts']} in all: "
-        f"{report['accepted_wrong']} wrong poses accepted"
+        f"{out} attempts out of the map ({unseen} with a map or images by which no setting was chosen), "
+        f"{report['attempts']} in all: {report['accepted_wrong']} wrong poses accepted"
     )
 
 
@@ -266,7 +295,7 @@ def tables(report: Figures) -> list[tuple[str, tuple[str, ...], list[list[str]]]
     groups = [
         [
             *(one[key] for key in ("map", "group", "prediction")),
-            *(str(one[key]) for key in ("attempts", "accepted_wrong", "accepted_right")),
+            *(str(one[key]) for key in ("attempts", "accepted_wrong", "accepted_weak", "accepted_right")),
             ", ".join(f"{reason} {count}" for reason, count in one["rejected"].items()),
         ]
         for one in report["groups"]

@@ -14,8 +14,8 @@ USUAL = FusionScenario(
     jitter_deg=0.03,
     anchor_sigma=0.03,
     anchor_sigma_deg=1.0,
-    inliers=(30, 150),
-    false_anchor_inliers=(12, 45),
+    risk=(0.001, 0.05),
+    false_anchor_risk=(0.001, 0.05),
 )
 """Anchors of 3 cm and 1 degree every second and a second late; odometry that drifts as the options expect."""
 

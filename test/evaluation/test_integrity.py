@@ -6,10 +6,17 @@ import numpy as np
 import pycolmap
 import pytest
 
-from visloc_ros.core.geometry import SE3
+from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection
-from visloc_ros.evaluation.integrity import IntegrityQuery, Outcome, attempt, count_outcomes, nearest_misses
+from visloc_ros.evaluation.integrity import (
+    IntegrityQuery,
+    Outcome,
+    PoseAccuracy,
+    attempt,
+    count_outcomes,
+    nearest_misses,
+)
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=640, height=480, params=[500, 500, 320, 240])
 TRUTH = SE3.from_rotation_vector([0.1, 0.2, 0.3], [1.0, 2.0, 3.0])
@@ -28,10 +35,10 @@ class FakeEngine:
         return self.answer
 
 
-def found(pose, inliers=30):
+def found(pose, inliers=30, sigma=0.001):
     pixels = np.random.default_rng(0).uniform([0, 0], [640, 480], (inliers, 2))
     stage_ms = {"matching": 5.0, "pnp": 2.0}
-    return AnchorPose(1, pose, np.eye(6), inliers, 60, 1.5, pixels, np.zeros((inliers, 3)), ("a",), stage_ms)
+    return AnchorPose(1, pose, sigma**2 * np.eye(6), inliers, 60, 1.5, pixels, np.zeros((inliers, 3)), ("a",), stage_ms)
 
 
 def refused(inliers=9):
@@ -57,9 +64,13 @@ def off_by(distance=0.0, angle_deg=0.0):
         (found(off_by(0.3, 0.0)), TRUTH, Outcome.WRONG),
         (found(off_by(0.0, 6.0)), TRUTH, Outcome.WRONG),
         (found(TRUTH), None, Outcome.WRONG),
+        (found(off_by(0.3, 0.0), sigma=0.1), TRUTH, Outcome.WEAK),
+        (found(off_by(0.3, 9.0), sigma=0.1), TRUTH, Outcome.WEAK),
+        (found(off_by(1.1, 0.0), sigma=1.0), TRUTH, Outcome.WRONG),
+        (found(TRUTH, sigma=1.0), None, Outcome.WRONG),
     ],
 )
-def test_only_a_pose_near_a_known_truth_is_right(answer, truth, outcome):
+def test_only_a_pose_near_a_known_truth_is_right_and_one_that_says_how_far_off_it_is_weak(answer, truth, outcome):
     assert attempt(FakeEngine(answer), query(truth)).outcome is outcome
 
 
@@ -111,3 +122,26 @@ def test_the_nearest_misses_are_those_elsewhere_with_most_inliers():
         attempt(FakeEngine(found(TRUTH, inliers=30)), query()),
     ]
     assert [one.inliers for one in nearest_misses(attempts, 2)] == [30, 20]
+
+
+@pytest.mark.parametrize(
+    ("metres", "degrees", "sigma", "expected"),
+    [
+        (0.2, 4.0, 0.01, True),
+        (0.3, 1.0, 0.01, False),
+        (0.3, 1.0, 0.1, True),
+        (0.1, 8.0, 0.01, False),
+        (2.0, 1.0, 1.0, False),
+    ],
+)
+def test_a_pose_may_be_as_far_off_as_it_says(metres, degrees, sigma, expected):
+    truth = SE3.identity()
+    pose = SE3(rotation_matrix(np.radians([degrees, 0.0, 0.0])), [metres, 0.0, 0.0])
+    covariance = np.diag([sigma**2] * 3 + [1e-6] * 3)
+    assert PoseAccuracy.of(pose, covariance, truth).is_right is expected
+
+
+def test_the_normalised_error_of_one_sigma_along_each_axis_is_the_number_of_axes():
+    sigmas = np.array([0.1, 0.2, 0.3, 0.01, 0.02, 0.03])
+    pose = SE3(rotation_matrix(sigmas[3:]), sigmas[:3])
+    assert PoseAccuracy.of(pose, np.diag(sigmas**2), SE3.identity()).nees == pytest.approx(6.0)

@@ -272,7 +272,7 @@ def test_short_odometry_gap_within_a_segment_changes_nothing():
 
 
 def test_kidnapped_camera_is_found_after_hysteresis():
-    run = simulate_run(replace(PERFECT, duration_s=30.0, delay_s=(0.0, 0.0)), 0)
+    run = simulate_run(replace(PERFECT, duration_s=30.0, delay_s=(0.0, 0.0), risk=(0.001, 0.001)), 0)
     jump = SE3(rotation_matrix([0, 0, 1.0]), np.array([8.0, 2.0, 0.0]))
     moved = run.stamps_ns[150]
     elsewhere = [
@@ -281,7 +281,7 @@ def test_kidnapped_camera_is_found_after_hysteresis():
     fuser = Fuser(CONFIG, metric=True)
     estimates = play(fuser, replace(run, anchors=elsewhere))
     refused = fuser.counts["ODOMETRY_DISAGREES"]
-    assert refused == CONFIG.alignment.start_anchors - 1  # they are as good as the accepted ones
+    assert refused == 2  # a third one that is hardly wrong suffices
     assert any(e.state is State.DEGRADED and e.reason is Reason.ODOMETRY_DISAGREES for e in estimates)
     end = estimates[-1]
     assert end.state is State.LOCALIZED
@@ -312,7 +312,7 @@ def test_anchor_that_is_faster_than_its_odometry_waits_for_it():
 def test_anchors_of_frames_before_a_segment_make_its_fix_when_it_begins_with_their_poses():
     run = simulate_run(replace(PERFECT, delay_s=(0.0, 0.0)), 0)
     start = 40
-    assert sum(anchor.stamp_ns < run.stamps_ns[start] for _, anchor in run.anchors) >= CONFIG.alignment.start_anchors
+    assert sum(anchor.stamp_ns < run.stamps_ns[start] for _, anchor in run.anchors) >= 3
     earlier = {pose.stamp_ns: pose.odom_from_camera for pose in run.odometry[:start]}
     refused = [Rejection(stamp_ns, Reason.DEGENERATE_MOTION) for stamp_ns in earlier]
     begun = replace(run.odometry[start], earlier=earlier)

@@ -33,7 +33,7 @@ scenarios = st.builds(
     reported_sigma_factor=st.sampled_from([0.1, 1.0, 3.0]),
     place_sigma=st.sampled_from([0.0, 0.1]),
     jitter=st.sampled_from([0.0, 0.01]),
-    inliers=st.sampled_from([(40, 40), (30, 150)]),
+    risk=st.sampled_from([(0.03, 0.03), (0.001, 0.05)]),
     tracked=st.booleans(),
 )
 seeds = st.integers(0, 10_000)

@@ -18,7 +18,7 @@ from visloc_ros.simulation.fusion_runs import simulate_run
 from visloc_ros.simulation.fusion_scenario import FusionScenario
 
 USUAL = FusionScenario(
-    duration_s=20.0, rate_hz=8.0, jitter=0.002, jitter_deg=0.03, inliers=(30, 150), false_anchor_inliers=(12, 45)
+    duration_s=20.0, rate_hz=8.0, jitter=0.002, jitter_deg=0.03, risk=(0.001, 0.05), false_anchor_risk=(0.001, 0.05)
 )
 SEEDS = range(3)
 JUMP_S = 9.0

@@ -62,7 +62,7 @@ def test_another_place_is_not_found_however_sure_the_prediction_is(world):
 
 
 def test_the_search_can_be_switched_off(world, near):
-    options = {"guided": GuidedConfig(enabled=False, refine=False)}
+    options = {"guided": GuidedConfig(enabled=False)}
     anchor = engine_for(world, world.view(near), **options).localize(world.frame(), prior=near)
     assert_found(anchor, near)
     assert "guided" not in anchor.stage_ms
@@ -76,8 +76,8 @@ def test_a_pose_found_by_matching_gets_the_points_of_other_images(world, near):
     ]
     halves = replace(world.map, images=tuple(images))
     inliers = []
-    for refine in (False, True):
-        config = AnchorConfig(stop_inliers=30, stop_spread=0.01, guided=GuidedConfig(refine=refine))
+    for enabled in (False, True):
+        config = AnchorConfig(stop_inliers=30, stop_spread=0.01, guided=GuidedConfig(enabled=enabled))
         anchor = AnchorEngine(halves, config, FakeExtractor(world.view(near)), MATCHER).localize(world.frame())
         assert_found(anchor, near)
         inliers.append(anchor.num_inliers)
@@ -96,7 +96,7 @@ def test_points_in_one_corner_are_not_enough(world, near):
     sure = []
     for config in (anywhere, spread):
         search, query = GuidedSearch(world.map, config), Query(world.frame(), corner, Stopwatch())
-        sure.append(search.is_sure(query, search.gather(query, [2], near)))
+        sure.append(search.is_sure(search.gather(query, [2], near)))
     assert sure == [True, False]
 
 

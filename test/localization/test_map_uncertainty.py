@@ -11,16 +11,21 @@ from visloc_ros.core.geometry import SE3, rotation_matrix, rotation_vector
 from visloc_ros.core.map import NO_POINT
 from visloc_ros.localization import leave_one_out as leave_one_out_module
 from visloc_ros.localization.config import PoseConfig
-from visloc_ros.localization.map_uncertainty import map_uncertainty
+from visloc_ros.localization.map_uncertainty import MapUncertainty, map_uncertainty
 from visloc_ros.localization.pose import solve_pose
 from visloc_ros.localization.view_change import Viewpoints, view_change
 
+OF_POSE = np.diag([1e-4, 2e-4, 3e-4, 1e-5, 2e-5, 3e-5])
 CONFIG = PoseConfig(shared_error=0.0, max_error_px=40.0)
 TURN, SHIFT = np.deg2rad(0.4), 0.04
 
 
 def moved(rng, pose):
     return SE3(rotation_matrix(rng.normal(0.0, TURN, 3)) @ pose.rotation, pose.translation + rng.normal(0.0, SHIFT, 3))
+
+
+def turned(pose, angle):
+    return SE3(pose.rotation @ rotation_matrix([0.0, angle, 0.0]), pose.translation)
 
 
 def triangulated(images, count):
@@ -63,7 +68,7 @@ def nees(images, map_, warp):
         pose, known = found.map_from_camera, image.map_from_camera
         turn = rotation_vector(known.rotation @ pose.rotation.T)
         error = np.concatenate([known.translation - pose.translation, turn])
-        covariance = found.covariance + (0.0 if warp is None else warp.of_pose(pose, points))
+        covariance = found.covariance + (0.0 if warp is None else warp.of_pose(pose, found.covariance, points))
         squares.append(error @ np.linalg.solve(covariance, error))
     return np.array(squares)
 
@@ -71,7 +76,7 @@ def nees(images, map_, warp):
 def test_an_exact_map_has_no_warp(world):
     warp = map_uncertainty(world.map, CONFIG)
     assert (warp.info.position_rate, warp.info.rotation_rate) == (0.0, 0.0)
-    assert not warp.of_pose(SE3.identity(), world.points).any()
+    assert not warp.of_pose(world.map.images[0].map_from_camera, OF_POSE, world.points).any()
 
 
 def test_images_that_the_map_does_not_hold_err_as_its_own_have_told(world, warped):
@@ -86,10 +91,19 @@ def test_images_that_the_map_does_not_hold_err_as_its_own_have_told(world, warpe
 def test_the_error_grows_with_the_view_change(world, warped):
     warp = map_uncertainty(part(world, warped), CONFIG)
     pose = warped[0].map_from_camera
-    there = warp.of_pose(pose, world.points)
-    away = warp.of_pose(SE3(pose.rotation @ rotation_matrix([0.0, 0.05, 0.0]), pose.translation), world.points)
+    there = warp.of_pose(pose, OF_POSE, world.points)
+    away = warp.of_pose(turned(pose, 0.05), OF_POSE, world.points)
     assert np.trace(away) > np.trace(there)
     assert there == pytest.approx(0.0, abs=1e-12)
+
+
+def test_farther_off_than_its_own_images_could_tell_all_errors_grow_in_proportion(world):
+    exact = map_uncertainty(world.map, CONFIG)
+    pose, alone = world.map.images[0].map_from_camera, replace(world.map, images=world.map.images[:1])
+    uncertainty = MapUncertainty(replace(exact.info, validated_change=0.2), alone)
+    assert exact.info.validated_change > 0.2
+    assert uncertainty.of_pose(turned(pose, 0.19), OF_POSE, world.points) == pytest.approx(np.zeros((6, 6)))
+    assert uncertainty.of_pose(turned(pose, 0.6), OF_POSE, world.points) == pytest.approx(8.0 * OF_POSE)
 
 
 def test_a_few_images_cannot_tell(world, warped):

@@ -106,13 +106,14 @@ def test_a_frame_that_was_zoomed_among_others_is_refused(world):
 
 @pytest.fixture(scope="module")
 def wall():
-    """A map of points in one plane, and a camera that sees it from the front."""
+    """A map of a wall, its points as flat as triangulated ones are, and a camera that sees it from the front."""
     world = World(seed=3)
+    extent = np.abs(world.map.points[:, :2]).max()
     flat = world.map.points * [1.0, 1.0, 0.0]
+    flat[:, 2] = np.random.default_rng(0).normal(0.0, 0.01 * extent, len(flat))
     world.points = flat
     world.map = replace(world.map, points=flat)
     camera = pycolmap.Camera(model="SIMPLE_PINHOLE", width=1000, height=1000, params=[1000, 500, 500])
-    extent = np.abs(flat[:, :2]).max()
     return world, camera, SE3(np.eye(3), [0.0, 0.0, -2.2 * extent])
 
 

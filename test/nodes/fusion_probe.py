@@ -111,7 +111,7 @@ class Probe(Node):
         covariance = np.diag([1e-4] * 3 + [1e-5] * 3)
         camera = map_from_camera(index)
         camera = SE3(camera.rotation, camera.translation + np.array([shift, 0.0, 0.0]))
-        anchor = AnchorPose(stamp_of(index), camera, covariance, 100, 150, 0.5)
+        anchor = AnchorPose(stamp_of(index), camera, covariance, 100, 150, 0.5, probability=0.999)
         self.send_result(anchor, map_name)
 
     def send_no_anchor(self, index: int) -> None:

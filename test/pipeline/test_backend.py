@@ -33,7 +33,9 @@ def map_from_camera(index: int) -> SE3:
 
 def anchor_of(index: int, identity: MapIdentity = ROOM) -> Anchor:
     covariance = np.diag([1e-4] * 3 + [1e-5] * 3)
-    return Anchor(AnchorPose(stamp_of(index), map_from_camera(index), covariance, 100, 150, 0.5), identity)
+    return Anchor(
+        AnchorPose(stamp_of(index), map_from_camera(index), covariance, 100, 150, 0.5, probability=0.999), identity
+    )
 
 
 class Recorder(BackendListener):

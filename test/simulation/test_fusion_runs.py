@@ -113,7 +113,7 @@ def test_no_anchors_in_gaps():
 
 def test_wrong_anchors_are_as_many_as_asked_and_far_off():
     scenario = replace(
-        STEADY, duration_s=300.0, rate_hz=2.0, outlier_share=0.2, alias_share=0.1, false_anchor_inliers=(12, 20)
+        STEADY, duration_s=300.0, rate_hz=2.0, outlier_share=0.2, alias_share=0.1, false_anchor_risk=(0.01, 0.02)
     )
     run = simulate_run(scenario, 0)
     truth = dict(zip(run.stamps_ns, run.truth, strict=True))
@@ -123,9 +123,9 @@ def test_wrong_anchors_are_as_many_as_asked_and_far_off():
         true = truth[anchor.stamp_ns]
         if anchor.stamp_ns in run.outliers:
             aliases += anchor.map_from_camera.is_close(ALIAS @ true)
-            assert 12 <= anchor.num_inliers <= 20
+            assert 0.98 <= anchor.probability <= 0.99
         else:
-            assert anchor.num_inliers == 40
+            assert anchor.probability == pytest.approx(0.97)
             assert anchor.map_from_camera.is_close(true)
     assert aliases / len(run.anchors) == pytest.approx(0.1, abs=0.05)
 

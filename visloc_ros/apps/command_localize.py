@@ -176,6 +176,7 @@ def _as_json(name: str, result: AnchorPose | Rejection) -> dict[str, Any]:
         "num_inliers": result.num_inliers,
         "num_matches": result.num_matches,
         "reprojection_error_px": result.reprojection_error_px,
+        "probability": result.probability,
         "camera": None if result.calibration is None else result.calibration.to_mapping(),
         "references": list(result.references),
     }

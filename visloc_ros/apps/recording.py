@@ -149,6 +149,7 @@ def _anchor_record(line: Line) -> AnchorRecord:
         map_from_camera=_pose(line["pose"]) if line["pose"] else None,
         covariance=np.array(line["covariance"]).reshape(6, 6) if line["covariance"] else None,
         num_inliers=line["num_inliers"],
+        probability=line["probability"],
         latency_ms=line["latency_ms"],
         stage_ms=line["stage_ms"],
     )

@@ -14,9 +14,9 @@ ADVICE: Mapping[Reason, str] = {
     Reason.NO_RETRIEVAL: f"no image of the map looks alike; film what the map shows, {_EXTEND}",
     Reason.FEW_MATCHES: f"too little of the image is in the map; film what the map shows, {_EXTEND}",
     Reason.FEW_INLIERS: f"what looks alike fits no single pose; film closer to where the map was filmed, {_EXTEND}",
+    Reason.AMBIGUOUS_PLACE: "two places of the map look the same; show what tells them apart, or give an initial pose",
     Reason.PLANAR_POINTS: "all that was found lies in one plane, such as a poster, which may also hang elsewhere; "
     "show more of what is around it",
-    Reason.HIGH_REPROJECTION_ERROR: f"image and map do not fit accurately; {_CALIBRATE}, or build a sharper map",
     Reason.ODOMETRY_DISAGREES: "poses in the map contradict how the camera moved; move on until more places are found",
     Reason.DEGENERATE_MOTION: "the camera only turned, or stood still; move it sideways",
     Reason.SCALE_UNSET: "the scale of the motion is not known yet; move on until more places are found",

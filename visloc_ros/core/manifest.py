@@ -43,7 +43,8 @@ class UncertaintyInfo:
 
     ``position_rate`` and ``rotation_rate`` in radians squared per radian of view change. The covariances (6, 6), as in
     ``core.types`` but in camera axes, are of an image's pose, and of its difference to that of the nearest image, from
-    which the view changes by ``nearest_change`` radians.
+    which the view changes by ``nearest_change`` radians. ``validated_change`` is the largest view change over which
+    images were found again, in radians; 0 where that is not known.
     """
 
     position_rate: float
@@ -51,13 +52,15 @@ class UncertaintyInfo:
     image_covariance: Sequence[Sequence[float]]
     difference_covariance: Sequence[Sequence[float]]
     nearest_change: float
+    validated_change: float = 0.0
     version: int = UNCERTAINTY_VERSION
 
     @property
     def is_sound(self) -> bool:
         """Whether these are the finite numbers that they should be."""
         try:
-            rates = np.array([self.position_rate, self.rotation_rate, self.nearest_change], dtype=np.float64)
+            changes = [self.nearest_change, self.validated_change]
+            rates = np.array([self.position_rate, self.rotation_rate, *changes], dtype=np.float64)
             covariances = np.array([self.image_covariance, self.difference_covariance], dtype=np.float64)
         except (TypeError, ValueError):
             return False

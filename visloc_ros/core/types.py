@@ -31,8 +31,8 @@ class Reason(str, Enum):
     NO_RETRIEVAL = "NO_RETRIEVAL"
     FEW_MATCHES = "FEW_MATCHES"
     FEW_INLIERS = "FEW_INLIERS"
+    AMBIGUOUS_PLACE = "AMBIGUOUS_PLACE"
     PLANAR_POINTS = "PLANAR_POINTS"
-    HIGH_REPROJECTION_ERROR = "HIGH_REPROJECTION_ERROR"
     ODOMETRY_DISAGREES = "ODOMETRY_DISAGREES"
     DEGENERATE_MOTION = "DEGENERATE_MOTION"
     SCALE_UNSET = "SCALE_UNSET"
@@ -178,7 +178,8 @@ class AnchorPose:
 
     ``calibration`` is the camera that the pose holds for, which may be estimated; None where that is not known.
     ``map_covariance`` (6, 6) is the part of ``covariance`` that anchors nearby share: errors of the map and of the
-    calibration; None where that is not known.
+    calibration; None where that is not known. ``probability`` is that of the pose being right, by what it rests on;
+    None where that is not known.
     """
 
     stamp_ns: int
@@ -193,6 +194,7 @@ class AnchorPose:
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     calibration: CameraCalibration | None = None
     map_covariance: Array | None = None
+    probability: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,8 +230,8 @@ class Estimate:
 
     ``map_from_odom`` and ``odom_from_camera`` are metric when the map is (``metric``); ``covariance`` belongs
     to ``map_from_camera``. ``distance_since_fix`` is in map units, ``age_ns`` since the last accepted anchor's
-    image. ``support``: points of the map followed into this frame or one just before it, a recent anchor, or
-    odometry alone.
+    image, ``anchor_probability`` that of this anchor being right. ``support``: points of the map followed into this
+    frame or one just before it, a recent anchor, or odometry alone.
     """
 
     stamp_ns: int
@@ -242,6 +244,7 @@ class Estimate:
     metric: bool = False
     age_ns: int | None = None
     distance_since_fix: float | None = None
+    anchor_probability: float | None = None
     support: Support = Support.NONE
 
     @cached_property

@@ -1,7 +1,8 @@
 """Whether a localizer says no where it must: attempts with images of other places, and with false predictions.
 
-An accepted pose is *right* when the image shows the mapped place and the pose is close to the truth, and *wrong*
-otherwise. A rejection is never wrong here; how often right images are refused is told beside it.
+An accepted pose is *right* when the image shows the mapped place and the pose is close to the truth, *weak* when it is
+as far off as it says itself, and *wrong* otherwise. A rejection is never wrong here; how often right images are refused
+is told beside it.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from enum import Enum
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3
+from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import LocalFeatures
+from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.types import AnchorPose, Frame, Rejection
 from visloc_ros.evaluation.metrics import pose_errors
 from visloc_ros.localization import AnchorEngine
-from visloc_ros.localization.gates import spread
+from visloc_ros.localization.inlier_spread import spread
 
-MAX_POSITION_ERROR_M = 0.25
-MAX_ROTATION_ERROR_DEG = 5.0
-"""A pose farther off than either is wrong: several times what the engine's accepted poses err by."""
+CLOSE_M, CLOSE_DEG = 0.25, 5.0
+"""A pose that is no farther off is right: several times what the engine's accepted poses err by."""
+WEAK_SIGMAS, WEAK_M, WEAK_DEG = 4.0, 1.0, 12.0
+"""A pose that is farther off may say so itself: by its standard deviation, where that is little."""
 
 
 class Outcome(str, Enum):
@@ -31,7 +34,42 @@ class Outcome(str, Enum):
 
     REJECTED = "rejected"
     RIGHT = "right"
+    WEAK = "weak"
     WRONG = "wrong"
+
+
+@dataclass(frozen=True)
+class PoseAccuracy:
+    """How far a pose is off and its own standard deviations, in metres and degrees, and the error squared (``nees``).
+
+    NEES: normalised by the covariance (6, 6) of the pose, so that it is 6 in the mean where that is right.
+    """
+
+    error_m: float
+    error_deg: float
+    sigma_m: float
+    sigma_deg: float
+    nees: float
+
+    @staticmethod
+    def of(pose: SE3, covariance: Array, truth: SE3) -> PoseAccuracy:
+        """Compare a pose with the true one."""
+        sigma_m, sigma_rad = (np.sqrt(np.trace(covariance[part, part])) for part in (slice(0, 3), slice(3, 6)))
+        error = pose_difference(truth, pose)
+        metres, degrees = np.linalg.norm(error[:3]), np.degrees(np.linalg.norm(error[3:]))
+        nees = error @ np.linalg.solve(covariance, error)
+        return PoseAccuracy(*(float(one) for one in (metres, degrees, sigma_m, np.degrees(sigma_rad), nees)))
+
+    @property
+    def is_close(self) -> bool:
+        """Whether the pose is close to the truth."""
+        return self.error_m <= CLOSE_M and self.error_deg <= CLOSE_DEG
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the pose is close to the truth, or as far off as it says where that is little."""
+        most_m = max(CLOSE_M, min(WEAK_SIGMAS * self.sigma_m, WEAK_M))
+        return self.error_m <= most_m and self.error_deg <= max(CLOSE_DEG, min(WEAK_SIGMAS * self.sigma_deg, WEAK_DEG))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,12 +151,15 @@ def attempt(engine: AnchorEngine, query: IntegrityQuery, prior_name: str = "none
 
 
 def judge(result: AnchorPose | Rejection, truth: SE3 | None) -> Outcome:
-    """Whether an answer is a rejection, right, or wrong."""
+    """Whether an answer is a rejection, right, weak, or wrong."""
     if isinstance(result, Rejection):
         return Outcome.REJECTED
-    errors = pose_errors([result.map_from_camera], [truth])[0]
-    is_right = bool(np.all(errors <= (MAX_POSITION_ERROR_M, MAX_ROTATION_ERROR_DEG)))  # NaN without a truth: wrong
-    return Outcome.RIGHT if is_right else Outcome.WRONG
+    if truth is None:
+        return Outcome.WRONG
+    accuracy = PoseAccuracy.of(result.map_from_camera, result.covariance, truth)
+    if accuracy.is_close:
+        return Outcome.RIGHT
+    return Outcome.WEAK if accuracy.is_right else Outcome.WRONG
 
 
 def count_outcomes(attempts: Iterable[Attempt]) -> list[OutcomeCounts]:

@@ -88,6 +88,7 @@ class AnchorRecord:
     latency_ms: float | None = None
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     fused: bool | None = None
+    probability: float | None = None
 
     @staticmethod
     def from_result(
@@ -107,6 +108,7 @@ class AnchorRecord:
             latency_ms=latency_ms,
             stage_ms=dict(result.stage_ms),
             fused=fused,
+            probability=result.probability,
         )
 
 

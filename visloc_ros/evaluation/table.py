@@ -41,6 +41,7 @@ def summary_rows(summary: Mapping[str, Any]) -> list[Row]:
         Row("anchor position error", format_errors(summary["anchor_position_error_m"], unit)),
         Row("anchor rotation error", format_errors(summary["anchor_rotation_error_deg"], "deg")),
         Row("anchors", _anchor_words(summary["anchors"])),
+        Row("anchors are right with", _probability_words(summary["anchor_probability"])),
         Row("first fix after", format_number(summary["time_to_first_fix_s"], "s")),
         _odometry_row(summary),
         _latency_row("anchor latency", summary["anchor_latency_ms"], BUDGETS_MS["anchor"]),
@@ -219,6 +220,12 @@ def _anchor_words(anchors: Mapping[str, Any]) -> str:
     words += [f"{count} {reason}" for reason, count in anchors["rejected"].items()]
     words += [f"{count} refused by fusion ({reason})" for reason, count in anchors["refused_by_fusion"].items()]
     return ", ".join(words)
+
+
+def _probability_words(least: Mapping[str, float] | None) -> str:
+    if least is None:
+        return UNKNOWN
+    return ", ".join(f"{name} {100 * value:.1f} %" for name, value in least.items())
 
 
 def consistency_words(found: Mapping[str, Any] | None) -> str:

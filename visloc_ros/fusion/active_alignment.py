@@ -21,6 +21,8 @@ from visloc_ros.fusion.smoothing.fixed_lag_smoother import FixedLagSmoother
 from visloc_ros.fusion.smoothing.state_prior import FREE_SCALE_SIGMA
 from visloc_ros.fusion.smoothing.tracked_motion_filter import TrackedMotion
 
+CONFIRMING_ANCHORS = 3  # one more than the least that make a first fix
+
 
 class ActiveAlignment:
     """The alignment of one segment of odometry to the map; it starts from a few anchors that agree."""
@@ -35,6 +37,11 @@ class ActiveAlignment:
     def stamp_ns(self) -> int:
         """Stamp of the newest anchor's image."""
         return self._smoother.latest_fix.stamp_ns
+
+    @property
+    def anchor_probability(self) -> float | None:
+        """That the newest anchor is right, as it says; None where it does not."""
+        return self._smoother.latest_fix.anchor.probability
 
     def at(self, sample: OdometrySample) -> StateEstimate:
         """Estimate at any odometry sample of the segment."""
@@ -75,7 +82,7 @@ class ActiveAlignment:
         distance = self._smoother.latest_state.scale * self._smoother.path_since_anchor(sample)
         is_tracked = self._smoother.is_tracked(sample.stamp_ns, round(self._config.max_gap_s * NANOSECONDS))
         age_ns, is_contradicted = sample.stamp_ns - newest.stamp_ns, self._detector.is_suspected
-        is_confirmed = self._smoother.count_since(0) >= self._config.alignment.start_anchors
+        is_confirmed = self._smoother.count_since(0) >= CONFIRMING_ANCHORS
         return PoseSupport(distance, age_ns, covariance, is_contradicted, is_tracked, is_confirmed)
 
     def kidnapping_covariance(self, map_from_camera: SE3) -> Array:

@@ -12,20 +12,25 @@ from visloc_ros.fusion.config import AnchorNoiseConfig
 from visloc_ros.fusion.odometry_model.history import OdometrySample
 from visloc_ros.fusion.smoothing.tracked_motion_filter import TrackedMotionFilter
 
+LEAST_RISK = 0.01  # of an anchor whose image shows no fault: the same place may be there twice
+LEAST_PROBABILITY = 0.01
+UNKNOWN_RISK = 0.05  # where the anchor does not tell
+
 
 @dataclass(frozen=True, eq=False)
 class AnchorFix:
-    """An anchor together with the odometry at its image's stamp.
+    """An anchor together with the odometry at its image's stamp, and the ``risk``: the probability that it is wrong.
 
-    ``covariance`` (6, 6) is of its independent error, ``map_covariance`` (6, 6) of the map's error there, which anchors
-    nearby share; both include the floor of the configuration. ``tracked_motion`` is the camera's motion since, by the
-    map points that were tracked through later frames.
+    ``covariance`` (6, 6) is of its independent error, larger the greater the risk; ``map_covariance`` (6, 6) of the
+    map's error there, which anchors nearby share; both include the floor of the configuration. ``tracked_motion`` is
+    the camera's motion since, by the map points that were tracked through later frames.
     """
 
     sample: OdometrySample
     anchor: AnchorPose
     covariance: Array
     map_covariance: Array
+    risk: float
     tracked_motion: TrackedMotionFilter = field(default_factory=TrackedMotionFilter)
 
     @property
@@ -43,4 +48,8 @@ def make_fix(sample: OdometrySample, anchor: AnchorPose, config: AnchorNoiseConf
     """Pair an anchor with odometry, and split its covariance into its own part and that of the map."""
     floor = np.diag(np.repeat([config.position_floor**2, np.deg2rad(config.rotation_floor_deg) ** 2], 3))
     of_map = np.zeros((6, 6)) if anchor.map_covariance is None else anchor.map_covariance
-    return AnchorFix(sample, anchor, anchor.covariance - of_map + floor, of_map + floor)
+    if anchor.probability is None:
+        return AnchorFix(sample, anchor, anchor.covariance - of_map + floor, of_map + floor, UNKNOWN_RISK)
+    probability = max(anchor.probability, LEAST_PROBABILITY)
+    of_itself = (anchor.covariance - of_map) / probability  # what it tells is information only if it is right
+    return AnchorFix(sample, anchor, of_itself + floor, of_map + floor, max(LEAST_RISK, 1.0 - probability))

@@ -61,7 +61,6 @@ class OdometryNoiseConfig(Config):
 class AlignmentConfig(Config):
     """When anchors and odometry agree well enough on one similarity for a first fix."""
 
-    start_anchors: int = option(3, "Number of agreeing anchors that make the first fix.", minimum=2)
     position_tolerance: float = option(
         0.05, "Standard deviation of the position, in metres, by which agreeing anchors may differ.", minimum=0.0
     )

@@ -238,6 +238,7 @@ class Fuser:
             metric=self.metric,
             age_ns=support.age_ns,
             distance_since_fix=support.distance,
+            anchor_probability=self._alignment.anchor_probability,
             support=judge_support(support, self._config.state),
         )
 

@@ -30,8 +30,10 @@ def is_valid_odometry(odometry: OdometryPose) -> bool:
 
 
 def is_valid_anchor(anchor: AnchorPose) -> bool:
-    """Tell whether an anchor has a plausible pose and covariance, and a map covariance that is a part of it."""
+    """Tell whether an anchor has a plausible pose, covariance, part of it that is of the map, and probability."""
     if not is_plausible_pose(anchor.map_from_camera) or not is_valid_covariance(anchor.covariance):
+        return False
+    if anchor.probability is not None and not 0.0 <= anchor.probability <= 1.0:
         return False
     of_map = anchor.map_covariance
     return of_map is None or (is_valid_covariance(of_map) and is_valid_covariance(anchor.covariance - of_map))

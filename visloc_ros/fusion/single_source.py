@@ -151,6 +151,7 @@ class AnchorsOnly(_Refusing):
             metric=self.metric,
             age_ns=0,
             distance_since_fix=0.0,
+            anchor_probability=self._anchor.probability,
             support=Support.ANCHOR,
         )
 

@@ -1,7 +1,7 @@
-"""Where in the map a single image was taken: retrieval, matching, 2D-3D evidence, PnP, and gates that say no."""
+"""Where in the map a single image was taken: retrieval, matching, PnP, and how probable it is that this is right."""
 
 from visloc_ros.localization.anchor import AnchorEngine
-from visloc_ros.localization.config import AnchorConfig, GateConfig, GuidedConfig, PoseConfig
+from visloc_ros.localization.config import AnchorConfig, GuidedConfig, PoseConfig
 from visloc_ros.localization.correspondences import Correspondences
 from visloc_ros.localization.pose import PoseSolution, solve_pose
 from visloc_ros.localization.source_camera import find_camera
@@ -10,7 +10,6 @@ __all__ = [
     "AnchorConfig",
     "AnchorEngine",
     "Correspondences",
-    "GateConfig",
     "GuidedConfig",
     "PoseConfig",
     "PoseSolution",

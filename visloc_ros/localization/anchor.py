@@ -17,18 +17,24 @@ from visloc_ros.features import LocalExtractor, Matcher, make_extractor, make_ma
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.localization.camera_estimation import MAX_FOCAL_SIGMA, CameraEstimator, CameraView
 from visloc_ros.localization.config import AnchorConfig
-from visloc_ros.localization.evidence import Evidence, EvidenceCollector, Query
-from visloc_ros.localization.gates import check_pose, is_focal_length_wrong, spread
+from visloc_ros.localization.evidence import Evidence, EvidenceCollector, Query, is_elsewhere
 from visloc_ros.localization.guided import GuidedSearch
 from visloc_ros.localization.map_cameras import cameras_for_size
 from visloc_ros.localization.map_uncertainty import MapUncertainty, map_uncertainty
 from visloc_ros.localization.models import check_models, global_index
-from visloc_ros.localization.pose import PoseSolution, free_focal_length, solve_pose, solve_pose_and_focal_length
+from visloc_ros.localization.pose import (
+    PoseSolution,
+    free_focal_length,
+    is_focal_length_wrong,
+    solve_pose,
+    solve_pose_and_focal_length,
+)
 from visloc_ros.localization.retrieval import ViewOverlap, rank_by_descriptor
 from visloc_ros.localization.uncertainty import covariance_by_focal_length
 
 _MIN_FEATURES = 32  # with fewer, the matches that a pose needs would all have to be right
 _NEVER = 2**31  # inliers: matching does not end early
+_RIVAL_SHARE = 0.5  # of the inliers: a place that only looks alike explains far less
 _INTRINSICS_ERROR_PX = 2.0  # median; keypoints are more exact, so that above it the focal length may be wrong
 
 
@@ -142,8 +148,8 @@ class AnchorEngine:
             return Reason.FEW_MATCHES
         if evidence.solution is None:
             return Reason.FEW_INLIERS
-        pixels, points = self._collector.pixels_and_points(query, evidence)
-        return check_pose(evidence.solution, pixels, points, query.frame.camera, self.config.gate)
+        assert evidence.support is not None
+        return evidence.support.refusal(self.config.max_risk)
 
     def _learn_camera(self, query: Query, evidence: Evidence, estimator: CameraEstimator) -> Reason | None:
         """Take in what the evidence tells of the camera; why its pose must not be trusted all the same, or None."""
@@ -162,7 +168,7 @@ class AnchorEngine:
         pixels, points = self._collector.pixels_and_points(query, evidence)
         with query.watch("pnp"):
             solution = solve_pose(pixels, points, query.frame.camera, self.config.pose)
-        return self._judge_and_refine(query, replace(evidence, solution=solution))
+        return self._answer(query, self._collector.supported(query, replace(evidence, solution=solution)))
 
     def _find(self, query: Query, prior: SE3 | None) -> AnchorPose | Rejection:
         """The pose of a frame whose camera is known."""
@@ -171,11 +177,14 @@ class AnchorEngine:
             if anchor is not None:
                 return anchor
         references, again = tee(self._references(query, prior))
-        if self._nearest is not None:
-            found = self._find_by_nearest(query, self._nearest.gather(query, references, prior))
-            if found is not None:
-                return found
-        return self._judge_and_refine(query, self._collector.gather(query, again, prior))
+        if self._nearest is None:
+            return self._answer(query, self._collector.gather(query, again, prior))
+        by_nearest = self._nearest.gather(query, references, prior)
+        found = self._find_by_nearest(query, by_nearest)
+        if found is not None:
+            return found
+        evidence = self._collector.gather(query, again, prior)
+        return self._answer(query, replace(evidence, rival=evidence.rival or by_nearest.rival))
 
     def _find_by_nearest(self, query: Query, evidence: Evidence) -> AnchorPose | Rejection | None:
         """The pose around the one that nearest neighbours tell; None where the learned matcher may tell more.
@@ -186,25 +195,27 @@ class AnchorEngine:
             return _reject(query, Reason.FEW_MATCHES, evidence)
         if evidence.solution is None or evidence.num_inliers <= _chance_inliers(len(evidence.correspondences)):
             return _reject(query, Reason.FEW_INLIERS, evidence)
-        return self._find_around(query, evidence.solution.map_from_camera)
+        return self._find_around(query, evidence.solution.map_from_camera, evidence.rival)
 
-    def _judge_and_refine(self, query: Query, evidence: Evidence) -> AnchorPose | Rejection:
-        """The pose of the evidence, once more with all points around it where that can be trusted."""
-        answer = self._judge(query, evidence)
-        if isinstance(answer, AnchorPose) and self.config.guided.refine:
-            return self._find_around(query, answer.map_from_camera) or answer
-        return answer
+    def _answer(self, query: Query, evidence: Evidence) -> AnchorPose | Rejection:
+        """The pose from all points around the one that evidence tells, or that one where they do not suffice."""
+        if evidence.solution is not None and self.config.guided.enabled:
+            anchor = self._find_around(query, evidence.solution.map_from_camera, evidence.rival)
+            if anchor is not None:
+                return anchor
+        return self._judge(query, evidence)
 
-    def _find_around(self, query: Query, prior: SE3) -> AnchorPose | None:
+    def _find_around(self, query: Query, prior: SE3, rival: Evidence | None = None) -> AnchorPose | Rejection | None:
         """The pose from map points looked for around a known one; None where that is not enough to tell."""
         references = self._expected_references(query, prior, self.config.guided.references)
         if not references:
             return None
-        evidence = self._guided.gather(query, references, prior)
-        if not self._guided.is_sure(query, evidence):
+        evidence = replace(self._guided.gather(query, references, prior), rival=rival)
+        if not self._guided.is_sure(evidence):
             return None
         answer = self._judge(query, evidence)
-        return answer if isinstance(answer, AnchorPose) else None
+        is_final = isinstance(answer, AnchorPose) or answer.reason is Reason.AMBIGUOUS_PLACE
+        return answer if is_final else None
 
     def _references(self, query: Query, prior: SE3 | None) -> Iterator[list[int]]:
         """Map images worth matching: what the prior should see, then, if that is not enough, what looks alike."""
@@ -230,14 +241,29 @@ class AnchorEngine:
             return _reject(query, Reason.FEW_MATCHES, evidence)
         if evidence.solution is None:
             return _reject(query, Reason.FEW_INLIERS, evidence)
+        assert evidence.support is not None
         pixels, points = self._collector.pixels_and_points(query, evidence)
-        solution, camera = evidence.solution, query.frame.camera
-        reason = check_pose(solution, pixels, points, camera, self.config.gate)
-        if self._is_focal_length_wrong(query, reason, solution, pixels, points):
+        reason = evidence.support.refusal(self.config.max_risk)
+        if self._is_focal_length_wrong(query, reason, evidence.solution, pixels, points):
             return _reject(query, Reason.INTRINSICS_MISMATCH, evidence)
+        if reason is None and self._is_ambiguous(query, evidence, points):
+            reason = Reason.AMBIGUOUS_PLACE
         if reason is not None:
             return _reject(query, reason, evidence)
-        return _accept(query, evidence, solution, pixels, points, self._map_uncertainty)
+        return _accept(query, evidence, pixels, points, self._map_uncertainty)
+
+    def _is_ambiguous(self, query: Query, evidence: Evidence, points: Array) -> bool:
+        """Whether another place of the map explains the image about as well."""
+        rival, solution = evidence.rival, evidence.solution
+        if solution is None or rival is None or rival.num_inliers <= _chance_inliers(len(rival.correspondences)):
+            return False
+        if self.config.guided.enabled and rival.solution is not None:  # two poses are compared by the same search
+            pose = rival.solution.map_from_camera
+            references = self._expected_references(query, pose, self.config.guided.references)
+            rival = self._guided.gather(query, references, pose) if references else rival
+        if rival.num_inliers < _RIVAL_SHARE * solution.num_inliers:
+            return False
+        return rival.solution is not None and is_elsewhere(solution, points[solution.inliers], rival.solution)
 
     def _is_focal_length_wrong(
         self, query: Query, reason: Reason | None, solution: PoseSolution, pixels: Array, points: Array
@@ -251,7 +277,7 @@ class AnchorEngine:
                 freed = free_focal_length(solution, pixels, points, camera, config)
             else:
                 freed = solve_pose_and_focal_length(pixels, points, camera, config)
-        return freed is not None and is_focal_length_wrong(solution, freed, self.config.gate)
+        return freed is not None and is_focal_length_wrong(solution, freed)
 
 
 def _chance_inliers(num_correspondences: int) -> float:
@@ -263,15 +289,11 @@ def _with_calibration(query: Query, calibration: CameraCalibration) -> Query:
     return replace(query, frame=query.frame.with_calibration(calibration))
 
 
-def _accept(
-    query: Query,
-    evidence: Evidence,
-    solution: PoseSolution,
-    pixels: Array,
-    points: Array,
-    of_map: MapUncertainty,
-) -> AnchorPose:
-    shared = of_map.of_pose(solution.map_from_camera, points[solution.inliers])
+def _accept(query: Query, evidence: Evidence, pixels: Array, points: Array, of_map: MapUncertainty) -> AnchorPose:
+    solution, support = evidence.solution, evidence.support
+    assert solution is not None
+    assert support is not None
+    shared = of_map.of_pose(solution.map_from_camera, solution.covariance, points[solution.inliers])
     calibration = query.frame.calibration or CameraCalibration(query.frame.camera, CalibrationSource.GIVEN)
     if calibration.focal_sigma > 0:
         pose, seen = solution.map_from_camera, points[solution.inliers]
@@ -289,6 +311,7 @@ def _accept(
         query.watch.stage_ms,
         calibration,
         solution.shared_covariance + shared,
+        support.probability,
     )
 
 
@@ -299,10 +322,11 @@ def _reject(query: Query, reason: Reason, evidence: Evidence) -> Rejection:
         "matches": evidence.num_matches,
         "correspondences": len(evidence.correspondences),
     }
-    solution = evidence.solution
-    if solution is not None:
-        pixels = evidence.correspondences.pixels(query.features)[solution.inliers]
-        counts["inliers"] = solution.num_inliers
-        counts["reprojection_error_px"] = solution.median_error_px
-        counts["spread"] = spread(pixels, query.frame.camera)
+    support = evidence.support
+    if support is not None:
+        counts["inliers"] = support.num_inliers
+        assert evidence.solution is not None
+        counts["reprojection_error_px"] = evidence.solution.median_error_px
+        counts["spread"] = support.spread
+        counts["probability"] = support.probability
     return Rejection(query.frame.stamp_ns, reason, counts, query.watch.stage_ms)

@@ -29,34 +29,10 @@ class PoseConfig(Config):
 
 
 @dataclass(frozen=True)
-class GateConfig(Config):
-    """What a pose must show to be accepted."""
-
-    min_inliers: int = option(30, "Least number of inliers of an accepted pose.", minimum=4)
-    max_reprojection_error_px: float = option(
-        5.0, "Largest median reprojection error of the inliers [px].", minimum=0.1
-    )
-    min_spread: float = option(
-        0.04, "Least standard deviation of the inliers in any direction, as a share of the image diagonal.", minimum=0.0
-    )
-    min_weak_spread: float = option(
-        0.065,
-        "Least spread of few inliers: they may be of a single object, such as a poster (see min_spread).",
-        minimum=0.0,
-    )
-    min_thickness: float = option(
-        0.02,
-        "Least thickness of their points across the best-fitting plane, as a share of their distance.",
-        minimum=0.0,
-    )
-
-
-@dataclass(frozen=True)
 class GuidedConfig(Config):
-    """How map points are looked for around where a predicted pose projects them, before anything slower is tried."""
+    """How map points are looked for around where a pose, predicted or found by matching, projects them."""
 
-    enabled: bool = option(True, "Search map points around where a predicted pose projects them.")
-    refine: bool = option(True, "Search more map points around a pose that was found by matching.")
+    enabled: bool = option(True, "Search map points around a predicted pose, and around one found by matching.")
     references: int = option(
         10, "Number of map images, those with the most overlap, whose points are searched.", minimum=1
     )
@@ -67,7 +43,7 @@ class GuidedConfig(Config):
     )
     min_inliers: int = option(50, "Least number of inliers; with fewer, reference images are matched.", minimum=4)
     min_spread: float = option(
-        0.1, "Least spread of the inliers (see gate.min_spread); below it, reference images are matched.", minimum=0.0
+        0.1, "Least spread of the inliers (see stop_spread); below it, reference images are matched.", minimum=0.0
     )
 
 
@@ -80,7 +56,6 @@ class AnchorConfig(Config):
     global_descriptor: GlobalConfig = section(GlobalConfig)
     guided: GuidedConfig = section(GuidedConfig)
     pose: PoseConfig = section(PoseConfig)
-    gate: GateConfig = section(GateConfig)
     top_k: int = option(5, "Largest number of map images by global descriptor that are matched.", minimum=1)
     top_k_expected: int = option(
         3, "Number of map images in view of a predicted pose that are matched first.", minimum=0
@@ -95,7 +70,16 @@ class AnchorConfig(Config):
         "Match nearest neighbours first, and by a learned matcher only what they leave in doubt; needs guided.enabled.",
     )
     min_matches: int = option(20, "Least number of 2D-3D correspondences of a pose.", minimum=4)
+    max_risk: float = option(
+        0.025,
+        "Largest probability that an accepted pose is wrong, if every second image showed another place.",
+        minimum=0.0,
+        maximum=1.0,
+    )
     stop_inliers: int = option(150, "Matching ends early at this many inliers with a spread of stop_spread.", minimum=4)
     stop_spread: float = option(
-        0.1, "Spread of the inliers at which matching ends early (see gate.min_spread).", minimum=0.0
+        0.1,
+        "Spread of the inliers at which matching ends early: their least standard deviation in any direction, as a "
+        "share of the image diagonal.",
+        minimum=0.0,
     )

@@ -14,10 +14,13 @@ from visloc_ros.core.map import NO_POINT, LocalFeatures, Map, MapImage
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import Frame
 from visloc_ros.features.types import Matcher, Matches
+from visloc_ros.localization.acceptance import InlierSupport
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.correspondences import Correspondences, lift, merge
-from visloc_ros.localization.gates import check_pose, spread
 from visloc_ros.localization.pose import PoseSolution, solve_pose, solve_pose_of_unknown_camera
+from visloc_ros.localization.view_change import typical_depth, view_change
+
+_SAME_VIEW = 0.3  # radians: a fifth of what a camera sees; two poses of one place differ by far less
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +38,17 @@ class Query:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Correspondences from the references matched so far, and the pose they give once it was computed."""
+    """Correspondences from the references matched so far, and, once it was computed, the pose with what it rests on.
+
+    ``rival`` is the best evidence for another pose, where there is any.
+    """
 
     correspondences: Correspondences = field(default_factory=Correspondences.none)
     num_matches: int = 0
     references: tuple[str, ...] = ()
     solution: PoseSolution | None = None
+    support: InlierSupport | None = None
+    rival: Evidence | None = None
 
     @property
     def num_inliers(self) -> int:
@@ -76,11 +84,22 @@ class EvidenceCollector:
             for image, matches in zip(images, self._match(query, images), strict=True):
                 clusters = self._add(query, clusters, image, matches)
             clusters = [self._solve(query, cluster, prior, self.config.stop_inliers) for cluster in clusters]
-            sure = next((cluster.evidence for cluster in clusters if self._is_sure(query, cluster.evidence)), None)
+            sure = next((cluster.evidence for cluster in clusters if self._is_sure(cluster.evidence)), None)
             if sure is not None:
-                return sure
+                return self._with_rival(sure, [cluster.evidence for cluster in clusters])
         solved = [self._solve(query, cluster, prior, self.config.min_matches).evidence for cluster in clusters]
-        return max(solved, key=lambda one: (one.num_inliers, len(one.correspondences)), default=Evidence())
+        best = max(solved, key=lambda one: (one.num_inliers, len(one.correspondences)), default=Evidence())
+        return self._with_rival(best, solved)
+
+    def _with_rival(self, best: Evidence, solved: Sequence[Evidence]) -> Evidence:
+        """The evidence with the best one of those that show another place."""
+        if best.solution is None:
+            return best
+        points = self.map.points[best.correspondences.point_rows[best.solution.inliers]]
+        rivals = [
+            one for one in solved if one.solution is not None and is_elsewhere(best.solution, points, one.solution)
+        ]
+        return replace(best, rival=max(rivals, key=lambda one: one.num_inliers, default=None))
 
     def pixels_and_points(self, query: Query, evidence: Evidence) -> tuple[Array, Array]:
         """Keypoints (N, 2) and map points (N, 3) of the correspondences."""
@@ -126,16 +145,27 @@ class EvidenceCollector:
                 solution = solve_pose_of_unknown_camera(pixels, points, query.cameras, self.config.pose)
             else:
                 solution = solve_pose(pixels, points, query.frame.camera, self.config.pose, prior)
-        return replace(cluster, evidence=replace(evidence, solution=solution))
+        return replace(cluster, evidence=self.supported(query, replace(evidence, solution=solution)))
 
-    def _is_sure(self, query: Query, evidence: Evidence) -> bool:
-        solution, camera = evidence.solution, query.frame.camera
-        if solution is None or solution.num_inliers < self.config.stop_inliers:
-            return False
+    def supported(self, query: Query, evidence: Evidence) -> Evidence:
+        """The evidence with what its pose rests on."""
+        if evidence.solution is None:
+            return evidence
         pixels, points = self.pixels_and_points(query, evidence)
-        if spread(pixels[solution.inliers], camera) < self.config.stop_spread:
+        support = InlierSupport.of_matches(evidence.solution, pixels, points, len(query.features), self.config.pose)
+        return replace(evidence, support=support)
+
+    def _is_sure(self, evidence: Evidence) -> bool:
+        support, config = evidence.support, self.config
+        if support is None or support.num_inliers < config.stop_inliers or support.spread < config.stop_spread:
             return False
-        return check_pose(solution, pixels, points, camera, self.config.gate) is None
+        return support.refusal(config.max_risk) is None
+
+
+def is_elsewhere(one: PoseSolution, points: Array, other: PoseSolution) -> bool:
+    """Whether a camera that saw points (N, 3) would see other things from the other pose."""
+    pose = one.map_from_camera
+    return view_change(pose, typical_depth(pose, points), other.map_from_camera) > _SAME_VIEW
 
 
 def _join(parts: Sequence[Evidence], correspondences: Correspondences, num_matches: int, reference: str) -> Evidence:

@@ -7,7 +7,7 @@ and a narrow window around them gives the final correspondences. Both passes sha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import NO_POINT, Map
+from visloc_ros.localization.acceptance import InlierSupport
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.correspondences import Correspondences
 from visloc_ros.localization.evidence import Evidence, Query
-from visloc_ros.localization.gates import spread
 from visloc_ros.localization.pose import MIN_POINTS, PoseSolution, solve_pose
 
 _NOT_SEEN = -1e6
@@ -54,20 +54,22 @@ class GuidedSearch:
             found = self._search(query, candidates, prior, window)
         coarse = self._solve(query, found, prior)
         if coarse is None:
-            return self._evidence(found, references, None)
+            return self._evidence(found, references)
         with query.watch("guided"):
             found = self._search(query, candidates, coarse.map_from_camera, _FINE_WINDOW_PX)
-        return self._evidence(found, references, self._solve(query, found, coarse.map_from_camera))
+        solution = self._solve(query, found, coarse.map_from_camera)
+        if solution is None:
+            return self._evidence(found, references)
+        with query.watch("guided"):
+            support = self._support(query, candidates, found, solution)
+        return replace(self._evidence(found, references), solution=solution, support=support)
 
-    def is_sure(self, query: Query, evidence: Evidence) -> bool:
+    def is_sure(self, evidence: Evidence) -> bool:
         """Whether the pose stands on points enough that a full matching would not tell more."""
-        solution, config = evidence.solution, self._config.guided
-        if solution is None or solution.num_inliers < config.min_inliers:
+        support, config = evidence.support, self._config.guided
+        if support is None or support.num_inliers < config.min_inliers or support.spread < config.min_spread:
             return False
-        if solution.num_inliers < _MIN_INLIER_RATIO * len(evidence.correspondences):
-            return False
-        pixels = evidence.correspondences.pixels(query.features)[solution.inliers]
-        return spread(pixels, query.frame.camera) >= config.min_spread
+        return support.num_inliers >= _MIN_INLIER_RATIO * len(evidence.correspondences)
 
     def _candidates(self, query: Query, references: list[int], prior: SE3, window: float) -> Candidates:
         """What of the references' points a keypoint may show, within ``window`` pixels of where they project."""
@@ -104,9 +106,20 @@ class GuidedSearch:
             points = self._map.points[found.point_rows]
             return solve_pose(found.pixels(query.features), points, query.frame.camera, self._config.pose, prior)
 
-    def _evidence(self, found: Correspondences, references: list[int], solution: PoseSolution | None) -> Evidence:
-        names = tuple(self._map.images[row].name for row in references)
-        return Evidence(found, len(found), names, solution)
+    def _support(
+        self, query: Query, candidates: Candidates, found: Correspondences, solution: PoseSolution
+    ) -> InlierSupport:
+        """What a pose rests on, of all the points that should be in view."""
+        camera, points = query.frame.camera, self._map.points
+        projected = project(camera, solution.map_from_camera.inverse @ points[np.unique(candidates.point_rows)])
+        in_view = ((projected >= 0) & (projected < [camera.width, camera.height])).all(axis=1)  # NaN behind the camera
+        pixels = found.pixels(query.features)
+        return InlierSupport.of_view(
+            solution, pixels, points[found.point_rows], len(query.features), int(in_view.sum())
+        )
+
+    def _evidence(self, found: Correspondences, references: list[int]) -> Evidence:
+        return Evidence(found, len(found), tuple(self._map.images[row].name for row in references))
 
 
 def most_similar_within(

@@ -30,6 +30,7 @@ from visloc_ros.localization.view_change import Viewpoints, typical_depth
 _MIN_TRIALS = 20
 _SHARE_WITHIN = 0.9
 _SHARE_SEEN = 0.975  # that many of 40 images, to be 95 % sure of the share above: a tolerance bound (Wilks 1941)
+_SHARE_VALIDATED = 0.95  # of the view changes: the largest ones are few
 _RATES = (1e-12, 1.0)
 _LEAST_CHANGE = 1e-6
 
@@ -45,14 +46,18 @@ class MapUncertainty:
         """Look through the map for ``of_pose`` now: that of a large one takes a part of a second."""
         _ = self._views
 
-    def of_pose(self, map_from_camera: SE3, points: Array) -> Array:
-        """Covariance that the map adds to a pose found by points (N, 3).
+    def of_pose(self, map_from_camera: SE3, covariance: Array, points: Array) -> Array:
+        """Covariance that the map adds to that of a pose, (6, 6), found by points (N, 3).
 
-        Zero where the images of the map agree as well as they claim, and where the camera is that of one of them.
+        Zero where the images of the map agree as well as they claim, and where the camera is that of one of them. From
+        farther off than any of them could be validated, errors grow in proportion to the view change: points that are
+        all too near, or on a bent surface, do not average out.
         """
         depth = typical_depth(map_from_camera, points)
         change = float(self._views.changes(map_from_camera).min())
-        return np.diag(change * np.repeat([self.info.position_rate * depth**2, self.info.rotation_rate], 3))
+        of_map = np.diag(change * np.repeat([self.info.position_rate * depth**2, self.info.rotation_rate], 3))
+        beyond = max(1.0, change / self.info.validated_change) if self.info.validated_change > 0.0 else 1.0
+        return np.asarray(beyond**2 * (covariance + of_map) - covariance)
 
     def of_image(self, rotation: Array) -> Array:
         """Covariance of the error of an image's pose, of a camera turned by ``rotation`` (3, 3)."""
@@ -99,17 +104,20 @@ def measure_map_uncertainty(map_: Map, config: PoseConfig | None = None) -> Unce
     there are too few images to estimate.
     """
     validation = LeaveOneOut(map_, config or PoseConfig())
-    position_rate, rotation_rate = _rates(list(validation.trials()))
+    trials = list(validation.trials())
+    position_rate, rotation_rate = _rates(trials)
+    validated = float(np.quantile([one.view_change for one in trials], _SHARE_VALIDATED)) if trials else 0.0
     pairs = list(validation.pairs())
     if not pairs:
         nothing = np.zeros((6, 6)).tolist()
-        return UncertaintyInfo(position_rate, rotation_rate, nothing, nothing, 1.0)
+        return UncertaintyInfo(position_rate, rotation_rate, nothing, nothing, 1.0, validated)
     return UncertaintyInfo(
         position_rate,
         rotation_rate,
         _mean_square([pair.error for pair in pairs]).tolist(),
         _mean_square([pair.error - pair.of_nearest for pair in pairs]).tolist(),
         max(float(np.median([pair.view_change for pair in pairs])), _LEAST_CHANGE),
+        validated,
     )
 
 

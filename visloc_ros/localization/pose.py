@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from visloc_ros.localization.solvers import estimate_with_colmap, find_solver
 from visloc_ros.localization.uncertainty import design_effect, pose_covariance, reprojection_residuals
 
 MIN_POINTS = 4
+_FOCAL_GAIN, _FOCAL_CHANGE = 1.5, 0.1
+_MIN_FREED_INLIERS = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +80,16 @@ def solve_pose_and_focal_length(
     if camera_from_map is None:
         return None
     return _judge(SE3.from_rigid3d(camera_from_map).inverse, pixels, points, adjustable, config)
+
+
+def is_focal_length_wrong(fixed: PoseSolution, freed: PoseSolution) -> bool:
+    """Whether the given focal length is to blame: a clearly different one explains the evidence far better."""
+    if freed.num_inliers < max(_MIN_FREED_INLIERS, fixed.num_inliers):
+        return False
+    change = abs(math.log(freed.focal_length / fixed.focal_length))
+    more_inliers = freed.num_inliers >= _FOCAL_GAIN * fixed.num_inliers
+    smaller_errors = freed.median_error_px * _FOCAL_GAIN <= fixed.median_error_px
+    return change >= _FOCAL_CHANGE and (more_inliers or smaller_errors)
 
 
 def solve_pose_of_unknown_camera(

@@ -100,7 +100,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         "anchor.matcher.name",
         "anchor.matcher.device",
         "anchor.global_descriptor.name",
-        "anchor.gate.min_inliers",
+        "anchor.max_risk",
     )
 
     def configure(self) -> None:

@@ -5,6 +5,7 @@ Every ``*_from_msg`` checks its message (finite numbers, unit quaternion, sizes)
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -244,6 +245,7 @@ def anchor_to_msg(anchor: Anchor, map_frame: str, camera_frame: str) -> AnchorMs
         message.map_covariance = result.map_covariance.reshape(36)
     message.num_inliers, message.num_matches = result.num_inliers, result.num_matches
     message.reprojection_error_px = float(result.reprojection_error_px)
+    message.probability = math.nan if result.probability is None else result.probability
     message.references = list(result.references)
     message.inlier_points = [Point32(x=x, y=y, z=z) for x, y, z in result.inlier_points.tolist()]
     message.inlier_pixels = array("f", result.inlier_pixels.astype(np.float32).tobytes())

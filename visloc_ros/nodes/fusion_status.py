@@ -28,6 +28,7 @@ def status_to_msg(estimate: Estimate, map_frame: str, map_name: str, anchors: Ma
     message.reason = "" if estimate.reason is None else estimate.reason.value
     message.age_s = UNKNOWN if estimate.age_ns is None else estimate.age_ns / NANOSECONDS
     message.distance_since_fix = UNKNOWN if estimate.distance_since_fix is None else estimate.distance_since_fix
+    message.anchor_probability = UNKNOWN if estimate.anchor_probability is None else estimate.anchor_probability
     message.scale, message.metric = float(estimate.scale or 0.0), estimate.metric
     message.position_sigma, message.rotation_sigma_deg = _sigmas(estimate)
     message.anchors_accepted = anchors.get("ACCEPTED", 0)

@@ -7,6 +7,7 @@ clock: from the moment its image was published to the moment its transform came 
 from __future__ import annotations
 
 import json
+import math
 import struct
 import sys
 import threading
@@ -173,6 +174,7 @@ def _read_anchor(message: Anchor) -> dict[str, Any]:
         "pose": pose,
         "covariance": [float(value) for value in message.pose.covariance] if message.accepted else None,
         "num_inliers": message.num_inliers,
+        "probability": None if math.isnan(message.probability) else message.probability,
         "latency_ms": message.latency_ms,
         "stage_ms": stages_from_msg(message.stages),
     }

@@ -19,7 +19,9 @@ class FusionScenario:
     An anchor's error is the sum of its own (``anchor_sigma``), and of one that all anchors of a place and a view share
     (``place_sigma``), which changes over ``place_length``. Its covariance is that of
     the sum, with sigmas times ``reported_sigma_factor``. Gross outliers are poses anywhere, aliases poses in another
-    place that looks the same; both come with ``false_anchor_inliers``.
+    place that looks the same; both come with a ``false_anchor_risk``,
+    from a uniform distribution, the others with a ``risk`` from a log-uniform one: together they are as often wrong as
+    the risk says.
 
     With ``tracked``, map points are followed from an accepted anchor for ``tracked_distance`` metres or to the next.
     Of the variance of their error ``tracked_lasting_share`` lasts from frame to frame, and changes over
@@ -49,8 +51,8 @@ class FusionScenario:
     place_sigma_deg: float = 0.0
     place_length: float = 0.5
     reported_sigma_factor: float = 1.0
-    inliers: tuple[int, int] = (40, 40)
-    false_anchor_inliers: tuple[int, int] = (40, 40)
+    risk: tuple[float, float] = (0.03, 0.03)
+    false_anchor_risk: tuple[float, float] = (0.03, 0.03)
     delay_s: tuple[float, float] = (1.0, 1.0)
     outlier_share: float = 0.0
     alias_share: float = 0.0

@@ -45,8 +45,9 @@ def simulate_anchors(
     outlier, alias = kinds < scenario.outlier_share, kinds < scenario.outlier_share + scenario.alias_share
     anywhere = Rotation.random(count, rng).as_matrix(), rng.uniform(-1, 1, (count, 3)) * OUTLIER_REACH
     delays_ns = np.round(rng.uniform(*scenario.delay_s, count) * NANOSECONDS).astype(np.int64)
-    inliers = rng.integers(scenario.inliers[0], scenario.inliers[1] + 1, count)
-    few = rng.integers(scenario.false_anchor_inliers[0], scenario.false_anchor_inliers[1] + 1, count)
+    low, high = np.log(scenario.risk)
+    risks = np.exp(rng.uniform(low, high, count))
+    false_risks = rng.uniform(*scenario.false_anchor_risk, count)
     arrivals = []
     for row in range(count):
         seen = perturbed(SE3(rotations[row], positions[row]), errors[row])
@@ -54,18 +55,18 @@ def simulate_anchors(
             seen = SE3(anywhere[0][row], positions[row] + anywhere[1][row])
         elif alias[row]:
             seen = ALIAS @ seen
-        anchor = make_anchor(scenario, int(stamps_ns[row]), seen, int((few if alias[row] else inliers)[row]))
+        anchor = make_anchor(scenario, int(stamps_ns[row]), seen, float((false_risks if alias[row] else risks)[row]))
         arrivals.append(Arrival(int(stamps_ns[row] + delays_ns[row]), anchor, bool(alias[row])))
     return sorted(arrivals, key=lambda arrival: arrival.stamp_ns)
 
 
-def make_anchor(scenario: FusionScenario, stamp_ns: int, map_from_camera: SE3, num_inliers: int = 40) -> AnchorPose:
+def make_anchor(scenario: FusionScenario, stamp_ns: int, map_from_camera: SE3, risk: float = 0.03) -> AnchorPose:
     """An anchor with the covariance that the scenario's anchors report."""
     position = np.hypot(scenario.anchor_sigma, scenario.place_sigma)
     rotation = np.deg2rad(np.hypot(scenario.anchor_sigma_deg, scenario.place_sigma_deg))
     reported = np.repeat([position, rotation], 3) * scenario.reported_sigma_factor
     covariance = np.diag(np.square(np.maximum(reported, SMALLEST_SIGMA)))
-    return AnchorPose(stamp_ns, map_from_camera, covariance, num_inliers, 2 * num_inliers, 1.0)
+    return AnchorPose(stamp_ns, map_from_camera, covariance, 40, 80, 1.0, probability=1.0 - risk)
 
 
 def _errors(scenario: FusionScenario, rotations: Array, positions: Array, rng: np.random.Generator) -> Array:

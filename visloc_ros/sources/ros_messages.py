@@ -5,6 +5,7 @@ Every ``*_from_msg`` checks its message (finite numbers, unit quaternion, sizes)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -182,7 +183,16 @@ def _anchor_pose_from_msg(message: Any) -> AnchorPose:
         tuple(message.references),
         stages_from_msg(message.stages),
         map_covariance=of_map if of_map.any() else None,
+        probability=_probability_from_msg(message.probability),
     )
+
+
+def _probability_from_msg(value: float) -> float | None:
+    if math.isnan(value):
+        return None
+    if not 0.0 <= value <= 1.0:
+        raise MessageError(f"{value} is no probability")
+    return value
 
 
 def tracked_pose_from_msg(message: Any) -> TrackedPose | Rejection:

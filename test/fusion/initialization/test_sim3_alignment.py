@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,7 +27,7 @@ def pairs_on(positions, truth, rng, sigma=0.0, sigma_deg=0.0):
         odom = truth.inverse.apply_to_pose(pose)
         spin = rotation_matrix(rng.normal(0, 1, 3) * np.deg2rad(sigma_deg))
         seen = SE3(spin @ pose.rotation, pose.translation + rng.normal(0, 1, 3) * sigma)
-        pairs.append(PosePair(stamp, seen, odom, covariance, 40))
+        pairs.append(PosePair(stamp, seen, odom, covariance, 0.03))
     return pairs
 
 
@@ -80,7 +82,7 @@ def test_mirrored_positions_never_give_a_reflection():
 
 
 def _rest(pair):
-    return pair.odom_from_camera, pair.covariance, pair.num_inliers
+    return pair.odom_from_camera, pair.covariance, pair.risk
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -90,7 +92,7 @@ def test_outliers_are_left_out(seed):
     pairs = pairs_on(rng.uniform(-2, 2, (12, 3)), truth, rng, sigma=0.01, sigma_deg=0.5)
     for index in (1, 4, 7, 8, 11):
         wrong = SE3(Rotation.random(random_state=rng).as_matrix(), rng.uniform(-5, 5, 3))
-        pairs[index] = PosePair(index, wrong, pairs[index].odom_from_camera, pairs[index].covariance, 40)
+        pairs[index] = PosePair(index, wrong, pairs[index].odom_from_camera, pairs[index].covariance, 0.03)
     found = align_robust(pairs, CONFIG)
     assert isinstance(found, Alignment)
     assert set(np.flatnonzero(~found.inliers)) == {1, 4, 7, 8, 11}
@@ -134,12 +136,12 @@ def test_a_prior_gives_the_scale_of_a_standing_camera():
     assert found.scale_sigma == pytest.approx(0.05)
 
 
-def test_two_anchors_suffice_only_with_many_inliers():
+@pytest.mark.parametrize(("risk", "needed"), [(0.01, 2), (0.05, 3), (0.3, 8)])
+def test_so_many_anchors_must_agree_that_they_are_hardly_all_wrong(risk, needed):
     rng = np.random.default_rng(4)
-    few = pairs_on(np.array([[0.0, 0, 0], [2, 1, 0]]), Sim3.identity(), rng)
-    many = [PosePair(p.stamp_ns, p.map_from_camera, p.odom_from_camera, p.covariance, 200) for p in few]
-    assert isinstance(align_robust(few, CONFIG), Rejection)
-    assert isinstance(align_robust(many, CONFIG), Alignment)
+    pairs = [replace(pair, risk=risk) for pair in pairs_on(rng.uniform(-2, 2, (needed, 3)), Sim3.identity(), rng)]
+    assert isinstance(align_robust(pairs[:-1], CONFIG), Rejection)
+    assert isinstance(align_robust(pairs, CONFIG), Alignment)
 
 
 def test_scale_sigma_follows_noise_over_spread():

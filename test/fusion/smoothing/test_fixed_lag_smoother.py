@@ -28,7 +28,9 @@ def fixes_of(scenario, seed, config=WIDE):
 
 def smoother_of(config, fixes):
     start = fixes[:3]
-    pairs = [PosePair(f.stamp_ns, f.anchor.map_from_camera, f.sample.odom_from_camera, f.covariance) for f in start]
+    pairs = [
+        PosePair(f.stamp_ns, f.anchor.map_from_camera, f.sample.odom_from_camera, f.covariance, f.risk) for f in start
+    ]
     smoother = FixedLagSmoother(config, start, align(pairs).map_from_odom)
     for fix in fixes[3:]:
         smoother.add_anchor(fix)

@@ -1,8 +1,8 @@
 """Kidnapping detection: refused anchors that contradict the alignment, and the other alignment that they agree on.
 
-A wrong anchor has few inliers, and map tracking goes on after it. So an anchor with as many inliers as the accepted
-ones, while no map point is tracked any more, contradicts the alignment by itself, and a few of them that agree replace
-it. Of other anchors more are needed.
+A wrong anchor seldom looks faultless, and map tracking goes on after it. So an anchor of little risk, while no map
+point is tracked any more, contradicts the alignment by itself, and a few of them that agree replace it. Of others it
+takes more.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.smoothing.fixed_lag_smoother import FixedLagSmoother
 
 NOISE_FACTOR = 2.0  # by which an anchor may be noisier than its covariance before it counts as a contradiction
-CONTRADICTING_ANCHORS = 3  # refused in a row: as many as make a first fix
-CONTRADICTING_INLIER_SHARE = 0.6  # of the inliers of accepted anchors; those of a wrong place are far fewer
+CONTRADICTING_ANCHORS = 3  # refused in a row: more than make a first fix, because others have been accepted
+CONTRADICTING_RISK = 0.01  # of an anchor that contradicts by itself: a fifth of what is accepted by default
 OTHER_AXES = 1e-6  # of the distance, a sigma along all axes: rounding leaves the sum with a far place no negative one
 RELOCATION_SCALE_SIGMA = 0.1  # relative; a scale that was learnt in a wrong place is seldom farther off
 
@@ -33,7 +33,6 @@ class KidnappingDetector:
 
     def __init__(self, config: FusionConfig) -> None:
         self._gate = config.gate
-        self._start_anchors = config.alignment.start_anchors
         self._max_gap_ns = round(config.max_gap_s * NANOSECONDS)
         self._search = AlignmentSearch(config)
         self._refused_in_a_row = 0
@@ -81,22 +80,21 @@ class KidnappingDetector:
         return hypothesis
 
     def _is_strong_contradiction(self, fix: AnchorFix, innovation: Innovation, smoother: FixedLagSmoother) -> bool:
-        """Whether a refused anchor is well supported and farther off than noise explains."""
+        """Whether a refused anchor is hardly wrong and farther off than noise explains."""
         is_far = innovation.squared > NOISE_FACTOR**2 * chi_square_quantile(self._gate.probability, 6)
-        return is_far and self._is_well_supported(fix, smoother)
+        return is_far and self._is_clear(fix, smoother)
 
-    def _is_well_supported(self, fix: AnchorFix, smoother: FixedLagSmoother) -> bool:
-        """Whether an anchor has about as many inliers as accepted ones, and no map point was tracked into its image."""
-        has_inliers = fix.anchor.num_inliers >= CONTRADICTING_INLIER_SHARE * smoother.usual_inliers
-        return has_inliers and not smoother.is_tracked(fix.stamp_ns, self._max_gap_ns)
+    def _is_clear(self, fix: AnchorFix, smoother: FixedLagSmoother) -> bool:
+        """Whether an anchor is hardly wrong, and no map point was tracked into its image."""
+        return fix.risk <= CONTRADICTING_RISK and not smoother.is_tracked(fix.stamp_ns, self._max_gap_ns)
 
     def _has_majority(self, hypothesis: AlignmentHypothesis, fix: AnchorFix, smoother: FixedLagSmoother) -> bool:
         """Whether the anchors that agree on another alignment, the newest included, outnumber those accepted meanwhile.
 
-        As many as for a first fix suffice if they are well supported and no anchor was accepted meanwhile.
+        A few suffice if they are hardly wrong and no anchor was accepted meanwhile.
         """
         accepted = smoother.count_since(hypothesis.fixes[0].stamp_ns)
-        supported = sum(self._is_well_supported(one, smoother) for one in hypothesis.fixes)
-        is_clear = accepted == 0 and supported >= self._start_anchors
+        supported = sum(self._is_clear(one, smoother) for one in hypothesis.fixes)
+        is_clear = accepted == 0 and supported >= CONTRADICTING_ANCHORS
         is_enough = is_clear or len(hypothesis.fixes) >= self._gate.relocation_anchors + accepted
         return fix in hypothesis.fixes and is_enough

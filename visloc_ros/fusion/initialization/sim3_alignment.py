@@ -10,6 +10,7 @@ Perturbations of a similarity are (7,): ``t = t_hat + d[:3]``, ``R = exp(d[3:6])
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,27 +26,25 @@ from visloc_ros.fusion.config import AlignmentConfig
 
 AGREEMENT = chi_square_quantile(0.99, 6)
 REFINEMENTS = 5
-CONFIDENT_INLIERS = 60  # of each of two anchors that suffice: twice what a single anchor needs to be accepted
+MAX_RISK = 1.3e-4  # that all agreeing anchors are wrong: two that show no fault suffice, of others it takes more
 DRIFT_TOLERANCE = 0.05  # share of the distance between two anchors; visual odometry usually drifts by less
 
 
 @dataclass(frozen=True, eq=False)
 class PosePair:
-    """One camera in both frames; the covariance (6, 6) is that of ``map_from_camera``."""
+    """One camera in both frames; the covariance (6, 6) and the risk of being wrong are those of ``map_from_camera``."""
 
     stamp_ns: int
     map_from_camera: SE3
     odom_from_camera: SE3
     covariance: Array
-    num_inliers: int = 0
+    risk: float
 
     @staticmethod
     def from_fix(fix: AnchorFix) -> PosePair:
         """The pair of an anchor and the odometry at its image."""
-        anchor = fix.anchor
-        return PosePair(
-            fix.stamp_ns, anchor.map_from_camera, fix.sample.odom_from_camera, fix.covariance, anchor.num_inliers
-        )
+        pose, sample = fix.anchor.map_from_camera, fix.sample
+        return PosePair(fix.stamp_ns, pose, sample.odom_from_camera, fix.covariance, fix.risk)
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def align_robust(
         return _refusal(pairs, Reason.SCALE_UNSET, candidates=len(pairs))
     agreement = _agreement(_Arrays.of(pairs), config, prior)
     inliers, rival = _largest_sets(agreement)
-    if not _enough([pair for pair, good in zip(pairs, inliers, strict=True) if good], config):
+    if not _enough([pair for pair, good in zip(pairs, inliers, strict=True) if good]):
         return _refusal(pairs, Reason.SCALE_UNSET, candidates=len(pairs), agreeing=int(inliers.sum()))
     if 2 * rival > inliers.sum():
         return _refusal(pairs, Reason.SCALE_UNSET, candidates=len(pairs), agreeing=int(inliers.sum()), elsewhere=rival)
@@ -155,7 +154,7 @@ def align_disjoint_sets(
     while len(agreement):
         inliers = agreement[int(np.argmax(agreement.sum(axis=1)))]
         agreeing = [pair for pair, good in zip(pairs, inliers, strict=True) if good]
-        if not _enough(agreeing, config):
+        if not _enough(agreeing):
             break
         alignment = align(agreeing, prior)
         if alignment.scale_sigma <= config.max_scale_sigma:
@@ -168,9 +167,8 @@ def _refusal(pairs: Sequence[PosePair], reason: Reason, **counts: float) -> Reje
     return Rejection(max((pair.stamp_ns for pair in pairs), default=0), reason, counts)
 
 
-def _enough(agreeing: Sequence[PosePair], config: AlignmentConfig) -> bool:
-    confident = all(pair.num_inliers >= CONFIDENT_INLIERS for pair in agreeing)
-    return len(agreeing) >= (2 if confident else config.start_anchors)
+def _enough(agreeing: Sequence[PosePair]) -> bool:
+    return len(agreeing) >= 2 and math.prod(pair.risk for pair in agreeing) <= MAX_RISK
 
 
 def _closed_form(arrays: _Arrays, prior: ScalePrior) -> Sim3:

@@ -92,11 +92,6 @@ class FixedLagSmoother:
         """How many anchors in the window are not older than a stamp."""
         return sum(fix.stamp_ns >= stamp_ns for fix in self._fixes)
 
-    @property
-    def usual_inliers(self) -> float:
-        """Median number of inliers of the anchors in the window."""
-        return float(np.median([fix.anchor.num_inliers for fix in self._fixes]))
-
     def reaches(self, stamp_ns: int) -> bool:
         """Tell whether an anchor of this stamp still fits into the window."""
         return not self._has_past or stamp_ns >= self._fixes[0].stamp_ns

@@ -33,6 +33,18 @@ def test_an_anchor_that_does_not_tell_has_its_covariance_for_itself():
     assert np.diag(fix.map_covariance) == pytest.approx(0.0, abs=1e-9)
 
 
+def test_an_anchor_that_is_right_with_half_the_chance_tells_half_as_much():
+    fix = fix_of(replace(ANCHOR, probability=0.5))
+    assert np.diag(fix.covariance) == pytest.approx(6e-3)
+    assert np.diag(fix.map_covariance) == pytest.approx(7e-3)
+    assert fix.risk == 0.5
+
+
+@pytest.mark.parametrize("probability", [-0.1, 1.1, np.nan])
+def test_what_is_no_probability_is_refused(probability):
+    assert not is_valid_anchor(replace(ANCHOR, probability=probability))
+
+
 def test_a_part_cannot_be_larger_than_the_whole():
     assert is_valid_anchor(ANCHOR)
     assert not is_valid_anchor(replace(ANCHOR, map_covariance=2e-2 * np.eye(6)))

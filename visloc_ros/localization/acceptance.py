@@ -1,0 +1,119 @@
+"""How probable it is that a pose is right, by what it rests on.
+
+A pose is wrong for one of two reasons: its inliers agree by chance, or they are all of one thing, such as a poster,
+that is also elsewhere. The probability is the product of two logistic models, one for each reason, learnt from poses
+known to be right or wrong (``benchmarks/anchor/acceptance.py``; how well they are calibrated: ``results/anchor.md``).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from visloc_ros.core.geometry import Array
+from visloc_ros.core.types import Reason
+from visloc_ros.localization.config import PoseConfig
+from visloc_ros.localization.inlier_spread import relative_thickness, spread
+from visloc_ros.localization.pose import PoseSolution
+from visloc_ros.localization.uncertainty import reprojection_residuals
+
+_NEARLY = 4.0  # times the largest error of an inlier: so far off may points be that the map knows badly
+
+
+@dataclass(frozen=True)
+class AcceptanceModel:
+    """Weights of a constant and of the features: of ``chance_features`` and of ``thing_features``."""
+
+    chance: tuple[float, ...]
+    thing: tuple[float, ...]
+
+    def probability(self, support: InlierSupport) -> float:
+        """Probability that a pose is right where, without a look at it, it is as likely to be wrong."""
+        return _logistic(self.chance, support.chance_features) * _logistic(self.thing, support.thing_features)
+
+
+@dataclass(frozen=True)
+class InlierSupport:
+    """What a pose rests on.
+
+    Of ``num_keypoints`` in the image ``num_inliers`` agree with it. Of ``num_expected`` correspondences ``num_near``
+    agree at least nearly; where map points were searched around the pose (``is_searched``), ``num_near`` were found of
+    the ``num_expected`` in view. ``spread`` is the least standard deviation of the inliers' pixels in any direction, as
+    share of the image diagonal; ``thickness`` that of their points across the plane that fits them best, as share of
+    their distance.
+    """
+
+    num_inliers: int
+    num_keypoints: int
+    num_near: int
+    num_expected: int
+    spread: float
+    thickness: float
+    is_searched: bool = False
+
+    @staticmethod
+    def of_matches(
+        solution: PoseSolution, pixels: Array, points: Array, num_keypoints: int, config: PoseConfig
+    ) -> InlierSupport:
+        """Support of a pose computed from matched pixels (N, 2) and map points (N, 3)."""
+        residuals = reprojection_residuals(solution.map_from_camera, pixels, points, solution.camera)
+        near = np.linalg.norm(residuals, axis=1) <= _NEARLY * config.max_error_px
+        return InlierSupport(
+            solution.num_inliers, num_keypoints, int(near.sum()), len(near), *_extent(solution, pixels, points)
+        )
+
+    @staticmethod
+    def of_view(
+        solution: PoseSolution, pixels: Array, points: Array, num_keypoints: int, num_in_view: int
+    ) -> InlierSupport:
+        """Support of a pose by pixels (N, 2) found for some, at (N, 3), of the ``num_in_view`` map points searched."""
+        found, extent = solution.num_inliers, _extent(solution, pixels, points)
+        return InlierSupport(found, num_keypoints, found, max(found, num_in_view), *extent, is_searched=True)
+
+    @property
+    def probability(self) -> float:
+        """Probability that the pose is right where, without a look at it, it is as likely to be wrong."""
+        return (SEARCHED if self.is_searched else MATCHED).probability(self)
+
+    @property
+    def chance_features(self) -> tuple[float, ...]:
+        """By what inliers that agree by chance are told."""
+        near = math.log((self.num_near + 1) / (self.num_expected - self.num_near + 1))
+        share = self.num_inliers / self.num_keypoints
+        return near, math.log(self.num_inliers), math.log(share), self._log_spread
+
+    @property
+    def thing_features(self) -> tuple[float, ...]:
+        """By what inliers of a single thing are told, which is small, or flat."""
+        return self._log_spread, math.log(min(self.thickness, _THICK) + _FLAT)
+
+    @property
+    def _log_spread(self) -> float:
+        return math.log(self.spread + 0.01)
+
+    def refusal(self, max_risk: float) -> Reason | None:
+        """Why the pose must be refused, were it wrong with more than this probability."""
+        if 1.0 - self.probability <= max_risk:
+            return None
+        would_be_taken = 1.0 - replace(self, thickness=_USUAL_THICKNESS).probability <= max_risk
+        return Reason.PLANAR_POINTS if would_be_taken else Reason.FEW_INLIERS
+
+
+MATCHED = AcceptanceModel((1.95, 0.857, 1.987, 2.117, 1.26), (51.405, 3.428, 11.247))
+SEARCHED = AcceptanceModel((21.482, 1.83, 0.292, 3.181, 4.25), (79.687, 7.128, 16.505))
+_FLAT, _THICK = 0.02, 0.3  # shares of the distance: noise of a map makes less of a wall, and more says no more
+_USUAL_THICKNESS = 0.1
+
+
+def _extent(solution: PoseSolution, pixels: Array, points: Array) -> tuple[float, float]:
+    """Spread and thickness of the inliers."""
+    in_camera = solution.map_from_camera.inverse @ points[solution.inliers]
+    return spread(pixels[solution.inliers], solution.camera), relative_thickness(in_camera)
+
+
+def _logistic(weights: tuple[float, ...], features: tuple[float, ...]) -> float:
+    constant, *slopes = weights
+    exponent = constant + sum(slope * feature for slope, feature in zip(slopes, features, strict=True))
+    return 1.0 / (1.0 + math.exp(-max(exponent, -700.0)))
