@@ -101,6 +101,7 @@ def main() -> None:
         parts.append(f"### Poses {title}\n\n{report(chosen, held_out)}\n\n{picture}")
         if arguments.plots:
             draw_reliability(arguments.plots / f"acceptance_{title}.png", title, chosen, held_out)
+    parts.append(f"### Covariances of right poses\n\n{consistency(trials)}")
     console.print("\n\n".join(parts))
     write_section(arguments.markdown, SECTION, provenance(), "\n\n".join(parts))
 
@@ -318,6 +319,18 @@ def report(trials: list[Trial], probabilities: Array) -> str:
             table(("probability", "poses", "its mean", "share right"), calibrated),
         )
     )
+
+
+def consistency(trials: list[Trial]) -> str:
+    """How far poses that are right or weak are off by their own covariance, place by place: 6 in the mean is right."""
+    nees: dict[str, list[float]] = {}
+    for trial in trials:
+        if trial.group == "the place" and trial.accuracy is not None and trial.is_right:
+            nees.setdefault(group_of(trial), []).append(trial.accuracy.nees)
+    rows = [
+        [name, str(len(values)), f"{np.median(values):.1f}", f"{np.mean(values):.1f}"] for name, values in nees.items()
+    ]
+    return table(("place", "poses", "median of the NEES", "mean"), rows)
 
 
 def group_of(trial: Trial) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.anchor.acceptance import Trial, fit, probabilities_held_out, reliability
+from benchmarks.anchor.acceptance import Trial, consistency, fit, probabilities_held_out, reliability
 from visloc_ros.evaluation.integrity import PoseAccuracy
 from visloc_ros.localization.acceptance import InlierSupport
 
@@ -64,3 +64,11 @@ def test_the_reliability_counts_right_and_wrong_poses_equally():
     (one,) = reliability(right, np.full(4, 0.8))
     assert (one.low, one.high, one.count) == (0.7, 0.9, 4)
     assert (one.weight, one.told, one.happened) == pytest.approx((1.0, 0.8, 0.5))
+
+
+def test_the_covariances_of_right_poses_of_a_place_are_told_by_their_mean_squared_errors():
+    shown = replace(trial("scene", True, 200, 250, 245, 0.13, 0.08), group="the place")
+    assert shown.accuracy is not None
+    worse = replace(shown, accuracy=replace(shown.accuracy, nees=12.0))
+    wrong = replace(shown, accuracy=replace(shown.accuracy, error_m=9.0))
+    assert consistency([shown, worse, wrong, *trials()]).splitlines()[2:] == ["| place | 2 | 9.0 | 9.0 |"]
