@@ -45,7 +45,7 @@ def summarize(record: RunRecord, series: RunSeries | None = None) -> Summary:
         "pose_age_ms": percentiles(frame.pose_age_ms for frame in record.frames),
         "anchors": _anchor_counts(record.anchors),
         **_errors("anchor_", series.anchors),
-        "anchor_probability": _least(anchor.probability for anchor in record.anchors if anchor.accepted),
+        "anchor_probability": _lower_spread(anchor.probability for anchor in record.anchors if anchor.accepted),
         "anchor_recall": _recall(series.anchors),
         "anchor_nees": consistency(series.anchors.nees),
         "at_anchors": _at_anchors(record, series),
@@ -112,7 +112,7 @@ def _spread(values: ArrayLike) -> dict[str, float] | None:
     return {"median": statistics.median, "p95": statistics.p95, "max": statistics.max}
 
 
-def _least(values: Iterable[float | None]) -> dict[str, float] | None:
+def _lower_spread(values: Iterable[float | None]) -> dict[str, float] | None:
     """Median, 5th percentile and least of the known values; None when there are none."""
     known = _known(values)
     if len(known) == 0:

@@ -137,12 +137,12 @@ class AnchorEngine:
         """The pose where this frame and those before it tell the focal length well enough and do not contradict."""
         blind = replace(query, cameras=estimator.candidates)
         evidence = self._collector.gather(blind, self._references(query, prior))
-        reason = self._refusal_of(query, evidence) or self._learn_camera(query, evidence, estimator)
+        reason = self._refusal_of(evidence) or self._learn_camera(query, evidence, estimator)
         if reason is not None:
             return _reject(query, reason, evidence)
         return self._refine(_with_calibration(query, estimator.calibration), evidence)
 
-    def _refusal_of(self, query: Query, evidence: Evidence) -> Reason | None:
+    def _refusal_of(self, evidence: Evidence) -> Reason | None:
         """Why evidence must not be trusted, whichever the camera is, or None."""
         if len(evidence.correspondences) < self.config.min_matches:
             return Reason.FEW_MATCHES

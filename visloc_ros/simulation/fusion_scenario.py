@@ -17,11 +17,10 @@ class FusionScenario:
     odometry scales all rotations of a run, as a wrong focal length does; ``jitter`` is of each odometry pose alone.
 
     An anchor's error is the sum of its own (``anchor_sigma``), and of one that all anchors of a place and a view share
-    (``place_sigma``), which changes over ``place_length``. Its covariance is that of
-    the sum, with sigmas times ``reported_sigma_factor``. Gross outliers are poses anywhere, aliases poses in another
-    place that looks the same; both come with a ``false_anchor_risk``,
-    from a uniform distribution, the others with a ``risk`` from a log-uniform one: together they are as often wrong as
-    the risk says.
+    (``place_sigma``), which changes over ``place_length``. Its covariance is that of the sum, with sigmas times
+    ``reported_sigma_factor``. Gross outliers are poses anywhere, aliases poses in another place that looks the same;
+    both come with a ``false_anchor_risk`` from a uniform distribution, the others with a ``risk`` from a log-uniform
+    one: of anchors with the same risk, the more are false the larger it is.
 
     With ``tracked``, map points are followed from an accepted anchor for ``tracked_distance`` metres or to the next.
     Of the variance of their error ``tracked_lasting_share`` lasts from frame to frame, and changes over

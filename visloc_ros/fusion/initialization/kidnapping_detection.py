@@ -23,7 +23,7 @@ from visloc_ros.fusion.smoothing.fixed_lag_smoother import FixedLagSmoother
 
 NOISE_FACTOR = 2.0  # by which an anchor may be noisier than its covariance before it counts as a contradiction
 CONTRADICTING_ANCHORS = 3  # refused in a row: more than make a first fix, because others have been accepted
-CONTRADICTING_RISK = 0.01  # of an anchor that contradicts by itself: a fifth of what is accepted by default
+CONTRADICTING_RISK = 0.01  # of an anchor that contradicts by itself: its image shows no fault
 OTHER_AXES = 1e-6  # of the distance, a sigma along all axes: rounding leaves the sum with a far place no negative one
 RELOCATION_SCALE_SIGMA = 0.1  # relative; a scale that was learnt in a wrong place is seldom farther off
 
