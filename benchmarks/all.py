@@ -29,6 +29,7 @@ BENCHMARKS = (
         "odometry.sequences",
         (*DATA, "--stress", "--memory", "20000", "--dpvo", "100", *ODOMETRY, "--plots", "{results}"),
     ),
+    Benchmark("odometry.fast_turns", (*DATA, *ODOMETRY), threads=1),
     Benchmark("odometry.uncertainty", (*DATA, *ODOMETRY), threads=1),
     Benchmark("odometry.bundle", (*DATA, "--windows", "3", *ODOMETRY), threads=1),
     Benchmark("map_tracking", (*DATA, "--markdown", "{results}/map_tracking.md"), threads=1),

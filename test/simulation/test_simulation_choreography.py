@@ -4,6 +4,7 @@ import pytest
 from visloc_ros.core.geometry import SE3, rotation_angle_deg
 from visloc_ros.simulation.choreography import Choreography, Span, Turn
 from visloc_ros.simulation.config import SimulationConfig
+from visloc_ros.simulation.path import PATHS
 from visloc_ros.simulation.sequence import simulate
 
 
@@ -46,3 +47,11 @@ def test_a_recording_follows_the_path_it_is_given(plain_room):
 def test_a_room_may_be_taken_as_it_is_painted(plain_room):
     config = SimulationConfig(width=64, height=48, focal_px=48.0, light="none")
     assert simulate(config, "map", plain_room).room is plain_room
+
+
+@pytest.mark.parametrize(("about", "axis"), [("x", [1.0, 0.0, 0.0]), ("optical", [0.0, 0.0, 1.0])])
+def test_a_turn_about_an_axis_of_the_camera_leaves_that_axis_as_it_is(about, axis):
+    walk = Choreography(PATHS["map"], turns=(Turn(Span(1.0, 0.7), 180.0, about),))
+    before, after = PATHS["map"].pose(3.0), walk.pose(3.0)
+    assert rotation_angle_deg(before.rotation, after.rotation) == pytest.approx(90.0)
+    np.testing.assert_allclose(after.rotation @ axis, before.rotation @ axis, atol=1e-12)

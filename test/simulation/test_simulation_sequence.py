@@ -8,7 +8,9 @@ from visloc_ros.core.camera import project, rays
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.simulation import sequence
+from visloc_ros.simulation.choreography import Choreography, Span, Turn
 from visloc_ros.simulation.config import SimulationConfig
+from visloc_ros.simulation.path import PATHS
 from visloc_ros.simulation.sequence import PASSES, simulate
 
 STILL = SimulationConfig(
@@ -187,3 +189,23 @@ def test_features_of_the_second_pass_are_found_again_in_the_first_where_they_tru
     assert np.sum(errors < 3) >= 40
     assert np.mean(errors < 3) > 0.6
     assert np.median(errors[errors < 3]) < 1.0
+
+
+def test_rows_of_a_rolling_shutter_are_of_their_own_instants(plain_room):
+    """On a path that turns evenly, the rows of the middle of one image are those of a global one, others are not."""
+    path = Choreography(Still(), turns=(Turn(Span(-5.0, 20.0), 90.0),))
+    rolling = simulate(replace(STILL, readout_ms=40.0), "map", plain_room, path).frame(5).image.astype(int)
+    at = [
+        simulate(replace(STILL, rate_hz=1000.0), "map", plain_room, path).frame(500 + ms).image for ms in (-20, 0, 20)
+    ]
+    for rows, expected in ((slice(0, 3), at[0]), (slice(58, 62), at[1]), (slice(117, 120), at[2])):
+        apart = [np.abs(rolling[rows] - image[rows].astype(int)).mean() for image in at]
+        assert apart[next(i for i, image in enumerate(at) if image is expected)] == min(apart)
+        assert min(apart) < 0.25 * sorted(apart)[1]
+
+
+class Still:
+    """A camera that stands in the room and looks along a wall."""
+
+    def pose(self, seconds):
+        return PATHS["map"].pose(0.0)

@@ -76,6 +76,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         "camera.in_spare_time",
         "odometry.backend",
         "odometry.klt.adjust_in_spare_time",
+        "odometry.klt.readout_ms",
         "odometry.dpvo.preset",
         "odometry.dpvo.weights",
         "odometry.dpvo.device",

@@ -1,12 +1,13 @@
-"""Paths with incidents: a walk along a path that halts, and turns about the vertical on top of it."""
+"""Paths with incidents: a walk along a path that halts, and turns on top of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.core.geometry import SE3, Array, rotation_matrix
 from visloc_ros.simulation.path import PosePath
 
 _RAMP_S = 0.2  # in which a halt or a turn sets in and ends
@@ -38,10 +39,19 @@ class Span:
 
 @dataclass(frozen=True)
 class Turn:
-    """A turn to the left about the vertical, at its fastest with ``rate_deg`` degrees a second."""
+    """A turn, at its fastest with ``rate_deg`` degrees a second.
+
+    About the vertical (to the left), or about the camera's own x axis (upwards) or optical axis (clockwise).
+    """
 
     span: Span
     rate_deg: float
+    about: Literal["vertical", "x", "optical"] = "vertical"
+
+    def rotation(self, seconds: float) -> Array:
+        """Rotation matrix (3, 3) of what is turned until a time."""
+        radians = np.radians(self.rate_deg * self.span.elapsed(seconds))
+        return rotation_matrix(radians * np.eye(3)[0 if self.about == "x" else 2])
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,8 @@ class Choreography:
     def pose(self, seconds: float) -> SE3:
         """Give ``map_from_camera`` at a time."""
         walked = self.path.pose(seconds - sum(halt.elapsed(seconds) for halt in self.halts))
-        degrees = sum(turn.rate_deg * turn.span.elapsed(seconds) for turn in self.turns)
-        turned = rotation_matrix(np.array([0.0, 0.0, np.radians(degrees)]))
-        return SE3(turned @ walked.rotation, walked.translation)
+        rotation = walked.rotation
+        for turn in self.turns:
+            turned = turn.rotation(seconds)
+            rotation = turned @ rotation if turn.about == "vertical" else rotation @ turned
+        return SE3(rotation, walked.translation)

@@ -36,6 +36,12 @@ class SimulationConfig(Config):
     exposure_ms: float = option(
         6.0, "exposure time in ms, which blurs motion; 0 freezes it", minimum=0.0, maximum=1000.0
     )
+    readout_ms: float = option(
+        0.0,
+        "time from the first row's exposure to the last's, of a rolling shutter; 0 for a global one",
+        minimum=0.0,
+        maximum=100.0,
+    )
     exposure_drift_ev: float = option(0.25, "slow change of exposure, amplitude in stops", minimum=0.0, maximum=4.0)
     noise_std: float = option(
         1.5, "sensor noise at mid grey, standard deviation in grey levels", minimum=0.0, maximum=64.0

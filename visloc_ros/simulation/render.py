@@ -36,6 +36,11 @@ class _RayGrid:
     column_limits: tuple[Plane, Plane]
     row_limits: tuple[Plane, Plane]
 
+    def of(self, rows: slice) -> _RayGrid:
+        """The rays of some rows alone."""
+        smallest, largest = self.row_limits
+        return _RayGrid(self.x[rows], self.y[rows], self.column_limits, (smallest[rows], largest[rows]))
+
     def spans(self, low: Array, high: Array) -> list[tuple[slice, slice]]:
         """Rows and columns that hold every ray between ``low`` and ``high`` (V, 2), whatever the distortion."""
         columns = _ranges(self.column_limits, low[:, 0], high[:, 0])
@@ -73,12 +78,17 @@ class Renderer:
         """Give the RGB image (H, W, 3) in grey levels 0 to 255 as float32, as seen from one pose."""
         return self.render_exposure([map_from_camera])
 
-    def render_exposure(self, poses: Sequence[SE3]) -> Plane:
-        """Average over poses during an exposure; spread over them are ``samples`` samples, or a multiple of it."""
+    def render_exposure(self, poses: Sequence[SE3], rows: slice | None = None) -> Plane:
+        """Average over poses during an exposure; spread over them are ``samples`` samples, or a multiple of it.
+
+        Of the image or of its ``rows`` alone, which a rolling shutter exposes at a time of their own.
+        """
+        grids = self._grids if rows is None else [grid.of(rows) for grid in self._grids]
         count = -(-max(self.samples, len(poses)) // self.samples) * self.samples
-        total = np.zeros((self.camera.height, self.camera.width, 3), dtype=np.float32)
+        total = np.zeros((*grids[0].x.shape, 3), dtype=np.float32)
         for i in range(count):
-            cv2.accumulate(self._render_sample(poses[i * len(poses) // count], i), total)
+            sample = i % self.samples
+            cv2.accumulate(self._render_sample(poses[i * len(poses) // count], grids[sample], sample), total)
         return np.asarray(total / np.float32(count))
 
     def depth(self, map_from_camera: SE3) -> Plane:
@@ -87,9 +97,8 @@ class Renderer:
         with np.errstate(divide="ignore"):
             return np.asarray(np.float32(1.0) / inverse_depth)
 
-    def _render_sample(self, map_from_camera: SE3, index: int) -> NDArray[np.uint8]:
-        sample = index % self.samples
-        grid, view = self._grids[sample], self._view(map_from_camera)
+    def _render_sample(self, map_from_camera: SE3, grid: _RayGrid, sample: int) -> NDArray[np.uint8]:
+        view = self._view(map_from_camera)
         nearest, inverse_depth = _nearest(grid, view)
         seen = nearest != NO_QUAD
         if not seen.any():

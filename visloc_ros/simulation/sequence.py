@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from visloc_ros.simulation.config import SimulationConfig
 from visloc_ros.simulation.lighting import bake
 from visloc_ros.simulation.living_room import LIGHTS, make_living_room
 from visloc_ros.simulation.path import PATHS, PosePath
-from visloc_ros.simulation.render import Renderer
+from visloc_ros.simulation.render import Plane, Renderer
 from visloc_ros.simulation.room import Room
 from visloc_ros.simulation.sensor import Sensor
 
@@ -31,8 +32,8 @@ _MAX_BLUR_SAMPLES = 32
 class Simulation:
     """One pass through the room: a source of frames whose ``ground_truth`` holds the exact ``map_from_camera``.
 
-    Stamps are the middle of each exposure. The room is painted when the first frame is asked for, unless an unlit
-    ``room`` is given. A ``path`` replaces that of the pass.
+    Stamps are the middle of each exposure, that of the middle row where the shutter rolls. The room is painted when
+    the first frame is asked for, unless an unlit ``room`` is given. A ``path`` replaces that of the pass.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Simulation:
     def frame(self, index: int) -> Frame:
         """Render one frame; frames do not depend on each other."""
         seconds = self.seconds(index)
-        light = self.renderer.render_exposure(self._poses_during_exposure(seconds))
+        light = np.concatenate([self._light_of(rows, seconds) for rows in self._rows_read_together(seconds)])
         stamp_ns = self.stamp_ns(index)
         return Frame(stamp_ns, self._sensor.expose(light, index, seconds), self.camera, f"{stamp_ns}.jpg")
 
@@ -93,15 +94,31 @@ class Simulation:
         """What turns poses of this room into images."""
         return Renderer(self.room, self.camera, self.config.samples)
 
+    def _light_of(self, rows: slice, seconds: float) -> Plane:
+        """Light (R, W, 3) of some rows of the frame at a time, while these are exposed."""
+        since_middle = 0.5 * (rows.start + rows.stop) / self.camera.height - 0.5
+        read_at = seconds + 1e-3 * self.config.readout_ms * since_middle
+        return self.renderer.render_exposure(self._poses_during_exposure(read_at), rows)
+
+    def _rows_read_together(self, seconds: float) -> list[slice]:
+        """Bands of rows between which a rolling shutter shifts the image by half a pixel at most."""
+        num_bands = max(1, math.ceil(2.0 * self._motion_px(seconds, 1e-3 * self.config.readout_ms)))
+        limits = np.linspace(0, self.camera.height, min(num_bands, self.camera.height) + 1).astype(int).tolist()
+        return [slice(first, end) for first, end in pairwise(limits)]
+
+    def _motion_px(self, seconds: float, duration_s: float) -> float:
+        """About how far the image moves while the camera goes from half a duration before to half of it after."""
+        first, last = (self._path.pose(seconds + sign * 0.5 * duration_s) for sign in (-1.0, 1.0))
+        turned = math.radians(rotation_angle_deg(first.rotation, last.rotation))
+        moved = float(np.linalg.norm(last.translation - first.translation)) / _TYPICAL_DEPTH_M
+        return self.config.focal_px * (turned + moved)
+
     def _poses_during_exposure(self, seconds: float) -> list[SE3]:
         """Poses evenly spread over the exposure, centred on its middle: one a pixel of blur, at least one a sample."""
         exposure = 1e-3 * self.config.exposure_ms
         if exposure == 0:
             return [self._path.pose(seconds)]
-        first, last = self._path.pose(seconds - 0.5 * exposure), self._path.pose(seconds + 0.5 * exposure)
-        turned = math.radians(rotation_angle_deg(first.rotation, last.rotation))
-        moved = float(np.linalg.norm(last.translation - first.translation)) / _TYPICAL_DEPTH_M
-        blur_px = math.ceil(self.config.focal_px * (turned + moved))
+        blur_px = math.ceil(self._motion_px(seconds, exposure))
         count = max(self.config.samples, min(blur_px, _MAX_BLUR_SAMPLES))
         return [self._path.pose(seconds + exposure * ((i + 0.5) / count - 0.5)) for i in range(count)]
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.odometry.fast_turns import SCENES
 from benchmarks.odometry.scenarios import SCENARIOS, Scenario, ScenarioRenderer, dropped, with_passer_by
 from benchmarks.odometry.stress import Verdict, judge, run_stress
 from visloc_ros.core.geometry import SE3, Sim3, rotation_matrix
@@ -104,7 +105,7 @@ WALK = SCENARIOS[0].path
 TURN, QUICK_TURN, HALT = Span(1.5, 2.5), Span(1.5, 0.8), Span(1.5, 1.5)
 SHORT = (
     Scenario("turn", Choreography(WALK, (TURN,), (Turn(TURN, 40.0),)), TURN, changes={"duration_s": 5.0}),
-    Scenario("quick turn", Choreography(WALK, turns=(Turn(QUICK_TURN, 180.0),)), QUICK_TURN),
+    Scenario("quick turn", Choreography(WALK, turns=(Turn(QUICK_TURN, 120.0),)), QUICK_TURN, changes={"rate_hz": 30.0}),
     Scenario("halt", Choreography(WALK, (HALT,)), Span(1.8, 0.9)),
     Scenario("dark", WALK, Span(1.5, 0.5), changes={"blackout_start_s": 1.5, "blackout_s": 0.5}),
     Scenario("passer-by", WALK, Span(1.0, 1.5), with_passer_by),
@@ -127,3 +128,9 @@ def test_frames_are_dropped_and_corrupted_only_during_the_incident(renderer):
     scenario = Scenario("dark", SCENARIOS[0].path, Span(0.1, 0.1), lambda frame, share, _rng: None if share else frame)
     stamps = [frame.stamp_ns for frame, _ in zip(renderer.frames(scenario), range(6), strict=False)]
     assert (np.diff(stamps) * 15e-9).round().astype(int).tolist() == [1, 2, 1, 1, 1]
+
+
+def test_klt_comes_back_from_a_fast_turn_in_the_same_segment():
+    (result,) = run_stress(lambda: make_odometry(OdometryConfig()), ScenarioRenderer(320, 240), SCENES[1:2])
+    assert result.num_segments == 1
+    assert result.ate_m < 0.03

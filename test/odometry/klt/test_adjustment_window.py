@@ -3,6 +3,7 @@ import pytest
 from made_local_maps import CONFIG, IDS, add_keyframe, make_map
 from odometry_scenes import FOCAL_PX, make_camera, rays_of, sideways_pose
 
+from visloc_ros.core.geometry import SE3
 from visloc_ros.odometry.klt.adjustment import InlineAdjuster, apply_window, snapshot_for_lens, snapshot_window
 from visloc_ros.odometry.klt.lens import bent
 from visloc_ros.odometry.klt.tracking import Features, measure
@@ -112,3 +113,38 @@ def test_a_calibrated_lens_is_not_doubted():
     for keyframe in local_map.keyframes:
         keyframe.camera = bent(keyframe.camera, np.array([-0.2, 0.05]))
     assert snapshot_for_lens(local_map, np.zeros(2), 20, CONFIG) is None
+
+
+def see_something_new(local_map, points, shift):
+    """The last two keyframes see one point more, between which the camera has moved to the right by a shift."""
+    before, now = local_map.keyframes[-2:]
+    now.camera_from_odom = SE3(np.eye(3), [-shift, 0.0, 0.0]) @ before.camera_from_odom
+    for keyframe in (before, now):
+        rays = rays_of(keyframe.camera_from_odom, np.vstack([points, [[0.3, 0.2, 5.0]]]))
+        keyframe.features = Features(np.append(IDS, 300), rays.astype(np.float32), rays, np.full(101, FOCAL_PX))
+
+
+def test_with_little_parallax_a_landmark_is_made_where_the_others_are_and_is_expected_to_be_there():
+    local_map, points = make_map()
+    see_something_new(local_map, points, shift=0.0)
+    assert local_map.triangulate_new(with_prior=True) == 1
+    rows, _ = local_map.landmarks.rows_of(np.array([300]))
+    depths = (local_map.last.camera_from_odom @ points)[:, 2]
+    point = local_map.last.camera_from_odom @ local_map.landmarks.points[rows][0]
+    assert point[2] == pytest.approx(np.median(depths), rel=0.04)
+    assert local_map.landmarks.expected[rows] == pytest.approx(np.linalg.norm(point), rel=0.04)
+    assert np.isnan(local_map.landmarks.expected).sum() == 100
+
+
+def test_expected_distances_hold_in_the_window_while_their_keyframe_is_kept_and_follow_the_unit():
+    local_map, points = make_map()
+    see_something_new(local_map, points, shift=0.0)
+    local_map.triangulate_new(with_prior=True)
+    prior = snapshot_window(local_map, CONFIG).problem.depth_prior
+    assert np.count_nonzero(prior.weights) == 1
+    local_map.rescale(3.0, np.zeros(3))
+    rescaled = snapshot_window(local_map, CONFIG).problem.depth_prior
+    np.testing.assert_allclose(rescaled.distances.max(), 3.0 * prior.distances.max())
+    for index in range(6, 30):
+        add_keyframe(local_map, index, points)
+    assert snapshot_window(local_map, CONFIG).problem.depth_prior is None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from odometry_scenes import disturbed, make_bundle, with_outliers
 
-from visloc_ros.odometry.klt.bundle import ReducedCameraSystem, adjust
+from visloc_ros.odometry.klt.bundle import DepthPrior, ReducedCameraSystem, adjust
 
 
 def rms_px(problem):
@@ -141,3 +141,41 @@ def test_observations_out_of_order_are_refused():
     problem = make_bundle()
     with pytest.raises(ValueError, match="ordered by keyframe"):
         adjust(replace(problem, camera_rows=problem.camera_rows[::-1].copy()))
+
+
+def with_prior(problem, distances, weight):
+    """A problem whose points are expected at distances (L,) from the first camera."""
+    centre = -problem.rotations[0].T @ problem.translations[0]
+    prior = DepthPrior(np.tile(centre, (len(problem.points), 1)), distances, np.full(len(distances), weight))
+    return replace(problem, depth_prior=prior)
+
+
+def test_points_that_no_parallax_tells_end_at_the_expected_distance():
+    problem = make_bundle(num_cameras=2)
+    first, number = slice(0, len(problem.points)), len(problem.points)
+    problem = replace(
+        problem,
+        rotations=problem.rotations[[0, 0]],
+        translations=problem.translations[[0, 0]],
+        is_fixed=np.array([True, False]),
+        rays=np.tile(problem.rays[first], (2, 1)),
+    )
+    found = adjust(with_prior(problem, np.full(number, 4.0), weight=0.7), iterations=30)
+    centre = -problem.rotations[0].T @ problem.translations[0]
+    np.testing.assert_allclose(np.linalg.norm(found.points - centre, axis=1), 4.0, rtol=1e-2)
+    assert rms_px(found) < 1e-2
+
+
+def test_what_is_expected_hardly_moves_points_with_parallax():
+    problem = make_bundle(noise_px=0.3)
+    distances = np.full(len(problem.points), 2.0)  # the true ones are 3 to 8
+    plain, held = adjust(problem), adjust(with_prior(problem, distances, weight=0.5 / 0.7))
+    assert np.abs(np.linalg.norm(held.points, axis=1) / np.linalg.norm(plain.points, axis=1) - 1.0).max() < 0.03
+
+
+def test_the_pull_of_an_expected_distance_is_its_derivative():
+    problem = make_bundle(num_points=5)
+    prior = with_prior(problem, np.linspace(2.0, 6.0, 5), weight=0.7).depth_prior
+    for axis, step in enumerate(1e-6 * np.eye(3)):
+        change = (prior.residuals(problem.points + step) - prior.residuals(problem.points - step)) / 2e-6
+        np.testing.assert_allclose(change, prior.jacobian(problem.points)[:, axis], rtol=1e-5)

@@ -2,7 +2,7 @@ import numpy as np
 from odometry_scenes import FOCAL_PX, random_points, rays_of, sideways_pose
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.odometry.klt.triangulation import ViewRays, is_well_seen, parallax_deg, triangulate
+from visloc_ros.odometry.klt.triangulation import ViewRays, is_well_seen, most_likely_points, parallax_deg, triangulate
 
 
 def view(pose, points):
@@ -39,3 +39,18 @@ def test_points_behind_off_or_without_parallax_are_refused():
     good = is_well_seen(tried, first, second, min_parallax_deg=0.5, max_error_px=2.0)
     assert good.tolist() == [False, False, False]
     assert is_well_seen(points, first, second, 0.5, 2.0).tolist() == [True, True, False]
+
+
+def test_without_parallax_a_point_is_taken_to_be_at_the_expected_depth():
+    points = random_points(50)
+    here = view(SE3.identity(), points)
+    likely, distances = most_likely_points(here, here, depth=5.0)
+    np.testing.assert_allclose(likely[:, 2], 5.0, rtol=0.04)
+    np.testing.assert_allclose(distances, 5.0 * np.linalg.norm(points / points[:, 2:], axis=1))
+
+
+def test_with_parallax_the_views_tell_the_depth_whatever_is_expected():
+    points = random_points(50)
+    first, second = view(sideways_pose(0.8), points), view(SE3.identity(), points)
+    likely, _ = most_likely_points(first, second, depth=2.0)
+    np.testing.assert_allclose(likely, points, rtol=0.08)

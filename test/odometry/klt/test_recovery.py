@@ -9,6 +9,7 @@ from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import ImagePreparation
+from visloc_ros.odometry.klt.keyframe_descriptors import MIN_AGREEING, describe, rotation_between
 from visloc_ros.odometry.klt.local_map import LocalMap
 from visloc_ros.odometry.klt.parallax import ParallaxTable
 from visloc_ros.odometry.klt.pure_rotation import estimate_pure_rotation
@@ -123,3 +124,25 @@ def test_a_motion_that_the_last_keyframe_has_not_noticed_shows_against_an_earlie
     assert estimate_pure_rotation(keyframes, features, last, CONFIG) is None
     few = features[np.arange(len(features)) < 2 * CONFIG.min_tracked - 1]  # too few to judge an earlier keyframe by
     assert estimate_pure_rotation(keyframes, few, last, CONFIG) is not None
+
+
+@pytest.mark.parametrize("roll_deg", [40.0, -110.0, 180.0])
+def test_corners_tell_a_turn_about_the_optical_axis(scene, roll_deg):
+    rolled = SE3(rotation_matrix([0.0, 0.0, np.radians(roll_deg)]) @ turned(5.0).rotation, np.zeros(3))
+    first, second = (describe(scene.frame(0, pose).grey, CAMERA) for pose in (turned(0.0), rolled))
+    rotation, number = rotation_between(first, second)
+    assert rotation_angle_deg(rotation, rolled.rotation.T) < 0.5
+    assert number > 3 * MIN_AGREEING
+
+
+def test_corners_of_another_place_or_of_none_agree_on_no_turn(scene):
+    here, other = (describe(place.frame(0, turned(0)).grey, CAMERA) for place in (scene, TwoPlanes(CAMERA, seed=50)))
+    nothing = describe(np.full((240, 320), 128, np.uint8), CAMERA)
+    assert rotation_between(here, other)[1] < MIN_AGREEING
+    assert rotation_between(here, nothing)[1] == 0
+
+
+def test_a_view_that_is_rolled_is_found_by_its_corners(scene, local_map):
+    truth = SE3(rotation_matrix([0.0, 0.0, np.radians(75.0)]), np.array([0.1, 0.0, 0.0]))
+    found = KeyframeSearch(CONFIG).find(local_map, view_of(scene, truth))
+    np.testing.assert_allclose(found.camera_from_odom.matrix, truth.inverse.matrix, atol=0.003)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from odometry_scenes import TwoPlanes, make_camera
@@ -100,3 +102,23 @@ def test_a_track_that_went_astray_is_left_where_it_is(scene, old_map):
     moves = np.linalg.norm(placed.pixels - followed.pixels, axis=1)
     assert moves.max() < 1.5
     assert np.median(moves) == 0.0
+
+
+def with_twins(old_map, expected):
+    """The same map with a second landmark at the place of each, which is newer and ``expected`` at its distance."""
+    twins, table = LocalMap(0, CONFIG), old_map.landmarks
+    for keyframe in old_map.keyframes:
+        copies = replace(keyframe.features, ids=keyframe.features.ids + 10_000)
+        features = keyframe.features.joined(copies)
+        twins.add_keyframe(keyframe.stamp_ns, keyframe.camera_from_odom, features, keyframe.grey, keyframe.camera)
+    twins.landmarks.add(table.ids, table.points, 0, expected)
+    twins.landmarks.add(table.ids + 10_000, table.points, 1, expected)
+    return twins
+
+
+@pytest.mark.parametrize(("expected", "are_old"), [(np.nan, True), (4.0, False)])
+def test_old_landmarks_are_looked_for_first_and_of_guessed_ones_the_newest(scene, old_map, expected, are_old):
+    found = find_again(with_twins(old_map, expected), view_now(scene), NOW.inverse, Features.none(), CONFIG)
+    assert len(found) > 20
+    assert (found.ids < 10_000).all() == are_old
+    assert (found.ids >= 10_000).all() != are_old

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.odometry.klt.bundle import BundleProblem, adjust
+from visloc_ros.odometry.klt.bundle import BundleProblem, DepthPrior, adjust
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.covariance import WindowUncertainty, assess_window
 from visloc_ros.odometry.klt.lens import LensProblem, is_nominal, learn_lens
 from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap, rows_of
 from visloc_ros.odometry.klt.tracking import Ids
+from visloc_ros.odometry.klt.triangulation import DEPTH_LOG_SIGMA, TRACK_SIGMA_PX
 
 _MAX_ANCHORS = 20  # fixed keyframes, those with the most shared landmarks
 _MIN_SHARED = 10  # landmarks an anchor must share with the window
@@ -75,7 +76,8 @@ def snapshot_for_lens(
     num_fixed = 1 if len(window) == len(local_map.keyframes) else 2
     snapshot = _gather(window, num_fixed, ids, local_map)
     pixels = np.concatenate([item.features.pixels[rows_of(ids, item.features.ids)[1]] for item in window])
-    return replace(snapshot, lens=LensProblem(snapshot.problem, pixels, window[-1].camera, radial))
+    turns = _turns_of(window, ids)
+    return replace(snapshot, lens=LensProblem(snapshot.problem, pixels, window[-1].camera, radial, turns))
 
 
 def apply_window(local_map: LocalMap, snapshot: WindowSnapshot, adjusted: BundleProblem) -> SE3:
@@ -160,6 +162,15 @@ def _landmarks_of(window: list[Keyframe], local_map: LocalMap) -> Ids:
     return np.asarray(seen[known])
 
 
+def _turns_of(window: list[Keyframe], ids: Ids) -> Array | None:
+    """How each observation (N, 3) of the landmarks' camera turned while its image was read; None if it is unknown."""
+    if all(item.turn is None for item in window):
+        return None
+    turns = [np.zeros(3) if item.turn is None else item.turn for item in window]
+    seen = [np.count_nonzero(rows_of(ids, item.features.ids)[1]) for item in window]
+    return np.repeat(np.stack(turns), seen, axis=0)
+
+
 def _anchors(candidates: list[Keyframe], ids: Ids) -> list[Keyframe]:
     shared = np.array([np.count_nonzero(rows_of(ids, item.features.ids)[1]) for item in candidates], dtype=int)
     best = np.sort(np.argsort(-shared, kind="stable")[:_MAX_ANCHORS])
@@ -184,9 +195,23 @@ def _gather(keyframes: list[Keyframe], num_fixed: int, ids: Ids, local_map: Loca
         point_rows=np.concatenate(rows_in_points),
         rays=np.concatenate(rays),
         pixels_per_ray=np.concatenate(scales),
+        depth_prior=_depth_prior(landmark_rows, local_map),
     )
     numbers = np.array([keyframe.number for keyframe in keyframes])
     return WindowSnapshot(local_map.segment, problem, numbers, ids)
+
+
+def _depth_prior(landmark_rows: NDArray[np.intp], local_map: LocalMap) -> DepthPrior | None:
+    """How far landmarks (L,) are expected from the keyframes where they were triangulated, while these are kept."""
+    table, keyframes = local_map.landmarks, local_map.keyframes
+    rows = table.born[landmark_rows] - keyframes[0].number
+    is_expected = np.isfinite(table.expected[landmark_rows]) & (rows >= 0)
+    if not np.any(is_expected):
+        return None
+    centres = np.stack([keyframe.camera_from_odom.inverse.translation for keyframe in keyframes])
+    distances = np.where(is_expected, table.expected[landmark_rows], 1.0)
+    weights = np.where(is_expected, TRACK_SIGMA_PX / DEPTH_LOG_SIGMA, 0.0)
+    return DepthPrior(centres[np.maximum(rows, 0)], distances, weights)
 
 
 def _correction(snapshot: WindowSnapshot, adjusted: BundleProblem) -> SE3:

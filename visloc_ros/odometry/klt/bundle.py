@@ -26,6 +26,28 @@ _GROUPED = 4  # neighbouring keyframes that count as one when landmarks are grou
 
 
 @dataclass(frozen=True, eq=False)
+class DepthPrior:
+    """How far from where they were first seen, ``centres`` (L, 3), points are expected: distances (L,) in odom.
+
+    ``weights`` (L,) are pixels for an error of 1 in the logarithm of the distance, 0 where nothing is expected.
+    """
+
+    centres: Array
+    distances: Array
+    weights: Array
+
+    def residuals(self, points: Array) -> Array:
+        """Weighted errors (L,) of the logarithms of the distances, in pixels."""
+        distances = np.linalg.norm(points - self.centres, axis=1)
+        return np.asarray(self.weights * np.log(np.maximum(distances, MIN_DEPTH) / self.distances))
+
+    def jacobian(self, points: Array) -> Array:
+        """Change (L, 3) of the residuals with the points."""
+        lines = points - self.centres
+        return np.asarray(lines * (self.weights / np.maximum(np.square(lines).sum(axis=1), MIN_DEPTH))[:, None])
+
+
+@dataclass(frozen=True, eq=False)
 class BundleProblem:
     """Keyframes ``camera_from_odom`` (K, 3, 3), (K, 3); points (L, 3); one observation a row (N,), by keyframe.
 
@@ -41,6 +63,7 @@ class BundleProblem:
     point_rows: NDArray[np.intp]
     rays: Array
     pixels_per_ray: Array
+    depth_prior: DepthPrior | None = None
 
     @cached_property
     def rows_by_camera(self) -> list[slice]:
@@ -100,7 +123,9 @@ def adjust(problem: BundleProblem, iterations: int = 12, huber_px: float = HUBER
 
 def _cost(problem: BundleProblem, huber_px: float) -> float:
     errors = np.linalg.norm(problem.residuals(), axis=1)
-    return float(np.where(errors <= huber_px, 0.5 * errors**2, huber_px * (errors - 0.5 * huber_px)).sum())
+    cost = float(np.where(errors <= huber_px, 0.5 * errors**2, huber_px * (errors - 0.5 * huber_px)).sum())
+    prior = problem.depth_prior
+    return cost if prior is None else cost + 0.5 * float(np.square(prior.residuals(problem.points)).sum())
 
 
 class ReducedCameraSystem:
@@ -125,6 +150,11 @@ class ReducedCameraSystem:
         self.pose_jacobian, self.point_jacobian, self.residuals, self.weights = _jacobians(problem, huber_px)
         point = self.point_jacobian
         self._point_hessian = self._by_point(_outer(point, point))
+        self._prior_gradient = np.zeros_like(problem.points)
+        if problem.depth_prior is not None:
+            pull = problem.depth_prior.jacobian(problem.points)
+            self._point_hessian += pull.T[:, None] * pull.T
+            self._prior_gradient = pull * problem.depth_prior.residuals(problem.points)[:, None]
         pose = self.pose_jacobian
         self._own_jacobians = [pose[..., rows].transpose(1, 0, 2).reshape(6, -1) for rows in self._observed]
         self._pose_hessian = np.stack([jacobian @ jacobian.T for jacobian in self._own_jacobians], axis=2)
@@ -132,7 +162,8 @@ class ReducedCameraSystem:
     def solve(self, damping: float) -> tuple[Array, Array]:
         """Step of the keyframes (K, 6) and points (L, 3) for one damping factor."""
         self.eliminate(damping)
-        free_steps, point_steps = self.solve_for(*self._gradients(-self.residuals))
+        by_pose, by_point = self._gradients(-self.residuals)
+        free_steps, point_steps = self.solve_for(by_pose, by_point - self._prior_gradient)
         camera_steps = np.zeros((self._num_cameras, 6))
         camera_steps[self.free_rows] = free_steps[0]
         return camera_steps, point_steps[0]

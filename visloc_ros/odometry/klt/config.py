@@ -32,6 +32,12 @@ class KltConfig(Config):
     max_reprojection_px: float = option(
         2.0, "Largest reprojection error of an inlier in pixels.", minimum=0.5, maximum=10.0
     )
+    readout_ms: float = option(
+        0.0,
+        "Milliseconds from the first row's exposure to the last row's, of a rolling shutter; 0 for a global shutter.",
+        minimum=-100.0,
+        maximum=100.0,
+    )
     window_keyframes: int = option(10, "Number of keyframes in the window of bundle adjustment.", minimum=3, maximum=40)
     max_keyframes: int = option(100, "Largest number of keyframes kept, with their images.", minimum=10, maximum=1000)
     adjust_in_spare_time: bool = option(

@@ -11,6 +11,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from visloc_ros.core.geometry import Array
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.thumbnails import Thumbnail, make_thumbnail
@@ -29,6 +30,7 @@ _EXTREMES = np.array([0.0, 255.0])
 class PreparedImage:
     """One frame made ready: grey image (H, W), its camera, its stamp, and what it looks like from afar.
 
+    ``turn`` (3,) is the rotation vector by which the camera turns while the image is read, None where that is unknown.
     Sudden exposure steps are taken out of the grey values; large images are halved, and so are their cameras.
     """
 
@@ -38,6 +40,7 @@ class PreparedImage:
     contrast: float
     sharpness: float
     thumbnail: Thumbnail
+    turn: Array | None = None
 
     @cached_property
     def pyramid(self) -> Pyramid:

@@ -37,16 +37,20 @@ _LEAST_BEND_PX, _LEAST_CHI2 = 0.35, 90.0  # the bias of tracks feigns up to 0.25
 
 @dataclass(frozen=True, eq=False)
 class LensProblem:
-    """A bundle problem with the pixels (N, 2) behind its rays, their camera, and the change (2,) already in it."""
+    """A bundle problem with the pixels (N, 2) behind its rays, their camera, and the change (2,) already in it.
+
+    ``turns`` (N, 3) are those of the cameras while the images were read.
+    """
 
     bundle: BundleProblem
     pixels: Pixels
     camera: pycolmap.Camera
     radial: Array
+    turns: Array | None = None
 
     def seen_with(self, radial: Array, bundle: BundleProblem) -> BundleProblem | None:
         """The bundle with the rays of a lens with another change (2,); None where it does not describe all pixels."""
-        seen = measure(bent(self.camera, radial - self.radial), np.arange(len(self.pixels)), self.pixels)
+        seen = measure(bent(self.camera, radial - self.radial), np.arange(len(self.pixels)), self.pixels, self.turns)
         if len(seen) < len(self.pixels):
             return None
         return replace(bundle, rays=seen.rays, pixels_per_ray=seen.pixels_per_ray)
@@ -112,9 +116,9 @@ def bent(camera: pycolmap.Camera, change: Array) -> pycolmap.Camera:
     return pycolmap.Camera(model=model, width=camera.width, height=camera.height, params=params)
 
 
-def seen_through(camera: pycolmap.Camera, features: Features) -> Features:
-    """The same features as another camera sees them."""
-    return measure(camera, features.ids, features.pixels)
+def seen_through(camera: pycolmap.Camera, features: Features, turn: Array | None) -> Features:
+    """The same features as another camera sees them, which turns (3,) while the image is read."""
+    return measure(camera, features.ids, features.pixels, turn)
 
 
 def learn_lens(problem: LensProblem) -> tuple[BundleProblem, Array] | None:

@@ -14,7 +14,7 @@ from visloc_ros.core.types import Image
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.lens import bent, seen_through
 from visloc_ros.odometry.klt.tracking import Features, Ids
-from visloc_ros.odometry.klt.triangulation import ViewRays, is_well_seen, triangulate
+from visloc_ros.odometry.klt.triangulation import ViewRays, is_well_seen, most_likely_points, triangulate
 from visloc_ros.tracking.pixels import Mask
 from visloc_ros.tracking.pyramid import Pyramid
 
@@ -33,6 +33,7 @@ class Keyframe:
     features: Features  # sorted by id
     grey: Image
     camera: pycolmap.Camera
+    turn: Array | None = None  # while the image was read
 
     @cached_property
     def pyramid(self) -> Pyramid:
@@ -43,13 +44,15 @@ class Keyframe:
 class LandmarkTable:
     """Points (N, 3) in odom by the id of their feature; ids are kept sorted for vectorised look-up.
 
-    ``born`` (N,) is the number of the keyframe at which each was triangulated.
+    ``born`` (N,) is the number of the keyframe at which each was triangulated, ``expected`` (N,) how far from that
+    keyframe it is expected, NaN where its parallax tells.
     """
 
     def __init__(self) -> None:
         self.ids: Ids = np.empty(0, dtype=np.int64)
         self.points: Array = np.empty((0, 3))
         self.born: Ids = np.empty(0, dtype=np.int64)
+        self.expected: Array = np.empty(0)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -58,12 +61,14 @@ class LandmarkTable:
         """Row of every id (N,), and which ids (N,) have a landmark; the other rows mean nothing."""
         return rows_of(self.ids, ids)
 
-    def add(self, ids: Ids, points: Array, keyframe_number: int) -> None:
-        """Add landmarks with new ids (N,), triangulated at a keyframe."""
+    def add(self, ids: Ids, points: Array, keyframe_number: int, expected: Array | float = np.nan) -> None:
+        """Add landmarks with new ids (N,), triangulated at a keyframe, which they are expected so far from (N,)."""
         ids, points = np.concatenate([self.ids, ids]), np.concatenate([self.points, points])
-        born = np.concatenate([self.born, np.full(len(ids) - len(self.born), keyframe_number)])
+        added = len(ids) - len(self.born)
+        born = np.concatenate([self.born, np.full(added, keyframe_number)])
+        expected = np.concatenate([self.expected, np.broadcast_to(expected, added)])
         order = np.argsort(ids, kind="stable")
-        self.ids, self.points, self.born = ids[order], points[order], born[order]
+        self.ids, self.points, self.born, self.expected = ids[order], points[order], born[order], expected[order]
 
     def set(self, ids: Ids, points: Array) -> None:
         """Move those of the landmarks (N,) that still exist."""
@@ -72,7 +77,8 @@ class LandmarkTable:
 
     def keep(self, mask: Mask) -> None:
         """Drop the landmarks outside the mask (N,)."""
-        self.ids, self.points, self.born = self.ids[mask], self.points[mask], self.born[mask]
+        self.ids, self.points = self.ids[mask], self.points[mask]
+        self.born, self.expected = self.born[mask], self.expected[mask]
 
 
 class LocalMap:
@@ -91,11 +97,17 @@ class LocalMap:
         return self.keyframes[-1]
 
     def add_keyframe(
-        self, stamp_ns: int, pose: SE3, features: Features, grey: Image, camera: pycolmap.Camera
+        self,
+        stamp_ns: int,
+        pose: SE3,
+        features: Features,
+        grey: Image,
+        camera: pycolmap.Camera,
+        turn: Array | None = None,
     ) -> Keyframe:
         """Add a keyframe with pose ``camera_from_odom``; the oldest one makes room for it."""
         ordered = features[np.argsort(features.ids, kind="stable")]
-        keyframe = Keyframe(self._next_number, stamp_ns, pose, ordered, grey, camera)
+        keyframe = Keyframe(self._next_number, stamp_ns, pose, ordered, grey, camera, turn)
         self._next_number += 1
         self.keyframes.append(keyframe)
         if len(self.keyframes) > self._config.max_keyframes:
@@ -103,16 +115,24 @@ class LocalMap:
             self._drop_unseen()
         return keyframe
 
-    def triangulate_new(self) -> int:
-        """Make landmarks of the last keyframe's features that an older keyframe sees from far enough; how many."""
+    def triangulate_new(self, with_prior: bool = False) -> int:
+        """Make landmarks of the last keyframe's features that an older keyframe sees from far enough; how many.
+
+        ``with_prior``: those seen from nearer become landmarks, too, at the depth that is most likely.
+        """
         features = self.last.features
         _, known = self.landmarks.rows_of(features.ids)
         here = features[~known]
         first, found = self._first_observations(here.ids)
         here = here[found]
         now = _view(self.last, here)
-        points = triangulate(first, now)
         limit = self._config.max_reprojection_px
+        if with_prior:
+            points, expected = most_likely_points(first, now, self._median_depth())
+            good = is_well_seen(points, first, now, 0.0, limit)
+            self.landmarks.add(here.ids[good], points[good], self.last.number, expected[good])
+            return int(np.count_nonzero(good))
+        points = triangulate(first, now)
         good = is_well_seen(points, first, now, _LANDMARK_PARALLAX_DEG, limit)
         ahead = is_well_seen(points, first, now, 0.0, limit)
         points = np.where(ahead[:, None], points, self._far_points(here))
@@ -122,11 +142,15 @@ class LocalMap:
 
     def _far_points(self, features: Features) -> Array:
         """Points (N, 3) so far along the rays of the last keyframe that they say where it looks, not where it is."""
-        pose = self.last.camera_from_odom
+        depth = _FAR * self._median_depth()
+        local = np.column_stack([features.rays, np.ones(len(features))]) * depth
+        return np.asarray(self.last.camera_from_odom.inverse @ local)
+
+    def _median_depth(self) -> float:
+        """Depth of the last keyframe's landmarks; 1, as at the segment's start, where there are none."""
         rows, known = self.landmarks.rows_of(self.last.features.ids)
-        depths = (pose @ self.landmarks.points[rows[known]])[:, 2]
-        depth = _FAR * float(np.median(depths)) if len(depths) else _FAR
-        return np.asarray(pose.inverse @ (np.column_stack([features.rays, np.ones(len(features))]) * depth))
+        depths = (self.last.camera_from_odom @ self.landmarks.points[rows[known]])[:, 2]
+        return float(np.median(depths)) if len(depths) else 1.0
 
     def rescale(self, factor: float, centre: Array) -> None:
         """Make everything larger by a factor about a point (3,); reprojections stay as they are."""
@@ -134,12 +158,13 @@ class LocalMap:
             pose = keyframe.camera_from_odom
             keyframe.camera_from_odom = SE3(pose.rotation, factor * (pose @ centre) - pose.rotation @ centre)
         self.landmarks.points = centre + factor * (self.landmarks.points - centre)
+        self.landmarks.expected *= factor
 
     def change_lens(self, change: Array) -> None:
         """See all keyframes through a lens with a change (2,) of its radial coefficients."""
         for keyframe in self.keyframes:
             keyframe.camera = bent(keyframe.camera, change)
-            keyframe.features = seen_through(keyframe.camera, keyframe.features)
+            keyframe.features = seen_through(keyframe.camera, keyframe.features, keyframe.turn)
 
     def remove_outliers(self, keyframes: list[Keyframe], max_error_px: float) -> None:
         """Take observations with too large an error out of keyframes, then landmarks seen fewer than twice."""

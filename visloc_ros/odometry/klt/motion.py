@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from visloc_ros.core.geometry import SE3, rotation_vector
+from visloc_ros.core.geometry import SE3, Array, rotation_vector
+from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.odometry.gyroscope import Turns, unknown_turn
 
 _LONGEST_STEP = 2.0  # frame intervals that are extrapolated; after a longer gap the camera may have stopped
@@ -23,6 +24,11 @@ class MotionModel:
         self._now_from_before = camera_from_odom @ self.camera_from_odom.inverse
         self._interval_ns = stamp_ns - self.stamp_ns
         self.stamp_ns, self.camera_from_odom = stamp_ns, camera_from_odom
+
+    @property
+    def turn_rate(self) -> Array:
+        """Radians a second (3,) in axes of the camera between the last two frames."""
+        return rotation_vector(self._now_from_before.rotation) / (self._interval_ns / NANOSECONDS)
 
     def predict(self, stamp_ns: int) -> SE3:
         """Expected ``camera_from_odom`` at a later stamp."""

@@ -21,7 +21,8 @@ from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import ImagePreparation, PreparedImage
 from visloc_ros.odometry.klt.initialization import Initialization, Initializer, locate_followed
 from visloc_ros.odometry.klt.lens import Lens
-from visloc_ros.odometry.klt.segment import LocatedFrame, Segment
+from visloc_ros.odometry.klt.location import LocatedFrame
+from visloc_ros.odometry.klt.segment import Segment
 from visloc_ros.odometry.klt.two_view import Wait
 
 log = logging.getLogger(__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from visloc_ros.core.geometry import SE3
@@ -15,8 +16,9 @@ from visloc_ros.odometry.klt.observations import (
     nearest_observations,
     oldest_observations,
 )
+from visloc_ros.odometry.klt.rolling_shutter import pixels_while_read
 from visloc_ros.odometry.klt.tracking import Features, measure, seen_points
-from visloc_ros.tracking.pixels import is_inside, pixels_of
+from visloc_ros.tracking.pixels import is_inside
 from visloc_ros.tracking.robust_pose import fit_pose
 
 _MIN_FOUND = 8
@@ -42,7 +44,7 @@ def realign(local_map: LocalMap, view: PreparedImage, pose: SE3, followed: Featu
     matched &= np.linalg.norm(found - candidates.pixels, axis=1) < _LARGEST_SLIP_PX
     pixels = followed.pixels.copy()
     pixels[known_rows[seen[matched]]] = found[matched]
-    return measure(view.camera, followed.ids, pixels)
+    return measure(view.camera, followed.ids, pixels, view.turn)
 
 
 def find_again(local_map: LocalMap, view: PreparedImage, pose: SE3, followed: Features, config: KltConfig) -> Features:
@@ -51,7 +53,7 @@ def find_again(local_map: LocalMap, view: PreparedImage, pose: SE3, followed: Fe
         return Features.none()
     candidates = _expected(local_map, view, pose, followed, config)
     observations = nearest_observations(local_map.keyframes, candidates, pose)
-    rows = np.flatnonzero(observations.owner >= 0)[: config.max_features // 2]
+    rows = _spread(candidates, np.flatnonzero(observations.owner >= 0), view, config)
     if len(rows) < _MIN_FOUND:
         return Features.none()
     candidates = candidates[rows]
@@ -59,30 +61,45 @@ def find_again(local_map: LocalMap, view: PreparedImage, pose: SE3, followed: Fe
         local_map.keyframes, candidates, observations[rows], view, pose, config, levels=1
     )
     matched &= is_inside(pixels, view.grey, float(config.window_px // 2))
-    found = measure(view.camera, candidates.ids[matched], pixels[matched])
+    found = measure(view.camera, candidates.ids[matched], pixels[matched], view.turn)
     return _agreeing(found, local_map, pose, config)
 
 
 def _expected(
     local_map: LocalMap, view: PreparedImage, pose: SE3, followed: Features, config: KltConfig
 ) -> ExpectedLandmarks:
-    """Landmarks that project into the image, away from every followed feature and from each other."""
+    """Landmarks that project into the image, away from every followed feature: the most trustworthy first.
+
+    Old ones come first: the pose rests on them, and drifts with new ones. Only of those whose depth was guessed the
+    newest do.
+    """
     table = local_map.landmarks
     local = pose @ table.points
     pixels = np.full((len(table), 2), np.nan, dtype=np.float32)
     ahead = local[:, 2] > 0.0
-    pixels[ahead] = pixels_of(view.camera, local[ahead])
+    pixels[ahead] = pixels_while_read(view.camera, local[ahead], view.turn)
     free = is_inside(pixels, view.grey, float(config.window_px // 2)) & ~np.isin(table.ids, followed.ids)
-    rows = np.flatnonzero(free)[::-1]  # newest first: they look most as they do now
+    is_guessed = np.isfinite(table.expected)
+    rows = np.concatenate([np.flatnonzero(free & ~is_guessed), np.flatnonzero(free & is_guessed)[::-1]])
     candidates = ExpectedLandmarks(table.ids[rows], table.points[rows], pixels[rows])
-    if len(candidates) == 0:
+    if len(candidates) == 0 or len(followed) == 0:
         return candidates
-    spacing = 0.5 * np.sqrt(view.grey.size / config.max_features)
-    if len(followed) > 0:
-        gaps, _ = cKDTree(followed.pixels).query(candidates.pixels)
-        candidates = candidates[gaps > spacing]
-    _, first = np.unique(np.floor(candidates.pixels / spacing).astype(int), axis=0, return_index=True)
-    return candidates[np.sort(first)]
+    gaps, _ = cKDTree(followed.pixels).query(candidates.pixels)
+    return candidates[np.flatnonzero(gaps > _spacing_px(view, config))]
+
+
+def _spread(
+    candidates: ExpectedLandmarks, rows: NDArray[np.intp], view: PreparedImage, config: KltConfig
+) -> NDArray[np.intp]:
+    """Those of the rows (N,) that are the first in their part of the image."""
+    cells = np.floor(candidates.pixels[rows] / _spacing_px(view, config)).astype(int)
+    _, first = np.unique(cells, axis=0, return_index=True)
+    return np.asarray(rows[np.sort(first)][: config.max_features // 2])
+
+
+def _spacing_px(view: PreparedImage, config: KltConfig) -> float:
+    """Half of what lies between features that are spread evenly."""
+    return float(0.5 * np.sqrt(view.grey.size / config.max_features))
 
 
 def _agreeing(found: Features, local_map: LocalMap, pose: SE3, config: KltConfig) -> Features:

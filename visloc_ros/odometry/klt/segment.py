@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,36 +28,20 @@ from visloc_ros.odometry.klt.initialization import Initialization
 from visloc_ros.odometry.klt.keyframes import KeyframePolicy
 from visloc_ros.odometry.klt.lens import Lens, LensSchedule, seen_through
 from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap
+from visloc_ros.odometry.klt.location import LocatedFrame, ViewLocator
 from visloc_ros.odometry.klt.motion import MotionModel
 from visloc_ros.odometry.klt.parallax import ParallaxTable
-from visloc_ros.odometry.klt.pure_rotation import estimate_pure_rotation
 from visloc_ros.odometry.klt.recovery import KeyframeSearch
 from visloc_ros.odometry.klt.reobservation import find_again, realign
 from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, turn_between
-from visloc_ros.odometry.klt.tracking import Features, follow_from_any, measure, seen_points
+from visloc_ros.odometry.klt.tracking import Features, follow_from_any, measure
 from visloc_ros.tracking.pixels import Pixels, pixels_of
-from visloc_ros.tracking.robust_pose import fit_pose
 
-_SUPPORTING_DEG, _MIN_SUPPORTING = 1.0, 8  # parallax of landmarks with good depths (6 % at VGA), and how many it takes
-_MIN_SUPPORTING_AGAIN = 20  # after a motion of unknown length
-_MOST_UNSUPPORTED = 5  # views in a row that may move without support before the scale counts as lost
-_MOVED_DEG = 0.5  # parallax that a turn on the spot does not give
+_WELL_SUPPORTED = 40  # landmarks with good depths, beside which new ones need not be made before they have them
+_LANDMARK_SHARE = 0.4  # of the followed features, below which it is time to make landmarks of the others
 _YOUNG = 12  # keyframes: the window and its first anchors
 _COMFORTABLE = 4  # times the landmarks that a pose needs: a keyframe can wait
 _WAITING_DEPTHS = 8  # depth images kept while the map is being adjusted
-
-
-@dataclass(frozen=True, eq=False)
-class LocatedFrame:
-    """Where a view is: ``camera_from_odom``, the features that agree with it, and the numbers behind it.
-
-    ``flow_px`` is the median motion since the last accepted view.
-    """
-
-    camera_from_odom: SE3
-    features: Features
-    num_inliers: int
-    flow_px: float
 
 
 class Segment:
@@ -76,14 +60,10 @@ class Segment:
         self.number = number
         self._lens, self._lens_schedule, self._lens_changed_at = lens, LensSchedule(), -1
         self._views_since_look = 0
-        self.counts: dict[str, float] = {}
         self._config, self._grid = config, grid
         self._policy = KeyframePolicy(config)
         self._search = KeyframeSearch(config)
         self._parallax = ParallaxTable()
-        self._num_unsupported = 0  # views in a row
-        self._last_supported = 0  # number of the last keyframe while there was support
-        self._is_adrift = False
         self._map = LocalMap(number, config)
         self._next_id = int(initialization.first.ids.max()) + 1
         reference, geometry = initialization.reference, initialization.geometry
@@ -95,11 +75,17 @@ class Segment:
         self._parallax.see(initialization.first, SE3.identity(), initialization.first.ids)
         self._motion = MotionModel(reference.stamp_ns, SE3.identity(), turns)
         self._motion.update(view.stamp_ns, geometry.second_from_first)
+        self._locator = ViewLocator(self._map, self._motion, self._parallax, config)
         self._features, self._previous = initialization.second, view
         step_px = np.median(np.linalg.norm(initialization.second.pixels - initialization.first.pixels, axis=1))
         self._covariance = MotionCovariance(float(step_px))
         self._scale, self._depths = ScaleFilter(), deque[tuple[Keyframe, DepthMap]](maxlen=_WAITING_DEPTHS)
         self._new_keyframe: PreparedImage | None = view
+
+    @property
+    def counts(self) -> Mapping[str, float]:
+        """What the last view was located by: features tracked, landmarks that agree, those with known depths."""
+        return self._locator.counts
 
     @property
     def camera_from_odom(self) -> SE3:
@@ -153,7 +139,7 @@ class Segment:
         if done.radial is not None:
             self._lens_changed_at = self._map.last.number
             self._map.change_lens(self._lens.learn(done.radial))
-            self._features = seen_through(self._map.last.camera, self._features)
+            self._features = seen_through(self._map.last.camera, self._features, self._previous.turn)
         if done.snapshot.lens is not None:
             self._lens_schedule.advance(self._map.last.number, self._views_since_look, self._lens.is_learnt)
         self._motion.shift(apply_window(self._map, done.snapshot, done.adjusted))
@@ -179,17 +165,16 @@ class Segment:
         before = self._features
         guesses = self._turned_pixels(before, view) if is_lost else self._guesses(before, view, predicted)
         pixels, good = follow_from_any(self._previous.grey, view.grey, before.pixels, guesses, self._config)
-        features = measure(view.camera, before.ids[good], pixels[good])
-        self.counts = {"tracked": float(len(features))}
         if not np.any(good):
+            self._locator.counts = {"tracked": 0.0}
             return None
         flow = float(np.median(np.linalg.norm(pixels[good] - before.pixels[good], axis=1)))
-        return self._locate(features, predicted, flow)
+        return self._locator.locate(view, before.ids[good], pixels[good], predicted, flow)
 
     def recover(self, view: PreparedImage) -> LocatedFrame | None:
         """Find a view by the latest keyframes after the features were lost."""
         found = self._search.find(self._map, view)
-        if found is None or not self._is_supported(found.features):
+        if found is None or not self._locator.is_supported(found.features, view.stamp_ns):
             return None
         return LocatedFrame(found.camera_from_odom, found.features, len(found.features), np.inf)
 
@@ -203,10 +188,12 @@ class Segment:
         With ``may_wait`` (the map is being adjusted) a keyframe is put off while enough landmarks are seen.
         """
         self._views_since_look += 1
+        view = view if located.turn is None else replace(view, turn=located.turn)
         self._motion.update(view.stamp_ns, located.camera_from_odom)
         self._covariance.move(located.camera_from_odom.inverse, located.flow_px, self._information(located))
         self._features, self._previous = located.features, view
-        if not self._policy.wants(self._map.last, located.features, located.camera_from_odom):
+        is_thin = located.num_inliers < _LANDMARK_SHARE * len(located.features)
+        if not is_thin and not self._policy.wants(self._map.last, located.features, located.camera_from_odom):
             return False
         if may_wait and located.num_inliers >= _COMFORTABLE * self._config.min_tracked:
             return False
@@ -237,10 +224,10 @@ class Segment:
         corners = self._grid.detect(view.grey, features.pixels)
         ids = np.arange(len(corners), dtype=np.int64) + self._next_id
         self._next_id += len(corners)
-        self._features = features.joined(measure(view.camera, ids, corners))
-        self._map.add_keyframe(view.stamp_ns, pose, self._features, view.grey, view.camera)
-        self._map.triangulate_new()
+        self._features = features.joined(measure(view.camera, ids, corners, view.turn))
+        self._map.add_keyframe(view.stamp_ns, pose, self._features, view.grey, view.camera, view.turn)
         self._parallax.see(self._features, pose, self._map.landmarks.ids)
+        self._map.triangulate_new(with_prior=self._locator.num_supporting(self._features) < _WELL_SUPPORTED)
 
     def _guesses(self, before: Features, view: PreparedImage, predicted: SE3) -> Iterator[Pixels]:
         """New pixels (N, 2): where the prediction puts them, or the turn that the pictures tell, or where they were."""
@@ -268,39 +255,3 @@ class Segment:
         points = np.asarray(now.inverse @ (np.column_stack([features.rays, np.ones(len(features))]) * depth))
         points[known] = landmarks
         return points
-
-    def _locate(self, features: Features, start: SE3, flow_px: float) -> LocatedFrame | None:
-        rows, known = self._map.landmarks.rows_of(features.ids)
-        if np.count_nonzero(known) < self._config.min_tracked:
-            return None
-        seen, points = features[known], self._map.landmarks.points[rows[known]]
-        limit = self._config.max_reprojection_px
-        fit = fit_pose(start, seen_points(points, seen, limit), limit)
-        self.counts["inliers"] = float(fit.num_inliers)
-        if fit.num_inliers < self._config.min_tracked:
-            return None
-        agreeing = np.ones(len(features), dtype=bool)
-        agreeing[np.flatnonzero(known)[~fit.inliers]] = False
-        located = LocatedFrame(fit.camera_from_world, features[agreeing], fit.num_inliers, flow_px)
-        return located if self._is_supported(seen[fit.inliers]) else self._unsupported(located)
-
-    def _is_supported(self, features: Features) -> bool:
-        """Whether enough of the landmarks have depths that the length of a translation can rest on them."""
-        supporting = np.count_nonzero(self._parallax.of(features.ids) > _SUPPORTING_DEG)
-        self.counts["supporting"] = float(supporting)
-        is_long_ago = self._num_unsupported > _MOST_UNSUPPORTED
-        if supporting < (_MIN_SUPPORTING_AGAIN if is_long_ago else _MIN_SUPPORTING):
-            return False
-        self._num_unsupported, self._is_adrift, self._last_supported = 0, False, self._map.last.number
-        return True
-
-    def _unsupported(self, located: LocatedFrame) -> LocatedFrame | None:
-        """Where nothing tells the length of a translation: a turn on the spot, or a few views of uncertain motion."""
-        self._num_unsupported += 1
-        moved = np.count_nonzero(self._parallax.of(located.features.ids) > _MOVED_DEG)
-        if moved >= self._config.min_tracked or self._is_adrift:
-            self._is_adrift = self._num_unsupported > _MOST_UNSUPPORTED
-            return None if self._is_adrift else located
-        since = [keyframe for keyframe in self._map.keyframes if keyframe.number >= self._last_supported]
-        pose = estimate_pure_rotation(since, located.features, self._motion.camera_from_odom, self._config)
-        return None if pose is None else replace(located, camera_from_odom=pose)

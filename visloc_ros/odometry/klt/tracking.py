@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.types import Image
 from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.rolling_shutter import rays_at_middle_row
 from visloc_ros.tracking.lucas_kanade import lucas_kanade
 from visloc_ros.tracking.pixels import Mask, Pixels, is_inside, pixels_per_ray, undistort
 from visloc_ros.tracking.robust_pose import SeenPoints
@@ -56,9 +57,14 @@ class Features:
         )
 
 
-def measure(camera: pycolmap.Camera, ids: Ids, pixels: Pixels) -> Features:
-    """Undistort pixels (N, 2); features that the camera model cannot undistort are dropped."""
+def measure(camera: pycolmap.Camera, ids: Ids, pixels: Pixels, turn: Array | None = None) -> Features:
+    """Undistort pixels (N, 2); features that the camera model cannot undistort are dropped.
+
+    With a ``turn`` (3,) or (N, 3) while the image is read, rays are those of the instant of its middle row.
+    """
     rays, good = undistort(camera, pixels)
+    if turn is not None:
+        rays = rays_at_middle_row(camera, pixels, rays, turn)
     scale = pixels_per_ray(camera, rays)
     good &= scale > 0.0
     return Features(ids[good], pixels[good], rays[good], scale[good])

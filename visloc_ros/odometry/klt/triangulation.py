@@ -9,6 +9,14 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array
 
+TRACK_SIGMA_PX = 0.5
+"""Standard deviation of a followed feature."""
+
+DEPTH_LOG_SIGMA = 0.7
+"""Standard deviation of the logarithms of depths in one view: from half to twice the median are usual in a room."""
+
+_DEPTH_STEPS = np.linspace(-2.3, 2.3, 60)  # logarithms: from a tenth to ten times the expected depth, 8 % apart
+
 
 @dataclass(frozen=True, eq=False)
 class ViewRays:
@@ -49,6 +57,22 @@ def triangulate(first: ViewRays, second: ViewRays) -> Array:
     normal = np.einsum("nki,nkj->nij", left, left)
     normal += 1e-15 * np.eye(3)
     return np.asarray(np.linalg.solve(normal, np.einsum("nki,nk->ni", left, right)[:, :, None])[:, :, 0])
+
+
+def most_likely_points(first: ViewRays, second: ViewRays, depth: float) -> tuple[Array, Array]:
+    """Points (N, 3) on the second view's rays that fit the first and lie about at a depth; how far off (N,) that is.
+
+    Where the parallax is small the depth rests on what is expected, where it is large on the views.
+    """
+    lengths = np.sqrt(1.0 + np.square(second.rays).sum(axis=1))  # of steps of 1 in depth
+    along = second.directions * lengths[:, None]
+    points, least = second.centres + depth * along, np.full(len(along), np.inf)
+    for step in _DEPTH_STEPS:
+        candidates = second.centres + depth * np.exp(step) * along
+        cost = np.square(first.errors_px(candidates) / TRACK_SIGMA_PX) + np.square(step / DEPTH_LOG_SIGMA)
+        better = cost < least
+        points[better], least[better] = candidates[better], cost[better]
+    return points, depth * lengths
 
 
 def parallax_deg(first: ViewRays, second: ViewRays) -> Array:

@@ -16,9 +16,8 @@ from visloc_ros.core.geometry import SE3, Array, nearest_rotation
 from visloc_ros.core.types import Reason
 from visloc_ros.odometry.klt.bundle import BundleProblem, adjust
 from visloc_ros.odometry.klt.config import KltConfig
-from visloc_ros.odometry.klt.triangulation import ViewRays, is_well_seen, parallax_deg, triangulate
+from visloc_ros.odometry.klt.triangulation import TRACK_SIGMA_PX, ViewRays, is_well_seen, parallax_deg, triangulate
 
-_SIGMA_PX = 0.5  # of a tracked point
 _CHI2_LINE, _CHI2_POINT = 3.84, 5.99  # 95 % for one and two degrees of freedom
 _SECOND_BEST = 0.7  # share of points a wrong decomposition may have
 _MIN_PARALLAX_PX = 6.0  # a dozen times the accuracy of a tracked point
@@ -82,7 +81,7 @@ def median_parallax_deg(first: Array, second: Array) -> float:
 
 def homography_share(first: Array, second: Array, essential: Array, pixels_per_ray: float) -> float:
     """Share S_H / (S_H + S_E) of the truncated symmetric scores; from about 0.45 a plane or rotation is enough."""
-    threshold = 3.0 * _SIGMA_PX / pixels_per_ray
+    threshold = 3.0 * TRACK_SIGMA_PX / pixels_per_ray
     found, _ = cv2.findHomography(first, second, cv2.RANSAC, threshold, maxIters=500)
     if found is None or abs(np.linalg.det(found)) < 1e-12:
         return 0.0
@@ -96,13 +95,13 @@ def homography_share(first: Array, second: Array, essential: Array, pixels_per_r
 
 
 def _score(errors_px: Array, gate: float) -> float:
-    chi2 = np.square(errors_px / _SIGMA_PX)
+    chi2 = np.square(errors_px / TRACK_SIGMA_PX)
     return float(np.where(chi2 < gate, _CHI2_POINT - chi2, 0.0).sum())
 
 
 def _fit_essential(first: Array, second: Array, pixels_per_ray: float) -> Array | None:
     essential, _ = cv2.findEssentialMat(
-        first, second, np.eye(3), method=cv2.USAC_MAGSAC, prob=0.999, threshold=2.0 * _SIGMA_PX / pixels_per_ray
+        first, second, np.eye(3), method=cv2.USAC_MAGSAC, prob=0.999, threshold=2.0 * TRACK_SIGMA_PX / pixels_per_ray
     )
     return None if essential is None or essential.shape != (3, 3) else np.asarray(essential)
 

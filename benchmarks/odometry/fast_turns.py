@@ -1,0 +1,214 @@
+"""The ``klt`` odometry on a camera that is turned fast, and how much its repeatable runs depend on where they begin.
+
+Run: python -m benchmarks.odometry.fast_turns --data ../shared/data --markdown results/odometry.md
+
+Twelve walks through the simulated room on which the camera is turned away and comes back, truth exact, then the real
+sequences, each begun at several first frames: a chain of small decisions gives each of them another error.
+"""
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from benchmarks.odometry.scenarios import Scenario, ScenarioRenderer, exposed
+from benchmarks.odometry.stress import StressResult, run_stress
+from benchmarks.program import median, new_parser
+from benchmarks.results_file import table, write_section
+from visloc_ros.core.geometry import mean_rotation, rotation_angle_deg
+from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.types import OdometryPose
+from visloc_ros.evaluation.association import PosePairs, truth_at
+from visloc_ros.evaluation.machine import provenance
+from visloc_ros.evaluation.trajectories import align_pairs, apply_alignment
+from visloc_ros.odometry import KltConfig, OdometryConfig, make_odometry
+from visloc_ros.simulation.choreography import Choreography, Span, Turn
+from visloc_ros.simulation.path import PATHS
+from visloc_ros.sources import SourceConfig, open_source
+
+Axis = Literal["vertical", "x", "optical"]
+
+READOUT_MS = 25.0
+_AWAY_S = 0.6  # with an onset and an end of 0.2 s: the camera turns by 0.4 s of its rate, and as far back
+
+
+def there_and_back(rate_deg: float, turns: Mapping[float, Axis]) -> Choreography:
+    """A walk on which the camera is turned away about an axis, and back again, from each of the times (s) on."""
+    legs = [
+        Turn(Span(start_s + later_s, _AWAY_S), sign * rate_deg, about)
+        for start_s, about in turns.items()
+        for later_s, sign in ((0.0, 1.0), (_AWAY_S, -1.0))
+    ]
+    return Choreography(PATHS["map"], turns=tuple(legs))
+
+
+_ONCE: Mapping[float, Axis] = {3.0: "vertical"}
+_SHAKEN: Mapping[float, Axis] = {3.0: "vertical", 4.2: "vertical", 5.4: "vertical"}
+_ALL_AXES: Mapping[float, Axis] = {3.0: "vertical", 4.3: "x", 5.6: "optical"}
+_AWAY, _LONG = Span(3.0, 2.0 * _AWAY_S), Span(3.0, 3.8)
+_BLURRED, _ROLLING = {"exposure_ms": 25.0}, {"readout_ms": READOUT_MS}
+
+SCENES = (
+    Scenario("100 deg/s", there_and_back(100.0, _ONCE), _AWAY),
+    Scenario("200 deg/s", there_and_back(200.0, _ONCE), _AWAY),
+    Scenario("300 deg/s, all out of view", there_and_back(300.0, _ONCE), _AWAY),
+    Scenario("up, 150 deg/s", there_and_back(150.0, {3.0: "x"}), _AWAY),
+    Scenario("about the optical axis, 200 deg/s", there_and_back(200.0, {3.0: "optical"}), _AWAY),
+    Scenario("about all axes, 120 deg/s", there_and_back(120.0, _ALL_AXES), _LONG),
+    Scenario("shaking, 150 deg/s", there_and_back(150.0, _SHAKEN), _LONG),
+    Scenario("200 deg/s, 15 ms of exposure", there_and_back(200.0, _ONCE), _AWAY, changes={"exposure_ms": 15.0}),
+    Scenario("about all axes, 25 ms of exposure", there_and_back(120.0, _ALL_AXES), _LONG, changes=_BLURRED),
+    Scenario(
+        "100 deg/s, 25 ms of exposure, a quarter of the light",
+        there_and_back(100.0, _ONCE),
+        _AWAY,
+        exposed(0.25),
+        _BLURRED | {"noise_std": 6.0},
+    ),
+    Scenario("150 deg/s, rolling shutter", there_and_back(150.0, _ONCE), _AWAY, changes=_ROLLING),
+    Scenario("about all axes, rolling shutter", there_and_back(120.0, _ALL_AXES), _LONG, changes=_ROLLING),
+)
+"""Walks of 8 s, on which the camera is turned for 1 to 4."""
+
+HAND_HELD, HAND_HELD_READOUTS_MS = "tum_fr1_rpy_start", (0.0, 25.0, 30.0)
+STARTS = {
+    "euroc_mh05": (399, (0, 4, 8, 12, 16)),
+    "7scenes_redkitchen": (749, (0, 5, 10, 15, 20)),
+    "kitti_06": (49, (0, 1, 2, 3, 4)),
+    "kitti_00_small": (-1, (0, 3, 6)),
+}
+"""Sequences with their last frame and the frames to begin at."""
+
+
+@dataclass(frozen=True)
+class RepeatableRun:
+    """One repeatable run over a real sequence; errors are of its longest segment."""
+
+    num_frames: int
+    num_poses: int
+    num_segments: int
+    ate_m: float
+    path_m: float
+    rotation_deg: float
+
+    def cells(self) -> list[str]:
+        """Of a row of a table."""
+        share = 100.0 * self.ate_m / self.path_m
+        return [
+            f"{self.num_poses} of {self.num_frames}",
+            str(self.num_segments),
+            f"{100.0 * self.ate_m:.1f} ({share:.2f} %)",
+            f"{self.rotation_deg:.2f}",
+        ]
+
+
+def main() -> None:
+    """Run the scenes and the sequences, print the tables, and write them where that is asked for."""
+    arguments = parse_arguments()
+    report = provenance()
+    scenes = scene_table(run_scenes())
+    print(scenes)
+    write_section(arguments.markdown, "Fast turns", report, f"{scenes}\n\n{hand_held_table(arguments.data)}")
+    starts = starts_table(arguments.data)
+    print(starts)
+    write_section(arguments.markdown, "Repeatable runs from several first frames", report, starts)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
+    parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
+    return parser.parse_args()
+
+
+def run_scenes() -> Iterable[tuple[StressResult, float, float]]:
+    """Results of each scene with the readout that odometry was told, in ms, and the length of the true path in metres.
+
+    Scenes with a rolling shutter are run twice: without and with the readout.
+    """
+    renderer = ScenarioRenderer()
+    for scene in SCENES:
+        true_path_m = path_m(renderer.simulation(scene).ground_truth)
+        for readout_ms in (0.0, READOUT_MS) if "readout_ms" in scene.changes else (0.0,):
+            options = OdometryConfig(klt=KltConfig(readout_ms=readout_ms))
+            (result,) = run_stress(lambda told=options: make_odometry(told), renderer, [scene])  # type: ignore[misc]
+            yield result, readout_ms, true_path_m
+
+
+def scene_table(results: Iterable[tuple[StressResult, float, float]]) -> str:
+    """A row a scene."""
+    header = ["scene", "readout told", "poses", "segments", "ATE cm (of the path)", "worst turn °"]
+    rows = []
+    for result, readout_ms, true_path_m in results:
+        error = "–" if result.ate_m is None else f"{100 * result.ate_m:.1f} ({100 * result.ate_m / true_path_m:.2f} %)"
+        turn = "–" if result.turn_error_deg is None else f"{result.turn_error_deg:.2f}"
+        tracked = f"{result.num_tracked} of {result.num_frames}"
+        rows.append([result.name, f"{readout_ms:g} ms", tracked, str(result.num_segments), error, turn])
+    return table(header, rows)
+
+
+def hand_held_table(data: Path) -> str:
+    """The hand-held sequence with several readouts, each begun at several frames."""
+    header = ["sequence, first frame", "readout told", "poses", "segments", "ATE cm (of the path)", "rotation °, mean"]
+    runs = [
+        (ms, first, run_from(data / HAND_HELD, first, -1, ms)) for ms in HAND_HELD_READOUTS_MS for first in (0, 2, 4)
+    ]
+    return table(header, [[f"{HAND_HELD}, {first}", f"{ms:g} ms", *run.cells()] for ms, first, run in runs])
+
+
+def starts_table(data: Path) -> str:
+    """A row a sequence: the repeatable run from several first frames."""
+    header = ["sequence", "first frames", "ATE cm, each", "median", "segments"]
+    rows = []
+    for name, (last, firsts) in STARTS.items():
+        runs = [run_from(data / name, first, last) for first in firsts]
+        each = ", ".join(f"{100.0 * run.ate_m:.1f}" for run in runs)
+        middle = f"{100.0 * median(run.ate_m for run in runs):.1f}"
+        rows.append([name, ", ".join(map(str, firsts)), each, middle, str(max(run.num_segments for run in runs))])
+    return table(header, rows)
+
+
+def run_from(folder: Path, first: int, last: int, readout_ms: float = 0.0) -> RepeatableRun:
+    """One repeatable run over the frames of a real sequence from the first to the last; -1 takes all."""
+    source = open_source(folder, SourceConfig(first=first, last=last))
+    truth = source.ground_truth
+    if truth is None:
+        raise SystemExit(f"{folder} has no true poses")
+    odometry = make_odometry(OdometryConfig(klt=KltConfig(readout_ms=readout_ms)))
+    try:
+        results = [odometry.track(frame) for frame in source]
+    finally:
+        odometry.close()
+    poses = [result for result in results if isinstance(result, OdometryPose)]
+    segments = [list(group) for _, group in groupby(poses, key=lambda pose: pose.segment)]
+    pairs = paired(max(segments, key=len), truth)
+    aligned = apply_alignment(align_pairs(pairs, "sim3"), pairs)
+    errors = np.linalg.norm(aligned.estimated_positions - aligned.true_positions, axis=1)
+    turn = mean_rotation([t.rotation @ e.rotation.T for e, t in zip(pairs.estimates, pairs.truths, strict=True)])
+    angles = [
+        rotation_angle_deg(turn @ e.rotation, t.rotation) for e, t in zip(pairs.estimates, pairs.truths, strict=True)
+    ]
+    moved_m = float(np.linalg.norm(np.diff(pairs.true_positions, axis=0), axis=1).sum())
+    ate_m = float(np.sqrt(np.mean(np.square(errors))))
+    return RepeatableRun(len(results), len(poses), len(segments), ate_m, moved_m, float(np.mean(angles)))
+
+
+def paired(poses: Sequence[OdometryPose], truth: Trajectory) -> PosePairs:
+    """Poses of one segment beside the true ones of their stamps, where these are known."""
+    both = [(pose, true) for pose in poses if (true := truth_at(truth, pose.stamp_ns)) is not None]
+    stamps = np.array([pose.stamp_ns for pose, _ in both])
+    return PosePairs(stamps, tuple(pose.odom_from_camera for pose, _ in both), tuple(true for _, true in both))
+
+
+def path_m(truth: Trajectory) -> float:
+    """Length of a true path."""
+    return float(np.linalg.norm(np.diff([pose.translation for pose in truth.poses], axis=0), axis=1).sum())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Where a view is: a pose from the landmarks that are followed into it, if these can tell it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, Array, rotation_vector
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.odometry.klt.config import KltConfig
+from visloc_ros.odometry.klt.images import PreparedImage
+from visloc_ros.odometry.klt.local_map import LocalMap
+from visloc_ros.odometry.klt.motion import MotionModel
+from visloc_ros.odometry.klt.parallax import ParallaxTable
+from visloc_ros.odometry.klt.pure_rotation import estimate_pure_rotation
+from visloc_ros.odometry.klt.rolling_shutter import ExpectedTurn, expect_turn, fitted_turn
+from visloc_ros.odometry.klt.tracking import Features, Ids, measure, seen_points
+from visloc_ros.tracking.pixels import Pixels
+from visloc_ros.tracking.robust_pose import fit_pose
+
+_SUPPORTING_DEG, _MIN_SUPPORTING = 1.0, 8  # parallax of landmarks with good depths (6 % at VGA), and how many it takes
+_MOVED_DEG = 0.5  # parallax that a turn on the spot does not give
+_TURN_ROUNDS = 3  # of a pose and the turn while the image is read: each round leaves less than a tenth of the error
+_LONGEST_INTERVAL_S = 0.2  # over which a turn is taken for even
+
+
+@dataclass(frozen=True, eq=False)
+class LocatedFrame:
+    """Where a view is: ``camera_from_odom``, the features that agree with it, and the numbers behind it.
+
+    ``flow_px`` is the median motion since the last accepted view; ``turn`` (3,) is that while the image is read.
+    """
+
+    camera_from_odom: SE3
+    features: Features
+    num_inliers: int
+    flow_px: float
+    turn: Array | None = None
+
+
+class ViewLocator:
+    """Finds the poses of views in one map; ``counts`` are the numbers behind the last one."""
+
+    def __init__(self, local_map: LocalMap, motion: MotionModel, parallax: ParallaxTable, config: KltConfig) -> None:
+        self.counts: dict[str, float] = {}
+        self._map, self._motion, self._parallax, self._config = local_map, motion, parallax, config
+        self._last_supported = 0  # number of the last keyframe while there was support
+        self._last_told_ns = motion.stamp_ns  # when some parallax last told of a translation
+
+    def locate(
+        self, view: PreparedImage, ids: Ids, pixels: Pixels, predicted: SE3, flow_px: float
+    ) -> LocatedFrame | None:
+        """Find the pose of a view from features (N,) followed to pixels (N, 2); None where they do not tell it."""
+        self.counts = {"tracked": float(len(ids))}
+        expected = self._expected_turn(view.stamp_ns, predicted)
+        if expected is None:
+            return self._judged(self._fit(measure(view.camera, ids, pixels), predicted, flow_px), view.stamp_ns)
+        located = self._fit(measure(view.camera, ids, pixels, expected.mean), predicted, flow_px, expected.mean)
+        for _ in range(_TURN_ROUNDS):
+            turn = None if located is None else self._fitted_turn(view, located)
+            if located is None or turn is None:
+                return None
+            features = measure(view.camera, ids, pixels, turn)
+            located = self._fit(features, located.camera_from_odom, flow_px, turn)
+        return self._judged(located, view.stamp_ns)
+
+    def num_supporting(self, features: Features) -> int:
+        """How many of the features are landmarks whose depths are known by parallax."""
+        _, known = self._map.landmarks.rows_of(features.ids)
+        return int(np.count_nonzero(self._parallax.of(features.ids[known]) > _SUPPORTING_DEG))
+
+    def is_supported(self, features: Features, stamp_ns: int) -> bool:
+        """Whether enough of a view's features have depths that the length of a translation can rest on them."""
+        supporting = self.num_supporting(features)
+        self.counts["supporting"] = float(supporting)
+        if supporting < _MIN_SUPPORTING:
+            return False
+        self._last_supported, self._last_told_ns = self._map.last.number, stamp_ns
+        return True
+
+    def _fit(self, features: Features, start: SE3, flow_px: float, turn: Array | None = None) -> LocatedFrame | None:
+        """The pose that most landmarks agree with, and the features without those that do not."""
+        rows, known = self._map.landmarks.rows_of(features.ids)
+        if np.count_nonzero(known) < self._config.min_tracked:
+            return None
+        seen, points = features[known], self._map.landmarks.points[rows[known]]
+        limit = self._config.max_reprojection_px
+        fit = fit_pose(start, seen_points(points, seen, limit), limit)
+        self.counts["inliers"] = float(fit.num_inliers)
+        if fit.num_inliers < self._config.min_tracked:
+            return None
+        agreeing = np.ones(len(features), dtype=bool)
+        agreeing[np.flatnonzero(known)[~fit.inliers]] = False
+        return LocatedFrame(fit.camera_from_world, features[agreeing], fit.num_inliers, flow_px, turn)
+
+    def _judged(self, located: LocatedFrame | None, stamp_ns: int) -> LocatedFrame | None:
+        """The view, if the length of its translation is known, or turned on the spot, if it is not.
+
+        Where parallax does not tell that length, expected depths do; but not for a motion after a turn on the spot
+        has taken long: all whose depth was known is out of view.
+        """
+        if located is None or self.is_supported(located.features, stamp_ns):
+            return located
+        moved = np.count_nonzero(self._parallax.of(located.features.ids) > _MOVED_DEG)
+        if moved >= self._config.min_tracked:
+            self._last_told_ns = stamp_ns
+            return located
+        since = [keyframe for keyframe in self._map.keyframes if keyframe.number >= self._last_supported]
+        pose = estimate_pure_rotation(since, located.features, self._motion.camera_from_odom, self._config)
+        if pose is not None:
+            return replace(located, camera_from_odom=pose)
+        is_recent = stamp_ns - self._last_told_ns < self._config.recovery_s * NANOSECONDS
+        return located if is_recent else None
+
+    def _expected_turn(self, stamp_ns: int, camera_from_odom: SE3) -> ExpectedTurn | None:
+        """By how much a rolling shutter's camera turns while the view is read, as it is ``camera_from_odom``.
+
+        None for a global shutter, and where the last accepted view is too long ago to tell how fast it turns now.
+        """
+        interval_s = (stamp_ns - self._motion.stamp_ns) / NANOSECONDS
+        if self._config.readout_ms == 0.0 or interval_s > _LONGEST_INTERVAL_S:
+            return None
+        turned = camera_from_odom.rotation @ self._motion.camera_from_odom.rotation.T
+        rate = rotation_vector(turned) / interval_s
+        return expect_turn(1e-3 * self._config.readout_ms, rate, self._motion.turn_rate)
+
+    def _fitted_turn(self, view: PreparedImage, located: LocatedFrame) -> Array | None:
+        """The turn while the view is read that fits its landmarks and how fast the camera turned to get there."""
+        expected = self._expected_turn(view.stamp_ns, located.camera_from_odom)
+        if expected is None or located.turn is None:
+            return None
+        rows, known = self._map.landmarks.rows_of(located.features.ids)
+        features, points = located.features[known], self._map.landmarks.points[rows[known]]
+        seen = seen_points(points, features, self._config.max_reprojection_px)
+        return fitted_turn(located.turn, expected, view.camera, features.pixels, seen, located.camera_from_odom)
