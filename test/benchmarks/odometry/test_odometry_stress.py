@@ -105,7 +105,7 @@ WALK = SCENARIOS[0].path
 TURN, QUICK_TURN, HALT = Span(1.5, 2.5), Span(1.5, 0.8), Span(1.5, 1.5)
 SHORT = (
     Scenario("turn", Choreography(WALK, (TURN,), (Turn(TURN, 40.0),)), TURN, changes={"duration_s": 5.0}),
-    Scenario("quick turn", Choreography(WALK, turns=(Turn(QUICK_TURN, 120.0),)), QUICK_TURN, changes={"rate_hz": 30.0}),
+    Scenario("quick turn", Choreography(WALK, turns=(Turn(QUICK_TURN, 180.0),)), QUICK_TURN),
     Scenario("halt", Choreography(WALK, (HALT,)), Span(1.8, 0.9)),
     Scenario("dark", WALK, Span(1.5, 0.5), changes={"blackout_start_s": 1.5, "blackout_s": 0.5}),
     Scenario("passer-by", WALK, Span(1.0, 1.5), with_passer_by),

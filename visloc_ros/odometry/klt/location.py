@@ -21,6 +21,7 @@ from visloc_ros.tracking.robust_pose import fit_pose
 
 _SUPPORTING_DEG, _MIN_SUPPORTING = 1.0, 8  # parallax of landmarks with good depths (6 % at VGA), and how many it takes
 _MOVED_DEG = 0.5  # parallax that a turn on the spot does not give
+_LARGEST_FLOW_SHARE = 0.17  # of the width, from view to view: what is new is gone before its depth is told
 _TURN_ROUNDS = 3  # of a pose and the turn while the image is read: each round leaves less than a tenth of the error
 _LONGEST_INTERVAL_S = 0.2  # over which a turn is taken for even
 
@@ -97,11 +98,13 @@ class ViewLocator:
     def _judged(self, located: LocatedFrame | None, stamp_ns: int) -> LocatedFrame | None:
         """The view, if the length of its translation is known, or turned on the spot, if it is not.
 
-        Where parallax does not tell that length, expected depths do; but not for a motion after a turn on the spot
-        has taken long: all whose depth was known is out of view.
+        Where parallax does not tell that length, expected depths do; but not where the views are too far apart for
+        that, and not for a motion after a turn on the spot has taken long: all whose depth was known is out of view.
         """
         if located is None or self.is_supported(located.features, stamp_ns):
             return located
+        if located.flow_px > _LARGEST_FLOW_SHARE * self._map.last.camera.width:
+            return None
         moved = np.count_nonzero(self._parallax.of(located.features.ids) > _MOVED_DEG)
         if moved >= self._config.min_tracked:
             self._last_told_ns = stamp_ns
