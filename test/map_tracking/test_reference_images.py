@@ -50,13 +50,14 @@ def test_pictures_of_the_map_tell_the_pose(room, pictures):
     assert np.median(np.linalg.norm(np.array(errors)[:, :3], axis=1)) < 0.02
 
 
-def test_their_covariance_covers_their_errors(room, pictures):
-    values = []
+def test_their_covariance_covers_their_errors(room, place, pictures):
+    values, of_map = [], map_uncertainty(place)
     for index in range(0, 3 * RATE_HZ, 4):
         found = pictures.locate(picture(room, index), near(room, index))
         if found is not None:
             error = error_of(found.map_from_camera, room.pose(index))
-            values.append(error @ np.linalg.solve(pictures.covariance_of(found), error))
+            covariance = found.fit.covariance + of_map.of_image(found.map_from_camera.rotation)
+            values.append(error @ np.linalg.solve(covariance, error))
     assert np.median(values) < 12.0
 
 
@@ -136,3 +137,23 @@ def test_frames_of_another_size_than_the_map_are_located(room, pictures):
     found = pictures.locate(GreyImage(0, large.grey, camera, 1.0), near(room, 0))
     assert found is not None
     assert np.linalg.norm(error_of(found.map_from_camera, room.pose(0))[:3]) < 0.03
+
+
+def test_what_the_map_is_off_by_there_changes_the_covariance_and_not_the_pose(room, place):
+    """Its images share it with the anchor: it is no reason to weigh one against the other."""
+    anchor = room.anchor(0, shifted(0.02))
+    of_map = np.diag([0.2**2] * 3 + [0.05**2] * 3)
+    told = replace(anchor, covariance=anchor.covariance + of_map, map_covariance=of_map)
+    exact, inexact = followed(room, place, anchor), followed(room, place, told)
+    np.testing.assert_allclose(exact.map_from_camera.matrix, inexact.map_from_camera.matrix, atol=1e-12)
+    added = np.diag(inexact.covariance - exact.covariance)
+    assert np.all(added >= np.diag(of_map) - 1e-12)
+    np.testing.assert_allclose(exact.covariance_since_anchor, inexact.covariance_since_anchor, atol=1e-12)
+
+
+def followed(room, place, anchor, frames=4):
+    """The last pose of some frames after an anchor."""
+    tracker = MapTracker(place)
+    tracker.track(room.frame(0))
+    tracker.restart(anchor)
+    return [tracker.track(room.frame(index)) for index in range(1, frames + 1)][-1]

@@ -196,6 +196,11 @@ class AnchorPose:
     map_covariance: Array | None = None
     probability: float | None = None
 
+    @property
+    def own_covariance(self) -> Array:
+        """The part (6, 6) of the covariance that anchors nearby do not share, as far as that is known."""
+        return self.covariance if self.map_covariance is None else self.covariance - self.map_covariance
+
 
 @dataclass(frozen=True, eq=False)
 class Anchor:

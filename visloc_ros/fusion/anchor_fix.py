@@ -49,7 +49,7 @@ def make_fix(sample: OdometrySample, anchor: AnchorPose, config: AnchorNoiseConf
     floor = np.diag(np.repeat([config.position_floor**2, np.deg2rad(config.rotation_floor_deg) ** 2], 3))
     of_map = np.zeros((6, 6)) if anchor.map_covariance is None else anchor.map_covariance
     if anchor.probability is None:
-        return AnchorFix(sample, anchor, anchor.covariance - of_map + floor, of_map + floor, UNKNOWN_RISK)
+        return AnchorFix(sample, anchor, anchor.own_covariance + floor, of_map + floor, UNKNOWN_RISK)
     probability = max(anchor.probability, LEAST_PROBABILITY)
-    of_itself = (anchor.covariance - of_map) / probability  # what it tells is information only if it is right
+    of_itself = anchor.own_covariance / probability  # what it tells is information only if it is right
     return AnchorFix(sample, anchor, of_itself + floor, of_map + floor, max(LEAST_RISK, 1.0 - probability))

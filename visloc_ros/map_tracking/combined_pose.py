@@ -14,10 +14,11 @@ _FARTHEST = 22.5  # squared distance in standard deviations: 99.9 % of six dimen
 
 @dataclass(frozen=True, eq=False)
 class CombinedPose:
-    """``map_from_camera`` with ``covariance`` (6, 6), and ``covariance_since_anchor`` (6, 6) with the anchor as exact.
+    """``map_from_camera`` with its covariances (6, 6).
 
-    ``tracking_covariance`` (6, 6) is the latter for what is tracked from here on. Reference images do not reduce it:
-    their error is the same in the next frames, and must not be taken for independent again and again.
+    ``covariance`` takes the map at this place as true, ``covariance_since_anchor`` the anchor. ``tracking_covariance``
+    is the latter for what is tracked from here on. Reference images do not reduce it: their error is the same in the
+    next frames, and must not be taken for independent again and again.
     """
 
     map_from_camera: SE3
@@ -36,15 +37,16 @@ def located_by_references(pose: SE3, covariance: Array, anchor: Array) -> Combin
     return CombinedPose(pose, covariance, covariance + anchor, covariance + anchor)
 
 
-def combine(tracked: CombinedPose, pose: SE3, covariance: Array, anchor: Array) -> CombinedPose | None:
+def combine(tracked: CombinedPose, pose: SE3, covariance: Array, anchor: Array, of_map: Array) -> CombinedPose | None:
     """Correct a tracked pose by one of reference images; None where they contradict each other.
 
-    The weights are those of the motion since the anchor: a pose that is handed on as such must not jump to the map
-    when a new anchor has just been taken, whose own error others weigh.
+    They do not where ``of_map`` (6, 6), what the map is off by, may be why they differ. The weights are those of the
+    motion since the anchor: a pose that is handed on as such must not jump to the map when a new anchor has just been
+    taken, whose own error others weigh.
     """
     error = pose_difference(pose, tracked.map_from_camera)
     total = tracked.covariance_since_anchor + covariance + anchor
-    if error @ np.linalg.solve(total, error) > _FARTHEST:
+    if error @ np.linalg.solve(total + of_map, error) > _FARTHEST:
         return None
     gain = np.linalg.solve(total, tracked.covariance_since_anchor).T
     kept, step = np.eye(6) - gain, gain @ error

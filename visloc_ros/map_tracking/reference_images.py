@@ -2,7 +2,8 @@
 
 A pose tracked from an anchor inherits its error and drifts from view to view. Patches of the map's points in its
 thumbnails, found in an equally small version of the present image, give a pose that does neither. It is less exact than
-full images over short distances, so that the two are combined by their covariances.
+full images over short distances, so that the two are combined by their covariances. Neither contains what the map
+itself is off by at a place: that is no error of a pose among the map's images.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from visloc_ros.core.camera import HALF_PIXEL, rescale
 from visloc_ros.core.errors import MapError, SourceError
-from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.core.types import Image
 from visloc_ros.localization.view_change import Viewpoints
@@ -27,9 +28,9 @@ from visloc_ros.sources.image_header import read_image_header
 
 _KEPT_VIEWS = 64
 _LARGEST_CHANGE = 1.0  # of the view, in radians, up to which a reference image is used
-_WIDTH = 160  # of the reduced present image
-_MAX_POINTS = 100  # searched: patches of more would overlap in so small an image
+_MAX_POINTS = 150  # searched: more cost more than they tell
 _WINDOW_PX = 9
+_COARSEST_WIDTH = 80  # of the pyramid: the search begins with steps of a patch, whatever the size of the thumbnails
 _LEAST_SIGMA_PX = 0.2  # of a patch's place in small pictures
 _INLIER_SIGMAS = 4.0
 _LARGEST = 1 << 18  # pixels of a thumbnail
@@ -42,9 +43,10 @@ class ReferenceImages:
         self._points, self._config = points, config
         self._margin_px = float(_WINDOW_PX // 2 + 2)
         self._images = [image for image in map_.images if image.name in map_.thumbnails and len(_seen(image))]
-        for image in self._images:
-            _check(image, map_.thumbnails[image.name])
+        widths = [_checked_width(image, map_.thumbnails[image.name]) for image in self._images]
         self._thumbnails = map_.thumbnails
+        self._width = max(widths, default=0)
+        self._levels = 1 + max(1, round(np.log2(max(self._width, 1) / _COARSEST_WIDTH)))
         self._view = lru_cache(maxsize=_KEPT_VIEWS)(self._make_view)
         self._views = Viewpoints.of(self._images, map_.points)
 
@@ -53,17 +55,13 @@ class ReferenceImages:
         views = [self._view(index) for index in self._nearest(guess)]
         if not views:
             return None
-        small = _shrink(picture)
+        small = _shrink(picture, self._width)
         targets = expected_targets(views, small, guess.inverse, _MAX_POINTS, self._margin_px)
-        pixels, good = find_targets(views, targets, small, _WINDOW_PX)
+        pixels, good = find_targets(views, targets, small, _WINDOW_PX, levels=self._levels)
         sigma_px = max(self._points.sigma_px / small.reduction, _LEAST_SIGMA_PX)
         limit = _INLIER_SIGMAS * sigma_px
         located = fit_to_targets(views, targets[good], pixels[good], small, guess, sigma_px, limit)
         return None if check_pose(small, len(targets), located, self._config) else located
-
-    def covariance_of(self, located: LocatedImage) -> Array:
-        """Covariance (6, 6) of a pose by reference images, with the map's own error."""
-        return located.fit.covariance + self._points.uncertainty.of_image(located.map_from_camera.rotation)
 
     def _nearest(self, map_from_camera: SE3) -> list[int]:
         """The images most like what the camera sees: few degrees turned, few of them moved about the scene."""
@@ -86,8 +84,8 @@ def _seen(image: MapImage) -> Rows:
     return np.asarray(image.point_rows[image.point_rows != NO_POINT], dtype=np.int64)
 
 
-def _check(image: MapImage, thumbnail: bytes) -> None:
-    """Refuse what is no small JPEG of the image, before anything is decoded."""
+def _checked_width(image: MapImage, thumbnail: bytes) -> int:
+    """Width in pixels; what is no small JPEG of the image is refused before anything is decoded."""
     try:
         header = read_image_header(thumbnail)
     except SourceError as error:
@@ -96,6 +94,7 @@ def _check(image: MapImage, thumbnail: bytes) -> None:
     if header.width * header.height > _LARGEST or abs(header.height - height) > 1.0:
         size = f"{header.width} x {header.height}"
         raise MapError(f"the thumbnail of the map's image '{image.name}' has {size} pixels: it is of another image")
+    return header.width
 
 
 def _decode(image: MapImage, thumbnail: bytes) -> Image:
@@ -105,9 +104,11 @@ def _decode(image: MapImage, thumbnail: bytes) -> Image:
     return np.asarray(grey, dtype=np.uint8)
 
 
-def _shrink(picture: GreyImage) -> GreyImage:
-    """A picture of the size of thumbnails."""
+def _shrink(picture: GreyImage, thumbnail_width: int) -> GreyImage:
+    """A picture of the size of thumbnails; a smaller one stays as it is."""
     height, width = picture.grey.shape
-    size = (_WIDTH, max(1, round(height * _WIDTH / width)))
+    if width <= thumbnail_width:
+        return picture
+    size = (thumbnail_width, max(1, round(height * thumbnail_width / width)))
     grey = np.asarray(cv2.resize(picture.grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     return GreyImage(picture.stamp_ns, grey, rescale(picture.camera, *size), picture.reduction * width / size[0])

@@ -19,7 +19,7 @@ from visloc_ros.map_tracking.views import GreyImage
 
 @dataclass(frozen=True, eq=False)
 class ReferencePose:
-    """``map_from_camera`` by reference images, with its covariance (6, 6)."""
+    """``map_from_camera`` by reference images, with its covariance (6, 6), the map at this place taken as true."""
 
     map_from_camera: SE3
     covariance: Array
@@ -70,4 +70,4 @@ class ReferenceLocalizer:
         located = self._images.locate(picture, guess)
         if located is None:
             return None
-        return ReferencePose(located.map_from_camera, self._images.covariance_of(located)), located
+        return ReferencePose(located.map_from_camera, located.fit.covariance), located

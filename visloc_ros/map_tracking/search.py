@@ -88,15 +88,15 @@ def _pixels_of(view: PosedView, rows: NDArray[np.intp], place: int, picture: Gre
 
 
 def find_targets(
-    views: Sequence[PosedView], targets: Targets, picture: GreyImage, window_px: int, finest: int = 0
+    views: Sequence[PosedView], targets: Targets, picture: GreyImage, window_px: int, finest: int = 0, levels: int = 2
 ) -> tuple[Pixels, Mask]:
     """Where the targets are in an image (N, 2), and which of them (N,) were found.
 
-    The search begins on the level after the ``finest`` one of the pyramid, where it ends.
+    The search takes so many ``levels`` of the pyramid, and ends on the ``finest`` one.
     """
     centres = np.empty((len(targets), 2), dtype=np.float32)
     for index, view in enumerate(views):
         mine = targets.views == index
         centres[mine] = view.seeds.pixels[targets.rows[mine]]
     patches = Patches([view.picture.pyramid for view in views], targets.views, centres, targets.shapes)
-    return find_patches(patches, picture.pyramid, targets.pixels, window_px, finest + 1, finest)
+    return find_patches(patches, picture.pyramid, targets.pixels, window_px, finest + levels - 1, finest)

@@ -115,13 +115,14 @@ class MapTracker:
         pose = located.map_from_camera
         if self._disagrees(image, located):
             return Rejection(image.stamp_ns, Reason.ODOMETRY_DISAGREES, {}, watch.stage_ms)
-        anchored = _carried(tracker.anchor, pose)
-        tracked = tracked_from_anchor(pose, tracker.update_depths(located), anchored)
+        own, of_map = _carried(tracker.anchor, pose)
+        tracked = tracked_from_anchor(pose, tracker.update_depths(located), own)
         with watch("map"):
             reference = self._references.update(image.picture, located)
         if reference is None:
             return self._note(tracker.anchor, tracked, located, tracker.observed(located), watch)
-        combined = combine(tracked, reference.map_from_camera, reference.covariance, anchored)
+        of_both = of_map + self._points.uncertainty.of_image(pose.rotation)
+        combined = combine(tracked, reference.map_from_camera, reference.covariance, own, of_both)
         if combined is None:
             self._references.forget()
             return Rejection(image.stamp_ns, Reason.UNCERTAIN, {}, watch.stage_ms)
@@ -136,9 +137,8 @@ class MapTracker:
         if found is None or self._disagrees(image, found[1]):
             return refusal
         reference, located = found
-        combined = located_by_references(
-            reference.map_from_camera, reference.covariance, _carried(anchor, reference.map_from_camera)
-        )
+        pose = reference.map_from_camera
+        combined = located_by_references(pose, reference.covariance, _carried(anchor, pose)[0])
         return self._note(anchor, combined, located, PointObservations.none(), watch)
 
     def _note(
@@ -154,7 +154,7 @@ class MapTracker:
         return TrackedPose(
             self._images.newest.stamp_ns,
             combined.map_from_camera,
-            combined.covariance,
+            combined.covariance + _carried(anchor, combined.map_from_camera)[1],
             anchor.stamp_ns,
             combined.covariance_since_anchor,
             located.fit.num_inliers,
@@ -179,9 +179,11 @@ class MapTracker:
         return distance / limit if np.isfinite(distance) else np.inf
 
 
-def _carried(anchor: AnchorPose, pose: SE3) -> Array:
-    """An anchor's covariance (6, 6) as that of a pose which moved on from it exactly."""
-    return move_covariance(anchor.covariance, pose.translation - anchor.map_from_camera.translation)
+def _carried(anchor: AnchorPose, pose: SE3) -> tuple[Array, Array]:
+    """Covariances (6, 6) of an anchor as of a pose which moved on from it exactly: its own part, and the map's."""
+    motion = pose.translation - anchor.map_from_camera.translation
+    own = anchor.own_covariance
+    return move_covariance(own, motion), move_covariance(anchor.covariance - own, motion)
 
 
 def _guess(known: Sequence[RecentImage], image: RecentImage, anchor: AnchorPose) -> PredictedPose:
