@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from followed_room import RATE_HZ, FollowedRoom, error_of, shifted
@@ -42,12 +43,22 @@ def near(room, index):
     return NEAR @ room.pose(index)
 
 
-def test_pictures_of_the_map_tell_the_pose(room, pictures):
-    """From half as many pixels a side as the frames have, and in another light; sigma of the map is 0.4 cm a point."""
+@pytest.mark.parametrize("width", [320, 160])
+def test_pictures_of_the_map_tell_the_pose(room, place, width):
+    """In another light, also from half as many pixels a side as the frames have; the map's sigma is 0.4 cm a point."""
+    pictures = ReferenceImages(with_thumbnails(place, width), MapPoints(place), MapTrackingConfig())
     found = [pictures.locate(picture(room, index), near(room, index)) for index in range(0, 3 * RATE_HZ, 4)]
     errors = [error_of(one.map_from_camera, room.pose(4 * step)) for step, one in enumerate(found) if one is not None]
     assert len(errors) >= 0.8 * len(found)
     assert np.median(np.linalg.norm(np.array(errors)[:, :3], axis=1)) < 0.02
+
+
+def with_thumbnails(place, width):
+    """The map with thumbnails of this width, as maps of before have them."""
+    size = (width, width * 3 // 4)
+    thumbnails = {name: cv2.imdecode(np.frombuffer(data, np.uint8), 1) for name, data in place.thumbnails.items()}
+    resized = {name: cv2.resize(image, size, interpolation=cv2.INTER_AREA) for name, image in thumbnails.items()}
+    return replace(place, thumbnails={name: bytes(cv2.imencode(".jpg", one)[1]) for name, one in resized.items()})
 
 
 def test_their_covariance_covers_their_errors(room, place, pictures):
@@ -129,7 +140,7 @@ def test_a_map_whose_images_share_nothing_has_no_error_to_tell(room):
 
 
 def test_frames_of_another_size_than_the_map_are_located(room, pictures):
-    """A thumbnail is a thumbnail: frames of twice its width and of four times shrink to the same."""
+    """A thumbnail is a thumbnail: frames of its width and of twice as much shrink to the same."""
     frame = room.frame(0)
     large = Frame(frame.stamp_ns, np.kron(frame.grey, np.ones((2, 2), np.uint8)), frame.camera)
     camera = type(room.camera)(model=frame.camera.model, width=320, height=240, params=frame.camera.params.copy())

@@ -2,8 +2,8 @@
 
 A pose tracked from an anchor inherits its error and drifts from view to view. Patches of the map's points in its
 thumbnails, found in an equally small version of the present image, give a pose that does neither. It is less exact than
-full images over short distances, so that the two are combined by their covariances. Neither contains what the map
-itself is off by at a place: that is no error of a pose among the map's images.
+full images over short distances, so that the two are combined by their covariances. These are without what
+the map itself is off by at a place: that is no error of a pose among the map's images.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KEPT_VIEWS = 64
 _LARGEST_CHANGE = 1.0  # of the view, in radians, up to which a reference image is used
 _MAX_POINTS = 150  # searched: more cost more than they tell
 _WINDOW_PX = 9
-_COARSEST_WIDTH = 80  # of the pyramid: the search begins with steps of a patch, whatever the size of the thumbnails
+_COARSEST_WIDTH = 80  # of the pyramid: so the search reaches as far in large thumbnails as in small ones
 _LEAST_SIGMA_PX = 0.2  # of a patch's place in small pictures
 _INLIER_SIGMAS = 4.0
 _LARGEST = 1 << 18  # pixels of a thumbnail

@@ -115,14 +115,14 @@ class MapTracker:
         pose = located.map_from_camera
         if self._disagrees(image, located):
             return Rejection(image.stamp_ns, Reason.ODOMETRY_DISAGREES, {}, watch.stage_ms)
-        own, of_map = _carried(tracker.anchor, pose)
-        tracked = tracked_from_anchor(pose, tracker.update_depths(located), own)
+        of_anchor = _anchor_error(tracker.anchor, pose)
+        tracked = tracked_from_anchor(pose, tracker.update_depths(located), of_anchor)
         with watch("map"):
             reference = self._references.update(image.picture, located)
         if reference is None:
             return self._note(tracker.anchor, tracked, located, tracker.observed(located), watch)
-        of_both = of_map + self._points.uncertainty.of_image(pose.rotation)
-        combined = combine(tracked, reference.map_from_camera, reference.covariance, own, of_both)
+        of_map = _map_error(tracker.anchor, pose) + self._points.uncertainty.of_image(pose.rotation)
+        combined = combine(tracked, reference.map_from_camera, reference.covariance, of_anchor, of_map)
         if combined is None:
             self._references.forget()
             return Rejection(image.stamp_ns, Reason.UNCERTAIN, {}, watch.stage_ms)
@@ -138,7 +138,7 @@ class MapTracker:
             return refusal
         reference, located = found
         pose = reference.map_from_camera
-        combined = located_by_references(pose, reference.covariance, _carried(anchor, pose)[0])
+        combined = located_by_references(pose, reference.covariance, _anchor_error(anchor, pose))
         return self._note(anchor, combined, located, PointObservations.none(), watch)
 
     def _note(
@@ -154,7 +154,7 @@ class MapTracker:
         return TrackedPose(
             self._images.newest.stamp_ns,
             combined.map_from_camera,
-            combined.covariance + _carried(anchor, combined.map_from_camera)[1],
+            combined.covariance + _map_error(anchor, combined.map_from_camera),
             anchor.stamp_ns,
             combined.covariance_since_anchor,
             located.fit.num_inliers,
@@ -179,11 +179,15 @@ class MapTracker:
         return distance / limit if np.isfinite(distance) else np.inf
 
 
-def _carried(anchor: AnchorPose, pose: SE3) -> tuple[Array, Array]:
-    """Covariances (6, 6) of an anchor as of a pose which moved on from it exactly: its own part, and the map's."""
-    motion = pose.translation - anchor.map_from_camera.translation
-    own = anchor.own_covariance
-    return move_covariance(own, motion), move_covariance(anchor.covariance - own, motion)
+def _anchor_error(anchor: AnchorPose, pose: SE3) -> Array:
+    """Covariance (6, 6) of what an anchor alone is off by, as of a pose which moved on from it exactly."""
+    return move_covariance(anchor.own_covariance, pose.translation - anchor.map_from_camera.translation)
+
+
+def _map_error(anchor: AnchorPose, pose: SE3) -> Array:
+    """The same of what the map is off by there, as far as the anchor tells."""
+    of_map = anchor.covariance - anchor.own_covariance
+    return move_covariance(of_map, pose.translation - anchor.map_from_camera.translation)
 
 
 def _guess(known: Sequence[RecentImage], image: RecentImage, anchor: AnchorPose) -> PredictedPose:

@@ -132,8 +132,8 @@ def test_with_little_parallax_a_landmark_is_made_where_the_others_are_and_is_exp
     depths = (local_map.last.camera_from_odom @ points)[:, 2]
     point = local_map.last.camera_from_odom @ local_map.landmarks.points[rows][0]
     assert point[2] == pytest.approx(np.median(depths), rel=0.04)
-    assert local_map.landmarks.expected[rows] == pytest.approx(np.linalg.norm(point), rel=0.04)
-    assert np.isnan(local_map.landmarks.expected).sum() == 100
+    assert local_map.landmarks.expected_distances[rows] == pytest.approx(np.linalg.norm(point), rel=0.04)
+    assert np.isnan(local_map.landmarks.expected_distances).sum() == 100
 
 
 def test_expected_distances_hold_in_the_window_while_their_keyframe_is_kept_and_follow_the_unit():

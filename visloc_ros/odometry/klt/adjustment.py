@@ -205,11 +205,11 @@ def _depth_prior(landmark_rows: NDArray[np.intp], local_map: LocalMap) -> DepthP
     """How far landmarks (L,) are expected from the keyframes where they were triangulated, while these are kept."""
     table, keyframes = local_map.landmarks, local_map.keyframes
     rows = table.born[landmark_rows] - keyframes[0].number
-    is_expected = np.isfinite(table.expected[landmark_rows]) & (rows >= 0)
+    is_expected = np.isfinite(table.expected_distances[landmark_rows]) & (rows >= 0)
     if not np.any(is_expected):
         return None
     centres = np.stack([keyframe.camera_from_odom.inverse.translation for keyframe in keyframes])
-    distances = np.where(is_expected, table.expected[landmark_rows], 1.0)
+    distances = np.where(is_expected, table.expected_distances[landmark_rows], 1.0)
     weights = np.where(is_expected, TRACK_SIGMA_PX / DEPTH_LOG_SIGMA, 0.0)
     return DepthPrior(centres[np.maximum(rows, 0)], distances, weights)
 

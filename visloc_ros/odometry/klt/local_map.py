@@ -44,15 +44,15 @@ class Keyframe:
 class LandmarkTable:
     """Points (N, 3) in odom by the id of their feature; ids are kept sorted for vectorised look-up.
 
-    ``born`` (N,) is the number of the keyframe at which each was triangulated, ``expected`` (N,) how far from that
-    keyframe it is expected, NaN where its parallax tells.
+    ``born`` (N,) is the number of the keyframe at which each was triangulated, ``expected_distances`` (N,) how far in
+    odom it is expected from that keyframe, NaN where its parallax tells.
     """
 
     def __init__(self) -> None:
         self.ids: Ids = np.empty(0, dtype=np.int64)
         self.points: Array = np.empty((0, 3))
         self.born: Ids = np.empty(0, dtype=np.int64)
-        self.expected: Array = np.empty(0)
+        self.expected_distances: Array = np.empty(0)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -66,9 +66,10 @@ class LandmarkTable:
         ids, points = np.concatenate([self.ids, ids]), np.concatenate([self.points, points])
         added = len(ids) - len(self.born)
         born = np.concatenate([self.born, np.full(added, keyframe_number)])
-        expected = np.concatenate([self.expected, np.broadcast_to(expected, added)])
+        expected = np.concatenate([self.expected_distances, np.broadcast_to(expected, added)])
         order = np.argsort(ids, kind="stable")
-        self.ids, self.points, self.born, self.expected = ids[order], points[order], born[order], expected[order]
+        self.ids, self.points = ids[order], points[order]
+        self.born, self.expected_distances = born[order], expected[order]
 
     def set(self, ids: Ids, points: Array) -> None:
         """Move those of the landmarks (N,) that still exist."""
@@ -78,7 +79,7 @@ class LandmarkTable:
     def keep(self, mask: Mask) -> None:
         """Drop the landmarks outside the mask (N,)."""
         self.ids, self.points = self.ids[mask], self.points[mask]
-        self.born, self.expected = self.born[mask], self.expected[mask]
+        self.born, self.expected_distances = self.born[mask], self.expected_distances[mask]
 
 
 class LocalMap:
@@ -158,7 +159,7 @@ class LocalMap:
             pose = keyframe.camera_from_odom
             keyframe.camera_from_odom = SE3(pose.rotation, factor * (pose @ centre) - pose.rotation @ centre)
         self.landmarks.points = centre + factor * (self.landmarks.points - centre)
-        self.landmarks.expected *= factor
+        self.landmarks.expected_distances *= factor
 
     def change_lens(self, change: Array) -> None:
         """See all keyframes through a lens with a change (2,) of its radial coefficients."""

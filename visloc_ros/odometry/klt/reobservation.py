@@ -79,7 +79,7 @@ def _expected(
     ahead = local[:, 2] > 0.0
     pixels[ahead] = pixels_while_read(view.camera, local[ahead], view.turn)
     free = is_inside(pixels, view.grey, float(config.window_px // 2)) & ~np.isin(table.ids, followed.ids)
-    is_guessed = np.isfinite(table.expected)
+    is_guessed = np.isfinite(table.expected_distances)
     rows = np.concatenate([np.flatnonzero(free & ~is_guessed), np.flatnonzero(free & is_guessed)[::-1]])
     candidates = ExpectedLandmarks(table.ids[rows], table.points[rows], pixels[rows])
     if len(candidates) == 0 or len(followed) == 0:
