@@ -17,6 +17,8 @@ BENCHMARKS = (
     Benchmark("anchor.ablation", (*DATA, "--every", "2", *ANCHOR), threads=1),
     Benchmark("anchor.scaling", (*DATA, *ANCHOR)),
     Benchmark("anchor.acceptance", (*DATA, *ANCHOR, "--plots", "{results}"), threads=1),
+    Benchmark("anchor.edges", (*DATA, *ANCHOR), threads=1),
+    Benchmark("anchor.other_places", (*DATA, *ANCHOR), threads=1),
     Benchmark("anchor.out_of_map", (*DATA, "--json", "{results}/out_of_map.json", *ANCHOR), threads=1),
     Benchmark(
         "anchor.networks",
@@ -30,6 +32,7 @@ BENCHMARKS = (
         (*DATA, "--stress", "--memory", "20000", "--dpvo", "100", *ODOMETRY, "--plots", "{results}"),
     ),
     Benchmark("odometry.fast_turns", (*DATA, *ODOMETRY), threads=1),
+    Benchmark("odometry.drives", (*DATA, *ODOMETRY)),
     Benchmark("odometry.uncertainty", (*DATA, *ODOMETRY), threads=1),
     Benchmark("odometry.bundle", (*DATA, "--windows", "3", *ODOMETRY), threads=1),
     Benchmark("map_tracking", (*DATA, "--markdown", "{results}/map_tracking.md"), threads=1),

@@ -9,11 +9,12 @@ Both must be in one ROS domain. The odometry node's parameters keyframe.* say ho
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
+from visloc_ros.apps.middleware import fast_dds_profile
 
 SHARE = Path(get_package_share_directory("visloc_ros"))
 
@@ -40,6 +41,7 @@ def generate_launch_description():
             DeclareLaunchArgument(
                 "respawn", default_value="false", description="Whether a node that ends is started again"
             ),
+            *(SetEnvironmentVariable(name, value) for name, value in fast_dds_profile().items()),
             Node(
                 package="visloc_ros",
                 executable="anchor_node",

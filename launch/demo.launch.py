@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, SetEnvironmentVariable
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import EnvironmentVariable, LaunchConfiguration
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
+from visloc_ros.apps.middleware import fast_dds_profile
 
 SHARE = Path(get_package_share_directory("visloc_ros"))
-FAST_DDS_PROFILE, LARGE_IMAGES = "FASTRTPS_DEFAULT_PROFILES_FILE", str(SHARE / "config" / "fastdds_large_images.xml")
 
 
 def generate_launch_description():
@@ -26,14 +26,18 @@ def generate_launch_description():
     )
     return LaunchDescription(
         [
-            DeclareLaunchArgument("map_path", default_value=str(SHARE / "maps" / "demo_room.tar.gz")),
-            DeclareLaunchArgument("rviz", default_value="true"),
+            DeclareLaunchArgument(
+                "map_path",
+                default_value=str(SHARE / "maps" / "demo_room.tar.gz"),
+                description="Map folder or reference.tar.gz of the simulated room",
+            ),
+            DeclareLaunchArgument("rviz", default_value="true", description="Whether to start RViz, if it is there"),
+            *(SetEnvironmentVariable(name, value) for name, value in fast_dds_profile().items()),
             Node(
                 package="visloc_ros",
                 executable="simulated_camera_node",
                 namespace="visloc",
                 parameters=[str(SHARE / "config" / "simulated_camera_node.yaml")],
-                additional_env={FAST_DDS_PROFILE: EnvironmentVariable(FAST_DDS_PROFILE, default_value=LARGE_IMAGES)},
                 output="screen",
             ),
             localization,

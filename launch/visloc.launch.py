@@ -6,15 +6,21 @@ another machine: anchor_machine.launch.py there receives keyframes.
 
 from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
+from visloc_ros.apps.middleware import fast_dds_profile
 
 SHARE = Path(get_package_share_directory("visloc_ros"))
+CHOICES = {
+    "mode": ["fused", "hloc", "odom"],
+    "image_transport": ["raw", "compressed"],
+    "camera_qos": ["sensor_data", "reliable"],
+}
 
 ARGUMENTS = {
     "mode": ("fused", "fused; hloc: anchors alone; odom: odometry alone, without a map"),
@@ -22,10 +28,14 @@ ARGUMENTS = {
     "namespace": ("visloc", "Namespace of the nodes"),
     "image_topic": ("image", "Raw image topic; with image_transport:=compressed the topic without '/compressed'"),
     "camera_info_topic": ("camera_info", "CameraInfo topic"),
-    "image_transport": ("raw", "raw or compressed"),
+    "image_transport": ("raw", "How images come: large raw ones may get lost on the way"),
+    "camera_qos": ("sensor_data", "What the driver of the camera offers"),
     "camera_file": ("", "Calibration file (COLMAP, EuRoC or ROS YAML) instead of camera_info"),
     "imu_topic": ("imu", "IMU topic, if there is one: predicts turns and tells what is up"),
     "wheel_odom_topic": ("wheel_odom", "Wheel odometry topic, if there is one: tells the odometry's scale"),
+    "map_frame": ("map", "Frame of the map"),
+    "odom_frame": ("odom", "Frame of the odometry; one of its own for each robot"),
+    "initialpose_topic": ("/initialpose", "Where RViz tells where the robot is; one for each robot"),
     "base_frame": ("base_link", "Frame of the robot; the camera's own frame for a bare camera"),
     "params_folder": (str(SHARE / "config"), "Folder with a parameter file <node>.yaml for each node"),
     "use_sim_time": ("false", "Whether time comes from /clock"),
@@ -47,34 +57,52 @@ def generate_launch_description():
         ("camera_info", given["camera_info_topic"]),
     ]
     sensors = [("imu", given["imu_topic"]), ("wheel_odom", given["wheel_odom_topic"])]
-    camera = {"camera.transport": given["image_transport"], "camera.calibration_file": given["camera_file"]}
+    priors = [("/initialpose", given["initialpose_topic"])]
+    camera = {
+        "camera.transport": given["image_transport"],
+        "camera.qos": given["camera_qos"],
+        "camera.calibration_file": given["camera_file"],
+    }
     following = {
         "map_tracking.enabled": is_wanted(given, ["fused"], given["map_tracking"]),
         "map_tracking.map_path": given["map_path"],
+        "map_tracking.map_frame": given["map_frame"],
     }
-    anchor = camera | {"map_path": given["map_path"]}
-    fusion = {"mode": given["mode"], "base_frame": given["base_frame"]}
+    anchor = camera | {"map_path": given["map_path"], "map_frame": given["map_frame"]}
+    fusion = {name: given[name] for name in ("mode", "map_frame", "odom_frame", "base_frame")}
     both = camera | following | fusion
     tracking = is_wanted(given, ["fused", "odom"])
     searching = is_wanted(given, ["fused", "hloc"], given["anchor"])
     return LaunchDescription(
         [
             *(
-                DeclareLaunchArgument(name, default_value=default, description=text)
+                DeclareLaunchArgument(name, default_value=default, description=text, choices=CHOICES.get(name))
                 for name, (default, text) in ARGUMENTS.items()
             ),
-            process("localization_node", ["odometry_node", "fusion_node"], given, both, remappings + sensors, tracking),
-            process("anchor_node", ["anchor_node"], given, anchor, remappings, searching),
-            process("fusion_node", ["fusion_node"], given, fusion, wanted=is_wanted(given, ["hloc"])),
-            process("map_builder_node", ["map_builder_node"], given, {}),
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                arguments=["-d", str(SHARE / "rviz" / "visloc.rviz")],
-                condition=IfCondition(given["rviz"]),
+            *(SetEnvironmentVariable(name, value) for name, value in fast_dds_profile().items()),
+            process(
+                "localization_node",
+                ["odometry_node", "fusion_node"],
+                given,
+                both,
+                remappings + sensors + priors,
+                tracking,
             ),
+            process("anchor_node", ["anchor_node"], given, anchor, remappings, searching),
+            process("fusion_node", ["fusion_node"], given, fusion, priors, is_wanted(given, ["hloc"])),
+            process("map_builder_node", ["map_builder_node"], given, {}),
+            OpaqueFunction(function=rviz, condition=IfCondition(given["rviz"])),
         ]
     )
+
+
+def rviz(_context):
+    """RViz, or a word where it is missing: everything else runs without it."""
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError:
+        return [LogInfo(msg="rviz2 is not installed, so RViz is not started: install ros-$ROS_DISTRO-rviz2")]
+    return [Node(package="rviz2", executable="rviz2", arguments=["-d", str(SHARE / "rviz" / "visloc.rviz")])]
 
 
 def is_wanted(given, modes, switch="true"):

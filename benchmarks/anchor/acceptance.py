@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from benchmarks.anchor.acceptance_places import MappedPlace, Planted, mapped_places, planted, with_truth
+from benchmarks.anchor.acceptance_places import MappedPlace, Planted, mapped_places, planted
 from benchmarks.places import FeatureCache
 from benchmarks.program import new_parser
 from benchmarks.results_file import table, write_section
@@ -35,7 +35,7 @@ from visloc_ros.apps.console import console
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.core.timing import Stopwatch
-from visloc_ros.evaluation.integrity import Outcome, PoseAccuracy, judge
+from visloc_ros.evaluation.integrity import PoseAccuracy
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.acceptance import MATCHED, SEARCHED, AcceptanceModel, InlierSupport
@@ -52,7 +52,6 @@ import matplotlib.pyplot as plt
 SECTION = "Probability that a pose is right"
 NEVER = 2**31
 GOOD_PRIOR = (0.1, 3.0)  # metres, degrees
-PARTS = ("_edge", "_part")
 DEFAULT_RISK = AnchorConfig().max_risk
 FEWEST_INLIERS = 6
 FEW_KEYPOINTS = 100
@@ -90,9 +89,7 @@ def main() -> None:
     names = [one.place.name for one in mapped_places(arguments.data, arguments.work)]
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         trials = [trial for some in pool.map(partial(try_place, arguments=arguments), names) for trial in some]
-        edges = [row for row in pool.map(partial(search_edge, arguments=arguments), names) if row]
-    header = ("map of a part", "images", "found, nothing refused", "of them right", "found", "of them right")
-    parts = [f"### At the edge of maps\n\n{table(header, edges)}"]
+    parts = []
     for title, present, ways in (("matched", MATCHED, {"matched"}), ("searched", SEARCHED, {"searched", "predicted"})):
         chosen = [trial for trial in trials if trial.way in ways]
         model, held_out = fit(chosen), probabilities_held_out(chosen)
@@ -140,27 +137,6 @@ def trial_from(value: dict[str, Any]) -> Trial:
     """Read a trial as it was written."""
     accuracy = value["accuracy"] and PoseAccuracy(**value["accuracy"])
     return Trial(**value | {"support": InlierSupport(**value["support"]), "accuracy": accuracy})
-
-
-def search_edge(name: str, arguments: argparse.Namespace) -> list[str]:
-    """How many images the engine finds with the map of a part of a place, refusing nothing, and as it is."""
-    if not name.endswith(PARTS):
-        return []
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    places = mapped_places(arguments.data, arguments.work)
-    place = next(one.place for one in places if one.place.name == name)
-    frames, found = list(with_truth(place.query_folder, place.queries)), []
-    for config in (replace(AnchorConfig(), max_risk=1.0), AnchorConfig()):
-        engine = AnchorEngine(place.open_map(arguments.work / "maps"), config)
-        cache = FeatureCache(arguments.work / "features", engine)
-        key = place.query_folder.name
-        answers = [engine.localize(frame, None, cache(f"{key}/{frame.name}", frame)) for frame, _ in frames]
-        outcomes = [judge(answer, truth) for answer, (_, truth) in zip(answers, frames, strict=True)]
-        found += [
-            sum(one is not Outcome.REJECTED for one in outcomes),
-            sum(one in (Outcome.RIGHT, Outcome.WEAK) for one in outcomes),
-        ]
-    return [name, str(len(frames)), *map(str, found)]
 
 
 class OpenSearch:

@@ -18,6 +18,7 @@ from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.image_corruptions import blurred, mirrored, occluded
 from visloc_ros.simulation.living_room import LENGTH, WIDTH, make_living_room
 from visloc_ros.simulation.look_alike import make_look_alike
+from visloc_ros.simulation.path import PosePath
 from visloc_ros.simulation.room import Room
 from visloc_ros.sources import SourceConfig, open_source
 
@@ -148,13 +149,23 @@ def with_truth(folder: Path, config: SourceConfig | None = None) -> Iterator[tup
 
 def rendered(work: Path, seed: int, what: str) -> Path:
     """Recording of a room: along the path of a pass, or in front of its walls; rendered where it is not there yet."""
+    if what == "walls":
+        return recorded(work, seed, what, "localize", InFrontOfWalls(), WALL_CONFIG)
+    return recorded(work, seed, what, what)
+
+
+def recorded(
+    work: Path,
+    seed: int,
+    what: str,
+    pass_name: str,
+    path: PosePath | None = None,
+    config: SimulationConfig = ROOM_CONFIG,
+) -> Path:
+    """Recording of a room in the light of a pass, along the pass's path or another; ``what`` names its folder."""
     folder = work / "rooms" / f"room_{seed}_{what}"
     if not folder.exists():
-        room = make_room(seed)
-        if what == "walls":
-            write_folder(simulate(WALL_CONFIG, "localize", room, InFrontOfWalls()), folder)
-        else:
-            write_folder(simulate(ROOM_CONFIG, what, room), folder)
+        write_folder(simulate(config, pass_name, make_room(seed), path), folder)
     return folder
 
 

@@ -209,3 +209,15 @@ def test_odometry_is_reset_by_a_service_call(ros_domain):
 def test_parameters_out_of_range_keep_the_node_from_starting(ros_domain):
     with started(OdometryNode, "-p", "camera.transport:=h264", succeeds=False):
         pass
+
+
+def test_qos_overrides_choose_how_images_are_asked_for(ros_domain):
+    override = "qos_overrides./visloc/image.subscription.reliability:=reliable"
+    with started(OdometryNode, "-p", override) as harness:
+        node = harness.node
+        reliability = {
+            info.topic_type: info.qos_profile.reliability.name
+            for topic in ("image", "camera_info")
+            for info in node.get_subscriptions_info_by_topic(f"/visloc/{topic}")
+        }
+    assert reliability == {"sensor_msgs/msg/Image": "RELIABLE", "sensor_msgs/msg/CameraInfo": "BEST_EFFORT"}

@@ -1,5 +1,6 @@
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import pytest
 
@@ -14,6 +15,7 @@ from rclpy.parameter import Parameter
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.fusion.config import FusionConfig, SlewConfig, StateConfig
+from visloc_ros.nodes import parameters
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.default_parameters import NODES
 from visloc_ros.nodes.fusion_node import FusionNode
@@ -150,4 +152,49 @@ def test_nobody_else_sets_what_a_node_tells(ros_domain):
         (result,) = node.set_parameters([Parameter(EFFECTIVE_CONFIG, value="name: other")])
         assert not result.successful
         assert "other" not in node.get_parameter(EFFECTIVE_CONFIG).value
-        assert node.set_parameters([Parameter(CONFIG_FILE, value="other.yaml")])[0].successful
+
+
+def test_what_has_no_effect_any_more_is_refused_until_the_node_is_cleaned_up(ros_domain):
+    with running(SmallNode) as node:
+        assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+        for parameter in (Parameter("name", value="rover"), Parameter(CONFIG_FILE, value="other.yaml")):
+            (result,) = node.set_parameters([parameter])
+            assert not result.successful
+            assert "deactivate it and clean it up" in result.reason
+        assert node.trigger_cleanup() is TransitionCallbackReturn.SUCCESS
+        assert node.set_parameters([Parameter("name", value="rover")])[0].successful
+        assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+        assert node.config.name == "rover"
+
+
+def test_a_parameter_that_can_be_set_again_after_a_transition_that_failed(tmp_path, errors, ros_domain):
+    with running(SmallNode, config_file=tmp_path / "absent.yaml") as node:
+        assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
+        assert node.set_parameters([Parameter(CONFIG_FILE, value="")])[0].successful
+        assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+
+
+def test_a_value_that_the_option_cannot_have_is_refused_in_words(ros_domain):
+    with running(FusionNode) as node:
+        (result,) = node.set_parameters([Parameter("mode", value="nonsense")])
+        assert not result.successful
+        assert "nonsense" in result.reason
+        assert "hloc" in result.reason
+
+
+def test_a_parameter_that_is_misspelt_fails_the_transition(errors, ros_domain):
+    with running(SmallNode, fusion__slew__sped=0.2) as node:
+        assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
+    assert errors == ["there is no parameter 'fusion.slew.sped': did you mean 'fusion.slew.speed'?"]
+
+
+def test_parameters_of_other_nodes_in_the_same_file_are_no_mistakes(ros_domain):
+    with running(SmallNode, map_path="office", anchor__max_risk=0.1) as node:
+        assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+
+
+def test_no_two_parameters_of_all_nodes_are_taken_for_one_misspelt():
+    names = {node: [item.name for item in select_options(node.config_type, node.parameter_names)] for node in NODES}
+    for node, own in names.items():
+        others = {name for other in names if other is not node for name in names[other]} - set(own)
+        assert not [name for name in others if get_close_matches(name, own, n=1, cutoff=parameters._MUCH_ALIKE)]

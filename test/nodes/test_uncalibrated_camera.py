@@ -124,7 +124,7 @@ class Driver:
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             values = {item.key: item.value for item in status.values}
-            self.diagnostics[status.name.removesuffix(": status")] = (status.message, values)
+            self.diagnostics[status.name.removeprefix("visloc/").removesuffix(": status")] = (status.message, values)
 
 
 @pytest.mark.parametrize(

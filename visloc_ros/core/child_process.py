@@ -8,10 +8,10 @@ import resource
 import signal
 import threading
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -47,7 +47,8 @@ class ChildProcess(Generic[ResultT]):
         self._pipe, far_end = context.Pipe(duplex=False)
         work = (far_end, limits or Limits(), function, arguments)
         self._process = context.Process(target=_serve, args=work, name=function.__name__, daemon=True)
-        self._process.start()
+        with deaf_to_ctrl_c():
+            self._process.start()
         far_end.close()
 
     def result(self) -> ResultT:
@@ -95,6 +96,17 @@ class ChildProcess(Generic[ResultT]):
         return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
 
 
+@contextmanager
+def deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that are started here never hear Ctrl-C, not even while they import: their parent ends them."""
+    resource_tracker.ensure_running()  # its start would let this thread, and what it starts, hear again
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+
+
 class _PipeHandler(logging.Handler):
     """Sends log records as logger, level, file, line and text."""
 
@@ -115,7 +127,6 @@ def _serve(pipe: Connection, limits: Limits, function: Callable[..., Any], argum
         with lock:
             pipe.send((kind, content))
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this process
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _keep_within(limits)

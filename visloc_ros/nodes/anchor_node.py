@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,6 +51,8 @@ PREDICTIONS_KEPT = 128
 MAX_PREDICTION_GAP_NS = NANOSECONDS // 5  # a few frames: the camera is still where the search looks for it
 # After which a request is answered although its work is not done: many times what that takes on a slow computer.
 LOADING_S, SAVING_S, SEARCHING_S = 120.0, 600.0, 60.0
+HUNG_S = 30.0  # a search that takes longer will hardly end: a slow one takes 4 s
+ACCEPTED, RECENT = "accepted", 10  # searches that the diagnostics go by
 INLIER_COLOUR = (40, 220, 80)
 
 
@@ -108,6 +111,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         if not self.config.map_path:
             raise ConfigError("parameter 'map_path' is empty: give the map folder to localize in")
         self._outcomes: Counter[str] = Counter()
+        self._recent: deque[str] = deque(maxlen=RECENT)  # outcomes of the last searches
+        self._search_begin_s: float | None = None
         self._in_use = threading.Lock()
         """Held while an engine searches, and while another one takes its place."""
         self._loading = threading.Lock()
@@ -166,13 +171,22 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._predictions.add(stamp_from_msg(message.header.stamp), pose_from_msg(message.pose.pose))
 
     def _localize(self, frame: Frame, camera_frame: str) -> None:
+        self._search_begin_s = time.monotonic()
+        try:
+            self._localize_now(frame, camera_frame)
+        finally:
+            self._search_begin_s = None
+
+    def _localize_now(self, frame: Frame, camera_frame: str) -> None:
         with self._in_use:
             engine = self._engine
             query = engine.look_at(frame)  # meanwhile the fused pose of this frame arrives
             predicted = self._predictions.at(frame.stamp_ns)
             result = engine.find(query, predicted)
         self._pace.tell_found(result, predicted)
-        self._outcomes["accepted" if isinstance(result, AnchorPose) else result.reason.value] += 1
+        outcome = ACCEPTED if isinstance(result, AnchorPose) else result.reason.value
+        self._outcomes[outcome] += 1
+        self._recent.append(outcome)
         anchor = Anchor(result, engine.map_identity)
         self._publisher.publish(anchor_to_msg(anchor, self.config.map_frame, camera_frame))
         if isinstance(result, AnchorPose):
@@ -212,6 +226,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             response.message = f"{error}; the map '{self._engine.map.name}' stays loaded"
             return response
         self._publish_map()
+        self.get_logger().info(f"load_map: the map '{self._engine.map.name}' of {path} is in use")
         response.code, response.map_name = LoadMap.Response.SUCCESS, self._engine.map.name
         return response
 
@@ -223,6 +238,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             self.get_logger().error(f"save_map: {error}")
             response.code, response.message = code_for(error, archive), str(error)
             return response
+        self.get_logger().info(f"save_map: the map '{loaded.name}' is packed as {archive}")
         response.code, response.message = SaveMap.Response.SUCCESS, f"the map '{loaded.name}' is packed as {archive}"
         return response
 
@@ -250,9 +266,25 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             **self._outcomes,
             **self._input.rejected,
         }
-        if not self._outcomes["accepted"]:
-            return "warn", "Not localized yet", values
-        return "ok", "Localizing", values
+        return *self._judge(), values
+
+    def _judge(self) -> tuple[str, str]:
+        """Level and words of the diagnostics, by the last searches."""
+        since_s = 0.0 if self._search_begin_s is None else time.monotonic() - self._search_begin_s
+        if since_s > HUNG_S:
+            return "error", f"A search has been running for {since_s:.0f} s: start this node again."
+        if self._input.problem:
+            return "error", self._input.problem
+        if not self._recent:
+            return "warn", "No image searched yet."
+        num_found = self._recent.count(ACCEPTED)
+        if num_found:
+            return "ok", f"Localizing: {num_found} of the last {len(self._recent)} images found in the map."
+        (reason, count), *_ = Counter(self._recent).most_common(1)
+        return "warn", (
+            f"None of the last {len(self._recent)} images is found in the map '{self._engine.map.name}' ({reason} in"
+            f" {count}): does it show this place, and is this the camera's calibration?"
+        )
 
 
 def code_for(error: VislocError, archive: Path) -> int:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import gc
 import logging
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from copy import copy
 from typing import Any, ClassVar, Generic, TypeVar
 
 import cv2
 import rclpy
+from lifecycle_msgs.srv import ChangeState
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # as Humble has it, too
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from threadpoolctl import threadpool_limits
 
 from visloc_ros.core.config import Config
@@ -63,6 +68,8 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         self._service_group = ReentrantCallbackGroup()  # one that takes long keeps no other waiting
         self._options = NodeOptions(self, self.config_type, self.parameter_names)
         self.declare_parameter("autostart", True)
+        self.is_shut_down = False
+        self._service_change_state.callback = self._refusing(self._service_change_state.callback)
 
     def configure(self) -> None:
         """Load what is needed and create publishers and services."""
@@ -96,13 +103,21 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
     ) -> None:
         """Create a subscription that lives as long as the state being entered.
 
-        Only ``from_outside``, where the QoS is not this package's, is a publisher of another QoS or type warned of.
+        Only ``from_outside``, where the QoS is not this package's, is a publisher of another QoS or type warned of, and
+        can the parameters ``qos_overrides.TOPIC.subscription.*`` choose another QoS.
         ``serialized`` messages come as bytes.
         """
         events = SubscriptionEventCallbacks(use_default_callbacks=from_outside)
         guarded = self.guard.callback(topic, callback)
+        overriding = QoSOverridingOptions.with_default_policies() if from_outside else None
         subscription = self.create_subscription(
-            message_type, topic, guarded, qos, event_callbacks=events, raw=serialized
+            message_type,
+            topic,
+            guarded,
+            copy(qos),  # which an override changes
+            event_callbacks=events,
+            qos_overriding_options=overriding,
+            raw=serialized,
         )
         self.undo(self.destroy_subscription, subscription)
 
@@ -114,10 +129,11 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         )
         self.undo(self.destroy_service, service)
 
-    def timer(self, period_s: float, callback: Callable[[], None]) -> None:
-        """Call back regularly as long as the state being entered lasts."""
+    def timer(self, period_s: float, callback: Callable[[], None], is_steady: bool = False) -> None:
+        """Call back regularly as long as the state being entered lasts, with ``is_steady`` also where /clock stands."""
         guarded = self.guard.callback(callback.__name__.strip("_"), callback)
-        self.undo(self.destroy_timer, self.create_timer(period_s, guarded))
+        clock = Clock(clock_type=ClockType.STEADY_TIME) if is_steady else None
+        self.undo(self.destroy_timer, self.create_timer(period_s, guarded, clock=clock))
 
     def worker(
         self, name: str, handle: Callable[[ItemT], None], capacity: int, in_spare_time: bool = False
@@ -143,6 +159,15 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         """Return to the state before configuration."""
         return self._leave(self._configured)
 
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop working and let go of everything; a process ends when all of its nodes are shut down."""
+        for stack in (self._active, self._configured):
+            result = self._leave(stack)
+            if result is not TransitionCallbackReturn.SUCCESS:
+                return result
+        self.is_shut_down = True
+        return TransitionCallbackReturn.SUCCESS
+
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Return to a clean unconfigured state after a transition that failed for an unknown reason."""
         self.release()
@@ -150,6 +175,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
 
     def _read_and_configure(self) -> None:
         self.config = self._options.read()
+        self.undo(self._options.release)
         self.configure()
 
     def _enter(self, stack: ExitStack, step: Callable[[], None]) -> TransitionCallbackReturn:
@@ -172,6 +198,19 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
             self.guard.keep("going back", error)
             return TransitionCallbackReturn.ERROR
         return TransitionCallbackReturn.SUCCESS
+
+    def _refusing(self, change_state: Callable[..., ChangeState.Response]) -> Callable[..., ChangeState.Response]:
+        """The service of the lifecycle, which answers no where rclpy raises: the state has no such transition."""
+
+        def answer(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+            try:
+                return change_state(request, response)
+            except RCLError as error:
+                self.get_logger().warning(f"a transition is refused: {error}")
+                response.success = False
+                return response
+
+        return answer
 
     def start(self) -> bool:
         """Configure and activate without a lifecycle manager; tells whether both succeeded."""
@@ -232,6 +271,7 @@ def run_all(make_nodes: Callable[[], Sequence[VislocNode[Any]]]) -> None:
     gc.disable()
     use_one_core()
     keep_freed_memory()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # pycolmap's handler, which ends the process, would follow rclpy's
     rclpy.init(args=sys.argv)
     nodes = make_nodes()
     handler = RosLogHandler(nodes[0])
@@ -247,7 +287,8 @@ def run_all(make_nodes: Callable[[], Sequence[VislocNode[Any]]]) -> None:
         # each time later, in which frames wait.
         gc.freeze()
         gc.enable()
-        executor.spin()
+        while rclpy.ok() and not all(node.is_shut_down for node in nodes):
+            executor.spin_once()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:

@@ -6,9 +6,11 @@ A camera need not be calibrated: its frames then carry a guess, until somebody t
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rclpy.serialization import deserialize_message
@@ -21,6 +23,7 @@ from visloc_ros.core.types import Frame
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.calibration_choice import CalibrationChoice
 from visloc_ros.nodes.conversions import calibration_from_msg, frame_from_msg
+from visloc_ros.nodes.image_health import ImageHealth
 from visloc_ros.nodes.qos import IMAGE
 from visloc_ros.nodes.worker import Worker
 from visloc_ros.sources.calibration import read_given_calibration
@@ -29,6 +32,7 @@ from visloc_ros.sources.ros_messages import stamp_from_msg
 # An image and its camera_info cross the network apart; the first image waits this long for the other.
 CAMERA_INFO_WAIT_S = 0.5
 NO_CALIBRATION = "no camera_info with a calibration has come, and camera.calibration_file names none"
+WATCH_PERIOD_S, PROBLEM_PERIOD_S = 0.5, 10.0  # of looking at what is wrong with the images, and of telling it
 STAMP_END = 12  # of a serialized message that begins with a header: four bytes of encapsulation, then the stamp
 
 
@@ -53,8 +57,8 @@ class CameraInput:
     """Subscribes to a camera and calls ``on_frame(frame, camera_frame_id)`` in a worker thread.
 
     Images whose stamp is not ``is_wanted`` are not even decoded. Bad messages are counted in ``rejected`` by reason
-    and never fatal. ``camera_frame`` and ``calibration`` are those of the newest image. Raises CalibrationError for a
-    calibration file that cannot be read.
+    and never fatal. ``camera_frame`` and ``calibration`` are those of the newest image. What keeps images away is told
+    in the log, too. Raises CalibrationError for a calibration file that cannot be read.
     """
 
     def __init__(
@@ -77,11 +81,15 @@ class CameraInput:
         self._worker: Worker[Image | CompressedImage] = node.worker(
             "image", self._handle, config.queue_size, config.in_spare_time
         )
+        # Drivers repeat it, and the images' reliability need not be the camera_info's: this one fits both.
         node.subscription(
-            CameraInfo, "camera_info", self._take_camera_info, IMAGE[config.qos], from_outside=True, serialized=True
+            CameraInfo, "camera_info", self._take_camera_info, IMAGE["sensor_data"], from_outside=True, serialized=True
         )
         kind, topic = (CompressedImage, "image/compressed") if config.transport == "compressed" else (Image, "image")
-        node.subscription(kind, topic, self._worker.put, IMAGE[config.qos], from_outside=True)
+        self._count_publishers = partial(node.count_publishers, topic)
+        self._health, self._had_problem = ImageHealth(node.resolve_topic_name(topic), time.monotonic()), False
+        node.subscription(kind, topic, self._take_image, IMAGE[config.qos], from_outside=True)
+        node.timer(WATCH_PERIOD_S, self._watch_images, is_steady=True)
 
     @property
     def received(self) -> int:
@@ -98,12 +106,30 @@ class CameraInput:
         """Whether a newer image waits for the work on this one."""
         return self._worker.is_late
 
+    @property
+    def problem(self) -> str:
+        """What keeps images away, in words; empty where they come as they should."""
+        return self._health.problem(time.monotonic(), self._count_publishers())
+
     def learn(self, calibration: CameraCalibration) -> None:
         """Take a calibration that somebody has found out; it is used where the camera has none of its own."""
         self._choice.tell_found(calibration)
 
+    def _take_image(self, message: Image | CompressedImage) -> None:
+        self._health.image(time.monotonic())
+        self._worker.put(message)
+
+    def _watch_images(self) -> None:
+        problem = self.problem
+        if problem:
+            self._logger.warning(problem, throttle_duration_sec=PROBLEM_PERIOD_S)
+        elif self._had_problem:
+            self._logger.info("images come as they should again")
+        self._had_problem = bool(problem)
+
     def _take_camera_info(self, serialized: bytes) -> None:
         """Take a calibration; it comes again with every image, and reading it would cost more than the image does."""
+        self._health.camera_info(time.monotonic())
         if serialized[STAMP_END:] == self._known:
             return
         message = deserialize_message(serialized, CameraInfo)
@@ -123,15 +149,16 @@ class CameraInput:
         if not self._is_told.wait(CAMERA_INFO_WAIT_S):
             self._is_told.set()  # waited for once
         if stamp_from_msg(message.header.stamp) <= 0:
-            self._count("unstamped", "an image has no stamp and was left out")
+            self._leave_out("unstamped", "an image has no stamp and was left out")
             return
         if not self._is_wanted(stamp_from_msg(message.header.stamp)):
             return
         try:
             frame = frame_from_msg(message, self._choice.of_images)
         except VislocError as error:
-            self._count(type(error).__name__, str(error))
+            self._leave_out(type(error).__name__, str(error))
             return
+        self._health.used()
         self.camera_frame = message.header.frame_id
         self._say_calibration(frame.calibration)
         self._on_frame(frame, message.header.frame_id)
@@ -145,6 +172,10 @@ class CameraInput:
             self._logger.warning(f"camera: {calibration}; {NO_CALIBRATION}")
         else:
             self._logger.info(f"camera: {calibration}")
+
+    def _leave_out(self, kind: str, text: str) -> None:
+        self._health.unused(time.monotonic(), text)
+        self._count(kind, text)
 
     def _count(self, kind: str, text: str) -> None:
         self.rejected[kind] += 1

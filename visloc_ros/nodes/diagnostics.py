@@ -33,7 +33,9 @@ def publish_diagnostics(node: VislocNode[Any], report: Callable[[], tuple[str, s
                 "error",
                 f"{message} {sum(node.guard.failures.values())} calls failed: see the log.".lstrip(),
             )
-        status = DiagnosticStatus(level=LEVELS[level], name=f"{node.get_name()}: status", message=message)
+        status = DiagnosticStatus(
+            level=LEVELS[level], name=f"{node.get_fully_qualified_name()[1:]}: status", message=message
+        )
         counted = {**values, **node.guard.values()}
         if restarts():
             counted["started again"] = restarts()
@@ -42,4 +44,4 @@ def publish_diagnostics(node: VislocNode[Any], report: Callable[[], tuple[str, s
         array.header.stamp = node.get_clock().now().to_msg()
         publisher.publish(array)
 
-    node.timer(PERIOD_S, tell)
+    node.timer(PERIOD_S, tell, is_steady=True)

@@ -138,11 +138,18 @@ class FusionNode(VislocNode[FusionNodeConfig]):
             return None
         base_from_camera = self._static.lookup(self.config.base_frame, self.camera_frame)
         if base_from_camera is None:
-            self.get_logger().warning(
-                f"no fixed transform {self.config.base_frame} -> {self.camera_frame} on /tf_static",
-                throttle_duration_sec=5.0,
-            )
+            self.get_logger().warning(self._no_base_from_camera(), throttle_duration_sec=5.0)
         return base_from_camera
+
+    def _no_base_from_camera(self) -> str:
+        """What is missing, and what to do about it."""
+        if not self.camera_frame:
+            return "the images name no frame: set the camera driver's frame_id."
+        base, camera = self.config.base_frame, self.camera_frame
+        return (
+            f"nobody tells the fixed transform {base} -> {camera} on /tf_static: publish it (static_transform_publisher"
+            f" or the robot's URDF), or set base_frame to '{camera}' for a bare camera."
+        )
 
     def _end(self) -> None:
         self.backend = None
@@ -166,6 +173,8 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         if not backend.has_heard:
             return "warn", f"{self._silence.value.lower().replace('_', ' ')} received", values
         values["pose prior"] = "in use" if backend.has_pose_prior else "none"
+        if self._base_from_camera() is None:
+            return "error", f"No pose and no TF: {self._no_base_from_camera()}", values
         return *words_for(backend.latest), values
 
 

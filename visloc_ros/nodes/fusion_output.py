@@ -29,7 +29,7 @@ from visloc_ros.nodes.conversions import (
     twist_with_covariance_to_msg,
 )
 from visloc_ros.nodes.fusion_parameters import FusionNodeConfig
-from visloc_ros.nodes.fusion_status import status_to_msg
+from visloc_ros.nodes.fusion_status import status_to_msg, words_for
 from visloc_ros.nodes.pose_priors import PoseKeeper
 from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE
 from visloc_ros.nodes.transforms import TransformBroadcaster
@@ -80,6 +80,7 @@ class FusionOutput(BackendListener):
         self._odom_path = PathOutput(node, "odom_path", config.odom_frame, PATH_MAX_SIZE)
         self._map_path = PathOutput(node, "map_path", config.map_frame, PATH_MAX_SIZE)
         self._broadcaster = TransformBroadcaster(node)
+        self._told_state: State | None = None
 
     def on_published(self, published: Published) -> None:
         """Send what is true at one frame: the transforms first, since somebody may be driving by them."""
@@ -114,6 +115,9 @@ class FusionOutput(BackendListener):
         message.input_stamps = [stamp_to_msg(one.stamp_ns) for one in inputs]
         message.pose_age_ms = (self._node.now_ns() - estimate.stamp_ns) / 1e6
         self._status_publisher.publish(message)
+        if estimate.state is not self._told_state:
+            self._told_state = estimate.state
+            self._node.get_logger().info(words_for(estimate)[1])
 
     def publish_end(self, reason: Reason) -> None:
         """The latched status must not go on claiming a pose that nobody computes any more."""

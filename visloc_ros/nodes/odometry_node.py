@@ -165,6 +165,8 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
 
     def _judge(self, last: OdometryPose | Rejection | None) -> tuple[str, str]:
         """Level and words of the diagnostics."""
+        if self._input.problem:
+            return "error", self._input.problem
         if last is None:
             return "warn", "no frame tracked yet"
         if isinstance(last, Rejection) and last.reason is Reason.UNKNOWN_INTRINSICS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -22,6 +23,8 @@ CONFIG_FILE_MEANING = (
     "YAML file with the options that are no parameters, under the same names, nested; read at configuration; "
     "a parameter goes before the file; empty for none"
 )
+
+_MUCH_ALIKE = 0.86  # names that differ by a letter or two; no two parameters of all nodes are so near
 
 # Ranges of parameters are closed on both sides in ROS; a missing side is as good as unbounded.
 UNBOUNDED_INTEGER = 2**62
@@ -55,13 +58,14 @@ def read_parameters(node: Node, options: Iterable[OptionInfo]) -> dict[str, Any]
 class NodeOptions(Generic[ConfigT]):
     """Parameters of a node for the options with these ``names``; ``config_file`` names a file for the others.
 
-    The parameter ``effective_config`` holds what both amount to, as YAML. Only the node itself can set it.
+    The parameter ``effective_config`` holds what both amount to, as YAML. Only the node itself can set it. The others
+    can be set to what an option can be, and only while the node is not configured: then they would have no effect.
     """
 
     def __init__(self, node: Node, config_type: type[ConfigT], names: Collection[str]) -> None:
         self._node, self._config_type = node, config_type
         self._options = select_options(config_type, names)
-        self._effective = ""
+        self._effective, self._is_in_use = "", False
         declare_parameters(node, self._options)
         node.declare_parameter(CONFIG_FILE, "", ParameterDescriptor(description=CONFIG_FILE_MEANING))
         meaning = "all options that the node was configured with, as YAML; only the node sets it"
@@ -69,7 +73,11 @@ class NodeOptions(Generic[ConfigT]):
         node.add_on_set_parameters_callback(self._judge)
 
     def read(self) -> ConfigT:
-        """Read parameters and file into a checked configuration, and show it. Raises ConfigError."""
+        """Read parameters and file into a checked configuration, and show it; it is in use until ``release``.
+
+        Raises ConfigError, also for a given parameter that there is not, but one much like it.
+        """
+        self._refuse_misspelt()
         path = self._node.get_parameter(CONFIG_FILE).value
         from_file = read_mapping(Path(path).expanduser()) if path else {}
         parameters = read_parameters(self._node, self._options)
@@ -78,13 +86,41 @@ class NodeOptions(Generic[ConfigT]):
         config = self._config_type.from_mapping(_merged(from_file, parameters))
         self._effective = yaml.safe_dump(config.to_mapping(), sort_keys=False)
         self._node.set_parameters([Parameter(EFFECTIVE_CONFIG, value=self._effective)])
+        self._is_in_use = True
         return config
 
+    def release(self) -> None:
+        """The configuration that was read is not in use any more."""
+        self._is_in_use = False
+
     def _judge(self, parameters: Sequence[Parameter]) -> SetParametersResult:
-        given = [item.value for item in parameters if item.name == EFFECTIVE_CONFIG]
-        if all(value == self._effective for value in given):
-            return SetParametersResult(successful=True)
-        return SetParametersResult(successful=False, reason=f"{EFFECTIVE_CONFIG} only tells what is set elsewhere")
+        reason = next(filter(None, map(self._why_not, parameters)), "")
+        return SetParametersResult(successful=not reason, reason=reason)
+
+    def _why_not(self, parameter: Parameter) -> str:
+        """Why a parameter cannot be set to a value, or nothing."""
+        name = parameter.name
+        if name == EFFECTIVE_CONFIG:
+            return "" if parameter.value == self._effective else f"{name} only tells what is set elsewhere"
+        is_option = any(item.name == name for item in self._options)
+        if not is_option and name != CONFIG_FILE:
+            return ""
+        if self._is_in_use:
+            return f"{name} takes effect when the node is configured: deactivate it and clean it up, then set it"
+        try:
+            self._config_type.from_mapping(nest({name: parameter.value}) if is_option else {})
+        except ConfigError as error:
+            return str(error)
+        return ""
+
+    def _refuse_misspelt(self) -> None:
+        """Files give parameters for several nodes: only a name that is much like one of this node's is a mistake."""
+        own = [item.name for item in self._options]
+        given = self._node._parameter_overrides  # rclpy has no other way to them
+        for name in given:
+            near = [] if self._node.has_parameter(name) else get_close_matches(name, own, n=1, cutoff=_MUCH_ALIKE)
+            if near and near[0] not in given:
+                raise ConfigError(f"there is no parameter '{name}': did you mean '{near[0]}'?")
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import signal
 import time
 
 import numpy as np
@@ -65,6 +66,21 @@ def test_nothing_waits_for_the_process_to_start(snapshots, background):
         assert background.finished() is None
     assert wait_until(background.finished).snapshot is snapshots[2]
     assert not background.busy
+
+
+def test_ctrl_c_ends_no_process_that_is_starting(snapshots, background):
+    os.kill(the_process().pid, signal.SIGINT)
+    background.submit(snapshots[0])
+    assert wait_until(background.finished).snapshot is snapshots[0]
+    assert background.restarts == 0
+
+
+def test_the_end_waits_for_no_process_that_is_still_starting():
+    adjuster = BackgroundAdjuster(in_spare_time=True)
+    process = the_process()
+    os.kill(process.pid, signal.SIGSTOP)  # as slow as a process can be
+    adjuster.close()
+    assert not process.is_alive()
 
 
 @pytest.mark.parametrize(("in_spare_time", "policy"), [(True, os.SCHED_IDLE), (False, os.SCHED_OTHER)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import time
 from contextlib import suppress
 from multiprocessing import get_context
@@ -12,6 +11,7 @@ from multiprocessing.connection import Connection
 
 from threadpoolctl import threadpool_limits
 
+from visloc_ros.core.child_process import deaf_to_ctrl_c
 from visloc_ros.core.memory import keep_freed_memory
 from visloc_ros.odometry.klt.adjustment import Adjustment, WindowSnapshot, solve
 
@@ -53,16 +53,18 @@ class BackgroundAdjuster:
         return self._waiting is not None or self._running is not None
 
     def close(self) -> None:
-        """Drop what waits or runs and end the process."""
+        """Drop what waits or runs and end the process, which has nothing to lose, and may be slow to notice."""
         self._waiting = self._running = None
         self._pipe.close()
+        self._process.kill()
         self._process.join()
 
     def _start(self) -> None:
         context = get_context("spawn")
         self._pipe, far_end = context.Pipe()
         self._process = context.Process(target=_serve, args=(far_end,), name="bundle-adjustment", daemon=True)
-        self._process.start()
+        with deaf_to_ctrl_c():
+            self._process.start()
         if self._in_spare_time and self._process.pid is not None:  # the frames come first, while it starts, too
             with suppress(ProcessLookupError):  # it has died already, which the pipe tells
                 os.sched_setscheduler(self._process.pid, os.SCHED_IDLE, os.sched_param(0))
@@ -108,7 +110,6 @@ class BackgroundAdjuster:
 
 def _serve(pipe: Connection) -> None:
     """Adjust problem after problem until the other side closes the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
     keep_freed_memory()
     with threadpool_limits(1, "blas"), suppress(EOFError, ConnectionError):
         pipe.send(None)

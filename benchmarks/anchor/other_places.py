@@ -1,0 +1,147 @@
+"""How rare is a pose of an image that shows another place? Every image of every place, searched for in all other maps.
+
+Run: python -m benchmarks.anchor.other_places --data ../shared/data --markdown results/anchor.md
+
+Each image is searched for without a prediction and with a false one. Rooms of one plan are not searched for in each
+other's maps: a pose there may be right. Images of one recording are alike, so that the bound holds for such recordings.
+Maps, rooms and features are kept in the work folder of ``benchmarks.anchor.acceptance``.
+"""
+
+import argparse
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import beta
+
+from benchmarks.anchor.acceptance_places import PHOTO_FOLDERS, MappedPlace, mapped_places
+from benchmarks.places import FeatureCache, photos
+from benchmarks.program import new_parser
+from benchmarks.results_file import table, write_section
+from visloc_ros.core.types import AnchorPose, Frame
+from visloc_ros.evaluation.machine import provenance
+from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.simulation.pose_priors import false_prior
+from visloc_ros.sources import SourceConfig, open_source
+
+SECTION = "Images of other places"
+HEADER = ("map", "images of other places", "searches", "poses")
+SEQUENCES = {
+    "7scenes_redkitchen": 2,
+    "euroc_mh05": 1,
+    "kitti_00_small": 1,
+    "kitti_06": 1,
+    "tum_fr1_rpy_start": 1,
+    "euroc_v101_still": 1,
+}
+"""Real sequences, and which of their images are taken: every n-th."""
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Images of one place; those of one ``plan`` may show the same. Photos have none."""
+
+    folder: Path
+    plan: str = ""
+    every: int = 1
+
+    def frames(self) -> Iterator[Frame]:
+        """The images."""
+        return iter(open_source(self.folder, SourceConfig(every=self.every))) if self.plan else photos(self.folder)
+
+    def key(self, frame: Frame) -> str:
+        """The name that an image's features are kept under."""
+        return f"{self.folder.name}/{frame.name}"
+
+
+def main() -> None:
+    """Search for all images in all other maps, and tell how many poses came of it."""
+    arguments = parse_arguments()
+    places = searched_places(arguments)
+    with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
+        # Each map is built, and each feature extracted, by one process alone.
+        list(pool.map(partial(build_map, arguments=arguments), places))
+        list(pool.map(partial(extract_features, arguments=arguments), recordings(arguments)))
+        rows = list(pool.map(partial(search, arguments=arguments), [one.place.name for one in places]))
+    searches, poses = (sum(int(row[column]) for row in rows) for column in (2, 3))
+    bound = float(beta.ppf(CONFIDENCE, poses + 1, searches - poses))
+    words = (
+        f"{poses} poses of {searches} searches: at most {1e4 * bound:.2f} in 10,000, with {CONFIDENCE:.0%} confidence"
+    )
+    body = f"{words} (Clopper and Pearson).\n\n{table(HEADER, rows)}"
+    print(body)
+    write_section(arguments.markdown, SECTION, provenance(), body)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
+    parser.add_argument("--work", type=Path, default=Path("out/acceptance"), help="folder for maps, rooms, features")
+    parser.add_argument("--processes", type=int, default=2, help="maps searched at once")
+    parser.add_argument("--markdown", type=Path, help="results file to write the table into")
+    return parser.parse_args()
+
+
+def searched_places(arguments: argparse.Namespace) -> list[MappedPlace]:
+    """Places whose maps are searched: all that are mapped as a whole."""
+    places = mapped_places(arguments.data, arguments.work)
+    return [one for one in places if not one.place.name.endswith(("_edge", "_part"))]
+
+
+def recordings(arguments: argparse.Namespace) -> Iterator[Recording]:
+    """Real sequences, both passes through each room, and photos."""
+    for name, every in SEQUENCES.items():
+        yield Recording(arguments.data / name, name, every)
+    for one in searched_places(arguments):
+        if one.plan not in SEQUENCES:
+            yield Recording(one.place.map_folder, one.plan)
+            yield Recording(one.place.query_folder, one.plan)
+    for folder in PHOTO_FOLDERS:
+        yield Recording(arguments.data / folder)
+
+
+def build_map(mapped: MappedPlace, arguments: argparse.Namespace) -> None:
+    """Build a place's map where it is not there yet."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    mapped.place.open_map(arguments.work / "maps")
+
+
+def extract_features(recording: Recording, arguments: argparse.Namespace) -> None:
+    """Extract the features of a recording where they are not there yet."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    _, cache = engine_and_cache(searched_places(arguments)[0], arguments)
+    for frame in recording.frames():
+        cache(recording.key(frame), frame)
+
+
+def search(name: str, arguments: argparse.Namespace) -> tuple[str, str, str, str]:
+    """A row: all images of other places in the map of one."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    mapped = next(one for one in searched_places(arguments) if one.place.name == name)
+    engine, cache = engine_and_cache(mapped, arguments)
+    rng, images, outcomes = np.random.default_rng(0), 0, Counter[bool]()
+    for recording in recordings(arguments):
+        for frame in recording.frames() if recording.plan != mapped.plan else ():
+            features = cache(recording.key(frame), frame)
+            images += 1
+            for prior in (None, false_prior(engine.map, rng)):
+                outcomes[isinstance(engine.localize(frame, prior, features), AnchorPose)] += 1
+    return name, str(images), str(sum(outcomes.values())), str(outcomes[True])
+
+
+def engine_and_cache(mapped: MappedPlace, arguments: argparse.Namespace) -> tuple[AnchorEngine, FeatureCache]:
+    """The engine with a place's map, and the features of all images."""
+    engine = AnchorEngine(mapped.place.open_map(arguments.work / "maps"), AnchorConfig())
+    return engine, FeatureCache(arguments.work / "features", engine)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Transitions and signals, as ROS's lifecycle tools, systemd and docker send them, to nodes and to their processes."""
+
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from node_harness import TIMEOUT_S, Harness, started
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from visloc_ros.nodes.fusion_node import FusionNode
+
+
+def change(harness: Harness, node: str, transition: int) -> bool:
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return harness.call(ChangeState, f"{node}/change_state", request).success
+
+
+def state_of(harness: Harness, node: str) -> int:
+    return harness.call(GetState, f"{node}/get_state", GetState.Request()).current_state.id
+
+
+@contextmanager
+def process(module: str):
+    """A process of nodes, and a harness with a probe that talks to it over DDS."""
+    program = f"from visloc_ros.nodes.{module} import main; main()"
+    running = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    rclpy.init(args=[])
+    probe, executor = Node("probe", namespace="visloc"), SingleThreadedExecutor()
+    executor.add_node(probe)
+    try:
+        yield running, Harness([probe], probe, executor)
+    finally:
+        running.kill()
+        running.communicate()
+        probe.destroy_node()
+        rclpy.shutdown()
+
+
+def test_a_transition_that_is_not_possible_is_refused_and_the_node_lives_on(ros_domain):
+    with started(FusionNode) as harness:
+        assert not change(harness, "fusion_node", Transition.TRANSITION_ACTIVATE)
+        assert not change(harness, "fusion_node", Transition.TRANSITION_CONFIGURE)
+        assert state_of(harness, "fusion_node") == State.PRIMARY_STATE_ACTIVE
+        assert change(harness, "fusion_node", Transition.TRANSITION_DEACTIVATE)
+        assert not harness.node.guard.failures
+
+
+def test_a_node_that_is_shut_down_sends_nothing_any_more(ros_domain):
+    with started(FusionNode) as harness:
+        harness.wait_for(lambda: harness.probe.count_publishers("/tf"), "publisher of /tf")
+        assert change(harness, "fusion_node", Transition.TRANSITION_ACTIVE_SHUTDOWN)
+        harness.wait_for(lambda: not harness.probe.count_publishers("/tf"), "end of /tf")
+        assert state_of(harness, "fusion_node") == State.PRIMARY_STATE_FINALIZED
+
+
+def test_a_process_ends_when_its_last_node_is_shut_down(ros_domain):
+    with process("localization_node") as (running, harness):
+        for node in ("fusion_node", "odometry_node"):
+            harness.wait_for(lambda node=node: state_of(harness, node) == State.PRIMARY_STATE_ACTIVE, f"active {node}")
+        assert change(harness, "fusion_node", Transition.TRANSITION_ACTIVE_SHUTDOWN)
+        assert state_of(harness, "odometry_node") == State.PRIMARY_STATE_ACTIVE
+        assert change(harness, "odometry_node", Transition.TRANSITION_ACTIVE_SHUTDOWN)
+        assert running.wait(TIMEOUT_S) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize(("module", "node"), [("localization_node", "odometry_node"), ("map_builder_node",) * 2])
+def test_a_process_that_is_told_to_stop_does_so_cleanly_and_without_a_word(ros_domain, module, node, number):
+    with process(module) as (running, harness):
+        harness.wait_for(lambda: state_of(harness, node) == State.PRIMARY_STATE_ACTIVE, f"active {node}")
+        running.send_signal(number)
+        _, words = running.communicate(timeout=TIMEOUT_S)
+        assert running.returncode == 0
+        assert not [line for line in words.splitlines() if "[INFO]" not in line and "[WARN]" not in line]
