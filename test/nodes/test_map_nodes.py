@@ -135,6 +135,19 @@ def test_the_anchor_node_localizes_one_image_by_a_service_call(room_map, ros_dom
         assert (anchor.accepted, anchor.reason) == (False, "BAD_MESSAGE")
 
 
+def test_an_image_that_is_not_found_is_answered_in_words(room_map, ros_domain):
+    frame = simulate(SIMULATION, "map").frame(3)
+    with started(AnchorNode, "-p", f"map_path:={room_map}") as harness:
+        request = Localize.Request(camera_info=conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
+        request.image.header = conversions.header(frame.stamp_ns, "camera")
+        request.image.format, request.image.data = "jpeg", encode_jpeg(np.full_like(frame.image, 90), 95)
+        answer = harness.call(Localize, "anchor_node/localize", request)
+        assert answer.message.startswith("FEW_FEATURES")
+        assert "add light" in answer.message
+        request.image.data = b"no image"
+        assert harness.call(Localize, "anchor_node/localize", request).message == "the image is neither JPEG nor PNG"
+
+
 @pytest.mark.parametrize("topic", ["camera_pose", "search_prior"])
 def test_the_fused_pose_of_a_frame_or_a_search_prior_says_where_to_search(room_map, ros_domain, topic):
     simulation = simulate(SIMULATION, "map")
@@ -177,6 +190,13 @@ def test_a_map_that_cannot_be_loaded_leaves_the_old_one_in_use(room_map, tmp_pat
         assert answer.code == LoadMap.Response.INVALID_MAP_DATA
         assert "features.h5" in answer.message
         assert "'room' stays loaded" in answer.message
+        (broken / "manifest.json").write_text("{}")
+        answer = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(broken)))
+        assert answer.code == LoadMap.Response.INVALID_MAP_METADATA
+        assert "manifest.json" in answer.message
+        answer = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path="maps/room"))
+        assert answer.code == LoadMap.Response.MAP_DOES_NOT_EXIST
+        assert "absolute path" in answer.message
 
         loaded = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(room_map)))
         assert (loaded.code, loaded.map_name) == (LoadMap.Response.SUCCESS, "room")
@@ -256,7 +276,7 @@ def test_the_map_in_use_is_packed_into_a_file_that_opens(room_map, tmp_path, ros
     def save(path):
         return harness.call(SaveMap, "anchor_node/save_map", SaveMap.Request(path=str(path)))
 
-    archive = tmp_path / "new" / "room.tar.gz"
+    archive = tmp_path / "room.tar.gz"
     with started(AnchorNode, "-p", f"map_path:={room_map}") as harness:
         answer = save(archive)
         assert answer.code == SaveMap.Response.SUCCESS, answer.message
@@ -265,11 +285,18 @@ def test_the_map_in_use_is_packed_into_a_file_that_opens(room_map, tmp_path, ros
 
         assert save(archive).code == SaveMap.Response.FILE_EXISTS
         assert save(tmp_path / "room.zip").code == SaveMap.Response.INVALID_REQUEST
+        answer = save("room.tar.gz")
+        assert answer.code == SaveMap.Response.INVALID_REQUEST
+        assert "absolute path" in answer.message
+        answer = save(tmp_path / "absent" / "room.tar.gz")
+        assert answer.code == SaveMap.Response.WRITE_FAILED
+        assert "there is no folder" in answer.message
+        assert not (tmp_path / "absent").exists()
         (tmp_path / "file").write_text("")
         answer = save(tmp_path / "file" / "room.tar.gz")
         assert answer.code == SaveMap.Response.WRITE_FAILED
         assert str(tmp_path / "file") in answer.message
-        assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "new", "room.tar.gz"]
+        assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "room.tar.gz"]
 
 
 def test_an_anchor_machine_localizes_from_the_keyframes_of_the_odometry(room_map, ros_domain):

@@ -1,5 +1,7 @@
 """Map points followed in the odometry node over DDS: images, fused poses, an anchor in; poses in the map out."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,13 +90,13 @@ class Robot:
         self.harness.wait_for(lambda: len(self.results) > count, "map_tracking")
         return self.results[-1]
 
-    def find(self, frame, map_from_camera, map_name=None):
+    def find(self, frame, map_from_camera, map_name=None, map_path=""):
         """An anchor of a frame; points of the map that lie before the camera stand for its inliers."""
         points = self.map.points
         local = map_from_camera.inverse @ points
         points, pixels = points[local[:, 2] > 0.5], project(frame.camera, local[local[:, 2] > 0.5])
         anchor = AnchorPose(frame.stamp_ns, map_from_camera, 1e-4 * np.eye(6), 100, 100, 1.0, pixels, points)
-        identity = MapIdentity(map_name or self.map.name, metric=True)
+        identity = MapIdentity(map_name or self.map.name, metric=True, path=str(map_path))
         self._publishers["anchor"].publish(conversions.anchor_to_msg(Anchor(anchor, identity), "map", "camera"))
         self.harness.wait_for(lambda: self.node._remote.has_anchor, "anchor")
 
@@ -112,6 +114,45 @@ def test_points_of_an_anchor_are_followed(ros_domain, walk):
             assert result.anchor_stamp_ns == frames[1].stamp_ns
             assert result.map_from_camera.is_close(simulation.pose(index), 0.05, 1.0)
         assert harness.node._report()[2]["map tracking: tracked"] == 5
+
+
+@pytest.fixture
+def hall(tmp_path):
+    """The demo map under another name."""
+    folder = tmp_path / "hall"
+    shutil.unpack_archive(DEMO_MAP, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"name": "hall"}))
+    return folder
+
+
+def test_points_of_another_map_are_followed_once_anchors_come_from_it(ros_domain, walk, hall):
+    simulation, frames = walk
+    with started(OdometryNode, *ARGUMENTS) as harness:
+        robot = Robot(harness)
+        robot.track(frames[0], simulation.pose(0))
+        robot.find(frames[0], simulation.pose(0), "hall", hall)
+        assert robot.track(frames[1], simulation.pose(1)).reason is Reason.FEW_MATCHES
+        harness.wait_for(lambda: not harness.node._followed._loading.is_alive(), "map")
+        robot.track(frames[2], simulation.pose(2))
+        robot.find(frames[2], simulation.pose(2), "hall", hall)
+        result = robot.track(frames[3], simulation.pose(3))
+        assert isinstance(result, TrackedPose)
+        assert result.map_from_camera.is_close(simulation.pose(3), 0.05, 1.0)
+        assert harness.node._report()[2]["map tracking: map"] == "hall"
+
+
+def test_another_map_that_is_not_here_is_tried_once_and_the_old_one_is_followed_again(ros_domain, walk, tmp_path):
+    simulation, frames = walk
+    with started(OdometryNode, *ARGUMENTS) as harness:
+        robot = Robot(harness)
+        for index in range(3):
+            robot.track(frames[index], simulation.pose(index))
+            robot.find(frames[index], simulation.pose(index), "hall", tmp_path / "absent")
+        robot.track(frames[3], simulation.pose(3))
+        assert harness.node._report()[2]["map tracking: anchor of another map"] == 3
+        robot.find(frames[3], simulation.pose(3))
+        assert isinstance(robot.track(frames[4], simulation.pose(4)), TrackedPose)
 
 
 def test_anchors_that_nothing_bears_out_are_not_followed(ros_domain, walk):

@@ -52,6 +52,48 @@ def test_mono16_keeps_its_upper_byte_in_either_byte_order(byte_order, is_bigendi
     np.testing.assert_array_equal(decode_image("mono16", 8, 6, step, data, is_bigendian), GREY)
 
 
+@pytest.mark.parametrize(("byte_order", "is_bigendian"), [("<u2", False), (">u2", True)])
+@pytest.mark.parametrize(("encoding", "order"), [("rgb16", 1), ("bgr16", -1)])
+def test_colours_of_16_bits_keep_their_upper_bytes(encoding, order, byte_order, is_bigendian):
+    values = (RGB[..., ::order].astype(np.uint16) << 8 | 0x5A).astype(byte_order)
+    step, data = with_padding(values.reshape(6, -1).view(np.uint8), 4)
+    np.testing.assert_array_equal(decode_image(encoding, 8, 6, step, data, is_bigendian), RGB)
+
+
+@pytest.mark.parametrize("encoding", ["mono16", "16UC1"])
+def test_a_camera_of_12_bits_is_as_bright_as_one_of_8(encoding):
+    step, data = with_padding((GREY.astype("<u2") << 4 | 0x7).view(np.uint8), 0)
+    np.testing.assert_array_equal(decode_image(encoding, 8, 6, step, data), GREY)
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer_patterns_of_16_bits_are_as_those_of_8(pattern):
+    step, data = with_padding((mosaic(pattern).astype("<u2") << 8 | 0x5A).view(np.uint8), 0)
+    decoded = decode_image(f"bayer_{pattern}16", 8, 6, step, data)
+    np.testing.assert_array_equal(decoded, np.full((6, 8, 3), (RED, GREEN, BLUE), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "rows", "order", "padding"), [("nv21", 3, "vu", 0), ("nv21", 3, "vu", 5), ("nv24", 12, "uv", 0)]
+)
+def test_planes_of_colour_behind_the_grey_image(encoding, rows, order, padding):
+    """ITU-R BT.601, studio range, as above; blue is Y 41, U 240, V 110."""
+    for luma, u, v, expected in ((235, 128, 128, (255,) * 3), (81, 90, 240, (255, 0, 0)), (41, 240, 110, (0, 0, 255))):
+        grey = np.full((6, 8), luma, dtype=np.uint8)
+        colours = np.tile(np.array([{"u": u, "v": v}[letter] for letter in order], dtype=np.uint8), (rows, 4))
+        step, data = with_padding(np.concatenate([grey, colours]), padding)
+        decoded = decode_image(encoding, 8, 6, step, data)
+        np.testing.assert_allclose(decoded, np.broadcast_to(expected, (6, 8, 3)), atol=2)
+
+
+def test_each_pixel_of_nv24_has_its_own_colour():
+    colours = np.tile(np.array([[90, 240], [240, 110]], dtype=np.uint8).reshape(-1), (6, 4)).reshape(12, 8)
+    grey = np.tile(np.array([81, 41], dtype=np.uint8), (6, 4))
+    decoded = decode_image("nv24", 8, 6, 8, np.concatenate([grey, colours]).tobytes())
+    np.testing.assert_allclose(decoded[:, ::2], np.broadcast_to((255, 0, 0), (6, 4, 3)), atol=2)
+    np.testing.assert_allclose(decoded[:, 1::2], np.broadcast_to((0, 0, 255), (6, 4, 3)), atol=2)
+
+
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
 def test_bayer_patterns_of_one_colour_give_that_colour(pattern):
     decoded = decode_image(f"bayer_{pattern}8", 8, 6, 8, mosaic(pattern).tobytes())
@@ -88,6 +130,11 @@ def test_decoded_images_do_not_share_the_message_buffer():
         (("mono8", 8, 6, 8, bytes(49)), "48 bytes, but the image holds 49"),
         (("yuv422", 7, 6, 14, bytes(84)), "even width"),
         (("bayer_rggb8", 2, 2, 2, bytes(4)), "too small"),
+        (("bayer_rggb16", 2, 2, 4, bytes(8)), "too small"),
+        (("nv21", 8, 5, 8, bytes(60)), "even height"),
+        (("nv21", 8, 6, 8, bytes(48)), "72 bytes, but the image holds 48"),
+        (("nv24", 8, 6, 8, bytes(96)), "144 bytes, but the image holds 96"),
+        (("nv24", 8, 6, 9, bytes(162)), "must not be padded"),
     ],
 )
 def test_malformed_images_are_refused_with_the_reason(fields, message):

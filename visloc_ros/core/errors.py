@@ -32,6 +32,10 @@ class MapError(VislocError):
     """A map cannot be built, is broken, or does not fit the models at hand."""
 
 
+class ManifestError(MapError):
+    """What a map says of itself is missing or garbled, or it is for other models or another version."""
+
+
 class ModelError(VislocError):
     """A learned model or its weights are not there, or not what they claim to be."""
 

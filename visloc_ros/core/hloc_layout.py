@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from visloc_ros.core.colmap_model import ColmapModel, read_colmap_model
-from visloc_ros.core.errors import MapError
+from visloc_ros.core.errors import ManifestError, MapError
 from visloc_ros.core.feature_files import keypoints_agree, read_keypoints
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, ModelInfo
 from visloc_ros.core.map_layout import CENTROIDS_NAME, FEATURES_NAME, VLAD, MapLayout, global_file_name
@@ -50,7 +50,7 @@ def features_file_name(extractor: str) -> str:
 def find_hloc_layout(folder: Path) -> MapLayout:
     """Find the files of a map folder made by stock hloc. Raises MapError where one is missing or the choice is open."""
     if (folder / FEATURES_NAME).exists() and (folder / CENTROIDS_NAME).exists():
-        raise MapError(f"{folder / MANIFEST_NAME} is missing: copy the map again or rebuild it")
+        raise ManifestError(f"{folder / MANIFEST_NAME} is missing: copy the map again or rebuild it")
     models = _found(folder, _model_folders(folder), "COLMAP model (sfm/images.bin or images.txt)")
     features = _found(folder, _feature_files(folder), "feature file (feats-*.h5)")
     model, feature_file = _belonging(folder, models, features)
@@ -118,7 +118,7 @@ def _global_file(folder: Path) -> Path:
 
 def _found(folder: Path, paths: list[Path], what: str) -> list[Path]:
     if not paths:
-        raise MapError(f"{folder} holds neither {MANIFEST_NAME} nor one {what}: it is not a map folder")
+        raise ManifestError(f"{folder} holds neither {MANIFEST_NAME} nor one {what}: it is not a map folder")
     return paths
 
 

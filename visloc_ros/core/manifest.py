@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from visloc_ros.core.errors import MapError
+from visloc_ros.core.errors import ManifestError, MapError
 from visloc_ros.core.files import COPY_AGAIN, is_file, read_text
 
 FORMAT_VERSION = 1
@@ -107,17 +107,17 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and check ``manifest.json`` of a map folder. Raises MapError."""
+    """Read and check ``manifest.json`` of a map folder. Raises ManifestError."""
     path = folder / MANIFEST_NAME
-    text = read_text(path, MapError, _MAX_MANIFEST_BYTES, COPY_AGAIN)
+    text = read_text(path, ManifestError, _MAX_MANIFEST_BYTES, COPY_AGAIN)
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise MapError(f"cannot read {path} ({error}): copy the map again or rebuild it") from error
+        raise ManifestError(f"cannot read {path} ({error}): copy the map again or rebuild it") from error
     if not isinstance(values, dict) or "format_version" not in values:
-        raise MapError(f"{path} is not the manifest of a map: copy the map again or rebuild it")
+        raise ManifestError(f"{path} is not the manifest of a map: copy the map again or rebuild it")
     if values["format_version"] != FORMAT_VERSION:
-        raise MapError(
+        raise ManifestError(
             f"{path} has format version {values['format_version']!r}, this program reads {FORMAT_VERSION}: "
             "rebuild the map, or use the version of visloc_ros that wrote it"
         )
@@ -155,7 +155,7 @@ def _parse_manifest(path: Path, values: dict[str, Any]) -> Manifest:
         arguments["uncertainty"] = _parse_uncertainty(values.get("uncertainty"))
         manifest = Manifest(**arguments)
     except (KeyError, TypeError, AttributeError) as error:
-        raise MapError(f"{path} lacks or garbles an entry ({error}): copy the map again or rebuild it") from error
+        raise ManifestError(f"{path} lacks or garbles an entry ({error}): copy the map again or rebuild it") from error
     _check_types(path, manifest)
     return manifest
 
@@ -183,14 +183,14 @@ def _check_types(path: Path, manifest: Manifest) -> None:
     }
     for name, kind in expected.items():
         if not isinstance(getattr(manifest, name), kind):  # type: ignore[arg-type]
-            raise MapError(f"{path}: '{name}' has the wrong type: copy the map again or rebuild it")
+            raise ManifestError(f"{path}: '{name}' has the wrong type: copy the map again or rebuild it")
     if manifest.uncertainty is not None and not manifest.uncertainty.is_sound:
-        raise MapError(f"{path}: the entry 'uncertainty' is garbled: copy the map again or rebuild it")
+        raise ManifestError(f"{path}: the entry 'uncertainty' is garbled: copy the map again or rebuild it")
     for role, model in manifest.models.items():
         if not all(isinstance(value, str) for value in (model.name, model.licence, model.sha256)):
-            raise MapError(f"{path}: the model '{role}' is garbled: copy the map again or rebuild it")
+            raise ManifestError(f"{path}: the model '{role}' is garbled: copy the map again or rebuild it")
     for name, info in manifest.files.items():
         if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise MapError(f"{path} names the file '{name}' outside the map: do not trust this map")
+            raise ManifestError(f"{path} names the file '{name}' outside the map: do not trust this map")
         if not isinstance(info.size, int) or not isinstance(info.sha256, str):
-            raise MapError(f"{path}: the entry of '{name}' is garbled: copy the map again or rebuild it")
+            raise ManifestError(f"{path}: the entry of '{name}' is garbled: copy the map again or rebuild it")

@@ -165,11 +165,15 @@ class LoopClosure:
 
 @dataclass(frozen=True)
 class MapIdentity:
-    """Which map a pose refers to, whether its units are metres, and whether its z axis points up."""
+    """Which map a pose refers to, whether its units are metres, and whether its z axis points up.
+
+    ``path`` is where it lies on the machine that searches it; empty where that is not known.
+    """
 
     name: str
     metric: bool
     gravity_aligned: bool = False
+    path: str = ""
 
 
 @dataclass(frozen=True, eq=False)

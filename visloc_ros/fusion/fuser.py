@@ -171,6 +171,9 @@ class Fuser:
         Refused: BAD_MESSAGE, not finite or without a valid covariance; STALE, older than the window or of an ended
         odometry segment; NO_TRANSFORM, no odometry at its stamp; ODOMETRY_DISAGREES, outside the gate.
         """
+        if isinstance(result, AnchorPose) and self._must_wait(result):
+            self._pending.append(result)  # and counts once it is judged
+            return None
         verdict = result if isinstance(result, Rejection) else self._judge(result)
         self._counts[ACCEPTED if verdict is None else verdict.reason.value] += 1
         return verdict
@@ -261,17 +264,16 @@ class Fuser:
         """Process anchors that came before their odometry, which may begin with poses of earlier frames."""
         waiting, self._pending = self._pending, deque(maxlen=MAX_PENDING)
         for anchor in waiting:
-            verdict = self._judge(anchor)
-            if verdict is not None:
-                self._counts[ACCEPTED] -= 1
-                self._counts[verdict.reason.value] += 1
+            self.add_anchor(anchor)
+
+    def _must_wait(self, anchor: AnchorPose) -> bool:
+        """Whether odometry has not come to an anchor's image yet."""
+        newest = self._history.latest
+        return is_valid_anchor(anchor) and (newest is None or anchor.stamp_ns > newest.stamp_ns)
 
     def _judge(self, anchor: AnchorPose) -> Rejection | None:
         if not is_valid_anchor(anchor):
             return Rejection(anchor.stamp_ns, Reason.BAD_MESSAGE)
-        if self._history.latest is None or anchor.stamp_ns > self._history.latest.stamp_ns:
-            self._pending.append(anchor)
-            return None
         sample = self._history.at(anchor.stamp_ns)
         if sample is None:
             forgotten = self._history.is_forgotten(anchor.stamp_ns)

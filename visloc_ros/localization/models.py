@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.errors import ConfigError, MapError, ModelError
+from visloc_ros.core.errors import ConfigError, ManifestError, ModelError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.hloc_layout import HLOC
 from visloc_ros.core.manifest import ModelInfo
@@ -27,19 +27,19 @@ _PROBE_SIDE = 128
 
 
 def check_models(map_: Map, extractor: LocalExtractor) -> None:
-    """Refuse an extractor that did not make the map's features. Raises MapError in words."""
+    """Refuse an extractor that did not make the map's features. Raises ManifestError in words."""
     stated = map_.manifest.models.get("extractor")
     if stated is None:
-        raise MapError(f"the map '{map_.name}' does not say which extractor made it: build it again")
+        raise ManifestError(f"the map '{map_.name}' does not say which extractor made it: build it again")
     if stated.name != extractor.info.name:
-        raise MapError(
+        raise ManifestError(
             f"the map '{map_.name}' was made with '{stated.name}', but the engine extracts '{extractor.info.name}': "
             f"set features.name to '{stated.name}', or build the map again"
         )
     _check_weights(map_, stated, extractor.info)
     dims = {image.features.descriptors.shape[1] for image in map_.images}
     if dims != {extractor.descriptor_dim}:
-        raise MapError(
+        raise ManifestError(
             f"the map '{map_.name}' holds descriptors of length {sorted(dims)}, '{extractor.info.name}' makes "
             f"{extractor.descriptor_dim}: build the map again"
         )
@@ -49,8 +49,8 @@ def global_index(map_: Map, config: GlobalConfig | None = None) -> tuple[GlobalD
     """A descriptor for queries and the map's global descriptors (M, G) of the same kind.
 
     The map's own descriptor is made, whichever built it. Its images are indexed anew with VLAD, from their local
-    descriptors, if ``config`` names ``vlad``, and in a map of stock hloc whose network is not here. Raises MapError in
-    words where ``config`` names another descriptor or where the map's cannot be made.
+    descriptors, if ``config`` names ``vlad``, and in a map of stock hloc whose network is not here. Raises
+    ManifestError in words where ``config`` names another descriptor or where the map's cannot be made.
     """
     config = config or GlobalConfig()
     stated = map_.manifest.models.get("global")
@@ -69,7 +69,7 @@ def global_index(map_: Map, config: GlobalConfig | None = None) -> tuple[GlobalD
 def _check_name(map_: Map, stated: ModelInfo | None, config: GlobalConfig) -> None:
     own = stated.name if stated else VLAD
     if config.name.removeprefix(HLOC) not in (AUTO, VLAD, own.removeprefix(HLOC)):
-        raise MapError(
+        raise ManifestError(
             f"the map '{map_.name}' has global descriptors of '{own}', not '{config.name}': set global_descriptor.name "
             f"to '{own}', or to 'vlad' to index the map anew, or build it again"
         )
@@ -77,7 +77,7 @@ def _check_name(map_: Map, stated: ModelInfo | None, config: GlobalConfig) -> No
 
 def _check_weights(map_: Map, stated: ModelInfo, here: ModelInfo) -> None:
     if stated.sha256 and here.sha256 and stated.sha256 != here.sha256:
-        raise MapError(
+        raise ManifestError(
             f"the map '{map_.name}' was made with other weights of '{stated.name}' (SHA-256 {stated.sha256[:12]}..., "
             f"here {here.sha256[:12]}...): use the same weights file, or build the map again"
         )
@@ -86,7 +86,7 @@ def _check_weights(map_: Map, stated: ModelInfo, here: ModelInfo) -> None:
 def _stored_vlad(map_: Map) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
     vlad = Vlad(map_.vlad_centroids)
     if map_.global_descriptors.shape != (len(map_.images), vlad.centroids.size):
-        raise MapError(f"the global descriptors of the map '{map_.name}' do not fit its codebook: build it again")
+        raise ManifestError(f"the global descriptors of the map '{map_.name}' do not fit its codebook: build it again")
     return vlad, np.ascontiguousarray(map_.global_descriptors, dtype=np.float32)
 
 
@@ -123,8 +123,8 @@ def _stored_descriptors(
     return _check_length(map_, describer)
 
 
-def _cannot_be_made(map_: Map, stated: ModelInfo, reason: str) -> MapError:
-    return MapError(
+def _cannot_be_made(map_: Map, stated: ModelInfo, reason: str) -> ManifestError:
+    return ManifestError(
         f"the map '{map_.name}' has global descriptors of '{stated.name}', which cannot be made here: {reason}; or "
         "set global_descriptor.name to 'vlad' to index the map anew from its local features"
     )
@@ -138,7 +138,7 @@ def _check_length(map_: Map, describer: GlobalDescriptor) -> tuple[GlobalDescrip
     nothing = LocalFeatures(empty.reshape(0, 2), empty, empty.reshape(0, 1), (_PROBE_SIDE, _PROBE_SIDE))
     length = len(describer.describe(image, nothing))
     if stored.shape != (len(map_.images), length):
-        raise MapError(
+        raise ManifestError(
             f"the map '{map_.name}' has global descriptors of length {stored.shape[1]}, '{describer.info.name}' makes "
             f"{length}: set global_descriptor.name to 'vlad' to index the map anew, or build it again"
         )

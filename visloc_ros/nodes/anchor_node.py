@@ -19,10 +19,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
 
 from visloc_msgs.msg import Anchor as AnchorMsg
 from visloc_msgs.srv import LoadMap, Localize, SaveMap
+from visloc_ros.core.advice import ADVICE
 from visloc_ros.core.calibration import CameraCalibration, guess_calibration
 from visloc_ros.core.config import Config, option, section
-from visloc_ros.core.errors import ConfigError, MapError, OutputError, VislocError
-from visloc_ros.core.files import exists
+from visloc_ros.core.errors import ConfigError, ManifestError, MapError, OutputError, VislocError
+from visloc_ros.core.files import exists, is_folder
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_check import check_map
 from visloc_ros.core.map_export import export_map
@@ -157,6 +158,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     def _use_engine(self, engine: AnchorEngine, path: Path) -> None:
         with self._in_use:  # a search that runs ends first, and its anchor is sent under its own map's name
             self._engine, self._map_path = engine, path.absolute()
+            self._identity = replace(engine.map_identity, path=str(self._map_path))
             self._predictions.clear()
 
     def _publish_map(self) -> None:
@@ -187,7 +189,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         outcome = ACCEPTED if isinstance(result, AnchorPose) else result.reason.value
         self._outcomes[outcome] += 1
         self._recent.append(outcome)
-        anchor = Anchor(result, engine.map_identity)
+        anchor = Anchor(result, self._identity)
         self._publisher.publish(anchor_to_msg(anchor, self.config.map_frame, camera_frame))
         if isinstance(result, AnchorPose):
             self._publish_inliers(frame, result, camera_frame)
@@ -215,14 +217,12 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
 
     async def _load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
         path = Path(request.map_path)
-        if not request.map_path:
-            response.code, response.message = response.MAP_DOES_NOT_EXIST, "the request names no map: give its path"
-            return response
         try:
+            check_absolute(path)
             engine = await in_background(self, lambda: self._next_engine(path), LOADING_S)
             await in_background(self, lambda: self._use_engine(engine, path), LOADING_S)
         except VislocError as error:
-            response.code = LoadMap.Response.INVALID_MAP_DATA if exists(path) else LoadMap.Response.MAP_DOES_NOT_EXIST
+            response.code = code_of_map(error, path)
             response.message = f"{error}; the map '{self._engine.map.name}' stays loaded"
             return response
         self._publish_map()
@@ -233,6 +233,9 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     async def _save_map(self, request: SaveMap.Request, response: SaveMap.Response) -> SaveMap.Response:
         source, loaded, archive = self._map_path, self._engine.map.manifest, Path(request.path)
         try:
+            check_absolute(archive)
+            if not is_folder(archive.parent):
+                raise OutputError(f"there is no folder {archive.parent}: make it, or choose another one")
             response.size = await in_background(self, lambda: export_map(source, loaded, archive), SAVING_S)
         except VislocError as error:
             self.get_logger().error(f"save_map: {error}")
@@ -250,13 +253,15 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             anchor = await in_background(self, lambda: self._search(frame), SEARCHING_S)
         except VislocError as error:
             self.get_logger().warning(f"localize: {error}")
-            anchor = Anchor(Rejection(stamp_ns, Reason.BAD_MESSAGE), self._engine.map_identity)
+            anchor, response.message = Anchor(Rejection(stamp_ns, Reason.BAD_MESSAGE), self._identity), str(error)
+        if isinstance(anchor.result, Rejection) and not response.message:
+            response.message = f"{anchor.result}: {ADVICE[anchor.result.reason]}"
         response.anchor = anchor_to_msg(anchor, self.config.map_frame, request.image.header.frame_id)
         return response
 
     def _search(self, frame: Frame) -> Anchor:
         with self._in_use:
-            return Anchor(self._engine.localize(frame), self._engine.map_identity)
+            return Anchor(self._engine.localize(frame), self._identity)
 
     def _report(self) -> tuple[str, str, dict[str, object]]:
         values: dict[str, object] = {
@@ -285,6 +290,20 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             f"None of the last {len(self._recent)} images is found in the map '{self._engine.map.name}' ({reason} in"
             f" {count}): does it show this place, and is this the camera's calibration?"
         )
+
+
+def check_absolute(path: Path) -> None:
+    """Refuse a path that means another file than whoever asks thinks. Raises ConfigError."""
+    if not path.is_absolute():
+        raise ConfigError(f"give an absolute path, not '{path}': this node hardly runs in the folder that you mean")
+
+
+def code_of_map(error: VislocError, path: Path) -> int:
+    """Result code of a map that could not be loaded."""
+    if not exists(path):
+        return int(LoadMap.Response.MAP_DOES_NOT_EXIST)
+    is_of_manifest = isinstance(error, ManifestError)
+    return int(LoadMap.Response.INVALID_MAP_METADATA if is_of_manifest else LoadMap.Response.INVALID_MAP_DATA)
 
 
 def code_for(error: VislocError, archive: Path) -> int:

@@ -231,7 +231,7 @@ def anchor_to_msg(anchor: Anchor, map_frame: str, camera_frame: str) -> AnchorMs
     result = anchor.result
     message = AnchorMsg(header=header(result.stamp_ns, map_frame), camera_frame_id=camera_frame)
     message.map_name, message.metric = anchor.map.name, anchor.map.metric
-    message.gravity_aligned = anchor.map.gravity_aligned
+    message.map_path, message.gravity_aligned = anchor.map.path, anchor.map.gravity_aligned
     message.stages = stages_to_msg(result.stage_ms)
     message.latency_ms = float(sum(result.stage_ms.values()))
     if isinstance(result, Rejection):

@@ -16,13 +16,14 @@ from std_srvs.srv import Trigger
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.config import Config, option, section
-from visloc_ros.core.map import open_map
+from visloc_ros.core.map import Map
 from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
 from visloc_ros.map_tracking import MapTracker, MapTrackingConfig
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
 from visloc_ros.nodes.conversions import camera_from_msg
 from visloc_ros.nodes.diagnostics import publish_diagnostics
+from visloc_ros.nodes.followed_map import FollowedMap
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.keyframe_choice import KeyframeConfig
 from visloc_ros.nodes.keyframe_output import KeyframeOutput
@@ -96,16 +97,17 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
     def configure(self) -> None:
         """Load the map, make the odometry and the publishers."""
         tracking = self.config.map_tracking
-        self._map = open_map(Path(tracking.map_path)) if tracking.enabled and tracking.map_path else None
+        is_wanted = tracking.enabled and tracking.map_path
+        self._followed = FollowedMap(Path(tracking.map_path), self.get_logger()) if is_wanted else None
         self._odometry = make_odometry(self.config.odometry, live=True)
         self.undo(self._odometry.close)
         self._reset_asked = threading.Event()
-        self._output = TrackingOutput(self, tracking.map_frame, follows_map=self._map is not None)
+        self._output = TrackingOutput(self, tracking.map_frame, self._followed)
         self.service(Trigger, "~/reset_odometry", self._ask_for_reset)
 
     def activate(self) -> None:
         """Start tracking."""
-        tracker = None if self._map is None else MapTracker(self._map, self.config.map_tracking)
+        tracker = None if self._followed is None else self._make_tracker(self._followed.map)
         self._remote = RemoteBackend(self, tracker if self._fusion is None else None)
         self._output.keyframes = KeyframeOutput(self, self.config.keyframe)
         self._input = CameraInput(self, self.config.camera, self._process)
@@ -122,12 +124,24 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         if self._reset_asked.is_set():  # done here, between two frames, since tracking runs in another thread
             self._reset_asked.clear()
             self._odometry.reset()
+        self._follow_other_map()
         self._output.set_input(camera_frame, self._input.received, self._input.dropped)
         self._localizer.backend = self._backend(camera_frame)
         if self._awaits_calibration(frame):
             self._localizer.miss(frame, Reason.UNKNOWN_INTRINSICS)
         else:
             self._localizer.process(frame)
+
+    def _follow_other_map(self) -> None:
+        """Follow the points of the map that the anchor node has taken meanwhile."""
+        other = None if self._followed is None else self._followed.take()
+        if other is not None:
+            self._localizer.map_tracker = self._make_tracker(other)
+            if self._fusion is None:
+                self._remote.tracker = self._localizer.map_tracker
+
+    def _make_tracker(self, map_: Map) -> MapTracker:
+        return MapTracker(map_, self.config.map_tracking)
 
     def _awaits_calibration(self, frame: Frame) -> bool:
         """Whether a frame's camera is a guess for which an anchor node may find something better."""
@@ -157,8 +171,12 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         values |= {**self._odometry.counts, **self._output.statistics.values()}
         values["camera"] = self._input.calibration or "not known yet"
         values["keyframes sent"] = self._output.keyframes_sent
-        if self._map is not None:
-            tracking = {"map": self._map.name, "skipped": self._localizer.skipped, **self._output.tracking_outcomes}
+        if self._followed is not None:
+            tracking = {
+                "map": self._followed.map.name,
+                "skipped": self._localizer.skipped,
+                **self._output.tracking_outcomes,
+            }
             tracking |= {**self._localizer.outcomes, **self._remote.outcomes}
             values |= {f"map tracking: {what}": value for what, value in tracking.items()}
         return *self._judge(self._output.statistics.last), values

@@ -31,7 +31,7 @@ class RemoteBackend:
 
     def __init__(self, node: VislocNode[Any], tracker: MapTracker | None) -> None:
         self.outcomes: Counter[str] = Counter()
-        self._tracker = tracker
+        self.tracker = tracker
         self._predictions = RecentPoses(PREDICTIONS_KEPT, LONGEST_GAP_NS)
         self._anchors: deque[Anchor] = deque(maxlen=1)
         if tracker is not None:
@@ -82,6 +82,6 @@ class RemoteBackend:
         self._predictions.add(stamp_from_msg(message.header.stamp), pose_from_msg(message.pose.pose))
 
     def _contradicts(self, anchor: Anchor) -> bool:
-        if self._tracker is None or not isinstance(anchor.result, AnchorPose):
+        if self.tracker is None or not isinstance(anchor.result, AnchorPose):
             return True
-        return anchor.map.name == self._tracker.map_name and not self._tracker.is_consistent(anchor.result)
+        return anchor.map.name == self.tracker.map_name and not self.tracker.is_consistent(anchor.result)

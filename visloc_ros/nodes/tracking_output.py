@@ -10,7 +10,7 @@ from nav_msgs.msg import Odometry as OdometryMsg
 from visloc_msgs.msg import LoopClosure as LoopClosureMsg
 from visloc_msgs.msg import OdometryStatus
 from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
-from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Rejection, TrackedPose
+from visloc_ros.core.types import Frame, LoopClosure, MapIdentity, OdometryPose, Rejection, TrackedPose
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import (
     loop_closure_to_msg,
@@ -18,6 +18,7 @@ from visloc_ros.nodes.conversions import (
     tracked_pose_to_msg,
     visual_odometry_to_msg,
 )
+from visloc_ros.nodes.followed_map import FollowedMap
 from visloc_ros.nodes.keyframe_output import KeyframeOutput
 from visloc_ros.nodes.odometry_statistics import OdometryStatistics
 from visloc_ros.nodes.qos import RELIABLE
@@ -27,18 +28,18 @@ TRACKED = "tracked"
 
 
 class TrackingOutput(TrackingListener):
-    """Publishes to those who listen, and counts."""
+    """Publishes to those who listen, and counts; ``followed`` hears of maps that anchors come from."""
 
-    def __init__(self, node: VislocNode[Any], map_frame: str, follows_map: bool) -> None:
+    def __init__(self, node: VislocNode[Any], map_frame: str, followed: FollowedMap | None) -> None:
         self.statistics = OdometryStatistics()
         self.tracking_outcomes: Counter[str] = Counter()
         self.keyframes: KeyframeOutput | None = None
-        self._map_frame = map_frame
+        self._map_frame, self._followed = map_frame, followed
         self._camera_frame, self._received, self._dropped = "", 0, 0
         self._pose_publisher = node.publisher(OdometryMsg, "visual_odom", RELIABLE)
         self._status_publisher = node.publisher(OdometryStatus, "odometry_status", RELIABLE)
         self._loop_publisher = node.publisher(LoopClosureMsg, "loop_closure", RELIABLE)
-        self._tracking_publisher = node.publisher(TrackedPoseMsg, "map_tracking", RELIABLE) if follows_map else None
+        self._tracking_publisher = node.publisher(TrackedPoseMsg, "map_tracking", RELIABLE) if followed else None
 
     @property
     def is_heard(self) -> bool:
@@ -69,6 +70,11 @@ class TrackingOutput(TrackingListener):
     def on_loop_found(self, loop: LoopClosure) -> None:
         """Send a loop."""
         self._loop_publisher.publish(loop_closure_to_msg(loop, self._camera_frame))
+
+    def on_other_map(self, of_anchor: MapIdentity) -> None:
+        """Have the map loaded that anchors come from now."""
+        if self._followed is not None:
+            self._followed.hear(of_anchor)
 
     def on_points_followed(self, result: TrackedPose | Rejection) -> None:
         """Send what followed map points tell of a frame."""

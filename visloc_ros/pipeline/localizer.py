@@ -14,6 +14,7 @@ from visloc_ros.core.types import (
     Estimate,
     Frame,
     LoopClosure,
+    MapIdentity,
     OdometryPose,
     Reason,
     Rejection,
@@ -87,6 +88,9 @@ class TrackingListener:
 
     def on_points_followed(self, result: TrackedPose | Rejection) -> None:
         """Followed map points of a frame."""
+
+    def on_other_map(self, of_anchor: MapIdentity) -> None:
+        """An anchor that comes from another map than the one whose points are followed."""
 
 
 class Localizer:
@@ -162,6 +166,7 @@ class Localizer:
     def _follow(self, tracker: PointTracker, anchor: Anchor) -> None:
         if anchor.map.name != tracker.map_name:
             self.outcomes["anchor of another map"] += 1
+            self._listener.on_other_map(anchor.map)
             tracker.reset()  # nothing of its own map is in use any more
         elif isinstance(anchor.result, AnchorPose):
             tracker.restart(anchor.result)

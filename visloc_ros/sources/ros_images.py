@@ -19,17 +19,28 @@ from visloc_ros.sources.image_header import read_image_header
 
 MAX_SIDE = 8192  # pixels; a larger image is a broken header rather than a camera
 
+_TWELVE_BITS = 1 << 12
+
 Buffer = bytes | bytearray | memoryview | NDArray[np.uint8]
 Converter = Callable[[NDArray[np.uint8]], Image]
 
 
 @dataclass(frozen=True)
 class _Encoding:
-    """How a raw encoding is laid out (bytes a channel, channels) and how it becomes grey or RGB."""
+    """How a raw encoding is laid out, and how it becomes grey or RGB.
+
+    Pixels have ``channels`` of so many bytes; there are ``rows`` of data for a row of the image, more than one where
+    planes of colour follow the grey image. Pixels of 16 bits are made ones of 8 bits before they are converted.
+    """
 
     channels: int
     convert: Converter
     bytes_per_channel: int = 1
+    rows: float = 1.0
+
+    def num_rows(self, height: int) -> int:
+        """Rows of data of an image."""
+        return round(self.rows * height)
 
 
 def _copy(pixels: NDArray[np.uint8]) -> Image:
@@ -40,11 +51,22 @@ def _by_opencv(code: int) -> Converter:
     return lambda pixels: np.asarray(cv2.cvtColor(pixels, code), dtype=np.uint8)
 
 
+def _from_nv24(planes: NDArray[np.uint8]) -> Image:
+    """A grey plane (H, W), then one of the colours of each pixel, (2 H, W): as OpenCV converts its smaller sisters."""
+    height = len(planes) // 3
+    grey, colours = planes[:height], planes[height:].reshape(height, -1, 2)
+    centred = np.dstack([grey, colours]).astype(np.float32) - np.array([16.0, 128.0, 128.0], dtype=np.float32)
+    return np.clip(np.rint(cv2.transform(centred, _RGB_FROM_YUV)), 0, 255).astype(np.uint8)
+
+
+_RGB_FROM_YUV = np.array([[1.164, 0.0, 1.596], [1.164, -0.391, -0.813], [1.164, 2.018, 0.0]])  # ITU-R BT.601, studio
+
 # OpenCV names a Bayer pattern by its second row and column, ROS by its first: rggb is OpenCV's "BG".
 _ENCODINGS: dict[str, _Encoding] = {
     "mono8": _Encoding(1, _copy),
     "8UC1": _Encoding(1, _copy),
     "mono16": _Encoding(1, _copy, bytes_per_channel=2),
+    "16UC1": _Encoding(1, _copy, bytes_per_channel=2),
     "rgb8": _Encoding(3, _copy),
     "bgr8": _Encoding(3, _by_opencv(cv2.COLOR_BGR2RGB)),
     "8UC3": _Encoding(3, _by_opencv(cv2.COLOR_BGR2RGB)),
@@ -54,6 +76,14 @@ _ENCODINGS: dict[str, _Encoding] = {
     "bayer_bggr8": _Encoding(1, _by_opencv(cv2.COLOR_BayerRG2RGB)),
     "bayer_gbrg8": _Encoding(1, _by_opencv(cv2.COLOR_BayerGR2RGB)),
     "bayer_grbg8": _Encoding(1, _by_opencv(cv2.COLOR_BayerGB2RGB)),
+    "rgb16": _Encoding(3, _copy, bytes_per_channel=2),
+    "bgr16": _Encoding(3, _by_opencv(cv2.COLOR_BGR2RGB), bytes_per_channel=2),
+    "bayer_rggb16": _Encoding(1, _by_opencv(cv2.COLOR_BayerBG2RGB), bytes_per_channel=2),
+    "bayer_bggr16": _Encoding(1, _by_opencv(cv2.COLOR_BayerRG2RGB), bytes_per_channel=2),
+    "bayer_gbrg16": _Encoding(1, _by_opencv(cv2.COLOR_BayerGR2RGB), bytes_per_channel=2),
+    "bayer_grbg16": _Encoding(1, _by_opencv(cv2.COLOR_BayerGB2RGB), bytes_per_channel=2),
+    "nv21": _Encoding(1, _by_opencv(cv2.COLOR_YUV2RGB_NV21), rows=1.5),
+    "nv24": _Encoding(1, _from_nv24, rows=3.0),
     "yuv422": _Encoding(2, _by_opencv(cv2.COLOR_YUV2RGB_UYVY)),
     "uyvy": _Encoding(2, _by_opencv(cv2.COLOR_YUV2RGB_UYVY)),
     "yuv422_yuy2": _Encoding(2, _by_opencv(cv2.COLOR_YUV2RGB_YUY2)),
@@ -64,8 +94,9 @@ _ENCODINGS: dict[str, _Encoding] = {
 def decode_image(encoding: str, width: int, height: int, step: int, data: Buffer, is_bigendian: bool = False) -> Image:
     """Decode the fields of a ``sensor_msgs/Image`` to uint8 grey (H, W) or RGB (H, W, 3).
 
-    ``step`` is the length of a row in bytes, padding included. mono16 keeps its upper eight bits. Raises
-    SourceError on an unknown encoding, a size beyond 8192 x 8192 or data that do not fill the image exactly.
+    ``step`` is the length of a row in bytes, padding included. Of 16 bits the upper eight are kept; of 12, where no
+    pixel is brighter than 12 bits can tell, the upper eight of these. Raises SourceError on an unknown encoding, a
+    size beyond 8192 x 8192 or data that do not fill the image exactly.
     """
     layout = _ENCODINGS.get(encoding)
     if layout is None:
@@ -73,12 +104,20 @@ def decode_image(encoding: str, width: int, height: int, step: int, data: Buffer
     _check_size(width, height)
     raw = np.frombuffer(data, dtype=np.uint8)
     row_bytes = width * layout.channels * layout.bytes_per_channel
-    _check_rows(encoding, width, height, step, row_bytes, len(raw))
-    rows = raw.reshape(height, step)[:, :row_bytes]
+    if encoding == "nv24" and step != width:
+        raise SourceError(f"rows of an {encoding} image must not be padded: step {step}, width {width}")
+    if encoding == "nv21" and height % 2:
+        raise SourceError(f"a {encoding} image must have an even height, not {height}")
+    _check_rows(encoding, width, layout.num_rows(height), step, row_bytes, len(raw))
+    rows = raw.reshape(-1, step)[:, :row_bytes]
     if layout.bytes_per_channel == 2:
-        high_byte = 0 if is_bigendian else 1
-        return rows[:, high_byte::2].copy()
+        rows = _as_8_bit(np.ascontiguousarray(rows).view(">u2" if is_bigendian else "<u2"))
     return layout.convert(_as_pixels(rows, width, layout.channels))
+
+
+def _as_8_bit(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Cameras of 12 bits send these in 16, which are then empty above."""
+    return np.asarray(values >> (8 if values.max() >= _TWELVE_BITS else 4)).astype(np.uint8)
 
 
 def _as_pixels(rows: NDArray[np.uint8], width: int, channels: int) -> NDArray[np.uint8]:
@@ -95,8 +134,8 @@ def _check_rows(encoding: str, width: int, height: int, step: int, row_bytes: in
     if step < row_bytes:
         raise SourceError(f"step {step} is too short for a row of {width} {encoding} pixels ({row_bytes} bytes)")
     if step * height != num_bytes:
-        raise SourceError(f"step {step} x height {height} = {step * height} bytes, but the image holds {num_bytes}")
-    if encoding in ("yuv422", "uyvy", "yuv422_yuy2", "yuyv") and width % 2:
+        raise SourceError(f"step {step} x {height} rows = {step * height} bytes, but the image holds {num_bytes}")
+    if encoding in ("yuv422", "uyvy", "yuv422_yuy2", "yuyv", "nv21") and width % 2:
         raise SourceError(f"a {encoding} image must have an even width, not {width}")
     if encoding.startswith("bayer") and min(width, height) < 4:
         raise SourceError(f"a {encoding} image of {width}x{height} pixels is too small to interpolate")

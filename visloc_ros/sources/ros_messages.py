@@ -156,7 +156,9 @@ def reason_from_msg(text: str) -> Reason:
 def anchor_from_msg(message: Any) -> Anchor:
     """The way back of ``anchor_to_msg``."""
     result = _anchor_pose_from_msg(message) if message.accepted else _no_anchor_from_msg(message)
-    return Anchor(result, MapIdentity(message.map_name, message.metric, message.gravity_aligned))
+    # Bags of before have no path.
+    path = getattr(message, "map_path", "")
+    return Anchor(result, MapIdentity(message.map_name, message.metric, message.gravity_aligned, path))
 
 
 def _no_anchor_from_msg(message: Any) -> Rejection:

@@ -1,0 +1,55 @@
+"""Which map's points are followed: the anchor node's, also once it has taken another one."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
+from visloc_ros.core.errors import VislocError
+from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.map_check import check_map
+from visloc_ros.core.types import MapIdentity
+
+
+class FollowedMap:
+    """The map in use; the one that anchors come from is loaded beside, while frames go on, and asked for between two.
+
+    Anchors tell its path on their machine. Where there is no such map here, none is followed until anchors of the
+    old one come again.
+    """
+
+    def __init__(self, path: Path, logger: RcutilsLogger) -> None:
+        """Load the first one. Raises MapError."""
+        self.map = open_map(path)
+        self._logger = logger
+        self._loading: threading.Thread | None = None
+        self._loaded: Map | None = None
+        self._tried = ""
+
+    def hear(self, of_anchor: MapIdentity) -> None:
+        """An anchor has come from a map that is not in use here."""
+        if self._loading is not None or not of_anchor.path or of_anchor.path == self._tried:
+            return
+        self._tried = of_anchor.path
+        self._loading = threading.Thread(target=self._load, args=(Path(of_anchor.path),), daemon=True)
+        self._loading.start()
+
+    def take(self) -> Map | None:
+        """The map that is in use from now on, if it is another one; to be called between two frames."""
+        if self._loading is None or self._loading.is_alive():
+            return None
+        self._loading, loaded, self._loaded = None, self._loaded, None
+        if loaded is not None:
+            self.map, self._tried = loaded, ""
+        return loaded
+
+    def _load(self, path: Path) -> None:
+        try:
+            check_map(path)
+            self._loaded = open_map(path)
+        except VislocError as error:
+            self._logger.error(f"points of the anchor node's map are not followed, odometry leads alone: {error}")
+        else:
+            self._logger.info(f"points of the map '{self._loaded.name}' of {path} are followed from now on")
