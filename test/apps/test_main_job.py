@@ -9,9 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
+from visloc_ros.apps.command_replay import finish
 from visloc_ros.core.advice import ADVICE
+from visloc_ros.core.errors import SourceError
 from visloc_ros.core.trajectory import read_tum
-from visloc_ros.core.types import Reason
+from visloc_ros.core.types import Reason, State
+from visloc_ros.evaluation.records import FrameRecord, RunRecord
 from visloc_ros.sources import SourceConfig, open_source
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
@@ -111,3 +114,10 @@ def test_an_archive_of_a_map_is_as_good_as_the_folder(bag, tmp_path):
     assert "localized 1 of 1 frames" in visloc(
         "localize", tmp_path / "map" / "reference.tar.gz", bag, "--first", 50, "--last", 50
     )
+
+
+def test_a_run_that_localizes_nothing_is_told_as_an_error_with_its_report_written(tmp_path):
+    frames = tuple(FrameRecord(stamp_ns, State.LOST) for stamp_ns in range(9))
+    with pytest.raises(SourceError, match="no frame of elsewhere was localized"):
+        finish(RunRecord("elsewhere", frames), tmp_path / "run")
+    assert (tmp_path / "run" / "summary.json").exists()

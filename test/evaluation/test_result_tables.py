@@ -59,7 +59,7 @@ def test_unknown_figures_are_dashes_not_zeros():
     for label in ("position error", "anchor latency", "pose age", "odometry", "peak memory", "first fix after"):
         assert rows[label].value == UNKNOWN
         assert rows[label].met is None
-    assert "no frame was found in the map" in rows["frames localized"].value
+    assert "no frame has a pose in the map" in rows["frames localized"].value
 
 
 def test_trajectory_rows_name_alignment_and_both_recalls():

@@ -69,8 +69,10 @@ def open_bag(path: Path, config: SourceConfig) -> BagSource:
 
 
 def finish(record: RunRecord, output: Path) -> None:
-    """Write the results of a run and print its table."""
+    """Write the results of a run and print its table. Raises SourceError, after that, where no frame was localized."""
     report, summary = write_results(record, output), summarize(record)
     print_table(record.title, summary_rows(summary))
     print_advice(summary["advice"])
     console.print(f"report: {report}")
+    if not summary["localized_frames"]:
+        raise SourceError(f"no frame of {record.title} was localized: what to try stands above")

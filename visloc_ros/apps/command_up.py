@@ -34,6 +34,8 @@ def up(
     base_frame: Annotated[
         str, typer.Option(help="Frame of the robot; the camera's own for a bare camera.")
     ] = "base_link",
+    odom_frame: Annotated[str, typer.Option(help="Frame of the odometry, one of its own for each robot.")] = "odom",
+    namespace: Annotated[str, typer.Option(help="Namespace of the nodes, one of its own for each robot.")] = "visloc",
     simulated: Annotated[bool, typer.Option("--simulated", help="Also start the simulated camera.")] = False,
     map_tracking: MapTracking = True,
     params_file: Annotated[Path | None, typer.Option(help="ROS parameter file for all nodes.")] = None,
@@ -53,17 +55,19 @@ def up(
     camera_options = {"camera.transport": "compressed" if compressed else "raw", "camera.calibration_file": camera}
     following = {"map_tracking.map_path": str(map_path) if map_tracking and mode is Mode.FUSED else ""}
     sensors = {"imu": imu_topic, "wheel_odom": wheel_odom_topic}
-    fusion = {"base_frame": base_frame, "mode": mode.value}
+    fusion = {"base_frame": base_frame, "odom_frame": odom_frame, "mode": mode.value}
+    place = {"__ns": f"/{namespace.strip('/')}"}
     specs = []
     if mode is not Mode.ODOM:  # takes longest to start, and begins first
-        specs.append(NodeSpec("anchor_node", camera_options | {"map_path": str(map_path)}, params_file, images))
+        specs.append(NodeSpec("anchor_node", camera_options | {"map_path": str(map_path)}, params_file, images | place))
     if mode is Mode.HLOC:
-        specs.append(NodeSpec("fusion_node", fusion, params_file))
+        specs.append(NodeSpec("fusion_node", fusion, params_file, place))
     else:
-        specs.append(NodeSpec("localization_node", camera_options | following | fusion, params_file, images | sensors))
+        options = camera_options | following | fusion
+        specs.append(NodeSpec("localization_node", options, params_file, images | sensors | place))
     if simulated:
-        specs.append(NodeSpec("simulated_camera_node", {}, params_file))
-    specs.append(NodeSpec("map_builder_node", {}, params_file, niceness=BUILDER_NICENESS))
+        specs.append(NodeSpec("simulated_camera_node", {}, params_file, place))
+    specs.append(NodeSpec("map_builder_node", {}, params_file, place, BUILDER_NICENESS))
     environment = fast_dds_profile() | ({"ROS_DOMAIN_ID": str(domain_id)} if domain_id else {})
     with (
         tempfile.TemporaryDirectory(prefix="visloc_up_") as folder,

@@ -195,7 +195,7 @@ def _localized_row(summary: Mapping[str, Any]) -> Row:
     share, frames = summary["localized_share_after_first_fix"], summary["frames"]
     value = f"{summary['localized_frames']} of {frames}"
     if share is None:
-        return Row("frames localized", f"{value}: no frame was found in the map")
+        return Row("frames localized", f"{value}: no frame has a pose in the map")
     return Row("frames localized", f"{value} ({100 * share:.1f} % after the first fix)")
 
 
