@@ -31,6 +31,7 @@ ARGUMENTS = {
     "image_transport": ("raw", "How images come: large raw ones may get lost on the way"),
     "camera_qos": ("sensor_data", "What the driver of the camera offers"),
     "camera_file": ("", "Calibration file (COLMAP, EuRoC or ROS YAML) instead of camera_info"),
+    "rectified": ("false", "Whether images come rectified, as image_proc gives them"),
     "imu_topic": ("imu", "IMU topic, if there is one: predicts turns and tells what is up"),
     "wheel_odom_topic": ("wheel_odom", "Wheel odometry topic, if there is one: tells the odometry's scale"),
     "map_frame": ("map", "Frame of the map"),
@@ -62,6 +63,7 @@ def generate_launch_description():
         "camera.transport": given["image_transport"],
         "camera.qos": given["camera_qos"],
         "camera.calibration_file": given["camera_file"],
+        "camera.is_rectified": given["rectified"],
     }
     following = {
         "map_tracking.enabled": is_wanted(given, ["fused"], given["map_tracking"]),

@@ -257,7 +257,13 @@ def name_this_python_in_cmake_files() -> None:
 
 def check_result() -> None:
     """Import what the steps before have made."""
-    run([str(PYTHON), "-c", "import rclpy, tf2_msgs.msg, visloc_msgs.msg, visloc_msgs.srv, visloc_ros, pycolmap"])
+    run(
+        [
+            str(PYTHON),
+            "-c",
+            "import rclpy, tf2_msgs.msg, visloc_msgs.msg, visloc_msgs.srv, visloc_msgs.action, visloc_ros, pycolmap",
+        ]
+    )
 
 
 def build_environment() -> dict[str, str]:

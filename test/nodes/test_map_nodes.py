@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 import time
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,14 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from mapped_room import SIMULATION
 from node_harness import TIMEOUT_S, started
+from rclpy.action import ActionClient
 from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
 
+from visloc_msgs.action import BuildMap as BuildMapAction
 from visloc_msgs.msg import Anchor
 from visloc_msgs.srv import BuildMap, LoadMap, Localize, SaveMap
 from visloc_ros.core.errors import OutputError
@@ -337,3 +341,56 @@ def test_an_anchor_node_without_a_map_does_not_start(tmp_path, ros_domain):
         pass
     with started(AnchorNode, "-p", f"map_path:={tmp_path / 'absent'}", succeeds=False):
         pass
+
+
+class Goal:
+    """A goal for the map builder, its feedback, and its result."""
+
+    def __init__(self, harness, **fields):
+        self.harness, self.feedback = harness, []
+        self._client = ActionClient(harness.probe, BuildMapAction, "map_builder_node/build_map")
+        harness.wait_for(self._client.server_is_ready, "action")
+        sent = self._client.send_goal_async(BuildMapAction.Goal(**fields), self._keep)
+        harness.wait_for(sent.done, "answer to the goal")
+        self.handle = sent.result()
+
+    def _keep(self, message):
+        self.feedback.append(message.feedback)
+
+    def result(self):
+        """The goal's status and result."""
+        future = self.handle.get_result_async()
+        self.harness.wait_for(future.done, "result")
+        self._client.destroy()
+        return future.result().status, future.result().result
+
+
+def test_a_map_is_built_by_an_action_that_tells_how_far_it_is(recording, tmp_path, ros_domain):
+    with started(MapBuilderNode, "-p", f"maps_folder:={tmp_path}") as harness:
+        goal = Goal(harness, source=str(recording), name="room")
+        status, result = goal.result()
+        assert (status, result.code) == (GoalStatus.STATUS_SUCCEEDED, result.SUCCESS), result.message
+        assert result.registered_images == len(open_map(tmp_path / "room").images)
+        stages = [name for name, _ in groupby(one.stage for one in goal.feedback)]
+        assert stages[:2] == ["select", "extract"]
+        last = {one.stage: one for one in goal.feedback}["extract"]
+        assert (last.done, last.percent) == (last.total, 100.0)
+        assert last.total == result.total_images
+
+        status, again = Goal(harness, source=str(recording), name="room").result()
+        assert (status, again.code) == (GoalStatus.STATUS_ABORTED, again.MAP_EXISTS)
+
+
+def test_a_build_that_is_cancelled_ends_and_the_next_one_is_begun(tmp_path, ros_domain, monkeypatch):
+    monkeypatch.setattr(map_builder_node, "build", build_on_a_full_disk)
+    with started(MapBuilderNode, "-p", f"maps_folder:={tmp_path}") as harness:
+        for _ in range(2):
+            goal = Goal(harness, source=str(tmp_path / "go on"), name="room")
+            harness.wait_for(lambda goal=goal: goal.feedback, "feedback")
+            busy = Goal(harness, source="x", name="hall").result()
+            assert (busy[0], busy[1].code) == (GoalStatus.STATUS_ABORTED, BuildMapAction.Result.BUSY)
+            goal.handle.cancel_goal_async()
+            status, result = goal.result()
+            assert (status, result.code) == (GoalStatus.STATUS_CANCELED, result.CANCELLED)
+        assert not multiprocessing.active_children()
+        assert not list(tmp_path.iterdir())

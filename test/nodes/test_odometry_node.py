@@ -221,3 +221,16 @@ def test_qos_overrides_choose_how_images_are_asked_for(ros_domain):
             for info in node.get_subscriptions_info_by_topic(f"/visloc/{topic}")
         }
     assert reliability == {"sensor_msgs/msg/Image": "RELIABLE", "sensor_msgs/msg/CameraInfo": "BEST_EFFORT"}
+
+
+def test_of_rectified_images_the_projection_matrix_tells_the_camera(ros_domain):
+    with started(OdometryNode, *RELIABLE_RAW, "-p", "camera.is_rectified:=true") as harness:
+        camera = Camera(harness)
+        message = conversions.camera_to_msg(BEGIN_NS, "camera", CAMERA)
+        message.d = [-0.3, 0.1, 0.0, 0.0, 0.0]
+        message.p[0] = message.p[5] = 250.0
+        camera.send_info(message)
+        camera.send(raw_image(BEGIN_NS, noise()))
+        camera.wait_for_status(BEGIN_NS)
+        used = harness.node._input.calibration.camera
+        assert (used.model.name, used.focal_length_x, used.focal_length_y) == ("PINHOLE", 250.0, 250.0)

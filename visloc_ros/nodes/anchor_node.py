@@ -95,6 +95,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         "camera.transport",
         "camera.qos",
         "camera.calibration_file",
+        "camera.is_rectified",
         "camera.in_spare_time",
         "anchor.features.name",
         "anchor.features.max_keypoints",

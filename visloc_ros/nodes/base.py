@@ -17,6 +17,7 @@ import cv2
 import rclpy
 from lifecycle_msgs.srv import ChangeState
 from rclpy._rclpy_pybind11 import RCLError
+from rclpy.action.server import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # as Humble has it, too
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -69,6 +70,8 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         self._options = NodeOptions(self, self.config_type, self.parameter_names)
         self.declare_parameter("autostart", True)
         self.is_shut_down = False
+        self.action_types: dict[str, type] = {}
+        """The actions that the node offers, by their names below its own."""
         self._service_change_state.callback = self._refusing(self._service_change_state.callback)
 
     def configure(self) -> None:
@@ -128,6 +131,20 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
             service_type, name, guarded, qos_profile=REQUESTS, callback_group=self._service_group
         )
         self.undo(self.destroy_service, service)
+
+    def action(self, action_type: Any, name: str, execute: Callable[..., object], cancel: Callable[[], object]) -> None:
+        """Offer an action as long as the state being entered lasts; ``execute`` is a coroutine, ``cancel`` ends it."""
+
+        def cancel_goal(_: object) -> CancelResponse:
+            cancel()
+            return CancelResponse.ACCEPT
+
+        guarded = self.guard.action(name.removeprefix("~/"), execute, action_type.Result)
+        server = ActionServer(
+            self, action_type, name, guarded, cancel_callback=cancel_goal, callback_group=self._service_group
+        )
+        self.action_types[name.removeprefix("~/")] = action_type
+        self.undo(server.destroy)
 
     def timer(self, period_s: float, callback: Callable[[], None], is_steady: bool = False) -> None:
         """Call back regularly as long as the state being entered lasts, with ``is_steady`` also where /clock stands."""

@@ -47,6 +47,9 @@ class CameraInputConfig(Config):
     calibration_file: str = option(
         "", "camera calibration file (COLMAP, EuRoC or ROS YAML), which goes before camera_info; empty for none"
     )
+    is_rectified: bool = option(
+        False, "images come rectified, as image_proc gives them: their camera is P of camera_info, not K and D"
+    )
     queue_size: int = option(4, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
     in_spare_time: bool = option(
         False, "work on frames only while nothing else on this computer wants the core (Linux's SCHED_IDLE)"
@@ -74,6 +77,7 @@ class CameraInput:
         self._logger, self._on_frame, self._is_wanted = node.get_logger(), on_frame, is_wanted
         self._choice = CalibrationChoice(read_given_calibration(config.calibration_file))
         self._camera_info: CameraInfo | None = None
+        self._is_rectified = config.is_rectified
         self._known = b""
         self._is_told = threading.Event()
         if config.calibration_file:
@@ -136,7 +140,7 @@ class CameraInput:
         if self._camera_info is not None and _same_calibration(message, self._camera_info):
             return
         try:
-            calibration = calibration_from_msg(message)
+            calibration = calibration_from_msg(message, self._is_rectified)
         except CalibrationError as error:
             self._count("camera_info", str(error))
             return
@@ -186,6 +190,6 @@ def _same_calibration(a: CameraInfo, b: CameraInfo) -> bool:
     return (
         (a.width, a.height, a.distortion_model, list(a.d), a.binning_x, a.binning_y)
         == (b.width, b.height, b.distortion_model, list(b.d), b.binning_x, b.binning_y)
-        and list(a.k) == list(b.k)
+        and (list(a.k), list(a.p)) == (list(b.k), list(b.p))
         and a.roi == b.roi
     )

@@ -110,26 +110,33 @@ def image_from_msg(message: Image | CompressedImage) -> ImageArray:
     )
 
 
-def camera_from_msg(message: CameraInfo) -> pycolmap.Camera:
-    """Camera model of a CameraInfo, binning and region applied. Raises CalibrationError."""
+def camera_from_msg(message: CameraInfo, is_rectified: bool = False) -> pycolmap.Camera:
+    """Camera model of a CameraInfo, binning and region applied. Raises CalibrationError.
+
+    That of the image as it was taken, by K and D, or of the one that image_proc has rectified, by P.
+    """
     roi = message.roi
+    rectified = (np.reshape(message.p, (3, 4))[:, :3].ravel(), (), "plumb_bob")
+    k, d, model = rectified if is_rectified else (message.k, message.d, message.distortion_model)
     return camera_from_camera_info_fields(
         message.width,
         message.height,
-        message.k,
-        message.d,
-        message.distortion_model,
+        k,
+        d,
+        model,
         (message.binning_x, message.binning_y),
         (roi.x_offset, roi.y_offset, roi.width, roi.height),
     )
 
 
-def calibration_from_msg(message: CameraInfo) -> CameraCalibration | None:
+def calibration_from_msg(message: CameraInfo, is_rectified: bool = False) -> CameraCalibration | None:
     """What a camera's own CameraInfo tells; None where its first entry of K is zero: nobody calibrated the camera.
 
-    Raises CalibrationError.
+    Of rectified images it is P that tells. Raises CalibrationError.
     """
-    return None if message.k[0] == 0 else CameraCalibration(camera_from_msg(message), CalibrationSource.RECORDED)
+    if (message.p if is_rectified else message.k)[0] == 0:
+        return None
+    return CameraCalibration(camera_from_msg(message, is_rectified), CalibrationSource.RECORDED)
 
 
 def camera_to_msg(stamp_ns: int, frame_id: str, camera: pycolmap.Camera) -> CameraInfo:

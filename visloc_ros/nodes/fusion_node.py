@@ -159,6 +159,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         self._backend.relocalize()
         response.success = True
         response.message = "forgot the place in the map and all pose priors; agreeing anchors set it anew, odom goes on"
+        self.get_logger().info(f"relocalize: {response.message}")
         return response
 
     def _report(self) -> tuple[str, str, dict[str, object]]:

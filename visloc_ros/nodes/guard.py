@@ -57,6 +57,18 @@ class Guard:
 
         return guarded_coroutine if inspect.iscoroutinefunction(handle) else guarded
 
+    def action(self, name: str, execute: Callable[..., Any], result_type: type) -> Callable[..., Any]:
+        """The same coroutine of an action, which ends a goal with the failure that it raises as its result."""
+
+        async def guarded(goal: Any) -> Any:
+            try:
+                return await execute(goal)
+            except Exception as error:
+                goal.abort()
+                return self._answer(name, error, result_type())
+
+        return guarded
+
     def keep(self, name: str, error: Exception) -> None:
         """Count and tell an exception."""
         if not rclpy.ok():

@@ -1,4 +1,4 @@
-"""What the nodes offer to ROS: their topics and services, asked of the nodes themselves, and what each is for."""
+"""What the nodes offer to ROS, asked of the nodes themselves: topics, services, actions, and what each is for."""
 
 from __future__ import annotations
 
@@ -67,9 +67,10 @@ DESCRIPTIONS = {
     "anchor_node/localize": "Find one image in the map.",
     "fusion_node/relocalize": "Forget the place in the map; agreeing anchors set it anew, `odom` goes on.",
     "map_builder_node/build_map": "Build a map from a recording on the node's machine.",
+    "map_builder_node/build_map (action)": "The same with progress as feedback; it can be cancelled.",
     "odometry_node/reset_odometry": "Begin a new segment of odometry with the next frame.",
 }
-"""What each topic and service is for, by its name below the nodes' namespace."""
+"""What each topic, service and action is for, by its name below the nodes' namespace."""
 
 
 class Kind(Enum):
@@ -78,11 +79,12 @@ class Kind(Enum):
     SUBSCRIBED = "Subscribed topics"
     PUBLISHED = "Published topics"
     SERVICE = "Services"
+    ACTION = "Actions"
 
 
 @dataclass(frozen=True, order=True)
 class Endpoint:
-    """A topic or a service of a node: its name below the namespace, its ROS type, and in words its QoS."""
+    """A topic, a service or an action of a node: its name below the namespace, its ROS type, and in words its QoS."""
 
     name: str
     type_name: str
@@ -149,6 +151,7 @@ def _endpoints(node: VislocNode[Any]) -> dict[Kind, set[Endpoint]]:
         Kind.SUBSCRIBED: {endpoint(one.topic_name, one.msg_type, one.qos_profile) for one in node.subscriptions},
         Kind.PUBLISHED: {endpoint(one.topic_name, one.msg_type, one.qos_profile) for one in node.publishers},
         Kind.SERVICE: {endpoint(one.service_name, one.srv_type) for one in node.services},
+        Kind.ACTION: {endpoint(f"{node.get_name()}/{name} (action)", kind) for name, kind in node.action_types.items()},
     }
 
 

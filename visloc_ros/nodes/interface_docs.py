@@ -1,4 +1,4 @@
-"""Write ``docs/ros_interface.md``: topics, services and messages of the nodes, as the nodes and the files have them."""
+"""Write ``docs/ros_interface.md``: topics, services, actions and messages, as the nodes and the files have them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ that of the camera's topics follows `camera.qos`. `visloc replay` publishes `/cl
 def interface_page(interfaces: Sequence[NodeInterface]) -> str:
     """Text of the page."""
     sections = (_node_section(one) for one in interfaces)
-    return "\n".join([HEAD, *sections, "## Messages and services\n", *_definitions()])
+    return "\n".join([HEAD, *sections, "## Messages, services and actions\n", *_definitions()])
 
 
 def _node_section(interface: NodeInterface) -> str:
@@ -74,7 +74,7 @@ def _parameters(node_type: type[VislocNode[Any]]) -> str:
 
 
 def _table(kind: Kind, endpoints: Sequence[Endpoint]) -> str:
-    has_qos = kind is not Kind.SERVICE
+    has_qos = kind in (Kind.SUBSCRIBED, Kind.PUBLISHED)
     rows = [[kind.value, "type", *(["QoS"] if has_qos else []), "what"]]
     rows.append(["---"] * len(rows[0]))
     for one in endpoints:
@@ -83,9 +83,12 @@ def _table(kind: Kind, endpoints: Sequence[Endpoint]) -> str:
 
 
 def _definitions() -> Iterator[str]:
-    """The definitions of this project's messages and services."""
-    for path in chain(sorted(MESSAGES.glob("msg/*.msg")), sorted(MESSAGES.glob("srv/*.srv"))):
-        yield f"### visloc_msgs/{path.stem}\n\n```\n{path.read_text(encoding='utf-8').strip()}\n```\n"
+    """The definitions of this project's messages, services and actions."""
+    for path in chain.from_iterable(
+        sorted(MESSAGES.glob(kind)) for kind in ("msg/*.msg", "srv/*.srv", "action/*.action")
+    ):
+        title = f"{path.stem} (action)" if path.suffix == ".action" else path.stem
+        yield f"### visloc_msgs/{title}\n\n```\n{path.read_text(encoding='utf-8').strip()}\n```\n"
 
 
 def main() -> None:

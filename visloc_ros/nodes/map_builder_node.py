@@ -1,11 +1,15 @@
-"""Builds a map when asked to by the service ``~/build_map``; the answer comes after the fact."""
+"""Builds a map when asked to, by the action ``~/build_map`` or the service of that name; answers after the fact."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from rclpy.action.server import ServerGoalHandle
+
+from visloc_msgs.action import BuildMap as BuildMapAction
 from visloc_msgs.srv import BuildMap
 from visloc_ros.core.child_process import ChildProcess, Tell
 from visloc_ros.core.config import Config, option, read_config, section
@@ -44,7 +48,7 @@ class MapBuilderNodeConfig(Config):
 
 
 class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
-    """Offers map building as a service, one map at a time."""
+    """Builds maps, one at a time, as an action, which tells how far it is and can be cancelled, or as a service."""
 
     default_name = "map_builder_node"
     config_type = MapBuilderNodeConfig
@@ -57,19 +61,32 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
     )
 
     def configure(self) -> None:
-        """Offer the service."""
+        """Offer the action and the service."""
         self._busy = threading.Lock()
         self._process: ChildProcess[MapSummary] | None = None
         self.undo(self._end_build)
         self.service(BuildMap, "~/build_map", self._build)
+        self.action(BuildMapAction, "~/build_map", self._execute, self._end_build)
 
-    async def _build(self, request: BuildMap.Request, response: BuildMap.Response) -> BuildMap.Response:
+    async def _execute(self, goal: ServerGoalHandle) -> BuildMapAction.Result:
+        result = await self._build(goal.request, BuildMapAction.Result(), Feedback(goal))
+        if result.code == result.SUCCESS:
+            goal.succeed()
+        elif goal.is_cancel_requested:
+            result.code, result.message = result.CANCELLED, "cancelled: nothing was written"
+            goal.canceled()
+        else:
+            goal.abort()
+        return result
+
+    async def _build(self, request: Any, response: Any, feedback: Feedback | None = None) -> Any:
+        """Fill in the answer to a request, those of the service or those of the action, which have the same fields."""
         if not self._busy.acquire(blocking=False):
             response.code, response.message = BuildMap.Response.BUSY, "another map is being built; try again later"
             return response
         try:
             output = self._output_path(request.name)
-            summary = await in_background(self, lambda: self._build_map(request, output))
+            summary = await in_background(self, lambda: self._build_map(request, output, feedback))
         except VislocError as error:
             self.get_logger().error(f"build_map: {error}")
             codes = (code for kind, code in CODE_OF_ERROR if isinstance(error, kind))
@@ -80,6 +97,7 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
         response.code, response.map_path, response.message = BuildMap.Response.SUCCESS, str(output), str(summary)
         response.registered_images, response.total_images = summary.registered_images, summary.selected_images
         response.points = summary.points
+        self.get_logger().info(f"build_map: {summary}, in {output}")
         return response
 
     def _output_path(self, name: str) -> Path:
@@ -87,7 +105,7 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
             raise ConfigError(f"'{name}' is no name for a map: give one word without '/'")
         return Path(self.config.maps_folder) / name
 
-    def _build_map(self, request: BuildMap.Request, output: Path) -> MapSummary:
+    def _build_map(self, request: Any, output: Path, feedback: Feedback | None) -> MapSummary:
         plan = BuildPlan(
             request.source,
             request.image_topic,
@@ -97,8 +115,13 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
             output,
             request.overwrite,
         )
-        progress = LogProgress(self)
-        self._process = ChildProcess(build, plan, hear=lambda what, *words: getattr(progress, what)(*words))
+        told: list[LogProgress | Feedback] = [LogProgress(self), *([feedback] if feedback else [])]
+
+        def hear(what: str, *words: object) -> None:
+            for progress in told:
+                getattr(progress, what)(*words)
+
+        self._process = ChildProcess(build, plan, hear=hear)
         return self._process.result()
 
     def _end_build(self) -> None:
@@ -164,6 +187,24 @@ class LogProgress:
         """Count steps of the current stage."""
         self._done += steps
         self._logger.info(f"{self._name} {self._done}/{self._total}", throttle_duration_sec=LOG_PERIOD_S)
+
+
+class Feedback:
+    """Progress of a build as feedback on a goal."""
+
+    def __init__(self, goal: ServerGoalHandle) -> None:
+        self._goal, self._message = goal, BuildMapAction.Feedback()
+
+    def stage(self, name: str, total: int) -> None:
+        """Begin a stage of ``total`` steps."""
+        self._message = BuildMapAction.Feedback(stage=name, total=total)
+        self._goal.publish_feedback(self._message)
+
+    def advance(self, steps: int = 1) -> None:
+        """Count steps of the current stage."""
+        self._message.done += steps
+        self._message.percent = 100.0 * self._message.done / max(1, self._message.total)
+        self._goal.publish_feedback(self._message)
 
 
 def main() -> None:

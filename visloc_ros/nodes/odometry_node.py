@@ -74,6 +74,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         "camera.transport",
         "camera.qos",
         "camera.calibration_file",
+        "camera.is_rectified",
         "camera.in_spare_time",
         "odometry.backend",
         "odometry.klt.adjust_in_spare_time",
@@ -163,6 +164,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
     def _ask_for_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset_asked.set()
         response.success, response.message = True, "a new segment starts with the next frame"
+        self.get_logger().info(f"reset_odometry: {response.message}")
         return response
 
     def _report(self) -> tuple[str, str, dict[str, object]]:

@@ -30,7 +30,7 @@ class FirstFix:
         scale_sigma = max(alignment.max_scale_sigma, alignment.max_scale_sigma_restart if again else 0.0)
         self._config = replace(config, alignment=replace(alignment, max_scale_sigma=scale_sigma))
         self._search = AlignmentSearch(self._config)
-        self.missing = Reason.SCALE_UNSET
+        self.missing = Reason.NO_ANCHOR
 
     def take(
         self, fix: AnchorFix, scale_prior: ScalePrior, pose_prior: StampedPosePrior | None
