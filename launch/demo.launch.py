@@ -21,6 +21,7 @@ def generate_launch_description():
         launch_arguments={
             "map_path": LaunchConfiguration("map_path"),
             "image_transport": "compressed",
+            "namespace": LaunchConfiguration("namespace"),
             "rviz": LaunchConfiguration("rviz"),
         }.items(),
     )
@@ -31,12 +32,13 @@ def generate_launch_description():
                 default_value=str(SHARE / "maps" / "demo_room.tar.gz"),
                 description="Map folder or reference.tar.gz of the simulated room",
             ),
+            DeclareLaunchArgument("namespace", default_value="visloc", description="Namespace of the nodes"),
             DeclareLaunchArgument("rviz", default_value="true", description="Whether to start RViz, if it is there"),
             *(SetEnvironmentVariable(name, value) for name, value in fast_dds_profile().items()),
             Node(
                 package="visloc_ros",
                 executable="simulated_camera_node",
-                namespace="visloc",
+                namespace=LaunchConfiguration("namespace"),
                 parameters=[str(SHARE / "config" / "simulated_camera_node.yaml")],
                 output="screen",
             ),
