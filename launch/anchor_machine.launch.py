@@ -30,6 +30,7 @@ def generate_launch_description():
         "use_sim_time": LaunchConfiguration("use_sim_time"),
         "camera.transport": "compressed",
         "camera.qos": "reliable",
+        "camera.are_keyframes": True,
         "camera.in_spare_time": False,
     }
     return LaunchDescription(

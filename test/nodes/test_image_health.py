@@ -69,6 +69,14 @@ def test_images_that_get_lost_on_the_way_are_told_with_both_rates():
     assert words.startswith("Only 3.0 of 12.0 images a second arrive on /camera/image")
 
 
+def test_keyframes_come_as_the_camera_moves():
+    watched = ImageHealth("/keyframe", BEGIN_S, are_keyframes=True)
+    assert watched.problem(BEGIN_S + 3.0, num_publishers=0).startswith("No image comes")
+    end_s = arrived(watched, 10.0, every=6)
+    assert watched.problem(end_s, num_publishers=1) == ""
+    assert watched.problem(end_s + 60.0, num_publishers=1) == ""
+
+
 def test_a_camera_without_camera_info_may_be_as_slow_as_it_likes():
     watched = health()
     for index in range(10):

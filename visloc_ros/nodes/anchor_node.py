@@ -96,6 +96,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         "camera.qos",
         "camera.calibration_file",
         "camera.is_rectified",
+        "camera.are_keyframes",
         "camera.in_spare_time",
         "anchor.features.name",
         "anchor.features.max_keypoints",

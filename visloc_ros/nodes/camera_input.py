@@ -50,6 +50,9 @@ class CameraInputConfig(Config):
     is_rectified: bool = option(
         False, "images come rectified, as image_proc gives them: their camera is P of camera_info, not K and D"
     )
+    are_keyframes: bool = option(
+        False, "images are keyframes of an odometry node, which come as the camera moves: none for a while is no fault"
+    )
     queue_size: int = option(4, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
     in_spare_time: bool = option(
         False, "work on frames only while nothing else on this computer wants the core (Linux's SCHED_IDLE)"
@@ -91,7 +94,8 @@ class CameraInput:
         )
         kind, topic = (CompressedImage, "image/compressed") if config.transport == "compressed" else (Image, "image")
         self._count_publishers = partial(node.count_publishers, topic)
-        self._health, self._had_problem = ImageHealth(node.resolve_topic_name(topic), time.monotonic()), False
+        self._health = ImageHealth(node.resolve_topic_name(topic), time.monotonic(), config.are_keyframes)
+        self._had_problem = False
         node.subscription(kind, topic, self._take_image, IMAGE[config.qos], from_outside=True)
         node.timer(WATCH_PERIOD_S, self._watch_images, is_steady=True)
 

@@ -12,10 +12,13 @@ _MOST_KEPT = 2000  # arrivals, of two topics: 200 images a second
 
 
 class ImageHealth:
-    """Hears when images and camera_infos arrive, and which images cannot be used; times are of one steady clock."""
+    """Hears when images and camera_infos arrive, and which images cannot be used; times are of one steady clock.
 
-    def __init__(self, topic: str, now_s: float) -> None:
-        self._topic, self._begin_s = topic, now_s
+    Keyframes come as the camera moves: none for a while, and fewer than camera_infos, are as they should.
+    """
+
+    def __init__(self, topic: str, now_s: float, are_keyframes: bool = False) -> None:
+        self._topic, self._begin_s, self._are_keyframes = topic, now_s, are_keyframes
         self._images: deque[float] = deque(maxlen=_MOST_KEPT)
         self._infos: deque[float] = deque(maxlen=_MOST_KEPT)
         self._unused_since_s: float | None = None
@@ -43,11 +46,11 @@ class ImageHealth:
         if not self._images:
             return self._never(num_publishers) if now_s - self._begin_s > STALE_S else ""
         silent_s = now_s - self._images[-1]
-        if silent_s > STALE_S:
+        if silent_s > STALE_S and not self._are_keyframes:
             return f"No image has come for {silent_s:.0f} s on {self._topic}: is the camera still running?"
         if self._unused_since_s is not None and now_s - self._unused_since_s > STALE_S:
             return f"Images come on {self._topic}, but none can be used: {self._why_unused}"
-        return self._too_few(now_s)
+        return "" if self._are_keyframes else self._too_few(now_s)
 
     def _never(self, num_publishers: int) -> str:
         if num_publishers == 0:
