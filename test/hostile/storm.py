@@ -47,7 +47,8 @@ FEWEST_TOPICS, FEWEST_SERVICES = 10, 6  # that the nodes have
 SAME = 4  # looks at the graph in a row that find nothing new
 IMAGES = 30
 UNTOUCHED = ("/parameter_events", "/rosout", "/clock")
-LIBRARY_SERVICES = ("parameter", "change_state", "get_", "logger", "type_description")  # of rclpy and its lifecycle
+# Of rclpy, its lifecycle and its actions.
+LIBRARY_SERVICES = ("parameter", "change_state", "get_", "logger", "type_description", "/_action/")
 TEXTS = ("", "map", "odom", "base_link", "camera", "0", "a/b", "\u202e", "x" * 300, "x" * 20_000, "nan", "/dev/zero")
 
 

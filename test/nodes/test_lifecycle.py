@@ -78,5 +78,5 @@ def test_a_process_that_is_told_to_stop_does_so_cleanly_and_without_a_word(ros_d
         harness.wait_for(lambda: state_of(harness, node) == State.PRIMARY_STATE_ACTIVE, f"active {node}")
         running.send_signal(number)
         _, words = running.communicate(timeout=TIMEOUT_S)
-        assert running.returncode == 0
+        assert running.returncode == 0, words
         assert not [line for line in words.splitlines() if "[INFO]" not in line and "[WARN]" not in line]

@@ -32,3 +32,29 @@ def test_a_shutdown_that_fails_is_an_error(context, monkeypatch):
     monkeypatch.setattr(rclpy, "try_shutdown", fail)
     with pytest.raises(base.RCLError):
         base._shut_down()
+
+
+class Executor:
+    """Fails as rclpy's do, after a signal handler has shut the context down, or before."""
+
+    def __init__(self, is_shut_down):
+        self._is_shut_down = is_shut_down
+
+    def spin_once(self):
+        if self._is_shut_down:
+            rclpy.shutdown()
+        raise base.RCLError("failed to initialize wait set: the given context is not valid")
+
+
+class Node:
+    is_shut_down = False
+
+
+def test_a_signal_while_the_executor_begins_to_wait_is_no_error(context):
+    base.serve(Executor(is_shut_down=True), [Node()])
+    assert not rclpy.ok()
+
+
+def test_an_executor_that_fails_is_an_error(context):
+    with pytest.raises(base.RCLError):
+        base.serve(Executor(is_shut_down=False), [Node()])

@@ -20,7 +20,7 @@ from rclpy._rclpy_pybind11 import RCLError
 from rclpy.action.server import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # as Humble has it, too
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
@@ -304,8 +304,7 @@ def run_all(make_nodes: Callable[[], Sequence[VislocNode[Any]]]) -> None:
         # each time later, in which frames wait.
         gc.freeze()
         gc.enable()
-        while rclpy.ok() and not all(node.is_shut_down for node in nodes):
-            executor.spin_once()
+        serve(executor, nodes)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
@@ -313,6 +312,17 @@ def run_all(make_nodes: Callable[[], Sequence[VislocNode[Any]]]) -> None:
         for node in reversed(nodes):
             node.release()
         _shut_down()
+
+
+def serve(executor: Executor, nodes: Sequence[VislocNode[Any]]) -> None:
+    """Serve until all nodes are shut down, or a signal has shut the context down."""
+    try:
+        while rclpy.ok() and not all(node.is_shut_down for node in nodes):
+            executor.spin_once()
+    except RCLError:
+        if rclpy.ok():
+            raise
+        # rclpy's own signal handler shut the context down between a check and a call
 
 
 def _shut_down() -> None:
