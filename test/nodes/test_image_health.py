@@ -28,12 +28,12 @@ def test_nothing_is_said_before_a_camera_had_time_to_start():
 
 
 def test_a_topic_that_nobody_publishes_is_named():
-    words = health().problem(BEGIN_S + 3.0, num_publishers=0)
+    words = health().problem(BEGIN_S + 4.0, num_publishers=0)
     assert words.startswith("No image comes: nobody publishes /camera/image")
 
 
 def test_a_publisher_whose_images_never_come_is_told_apart():
-    words = health().problem(BEGIN_S + 3.0, num_publishers=1)
+    words = health().problem(BEGIN_S + 4.0, num_publishers=1)
     assert "although it is published" in words
     assert "camera.qos" in words
 
@@ -71,7 +71,7 @@ def test_images_that_get_lost_on_the_way_are_told_with_both_rates():
 
 def test_keyframes_come_as_the_camera_moves():
     watched = ImageHealth("/keyframe", BEGIN_S, are_keyframes=True)
-    assert watched.problem(BEGIN_S + 3.0, num_publishers=0).startswith("No image comes")
+    assert watched.problem(BEGIN_S + 4.0, num_publishers=0).startswith("No image comes")
     end_s = arrived(watched, 10.0, every=6)
     assert watched.problem(end_s, num_publishers=1) == ""
     assert watched.problem(end_s + 60.0, num_publishers=1) == ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-STALE_S = 2.0  # without an image, or with none but those that cannot be used: no camera of a robot is that slow
+STALE_S = 3.0  # without an image, or with none but those that cannot be used: no camera of a robot is that slow
 _WINDOW_S = 5.0  # over which rates are measured
 _FEWEST = 10  # camera_infos in the window that prove a rate
 _LOST_SHARE = 0.75  # of the camera_infos that images must reach: drivers send both together
