@@ -1,24 +1,31 @@
 """What the nodes say of themselves when something around them is wrong, over DDS."""
 
+import threading
+from itertools import count
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from node_harness import started
+from node_harness import TIMEOUT_S, started
 from sensor_msgs.msg import CameraInfo, Image
 
 from visloc_msgs.msg import OdometryStatus
 from visloc_ros.core.camera import guess_camera
 from visloc_ros.core.types import Reason, Rejection
-from visloc_ros.nodes import conversions
+from visloc_ros.localization import AnchorEngine
+from visloc_ros.nodes import anchor_node, conversions
+from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import RELIABLE
 
 BEGIN_NS = 1_700_000_000 * 1_000_000_000
 CAMERA = guess_camera(320, 240)
+DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 
 
 class Listener:
@@ -53,12 +60,10 @@ def test_images_that_stop_are_an_error_and_so_are_images_without_stamps(ros_doma
         infos = harness.probe.create_publisher(CameraInfo, "camera_info", RELIABLE)
         harness.wait_for(lambda: images.get_subscription_count() and infos.get_subscription_count(), "subscription")
         pixels = np.random.default_rng(0).integers(0, 256, (240, 320), dtype=np.uint8).tobytes()
-        count = 0
+        steps = count()
 
         def send(stamp_ns):
-            nonlocal count
-            count += 1
-            header = conversions.header(stamp_ns and stamp_ns + count * 50_000_000, "camera")
+            header = conversions.header(stamp_ns and stamp_ns + next(steps) * 50_000_000, "camera")
             images.publish(Image(header=header, height=240, width=320, encoding="mono8", step=320, data=pixels))
 
         infos.publish(conversions.camera_to_msg(BEGIN_NS, "camera", CAMERA))
@@ -67,6 +72,47 @@ def test_images_that_stop_are_an_error_and_so_are_images_without_stamps(ros_doma
         unstamped = "none can be used: an image has no stamp"
         listener.wait_for(node, DiagnosticStatus.ERROR, unstamped, lambda: send(0))
         listener.wait_for(node, DiagnosticStatus.WARN, "Lost!", lambda: send(BEGIN_NS))
+
+
+@pytest.fixture
+def searching(ros_domain):
+    """The diagnostics of an anchor node that gets images of nothing, three a second."""
+    options = (f"map_path:={DEMO_MAP}", "camera.qos:=reliable", "camera.in_spare_time:=false")
+    with started(AnchorNode, *(word for option in options for word in ("-p", option))) as harness:
+        images = harness.probe.create_publisher(Image, "image", RELIABLE)
+        infos = harness.probe.create_publisher(CameraInfo, "camera_info", RELIABLE)
+        harness.wait_for(lambda: images.get_subscription_count() and infos.get_subscription_count(), "subscription")
+        infos.publish(conversions.camera_to_msg(BEGIN_NS, "camera", CAMERA))
+        stamps = count(BEGIN_NS, 50_000_000)
+
+        def send():
+            header = conversions.header(next(stamps), "camera")
+            data = bytes(240 * 320)
+            images.publish(Image(header=header, height=240, width=320, encoding="mono8", step=320, data=data))
+
+        harness.probe.create_timer(0.3, send)
+        yield Listener(harness)
+
+
+def test_images_that_are_not_found_in_the_map_are_told_with_the_reason(searching):
+    expected = "images is found in the map 'demo_room' (FEW_FEATURES"
+    searching.wait_for("visloc/anchor_node", DiagnosticStatus.WARN, expected)
+
+
+def test_a_search_that_does_not_end_is_an_error(searching, monkeypatch):
+    go_on, find = threading.Event(), AnchorEngine.find
+
+    def hung(*arguments):
+        go_on.wait(TIMEOUT_S)
+        return find(*arguments)
+
+    monkeypatch.setattr(AnchorEngine, "find", hung)
+    monkeypatch.setattr(anchor_node, "HUNG_S", 0.5)
+    try:
+        searching.wait_for("visloc/anchor_node", DiagnosticStatus.ERROR, "A search has been running for")
+    finally:
+        go_on.set()
+    searching.wait_for("visloc/anchor_node", DiagnosticStatus.WARN, "is found in the map")
 
 
 def test_a_robot_whose_camera_has_no_place_on_it_is_told_which_transform_to_publish(ros_domain):
