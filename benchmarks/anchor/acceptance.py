@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from benchmarks.anchor.acceptance_places import MappedPlace, Planted, mapped_places, planted
+from benchmarks.anchor.acceptance_places import MappedPlace, Planted, add_options, mapped_places, planted
 from benchmarks.places import FeatureCache
 from benchmarks.program import new_parser
 from benchmarks.results_file import table, write_section
@@ -106,10 +106,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/acceptance"), help="folder for maps, rooms, trials")
-    parser.add_argument("--processes", type=int, default=2, help="places tried at once")
-    parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
+    add_options(parser)
     parser.add_argument("--plots", type=Path, help="folder for the reliability diagrams")
     return parser.parse_args()
 

@@ -4,6 +4,8 @@ A room comes repainted, with its pictures and its boxes elsewhere in another roo
 of its flat walls. Which frames show the mapped place, and from where, is known for all of them.
 """
 
+import argparse
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -67,6 +69,20 @@ class InFrontOfWalls:
         forward = np.array([np.cos(yaw), np.sin(yaw), 0.0])
         rotation = np.column_stack((np.cross(forward, [0.0, 0.0, 1.0]), [0.0, 0.0, -1.0], forward))
         return SE3(rotation, np.array([*position, 1.6]))
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that all programs have which search these places."""
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
+    parser.add_argument("--work", type=Path, default=Path("out/acceptance"), help="folder for maps, rooms, features")
+    parser.add_argument("--processes", type=int, default=2, help="places searched at once")
+    parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
+
+
+def build_map(place: Place, work: Path) -> None:
+    """Build a place's map where it is not there yet, in a process of its own."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    place.open_map(work / "maps")
 
 
 def mapped_places(data: Path, work: Path) -> list[MappedPlace]:

@@ -17,7 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.anchor.acceptance_places import PLAN_SEEDS, mapped_places, recorded, rendered, with_truth
+from benchmarks.anchor.acceptance_places import (
+    PLAN_SEEDS,
+    add_options,
+    build_map,
+    mapped_places,
+    recorded,
+    rendered,
+    with_truth,
+)
 from benchmarks.places import FeatureCache, Place
 from benchmarks.program import new_parser
 from benchmarks.results_file import table, write_section
@@ -37,8 +45,9 @@ SIDE_DEG = 40.0
 
 @dataclass(frozen=True)
 class Displaced:
-    """A path whose camera goes about the point it looks at, and back from it, even through walls (seen from outside
-    they are not there).
+    """A path whose camera goes about the point it looks at, and back from it.
+
+    Even through walls: seen from outside they are not there.
     """
 
     path: PosePath
@@ -65,7 +74,7 @@ def main() -> None:
     searched = edges(arguments)
     places = {place.name: place for _, place in searched}  # each map is built once, before two processes need it
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(partial(build_map, arguments=arguments), places.values()))
+        list(pool.map(partial(build_map, work=arguments.work), places.values()))
         rows = list(pool.map(partial(search, arguments=arguments), searched))
     total = ["all", *(str(sum(int(row[column]) for row in rows)) for column in range(1, len(HEADER)))]
     body = table(HEADER, [*rows, total])
@@ -76,10 +85,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/acceptance"), help="folder for maps, rooms, features")
-    parser.add_argument("--processes", type=int, default=2, help="places searched at once")
-    parser.add_argument("--markdown", type=Path, help="results file to write the table into")
+    add_options(parser)
     return parser.parse_args()
 
 
@@ -95,12 +101,6 @@ def odd_view(work: Path, seed: int, kind: str) -> tuple[str, Place]:
     folder = recorded(work, seed, kind.replace(" ", "_"), "localize", VIEWS[kind])
     place = Place(f"room_{seed}", rendered(work, seed, "map"), SourceConfig(), folder, SourceConfig(every=2), 2.0)
     return f"room_{seed}, {kind}", place
-
-
-def build_map(place: Place, arguments: argparse.Namespace) -> None:
-    """Build a place's map where it is not there yet."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    place.open_map(arguments.work / "maps")
 
 
 def search(edge: tuple[str, Place], arguments: argparse.Namespace) -> list[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import beta
 
-from benchmarks.anchor.acceptance_places import PHOTO_FOLDERS, MappedPlace, mapped_places
+from benchmarks.anchor.acceptance_places import PHOTO_FOLDERS, MappedPlace, add_options, build_map, mapped_places
 from benchmarks.places import FeatureCache, photos
 from benchmarks.program import new_parser
 from benchmarks.results_file import table, write_section
@@ -67,7 +67,7 @@ def main() -> None:
     places = searched_places(arguments)
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         # Each map is built, and each feature extracted, by one process alone.
-        list(pool.map(partial(build_map, arguments=arguments), places))
+        list(pool.map(partial(build_map, work=arguments.work), [one.place for one in places]))
         list(pool.map(partial(extract_features, arguments=arguments), recordings(arguments)))
         rows = list(pool.map(partial(search, arguments=arguments), [one.place.name for one in places]))
     searches, poses = (sum(int(row[column]) for row in rows) for column in (2, 3))
@@ -83,10 +83,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/acceptance"), help="folder for maps, rooms, features")
-    parser.add_argument("--processes", type=int, default=2, help="maps searched at once")
-    parser.add_argument("--markdown", type=Path, help="results file to write the table into")
+    add_options(parser)
     return parser.parse_args()
 
 
@@ -106,12 +103,6 @@ def recordings(arguments: argparse.Namespace) -> Iterator[Recording]:
             yield Recording(one.place.query_folder, one.plan)
     for folder in PHOTO_FOLDERS:
         yield Recording(arguments.data / folder)
-
-
-def build_map(mapped: MappedPlace, arguments: argparse.Namespace) -> None:
-    """Build a place's map where it is not there yet."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    mapped.place.open_map(arguments.work / "maps")
 
 
 def extract_features(recording: Recording, arguments: argparse.Namespace) -> None:

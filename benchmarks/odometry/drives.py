@@ -2,8 +2,8 @@
 
 Run: python -m benchmarks.odometry.drives --data ../shared/data --markdown results/odometry.md
 
-A real drive of 730 m and three rendered ones through streets with corners, none of which comes back to where it was
-in view. Live runs take as long as the drive. Rendered images are kept in the work folder.
+A real drive of 730 m and three rendered ones through streets with corners; nothing of a street is in view after the
+corner at its end. Live runs take as long as the drive. Rendered images are kept in the work folder.
 """
 
 import argparse

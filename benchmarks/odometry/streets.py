@@ -1,4 +1,4 @@
-"""Drives through rendered streets with corners, the truth known exactly: nothing comes back into view after them.
+"""Drives through rendered streets with corners, the truth known exactly.
 
 Houses, parked cars and lamp posts stand along the streets of a square grid; the camera drives as one on a car does,
 ten images a second, as wide as KITTI's small images and with their field of view.
