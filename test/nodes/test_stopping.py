@@ -1,6 +1,12 @@
+import threading
+
 import pytest
 
 rclpy = pytest.importorskip("rclpy")
+
+from node_harness import TIMEOUT_S
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
 
 from visloc_ros.nodes import base
 
@@ -46,15 +52,39 @@ class Executor:
         raise base.RCLError("failed to initialize wait set: the given context is not valid")
 
 
-class Node:
-    is_shut_down = False
+@pytest.fixture
+def node(context):
+    node = Node("idle")
+    node.is_shut_down = False
+    yield node
+    node.destroy_node()
 
 
-def test_a_signal_while_the_executor_begins_to_wait_is_no_error(context):
-    base.serve(Executor(is_shut_down=True), [Node()])
+def test_a_signal_while_the_executor_begins_to_wait_is_no_error(node):
+    base.serve(Executor(is_shut_down=True), [node])
     assert not rclpy.ok()
 
 
-def test_an_executor_that_fails_is_an_error(context):
+def test_an_executor_that_fails_is_an_error(node):
     with pytest.raises(base.RCLError):
-        base.serve(Executor(is_shut_down=False), [Node()])
+        base.serve(Executor(is_shut_down=False), [node])
+
+
+def test_a_signal_that_wakes_the_executor_too_early_is_noticed(node):
+    """rclpy's handler wakes the executor and then shuts the context down: here it does so without waking anyone."""
+    executor, handle = SingleThreadedExecutor(), rclpy.get_default_context().handle
+    executor.add_node(node)
+    was_told_otherwise = threading.Event()
+
+    def give_up():
+        was_told_otherwise.set()
+        executor.wake()
+
+    timers = threading.Timer(0.5, handle.shutdown), threading.Timer(TIMEOUT_S, give_up)
+    with handle:
+        for timer in timers:
+            timer.start()
+        with pytest.raises(ExternalShutdownException):
+            base.serve(executor, [node])
+    timers[1].cancel()
+    assert not was_told_otherwise.is_set()

@@ -43,6 +43,7 @@ except ImportError:  # Humble
 ConfigT = TypeVar("ConfigT", bound=Config)
 ItemT = TypeVar("ItemT")
 
+WAKE_PERIOD_S = 1.0  # after which a signal is noticed at the latest; an idle process costs nothing for it
 WARNING_PERIOD_S = 1.0  # of one line of the code: somebody may cause one with every message
 
 
@@ -316,6 +317,8 @@ def run_all(make_nodes: Callable[[], Sequence[VislocNode[Any]]]) -> None:
 
 def serve(executor: Executor, nodes: Sequence[VislocNode[Any]]) -> None:
     """Serve until all nodes are shut down, or a signal has shut the context down."""
+    # rclpy wakes a waiting executor before it shuts the context down: one that is quick looks too early and waits on.
+    wake = nodes[0].create_timer(WAKE_PERIOD_S, lambda: None, clock=Clock(clock_type=ClockType.STEADY_TIME))
     try:
         while rclpy.ok() and not all(node.is_shut_down for node in nodes):
             executor.spin_once()
@@ -323,6 +326,8 @@ def serve(executor: Executor, nodes: Sequence[VislocNode[Any]]) -> None:
         if rclpy.ok():
             raise
         # rclpy's own signal handler shut the context down between a check and a call
+    finally:
+        nodes[0].destroy_timer(wake)
 
 
 def _shut_down() -> None:
