@@ -132,11 +132,15 @@ class Probe(Node):
         self.anchor.publish(conversions.anchor_to_msg(anchor, "map", "camera"))
 
     def send_initial_pose(self, pose: SE3, frame_id: str = "map", sigma: float = 0.5) -> None:
-        """As RViz does: a pose of the base, nothing said about z, roll and pitch."""
+        """As RViz does."""
+        self.initial_pose.publish(self.initial_pose_msg(pose, frame_id, sigma))
+
+    def initial_pose_msg(self, pose: SE3, frame_id: str = "map", sigma: float = 0.5) -> PoseWithCovarianceStamped:
+        """A pose of the base, nothing said about z, roll and pitch."""
         message = PoseWithCovarianceStamped(header=conversions.header(BEGIN_NS, frame_id))
         variances = np.diag([sigma**2, sigma**2, 0.0, 0.0, 0.0, 0.07])
         message.pose = conversions.pose_with_covariance_to_msg(pose, variances)
-        self.initial_pose.publish(message)
+        return message
 
 
 class Setup:
@@ -219,8 +223,12 @@ class Setup:
 
 @contextmanager
 def running(*arguments: str, mode: str = "fused") -> Iterator[Setup]:
-    """Start the fusion node with ROS arguments; however busy the machine is, the probe is not taken for silent."""
-    rclpy.init(args=["--ros-args", *parameters(silence_s=60.0, mode=mode), *arguments])
+    """Start the fusion node with ROS arguments; however busy the machine is, the probe is not taken for silent.
+
+    Transforms come with frames alone, so that each is known.
+    """
+    fixed = parameters(silence_s=60.0, mode=mode, tf_publish_rate=0.0)
+    rclpy.init(args=["--ros-args", *fixed, *arguments])
     node, probe, executor = FusionNode(), Probe(), SingleThreadedExecutor()
     executor.add_node(node)
     executor.add_node(probe)

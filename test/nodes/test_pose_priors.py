@@ -8,8 +8,10 @@ import pytest
 rclpy = pytest.importorskip("rclpy")
 
 from fusion_probe import Setup, map_from_base, map_from_camera, parameters, running, stamp_of
+from geometry_msgs.msg import PoseWithCovarianceStamped
 
 from visloc_msgs.msg import LocalizationStatus
+from visloc_msgs.srv import SetInitialPose
 from visloc_ros.core.geometry import SE3
 from visloc_ros.fusion.last_pose import LastPose, write_last_pose
 from visloc_ros.sources import ros_messages
@@ -154,3 +156,34 @@ def test_a_pose_that_was_lost_is_not_saved(ros_domain, tmp_path):
         setup.localize()
         assert setup.probe.statuses[-1].state == LocalizationStatus.LOST
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_service_is_told_whether_the_pose_is_used(ros_domain):
+    def ask(message: PoseWithCovarianceStamped) -> SetInitialPose.Response:
+        future = client.call_async(SetInitialPose.Request(pose=message))
+        setup.wait_for(future.done, "answer")
+        return future.result()
+
+    with running() as setup:
+        client = setup.probe.create_client(SetInitialPose, "fusion_node/set_initial_pose")
+        setup.wait_for(client.service_is_ready, "service")
+        setup.mount()
+        setup.send_frame(0)
+        message = setup.probe.initial_pose_msg(map_from_base(0))
+        message.header.frame_id = "odom"
+        answer = ask(message)
+        assert (answer.success, "'map'" in answer.message) == (False, True)
+        message.header.frame_id = "map"
+        message.pose.pose.position.x = float("nan")
+        assert not ask(message).success
+        message.pose.pose.position.x = 1e200
+        assert not ask(message).success
+        setup.send_frame(1)
+        assert not setup.probe.search_priors
+
+        answer = ask(setup.probe.initial_pose_msg(map_from_base(0)))
+        assert (answer.success, "search begins there" in answer.message) == (True, True)
+        setup.send_frame(2)
+        setup.wait_for(lambda: setup.probe.search_priors, "where the search begins")
+        first = setup.probe.search_priors[0]
+        assert ros_messages.pose_from_msg(first.pose.pose).is_close(map_from_camera(0), 0.05, 2.0)

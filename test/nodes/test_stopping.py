@@ -12,11 +12,11 @@ from visloc_ros.nodes import base
 
 
 @pytest.fixture
-def context(ros_domain):
+def context(ros_domain, monkeypatch):
     rclpy.init(args=[])
     yield
-    if rclpy.ok():
-        rclpy.shutdown()
+    monkeypatch.undo()
+    rclpy.try_shutdown()
 
 
 def test_a_signal_handler_that_was_quicker_is_no_error(context, monkeypatch):

@@ -45,9 +45,13 @@ FUSION_NODE = "fusion_node"
 
 @dataclass
 class Poses:
-    """What is published in one run: transforms by edge and stamp (ns), poses with covariance (6, 6) by stamp."""
+    """What is published in one run: transforms by edge and stamp (ns), poses with covariance (6, 6) by stamp.
+
+    ``repeated`` are transforms equal to the one before of their edge, as a timer sends them between frames.
+    """
 
     transforms: dict[tuple[Edge, int], SE3] = field(default_factory=dict)
+    repeated: set[tuple[Edge, int]] = field(default_factory=set)
     poses: dict[int, tuple[SE3, Array]] = field(default_factory=dict)
 
 
@@ -141,15 +145,19 @@ class _Recording:
     @property
     def published(self) -> Poses:
         """What the node sent."""
-        found = Poses()
+        found, newest = Poses(), dict[Edge, SE3]()
         edges = {(self.map_frame, self.odom_frame), (self.odom_frame, self.base_frame)}
         for item in (item for message in self._messages["tf"] for item in message.transforms):
             edge = item.header.frame_id, item.child_frame_id
-            if edge in edges:
-                found.transforms[edge, stamp_from_msg(item.header.stamp)] = transform_from_msg(item.transform)
+            if edge not in edges:
+                continue
+            key, pose = (edge, stamp_from_msg(item.header.stamp)), transform_from_msg(item.transform)
+            if edge in newest and _difference(newest[edge], pose) == 0.0:
+                found.repeated.add(key)
+            found.transforms[key] = newest[edge] = pose
         for message in self._messages["pose"]:
-            pose = pose_from_msg(message.pose.pose), covariance_from_msg(message.pose)
-            found.poses[stamp_from_msg(message.header.stamp)] = pose
+            of_base = pose_from_msg(message.pose.pose), covariance_from_msg(message.pose)
+            found.poses[stamp_from_msg(message.header.stamp)] = of_base
         return found
 
 
@@ -190,7 +198,8 @@ def recompute(bag: Path) -> Comparison:
 
 
 def compare(recorded: Poses, recomputed: Poses) -> Comparison:
-    """Set the poses of two runs beside each other."""
+    """Set the poses of two runs beside each other; what a timer only repeated has no like in the second one."""
+    only_repeated = recorded.repeated - recomputed.transforms.keys()
     edges, stamps = (
         recorded.transforms.keys() & recomputed.transforms.keys(),
         recorded.poses.keys() & recomputed.poses.keys(),
@@ -200,7 +209,7 @@ def compare(recorded: Poses, recomputed: Poses) -> Comparison:
         (one, one_covariance), (other, other_covariance) = recorded.poses[stamp_ns], recomputed.poses[stamp_ns]
         differences += [_difference(one, other), float(np.max(np.abs(one_covariance - other_covariance)))]
     return Comparison(
-        len(recorded.transforms) + len(recorded.poses),
+        len(recorded.transforms) - len(only_repeated) + len(recorded.poses),
         len(recomputed.transforms) + len(recomputed.poses),
         len(edges) + len(stamps),
         max(differences, default=0.0),

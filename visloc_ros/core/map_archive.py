@@ -7,7 +7,7 @@ import gzip
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -15,7 +15,7 @@ from typing import IO
 from visloc_ros.core.atomic_write import atomic_write, is_unfinished
 from visloc_ros.core.errors import MapError, OutputError
 from visloc_ros.core.files import LARGEST_MODEL_BYTES, check_file
-from visloc_ros.core.manifest import MANIFEST_NAME
+from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, read_manifest
 
 # What an archive may unpack to grows with it: a map's arrays are packed already, its text to a tenth.
 _LARGEST_RATIO, _FREE_BYTES = 20, 64 << 20
@@ -81,18 +81,30 @@ def unpacked(archive: Path) -> Iterator[Path]:
 
     Only plain files and folders with relative names below the archive's root are taken. Raises MapError otherwise.
     """
+    with _unpacked(archive, lambda _: True) as folder:
+        yield _map_root(folder)
+
+
+def archived_manifest(archive: Path) -> Manifest:
+    """The manifest of a packed map, and nothing else of it. Raises MapError."""
+    with _unpacked(archive, lambda name: name.name == MANIFEST_NAME) as folder:
+        return read_manifest(_map_root(folder))
+
+
+@contextmanager
+def _unpacked(archive: Path, is_wanted: Callable[[PurePosixPath], bool]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="visloc-map-") as name:
         folder = Path(name)
         try:
             with _unpacking(archive) as tar:
-                _extract(archive, tar, folder)
+                _extract(archive, tar, folder, is_wanted)
         except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise MapError(f"cannot unpack {archive} to {folder}: {error.strerror}") from error
             raise MapError(f"{archive} is not a map, or truncated or broken ({error}): copy it again") from error
         except ValueError as error:
             raise MapError(f"{archive} is broken ({error}): copy it again") from error
-        yield _map_root(folder)
+        yield folder
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -118,12 +130,15 @@ def _most_bytes(archive: Path) -> int:
     return _FREE_BYTES + _LARGEST_RATIO * archive.stat().st_size
 
 
-def _extract(archive: Path, tar: tarfile.TarFile, folder: Path) -> None:
+def _extract(archive: Path, tar: tarfile.TarFile, folder: Path, is_wanted: Callable[[PurePosixPath], bool]) -> None:
     most_members = _FREE_MEMBERS + archive.stat().st_size // _BYTES_PER_MEMBER
     for number, member in enumerate(tar):
         if number >= most_members or member.size > _most_bytes(archive):
             raise MapError(f"{archive} unpacks to more than a map can hold: do not trust it")
-        target = folder / _checked_name(archive, member)
+        name = _checked_name(archive, member)
+        if not is_wanted(name):
+            continue
+        target = folder / name
         if member.isdir():
             target.mkdir(parents=True, exist_ok=True)
             continue

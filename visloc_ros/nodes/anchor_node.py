@@ -18,7 +18,7 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
 
 from visloc_msgs.msg import Anchor as AnchorMsg
-from visloc_msgs.srv import LoadMap, Localize, SaveMap
+from visloc_msgs.srv import ListMaps, LoadMap, Localize, SaveMap
 from visloc_ros.core.advice import ADVICE
 from visloc_ros.core.calibration import CameraCalibration, guess_calibration
 from visloc_ros.core.config import Config, option, section
@@ -42,6 +42,7 @@ from visloc_ros.nodes.conversions import (
     points_to_msg,
 )
 from visloc_ros.nodes.diagnostics import publish_diagnostics
+from visloc_ros.nodes.maps_folder import MapsFolder
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.nodes.recent_poses import RecentPoses
 from visloc_ros.nodes.search_pace import SearchPace
@@ -72,6 +73,9 @@ class AnchorNodeConfig(Config):
     """Parameters of the anchor node."""
 
     map_path: str = option("", "map folder or reference.tar.gz")
+    maps_folder: str = option(
+        "", "folder that list_maps tells of, and that load_map and save_map do not reach beyond; empty: any path"
+    )
     map_frame: str = option("map", "frame id of the map")
     # Walking at 1.5 m/s, odometry that drifts by 1 % is off by 7 mm after it: less than an anchor is.
     search_period_s: float = option(
@@ -91,6 +95,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     config_type = AnchorNodeConfig
     parameter_names = (
         "map_path",
+        "maps_folder",
         "map_frame",
         "camera.transport",
         "camera.qos",
@@ -124,11 +129,13 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         # Made before the map is loaded, which takes long: an odometry node sees by it that somebody will tell.
         self._camera_publisher = self.publisher(CameraInfo, "anchor_camera_info", LATCHED)
         path = Path(self.config.map_path)
+        self._maps_folder = MapsFolder(self.config.maps_folder)
         self._use_engine(self._first_engine(path), path)
         self._publisher = self.publisher(AnchorMsg, "anchor", RELIABLE)
         self._points_publisher = self.publisher(PointCloud2, "map_points", LATCHED)
         self._inliers_publisher = self.publisher(PointCloud2, "inlier_points", RELIABLE)
         self._image_publisher = self.publisher(CompressedImage, "matches/compressed", RELIABLE)
+        self.service(ListMaps, "~/list_maps", self._list_maps)
         self.service(LoadMap, "~/load_map", self._load_map)
         self.service(SaveMap, "~/save_map", self._save_map)
         self.service(Localize, "~/localize", self._localize_one)
@@ -217,14 +224,26 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             image.data = encode_jpeg(draw_inliers(frame, anchor), 85)
             self._image_publisher.publish(image)
 
+    async def _list_maps(self, _: ListMaps.Request, response: ListMaps.Response) -> ListMaps.Response:
+        try:
+            maps = await in_background(self, lambda: self._maps_folder.list(self._map_path), LOADING_S)
+        except ConfigError as error:
+            response.code, response.message = ListMaps.Response.NO_MAPS_FOLDER, str(error)
+            return response
+        num_broken = sum(bool(item.problem) for item in maps)
+        response.code, response.maps = ListMaps.Response.SUCCESS, maps
+        response.message = f"{len(maps)} maps" + (f", {num_broken} of them cannot be used" if num_broken else "")
+        return response
+
     async def _load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
         path = Path(request.map_path)
         try:
-            check_absolute(path)
+            path = self._maps_folder.path(request.map_path)
             engine = await in_background(self, lambda: self._next_engine(path), LOADING_S)
             await in_background(self, lambda: self._use_engine(engine, path), LOADING_S)
         except VislocError as error:
-            response.code = code_of_map(error, path)
+            is_outside = isinstance(error, ConfigError) and self._maps_folder.is_set
+            response.code = LoadMap.Response.INVALID_REQUEST if is_outside else code_of_map(error, path)
             response.message = f"{error}; the map '{self._engine.map.name}' stays loaded"
             return response
         self._publish_map()
@@ -235,7 +254,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     async def _save_map(self, request: SaveMap.Request, response: SaveMap.Response) -> SaveMap.Response:
         source, loaded, archive = self._map_path, self._engine.map.manifest, Path(request.path)
         try:
-            check_absolute(archive)
+            archive = self._maps_folder.path(request.path)
             if not is_folder(archive.parent):
                 raise OutputError(f"there is no folder {archive.parent}: make it, or choose another one")
             response.size = await in_background(self, lambda: export_map(source, loaded, archive), SAVING_S)
@@ -292,12 +311,6 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             f"None of the last {len(self._recent)} images is found in the map '{self._engine.map.name}' ({reason} in"
             f" {count}): does it show this place, and is this the camera's calibration?"
         )
-
-
-def check_absolute(path: Path) -> None:
-    """Refuse a path that means another file than whoever asks thinks. Raises ConfigError."""
-    if not path.is_absolute():
-        raise ConfigError(f"give an absolute path, not '{path}': this node hardly runs in the folder that you mean")
 
 
 def code_of_map(error: VislocError, path: Path) -> int:

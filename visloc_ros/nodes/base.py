@@ -70,7 +70,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         self._service_group = ReentrantCallbackGroup()  # one that takes long keeps no other waiting
         self._options = NodeOptions(self, self.config_type, self.parameter_names)
         self.declare_parameter("autostart", True)
-        self.is_shut_down = False
+        self.is_active = self.is_shut_down = False
         self.action_types: dict[str, type] = {}
         """The actions that the node offers, by their names below its own."""
         self._service_change_state.callback = self._refusing(self._service_change_state.callback)
@@ -167,10 +167,13 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start working."""
-        return self._enter(self._active, self.activate)
+        result = self._enter(self._active, self.activate)
+        self.is_active = result is TransitionCallbackReturn.SUCCESS
+        return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop working."""
+        self.is_active = False
         return self._leave(self._active)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -179,6 +182,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop working and let go of everything; a process ends when all of its nodes are shut down."""
+        self.is_active = False
         for stack in (self._active, self._configured):
             result = self._leave(stack)
             if result is not TransitionCallbackReturn.SUCCESS:
@@ -237,6 +241,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
 
     def release(self) -> None:
         """Stop working and let go of everything, from whatever state."""
+        self.is_active = False
         self._active.close()
         self._configured.close()
 

@@ -16,6 +16,7 @@ from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.fusion_output import FusionOutput
 from visloc_ros.nodes.fusion_parameters import FusionNodeConfig
 from visloc_ros.nodes.fusion_status import words_for
+from visloc_ros.nodes.mode_service import ModeService
 from visloc_ros.nodes.pose_priors import InitialPoses, PoseKeeper
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.nodes.transforms import MovingTransforms, StaticTransforms
@@ -47,6 +48,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         "publish_map_to_odom_tf",
         "publish_odom_to_base_tf",
         "transform_tolerance",
+        "tf_publish_rate",
         "loss_policy",
         "silence_s",
         "fusion.slew",
@@ -70,7 +72,9 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         super().__init__()
         self._takes_odometry = takes_odometry
         self.backend: Backend | None = None
+        """Takes the odometry of a node in this process while this one is active and its mode takes any."""
         self.camera_frame = ""
+        ModeService(self)
 
     def configure(self) -> None:
         """Make the back end, the publishers and the services."""
@@ -106,10 +110,12 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         if mode == Mode.FUSED and self._takes_odometry:
             self.subscription(TrackedPose, "map_tracking", self._take_tracked, RELIABLE)
             self.subscription(LoopClosure, "loop_closure", self._take_loop, RELIABLE)
+        if self.config.tf_publish_rate > 0.0:
+            self.timer(1.0 / self.config.tf_publish_rate, self._output.repeat_map_from_odom)
         self.timer(PATH_PERIOD_S, self._output.publish_paths)
         self.timer(WATCH_PERIOD_S, self._watch)
         publish_diagnostics(self, self._report)
-        self.backend = self._backend
+        self.backend = None if mode == Mode.HLOC else self._backend
 
     def _take_odometry(self, message: OdometryStatus) -> None:
         odometry = odometry_from_status_msg(message)

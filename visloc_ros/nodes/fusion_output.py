@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import rclpy
@@ -38,6 +40,17 @@ from visloc_ros.pipeline.inputs import Input
 from visloc_ros.pipeline.output import BasePose, Published
 
 PATH_MAX_SIZE = 1024  # poses in a path: a message of about 100 kB
+LONGEST_GAP_NS = NANOSECONDS  # over which a transform is dated on: where the clock makes such a step, it has been set
+
+
+@dataclass(frozen=True, eq=False)
+class _Sent:
+    """``map_from_odom`` with its date, and when by the node's clock it was sent first and last."""
+
+    stamp_ns: int
+    map_from_odom: SE3
+    sent_ns: int
+    repeated_ns: int
 
 
 class PathOutput:
@@ -81,6 +94,8 @@ class FusionOutput(BackendListener):
         self._map_path = PathOutput(node, "map_path", config.map_frame, PATH_MAX_SIZE)
         self._broadcaster = TransformBroadcaster(node)
         self._told_state: State | None = None
+        self._sent: _Sent | None = None
+        self._sending = threading.Lock()  # frames come from another thread than the timer
 
     def on_published(self, published: Published) -> None:
         """Send what is true at one frame: the transforms first, since somebody may be driving by them."""
@@ -121,6 +136,7 @@ class FusionOutput(BackendListener):
 
     def publish_end(self, reason: Reason) -> None:
         """The latched status must not go on claiming a pose that nobody computes any more."""
+        self._sent = None
         if rclpy.ok():
             self.publish_status(Estimate(self._node.now_ns(), State.UNINITIALIZED, reason))
 
@@ -129,15 +145,34 @@ class FusionOutput(BackendListener):
         self._odom_path.publish()
         self._map_path.publish()
 
+    def repeat_map_from_odom(self) -> None:
+        """Send the last ``map -> odom`` again where no frame has brought one for a period, dated on by the time since.
+
+        Whoever follows another node's odometry, or looks up the newest time, then never waits for the next image.
+        Nothing is sent once the loss policy says so, or before the first fix.
+        """
+        period_ns, now_ns = NANOSECONDS / self._config.tf_publish_rate, self._node.now_ns()
+        with self._sending:
+            sent = self._sent
+            if sent is None or not period_ns <= now_ns - sent.repeated_ns <= LONGEST_GAP_NS:
+                return
+            self._sent = replace(sent, repeated_ns=now_ns)
+            stamp_ns = sent.stamp_ns + now_ns - sent.sent_ns
+            self._broadcaster.send((stamp_ns, self._config.map_frame, self._config.odom_frame, sent.map_from_odom))
+
     def _broadcast(self, published: Published) -> None:
         config, transforms, stamp_ns = self._config, [], published.stamp_ns
+        sent = None
         if published.odom_from_base is not None:
             transforms.append((stamp_ns, config.odom_frame, config.base_frame, published.odom_from_base))
         if published.map_from_odom is not None:
-            ahead_ns = stamp_ns + int(config.transform_tolerance * NANOSECONDS)
+            ahead_ns, now_ns = stamp_ns + int(config.transform_tolerance * NANOSECONDS), self._node.now_ns()
             transforms.append((ahead_ns, config.map_frame, config.odom_frame, published.map_from_odom))
-        if transforms:
-            self._broadcaster.send(*transforms)
+            sent = _Sent(ahead_ns, published.map_from_odom, now_ns, now_ns)
+        with self._sending:
+            self._sent = sent
+            if transforms:
+                self._broadcaster.send(*transforms)
         raw = published.raw_map_from_odom
         if raw is not None and self._raw_publisher.get_subscription_count():
             self._raw_publisher.publish(transform_to_msg(stamp_ns, config.map_frame, config.odom_frame, raw))

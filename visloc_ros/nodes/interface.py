@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import rclpy
+from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from visloc_ros.core.errors import SetupError
@@ -62,10 +63,13 @@ DESCRIPTIONS = {
     "keyframe/compressed": "Sharp, spread images as JPEG for anchors on another machine. Made only for subscribers.",
     "ground_truth": "Where the simulated camera is.",
     # Services
+    "anchor_node/list_maps": "The maps in the folder `maps_folder`, and which of them can be used.",
     "anchor_node/load_map": "Use another map; while it loads, and if it is broken, the old one stays in use.",
     "anchor_node/save_map": "Pack the map in use into one file, which ends in `.tar.gz`.",
     "anchor_node/localize": "Find one image in the map.",
     "fusion_node/relocalize": "Forget the place in the map; agreeing anchors set it anew, `odom` goes on.",
+    "fusion_node/set_initial_pose": "Where the robot is believed to be, as `/initialpose`, with an answer.",
+    "fusion_node/set_mode": "Change what the pose is made from: `fused`, `hloc` or `odom`.",
     "map_builder_node/build_map": "Build a map from a recording on the node's machine.",
     "map_builder_node/build_map (action)": "The same with progress as feedback; it can be cancelled.",
     "odometry_node/reset_odometry": "Begin a new segment of odometry with the next frame.",
@@ -126,9 +130,9 @@ def _interface(node_type: type[VislocNode[Any]], runs: Iterable[list[str]]) -> N
 def _offered(node_type: type[VislocNode[Any]], parameters: list[str]) -> dict[Kind, set[Endpoint]]:
     """What a node has once it is active and every lifecycle node has not."""
     rclpy.init(args=["--ros-args", *(part for one in parameters for part in ("-p", one))])
+    of_every_node = _of_every_node(node_type.default_name)
     node = node_type()
     try:
-        of_every_node = _endpoints(node)
         if not node.start():
             raise SetupError(f"{node_type.default_name} does not start with {' '.join(parameters)}: see its message")
         return {kind: endpoints - of_every_node[kind] for kind, endpoints in _endpoints(node).items()}
@@ -140,8 +144,20 @@ def _offered(node_type: type[VislocNode[Any]], parameters: list[str]) -> dict[Ki
         gc.collect()  # nodes are reference cycles: only now do the threads of DDS end
 
 
-def _endpoints(node: VislocNode[Any]) -> dict[Kind, set[Endpoint]]:
+def _of_every_node(name: str) -> dict[Kind, set[Endpoint]]:
+    """What a lifecycle node of this name has by itself."""
+    plain = LifecycleNode("plain", namespace="visloc")
+    found = _endpoints(plain)
+    plain.destroy_node()
+    return {
+        kind: {replace(one, name=one.name.replace("plain/", f"{name}/", 1)) for one in endpoints}
+        for kind, endpoints in found.items()
+    }
+
+
+def _endpoints(node: LifecycleNode) -> dict[Kind, set[Endpoint]]:
     namespace = f"{node.get_namespace()}/"
+    actions = node.action_types if isinstance(node, VislocNode) else {}
 
     def endpoint(name: str, ros_type: Any, qos: QoSProfile | None = None) -> Endpoint:
         type_name = f"{ros_type.__module__.partition('.')[0]}/{ros_type.__name__}"
@@ -151,7 +167,7 @@ def _endpoints(node: VislocNode[Any]) -> dict[Kind, set[Endpoint]]:
         Kind.SUBSCRIBED: {endpoint(one.topic_name, one.msg_type, one.qos_profile) for one in node.subscriptions},
         Kind.PUBLISHED: {endpoint(one.topic_name, one.msg_type, one.qos_profile) for one in node.publishers},
         Kind.SERVICE: {endpoint(one.service_name, one.srv_type) for one in node.services},
-        Kind.ACTION: {endpoint(f"{node.get_name()}/{name} (action)", kind) for name, kind in node.action_types.items()},
+        Kind.ACTION: {endpoint(f"{node.get_name()}/{name} (action)", kind) for name, kind in actions.items()},
     }
 
 

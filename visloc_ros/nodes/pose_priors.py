@@ -1,4 +1,4 @@
-"""Pose priors: from a person (``/initialpose``) or from the end of the last run; never an output."""
+"""Pose priors: from whoever knows (``/initialpose``, ``set_initial_pose``) or of the last run; never an output."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 
+from visloc_msgs.srv import SetInitialPose
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.types import State
 from visloc_ros.fusion.last_pose import LastPose, read_last_pose, write_last_pose
@@ -22,22 +23,34 @@ SAVED_SIGMAS = np.repeat([0.5, np.deg2rad(15.0)], 3)  # what a robot may be push
 
 
 class InitialPoses:
-    """Subscribes to ``/initialpose`` and gives each good one to ``take``; others are refused in words."""
+    """Gives each good pose of ``/initialpose`` and of the service to ``take``; others are refused in words.
 
-    def __init__(self, node: VislocNode[Any], map_frame: str, take: Callable[[BasePrior], None]) -> None:
-        self._map_frame, self._take_prior = map_frame, take
+    ``take`` tells whether the pose is used.
+    """
+
+    def __init__(self, node: VislocNode[Any], map_frame: str, take: Callable[[BasePrior], bool]) -> None:
+        self._map_frame, self._take_prior, self._logger = map_frame, take, node.get_logger()
         node.subscription(PoseWithCovarianceStamped, "/initialpose", self._take, RELIABLE, from_outside=True)
+        node.service(SetInitialPose, "~/set_initial_pose", self._answer)
 
     def _take(self, message: PoseWithCovarianceStamped) -> None:
-        self._take_prior(self._checked(message))
+        self._take_prior(self._checked(message, "/initialpose"))
 
-    def _checked(self, message: PoseWithCovarianceStamped) -> BasePrior:
+    def _answer(self, request: SetInitialPose.Request, response: SetInitialPose.Response) -> SetInitialPose.Response:
+        response.success = self._take_prior(self._checked(request.pose, "set_initial_pose"))
+        response.message = (
+            "the search begins there, with the next image" if response.success else "its numbers cannot be a robot's"
+        )
+        self._logger.info(f"set_initial_pose: {response.message}")
+        return response
+
+    def _checked(self, message: PoseWithCovarianceStamped, source: str) -> BasePrior:
         frame_id = message.header.frame_id.removeprefix("/")
         if frame_id != self._map_frame:
             raise MessageError(
-                f"/initialpose is in the frame '{frame_id}': give it in '{self._map_frame}' (RViz: the Fixed Frame)"
+                f"{source} is in the frame '{frame_id}': give it in '{self._map_frame}' (RViz: the Fixed Frame)"
             )
-        return BasePrior("/initialpose", *prior_from_msg(message), stamp_from_msg(message.header.stamp))
+        return BasePrior(source, *prior_from_msg(message), stamp_from_msg(message.header.stamp))
 
 
 class PoseKeeper:

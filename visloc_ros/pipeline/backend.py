@@ -188,19 +188,20 @@ class Backend:
             self._listener.on_loop(loop, verdict)
             return verdict
 
-    def add_prior(self, prior: BasePrior) -> None:
+    def add_prior(self, prior: BasePrior) -> bool:
         """Take a pose prior; it waits until a frame has come and the camera's place on the base is known.
 
-        One that cannot be is left out.
+        One that cannot be is left out: false.
         """
         with self._lock:
             self._inputs.append(Input(InputKind.POSE_PRIOR, prior.stamp_ns))
             if not is_valid_prior(prior.map_from_base, prior.covariance):
                 self.refused["implausible pose prior"] += 1
                 _log.warning("the pose prior from %s is left out: its numbers cannot be", prior.source)
-                return
+                return False
             self._prior = prior
             self._apply_prior()
+            return True
 
     def relocalize(self) -> None:
         """Forget the place in the map and every prior; agreeing anchors set it anew, and ``odom`` goes on."""

@@ -1,0 +1,69 @@
+"""``map -> odom`` between frames: sent on at a rate of its own, so that nobody waits for the next image."""
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from fusion_probe import Setup, parameters, running, stamp_of
+
+from visloc_msgs.msg import LocalizationStatus
+
+RATE = parameters(tf_publish_rate=50.0)
+LAST = 49
+TOLERANCE_NS = 100_000_000
+
+
+def repeated(setup: Setup) -> list[tuple[int, object]]:
+    """What has come of ``map -> odom`` since the last frame's, with its stamps."""
+    sent = [(stamp, pose) for stamp, *names, pose in setup.probe.transforms if names == ["map", "odom"]]
+    frames = {stamp_of(index) + TOLERANCE_NS for index in range(LAST + 1)}
+    last = max(index for index, (stamp, _) in enumerate(sent) if stamp in frames)
+    return sent[last:]
+
+
+def test_the_last_transform_is_sent_again_and_dated_on(ros_domain):
+    with running(*RATE) as setup:
+        setup.localize()
+        setup.wait_for(lambda: len(repeated(setup)) > 5, "transforms between frames")
+        (frame_ns, pose), *others = repeated(setup)
+        stamps = [stamp for stamp, _ in others]
+        assert frame_ns == stamp_of(LAST) + TOLERANCE_NS
+        assert stamps == sorted(set(stamps))
+        assert min(stamps) >= frame_ns + 1e9 / 50.0
+        assert all(other.is_close(pose, 0.0, 0.0) for _, other in others)
+
+
+def test_before_the_first_fix_there_is_nothing_to_send_again(ros_domain):
+    with running(*RATE) as setup:
+        setup.mount()
+        for index in range(10):
+            setup.send_frame(index)
+        setup.settle()
+        assert not setup.probe.edge("map", "odom")
+
+
+def test_once_it_is_lost_nothing_is_sent_again(ros_domain):
+    """The loss policy ``stop_tf``: who drives by the transform stops."""
+    with running(*RATE, *parameters(fusion__state__lost_without_pose_s=0.5)) as setup:
+        setup.localize()
+        index = LAST + 1
+        while setup.send_loss(index).state != LocalizationStatus.LOST:
+            index += 1
+        setup.settle()  # what was sent before is on its way
+        count = len(setup.probe.transforms)
+        setup.settle()
+        assert setup.probe.statuses[-1].state == LocalizationStatus.LOST
+        assert len(setup.probe.transforms) == count
+
+
+def test_a_clock_that_is_set_dates_no_transform_an_hour_ahead(ros_domain, monkeypatch):
+    with running(*RATE) as setup:
+        setup.localize()
+        setup.wait_for(lambda: len(repeated(setup)) > 2, "transforms between frames")
+        now_ns = setup.node.now_ns
+        monkeypatch.setattr(setup.node, "now_ns", lambda: now_ns() + 3600 * 10**9)
+        setup.settle()
+        latest = max(stamp for stamp, _ in repeated(setup))
+        assert latest < stamp_of(LAST) + 60 * 10**9
+        setup.send_frame(LAST + 1)
+        setup.wait_for(lambda: stamp_of(LAST + 1) + TOLERANCE_NS in setup.probe.edge("map", "odom"), "next frame's")

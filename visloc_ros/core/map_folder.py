@@ -1,0 +1,81 @@
+"""A folder of maps: what lies in it, told by the manifests alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from visloc_ros.core.errors import ConfigError, VislocError
+from visloc_ros.core.files import is_file, is_folder
+from visloc_ros.core.hloc_layout import FEATURES_PREFIX
+from visloc_ros.core.manifest import MANIFEST_NAME, Manifest
+from visloc_ros.core.map import find_files
+from visloc_ros.core.map_archive import archived_manifest
+from visloc_ros.core.map_layout import FEATURES_NAME
+
+ARCHIVE_SUFFIX = ".tar.gz"
+_MOST_MAPS = 1000  # that a folder is searched for: what lies beyond is no folder of maps
+
+
+@dataclass(frozen=True)
+class MapEntry:
+    """A map folder or archive: its manifest, or the problem that keeps it from being read, and its bytes on disk."""
+
+    path: Path
+    manifest: Manifest | None
+    problem: str
+    size: int
+
+
+def list_maps(folder: Path) -> list[MapEntry]:
+    """The maps that lie directly in a folder, by name; broken ones, too. Raises ConfigError where it cannot be read.
+
+    Sizes and contents of their files are compared with the manifest by whoever opens one.
+    """
+    try:
+        paths = sorted(islice(folder.iterdir(), _MOST_MAPS))
+    except OSError as error:
+        raise ConfigError(f"cannot list the maps in {folder}: {error.strerror}") from error
+    return [_entry(path) for path in paths if _may_be_map(path)]
+
+
+def path_within(folder: Path, name: str) -> Path:
+    """The path of a map, or of an archive to be, by its name in a folder or its absolute path below it.
+
+    Raises ConfigError where it leads out of the folder, over links, too.
+    """
+    try:
+        path, root = (folder / name).resolve(), folder.resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"'{name}' is no path: give the name of a map in {folder}") from error
+    if path == root or not path.is_relative_to(root):
+        raise ConfigError(f"'{name}' lies outside {folder}: give the name of a map in it, or change maps_folder")
+    return path
+
+
+def _may_be_map(path: Path) -> bool:
+    if is_folder(path):
+        own = is_file(path / MANIFEST_NAME) or is_file(path / FEATURES_NAME)
+        return own or any(path.glob(f"{FEATURES_PREFIX}*.h5"))
+    return path.name.endswith(ARCHIVE_SUFFIX) and is_file(path)
+
+
+def _entry(path: Path) -> MapEntry:
+    try:
+        path_within(path.parent, path.name)
+        is_archive = is_file(path)
+        manifest = archived_manifest(path) if is_archive else find_files(path, checksums=False)[1]
+        size = sum(_sizes(path))
+    except (VislocError, OSError) as error:
+        return MapEntry(path, None, str(error), 0)
+    return MapEntry(path, manifest, "", size)
+
+
+def _sizes(path: Path) -> Iterator[int]:
+    if is_file(path):
+        yield path.stat().st_size
+    for item in path.rglob("*") if is_folder(path) else ():
+        if is_file(item):
+            yield item.stat().st_size
