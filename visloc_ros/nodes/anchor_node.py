@@ -305,11 +305,13 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             return "warn", "No image searched yet."
         num_found = self._recent.count(ACCEPTED)
         if num_found:
-            return "ok", f"Localizing: {num_found} of the last {len(self._recent)} images found in the map."
+            words = f"Localizing: {num_found} of the last {len(self._recent)} images found in the map."
+            return ("warn", f"{words} {self._input.warning}") if self._input.warning else ("ok", words)
         (reason, count), *_ = Counter(self._recent).most_common(1)
         return "warn", (
             f"None of the last {len(self._recent)} images is found in the map '{self._engine.map.name}' ({reason} in"
             f" {count}): does it show this place, and is this the camera's calibration?"
+            f" {self._input.warning}".rstrip()
         )
 
 

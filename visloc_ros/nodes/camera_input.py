@@ -6,11 +6,9 @@ A camera need not be calibrated: its frames then carry a guess, until somebody t
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from rclpy.serialization import deserialize_message
@@ -22,8 +20,8 @@ from visloc_ros.core.errors import CalibrationError, VislocError
 from visloc_ros.core.types import Frame
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.calibration_choice import CalibrationChoice
+from visloc_ros.nodes.camera_health import CameraHealth
 from visloc_ros.nodes.conversions import calibration_from_msg, frame_from_msg
-from visloc_ros.nodes.image_health import ImageHealth
 from visloc_ros.nodes.qos import IMAGE
 from visloc_ros.nodes.worker import Worker
 from visloc_ros.sources.calibration import read_given_calibration
@@ -93,8 +91,14 @@ class CameraInput:
             CameraInfo, "camera_info", self._take_camera_info, IMAGE["sensor_data"], from_outside=True, serialized=True
         )
         kind, topic = (CompressedImage, "image/compressed") if config.transport == "compressed" else (Image, "image")
-        self._count_publishers = partial(node.count_publishers, topic)
-        self._health = ImageHealth(node.resolve_topic_name(topic), time.monotonic(), config.are_keyframes)
+        self._health = CameraHealth(
+            node,
+            kind,
+            topic,
+            IMAGE[config.qos],
+            are_keyframes=config.are_keyframes,
+            is_rectified=config.is_rectified,
+        )
         self._had_problem = False
         node.subscription(kind, topic, self._take_image, IMAGE[config.qos], from_outside=True)
         node.timer(WATCH_PERIOD_S, self._watch_images, is_steady=True)
@@ -117,18 +121,23 @@ class CameraInput:
     @property
     def problem(self) -> str:
         """What keeps images away, in words; empty where they come as they should."""
-        return self._health.problem(time.monotonic(), self._count_publishers())
+        return self._health.problem
+
+    @property
+    def warning(self) -> str:
+        """What images suffer from that come and can be used, in words; empty where they are as they should be."""
+        return self._health.warning
 
     def learn(self, calibration: CameraCalibration) -> None:
         """Take a calibration that somebody has found out; it is used where the camera has none of its own."""
         self._choice.tell_found(calibration)
 
     def _take_image(self, message: Image | CompressedImage) -> None:
-        self._health.image(time.monotonic())
+        self._health.image(message)
         self._worker.put(message)
 
     def _watch_images(self) -> None:
-        problem = self.problem
+        problem = self.problem or self.warning
         if problem:
             self._logger.warning(problem, throttle_duration_sec=PROBLEM_PERIOD_S)
         elif self._had_problem:
@@ -137,7 +146,7 @@ class CameraInput:
 
     def _take_camera_info(self, serialized: bytes) -> None:
         """Take a calibration; it comes again with every image, and reading it would cost more than the image does."""
-        self._health.camera_info(time.monotonic())
+        self._health.camera_info()
         if serialized[STAMP_END:] == self._known:
             return
         message = deserialize_message(serialized, CameraInfo)
@@ -166,7 +175,7 @@ class CameraInput:
         except VislocError as error:
             self._leave_out(type(error).__name__, str(error))
             return
-        self._health.used()
+        self._health.used(frame)
         self.camera_frame = message.header.frame_id
         self._say_calibration(frame.calibration)
         self._on_frame(frame, message.header.frame_id)
@@ -182,7 +191,7 @@ class CameraInput:
             self._logger.info(f"camera: {calibration}")
 
     def _leave_out(self, kind: str, text: str) -> None:
-        self._health.unused(time.monotonic(), text)
+        self._health.unused(text)
         self._count(kind, text)
 
     def _count(self, kind: str, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from visloc_ros.nodes.qos import RELIABLE
 
 LEVELS = {"ok": DiagnosticStatus.OK, "warn": DiagnosticStatus.WARN, "error": DiagnosticStatus.ERROR}
 PERIOD_S = 1.0
+LISTED_S = 25.0  # for which a participant of DDS that was killed is still listed, and a bit more: its lease is 20 s
 
 
 def publish_diagnostics(node: VislocNode[Any], report: Callable[[], tuple[str, str, Mapping[str, object]]]) -> None:
@@ -20,6 +22,7 @@ def publish_diagnostics(node: VislocNode[Any], report: Callable[[], tuple[str, s
 
     What the node's guard has kept is added; a failure of this package makes it an error.
     """
+    double = DoubleWatch(node)
     publisher = node.publisher(DiagnosticArray, "/diagnostics", RELIABLE)
 
     def tell() -> None:
@@ -33,6 +36,9 @@ def publish_diagnostics(node: VislocNode[Any], report: Callable[[], tuple[str, s
                 "error",
                 f"{message} {sum(node.guard.failures.values())} calls failed: see the log.".lstrip(),
             )
+        if double.is_there():
+            level = "error"
+            message = f"Two nodes have the name {node.get_fully_qualified_name()}: stop one of them. {message}"
         status = DiagnosticStatus(
             level=LEVELS[level], name=f"{node.get_fully_qualified_name()[1:]}: status", message=message
         )
@@ -45,3 +51,18 @@ def publish_diagnostics(node: VislocNode[Any], report: Callable[[], tuple[str, s
         publisher.publish(array)
 
     node.timer(PERIOD_S, tell, is_steady=True)
+
+
+class DoubleWatch:
+    """Looks whether another node has the name of this one: both answer its services and send its topics."""
+
+    def __init__(self, node: VislocNode[Any]) -> None:
+        self._node, self._alone_s = node, time.monotonic()
+
+    def is_there(self) -> bool:
+        """Whether there has been another one for longer than a node that died is still listed."""
+        own = self._node.get_name(), self._node.get_namespace()
+        now_s = time.monotonic()
+        if self._node.get_node_names_and_namespaces().count(own) < 2:
+            self._alone_s = now_s
+        return now_s - self._alone_s > LISTED_S

@@ -98,6 +98,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
     def activate(self) -> None:
         """Start fusing."""
         self.undo(self._end)
+        self._output.watch()
         if self.config.state_dir:
             self._output.keeper = PoseKeeper(self, Path(self.config.state_dir))
         mode = self.config.mode
@@ -180,6 +181,8 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         if not backend.has_heard:
             return "warn", f"{self._silence.value.lower().replace('_', ' ')} received", values
         values["pose prior"] = "in use" if backend.has_pose_prior else "none"
+        if self._output.problem:
+            return "error", self._output.problem, values
         if self._base_from_camera() is None:
             return "error", f"No pose and no TF: {self._no_base_from_camera()}", values
         return *words_for(backend.latest), values

@@ -34,6 +34,7 @@ from visloc_ros.nodes.fusion_parameters import FusionNodeConfig
 from visloc_ros.nodes.fusion_status import status_to_msg, words_for
 from visloc_ros.nodes.pose_priors import PoseKeeper
 from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE
+from visloc_ros.nodes.tf_watch import TransformWatch
 from visloc_ros.nodes.transforms import TransformBroadcaster
 from visloc_ros.pipeline.backend import Backend, BackendListener, BasePrior
 from visloc_ros.pipeline.inputs import Input
@@ -94,8 +95,23 @@ class FusionOutput(BackendListener):
         self._map_path = PathOutput(node, "map_path", config.map_frame, PATH_MAX_SIZE)
         self._broadcaster = TransformBroadcaster(node)
         self._told_state: State | None = None
+        self._watch: TransformWatch | None = None
         self._sent: _Sent | None = None
         self._sending = threading.Lock()  # frames come from another thread than the timer
+
+    def watch(self) -> None:
+        """Hear from now on whether others send what is sent here, until the node is deactivated."""
+        config = self._config
+        sent_here = {
+            config.odom_frame: config.publish_map_to_odom_tf,
+            config.base_frame: config.publish_odom_to_base_tf,
+        }
+        self._watch = TransformWatch(self._node, [child for child, is_sent in sent_here.items() if is_sent])
+
+    @property
+    def problem(self) -> str:
+        """Who else sends these transforms, and what to do about it; or nothing."""
+        return "" if self._watch is None else self._watch.problem
 
     def on_published(self, published: Published) -> None:
         """Send what is true at one frame: the transforms first, since somebody may be driving by them."""
@@ -158,7 +174,7 @@ class FusionOutput(BackendListener):
                 return
             self._sent = replace(sent, repeated_ns=now_ns)
             stamp_ns = sent.stamp_ns + now_ns - sent.sent_ns
-            self._broadcaster.send((stamp_ns, self._config.map_frame, self._config.odom_frame, sent.map_from_odom))
+            self._send([(stamp_ns, self._config.map_frame, self._config.odom_frame, sent.map_from_odom)])
 
     def _broadcast(self, published: Published) -> None:
         config, transforms, stamp_ns = self._config, [], published.stamp_ns
@@ -171,11 +187,18 @@ class FusionOutput(BackendListener):
             sent = _Sent(ahead_ns, published.map_from_odom, now_ns, now_ns)
         with self._sending:
             self._sent = sent
-            if transforms:
-                self._broadcaster.send(*transforms)
+            self._send(transforms)
         raw = published.raw_map_from_odom
         if raw is not None and self._raw_publisher.get_subscription_count():
             self._raw_publisher.publish(transform_to_msg(stamp_ns, config.map_frame, config.odom_frame, raw))
+
+    def _send(self, transforms: list[tuple[int, str, str, SE3]]) -> None:
+        if not transforms:
+            return
+        if self._watch is not None:
+            for stamp_ns, _, child, _ in transforms:
+                self._watch.sent(child, stamp_ns)
+        self._broadcaster.send(*transforms)
 
     def _predict(self, estimate: Estimate) -> None:
         """Tell the nodes that search the map where to look first: the fused pose or, before a fix, what is expected."""

@@ -35,8 +35,8 @@ DESCRIPTIONS = {
     "never an output.",
     "/tf_static": "Where the camera, the IMU and the base are on the robot.",
     # Outputs
-    "/tf": "`map -> odom` and `odom -> base_link`, sent by the fusion node alone. It listens where another node sends "
-    "`odom -> base_link` (`publish_odom_to_base_tf: false`), and then corrects that one.",
+    "/tf": "`map -> odom` and `odom -> base_link`, sent by the fusion node alone. It listens whether another "
+    "node sends them, too; with `publish_odom_to_base_tf: false` it corrects that node's `odom -> base_link`.",
     "pose": "`map_from_base` at the stamp of the image, with its covariance.",
     "odom": "`odom_from_base`, scaled and continuous, with its velocity. Made only for subscribers.",
     "status": "How far the pose can be trusted, why, and what it rests on; one for each frame.",

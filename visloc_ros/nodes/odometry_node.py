@@ -192,7 +192,9 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         if isinstance(last, Rejection) and last.reason is Reason.UNKNOWN_INTRINSICS:
             return "warn", "Waiting: the camera is not calibrated, and the anchor node has not found its focal length."
         if isinstance(last, Rejection):
-            return "warn", f"Lost! {last}"
+            return "warn", f"Lost! {last} {self._input.warning}".rstrip()
+        if self._input.warning:
+            return "warn", f"Tracking, but: {self._input.warning}"
         if self._input.calibration is not None and self._input.calibration.is_provisional:
             return "warn", "Tracking with a guessed focal length: calibrate the camera."
         if not self._odometry.gyroscope_is_trusted:
