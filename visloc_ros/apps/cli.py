@@ -30,6 +30,7 @@ COMMANDS = {
     "export-hloc": ("command_export_hloc", "export_hloc_map"),
     "import-hloc": ("command_import_hloc", "import_hloc_map"),
     "up": ("command_up", "up"),
+    "doctor": ("command_doctor", "doctor"),
     "fetch-weights": ("command_fetch_weights", "fetch_weights"),
 }
 """By name: module and function."""

@@ -299,19 +299,19 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         since_s = 0.0 if self._search_begin_s is None else time.monotonic() - self._search_begin_s
         if since_s > HUNG_S:
             return "error", f"A search has been running for {since_s:.0f} s: start this node again."
-        if self._input.problem:
-            return "error", self._input.problem
+        if self._input.health.problem:
+            return "error", self._input.health.problem
         if not self._recent:
             return "warn", "No image searched yet."
         num_found = self._recent.count(ACCEPTED)
         if num_found:
             words = f"Localizing: {num_found} of the last {len(self._recent)} images found in the map."
-            return ("warn", f"{words} {self._input.warning}") if self._input.warning else ("ok", words)
+            return ("warn", f"{words} {self._input.health.warning}") if self._input.health.warning else ("ok", words)
         (reason, count), *_ = Counter(self._recent).most_common(1)
         return "warn", (
             f"None of the last {len(self._recent)} images is found in the map '{self._engine.map.name}' ({reason} in"
             f" {count}): does it show this place, and is this the camera's calibration?"
-            f" {self._input.warning}".rstrip()
+            f" {self._input.health.warning}".rstrip()
         )
 
 

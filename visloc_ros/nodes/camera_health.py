@@ -53,6 +53,11 @@ class CameraHealth:
         self._arrivals.unused(time.monotonic(), why)
 
     @property
+    def rate_hz(self) -> float:
+        """Images a second, of the last ones."""
+        return self._arrivals.rate_hz
+
+    @property
     def problem(self) -> str:
         """What keeps images away, with what to do about it; or nothing."""
         num_publishers = self._node.count_publishers(self._topic)

@@ -61,8 +61,8 @@ class CameraInput:
     """Subscribes to a camera and calls ``on_frame(frame, camera_frame_id)`` in a worker thread.
 
     Images whose stamp is not ``is_wanted`` are not even decoded. Bad messages are counted in ``rejected`` by reason
-    and never fatal. ``camera_frame`` and ``calibration`` are those of the newest image. What keeps images away is told
-    in the log, too. Raises CalibrationError for a calibration file that cannot be read.
+    and never fatal. ``camera_frame`` and ``calibration`` are those of the newest image. What is wrong with the
+    images is in ``health``, and told in the log, too. Raises CalibrationError where a calibration file cannot be read.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class CameraInput:
             CameraInfo, "camera_info", self._take_camera_info, IMAGE["sensor_data"], from_outside=True, serialized=True
         )
         kind, topic = (CompressedImage, "image/compressed") if config.transport == "compressed" else (Image, "image")
-        self._health = CameraHealth(
+        self.health = CameraHealth(
             node,
             kind,
             topic,
@@ -118,26 +118,16 @@ class CameraInput:
         """Whether a newer image waits for the work on this one."""
         return self._worker.is_late
 
-    @property
-    def problem(self) -> str:
-        """What keeps images away, in words; empty where they come as they should."""
-        return self._health.problem
-
-    @property
-    def warning(self) -> str:
-        """What images suffer from that come and can be used, in words; empty where they are as they should be."""
-        return self._health.warning
-
     def learn(self, calibration: CameraCalibration) -> None:
         """Take a calibration that somebody has found out; it is used where the camera has none of its own."""
         self._choice.tell_found(calibration)
 
     def _take_image(self, message: Image | CompressedImage) -> None:
-        self._health.image(message)
+        self.health.image(message)
         self._worker.put(message)
 
     def _watch_images(self) -> None:
-        problem = self.problem or self.warning
+        problem = self.health.problem or self.health.warning
         if problem:
             self._logger.warning(problem, throttle_duration_sec=PROBLEM_PERIOD_S)
         elif self._had_problem:
@@ -146,7 +136,7 @@ class CameraInput:
 
     def _take_camera_info(self, serialized: bytes) -> None:
         """Take a calibration; it comes again with every image, and reading it would cost more than the image does."""
-        self._health.camera_info()
+        self.health.camera_info()
         if serialized[STAMP_END:] == self._known:
             return
         message = deserialize_message(serialized, CameraInfo)
@@ -175,7 +165,7 @@ class CameraInput:
         except VislocError as error:
             self._leave_out(type(error).__name__, str(error))
             return
-        self._health.used(frame)
+        self.health.used(frame)
         self.camera_frame = message.header.frame_id
         self._say_calibration(frame.calibration)
         self._on_frame(frame, message.header.frame_id)
@@ -191,7 +181,7 @@ class CameraInput:
             self._logger.info(f"camera: {calibration}")
 
     def _leave_out(self, kind: str, text: str) -> None:
-        self._health.unused(text)
+        self.health.unused(text)
         self._count(kind, text)
 
     def _count(self, kind: str, text: str) -> None:

@@ -19,7 +19,7 @@ from visloc_ros.nodes.fusion_status import words_for
 from visloc_ros.nodes.mode_service import ModeService
 from visloc_ros.nodes.pose_priors import InitialPoses, PoseKeeper
 from visloc_ros.nodes.qos import RELIABLE
-from visloc_ros.nodes.transforms import MovingTransforms, StaticTransforms
+from visloc_ros.nodes.transforms import MovingTransforms, StaticTransforms, no_mount
 from visloc_ros.pipeline import Backend
 from visloc_ros.pipeline.anchors import RemoteAnchors
 from visloc_ros.pipeline.segment_numbers import SegmentNumbers
@@ -152,11 +152,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         """What is missing, and what to do about it."""
         if not self.camera_frame:
             return "the images name no frame: set the camera driver's frame_id."
-        base, camera = self.config.base_frame, self.camera_frame
-        return (
-            f"nobody tells the fixed transform {base} -> {camera} on /tf_static: publish it (static_transform_publisher"
-            f" or the robot's URDF), or set base_frame to '{camera}' for a bare camera."
-        )
+        return no_mount(self.config.base_frame, self.camera_frame)
 
     def _end(self) -> None:
         self.backend = None

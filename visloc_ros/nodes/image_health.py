@@ -41,6 +41,12 @@ class ImageHealth:
         self._unused_since_s = now_s if self._unused_since_s is None else self._unused_since_s
         self._why_unused = why
 
+    @property
+    def rate_hz(self) -> float:
+        """Images a second, of the last ones."""
+        span_s = self._images[-1] - self._images[0] if self._images else 0.0
+        return (len(self._images) - 1) / span_s if span_s > 0.0 else 0.0
+
     def problem(self, now_s: float, num_publishers: int) -> str:
         """What is wrong, or nothing; ``num_publishers`` is how many send images."""
         if not self._images:

@@ -185,16 +185,16 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
 
     def _judge(self, last: OdometryPose | Rejection | None) -> tuple[str, str]:
         """Level and words of the diagnostics."""
-        if self._input.problem:
-            return "error", self._input.problem
+        if self._input.health.problem:
+            return "error", self._input.health.problem
         if last is None:
             return "warn", "no frame tracked yet"
         if isinstance(last, Rejection) and last.reason is Reason.UNKNOWN_INTRINSICS:
             return "warn", "Waiting: the camera is not calibrated, and the anchor node has not found its focal length."
         if isinstance(last, Rejection):
-            return "warn", f"Lost! {last} {self._input.warning}".rstrip()
-        if self._input.warning:
-            return "warn", f"Tracking, but: {self._input.warning}"
+            return "warn", f"Lost! {last} {self._input.health.warning}".rstrip()
+        if self._input.health.warning:
+            return "warn", f"Tracking, but: {self._input.health.warning}"
         if self._input.calibration is not None and self._input.calibration.is_provisional:
             return "warn", "Tracking with a guessed focal length: calibrate the camera."
         if not self._odometry.gyroscope_is_trusted:

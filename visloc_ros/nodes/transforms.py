@@ -51,6 +51,14 @@ class StaticTransforms:
             self._tree.set(item.header.frame_id, item.child_frame_id, parent_from_child)
 
 
+def no_mount(base: str, camera: str) -> str:
+    """That the place of the camera on the base is missing, and what to do about it."""
+    return (
+        f"nobody tells the fixed transform {base} -> {camera} on /tf_static: publish it (static_transform_publisher"
+        f" or the robot's URDF), or set base_frame to '{camera}' for a bare camera."
+    )
+
+
 class MovingTransforms:
     """Collects /tf and answers where a frame was below another one at a time."""
 

@@ -1,0 +1,23 @@
+"""What an examination finds: of what, how bad, and in words what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Level(str, Enum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding about a subject (computer, map, camera ...); unless it is ok the text says what to do."""
+
+    level: Level
+    subject: str
+    text: str
