@@ -51,6 +51,8 @@ BENCHMARKS = (
     ),
     Benchmark("robustness.truth", ("{data}/euroc_mh05", *ROBUSTNESS)),
     Benchmark("layouts", (*DATA, "--runs", "3", "--json", "{results}/layouts.json")),
+    Benchmark("transforms", (*DATA, "--runs", "3", "--markdown", "{results}/ros.md")),
+    Benchmark("tethered", ("--markdown", "{results}/ros.md")),
     Benchmark("start", ("--runs", "5", "--json", "{results}/start.json")),
     Benchmark("reliability", (*DATA, "--markdown", "{results}/reliability.md")),
     Benchmark("killed_subscriber", ("--trials", "12")),

@@ -33,6 +33,16 @@ def test_the_last_transform_is_sent_again_and_dated_on(ros_domain):
         assert all(other.is_close(pose, 0.0, 0.0) for _, other in others)
 
 
+def test_the_images_right_after_the_first_fix_find_it(ros_domain):
+    """It is dated ahead: without one at its own stamp, those in between would lie before everything that is known."""
+    with running() as setup:
+        setup.localize()
+        stamps = sorted(setup.probe.edge("map", "odom"))
+        first_ns = min(stamp for stamp in setup.probe.edge("odom", "base_link") if stamp in stamps)
+        assert stamps[:2] == [first_ns, first_ns + TOLERANCE_NS]
+        assert stamps[0] in [stamp_of(index) for index in range(LAST)]
+
+
 def test_before_the_first_fix_there_is_nothing_to_send_again(ros_domain):
     with running(*RATE) as setup:
         setup.mount()

@@ -47,7 +47,8 @@ FUSION_NODE = "fusion_node"
 class Poses:
     """What is published in one run: transforms by edge and stamp (ns), poses with covariance (6, 6) by stamp.
 
-    ``repeated`` are transforms equal to the one before of their edge, as a timer sends them between frames.
+    ``repeated`` are transforms equal to the one before or after them of their edge, dated otherwise: as a timer sends
+    them between frames, and the first one of ``map -> odom`` at its frame's own stamp.
     """
 
     transforms: dict[tuple[Edge, int], SE3] = field(default_factory=dict)
@@ -145,16 +146,17 @@ class _Recording:
     @property
     def published(self) -> Poses:
         """What the node sent."""
-        found, newest = Poses(), dict[Edge, SE3]()
+        found, newest = Poses(), dict[Edge, tuple[int, SE3]]()
         edges = {(self.map_frame, self.odom_frame), (self.odom_frame, self.base_frame)}
         for item in (item for message in self._messages["tf"] for item in message.transforms):
             edge = item.header.frame_id, item.child_frame_id
             if edge not in edges:
                 continue
-            key, pose = (edge, stamp_from_msg(item.header.stamp)), transform_from_msg(item.transform)
-            if edge in newest and _difference(newest[edge], pose) == 0.0:
-                found.repeated.add(key)
-            found.transforms[key] = newest[edge] = pose
+            stamp_ns, pose = stamp_from_msg(item.header.stamp), transform_from_msg(item.transform)
+            before_ns, before = newest.get(edge, (0, None))
+            if before is not None and _difference(before, pose) == 0.0:
+                found.repeated |= {(edge, before_ns), (edge, stamp_ns)}
+            found.transforms[edge, stamp_ns], newest[edge] = pose, (stamp_ns, pose)
         for message in self._messages["pose"]:
             of_base = pose_from_msg(message.pose.pose), covariance_from_msg(message.pose)
             found.poses[stamp_from_msg(message.header.stamp)] = of_base

@@ -183,6 +183,8 @@ class FusionOutput(BackendListener):
             transforms.append((stamp_ns, config.odom_frame, config.base_frame, published.odom_from_base))
         if published.map_from_odom is not None:
             ahead_ns, now_ns = stamp_ns + int(config.transform_tolerance * NANOSECONDS), self._node.now_ns()
+            if self._sent is None:  # what follows in the next tolerance would lie before the first date
+                transforms.append((stamp_ns, config.map_frame, config.odom_frame, published.map_from_odom))
             transforms.append((ahead_ns, config.map_frame, config.odom_frame, published.map_from_odom))
             sent = _Sent(ahead_ns, published.map_from_odom, now_ns, now_ns)
         with self._sending:

@@ -1,0 +1,319 @@
+"""The robot and the machine that finds its images in the map, with a network between them that fails.
+
+Run as root: python -m benchmarks.tethered --markdown results/ros.md
+
+Two network namespaces, joined by a pair of virtual Ethernet devices, stand for the two machines; each has shared memory
+of its own. On the robot: the simulated camera, odometry and fusion, no map. On the other one: the anchor node, which
+hears keyframes. Phases: a good link; the link down for 30 s; the link up again; then a relay that hands each anchor on
+after 0.2 to 3 s, and loses 5 % of them. The simulated camera tells the truth. A jump is a step of the pose beyond the
+true one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import SUPPRESS
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+
+from benchmarks.program import add_outputs, new_parser
+from benchmarks.results_file import Figures, table, write_outputs
+from visloc_msgs.msg import Anchor, LocalizationStatus
+from visloc_ros.apps.middleware import fast_dds_profile
+from visloc_ros.core.geometry import SE3
+from visloc_ros.evaluation.machine import provenance
+from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE
+from visloc_ros.nodes.simulated_camera_node import BASE_FROM_OPTICAL
+from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
+
+DEMO_MAP = Path(__file__).parents[1] / "maps" / "demo_room.tar.gz"
+ROBOT, SERVER = "visloc_robot", "visloc_server"
+ADDRESSES = {ROBOT: "10.77.0.1/24", SERVER: "10.77.0.2/24"}
+ENVIRONMENT = {"ROS_DOMAIN_ID": "77", "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "OMP_NUM_THREADS": "1"}
+START_S, GOOD_S, DOWN_S, AGAIN_S, RELAY_S = 60.0, 30.0, 30.0, 20.0, 60.0
+DELAYS_S, LOST_SHARE = (0.2, 3.0), 0.05
+RANKS = {"p50": 50, "p95": 95, "max": 100}
+STATES = {
+    getattr(LocalizationStatus, name): name
+    for name in ("UNINITIALIZED", "INITIALIZING", "LOCALIZED", "DEGRADED", "LOST")
+}
+
+
+def main() -> None:
+    """Run all phases, or one part in a process of its own."""
+    parser = new_parser(__doc__)
+    add_outputs(parser)
+    parser.add_argument("--part", choices=("listen", "relay"), help=SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.part:
+        {"listen": listen, "relay": relay}[arguments.part]()
+        return
+    phases = run_phases()
+    report = {**provenance(), "phases": phases}
+    write_outputs(arguments, "The search on another machine", report, as_table(phases))
+
+
+class Machine:
+    """A network namespace with shared memory of its own; programs are started in it."""
+
+    def __init__(self, name: str, stack: ExitStack) -> None:
+        self._name, self._stack = name, stack
+        hold = "mount -t tmpfs tmpfs /dev/shm && echo ready && exec sleep infinity"
+        command = ["ip", "netns", "exec", name, "unshare", "--mount", "sh", "-c", hold]
+        self._holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        stack.callback(self._holder.kill)
+        assert self._holder.stdout is not None
+        self._holder.stdout.readline()
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start a program, which is stopped at the end."""
+        inside = ["nsenter", "--target", str(self._holder.pid), "--mount", "--net", "--", *command]
+        process = subprocess.Popen(inside, env={**os.environ, **fast_dds_profile(), **ENVIRONMENT})
+        self._stack.callback(stop, process)
+        return process
+
+    def start_node(self, name: str, parameters: Mapping[str, object], **topics: str) -> subprocess.Popen[bytes]:
+        """Start a node of this package."""
+        given = [word for key, value in parameters.items() for word in ("-p", f"{key}:={json.dumps(value)}")]
+        renamed = [word for key, value in topics.items() for word in ("-r", f"{key.replace('__', '/')}:={value}")]
+        quiet = ["--ros-args", "--log-level", "warn"]
+        return self.start(sys.executable, "-m", f"visloc_ros.nodes.{name}", *quiet, *given, *renamed)
+
+
+@contextmanager
+def machines() -> Iterator[tuple[Machine, Machine]]:
+    """Two machines with a link between them."""
+    with ExitStack() as stack:
+        for name in ADDRESSES:
+            run("ip", "netns", "add", name)
+            stack.callback(run, "ip", "netns", "del", name)
+        run("ip", "link", "add", "veth0", "netns", ROBOT, "type", "veth", "peer", "name", "veth0", "netns", SERVER)
+        for name, address in ADDRESSES.items():
+            run("ip", "-n", name, "address", "add", address, "dev", "veth0")
+            run("ip", "-n", name, "link", "set", "lo", "up")
+        set_link("up")
+        yield Machine(ROBOT, stack), Machine(SERVER, stack)
+
+
+def set_link(state: str) -> None:
+    """Join or part the machines; a device that comes up has lost its routes."""
+    for name in ADDRESSES:
+        run("ip", "-n", name, "link", "set", "veth0", state)
+        if state == "up":
+            run("ip", "-n", name, "route", "replace", "224.0.0.0/4", "dev", "veth0")
+
+
+def run(*command: str) -> str:
+    """Run a program and give what it prints. Raises CalledProcessError."""
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask a program to end, and wait for it."""
+    process.terminate()
+    process.wait(20.0)
+
+
+def run_phases() -> Figures:
+    """Figures of each phase."""
+    with tempfile.TemporaryDirectory() as folder, machines() as (robot, server):
+        heard = Path(folder) / "heard.jsonl"
+        robot.start_node("simulated_camera_node", {})
+        camera = {"camera.transport": "compressed"}
+        robot.start_node("localization_node", camera | {"map_tracking.enabled": False})
+        searching = camera | {"camera.qos": "reliable", "camera.are_keyframes": True, "camera.in_spare_time": False}
+        topics = {"image__compressed": "keyframe/compressed"}
+        anchors = server.start_node("anchor_node", searching | {"map_path": str(DEMO_MAP)}, **topics)
+        robot.start("sh", "-c", f"exec {sys.executable} -m benchmarks.tethered --part listen > {heard}")
+        wait_until(heard, "LOCALIZED", START_S)
+        phases = {"good link": phase(heard, GOOD_S)}
+        set_link("down")
+        phases["link down"] = phase(heard, DOWN_S)
+        set_link("up")
+        phases["link up again"] = phase(heard, AGAIN_S)
+        stop(anchors)
+        server.start_node("anchor_node", searching | {"map_path": str(DEMO_MAP)}, **topics, anchor="anchor_direct")
+        server.start(sys.executable, "-m", "benchmarks.tethered", "--part", "relay")
+        wait_until(heard, "LOCALIZED", START_S)
+        phases["anchors 0.2 to 3 s late, 5 % lost"] = phase(heard, RELAY_S)
+        return phases
+
+
+def phase(heard: Path, seconds: float) -> Figures:
+    """What is heard in so many seconds."""
+    begin_s, sent = time.monotonic(), sent_bytes()
+    time.sleep(seconds)
+    lines = [line for line in read_lines(heard) if begin_s <= line["heard_s"] <= begin_s + seconds]
+    figures = figures_of(lines, begin_s, seconds) | {"link_kb_s": (sent_bytes() - sent) / seconds / 1e3}
+    print(figures, flush=True)
+    return figures
+
+
+def sent_bytes() -> int:
+    """Bytes that the robot has sent and received so far."""
+    counters = json.loads(run("ip", "-n", ROBOT, "-json", "-statistics", "link", "show", "veth0"))[0]["stats64"]
+    return int(counters["rx"]["bytes"] + counters["tx"]["bytes"])
+
+
+def figures_of(lines: list[Figures], begin_s: float, seconds: float) -> Figures:
+    """Rates, states, errors, jumps."""
+    frames, poses = [one for one in lines if "state" in one], [one for one in lines if "error_m" in one]
+    states = [one["state"] for one in frames]
+    localized_s = [one["heard_s"] - begin_s for one in frames if one["state"] == "LOCALIZED"]
+    lies = [one for one in poses if one["error_m"] > max(0.1, 4.0 * one["sigma_m"])]
+    return {
+        "frames_hz": len(frames) / seconds,
+        "poses_hz": len(poses) / seconds,
+        "states": {name: states.count(name) / max(1, len(states)) for name in sorted(set(states))},
+        "first_localized_s": min(localized_s, default=None),
+        "error_cm": {name: percentile(poses, "error_m", rank) for name, rank in RANKS.items()},
+        "largest_jump_cm": percentile(poses, "jump_m", 100),
+        "lies": len(lies),
+    }
+
+
+def percentile(poses: list[Figures], key: str, rank: float) -> float | None:
+    """A percentile in centimetres; None without poses."""
+    return round(100.0 * float(np.percentile([one[key] for one in poses], rank)), 2) if poses else None
+
+
+def read_lines(heard: Path) -> list[Figures]:
+    """What has been heard so far, whole lines of it."""
+    text = heard.read_text(encoding="utf-8") if heard.exists() else ""
+    return [json.loads(line) for line in text.split("\n")[:-1]]
+
+
+def wait_until(heard: Path, state: str, most_s: float) -> None:
+    """Wait for a state. Raises TimeoutError."""
+    begin_s = time.monotonic()
+    while not any(one.get("state") == state and one["heard_s"] > begin_s for one in read_lines(heard)):
+        if time.monotonic() - begin_s > most_s:
+            raise TimeoutError(f"no {state} within {most_s:.0f} s")
+        time.sleep(0.5)
+
+
+class Listener(Node):
+    """Prints a line for each status, and for each pose how far it is from the truth and how far it jumped."""
+
+    def __init__(self) -> None:
+        super().__init__("listener", namespace="visloc")
+        self._truth: dict[int, SE3] = {}
+        self._before: tuple[SE3, SE3] | None = None
+        self.create_subscription(PoseStamped, "ground_truth", self._take_truth, RELIABLE)
+        self.create_subscription(LocalizationStatus, "status", self._take_status, EACH_LATCHED)
+        self.create_subscription(PoseWithCovarianceStamped, "pose", self._take_pose, LATCHED)
+
+    def _take_truth(self, message: PoseStamped) -> None:
+        self._truth[stamp_from_msg(message.header.stamp)] = pose_from_msg(message.pose) @ BASE_FROM_OPTICAL.inverse
+
+    def _take_status(self, message: LocalizationStatus) -> None:
+        tell(state=STATES[message.state], reason=message.reason)
+
+    def _take_pose(self, message: PoseWithCovarianceStamped) -> None:
+        true = self._truth.get(stamp_from_msg(message.header.stamp))
+        if true is None:
+            return
+        pose = pose_from_msg(message.pose.pose)
+        jump_m = 0.0
+        if self._before is not None:
+            pose_before, true_before = self._before
+            moved = pose.translation - pose_before.translation
+            jump_m = float(np.linalg.norm(moved - (true.translation - true_before.translation)))
+        self._before = pose, true
+        sigma_m = float(np.sqrt(np.linalg.eigvalsh(np.reshape(message.pose.covariance, (6, 6))[:3, :3])[-1]))
+        tell(error_m=float(np.linalg.norm(pose.translation - true.translation)), jump_m=jump_m, sigma_m=sigma_m)
+
+
+def tell(**values: object) -> None:
+    """Print what was heard, and when."""
+    print(json.dumps({"heard_s": time.monotonic(), **values}), flush=True)
+
+
+class Relay(Node):
+    """Hands anchors on late, and some of them not at all; a fixed seed says which."""
+
+    def __init__(self) -> None:
+        super().__init__("relay", namespace="visloc")
+        self._random = random.Random(0)
+        self._publisher = self.create_publisher(Anchor, "anchor", RELIABLE)
+        self._waiting: list[tuple[float, Anchor]] = []
+        self.create_subscription(Anchor, "anchor_direct", self._take, RELIABLE)
+        self.create_timer(0.02, self._hand_on)
+
+    def _take(self, message: Anchor) -> None:
+        if self._random.random() >= LOST_SHARE:
+            self._waiting.append((time.monotonic() + self._random.uniform(*DELAYS_S), message))
+
+    def _hand_on(self) -> None:
+        now_s = time.monotonic()
+        for due_s, message in [one for one in self._waiting if one[0] <= now_s]:
+            self._waiting.remove((due_s, message))
+            self._publisher.publish(message)
+
+
+def listen() -> None:
+    """The part that listens on the robot."""
+    spin(Listener)
+
+
+def relay() -> None:
+    """The part that hands anchors on."""
+    spin(Relay)
+
+
+def spin(kind: Callable[[], Node]) -> None:
+    """Run a node until the process is stopped."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # pycolmap's handler prints a trace
+    rclpy.init(args=[])
+    with suppress(ExternalShutdownException):
+        rclpy.spin(kind())
+
+
+def as_table(phases: Figures) -> str:
+    """One row a phase."""
+
+    def cm(value: float | None) -> str:
+        return "–" if value is None else f"{value:.1f}"
+
+    rows = [
+        (
+            name,
+            f"{one['poses_hz']:.1f} of {one['frames_hz']:.1f}",
+            ", ".join(f"{100 * share:.0f} % {state}" for state, share in one["states"].items()),
+            "–" if one["first_localized_s"] is None else f"{one['first_localized_s']:.1f} s",
+            " / ".join(cm(one["error_cm"][rank]) for rank in ("p50", "p95", "max")) + " cm",
+            f"{cm(one['largest_jump_cm'])} cm",
+            str(one["lies"]),
+            f"{one['link_kb_s']:.0f} kB/s",
+        )
+        for name, one in phases.items()
+    ]
+    header = (
+        "phase",
+        "poses of frames a second",
+        "states",
+        "LOCALIZED after",
+        "error, p50 / p95 / max",
+        "largest jump",
+        "poses off by more than 10 cm and 4 of their sigmas",
+        "on the link, both ways",
+    )
+    return table(header, rows)
+
+
+if __name__ == "__main__":
+    main()
