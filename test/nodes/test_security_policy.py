@@ -188,7 +188,8 @@ def test_a_viewer_hears_all_and_says_nothing(enclaves):
     }
     assert viewer["topics", "subscribe"] == said | {"/clock"}
     assert viewer["topics", "publish"] == {"/parameter_events", "/rosout"}
-    assert viewer["services", "reply"] == {f"/visloc/viewer/{one}" for one in PARAMETER_SERVICES}
+    own = ("/visloc/viewer", "/_ros2cli*")
+    assert viewer["services", "reply"] == {f"{node}/{service}" for node in own for service in PARAMETER_SERVICES}
 
 
 def test_only_the_fusion_node_may_send_tf(enclaves):
@@ -218,9 +219,12 @@ def test_the_policy_follows_the_schema():
             assert set(element.attrib) == NEEDED.get(element.tag, set())
 
 
-def test_no_name_is_a_pattern():
-    for element in ET.parse(POLICY).getroot().iter():
-        assert not set(element.text or "") & set("*?["), element.text
+def test_no_name_is_a_pattern_but_those_of_the_nodes_of_commands(enclaves):
+    for name, profiles in enclaves.items():
+        patterns = {one for profile in profiles for names in rights_of(profile).values() for one in names if "*" in one}
+        expected = {f"/_ros2cli*/{service}" for service in PARAMETER_SERVICES} if name in LISTENERS else set()
+        assert patterns == expected
+    assert not set("?[") & set(POLICY.read_text(encoding="utf-8").partition("<enclaves>")[2])
 
 
 def test_processes_are_started_in_their_enclaves(tmp_path):

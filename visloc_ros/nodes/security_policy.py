@@ -33,6 +33,7 @@ PARAMETER_SERVICES = (
     "set_parameters",
     "set_parameters_atomically",
 )
+COMMANDS = "/_ros2cli*"  # what the nodes of `ros2 service call` and its like are called
 LIFECYCLE_EVENTS = "transition_event"
 LIFECYCLE_SERVICES = (
     "change_state",
@@ -97,11 +98,13 @@ def _add_node(profiles: ET.Element, place: str, interface: NodeInterface, name: 
 def _add_listener(
     profiles: ET.Element, place: str, node: str, interfaces: Sequence[NodeInterface], name: Renamed
 ) -> ET.Element:
-    """A node of somebody else that hears all that the nodes publish."""
+    """A node of somebody else, or a command of ros2, that hears all that the nodes publish."""
     profile = ET.SubElement(profiles, "profile", ns=place, node=node)
     events = [f"{one.node_type.default_name}/{LIFECYCLE_EVENTS}" for one in interfaces]
     heard = map(name, _names(interfaces, Kind.PUBLISHED))
-    _add(profile, "services", "reply", [f"~/{service}" for service in PARAMETER_SERVICES])
+    _add(
+        profile, "services", "reply", [f"{own}/{service}" for own in ("~", COMMANDS) for service in PARAMETER_SERVICES]
+    )
     _add(profile, "topics", "publish", EVERY_NODE_PUBLISHES)
     _add(profile, "topics", "subscribe", [CLOCK, *EVERY_NODE_PUBLISHES, *events, *heard])
     return profile
