@@ -48,7 +48,7 @@ DESCRIPTIONS = {
     "inlier_points": "The map points that hold the last anchor.",
     "accepted_anchors": "Where the last accepted anchors saw the camera, with x ahead, twice a second.",
     "refused_anchors": "The same of those that were found but refused: another place, or too uncertain.",
-    "camera_frustum": "What the camera sees as a pyramid in its own frame, ten times a second.",
+    "camera_frustum": "What the camera sees as a pyramid in its own frame, at most ten times a second.",
     "followed_points": "The map points that hold this frame; none where they are lost.",
     "matches/compressed": "The image of the last anchor with the pixels that hold it.",
     "/diagnostics": "What each node counts, once a second: results by reason, drops, failed calls.",
