@@ -14,7 +14,7 @@ unexport ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION RMW_IMPLEMENTATION _ROS_WHEEL
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint config docs lock clean
+.PHONY: help setup demo test fuzz lint config docs policy lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ config: setup ## Write config/<node>.yaml anew from the options in the code
 
 docs: setup ## Write docs/ros_interface.md anew from the nodes
 	@$(RUN)/python -m visloc_ros.nodes.interface_docs docs/ros_interface.md
+
+policy: setup ## Write security/visloc.policy.xml, the rights of the nodes (SROS 2), anew from the nodes
+	@$(RUN)/python -m visloc_ros.nodes.security_policy security/visloc.policy.xml
 
 lock: setup ## Resolve requirements.in into requirements.lock; UPGRADE=1 moves all pins to the newest versions
 	$(RUN)/uv pip compile --universal --python-version 3.10 --generate-hashes $(addprefix --no-emit-package ,$(UNUSED)) \

@@ -4,7 +4,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 PACKAGE = "visloc_ros"
-SHARED_FOLDERS = ("config", "launch", "maps", "rviz", "urdf")
+SHARED_FOLDERS = ("config", "foxglove", "launch", "maps", "rviz", "security", "urdf")
 NODES = (
     "anchor_node",
     "fusion_node",

@@ -36,8 +36,8 @@ from visloc_msgs.msg import Anchor, LocalizationStatus
 from visloc_ros.apps.middleware import fast_dds_profile
 from visloc_ros.core.geometry import SE3
 from visloc_ros.evaluation.machine import provenance
+from visloc_ros.nodes.conversions import BASE_FROM_OPTICAL
 from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE
-from visloc_ros.nodes.simulated_camera_node import BASE_FROM_OPTICAL
 from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
 
 DEMO_MAP = Path(__file__).parents[1] / "maps" / "demo_room.tar.gz"

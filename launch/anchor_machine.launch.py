@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
-from launch.substitutions import LaunchConfiguration
+from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
@@ -49,9 +49,15 @@ def generate_launch_description():
                 namespace=LaunchConfiguration("namespace"),
                 parameters=[str(SHARE / "config" / "anchor_node.yaml"), given],
                 remappings=remappings,
+                arguments=["--ros-args", "--enclave", enclave(LaunchConfiguration("namespace"), "anchor_node")],
                 output="screen",
                 respawn=LaunchConfiguration("respawn"),
                 respawn_delay=2.0,
             ),
         ]
     )
+
+
+def enclave(namespace, executable):
+    """Where SROS 2 finds the rights of a process; of no effect without it."""
+    return PythonExpression(["'/'.join(['', *filter(None, '", namespace, f"'.split('/')), '{executable}'])"])

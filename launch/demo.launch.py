@@ -5,7 +5,7 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, SetEnvironmentVariable
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
+from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
@@ -40,8 +40,18 @@ def generate_launch_description():
                 executable="simulated_camera_node",
                 namespace=LaunchConfiguration("namespace"),
                 parameters=[str(SHARE / "config" / "simulated_camera_node.yaml")],
+                arguments=[
+                    "--ros-args",
+                    "--enclave",
+                    enclave(LaunchConfiguration("namespace"), "simulated_camera_node"),
+                ],
                 output="screen",
             ),
             localization,
         ]
     )
+
+
+def enclave(namespace, executable):
+    """Where SROS 2 finds the rights of a process; of no effect without it."""
+    return PythonExpression(["'/'.join(['', *filter(None, '", namespace, f"'.split('/')), '{executable}'])"])

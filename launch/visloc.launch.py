@@ -112,6 +112,11 @@ def is_wanted(given, modes, switch="true"):
     return PythonExpression(["'", given["mode"], f"' in {modes} and '", switch, "'.lower() == 'true'"])
 
 
+def enclave(namespace, executable):
+    """Where SROS 2 finds the rights of a process; of no effect without it."""
+    return PythonExpression(["'/'.join(['', *filter(None, '", namespace, f"'.split('/')), '{executable}'])"])
+
+
 def process(executable, nodes, given, parameters, remappings=(), wanted="true"):
     """One process with the parameter file of each of its nodes, then what this launch was given."""
     common = {"use_sim_time": given["use_sim_time"], "autostart": given["autostart"]}
@@ -125,7 +130,13 @@ def process(executable, nodes, given, parameters, remappings=(), wanted="true"):
         ],
         remappings=remappings,
         condition=IfCondition(wanted),
-        arguments=["--ros-args", "--log-level", given["log_level"]],
+        arguments=[
+            "--ros-args",
+            "--log-level",
+            given["log_level"],
+            "--enclave",
+            enclave(given["namespace"], executable),
+        ],
         output="screen",
         respawn=given["respawn"],
         respawn_delay=2.0,

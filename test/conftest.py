@@ -35,6 +35,7 @@ TOGETHER = (
     ("apps/test_main_job.py",),
     ("test_repository/test_lint.py",),
     ("mapping/test_builder.py", "mapping/test_extension.py"),  # one map
+    ("nodes/test_interface.py", "nodes/test_viewer_layouts.py"),  # one look at what the nodes offer
 )
 
 ROW_OF_FILE = {f"test/{file}": row for row, files in enumerate(TOGETHER) for file in files}

@@ -1,11 +1,27 @@
 """A recording of the simulated room and its map, made once for all node tests that need them."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from mapped_room import SIMULATION
 
 from visloc_ros.simulation import simulate, write_folder
+
+if TYPE_CHECKING:
+    from visloc_ros.nodes.interface import NodeInterface
+
+
+@pytest.fixture(scope="session")
+def interfaces() -> list[NodeInterface]:
+    """What each node offers, asked of the nodes."""
+    from visloc_ros.nodes.interface import list_interfaces
+
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
+        return list_interfaces(Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz")
 
 
 @pytest.fixture(scope="session")

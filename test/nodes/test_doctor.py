@@ -12,9 +12,9 @@ from tf2_msgs.msg import TFMessage
 from visloc_ros.core.finding import Level
 from visloc_ros.core.geometry import SE3
 from visloc_ros.nodes import conversions, image_health, picture_health
+from visloc_ros.nodes.conversions import BASE_FROM_OPTICAL
 from visloc_ros.nodes.doctor import DoctorNode
 from visloc_ros.nodes.qos import SENSOR, TF, TF_STATIC
-from visloc_ros.nodes.simulated_camera_node import BASE_FROM_OPTICAL
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg
 

@@ -10,17 +10,10 @@ pytest.importorskip("rclpy")
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.default_parameters import NODES
 from visloc_ros.nodes.fusion_node import FusionNode
-from visloc_ros.nodes.interface import DESCRIPTIONS, Endpoint, Kind, NodeInterface, list_interfaces
+from visloc_ros.nodes.interface import DESCRIPTIONS, Endpoint, Kind, NodeInterface
 from visloc_ros.nodes.interface_docs import interface_page
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def interfaces() -> list[NodeInterface]:
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
-        return list_interfaces(REPOSITORY / "maps" / "demo_room.tar.gz")
 
 
 def endpoints(interfaces: list[NodeInterface], kind: Kind) -> Iterator[tuple[type[VislocNode], Endpoint]]:

@@ -3,36 +3,23 @@
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 
-from geometry_msgs.msg import PoseWithCovarianceStamped
 from node_harness import started
-from sensor_msgs.msg import CameraInfo, Image
+from tracking_robot import ARGUMENTS, DEMO_MAP, SMALL, Robot
 
-from visloc_msgs.msg import Anchor as AnchorMsg
-from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
-from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import Anchor, AnchorPose, MapIdentity, Reason, Rejection, TrackedPose
-from visloc_ros.nodes import conversions
+from visloc_ros.core.types import Reason, Rejection, TrackedPose
 from visloc_ros.nodes.conversions import tracked_pose_to_msg
 from visloc_ros.nodes.odometry_node import OdometryNode
-from visloc_ros.nodes.qos import RELIABLE
-from visloc_ros.simulation import SimulationConfig, simulate
+from visloc_ros.simulation import simulate
 from visloc_ros.sources import ros_messages
 from visloc_ros.sources.ros_messages import tracked_pose_from_msg
-
-DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
-SMALL = SimulationConfig(width=320, height=240, focal_px=240.0, rate_hz=20.0, samples=1)
-RELIABLE_RAW = ("-p", "camera.qos:=reliable")
-ARGUMENTS = ("-p", f"map_tracking.map_path:={DEMO_MAP}", *RELIABLE_RAW)
 
 
 @pytest.fixture(scope="module")
@@ -40,65 +27,6 @@ def walk():
     """Eight frames of another walk through the demo map's room."""
     simulation = simulate(SMALL, "localize")
     return simulation, [simulation.frame(index) for index in range(8)]
-
-
-class Robot:
-    """Sends what the camera, the fusion and the anchor node would, and keeps what comes back."""
-
-    def __init__(self, harness):
-        self.harness, probe, self.map = harness, harness.probe, open_map(DEMO_MAP)
-        self.node = harness.node
-        self.results = []
-        self._publishers = {
-            name: probe.create_publisher(message_type, name, RELIABLE)
-            for name, message_type in (
-                ("image", Image),
-                ("camera_info", CameraInfo),
-                ("anchor", AnchorMsg),
-                ("camera_pose", PoseWithCovarianceStamped),
-            )
-        }
-        probe.create_subscription(TrackedPoseMsg, "map_tracking", self._keep, RELIABLE)
-        harness.wait_for(
-            lambda: (
-                all(one.get_subscription_count() for one in self._publishers.values())
-                and self.node._output._tracking_publisher.get_subscription_count()
-            ),
-            "subscriptions",
-        )
-
-    def _keep(self, message):
-        self.results.append(tracked_pose_from_msg(message))
-
-    def track(self, frame, predicted=None):
-        """The node's answer to a frame."""
-        count = len(self.results)
-        if predicted is not None:
-            message = PoseWithCovarianceStamped(header=conversions.header(frame.stamp_ns, "map"))
-            message.pose.pose = conversions.pose_to_msg(predicted)
-            self._publishers["camera_pose"].publish(message)
-            known = self.node._remote
-            self.harness.wait_for(
-                lambda: (pose := known.predict(frame.stamp_ns)) is not None and pose.is_close(predicted), "prediction"
-            )
-        self._publishers["camera_info"].publish(conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
-        height, width = frame.grey.shape
-        header = conversions.header(frame.stamp_ns, "camera")
-        self._publishers["image"].publish(
-            Image(header=header, height=height, width=width, encoding="mono8", step=width, data=frame.grey.tobytes())
-        )
-        self.harness.wait_for(lambda: len(self.results) > count, "map_tracking")
-        return self.results[-1]
-
-    def find(self, frame, map_from_camera, map_name=None, map_path=""):
-        """An anchor of a frame; points of the map that lie before the camera stand for its inliers."""
-        points = self.map.points
-        local = map_from_camera.inverse @ points
-        points, pixels = points[local[:, 2] > 0.5], project(frame.camera, local[local[:, 2] > 0.5])
-        anchor = AnchorPose(frame.stamp_ns, map_from_camera, 1e-4 * np.eye(6), 100, 100, 1.0, pixels, points)
-        identity = MapIdentity(map_name or self.map.name, metric=True, path=str(map_path))
-        self._publishers["anchor"].publish(conversions.anchor_to_msg(Anchor(anchor, identity), "map", "camera"))
-        self.harness.wait_for(lambda: self.node._remote.has_anchor, "anchor")
 
 
 def test_points_of_an_anchor_are_followed(ros_domain, walk):

@@ -57,6 +57,8 @@ class NodeSpec:
             arguments += ["--params-file", str(self._write_parameters(parameter_folder))]
         for source, target in self.remappings.items():
             arguments += ["-r", f"{source}:={target}"]
+        # Where SROS 2 finds the rights of the process; of no effect without it.
+        arguments += ["--enclave", f"{self.remappings.get('__ns', '/visloc')}/{self.name}"]
         nice = ["nice", "-n", str(self.niceness)] if self.niceness else []
         # Not with -m: the process of bundle adjustment would import the node's module anew.
         program = f"from visloc_ros.nodes.{self.name} import main; main()"

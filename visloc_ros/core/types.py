@@ -220,6 +220,7 @@ class TrackedPose:
 
     It shares the error of the anchor at ``anchor_stamp_ns``: ``covariance`` (6, 6) is of the whole pose,
     ``covariance_since_anchor`` (6, 6) of what the motion since that anchor's image adds, the anchor taken as true.
+    ``inlier_points`` (N, 3) hold the pose, in the map; empty where they are not known.
     """
 
     stamp_ns: int
@@ -231,6 +232,7 @@ class TrackedPose:
     num_followed: int
     reprojection_error_px: float
     stage_ms: Mapping[str, float] = field(default_factory=dict)
+    inlier_points: Array = field(default_factory=lambda: np.empty((0, 3)))
 
 
 @dataclass(frozen=True, eq=False)

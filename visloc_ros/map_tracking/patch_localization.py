@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -36,6 +37,11 @@ class LocatedImage:
     def map_from_camera(self) -> SE3:
         """The pose."""
         return self.fit.camera_from_world.inverse
+
+    @cached_property
+    def inlier_points(self) -> Array:
+        """The points (N, 3) that agree, in the map."""
+        return np.asarray(self.seen.points().points[self.fit.inliers])
 
     @property
     def error_px(self) -> float:

@@ -161,12 +161,14 @@ class MapTracker:
             len(located.found),
             located.error_px,
             watch.stage_ms,
+            located.inlier_points,
         )
 
     def _disagrees(self, image: RecentImage, located: LocatedImage) -> bool:
         """Whether the points lie far from where the predicted pose, if there is one, has them."""
-        points = located.seen.points().points[located.fit.inliers]
-        return image.predicted is not None and self._distance(image, located.map_from_camera, points) > 1.0
+        if image.predicted is None:
+            return False
+        return self._distance(image, located.map_from_camera, located.inlier_points) > 1.0
 
     def _distance(self, image: RecentImage, map_from_camera: SE3, points: Array) -> float:
         """How far points (N, 3) are in the image from where the predicted pose has them; more than 1 is too far."""

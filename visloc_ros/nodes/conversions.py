@@ -55,6 +55,8 @@ if TYPE_CHECKING:  # nodes without fusion start sooner
     from visloc_ros.fusion.innovation import Innovation as FusionInnovation
 
 SEGMENT_SEPARATOR = "/"
+# Optical axes (x right, y down, z forward) in a body with x forward and z up (REP 103).
+BASE_FROM_OPTICAL = SE3(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.zeros(3))
 NOT_MEASURED = -1.0  # sensor_msgs/Imu: first element of a covariance whose quantity is not measured
 
 

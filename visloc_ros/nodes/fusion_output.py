@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import rclpy
-from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformStamped
+from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped, TransformStamped
 from nav_msgs.msg import Odometry, Path
 
 from visloc_msgs.msg import Innovation as InnovationMsg
 from visloc_msgs.msg import LocalizationStatus
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import Estimate, Reason, State
+from visloc_ros.core.types import Anchor, AnchorPose, Estimate, Reason, Rejection, State
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.last_pose import LastPose
 from visloc_ros.fusion.odom_velocity import OdomState
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import (
+    BASE_FROM_OPTICAL,
     header,
     innovation_to_msg,
-    pose_to_msg,
     pose_with_covariance_to_msg,
     stamp_to_msg,
     transform_to_msg,
@@ -32,6 +30,7 @@ from visloc_ros.nodes.conversions import (
 )
 from visloc_ros.nodes.fusion_parameters import FusionNodeConfig
 from visloc_ros.nodes.fusion_status import status_to_msg, words_for
+from visloc_ros.nodes.pose_history import PoseHistory
 from visloc_ros.nodes.pose_priors import PoseKeeper
 from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE
 from visloc_ros.nodes.tf_watch import TransformWatch
@@ -41,6 +40,7 @@ from visloc_ros.pipeline.inputs import Input
 from visloc_ros.pipeline.output import BasePose, Published
 
 PATH_MAX_SIZE = 1024  # poses in a path: a message of about 100 kB
+ANCHORS_SHOWN = 200  # of each kind: the last minute or two
 LONGEST_GAP_NS = NANOSECONDS  # over which a transform is dated on: where the clock makes such a step, it has been set
 
 
@@ -52,29 +52,6 @@ class _Sent:
     map_from_odom: SE3
     sent_ns: int
     repeated_ns: int
-
-
-class PathOutput:
-    """The last poses of the base in one frame; messages are made of them once somebody listens."""
-
-    def __init__(self, node: VislocNode[Any], topic: str, frame_id: str, size: int) -> None:
-        self._publisher, self._frame_id = node.publisher(Path, topic, RELIABLE), frame_id
-        self._new: deque[tuple[int, SE3]] = deque(maxlen=size)
-        self._made: deque[PoseStamped] = deque(maxlen=size)
-
-    def add(self, stamp_ns: int, frame_from_base: SE3) -> None:
-        """Take the next pose."""
-        self._new.append((stamp_ns, frame_from_base))
-
-    def publish(self) -> None:
-        """Send all of them to those who listen."""
-        if not self._publisher.get_subscription_count():
-            return
-        while self._new:
-            stamp_ns, pose = self._new.popleft()
-            self._made.append(PoseStamped(header=header(stamp_ns, self._frame_id), pose=pose_to_msg(pose)))
-        if self._made:
-            self._publisher.publish(Path(header=self._made[-1].header, poses=list(self._made)))
 
 
 class FusionOutput(BackendListener):
@@ -91,8 +68,12 @@ class FusionOutput(BackendListener):
         self._prior_publisher = node.publisher(PoseWithCovarianceStamped, "search_prior", RELIABLE)
         self._status_publisher = node.publisher(LocalizationStatus, "status", EACH_LATCHED)
         self._innovation_publisher = node.publisher(InnovationMsg, "innovation", RELIABLE)
-        self._odom_path = PathOutput(node, "odom_path", config.odom_frame, PATH_MAX_SIZE)
-        self._map_path = PathOutput(node, "map_path", config.map_frame, PATH_MAX_SIZE)
+        self._odom_path = PoseHistory(node, Path, "odom_path", config.odom_frame, PATH_MAX_SIZE)
+        self._map_path = PoseHistory(node, Path, "map_path", config.map_frame, PATH_MAX_SIZE)
+        self._accepted, self._refused = (
+            PoseHistory(node, PoseArray, topic, config.map_frame, ANCHORS_SHOWN)
+            for topic in ("accepted_anchors", "refused_anchors")
+        )
         self._broadcaster = TransformBroadcaster(node)
         self._told_state: State | None = None
         self._watch: TransformWatch | None = None
@@ -129,6 +110,12 @@ class FusionOutput(BackendListener):
             )
             self.keeper.keep(estimate.state, last)
 
+    def on_anchor(self, anchor: Anchor, verdict: Rejection | None) -> None:
+        """Keep where an anchor saw the camera, for viewers: arrows along x show which way it looked."""
+        if isinstance(anchor.result, AnchorPose):
+            history = self._accepted if verdict is None else self._refused
+            history.add(anchor.result.stamp_ns, anchor.result.map_from_camera @ BASE_FROM_OPTICAL.inverse)
+
     def on_innovation(self, innovation: Innovation) -> None:
         """Send how a measurement compares with its prediction to those who listen."""
         if self._innovation_publisher.get_subscription_count():
@@ -157,9 +144,9 @@ class FusionOutput(BackendListener):
             self.publish_status(Estimate(self._node.now_ns(), State.UNINITIALIZED, reason))
 
     def publish_paths(self) -> None:
-        """Send the way so far to those who listen."""
-        self._odom_path.publish()
-        self._map_path.publish()
+        """Send the way so far, and the anchors on it, to those who listen."""
+        for history in (self._odom_path, self._map_path, self._accepted, self._refused):
+            history.publish()
 
     def repeat_map_from_odom(self) -> None:
         """Send the last ``map -> odom`` again where no frame has brought one for a period, dated on by the time since.

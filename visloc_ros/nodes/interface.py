@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -14,6 +14,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from visloc_ros.core.errors import SetupError
+from visloc_ros.nodes import localization_node
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.fusion_node import FusionNode
@@ -45,6 +46,10 @@ DESCRIPTIONS = {
     "map_to_odom_raw": "`map -> odom` before it is slewed.",
     "map_points": "All points of the map, once for each map.",
     "inlier_points": "The map points that hold the last anchor.",
+    "accepted_anchors": "Where the last accepted anchors saw the camera, with x ahead, twice a second.",
+    "refused_anchors": "The same of those that were found but refused: another place, or too uncertain.",
+    "camera_frustum": "What the camera sees as a pyramid in its own frame, at most ten times a second.",
+    "followed_points": "The map points that hold this frame; none where they are lost.",
     "matches/compressed": "The image of the last anchor with the pixels that hold it.",
     "/diagnostics": "What each node counts, once a second: results by reason, drops, failed calls.",
     # Between the nodes
@@ -75,6 +80,9 @@ DESCRIPTIONS = {
     "odometry_node/reset_odometry": "Begin a new segment of odometry with the next frame.",
 }
 """What each topic, service and action is for, by its name below the nodes' namespace."""
+
+NodeMaker = Callable[[], Sequence[VislocNode[Any]]]
+_CAMERA = (["camera.transport:=raw"], ["camera.transport:=compressed"])
 
 
 class Kind(Enum):
@@ -108,51 +116,68 @@ def list_interfaces(map_path: Path) -> list[NodeInterface]:
 
     Raises SetupError when a node does not start.
     """
-    camera = [["camera.transport:=raw"], ["camera.transport:=compressed"]]
     following = f"map_tracking.map_path:={map_path}"
     return [
-        _interface(OdometryNode, [[*one, following] for one in camera]),
-        _interface(AnchorNode, [[*one, f"map_path:={map_path}"] for one in camera]),
-        _interface(FusionNode, [[], ["publish_odom_to_base_tf:=false"]]),
-        _interface(MapBuilderNode, [[]]),
-        _interface(SimulatedCameraNode, [["simulation.duration_s:=0.1"]]),
+        *_interfaces(lambda: [OdometryNode()], [[*one, following] for one in _CAMERA]),
+        *_interfaces(lambda: [AnchorNode()], [[*one, f"map_path:={map_path}"] for one in _CAMERA]),
+        *_interfaces(lambda: [FusionNode()], [[], ["publish_odom_to_base_tf:=false"]]),
+        *_interfaces(lambda: [MapBuilderNode()], [[]]),
+        *_interfaces(lambda: [SimulatedCameraNode()], [["simulation.duration_s:=0.1"]]),
     ]
 
 
-def _interface(node_type: type[VislocNode[Any]], runs: Iterable[list[str]]) -> NodeInterface:
-    found: dict[Kind, set[Endpoint]] = {kind: set() for kind in Kind}
+def list_joined_interfaces(map_path: Path) -> list[NodeInterface]:
+    """The same of the nodes that ``localization_node`` joins, which then need not hear each other's topics."""
+    following = f"map_tracking.map_path:={map_path}"
+    return _interfaces(localization_node.make_nodes, [[*one, following] for one in _CAMERA])
+
+
+def _interfaces(make_nodes: NodeMaker, runs: Iterable[list[str]]) -> list[NodeInterface]:
+    """What each node of a process has in any of the runs with these parameters."""
+    found: dict[type[VislocNode[Any]], dict[Kind, set[Endpoint]]] = {}
     for parameters in runs:
-        for kind, endpoints in _offered(node_type, parameters).items():
-            found[kind] |= endpoints
-    return NodeInterface(node_type, {kind: tuple(sorted(endpoints)) for kind, endpoints in found.items()})
+        for node_type, offered in _offered(make_nodes, parameters).items():
+            of_node = found.setdefault(node_type, {kind: set() for kind in Kind})
+            for kind, endpoints in offered.items():
+                of_node[kind] |= endpoints
+    return [
+        NodeInterface(node_type, {kind: tuple(sorted(endpoints)) for kind, endpoints in of_node.items()})
+        for node_type, of_node in found.items()
+    ]
 
 
-def _offered(node_type: type[VislocNode[Any]], parameters: list[str]) -> dict[Kind, set[Endpoint]]:
-    """What a node has once it is active and every lifecycle node has not."""
+def _offered(make_nodes: NodeMaker, parameters: list[str]) -> dict[type[VislocNode[Any]], dict[Kind, set[Endpoint]]]:
+    """What each node of a process has once it is active and every lifecycle node has not."""
     rclpy.init(args=["--ros-args", *(part for one in parameters for part in ("-p", one))])
-    of_every_node = _of_every_node(node_type.default_name)
-    node = node_type()
+    nodes = make_nodes()
+    plain = _of_a_plain_node()
     try:
-        if not node.start():
-            raise SetupError(f"{node_type.default_name} does not start with {' '.join(parameters)}: see its message")
-        return {kind: endpoints - of_every_node[kind] for kind, endpoints in _endpoints(node).items()}
+        for node in nodes:
+            if not node.start():
+                raise SetupError(f"{node.default_name} does not start with {' '.join(parameters)}: see its message")
+        return {
+            type(node): {kind: endpoints - plain(kind, node) for kind, endpoints in _endpoints(node).items()}
+            for node in nodes
+        }
     finally:
-        node.release()
-        node.destroy_node()
+        for node in nodes:
+            node.release()
+            node.destroy_node()
         rclpy.shutdown()
-        del node
+        del nodes, node
         gc.collect()  # nodes are reference cycles: only now do the threads of DDS end
 
 
-def _of_every_node(name: str) -> dict[Kind, set[Endpoint]]:
-    """What a lifecycle node of this name has by itself."""
+def _of_a_plain_node() -> Callable[[Kind, VislocNode[Any]], set[Endpoint]]:
+    """What a lifecycle node has by itself, told for any node."""
     plain = LifecycleNode("plain", namespace="visloc")
     found = _endpoints(plain)
     plain.destroy_node()
-    return {
-        kind: {replace(one, name=one.name.replace("plain/", f"{name}/", 1)) for one in endpoints}
-        for kind, endpoints in found.items()
-    }
+
+    def of(kind: Kind, node: VislocNode[Any]) -> set[Endpoint]:
+        return {replace(one, name=one.name.replace("plain/", f"{node.get_name()}/", 1)) for one in found[kind]}
+
+    return of
 
 
 def _endpoints(node: LifecycleNode) -> dict[Kind, set[Endpoint]]:

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from tf2_msgs.msg import TFMessage
 
 from visloc_ros.core.config import Config, option, section
-from visloc_ros.core.geometry import SE3
 from visloc_ros.nodes.base import VislocNode, run
-from visloc_ros.nodes.conversions import camera_to_msg, header, pose_to_msg, transform_to_msg
+from visloc_ros.nodes.conversions import BASE_FROM_OPTICAL, camera_to_msg, header, pose_to_msg, transform_to_msg
 from visloc_ros.nodes.qos import RELIABLE, SENSOR, TF_STATIC
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg
 
 JPEG_QUALITY = 95
-
-# A camera that looks ahead: its optical axes (x right, y down, z forward) in a base with x forward and z up (REP 103).
-BASE_FROM_OPTICAL = SE3(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.zeros(3))
 
 
 @dataclass(frozen=True)

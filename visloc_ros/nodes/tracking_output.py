@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import numpy as np
 from nav_msgs.msg import Odometry as OdometryMsg
+from sensor_msgs.msg import PointCloud2
 
 from visloc_msgs.msg import LoopClosure as LoopClosureMsg
 from visloc_msgs.msg import OdometryStatus
 from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
 from visloc_ros.core.types import Frame, LoopClosure, MapIdentity, OdometryPose, Rejection, TrackedPose
 from visloc_ros.nodes.base import VislocNode
+from visloc_ros.nodes.camera_frustum import CameraFrustum
 from visloc_ros.nodes.conversions import (
     loop_closure_to_msg,
     odometry_status_to_msg,
+    points_to_msg,
     tracked_pose_to_msg,
     visual_odometry_to_msg,
 )
@@ -40,6 +44,8 @@ class TrackingOutput(TrackingListener):
         self._status_publisher = node.publisher(OdometryStatus, "odometry_status", RELIABLE)
         self._loop_publisher = node.publisher(LoopClosureMsg, "loop_closure", RELIABLE)
         self._tracking_publisher = node.publisher(TrackedPoseMsg, "map_tracking", RELIABLE) if followed else None
+        self._points_publisher = node.publisher(PointCloud2, "followed_points", RELIABLE) if followed else None
+        self._frustum = CameraFrustum(node)
 
     @property
     def is_heard(self) -> bool:
@@ -64,6 +70,7 @@ class TrackingOutput(TrackingListener):
             self._status_publisher.publish(status)
         if isinstance(result, OdometryPose) and self._pose_publisher.get_subscription_count():
             self._pose_publisher.publish(visual_odometry_to_msg(result, self._camera_frame))
+        self._frustum.offer(frame, self._camera_frame)
         if self.keyframes is not None:
             self.keyframes.offer(frame, self._camera_frame, result)
 
@@ -82,3 +89,6 @@ class TrackingOutput(TrackingListener):
         if self._tracking_publisher is not None and self._tracking_publisher.get_subscription_count():
             message = tracked_pose_to_msg(result, self._map_frame, self._camera_frame)
             self._tracking_publisher.publish(message)
+        if self._points_publisher is not None and self._points_publisher.get_subscription_count():
+            points = np.empty((0, 3)) if isinstance(result, Rejection) else result.inlier_points
+            self._points_publisher.publish(points_to_msg(result.stamp_ns, self._map_frame, points))

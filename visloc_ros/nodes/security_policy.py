@@ -1,0 +1,160 @@
+"""Write ``security/visloc.policy.xml``: what each process may do on the ROS graph (SROS 2), asked of the nodes.
+
+Each process has an enclave of its own, and may do what its nodes do, and what every lifecycle node does by itself.
+Services and actions are called by the operator alone; a viewer only listens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from visloc_ros.core.atomic_write import atomic_write
+from visloc_ros.nodes.interface import DESCRIPTIONS, Kind, NodeInterface, list_interfaces, list_joined_interfaces
+
+MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
+JOINED = "localization_node"
+VERSION = "0.2.0"  # of the policy's schema
+ALLOW = "ALLOW"
+HEAD = " Made by `make policy` from the nodes themselves; docs/with_sros2.md says how it is used. "
+
+# What rcl and rclpy give every node, and every lifecycle node. Humble lacks get_type_description.
+CLOCK = "/clock"
+EVERY_NODE_PUBLISHES = ("/parameter_events", "/rosout")
+PARAMETER_SERVICES = (
+    "describe_parameters",
+    "get_parameter_types",
+    "get_parameters",
+    "get_type_description",
+    "list_parameters",
+    "set_parameters",
+    "set_parameters_atomically",
+)
+COMMANDS = "/_ros2cli*"  # what the nodes of `ros2 service call` and its like are called
+LIFECYCLE_EVENTS = "transition_event"
+LIFECYCLE_SERVICES = (
+    "change_state",
+    "get_available_states",
+    "get_available_transitions",
+    "get_state",
+    "get_transition_graph",
+)
+ACTION = " (action)"
+
+Processes = Mapping[str, Sequence[NodeInterface]]
+"""The nodes of each process, by the name of its program."""
+
+Renamed = Callable[[str], str]
+
+
+def list_processes(map_path: Path) -> Processes:
+    """Ask the nodes of each process, as they are in it. Raises SetupError when one does not start."""
+    alone = list_interfaces(map_path)
+    return {JOINED: list_joined_interfaces(map_path)} | {one.node_type.default_name: [one] for one in alone}
+
+
+def policy(processes: Processes, namespace: str = "visloc", remappings: Mapping[str, str] | None = None) -> str:
+    """Text of the policy for nodes in a namespace, some of whose topics have other names there."""
+    place, renamed = f"/{namespace.strip('/')}", remappings or {}
+
+    def name(topic: str) -> str:
+        return renamed.get(topic, topic)
+
+    root = ET.Element("policy", version=VERSION)
+    root.append(ET.Comment(HEAD))
+    enclaves = ET.SubElement(root, "enclaves")
+    for process, interfaces in processes.items():
+        profiles = _enclave(enclaves, f"{place}/{process}")
+        for interface in interfaces:
+            _add_node(profiles, place, interface, name)
+    interfaces = [one for process, nodes in processes.items() if process != JOINED for one in nodes]
+    operator = _add_listener(_enclave(enclaves, f"{place}/operator"), place, "operator", interfaces, name)
+    _add(operator, "topics", "publish", [name("/initialpose")])
+    _add(operator, "services", "request", _services(interfaces))
+    _add(operator, "actions", "call", _names(interfaces, Kind.ACTION))
+    _add_listener(_enclave(enclaves, f"{place}/viewer"), place, "viewer", interfaces, name)
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _enclave(enclaves: ET.Element, path: str) -> ET.Element:
+    return ET.SubElement(ET.SubElement(enclaves, "enclave", path=path), "profiles")
+
+
+def _add_node(profiles: ET.Element, place: str, interface: NodeInterface, name: Renamed) -> None:
+    node = interface.node_type.default_name
+    profile = ET.SubElement(profiles, "profile", ns=place, node=node)
+    own = _names([interface], Kind.SERVICE)
+    _add(profile, "services", "reply", [*_every_service("~"), *(f"~{one.removeprefix(node)}" for one in own)])
+    _add(profile, "actions", "execute", [f"~{one.removeprefix(node)}" for one in _names([interface], Kind.ACTION)])
+    published = map(name, _names([interface], Kind.PUBLISHED))
+    _add(profile, "topics", "publish", [*EVERY_NODE_PUBLISHES, f"~/{LIFECYCLE_EVENTS}", *published])
+    _add(profile, "topics", "subscribe", [CLOCK, *map(name, _names([interface], Kind.SUBSCRIBED))])
+
+
+def _add_listener(
+    profiles: ET.Element, place: str, node: str, interfaces: Sequence[NodeInterface], name: Renamed
+) -> ET.Element:
+    """A node of somebody else, or a command of ros2, that hears all that the nodes publish."""
+    profile = ET.SubElement(profiles, "profile", ns=place, node=node)
+    events = [f"{one.node_type.default_name}/{LIFECYCLE_EVENTS}" for one in interfaces]
+    heard = map(name, _names(interfaces, Kind.PUBLISHED))
+    _add(
+        profile, "services", "reply", [f"{own}/{service}" for own in ("~", COMMANDS) for service in PARAMETER_SERVICES]
+    )
+    _add(profile, "topics", "publish", EVERY_NODE_PUBLISHES)
+    _add(profile, "topics", "subscribe", [CLOCK, *EVERY_NODE_PUBLISHES, *events, *heard])
+    return profile
+
+
+def _services(interfaces: Sequence[NodeInterface]) -> list[str]:
+    """All services of the nodes, with those that every lifecycle node has."""
+    common = [one for interface in interfaces for one in _every_service(interface.node_type.default_name)]
+    return [*common, *_names(interfaces, Kind.SERVICE)]
+
+
+def _every_service(node: str) -> list[str]:
+    return [f"{node}/{service}" for service in (*PARAMETER_SERVICES, *LIFECYCLE_SERVICES)]
+
+
+def _names(interfaces: Iterable[NodeInterface], kind: Kind) -> list[str]:
+    return [one.name.removesuffix(ACTION) for interface in interfaces for one in interface.endpoints[kind]]
+
+
+def _add(profile: ET.Element, kind: str, right: str, names: Iterable[str]) -> None:
+    """Allow something for names; a list of none is no valid policy."""
+    ordered = sorted(set(names))
+    if ordered:
+        group = ET.SubElement(profile, kind, {right: ALLOW})
+        for one in ordered:
+            ET.SubElement(group, kind.removesuffix("s")).text = one
+
+
+def _remapping(text: str) -> tuple[str, str]:
+    """``name:=other`` of the command line."""
+    name, _, other = text.partition(":=")
+    if name not in DESCRIPTIONS or not other:
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME:=OTHER with a topic of docs/ros_interface.md as NAME")
+    return name, other
+
+
+def main() -> None:
+    """Write the policy."""
+    parser = argparse.ArgumentParser(description="Write the SROS 2 policy of the nodes.")
+    parser.add_argument("policy", type=Path, help="policy file to write")
+    parser.add_argument("--namespace", default="visloc", help="namespace of the nodes")
+    parser.add_argument(
+        "-r", dest="remappings", type=_remapping, action="append", default=[], help="a topic's name there: NAME:=OTHER"
+    )
+    given = parser.parse_args()
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "OFF"  # no robot is to hear of these nodes
+    text = policy(list_processes(MAP), given.namespace, dict(given.remappings))
+    with atomic_write(given.policy) as path:
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
