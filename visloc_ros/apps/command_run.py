@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from visloc_ros.apps.command_replay import finish
-from visloc_ros.apps.console import StageBars, console, print_camera
+from visloc_ros.apps.console import StageBars, console, print_camera, print_table
 from visloc_ros.apps.odometry_options import (
     CameraFromImu,
     ImuTopic,
@@ -29,12 +30,14 @@ from visloc_ros.apps.recomputation import recompute
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError, SetupError
 from visloc_ros.core.map import open_map
-from visloc_ros.evaluation import summarize
+from visloc_ros.evaluation import Row, summarize
 from visloc_ros.evaluation.machine import provenance
+from visloc_ros.evaluation.regression import compare_with_baseline, read_baseline
 from visloc_ros.localization import AnchorEngine, find_camera
 from visloc_ros.sources import RecalibratedSource, SourceConfig, open_source
 from visloc_ros.sources.measurements import measurements_of
 
+WORSE = 3  # exit code; 1 is an error, 2 a wrong command line
 EXACT = 1e-9  # metres, and elements of rotation matrices and covariances: what sums in another order may change
 
 
@@ -56,6 +59,10 @@ def run(
     imu_topic: ImuTopic = "",
     odometry_topic: OdometryTopic = "",
     camera_from_imu: CameraFromImu = "",
+    regress: Annotated[
+        Path | None,
+        typer.Option(help="summary.json of an earlier run of the same recording: exit code 3 if this one is worse."),
+    ] = None,
     from_recording: Annotated[
         Path | None,
         typer.Option(help="Instead of a source: the recording of a replay, whose published poses are computed anew."),
@@ -71,6 +78,7 @@ def run(
     if map_path is None or source is None or output is None:
         raise ConfigError("give a map, a source and --output FOLDER, or --from-recording BAG alone")
     check_outputs(json_file, folder=output)
+    baseline = None if regress is None else read_baseline(regress)
     topics = replace(source_config, imu_topic=imu_topic, odometry_topic=odometry_topic, camera_from_imu=camera_from_imu)
     frames = open_source(source, topics)
     measurements = measurements_of(frames) if sensors or imu_topic or odometry_topic else None
@@ -90,6 +98,22 @@ def run(
         write_json(json_file, summarize(record) | provenance())
     if record.ended_by is not None:
         raise record.ended_by
+    if baseline is not None:
+        hold_against(baseline, summarize(record))
+
+
+def hold_against(baseline: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+    """Print each figure before and now, and end with an exit code of its own where one is worse than allowed."""
+    comparisons = compare_with_baseline(summary, baseline)
+    rows = []
+    for one in comparisons:
+        now = "none" if one.now is None else f"{one.now:.4g}"
+        bound = "at least" if one.figure.higher_is_better else "at most"
+        limit = f"{bound} {one.figure.limit(one.before):.4g}"
+        rows.append(Row(one.figure.label, f"{one.before:.4g} -> {now}", limit, not one.is_worse))
+    print_table("against the earlier run", rows)
+    if any(one.is_worse for one in comparisons):
+        raise typer.Exit(WORSE)
 
 
 def compare_with(bag: Path) -> None:
