@@ -41,6 +41,11 @@ def test_use_sim_time_without_a_clock_or_with_live_images_is_told():
     assert "use_sim_time:=false" in warned(-4e7, uses_sim_time=True, is_clock_published=True)
 
 
+def test_images_of_a_replay_may_be_ahead_of_a_clock_that_comes_in_steps():
+    assert warned(-0.1, uses_sim_time=True, is_clock_published=True) == ""
+    assert "in the future" in warned(-0.5, uses_sim_time=True, is_clock_published=True)
+
+
 def test_one_odd_stamp_is_no_habit():
     health = StampHealth(False)
     for index in range(30):

@@ -8,6 +8,7 @@ from statistics import median
 from visloc_ros.core.trajectory import NANOSECONDS
 
 FUTURE_S = 0.05  # by which clocks of a robot's computers differ that are synchronized at all; no image is ahead of time
+CLOCK_STEP_S = 0.2  # of /clock at the least rate that anybody plays it at: images are ahead of it by up to a step
 LATE_S = 1.0  # after its stamp that an image arrives: ten times what a slow camera and network need
 FAR_S = 60.0  # two clocks of one moment are never so far apart: these are different times
 _KEPT, _FEWEST = 50, 5  # images that are gone by
@@ -38,7 +39,7 @@ class StampHealth:
         age_s = median(self._ages_s)
         if abs(age_s) > FAR_S:
             return self._far(age_s, is_clock_published)
-        if age_s < -FUTURE_S:
+        if age_s < -(CLOCK_STEP_S if self._uses_sim_time else FUTURE_S):
             return (
                 f"Images are stamped {-age_s:.2f} s in the future: the camera's computer has another clock;"
                 " synchronize them (chrony)."
