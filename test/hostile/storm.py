@@ -26,9 +26,10 @@ from sensor_msgs.msg import CompressedImage
 from tf2_msgs.msg import TFMessage
 
 from visloc_msgs.msg import LocalizationStatus
-from visloc_msgs.srv import BuildMap, LoadMap, Localize, SaveMap
+from visloc_msgs.srv import BuildMap, LoadMap, Localize, SaveMap, SetMode
 from visloc_ros.apps.middleware import fast_dds_profile
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
+from visloc_ros.core.mode import Mode
 from visloc_ros.nodes.bag_recorder import message_class
 from visloc_ros.nodes.conversions import camera_to_msg, header
 from visloc_ros.nodes.qos import RELIABLE
@@ -261,6 +262,9 @@ class Storm:
             message = self.junk.changed(good) if good is not None and index % 2 else self.junk.message(kind)
             if hasattr(message, "header") and self.junk.rng.random() < 0.7:
                 message.header.stamp = header(time.time_ns(), "").stamp
+            if isinstance(message, TFMessage):  # not to be taken for the nodes' own
+                for item in message.transforms:
+                    item.header.frame_id = "storm"
             publisher.publish(message)
             self.sent += 1
             if is_paced:
@@ -293,6 +297,8 @@ class Storm:
             ]
         elif isinstance(request, BuildMap.Request):
             request.source, request.name = path, self.junk.text()
+        elif isinstance(request, SetMode.Request) and request.mode in tuple(Mode):
+            request.mode = Mode.FUSED.value  # another one would be obeyed: nothing is found in a map any more
         elif isinstance(request, Localize.Request) and self.junk.rng.random() < 0.2:
             request.image.data, request.image.format = self.images[0][0], "jpeg"
 

@@ -7,6 +7,7 @@ pytest.importorskip("rclpy")
 
 from nav_msgs.msg import Odometry
 from node_harness import started
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from test_odometry_node import RELIABLE_RAW
 from test_sensor_input import BASE_FROM_CAMERA, BASE_FROM_IMU, Robot
@@ -61,8 +62,10 @@ def test_a_drive_over_dds(film, ros_domain):
     film, frames = film
     poses: list[Odometry] = []
     keyframes: list[CompressedImage] = []
-    with started(OdometryNode, *RELIABLE_RAW) as harness:
+    with started(OdometryNode, *RELIABLE_RAW, "-p", "use_sim_time:=true") as harness:
         robot = Robot(harness)
+        clock = harness.probe.create_publisher(Clock, "/clock", RELIABLE)
+        harness.wait_for(clock.get_subscription_count, "subscription to the clock")
         harness.probe.create_subscription(Odometry, "visual_odom", poses.append, RELIABLE)
         harness.probe.create_subscription(CompressedImage, "keyframe/compressed", keyframes.append, RELIABLE)
         keyframe_publisher = harness.node._output.keyframes._publisher
@@ -70,6 +73,7 @@ def test_a_drive_over_dds(film, ros_domain):
         robot.send_transforms()
         robot.send_info(conversions.camera_to_msg(film.stamp_ns(0), "camera", film.camera))
         for index, frame in enumerate(frames):
+            clock.publish(Clock(clock=conversions.stamp_to_msg(frame.stamp_ns)))
             robot.send(rgb_image(frame))
             status = robot.wait_for_status(frame.stamp_ns)
             send_sensors(robot, film, index)
