@@ -14,31 +14,25 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from argparse import SUPPRESS
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
-import rclpy
-from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
+from benchmarks.listener import read_lines, spin
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
-from visloc_msgs.msg import Anchor, LocalizationStatus
+from visloc_msgs.msg import Anchor
 from visloc_ros.apps.middleware import fast_dds_profile
-from visloc_ros.core.geometry import SE3
 from visloc_ros.evaluation.machine import provenance
-from visloc_ros.nodes.conversions import BASE_FROM_OPTICAL
-from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE
-from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
+from visloc_ros.nodes.qos import RELIABLE
 
 DEMO_MAP = Path(__file__).parents[1] / "maps" / "demo_room.tar.gz"
 ROBOT, SERVER = "visloc_robot", "visloc_server"
@@ -47,20 +41,16 @@ ENVIRONMENT = {"ROS_DOMAIN_ID": "77", "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
 START_S, GOOD_S, DOWN_S, AGAIN_S, RELAY_S = 60.0, 30.0, 30.0, 20.0, 60.0
 DELAYS_S, LOST_SHARE = (0.2, 3.0), 0.05
 RANKS = {"p50": 50, "p95": 95, "max": 100}
-STATES = {
-    getattr(LocalizationStatus, name): name
-    for name in ("UNINITIALIZED", "INITIALIZING", "LOCALIZED", "DEGRADED", "LOST")
-}
 
 
 def main() -> None:
     """Run all phases, or one part in a process of its own."""
     parser = new_parser(__doc__)
     add_outputs(parser)
-    parser.add_argument("--part", choices=("listen", "relay"), help=SUPPRESS)
+    parser.add_argument("--part", choices=("relay",), help=SUPPRESS)
     arguments = parser.parse_args()
     if arguments.part:
-        {"listen": listen, "relay": relay}[arguments.part]()
+        spin(Relay)
         return
     phases = run_phases()
     report = {**provenance(), "phases": phases}
@@ -138,7 +128,7 @@ def run_phases() -> Figures:
         searching = camera | {"camera.qos": "reliable", "camera.are_keyframes": True, "camera.in_spare_time": False}
         topics = {"image__compressed": "keyframe/compressed"}
         anchors = server.start_node("anchor_node", searching | {"map_path": str(DEMO_MAP)}, **topics)
-        robot.start("sh", "-c", f"exec {sys.executable} -m benchmarks.tethered --part listen > {heard}")
+        robot.start("sh", "-c", f"exec {sys.executable} -m benchmarks.listener > {heard}")
         wait_until(heard, "LOCALIZED", START_S)
         phases = {"good link": phase(heard, GOOD_S)}
         set_link("down")
@@ -191,12 +181,6 @@ def percentile(poses: list[Figures], key: str, rank: float) -> float | None:
     return round(100.0 * float(np.percentile([one[key] for one in poses], rank)), 2) if poses else None
 
 
-def read_lines(heard: Path) -> list[Figures]:
-    """What has been heard so far, whole lines of it."""
-    text = heard.read_text(encoding="utf-8") if heard.exists() else ""
-    return [json.loads(line) for line in text.split("\n")[:-1]]
-
-
 def wait_until(heard: Path, state: str, most_s: float) -> None:
     """Wait for a state. Raises TimeoutError."""
     begin_s = time.monotonic()
@@ -204,43 +188,6 @@ def wait_until(heard: Path, state: str, most_s: float) -> None:
         if time.monotonic() - begin_s > most_s:
             raise TimeoutError(f"no {state} within {most_s:.0f} s")
         time.sleep(0.5)
-
-
-class Listener(Node):
-    """Prints a line for each status, and for each pose how far it is from the truth and how far it jumped."""
-
-    def __init__(self) -> None:
-        super().__init__("listener", namespace="visloc")
-        self._truth: dict[int, SE3] = {}
-        self._before: tuple[SE3, SE3] | None = None
-        self.create_subscription(PoseStamped, "ground_truth", self._take_truth, RELIABLE)
-        self.create_subscription(LocalizationStatus, "status", self._take_status, EACH_LATCHED)
-        self.create_subscription(PoseWithCovarianceStamped, "pose", self._take_pose, LATCHED)
-
-    def _take_truth(self, message: PoseStamped) -> None:
-        self._truth[stamp_from_msg(message.header.stamp)] = pose_from_msg(message.pose) @ BASE_FROM_OPTICAL.inverse
-
-    def _take_status(self, message: LocalizationStatus) -> None:
-        tell(state=STATES[message.state], reason=message.reason)
-
-    def _take_pose(self, message: PoseWithCovarianceStamped) -> None:
-        true = self._truth.get(stamp_from_msg(message.header.stamp))
-        if true is None:
-            return
-        pose = pose_from_msg(message.pose.pose)
-        jump_m = 0.0
-        if self._before is not None:
-            pose_before, true_before = self._before
-            moved = pose.translation - pose_before.translation
-            jump_m = float(np.linalg.norm(moved - (true.translation - true_before.translation)))
-        self._before = pose, true
-        sigma_m = float(np.sqrt(np.linalg.eigvalsh(np.reshape(message.pose.covariance, (6, 6))[:3, :3])[-1]))
-        tell(error_m=float(np.linalg.norm(pose.translation - true.translation)), jump_m=jump_m, sigma_m=sigma_m)
-
-
-def tell(**values: object) -> None:
-    """Print what was heard, and when."""
-    print(json.dumps({"heard_s": time.monotonic(), **values}), flush=True)
 
 
 class Relay(Node):
@@ -263,24 +210,6 @@ class Relay(Node):
         for due_s, message in [one for one in self._waiting if one[0] <= now_s]:
             self._waiting.remove((due_s, message))
             self._publisher.publish(message)
-
-
-def listen() -> None:
-    """The part that listens on the robot."""
-    spin(Listener)
-
-
-def relay() -> None:
-    """The part that hands anchors on."""
-    spin(Relay)
-
-
-def spin(kind: Callable[[], Node]) -> None:
-    """Run a node until the process is stopped."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # pycolmap's handler prints a trace
-    rclpy.init(args=[])
-    with suppress(ExternalShutdownException):
-        rclpy.spin(kind())
 
 
 def as_table(phases: Figures) -> str:

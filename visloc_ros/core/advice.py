@@ -19,6 +19,7 @@ ADVICE: Mapping[Reason, str] = {
     "show more of what is around it",
     Reason.ODOMETRY_DISAGREES: "poses in the map contradict how the camera moved; move on until more places are found",
     Reason.DEGENERATE_MOTION: "the camera only turned, or stood still; move it sideways",
+    Reason.STANDING_STILL: "the camera has not moved yet, and the map does not tell where it stands; move it",
     Reason.SCALE_UNSET: "the scale of the motion is not known yet; move on until more places are found",
     Reason.STALE: "the last pose in the map is long ago, or time stamps run backwards; come back to the mapped place, "
     "check the camera's clock",

@@ -13,6 +13,7 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.plausibility import is_plausible_pose
+from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
     AnchorPose,
     Estimate,
@@ -23,14 +24,15 @@ from visloc_ros.core.types import (
     State,
     TrackedPose,
 )
-from visloc_ros.fusion.active_alignment import ActiveAlignment
+from visloc_ros.fusion.active_alignment import CONFIRMING_ANCHORS, ActiveAlignment
 from visloc_ros.fusion.anchor_fix import AnchorFix, make_fix
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.estimator import ACCEPTED
-from visloc_ros.fusion.health import judge_absence, judge_pose, judge_support, reason_for
+from visloc_ros.fusion.health import PoseSupport, judge_absence, judge_pose, judge_support, reason_for
 from visloc_ros.fusion.initialization.alignment_search import AlignmentHypothesis
 from visloc_ros.fusion.initialization.first_fix import FirstFix
 from visloc_ros.fusion.initialization.pose_prior import PosePrior, StampedPosePrior
+from visloc_ros.fusion.initialization.standstill import StandingPose, Standstill
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.input_checks import is_valid_anchor, is_valid_loop, is_valid_odometry, is_valid_tracked
 from visloc_ros.fusion.odometry_model.history import OdometryHistory, OdometrySample
@@ -64,6 +66,7 @@ class Fuser:
         """Forget everything but the counts, as after a jump of the clock."""
         self._history = OdometryHistory(self._config.history_s, self._config.max_gap_s)
         self._output: SlewedOutput | None = None
+        self._before_ns: int | None = None
         self._newest_ns: int | None = None
         self._odometry_lost: Reason | None = None
         self._scale: float | None = None
@@ -87,6 +90,7 @@ class Fuser:
         self._last_pose_ns: int | None = None
         self._last_fix_ns: int | None = None
         self._last_state = State.INITIALIZING
+        self._standstill = Standstill(self._config)
 
     def _start_search(self) -> None:
         """Drop the alignment and search for a new one."""
@@ -111,7 +115,8 @@ class Fuser:
     @property
     def raw_map_from_odom(self) -> SE3 | None:
         """The correction by the newest estimate, before slewing."""
-        return self._output.raw_map_from_odom if self._output is not None and self._alignment is not None else None
+        is_known = self._alignment is not None or self._last_pose_ns == self._newest_ns
+        return self._output.raw_map_from_odom if self._output is not None and is_known else None
 
     def set_initial_pose(self, stamp_ns: int, map_from_camera: SE3, covariance: Array) -> bool:
         """Take a pose prior (``/initialpose``, the last run) for the search and the first fix; it is never an output.
@@ -155,7 +160,7 @@ class Fuser:
         """
         if self._newest_ns is not None and result.stamp_ns <= self._newest_ns:
             return
-        self._newest_ns = result.stamp_ns
+        self._before_ns, self._newest_ns = self._newest_ns, result.stamp_ns
         if isinstance(result, Rejection):
             self._odometry_lost = result.reason
         elif not is_valid_odometry(result):
@@ -164,6 +169,7 @@ class Fuser:
             self._odometry_lost = None
             self._advance(result)
         self._take_pending()
+        self._stand(result.stamp_ns)
 
     def add_anchor(self, result: AnchorPose | Rejection) -> Rejection | None:
         """Take an anchor, however late; None when accepted, or kept until odometry or other anchors confirm it.
@@ -171,6 +177,8 @@ class Fuser:
         Refused: BAD_MESSAGE, not finite or without a valid covariance; STALE, older than the window or of an ended
         odometry segment; NO_TRANSFORM, no odometry at its stamp; ODOMETRY_DISAGREES, outside the gate.
         """
+        if isinstance(result, AnchorPose) and is_valid_anchor(result):
+            self._standstill.take(result, self._pose_prior)
         if isinstance(result, AnchorPose) and self._must_wait(result):
             self._pending.append(result)  # and counts once it is judged
             return None
@@ -206,6 +214,9 @@ class Fuser:
 
     def predict(self, stamp_ns: int) -> SE3 | None:
         """``map_from_camera`` to search an image around; before the first fix the ``search_prior``, None when LOST."""
+        standing = self._standing_at(stamp_ns)
+        if standing is not None:
+            return standing.map_from_camera
         if self._alignment is None:
             search_prior = self.search_prior
             return None if search_prior is None else search_prior.map_from_camera
@@ -222,6 +233,9 @@ class Fuser:
         A LOST estimate may still carry its pose: its covariance tells how far it can be off.
         """
         sample, now = self._history.latest, self._current
+        standing = self._standing_at(stamp_ns)
+        if standing is not None and self._output is not None and self._last_pose_ns == stamp_ns:
+            return self._estimate_standing(stamp_ns, standing, self._output)
         if self._alignment is None or self._output is None or now is None or sample is None:
             return self._estimate_without_pose(stamp_ns)
         if sample.stamp_ns != stamp_ns:
@@ -365,6 +379,52 @@ class Fuser:
         if self._last_pose_ns != latest.stamp_ns:
             self._output = self._output.stepped()
             self._last_pose_ns = latest.stamp_ns
+
+    def _stand(self, stamp_ns: int) -> None:
+        """Take the pose of a camera that stands still, where odometry does not lead to one."""
+        latest = self._history.latest
+        if latest is not None and latest.stamp_ns == stamp_ns and self._alignment is None:
+            self._standstill.see(latest)
+        elif self._odometry_lost is Reason.STANDING_STILL:
+            self._standstill.go_on(stamp_ns)
+        else:
+            self._standstill.end()
+        standing = self._standing_at(stamp_ns)
+        if standing is None:
+            return
+        if self._output is None and latest is None:
+            self._first_fix = FirstFix(self._config, again=True)  # whoever has a pose is under way
+        output = (self._output or SlewedOutput.begin(standing.map_from_camera)).corrected(standing.map_from_camera)
+        if self._last_pose_ns is not None and self._last_pose_ns == self._before_ns:
+            self._output = output.slewed((stamp_ns - self._last_pose_ns) / NANOSECONDS, self._config.slew)
+        else:
+            self._output = output.stepped()
+        self._last_pose_ns, self._last_fix_ns = stamp_ns, standing.newest_ns
+
+    def _standing_at(self, stamp_ns: int | None) -> StandingPose | None:
+        """The pose of a standing camera at the newest frame, where odometry does not lead to one."""
+        latest = self._history.latest
+        is_led = self._alignment is not None and latest is not None and latest.stamp_ns == stamp_ns
+        return None if is_led or stamp_ns is None else self._standstill.pose_at(stamp_ns)
+
+    def _estimate_standing(self, stamp_ns: int, standing: StandingPose, output: SlewedOutput) -> Estimate:
+        covariance = standing.covariance + np.outer(output.remaining, output.remaining)
+        is_confirmed, age_ns = standing.count >= CONFIRMING_ANCHORS, stamp_ns - standing.newest_ns
+        support = PoseSupport(0.0, age_ns, covariance, standing.is_contradicted, is_confirmed=is_confirmed)
+        self._last_state = state = judge_pose(support, self._config.state)
+        return Estimate(
+            stamp_ns,
+            state,
+            reason=reason_for(state, support, self._config.state),
+            map_from_odom=output.map_from_odom,
+            odom_from_camera=output.odom_from_camera,
+            covariance=covariance,
+            metric=self.metric,
+            age_ns=age_ns,
+            distance_since_fix=0.0,
+            anchor_probability=standing.probability,
+            support=judge_support(support, self._config.state),
+        )
 
     def _estimate_without_pose(self, stamp_ns: int) -> Estimate:
         """Estimate without a pose in the map, and why there is none."""

@@ -17,9 +17,10 @@ from visloc_ros.core.plausibility import (
     is_plausible_vector,
 )
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
-from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Rejection
+from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Reason, Rejection
 from visloc_ros.odometry.gyroscope import Gyroscope
 from visloc_ros.odometry.protocol import Odometry
+from visloc_ros.odometry.standstill import StandstillDetector
 from visloc_ros.odometry.up import UpEstimator
 from visloc_ros.odometry.wheel_scale import WheelConfig, WheelPose, WheelScale
 
@@ -58,6 +59,7 @@ class AidedOdometry:
     def __init__(self, visual: Odometry, gyroscope: Gyroscope, imu: ImuConfig, wheels: WheelConfig) -> None:
         self._visual, self._gyroscope = visual, gyroscope
         self._up, self._wheels = UpEstimator(), WheelScale(wheels)
+        self._standstill = StandstillDetector()
         self._imu_offset_ns = round(imu.time_offset * NANOSECONDS)
         self._implausible = 0
 
@@ -87,7 +89,8 @@ class AidedOdometry:
         """Give the unscaled ``odom_from_camera`` of the next frame, or the reason why there is none."""
         result = self._visual.track(frame)
         if isinstance(result, Rejection):
-            return result
+            return self._told_standing(frame, result)
+        self._standstill.forget()
         self._gyroscope.learn(result)
         up, scale = self._up.follow(result), self._wheels.follow(result)
         return replace(result, up_in_odom=up, scale=scale or result.scale)
@@ -107,6 +110,7 @@ class AidedOdometry:
     def reset(self) -> None:
         """Forget the images; the next pose belongs to a new segment. The gyroscope's bias stays known."""
         self._visual.reset()
+        self._standstill.forget()
         self._gyroscope.forget_views()
         self._up.reset()
         self._wheels.reset()
@@ -131,6 +135,13 @@ class AidedOdometry:
             "measurements implausible": self._implausible,
         }
         return {name: count for name, count in counts.items() if count} | dict(self._visual.counts)
+
+    def _told_standing(self, frame: Frame, rejection: Rejection) -> Rejection:
+        """The same, with the reason STANDING_STILL where that is why odometry has not begun."""
+        if rejection.reason is not Reason.DEGENERATE_MOTION:
+            self._standstill.forget()
+            return rejection
+        return replace(rejection, reason=Reason.STANDING_STILL) if self._standstill.is_still(frame) else rejection
 
     @property
     def gyroscope_is_trusted(self) -> bool:

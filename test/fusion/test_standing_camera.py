@@ -1,0 +1,155 @@
+"""The pose of a camera that stands still before odometry has begun."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.core.tangent import perturbed, pose_difference
+from visloc_ros.core.trajectory import NANOSECONDS as SECOND
+from visloc_ros.core.types import OdometryPose, Reason, Rejection, State
+from visloc_ros.fusion.config import FusionConfig
+from visloc_ros.fusion.fuser import Fuser
+from visloc_ros.simulation.fusion_replay import play, position_errors
+from visloc_ros.simulation.fusion_runs import simulate_run
+from visloc_ros.simulation.fusion_scenario import EXACT, FusionScenario
+from visloc_ros.simulation.noisy_anchors import make_anchor
+
+CONFIG = FusionConfig()
+NOISY = FusionScenario()
+PLACE = SE3(rotation_matrix([0.3, -1.2, 0.7]), np.array([2.0, -1.0, 1.3]))
+ELSEWHERE = SE3(rotation_matrix([0.3, 1.2, -0.7]), np.array([6.0, 4.0, 1.3]))
+FRAME, EVERY = SECOND // 10, 5
+
+
+def anchor_at(stamp_ns, rng=None, place=PLACE):
+    """An anchor of the place, with the noise that its covariance tells of where there is a generator."""
+    sigmas = np.repeat([NOISY.anchor_sigma, np.deg2rad(NOISY.anchor_sigma_deg)], 3)
+    error = np.zeros(6) if rng is None else sigmas * rng.standard_normal(6)
+    return make_anchor(NOISY, stamp_ns, perturbed(place, error), 0.03)
+
+
+def stand(fuser, frames, anchor_of=anchor_at, result_of=lambda stamp_ns: Rejection(stamp_ns, Reason.STANDING_STILL)):
+    """Estimates of frames; every fifth is found in the map, and that is known two frames later."""
+    estimates = []
+    for index in frames:
+        fuser.add_odometry(result_of(index * FRAME))
+        if index % EVERY == 2:
+            anchor = anchor_of((index - 2) * FRAME)
+            if anchor is not None:
+                fuser.add_anchor(anchor)
+        estimates.append(fuser.estimate(index * FRAME))
+    return estimates
+
+
+def states(estimates):
+    return list(dict.fromkeys(one.state for one in estimates))
+
+
+def test_anchors_that_agree_give_the_pose_and_no_scale():
+    fuser = Fuser(CONFIG, metric=True)
+    estimates = stand(fuser, range(1, 60))
+    assert states(estimates) == [State.INITIALIZING, State.LOCALIZED]
+    posed = [one for one in estimates if one.map_from_camera is not None]
+    assert {one.state for one in posed} == {State.LOCALIZED}
+    assert posed[0].stamp_ns <= 22 * FRAME, "a pose after four anchors"
+    assert all(one.map_from_camera.is_close(PLACE, translation=1e-9, degrees=1e-6) for one in posed)
+    assert {(one.scale, one.metric) for one in posed} == {(None, True)}
+    assert fuser.raw_map_from_odom is not None
+    assert fuser.predict(59 * FRAME).is_close(PLACE, translation=1e-9, degrees=1e-6)
+
+
+def test_the_covariance_holds_over_many_standstills():
+    squares = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        last = stand(Fuser(CONFIG, metric=True), range(1, 80), lambda stamp_ns, rng=rng: anchor_at(stamp_ns, rng))[-1]
+        error = pose_difference(last.map_from_camera, PLACE)
+        squares.append(error @ np.linalg.solve(last.covariance, error))
+    assert max(squares) < chi2.ppf(0.999, 6)
+    assert np.median(squares) < chi2.ppf(0.5, 6)
+
+
+def test_a_frame_that_may_have_moved_ends_it_and_older_anchors_do_not_count():
+    fuser = Fuser(CONFIG, metric=True)
+    assert stand(fuser, range(1, 60))[-1].state is State.LOCALIZED
+    moved = stand(fuser, range(60, 61), result_of=lambda stamp_ns: Rejection(stamp_ns, Reason.DEGENERATE_MOTION))[0]
+    assert (moved.map_from_camera, moved.state) == (None, State.DEGRADED)
+    late = stand(fuser, range(61, 80), lambda stamp_ns: anchor_at(min(stamp_ns, 60 * FRAME)))
+    assert all(one.map_from_camera is None for one in late)
+    assert stand(fuser, range(80, 120))[-1].map_from_camera.is_close(PLACE)
+
+
+def test_a_robot_that_was_carried_in_the_dark_stands_where_it_is_now():
+    fuser = Fuser(CONFIG, metric=True)
+    stand(fuser, range(1, 60))
+    stand(fuser, range(60, 80), lambda _: None, lambda stamp_ns: Rejection(stamp_ns, Reason.FEW_FEATURES))
+    estimates = stand(fuser, range(80, 120), lambda stamp_ns: anchor_at(stamp_ns, place=ELSEWHERE))
+    posed = [one for one in estimates if one.map_from_camera is not None]
+    assert posed
+    assert all(one.map_from_camera.is_close(ELSEWHERE) for one in posed)
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_anchors_that_do_not_agree_give_no_wrong_pose(share):
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+
+        def anchor_of(stamp_ns, rng=rng):
+            place = SE3(rotation_matrix(rng.normal(size=3)), 5.0 * rng.normal(size=3))
+            return anchor_at(stamp_ns, rng, place if rng.random() < share else PLACE)
+
+        for one in stand(Fuser(CONFIG, metric=True), range(1, 100), anchor_of):
+            pose = one.map_from_camera
+            assert pose is None or np.linalg.norm(pose.translation - PLACE.translation) < 0.15
+
+
+def test_anchors_that_come_to_contradict_it_are_told():
+    fuser = Fuser(CONFIG, metric=True)
+    estimates = stand(fuser, range(1, 40)) + stand(fuser, range(40, 50), lambda t: anchor_at(t, place=ELSEWHERE))
+    assert (estimates[-1].state, estimates[-1].reason) == (State.DEGRADED, Reason.ODOMETRY_DISAGREES)
+
+
+def test_an_initial_pose_elsewhere_takes_more_anchors_to_be_given_up():
+    fuser = Fuser(CONFIG, metric=True)
+    stand(fuser, range(1, 2))
+    fuser.set_initial_pose(FRAME, ELSEWHERE, 1e-2 * np.eye(6))
+    estimates = stand(fuser, range(2, 60))
+    first = next(one for one in estimates if one.map_from_camera is not None)
+    assert first.map_from_camera.is_close(PLACE)
+    least = CONFIG.gate.relocation_anchors
+    assert first.stamp_ns >= (least - 1) * EVERY * FRAME
+
+
+def test_odometry_that_begins_without_a_scale_and_does_not_move_is_a_standstill():
+    fuser = Fuser(CONFIG, metric=True)
+    estimates = stand(
+        fuser, range(1, 40), result_of=lambda stamp_ns: OdometryPose(stamp_ns, SE3.identity(), 0, 50, False)
+    )
+    assert estimates[-1].state is State.LOCALIZED
+    assert estimates[-1].scale is None
+
+
+def test_a_camera_that_creeps_does_not_stand():
+    run = simulate_run(replace(EXACT, path="line", speed=0.02, duration_s=15.0, rate_hz=10.0, delay_s=(0.4, 0.4)), 5)
+    assert np.max(position_errors(run, play(Fuser(CONFIG, metric=True), run)), initial=0.0) < 0.03
+
+
+def test_the_pose_goes_over_into_that_of_odometry():
+    run = simulate_run(replace(EXACT, path="eight", duration_s=15.0, rate_hz=10.0, anchor_period_s=0.5), 3)
+    fuser, rest = Fuser(CONFIG, metric=True), 40
+    shifted = [replace(one, stamp_ns=one.stamp_ns + rest * FRAME) for one in run.odometry]
+    anchors = [
+        (arrival + rest * FRAME, replace(anchor, stamp_ns=anchor.stamp_ns + rest * FRAME))
+        for arrival, anchor in run.anchors
+    ]
+    later = replace(run, odometry=shifted, anchors=anchors, stamps_ns=[one.stamp_ns for one in shifted])
+    standing = stand(fuser, range(10, 10 + rest), lambda stamp_ns: anchor_at(stamp_ns, place=run.truth[0]))
+    walking = play(fuser, later)
+    assert standing[-1].map_from_camera.is_close(run.truth[0])
+    assert position_errors(later, walking).max() < 1e-6
+    posed = [one for one in walking if one.map_from_camera is not None]
+    assert posed[-1].state is State.LOCALIZED
+    assert posed[-1].scale == pytest.approx(float(run.scales[-1]), rel=1e-6)
