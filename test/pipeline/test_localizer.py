@@ -237,3 +237,45 @@ def test_a_frame_that_cannot_be_tracked_is_published_with_its_reason_and_reaches
     assert [one.stamp_ns for one in published] == [SECOND]
     assert localizer.miss(frame, Reason.UNKNOWN_INTRINSICS) is None  # the same stamp again
     assert localizer.refused.total() == 1
+
+
+class LateOdometry(SimulatedOdometry):
+    """Begins some frames after the camera has, as one that waits for parallax."""
+
+    begins = 45
+
+    def track(self, frame):
+        result = self.results[frame.stamp_ns]
+        index = list(self.results).index(frame.stamp_ns)
+        if index >= self.begins:
+            return result
+        reason = Reason.STANDING_STILL if index < RESTING else Reason.DEGENERATE_MOTION
+        return Rejection(frame.stamp_ns, reason)
+
+
+RESTING = 35
+
+
+def resting_at_first(run):
+    """The run with a camera that stands at its first pose for some frames, and sets out from there."""
+    begin = run.truth[0]
+    truth = [
+        begin if index < RESTING else begin @ run.truth[RESTING].inverse @ pose for index, pose in enumerate(run.truth)
+    ]
+    return replace(run, truth=truth)
+
+
+def test_a_robot_that_sets_out_from_a_standstill_has_a_pose_from_then_on_published_once_a_frame():
+    run = resting_at_first(simulate_run(SCENARIO, 0))
+    recorder = Recorder()
+    anchors = InlineAnchors(SimulatedEngine(run), period_s=0.5, latency_s=0.4)
+    backend = Backend(BackendConfig(), anchors, listener=recorder)
+    localizer = Localizer(LateOdometry(run), backend, SimulatedPoints(run), recorder)
+    estimates = [localizer.process(frame_at(stamp_ns)) for stamp_ns in run.stamps_ns]
+    assert [stamp_ns for kind, stamp_ns in recorder.order if kind == "published"] == run.stamps_ns
+    posed = [index for index, one in enumerate(estimates) if one.map_from_camera is not None]
+    assert posed[0] < RESTING
+    assert set(range(posed[0], LateOdometry.begins)) <= set(posed)
+    assert estimates[RESTING - 1].state is State.LOCALIZED
+    assert estimates[LateOdometry.begins - 1].state is State.LOCALIZED
+    assert position_errors(run, estimates).max() < 0.1

@@ -1,12 +1,23 @@
 """What a back end did can be done again from its inputs and their order alone, to the last digit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from test_backend import BASE_FROM_CAMERA, Recorder, Robot, anchor_of, odometry_at, stamp_of
+from test_backend import (
+    BASE_FROM_CAMERA,
+    ROOM,
+    Recorder,
+    Robot,
+    anchor_of,
+    map_from_camera,
+    odometry_at,
+    stamp_of,
+)
 
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.types import Reason, Rejection
+from visloc_ros.core.types import Anchor, Reason, Rejection, TrackedPose
 from visloc_ros.pipeline import Backend, BackendConfig
 from visloc_ros.pipeline.anchors import RemoteAnchors
 from visloc_ros.pipeline.backend import BasePrior
@@ -74,3 +85,35 @@ def test_an_input_that_was_not_recorded_is_missed():
     short = RecordedInputs(list(inputs.odometry)[:3], [], [], [], [])
     with pytest.raises(SourceError, match="was it begun before the nodes were"):
         play(short, order, Backend(BackendConfig()), RemoteAnchors())
+
+
+def standing_start():
+    """A standstill, a start by followed map points while odometry waits, a frame without these; and its inputs."""
+    robot, told, tracked, pose = Robot(), [], [], map_from_camera(0)
+    anchors = [anchor_of(0) for _ in range(6)]
+    anchors = [Anchor(replace(one.result, stamp_ns=stamp_of(5 * i)), ROOM) for i, one in enumerate(anchors)]
+    for index in range(60):
+        reason = Reason.STANDING_STILL if index < 40 else Reason.DEGENERATE_MOTION
+        if index % 5 == 2 and index // 5 < len(anchors):
+            robot.anchors.add(anchors[index // 5])
+        told.append(Rejection(stamp_of(index), reason))
+        robot.backend.add_odometry(told[-1])
+        tracked.append(TrackedPose(stamp_of(index), pose, 1e-4 * np.eye(6), stamp_of(0), 1e-6 * np.eye(6), 50, 60, 0.5))
+        if index == 55:
+            tracked[-1] = Rejection(stamp_of(index), Reason.FEW_MATCHES)
+        robot.backend.add_tracked(tracked[-1])
+    return robot.heard.published, RecordedInputs(told, anchors, tracked, [], [])
+
+
+def test_a_start_by_followed_map_points_is_computed_anew():
+    published, inputs = standing_start()
+    assert [one.stamp_ns for one in published] == [stamp_of(index) for index in range(60)]
+    assert [one.pose is not None for one in published[40:]] == [True] * 15 + [False] * 5
+    order = [joined for one in published for joined in one.inputs]
+    anchors, again = RemoteAnchors(), Recorder()
+    play(inputs, order, Backend(BackendConfig(), anchors, lambda: BASE_FROM_CAMERA, again), anchors)
+    assert len(again.published) == len(published)
+    for one, other in zip(published, again.published, strict=True):
+        assert (one.stamp_ns, one.pose is None) == (other.stamp_ns, other.pose is None)
+        if one.pose is not None and other.pose is not None:
+            np.testing.assert_array_equal(one.pose.map_from_base.matrix, other.pose.map_from_base.matrix)

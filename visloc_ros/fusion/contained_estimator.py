@@ -97,6 +97,10 @@ class ContainedEstimator:
         """``map_from_camera`` to search around for an image."""
         return self._attempt(lambda: _sound_pose(self._estimator.predict(stamp_ns)), None)
 
+    def awaits_tracking(self, stamp_ns: int) -> bool:
+        """Whether the pose of the newest frame comes with its tracked map points."""
+        return self._estimator.awaits_tracking(stamp_ns)
+
     def estimate(self, stamp_ns: int) -> Estimate:
         """The answer for the newest frame; after a failure one without a pose."""
         estimate = self._attempt(lambda: _sound(self._estimator.estimate(stamp_ns)), None)

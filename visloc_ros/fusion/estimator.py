@@ -48,6 +48,9 @@ class Estimator(Protocol):
     def predict(self, stamp_ns: int) -> SE3 | None:
         """``map_from_camera`` to search around for an image; None where nothing is known."""
 
+    def awaits_tracking(self, stamp_ns: int) -> bool:
+        """Whether the pose of the newest frame comes with its tracked map points, if these are found."""
+
     def estimate(self, stamp_ns: int) -> Estimate:
         """The answer for the newest frame."""
 

@@ -31,8 +31,8 @@ from visloc_ros.fusion.estimator import ACCEPTED
 from visloc_ros.fusion.health import PoseSupport, judge_absence, judge_pose, judge_support, reason_for
 from visloc_ros.fusion.initialization.alignment_search import AlignmentHypothesis
 from visloc_ros.fusion.initialization.first_fix import FirstFix
+from visloc_ros.fusion.initialization.map_only_pose import MapOnlyEstimate, MapOnlyPose
 from visloc_ros.fusion.initialization.pose_prior import PosePrior, StampedPosePrior
-from visloc_ros.fusion.initialization.standstill import StandingPose, Standstill
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.input_checks import is_valid_anchor, is_valid_loop, is_valid_odometry, is_valid_tracked
 from visloc_ros.fusion.odometry_model.history import OdometryHistory, OdometrySample
@@ -90,7 +90,7 @@ class Fuser:
         self._last_pose_ns: int | None = None
         self._last_fix_ns: int | None = None
         self._last_state = State.INITIALIZING
-        self._standstill = Standstill(self._config)
+        self._map_only = MapOnlyPose(self._config)
 
     def _start_search(self) -> None:
         """Drop the alignment and search for a new one."""
@@ -169,7 +169,7 @@ class Fuser:
             self._odometry_lost = None
             self._advance(result)
         self._take_pending()
-        self._stand(result.stamp_ns)
+        self._lean_on_map(result.stamp_ns)
 
     def add_anchor(self, result: AnchorPose | Rejection) -> Rejection | None:
         """Take an anchor, however late; None when accepted, or kept until odometry or other anchors confirm it.
@@ -177,12 +177,13 @@ class Fuser:
         Refused: BAD_MESSAGE, not finite or without a valid covariance; STALE, older than the window or of an ended
         odometry segment; NO_TRANSFORM, no odometry at its stamp; ODOMETRY_DISAGREES, outside the gate.
         """
-        if isinstance(result, AnchorPose) and is_valid_anchor(result):
-            self._standstill.take(result, self._pose_prior)
-        if isinstance(result, AnchorPose) and self._must_wait(result):
+        contradiction = None
+        if isinstance(result, AnchorPose) and is_valid_anchor(result) and not self._is_led:
+            contradiction = self._map_only.take(result, self._pose_prior)
+        if isinstance(result, AnchorPose) and contradiction is None and self._must_wait(result):
             self._pending.append(result)  # and counts once it is judged
             return None
-        verdict = result if isinstance(result, Rejection) else self._judge(result)
+        verdict = result if isinstance(result, Rejection) else contradiction or self._judge(result)
         self._counts[ACCEPTED if verdict is None else verdict.reason.value] += 1
         return verdict
 
@@ -207,6 +208,10 @@ class Fuser:
         self._loop_counts[ACCEPTED if verdict is None else verdict.reason.value] += 1
         return verdict
 
+    def awaits_tracking(self, stamp_ns: int) -> bool:
+        """Whether the pose of the newest frame comes with its tracked map points, if these are found."""
+        return not self._is_led and self._map_only.awaits_tracking(stamp_ns)
+
     def take_innovations(self) -> Sequence[Innovation]:
         """The innovations of anchors and tracked poses since the last call."""
         taken, self._innovations = self._innovations, deque(maxlen=MAX_INNOVATIONS)
@@ -214,9 +219,9 @@ class Fuser:
 
     def predict(self, stamp_ns: int) -> SE3 | None:
         """``map_from_camera`` to search an image around; before the first fix the ``search_prior``, None when LOST."""
-        standing = self._standing_at(stamp_ns)
-        if standing is not None:
-            return standing.map_from_camera
+        known = None if self._is_led else self._map_only.pose_at(stamp_ns)
+        if known is not None:
+            return known.map_from_camera
         if self._alignment is None:
             search_prior = self.search_prior
             return None if search_prior is None else search_prior.map_from_camera
@@ -233,9 +238,9 @@ class Fuser:
         A LOST estimate may still carry its pose: its covariance tells how far it can be off.
         """
         sample, now = self._history.latest, self._current
-        standing = self._standing_at(stamp_ns)
-        if standing is not None and self._output is not None and self._last_pose_ns == stamp_ns:
-            return self._estimate_standing(stamp_ns, standing, self._output)
+        known = None if self._is_led else self._map_only.pose_at(stamp_ns)
+        if known is not None and self._output is not None and self._last_pose_ns == stamp_ns:
+            return self._estimate_by_map(known, self._output)
         if self._alignment is None or self._output is None or now is None or sample is None:
             return self._estimate_without_pose(stamp_ns)
         if sample.stamp_ns != stamp_ns:
@@ -301,6 +306,8 @@ class Fuser:
         """Add a tracked pose to the filter of its anchor."""
         if not is_valid_tracked(tracked):
             return Rejection(tracked.stamp_ns, Reason.BAD_MESSAGE)
+        if not self._is_led and tracked.stamp_ns == self._newest_ns:
+            return self._follow_map_only(tracked)
         sample = self._history.at(tracked.stamp_ns)
         if sample is None:
             return Rejection(tracked.stamp_ns, Reason.NO_TRANSFORM)
@@ -380,40 +387,55 @@ class Fuser:
             self._output = self._output.stepped()
             self._last_pose_ns = latest.stamp_ns
 
-    def _stand(self, stamp_ns: int) -> None:
-        """Take the pose of a camera that stands still, where odometry does not lead to one."""
+    def _follow_map_only(self, tracked: TrackedPose) -> Rejection | None:
+        rejection = self._map_only.follow(tracked)
+        if rejection is None:
+            self._take_map_only(tracked.stamp_ns)
+        return rejection
+
+    @property
+    def _is_led(self) -> bool:
+        """Whether odometry leads to a pose of the newest frame."""
         latest = self._history.latest
-        if latest is not None and latest.stamp_ns == stamp_ns and self._alignment is None:
-            self._standstill.see(latest)
+        return self._alignment is not None and latest is not None and latest.stamp_ns == self._newest_ns
+
+    def _lean_on_map(self, stamp_ns: int) -> None:
+        """Follow the pose by the map alone, at a frame to whose pose odometry does not lead."""
+        latest = self._history.latest
+        if self._is_led:
+            self._map_only.end()
+        elif latest is not None and latest.stamp_ns == stamp_ns:
+            self._map_only.see(latest)
         elif self._odometry_lost is Reason.STANDING_STILL:
-            self._standstill.go_on(stamp_ns)
+            self._map_only.rest(stamp_ns)
         else:
-            self._standstill.end()
-        standing = self._standing_at(stamp_ns)
-        if standing is None:
+            self._map_only.move(stamp_ns)
+        self._take_map_only(stamp_ns)
+
+    def _take_map_only(self, stamp_ns: int) -> None:
+        """Set the output to the pose by the map alone, if there is one and it has none yet at this frame."""
+        known = self._map_only.pose_at(stamp_ns)
+        if known is None or self._last_pose_ns == stamp_ns:
             return
-        if self._output is None and latest is None:
+        if self._output is None and self._history.latest is None:
             self._first_fix = FirstFix(self._config, again=True)  # whoever has a pose is under way
-        output = (self._output or SlewedOutput.begin(standing.map_from_camera)).corrected(standing.map_from_camera)
-        if self._last_pose_ns is not None and self._last_pose_ns == self._before_ns:
-            self._output = output.slewed((stamp_ns - self._last_pose_ns) / NANOSECONDS, self._config.slew)
-        else:
-            self._output = output.stepped()
-        self._last_pose_ns, self._last_fix_ns = stamp_ns, standing.newest_ns
+        output, goes_on = self._output, self._last_pose_ns is not None and self._last_pose_ns == self._before_ns
+        if output is None:
+            output = SlewedOutput.begin(known.map_from_camera)
+        elif goes_on:
+            output = output.advanced(known.motion, 1.0)
+        output = output.corrected(known.map_from_camera)
+        seconds = (stamp_ns - (self._last_pose_ns or stamp_ns)) / NANOSECONDS
+        self._output = output.slewed(seconds, self._config.slew) if goes_on else output.stepped()
+        self._last_pose_ns, self._last_fix_ns = stamp_ns, known.newest_ns
 
-    def _standing_at(self, stamp_ns: int | None) -> StandingPose | None:
-        """The pose of a standing camera at the newest frame, where odometry does not lead to one."""
-        latest = self._history.latest
-        is_led = self._alignment is not None and latest is not None and latest.stamp_ns == stamp_ns
-        return None if is_led or stamp_ns is None else self._standstill.pose_at(stamp_ns)
-
-    def _estimate_standing(self, stamp_ns: int, standing: StandingPose, output: SlewedOutput) -> Estimate:
-        covariance = standing.covariance + np.outer(output.remaining, output.remaining)
-        is_confirmed, age_ns = standing.count >= CONFIRMING_ANCHORS, stamp_ns - standing.newest_ns
-        support = PoseSupport(0.0, age_ns, covariance, standing.is_contradicted, is_confirmed=is_confirmed)
+    def _estimate_by_map(self, known: MapOnlyEstimate, output: SlewedOutput) -> Estimate:
+        covariance = known.covariance + np.outer(output.remaining, output.remaining)
+        is_confirmed, age_ns = known.num_anchors >= CONFIRMING_ANCHORS, known.stamp_ns - known.newest_ns
+        support = PoseSupport(known.distance, age_ns, covariance, known.is_contradicted, known.is_tracked, is_confirmed)
         self._last_state = state = judge_pose(support, self._config.state)
         return Estimate(
-            stamp_ns,
+            known.stamp_ns,
             state,
             reason=reason_for(state, support, self._config.state),
             map_from_odom=output.map_from_odom,
@@ -421,8 +443,8 @@ class Fuser:
             covariance=covariance,
             metric=self.metric,
             age_ns=age_ns,
-            distance_since_fix=0.0,
-            anchor_probability=standing.probability,
+            distance_since_fix=known.distance,
+            anchor_probability=known.probability,
             support=judge_support(support, self._config.state),
         )
 

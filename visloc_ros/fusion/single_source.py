@@ -79,6 +79,10 @@ class _Refusing:
         """Nothing: one source alone predicts no frame."""
         return None
 
+    def awaits_tracking(self, stamp_ns: int) -> bool:
+        """Never: map points are not taken."""
+        return False
+
     def take_innovations(self) -> Sequence[Innovation]:
         """None: nothing is predicted."""
         return ()

@@ -47,6 +47,10 @@ class RemoteBackend:
         """Nothing is estimated here."""
         return None
 
+    def published_at(self, stamp_ns: int) -> Estimate | None:
+        """Nothing is published here."""
+        return None
+
     def add_loop(self, loop: LoopClosure) -> Rejection | None:
         """Nothing is joined here."""
         return None

@@ -115,6 +115,7 @@ class Backend:
         self._judged: deque[tuple[str, int]] = deque(maxlen=KEPT)
         self._inputs: list[Input] = []
         self._is_heard, self._heard_ns = False, 0
+        self._withheld_ns: int | None = None
         self._lock = threading.RLock()
         self.refused: Counter[str] = Counter()
         """Odometry left out for its stamp, and frames whose camera has no known place on the base, by reason."""
@@ -145,9 +146,11 @@ class Backend:
     def add_odometry(self, result: OdometryPose | Rejection) -> Estimate | None:
         """Publish the frame's pose, then join the anchors that have arrived; None for a frame out of order.
 
-        Anchors are late anyway, and joining one takes as long as many poses.
+        Anchors are late anyway, and joining one takes as long as many poses. A frame whose pose comes with its tracked
+        map points waits for these, until the next frame at the latest.
         """
         with self._lock:
+            self._publish_withheld()
             self._inputs.append(Input(InputKind.ODOMETRY, result.stamp_ns))
             if not self._accept_stamp(result.stamp_ns):
                 return None
@@ -155,7 +158,10 @@ class Backend:
             self._estimator.add_odometry(self._continuity.checked(result, known))
             self._apply_prior()
             estimate = self._estimator.estimate(result.stamp_ns)
-            self._publish(estimate)
+            if self._estimator.awaits_tracking(result.stamp_ns):
+                self._withheld_ns = result.stamp_ns
+            else:
+                self._publish(estimate)
             self._join_anchors(result.stamp_ns)
             return estimate
 
@@ -163,6 +169,11 @@ class Backend:
         """Join anchors that have arrived although no frame comes; those of ``hloc`` are published as they come."""
         with self._lock:
             self._join_anchors(self._guard.last_ns or 0)
+
+    def published_at(self, stamp_ns: int) -> Estimate | None:
+        """What was published of the newest frame, if it is of this stamp."""
+        with self._lock:
+            return self.latest if self.latest.stamp_ns == stamp_ns else None
 
     def take_accepted(self) -> Sequence[Anchor]:
         """Anchors accepted since the last call: their points are to be followed."""
@@ -178,6 +189,8 @@ class Backend:
             verdict = self._estimator.add_tracked(result)
             self._listener.on_tracked(result, verdict)
             self._tell_innovations()
+            if result.stamp_ns == self._withheld_ns:
+                self._publish_withheld()
             return verdict
 
     def add_loop(self, loop: LoopClosure) -> Rejection | None:
@@ -242,6 +255,7 @@ class Backend:
     def tell_silence(self, stamp_ns: int) -> None:
         """Publish what is left at a stamp at which no frame came."""
         with self._lock:
+            self._publish_withheld()
             self._inputs.append(Input(InputKind.SILENCE, stamp_ns))
             self._publish(replace(self._estimator.estimate(stamp_ns), reason=self._silence))
 
@@ -260,6 +274,7 @@ class Backend:
             self._output.reset()
             self._continuity.reset()
             self._judged.clear()
+            self._withheld_ns = None
             self._listener.on_clock_jump()
         self._is_heard = True
         return True
@@ -321,6 +336,12 @@ class Backend:
             published = self._output.publish(estimate, self._estimator.raw_map_from_odom, base_from_camera)
         inputs, self._inputs = tuple(self._inputs), []
         self._listener.on_published(replace(published, inputs=inputs))
+
+    def _publish_withheld(self) -> None:
+        """Publish the frame that waits for its tracked map points, with or without them."""
+        if self._withheld_ns is not None:
+            stamp_ns, self._withheld_ns = self._withheld_ns, None
+            self._publish(self._estimator.estimate(stamp_ns))
 
     def _tell_innovations(self) -> None:
         for innovation in self._estimator.take_innovations():

@@ -64,6 +64,9 @@ class PoseBackend(Protocol):
     def add_loop(self, loop: LoopClosure) -> Rejection | None:
         """Join a loop."""
 
+    def published_at(self, stamp_ns: int) -> Estimate | None:
+        """What was published of the newest frame, if it is of this stamp: its pose may come with its map points."""
+
     def take_accepted(self) -> Sequence[Anchor]:
         """Anchors accepted since the last call."""
 
@@ -136,7 +139,7 @@ class Localizer:
             self._track_map(self.map_tracker, frame)
         self.backend.search(frame)  # also without odometry, which may give the frame a pose when it begins
         self.odometry.settle()
-        return estimate
+        return self.backend.published_at(frame.stamp_ns) or estimate
 
     def miss(self, frame: Frame, reason: Reason) -> Estimate | None:
         """Take one frame that cannot be tracked, for a reason known beforehand; None for one that is out of order."""

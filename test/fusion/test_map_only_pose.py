@@ -1,4 +1,4 @@
-"""The pose of a camera that stands still before odometry has begun."""
+"""The pose by the map alone, before odometry has begun: of a camera that stands still, and as it sets out."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from scipy.stats import chi2
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.tangent import perturbed, pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
-from visloc_ros.core.types import OdometryPose, Reason, Rejection, State
+from visloc_ros.core.types import OdometryPose, Reason, Rejection, State, Support, TrackedPose
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.simulation.fusion_replay import play, position_errors
@@ -153,3 +153,69 @@ def test_the_pose_goes_over_into_that_of_odometry():
     posed = [one for one in walking if one.map_from_camera is not None]
     assert posed[-1].state is State.LOCALIZED
     assert posed[-1].scale == pytest.approx(float(run.scales[-1]), rel=1e-6)
+
+
+def moved(index):
+    """Where a camera is that sets out at frame 40."""
+    seconds = max(0, index - 40) * 0.1
+    return PLACE @ SE3(rotation_matrix([0.0, 0.4 * seconds, 0.0]), np.array([0.1 * seconds, 0.0, 0.3 * seconds]))
+
+
+def tracked_at(index, anchor_index, pose=None):
+    small = 1e-6 * np.eye(6)
+    return TrackedPose(index * FRAME, pose or moved(index), 1e-4 * np.eye(6), anchor_index * FRAME, small, 50, 60, 0.5)
+
+
+def set_out(fuser, frames, anchor_of=lambda index: anchor_at(index * FRAME, place=moved(index)), untracked=()):
+    """Frames whose points are followed from the last anchor that was accepted; odometry waits all the time."""
+    estimates, followed = [], None
+    for index in frames:
+        reason = Reason.STANDING_STILL if index <= 40 else Reason.DEGENERATE_MOTION
+        fuser.add_odometry(Rejection(index * FRAME, reason))
+        if index % EVERY == 2 and fuser.add_anchor(anchor_of(index - 2)) is None:
+            followed = index - 2
+        if followed is not None and index not in untracked:
+            fuser.add_tracked(tracked_at(index, followed))
+        estimates.append(fuser.estimate(index * FRAME))
+    return estimates
+
+
+def test_followed_map_points_lead_on_when_the_camera_sets_out():
+    fuser = Fuser(CONFIG, metric=True)
+    estimates = set_out(fuser, range(1, 100))
+    moving = estimates[40:]
+    assert {one.state for one in moving} == {State.LOCALIZED}
+    for index, one in enumerate(moving, 41):
+        assert one.map_from_camera.is_close(moved(index), translation=0.02, degrees=1.0)
+    assert {one.support for one in moving} == {Support.MAP_TRACKING}
+    went = moving[-1].odom_from_camera.translation - moving[0].odom_from_camera.translation
+    true = moved(99).translation - moved(41).translation
+    assert np.linalg.norm(went) == pytest.approx(np.linalg.norm(true), rel=0.25), "odom goes along, not map -> odom"
+
+
+def test_a_frame_in_which_no_point_is_found_ends_it():
+    estimates = set_out(Fuser(CONFIG, metric=True), range(1, 100), untracked=(70,))
+    assert estimates[68].map_from_camera is not None
+    assert all(one.map_from_camera is None for one in estimates[69:])
+
+
+def test_two_anchors_that_contradict_the_followed_points_end_it():
+    def anchor_of(index):
+        return anchor_at(index * FRAME, place=moved(index) if index <= 60 else ELSEWHERE)
+
+    fuser = Fuser(CONFIG, metric=True)
+    estimates = set_out(fuser, range(1, 100), anchor_of)
+    first = next(one for one in estimates[60:] if one.state is State.DEGRADED)
+    assert first.reason is Reason.ODOMETRY_DISAGREES
+    assert first.stamp_ns == 67 * FRAME
+    assert estimates[-1].map_from_camera is None
+    assert fuser.counts[Reason.ODOMETRY_DISAGREES.value] >= 2
+
+
+def test_points_of_an_anchor_that_nobody_has_confirmed_lead_nowhere():
+    fuser = Fuser(CONFIG, metric=True)
+    fuser.add_odometry(Rejection(FRAME, Reason.STANDING_STILL))
+    fuser.add_anchor(anchor_at(FRAME))
+    fuser.add_odometry(Rejection(2 * FRAME, Reason.DEGENERATE_MOTION))
+    assert fuser.add_tracked(tracked_at(2, 1)).reason is Reason.STALE
+    assert fuser.estimate(2 * FRAME).map_from_camera is None

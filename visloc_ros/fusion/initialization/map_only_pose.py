@@ -1,0 +1,192 @@
+"""The pose by the map alone, for as long as odometry does not lead to one: it needs motion to begin, and then a scale.
+
+Anchors that were found during a standstill are of one pose; they must agree as those of a first fix must. Once they do,
+map points that are followed from them lead on as the camera begins to move, and later anchors must agree with these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import AnchorPose, Reason, Rejection, TrackedPose
+from visloc_ros.fusion.anchor_fix import make_fix
+from visloc_ros.fusion.config import FusionConfig
+from visloc_ros.fusion.initialization.first_fix import FirstFix
+from visloc_ros.fusion.initialization.pose_prior import PosePrior, StampedPosePrior
+from visloc_ros.fusion.initialization.sim3_alignment import ScalePrior
+from visloc_ros.fusion.odometry_model.history import OdometrySample
+
+NO_MOTION = ScalePrior(0.0, 1e-3)
+"""Without motion the scale does not matter: any will do."""
+STILL_TRANSLATION, STILL_DEG = 2e-3, 0.1
+"""What odometry may tell of a camera that stands: in its units, about the depth of what is seen, and in degrees."""
+KEPT_NS = 5 * NANOSECONDS
+"""How long tracked poses are kept for the anchors of their frames, which are late."""
+
+
+@dataclass(frozen=True, eq=False)
+class MapOnlyEstimate:
+    """``map_from_camera`` of a frame with its covariance (6, 6), and what it rests on.
+
+    ``motion`` is ``camera_from_camera`` since the frame before, in map units. ``num_anchors`` agree; the newest of them
+    is of ``newest_ns``, and the camera has gone ``distance`` since. ``is_contradicted`` where the last one disagrees.
+    """
+
+    stamp_ns: int
+    map_from_camera: SE3
+    covariance: Array
+    motion: SE3
+    num_anchors: int
+    newest_ns: int
+    distance: float
+    is_tracked: bool
+    is_contradicted: bool
+    probability: float | None
+
+
+@dataclass
+class _Rest:
+    """A standstill since a frame, where odometry was by then, and the pose that its anchors agree on."""
+
+    search: FirstFix
+    begin_ns: int
+    sample: OdometrySample | None = None
+    known: set[int] = field(default_factory=set)
+    pose: PosePrior | None = None
+
+
+class MapOnlyPose:
+    """Told of each frame whether the camera stands, of anchors, and of tracked poses: the pose by these alone."""
+
+    def __init__(self, config: FusionConfig) -> None:
+        self._config = config
+        self.end()
+
+    def end(self) -> None:
+        """Forget everything: odometry leads to a pose, or nothing does."""
+        self._rest: _Rest | None = None
+        self._agreeing: dict[int, AnchorPose] = {}
+        self._is_contradicted = False
+        self._tracked: dict[int, TrackedPose] = {}
+        self._before_ns, self._newest_ns = 0, 0
+
+    def rest(self, stamp_ns: int) -> None:
+        """The camera stands still at a frame."""
+        if self._rest is None:
+            self._rest = _Rest(FirstFix(self._config), stamp_ns)
+        self._before_ns, self._newest_ns = self._newest_ns, stamp_ns
+
+    def move(self, stamp_ns: int) -> None:
+        """The camera moves at a frame, or may have moved: from here on only tracked poses lead on."""
+        if self._newest_ns not in self._tracked:
+            self.end()
+        self._rest = None
+        self._before_ns, self._newest_ns = self._newest_ns, stamp_ns
+
+    def see(self, sample: OdometrySample) -> None:
+        """The camera is where odometry says, whose scale is not known: it stands since it was last seen to move."""
+        rest = self._rest
+        if rest is not None and rest.sample is not None and _is_still(rest.sample, sample):
+            self.rest(sample.stamp_ns)
+            return
+        self.move(sample.stamp_ns)
+        self._rest = _Rest(FirstFix(self._config), sample.stamp_ns, sample)
+
+    def take(self, anchor: AnchorPose, pose_prior: StampedPosePrior | None) -> Rejection | None:
+        """Add an anchor; ODOMETRY_DISAGREES where it contradicts the tracked pose of its frame."""
+        tracked, rest = self._tracked.get(anchor.stamp_ns), self._rest
+        is_known = anchor.stamp_ns in self._agreeing
+        if tracked is not None and not is_known and not self._confirms(anchor, tracked):
+            return Rejection(anchor.stamp_ns, Reason.ODOMETRY_DISAGREES)
+        if rest is not None and rest.begin_ns <= anchor.stamp_ns <= self._newest_ns:
+            self._take_at_rest(rest, anchor, pose_prior)
+        return None
+
+    def follow(self, tracked: TrackedPose) -> Rejection | None:
+        """Add the tracked pose of the newest frame; STALE where its anchor is none of those that agree."""
+        if tracked.stamp_ns != self._newest_ns or tracked.anchor_stamp_ns not in self._agreeing:
+            return Rejection(tracked.stamp_ns, Reason.STALE)
+        self._tracked[tracked.stamp_ns] = tracked
+        while (oldest_ns := next(iter(self._tracked))) < tracked.stamp_ns - KEPT_NS:
+            del self._tracked[oldest_ns]
+        return None
+
+    def awaits_tracking(self, stamp_ns: int) -> bool:
+        """Whether the pose of the newest frame comes with the map points followed into it, if these are found."""
+        is_newest = stamp_ns == self._newest_ns
+        return is_newest and self._before_ns in self._tracked and self.pose_at(stamp_ns) is None
+
+    def pose_at(self, stamp_ns: int) -> MapOnlyEstimate | None:
+        """The pose of the newest frame, None while it is not known."""
+        tracked = self._tracked.get(stamp_ns)
+        known = None if self._rest is None else self._rest.pose
+        if known is None and tracked is not None:
+            known = PosePrior(tracked.map_from_camera, tracked.covariance)
+        if known is None or stamp_ns != self._newest_ns or not self._agreeing:
+            return None
+        newest_ns = max(self._agreeing)
+        return MapOnlyEstimate(
+            stamp_ns,
+            known.map_from_camera,
+            known.covariance,
+            self._motion_to(stamp_ns),
+            len(self._agreeing),
+            newest_ns,
+            self._distance_since(newest_ns),
+            tracked is not None,
+            self._is_contradicted,
+            self._agreeing[newest_ns].probability,
+        )
+
+    def _confirms(self, anchor: AnchorPose, tracked: TrackedPose) -> bool:
+        """Whether an anchor agrees with the tracked pose of its frame; the second in a row that does not ends all."""
+        prior = PosePrior(tracked.map_from_camera, tracked.covariance)
+        if prior.is_consistent_with(anchor.map_from_camera, anchor.covariance):
+            self._agreeing[anchor.stamp_ns], self._is_contradicted = anchor, False
+            return True
+        if self._is_contradicted:
+            self.end()
+        self._is_contradicted = True
+        return False
+
+    def _take_at_rest(self, rest: _Rest, anchor: AnchorPose, pose_prior: StampedPosePrior | None) -> None:
+        if anchor.stamp_ns in rest.known:
+            return
+        rest.known.add(anchor.stamp_ns)
+        fix = make_fix(OdometrySample(anchor.stamp_ns, 0, SE3.identity()), anchor, self._config.anchor_noise)
+        hypothesis = rest.search.take(fix, NO_MOTION, pose_prior)
+        if hypothesis is None:
+            rest.pose = None
+            return
+        best = min((one.covariance + one.map_covariance for one in hypothesis.fixes), key=np.trace)
+        # Anchors of one view share most of their errors: many of them are known little better than one.
+        rest.pose = PosePrior(SE3(hypothesis.map_from_odom.rotation, hypothesis.map_from_odom.translation), best)
+        self._agreeing = {one.stamp_ns: one.anchor for one in hypothesis.fixes}
+        self._is_contradicted = fix not in hypothesis.fixes
+
+    def _motion_to(self, stamp_ns: int) -> SE3:
+        """``camera_from_camera`` since the frame before; none in a standstill, and none between two anchors' points."""
+        before, after = self._tracked.get(self._before_ns), self._tracked.get(stamp_ns)
+        stands = self._rest is not None and self._rest.begin_ns < stamp_ns
+        if stands or before is None or after is None:
+            return SE3.identity()
+        if before.anchor_stamp_ns != after.anchor_stamp_ns:
+            return SE3.identity()
+        return before.map_from_camera.inverse @ after.map_from_camera
+
+    def _distance_since(self, stamp_ns: int) -> float:
+        places = [one.map_from_camera.translation for one in self._tracked.values() if one.stamp_ns >= stamp_ns]
+        return float(sum(np.linalg.norm(b - a) for a, b in pairwise(places)))
+
+
+def _is_still(before: OdometrySample, after: OdometrySample) -> bool:
+    if before.segment != after.segment:
+        return False
+    start, end = before.odom_from_camera, after.odom_from_camera
+    moved = float(np.linalg.norm(end.translation - start.translation))
+    return moved <= STILL_TRANSLATION and rotation_angle_deg(start.rotation, end.rotation) <= STILL_DEG
