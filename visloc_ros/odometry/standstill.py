@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import pycolmap
 from numpy.typing import NDArray
 
+from visloc_ros.core.camera import is_same_camera
 from visloc_ros.core.types import Frame
 
 _WIDTH = 320  # of the images compared: quick, and less noisy than larger ones
@@ -21,8 +23,9 @@ Grey = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class _Rest:
-    """The image with which a standstill began, and its corners (N, 1, 2)."""
+    """The image with which a standstill began, its camera, and its corners (N, 1, 2)."""
 
+    camera: pycolmap.Camera
     grey: Grey
     corners: NDArray[np.float32]
 
@@ -41,9 +44,9 @@ class StandstillDetector:
         """Whether the camera has not moved since an earlier image; false for the first one, and where nothing tells."""
         grey = _comparable(frame.grey)
         rest = self._rest
-        if rest is None or rest.grey.shape != grey.shape or not _is_same_view(rest, grey):
+        if rest is None or not is_same_camera(rest.camera, frame.camera) or not _is_same_view(rest, grey):
             corners = cv2.goodFeaturesToTrack(grey, _CORNERS, 0.01, _SPACING_PX)
-            self._rest = None if corners is None else _Rest(grey, np.asarray(corners, np.float32))
+            self._rest = None if corners is None else _Rest(frame.camera, grey, np.asarray(corners, np.float32))
             return False
         return True
 
@@ -57,7 +60,7 @@ def _comparable(grey: Grey) -> Grey:
 
 
 def _is_same_view(rest: _Rest, grey: Grey) -> bool:
-    if len(rest.corners) < _LEAST_CORNERS:
+    if len(rest.corners) < _LEAST_CORNERS or rest.grey.shape != grey.shape:
         return False
     found, status, _ = cv2.calcOpticalFlowPyrLK(rest.grey, grey, rest.corners, rest.corners.copy())
     good = status.ravel() == 1
