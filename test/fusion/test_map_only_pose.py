@@ -219,3 +219,26 @@ def test_points_of_an_anchor_that_nobody_has_confirmed_lead_nowhere():
     fuser.add_odometry(Rejection(2 * FRAME, Reason.DEGENERATE_MOTION))
     assert fuser.add_tracked(tracked_at(2, 1)).reason is Reason.STALE
     assert fuser.estimate(2 * FRAME).map_from_camera is None
+
+
+def test_followed_map_points_lead_on_where_odometry_begins_anew():
+    """A new segment has a scale of its own: until anchors tell it, the points of the last ones hold the pose."""
+    run = simulate_run(replace(EXACT, path="eight", duration_s=16.0, rate_hz=10.0, anchor_period_s=0.5), 3)
+    lost, begins = 100, 104
+    odometry = [replace(one, segment=1) if index >= begins else one for index, one in enumerate(run.odometry)]
+    for index in range(lost, begins):
+        odometry[index] = Rejection(run.stamps_ns[index], Reason.FEW_FEATURES)
+    fuser, followed, estimates, waiting = Fuser(CONFIG, metric=True), None, [], list(run.anchors)
+    for index, stamp_ns in enumerate(run.stamps_ns):
+        fuser.add_odometry(odometry[index])
+        if followed is not None:
+            small, pose = 1e-6 * np.eye(6), run.truth[index]
+            fuser.add_tracked(TrackedPose(stamp_ns, pose, 1e-4 * np.eye(6), followed, small, 50, 60, 0.5))
+        while waiting and waiting[0][0] <= stamp_ns:
+            anchor = waiting.pop(0)[1]
+            followed = anchor.stamp_ns if fuser.add_anchor(anchor) is None else followed
+        estimates.append(fuser.estimate(stamp_ns))
+    assert {one.state for one in estimates[lost - 10 :]} == {State.LOCALIZED}
+    assert position_errors(replace(run, odometry=odometry), estimates).max() < 0.05
+    assert {one.scale for one in estimates[lost:begins]} == {None}
+    assert estimates[-1].scale == pytest.approx(float(run.scales[-1]), rel=0.05)

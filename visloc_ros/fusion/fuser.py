@@ -320,6 +320,7 @@ class Fuser:
         if not innovation.accepted:
             return Rejection(tracked.stamp_ns, Reason.ODOMETRY_DISAGREES, {"chi_square": innovation.squared})
         self._update_output(self._alignment)
+        self._map_only.follow(tracked)
         return None
 
     def _process_loop(self, loop: LoopClosure) -> Rejection | None:
@@ -362,6 +363,7 @@ class Fuser:
             self._start_alignment(hypothesis)
         elif innovation.accepted:
             self._update_output(alignment)
+            self._map_only.agree(fix.anchor)
         else:
             return refusal(fix, innovation)
         return None
@@ -370,6 +372,10 @@ class Fuser:
         sensors = make_sensor_factors(self._config.sensors, self.metric, self.gravity_aligned)
         self._alignment = ActiveAlignment(self._config, hypothesis, sensors)
         self._pose_prior = None
+        if self._is_led:
+            self._map_only.end()
+        for fix in hypothesis.fixes:
+            self._map_only.agree(fix.anchor)
         self._update_output(self._alignment)
         if self._output is not None:
             self._output = self._output.slewed(0.0, self._config.slew)  # a step must not wait for the next frame
@@ -380,6 +386,8 @@ class Fuser:
         if latest is None:
             return
         self._current = alignment.at(latest)
+        if not self._is_led and self._last_pose_ns == self._newest_ns:
+            return  # the output is at a later frame, which the map alone leads to
         target = self._current.state.map_from_camera
         self._scale, self._last_fix_ns = self._current.state.scale, alignment.stamp_ns
         self._output = (self._output or SlewedOutput.begin(target)).corrected(target)
@@ -403,8 +411,9 @@ class Fuser:
         """Follow the pose by the map alone, at a frame to whose pose odometry does not lead."""
         latest = self._history.latest
         if self._is_led:
-            self._map_only.end()
-        elif latest is not None and latest.stamp_ns == stamp_ns:
+            self._map_only.lead(stamp_ns)
+            return
+        if latest is not None and latest.stamp_ns == stamp_ns:
             self._map_only.see(latest)
         elif self._odometry_lost is Reason.STANDING_STILL:
             self._map_only.rest(stamp_ns)

@@ -25,6 +25,7 @@ NO_MOTION = ScalePrior(0.0, 1e-3)
 """Without motion the scale does not matter: any will do."""
 STILL_TRANSLATION, STILL_DEG = 2e-3, 0.1
 """What odometry may tell of a camera that stands: in its units, about the depth of what is seen, and in degrees."""
+MOST_ANCHORS = 16
 KEPT_NS = 5 * NANOSECONDS
 """How long tracked poses are kept for the anchors of their frames, which are late."""
 
@@ -68,12 +69,23 @@ class MapOnlyPose:
         self.end()
 
     def end(self) -> None:
-        """Forget everything: odometry leads to a pose, or nothing does."""
+        """Forget everything: nothing leads on from here."""
         self._rest: _Rest | None = None
         self._agreeing: dict[int, AnchorPose] = {}
         self._is_contradicted = False
         self._tracked: dict[int, TrackedPose] = {}
         self._before_ns, self._newest_ns = 0, 0
+
+    def lead(self, stamp_ns: int) -> None:
+        """Odometry leads to the pose of a frame: what agrees with it by then may lead on where it ends."""
+        self._rest, self._is_contradicted = None, False
+        self._before_ns, self._newest_ns = self._newest_ns, stamp_ns
+
+    def agree(self, anchor: AnchorPose) -> None:
+        """Add an anchor that agrees with the pose to which odometry leads."""
+        self._agreeing[anchor.stamp_ns] = anchor
+        while len(self._agreeing) > MOST_ANCHORS:
+            del self._agreeing[min(self._agreeing)]
 
     def rest(self, stamp_ns: int) -> None:
         """The camera stands still at a frame."""

@@ -70,6 +70,8 @@ class KltOdometry:
                 located = self._recover(self._segment, view)
         if located is None:
             return self._lose(self._segment, view)
+        if self._segment.has_collapsed:
+            return self._give_up(self._segment, view)
         self._is_lost = False
         if located.flow_px < _STILL_PX:
             self._segment.hold(view.stamp_ns)
@@ -186,6 +188,12 @@ class KltOdometry:
         if self._segment is None and isinstance(initialization, Initialization):
             return self._begin_segment(initialization, view)
         return rejection
+
+    def _give_up(self, segment: Segment, view: PreparedImage) -> Rejection:
+        """End a segment whose start was wrong; the next view begins the search for another one."""
+        log.warning("odometry segment %d began on a turn, which told nothing of depths: it is given up", segment.number)
+        self._segment, self._initializer = None, Initializer(self._config, self._grid)
+        return Rejection(view.stamp_ns, Reason.DEGENERATE_MOTION, segment.counts, self._watch.stage_ms)
 
     def _reason(self, segment: Segment, view: PreparedImage) -> Reason:
         if self._is_blurred(view):

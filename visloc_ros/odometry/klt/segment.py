@@ -40,6 +40,7 @@ from visloc_ros.tracking.pixels import Pixels, pixels_of
 _WELL_SUPPORTED = 40  # landmarks with good depths, beside which new ones need not be made before they have them
 _LANDMARK_SHARE = 0.4  # of the followed features, below which it is time to make landmarks of the others
 _YOUNG = 12  # keyframes: the window and its first anchors
+_COLLAPSED = 0.15  # of the median depth at the start: nothing comes so near so fast, but a start on a turn collapses
 _COMFORTABLE = 4  # times the landmarks that a pose needs: a keyframe can wait
 _WAITING_DEPTHS = 8  # depth images kept while the map is being adjusted
 
@@ -147,6 +148,19 @@ class Segment:
         self._scale.drift(done.uncertainty.log_scale_step)
         window = self._map.keyframes[-self._config.window_keyframes :]
         self._map.remove_outliers(window, self._config.max_reprojection_px)
+
+    @property
+    def has_collapsed(self) -> bool:
+        """Whether what is seen has come so near since a recent start that the start must have been wrong.
+
+        A turn about an axis beside the camera looks like a pure rotation but for a little: depths from it are noise,
+        and an adjustment may explain them by drawing cameras and points together.
+        """
+        if not self.is_young:
+            return False
+        rows, known = self._map.landmarks.rows_of(self._features.ids)
+        depths = (self.camera_from_odom @ self._map.landmarks.points[rows[known]])[:, 2]
+        return len(depths) > 0 and float(np.median(depths)) < _COLLAPSED
 
     def snapshot(self) -> WindowSnapshot | None:
         """The window as it is now, for adjustment; now and then one that shows the lens as well."""

@@ -1,0 +1,24 @@
+"""What an alignment gives: a similarity, what it rests on, and how well it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from visloc_ros.core.geometry import Sim3
+
+
+@dataclass(frozen=True, eq=False)
+class MapFit:
+    """``frame_from_map``, and what is true of the map in that frame.
+
+    ``residuals`` by name, in metres or degrees, and counts; ``source`` says in words what it rests on. ``geo_origin``
+    as in the manifest.
+    """
+
+    frame_from_map: Sim3
+    source: str
+    residuals: Mapping[str, float]
+    metric: bool
+    gravity_aligned: bool
+    geo_origin: Mapping[str, float] = field(default_factory=dict)
