@@ -18,6 +18,7 @@ pytest.importorskip("rclpy")
 from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from mapped_room import SIMULATION
+from nav_msgs.msg import OccupancyGrid
 from node_harness import TIMEOUT_S, started
 from rclpy.action import ActionClient
 from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
@@ -38,6 +39,8 @@ from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.simulation import simulate
 from visloc_ros.sources import ros_messages
 from visloc_ros.sources.ros_images import encode_jpeg
+
+DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 
 # On a computer that others use, too, work in spare time might wait for long.
 RELIABLE_COMPRESSED = tuple(
@@ -178,13 +181,26 @@ def test_the_fused_pose_of_a_frame_or_a_search_prior_says_where_to_search(room_m
     assert "guided" in {stage.name for stage in anchors[0].stages}
 
 
+def test_a_map_whose_z_axis_points_up_is_shown_from_above(ros_domain):
+    plans: list[OccupancyGrid] = []
+    with started(AnchorNode, "-p", f"map_path:={DEMO_MAP}") as harness:
+        harness.probe.create_subscription(OccupancyGrid, "map_plan", plans.append, LATCHED)
+        harness.wait_for(lambda: plans, "latched plan of the map")
+    plan = plans[0]
+    assert 0.02 < plan.info.resolution < 0.1
+    assert (plan.info.width * plan.info.resolution, plan.info.height * plan.info.resolution) == pytest.approx(
+        (6, 5), 0.1
+    )
+    assert len(plan.data) == plan.info.width * plan.info.height
+    assert {-1, 100} < set(plan.data)
+
+
 def test_a_map_that_cannot_be_loaded_leaves_the_old_one_in_use(room_map, tmp_path, ros_domain):
     clouds: list[PointCloud2] = []
     with started(AnchorNode, "-p", f"map_path:={room_map}") as harness:
         harness.probe.create_subscription(PointCloud2, "map_points", clouds.append, LATCHED)
         harness.wait_for(lambda: clouds, "latched map points")
         assert clouds[0].width == len(open_map(room_map).points)
-
         missing = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(tmp_path / "absent")))
         assert missing.code == LoadMap.Response.MAP_DOES_NOT_EXIST
         broken = tmp_path / "broken"

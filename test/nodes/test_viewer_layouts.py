@@ -27,10 +27,13 @@ RVIZ_TYPES = {
     "Polygon": "geometry_msgs/PolygonStamped",
     "PoseArray": "geometry_msgs/PoseArray",
     "PoseWithCovariance": "geometry_msgs/PoseWithCovarianceStamped",
+    "Map": "nav_msgs/OccupancyGrid",
     "MoveCamera": None,
     "SetInitialPose": "geometry_msgs/PoseWithCovarianceStamped",
 }
-FOXGLOVE_3D = {RVIZ_TYPES[name] for name in ("Path", "PointCloud2", "Polygon", "PoseArray", "PoseWithCovariance")}
+FOXGLOVE_3D = {
+    RVIZ_TYPES[name] for name in ("Map", "Path", "PointCloud2", "Polygon", "PoseArray", "PoseWithCovariance")
+}
 IMAGES = {"sensor_msgs/Image", "sensor_msgs/CompressedImage"}
 
 SHOWN = {
@@ -39,6 +42,7 @@ SHOWN = {
     "/visloc/accepted_anchors",
     "/visloc/refused_anchors",
     "/visloc/followed_points",
+    "/visloc/map_plan",
     "/visloc/map_points",
     "/visloc/inlier_points",
     "/visloc/matches/compressed",

@@ -85,6 +85,16 @@ def unpacked(archive: Path) -> Iterator[Path]:
         yield _map_root(folder)
 
 
+@contextmanager
+def map_folder(path: Path) -> Iterator[Path]:
+    """The folder of a map as long as the block lives: a folder as it is, an archive unpacked. Raises MapError."""
+    if path.is_file():
+        with unpacked(path) as folder:
+            yield folder
+    else:
+        yield path
+
+
 def archived_manifest(archive: Path) -> Manifest:
     """The manifest of a packed map, and nothing else of it. Raises MapError."""
     with _unpacked(archive, lambda name: name.name == MANIFEST_NAME) as folder:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pycolmap
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import NO_POINT, LocalFeatures, Map, open_map
-from visloc_ros.core.map_archive import unpacked
+from visloc_ros.core.map_archive import map_folder
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
 from visloc_ros.core.map_writer import check_output, staged_folder, write_map
 from visloc_ros.core.timing import Stopwatch
@@ -60,7 +59,7 @@ def extend_map(
     in common with the frames, ConfigError when ``config`` names another extractor than the map's.
     """
     check_output(output, overwrite=overwrite)
-    with _folder_of(map_path) as old_folder:
+    with map_folder(map_path) as old_folder:
         map_ = open_map(old_folder)
         extender = MapExtender(map_, choose_config(map_, config), progress or SilentProgress())
         labelled = label_sources(sources, taken=map_.manifest.created_from.split(_SEPARATOR))
@@ -188,12 +187,3 @@ def reconstruction_of(map_: Map) -> pycolmap.Reconstruction:
         if seen_by.length() > 0:
             reconstruction.add_point3D(point, seen_by)
     return reconstruction
-
-
-@contextmanager
-def _folder_of(map_path: Path) -> Iterator[Path]:
-    if map_path.is_file():
-        with unpacked(map_path) as folder:
-            yield folder
-    else:
-        yield map_path

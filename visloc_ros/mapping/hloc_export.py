@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from visloc_ros.core.feature_files import write_centroids, write_global_descript
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.hloc_layout import features_file_name
 from visloc_ros.core.map import NO_POINT, Map, find_files, open_map
-from visloc_ros.core.map_archive import unpacked
+from visloc_ros.core.map_archive import map_folder
 from visloc_ros.core.map_layout import CENTROIDS_NAME, MODEL_FOLDER, global_file_name
 from visloc_ros.core.map_writer import staged_folder
 from visloc_ros.core.model_writer import write_model
@@ -51,7 +50,7 @@ def export_hloc(
     on a broken map, OutputError when ``output`` is taken or not writable.
     """
     _refuse_taken(output)
-    with _folder_of(map_path) as source, staged_folder(output) as folder:
+    with map_folder(map_path) as source, staged_folder(output) as folder:
         map_ = open_map(source)
         write_hloc_map(map_, folder)
         model = pycolmap.Reconstruction(find_files(source, checksums=False)[0].model)
@@ -115,12 +114,3 @@ def _readme(map_: Map, folder_name: str, has_queries: bool, top_k: int) -> str:
 def _refuse_taken(output: Path) -> None:
     if output.is_dir() and any(output.iterdir()):
         raise OutputError(f"{output} is not empty: choose a new folder")
-
-
-@contextmanager
-def _folder_of(map_path: Path) -> Iterator[Path]:
-    if not map_path.is_file():
-        yield map_path
-        return
-    with unpacked(map_path) as folder:
-        yield folder

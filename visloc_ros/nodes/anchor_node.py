@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import OccupancyGrid
 from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
 
 from visloc_msgs.msg import Anchor as AnchorMsg
@@ -30,6 +31,7 @@ from visloc_ros.core.map_export import export_map
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Anchor, AnchorPose, Frame, Reason, Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.mapping.plan_view import plan_view
 from visloc_ros.nodes.background import in_background
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
@@ -39,6 +41,7 @@ from visloc_ros.nodes.conversions import (
     camera_to_msg,
     frame_from_msg,
     header,
+    plan_to_msg,
     points_to_msg,
 )
 from visloc_ros.nodes.diagnostics import publish_diagnostics
@@ -133,6 +136,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._use_engine(self._first_engine(path), path)
         self._publisher = self.publisher(AnchorMsg, "anchor", RELIABLE)
         self._points_publisher = self.publisher(PointCloud2, "map_points", LATCHED)
+        self._plan_publisher = self.publisher(OccupancyGrid, "map_plan", LATCHED)
         self._inliers_publisher = self.publisher(PointCloud2, "inlier_points", RELIABLE)
         self._image_publisher = self.publisher(CompressedImage, "matches/compressed", RELIABLE)
         self.service(ListMaps, "~/list_maps", self._list_maps)
@@ -171,8 +175,11 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             self._predictions.clear()
 
     def _publish_map(self) -> None:
-        points = self._engine.map.points
-        self._points_publisher.publish(points_to_msg(self.now_ns(), self.config.map_frame, points))
+        place, now_ns = self._engine.map, self.now_ns()
+        self._points_publisher.publish(points_to_msg(now_ns, self.config.map_frame, place.points))
+        plan = plan_view(place.points, place.manifest.metric) if place.manifest.gravity_aligned else None
+        if plan is not None:
+            self._plan_publisher.publish(plan_to_msg(now_ns, self.config.map_frame, plan))
 
     def _take_fused(self, message: PoseWithCovarianceStamped) -> None:
         self._pace.tell_fused(stamp_from_msg(message.header.stamp))

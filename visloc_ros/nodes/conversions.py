@@ -24,7 +24,7 @@ from geometry_msgs.msg import (
     TwistWithCovariance,
     Vector3,
 )
-from nav_msgs.msg import Odometry
+from nav_msgs.msg import OccupancyGrid, Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2, PointField
 from std_msgs.msg import Header
 
@@ -53,6 +53,7 @@ from visloc_ros.sources.ros_messages import MessageError, stamp_from_msg
 
 if TYPE_CHECKING:  # nodes without fusion start sooner
     from visloc_ros.fusion.innovation import Innovation as FusionInnovation
+    from visloc_ros.mapping.plan_view import PlanView
 
 SEGMENT_SEPARATOR = "/"
 # Optical axes (x right, y down, z forward) in a body with x forward and z up (REP 103).
@@ -315,6 +316,17 @@ def points_to_msg(stamp_ns: int, frame_id: str, points: Array) -> PointCloud2:
         data=array("B", data.tobytes()),
         is_dense=True,
     )
+
+
+def plan_to_msg(stamp_ns: int, frame_id: str, plan: PlanView) -> OccupancyGrid:
+    """Grid of a plan view, whose values are kept as they are."""
+    message = OccupancyGrid(header=header(stamp_ns, frame_id))
+    rows, columns = plan.cells.shape
+    message.info.map_load_time = message.header.stamp
+    message.info.resolution, message.info.width, message.info.height = plan.resolution, columns, rows
+    message.info.origin.position.x, message.info.origin.position.y = (float(value) for value in plan.low)
+    message.data = array("b", plan.cells.tobytes())
+    return message
 
 
 def tracked_pose_to_msg(result: TrackedPose | Rejection, map_frame: str, camera_frame: str) -> TrackedPoseMsg:

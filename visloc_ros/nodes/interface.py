@@ -45,6 +45,7 @@ DESCRIPTIONS = {
     "map_path": "The last poses in `map`, twice a second.",
     "map_to_odom_raw": "`map -> odom` before it is slewed.",
     "map_points": "All points of the map, once for each map.",
+    "map_plan": "The map's points seen from above, of a map whose z axis points up: a picture, not to plan by.",
     "inlier_points": "The map points that hold the last anchor.",
     "accepted_anchors": "Where the last accepted anchors saw the camera, with x ahead, twice a second.",
     "refused_anchors": "The same of those that were found but refused: another place, or too uncertain.",

@@ -41,6 +41,11 @@ class GridPose:
     y: float
     yaw: float
 
+    @staticmethod
+    def at(x: float, y: float, yaw_deg: float) -> GridPose:
+        """The same with a heading in degrees."""
+        return GridPose(x, y, float(np.deg2rad(yaw_deg)))
+
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
