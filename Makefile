@@ -14,7 +14,7 @@ unexport ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION RMW_IMPLEMENTATION _ROS_WHEEL
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint config docs policy lock clean
+.PHONY: help setup demo test fuzz soak lint config docs policy lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: setup ## Run all tests, the lint checks included
 
 fuzz: setup ## Search for hours for what breaks the package; EXAMPLES=<number> for each search
 	@FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(RUN)/pytest test/hostile --timeout 0
+
+soak: setup ## Run all nodes for an hour: who dies, what memory grows; DURATION=<seconds>
+	@$(RUN)/python -m benchmarks.soak --seconds $(or $(DURATION),3600) --plot out/soak.png
 
 lint: setup ## Check style, types and spelling
 	$(RUN)/ruff check

@@ -194,10 +194,11 @@ def figures_of(lines: list[Figures], seconds: float) -> Figures:
 
 def show(figures: Figures, arguments: argparse.Namespace) -> None:
     """Print and write the table, and draw the memory."""
+    builds = figures["builds"]
     rows = [
         ("ran", f"{figures['seconds']:.0f} s"),
         ("deaths", figures["deaths"] or "0"),
-        ("maps built meanwhile", "; ".join(figures["builds"])),
+        ("maps built meanwhile", f"{sum(one.startswith('map ') for one in builds)} of {len(builds)}"),
         ("frames a second", f"{figures['frames_hz']:.1f}"),
         ("states", ", ".join(f"{share:.2%} {name}" for name, share in figures["states"].items())),
         ("error, p50 / p95 / max", " / ".join(f"{value:.1f}" for value in figures["error_cm"].values()) + " cm"),

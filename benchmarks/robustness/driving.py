@@ -172,14 +172,14 @@ def as_table(drives: list[Figures]) -> str:
 def picture(drives: list[list[Moment]]) -> bytes:
     """Where the robots drove, coloured by the state."""
     with style():
-        figure = new_figure(7.2, 2.0)
+        figure = new_figure(7.2, 2.2)
         for axes, moments in zip(figure.subplots(1, len(drives), sharey=True), drives, strict=True):
             axes.plot(*PATH.T, color=LIGHT.grid, linewidth=4.0)
             for state, color in STATE_COLOR.items():
                 places = np.array([one.true.translation[:2] for one in moments if one.state is state]).reshape(-1, 2)
                 axes.plot(*places.T, ".", markersize=1.5, color=color, label=state.name)
             axes.set(aspect="equal", xlim=(0.8, 5.1), ylim=(1.0, 4.4))
-        figure.axes[-1].legend(markerscale=6.0)
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, markerscale=6.0)
         return to_png(figure)
 
 

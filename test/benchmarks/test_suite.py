@@ -13,6 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PARTS = {
     "all",
     "gpu",
+    "listener",
     "anchor.one_map",
     "anchor.stock_hloc",
     "odometry.dpvo",
