@@ -1,5 +1,7 @@
 """Standing still, told by images alone."""
 
+from itertools import groupby, islice
+
 import numpy as np
 
 from visloc_ros.core.types import Frame, Reason, Rejection
@@ -8,6 +10,7 @@ from visloc_ros.odometry.gyroscope import Gyroscope
 from visloc_ros.odometry.standstill import StandstillDetector
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.path import PATHS
+from visloc_ros.sources import open_source
 
 CAMERA = SimulationConfig(width=320, height=240, focal_px=240.0, rate_hz=10.0, duration_s=4.0, samples=1)
 
@@ -41,6 +44,19 @@ def test_creeping_is_no_standing():
         first, last = path.pose(begin / 10.0), path.pose((end - 1) / 10.0)
         assert np.linalg.norm(first.translation - last.translation) < 0.015
     assert len(rests) >= 3
+
+
+def test_a_drone_that_stands_with_its_rotors_turning_stands(shared_data):
+    still = verdicts(open_source(shared_data / "euroc_v101_still"))
+    assert still == [False] + [True] * 39
+
+
+def test_no_camera_that_is_carried_stands_for_long(shared_data):
+    """Some images of a hand-held camera are alike; a second of them is not."""
+    for name in ("7scenes_redkitchen", "tum_fr1_rpy_start", "euroc_mh05"):
+        still = verdicts(islice(open_source(shared_data / name), 100, 250))
+        longest = max((len(list(run)) for verdict, run in groupby(still) if verdict), default=0)
+        assert longest < 20, name
 
 
 def test_a_walking_camera_does_not_stand():

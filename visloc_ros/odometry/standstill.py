@@ -13,7 +13,8 @@ from visloc_ros.core.camera import is_same_camera
 from visloc_ros.core.types import Frame
 
 _WIDTH = 320  # of the images compared: quick, and less noisy than larger ones
-_STILL_PX = 0.25  # median motion there, 1 mrad for most cameras; the noise of what is followed is a fifth of it
+_STILL_PX = 0.75  # median motion there: 3 mrad for most cameras, a hundredth of a metre three metres away. What is
+# followed is a hundred times as exact, but a robot that stands may tremble: a drone's rotors make half of it.
 _CORNERS, _LEAST_CORNERS = 100, 20
 _SPACING_PX = 8
 _MEAN, _DEVIATION = 128.0, 40.0  # of all images compared, so that the light may change
