@@ -242,3 +242,13 @@ def test_followed_map_points_lead_on_where_odometry_begins_anew():
     assert position_errors(replace(run, odometry=odometry), estimates).max() < 0.05
     assert {one.scale for one in estimates[lost:begins]} == {None}
     assert estimates[-1].scale == pytest.approx(float(run.scales[-1]), rel=0.05)
+
+
+def test_a_long_rest_and_a_long_way_without_odometry_keep_no_more_than_their_last_minute():
+    resting = Fuser(CONFIG, metric=True)
+    stand(resting, range(1, 1000))
+    assert len(resting._map_only._rest.known) < 100
+    moving = Fuser(CONFIG, metric=True)
+    assert set_out(moving, range(1, 500))[-1].map_from_camera is not None
+    assert 5 < len(moving._map_only._agreeing) < 20
+    assert len(moving._map_only._tracked) < 60

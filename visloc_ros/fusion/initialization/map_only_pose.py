@@ -6,6 +6,7 @@ map points that are followed from them lead on as the camera begins to move, and
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -57,7 +58,7 @@ class _Rest:
     search: FirstFix
     begin_ns: int
     sample: OdometrySample | None = None
-    known: set[int] = field(default_factory=set)
+    known: deque[int] = field(default_factory=lambda: deque(maxlen=4 * MOST_ANCHORS))
     pose: PosePrior | None = None
 
 
@@ -82,7 +83,7 @@ class MapOnlyPose:
         self._before_ns, self._newest_ns = self._newest_ns, stamp_ns
 
     def agree(self, anchor: AnchorPose) -> None:
-        """Add an anchor that agrees with the pose to which odometry leads."""
+        """Add an anchor that agrees with the pose that is known."""
         self._agreeing[anchor.stamp_ns] = anchor
         while len(self._agreeing) > MOST_ANCHORS:
             del self._agreeing[min(self._agreeing)]
@@ -159,7 +160,8 @@ class MapOnlyPose:
         """Whether an anchor agrees with the tracked pose of its frame; the second in a row that does not ends all."""
         prior = PosePrior(tracked.map_from_camera, tracked.covariance)
         if prior.is_consistent_with(anchor.map_from_camera, anchor.covariance):
-            self._agreeing[anchor.stamp_ns], self._is_contradicted = anchor, False
+            self.agree(anchor)
+            self._is_contradicted = False
             return True
         if self._is_contradicted:
             self.end()
@@ -169,7 +171,7 @@ class MapOnlyPose:
     def _take_at_rest(self, rest: _Rest, anchor: AnchorPose, pose_prior: StampedPosePrior | None) -> None:
         if anchor.stamp_ns in rest.known:
             return
-        rest.known.add(anchor.stamp_ns)
+        rest.known.append(anchor.stamp_ns)
         fix = make_fix(OdometrySample(anchor.stamp_ns, 0, SE3.identity()), anchor, self._config.anchor_noise)
         hypothesis = rest.search.take(fix, NO_MOTION, pose_prior)
         if hypothesis is None:
