@@ -218,3 +218,9 @@ def test_point_clouds_are_written_as_little_endian_floats():
     message = conversions.points_to_msg(STAMP_NS, "map", points)
     assert message.width == 2
     assert np.array_equal(np.frombuffer(bytes(message.data), "<f4").reshape(-1, 3), points)
+
+
+def test_a_stamp_after_the_last_one_of_ros_is_the_last_one():
+    """An image may claim it; map -> odom is dated ahead of it, and a silence after it."""
+    last = conversions.stamp_to_msg(conversions.LAST_STAMP_NS + 10**9)
+    assert (last.sec, last.nanosec) == (2**31 - 1, 999_999_999)

@@ -170,13 +170,13 @@ def drive(ros_domain, monkeypatch):
         yield made
     finally:
         for process in processes:
-            process.kill()
+            process.terminate()
             process.wait(30.0)
         cockpit.destroy_node()
         rclpy.shutdown()
 
 
-def test_a_robot_drives_by_tf_through_darkness_kidnapping_and_a_dead_anchor_node(drive):
+def test_a_robot_drives_by_tf_through_darkness_kidnapping_and_without_anchors(drive):
     cockpit, lost = drive.cockpit, LocalizationStatus.LOST
     drive.until(lambda _, drives: drives, "first pose of a robot that stands still")
     drive.until(lambda *_: drive.driven_m > 1.0, "metre of the path")
@@ -192,8 +192,8 @@ def test_a_robot_drives_by_tf_through_darkness_kidnapping_and_a_dead_anchor_node
     drive.until(lambda _, drives: drives, "pose after the kidnapping")
     drive.until(lambda state, _: state == LocalizationStatus.LOCALIZED, "LOCALIZED after the kidnapping")
 
-    drive.processes[1].kill()
-    drive.processes[1].wait()
+    drive.processes[1].terminate()  # not killed: this process has loaded Fast DDS without the profile that outlives it
+    drive.processes[1].wait(30.0)
     begin_m = drive.driven_m
     drive.until(lambda *_: drive.driven_m > begin_m + 1.0, "metre without anchors")
     assert cockpit.follower.deviation(cockpit.robot.x, cockpit.robot.y) < 0.2

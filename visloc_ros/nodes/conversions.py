@@ -58,12 +58,13 @@ if TYPE_CHECKING:  # nodes without fusion start sooner
 SEGMENT_SEPARATOR = "/"
 # Optical axes (x right, y down, z forward) in a body with x forward and z up (REP 103).
 BASE_FROM_OPTICAL = SE3(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.zeros(3))
+LAST_STAMP_NS = 2**31 * NANOSECONDS - 1  # seconds of a ROS time are a signed 32-bit integer
 NOT_MEASURED = -1.0  # sensor_msgs/Imu: first element of a covariance whose quantity is not measured
 
 
 def stamp_to_msg(stamp_ns: int) -> Time:
-    """Nanoseconds to a ROS time."""
-    seconds, nanoseconds = divmod(stamp_ns, NANOSECONDS)
+    """Nanoseconds to a ROS time; what is sent ahead of the last one that there is carries that last one."""
+    seconds, nanoseconds = divmod(min(stamp_ns, LAST_STAMP_NS), NANOSECONDS)
     return Time(sec=seconds, nanosec=nanoseconds)
 
 
