@@ -153,9 +153,7 @@ def start(name, *parameters):
 
 
 @pytest.fixture
-def drive(ros_domain, monkeypatch):
-    for name, value in fast_dds_profile().items():
-        monkeypatch.setenv(name, value)
+def drive(ros_domain):
     rclpy.init(args=[])
     cockpit, executor = Cockpit(), SingleThreadedExecutor()
     executor.add_node(cockpit)
@@ -192,7 +190,7 @@ def test_a_robot_drives_by_tf_through_darkness_kidnapping_and_without_anchors(dr
     drive.until(lambda _, drives: drives, "pose after the kidnapping")
     drive.until(lambda state, _: state == LocalizationStatus.LOCALIZED, "LOCALIZED after the kidnapping")
 
-    drive.processes[1].terminate()  # not killed: this process has loaded Fast DDS without the profile that outlives it
+    drive.processes[1].terminate()  # not killed: this process has no profile of Fast DDS that outlives it
     drive.processes[1].wait(30.0)
     begin_m = drive.driven_m
     drive.until(lambda *_: drive.driven_m > begin_m + 1.0, "metre without anchors")
