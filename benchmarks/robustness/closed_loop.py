@@ -31,7 +31,7 @@ from visloc_ros.simulation.wheeled_robot import STOP, PathFollower, WheeledRobot
 BASE_FROM_CAMERA = SE3(OPTICAL @ rotation_matrix([-0.1, 0.0, 0.0]), np.array([0.1, 0.0, 1.3]))
 """On a mast, looking ahead and a little down."""
 RADIUS_M = 0.2
-TF_TOLERANCE_S = 0.2  # an older pose is refused, as Nav2's controller does by default... and the wheels stop
+TF_TOLERANCE_S = 0.2  # an older pose is refused, as Nav2's controller does by default: the wheels stop
 WRONG_M, WRONG_DEG = 0.2, 15.0  # half of what is free beside the path
 DRIVING = 0.02  # m/s or rad/s: slower wheels stand
 

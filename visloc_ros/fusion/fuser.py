@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -245,23 +246,13 @@ class Fuser:
             return self._estimate_without_pose(stamp_ns)
         if sample.stamp_ns != stamp_ns:
             return self._estimate_without_pose(stamp_ns)
-        remaining = self._output.remaining
-        covariance = now.covariance[:6, :6] + np.outer(remaining, remaining)
+        covariance = now.covariance[:6, :6] + _of_slewing(self._output)
         support = self._alignment.support_at(sample, covariance)
-        self._last_state = state = judge_pose(support, self._config.state)
-        return Estimate(
-            stamp_ns,
-            state,
-            reason=reason_for(state, support, self._config.state),
-            map_from_odom=self._output.map_from_odom,
-            odom_from_camera=self._output.odom_from_camera,
+        return replace(
+            self._estimate_with_pose(stamp_ns, support, self._output),
             covariance=covariance + self._alignment.kidnapping_covariance(now.state.map_from_camera),
             scale=now.state.scale,
-            metric=self.metric,
-            age_ns=support.age_ns,
-            distance_since_fix=support.distance,
             anchor_probability=self._alignment.anchor_probability,
-            support=judge_support(support, self._config.state),
         )
 
     def _advance(self, pose: OdometryPose) -> None:
@@ -409,16 +400,12 @@ class Fuser:
 
     def _lean_on_map(self, stamp_ns: int) -> None:
         """Follow the pose by the map alone, at a frame to whose pose odometry does not lead."""
-        latest = self._history.latest
         if self._is_led:
             self._map_only.lead(stamp_ns)
             return
-        if latest is not None and latest.stamp_ns == stamp_ns:
-            self._map_only.see(latest)
-        elif self._odometry_lost is Reason.STANDING_STILL:
-            self._map_only.rest(stamp_ns)
-        else:
-            self._map_only.move(stamp_ns)
+        latest = self._history.latest
+        sample = latest if latest is not None and latest.stamp_ns == stamp_ns else None
+        self._map_only.advance(stamp_ns, sample, stands=self._odometry_lost is Reason.STANDING_STILL)
         self._take_map_only(stamp_ns)
 
     def _take_map_only(self, stamp_ns: int) -> None:
@@ -439,21 +426,29 @@ class Fuser:
         self._last_pose_ns, self._last_fix_ns = stamp_ns, known.newest_ns
 
     def _estimate_by_map(self, known: MapOnlyEstimate, output: SlewedOutput) -> Estimate:
-        covariance = known.covariance + np.outer(output.remaining, output.remaining)
-        is_confirmed, age_ns = known.num_anchors >= CONFIRMING_ANCHORS, known.stamp_ns - known.newest_ns
-        support = PoseSupport(known.distance, age_ns, covariance, known.is_contradicted, known.is_tracked, is_confirmed)
+        support = PoseSupport(
+            known.distance,
+            known.stamp_ns - known.newest_ns,
+            known.covariance + _of_slewing(output),
+            known.is_contradicted,
+            known.is_tracked,
+            is_confirmed=known.num_anchors >= CONFIRMING_ANCHORS,
+        )
+        estimate = self._estimate_with_pose(known.stamp_ns, support, output)
+        return replace(estimate, anchor_probability=known.probability)
+
+    def _estimate_with_pose(self, stamp_ns: int, support: PoseSupport, output: SlewedOutput) -> Estimate:
         self._last_state = state = judge_pose(support, self._config.state)
         return Estimate(
-            known.stamp_ns,
+            stamp_ns,
             state,
             reason=reason_for(state, support, self._config.state),
             map_from_odom=output.map_from_odom,
             odom_from_camera=output.odom_from_camera,
-            covariance=covariance,
+            covariance=support.covariance,
             metric=self.metric,
-            age_ns=age_ns,
-            distance_since_fix=known.distance,
-            anchor_probability=known.probability,
+            age_ns=support.age_ns,
+            distance_since_fix=support.distance,
             support=judge_support(support, self._config.state),
         )
 
@@ -481,3 +476,8 @@ class Fuser:
         if self._odometry_lost is not None:
             return self._odometry_lost
         return self._first_fix.missing if self._alignment is None else Reason.NO_TRANSFORM
+
+
+def _of_slewing(output: SlewedOutput) -> Array:
+    """Covariance (6, 6) of an output that has not reached its target yet."""
+    return np.outer(output.remaining, output.remaining)

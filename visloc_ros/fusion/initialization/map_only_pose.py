@@ -88,27 +88,22 @@ class MapOnlyPose:
         while len(self._agreeing) > MOST_ANCHORS:
             del self._agreeing[min(self._agreeing)]
 
-    def rest(self, stamp_ns: int) -> None:
-        """The camera stands still at a frame."""
-        if self._rest is None:
-            self._rest = _Rest(FirstFix(self._config), stamp_ns)
-        self._before_ns, self._newest_ns = self._newest_ns, stamp_ns
+    def advance(self, stamp_ns: int, sample: OdometrySample | None, stands: bool) -> None:
+        """Go on to a frame to whose pose odometry does not lead; ``sample`` is its odometry, of unknown scale.
 
-    def move(self, stamp_ns: int) -> None:
-        """The camera moves at a frame, or may have moved: from here on only tracked poses lead on."""
-        if self._newest_ns not in self._tracked:
-            self.end()
-        self._rest = None
-        self._before_ns, self._newest_ns = self._newest_ns, stamp_ns
-
-    def see(self, sample: OdometrySample) -> None:
-        """The camera is where odometry says, whose scale is not known: it stands since it was last seen to move."""
+        The camera ``stands`` where its images say so, or its odometry. Once it moves, or may have moved, only tracked
+        poses lead on.
+        """
         rest = self._rest
-        if rest is not None and rest.sample is not None and _is_still(rest.sample, sample):
-            self.rest(sample.stamp_ns)
-            return
-        self.move(sample.stamp_ns)
-        self._rest = _Rest(FirstFix(self._config), sample.stamp_ns, sample)
+        if sample is not None and rest is not None and rest.sample is not None:
+            stands = stands or _is_still(rest.sample, sample)
+        if not stands and self._newest_ns not in self._tracked:
+            self.end()
+        if not stands:
+            self._rest = None
+        if self._rest is None and (stands or sample is not None):
+            self._rest = _Rest(FirstFix(self._config), stamp_ns, sample)
+        self._before_ns, self._newest_ns = self._newest_ns, stamp_ns
 
     def take(self, anchor: AnchorPose, pose_prior: StampedPosePrior | None) -> Rejection | None:
         """Add an anchor; ODOMETRY_DISAGREES where it contradicts the tracked pose of its frame."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from visloc_ros.core.errors import MapError
-from visloc_ros.core.geometry import SE3, Array, Sim3, rotation_matrix
+from visloc_ros.core.geometry import SE3, Array, Sim3
 from visloc_ros.core.map import Map
 from visloc_ros.mapping.alignment.fit import MapFit
 from visloc_ros.mapping.gravity import find_up
@@ -33,6 +34,12 @@ class Plane:
         """Heights (N,) of points (N, 3) over it."""
         return np.asarray(points @ self.normal - self.offset)
 
+    @property
+    def upright_rotation(self) -> Array:
+        """The smallest rotation (3, 3) that turns the normal to +z."""
+        rotation, _ = Rotation.align_vectors([0.0, 0.0, 1.0], self.normal)
+        return np.asarray(rotation.as_matrix())
+
 
 def align_to_floor(map_: Map, camera_height: float | None = None) -> MapFit:
     """Turn a map upright on its floor; headings and the place of its origin over the floor stay.
@@ -42,12 +49,11 @@ def align_to_floor(map_: Map, camera_height: float | None = None) -> MapFit:
     """
     cameras = [image.map_from_camera for image in map_.images]
     floor = find_floor(map_.points, cameras, map_.manifest.gravity_aligned)
-    rotation = upright(floor.normal)
     heights = floor.heights(np.array([pose.translation for pose in cameras]))
     scale = 1.0 if camera_height is None else camera_height / float(np.median(heights))
     residual = scale * float(np.std(floor.heights(map_.points[floor.on_it])))
     return MapFit(
-        Sim3(scale, rotation, np.array([0.0, 0.0, -scale * floor.offset])),
+        Sim3(scale, floor.upright_rotation, np.array([0.0, 0.0, -scale * floor.offset])),
         "floor" if camera_height is None else f"floor, {camera_height:g} m under the cameras",
         {
             "points_on_the_floor": int(np.count_nonzero(floor.on_it)),
@@ -115,13 +121,6 @@ def _refined(points: Array, normal: Array, offset: float, tolerance: float) -> P
             break
         on_it = now
     return Plane(normal, offset, on_it)
-
-
-def upright(normal: Array) -> Array:
-    """The smallest rotation (3, 3) that turns a unit vector upwards."""
-    axis = np.cross(normal, [0.0, 0.0, 1.0])
-    sine = float(np.linalg.norm(axis))
-    return rotation_matrix(axis / max(sine, 1e-300) * np.arctan2(sine, normal[2]))
 
 
 def _no_floor(count: int) -> MapError:

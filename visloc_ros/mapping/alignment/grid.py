@@ -17,7 +17,7 @@ from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import Array, Sim3, rotation_matrix
 from visloc_ros.core.map import Map
 from visloc_ros.mapping.alignment.fit import MapFit
-from visloc_ros.mapping.alignment.floor import find_floor, upright
+from visloc_ros.mapping.alignment.floor import find_floor
 from visloc_ros.sources.occupancy_grid import OccupancyGrid
 
 _LOWEST_M, _HIGHEST_M = 0.15, 2.0  # over the floor: above it what is seen of walls, below what a laser cannot tell
@@ -67,7 +67,7 @@ def align_to_grid(map_: Map, grid: OccupancyGrid, near: GridPose | None = None) 
         )
     cameras = [image.map_from_camera for image in map_.images]
     floor = find_floor(map_.points, cameras, map_.manifest.gravity_aligned)
-    level = upright(floor.normal)
+    level = floor.upright_rotation
     plan = _plan(map_.points @ level.T - [0.0, 0.0, floor.offset])
     start = _search(plan, grid, near)
     pose, scale, near_walls, rms = _refined(plan, grid, start)
