@@ -7,7 +7,9 @@ import gc
 import os
 import signal
 import socket
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LARGEST_DOMAIN = 101  # above it, the ports of DDS reach into those that Linux gives out by itself
 DDS_FIRST_PORT, DDS_PORTS_PER_DOMAIN, DDS_UNICAST_OFFSET = 7400, 250, 10
+DDS_PORTS_PER_PARTICIPANT = 2
+MOST_PARTICIPANTS = 20  # that a process or a robot may have left over
+NODES_GONE_S = 20.0
 
 
 # Where tests run side by side, the files of a row follow each other on one worker, and those of the first rows begin
@@ -78,7 +83,7 @@ def shared_data() -> Path:
 
 
 @pytest.fixture
-def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def ros_domain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A ROS domain that nobody else on this machine uses, in the environment of the test and its processes."""
     with reserved_domain() as domain:
         monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
@@ -86,11 +91,36 @@ def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         monkeypatch.delenv("ROS_STATIC_PEERS", raising=False)
         monkeypatch.delenv("RMW_IMPLEMENTATION", raising=False)
         gc.freeze()  # so that only what the test has made is looked through
-        yield domain
-        # Nodes are reference cycles: only now does their participant leave, with its threads and its ports. Left to
-        # chance, it leaves in the middle of a later test, where Fast DDS may wait for itself for ever.
+        try:
+            yield domain
+            # Both may hold nodes: other fixtures, which are torn down by now, and what is put back after this one.
+            request.node.funcargs.clear()
+            monkeypatch.undo()
+            wait_until_nodes_are_gone()
+        finally:
+            gc.unfreeze()
+
+
+def wait_until_nodes_are_gone() -> None:
+    """Nodes are reference cycles, and a thread may still hold one: only now does their participant leave.
+
+    Left to chance, it would leave in the middle of a later test, where Fast DDS may wait for itself for ever, or be
+    found there under its name.
+    """
+    deadline = time.monotonic() + NODES_GONE_S
+    gc.collect()
+    while alive := nodes_of_this_test():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{', '.join(alive)} outlived the test")
+        time.sleep(0.05)
         gc.collect()
-        gc.unfreeze()
+
+
+def nodes_of_this_test() -> list[str]:
+    if "rclpy.node" not in sys.modules:
+        return []
+    node_type = sys.modules["rclpy.node"].Node
+    return [type(one).__name__ for one in gc.get_objects() if node_type in type(one).__mro__]  # none that are frozen
 
 
 @contextmanager
@@ -110,8 +140,12 @@ def reserved_domain() -> Iterator[int]:
 
 
 def has_participant(domain: int) -> bool:
-    """Tell whether the port of a domain's first participant is in use."""
-    port = DDS_FIRST_PORT + DDS_PORTS_PER_DOMAIN * domain + DDS_UNICAST_OFFSET
+    """Tell whether the port of one of a domain's first participants is in use."""
+    first = DDS_FIRST_PORT + DDS_PORTS_PER_DOMAIN * domain + DDS_UNICAST_OFFSET
+    return any(is_taken(first + DDS_PORTS_PER_PARTICIPANT * index) for index in range(MOST_PARTICIPANTS))
+
+
+def is_taken(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind(("", port))

@@ -108,9 +108,18 @@ class Driver:
         return self.odometry[stamp_ns]
 
     def wait_for_diagnostics(self, node: str, words: str, camera: str = "") -> None:
+        """Images go on meanwhile, one for each message: without any for a while, these speak of nothing else."""
+        before = None
+
         def told() -> bool:
-            message, values = self.diagnostics.get(node, ("", {}))
-            return words in message and camera in values.get("camera", "")
+            nonlocal before
+            latest = message, values = self.diagnostics.get(node, ("", {}))
+            if words in message and camera in values.get("camera", ""):
+                return True
+            if latest is not before and values:
+                before = latest
+                self.send()
+            return False
 
         self.harness.wait_for(told, f"diagnostics of {node} with '{words}' and '{camera}'")
 
