@@ -42,7 +42,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
-        (f"share/{PACKAGE}/config", [f"{PACKAGE}/apps/profiles/fastdds_large_images.xml"]),
+        (f"share/{PACKAGE}/config", [f"{PACKAGE}/core/profiles/fastdds_large_images.xml"]),
         *shared_files(),
     ],
     python_requires=">=3.10",

@@ -13,7 +13,8 @@ from rich.table import Table
 from benchmarks.program import add_source, new_parser, source_config
 from benchmarks.results_file import write_json
 from visloc_ros.apps.console import console, print_table
-from visloc_ros.apps.odometry_options import BACKENDS, read_odometry_config, read_truth
+from visloc_ros.apps.odometry_options import BACKENDS, read_odometry_config
+from visloc_ros.apps.options import read_truth
 from visloc_ros.evaluation import evaluate_odometry, odometry_rows
 from visloc_ros.evaluation.decoding import sample_frames
 from visloc_ros.evaluation.machine import provenance

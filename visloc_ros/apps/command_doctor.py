@@ -16,10 +16,10 @@ from rich.text import Text
 
 from visloc_ros.apps.console import console
 from visloc_ros.apps.doctor import examine_computer, examine_map
-from visloc_ros.apps.middleware import fast_dds_profile
 from visloc_ros.apps.node_options import CameraFile, Domain
 from visloc_ros.core.errors import SetupError
 from visloc_ros.core.finding import Finding, Level
+from visloc_ros.core.middleware import fast_dds_profile
 
 STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}
 

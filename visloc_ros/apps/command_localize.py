@@ -12,12 +12,12 @@ from typing import Annotated, Any
 import typer
 
 from visloc_ros.apps.console import console, print_advice, print_camera
-from visloc_ros.apps.odometry_options import read_truth
 from visloc_ros.apps.options import (
     ConfigFile,
     GroundTruth,
     MapArgument,
     SourceArgument,
+    read_truth,
     takes_source_config,
 )
 from visloc_ros.apps.outputs import check_outputs, write_json, writing

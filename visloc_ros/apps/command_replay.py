@@ -11,14 +11,13 @@ import typer
 
 from visloc_ros.apps.console import console, print_advice, print_camera, print_table
 from visloc_ros.apps.node_options import CameraFile, Domain, MapTracking
-from visloc_ros.apps.options import GroundTruth, ImageTopic, MapArgument
+from visloc_ros.apps.options import GroundTruth, ImageTopic, MapArgument, read_truth
 from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.apps.replay import ReplayPlan
 from visloc_ros.apps.replay import replay as replay_bag
 from visloc_ros.core.calibration import CalibrationSource
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.map import open_map
-from visloc_ros.core.trajectory import read_tum
 from visloc_ros.evaluation import RunRecord, summarize, summary_rows, write_results
 from visloc_ros.localization import AnchorEngine, find_camera
 from visloc_ros.sources import SourceConfig, open_source
@@ -44,7 +43,7 @@ def replay(
     """
     check_outputs(folder=output)
     source = open_bag(bag, SourceConfig(image_topic=image_topic, camera=camera))
-    truth = read_tum(ground_truth) if ground_truth else source.ground_truth
+    truth = read_truth(ground_truth, source)
     calibration = source.calibration
     if calibration.is_provisional:
         calibration = find_camera(AnchorEngine(open_map(map_path)), source)

@@ -17,12 +17,12 @@ from visloc_ros.apps.odometry_options import (
     JsonFile,
     OdometryTopic,
     Sensors,
-    read_truth,
 )
 from visloc_ros.apps.offline_run import RunConfig, run_offline
 from visloc_ros.apps.options import (
     ConfigFile,
     GroundTruth,
+    read_truth,
     takes_source_config,
 )
 from visloc_ros.apps.outputs import check_outputs, write_json

@@ -21,9 +21,8 @@ from visloc_ros.apps.odometry_options import (
     PlotFile,
     Sensors,
     read_odometry_config,
-    read_truth,
 )
-from visloc_ros.apps.options import ConfigFile, GroundTruth, SourceArgument, takes_source_config
+from visloc_ros.apps.options import ConfigFile, GroundTruth, SourceArgument, read_truth, takes_source_config
 from visloc_ros.apps.outputs import check_outputs, write_json
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.errors import OutputError

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.console import console
-from visloc_ros.apps.middleware import fast_dds_profile
 from visloc_ros.apps.node_options import CameraFile, Domain, MapTracking
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.core.errors import ConfigError, MapError
+from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.core.mode import Mode
 
 RESTART_AFTER_S = 2.0  # as in visloc.launch.py

@@ -9,9 +9,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.core.config import list_options, read_config
-from visloc_ros.core.trajectory import Trajectory, read_tum
 from visloc_ros.odometry import OdometryConfig
-from visloc_ros.sources import FrameSource
 
 BACKENDS = next(found.choices for found in list_options(OdometryConfig) if found.name == "backend") or ()
 
@@ -35,8 +33,3 @@ def read_odometry_config(path: Path | None, backend: str | None) -> OdometryConf
     """Options from a YAML file or the defaults, with another backend if one is named. Raises ConfigError."""
     config = read_config(OdometryConfig, path)
     return config if backend is None else replace(config, backend=backend)
-
-
-def read_truth(path: Path | None, source: FrameSource) -> Trajectory | None:
-    """True poses from a TUM file, or else the source's own. Raises SourceError."""
-    return read_tum(path) if path else source.ground_truth

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from visloc_ros.apps.node_options import CameraFile
-from visloc_ros.sources import SourceConfig
+from visloc_ros.core.trajectory import Trajectory, read_tum
+from visloc_ros.sources import FrameSource, SourceConfig, SourceOfTopics
 
 MapArgument = Annotated[Path, typer.Argument(help="Map folder, or its reference.tar.gz.", show_default=False)]
 SourceArgument = Annotated[
@@ -22,7 +23,10 @@ SourcesArgument = Annotated[
 ]
 GroundTruth = Annotated[
     Path | None,
-    typer.Option(help="TUM file with the true map_from_camera poses; otherwise the source's own, if it has any."),
+    typer.Option(
+        help="TUM file with the true map_from_camera poses, or a topic of the bag with poses or transforms; otherwise "
+        "the source's own, if it has any."
+    ),
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="YAML file with options that differ from the defaults.")
@@ -67,3 +71,12 @@ def takes_source_config(command: Callable[..., None]) -> Callable[..., None]:
     call.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # read by inspect
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return call
+
+
+def read_truth(given: Path | None, source: FrameSource) -> Trajectory | None:
+    """True poses from a TUM file or a topic of the source, or else the source's own. Raises SourceError."""
+    if given is None:
+        return source.ground_truth
+    if not given.exists() and isinstance(source, SourceOfTopics):
+        return source.read_ground_truth(str(given))
+    return read_tum(given)

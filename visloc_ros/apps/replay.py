@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from visloc_ros.apps.middleware import fast_dds_profile
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.apps.recording import Recording
 from visloc_ros.core.atomic_write import atomic_folder
 from visloc_ros.core.errors import OutputError, SetupError
 from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.evaluation import RunRecord
 from visloc_ros.sources.bag import BagSource

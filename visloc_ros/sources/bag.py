@@ -24,16 +24,18 @@ from visloc_ros.sources.bag_messages import (
     iterate_serialized,
     list_topics,
 )
-from visloc_ros.sources.bag_poses import read_pose_topic
+from visloc_ros.sources.bag_poses import read_camera_poses
 from visloc_ros.sources.bag_topics import (
     COMPRESSED_IMAGE,
     IMU,
     ODOMETRY,
+    TRANSFORMS,
     find_camera_info_topic,
     find_ground_truth_topic,
     find_image_topic,
     find_measurement_topic,
 )
+from visloc_ros.sources.bag_transforms import read_transform_topic
 from visloc_ros.sources.base import SourceConfig
 from visloc_ros.sources.calibration import camera_from_camera_info_fields
 from visloc_ros.sources.image_header import read_image_header
@@ -100,9 +102,14 @@ class BagSource:
     @cached_property
     def ground_truth(self) -> Trajectory | None:
         """True poses ``world_from_camera``, read when first asked for. Raises SourceError on an impossible pose."""
-        if self._ground_truth_topic is None:
-            return None
-        return read_pose_topic(self._path, self._ground_truth_topic)
+        return None if self._ground_truth_topic is None else self.read_ground_truth(self._ground_truth_topic)
+
+    def read_ground_truth(self, topic: str) -> Trajectory:
+        """True poses of a topic, which need not be that of the configuration. Raises SourceError."""
+        topics = list_topics(self._path)
+        find_ground_truth_topic(topics, topic)
+        is_tree = topics[topic].msgtype == TRANSFORMS
+        return (read_transform_topic if is_tree else read_camera_poses)(self._path, topic, self.frame_id)
 
     def read_measurements(self) -> Measurements:
         """Read the odometry and the IMU of the topics named in the configuration.

@@ -13,7 +13,7 @@ from visloc_ros.core.errors import CalibrationError, ConfigError, SourceError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.sources.bag_messages import header_stamp_ns, iterate_bag_messages
-from visloc_ros.sources.bag_poses import read_pose_topic, read_static_transforms
+from visloc_ros.sources.bag_poses import first_message, read_pose_topic, read_static_transforms
 from visloc_ros.sources.measurements import Accelerations, AngularRates, WheelOdometry
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def read_wheel_odometry(path: Path, topic: str, camera_frame: str) -> WheelOdome
     Raises SourceError on an impossible pose.
     """
     poses = read_pose_topic(path, topic)
-    base_frame = _first(path, topic).child_frame_id.lstrip("/")
+    base_frame = first_message(path, topic).child_frame_id.lstrip("/")
     base_from_camera = read_static_transforms(path).lookup(base_frame, camera_frame.lstrip("/"))
     if base_from_camera is None:
         logger.warning("no static transform from '%s' to '%s': its turns are left out", base_frame, camera_frame)
@@ -86,7 +86,7 @@ def parse_rotation(text: str) -> Array:
 def _camera_from_imu(path: Path, topic: str, camera_frame: str, given: str) -> Array:
     if given:
         return parse_rotation(given)
-    imu_frame = _first(path, topic).header.frame_id.lstrip("/")
+    imu_frame = first_message(path, topic).header.frame_id.lstrip("/")
     found = read_static_transforms(path).lookup(camera_frame.lstrip("/"), imu_frame)
     if found is None:
         raise CalibrationError(
@@ -94,9 +94,3 @@ def _camera_from_imu(path: Path, topic: str, camera_frame: str, given: str) -> A
             "give the rotation as camera_from_imu"
         )
     return found.rotation
-
-
-def _first(path: Path, topic: str) -> Any:
-    for _, _, message in iterate_bag_messages(path, [topic]):
-        return message
-    raise SourceError(f"{topic} holds no message")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.transform_tree import TransformTree
 from visloc_ros.sources.bag_messages import header_stamp_ns, iterate_bag_messages, list_topics
+from visloc_ros.sources.bag_topics import TRANSFORMS
 
-_TF_MESSAGE = "tf2_msgs/msg/TFMessage"
+logger = logging.getLogger(__name__)
+
 _UNIT_TOLERANCE = 1e-2
 
 
@@ -24,6 +27,31 @@ def read_pose_topic(path: Path, topic: str) -> Trajectory:
     }
     stamps_ns = sorted(stamped)
     return Trajectory(np.array(stamps_ns), tuple(stamped[stamp_ns] for stamp_ns in stamps_ns))
+
+
+def read_camera_poses(path: Path, topic: str, camera_frame: str) -> Trajectory:
+    """Poses ``parent_from_camera`` of a topic of one of the POSE_TYPES.
+
+    Where they are of another frame by name, ``/tf_static`` tells where the camera is on it; where it does not, they are
+    taken as the camera's, with a warning. Raises SourceError on an impossible pose.
+    """
+    poses = read_pose_topic(path, topic)
+    child = getattr(first_message(path, topic), "child_frame_id", "").lstrip("/")
+    camera_frame = camera_frame.lstrip("/")
+    if child in ("", camera_frame):
+        return poses
+    child_from_camera = read_static_transforms(path).lookup(child, camera_frame)
+    if child_from_camera is None:
+        logger.warning("no static transform from '%s' to '%s': %s is taken as the camera's", child, camera_frame, topic)
+        return poses
+    return Trajectory(poses.stamps_ns, tuple(pose @ child_from_camera for pose in poses.poses))
+
+
+def first_message(path: Path, topic: str) -> Any:
+    """The first message of a topic. Raises SourceError where there is none."""
+    for _, _, message in iterate_bag_messages(path, [topic]):
+        return message
+    raise SourceError(f"{topic} holds no message")
 
 
 def pose_of(topic: str, message: Any) -> SE3:
@@ -45,7 +73,7 @@ def read_static_transforms(path: Path) -> TransformTree:
     topics = [
         name
         for name, topic in list_topics(path).items()
-        if topic.msgtype == _TF_MESSAGE and name.endswith("tf_static") and topic.num_messages
+        if topic.msgtype == TRANSFORMS and name.endswith("tf_static") and topic.num_messages
     ]
     tree = TransformTree()
     for _, topic_name, message in iterate_bag_messages(path, topics) if topics else ():

@@ -15,6 +15,7 @@ RAW_IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 ODOMETRY = "nav_msgs/msg/Odometry"
+TRANSFORMS = "tf2_msgs/msg/TFMessage"
 IMU = "sensor_msgs/msg/Imu"
 IMAGE_TYPES = (RAW_IMAGE, COMPRESSED_IMAGE)
 POSE_TYPES = (
@@ -71,7 +72,7 @@ def camera_info_beside(image_topic: str) -> str:
 def find_ground_truth_topic(topics: Topics, wanted: str) -> str | None:
     """Name of the topic of true poses, or None. Raises SourceError when the one wanted is not there."""
     if wanted:
-        return _check_type(topics, wanted, POSE_TYPES)
+        return _check_type(topics, wanted, (*POSE_TYPES, TRANSFORMS))
     candidates = [name for name in _of_type(topics, POSE_TYPES) if _TRUTH_NAME.search(name)]
     if len(candidates) > 1:
         logger.warning("several topics look like ground truth (%s): name one to use it", ", ".join(candidates))

@@ -26,7 +26,9 @@ class SourceConfig(Config):
 
     image_topic: str = option("", "image topic of a bag; empty finds the only one by its type")
     camera_info_topic: str = option("", "CameraInfo topic of a bag; empty finds the one beside the image topic")
-    ground_truth_topic: str = option("", "pose topic of a bag with the camera's true poses; empty finds it by its name")
+    ground_truth_topic: str = option(
+        "", "topic of a bag with true poses, or transforms such as /tf; empty finds one of poses by its name"
+    )
     odometry_topic: str = option(
         "", "wheel odometry topic of a bag (nav_msgs/Odometry), which gives a map its scale; empty uses none"
     )
@@ -113,6 +115,14 @@ class EncodedFrame:
     camera: pycolmap.Camera
     name: str = ""
     calibration: CameraCalibration | None = None
+
+
+@runtime_checkable
+class SourceOfTopics(Protocol):
+    """A source that holds more than its images."""
+
+    def read_ground_truth(self, topic: str) -> Trajectory:
+        """True poses ``world_from_camera`` of a topic. Raises SourceError where it has none."""
 
 
 @runtime_checkable

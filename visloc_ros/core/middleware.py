@@ -21,4 +21,4 @@ def fast_dds_profile() -> dict[str, str]:
     """
     if any(os.environ.get(name) for name in OWN_CHOICES):
         return {}
-    return {PROFILE_VARIABLE: str(files("visloc_ros.apps") / "profiles" / "fastdds_large_images.xml"), **WITH_QUEUES}
+    return {PROFILE_VARIABLE: str(files("visloc_ros.core") / "profiles" / "fastdds_large_images.xml"), **WITH_QUEUES}

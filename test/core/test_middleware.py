@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from visloc_ros.apps.middleware import OWN_CHOICES, fast_dds_profile
+from visloc_ros.core.middleware import OWN_CHOICES, fast_dds_profile
 
 SHARED_BYTES = """
 import rclpy
