@@ -22,8 +22,8 @@ import rclpy
 from sensor_msgs.msg import CompressedImage
 
 from benchmarks.program import new_parser
-from visloc_ros.apps.middleware import OWN_CHOICES, fast_dds_profile
 from visloc_ros.apps.replay import LOOPBACK_ONLY, own_domain_id
+from visloc_ros.core.middleware import OWN_CHOICES, fast_dds_profile
 from visloc_ros.nodes.qos import IMAGE, RELIABLE
 
 TOPIC, RATE_HZ, IMAGE_BYTES = "/killed_subscriber/image", 30.0, (130_000, 150_000)

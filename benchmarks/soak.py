@@ -30,9 +30,9 @@ from benchmarks.listener import read_lines
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_msgs.srv import BuildMap
-from visloc_ros.apps.middleware import fast_dds_profile
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.apps.replay import LOOPBACK_ONLY, own_domain_id
+from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.plot_style import LIGHT, new_figure, style, to_png
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder

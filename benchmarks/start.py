@@ -22,9 +22,9 @@ from rclpy.node import Node
 from benchmarks.program import median, new_parser
 from benchmarks.results_file import write_json
 from visloc_msgs.msg import Anchor, LocalizationStatus
-from visloc_ros.apps.middleware import fast_dds_profile
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.apps.replay import LOOPBACK_ONLY, own_domain_id
+from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
 

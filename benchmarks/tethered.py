@@ -30,7 +30,7 @@ from benchmarks.listener import read_lines, spin
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_msgs.msg import Anchor
-from visloc_ros.apps.middleware import fast_dds_profile
+from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.nodes.qos import RELIABLE
 

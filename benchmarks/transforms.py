@@ -31,8 +31,8 @@ from benchmarks.layouts import made_place
 from benchmarks.program import add_outputs, new_parser, run_visloc
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_msgs.msg import LocalizationStatus
-from visloc_ros.apps.middleware import fast_dds_profile
 from visloc_ros.apps.replay import LOOPBACK_ONLY, own_domain_id
+from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.nodes.qos import EACH_LATCHED, RELIABLE
 

@@ -17,8 +17,8 @@ from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 
 from benchmarks.robustness.scenarios import Scenario, SplicedSequence
-from visloc_ros.apps.middleware import fast_dds_profile
 from visloc_ros.apps.replay import LOOPBACK_ONLY, ReplayPlan, own_domain_id, replay
+from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.evaluation import RunRecord
 from visloc_ros.nodes.qos import RELIABLE

@@ -27,8 +27,8 @@ from tf2_msgs.msg import TFMessage
 
 from visloc_msgs.msg import LocalizationStatus
 from visloc_msgs.srv import BuildMap, LoadMap, Localize, SaveMap, SetMode
-from visloc_ros.apps.middleware import fast_dds_profile
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
+from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.core.mode import Mode
 from visloc_ros.nodes.bag_recorder import message_class
 from visloc_ros.nodes.conversions import camera_to_msg, header

@@ -37,7 +37,7 @@ RUNS = {
     "odometry_node": (lambda: [OdometryNode()], [(*RAW, *FOLLOWING), COMPRESSED]),
     "anchor_node": (lambda: [AnchorNode()], [(*one, "-p", f"map_path:={MAP}") for one in (RAW, COMPRESSED)]),
     "fusion_node": (lambda: [FusionNode()], [()]),
-    "map_builder_node": (lambda: [MapBuilderNode()], [()]),
+    "map_builder_node": (lambda: [MapBuilderNode()], [RAW, COMPRESSED]),
     "simulated_camera_node": (lambda: [SimulatedCameraNode()], [("-p", "simulation.duration_s:=0.1")]),
 }
 LISTENERS = ("operator", "viewer")
@@ -85,13 +85,15 @@ def resolved(name: str, ns: str, node: str) -> str:
     return f"{ns}/{node}{name[1:]}" if name.startswith("~") else f"{ns}/{name}"
 
 
-def opened_by(make_nodes, arguments: Sequence[str]) -> dict[str, Rights]:
+def opened_by(make_nodes, arguments: Sequence[str], folder: Path) -> dict[str, Rights]:
     """What each node of a process opens."""
-    rclpy.init(args=["--ros-args", "-p", "use_sim_time:=true", *arguments])
+    common = ("-p", "use_sim_time:=true", "-p", f"maps_folder:={folder}")
+    rclpy.init(args=["--ros-args", *common, *arguments])
     nodes = make_nodes()
     try:
         assert all(node.start() for node in nodes)
         for node in nodes:
+            node.open_on_demand()
             wait_for_graph(node)
         return {node.get_name(): on_the_graph(node) for node in nodes}
     finally:
@@ -107,8 +109,8 @@ def wait_for_graph(node: VislocNode) -> None:
     """The graph tells of a node's endpoints once DDS has discovered them, here, too."""
     deadline = time.monotonic() + TIMEOUT_S
     made = {one.topic_name for one in (*node.subscriptions, *node.publishers)}
-    while not made <= set().union(*(on_the_graph(node)["topics", right] for right in ("publish", "subscribe"))):
-        assert time.monotonic() < deadline, f"the graph does not tell of all of {made}"
+    while missing := made - set().union(*(on_the_graph(node)["topics", right] for right in ("publish", "subscribe"))):
+        assert time.monotonic() < deadline, f"the graph does not tell of {missing}"
         rclpy.spin_once(node, timeout_sec=0.05)
 
 
@@ -132,11 +134,11 @@ def on_the_graph(node: VislocNode) -> Rights:
 
 
 @pytest.mark.parametrize("process", RUNS)
-def test_a_process_may_do_what_its_nodes_do_and_nothing_else(ros_domain, enclaves, process):
+def test_a_process_may_do_what_its_nodes_do_and_nothing_else(ros_domain, tmp_path, enclaves, process):
     make_nodes, runs = RUNS[process]
     opened: dict[str, Rights] = defaultdict(lambda: defaultdict(set))
     for arguments in runs:
-        for name, rights in opened_by(make_nodes, arguments).items():
+        for name, rights in opened_by(make_nodes, arguments, tmp_path).items():
             for key, names in rights.items():
                 opened[name][key] |= names
     allowed = {one.attrib["node"]: rights_of(one) for one in enclaves[process]}

@@ -57,12 +57,19 @@ def test_parameters_of_our_nodes_are_real(page: Path) -> None:
     assert {name for name in SWITCHES.findall(text_of(page)) if name not in everywhere} == set()
 
 
+def declared_in(file: str) -> str:
+    """Text of a launch file with all that it takes arguments from."""
+    text = text_of(REPOSITORY / "launch" / file)
+    included = [declared_in(one) for one in re.findall(r'include\(\s*"(\S+)"', text)]
+    return "".join([text, *included, text_of(REPOSITORY / "visloc_ros" / "nodes" / "launching.py")])
+
+
 def test_arguments_of_launch_files_are_real(page: Path) -> None:
     lines = re.sub(r"\\\n\s*", "", text_of(page)).splitlines()
     for line in lines:
         launched = re.search(r"ros2 launch visloc_ros (\w+\.launch\.py)(.*)", line)
         if launched:
-            declared = text_of(REPOSITORY / "launch" / launched.group(1))
+            declared = declared_in(launched.group(1))
             assert [name for name in re.findall(r"(\w+):=", launched.group(2)) if f'"{name}"' not in declared] == []
 
 

@@ -36,7 +36,7 @@ def write_recording(
             writer.set_custom_data(key, value)
         with writer:
             connections = {
-                topic: writer.add_connection(topic, _full_name(kind), typestore=store)
+                topic: writer.add_connection(topic, full_name(kind), typestore=store)
                 for topic, kind in {topic: kind for _, topic, kind, _ in messages}.items()
             }
             for arrival_ns, topic, _, data in messages:
@@ -45,7 +45,8 @@ def write_recording(
         raise OutputError(f"cannot write the bag {path}: {error}") from error
 
 
-def _full_name(kind: type) -> str:
+def full_name(kind: type) -> str:
+    """ROS's name of a message class, such as 'sensor_msgs/msg/Image'."""
     package = kind.__module__.partition(".")[0]
     return f"{package}/msg/{kind.__name__}"
 
@@ -61,7 +62,7 @@ def _definitions(kind: Any) -> Iterator[tuple[str, str]]:
         lines.append(f"{_PRIMITIVES.get(element, element)}{suffix} {field}")
         if "/" in element:
             yield from _definitions(message_class(element))
-    yield _full_name(kind), "\n".join(lines)
+    yield full_name(kind), "\n".join(lines)
 
 
 def message_class(type_name: str) -> type:

@@ -8,8 +8,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -81,9 +81,24 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
     def activate(self) -> None:
         """Create subscriptions and start working."""
 
+    def open_on_demand(self) -> None:
+        """Open what requests open, so that the node's interface can be told whole."""
+
     def undo(self, callback: Callable[..., object], *arguments: object) -> None:
         """Call this when what is being set up now is taken down again."""
         self._open.callback(callback, *arguments)
+
+    @contextmanager
+    def until_closed(self) -> Iterator[ExitStack]:
+        """What is made in this block lives until the stack that is given is closed, for which the caller cares."""
+        before, self._open = self._open, ExitStack()
+        try:
+            yield self._open
+        except BaseException:
+            self._open.__exit__(*sys.exc_info())
+            raise
+        finally:
+            self._open = before
 
     def publisher(self, message_type: type, topic: str, qos: QoSProfile) -> Publisher:
         """Create a publisher that lives as long as the state being entered.

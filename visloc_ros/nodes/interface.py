@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -76,8 +77,9 @@ DESCRIPTIONS = {
     "fusion_node/relocalize": "Forget the place in the map; agreeing anchors set it anew, `odom` goes on.",
     "fusion_node/set_initial_pose": "Where the robot is believed to be, as `/initialpose`, with an answer.",
     "fusion_node/set_mode": "Change what the pose is made from: `fused`, `hloc` or `odom`.",
-    "map_builder_node/build_map": "Build a map from a recording on the node's machine.",
+    "map_builder_node/build_map": "Build a map from a recording on the node's machine, or from what `record` recorded.",
     "map_builder_node/build_map (action)": "The same with progress as feedback; it can be cancelled.",
+    "map_builder_node/record": "Begin to record the camera for a map, and end it: `data: true`, `data: false`.",
     "odometry_node/reset_odometry": "Begin a new segment of odometry with the next frame.",
 }
 """What each topic, service and action is for, by its name below the nodes' namespace."""
@@ -117,12 +119,17 @@ def list_interfaces(map_path: Path) -> list[NodeInterface]:
 
     Raises SetupError when a node does not start.
     """
+    with tempfile.TemporaryDirectory(prefix="visloc_") as folder:
+        return _list_interfaces(map_path, folder)
+
+
+def _list_interfaces(map_path: Path, folder: str) -> list[NodeInterface]:
     following = f"map_tracking.map_path:={map_path}"
     return [
         *_interfaces(lambda: [OdometryNode()], [[*one, following] for one in _CAMERA]),
         *_interfaces(lambda: [AnchorNode()], [[*one, f"map_path:={map_path}"] for one in _CAMERA]),
         *_interfaces(lambda: [FusionNode()], [[], ["publish_odom_to_base_tf:=false"]]),
-        *_interfaces(lambda: [MapBuilderNode()], [[]]),
+        *_interfaces(lambda: [MapBuilderNode()], [[*one, f"maps_folder:={folder}"] for one in _CAMERA]),
         *_interfaces(lambda: [SimulatedCameraNode()], [["simulation.duration_s:=0.1"]]),
     ]
 
@@ -156,6 +163,7 @@ def _offered(make_nodes: NodeMaker, parameters: list[str]) -> dict[type[VislocNo
         for node in nodes:
             if not node.start():
                 raise SetupError(f"{node.default_name} does not start with {' '.join(parameters)}: see its message")
+            node.open_on_demand()
         return {
             type(node): {kind: endpoints - plain(kind, node) for kind, endpoints in _endpoints(node).items()}
             for node in nodes

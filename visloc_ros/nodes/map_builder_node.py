@@ -1,13 +1,18 @@
-"""Builds a map when asked to, by the action ``~/build_map`` or the service of that name; answers after the fact."""
+"""Builds a map when asked to, by the action ``~/build_map`` or the service of that name; answers after the fact.
+
+A map is built from what was recorded before, or by the robot's camera on a drive through the place: ``~/record``.
+"""
 
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rclpy.action.server import ServerGoalHandle
+from std_srvs.srv import SetBool
 
 from visloc_msgs.action import BuildMap as BuildMapAction
 from visloc_msgs.srv import BuildMap
@@ -25,6 +30,8 @@ from visloc_ros.core.errors import (
 from visloc_ros.mapping import MappingConfig, MapSummary
 from visloc_ros.nodes.background import in_background
 from visloc_ros.nodes.base import VislocNode, run, use_one_core
+from visloc_ros.nodes.camera_input import CameraInputConfig
+from visloc_ros.nodes.camera_recording import CameraRecording, Recorded
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.pose_files import read_poses
 
@@ -37,13 +44,15 @@ CODE_OF_ERROR: tuple[tuple[type[VislocError], int], ...] = (
     (MapError, BuildMap.Response.RECONSTRUCTION_FAILED),
 )
 LOG_PERIOD_S = 2.0
+RECORDINGS = "recordings"  # folder beside the maps
 
 
 @dataclass(frozen=True)
 class MapBuilderNodeConfig(Config):
     """Parameters of the map builder node."""
 
-    maps_folder: str = option("maps", "folder that new maps are put in")
+    maps_folder: str = option("maps", "folder that new maps are put in, and what is recorded for them")
+    camera: CameraInputConfig = section(CameraInputConfig)
     mapping: MappingConfig = section(MappingConfig)
 
 
@@ -54,6 +63,10 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
     config_type = MapBuilderNodeConfig
     parameter_names = (
         "maps_folder",
+        "camera.transport",
+        "camera.qos",
+        "camera.calibration_file",
+        "camera.is_rectified",
         "mapping.workers",
         "mapping.features.name",
         "mapping.matcher.name",
@@ -64,9 +77,17 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
         """Offer the action and the service."""
         self._busy = threading.Lock()
         self._process: ChildProcess[MapSummary] | None = None
+        self._recording: CameraRecording | None = None
+        self._recorded: Recorded | None = None
         self.undo(self._end_build)
+        self.undo(self._end_recording)
+        self.service(SetBool, "~/record", self._record)
         self.service(BuildMap, "~/build_map", self._build)
         self.action(BuildMapAction, "~/build_map", self._execute, self._end_build)
+
+    def open_on_demand(self) -> None:
+        """Subscribe to the camera."""
+        self.record()
 
     async def _execute(self, goal: ServerGoalHandle) -> BuildMapAction.Result:
         result = await self._build(goal.request, BuildMapAction.Result(), Feedback(goal))
@@ -86,7 +107,8 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
             return response
         try:
             output = self._output_path(request.name)
-            summary = await in_background(self, lambda: self._build_map(request, output, feedback))
+            source = self._source(request)
+            summary = await in_background(self, lambda: self._build_map(request, source, output, feedback))
         except VislocError as error:
             self.get_logger().error(f"build_map: {error}")
             codes = (code for kind, code in CODE_OF_ERROR if isinstance(error, kind))
@@ -100,15 +122,57 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
         self.get_logger().info(f"build_map: {summary}, in {output}")
         return response
 
+    def _record(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Begin to record the camera, or end it; the answer says what was recorded."""
+        try:
+            response.message = self.record() if request.data else str(self._finish_recording())
+        except VislocError as error:
+            self.get_logger().error(f"record: {error}")
+            response.success, response.message = False, str(error)
+            return response
+        self.get_logger().info(f"record: {response.message}")
+        response.success = True
+        return response
+
+    def record(self) -> str:
+        """Begin to record the camera; gives what to do then. Raises ConfigError while it records."""
+        if self._recording is not None:
+            raise ConfigError(f"it is recording already: {self._recording.recorded}")
+        self._recording = CameraRecording(self, self.config.camera, Path(self.config.maps_folder) / RECORDINGS)
+        return f"{self._recording.recorded.path} is being recorded: drive, then call build_map without a source"
+
+    def _finish_recording(self) -> Recorded:
+        """The recording that is made now, which ends, or the last one. Raises ConfigError where there is none."""
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            self._recorded = recording.finish()
+        if self._recorded is None:
+            raise ConfigError("nothing is recorded: give a source, or begin to record by the service ~/record")
+        return self._recorded
+
+    def _end_recording(self) -> None:
+        """A recording goes on to its end as a whole bag when the node stops."""
+        if self._recording is not None:
+            with suppress(SourceError):  # no image, no bag
+                self.get_logger().info(f"record: {self._finish_recording()}")
+
+    def _source(self, request: Any) -> tuple[Path, SourceConfig]:
+        """What a map is to be built from: the source of the request, or the recording."""
+        if request.source:
+            return Path(request.source), SourceConfig(image_topic=request.image_topic)
+        recorded = self._finish_recording()
+        return recorded.path, recorded.source_config
+
     def _output_path(self, name: str) -> Path:
         if not name or Path(name).name != name or name in (".", ".."):
             raise ConfigError(f"'{name}' is no name for a map: give one word without '/'")
         return Path(self.config.maps_folder) / name
 
-    def _build_map(self, request: Any, output: Path, feedback: Feedback | None) -> MapSummary:
+    def _build_map(
+        self, request: Any, source: tuple[Path, SourceConfig], output: Path, feedback: Feedback | None
+    ) -> MapSummary:
         plan = BuildPlan(
-            request.source,
-            request.image_topic,
+            *source,
             request.reference_poses,
             request.config_file,
             self.config.mapping,
@@ -134,8 +198,8 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
 class BuildPlan:
     """What a request asks for, and the node's own options for maps, which those of a file replace."""
 
-    source: str
-    image_topic: str
+    source: Path
+    source_config: SourceConfig
     reference_poses: str
     config_file: str
     mapping: MappingConfig
@@ -148,7 +212,7 @@ def build(tell: Tell, plan: BuildPlan) -> MapSummary:
     use_one_core()
     mapping = read_config(MappingConfig, Path(plan.config_file)) if plan.config_file else plan.mapping
     poses = read_poses(Path(plan.reference_poses)) if plan.reference_poses else None
-    source = open_source(Path(plan.source), SourceConfig(image_topic=plan.image_topic))
+    source = open_source(plan.source, plan.source_config)
     from visloc_ros.mapping import build_map  # takes a second, for which no bad request has to wait
 
     return build_map(

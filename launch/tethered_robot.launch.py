@@ -1,0 +1,13 @@
+"""A robot whose images are searched in the map on another machine: it sends keyframes there as JPEG.
+
+Takes the arguments of visloc.launch.py. With map_path of a map on the robot, too, its points are followed between
+anchors. The parameters keyframe.* of the odometry node say how often keyframes are sent.
+"""
+
+from launch import LaunchDescription
+from visloc_ros.nodes.launching import include
+
+
+def generate_launch_description():
+    """Start all but the search."""
+    return LaunchDescription([include("visloc.launch.py", anchor_host="remote")])
