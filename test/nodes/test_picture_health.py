@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -43,3 +44,33 @@ def test_a_picture_that_comes_back_is_good_at_once(room):
         health.image(now_s, np.zeros_like(room))
     health.image(6.0, room)
     assert health.warning(6.1) == ""
+
+
+SEQUENCES = (
+    "7scenes_redkitchen",
+    "euroc_mh05",
+    "euroc_v101_still",
+    "exif_gps",
+    "kitti_00_small",
+    "kitti_06",
+    "sacre_coeur",
+    "street_lund",
+    "tum_fr1_rpy_start",
+    "virtual_gallery",
+)
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_a_lens_out_of_focus_is_told_at_every_place_and_never_a_sharp_one(shared_data, name):
+    paths = sorted(path for path in (shared_data / name).rglob("*") if path.suffix.lower() in (".png", ".jpg"))
+    images = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths[:: max(1, len(paths) // 6)]]
+    images = [image for image in images if image is not None and image.dtype == np.uint8 and image.shape[1] >= 320]
+    assert len(images) >= 5
+    blurred = 0
+    for image in images:
+        assert "blurred" not in warned(image)
+        for sigma in (3.0, 6.0):  # pixels of an image 640 wide
+            soft = cv2.GaussianBlur(image.astype(np.float32), (0, 0), sigma * image.shape[1] / 640)
+            noisy = soft + np.random.default_rng(0).normal(0.0, 1.5, soft.shape)
+            blurred += "blurred" in warned(np.clip(noisy, 0, 255).astype(np.uint8))
+    assert blurred >= 0.9 * 2 * len(images)
