@@ -12,12 +12,13 @@ ARGUMENTS = {
 
 
 def start(given):
-    """The simulated camera, and the nodes that localize it."""
+    """The nodes, and the simulated camera that they localize."""
     same = {name: given.values[name] for name in ("map_path", "namespace", "rviz")}
+    nodes = include("visloc.launch.py", image_transport="compressed", **same)
     return [
+        nodes,
         process("simulated_camera_node", given, {}),
-        include("visloc.launch.py", image_transport="compressed", **same),
-    ]
+    ]  # in this order: what is refused leaves no camera behind
 
 
 def generate_launch_description():

@@ -17,12 +17,12 @@ ARGUMENTS = {
 
 
 def start(given):
-    """The player, and the nodes."""
+    """The nodes, and the player."""
     play = ["ros2", "bag", "play", given["bag"], "--rate", given["rate"], "--delay", given["delay"]]
     loop = ["--loop"] if given["loop"] else []
     return [
-        ExecuteProcess(cmd=[*play, "--clock", str(CLOCK_HZ), *loop], output="screen"),
         include("visloc.launch.py", use_sim_time="true"),
+        ExecuteProcess(cmd=[*play, "--clock", str(CLOCK_HZ), *loop], output="screen"),
     ]
 
 

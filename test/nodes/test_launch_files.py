@@ -76,6 +76,16 @@ def stop(running: subprocess.Popen[str]) -> dict[str, int]:
     return ended_of(running)
 
 
+def end(running: subprocess.Popen[str]) -> None:
+    """Leave nothing behind after a test that failed: killed, launch would."""
+    if running.poll() is None:
+        running.send_signal(signal.SIGINT)
+        try:
+            running.communicate(timeout=TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            running.kill()
+
+
 def ended_of(running: subprocess.Popen[str]) -> dict[str, int]:
     output, _ = running.communicate(timeout=TIMEOUT_S)
     lines = [line for line in output.splitlines() if line.startswith("ENDED")]
@@ -94,7 +104,7 @@ def watched(file: str, *arguments: str, **environment: str):
     try:
         yield running, Harness([probe], probe, executor)
     finally:
-        running.kill()
+        end(running)
         probe.destroy_node()
         rclpy.shutdown()
 
@@ -142,15 +152,17 @@ def test_defaults_are_those_of_the_nodes():
         ("visloc.launch.py", "rviz:=yes", "yes"),
         ("visloc.launch.py", "imag_topic:=/camera/image_raw", "did you mean 'image_topic'"),
         ("demo.launch.py", "imag_topic:=/camera/image_raw", "did you mean 'image_topic'"),
+        ("replay.launch.py", "bag:=/bags/office imag_topic:=/camera/image_raw", "did you mean 'image_topic'"),
         ("map_building.launch.py", "map_folder:=/maps", "did you mean 'maps_folder'"),
         ("tethered_anchor.launch.py", "namespace:=a", "map_path"),
         ("replay.launch.py", "rate:=2.0", "bag"),
     ],
 )
 def test_an_argument_that_cannot_be_is_refused_in_words(file, argument, word):
-    running = start(file, argument)
+    running = start(file, *argument.split())
     output, _ = running.communicate(timeout=TIMEOUT_S)
     assert word in output
+    assert "process started" not in output  # launch would leave it running
     assert "ENDED {}" in output
 
 
@@ -174,7 +186,7 @@ def subprocess_of(running: subprocess.Popen[str]):
     try:
         yield running
     finally:
-        running.kill()
+        end(running)
 
 
 def test_a_map_builder_alone_takes_a_parameter_file_and_arguments(ros_domain, tmp_path):
