@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": ("command_demo", "demo"),
     "simulate": ("command_simulate", "simulate"),
     "build-map": ("command_build_map", "build_map"),
+    "batch": ("command_batch", "batch"),
     "align-map": ("command_align_map", "align_map"),
     "localize": ("command_localize", "localize"),
     "track": ("command_track", "track"),

@@ -17,7 +17,7 @@ from std_srvs.srv import SetBool
 from visloc_msgs.action import BuildMap as BuildMapAction
 from visloc_msgs.srv import BuildMap
 from visloc_ros.core.child_process import ChildProcess, Tell
-from visloc_ros.core.config import Config, option, read_config, section
+from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.errors import (
     CalibrationError,
     ConfigError,
@@ -27,13 +27,13 @@ from visloc_ros.core.errors import (
     SourceError,
     VislocError,
 )
-from visloc_ros.mapping import MappingConfig, MapSummary
+from visloc_ros.mapping import MappingConfig, MapSummary, build_job
+from visloc_ros.mapping.build_job import BuildPlan
 from visloc_ros.nodes.background import in_background
 from visloc_ros.nodes.base import VislocNode, run, use_one_core
 from visloc_ros.nodes.camera_input import CameraInputConfig
 from visloc_ros.nodes.camera_recording import CameraRecording, Recorded
-from visloc_ros.sources import SourceConfig, open_source
-from visloc_ros.sources.pose_files import read_poses
+from visloc_ros.sources import SourceConfig
 
 CODE_OF_ERROR: tuple[tuple[type[VislocError], int], ...] = (
     (SourceError, BuildMap.Response.SOURCE_UNUSABLE),
@@ -171,13 +171,15 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
     def _build_map(
         self, request: Any, source: tuple[Path, SourceConfig], output: Path, feedback: Feedback | None
     ) -> MapSummary:
+        path, source_config = source
         plan = BuildPlan(
-            *source,
-            request.reference_poses,
-            request.config_file,
-            self.config.mapping,
+            path,
             output,
-            request.overwrite,
+            self.config.mapping,
+            source_config,
+            config_file=Path(request.config_file) if request.config_file else None,
+            reference_poses=Path(request.reference_poses) if request.reference_poses else None,
+            overwrite=request.overwrite,
         )
         told: list[LogProgress | Feedback] = [LogProgress(self), *([feedback] if feedback else [])]
 
@@ -194,45 +196,10 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
             self._process.end()
 
 
-@dataclass(frozen=True)
-class BuildPlan:
-    """What a request asks for, and the node's own options for maps, which those of a file replace."""
-
-    source: Path
-    source_config: SourceConfig
-    reference_poses: str
-    config_file: str
-    mapping: MappingConfig
-    output: Path
-    overwrite: bool
-
-
 def build(tell: Tell, plan: BuildPlan) -> MapSummary:
-    """Build a map, in a process of its own: a build takes much memory, and COLMAP aborts now and then."""
+    """Build a map in a process of its own, beside the nodes."""
     use_one_core()
-    mapping = read_config(MappingConfig, Path(plan.config_file)) if plan.config_file else plan.mapping
-    poses = read_poses(Path(plan.reference_poses)) if plan.reference_poses else None
-    source = open_source(plan.source, plan.source_config)
-    from visloc_ros.mapping import build_map  # takes a second, for which no bad request has to wait
-
-    return build_map(
-        source, plan.output, mapping, reference_poses=poses, overwrite=plan.overwrite, progress=ToldProgress(tell)
-    )
-
-
-class ToldProgress:
-    """Progress that is told to another process."""
-
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-
-    def stage(self, name: str, total: int) -> None:
-        """Begin a stage of ``total`` steps."""
-        self._tell("stage", name, total)
-
-    def advance(self, steps: int = 1) -> None:
-        """Count steps of the current stage."""
-        self._tell("advance", steps)
+    return build_job.build(tell, plan)
 
 
 class LogProgress:

@@ -1,0 +1,53 @@
+"""A build as a job for a process of its own: it takes much memory, and COLMAP aborts now and then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from visloc_ros.core.child_process import Tell
+from visloc_ros.core.config import read_config
+from visloc_ros.mapping.config import MappingConfig
+from visloc_ros.mapping.summary import MapSummary
+from visloc_ros.sources import SourceConfig, open_source
+from visloc_ros.sources.pose_files import read_poses
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """What a map is built from, and how: the options of ``config_file`` go before ``mapping``."""
+
+    source: Path
+    output: Path
+    mapping: MappingConfig
+    source_config: SourceConfig = field(default_factory=SourceConfig)
+    config_file: Path | None = None
+    reference_poses: Path | None = None
+    overwrite: bool = False
+
+
+def build(tell: Tell, plan: BuildPlan) -> MapSummary:
+    """Build a map; ``tell`` gets the calls of a ``Progress``, as names and arguments. Raises VislocError."""
+    mapping = plan.mapping if plan.config_file is None else read_config(MappingConfig, plan.config_file)
+    poses = None if plan.reference_poses is None else read_poses(plan.reference_poses)
+    source = open_source(plan.source, plan.source_config)
+    from visloc_ros.mapping import build_map  # takes a second, for which no bad request has to wait
+
+    return build_map(
+        source, plan.output, mapping, reference_poses=poses, overwrite=plan.overwrite, progress=ToldProgress(tell)
+    )
+
+
+class ToldProgress:
+    """Progress that is told to another process."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+
+    def stage(self, name: str, total: int) -> None:
+        """Begin a stage of ``total`` steps."""
+        self._tell("stage", name, total)
+
+    def advance(self, steps: int = 1) -> None:
+        """Count steps of the current stage."""
+        self._tell("advance", steps)
