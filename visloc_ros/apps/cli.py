@@ -24,6 +24,7 @@ COMMANDS = {
     "build-map": ("command_build_map", "build_map"),
     "batch": ("command_batch", "batch"),
     "align-map": ("command_align_map", "align_map"),
+    "maps": ("command_maps", "app"),
     "localize": ("command_localize", "localize"),
     "track": ("command_track", "track"),
     "run": ("command_run", "run"),
@@ -35,7 +36,7 @@ COMMANDS = {
     "doctor": ("command_doctor", "doctor"),
     "fetch-weights": ("command_fetch_weights", "fetch_weights"),
 }
-"""By name: module and function."""
+"""By name: module, and function or group of commands."""
 
 
 class ImportedWhenAsked(TyperGroup):
@@ -49,9 +50,12 @@ class ImportedWhenAsked(TyperGroup):
         """The command of a name, or None."""
         if cmd_name not in COMMANDS:
             return None
-        module, function = COMMANDS[cmd_name]
+        module, name = COMMANDS[cmd_name]
+        command = getattr(import_module(f"visloc_ros.apps.{module}"), name)
+        if isinstance(command, typer.Typer):
+            return typer.main.get_command(command)
         single = typer.Typer(add_completion=False)
-        single.command(cmd_name)(getattr(import_module(f"visloc_ros.apps.{module}"), function))
+        single.command(cmd_name)(command)
         return typer.main.get_command(single)
 
 

@@ -38,7 +38,7 @@ def list_maps(folder: Path) -> list[MapEntry]:
         paths = sorted(islice(folder.iterdir(), _MOST_MAPS))
     except OSError as error:
         raise ConfigError(f"cannot list the maps in {folder}: {error.strerror}") from error
-    return [_entry(path) for path in paths if _may_be_map(path)]
+    return [read_entry(path) for path in paths if _may_be_map(path)]
 
 
 def path_within(folder: Path, name: str) -> Path:
@@ -62,7 +62,8 @@ def _may_be_map(path: Path) -> bool:
     return path.name.endswith(ARCHIVE_SUFFIX) and is_file(path)
 
 
-def _entry(path: Path) -> MapEntry:
+def read_entry(path: Path) -> MapEntry:
+    """What one path is, be it a map or not."""
     try:
         path_within(path.parent, path.name)
         is_archive = is_file(path)

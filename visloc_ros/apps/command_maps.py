@@ -1,0 +1,157 @@
+"""``visloc maps``: which maps there are, what one is, whether it is sound; and to delete one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from visloc_ros.apps.console import console
+from visloc_ros.apps.doctor import examine_map
+from visloc_ros.apps.options import MapArgument
+from visloc_ros.core.errors import MapError, OutputError
+from visloc_ros.core.files import is_file
+from visloc_ros.core.finding import Level
+from visloc_ros.core.manifest import MANIFEST_NAME, Manifest
+from visloc_ros.core.map_folder import MapEntry, list_maps, read_entry
+
+app = typer.Typer(no_args_is_help=True, help="List, describe, check and delete maps.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
+Maps = Annotated[list[Path], typer.Argument(help="Map folders, or their archives.", show_default=False)]
+
+
+@app.command("list")
+def list_folder(
+    folder: Annotated[Path, typer.Argument(help="Folder that the maps lie in.")] = Path("maps"), as_json: AsJson = False
+) -> None:
+    """List the maps in a folder, those that cannot be read with the reason."""
+    entries = list_maps(folder)
+    if as_json:
+        typer.echo(json.dumps([figures(entry) for entry in entries], indent=1))
+        return
+    table = Table(box=None, padding=(0, 2))
+    for title in ("map", "images", "points", "MB", "metres", "z up", "features"):
+        table.add_column(title, justify="right" if title in ("images", "points", "MB") else "left")
+    for entry in entries:
+        table.add_row(Text(entry.path.name, "red" if entry.problem else ""), *_row(entry))
+    console.print(table)
+    for entry in entries:
+        if entry.problem:
+            console.print(f"{entry.path.name}: {entry.problem}", style="red", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def info(path: MapArgument, as_json: AsJson = False) -> None:
+    """Say what a map is made of, and what its scale and axes rest on."""
+    entry = _readable(path)
+    if as_json:
+        typer.echo(json.dumps(figures(entry), indent=1))
+        return
+    assert entry.manifest is not None
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    for label, value in _facts(entry, entry.manifest):
+        table.add_row(Text(label, "bold"), value)
+    console.print(table)
+
+
+@app.command()
+def check(paths: Maps) -> None:
+    """Open maps with every file compared to its checksum; exit code 1 if one is broken."""
+    broken = False
+    for path in paths:
+        for finding in examine_map(path):
+            style = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}[finding.level]
+            console.print(Text.assemble((f"{finding.level.value:<8}", style), str(path), ": ", finding.text))
+            broken |= finding.level is Level.ERROR
+    if broken:
+        raise typer.Exit(1)
+
+
+@app.command()
+def delete(paths: Maps, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+    """Delete maps, broken ones, too; where one path is no map, nothing is deleted."""
+    for path in paths:
+        if not is_file(path / MANIFEST_NAME):
+            _readable(path)
+    if not yes:
+        typer.confirm(f"delete {', '.join(map(str, paths))}?", abort=True)
+    for path in paths:
+        try:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except OSError as error:
+            raise OutputError(f"cannot delete {path}: {error.strerror}") from error
+        console.print(f"{path} is deleted", highlight=False)
+
+
+def figures(entry: MapEntry) -> dict[str, Any]:
+    """Plain values for JSON; of a map that cannot be read the problem."""
+    known = {"path": str(entry.path), "name": entry.path.name, "bytes": entry.size, "problem": entry.problem}
+    if entry.manifest is None:
+        return known
+    manifest = asdict(entry.manifest)
+    for left_out in ("files", "uncertainty", "config"):
+        del manifest[left_out]
+    return known | manifest
+
+
+def _readable(path: Path) -> MapEntry:
+    entry = read_entry(path)
+    if entry.problem:
+        raise MapError(entry.problem)
+    return entry
+
+
+def _row(entry: MapEntry) -> tuple[str, ...]:
+    manifest = entry.manifest
+    if manifest is None:
+        return ("",) * 6
+    counts = manifest.counts
+    extractor = manifest.models.get("extractor")
+    return (
+        str(counts.get("images", "")),
+        str(counts.get("points", "")),
+        f"{entry.size / 1e6:.1f}",
+        _yes(manifest.metric),
+        _yes(manifest.gravity_aligned),
+        "" if extractor is None else extractor.name,
+    )
+
+
+def _facts(entry: MapEntry, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    yield "made from", manifest.created_from
+    yield "images, points", f"{manifest.counts.get('images', 0)}, {manifest.counts.get('points', 0)}"
+    yield "reprojection error", f"{manifest.reprojection_error_px:.2f} px"
+    yield "size", f"{entry.size / 1e6:.1f} MB"
+    yield "metres", _known(manifest.metric, manifest.scale_source, manifest.scale_error, "{:.1%}")
+    yield "z up", _known(manifest.gravity_aligned, manifest.gravity_source, manifest.gravity_error_deg, "{:.1f}°")
+    if manifest.alignment:
+        yield "aligned to", _words(manifest.alignment)
+    if manifest.geo_origin:
+        yield "origin on the earth", ", ".join(f"{name} {value:.6f}" for name, value in manifest.geo_origin.items())
+    for role, model in sorted(manifest.models.items()):
+        yield role, f"{model.name} ({model.licence})"
+    for camera in manifest.cameras.values():
+        yield "camera", f"{camera.get('model', '')} {camera.get('width', '')}x{camera.get('height', '')}"
+
+
+def _words(alignment: Mapping[str, Any]) -> str:
+    residuals = alignment.get("residuals", {})
+    numbers = ", ".join(f"{name} {value:.3g}" for name, value in residuals.items())
+    return f"{alignment.get('source', '')}{f' ({numbers})' if numbers else ''}"
+
+
+def _known(is_known: bool, source: str, error: float | None, form: str) -> str:
+    exact = "" if error is None else f", to {form.format(error)}"
+    return f"{_yes(is_known)} ({source}{exact})"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
