@@ -29,6 +29,7 @@ COMMANDS = {
     "track": ("command_track", "track"),
     "run": ("command_run", "run"),
     "replay": ("command_replay", "replay"),
+    "plot": ("command_plot", "plot"),
     "evaluate": ("command_evaluate", "evaluate"),
     "export-hloc": ("command_export_hloc", "export_hloc_map"),
     "import-hloc": ("command_import_hloc", "import_hloc_map"),
