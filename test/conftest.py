@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +30,7 @@ DDS_FIRST_PORT, DDS_PORTS_PER_DOMAIN, DDS_UNICAST_OFFSET = 7400, 250, 10
 DDS_PORTS_PER_PARTICIPANT = 2
 MOST_PARTICIPANTS = 20  # that a process or a robot may have left over
 NODES_GONE_S = 20.0
+HAS_FAILED = pytest.StashKey[bool]()
 
 
 # Where tests run side by side, the files of a row follow each other on one worker, and those of the first rows begin
@@ -82,6 +83,14 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember for fixtures that a test has failed."""
+    report = yield
+    item.stash[HAS_FAILED] = item.stash.get(HAS_FAILED, False) or report.failed
+    return report
+
+
 @pytest.fixture
 def ros_domain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A ROS domain that nobody else on this machine uses, in the environment of the test and its processes."""
@@ -96,7 +105,8 @@ def ros_domain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
             # Both may hold nodes: other fixtures, which are torn down by now, and what is put back after this one.
             request.node.funcargs.clear()
             monkeypatch.undo()
-            wait_until_nodes_are_gone()
+            if not request.node.stash.get(HAS_FAILED, False):  # a failure holds them, too
+                wait_until_nodes_are_gone()
         finally:
             gc.unfreeze()
 
