@@ -25,6 +25,7 @@ LAYERS = (
     "pipeline",
     "simulation",
     "evaluation",
+    "server",
     "nodes",
     "apps",
 )

@@ -33,6 +33,7 @@ COMMANDS = {
     "evaluate": ("command_evaluate", "evaluate"),
     "export-hloc": ("command_export_hloc", "export_hloc_map"),
     "import-hloc": ("command_import_hloc", "import_hloc_map"),
+    "serve": ("command_serve", "serve"),
     "up": ("command_up", "up"),
     "doctor": ("command_doctor", "doctor"),
     "fetch-weights": ("command_fetch_weights", "fetch_weights"),

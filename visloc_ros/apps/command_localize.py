@@ -26,6 +26,7 @@ from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.config import read_config
 from visloc_ros.core.geometry import rotation_angle_deg
 from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.result_mapping import result_to_mapping
 from visloc_ros.core.trajectory import NANOSECONDS, TUM_HEADER, Trajectory, tum_line
 from visloc_ros.core.types import AnchorPose, Rejection
 from visloc_ros.evaluation import AnchorRecord, RunRecord, summarize
@@ -113,7 +114,7 @@ class QueryReport:
         self._results.append(result)
         if self._folder is not None:
             with writing(self._folder):
-                self._outcomes.write(json.dumps(_as_json(name, result)) + "\n")
+                self._outcomes.write(json.dumps({"name": name} | result_to_mapping(result)) + "\n")
                 self._outcomes.flush()
                 if isinstance(result, AnchorPose):
                     self._poses.write(tum_line(result.stamp_ns, result.map_from_camera))
@@ -161,22 +162,4 @@ def _summary(results: Sequence[AnchorPose | Rejection], record: RunRecord) -> di
         "rejected": {reason.value: count for reason, count in counted.items()},
         "poses_by_calibration": dict(sources),
         "advice": advise(counted),
-    }
-
-
-def _as_json(name: str, result: AnchorPose | Rejection) -> dict[str, Any]:
-    common = {"name": name, "stamp_ns": result.stamp_ns, "success": isinstance(result, AnchorPose)}
-    common["timings_ms"] = dict(result.stage_ms)
-    if isinstance(result, Rejection):
-        return common | {"reason": result.reason.value, "counts": dict(result.counts)}
-    return common | {
-        "map_from_camera": dict(zip(("qw", "qx", "qy", "qz"), result.map_from_camera.quaternion.tolist(), strict=True))
-        | dict(zip(("tx", "ty", "tz"), result.map_from_camera.translation.tolist(), strict=True)),
-        "covariance": result.covariance.tolist(),
-        "num_inliers": result.num_inliers,
-        "num_matches": result.num_matches,
-        "reprojection_error_px": result.reprojection_error_px,
-        "probability": result.probability,
-        "camera": None if result.calibration is None else result.calibration.to_mapping(),
-        "references": list(result.references),
     }

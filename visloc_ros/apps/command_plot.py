@@ -13,11 +13,9 @@ from visloc_ros.apps.console import console
 from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.files import read_text
-from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import open_map
+from visloc_ros.core.result_mapping import pose_from_mapping
 from visloc_ros.core.trajectory import Trajectory, read_tum
-
-QUATERNION, TRANSLATION = ("qw", "qx", "qy", "qz"), ("tx", "ty", "tz")
 
 
 def plot(
@@ -51,9 +49,7 @@ def read_poses(path: Path) -> Trajectory:
         try:
             line = json.loads(text)
             if line["success"]:
-                pose = line["map_from_camera"]
-                wxyz, translation = ([float(pose[name]) for name in names] for names in (QUATERNION, TRANSLATION))
-                found[int(line["stamp_ns"])] = SE3.from_quaternion(wxyz, translation)
+                found[int(line["stamp_ns"])] = pose_from_mapping(line["map_from_camera"])
         except (ValueError, KeyError, TypeError) as error:
             raise SourceError(f"{path}:{number}: no line that visloc localize has written: {error}") from error
     if not found:

@@ -1,0 +1,68 @@
+"""Maps are loaded as they are asked for, and those not asked for the longest go where memory is short."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from visloc_ros.core.errors import MapError
+from visloc_ros.server.resident_maps import ResidentMaps, UnknownMapError
+
+DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
+PLENTY = 1 << 30
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("maps")
+    for name in ("hall", "room", "yard"):
+        shutil.copy(DEMO_MAP, folder / f"{name}.tar.gz")
+    return folder
+
+
+def resident(maps):
+    return {name for name in ("hall", "room", "yard") if maps.is_resident(f"{name}.tar.gz")}
+
+
+def test_a_map_is_loaded_once_and_its_models_are_those_of_the_first(folder):
+    maps = ResidentMaps(folder, PLENTY)
+    hall, room = maps.engine("hall.tar.gz"), maps.engine("room.tar.gz")
+    assert maps.engine("hall.tar.gz") is hall
+    assert room.extractor is hall.extractor
+    assert resident(maps) == {"hall", "room"}
+
+
+def test_the_one_not_asked_for_the_longest_goes(folder):
+    size = ResidentMaps(folder, PLENTY).entries()[0].size
+    maps = ResidentMaps(folder, 2 * 3 * size)
+    for name in ("hall", "room", "hall", "yard"):
+        maps.engine(f"{name}.tar.gz")
+    assert resident(maps) == {"hall", "yard"}
+    assert len(maps.engine("room.tar.gz").map.images) > 10  # it comes again
+
+
+def test_a_map_larger_than_the_memory_is_alone(folder):
+    maps = ResidentMaps(folder, 1)
+    for name in ("hall", "room"):
+        maps.engine(f"{name}.tar.gz")
+    assert resident(maps) == {"room"}
+
+
+def test_without_a_name_the_only_map_is_meant(folder, tmp_path):
+    with pytest.raises(UnknownMapError, match="say which map"):
+        ResidentMaps(folder, PLENTY).engine("")
+    with pytest.raises(UnknownMapError, match="there is none"):
+        ResidentMaps(tmp_path, PLENTY).engine("")
+    shutil.copy(DEMO_MAP, tmp_path / "only.tar.gz")
+    assert len(ResidentMaps(tmp_path, PLENTY).engine("").map.images) > 10
+
+
+@pytest.mark.parametrize("name", ["castle", "../maps/room.tar.gz", "/etc/passwd", ".", "room.tar.gz/..", "\0"])
+def test_no_name_leads_elsewhere(folder, name):
+    with pytest.raises(UnknownMapError):
+        ResidentMaps(folder, PLENTY).engine(name)
+
+
+def test_a_folder_that_is_not_there_is_no_error_of_who_asks(tmp_path):
+    with pytest.raises(MapError):
+        ResidentMaps(tmp_path / "no", PLENTY).entries()

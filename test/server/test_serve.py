@@ -1,0 +1,225 @@
+"""``visloc serve`` over real sockets: what it answers, and what it refuses."""
+
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from visloc_ros.core.map import open_map
+from visloc_ros.core.map_archive import unpacked
+from visloc_ros.core.result_mapping import pose_from_mapping
+from visloc_ros.localization import AnchorEngine
+from visloc_ros.server.uploads import read_upload
+from visloc_ros.simulation import SimulationConfig, simulate
+from visloc_ros.sources.ros_images import encode_jpeg, encode_png
+
+DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
+ROOM = simulate(SimulationConfig(duration_s=4.0, rate_hz=1.0), "localize")
+INTRINSICS = dict(zip(("fx", "fy", "cx", "cy"), map(str, ROOM.camera.params[:4]), strict=True))
+CAMERA = " ".join(map(str, [ROOM.camera.model.name, ROOM.camera.width, ROOM.camera.height, *ROOM.camera.params]))
+TOKEN = "correct-horse-battery"
+TIMEOUT_S = 60.0
+
+
+@contextmanager
+def serving(maps, *arguments):
+    """A server as its own process; gives a client, and tells how it ended."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "visloc_ros.apps.cli", "serve", "--maps", str(maps), "--port", str(port)]
+    process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_S, trust_env=False) as client:
+            deadline = time.monotonic() + TIMEOUT_S
+            while not answers(client):
+                assert process.poll() is None, process.communicate()[0]
+                assert time.monotonic() < deadline, "no server"
+                time.sleep(0.05)
+            yield client
+            process.send_signal(signal.SIGTERM)
+            output, _ = process.communicate(timeout=TIMEOUT_S)
+            assert (process.returncode, "Traceback" in output) == (0, False), output
+    finally:
+        process.kill()
+
+
+def answers(client):
+    try:
+        return client.get("/health").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory):
+    """Two maps of one room, a broken one, and what is none."""
+    folder = tmp_path_factory.mktemp("maps")
+    with unpacked(DEMO_MAP) as room:
+        shutil.copytree(room, folder / "room")
+    shutil.copy(DEMO_MAP, folder / "hall.tar.gz")
+    (folder / "broken").mkdir()
+    (folder / "broken" / "manifest.json").write_text("{")
+    (folder / "notes.txt").write_text("secret")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(maps):
+    with serving(maps) as client:
+        yield client
+
+
+def post(client, data, **fields):
+    return client.post("/localize", files={"image": ("image.jpg", data)}, data=fields)
+
+
+def jpeg(index=0):
+    return encode_jpeg(ROOM.frame(index).image, 95)
+
+
+def test_an_image_is_found_exactly_as_by_the_engine(client, maps):
+    engine = AnchorEngine(open_map(maps / "room"))
+    for index in range(2):
+        answer = post(client, jpeg(index), map="room", camera=CAMERA).json()
+        assert answer["success"], answer
+        pose = pose_from_mapping(answer["map_from_camera"])
+        own = engine.localize(read_upload(jpeg(index), lambda *_: ROOM.camera))
+        assert pose.is_close(own.map_from_camera, 1e-6, 1e-4)
+        assert pose.is_close(ROOM.pose(index), 0.03, 0.5)
+        assert (answer["metric"], answer["num_inliers"]) == (True, own.num_inliers)
+        assert np.linalg.eigvalsh(np.array(answer["covariance"])).min() > 0.0
+        assert set(answer["timings_ms"])
+
+
+def test_each_map_is_there_and_a_broken_one_says_so_without_its_path(client, maps):
+    found = {one["name"]: one for one in client.get("/reference/status").json()}
+    assert {name: one["state"] for name, one in found.items()} == {
+        "room": "ready",
+        "hall.tar.gz": "ready",
+        "broken": "failed",
+    }
+    assert found["room"]["images"] > 10
+    assert str(maps) not in client.get("/reference/status").text
+    assert post(client, jpeg(), map="hall.tar.gz", **INTRINSICS).json()["success"]
+    broken = post(client, jpeg(), map="broken", **INTRINSICS)
+    assert (broken.status_code, str(maps) in broken.text) == (500, False)
+
+
+def test_a_camera_that_nobody_knows_and_a_prediction_are_taken(client):
+    guessed = post(client, jpeg(1), map="room").json()
+    assert guessed["success"] or guessed["reason"] in ("UNKNOWN_INTRINSICS", "INTRINSICS_MISMATCH")
+    pose = ROOM.pose(1)
+    prior = " ".join(map(str, [*pose.quaternion.tolist(), *pose.translation.tolist()]))
+    assert post(client, jpeg(1), map="room", prior=prior, **INTRINSICS).json()["success"]
+
+
+def test_what_is_not_found_says_why(client):
+    grey = encode_png(np.full((ROOM.camera.height, ROOM.camera.width), 128, np.uint8))
+    answer = post(client, grey, map="room", **INTRINSICS)
+    assert answer.status_code == 200
+    assert (answer.json()["success"], answer.json()["reason"]) == (False, "FEW_FEATURES")
+    assert answer.json()["advice"]
+    assert answer.json()["map_from_camera"] is None
+
+
+def bomb():
+    """A PNG of a few bytes that says it is 60000 pixels wide and high."""
+    head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("data", "fields", "status", "words"),
+    [
+        (b"hello", {}, 422, "JPEG"),
+        (b"", {}, 422, ""),
+        (jpeg()[:3000], {}, 422, "truncated"),
+        (bomb(), {}, 422, "pixels"),
+        (jpeg(), {"fx": "500"}, 422, "all of fx, fy, cx and cy"),
+        (jpeg(), {**INTRINSICS, "fx": "-1"}, 422, "positive"),
+        (jpeg(), {**INTRINSICS, "fx": "nan"}, 422, ""),
+        (jpeg(), {**INTRINSICS, "camera": CAMERA}, 422, "or camera"),
+        (jpeg(), {"camera": "NONE 640 480 1 2 3"}, 422, "no camera model"),
+        (jpeg(), {"camera": "PINHOLE 640 480 500"}, 422, "PINHOLE"),
+        (jpeg(), {"camera": "PINHOLE 320 240 500 500 160 120"}, 422, "640x480"),
+        (jpeg(), {"camera": "PINHOLE 640"}, 422, "MODEL WIDTH HEIGHT"),
+        (jpeg(), {"camera": "PINHOLE 640 480 nan 500 320 240"}, 422, ""),
+        (jpeg(), {"prior": "1 0 0"}, 422, "prior"),
+        (jpeg(), {"prior": "1 0 0 0 nan 0 0"}, 422, "prior"),
+        (jpeg(), {"map": ""}, 404, "say which map"),
+        (jpeg(), {"map": "castle"}, 404, "no map 'castle'"),
+        (jpeg(), {"map": "../maps/room"}, 404, "no map"),
+        (jpeg(), {"map": "notes.txt"}, 404, "no map"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(client, maps, data, fields, status, words):
+    answer = post(client, data, **({"map": "room"} | fields))
+    assert answer.status_code == status, answer.text
+    assert words in answer.text
+    assert not {"Traceback", str(maps), "/tmp/"} & set(answer.text.split())
+    assert "visloc_upload" not in answer.text
+
+
+def test_a_request_that_is_too_long_is_refused_whether_it_says_so_or_not(client):
+    def endless():
+        for _ in range(40):
+            yield b"x" * (1 << 20)
+
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert client.post("/localize", content=b"x" * (33 << 20), headers=kind).status_code == 413
+    with suppress(httpx.TransportError):  # where it closes the connection that is still being written to
+        assert client.post("/localize", content=endless(), headers=kind).status_code in (400, 413)
+    assert answers(client)
+
+
+def test_a_page_from_elsewhere_cannot_use_another_name_of_this_computer(client):
+    assert client.get("/reference/status", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_its_interface_is_described(client):
+    description = client.get("/openapi.json").json()
+    assert set(description["paths"]) == {"/health", "/reference/status", "/localize"}
+    assert client.get("/docs").status_code == 404
+
+
+def test_nobody_asks_without_the_token(maps, tmp_path):
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    with serving(maps, "--token-file", str(tmp_path / "token")) as client:
+        assert client.get("/health").status_code == 200
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}):
+            assert client.get("/reference/status", headers=headers).status_code == 401
+            assert post(client, jpeg()).status_code == 401
+        right = client.get("/reference/status", headers={"Authorization": f"Bearer {TOKEN}"})
+        assert right.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--host", "0.0.0.0"), "--token-file"),
+        (("--maps", "/nowhere"), "cannot list"),
+        (("--token-file", "{short}"), "16 or more"),
+    ],
+)
+def test_a_server_that_would_be_open_to_all_does_not_start(tmp_path, arguments, words):
+    (tmp_path / "short").write_text("abc")
+    given = [argument.format(short=tmp_path / "short") for argument in arguments]
+    command = [sys.executable, "-m", "visloc_ros.apps.cli", "serve", "--maps", str(tmp_path), *given]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert ended.returncode == 1
+    assert words in " ".join(ended.stderr.split())

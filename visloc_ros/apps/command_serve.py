@@ -1,0 +1,69 @@
+"""``visloc serve``: maps that are searched over HTTP."""
+
+from __future__ import annotations
+
+import ipaddress
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from visloc_ros.apps.console import console
+from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.files import read_text
+from visloc_ros.core.map_folder import list_maps
+
+SHORTEST_TOKEN = 16
+MOST_CONNECTIONS = 64
+
+
+def serve(
+    maps: Annotated[Path, typer.Option(help="Folder that the maps lie in.")] = Path("maps"),
+    host: Annotated[str, typer.Option(help="Address to listen on; others than this computer need --token-file.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8090,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the token that requests must carry, of 16 characters or more.")
+    ] = None,
+    memory_gb: Annotated[float, typer.Option(min=0.1, help="Memory that maps may take together.")] = 4.0,
+) -> None:
+    """Search images in maps for whoever asks over HTTP; Ctrl-C stops it. What can be asked: GET /openapi.json.
+
+    Example: visloc serve --maps maps/ &
+    curl -F image=@query.jpg -F map=office http://localhost:8090/localize
+    """
+    token = read_token(token_file)
+    if not token and not is_loopback(host):
+        raise ConfigError(f"whoever reaches {host} could ask: give --token-file, or leave out --host")
+    count = sum(not entry.problem for entry in list_maps(maps))
+    import uvicorn  # takes half a second, for which no wrong option has to wait
+
+    from visloc_ros.server.app import ServerConfig, make_app
+
+    app = make_app(ServerConfig(maps, int(memory_gb * (1 << 30)), token))
+    console.print(f"{count} maps of {maps} are searched at http://{host}:{port}; Ctrl-C stops it", highlight=False)
+    with suppress(KeyboardInterrupt):  # uvicorn has ended in order, and raises anew what ended it
+        uvicorn.run(
+            app, host=host, port=port, log_level="warning", server_header=False, limit_concurrency=MOST_CONNECTIONS
+        )
+    console.print("stopped")
+
+
+def read_token(path: Path | None) -> str:
+    """The token in a file, without the line's end; empty without a file. Raises ConfigError."""
+    if path is None:
+        return ""
+    token = read_text(path, ConfigError).strip()
+    if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError(f"{path} holds no token: write one word of {SHORTEST_TOKEN} or more plain characters into it")
+    return token
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this computer reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,189 @@
+"""The HTTP interface: which route does what, and what is refused with which status."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, File, Form, HTTPException, Request, UploadFile
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from visloc_ros import __version__
+from visloc_ros.core.errors import CalibrationError, ConfigError, DeadlineError, SourceError, VislocError
+from visloc_ros.core.geometry import SE3
+from visloc_ros.server.answers import Health, LocalizeAnswer, MapStatus, Problem
+from visloc_ros.server.body_limit import BodyLimit
+from visloc_ros.server.device_queue import DeviceQueue, QueueFullError
+from visloc_ros.server.resident_maps import ResidentMaps, UnknownMapError
+from visloc_ros.server.uploads import CameraOfSize, camera_in_words, pinhole, read_upload
+
+logger = logging.getLogger(__name__)
+
+MOST_BODY_BYTES = 32 << 20  # a photo of 50 megapixels has 20 MB
+MOST_WAITING = 16  # at 0.3 s a search the last one is answered within five seconds
+WITHIN_S = 60.0  # the first search in a large map loads it
+UNIT_TOLERANCE = 1e-2
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"model": Problem, "description": "no token, or a wrong one"},
+    404: {"model": Problem, "description": "no map of that name"},
+    413: {"model": Problem, "description": "the request is too long"},
+    422: {"description": "no image, or values that cannot be"},
+    503: {"model": Problem, "description": "too many requests wait"},
+}
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """Where the maps lie, how much memory they may take, and the token of those who may ask; empty: anybody."""
+
+    maps_folder: Path
+    memory_bytes: int = 4 << 30
+    token: str = ""
+
+
+class Service:
+    """What the routes share: the maps, the queue before them, and who may ask."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.maps = ResidentMaps(config.maps_folder, config.memory_bytes)
+        self.queue = DeviceQueue(MOST_WAITING, WITHIN_S)
+        self._token = config.token.encode()
+
+    def admits(self, token: str) -> bool:
+        """Whether whoever shows this token may ask."""
+        return not self._token or secrets.compare_digest(token.encode(), self._token)
+
+    def localize(self, data: bytes, map_name: str, camera_of: CameraOfSize | None, prior: SE3 | None) -> LocalizeAnswer:
+        """Find an image, in the thread of the queue."""
+        frame, engine = read_upload(data, camera_of), self.maps.engine(map_name)
+        result = engine.localize(frame, prior)
+        return LocalizeAnswer.of(result, engine.map.name, engine.map.manifest.metric)
+
+
+def service_of(request: Request) -> Service:
+    """The service of the application."""
+    service: Service = request.app.state.service
+    return service
+
+
+bearer = HTTPBearer(auto_error=False, description="the token that the server was started with")
+
+
+def admitted(
+    service: Annotated[Service, Depends(service_of)],
+    given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+) -> Service:
+    """The service, for those who may ask."""
+    if not service.admits("" if given is None else given.credentials):
+        remedy = "give the server's token: 'Authorization: Bearer TOKEN'"
+        raise HTTPException(401, remedy, {"WWW-Authenticate": "Bearer"})
+    return service
+
+
+Admitted = Annotated[Service, Depends(admitted)]
+Intrinsic = Annotated[float | None, Form(description="of the image as it is stored, in pixels")]
+router = APIRouter()
+
+
+@router.get("/health")
+async def health(service: Annotated[Service, Depends(service_of)]) -> Health:
+    """Whether the server works."""
+    return Health(version=__version__, waiting=service.queue.waiting)
+
+
+@router.get("/reference/status", responses={401: REFUSALS[401]})
+def status(service: Admitted) -> list[MapStatus]:
+    """The maps that can be searched, and those that cannot."""
+    entries = service.maps.entries()
+    for entry in entries:
+        if entry.problem:
+            logger.warning("%s", entry.problem)
+    return [MapStatus.of(entry, service.maps.is_resident(entry.path.name)) for entry in entries]
+
+
+@router.post("/localize", responses=REFUSALS)
+async def localize(
+    service: Admitted,
+    image: Annotated[UploadFile, File(description="JPEG or PNG")],
+    map: Annotated[str, Form(description="name of the map; needed where there are several")] = "",
+    fx: Intrinsic = None,
+    fy: Intrinsic = None,
+    cx: Intrinsic = None,
+    cy: Intrinsic = None,
+    camera: Annotated[str, Form(description="instead: 'MODEL WIDTH HEIGHT PARAMETERS...', as COLMAP writes it")] = "",
+    prior: Annotated[str, Form(description="predicted map_from_camera, 'qw qx qy qz tx ty tz'")] = "",
+) -> LocalizeAnswer:
+    """Find one image in a map. Without intrinsics the focal length is that of its EXIF data, or estimated."""
+    camera_of, predicted = read_camera(camera, fx, fy, cx, cy), read_prior(prior)
+    service.queue.check_room()  # before the image is in memory
+    data = await image.read()
+    return await service.queue.do(lambda: service.localize(data, map, camera_of, predicted))
+
+
+def make_app(config: ServerConfig) -> FastAPI:
+    """The application; its models are loaded with the first map that is searched."""
+    service = Service(config)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.queue.close()
+
+    # Its pages of documentation would load scripts from elsewhere; /openapi.json says the same.
+    app = FastAPI(title="visloc", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.service = service
+    app.include_router(router)
+    app.add_middleware(BodyLimit, most_bytes=MOST_BODY_BYTES)
+    if not config.token:  # a page from elsewhere must not reach this computer under a name of its own
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1"])
+    app.add_exception_handler(QueueFullError, refuse)
+    app.add_exception_handler(VislocError, refuse)
+    return app
+
+
+async def refuse(_: Request, error: Exception) -> JSONResponse:
+    """What went wrong as status and words; nothing that the server knows of itself is told."""
+    if isinstance(error, QueueFullError):
+        return JSONResponse({"detail": "too many requests wait: try again later"}, 503, {"Retry-After": "5"})
+    if isinstance(error, DeadlineError):
+        return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "30"})
+    if isinstance(error, UnknownMapError):
+        return JSONResponse({"detail": str(error)}, 404)
+    if isinstance(error, (SourceError, CalibrationError, ConfigError)):
+        return JSONResponse({"detail": str(error)}, 422)
+    logger.error("%s", error)
+    return JSONResponse({"detail": "the map cannot be used: see the server's log"}, 500)
+
+
+def read_camera(text: str, *intrinsics: float | None) -> CameraOfSize | None:
+    """The camera that a request tells, if it does. Raises ConfigError, CalibrationError."""
+    known = [value for value in intrinsics if value is not None]
+    if len(known) not in (0, 4) or (known and text):
+        raise ConfigError("give all of fx, fy, cx and cy, or camera, or none of these")
+    if text:
+        return camera_in_words(text)
+    return pinhole(*known) if known else None
+
+
+def read_prior(text: str) -> SE3 | None:
+    """A predicted pose. Raises ConfigError."""
+    if not text:
+        return None
+    words = text.replace(",", " ").split()
+    try:
+        values = [float(word) for word in words]
+    except ValueError as error:
+        raise ConfigError(f"prior is not 'qw qx qy qz tx ty tz': {error}") from error
+    norm = sum(value * value for value in values[:4]) ** 0.5
+    is_finite = all(abs(value) < float("inf") for value in values)
+    if len(values) != 7 or not is_finite or not abs(norm - 1.0) <= UNIT_TOLERANCE:
+        raise ConfigError("prior is not 'qw qx qy qz tx ty tz' with a unit quaternion")
+    return SE3.from_quaternion(values[:4], values[4:])

@@ -1,0 +1,52 @@
+"""Requests longer than anybody needs are refused before they are read to their end."""
+
+from __future__ import annotations
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class _TooLongError(Exception):
+    """More has come than may."""
+
+
+class BodyLimit:
+    """ASGI middleware: 413 for bodies of more than ``most_bytes``, whether they say so or not."""
+
+    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+        self._app, self._most_bytes = app, most_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on while it is not too long."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if not announced.isdigit() or int(announced) > self._most_bytes:
+            await self._refuse(scope, receive, send)
+            return
+        taken, is_answered = 0, False
+
+        async def limited() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self._most_bytes:
+                raise _TooLongError
+            return message
+
+        async def noted(message: Message) -> None:
+            nonlocal is_answered
+            is_answered = is_answered or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, limited, noted)
+        except _TooLongError:
+            if not is_answered:
+                await self._refuse(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        text = f"the request is longer than the {self._most_bytes / 1e6:.0f} MB that this server takes"
+        response = JSONResponse({"detail": text}, 413, headers={"Connection": "close"})
+        await response(scope, receive, send)

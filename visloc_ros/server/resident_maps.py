@@ -1,0 +1,69 @@
+"""The maps of a folder, loaded as they are asked for; those not asked for the longest go where memory is short."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+
+from visloc_ros.core.errors import ConfigError, MapError
+from visloc_ros.core.map import open_map
+from visloc_ros.core.map_check import check_map
+from visloc_ros.core.map_folder import MapEntry, list_maps
+from visloc_ros.localization import AnchorConfig, AnchorEngine
+
+BYTES_A_BYTE = 3  # of memory for one on the disk: a map of 10,000 images (1.5 GB) takes 2.7 GB
+
+
+class ResidentMaps:
+    """Engines by map name, with models in common. One thread at a time."""
+
+    def __init__(self, folder: Path, memory_bytes: int, config: AnchorConfig | None = None) -> None:
+        self.folder, self._memory_bytes, self._config = folder, memory_bytes, config or AnchorConfig()
+        self._engines: OrderedDict[str, tuple[AnchorEngine, int]] = OrderedDict()
+
+    def entries(self) -> list[MapEntry]:
+        """The maps in the folder, broken ones, too. Raises MapError where it cannot be read."""
+        try:
+            return list_maps(self.folder)
+        except ConfigError as error:
+            raise MapError(str(error)) from error
+
+    def is_resident(self, name: str) -> bool:
+        """Whether a map is in memory."""
+        return name in self._engines
+
+    def engine(self, name: str) -> AnchorEngine:
+        """The engine of a map by the name of its folder or archive; of the only map where the name is empty.
+
+        Raises UnknownMapError, MapError where it cannot be opened, or where its models differ from those in use.
+        """
+        name = name or self._only_name()
+        if name not in self._engines:
+            self._load(name)
+        self._engines.move_to_end(name)
+        return self._engines[name][0]
+
+    def _only_name(self) -> str:
+        names = [entry.path.name for entry in self.entries() if not entry.problem]
+        if len(names) != 1:
+            there = f"these are there: {', '.join(names)}" if names else "there is none"
+            raise UnknownMapError(f"say which map is to be searched; {there}")
+        return names[0]
+
+    def _load(self, name: str) -> None:
+        entry = next((entry for entry in self.entries() if entry.path.name == name), None)
+        if entry is None:
+            raise UnknownMapError(f"there is no map '{name}' here: GET /reference/status lists those that are")
+        if entry.problem:
+            raise MapError(entry.problem)
+        check_map(entry.path)
+        size = BYTES_A_BYTE * entry.size
+        while self._engines and sum(taken for _, taken in self._engines.values()) + size > self._memory_bytes:
+            self._engines.popitem(last=False)
+        shared = next(iter(self._engines.values()), None)
+        models = () if shared is None else (shared[0].extractor, shared[0].matcher)
+        self._engines[name] = AnchorEngine(open_map(entry.path), self._config, *models), size
+
+
+class UnknownMapError(MapError):
+    """There is no map of that name, or no name where there are several."""

@@ -1,0 +1,69 @@
+"""An image that somebody has sent: looked at before it is decoded, and decoded as a photo in a folder would be."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pycolmap
+
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
+from visloc_ros.core.camera import check_plausible_camera
+from visloc_ros.core.errors import CalibrationError, SourceError
+from visloc_ros.core.types import Frame
+from visloc_ros.sources import open_source
+from visloc_ros.sources.calibration import camera_from_params
+from visloc_ros.sources.image_header import read_image_header
+from visloc_ros.sources.ros_images import decode_compressed
+
+CameraOfSize = Callable[[int, int], pycolmap.Camera]
+"""The camera of images so wide and high. Raises CalibrationError."""
+
+MOST_PIXELS = 1 << 26  # 67 million: more than cameras of robots and phones have, a gigabyte while it is searched
+
+
+def read_upload(data: bytes, camera_of: CameraOfSize | None = None) -> Frame:
+    """The frame of a JPEG or PNG; ``camera_of`` gives the camera of the image as it is stored.
+
+    Without it a photo is turned upright, and its focal length is that of its EXIF data, or a guess. Raises
+    SourceError for what is no such image, CalibrationError for intrinsics that cannot be.
+    """
+    header = read_image_header(data)
+    if header.width * header.height > MOST_PIXELS:
+        raise SourceError(f"an image of {header.width}x{header.height} pixels is too large: send a smaller one")
+    if camera_of is not None:
+        camera = camera_of(header.width, header.height)
+        image = decode_compressed(header.format, data)
+        return Frame(0, image, camera, calibration=CameraCalibration(camera, CalibrationSource.GIVEN))
+    with tempfile.TemporaryDirectory(prefix="visloc_upload_") as folder:
+        (Path(folder) / f"image.{header.format}").write_bytes(data)
+        try:
+            return next(iter(open_source(Path(folder))))
+        except SourceError as error:
+            raise SourceError(str(error).replace(f"{folder}/", "").replace(folder, "image")) from None
+
+
+def pinhole(fx: float, fy: float, cx: float, cy: float) -> CameraOfSize:
+    """A camera without distortion. Raises CalibrationError."""
+    if not min(fx, fy, cx, cy) > 0.0:
+        raise CalibrationError("fx, fy, cx and cy are positive pixels")
+    return lambda width, height: _make("PINHOLE", width, height, [fx, fy, cx, cy])
+
+
+def camera_in_words(text: str) -> CameraOfSize:
+    """A camera as a line of COLMAP's cameras.txt has it: model, width, height, parameters. Raises CalibrationError."""
+    model, *words = text.replace(",", " ").split() or [""]
+    try:
+        width, height, *params = (float(word) for word in words)
+    except ValueError as error:
+        raise CalibrationError("camera is not 'MODEL WIDTH HEIGHT PARAMETERS...' as in COLMAP's cameras.txt") from error
+    if not (width.is_integer() and height.is_integer()):
+        raise CalibrationError(f"camera is for an image of {width:g}x{height:g} pixels")
+    camera = _make(model, int(width), int(height), params)
+    return lambda *_: camera
+
+
+def _make(model: str, width: int, height: int, params: list[float]) -> pycolmap.Camera:
+    check_plausible_camera(width, height, params)
+    return camera_from_params(model, width, height, params)
