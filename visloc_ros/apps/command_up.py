@@ -67,7 +67,8 @@ def up(
         specs.append(NodeSpec("localization_node", options, params_file, images | sensors | place))
     if simulated:
         specs.append(NodeSpec("simulated_camera_node", {}, params_file, place))
-    specs.append(NodeSpec("map_builder_node", {}, params_file, place, BUILDER_NICENESS))
+    recorded = images | sensors | place
+    specs.append(NodeSpec("map_builder_node", camera_options, params_file, recorded, BUILDER_NICENESS))
     environment = fast_dds_profile() | ({"ROS_DOMAIN_ID": str(domain_id)} if domain_id else {})
     with (
         tempfile.TemporaryDirectory(prefix="visloc_up_") as folder,
