@@ -31,7 +31,10 @@ def plot(
     Example: visloc plot out/office/trajectory.tum truth.tum --map maps/office --output out/office.png
     """
     check_outputs(output)
-    trajectories = {str(path): read_poses(path) for path in files}
+    names = [path.name for path in files]  # in the picture; where they are not enough, whole paths
+    trajectories = {
+        name if names.count(name) == 1 else str(path): read_poses(path) for name, path in zip(names, files, strict=True)
+    }
     place = None if map_path is None else open_map(map_path)
     from visloc_ros.evaluation.trajectory_plot import write_trajectory_plot  # drawing takes a second to import
 
