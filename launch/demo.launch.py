@@ -15,10 +15,8 @@ def start(given):
     """The nodes, and the simulated camera that they localize."""
     same = {name: given.values[name] for name in ("map_path", "namespace", "rviz")}
     nodes = include("visloc.launch.py", image_transport="compressed", **same)
-    return [
-        nodes,
-        process("simulated_camera_node", given, {}),
-    ]  # in this order: what is refused leaves no camera behind
+    # In this order: what the nodes' file refuses leaves no camera behind.
+    return [nodes, process("simulated_camera_node", given, {})]
 
 
 def generate_launch_description():

@@ -43,7 +43,11 @@ FUSION = {
     "base_frame": "base_frame",
     "publish_odom_to_base_tf": "publish_odom_tf",
 }
-TRACKING = {"odometry.backend": "odometry_backend", "map_tracking.map_frame": "map_frame"}
+TRACKING = {
+    "odometry.backend": "odometry_backend",
+    "map_tracking.map_path": "map_path",
+    "map_tracking.map_frame": "map_frame",
+}
 
 
 def start(given):
@@ -51,8 +55,8 @@ def start(given):
     transforms = {f"/{name}": f"{given['tf_namespace'].rstrip('/')}/{name}" for name in ("tf", "tf_static")}
     priors = {"/initialpose": given["initialpose_topic"]}
     cameras, sensors = camera_topics(given), sensor_topics(given)
-    follows = given["mode"] == "fused" and given["map_tracking"] and given["map_path"]
-    following = {"map_tracking.map_path": given["map_path"]} if follows else {"map_tracking.enabled": False}
+    follows = given["mode"] == "fused" and given["map_tracking"]
+    alone = {} if follows else {"map_tracking.enabled": False}
     searching = CAMERA_PARAMETERS | {"map_path": "map_path", "map_frame": "map_frame"}
 
     processes = []
@@ -61,7 +65,7 @@ def start(given):
     else:
         both = CAMERA_PARAMETERS | TRACKING | FUSION
         topics = cameras | sensors | transforms | priors
-        processes.append(process("localization_node", given, both, topics, following))
+        processes.append(process("localization_node", given, both, topics, alone))
     if given["mode"] != "odom" and given["anchor_host"] == "local":
         processes.append(process("anchor_node", given, searching, cameras | transforms))
     processes.append(process("map_builder_node", given, CAMERA_PARAMETERS, cameras | sensors | transforms))

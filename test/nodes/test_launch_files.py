@@ -166,9 +166,13 @@ def test_an_argument_that_cannot_be_is_refused_in_words(file, argument, word):
     assert "ENDED {}" in output
 
 
-def test_a_robot_and_the_machine_that_searches_for_it(ros_domain):
+def test_a_robot_and_the_machine_that_searches_for_it(ros_domain, tmp_path):
+    """The map that the robot follows is in its parameter file, which no argument overrules."""
+    file = tmp_path / "robot.yaml"
+    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": {"map_tracking.map_path": str(DEMO_MAP)}}}))
+    given = ("namespace:=r1/visloc", "tf_namespace:=/r1", f"params_file:={file}")
     with (
-        watched("tethered_robot.launch.py", "namespace:=r1/visloc", "tf_namespace:=/r1") as (robot, harness),
+        watched("tethered_robot.launch.py", *given) as (robot, harness),
         subprocess_of(start("tethered_anchor.launch.py", f"map_path:={DEMO_MAP}", "namespace:=r1/visloc")) as anchor,
     ):
         expected = {f"/r1/visloc/{one}_node" for one in ("odometry", "fusion", "map_builder", "anchor")}
@@ -177,6 +181,7 @@ def test_a_robot_and_the_machine_that_searches_for_it(ros_domain):
         harness.wait_for(lambda: all(harness.probe.count_publishers(one) for one in names), "topics")
         harness.wait_for(lambda: harness.probe.count_subscribers("/r1/visloc/keyframe/compressed"), "anchor node")
         assert not harness.probe.count_publishers("/tf")
+        harness.wait_for(lambda: harness.probe.count_publishers("/r1/visloc/map_tracking"), "following of the map")
         for running in (robot, anchor):
             assert set(stop(running).values()) == {0}
 
