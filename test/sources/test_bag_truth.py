@@ -59,6 +59,12 @@ def test_transforms_are_joined_over_moving_and_fixed_frames(tmp_path):
         assert pose.is_close(expected, 2e-4, 0.01)
 
 
+def test_moving_frames_that_are_never_known_together_are_refused(tmp_path):
+    told = [("/tf", n, "map", "odom", POSE) for n in (1, 2)] + [("/tf", n, "odom", "camera", POSE) for n in (3, 4)]
+    with pytest.raises(SourceError, match="at no time known together"):
+        truth_of(tmp_path / "bag", "/tf", transforms=told)
+
+
 @pytest.mark.parametrize(
     ("edges", "words"),
     [

@@ -37,7 +37,10 @@ def read_transform_topic(path: Path, topic: str, camera_frame: str) -> Trajector
         seen.add(frame)
     if not below:
         raise SourceError(f"no moving frame of {topic} leads to the camera '{camera_frame}' (with those of /tf_static)")
-    return _joined(below, root_from_top=frame_from_last)
+    joined = _joined(below, root_from_top=frame_from_last)
+    if not len(joined):
+        raise SourceError(f"the moving frames of {topic} that lead to the camera are at no time known together")
+    return joined
 
 
 def _joined(below: list[tuple[Trajectory, SE3]], root_from_top: SE3) -> Trajectory:
