@@ -1,9 +1,9 @@
-"""Where the fused pose is made: in the process that tracks the frames, or in one of its own.
+"""Which nodes share a process: fusion with odometry (as shipped), none, or all.
 
 Run: python -m benchmarks.layouts --data ../shared/data --runs 3 --json results/layouts.json
 
-The demo's bags are played to both layouts in turn. Of the second, the age of the odometry is told beside that of the
-fused pose: a prediction computed where the odometry is, by the newest ``map -> odom`` of the other process, could be
+The demo's bags are played to all layouts in turn. The age of the odometry is told beside that of the fused pose: with
+fusion apart, a prediction computed where the odometry is, by the newest ``map -> odom`` of the other process, could be
 out then at the earliest, for the processor time of this layout at least.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.places import known_truth
 from benchmarks.program import new_parser, run_visloc
 from benchmarks.results_file import Figures, write_json
-from visloc_ros.apps.replay import ReplayPlan, make_record, run_nodes
+from visloc_ros.apps.replay import Layout, ReplayPlan, make_record, run_nodes
 from visloc_ros.core.map import open_map
 from visloc_ros.evaluation import summarize
 from visloc_ros.evaluation.machine import provenance
@@ -22,11 +22,10 @@ from visloc_ros.sources import SourceConfig
 from visloc_ros.sources.bag import BagSource
 
 PLACES = ("7scenes_redkitchen", "euroc_mh05")
-LAYOUTS = {"one process": False, "fusion apart": True}
 
 
 def main() -> None:
-    """Play each place's bag to both layouts, several times."""
+    """Play each place's bag to all layouts, several times."""
     parser = new_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
     parser.add_argument("--work", type=Path, default=Path("out/layouts"), help="folder for maps and bags")
@@ -36,12 +35,12 @@ def main() -> None:
     runs: dict[str, dict[str, list[Figures]]] = {}
     for place in PLACES:
         folder = made_place(arguments.data / place, arguments.work)
-        runs[place] = {layout: [] for layout in LAYOUTS}
+        runs[place] = {layout.value: [] for layout in Layout}
         for _ in range(arguments.runs):
-            for layout, is_apart in LAYOUTS.items():
-                figures = measure(folder, is_apart)
-                runs[place][layout].append(figures)
-                print(place, layout, figures, flush=True)
+            for layout in Layout:
+                figures = measure(folder, layout)
+                runs[place][layout.value].append(figures)
+                print(place, layout.value, figures, flush=True)
     if arguments.json:
         write_json(arguments.json, {**provenance(), "runs": runs})
 
@@ -53,15 +52,16 @@ def made_place(data: Path, work: Path) -> Path:
     return work / data.name
 
 
-def measure(folder: Path, fusion_apart: bool) -> Figures:
+def measure(folder: Path, layout: Layout) -> Figures:
     """Figures of one replay; shares are processor seconds a second of camera, ages milliseconds since the image."""
-    plan = ReplayPlan(folder / "maps" / folder.name, folder / "query", fusion_apart=fusion_apart)
+    plan = ReplayPlan(folder / "maps" / folder.name, folder / "query", layout=layout)
     source = BagSource(plan.bag, SourceConfig())
     run = run_nodes(plan, source)
     summary = summarize(make_record(plan, source, open_map(plan.map_path), run, known_truth(source)))
     return {
         "processor_share": {name: round(share, 3) for name, share in run.processor_share.items()},
         "processor_share_total": round(sum(run.processor_share.values()), 3),
+        "peak_rss_mb": {name: round(peak) for name, peak in run.peak_rss_mb.items()},
         "odometry_age_ms": percentiles(run.recording.odometry_ages_ms),
         "pose_age_ms": {name: round(summary["pose_age_ms"][name], 1) for name in ("p50", "p95")},
         "position_error_cm": {name: round(100 * summary["position_error_m"][name], 2) for name in ("median", "p95")},

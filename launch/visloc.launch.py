@@ -26,6 +26,7 @@ ARGUMENTS = {
     **CAMERA,
     "odometry_backend": Argument("klt", "klt; dpvo: a network, which needs weights and a GPU", ("klt", "dpvo")),
     "anchor_host": Argument("local", "Where images are searched in the map: here or elsewhere", ("local", "remote")),
+    "composition": switch(False, "Whether the search runs in the process of odometry and fusion: takes less memory"),
     "map_tracking": switch(True, "Whether map points are followed between anchors; needs the map on this machine"),
     "map_frame": Argument("map", "Frame of the map"),
     "odom_frame": Argument("odom", "Frame of the odometry; one of its own for each robot"),
@@ -43,6 +44,7 @@ FUSION = {
     "base_frame": "base_frame",
     "publish_odom_to_base_tf": "publish_odom_tf",
 }
+SEARCHING = {"map_path": "map_path", "map_frame": "map_frame"}
 TRACKING = {
     "odometry.backend": "odometry_backend",
     "map_tracking.map_path": "map_path",
@@ -57,17 +59,21 @@ def start(given):
     cameras, sensors = camera_topics(given), sensor_topics(given)
     follows = given["mode"] == "fused" and given["map_tracking"]
     alone = {} if follows else {"map_tracking.enabled": False}
-    searching = CAMERA_PARAMETERS | {"map_path": "map_path", "map_frame": "map_frame"}
 
+    if given["composition"] and (given["mode"] != "fused" or given["anchor_host"] != "local"):
+        raise ValueError("composition:=true needs mode:=fused and anchor_host:=local: there is nothing else to join")
     processes = []
-    if given["mode"] == "hloc":
+    if given["composition"]:
+        every = SEARCHING | CAMERA_PARAMETERS | TRACKING | FUSION
+        processes.append(process("visloc_node", given, every, cameras | sensors | transforms | priors, alone))
+    elif given["mode"] == "hloc":
         processes.append(process("fusion_node", given, FUSION, transforms | priors))
     else:
         both = CAMERA_PARAMETERS | TRACKING | FUSION
         topics = cameras | sensors | transforms | priors
         processes.append(process("localization_node", given, both, topics, alone))
-    if given["mode"] != "odom" and given["anchor_host"] == "local":
-        processes.append(process("anchor_node", given, searching, cameras | transforms))
+    if given["mode"] != "odom" and given["anchor_host"] == "local" and not given["composition"]:
+        processes.append(process("anchor_node", given, SEARCHING | CAMERA_PARAMETERS, cameras | transforms))
     processes.append(process("map_builder_node", given, CAMERA_PARAMETERS, cameras | sensors | transforms))
     return [*processes, *rviz(given)]
 

@@ -150,6 +150,7 @@ def test_defaults_are_those_of_the_nodes():
     [
         ("visloc.launch.py", "mode:=fusd", "fusd"),
         ("visloc.launch.py", "rviz:=yes", "yes"),
+        ("visloc.launch.py", "composition:=true mode:=odom", "composition:=true needs mode:=fused"),
         ("visloc.launch.py", "imag_topic:=/camera/image_raw", "did you mean 'image_topic'"),
         ("demo.launch.py", "imag_topic:=/camera/image_raw", "did you mean 'image_topic'"),
         ("replay.launch.py", "bag:=/bags/office imag_topic:=/camera/image_raw", "did you mean 'image_topic'"),
@@ -224,13 +225,15 @@ def test_a_bag_is_played_to_nodes_on_its_time(ros_domain, tmp_path):
         assert set(stop(running).values()) == {0}
 
 
-def test_the_demo_is_localized_and_ends_in_peace(ros_domain):
+@pytest.mark.parametrize(("composition", "num_processes"), [("false", 4), ("true", 3)])
+def test_the_demo_is_localized_and_ends_in_peace(ros_domain, composition, num_processes):
     states: list[int] = []
-    with watched("demo.launch.py", "rviz:=false", "namespace:=robot1/visloc") as (running, harness):
+    arguments = ("rviz:=false", "namespace:=robot1/visloc", f"composition:={composition}")
+    with watched("demo.launch.py", *arguments) as (running, harness):
         harness.probe.create_subscription(
             LocalizationStatus, "/robot1/visloc/status", lambda message: states.append(message.state), EACH_LATCHED
         )
         harness.wait_for(lambda: LocalizationStatus.LOCALIZED in states, "pose of the demo")
         ended = stop(running)
-    assert len(ended) == 4
+    assert len(ended) == num_processes
     assert set(ended.values()) == {0}, ended

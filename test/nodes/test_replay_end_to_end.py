@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from visloc_ros.apps.recomputation import recompute
-from visloc_ros.apps.replay import ReplayPlan, replay
+from visloc_ros.apps.replay import Layout, ReplayPlan, replay
 from visloc_ros.core.geometry import rotation_angle_deg
 from visloc_ros.core.types import State
 from visloc_ros.mapping import MappingConfig, build_map
@@ -38,10 +38,13 @@ def busy_computer(tmp_path):
 
 
 @pytest.mark.timeout(300)
-def test_a_real_bag_is_localized_by_the_nodes(flight_map, shared_data, ros_domain, busy_computer, tmp_path):
+@pytest.mark.parametrize("layout", [Layout.SEARCH_APART, Layout.COMPOSED], ids=lambda layout: layout.value)
+def test_a_real_bag_is_localized_by_the_nodes(flight_map, shared_data, ros_domain, busy_computer, layout, tmp_path):
     bag = shared_data / "ros2bag_mh05_mcap"
     source = BagSource(bag, SourceConfig())
-    plan = ReplayPlan(flight_map, bag, 0.5, ros_domain, busy_computer, recorded_bag=tmp_path / "recording")
+    plan = ReplayPlan(
+        flight_map, bag, 0.5, ros_domain, busy_computer, layout=layout, recorded_bag=tmp_path / "recording"
+    )
     record = replay(plan, source, source.ground_truth)
 
     assert len(record.frames) == 60

@@ -16,7 +16,7 @@ rclpy = pytest.importorskip("rclpy")
 from node_harness import TIMEOUT_S
 
 from visloc_ros.apps.processes import NodeSpec
-from visloc_ros.nodes import localization_node
+from visloc_ros.nodes import localization_node, visloc_node
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.fusion_node import FusionNode
@@ -34,6 +34,10 @@ RAW, COMPRESSED = (("-p", f"camera.transport:={transport}") for transport in ("r
 # How each process is run so that it opens all that it ever opens.
 RUNS = {
     "localization_node": (localization_node.make_nodes, [(*RAW, *FOLLOWING), COMPRESSED]),
+    "visloc_node": (
+        visloc_node.make_nodes,
+        [(*one, *FOLLOWING, "-p", f"map_path:={MAP}") for one in (RAW, COMPRESSED)],
+    ),
     "odometry_node": (lambda: [OdometryNode()], [(*RAW, *FOLLOWING), COMPRESSED]),
     "anchor_node": (lambda: [AnchorNode()], [(*one, "-p", f"map_path:={MAP}") for one in (RAW, COMPRESSED)]),
     "fusion_node": (lambda: [FusionNode()], [()]),

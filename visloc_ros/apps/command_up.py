@@ -38,6 +38,9 @@ def up(
     namespace: Annotated[str, typer.Option(help="Namespace of the nodes, one of its own for each robot.")] = "visloc",
     simulated: Annotated[bool, typer.Option("--simulated", help="Also start the simulated camera.")] = False,
     map_tracking: MapTracking = True,
+    composition: Annotated[
+        bool, typer.Option("--composition", help="Search in the process of odometry and fusion: takes less memory.")
+    ] = False,
     params_file: Annotated[Path | None, typer.Option(help="ROS parameter file for all nodes.")] = None,
     domain_id: Domain = 0,
 ) -> None:
@@ -50,6 +53,8 @@ def up(
             raise ConfigError("give the map with --map, or --mode odom to go without one")
         if not map_path.exists():
             raise MapError(f"there is no map at {map_path}: build one with 'visloc build-map SOURCE'")
+    if composition and mode is not Mode.FUSED:
+        raise ConfigError(f"--composition needs --mode fused: with {mode.value} there is nothing else to join")
     compressed = image_topic.endswith("compressed")
     images = {("image/compressed" if compressed else "image"): image_topic, "camera_info": camera_info_topic}
     camera_options = {"camera.transport": "compressed" if compressed else "raw", "camera.calibration_file": camera}
@@ -57,14 +62,17 @@ def up(
     sensors = {"imu": imu_topic, "wheel_odom": wheel_odom_topic}
     fusion = {"base_frame": base_frame, "odom_frame": odom_frame, "mode": mode.value}
     place = {"__ns": f"/{namespace.strip('/')}"}
+    searching: dict[str, object] = camera_options | {"map_path": str(map_path)}
+    tracking: dict[str, object] = camera_options | following | fusion
     specs = []
-    if mode is not Mode.ODOM:  # takes longest to start, and begins first
-        specs.append(NodeSpec("anchor_node", camera_options | {"map_path": str(map_path)}, params_file, images | place))
-    if mode is Mode.HLOC:
+    if mode is not Mode.ODOM and not composition:  # takes longest to start, and begins first
+        specs.append(NodeSpec("anchor_node", searching, params_file, images | place))
+    if composition:
+        specs.append(NodeSpec("visloc_node", searching | tracking, params_file, images | sensors | place))
+    elif mode is Mode.HLOC:
         specs.append(NodeSpec("fusion_node", fusion, params_file, place))
     else:
-        options = camera_options | following | fusion
-        specs.append(NodeSpec("localization_node", options, params_file, images | sensors | place))
+        specs.append(NodeSpec("localization_node", tracking, params_file, images | sensors | place))
     if simulated:
         specs.append(NodeSpec("simulated_camera_node", {}, params_file, place))
     recorded = images | sensors | place
@@ -74,7 +82,7 @@ def up(
         tempfile.TemporaryDirectory(prefix="visloc_up_") as folder,
         NodeProcesses(specs, Path(folder), environment, RESTART_AFTER_S) as nodes,
     ):
-        console.print(f"{len(specs)} nodes are starting; Ctrl-C stops them")
+        console.print(f"{len(specs)} processes are starting; Ctrl-C stops them")
         try:
             nodes.wait_for_any()
         except KeyboardInterrupt:

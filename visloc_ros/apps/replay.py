@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,16 @@ RECORDED = "recorded"
 LOOPBACK_ONLY = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 
+class Layout(Enum):
+    """Which nodes share a process; those of different ones talk by their topics."""
+
+    SEARCH_APART = "search apart"
+    """Odometry and fusion in one process, the search in its own."""
+    ALL_APART = "all apart"
+    COMPOSED = "composed"
+    """All in one process."""
+
+
 @dataclass(frozen=True)
 class ReplayPlan:
     """What is replayed: the bag, the map, how fast, and where the nodes meet.
@@ -41,8 +52,7 @@ class ReplayPlan:
     domain_id: int = 0
     parameter_file: Path | None = None
     map_tracking: bool = True
-    fusion_apart: bool = False
-    """Odometry and fusion as two processes, which talk by their topics, in place of one."""
+    layout: Layout = Layout.SEARCH_APART
     restart_after_s: float | None = None
     recorded_bag: Path | None = None
     """Where all that the nodes published is written to, as a bag; an older one gives way."""
@@ -117,17 +127,18 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
     following = {"map_tracking.map_path": str(plan.map_path) if plan.map_tracking else ""}
     simulated_time: dict[str, object] = {"use_sim_time": True}
     frames = {"map_frame": MAP_FRAME, "odom_frame": ODOM_FRAME, "base_frame": source.frame_id}
-    file = plan.parameter_file
-    if plan.fusion_apart:
-        tracking = [
-            NodeSpec("fusion_node", frames | simulated_time, file),
-            NodeSpec("odometry_node", camera | following | simulated_time, file, images),
-        ]
-    else:
-        tracking = [NodeSpec("localization_node", camera | following | frames | simulated_time, file, images)]
+    searched = {"map_path": str(plan.map_path)}
+    processes: Mapping[str, Mapping[str, object]] = {
+        Layout.SEARCH_APART: {"localization_node": camera | following | frames, "anchor_node": camera | searched},
+        Layout.ALL_APART: {
+            "fusion_node": frames,
+            "odometry_node": camera | following,
+            "anchor_node": camera | searched,
+        },
+        Layout.COMPOSED: {"visloc_node": camera | following | frames | searched},
+    }[plan.layout]
     return [
-        *tracking,
-        NodeSpec("anchor_node", {"map_path": str(plan.map_path)} | camera | simulated_time, file, images),
+        *(NodeSpec(name, dict(own) | simulated_time, plan.parameter_file, images) for name, own in processes.items()),
         NodeSpec(
             "replay_node",
             {

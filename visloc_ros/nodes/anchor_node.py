@@ -67,7 +67,9 @@ class AnchorInputConfig(CameraInputConfig):
 
     queue_size: int = option(1, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
     in_spare_time: bool = option(
-        True, "work on frames only while nothing else on this computer wants the core (Linux's SCHED_IDLE)"
+        True,
+        "work on frames only while nothing else on this computer wants the core (Linux's SCHED_IDLE);"
+        " of no effect in visloc_node",
     )
 
 
@@ -91,7 +93,8 @@ class AnchorNodeConfig(Config):
 class AnchorNode(VislocNode[AnchorNodeConfig]):
     """Localizes the newest frame as often as it helps.
 
-    Of a camera that is not calibrated it finds out the calibration by the frames that it finds, and tells it.
+    Of a camera that is not calibrated it finds out the calibration by the frames that it finds, and tells it. Where it
+    is not alone in its process, it does not leave its core to others.
     """
 
     default_name = "anchor_node"
@@ -116,6 +119,10 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         "anchor.global_descriptor.name",
         "anchor.max_risk",
     )
+
+    def __init__(self, is_alone: bool = True) -> None:
+        super().__init__()
+        self._is_alone = is_alone
 
     def configure(self) -> None:
         """Load the map and the models once."""
@@ -152,7 +159,10 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self.subscription(PoseWithCovarianceStamped, "search_prior", self._take_prediction, RELIABLE)
         self._calibration: CameraCalibration | None = None  # what is known of the camera in use
         self._told: CameraCalibration | None = None
-        self._input = CameraInput(self, self.config.camera, self._localize, self._pace.wants)
+        # A thread that waits for spare time may hold the interpreter's lock meanwhile: others of its process wait, too.
+        in_spare_time = self.config.camera.in_spare_time and self._is_alone
+        camera = replace(self.config.camera, in_spare_time=in_spare_time)
+        self._input = CameraInput(self, camera, self._localize, self._pace.wants)
         publish_diagnostics(self, self._report)
 
     def _first_engine(self, path: Path) -> AnchorEngine:

@@ -15,7 +15,6 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from visloc_ros.core.errors import SetupError
-from visloc_ros.nodes import localization_node
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.fusion_node import FusionNode
@@ -134,10 +133,10 @@ def _list_interfaces(map_path: Path, folder: str) -> list[NodeInterface]:
     ]
 
 
-def list_joined_interfaces(map_path: Path) -> list[NodeInterface]:
-    """The same of the nodes that ``localization_node`` joins, which then need not hear each other's topics."""
-    following = f"map_tracking.map_path:={map_path}"
-    return _interfaces(localization_node.make_nodes, [[*one, following] for one in _CAMERA])
+def list_joined_interfaces(make_nodes: NodeMaker, map_path: Path) -> list[NodeInterface]:
+    """The same of nodes that are joined in one process, some of which then need not hear each other's topics."""
+    maps = [f"map_tracking.map_path:={map_path}", f"map_path:={map_path}"]
+    return _interfaces(make_nodes, [[*one, *maps] for one in _CAMERA])
 
 
 def _interfaces(make_nodes: NodeMaker, runs: Iterable[list[str]]) -> list[NodeInterface]:

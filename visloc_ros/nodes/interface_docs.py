@@ -42,8 +42,9 @@ images. TF carries no scale: the scale of the map multiplies the increments of t
 
 ## Nodes
 
-`localization_node` is `odometry_node` and `fusion_node` in one process. Both keep their names, topics, services and
-parameters, but call each other directly, and do not subscribe to each other's topics.
+`localization_node` is `odometry_node` and `fusion_node` in one process; both call each other directly, and do not
+subscribe to each other's topics. `visloc_node` is these two and `anchor_node`. All keep their names, topics, services
+and parameters.
 
 All nodes are lifecycle nodes, which activate themselves unless `autostart` is false. The services and topics that every
 lifecycle node has are not listed. QoS is reliability, durability unless it is volatile, and the depth of the queue;

@@ -13,10 +13,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from visloc_ros.core.atomic_write import atomic_write
-from visloc_ros.nodes.interface import DESCRIPTIONS, Kind, NodeInterface, list_interfaces, list_joined_interfaces
+from visloc_ros.nodes import localization_node, visloc_node
+from visloc_ros.nodes.interface import (
+    DESCRIPTIONS,
+    Kind,
+    NodeInterface,
+    NodeMaker,
+    list_interfaces,
+    list_joined_interfaces,
+)
 
 MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
-JOINED = "localization_node"
+JOINED: Mapping[str, NodeMaker] = {
+    "localization_node": localization_node.make_nodes,
+    "visloc_node": visloc_node.make_nodes,
+}
 VERSION = "0.2.0"  # of the policy's schema
 ALLOW = "ALLOW"
 HEAD = " Made by `make policy` from the nodes themselves; docs/with_sros2.md says how it is used. "
@@ -53,7 +64,8 @@ Renamed = Callable[[str], str]
 def list_processes(map_path: Path) -> Processes:
     """Ask the nodes of each process, as they are in it. Raises SetupError when one does not start."""
     alone = list_interfaces(map_path)
-    return {JOINED: list_joined_interfaces(map_path)} | {one.node_type.default_name: [one] for one in alone}
+    joined = {name: list_joined_interfaces(make_nodes, map_path) for name, make_nodes in JOINED.items()}
+    return joined | {one.node_type.default_name: [one] for one in alone}
 
 
 def policy(processes: Processes, namespace: str = "visloc", remappings: Mapping[str, str] | None = None) -> str:
@@ -70,7 +82,7 @@ def policy(processes: Processes, namespace: str = "visloc", remappings: Mapping[
         profiles = _enclave(enclaves, f"{place}/{process}")
         for interface in interfaces:
             _add_node(profiles, place, interface, name)
-    interfaces = [one for process, nodes in processes.items() if process != JOINED for one in nodes]
+    interfaces = [one for process, nodes in processes.items() if process not in JOINED for one in nodes]
     operator = _add_listener(_enclave(enclaves, f"{place}/operator"), place, "operator", interfaces, name)
     _add(operator, "topics", "publish", [name("/initialpose")])
     _add(operator, "services", "request", _services(interfaces))
