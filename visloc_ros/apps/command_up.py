@@ -57,13 +57,18 @@ def up(
         raise ConfigError(f"--composition needs --mode fused: with {mode.value} there is nothing else to join")
     compressed = image_topic.endswith("compressed")
     images = {("image/compressed" if compressed else "image"): image_topic, "camera_info": camera_info_topic}
-    camera_options = {"camera.transport": "compressed" if compressed else "raw", "camera.calibration_file": camera}
-    following = {"map_tracking.map_path": str(map_path) if map_tracking and mode is Mode.FUSED else ""}
+    camera_options: dict[str, object] = {
+        "camera.transport": "compressed" if compressed else "raw",
+        "camera.calibration_file": camera,
+    }
+    following: dict[str, object] = {
+        "map_tracking.map_path": str(map_path) if map_tracking and mode is Mode.FUSED else ""
+    }
     sensors = {"imu": imu_topic, "wheel_odom": wheel_odom_topic}
-    fusion = {"base_frame": base_frame, "odom_frame": odom_frame, "mode": mode.value}
+    fusion: dict[str, object] = {"base_frame": base_frame, "odom_frame": odom_frame, "mode": mode.value}
     place = {"__ns": f"/{namespace.strip('/')}"}
-    searching: dict[str, object] = camera_options | {"map_path": str(map_path)}
-    tracking: dict[str, object] = camera_options | following | fusion
+    searching = camera_options | {"map_path": str(map_path)}
+    tracking = camera_options | following | fusion
     specs = []
     if mode is not Mode.ODOM and not composition:  # takes longest to start, and begins first
         specs.append(NodeSpec("anchor_node", searching, params_file, images | place))
