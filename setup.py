@@ -13,6 +13,7 @@ NODES = (
     "odometry_node",
     "replay_node",
     "simulated_camera_node",
+    "viewer_node",
     "visloc_node",
 )
 

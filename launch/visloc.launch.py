@@ -34,6 +34,7 @@ ARGUMENTS = {
     "publish_odom_tf": switch(True, "Whether odom -> base_frame is sent; false where an EKF or the base does"),
     "initialpose_topic": Argument("/initialpose", "Where RViz tells where the robot is; one for each robot"),
     "tf_namespace": Argument("", "Namespace of tf and tf_static: /robot1 where each robot has a tree of its own"),
+    "viewer": switch(False, "Whether everything is shown in a browser: http://localhost:8890"),
     **PROCESS,
     **RVIZ,
 }
@@ -75,6 +76,8 @@ def start(given):
     if given["mode"] != "odom" and given["anchor_host"] == "local" and not given["composition"]:
         processes.append(process("anchor_node", given, SEARCHING | CAMERA_PARAMETERS, cameras | transforms))
     processes.append(process("map_builder_node", given, CAMERA_PARAMETERS, cameras | sensors | transforms))
+    if given["viewer"]:
+        processes.append(process("viewer_node", given, {}))
     return [*processes, *rviz(given)]
 
 

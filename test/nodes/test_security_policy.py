@@ -24,6 +24,7 @@ from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.security_policy import PARAMETER_SERVICES, list_processes, policy
 from visloc_ros.nodes.simulated_camera_node import SimulatedCameraNode
+from visloc_ros.nodes.viewer_node import ViewerNode
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 POLICY = REPOSITORY / "security" / "visloc.policy.xml"
@@ -43,6 +44,7 @@ RUNS = {
     "fusion_node": (lambda: [FusionNode()], [()]),
     "map_builder_node": (lambda: [MapBuilderNode()], [RAW, COMPRESSED]),
     "simulated_camera_node": (lambda: [SimulatedCameraNode()], [("-p", "simulation.duration_s:=0.1")]),
+    "viewer_node": (lambda: [ViewerNode()], [()]),
 }
 LISTENERS = ("operator", "viewer")
 

@@ -25,6 +25,7 @@ LAYERS = (
     "pipeline",
     "simulation",
     "evaluation",
+    "viewer",
     "server",
     "nodes",
     "apps",

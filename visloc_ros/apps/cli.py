@@ -30,6 +30,7 @@ COMMANDS = {
     "run": ("command_run", "run"),
     "replay": ("command_replay", "replay"),
     "plot": ("command_plot", "plot"),
+    "view": ("command_view", "view"),
     "evaluate": ("command_evaluate", "evaluate"),
     "export-hloc": ("command_export_hloc", "export_hloc_map"),
     "import-hloc": ("command_import_hloc", "import_hloc_map"),

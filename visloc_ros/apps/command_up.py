@@ -16,7 +16,7 @@ from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.core.mode import Mode
 
 RESTART_AFTER_S = 2.0  # as in visloc.launch.py
-BUILDER_NICENESS = 5  # a third of the share of those who find the camera, in its start as in a build
+HELPER_NICENESS = 5  # a third of the share of those who find the camera, in its start as in a build
 
 
 def up(
@@ -36,6 +36,9 @@ def up(
     ] = "base_link",
     odom_frame: Annotated[str, typer.Option(help="Frame of the odometry, one of its own for each robot.")] = "odom",
     namespace: Annotated[str, typer.Option(help="Namespace of the nodes, one of its own for each robot.")] = "visloc",
+    viewer: Annotated[
+        bool, typer.Option("--viewer", help="Also show everything in a browser: http://localhost:8890.")
+    ] = False,
     simulated: Annotated[bool, typer.Option("--simulated", help="Also start the simulated camera.")] = False,
     map_tracking: MapTracking = True,
     composition: Annotated[
@@ -80,8 +83,10 @@ def up(
         specs.append(NodeSpec("localization_node", tracking, params_file, images | sensors | place))
     if simulated:
         specs.append(NodeSpec("simulated_camera_node", {}, params_file, place))
+    if viewer:
+        specs.append(NodeSpec("viewer_node", {}, params_file, place, HELPER_NICENESS))
     recorded = images | sensors | place
-    specs.append(NodeSpec("map_builder_node", camera_options, params_file, recorded, BUILDER_NICENESS))
+    specs.append(NodeSpec("map_builder_node", camera_options, params_file, recorded, HELPER_NICENESS))
     environment = fast_dds_profile() | ({"ROS_DOMAIN_ID": str(domain_id)} if domain_id else {})
     with (
         tempfile.TemporaryDirectory(prefix="visloc_up_") as folder,

@@ -319,6 +319,18 @@ def points_to_msg(stamp_ns: int, frame_id: str, points: Array) -> PointCloud2:
     )
 
 
+def points_from_msg(message: PointCloud2) -> Array:
+    """Points (N, 3) of a cloud as ``points_to_msg`` makes it. Raises MessageError for any other."""
+    fields = {one.name: (one.offset, one.datatype) for one in message.fields}
+    laid_out = {name: (4 * index, PointField.FLOAT32) for index, name in enumerate("xyz")}
+    if fields != laid_out or message.point_step != 12 or len(message.data) % 12 or message.is_bigendian:
+        raise MessageError("the point cloud is not made of x, y and z as little-endian float32")
+    points = np.frombuffer(message.data, "<f4").reshape(-1, 3).astype(np.float64)
+    if not np.isfinite(points).all():
+        raise MessageError("the point cloud has points that are not finite")
+    return points
+
+
 def plan_to_msg(stamp_ns: int, frame_id: str, plan: PlanView) -> OccupancyGrid:
     """Grid of a plan view, whose values are kept as they are."""
     message = OccupancyGrid(header=header(stamp_ns, frame_id))

@@ -18,6 +18,7 @@ from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.parameters import CONFIG_FILE, CONFIG_FILE_MEANING, select_options
 from visloc_ros.nodes.simulated_camera_node import SimulatedCameraNode
+from visloc_ros.nodes.viewer_node import ViewerNode
 
 COMMENT_WIDTH = 114
 NODES: tuple[type[VislocNode[Any]], ...] = (
@@ -26,6 +27,7 @@ NODES: tuple[type[VislocNode[Any]], ...] = (
     FusionNode,
     MapBuilderNode,
     SimulatedCameraNode,
+    ViewerNode,
 )
 
 

@@ -21,6 +21,7 @@ from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.simulated_camera_node import SimulatedCameraNode
+from visloc_ros.nodes.viewer_node import ViewerNode
 
 DESCRIPTIONS = {
     # Inputs
@@ -130,6 +131,7 @@ def _list_interfaces(map_path: Path, folder: str) -> list[NodeInterface]:
         *_interfaces(lambda: [FusionNode()], [[], ["publish_odom_to_base_tf:=false"]]),
         *_interfaces(lambda: [MapBuilderNode()], [[*one, f"maps_folder:={folder}"] for one in _CAMERA]),
         *_interfaces(lambda: [SimulatedCameraNode()], [["simulation.duration_s:=0.1"]]),
+        *_interfaces(lambda: [ViewerNode()], [[]]),
     ]
 
 

@@ -1,0 +1,127 @@
+"""``visloc view`` over real sockets, and in a real browser where there is one."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import trimesh
+
+from visloc_ros.core.map import open_map
+from visloc_ros.core.trajectory import write_tum
+
+DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
+TIMEOUT_S = 60.0
+HEADLESS = "--headless=new --no-sandbox --use-angle=swiftshader --enable-unsafe-swiftshader --window-size=1280,800"
+OFFLINE = "--disable-background-networking --disable-component-update --disable-sync --no-first-run --disable-quic"
+
+
+@contextmanager
+def viewing(*arguments):
+    """A viewer as its own process; gives its address, and sees it end in peace."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "visloc_ros.apps.cli", "view", str(DEMO_MAP), "--port", str(port)]
+    process = subprocess.Popen(
+        [*command, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    lines = []
+    try:
+        assert process.stdout is not None
+        while "in a browser" not in (line := process.stdout.readline()):
+            assert line, lines
+            lines.append(line)
+        yield f"http://127.0.0.1:{port}", "".join(lines)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+        assert (process.returncode, "Traceback" in output) == (0, False), output
+    finally:
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory):
+    """A drive along the map's own images, 10 a second, with its truth, 3 cm beside it."""
+    folder, place = tmp_path_factory.mktemp("drive"), open_map(DEMO_MAP)
+    poses = [image.map_from_camera for image in place.images]
+    stamps_ns = np.arange(len(poses), dtype=np.int64) * 100_000_000
+    write_tum(folder / "estimate.tum", stamps_ns, poses)
+    beside = [type(pose)(pose.rotation, pose.translation + np.array([0.0, 0.0, 0.03])) for pose in poses]
+    write_tum(folder / "truth.tum", stamps_ns, beside)
+    return folder
+
+
+def test_the_page_is_there_and_a_mesh_is_aligned(drive):
+    place = open_map(DEMO_MAP)
+    mesh = drive / "scan.ply"
+    trimesh.PointCloud(3.0 * place.points + [5.0, 0.0, 0.0]).export(mesh)
+    options = ("--trajectory", drive / "estimate.tum", "--ground-truth", drive / "truth.tum", "--mesh", mesh)
+    with viewing(*options) as (address, words):
+        answer = httpx.get(address, trust_env=False)
+        assert answer.status_code == 200
+        assert "<html" in answer.text
+        assert f"{len(place.points)} points and {len(place.images)} of {len(place.images)} images" in words
+        assert "one unit of the map is 3 of the mesh" in words
+
+
+@pytest.mark.parametrize(
+    ("option", "word"), [("--trajectory", "it is missing"), ("--mesh", "no mesh at"), ("--images", "missing")]
+)
+def test_a_file_that_is_not_there_is_named(tmp_path, option, word):
+    command = [sys.executable, "-m", "visloc_ros.apps.cli", "view", str(DEMO_MAP), option, str(tmp_path / "missing")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (1, False)
+    assert word in ended.stderr
+
+
+@pytest.fixture
+def browser():
+    """Chromium without a window, driven by Selenium."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    if shutil.which("chromedriver") is None:
+        pytest.skip("browser tests need Debian's chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    for argument in (HEADLESS + " " + OFFLINE).split():
+        options.add_argument(argument)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+def wait_for(browser, condition, what):
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition(browser.find_element("tag name", "body").text):
+        assert time.monotonic() < deadline, (what, browser.find_element("tag name", "body").text)
+        time.sleep(0.2)
+
+
+def click(browser, text):
+    element = browser.find_elements("xpath", f"//*[text()='{text}']")[-1]
+    browser.execute_script("arguments[0].click()", element)
+
+
+def frame_of(text):
+    return int(text.split("Frame ")[1].split(" of ")[0])
+
+
+def test_a_drive_is_played_and_paused_in_a_browser(drive, browser):
+    options = ("--trajectory", drive / "estimate.tum", "--ground-truth", drive / "truth.tum")
+    with viewing(*options) as (address, _):
+        browser.get(address)
+        wait_for(browser, lambda text: "Frame 1 of" in text and "error 0.030 m" in text, "first frame")
+        click(browser, "Play")
+        wait_for(browser, lambda text: "Pause" in text and frame_of(text) > 3, "frames that go on")
+        click(browser, "Pause")
+        wait_for(browser, lambda text: "Play" in text, "pause")
+        text = browser.find_element("tag name", "body").text
+        time.sleep(1.0)  # ten frames
+        assert frame_of(browser.find_element("tag name", "body").text) == frame_of(text)
+        browser.quit()

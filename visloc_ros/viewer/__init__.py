@@ -1,0 +1,1 @@
+"""Maps, trajectories and meshes in the browser (viser)."""
