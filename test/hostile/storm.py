@@ -30,6 +30,7 @@ from visloc_msgs.srv import BuildMap, LoadMap, Localize, SaveMap, SetMode
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.core.mode import Mode
+from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.nodes.bag_recorder import message_class
 from visloc_ros.nodes.conversions import camera_to_msg, header
 from visloc_ros.nodes.qos import RELIABLE
@@ -37,7 +38,7 @@ from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg
 from visloc_ros.sources.ros_messages import stamp_from_msg
 
-NODES = ("localization_node", "anchor_node", "map_builder_node")
+NODES = ("localization_node", "anchor_node", "map_builder_node", "viewer_node")
 NAMESPACE = "/visloc"
 RATE_HZ = 15.0
 FARTHEST = 1e9  # of whatever is published
@@ -160,7 +161,8 @@ class Storm:
 
     def take_status(self, message):
         """The newest state of the fusion."""
-        if stamp_from_msg(message.header.stamp) in self.stamps:  # others' messages are on this topic, too
+        stamp = message.header.stamp
+        if stamp.sec * NANOSECONDS + stamp.nanosec in self.stamps:  # junk is on this topic, too
             self.status = message
 
     def take_transforms(self, message):
@@ -362,6 +364,7 @@ def main(map_path, folder, messages, calls, seed):
         ),
         NodeSpec("anchor_node", {**camera, "map_path": str(map_path)}, None, images),
         NodeSpec("map_builder_node", {"maps_folder": str(folder / "maps")}),
+        NodeSpec("viewer_node"),
     ]
     with NodeProcesses(specs, folder / "nodes") as processes:
         first_s = storm.recover(START_S)

@@ -12,7 +12,7 @@ from visloc_ros.core.map import NO_POINT, open_map
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.sources.ros_images import encode_jpeg
 from visloc_ros.viewer.point_colours import GREY, point_colours
-from visloc_ros.viewer.scene import MOST_FRUSTUMS, Scene, field_of_view, open_server
+from visloc_ros.viewer.scene import MOST_FRUSTUMS, Scene, close_server, field_of_view, open_server
 from visloc_ros.viewer.trajectory_view import ShownTrajectory, TrajectoryView
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
@@ -27,7 +27,7 @@ def place():
 def server():
     server = open_server("127.0.0.1", 28890, "test")
     yield server
-    server.stop()
+    close_server(server)
 
 
 def painted(place, left, right):

@@ -51,7 +51,7 @@ def view(
     source = None if images is None else open_source(images, SourceConfig(camera=camera))
     from visloc_ros.viewer.export import add_export_buttons
     from visloc_ros.viewer.mesh import as_glb, moved, read_mesh, surface_points
-    from visloc_ros.viewer.scene import Scene, open_server
+    from visloc_ros.viewer.scene import Scene, close_server, open_server
     from visloc_ros.viewer.trajectory_view import ShownTrajectory, TrajectoryView
 
     scanned = None if mesh is None else read_mesh(mesh)
@@ -81,7 +81,7 @@ def view(
     finally:
         if played is not None:
             played.close()
-        server.stop()
+        close_server(server)
 
 
 def pictures_of(source: FrameSource, poses: Trajectory) -> dict[int, NDArray[np.uint8]]:

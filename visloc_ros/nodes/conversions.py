@@ -35,6 +35,7 @@ from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.plausibility import is_plausible_position
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
     Anchor,
@@ -326,8 +327,8 @@ def points_from_msg(message: PointCloud2) -> Array:
     if fields != laid_out or message.point_step != 12 or len(message.data) % 12 or message.is_bigendian:
         raise MessageError("the point cloud is not made of x, y and z as little-endian float32")
     points = np.frombuffer(message.data, "<f4").reshape(-1, 3).astype(np.float64)
-    if not np.isfinite(points).all():
-        raise MessageError("the point cloud has points that are not finite")
+    if not is_plausible_position(points):
+        raise MessageError("the point cloud has points that are nowhere on earth")
     return points
 
 

@@ -17,14 +17,16 @@ from visloc_msgs.msg import LocalizationStatus
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import SetupError
 from visloc_ros.core.geometry import Array
+from visloc_ros.core.plausibility import is_plausible_position
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_frustum import LINE
 from visloc_ros.nodes.conversions import image_from_msg, points_from_msg, state_from_msg, support_from_msg
+from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.fusion_status import WORDS_OF_SUPPORT
 from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE
 from visloc_ros.sources.ros_messages import MessageError, pose_from_msg
 from visloc_ros.viewer.export import add_export_buttons
-from visloc_ros.viewer.scene import Scene, as_rgb, open_server
+from visloc_ros.viewer.scene import Scene, as_rgb, close_server, open_server
 
 # As in rviz/visloc.rviz.
 MAP_COLOUR, PATH_COLOUR, CAMERA_COLOUR = (170, 170, 170), (25, 110, 255), (25, 110, 255)
@@ -56,7 +58,7 @@ class ViewerNode(VislocNode[ViewerNodeConfig]):
             self._server = open_server(self.config.host, self.config.port, "visloc")
         except OSError as error:
             raise SetupError(f"cannot listen on {self.config.host}:{self.config.port}: {error.strerror}") from error
-        self.undo(self._server.stop)
+        self.undo(close_server, self._server)
         self._words = self._server.gui.add_markdown("Waiting for the map.")
         self._picture = self._server.gui.add_image(np.full((3, 4, 3), 235, np.uint8), label="Newest keyframe")
         add_export_buttons(self._server)
@@ -78,6 +80,7 @@ class ViewerNode(VislocNode[ViewerNodeConfig]):
             self.subscription(PointCloud2, topic, partial(self._take_points, topic), RELIABLE)
         for topic in ANCHORS:
             self.subscription(PoseArray, topic, partial(self._take_anchors, topic), RELIABLE)
+        publish_diagnostics(self, self._report)
 
     def _take_map(self, message: PointCloud2) -> None:
         points = points_from_msg(message)
@@ -117,12 +120,19 @@ class ViewerNode(VislocNode[ViewerNodeConfig]):
 
     def _take_frustum(self, message: PolygonStamped) -> None:
         corners = np.array([[point.x, point.y, point.z] for point in message.polygon.points])
-        if self._scene is None or corners.shape != (len(LINE), 3):
+        if corners.shape != (len(LINE), 3) or not is_plausible_position(corners):
+            raise MessageError("the frustum is not the line that the odometry node sends")
+        if self._scene is None:
             return
         self._scene.show_path("/camera/frustum", corners, _colours(CAMERA_COLOUR, len(corners)))
 
     def _take_image(self, message: CompressedImage) -> None:
         self._picture.image = as_rgb(image_from_msg(message))
+
+    def _report(self) -> tuple[str, str, dict[str, object]]:
+        address = f"http://{self.config.host}:{self._server.get_port()}"
+        words = "Waiting for the map." if self._scene is None else "Showing."
+        return "ok", words, {"address": address, "viewers": len(self._server.get_clients())}
 
     def _is_due(self, topic: str) -> bool:
         """Whether what came last was shown long enough ago."""

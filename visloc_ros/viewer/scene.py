@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stdout
+
 import numpy as np
 import pycolmap
 import viser
@@ -135,9 +137,16 @@ def as_rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def open_server(host: str, port: int, title: str) -> viser.ViserServer:
-    """A page in the browser; its address is told on the terminal. Raises OSError."""
-    server = viser.ViserServer(host=host, port=port, label=title, verbose=False)
+    """A page in the browser, at this port or the next free one. Raises OSError."""
+    with redirect_stdout(None):  # what it says of itself
+        server = viser.ViserServer(host=host, port=port, label=title, verbose=False)
     server.gui.configure_theme(dark_mode=False, show_logo=False, show_share_button=False)
     server.gui.main_panel.dock_right()
     server.scene.world_axes.visible = False
     return server
+
+
+def close_server(server: viser.ViserServer) -> None:
+    """Take the page away."""
+    with redirect_stdout(None):
+        server.stop()
