@@ -25,6 +25,7 @@ BENCHMARKS = (
         (*DATA, "--rounds", "3", "--json", "{results}/networks.json", "--markdown", "{results}/networks.md"),
         threads=1,
     ),
+    Benchmark("stream", (*DATA, "--markdown", "{results}/server.md")),
     Benchmark("mapping.map_size", (*DATA, "--every", "4", *MAPS)),
     Benchmark("mapping.mappers", (*DATA, *MAPS), threads=1),
     Benchmark(

@@ -40,13 +40,20 @@ def serve(
     count = sum(not entry.problem for entry in list_maps(maps))
     import uvicorn  # takes half a second, for which no wrong option has to wait
 
-    from visloc_ros.server.app import ServerConfig, make_app
+    from visloc_ros.server.app import make_app
+    from visloc_ros.server.service import MOST_BODY_BYTES, ServerConfig
 
     app = make_app(ServerConfig(maps, int(memory_gb * (1 << 30)), token))
     console.print(f"{count} maps of {maps} are searched at http://{host}:{port}; Ctrl-C stops it", highlight=False)
     with suppress(KeyboardInterrupt):  # uvicorn has ended in order, and raises anew what ended it
         uvicorn.run(
-            app, host=host, port=port, log_level="warning", server_header=False, limit_concurrency=MOST_CONNECTIONS
+            app,
+            host=host,
+            port=port,
+            log_level="warning",
+            server_header=False,
+            limit_concurrency=MOST_CONNECTIONS,
+            ws_max_size=MOST_BODY_BYTES,
         )
     console.print("stopped")
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, File, Form, HTTPException, Request, UploadFile
@@ -20,15 +17,14 @@ from visloc_ros.core.errors import CalibrationError, ConfigError, DeadlineError,
 from visloc_ros.core.geometry import SE3
 from visloc_ros.server.answers import Health, LocalizeAnswer, MapStatus, Problem
 from visloc_ros.server.body_limit import BodyLimit
-from visloc_ros.server.device_queue import DeviceQueue, QueueFullError
-from visloc_ros.server.resident_maps import ResidentMaps, UnknownMapError
-from visloc_ros.server.uploads import CameraOfSize, camera_in_words, pinhole, read_upload
+from visloc_ros.server.device_queue import QueueFullError
+from visloc_ros.server.resident_maps import UnknownMapError
+from visloc_ros.server.service import MOST_BODY_BYTES, ServerConfig, Service
+from visloc_ros.server.stream_route import router as stream_router
+from visloc_ros.server.uploads import CameraOfSize, camera_in_words, pinhole
 
 logger = logging.getLogger(__name__)
 
-MOST_BODY_BYTES = 32 << 20  # a photo of 50 megapixels has 20 MB
-MOST_WAITING = 16  # at 0.3 s a search the last one is answered within five seconds
-WITHIN_S = 60.0  # the first search in a large map loads it
 UNIT_TOLERANCE = 1e-2
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -38,34 +34,6 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     422: {"description": "no image, or values that cannot be"},
     503: {"model": Problem, "description": "too many requests wait"},
 }
-
-
-@dataclass(frozen=True)
-class ServerConfig:
-    """Where the maps lie, how much memory they may take, and the token of those who may ask; empty: anybody."""
-
-    maps_folder: Path
-    memory_bytes: int = 4 << 30
-    token: str = ""
-
-
-class Service:
-    """What the routes share: the maps, the queue before them, and who may ask."""
-
-    def __init__(self, config: ServerConfig) -> None:
-        self.maps = ResidentMaps(config.maps_folder, config.memory_bytes)
-        self.queue = DeviceQueue(MOST_WAITING, WITHIN_S)
-        self._token = config.token.encode()
-
-    def admits(self, token: str) -> bool:
-        """Whether whoever shows this token may ask."""
-        return not self._token or secrets.compare_digest(token.encode(), self._token)
-
-    def localize(self, data: bytes, map_name: str, camera_of: CameraOfSize | None, prior: SE3 | None) -> LocalizeAnswer:
-        """Find an image, in the thread of the queue."""
-        frame, engine = read_upload(data, camera_of), self.maps.engine(map_name)
-        result = engine.localize(frame, prior)
-        return LocalizeAnswer.of(result, engine.map.name, engine.map.manifest.metric)
 
 
 def service_of(request: Request) -> Service:
@@ -141,6 +109,7 @@ def make_app(config: ServerConfig) -> FastAPI:
     app = FastAPI(title="visloc", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
     app.include_router(router)
+    app.include_router(stream_router)
     app.add_middleware(BodyLimit, most_bytes=MOST_BODY_BYTES)
     if not config.token:  # a page from elsewhere must not reach this computer under a name of its own
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1"])

@@ -42,6 +42,10 @@ class DeviceQueue:
             future.cancel()  # if it has not begun; else it goes on to its end, and counts until then
             raise DeadlineError(f"it was not done within {self._within_s:g} s: try again later") from None
 
+    def wait_for(self, work: Callable[[], ResultT]) -> ResultT:
+        """The same for a thread that may wait as long as it takes, one piece of work at a time."""
+        return self._thread.submit(work).result()
+
     def close(self) -> None:
         """Let the work at hand end, and forget what waits."""
         self._thread.shutdown(wait=True, cancel_futures=True)

@@ -34,6 +34,11 @@ def read_upload(data: bytes, camera_of: CameraOfSize | None = None) -> Frame:
         raise SourceError(f"an image of {header.width}x{header.height} pixels is too large: send a smaller one")
     if camera_of is not None:
         camera = camera_of(header.width, header.height)
+        if (camera.width, camera.height) != (header.width, header.height):
+            raise CalibrationError(
+                f"camera is for images of {camera.width}x{camera.height} pixels, and this one has "
+                f"{header.width}x{header.height}"
+            )
         image = decode_compressed(header.format, data)
         return Frame(0, image, camera, calibration=CameraCalibration(camera, CalibrationSource.GIVEN))
     with tempfile.TemporaryDirectory(prefix="visloc_upload_") as folder:

@@ -1,0 +1,148 @@
+"""``WS /stream`` over real sockets: poses at frame rate, in order, and what is refused."""
+
+import json
+import time
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import pytest
+from test_serve import CAMERA, TIMEOUT_S, TOKEN, maps, serving  # noqa: F401  # a fixture
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from visloc_ros.core.result_mapping import pose_from_mapping
+from visloc_ros.server.service import MOST_STREAMS
+from visloc_ros.server.stream import NewestImage
+from visloc_ros.simulation import SimulationConfig, simulate
+from visloc_ros.sources.ros_images import encode_jpeg
+
+DRIVE = simulate(SimulationConfig(duration_s=3.0, rate_hz=20.0), "localize")
+
+
+@pytest.fixture(scope="module")
+def jpegs():
+    return [encode_jpeg(frame.image, 90) for frame in DRIVE]
+
+
+@pytest.fixture(scope="module")
+def client(maps):  # noqa: F811
+    with serving(maps) as client:
+        yield client
+
+
+@contextmanager
+def streaming(client, *, headers=None, **request):
+    url = str(client.base_url).replace("http", "ws").rstrip("/") + "/stream"
+    with connect(url, additional_headers=headers, open_timeout=TIMEOUT_S, max_size=None) as socket:
+        socket.send(json.dumps(request))
+        yield socket
+
+
+def ask(socket, data, stamp_ns=None):
+    if stamp_ns is not None:
+        socket.send(json.dumps({"stamp_ns": stamp_ns}))
+    socket.send(data)
+    return json.loads(socket.recv(TIMEOUT_S))
+
+
+def test_each_image_has_a_pose_once_the_camera_is_found(client, jpegs):
+    with streaming(client, map="room", camera=CAMERA) as socket:
+        answers = [ask(socket, jpeg, frame.stamp_ns) for jpeg, frame in zip(jpegs, DRIVE, strict=True)]
+        assert [one["frame"] for one in answers] == list(range(len(jpegs)))
+        assert [one["stamp_ns"] for one in answers] == [frame.stamp_ns for frame in DRIVE]
+        found = [index for index, one in enumerate(answers) if one["map_from_camera"] is not None]
+        assert len(found) > 10
+        assert found == list(range(found[0], len(jpegs)))
+        for index in found:
+            assert pose_from_mapping(answers[index]["map_from_camera"]).is_close(DRIVE.pose(index), 0.05, 1.0)
+            assert np.linalg.eigvalsh(np.array(answers[index]["covariance"])).min() > 0.0
+        assert answers[-1]["state"] == "LOCALIZED"
+        assert answers[0]["map_from_camera"] is None
+        assert answers[0]["reason"]
+
+
+def test_of_images_that_come_too_fast_the_newest_is_taken_and_order_is_kept(client, jpegs):
+    with streaming(client, map="room", camera=CAMERA) as socket:
+        for jpeg in jpegs:
+            socket.send(jpeg)
+        answers = []
+        while not answers or answers[-1]["frame"] < len(jpegs) - 1:
+            answers.append(json.loads(socket.recv(TIMEOUT_S)))
+    frames = [one["frame"] for one in answers]
+    assert frames == sorted(set(frames))
+    assert len(frames) + answers[-1]["dropped"] == len(jpegs)
+
+
+def test_what_is_no_image_or_too_late_is_told_and_the_stream_goes_on(client, jpegs):
+    with streaming(client, map="room", camera=CAMERA) as socket:
+        assert ask(socket, jpegs[1], 2_000)["reason"] != "BAD_MESSAGE"
+        small = encode_jpeg(DRIVE.frame(0).image[::2, ::2], 90)
+        for data, stamp_ns in ((b"hello", 3_000), (jpegs[1][:200], 4_000), (small, 5_000), (jpegs[0], 1_500)):
+            answer = ask(socket, data, stamp_ns)
+            assert (answer["reason"], answer["map_from_camera"]) == ("BAD_MESSAGE", None)
+            assert answer["detail"]
+        assert ask(socket, jpegs[2], 60_000_000)["state"] is not None
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"map": "room"}, "Field required"),
+        ({"map": "room", "camera": "PINHOLE"}, "COLMAP"),
+        ({"map": "room", "camera": "NONSENSE 1 2 3"}, "camera"),
+        ({"map": "nowhere", "camera": CAMERA}, "no map 'nowhere'"),
+        ({"map": "../room", "camera": CAMERA}, "no map '../room'"),
+        ({"camera": CAMERA}, "say which map"),
+        ({"map": "room", "camera": CAMERA, "speed": 3}, "Extra inputs"),
+    ],
+)
+def test_a_request_that_cannot_be_is_refused_in_words(client, request_, words):
+    with streaming(client, **request_) as socket:
+        assert words in json.loads(socket.recv(TIMEOUT_S))["detail"]
+        with pytest.raises(ConnectionClosed):
+            socket.recv(TIMEOUT_S)
+
+
+def test_no_more_streams_run_than_the_computer_bears(client):
+    with ExitStack() as running:
+        for _ in range(MOST_STREAMS):
+            socket = running.enter_context(streaming(client, map="room", camera=CAMERA))
+            assert ask(socket, b"hello")["reason"] == "BAD_MESSAGE"
+        with streaming(client, map="room", camera=CAMERA) as socket:
+            assert "streams run already" in json.loads(socket.recv(TIMEOUT_S))["detail"]
+    deadline = time.monotonic() + TIMEOUT_S  # in which the server has closed the others
+    while True:
+        with streaming(client, map="room", camera=CAMERA) as socket:
+            socket.send(b"hello")
+            if "state" in json.loads(socket.recv(TIMEOUT_S)):
+                break
+        assert time.monotonic() < deadline
+
+
+def test_a_page_of_another_site_is_refused(client):
+    with pytest.raises(InvalidStatus) as refused, streaming(client, headers={"Origin": "http://evil.example"}):
+        pass
+    assert refused.value.response.status_code == 403
+
+
+def test_a_stream_needs_the_token_where_the_server_has_one(maps, tmp_path):  # noqa: F811
+    (tmp_path / "token").write_text(TOKEN)
+    with serving(maps, "--token-file", str(tmp_path / "token")) as client:
+        for token in ("", "wrong"):
+            with streaming(client, map="room", camera=CAMERA, token=token) as socket:
+                assert "token" in json.loads(socket.recv(TIMEOUT_S))["detail"]
+        with streaming(client, map="room", camera=CAMERA, token=TOKEN) as socket:
+            assert ask(socket, b"hello")["reason"] == "BAD_MESSAGE"
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        with streaming(client, map="room", camera=CAMERA, headers=headers) as socket:
+            assert ask(socket, b"hello")["reason"] == "BAD_MESSAGE"
+
+
+def test_one_image_waits_and_a_newer_one_takes_its_place():
+    images = NewestImage()
+    for stamp_ns in range(3):
+        images.put(stamp_ns, bytes([stamp_ns]))
+    assert images.take() == (2, 2, b"\x02")
+    assert (images.received, images.dropped) == (3, 2)
+    images.close()
+    assert images.take() is None

@@ -1,0 +1,47 @@
+"""What all routes share: the maps, the queue before them, and who may ask."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.server.answers import LocalizeAnswer
+from visloc_ros.server.device_queue import DeviceQueue
+from visloc_ros.server.resident_maps import ResidentMaps
+from visloc_ros.server.uploads import CameraOfSize, read_upload
+
+MOST_BODY_BYTES = 32 << 20  # a photo of 50 megapixels has 20 MB
+MOST_WAITING = 16  # at 0.3 s a search the last one is answered within five seconds
+WITHIN_S = 60.0  # the first search in a large map loads it
+MOST_STREAMS = 4  # each takes most of a core
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """Where the maps lie, how much memory they may take, and the token of those who may ask; empty: anybody."""
+
+    maps_folder: Path
+    memory_bytes: int = 4 << 30
+    token: str = ""
+
+
+class Service:
+    """What the routes share: the maps, the queue before them, and who may ask."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.maps = ResidentMaps(config.maps_folder, config.memory_bytes)
+        self.queue = DeviceQueue(MOST_WAITING, WITHIN_S)
+        self.num_streams = 0
+        self._token = config.token.encode()
+
+    def admits(self, token: str) -> bool:
+        """Whether whoever shows this token may ask."""
+        return not self._token or secrets.compare_digest(token.encode(), self._token)
+
+    def localize(self, data: bytes, map_name: str, camera_of: CameraOfSize | None, prior: SE3 | None) -> LocalizeAnswer:
+        """Find an image, in the thread of the queue."""
+        frame, engine = read_upload(data, camera_of), self.maps.engine(map_name)
+        result = engine.localize(frame, prior)
+        return LocalizeAnswer.of(result, engine.map.name, engine.map.manifest.metric)

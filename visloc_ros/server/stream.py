@@ -1,0 +1,126 @@
+"""A camera that streams its images: odometry, map tracking and fusion of one client, at its frame rate."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from visloc_ros.core.errors import CalibrationError, SourceError
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.map import Map
+from visloc_ros.core.result_mapping import pose_to_mapping
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import Anchor, AnchorPose, Estimate, Frame, MapIdentity, Reason, Rejection
+from visloc_ros.map_tracking import MapTracker, MapTrackingConfig
+from visloc_ros.odometry import OdometryConfig, make_odometry
+from visloc_ros.pipeline import Backend, BackendConfig, Localizer, ThreadedAnchors
+from visloc_ros.server.uploads import CameraOfSize, read_upload
+
+SEARCH_PERIOD_NS = NANOSECONDS // 2  # while searches find the camera: as in the anchor node
+
+Search = Callable[[Frame, SE3 | None], AnchorPose | Rejection]
+
+
+@dataclass(frozen=True)
+class QueuedEngine:
+    """The engine of a map behind the queue that all clients share."""
+
+    map_identity: MapIdentity
+    search: Search
+
+    def localize(self, frame: Frame, prior: SE3 | None = None) -> AnchorPose | Rejection:
+        """Search one frame when its turn comes."""
+        return self.search(frame, prior)
+
+
+class PacedAnchors(ThreadedAnchors):
+    """Searches again and again until the camera is found, then twice a second."""
+
+    _next_ns = 0
+
+    def is_idle(self, now_ns: int) -> bool:
+        """Whether nothing runs, and the last image that was found is long enough ago."""
+        return super().is_idle(now_ns) and now_ns >= self._next_ns
+
+    def finished(self, now_ns: int) -> list[Anchor]:
+        """Results since the last call. Raises what the engine raised."""
+        results = super().finished(now_ns)
+        for anchor in results:
+            found = isinstance(anchor.result, AnchorPose)
+            self._next_ns = anchor.result.stamp_ns + SEARCH_PERIOD_NS if found else 0
+        return results
+
+
+class StreamSession:
+    """One client's camera. Frames come from one thread, in the order of their stamps."""
+
+    def __init__(self, place: Map, search: Search, camera_of: CameraOfSize) -> None:
+        self._camera_of = camera_of
+        self._odometry = make_odometry(OdometryConfig(), live=True)
+        self._backend = Backend(BackendConfig(), PacedAnchors(QueuedEngine(place.identity, search)))
+        self._localizer = Localizer(self._odometry, self._backend, MapTracker(place, MapTrackingConfig()))
+
+    def process(self, data: bytes, stamp_ns: int) -> dict[str, Any]:
+        """The answer to one image, as it was sent."""
+        try:
+            frame = replace(read_upload(data, self._camera_of), stamp_ns=stamp_ns)
+        except (SourceError, CalibrationError) as error:
+            return {"state": None, "reason": Reason.BAD_MESSAGE.value, "detail": str(error), "map_from_camera": None}
+        estimate = self._localizer.process(frame)
+        if estimate is None:
+            detail = "the stamp is not later than that of the image before"
+            return {"state": None, "reason": Reason.BAD_MESSAGE.value, "detail": detail, "map_from_camera": None}
+        return estimate_to_mapping(estimate)
+
+    def close(self) -> None:
+        """Let go of everything. Raises what the search raised."""
+        self._odometry.close()
+        self._backend.close()
+
+
+def estimate_to_mapping(estimate: Estimate) -> dict[str, Any]:
+    """A fused pose, or the reason why there is none, as plain values for JSON."""
+    pose, age_ns = estimate.map_from_camera, estimate.age_ns
+    return {
+        "state": estimate.state.value,
+        "reason": None if estimate.reason is None else estimate.reason.value,
+        "map_from_camera": None if pose is None else pose_to_mapping(pose),
+        "covariance": None if pose is None or estimate.covariance is None else estimate.covariance.tolist(),
+        "support": estimate.support.value,
+        "metric": estimate.metric,
+        "since_fix_s": None if age_ns is None else age_ns / NANOSECONDS,
+    }
+
+
+class NewestImage:
+    """One image that waits: a newer one takes its place."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: tuple[int, int, bytes] | None = None
+        self._is_closed = False
+        self.received = 0
+        self.dropped = 0
+
+    def put(self, stamp_ns: int, data: bytes) -> None:
+        """Bring an image."""
+        with self._changed:
+            self.dropped += self._waiting is not None
+            self._waiting = self.received, stamp_ns, data
+            self.received += 1
+            self._changed.notify_all()
+
+    def take(self) -> tuple[int, int, bytes] | None:
+        """Wait for the newest image: which one it is, from 0, its stamp, its bytes; None once closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or self._waiting is not None)
+            taken, self._waiting = self._waiting, None
+            return None if self._is_closed else taken
+
+    def close(self) -> None:
+        """End whoever waits."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()

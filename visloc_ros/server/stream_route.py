@@ -1,0 +1,188 @@
+"""``WS /stream``: images in, one pose each out, in their order; of images that come too fast the newest is taken."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, WebSocket
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.websockets import WebSocketDisconnect
+
+from visloc_ros.core.errors import CalibrationError, DeadlineError, VislocError
+from visloc_ros.server.device_queue import QueueFullError
+from visloc_ros.server.resident_maps import UnknownMapError
+from visloc_ros.server.service import MOST_STREAMS, Service
+from visloc_ros.server.stream import NewestImage, StreamSession
+from visloc_ros.server.uploads import camera_in_words
+
+logger = logging.getLogger(__name__)
+
+SILENCE_S = 30.0  # after which a client has gone without a word
+REFUSED, BROKEN, BUSY = 1008, 1011, 1013  # codes of RFC 6455 and its registry
+LATEST_STAMP_NS = (1 << 63) - 1
+
+router = APIRouter()
+
+
+class StreamRequest(BaseModel):
+    """What a client says first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    map: str = Field(default="", description="name of the map; needed where there are several")
+    camera: str = Field(description="'MODEL WIDTH HEIGHT PARAMETERS...', as COLMAP writes it")
+    token: str = Field(default="", description="of the server, where no header can be set: in a page")
+
+
+class ImageHead(BaseModel):
+    """What may be said of the next image."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    stamp_ns: int = Field(ge=0, le=LATEST_STAMP_NS)
+
+
+class _RefusedError(Exception):
+    """The client is told why, and the connection ends."""
+
+    def __init__(self, words: str, code: int = REFUSED) -> None:
+        super().__init__(words)
+        self.code = code
+
+
+@router.websocket("/stream")
+async def stream(socket: WebSocket) -> None:
+    """Localize a camera, frame by frame."""
+    if is_foreign(socket):
+        await socket.close(REFUSED)  # before it is accepted: 403
+        return
+    await socket.accept()
+    try:
+        await _serve(socket, socket.app.state.service)
+    except _RefusedError as error:
+        await _tell(socket, str(error), error.code)
+    except WebSocketDisconnect:
+        pass
+    except Exception:
+        logger.exception("a stream has failed")
+        await _tell(socket, "the server has failed: see its log", BROKEN)
+
+
+def is_foreign(socket: WebSocket) -> bool:
+    """Whether a page of another site asks: browsers let it, and say whose it is."""
+    origin = socket.headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != socket.headers.get("host")
+
+
+async def _serve(socket: WebSocket, service: Service) -> None:
+    request = await _read_request(socket, service)
+    if service.num_streams >= MOST_STREAMS:
+        raise _RefusedError(f"{MOST_STREAMS} streams run already: try again later", BUSY)
+    service.num_streams += 1
+    try:
+        session = await _open(request, service)
+        try:
+            await _exchange(socket, session)
+        finally:
+            await run_in_threadpool(session.close)
+    finally:
+        service.num_streams -= 1
+
+
+async def _read_request(socket: WebSocket, service: Service) -> StreamRequest:
+    text = await _receive(socket)
+    try:
+        request = StreamRequest.model_validate_json(text if isinstance(text, str) else "")
+    except ValidationError as error:
+        words = 'begin with a text message like {"map": "office", "camera": "PINHOLE 640 480 fx fy cx cy"}'
+        raise _RefusedError(f"{words}: {error.errors()[0]['msg']}") from error
+    bearer = socket.headers.get("authorization", "").removeprefix("Bearer ")
+    if not service.admits(request.token or bearer):
+        raise _RefusedError("give the server's token")
+    return request
+
+
+async def _open(request: StreamRequest, service: Service) -> StreamSession:
+    try:
+        camera_of = camera_in_words(request.camera)
+        engine = await service.queue.do(lambda: service.maps.engine(request.map))
+    except (CalibrationError, UnknownMapError) as error:
+        raise _RefusedError(str(error)) from error
+    except (QueueFullError, DeadlineError) as error:
+        raise _RefusedError("too many requests wait: try again later", BUSY) from error
+    except VislocError as error:
+        logger.error("%s", error)
+        raise _RefusedError("the map cannot be used: see the server's log", BROKEN) from error
+
+    def search(frame: Any, prior: Any) -> Any:
+        return service.queue.wait_for(lambda: engine.localize(frame, prior))
+
+    return await run_in_threadpool(StreamSession, engine.map, search, camera_of)
+
+
+async def _exchange(socket: WebSocket, session: StreamSession) -> None:
+    """Take images until the client leaves or is silent, and answer beside it."""
+    images, loop = NewestImage(), asyncio.get_running_loop()
+
+    def send(answer: dict[str, Any]) -> None:
+        asyncio.run_coroutine_threadsafe(socket.send_text(json.dumps(answer)), loop).result()
+
+    answering = asyncio.create_task(run_in_threadpool(_answer, images, session, send))
+    try:
+        await _take_images(socket, images, answering)
+    finally:
+        images.close()
+        await asyncio.gather(answering, return_exceptions=True)
+    answering.result()
+
+
+async def _take_images(socket: WebSocket, images: NewestImage, answering: asyncio.Task[None]) -> None:
+    stamp_ns = None
+    while not answering.done():
+        message = await _receive(socket)
+        if isinstance(message, bytes):
+            images.put(time.time_ns() if stamp_ns is None else stamp_ns, message)
+            stamp_ns = None
+        else:
+            try:
+                stamp_ns = ImageHead.model_validate_json(message).stamp_ns
+            except ValidationError as error:
+                words = 'before an image may come {"stamp_ns": ...}'
+                raise _RefusedError(f"{words}: {error.errors()[0]['msg']}") from error
+
+
+async def _receive(socket: WebSocket) -> str | bytes:
+    """The next message. Raises WebSocketDisconnect, _RefusedError for silence."""
+    try:
+        message = await asyncio.wait_for(socket.receive(), SILENCE_S)
+    except asyncio.TimeoutError:
+        raise _RefusedError(f"nothing has come for {SILENCE_S:g} s") from None
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1000))
+    data: bytes | None = message.get("bytes")
+    return str(message["text"]) if data is None else data
+
+
+def _answer(images: NewestImage, session: StreamSession, send: Callable[[dict[str, Any]], None]) -> None:
+    while (taken := images.take()) is not None:
+        index, stamp_ns, data = taken
+        begin_s = time.monotonic()
+        answer = session.process(data, stamp_ns)
+        took_ms = 1e3 * (time.monotonic() - begin_s)
+        send({"frame": index, "stamp_ns": stamp_ns, "dropped": images.dropped, "took_ms": took_ms, **answer})
+
+
+async def _tell(socket: WebSocket, words: str, code: int) -> None:
+    """Say why the connection ends, as long as somebody hears it."""
+    try:
+        await socket.send_text(json.dumps({"detail": words}))
+        await socket.close(code)
+    except (RuntimeError, WebSocketDisconnect):
+        pass  # the client has gone
