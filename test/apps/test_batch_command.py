@@ -2,9 +2,8 @@
 
 import json
 
-import cv2
 import pytest
-from mapped_room import SIMULATION
+from mapped_room import SIMULATION, write_video
 from typer.testing import CliRunner
 
 from visloc_ros.apps.cli import app
@@ -15,14 +14,6 @@ from visloc_ros.simulation import simulate, write_folder
 
 def batch(*arguments):
     return CliRunner().invoke(app, ["batch", *map(str, arguments)])
-
-
-def write_video(path):
-    sequence = simulate(SIMULATION, "map")
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 2.0, (SIMULATION.width, SIMULATION.height))
-    for index in range(len(sequence)):
-        writer.write(cv2.cvtColor(sequence.frame(index).image, cv2.COLOR_RGB2BGR))
-    writer.release()
 
 
 def state_of(maps):

@@ -193,7 +193,15 @@ def test_a_page_from_elsewhere_cannot_use_another_name_of_this_computer(client):
 
 def test_its_interface_is_described(client):
     description = client.get("/openapi.json").json()
-    assert set(description["paths"]) == {"/health", "/reference/status", "/localize"}
+    assert set(description["paths"]) == {
+        "/health",
+        "/metrics",
+        "/localize",
+        "/reference/status",
+        "/reference/build",
+        "/reference/jobs",
+        "/reference/jobs/{job_id}",
+    }
     assert client.get("/docs").status_code == 404
 
 
@@ -223,3 +231,22 @@ def test_a_server_that_would_be_open_to_all_does_not_start(tmp_path, arguments, 
     ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert ended.returncode == 1
     assert words in " ".join(ended.stderr.split())
+
+
+def test_what_was_done_is_counted_for_prometheus(maps):
+    with serving(maps) as client:
+        assert post(client, jpeg(), map="room", **INTRINSICS).json()["success"]
+        grey = encode_png(np.full((ROOM.camera.height, ROOM.camera.width), 128, np.uint8))
+        for _ in range(2):
+            assert not post(client, grey, map="room", **INTRINSICS).json()["success"]
+        assert post(client, jpeg(), map="nowhere").status_code == 404
+        lines = client.get("/metrics").text.splitlines()
+        for line in (
+            'visloc_searches_total{outcome="FOUND"} 1.0',
+            'visloc_searches_total{outcome="FEW_FEATURES"} 2.0',
+            'visloc_responses_total{status="404"} 1.0',
+            "visloc_search_seconds_count 4.0",
+            "visloc_resident_maps 1.0",
+            "visloc_waiting 0.0",
+        ):
+            assert line in lines, lines

@@ -67,7 +67,6 @@ app = typer.Typer(
     cls=ImportedWhenAsked,
     help="Find a camera in a prebuilt map, at camera rate, with or without ROS 2.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

@@ -7,19 +7,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, File, Form, HTTPException, Request, UploadFile
+from fastapi import APIRouter, Depends, FastAPI, File, Form, Request, UploadFile
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
-from fastapi.responses import JSONResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from visloc_ros import __version__
-from visloc_ros.core.errors import CalibrationError, ConfigError, DeadlineError, SourceError, VislocError
+from visloc_ros.core.errors import CalibrationError, ConfigError, DeadlineError, OutputError, SourceError, VislocError
 from visloc_ros.core.geometry import SE3
+from visloc_ros.server.access import Admitted, service_of
 from visloc_ros.server.answers import Health, LocalizeAnswer, MapStatus, Problem
 from visloc_ros.server.body_limit import BodyLimit
+from visloc_ros.server.build_jobs import TakenNameError, TooManyJobsError
+from visloc_ros.server.build_route import BUILD_PATH
+from visloc_ros.server.build_route import router as build_router
 from visloc_ros.server.device_queue import QueueFullError
+from visloc_ros.server.metrics import CountedResponses
 from visloc_ros.server.resident_maps import UnknownMapError
-from visloc_ros.server.service import MOST_BODY_BYTES, ServerConfig, Service
+from visloc_ros.server.service import MOST_BODY_BYTES, MOST_VIDEO_BYTES, ServerConfig, Service
 from visloc_ros.server.stream_route import router as stream_router
 from visloc_ros.server.uploads import CameraOfSize, camera_in_words, pinhole
 
@@ -36,27 +40,6 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def service_of(request: Request) -> Service:
-    """The service of the application."""
-    service: Service = request.app.state.service
-    return service
-
-
-bearer = HTTPBearer(auto_error=False, description="the token that the server was started with")
-
-
-def admitted(
-    service: Annotated[Service, Depends(service_of)],
-    given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-) -> Service:
-    """The service, for those who may ask."""
-    if not service.admits("" if given is None else given.credentials):
-        remedy = "give the server's token: 'Authorization: Bearer TOKEN'"
-        raise HTTPException(401, remedy, {"WWW-Authenticate": "Bearer"})
-    return service
-
-
-Admitted = Annotated[Service, Depends(admitted)]
 Intrinsic = Annotated[float | None, Form(description="of the image as it is stored, in pixels")]
 router = APIRouter()
 
@@ -65,6 +48,12 @@ router = APIRouter()
 async def health(service: Annotated[Service, Depends(service_of)]) -> Health:
     """Whether the server works."""
     return Health(version=__version__, waiting=service.queue.waiting)
+
+
+@router.get("/metrics", responses={401: REFUSALS[401], 200: {"content": {"text/plain": {}}}})
+async def metrics(service: Admitted) -> PlainTextResponse:
+    """Counts of searches, streams and refusals, for Prometheus."""
+    return PlainTextResponse(service.metrics.text())
 
 
 @router.get("/reference/status", responses={401: REFUSALS[401]})
@@ -93,7 +82,8 @@ async def localize(
     camera_of, predicted = read_camera(camera, fx, fy, cx, cy), read_prior(prior)
     service.queue.check_room()  # before the image is in memory
     data = await image.read()
-    return await service.queue.do(lambda: service.localize(data, map, camera_of, predicted))
+    with service.metrics.search_seconds.time():
+        return await service.queue.do(lambda: service.localize(data, map, camera_of, predicted))
 
 
 def make_app(config: ServerConfig) -> FastAPI:
@@ -103,16 +93,18 @@ def make_app(config: ServerConfig) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        service.queue.close()
+        service.close()
 
     # Its pages of documentation would load scripts from elsewhere; /openapi.json says the same.
     app = FastAPI(title="visloc", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
     app.include_router(router)
     app.include_router(stream_router)
-    app.add_middleware(BodyLimit, most_bytes=MOST_BODY_BYTES)
+    app.include_router(build_router)
+    app.add_middleware(BodyLimit, most_bytes=MOST_BODY_BYTES, others={BUILD_PATH: MOST_VIDEO_BYTES})
     if not config.token:  # a page from elsewhere must not reach this computer under a name of its own
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1"])
+    app.add_middleware(CountedResponses, metrics=service.metrics)  # the outermost
     app.add_exception_handler(QueueFullError, refuse)
     app.add_exception_handler(VislocError, refuse)
     return app
@@ -124,6 +116,12 @@ async def refuse(_: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": "too many requests wait: try again later"}, 503, {"Retry-After": "5"})
     if isinstance(error, DeadlineError):
         return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "30"})
+    if isinstance(error, TooManyJobsError):
+        return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "600"})
+    if isinstance(error, OutputError):
+        return JSONResponse({"detail": str(error)}, 507)
+    if isinstance(error, TakenNameError):
+        return JSONResponse({"detail": str(error)}, 409)
     if isinstance(error, UnknownMapError):
         return JSONResponse({"detail": str(error)}, 404)
     if isinstance(error, (SourceError, CalibrationError, ConfigError)):

@@ -28,6 +28,11 @@ class ResidentMaps:
         except ConfigError as error:
             raise MapError(str(error)) from error
 
+    @property
+    def num_resident(self) -> int:
+        """How many maps are in memory."""
+        return len(self._engines)
+
     def is_resident(self, name: str) -> bool:
         """Whether a map is in memory."""
         return name in self._engines

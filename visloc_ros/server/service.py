@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.types import AnchorPose
 from visloc_ros.server.answers import LocalizeAnswer
+from visloc_ros.server.build_jobs import BuildJobs
 from visloc_ros.server.device_queue import DeviceQueue
+from visloc_ros.server.metrics import FOUND, Metrics
 from visloc_ros.server.resident_maps import ResidentMaps
 from visloc_ros.server.uploads import CameraOfSize, read_upload
 
 MOST_BODY_BYTES = 32 << 20  # a photo of 50 megapixels has 20 MB
+MOST_VIDEO_BYTES = 8 << 30  # an hour of a phone's full HD
 MOST_WAITING = 16  # at 0.3 s a search the last one is answered within five seconds
 WITHIN_S = 60.0  # the first search in a large map loads it
 MOST_STREAMS = 4  # each takes most of a core
@@ -33,15 +37,23 @@ class Service:
     def __init__(self, config: ServerConfig) -> None:
         self.maps = ResidentMaps(config.maps_folder, config.memory_bytes)
         self.queue = DeviceQueue(MOST_WAITING, WITHIN_S)
+        self.jobs = BuildJobs(config.maps_folder)
         self.num_streams = 0
+        self.metrics = Metrics(lambda: self.queue.waiting, lambda: self.num_streams, lambda: self.maps.num_resident)
         self._token = config.token.encode()
 
     def admits(self, token: str) -> bool:
         """Whether whoever shows this token may ask."""
         return not self._token or secrets.compare_digest(token.encode(), self._token)
 
+    def close(self) -> None:
+        """End what runs; builds go on with the next server."""
+        self.jobs.close()
+        self.queue.close()
+
     def localize(self, data: bytes, map_name: str, camera_of: CameraOfSize | None, prior: SE3 | None) -> LocalizeAnswer:
         """Find an image, in the thread of the queue."""
         frame, engine = read_upload(data, camera_of), self.maps.engine(map_name)
         result = engine.localize(frame, prior)
+        self.metrics.searches.labels(FOUND if isinstance(result, AnchorPose) else result.reason.value).inc()
         return LocalizeAnswer.of(result, engine.map.name, engine.map.manifest.metric)

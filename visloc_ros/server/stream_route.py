@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, WebSocket
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocketDisconnect
 
 from visloc_ros.core.errors import CalibrationError, DeadlineError, VislocError
+from visloc_ros.server.access import admits_socket, is_foreign
 from visloc_ros.server.device_queue import QueueFullError
 from visloc_ros.server.resident_maps import UnknownMapError
 from visloc_ros.server.service import MOST_STREAMS, Service
@@ -75,12 +75,6 @@ async def stream(socket: WebSocket) -> None:
         await _tell(socket, "the server has failed: see its log", BROKEN)
 
 
-def is_foreign(socket: WebSocket) -> bool:
-    """Whether a page of another site asks: browsers let it, and say whose it is."""
-    origin = socket.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != socket.headers.get("host")
-
-
 async def _serve(socket: WebSocket, service: Service) -> None:
     request = await _read_request(socket, service)
     if service.num_streams >= MOST_STREAMS:
@@ -89,7 +83,7 @@ async def _serve(socket: WebSocket, service: Service) -> None:
     try:
         session = await _open(request, service)
         try:
-            await _exchange(socket, session)
+            await _exchange(socket, session, service)
         finally:
             await run_in_threadpool(session.close)
     finally:
@@ -103,8 +97,7 @@ async def _read_request(socket: WebSocket, service: Service) -> StreamRequest:
     except ValidationError as error:
         words = 'begin with a text message like {"map": "office", "camera": "PINHOLE 640 480 fx fy cx cy"}'
         raise _RefusedError(f"{words}: {error.errors()[0]['msg']}") from error
-    bearer = socket.headers.get("authorization", "").removeprefix("Bearer ")
-    if not service.admits(request.token or bearer):
+    if not admits_socket(socket, service, request.token):
         raise _RefusedError("give the server's token")
     return request
 
@@ -127,11 +120,12 @@ async def _open(request: StreamRequest, service: Service) -> StreamSession:
     return await run_in_threadpool(StreamSession, engine.map, search, camera_of)
 
 
-async def _exchange(socket: WebSocket, session: StreamSession) -> None:
+async def _exchange(socket: WebSocket, session: StreamSession, service: Service) -> None:
     """Take images until the client leaves or is silent, and answer beside it."""
     images, loop = NewestImage(), asyncio.get_running_loop()
 
     def send(answer: dict[str, Any]) -> None:
+        service.metrics.streamed.labels(answer["state"] or answer["reason"]).inc()
         asyncio.run_coroutine_threadsafe(socket.send_text(json.dumps(answer)), loop).result()
 
     answering = asyncio.create_task(run_in_threadpool(_answer, images, session, send))

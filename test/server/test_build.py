@@ -1,0 +1,186 @@
+"""Maps built over HTTP from uploaded videos: to a usable map, given up, over a server's end, and what is refused."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+from mapped_room import SIMULATION, write_video
+from test_serve import TIMEOUT_S, answers, post, serving
+from websockets.sync.client import connect
+
+from visloc_ros.core.map import open_map
+from visloc_ros.server.build_jobs import FOLDER, MOST_STARTS
+from visloc_ros.simulation import simulate
+from visloc_ros.sources.ros_images import encode_jpeg
+
+ENDED = ("done", "failed", "cancelled")
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("video") / "walk.mp4"
+    write_video(path)
+    return path.read_bytes()
+
+
+def upload(client, data, name="office", file="walk.mp4", **options):
+    return client.post("/reference/build", params={"name": name, "file": file}, content=data, **options)
+
+
+def wait_for(client, job_id, states=ENDED):
+    deadline = time.monotonic() + TIMEOUT_S
+    while (job := client.get(f"/reference/jobs/{job_id}").json())["state"] not in states:
+        assert time.monotonic() < deadline, job
+        time.sleep(0.05)
+    return job
+
+
+def uploads_in(maps):
+    return [path for path in (maps / FOLDER).iterdir() if path.is_dir()]
+
+
+def test_a_video_becomes_a_map_that_can_be_searched(tmp_path, video):
+    with serving(tmp_path) as client:
+        begun = upload(client, video)
+        assert begun.status_code == 202
+        job = begun.json()
+        assert upload(client, video).status_code == 409  # of the same name
+        url = str(client.base_url).replace("http", "ws").rstrip("/")
+        with connect(f"{url}/reference/jobs/{job['id']}/progress") as socket:
+            told = [json.loads(text) for text in socket]
+        assert told[-1]["state"] == "done", told[-1]
+        stages = list(dict.fromkeys(one["stage"] for one in told if one["stage"]))
+        assert len(stages) > 2
+        assert all(0 <= one["steps"] <= one["total"] for one in told)
+        assert client.get("/reference/jobs").json() == [told[-1]]
+        (status,) = client.get("/reference/status").json()
+        assert (status["name"], status["state"], status["images"]) == ("office", "ready", 8)
+        image = encode_jpeg(simulate(SIMULATION, "map").frame(3).image, 95)
+        assert post(client, image, map="office").json()["success"]
+        assert upload(client, video).status_code == 409  # there is a map now
+    assert uploads_in(tmp_path) == []
+
+
+def test_a_broken_video_is_told_and_one_that_is_given_up_leaves_nothing(tmp_path, video):
+    with serving(tmp_path) as client:
+        broken = wait_for(client, upload(client, video[:5000], "broken").json()["id"])
+        assert (broken["state"], str(tmp_path) in broken["message"]) == ("failed", False)
+        assert broken["message"]
+        first, second = (upload(client, video, name).json()["id"] for name in ("first", "second"))
+        assert client.delete(f"/reference/jobs/{second}").json()["state"] == "cancelled"
+        wait_for(client, first, ("building",))
+        assert client.delete(f"/reference/jobs/{first}").json()["state"] == "cancelled"
+        third = wait_for(client, upload(client, video, "first").json()["id"])  # the name is free again
+        assert third["state"] == "done", third
+        assert wait_for(client, first)["state"] == "cancelled"
+        assert client.delete("/reference/jobs/nothing").status_code == 404
+        assert uploads_in(tmp_path) == []
+        assert {one["name"] for one in client.get("/reference/status").json()} == {"first"}
+
+
+def started(maps):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "visloc_ros.apps.cli", "serve", "--maps", str(maps), "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_S, trust_env=False)
+    deadline = time.monotonic() + TIMEOUT_S
+    while not answers(client):
+        assert time.monotonic() < deadline, "no server"
+        time.sleep(0.05)
+    return process, client
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "told to stop"])
+def test_a_build_goes_on_after_the_end_of_the_server(tmp_path, video, ended_by):
+    process, client = started(tmp_path)
+    try:
+        job_id = upload(client, video).json()["id"]
+        wait_for(client, job_id, ("building",))
+    finally:
+        process.send_signal(ended_by)
+        process.wait(TIMEOUT_S)
+        client.close()
+    with serving(tmp_path) as client:
+        assert wait_for(client, job_id)["state"] == "done"
+    assert len(open_map(tmp_path / "office").images) == 8
+    assert [path.name for path in tmp_path.iterdir() if path.name not in ("office", FOLDER)] == []
+
+
+def test_a_build_that_ends_the_server_again_and_again_is_given_up(tmp_path, video):
+    for _ in range(MOST_STARTS):
+        process, client = started(tmp_path)
+        try:
+            known = client.get("/reference/jobs").json()
+            job_id = known[0]["id"] if known else upload(client, video).json()["id"]
+            wait_for(client, job_id, ("building",))
+        finally:
+            process.kill()
+            process.wait(TIMEOUT_S)
+            client.close()
+    with serving(tmp_path) as client:
+        job = wait_for(client, job_id)
+        assert (job["state"], "ended 2 times" in job["message"]) == ("failed", True)
+        assert uploads_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        ({"name": "../office"}, 422, "a map's name"),
+        ({"name": ""}, 422, "a map's name"),
+        ({"name": ".hidden"}, 422, "a map's name"),
+        ({"name": "x" * 100}, 422, "a map's name"),
+        ({"file": "walk.exe"}, 422, "no kind of video"),
+        ({"file": "../../walk"}, 422, "no kind of video"),
+        ({"headers": {"Origin": "http://evil.example"}}, 403, "another site"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_and_nothing_is_kept(client, maps_folder, video, options, status, words):
+    refused = upload(client, b"x", **options)
+    assert (refused.status_code, words in refused.text) == (status, True), refused.text
+    assert upload(client, b"").status_code == 422
+    assert not (maps_folder / FOLDER).exists() or uploads_in(maps_folder) == []
+
+
+@pytest.fixture(scope="module")
+def maps_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("maps")
+
+
+@pytest.fixture(scope="module")
+def client(maps_folder):
+    with serving(maps_folder) as client:
+        yield client
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(client, maps_folder, video):
+    host, port = client.base_url.host, client.base_url.port
+    with socket.create_connection((host, port)) as raw:
+        head = (
+            f"POST /reference/build?name=half HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: {len(video)}\r\n\r\n"
+        )
+        raw.sendall(head.encode() + video[: len(video) // 2])
+        deadline = time.monotonic() + TIMEOUT_S
+        while not uploads_in(maps_folder):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    while uploads_in(maps_folder):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert client.get("/reference/jobs").json() == []
+
+
+def test_a_server_that_may_not_write_says_so_and_searches_all_the_same(tmp_path, video):
+    (tmp_path / FOLDER).write_text("")
+    with serving(tmp_path) as client:
+        refused = upload(client, video)
+        assert (refused.status_code, "cannot write" in refused.text) == (507, True)
+        assert client.get("/reference/jobs").json() == []
+        assert client.get("/reference/status").json() == []

@@ -1,0 +1,147 @@
+"""``/reference/build`` and ``/reference/jobs``: maps made from uploaded videos, and what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, WebSocket
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+from starlette.websockets import WebSocketDisconnect
+
+from visloc_ros.server.access import Admitted, admits_socket, is_foreign
+from visloc_ros.server.answers import Problem
+from visloc_ros.server.build_jobs import OPEN, Job
+from visloc_ros.server.service import Service
+
+BUILD_PATH = "/reference/build"
+SPACE = 2  # times the video, which a map and what is made on the way may take
+LOOK_S = 0.2
+UNKNOWN_JOB = "there is no job of that id: GET /reference/jobs lists those that are"
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"model": Problem, "description": "no token, or a wrong one"},
+    403: {"model": Problem, "description": "asked by a page of another site"},
+    404: {"model": Problem, "description": "no job of that id"},
+    409: {"model": Problem, "description": "there is a map of that name"},
+    413: {"model": Problem, "description": "the video is too long"},
+    422: {"description": "no name for a map, or no video"},
+    503: {"model": Problem, "description": "too many maps wait to be built"},
+    507: {"model": Problem, "description": "the disk is too full"},
+}
+
+
+class JobStatus(BaseModel):
+    """Where the building of a map stands."""
+
+    id: str
+    name: str = Field(description="of the map that is built")
+    state: str = Field(description="queued, building, done, failed or cancelled")
+    stage: str = Field(description="what is done now")
+    steps: int = Field(description="of the stage, that are done")
+    total: int = Field(description="steps of the stage")
+    message: str = Field(description="what came of it, or why there is no map")
+    created_s: float = Field(description="when it was asked for, seconds since 1970")
+
+    @classmethod
+    def of(cls, job: Job) -> JobStatus:
+        """What is told of a job."""
+        return cls(**{name: value for name, value in asdict(job).items() if name in cls.model_fields})
+
+
+def from_here(request: Request) -> None:
+    """Refuse what changes something for a page of another site."""
+    if is_foreign(request):
+        raise HTTPException(403, "a page of another site cannot ask for this")
+
+
+router = APIRouter(responses={status: REFUSALS[status] for status in (401,)})
+
+
+@router.post(BUILD_PATH, status_code=202, dependencies=[Depends(from_here)], responses=REFUSALS)
+async def build(
+    request: Request,
+    service: Admitted,
+    name: Annotated[str, Query(description="of the map: letters, digits, '-' and '_'")],
+    file: Annotated[str, Query(description="name of the video, which tells its kind")] = "video.mp4",
+) -> JobStatus:
+    """Build a map of a video, which is the body of the request."""
+    suffix = await run_in_threadpool(service.jobs.check, name, file)
+    announced = int(request.headers.get("content-length", "0"))
+    if shutil.disk_usage(service.jobs.folder).free < SPACE * announced:
+        raise HTTPException(507, "the server's disk is too full for this video")
+    upload = service.jobs.new_upload(suffix)
+    try:
+        await _write(request, upload)
+        return JobStatus.of(await run_in_threadpool(service.jobs.add, upload, name))
+    except ClientDisconnect:
+        service.jobs.drop(upload)
+        raise HTTPException(400, "the video did not come whole") from None
+    except BaseException:
+        service.jobs.drop(upload)
+        raise
+
+
+async def _write(request: Request, upload: Path) -> None:
+    with upload.open("wb") as file:
+        async for chunk in request.stream():
+            await run_in_threadpool(file.write, chunk)
+        if not file.tell():
+            raise HTTPException(422, "the request has no body: send the video's bytes, as curl -T does")
+
+
+@router.get("/reference/jobs")
+def jobs(service: Admitted) -> list[JobStatus]:
+    """All maps that were asked for, the newest first."""
+    return [JobStatus.of(job) for job in service.jobs.list()]
+
+
+@router.get("/reference/jobs/{job_id}", responses={404: REFUSALS[404]})
+def job(service: Admitted, job_id: str) -> JobStatus:
+    """Where one stands."""
+    return JobStatus.of(_known(service.jobs.get(job_id)))
+
+
+@router.delete(
+    "/reference/jobs/{job_id}", dependencies=[Depends(from_here)], responses={one: REFUSALS[one] for one in (403, 404)}
+)
+def cancel(service: Admitted, job_id: str) -> JobStatus:
+    """Give one up, also while it is built; one that has ended stays as it is."""
+    return JobStatus.of(_known(service.jobs.cancel(job_id)))
+
+
+def _known(job: Job | None) -> Job:
+    if job is None:
+        raise HTTPException(404, UNKNOWN_JOB)
+    return job
+
+
+@router.websocket("/reference/jobs/{job_id}/progress")
+async def progress(socket: WebSocket, job_id: str) -> None:
+    """The same whenever it changes, until the job has ended."""
+    service: Service = socket.app.state.service
+    if is_foreign(socket) or not admits_socket(socket, service):
+        await socket.close(1008)  # before it is accepted: 403
+        return
+    await socket.accept()
+    told = None
+    try:
+        while True:
+            now = await run_in_threadpool(service.jobs.get, job_id)
+            if now is None:
+                await socket.close(1008, UNKNOWN_JOB)
+                return
+            if now != told:
+                await socket.send_text(JobStatus.of(now).model_dump_json())
+                told = now
+            if now.state not in OPEN:
+                await socket.close()
+                return
+            await asyncio.sleep(LOOK_S)
+    except (WebSocketDisconnect, RuntimeError):
+        pass  # the client has gone
