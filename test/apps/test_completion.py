@@ -10,7 +10,7 @@ import pytest
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("visloc buil", {"build-map"}), ("visloc build-map --outp", {"--output"}), ("visloc maps ch", {"check"})],
+    [("visloc batc", {"batch"}), ("visloc build-map --outp", {"--output"}), ("visloc maps ch", {"check"})],
 )
 def test_words_are_completed(words, expected):
     count = str(len(words.split()) - 1)
