@@ -14,7 +14,7 @@ from test_serve import TIMEOUT_S, answers, post, serving
 from websockets.sync.client import connect
 
 from visloc_ros.core.map import open_map
-from visloc_ros.server.build_jobs import FOLDER, MOST_STARTS
+from visloc_ros.server.build_jobs import FOLDER, MOST_STARTS, BuildJobs, TakenNameError
 from visloc_ros.simulation import simulate
 from visloc_ros.sources.ros_images import encode_jpeg
 
@@ -184,3 +184,13 @@ def test_a_server_that_may_not_write_says_so_and_searches_all_the_same(tmp_path,
         assert (refused.status_code, "cannot write" in refused.text) == (507, True)
         assert client.get("/reference/jobs").json() == []
         assert client.get("/reference/status").json() == []
+
+
+def test_of_two_uploads_under_one_name_the_first_that_is_whole_becomes_the_map(tmp_path):
+    jobs = BuildJobs(tmp_path)
+    first, second = (jobs.new_upload(jobs.check("office", "walk.mp4")) for _ in range(2))
+    jobs.close()  # nothing is built here
+    job = jobs.add(first, "office")
+    with pytest.raises(TakenNameError, match="office"):
+        jobs.add(second, "office")
+    assert jobs.list() == [job]

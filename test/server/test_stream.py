@@ -11,8 +11,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from visloc_ros.core.result_mapping import pose_from_mapping
+from visloc_ros.core.types import AnchorPose, MapIdentity, Reason, Rejection
 from visloc_ros.server.service import MOST_STREAMS
-from visloc_ros.server.stream import NewestImage
+from visloc_ros.server.stream import NewestImage, PacedAnchors
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg
 
@@ -146,3 +147,30 @@ def test_one_image_waits_and_a_newer_one_takes_its_place():
     assert (images.received, images.dropped) == (3, 2)
     images.close()
     assert images.take() is None
+
+
+def test_a_search_begins_twice_a_second_once_one_has_found_the_camera_and_anew_where_stamps_run_back():
+    class Engine:
+        map_identity = MapIdentity("room", True, True)
+        result = Rejection(0, Reason.FEW_FEATURES)
+
+        def localize(self, frame, prior=None):
+            return self.result
+
+    engine = Engine()
+    anchors = PacedAnchors(engine)
+
+    def searched():
+        anchors.submit(DRIVE.frame(0), None)
+        deadline = time.monotonic() + TIMEOUT_S
+        while not anchors.finished(0):
+            assert time.monotonic() < deadline
+
+    searched()
+    assert anchors.is_idle(0)
+    second = 1_000_000_000
+    engine.result = AnchorPose(second, DRIVE.pose(0), np.eye(6), 10, 10, 1.0)
+    searched()
+    assert [anchors.is_idle(second + part * second // 10) for part in (0, 4, 5)] == [False, False, True]
+    assert anchors.is_idle(second // 2)
+    anchors.close()

@@ -89,7 +89,9 @@ def pictures_of(source: FrameSource, poses: Trajectory) -> dict[int, NDArray[np.
     rows = {stamp_ns: row for row, stamp_ns in enumerate(poses.stamps_ns.tolist())}
     found: dict[int, NDArray[np.uint8]] = {}
     for frame in source:
-        if frame.stamp_ns in rows and len(found) < MOST_PICTURES:
+        if len(found) == MOST_PICTURES:
+            break
+        if frame.stamp_ns in rows:
             height = round(PICTURE_WIDTH * frame.camera.height / frame.camera.width)
             small = cv2.resize(frame.rgb, (PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
             found[rows[frame.stamp_ns]] = np.asarray(small, np.uint8)

@@ -150,9 +150,10 @@ class BuildJobs:
         shutil.rmtree(upload.parent, ignore_errors=True)
 
     def add(self, upload: Path, name: str) -> Job:
-        """Build a map of an upload when its turn comes."""
+        """Build a map of an upload when its turn comes. Raises as ``check``: much may have come meanwhile."""
         job = Job(upload.parent.name, name, JobState.QUEUED, "", 0, 0, "", time.time(), 0)
         with self._changed:
+            self.check(name, upload.name)
             with self._database() as database:
                 values = (job.id, job.name, job.state.value, job.stage, 0, 0, job.message, job.created_s, 0)
                 database.execute(f"INSERT INTO jobs ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
@@ -200,15 +201,18 @@ class BuildJobs:
         return None
 
     def _build(self, job: Job) -> None:
-        uploads = list((self.folder / job.id).glob("video.*"))
-        if not uploads:
-            self._end(job, JobState.FAILED, "its video is gone: upload it again")
-            return
-        if job.starts >= MOST_STARTS:
-            self._end(job, JobState.FAILED, f"the server ended {job.starts} times while it was built")
-            return
-        plan = BuildPlan(uploads[0], self._maps / job.name, MappingConfig())
         with self._changed:
+            now = self.get(job.id)
+            if self._is_closed or now is None or now.state is not JobState.QUEUED:  # since it was chosen
+                return
+            uploads = list((self.folder / job.id).glob("video.*"))
+            if not uploads:
+                self._end(job, JobState.FAILED, "its video is gone: upload it again")
+                return
+            if job.starts >= MOST_STARTS:
+                self._end(job, JobState.FAILED, f"the server ended {job.starts} times while it was built")
+                return
+            plan = BuildPlan(uploads[0], self._maps / job.name, MappingConfig())
             self._set(job.id, state=JobState.BUILDING.value, starts=job.starts + 1)
             told = _ToldProgress(lambda **values: self._set(job.id, **values))
             self._running = ChildProcess(build, plan, limits=Limits(processor_s=MOST_PROCESSOR_S), hear=told)

@@ -36,20 +36,20 @@ class QueuedEngine:
 
 
 class PacedAnchors(ThreadedAnchors):
-    """Searches again and again until the camera is found, then twice a second."""
+    """Searches again and again until the camera is found, then twice a second; stamps that run back begin anew."""
 
-    _next_ns = 0
+    _found_ns: int | None = None
 
     def is_idle(self, now_ns: int) -> bool:
         """Whether nothing runs, and the last image that was found is long enough ago."""
-        return super().is_idle(now_ns) and now_ns >= self._next_ns
+        is_pausing = self._found_ns is not None and 0 <= now_ns - self._found_ns < SEARCH_PERIOD_NS
+        return super().is_idle(now_ns) and not is_pausing
 
     def finished(self, now_ns: int) -> list[Anchor]:
         """Results since the last call. Raises what the engine raised."""
         results = super().finished(now_ns)
         for anchor in results:
-            found = isinstance(anchor.result, AnchorPose)
-            self._next_ns = anchor.result.stamp_ns + SEARCH_PERIOD_NS if found else 0
+            self._found_ns = anchor.result.stamp_ns if isinstance(anchor.result, AnchorPose) else None
         return results
 
 

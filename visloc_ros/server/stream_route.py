@@ -15,6 +15,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocketDisconnect
 
 from visloc_ros.core.errors import CalibrationError, DeadlineError, VislocError
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.types import AnchorPose, Frame, Rejection
 from visloc_ros.server.access import admits_socket, is_foreign
 from visloc_ros.server.device_queue import QueueFullError
 from visloc_ros.server.resident_maps import UnknownMapError
@@ -114,7 +116,7 @@ async def _open(request: StreamRequest, service: Service) -> StreamSession:
         logger.error("%s", error)
         raise _RefusedError("the map cannot be used: see the server's log", BROKEN) from error
 
-    def search(frame: Any, prior: Any) -> Any:
+    def search(frame: Frame, prior: SE3 | None) -> AnchorPose | Rejection:
         return service.queue.wait_for(lambda: engine.localize(frame, prior))
 
     return await run_in_threadpool(StreamSession, engine.map, search, camera_of)
