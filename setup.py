@@ -7,6 +7,7 @@ PACKAGE = "visloc_ros"
 SHARED_FOLDERS = ("config", "foxglove", "launch", "maps", "rviz", "security", "urdf")
 NODES = (
     "anchor_node",
+    "remote_anchor_node",
     "fusion_node",
     "localization_node",
     "map_builder_node",
@@ -40,7 +41,7 @@ setup(
     maintainer="visloc_ros maintainers",
     maintainer_email="maintainers@visloc-ros.invalid",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={"": ["templates/*", "profiles/*"]},
+    package_data={"": ["templates/*", "profiles/*", "page/*", "page/three/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

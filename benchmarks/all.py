@@ -26,6 +26,8 @@ BENCHMARKS = (
         threads=1,
     ),
     Benchmark("stream", (*DATA, "--markdown", "{results}/server.md")),
+    Benchmark("load", (*DATA, "--markdown", "{results}/server.md")),
+    Benchmark("http_anchors", (*DATA, "--markdown", "{results}/server.md")),
     Benchmark("mapping.map_size", (*DATA, "--every", "4", *MAPS)),
     Benchmark("mapping.mappers", (*DATA, *MAPS), threads=1),
     Benchmark(

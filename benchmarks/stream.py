@@ -10,19 +10,12 @@ which its image was sent.
 from __future__ import annotations
 
 import json
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import numpy as np
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -30,13 +23,14 @@ from websockets.sync.client import ClientConnection, connect
 from benchmarks.places import Place, real_places
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
+from visloc_ros.apps.server_process import WAIT_S, running
 from visloc_ros.core.result_mapping import pose_from_mapping
 from visloc_ros.core.types import Frame
 from visloc_ros.evaluation.association import truth_at
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.sources.ros_images import encode_jpeg
 
-START_S, LAST_ANSWER_S = 60.0, 5.0
+LAST_ANSWER_S = 5.0
 CENTIMETRES = 100.0
 
 
@@ -60,39 +54,11 @@ def measure(place: Place, arguments: Namespace) -> list[Figures]:
     frames = place.frames()
     jpegs = [encode_jpeg(frame.image, 90) for frame in frames]
     found = []
-    with serving(arguments.work) as port:
+    with running(arguments.work) as server:
         for _ in range(arguments.runs):
-            found.append(run(place, frames, jpegs, port))
+            found.append(run(place, frames, jpegs, server.port))
             print(place.name, found[-1], flush=True)
     return found
-
-
-@contextmanager
-def serving(maps: Path) -> Iterator[int]:
-    """A server as a process of its own; gives its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    command = [sys.executable, "-m", "visloc_ros.apps.cli", "serve", "--maps", str(maps), "--port", str(port)]
-    process = subprocess.Popen(command)
-    try:
-        deadline = time.monotonic() + START_S
-        while not answers(port):
-            if time.monotonic() > deadline:
-                raise TimeoutError("the server does not answer")
-            time.sleep(0.1)
-        yield port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-
-
-def answers(port: int) -> bool:
-    """Whether the server is there."""
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).is_success
-    except httpx.TransportError:
-        return False
 
 
 def run(place: Place, frames: list[Frame], jpegs: list[bytes], port: int) -> Figures:
@@ -105,7 +71,7 @@ def run(place: Place, frames: list[Frame], jpegs: list[bytes], port: int) -> Fig
         stream.send(json.dumps({"map": place.name, "camera": words}))
         stream.send(json.dumps({"stamp_ns": 0}))
         stream.send(jpegs[0])
-        stream.recv(START_S)  # the map and the models are loaded
+        stream.recv(WAIT_S)  # the map and the models are loaded
         reading = threading.Thread(target=take_answers, args=(stream, came))
         reading.start()
         begin_s = time.monotonic()

@@ -5,8 +5,9 @@ Run as root: python -m benchmarks.tethered --markdown results/ros.md
 Two network namespaces, joined by a pair of virtual Ethernet devices, stand for the two machines; each has shared memory
 of its own. On the robot: the simulated camera, odometry and fusion, no map. On the other one: the anchor node, which
 hears keyframes. Phases: a good link; the link down for 30 s; the link up again; then a relay that hands each anchor on
-after 0.2 to 3 s, and loses 5 % of them. The simulated camera tells the truth. A jump is a step of the pose beyond the
-true one.
+after 0.2 to 3 s, and loses 5 % of them. Then the same over HTTP: ``visloc serve`` is asked by the remote anchor node,
+killed for 20 s, and started again. The simulated camera tells the truth. A jump is a step of the pose beyond the true
+one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -39,6 +42,7 @@ ROBOT, SERVER = "visloc_robot", "visloc_server"
 ADDRESSES = {ROBOT: "10.77.0.1/24", SERVER: "10.77.0.2/24"}
 ENVIRONMENT = {"ROS_DOMAIN_ID": "77", "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "OMP_NUM_THREADS": "1"}
 START_S, GOOD_S, DOWN_S, AGAIN_S, RELAY_S = 60.0, 30.0, 30.0, 20.0, 60.0
+KILLED_S, PORT = 20.0, 8090
 DELAYS_S, LOST_SHARE = (0.2, 3.0), 0.05
 RANKS = {"p50": 50, "p95": 95, "max": 100}
 
@@ -52,7 +56,7 @@ def main() -> None:
     if arguments.part:
         spin(Relay)
         return
-    phases = run_phases()
+    phases = run_phases() | run_http_phases()
     report = {**provenance(), "phases": phases}
     write_outputs(arguments, "The search on another machine", report, as_table(phases))
 
@@ -140,6 +144,32 @@ def run_phases() -> Figures:
         server.start(sys.executable, "-m", "benchmarks.tethered", "--part", "relay")
         wait_until(heard, "LOCALIZED", START_S)
         phases["anchors 0.2 to 3 s late, 5 % lost"] = phase(heard, RELAY_S)
+        return phases
+
+
+def run_http_phases() -> Figures:
+    """Figures of each phase with anchors over HTTP."""
+    with tempfile.TemporaryDirectory() as name, machines() as (robot, server):
+        folder, token = Path(name), Path(name) / "token"
+        heard, maps = folder / "heard.jsonl", folder / "maps"
+        token.write_text(secrets.token_urlsafe(), encoding="utf-8")
+        maps.mkdir()
+        shutil.copy(DEMO_MAP, maps)
+        serve = (sys.executable, "-m", "visloc_ros.apps.cli", "serve", "--maps", str(maps), "--token-file", str(token))
+        address = ADDRESSES[SERVER].partition("/")[0]
+        searching = server.start(*serve, "--host", address, "--port", str(PORT))
+        robot.start_node("simulated_camera_node", {})
+        camera = {"camera.transport": "compressed"}
+        robot.start_node("localization_node", camera | {"map_tracking.enabled": False})
+        asked = {"server_url": f"http://{address}:{PORT}", "token_file": str(token)}
+        robot.start_node("remote_anchor_node", camera | asked)
+        robot.start("sh", "-c", f"exec {sys.executable} -m benchmarks.listener > {heard}")
+        wait_until(heard, "LOCALIZED", START_S)
+        phases = {"HTTP, good link": phase(heard, GOOD_S)}
+        searching.kill()
+        phases["HTTP, server killed"] = phase(heard, KILLED_S)
+        server.start(*serve, "--host", address, "--port", str(PORT))
+        phases["HTTP, server started again"] = phase(heard, AGAIN_S)
         return phases
 
 

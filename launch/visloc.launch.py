@@ -1,7 +1,7 @@
 """Odometry with map tracking, anchors, fusion and the map builder for one camera and one map.
 
-mode:=hloc leaves the odometry out, mode:=odom all that needs a map. With anchor_host:=remote another machine searches:
-tethered_robot.launch.py and tethered_anchor.launch.py.
+mode:=hloc leaves the odometry out, mode:=odom all that needs a map. With anchor_host:=remote another machine searches
+over ROS: tethered_robot.launch.py and tethered_anchor.launch.py; with anchor_host:=http://HOST:8090 visloc serve does.
 """
 
 from visloc_ros.nodes.launching import (
@@ -25,7 +25,9 @@ ARGUMENTS = {
     "namespace": NAMESPACE,
     **CAMERA,
     "odometry_backend": Argument("klt", "klt; dpvo: a network, which needs weights and a GPU", ("klt", "dpvo")),
-    "anchor_host": Argument("local", "Where images are searched in the map: here or elsewhere", ("local", "remote")),
+    "anchor_host": Argument("local", "Where images are searched: local, remote, or the address of visloc serve"),
+    "server_map": Argument("", "Name of the map on that server; not needed where there is only one"),
+    "token_file": Argument("", "File with the token of that server, if it has one"),
     "composition": switch(False, "Whether the search runs in the process of odometry and fusion: takes less memory"),
     "map_tracking": switch(True, "Whether map points are followed between anchors; needs the map on this machine"),
     "map_frame": Argument("map", "Frame of the map"),
@@ -46,11 +48,22 @@ FUSION = {
     "publish_odom_to_base_tf": "publish_odom_tf",
 }
 SEARCHING = {"map_path": "map_path", "map_frame": "map_frame"}
+ASKING = {
+    "server_url": "anchor_host",
+    "server_map": "server_map",
+    "token_file": "token_file",
+    "map_frame": "map_frame",
+}
 TRACKING = {
     "odometry.backend": "odometry_backend",
     "map_tracking.map_path": "map_path",
     "map_tracking.map_frame": "map_frame",
 }
+
+
+def is_address(host):
+    """Whether images are searched over HTTP."""
+    return host.startswith(("http://", "https://"))
 
 
 def start(given):
@@ -61,7 +74,10 @@ def start(given):
     follows = given["mode"] == "fused" and given["map_tracking"]
     alone = {} if follows else {"map_tracking.enabled": False}
 
-    if given["composition"] and (given["mode"] != "fused" or given["anchor_host"] != "local"):
+    host = given["anchor_host"]
+    if host not in ("local", "remote") and not is_address(host):
+        raise ValueError(f"anchor_host:={host} is neither local nor remote nor an address like http://gpu-box:8090")
+    if given["composition"] and (given["mode"] != "fused" or host != "local"):
         raise ValueError("composition:=true needs mode:=fused and anchor_host:=local: there is nothing else to join")
     processes = []
     if given["composition"]:
@@ -73,8 +89,10 @@ def start(given):
         both = CAMERA_PARAMETERS | TRACKING | FUSION
         topics = cameras | sensors | transforms | priors
         processes.append(process("localization_node", given, both, topics, alone))
-    if given["mode"] != "odom" and given["anchor_host"] == "local" and not given["composition"]:
+    if given["mode"] != "odom" and host == "local" and not given["composition"]:
         processes.append(process("anchor_node", given, SEARCHING | CAMERA_PARAMETERS, cameras | transforms))
+    if given["mode"] != "odom" and is_address(host):
+        processes.append(process("remote_anchor_node", given, ASKING | CAMERA_PARAMETERS, cameras))
     processes.append(process("map_builder_node", given, CAMERA_PARAMETERS, cameras | sensors | transforms))
     if given["viewer"]:
         processes.append(process("viewer_node", given, {}))

@@ -10,9 +10,10 @@ import time
 import httpx
 import pytest
 from mapped_room import SIMULATION, write_video
-from test_serve import TIMEOUT_S, answers, post, serving
+from test_serve import post, serving
 from websockets.sync.client import connect
 
+from visloc_ros.apps.server_process import WAIT_S, answers
 from visloc_ros.core.map import open_map
 from visloc_ros.server.build_jobs import FOLDER, MOST_STARTS, BuildJobs, TakenNameError
 from visloc_ros.simulation import simulate
@@ -33,7 +34,7 @@ def upload(client, data, name="office", file="walk.mp4", **options):
 
 
 def wait_for(client, job_id, states=ENDED):
-    deadline = time.monotonic() + TIMEOUT_S
+    deadline = time.monotonic() + WAIT_S
     while (job := client.get(f"/reference/jobs/{job_id}").json())["state"] not in states:
         assert time.monotonic() < deadline, job
         time.sleep(0.05)
@@ -89,8 +90,8 @@ def started(maps):
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "visloc_ros.apps.cli", "serve", "--maps", str(maps), "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_S, trust_env=False)
-    deadline = time.monotonic() + TIMEOUT_S
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=WAIT_S, trust_env=False)
+    deadline = time.monotonic() + WAIT_S
     while not answers(client):
         assert time.monotonic() < deadline, "no server"
         time.sleep(0.05)
@@ -105,7 +106,7 @@ def test_a_build_goes_on_after_the_end_of_the_server(tmp_path, video, ended_by):
         wait_for(client, job_id, ("building",))
     finally:
         process.send_signal(ended_by)
-        process.wait(TIMEOUT_S)
+        process.wait(WAIT_S)
         client.close()
     with serving(tmp_path) as client:
         assert wait_for(client, job_id)["state"] == "done"
@@ -122,7 +123,7 @@ def test_a_build_that_ends_the_server_again_and_again_is_given_up(tmp_path, vide
             wait_for(client, job_id, ("building",))
         finally:
             process.kill()
-            process.wait(TIMEOUT_S)
+            process.wait(WAIT_S)
             client.close()
     with serving(tmp_path) as client:
         job = wait_for(client, job_id)
@@ -167,7 +168,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(client, maps_folder, video):
             f"POST /reference/build?name=half HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: {len(video)}\r\n\r\n"
         )
         raw.sendall(head.encode() + video[: len(video) // 2])
-        deadline = time.monotonic() + TIMEOUT_S
+        deadline = time.monotonic() + WAIT_S
         while not uploads_in(maps_folder):
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -1,12 +1,9 @@
 """``visloc serve`` over real sockets: what it answers, and what it refuses."""
 
 import shutil
-import signal
-import socket
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
+from visloc_ros.apps.server_process import WAIT_S, answers, running
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
 from visloc_ros.core.result_mapping import pose_from_mapping
@@ -28,37 +26,13 @@ ROOM = simulate(SimulationConfig(duration_s=4.0, rate_hz=1.0), "localize")
 INTRINSICS = dict(zip(("fx", "fy", "cx", "cy"), map(str, ROOM.camera.params[:4]), strict=True))
 CAMERA = " ".join(map(str, [ROOM.camera.model.name, ROOM.camera.width, ROOM.camera.height, *ROOM.camera.params]))
 TOKEN = "correct-horse-battery"
-TIMEOUT_S = 60.0
 
 
 @contextmanager
 def serving(maps, *arguments):
-    """A server as its own process; gives a client, and tells how it ended."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "visloc_ros.apps.cli", "serve", "--maps", str(maps), "--port", str(port)]
-    process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_S, trust_env=False) as client:
-            deadline = time.monotonic() + TIMEOUT_S
-            while not answers(client):
-                assert process.poll() is None, process.communicate()[0]
-                assert time.monotonic() < deadline, "no server"
-                time.sleep(0.05)
-            yield client
-            process.send_signal(signal.SIGTERM)
-            output, _ = process.communicate(timeout=TIMEOUT_S)
-            assert (process.returncode, "Traceback" in output) == (0, False), output
-    finally:
-        process.kill()
-
-
-def answers(client):
-    try:
-        return client.get("/health").status_code == 200
-    except httpx.TransportError:
-        return False
+    """A server as its own process, which must end in order; gives a client."""
+    with running(maps, *arguments) as server:
+        yield server.client
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +172,12 @@ def test_its_interface_is_described(client):
         "/metrics",
         "/localize",
         "/reference/status",
+        "/reference/maps/{name}",
+        "/reference/maps/{name}/points",
+        "/reference/maps/{name}/images",
+        "/reference/maps/{name}/card",
+        "/reports",
+        "/reports/page",
         "/reference/build",
         "/reference/jobs",
         "/reference/jobs/{job_id}",
@@ -228,7 +208,7 @@ def test_a_server_that_would_be_open_to_all_does_not_start(tmp_path, arguments, 
     (tmp_path / "short").write_text("abc")
     given = [argument.format(short=tmp_path / "short") for argument in arguments]
     command = [sys.executable, "-m", "visloc_ros.apps.cli", "serve", "--maps", str(tmp_path), *given]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S)
     assert ended.returncode == 1
     assert words in " ".join(ended.stderr.split())
 

@@ -6,10 +6,11 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
-from test_serve import CAMERA, TIMEOUT_S, TOKEN, maps, serving  # noqa: F401  # a fixture
+from test_serve import CAMERA, TOKEN, maps, serving  # noqa: F401  # a fixture
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from visloc_ros.apps.server_process import WAIT_S
 from visloc_ros.core.result_mapping import pose_from_mapping
 from visloc_ros.core.types import AnchorPose, MapIdentity, Reason, Rejection
 from visloc_ros.server.service import MOST_STREAMS
@@ -34,7 +35,7 @@ def client(maps):  # noqa: F811
 @contextmanager
 def streaming(client, *, headers=None, **request):
     url = str(client.base_url).replace("http", "ws").rstrip("/") + "/stream"
-    with connect(url, additional_headers=headers, open_timeout=TIMEOUT_S, max_size=None) as socket:
+    with connect(url, additional_headers=headers, open_timeout=WAIT_S, max_size=None) as socket:
         socket.send(json.dumps(request))
         yield socket
 
@@ -43,7 +44,7 @@ def ask(socket, data, stamp_ns=None):
     if stamp_ns is not None:
         socket.send(json.dumps({"stamp_ns": stamp_ns}))
     socket.send(data)
-    return json.loads(socket.recv(TIMEOUT_S))
+    return json.loads(socket.recv(WAIT_S))
 
 
 def test_each_image_has_a_pose_once_the_camera_is_found(client, jpegs):
@@ -62,13 +63,25 @@ def test_each_image_has_a_pose_once_the_camera_is_found(client, jpegs):
         assert answers[0]["reason"]
 
 
+def test_a_camera_that_nobody_calibrated_is_estimated_first_and_tracked_then(client, jpegs):
+    with streaming(client, map="room") as socket:
+        answers = [ask(socket, jpeg, frame.stamp_ns) for jpeg, frame in zip(jpegs, DRIVE, strict=True)]
+    estimated = [one for one in answers if "calibration" in one]
+    assert {one["state"] for one in estimated} <= {"UNINITIALIZED", "INITIALIZING"}
+    assert estimated[-1]["calibration"]["focal_length_px"] == pytest.approx(DRIVE.camera.focal_length_x, rel=0.02)
+    tracked = answers[len(estimated) :]
+    assert "calibration" not in tracked[0]
+    assert tracked[-1]["state"] == "LOCALIZED"
+    assert pose_from_mapping(answers[-1]["map_from_camera"]).is_close(DRIVE.pose(len(DRIVE) - 1), 0.05, 1.0)
+
+
 def test_of_images_that_come_too_fast_the_newest_is_taken_and_order_is_kept(client, jpegs):
     with streaming(client, map="room", camera=CAMERA) as socket:
         for jpeg in jpegs:
             socket.send(jpeg)
         answers = []
         while not answers or answers[-1]["frame"] < len(jpegs) - 1:
-            answers.append(json.loads(socket.recv(TIMEOUT_S)))
+            answers.append(json.loads(socket.recv(WAIT_S)))
     frames = [one["frame"] for one in answers]
     assert frames == sorted(set(frames))
     assert len(frames) + answers[-1]["dropped"] == len(jpegs)
@@ -88,7 +101,7 @@ def test_what_is_no_image_or_too_late_is_told_and_the_stream_goes_on(client, jpe
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        ({"map": "room"}, "Field required"),
+        ({"map": "room", "camera": 5}, "valid string"),
         ({"map": "room", "camera": "PINHOLE"}, "COLMAP"),
         ({"map": "room", "camera": "NONSENSE 1 2 3"}, "camera"),
         ({"map": "nowhere", "camera": CAMERA}, "no map 'nowhere'"),
@@ -99,9 +112,9 @@ def test_what_is_no_image_or_too_late_is_told_and_the_stream_goes_on(client, jpe
 )
 def test_a_request_that_cannot_be_is_refused_in_words(client, request_, words):
     with streaming(client, **request_) as socket:
-        assert words in json.loads(socket.recv(TIMEOUT_S))["detail"]
+        assert words in json.loads(socket.recv(WAIT_S))["detail"]
         with pytest.raises(ConnectionClosed):
-            socket.recv(TIMEOUT_S)
+            socket.recv(WAIT_S)
 
 
 def test_no_more_streams_run_than_the_computer_bears(client):
@@ -110,12 +123,12 @@ def test_no_more_streams_run_than_the_computer_bears(client):
             socket = running.enter_context(streaming(client, map="room", camera=CAMERA))
             assert ask(socket, b"hello")["reason"] == "BAD_MESSAGE"
         with streaming(client, map="room", camera=CAMERA) as socket:
-            assert "streams run already" in json.loads(socket.recv(TIMEOUT_S))["detail"]
-    deadline = time.monotonic() + TIMEOUT_S  # in which the server has closed the others
+            assert "streams run already" in json.loads(socket.recv(WAIT_S))["detail"]
+    deadline = time.monotonic() + WAIT_S  # in which the server has closed the others
     while True:
         with streaming(client, map="room", camera=CAMERA) as socket:
             socket.send(b"hello")
-            if "state" in json.loads(socket.recv(TIMEOUT_S)):
+            if "state" in json.loads(socket.recv(WAIT_S)):
                 break
         assert time.monotonic() < deadline
 
@@ -131,7 +144,7 @@ def test_a_stream_needs_the_token_where_the_server_has_one(maps, tmp_path):  # n
     with serving(maps, "--token-file", str(tmp_path / "token")) as client:
         for token in ("", "wrong"):
             with streaming(client, map="room", camera=CAMERA, token=token) as socket:
-                assert "token" in json.loads(socket.recv(TIMEOUT_S))["detail"]
+                assert "token" in json.loads(socket.recv(WAIT_S))["detail"]
         with streaming(client, map="room", camera=CAMERA, token=TOKEN) as socket:
             assert ask(socket, b"hello")["reason"] == "BAD_MESSAGE"
         headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -162,7 +175,7 @@ def test_a_search_begins_twice_a_second_once_one_has_found_the_camera_and_anew_w
 
     def searched():
         anchors.submit(DRIVE.frame(0), None)
-        deadline = time.monotonic() + TIMEOUT_S
+        deadline = time.monotonic() + WAIT_S
         while not anchors.finished(0):
             assert time.monotonic() < deadline
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,11 +15,11 @@ from rich.text import Text
 from visloc_ros.apps.console import console
 from visloc_ros.apps.doctor import examine_map
 from visloc_ros.apps.options import MapArgument
-from visloc_ros.core.errors import MapError, OutputError
+from visloc_ros.core.errors import MapError
 from visloc_ros.core.files import is_file
 from visloc_ros.core.finding import Level
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest
-from visloc_ros.core.map_folder import MapEntry, list_maps, read_entry
+from visloc_ros.core.map_folder import MapEntry, list_maps, read_entry, remove_map
 
 app = typer.Typer(no_args_is_help=True, help="List, describe, check and delete maps.")
 
@@ -84,10 +83,7 @@ def delete(paths: Maps, yes: Annotated[bool, typer.Option("--yes", "-y", help="D
     if not yes:
         typer.confirm(f"delete {', '.join(map(str, paths))}?", abort=True)
     for path in paths:
-        try:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        except OSError as error:
-            raise OutputError(f"cannot delete {path}: {error.strerror}") from error
+        remove_map(path)
         console.print(f"{path} is deleted", highlight=False)
 
 

@@ -11,10 +11,9 @@ import typer
 
 from visloc_ros.apps.console import console
 from visloc_ros.core.errors import ConfigError
-from visloc_ros.core.files import read_text
 from visloc_ros.core.map_folder import list_maps
+from visloc_ros.core.token_file import read_token
 
-SHORTEST_TOKEN = 16
 MOST_CONNECTIONS = 64
 
 
@@ -27,11 +26,14 @@ def serve(
     token_file: Annotated[
         Path | None, typer.Option(help="File with the token that requests must carry, of 16 characters or more.")
     ] = None,
+    reports: Annotated[
+        Path | None, typer.Option(help="Folder of reports of drives, which the page shows, too.")
+    ] = None,
     memory_gb: Annotated[float, typer.Option(min=0.1, help="Memory that maps may take together.")] = 4.0,
 ) -> None:
-    """Search images in maps for whoever asks over HTTP; Ctrl-C stops it. What can be asked: GET /openapi.json.
+    """A page in the browser, and answers over HTTP: where a camera is, which maps there are; Ctrl-C stops it.
 
-    Example: visloc serve --maps maps/ &
+    Example: visloc serve --maps maps/ & then open http://localhost:8090, or
     curl -F image=@query.jpg -F map=office http://localhost:8090/localize
     """
     token = read_token(token_file)
@@ -41,31 +43,23 @@ def serve(
     import uvicorn  # takes half a second, for which no wrong option has to wait
 
     from visloc_ros.server.app import make_app
+    from visloc_ros.server.patient_protocol import PatientProtocol
     from visloc_ros.server.service import MOST_BODY_BYTES, ServerConfig
 
-    app = make_app(ServerConfig(maps, int(memory_gb * (1 << 30)), token))
+    app = make_app(ServerConfig(maps, int(memory_gb * (1 << 30)), token, reports))
     console.print(f"{count} maps of {maps} are searched at http://{host}:{port}; Ctrl-C stops it", highlight=False)
     with suppress(KeyboardInterrupt):  # uvicorn has ended in order, and raises anew what ended it
         uvicorn.run(
             app,
             host=host,
             port=port,
+            http=PatientProtocol,
             log_level="warning",
             server_header=False,
             limit_concurrency=MOST_CONNECTIONS,
             ws_max_size=MOST_BODY_BYTES,
         )
     console.print("stopped")
-
-
-def read_token(path: Path | None) -> str:
-    """The token in a file, without the line's end; empty without a file. Raises ConfigError."""
-    if path is None:
-        return ""
-    token = read_text(path, ConfigError).strip()
-    if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigError(f"{path} holds no token: write one word of {SHORTEST_TOKEN} or more plain characters into it")
-    return token
 
 
 def is_loopback(host: str) -> bool:

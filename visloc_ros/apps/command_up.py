@@ -40,6 +40,11 @@ def up(
         bool, typer.Option("--viewer", help="Also show everything in a browser: http://localhost:8890.")
     ] = False,
     simulated: Annotated[bool, typer.Option("--simulated", help="Also start the simulated camera.")] = False,
+    anchor_host: Annotated[
+        str, typer.Option(help="Address of 'visloc serve', which searches instead: http://gpu-box:8090.")
+    ] = "",
+    server_map: Annotated[str, typer.Option(help="Name of the map there; not needed where there is only one.")] = "",
+    token_file: Annotated[Path | None, typer.Option(help="File with the token of that server.")] = None,
     map_tracking: MapTracking = True,
     composition: Annotated[
         bool, typer.Option("--composition", help="Search in the process of odometry and fusion: takes less memory.")
@@ -52,21 +57,20 @@ def up(
     Example: visloc up --map maps/demo_room.tar.gz --simulated
     """
     if mode is not Mode.ODOM:
-        if map_path is None:
+        if map_path is None and not anchor_host:
             raise ConfigError("give the map with --map, or --mode odom to go without one")
-        if not map_path.exists():
+        if map_path is not None and not map_path.exists():
             raise MapError(f"there is no map at {map_path}: build one with 'visloc build-map SOURCE'")
-    if composition and mode is not Mode.FUSED:
-        raise ConfigError(f"--composition needs --mode fused: with {mode.value} there is nothing else to join")
+    if composition and (mode is not Mode.FUSED or anchor_host):
+        raise ConfigError("--composition needs --mode fused and no --anchor-host: there is nothing else to join")
     compressed = image_topic.endswith("compressed")
     images = {("image/compressed" if compressed else "image"): image_topic, "camera_info": camera_info_topic}
     camera_options: dict[str, object] = {
         "camera.transport": "compressed" if compressed else "raw",
         "camera.calibration_file": camera,
     }
-    following: dict[str, object] = {
-        "map_tracking.map_path": str(map_path) if map_tracking and mode is Mode.FUSED else ""
-    }
+    follows = map_tracking and mode is Mode.FUSED and map_path is not None
+    following: dict[str, object] = {"map_tracking.map_path": str(map_path) if follows else ""}
     sensors = {"imu": imu_topic, "wheel_odom": wheel_odom_topic}
     fusion: dict[str, object] = {"base_frame": base_frame, "odom_frame": odom_frame, "mode": mode.value}
     place = {"__ns": f"/{namespace.strip('/')}"}
@@ -74,7 +78,13 @@ def up(
     tracking = camera_options | following | fusion
     specs = []
     if mode is not Mode.ODOM and not composition:  # takes longest to start, and begins first
-        specs.append(NodeSpec("anchor_node", searching, params_file, images | place))
+        asking = camera_options | {
+            "server_url": anchor_host,
+            "server_map": server_map,
+            "token_file": str(token_file or ""),
+        }
+        name, parameters = ("remote_anchor_node", asking) if anchor_host else ("anchor_node", searching)
+        specs.append(NodeSpec(name, parameters, params_file, images | place))
     if composition:
         specs.append(NodeSpec("visloc_node", searching | tracking, params_file, images | sensors | place))
     elif mode is Mode.HLOC:

@@ -54,6 +54,8 @@ class ReplayPlan:
     map_tracking: bool = True
     layout: Layout = Layout.SEARCH_APART
     restart_after_s: float | None = None
+    server_url: str = ""
+    """Address of a server with a map of this name, which searches instead of the anchor node."""
     recorded_bag: Path | None = None
     """Where all that the nodes published is written to, as a bag; an older one gives way."""
 
@@ -128,17 +130,18 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
     simulated_time: dict[str, object] = {"use_sim_time": True}
     frames = {"map_frame": MAP_FRAME, "odom_frame": ODOM_FRAME, "base_frame": source.frame_id}
     searched = {"map_path": str(plan.map_path)}
-    processes: Mapping[str, Mapping[str, object]] = {
-        Layout.SEARCH_APART: {"localization_node": camera | following | frames, "anchor_node": camera | searched},
+    layouts: dict[Layout, dict[str, Mapping[str, object]]] = {
+        Layout.SEARCH_APART: {"localization_node": camera | following | frames, **_searching(plan, camera)},
         Layout.ALL_APART: {
             "fusion_node": frames,
             "odometry_node": camera | following,
             "anchor_node": camera | searched,
         },
         Layout.COMPOSED: {"visloc_node": camera | following | frames | searched},
-    }[plan.layout]
+    }
+    processes = layouts[plan.layout].items()
     return [
-        *(NodeSpec(name, dict(own) | simulated_time, plan.parameter_file, images) for name, own in processes.items()),
+        *(NodeSpec(name, {**own, **simulated_time}, plan.parameter_file, images) for name, own in processes),
         NodeSpec(
             "replay_node",
             {
@@ -146,10 +149,20 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
                 "image_topic": source.image_topic,
                 "recording": str(recording),
                 "rate": plan.rate,
+                "nodes": " ".join(
+                    ("odometry_node", "fusion_node", "remote_anchor_node" if plan.server_url else "anchor_node")
+                ),
                 "recorded_bag": "" if plan.recorded_bag is None else str(recording.parent / RECORDED),
             },
         ),
     ]
+
+
+def _searching(plan: ReplayPlan, camera: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
+    """The node that searches, here or on a server."""
+    if plan.server_url:
+        return {"remote_anchor_node": {**camera, "server_url": plan.server_url, "server_map": plan.map_path.name}}
+    return {"anchor_node": {**camera, "map_path": str(plan.map_path)}}
 
 
 def make_record(

@@ -47,7 +47,7 @@ class ChildProcess(Generic[ResultT]):
         self._pipe, far_end = context.Pipe(duplex=False)
         work = (far_end, limits or Limits(), function, arguments)
         self._process = context.Process(target=_serve, args=work, name=function.__name__, daemon=True)
-        with deaf_to_ctrl_c():
+        with deaf_to_ctrl_c(), _blocked(signal.SIGTERM):  # it hears that one when it can be ended in order
             self._process.start()
         far_end.close()
 
@@ -100,7 +100,14 @@ class ChildProcess(Generic[ResultT]):
 def deaf_to_ctrl_c() -> Iterator[None]:
     """Processes that are started here never hear Ctrl-C, not even while they import: their parent ends them."""
     resource_tracker.ensure_running()  # its start would let this thread, and what it starts, hear again
-    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with _blocked(signal.SIGINT):
+        yield
+
+
+@contextmanager
+def _blocked(number: signal.Signals) -> Iterator[None]:
+    """A signal waits that comes to this thread, and to processes that are started in the block."""
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
     try:
         yield
     finally:
@@ -127,12 +134,13 @@ def _serve(pipe: Connection, limits: Limits, function: Callable[..., Any], argum
         with lock:
             pipe.send((kind, content))
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()  # deaf to SIGTERM, as all threads but this one
     _keep_within(limits)
     logging.getLogger("visloc_ros").addHandler(_PipeHandler(send))
     with suppress(BrokenPipeError, KeyboardInterrupt):
         try:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             send("result", function(lambda *words: send("words", words), *arguments))
         except VislocError as error:
             send("error", error)
@@ -140,6 +148,8 @@ def _serve(pipe: Connection, limits: Limits, function: Callable[..., Any], argum
             send("error", SetupError("it needs more memory than there is for it"))
         except Exception:
             send("failure", traceback.format_exc())
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway
 
 
 def _end_with_parent() -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from visloc_ros.core.errors import ConfigError, VislocError
+from visloc_ros.core.atomic_write import scratch_folder
+from visloc_ros.core.errors import ConfigError, OutputError, VislocError
 from visloc_ros.core.files import is_file, is_folder
 from visloc_ros.core.hloc_layout import FEATURES_PREFIX
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest
@@ -39,6 +40,26 @@ def list_maps(folder: Path) -> list[MapEntry]:
     except OSError as error:
         raise ConfigError(f"cannot list the maps in {folder}: {error.strerror}") from error
     return [read_entry(path) for path in paths if _may_be_map(path)]
+
+
+def find_map(folder: Path, name: str) -> MapEntry | None:
+    """One map of a folder by the name of its folder or archive. Raises ConfigError where it cannot be read."""
+    try:
+        path = next((path for path in folder.iterdir() if path.name == name), None)
+    except OSError as error:
+        raise ConfigError(f"cannot list the maps in {folder}: {error.strerror}") from error
+    return None if path is None or not _may_be_map(path) else read_entry(path)
+
+
+def remove_map(path: Path) -> None:
+    """Delete a map's folder or archive, at once or not at all. Raises OutputError."""
+    if path.is_symlink():
+        raise OutputError(f"{path} is a link: remove the link, or give the map that it leads to")
+    try:
+        with scratch_folder(path) as folder:
+            path.rename(folder / path.name)
+    except OSError as error:
+        raise OutputError(f"cannot delete {path}: {error.strerror}") from error
 
 
 def path_within(folder: Path, name: str) -> Path:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from visloc_ros.core.geometry import SE3
-from visloc_ros.core.types import AnchorPose, Rejection
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.types import AnchorPose, Reason, Rejection
 
 QUATERNION, TRANSLATION = ("qw", "qx", "qy", "qz"), ("tx", "ty", "tz")
 
@@ -22,19 +24,53 @@ def pose_from_mapping(values: dict[str, Any]) -> SE3:
     return SE3.from_quaternion(wxyz, translation)
 
 
-def result_to_mapping(result: AnchorPose | Rejection) -> dict[str, Any]:
-    """A pose with what it rests on, or the reason why there is none."""
+def result_to_mapping(result: AnchorPose | Rejection, with_inliers: bool = False) -> dict[str, Any]:
+    """A pose with what it rests on, or the reason why there is none; ``with_inliers`` with each pixel and point."""
     common: dict[str, Any] = {"stamp_ns": result.stamp_ns, "success": isinstance(result, AnchorPose)}
     common["timings_ms"] = dict(result.stage_ms)
     if isinstance(result, Rejection):
         return common | {"reason": result.reason.value, "counts": dict(result.counts)}
-    return common | {
-        "map_from_camera": pose_to_mapping(result.map_from_camera),
-        "covariance": result.covariance.tolist(),
-        "num_inliers": result.num_inliers,
-        "num_matches": result.num_matches,
-        "reprojection_error_px": result.reprojection_error_px,
-        "probability": result.probability,
-        "camera": None if result.calibration is None else result.calibration.to_mapping(),
-        "references": list(result.references),
-    }
+    inliers = {"inlier_pixels": result.inlier_pixels.tolist(), "inlier_points": result.inlier_points.tolist()}
+    return (
+        common
+        | {
+            "map_from_camera": pose_to_mapping(result.map_from_camera),
+            "covariance": result.covariance.tolist(),
+            "map_covariance": None if result.map_covariance is None else result.map_covariance.tolist(),
+            "num_inliers": result.num_inliers,
+            "num_matches": result.num_matches,
+            "reprojection_error_px": result.reprojection_error_px,
+            "probability": result.probability,
+            "camera": None if result.calibration is None else result.calibration.to_mapping(),
+            "references": list(result.references),
+        }
+        | (inliers if with_inliers else {})
+    )
+
+
+def result_from_mapping(values: dict[str, Any], stamp_ns: int) -> AnchorPose | Rejection:
+    """The result of such a mapping for the image of a stamp, without its calibration.
+
+    Raises KeyError, TypeError and ValueError for what is none.
+    """
+    if not values["success"]:
+        return Rejection(stamp_ns, Reason(values["reason"]), values["counts"], values["timings_ms"])
+    map_covariance = values["map_covariance"]
+    return AnchorPose(
+        stamp_ns,
+        pose_from_mapping(values["map_from_camera"]),
+        _array(values["covariance"], 6, 6),
+        int(values["num_inliers"]),
+        int(values["num_matches"]),
+        float(values["reprojection_error_px"]),
+        _array(values.get("inlier_pixels") or [], -1, 2),
+        _array(values.get("inlier_points") or [], -1, 3),
+        tuple(map(str, values["references"])),
+        values["timings_ms"],
+        map_covariance=None if map_covariance is None else _array(map_covariance, 6, 6),
+        probability=values["probability"],
+    )
+
+
+def _array(values: Any, *shape: int) -> Array:
+    return np.asarray(values, float).reshape(shape)

@@ -8,17 +8,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import Counter, deque
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
-import numpy as np
-from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import OccupancyGrid
-from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
+from sensor_msgs.msg import CameraInfo, PointCloud2
 
-from visloc_msgs.msg import Anchor as AnchorMsg
 from visloc_msgs.srv import ListMaps, LoadMap, Localize, SaveMap
 from visloc_ros.core.advice import ADVICE
 from visloc_ros.core.calibration import CameraCalibration, guess_calibration
@@ -28,10 +23,10 @@ from visloc_ros.core.files import exists, is_folder
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_check import check_map
 from visloc_ros.core.map_export import export_map
-from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import Anchor, AnchorPose, Frame, Reason, Rejection
+from visloc_ros.core.types import Anchor, Frame, Reason, Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.mapping.plan_view import plan_view
+from visloc_ros.nodes.anchor_output import AnchorOutput
 from visloc_ros.nodes.background import in_background
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
@@ -40,25 +35,18 @@ from visloc_ros.nodes.conversions import (
     calibration_from_msg,
     camera_to_msg,
     frame_from_msg,
-    header,
     plan_to_msg,
     points_to_msg,
 )
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.maps_folder import MapsFolder
-from visloc_ros.nodes.qos import LATCHED, RELIABLE
-from visloc_ros.nodes.recent_poses import RecentPoses
-from visloc_ros.nodes.search_pace import SearchPace
-from visloc_ros.sources.ros_images import encode_jpeg
-from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
+from visloc_ros.nodes.predicted_poses import PredictedPoses
+from visloc_ros.nodes.qos import LATCHED
+from visloc_ros.sources.ros_messages import stamp_from_msg
 
-PREDICTIONS_KEPT = 128
-MAX_PREDICTION_GAP_NS = NANOSECONDS // 5  # a few frames: the camera is still where the search looks for it
 # After which a request is answered although its work is not done: many times what that takes on a slow computer.
 LOADING_S, SAVING_S, SEARCHING_S = 120.0, 600.0, 60.0
 HUNG_S = 30.0  # a search that takes longer will hardly end: a slow one takes 4 s
-ACCEPTED, RECENT = "accepted", 10  # searches that the diagnostics go by
-INLIER_COLOUR = (40, 220, 80)
 
 
 @dataclass(frozen=True)
@@ -128,24 +116,20 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         """Load the map and the models once."""
         if not self.config.map_path:
             raise ConfigError("parameter 'map_path' is empty: give the map folder to localize in")
-        self._outcomes: Counter[str] = Counter()
-        self._recent: deque[str] = deque(maxlen=RECENT)  # outcomes of the last searches
         self._search_begin_s: float | None = None
         self._in_use = threading.Lock()
         """Held while an engine searches, and while another one takes its place."""
         self._loading = threading.Lock()
         """Held while a map is loaded: many at once would need the memory of many."""
-        self._predictions = RecentPoses(PREDICTIONS_KEPT, MAX_PREDICTION_GAP_NS)
+        self._predicted: PredictedPoses | None = None
         # Made before the map is loaded, which takes long: an odometry node sees by it that somebody will tell.
         self._camera_publisher = self.publisher(CameraInfo, "anchor_camera_info", LATCHED)
         path = Path(self.config.map_path)
         self._maps_folder = MapsFolder(self.config.maps_folder)
         self._use_engine(self._first_engine(path), path)
-        self._publisher = self.publisher(AnchorMsg, "anchor", RELIABLE)
+        self._output = AnchorOutput(self, self.config.map_frame)
         self._points_publisher = self.publisher(PointCloud2, "map_points", LATCHED)
         self._plan_publisher = self.publisher(OccupancyGrid, "map_plan", LATCHED)
-        self._inliers_publisher = self.publisher(PointCloud2, "inlier_points", RELIABLE)
-        self._image_publisher = self.publisher(CompressedImage, "matches/compressed", RELIABLE)
         self.service(ListMaps, "~/list_maps", self._list_maps)
         self.service(LoadMap, "~/load_map", self._load_map)
         self.service(SaveMap, "~/save_map", self._save_map)
@@ -154,15 +138,13 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     def activate(self) -> None:
         """Start localizing."""
         self._publish_map()
-        self._pace = SearchPace(self.config.search_period_s)
-        self.subscription(PoseWithCovarianceStamped, "camera_pose", self._take_fused, RELIABLE)
-        self.subscription(PoseWithCovarianceStamped, "search_prior", self._take_prediction, RELIABLE)
+        self._predicted = PredictedPoses(self, self.config.search_period_s)
         self._calibration: CameraCalibration | None = None  # what is known of the camera in use
         self._told: CameraCalibration | None = None
         # A thread that waits for spare time may hold the interpreter's lock meanwhile: others of its process wait, too.
         in_spare_time = self.config.camera.in_spare_time and self._is_alone
         camera = replace(self.config.camera, in_spare_time=in_spare_time)
-        self._input = CameraInput(self, camera, self._localize, self._pace.wants)
+        self._input = CameraInput(self, camera, self._localize, self._predicted.wants)
         publish_diagnostics(self, self._report)
 
     def _first_engine(self, path: Path) -> AnchorEngine:
@@ -182,7 +164,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         with self._in_use:  # a search that runs ends first, and its anchor is sent under its own map's name
             self._engine, self._map_path = engine, path.absolute()
             self._identity = replace(engine.map_identity, path=str(self._map_path))
-            self._predictions.clear()
+            if self._predicted is not None:
+                self._predicted.clear()
 
     def _publish_map(self) -> None:
         place, now_ns = self._engine.map, self.now_ns()
@@ -190,13 +173,6 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         plan = plan_view(place.points, place.manifest.metric) if place.manifest.gravity_aligned else None
         if plan is not None:
             self._plan_publisher.publish(plan_to_msg(now_ns, self.config.map_frame, plan))
-
-    def _take_fused(self, message: PoseWithCovarianceStamped) -> None:
-        self._pace.tell_fused(stamp_from_msg(message.header.stamp))
-        self._take_prediction(message)
-
-    def _take_prediction(self, message: PoseWithCovarianceStamped) -> None:
-        self._predictions.add(stamp_from_msg(message.header.stamp), pose_from_msg(message.pose.pose))
 
     def _localize(self, frame: Frame, camera_frame: str) -> None:
         self._search_begin_s = time.monotonic()
@@ -206,19 +182,14 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             self._search_begin_s = None
 
     def _localize_now(self, frame: Frame, camera_frame: str) -> None:
+        assert self._predicted is not None
         with self._in_use:
             engine = self._engine
             query = engine.look_at(frame)  # meanwhile the fused pose of this frame arrives
-            predicted = self._predictions.at(frame.stamp_ns)
+            predicted = self._predicted.at(frame.stamp_ns)
             result = engine.find(query, predicted)
-        self._pace.tell_found(result, predicted)
-        outcome = ACCEPTED if isinstance(result, AnchorPose) else result.reason.value
-        self._outcomes[outcome] += 1
-        self._recent.append(outcome)
-        anchor = Anchor(result, self._identity)
-        self._publisher.publish(anchor_to_msg(anchor, self.config.map_frame, camera_frame))
-        if isinstance(result, AnchorPose):
-            self._publish_inliers(frame, result, camera_frame)
+        self._predicted.tell_found(result, predicted)
+        self._output.publish(Anchor(result, self._identity), frame, camera_frame)
         if frame.calibration is not None:
             self._calibration = engine.best_calibration(frame.calibration)
             if engine.has_settled(frame.calibration):
@@ -231,15 +202,6 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._told = calibration
         self._input.learn(calibration)
         self._camera_publisher.publish(camera_to_msg(stamp_ns, camera_frame, calibration.camera))
-
-    def _publish_inliers(self, frame: Frame, anchor: AnchorPose, camera_frame: str) -> None:
-        if self._inliers_publisher.get_subscription_count():
-            cloud = points_to_msg(frame.stamp_ns, self.config.map_frame, anchor.inlier_points)
-            self._inliers_publisher.publish(cloud)
-        if self._image_publisher.get_subscription_count():
-            image = CompressedImage(header=header(frame.stamp_ns, camera_frame), format="jpeg")
-            image.data = encode_jpeg(draw_inliers(frame, anchor), 85)
-            self._image_publisher.publish(image)
 
     async def _list_maps(self, _: ListMaps.Request, response: ListMaps.Response) -> ListMaps.Response:
         try:
@@ -306,7 +268,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             "map": self._engine.map.name,
             "camera": self._calibration or "not known yet",
             "received": self._input.received,
-            **self._outcomes,
+            **self._output.outcomes,
             **self._input.rejected,
         }
         return *self._judge(), values
@@ -316,20 +278,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         since_s = 0.0 if self._search_begin_s is None else time.monotonic() - self._search_begin_s
         if since_s > HUNG_S:
             return "error", f"A search has been running for {since_s:.0f} s: start this node again."
-        if self._input.health.problem:
-            return "error", self._input.health.problem
-        if not self._recent:
-            return "warn", "No image searched yet."
-        num_found = self._recent.count(ACCEPTED)
-        if num_found:
-            words = f"Localizing: {num_found} of the last {len(self._recent)} images found in the map."
-            return ("warn", f"{words} {self._input.health.warning}") if self._input.health.warning else ("ok", words)
-        (reason, count), *_ = Counter(self._recent).most_common(1)
-        return "warn", (
-            f"None of the last {len(self._recent)} images is found in the map '{self._engine.map.name}' ({reason} in"
-            f" {count}): does it show this place, and is this the camera's calibration?"
-            f" {self._input.health.warning}".rstrip()
-        )
+        return self._output.judge(self._engine.map.name, self._input.health)
 
 
 def code_of_map(error: VislocError, path: Path) -> int:
@@ -349,14 +298,6 @@ def code_for(error: VislocError, archive: Path) -> int:
     if isinstance(error, OutputError):
         return int(SaveMap.Response.FILE_EXISTS if exists(archive) else SaveMap.Response.WRITE_FAILED)
     return int(SaveMap.Response.UNDEFINED)
-
-
-def draw_inliers(frame: Frame, anchor: AnchorPose) -> np.ndarray:
-    """The frame (H, W, 3) with the pixels that hold its pose."""
-    image = frame.rgb.copy()
-    for x, y in np.round(anchor.inlier_pixels - 0.5).astype(int).tolist():
-        cv2.circle(image, (x, y), 3, INLIER_COLOUR, 1, cv2.LINE_AA)
-    return image
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.odometry_node import OdometryNode
+from visloc_ros.nodes.remote_anchor_node import RemoteAnchorNode
 from visloc_ros.nodes.simulated_camera_node import SimulatedCameraNode
 from visloc_ros.nodes.viewer_node import ViewerNode
 
@@ -86,6 +87,7 @@ DESCRIPTIONS = {
 
 NodeMaker = Callable[[], Sequence[VislocNode[Any]]]
 _CAMERA = (["camera.transport:=raw"], ["camera.transport:=compressed"])
+_NO_SERVER = "server_url:=http://localhost:1"  # it need not be there
 
 
 class Kind(Enum):
@@ -128,6 +130,7 @@ def _list_interfaces(map_path: Path, folder: str) -> list[NodeInterface]:
     return [
         *_interfaces(lambda: [OdometryNode()], [[*one, following] for one in _CAMERA]),
         *_interfaces(lambda: [AnchorNode()], [[*one, f"map_path:={map_path}"] for one in _CAMERA]),
+        *_interfaces(lambda: [RemoteAnchorNode()], [[*one, _NO_SERVER] for one in _CAMERA]),
         *_interfaces(lambda: [FusionNode()], [[], ["publish_odom_to_base_tf:=false"]]),
         *_interfaces(lambda: [MapBuilderNode()], [[*one, f"maps_folder:={folder}"] for one in _CAMERA]),
         *_interfaces(lambda: [SimulatedCameraNode()], [["simulation.duration_s:=0.1"]]),

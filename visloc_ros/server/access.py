@@ -42,3 +42,9 @@ def is_foreign(connection: Request | WebSocket) -> bool:
     """Whether a page of another site asks: browsers let it, and say whose it is."""
     origin = connection.headers.get("origin")
     return origin is not None and urlsplit(origin).netloc != connection.headers.get("host")
+
+
+def from_here(request: Request) -> None:
+    """Refuse what changes something for a page of another site."""
+    if is_foreign(request):
+        raise HTTPException(403, "a page of another site cannot ask for this")

@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field
 
 from visloc_ros.core.advice import ADVICE
 from visloc_ros.core.map_folder import MapEntry
-from visloc_ros.core.result_mapping import result_to_mapping
-from visloc_ros.core.types import AnchorPose, Rejection
+from visloc_ros.core.result_mapping import result_from_mapping, result_to_mapping
+from visloc_ros.core.types import Anchor, MapIdentity, Rejection
 
 CONVENTION = (
     "map_from_camera turns and moves points of the camera's frame (x right, y down, z ahead) into the map's: a unit "
@@ -35,26 +35,42 @@ class LocalizeAnswer(BaseModel):
     success: bool
     map: str = Field(description="name of the map that was searched")
     metric: bool = Field(description="whether one unit of the map is one metre")
+    gravity_aligned: bool = Field(description="whether its z axis points up")
     map_from_camera: Pose | None = None
     convention: str = CONVENTION
     covariance: list[list[float]] | None = Field(default=None, description="6 x 6")
     probability: float | None = Field(default=None, description="of the pose being right")
+    map_covariance: list[list[float]] | None = Field(
+        default=None, description="the part of it that poses nearby share: errors of the map and of the calibration"
+    )
     num_inliers: int = 0
     num_matches: int = 0
     reprojection_error_px: float | None = None
     camera: dict[str, Any] | None = Field(default=None, description="the intrinsics that the pose holds for")
     references: list[str] = Field(default=[], description="images of the map that it rests on")
+    inlier_pixels: list[list[float]] | None = Field(
+        default=None, description="on request: N x 2, the centre of the top-left pixel is (0.5, 0.5)"
+    )
+    inlier_points: list[list[float]] | None = Field(default=None, description="on request: the points there, N x 3")
     reason: str | None = Field(default=None, description="why there is no pose")
     advice: str | None = Field(default=None, description="what to do about it")
     counts: dict[str, float] = {}
     timings_ms: dict[str, float] = {}
 
     @classmethod
-    def of(cls, result: AnchorPose | Rejection, map_name: str, metric: bool) -> LocalizeAnswer:
-        """The answer to a search."""
+    def of(cls, anchor: Anchor, map_name: str, with_inliers: bool) -> LocalizeAnswer:
+        """The answer to a search in the map that goes by a name here."""
+        result = anchor.result
         advice = ADVICE[result.reason] if isinstance(result, Rejection) else None
-        values = {name: value for name, value in result_to_mapping(result).items() if name in cls.model_fields}
-        return cls(map=map_name, metric=metric, advice=advice, **values)
+        values = result_to_mapping(result, with_inliers)
+        del values["stamp_ns"]
+        metric, gravity_aligned = anchor.map.metric, anchor.map.gravity_aligned
+        return cls(map=map_name, metric=metric, gravity_aligned=gravity_aligned, advice=advice, **values)
+
+    def anchor(self, stamp_ns: int) -> Anchor:
+        """What was searched, as that of the image of a stamp. Raises KeyError, TypeError and ValueError."""
+        identity = MapIdentity(self.map, self.metric, self.gravity_aligned)
+        return Anchor(result_from_mapping(self.model_dump(), stamp_ns), identity)
 
 
 class MapStatus(BaseModel):

@@ -15,25 +15,33 @@ from visloc_ros import __version__
 from visloc_ros.core.errors import CalibrationError, ConfigError, DeadlineError, OutputError, SourceError, VislocError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.server.access import Admitted, service_of
-from visloc_ros.server.answers import Health, LocalizeAnswer, MapStatus, Problem
-from visloc_ros.server.body_limit import BodyLimit
+from visloc_ros.server.answers import Health, LocalizeAnswer, Problem
+from visloc_ros.server.body_limit import BodyLimit, Limit
 from visloc_ros.server.build_jobs import TakenNameError, TooManyJobsError
 from visloc_ros.server.build_route import BUILD_PATH
 from visloc_ros.server.build_route import router as build_router
 from visloc_ros.server.device_queue import QueueFullError
+from visloc_ros.server.map_route import router as map_router
 from visloc_ros.server.metrics import CountedResponses
+from visloc_ros.server.page_route import PageFiles
+from visloc_ros.server.page_route import router as page_router
+from visloc_ros.server.report_route import router as report_router
 from visloc_ros.server.resident_maps import UnknownMapError
-from visloc_ros.server.service import MOST_BODY_BYTES, MOST_VIDEO_BYTES, ServerConfig, Service
+from visloc_ros.server.scene_route import router as scene_router
+from visloc_ros.server.service import MOST_BODY_BYTES, MOST_VIDEO_BYTES, SearchRequest, ServerConfig, Service
 from visloc_ros.server.stream_route import router as stream_router
 from visloc_ros.server.uploads import CameraOfSize, camera_in_words, pinhole
 
 logger = logging.getLogger(__name__)
 
 UNIT_TOLERANCE = 1e-2
+IMAGE_LIMIT = Limit(MOST_BODY_BYTES, within_s=120.0)
+VIDEO_LIMIT = Limit(MOST_VIDEO_BYTES, within_s=12 * 3600.0)  # at 1.6 Mbit/s
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "no token, or a wrong one"},
     404: {"model": Problem, "description": "no map of that name"},
+    408: {"model": Problem, "description": "the request did not come in time"},
     413: {"model": Problem, "description": "the request is too long"},
     422: {"description": "no image, or values that cannot be"},
     503: {"model": Problem, "description": "too many requests wait"},
@@ -56,16 +64,6 @@ async def metrics(service: Admitted) -> PlainTextResponse:
     return PlainTextResponse(service.metrics.text())
 
 
-@router.get("/reference/status", responses={401: REFUSALS[401]})
-def status(service: Admitted) -> list[MapStatus]:
-    """The maps that can be searched, and those that cannot."""
-    entries = service.maps.entries()
-    for entry in entries:
-        if entry.problem:
-            logger.warning("%s", entry.problem)
-    return [MapStatus.of(entry, service.maps.is_resident(entry.path.name)) for entry in entries]
-
-
 @router.post("/localize", responses=REFUSALS)
 async def localize(
     service: Admitted,
@@ -77,13 +75,14 @@ async def localize(
     cy: Intrinsic = None,
     camera: Annotated[str, Form(description="instead: 'MODEL WIDTH HEIGHT PARAMETERS...', as COLMAP writes it")] = "",
     prior: Annotated[str, Form(description="predicted map_from_camera, 'qw qx qy qz tx ty tz'")] = "",
+    inliers: Annotated[bool, Form(description="whether each pixel and point is told that holds the pose")] = False,
 ) -> LocalizeAnswer:
     """Find one image in a map. Without intrinsics the focal length is that of its EXIF data, or estimated."""
-    camera_of, predicted = read_camera(camera, fx, fy, cx, cy), read_prior(prior)
+    search = SearchRequest(map, read_camera(camera, fx, fy, cx, cy), read_prior(prior), inliers)
     service.queue.check_room()  # before the image is in memory
     data = await image.read()
     with service.metrics.search_seconds.time():
-        return await service.queue.do(lambda: service.localize(data, map, camera_of, predicted))
+        return await service.queue.do(lambda: service.localize(data, search))
 
 
 def make_app(config: ServerConfig) -> FastAPI:
@@ -100,8 +99,13 @@ def make_app(config: ServerConfig) -> FastAPI:
     app.state.service = service
     app.include_router(router)
     app.include_router(stream_router)
+    app.include_router(map_router)
+    app.include_router(scene_router)
     app.include_router(build_router)
-    app.add_middleware(BodyLimit, most_bytes=MOST_BODY_BYTES, others={BUILD_PATH: MOST_VIDEO_BYTES})
+    app.include_router(report_router)
+    app.include_router(page_router)
+    app.mount("/page", PageFiles())
+    app.add_middleware(BodyLimit, limit=IMAGE_LIMIT, others={BUILD_PATH: VIDEO_LIMIT})
     if not config.token:  # a page from elsewhere must not reach this computer under a name of its own
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1"])
     app.add_middleware(CountedResponses, metrics=service.metrics)  # the outermost

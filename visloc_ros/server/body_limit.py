@@ -1,58 +1,94 @@
-"""Requests longer than anybody needs are refused before they are read to their end."""
+"""Requests longer than anybody needs, or that come too slowly, are refused before they are read to their end."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+SILENCE_S = 30.0  # between two pieces of a body: mobile networks have gaps of some seconds
 
-class _TooLongError(Exception):
-    """More has come than may."""
+
+@dataclass(frozen=True)
+class Limit:
+    """How long a body may be, and how long it may take."""
+
+    most_bytes: int
+    within_s: float
+
+
+class _RefusedError(Exception):
+    """The body is not read any further."""
 
 
 class BodyLimit:
-    """ASGI middleware: 413 for bodies of more than ``most_bytes``, whether they say so or not.
+    """ASGI middleware: 413 for bodies that are too long, whether they say so or not, 408 for those that do not come.
 
     ``others`` are the limits of paths that have their own.
     """
 
-    def __init__(self, app: ASGIApp, most_bytes: int, others: Mapping[str, int] | None = None) -> None:
-        self._app, self._most_bytes, self._others = app, most_bytes, others or {}
+    def __init__(self, app: ASGIApp, limit: Limit, others: Mapping[str, Limit] | None = None) -> None:
+        self._app, self._limit, self._others = app, limit, others or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on while it is not too long."""
+        """Pass a request on while it is neither too long nor too late."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        most_bytes = self._others.get(scope["path"], self._most_bytes)
+        body = _LimitedBody(self._others.get(scope["path"], self._limit), receive)
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if not announced.isdigit() or int(announced) > most_bytes:
-            await self._refuse(most_bytes, scope, receive, send)
+        if not announced.isdigit() or int(announced) > body.limit.most_bytes:
+            await body.too_long()(scope, receive, send)
             return
-        taken, is_answered = 0, False
+        is_answered = False
 
-        async def limited() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > most_bytes:
-                raise _TooLongError
-            return message
-
-        async def noted(message: Message) -> None:
+        async def checked(message: Message) -> None:
+            """Say what was wrong with the body in the place of what the routes make of its end."""
             nonlocal is_answered
-            is_answered = is_answered or message["type"] == "http.response.start"
-            await send(message)
+            if body.refusal is None or is_answered:
+                is_answered = True
+                await send(message)
 
+        with suppress(_RefusedError):
+            await self._app(scope, body.receive, checked)
+        if body.refusal is not None and not is_answered:
+            await body.refusal(scope, receive, send)
+
+
+class _LimitedBody:
+    """The body of one request; ``refusal`` says what was wrong with it."""
+
+    def __init__(self, limit: Limit, receive: Receive) -> None:
+        self.limit = limit
+        self.refusal: JSONResponse | None = None
+        self._receive, self._taken, self._is_whole = receive, 0, False
+        self._deadline_s = asyncio.get_running_loop().time() + limit.within_s
+
+    async def receive(self) -> Message:
+        """The next message of the request. Raises _RefusedError."""
+        if self._is_whole:
+            return await self._receive()
+        left_s = self._deadline_s - asyncio.get_running_loop().time()
         try:
-            await self._app(scope, limited, noted)
-        except _TooLongError:
-            if not is_answered:
-                await self._refuse(most_bytes, scope, receive, send)
+            message = await asyncio.wait_for(self._receive(), min(left_s, SILENCE_S))
+        except asyncio.TimeoutError:
+            self.refusal = _refused(408, "the request did not come in time: see to the connection, and send it again")
+            raise _RefusedError from None
+        self._taken += len(message.get("body", b""))
+        self._is_whole = not message.get("more_body", False)
+        if self._taken > self.limit.most_bytes:
+            self.refusal = self.too_long()
+            raise _RefusedError
+        return message
 
-    async def _refuse(self, most_bytes: int, scope: Scope, receive: Receive, send: Send) -> None:
-        text = f"the request is longer than the {most_bytes / 1e6:.0f} MB that this server takes"
-        response = JSONResponse({"detail": text}, 413, headers={"Connection": "close"})
-        await response(scope, receive, send)
+    def too_long(self) -> JSONResponse:
+        """The refusal of a body that is too long."""
+        return _refused(413, f"the request is longer than the {self.limit.most_bytes / 1e6:.0f} MB that are taken here")
+
+
+def _refused(status: int, detail: str) -> JSONResponse:
+    return JSONResponse({"detail": detail}, status, headers={"Connection": "close"})

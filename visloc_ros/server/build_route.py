@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnect
 
-from visloc_ros.server.access import Admitted, admits_socket, is_foreign
+from visloc_ros.server.access import Admitted, admits_socket, from_here, is_foreign
 from visloc_ros.server.answers import Problem
 from visloc_ros.server.build_jobs import OPEN, Job
 from visloc_ros.server.service import Service
@@ -52,12 +52,6 @@ class JobStatus(BaseModel):
     def of(cls, job: Job) -> JobStatus:
         """What is told of a job."""
         return cls(**{name: value for name, value in asdict(job).items() if name in cls.model_fields})
-
-
-def from_here(request: Request) -> None:
-    """Refuse what changes something for a page of another site."""
-    if is_foreign(request):
-        raise HTTPException(403, "a page of another site cannot ask for this")
 
 
 router = APIRouter(responses={status: REFUSALS[status] for status in (401,)})

@@ -8,7 +8,7 @@ from pathlib import Path
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_check import check_map
-from visloc_ros.core.map_folder import MapEntry, list_maps
+from visloc_ros.core.map_folder import MapEntry, find_map, list_maps, remove_map
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 
 BYTES_A_BYTE = 3  # of memory for one on the disk: a map of 10,000 images (1.5 GB) takes 2.7 GB
@@ -28,6 +28,21 @@ class ResidentMaps:
         except ConfigError as error:
             raise MapError(str(error)) from error
 
+    def entry(self, name: str) -> MapEntry:
+        """One map, broken or not, by the name of its folder or archive. Raises UnknownMapError, MapError."""
+        try:
+            entry = find_map(self.folder, name)
+        except ConfigError as error:
+            raise MapError(str(error)) from error
+        if entry is None:
+            raise UnknownMapError(f"there is no map '{name}' here: GET /reference/status lists those that are")
+        return entry
+
+    def delete(self, name: str) -> None:
+        """Delete a map, a broken one, too. Raises UnknownMapError, MapError, OutputError."""
+        remove_map(self.entry(name).path)
+        self._engines.pop(name, None)
+
     @property
     def num_resident(self) -> int:
         """How many maps are in memory."""
@@ -37,12 +52,16 @@ class ResidentMaps:
         """Whether a map is in memory."""
         return name in self._engines
 
+    def resolve(self, name: str) -> str:
+        """The name of the only map where none is given. Raises UnknownMapError."""
+        return name or self._only_name()
+
     def engine(self, name: str) -> AnchorEngine:
         """The engine of a map by the name of its folder or archive; of the only map where the name is empty.
 
         Raises UnknownMapError, MapError where it cannot be opened, or where its models differ from those in use.
         """
-        name = name or self._only_name()
+        name = self.resolve(name)
         if name not in self._engines:
             self._load(name)
         self._engines.move_to_end(name)
@@ -56,9 +75,7 @@ class ResidentMaps:
         return names[0]
 
     def _load(self, name: str) -> None:
-        entry = next((entry for entry in self.entries() if entry.path.name == name), None)
-        if entry is None:
-            raise UnknownMapError(f"there is no map '{name}' here: GET /reference/status lists those that are")
+        entry = self.entry(name)
         if entry.problem:
             raise MapError(entry.problem)
         check_map(entry.path)

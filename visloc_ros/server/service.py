@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.types import AnchorPose
+from visloc_ros.core.types import Anchor, AnchorPose
 from visloc_ros.server.answers import LocalizeAnswer
 from visloc_ros.server.build_jobs import BuildJobs
 from visloc_ros.server.device_queue import DeviceQueue
@@ -24,11 +24,25 @@ MOST_STREAMS = 4  # each takes most of a core
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """Where the maps lie, how much memory they may take, and the token of those who may ask; empty: anybody."""
+    """Where the maps lie, how much memory they may take, and the token of those who may ask; empty: anybody.
+
+    Reports below ``reports_folder`` can be read.
+    """
 
     maps_folder: Path
     memory_bytes: int = 4 << 30
     token: str = ""
+    reports_folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """In which map an image is searched, empty where there is only one, and what is known of it."""
+
+    map_name: str = ""
+    camera_of: CameraOfSize | None = None
+    prior: SE3 | None = None
+    with_inliers: bool = False
 
 
 class Service:
@@ -38,6 +52,7 @@ class Service:
         self.maps = ResidentMaps(config.maps_folder, config.memory_bytes)
         self.queue = DeviceQueue(MOST_WAITING, WITHIN_S)
         self.jobs = BuildJobs(config.maps_folder)
+        self.reports_folder = config.reports_folder
         self.num_streams = 0
         self.metrics = Metrics(lambda: self.queue.waiting, lambda: self.num_streams, lambda: self.maps.num_resident)
         self._token = config.token.encode()
@@ -51,9 +66,10 @@ class Service:
         self.jobs.close()
         self.queue.close()
 
-    def localize(self, data: bytes, map_name: str, camera_of: CameraOfSize | None, prior: SE3 | None) -> LocalizeAnswer:
+    def localize(self, data: bytes, search: SearchRequest) -> LocalizeAnswer:
         """Find an image, in the thread of the queue."""
-        frame, engine = read_upload(data, camera_of), self.maps.engine(map_name)
-        result = engine.localize(frame, prior)
+        frame, name = read_upload(data, search.camera_of), self.maps.resolve(search.map_name)
+        engine = self.maps.engine(name)
+        result = engine.localize(frame, search.prior)
         self.metrics.searches.labels(FOUND if isinstance(result, AnchorPose) else result.reason.value).inc()
-        return LocalizeAnswer.of(result, engine.map.name, engine.map.manifest.metric)
+        return LocalizeAnswer.of(Anchor(result, engine.map_identity), name, search.with_inliers)

@@ -39,7 +39,9 @@ class StreamRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     map: str = Field(default="", description="name of the map; needed where there are several")
-    camera: str = Field(description="'MODEL WIDTH HEIGHT PARAMETERS...', as COLMAP writes it")
+    camera: str = Field(
+        default="", description="'MODEL WIDTH HEIGHT PARAMETERS...', as COLMAP writes it; estimated where it is empty"
+    )
     token: str = Field(default="", description="of the server, where no header can be set: in a page")
 
 
@@ -106,7 +108,7 @@ async def _read_request(socket: WebSocket, service: Service) -> StreamRequest:
 
 async def _open(request: StreamRequest, service: Service) -> StreamSession:
     try:
-        camera_of = camera_in_words(request.camera)
+        camera_of = camera_in_words(request.camera) if request.camera else None
         engine = await service.queue.do(lambda: service.maps.engine(request.map))
     except (CalibrationError, UnknownMapError) as error:
         raise _RefusedError(str(error)) from error
@@ -119,7 +121,7 @@ async def _open(request: StreamRequest, service: Service) -> StreamSession:
     def search(frame: Frame, prior: SE3 | None) -> AnchorPose | Rejection:
         return service.queue.wait_for(lambda: engine.localize(frame, prior))
 
-    return await run_in_threadpool(StreamSession, engine.map, search, camera_of)
+    return await run_in_threadpool(StreamSession, engine, search, camera_of)
 
 
 async def _exchange(socket: WebSocket, session: StreamSession, service: Service) -> None:

@@ -1,0 +1,87 @@
+"""Anchors over HTTP beside anchors over DDS, in replays of the same bags.
+
+Run: python -m benchmarks.http_anchors --data ../shared/data --runs 3 --markdown results/server.md
+
+Robot and server share the computer. Over DDS the anchor node searches; over HTTP ``visloc serve`` does, asked by the
+remote anchor node. ``benchmarks.tethered`` has them on two machines, and kills the server.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from benchmarks.layouts import PLACES, made_place
+from benchmarks.places import known_truth
+from benchmarks.program import add_outputs, new_parser
+from benchmarks.results_file import Figures, table, write_outputs
+from visloc_ros.apps.replay import ReplayPlan, make_record, run_nodes
+from visloc_ros.apps.server_process import running
+from visloc_ros.core.map import open_map
+from visloc_ros.evaluation import summarize
+from visloc_ros.evaluation.machine import provenance
+from visloc_ros.sources import SourceConfig
+from visloc_ros.sources.bag import BagSource
+
+CENTIMETRES = 100.0
+
+
+def main() -> None:
+    """Play each place's bag both ways, in turn."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
+    parser.add_argument("--work", type=Path, default=Path("out/layouts"), help="folder for maps and bags")
+    parser.add_argument("--runs", type=int, default=3)
+    add_outputs(parser)
+    arguments = parser.parse_args()
+    runs = {place: both_ways(made_place(arguments.data / place, arguments.work), arguments) for place in PLACES}
+    write_outputs(arguments, "Anchors over HTTP", {**provenance(), "runs": runs}, as_table(runs))
+
+
+def both_ways(folder: Path, arguments: Namespace) -> dict[str, list[Figures]]:
+    """Figures of each replay of a place, by the way that anchors take."""
+    found: dict[str, list[Figures]] = {"DDS": [], "HTTP": []}
+    with running(folder / "maps") as server:
+        server.client.post("/localize", files={"image": b""})  # what it needs is imported
+        for _ in range(arguments.runs):
+            for way, url in (("DDS", ""), ("HTTP", f"http://127.0.0.1:{server.port}")):
+                found[way].append(measure(folder, url))
+                print(folder.name, way, found[way][-1], flush=True)
+    return found
+
+
+def measure(folder: Path, server_url: str) -> Figures:
+    """Figures of one replay."""
+    plan = ReplayPlan(folder / "maps" / folder.name, folder / "query", server_url=server_url)
+    source = BagSource(plan.bag, SourceConfig())
+    record = make_record(plan, source, open_map(plan.map_path), run_nodes(plan, source), known_truth(source))
+    summary = summarize(record)
+    return {
+        "anchors": sum(anchor.accepted for anchor in record.anchors),
+        "localized_share_after_first_fix": summary["localized_share_after_first_fix"],
+        "pose_age_ms": {name: round(summary["pose_age_ms"][name], 1) for name in ("p50", "p95")},
+        "error_cm": {name: round(CENTIMETRES * summary["position_error_m"][name], 2) for name in ("median", "p95")},
+    }
+
+
+def as_table(runs: dict[str, dict[str, list[Figures]]]) -> str:
+    """A row for each replay."""
+    rows = [
+        [
+            place,
+            way,
+            str(one["anchors"]),
+            f"{one['localized_share_after_first_fix']:.1%}",
+            f"{one['pose_age_ms']['p50']} / {one['pose_age_ms']['p95']} ms",
+            f"{one['error_cm']['median']} / {one['error_cm']['p95']} cm",
+        ]
+        for place, ways in runs.items()
+        for way, found in ways.items()
+        for one in found
+    ]
+    header = ["place", "anchors over", "anchors", "LOCALIZED after the first fix", "age of poses, median / 95 %"]
+    return table([*header, "error of fused poses, median / 95 %"], rows)
+
+
+if __name__ == "__main__":
+    main()

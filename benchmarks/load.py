@@ -1,0 +1,152 @@
+"""Many clients that ask ``visloc serve`` at once: what they are answered, how soon, and what memory it takes.
+
+Run: python -m benchmarks.load --data ../shared/data --markdown results/server.md
+
+Each client sends a photo of a place, waits for the answer, and sends the next; one that is told to come again later
+waits as long as it is told. First one client alone asks, then all of them. Client and server share the computer.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from argparse import Namespace
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+
+from benchmarks.places import Place, real_places
+from benchmarks.program import add_outputs, new_parser
+from benchmarks.results_file import Figures, table, write_outputs
+from visloc_ros.apps.server_process import WAIT_S, HttpServer, running
+from visloc_ros.core.result_mapping import pose_from_mapping
+from visloc_ros.evaluation.association import truth_at
+from visloc_ros.evaluation.machine import provenance
+from visloc_ros.sources.ros_images import encode_jpeg
+
+CENTIMETRES = 100.0
+PLACE = "redkitchen"
+
+
+def main() -> None:
+    """One client, then many."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
+    parser.add_argument("--work", type=Path, default=Path("out/load"), help="folder for maps")
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    add_outputs(parser)
+    arguments = parser.parse_args()
+    place = next(place for place in real_places(arguments.data) if place.name == PLACE)
+    place.open_map(arguments.work)
+    os.environ["OMP_NUM_THREADS"] = "1"  # the clients need the other core
+    with running(arguments.work) as server:
+        runs = {f"{count}": measure(server, place, count, arguments) for count in (1, arguments.clients)}
+    write_outputs(arguments, "Many clients", {**provenance(), "runs": runs}, as_table(runs))
+
+
+def measure(server: HttpServer, place: Place, count: int, arguments: Namespace) -> Figures:
+    """Figures of so many clients."""
+    load = Load(server, place, arguments.seconds)
+    load.ask(0)  # the map and the models are loaded
+    load.forget()
+    process = psutil.Process(server.process.pid)
+    memory_mb = [process.memory_info().rss / 1e6]
+    clients = [threading.Thread(target=load.client, args=(index,)) for index in range(count)]
+    for client in clients:
+        client.start()
+    while any(client.is_alive() for client in clients):
+        time.sleep(1.0)
+        memory_mb.append(process.memory_info().rss / 1e6)
+    found = load.figures(memory_mb)
+    print(count, found, flush=True)
+    return found
+
+
+class Load:
+    """What clients of one place ask, and what they are answered."""
+
+    def __init__(self, server: HttpServer, place: Place, seconds: float) -> None:
+        self._url, self._place, self._seconds = f"http://127.0.0.1:{server.port}", place, seconds
+        self._frames = place.frames()
+        self._jpegs = [encode_jpeg(frame.image, 90) for frame in self._frames]
+        camera = self._frames[0].camera
+        words = [camera.model.name, camera.width, camera.height, *camera.params]
+        self._fields = {"map": place.name, "camera": " ".join(map(str, words))}
+        self._until_s = time.monotonic() + WAIT_S
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._answers: list[tuple[int, float, float | None]] = []
+        self._until_s = time.monotonic() + self._seconds
+
+    def client(self, index: int) -> None:
+        """Ask again and again."""
+        while time.monotonic() < self._until_s:
+            time.sleep(self.ask(index))
+            index += 7
+
+    def ask(self, index: int) -> float:
+        """Ask once, and tell how long to wait before the next time."""
+        index %= len(self._jpegs)
+        begin_s = time.monotonic()
+        try:
+            answer = httpx.post(
+                f"{self._url}/localize",
+                files={"image": ("image.jpg", self._jpegs[index])},
+                data=self._fields,
+                timeout=WAIT_S,
+                trust_env=False,
+            )
+        except httpx.TransportError:
+            self._answers.append((0, time.monotonic() - begin_s, None))
+            return 0.0
+        took_s, error = time.monotonic() - begin_s, None
+        if answer.is_success and answer.json()["success"]:
+            true = truth_at(self._place.truth(), self._frames[index].stamp_ns)
+            pose = pose_from_mapping(answer.json()["map_from_camera"])
+            error = None if true is None else float(np.linalg.norm(pose.translation - true.translation))
+        self._answers.append((answer.status_code, took_s, error))
+        return float(answer.headers.get("retry-after", 0.0))
+
+    def figures(self, memory_mb: list[float]) -> Figures:
+        """What came of it."""
+        took_ms = [1e3 * took_s for status, took_s, _ in self._answers if status == 200]
+        errors = [CENTIMETRES * error for *_, error in self._answers if error is not None]
+        statuses = Counter(str(status or "no answer") for status, *_ in self._answers)
+        half = memory_mb[len(memory_mb) // 2 :]
+        return {
+            "statuses": dict(sorted(statuses.items())),
+            "searched_per_s": round(len(took_ms) / self._seconds, 2),
+            "found": len(errors),
+            "took_ms": {f"p{rank}": round(float(np.percentile(took_ms, rank))) for rank in (50, 95)},
+            "error_cm": {f"p{rank}": round(float(np.percentile(errors, rank)), 1) for rank in (50, 95)},
+            "memory_mb": {"begin": round(memory_mb[0]), "middle": round(half[0]), "end": round(half[-1])},
+        }
+
+
+def as_table(runs: dict[str, Figures]) -> str:
+    """A row for each number of clients."""
+    rows = [
+        [
+            count,
+            ", ".join(f"{number} x {status}" for status, number in one["statuses"].items()),
+            f"{one['searched_per_s']} a second",
+            str(one["found"]),
+            f"{one['took_ms']['p50']} / {one['took_ms']['p95']} ms",
+            f"{one['error_cm']['p50']} / {one['error_cm']['p95']} cm",
+            " / ".join(str(one["memory_mb"][when]) for when in ("begin", "middle", "end")) + " MB",
+        ]
+        for count, one in runs.items()
+    ]
+    header = ["clients", "answers by status", "searched", "found", "time of an answer, median / 95 %"]
+    return table([*header, "error, median / 95 %", "memory at the begin, the middle, the end"], rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""A robot whose images are found over HTTP: the same anchors, and none made up while the server is away."""
+
+import time
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from diagnostic_msgs.msg import DiagnosticArray
+from mapped_room import SIMULATION
+from node_harness import started
+from sensor_msgs.msg import CameraInfo, CompressedImage
+
+from visloc_msgs.msg import Anchor
+from visloc_ros.apps.server_process import free_port, running
+from visloc_ros.core.map import open_map
+from visloc_ros.localization import AnchorEngine
+from visloc_ros.nodes.conversions import camera_to_msg, header
+from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.nodes.remote_anchor_node import JPEG_QUALITY, RemoteAnchorNode
+from visloc_ros.server.uploads import read_upload
+from visloc_ros.simulation import simulate
+from visloc_ros.sources.ros_images import encode_jpeg
+from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
+
+BEGIN_NS, STEP_NS = 1_700_000_000_000_000_000, 500_000_000
+SEQUENCE = simulate(SIMULATION, "map")
+TOKEN = "correct-horse-battery"
+
+
+class Robot:
+    """Sends frames one at a time to the node, and keeps what it tells."""
+
+    def __init__(self, harness):
+        self.harness, self.node = harness, harness.node
+        self.anchors, self.diagnostics, self._count = {}, ("", ""), 0
+        probe = harness.probe
+        self._images = probe.create_publisher(CompressedImage, "image/compressed", RELIABLE)
+        self._infos = probe.create_publisher(CameraInfo, "camera_info", RELIABLE)
+        probe.create_subscription(Anchor, "anchor", self._keep, RELIABLE)
+        probe.create_subscription(DiagnosticArray, "/diagnostics", self._judge, RELIABLE)
+        harness.wait_for(lambda: self._images.get_subscription_count() and self._infos.get_subscription_count(), "ears")
+        (publisher,) = (one for one in self.node.publishers if one.topic_name.endswith("/anchor"))
+        harness.wait_for(publisher.get_subscription_count, "listener")
+
+    def _keep(self, anchor):
+        self.anchors[stamp_from_msg(anchor.header.stamp)] = anchor
+
+    def _judge(self, message):
+        for status in message.status:
+            self.diagnostics = status.level, status.message
+
+    def send(self, index):
+        """Send a frame; give its stamp."""
+        self._count += 1
+        stamp_ns = BEGIN_NS + self._count * STEP_NS
+        self._infos.publish(camera_to_msg(stamp_ns, "camera", SEQUENCE.camera))
+        image = CompressedImage(header=header(stamp_ns, "camera"), format="jpeg")
+        image.data = encode_jpeg(SEQUENCE.frame(index).image, 95)
+        self._images.publish(image)
+        return stamp_ns
+
+    def wait_for_words(self, begin):
+        """Go on as a camera does, until the diagnostics begin so: a silent camera is what they would speak of."""
+        for _ in range(20):
+            if self.diagnostics[1].startswith(begin):
+                return
+            self.diagnostics = ("", "")
+            self.send(1)
+            self.harness.wait_for(lambda: self.diagnostics[1], "diagnostics")
+        raise AssertionError(self.diagnostics)
+
+    def find(self, index):
+        """The anchor of a frame, which the node has been waiting for."""
+        self.harness.wait_for(lambda: time.monotonic() > self.node._not_before_s, "readiness")
+        stamp_ns = self.send(index)
+        self.harness.wait_for(lambda: stamp_ns in self.anchors, "anchor")
+        return self.anchors[stamp_ns]
+
+
+def asking(port, *more):
+    parameters = (f"server_url:=http://127.0.0.1:{port}", "camera.transport:=compressed", "camera.qos:=reliable", *more)
+    return [word for one in parameters for word in ("-p", one)]
+
+
+def test_anchors_are_those_of_the_map_on_the_server(ros_domain, room_map, tmp_path):
+    (tmp_path / "token").write_text(TOKEN)
+    engine = AnchorEngine(open_map(room_map))
+    with running(room_map.parent, "--token-file", str(tmp_path / "token")) as server:
+        more = (f"token_file:={tmp_path / 'token'}", f"server_map:={room_map.name}")
+        with started(RemoteAnchorNode, *asking(server.port, *more)) as harness:
+            robot = Robot(harness)
+            for index in (1, 4):
+                told = robot.find(index)
+                assert told.accepted, told.reason
+                sent = read_upload(encode_jpeg(SEQUENCE.frame(index).image, 95), lambda *_: SEQUENCE.camera)
+                again = read_upload(encode_jpeg(sent.image, JPEG_QUALITY), lambda *_: SEQUENCE.camera)
+                own = engine.localize(again)
+                assert pose_from_msg(told.pose.pose).is_close(own.map_from_camera, 1e-6, 1e-4)
+                assert told.pose.covariance == pytest.approx(own.covariance.reshape(36), rel=1e-6)
+                assert told.map_covariance == pytest.approx(own.map_covariance.reshape(36), rel=1e-6)
+                assert (told.num_inliers, len(told.inlier_points)) == (own.num_inliers, own.num_inliers)
+                assert told.inlier_pixels == pytest.approx(own.inlier_pixels.reshape(-1), abs=1e-3)
+                assert (told.map_name, told.metric) == (room_map.name, True)
+
+
+def test_without_a_server_no_anchor_comes_and_the_diagnostics_say_why(ros_domain, room_map):
+    port = free_port()
+    with started(RemoteAnchorNode, *asking(port)) as harness:
+        robot = Robot(harness)
+        for _ in range(2):
+            robot.send(0)
+            harness.wait_for(lambda: "does not answer" in robot.diagnostics[1], "words")
+            assert robot.diagnostics[0] == b"\x02"
+            assert not robot.anchors
+            with running(room_map.parent, port=port):
+                assert robot.find(1).accepted
+                robot.wait_for_words("Localizing")
+            robot.anchors.clear()
+
+
+def test_a_camera_that_nobody_calibrated_is_not_searched(ros_domain, room_map):
+    with started(RemoteAnchorNode, *asking(free_port())) as harness:
+        robot = Robot(harness)
+        robot._infos = robot.harness.probe.create_publisher(CameraInfo, "nowhere", RELIABLE)
+        robot.send(0)
+        harness.wait_for(lambda: "not calibrated" in robot.diagnostics[1], "words")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "starts"),
+    [
+        ((), False),
+        (("server_url:=gpu-box",), False),
+        (("server_url:=ftp://gpu-box",), False),
+        (("server_url:=http://gpu-box:8090", "token_file:=/nowhere"), False),
+        (("server_url:=http://gpu-box:8090",), True),
+    ],
+)
+def test_only_what_can_be_a_server_is_asked(ros_domain, parameters, starts):
+    with started(RemoteAnchorNode, *[word for one in parameters for word in ("-p", one)], succeeds=starts):
+        pass

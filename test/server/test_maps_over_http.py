@@ -1,0 +1,60 @@
+"""Maps are taken home and deleted over HTTP, each whole or not at all."""
+
+import shutil
+
+import pytest
+from test_serve import DEMO_MAP, INTRINSICS, jpeg, post, serving
+
+from visloc_ros.core.map import open_map
+from visloc_ros.core.map_archive import unpacked
+
+
+@pytest.fixture
+def maps(tmp_path):
+    """A map as a folder with a strange name, one as an archive, one that is broken, and what is none."""
+    with unpacked(DEMO_MAP) as room:
+        shutil.copytree(room, tmp_path / 'my "room" ü')
+    shutil.copy(DEMO_MAP, tmp_path / "hall.tar.gz")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "manifest.json").write_text("{")
+    (tmp_path / "notes.txt").write_text("secret")
+    return tmp_path
+
+
+def test_maps_come_whole_and_are_deleted(maps, tmp_path_factory):
+    with serving(maps) as client:
+        home = tmp_path_factory.mktemp("home")
+        for name in ('my "room" ü', "hall.tar.gz"):
+            answer = client.get(f"/reference/maps/{name}")
+            assert answer.headers["content-type"] == "application/gzip"
+            (home / "reference.tar.gz").write_bytes(answer.content)
+            assert len(open_map(home / "reference.tar.gz").images) == len(open_map(DEMO_MAP).images)
+        assert (home / "reference.tar.gz").read_bytes() == DEMO_MAP.read_bytes()
+
+        assert post(client, jpeg(), map='my "room" ü', **INTRINSICS).json()["success"]
+        broken = client.get("/reference/maps/broken")
+        assert (broken.status_code, str(maps) in broken.text) == (500, False)
+        assert (
+            client.delete("/reference/maps/hall.tar.gz", headers={"Origin": "http://evil.example"}).status_code == 403
+        )
+        for name in ('my "room" ü', "broken"):
+            assert client.delete(f"/reference/maps/{name}").status_code == 204
+            assert client.delete(f"/reference/maps/{name}").status_code == 404
+        assert post(client, jpeg(), map='my "room" ü', **INTRINSICS).status_code == 404
+        assert sorted(path.name for path in maps.iterdir()) == ["hall.tar.gz", "notes.txt"]
+
+
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "castle", "..", "%2e%2e", "..%2Fmaps", "%00", "%2Fetc%2Fpasswd", ".visloc_jobs"]
+)
+def test_what_is_no_map_is_neither_given_nor_deleted(client, name):
+    assert client.get(f"/reference/maps/{name}").status_code == 404
+    assert client.delete(f"/reference/maps/{name}").status_code == 404
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("few")
+    (folder / "notes.txt").write_text("secret")
+    with serving(folder) as client:
+        yield client

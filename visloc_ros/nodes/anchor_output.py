@@ -1,0 +1,77 @@
+"""What a node that searches tells: each anchor, what holds it, and how the last searches went."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import Any
+
+import cv2
+import numpy as np
+from sensor_msgs.msg import CompressedImage, PointCloud2
+
+from visloc_msgs.msg import Anchor as AnchorMsg
+from visloc_ros.core.types import Anchor, AnchorPose, Frame
+from visloc_ros.nodes.base import VislocNode
+from visloc_ros.nodes.camera_health import CameraHealth
+from visloc_ros.nodes.conversions import anchor_to_msg, header, points_to_msg
+from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.sources.ros_images import encode_jpeg
+
+ACCEPTED, RECENT = "accepted", 10  # searches that the diagnostics go by
+INLIER_COLOUR = (40, 220, 80)
+
+
+class AnchorOutput:
+    """Publishes anchors, their inliers and a picture of these, and counts them by outcome."""
+
+    def __init__(self, node: VislocNode[Any], map_frame: str) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self._map_frame = map_frame
+        self._recent: deque[str] = deque(maxlen=RECENT)  # outcomes of the last searches
+        self._publisher = node.publisher(AnchorMsg, "anchor", RELIABLE)
+        self._inliers_publisher = node.publisher(PointCloud2, "inlier_points", RELIABLE)
+        self._image_publisher = node.publisher(CompressedImage, "matches/compressed", RELIABLE)
+
+    def publish(self, anchor: Anchor, frame: Frame, camera_frame: str) -> None:
+        """Tell what the search for a frame gave."""
+        result = anchor.result
+        outcome = ACCEPTED if isinstance(result, AnchorPose) else result.reason.value
+        self.outcomes[outcome] += 1
+        self._recent.append(outcome)
+        self._publisher.publish(anchor_to_msg(anchor, self._map_frame, camera_frame))
+        if isinstance(result, AnchorPose):
+            self._publish_inliers(frame, result, camera_frame)
+
+    def _publish_inliers(self, frame: Frame, anchor: AnchorPose, camera_frame: str) -> None:
+        if self._inliers_publisher.get_subscription_count():
+            cloud = points_to_msg(frame.stamp_ns, self._map_frame, anchor.inlier_points)
+            self._inliers_publisher.publish(cloud)
+        if self._image_publisher.get_subscription_count():
+            image = CompressedImage(header=header(frame.stamp_ns, camera_frame), format="jpeg")
+            image.data = encode_jpeg(draw_inliers(frame, anchor), 85)
+            self._image_publisher.publish(image)
+
+    def judge(self, map_name: str, camera: CameraHealth) -> tuple[str, str]:
+        """Level and words of the diagnostics, by the last searches."""
+        if camera.problem:
+            return "error", camera.problem
+        if not self._recent:
+            return "warn", "No image searched yet."
+        num_found = self._recent.count(ACCEPTED)
+        if num_found:
+            words = f"Localizing: {num_found} of the last {len(self._recent)} images found in the map."
+            return ("warn", f"{words} {camera.warning}") if camera.warning else ("ok", words)
+        (reason, count), *_ = Counter(self._recent).most_common(1)
+        return "warn", (
+            f"None of the last {len(self._recent)} images is found in the map '{map_name}' ({reason} in"
+            f" {count}): does it show this place, and is this the camera's calibration?"
+            f" {camera.warning}".rstrip()
+        )
+
+
+def draw_inliers(frame: Frame, anchor: AnchorPose) -> np.ndarray:
+    """The frame (H, W, 3) with the pixels that hold its pose."""
+    image = frame.rgb.copy()
+    for x, y in np.round(anchor.inlier_pixels - 0.5).astype(int).tolist():
+        cv2.circle(image, (x, y), 3, INLIER_COLOUR, 1, cv2.LINE_AA)
+    return image

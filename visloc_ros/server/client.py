@@ -1,0 +1,113 @@
+"""A client of ``visloc serve``: the same answers, as typed values."""
+
+from __future__ import annotations
+
+import json
+from types import TracebackType
+from typing import Any, TypeVar
+
+import httpx
+import pycolmap
+from pydantic import TypeAdapter, ValidationError
+
+from visloc_ros.core.errors import ConfigError, VislocError
+from visloc_ros.core.geometry import SE3
+from visloc_ros.server.answers import Health, LocalizeAnswer, MapStatus
+
+CONNECT_S, ANSWER_S = 2.0, 10.0  # an answer that comes later is of no use to a robot that moves
+
+
+AnswerT = TypeVar("AnswerT")
+
+
+class ServerError(VislocError):
+    """The server cannot be reached, or refuses; ``retry_after_s`` is when it asks to be tried again, if it does."""
+
+    def __init__(self, words: str, retry_after_s: float | None = None) -> None:
+        super().__init__(words)
+        self.retry_after_s = retry_after_s
+
+
+class LocalizationClient:
+    """Asks one server; keeps the connection between requests. Raises ConfigError for what is no address."""
+
+    def __init__(self, url: str, token: str = "", answer_s: float = ANSWER_S) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        timeout = httpx.Timeout(answer_s, connect=CONNECT_S)
+        self._url = url
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise ConfigError(f"'{url}' is no address: {error}") from error
+        if address.scheme not in ("http", "https") or not address.host:
+            raise ConfigError(f"'{url}' is no address: give one like http://gpu-box:8090")
+        self._client = httpx.Client(base_url=address, headers=headers, timeout=timeout)
+
+    def localize(
+        self,
+        image: bytes,
+        *,
+        map_name: str = "",
+        camera: pycolmap.Camera | None = None,
+        prior: SE3 | None = None,
+        with_inliers: bool = False,
+    ) -> LocalizeAnswer:
+        """Find a JPEG or PNG in a map of the server; ``prior`` is a predicted ``map_from_camera``. Raises ServerError.
+
+        Without ``camera`` the focal length is that of the image's EXIF data, or estimated.
+        """
+        fields = {"map": map_name, "inliers": json.dumps(with_inliers)}
+        if camera is not None:
+            fields["camera"] = " ".join(map(str, (camera.model.name, camera.width, camera.height, *camera.params)))
+        if prior is not None:
+            fields["prior"] = " ".join(map(str, [*prior.quaternion.tolist(), *prior.translation.tolist()]))
+        files = {"image": ("image", image)}
+        return self._ask(TypeAdapter(LocalizeAnswer), "POST", "/localize", data=fields, files=files)
+
+    def maps(self) -> list[MapStatus]:
+        """The maps of the server, broken ones, too. Raises ServerError."""
+        return self._ask(TypeAdapter(list[MapStatus]), "GET", "/reference/status")
+
+    def health(self) -> Health:
+        """Whether the server works. Raises ServerError."""
+        return self._ask(TypeAdapter(Health), "GET", "/health")
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._client.close()
+
+    def __enter__(self) -> LocalizationClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, kind: TypeAdapter[AnswerT], method: str, path: str, **content: Any) -> AnswerT:
+        try:
+            answer = self._client.request(method, path, **content)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            words = f"{self._url} does not answer ({type(error).__name__}): see that 'visloc serve' runs there"
+            raise ServerError(words) from error
+        if not answer.is_success:
+            raise ServerError(f"{self._url} refuses: {_detail(answer)}", _retry_after_s(answer))
+        try:
+            return kind.validate_json(answer.content)
+        except ValidationError as error:
+            raise ServerError(f"{self._url} gives an answer that this version does not understand: {error}") from error
+
+
+def _detail(answer: httpx.Response) -> str:
+    """Why a request is refused, in the server's words."""
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {answer.status_code}"
+
+
+def _retry_after_s(answer: httpx.Response) -> float | None:
+    try:
+        return float(answer.headers["Retry-After"])
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,100 @@
+"""``/reference/status`` and ``/reference/maps``: which maps there are; to take one home, and to delete one."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Response
+from fastapi import Path as InPath
+from fastapi.responses import StreamingResponse
+
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.files import is_file
+from visloc_ros.core.map_archive import pack_map
+from visloc_ros.core.map_folder import ARCHIVE_SUFFIX
+from visloc_ros.server.access import Admitted, from_here
+from visloc_ros.server.answers import MapStatus, Problem
+from visloc_ros.server.device_queue import QueueFullError
+
+logger = logging.getLogger(__name__)
+
+MOST_PACKED = 2  # maps at the same time: each keeps a core busy
+CHUNK_BYTES = 1 << 20
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"model": Problem, "description": "no token, or a wrong one"},
+    403: {"model": Problem, "description": "asked by a page of another site"},
+    404: {"model": Problem, "description": "no map of that name"},
+    422: {"description": "no name"},
+    500: {"model": Problem, "description": "the map is broken"},
+    503: {"model": Problem, "description": "too many requests wait"},
+    507: {"model": Problem, "description": "no room to pack the map, or it may not be deleted"},
+}
+_packing = threading.BoundedSemaphore(MOST_PACKED)
+
+router = APIRouter(responses={401: REFUSALS[401]})
+Name = Annotated[str, InPath(description="of the map, as /reference/status tells it")]
+
+
+@router.get("/reference/status")
+def status(service: Admitted) -> list[MapStatus]:
+    """The maps that can be searched, and those that cannot."""
+    entries = service.maps.entries()
+    for entry in entries:
+        if entry.problem:
+            logger.warning("%s", entry.problem)
+    return [MapStatus.of(entry, service.maps.is_resident(entry.path.name)) for entry in entries]
+
+
+@router.get(
+    "/reference/maps/{name}",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/gzip": {}}}, **{one: REFUSALS[one] for one in (404, 422, 500, 503, 507)}},
+)
+def download(service: Admitted, name: Name) -> StreamingResponse:
+    """A map as one archive, which ``--map`` takes as it is."""
+    entry = service.maps.entry(name)
+    if entry.problem:
+        raise MapError(entry.problem)
+    archive = entry.path.open("rb") if is_file(entry.path) else _packed(entry.path)
+    file_name = f"{name.removesuffix(ARCHIVE_SUFFIX)}{ARCHIVE_SUFFIX}"
+    headers = {
+        "Content-Length": str(archive.seek(0, 2)),
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(file_name, safe='')}",
+    }
+    return StreamingResponse(_chunks(archive), media_type="application/gzip", headers=headers)
+
+
+@router.delete(
+    "/reference/maps/{name}",
+    status_code=204,
+    response_class=Response,
+    dependencies=[Depends(from_here)],
+    responses={one: REFUSALS[one] for one in (403, 404, 422, 503, 507)},
+)
+async def delete(service: Admitted, name: Name) -> None:
+    """Delete a map, a broken one, too; searches and streams that have begun go on to their end."""
+    await service.queue.do(lambda: service.maps.delete(name))
+
+
+def _packed(folder: Path) -> IO[bytes]:
+    """A file without a name: nobody has to remove it, whatever becomes of the client."""
+    if not _packing.acquire(blocking=False):
+        raise QueueFullError
+    try:
+        with tempfile.TemporaryDirectory(prefix="visloc_download_") as name:
+            return pack_map(folder, Path(name) / f"map{ARCHIVE_SUFFIX}").open("rb")
+    finally:
+        _packing.release()
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        file.seek(0)
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk

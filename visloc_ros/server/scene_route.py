@@ -1,0 +1,92 @@
+"""``/reference/maps/NAME/...``: what a page shows of a map: points, images, and its card."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import trimesh
+from fastapi import APIRouter, HTTPException, Response
+from fastapi import Path as InPath
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.map import Map
+from visloc_ros.core.map_archive import map_folder
+from visloc_ros.core.map_layout import CARD_NAME
+from visloc_ros.core.result_mapping import pose_to_mapping
+from visloc_ros.server.access import Admitted
+from visloc_ros.server.answers import Pose, Problem
+from visloc_ros.server.service import Service
+from visloc_ros.viewer.point_colours import point_colours
+
+# What others have written is shown as in a sandbox: it runs nothing, loads nothing, and is of no site.
+SANDBOX = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"model": Problem, "description": "no token, or a wrong one"},
+    404: {"model": Problem, "description": "no map of that name"},
+    422: {"description": "no name"},
+    500: {"model": Problem, "description": "the map is broken"},
+    503: {"model": Problem, "description": "too many requests wait"},
+}
+
+router = APIRouter(prefix="/reference/maps/{name}", responses=REFUSALS)
+Name = Annotated[str, InPath(description="of the map, as /reference/status tells it")]
+
+
+class ReferenceImage(BaseModel):
+    """An image of the map: where it was taken, and how wide its camera looks."""
+
+    name: str
+    map_from_camera: Pose
+    width: int
+    height: int
+    focal_length_px: float = Field(description="mean of both axes")
+
+
+async def _opened(service: Service, name: str) -> Map:
+    engine = await service.queue.do(lambda: service.maps.engine(name))
+    return engine.map
+
+
+@router.get("/points", response_class=Response, responses={200: {"content": {"application/octet-stream": {}}}})
+async def points(service: Admitted, name: Name) -> Response:
+    """The map's points in their colours, as a binary PLY file."""
+    place = await _opened(service, name)
+    return Response(await run_in_threadpool(_as_ply, place), media_type="application/octet-stream")
+
+
+@router.get("/images")
+async def images(service: Admitted, name: Name) -> list[ReferenceImage]:
+    """Where the map's images were taken."""
+    place = await _opened(service, name)
+    return [
+        ReferenceImage(
+            name=image.name,
+            map_from_camera=Pose(**pose_to_mapping(image.map_from_camera)),
+            width=image.camera.width,
+            height=image.camera.height,
+            focal_length_px=image.camera.mean_focal_length(),
+        )
+        for image in place.images
+    ]
+
+
+@router.get("/card", response_class=HTMLResponse)
+def card(service: Admitted, name: Name) -> HTMLResponse:
+    """The map's card, made when it was built: what it shows, and how good it is."""
+    entry = service.maps.entry(name)
+    if entry.problem:
+        raise MapError(entry.problem)
+    with map_folder(entry.path) as folder:
+        path = folder / CARD_NAME
+        if not path.is_file() or path.is_symlink():
+            raise HTTPException(404, "this map has no card")
+        return HTMLResponse(path.read_bytes(), headers=SANDBOX)
+
+
+def _as_ply(place: Map) -> bytes:
+    cloud = trimesh.PointCloud(place.points, point_colours(place))  # type: ignore[no-untyped-call]
+    exported: bytes = cloud.export(file_type="ply")  # type: ignore[no-untyped-call]
+    return exported
