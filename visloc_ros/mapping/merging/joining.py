@@ -17,6 +17,8 @@ from visloc_ros.mapping.merging.sightings import Sighting
 
 Rows = NDArray[np.intp]
 
+_NOTHING = np.empty((0, 0), np.float32)
+
 
 def same_points(b: Map, sightings: Sequence[Sighting]) -> Rows:
     """For every point of map b the row of the point of map a that it is, or NO_POINT.
@@ -36,7 +38,7 @@ def same_points(b: Map, sightings: Sequence[Sighting]) -> Rows:
 def join(a: Map, b: Map, a_from_b: Sim3, same: Rows) -> Map:
     """The images and points of both maps in the frame of the first, which is described as it was.
 
-    It has no index of global descriptors, and no estimate of its own error but that of the first.
+    It has global descriptors where those of both are made by one network; VLAD's depend on a map's own codebook.
     """
     is_new = same == NO_POINT
     rows = np.where(is_new, len(a.points) + np.cumsum(is_new) - 1, same)
@@ -48,10 +50,18 @@ def join(a: Map, b: Map, a_from_b: Sim3, same: Rows) -> Map:
         a,
         images=tuple(_with_shared_cameras([*a.images, *moved])),
         points=np.concatenate([a.points, a_from_b @ b.points[is_new]]),
-        global_descriptors=np.empty((0, 0), np.float32),
-        vlad_centroids=np.empty((0, 0), np.float32),
+        global_descriptors=_joined_descriptors(a, b),
+        vlad_centroids=_NOTHING,
         thumbnails={**a.thumbnails, **pictures},
     )
+
+
+def _joined_descriptors(a: Map, b: Map) -> NDArray[np.float32]:
+    is_same = a.manifest.models.get("global") == b.manifest.models.get("global")
+    of_networks = not a.vlad_centroids.size and not b.vlad_centroids.size
+    if not (is_same and of_networks and a.global_descriptors.size and b.global_descriptors.size):
+        return _NOTHING
+    return np.concatenate([a.global_descriptors, b.global_descriptors])
 
 
 def _pairs_by_votes(b: Map, sightings: Sequence[Sighting]) -> list[tuple[int, int]]:

@@ -7,16 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.manifest import Manifest
-from visloc_ros.core.map import NO_POINT, Map, open_map
+from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
 from visloc_ros.core.map_writer import check_output, staged_folder, write_map
 from visloc_ros.core.timing import Stopwatch
-from visloc_ros.features import Vlad
 from visloc_ros.mapping.card import write_card
 from visloc_ros.mapping.config import MappingConfig
 from visloc_ros.mapping.extension import SEPARATOR, reconstruction_of
@@ -24,6 +20,7 @@ from visloc_ros.mapping.map_models import choose_config, stated_extractor
 from visloc_ros.mapping.map_sources import unique_labels
 from visloc_ros.mapping.merging.adjustment import adjust
 from visloc_ros.mapping.merging.compatibility import check_mergeable
+from visloc_ros.mapping.merging.index import MapIndex, index_of
 from visloc_ros.mapping.merging.joining import join, same_points
 from visloc_ros.mapping.merging.placing import MapPlacement, NoOverlapError, place_map
 from visloc_ros.mapping.merging.sightings import MapSearch, Sightings
@@ -103,7 +100,7 @@ class MapMerger:
         """The joined map without seams; images at reference poses stay at them."""
         config = self._config.reconstruction
         is_fixed = self._first.manifest.scale_source == "reference poses" and config.reference == "fixed"
-        names = {image.name for image in merged.images}
+        names = {image.name for image in self._first.images}
         self._progress.stage("adjust", 1)
         with self._watch("adjust"):
             max_error_px = tolerated_error_px(reconstruction_of(merged), config)
@@ -114,13 +111,12 @@ class MapMerger:
     def _write(self, folder: Path, merged: Map, name: str) -> MapSummary:
         with self._watch("save"):
             reconstruction = reconstruction_of(merged)
-            vlad, descriptors = self._index(merged)
+            index = index_of(merged, self._config.vlad)
             features = {image.name: image.features for image in merged.images}
-            length = next(iter(descriptors.values())).size
-            reconstruction, features = sparsify(reconstruction, features, length, self._config.sparsification)
+            reconstruction, features = sparsify(reconstruction, features, index.length, self._config.sparsification)
             write_thumbnails(folder / THUMBNAIL_FOLDER, merged.thumbnails)
-            manifest = self._describe_map(name, vlad)
-            manifest = write_map(folder, reconstruction, features, descriptors, vlad.centroids, manifest)
+            manifest = self._describe_map(name, index)
+            manifest = write_map(folder, reconstruction, features, index.descriptors, index.centroids, manifest)
             manifest = validate_map(folder, manifest)
         counts = [ImageCount(map_.name, len(map_.images), len(map_.images)) for map_ in self._maps]
         summary = summarize(manifest, counts, reconstruction, self._watch.stage_ms)
@@ -128,18 +124,14 @@ class MapMerger:
         write_card(folder, manifest, summary)
         return summary
 
-    def _index(self, merged: Map) -> tuple[Vlad, dict[str, NDArray[np.float32]]]:
-        vlad = Vlad.train((image.features.descriptors for image in merged.images), self._config.vlad)
-        return vlad, {image.name: vlad.describe_features(image.features) for image in merged.images}
-
-    def _describe_map(self, name: str, vlad: Vlad) -> Manifest:
+    def _describe_map(self, name: str, index: MapIndex) -> Manifest:
         first = self._first.manifest
         labels = [label for map_ in self._maps for label in map_.manifest.created_from.split(SEPARATOR)]
         return replace(
             first,
             name=name,
             created_from=SEPARATOR.join(unique_labels(labels)),
-            models={**first.models, "global": vlad.info},
+            models={**first.models, "global": index.model},
             config=first.config or self._config.to_mapping(),
             merged=[*first.merged, *self._residuals],
         )
