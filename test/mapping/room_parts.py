@@ -30,7 +30,12 @@ def part_of_room(rows, name) -> Map:
     descriptors = room.global_descriptors[list(rows)]
     manifest = replace(room.manifest, name=name, created_from=name, uncertainty=None)
     return replace(
-        room, name=name, images=thinned, points=room.points[kept[:-1]], manifest=manifest, global_descriptors=descriptors
+        room,
+        name=name,
+        images=thinned,
+        points=room.points[kept[:-1]],
+        manifest=manifest,
+        global_descriptors=descriptors,
     )
 
 

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pycolmap
 import pytest
 from kitchen_map import Recorder, contents
 from room_parts import ROOM, disturbed, frame_of, part_of_room, saved
@@ -90,7 +91,9 @@ class TestMergedMap:
 
     def test_what_only_the_second_shows_is_found_in_the_frame_of_the_first(self, merged, halves, room):
         query = room.images[ONLY_IN_SECOND]
-        assert isinstance(AnchorEngine(open_map(halves[0])).localize(frame_of(query), features=query.features), Rejection)
+        assert isinstance(
+            AnchorEngine(open_map(halves[0])).localize(frame_of(query), features=query.features), Rejection
+        )
         found = AnchorEngine(open_map(merged[0])).localize(frame_of(query), features=query.features)
         assert isinstance(found, AnchorPose)
         assert found.map_from_camera.is_close(query.map_from_camera, 0.02, 0.3)
@@ -168,6 +171,14 @@ class TestRefusals:
         with pytest.raises(MapError, match=r"only 0 of 6 images of 'away' are found in 'first', 3 are needed: film"):
             merge_maps([halves[0], away], tmp_path / "whole")
 
+    def test_a_camera_of_another_focal_length(self, halves, tmp_path):
+        part = part_of_room(SECOND, "second")
+        camera = pycolmap.Camera(part.images[0].camera.todict())
+        camera.params = [1.3 * camera.params[0], 1.3 * camera.params[1], *camera.params[2:]]
+        images = tuple(replace(image, camera=camera) for image in part.images)
+        with pytest.raises(MapError, match="wrong focal length; build it again with the calib"):
+            merge_maps([halves[0], saved(replace(part, images=images), tmp_path / "second")], tmp_path / "whole")
+
     def test_other_features(self, halves, tmp_path):
         part = part_of_room(SECOND, "second")
         for info, words in (
@@ -216,8 +227,8 @@ class TestRefusals:
 
     def test_a_map_is_replaced_in_place_once_the_merged_one_is_whole(self, halves, tmp_path):
         path = shutil.copytree(halves[0], tmp_path / "first")
+        recorder = Recorder("search 'second'", KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
-            recorder = Recorder("search 'second'", KeyboardInterrupt())
             merge_maps([path, halves[1]], path, overwrite=True, progress=recorder)
         assert sorted(contents(path).values()) == sorted(contents(halves[0]).values())
         merge_maps([path, halves[1]], path, overwrite=True)

@@ -45,7 +45,8 @@ def join(a: Map, b: Map, a_from_b: Sim3, same: Rows) -> Map:
     rows = np.append(rows, NO_POINT).astype(np.int32)  # the last one is that of keypoints without a point
     named = with_unique_names(b.images, b.name, [image.name for image in a.images])
     moved = [_moved(image, a_from_b, rows) for image in named]
-    pictures = {new.name: b.thumbnails[old.name] for new, old in zip(named, b.images) if old.name in b.thumbnails}
+    pairs = zip(named, b.images, strict=True)
+    pictures = {new.name: b.thumbnails[old.name] for new, old in pairs if old.name in b.thumbnails}
     return replace(
         a,
         images=tuple(_with_shared_cameras([*a.images, *moved])),

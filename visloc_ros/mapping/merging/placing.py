@@ -26,6 +26,7 @@ _MIN_POINTS = 10  # in both maps: the median of their distances is then good to 
 _SAME_VIEW = 0.3  # radians of view change: a fifth of what a camera sees; two poses of one place differ by far less
 _MOST_DISAGREEING = 0.5  # of the images that are found
 _MOST_TRIED = 100  # similarities: the time grows with the square of the images
+_MAX_CHANGE = 0.1  # radians, the median: at poses known to 3 cm it is 0.06, with a focal length 20 % too long 0.17
 _MAX_SCALE_SPREAD = 0.1  # between images: a bundle adjustment that begins farther off may end anywhere
 
 
@@ -78,6 +79,13 @@ def place_map(a: Map, b: Map, sightings: Sightings) -> MapPlacement:
             "(their map cards tell)"
         )
     agreed = [view for view, good in zip(every, agrees, strict=True) if good]
+    a_from_b, spread = _similarity(a, b, agreed)
+    _check_fit(a, b, a_from_b, agreed)
+    return MapPlacement(a_from_b, [sightings.found[row] for row in rows], _residuals(a_from_b, spread, every, agreed))
+
+
+def _similarity(a: Map, b: Map, agreed: Sequence[_View]) -> tuple[Sim3, float]:
+    """That of views which agree, and how far they differ about its scale. MapError where that is too far."""
     scale, spread = _scale(agreed)
     if spread > _MAX_SCALE_SPREAD:
         raise MapError(
@@ -85,8 +93,17 @@ def place_map(a: Map, b: Map, sightings: Sightings) -> MapPlacement:
             "show too little depth, or too little of it; film a longer passage that shows what both maps show"
         )
     rotation = mean_rotation([view.a_from_b.rotation for view in agreed])
-    a_from_b = _through(agreed, scale, rotation)
-    return MapPlacement(a_from_b, [sightings.found[row] for row in rows], _residuals(a_from_b, spread, every, agreed))
+    return _through(agreed, scale, rotation), spread
+
+
+def _check_fit(a: Map, b: Map, a_from_b: Sim3, agreed: Sequence[_View]) -> None:
+    change = float(np.median([view.change(a_from_b) for view in agreed]))
+    if change > _MAX_CHANGE:
+        raise MapError(
+            f"images of '{b.name}' are found in '{a.name}' with a view that is {math.degrees(change):.0f} deg off from "
+            "where their own map has them: one map is bent, or was made with a wrong focal length; build it again with "
+            "the calibration of its camera (--camera FILE)"
+        )
 
 
 def _view(a: Map, image: MapImage, b: Map, sighting: Sighting) -> _View | None:
