@@ -16,8 +16,10 @@ from visloc_ros.core.geometry import SE3, Sim3, rotation_angle_deg, rotation_mat
 from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.core.map import NO_POINT, LocalFeatures, Map, MapImage, open_map, pack_map
 from visloc_ros.core.types import AnchorPose, Rejection
+from visloc_ros.features import VladConfig
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.mapping import merge_maps
+from visloc_ros.mapping.merging.index import index_of
 from visloc_ros.mapping.merging.joining import join, same_points
 from visloc_ros.mapping.merging.placing import place_map
 from visloc_ros.mapping.merging.sightings import Sighting, Sightings
@@ -259,6 +261,25 @@ class Spot:
         nothing = np.zeros((20, 2), np.float32)
         features = LocalFeatures(nothing, nothing[:, 0], nothing, (640, 480))
         return MapImage(name, pose, room.images[0].camera, features, rows)
+
+
+class TestIndex:
+    def test_descriptors_of_one_network_are_kept(self, room):
+        network = {**room.manifest.models, "global": ModelInfo("netvlad", "MIT", "ab")}
+        manifest = replace(room.manifest, models=network)
+        room = replace(room, manifest=manifest, vlad_centroids=np.empty((0, 0), np.float32))
+        joined = join(room, room, Sim3.identity(), np.full(len(room.points), NO_POINT))
+        index = index_of(joined, VladConfig())
+        assert index.model == network["global"]
+        assert len(index.descriptors) == 2 * len(room.images)
+        for image in room.images:
+            assert (index.descriptors[image.name] == index.descriptors[f"{room.name}/{image.name}"]).all()
+
+    def test_images_of_several_codebooks_get_one_of_all(self, room):
+        joined = join(room, room, Sim3.identity(), np.full(len(room.points), NO_POINT))
+        index = index_of(joined, VladConfig(clusters=4))
+        assert (index.model.name, index.centroids.shape) == ("vlad", (4, 128))
+        assert index.length == 4 * 128
 
 
 class TestPlacing:
