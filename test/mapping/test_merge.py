@@ -21,6 +21,7 @@ from visloc_ros.localization import AnchorEngine
 from visloc_ros.mapping import merge_maps
 from visloc_ros.mapping.merging.index import index_of
 from visloc_ros.mapping.merging.joining import join, same_points
+from visloc_ros.mapping.merging.merger import advise
 from visloc_ros.mapping.merging.placing import place_map
 from visloc_ros.mapping.merging.sightings import Sighting, Sightings
 
@@ -145,6 +146,16 @@ def test_maps_join_in_the_order_in_which_they_overlap(room, tmp_path):
     assert [count.source for count in summary.by_source] == ["first", "away", "between"]
     positions, _ = errors(tmp_path / "whole", room)
     assert np.median(positions) < 0.005
+
+
+def test_the_metric_map_should_be_the_first(halves):
+    first, second = [open_map(path) for path in halves]
+    assert advise([first, second]) == []
+    lines = advise([second, first])
+    assert [line.partition(", whose")[0] for line in lines] == [
+        "'first' is metric, 'second' is not",
+        "'first' is level, 'second' is not",
+    ]
 
 
 def test_names_that_both_maps_use_stay_apart(halves, tmp_path):
