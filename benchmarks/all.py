@@ -30,6 +30,7 @@ BENCHMARKS = (
     Benchmark("http_anchors", (*DATA, "--markdown", "{results}/server.md")),
     Benchmark("mapping.map_size", (*DATA, "--every", "4", *MAPS)),
     Benchmark("mapping.mappers", (*DATA, *MAPS), threads=1),
+    Benchmark("mapping.merging", (*DATA, *MAPS)),
     Benchmark(
         "odometry.sequences",
         (*DATA, "--stress", "--memory", "20000", "--dpvo", "100", *ODOMETRY, "--plots", "{results}"),

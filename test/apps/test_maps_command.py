@@ -63,6 +63,18 @@ def test_a_changed_file_is_found_by_the_check(folder):
     file.write_bytes(data)
     broken = maps("check", folder / "room", folder / "packed.tar.gz")
     assert (broken.exit_code, file.name in broken.output) == (1, True)
+    told = maps("check", folder / "room", folder / "packed.tar.gz", "--json")
+    findings = json.loads(told.stdout)
+    assert (told.exit_code, {one["level"] for one in findings}) == (1, {"ok", "error"})
+    assert [Path(one["path"]).name for one in findings] == ["room", "packed.tar.gz"]
+    assert (findings[0]["level"], file.name in findings[0]["text"]) == ("error", True)
+
+
+def test_maps_that_hold_the_same_images_are_not_merged(folder):
+    refused = maps("merge", folder / "room", folder / "packed.tar.gz", "--output", folder / "whole")
+    assert isinstance(refused.exception, MapError)
+    assert "hold the same images" in str(refused.exception)
+    assert not (folder / "whole").exists()
 
 
 def test_only_maps_are_deleted_and_only_when_all_of_them_are_maps(folder):

@@ -1,4 +1,4 @@
-"""``visloc maps``: which maps there are, what one is, whether it is sound; and to delete one."""
+"""``visloc maps``: which maps there are, what one is, whether it is sound; to merge several, and to delete one."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from visloc_ros.apps.console import console
+from visloc_ros import mapping
+from visloc_ros.apps.console import StageBars, console
 from visloc_ros.apps.doctor import examine_map
-from visloc_ros.apps.options import MapArgument
+from visloc_ros.apps.options import MapArgument, Overwrite
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.files import is_file
 from visloc_ros.core.finding import Level
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest
 from visloc_ros.core.map_folder import MapEntry, list_maps, read_entry, remove_map
 
-app = typer.Typer(no_args_is_help=True, help="List, describe, check and delete maps.")
+app = typer.Typer(no_args_is_help=True, help="List, describe, check, merge and delete maps.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 Maps = Annotated[list[Path], typer.Argument(help="Map folders, or their archives.", show_default=False)]
@@ -62,16 +63,33 @@ def info(path: MapArgument, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def check(paths: Maps) -> None:
+def check(paths: Maps, as_json: AsJson = False) -> None:
     """Open maps with every file compared to its checksum; exit code 1 if one is broken."""
-    broken = False
-    for path in paths:
-        for finding in examine_map(path):
-            style = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}[finding.level]
-            console.print(Text.assemble((f"{finding.level.value:<8}", style), str(path), ": ", finding.text))
-            broken |= finding.level is Level.ERROR
-    if broken:
+    findings = [(path, finding) for path in paths for finding in examine_map(path)]
+    if as_json:
+        typer.echo(json.dumps([{"path": str(path), **asdict(finding)} for path, finding in findings], indent=1))
+    for path, finding in () if as_json else findings:
+        style = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}[finding.level]
+        console.print(Text.assemble((f"{finding.level.value:<8}", style), str(path), ": ", finding.text))
+    if any(finding.level is Level.ERROR for _, finding in findings):
         raise typer.Exit(1)
+
+
+@app.command()
+def merge(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Maps of one place, or their archives, the one first whose frame is kept.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Map folder to write, e.g. maps/floor.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Make one map of several that overlap, from what they hold: no recording is needed, and they stay as they are.
+
+    Example: visloc maps merge maps/office maps/corridor maps/kitchen --output maps/floor
+    """
+    with StageBars() as bars:
+        summary = mapping.merge_maps(paths, output, overwrite=overwrite, progress=bars)
+    console.print(str(summary))
 
 
 @app.command()
@@ -130,6 +148,8 @@ def _facts(entry: MapEntry, manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "z up", _known(manifest.gravity_aligned, manifest.gravity_source, manifest.gravity_error_deg, "{:.1f}°")
     if manifest.alignment:
         yield "aligned to", _words(manifest.alignment)
+    for one in manifest.merged:
+        yield "merged with", _words({"source": one.get("map", ""), **one})
     if manifest.geo_origin:
         yield "origin on the earth", ", ".join(f"{name} {value:.6f}" for name, value in manifest.geo_origin.items())
     for role, model in sorted(manifest.models.items()):

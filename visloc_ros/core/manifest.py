@@ -79,7 +79,8 @@ class Manifest:
     ``gravity_source`` say what these two rest on, ``scale_error`` (relative) and ``gravity_error_deg`` how good they
     are, None where that is not known. ``geo_origin`` is empty, or the latitude, longitude (WGS 84, degrees) and, if
     known, altitude (metres) of the origin of a map with axes east, north, up. ``alignment`` is empty, or the
-    ``source`` of the frame that the finished map was moved to (``visloc align-map``) and the ``residuals``.
+    ``source`` of the frame that the finished map was moved to (``visloc align-map``) and the ``residuals``. ``merged``
+    tells of each ``map`` that was merged into it the ``residuals`` with which it was placed.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Manifest:
     gravity_error_deg: float | None = None
     geo_origin: Mapping[str, float] = field(default_factory=dict)
     alignment: Mapping[str, Any] = field(default_factory=dict)
+    merged: Sequence[Mapping[str, Any]] = ()
     cameras: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     reprojection_error_px: float = 0.0
@@ -183,6 +185,7 @@ def _check_types(path: Path, manifest: Manifest) -> None:
         "gravity_error_deg": (int, float, type(None)),
         "geo_origin": dict,
         "alignment": dict,
+        "merged": (list, tuple),
     }
     for name, kind in expected.items():
         if not isinstance(getattr(manifest, name), kind):  # type: ignore[arg-type]

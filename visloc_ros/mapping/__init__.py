@@ -10,11 +10,16 @@ from visloc_ros.mapping.summary import MapSummary
 if TYPE_CHECKING:
     from visloc_ros.mapping.builder import build_map
     from visloc_ros.mapping.extension import extend_map
+    from visloc_ros.mapping.merging.merger import merge_maps
 
-__all__ = ["MapSummary", "MappingConfig", "Progress", "build_map", "extend_map"]
+__all__ = ["MapSummary", "MappingConfig", "Progress", "build_map", "extend_map", "merge_maps"]
 
 # What builds takes a second to import, for which the map builder's node need not wait when it starts (PEP 562).
-_LATE = {"build_map": "visloc_ros.mapping.builder", "extend_map": "visloc_ros.mapping.extension"}
+_LATE = {
+    "build_map": "visloc_ros.mapping.builder",
+    "extend_map": "visloc_ros.mapping.extension",
+    "merge_maps": "visloc_ros.mapping.merging.merger",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,12 +6,13 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.map import LocalFeatures
+from visloc_ros.core.map import LocalFeatures, MapImage
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import Frame
 from visloc_ros.features import GlobalDescriptor, LocalExtractor
@@ -49,6 +50,9 @@ class MapFrame:
     def view(self) -> SfmImage:
         """The frame as structure from motion sees it."""
         return SfmImage(self.name, self.features.keypoints, self.camera)
+
+
+Named = TypeVar("Named", MapFrame, MapImage)
 
 
 class FrameCollector:
@@ -121,7 +125,7 @@ class FrameCollector:
         return MapFrame(source.label, frame.stamp_ns, name, camera, _halved(features), thumbnail, pose, descriptor)
 
 
-def with_unique_names(frames: Sequence[MapFrame], label: str, taken: Collection[str]) -> list[MapFrame]:
+def with_unique_names(frames: Sequence[Named], label: str, taken: Collection[str]) -> list[Named]:
     """Number the frames of a source that do not have names of their own; put its label before names that are taken."""
     if len({frame.name for frame in frames}) < len(frames):
         frames = [replace(frame, name=f"{index:06d}_{frame.name}") for index, frame in enumerate(frames)]

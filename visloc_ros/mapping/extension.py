@@ -37,7 +37,7 @@ from visloc_ros.mapping.thumbnails import write_thumbnails
 from visloc_ros.mapping.validation import validate_map
 from visloc_ros.sources import FrameSource
 
-_SEPARATOR = ", "
+SEPARATOR = ", "  # of sources in what a map was made from
 _THE_MAP = ""  # what its images have instead of a source
 
 
@@ -62,7 +62,7 @@ def extend_map(
     with map_folder(map_path) as old_folder:
         map_ = open_map(old_folder)
         extender = MapExtender(map_, choose_config(map_, config), progress or SilentProgress())
-        labelled = label_sources(sources, taken=map_.manifest.created_from.split(_SEPARATOR))
+        labelled = label_sources(sources, taken=map_.manifest.created_from.split(SEPARATOR))
         with staged_folder(output, overwrite=overwrite) as folder:
             if (old_folder / THUMBNAIL_FOLDER).is_dir():
                 shutil.copytree(old_folder / THUMBNAIL_FOLDER, folder / THUMBNAIL_FOLDER)
@@ -140,7 +140,7 @@ class MapExtender:
 
     def _describe_map(self, name: str, sources: Sequence[MapSource]) -> Manifest:
         old = self._map.manifest
-        made_from = _SEPARATOR.join([old.created_from, *(source.label for source in sources)])
+        made_from = SEPARATOR.join([old.created_from, *(source.label for source in sources)])
         models = {"matcher": self._models.matcher.first.info, **old.models, "global": self._describer.info}
         config = old.config or self._config.to_mapping()
         return replace(old, name=name, created_from=made_from, models=models, config=config)

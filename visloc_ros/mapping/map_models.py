@@ -23,7 +23,7 @@ def choose_config(map_: Map, config: MappingConfig | None) -> MappingConfig:
 
     Raises ConfigError when the given ones name another extractor than the map's, MapError when the map names none.
     """
-    extractor = _stated_extractor(map_).name
+    extractor = stated_extractor(map_).name
     if config is None:
         built_with = _options_of(map_.manifest)
         return replace(built_with, features=replace(built_with.features, name=extractor))
@@ -77,7 +77,8 @@ def _describer_of(map_: Map) -> GlobalDescriptor:
     return Vlad.train(image.features.descriptors for image in map_.images)
 
 
-def _stated_extractor(map_: Map) -> ModelInfo:
+def stated_extractor(map_: Map) -> ModelInfo:
+    """The extractor that made a map's features. Raises MapError where it does not say."""
     stated = map_.manifest.models.get("extractor")
     if stated is None:
         raise MapError(f"the map '{map_.name}' does not say which extractor made it: build it again")
@@ -94,7 +95,7 @@ def _options_of(manifest: Manifest) -> MappingConfig:
 
 
 def _check_extractor(map_: Map, extractor: LocalExtractor) -> None:
-    stated = _stated_extractor(map_)
+    stated = stated_extractor(map_)
     if stated.sha256 and extractor.info.sha256 and stated.sha256 != extractor.info.sha256:
         raise MapError(
             f"the map '{map_.name}' was made with other weights of '{stated.name}' (SHA-256 {stated.sha256[:12]}..., "

@@ -69,7 +69,7 @@ def label_sources(
         raise ConfigError(
             f"{len(each)} files of reference poses for {len(every)} sources: give one for each, or one for all"
         )
-    labels = _unique([source.name for source in every], taken)
+    labels = unique_labels([source.name for source in every], taken)
     return [
         MapSource(label, source, poses, CameraGroups(source.calibrated))
         for label, source, poses in zip(labels, every, each, strict=True)
@@ -90,7 +90,8 @@ def check_shared_references(sources: Sequence[MapSource], spans: Sequence[TimeSp
             )
 
 
-def _unique(names: Iterable[str], taken: Collection[str]) -> list[str]:
+def unique_labels(names: Iterable[str], taken: Collection[str] = ()) -> list[str]:
+    """Names, numbered where they have been there before or are ``taken``."""
     labels: list[str] = []
     for name in names:
         label, number = name, 1

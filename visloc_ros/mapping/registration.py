@@ -67,6 +67,16 @@ def tolerated_error_px(reconstruction: pycolmap.Reconstruction, config: Reconstr
     return min(max(own, config.max_reprojection_error_px), config.max_pose_error_px)
 
 
+def adjustment_options(config: ReconstructionConfig) -> pycolmap.BundleAdjustmentOptions:
+    """Of a bundle adjustment in which a few wrong observations count for little."""
+    options = pycolmap.BundleAdjustmentOptions(print_summary=False)
+    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
+    options.ceres.solver_options.num_threads = config.threads or -1
+    options.ceres.solver_options.max_num_iterations = _MAX_ITERATIONS
+    options.ceres.solver_options.function_tolerance = _FUNCTION_TOLERANCE
+    return options
+
+
 class _Registrar:
     """Registers images one after the other, first the one that sees most of what is there."""
 
@@ -131,11 +141,7 @@ class _Registrar:
         new_points = self._new_points(image_ids)
         for point_id in new_points:
             problem.add_variable_point(point_id)  # old ones are constant: images outside the problem see them
-        options = pycolmap.BundleAdjustmentOptions(print_summary=False)
-        options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
-        options.ceres.solver_options.num_threads = self._config.threads or -1
-        options.ceres.solver_options.max_num_iterations = _MAX_ITERATIONS
-        options.ceres.solver_options.function_tolerance = _FUNCTION_TOLERANCE
+        options = adjustment_options(self._config)
         pycolmap.create_default_bundle_adjuster(options, problem, self._reconstruction).solve()
         self._filter(image_ids, new_points)
 

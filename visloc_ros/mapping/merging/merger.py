@@ -1,0 +1,148 @@
+"""Several maps of one place become one: the story of merging, told in one method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.manifest import Manifest
+from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
+from visloc_ros.core.map_writer import check_output, staged_folder, write_map
+from visloc_ros.core.timing import Stopwatch
+from visloc_ros.mapping.card import write_card
+from visloc_ros.mapping.config import MappingConfig
+from visloc_ros.mapping.extension import SEPARATOR, reconstruction_of
+from visloc_ros.mapping.map_models import choose_config, stated_extractor
+from visloc_ros.mapping.map_sources import unique_labels
+from visloc_ros.mapping.merging.adjustment import adjust
+from visloc_ros.mapping.merging.compatibility import check_mergeable
+from visloc_ros.mapping.merging.index import MapIndex, index_of
+from visloc_ros.mapping.merging.joining import join, same_points
+from visloc_ros.mapping.merging.placing import MapPlacement, NoOverlapError, place_map
+from visloc_ros.mapping.merging.sightings import MapSearch, Sightings
+from visloc_ros.mapping.progress import Progress, SilentProgress
+from visloc_ros.mapping.registration import tolerated_error_px
+from visloc_ros.mapping.sparsification import sparsify
+from visloc_ros.mapping.summary import ImageCount, MapSummary, summarize
+from visloc_ros.mapping.thumbnails import write_thumbnails
+from visloc_ros.mapping.validation import validate_map
+
+
+def merge_maps(
+    paths: Sequence[Path], output: Path, *, overwrite: bool = False, progress: Progress | None = None
+) -> MapSummary:
+    """Write one map of several to the folder ``output``, in the frame of the first; these stay as they are.
+
+    Each map must overlap with the first or with another that does. Raises OutputError when ``output`` is taken or not
+    writable, MapError when a map is broken, when the maps are of other features, when one has too little in common with
+    the others, or contradicts them. Whatever ends it early leaves nothing behind.
+    """
+    if len(paths) < 2:
+        raise ConfigError("one map alone cannot be merged: name two or more")
+    check_output(output, overwrite=overwrite)
+    maps = [open_map(path) for path in paths]
+    check_mergeable(maps)
+    merger = MapMerger(maps, progress or SilentProgress())
+    with staged_folder(output, overwrite=overwrite) as folder:
+        return merger.merge(folder, output.resolve().name)
+
+
+class MapMerger:
+    """Holds the maps and the options, those that the first was built with."""
+
+    def __init__(self, maps: Sequence[Map], progress: Progress) -> None:
+        self._maps = maps
+        self._first = maps[0]
+        self._config: MappingConfig = choose_config(self._first, None)
+        self._progress = progress
+        self._watch = Stopwatch()
+        self._residuals: list[dict[str, Any]] = []
+
+    def merge(self, folder: Path, name: str) -> MapSummary:
+        """Write the merged map into an existing folder."""
+        merged, rest = self._first, list(self._maps[1:])
+        while rest:
+            other, placement = self._find_next(merged, rest)
+            rest.remove(other)
+            merged = self._adjust(merged, join(merged, other, placement.a_from_b, same_points(other, placement.agreed)))
+            self._residuals.append({"map": other.name, "residuals": dict(placement.residuals)})
+        return self._write(folder, merged, name)
+
+    def _find_next(self, merged: Map, rest: Sequence[Map]) -> tuple[Map, MapPlacement]:
+        """The first map that overlaps with what there is, and its place. Raises NoOverlapError of the first if none."""
+        refusals = []
+        for other in rest:
+            try:
+                return other, self._place(merged, other)
+            except NoOverlapError as error:
+                refusals.append(error)
+        raise refusals[0]
+
+    def _place(self, merged: Map, other: Map) -> MapPlacement:
+        """Search the other map's images, place it, and search again where the others must be."""
+        self._progress.stage(f"search '{other.name}'", len(other.images))
+        with self._watch("search"):
+            search = MapSearch(merged, stated_extractor(merged), self._progress.advance)
+            sightings = search.find_all(other)
+            placed = place_map(merged, other, sightings)
+            return place_map(merged, other, sightings.with_more(self._find_rest(search, other, placed, sightings)))
+
+    def _find_rest(self, search: MapSearch, other: Map, placed: MapPlacement, sightings: Sightings) -> Sightings:
+        poses = {row: placed.a_from_b.apply_to_pose(other.images[row].map_from_camera) for row in sightings.refused}
+        self._progress.stage(f"search '{other.name}' again", len(poses))
+        return search.find_around(other, poses)
+
+    def _adjust(self, merged: Map, joined: Map) -> Map:
+        """The joined map without seams; images at reference poses stay at them."""
+        config = self._config.reconstruction
+        is_fixed = self._first.manifest.scale_source == "reference poses" and config.reference == "fixed"
+        names = {image.name for image in self._first.images}
+        self._progress.stage("adjust", 1)
+        with self._watch("adjust"):
+            max_error_px = tolerated_error_px(reconstruction_of(merged), config)
+            adjusted = adjust(joined, names, max_error_px, config, is_fixed=is_fixed)
+        self._progress.advance()
+        return adjusted
+
+    def _write(self, folder: Path, merged: Map, name: str) -> MapSummary:
+        with self._watch("save"):
+            reconstruction = reconstruction_of(merged)
+            index = index_of(merged, self._config.vlad)
+            features = {image.name: image.features for image in merged.images}
+            reconstruction, features = sparsify(reconstruction, features, index.length, self._config.sparsification)
+            write_thumbnails(folder / THUMBNAIL_FOLDER, merged.thumbnails)
+            manifest = self._describe_map(name, index)
+            manifest = write_map(folder, reconstruction, features, index.descriptors, index.centroids, manifest)
+            manifest = validate_map(folder, manifest)
+        counts = [ImageCount(map_.name, len(map_.images), len(map_.images)) for map_ in self._maps]
+        summary = summarize(manifest, counts, reconstruction, self._watch.stage_ms)
+        summary = replace(summary, advice=(*summary.advice, *advise(self._maps)))
+        write_card(folder, manifest, summary)
+        return summary
+
+    def _describe_map(self, name: str, index: MapIndex) -> Manifest:
+        first = self._first.manifest
+        labels = [label for map_ in self._maps for label in map_.manifest.created_from.split(SEPARATOR)]
+        return replace(
+            first,
+            name=name,
+            created_from=SEPARATOR.join(unique_labels(labels)),
+            models={**first.models, "global": index.model},
+            config=first.config or self._config.to_mapping(),
+            merged=[*first.merged, *self._residuals],
+        )
+
+
+def advise(maps: Sequence[Map]) -> list[str]:
+    """Which map would better have been the first."""
+    first, others = maps[0].manifest, maps[1:]
+    lines = []
+    for word, has in (("metric", "metric"), ("level", "gravity_aligned")):
+        better = next((map_.name for map_ in others if getattr(map_.manifest, has)), None)
+        if better is not None and not getattr(first, has):
+            lines.append(f"'{better}' is {word}, '{maps[0].name}' is not, whose frame this map has: name it first")
+    return lines
