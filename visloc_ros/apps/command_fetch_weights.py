@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from visloc_ros.apps.console import console, error_console
+from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.features.fetching import fetch, find_entries
 from visloc_ros.features.weights_catalogue import CATALOGUE, WeightsFile
@@ -23,6 +25,7 @@ def fetch_weights(
     accept_unverified: Annotated[
         bool, typer.Option("--accept-unverified", help="Also fetch what no checksum is known of.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Download weights of models to torch.hub's folder, where they are looked for; nothing else ever downloads.
 
@@ -31,16 +34,23 @@ def fetch_weights(
     from visloc_ros.features.backends.weights import hub_folder
 
     if show:
-        print_catalogue(hub_folder())
+        if as_json:
+            print_json([asdict(one) | {"here": one.path(hub_folder()).is_file()} for one in CATALOGUE])
+        else:
+            print_catalogue(hub_folder())
         return
     if not names:
         raise ConfigError("name the weights to fetch; visloc fetch-weights --list shows them")
+    fetched = []
     for entry in find_entries(names):
         console.print(f"{entry.name}: {entry.megabytes:g} MB, licence: {entry.licence}", highlight=False)
         with DownloadLine(entry) as line:
             path = fetch(entry, hub_folder(), accept_unverified=accept_unverified, bar=line)
         state = "verified" if entry.sha256 else "not verified"
         console.print(f"{path} ({state})", highlight=False, soft_wrap=True)
+        fetched.append({"name": entry.name, "path": path, "licence": entry.licence, "verified": bool(entry.sha256)})
+    if as_json:
+        print_json(fetched)
 
 
 def print_catalogue(hub_folder: Path) -> None:

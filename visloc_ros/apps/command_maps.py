@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from visloc_ros.apps.console import console
 from visloc_ros.apps.doctor import examine_map
+from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.options import MapArgument
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.files import is_file
@@ -23,7 +23,6 @@ from visloc_ros.core.map_folder import MapEntry, list_maps, read_entry, remove_m
 
 app = typer.Typer(no_args_is_help=True, help="List, describe, check and delete maps.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 Maps = Annotated[list[Path], typer.Argument(help="Map folders, or their archives.", show_default=False)]
 
 
@@ -34,7 +33,7 @@ def list_folder(
     """List the maps in a folder, those that cannot be read with the reason."""
     entries = list_maps(folder)
     if as_json:
-        typer.echo(json.dumps([figures(entry) for entry in entries], indent=1))
+        print_json([figures(entry) for entry in entries])
         return
     table = Table(box=None, padding=(0, 2))
     for title in ("map", "images", "points", "MB", "metres", "z up", "features"):
@@ -52,7 +51,7 @@ def info(path: MapArgument, as_json: AsJson = False) -> None:
     """Say what a map is made of, and what its scale and axes rest on."""
     entry = _readable(path)
     if as_json:
-        typer.echo(json.dumps(figures(entry), indent=1))
+        print_json(figures(entry))
         return
     assert entry.manifest is not None
     table = Table(box=None, padding=(0, 2), show_header=False)

@@ -12,8 +12,9 @@ import typer
 from numpy.typing import NDArray
 
 from visloc_ros.apps.console import console
+from visloc_ros.apps.flags import needed, takes_flags
 from visloc_ros.apps.node_options import CameraFile
-from visloc_ros.apps.options import MapArgument
+from visloc_ros.apps.options import MapOrFlag
 from visloc_ros.apps.pose_files import read_poses
 from visloc_ros.core.errors import SetupError
 from visloc_ros.core.geometry import Array
@@ -27,8 +28,9 @@ PICTURE_WIDTH = 240  # of a query in its frustum, in pixels
 MOST_PICTURES = 3000  # 0.4 GB
 
 
+@takes_flags
 def view(
-    map_path: MapArgument,
+    map_path: MapOrFlag = None,
     trajectory: Annotated[
         Path | None, typer.Option(help="Poses map_from_camera to play: TUM file, or poses.jsonl of localize.")
     ] = None,
@@ -45,7 +47,7 @@ def view(
 
     Example: visloc view maps/office --trajectory out/office/trajectory.tum
     """
-    place = open_map(map_path)
+    place = open_map(needed("a map", map_path))
     poses = None if trajectory is None else read_poses(trajectory)
     truth = None if ground_truth is None else read_tum(ground_truth)
     source = None if images is None else open_source(images, SourceConfig(camera=camera))

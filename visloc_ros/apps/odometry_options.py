@@ -25,8 +25,8 @@ OdometryTopic = Annotated[str, typer.Option(help="Wheel odometry topic of the ba
 CameraFromImu = Annotated[
     str, typer.Option(help="Rotation from IMU to camera axes, 'w x y z'; otherwise from the bag's /tf_static.")
 ]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="File for all figures.")]
 PlotFile = Annotated[Path | None, typer.Option("--plot", help="PNG with path, errors, latencies and stages.")]
+Timings = Annotated[bool, typer.Option("--timings", help="Also print what each stage of a frame takes.")]
 
 
 def read_odometry_config(path: Path | None, backend: str | None) -> OdometryConfig:

@@ -14,8 +14,10 @@ from typing import IO
 
 from visloc_ros.core.atomic_write import atomic_write, is_unfinished
 from visloc_ros.core.errors import MapError, OutputError
-from visloc_ros.core.files import LARGEST_MODEL_BYTES, check_file
+from visloc_ros.core.files import LARGEST_MODEL_BYTES, check_file, exists, is_file
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, read_manifest
+
+REFERENCE_NAME = "reference.tar.gz"
 
 # What an archive may unpack to grows with it: a map's arrays are packed already, its text to a tenth.
 _LARGEST_RATIO, _FREE_BYTES = 20, 64 << 20
@@ -48,6 +50,13 @@ class _Budget:
         if self._left_bytes < 0:
             raise tarfile.ReadError("it unpacks to more than a map can hold: do not trust it")
         return data
+
+
+def packed_in(path: Path) -> Path:
+    """The archive of a folder that holds a map packed and nothing else of one; of any other path the path itself."""
+    archive = path / REFERENCE_NAME
+    is_alone = is_file(archive) and not archive.is_symlink() and not exists(path / MANIFEST_NAME)
+    return archive if is_alone and not any(path.glob("*.h5")) else path
 
 
 def pack_map(folder: Path, archive: Path, *, overwrite: bool = False) -> Path:
@@ -88,6 +97,7 @@ def unpacked(archive: Path) -> Iterator[Path]:
 @contextmanager
 def map_folder(path: Path) -> Iterator[Path]:
     """The folder of a map as long as the block lives: a folder as it is, an archive unpacked. Raises MapError."""
+    path = packed_in(path)
     if path.is_file():
         with unpacked(path) as folder:
             yield folder
