@@ -39,6 +39,7 @@ COMMANDS = {
     "up": ("command_up", "up"),
     "doctor": ("command_doctor", "doctor"),
     "fetch-weights": ("command_fetch_weights", "fetch_weights"),
+    "fetch-data": ("command_fetch_data", "fetch_data_set"),
 }
 """By name: module, and function or group of commands."""
 
