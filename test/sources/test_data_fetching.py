@@ -26,7 +26,7 @@ pytest.importorskip("pooch")
 
 
 class Server(SimpleHTTPRequestHandler):
-    """Gives the files of a folder, one that is called broken to its half, and one that is called endless without end."""
+    """Gives the files of a folder, one that is called broken only to its half, and one called endless for ever."""
 
     def log_message(self, *arguments):
         """Say nothing."""

@@ -105,10 +105,12 @@ def fetch_data(entry: DataSet, into: Path, size: int, bar: DownloadBar | None = 
         if recorded and sha256 != recorded:
             raise _changed(entry, into)
         _unpack(archive, new)
-        found = [path.relative_to(new) for path in find_recordings(new) if open_source(path)]
+        found = find_recordings(new)
+        for path in found:
+            open_source(path)  # raises where it cannot be read
     verified_by = "the catalogue" if entry.sha256 else "what came before" if recorded else ""
     _record(entry, into, sha256)
-    return Fetched(folder, tuple(folder / path for path in found), sha256, verified_by)
+    return Fetched(folder, tuple(folder / path.relative_to(new) for path in found), sha256, verified_by)
 
 
 def _changed(entry: DataSet, into: Path) -> VislocError:
