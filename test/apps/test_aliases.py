@@ -18,6 +18,7 @@ from visloc_ros.core.map_folder import list_maps, remove_map
 from visloc_ros.simulation import simulate, write_folder
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "commands.md"
 SCENES = Path("data/hloc_reference")
 
 
@@ -44,6 +45,7 @@ def test_an_alias_is_a_command_with_options_that_it_has(name):
     assert alias.defaults.keys() <= {parameter.name for parameter in command.params}
     assert visloc(name, "--help").exit_code == 0
     assert f" {name} " not in visloc("--help").stdout
+    assert f"`visloc {name}" in PAGE.read_text()
 
 
 @pytest.mark.parametrize("reference", ["room", SCENES / "room", SCENES / "room" / "reference.tar.gz"])
@@ -86,18 +88,16 @@ def test_app_and_run_batch_make_maps_where_those_tools_look_for_them(place):
     assert one["state"] == "there already"
 
 
-def test_server_lists_the_scenes(place, monkeypatch):
+@pytest.mark.parametrize("name", ["server", "viewer"])
+def test_server_lists_the_scenes(place, monkeypatch, name):
     said = []
     monkeypatch.setattr("uvicorn.run", lambda *_, **options: said.append(options["port"]))
-    done = visloc("server", "--port", 8091)
+    done = visloc(name, "--port", 8091)
     assert (done.exit_code, said) == (0, [8091]), done.output
     assert "1 maps of data/hloc_reference" in done.output
 
 
-def test_viewers(place, monkeypatch):
-    refused = visloc("viewer")
-    assert isinstance(refused.exception, ConfigError)
-    assert "--map" in str(refused.exception)
+def test_view_trajectory(place, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     done = visloc("view-trajectory", "--reference", "room", "--port", 18_890)
     assert done.exit_code == 0, done.output

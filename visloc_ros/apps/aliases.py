@@ -1,4 +1,4 @@
-"""Commands by the names of other tools' programs: hidden, and listed in docs/coming_from_other_tools.md."""
+"""Commands by the names of other tools' programs: hidden, and listed in docs/commands.md."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ALIASES = {
     "benchmark-dpvo": Alias("track", {"timings": True}),
     "plot-trajectory": Alias("plot", {"output": "trajectory.png"}),
     "view-trajectory": Alias("view"),
-    "viewer": Alias("up", {"viewer": True}),
+    "viewer": Alias("serve", {"maps": REFERENCE_MAPS}),
     "server": Alias("serve", {"maps": REFERENCE_MAPS}),
 }
 

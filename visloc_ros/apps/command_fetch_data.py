@@ -34,7 +34,7 @@ def fetch_data_set(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Download a public recording with true poses; size and licence are told first, and nothing else ever downloads.
+    """Download a public recording with true poses; size and licence are told first.
 
     Example: visloc fetch-data tum-fr1-xyz
     """
