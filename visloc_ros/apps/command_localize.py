@@ -23,7 +23,7 @@ from visloc_ros.apps.options import (
     takes_source_config,
 )
 from visloc_ros.apps.outputs import check_outputs, write_json, writing
-from visloc_ros.apps.timings import Spread, print_spreads, stage_spreads
+from visloc_ros.apps.timings import Spread, Timings, print_spreads, stage_spreads
 from visloc_ros.core.advice import advise, count_reasons
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.config import read_config
@@ -53,9 +53,7 @@ def localize(
     ] = None,
     ground_truth: GroundTruth = None,
     config: ConfigFile = None,
-    timings: Annotated[
-        bool, typer.Option("--timings", help="Also print what each stage of a frame takes: median, 95 %.")
-    ] = False,
+    timings: Timings = False,
     as_json: AsJson = False,
 ) -> None:
     """Localize frames one by one: a line each, failures too.

@@ -21,12 +21,11 @@ from visloc_ros.apps.odometry_options import (
     OdometryTopic,
     PlotFile,
     Sensors,
-    Timings,
     read_odometry_config,
 )
 from visloc_ros.apps.options import ConfigFile, GroundTruth, SourceOrFlag, read_truth, takes_source_config
 from visloc_ros.apps.outputs import check_outputs
-from visloc_ros.apps.timings import odometry_spreads, print_spreads
+from visloc_ros.apps.timings import Timings, odometry_spreads, print_spreads
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.errors import OutputError
 from visloc_ros.core.trajectory import Trajectory, write_tum

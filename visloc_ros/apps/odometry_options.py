@@ -26,7 +26,6 @@ CameraFromImu = Annotated[
     str, typer.Option(help="Rotation from IMU to camera axes, 'w x y z'; otherwise from the bag's /tf_static.")
 ]
 PlotFile = Annotated[Path | None, typer.Option("--plot", help="PNG with path, errors, latencies and stages.")]
-Timings = Annotated[bool, typer.Option("--timings", help="Also print what each stage of a frame takes.")]
 
 
 def read_odometry_config(path: Path | None, backend: str | None) -> OdometryConfig:

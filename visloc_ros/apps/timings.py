@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +13,7 @@ from visloc_ros.apps.console import console
 from visloc_ros.evaluation.summary import percentiles
 
 Spread = Mapping[str, float]
+Timings = Annotated[bool, typer.Option("--timings", help="Also print what each stage of a frame takes: median, 95 %.")]
 
 
 def stage_spreads(frames: Iterable[Mapping[str, float]]) -> dict[str, Spread]:
