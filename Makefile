@@ -14,7 +14,7 @@ unexport ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION RMW_IMPLEMENTATION _ROS_WHEEL
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz soak lint config docs policy lock clean
+.PHONY: help setup demo test fuzz soak lint config docs site policy lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ config: setup ## Write config/<node>.yaml anew from the options in the code
 docs: setup ## Write docs/ros_interface.md anew from the nodes
 	@$(RUN)/python -m visloc_ros.nodes.interface_docs docs/ros_interface.md
 
+site: setup ## Write the documentation as a site, site/index.html; it loads nothing from other hosts
+	@NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict
+
 policy: setup ## Write security/visloc.policy.xml, the rights of the nodes (SROS 2), anew from the nodes
 	@$(RUN)/python -m visloc_ros.nodes.security_policy security/visloc.policy.xml
 
@@ -55,5 +58,5 @@ lock: setup ## Resolve requirements.in into requirements.lock; UPGRADE=1 moves a
 	  $(if $(UPGRADE),--upgrade) --quiet requirements.in --output-file requirements.lock
 
 clean: ## Remove .venv, build outputs and caches
-	rm -rf $(VENV) build install log .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build install log site .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

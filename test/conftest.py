@@ -5,14 +5,16 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
+import shutil
 import signal
 import socket
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from xdist.scheduler import LoadFileScheduling
@@ -30,6 +32,10 @@ DDS_FIRST_PORT, DDS_PORTS_PER_DOMAIN, DDS_UNICAST_OFFSET = 7400, 250, 10
 DDS_PORTS_PER_PARTICIPANT = 2
 MOST_PARTICIPANTS = 20  # that a process or a robot may have left over
 NODES_GONE_S = 20.0
+CHROMIUM = (  # draws without a graphics card, and asks nobody but the test's server
+    "--headless=new --no-sandbox --use-angle=swiftshader --enable-unsafe-swiftshader --window-size=1280,800 "
+    "--disable-background-networking --disable-component-update --disable-sync --no-first-run --disable-quic"
+)
 HAS_FAILED = pytest.StashKey[bool]()
 
 
@@ -71,6 +77,26 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files of the rows first."""
     items.sort(key=lambda item: ROW_OF_FILE.get(item.nodeid.partition("::")[0], len(TOGETHER)))
+
+
+@pytest.fixture
+def open_browser() -> Iterator[Callable[..., Any]]:
+    """Start Chromium without a window, with further arguments; driven by Selenium, as long as the test runs."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    if (program := shutil.which("chromedriver")) is None:
+        pytest.skip("browser tests need Debian's chromium and chromium-driver")
+    drivers = []
+
+    def start(*arguments: str) -> Any:
+        options = webdriver.ChromeOptions()
+        for argument in (*CHROMIUM.split(), *arguments):
+            options.add_argument(argument)
+        drivers.append(webdriver.Chrome(options=options, service=webdriver.ChromeService(program)))
+        return drivers[-1]
+
+    yield start
+    for driver in drivers:
+        driver.quit()
 
 
 @pytest.fixture(scope="session")

@@ -88,13 +88,21 @@ def test_app_and_run_batch_make_maps_where_those_tools_look_for_them(place):
     assert one["state"] == "there already"
 
 
-@pytest.mark.parametrize("name", ["server", "viewer"])
-def test_server_lists_the_scenes(place, monkeypatch, name):
+def test_server_lists_the_scenes(place, monkeypatch):
     said = []
     monkeypatch.setattr("uvicorn.run", lambda *_, **options: said.append(options["port"]))
-    done = visloc(name, "--port", 8091)
+    done = visloc("server", "--port", 8091)
     assert (done.exit_code, said) == (0, [8091]), done.output
     assert "1 maps of data/hloc_reference" in done.output
+
+
+def test_viewer_takes_the_first_webcam(place, monkeypatch):
+    asked = []
+    monkeypatch.setattr("visloc_ros.apps.command_view.open_map", lambda path: asked.append(path) or open_map(path))
+    refused = visloc("viewer", "--reference", "room", "--trajectory", "poses.tum")
+    assert "a camera is live" in str(refused.exception)
+    assert isinstance(visloc("viewer").exception, ConfigError)
+    assert asked == []
 
 
 def test_view_trajectory(place, monkeypatch):

@@ -1,14 +1,15 @@
 """``visloc view`` over real sockets, and in a real browser where there is one."""
 
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import httpx
 import numpy as np
 import pytest
@@ -16,11 +17,10 @@ import trimesh
 
 from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory import write_tum
+from visloc_ros.simulation import SimulationConfig, simulate
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 TIMEOUT_S = 60.0
-HEADLESS = "--headless=new --no-sandbox --use-angle=swiftshader --enable-unsafe-swiftshader --window-size=1280,800"
-OFFLINE = "--disable-background-networking --disable-component-update --disable-sync --no-first-run --disable-quic"
 
 
 @contextmanager
@@ -73,27 +73,19 @@ def test_the_page_is_there_and_a_mesh_is_aligned(drive):
 
 
 @pytest.mark.parametrize(
-    ("option", "word"), [("--trajectory", "it is missing"), ("--mesh", "no mesh at"), ("--images", "missing")]
+    ("option", "word"),
+    [
+        ("--trajectory", "it is missing"),
+        ("--mesh", "no mesh at"),
+        ("--images", "give the trajectory"),
+        ("--live", "no image comes"),
+    ],
 )
 def test_a_file_that_is_not_there_is_named(tmp_path, option, word):
     command = [sys.executable, "-m", "visloc_ros.apps.cli", "view", str(DEMO_MAP), option, str(tmp_path / "missing")]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert (ended.returncode, "Traceback" in ended.stderr) == (1, False)
     assert word in ended.stderr
-
-
-@pytest.fixture
-def browser():
-    """Chromium without a window, driven by Selenium."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    if shutil.which("chromedriver") is None:
-        pytest.skip("browser tests need Debian's chromium and chromium-driver")
-    options = webdriver.ChromeOptions()
-    for argument in (HEADLESS + " " + OFFLINE).split():
-        options.add_argument(argument)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
 
 
 def wait_for(browser, condition, what):
@@ -112,7 +104,8 @@ def frame_of(text):
     return int(text.split("Frame ")[1].split(" of ")[0])
 
 
-def test_a_drive_is_played_and_paused_in_a_browser(drive, browser):
+def test_a_drive_is_played_and_paused_in_a_browser(drive, open_browser):
+    browser = open_browser()
     options = ("--trajectory", drive / "estimate.tum", "--ground-truth", drive / "truth.tum")
     with viewing(*options) as (address, _):
         browser.get(address)
@@ -125,3 +118,41 @@ def test_a_drive_is_played_and_paused_in_a_browser(drive, browser):
         time.sleep(1.0)  # ten frames
         assert frame_of(browser.find_element("tag name", "body").text) == frame_of(text)
         browser.quit()
+
+
+def test_a_live_camera_is_shown_where_it_is(tmp_path, open_browser):
+    browser, room = open_browser(), simulate(SimulationConfig(duration_s=3.0, rate_hz=10.0), "localize")
+    video = tmp_path / "drive.mp4"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"mp4v"), 10.0, (room.camera.width, room.camera.height))
+    images = [cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR) for frame in room]
+    for image in 15 * (images + images[::-1]):  # longer than a slow computer needs
+        writer.write(image)
+    writer.release()
+    with viewing("--live", video) as (address, _):
+        browser.get(address)
+        wait_for(browser, lambda text: "LOCALIZED" in text and "last search: found" in text, "pose")
+        wait_for(browser, lambda text: "camera: focal length 48" in text, "calibration")
+        browser.quit()
+
+
+def test_a_recording_for_rerun_holds_map_and_drive(drive, tmp_path):
+    chunks = pytest.importorskip("rerun.chunk", reason="rerun-sdk is not installed, or too old to be read")
+    place = open_map(DEMO_MAP)
+    options = (
+        "--trajectory",
+        drive / "estimate.tum",
+        "--ground-truth",
+        drive / "truth.tum",
+        "--rerun",
+        tmp_path / "a.rrd",
+    )
+    command = [sys.executable, "-m", "visloc_ros.apps.cli", "view", str(DEMO_MAP), *map(str, options)]
+    subprocess.run(command, check=True, timeout=TIMEOUT_S)
+    rows = Counter()
+    for chunk in chunks.RrdReader(str(tmp_path / "a.rrd")).stream().to_chunks():
+        rows[chunk.entity_path] += chunk.num_rows
+    assert rows["/error"] == len(place.images)
+    assert rows["/map/camera"] >= len(place.images)
+    assert {"/map/points", "/map/way"} <= set(rows)
+    assert sum(name.startswith("/map/images/") for name in rows) == len(place.images)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.rrd"]

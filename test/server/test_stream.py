@@ -13,8 +13,8 @@ from websockets.sync.client import connect
 from visloc_ros.apps.server_process import WAIT_S
 from visloc_ros.core.result_mapping import pose_from_mapping
 from visloc_ros.core.types import AnchorPose, MapIdentity, Reason, Rejection
+from visloc_ros.pipeline.live_camera import PacedAnchors
 from visloc_ros.server.service import MOST_STREAMS
-from visloc_ros.server.stream import NewestImage, PacedAnchors
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg
 
@@ -150,16 +150,6 @@ def test_a_stream_needs_the_token_where_the_server_has_one(maps, tmp_path):  # n
         headers = {"Authorization": f"Bearer {TOKEN}"}
         with streaming(client, map="room", camera=CAMERA, headers=headers) as socket:
             assert ask(socket, b"hello")["reason"] == "BAD_MESSAGE"
-
-
-def test_one_image_waits_and_a_newer_one_takes_its_place():
-    images = NewestImage()
-    for stamp_ns in range(3):
-        images.put(stamp_ns, bytes([stamp_ns]))
-    assert images.take() == (2, 2, b"\x02")
-    assert (images.received, images.dropped) == (3, 2)
-    images.close()
-    assert images.take() is None
 
 
 def test_a_search_begins_twice_a_second_once_one_has_found_the_camera_and_anew_where_stamps_run_back():

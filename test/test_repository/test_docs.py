@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md"), REPOSITORY / "results" / "README.md"])
+PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "results" / "README.md"])
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 QUOTED_PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)*/[\w.-]+\.(?:py|md|yaml|json|toml|msg|srv|xml))(?::([\w.]+))?`")
@@ -76,8 +76,12 @@ def test_named_files_and_functions_are_there(page: Path) -> None:
 
 
 def test_the_readme_leads_to_every_document() -> None:
-    linked = {
-        (REPOSITORY / target.partition("#")[0]).resolve() for target in LINK.findall(prose(REPOSITORY / "README.md"))
+    """Itself, or by the first page of the site."""
+    first_page = REPOSITORY / "docs" / "index.md"
+    linked = {first_page} | {
+        (page.parent / target.partition("#")[0]).resolve()
+        for page in (REPOSITORY / "README.md", first_page)
+        for target in LINK.findall(prose(page))
     }
     assert [page.name for page in sorted((REPOSITORY / "docs").glob("*.md")) if page not in linked] == []
 

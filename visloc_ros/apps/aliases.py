@@ -28,7 +28,7 @@ ALIASES = {
     "benchmark-dpvo": Alias("track", {"timings": True}),
     "plot-trajectory": Alias("plot", {"output": "trajectory.png"}),
     "view-trajectory": Alias("view"),
-    "viewer": Alias("serve", {"maps": REFERENCE_MAPS}),
+    "viewer": Alias("view", {"live": "0"}),
     "server": Alias("serve", {"maps": REFERENCE_MAPS}),
 }
 

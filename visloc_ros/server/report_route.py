@@ -11,10 +11,10 @@ from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
+from visloc_ros.evaluation.report import REPORT_NAME
 from visloc_ros.server.access import Admitted
 from visloc_ros.server.scene_route import REFUSALS, SANDBOX
 
-REPORT_NAME = "report.html"
 MOST_REPORTS, MOST_LEVELS = 200, 4
 MOST_BYTES = 64 << 20
 

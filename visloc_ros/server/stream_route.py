@@ -16,12 +16,13 @@ from starlette.websockets import WebSocketDisconnect
 
 from visloc_ros.core.errors import CalibrationError, DeadlineError, VislocError
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.newest import Newest
 from visloc_ros.core.types import AnchorPose, Frame, Rejection
 from visloc_ros.server.access import admits_socket, is_foreign
 from visloc_ros.server.device_queue import QueueFullError
 from visloc_ros.server.resident_maps import UnknownMapError
 from visloc_ros.server.service import MOST_STREAMS, Service
-from visloc_ros.server.stream import NewestImage, StreamSession
+from visloc_ros.server.stream import StreamSession
 from visloc_ros.server.uploads import camera_in_words
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 SILENCE_S = 30.0  # after which a client has gone without a word
 REFUSED, BROKEN, BUSY = 1008, 1011, 1013  # codes of RFC 6455 and its registry
 LATEST_STAMP_NS = (1 << 63) - 1
+
+StampedImage = tuple[int, bytes]
 
 router = APIRouter()
 
@@ -126,7 +129,7 @@ async def _open(request: StreamRequest, service: Service) -> StreamSession:
 
 async def _exchange(socket: WebSocket, session: StreamSession, service: Service) -> None:
     """Take images until the client leaves or is silent, and answer beside it."""
-    images, loop = NewestImage(), asyncio.get_running_loop()
+    images, loop = Newest[StampedImage](), asyncio.get_running_loop()
 
     def send(answer: dict[str, Any]) -> None:
         service.metrics.streamed.labels(answer["state"] or answer["reason"]).inc()
@@ -141,12 +144,12 @@ async def _exchange(socket: WebSocket, session: StreamSession, service: Service)
     answering.result()
 
 
-async def _take_images(socket: WebSocket, images: NewestImage, answering: asyncio.Task[None]) -> None:
+async def _take_images(socket: WebSocket, images: Newest[StampedImage], answering: asyncio.Task[None]) -> None:
     stamp_ns = None
     while not answering.done():
         message = await _receive(socket)
         if isinstance(message, bytes):
-            images.put(time.time_ns() if stamp_ns is None else stamp_ns, message)
+            images.put((time.time_ns() if stamp_ns is None else stamp_ns, message))
             stamp_ns = None
         else:
             try:
@@ -168,9 +171,9 @@ async def _receive(socket: WebSocket) -> str | bytes:
     return str(message["text"]) if data is None else data
 
 
-def _answer(images: NewestImage, session: StreamSession, send: Callable[[dict[str, Any]], None]) -> None:
+def _answer(images: Newest[StampedImage], session: StreamSession, send: Callable[[dict[str, Any]], None]) -> None:
     while (taken := images.take()) is not None:
-        index, stamp_ns, data = taken
+        index, (stamp_ns, data) = taken
         begin_s = time.monotonic()
         answer = session.process(data, stamp_ns)
         took_ms = 1e3 * (time.monotonic() - begin_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import redirect_stdout
 
+import cv2
 import numpy as np
 import pycolmap
 import viser
@@ -19,6 +20,8 @@ from visloc_ros.viewer.point_colours import point_colours
 MOST_FRUSTUMS = 300  # with pictures: what a browser moves smoothly on a laptop
 FRUSTUM_SHARE = 0.03  # of the width of the scene: seen from where all of it is seen
 POINT_SHARE = 0.004
+BEHIND, ABOVE = 0.25, 0.1  # of the width of the scene: where a viewer who follows a camera stands
+PICTURE_WIDTH = 240  # of a query in its frustum, in pixels
 LEAST_AHEAD = 0.1  # mean of viewing directions: cameras that look all around have none in common
 REFERENCE_COLOUR, QUERY_COLOUR = (120, 125, 135), (25, 110, 255)
 
@@ -95,6 +98,16 @@ class Scene:
             receive_shadow=False,
         )
 
+    def follow(self, map_from_camera: SE3) -> None:
+        """Put all viewers behind a camera."""
+        ahead = map_from_camera.rotation[:, 2]
+        position = map_from_camera.translation - self.width * (BEHIND * ahead - ABOVE * self.up)
+        for client in self.server.get_clients().values():
+            with client.atomic():
+                client.camera.up_direction = self.up
+                client.camera.position = position
+                client.camera.look_at = map_from_camera.translation
+
     def show_path(self, name: str, positions: Array, colours: NDArray[np.uint8]) -> None:
         """Show the way through positions (N, 3) in their colours (N, 3)."""
         if len(positions) > 1:
@@ -129,6 +142,12 @@ def field_of_view(camera: pycolmap.Camera) -> tuple[float, float]:
         return 2.0 * float(np.arctan(height / 2 / camera.mean_focal_length())), width / height
     high, wide = np.ptp(middles[:2, 1]), np.ptp(middles[2:, 0])
     return 2.0 * float(np.arctan(high / 2)), float(wide / high)
+
+
+def shrunk(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture as small as it is shown; for a browser many are much."""
+    height = round(PICTURE_WIDTH * picture.shape[0] / picture.shape[1])
+    return np.asarray(cv2.resize(picture, (PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def as_rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -21,7 +21,6 @@ from visloc_ros.viewer.scene import QUERY_COLOUR, Scene
 PERIOD_S = 1 / 30
 MOST_CAMERAS = 40  # on the way: they show where it looked, and do not hide it
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 5.0)
-BEHIND, ABOVE = 0.25, 0.1  # of the scene's width: where a viewer who follows the camera stands
 ERROR_COLOURS = colormaps["turbo"]
 
 
@@ -54,7 +53,7 @@ class TrajectoryView:
     """Shows a trajectory, and plays it in a thread of its own until it is closed."""
 
     def __init__(self, scene: Scene, shown: ShownTrajectory) -> None:
-        self._scene, self._shown = scene, shown
+        self._scene, self.shown = scene, shown
         self.playback = Playback(shown.trajectory.stamps_ns)
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -71,19 +70,19 @@ class TrajectoryView:
         self._thread.join()
 
     def _pose(self, index: int) -> SE3:
-        return self._shown.trajectory.poses[index]
+        return self.shown.trajectory.poses[index]
 
     def _show_static(self) -> None:
-        trajectory, colours = self._shown.trajectory, self._shown.colours
+        trajectory, colours = self.shown.trajectory, self.shown.colours
         self._scene.show_path("/trajectory/path", trajectory.positions, colours)
         for index in np.unique(np.linspace(0, len(trajectory) - 1, MOST_CAMERAS).round().astype(int)).tolist():
             red, green, blue = colours[index].tolist()
             name = f"/trajectory/cameras/{index}"
-            self._scene.show_camera(name, self._pose(index), self._shown.camera, (red, green, blue), size=0.3)
+            self._scene.show_camera(name, self._pose(index), self.shown.camera, (red, green, blue), size=0.3)
 
     def _make_controls(self, gui: viser.GuiApi) -> None:
         self._play_button = gui.add_button("Play")
-        self._slider = gui.add_slider("Frame", 0, max(1, len(self._shown.trajectory) - 1), 1, 0)
+        self._slider = gui.add_slider("Frame", 0, max(1, len(self.shown.trajectory) - 1), 1, 0)
         self._speed = gui.add_dropdown("Speed", [f"{speed:g}x" for speed in SPEEDS], initial_value="1x")
         self._follow = gui.add_checkbox("Follow the camera", False)
         self._words = gui.add_markdown("")
@@ -98,7 +97,7 @@ class TrajectoryView:
         def _(event: viser.GuiEvent[viser.GuiSliderHandle[int]]) -> None:
             if event.client is not None:  # moved by a person, not by the playback
                 with self._lock:
-                    self.playback.go_to(min(self._slider.value, len(self._shown.trajectory) - 1))
+                    self.playback.go_to(min(self._slider.value, len(self.shown.trajectory) - 1))
                 self.show(self.playback.index)
 
         @self._speed.on_update
@@ -124,27 +123,18 @@ class TrajectoryView:
         pose = self._pose(index)
         with self._scene.server.atomic():
             self._frustum.wxyz, self._frustum.position = pose.quaternion, pose.translation
-            self._frustum.image = self._shown.pictures.get(index)
+            self._frustum.image = self.shown.pictures.get(index)
         self._words.content = self._words_for(index)
         if self._follow.value:
-            self._move_viewers(pose)
+            self._scene.follow(pose)
 
     def _words_for(self, index: int) -> str:
         x, y, z = self._pose(index).translation.tolist()
         unit = self._scene.unit
-        lines = [f"**Frame {index + 1} of {len(self._shown.trajectory)}**, {self.playback.time_s:.1f} s"]
+        lines = [f"**Frame {index + 1} of {len(self.shown.trajectory)}**, {self.playback.time_s:.1f} s"]
         lines.append(f"x {x:.2f}, y {y:.2f}, z {z:.2f} {unit}")
-        if self._shown.errors is not None:
-            error = self._shown.errors[index]
+        if self.shown.errors is not None:
+            error = self.shown.errors[index]
             known = "error not known" if np.isnan(error) else f"error {error:.3f} {unit}"
-            lines.append(f"{known} (red: {self._shown.red_error:.3f} or more)")
+            lines.append(f"{known} (red: {self.shown.red_error:.3f} or more)")
         return "  \n".join(lines)
-
-    def _move_viewers(self, pose: SE3) -> None:
-        up = self._scene.up
-        position = pose.translation - self._scene.width * (BEHIND * pose.rotation[:, 2] - ABOVE * up)
-        for client in self._scene.server.get_clients().values():
-            with client.atomic():
-                client.camera.up_direction = up
-                client.camera.position = position
-                client.camera.look_at = pose.translation

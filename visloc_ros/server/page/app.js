@@ -162,8 +162,7 @@ const hear = {
   end(text) {
     if (text) note("camera-note", text);
     stream = null;
-    $("stop").hidden = true;
-    $("preview").hidden = true;
+    $("panel-camera").classList.remove("running");
     $("webcam").disabled = false;
     showState("no camera", "");
   },
@@ -190,14 +189,20 @@ function showPose(pose, covariance, isMetric) {
   }
 }
 
-async function begin(source) {
+function clear() {
+  // What an earlier camera or photo has left.
   stream?.end();
   scene?.clearDrive();
   $("photos").replaceChildren();
+  $("readout").hidden = true;
   for (const id of ["support", "search", "calibration", "rate"]) $(id).textContent = "–";
   note("camera-note", "");
+}
+
+async function begin(source) {
+  clear();
   const mine = stream = new CameraStream($("preview"), $("map").value, Number($("focal").value) || null, hear);
-  $("stop").hidden = $("preview").hidden = false;
+  $("panel-camera").classList.add("running");
   try {
     await mine.open(source);
   } catch (error) {
@@ -227,9 +232,7 @@ async function takeFiles(files) {
     await begin(videos[0]);
     return;
   }
-  stream?.end();
-  scene?.clearDrive();
-  $("photos").replaceChildren();
+  clear();
   for (const file of files) await locate(file);
 }
 
@@ -240,8 +243,8 @@ async function locate(file) {
   form.append("image", file);
   form.append("map", $("map").value);
   try {
-    const image = await createImageBitmap(file, { imageOrientation: "none" });
     if (focal) {
+      const image = await createImageBitmap(file, { imageOrientation: "none" });
       const camera = { fx: focal, fy: focal, cx: image.width / 2, cy: image.height / 2 };
       for (const [key, value] of Object.entries(camera)) form.append(key, value);
     }
@@ -250,10 +253,9 @@ async function locate(file) {
     $("readout").hidden = false;
     showPose(answer.map_from_camera, answer.covariance, answer.metric);
     showState(answer.success ? "LOCALIZED" : "LOST", answer.advice ?? "");
-    if (answer.camera) $("calibration").textContent = answer.camera.description;
-    if (answer.success) {
-      scene?.addPhoto(answer.map_from_camera, image.width, image.height, answer.camera?.focal_length_px ?? (focal || image.width));
-    }
+    const camera = answer.camera;
+    if (camera) $("calibration").textContent = camera.description;
+    if (answer.success) scene?.addPhoto(answer.map_from_camera, camera.width, camera.height, camera.focal_length_px);
   } catch (error) {
     item.textContent = `${file.name}: ${error.message}`;
     item.className = "bad";
@@ -304,7 +306,7 @@ async function listJobs() {
 
 function jobCard(job) {
   const card = element("li", "", "card");
-  card.append(element("h2", job.name), element("p", job.state === "building" ? `building: ${job.stage}` : job.state));
+  card.append(element("h2", job.name), element("p", job.stage && job.state === "building" ? `building: ${job.stage}` : job.state));
   if (job.message) card.append(element("p", job.message, job.state === "failed" ? "bad" : ""));
   if (job.state === "building") {
     const bar = document.createElement("progress");

@@ -6,7 +6,8 @@ import { PLYLoader } from "./three/PLYLoader.js";
 import { ask, json, mapPath } from "./api.js";
 
 const COLOURS = { LOCALIZED: 0x4cc38a, DEGRADED: 0xf0b24b, LOST: 0xff6b6b, INITIALIZING: 0x62a8ff };
-const MOST_TRAIL = 20000, MOST_FOUND = 500;
+const MOST_TRAIL = 40000, MOST_FOUND = 500; // two ends for each piece of the way
+const GAP_MS = 500; // without a pose: the way between is not known
 
 export function matrixOf(pose) {
   return new THREE.Matrix4().compose(
@@ -46,7 +47,7 @@ export class Scene {
     const geometry = new PLYLoader().parse(points), positions = geometry.getAttribute("position");
     this.measure(positions, images, isUpright);
     geometry.getAttribute("color")?.array && (geometry.attributes.color.normalized = true);
-    const material = new THREE.PointsMaterial({ size: 2.2, sizeAttenuation: false, vertexColors: true });
+    const material = new THREE.PointsMaterial({ size: 3, sizeAttenuation: false, vertexColors: true });
     this.map.add(new THREE.Points(geometry, material));
     const lines = images.flatMap((image) => frustum(image.width, image.height, image.focal_length_px, 0.5 * this.size)
       .map((corner) => corner.applyMatrix4(matrixOf(image.map_from_camera))));
@@ -91,9 +92,10 @@ export class Scene {
   clearDrive() {
     clear(this.drive);
     this.trail = [];
+    this.last = null;
     this.found = [];
     this.camera = null;
-    this.line = new THREE.Line(new THREE.BufferGeometry(), new THREE.LineBasicMaterial({ color: 0xffd166 }));
+    this.line = new THREE.LineSegments(new THREE.BufferGeometry(), new THREE.LineBasicMaterial({ color: 0xffd166 }));
     this.line.frustumCulled = false;
     this.marks = new THREE.Points(new THREE.BufferGeometry(),
       new THREE.PointsMaterial({ color: 0x62a8ff, size: 7, sizeAttenuation: false }));
@@ -114,8 +116,10 @@ export class Scene {
     this.camera.material.color.set(COLOURS[state] ?? 0xffffff);
     this.camera.matrix.copy(matrix);
     this.camera.updateMatrixWorld(true);
-    this.trail.push(position);
-    if (this.trail.length > MOST_TRAIL) this.trail.shift();
+    const now = performance.now();
+    if (this.last && now - this.last.time < GAP_MS) this.trail.push(this.last.position, position);
+    if (this.trail.length > MOST_TRAIL) this.trail.splice(0, 2);
+    this.last = { position, time: now };
     replace(this.line, this.trail);
     if (this.follow) {
       this.eye.position.add(position).sub(this.controls.target);

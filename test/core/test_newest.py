@@ -1,0 +1,25 @@
+"""One item waits, the newest."""
+
+import threading
+
+from visloc_ros.core.newest import Newest
+
+
+def test_one_item_waits_and_a_newer_one_takes_its_place():
+    slot = Newest[str]()
+    for item in "abc":
+        slot.put(item)
+    assert slot.take() == (2, "c")
+    assert (slot.received, slot.dropped) == (3, 2)
+
+
+def test_who_waits_is_given_what_comes_and_told_of_the_end():
+    slot, taken = Newest[str](), []
+    thread = threading.Thread(target=lambda: taken.extend([slot.take(), slot.take()]))
+    thread.start()
+    slot.put("a")
+    while not taken and slot._waiting is not None:
+        pass
+    slot.close()
+    thread.join()
+    assert taken == [(0, "a"), None]

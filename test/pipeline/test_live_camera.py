@@ -1,0 +1,63 @@
+"""A camera is followed in a map while its images come, and estimated first where nobody knows it."""
+
+import time
+from dataclasses import replace
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+
+from visloc_ros.core.calibration import guess_calibration
+from visloc_ros.core.errors import CalibrationError
+from visloc_ros.core.map import open_map
+from visloc_ros.core.types import AnchorPose
+from visloc_ros.localization import AnchorEngine
+from visloc_ros.pipeline.live_camera import LiveCamera
+from visloc_ros.simulation import SimulationConfig, simulate
+
+DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
+TIMEOUT_S = 60.0
+DRIVE = simulate(SimulationConfig(duration_s=2.0, rate_hz=20.0), "localize")
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return AnchorEngine(open_map(DEMO_MAP))
+
+
+def as_they_come():
+    """The drive there and back, again and again, each image with its number in the drive."""
+    order = (*range(len(DRIVE)), *reversed(range(1, len(DRIVE) - 1)))
+    for count, index in enumerate(cycle(order)):
+        yield index, replace(DRIVE.frame(index), stamp_ns=count * 50_000_000)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_its_poses_are_true(engine, is_known):
+    camera, searches, num_poses = LiveCamera(engine), [], 0
+    guess = guess_calibration(DRIVE.camera.width, DRIVE.camera.height)
+    deadline = time.monotonic() + TIMEOUT_S
+    for index, frame in as_they_come():
+        estimate = camera.process(frame if is_known else frame.with_calibration(guess))
+        searches += camera.take_searches()
+        if not camera.is_calibrated:
+            assert estimate.map_from_camera is None
+        if estimate.map_from_camera is not None:
+            num_poses += 1
+            assert estimate.map_from_camera.is_close(DRIVE.pose(index), 0.05, 1.0)
+        if num_poses == 30:
+            break
+        assert time.monotonic() < deadline
+    camera.close()
+    assert camera.calibration.camera.mean_focal_length() == pytest.approx(DRIVE.camera.mean_focal_length(), rel=0.02)
+    assert sum(isinstance(result, AnchorPose) for result in searches) >= (1 if is_known else 3)
+
+
+def test_an_image_of_another_size_is_refused_and_the_camera_goes_on(engine):
+    camera, frame = LiveCamera(engine), DRIVE.frame(0)
+    assert camera.process(frame) is not None
+    with pytest.raises(CalibrationError):
+        camera.process(replace(frame, image=frame.image[::2, ::2], stamp_ns=frame.stamp_ns + 1))
+    assert camera.process(frame) is None  # its stamp is not later
+    assert camera.process(replace(frame, stamp_ns=frame.stamp_ns + 50_000_000)) is not None
+    camera.close()

@@ -1,0 +1,131 @@
+"""A camera that is followed in a map while its images come: odometry, map tracking, searches beside them, fusion."""
+
+from __future__ import annotations
+
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
+from visloc_ros.core.camera import check_image_size
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import Anchor, AnchorPose, Estimate, Frame, Rejection, State
+from visloc_ros.localization import AnchorEngine
+from visloc_ros.map_tracking import MapTracker, MapTrackingConfig
+from visloc_ros.odometry import OdometryConfig, make_odometry
+from visloc_ros.pipeline.anchors import Engine, ThreadedAnchors
+from visloc_ros.pipeline.backend import Backend
+from visloc_ros.pipeline.config import BackendConfig
+from visloc_ros.pipeline.localizer import Localizer
+
+SEARCH_PERIOD_NS = NANOSECONDS // 2  # while searches find the camera: as in the anchor node
+
+
+class PacedAnchors(ThreadedAnchors):
+    """Searches again and again until the camera is found, then twice a second; stamps that run back begin anew.
+
+    ``told`` are the results that nobody has taken from there yet.
+    """
+
+    _found_ns: int | None = None
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.told: list[AnchorPose | Rejection] = []
+
+    def is_idle(self, now_ns: int) -> bool:
+        """Whether nothing runs, and the last image that was found is long enough ago."""
+        is_pausing = self._found_ns is not None and 0 <= now_ns - self._found_ns < SEARCH_PERIOD_NS
+        return super().is_idle(now_ns) and not is_pausing
+
+    def finished(self, now_ns: int) -> list[Anchor]:
+        """Results since the last call. Raises what the engine raised."""
+        results = super().finished(now_ns)
+        for anchor in results:
+            self._found_ns = anchor.result.stamp_ns if isinstance(anchor.result, AnchorPose) else None
+            self.told.append(anchor.result)
+        return results
+
+
+class LiveCamera:
+    """One camera in a map; frames come from one thread, in the order of their stamps.
+
+    A camera that nobody has calibrated is estimated first, by images that are found in the map one by one: until then
+    there are no poses but those of ``take_searches``. ``search`` is what searches, by default the engine itself.
+    """
+
+    def __init__(self, engine: AnchorEngine, search: Engine | None = None) -> None:
+        self._engine, self._search = engine, search or engine
+        self._guess: CameraCalibration | None = None
+        self._tracking: _Tracking | None = None
+        self._searches: list[AnchorPose | Rejection] = []
+        self.calibration: CameraCalibration | None = None
+        """What is known of the camera; None before its first frame."""
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the camera's intrinsics will not change any more."""
+        return self._tracking is not None
+
+    def process(self, frame: Frame) -> Estimate | None:
+        """Give the fused pose of a frame, or why there is none; None where its stamp is not later than the last.
+
+        Raises CalibrationError for an image of another size than the first.
+        """
+        if self.calibration is None:
+            self._begin(frame)
+        assert self.calibration is not None
+        check_image_size(self.calibration.camera, frame.image.shape[1], frame.image.shape[0])
+        if self._tracking is None:
+            return self._calibrate(frame)
+        estimate = self._tracking.localizer.process(frame.with_calibration(self.calibration))
+        self._searches += self._tracking.take_searches()
+        return estimate
+
+    def take_searches(self) -> list[AnchorPose | Rejection]:
+        """Results of searches in the map since the last call."""
+        taken, self._searches = self._searches, []
+        return taken
+
+    def close(self) -> None:
+        """Let go of everything. Raises what the search raised."""
+        if self._tracking is not None:
+            self._tracking.close()
+
+    def _begin(self, frame: Frame) -> None:
+        self.calibration = frame.calibration or CameraCalibration(frame.camera, CalibrationSource.GIVEN)
+        if self.calibration.is_provisional:
+            self._guess = self.calibration
+        else:
+            self._follow(self.calibration)
+
+    def _follow(self, calibration: CameraCalibration) -> None:
+        self.calibration, self._tracking = calibration, _Tracking(self._engine, self._search)
+
+    def _calibrate(self, frame: Frame) -> Estimate:
+        """Search one image; the intrinsics are taken once further images do not change them."""
+        assert self._guess is not None
+        result = self._search.localize(frame.with_calibration(self._guess))
+        self._searches.append(result)
+        self.calibration = self._engine.best_calibration(self._guess)
+        if self._engine.has_settled(self._guess):
+            self._follow(self.calibration)
+        if isinstance(result, Rejection):
+            return Estimate(frame.stamp_ns, State.UNINITIALIZED, result.reason)
+        return Estimate(frame.stamp_ns, State.INITIALIZING)
+
+
+class _Tracking:
+    """What follows a camera whose intrinsics are known."""
+
+    def __init__(self, engine: AnchorEngine, search: Engine) -> None:
+        self._odometry = make_odometry(OdometryConfig(), live=True)
+        self._anchors = PacedAnchors(search)
+        self._backend = Backend(BackendConfig(), self._anchors)
+        self.localizer = Localizer(self._odometry, self._backend, MapTracker(engine.map, MapTrackingConfig()))
+
+    def take_searches(self) -> list[AnchorPose | Rejection]:
+        """What searches gave since the last call."""
+        told, self._anchors.told = self._anchors.told, []
+        return told
+
+    def close(self) -> None:
+        """Let go of everything. Raises what the search raised."""
+        self._odometry.close()
+        self._backend.close()
