@@ -55,6 +55,13 @@ def run_visloc(*arguments: object) -> None:
     run_module("visloc_ros.apps.cli", *arguments)
 
 
+def visloc_figures(file: Path, *arguments: object) -> None:
+    """Run the ``visloc`` command, and write what its ``--json`` prints to a file. Raises CalledProcessError."""
+    with file.open("w", encoding="utf-8") as figures:
+        command = [sys.executable, "-m", "visloc_ros.apps.cli", *map(str, arguments), "--json"]
+        subprocess.run(command, check=True, stdout=figures)
+
+
 def median(values: Iterable[float]) -> float:
     """Median of an iterable."""
     return float(np.median(list(values)))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.odometry.streets import DRIVES, write_drive
 from benchmarks.odometry.tables import number
-from benchmarks.program import median, new_parser, run_visloc
+from benchmarks.program import median, new_parser, visloc_figures
 from benchmarks.results_file import Figures, read_json, table, write_section
 from visloc_ros.evaluation.machine import provenance
 
@@ -61,7 +61,7 @@ def measure(name: str, folder: Path, arguments: argparse.Namespace) -> Figures:
 
 def track(folder: Path, figures: Path, *options: str) -> Figures:
     """``visloc track`` in a process of its own."""
-    run_visloc("track", folder, "--output", figures.with_suffix(".tum"), "--json", figures, *options)
+    visloc_figures(figures, "track", folder, "--output", figures.with_suffix(".tum"), *options)
     return read_json(figures)
 
 

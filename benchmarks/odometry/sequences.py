@@ -22,7 +22,7 @@ from benchmarks.odometry.tables import (
     still_table,
     stress_table,
 )
-from benchmarks.program import new_parser, run_module, run_visloc
+from benchmarks.program import new_parser, run_module, visloc_figures
 from benchmarks.results_file import Figures, read_json, write_section
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.odometry import OdometryConfig, make_odometry
@@ -87,8 +87,9 @@ def measure_sequence(name: str, arguments: argparse.Namespace) -> Figures:
 def track(name: str, number: int | None, arguments: argparse.Namespace) -> Figures:
     """``visloc track`` on one sequence: live with a number, otherwise repeatable."""
     stem = arguments.work / f"{name}_{'repeatable' if number is None else f'live{number}'}"
-    options = [f"--last={last_frame(name, arguments)}", "--output", f"{stem}.tum", "--json", f"{stem}.json"]
-    run_visloc("track", arguments.data / name, *options, *([] if number is None else ["--live"]))
+    options = [f"--last={last_frame(name, arguments)}", "--output", f"{stem}.tum"]
+    options += [] if number is None else ["--live"]
+    visloc_figures(Path(f"{stem}.json"), "track", arguments.data / name, *options)
     return read_json(Path(f"{stem}.json")) | {"path": f"{stem}.tum"}
 
 

@@ -21,18 +21,18 @@ def state_of(maps):
 
 
 def test_the_same_command_again_does_what_is_left(tmp_path):
-    recordings, maps, told = tmp_path / "recordings", tmp_path / "maps", tmp_path / "told.json"
+    recordings, maps = tmp_path / "recordings", tmp_path / "recordings" / "maps"
     recordings.mkdir()
     write_folder(simulate(SIMULATION, "map"), recordings / "folder")
     write_video(recordings / "Film.MP4")
     (recordings / "broken.mp4").write_bytes((recordings / "Film.MP4").read_bytes()[:5000])
     (recordings / "notes.txt").write_text("no recording")
 
-    first = batch(recordings, "-o", maps, "--json", told)
+    first = batch(recordings, "-o", maps, "--json")
     assert first.exit_code == 1, first.output
     assert {path.parent.name for path in state_of(maps)} == {"folder", "Film"}
     assert all(len(open_map(maps / name).images) == 8 for name in ("folder", "Film"))
-    outcomes = {one["source"].rpartition("/")[2]: one for one in json.loads(told.read_text())["recordings"]}
+    outcomes = {one["source"].rpartition("/")[2]: one for one in json.loads(first.stdout)["recordings"]}
     assert {name: one["state"] for name, one in outcomes.items()} == {
         "Film.MP4": "built",
         "broken.mp4": "failed",

@@ -71,9 +71,8 @@ def test_what_was_localized_is_on_the_disk_when_the_command_is_killed(filmed, tm
     [
         ("localize", "MAP", "FILMED", "--output", "TAKEN"),
         ("run", "MAP", "FILMED", "--output", "TAKEN"),
-        ("run", "MAP", "FILMED", "--output", "out", "--json", "TAKEN/figures.json"),
         ("track", "FILMED", "--output", "TAKEN/path.tum"),
-        ("track", "FILMED", "--json", "."),
+        ("track", "FILMED", "--plot", "."),
         ("replay", "MAP", "FILMED", "--output", "TAKEN/out"),
         ("build-map", "FILMED", "--output", "TAKEN/map"),
         ("simulate", "TAKEN/room"),

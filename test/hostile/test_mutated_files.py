@@ -126,7 +126,7 @@ OPTIONS = {
     "import-hloc": ("--extractor", "--output"),
     "export-hloc": ("--output", "--queries", "--top-k"),
     "localize": ("--fps", "--camera", "--ground-truth", "--config", "--output"),
-    "run": ("--output", "--json", "--ground-truth", "--from-recording", "--imu-topic"),
+    "run": ("--output", "--ground-truth", "--from-recording", "--imu-topic"),
     "replay": ("--output", "--rate", "--domain-id", "--params-file"),
     "fetch-weights": ("--into",),
 }

@@ -44,6 +44,18 @@ def test_maps_come_whole_and_are_deleted(maps, tmp_path_factory):
         assert sorted(path.name for path in maps.iterdir()) == ["hall.tar.gz", "notes.txt"]
 
 
+def test_a_scene_whose_folder_holds_its_packed_map_is_searched_given_and_deleted(tmp_path):
+    (tmp_path / "scene").mkdir()
+    shutil.copy(DEMO_MAP, tmp_path / "scene" / "reference.tar.gz")
+    (tmp_path / "scene" / "video.mp4").write_text("mine")
+    with serving(tmp_path) as client:
+        assert [one["name"] for one in client.get("/reference/status").json()] == ["scene"]
+        assert post(client, jpeg(), map="scene", **INTRINSICS).json()["success"]
+        assert client.get("/reference/maps/scene").content == DEMO_MAP.read_bytes()
+        assert client.delete("/reference/maps/scene").status_code == 204
+        assert [path.name for path in (tmp_path / "scene").iterdir()] == ["video.mp4"]
+
+
 @pytest.mark.parametrize(
     "name", ["notes.txt", "castle", "..", "%2e%2e", "..%2Fmaps", "%00", "%2Fetc%2Fpasswd", ".visloc_jobs"]
 )

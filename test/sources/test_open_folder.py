@@ -114,6 +114,15 @@ def test_so_many_images_a_second_are_read(tmp_path, fps, indices):
     assert len(source) == len(indices)
 
 
+@pytest.mark.parametrize("options", [{"max_frames": 2}, {"fps": 10.0, "max_frames": 2}, {"every": 3, "max_frames": 99}])
+def test_at_most_so_many_of_them_are_read(tmp_path, options):
+    write_images(tmp_path, [f"{index}.png" for index in range(6)])
+    step = 1 if len(options) == 1 else 3
+    source = open_source(tmp_path, SourceConfig(**options))
+    assert [frame.name for frame in source] == ["0.png", f"{step}.png"]
+    assert len(source) == 2
+
+
 def test_photos_at_uneven_times_are_thinned_by_time_not_by_number(tmp_path):
     write_images(tmp_path, [f"{seconds:.1f}.png" for seconds in (0.0, 0.1, 0.2, 1.5, 1.6, 3.0)])
     assert read_stamps(open_source(tmp_path, SourceConfig(fps=1.0))) == [0, 1_500_000_000, 3_000_000_000]

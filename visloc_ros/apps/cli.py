@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from typer.core import TyperGroup
 
 from visloc_ros import __version__
+from visloc_ros.apps.aliases import find_alias
 from visloc_ros.apps.console import console, error_console
 from visloc_ros.core.errors import SetupError, VislocError
 from visloc_ros.core.memory import keep_freed_memory
@@ -38,6 +39,7 @@ COMMANDS = {
     "up": ("command_up", "up"),
     "doctor": ("command_doctor", "doctor"),
     "fetch-weights": ("command_fetch_weights", "fetch_weights"),
+    "fetch-data": ("command_fetch_data", "fetch_data_set"),
 }
 """By name: module, and function or group of commands."""
 
@@ -51,14 +53,15 @@ class ImportedWhenAsked(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a name, or None."""
-        if cmd_name not in COMMANDS:
+        alias = find_alias(cmd_name)
+        if alias.command not in COMMANDS:
             return None
-        module, name = COMMANDS[cmd_name]
+        module, name = COMMANDS[alias.command]
         command = getattr(import_module(f"visloc_ros.apps.{module}"), name)
         if isinstance(command, typer.Typer):
             return typer.main.get_command(command)
         single = typer.Typer(add_completion=False)
-        single.command(cmd_name)(command)
+        single.command(cmd_name, context_settings={"default_map": dict(alias.defaults)})(command)
         return typer.main.get_command(single)
 
 
@@ -88,6 +91,7 @@ def common(
     # for itself.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threadpool_limits(1, "blas")  # the matrices are small: more threads only spin
+    console.stderr = False  # until a command is asked for JSON
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.console import console
+from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.options import MapArgument, Overwrite, takes_source_config
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3
@@ -57,6 +58,7 @@ def align_map(
         Path | None, typer.Option(help="Frames that show the tags, or the images of the map with their positions.")
     ] = None,
     overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Move a finished map to another frame, so that poses come in the frame of the floor, the building, the earth.
 
@@ -82,6 +84,9 @@ def align_map(
     if len(ways) != 1:
         raise ConfigError("say what to align the map to, by one of --floor, --poses, --grid, --tags, --gps")
     fit = write_aligned(map_path, output, next(iter(ways.values())), overwrite=overwrite)
+    if as_json:
+        print_json({"map": output, "aligned_to": fit.source, "residuals": dict(fit.residuals), "metric": fit.metric})
+        return
     told = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in fit.residuals.items())
     console.print(f"aligned to {fit.source} ({told}): {output}", soft_wrap=True)
 

@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from visloc_ros.apps.console import StageBars, console
-from visloc_ros.apps.options import ConfigFile
-from visloc_ros.apps.outputs import check_outputs, write_json
+from visloc_ros.apps.json_output import AsJson, print_json
+from visloc_ros.apps.options import ConfigFile, name_of
+from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.core.child_process import ChildProcess
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError, SourceError, VislocError
@@ -55,7 +56,7 @@ def batch(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the maps, each named as its recording.")],
     config: ConfigFile = None,
     force: Annotated[bool, typer.Option("--force", help="Also build the maps that are there already.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="File for what became of each, as JSON.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Build a map of every recording in a folder, one after the other; exit code 1 if one failed.
 
@@ -64,26 +65,32 @@ def batch(
 
     Example: visloc batch recordings/ --output maps/
     """
-    check_outputs(json_file, folder=output)
-    options, sources = read_config(MappingConfig, config), find_sources(folder)
+    check_outputs(folder=output)
+    options, sources = read_config(MappingConfig, config), find_sources(folder, but_not=output)
     output.mkdir(parents=True, exist_ok=True)
     there = {} if force else {entry.path.name: entry for entry in list_maps(output)}
     outcomes = []
     for number, source in enumerate(sources, start=1):
         console.print(f"{source.name} ({number} of {len(sources)})", style="bold", highlight=False)
         outcomes.append(build_one(source, output / name_of(source), options, there.get(name_of(source)), force))
-    print_outcomes(outcomes)
-    if json_file is not None:
-        write_json(json_file, {"recordings": [one.figures() for one in outcomes]} | provenance())
+    if as_json:
+        print_json({"recordings": [one.figures() for one in outcomes]} | provenance())
+    else:
+        print_outcomes(outcomes)
     if any(one.state == FAILED for one in outcomes):
         raise typer.Exit(1)
 
 
-def find_sources(folder: Path) -> list[Path]:
-    """The recordings directly in a folder, by name. Raises SourceError, and ConfigError where names are doubled."""
+def find_sources(folder: Path, but_not: Path | None = None) -> list[Path]:
+    """The recordings directly in a folder, by name; the folder of the maps may lie among them.
+
+    Raises SourceError, and ConfigError where names are doubled.
+    """
     if not folder.is_dir():
         raise SourceError(f"there is no folder {folder}")
-    sources = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and is_source(path)]
+    left_out = None if but_not is None else but_not.resolve()
+    candidates = (path for path in sorted(folder.iterdir()) if path.name[0] != "." and path.resolve() != left_out)
+    sources = [path for path in candidates if is_source(path)]
     if not sources:
         raise SourceError(f"{folder} holds no video, no folder of images and no bag")
     by_name = defaultdict(list)
@@ -101,11 +108,6 @@ def is_source(path: Path) -> bool:
         files = islice(path.rglob("*"), MOST_FILES)
         return is_bag(path) or any(file.suffix.lower() in IMAGE_SUFFIXES for file in files)
     return is_bag(path) or path.suffix.lower() in VIDEO_SUFFIXES
-
-
-def name_of(source: Path) -> str:
-    """Name of the map of a recording."""
-    return source.name if source.is_dir() else source.stem
 
 
 def build_one(source: Path, output: Path, options: MappingConfig, there: MapEntry | None, force: bool) -> Outcome:

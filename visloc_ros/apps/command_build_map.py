@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -11,10 +11,13 @@ import typer
 
 from visloc_ros import mapping
 from visloc_ros.apps.console import StageBars, console
+from visloc_ros.apps.flags import needed, takes_flags
+from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.options import (
     ConfigFile,
     Overwrite,
-    SourcesArgument,
+    SourcesOrFlags,
+    name_of,
     takes_source_config,
 )
 from visloc_ros.core.config import read_config
@@ -62,11 +65,14 @@ ReferenceFiles = Annotated[
 ]
 
 
+@takes_flags
 @takes_source_config
 def build_map(
-    sources: SourcesArgument,
     source_config: SourceConfig,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Map folder to write, e.g. maps/office.")],
+    sources: SourcesOrFlags = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Map folder to write; {name} is that of the first source.")
+    ] = Path("maps/{name}"),
     add_to: AddTo = None,
     reference_poses: ReferenceFiles = None,
     scale_distance: Annotated[
@@ -89,6 +95,7 @@ def build_map(
     archive: Annotated[bool, typer.Option("--archive", help="Also pack the map as <output>/reference.tar.gz.")] = False,
     config: ConfigFile = None,
     overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Build one map from videos, image folders and ROS 2 bags, or add their images to a map.
 
@@ -102,6 +109,8 @@ def build_map(
 
     The same in place: visloc build-map corridor.mp4 --add-to maps/office --output maps/office --overwrite
     """
+    sources = needed("a source", sources)
+    output = Path(str(output).replace("{name}", name_of(sources[0])))
     topics = replace(source_config, odometry_topic=odometry_topic, imu_topic=imu_topic, camera_from_imu=camera_from_imu)
     frames = open_all(sources, source_config, topics)
     options = read_config(mapping.MappingConfig, config)
@@ -117,9 +126,12 @@ def build_map(
             _check_nothing_moves(frame != options.frame or poses is not None or bool(odometry_topic or imu_topic))
             given = options if config else None
             summary = mapping.extend_map(add_to, frames, output, given, overwrite=overwrite, progress=bars)
+    packed = pack_map(output, output / "reference.tar.gz", overwrite=overwrite) if archive else None
+    if as_json:
+        print_json({"map": output, "archive": packed, **asdict(summary)})
+        return
     console.print(str(summary))
-    if archive:
-        packed = pack_map(output, output / "reference.tar.gz", overwrite=overwrite)
+    if packed is not None:
         console.print(f"packed as {packed}")
 
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +15,9 @@ from rich.text import Text
 
 from visloc_ros.apps.console import console
 from visloc_ros.apps.doctor import examine_computer, examine_map
+from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.node_options import CameraFile, Domain
+from visloc_ros.apps.options import MapOption
 from visloc_ros.core.errors import SetupError
 from visloc_ros.core.finding import Finding, Level
 from visloc_ros.core.middleware import fast_dds_profile
@@ -25,7 +26,7 @@ STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}
 
 
 def doctor(
-    map_path: Annotated[Path | None, typer.Option("--map", help="Map folder, or its reference.tar.gz.")] = None,
+    map_path: MapOption = None,
     image_topic: Annotated[
         str, typer.Option(help="Image topic to listen to; one that ends in /compressed carries JPEG.")
     ] = "",
@@ -40,7 +41,7 @@ def doctor(
     ] = False,
     seconds: Annotated[float, typer.Option(min=1.0, max=3600.0, help="How long to listen.")] = 10.0,
     domain_id: Domain = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what is wrong with this computer, a map, a camera and a robot's transforms, and what to do about it.
 
@@ -61,7 +62,7 @@ def doctor(
         environment = fast_dds_profile() | ({"ROS_DOMAIN_ID": str(domain_id)} if domain_id else {})
         findings += _listen(parameters, topics, seconds, environment)
     if as_json:
-        console.print_json(json.dumps([asdict(finding) for finding in findings]))
+        print_json([asdict(finding) for finding in findings])
     else:
         _print(findings)
     if any(finding.level is Level.ERROR for finding in findings):

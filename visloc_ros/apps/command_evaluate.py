@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from visloc_ros.apps.console import print_statistics, print_table
+from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.core.trajectory import read_tum
 from visloc_ros.evaluation import PairSelection, error_statistics, evaluate_trajectories, trajectory_rows
 from visloc_ros.evaluation.covariances import read_covariances
+from visloc_ros.evaluation.metrics import Recall, Statistics
+from visloc_ros.evaluation.trajectories import TrajectoryErrors
 
 
 class AlignmentChoice(str, Enum):
@@ -53,6 +58,7 @@ def evaluate(
     covariances: Annotated[
         Path | None, typer.Option(help="covariances.txt of the estimate, to see whether they hold (NEES).")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Compare two trajectories: the figures of evo and of the KITTI and TUM benchmarks, recall, covariances.
 
@@ -70,5 +76,39 @@ def evaluate(
         pair_selection=PairSelection(delta, delta_unit.value, all_pairs),
         covariances=claimed,
     )
+    if as_json:
+        print_json({"estimate": estimate, "truth": truth, **figures(errors)})
+        return
     print_table(f"{estimate} against {truth}", trajectory_rows(errors))
     print_statistics(error_statistics(errors))
+
+
+def figures(errors: TrajectoryErrors) -> dict[str, Any]:
+    """Plain values for JSON; what could not be measured is null."""
+    by_orientations = errors.by_orientations or (None, None)
+    return {
+        "matched": errors.num_matched,
+        "estimated": errors.num_estimates,
+        "true": errors.num_truths,
+        "align": errors.align,
+        "scale": errors.truth_from_estimate.scale,
+        "position_error_m": _spread(errors.position_error_m),
+        "rotation_error_deg": _spread(errors.rotation_error_deg),
+        "pairs": asdict(errors.pair_selection),
+        "relative_position_error_m": _spread(errors.relative_position_error_m),
+        "relative_rotation_error_deg": _spread(errors.relative_rotation_error_deg),
+        "position_error_by_orientations_m": _spread(by_orientations[0]),
+        "rotation_error_by_orientations_deg": _spread(by_orientations[1]),
+        "recall": _recall(errors.recall),
+        "recall_of_matched": _recall(errors.recall_of_matched),
+        "kitti": None if errors.kitti is None else asdict(errors.kitti),
+        "nees": None if errors.consistency is None else asdict(errors.consistency),
+    }
+
+
+def _spread(statistics: Statistics | None) -> dict[str, float] | None:
+    return None if statistics is None else asdict(statistics) | {"std": statistics.std, "sse": statistics.sse}
+
+
+def _recall(rows: Sequence[Recall]) -> list[dict[str, float]]:
+    return [{"within_m": row.distance_m, "within_deg": row.angle_deg, "percent": row.percent} for row in rows]

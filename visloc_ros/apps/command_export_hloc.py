@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.console import console
+from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.options import ConfigFile, MapArgument, takes_source_config
 from visloc_ros.core.config import read_config
 from visloc_ros.features import make_extractor
@@ -27,6 +28,7 @@ def export_hloc_map(
     ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Map images paired with each query, by VLAD.")] = 10,
     config: ConfigFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a map as stock hloc and COLMAP read it, with a README.txt of the calls that localize in it.
 
@@ -37,4 +39,7 @@ def export_hloc_map(
     else:
         extractor = make_extractor(read_config(AnchorConfig, config).features)
         export_hloc(map_path, output, open_source(queries, source_config), extractor, top_k)
+    if as_json:
+        print_json({"folder": output, "readme": output / README_NAME})
+        return
     console.print(f"written to {output}; {output / README_NAME} says how to localize with it", soft_wrap=True)

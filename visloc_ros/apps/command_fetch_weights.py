@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from visloc_ros.apps.console import console, error_console
+from visloc_ros.apps.console import console
+from visloc_ros.apps.download_line import DownloadLine
+from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.features.fetching import fetch, find_entries
-from visloc_ros.features.weights_catalogue import CATALOGUE, WeightsFile
+from visloc_ros.features.weights_catalogue import CATALOGUE
 
 
 def fetch_weights(
@@ -23,24 +24,32 @@ def fetch_weights(
     accept_unverified: Annotated[
         bool, typer.Option("--accept-unverified", help="Also fetch what no checksum is known of.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Download weights of models to torch.hub's folder, where they are looked for; nothing else ever downloads.
+    """Download weights of models to torch.hub's folder, where they are looked for; nothing downloads by itself.
 
     Example: visloc fetch-weights superpoint superpoint-lightglue
     """
     from visloc_ros.features.backends.weights import hub_folder
 
     if show:
-        print_catalogue(hub_folder())
+        if as_json:
+            print_json([asdict(one) | {"here": one.path(hub_folder()).is_file()} for one in CATALOGUE])
+        else:
+            print_catalogue(hub_folder())
         return
     if not names:
         raise ConfigError("name the weights to fetch; visloc fetch-weights --list shows them")
+    fetched = []
     for entry in find_entries(names):
         console.print(f"{entry.name}: {entry.megabytes:g} MB, licence: {entry.licence}", highlight=False)
-        with DownloadLine(entry) as line:
+        with DownloadLine(entry.file) as line:
             path = fetch(entry, hub_folder(), accept_unverified=accept_unverified, bar=line)
         state = "verified" if entry.sha256 else "not verified"
         console.print(f"{path} ({state})", highlight=False, soft_wrap=True)
+        fetched.append({"name": entry.name, "path": path, "licence": entry.licence, "verified": bool(entry.sha256)})
+    if as_json:
+        print_json(fetched)
 
 
 def print_catalogue(hub_folder: Path) -> None:
@@ -53,42 +62,3 @@ def print_catalogue(hub_folder: Path) -> None:
         here = "yes" if entry.path(hub_folder).is_file() else ""
         table.add_row(entry.name, f"{entry.megabytes:g}", entry.licence, entry.purpose, checksum, here)
     console.print(table)
-
-
-class DownloadLine:
-    """A bar of bytes for one download; the ``DownloadBar`` that fetching asks for."""
-
-    def __init__(self, entry: WeightsFile) -> None:
-        columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
-        hidden = not error_console.is_terminal
-        self._progress = Progress(*columns, console=error_console, transient=True, disable=hidden)
-        self._task = self._progress.add_task(entry.file, total=None)
-
-    def __enter__(self) -> DownloadLine:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    @property
-    def total(self) -> int:
-        """Bytes to come."""
-        return int(self._progress.tasks[0].total or 0)
-
-    @total.setter
-    def total(self, size: int) -> None:
-        self._progress.update(self._task, total=size)
-
-    def update(self, steps: int) -> None:
-        """Count bytes that have arrived."""
-        self._progress.advance(self._task, steps)
-
-    def reset(self) -> None:
-        """Begin again at zero."""
-        self._progress.reset(self._task, total=self.total or None)
-
-    def close(self) -> None:
-        """Leave the bar as it is; it vanishes with the block."""

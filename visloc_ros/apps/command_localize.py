@@ -12,15 +12,18 @@ from typing import Annotated, Any
 import typer
 
 from visloc_ros.apps.console import console, print_advice, print_camera
+from visloc_ros.apps.flags import needed, takes_flags
+from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.options import (
     ConfigFile,
     GroundTruth,
-    MapArgument,
-    SourceArgument,
+    MapOrFlag,
+    SourceOrFlag,
     read_truth,
     takes_source_config,
 )
 from visloc_ros.apps.outputs import check_outputs, write_json, writing
+from visloc_ros.apps.timings import Spread, Timings, print_spreads, stage_spreads
 from visloc_ros.core.advice import advise, count_reasons
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.config import read_config
@@ -30,6 +33,7 @@ from visloc_ros.core.result_mapping import result_to_mapping
 from visloc_ros.core.trajectory import NANOSECONDS, TUM_HEADER, Trajectory, tum_line
 from visloc_ros.core.types import AnchorPose, Rejection
 from visloc_ros.evaluation import AnchorRecord, RunRecord, summarize
+from visloc_ros.evaluation.decoding import decode
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine, find_camera
 from visloc_ros.sources import SourceConfig, open_source
@@ -37,22 +41,26 @@ from visloc_ros.sources import SourceConfig, open_source
 TRUTH_TOLERANCE_NS = 5_000_000
 
 
+@takes_flags
 @takes_source_config
 def localize(
-    map_path: MapArgument,
-    source: SourceArgument,
     source_config: SourceConfig,
+    map_path: MapOrFlag = None,
+    source: SourceOrFlag = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder for poses.tum, poses.jsonl, summary.json and poses.png."),
     ] = None,
     ground_truth: GroundTruth = None,
     config: ConfigFile = None,
+    timings: Timings = False,
+    as_json: AsJson = False,
 ) -> None:
     """Localize frames one by one: a line each, failures too.
 
     Example: visloc localize maps/office query.mp4 --every 15 --output out/office
     """
+    map_path, source = needed("a map", map_path), needed("a source", source)
     check_outputs(folder=output)
     frames = open_source(source, source_config)
     place = open_map(map_path)
@@ -60,11 +68,19 @@ def localize(
     calibration = find_camera(engine, frames)
     print_camera(calibration)
     truth = read_truth(ground_truth, frames)
-    with QueryReport(place, frames.name, truth, calibration, output) as report:
-        for frame in frames:
-            result = engine.localize(frame)
-            report.add(frame.name or str(frame.stamp_ns), result)
-            console.print(describe(frame.name, result, truth), highlight=False, soft_wrap=True)
+    report = QueryReport(place, frames.name, truth, calibration, output)
+    try:
+        with report:
+            for decoded in decode(frames):
+                frame = decoded.frame
+                result = engine.localize(frame)
+                report.add(frame.name or str(frame.stamp_ns), result, decoded.decode_ms)
+                console.print(describe(frame.name, result, truth), highlight=False, soft_wrap=True)
+    finally:  # a bad image, or Ctrl-C, does not cost what was found before it
+        if timings:
+            print_spreads(report.stage_spreads())
+        if as_json:
+            print_json(report.figures())
 
 
 def describe(name: str, result: AnchorPose | Rejection, truth: Trajectory | None) -> str:
@@ -98,7 +114,9 @@ class QueryReport:
     ) -> None:
         self._place, self._source, self._truth, self._calibration = place, source, truth, calibration
         self._folder = folder
+        self._names: list[str] = []
         self._results: list[AnchorPose | Rejection] = []
+        self._decode_ms: list[float] = []
 
     def __enter__(self) -> QueryReport:
         if self._folder is not None:
@@ -109,12 +127,14 @@ class QueryReport:
                 self._poses.write(TUM_HEADER)
         return self
 
-    def add(self, name: str, result: AnchorPose | Rejection) -> None:
-        """Keep the outcome of an image. Raises OutputError."""
+    def add(self, name: str, result: AnchorPose | Rejection, decode_ms: float) -> None:
+        """Keep the outcome of an image, and how long it took to read it. Raises OutputError."""
+        self._names.append(name)
         self._results.append(result)
+        self._decode_ms.append(decode_ms)
         if self._folder is not None:
             with writing(self._folder):
-                self._outcomes.write(json.dumps({"name": name} | result_to_mapping(result)) + "\n")
+                self._outcomes.write(json.dumps(_outcome(name, result)) + "\n")
                 self._outcomes.flush()
                 if isinstance(result, AnchorPose):
                     self._poses.write(tum_line(result.stamp_ns, result.map_from_camera))
@@ -133,10 +153,28 @@ class QueryReport:
                 self._outcomes.close()
             self._write_summary(self._folder)
 
+    def stage_spreads(self) -> dict[str, Spread]:
+        """Times of the stages, from the reading of an image to its pose."""
+        timed = zip(self._decode_ms, self._results, strict=True)
+        return stage_spreads({"decode": decode_ms, **result.stage_ms} for decode_ms, result in timed)
+
+    def figures(self) -> dict[str, Any]:
+        """All images together, and each as in poses.jsonl."""
+        outcomes = [_outcome(name, result) for name, result in zip(self._names, self._results, strict=True)]
+        return {**self._summary(self._record()), "frames": outcomes}
+
     def _write_summary(self, folder: Path) -> None:
         from visloc_ros.evaluation.query_plot import write_query_plot  # drawing takes a second to import
 
-        record = RunRecord(
+        record = self._record()
+        write_json(folder / "summary.json", self._summary(record))
+        write_query_plot(folder / "poses.png", record)
+
+    def _summary(self, record: RunRecord) -> dict[str, Any]:
+        return _summary(self._results, record) | {"stage_ms": self.stage_spreads()} | provenance()
+
+    def _record(self) -> RunRecord:
+        return RunRecord(
             title=f"{self._source} in {self._place.name}",
             frames=(),
             anchors=tuple(AnchorRecord.from_result(one, sum(one.stage_ms.values())) for one in self._results),
@@ -146,8 +184,10 @@ class QueryReport:
             metric=self._place.manifest.metric,
             calibration=self._calibration,
         )
-        write_json(folder / "summary.json", _summary(self._results, record) | provenance())
-        write_query_plot(folder / "poses.png", record)
+
+
+def _outcome(name: str, result: AnchorPose | Rejection) -> dict[str, Any]:
+    return {"name": name} | result_to_mapping(result)
 
 
 def _summary(results: Sequence[AnchorPose | Rejection], record: RunRecord) -> dict[str, Any]:

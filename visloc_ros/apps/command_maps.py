@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.text import Text
 from visloc_ros import mapping
 from visloc_ros.apps.console import StageBars, console
 from visloc_ros.apps.doctor import examine_map
+from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.options import MapArgument, Overwrite
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.files import is_file
@@ -24,7 +24,6 @@ from visloc_ros.core.map_folder import MapEntry, list_maps, read_entry, remove_m
 
 app = typer.Typer(no_args_is_help=True, help="List, describe, check, merge and delete maps.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 Maps = Annotated[list[Path], typer.Argument(help="Map folders, or their archives.", show_default=False)]
 
 
@@ -35,7 +34,7 @@ def list_folder(
     """List the maps in a folder, those that cannot be read with the reason."""
     entries = list_maps(folder)
     if as_json:
-        typer.echo(json.dumps([figures(entry) for entry in entries], indent=1))
+        print_json([figures(entry) for entry in entries])
         return
     table = Table(box=None, padding=(0, 2))
     for title in ("map", "images", "points", "MB", "metres", "z up", "features"):
@@ -53,7 +52,7 @@ def info(path: MapArgument, as_json: AsJson = False) -> None:
     """Say what a map is made of, and what its scale and axes rest on."""
     entry = _readable(path)
     if as_json:
-        typer.echo(json.dumps(figures(entry), indent=1))
+        print_json(figures(entry))
         return
     assert entry.manifest is not None
     table = Table(box=None, padding=(0, 2), show_header=False)
@@ -67,7 +66,7 @@ def check(paths: Maps, as_json: AsJson = False) -> None:
     """Open maps with every file compared to its checksum; exit code 1 if one is broken."""
     findings = [(path, finding) for path in paths for finding in examine_map(path)]
     if as_json:
-        typer.echo(json.dumps([{"path": str(path), **asdict(finding)} for path, finding in findings], indent=1))
+        print_json([{"path": path, **asdict(finding)} for path, finding in findings])
     for path, finding in () if as_json else findings:
         style = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}[finding.level]
         console.print(Text.assemble((f"{finding.level.value:<8}", style), str(path), ": ", finding.text))
@@ -82,6 +81,7 @@ def merge(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Map folder to write, e.g. maps/floor.")],
     overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make one map of several that overlap, from what they hold: no recording is needed, and they stay as they are.
 
@@ -89,6 +89,9 @@ def merge(
     """
     with StageBars() as bars:
         summary = mapping.merge_maps(paths, output, overwrite=overwrite, progress=bars)
+    if as_json:
+        print_json({"map": output, **asdict(summary)})
+        return
     console.print(str(summary))
 
 

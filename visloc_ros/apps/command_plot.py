@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.console import console
+from visloc_ros.apps.flags import find_map
+from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.apps.pose_files import read_poses
 from visloc_ros.core.map import open_map
@@ -19,7 +21,10 @@ def plot(
         typer.Argument(help="Poses map_from_camera: TUM files, or poses.jsonl of localize.", show_default=False),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write: .png, .svg or .html.")],
-    map_path: Annotated[Path | None, typer.Option("--map", help="Map whose points are drawn below.")] = None,
+    map_path: Annotated[
+        Path | None, typer.Option("--map", callback=find_map, help="Map whose points are drawn below.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Draw trajectories beside each other: from above with where the camera looks, and over time.
 
@@ -35,4 +40,8 @@ def plot(
 
     unit = "map units" if place is not None and not place.manifest.metric else "m"
     write_trajectory_plot(output, trajectories, None if place is None else place.points, unit)
-    console.print(f"{sum(map(len, trajectories.values()))} poses in {output}", highlight=False)
+    counts = {name: len(trajectory) for name, trajectory in trajectories.items()}
+    if as_json:
+        print_json({"picture": output, "poses": counts})
+    else:
+        console.print(f"{sum(counts.values())} poses in {output}", highlight=False)

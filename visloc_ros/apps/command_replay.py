@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.console import console, print_advice, print_camera, print_table
+from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.node_options import CameraFile, Domain, MapTracking
 from visloc_ros.apps.options import GroundTruth, ImageTopic, MapArgument, read_truth
 from visloc_ros.apps.outputs import check_outputs
@@ -19,6 +20,7 @@ from visloc_ros.core.calibration import CalibrationSource
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.map import open_map
 from visloc_ros.evaluation import RunRecord, summarize, summary_rows, write_results
+from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorEngine, find_camera
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.bag import BagSource
@@ -36,6 +38,7 @@ def replay(
     map_tracking: MapTracking = True,
     params_file: Annotated[Path | None, typer.Option(help="ROS parameter file for all nodes.")] = None,
     domain_id: Domain = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Play a bag to the real nodes, record their transforms, and report.
 
@@ -56,7 +59,7 @@ def replay(
         recording = output / "recording"
         plan = ReplayPlan(map_path, bag, rate, domain_id, params_file, map_tracking, recorded_bag=recording)
         record = replay_bag(plan, source, truth)
-    finish(replace(record, calibration=calibration), output)
+    finish(replace(record, calibration=calibration), output, as_json)
 
 
 def open_bag(path: Path, config: SourceConfig) -> BagSource:
@@ -67,10 +70,13 @@ def open_bag(path: Path, config: SourceConfig) -> BagSource:
     return source
 
 
-def finish(record: RunRecord, output: Path) -> None:
-    """Write the results of a run and print its table. Raises SourceError, after that, where no frame was localized."""
+def finish(record: RunRecord, output: Path, as_json: bool = False) -> None:
+    """Write the results of a run, and print them. Raises SourceError, after that, where no frame was localized."""
     report, summary = write_results(record, output), summarize(record)
-    print_table(record.title, summary_rows(summary))
+    if as_json:
+        print_json(summary | {"report": report} | provenance())
+    else:
+        print_table(record.title, summary_rows(summary))
     print_advice(summary["advice"])
     console.print(f"report: {report}")
     if not summary["localized_frames"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +11,11 @@ import typer
 
 from visloc_ros.apps.command_replay import finish
 from visloc_ros.apps.console import StageBars, console, print_camera, print_table
+from visloc_ros.apps.flags import takes_flags
+from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.odometry_options import (
     CameraFromImu,
     ImuTopic,
-    JsonFile,
     OdometryTopic,
     Sensors,
 )
@@ -22,16 +23,17 @@ from visloc_ros.apps.offline_run import RunConfig, run_offline
 from visloc_ros.apps.options import (
     ConfigFile,
     GroundTruth,
+    MapOrFlag,
+    SourceOrFlag,
     read_truth,
     takes_source_config,
 )
-from visloc_ros.apps.outputs import check_outputs, write_json
+from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.apps.recomputation import recompute
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError, SetupError
 from visloc_ros.core.map import open_map
 from visloc_ros.evaluation import Row, summarize
-from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.regression import compare_with_baseline, read_baseline
 from visloc_ros.localization import AnchorEngine, find_camera
 from visloc_ros.sources import RecalibratedSource, SourceConfig, open_source
@@ -41,11 +43,12 @@ WORSE = 3  # exit code; 1 is an error, 2 a wrong command line
 EXACT = 1e-9  # metres, and elements of rotation matrices and covariances: what sums in another order may change
 
 
+@takes_flags
 @takes_source_config
 def run(
     source_config: SourceConfig,
-    map_path: Annotated[Path | None, typer.Argument(help="Map folder, or its reference.tar.gz.")] = None,
-    source: Annotated[Path | None, typer.Argument(help="Video file, image folder, or ROS 2 bag.")] = None,
+    map_path: MapOrFlag = None,
+    source: SourceOrFlag = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for trajectory, summary and report.")
     ] = None,
@@ -54,7 +57,6 @@ def run(
     causal: Annotated[
         bool, typer.Option("--causal", help="Give each frame only what a live system knows by then.")
     ] = False,
-    json_file: JsonFile = None,
     sensors: Sensors = False,
     imu_topic: ImuTopic = "",
     odometry_topic: OdometryTopic = "",
@@ -67,17 +69,18 @@ def run(
         Path | None,
         typer.Option(help="Instead of a source: the recording of a replay, whose published poses are computed anew."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Give every frame of a video, folder or bag its best pose in the map, without ROS; the same result twice.
 
     Example: visloc run maps/office query.mp4 --output out/office
     """
     if from_recording is not None:
-        compare_with(from_recording)
+        compare_with(from_recording, as_json)
         return
     if map_path is None or source is None or output is None:
         raise ConfigError("give a map, a source and --output FOLDER, or --from-recording BAG alone")
-    check_outputs(json_file, folder=output)
+    check_outputs(folder=output)
     baseline = None if regress is None else read_baseline(regress)
     topics = replace(source_config, imu_topic=imu_topic, odometry_topic=odometry_topic, camera_from_imu=camera_from_imu)
     frames = open_source(source, topics)
@@ -93,9 +96,7 @@ def run(
     with StageBars() as bars:
         record = run_offline(place, frames, truth, options, bars, measurements=measurements, engine=engine)
     record = replace(record, calibration=calibration)
-    finish(record, output)
-    if json_file is not None:
-        write_json(json_file, summarize(record) | provenance())
+    finish(record, output, as_json)
     if record.ended_by is not None:
         raise record.ended_by
     if baseline is not None:
@@ -116,9 +117,11 @@ def hold_against(baseline: Mapping[str, Any], summary: Mapping[str, Any]) -> Non
         raise typer.Exit(WORSE)
 
 
-def compare_with(bag: Path) -> None:
+def compare_with(bag: Path, as_json: bool = False) -> None:
     """Compute a recording's published poses anew. Raises SetupError where one of them is another one."""
     comparison = recompute(bag)
+    if as_json:
+        print_json(asdict(comparison))
     console.print(
         f"{comparison.recorded} transforms and poses recorded, {comparison.recomputed} computed anew, "
         f"{comparison.common} at the same stamps; largest difference {comparison.largest_difference:.1e}",

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.console import console
+from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.options import ConfigFile, Overwrite
 from visloc_ros.core.config import read_config
 from visloc_ros.simulation import SimulationConfig, write_folder
@@ -29,6 +30,7 @@ def simulate(
     bag: Annotated[bool, typer.Option("--bag", help="Write a ROS 2 bag instead of an image folder.")] = False,
     config: ConfigFile = None,
     overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Render one pass through the simulated room, with exact poses.
 
@@ -39,4 +41,7 @@ def simulate(
         write_bag(sequence, output, sequence.ground_truth, overwrite=overwrite)
     else:
         write_folder(sequence, output, overwrite=overwrite)
-    console.print(f"wrote {len(sequence)} images with exact poses to {output}")
+    if as_json:
+        print_json({"source": output, "images": len(sequence)})
+    else:
+        console.print(f"wrote {len(sequence)} images with exact poses to {output}")

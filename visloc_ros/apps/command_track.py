@@ -12,18 +12,20 @@ import numpy as np
 import typer
 
 from visloc_ros.apps.console import console, print_camera, print_table
+from visloc_ros.apps.flags import needed, takes_flags
+from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.odometry_options import (
     Backend,
     CameraFromImu,
     ImuTopic,
-    JsonFile,
     OdometryTopic,
     PlotFile,
     Sensors,
     read_odometry_config,
 )
-from visloc_ros.apps.options import ConfigFile, GroundTruth, SourceArgument, read_truth, takes_source_config
-from visloc_ros.apps.outputs import check_outputs, write_json
+from visloc_ros.apps.options import ConfigFile, GroundTruth, SourceOrFlag, read_truth, takes_source_config
+from visloc_ros.apps.outputs import check_outputs
+from visloc_ros.apps.timings import Timings, odometry_spreads, print_spreads
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.errors import OutputError
 from visloc_ros.core.trajectory import Trajectory, write_tum
@@ -34,7 +36,7 @@ from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.odometry_errors import measure_coverage
 from visloc_ros.evaluation.odometry_plots import write_odometry_plot
 from visloc_ros.evaluation.odometry_run import AtStamps, OdometryRecorder, OdometryRun, with_earlier_poses
-from visloc_ros.evaluation.odometry_summary import summarize_odometry
+from visloc_ros.evaluation.odometry_summary import lifecycle, summarize_odometry
 from visloc_ros.evaluation.summary import percentiles
 from visloc_ros.evaluation.table import UNKNOWN, format_number
 from visloc_ros.odometry import SensorPlayback, make_odometry
@@ -42,18 +44,19 @@ from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.measurements import Measurements, measurements_of
 
 
+@takes_flags
 @takes_source_config
 def track(
-    source: SourceArgument,
     source_config: SourceConfig,
+    source: SourceOrFlag = None,
     backend: Backend = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="TUM file for odom_from_camera (unscaled), of the longest segment."),
     ] = None,
     ground_truth: GroundTruth = None,
-    json_file: JsonFile = None,
     plot: PlotFile = None,
+    timings: Timings = False,
     live: Annotated[
         bool,
         typer.Option(
@@ -67,6 +70,7 @@ def track(
     odometry_topic: OdometryTopic = "",
     camera_from_imu: CameraFromImu = "",
     config: ConfigFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """Track a camera by visual odometry alone: every frame, unscaled.
 
@@ -78,12 +82,14 @@ def track(
 
     Example: visloc track flight.mcap --output out/flight.tum --plot out/flight.png
     """
-    check_outputs(output, json_file, plot)
+    source = needed("a source", source)
+    check_outputs(output, plot)
     topics = replace(source_config, imu_topic=imu_topic, odometry_topic=odometry_topic, camera_from_imu=camera_from_imu)
     frames = open_source(source, topics)
     options = read_odometry_config(config, backend)
     how = {"source": frames.name, "backend": options.backend, "live": live}
-    report = TrackReport(how, frames.calibration, read_truth(ground_truth, frames), output, json_file, plot)
+    truth = read_truth(ground_truth, frames)
+    report = TrackReport(how, frames.calibration, truth, output, plot, timings, as_json)
     measurements = measurements_of(frames) if sensors or imu_topic or odometry_topic else Measurements()
     feed = AtStamps(decode(frames)) if live else decode(frames)
     recorder = OdometryRecorder(lambda: SensorPlayback(make_odometry(options, live=live), measurements))
@@ -101,14 +107,16 @@ class TrackReport:
     calibration: CameraCalibration
     truth: Trajectory | None
     path_file: Path | None
-    json_file: Path | None
     plot_file: Path | None
+    timings: bool
+    as_json: bool
 
     def write(self, run: OdometryRun, dropped: int) -> None:
         """Tell of a run, in which so many frames came too late; not of one that failed at once. Raises OutputError."""
         if not (run.frames or run.is_complete):
             return
         title = f"{self.how['backend']} on {self.how['source']}" + ("" if run.is_complete else ", not to its end")
+        times = lifecycle(run)
         in_time, run = measure_coverage(run.results, self.truth), with_earlier_poses(run)
         errors = evaluate_odometry(run.results, self.truth, refined=run.refined)
         located_afterwards = errors.coverage.num_tracked - in_time.num_tracked
@@ -116,17 +124,17 @@ class TrackReport:
         coverage = replace(errors.coverage, start_s=start_s, start_after_motion_s=after_motion_s)
         errors = replace(errors, coverage=coverage)
         print_camera(self.calibration)
-        print_table(
-            title,
-            [*odometry_rows(errors), *_later_rows(located_afterwards), *_scale_rows(run), *_cost_rows(run, dropped)],
-        )
-        if self.path_file is not None:
-            self._write_paths(self.path_file, run)
-        if self.json_file is not None:
+        if self.as_json:
             how = {**self.how, "camera": self.calibration.to_mapping(), "frames_dropped": dropped}
             how["frames_located_afterwards"] = located_afterwards
-            figures = {**how, **summarize_odometry(run, errors), **provenance()}
-            write_json(self.json_file, figures)
+            print_json({**how, **summarize_odometry(run, errors), "timings": times, **provenance()})
+        else:
+            rows = [*odometry_rows(errors), *_later_rows(located_afterwards), *_scale_rows(run)]
+            print_table(title, [*rows, *_cost_rows(run, dropped)])
+        if self.timings:
+            print_spreads(odometry_spreads(times))
+        if self.path_file is not None:
+            self._write_paths(self.path_file, run)
         if self.plot_file is not None:
             write_odometry_plot(self.plot_file, title, run, errors, self.truth)
 

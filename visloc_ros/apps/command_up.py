@@ -10,6 +10,7 @@ import typer
 
 from visloc_ros.apps.console import console
 from visloc_ros.apps.node_options import CameraFile, Domain, MapTracking
+from visloc_ros.apps.options import MapOption
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.middleware import fast_dds_profile
@@ -20,7 +21,7 @@ HELPER_NICENESS = 5  # a third of the share of those who find the camera, in its
 
 
 def up(
-    map_path: Annotated[Path | None, typer.Option("--map", help="Map folder, or its reference.tar.gz.")] = None,
+    map_path: MapOption = None,
     mode: Annotated[
         Mode, typer.Option(help="fused; hloc: anchors alone; odom: odometry alone, which needs no map.")
     ] = Mode.FUSED,

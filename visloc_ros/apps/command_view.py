@@ -12,7 +12,9 @@ import typer
 from numpy.typing import NDArray
 
 from visloc_ros.apps.console import console
+from visloc_ros.apps.flags import takes_flags
 from visloc_ros.apps.node_options import CameraFile
+from visloc_ros.apps.options import MapOrFlag
 from visloc_ros.apps.pose_files import read_poses
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.core.errors import ConfigError, SetupError
@@ -32,10 +34,9 @@ MOST_PICTURES = 3000  # 0.4 GB
 NODES = "nodes"
 
 
+@takes_flags
 def view(
-    map_path: Annotated[
-        Path | None, typer.Argument(metavar="MAP", help="Map folder, or its reference.tar.gz.", show_default=False)
-    ] = None,
+    map_path: MapOrFlag = None,
     trajectory: Annotated[
         Path | None, typer.Option(help="Poses map_from_camera to play: TUM file, or poses.jsonl of localize.")
     ] = None,

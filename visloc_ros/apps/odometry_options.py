@@ -25,7 +25,6 @@ OdometryTopic = Annotated[str, typer.Option(help="Wheel odometry topic of the ba
 CameraFromImu = Annotated[
     str, typer.Option(help="Rotation from IMU to camera axes, 'w x y z'; otherwise from the bag's /tf_static.")
 ]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="File for all figures.")]
 PlotFile = Annotated[Path | None, typer.Option("--plot", help="PNG with path, errors, latencies and stages.")]
 
 

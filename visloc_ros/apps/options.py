@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from inspect import signature
@@ -10,16 +11,23 @@ from typing import Annotated, Any
 
 import typer
 
+from visloc_ros.apps.flags import find_map
 from visloc_ros.apps.node_options import CameraFile
+from visloc_ros.core.files import is_folder
 from visloc_ros.core.trajectory import Trajectory, read_tum
 from visloc_ros.sources import FrameSource, SourceConfig, SourceOfTopics
 
-MapArgument = Annotated[Path, typer.Argument(help="Map folder, or its reference.tar.gz.", show_default=False)]
-SourceArgument = Annotated[
-    Path, typer.Argument(help="Video file, image folder, or ROS 2 bag (mcap or sqlite3).", show_default=False)
+_MAP_HELP = "Map: its folder, its reference.tar.gz, or its name in maps/."
+MapArgument = Annotated[Path, typer.Argument(callback=find_map, help=_MAP_HELP, show_default=False)]
+MapOption = Annotated[Path | None, typer.Option("--map", callback=find_map, help=_MAP_HELP)]
+# These may be left out where an option says the same: ``flags.takes_flags``.
+MapOrFlag = Annotated[Path | None, typer.Argument(metavar="MAP_PATH", help=_MAP_HELP)]
+SourceOrFlag = Annotated[
+    Path | None, typer.Argument(metavar="SOURCE", help="Video file, image folder, or ROS 2 bag (mcap or sqlite3).")
 ]
-SourcesArgument = Annotated[
-    list[Path], typer.Argument(help="Video files, image folders, or ROS 2 bags (mcap or sqlite3).", show_default=False)
+SourcesOrFlags = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="SOURCES...", help="Video files, image folders, or ROS 2 bags (mcap or sqlite3)."),
 ]
 GroundTruth = Annotated[
     Path | None,
@@ -38,6 +46,7 @@ First = Annotated[int, typer.Option(min=0, help="Index of the first image to rea
 Last = Annotated[int, typer.Option(min=-1, help="Index of the last image to read; -1 reads to the end.")]
 Every = Annotated[int, typer.Option(min=1, help="Read every n-th image.")]
 Fps = Annotated[float, typer.Option(min=0.0, help="Read so many images per second of the recording; 0 reads all.")]
+MaxFrames = Annotated[int, typer.Option(min=0, help="Read at most so many of these images; 0 reads all.")]
 ImageRate = Annotated[float, typer.Option(min=0.0, help="Image rate where the source has no stamps.")]
 ImageTopic = Annotated[str, typer.Option(help="Image topic of the bag, where it has several.")]
 
@@ -49,11 +58,19 @@ def make_source_config(
     last: Last = -1,
     every: Every = 1,
     fps: Fps = 0.0,
+    max_frames: MaxFrames = 0,
     image_rate: ImageRate = 0.0,
 ) -> SourceConfig:
     """Which frames of a source are read, from the options on the command line."""
     return SourceConfig(
-        image_topic=image_topic, camera=camera, first=first, last=last, every=every, fps=fps, rate_hz=image_rate
+        image_topic=image_topic,
+        camera=camera,
+        first=first,
+        last=last,
+        every=every,
+        fps=fps,
+        max_frames=max_frames,
+        rate_hz=image_rate,
     )
 
 
@@ -71,6 +88,12 @@ def takes_source_config(command: Callable[..., None]) -> Callable[..., None]:
     call.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # read by inspect
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return call
+
+
+def name_of(source: Path) -> str:
+    """Name of the map of a recording."""
+    path = Path(os.path.abspath(source))  # one that is called '..' has a name, too
+    return path.name if is_folder(path) else path.stem
 
 
 def read_truth(given: Path | None, source: FrameSource) -> Trajectory | None:

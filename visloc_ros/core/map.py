@@ -30,7 +30,7 @@ from visloc_ros.core.files import check_within, exists, is_file, is_folder
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.hloc_layout import find_hloc_layout, hloc_manifest
 from visloc_ros.core.manifest import MANIFEST_NAME, FileInfo, Manifest, ModelInfo, check_files, read_manifest
-from visloc_ros.core.map_archive import pack_map, unpacked
+from visloc_ros.core.map_archive import pack_map, packed_in, unpacked
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER, MapLayout, own_layout, thumbnail_name
 from visloc_ros.core.map_writer import save_map
 from visloc_ros.core.types import MapIdentity
@@ -93,12 +93,14 @@ class Map:
 def open_map(path: Path, *, checksums: bool = True, extractor: str = "") -> Map:
     """Open a map folder or a packed ``reference.tar.gz``, everything checked.
 
+    A folder that holds nothing of a map but such an archive is opened, too.
     Raises MapError that names the missing, truncated or inconsistent file and what to do. ``checksums`` False skips
     the SHA-256 comparison (sizes and contents are checked all the same). ``extractor`` names the model that made the
     local features of a folder of stock hloc whose file names do not tell.
     """
     path = Path(path)
     restore(path)
+    path = packed_in(path)
     try:
         if is_file(path):
             with unpacked(path) as folder:

@@ -10,6 +10,7 @@ from visloc_ros.core.child_process import ChildProcess, Limits, Tell
 from visloc_ros.core.errors import MapError, SetupError
 from visloc_ros.core.files import LARGEST_MODEL_BYTES, is_file
 from visloc_ros.core.map import open_map
+from visloc_ros.core.map_archive import packed_in
 
 # A map of 10,000 images (1.5 GB) takes 2.7 GB and 8 s; an archive is packed to a twentieth at the most.
 _FREE_BYTES, _BYTES_A_BYTE = 1 << 30, 20
@@ -29,6 +30,7 @@ def check_map(path: Path) -> None:
 
 def _size(path: Path) -> int:
     """Bytes of a file, or of the files in a folder that is a map's."""
+    path = packed_in(path)
     folders = islice(os.walk(path), _MOST_FOLDERS)
     files = [path, *(Path(folder) / name for folder, _, names in folders for name in names)]
     return sum(file.lstat().st_size for file in files if is_file(file))

@@ -13,7 +13,7 @@ from visloc_ros.core.files import is_file, is_folder
 from visloc_ros.core.hloc_layout import FEATURES_PREFIX
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest
 from visloc_ros.core.map import find_files
-from visloc_ros.core.map_archive import archived_manifest
+from visloc_ros.core.map_archive import archived_manifest, packed_in
 from visloc_ros.core.map_layout import FEATURES_NAME
 
 ARCHIVE_SUFFIX = ".tar.gz"
@@ -52,7 +52,11 @@ def find_map(folder: Path, name: str) -> MapEntry | None:
 
 
 def remove_map(path: Path) -> None:
-    """Delete a map's folder or archive, at once or not at all. Raises OutputError."""
+    """Delete a map's folder or archive, at once or not at all; of a folder with a packed map, the archive.
+
+    Raises OutputError.
+    """
+    path = packed_in(path)
     if path.is_symlink():
         raise OutputError(f"{path} is a link: remove the link, or give the map that it leads to")
     try:
@@ -78,7 +82,7 @@ def path_within(folder: Path, name: str) -> Path:
 
 def _may_be_map(path: Path) -> bool:
     if is_folder(path):
-        own = is_file(path / MANIFEST_NAME) or is_file(path / FEATURES_NAME)
+        own = is_file(path / MANIFEST_NAME) or is_file(path / FEATURES_NAME) or packed_in(path) != path
         return own or any(path.glob(f"{FEATURES_PREFIX}*.h5"))
     return path.name.endswith(ARCHIVE_SUFFIX) and is_file(path)
 
@@ -86,10 +90,11 @@ def _may_be_map(path: Path) -> bool:
 def read_entry(path: Path) -> MapEntry:
     """What one path is, be it a map or not."""
     try:
-        path_within(path.parent, path.name)
-        is_archive = is_file(path)
-        manifest = archived_manifest(path) if is_archive else find_files(path, checksums=False)[1]
-        size = sum(_sizes(path))
+        packed = packed_in(path)
+        path_within(path.parent, packed.relative_to(path.parent).as_posix())
+        is_archive = is_file(packed)
+        manifest = archived_manifest(packed) if is_archive else find_files(path, checksums=False)[1]
+        size = sum(_sizes(packed))
     except (VislocError, OSError) as error:
         return MapEntry(path, None, str(error), 0)
     return MapEntry(path, manifest, "", size)

@@ -46,7 +46,10 @@ class FeatureConfig(Config):
         "auto", "number type of aliked's convolutions; auto is half on a CPU where it is native", choices=PRECISIONS
     )
     torch_threads: int = option(
-        0, "CPU threads of torch; 0 leaves them as they are, in the anchor node half of the processors", minimum=0
+        0,
+        "CPU threads of torch; 0 leaves them as they are, in the anchor node half of the processors",
+        minimum=0,
+        maximum=256,  # torch ends the process where it cannot start as many as it is told to
     )
     weights: str = option("", "weights file; empty takes those of an installed package or the torch cache")
     sift: SiftConfig = section(SiftConfig)

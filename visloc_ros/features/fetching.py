@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import shutil
 import tempfile
 import zipfile
@@ -11,31 +10,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
 
 from visloc_ros.core.errors import ConfigError, ModelError, OutputError
 from visloc_ros.features.weights_catalogue import CATALOGUE, WeightsFile
+from visloc_ros.sources.download import DownloadBar, Wanted, download
 
-_TIMEOUT_S = 30
 _LARGEST_FACTOR = 4  # times the stated size that an unpacked file may have
-
-
-class DownloadBar(Protocol):
-    """What pooch wants of a progress bar: ``total`` bytes are set, then it is updated, reset and closed."""
-
-    total: int
-
-    def update(self, steps: int) -> None:
-        """Count bytes that have arrived."""
-        ...
-
-    def reset(self) -> None:
-        """Begin again at zero."""
-        ...
-
-    def close(self) -> None:
-        """Take the bar away."""
-        ...
 
 
 def find_entries(names: Iterable[str]) -> list[WeightsFile]:
@@ -122,31 +102,7 @@ def _cannot_write(path: Path, error: OSError) -> OutputError:
 
 
 def _download(entry: WeightsFile, path: Path, bar: DownloadBar | None) -> None:
-    pooch, requests = _packages()
     try:
-        pooch.retrieve(
-            entry.url,
-            known_hash=f"sha256:{entry.sha256}" if entry.sha256 else None,
-            fname=path.name,
-            path=path.parent,
-            downloader=pooch.HTTPDownloader(progressbar=bar or False, timeout=_TIMEOUT_S),
-        )
-    except requests.exceptions.RequestException as error:
-        answer = error.response
-        reason = type(error).__name__ if answer is None else f"HTTP {answer.status_code}"
-        raise ModelError(f"cannot download {entry.url} ({reason}): try again where there is a network") from error
+        download(Wanted(entry.url, entry.name, ModelError, entry.sha256), path, bar)
     except OSError as error:
         raise _cannot_write(path, error) from error
-    except ValueError as error:
-        raise ModelError(
-            f"what {entry.url} gives is not '{entry.name}' (its checksum differs): nothing was kept; try again later"
-        ) from error
-
-
-def _packages() -> tuple[Any, Any]:
-    try:
-        pooch, requests = importlib.import_module("pooch"), importlib.import_module("requests")
-    except ImportError as error:
-        raise ModelError("fetching weights needs pooch: pip install pooch") from error
-    pooch.get_logger().setLevel("WARNING")
-    return pooch, requests

@@ -16,7 +16,7 @@ from fastapi.responses import StreamingResponse
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.files import is_file
-from visloc_ros.core.map_archive import pack_map
+from visloc_ros.core.map_archive import pack_map, packed_in
 from visloc_ros.core.map_folder import ARCHIVE_SUFFIX
 from visloc_ros.server.access import Admitted, from_here
 from visloc_ros.server.answers import MapStatus, Problem
@@ -61,7 +61,8 @@ def download(service: Admitted, name: Name) -> StreamingResponse:
     entry = service.maps.entry(name)
     if entry.problem:
         raise MapError(entry.problem)
-    archive = entry.path.open("rb") if is_file(entry.path) else _packed(entry.path)
+    path = packed_in(entry.path)
+    archive = path.open("rb") if is_file(path) else _packed(path)
     file_name = f"{name.removesuffix(ARCHIVE_SUFFIX)}{ARCHIVE_SUFFIX}"
     headers = {
         "Content-Length": str(archive.seek(0, 2)),

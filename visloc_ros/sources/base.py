@@ -41,6 +41,7 @@ class SourceConfig(Config):
     last: int = option(-1, "index of the last image read, itself included; -1 reads to the end", minimum=-1)
     every: int = option(1, "step between the images read: 10 reads every tenth", minimum=1)
     fps: float = option(0.0, "images read per second of the recording; 0 reads all", minimum=0.0)
+    max_frames: int = option(0, "most images read of those that the other options leave; 0 reads all", minimum=0)
     rate_hz: float = option(0.0, "images per second where they carry no stamps; 0 takes the source's rate", minimum=0.0)
 
     def select(self, count: int, read_stamps_ns: Callable[[], Sequence[int]]) -> Sequence[int]:
@@ -55,7 +56,8 @@ class SourceConfig(Config):
         if not selected:
             last = "the end" if self.last < 0 else self.last
             raise SourceError(f"first={self.first} to last={last} selects none of the {count} images")
-        return _first_of_each_period(selected, read_stamps_ns(), self.fps) if self.fps else selected
+        chosen = _first_of_each_period(selected, read_stamps_ns(), self.fps) if self.fps else selected
+        return chosen[: self.max_frames] if self.max_frames else chosen
 
     def read_calibration(self) -> CameraCalibration | None:
         """Camera of the calibration file, or None where none is named. Raises CalibrationError."""

@@ -1,0 +1,175 @@
+"""Commands and options by the names that other tools give them, and where those keep their maps."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+from mapped_room import SIMULATION, write_video
+from typer.testing import CliRunner
+
+from visloc_ros.apps.aliases import ALIASES
+from visloc_ros.apps.cli import COMMANDS, app
+from visloc_ros.apps.flags import find_map, sort_out
+from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.map import open_map
+from visloc_ros.core.map_folder import list_maps, remove_map
+from visloc_ros.simulation import simulate, write_folder
+
+DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "commands.md"
+SCENES = Path("data/hloc_reference")
+
+
+def visloc(*arguments):
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder as those tools have it: a video, and a scene with its packed map."""
+    monkeypatch.chdir(tmp_path)
+    (SCENES / "room").mkdir(parents=True)
+    shutil.copy(DEMO_MAP, SCENES / "room" / "reference.tar.gz")
+    write_folder(simulate(SIMULATION, "localize"), Path("walk"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_an_alias_is_a_command_with_options_that_it_has(name):
+    group, alias = typer.main.get_command(app), ALIASES[name]
+    assert alias.command in COMMANDS
+    assert name not in COMMANDS
+    command = group.get_command(None, name.replace("-", "_"))
+    assert alias.defaults.keys() <= {parameter.name for parameter in command.params}
+    assert visloc(name, "--help").exit_code == 0
+    assert f" {name} " not in visloc("--help").stdout
+    assert f"`visloc {name}" in PAGE.read_text()
+
+
+@pytest.mark.parametrize("reference", ["room", SCENES / "room", SCENES / "room" / "reference.tar.gz"])
+def test_debug_localize(place, reference):
+    done = visloc("debug_localize", "--video", "walk", "--reference", reference, "--fps", 2, "--max-frames", 2)
+    assert done.exit_code == 0, done.output
+    assert "of 2 frames" in done.output
+
+
+def test_the_other_spellings_and_the_stages_of_the_benchmark(place):
+    done = visloc("benchmark", "--video-path", "walk", "--reference-path", "room", "--max-frames", 1)
+    assert done.exit_code == 0, done.output
+    assert all(word in done.output for word in ("decode", "features", "matching", "pnp", "total"))
+    done = visloc("benchmark-dpvo", "--video", "walk", "--fps", 15, "--max-frames", 3)
+    assert done.exit_code == 0, done.output
+    assert all(word in done.output for word in ("init, once", "preprocess", "inference", "finalize, once"))
+
+
+def test_pictures_have_a_place_of_their_own(place):
+    assert visloc("visualize-poses", "--video", "walk", "--reference", "room", "--max-frames", 2).exit_code == 0
+    assert Path("out/visualize_poses/poses.png").is_file()
+    assert visloc("plot-trajectory", "out/visualize_poses/poses.tum").exit_code == 0
+    assert Path("trajectory.png").is_file()
+
+
+def test_dpvo_app(place):
+    done = visloc("dpvo-app", "--video-path", "walk", "--reference-path", "room", "--max-frames", 4, "--json")
+    assert json.loads(done.stdout)["frames"] == 4
+    assert Path("out/dpvo_app/summary.json").is_file()
+
+
+def test_app_and_run_batch_make_maps_where_those_tools_look_for_them(place):
+    write_video(Path("data/office.mp4"))
+    done = visloc("app", "--video-path", "data/office.mp4")
+    assert done.exit_code == 0, done.output
+    assert open_map(SCENES / "office" / "reference.tar.gz").images
+    done = visloc("run_batch", "--json")
+    assert done.exit_code == 0, done.output
+    (one,) = json.loads(done.stdout)["recordings"]
+    assert one["state"] == "there already"
+
+
+def test_server_lists_the_scenes(place, monkeypatch):
+    said = []
+    monkeypatch.setattr("uvicorn.run", lambda *_, **options: said.append(options["port"]))
+    done = visloc("server", "--port", 8091)
+    assert (done.exit_code, said) == (0, [8091]), done.output
+    assert "1 maps of data/hloc_reference" in done.output
+
+
+def test_viewer_takes_the_first_webcam(place, monkeypatch):
+    asked = []
+    monkeypatch.setattr("visloc_ros.apps.command_view.open_map", lambda path: asked.append(path) or open_map(path))
+    refused = visloc("viewer", "--reference", "room", "--trajectory", "poses.tum")
+    assert "a camera is live" in str(refused.exception)
+    assert isinstance(visloc("viewer").exception, ConfigError)
+    assert asked == []
+
+
+def test_view_trajectory(place, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    done = visloc("view-trajectory", "--reference", "room", "--port", 18_890)
+    assert done.exit_code == 0, done.output
+    assert "open http://127.0.0.1:18890" in done.output
+
+
+def test_a_scene_is_a_map_and_only_its_archive_is_deleted(place):
+    (SCENES / "room" / "video.mp4").write_text("mine")
+    (SCENES / "notes").mkdir()
+    (entry,) = list_maps(SCENES)
+    assert (entry.path, entry.problem) == (SCENES / "room", "")
+    assert json.loads(visloc("maps", "list", SCENES, "--json").stdout)[0]["path"] == str(SCENES / "room")
+    assert len(open_map(entry.path).images) == len(open_map(DEMO_MAP).images)
+    remove_map(entry.path)
+    assert [path.name for path in (SCENES / "room").iterdir()] == ["video.mp4"]
+    assert list_maps(SCENES) == []
+
+
+def test_an_archive_over_a_link_is_no_scene(place):
+    (SCENES / "linked").mkdir()
+    (SCENES / "linked" / "reference.tar.gz").symlink_to(DEMO_MAP)
+    assert [entry.path.name for entry in list_maps(SCENES)] == ["room"]
+
+
+def test_maps_are_found_by_name(place):
+    Path("maps").mkdir()
+    shutil.copy(DEMO_MAP, "maps/demo_room.tar.gz")
+    assert find_map(Path("demo_room")) == Path("maps/demo_room.tar.gz")
+    assert find_map(Path("room")) == SCENES / "room"
+    assert find_map(Path("walk")) == Path("walk")
+    assert find_map(Path("none")) == Path("none")
+    assert find_map(Path("a/room")) == Path("a/room")
+
+
+MAP, FILM = Path("map"), Path("film")
+
+
+@pytest.mark.parametrize(
+    ("by_position", "by_option", "expected"),
+    [
+        ([MAP, FILM], [None, None], [MAP, FILM]),
+        ([MAP, None], [None, FILM], [MAP, FILM]),
+        ([FILM, None], [MAP, None], [MAP, FILM]),
+        ([None, None], [MAP, FILM], [MAP, FILM]),
+        ([None, None], [None, FILM], [None, FILM]),
+    ],
+)
+def test_what_stands_by_position_goes_to_what_no_option_names(by_position, by_option, expected):
+    found = sort_out(by_position, dict(zip(("map_path", "source"), by_option, strict=True)))
+    assert list(found.values()) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [((), "a map"), (("room",), "a source"), (("room", "a", "--video", "b"), "'a'")]
+)
+def test_what_is_missing_or_given_twice_is_told(place, words, told):
+    refused = visloc("localize", *words)
+    assert isinstance(refused.exception, ConfigError)
+    assert told in str(refused.exception)
+
+
+def test_several_videos_build_one_map_and_none_is_refused(place):
+    write_video(Path("a.mp4"))
+    done = visloc("build-map", "walk", "--video", "a.mp4", "--json")
+    told = json.loads(done.stdout)
+    assert (told["map"], [count["source"] for count in told["by_source"]]) == ("maps/walk", ["walk", "a"])
+    assert "a source" in str(visloc("build-map").exception)

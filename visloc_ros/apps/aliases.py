@@ -1,0 +1,39 @@
+"""Commands by the names of other tools' programs: hidden, and listed in docs/commands.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+REFERENCE_MAPS = "data/hloc_reference"
+"""Where those tools keep a folder for each scene, with a map packed as ``reference.tar.gz`` in it."""
+
+
+@dataclass(frozen=True)
+class Alias:
+    """The command that is meant, and options that differ from its defaults."""
+
+    command: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+ALIASES = {
+    "app": Alias("build-map", {"output": f"{REFERENCE_MAPS}/{{name}}", "archive": True}),
+    "run-batch": Alias("batch", {"folder": "data", "output": REFERENCE_MAPS}),
+    "debug-localize": Alias("localize"),
+    "visualize-poses": Alias("localize", {"output": "out/visualize_poses"}),
+    "benchmark": Alias("localize", {"timings": True}),
+    "dpvo-app": Alias("run", {"output": "out/dpvo_app"}),
+    "benchmark-dpvo": Alias("track", {"timings": True}),
+    "plot-trajectory": Alias("plot", {"output": "trajectory.png"}),
+    "view-trajectory": Alias("view"),
+    "viewer": Alias("view", {"live": "0"}),
+    "server": Alias("serve", {"maps": REFERENCE_MAPS}),
+}
+
+
+def find_alias(name: str) -> Alias:
+    """What is meant by a command's name, with underscores or hyphens."""
+    name = name.replace("_", "-")
+    return ALIASES.get(name, Alias(name))

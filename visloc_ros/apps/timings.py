@@ -1,0 +1,45 @@
+"""Times of a frame's stages, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from visloc_ros.apps.console import console
+from visloc_ros.evaluation.summary import percentiles
+
+Spread = Mapping[str, float]
+Timings = Annotated[bool, typer.Option("--timings", help="Also print what each stage of a frame takes: median, 95 %.")]
+
+
+def stage_spreads(frames: Iterable[Mapping[str, float]]) -> dict[str, Spread]:
+    """Median and 95th percentile by stage, over the frames in which it ran, and of their sums as ``total``."""
+    collected: dict[str, list[float]] = {}
+    for stages_ms in frames:
+        for stage, milliseconds in [*stages_ms.items(), ("total", sum(stages_ms.values()))]:
+            collected.setdefault(stage, []).append(milliseconds)
+    ordered = [*(stage for stage in collected if stage != "total"), *(["total"] if collected else [])]
+    return {stage: percentiles(collected[stage]) or {} for stage in ordered}
+
+
+def print_spreads(spreads: Mapping[str, Spread]) -> None:
+    """Print a row for each stage, in milliseconds."""
+    table = Table(box=None, padding=(0, 2))
+    for title in ("stage", "median ms", "95 % ms"):
+        table.add_column(title, justify="left" if title == "stage" else "right")
+    for stage, spread in spreads.items():
+        table.add_row(Text(stage, "bold"), f"{spread['p50']:.1f}", f"{spread['p95']:.1f}")
+    console.print(table)
+
+
+def odometry_spreads(times: Mapping[str, Any]) -> dict[str, Spread]:
+    """The rows of ``lifecycle``: what happens once, as it is, and what every frame takes."""
+    once = {name: times[f"{name}_ms"] for name in ("init", "finalize")}
+    each = {name: times[f"{name}_ms"] for name in ("decode", "preprocess", "inference", "settle", "total")}
+    known = {name: spread for name, spread in each.items() if spread}
+    start, end = ({"p50": once[name], "p95": once[name]} for name in ("init", "finalize"))
+    return {"init, once": start, **known, "finalize, once": end}
