@@ -24,7 +24,7 @@ def model(seed=0, noise_px=0.5, num_images=8, depth=(3.0, 8.0), turn=0.4):
     tracks = [pycolmap.Track() for _ in points]
     for image_id in range(1, num_images + 1):
         pose = SE3.from_rotation_vector(rng.normal(0, turn / 3, 3), rng.uniform(-1, 1, 3))
-        pixels = project(camera, pose.inverse.transform(points))
+        pixels = project(camera, pose.inverse @ points)
         seen = np.flatnonzero(np.all((pixels > 0) & (pixels < [WIDTH, HEIGHT]), axis=1))
         noisy = pixels[seen] + rng.normal(0, noise_px, (len(seen), 2))
         image = pycolmap.Image(name=f"{image_id}.jpg", keypoints=noisy, camera_id=1, image_id=image_id)

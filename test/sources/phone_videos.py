@@ -36,7 +36,7 @@ def write_video(path: Path, images: Sequence[np.ndarray], rate_hz: float = 25.0,
 
 
 def set_durations(path: Path, durations_ms: Sequence[int]) -> None:
-    """Replace how long each frame is shown, the last table of the index that counts bytes being moved along."""
+    """Replace how long each frame is shown; the index comes last, so that no frame moves."""
     content = path.read_bytes()
     rows = b"".join(struct.pack(">II", 1, duration) for duration in durations_ms)
     table = struct.pack(">I4sII", 16 + len(rows), b"stts", 0, len(durations_ms)) + rows
@@ -69,9 +69,9 @@ def _replaced(content: bytes, table: bytes, duration_ms: int) -> bytes:
     for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
         place = changed.index(kind) - 4
         struct.pack_into(">I", changed, place, struct.unpack_from(">I", changed, place)[0] + len(table) - old_size)
-    for kind, timescale, duration in ((b"mdhd", 16, 20), (b"mvhd", 16, 20)):
+    for kind in (b"mdhd", b"mvhd"):
         place = changed.index(kind)
-        struct.pack_into(">II", changed, place + timescale, 1000, duration_ms)
+        struct.pack_into(">II", changed, place + 16, 1000, duration_ms)
     place = changed.index(b"tkhd")
     struct.pack_into(">I", changed, place + 24, duration_ms)
     edits = changed.find(b"elst")

@@ -152,7 +152,9 @@ def _derivatives(camera: pycolmap.Camera, in_camera: Array) -> tuple[Array, Arra
         columns.append((pixels[0] - pixels[1]) / (2.0 * _STEP))
     depth = in_camera[:, 2:]
     steps = [_STEP * depth * axis for axis in np.eye(3)]
-    by_place = [(project(camera, in_camera + s) - project(camera, in_camera - s)) / (2.0 * _STEP * depth) for s in steps]
+    by_place = [
+        (project(camera, in_camera + s) - project(camera, in_camera - s)) / (2.0 * _STEP * depth) for s in steps
+    ]
     return np.stack(columns, axis=2), np.stack(by_place, axis=2)
 
 

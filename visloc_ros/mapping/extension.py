@@ -18,8 +18,8 @@ from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
 from visloc_ros.core.map_writer import check_output, staged_folder, write_map
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.mapping.builder import centroids_of, choose_pairs, count_images, with_cameras
-from visloc_ros.mapping.cameras import MapCamera
 from visloc_ros.mapping.camera_knowledge import know_cameras
+from visloc_ros.mapping.cameras import MapCamera
 from visloc_ros.mapping.card import write_card
 from visloc_ros.mapping.collection import FrameCollector, MapFrame
 from visloc_ros.mapping.config import MappingConfig

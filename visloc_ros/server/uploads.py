@@ -24,7 +24,7 @@ MOST_PIXELS = 1 << 26  # 67 million: more than cameras of robots and phones have
 
 
 def read_upload(data: bytes, camera_of: CameraOfSize | None = None) -> Frame:
-    """The frame of a JPEG, PNG or HEIC; ``camera_of`` gives the camera of the image as it is stored, of a HEIC as it is shown.
+    """The frame of a JPEG, PNG or HEIC; ``camera_of`` gives the camera of the image as it is stored (HEIC: as shown).
 
     Without it a photo is turned upright, and its focal length is that of its EXIF data, or a guess. Raises
     SourceError for what is no such image, CalibrationError for intrinsics that cannot be.

@@ -20,7 +20,7 @@ from visloc_ros.core.camera import check_image_size, is_same_camera, turn_uprigh
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.files import LARGEST_IMAGE_BYTES, read_bytes
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import Frame, Image
+from visloc_ros.core.types import Frame
 from visloc_ros.sources.base import NOMINAL_RATE_HZ, EncodedFrame, SourceConfig
 from visloc_ros.sources.datasets import read_dataset
 from visloc_ros.sources.exif import read_equivalent_focal_length, read_exif, read_maker
@@ -100,7 +100,7 @@ class FolderSource:
             yield Frame(encoded.stamp_ns, image, encoded.camera, encoded.name, encoded.calibration)
 
     def iter_encoded(self) -> Iterator[EncodedFrame]:
-        """Walk over the same images as their files hold them, for copying without loss; turned ones and HEIC become PNG."""
+        """Walk over the same images as their files hold them, for copies without loss; turned ones and HEIC as PNG."""
         for encoded, header in self._iter_files():
             if not header.clockwise_turns and header.format != HEIC:
                 yield encoded
@@ -113,7 +113,7 @@ class FolderSource:
             yield replace(encoded, data=data, format="png")
 
     def _iter_files(self) -> Iterator[tuple[EncodedFrame, ImageHeader]]:
-        """The files as they are, with the calibration of the upright image, and headers that say how they are turned."""
+        """The files as they are, with the upright image's calibration, and headers that say how it is turned."""
         self.skipped = 0
         for image in self.images:
             try:

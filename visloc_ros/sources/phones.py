@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-MAKERS = frozenset(
-    "apple samsung google xiaomi redmi poco huawei honor oneplus oppo realme vivo motorola nokia hmd fairphone nothing "
-    "lge lg htc zte tecno infinix".split()
-)
+MAKERS = (
+    "apple", "samsung", "google", "xiaomi", "redmi", "poco", "huawei", "honor", "oneplus", "oppo", "realme", "vivo",
+    "motorola", "nokia", "hmd", "fairphone", "nothing", "lge", "lg", "htc", "zte", "tecno", "infinix",
+)  # fmt: skip
 
 
 @runtime_checkable

@@ -30,7 +30,9 @@ class VideoSource:
     """Frames of a video, upright as its rotation metadata asks; without a calibration its camera is guessed.
 
     A calibration is of the frames as they are shown, or as they are stored, and is then turned with them.
-    ``camera_maker`` is empty where the file does not tell it. Stamps start near zero. ``len`` is what the container announces; a video that ends earlier is reported by a
+    ``camera_maker`` is empty where the file does not tell it.
+
+    Stamps start near zero. ``len`` is what the container announces; a video that ends earlier is reported by a
     warning and in ``skipped``. Raises SourceError when nothing can be decoded.
     """
 

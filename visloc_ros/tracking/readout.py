@@ -106,7 +106,7 @@ def _flow(begin_ns: int, source: Image, end_ns: int, target: Image) -> _Flow | N
     corners = cv2.goodFeaturesToTrack(source, _MOST_CORNERS, _CORNER_QUALITY, _CORNER_DISTANCE_PX)
     if corners is None or not 0.0 < seconds <= _LONGEST_GAP_S:
         return None
-    pixels = corners.reshape(-1, 2)
+    pixels: Pixels = np.asarray(corners, np.float32).reshape(-1, 2)
     found, is_there = lucas_kanade(source, target, pixels, pixels, _WINDOW_PX, _LEVELS)
     back, is_back = lucas_kanade(target, source, found, found, _WINDOW_PX, _LEVELS)
     good: Mask = is_there & is_back & (np.linalg.norm(back - pixels, axis=1) < _RETURN_ERROR_PX)
@@ -123,10 +123,10 @@ def _flow(begin_ns: int, source: Image, end_ns: int, target: Image) -> _Flow | N
 def _affine(pixels: Pixels, shifts: Pixels) -> Array:
     """Shift (2,) of the middle, and its change (2,) by x and by y, robustly (iteratively reweighted, Cauchy)."""
     design = np.column_stack([np.ones(len(pixels)), pixels])
-    weights = np.ones(len(pixels))
-    fit = np.zeros((3, 2))
+    weights: Array = np.ones(len(pixels))
+    fit: Array = np.zeros((3, 2))
     for _ in range(_ROUNDS):
-        fit = np.linalg.lstsq(design * weights[:, None], shifts * weights[:, None], rcond=None)[0]
+        fit = np.asarray(np.linalg.lstsq(design * weights[:, None], shifts * weights[:, None], rcond=None)[0])
         errors = np.linalg.norm(shifts - design @ fit, axis=1)
         spread = max(_LEAST_SPREAD_PX, 1.5 * float(np.median(errors)))
         weights = np.sqrt(1.0 / (1.0 + (errors / spread) ** 2))
