@@ -74,6 +74,13 @@ def test_a_camera_that_only_moves_sideways_past_a_wall_tells_little():
     assert sigma_of(model(depth=(5.0, 5.001), turn=0.0)) > 5.0 * sigma_of(model())
 
 
+def test_points_that_the_lens_cannot_show_do_no_harm():
+    reconstruction = model()
+    point = next(iter(reconstruction.points3D.values()))
+    point.xyz = [0.0, 0.0, -5.0]
+    assert 0.0 < sigma_of(reconstruction) < 0.1
+
+
 @pytest.mark.parametrize(
     ("calibrated", "fixed", "source"),
     [(True, False, CALIBRATION), (False, False, ESTIMATE), (False, True, GUESS)],

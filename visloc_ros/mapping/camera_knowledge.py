@@ -8,7 +8,7 @@ up: what ties the stretches together is left out, so that the standard deviation
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,7 @@ class _Observation:
     """How a pixel moves with the lens (2, C), with the pose whose column is ``start`` (2, 6), with the point (2, 3)."""
 
     start: int
+    residual: Array
     by_lens: Array
     by_pose: Array
     by_point: Array
@@ -115,18 +116,9 @@ def _information(
     residuals: list[Array] = []
     by_point: dict[int, list[_Observation]] = {}
     for place, image in enumerate(images):
-        seen = [point for point in image.points2D if point.has_point3D()]
-        points = np.array([reconstruction.points3D[point.point3D_id].xyz for point in seen]).reshape(-1, 3)
-        world_to_camera = image.cam_from_world().matrix()
-        in_camera = points @ world_to_camera[:, :3].T + world_to_camera[:, 3]
-        by_lens, by_place = _derivatives(camera, in_camera)
-        residuals.append(project(camera, in_camera) - np.array([point.xy for point in seen]).reshape(-1, 2))
-        by_pose = np.concatenate([by_place @ -_cross_matrices(in_camera), by_place], axis=2)
-        by_world = by_place @ world_to_camera[:, :3]
-        start = num_lens + 6 * place
-        for row, point in enumerate(seen):
-            seen_by = _Observation(start, by_lens[row], by_pose[row], by_world[row])
-            by_point.setdefault(point.point3D_id, []).append(seen_by)
+        for point_id, observation in _observations(reconstruction, camera, image, num_lens + 6 * place):
+            by_point.setdefault(point_id, []).append(observation)
+            residuals.append(observation.residual)
     for observations in by_point.values():
         if len(observations) >= _LEAST_TRACK:
             columns, part = _without_point(observations)
@@ -136,6 +128,23 @@ def _information(
     normal[poses, poses] += _PRIOR_POSE_SIGMA**-2 * np.eye(size - num_lens)
     cross = normal[:num_lens, poses]
     return np.asarray(normal[:num_lens, :num_lens] - cross @ np.linalg.solve(normal[poses, poses], cross.T))
+
+
+def _observations(
+    reconstruction: pycolmap.Reconstruction, camera: pycolmap.Camera, image: pycolmap.Image, start: int
+) -> Iterator[tuple[int, _Observation]]:
+    """What an image sees, by the id of the point; pixels that the lens has no place for are left out."""
+    seen = [point for point in image.points2D if point.has_point3D()]
+    points = np.array([reconstruction.points3D[point.point3D_id].xyz for point in seen]).reshape(-1, 3)
+    world_to_camera = image.cam_from_world().matrix()
+    in_camera = points @ world_to_camera[:, :3].T + world_to_camera[:, 3]
+    by_lens, by_place = _derivatives(camera, in_camera)
+    residuals = project(camera, in_camera) - np.array([point.xy for point in seen]).reshape(-1, 2)
+    by_pose = np.concatenate([by_place @ -_cross_matrices(in_camera), by_place], axis=2)
+    by_world = by_place @ world_to_camera[:, :3]
+    values = np.concatenate([residuals[:, :, None], by_lens, by_pose], axis=2)
+    for row in np.flatnonzero(np.isfinite(values).all(axis=(1, 2))):
+        yield seen[row].point3D_id, _Observation(start, residuals[row], by_lens[row], by_pose[row], by_world[row])
 
 
 def _derivatives(camera: pycolmap.Camera, in_camera: Array) -> tuple[Array, Array]:
@@ -179,5 +188,4 @@ def _without_point(observations: Sequence[_Observation]) -> tuple[list[int], Arr
 
 
 def _variance(residuals: Sequence[Array]) -> float:
-    squares = np.concatenate(residuals).ravel() ** 2
-    return max(_LEAST_NOISE_PX**2, float(np.nanmean(squares)) if len(squares) else 0.0)
+    return max(_LEAST_NOISE_PX**2, float(np.mean(np.square(residuals))) if residuals else 0.0)
