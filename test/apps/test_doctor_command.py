@@ -5,13 +5,17 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+import pycolmap
 import pytest
+from phone_videos import set_durations, sign, write_video
+from source_data import colour_image
 from typer.testing import CliRunner
 
 from visloc_ros.apps.cli import app
 from visloc_ros.core.errors import SetupError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
+from visloc_ros.sources.calibration import write_camera_yaml
 
 DEMO_MAP = Path(__file__).parents[2] / "maps" / "demo_room.tar.gz"
 
@@ -71,3 +75,70 @@ def test_what_is_no_topic_is_refused_in_words(ros_domain):
     result = CliRunner().invoke(app, ["doctor", "--image-topic", "no topic"])
     assert isinstance(result.exception, SetupError)
     assert "cannot listen to no topic" in str(result.exception)
+
+
+def test_a_video_of_a_phone_is_looked_at(tmp_path):
+    write_video(tmp_path / "a.mp4", [colour_image(seed % 2) for seed in range(20)], rate_hz=25.0, turns=1)
+    sign(tmp_path / "a.mp4", {"com.apple.quicktime.make": "Apple"})
+    _, findings = examine("--source", tmp_path / "a.mp4")
+    what, rate = of(findings, "recording")
+    assert what["text"] == "20 images of 64x48 pixels, stored a quarter turn off and shown upright"
+    assert (rate["level"], rate["text"]) == ("ok", "25 images a second, at a constant rate")
+    (camera,) = of(findings, "camera")
+    assert (camera["level"], "guessed from the image size" in camera["text"]) == ("warning", True)
+    assert "--camera FILE" in camera["text"]
+    (shutter,) = of(findings, "shutter")
+    assert (shutter["level"], "recorded by a phone (Apple)" in shutter["text"]) == ("warning", True)
+
+
+def test_uneven_times_and_missing_images_are_told(tmp_path):
+    write_video(tmp_path / "a.mp4", [colour_image(0)] * 20)
+    set_durations(tmp_path / "a.mp4", [30, 45] * 9 + [500, 30])
+    write_camera_yaml(
+        tmp_path / "known.yaml", pycolmap.Camera(model="PINHOLE", width=64, height=48, params=[60, 60, 32, 24])
+    )
+    _, findings = examine("--source", tmp_path / "a.mp4", "--camera", tmp_path / "known.yaml")
+    _, rate, gaps = of(findings, "recording")
+    assert "30 to 500 ms apart" in rate["text"]
+    assert (gaps["level"], gaps["text"].startswith("1 gap where images are missing, up to 0.5 s")) == ("warning", True)
+    (camera,) = of(findings, "camera")
+    assert (camera["level"], camera["text"]) == ("ok", "focal length 60.0 px, as given")
+
+
+def test_a_slow_rate_is_told(tmp_path):
+    write_video(tmp_path / "a.mp4", [colour_image(0)] * 20, rate_hz=5.0)
+    _, findings = examine("--source", tmp_path / "a.mp4")
+    assert "record 20 to 30" in of(findings, "recording")[-1]["text"]
+
+
+def test_a_photo_is_looked_at():
+    _, findings = examine("--source", Path(__file__).parents[1] / "data" / "phone_portrait.heic")
+    (what,) = of(findings, "recording")
+    assert what["text"] == "an image of 192x256 pixels"
+    assert "EXIF" in of(findings, "camera")[0]["text"]
+    assert "Apple iPhone 13" in of(findings, "shutter")[0]["text"]
+
+
+def test_what_is_no_recording_is_an_error(tmp_path):
+    code, findings = examine("--source", tmp_path / "gone.mp4")
+    (found,) = of(findings, "recording")
+    assert (code, found["level"]) == (1, "error")
+    assert "there is no video" in found["text"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shutter", "blur"),
+    [
+        ("tum_fr1_rpy_start", "warning: rows are read one after the other", "warning"),
+        ("euroc_mh05", "ok: all rows are exposed together", "ok"),
+        ("7scenes_redkitchen", "ok: rows are read one after the other", "ok"),
+    ],
+)
+def test_shutter_and_blur_of_real_cameras(shared_data, name, shutter, blur):
+    """A hand-held camera turned fast, a global shutter, and a hand-held camera that moves slowly."""
+    if not (shared_data / name).is_dir():
+        pytest.skip(f"the real data '{name}' are not on this machine")
+    _, findings = examine("--source", shared_data / name)
+    (found,) = of(findings, "shutter")
+    assert f"{found['level']}: {found['text']}".startswith(shutter)
+    assert of(findings, "blur")[0]["level"] == blur

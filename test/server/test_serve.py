@@ -107,6 +107,14 @@ def test_what_is_not_found_says_why(client):
     assert answer.json()["map_from_camera"] is None
 
 
+def test_a_heic_is_searched_upright_with_its_own_focal_length(client):
+    answer = post(client, (Path(__file__).parents[1] / "data" / "phone_portrait.heic").read_bytes(), map="room")
+    assert answer.status_code == 200
+    camera = answer.json()["camera"]
+    assert camera is None or (camera["width"], camera["height"]) == (192, 256)
+    assert answer.json()["success"] or answer.json()["reason"]
+
+
 def bomb():
     """A PNG of a few bytes that says it is 60000 pixels wide and high."""
     head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)

@@ -27,6 +27,7 @@ from visloc_ros.mapping.config import FrameConfig
 from visloc_ros.mapping.reference_poses import ReferencePoses
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
 from visloc_ros.sources.opening import is_bag
+from visloc_ros.sources.phones import phone_advice, phone_of
 from visloc_ros.sources.pose_files import read_poses
 
 
@@ -113,6 +114,8 @@ def build_map(
     output = Path(str(output).replace("{name}", name_of(sources[0])))
     topics = replace(source_config, odometry_topic=odometry_topic, imu_topic=imu_topic, camera_from_imu=camera_from_imu)
     frames = open_all(sources, source_config, topics)
+    for phone in sorted({phone_of(source) for source in frames} - {""}):
+        console.print(phone_advice(phone), highlight=False, soft_wrap=True)
     options = read_config(mapping.MappingConfig, config)
     frame = override_frame(options.frame, scale, scale_distance, gravity)
     poses = _read_references(reference_poses or [])

@@ -1,4 +1,4 @@
-"""``visloc doctor``: what is wrong with this computer, a map, and a robot's camera and transforms."""
+"""``visloc doctor``: what is wrong with this computer, a map, a recording, and a robot's camera and transforms."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}
 
 def doctor(
     map_path: MapOption = None,
+    source: Annotated[Path | None, typer.Option(help="Video, folder of images, bag or photo to look at.")] = None,
     image_topic: Annotated[
         str, typer.Option(help="Image topic to listen to; one that ends in /compressed carries JPEG.")
     ] = "",
@@ -43,12 +44,17 @@ def doctor(
     domain_id: Domain = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is wrong with this computer, a map, a camera and a robot's transforms, and what to do about it.
+    """Say what is wrong with this computer, a map, a recording, a camera and a robot's transforms, and what to do.
 
     Exit code 1 where anything keeps the package from working. Example: visloc doctor --map maps/office
-    --image-topic /camera/image_raw/compressed --camera-info-topic /camera/camera_info
+    --image-topic /camera/image_raw/compressed --camera-info-topic /camera/camera_info, or before a map is made: visloc
+    doctor --source office.mp4
     """
     findings = [*examine_computer(), *(examine_map(map_path) if map_path is not None else ())]
+    if source is not None:
+        from visloc_ros.apps.examine_source import examine_source  # opens videos, which takes a moment to import
+
+        findings += examine_source(source, camera)
     if image_topic:
         is_compressed = image_topic.endswith("compressed")
         parameters = {

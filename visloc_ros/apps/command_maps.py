@@ -158,7 +158,9 @@ def _facts(entry: MapEntry, manifest: Manifest) -> Iterator[tuple[str, str]]:
     for role, model in sorted(manifest.models.items()):
         yield role, f"{model.name} ({model.licence})"
     for camera in manifest.cameras.values():
-        yield "camera", f"{camera.get('model', '')} {camera.get('width', '')}x{camera.get('height', '')}"
+        known = f", {camera['source']}" if camera.get("source") else ""
+        sure = f", focal length to {camera['focal_sigma']:.1%}" if camera.get("focal_sigma") else ""
+        yield "camera", f"{camera.get('model', '')} {camera.get('width', '')}x{camera.get('height', '')}{known}{sure}"
 
 
 def _words(alignment: Mapping[str, Any]) -> str:

@@ -129,6 +129,23 @@ def rotate(camera: pycolmap.Camera, clockwise: bool) -> pycolmap.Camera | None:
     return turned
 
 
+def turn_upright(camera: pycolmap.Camera, width: int, height: int, clockwise_turns: int) -> pycolmap.Camera:
+    """The camera of an image of ``width`` x ``height`` stored pixels after so many clockwise quarter turns.
+
+    ``camera`` is of the stored pixels, or of the turned image's size, and then stays as it is. Raises CalibrationError
+    for a model that cannot be turned.
+    """
+    turned_size = (height, width) if clockwise_turns % 2 else (width, height)
+    if (camera.width, camera.height) == turned_size != (width, height):
+        return camera
+    for _ in range(clockwise_turns):
+        turned = rotate(camera, clockwise=True)
+        if turned is None:
+            raise CalibrationError(f"a {camera.model.name} camera cannot be turned: write its images upright")
+        camera = turned
+    return camera
+
+
 def with_focal_length(camera: pycolmap.Camera, focal_length: float) -> pycolmap.Camera:
     """The camera with another mean focal length in pixels; two of them keep their ratio."""
     ratio = focal_length / camera.mean_focal_length()

@@ -72,7 +72,8 @@ class UncertaintyInfo:
 class Manifest:
     """Provenance and properties of a map.
 
-    ``models`` by role (extractor, matcher, global), ``cameras`` as plain values by camera id, ``counts`` of
+    ``models`` by role (extractor, matcher, global), ``cameras`` as plain values by camera id (in maps that
+    were built here with ``source`` and ``focal_sigma``, how the focal length is known), ``counts`` of
     images, points and observations, ``reprojection_error_px`` the mean over observations, ``config`` the options it
     was built with, ``files`` relative to the map folder, ``uncertainty`` what the map is off by, None where that was
     not estimated. ``metric``: one map unit is one metre. ``gravity_aligned``: +z points up. ``scale_source`` and

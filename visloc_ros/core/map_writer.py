@@ -79,7 +79,7 @@ def describe(manifest: Manifest, reconstruction: pycolmap.Reconstruction, folder
     reconstruction.update_point_3d_errors()
     return replace(
         manifest,
-        cameras={str(key): _camera_values(camera) for key, camera in reconstruction.cameras.items()},
+        cameras={str(key): _describe_camera(camera, manifest) for key, camera in reconstruction.cameras.items()},
         counts={
             "images": reconstruction.num_reg_images(),
             "points": reconstruction.num_points3D(),
@@ -144,7 +144,15 @@ def _registered_names(
     return names
 
 
-def _camera_values(camera: pycolmap.Camera) -> dict[str, Any]:
+def _describe_camera(camera: pycolmap.Camera, manifest: Manifest) -> dict[str, Any]:
+    """Its values, with what the manifest knows beside them of a camera with the same."""
+    values = camera_values(camera)
+    known = (one for one in manifest.cameras.values() if all(one.get(name) == values[name] for name in values))
+    return dict(next(known, values))
+
+
+def camera_values(camera: pycolmap.Camera) -> dict[str, Any]:
+    """A camera as plain values; the parameters are in COLMAP's order and pixels."""
     return {
         "model": camera.model_name,
         "width": int(camera.width),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
 from visloc_ros.core.map_writer import check_output, staged_folder, write_map
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.features import GlobalDescriptor, Vlad
+from visloc_ros.mapping.camera_knowledge import CameraKnowledge, know_cameras
 from visloc_ros.mapping.card import write_card
 from visloc_ros.mapping.collection import FrameCollector, MapFrame
 from visloc_ros.mapping.config import MappingConfig, PairConfig
@@ -90,15 +91,23 @@ class MapBuilder:
         matches = self._match(frames, pairs)
         reconstruction = self._reconstruct(frames, matches)
         placement = self._place(reconstruction, sources, frames)
-        manifest = self._describe_map(name, sources, placement, describer)
+        cameras = self._know_cameras(reconstruction, frames)
+        manifest = with_cameras(self._describe_map(name, sources, placement, describer), cameras)
         reconstruction, features = self._sparsify(reconstruction, frames, descriptors.shape[1])
         manifest = self._save(folder, manifest, frames, reconstruction, features, describer, descriptors)
         registered = registered_poses(reconstruction)
         counts = count_images(sources, chosen, frames, registered)
         left_out = [frame.name for frame in frames if frame.name not in registered]
-        summary = summarize(manifest, counts, reconstruction, self._watch.stage_ms, left_out)
+        summary = summarize(manifest, counts, reconstruction, self._watch.stage_ms, left_out, cameras)
         write_card(folder, manifest, summary)
         return summary
+
+    def _know_cameras(
+        self, reconstruction: pycolmap.Reconstruction, frames: Sequence[MapFrame]
+    ) -> list[CameraKnowledge]:
+        at_references = self._is_at_references(frames)
+        fixed = {frame.name for frame in frames if at_references and frame.map_from_camera is not None}
+        return know_cameras(reconstruction, {frame.name: frame.camera.calibrated for frame in frames}, fixed)
 
     def _describe(self, frames: Sequence[MapFrame]) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
         known = [frame.global_descriptor for frame in frames if frame.global_descriptor is not None]
@@ -209,6 +218,12 @@ def choose_pairs(frames: Sequence[MapFrame], descriptors: NDArray[np.float32], c
         return merge_pairs(following, alike)
     alike = retrieval_pairs(descriptors, config.retrieval, following, sources)
     return merge_pairs(following, alike, loop_pairs(descriptors, config.loops, config.loop_gap, sources))
+
+
+def with_cameras(manifest: Manifest, cameras: Sequence[CameraKnowledge]) -> Manifest:
+    """A manifest that also says how new cameras of its map are known."""
+    new = {f"new {number}": camera.to_mapping() for number, camera in enumerate(cameras)}
+    return replace(manifest, cameras={**manifest.cameras, **new})
 
 
 def count_images(

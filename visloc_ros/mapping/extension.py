@@ -17,7 +17,8 @@ from visloc_ros.core.map_archive import map_folder
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
 from visloc_ros.core.map_writer import check_output, staged_folder, write_map
 from visloc_ros.core.timing import Stopwatch
-from visloc_ros.mapping.builder import centroids_of, choose_pairs, count_images
+from visloc_ros.mapping.builder import centroids_of, choose_pairs, count_images, with_cameras
+from visloc_ros.mapping.camera_knowledge import know_cameras
 from visloc_ros.mapping.cameras import MapCamera
 from visloc_ros.mapping.card import write_card
 from visloc_ros.mapping.collection import FrameCollector, MapFrame
@@ -91,10 +92,11 @@ class MapExtender:
         reconstruction = reconstruction_of(self._map)
         left_out = self._register(reconstruction, frames, matches)
         reconstruction, features = self._sparsify(reconstruction, frames)
-        manifest = self._describe_map(name, sources)
+        cameras = know_cameras(reconstruction, {frame.name: frame.camera.calibrated for frame in frames})
+        manifest = with_cameras(self._describe_map(name, sources), cameras)
         manifest = self._save(folder, manifest, frames, reconstruction, features)
         counts = self._count(sources, chosen, frames, reconstruction)
-        summary = summarize(manifest, counts, reconstruction, self._watch.stage_ms, left_out)
+        summary = summarize(manifest, counts, reconstruction, self._watch.stage_ms, left_out, cameras)
         write_card(folder, manifest, summary)
         return summary
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 import pycolmap
 
 from visloc_ros.core.manifest import Manifest
+from visloc_ros.mapping.camera_knowledge import CameraKnowledge
 
 _MIN_REGISTERED_SHARE = 0.9
 _MIN_TRACK_LENGTH = 3.0
 _MAX_REPROJECTION_ERROR_PX = 2.0
 _MIN_OBSERVATIONS_PER_IMAGE = 60.0
 _MOST_NAMES = 10
+_MOST_CAMERAS = 3
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class MapSummary:
     """Figures of a map: images chosen and registered, points, track length, error, time by stage, advice.
 
     ``left_out`` names the images that found no place among the others. ``kilobytes_per_image`` counts what is needed
-    to localize: neither thumbnails nor the map card.
+    to localize: neither thumbnails nor the map card. ``cameras`` says in words how those of the images are known.
     """
 
     name: str
@@ -47,6 +49,7 @@ class MapSummary:
     by_source: tuple[ImageCount, ...] = ()
     left_out: tuple[str, ...] = ()
     kilobytes_per_image: float = 0.0
+    cameras: tuple[str, ...] = ()
 
     @property
     def observations_per_image(self) -> float:
@@ -63,10 +66,15 @@ class MapSummary:
             f"  {self.points} points, each seen by {self.mean_track_length:.1f} images on average; an image sees "
             f"{self.observations_per_image:.0f}; reprojection error {self.reprojection_error_px:.2f} px; "
             f"{self.kilobytes_per_image:.0f} kB an image",
+            *self._lines_by_camera(),
             *([f"  {times}"] if times else []),
             *(f"  advice: {line}" for line in self.advice),
         ]
         return "\n".join(lines)
+
+    def _lines_by_camera(self) -> list[str]:
+        more = len(self.cameras) - _MOST_CAMERAS
+        return [f"  {camera}" for camera in self.cameras[:_MOST_CAMERAS]] + ([f"  and {more} more"] if more > 0 else [])
 
     def _lines_by_source(self) -> list[str]:
         lines = [f"  '{count.source}': {count.registered} of {count.selected} images" for count in self.by_source]
@@ -83,6 +91,7 @@ def summarize(
     reconstruction: pycolmap.Reconstruction,
     stage_ms: Mapping[str, float],
     left_out: Sequence[str] = (),
+    cameras: Sequence[CameraKnowledge] = (),
 ) -> MapSummary:
     """Take the figures of a finished map from its manifest and reconstruction, and from the counts of its sources."""
     summary = MapSummary(
@@ -98,6 +107,7 @@ def summarize(
         seconds={stage: milliseconds / 1e3 for stage, milliseconds in stage_ms.items()},
         by_source=tuple(counts),
         left_out=tuple(left_out),
+        cameras=tuple(map(str, cameras)),
         kilobytes_per_image=sum(file.size for file in manifest.files.values()) / 1e3 / manifest.counts["images"],
     )
     return replace(summary, advice=advise(summary))

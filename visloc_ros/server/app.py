@@ -67,7 +67,7 @@ async def metrics(service: Admitted) -> PlainTextResponse:
 @router.post("/localize", responses=REFUSALS)
 async def localize(
     service: Admitted,
-    image: Annotated[UploadFile, File(description="JPEG or PNG")],
+    image: Annotated[UploadFile, File(description="JPEG, PNG or HEIC")],
     map: Annotated[str, Form(description="name of the map; needed where there are several")] = "",
     fx: Intrinsic = None,
     fy: Intrinsic = None,

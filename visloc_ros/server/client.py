@@ -52,9 +52,9 @@ class LocalizationClient:
         prior: SE3 | None = None,
         with_inliers: bool = False,
     ) -> LocalizeAnswer:
-        """Find a JPEG or PNG in a map of the server; ``prior`` is a predicted ``map_from_camera``. Raises ServerError.
+        """Find a JPEG, PNG or HEIC in a map of the server; ``prior`` is a predicted ``map_from_camera``.
 
-        Without ``camera`` the focal length is that of the image's EXIF data, or estimated.
+        Without ``camera`` the focal length is that of the image's EXIF data, or estimated. Raises ServerError.
         """
         fields = {"map": map_name, "inliers": json.dumps(with_inliers)}
         if camera is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pycolmap
@@ -14,8 +15,7 @@ from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.types import Frame
 from visloc_ros.sources import open_source
 from visloc_ros.sources.calibration import camera_from_params
-from visloc_ros.sources.image_header import read_image_header
-from visloc_ros.sources.ros_images import decode_compressed
+from visloc_ros.sources.photos import decode_photo, read_photo_header
 
 CameraOfSize = Callable[[int, int], pycolmap.Camera]
 """The camera of images so wide and high. Raises CalibrationError."""
@@ -24,12 +24,12 @@ MOST_PIXELS = 1 << 26  # 67 million: more than cameras of robots and phones have
 
 
 def read_upload(data: bytes, camera_of: CameraOfSize | None = None) -> Frame:
-    """The frame of a JPEG or PNG; ``camera_of`` gives the camera of the image as it is stored.
+    """The frame of a JPEG, PNG or HEIC; ``camera_of`` gives the camera of the image as it is stored (HEIC: as shown).
 
     Without it a photo is turned upright, and its focal length is that of its EXIF data, or a guess. Raises
     SourceError for what is no such image, CalibrationError for intrinsics that cannot be.
     """
-    header = read_image_header(data)
+    header = replace(read_photo_header(data), clockwise_turns=0)
     if header.width * header.height > MOST_PIXELS:
         raise SourceError(f"an image of {header.width}x{header.height} pixels is too large: send a smaller one")
     if camera_of is not None:
@@ -39,7 +39,7 @@ def read_upload(data: bytes, camera_of: CameraOfSize | None = None) -> Frame:
                 f"camera is for images of {camera.width}x{camera.height} pixels, and this one has "
                 f"{header.width}x{header.height}"
             )
-        image = decode_compressed(header.format, data)
+        image = decode_photo(header, data)
         return Frame(0, image, camera, calibration=CameraCalibration(camera, CalibrationSource.GIVEN))
     with tempfile.TemporaryDirectory(prefix="visloc_upload_") as folder:
         (Path(folder) / f"image.{header.format}").write_bytes(data)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
-
+from visloc_ros.sources.exif import read_exif
 from visloc_ros.sources.measurements import GeoPosition
-
-logger = logging.getLogger(__name__)
 
 
 class GpsTag(IntEnum):
@@ -39,13 +35,7 @@ def read_geo_position(path: Path) -> GeoPosition | None:
     Only the file's header is read. Altitudes are taken as they stand: cameras write heights above the sea as often as
     above the ellipsoid. EXIF's dilution of precision is no distance, so only its positioning error counts as one.
     """
-    try:
-        with Image.open(path) as image:
-            tags = image.getexif().get_ifd(GPS_DIRECTORY)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
-        logger.debug("no EXIF data in %s: %s", path, error)
-        return None
-    return parse_geo_position(tags)
+    return parse_geo_position(read_exif(path).get_ifd(GPS_DIRECTORY))
 
 
 def parse_geo_position(tags: Mapping[int, Any]) -> GeoPosition | None:

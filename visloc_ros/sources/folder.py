@@ -7,23 +7,25 @@ folder holds true poses its images stay as they are written, because those poses
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pycolmap
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, guess_calibration
-from visloc_ros.core.camera import check_image_size, is_same_camera, rotate, with_focal_length
+from visloc_ros.core.camera import check_image_size, is_same_camera, turn_upright, with_focal_length
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.files import LARGEST_IMAGE_BYTES, read_bytes
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import Frame, Image
+from visloc_ros.core.types import Frame
 from visloc_ros.sources.base import NOMINAL_RATE_HZ, EncodedFrame, SourceConfig
 from visloc_ros.sources.datasets import read_dataset
+from visloc_ros.sources.exif import read_equivalent_focal_length, read_exif, read_maker
 from visloc_ros.sources.exif_position import read_geo_position
-from visloc_ros.sources.image_header import ImageHeader, read_image_header
+from visloc_ros.sources.image_header import ImageHeader
 from visloc_ros.sources.imu_file import ImuFile
 from visloc_ros.sources.kapture import is_kapture, read_kapture
 from visloc_ros.sources.layouts import (
@@ -36,7 +38,8 @@ from visloc_ros.sources.layouts import (
     refuse_rate,
 )
 from visloc_ros.sources.measurements import Measurements
-from visloc_ros.sources.ros_images import decode_compressed, encode_png
+from visloc_ros.sources.photos import HEIC, decode_photo, read_photo_header
+from visloc_ros.sources.ros_images import encode_png
 from visloc_ros.sources.stamps import stamps_at_rate, stamps_from_names
 
 logger = logging.getLogger(__name__)
@@ -44,6 +47,7 @@ logger = logging.getLogger(__name__)
 USUAL_NAMES = ("images", "rgb")
 # Whole millimetres of an equivalent focal length, and what cameras crop for a steady picture: some per cent.
 EXIF_FOCAL_SIGMA = 0.04
+FULL_FRAME_DIAGONAL_MM = 43.27  # what equivalent focal lengths refer to (CIPA DC-008), as COLMAP has it
 _EXIF_MARK, _EXIF_REACH = b"Exif\0\0", 256
 
 
@@ -78,38 +82,43 @@ class FolderSource:
         """Camera of the first image."""
         return self.calibration.camera
 
+    @cached_property
+    def camera_maker(self) -> str:
+        """Who made the camera of the first photo, by its EXIF data; empty where these do not tell."""
+        return read_maker(read_exif(self.images[0].path))
+
     def __len__(self) -> int:
         return len(self.images)
 
     def __iter__(self) -> Iterator[Frame]:
-        for encoded, turns in self._iter_files():
+        for encoded, header in self._iter_files():
             try:
-                image = _decode(encoded, turns)
+                image = decode_photo(header, encoded.data)
             except SourceError as error:
                 self._skip(encoded.name, error)
                 continue
             yield Frame(encoded.stamp_ns, image, encoded.camera, encoded.name, encoded.calibration)
 
     def iter_encoded(self) -> Iterator[EncodedFrame]:
-        """Walk over the same images as their files hold them, for copying without loss; turned ones become PNG."""
-        for encoded, turns in self._iter_files():
-            if not turns:
+        """Walk over the same images as their files hold them, for copies without loss; turned ones and HEIC as PNG."""
+        for encoded, header in self._iter_files():
+            if not header.clockwise_turns and header.format != HEIC:
                 yield encoded
                 continue
             try:
-                data = encode_png(_decode(encoded, turns))
+                data = encode_png(decode_photo(header, encoded.data))
             except SourceError as error:
                 self._skip(encoded.name, error)
                 continue
             yield replace(encoded, data=data, format="png")
 
-    def _iter_files(self) -> Iterator[tuple[EncodedFrame, int]]:
-        """The files as they are, with the calibration of the upright image and the clockwise turns that it takes."""
+    def _iter_files(self) -> Iterator[tuple[EncodedFrame, ImageHeader]]:
+        """The files as they are, with the upright image's calibration, and headers that say how it is turned."""
         self.skipped = 0
         for image in self.images:
             try:
                 data = read_bytes(image.path, SourceError, LARGEST_IMAGE_BYTES)
-                header = read_image_header(data)
+                header = read_photo_header(data)
             except SourceError as error:
                 self._skip(image.name, error)
                 continue
@@ -118,7 +127,7 @@ class FolderSource:
             calibration = self._calibration_of(image, data, header)
             _check_size(image.path, calibration.camera, header)
             encoded = EncodedFrame(image.stamp_ns, data, header.format, calibration.camera, image.name, calibration)
-            yield encoded, header.clockwise_turns
+            yield encoded, header
 
     def read_measurements(self) -> Measurements:
         """Read the positions in the images' EXIF data, and the IMU where there is one. Raises SourceError."""
@@ -138,7 +147,7 @@ class FolderSource:
             source = CalibrationSource.GIVEN if was_given else CalibrationSource.RECORDED
             return self._shared(CameraCalibration(camera, source))
         has_size = header.upright_size == (self.camera.width, self.camera.height)
-        if has_size and _EXIF_MARK not in data[:_EXIF_REACH]:
+        if has_size and header.format != HEIC and _EXIF_MARK not in data[:_EXIF_REACH]:
             return self.calibration
         return self._shared(_guess_calibration(image.path, header))
 
@@ -179,39 +188,39 @@ def _recorded(camera: pycolmap.Camera | None) -> CameraCalibration | None:
     return None if camera is None else CameraCalibration(camera, CalibrationSource.RECORDED)
 
 
-def _decode(encoded: EncodedFrame, clockwise_turns: int) -> Image:
-    image = decode_compressed(encoded.format, encoded.data)
-    return np.ascontiguousarray(np.rot90(image, -clockwise_turns)) if clockwise_turns else image
-
-
 def _upright(image: Path, calibration: CameraCalibration, header: ImageHeader) -> CameraCalibration:
     return replace(calibration, camera=_upright_camera(image, calibration.camera, header))
 
 
 def _upright_camera(image: Path, camera: pycolmap.Camera, header: ImageHeader) -> pycolmap.Camera:
     """The camera of an image turned upright, from one of its pixels as written, or of that size already."""
-    if (camera.width, camera.height) == header.upright_size != (header.width, header.height):
-        return camera
-    for _ in range(header.clockwise_turns):
-        turned = rotate(camera, clockwise=True)
-        if turned is None:
-            raise CalibrationError(f"{image}: a {camera.model.name} camera cannot be turned: write the image upright")
-        camera = turned
-    return camera
+    try:
+        return turn_upright(camera, header.width, header.height, header.clockwise_turns)
+    except CalibrationError as error:
+        raise CalibrationError(f"{image}: {error}") from error
 
 
 def _guess_calibration(image: Path, header: ImageHeader) -> CameraCalibration:
     """Guess a camera from the focal length in a photo's EXIF data, else 1.2 times the longer side."""
     guess = guess_calibration(*header.upright_size)
+    focal_length = _exif_focal_length(image, header)
+    if focal_length is None:
+        return guess
+    camera = with_focal_length(guess.camera, focal_length)
+    camera.has_prior_focal_length = True
+    return CameraCalibration(camera, CalibrationSource.EXIF, EXIF_FOCAL_SIGMA)
+
+
+def _exif_focal_length(image: Path, header: ImageHeader) -> float | None:
+    """Focal length in pixels as COLMAP reads it from EXIF data, which knows sensors of many cameras but no HEIC."""
+    if header.format == HEIC:
+        equivalent_mm = read_equivalent_focal_length(read_exif(image))
+        return equivalent_mm and equivalent_mm / FULL_FRAME_DIAGONAL_MM * math.hypot(header.width, header.height)
     try:
         photo = pycolmap.infer_camera_from_image(image)
     except ValueError:  # COLMAP decodes the image to do so; a broken one is dealt with when it is read
-        return guess
-    if not photo.has_prior_focal_length:
-        return guess
-    camera = with_focal_length(guess.camera, photo.focal_length)
-    camera.has_prior_focal_length = True
-    return CameraCalibration(camera, CalibrationSource.EXIF, EXIF_FOCAL_SIGMA)
+        return None
+    return photo.focal_length if photo.has_prior_focal_length else None
 
 
 def _read_plain(root: Path, rate_hz: float) -> Layout:

@@ -13,11 +13,12 @@ from visloc_ros.core.errors import ConfigError, SourceError
 from visloc_ros.core.files import LARGEST_IMAGE_BYTES, read_bytes
 from visloc_ros.core.trajectory import Trajectory, read_tum
 from visloc_ros.sources.calibration import read_camera_yaml
-from visloc_ros.sources.image_header import ImageHeader, read_image_header
+from visloc_ros.sources.image_header import ImageHeader
 from visloc_ros.sources.imu_file import ImuFile
+from visloc_ros.sources.photos import read_photo_header
 from visloc_ros.sources.stamps import natural_key, snap_stamps
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".heic", ".heif", ".hif")
 CAMERA_NAME = "camera.yaml"
 _TRUTH_NAMES = ("groundtruth_tum.txt", "groundtruth_cam0_tum.txt", "groundtruth.txt")
 
@@ -74,7 +75,7 @@ def make_layout(
 
 
 def list_images(folder: Path) -> list[Path]:
-    """JPEG and PNG files of a folder in natural order, hidden ones left out."""
+    """JPEG, PNG and HEIC files of a folder in natural order, hidden ones left out."""
     if not folder.is_dir():
         return []
     files = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != ".")
@@ -86,7 +87,7 @@ def first_readable(files: Sequence[Path]) -> tuple[Path, ImageHeader]:
     failure: SourceError | None = None
     for path in files:
         try:
-            return path, read_image_header(read_bytes(path, SourceError, LARGEST_IMAGE_BYTES))
+            return path, read_photo_header(read_bytes(path, SourceError, LARGEST_IMAGE_BYTES))
         except SourceError as error:
             failure = error
     raise SourceError(f"none of the {len(files)} images in {files[0].parent} can be decoded: {failure}")

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pycolmap
 
-from visloc_ros.core.calibration import guess_calibration
-from visloc_ros.core.camera import check_image_size
+from visloc_ros.core.calibration import CameraCalibration, guess_calibration
+from visloc_ros.core.camera import check_image_size, turn_upright
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.sources.base import NOMINAL_RATE_HZ, SourceConfig
+from visloc_ros.sources.mp4 import read_mp4_facts
 from visloc_ros.sources.stamps import stamps_at_rate
 
 logger = logging.getLogger(__name__)
@@ -26,6 +28,9 @@ _NS_PER_MS = 1_000_000
 
 class VideoSource:
     """Frames of a video, upright as its rotation metadata asks; without a calibration its camera is guessed.
+
+    A calibration is of the frames as they are shown, or as they are stored, and is then turned with them.
+    ``camera_maker`` is empty where the file does not tell it.
 
     Stamps start near zero. ``len`` is what the container announces; a video that ends earlier is reported by a
     warning and in ``skipped``. Raises SourceError when nothing can be decoded.
@@ -41,15 +46,18 @@ class VideoSource:
         capture = _open(path)
         announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self._rate_hz = config.rate_hz or _frame_rate(capture)
+        self.clockwise_turns = round(capture.get(cv2.CAP_PROP_ORIENTATION_META) / 90.0) % 4
         done, first = capture.read()
         capture.release()
         if not done:
             raise SourceError(f"the video {path} is truncated or holds no frame that can be decoded")
         # Streams and cut recordings announce nothing, or nonsense: then the length is known after one pass only.
         self._count = announced if announced > 0 else _count_frames(path)
-        self._selected = config.select(self._count, lambda: stamps_at_rate(range(self._count), self._rate_hz))
+        self._facts = read_mp4_facts(path)
+        self.camera_maker = f"{self._facts.maker} {self._facts.model}".strip()
+        self._selected = config.select(self._count, self._announced_stamps_ns)
         height, width = first.shape[:2]
-        self.calibration = config.read_calibration() or guess_calibration(width, height)
+        self.calibration = self._read_calibration(width, height)
         check_image_size(self.camera, width, height)
 
     @property
@@ -75,6 +83,21 @@ class VideoSource:
             raise SourceError(f"the video {self._path} ends before its frame {self._selected[0]}")
         if self.skipped:
             logger.warning("%s ends after %d of %d frames: it may be truncated", self._path, read, len(self))
+
+    def _read_calibration(self, width: int, height: int) -> CameraCalibration:
+        """The calibration given, or a guess, of frames that are shown with this size. Raises CalibrationError."""
+        given = self._config.read_calibration()
+        if given is None:
+            return guess_calibration(width, height)
+        stored = (height, width) if self.clockwise_turns % 2 else (width, height)
+        return replace(given, camera=turn_upright(given.camera, *stored, self.clockwise_turns))
+
+    def _announced_stamps_ns(self) -> Sequence[int]:
+        """Stamps of all frames without decoding any: as the index says, else at the rate announced."""
+        indexed = self._facts.stamps_ns
+        if indexed is not None and len(indexed) == self._count and not self._config.rate_hz:
+            return [int(stamp_ns) for stamp_ns in indexed]
+        return stamps_at_rate(range(self._count), self._rate_hz)
 
     def _read_selected(self) -> Iterator[tuple[int, int, Image]]:
         capture = _open(self._path)

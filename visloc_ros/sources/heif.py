@@ -1,0 +1,53 @@
+"""HEIC and HEIF photos, as phones write them, by libheif: turned upright by it, whatever their EXIF data say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from visloc_ros.core.errors import SourceError
+from visloc_ros.core.types import Image
+
+if TYPE_CHECKING:
+    import pi_heif
+
+_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_ERRORS = (OSError, ValueError, EOFError, SyntaxError, RuntimeError, IndexError, MemoryError)
+
+
+def is_heif(data: bytes) -> bool:
+    """Whether data begin as a HEIF file does (ISO/IEC 23008-12)."""
+    return data[4:8] == b"ftyp" and data[8:12] in _BRANDS
+
+
+def read_heif_size(data: bytes) -> tuple[int, int]:
+    """Width and height of the photo shown upright, without decoding it. Raises SourceError."""
+    width, height = _open(data).size
+    return int(width), int(height)
+
+
+def read_heif_exif(data: bytes) -> bytes:
+    """The EXIF data of a photo, empty where it has none. Raises SourceError."""
+    return bytes(_open(data).info.get("exif") or b"")
+
+
+def decode_heif(data: bytes) -> Image:
+    """Decode a photo to uint8 RGB (H, W, 3), upright. Raises SourceError."""
+    file = _open(data)
+    try:
+        pixels = np.asarray(file.to_pillow().convert("RGB"), dtype=np.uint8)
+    except _ERRORS as error:
+        raise SourceError(f"the HEIC image is damaged: {error}") from error
+    return np.ascontiguousarray(pixels)
+
+
+def _open(data: bytes) -> pi_heif.HeifFile:
+    try:
+        import pi_heif  # only who reads such photos needs it
+    except ModuleNotFoundError as error:
+        raise SourceError("reading HEIC photos needs the Python package pi-heif: pip install pi-heif") from error
+    try:
+        return pi_heif.open_heif(data, convert_hdr_to_8bit=True)
+    except _ERRORS as error:
+        raise SourceError(f"the HEIC image is truncated or damaged: {error}") from error
