@@ -148,7 +148,7 @@ def test_the_server_starts_by_a_real_command_with_the_secret_that_it_is_given() 
     for service in SERVERS.values():
         assert [f"/run/secrets/{name}" for name in service["secrets"]] == [str(options["token_file"])]
         assert [port.rpartition(":")[2] for port in service["ports"]] == [stage["EXPOSE"]]
-        assert [volume.rpartition(":")[2] for volume in service["volumes"]] == [str(options["maps"])]
+        assert str(options["maps"]) in [volume.rpartition(":")[2] for volume in service["volumes"]]
 
 
 def test_the_robot_starts_by_a_real_launch_file_with_arguments_that_it_takes() -> None:
