@@ -39,6 +39,7 @@ lint: setup ## Check style, types and spelling
 	$(RUN)/ruff format --check
 	$(RUN)/mypy
 	$(RUN)/codespell
+	$(RUN)/hadolint containers/*.Dockerfile
 
 config: setup ## Write config/<node>.yaml anew from the options in the code
 	@$(RUN)/python -m visloc_ros.nodes.default_parameters config
