@@ -17,8 +17,8 @@ from visloc_ros.core.errors import SourceError
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.sources.base import NOMINAL_RATE_HZ, SourceConfig
-from visloc_ros.sources.video_index import read_maker, read_stamps_ns
 from visloc_ros.sources.stamps import stamps_at_rate
+from visloc_ros.sources.video_index import read_maker, read_stamps_ns
 
 logger = logging.getLogger(__name__)
 
