@@ -17,8 +17,8 @@ from visloc_ros.core.errors import SourceError
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.sources.base import NOMINAL_RATE_HZ, SourceConfig
-from visloc_ros.sources.mp4 import read_mp4_facts
 from visloc_ros.sources.stamps import stamps_at_rate
+from visloc_ros.sources.video_index import read_maker, read_stamps_ns
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +53,7 @@ class VideoSource:
             raise SourceError(f"the video {path} is truncated or holds no frame that can be decoded")
         # Streams and cut recordings announce nothing, or nonsense: then the length is known after one pass only.
         self._count = announced if announced > 0 else _count_frames(path)
-        self._facts = read_mp4_facts(path)
-        self.camera_maker = f"{self._facts.maker} {self._facts.model}".strip()
+        self.camera_maker = read_maker(path)
         self._selected = config.select(self._count, self._announced_stamps_ns)
         height, width = first.shape[:2]
         self.calibration = self._read_calibration(width, height)
@@ -94,8 +93,8 @@ class VideoSource:
 
     def _announced_stamps_ns(self) -> Sequence[int]:
         """Stamps of all frames without decoding any: as the index says, else at the rate announced."""
-        indexed = self._facts.stamps_ns
-        if indexed is not None and len(indexed) == self._count and not self._config.rate_hz:
+        indexed = None if self._config.rate_hz else read_stamps_ns(self._path)
+        if indexed is not None and len(indexed) == self._count:
             return [int(stamp_ns) for stamp_ns in indexed]
         return stamps_at_rate(range(self._count), self._rate_hz)
 
