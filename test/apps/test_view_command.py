@@ -21,6 +21,7 @@ from visloc_ros.simulation import SimulationConfig, simulate
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 TIMEOUT_S = 60.0
+DRIVE = SimulationConfig(width=320, height=240, focal_px=240.0, duration_s=3.0, rate_hz=10.0)
 
 
 @contextmanager
@@ -121,7 +122,7 @@ def test_a_drive_is_played_and_paused_in_a_browser(drive, open_browser):
 
 
 def test_a_live_camera_is_shown_where_it_is(tmp_path, open_browser):
-    browser, room = open_browser(), simulate(SimulationConfig(duration_s=3.0, rate_hz=10.0), "localize")
+    browser, room = open_browser(), simulate(DRIVE, "localize")
     video = tmp_path / "drive.mp4"
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"mp4v"), 10.0, (room.camera.width, room.camera.height))
     images = [cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR) for frame in room]
@@ -131,7 +132,7 @@ def test_a_live_camera_is_shown_where_it_is(tmp_path, open_browser):
     with viewing("--live", video) as (address, _):
         browser.get(address)
         wait_for(browser, lambda text: "LOCALIZED" in text and "last search: found" in text, "pose")
-        wait_for(browser, lambda text: "camera: focal length 48" in text, "calibration")
+        wait_for(browser, lambda text: "camera: focal length 24" in text, "calibration")
         browser.quit()
 
 

@@ -104,19 +104,22 @@ def test_anchors_are_those_of_the_map_on_the_server(ros_domain, room_map, tmp_pa
                 assert (told.map_name, told.metric) == (room_map.name, True)
 
 
+def told_off(robot):
+    stamp_ns = robot.send(0)
+    robot.harness.wait_for(lambda: "does not answer" in robot.diagnostics[1], "words")
+    assert robot.diagnostics[0] == b"\x02"
+    assert stamp_ns not in robot.anchors
+
+
 def test_without_a_server_no_anchor_comes_and_the_diagnostics_say_why(ros_domain, room_map):
     port = free_port()
     with started(RemoteAnchorNode, *asking(port)) as harness:
         robot = Robot(harness)
-        for _ in range(2):
-            robot.send(0)
-            harness.wait_for(lambda: "does not answer" in robot.diagnostics[1], "words")
-            assert robot.diagnostics[0] == b"\x02"
-            assert not robot.anchors
-            with running(room_map.parent, port=port):
-                assert robot.find(1).accepted
-                robot.wait_for_words("Localizing")
-            robot.anchors.clear()
+        told_off(robot)
+        with running(room_map.parent, port=port):
+            assert robot.find(1).accepted
+            robot.wait_for_words("Localizing")
+        told_off(robot)
 
 
 def test_a_camera_that_nobody_calibrated_is_not_searched(ros_domain, room_map):

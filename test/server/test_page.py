@@ -16,7 +16,7 @@ from visloc_ros.evaluation.report import REPORT_NAME
 from visloc_ros.server.page_route import FOLDER
 from visloc_ros.simulation import SimulationConfig, simulate
 
-DRIVE = simulate(SimulationConfig(duration_s=4.0, rate_hz=20.0), "localize")
+DRIVE = simulate(SimulationConfig(width=320, height=240, focal_px=240.0, duration_s=4.0, rate_hz=20.0), "localize")
 FAKE_CAMERA = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
 
 
@@ -97,7 +97,7 @@ def test_a_webcam_is_followed_in_the_map_also_on_a_phone(maps, camera, open_brow
             assert np.linalg.norm(truth - position, axis=1).min() < 0.1
         assert np.linalg.norm(np.subtract(*seen)) > 0.02
         assert "inliers" in page["search"].text
-        assert page["calibration"].text.startswith("focal length 48")
+        assert page["calibration"].text.startswith("focal length 24")
         page.browser.set_window_size(390, 844)
         page.wait_for(lambda: page.run("return document.documentElement.scrollWidth") <= 390, "narrow page")
         page.click("stop")
