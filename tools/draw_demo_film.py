@@ -110,6 +110,8 @@ class Painter:
         ahead, right = pose.rotation[:, 2], pose.rotation[:, 0]
         corners = [pose.translation, *(pose.translation + 0.8 * ahead + side * right for side in (-0.5, 0.5))]
         draw.polygon([self._at(corner) for corner in corners], outline=WAY, fill=LENS, width=2 * FINE)
+        x, y = self._at(pose.translation)
+        draw.ellipse((x - 4 * FINE, y - 4 * FINE, x + 4 * FINE, y + 4 * FINE), fill=WAY)
 
     def _picture(self, shown: Shown, pose: SE3 | None) -> Image.Image:
         scale = PICTURE_WIDTH / shown.frame.camera.width
