@@ -52,7 +52,7 @@ def main() -> None:
 def measure(server: HttpServer, place: Place, count: int, arguments: Namespace) -> Figures:
     """Figures of so many clients."""
     load = Load(server, place, arguments.seconds)
-    load.ask(0)  # the map and the models are loaded
+    load.ask(server.client, 0)  # the map and the models are loaded
     load.forget()
     process = psutil.Process(server.process.pid)
     memory_mb = [process.memory_info().rss / 1e6]
@@ -86,22 +86,20 @@ class Load:
         self._until_s = time.monotonic() + self._seconds
 
     def client(self, index: int) -> None:
-        """Ask again and again."""
-        while time.monotonic() < self._until_s:
-            time.sleep(self.ask(index))
-            index += 7
+        """Ask again and again, from an address of its own."""
+        transport = httpx.HTTPTransport(local_address=f"127.0.0.{2 + index}")
+        with httpx.Client(transport=transport, timeout=WAIT_S, trust_env=False) as client:
+            while time.monotonic() < self._until_s:
+                time.sleep(self.ask(client, index))
+                index += 7
 
-    def ask(self, index: int) -> float:
+    def ask(self, client: httpx.Client, index: int) -> float:
         """Ask once, and tell how long to wait before the next time."""
         index %= len(self._jpegs)
         begin_s = time.monotonic()
         try:
-            answer = httpx.post(
-                f"{self._url}/localize",
-                files={"image": ("image.jpg", self._jpegs[index])},
-                data=self._fields,
-                timeout=WAIT_S,
-                trust_env=False,
+            answer = client.post(
+                f"{self._url}/localize", files={"image": ("image.jpg", self._jpegs[index])}, data=self._fields
             )
         except httpx.TransportError:
             self._answers.append((0, time.monotonic() - begin_s, None))

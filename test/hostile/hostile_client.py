@@ -28,7 +28,7 @@ from visloc_ros.sources.ros_images import encode_jpeg, encode_png
 
 SIMULATION = SimulationConfig(width=160, height=120, focal_px=120.0, duration_s=2.0, rate_hz=2.0)
 CAMERA = "PINHOLE 160 120 120 120 80 60"
-ALLOWED = {200, 202, 204, 400, 404, 405, 408, 409, 413, 414, 422, 431, 503}
+ALLOWED = {200, 202, 204, 400, 404, 405, 408, 409, 413, 414, 422, 429, 431, 503}
 """What may be answered; 500 is for maps that are broken, and here none is."""
 RAW = (
     b"POST /localize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n"

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from visloc_ros.core.errors import DeadlineError
-from visloc_ros.server.device_queue import DeviceQueue, QueueFullError
+from visloc_ros.server.device_queue import ClientBusyError, DeviceQueue, QueueFullError
 
 TIMEOUT_S = 30.0
 
@@ -43,6 +43,31 @@ def test_one_more_than_may_wait_is_refused_until_one_is_done():
         while queue.waiting:
             await asyncio.sleep(0.001)
         assert await queue.do(lambda: 5) == 5
+        queue.close()
+
+    asyncio.run(asyncio.wait_for(run(), TIMEOUT_S))
+
+
+def test_one_client_leaves_room_for_others():
+    async def run():
+        queue, go_on = DeviceQueue(4, TIMEOUT_S), threading.Event()
+
+        def ask(client):
+            return asyncio.create_task(queue.do(lambda: go_on.wait(TIMEOUT_S), client))
+
+        waiting = [ask("a"), ask("a")]
+        await asyncio.sleep(0)
+        with pytest.raises(ClientBusyError):
+            queue.check_room("a")
+        waiting += [ask("b"), ask("c")]
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullError):
+            queue.check_room("d")
+        go_on.set()
+        await asyncio.gather(*waiting)
+        while queue.waiting:
+            await asyncio.sleep(0.001)
+        assert await queue.do(lambda: 5, "a") == 5
         queue.close()
 
     asyncio.run(asyncio.wait_for(run(), TIMEOUT_S))

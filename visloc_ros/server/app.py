@@ -20,7 +20,7 @@ from visloc_ros.server.body_limit import BodyLimit, Limit
 from visloc_ros.server.build_jobs import TakenNameError, TooManyJobsError
 from visloc_ros.server.build_route import BUILD_PATH
 from visloc_ros.server.build_route import router as build_router
-from visloc_ros.server.device_queue import QueueFullError
+from visloc_ros.server.device_queue import ClientBusyError, QueueFullError
 from visloc_ros.server.map_route import router as map_router
 from visloc_ros.server.metrics import CountedResponses
 from visloc_ros.server.page_route import PageFiles
@@ -44,6 +44,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     408: {"model": Problem, "description": "the request did not come in time"},
     413: {"model": Problem, "description": "the request is too long"},
     422: {"description": "no image, or values that cannot be"},
+    429: {"model": Problem, "description": "too many requests of this client wait"},
     503: {"model": Problem, "description": "too many requests wait"},
 }
 
@@ -66,6 +67,7 @@ async def metrics(service: Admitted) -> PlainTextResponse:
 
 @router.post("/localize", responses=REFUSALS)
 async def localize(
+    request: Request,
     service: Admitted,
     image: Annotated[UploadFile, File(description="JPEG, PNG or HEIC")],
     map: Annotated[str, Form(description="name of the map; needed where there are several")] = "",
@@ -79,10 +81,11 @@ async def localize(
 ) -> LocalizeAnswer:
     """Find one image in a map. Without intrinsics the focal length is that of its EXIF data, or estimated."""
     search = SearchRequest(map, read_camera(camera, fx, fy, cx, cy), read_prior(prior), inliers)
-    service.queue.check_room()  # before the image is in memory
+    client = "" if request.client is None else request.client.host
+    service.queue.check_room(client)  # before the image is in memory
     data = await image.read()
     with service.metrics.search_seconds.time():
-        return await service.queue.do(lambda: service.localize(data, search))
+        return await service.queue.do(lambda: service.localize(data, search), client)
 
 
 def make_app(config: ServerConfig) -> FastAPI:
@@ -110,6 +113,7 @@ def make_app(config: ServerConfig) -> FastAPI:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1"])
     app.add_middleware(CountedResponses, metrics=service.metrics)  # the outermost
     app.add_exception_handler(QueueFullError, refuse)
+    app.add_exception_handler(ClientBusyError, refuse)
     app.add_exception_handler(VislocError, refuse)
     return app
 
@@ -118,6 +122,9 @@ async def refuse(_: Request, error: Exception) -> JSONResponse:
     """What went wrong as status and words; nothing that the server knows of itself is told."""
     if isinstance(error, QueueFullError):
         return JSONResponse({"detail": "too many requests wait: try again later"}, 503, {"Retry-After": "5"})
+    if isinstance(error, ClientBusyError):
+        detail = "too many of your requests wait: send the next one when one is answered"
+        return JSONResponse({"detail": detail}, 429, {"Retry-After": "1"})
     if isinstance(error, DeadlineError):
         return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "30"})
     if isinstance(error, TooManyJobsError):

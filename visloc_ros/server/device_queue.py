@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -16,26 +17,33 @@ class QueueFullError(Exception):
     """So many wait that one more would not be done in time."""
 
 
+class ClientBusyError(Exception):
+    """So many of one client wait that others would find no room."""
+
+
 class DeviceQueue:
     """Does work in one thread, in the order in which it came."""
 
     def __init__(self, most_waiting: int, within_s: float) -> None:
-        self._most_waiting, self._within_s = most_waiting, within_s
+        self._most_waiting, self._most_of_one, self._within_s = most_waiting, (most_waiting + 1) // 2, within_s
+        self._of_client: Counter[str] = Counter()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="visloc search")
         self.waiting = 0
         """Requests that are not answered yet."""
 
-    def check_room(self) -> None:
-        """Raise QueueFullError where no more work is taken."""
+    def check_room(self, client: str = "") -> None:
+        """Raise QueueFullError where no more work is taken, ClientBusyError where half of the room is one client's."""
         if self.waiting >= self._most_waiting:
             raise QueueFullError
+        if client and self._of_client[client] >= self._most_of_one:
+            raise ClientBusyError
 
-    async def do(self, work: Callable[[], ResultT]) -> ResultT:
-        """Await ``work()``. Raises QueueFullError at once, DeadlineError where it has not been done in time."""
-        self.check_room()
-        self.waiting += 1
+    async def do(self, work: Callable[[], ResultT], client: str = "") -> ResultT:
+        """Await ``work()``. Raises as ``check_room`` does at once, DeadlineError where it has not been done in time."""
+        self.check_room(client)
+        self._count(client, 1)
         loop, future = asyncio.get_running_loop(), self._thread.submit(work)
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._count_down))
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._count, client, -1))
         try:
             return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), self._within_s)
         except asyncio.TimeoutError:
@@ -50,5 +58,8 @@ class DeviceQueue:
         """Let the work at hand end, and forget what waits."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _count_down(self) -> None:
-        self.waiting -= 1
+    def _count(self, client: str, change: int) -> None:
+        self.waiting += change
+        self._of_client[client] += change
+        if not self._of_client[client]:
+            del self._of_client[client]
