@@ -39,6 +39,7 @@ IMAGE_LIMIT = Limit(MOST_BODY_BYTES, within_s=120.0)
 VIDEO_LIMIT = Limit(MOST_VIDEO_BYTES, within_s=12 * 3600.0)  # at 1.6 Mbit/s
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "no form that can be read"},
     401: {"model": Problem, "description": "no token, or a wrong one"},
     404: {"model": Problem, "description": "no map of that name"},
     408: {"model": Problem, "description": "the request did not come in time"},

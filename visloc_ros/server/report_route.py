@@ -7,12 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException, Query, Response
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
 from visloc_ros.evaluation.report import REPORT_NAME
 from visloc_ros.server.access import Admitted
+from visloc_ros.server.answers import Problem
 from visloc_ros.server.scene_route import REFUSALS, SANDBOX
 
 MOST_REPORTS, MOST_LEVELS = 200, 4
@@ -37,8 +38,12 @@ def reports(service: Admitted) -> list[Report]:
 
 @router.get(
     "/page",
-    response_class=HTMLResponse,
-    responses={404: {"description": "no such report"}, 422: {"description": "no name"}},
+    response_class=Response,
+    responses={
+        200: {"content": {"text/html": {}}},
+        404: {"model": Problem, "description": "no such report"},
+        422: {"description": "no name"},
+    },
 )
 def page(service: Admitted, name: Annotated[str, Query(description="of the report")]) -> HTMLResponse:
     """A report as a page."""

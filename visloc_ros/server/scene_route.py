@@ -73,7 +73,7 @@ async def images(service: Admitted, name: Name) -> list[ReferenceImage]:
     ]
 
 
-@router.get("/card", response_class=HTMLResponse)
+@router.get("/card", response_class=Response, responses={200: {"content": {"text/html": {}}}})
 def card(service: Admitted, name: Name) -> HTMLResponse:
     """The map's card, made when it was built: what it shows, and how good it is."""
     entry = service.maps.entry(name)
