@@ -157,3 +157,30 @@ def test_a_recording_for_rerun_holds_map_and_drive(drive, tmp_path):
     assert {"/map/points", "/map/way"} <= set(rows)
     assert sum(name.startswith("/map/images/") for name in rows) == len(place.images)
     assert [path.name for path in tmp_path.iterdir()] == ["a.rrd"]
+
+
+def test_what_the_nodes_send_is_shown_without_a_map_at_hand(ros_domain):
+    pytest.importorskip("rclpy")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "visloc_ros.apps.cli", "view", "--live", "nodes", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not is_there(f"http://127.0.0.1:{port}"):
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+        assert (process.returncode, "Traceback" in output) == (0, False), output
+    finally:
+        process.kill()
+
+
+def is_there(address):
+    try:
+        return httpx.get(address, trust_env=False).is_success
+    except httpx.TransportError:
+        return False

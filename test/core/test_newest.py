@@ -23,3 +23,12 @@ def test_who_waits_is_given_what_comes_and_told_of_the_end():
     slot.close()
     thread.join()
     assert taken == [(0, "a"), None]
+
+
+def test_what_waits_is_given_before_the_end_but_not_once_closed():
+    ended, closed = Newest[str](), Newest[str]()
+    for slot in (ended, closed):
+        slot.put("a")
+    ended.end()
+    closed.close()
+    assert [ended.take(), ended.take(), closed.take()] == [(0, "a"), None, None]

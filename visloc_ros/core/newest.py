@@ -14,7 +14,7 @@ class Newest(Generic[ItemT]):
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiting: tuple[int, ItemT] | None = None
-        self._is_closed = False
+        self._is_ended = self._is_closed = False
         self.received = 0
         self.dropped = 0
 
@@ -27,14 +27,20 @@ class Newest(Generic[ItemT]):
             self._changed.notify_all()
 
     def take(self) -> tuple[int, ItemT] | None:
-        """Wait for the newest item: which one it is, from 0, and itself; None once closed."""
+        """Wait for the newest item: which one it is, from 0, and itself; None after the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._is_closed or self._waiting is not None)
+            self._changed.wait_for(lambda: self._is_ended or self._waiting is not None)
             taken, self._waiting = self._waiting, None
             return None if self._is_closed else taken
 
-    def close(self) -> None:
-        """End whoever waits."""
+    def end(self) -> None:
+        """Nothing comes any more; an item that waits is given before the end."""
         with self._changed:
-            self._is_closed = True
+            self._is_ended = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """End at once, also for an item that waits."""
+        with self._changed:
+            self._is_ended = self._is_closed = True
             self._changed.notify_all()

@@ -76,4 +76,4 @@ class LiveVideo:
                 stamp_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * _NS_PER_MS)
                 self._is_closed.wait((begin_ns + stamp_ns - time.monotonic_ns()) * 1e-9)
             self._images.put((stamp_ns, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)))
-        self._images.close()
+        self._images.end()
