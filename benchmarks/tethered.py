@@ -76,7 +76,8 @@ class Machine:
     def start(self, *command: str) -> subprocess.Popen[bytes]:
         """Start a program, which is stopped at the end."""
         inside = ["nsenter", "--target", str(self._holder.pid), "--mount", "--net", "--", *command]
-        process = subprocess.Popen(inside, env={**os.environ, **fast_dds_profile(), **ENVIRONMENT})
+        here = {"PYTHONPATH": str(Path(__file__).parents[1])}  # nsenter begins at the root
+        process = subprocess.Popen(inside, env={**os.environ, **fast_dds_profile(), **ENVIRONMENT, **here})
         self._stack.callback(stop, process)
         return process
 
