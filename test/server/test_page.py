@@ -151,7 +151,8 @@ def test_a_photo_is_found_once_the_token_is_given(tmp_path, open_browser):
     with serving(tmp_path / "maps", "--token-file", str(tmp_path / "token")) as client:
         page = Page(open_browser(), client)
         for given in ("wrong", TOKEN):
-            page.wait_for(lambda: page["token"].is_displayed(), "dialog")
+            # Empty: it has been opened anew, not left open from the token before.
+            page.wait_for(lambda: page["token"].is_displayed() and not page["token"].get_attribute("value"), "dialog")
             page["token"].send_keys(given)
             page.press("token-dialog", "Continue")
         page.wait_for(lambda: "1494 points" in page["view-note"].text, "map")

@@ -118,6 +118,7 @@ def _words(archive: Path, folder: Path, contents: Contents) -> Iterator[None]:
     """What is wrong with an archive, or with the disk that it is unpacked to, in words."""
     try:
         yield
+    # zipfile raises the last of them for kinds of compression that it does not know.
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise contents.error(f"cannot unpack {archive} to {folder}: {error.strerror}") from error

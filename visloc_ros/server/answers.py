@@ -116,3 +116,7 @@ class Problem(BaseModel):
     """Why a request was refused, and what to do."""
 
     detail: str
+
+
+NO_TOKEN: dict[int | str, dict[str, Any]] = {401: {"model": Problem, "description": "no token, or a wrong one"}}
+"""What every route that asks for the token may answer, for OpenAPI."""

@@ -15,7 +15,7 @@ from visloc_ros import __version__
 from visloc_ros.core.errors import CalibrationError, ConfigError, DeadlineError, OutputError, SourceError, VislocError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.server.access import Admitted, service_of
-from visloc_ros.server.answers import Health, LocalizeAnswer, Problem
+from visloc_ros.server.answers import NO_TOKEN, Health, LocalizeAnswer, Problem
 from visloc_ros.server.body_limit import BodyLimit, Limit
 from visloc_ros.server.build_jobs import TakenNameError, TooManyJobsError
 from visloc_ros.server.build_route import BUILD_PATH
@@ -40,7 +40,7 @@ VIDEO_LIMIT = Limit(MOST_VIDEO_BYTES, within_s=12 * 3600.0)  # at 1.6 Mbit/s
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "no form that can be read"},
-    401: {"model": Problem, "description": "no token, or a wrong one"},
+    **NO_TOKEN,
     404: {"model": Problem, "description": "no map of that name"},
     408: {"model": Problem, "description": "the request did not come in time"},
     413: {"model": Problem, "description": "the request is too long"},
@@ -60,7 +60,7 @@ async def health(service: Annotated[Service, Depends(service_of)]) -> Health:
     return Health(version=__version__, waiting=service.queue.waiting)
 
 
-@router.get("/metrics", responses={401: REFUSALS[401], 200: {"content": {"text/plain": {}}}})
+@router.get("/metrics", responses={**NO_TOKEN, 200: {"content": {"text/plain": {}}}})
 async def metrics(service: Admitted) -> PlainTextResponse:
     """Counts of searches, streams and refusals, for Prometheus."""
     return PlainTextResponse(service.metrics.text())

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnect
 
 from visloc_ros.server.access import Admitted, admits_socket, from_here, is_foreign
-from visloc_ros.server.answers import Problem
+from visloc_ros.server.answers import NO_TOKEN, Problem
 from visloc_ros.server.build_jobs import OPEN, Job
 from visloc_ros.server.service import Service
 
@@ -25,7 +25,6 @@ LOOK_S = 0.2
 UNKNOWN_JOB = "there is no job of that id: GET /reference/jobs lists those that are"
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    401: {"model": Problem, "description": "no token, or a wrong one"},
     403: {"model": Problem, "description": "asked by a page of another site"},
     404: {"model": Problem, "description": "no job of that id"},
     409: {"model": Problem, "description": "there is a map of that name"},
@@ -54,7 +53,7 @@ class JobStatus(BaseModel):
         return cls(**{name: value for name, value in asdict(job).items() if name in cls.model_fields})
 
 
-router = APIRouter(responses={status: REFUSALS[status] for status in (401,)})
+router = APIRouter(responses=NO_TOKEN)
 
 
 @router.post(BUILD_PATH, status_code=202, dependencies=[Depends(from_here)], responses=REFUSALS)

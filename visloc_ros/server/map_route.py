@@ -19,7 +19,7 @@ from visloc_ros.core.files import is_file
 from visloc_ros.core.map_archive import pack_map, packed_in
 from visloc_ros.core.map_folder import ARCHIVE_SUFFIX
 from visloc_ros.server.access import Admitted, from_here
-from visloc_ros.server.answers import MapStatus, Problem
+from visloc_ros.server.answers import NO_TOKEN, MapStatus, Problem
 from visloc_ros.server.device_queue import QueueFullError
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 MOST_PACKED = 2  # maps at the same time: each keeps a core busy
 CHUNK_BYTES = 1 << 20
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    401: {"model": Problem, "description": "no token, or a wrong one"},
     403: {"model": Problem, "description": "asked by a page of another site"},
     404: {"model": Problem, "description": "no map of that name"},
     422: {"description": "no name"},
@@ -37,7 +36,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 _packing = threading.BoundedSemaphore(MOST_PACKED)
 
-router = APIRouter(responses={401: REFUSALS[401]})
+router = APIRouter(responses=NO_TOKEN)
 Name = Annotated[str, InPath(description="of the map, as /reference/status tells it")]
 
 

@@ -13,13 +13,13 @@ from pydantic import BaseModel, Field
 
 from visloc_ros.evaluation.report import REPORT_NAME
 from visloc_ros.server.access import Admitted
-from visloc_ros.server.answers import Problem
-from visloc_ros.server.scene_route import REFUSALS, SANDBOX
+from visloc_ros.server.answers import NO_TOKEN, Problem
+from visloc_ros.server.scene_route import SANDBOX
 
 MOST_REPORTS, MOST_LEVELS = 200, 4
 MOST_BYTES = 64 << 20
 
-router = APIRouter(prefix="/reports", responses={401: REFUSALS[401]})
+router = APIRouter(prefix="/reports", responses=NO_TOKEN)
 
 
 class Report(BaseModel):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
 import trimesh
 from fastapi import APIRouter, HTTPException, Response
-from fastapi import Path as InPath
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
@@ -17,22 +14,17 @@ from visloc_ros.core.map_archive import map_folder
 from visloc_ros.core.map_layout import CARD_NAME
 from visloc_ros.core.result_mapping import pose_to_mapping
 from visloc_ros.server.access import Admitted
-from visloc_ros.server.answers import Pose, Problem
+from visloc_ros.server.answers import NO_TOKEN, Pose
+from visloc_ros.server.map_route import REFUSALS, Name
 from visloc_ros.server.service import Service
 from visloc_ros.viewer.point_colours import point_colours
 
 # What others have written is shown as in a sandbox: it runs nothing, loads nothing, and is of no site.
 SANDBOX = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    401: {"model": Problem, "description": "no token, or a wrong one"},
-    404: {"model": Problem, "description": "no map of that name"},
-    422: {"description": "no name"},
-    500: {"model": Problem, "description": "the map is broken"},
-    503: {"model": Problem, "description": "too many requests wait"},
-}
 
-router = APIRouter(prefix="/reference/maps/{name}", responses=REFUSALS)
-Name = Annotated[str, InPath(description="of the map, as /reference/status tells it")]
+router = APIRouter(
+    prefix="/reference/maps/{name}", responses={**NO_TOKEN, **{one: REFUSALS[one] for one in (404, 422, 500, 503)}}
+)
 
 
 class ReferenceImage(BaseModel):

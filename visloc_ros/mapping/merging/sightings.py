@@ -94,7 +94,7 @@ class _FeaturesOfMaps:
     descriptor_dim: int
 
     def extract(self, image: Image) -> LocalFeatures:
-        raise NotImplementedError("features of maps are there already")
+        raise RuntimeError("nothing is extracted here: hand localize the features that the map keeps")
 
 
 def _frame_of(image: MapImage) -> Frame:
