@@ -17,7 +17,7 @@ from visloc_ros.core.map import LocalFeatures
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
 from visloc_ros.features import MatcherConfig, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine, GuidedConfig, PoseConfig
-from visloc_ros.localization.retrieval import ViewOverlap
+from visloc_ros.localization.view_overlap import ViewOverlap
 
 MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
 STAGES = {"features", "global", "retrieval", "merge", "matching", "correspondences", "pnp", "guided"}

@@ -8,7 +8,7 @@ from kitchen_map import CONFIG
 from visloc_ros.core.errors import ModelError
 from visloc_ros.core.map import open_map
 from visloc_ros.features import FeatureConfig, GlobalConfig, MatcherConfig
-from visloc_ros.localization.models import global_index
+from visloc_ros.localization.strategies.retrieval.global_index import global_index
 from visloc_ros.mapping import build_map
 
 torch = pytest.importorskip("torch")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
-from itertools import tee
 from weakref import WeakKeyDictionary
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
@@ -13,27 +12,24 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection
-from visloc_ros.features import LocalExtractor, Matcher, make_extractor, make_matcher
-from visloc_ros.features.nearest import NearestMatcher
+from visloc_ros.features import LocalExtractor, Matcher, make_extractor
 from visloc_ros.localization.camera_estimation import MAX_FOCAL_SIGMA, CameraEstimator, CameraView
 from visloc_ros.localization.config import AnchorConfig
-from visloc_ros.localization.evidence import Evidence, EvidenceCollector, Query, is_elsewhere
+from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, chance_inliers, is_elsewhere
 from visloc_ros.localization.guided import GuidedSearch
 from visloc_ros.localization.map_cameras import cameras_for_size
 from visloc_ros.localization.map_uncertainty import MapUncertainty, map_uncertainty
-from visloc_ros.localization.models import check_models, global_index
+from visloc_ros.localization.models import check_models
 from visloc_ros.localization.pose import (
     PoseSolution,
     free_focal_length,
     is_focal_length_wrong,
-    solve_pose,
     solve_pose_and_focal_length,
 )
-from visloc_ros.localization.retrieval import ViewOverlap, rank_by_descriptor
+from visloc_ros.localization.strategies import make_searcher
 from visloc_ros.localization.uncertainty import covariance_by_focal_length
 
 _MIN_FEATURES = 32  # with fewer, the matches that a pose needs would all have to be right
-_NEVER = 2**31  # inliers: matching does not end early
 _RIVAL_SHARE = 0.5  # of the inliers: a place that only looks alike explains far less
 _INTRINSICS_ERROR_PX = 2.0  # median; keypoints are more exact, so that above it the focal length may be wrong
 
@@ -57,28 +53,22 @@ class AnchorEngine:
         self.config = config or AnchorConfig()
         self.extractor = extractor or make_extractor(self.config.features)
         check_models(map_, self.extractor)
-        self.matcher = matcher or make_matcher(self.config.matcher, self.extractor.info.name)
-        self._describer, self._descriptors = global_index(map_, self.config.global_descriptor)
-        self._overlap = ViewOverlap(map_)
-        self._guided = GuidedSearch(map_, self.config)
-        self._collector = EvidenceCollector(map_, self.matcher, self.config)
-        self._nearest = self._collector_of_nearest()
+        self._searcher = make_searcher(map_, self.config, self.extractor, matcher)
+        self._solver = EvidenceSolver(self._searcher.map, self.config.pose)
+        self._guided = GuidedSearch(self._searcher.map, self.config)
         self._map_uncertainty = map_uncertainty(map_, self.config.pose)
         self._map_uncertainty.prepare()
         self._estimators: WeakKeyDictionary[CameraCalibration, CameraEstimator] = WeakKeyDictionary()
-
-    def _collector_of_nearest(self) -> EvidenceCollector | None:
-        """What collects evidence before the learned matcher does; None where there is none, or it is not wanted."""
-        config = self.config
-        if isinstance(self.matcher, NearestMatcher) or not (config.nearest_first and config.guided.enabled):
-            return None
-        # A pose takes longer than the matches of all images: it is computed once.
-        return EvidenceCollector(self.map, NearestMatcher(), replace(config, stop_inliers=_NEVER))
 
     @property
     def map_identity(self) -> MapIdentity:
         """The map that is searched."""
         return self.map.identity
+
+    @property
+    def matcher(self) -> Matcher:
+        """What matches the keypoints of two images; another engine may use it, too."""
+        return self._searcher.matcher
 
     def localize(
         self, frame: Frame, prior: SE3 | None = None, features: LocalFeatures | None = None
@@ -135,12 +125,14 @@ class AnchorEngine:
         self, query: Query, estimator: CameraEstimator, prior: SE3 | None
     ) -> AnchorPose | Rejection:
         """The pose where this frame and those before it tell the focal length well enough and do not contradict."""
-        blind = replace(query, cameras=estimator.candidates)
-        evidence = self._collector.gather(blind, self._references(query, prior))
-        reason = self._refusal_of(evidence) or self._learn_camera(query, evidence, estimator)
-        if reason is not None:
-            return _reject(query, reason, evidence)
-        return self._refine(_with_calibration(query, estimator.calibration), evidence)
+        blind, evidence = replace(query, cameras=estimator.candidates), Evidence()
+        reason: Reason | None = Reason.FEW_MATCHES
+        for evidence in self._searcher.gather(blind, prior):
+            reason = self._refusal_of(evidence) or self._learn_camera(query, evidence, estimator)
+            if reason is None:
+                return self._refine(_with_calibration(query, estimator.calibration), evidence)
+        assert reason is not None
+        return _reject(query, reason, evidence)
 
     def _refusal_of(self, evidence: Evidence) -> Reason | None:
         """Why evidence must not be trusted, whichever the camera is, or None."""
@@ -153,7 +145,7 @@ class AnchorEngine:
 
     def _learn_camera(self, query: Query, evidence: Evidence, estimator: CameraEstimator) -> Reason | None:
         """Take in what the evidence tells of the camera; why its pose must not be trusted all the same, or None."""
-        pixels, points = self._collector.pixels_and_points(query, evidence)
+        pixels, points = self._solver.pixels_and_points(query, evidence)
         assert evidence.solution is not None
         view = CameraView.from_solution(evidence.solution, pixels, points, self.config.pose)
         if not view.is_plausible:
@@ -165,10 +157,7 @@ class AnchorEngine:
 
     def _refine(self, query: Query, evidence: Evidence) -> AnchorPose | Rejection:
         """The pose of evidence that was gathered with another camera."""
-        pixels, points = self._collector.pixels_and_points(query, evidence)
-        with query.watch("pnp"):
-            solution = solve_pose(pixels, points, query.frame.camera, self.config.pose)
-        return self._answer(query, self._collector.supported(query, replace(evidence, solution=solution)))
+        return self._answer(query, [self._solver.solve(query, evidence)])
 
     def _find(self, query: Query, prior: SE3 | None) -> AnchorPose | Rejection:
         """The pose of a frame whose camera is known."""
@@ -176,33 +165,18 @@ class AnchorEngine:
             anchor = self._find_around(query, prior)
             if anchor is not None:
                 return anchor
-        references, again = tee(self._references(query, prior))
-        if self._nearest is None:
-            return self._answer(query, self._collector.gather(query, again, prior))
-        by_nearest = self._nearest.gather(query, references, prior)
-        found = self._find_by_nearest(query, by_nearest)
-        if found is not None:
-            return found
-        evidence = self._collector.gather(query, again, prior)
-        return self._answer(query, replace(evidence, rival=evidence.rival or by_nearest.rival))
+        return self._answer(query, self._searcher.gather(query, prior))
 
-    def _find_by_nearest(self, query: Query, evidence: Evidence) -> AnchorPose | Rejection | None:
-        """The pose around the one that nearest neighbours tell; None where the learned matcher may tell more.
-
-        Rejected where no more of them agree than wrong ones do by chance: the learned matcher then finds nothing.
-        """
-        if len(evidence.correspondences) < self.config.min_matches:
-            return _reject(query, Reason.FEW_MATCHES, evidence)
-        if evidence.solution is None or evidence.num_inliers <= _chance_inliers(len(evidence.correspondences)):
-            return _reject(query, Reason.FEW_INLIERS, evidence)
-        return self._find_around(query, evidence.solution.map_from_camera, evidence.rival)
-
-    def _answer(self, query: Query, evidence: Evidence) -> AnchorPose | Rejection:
-        """The pose from all points around the one that evidence tells, or that one where they do not suffice."""
-        if evidence.solution is not None and self.config.guided.enabled:
-            anchor = self._find_around(query, evidence.solution.map_from_camera, evidence.rival)
-            if anchor is not None:
-                return anchor
+    def _answer(self, query: Query, gathered: Iterable[Evidence]) -> AnchorPose | Rejection:
+        """The pose from all points around the first one for which they suffice, or that of the last evidence."""
+        evidence = Evidence()
+        for evidence in gathered:
+            if evidence.refusal is not None:
+                return _reject(query, evidence.refusal, evidence)
+            if evidence.solution is not None and self.config.guided.enabled:
+                anchor = self._find_around(query, evidence.solution.map_from_camera, evidence.rival)
+                if anchor is not None:
+                    return anchor
         return self._judge(query, evidence)
 
     def _find_around(self, query: Query, prior: SE3, rival: Evidence | None = None) -> AnchorPose | Rejection | None:
@@ -217,23 +191,10 @@ class AnchorEngine:
         is_final = isinstance(answer, AnchorPose) or answer.reason is Reason.AMBIGUOUS_PLACE
         return answer if is_final else None
 
-    def _references(self, query: Query, prior: SE3 | None) -> Iterator[list[int]]:
-        """Map images worth matching: what the prior should see, then, if that is not enough, what looks alike."""
-        expected = [] if prior is None else self._expected_references(query, prior, self.config.top_k_expected)
-        yield expected
-        yield [row for row in self._similar_references(query) if row not in expected]
-
     def _expected_references(self, query: Query, prior: SE3, count: int) -> list[int]:
         """Map images that share most of the view from the predicted pose."""
         with query.watch("retrieval"):
-            return self._overlap.rank(prior, query.frame.camera, count)
-
-    def _similar_references(self, query: Query) -> list[int]:
-        """Map images that look most alike."""
-        with query.watch("global"):
-            descriptor = self._describer.describe(query.frame.image, query.features)
-        with query.watch("retrieval"):
-            return rank_by_descriptor(descriptor, self._descriptors, self.config.top_k)
+            return self._searcher.overlap.rank(prior, query.frame.camera, count)
 
     def _judge(self, query: Query, evidence: Evidence) -> AnchorPose | Rejection:
         """The pose of the evidence if it can be trusted, or the reason why not."""
@@ -242,7 +203,7 @@ class AnchorEngine:
         if evidence.solution is None:
             return _reject(query, Reason.FEW_INLIERS, evidence)
         assert evidence.support is not None
-        pixels, points = self._collector.pixels_and_points(query, evidence)
+        pixels, points = self._solver.pixels_and_points(query, evidence)
         reason = evidence.support.refusal(self.config.max_risk)
         if self._is_focal_length_wrong(query, reason, evidence.solution, pixels, points):
             return _reject(query, Reason.INTRINSICS_MISMATCH, evidence)
@@ -255,7 +216,7 @@ class AnchorEngine:
     def _is_ambiguous(self, query: Query, evidence: Evidence, points: Array) -> bool:
         """Whether another place of the map explains the image about as well."""
         rival, solution = evidence.rival, evidence.solution
-        if solution is None or rival is None or rival.num_inliers <= _chance_inliers(len(rival.correspondences)):
+        if solution is None or rival is None or rival.num_inliers <= chance_inliers(len(rival.correspondences)):
             return False
         if self.config.guided.enabled and rival.solution is not None:  # two poses are compared by the same search
             pose = rival.solution.map_from_camera
@@ -278,11 +239,6 @@ class AnchorEngine:
             else:
                 freed = solve_pose_and_focal_length(pixels, points, camera, config)
         return freed is not None and is_focal_length_wrong(solution, freed)
-
-
-def _chance_inliers(num_correspondences: int) -> float:
-    """How many wrong nearest neighbours agree, at most, with the best of many poses: so in 19 of 20 other places."""
-    return 8.0 + 0.02 * num_correspondences
 
 
 def _with_calibration(query: Query, calibration: CameraCalibration) -> Query:

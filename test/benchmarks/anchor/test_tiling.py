@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.anchor.tiling import write_tiled_map
 from visloc_ros.core.map import NO_POINT, open_map
-from visloc_ros.localization.retrieval import rank_by_descriptor
+from visloc_ros.localization.strategies.retrieval.global_index import rank_by_descriptor
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 NUM_IMAGES = 45

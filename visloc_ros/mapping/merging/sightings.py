@@ -14,7 +14,7 @@ from visloc_ros.core.map import LocalFeatures, Map, MapImage
 from visloc_ros.core.types import AnchorPose, Frame, Image, Reason
 from visloc_ros.features.config import GlobalConfig
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.retrieval import ViewOverlap
+from visloc_ros.localization.view_overlap import ViewOverlap
 
 _NO_INDEX = np.empty((0, 0), np.float32)
 _NO_FRAME = -1  # stamp: images of maps have none

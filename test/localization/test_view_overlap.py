@@ -4,19 +4,7 @@ from synthetic_map import World
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.map import NO_POINT
-from visloc_ros.localization.retrieval import ViewOverlap, rank_by_descriptor
-
-
-def test_a_map_image_finds_itself_first():
-    descriptors = World().map.global_descriptors
-    for row, descriptor in enumerate(descriptors):
-        assert rank_by_descriptor(descriptor, descriptors, 3)[0] == row
-
-
-def test_ranking_is_by_dot_product_and_never_longer_than_the_map():
-    descriptors = np.array([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]], np.float32)
-    assert rank_by_descriptor(np.array([1.0, 0.1], np.float32), descriptors, 10) == [0, 2, 1]
-    assert rank_by_descriptor(np.array([1.0, 0.1], np.float32), descriptors, 1) == [0]
+from visloc_ros.localization.view_overlap import ViewOverlap
 
 
 def test_the_pose_of_a_map_image_overlaps_most_with_itself():

@@ -1,4 +1,4 @@
-"""Which reference images are worth matching: by global descriptor, or by what a predicted pose would see."""
+"""Which map images share the view from a predicted pose."""
 
 from __future__ import annotations
 
@@ -12,14 +12,6 @@ from visloc_ros.core.map import NO_POINT, Map
 
 _VIEW_AXIS = np.array([0.0, 0.0, 1.0])
 _NEIGHBOURS = 64  # map images nearest to a predicted pose of which the shared view is computed
-
-
-def rank_by_descriptor(query: NDArray[np.float32], descriptors: NDArray[np.float32], count: int) -> list[int]:
-    """Rows of the ``count`` descriptors (M, G) most similar to the query (G,) by dot product, best first (H-13)."""
-    similarity = descriptors @ query
-    count = min(count, len(similarity))
-    best = np.argpartition(-similarity, count - 1)[:count]
-    return [int(row) for row in best[np.argsort(-similarity[best], kind="stable")]]
 
 
 class ViewOverlap:

@@ -10,7 +10,7 @@ from synthetic_map import World
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.features import GlobalConfig, Vlad
-from visloc_ros.localization.models import global_index
+from visloc_ros.localization.strategies.retrieval.global_index import global_index, rank_by_descriptor
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
@@ -134,3 +134,15 @@ class TestMapsOfStockHloc:
         map_ = described_by(world, "hloc:netvlad", created_from="hloc")
         bare = replace(map_, global_descriptors=np.empty((0, 0), np.float32))
         assert is_indexed_anew(bare, global_index(bare))
+
+
+def test_a_map_image_finds_itself_first():
+    descriptors = World().map.global_descriptors
+    for row, descriptor in enumerate(descriptors):
+        assert rank_by_descriptor(descriptor, descriptors, 3)[0] == row
+
+
+def test_ranking_is_by_dot_product_and_never_longer_than_the_map():
+    descriptors = np.array([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]], np.float32)
+    assert rank_by_descriptor(np.array([1.0, 0.1], np.float32), descriptors, 10) == [0, 2, 1]
+    assert rank_by_descriptor(np.array([1.0, 0.1], np.float32), descriptors, 1) == [0]

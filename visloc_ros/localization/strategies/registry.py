@@ -1,0 +1,20 @@
+"""Ways of searching by name."""
+
+from __future__ import annotations
+
+from visloc_ros.core.map import Map
+from visloc_ros.features import LocalExtractor, Matcher, make_matcher
+from visloc_ros.localization.config import AnchorConfig
+from visloc_ros.localization.searcher import Searcher
+from visloc_ros.localization.strategies.retrieval import RetrievalSearcher
+
+
+def make_searcher(
+    map_: Map, config: AnchorConfig, extractor: LocalExtractor, matcher: Matcher | None = None
+) -> Searcher:
+    """The way of searching that ``config.search`` names; ``matcher`` where it is loaded already.
+
+    Raises MapError in words where the map lacks what that needs, ModelError where a model cannot be loaded.
+    """
+    matcher = matcher or make_matcher(config.matcher, extractor.info.name)
+    return RetrievalSearcher(map_, config, matcher)

@@ -1,0 +1,78 @@
+"""Evidence by retrieval: the map images that look most alike are matched, quickly first, then by a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import tee
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.map import Map
+from visloc_ros.core.types import Reason
+from visloc_ros.features import Matcher
+from visloc_ros.features.nearest import NearestMatcher
+from visloc_ros.localization.config import AnchorConfig
+from visloc_ros.localization.evidence import Evidence, Query, chance_inliers
+from visloc_ros.localization.strategies.retrieval.evidence_collector import EvidenceCollector
+from visloc_ros.localization.strategies.retrieval.global_index import global_index, rank_by_descriptor
+from visloc_ros.localization.view_overlap import ViewOverlap
+
+_NEVER = 2**31  # inliers: matching does not end early
+
+
+class RetrievalSearcher:
+    """Matches the query with the map images that look most alike, or that a predicted pose should see."""
+
+    def __init__(self, map_: Map, config: AnchorConfig, matcher: Matcher) -> None:
+        self.map = map_
+        self.overlap = ViewOverlap(map_)
+        self.matcher = matcher
+        self._config = config
+        self._describer, self._descriptors = global_index(map_, config.global_descriptor)
+        self._collector = EvidenceCollector(map_, matcher, config)
+        self._nearest = self._collector_of_nearest()
+
+    def _collector_of_nearest(self) -> EvidenceCollector | None:
+        """What collects evidence before the learned matcher does; None where there is none, or it is not wanted."""
+        config = self._config
+        if isinstance(self.matcher, NearestMatcher) or not (config.nearest_first and config.guided.enabled):
+            return None
+        # A pose takes longer than the matches of all images: it is computed once.
+        return EvidenceCollector(self.map, NearestMatcher(), replace(config, stop_inliers=_NEVER))
+
+    def gather(self, query: Query, prior: SE3 | None) -> Iterator[Evidence]:
+        """Evidence by nearest neighbours, then, if anything is there to be found, by the learned matcher."""
+        references, again = tee(self._references(query, prior))
+        if self._nearest is None or query.cameras:
+            yield self._collector.gather(query, again, prior)
+            return
+        by_nearest = self._nearest.gather(query, references, prior)
+        refusal = self._hopelessness(by_nearest)
+        yield replace(by_nearest, refusal=refusal)
+        if refusal is None:
+            evidence = self._collector.gather(query, again, prior)
+            yield replace(evidence, rival=evidence.rival or by_nearest.rival)
+
+    def _hopelessness(self, evidence: Evidence) -> Reason | None:
+        """Why the learned matcher will find nothing: no more neighbours agree than wrong ones do by chance."""
+        if len(evidence.correspondences) < self._config.min_matches:
+            return Reason.FEW_MATCHES
+        return Reason.FEW_INLIERS if evidence.num_inliers <= chance_inliers(len(evidence.correspondences)) else None
+
+    def _references(self, query: Query, prior: SE3 | None) -> Iterator[list[int]]:
+        """Map images worth matching: what the prior should see, then, if that is not enough, what looks alike."""
+        expected = [] if prior is None else self._expected_references(query, prior)
+        yield expected
+        yield [row for row in self._similar_references(query) if row not in expected]
+
+    def _expected_references(self, query: Query, prior: SE3) -> list[int]:
+        """Map images that share most of the view from the predicted pose."""
+        with query.watch("retrieval"):
+            return self.overlap.rank(prior, query.frame.camera, self._config.top_k_expected)
+
+    def _similar_references(self, query: Query) -> list[int]:
+        """Map images that look most alike."""
+        with query.watch("global"):
+            descriptor = self._describer.describe(query.frame.image, query.features)
+        with query.watch("retrieval"):
+            return rank_by_descriptor(descriptor, self._descriptors, self._config.top_k)
