@@ -22,13 +22,13 @@ from benchmarks.robustness.tables import NEES_SECTION, SECTION, as_markdown, nee
 from visloc_ros.apps.offline_run import RunConfig, run_offline, search_inline
 from visloc_ros.core.config import read_config
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.progress import SilentProgress
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Anchor, AnchorPose, Frame, MapIdentity, Rejection
 from visloc_ros.evaluation import RunRecord, summarize, write_results
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.robustness import Incident, judge_run
 from visloc_ros.localization import AnchorEngine
-from visloc_ros.mapping.progress import SilentProgress
 from visloc_ros.pipeline import AnchorRunner
 from visloc_ros.simulation import simulate, write_folder
 

@@ -10,9 +10,9 @@ from visloc_ros.apps.best_estimate import MOST_FAILURES, search_missing
 from visloc_ros.apps.offline_run import RunConfig, run_offline
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import open_map
+from visloc_ros.core.progress import SilentProgress
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection
-from visloc_ros.mapping.progress import SilentProgress
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.sources import open_source
 

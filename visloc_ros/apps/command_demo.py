@@ -12,9 +12,9 @@ from visloc_ros.apps.command_replay import finish
 from visloc_ros.apps.console import StageBars, console
 from visloc_ros.apps.demo_places import DemoPlace, real_place, simulated_place
 from visloc_ros.apps.replay import ReplayPlan, replay
+from visloc_ros.core.progress import track
 from visloc_ros.mapping import MappingConfig, build_map
 from visloc_ros.mapping.config import FrameConfig, SelectionConfig
-from visloc_ros.mapping.progress import track
 from visloc_ros.sources import SourceConfig
 from visloc_ros.sources.bag import BagSource
 from visloc_ros.sources.bag_writer import write_bag

@@ -13,6 +13,7 @@ from visloc_ros.apps.best_estimate import best_estimate
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.map import Map
+from visloc_ros.core.progress import track
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Anchor, Frame, LoopClosure, OdometryPose, Rejection, TrackedPose
 from visloc_ros.evaluation import AnchorRecord, FrameRecord, RunRecord
@@ -23,7 +24,6 @@ from visloc_ros.fusion.smoothing.trajectory_smoothing import RecordedMeasurement
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.map_tracking import MapTracker, MapTrackingConfig
 from visloc_ros.mapping import Progress
-from visloc_ros.mapping.progress import track
 from visloc_ros.odometry import OdometryConfig, SensorPlayback, make_odometry
 from visloc_ros.pipeline import (
     AnchorRunner,

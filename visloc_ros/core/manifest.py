@@ -81,7 +81,8 @@ class Manifest:
     are, None where that is not known. ``geo_origin`` is empty, or the latitude, longitude (WGS 84, degrees) and, if
     known, altitude (metres) of the origin of a map with axes east, north, up. ``alignment`` is empty, or the
     ``source`` of the frame that the finished map was moved to (``visloc align-map``) and the ``residuals``. ``merged``
-    tells of each ``map`` that was merged into it the ``residuals`` with which it was placed.
+    tells of each ``map`` that was merged into it the ``residuals`` with which it was placed. ``prepared`` tells by the
+    name of a way of searching how its files, in a folder of that name, were made.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Manifest:
     config: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, FileInfo] = field(default_factory=dict)
     uncertainty: UncertaintyInfo | None = None
+    prepared: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
 
@@ -187,6 +189,7 @@ def _check_types(path: Path, manifest: Manifest) -> None:
         "geo_origin": dict,
         "alignment": dict,
         "merged": (list, tuple),
+        "prepared": dict,
     }
     for name, kind in expected.items():
         if not isinstance(getattr(manifest, name), kind):  # type: ignore[arg-type]

@@ -68,7 +68,8 @@ class Map:
     """A loaded map: manifest, reference images, points (P, 3), global descriptors (M, G) in the images' order.
 
     ``vlad_centroids`` (C, D) is empty where the global descriptors are not VLAD. ``thumbnails`` are small pictures by
-    image name, encoded as JPEG; maps of stock hloc have none.
+    image name, encoded as JPEG; maps of stock hloc have none. ``prepared`` are the contents of files by name that a way
+    of searching has made, by its name (``core/map_preparation.py``).
     """
 
     name: str
@@ -78,6 +79,7 @@ class Map:
     global_descriptors: NDArray[np.float32]
     vlad_centroids: NDArray[np.float32]
     thumbnails: Mapping[str, bytes] = field(default_factory=dict)
+    prepared: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
 
     @property
     def identity(self) -> MapIdentity:
@@ -140,7 +142,16 @@ def _open_folder(folder: Path, checksums: bool, extractor: str) -> Map:
         read_global_descriptors(layout.global_descriptors, names) if layout.has_global_descriptors else _NOTHING,
         read_centroids(layout.centroids) if layout.centroids else _NOTHING,
         _read_thumbnails(folder / THUMBNAIL_FOLDER, names),
+        {name: _read_prepared(folder, name, manifest) for name in manifest.prepared},
     )
+
+
+def _read_prepared(folder: Path, way: str, manifest: Manifest) -> dict[str, bytes]:
+    """Files by name that a way of searching has made; they have been compared with the manifest."""
+    names = [name for name in manifest.files if name.startswith(f"{way}/")]
+    for name in names:
+        check_within(folder / name, folder, MapError)
+    return {name.removeprefix(f"{way}/"): (folder / name).read_bytes() for name in names}
 
 
 def _read_thumbnails(folder: Path, names: Sequence[str]) -> dict[str, bytes]:

@@ -71,7 +71,8 @@ def write_map(
 def describe(manifest: Manifest, reconstruction: pycolmap.Reconstruction, folder: Path) -> Manifest:
     """Fill in what a manifest says about its reconstruction and the data files in its folder.
 
-    What it said of the map's own error was of another reconstruction, and goes.
+    What it said of the map's own error, and of what was prepared for searching it, was of another reconstruction, and
+    goes.
     """
     layout = own_layout(folder, manifest)
     files = [*sorted(layout.model.iterdir()), layout.features, layout.global_descriptors]
@@ -87,6 +88,7 @@ def describe(manifest: Manifest, reconstruction: pycolmap.Reconstruction, folder
         },
         reprojection_error_px=float(reconstruction.compute_mean_reprojection_error()),
         uncertainty=None,
+        prepared={},
         files={file.relative_to(folder).as_posix(): file_info(file) for file in files},
     )
 

@@ -3,8 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from visloc_ros.core.progress import Progress
 from visloc_ros.mapping.config import MappingConfig
-from visloc_ros.mapping.progress import Progress
 from visloc_ros.mapping.summary import MapSummary
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from visloc_ros.core.errors import MapError
 from visloc_ros.core.map import LocalFeatures, Manifest
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
 from visloc_ros.core.map_writer import check_output, staged_folder, write_map
+from visloc_ros.core.progress import Progress, SilentProgress, track
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.features import GlobalDescriptor, Vlad
 from visloc_ros.mapping.camera_knowledge import CameraKnowledge, know_cameras
@@ -29,7 +30,6 @@ from visloc_ros.mapping.models import load_models
 from visloc_ros.mapping.pairs import Pair, loop_pairs, merge_pairs, retrieval_pairs, sequential_pairs, view_pairs
 from visloc_ros.mapping.parallel import count_workers
 from visloc_ros.mapping.placement import Placement, place
-from visloc_ros.mapping.progress import Progress, SilentProgress, track
 from visloc_ros.mapping.reconstruction import reconstruct, registered_poses, triangulate_at_known_poses
 from visloc_ros.mapping.recording import SourceRecording
 from visloc_ros.mapping.reference_poses import ReferencePoses

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import LocalFeatures, MapImage
+from visloc_ros.core.progress import Progress, track
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import Frame
 from visloc_ros.features import GlobalDescriptor, LocalExtractor
@@ -20,7 +21,6 @@ from visloc_ros.mapping.cameras import MapCamera
 from visloc_ros.mapping.config import MappingConfig
 from visloc_ros.mapping.map_sources import MapSource, TimeSpan, check_shared_references
 from visloc_ros.mapping.parallel import count_workers, map_in_order
-from visloc_ros.mapping.progress import Progress, track
 from visloc_ros.mapping.reference_poses import find_reference
 from visloc_ros.mapping.selection import select_frames
 from visloc_ros.mapping.sfm_database import SfmImage

@@ -16,6 +16,7 @@ from visloc_ros.core.map import NO_POINT, LocalFeatures, Map, open_map
 from visloc_ros.core.map_archive import map_folder
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
 from visloc_ros.core.map_writer import check_output, staged_folder, write_map
+from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.mapping.builder import centroids_of, choose_pairs, count_images, with_cameras
 from visloc_ros.mapping.camera_knowledge import know_cameras
@@ -28,7 +29,6 @@ from visloc_ros.mapping.map_sources import MapSource, label_sources
 from visloc_ros.mapping.matching import PairMatches, match_pairs, renumber, without_weak_loops
 from visloc_ros.mapping.pairs import merge_pairs, pairs_to_known
 from visloc_ros.mapping.parallel import count_workers
-from visloc_ros.mapping.progress import Progress, SilentProgress
 from visloc_ros.mapping.reconstruction import registered_poses
 from visloc_ros.mapping.registration import register_views
 from visloc_ros.mapping.sfm_database import SfmImage, add_views

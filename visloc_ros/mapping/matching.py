@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.map import LocalFeatures
+from visloc_ros.core.progress import Progress
 from visloc_ros.features.types import Matcher
 from visloc_ros.mapping.pairs import Pair
 from visloc_ros.mapping.parallel import map_in_order
-from visloc_ros.mapping.progress import Progress
 
 PairMatches = dict[Pair, NDArray[np.int32]]
 

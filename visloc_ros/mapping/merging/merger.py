@@ -12,6 +12,7 @@ from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
 from visloc_ros.core.map_writer import check_output, staged_folder, write_map
+from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.mapping.card import write_card
 from visloc_ros.mapping.config import MappingConfig
@@ -24,7 +25,6 @@ from visloc_ros.mapping.merging.index import MapIndex, index_of
 from visloc_ros.mapping.merging.joining import join, same_points
 from visloc_ros.mapping.merging.placing import MapPlacement, NoOverlapError, place_map
 from visloc_ros.mapping.merging.sightings import MapSearch, Sightings
-from visloc_ros.mapping.progress import Progress, SilentProgress
 from visloc_ros.mapping.registration import tolerated_error_px
 from visloc_ros.mapping.sparsification import sparsify
 from visloc_ros.mapping.summary import ImageCount, MapSummary, summarize

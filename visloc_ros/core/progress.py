@@ -1,4 +1,4 @@
-"""How map building tells where it is, without knowing who listens."""
+"""How a long job tells where it is, without knowing who listens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Progress(Protocol):
         """A stage begins; ``total`` is its number of steps."""
 
     def advance(self, steps: int = 1) -> None:
-        """Steps of the stage are done. An exception raised here ends the build, and nothing is left behind."""
+        """Steps of the stage are done. An exception raised here ends the job, and nothing is left behind."""
 
 
 class SilentProgress:
