@@ -26,7 +26,7 @@ from visloc_ros.localization.pose import (
     is_focal_length_wrong,
     solve_pose_and_focal_length,
 )
-from visloc_ros.localization.strategies import make_searcher
+from visloc_ros.localization.strategies.registry import make_searcher
 from visloc_ros.localization.uncertainty import covariance_by_focal_length
 
 _MIN_FEATURES = 32  # with fewer, the matches that a pose needs would all have to be right

@@ -1,0 +1,146 @@
+"""Evidence by landmarks: the landmarks that a network recognises in the image are matched, one after the other.
+
+After PRAM (Xue et al. 2024, arXiv 2404.07785). There is no global descriptor and no reference image: keypoints are
+matched with the points of a landmark, as its virtual reference frame shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.map import MapImage
+from visloc_ros.core.types import Reason
+from visloc_ros.features.nearest import NearestMatcher
+from visloc_ros.features.types import Matches
+from visloc_ros.localization.config import AnchorConfig
+from visloc_ros.localization.correspondences import lift, merge
+from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, chance_inliers
+from visloc_ros.localization.strategies.landmarks.calibration import keep_likely_landmarks
+from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
+from visloc_ros.localization.strategies.landmarks.ranking import RankedLandmark, rank_landmarks
+from visloc_ros.localization.strategies.landmarks.recogniser import Recogniser
+from visloc_ros.localization.strategies.landmarks.tokens import Float32
+from visloc_ros.localization.view_overlap import ViewOverlap
+
+_MOST_TRIED = 8  # landmarks: a trial takes 2 ms, and where as many fail the image hardly shows the map
+_RATIO = 0.95  # of the distances to the nearest and the second nearest point (Lowe 2004)
+_MIN_TOKENS = 40  # of a landmark: fewer are matched with the help of all others
+_AGREEING_LABELS = 0.5  # share of tokens, and of points, of labels that both have
+_LIKELY_CLASSES = 3  # of a token: one of these should be the landmark of the point that it matches
+_RIVAL_VOTES = 0.5  # of the votes for the landmark that is found: a place that looks the same gets as many
+
+
+@dataclass(frozen=True, eq=False)
+class Recognition:
+    """Rows (N,) of the query's keypoints that may show a landmark, and their probabilities (N, C)."""
+
+    keypoint_rows: NDArray[np.intp]
+    probabilities: Float32
+
+    @property
+    def votes(self) -> Float32:
+        """How many tokens are expected to show each landmark (C,)."""
+        return np.asarray(self.probabilities.sum(axis=0))
+
+
+class LandmarkSearcher:
+    """Matches keypoints with the points of the landmarks that they are recognised as."""
+
+    def __init__(self, landmarks: LandmarkMap, recogniser: Recogniser, config: AnchorConfig, threshold: float) -> None:
+        self.map = landmarks.map
+        self.overlap = ViewOverlap(landmarks.map)
+        self.matcher = NearestMatcher(ratio=_RATIO)
+        self._landmarks, self._recogniser, self._threshold = landmarks, recogniser, threshold
+        self._solver = EvidenceSolver(landmarks.map, config.pose)
+        self._min_matches = config.min_matches
+
+    def gather(self, query: Query, prior: SE3 | None) -> Iterator[Evidence]:
+        """Evidence of one landmark after the other, of those only that more tokens agree on than do by chance."""
+        with query.watch("recognition"):
+            recognition = self.recognise(query)
+            ranked = list(rank_landmarks(recognition.probabilities))[:_MOST_TRIED]
+        tried: dict[int, Evidence] = {}
+        for landmark in ranked:
+            tried[landmark.label] = evidence = self._try(query, recognition, landmark, prior)
+            if _is_likely(evidence) and self._agrees(recognition, evidence):
+                self._try_rivals(query, recognition, landmark, tried)
+                yield self._solver.with_rival(evidence, list(tried.values()))
+        best = max(tried.values(), key=lambda one: (one.num_inliers, len(one.correspondences)), default=Evidence())
+        yield replace(self._solver.with_rival(best, list(tried.values())), refusal=self._hopelessness(best))
+
+    def recognise(self, query: Query) -> Recognition:
+        """What the query's keypoints may show; those that are surely background are left out."""
+        probabilities = self._recogniser.recognise(query.features)
+        kept = keep_likely_landmarks(probabilities, self._threshold)
+        return Recognition(kept, probabilities[kept])
+
+    def _hopelessness(self, evidence: Evidence) -> Reason | None:
+        if len(evidence.correspondences) < self._min_matches:
+            return Reason.FEW_MATCHES
+        return None if _is_likely(evidence) else Reason.FEW_INLIERS
+
+    def _try(
+        self, query: Query, recognition: Recognition, landmark: RankedLandmark, prior: SE3 | None = None
+    ) -> Evidence:
+        """Evidence of one landmark, with its pose where there is any."""
+        frame = self.map.images[self._landmarks.frame_rows[landmark.label - 1]]
+        with query.watch("matching"):
+            tokens, points = self._chosen(recognition, landmark, frame)
+            keypoint_rows = recognition.keypoint_rows[tokens]
+            found = self.matcher.match(query.features.take(keypoint_rows), frame.features.take(points))
+            pairs = np.column_stack((keypoint_rows[found.pairs[:, 0]], points[found.pairs[:, 1]])).astype(np.int32)
+        correspondences = merge([lift(Matches(pairs, found.scores), frame)])
+        evidence = Evidence(correspondences, len(pairs), (frame.name,))
+        return self._solver.solve(query, evidence, prior) if len(correspondences) >= self._min_matches else evidence
+
+    def _chosen(
+        self, recognition: Recognition, landmark: RankedLandmark, frame: MapImage
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Tokens and points of the frame to match: those of the landmark, or all where labels do not tell enough."""
+        tokens, labels = recognition.probabilities.argmax(axis=1), self._landmarks.labels[frame.point_rows]
+        common = np.intersect1d(tokens, labels)
+        shares = np.isin(tokens, common).mean(), np.isin(labels, common).mean()
+        if len(landmark.token_rows) >= _MIN_TOKENS and min(shares) >= _AGREEING_LABELS:
+            return landmark.token_rows, np.flatnonzero(labels == landmark.label)
+        return np.arange(len(tokens)), np.arange(len(labels))
+
+    def _agrees(self, recognition: Recognition, evidence: Evidence) -> bool:
+        """Whether inliers show what they were recognised as: else another landmark is tried before this is believed."""
+        assert evidence.solution is not None
+        found = evidence.correspondences
+        inliers = evidence.solution.inliers
+        tokens = np.searchsorted(recognition.keypoint_rows, found.keypoint_rows[inliers])
+        likely = np.argpartition(-recognition.probabilities[tokens], _likely_places(recognition), axis=1)
+        labels = self._landmarks.labels[found.point_rows[inliers]]
+        return bool((likely[:, :_LIKELY_CLASSES] == labels[:, None]).any(axis=1).mean() >= _AGREEING_LABELS)
+
+    def _try_rivals(
+        self, query: Query, recognition: Recognition, found: RankedLandmark, tried: dict[int, Evidence]
+    ) -> None:
+        """Try landmarks out of view of the found one that got about as many votes: the same thing, elsewhere."""
+        votes = recognition.votes
+        likely = np.flatnonzero(votes >= _RIVAL_VOTES * votes[found.label])
+        for label in likely[likely > 0]:
+            if int(label) not in tried and not self._is_covisible(found.label, int(label)):
+                tokens = np.flatnonzero(recognition.probabilities.argmax(axis=1) == label)
+                tried[int(label)] = self._try(query, recognition, RankedLandmark(int(label), tokens))
+
+    def _is_covisible(self, one: int, other: int) -> bool:
+        """Whether the frames of two landmarks show common points."""
+        rows: Sequence[NDArray[np.int32]] = [
+            self.map.images[self._landmarks.frame_rows[label - 1]].point_rows for label in (one, other)
+        ]
+        return bool(np.isin(*rows).any())
+
+
+def _likely_places(recognition: Recognition) -> int:
+    return min(_LIKELY_CLASSES, recognition.probabilities.shape[1]) - 1
+
+
+def _is_likely(evidence: Evidence) -> bool:
+    return evidence.num_inliers > chance_inliers(len(evidence.correspondences))
