@@ -1,0 +1,1 @@
+"""How a place is found in a map without a predicted pose: one package a strategy."""
