@@ -263,6 +263,6 @@ def _check_frames(
     for name, count in (("point_rows", num_points), ("camera", num_cameras), ("landmark_frame", num_frames)):
         if np.any((arrays[name] < 0) | (arrays[name] >= count)):
             raise MapError(f"{path}: '{name}' names one of more than the {count} that there are{_AGAIN}")
-    lengths = np.linalg.norm(poses[:, :4], axis=1)
+    lengths = np.linalg.norm(np.clip(poses[:, :4], -2.0, 2.0), axis=1)  # the square of a huge one overflows
     if not is_plausible_position(poses[:, 4:]) or np.any(np.abs(lengths - 1.0) > _UNIT_LENGTH):
         raise MapError(f"{path}: the pose of a frame is not a pose{_AGAIN}")
