@@ -1,0 +1,32 @@
+"""Options of the landmarks of a map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from visloc_ros.core.config import Config, option
+
+BIRCH, KMEANS = "birch", "kmeans"
+MOST_LANDMARKS = 4096
+
+
+@dataclass(frozen=True)
+class LandmarkConfig(Config):
+    """How a map is divided into landmarks, and how many of its points stay."""
+
+    method: str = option(BIRCH, "How points are clustered into landmarks.", choices=(BIRCH, KMEANS))
+    num_landmarks: int = option(
+        0,
+        "Largest number of landmarks; 0 for one of every 600 points, between 8 and 64.",
+        minimum=0,
+        maximum=MOST_LANDMARKS,
+    )
+    min_track_length: int = option(3, "Least number of images that see a point of a landmark.", minimum=2)
+    thinning_radius: float = option(
+        0.0234,
+        "Points nearer to a kept one, in a frame that shows both, are dropped: a share of the longer side of the image "
+        "(15 px of 640); 0 keeps all.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    seed: int = option(0, "Seed of k-means; the same map gives the same landmarks.", minimum=0, maximum=2**31 - 1)

@@ -1,0 +1,148 @@
+"""The landmark map: a map reduced to labelled points and the frames that show them.
+
+It is a map like others: its images are the virtual reference frames of the landmarks and frames around them, their
+features the projections of points. After PRAM (Xue et al. 2024, arXiv 2404.07785).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.map import NO_POINT, Manifest, Map, MapImage
+from visloc_ros.localization.strategies.landmarks.clustering import BACKGROUND, canonical_order, label_points
+from visloc_ros.localization.strategies.landmarks.config import LandmarkConfig
+from visloc_ros.localization.strategies.landmarks.point_descriptors import medoid_descriptors
+from visloc_ros.localization.strategies.landmarks.point_features import PointFeatures
+from visloc_ros.localization.strategies.landmarks.sparsification import sparsify
+from visloc_ros.localization.strategies.landmarks.views import Covisibility, Rows, View, see
+from visloc_ros.localization.strategies.landmarks.virtual_frames import choose_virtual_frames
+
+_SCORE_PER_ERROR, _LARGEST_DIVISOR = 5.0, 20.0  # the score of a point is 1 to 1/20, at 0.2 px to 4 px of error
+
+Describe = Callable[[Map, NDArray[np.integer]], NDArray[np.float16]]
+
+
+@dataclass(frozen=True, eq=False)
+class PointTable:
+    """Points of a map: coordinates (P, 3), landmark (P,), descriptor (P, D), mean reprojection error (P,) [px]."""
+
+    xyz: Array
+    labels: NDArray[np.int32]
+    descriptors: NDArray[np.float16]
+    errors: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class LandmarkMap:
+    """A reduced ``map``, the table of its ``points``, and the row of the frame (k,) that is matched for each landmark.
+
+    Landmark ``n`` is label ``n``, from 1 on; its frame is ``frame_rows[n - 1]``.
+    """
+
+    map: Map
+    points: PointTable
+    frame_rows: NDArray[np.int32]
+    config: LandmarkConfig
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Landmark (P,) of each point; points of no landmark are not in the map."""
+        return self.points.labels
+
+    @property
+    def num_landmarks(self) -> int:
+        """How many landmarks there are."""
+        return len(self.frame_rows)
+
+    def covisible(self, row: int, count: int) -> list[int]:
+        """Rows of the ``count`` images that share most points with image ``row``, itself not among them, most first."""
+        return self._covisibility.rank(row, count)
+
+    @cached_property
+    def _covisibility(self) -> Covisibility:
+        return Covisibility([image.point_rows for image in self.map.images], len(self.map.points))
+
+
+def make_landmark_map(map_: Map, config: LandmarkConfig) -> LandmarkMap:
+    """Divide a map into landmarks and reduce it to them. Raises MapError where its images overlap too little.
+
+    The order of the points and images of ``map_`` does not matter.
+    """
+    return reduce_map(map_, label_points(map_, config), config)
+
+
+def reduce_map(
+    map_: Map, labels: NDArray[np.int32], config: LandmarkConfig, describe: Describe = medoid_descriptors
+) -> LandmarkMap:
+    """Reduce a map to points of landmarks, by the labels (P,) of its points. Raises MapError."""
+    images = sorted(map_.images, key=lambda image: image.name)
+    order = canonical_order(map_.points)
+    views, errors = _see_labelled(images, map_.points, labels)
+    virtual = [frames[0] for frames in choose_virtual_frames([view.point_rows for view in views], labels)]
+    kept = sparsify(views, map_.points, virtual, config.thinning_radius)
+    points = order[np.isin(order, kept.points)]
+    descriptors = describe(replace(map_, images=tuple(images)), points)
+    table = PointTable(map_.points[points], labels[points], descriptors, errors[points])
+    frames = _frames(images, views, kept.views, points, table)
+    frame_rows = np.searchsorted(kept.views, virtual).astype(np.int32)
+    return LandmarkMap(map_of_frames(map_.manifest, frames, table), table, frame_rows, config)
+
+
+def _frames(
+    images: Sequence[MapImage], views: Sequence[View], kept: Sequence[int], points: NDArray[np.intp], table: PointTable
+) -> list[MapImage]:
+    """The frames that are kept, each with all of the kept points that it sees.
+
+    Also those that an earlier frame shows: without common points nothing would tell that two frames show one place.
+    """
+    places = np.full(int(points.max()) + 1, NO_POINT, np.int32)
+    places[points] = np.arange(len(points))
+    frames = []
+    for row in kept:
+        rows = places[views[row].point_rows[np.isin(views[row].point_rows, points)]]
+        frames.append(make_frame(images[row].name, views[row].map_from_camera, views[row].camera, rows, table))
+    return frames
+
+
+def make_frame(
+    name: str, map_from_camera: SE3, camera: pycolmap.Camera, point_rows: Rows, points: PointTable
+) -> MapImage:
+    """A frame whose features are the projections of points by row (N,); those outside the image stay out.
+
+    Descriptors are the points' own; scores fall with the points' reprojection errors.
+    """
+    view = see(map_from_camera, camera, points.xyz, point_rows)
+    rows = view.point_rows
+    scores = 1.0 / np.clip(_SCORE_PER_ERROR * points.errors[rows], 1.0, _LARGEST_DIVISOR)
+    size = (int(camera.width), int(camera.height))
+    features = PointFeatures(view.pixels.astype(np.float32), scores.astype(np.float32), points.descriptors, rows, size)
+    return MapImage(name, map_from_camera, camera, features, rows)
+
+
+def map_of_frames(manifest: Manifest, frames: Sequence[MapImage], points: PointTable) -> Map:
+    """The map of these frames. The manifest stays that of the whole map: identity, models and uncertainty."""
+    nothing = np.empty((0, 0), np.float32)
+    return Map(manifest.name, manifest, tuple(frames), points.xyz, nothing, nothing)
+
+
+def _see_labelled(
+    images: Sequence[MapImage], points: Array, labels: NDArray[np.int32]
+) -> tuple[list[View], NDArray[np.float32]]:
+    """What images see of the points of landmarks, and the mean reprojection errors (P,) of these in pixels."""
+    views, totals, counts = [], np.zeros(len(points)), np.zeros(len(points))
+    for image in images:
+        seen = np.flatnonzero((image.point_rows != NO_POINT) & (labels[image.point_rows] != BACKGROUND))
+        view = see(image.map_from_camera, image.camera, points, image.point_rows[seen])
+        distinct, first = np.unique(image.point_rows[seen], return_index=True)
+        keypoints = seen[first[np.searchsorted(distinct, view.point_rows)]]
+        totals[view.point_rows] += np.linalg.norm(view.pixels - image.features.keypoints[keypoints], axis=1)
+        counts[view.point_rows] += 1.0
+        views.append(view)
+    return views, (totals / np.maximum(counts, 1.0)).astype(np.float32)
