@@ -13,6 +13,10 @@ ARRAYS = {"a": np.arange(12, dtype=np.float32).reshape(4, 3), "b": np.array([-1,
 EXPECTED = {"a": ("<f4", (4, 3)), "b": ("<i8", (None,)), "c": ("<f8", (None, 2))}
 
 
+def read(path, expected, advice):
+    return read_arrays(path.name, path.read_bytes(), expected, advice)
+
+
 def npy(values, **options):
     file = io.BytesIO()
     np.save(file, values, **options)
@@ -27,17 +31,17 @@ def write_zip(path, content, compression=zipfile.ZIP_STORED):
 def test_what_is_written_is_read_here_and_by_numpy(tmp_path):
     path = tmp_path / "x.npz"
     write_arrays(path, ARRAYS)
-    read = read_arrays(path, EXPECTED, "")
+    found = read(path, EXPECTED, "")
     with np.load(path, allow_pickle=False) as theirs:
         for name, values in ARRAYS.items():
-            assert read[name].dtype == theirs[name].dtype == values.dtype
-            assert np.array_equal(read[name], values)
+            assert found[name].dtype == theirs[name].dtype == values.dtype
+            assert np.array_equal(found[name], values)
             assert np.array_equal(theirs[name], values)
 
 
 def test_what_numpy_writes_is_read(tmp_path):
     np.savez(tmp_path / "x.npz", **ARRAYS)
-    assert np.array_equal(read_arrays(tmp_path / "x.npz", EXPECTED, "")["a"], ARRAYS["a"])
+    assert np.array_equal(read(tmp_path / "x.npz", EXPECTED, "")["a"], ARRAYS["a"])
 
 
 def test_the_same_arrays_give_the_same_bytes(tmp_path):
@@ -61,36 +65,36 @@ def test_the_same_arrays_give_the_same_bytes(tmp_path):
 def test_another_array_is_refused(tmp_path, values, words):
     write_zip(tmp_path / "x.npz", npy(values))
     with pytest.raises(MapError, match=words):
-        read_arrays(tmp_path / "x.npz", {"a": EXPECTED["a"]}, ": do so")
+        read(tmp_path / "x.npz", {"a": EXPECTED["a"]}, ": do so")
 
 
 def test_a_pickle_is_never_opened(tmp_path):
     write_zip(tmp_path / "x.npz", npy(np.array([[{}] * 3] * 4, object), allow_pickle=True))
     with pytest.raises(MapError, match="no array of numbers"):
-        read_arrays(tmp_path / "x.npz", {"a": EXPECTED["a"]}, "")
+        read(tmp_path / "x.npz", {"a": EXPECTED["a"]}, "")
 
 
 def test_a_header_cannot_claim_more_than_there_is(tmp_path):
     content = npy(np.zeros((4, 3), np.float32)).replace(b"(4, 3)", b"(99,3)")
     write_zip(tmp_path / "x.npz", content)
     with pytest.raises(MapError, match="12 numbers"):
-        read_arrays(tmp_path / "x.npz", {"a": ("<f4", (None, 3))}, "")
+        read(tmp_path / "x.npz", {"a": ("<f4", (None, 3))}, "")
 
 
 def test_packed_arrays_are_refused(tmp_path):
     """A thousand bytes could be a megabyte."""
     write_zip(tmp_path / "x.npz", npy(ARRAYS["a"]), zipfile.ZIP_DEFLATED)
     with pytest.raises(MapError, match="packed"):
-        read_arrays(tmp_path / "x.npz", {"a": EXPECTED["a"]}, "")
+        read(tmp_path / "x.npz", {"a": EXPECTED["a"]}, "")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"\x93NUMPY", b"\x93NUMPY\x01\x00\xff\xff{", b"\x80\x04K\x01."])
 def test_what_is_no_array_is_refused(tmp_path, content):
     (tmp_path / "x.npz").write_bytes(content)
     write_zip(tmp_path / "y.npz", content)
-    for name in ("x.npz", "y.npz", "missing.npz", "."):
+    for name in ("x.npz", "y.npz"):
         with pytest.raises(MapError) as caught:
-            read_arrays(tmp_path / name, {"a": EXPECTED["a"]}, ": do so")
+            read(tmp_path / name, {"a": EXPECTED["a"]}, ": do so")
         assert str(caught.value).endswith(": do so")
 
 
@@ -101,11 +105,11 @@ def test_every_truncation_and_every_wrong_byte_is_told_of_or_changes_nothing(tmp
     for size in range(0, len(content), 7):
         broken.write_bytes(content[:size])
         with pytest.raises(MapError):
-            read_arrays(broken, EXPECTED, "")
+            read(broken, EXPECTED, "")
     for place in range(0, len(content), 3):
         broken.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
         try:
-            read = read_arrays(broken, EXPECTED, "")
+            found = read(broken, EXPECTED, "")
         except MapError:
             continue
-        assert all(np.array_equal(read[name], values) for name, values in ARRAYS.items())
+        assert all(np.array_equal(found[name], values) for name, values in ARRAYS.items())

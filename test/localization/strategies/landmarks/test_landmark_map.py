@@ -11,12 +11,13 @@ from visloc_ros.core.map import NO_POINT
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.features import MatcherConfig, make_matcher
 from visloc_ros.localization import AnchorConfig
-from visloc_ros.localization.evidence import EvidenceCollector, Query
+from visloc_ros.localization.evidence import Query
+from visloc_ros.localization.evidence_collector import EvidenceCollector
 from visloc_ros.localization.guided import GuidedSearch
 from visloc_ros.localization.models import check_models
-from visloc_ros.localization.retrieval import ViewOverlap
 from visloc_ros.localization.strategies.landmarks import LandmarkConfig, label_points, make_landmark_map, reduce_map
-from visloc_ros.localization.strategies.landmarks.point_descriptors import mean_descriptors
+from visloc_ros.localization.strategies.landmarks.point_descriptors import medoid_descriptors
+from visloc_ros.localization.view_overlap import ViewOverlap
 
 DEFAULTS = LandmarkConfig()
 
@@ -114,7 +115,7 @@ def test_one_landmark_can_be_the_whole_map(hall_map):
 
 def test_descriptors_can_be_made_otherwise(hall_map):
     labels = label_points(hall_map, DEFAULTS)
-    one, other = (reduce_map(hall_map, labels, DEFAULTS, *more) for more in ((), (mean_descriptors,)))
+    one, other = (reduce_map(hall_map, labels, DEFAULTS, *more) for more in ((), (medoid_descriptors,)))
     assert np.array_equal(one.labels, other.labels)
     assert not np.array_equal(one.points.descriptors, other.points.descriptors)
 

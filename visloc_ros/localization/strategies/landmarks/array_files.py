@@ -5,6 +5,7 @@ What is read is no larger than the file: ``numpy.load`` would unpack anything, a
 
 from __future__ import annotations
 
+import io
 import re
 import zipfile
 from collections.abc import Mapping
@@ -15,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.errors import MapError
-from visloc_ros.core.files import LARGEST_MODEL_BYTES, check_file
 
 # NumPy's format 1.0: magic and version, length of the header, and the header, padded with spaces.
 _PREFIX = np.lib.format.magic(1, 0)
@@ -33,20 +33,21 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
                 np.lib.format.write_array(file, np.ascontiguousarray(values), (1, 0), allow_pickle=False)
 
 
-def read_arrays(path: Path, expected: Mapping[str, tuple[str, Shape]], advice: str) -> dict[str, NDArray[Any]]:
-    """Read the arrays of these names, types (as ``<f4``) and shapes; a side that is None is of any length.
+def read_arrays(
+    file: str, content: bytes, expected: Mapping[str, tuple[str, Shape]], advice: str
+) -> dict[str, NDArray[Any]]:
+    """Read the arrays of these names, types (as ``<f4``) and shapes out of the content of a file of this name.
 
-    Numbers are finite. Raises MapError with ``advice`` at the end of its words.
+    A side that is None is of any length; numbers are finite. Raises MapError with ``advice`` at the end of its words.
     """
-    check_file(path, MapError, LARGEST_MODEL_BYTES, advice)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return {name: _read(archive, name, *kind) for name, kind in expected.items()}
     except _Unexpected as error:
-        raise MapError(f"{path}: {error}{advice}") from error
+        raise MapError(f"{file}: {error}{advice}") from error
     # What zipfile raises for broken files, and for those that are packed or encrypted.
     except (zipfile.BadZipFile, OSError, EOFError, KeyError, ValueError, RuntimeError, MemoryError) as error:
-        raise MapError(f"{path} is truncated or broken ({error}){advice}") from error
+        raise MapError(f"{file} is truncated or broken ({error}){advice}") from error
 
 
 class _Unexpected(Exception):

@@ -21,7 +21,7 @@ class LandmarkConfig(Config):
         minimum=0,
         maximum=MOST_LANDMARKS,
     )
-    min_track_length: int = option(3, "Least number of images that see a point of a landmark.", minimum=2)
+    min_track_length: int = option(2, "Least number of images that see a point of a landmark.", minimum=2)
     thinning_radius: float = option(
         0.0234,
         "Points nearer to a kept one, in a frame that shows both, are dropped: a share of the longer side of the image "

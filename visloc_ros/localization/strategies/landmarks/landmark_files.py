@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.camera import check_plausible_camera
 from visloc_ros.core.errors import CalibrationError, ConfigError, MapError
-from visloc_ros.core.files import read_text
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import MapImage
@@ -84,16 +83,19 @@ def save_landmark_map(folder: Path, landmark_map: LandmarkMap) -> None:
     (folder / DESCRIPTION_NAME).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
 
-def load_landmark_map(folder: Path, manifest: Manifest) -> LandmarkMap:
-    """Read the landmark map of the map with this manifest, everything checked.
+def load_landmark_map(files: Mapping[str, bytes], manifest: Manifest) -> LandmarkMap:
+    """Read the landmark map of the map with this manifest out of the contents of files by name, everything checked.
 
     Raises MapError in words where a file is missing or broken, or was made from another version of the map or with
     another extractor. (A map of stock hloc states no checksums: its version is not compared.)
     """
-    description = _read_description(folder / DESCRIPTION_NAME)
-    _check_origin(folder, description, manifest)
-    points = _read_points(folder / POINTS_NAME, description)
-    frames, frame_rows = _read_frames(folder / FRAMES_NAME, description, points)
+    for name in (DESCRIPTION_NAME, POINTS_NAME, FRAMES_NAME):
+        if name not in files:
+            raise MapError(f"{name} of the landmarks of the map '{manifest.name}' is missing{_AGAIN}")
+    description = _read_description(files[DESCRIPTION_NAME])
+    _check_origin(description, manifest)
+    points = _read_points(files[POINTS_NAME], description)
+    frames, frame_rows = _read_frames(files[FRAMES_NAME], description, points)
     return LandmarkMap(map_of_frames(manifest, frames, points), points, frame_rows, description.config)
 
 
@@ -151,10 +153,10 @@ def _pose_rows(images: Sequence[MapImage]) -> NDArray[np.float64]:
     return np.array([[*pose.quaternion, *pose.translation] for pose in poses])
 
 
-def _read_description(path: Path) -> _Description:
-    text = read_text(path, MapError, _MOST_DESCRIPTION_BYTES, _AGAIN)
+def _read_description(content: bytes) -> _Description:
+    path = DESCRIPTION_NAME
     try:
-        values = json.loads(text)
+        values = json.loads(content[:_MOST_DESCRIPTION_BYTES])
     except (ValueError, RecursionError) as error:
         raise MapError(f"cannot read {path} ({error}){_AGAIN}") from error
     if not isinstance(values, dict) or "schema_version" not in values:
@@ -200,19 +202,19 @@ def _make_camera(values: Mapping[str, Any]) -> pycolmap.Camera:
     return pycolmap.Camera(model=values["model"], width=width, height=height, params=params)
 
 
-def _check_origin(folder: Path, description: _Description, manifest: Manifest) -> None:
+def _check_origin(description: _Description, manifest: Manifest) -> None:
     """Refuse landmarks of another version of the map, or of another extractor than it states."""
     if description.made_from != _origin(manifest):
-        raise MapError(f"{folder} was made from another version of the map '{manifest.name}'{_AGAIN}")
+        raise MapError(f"the landmarks were made from another version of the map '{manifest.name}'{_AGAIN}")
     stated, made_with = manifest.models.get("extractor"), description.extractor
     if stated is None or (stated.name, stated.sha256) != (made_with["name"], made_with["sha256"]):
         raise MapError(
-            f"{folder} was made with the extractor '{made_with['name']}', the map '{manifest.name}' with "
+            f"the landmarks were made with the extractor '{made_with['name']}', the map '{manifest.name}' with "
             f"'{stated.name if stated else 'none'}' or other weights of it{_AGAIN}"
         )
 
 
-def _read_points(path: Path, description: _Description) -> PointTable:
+def _read_points(content: bytes, description: _Description) -> PointTable:
     count = description.counts["points"]
     expected: dict[str, tuple[str, tuple[int | None, ...]]] = {
         "offset": ("<f8", (3,)),
@@ -221,17 +223,21 @@ def _read_points(path: Path, description: _Description) -> PointTable:
         "descriptor": ("<f2", (count, description.extractor["descriptor_dim"])),
         "error": ("<f4", (count,)),
     }
-    arrays = read_arrays(path, expected, _AGAIN)
+    arrays = read_arrays(POINTS_NAME, content, expected, _AGAIN)
     labels = arrays["label"].astype(np.int32)
     if not np.array_equal(np.unique(labels), np.arange(BACKGROUND + 1, description.counts["landmarks"] + 1)):
-        raise MapError(f"{path}: not every landmark from 1 to {description.counts['landmarks']} has points{_AGAIN}")
+        raise MapError(
+            f"{POINTS_NAME}: not every landmark from 1 to {description.counts['landmarks']} has points{_AGAIN}"
+        )
     xyz = arrays["xyz"].astype(np.float64) + arrays["offset"]
     if not is_plausible_position(xyz) or np.any(arrays["error"] < 0.0):
-        raise MapError(f"{path} holds points that are too far away, or errors below 0{_AGAIN}")
+        raise MapError(f"{POINTS_NAME} holds points that are too far away, or errors below 0{_AGAIN}")
     return PointTable(xyz, labels, arrays["descriptor"], arrays["error"])
 
 
-def _read_frames(path: Path, description: _Description, points: PointTable) -> tuple[list[MapImage], NDArray[np.int32]]:
+def _read_frames(
+    content: bytes, description: _Description, points: PointTable
+) -> tuple[list[MapImage], NDArray[np.int32]]:
     """The frames, and the row of that of each landmark."""
     count = description.counts["frames"]
     expected: dict[str, tuple[str, tuple[int | None, ...]]] = {
@@ -241,8 +247,8 @@ def _read_frames(path: Path, description: _Description, points: PointTable) -> t
         "point_rows": ("<i4", (None,)),
         "landmark_frame": ("<i4", (description.counts["landmarks"],)),
     }
-    arrays = read_arrays(path, expected, _AGAIN)
-    _check_frames(path, arrays, len(points.xyz), count, len(description.cameras))
+    arrays = read_arrays(FRAMES_NAME, content, expected, _AGAIN)
+    _check_frames(arrays, len(points.xyz), count, len(description.cameras))
     rows = np.split(arrays["point_rows"], arrays["first_row"][1:-1])
     frames = [
         make_frame(name, SE3.from_quaternion(pose[:4], pose[4:]), description.cameras[camera], own, points)
@@ -253,16 +259,14 @@ def _read_frames(path: Path, description: _Description, points: PointTable) -> t
     return frames, arrays["landmark_frame"]
 
 
-def _check_frames(
-    path: Path, arrays: Mapping[str, NDArray[Any]], num_points: int, num_frames: int, num_cameras: int
-) -> None:
+def _check_frames(arrays: Mapping[str, NDArray[Any]], num_points: int, num_frames: int, num_cameras: int) -> None:
     """Refuse rows of what is not there, and poses that are none."""
     first, poses = arrays["first_row"], arrays["map_from_camera"]
     if first[0] != 0 or first[-1] != len(arrays["point_rows"]) or np.any(np.diff(first) <= 0):
-        raise MapError(f"{path}: the frames do not share out the rows of their points{_AGAIN}")
+        raise MapError(f"{FRAMES_NAME}: the frames do not share out the rows of their points{_AGAIN}")
     for name, count in (("point_rows", num_points), ("camera", num_cameras), ("landmark_frame", num_frames)):
         if np.any((arrays[name] < 0) | (arrays[name] >= count)):
-            raise MapError(f"{path}: '{name}' names one of more than the {count} that there are{_AGAIN}")
+            raise MapError(f"{FRAMES_NAME}: '{name}' names one of more than the {count} that there are{_AGAIN}")
     lengths = np.linalg.norm(np.clip(poses[:, :4], -2.0, 2.0), axis=1)  # the square of a huge one overflows
     if not is_plausible_position(poses[:, 4:]) or np.any(np.abs(lengths - 1.0) > _UNIT_LENGTH):
-        raise MapError(f"{path}: the pose of a frame is not a pose{_AGAIN}")
+        raise MapError(f"{FRAMES_NAME}: the pose of a frame is not a pose{_AGAIN}")

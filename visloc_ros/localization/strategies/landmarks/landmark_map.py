@@ -18,7 +18,7 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import NO_POINT, Manifest, Map, MapImage
 from visloc_ros.localization.strategies.landmarks.clustering import BACKGROUND, canonical_order, label_points
 from visloc_ros.localization.strategies.landmarks.config import LandmarkConfig
-from visloc_ros.localization.strategies.landmarks.point_descriptors import medoid_descriptors
+from visloc_ros.localization.strategies.landmarks.point_descriptors import mean_descriptors
 from visloc_ros.localization.strategies.landmarks.point_features import PointFeatures
 from visloc_ros.localization.strategies.landmarks.sparsification import sparsify
 from visloc_ros.localization.strategies.landmarks.views import Covisibility, Rows, View, see
@@ -79,7 +79,7 @@ def make_landmark_map(map_: Map, config: LandmarkConfig) -> LandmarkMap:
 
 
 def reduce_map(
-    map_: Map, labels: NDArray[np.int32], config: LandmarkConfig, describe: Describe = medoid_descriptors
+    map_: Map, labels: NDArray[np.int32], config: LandmarkConfig, describe: Describe = mean_descriptors
 ) -> LandmarkMap:
     """Reduce a map to points of landmarks, by the labels (P,) of its points. Raises MapError."""
     images = sorted(map_.images, key=lambda image: image.name)

@@ -1,7 +1,8 @@
 """Evidence by landmarks: the landmarks that a network recognises in the image are matched, one after the other.
 
 After PRAM (Xue et al. 2024, arXiv 2404.07785). There is no global descriptor and no reference image: keypoints are
-matched with the points of a landmark, as its virtual reference frame shows them.
+matched with the points of a landmark, as its virtual reference frame shows them. Where nearest neighbours leave it in
+doubt, a learned matcher matches the frames around the pose that they give.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import MapImage
 from visloc_ros.core.types import Reason
 from visloc_ros.features.nearest import NearestMatcher
-from visloc_ros.features.types import Matches
+from visloc_ros.features.types import Matcher, Matches
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.correspondences import lift, merge
 from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, chance_inliers
+from visloc_ros.localization.evidence_collector import EvidenceCollector
 from visloc_ros.localization.strategies.landmarks.calibration import keep_likely_landmarks
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
 from visloc_ros.localization.strategies.landmarks.ranking import RankedLandmark, rank_landmarks
@@ -51,13 +53,17 @@ class Recognition:
 class LandmarkSearcher:
     """Matches keypoints with the points of the landmarks that they are recognised as."""
 
-    def __init__(self, landmarks: LandmarkMap, recogniser: Recogniser, config: AnchorConfig, threshold: float) -> None:
+    def __init__(
+        self, landmarks: LandmarkMap, recogniser: Recogniser, config: AnchorConfig, threshold: float, matcher: Matcher
+    ) -> None:
         self.map = landmarks.map
         self.overlap = ViewOverlap(landmarks.map)
-        self.matcher = NearestMatcher(ratio=_RATIO)
+        self.matcher = matcher
         self._landmarks, self._recogniser, self._threshold = landmarks, recogniser, threshold
+        self._config = config
+        self._nearest = NearestMatcher(ratio=_RATIO)
+        self._collector = EvidenceCollector(landmarks.map, matcher, config)
         self._solver = EvidenceSolver(landmarks.map, config.pose)
-        self._min_matches = config.min_matches
 
     def gather(self, query: Query, prior: SE3 | None) -> Iterator[Evidence]:
         """Evidence of one landmark after the other, of those only that more tokens agree on than do by chance."""
@@ -71,7 +77,11 @@ class LandmarkSearcher:
                 self._try_rivals(query, recognition, landmark, tried)
                 yield self._solver.with_rival(evidence, list(tried.values()))
         best = max(tried.values(), key=lambda one: (one.num_inliers, len(one.correspondences)), default=Evidence())
-        yield replace(self._solver.with_rival(best, list(tried.values())), refusal=self._hopelessness(best))
+        best = self._solver.with_rival(best, list(tried.values()))
+        refusal = self._hopelessness(best)
+        yield replace(best, refusal=refusal)
+        if refusal is None and not isinstance(self.matcher, NearestMatcher):
+            yield self._match_around(query, best, prior)
 
     def recognise(self, query: Query) -> Recognition:
         """What the query's keypoints may show; those that are surely background are left out."""
@@ -80,9 +90,17 @@ class LandmarkSearcher:
         return Recognition(kept, probabilities[kept])
 
     def _hopelessness(self, evidence: Evidence) -> Reason | None:
-        if len(evidence.correspondences) < self._min_matches:
+        if len(evidence.correspondences) < self._config.min_matches:
             return Reason.FEW_MATCHES
         return None if _is_likely(evidence) else Reason.FEW_INLIERS
+
+    def _match_around(self, query: Query, evidence: Evidence, prior: SE3 | None) -> Evidence:
+        """Evidence by the learned matcher from the frames around a pose."""
+        assert evidence.solution is not None
+        with query.watch("retrieval"):
+            rows = self.overlap.rank(evidence.solution.map_from_camera, query.frame.camera, self._config.top_k)
+        found = self._collector.gather(query, [rows], prior)
+        return replace(found, rival=found.rival or evidence.rival)
 
     def _try(
         self, query: Query, recognition: Recognition, landmark: RankedLandmark, prior: SE3 | None = None
@@ -92,11 +110,13 @@ class LandmarkSearcher:
         with query.watch("matching"):
             tokens, points = self._chosen(recognition, landmark, frame)
             keypoint_rows = recognition.keypoint_rows[tokens]
-            found = self.matcher.match(query.features.take(keypoint_rows), frame.features.take(points))
+            found = self._nearest.match(query.features.take(keypoint_rows), frame.features.take(points))
             pairs = np.column_stack((keypoint_rows[found.pairs[:, 0]], points[found.pairs[:, 1]])).astype(np.int32)
         correspondences = merge([lift(Matches(pairs, found.scores), frame)])
         evidence = Evidence(correspondences, len(pairs), (frame.name,))
-        return self._solver.solve(query, evidence, prior) if len(correspondences) >= self._min_matches else evidence
+        return (
+            self._solver.solve(query, evidence, prior) if len(correspondences) >= self._config.min_matches else evidence
+        )
 
     def _chosen(
         self, recognition: Recognition, landmark: RankedLandmark, frame: MapImage

@@ -13,7 +13,7 @@ from visloc_ros.features import Matcher
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.evidence import Evidence, Query, chance_inliers
-from visloc_ros.localization.strategies.retrieval.evidence_collector import EvidenceCollector
+from visloc_ros.localization.evidence_collector import EvidenceCollector
 from visloc_ros.localization.strategies.retrieval.global_index import global_index, rank_by_descriptor
 from visloc_ros.localization.view_overlap import ViewOverlap
 
