@@ -3,7 +3,8 @@
 Run: python -m benchmarks.anchor.networks --data ../shared/data --json results/networks.json \
     --markdown results/networks.md
 Times are of the processor, not of the clock (on a GPU of the clock, until its work is done), and the candidates take
-turns: other work on the machine then slows all of them alike. Look at the ratios, machines are noisy.
+turns: other work on the machine then slows all of them alike. Look at the ratios, machines are noisy. Images a second,
+one by one and several at once, are by the clock in all cases: what a server does whose clients wait together.
 """
 
 import argparse
@@ -29,12 +30,15 @@ from visloc_ros.core.types import Frame, Image
 from visloc_ros.evaluation.decoding import DecodedFrame
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.features import FeatureConfig, Matcher, MatcherConfig, Matches, make_extractor, make_matcher
+from visloc_ros.features.backends.aliked import AlikedExtractor
 from visloc_ros.features.backends.weights import pick_device
 from visloc_ros.features.pixels import network_from_colmap
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 
 REFERENCES = (0, 100, 150, 300, 490)
 QUERIES = (500, 560, 620, 680, 740)
+CLIENTS = range(500, 740, 30)  # one image each
+BATCH_SIZES = (1, 2, 4, 8)
 PACKAGED = "packaged"
 PRECISIONS = ("float32", "auto")
 
@@ -79,6 +83,7 @@ def main() -> None:
     kitchen, device = real_places(arguments.data)[0], pick_device(arguments.device or "auto")
     report: Figures = {**provenance(), "threads": arguments.threads, "device": str(device)}
     report["extraction"] = [extraction(kitchen, device, count, arguments.rounds) for count in (512, 1024)]
+    report["batches"] = batches(kitchen, device, arguments.rounds)
     report["matching"] = [matching(kitchen, device, count, arguments.rounds) for count in (512, 300)]
     report["poses"] = poses(kitchen, device, arguments)
     body = tables(report)
@@ -107,12 +112,23 @@ def extraction(place: Place, device: torch.device, count: int, rounds: int) -> F
     for name in PRECISIONS:
         extract[name] = make_extractor(FeatureConfig(max_keypoints=count, precision=name, device=device.type)).extract
     calls: Calls = {name: [partial(one, image) for image in images] for name, one in extract.items()}
-    times = take_turns(calls, rounds, device)
+    times = take_turns(calls, rounds, clock_of(device))
     expected = [extract[PACKAGED](image) for image in images]
     same = {
         name: difference(expected, [extract[name](image) for image in images]) for name in extract if name != PACKAGED
     }
     return {"keypoints": count, "ms": times, "difference": same}
+
+
+def batches(place: Place, device: torch.device, rounds: int) -> Figures:
+    """Images a second when that many are given to the network at once."""
+    images = [read_image(place, number) for number in CLIENTS]
+    extractors = {str(size): AlikedExtractor(FeatureConfig(device=device.type)) for size in BATCH_SIZES}
+    for size, extractor in extractors.items():
+        extractor.batch_size = int(size)
+    calls: Calls = {size: [partial(extractor.extract_many, images)] for size, extractor in extractors.items()}
+    times = take_turns(calls, rounds, synchronized_clock if device.type == "cuda" else time.perf_counter)
+    return {"images_per_s": {size: 1e3 * len(images) / times[size] for size in times}}
 
 
 def matching(place: Place, device: torch.device, count: int, rounds: int) -> Figures:
@@ -132,7 +148,7 @@ def matching(place: Place, device: torch.device, count: int, rounds: int) -> Fig
     candidates: Calls = {name: [partial(matcher.match, *pair) for pair in pairs] for name, matcher in matchers.items()}
     at_once = matchers["auto, five at once"]
     candidates["auto, five at once"] = [partial(at_once.match_many, query, references) for query in queries]
-    times = take_turns(candidates, rounds, device)
+    times = take_turns(candidates, rounds, clock_of(device))
     times["auto, five at once"] /= len(references)
     shares = {name: agreement(pairs, matchers[PACKAGED], matchers[name]) for name in ("float32", "auto")}
     return {"keypoints": [512, count], "ms": times, "share_of_same_matches": shares}
@@ -166,9 +182,8 @@ def pose_summary(
     return {key: summary[key] for key in ("frames", "accepted", "position_error_m", "rotation_error_deg")}
 
 
-def take_turns(candidates: Calls, rounds: int, device: torch.device) -> dict[str, float]:
+def take_turns(candidates: Calls, rounds: int, now_s: Callable[[], float]) -> dict[str, float]:
     """Median time of each candidate's calls in ms; they take turns, and a first round does not count."""
-    now_s = synchronized_clock if device.type == "cuda" else time.process_time
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for round_number in range(rounds + 1):
         for name, calls in candidates.items():
@@ -178,6 +193,11 @@ def take_turns(candidates: Calls, rounds: int, device: torch.device) -> dict[str
                 if round_number > 0:
                     times[name].append(1e3 * (now_s() - start))
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def clock_of(device: torch.device) -> Callable[[], float]:
+    """Seconds of a GPU's work by the clock, of a CPU's by what the process has had of it."""
+    return synchronized_clock if device.type == "cuda" else time.process_time
 
 
 def synchronized_clock() -> float:
@@ -239,7 +259,7 @@ def title_of(device: torch.device, threads: int) -> str:
 
 def tables(report: Figures) -> str:
     """All tables."""
-    parts = [extraction_table(report["extraction"]), matching_table(report["matching"])]
+    parts = [extraction_table(report["extraction"]), batch_table(report["batches"]), matching_table(report["matching"])]
     return "\n\n".join([*parts, pose_table(report["poses"])] if report["poses"] else parts)
 
 
@@ -263,6 +283,13 @@ def differences(same: Figures) -> list[str]:
     """The cells of how alike features are."""
     share = f"{100 * same['share_of_same_keypoints']:.1f} %"
     return [share, f"{same['p95_shift_px']:.4f}", f"{same['p5_cosine']:.5f}"]
+
+
+def batch_table(report: Figures) -> str:
+    """A row a batch size."""
+    per_s = report["images_per_s"]
+    rows = [[size, f"{per_s[size]:.1f}", f"{per_s[size] / per_s['1']:.2f}"] for size in per_s]
+    return table(["ALIKED-n16, VGA, images at once", "images a second", "times faster"], rows)
 
 
 def matching_table(columns: list[Figures]) -> str:

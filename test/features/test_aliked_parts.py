@@ -20,9 +20,14 @@ def inference():
         yield
 
 
-def random_map(channels, height, width, seed=0):
-    values = torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(seed))
+def random_map(channels, height, width, seed=0, batch=1):
+    values = torch.randn(batch, channels, height, width, generator=torch.Generator().manual_seed(seed))
     return values.contiguous(memory_format=torch.channels_last)
+
+
+def in_first(positions):
+    """All positions are in the first image of a batch."""
+    return torch.zeros(len(positions), dtype=torch.long)
 
 
 def make_network(seed=0):
@@ -50,24 +55,38 @@ def test_sampling_is_bilinear_and_zero_outside():
     positions = torch.from_numpy(np.random.default_rng(1).uniform(-3.0, 11.0, (400, 2)).astype(np.float32))
     grid = positions / torch.tensor([8.0, 6.0]) * 2.0 - 1.0
     expected = F.grid_sample(features, grid[None, None], align_corners=True)[0, :, 0].T
-    torch.testing.assert_close(sample(features, positions), expected, atol=1e-5, rtol=0.0)
+    torch.testing.assert_close(sample(features, positions, in_first(positions)), expected, atol=1e-5, rtol=0.0)
 
 
 @pytest.mark.parametrize("position", [(0.0, 0.0), (8.0, 6.0), (3.0, 4.0)])
 def test_sampling_a_whole_pixel_gives_that_pixel(position):
     features = random_map(5, 7, 9)
     column, row = map(int, position)
-    torch.testing.assert_close(sample(features, torch.tensor([position]))[0], features[0, :, row, column])
+    positions = torch.tensor([position])
+    found = sample(features, positions, in_first(positions))
+    torch.testing.assert_close(found[0], features[0, :, row, column])
 
 
 def test_sampling_nowhere_gives_nothing():
-    assert sample(random_map(5, 7, 9), torch.empty(0, 2)).shape == (0, 5)
+    nowhere = torch.empty(0, 2)
+    assert sample(random_map(5, 7, 9), nowhere, in_first(nowhere)).shape == (0, 5)
 
 
-def test_deformable_convolution_is_that_of_torchvision():
+def test_sampling_a_batch_is_sampling_each_of_its_maps():
+    features = random_map(5, 7, 9, batch=3)
+    positions = torch.from_numpy(np.random.default_rng(1).uniform(-3.0, 11.0, (400, 2)).astype(np.float32))
+    images = torch.from_numpy(np.random.default_rng(2).integers(0, 3, 400))
+    found = sample(features, positions, images)
+    for index in range(3):
+        own = positions[images == index]
+        assert torch.equal(found[images == index], sample(features[index : index + 1], own, in_first(own)))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_deformable_convolution_is_that_of_torchvision(batch):
     convolution = make_network().block3.conv1
     convolution.offset_conv.weight.mul_(20.0)  # offsets of several pixels, some beyond the border and the limit
-    x = random_map(32, 14, 18)
+    x = random_map(32, 14, 18, batch=batch)
     offset = convolution.offset_conv(x).clamp(-4.5, 4.5)
     assert offset.abs().max() == 4.5
     expected = torchvision.ops.deform_conv2d(x, offset, convolution.regular_conv.weight, padding=(1, 1))
@@ -95,8 +114,21 @@ def test_strips_join_without_a_seam(monkeypatch, rows):
         torch.testing.assert_close(other, one, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_maps_of_a_batch_are_those_of_its_images(dtype):
+    network = make_network()
+    network.fold_normalization()
+    network.to(dtype)
+    images = random_map(3, 96, 64, seed=5, batch=3).abs().clamp(max=1.0).to(dtype)
+    together = maps_of(network, images)
+    rounding = 1e-4 if dtype == torch.float32 else 0.05  # sums of a batch may be of another order
+    for index in range(3):
+        for one, alone in zip(together, maps_of(network, images[index : index + 1]), strict=True):
+            torch.testing.assert_close(one[index], alone[0], atol=rounding, rtol=rounding)
+
+
 def maps_of(network, image):
     """Everything dense that the network computes."""
     full, half, hidden = network._full_resolution(image)
     coarse = network._coarse_levels(half)
-    return full, half, *coarse, network._score_map(hidden, coarse)
+    return full, half, *coarse, network._score_maps(hidden, coarse)

@@ -9,6 +9,7 @@ from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.core.map import NO_POINT, LocalFeatures, Manifest, Map, MapImage
 from visloc_ros.core.types import Frame
 from visloc_ros.features import Vlad, VladConfig
+from visloc_ros.features.one_by_one import OneByOne
 
 DIM = 32
 INFO = ModelInfo("synthetic", "Apache-2.0")
@@ -72,7 +73,7 @@ class World:
         return Frame(123, np.zeros((camera.height, camera.width), np.uint8), camera)
 
 
-class FakeExtractor:
+class FakeExtractor(OneByOne):
     """Hands out prepared features instead of looking at the image."""
 
     info = INFO

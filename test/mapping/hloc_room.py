@@ -7,6 +7,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import LocalFeatures, Manifest, ModelInfo, save_map
 from visloc_ros.core.types import Frame
 from visloc_ros.features import Vlad, VladConfig
+from visloc_ros.features.one_by_one import OneByOne
 
 DIM = 128
 INFO = ModelInfo("aliked-n16", "BSD-3-Clause", "ab" * 32)
@@ -17,7 +18,7 @@ def unit(rows):
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-class Room:
+class Room(OneByOne):
     """A reconstruction with exact keypoints; ``extract`` finds the points that a frame's name says it sees."""
 
     info = INFO

@@ -12,13 +12,14 @@ from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.types import Image
 from visloc_ros.features.config import FeatureConfig
 from visloc_ros.features.images import as_grey, reduce_image
+from visloc_ros.features.one_by_one import OneByOne
 from visloc_ros.features.pixels import colmap_from_network
 from visloc_ros.features.types import ModelInfo
 
 _DIM = 128
 
 
-class SiftExtractor:
+class SiftExtractor(OneByOne):
     """Finds SIFT keypoints, strongest contrast first; a keypoint may come once for each of its orientations."""
 
     descriptor_dim = _DIM

@@ -40,8 +40,17 @@ class LocalExtractor(Protocol):
         """Length of its descriptors."""
         ...
 
+    @property
+    def batch_size(self) -> int:
+        """Images that ``extract_many`` is best given at once; 1 where several cost as many times one."""
+        ...
+
     def extract(self, image: Image) -> LocalFeatures:
         """Features of a uint8 image, (H, W) grey or (H, W, 3) RGB; keypoints in COLMAP pixels of that image."""
+        ...
+
+    def extract_many(self, images: Sequence[Image]) -> list[LocalFeatures]:
+        """Features of every image, in their order; the images may differ in size."""
         ...
 
 

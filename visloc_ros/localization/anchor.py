@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
@@ -88,6 +88,23 @@ class AnchorEngine:
             with watch("features"):
                 features = self.extractor.extract(frame.image)
         return Query(frame, features, watch)
+
+    def look_at_many(self, frames: Sequence[Frame]) -> list[Query]:
+        """``look_at`` for several frames, in the batches that suit the extractor.
+
+        The time of "features" is that of a batch divided by its images. Raises CalibrationError as ``localize`` does.
+        """
+        for frame in frames:
+            check_image_size(frame.camera, frame.image.shape[1], frame.image.shape[0])
+        size = self.extractor.batch_size
+        batches = [frames[start : start + size] for start in range(0, len(frames), size)]
+        return [query for batch in batches for query in self._look_at_batch(batch)]
+
+    def _look_at_batch(self, frames: Sequence[Frame]) -> list[Query]:
+        watch = Stopwatch()
+        with watch("features"):
+            features = self.extractor.extract_many([frame.image for frame in frames])
+        return [Query(frame, one, watch.divided(len(frames))) for frame, one in zip(frames, features, strict=True)]
 
     def find(self, query: Query, prior: SE3 | None = None) -> AnchorPose | Rejection:
         """The second half of ``localize``."""

@@ -28,7 +28,8 @@ from visloc_ros.server.page_route import router as page_router
 from visloc_ros.server.report_route import router as report_router
 from visloc_ros.server.resident_maps import UnknownMapError
 from visloc_ros.server.scene_route import router as scene_router
-from visloc_ros.server.service import MOST_BODY_BYTES, MOST_VIDEO_BYTES, SearchRequest, ServerConfig, Service
+from visloc_ros.server.search_batches import SearchRequest
+from visloc_ros.server.service import MOST_BODY_BYTES, MOST_VIDEO_BYTES, ServerConfig, Service
 from visloc_ros.server.stream_route import router as stream_router
 from visloc_ros.server.uploads import CameraOfSize, camera_in_words, pinhole
 
@@ -86,7 +87,7 @@ async def localize(
     service.queue.check_room(client)  # before the image is in memory
     data = await image.read()
     with service.metrics.search_seconds.time():
-        return await service.queue.do(lambda: service.localize(data, search), client)
+        return await service.localize(data, search, client)
 
 
 def make_app(config: ServerConfig) -> FastAPI:

@@ -6,14 +6,13 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Anchor, AnchorPose
 from visloc_ros.server.answers import LocalizeAnswer
 from visloc_ros.server.build_jobs import BuildJobs
 from visloc_ros.server.device_queue import DeviceQueue
 from visloc_ros.server.metrics import FOUND, Metrics
 from visloc_ros.server.resident_maps import ResidentMaps
-from visloc_ros.server.uploads import CameraOfSize, read_upload
+from visloc_ros.server.search_batches import Search, SearchBatches, SearchRequest
 
 MOST_BODY_BYTES = 32 << 20  # a photo of 50 megapixels has 20 MB
 MOST_VIDEO_BYTES = 8 << 30  # an hour of a phone's full HD
@@ -35,22 +34,13 @@ class ServerConfig:
     reports_folder: Path | None = None
 
 
-@dataclass(frozen=True)
-class SearchRequest:
-    """In which map an image is searched, empty where there is only one, and what is known of it."""
-
-    map_name: str = ""
-    camera_of: CameraOfSize | None = None
-    prior: SE3 | None = None
-    with_inliers: bool = False
-
-
 class Service:
     """What the routes share: the maps, the queue before them, and who may ask."""
 
     def __init__(self, config: ServerConfig) -> None:
         self.maps = ResidentMaps(config.maps_folder, config.memory_bytes)
         self.queue = DeviceQueue(MOST_WAITING, WITHIN_S)
+        self._batches = SearchBatches()
         self.jobs = BuildJobs(config.maps_folder)
         self.reports_folder = config.reports_folder
         self.num_streams = 0
@@ -66,10 +56,18 @@ class Service:
         self.jobs.close()
         self.queue.close()
 
-    def localize(self, data: bytes, search: SearchRequest) -> LocalizeAnswer:
-        """Find an image, in the thread of the queue."""
-        frame, name = read_upload(data, search.camera_of), self.maps.resolve(search.map_name)
+    async def localize(self, data: bytes, request: SearchRequest, client: str = "") -> LocalizeAnswer:
+        """Find an image when its turn comes. Raises as ``DeviceQueue.do`` does, and VislocError."""
+        self.queue.check_room(client)  # what is refused is not looked at with others
+        search = Search(data, request)
+        with self._batches.waiting(search):
+            return await self.queue.do(lambda: self._find(search), client)
+
+    def _find(self, search: Search) -> LocalizeAnswer:
+        """What is found in the turn of a search, in the thread of the queue."""
+        search.read()  # what is no image loads no map
+        request, name = search.request, self.maps.resolve(search.request.map_name)
         engine = self.maps.engine(name)
-        result = engine.localize(frame, search.prior)
+        result = engine.find(self._batches.look_at(search, engine), request.prior)
         self.metrics.searches.labels(FOUND if isinstance(result, AnchorPose) else result.reason.value).inc()
-        return LocalizeAnswer.of(Anchor(result, engine.map_identity), name, search.with_inliers)
+        return LocalizeAnswer.of(Anchor(result, engine.map_identity), name, request.with_inliers)

@@ -16,6 +16,7 @@ from visloc_ros.core.camera import HALF_PIXEL
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.features import MatcherConfig, make_matcher
+from visloc_ros.features.one_by_one import OneByOne
 from visloc_ros.odometry.dpvo.places import Hit
 from visloc_ros.odometry.dpvo.retrieval_loops import LoopFinder, LoopModels, RetrievalLoops, Snapshot
 
@@ -25,7 +26,7 @@ SIZE = (4 * MAP_SIZE[1], 4 * MAP_SIZE[0])
 MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.5))
 
 
-class World:
+class World(OneByOne):
     """Points all around a circular path that looks outwards, and a camera that comes round more than once."""
 
     def __init__(self, places=1, frames=FRAMES):
@@ -66,7 +67,7 @@ def journey_in(world, live=False):
     return Journey(world.path, image, QUARTER_INTRINSICS, LoopModels(world, MATCHER), live=live, depth=6.0)
 
 
-class InOrder:
+class InOrder(OneByOne):
     """Extracts features of a world whose images come in order and show nothing."""
 
     def __init__(self, world):

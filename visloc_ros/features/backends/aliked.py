@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import cv2
 import numpy as np
 import torch
@@ -14,6 +16,8 @@ from visloc_ros.features.backends.weights import find_weights, load_weights, pic
 from visloc_ros.features.config import FeatureConfig
 from visloc_ros.features.pixels import colmap_from_network
 from visloc_ros.features.types import ModelInfo
+
+_BATCH_SIZE = 8  # bounds the memory of the maps: 0.1 GB for each VGA image, 0.33 GB where it has 1024x1024
 
 
 class AlikedExtractor:
@@ -31,6 +35,8 @@ class AlikedExtractor:
         self.network = network.eval().requires_grad_(False).to(self.device, self._dtype())
         self.info = ModelInfo(config.name, "BSD-3-Clause", sha256)
         self.descriptor_dim = sizes.dim
+        # One VGA image is work enough for the cores of a CPU: batches of four took as long.
+        self.batch_size = 1 if self.device.type == "cpu" else _BATCH_SIZE
 
     def _dtype(self) -> torch.dtype:
         """Number type of the network; half precision has been tried on processors, not on a GPU."""
@@ -40,11 +46,16 @@ class AlikedExtractor:
 
     def extract(self, image: Image) -> LocalFeatures:
         """Features of a uint8 image, (H, W) grey or (H, W, 3) RGB, strongest first; none on a uniform image."""
-        height, width = image.shape[:2]
-        resized = self._resize(image)
-        scale = (resized.shape[1] / width, resized.shape[0] / height)
-        keypoints, scores, descriptors = self._run(resized)
-        return LocalFeatures(colmap_from_network(keypoints, scale), scores, descriptors, (width, height))
+        return self.extract_many([image])[0]
+
+    def extract_many(self, images: Sequence[Image]) -> list[LocalFeatures]:
+        """Features of every image, in their order; at most ``batch_size`` that are resized to one shape at once."""
+        resized = [self._resize(image) for image in images]
+        found: dict[int, LocalFeatures] = {}
+        for batch in _batches_of_one_shape(resized, self.batch_size):
+            for index, outputs in zip(batch, self._run([resized[index] for index in batch]), strict=True):
+                found[index] = _features(images[index], resized[index], *outputs)
+        return [found[index] for index in range(len(images))]
 
     def _resize(self, image: Image) -> Image:
         height, width = image.shape[:2]
@@ -55,9 +66,31 @@ class AlikedExtractor:
         return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
     @torch.inference_mode()
-    def _run(self, image: Image) -> tuple[NDArray[np.float32], ...]:
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).float() / 255.0
-        planes = pixels.expand(3, -1, -1) if image.ndim == 2 else pixels.permute(2, 0, 1)
+    def _run(self, images: Sequence[Image]) -> list[tuple[NDArray[np.float32], ...]]:
+        """Keypoints in network pixels, scores and descriptors of every image; all have one shape."""
+        pixels = torch.from_numpy(np.stack(images)).to(self.device).float() / 255.0
+        planes = pixels[:, None].expand(-1, 3, -1, -1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
         config = self.config
-        outputs = self.network(planes[None], config.max_keypoints, config.detection_threshold, config.nms_radius)
-        return tuple(output.cpu().numpy() for output in outputs)
+        found = self.network(planes, config.max_keypoints, config.detection_threshold, config.nms_radius)
+        return [tuple(output.cpu().numpy() for output in outputs) for outputs in found]
+
+
+def _batches_of_one_shape(images: Sequence[Image], batch_size: int) -> Iterator[list[int]]:
+    """Rows of images of one shape, at most ``batch_size`` at once."""
+    for shape in dict.fromkeys(image.shape for image in images):
+        alike = [index for index, image in enumerate(images) if image.shape == shape]
+        for start in range(0, len(alike), batch_size):
+            yield alike[start : start + batch_size]
+
+
+def _features(
+    image: Image,
+    resized: Image,
+    keypoints: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    descriptors: NDArray[np.float32],
+) -> LocalFeatures:
+    """Features in pixels of the image, found in the resized one."""
+    height, width = image.shape[:2]
+    scale = (resized.shape[1] / width, resized.shape[0] / height)
+    return LocalFeatures(colmap_from_network(keypoints, scale), scores, descriptors, (width, height))

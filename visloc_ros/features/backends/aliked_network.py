@@ -47,7 +47,12 @@ SIZES = {
 
 
 class AlikedNetwork(nn.Module):
-    """Image (1, 3, H, W) in [0, 1] to keypoints (N, 2) in pixels from the first pixel's centre, scores, descriptors."""
+    """Images (B, 3, H, W) in [0, 1] to what is found in each: keypoints (N, 2), scores (N,), descriptors (N, D).
+
+    Keypoints are in pixels from the first pixel's centre. The maps of a batch are computed together, and so are the
+    descriptors of all its keypoints. Keypoints are looked for image by image: each has its own number of peaks, which
+    are sorted among themselves.
+    """
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -80,29 +85,37 @@ class AlikedNetwork(nn.Module):
             block.bn2 = _fold(_plain(block.conv2), block.bn2)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, image: Tensor, max_keypoints: int, threshold: float, radius: int) -> tuple[Tensor, ...]:
-        """Detect at most ``max_keypoints`` above ``threshold``, ``radius`` pixels apart, and describe them."""
-        image = image.to(self.conv1.weight.dtype, memory_format=torch.channels_last)
-        padded, left, top = _pad(image)
-        height, width = image.shape[-2:]
+    def forward(self, images: Tensor, max_keypoints: int, threshold: float, radius: int) -> list[tuple[Tensor, ...]]:
+        """Detect at most ``max_keypoints`` an image above ``threshold``, ``radius`` pixels apart; describe them."""
+        images = images.to(self.conv1.weight.dtype, memory_format=torch.channels_last)
+        padded, left, top = _pad(images)
+        height, width = images.shape[-2:]
         full, half, hidden = self._full_resolution(padded)
         coarse = self._coarse_levels(half)
-        scores = self._score_map(hidden, coarse)[top : top + height, left : left + width]
-        pixels, strengths = detect(scores, max_keypoints, threshold, radius)
+        scores = self._score_maps(hidden, coarse)[:, top : top + height, left : left + width]
+        found = [detect(one, max_keypoints, threshold, radius) for one in scores]
         pyramid = Pyramid(full, self.conv1, coarse, (left, top), (width, height))
-        return pixels, strengths, self.desc_head(pyramid, pixels)
+        return self._with_descriptors(pyramid, found)
 
-    def _full_resolution(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """First block's features (1, C, H, W), their 2x2 means, the first level's share in the score head (exact)."""
+    def _with_descriptors(self, pyramid: Pyramid, found: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, ...]]:
+        """Keypoints and scores of each image, with the descriptors of all computed at once."""
+        pixels = torch.cat([pixels for pixels, _ in found])
+        counts = [len(scores) for _, scores in found]
+        images = _rows_in_batch(counts, pixels.device)
+        descriptors = self.desc_head(pyramid, pixels, images).split(counts)
+        return [(*one, described) for one, described in zip(found, descriptors, strict=True)]
+
+    def _full_resolution(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """First block's features (B, C, H, W), their 2x2 means, the first level's share in the score head (exact)."""
         weight = self._score_weights()[0]
-        height, width = image.shape[-2:]
-        full = _empty_map(image, self.conv1.in_channels, height, width, image.dtype)
-        half = _empty_map(image, self.conv1.in_channels, height // 2, width // 2, image.dtype)
-        hidden = _empty_map(image, len(weight), height, width, torch.float32)
-        step = _STRIP_ROWS.get(image.device.type, height)
+        height, width = images.shape[-2:]
+        full = _empty_maps(images, self.conv1.in_channels, height, width, images.dtype)
+        half = _empty_maps(images, self.conv1.in_channels, height // 2, width // 2, images.dtype)
+        hidden = _empty_maps(images, len(weight), height, width, torch.float32)
+        step = _STRIP_ROWS.get(images.device.type, height)
         for top in range(0, height, step):
             bottom = min(top + step, height)
-            strip = image[:, :, max(top - _HALO, 0) : bottom + _HALO]
+            strip = images[:, :, max(top - _HALO, 0) : bottom + _HALO]
             features = self.block1(strip, top == 0, bottom == height)
             full[:, :, top:bottom] = features
             half[:, :, top // 2 : bottom // 2] = F.avg_pool2d(features, 2)
@@ -117,12 +130,12 @@ class AlikedNetwork(nn.Module):
         projections = (self.conv2, self.conv3, self.conv4)
         return [selu_(_pointwise(x, conv.weight)) for conv, x in zip(projections, (x2, x3, x4), strict=True)]
 
-    def _score_map(self, hidden: Tensor, coarse: list[Tensor]) -> Tensor:
-        """Keypoint score (H, W) in [0, 1] of every pixel of the padded image."""
+    def _score_maps(self, hidden: Tensor, coarse: list[Tensor]) -> Tensor:
+        """Keypoint score (B, H, W) in [0, 1] of every pixel of the padded images."""
         for level, weight in zip(coarse, self._score_weights()[1:], strict=True):
             share = _pointwise(level, weight).float()
             hidden += F.interpolate(share, hidden.shape[-2:], mode="bilinear", align_corners=True)
-        return torch.sigmoid(self.score_head[1:](hidden.to(weight.dtype)).float())[0, 0]
+        return torch.sigmoid(self.score_head[1:](hidden.to(weight.dtype)).float())[:, 0]
 
     def _score_weights(self) -> tuple[Tensor, ...]:
         return self.score_head[0].get_parameter("weight").chunk(4, dim=1)
@@ -172,17 +185,18 @@ class _DeformableConv(nn.Module):
         self.regular_conv = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
+        batch, _, height, width = x.shape
         limit = max(height, width) / 4.0
-        offsets = self.offset_conv(x).float().clamp(-limit, limit)[0].permute(1, 2, 0).reshape(height, width, 3, 3, 2)
-        sampled = sample(x, (_tap_positions(x) + offsets.flip(-1)).view(-1, 2))
-        taps = sampled.view(1, height, width, -1).permute(0, 3, 1, 2)
+        offsets = self.offset_conv(x).float().clamp(-limit, limit).permute(0, 2, 3, 1)
+        positions = _tap_positions(x) + offsets.reshape(batch, height, width, 3, 3, 2).flip(-1)
+        images = _rows_in_batch([height * width * 9] * batch, x.device)
+        taps = sample(x, positions.view(-1, 2), images).view(batch, height, width, -1).permute(0, 3, 1, 2)
         weight = self.regular_conv.weight.permute(0, 2, 3, 1).flatten(1)[:, :, None, None]
         return _pointwise(taps, weight, self.regular_conv.bias)
 
 
 def _tap_positions(x: Tensor) -> Tensor:
-    """Positions (H, W, 3, 3, 2) as x, y of the nine taps around every pixel of a map (1, C, H, W)."""
+    """Positions (H, W, 3, 3, 2) as x, y of the nine taps around every pixel of maps (B, C, H, W)."""
     rows, columns = (torch.arange(size, device=x.device, dtype=torch.float32) for size in x.shape[-2:])
     steps = torch.arange(-1, 2, device=x.device, dtype=torch.float32)
     down, right = rows[:, None, None, None] + steps[:, None], columns[:, None, None] + steps
@@ -197,18 +211,24 @@ def _convolve_strip(conv: nn.Conv2d, strip: Tensor, is_first: bool, is_last: boo
 
 
 def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """1x1 convolution of (1, C, H, W) channels last, each row of pixels as an image of its own.
+    """1x1 convolution of (B, C, H, W) channels last, each row of pixels as an image of its own.
 
     On one thread torch gives only large batches to the faster of its two libraries.
     """
-    channels, height, width = x.shape[1:]
-    rows = x.permute(0, 2, 3, 1).reshape(height, 1, width, channels).permute(0, 3, 1, 2)
+    batch, channels, height, width = x.shape
+    rows = x.permute(0, 2, 3, 1).reshape(batch * height, 1, width, channels).permute(0, 3, 1, 2)
     result = F.conv2d(rows, weight, bias)
-    return result.permute(0, 2, 3, 1).reshape(1, height, width, len(weight)).permute(0, 3, 1, 2)
+    return result.permute(0, 2, 3, 1).reshape(batch, height, width, len(weight)).permute(0, 3, 1, 2)
 
 
-def _empty_map(like: Tensor, channels: int, height: int, width: int, dtype: torch.dtype) -> Tensor:
-    shape = (1, channels, height, width)
+def _rows_in_batch(counts: list[int], device: torch.device) -> Tensor:
+    """For that many things of each image of a batch, one image after the other, its row in the batch."""
+    repeats = torch.tensor(counts, device=device)
+    return torch.arange(len(counts), device=device).repeat_interleave(repeats, output_size=sum(counts))
+
+
+def _empty_maps(like: Tensor, channels: int, height: int, width: int, dtype: torch.dtype) -> Tensor:
+    shape = (len(like), channels, height, width)
     return torch.empty(shape, dtype=dtype, device=like.device, memory_format=torch.channels_last)
 
 
@@ -226,11 +246,11 @@ def _fold(conv: nn.Conv2d, norm: nn.Module) -> nn.Identity:
     return nn.Identity()
 
 
-def _pad(image: Tensor) -> tuple[Tensor, int, int]:
+def _pad(images: Tensor) -> tuple[Tensor, int, int]:
     """Repeat the border until both sides are multiples of the network's stride; gives the left and top padding."""
-    height, width = image.shape[-2:]
+    height, width = images.shape[-2:]
     extra_x, extra_y = -width % STRIDE, -height % STRIDE
     left, top = extra_x // 2, extra_y // 2
     if not (extra_x or extra_y):
-        return image, 0, 0
-    return F.pad(image, (left, extra_x - left, top, extra_y - top), mode="replicate"), left, top
+        return images, 0, 0
+    return F.pad(images, (left, extra_x - left, top, extra_y - top), mode="replicate"), left, top

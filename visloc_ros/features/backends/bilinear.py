@@ -8,27 +8,27 @@ from torch import Tensor
 
 
 def rows_of(features: Tensor) -> Tensor:
-    """Rows (H*W, C) of a map (1, C, H, W) that lies channels last."""
-    return features[0].permute(1, 2, 0).flatten(0, 1)
+    """Rows (B*H*W, C) of maps (B, C, H, W) that lie channels last."""
+    return features.permute(0, 2, 3, 1).flatten(0, 2)
 
 
-def sample(features: Tensor, positions: Tensor) -> Tensor:
-    """Features (M, C) of a map (1, C, H, W) at positions (M, 2) as x, y in its pixels; zero outside of it.
+def sample(features: Tensor, positions: Tensor, images: Tensor) -> Tensor:
+    """Features (M, C) of maps (B, C, H, W) at positions (M, 2) as x, y in pixels of a map; zero outside of it.
 
-    One weighted sum of four rows for every position: on a CPU many times faster than ``grid_sample``, which reads
-    channel by channel.
+    ``images`` (M,) tells for each position which of the B maps it is in. One weighted sum of four rows for every
+    position: on a CPU many times faster than ``grid_sample``, which reads channel by channel.
     """
     height, width = features.shape[-2:]
     base = positions.floor()
     fraction_x, fraction_y = (positions - base).unbind(dim=1)
-    base = base.int()
+    base, first_rows = base.int(), (images * (height * width)).int()
     index, weight = [], []
     for step_x, step_y in ((0, 0), (1, 0), (0, 1), (1, 1)):
         x, y = base[:, 0] + step_x, base[:, 1] + step_y
         nearest_x, nearest_y = x.clamp(0, width - 1), y.clamp(0, height - 1)
         inside = (x == nearest_x) & (y == nearest_y)
         weight.append(_share(fraction_x, step_x) * _share(fraction_y, step_y) * inside)
-        index.append(nearest_y * width + nearest_x)
+        index.append(first_rows + nearest_y * width + nearest_x)
     rows, weights = torch.stack(index, dim=1), torch.stack(weight, dim=1).to(features.dtype)
     return F.embedding_bag(rows, rows_of(features), per_sample_weights=weights, mode="sum")
 

@@ -11,13 +11,14 @@ from visloc_ros.features.backends.tensors import as_tensor, pixel_scale
 from visloc_ros.features.backends.weights import find_weights, load_weights, pick_device
 from visloc_ros.features.config import FeatureConfig
 from visloc_ros.features.images import as_rgb, reduce_image
+from visloc_ros.features.one_by_one import OneByOne
 from visloc_ros.features.pixels import colmap_from_network
 from visloc_ros.features.types import ModelInfo
 
 _WEIGHTS = ("depth-save", "disk-depth-save")
 
 
-class DiskExtractor:
+class DiskExtractor(OneByOne):
     """Finds DISK features with the weights trained on depth; they are read once, here."""
 
     descriptor_dim = DIM

@@ -18,6 +18,7 @@ from visloc_ros.features.backends.hloc_package import LICENCE, make_network, rea
 from visloc_ros.features.backends.tensors import digest
 from visloc_ros.features.backends.weights import pick_device
 from visloc_ros.features.config import FeatureConfig
+from visloc_ros.features.one_by_one import OneByOne
 from visloc_ros.features.pixels import colmap_from_network
 from visloc_ros.features.types import ModelInfo
 
@@ -25,7 +26,7 @@ _MODULE = "extract_features"
 _PROBE_SIDE = 256
 
 
-class HlocExtractor:
+class HlocExtractor(OneByOne):
     """Runs an extractor as its hloc configuration says, and keeps the strongest ``max_keypoints``."""
 
     def __init__(self, config: FeatureConfig) -> None:

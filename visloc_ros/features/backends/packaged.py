@@ -16,6 +16,7 @@ from visloc_ros.features.backends.tensors import as_tensor, digest, pixel_scale
 from visloc_ros.features.backends.weights import pick_device
 from visloc_ros.features.config import FeatureConfig
 from visloc_ros.features.images import as_grey, as_rgb, reduce_image
+from visloc_ros.features.one_by_one import OneByOne
 from visloc_ros.features.pixels import colmap_from_network
 from visloc_ros.features.types import ModelInfo
 
@@ -66,7 +67,7 @@ _PACKAGES = {
 }
 
 
-class PackagedExtractor:
+class PackagedExtractor(OneByOne):
     """Runs the network of an installed package; the weights are read once, here, from where the package keeps them."""
 
     def __init__(self, config: FeatureConfig) -> None:

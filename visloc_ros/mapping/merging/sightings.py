@@ -13,6 +13,7 @@ from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.core.map import LocalFeatures, Map, MapImage
 from visloc_ros.core.types import AnchorPose, Frame, Image, Reason
 from visloc_ros.features.config import GlobalConfig
+from visloc_ros.features.one_by_one import OneByOne
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.view_overlap import ViewOverlap
 
@@ -87,7 +88,7 @@ class MapSearch:
 
 
 @dataclass(frozen=True)
-class _FeaturesOfMaps:
+class _FeaturesOfMaps(OneByOne):
     """Stands for the extractor that made the features of maps, which need not be at hand."""
 
     info: ModelInfo

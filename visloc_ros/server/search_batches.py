@@ -1,0 +1,113 @@
+"""Searches that wait together in one map: their images are looked at in one batch, where a batch is faster."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from threading import Lock
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.types import Frame
+from visloc_ros.localization import AnchorEngine
+from visloc_ros.localization.evidence import Query
+from visloc_ros.server.uploads import MOST_PIXELS, CameraOfSize, read_upload
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """In which map an image is searched, empty where there is only one, and what is known of it."""
+
+    map_name: str = ""
+    camera_of: CameraOfSize | None = None
+    prior: SE3 | None = None
+    with_inliers: bool = False
+
+
+class Search:
+    """An image that somebody has sent, and what is asked of it."""
+
+    def __init__(self, data: bytes, request: SearchRequest) -> None:
+        self.request = request
+        self.query: Query | None = None
+        """The frame with its features, where it was looked at with others before its turn."""
+        self._data = data
+        self._frame: Frame | None = None
+
+    def read(self) -> Frame:
+        """The image, decoded when it is first asked for. Raises as ``read_upload`` does, each time."""
+        if self._frame is None:
+            self._frame = read_upload(self._data, self.request.camera_of)
+        return self._frame
+
+
+class SearchBatches:
+    """Searches that wait for the thread of a queue.
+
+    Each has its turn there, in the order in which it came. Where the extractor takes several images at once, a turn
+    also extracts features for those of its map that wait behind it, which only use them: whoever waits for a turn waits
+    for one batch at most in place of one image, and what fails fails in the turn of who asked for it.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[Search] = []
+        self._lock = Lock()  # requests come on the event loop, and are taken in the thread of the queue
+
+    @contextmanager
+    def waiting(self, search: Search) -> Iterator[None]:
+        """While somebody waits for this search, it may be looked at with others."""
+        with self._lock:
+            self._waiting.append(search)
+        try:
+            yield
+        finally:
+            self._forget(search)
+
+    def look_at(self, search: Search, engine: AnchorEngine) -> Query:
+        """The frame of a search whose turn has come, with its features. Raises as ``AnchorEngine.look_at`` does.
+
+        Features that were extracted before serve any engine with the same models, as those of one server have them.
+        """
+        self._forget(search)
+        if search.query is None:
+            self._look_at_with_others(search, engine)
+        return engine.look_at(search.read()) if search.query is None else search.query
+
+    def _look_at_with_others(self, search: Search, engine: AnchorEngine) -> None:
+        others = self._take_others(search, engine.extractor.batch_size - 1)
+        if not others:
+            return
+        batch = [search, *others]
+        try:
+            for one, query in zip(batch, engine.look_at_many([one.read() for one in batch]), strict=True):
+                one.query = query
+        except Exception:  # memory, most likely; none of them is taken into a batch by others again
+            logger.exception("%d images cannot be looked at together: each is looked at alone", len(batch))
+
+    def _take_others(self, search: Search, most: int) -> list[Search]:
+        """Those of the same map that came first and can be read, until all have more pixels than one image may."""
+        others, num_pixels = [], _num_pixels(search.read())
+        for other in self._of_same_map(search)[:most]:
+            if num_pixels > MOST_PIXELS:
+                break
+            self._forget(other)
+            with suppress(Exception):  # which is told when its own turn comes
+                num_pixels += _num_pixels(other.read())
+                others.append(other)
+        return others
+
+    def _of_same_map(self, search: Search) -> list[Search]:
+        with self._lock:
+            return [one for one in self._waiting if one.request.map_name == search.request.map_name]
+
+    def _forget(self, search: Search) -> None:
+        with self._lock, suppress(ValueError):
+            self._waiting.remove(search)
+
+
+def _num_pixels(frame: Frame) -> int:
+    height, width = frame.image.shape[:2]
+    return int(height * width)
