@@ -26,6 +26,7 @@ from visloc_ros.localization.strategies.landmarks.recogniser_files import (  # n
     RecogniserInfo,
     write_recogniser,
 )
+from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig  # noqa: E402
 
 SHAPE = NetworkShape(in_dim=16, num_classes=5, dim=24, heads=2, head_dim=8, layers=2, prototypes=3)
 EXTRACTOR = "aliked-n16"
@@ -76,10 +77,11 @@ def test_the_bytes_are_those_of_the_files_and_half_of_the_weights(tmp_path, netw
 
 def test_what_training_was_like_is_written_along(tmp_path, network):
     point = CurvePoint(4, 0.5, 1.5, 0.7, 0.6, 0.8, 0.9)
-    TrainedRecogniser(network, (point,), 0.75).save(tmp_path, EXTRACTOR)
+    TrainedRecogniser(network, (point,), 0.75, TrainingConfig()).save(tmp_path, EXTRACTOR)
     info = TransformerRecogniser.load(tmp_path, EXTRACTOR, "cpu").info
     assert info.background_threshold == 0.75
     assert info.training["curve"][0]["accuracy"] == 0.7
+    assert info.training["options"]["learning_rate"] == 1e-3
 
 
 def test_an_image_without_keypoints_has_no_probabilities(folder):

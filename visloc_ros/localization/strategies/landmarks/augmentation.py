@@ -2,8 +2,10 @@
 
 A map keeps only keypoints that see one of its points, while a camera also finds others: background, a third to a half
 of what it finds. Where images hold background of their own, it is used first; what is missing is drawn from images of
-elsewhere, and mixed of two descriptors of the map, which looks like the place and yet is nothing of it. Otherwise the
-network would learn that whatever looks like the place belongs to a landmark.
+elsewhere, and mixed of several descriptors of the map (chimeras), which look like the place and yet are nothing of it.
+Otherwise the network would learn that whatever looks a little like the place belongs to a landmark: the nearest map
+descriptor of unmapped keypoints of 7-Scenes' red kitchen has a cosine of 0.53 to 0.70 (quartiles), of chimeras 0.56 to
+0.67, and of keypoints of another place 0.40 to 0.47.
 """
 
 from __future__ import annotations
@@ -22,10 +24,11 @@ from visloc_ros.localization.strategies.landmarks.training_config import Augment
 
 _IMAGE_EXTENT = 1.4  # of the longer side in normalised positions
 _WINDOW_EXTENT = (0.3, 0.9)  # half sides of the part that is seen, or hidden, in normalised positions
-_MIXING = (0.3, 0.7)  # share of the first descriptor in a chimera
+_MIXED = 4  # descriptors in a chimera, which makes it as unlike the map's as what is not mapped of a real room
+_MIXING = (0.3, 1.0)  # weights of these descriptors
 _LEAST_SEEN = 8  # tokens without which a partial view is none
 _FEW_BACKGROUND = 0.1
-_ADDED_BACKGROUND = 0.5  # tokens of elsewhere per landmark token of a validation image
+_ADDED_BACKGROUND = 0.5  # background tokens per landmark token of a validation image
 
 Rows = NDArray[np.int64]
 
@@ -68,6 +71,25 @@ class SampleMaker:
         labels = np.where(mixed | ~valid, BACKGROUND, self._store.labels[rows])
         descriptors = self._descriptors(rows, mixed, rng)
         return Batch(descriptors, self._moved(self._store.positions[rows], rng), labels, valid)
+
+    def with_background(self, images: Sequence[LabelledImage]) -> list[LabelledImage]:
+        """Images for validation; those with hardly any background get such as samples have, if there is any."""
+        rng = np.random.default_rng(self._seed)
+        return [self._with_background(image, rng) for image in images]
+
+    def _with_background(self, image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
+        shown = int((image.labels != BACKGROUND).sum())
+        if shown <= (1.0 - _FEW_BACKGROUND) * len(image):
+            return image
+        real, mixed = self._foreign(round(_ADDED_BACKGROUND * shown), rng)
+        rows = np.concatenate((real, mixed))
+        descriptors = self._store.descriptors[real].astype(np.float32), self._chimeras(len(mixed), rng)
+        return LabelledImage(
+            np.concatenate((image.descriptors, *descriptors)),
+            np.concatenate((image.positions, self._store.positions[rows])),
+            np.concatenate((image.labels, np.full(len(rows), BACKGROUND))),
+            np.concatenate((image.point_rows, np.full(len(rows), NO_POINT))),
+        )
 
     def _rows_of(self, images: range) -> tuple[list[Rows], list[Rows]]:
         """Rows of landmark tokens and of background tokens of every image."""
@@ -124,11 +146,15 @@ class SampleMaker:
         sources = np.where(swapped, self._store.other_observations(rows, rng), rows)
         descriptors = self._store.descriptors[sources].astype(np.float32)
         if mixed.any():
-            partners = self._store.descriptors[rng.choice(self._all_labelled, int(mixed.sum()))].astype(np.float32)
-            share = rng.uniform(*_MIXING, (len(partners), 1)).astype(np.float32)
-            descriptors[mixed] = _unit(share * descriptors[mixed] + (1.0 - share) * partners)
+            descriptors[mixed] = self._chimeras(int(mixed.sum()), rng)
         noise = rng.standard_normal(descriptors.shape, np.float32)
         return _unit(descriptors + np.float32(self._config.descriptor_noise) * noise)
+
+    def _chimeras(self, count: int, rng: np.random.Generator) -> Float32:
+        """Descriptors (count, D), each mixed of several of the map's landmark tokens."""
+        parts = self._store.descriptors[rng.choice(self._all_labelled, (count, _MIXED))]
+        weights = rng.uniform(*_MIXING, (count, _MIXED, 1)).astype(np.float32)
+        return _unit((weights * parts).sum(axis=1))
 
     def _moved(self, positions: Float32, rng: np.random.Generator) -> Float32:
         """Positions (B, K, 2) scaled, rolled and shifted, each sample by its own amounts."""
@@ -139,30 +165,6 @@ class SampleMaker:
         cosine, sine = scale * np.cos(roll), scale * np.sin(roll)
         x, y = positions[..., 0], positions[..., 1]
         return np.asarray(np.stack((cosine * x - sine * y, sine * x + cosine * y), -1) + shift, np.float32)
-
-
-def with_background(
-    images: Sequence[LabelledImage], negatives: Sequence[LabelledImage], seed: int
-) -> list[LabelledImage]:
-    """Images for validation; those with hardly any background get tokens of an image of elsewhere, if there is one."""
-    rng = np.random.default_rng(seed)
-    return [_with_background(image, negatives, rng) for image in images]
-
-
-def _with_background(
-    image: LabelledImage, negatives: Sequence[LabelledImage], rng: np.random.Generator
-) -> LabelledImage:
-    shown = int((image.labels != BACKGROUND).sum())
-    if not negatives or shown <= (1.0 - _FEW_BACKGROUND) * len(image):
-        return image
-    other = negatives[int(rng.integers(len(negatives)))]
-    other = other.take(_some(np.arange(len(other)), round(_ADDED_BACKGROUND * shown), rng))
-    return LabelledImage(
-        np.concatenate((image.descriptors, other.descriptors)),
-        np.concatenate((image.positions, other.positions)),
-        np.concatenate((image.labels, other.labels)),
-        np.concatenate((image.point_rows, np.full(len(other), NO_POINT))),
-    )
 
 
 def _some(rows: Rows, count: int, rng: np.random.Generator) -> Rows:

@@ -19,7 +19,10 @@ class AugmentationConfig(Config):
     min_background: float = option(0.1, "least share of background in a sample", minimum=0.0, maximum=1.0)
     max_background: float = option(0.7, "largest share of background in a sample", minimum=0.0, maximum=1.0)
     chimeras: float = option(
-        0.3, "share of foreign background that is mixed of two of the map's own descriptors", minimum=0.0, maximum=1.0
+        0.3,
+        "share of foreign background that is mixed of several of the map's own descriptors",
+        minimum=0.0,
+        maximum=1.0,
     )
     negatives: float = option(0.08, "share of samples that show only background", minimum=0.0, maximum=1.0)
     track_swap: float = option(

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from visloc_ros.features.backends.weights import pick_device, pick_dtype
-from visloc_ros.localization.strategies.landmarks.augmentation import SampleMaker, with_background
+from visloc_ros.localization.strategies.landmarks.augmentation import SampleMaker
 from visloc_ros.localization.strategies.landmarks.backends.checkpoint import (
     fingerprint,
     read_checkpoint,
@@ -39,6 +39,7 @@ _BETTER = 0.002  # merit by which a network must be better to count as that
 _LOW_RECALL = 0.5
 _STEPS_BEFORE_RAISING = 200
 _MOST_VALIDATED = 32
+_AMPERE = 8  # compute capability
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,11 @@ class TrainedRecogniser:
     network: RecogniserNetwork
     curve: tuple[CurvePoint, ...]
     background_threshold: float
+    config: TrainingConfig
 
     def save(self, folder: Path, extractor: str) -> int:
         """Write it as the recogniser for the named extractor's features; gives its bytes. Raises OutputError."""
-        training = {"curve": [asdict(point) for point in self.curve]}
+        training = {"options": self.config.to_mapping(), "curve": [asdict(point) for point in self.curve]}
         info = RecogniserInfo(extractor, shape_of(self.network), self.background_threshold, training=training)
         return save_recogniser(folder, self.network, info)
 
@@ -111,8 +113,9 @@ class _Training:
         self._config = config
         self._folder = folder
         self._device = pick_device(config.device)
+        self._has_brain_floats = _has_brain_floats(self._device)
         self._samples = SampleMaker(images, negatives, config.augmentation, config.seed)
-        self._validation = _spread(with_background(validation or images, negatives, config.seed), _MOST_VALIDATED)
+        self._validation = self._samples.with_background(_spread(validation or images, _MOST_VALIDATED))
         self._network = _new_network(images, num_classes, config).to(self._device)
         self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=config.learning_rate)
         self._step, self._planned, self._seconds_before = 0, config.max_steps, 0.0
@@ -123,7 +126,8 @@ class _Training:
         self._best_point: CurvePoint | None = None
         self._is_changing = False
         self._fingerprint = fingerprint((images, negatives, validation), num_classes, config) if folder else ""
-        self._started = self._saved = time.monotonic()
+        self._started = time.monotonic()
+        self._saved = -math.inf  # the first step is kept at once
         self._resume()
 
     def run(self, progress: ReportProgress) -> None:
@@ -142,7 +146,7 @@ class _Training:
         self._network.load_state_dict(self._best)
         probabilities = self._recognise()
         threshold = background_threshold(probabilities, [image.labels for image in self._validation])
-        return TrainedRecogniser(self._network.cpu().eval(), tuple(self._curve), threshold)
+        return TrainedRecogniser(self._network.cpu().eval(), tuple(self._curve), threshold, self._config)
 
     def _advance(self) -> None:
         loss = self._gradient()
@@ -209,10 +213,7 @@ class _Training:
 
     def _precision(self) -> torch.autocast:
         """Brain floats where they are native; their range needs no scaled gradients."""
-        on_gpu = self._device.type == "cuda"
-        native = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else None
-        half = native if on_gpu else pick_dtype("auto", self._device) == torch.bfloat16
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=bool(half))
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._has_brain_floats)
 
     def _is_done(self) -> bool:
         flat = self._best_point is not None and self._step - self._best_point.step >= self._config.patience
@@ -272,6 +273,13 @@ def _new_network(images: Sequence[LabelledImage], num_classes: int, config: Trai
     return network
 
 
+def _has_brain_floats(device: torch.device) -> bool:
+    """Whether a device multiplies them natively; GPUs do from NVIDIA's Ampere on."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= _AMPERE
+    return pick_dtype("auto", device) == torch.bfloat16
+
+
 def _schedule(step: int, planned: int, warm_up: int) -> float:
     """Share of the largest learning rate: linear warm-up, then half a cosine."""
     if step < warm_up:
@@ -284,7 +292,7 @@ def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in state.items()}
 
 
-def _spread(images: list[LabelledImage], count: int) -> list[LabelledImage]:
+def _spread(images: Sequence[LabelledImage], count: int) -> list[LabelledImage]:
     """At most so many of the images, evenly, without those that have no tokens."""
     filled = [image for image in images if len(image)]
     return [filled[index * len(filled) // count] for index in range(count)] if len(filled) > count else filled
