@@ -20,6 +20,7 @@ from visloc_ros.localization.strategies.landmarks.training_config import (  # no
 CLASSES = LANDMARKS + 1
 SHORT = TrainingConfig(
     size="nano",
+    prototypes=8,
     max_steps=12,
     batch=4,
     warm_up=2,

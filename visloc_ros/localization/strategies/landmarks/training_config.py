@@ -19,7 +19,7 @@ class AugmentationConfig(Config):
     min_background: float = option(0.1, "least share of background in a sample", minimum=0.0, maximum=1.0)
     max_background: float = option(0.7, "largest share of background in a sample", minimum=0.0, maximum=1.0)
     chimeras: float = option(
-        0.3,
+        0.5,
         "share of foreign background that is mixed of several of the map's own descriptors",
         minimum=0.0,
         maximum=1.0,
@@ -47,7 +47,10 @@ class TrainingConfig(Config):
 
     size: str = option("tiny", "size of the network", choices=SIZES)
     prototypes: int = option(
-        0, "typical descriptors per landmark that the network compares tokens with; 0 for none", minimum=0, maximum=1024
+        64,
+        "typical descriptors per landmark that the network compares tokens with; 0 for none",
+        minimum=0,
+        maximum=1024,
     )
     max_minutes: float = option(8.0, "longest training [min]", minimum=0.01)
     max_steps: int = option(2000, "largest number of steps", minimum=1)

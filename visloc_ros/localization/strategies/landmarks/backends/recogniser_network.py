@@ -61,7 +61,7 @@ class NetworkShape:
         return self.dim * (ends + self.layers * (5 * inner + 4 * self.dim)) + of_prototypes
 
 
-_WIDTHS = {"nano": (64, 2, 32, 3), "tiny": (128, 4, 32, 4), "small": (192, 6, 32, 6), "full": (256, 4, 64, 15)}
+_WIDTHS = {"nano": (64, 2, 32, 3), "tiny": (128, 2, 64, 4), "small": (192, 6, 32, 6), "full": (256, 4, 64, 15)}
 
 
 def network_shape(size: str, in_dim: int, num_classes: int, prototypes: int = 0) -> NetworkShape:
