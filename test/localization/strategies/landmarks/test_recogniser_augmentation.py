@@ -90,9 +90,15 @@ def test_background_of_the_image_itself_comes_first(world, negatives):
     image = world.view()
     labels = np.where(np.arange(len(image)) % 2, image.labels, BACKGROUND)
     image = LabelledImage(image.descriptors, image.positions, labels, image.point_rows)
-    batch = samples([image], negatives, max_background=0.4)
+    batch = samples([image], negatives, min_labelled=1, max_background=0.4)
     cosine, _ = nearest(batch.descriptors[batch.valid & (batch.labels == 0)], image.descriptors)
     assert cosine.min() > 0.999
+
+
+def test_a_view_of_hardly_any_landmark_is_filled_up_with_background(images, negatives):
+    batch = samples([images[0].take(np.arange(9))], negatives)
+    assert batch.valid.all()
+    assert ((batch.labels != BACKGROUND).sum(axis=1) == 9).all()
 
 
 @pytest.mark.parametrize("with_negatives", [True, False])

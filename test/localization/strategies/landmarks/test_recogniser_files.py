@@ -79,9 +79,15 @@ def test_what_training_was_like_is_written_along(tmp_path, network):
     point = CurvePoint(4, 0.5, 1.5, 0.7, 0.6, 0.8, 0.9)
     TrainedRecogniser(network, (point,), 0.75, TrainingConfig()).save(tmp_path, EXTRACTOR)
     info = TransformerRecogniser.load(tmp_path, EXTRACTOR, "cpu").info
-    assert info.background_threshold == 0.75
+    assert load_recogniser(tmp_path, EXTRACTOR, "cpu").background_threshold == info.background_threshold == 0.75
     assert info.training["curve"][0]["accuracy"] == 0.7
     assert info.training["options"]["learning_rate"] == 1e-3
+
+
+def test_without_torch_the_error_says_so(folder, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="pip install torch"):
+        load_recogniser(folder, EXTRACTOR)
 
 
 def test_an_image_without_keypoints_has_no_probabilities(folder):

@@ -108,9 +108,10 @@ class SampleMaker:
         image = rng.choice(self._showing)
         labelled = self._seen(self._labelled[image], rng)
         share = rng.uniform(config.min_background, max(config.min_background, config.max_background))
-        wanted = max(round(total * (1.0 - share)), min(config.min_labelled, total))
-        labelled = _some(labelled, wanted, rng)
-        wanted = min(total - len(labelled), round(len(labelled) * share / max(1.0 - share, 1e-3)))
+        labelled = _some(labelled, max(round(total * (1.0 - share)), min(config.min_labelled, total)), rng)
+        wanted = total - len(labelled)
+        if len(labelled) > config.min_labelled:
+            wanted = min(wanted, round(len(labelled) * share / max(1.0 - share, 1e-3)))
         own = _some(self._background[image], wanted, rng)
         foreign, mixed = self._foreign(wanted - len(own), rng)
         return np.concatenate((labelled, own, foreign)), mixed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32, unit_descriptors
 
 _LEAST_COSINE = 0.7
+_PRAM_THRESHOLD = 0.95
 _SPREAD = 0.05  # a cosine that is larger by this is e times as probable
 
 
@@ -22,6 +24,11 @@ class Recogniser(Protocol):
     @property
     def num_classes(self) -> int:
         """Number of classes C: the landmarks and, as class 0, background."""
+        ...
+
+    @property
+    def background_threshold(self) -> float:
+        """Probability of background above which a token need not be matched (``calibration.py``)."""
         ...
 
     def recognise(self, features: LocalFeatures) -> Float32:
@@ -54,6 +61,11 @@ class NearestRecogniser:
         """Number of classes, background included."""
         return self._num_classes
 
+    @property
+    def background_threshold(self) -> float:
+        """As PRAM has it: nothing is calibrated here."""
+        return _PRAM_THRESHOLD
+
     def recognise(self, features: LocalFeatures) -> Float32:
         """Probabilities (N, C): softmax of each landmark's largest cosine. Raises ModelError for unlike descriptors."""
         # Minus one is the cosine of opposites: a landmark without points is no candidate.
@@ -79,8 +91,8 @@ def load_recogniser(folder: Path, extractor: str, device: str = "auto") -> Recog
 
     Raises ModelError when torch or the recogniser is missing, damaged, or made for other features.
     """
-    try:
-        from visloc_ros.localization.strategies.landmarks.backends.recogniser import TransformerRecogniser
-    except ModuleNotFoundError as error:
-        raise ModelError("recognising landmarks needs torch: pip install torch") from error
+    if importlib.util.find_spec("torch") is None:
+        raise ModelError("recognising landmarks needs torch: pip install torch")
+    from visloc_ros.localization.strategies.landmarks.backends.recogniser import TransformerRecogniser
+
     return TransformerRecogniser.load(folder, extractor, device)

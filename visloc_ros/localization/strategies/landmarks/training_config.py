@@ -15,7 +15,9 @@ class AugmentationConfig(Config):
     """How training samples differ from the map's images."""
 
     tokens: int = option(256, "tokens of a sample", minimum=16, maximum=4096)
-    min_labelled: int = option(32, "least number of landmark tokens that a sample begins with, if there are", minimum=1)
+    min_labelled: int = option(
+        32, "landmark tokens that a sample has, if there are; one with fewer is filled up with background", minimum=1
+    )
     min_background: float = option(0.1, "least share of background in a sample", minimum=0.0, maximum=1.0)
     max_background: float = option(0.7, "largest share of background in a sample", minimum=0.0, maximum=1.0)
     chimeras: float = option(

@@ -60,6 +60,11 @@ class TransformerRecogniser:
         """Number of classes, background included."""
         return self.network.shape.num_classes
 
+    @property
+    def background_threshold(self) -> float:
+        """Probability of background above which a token need not be matched, from held-out images."""
+        return self.info.background_threshold
+
     @torch.inference_mode()
     def recognise(self, features: LocalFeatures) -> Float32:
         """Probabilities (N, C) of the classes of an image's keypoints. Raises ModelError for unlike descriptors."""
