@@ -174,19 +174,21 @@ def test_images_without_landmarks_or_tokens_are_passed_over(world, images, negat
 
 @pytest.mark.parametrize("chimeras", [0.0, 0.5, 1.0])
 def test_validation_images_get_background_where_they_have_none(images, negatives, chimeras):
-    maker = SampleMaker(images, negatives, AugmentationConfig(chimeras=chimeras), seed=0)
-    (image,) = maker.with_background(images[:1])
+    maker = SampleMaker(images, negatives, AugmentationConfig(**{**PLAIN, "chimeras": chimeras}), seed=0)
+    (image,) = maker.for_validation(images[:1])
     background = image.labels == BACKGROUND
     assert background.sum() == round(0.5 * len(images[0]))
     cosine, _ = nearest(image.descriptors[background], np.concatenate([one.descriptors for one in negatives]))
     assert (cosine < 0.999).sum() == round(chimeras * background.sum())
-    assert maker.with_background([image]) == [image]
+    assert len(maker.for_validation([image])[0]) == len(image)
 
 
-def test_validation_images_stay_where_there_is_no_background(images):
+def test_validation_images_without_any_background_only_get_noise(images):
     maker = SampleMaker(images, [], AugmentationConfig(chimeras=0.0), seed=0)
-    (image,) = maker.with_background(images[:1])
-    assert len(image) == len(images[0])
+    (image,) = maker.for_validation(images[:1])
+    assert np.array_equal(image.labels, images[0].labels)
+    cosine = (image.descriptors * images[0].descriptors).sum(axis=1)
+    assert np.median(cosine) == pytest.approx(1 / np.sqrt(1 + DIM * 0.03**2), abs=0.005)
 
 
 def test_prototypes_are_near_every_descriptor_of_their_landmark(world, images):

@@ -11,6 +11,7 @@ descriptor of unmapped keypoints of 7-Scenes' red kitchen has a cosine of 0.53 t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -72,10 +73,15 @@ class SampleMaker:
         descriptors = self._descriptors(rows, mixed, rng)
         return Batch(descriptors, self._moved(self._store.positions[rows], rng), labels, valid)
 
-    def with_background(self, images: Sequence[LabelledImage]) -> list[LabelledImage]:
-        """Images for validation; those with hardly any background get such as samples have, if there is any."""
+    def for_validation(self, images: Sequence[LabelledImage]) -> list[LabelledImage]:
+        """Held-out images made as hard as queries.
+
+        Their descriptors get the noise of training, because map images are nearer to each other than a query is to
+        them; those with hardly any background get such as samples have, if there is any.
+        """
         rng = np.random.default_rng(self._seed)
-        return [self._with_background(image, rng) for image in images]
+        completed = [self._with_background(image, rng) for image in images]
+        return [replace(image, descriptors=self._with_noise(image.descriptors, rng)) for image in completed]
 
     def _with_background(self, image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
         shown = int((image.labels != BACKGROUND).sum())
@@ -148,6 +154,9 @@ class SampleMaker:
         descriptors = self._store.descriptors[sources].astype(np.float32)
         if mixed.any():
             descriptors[mixed] = self._chimeras(int(mixed.sum()), rng)
+        return self._with_noise(descriptors, rng)
+
+    def _with_noise(self, descriptors: Float32, rng: np.random.Generator) -> Float32:
         noise = rng.standard_normal(descriptors.shape, np.float32)
         return _unit(descriptors + np.float32(self._config.descriptor_noise) * noise)
 

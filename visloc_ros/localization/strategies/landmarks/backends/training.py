@@ -115,7 +115,7 @@ class _Training:
         self._device = pick_device(config.device)
         self._has_brain_floats = _has_brain_floats(self._device)
         self._samples = SampleMaker(images, negatives, config.augmentation, config.seed)
-        self._validation = self._samples.with_background(_spread(validation or images, _MOST_VALIDATED))
+        self._validation = self._samples.for_validation(_spread(validation or images, _MOST_VALIDATED))
         self._network = _new_network(images, num_classes, config).to(self._device)
         self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=config.learning_rate)
         self._step, self._planned, self._seconds_before = 0, config.max_steps, 0.0
