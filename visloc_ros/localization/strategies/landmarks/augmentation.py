@@ -1,0 +1,205 @@
+"""Training samples: tokens drawn from a map's images and altered as another look at the place would alter them.
+
+A map keeps only keypoints that see one of its points, while a camera also finds others: background, a third to a half
+of what it finds. Where images hold background of their own, it is used first; what is missing is drawn from images of
+elsewhere, and mixed of several descriptors of the map (chimeras), which look like the place and yet are nothing of it.
+Otherwise the network would learn that whatever looks a little like the place belongs to a landmark: the nearest map
+descriptor of unmapped keypoints of 7-Scenes' red kitchen has a cosine of 0.53 to 0.70 (quartiles), of chimeras 0.56 to
+0.67, and of keypoints of another place 0.40 to 0.47.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.map import NO_POINT
+from visloc_ros.localization.strategies.landmarks.token_store import TokenStore
+from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32, LabelledImage, Labels
+from visloc_ros.localization.strategies.landmarks.training_config import AugmentationConfig
+
+_IMAGE_EXTENT = 1.4  # of the longer side in normalised positions
+_WINDOW_EXTENT = (0.3, 0.9)  # half sides of the part that is seen, or hidden, in normalised positions
+_MIXED = 4  # descriptors in a chimera, which makes it as unlike the map's as what is not mapped of a real room
+_MIXING = (0.3, 1.0)  # weights of these descriptors
+_LEAST_SEEN = 8  # tokens without which a partial view is none
+_FEW_BACKGROUND = 0.1
+_ADDED_BACKGROUND = 0.5  # background tokens per landmark token of a validation image
+
+Rows = NDArray[np.int64]
+
+
+class Batch(NamedTuple):
+    """Samples: descriptors (B, K, D), positions (B, K, 2), labels (B, K), and which tokens are no filling (B, K)."""
+
+    descriptors: Float32
+    positions: Float32
+    labels: Labels
+    valid: NDArray[np.bool_]
+
+
+class SampleMaker:
+    """Makes the batch of a step, which depends on the seed and the step alone: training can go on anywhere.
+
+    ``negatives`` are images of elsewhere; there may be none. Raises MapError when no image shows a landmark.
+    """
+
+    def __init__(
+        self, images: Sequence[LabelledImage], negatives: Sequence[LabelledImage], config: AugmentationConfig, seed: int
+    ) -> None:
+        self._config = config
+        self._seed = seed
+        self._store = TokenStore((*images, *negatives))
+        self._labelled, self._background = self._rows_of(range(len(images)))
+        self._negatives = [self._store.rows_of(len(images) + index) for index in range(len(negatives))]
+        self._negatives = [rows for rows in self._negatives if len(rows)]
+        self._showing = np.flatnonzero([len(rows) > 0 for rows in self._labelled])
+        if not len(self._showing):
+            raise MapError("no image of the map shows a landmark: build the map with more images")
+        self._all_labelled = np.concatenate(self._labelled)
+
+    def batch(self, step: int, size: int) -> Batch:
+        """The ``size`` samples of a step."""
+        rng = np.random.default_rng([self._seed, step])
+        picked = [self._pick(rng) for _ in range(size)]
+        rows, valid = _padded([real for real, _ in picked], [mixed for _, mixed in picked], self._config.tokens)
+        mixed = _positions_of_mixed(picked, self._config.tokens)
+        labels = np.where(mixed | ~valid, BACKGROUND, self._store.labels[rows])
+        descriptors = self._descriptors(rows, mixed, rng)
+        return Batch(descriptors, self._moved(self._store.positions[rows], rng), labels, valid)
+
+    def for_validation(self, images: Sequence[LabelledImage]) -> list[LabelledImage]:
+        """Held-out images made as hard as queries.
+
+        Their descriptors get the noise of training, because map images are nearer to each other than a query is to
+        them; those with hardly any background get such as samples have, if there is any.
+        """
+        rng = np.random.default_rng(self._seed)
+        completed = [self._with_background(image, rng) for image in images]
+        return [replace(image, descriptors=self._with_noise(image.descriptors, rng)) for image in completed]
+
+    def _with_background(self, image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
+        shown = int((image.labels != BACKGROUND).sum())
+        if shown <= (1.0 - _FEW_BACKGROUND) * len(image):
+            return image
+        real, mixed = self._foreign(round(_ADDED_BACKGROUND * shown), rng)
+        rows = np.concatenate((real, mixed))
+        descriptors = self._store.descriptors[real].astype(np.float32), self._chimeras(len(mixed), rng)
+        return LabelledImage(
+            np.concatenate((image.descriptors, *descriptors)),
+            np.concatenate((image.positions, self._store.positions[rows])),
+            np.concatenate((image.labels, np.full(len(rows), BACKGROUND))),
+            np.concatenate((image.point_rows, np.full(len(rows), NO_POINT))),
+        )
+
+    def _rows_of(self, images: range) -> tuple[list[Rows], list[Rows]]:
+        """Rows of landmark tokens and of background tokens of every image."""
+        rows = [self._store.rows_of(index) for index in images]
+        shown = [self._store.labels[one] != BACKGROUND for one in rows]
+        return [one[mask] for one, mask in zip(rows, shown, strict=True)], [
+            one[~mask] for one, mask in zip(rows, shown, strict=True)
+        ]
+
+    def _pick(self, rng: np.random.Generator) -> tuple[Rows, Rows]:
+        """Rows of a sample's tokens, and of those whose descriptors become chimeras."""
+        config = self._config
+        total = round(config.tokens * (1.0 - rng.uniform(0.0, config.max_dropout)))
+        if self._negatives and rng.random() < config.negatives:
+            return self._elsewhere(total, rng), np.empty(0, np.int64)
+        image = rng.choice(self._showing)
+        labelled = self._seen(self._labelled[image], rng)
+        share = rng.uniform(config.min_background, max(config.min_background, config.max_background))
+        labelled = _some(labelled, max(round(total * (1.0 - share)), min(config.min_labelled, total)), rng)
+        wanted = total - len(labelled)
+        if len(labelled) > config.min_labelled:
+            wanted = min(wanted, round(len(labelled) * share / max(1.0 - share, 1e-3)))
+        own = _some(self._background[image], wanted, rng)
+        foreign, mixed = self._foreign(wanted - len(own), rng)
+        return np.concatenate((labelled, own, foreign)), mixed
+
+    def _foreign(self, count: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
+        """Background that the image does not have: rows of images of elsewhere, and rows to mix."""
+        share = self._config.chimeras if self._negatives else float(self._config.chimeras > 0.0)
+        mixed = rng.choice(self._all_labelled, round(count * share))
+        return (self._elsewhere(count - len(mixed), rng) if self._negatives else mixed[:0]), mixed
+
+    def _elsewhere(self, count: int, rng: np.random.Generator) -> Rows:
+        """Rows of one image of elsewhere, or of several where one has too few."""
+        found: Rows = np.empty(0, np.int64)
+        for index in rng.permutation(len(self._negatives)):
+            if len(found) == count:
+                break
+            found = np.concatenate((found, _some(self._negatives[index], count - len(found), rng)))
+        return found
+
+    def _seen(self, rows: Rows, rng: np.random.Generator) -> Rows:
+        """Sometimes only the tokens within a random window around one of them, or only those around the window."""
+        if rng.random() >= self._config.partial_views:
+            return rows
+        positions = self._store.positions[rows]
+        offsets = np.abs(positions - positions[rng.integers(len(rows))])
+        inside = (offsets < rng.uniform(*_WINDOW_EXTENT, 2)).all(axis=1)
+        kept = rows[inside if rng.random() < 0.5 else ~inside]
+        return kept if len(kept) >= _LEAST_SEEN else rows
+
+    def _descriptors(self, rows: Rows, mixed: NDArray[np.bool_], rng: np.random.Generator) -> Float32:
+        """Descriptors (B, K, D): swapped along tracks, mixed to chimeras, and with noise."""
+        swapped = rng.random(rows.shape) < self._config.track_swap
+        sources = np.where(swapped, self._store.other_observations(rows, rng), rows)
+        descriptors = self._store.descriptors[sources].astype(np.float32)
+        if mixed.any():
+            descriptors[mixed] = self._chimeras(int(mixed.sum()), rng)
+        return self._with_noise(descriptors, rng)
+
+    def _with_noise(self, descriptors: Float32, rng: np.random.Generator) -> Float32:
+        noise = rng.standard_normal(descriptors.shape, np.float32)
+        return _unit(descriptors + np.float32(self._config.descriptor_noise) * noise)
+
+    def _chimeras(self, count: int, rng: np.random.Generator) -> Float32:
+        """Descriptors (count, D), each mixed of several of the map's landmark tokens."""
+        parts = self._store.descriptors[rng.choice(self._all_labelled, (count, _MIXED))]
+        weights = rng.uniform(*_MIXING, (count, _MIXED, 1)).astype(np.float32)
+        return _unit((weights * parts).sum(axis=1))
+
+    def _moved(self, positions: Float32, rng: np.random.Generator) -> Float32:
+        """Positions (B, K, 2) scaled, rolled and shifted, each sample by its own amounts."""
+        config, size = self._config, (len(positions), 1)
+        scale = rng.uniform(config.min_scale, 1.0, size)
+        roll = np.radians(rng.uniform(-config.max_roll_deg, config.max_roll_deg, size))
+        shift = rng.uniform(-config.max_shift, config.max_shift, (len(positions), 1, 2)) * _IMAGE_EXTENT
+        cosine, sine = scale * np.cos(roll), scale * np.sin(roll)
+        x, y = positions[..., 0], positions[..., 1]
+        return np.asarray(np.stack((cosine * x - sine * y, sine * x + cosine * y), -1) + shift, np.float32)
+
+
+def _some(rows: Rows, count: int, rng: np.random.Generator) -> Rows:
+    """At most ``count`` of the rows, drawn without repetition."""
+    return rows if len(rows) <= count else rng.choice(rows, max(count, 0), replace=False, shuffle=False)
+
+
+def _padded(real: list[Rows], mixed: list[Rows], length: int) -> tuple[Rows, NDArray[np.bool_]]:
+    """Rows (B, K) of real tokens and then of mixed ones, filled up with row 0, and which are not filling."""
+    rows = np.zeros((len(real), length), np.int64)
+    valid = np.zeros(rows.shape, np.bool_)
+    for sample, parts in enumerate(zip(real, mixed, strict=True)):
+        joined = np.concatenate(parts)
+        rows[sample, : len(joined)] = joined
+        valid[sample, : len(joined)] = True
+    return rows, valid
+
+
+def _positions_of_mixed(picked: list[tuple[Rows, Rows]], length: int) -> NDArray[np.bool_]:
+    """Which tokens (B, K) of the padded rows are to be mixed."""
+    column = np.arange(length)
+    first = np.array([len(real) for real, _ in picked])[:, None]
+    count = np.array([len(mixed) for _, mixed in picked])[:, None]
+    return np.asarray((column >= first) & (column < first + count))
+
+
+def _unit(descriptors: Float32) -> Float32:
+    return np.asarray(descriptors / np.maximum(np.linalg.norm(descriptors, axis=-1, keepdims=True), 1e-12), np.float32)

@@ -1,0 +1,175 @@
+"""The network that tells of every keypoint which landmark it shows (PRAM, Xue et al. 2024).
+
+A transformer over the keypoints of an image: what lies around a keypoint tells its landmark where its own look does
+not. Positions enter only as rotary encoding (Su et al. 2021) with learned frequencies, so that nothing changes when all
+keypoints are shifted. Layers are normalised before attention (Xiong et al. 2020), which trains without long warm-up.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_HEAD_EXPANSION = 2
+
+
+class TokenKind(IntEnum):
+    """What a token tells of; kinds beside keypoints are for what else a robot may know."""
+
+    KEYPOINT = 0
+    POSITION = 1
+    HEADING = 2
+    TEXT = 3
+
+
+class ExtraTokens(NamedTuple):
+    """Tokens beside keypoints: values (B, E, extra_dim), their kinds (B, E), and which are there (B, E)."""
+
+    values: Tensor
+    kinds: Tensor
+    valid: Tensor
+
+
+@dataclass(frozen=True)
+class NetworkShape:
+    """Widths of a network: all that its weights' shapes follow from.
+
+    ``prototypes`` per landmark, 0 for none; ``extra_dim`` is the length of extra tokens, 0 where there are none.
+    """
+
+    in_dim: int
+    num_classes: int
+    dim: int
+    heads: int
+    head_dim: int
+    layers: int
+    prototypes: int = 0
+    extra_dim: int = 0
+
+    @property
+    def least_weights(self) -> int:
+        """Number of weights of all that grows with a product of widths; there are some more."""
+        inner = self.heads * self.head_dim
+        ends = self.in_dim + self.extra_dim + _HEAD_EXPANSION * (self.dim + self.num_classes)
+        of_prototypes = (self.num_classes - 1) * self.prototypes * self.in_dim
+        return self.dim * (ends + self.layers * (5 * inner + 4 * self.dim)) + of_prototypes
+
+
+_WIDTHS = {"nano": (64, 2, 32, 3), "tiny": (128, 2, 64, 4), "small": (192, 6, 32, 6), "full": (256, 4, 64, 15)}
+
+
+def network_shape(size: str, in_dim: int, num_classes: int, prototypes: int = 0) -> NetworkShape:
+    """The shape of a named size for descriptors of length ``in_dim``."""
+    dim, heads, head_dim, layers = _WIDTHS[size]
+    return NetworkShape(in_dim, num_classes, dim, heads, head_dim, layers, prototypes)
+
+
+class RecogniserNetwork(nn.Module):
+    """Logits of the landmark classes, 0 for background, of every token."""
+
+    prototypes: Tensor
+
+    def __init__(self, shape: NetworkShape) -> None:
+        super().__init__()
+        self.shape = shape
+        landmarks = shape.num_classes - 1
+        if shape.prototypes:
+            self.register_buffer("prototypes", torch.zeros(landmarks, shape.prototypes, shape.in_dim))
+        self.input = nn.Linear(shape.in_dim + (landmarks if shape.prototypes else 0), shape.dim)
+        self.input_norm = nn.LayerNorm(shape.dim)
+        self.kinds = nn.Embedding(len(TokenKind), shape.dim)
+        self.extra = nn.Linear(shape.extra_dim, shape.dim) if shape.extra_dim else None
+        self.frequencies = nn.Linear(2, shape.head_dim // 2, bias=False)
+        self.layers = nn.ModuleList(_Layer(shape) for _ in range(shape.layers))
+        self.head = nn.Sequential(
+            nn.LayerNorm(shape.dim),
+            nn.Linear(shape.dim, _HEAD_EXPANSION * shape.dim),
+            nn.GELU(),
+            nn.Linear(_HEAD_EXPANSION * shape.dim, shape.num_classes),
+        )
+        nn.init.normal_(self.frequencies.weight)
+        nn.init.normal_(self.kinds.weight, std=0.02)
+
+    def forward(
+        self, descriptors: Tensor, positions: Tensor, valid: Tensor | None = None, extra: ExtraTokens | None = None
+    ) -> Tensor:
+        """Logits (B, N, C) of unit descriptors (B, N, D) at normalised positions (B, N, 2).
+
+        Tokens that are not ``valid`` (B, N) are looked at by none; their own logits mean nothing.
+        """
+        tokens = self.input_norm(self.input(self._input(descriptors))) + self.kinds.weight[TokenKind.KEYPOINT]
+        if extra is not None and self.extra is not None:
+            tokens, positions, valid = self._join(tokens, positions, valid, extra)
+        angles = self.frequencies(positions.to(self.frequencies.weight.dtype))[:, None]
+        rotation = angles.cos(), angles.sin()
+        mask = None if valid is None else valid[:, None, None, :]
+        for layer in self.layers:
+            tokens = layer(tokens, rotation, mask)
+        logits: Tensor = self.head(tokens[:, : descriptors.shape[1]])
+        return logits
+
+    def _input(self, descriptors: Tensor) -> Tensor:
+        """Descriptors, with their largest similarity to the prototypes of each landmark, in components of size one.
+
+        The components of a unit vector are so small that the network would learn nothing of them for long.
+        """
+        if self.shape.prototypes:
+            similarity = descriptors @ self.prototypes.flatten(0, 1).T
+            best = similarity.reshape(*similarity.shape[:-1], *self.prototypes.shape[:2]).amax(-1)
+            descriptors = torch.cat((descriptors, best), -1)
+        return descriptors * math.sqrt(self.shape.in_dim)
+
+    def _join(
+        self, tokens: Tensor, positions: Tensor, valid: Tensor | None, extra: ExtraTokens
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens, positions and mask with the extra tokens, which have no place in the image, behind them."""
+        assert self.extra is not None
+        projected = self.extra(extra.values) + self.kinds(extra.kinds)
+        if valid is None:
+            valid = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        nowhere = positions.new_zeros((*extra.kinds.shape, 2))
+        return (
+            torch.cat((tokens, projected.to(tokens.dtype)), 1),
+            torch.cat((positions, nowhere), 1),
+            torch.cat((valid, extra.valid), 1),
+        )
+
+
+class _Layer(nn.Module):
+    """Attention, then what becomes of each token with its message.
+
+    Heads are not projected together: the next linear map would take that up, product of two matrices as it is.
+    """
+
+    def __init__(self, shape: NetworkShape) -> None:
+        super().__init__()
+        self.heads = shape.heads
+        inner = shape.heads * shape.head_dim
+        self.norm = nn.LayerNorm(shape.dim)
+        self.qkv = nn.Linear(shape.dim, 3 * inner)
+        self.update = nn.Sequential(
+            nn.Linear(shape.dim + inner, 2 * shape.dim), nn.GELU(), nn.Linear(2 * shape.dim, shape.dim)
+        )
+
+    def forward(self, tokens: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+        normed = self.norm(tokens)
+        query, key, value = self.qkv(normed).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        message = F.scaled_dot_product_attention(
+            _rotate(query, rotation), _rotate(key, rotation), value, attn_mask=mask
+        )
+        joined = torch.cat((normed, message.transpose(1, 2).flatten(2)), -1)
+        updated: Tensor = tokens + self.update(joined)
+        return updated
+
+
+def _rotate(vectors: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn pairs of components, of the first and the second half, of vectors (B, H, N, head_dim) by their angles."""
+    cosine, sine = (one.to(vectors.dtype) for one in rotation)
+    first, second = vectors.chunk(2, -1)
+    return torch.cat((first * cosine - second * sine, second * cosine + first * sine), -1)

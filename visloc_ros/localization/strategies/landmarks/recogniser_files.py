@@ -1,0 +1,100 @@
+"""A trained recogniser on disk: ``recogniser.pt``, weights in half precision, and ``recogniser.json`` about them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from visloc_ros.core.atomic_write import atomic_write
+from visloc_ros.core.errors import ModelError
+from visloc_ros.core.files import LARGEST_SETTINGS_BYTES, read_bytes, read_text
+
+SCHEMA_VERSION = 1
+WEIGHTS_NAME, INFO_NAME = "recogniser.pt", "recogniser.json"
+REMEDY = ": run 'visloc prepare MAP --for landmarks' again"
+_LARGEST_WEIGHTS_BYTES = 1 << 30
+_LARGEST_WIDTHS = {
+    "in_dim": 4096,
+    "num_classes": 100_000,
+    "dim": 4096,
+    "heads": 64,
+    "head_dim": 512,
+    "layers": 128,
+    "prototypes": 1024,
+    "extra_dim": 4096,
+}
+_MAY_BE_ZERO = ("prototypes", "extra_dim")
+
+
+@dataclass(frozen=True)
+class RecogniserInfo:
+    """What a recogniser says of itself.
+
+    ``extractor`` names what made its features, ``shape`` the widths of its network, ``background_threshold`` the
+    probability of background above which a token is dropped, ``training`` figures for a report, ``sha256`` the
+    checksum of the weights.
+    """
+
+    extractor: str
+    shape: Mapping[str, int]
+    background_threshold: float
+    sha256: str = ""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+
+def write_recogniser(folder: Path, weights: bytes, info: RecogniserInfo) -> int:
+    """Write both files, the description last, and give their bytes. Raises OutputError."""
+    values = {**asdict(info), "sha256": hashlib.sha256(weights).hexdigest()}
+    text = json.dumps(values, indent=1).encode("utf-8")
+    for name, content in ((WEIGHTS_NAME, weights), (INFO_NAME, text)):
+        with atomic_write(folder / name) as path:
+            path.write_bytes(content)
+    return len(weights) + len(text)
+
+
+def read_recogniser(folder: Path, extractor: str) -> tuple[bytes, RecogniserInfo]:
+    """Weights, their checksum compared, and description. Raises ModelError that says what is wrong and what to do."""
+    info = _read_info(folder / INFO_NAME)
+    if info.extractor != extractor:
+        raise ModelError(f"{folder / INFO_NAME} is for features of '{info.extractor}', not of '{extractor}'{REMEDY}")
+    weights = read_bytes(folder / WEIGHTS_NAME, ModelError, _LARGEST_WEIGHTS_BYTES, REMEDY)
+    if hashlib.sha256(weights).hexdigest() != info.sha256:
+        raise ModelError(f"{folder / WEIGHTS_NAME} is not the file that {INFO_NAME} describes{REMEDY}")
+    return weights, info
+
+
+def _read_info(path: Path) -> RecogniserInfo:
+    text = read_text(path, ModelError, LARGEST_SETTINGS_BYTES, REMEDY)
+    try:
+        values = json.loads(text)
+        version = values["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise ModelError(f"{path} is of version {version}, this program reads {SCHEMA_VERSION}{REMEDY}")
+        info = RecogniserInfo(**values)
+        _check(info)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelError(f"{path} does not describe a recogniser ({error!r}){REMEDY}") from error
+    return info
+
+
+def _check(info: RecogniserInfo) -> None:
+    """Raise ValueError or TypeError for what no recogniser says."""
+    if not isinstance(info.extractor, str) or not isinstance(info.sha256, str):
+        raise TypeError("extractor and sha256 must be words")
+    if not isinstance(info.training, dict) or not isinstance(info.shape, dict):
+        raise TypeError("shape and training must be groups")
+    if not 0.0 <= float(info.background_threshold) <= 1.0:
+        raise ValueError("background_threshold is no probability")
+    if info.shape.keys() != _LARGEST_WIDTHS.keys():
+        raise ValueError(f"shape must hold {', '.join(_LARGEST_WIDTHS)}")
+    for name, width in info.shape.items():
+        least = 0 if name in _MAY_BE_ZERO else 1
+        if type(width) is not int or not least <= width <= _LARGEST_WIDTHS[name]:
+            raise ValueError(f"{name} cannot be {width!r}")
+    if info.shape["head_dim"] % 2 or info.shape["num_classes"] < 2:
+        raise ValueError("head_dim must be even, and there must be a class beside background")

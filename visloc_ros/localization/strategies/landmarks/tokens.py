@@ -1,0 +1,92 @@
+"""Images as the recogniser sees them: a token per keypoint, which is its descriptor, position and landmark class.
+
+Classes are numbered from 1; class 0 is background: whatever belongs to no landmark (PRAM, Xue et al. 2024).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.map import NO_POINT, LocalFeatures, Map
+
+BACKGROUND = 0
+_POSITION_SCALE = 0.7  # of the longer side, as in PRAM: positions reach from -0.71 to 0.71
+
+Float32 = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImage:
+    """Tokens of an image with their truth.
+
+    ``descriptors`` (N, D) float32 of unit length, ``positions`` (N, 2) as ``normalise_positions`` gives them,
+    ``labels`` (N,) landmark classes or BACKGROUND, ``point_rows`` (N,) of the map points seen or NO_POINT.
+    """
+
+    descriptors: Float32
+    positions: Float32
+    labels: Labels
+    point_rows: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> LabelledImage:
+        """The tokens of these rows (K,), or of a mask (N,)."""
+        return LabelledImage(self.descriptors[rows], self.positions[rows], self.labels[rows], self.point_rows[rows])
+
+
+def normalise_positions(keypoints: NDArray[np.floating], size: tuple[int, int]) -> Float32:
+    """Positions (N, 2) of keypoints (N, 2) [px] in an image of (width, height): from its centre, by its longer side."""
+    width_height = np.asarray(size, np.float64)
+    return np.asarray((keypoints - width_height / 2.0) / (_POSITION_SCALE * width_height.max()), np.float32)
+
+
+def unit_descriptors(features: LocalFeatures) -> Float32:
+    """Descriptors (N, D) float32 of unit length: a map keeps them rounded."""
+    descriptors = np.asarray(features.descriptors, np.float32)
+    return np.asarray(descriptors / np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), 1e-12), np.float32)
+
+
+def label_features(features: LocalFeatures, labels: Labels, point_rows: NDArray[np.integer]) -> LabelledImage:
+    """An image of features, the label and the map point (NO_POINT for none) of each keypoint (N,)."""
+    positions = normalise_positions(features.keypoints, features.image_size)
+    return LabelledImage(
+        unit_descriptors(features), positions, np.asarray(labels, np.int64), np.asarray(point_rows, np.int64)
+    )
+
+
+def background_image(features: LocalFeatures) -> LabelledImage:
+    """An image of elsewhere: every keypoint is background."""
+    count = len(features)
+    return label_features(features, np.full(count, BACKGROUND), np.full(count, NO_POINT))
+
+
+def label_images(map_: Map, labels: NDArray[np.integer]) -> tuple[LabelledImage, ...]:
+    """The map's images with the class of each keypoint's map point.
+
+    ``labels`` (P,) are the landmark classes of the map points, BACKGROUND for points of no landmark; so are keypoints
+    without a point. Raises MapError when there are not as many labels as points.
+    """
+    if len(labels) != len(map_.points):
+        raise MapError(f"{len(labels)} labels do not fit the {len(map_.points)} points of '{map_.name}'")
+    # NO_POINT is the last row of this table, too.
+    table = np.append(np.asarray(labels, np.int64), BACKGROUND)
+    return tuple(label_features(image.features, table[image.point_rows], image.point_rows) for image in map_.images)
+
+
+def split_images(
+    images: Sequence[LabelledImage], every: int
+) -> tuple[tuple[LabelledImage, ...], tuple[LabelledImage, ...]]:
+    """Images for training, and every so many-th, from the middle of its group, for validation."""
+    held_out = set(range(every // 2, len(images), every))
+    return (
+        tuple(image for index, image in enumerate(images) if index not in held_out),
+        tuple(images[index] for index in sorted(held_out)),
+    )
