@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.features.config import FeatureConfig, GlobalConfig, MatcherConfig
 
+RETRIEVAL, LANDMARKS = "retrieval", "landmarks"
+SEARCHES = (RETRIEVAL, LANDMARKS)
+"""Ways of searching, each a package of this name in ``strategies``; what it prepares in a map has the name, too."""
 POSE_SOLVERS = ("poselib", "colmap")
 
 
@@ -51,6 +54,9 @@ class GuidedConfig(Config):
 class AnchorConfig(Config):
     """How an image is found in the map."""
 
+    search: str = option(
+        RETRIEVAL, "Way of searching; others than retrieval need a map prepared for it.", choices=SEARCHES
+    )
     features: FeatureConfig = section(FeatureConfig)
     matcher: MatcherConfig = section(MatcherConfig)
     global_descriptor: GlobalConfig = section(GlobalConfig)

@@ -97,6 +97,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         "camera.is_rectified",
         "camera.are_keyframes",
         "camera.in_spare_time",
+        "anchor.search",
         "anchor.features.name",
         "anchor.features.max_keypoints",
         "anchor.features.device",

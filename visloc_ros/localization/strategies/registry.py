@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from visloc_ros.core.map import Map
 from visloc_ros.features import LocalExtractor, Matcher, make_matcher
-from visloc_ros.localization.config import AnchorConfig
+from visloc_ros.localization.config import LANDMARKS, AnchorConfig
 from visloc_ros.localization.searcher import Searcher
 from visloc_ros.localization.strategies.retrieval import RetrievalSearcher
 
@@ -17,4 +17,9 @@ def make_searcher(
     Raises MapError in words where the map lacks what that needs, ModelError where a model cannot be loaded.
     """
     matcher = matcher or make_matcher(config.matcher, extractor.info.name)
+    if config.search == LANDMARKS:
+        from visloc_ros.localization.strategies.landmarks.opening import open_landmarks
+        from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
+
+        return LandmarkSearcher(*open_landmarks(map_, config.features.device), config, matcher)
     return RetrievalSearcher(map_, config, matcher)

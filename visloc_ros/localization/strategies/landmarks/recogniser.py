@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -86,8 +86,8 @@ class NearestRecogniser:
         return np.asarray(descriptors @ self._descriptors.T)
 
 
-def load_recogniser(folder: Path, extractor: str, device: str = "auto") -> Recogniser:
-    """The trained recogniser of a folder, for the features of the named extractor.
+def load_recogniser(files: Mapping[str, bytes], extractor: str, device: str = "auto") -> Recogniser:
+    """The trained recogniser in the contents of files by name, for the features of the named extractor.
 
     Raises ModelError when torch or the recogniser is missing, damaged, or made for other features.
     """
@@ -95,4 +95,4 @@ def load_recogniser(folder: Path, extractor: str, device: str = "auto") -> Recog
         raise ModelError("recognising landmarks needs torch: pip install torch")
     from visloc_ros.localization.strategies.landmarks.backends.recogniser import TransformerRecogniser
 
-    return TransformerRecogniser.load(folder, extractor, device)
+    return TransformerRecogniser.load(files, extractor, device)

@@ -11,12 +11,11 @@ from typing import Any
 
 from visloc_ros.core.atomic_write import atomic_write
 from visloc_ros.core.errors import ModelError
-from visloc_ros.core.files import LARGEST_SETTINGS_BYTES, read_bytes, read_text
+from visloc_ros.core.files import LARGEST_SETTINGS_BYTES
 
 SCHEMA_VERSION = 1
 WEIGHTS_NAME, INFO_NAME = "recogniser.pt", "recogniser.json"
 REMEDY = ": run 'visloc prepare MAP --for landmarks' again"
-_LARGEST_WEIGHTS_BYTES = 1 << 30
 _LARGEST_WIDTHS = {
     "in_dim": 4096,
     "num_classes": 100_000,
@@ -57,28 +56,32 @@ def write_recogniser(folder: Path, weights: bytes, info: RecogniserInfo) -> int:
     return len(weights) + len(text)
 
 
-def read_recogniser(folder: Path, extractor: str) -> tuple[bytes, RecogniserInfo]:
-    """Weights, their checksum compared, and description. Raises ModelError that says what is wrong and what to do."""
-    info = _read_info(folder / INFO_NAME)
+def read_recogniser(files: Mapping[str, bytes], extractor: str) -> tuple[bytes, RecogniserInfo]:
+    """Weights, their checksum compared, and description, out of the contents of files by name.
+
+    Raises ModelError that says what is wrong and what to do.
+    """
+    for name in (INFO_NAME, WEIGHTS_NAME):
+        if name not in files:
+            raise ModelError(f"{name} of the landmarks is missing{REMEDY}")
+    info = _read_info(files[INFO_NAME])
     if info.extractor != extractor:
-        raise ModelError(f"{folder / INFO_NAME} is for features of '{info.extractor}', not of '{extractor}'{REMEDY}")
-    weights = read_bytes(folder / WEIGHTS_NAME, ModelError, _LARGEST_WEIGHTS_BYTES, REMEDY)
-    if hashlib.sha256(weights).hexdigest() != info.sha256:
-        raise ModelError(f"{folder / WEIGHTS_NAME} is not the file that {INFO_NAME} describes{REMEDY}")
-    return weights, info
+        raise ModelError(f"{INFO_NAME} is for features of '{info.extractor}', not of '{extractor}'{REMEDY}")
+    if hashlib.sha256(files[WEIGHTS_NAME]).hexdigest() != info.sha256:
+        raise ModelError(f"{WEIGHTS_NAME} is not the file that {INFO_NAME} describes{REMEDY}")
+    return files[WEIGHTS_NAME], info
 
 
-def _read_info(path: Path) -> RecogniserInfo:
-    text = read_text(path, ModelError, LARGEST_SETTINGS_BYTES, REMEDY)
+def _read_info(content: bytes) -> RecogniserInfo:
     try:
-        values = json.loads(text)
+        values = json.loads(content[:LARGEST_SETTINGS_BYTES])
         version = values["schema_version"]
         if version != SCHEMA_VERSION:
-            raise ModelError(f"{path} is of version {version}, this program reads {SCHEMA_VERSION}{REMEDY}")
+            raise ModelError(f"{INFO_NAME} is of version {version}, this program reads {SCHEMA_VERSION}{REMEDY}")
         info = RecogniserInfo(**values)
         _check(info)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModelError(f"{path} does not describe a recogniser ({error!r}){REMEDY}") from error
+        raise ModelError(f"{INFO_NAME} does not describe a recogniser ({error!r}){REMEDY}") from error
     return info
 
 

@@ -7,7 +7,7 @@ doubt, a learned matcher matches the frames around the pose that they give.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,13 +53,11 @@ class Recognition:
 class LandmarkSearcher:
     """Matches keypoints with the points of the landmarks that they are recognised as."""
 
-    def __init__(
-        self, landmarks: LandmarkMap, recogniser: Recogniser, config: AnchorConfig, threshold: float, matcher: Matcher
-    ) -> None:
+    def __init__(self, landmarks: LandmarkMap, recogniser: Recogniser, config: AnchorConfig, matcher: Matcher) -> None:
         self.map = landmarks.map
         self.overlap = ViewOverlap(landmarks.map)
         self.matcher = matcher
-        self._landmarks, self._recogniser, self._threshold = landmarks, recogniser, threshold
+        self._landmarks, self._recogniser = landmarks, recogniser
         self._config = config
         self._nearest = NearestMatcher(ratio=_RATIO)
         self._collector = EvidenceCollector(landmarks.map, matcher, config)
@@ -86,7 +84,7 @@ class LandmarkSearcher:
     def recognise(self, query: Query) -> Recognition:
         """What the query's keypoints may show; those that are surely background are left out."""
         probabilities = self._recogniser.recognise(query.features)
-        kept = keep_likely_landmarks(probabilities, self._threshold)
+        kept = keep_likely_landmarks(probabilities, self._recogniser.background_threshold)
         return Recognition(kept, probabilities[kept])
 
     def _hopelessness(self, evidence: Evidence) -> Reason | None:
@@ -152,14 +150,12 @@ class LandmarkSearcher:
 
     def _is_covisible(self, one: int, other: int) -> bool:
         """Whether the frames of two landmarks show common points."""
-        rows: Sequence[NDArray[np.int32]] = [
-            self.map.images[self._landmarks.frame_rows[label - 1]].point_rows for label in (one, other)
-        ]
-        return bool(np.isin(*rows).any())
+        seen, others = (self.map.images[self._landmarks.frame_rows[label - 1]].point_rows for label in (one, other))
+        return bool(np.isin(seen, others).any())
 
 
 def _likely_places(recognition: Recognition) -> int:
-    return min(_LIKELY_CLASSES, recognition.probabilities.shape[1]) - 1
+    return min(_LIKELY_CLASSES, int(recognition.probabilities.shape[1])) - 1
 
 
 def _is_likely(evidence: Evidence) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -40,19 +41,19 @@ class TransformerRecogniser:
         self._dtype = dtype
 
     @staticmethod
-    def load(folder: Path, extractor: str, device: str = "auto") -> TransformerRecogniser:
+    def load(files: Mapping[str, bytes], extractor: str, device: str = "auto") -> TransformerRecogniser:
         """Read a recogniser for the named extractor's features.
 
         Raises ModelError when a file is missing, damaged, of another schema or shape, or for other features.
         """
-        weights, info = read_recogniser(Path(folder), extractor)
+        weights, info = read_recogniser(files, extractor)
         try:
             state = torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True)
             network = _network_of(NetworkShape(**info.shape), len(weights))
             network.load_state_dict({name: value.float() for name, value in state.items()})
         except (OSError, RuntimeError, EOFError, AttributeError, TypeError, pickle.UnpicklingError) as error:
             reason = " ".join(str(error).split())[:_MAX_REASON]
-            raise ModelError(f"{Path(folder) / WEIGHTS_NAME} does not hold the weights: {reason}{REMEDY}") from error
+            raise ModelError(f"{WEIGHTS_NAME} does not hold the weights: {reason}{REMEDY}") from error
         return TransformerRecogniser(network, info, device)
 
     @property

@@ -62,12 +62,13 @@ class CurvePoint:
 
 @dataclass(frozen=True, eq=False)
 class TrainedRecogniser:
-    """The best network, its training curve, and the probability of background above which a token is dropped."""
+    """The best network, its scores, the training curve, and the probability of background above which tokens go."""
 
     network: RecogniserNetwork
     curve: tuple[CurvePoint, ...]
     background_threshold: float
     config: TrainingConfig
+    best: CurvePoint | None = None
 
     def save(self, folder: Path, extractor: str) -> int:
         """Write it as the recogniser for the named extractor's features; gives its bytes. Raises OutputError."""
@@ -146,7 +147,9 @@ class _Training:
         self._network.load_state_dict(self._best)
         probabilities = self._recognise()
         threshold = background_threshold(probabilities, [image.labels for image in self._validation])
-        return TrainedRecogniser(self._network.cpu().eval(), tuple(self._curve), threshold, self._config)
+        return TrainedRecogniser(
+            self._network.cpu().eval(), tuple(self._curve), threshold, self._config, self._best_point
+        )
 
     def _advance(self) -> None:
         loss = self._gradient()

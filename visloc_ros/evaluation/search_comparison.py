@@ -1,0 +1,103 @@
+"""Ways of searching side by side: the same features of the same images, searched for in the same map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.map import Map
+from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.types import AnchorPose, Frame, Rejection
+from visloc_ros.evaluation.association import truth_at
+from visloc_ros.evaluation.metrics import pose_errors, recall
+from visloc_ros.localization import AnchorEngine
+
+THRESHOLDS = ((0.05, 5.0), (0.25, 2.0))
+"""Metres and degrees within which a pose counts."""
+
+_FEATURES = "features"
+
+
+@dataclass(eq=False)
+class SearchRecord:
+    """What one way of searching made of images: results, and the true poses where they are known."""
+
+    results: list[AnchorPose | Rejection] = field(default_factory=list)
+    truths: list[SE3 | None] = field(default_factory=list)
+
+    def add(self, result: AnchorPose | Rejection, truth: SE3 | None) -> None:
+        """Count one image."""
+        self.results.append(result)
+        self.truths.append(truth)
+
+    @property
+    def errors(self) -> Array:
+        """Position [m] and rotation [deg] errors (N, 2) of the images with truth, infinite without a pose."""
+        known = [(result, truth) for result, truth in zip(self.results, self.truths, strict=True) if truth is not None]
+        poses = [result.map_from_camera if isinstance(result, AnchorPose) else None for result, _ in known]
+        errors = pose_errors(poses, [truth for _, truth in known])
+        return np.where(np.isnan(errors), np.inf, errors)
+
+    def search_ms(self) -> list[float]:
+        """What each image took, features not counted."""
+        return [sum(ms for stage, ms in one.stage_ms.items() if stage != _FEATURES) for one in self.results]
+
+    def figures(self) -> dict[str, Any]:
+        """Counts, recalls, median errors and times; what rests on truth is None without it."""
+        found = [one for one in self.results if isinstance(one, AnchorPose)]
+        errors, search_ms = self.errors, self.search_ms()
+        features_ms = [one.stage_ms.get(_FEATURES, 0.0) for one in self.results]
+        within = recall(errors, len(errors), THRESHOLDS)
+        return {
+            "images": len(self.results),
+            "found": len(found),
+            "with_truth": len(errors),
+            "recall": [asdict(one) for one in within] if len(errors) else [],
+            "position_m": _median(errors[:, 0]),
+            "rotation_deg": _median(errors[:, 1]),
+            "search_ms": _median(search_ms),
+            "with_features_ms": _median(np.add(search_ms, features_ms)),
+            "references": float(np.mean([len(one.references) for one in found])) if found else None,
+        }
+
+
+def compare_searches(
+    engines: Mapping[str, AnchorEngine], frames: Iterable[Frame], truth: Trajectory | None
+) -> dict[str, SearchRecord]:
+    """Search every frame in all ways, by name.
+
+    The features of a frame are extracted once. Each way has searched the first frame before it is timed.
+    """
+    records = {name: SearchRecord() for name in engines}
+    looking, is_first = next(iter(engines.values())), True
+    for frame in frames:
+        query = looking.look_at(frame)
+        if is_first:
+            for engine in engines.values():
+                engine.localize(frame, features=query.features)
+            query, is_first = looking.look_at(frame), False
+        true_pose = None if truth is None else truth_at(truth, frame.stamp_ns)
+        for name, engine in engines.items():
+            records[name].add(engine.find(replace(query, watch=query.watch.divided(1))), true_pose)
+    return records
+
+
+def searched_bytes(map_: Map, way: str) -> dict[str, int]:
+    """Bytes of a map's files that a way of searching needs, by part.
+
+    What ways of searching have prepared is in folders of their names; all else belongs to retrieval.
+    """
+    files = map_.manifest.files
+    if way in map_.manifest.prepared:
+        return {name.removeprefix(f"{way}/"): info.size for name, info in files.items() if name.startswith(f"{way}/")}
+    prepared = tuple(f"{one}/" for one in map_.manifest.prepared)
+    return {name: info.size for name, info in files.items() if not name.startswith(prepared)}
+
+
+def _median(values: Any) -> float | None:
+    middle = float(np.median(values)) if len(values) else np.inf
+    return middle if np.isfinite(middle) else None

@@ -1,0 +1,197 @@
+"""Prepares maps for the search by landmarks: the landmarks of each, and one recogniser for those of all of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.config import Config, section
+from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.map import NO_POINT, Map, open_map
+from visloc_ros.core.map_preparation import add_prepared
+from visloc_ros.core.progress import Progress, SilentProgress, track
+from visloc_ros.core.types import AnchorPose
+from visloc_ros.localization.anchor import AnchorEngine
+from visloc_ros.localization.config import LANDMARKS
+from visloc_ros.localization.strategies.landmarks.clustering import label_points
+from visloc_ros.localization.strategies.landmarks.config import LandmarkConfig
+from visloc_ros.localization.strategies.landmarks.keypoint_labels import PointFinder
+from visloc_ros.localization.strategies.landmarks.landmark_files import save_landmark_map
+from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap, reduce_map
+from visloc_ros.localization.strategies.landmarks.tokens import (
+    BACKGROUND,
+    LabelledImage,
+    background_image,
+    label_features,
+    label_images,
+    split_images,
+)
+from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
+from visloc_ros.sources import FrameSource
+
+if TYPE_CHECKING:
+    from visloc_ros.localization.strategies.landmarks.backends.training import TrainedRecogniser
+
+_HELD_OUT_EVERY = 8  # images: training ends when these are not recognised better any more
+_PERCENT = 100
+
+
+@dataclass(frozen=True)
+class PreparationConfig(Config):
+    """How a map is divided into landmarks, and how their recogniser is trained."""
+
+    landmarks: LandmarkConfig = section(LandmarkConfig)
+    training: TrainingConfig = section(TrainingConfig)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A map to prepare: the landmark (P,) of each of its points, and what is left of it.
+
+    Landmark ``n`` is class ``first_class + n`` of the recogniser.
+    """
+
+    path: Path
+    map: Map
+    point_labels: NDArray[np.int32]
+    landmarks: LandmarkMap
+    first_class: int
+
+    @property
+    def figures(self) -> dict[str, int]:
+        """What there is, in numbers."""
+        return {
+            "first_class": self.first_class,
+            "landmarks": self.landmarks.num_landmarks,
+            "points": len(self.landmarks.map.points),
+            "frames": len(self.landmarks.map.images),
+        }
+
+    @property
+    def point_classes(self) -> NDArray[np.int64]:
+        """Class (P,) of each point of the map."""
+        shifted = self.point_labels.astype(np.int64) + self.first_class
+        return np.where(self.point_labels == BACKGROUND, BACKGROUND, shifted)
+
+
+def prepare_landmarks(
+    paths: Sequence[Path],
+    config: PreparationConfig | None = None,
+    progress: Progress | None = None,
+    frames: FrameSource | None = None,
+    elsewhere: Sequence[Path] = (),
+) -> list[Scene]:
+    """Write landmarks and their recogniser into maps; searching any of them tells the others apart.
+
+    ``frames`` of the place of a single map show the recogniser more of it than the map's own images do; ``elsewhere``
+    are maps of other places, of which nothing is to be recognised. An interrupted training goes on at the next call.
+    Raises ConfigError where maps do not go together, MapError where one cannot be used, OutputError; the maps stay as
+    they are until all is done.
+    """
+    config, progress = config or PreparationConfig(), progress or SilentProgress()
+    scenes = _scenes(paths, config.landmarks)
+    images = list(_images_of(scenes))
+    if frames is not None:
+        images += _labelled_frames(_only(scenes), frames, progress)
+    negatives = [background_image(image.features) for path in elsewhere for image in open_map(path).images]
+    checkpoints = paths[0].with_name(f".{paths[0].name}.{LANDMARKS}")
+    trained = _train(images, negatives, scenes, config.training, progress, checkpoints)
+    for scene in scenes:
+        add_prepared(scene.path, LANDMARKS, partial(_write, scene, scenes, trained))
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return scenes
+
+
+def _scenes(paths: Sequence[Path], config: LandmarkConfig) -> list[Scene]:
+    """The maps with their landmarks, those of each numbered after those of the ones before."""
+    scenes: list[Scene] = []
+    for path in paths:
+        map_ = open_map(path)
+        labels = label_points(map_, config)
+        first_class = scenes[-1].first_class + scenes[-1].landmarks.num_landmarks if scenes else 0
+        scenes.append(Scene(path, map_, labels, reduce_map(map_, labels, config), first_class))
+    _check_together(scenes)
+    return scenes
+
+
+def _check_together(scenes: Sequence[Scene]) -> None:
+    if not scenes:
+        raise ConfigError("name at least one map")
+    names, extractors = [scene.map.name for scene in scenes], {_extractor(scene) for scene in scenes}
+    if len(set(names)) < len(names):
+        raise ConfigError(f"two of the maps {', '.join(names)} have the same name: rename one, or prepare them apart")
+    if len(extractors) > 1:
+        raise ConfigError(f"the maps have features of {' and '.join(sorted(extractors))}: prepare them apart")
+
+
+def _extractor(scene: Scene) -> str:
+    """Name of what made the features of a map; reducing it has made sure that it is told."""
+    return scene.map.manifest.models["extractor"].name
+
+
+def _images_of(scenes: Sequence[Scene]) -> Iterator[LabelledImage]:
+    """The images of all maps; rows of points count on from map to map, since they tell which tokens are of one point."""
+    num_before = 0
+    for scene in scenes:
+        for image in label_images(scene.map, scene.point_classes):
+            rows = np.where(image.point_rows == NO_POINT, NO_POINT, image.point_rows + num_before)
+            yield replace(image, point_rows=rows)
+        num_before += len(scene.map.points)
+
+
+def _only(scenes: Sequence[Scene]) -> Scene:
+    if len(scenes) > 1:
+        raise ConfigError("frames are of one place: prepare its map alone with them")
+    return scenes[0]
+
+
+def _labelled_frames(scene: Scene, frames: FrameSource, progress: Progress) -> Iterator[LabelledImage]:
+    """Frames whose pose the search by retrieval finds, with what the map says of their keypoints."""
+    finder, engine = PointFinder(scene.map), AnchorEngine(scene.map)
+    for frame in track(progress, "looking at frames", frames, len(frames)):
+        query = engine.look_at(frame)
+        anchor = engine.find(query)
+        if isinstance(anchor, AnchorPose):
+            camera = anchor.calibration.camera if anchor.calibration else frame.camera
+            rows = finder.find(query.features, camera, anchor.map_from_camera)
+            classes = np.append(scene.point_classes, BACKGROUND)[rows]  # NO_POINT is the last row
+            yield label_features(query.features, classes, rows)
+
+
+def _train(
+    images: Sequence[LabelledImage],
+    negatives: Sequence[LabelledImage],
+    scenes: Sequence[Scene],
+    config: TrainingConfig,
+    progress: Progress,
+    checkpoints: Path,
+) -> TrainedRecogniser:
+    from visloc_ros.localization.strategies.landmarks.backends.training import train_recogniser
+
+    taught, held_out = split_images(images, _HELD_OUT_EVERY)
+    num_classes = 1 + sum(scene.landmarks.num_landmarks for scene in scenes)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    progress.stage("training", _PERCENT)
+    percent = 0
+
+    def report(share: float, _: str) -> None:
+        nonlocal percent
+        progress.advance(int(share * _PERCENT) - percent)
+        percent = int(share * _PERCENT)
+
+    return train_recogniser(taught, negatives, held_out, num_classes, config, report, checkpoints)
+
+
+def _write(scene: Scene, scenes: Sequence[Scene], trained: TrainedRecogniser, folder: Path) -> Mapping[str, Any]:
+    """Write the files of one map, and give what its manifest says of them."""
+    save_landmark_map(folder, scene.landmarks)
+    num_bytes = trained.save(folder, _extractor(scene))
+    scores = {} if trained.best is None else asdict(trained.best)
+    return {**scene.figures, "maps": [one.map.name for one in scenes], "recogniser": {"bytes": num_bytes, **scores}}
