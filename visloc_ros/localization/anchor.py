@@ -49,14 +49,15 @@ class AnchorEngine:
         extractor: LocalExtractor | None = None,
         matcher: Matcher | None = None,
     ) -> None:
-        self.map = map_
         self.config = config or AnchorConfig()
         self.extractor = extractor or make_extractor(self.config.features)
         check_models(map_, self.extractor)
         self._searcher = make_searcher(map_, self.config, self.extractor, matcher)
-        self._solver = EvidenceSolver(self._searcher.map, self.config.pose)
-        self._guided = GuidedSearch(self._searcher.map, self.config)
-        self._map_uncertainty = map_uncertainty(map_, self.config.pose)
+        self.map = self._searcher.map
+        """What is searched: the map, or what was prepared of it for a way of searching."""
+        self._solver = EvidenceSolver(self.map, self.config.pose)
+        self._guided = GuidedSearch(self.map, self.config)
+        self._map_uncertainty = replace(map_uncertainty(map_, self.config.pose), map=self.map)
         self._map_uncertainty.prepare()
         self._estimators: WeakKeyDictionary[CameraCalibration, CameraEstimator] = WeakKeyDictionary()
 

@@ -20,7 +20,7 @@ def check_models(map_: Map, extractor: LocalExtractor) -> None:
         )
     check_weights(map_, stated, extractor.info)
     dims = {image.features.descriptors.shape[1] for image in map_.images}
-    if dims != {extractor.descriptor_dim}:
+    if dims - {extractor.descriptor_dim}:
         raise ManifestError(
             f"the map '{map_.name}' holds descriptors of length {sorted(dims)}, '{extractor.info.name}' makes "
             f"{extractor.descriptor_dim}: build the map again"

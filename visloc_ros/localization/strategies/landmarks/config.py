@@ -23,9 +23,9 @@ class LandmarkConfig(Config):
     )
     min_track_length: int = option(2, "Least number of images that see a point of a landmark.", minimum=2)
     thinning_radius: float = option(
-        0.0234,
+        0.0156,
         "Points nearer to a kept one, in a frame that shows both, are dropped: a share of the longer side of the image "
-        "(15 px of 640); 0 keeps all.",
+        "(10 px of 640); 0 keeps all.",
         minimum=0.0,
         maximum=1.0,
     )

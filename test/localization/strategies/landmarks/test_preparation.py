@@ -1,0 +1,105 @@
+"""Preparing maps: together, again, and interrupted."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visloc_ros.core.errors import ConfigError, MapError
+from visloc_ros.core.manifest import read_manifest, write_manifest
+from visloc_ros.core.map import open_map
+from visloc_ros.core.map_archive import unpacked
+from visloc_ros.core.progress import SilentProgress
+from visloc_ros.localization.strategies.landmarks.opening import RecogniserOfOneMap
+from visloc_ros.localization.strategies.landmarks.preparation import PreparationConfig, prepare_landmarks
+from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
+
+ROOM = Path(__file__).parents[4] / "maps" / "demo_room.tar.gz"
+SHORT = PreparationConfig(
+    training=TrainingConfig(size="nano", prototypes=4, max_steps=6, batch=4, warm_up=1, validate_every=3, device="cpu")
+)
+
+
+def copy_of_room(folder, name):
+    with unpacked(ROOM) as room:
+        path = Path(shutil.copytree(room, folder / name))
+    write_manifest(path, replace(read_manifest(path), name=name))
+    return path
+
+
+class InterruptedAt(SilentProgress):
+    """Presses Ctrl-C when so many percent of the training are done."""
+
+    def __init__(self, percent):
+        self.percent = percent
+
+    def advance(self, steps=1):
+        self.percent -= steps
+        if self.percent < 0:
+            raise KeyboardInterrupt
+
+
+def test_maps_prepared_together_share_a_recogniser_that_numbers_their_landmarks_on(tmp_path):
+    paths = [copy_of_room(tmp_path, name) for name in ("here", "there")]
+    prepare_landmarks(paths, SHORT)
+    here, there = map(open_map, paths)
+    entries = [one.manifest.prepared["landmarks"] for one in (here, there)]
+    assert [entry["maps"] for entry in entries] == [["here", "there"]] * 2
+    assert [entry["first_class"] for entry in entries] == [0, entries[0]["landmarks"]]
+    assert here.prepared["landmarks"]["recogniser.pt"] == there.prepared["landmarks"]["recogniser.pt"]
+
+
+def test_the_map_is_as_it_was_where_preparing_is_interrupted_and_training_goes_on(tmp_path):
+    path = copy_of_room(tmp_path, "room")
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    with pytest.raises(KeyboardInterrupt):
+        prepare_landmarks([path], SHORT, InterruptedAt(40))
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+    assert (tmp_path / ".room.landmarks").is_dir()
+    progress = InterruptedAt(10_000)
+    prepare_landmarks([path], SHORT, progress)
+    straight = copy_of_room(tmp_path / "other", "room")
+    prepare_landmarks([straight], SHORT)
+    of_both = [open_map(one).prepared["landmarks"]["recogniser.pt"] for one in (path, straight)]
+    assert of_both[0] == of_both[1]
+    assert not (tmp_path / ".room.landmarks").exists()
+
+
+def test_preparing_again_replaces_the_landmarks(tmp_path):
+    path = copy_of_room(tmp_path, "room")
+    prepare_landmarks([path], SHORT)
+    prepare_landmarks([path], replace(SHORT, landmarks=replace(SHORT.landmarks, num_landmarks=2)))
+    assert open_map(path).manifest.prepared["landmarks"]["landmarks"] <= 2
+
+
+def test_maps_of_the_same_name_cannot_be_told_apart(tmp_path):
+    paths = [copy_of_room(tmp_path / parent, "room") for parent in ("a", "b")]
+    with pytest.raises(ConfigError, match="the same name"):
+        prepare_landmarks(paths, SHORT)
+
+
+def test_frames_are_of_one_map(tmp_path):
+    paths = [copy_of_room(tmp_path, name) for name in ("here", "there")]
+    with pytest.raises(ConfigError, match="frames are of one place"):
+        prepare_landmarks(paths, SHORT, frames=[])
+
+
+def test_no_map_and_no_such_map(tmp_path):
+    with pytest.raises(ConfigError, match="at least one map"):
+        prepare_landmarks([], SHORT)
+    with pytest.raises(MapError, match="there is no map"):
+        prepare_landmarks([tmp_path / "nowhere"], SHORT)
+
+
+def test_classes_of_other_maps_are_background_here():
+    class Fixed:
+        num_classes, background_threshold = 6, 0.9
+
+        def recognise(self, features):
+            return np.array([[0.1, 0.2, 0.3, 0.1, 0.2, 0.1]], np.float32)
+
+    own = RecogniserOfOneMap(Fixed(), first_class=2, num_landmarks=2)
+    assert own.num_classes == 3
+    np.testing.assert_allclose(own.recognise(None), [[0.7, 0.1, 0.2]], atol=1e-6)
