@@ -1,0 +1,92 @@
+"""``visloc prepare`` and ``visloc compare``: a map gets landmarks, and is searched both ways."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from visloc_ros.apps.cli import app
+
+DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
+QUICK = """
+training:
+  size: nano
+  prototypes: 16
+  max_steps: 50
+  batch: 8
+  device: cpu
+  augmentation: {tokens: 128}
+"""
+
+
+def visloc(*arguments):
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A map that was prepared with frames of its place, the frames, and what was told."""
+    folder = tmp_path_factory.mktemp("prepare")
+    shutil.copy(DEMO_MAP, folder / "room.tar.gz")
+    (folder / "walk.yaml").write_text("{duration_s: 4.0, rate_hz: 1.0, samples: 1}")
+    visloc("simulate", folder / "walk", "--pass", "localize", "--config", folder / "walk.yaml")
+    (folder / "quick.yaml").write_text(QUICK)
+    words = ("prepare", folder / "room.tar.gz", "--for", "landmarks", "--config", folder / "quick.yaml")
+    told = visloc(*words, "--source", folder / "walk", "--every", 2, "--json")
+    assert told.exit_code == 0, told.output
+    return folder, json.loads(told.stdout)
+
+
+def test_what_was_prepared_is_told(place):
+    folder, told = place
+    assert [one["map"] for one in told] == [str(folder / "room.tar.gz")]
+    assert told[0]["landmarks"] >= 2
+
+
+def test_both_ways_find_the_images_and_a_picture_shows_it(place, tmp_path):
+    folder, _ = place
+    told = visloc("compare", folder / "room.tar.gz", folder / "walk", "--output", tmp_path / "out", "--json")
+    assert told.exit_code == 0, told.output
+    figures = json.loads(told.stdout)
+    assert list(figures) == ["retrieval", "landmarks"]  # all that the map is prepared for
+    for figure in figures.values():
+        assert figure["found"] == figure["images"] == 4
+        assert figure["recall"][0]["percent"] == 100.0
+        assert figure["position_m"] < 0.02
+    assert sum(figures["landmarks"]["bytes"].values()) < sum(figures["retrieval"]["bytes"].values())
+    assert (tmp_path / "out" / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text())["landmarks"]["found"] == 4
+
+
+def test_the_table_has_a_row_for_each_way(place):
+    folder, _ = place
+    told = visloc("compare", folder / "room.tar.gz", folder / "walk", "--every", 4, "--search", "landmarks,retrieval")
+    lines = [line.split() for line in told.stdout.splitlines() if line.strip()]
+    assert [line[0] for line in lines if line[0] in ("landmarks", "retrieval")] == ["landmarks", "retrieval"]
+
+
+def test_frames_are_localized_by_landmarks(place, tmp_path):
+    folder, _ = place
+    (tmp_path / "anchor.yaml").write_text("search: landmarks")
+    words = ("localize", folder / "room.tar.gz", folder / "walk", "--config", tmp_path / "anchor.yaml", "--json")
+    assert json.loads(visloc(*words).stdout)["localized"] == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("prepare", "MAP", "--for", "magic"), "give --for landmarks"),
+        (("prepare", "nowhere", "--for", "landmarks"), "there is no map"),
+        (("prepare", "MAP", "--for", "landmarks", "--elsewhere", "nowhere"), "there is no map"),
+        (("compare", "MAP", "WALK", "--search", "retrieval,magic"), "no way of searching 'magic'"),
+        (("compare", "MAP", "WALK", "--search", "landmarks"), "visloc prepare MAP --for landmarks"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_words(place, words, complaint):
+    folder, _ = place
+    named = {"MAP": DEMO_MAP, "WALK": folder / "walk"}
+    refused = visloc(*(named.get(word, word) for word in words))
+    assert refused.exit_code != 0
+    assert complaint in str(refused.exception)
