@@ -75,7 +75,7 @@ def test_a_damaged_file_is_told(tmp_path):
     with unpacked(ROOM) as folder:
         room = Path(shutil.copytree(folder, tmp_path / "room"))
     add_prepared(room, "landmarks", writes("abc"))
-    (room / "landmarks" / "words.txt").write_text("abd")
+    (room / "landmarks" / "words.txt").write_text("abe")
     with pytest.raises(MapError, match=r"words\.txt has changed"):
         open_map(room)
     (room / "landmarks" / "words.txt").unlink()

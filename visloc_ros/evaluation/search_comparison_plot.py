@@ -41,11 +41,9 @@ def _draw_errors(axes: Axes, records: Mapping[str, SearchRecord]) -> None:
 
 
 def _draw_times(axes: Axes, records: Mapping[str, SearchRecord]) -> None:
-    """Times of searches without features: the middle half, the median, and the whole range but a twentieth."""
+    """Times of searches without features: the middle half, the median, and the range without outliers."""
     axes.set_title("search, without features", pad=20.0)
-    boxes = axes.boxplot(
-        [record.search_ms() for record in records.values()], whis=(2.5, 97.5), showfliers=False, patch_artist=True
-    )
+    boxes = axes.boxplot([record.search_ms() for record in records.values()], showfliers=False, patch_artist=True)
     for box, colour in zip(boxes["boxes"], _COLOURS, strict=False):
         box.set_facecolor(colour)
     axes.set_xticks(range(1, len(records) + 1), list(records))
