@@ -46,7 +46,7 @@ DESCRIPTIONS = {
     "odom_path": "The last poses in `odom`, twice a second.",
     "map_path": "The last poses in `map`, twice a second.",
     "map_to_odom_raw": "`map -> odom` before it is slewed.",
-    "map_points": "All points of the map, once for each map.",
+    "map_points": "The points that are searched, once for each map; coloured by landmark, or grey.",
     "map_plan": "The map's points seen from above, of a map whose z axis points up: a picture, not to plan by.",
     "inlier_points": "The map points that hold the last anchor.",
     "accepted_anchors": "Where the last accepted anchors saw the camera, with x ahead, twice a second.",
