@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import click
 import typer
 
 from visloc_ros.localization.config import LANDMARKS, SEARCHES
+
+
+def _known_search(name: str) -> str:
+    if name and name not in SEARCHES:
+        raise typer.BadParameter(f"there is no way of searching '{name}'; known: {', '.join(SEARCHES)}")
+    return name
+
 
 MapTracking = Annotated[
     bool, typer.Option(help="Follow the map's points in every frame between anchors; odometry alone takes less time.")
@@ -17,8 +23,8 @@ CameraFile = Annotated[str, typer.Option("--camera", help="Calibration file (COL
 Search = Annotated[
     str,
     typer.Option(
-        click_type=click.Choice(SEARCHES),
-        help=f"How images are searched in the map; {LANDMARKS}: in one that 'visloc prepare' has prepared.",
+        callback=_known_search,
+        help=f"How images are searched in the map, {' or '.join(SEARCHES)}; {LANDMARKS}: if it is prepared for it.",
         show_default=False,
     ),
 ]
