@@ -53,7 +53,7 @@ DESCRIPTIONS = {
     "refused_anchors": "The same of those that were found but refused: another place, or too uncertain.",
     "camera_frustum": "What the camera sees as a pyramid in its own frame, at most ten times a second.",
     "followed_points": "The map points that hold this frame; none where they are lost.",
-    "matches/compressed": "The image of the last anchor with the pixels that hold it.",
+    "matches/compressed": "The image of the last anchor with the pixels that hold it, in the colours of landmarks.",
     "/diagnostics": "What each node counts, once a second: results by reason, drops, failed calls.",
     # Between the nodes
     "odometry_status": "Odometry of each frame: the unscaled pose, or why there is none.",
