@@ -2,8 +2,8 @@
 
 Run: python -m benchmarks.searches --data ../shared/data --runs 3 --markdown results/ros.md
 
-Each place's map is prepared first, unless it is. The bags are played to both in turn; map tracking and odometry carry the
-fused pose on in both.
+Each place's map is prepared first, unless it is. The bags are played to both in turn; in both, map tracking and odometry
+carry the fused pose on.
 """
 
 from __future__ import annotations
