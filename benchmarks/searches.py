@@ -2,8 +2,8 @@
 
 Run: python -m benchmarks.searches --data ../shared/data --runs 3 --markdown results/ros.md
 
-Each place's map is prepared first, unless it is. The bags are played to both in turn; in both, map tracking and odometry
-carry the fused pose on.
+Each place's map is prepared first, unless it is. The bags are played to both in turn; odometry and map tracking lead on
+between anchors in both.
 """
 
 from __future__ import annotations

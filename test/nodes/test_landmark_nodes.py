@@ -1,5 +1,6 @@
 """The anchor node searches by landmarks, tells and draws them, and refuses maps that have none."""
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -74,15 +75,19 @@ def test_an_image_is_found_by_landmarks_and_they_are_told_and_drawn(landmark_roo
 
 
 def test_inliers_are_drawn_in_the_colours_of_their_landmarks():
-    camera = camera_from_calibration("PINHOLE", 64, 48, [60.0, 60.0, 32.0, 24.0])
+    camera = camera_from_calibration(64, 48, [[60.0, 0.0, 32.0], [0.0, 60.0, 24.0], [0.0, 0.0, 1.0]])
     frame = Frame(1, np.zeros((48, 64, 3), np.uint8), camera)
     pixels, landmarks = np.array([[16.5, 24.5], [48.5, 24.5]]), np.array([1, 2], np.int32)
     anchor = AnchorPose(1, SE3.identity(), np.eye(6), 2, 2, 1.0, pixels, np.zeros((2, 3)), inlier_landmarks=landmarks)
-    picture = anchor_output.draw_inliers(frame, anchor)
-    assert np.array_equal(picture[24, [19, 51]], landmark_colours(landmarks))
-    plain = AnchorPose(1, SE3.identity(), np.eye(6), 2, 2, 1.0, pixels, np.zeros((2, 3)))
-    assert picture[24, 19].tolist() != anchor_output.draw_inliers(frame, plain)[24, 19].tolist()
-    assert anchor_output.draw_inliers(frame, plain)[24, 19].tolist() == list(anchor_output.INLIER_COLOUR)
+    plain = replace(anchor, inlier_landmarks=np.empty(0, np.int32))
+    for one, colours in ((anchor, landmark_colours(landmarks)), (plain, np.array([anchor_output.INLIER_COLOUR] * 2))):
+        drawn = anchor_output.draw_inliers(frame, one)[24, [19, 51]].astype(float)  # where the circles are, on black
+        assert drawn.max(axis=1).min() > 100.0
+        assert np.allclose(unit(drawn), unit(colours), atol=0.03)
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def test_points_are_grey_where_the_search_is_by_retrieval(landmark_room, ros_domain):
