@@ -57,6 +57,7 @@ BENCHMARKS = (
     Benchmark("robustness.driving", (*ROBUSTNESS, "--plot", "{results}/driving.png"), threads=1),
     Benchmark("layouts", (*DATA, "--runs", "3", "--json", "{results}/layouts.json")),
     Benchmark("transforms", (*DATA, "--runs", "3", "--markdown", "{results}/ros.md")),
+    Benchmark("searches", (*DATA, "--markdown", "{results}/ros.md")),
     Benchmark("tethered", ("--markdown", "{results}/ros.md")),
     Benchmark("soak", ("--markdown", "{results}/ros.md", "--plot", "{results}/soak.png")),
     Benchmark("start", ("--runs", "5", "--json", "{results}/start.json")),

@@ -9,6 +9,7 @@ remote anchor node. ``benchmarks.tethered`` has them on two machines, and kills 
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.layouts import PLACES, made_place
@@ -45,23 +46,30 @@ def both_ways(folder: Path, arguments: Namespace) -> dict[str, list[Figures]]:
         server.client.post("/localize", files={"image": b""})  # what it needs is imported
         for _ in range(arguments.runs):
             for way, url in (("DDS", ""), ("HTTP", f"http://127.0.0.1:{server.port}")):
-                found[way].append(measure(folder, url))
+                plan = ReplayPlan(folder / "maps" / folder.name, folder / "query", server_url=url)
+                found[way].append(measure(plan))
                 print(folder.name, way, found[way][-1], flush=True)
     return found
 
 
-def measure(folder: Path, server_url: str) -> Figures:
+def measure(plan: ReplayPlan) -> Figures:
     """Figures of one replay."""
-    plan = ReplayPlan(folder / "maps" / folder.name, folder / "query", server_url=server_url)
     source = BagSource(plan.bag, SourceConfig())
     record = make_record(plan, source, open_map(plan.map_path), run_nodes(plan, source), known_truth(source))
     summary = summarize(record)
     return {
         "anchors": sum(anchor.accepted for anchor in record.anchors),
+        "searched": len(record.anchors),
+        "search_ms": rounded(summary["anchor_latency_ms"], 1),
         "localized_share_after_first_fix": summary["localized_share_after_first_fix"],
-        "pose_age_ms": {name: round(summary["pose_age_ms"][name], 1) for name in ("p50", "p95")},
+        "pose_age_ms": rounded(summary["pose_age_ms"], 1),
         "error_cm": {name: round(CENTIMETRES * summary["position_error_m"][name], 2) for name in ("median", "p95")},
     }
+
+
+def rounded(values: Mapping[str, float], digits: int) -> Figures:
+    """Median and 95th percentile, for reading."""
+    return {name: round(values[name], digits) for name in ("p50", "p95")}
 
 
 def as_table(runs: dict[str, dict[str, list[Figures]]]) -> str:

@@ -3,11 +3,12 @@
 On the robot: tethered_robot.launch.py. Both machines must be in one ROS domain.
 """
 
-from visloc_ros.nodes.launching import CAMERA, NAMESPACE, PROCESS, Argument, describe, process
+from visloc_ros.nodes.launching import CAMERA, NAMESPACE, PROCESS, SEARCH, Argument, describe, process
 
 ARGUMENTS = {
     "map_path": Argument(None, "Map folder or reference.tar.gz on this machine"),
     "map_frame": Argument("map", "Frame of the map"),
+    "search": SEARCH,
     "namespace": NAMESPACE,
     "camera_info_topic": CAMERA["camera_info_topic"],
     **PROCESS,
@@ -23,7 +24,7 @@ KEYFRAMES = {
 def start(given):
     """The anchor node, with keyframes as its images."""
     topics = {"image/compressed": "keyframe/compressed", "camera_info": given["camera_info_topic"]}
-    searching = {"map_path": "map_path", "map_frame": "map_frame"}
+    searching = {"map_path": "map_path", "map_frame": "map_frame", "anchor.search": "search"}
     return [process("anchor_node", given, searching, topics, KEYFRAMES)]
 
 

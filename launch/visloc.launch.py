@@ -10,6 +10,7 @@ from visloc_ros.nodes.launching import (
     NAMESPACE,
     PROCESS,
     RVIZ,
+    SEARCH,
     Argument,
     camera_topics,
     describe,
@@ -26,6 +27,7 @@ ARGUMENTS = {
     **CAMERA,
     "odometry_backend": Argument("klt", "klt; dpvo: a network, which needs weights and a GPU", ("klt", "dpvo")),
     "anchor_host": Argument("local", "Where images are searched: local, remote, or the address of visloc serve"),
+    "search": SEARCH,
     "server_map": Argument("", "Name of the map on that server; not needed where there is only one"),
     "token_file": Argument("", "File with the token of that server, if it has one"),
     "composition": switch(False, "Whether the search runs in the process of odometry and fusion: takes less memory"),
@@ -47,7 +49,7 @@ FUSION = {
     "base_frame": "base_frame",
     "publish_odom_to_base_tf": "publish_odom_tf",
 }
-SEARCHING = {"map_path": "map_path", "map_frame": "map_frame"}
+SEARCHING = {"map_path": "map_path", "map_frame": "map_frame", "anchor.search": "search"}
 ASKING = {
     "server_url": "anchor_host",
     "server_map": "server_map",

@@ -27,6 +27,7 @@ os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
 # A shell lets what it runs in the background ignore Ctrl-C, and so would the programs that tests start and stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+DEMO_MAP = Path(__file__).resolve().parents[1] / "maps" / "demo_room.tar.gz"
 LARGEST_DOMAIN = 101  # above it, the ports of DDS reach into those that Linux gives out by itself
 DDS_FIRST_PORT, DDS_PORTS_PER_DOMAIN, DDS_UNICAST_OFFSET = 7400, 250, 10
 DDS_PORTS_PER_PARTICIPANT = 2
@@ -107,6 +108,19 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real image sequences are not at {folder}; VISLOC_SHARED_DATA can name their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def landmark_room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's map, prepared within seconds for the search by landmarks: enough to find images of the room."""
+    from visloc_ros.localization.strategies.landmarks.preparation import PreparationConfig, prepare_landmarks
+    from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
+
+    path = tmp_path_factory.mktemp("landmarks") / "demo_room.tar.gz"
+    shutil.copy(DEMO_MAP, path)
+    training = TrainingConfig(size="nano", max_steps=60, batch=8, warm_up=5, device="cpu")
+    prepare_landmarks([path], PreparationConfig(training=training))
+    return path
 
 
 @pytest.hookimpl(wrapper=True)

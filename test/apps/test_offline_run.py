@@ -1,8 +1,13 @@
 import numpy as np
 
-from visloc_ros.apps.offline_run import FUSED, RunListener, words_of_tracking
+from visloc_ros.apps.offline_run import FUSED, RunConfig, RunListener, run_offline, words_of_tracking
+from visloc_ros.core.config import read_config
 from visloc_ros.core.geometry import Sim3
+from visloc_ros.core.map import open_map
+from visloc_ros.core.progress import SilentProgress
 from visloc_ros.core.types import LoopClosure, Reason, Rejection
+from visloc_ros.simulation import SimulationConfig, simulate, write_folder
+from visloc_ros.sources import open_source
 
 
 def test_the_report_says_how_many_frames_the_followed_points_located():
@@ -16,3 +21,16 @@ def test_loops_are_kept_for_hindsight_whatever_the_fuser_made_of_them():
     listener.on_loop(loop, None)
     listener.on_loop(loop, Rejection(2, Reason.STALE))
     assert listener.measurements.loops == [loop, loop]
+
+
+def test_a_configuration_file_says_how_the_map_is_searched(landmark_room, tmp_path):
+    write_folder(simulate(SimulationConfig(duration_s=1.0, rate_hz=10.0), "localize"), tmp_path / "drive")
+    source = open_source(tmp_path / "drive")
+    (tmp_path / "run.yaml").write_text("anchor: {search: landmarks}\n")
+    config = read_config(RunConfig, tmp_path / "run.yaml")
+    record = run_offline(open_map(landmark_room), source, source.ground_truth, config, SilentProgress())
+    assert any(anchor.accepted for anchor in record.anchors)
+    stages = {name for anchor in record.anchors for name in anchor.stage_ms}
+    assert "recognition" in stages
+    assert "global" not in stages
+    assert record.config["anchor"]["search"] == "landmarks"

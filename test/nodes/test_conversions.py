@@ -111,6 +111,7 @@ def test_an_anchor_round_trips_with_everything_it_rests_on():
         ("a.jpg", "b.jpg"),
         {"features": 300.0, "pnp": 4.0},
         map_covariance=0.05 * np.eye(6),
+        inlier_landmarks=rng.integers(1, 9, 50, np.int32),
     )
     found = ros_messages.anchor_from_msg(conversions.anchor_to_msg(Anchor(anchor, ROOM), "map", "camera"))
     again = found.result
@@ -121,6 +122,7 @@ def test_an_anchor_round_trips_with_everything_it_rests_on():
     assert np.allclose(again.map_covariance, anchor.map_covariance)
     assert np.allclose(again.inlier_pixels, anchor.inlier_pixels, atol=1e-5)
     assert np.allclose(again.inlier_points, anchor.inlier_points, atol=1e-5)
+    np.testing.assert_array_equal(again.inlier_landmarks, anchor.inlier_landmarks)
     assert (again.num_inliers, again.references, again.stage_ms) == (50, anchor.references, anchor.stage_ms)
 
 
@@ -129,6 +131,10 @@ def test_an_anchor_whose_pixels_and_points_do_not_belong_together_is_refused():
     message = conversions.anchor_to_msg(Anchor(anchor, ROOM), "map", "camera")
     message.inlier_pixels = message.inlier_pixels[:3]
     with pytest.raises(ros_messages.MessageError, match="3 coordinates"):
+        ros_messages.anchor_from_msg(message)
+    message = conversions.anchor_to_msg(Anchor(anchor, ROOM), "map", "camera")
+    message.inlier_landmarks = [1]
+    with pytest.raises(ros_messages.MessageError, match="1 landmarks belong to 2 points"):
         ros_messages.anchor_from_msg(message)
 
 

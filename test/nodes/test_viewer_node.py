@@ -14,6 +14,7 @@ from visloc_msgs.msg import LocalizationStatus
 from visloc_ros.core.geometry import SE3
 from visloc_ros.nodes.camera_frustum import LINE
 from visloc_ros.nodes.conversions import (
+    coloured_points_from_msg,
     header,
     points_from_msg,
     points_to_msg,
@@ -25,6 +26,7 @@ from visloc_ros.nodes.viewer_node import ViewerNode
 from visloc_ros.sources.ros_images import encode_jpeg
 from visloc_ros.sources.ros_messages import MessageError
 
+COLOURS = np.random.default_rng(1).integers(0, 256, (50, 3), np.uint8)
 POINTS = np.random.default_rng(0).uniform(-2.0, 2.0, (50, 3))
 POSE = SE3.from_rotation_vector([0.1, 0.2, 0.3], [1.0, 0.5, 0.2])
 
@@ -56,8 +58,9 @@ def test_map_pose_points_anchors_picture_and_state_are_shown(harness):
     for topic in publishers:
         harness.wait_for(lambda topic=topic: harness.probe.count_subscribers(f"/visloc/{topic}"), topic)
     head = header(1, "map")
-    publishers["map_points"].publish(points_to_msg(1, "map", POINTS))
+    publishers["map_points"].publish(points_to_msg(1, "map", POINTS, COLOURS))
     harness.wait_for(lambda: shown(harness, "/map"), "map")
+    assert np.array_equal(shown(harness, "/map").colors, COLOURS)
     corners = [Point32(x=float(x), y=float(x % 3), z=1.0) for x in range(len(LINE))]
     frustum = PolygonStamped(header=header(1, "camera"))
     frustum.polygon.points = corners
@@ -93,11 +96,23 @@ def test_map_pose_points_anchors_picture_and_state_are_shown(harness):
     assert not harness.node.guard.failures
 
 
+def test_a_cloud_keeps_its_colours():
+    points, colours = coloured_points_from_msg(points_to_msg(1, "map", POINTS, COLOURS))
+    assert np.allclose(points, POINTS, atol=1e-6)
+    assert np.array_equal(colours, COLOURS)
+    assert coloured_points_from_msg(points_to_msg(1, "map", POINTS))[1] is None
+    cloud = points_to_msg(1, "map", POINTS[:1], COLOURS[:1])
+    red, green, blue = COLOURS[0].tolist()
+    assert int.from_bytes(bytes(cloud.data[12:16]), "little") == red << 16 | green << 8 | blue  # as in PCL
+    assert np.allclose(points_from_msg(cloud), POINTS[:1], atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
         lambda cloud: setattr(cloud, "point_step", 16),
         lambda cloud: cloud.fields.pop(),
+        lambda cloud: setattr(cloud, "is_bigendian", True),
         lambda cloud: setattr(cloud, "data", cloud.data[:-5]),
         lambda cloud: setattr(cloud, "data", points_to_msg(1, "map", np.full((2, 3), np.nan)).data),
     ],

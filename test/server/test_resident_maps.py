@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from visloc_ros.core.errors import MapError
+from visloc_ros.localization import AnchorConfig
 from visloc_ros.server.resident_maps import ResidentMaps, UnknownMapError
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
@@ -66,3 +67,11 @@ def test_no_name_leads_elsewhere(folder, name):
 def test_a_folder_that_is_not_there_is_no_error_of_who_asks(tmp_path):
     with pytest.raises(MapError):
         ResidentMaps(tmp_path / "no", PLENTY).entries()
+
+
+def test_maps_that_are_not_prepared_for_a_search_are_searched_by_retrieval(landmark_room, tmp_path):
+    shutil.copy(landmark_room, tmp_path / "prepared.tar.gz")
+    shutil.copy(DEMO_MAP, tmp_path / "plain.tar.gz")
+    maps = ResidentMaps(tmp_path, PLENTY, AnchorConfig(search="landmarks"))
+    searches = {name: maps.engine(f"{name}.tar.gz").config.search for name in ("prepared", "plain")}
+    assert searches == {"prepared": "landmarks", "plain": "retrieval"}

@@ -238,3 +238,13 @@ def test_what_was_done_is_counted_for_prometheus(maps):
             "visloc_waiting 0.0",
         ):
             assert line in lines, lines
+
+
+def test_prepared_maps_are_searched_by_landmarks_where_that_is_asked_for(landmark_room, tmp_path):
+    shutil.copy(landmark_room, tmp_path / "prepared.tar.gz")
+    with serving(tmp_path, "--search", "landmarks") as client:
+        answer = post(client, encode_jpeg(ROOM.frame(1).image, 95), camera=CAMERA, inliers="true").json()
+    assert answer["success"], answer
+    assert "recognition" in answer["timings_ms"]
+    assert len(answer["inlier_landmarks"]) == answer["num_inliers"]
+    assert min(answer["inlier_landmarks"]) >= 1

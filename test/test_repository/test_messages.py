@@ -37,6 +37,7 @@ def accepted_anchor() -> Anchor:
     message.pose.covariance = np.arange(36, dtype=np.float64)
     message.inlier_points = [Point32(x=1.0, y=2.0, z=3.0), Point32(x=-1.0)]
     message.inlier_pixels = [0.5, 0.5, 639.5, 479.5]
+    message.inlier_landmarks = [7, 1]
     message.references = ["frame-000010.color.jpg"]
     message.stages = [StageTime(name="extract", milliseconds=12.5)]
     return message

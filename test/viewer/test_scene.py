@@ -1,6 +1,7 @@
 """What of a map is put before the viewer, in which colours and from where."""
 
 import dataclasses
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import NO_POINT, open_map
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.sources.ros_images import encode_jpeg
+from visloc_ros.viewer.landmark_view import add_landmark_switch
 from visloc_ros.viewer.point_colours import GREY, point_colours
 from visloc_ros.viewer.scene import MOST_FRUSTUMS, Scene, close_server, field_of_view, open_server
 from visloc_ros.viewer.trajectory_view import ShownTrajectory, TrajectoryView
@@ -99,3 +101,29 @@ def test_a_trajectory_is_coloured_by_its_errors_and_shown_frame_by_frame(place, 
         assert server.scene.get_handle_by_name("/trajectory/path") is not None
     finally:
         view.close()
+
+
+def test_a_switch_shows_the_points_of_landmarks_instead_of_all(server, landmark_room):
+    place = open_map(landmark_room)
+    scene = Scene.of_map(server, place)
+    switch = add_landmark_switch(scene, place)
+    points = server.scene.get_handle_by_name("/landmarks")
+    assert (scene.points.visible, points.visible) == (True, False)
+    assert 10 < len(points.points) < len(place.points)
+    assert len(np.unique(points.colors, axis=0)) == place.manifest.prepared["landmarks"]["landmarks"]
+    switch.value = True
+    wait_until(lambda: points.visible and not scene.points.visible)
+    switch.value = False
+    wait_until(lambda: scene.points.visible and not points.visible)
+
+
+def test_a_map_without_landmarks_has_no_such_switch(server, place):
+    assert add_landmark_switch(Scene.of_map(server, place), place) is None
+
+
+def wait_until(condition):
+    """What a switch does happens in a thread of the server."""
+    deadline = time.monotonic() + 10.0
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -11,7 +11,7 @@ import typer
 
 from visloc_ros.apps.console import console, print_advice, print_camera, print_table
 from visloc_ros.apps.json_output import AsJson, print_json
-from visloc_ros.apps.node_options import CameraFile, Domain, MapTracking
+from visloc_ros.apps.node_options import CameraFile, Domain, MapTracking, Search
 from visloc_ros.apps.options import GroundTruth, ImageTopic, MapArgument, read_truth
 from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.apps.replay import ReplayPlan
@@ -21,7 +21,8 @@ from visloc_ros.core.errors import SourceError
 from visloc_ros.core.map import open_map
 from visloc_ros.evaluation import RunRecord, summarize, summary_rows, write_results
 from visloc_ros.evaluation.machine import provenance
-from visloc_ros.localization import AnchorEngine, find_camera
+from visloc_ros.localization import AnchorConfig, AnchorEngine, find_camera
+from visloc_ros.localization.config import RETRIEVAL
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.bag import BagSource
 from visloc_ros.sources.bag_calibration import copy_with_camera_info
@@ -36,6 +37,7 @@ def replay(
     image_topic: ImageTopic = "",
     camera: CameraFile = "",
     map_tracking: MapTracking = True,
+    search: Search = "",
     params_file: Annotated[Path | None, typer.Option(help="ROS parameter file for all nodes.")] = None,
     domain_id: Domain = 0,
     as_json: AsJson = False,
@@ -49,7 +51,8 @@ def replay(
     truth = read_truth(ground_truth, source)
     calibration = source.calibration
     if calibration.is_provisional:
-        calibration = find_camera(AnchorEngine(open_map(map_path)), source)
+        engine = AnchorEngine(open_map(map_path), AnchorConfig(search=search or RETRIEVAL))
+        calibration = find_camera(engine, source)
     print_camera(calibration)
     with tempfile.TemporaryDirectory(prefix="visloc_replay_") as folder:
         if calibration.source is not CalibrationSource.RECORDED:  # the nodes know cameras by CameraInfo only
@@ -57,7 +60,9 @@ def replay(
             copy_with_camera_info(source, bag, copy, calibration.camera)
             bag, source = copy, open_bag(copy, SourceConfig(image_topic=source.image_topic))
         recording = output / "recording"
-        plan = ReplayPlan(map_path, bag, rate, domain_id, params_file, map_tracking, recorded_bag=recording)
+        plan = ReplayPlan(
+            map_path, bag, rate, domain_id, params_file, map_tracking, search=search, recorded_bag=recording
+        )
         record = replay_bag(plan, source, truth)
     finish(replace(record, calibration=calibration), output, as_json)
 

@@ -10,9 +10,11 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.console import console
+from visloc_ros.apps.node_options import Search
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map_folder import list_maps
 from visloc_ros.core.token_file import read_token
+from visloc_ros.localization.config import RETRIEVAL
 
 MOST_CONNECTIONS = 64
 
@@ -29,6 +31,7 @@ def serve(
     reports: Annotated[
         Path | None, typer.Option(help="Folder of reports of drives, which the page shows, too.")
     ] = None,
+    search: Search = RETRIEVAL,
     memory_gb: Annotated[float, typer.Option(min=0.1, help="Memory that maps may take together.")] = 4.0,
 ) -> None:
     """A page in the browser, and answers over HTTP: where a camera is, which maps there are; Ctrl-C stops it.
@@ -46,7 +49,7 @@ def serve(
     from visloc_ros.server.patient_protocol import PatientProtocol
     from visloc_ros.server.service import MOST_BODY_BYTES, ServerConfig
 
-    app = make_app(ServerConfig(maps, int(memory_gb * (1 << 30)), token, reports))
+    app = make_app(ServerConfig(maps, int(memory_gb * (1 << 30)), token, reports, search))
     console.print(f"{count} maps of {maps} are searched at http://{host}:{port}; Ctrl-C stops it", highlight=False)
     with suppress(KeyboardInterrupt):  # uvicorn has ended in order, and raises anew what ended it
         uvicorn.run(

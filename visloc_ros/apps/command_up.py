@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.console import console
-from visloc_ros.apps.node_options import CameraFile, Domain, MapTracking
+from visloc_ros.apps.node_options import CameraFile, Domain, MapTracking, Search
 from visloc_ros.apps.options import MapOption
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.core.errors import ConfigError, MapError
@@ -47,6 +47,7 @@ def up(
     server_map: Annotated[str, typer.Option(help="Name of the map there; not needed where there is only one.")] = "",
     token_file: Annotated[Path | None, typer.Option(help="File with the token of that server.")] = None,
     map_tracking: MapTracking = True,
+    search: Search = "",
     composition: Annotated[
         bool, typer.Option("--composition", help="Search in the process of odometry and fusion: takes less memory.")
     ] = False,
@@ -64,6 +65,8 @@ def up(
             raise MapError(f"there is no map at {map_path}: build one with 'visloc build-map SOURCE'")
     if composition and (mode is not Mode.FUSED or anchor_host):
         raise ConfigError("--composition needs --mode fused and no --anchor-host: there is nothing else to join")
+    if search and anchor_host:
+        raise ConfigError(f"{anchor_host} searches as it was started: give --search to 'visloc serve'")
     compressed = image_topic.endswith("compressed")
     images = {("image/compressed" if compressed else "image"): image_topic, "camera_info": camera_info_topic}
     camera_options: dict[str, object] = {
@@ -75,7 +78,7 @@ def up(
     sensors = {"imu": imu_topic, "wheel_odom": wheel_odom_topic}
     fusion: dict[str, object] = {"base_frame": base_frame, "odom_frame": odom_frame, "mode": mode.value}
     place = {"__ns": f"/{namespace.strip('/')}"}
-    searching = camera_options | {"map_path": str(map_path)}
+    searching = camera_options | {"map_path": str(map_path)} | ({"anchor.search": search} if search else {})
     tracking = camera_options | following | fusion
     specs = []
     if mode is not Mode.ODOM and not composition:  # takes longest to start, and begins first

@@ -17,7 +17,7 @@ from visloc_ros.apps.node_options import CameraFile
 from visloc_ros.apps.options import MapOrFlag
 from visloc_ros.apps.pose_files import read_poses
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
-from visloc_ros.core.errors import ConfigError, SetupError
+from visloc_ros.core.errors import ConfigError, MapError, SetupError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.middleware import fast_dds_profile
@@ -101,6 +101,7 @@ def view_map(
 ) -> None:
     """Show a map until Ctrl-C, or until the live camera ends."""
     from visloc_ros.viewer.export import add_export_buttons
+    from visloc_ros.viewer.landmark_view import add_landmark_switch
     from visloc_ros.viewer.mesh import as_glb, moved, read_mesh, surface_points
     from visloc_ros.viewer.scene import Scene, close_server, open_server
     from visloc_ros.viewer.trajectory_view import TrajectoryView
@@ -123,6 +124,10 @@ def view_map(
             )
         if shown is not None:
             played = TrajectoryView(scene, shown)
+        try:
+            add_landmark_switch(scene, place)
+        except MapError as error:  # the map itself can be shown
+            console.print(f"its landmarks are not shown: {error}", highlight=False)
         add_export_buttons(server, *(() if played is None else (played.show, len(played.shown.trajectory))))
         console.print(f"{len(place.points)} points and {count} of {len(place.images)} images of {place.name}")
         console.print(f"open http://{host}:{server.get_port()} in a browser; Ctrl-C stops it", highlight=False)

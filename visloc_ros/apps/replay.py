@@ -56,6 +56,8 @@ class ReplayPlan:
     restart_after_s: float | None = None
     server_url: str = ""
     """Address of a server with a map of this name, which searches instead of the anchor node."""
+    search: str = ""
+    """How images are searched, one of ``SEARCHES``; empty: as the parameter file says."""
     recorded_bag: Path | None = None
     """Where all that the nodes published is written to, as a bag; an older one gives way."""
 
@@ -129,9 +131,9 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
     following = {"map_tracking.map_path": str(plan.map_path) if plan.map_tracking else ""}
     simulated_time: dict[str, object] = {"use_sim_time": True}
     frames = {"map_frame": MAP_FRAME, "odom_frame": ODOM_FRAME, "base_frame": source.frame_id}
-    searched = {"map_path": str(plan.map_path)}
+    searched = {"map_path": str(plan.map_path), **({"anchor.search": plan.search} if plan.search else {})}
     layouts: dict[Layout, dict[str, Mapping[str, object]]] = {
-        Layout.SEARCH_APART: {"localization_node": camera | following | frames, **_searching(plan, camera)},
+        Layout.SEARCH_APART: {"localization_node": camera | following | frames, **_searching(plan, camera, searched)},
         Layout.ALL_APART: {
             "fusion_node": frames,
             "odometry_node": camera | following,
@@ -158,11 +160,13 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
     ]
 
 
-def _searching(plan: ReplayPlan, camera: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
+def _searching(
+    plan: ReplayPlan, camera: Mapping[str, object], searched: Mapping[str, object]
+) -> dict[str, Mapping[str, object]]:
     """The node that searches, here or on a server."""
     if plan.server_url:
         return {"remote_anchor_node": {**camera, "server_url": plan.server_url, "server_map": plan.map_path.name}}
-    return {"anchor_node": {**camera, "map_path": str(plan.map_path)}}
+    return {"anchor_node": {**camera, **searched}}
 
 
 def make_record(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
@@ -25,12 +26,16 @@ def pose_from_mapping(values: dict[str, Any]) -> SE3:
 
 
 def result_to_mapping(result: AnchorPose | Rejection, with_inliers: bool = False) -> dict[str, Any]:
-    """A pose with what it rests on, or the reason why there is none; ``with_inliers`` with each pixel and point."""
+    """A pose with what it rests on, or the reason why there is none; ``with_inliers`` with each one."""
     common: dict[str, Any] = {"stamp_ns": result.stamp_ns, "success": isinstance(result, AnchorPose)}
     common["timings_ms"] = dict(result.stage_ms)
     if isinstance(result, Rejection):
         return common | {"reason": result.reason.value, "counts": dict(result.counts)}
-    inliers = {"inlier_pixels": result.inlier_pixels.tolist(), "inlier_points": result.inlier_points.tolist()}
+    inliers = {
+        "inlier_pixels": result.inlier_pixels.tolist(),
+        "inlier_points": result.inlier_points.tolist(),
+        "inlier_landmarks": result.inlier_landmarks.tolist(),
+    }
     return (
         common
         | {
@@ -69,7 +74,15 @@ def result_from_mapping(values: dict[str, Any], stamp_ns: int) -> AnchorPose | R
         values["timings_ms"],
         map_covariance=None if map_covariance is None else _array(map_covariance, 6, 6),
         probability=values["probability"],
+        inlier_landmarks=_landmarks(values),
     )
+
+
+def _landmarks(values: dict[str, Any]) -> NDArray[np.int32]:
+    landmarks = np.array(values.get("inlier_landmarks") or [], np.int32)
+    if len(landmarks) not in (0, len(values.get("inlier_points") or [])):
+        raise ValueError("the landmarks are not those of the inliers")
+    return landmarks
 
 
 def _array(values: Any, *shape: int) -> Array:

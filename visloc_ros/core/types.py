@@ -184,7 +184,8 @@ class AnchorPose:
     ``calibration`` is the camera that the pose holds for, which may be estimated; None where that is not known.
     ``map_covariance`` (6, 6) is the part of ``covariance`` that anchors nearby share: errors of the map and of the
     calibration; None where that is not known. ``probability`` is that of the pose being right, by what it rests on;
-    None where that is not known.
+    None where that is not known. ``inlier_landmarks`` (N,) are the map's landmarks that the inlier points are of, from
+    1 on; empty where the search was not by landmarks.
     """
 
     stamp_ns: int
@@ -200,6 +201,7 @@ class AnchorPose:
     calibration: CameraCalibration | None = None
     map_covariance: Array | None = None
     probability: float | None = None
+    inlier_landmarks: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
 
     @property
     def own_covariance(self) -> Array:

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
+import numpy as np
+from numpy.typing import NDArray
+
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.geometry import SE3, Array
@@ -65,6 +68,16 @@ class AnchorEngine:
     def map_identity(self) -> MapIdentity:
         """The map that is searched."""
         return self.map.identity
+
+    @property
+    def points(self) -> Array:
+        """The map's points (P, 3) that are searched."""
+        return self._searcher.map.points
+
+    @property
+    def labels(self) -> NDArray[np.int32] | None:
+        """Landmark (P,), from 1 on, of each of ``points``; None where the search is not by landmarks."""
+        return self._searcher.labels
 
     @property
     def matcher(self) -> Matcher:
@@ -229,7 +242,8 @@ class AnchorEngine:
             reason = Reason.AMBIGUOUS_PLACE
         if reason is not None:
             return _reject(query, reason, evidence)
-        return _accept(query, evidence, pixels, points, self._map_uncertainty)
+        anchor = _accept(query, evidence, pixels, points, self._map_uncertainty)
+        return anchor if self.labels is None else replace(anchor, inlier_landmarks=_landmarks(evidence, self.labels))
 
     def _is_ambiguous(self, query: Query, evidence: Evidence, points: Array) -> bool:
         """Whether another place of the map explains the image about as well."""
@@ -287,6 +301,12 @@ def _accept(query: Query, evidence: Evidence, pixels: Array, points: Array, of_m
         solution.shared_covariance + shared,
         support.probability,
     )
+
+
+def _landmarks(evidence: Evidence, labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Landmarks (N,) of the inliers."""
+    assert evidence.solution is not None
+    return labels[evidence.correspondences.point_rows[evidence.solution.inliers]]
 
 
 def _reject(query: Query, reason: Reason, evidence: Evidence) -> Rejection:

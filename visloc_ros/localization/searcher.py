@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import Map
 from visloc_ros.features.types import Matcher
@@ -18,6 +21,11 @@ class Searcher(Protocol):
     @property
     def map(self) -> Map:
         """What is searched, in the frame of the map: that itself, or what was made of it. Evidence has its rows."""
+        ...
+
+    @property
+    def labels(self) -> NDArray[np.int32] | None:
+        """Landmark (P,), from 1 on, of each point of ``map``; None where the search is not by landmarks."""
         ...
 
     @property

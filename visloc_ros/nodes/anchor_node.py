@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from nav_msgs.msg import OccupancyGrid
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
@@ -20,6 +21,7 @@ from visloc_ros.core.calibration import CameraCalibration, guess_calibration
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.errors import ConfigError, ManifestError, MapError, OutputError, VislocError
 from visloc_ros.core.files import exists, is_folder
+from visloc_ros.core.landmark_colours import landmark_colours
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_check import check_map
 from visloc_ros.core.map_export import export_map
@@ -170,7 +172,9 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
 
     def _publish_map(self) -> None:
         place, now_ns = self._engine.map, self.now_ns()
-        self._points_publisher.publish(points_to_msg(now_ns, self.config.map_frame, place.points))
+        points, labels = self._engine.points, self._engine.labels
+        colours = landmark_colours(np.zeros(len(points), np.int32) if labels is None else labels)
+        self._points_publisher.publish(points_to_msg(now_ns, self.config.map_frame, points, colours))
         plan = plan_view(place.points, place.manifest.metric) if place.manifest.gravity_aligned else None
         if plan is not None:
             self._plan_publisher.publish(plan_to_msg(now_ns, self.config.map_frame, plan))

@@ -10,6 +10,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, PointCloud2
 
 from visloc_msgs.msg import Anchor as AnchorMsg
+from visloc_ros.core.landmark_colours import landmark_colours
 from visloc_ros.core.types import Anchor, AnchorPose, Frame
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.camera_health import CameraHealth
@@ -70,8 +71,9 @@ class AnchorOutput:
 
 
 def draw_inliers(frame: Frame, anchor: AnchorPose) -> np.ndarray:
-    """The frame (H, W, 3) with the pixels that hold its pose."""
-    image = frame.rgb.copy()
-    for x, y in np.round(anchor.inlier_pixels - 0.5).astype(int).tolist():
-        cv2.circle(image, (x, y), 3, INLIER_COLOUR, 1, cv2.LINE_AA)
+    """The frame (H, W, 3) with the pixels that hold its pose, in the colours of their landmarks where there are any."""
+    image, pixels = frame.rgb.copy(), np.round(anchor.inlier_pixels - 0.5).astype(int).tolist()
+    colours = landmark_colours(anchor.inlier_landmarks).tolist() or [INLIER_COLOUR] * len(pixels)
+    for (x, y), colour in zip(pixels, colours, strict=True):
+        cv2.circle(image, (x, y), 3, colour, 1, cv2.LINE_AA)
     return image

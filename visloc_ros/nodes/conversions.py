@@ -25,6 +25,7 @@ from geometry_msgs.msg import (
     Vector3,
 )
 from nav_msgs.msg import OccupancyGrid, Odometry
+from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2, PointField
 from std_msgs.msg import Header
 
@@ -60,6 +61,8 @@ SEGMENT_SEPARATOR = "/"
 # Optical axes (x right, y down, z forward) in a body with x forward and z up (REP 103).
 BASE_FROM_OPTICAL = SE3(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.zeros(3))
 LAST_STAMP_NS = 2**31 * NANOSECONDS - 1  # seconds of a ROS time are a signed 32-bit integer
+_POINT = np.dtype([("xyz", "<f4", 3)])
+_COLOURED_POINT = np.dtype([("xyz", "<f4", 3), ("bgr", "u1", 3), ("unused", "u1")])  # "rgb" as in PCL
 NOT_MEASURED = -1.0  # sensor_msgs/Imu: first element of a covariance whose quantity is not measured
 
 
@@ -261,6 +264,7 @@ def anchor_to_msg(anchor: Anchor, map_frame: str, camera_frame: str) -> AnchorMs
     message.references = list(result.references)
     message.inlier_points = [Point32(x=x, y=y, z=z) for x, y, z in result.inlier_points.tolist()]
     message.inlier_pixels = array("f", result.inlier_pixels.astype(np.float32).tobytes())
+    message.inlier_landmarks = array("i", result.inlier_landmarks.astype(np.int32).tobytes())
     return message
 
 
@@ -301,35 +305,53 @@ def innovation_to_msg(innovation: FusionInnovation, map_frame: str) -> Innovatio
     )
 
 
-def points_to_msg(stamp_ns: int, frame_id: str, points: Array) -> PointCloud2:
-    """Point cloud of points (N, 3), written as one block of bytes."""
-    data = np.ascontiguousarray(points, dtype="<f4").reshape(-1, 3)
-    fields = [
-        PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
-        for index, name in enumerate("xyz")
-    ]
+def points_to_msg(stamp_ns: int, frame_id: str, points: Array, colours: NDArray[np.uint8] | None = None) -> PointCloud2:
+    """Point cloud of points (N, 3), and of their RGB colours (N, 3) where they have any, as one block of bytes."""
+    layout = _POINT if colours is None else _COLOURED_POINT
+    data = np.zeros(len(points), layout)
+    data["xyz"] = points
+    if colours is not None:
+        data["bgr"] = colours[:, ::-1]
     return PointCloud2(
         header=header(stamp_ns, frame_id),
         height=1,
         width=len(data),
-        fields=fields,
-        point_step=12,
-        row_step=12 * len(data),
+        fields=_fields(layout),
+        point_step=layout.itemsize,
+        row_step=data.nbytes,
         data=array("B", data.tobytes()),
         is_dense=True,
     )
 
 
+def _fields(layout: np.dtype[np.void]) -> list[PointField]:
+    names = ["x", "y", "z", "rgb"][: layout.itemsize // 4]
+    return [
+        PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
+        for index, name in enumerate(names)
+    ]
+
+
 def points_from_msg(message: PointCloud2) -> Array:
     """Points (N, 3) of a cloud as ``points_to_msg`` makes it. Raises MessageError for any other."""
-    fields = {one.name: (one.offset, one.datatype) for one in message.fields}
-    laid_out = {name: (4 * index, PointField.FLOAT32) for index, name in enumerate("xyz")}
-    if fields != laid_out or message.point_step != 12 or len(message.data) % 12 or message.is_bigendian:
-        raise MessageError("the point cloud is not made of x, y and z as little-endian float32")
-    points = np.frombuffer(message.data, "<f4").reshape(-1, 3).astype(np.float64)
+    return coloured_points_from_msg(message)[0]
+
+
+def coloured_points_from_msg(message: PointCloud2) -> tuple[Array, NDArray[np.uint8] | None]:
+    """Points (N, 3) of a cloud as ``points_to_msg`` makes it, and their colours (N, 3), RGB, where it has any.
+
+    Raises MessageError for any other.
+    """
+    layout = {_POINT.itemsize: _POINT, _COLOURED_POINT.itemsize: _COLOURED_POINT}.get(message.point_step)
+    if layout is None or message.fields != _fields(layout) or len(message.data) % layout.itemsize:
+        raise MessageError("the point cloud is not made of x, y and z as float32, and perhaps rgb")
+    if message.is_bigendian:
+        raise MessageError("the numbers of the point cloud are not little-endian")
+    data = np.frombuffer(message.data, layout)
+    points = data["xyz"].astype(np.float64)
     if not is_plausible_position(points):
         raise MessageError("the point cloud has points that are nowhere on earth")
-    return points
+    return points, data["bgr"][:, ::-1] if layout is _COLOURED_POINT else None
 
 
 def plan_to_msg(stamp_ns: int, frame_id: str, plan: PlanView) -> OccupancyGrid:

@@ -24,6 +24,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 from visloc_ros.core.middleware import fast_dds_profile
+from visloc_ros.localization.config import LANDMARKS, RETRIEVAL, SEARCHES
 
 SHARE = Path(get_package_share_directory("visloc_ros"))
 BOOLEANS = ("true", "false", "True", "False")
@@ -61,6 +62,9 @@ CAMERA = {
     "imu_topic": Argument("imu", "IMU topic, if there is one: predicts turns and tells what is up"),
     "wheel_odom_topic": Argument("wheel_odom", "Wheel odometry topic, if there is one: tells the scale"),
 }
+SEARCH = Argument(
+    RETRIEVAL, f"How images are searched in the map; {LANDMARKS}: in one that 'visloc prepare' has prepared", SEARCHES
+)
 PROCESS = {
     "params_file": Argument("", "Parameter file for the nodes; arguments that are not the default go before it"),
     "use_sim_time": switch(False, "Whether time comes from /clock"),

@@ -20,7 +20,13 @@ from visloc_ros.core.geometry import Array
 from visloc_ros.core.plausibility import is_plausible_position
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_frustum import LINE
-from visloc_ros.nodes.conversions import image_from_msg, points_from_msg, state_from_msg, support_from_msg
+from visloc_ros.nodes.conversions import (
+    coloured_points_from_msg,
+    image_from_msg,
+    points_from_msg,
+    state_from_msg,
+    support_from_msg,
+)
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.fusion_status import WORDS_OF_SUPPORT
 from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE
@@ -83,12 +89,12 @@ class ViewerNode(VislocNode[ViewerNodeConfig]):
         publish_diagnostics(self, self._report)
 
     def _take_map(self, message: PointCloud2) -> None:
-        points = points_from_msg(message)
+        points, colours = coloured_points_from_msg(message)
         if not len(points):
             raise MessageError("a map without points cannot be shown")
         self._server.scene.reset()
         self._server.scene.world_axes.visible = False
-        self._scene = Scene(self._server, points, MAP_COLOUR, UP, metric=True)
+        self._scene = Scene(self._server, points, MAP_COLOUR if colours is None else colours, UP, metric=True)
         self._camera = self._server.scene.add_frame("/camera", show_axes=False, visible=False)
         self._server.scene.add_grid(
             "/grid",

@@ -52,6 +52,9 @@ class LocalizeAnswer(BaseModel):
         default=None, description="on request: N x 2, the centre of the top-left pixel is (0.5, 0.5)"
     )
     inlier_points: list[list[float]] | None = Field(default=None, description="on request: the points there, N x 3")
+    inlier_landmarks: list[int] | None = Field(
+        default=None, description="on request: the landmark of each, from 1; none where they are not searched by"
+    )
     reason: str | None = Field(default=None, description="why there is no pose")
     advice: str | None = Field(default=None, description="what to do about it")
     counts: dict[str, float] = {}

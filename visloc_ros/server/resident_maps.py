@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 from visloc_ros.core.errors import ConfigError, MapError
@@ -10,12 +11,16 @@ from visloc_ros.core.map import open_map
 from visloc_ros.core.map_check import check_map
 from visloc_ros.core.map_folder import MapEntry, find_map, list_maps, remove_map
 from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.localization.config import RETRIEVAL
 
 BYTES_A_BYTE = 3  # of memory for one on the disk: a map of 10,000 images (1.5 GB) takes 2.7 GB
 
 
 class ResidentMaps:
-    """Engines by map name, with models in common. One thread at a time."""
+    """Engines by map name, with models in common. One thread at a time.
+
+    Maps that are not prepared for the search that ``config`` names are searched by retrieval.
+    """
 
     def __init__(self, folder: Path, memory_bytes: int, config: AnchorConfig | None = None) -> None:
         self.folder, self._memory_bytes, self._config = folder, memory_bytes, config or AnchorConfig()
@@ -84,7 +89,10 @@ class ResidentMaps:
             self._engines.popitem(last=False)
         shared = next(iter(self._engines.values()), None)
         models = () if shared is None else (shared[0].extractor, shared[0].matcher)
-        self._engines[name] = AnchorEngine(open_map(entry.path), self._config, *models), size
+        place = open_map(entry.path)
+        is_prepared = self._config.search in (RETRIEVAL, *place.prepared)
+        config = self._config if is_prepared else replace(self._config, search=RETRIEVAL)
+        self._engines[name] = AnchorEngine(place, config, *models), size
 
 
 class UnknownMapError(MapError):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visloc_ros.core.types import Anchor, AnchorPose
+from visloc_ros.localization import AnchorConfig
+from visloc_ros.localization.config import RETRIEVAL
 from visloc_ros.server.answers import LocalizeAnswer
 from visloc_ros.server.build_jobs import BuildJobs
 from visloc_ros.server.device_queue import DeviceQueue
@@ -25,20 +27,22 @@ MOST_STREAMS = 4  # each takes most of a core
 class ServerConfig:
     """Where the maps lie, how much memory they may take, and the token of those who may ask; empty: anybody.
 
-    Reports below ``reports_folder`` can be read.
+    Reports below ``reports_folder`` can be read. ``search`` is how maps are searched that are prepared for it, all
+    others by retrieval.
     """
 
     maps_folder: Path
     memory_bytes: int = 4 << 30
     token: str = ""
     reports_folder: Path | None = None
+    search: str = RETRIEVAL
 
 
 class Service:
     """What the routes share: the maps, the queue before them, and who may ask."""
 
     def __init__(self, config: ServerConfig) -> None:
-        self.maps = ResidentMaps(config.maps_folder, config.memory_bytes)
+        self.maps = ResidentMaps(config.maps_folder, config.memory_bytes, AnchorConfig(search=config.search))
         self.queue = DeviceQueue(MOST_WAITING, WITHIN_S)
         self._batches = SearchBatches()
         self.jobs = BuildJobs(config.maps_folder)

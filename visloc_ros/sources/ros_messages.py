@@ -173,6 +173,10 @@ def _anchor_pose_from_msg(message: Any) -> AnchorPose:
         raise MessageError(
             f"{len(message.inlier_pixels)} coordinates in pixels belong to {len(message.inlier_points)} points"
         )
+    # Bags of before have no landmarks.
+    landmarks = np.asarray(getattr(message, "inlier_landmarks", ()), dtype=np.int32)
+    if len(landmarks) not in (0, len(message.inlier_points)):
+        raise MessageError(f"{len(landmarks)} landmarks belong to {len(message.inlier_points)} points")
     return AnchorPose(
         checked_stamp(message.header.stamp),
         pose_from_msg(message.pose.pose),
@@ -186,6 +190,7 @@ def _anchor_pose_from_msg(message: Any) -> AnchorPose:
         stages_from_msg(message.stages),
         map_covariance=of_map if of_map.any() else None,
         probability=_probability_from_msg(message.probability),
+        inlier_landmarks=landmarks,
     )
 
 

@@ -40,7 +40,7 @@ class Scene:
         """The middle of the map, and how wide it is without its stray points."""
         server.scene.set_up_direction(up)
         self.look_along(np.linalg.svd(up[None])[2][1])
-        self.show_points("/map", points, colours)
+        self.points = self.show_points("/map", points, colours)
 
     @staticmethod
     def of_map(server: viser.ViserServer, place: Map) -> Scene:
@@ -121,9 +121,11 @@ class Scene:
                 thickness_units="screen",
             )
 
-    def show_points(self, name: str, points: Array, colours: NDArray[np.uint8] | Colour, size: float = 1.0) -> None:
+    def show_points(
+        self, name: str, points: Array, colours: NDArray[np.uint8] | Colour, size: float = 1.0
+    ) -> viser.PointCloudHandle:
         """Show points (N, 3) in one colour or in theirs; ``size`` is relative to that of the map's points."""
-        self.server.scene.add_point_cloud(
+        return self.server.scene.add_point_cloud(
             name,
             points.astype(np.float32),
             colours,

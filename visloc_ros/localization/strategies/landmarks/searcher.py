@@ -54,7 +54,7 @@ class LandmarkSearcher:
     """Matches keypoints with the points of the landmarks that they are recognised as."""
 
     def __init__(self, landmarks: LandmarkMap, recogniser: Recogniser, config: AnchorConfig, matcher: Matcher) -> None:
-        self.map = landmarks.map
+        self.map, self.labels = landmarks.map, landmarks.labels
         self.overlap = ViewOverlap(landmarks.map)
         self.matcher = matcher
         self._landmarks, self._recogniser = landmarks, recogniser

@@ -23,6 +23,9 @@ _NEVER = 2**31  # inliers: matching does not end early
 class RetrievalSearcher:
     """Matches the query with the map images that look most alike, or that a predicted pose should see."""
 
+    labels = None
+    """Its points are of no landmarks."""
+
     def __init__(self, map_: Map, config: AnchorConfig, matcher: Matcher) -> None:
         self.map = map_
         self.overlap = ViewOverlap(map_)

@@ -1,0 +1,72 @@
+"""Search by retrieval beside search by landmarks, in replays of the same bags through the nodes.
+
+Run: python -m benchmarks.searches --data ../shared/data --runs 3 --markdown results/ros.md
+
+Each place's map is prepared first, unless it is. The bags are played to both in turn; odometry and map tracking lead on
+between anchors in both.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from benchmarks.http_anchors import measure
+from benchmarks.layouts import PLACES, made_place
+from benchmarks.program import add_outputs, new_parser, run_visloc
+from benchmarks.results_file import Figures, table, write_outputs
+from visloc_ros.apps.replay import ReplayPlan
+from visloc_ros.core.map import open_map
+from visloc_ros.evaluation.machine import provenance
+from visloc_ros.localization.config import LANDMARKS, SEARCHES
+
+
+def main() -> None:
+    """Play each place's bag with each way of searching, in turn."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
+    parser.add_argument("--places", nargs="+", default=PLACES, help="sequences there")
+    parser.add_argument("--search", nargs="+", default=SEARCHES, choices=SEARCHES, help="ways of searching")
+    parser.add_argument("--map", type=Path, help="prepared map of a single place, instead of the demo's")
+    parser.add_argument("--work", type=Path, default=Path("out/layouts"), help="folder for maps and bags")
+    parser.add_argument("--runs", type=int, default=3)
+    add_outputs(parser)
+    arguments = parser.parse_args()
+    runs = {place: replays(made_place(arguments.data / place, arguments.work), arguments) for place in arguments.places}
+    write_outputs(arguments, "Ways of searching, replayed", {**provenance(), "runs": runs}, as_table(runs))
+
+
+def replays(folder: Path, arguments: Namespace) -> dict[str, list[Figures]]:
+    """Figures of each replay of a place, by the way of searching."""
+    place = arguments.map or folder / "maps" / folder.name
+    if LANDMARKS in arguments.search and LANDMARKS not in open_map(place).prepared:
+        run_visloc("prepare", place, "--for", LANDMARKS)
+    found: dict[str, list[Figures]] = {search: [] for search in arguments.search}
+    for _ in range(arguments.runs):
+        for search, figures in found.items():
+            figures.append(measure(ReplayPlan(place, folder / "query", search=search)))
+            print(folder.name, search, figures[-1], flush=True)
+    return found
+
+
+def as_table(runs: dict[str, dict[str, list[Figures]]]) -> str:
+    """A row for each replay."""
+    rows = [
+        [
+            place,
+            search,
+            f"{one['anchors']} of {one['searched']}",
+            f"{one['search_ms']['p50']} / {one['search_ms']['p95']} ms",
+            f"{one['localized_share_after_first_fix']:.1%}",
+            f"{one['error_cm']['median']} / {one['error_cm']['p95']} cm",
+        ]
+        for place, ways in runs.items()
+        for search, found in ways.items()
+        for one in found
+    ]
+    header = ["place", "search", "anchors", "a search, median / 95 %", "LOCALIZED after the first fix"]
+    return table([*header, "error of fused poses, median / 95 %"], rows)
+
+
+if __name__ == "__main__":
+    main()

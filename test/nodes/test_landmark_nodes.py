@@ -1,0 +1,126 @@
+"""The anchor node searches by landmarks, tells and draws them, and refuses maps that have none."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from node_harness import started
+from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
+
+from visloc_msgs.msg import Anchor
+from visloc_msgs.srv import LoadMap, Localize
+from visloc_ros.core.camera import camera_from_calibration
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.landmark_colours import landmark_colours
+from visloc_ros.core.map import open_map
+from visloc_ros.core.types import AnchorPose, Frame
+from visloc_ros.nodes import anchor_output, conversions
+from visloc_ros.nodes.anchor_node import AnchorNode
+from visloc_ros.nodes.qos import LATCHED, RELIABLE
+from visloc_ros.simulation import SimulationConfig, simulate
+from visloc_ros.sources import ros_messages
+from visloc_ros.sources.ros_images import encode_jpeg
+
+DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
+ROOM = simulate(SimulationConfig(duration_s=4.0, rate_hz=1.0), "localize")
+BY_LANDMARKS = ("-p", "anchor.search:=landmarks")
+CAMERA = tuple(
+    word
+    for value in ("transport:=compressed", "qos:=reliable", "in_spare_time:=false")
+    for word in ("-p", f"camera.{value}")
+)
+
+
+def test_an_image_is_found_by_landmarks_and_they_are_told_and_drawn(landmark_room, ros_domain):
+    frame = ROOM.frame(1)
+    anchors: list[Anchor] = []
+    clouds: list[PointCloud2] = []
+    pictures: list[CompressedImage] = []
+    with started(AnchorNode, "-p", f"map_path:={landmark_room}", *BY_LANDMARKS, *CAMERA) as harness:
+        probe = harness.probe
+        probe.create_subscription(Anchor, "anchor", anchors.append, RELIABLE)
+        probe.create_subscription(PointCloud2, "map_points", clouds.append, LATCHED)
+        probe.create_subscription(CompressedImage, "matches/compressed", pictures.append, RELIABLE)
+        infos = probe.create_publisher(CameraInfo, "camera_info", RELIABLE)
+        images = probe.create_publisher(CompressedImage, "image/compressed", RELIABLE)
+        harness.wait_for(
+            lambda: (
+                all(one.get_subscription_count() for one in (infos, images))
+                and all(probe.count_publishers(f"/visloc/{one}") for one in ("anchor", "matches/compressed"))
+                and clouds
+            ),
+            "topics of the node",
+        )
+        image = CompressedImage(header=conversions.header(frame.stamp_ns, "camera"), format="jpeg")
+        image.data = encode_jpeg(frame.image, 95)
+        infos.publish(conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
+        images.publish(image)
+        harness.wait_for(lambda: anchors and pictures, "anchor and picture")
+        labels, points = harness.node._engine.labels, harness.node._engine.points
+    anchor = ros_messages.anchor_from_msg(anchors[0]).result
+    assert isinstance(anchor, AnchorPose)
+    assert anchor.map_from_camera.is_close(ROOM.pose(1), 0.05, 1.0)
+    assert len(anchor.inlier_landmarks) == anchor.num_inliers
+    shown, colours = conversions.coloured_points_from_msg(clouds[0])
+    assert np.allclose(shown, points, atol=1e-5)
+    assert np.array_equal(colours, landmark_colours(labels))
+    for point, landmark in islice(zip(anchor.inlier_points, anchor.inlier_landmarks, strict=True), 20):
+        row = np.linalg.norm(points - point, axis=1).argmin()
+        assert labels[row] == landmark
+
+
+def test_inliers_are_drawn_in_the_colours_of_their_landmarks():
+    camera = camera_from_calibration(64, 48, [[60.0, 0.0, 32.0], [0.0, 60.0, 24.0], [0.0, 0.0, 1.0]])
+    frame = Frame(1, np.zeros((48, 64, 3), np.uint8), camera)
+    pixels, landmarks = np.array([[16.5, 24.5], [48.5, 24.5]]), np.array([1, 2], np.int32)
+    anchor = AnchorPose(1, SE3.identity(), np.eye(6), 2, 2, 1.0, pixels, np.zeros((2, 3)), inlier_landmarks=landmarks)
+    plain = replace(anchor, inlier_landmarks=np.empty(0, np.int32))
+    for one, colours in ((anchor, landmark_colours(landmarks)), (plain, np.array([anchor_output.INLIER_COLOUR] * 2))):
+        drawn = anchor_output.draw_inliers(frame, one)[24, [19, 51]].astype(float)  # where the circles are, on black
+        assert drawn.max(axis=1).min() > 100.0
+        assert np.allclose(unit(drawn), unit(colours), atol=0.03)
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_points_are_grey_where_the_search_is_by_retrieval(landmark_room, ros_domain):
+    clouds: list[PointCloud2] = []
+    with started(AnchorNode, "-p", f"map_path:={landmark_room}") as harness:
+        harness.probe.create_subscription(PointCloud2, "map_points", clouds.append, LATCHED)
+        harness.wait_for(lambda: clouds, "latched map points")
+    points, colours = conversions.coloured_points_from_msg(clouds[0])
+    assert len(points) == len(open_map(landmark_room).points)
+    assert len(np.unique(colours)) == 1
+
+
+def test_a_map_without_landmarks_is_refused_with_the_command_that_makes_them(ros_domain, capfd):
+    with started(AnchorNode, "-p", f"map_path:={DEMO_MAP}", *BY_LANDMARKS, succeeds=False):
+        pass
+    output = "".join(capfd.readouterr())
+    assert "visloc prepare MAP --for landmarks" in output
+    assert "Traceback" not in output
+
+
+def test_load_map_of_a_map_without_landmarks_keeps_the_old_one(landmark_room, ros_domain):
+    frame = ROOM.frame(1)
+    request = Localize.Request(camera_info=conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
+    request.image.header = conversions.header(frame.stamp_ns, "camera")
+    request.image.format, request.image.data = "jpeg", encode_jpeg(frame.image, 95)
+    with started(AnchorNode, "-p", f"map_path:={landmark_room}", *BY_LANDMARKS) as harness:
+        answer = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(DEMO_MAP)))
+        assert answer.code == LoadMap.Response.INVALID_MAP_DATA
+        assert "visloc prepare MAP --for landmarks" in answer.message
+        assert "'demo_room' stays loaded" in answer.message
+        anchor = harness.call(Localize, "anchor_node/localize", request).anchor
+        assert anchor.accepted
+        assert anchor.map_path == str(landmark_room)
+        assert len(anchor.inlier_landmarks) == anchor.num_inliers
+        loaded = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(landmark_room)))
+        assert loaded.code == LoadMap.Response.SUCCESS, loaded.message
