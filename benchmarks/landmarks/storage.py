@@ -19,13 +19,13 @@ from visloc_ros.localization.strategies.landmarks.recogniser_files import INFO_N
 
 NETVLAD_LENGTH = 4096
 WHAT_IS_COUNTED = (
-    "Stock hloc's bytes are those of files written as hloc writes them (HDF5 without packing, half precision, `libver` "
-    "latest): of every mapped image all keypoints that were extracted, with scores and descriptors; a global "
-    "descriptor of 4,096 numbers an image (NetVLAD's length; VLAD's of this package has as many where the codebook "
-    "has 32 words of 128); and COLMAP's model of all keypoints as `pycolmap` writes it in binary. "
-    "Pairs, matches and images are not counted. This package's "
-    "own bytes are those of the files that its manifest lists, once what retrieval needs (thinned out and packed; "
-    "thumbnails and the map card not among them), once the landmarks; the manifest itself is not counted."
+    "Stock hloc's bytes are those of files written as hloc writes them (HDF5, not packed, half precision): of every "
+    "mapped image all keypoints that were extracted for the map, with scores and descriptors; a global descriptor of "
+    "4,096 numbers an image, which is NetVLAD's length (VLAD's of this package is 8,192); and COLMAP's model of all "
+    "keypoints, in binary. Pairs, matches and images are not counted. This package's bytes are those of files that "
+    "the manifest lists: for retrieval the features (thinned out and packed), VLAD's descriptors and codebook, and the "
+    "model; for landmarks their points, each with a descriptor, and frames, beside which only the manifest is read. "
+    "Thumbnails, the map card and the manifest are not counted. Maps were prepared with all processors of the machine."
 )
 
 

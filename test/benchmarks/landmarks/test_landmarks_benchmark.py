@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from benchmarks.landmarks import kidnapped
 from benchmarks.landmarks.engines import Tried, Unfiltered
 from benchmarks.landmarks.kidnapped import Trial, row, summarize
 from benchmarks.landmarks.measured import Measured, accuracy_cells, number
@@ -17,6 +18,7 @@ from benchmarks.landmarks.search import BASELINE, HEADER, way_row
 from benchmarks.landmarks.storage import STORAGE_HEADER, saved_percent, storage_row
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Reason, Rejection
+from visloc_ros.evaluation.series import PoseSeries
 
 ORIGIN = SE3(np.eye(3), np.zeros(3))
 
@@ -101,9 +103,22 @@ def test_bytes_saved_are_told_with_and_without_the_recogniser():
 
 
 def test_a_camera_that_is_never_found_again_waits_for_ever():
-    figures = summarize([Trial(1, 0, (5.0,)), Trial(3, 2, (7.0,)), Trial(None, 0, ())])
-    assert (figures["found"], figures["median_frames"], figures["worst_frames"]) == (2, 3.0, None)
-    assert row("landmarks", figures) == ["landmarks", "3", "2", "3", "–", "2", "6"]
+    figures = summarize([Trial(1, 4, 0, 0, (5.0,)), Trial(3, 8, 1, 2, (7.0,)), Trial(2, None, 0, 0, ())])
+    assert figures["anchor"] == {"found": 3, "median": 2.0, "longest": 3.0}
+    assert figures["fused"] == {"found": 2, "median": 8.0, "longest": None}
+    cells = row("landmarks", figures)
+    assert cells == ["landmarks", "3", "3", "2", "3", "2", "8", "–", "1", "2", "6"]
+    assert len(cells) == len(kidnapped.HEADER)
+
+
+def test_frames_are_counted_from_the_first_after_the_black_ones():
+    seconds = np.arange(33, 39) / 10.0
+    nothing = np.full(6, np.nan)
+    errors = np.array([0.0, 0.0, 1.0, 0.3, 0.1, 0.1])
+    poses = PoseSeries(seconds, np.zeros((6, 3)), errors, np.zeros(6), nothing, nothing, nothing, 6)
+    trusted = np.array([True, True, True, False, True, True])
+    assert kidnapped.after_the_black(poses, trusted, 10.0) == (3, 1)
+    assert kidnapped.after_the_black(poses, np.zeros(6, bool), 10.0) == (None, 0)
 
 
 @dataclass
