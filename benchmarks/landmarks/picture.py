@@ -35,6 +35,7 @@ ROOM = "room"
 MAP_NAME, IMAGE_NAME = "landmarks_map.png", "landmarks_image.png"
 SHOWN_PERCENTILES = (1.0, 99.0)
 VIEW_LENGTH = 0.5  # metres
+FRAME_SIZE = 26.0
 DOTS_PER_INCH = 110
 COLOURS = 96  # of a file
 FADED = 0.45  # of the image under its keypoints
@@ -64,32 +65,39 @@ def parse_arguments() -> argparse.Namespace:
     parser = new_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
     parser.add_argument("--work", type=Path, default=Path("out/landmarks"), help="folder for maps, rooms and features")
-    parser.add_argument("--image", type=int, default=10, help="which of the images searched for is shown")
+    parser.add_argument("--image", type=int, default=34, help="which of the images searched for is shown")
     parser.add_argument("--output", type=Path, default=Path("docs/images"), help="folder for the pictures")
     return parser.parse_args()
 
 
 def draw_map(map_: Map, landmarks: LandmarkMap) -> Figure:
     """Points from above, coloured by landmark, and the cameras, with those that stand for a landmark."""
-    figure = new_figure(6.4, 4.6)
+    figure = new_figure(6.0, 5.4)
     axes = figure.subplots()
     points = landmarks.map.points[:, :2]
     axes.scatter(points[:, 0], points[:, 1], s=4.0, c=colours(landmarks.labels, landmarks.num_landmarks), lw=0.0)
     cameras = map_.camera_positions
     axes.scatter(cameras[:, 0], cameras[:, 1], s=7.0, marker="s", color=LIGHT.idle, label="images of the map")
-    for label, row in enumerate(landmarks.frame_rows, start=1):
-        pose = landmarks.map.images[row].map_from_camera
-        colour = colours(np.array([label]), landmarks.num_landmarks)[0]
-        (x, y), (ahead_x, ahead_y) = pose.translation[:2], VIEW_LENGTH * pose.rotation[:2, 2]
-        axes.quiver(x, y, ahead_x, ahead_y, color=[colour], angles="xy", scale_units="xy", scale=1.0, width=0.006)
-        axes.scatter(x, y, s=26.0, color=[colour], edgecolor=LIGHT.ink, lw=0.6, zorder=3.0)
-    axes.scatter([], [], s=26.0, color=LIGHT.surface, edgecolor=LIGHT.ink, lw=0.6, label="frame of a landmark")
+    for label in range(1, landmarks.num_landmarks + 1):
+        draw_frame(axes, landmarks, label)
+    axes.scatter([], [], s=FRAME_SIZE, color=LIGHT.surface, edgecolor=LIGHT.ink, lw=0.6, label="frame of a landmark")
     low, high = np.percentile(points, SHOWN_PERCENTILES, axis=0)
     axes.set(xlim=(low[0] - 0.3, high[0] + 0.3), ylim=(low[1] - 0.3, high[1] + 0.3), xlabel="m", ylabel="m")
     axes.set_aspect("equal")
     axes.set_title(f"{landmarks.num_landmarks} landmarks of a room, seen from above")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
+
+
+def draw_frame(axes: Axes, landmarks: LandmarkMap, label: int) -> None:
+    """The frame of a landmark, as a ring around that of a later one where it is the same."""
+    row = landmarks.frame_rows[label - 1]
+    later = int((landmarks.frame_rows[label:] == row).sum())
+    pose = landmarks.map.images[row].map_from_camera
+    colour = [colours(np.array([label]), landmarks.num_landmarks)[0]]
+    (x, y), (ahead_x, ahead_y) = pose.translation[:2], VIEW_LENGTH * pose.rotation[:2, 2]
+    axes.quiver(x, y, ahead_x, ahead_y, color=colour, angles="xy", scale_units="xy", scale=1.0, width=0.006)
+    axes.scatter(x, y, s=FRAME_SIZE * (1 + 2 * later), color=colour, edgecolor=LIGHT.ink, lw=0.6, zorder=3.0)
 
 
 def draw_image(image: KnownImage, found: Labels, truth: Labels, num_landmarks: int) -> Figure:
@@ -98,7 +106,10 @@ def draw_image(image: KnownImage, found: Labels, truth: Labels, num_landmarks: i
     shown = truth != BACKGROUND
     share = 100.0 * float((found == truth)[shown].mean())
     for axes, labels, words in zip(
-        figure.subplots(1, 2), (found, truth), (f"as recognised: {share:.0f} % right", "as they are"), strict=True
+        figure.subplots(1, 2),
+        (found, truth),
+        (f"landmarks of keypoints, as recognised: {share:.1f} % right", "as the true pose tells them"),
+        strict=True,
     ):
         draw_keypoints(axes, image, labels, num_landmarks)
         axes.set_title(words)
