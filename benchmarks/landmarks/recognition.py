@@ -211,13 +211,13 @@ def recogniser_row(name: str, one: Figures) -> list[str]:
 def draw(places: Figures) -> bytes:
     """A PNG: what the pre-filter keeps and drops over its threshold, a panel for each place."""
     with style():
-        figure = new_figure(3.4 * len(places), 3.2)
+        figure = new_figure(3.4 * len(places), 3.4)
         panels = np.atleast_1d(figure.subplots(1, len(places), sharey=True))
         for axes, (name, figures) in zip(panels, places.items(), strict=True):
             _draw_curve(axes, figures["recognisers"])
             axes.set(title=name, xlabel="probability of background", xlim=(0.0, 1.0), ylim=(0.0, 101.0))
         panels[0].set_ylabel("%")
-        panels[0].legend(loc="lower center")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(CURVES) + 1)
         return to_png(figure)
 
 
