@@ -8,8 +8,8 @@ still run. Maps and features are kept in ``out/``.
 from benchmarks.suite import Benchmark, parse_arguments, run_suite
 
 DATA = ("--data", "{data}")
-ANCHOR, MAPS, ODOMETRY, ROBUSTNESS = (
-    ("--markdown", f"{{results}}/{name}.md") for name in ("anchor", "map_size", "odometry", "robustness")
+ANCHOR, LANDMARKS, MAPS, ODOMETRY, ROBUSTNESS = (
+    ("--markdown", f"{{results}}/{name}.md") for name in ("anchor", "landmarks", "map_size", "odometry", "robustness")
 )
 BENCHMARKS = (
     Benchmark("main_job", (*DATA, "--runs", "3", "--output", "{results}/main_job.json")),
@@ -23,6 +23,16 @@ BENCHMARKS = (
     Benchmark(
         "anchor.networks",
         (*DATA, "--rounds", "3", "--json", "{results}/networks.json", "--markdown", "{results}/networks.md"),
+        threads=1,
+    ),
+    Benchmark("landmarks.search", (*DATA, "--json", "{results}/landmarks.json", *LANDMARKS), threads=1),
+    Benchmark("landmarks.recognition", (*DATA, *LANDMARKS, "--plots", "{results}"), threads=1),
+    Benchmark("landmarks.ablation", (*DATA, *LANDMARKS), threads=1),
+    Benchmark("landmarks.kidnapped", (*DATA, *LANDMARKS), threads=1),
+    Benchmark("landmarks.picture", (*DATA, "--output", "out/pictures"), threads=1),
+    Benchmark(
+        "anchor.out_of_map",
+        (*DATA, "--search", "landmarks", "--json", "{results}/out_of_map_landmarks.json", *LANDMARKS),
         threads=1,
     ),
     Benchmark("stream", (*DATA, "--markdown", "{results}/server.md")),

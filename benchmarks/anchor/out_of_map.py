@@ -1,6 +1,7 @@
 """Does the anchor engine say no? Images of other places, look-alike rooms, corrupted images, and false predictions.
 
 Run: python -m benchmarks.anchor.out_of_map --data ../shared/data --json results/out_of_map.json
+With --search landmarks the maps are prepared for that first, each without having seen any other place.
 
 Five places are mapped: two real ones and a simulated room, by which settings of the engine were chosen, and two by
 which none was: a drive, and another room. Each is searched for images that do not show it, with no prediction
@@ -13,7 +14,7 @@ import json
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -21,26 +22,26 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
+from benchmarks.landmarks.prepared import ALONE, all_places, prepared_map
 from benchmarks.places import (
     PAINTED_SEED,
     FeatureCache,
     Place,
     known_truth,
     photos,
-    real_places,
-    simulated_room,
     true_pose,
-    unseen_places,
 )
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.apps.console import console
 from visloc_ros.core.config import read_config
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.map import Map
 from visloc_ros.core.types import Frame
 from visloc_ros.evaluation.integrity import Attempt, IntegrityQuery, Outcome, attempt, count_outcomes, nearest_misses
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.localization.config import LANDMARKS, RETRIEVAL, SEARCHES
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.image_corruptions import (
     blurred,
@@ -74,24 +75,22 @@ MISS_HEADER = ("map", "images", "image", "prediction", "inliers", "spread", "err
 def main() -> None:
     """Run all attempts, and print what was accepted."""
     arguments = parse_arguments()
-    places = all_places(arguments)
+    places = all_places(arguments.data, arguments.work)
     names = [place.name for place in places if not arguments.only or place.name in arguments.only]
+    if arguments.search == LANDMARKS:
+        for place in (one for one in places if one.name in names):
+            searched_map(place, places, arguments)  # one after the other: a training takes all processors
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         parts = pool.map(partial(try_place, arguments=arguments), names)
         report = summarize([one for part in parts for one in part])
     show(report)
-    write_outputs(arguments, SECTION, report, as_markdown(report))
-
-
-def all_places(arguments: argparse.Namespace) -> list[Place]:
-    """Those by which settings were chosen, then the others."""
-    chosen_by = [*real_places(arguments.data), simulated_room(arguments.work)]
-    return [*chosen_by, *unseen_places(arguments.data, arguments.work)]
+    title = SECTION if arguments.search == RETRIEVAL else f"{SECTION}, searched by {arguments.search}"
+    write_outputs(arguments, title, report, as_markdown(report))
 
 
 def try_place(name: str, arguments: argparse.Namespace) -> list[Attempt]:
     """All attempts with the map of one place, in a process of its own."""
-    places = all_places(arguments)
+    places = all_places(arguments.data, arguments.work)
     place = next(place for place in places if place.name == name)
     attempts = []
     for one in run_place(place, places, arguments):
@@ -107,6 +106,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
     parser.add_argument("--work", type=Path, default=Path("out/out_of_map"), help="folder for maps, rooms and features")
     parser.add_argument("--config", type=Path, help="YAML file with options of the engine")
+    parser.add_argument("--search", choices=SEARCHES, default=RETRIEVAL, help="way of searching")
     parser.add_argument("--only", nargs="*", help="maps to search: redkitchen, euroc, room, drive, painted")
     parser.add_argument("--processes", type=int, default=2, help="maps searched at once")
     parser.add_argument("--every", type=int, default=1, help="take every n-th image only")
@@ -127,7 +127,8 @@ class Sample:
 
 def run_place(place: Place, places: list[Place], arguments: argparse.Namespace) -> Iterator[Attempt]:
     """All attempts with one map."""
-    engine = AnchorEngine(place.open_map(arguments.work / "maps"), read_config(AnchorConfig, arguments.config))
+    config = replace(read_config(AnchorConfig, arguments.config), search=arguments.search)
+    engine = AnchorEngine(searched_map(place, places, arguments), config)
     cache = FeatureCache(arguments.work / "features", engine)
     rng = np.random.default_rng(0)
     redecorated = redecorated_samples(arguments.work) if place.name == "room" else ()
@@ -140,6 +141,13 @@ def run_place(place: Place, places: list[Place], arguments: argparse.Namespace) 
             yield attempt(engine, query, "good", perturbed(sample.truth, rng, *GOOD_PRIOR))
         if sample.truth is not None or index % 2:
             yield attempt(engine, query, "false", false_prior(engine.map, rng, sample.truth))
+
+
+def searched_map(place: Place, places: list[Place], arguments: argparse.Namespace) -> Map:
+    """The map of a place, prepared for the way of searching; built and prepared where it is not yet."""
+    if arguments.search == LANDMARKS:
+        return prepared_map(place, places, arguments.work, ALONE)
+    return place.open_map(arguments.work / "maps")
 
 
 def own_samples(place: Place) -> Iterator[Sample]:

@@ -100,7 +100,7 @@ def prepare_landmarks(
     images = list(_images_of(scenes))
     if frames is not None:
         images += _labelled_frames(_only(scenes), frames, progress)
-    negatives = [background_image(image.features) for path in elsewhere for image in open_map(path).images]
+    negatives = list(_images_of_elsewhere(scenes, elsewhere))
     checkpoints = paths[0].with_name(f".{paths[0].name}.{LANDMARKS}")
     trained = _train(images, negatives, scenes, config.training, progress, checkpoints)
     for scene in scenes:
@@ -144,6 +144,18 @@ def _images_of(scenes: Sequence[Scene]) -> Iterator[LabelledImage]:
             rows = np.where(image.point_rows == NO_POINT, NO_POINT, image.point_rows + num_before)
             yield replace(image, point_rows=rows)
         num_before += len(scene.map.points)
+
+
+def _images_of_elsewhere(scenes: Sequence[Scene], paths: Sequence[Path]) -> Iterator[LabelledImage]:
+    """The images of other places. Raises ConfigError where another extractor made their features."""
+    wanted = _extractor(scenes[0])
+    for path in paths:
+        map_ = open_map(path)
+        stated = map_.manifest.models.get("extractor")
+        if stated is None or stated.name != wanted:
+            name = "an unknown extractor" if stated is None else f"'{stated.name}'"
+            raise ConfigError(f"{path} has features of {name}, the maps to prepare have those of '{wanted}'")
+        yield from (background_image(image.features) for image in map_.images)
 
 
 def _only(scenes: Sequence[Scene]) -> Scene:

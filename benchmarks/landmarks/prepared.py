@@ -1,0 +1,110 @@
+"""Maps of the places, prepared for the search by landmarks; made once, and kept in the work folder."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from benchmarks.places import Place, real_places, simulated_room, unseen_places
+from benchmarks.results_file import read_json, write_json
+from visloc_ros.core.map import Map, open_map
+from visloc_ros.localization.strategies.landmarks.backends import training
+from visloc_ros.localization.strategies.landmarks.preparation import PreparationConfig, prepare_landmarks
+
+_NEW_NETWORK = training._new_network
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How maps are prepared, under a ``name`` of their folder: ``options`` as the configuration has them.
+
+    Where it ``knows_elsewhere`` the maps of the other places are shown to the recogniser, as images of elsewhere.
+    Without ``positions`` the recogniser does not know where in the image a keypoint is.
+    """
+
+    name: str = "default"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    knows_elsewhere: bool = True
+    positions: bool = True
+
+
+DEFAULT = Preparation()
+ALONE = Preparation("alone", knows_elsewhere=False)
+
+
+def all_places(data: Path, work: Path) -> list[Place]:
+    """Those by which settings of the engine were chosen, then the others."""
+    return [*real_places(data), simulated_room(work), *unseen_places(data, work)]
+
+
+def chosen_places(data: Path, work: Path, only: Sequence[str] | None, default: Sequence[str] = ()) -> list[Place]:
+    """Those named by ``only``, or by default; without either all."""
+    names = only or default
+    return [place for place in all_places(data, work) if not names or place.name in names]
+
+
+def prepared_map(place: Place, places: Sequence[Place], work: Path, preparation: Preparation = DEFAULT) -> Map:
+    """The map of a place, prepared where it is not yet; ``places`` are all, of which the others are elsewhere."""
+    path = prepared_path(place, work, preparation)
+    if not _record(path).exists():
+        _prepare(place, places, work, preparation)
+    return replace(open_map(path), name=place.name)
+
+
+def prepared_path(place: Place, work: Path, preparation: Preparation = DEFAULT) -> Path:
+    """Where the prepared map of a place is."""
+    return work / "prepared" / preparation.name / place.name
+
+
+def preparation_minutes(place: Place, work: Path, preparation: Preparation = DEFAULT) -> float:
+    """What it took to prepare the map of a place, which must have been done."""
+    return float(read_json(_record(prepared_path(place, work, preparation)))["minutes"])
+
+
+def _prepare(place: Place, places: Sequence[Place], work: Path, preparation: Preparation) -> None:
+    """Prepare a copy of the plain map, with all processors."""
+    maps, path = work / "maps", prepared_path(place, work, preparation)
+    place.open_map(maps)
+    others = [one for one in places if one.name != place.name and preparation.knows_elsewhere]
+    for other in others:
+        other.open_map(maps)
+    if not path.exists():
+        shutil.copytree(maps / place.name, path)
+    config = PreparationConfig.from_mapping(preparation.options)
+    start = time.monotonic()
+    with ExitStack() as stack:
+        stack.enter_context(all_processors())
+        if not preparation.positions:
+            stack.enter_context(patch.object(training, "_new_network", network_without_positions))
+        prepare_landmarks([path], config, elsewhere=[maps / other.name for other in others])
+    write_json(_record(path), {"minutes": (time.monotonic() - start) / 60.0})
+
+
+def _record(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+@contextmanager
+def all_processors() -> Iterator[None]:
+    """Let torch use all processors for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def network_without_positions(*arguments: Any) -> Any:
+    """A new network whose rotary encoding turns nothing, and stays so."""
+    network = _NEW_NETWORK(*arguments)
+    torch.nn.init.zeros_(network.frequencies.weight)
+    network.frequencies.requires_grad_(False)
+    return network
