@@ -47,7 +47,7 @@ class AugmentationConfig(Config):
 class TrainingConfig(Config):
     """How the recogniser is trained."""
 
-    size: str = option("tiny", "size of the network", choices=SIZES)
+    size: str = option("nano", "size of the network", choices=SIZES)
     prototypes: int = option(
         64,
         "typical descriptors per landmark that the network compares tokens with; 0 for none",
