@@ -24,6 +24,7 @@ from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, ch
 from visloc_ros.localization.evidence_collector import EvidenceCollector
 from visloc_ros.localization.strategies.landmarks.calibration import keep_likely_landmarks
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
+from visloc_ros.localization.strategies.landmarks.landmark_reach import LandmarkReach
 from visloc_ros.localization.strategies.landmarks.ranking import RankedLandmark, rank_landmarks
 from visloc_ros.localization.strategies.landmarks.recogniser import Recogniser
 from visloc_ros.localization.strategies.landmarks.tokens import Float32
@@ -60,6 +61,7 @@ class LandmarkSearcher:
         self._landmarks, self._recogniser = landmarks, recogniser
         self._config = config
         self._nearest = NearestMatcher(ratio=_RATIO)
+        self._reach = LandmarkReach(landmarks)
         self._collector = EvidenceCollector(landmarks.map, matcher, config)
         self._solver = EvidenceSolver(landmarks.map, config.pose)
 
@@ -84,12 +86,14 @@ class LandmarkSearcher:
     def recognise(self, query: Query) -> Recognition:
         """What the query's keypoints may show; those that are surely background are left out."""
         probabilities = self._recogniser.recognise(query.features)
+        if query.hint is not None:
+            probabilities = self._reach.weigh(probabilities, query.hint)
         kept = keep_likely_landmarks(probabilities, self._recogniser.background_threshold)
         return Recognition(kept, probabilities[kept])
 
     def _hopelessness(self, evidence: Evidence) -> Reason | None:
-        if len(evidence.correspondences) < self._config.min_matches:
-            return Reason.FEW_MATCHES
+        if evidence.refusal is not None or len(evidence.correspondences) < self._config.min_matches:
+            return evidence.refusal or Reason.FEW_MATCHES
         return None if _is_likely(evidence) else Reason.FEW_INLIERS
 
     def _match_around(self, query: Query, evidence: Evidence, prior: SE3 | None) -> Evidence:
