@@ -11,6 +11,9 @@ from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Floa
 from visloc_ros.localization.view_change import typical_depth
 
 
+_LEAST = 1e-12
+
+
 class LandmarkReach:
     """Where landmarks are: ``centres`` (k, 3), and ``spreads`` (k,), how far away a camera that sees one is of it.
 
@@ -29,9 +32,6 @@ class LandmarkReach:
         likelihoods = hint.likelihoods(self.centres, self.spreads)
         weighed = probabilities * np.insert(likelihoods, BACKGROUND, 1.0)
         return np.asarray(weighed / np.maximum(weighed.sum(axis=1, keepdims=True), _LEAST), np.float32)
-
-
-_LEAST = 1e-12
 
 
 def _extent(points: Array) -> float:
