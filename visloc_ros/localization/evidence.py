@@ -38,6 +38,10 @@ class Query:
     cameras: Sequence[pycolmap.Camera] = ()
     hint: PositionHint | None = None
 
+    def prefers(self, solution: PoseSolution, other: PoseSolution) -> bool:
+        """Whether, of two poses, it is known from elsewhere that the first is right."""
+        return self.hint is not None and self.hint.prefers(solution.map_from_camera, other.map_from_camera)
+
     def rules_out(self, solution: PoseSolution | None) -> bool:
         """Whether there is a pose, but too far from where the camera is known to be about."""
         return solution is not None and self.hint is not None and self.hint.rules_out(solution.map_from_camera)
@@ -100,15 +104,30 @@ class EvidenceSolver:
         support = InlierSupport.of_matches(evidence.solution, pixels, points, len(query.features), self._config)
         return replace(evidence, support=support)
 
-    def with_rival(self, best: Evidence, solved: Sequence[Evidence]) -> Evidence:
-        """The evidence with the best one of those that show another place."""
+    def with_rival(self, query: Query, best: Evidence, solved: Sequence[Evidence]) -> Evidence:
+        """The evidence with the best one of those that show another place.
+
+        Where the query's hint tells two places apart that explain the image about as well, it is believed.
+        """
+        best = max(self._preferred(query, best, solved), key=lambda one: one.num_inliers, default=best)
         if best.solution is None:
             return best
         points = self._points[best.correspondences.point_rows[best.solution.inliers]]
         rivals = [
-            one for one in solved if one.solution is not None and is_elsewhere(best.solution, points, one.solution)
+            one
+            for one in solved
+            if one.solution is not None
+            and is_elsewhere(best.solution, points, one.solution)
+            and not query.prefers(best.solution, one.solution)
         ]
         return replace(best, rival=max(rivals, key=lambda one: one.num_inliers, default=None))
+
+    def _preferred(self, query: Query, best: Evidence, solved: Sequence[Evidence]) -> list[Evidence]:
+        """Evidence about as good as the best, of a pose that the query's hint prefers."""
+        if best.solution is None or query.hint is None:
+            return []
+        good = (one for one in solved if one.num_inliers >= RIVAL_SHARE * best.num_inliers)
+        return [one for one in good if one.solution is not None and query.prefers(one.solution, best.solution)]
 
 
 def chance_inliers(num_correspondences: int) -> float:

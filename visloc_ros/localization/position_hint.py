@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3, Array
 
+_SURE_ODDS = 40.0  # of two poses: the engine takes as many risks elsewhere (AnchorConfig.max_risk)
 _MOST_SIGMAS = 4.0  # farther away is hardly ever right, even where the errors of satellites have long tails
 
 
@@ -39,6 +40,12 @@ class PositionHint:
     def rules_out(self, map_from_camera: SE3) -> bool:
         """Whether a pose is too far away to be right."""
         return not bool(self.permits(map_from_camera.translation[None], np.zeros(1))[0])
+
+    def prefers(self, map_from_camera: SE3, map_from_other: SE3) -> bool:
+        """Whether, of two poses that an image goes with, the hint tells that it is the first."""
+        positions = np.stack([map_from_camera.translation, map_from_other.translation])
+        one, other = self._sigmas(positions, np.zeros(2))
+        return bool(np.square(other) - np.square(one) >= 2.0 * np.log(_SURE_ODDS))
 
     def permits(self, positions: Array, spreads: Array) -> NDArray[np.bool_]:
         """Which positions (N, 3) are near enough; ``spreads`` (N,) as for ``likelihoods``."""

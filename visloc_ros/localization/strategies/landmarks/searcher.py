@@ -78,9 +78,9 @@ class LandmarkSearcher:
             tried[landmark.label] = evidence = self._try(query, recognition, landmark, prior)
             if _is_likely(evidence) and self._agrees(recognition, evidence):
                 self._try_rivals(query, recognition, landmark, tried)
-                yield self._solver.with_rival(tried[landmark.label], list(tried.values()))
+                yield self._solver.with_rival(query, tried[landmark.label], list(tried.values()))
         best = max(tried.values(), key=lambda one: (one.num_inliers, len(one.correspondences)), default=Evidence())
-        best = self._solver.with_rival(best, list(tried.values()))
+        best = self._solver.with_rival(query, best, list(tried.values()))
         refusal = self._hopelessness(best)
         yield replace(best, refusal=refusal)
         if refusal is None and not isinstance(self.matcher, NearestMatcher):
