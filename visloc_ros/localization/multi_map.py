@@ -7,12 +7,11 @@ there are. A pose is believed only where no other map explains the image about a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from visloc_ros.core.errors import ConfigError
-from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.core.types import Anchor, AnchorPose, Frame, MapIdentity, Reason, Rejection
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor
@@ -24,7 +23,6 @@ from visloc_ros.localization.strategies.registry import make_searchers
 
 _MOST_TRIED = 3  # maps by votes: where as many fail, the image hardly shows any
 _LEAST_VOTES = 0.25  # of those for the map with the most: others are not worth a trial
-_RIVAL_VOTES = 0.5  # of those for the map that is found: one that looks the same gets as many
 
 Result = AnchorPose | Rejection
 
@@ -49,7 +47,7 @@ class MultiMapEngine:
         for map_ in maps:
             check_models(map_, self.extractor)
         made = make_searchers(maps, self.config, self.extractor, matcher)
-        self._votes = made.votes
+        self._ranking = made.ranking
         self._engines = [
             AnchorEngine(map_, self.config, self.extractor, searcher=searcher)
             for map_, searcher in zip(maps, made.searchers, strict=True)
@@ -74,33 +72,31 @@ class MultiMapEngine:
 
     def find(self, query: Query) -> Anchor:
         """The second half of ``localize``."""
-        votes = self._votes(query) if self._votes else None
         results: dict[int, Result] = {}
-        for row in self._worth_a_trial(votes):
+        for row in self._worth_a_trial(query):
             results[row] = self._engines[row].find(query)
             if isinstance(results[row], AnchorPose):
-                results |= {rival: self._engines[rival].find(query) for rival in self._rivals(votes, row, results)}
+                rivals = [rival for rival in self._rivals(query, row) if rival not in results]
+                results |= {rival: self._engines[rival].find(query) for rival in rivals}
                 break
         return self._decide(results)
 
-    def _worth_a_trial(self, votes: Array | None) -> Iterator[int]:
+    def _worth_a_trial(self, query: Query) -> Sequence[int]:
         """Rows of the maps in the order in which to try them."""
-        if votes is None:
-            yield from range(len(self._engines))
-            return
+        if self._ranking is None:
+            return range(len(self._engines))
+        votes = self._ranking.votes(query)
         order = np.argsort(-votes, kind="stable")[:_MOST_TRIED]
-        yield from (int(row) for row in order if votes[row] >= _LEAST_VOTES * votes[order[0]])
+        return [int(row) for row in order if votes[row] >= _LEAST_VOTES * votes[order[0]]]
 
-    def _rivals(self, votes: Array | None, found: int, tried: Mapping[int, Result]) -> list[int]:
-        """Rows of the other maps that the image may show as well as the one that was found."""
-        rows = range(len(self._engines))
-        likely = rows if votes is None else [row for row in rows if votes[row] >= _RIVAL_VOTES * votes[found]]
-        return [row for row in likely if row not in tried]
+    def _rivals(self, query: Query, found: int) -> Sequence[int]:
+        """Rows of the maps that the image may show as well as the one that was found."""
+        return range(len(self._engines)) if self._ranking is None else self._ranking.rivals(query, found)
 
     def _decide(self, results: Mapping[int, Result]) -> Anchor:
         """The pose that explains the image best, unless another map explains it about as well."""
         poses = [row for row, result in results.items() if isinstance(result, AnchorPose)]
-        best = max(poses or results, key=lambda row: _closeness(results[row]))
+        best = max(poses or results, key=lambda row: _inliers_and_correspondences(results[row]))
         result, others = results[best], [other for row, other in results.items() if row != best]
         if isinstance(result, AnchorPose) and any(_rivals_with(other, result) for other in others):
             result = _ambiguous(result)
@@ -121,11 +117,6 @@ def _inliers_and_correspondences(result: Result) -> tuple[int, int]:
     if isinstance(result, AnchorPose):
         return result.num_inliers, result.num_matches
     return int(result.counts.get("inliers", 0)), int(result.counts.get("correspondences", 0))
-
-
-def _closeness(result: Result) -> tuple[int, int]:
-    """What tells which of several results comes closest to a pose."""
-    return _inliers_and_correspondences(result)
 
 
 def _rivals_with(other: Result, pose: AnchorPose) -> bool:

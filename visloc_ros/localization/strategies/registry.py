@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import Map
 from visloc_ros.features import LocalExtractor, Matcher, make_matcher
 from visloc_ros.features.registry import make_global_descriptor
 from visloc_ros.localization.config import LANDMARKS, AnchorConfig
-from visloc_ros.localization.evidence import Query
-from visloc_ros.localization.searcher import Searcher
+from visloc_ros.localization.searcher import MapRanking, Searcher
 from visloc_ros.localization.strategies.retrieval import RetrievalSearcher
 
 
@@ -34,13 +32,10 @@ def make_searcher(
 
 @dataclass(frozen=True, eq=False)
 class SearchersOfMaps:
-    """The searchers of several maps, in their order; ``votes`` says at a glance how much of a query each map shows.
-
-    Where it is None, nothing is known before a map is searched.
-    """
+    """The searchers of several maps, in their order, and their ranking: None where only a search can tell."""
 
     searchers: Sequence[Searcher]
-    votes: Callable[[Query], Array] | None = None
+    ranking: MapRanking | None = None
 
 
 def make_searchers(
@@ -52,12 +47,13 @@ def make_searchers(
     """
     matcher = matcher or make_matcher(config.matcher, extractor.info.name)
     if config.search == LANDMARKS:
-        from visloc_ros.localization.strategies.landmarks.map_votes import MapVotes
+        from visloc_ros.localization.strategies.landmarks.map_ranking import LandmarkMapRanking
         from visloc_ros.localization.strategies.landmarks.opening import open_landmarks_together
         from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
 
         opened = open_landmarks_together(maps, config.features.device)
-        votes = MapVotes([own for _, own in opened])
-        return SearchersOfMaps([LandmarkSearcher(*one, config, matcher) for one in opened], votes)
+        searchers = [LandmarkSearcher(*one, config, matcher) for one in opened]
+        ranking = LandmarkMapRanking([own for _, own in opened], [one.look_alikes for one in searchers])
+        return SearchersOfMaps(searchers, ranking)
     make_once = cache(make_global_descriptor)
     return SearchersOfMaps([RetrievalSearcher(map_, config, matcher, make_once) for map_ in maps])

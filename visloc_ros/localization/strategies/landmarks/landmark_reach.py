@@ -10,7 +10,6 @@ from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMa
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32
 from visloc_ros.localization.view_change import typical_depth
 
-
 _LEAST = 1e-12
 
 

@@ -137,7 +137,7 @@ def _extractor(scene: Scene) -> str:
 
 
 def _images_of(scenes: Sequence[Scene]) -> Iterator[LabelledImage]:
-    """The images of all maps; rows of points count on from map to map, since they tell which tokens are of one point."""
+    """The images of all maps; rows of points count on from map to map: they tell which tokens are of one point."""
     num_before = 0
     for scene in scenes:
         for image in label_images(scene.map, scene.point_classes):

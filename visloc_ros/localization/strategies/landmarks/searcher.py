@@ -62,7 +62,7 @@ class LandmarkSearcher:
         self._landmarks, self._recogniser = landmarks, recogniser
         self._config = config
         self._nearest = NearestMatcher(ratio=_RATIO)
-        self._reach, self._look_alikes = LandmarkReach(landmarks), LookAlikes(landmarks)
+        self._reach, self.look_alikes = LandmarkReach(landmarks), LookAlikes(landmarks)
         self._collector = EvidenceCollector(landmarks.map, matcher, config)
         self._solver = EvidenceSolver(landmarks.map, config.pose)
 
@@ -150,8 +150,8 @@ class LandmarkSearcher:
         """Try landmarks that may be the same thing, elsewhere: such as look alike or got about as many votes."""
         votes = recognition.votes
         voted = np.flatnonzero(votes >= _RIVAL_VOTES * votes[found.label])
-        elsewhere = {int(one) for one in voted if one > 0 and not self._look_alikes.covisible(found.label, int(one))}
-        rivals = (elsewhere | set(self._look_alikes.of(found.label))) - tried.keys()
+        elsewhere = {int(one) for one in voted if one > 0 and not self.look_alikes.covisible(found.label, int(one))}
+        rivals = (elsewhere | set(self.look_alikes.of(found.label))) - tried.keys()
         for label in sorted(rivals):
             tried[label] = self._try_all_points(query, recognition, label)
         if rivals:  # else more points would speak for the rivals than for what is found
