@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.anchor.map_trials import prepared_together
 from benchmarks.anchor.several_places import count_anchors, map_of, queries, simulated_place
 from benchmarks.places import FeatureCache, Place
@@ -15,9 +17,11 @@ from visloc_ros.localization.config import LANDMARKS, RETRIEVAL
 from visloc_ros.localization.multi_map import MultiMapEngine
 from visloc_ros.simulation import SimulationConfig
 from visloc_ros.simulation.living_room import make_living_room
+from visloc_ros.simulation.room import Quad, Room
 
 FIRST_SEED = 1000
 SMALL = SimulationConfig(width=480, height=360, focal_px=360.0, rate_hz=0.7, exposure_ms=0.0, samples=2)
+MOST_STRETCHED = (1.4, 1.25)
 NUM_TIMED = 3
 """Rooms whose queries are searched, as far as there are as many."""
 
@@ -36,9 +40,24 @@ def search_growing(work: Path, sizes: Sequence[int], minutes: float) -> list[Fig
 
 
 def room(work: Path, number: int) -> Place:
-    """A furnished room of its own."""
+    """A furnished room of its own, painted and proportioned as no other."""
     return simulated_place(
-        work / "room_images", f"room_{number:02}", make_living_room(FIRST_SEED + number), SMALL, SMALL
+        work / "room_images",
+        f"room_{number:02}",
+        stretched(make_living_room(FIRST_SEED + number), number),
+        SMALL,
+        SMALL,
+    )
+
+
+def stretched(room: Room, seed: int) -> Room:
+    """The room, longer, wider and higher by shares that depend on the seed: all are furnished by one plan."""
+    plane, height = np.random.default_rng(seed).uniform(1.0, MOST_STRETCHED)
+    scale = np.array([plane, plane, height])
+    return Room(
+        tuple(
+            Quad(one.name, scale * one.corner, scale * one.right, scale * one.down, one.texture) for one in room.quads
+        )
     )
 
 
