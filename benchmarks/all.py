@@ -19,6 +19,7 @@ BENCHMARKS = (
     Benchmark("anchor.acceptance", (*DATA, *ANCHOR, "--plots", "{results}"), threads=1),
     Benchmark("anchor.edges", (*DATA, *ANCHOR), threads=1),
     Benchmark("anchor.other_places", (*DATA, *ANCHOR), threads=1),
+    Benchmark("anchor.many_maps", (*DATA, "--markdown", "{results}/landmarks.md"), threads=1),
     Benchmark("anchor.out_of_map", (*DATA, "--json", "{results}/out_of_map.json", *ANCHOR), threads=1),
     Benchmark(
         "anchor.networks",

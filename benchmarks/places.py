@@ -15,6 +15,7 @@ from visloc_ros.core.map import LocalFeatures, Map, open_map
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.localization import AnchorEngine
+from visloc_ros.localization.multi_map import MultiMapEngine
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.living_room import make_living_room
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
@@ -122,7 +123,7 @@ def read_rgb(path: Path) -> Image:
 class FeatureCache:
     """Features of images by name, kept in a folder so that another run need not extract them again."""
 
-    def __init__(self, folder: Path, engine: AnchorEngine) -> None:
+    def __init__(self, folder: Path, engine: AnchorEngine | MultiMapEngine) -> None:
         config = engine.config.features
         self.engine = engine
         self.folder = folder / f"{config.name}-{config.max_keypoints}-{config.resize_max}"

@@ -1,5 +1,6 @@
 import numpy as np
 import pycolmap
+from landmark_worlds import AWAY, Twins
 from synthetic_map import World
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
@@ -37,3 +38,19 @@ def test_points_outside_the_image_do_not_count():
     narrow = pycolmap.Camera(model="PINHOLE", width=8, height=8, params=[1e5, 1e5, 4, 4])
     turned = SE3(pose.rotation @ rotation_matrix([0.0, 0.9, 0.0]), pose.translation)
     assert ViewOverlap(world.map).rank(turned, narrow, 5) == []
+
+
+def test_a_place_far_behind_what_is_seen_is_not_expected():
+    """As through a wall: there a camera projects into the middle of the image whatever is behind."""
+    twins = Twins()
+    overlap = ViewOverlap(twins.map)
+    seen_through = 0
+    for image in twins.map.images:
+        rows = overlap.rank(image.map_from_camera, image.camera, 20)
+        assert rows
+        here = image.map_from_camera.translation
+        distances = [np.linalg.norm(twins.map.images[row].map_from_camera.translation - here) for row in rows]
+        assert max(distances) < np.linalg.norm(AWAY) / 2
+        in_camera = image.map_from_camera.inverse @ (twins.points + np.sign(AWAY[0] / 2 - here[0]) * AWAY)
+        seen_through += bool((in_camera[:, 2] > 0).all())
+    assert seen_through

@@ -3,7 +3,9 @@
 from visloc_ros.localization.anchor import AnchorEngine
 from visloc_ros.localization.config import AnchorConfig, GuidedConfig, PoseConfig
 from visloc_ros.localization.correspondences import Correspondences
+from visloc_ros.localization.multi_map import MultiMapEngine
 from visloc_ros.localization.pose import PoseSolution, solve_pose
+from visloc_ros.localization.position_hint import PositionHint
 from visloc_ros.localization.source_camera import find_camera
 
 __all__ = [
@@ -11,8 +13,10 @@ __all__ = [
     "AnchorEngine",
     "Correspondences",
     "GuidedConfig",
+    "MultiMapEngine",
     "PoseConfig",
     "PoseSolution",
+    "PositionHint",
     "find_camera",
     "solve_pose",
 ]

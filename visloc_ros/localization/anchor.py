@@ -18,7 +18,14 @@ from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Reject
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor
 from visloc_ros.localization.camera_estimation import MAX_FOCAL_SIGMA, CameraEstimator, CameraView
 from visloc_ros.localization.config import AnchorConfig
-from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, chance_inliers, is_elsewhere
+from visloc_ros.localization.evidence import (
+    RIVAL_SHARE,
+    Evidence,
+    EvidenceSolver,
+    Query,
+    chance_inliers,
+    is_elsewhere,
+)
 from visloc_ros.localization.guided import GuidedSearch
 from visloc_ros.localization.map_cameras import cameras_for_size
 from visloc_ros.localization.map_uncertainty import MapUncertainty, map_uncertainty
@@ -29,11 +36,12 @@ from visloc_ros.localization.pose import (
     is_focal_length_wrong,
     solve_pose_and_focal_length,
 )
+from visloc_ros.localization.position_hint import PositionHint
+from visloc_ros.localization.searcher import Searcher
 from visloc_ros.localization.strategies.registry import make_searcher
 from visloc_ros.localization.uncertainty import covariance_by_focal_length
 
 _MIN_FEATURES = 32  # with fewer, the matches that a pose needs would all have to be right
-_RIVAL_SHARE = 0.5  # of the inliers: a place that only looks alike explains far less
 _INTRINSICS_ERROR_PX = 2.0  # median; keypoints are more exact, so that above it the focal length may be wrong
 
 
@@ -42,7 +50,8 @@ class AnchorEngine:
 
     Between frames only the intrinsics of cameras that are not calibrated are kept: frames found in the map tell them.
 
-    Raises MapError when the map was made by other models than ``extractor`` (default: made from the configuration).
+    ``searcher`` is what searches the map, where it is made already. Raises MapError when the map was made by other
+    models than ``extractor`` (default: made from the configuration).
     """
 
     def __init__(
@@ -51,11 +60,12 @@ class AnchorEngine:
         config: AnchorConfig | None = None,
         extractor: LocalExtractor | None = None,
         matcher: Matcher | None = None,
+        searcher: Searcher | None = None,
     ) -> None:
         self.config = config or AnchorConfig()
         self.extractor = extractor or make_extractor(self.config.features)
         check_models(map_, self.extractor)
-        self._searcher = make_searcher(map_, self.config, self.extractor, matcher)
+        self._searcher = searcher or make_searcher(map_, self.config, self.extractor, matcher)
         self.map = self._searcher.map
         """What is searched: the map, or what was prepared of it for a way of searching."""
         self._solver = EvidenceSolver(self.map, self.config.pose)
@@ -85,14 +95,18 @@ class AnchorEngine:
         return self._searcher.matcher
 
     def localize(
-        self, frame: Frame, prior: SE3 | None = None, features: LocalFeatures | None = None
+        self,
+        frame: Frame,
+        prior: SE3 | None = None,
+        features: LocalFeatures | None = None,
+        hint: PositionHint | None = None,
     ) -> AnchorPose | Rejection:
         """Find ``map_from_camera`` of a frame; ``prior``, a predicted one, says where to look first.
 
-        ``features`` are those of the frame where they are known already. Raises CalibrationError when the image has
-        another size than its calibration.
+        ``features`` are those of the frame where they are known already; a pose far from ``hint`` is refused. Raises
+        CalibrationError when the image has another size than its calibration.
         """
-        return self.find(self.look_at(frame, features), prior)
+        return self.find(replace(self.look_at(frame, features), hint=hint), prior)
 
     def look_at(self, frame: Frame, features: LocalFeatures | None = None) -> Query:
         """The first half of ``localize``, which takes no prior: one that is made meanwhile is not missed."""
@@ -216,7 +230,7 @@ class AnchorEngine:
         if not references:
             return None
         evidence = replace(self._guided.gather(query, references, prior), rival=rival)
-        if not self._guided.is_sure(evidence):
+        if query.rules_out(evidence.solution) or not self._guided.is_sure(evidence):
             return None
         answer = self._judge(query, evidence)
         is_final = isinstance(answer, AnchorPose) or answer.reason is Reason.AMBIGUOUS_PLACE
@@ -253,8 +267,10 @@ class AnchorEngine:
         if self.config.guided.enabled and rival.solution is not None:  # two poses are compared by the same search
             pose = rival.solution.map_from_camera
             references = self._expected_references(query, pose, self.config.guided.references)
-            rival = self._guided.gather(query, references, pose) if references else rival
-        if rival.num_inliers < _RIVAL_SHARE * solution.num_inliers:
+            found = self._guided.gather(query, references, pose) if references else rival
+            if found.solution is None or is_elsewhere(solution, points[solution.inliers], found.solution):
+                rival = found  # else it was led back to the first place, which looks the same
+        if rival.num_inliers < RIVAL_SHARE * solution.num_inliers:
             return False
         return rival.solution is not None and is_elsewhere(solution, points[solution.inliers], rival.solution)
 

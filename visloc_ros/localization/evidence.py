@@ -15,7 +15,11 @@ from visloc_ros.localization.acceptance import InlierSupport
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.correspondences import Correspondences
 from visloc_ros.localization.pose import PoseSolution, solve_pose, solve_pose_of_unknown_camera
+from visloc_ros.localization.position_hint import PositionHint
 from visloc_ros.localization.view_change import typical_depth, view_change
+
+RIVAL_SHARE = 0.5
+"""Of the inliers of a pose: a place that only looks alike explains far less."""
 
 _SAME_VIEW = 0.3  # radians: a fifth of what a camera sees; two poses of one place differ by far less
 
@@ -25,12 +29,22 @@ class Query:
     """A frame, its features, and the watch that times what is done with it.
 
     Where ``cameras`` are given, the frame's own is not known: one of them is right, or none has the right focal length.
+    ``hint`` is where the camera is about, in the map that is searched.
     """
 
     frame: Frame
     features: LocalFeatures
     watch: Stopwatch
     cameras: Sequence[pycolmap.Camera] = ()
+    hint: PositionHint | None = None
+
+    def prefers(self, solution: PoseSolution, other: PoseSolution) -> bool:
+        """Whether, of two poses, it is known from elsewhere that the first is right."""
+        return self.hint is not None and self.hint.prefers(solution.map_from_camera, other.map_from_camera)
+
+    def rules_out(self, solution: PoseSolution | None) -> bool:
+        """Whether there is a pose, but too far from where the camera is known to be about."""
+        return solution is not None and self.hint is not None and self.hint.rules_out(solution.map_from_camera)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +82,18 @@ class EvidenceSolver:
         return rows.pixels(query.features), self._points[rows.point_rows]
 
     def solve(self, query: Query, evidence: Evidence, prior: SE3 | None = None) -> Evidence:
-        """The evidence with its pose, where it gives one; ``prior`` is a predicted ``map_from_camera``."""
+        """The evidence with its pose, where it gives one; ``prior`` is a predicted ``map_from_camera``.
+
+        A pose that the query's hint rules out is none: a place elsewhere looks like the image.
+        """
         pixels, points = self.pixels_and_points(query, evidence)
         with query.watch("pnp"):
             if query.cameras:
                 solution = solve_pose_of_unknown_camera(pixels, points, query.cameras, self._config)
             else:
                 solution = solve_pose(pixels, points, query.frame.camera, self._config, prior)
+        if query.rules_out(solution):
+            return replace(evidence, refusal=Reason.AMBIGUOUS_PLACE)
         return self.supported(query, replace(evidence, solution=solution))
 
     def supported(self, query: Query, evidence: Evidence) -> Evidence:
@@ -85,15 +104,30 @@ class EvidenceSolver:
         support = InlierSupport.of_matches(evidence.solution, pixels, points, len(query.features), self._config)
         return replace(evidence, support=support)
 
-    def with_rival(self, best: Evidence, solved: Sequence[Evidence]) -> Evidence:
-        """The evidence with the best one of those that show another place."""
+    def with_rival(self, query: Query, best: Evidence, solved: Sequence[Evidence]) -> Evidence:
+        """The evidence with the best one of those that show another place.
+
+        Where the query's hint tells two places apart that explain the image about as well, it is believed.
+        """
+        best = max(self._preferred(query, best, solved), key=lambda one: one.num_inliers, default=best)
         if best.solution is None:
             return best
         points = self._points[best.correspondences.point_rows[best.solution.inliers]]
         rivals = [
-            one for one in solved if one.solution is not None and is_elsewhere(best.solution, points, one.solution)
+            one
+            for one in solved
+            if one.solution is not None
+            and is_elsewhere(best.solution, points, one.solution)
+            and not query.prefers(best.solution, one.solution)
         ]
         return replace(best, rival=max(rivals, key=lambda one: one.num_inliers, default=None))
+
+    def _preferred(self, query: Query, best: Evidence, solved: Sequence[Evidence]) -> list[Evidence]:
+        """Evidence about as good as the best, of a pose that the query's hint prefers."""
+        if best.solution is None or query.hint is None:
+            return []
+        good = (one for one in solved if one.num_inliers >= RIVAL_SHARE * best.num_inliers)
+        return [one for one in good if one.solution is not None and query.prefers(one.solution, best.solution)]
 
 
 def chance_inliers(num_correspondences: int) -> float:

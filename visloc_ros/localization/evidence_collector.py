@@ -47,10 +47,10 @@ class EvidenceCollector:
             clusters = [self._solve(query, cluster, prior, self.config.stop_inliers) for cluster in clusters]
             sure = next((cluster.evidence for cluster in clusters if self._is_sure(cluster.evidence)), None)
             if sure is not None:
-                return self._solver.with_rival(sure, [cluster.evidence for cluster in clusters])
+                return self._solver.with_rival(query, sure, [cluster.evidence for cluster in clusters])
         solved = [self._solve(query, cluster, prior, self.config.min_matches).evidence for cluster in clusters]
         best = max(solved, key=lambda one: (one.num_inliers, len(one.correspondences)), default=Evidence())
-        return self._solver.with_rival(best, solved)
+        return self._solver.with_rival(query, best, solved)
 
     def _batches(self, candidates: Iterable[Sequence[int]]) -> Iterator[Sequence[int]]:
         for rows in candidates:

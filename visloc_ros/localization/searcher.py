@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.geometry import SE3
+from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map
 from visloc_ros.features.types import Matcher
 from visloc_ros.localization.evidence import Evidence, Query
@@ -43,4 +43,16 @@ class Searcher(Protocol):
 
         ``prior`` is a predicted ``map_from_camera``. The last evidence is what the image is judged by.
         """
+        ...
+
+
+class MapRanking(Protocol):
+    """Tells at a glance which of several maps an image may show."""
+
+    def votes(self, query: Query) -> Array:
+        """How much speaks for each map (M,)."""
+        ...
+
+    def rivals(self, query: Query, found: int) -> list[int]:
+        """Rows of the other maps that may show the same as the one that is found."""
         ...

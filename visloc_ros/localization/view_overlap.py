@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import NO_POINT, Map
+from visloc_ros.localization.view_change import Viewpoints
 
 _VIEW_AXIS = np.array([0.0, 0.0, 1.0])
+_MOST_DEPTHS = 5.0  # from a reference: what is as much smaller or larger is not recognised, or lies behind a wall
 _NEIGHBOURS = 64  # map images nearest to a predicted pose of which the shared view is computed
 
 
@@ -23,9 +25,9 @@ class ViewOverlap:
     def __init__(self, map_: Map) -> None:
         self._points = map_.points
         self._observed = [image.point_rows[image.point_rows != NO_POINT] for image in map_.images]
-        poses = [image.map_from_camera for image in map_.images]
-        self._centres = np.array([pose.translation for pose in poses])
-        self._axes = np.array([pose.rotation @ _VIEW_AXIS for pose in poses])
+        views = Viewpoints.of(map_.images, map_.points)
+        self._centres, self._axes = views.centres, views.axes
+        self._farthest = _MOST_DEPTHS * views.depths
 
     def rank(self, map_from_camera: SE3, camera: pycolmap.Camera, count: int) -> list[int]:
         """Rows of at most ``count`` map images, best first; none where the view would see nothing of the map."""
@@ -36,10 +38,11 @@ class ViewOverlap:
         return [int(rows[place]) for place in order if score[place] > 0.0]
 
     def _nearest(self, centre: Array, facing: Array, count: int) -> NDArray[np.intp]:
-        """Rows of the images nearest to ``centre`` among those that look the same way."""
-        distances = np.where(facing > 0.0, np.square(self._centres - centre).sum(axis=1), np.inf)
-        count = min(count, int((facing > 0.0).sum()))
-        return np.argsort(distances, kind="stable")[:count]
+        """Rows of the images nearest to ``centre`` among those that look the same way from not too far off."""
+        distances = np.linalg.norm(self._centres - centre, axis=1)
+        may_share = (facing > 0.0) & (distances <= self._farthest)
+        order = np.argsort(np.where(may_share, distances, np.inf), kind="stable")
+        return order[: min(count, int(may_share.sum()))]
 
     def _shared_points(self, rows: NDArray[np.intp], map_from_camera: SE3, camera: pycolmap.Camera) -> Array:
         """How many points of each image (row) the view sees."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
 from visloc_ros.core.map import Map
 from visloc_ros.features import LocalExtractor, Matcher, make_matcher
+from visloc_ros.features.registry import make_global_descriptor
 from visloc_ros.localization.config import LANDMARKS, AnchorConfig
-from visloc_ros.localization.searcher import Searcher
+from visloc_ros.localization.searcher import MapRanking, Searcher
 from visloc_ros.localization.strategies.retrieval import RetrievalSearcher
 
 
@@ -23,3 +28,32 @@ def make_searcher(
 
         return LandmarkSearcher(*open_landmarks(map_, config.features.device), config, matcher)
     return RetrievalSearcher(map_, config, matcher)
+
+
+@dataclass(frozen=True, eq=False)
+class SearchersOfMaps:
+    """The searchers of several maps, in their order, and their ranking: None where only a search can tell."""
+
+    searchers: Sequence[Searcher]
+    ranking: MapRanking | None = None
+
+
+def make_searchers(
+    maps: Sequence[Map], config: AnchorConfig, extractor: LocalExtractor, matcher: Matcher | None = None
+) -> SearchersOfMaps:
+    """A searcher for each map, which share all models; arguments and errors as for ``make_searcher``.
+
+    Raises MapError where maps that are searched by landmarks were prepared apart.
+    """
+    matcher = matcher or make_matcher(config.matcher, extractor.info.name)
+    if config.search == LANDMARKS:
+        from visloc_ros.localization.strategies.landmarks.map_ranking import LandmarkMapRanking
+        from visloc_ros.localization.strategies.landmarks.opening import open_landmarks_together
+        from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
+
+        opened = open_landmarks_together(maps, config.features.device)
+        searchers = [LandmarkSearcher(*one, config, matcher) for one in opened]
+        ranking = LandmarkMapRanking([own for _, own in opened], [one.look_alikes for one in searchers])
+        return SearchersOfMaps(searchers, ranking)
+    make_once = cache(make_global_descriptor)
+    return SearchersOfMaps([RetrievalSearcher(map_, config, matcher, make_once) for map_ in maps])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,23 +15,44 @@ from visloc_ros.localization.config import LANDMARKS
 from visloc_ros.localization.strategies.landmarks.landmark_files import load_landmark_map
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
 from visloc_ros.localization.strategies.landmarks.recogniser import Recogniser, load_recogniser
+from visloc_ros.localization.strategies.landmarks.recogniser_files import WEIGHTS_NAME
 from visloc_ros.localization.strategies.landmarks.tokens import Float32
 
 
-def open_landmarks(map_: Map, device: str = "auto") -> tuple[LandmarkMap, Recogniser]:
+def open_landmarks(map_: Map, device: str = "auto") -> tuple[LandmarkMap, RecogniserOfOneMap]:
     """The landmarks of a map, and what recognises them.
 
     Raises MapError where the map was not prepared, or its landmarks are broken or of another version of it; ModelError
     where the recogniser is.
     """
+    recogniser = load_recogniser(_files_of(map_), map_.manifest.models["extractor"].name, device)
+    return _open(map_, recogniser)
+
+
+def open_landmarks_together(maps: Sequence[Map], device: str = "auto") -> list[tuple[LandmarkMap, RecogniserOfOneMap]]:
+    """The landmarks of maps that were prepared together, and what recognises those of each.
+
+    The recogniser of all maps is loaded once, and looks at an image once. Raises MapError where maps were prepared
+    apart, and what ``open_landmarks`` raises.
+    """
+    _check_prepared_together(maps)
+    extractor = maps[0].manifest.models["extractor"].name
+    recogniser = RememberingRecogniser(load_recogniser(_files_of(maps[0]), extractor, device))
+    return [_open(map_, recogniser) for map_ in maps]
+
+
+def _files_of(map_: Map) -> Mapping[str, bytes]:
     files = map_.prepared.get(LANDMARKS)
     if files is None:
         raise MapError(
             f"the map '{map_.name}' holds no landmarks: make them with 'visloc prepare MAP --for {LANDMARKS}', or set "
             "anchor.search to 'retrieval'"
         )
-    landmarks = load_landmark_map(files, map_.manifest)
-    recogniser = load_recogniser(files, map_.manifest.models["extractor"].name, device)
+    return files
+
+
+def _open(map_: Map, recogniser: Recogniser) -> tuple[LandmarkMap, RecogniserOfOneMap]:
+    landmarks = load_landmark_map(_files_of(map_), map_.manifest)
     first = _first_class(map_.manifest.prepared[LANDMARKS])
     if first + landmarks.num_landmarks >= recogniser.num_classes:
         raise MapError(
@@ -40,11 +62,48 @@ def open_landmarks(map_: Map, device: str = "auto") -> tuple[LandmarkMap, Recogn
     return landmarks, RecogniserOfOneMap(recogniser, first, landmarks.num_landmarks)
 
 
+def _check_prepared_together(maps: Sequence[Map]) -> None:
+    """Refuse maps that hold different recognisers, or the same landmarks. Raises MapError."""
+    recognisers = [hashlib.sha256(_files_of(map_).get(WEIGHTS_NAME, b"")).digest() for map_ in maps]
+    firsts = [_first_class(map_.manifest.prepared[LANDMARKS]) for map_ in maps]
+    if len(set(recognisers)) > 1 or len(set(firsts)) < len(firsts):
+        names = ", ".join(f"'{map_.name}'" for map_ in maps)
+        raise MapError(
+            f"the maps {names} were prepared apart, so that nothing tells them from each other: run 'visloc prepare "
+            f"MAP MAP... --for {LANDMARKS}' with all of them"
+        )
+
+
 def _first_class(entry: Mapping[str, Any]) -> int:
     first = entry.get("first_class") if isinstance(entry, dict) else None
     if type(first) is not int or first < 0:
         raise MapError(f"the manifest garbles its landmarks: run 'visloc prepare MAP --for {LANDMARKS}' again")
     return first
+
+
+class RememberingRecogniser:
+    """A recogniser that looks at an image once, however many maps ask."""
+
+    def __init__(self, recogniser: Recogniser) -> None:
+        self._recogniser = recogniser
+        self._last: tuple[LocalFeatures, Float32] | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, background included."""
+        return self._recogniser.num_classes
+
+    @property
+    def background_threshold(self) -> float:
+        """Probability of background above which a token need not be matched."""
+        return self._recogniser.background_threshold
+
+    def recognise(self, features: LocalFeatures) -> Float32:
+        """Probabilities (N, C) of the classes of an image's keypoints."""
+        last = self._last  # another thread may put another image there
+        if last is None or last[0] is not features:
+            last = self._last = features, self._recogniser.recognise(features)
+        return last[1]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, ch
 from visloc_ros.localization.evidence_collector import EvidenceCollector
 from visloc_ros.localization.strategies.landmarks.calibration import keep_likely_landmarks
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
+from visloc_ros.localization.strategies.landmarks.landmark_reach import LandmarkReach
+from visloc_ros.localization.strategies.landmarks.look_alikes import LookAlikes
 from visloc_ros.localization.strategies.landmarks.ranking import RankedLandmark, rank_landmarks
 from visloc_ros.localization.strategies.landmarks.recogniser import Recogniser
 from visloc_ros.localization.strategies.landmarks.tokens import Float32
@@ -60,6 +62,7 @@ class LandmarkSearcher:
         self._landmarks, self._recogniser = landmarks, recogniser
         self._config = config
         self._nearest = NearestMatcher(ratio=_RATIO)
+        self._reach, self.look_alikes = LandmarkReach(landmarks), LookAlikes(landmarks)
         self._collector = EvidenceCollector(landmarks.map, matcher, config)
         self._solver = EvidenceSolver(landmarks.map, config.pose)
 
@@ -70,12 +73,14 @@ class LandmarkSearcher:
             ranked = list(rank_landmarks(recognition.probabilities))[:_MOST_TRIED]
         tried: dict[int, Evidence] = {}
         for landmark in ranked:
+            if landmark.label in tried:  # as a rival
+                continue
             tried[landmark.label] = evidence = self._try(query, recognition, landmark, prior)
             if _is_likely(evidence) and self._agrees(recognition, evidence):
                 self._try_rivals(query, recognition, landmark, tried)
-                yield self._solver.with_rival(evidence, list(tried.values()))
+                yield self._solver.with_rival(query, tried[landmark.label], list(tried.values()))
         best = max(tried.values(), key=lambda one: (one.num_inliers, len(one.correspondences)), default=Evidence())
-        best = self._solver.with_rival(best, list(tried.values()))
+        best = self._solver.with_rival(query, best, list(tried.values()))
         refusal = self._hopelessness(best)
         yield replace(best, refusal=refusal)
         if refusal is None and not isinstance(self.matcher, NearestMatcher):
@@ -84,12 +89,14 @@ class LandmarkSearcher:
     def recognise(self, query: Query) -> Recognition:
         """What the query's keypoints may show; those that are surely background are left out."""
         probabilities = self._recogniser.recognise(query.features)
+        if query.hint is not None:
+            probabilities = self._reach.weigh(probabilities, query.hint)
         kept = keep_likely_landmarks(probabilities, self._recogniser.background_threshold)
         return Recognition(kept, probabilities[kept])
 
     def _hopelessness(self, evidence: Evidence) -> Reason | None:
-        if len(evidence.correspondences) < self._config.min_matches:
-            return Reason.FEW_MATCHES
+        if evidence.refusal is not None or len(evidence.correspondences) < self._config.min_matches:
+            return evidence.refusal or Reason.FEW_MATCHES
         return None if _is_likely(evidence) else Reason.FEW_INLIERS
 
     def _match_around(self, query: Query, evidence: Evidence, prior: SE3 | None) -> Evidence:
@@ -140,18 +147,23 @@ class LandmarkSearcher:
     def _try_rivals(
         self, query: Query, recognition: Recognition, found: RankedLandmark, tried: dict[int, Evidence]
     ) -> None:
-        """Try landmarks out of view of the found one that got about as many votes: the same thing, elsewhere."""
+        """Try landmarks that may be the same thing, elsewhere: such as look alike or got about as many votes."""
         votes = recognition.votes
-        likely = np.flatnonzero(votes >= _RIVAL_VOTES * votes[found.label])
-        for label in likely[likely > 0]:
-            if int(label) not in tried and not self._is_covisible(found.label, int(label)):
-                tokens = np.flatnonzero(recognition.probabilities.argmax(axis=1) == label)
-                tried[int(label)] = self._try(query, recognition, RankedLandmark(int(label), tokens))
+        voted = np.flatnonzero(votes >= _RIVAL_VOTES * votes[found.label])
+        elsewhere = {int(one) for one in voted if one > 0 and not self.look_alikes.covisible(found.label, int(one))}
+        rivals = (elsewhere | set(self.look_alikes.of(found.label))) - tried.keys()
+        for label in sorted(rivals):
+            tried[label] = self._try_all_points(query, recognition, label)
+        if rivals:  # else more points would speak for the rivals than for what is found
+            tried[found.label] = max(
+                tried[found.label],
+                self._try_all_points(query, recognition, found.label),
+                key=lambda one: one.num_inliers,
+            )
 
-    def _is_covisible(self, one: int, other: int) -> bool:
-        """Whether the frames of two landmarks show common points."""
-        seen, others = (self.map.images[self._landmarks.frame_rows[label - 1]].point_rows for label in (one, other))
-        return bool(np.isin(seen, others).any())
+    def _try_all_points(self, query: Query, recognition: Recognition, label: int) -> Evidence:
+        """Evidence of a landmark, whatever tokens are recognised as."""
+        return self._try(query, recognition, RankedLandmark(label, np.empty(0, np.intp)))
 
 
 def _likely_places(recognition: Recognition) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,8 @@ from visloc_ros.features.types import GlobalDescriptor
 from visloc_ros.features.vlad import Vlad
 from visloc_ros.localization.models import check_weights
 
+MakeDescriptor = Callable[[GlobalConfig], GlobalDescriptor]
+
 _log = logging.getLogger(__name__)
 
 _MADE_BY_HLOC = "hloc"
@@ -27,12 +30,14 @@ _HLOC_RESIZE_MAX = 1024
 _PROBE_SIDE = 128
 
 
-def global_index(map_: Map, config: GlobalConfig | None = None) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
+def global_index(
+    map_: Map, config: GlobalConfig | None = None, make: MakeDescriptor = make_global_descriptor
+) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
     """A descriptor for queries and the map's global descriptors (M, G) of the same kind.
 
     The map's own descriptor is made, whichever built it. Its images are indexed anew with VLAD, from their local
-    descriptors, if ``config`` names ``vlad``, and in a map of stock hloc whose network is not here. Raises
-    ManifestError in words where ``config`` names another descriptor or where the map's cannot be made.
+    descriptors, if ``config`` names ``vlad``, and in a map of stock hloc whose network is not here. ``make`` loads a
+    network. Raises ManifestError in words where ``config`` names another descriptor or where the map's cannot be made.
     """
     config = config or GlobalConfig()
     stated = map_.manifest.models.get("global")
@@ -44,8 +49,8 @@ def global_index(map_: Map, config: GlobalConfig | None = None) -> tuple[GlobalD
     if stated is None or not map_.global_descriptors.size:
         return _index_anew(map_, "it has no global descriptors")
     if map_.manifest.created_from == _MADE_BY_HLOC:
-        return _descriptor_of_hloc(map_, stated, config)
-    return _stored_descriptors(map_, stated, replace(config, name=stated.name))
+        return _descriptor_of_hloc(map_, stated, config, make)
+    return _stored_descriptors(map_, stated, replace(config, name=stated.name), make)
 
 
 def _check_name(map_: Map, stated: ModelInfo | None, config: GlobalConfig) -> None:
@@ -61,6 +66,8 @@ def rank_by_descriptor(query: NDArray[np.float32], descriptors: NDArray[np.float
     """Rows of the ``count`` descriptors (M, G) most similar to the query (G,) by dot product, best first (H-13)."""
     similarity = descriptors @ query
     count = min(count, len(similarity))
+    if count == 0:
+        return []
     best = np.argpartition(-similarity, count - 1)[:count]
     return [int(row) for row in best[np.argsort(-similarity[best], kind="stable")]]
 
@@ -79,14 +86,14 @@ def _index_anew(map_: Map, why: str) -> tuple[GlobalDescriptor, NDArray[np.float
 
 
 def _descriptor_of_hloc(
-    map_: Map, stated: ModelInfo, config: GlobalConfig
+    map_: Map, stated: ModelInfo, config: GlobalConfig, make: MakeDescriptor
 ) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
     """That of an installed hloc, else the same network of our own, else VLAD unless a network was asked for."""
     own = replace(config, name=stated.name.removeprefix(HLOC), resize_max=config.resize_max or _HLOC_RESIZE_MAX)
     reasons = []
     for candidate in (replace(config, name=stated.name), own):
         try:
-            return _check_length(map_, make_global_descriptor(candidate))
+            return _check_length(map_, make(candidate))
         except (ConfigError, ModelError) as error:
             reasons.append(str(error))
     if config.name != AUTO:
@@ -95,10 +102,10 @@ def _descriptor_of_hloc(
 
 
 def _stored_descriptors(
-    map_: Map, stated: ModelInfo, config: GlobalConfig
+    map_: Map, stated: ModelInfo, config: GlobalConfig, make: MakeDescriptor
 ) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
     try:
-        describer = make_global_descriptor(config)
+        describer = make(config)
     except (ConfigError, ModelError) as error:
         raise _cannot_be_made(map_, stated, str(error)) from error
     check_weights(map_, stated, describer.info)

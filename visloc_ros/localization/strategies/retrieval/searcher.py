@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from itertools import tee
+
+import numpy as np
+from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import Map
 from visloc_ros.core.types import Reason
 from visloc_ros.features import Matcher
 from visloc_ros.features.nearest import NearestMatcher
+from visloc_ros.features.registry import make_global_descriptor
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.evidence import Evidence, Query, chance_inliers
 from visloc_ros.localization.evidence_collector import EvidenceCollector
-from visloc_ros.localization.strategies.retrieval.global_index import global_index, rank_by_descriptor
+from visloc_ros.localization.position_hint import PositionHint
+from visloc_ros.localization.strategies.retrieval.global_index import (
+    MakeDescriptor,
+    global_index,
+    rank_by_descriptor,
+)
+from visloc_ros.localization.view_change import Viewpoints
 from visloc_ros.localization.view_overlap import ViewOverlap
 
 _NEVER = 2**31  # inliers: matching does not end early
@@ -26,12 +37,18 @@ class RetrievalSearcher:
     labels = None
     """Its points are of no landmarks."""
 
-    def __init__(self, map_: Map, config: AnchorConfig, matcher: Matcher) -> None:
+    def __init__(
+        self,
+        map_: Map,
+        config: AnchorConfig,
+        matcher: Matcher,
+        make_descriptor: MakeDescriptor = make_global_descriptor,
+    ) -> None:
         self.map = map_
         self.overlap = ViewOverlap(map_)
         self.matcher = matcher
         self._config = config
-        self._describer, self._descriptors = global_index(map_, config.global_descriptor)
+        self._describer, self._descriptors = global_index(map_, config.global_descriptor, make_descriptor)
         self._collector = EvidenceCollector(map_, matcher, config)
         self._nearest = self._collector_of_nearest()
 
@@ -58,8 +75,8 @@ class RetrievalSearcher:
 
     def _hopelessness(self, evidence: Evidence) -> Reason | None:
         """Why the learned matcher will find nothing: no more neighbours agree than wrong ones do by chance."""
-        if len(evidence.correspondences) < self._config.min_matches:
-            return Reason.FEW_MATCHES
+        if evidence.refusal is not None or len(evidence.correspondences) < self._config.min_matches:
+            return evidence.refusal or Reason.FEW_MATCHES
         return Reason.FEW_INLIERS if evidence.num_inliers <= chance_inliers(len(evidence.correspondences)) else None
 
     def _references(self, query: Query, prior: SE3 | None) -> Iterator[list[int]]:
@@ -78,4 +95,16 @@ class RetrievalSearcher:
         with query.watch("global"):
             descriptor = self._describer.describe(query.frame.image, query.features)
         with query.watch("retrieval"):
-            return rank_by_descriptor(descriptor, self._descriptors, self._config.top_k)
+            if query.hint is None:
+                return rank_by_descriptor(descriptor, self._descriptors, self._config.top_k)
+            rows = self._within_reach(query.hint)
+            best = rank_by_descriptor(descriptor, self._descriptors[rows], self._config.top_k)
+            return [int(rows[place]) for place in best]
+
+    def _within_reach(self, hint: PositionHint) -> NDArray[np.intp]:
+        """Rows of the map images that may show the same, by where the camera is known to be about."""
+        return np.flatnonzero(hint.permits(self._views.centres, self._views.depths))
+
+    @cached_property
+    def _views(self) -> Viewpoints:
+        return Viewpoints.of(self.map.images, self.map.points)

@@ -1,0 +1,89 @@
+"""Synthetic maps that are prepared for the search by landmarks, without a trained network, and two places alike."""
+
+from dataclasses import replace
+
+import numpy as np
+from synthetic_map import DIM, World, unit
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.localization.config import LANDMARKS
+from visloc_ros.localization.strategies.landmarks import LandmarkConfig, make_landmark_map, save_landmark_map
+from visloc_ros.localization.strategies.landmarks.recogniser import NearestRecogniser
+from visloc_ros.localization.strategies.landmarks.recogniser_files import WEIGHTS_NAME
+
+AWAY = np.array([50.0, 0.0, 0.0])
+
+
+def named(map_, name):
+    return replace(map_, name=name, manifest=replace(map_.manifest, name=name))
+
+
+class PreparedTogether:
+    """Maps with the landmarks of each numbered after those of the ones before, and what recognises all of them."""
+
+    def __init__(self, maps, folder, weights=b"weights"):
+        self.calls = 0
+        self.landmarks = [make_landmark_map(map_, LandmarkConfig(num_landmarks=6)) for map_ in maps]
+        counts = [one.num_landmarks for one in self.landmarks]
+        self.first_classes = [sum(counts[:row]) for row in range(len(counts))]
+        descriptors = [one.points.descriptors for one in self.landmarks]
+        labels = [one.labels + first for one, first in zip(self.landmarks, self.first_classes, strict=True)]
+        self._nearest = NearestRecogniser(np.concatenate(descriptors), np.concatenate(labels), 1 + sum(counts))
+        self.num_classes = self._nearest.num_classes
+        self.background_threshold = self._nearest.background_threshold
+        self.maps = [self._prepared(row, map_, folder, weights) for row, map_ in enumerate(maps)]
+
+    def _prepared(self, row, map_, folder, weights):
+        path = folder / map_.name
+        path.mkdir(parents=True)
+        save_landmark_map(path, self.landmarks[row])
+        files = {file.name: file.read_bytes() for file in path.iterdir()} | {WEIGHTS_NAME: weights}
+        manifest = replace(map_.manifest, prepared={LANDMARKS: {"first_class": self.first_classes[row]}})
+        return replace(map_, manifest=manifest, prepared={LANDMARKS: files})
+
+    def recognise(self, features):
+        self.calls += 1
+        return self._nearest.recognise(features)
+
+
+class Twins(World):
+    """A synthesized scene twice in one map, the second time AWAY and with a share of other points.
+
+    What is changed looks different in the second one; a view is of the first, or of the second with ``shift=AWAY``.
+    """
+
+    def __init__(self, changed=0.1, seed=0):
+        super().__init__(seed)
+        one, self.single = self.map, len(self.points)
+        other = np.flatnonzero(self.rng.random(self.single) < changed)
+        copied = self.descriptors.copy()
+        copied[other] = unit(self.rng.normal(size=(len(other), DIM)))
+        self.descriptors = np.concatenate([self.descriptors, copied])
+        self.points = np.concatenate([self.points, self.points + AWAY])
+        self.map = replace(
+            one,
+            images=(*one.images, *(self._moved(image) for image in one.images)),
+            points=self.points,
+            global_descriptors=np.tile(one.global_descriptors, (2, 1)),
+        )
+
+    def _moved(self, image):
+        rows = np.where(image.point_rows >= 0, image.point_rows + self.single, image.point_rows).astype(np.int32)
+        pose = SE3(image.map_from_camera.rotation, image.map_from_camera.translation + AWAY)
+        features = self.features_at(image.features.keypoints, rows)
+        return replace(image, name=f"again_{image.name}", map_from_camera=pose, point_rows=rows, features=features)
+
+    def view(self, map_from_camera, **options):
+        """What a camera sees of that copy of the scene alone in which it is."""
+        points, descriptors = self.points, self.descriptors
+        second = bool(map_from_camera.translation[0] > AWAY[0] / 2)
+        mine = slice(self.single, None) if second else slice(None, self.single)
+        try:
+            self.points, self.descriptors = points[mine], descriptors[mine]
+            return super().view(map_from_camera, **options)
+        finally:
+            self.points, self.descriptors = points, descriptors
+
+
+def moved(pose, offset=AWAY):
+    return SE3(pose.rotation, pose.translation + offset)

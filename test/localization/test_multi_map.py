@@ -1,0 +1,198 @@
+"""Several maps at once: the right one is told, and never another, on exactly known maps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from landmark_worlds import PreparedTogether, named
+from synthetic_map import DIM, FakeExtractor, World
+
+from visloc_ros.core.errors import ConfigError, MapError
+from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.core.map import LocalFeatures
+from visloc_ros.core.types import AnchorPose, Reason, Rejection
+from visloc_ros.features import MatcherConfig, make_matcher
+from visloc_ros.localization import AnchorConfig
+from visloc_ros.localization.multi_map import MultiMapEngine
+from visloc_ros.localization.strategies.landmarks import opening
+
+MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
+BY_LANDMARKS, BY_RETRIEVAL = AnchorConfig(search="landmarks"), AnchorConfig()
+NAMES = ("office", "hall", "cellar")
+
+
+@pytest.fixture(scope="module")
+def worlds():
+    return [World(seed) for seed in range(len(NAMES))]
+
+
+@pytest.fixture(scope="module")
+def maps(worlds):
+    return [named(world.map, name) for world, name in zip(worlds, NAMES, strict=True)]
+
+
+@pytest.fixture
+def prepare(tmp_path, monkeypatch):
+    """Prepares maps together; what recognises them is not read from files."""
+
+    def together(maps, **options):
+        prepared = PreparedTogether(maps, tmp_path / f"{len(list(tmp_path.iterdir()))}", **options)
+        monkeypatch.setattr(opening, "load_recogniser", lambda *_: loads.append(prepared) or prepared)
+        return prepared
+
+    loads = together.loads = []
+    return together
+
+
+def near(world, row=2):
+    pose = world.map.images[row].map_from_camera
+    return SE3(pose.rotation @ rotation_matrix([0.03, -0.04, 0.05]), pose.translation + np.array([0.1, -0.05, 0.08]))
+
+
+def engine_of(maps, config=BY_LANDMARKS):
+    return MultiMapEngine(maps, config, FakeExtractor(None), MATCHER)
+
+
+def assert_found(anchor, name, pose):
+    assert isinstance(anchor.result, AnchorPose)
+    assert anchor.map.name == name
+    assert np.linalg.norm(anchor.result.map_from_camera.translation - pose.translation) < 0.05
+
+
+@pytest.mark.parametrize("config", [BY_LANDMARKS, BY_RETRIEVAL], ids=["landmarks", "retrieval"])
+def test_the_map_and_the_pose_in_it_are_told(worlds, maps, prepare, config):
+    engine = engine_of(prepare(maps).maps, config)
+    assert [one.name for one in engine.map_identities] == list(NAMES)
+    for world, name in zip(worlds, NAMES, strict=True):
+        for row in range(4):
+            anchor = engine.localize(world.frame(), world.view(near(world, row), outliers=0.2))
+            assert_found(anchor, name, near(world, row))
+
+
+def test_classes_are_those_of_each_map_in_its_range(maps, prepare):
+    """From a map's landmark to the class of all maps and back."""
+    prepared = prepare(maps)
+    for row, ((landmarks, own), map_) in enumerate(
+        zip(opening.open_landmarks_together(prepared.maps), maps, strict=True)
+    ):
+        assert own.first_class == prepared.first_classes[row]
+        assert landmarks.num_landmarks == own.num_landmarks == own.num_classes - 1
+        features = landmarks.map.images[0].features
+        truth = landmarks.labels[landmarks.map.images[0].point_rows]
+        assert np.array_equal(own.recognise(features).argmax(axis=1), truth)
+        assert np.array_equal(prepared.recognise(features).argmax(axis=1), truth + own.first_class)
+        others = [one for one in range(len(maps)) if one != row]
+        for other in others:
+            recogniser = opening.open_landmarks_together(prepared.maps)[other][1]
+            assert (recogniser.recognise(features).argmax(axis=1) == 0).mean() > 0.95
+        assert map_.name == landmarks.map.name
+
+
+def test_the_recogniser_is_loaded_once_and_looks_once_at_an_image(worlds, maps, prepare):
+    prepared = prepare(maps)
+    engine = engine_of(prepared.maps)
+    assert prepare.loads == [prepared]
+    for count in range(1, 4):
+        engine.localize(worlds[1].frame(), worlds[1].view(near(worlds[1])))
+        assert prepared.calls == count
+
+
+def test_only_maps_with_votes_are_searched(worlds, maps, prepare, monkeypatch):
+    engine, tried = engine_of(prepare(maps).maps), []
+    for one in engine._engines:
+        monkeypatch.setattr(
+            one, "find", lambda query, one=one, find=one.find: tried.append(one.map.name) or find(query)
+        )
+    engine.localize(worlds[2].frame(), worlds[2].view(near(worlds[2])))
+    assert tried == ["cellar"]
+
+
+@pytest.mark.parametrize("config", [BY_LANDMARKS, BY_RETRIEVAL], ids=["landmarks", "retrieval"])
+def test_a_place_that_two_maps_show_is_ambiguous(worlds, maps, prepare, config):
+    engine = engine_of(prepare([*maps[:2], named(maps[0], "twin")]).maps, config)
+    anchor = engine.localize(worlds[0].frame(), worlds[0].view(near(worlds[0])))
+    assert isinstance(anchor.result, Rejection)
+    assert anchor.result.reason is Reason.AMBIGUOUS_PLACE
+    assert anchor.result.counts["inliers"] > 30
+    assert_found(engine.localize(worlds[1].frame(), worlds[1].view(near(worlds[1]))), "hall", near(worlds[1]))
+
+
+def look_alike(world, share):
+    """A map of the same scene in which only a share of the points looks the same."""
+    rng = np.random.default_rng(5)
+    kept = rng.random(len(world.points)) < share
+    images = []
+    for image in world.map.images:
+        other = ~kept[image.point_rows] | (image.point_rows < 0)
+        descriptors = np.array(image.features.descriptors)
+        replaced = rng.normal(size=(len(world.points), DIM))
+        descriptors[other] = (replaced / np.linalg.norm(replaced, axis=1, keepdims=True))[image.point_rows[other]]
+        images.append(replace(image, features=replace(image.features, descriptors=descriptors)))
+    return replace(named(world.map, "look-alike"), images=tuple(images))
+
+
+def test_a_place_is_found_although_another_map_looks_alike_in_part(worlds, maps, prepare):
+    engine = engine_of(prepare([look_alike(worlds[0], 0.2), maps[0]]).maps)
+    for row in range(6):
+        anchor = engine.localize(worlds[0].frame(), worlds[0].view(near(worlds[0], row)))
+        assert_found(anchor, "office", near(worlds[0], row))
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.9])
+def test_a_look_alike_map_is_not_mistaken(worlds, maps, prepare, share):
+    engine = engine_of(prepare([look_alike(worlds[0], share), maps[0]]).maps)
+    for row in range(6):
+        anchor = engine.localize(worlds[0].frame(), worlds[0].view(near(worlds[0], row)))
+        assert anchor.map.name == "office" or anchor.result.reason is Reason.AMBIGUOUS_PLACE
+
+
+def test_a_sure_recogniser_does_not_hide_a_look_alike(worlds, maps, prepare, monkeypatch):
+    """It was trained on both maps, and takes what both show for the first, for no good reason."""
+    prepared = prepare([maps[0], named(maps[0], "twin")])
+    recognise = prepared.recognise
+
+    def sure(features):
+        probabilities = recognise(features).copy()
+        probabilities[:, 1 + prepared.first_classes[1] :] = 0.0
+        return probabilities / probabilities.sum(axis=1, keepdims=True)
+
+    monkeypatch.setattr(prepared, "recognise", sure)
+    anchor = engine_of(prepared.maps).localize(worlds[0].frame(), worlds[0].view(near(worlds[0])))
+    assert isinstance(anchor.result, Rejection)
+    assert anchor.result.reason is Reason.AMBIGUOUS_PLACE
+
+
+def test_an_image_of_elsewhere_is_rejected(maps, prepare):
+    other, engine = World(9), engine_of(prepare(maps).maps)
+    anchor = engine.localize(other.frame(), other.view(near(other)))
+    assert isinstance(anchor.result, Rejection)
+    assert anchor.map.name in NAMES
+
+
+def test_an_image_without_features_is_rejected(worlds, maps, prepare):
+    nothing = LocalFeatures(np.empty((0, 2), np.float32), np.empty(0, np.float32), np.empty((0, DIM)), (1024, 768))
+    anchor = engine_of(prepare(maps).maps).localize(worlds[0].frame(), nothing)
+    assert anchor.result.reason is Reason.FEW_FEATURES
+
+
+def test_maps_that_were_prepared_apart_are_refused(maps, prepare):
+    one, other = prepare(maps[:1]).maps[0], prepare(maps[1:2], weights=b"other weights").maps[0]
+    with pytest.raises(MapError, match=r"'office', 'hall' were prepared apart.*visloc prepare MAP MAP"):
+        engine_of([one, other])
+
+
+def test_copies_of_one_prepared_map_are_refused(maps, prepare):
+    one = prepare(maps[:1]).maps[0]
+    with pytest.raises(MapError, match="prepared apart"):
+        engine_of([one, named(one, "copy")])
+
+
+def test_a_map_that_was_not_prepared_is_refused(maps, prepare):
+    with pytest.raises(MapError, match="'hall' holds no landmarks"):
+        engine_of([prepare(maps[:1]).maps[0], maps[1]])
+
+
+@pytest.mark.parametrize(("rows", "complaint"), [([], "at least one map"), ([0, 1, 0], "two maps are called 'office'")])
+def test_maps_must_be_told_apart_by_name(maps, rows, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        engine_of([maps[row] for row in rows], BY_RETRIEVAL)

@@ -1,0 +1,134 @@
+"""Several maps at once: one image in; in which map it was taken and where there, or the reason why not, out.
+
+Where maps were prepared together for the search by landmarks, one network tells them apart at a glance, however many
+there are. A pose is believed only where no other map explains the image about as well.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.map import LocalFeatures, Map
+from visloc_ros.core.types import Anchor, AnchorPose, Frame, MapIdentity, Reason, Rejection
+from visloc_ros.features import LocalExtractor, Matcher, make_extractor
+from visloc_ros.localization.anchor import AnchorEngine
+from visloc_ros.localization.config import AnchorConfig
+from visloc_ros.localization.evidence import RIVAL_SHARE, Query, chance_inliers
+from visloc_ros.localization.models import check_models
+from visloc_ros.localization.strategies.registry import make_searchers
+
+_MOST_TRIED = 3  # maps by votes: where as many fail, the image hardly shows any
+_LEAST_VOTES = 0.25  # of those for the map with the most: others are not worth a trial
+
+Result = AnchorPose | Rejection
+
+
+class MultiMapEngine:
+    """Finds single images in one of several maps; all share one extractor, one matcher and one recogniser.
+
+    Raises ConfigError without maps or where two have one name, MapError when a map was made by other models than
+    ``extractor`` (default: made from the configuration), or when maps to be searched by landmarks were prepared apart.
+    """
+
+    def __init__(
+        self,
+        maps: Sequence[Map],
+        config: AnchorConfig | None = None,
+        extractor: LocalExtractor | None = None,
+        matcher: Matcher | None = None,
+    ) -> None:
+        _check_names(maps)
+        self.config = config or AnchorConfig()
+        self.extractor = extractor or make_extractor(self.config.features)
+        for map_ in maps:
+            check_models(map_, self.extractor)
+        made = make_searchers(maps, self.config, self.extractor, matcher)
+        self._ranking = made.ranking
+        self._engines = [
+            AnchorEngine(map_, self.config, self.extractor, searcher=searcher)
+            for map_, searcher in zip(maps, made.searchers, strict=True)
+        ]
+
+    @property
+    def map_identities(self) -> list[MapIdentity]:
+        """The maps that are searched."""
+        return [engine.map_identity for engine in self._engines]
+
+    def localize(self, frame: Frame, features: LocalFeatures | None = None) -> Anchor:
+        """Find ``map_from_camera`` of a frame, and the map; ``features`` are those of the frame where they are known.
+
+        A rejection names the map that came closest. Raises CalibrationError when the image has another size than its
+        calibration.
+        """
+        return self.find(self.look_at(frame, features))
+
+    def look_at(self, frame: Frame, features: LocalFeatures | None = None) -> Query:
+        """The first half of ``localize``."""
+        return self._engines[0].look_at(frame, features)
+
+    def find(self, query: Query) -> Anchor:
+        """The second half of ``localize``."""
+        results: dict[int, Result] = {}
+        for row in self._worth_a_trial(query):
+            results[row] = self._engines[row].find(query)
+            if isinstance(results[row], AnchorPose):
+                rivals = [rival for rival in self._rivals(query, row) if rival not in results]
+                results |= {rival: self._engines[rival].find(query) for rival in rivals}
+                break
+        return self._decide(results)
+
+    def _worth_a_trial(self, query: Query) -> Sequence[int]:
+        """Rows of the maps in the order in which to try them."""
+        if self._ranking is None:
+            return range(len(self._engines))
+        votes = self._ranking.votes(query)
+        order = np.argsort(-votes, kind="stable")[:_MOST_TRIED]
+        return [int(row) for row in order if votes[row] >= _LEAST_VOTES * votes[order[0]]]
+
+    def _rivals(self, query: Query, found: int) -> Sequence[int]:
+        """Rows of the maps that the image may show as well as the one that was found."""
+        return range(len(self._engines)) if self._ranking is None else self._ranking.rivals(query, found)
+
+    def _decide(self, results: Mapping[int, Result]) -> Anchor:
+        """The pose that explains the image best, unless another map explains it about as well."""
+        poses = [row for row, result in results.items() if isinstance(result, AnchorPose)]
+        best = max(poses or results, key=lambda row: _inliers_and_correspondences(results[row]))
+        result, others = results[best], [other for row, other in results.items() if row != best]
+        if isinstance(result, AnchorPose) and any(_rivals_with(other, result) for other in others):
+            result = _ambiguous(result)
+        return Anchor(result, self._engines[best].map_identity)
+
+
+def _check_names(maps: Sequence[Map]) -> None:
+    """Raise ConfigError where a name would not tell which map is meant."""
+    if not maps:
+        raise ConfigError("name at least one map")
+    names = Counter(map_.name for map_ in maps)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise ConfigError(f"two maps are called '{twice[0]}', so that a pose would not tell its map: rename one")
+
+
+def _inliers_and_correspondences(result: Result) -> tuple[int, int]:
+    if isinstance(result, AnchorPose):
+        return result.num_inliers, result.num_matches
+    return int(result.counts.get("inliers", 0)), int(result.counts.get("correspondences", 0))
+
+
+def _rivals_with(other: Result, pose: AnchorPose) -> bool:
+    """Whether what was found in another map explains the image about as well, and better than chance does."""
+    inliers, correspondences = _inliers_and_correspondences(other)
+    return inliers > chance_inliers(correspondences) and inliers >= RIVAL_SHARE * pose.num_inliers
+
+
+def _ambiguous(pose: AnchorPose) -> Rejection:
+    counts = {
+        "correspondences": pose.num_matches,
+        "inliers": pose.num_inliers,
+        "reprojection_error_px": pose.reprojection_error_px,
+    }
+    return Rejection(pose.stamp_ns, Reason.AMBIGUOUS_PLACE, counts, pose.stage_ms)

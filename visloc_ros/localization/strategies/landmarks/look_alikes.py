@@ -1,0 +1,61 @@
+"""Landmarks that look like others: told by the descriptors of their points, whatever a network has learned of them.
+
+A network that is trained on two places alike may be sure of one of them for no good reason; their points are alike all
+the same.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
+from visloc_ros.localization.strategies.landmarks.tokens import Float32
+
+_SAMPLES = 64  # points of a landmark that are compared with all others
+_ALIKE = 0.7  # cosine; that of the most similar point elsewhere is 0.4 in the median, 0.6 in one of ten
+_LEAST_ALIKE = 8  # samples: a landmark elsewhere that holds as many may be the same thing
+
+
+class LookAlikes:
+    """Finds out once for each landmark of a map, when it is first asked for, which others look like it."""
+
+    def __init__(self, landmarks: LandmarkMap) -> None:
+        self._landmarks = landmarks
+        self._found: dict[int, tuple[int, ...]] = {}
+
+    def of(self, label: int) -> tuple[int, ...]:
+        """Landmarks of the same map that look like this one in part, without those that are seen together with it."""
+        if label not in self._found:
+            covisible = [other for other in range(1, self._landmarks.num_landmarks + 1) if self.covisible(label, other)]
+            self._found[label] = self.like(self.samples(label), covisible)
+        return self._found[label]
+
+    def covisible(self, one: int, other: int) -> bool:
+        """Whether the frames of two landmarks show common points."""
+        frames = (self._landmarks.map.images[self._landmarks.frame_rows[label - 1]] for label in (one, other))
+        seen, others = (frame.point_rows for frame in frames)
+        return bool(np.isin(seen, others).any())
+
+    def samples(self, label: int) -> Float32:
+        """Unit descriptors (S, D) of some points of a landmark."""
+        rows = np.flatnonzero(self._landmarks.labels == label)
+        places = np.linspace(0, len(rows) - 1, min(_SAMPLES, len(rows))).astype(np.intp)
+        return np.asarray(self._descriptors[rows[places]])
+
+    def like(self, samples: Float32, without: list[int] | None = None) -> tuple[int, ...]:
+        """Landmarks with points like those whose descriptors (S, D) are given, ``without`` some of them."""
+        rows = np.flatnonzero(~np.isin(self._landmarks.labels, without or []))
+        if len(rows) == 0:
+            return ()
+        similarity = samples @ self._descriptors[rows].T
+        alike = similarity.max(axis=1) >= _ALIKE
+        counts = np.bincount(self._landmarks.labels[rows[similarity[alike].argmax(axis=1)]])
+        return tuple(int(label) for label in np.flatnonzero(counts >= _LEAST_ALIKE))
+
+    @cached_property
+    def _descriptors(self) -> Float32:
+        descriptors: NDArray[np.float32] = self._landmarks.points.descriptors.astype(np.float32)
+        return np.asarray(descriptors / np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), 1e-12))
