@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from typer.core import TyperGroup
 
 from visloc_ros import __version__
-from visloc_ros.apps.aliases import find_alias
+from visloc_ros.apps.aliases import find_alias, told_apart
 from visloc_ros.apps.console import console, error_console
 from visloc_ros.core.errors import SetupError, VislocError
 from visloc_ros.core.memory import keep_freed_memory
@@ -29,6 +29,7 @@ COMMANDS = {
     "maps": ("command_maps", "app"),
     "localize": ("command_localize", "localize"),
     "compare": ("command_compare", "compare"),
+    "benchmark": ("command_benchmark", "benchmark"),
     "track": ("command_track", "track"),
     "run": ("command_run", "run"),
     "replay": ("command_replay", "replay"),
@@ -52,6 +53,10 @@ class ImportedWhenAsked(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """Names in the order of the help page."""
         return list(COMMANDS)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command of a command line, whose options may tell which of one name is meant."""
+        return super().resolve_command(ctx, told_apart(args))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a name, or None."""

@@ -65,8 +65,13 @@ class BenchmarkScene:
         if not self.database or not self.queries:
             what = "find" if self.database else "make a map of"
             raise SourceError(f"scene '{self.name}' has no images to {what}: unpack all archives of the data set")
-        _check_names(self.name, (image.name for image in (*self.database, *self.queries)))
+        _check_names(self.name, (image.name for image in self.images))
         _check_names(self.name, (query.result_name for query in self.queries if query.result_name is not None))
+
+    @property
+    def images(self) -> tuple[DatabaseImage | QueryImage, ...]:
+        """All images, those of the database first."""
+        return (*self.database, *self.queries)
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -79,7 +84,7 @@ class BenchmarkScene:
 
     def checked(self) -> BenchmarkScene:
         """The scene itself. Raises SourceError where images that its lists name are not on disk."""
-        check_files(self.name, [image.path for image in (*self.database, *self.queries)])
+        check_files(self.name, [image.path for image in self.images])
         return self
 
 

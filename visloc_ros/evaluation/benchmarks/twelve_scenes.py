@@ -67,6 +67,9 @@ def _read_tests(path: Path) -> range:
 def _images(folder: Path, least: int) -> Iterator[tuple[int, Path, SE3]]:
     """Number, path and pose of the images; those without a pose are left out."""
     numbers = {path: int(match[1]) for path in list_images(folder) if (match := _IMAGE.fullmatch(path.name))}
+    twice = next((path for path, number in numbers.items() if list(numbers.values()).count(number) > 1), None)
+    if twice is not None:
+        raise SourceError(f"{folder} holds the frame of {twice.name} twice, in two formats: remove one of the images")
     if len(numbers) <= least:
         raise SourceError(f"{folder} holds {len(numbers)} images, fewer than its split.txt counts: unpack it again")
     for path, number in numbers.items():
