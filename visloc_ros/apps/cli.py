@@ -46,6 +46,13 @@ COMMANDS = {
 }
 """By name: module, and function or group of commands."""
 
+HIDDEN = {
+    "inference": ("command_pram", "inference"),
+    "main": ("command_pram", "main_program"),
+    "recmap": ("command_pram", "recmap"),
+}
+"""Programs of other tools that are more than other names of our commands."""
+
 
 class ImportedWhenAsked(TyperGroup):
     """Commands that are imported when they are asked for: together they take two seconds."""
@@ -61,9 +68,10 @@ class ImportedWhenAsked(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a name, or None."""
         alias = find_alias(cmd_name)
-        if alias.command not in COMMANDS:
+        known = COMMANDS | HIDDEN
+        if alias.command not in known:
             return None
-        module, name = COMMANDS[alias.command]
+        module, name = known[alias.command]
         command = getattr(import_module(f"visloc_ros.apps.{module}"), name)
         if isinstance(command, typer.Typer):
             return typer.main.get_command(command)
