@@ -10,6 +10,11 @@ REFERENCE_MAPS = "data/hloc_reference"
 """Where those tools keep a folder for each scene, with a map packed as ``reference.tar.gz`` in it."""
 
 
+VIDEO = ("--video", "--video-path")
+BENCHMARK, BY_VIDEO = "benchmark", "benchmark-localize"
+"""Our command on data sets, and another tool's program of the same name, which takes a video."""
+
+
 @dataclass(frozen=True)
 class Alias:
     """The command that is meant, and options that differ from its defaults."""
@@ -23,7 +28,7 @@ ALIASES = {
     "run-batch": Alias("batch", {"folder": "data", "output": REFERENCE_MAPS}),
     "debug-localize": Alias("localize"),
     "visualize-poses": Alias("localize", {"output": "out/visualize_poses"}),
-    "benchmark": Alias("localize", {"timings": True}),
+    BY_VIDEO: Alias("localize", {"timings": True}),
     "dpvo-app": Alias("run", {"output": "out/dpvo_app"}),
     "benchmark-dpvo": Alias("track", {"timings": True}),
     "plot-trajectory": Alias("plot", {"output": "trajectory.png"}),
@@ -31,6 +36,12 @@ ALIASES = {
     "viewer": Alias("view", {"live": "0"}),
     "server": Alias("serve", {"maps": REFERENCE_MAPS}),
 }
+
+
+def told_apart(words: list[str]) -> list[str]:
+    """A command line with the name of the command that its options belong to."""
+    has_video = any(word.partition("=")[0] in VIDEO for word in words)
+    return [BY_VIDEO, *words[1:]] if has_video and words[:1] == [BENCHMARK] else words
 
 
 def find_alias(name: str) -> Alias:

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from typer.core import TyperGroup
 
 from visloc_ros import __version__
-from visloc_ros.apps.aliases import find_alias
+from visloc_ros.apps.aliases import find_alias, told_apart
 from visloc_ros.apps.console import console, error_console
 from visloc_ros.core.errors import SetupError, VislocError
 from visloc_ros.core.memory import keep_freed_memory
@@ -29,6 +29,7 @@ COMMANDS = {
     "maps": ("command_maps", "app"),
     "localize": ("command_localize", "localize"),
     "compare": ("command_compare", "compare"),
+    "benchmark": ("command_benchmark", "benchmark"),
     "track": ("command_track", "track"),
     "run": ("command_run", "run"),
     "replay": ("command_replay", "replay"),
@@ -45,6 +46,13 @@ COMMANDS = {
 }
 """By name: module, and function or group of commands."""
 
+HIDDEN = {
+    "inference": ("command_pram", "inference"),
+    "main": ("command_pram", "main_program"),
+    "recmap": ("command_pram", "recmap"),
+}
+"""Programs of other tools that are more than other names of our commands."""
+
 
 class ImportedWhenAsked(TyperGroup):
     """Commands that are imported when they are asked for: together they take two seconds."""
@@ -53,12 +61,17 @@ class ImportedWhenAsked(TyperGroup):
         """Names in the order of the help page."""
         return list(COMMANDS)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command of a command line, whose options may tell which of one name is meant."""
+        return super().resolve_command(ctx, told_apart(args))
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a name, or None."""
         alias = find_alias(cmd_name)
-        if alias.command not in COMMANDS:
+        known = COMMANDS | HIDDEN
+        if alias.command not in known:
             return None
-        module, name = COMMANDS[alias.command]
+        module, name = known[alias.command]
         command = getattr(import_module(f"visloc_ros.apps.{module}"), name)
         if isinstance(command, typer.Typer):
             return typer.main.get_command(command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,12 +14,11 @@ from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.options import ConfigFile, GroundTruth, MapArgument, read_truth, takes_source_config
 from visloc_ros.apps.outputs import check_outputs, write_json, writing
 from visloc_ros.core.config import read_config
-from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.progress import track
 from visloc_ros.evaluation.machine import provenance
-from visloc_ros.evaluation.search_comparison import compare_searches, searched_bytes
-from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.evaluation.search_comparison import choose_searches, compare_searches, make_engines, searched_bytes
+from visloc_ros.localization import AnchorConfig
 from visloc_ros.localization.config import SEARCHES
 from visloc_ros.sources import SourceConfig, open_source
 
@@ -68,20 +66,8 @@ def compare(
 
 
 def _chosen(search: str, place: Map) -> list[str]:
-    names = [name.strip() for name in search.split(",") if name.strip()]
-    unknown = [name for name in names if name not in SEARCHES]
-    if unknown:
-        raise ConfigError(f"there is no way of searching '{unknown[0]}'; known: {', '.join(SEARCHES)}")
-    return list(dict.fromkeys(names)) or [name for name in SEARCHES if name == SEARCHES[0] or name in place.prepared]
-
-
-def make_engines(place: Map, searches: list[str], config: AnchorConfig) -> dict[str, AnchorEngine]:
-    """An engine for each way of searching, with models in common. Raises MapError, ModelError."""
-    engines: dict[str, AnchorEngine] = {}
-    for name in searches:
-        models = next(((one.extractor, one.matcher) for one in engines.values()), ())
-        engines[name] = AnchorEngine(place, replace(config, search=name), *models)
-    return engines
+    given = choose_searches(search)
+    return given or [name for name in SEARCHES if name == SEARCHES[0] or name in place.prepared]
 
 
 def print_comparison(figures: Mapping[str, Mapping[str, Any]]) -> None:

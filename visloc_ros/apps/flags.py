@@ -10,13 +10,13 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from visloc_ros.apps.aliases import REFERENCE_MAPS
+from visloc_ros.apps.aliases import REFERENCE_MAPS, VIDEO
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.files import exists
 from visloc_ros.core.map_folder import ARCHIVE_SUFFIX
 
 MAP_FOLDERS = (Path("maps"), Path(REFERENCE_MAPS))
-REFERENCE, VIDEO = ("--reference", "--reference-path"), ("--video", "--video-path")
+REFERENCE = ("--reference", "--reference-path")
 FLAGS = {"map_path": REFERENCE, "source": VIDEO, "sources": VIDEO}
 GivenT = TypeVar("GivenT")
 

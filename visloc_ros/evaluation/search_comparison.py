@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import AnchorPose, Frame, Rejection
 from visloc_ros.evaluation.association import truth_at
 from visloc_ros.evaluation.metrics import pose_errors, recall
-from visloc_ros.localization import AnchorEngine
+from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.localization.config import SEARCHES
 
 THRESHOLDS = ((0.05, 5.0), (0.25, 2.0))
 """Metres and degrees within which a pose counts."""
@@ -63,6 +65,24 @@ class SearchRecord:
             "with_features_ms": _median(np.add(search_ms, features_ms)),
             "references": float(np.mean([len(one.references) for one in found])) if found else None,
         }
+
+
+def choose_searches(names: str) -> list[str]:
+    """Ways of searching named by commas, each once; none where none is named. Raises ConfigError."""
+    chosen = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in chosen if name not in SEARCHES]
+    if unknown:
+        raise ConfigError(f"there is no way of searching '{unknown[0]}'; known: {', '.join(SEARCHES)}")
+    return list(dict.fromkeys(chosen))
+
+
+def make_engines(place: Map, searches: Sequence[str], config: AnchorConfig) -> dict[str, AnchorEngine]:
+    """An engine for each way of searching, with models in common. Raises MapError, ModelError."""
+    engines: dict[str, AnchorEngine] = {}
+    for name in searches:
+        models = next(((one.extractor, one.matcher) for one in engines.values()), ())
+        engines[name] = AnchorEngine(place, replace(config, search=name), *models)
+    return engines
 
 
 def compare_searches(

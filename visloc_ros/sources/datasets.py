@@ -22,6 +22,7 @@ from visloc_ros.sources.base import NOMINAL_RATE_HZ
 from visloc_ros.sources.calibration import read_camera_yaml
 from visloc_ros.sources.imu_file import find_imu_file, read_body_from_sensor
 from visloc_ros.sources.layouts import Layout, first_readable, list_images, make_layout, refuse_rate
+from visloc_ros.sources.pose_matrices import read_pose_matrix
 from visloc_ros.sources.stamps import stamps_at_rate, stamps_from_names
 
 KITTI_RATE_HZ = 10.0
@@ -53,8 +54,12 @@ def _read_seven_scenes(root: Path, rate_hz: float) -> Layout | None:
         return None
     files = list(numbers)
     stamps_ns = stamps_at_rate(list(numbers.values()), rate_hz or NOMINAL_RATE_HZ)
-    camera = pycolmap.Camera(model="PINHOLE", width=640, height=480, params=_SEVEN_SCENES_CAMERA)
-    return make_layout("7scenes", root, files, stamps_ns, camera, _seven_scenes_truth(files, stamps_ns))
+    return make_layout("7scenes", root, files, stamps_ns, seven_scenes_camera(), _seven_scenes_truth(files, stamps_ns))
+
+
+def seven_scenes_camera() -> pycolmap.Camera:
+    """The camera that everybody takes for all images of 7-Scenes."""
+    return pycolmap.Camera(model="PINHOLE", width=640, height=480, params=_SEVEN_SCENES_CAMERA)
 
 
 def _seven_scenes_truth(files: list[Path], stamps_ns: list[int]) -> Trajectory | None:
@@ -62,9 +67,9 @@ def _seven_scenes_truth(files: list[Path], stamps_ns: list[int]) -> Trajectory |
     poses = {}
     for path, stamp_ns in zip(files, stamps_ns, strict=True):
         pose_path = path.parent / path.name.replace(f".color{path.suffix}", ".pose.txt")
-        if pose_path.is_file():
-            matrix = _read_numbers(pose_path, (4, 4))
-            poses[stamp_ns] = SE3(nearest_rotation(matrix[:3, :3]), matrix[:3, 3])
+        pose = read_pose_matrix(pose_path) if pose_path.is_file() else None
+        if pose is not None:
+            poses[stamp_ns] = pose
     return Trajectory(np.array(list(poses)), tuple(poses.values())) if poses else None
 
 

@@ -1,0 +1,60 @@
+"""Aachen Day-Night v1.1 (Sattler et al., CVPR 2018; Zhang et al., IJCV 2021). Only the server has the truth.
+
+The model is ``3D-models/aachen_v_1_1``, the images are in ``images_upright`` or ``images/images_upright``, the
+queries in ``queries/day_time_queries_with_intrinsics.txt`` and ``night_time_...``. Results go by the file's name
+alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from visloc_ros.core.errors import SourceError
+from visloc_ros.core.files import is_file, is_folder
+from visloc_ros.evaluation.benchmarks.listings import only_scene, read_given_model, read_query_list
+from visloc_ros.evaluation.benchmarks.scene import OUTDOOR, BenchmarkScene, DatabaseImage, QueryImage
+
+TITLE = "Aachen Day-Night v1.1"
+SCENE = "aachen"
+CONDITIONS = ("day", "night")
+_IMAGE_FOLDERS = ("images_upright", "images/images_upright")
+_LIST_END = "_time_queries_with_intrinsics.txt"
+
+
+def read_aachen(root: Path, scenes: Sequence[str] = ()) -> list[BenchmarkScene]:
+    """Read the one scene; poses are in metres, ``map_from_camera``. Raises SourceError."""
+    name = only_scene(scenes, SCENE, TITLE)
+    folder = _image_folder(root)
+    model = read_given_model(root / "3D-models" / "aachen_v_1_1")
+    database = [
+        DatabaseImage(image.name, folder / image.name, model.cameras[image.camera_id], image.map_from_camera)
+        for image in model.images
+    ]
+    return [BenchmarkScene(name, tuple(database), tuple(_queries(root, folder)), OUTDOOR, "m").checked()]
+
+
+def _queries(root: Path, folder: Path) -> Iterator[QueryImage]:
+    for path in _query_lists(root / "queries"):
+        condition = path.name.removesuffix(_LIST_END)
+        for name, camera in read_query_list(path).items():
+            yield QueryImage(name, folder / name, camera, condition, result_name=PurePosixPath(name).name)
+
+
+def _query_lists(folder: Path) -> list[Path]:
+    """The lists, day and night, one of which may be left out. Raises SourceError for a list of anything else."""
+    known = [folder / f"{condition}{_LIST_END}" for condition in CONDITIONS]
+    unknown = [path for path in folder.glob(f"*{_LIST_END}") if path not in known]
+    if unknown:
+        raise SourceError(f"{unknown[0]} is of no condition of {TITLE} ({', '.join(CONDITIONS)}): take it away")
+    there = [path for path in known if is_file(path)]
+    if not there:
+        raise SourceError(f"{folder} holds neither {known[0].name} nor {known[1].name}: unpack the queries again")
+    return there
+
+
+def _image_folder(root: Path) -> Path:
+    there = [root / name for name in _IMAGE_FOLDERS if is_folder(root / name)]
+    if not there:
+        raise SourceError(f"there is no folder {root / _IMAGE_FOLDERS[0]}: name the folder of {TITLE}, all unpacked")
+    return there[0]

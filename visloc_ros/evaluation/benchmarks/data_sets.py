@@ -1,0 +1,36 @@
+"""The data sets that there are protocols for, by the names that the command line gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from visloc_ros.core.errors import ConfigError
+from visloc_ros.evaluation.benchmarks import aachen, cambridge, extended_cmu, robotcar, seven_scenes, twelve_scenes
+from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set: its title, and what reads scenes of a folder (all that are there where none is named)."""
+
+    title: str
+    read: Callable[[Path, Sequence[str]], list[BenchmarkScene]]
+
+
+DATA_SETS = {
+    "7scenes": DataSet(seven_scenes.TITLE, seven_scenes.read_seven_scenes),
+    "12scenes": DataSet(twelve_scenes.TITLE, twelve_scenes.read_twelve_scenes),
+    "cambridge": DataSet(cambridge.TITLE, cambridge.read_cambridge),
+    "aachen": DataSet(aachen.TITLE, aachen.read_aachen),
+    "robotcar": DataSet(robotcar.TITLE, robotcar.read_robotcar),
+    "cmu": DataSet(extended_cmu.TITLE, extended_cmu.read_extended_cmu),
+}
+
+
+def find_data_set(name: str) -> DataSet:
+    """The data set of a name. Raises ConfigError."""
+    if name not in DATA_SETS:
+        raise ConfigError(f"there is no protocol for a data set '{name}'; there are {', '.join(DATA_SETS)}")
+    return DATA_SETS[name]

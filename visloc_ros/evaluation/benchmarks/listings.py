@@ -1,0 +1,108 @@
+"""The lists that data sets bring along: lines of words, scenes that are folders, cameras and poses as words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pycolmap
+
+from visloc_ros.core.colmap_model import ColmapModel
+from visloc_ros.core.colmap_text import read_model
+from visloc_ros.core.errors import CalibrationError, MapError, SourceError
+from visloc_ros.core.files import is_folder, read_text
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.sources.calibration import camera_from_params
+
+_UNIT_TOLERANCE = 1e-2  # of the length of quaternions that are rounded in the lists
+
+
+class Row(NamedTuple):
+    """A line of a list: which one it is, and its words."""
+
+    path: Path
+    number: int
+    words: list[str]
+
+    def broken(self, form: str) -> SourceError:
+        """The error of a line that is not of a form."""
+        return SourceError(f"{self.path}:{self.number} is no line of the form '{form}': download the file again")
+
+    def numbers(self, first: int, count: int, form: str) -> Array:
+        """The last ``count`` words of the line, from the word ``first`` on. Raises SourceError."""
+        if len(self.words) != first + count:
+            raise self.broken(form)
+        try:
+            values = np.array(self.words[first:], dtype=np.float64)
+        except ValueError as error:
+            raise self.broken(form) from error
+        if not np.all(np.isfinite(values)):
+            raise self.broken(form)
+        return values
+
+    def camera(self, first: int, form: str) -> pycolmap.Camera:
+        """The camera that words from ``first`` on tell: model, width, height, parameters. Raises SourceError."""
+        try:
+            model, width, height, *params = self.words[first:]
+            return camera_from_params(model, int(width), int(height), [float(value) for value in params])
+        except (ValueError, CalibrationError) as error:
+            raise self.broken(form) from error
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The lines of a list that are neither empty nor comments. Raises SourceError."""
+    text = read_text(path, SourceError, advice=": unpack all archives of the data set in the same folder")
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip() and not line.startswith("#"):
+            yield Row(path, number, line.split())
+
+
+def pose_of(row: Row, values: Array, form: str) -> SE3:
+    """The transform of a quaternion (scalar first) and a translation, values (7,). Raises SourceError."""
+    if abs(float(np.linalg.norm(values[:4])) - 1.0) > _UNIT_TOLERANCE:
+        raise row.broken(form)
+    return SE3.from_quaternion(values[:4], values[4:])
+
+
+def read_query_list(path: Path) -> dict[str, pycolmap.Camera]:
+    """Cameras by image name of a list of queries with intrinsics, in its order. Raises SourceError."""
+    form = "NAME MODEL WIDTH HEIGHT PARAMETERS"
+    cameras: dict[str, pycolmap.Camera] = {}
+    for row in read_rows(path):
+        name = row.words[0]
+        if name in cameras:
+            raise SourceError(f"{path}:{row.number} lists the image '{name}' a second time: take one of the lines out")
+        cameras[name] = row.camera(1, form)
+    return cameras
+
+
+def read_given_model(folder: Path) -> ColmapModel:
+    """The COLMAP model of a data set, binary or text. Raises SourceError."""
+    try:
+        return read_model(folder)
+    except MapError as error:
+        raise SourceError(f"the data set's model in {folder} cannot be read: unpack it again ({error})") from error
+
+
+def choose_scenes(root: Path, asked: Sequence[str], known: Sequence[str], title: str) -> list[str]:
+    """The scenes asked for, or all that are there: folders of ``root``. Raises SourceError."""
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise SourceError(f"{title} has no scene '{unknown[0]}'; choose from {', '.join(known)}")
+    missing = [name for name in asked if not is_folder(root / name)]
+    if missing:
+        raise SourceError(f"there is no folder {root / missing[0]}: unpack this scene of {title}, or leave it out")
+    there = [name for name in known if is_folder(root / name)]
+    if not there:
+        raise SourceError(f"{root} holds no scene of {title}: name the folder in which {known[0]} and others lie")
+    return list(dict.fromkeys(asked)) or there
+
+
+def only_scene(asked: Sequence[str], name: str, title: str) -> str:
+    """The name of the one scene of a data set. Raises SourceError where another is asked for."""
+    unknown = [one for one in asked if one != name]
+    if unknown:
+        raise SourceError(f"{title} is a single scene, so it has no scene '{unknown[0]}': leave --scenes out")
+    return name

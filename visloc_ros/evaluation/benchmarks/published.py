@@ -1,0 +1,80 @@
+"""Figures that papers have published for these data sets, to stand beside ours.
+
+hloc (Sarlin et al., CVPR 2019), Active Search, SIFT, SuperPoint, D2-Net and FUSELOC are as Nguyen et al. (arXiv
+2408.12037) and their repository list them; LBR is Xue et al., CVPR 2022, and SFD2 Xue et al., CVPR 2023, as their
+repositories do. LBR and SFD2 searched the rear camera of the first RobotCar Seasons. PRAM's repository gives
+none. Whether FUSELOC's medians on Cambridge Landmarks are with a global descriptor is not said where they are quoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a method reached, by condition or scene.
+
+    ``recalls`` are percentages within the data set's thresholds, ``medians_cm`` median errors of the position.
+    """
+
+    data_set: str
+    method: str
+    source: str
+    recalls: Mapping[str, tuple[float, float, float]]
+    medians_cm: Mapping[str, float]
+
+
+_FUSELOC, _LBR, _SFD2 = "arXiv 2408.12037", "CVPR 2022", "CVPR 2023"
+_CAMBRIDGE = ("GreatCourt", "KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
+
+
+def _recalls(data_set: str, method: str, source: str, **by_condition: tuple[float, float, float]) -> Published:
+    return Published(data_set, method, source, {name.replace("_", "-"): of for name, of in by_condition.items()}, {})
+
+
+def _medians(method: str, source: str, *medians_cm: float) -> Published:
+    return Published("cambridge", method, source, {}, dict(zip(_CAMBRIDGE, medians_cm, strict=True)))
+
+
+PUBLISHED = (
+    _recalls("aachen", "hloc", _FUSELOC, day=(89.8, 96.1, 99.4), night=(77.0, 90.6, 100.0)),
+    _recalls("aachen", "hloc, MegaLoc", _FUSELOC, day=(90.5, 97.3, 99.8), night=(77.5, 92.7, 100.0)),
+    _recalls("aachen", "LBR", _LBR, day=(89.1, 96.1, 99.3), night=(77.0, 90.1, 99.5)),
+    _recalls("aachen", "SFD2", _SFD2, day=(88.2, 96.0, 98.7), night=(78.0, 92.1, 99.5)),
+    _recalls("aachen", "FUSELOC, D2-Net and SALAD", _FUSELOC, day=(86.3, 91.5, 97.3), night=(69.6, 85.9, 93.7)),
+    _recalls("aachen", "D2-Net alone", _FUSELOC, day=(84.0, 89.2, 94.8), night=(61.3, 71.7, 80.6)),
+    _recalls("aachen", "SuperPoint alone", _FUSELOC, day=(84.5, 91.5, 95.8), night=(50.3, 63.9, 75.4)),
+    _recalls("robotcar", "hloc", _FUSELOC, all_day=(64.8, 94.5, 99.9), all_night=(39.2, 80.0, 92.3)),
+    _recalls("robotcar", "hloc, MegaLoc", _FUSELOC, all_day=(66.6, 95.4, 100.0), all_night=(51.5, 90.0, 100.0)),
+    _recalls(
+        "robotcar", "FUSELOC, D2-Net and SALAD", _FUSELOC, all_day=(61.1, 93.1, 100.0), all_night=(32.9, 80.9, 99.1)
+    ),
+    _recalls("robotcar", "LBR (first Seasons)", _LBR, night=(24.9, 62.3, 86.1), night_rain=(47.5, 73.4, 90.0)),
+    _recalls("robotcar", "SFD2 (first Seasons)", _SFD2, night=(27.6, 66.2, 90.2), night_rain=(43.0, 71.1, 90.0)),
+    _recalls("cmu", "hloc", _FUSELOC, urban=(95.5, 98.6, 99.3), suburban=(90.9, 94.2, 97.1), park=(85.7, 89.0, 91.6)),
+    _recalls(
+        "cmu",
+        "FUSELOC, D2-Net and SALAD",
+        _FUSELOC,
+        urban=(91.1, 96.4, 99.0),
+        suburban=(92.2, 96.1, 99.5),
+        park=(82.2, 88.4, 95.4),
+    ),
+    _recalls(
+        "cmu",
+        "Active Search",
+        _FUSELOC,
+        urban=(81.0, 87.3, 92.4),
+        suburban=(62.6, 70.9, 81.0),
+        park=(45.5, 51.6, 62.0),
+    ),
+    _medians("FUSELOC, SIFT", _FUSELOC, 23.4, 10.4, 13.3, 4.2, 6.8),
+    _medians("FUSELOC, SuperPoint", _FUSELOC, 28.0, 10.7, 15.1, 4.1, 7.2),
+)
+
+
+def published_for(data_set: str) -> list[Published]:
+    """What is known for a data set; nothing for some."""
+    return [one for one in PUBLISHED if one.data_set == data_set]

@@ -1,0 +1,107 @@
+"""What a data set asks of one scene: images to make a map of, images to find in it, and what counts as found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pycolmap
+
+from visloc_ros.core.errors import SourceError
+from visloc_ros.core.files import is_file
+from visloc_ros.core.geometry import SE3
+
+Thresholds = tuple[tuple[float, float], ...]
+
+INDOOR: Thresholds = ((0.05, 5.0),)
+OUTDOOR: Thresholds = ((0.25, 2.0), (0.5, 5.0), (5.0, 10.0))
+"""Metres and degrees within which a pose counts; those outdoors are of Sattler et al. 2018."""
+
+
+@dataclass(frozen=True, eq=False)
+class DatabaseImage:
+    """An image that the map is made of: its camera and its pose are given."""
+
+    name: str
+    path: Path
+    camera: pycolmap.Camera
+    map_from_camera: SE3
+
+
+@dataclass(frozen=True, eq=False)
+class QueryImage:
+    """An image to find.
+
+    ``condition`` is what the figures are split by, such as day and night. ``map_from_camera`` is the truth, None where
+    only the server of the data set has it. ``result_name`` is what the result file calls the image, None where it does
+    not belong there.
+    """
+
+    name: str
+    path: Path
+    camera: pycolmap.Camera
+    condition: str = ""
+    map_from_camera: SE3 | None = None
+    result_name: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class BenchmarkScene:
+    """A scene as its protocol has it; no image is opened before it is searched or mapped.
+
+    ``thresholds`` are metres and degrees, ``unit`` ("cm" or "m") is that of positions in its papers. Raises SourceError
+    where there is nothing to map or to find, or two images have one name.
+    """
+
+    name: str
+    database: tuple[DatabaseImage, ...]
+    queries: tuple[QueryImage, ...]
+    thresholds: Thresholds
+    unit: str = "cm"
+
+    def __post_init__(self) -> None:
+        if not self.database or not self.queries:
+            what = "find" if self.database else "make a map of"
+            raise SourceError(f"scene '{self.name}' has no images to {what}: unpack all archives of the data set")
+        _check_names(self.name, (image.name for image in self.images))
+        _check_names(self.name, (query.result_name for query in self.queries if query.result_name is not None))
+
+    @property
+    def images(self) -> tuple[DatabaseImage | QueryImage, ...]:
+        """All images, those of the database first."""
+        return (*self.database, *self.queries)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of the conditions in the order of the queries; empty where there is only one without a name."""
+        return tuple(dict.fromkeys(query.condition for query in self.queries if query.condition))
+
+    def thinned(self, every: int) -> BenchmarkScene:
+        """The scene with every n-th image of its database."""
+        return replace(self, database=self.database[::every])
+
+    def checked(self) -> BenchmarkScene:
+        """The scene itself. Raises SourceError where images that its lists name are not on disk."""
+        check_files(self.name, [image.path for image in self.images])
+        return self
+
+
+def check_files(scene: str, paths: Sequence[Path]) -> None:
+    """Raise SourceError where one of the paths is no file, with the number of those that are none."""
+    missing = [path for path in paths if not is_file(path)]
+    if missing:
+        raise SourceError(
+            f"{len(missing)} of {len(paths)} images of scene '{scene}' are missing, {missing[0]} the first: unpack all "
+            "archives of the data set in the same folder"
+        )
+
+
+def _check_names(scene: str, names: Iterable[str]) -> None:
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise SourceError(
+            f"scene '{scene}' lists the image '{twice}' twice: take one of the lines out of its lists, or download "
+            "them again"
+        )

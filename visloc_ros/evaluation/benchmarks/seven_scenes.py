@@ -1,0 +1,54 @@
+"""7-Scenes (Shotton et al., CVPR 2013) as released: ``SCENE/seq-NN/frame-NNNNNN.color.png`` with ``.pose.txt``.
+
+``TrainSplit.txt`` and ``TestSplit.txt`` name the sequences to map and to find, a line ``sequenceN`` for each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from visloc_ros.core.errors import SourceError
+from visloc_ros.core.geometry import SE3
+from visloc_ros.evaluation.benchmarks.listings import choose_scenes, read_rows
+from visloc_ros.evaluation.benchmarks.scene import INDOOR, BenchmarkScene, DatabaseImage, QueryImage
+from visloc_ros.sources.datasets import seven_scenes_camera
+from visloc_ros.sources.layouts import list_images
+from visloc_ros.sources.pose_matrices import read_pose_matrix
+
+TITLE = "7-Scenes"
+SCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
+_SEQUENCE = re.compile(r"sequence(\d+)")
+_IMAGE = re.compile(r"frame-\d+\.color\.(?:png|jpg)")
+
+
+def read_seven_scenes(root: Path, scenes: Sequence[str] = ()) -> list[BenchmarkScene]:
+    """Read scenes, or all that are there; poses are in metres, ``map_from_camera``. Raises SourceError."""
+    return [_read_scene(root / name, name) for name in choose_scenes(root, scenes, SCENES, TITLE)]
+
+
+def _read_scene(folder: Path, name: str) -> BenchmarkScene:
+    camera = seven_scenes_camera()
+    database = [DatabaseImage(image, path, camera, pose) for image, path, pose in _images(folder, "TrainSplit.txt")]
+    queries = [
+        QueryImage(image, path, camera, map_from_camera=pose, result_name=image)
+        for image, path, pose in _images(folder, "TestSplit.txt")
+    ]
+    return BenchmarkScene(name, tuple(database), tuple(queries), INDOOR)
+
+
+def _images(folder: Path, split: str) -> Iterator[tuple[str, Path, SE3]]:
+    """Name, path and pose of the images of a split; images without a pose are left out."""
+    for row in read_rows(folder / split):
+        match = _SEQUENCE.fullmatch(row.words[0])
+        if match is None:
+            raise row.broken("sequenceN")
+        sequence = folder / f"seq-{int(match[1]):02d}"
+        paths = [path for path in list_images(sequence) if _IMAGE.fullmatch(path.name)]
+        if not paths:
+            raise SourceError(f"{sequence} holds no frame-NNNNNN.color.png: unpack {sequence.name}.zip in {folder}")
+        for path in paths:
+            pose = read_pose_matrix(path.with_name(path.name.partition(".")[0] + ".pose.txt"))
+            if pose is not None:
+                yield f"{sequence.name}/{path.name}", path, pose
