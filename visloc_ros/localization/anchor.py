@@ -80,13 +80,8 @@ class AnchorEngine:
         return self.map.identity
 
     @property
-    def points(self) -> Array:
-        """The map's points (P, 3) that are searched."""
-        return self._searcher.map.points
-
-    @property
     def labels(self) -> NDArray[np.int32] | None:
-        """Landmark (P,), from 1 on, of each of ``points``; None where the search is not by landmarks."""
+        """Landmark (P,), from 1 on, of each point of ``map``; None where the search is not by landmarks."""
         return self._searcher.labels
 
     @property
