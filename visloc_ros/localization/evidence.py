@@ -29,7 +29,8 @@ class Query:
     """A frame, its features, and the watch that times what is done with it.
 
     Where ``cameras`` are given, the frame's own is not known: one of them is right, or none has the right focal length.
-    ``hint`` is where the camera is about, in the map that is searched.
+    ``hint`` is where the camera is about, in the map that is searched. Without ``is_thorough`` nearest neighbours have to
+    do where a learned matcher would take ten times as long.
     """
 
     frame: Frame
@@ -37,6 +38,7 @@ class Query:
     watch: Stopwatch
     cameras: Sequence[pycolmap.Camera] = ()
     hint: PositionHint | None = None
+    is_thorough: bool = True
 
     def prefers(self, solution: PoseSolution, other: PoseSolution) -> bool:
         """Whether, of two poses, it is known from elsewhere that the first is right."""

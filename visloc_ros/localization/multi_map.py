@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -71,7 +72,17 @@ class MultiMapEngine:
         return self._engines[0].look_at(frame, features)
 
     def find(self, query: Query) -> Anchor:
-        """The second half of ``localize``."""
+        """The second half of ``localize``.
+
+        All maps are searched quickly first: else each rival would take as long as an image that is hard to find.
+        """
+        results = self._search(replace(query, is_thorough=False))
+        if not any(isinstance(result, AnchorPose) for result in results.values()):
+            results = self._search(query)
+        return self._decide(results)
+
+    def _search(self, query: Query) -> dict[int, Result]:
+        """Results by row of the map: of those worth a trial until one is found, and of its rivals."""
         results: dict[int, Result] = {}
         for row in self._worth_a_trial(query):
             results[row] = self._engines[row].find(query)
@@ -79,7 +90,7 @@ class MultiMapEngine:
                 rivals = [rival for rival in self._rivals(query, row) if rival not in results]
                 results |= {rival: self._engines[rival].find(query) for rival in rivals}
                 break
-        return self._decide(results)
+        return results
 
     def _worth_a_trial(self, query: Query) -> Sequence[int]:
         """Rows of the maps in the order in which to try them."""

@@ -83,7 +83,7 @@ class LandmarkSearcher:
         best = self._solver.with_rival(query, best, list(tried.values()))
         refusal = self._hopelessness(best)
         yield replace(best, refusal=refusal)
-        if refusal is None and not isinstance(self.matcher, NearestMatcher):
+        if refusal is None and query.is_thorough and not isinstance(self.matcher, NearestMatcher):
             yield self._match_around(query, best, prior)
 
     def recognise(self, query: Query) -> Recognition:

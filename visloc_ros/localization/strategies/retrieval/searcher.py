@@ -69,7 +69,7 @@ class RetrievalSearcher:
         by_nearest = self._nearest.gather(query, references, prior)
         refusal = self._hopelessness(by_nearest)
         yield replace(by_nearest, refusal=refusal)
-        if refusal is None:
+        if refusal is None and query.is_thorough:
             evidence = self._collector.gather(query, again, prior)
             yield replace(evidence, rival=evidence.rival or by_nearest.rival)
 
