@@ -29,8 +29,8 @@ class Query:
     """A frame, its features, and the watch that times what is done with it.
 
     Where ``cameras`` are given, the frame's own is not known: one of them is right, or none has the right focal length.
-    ``hint`` is where the camera is about, in the map that is searched. Without ``is_thorough`` nearest neighbours have to
-    do where a learned matcher would take ten times as long.
+    ``hint`` is where the camera is about, in the map that is searched. Without ``is_thorough`` nearest neighbours have
+    to do where a learned matcher would take ten times as long.
     """
 
     frame: Frame
