@@ -102,7 +102,7 @@ def compare_searches(
             query, is_first = looking.look_at(frame), False
         true_pose = None if truth is None else truth_at(truth, frame.stamp_ns)
         for name, engine in engines.items():
-            records[name].add(engine.find(replace(query, watch=query.watch.divided(1))), true_pose)
+            records[name].add(engine.find(query.for_another_search()), true_pose)
     return records
 
 

@@ -40,6 +40,10 @@ class Query:
     hint: PositionHint | None = None
     is_thorough: bool = True
 
+    def for_another_search(self) -> Query:
+        """The same query with a watch of its own, which goes on from what has been timed so far."""
+        return replace(self, watch=self.watch.divided(1))
+
     def prefers(self, solution: PoseSolution, other: PoseSolution) -> bool:
         """Whether, of two poses, it is known from elsewhere that the first is right."""
         return self.hint is not None and self.hint.prefers(solution.map_from_camera, other.map_from_camera)

@@ -133,7 +133,7 @@ def _search(
         for name, engine in engines.items():
             if frame.name in records[name]:
                 continue
-            record = QueryRecord.of(frame.name, engine.find(replace(query, watch=query.watch.divided(1))))
+            record = QueryRecord.of(frame.name, engine.find(query.for_another_search()))
             append_record(files[name], record)
             records[name][record.name] = record
 

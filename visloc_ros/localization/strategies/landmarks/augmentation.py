@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.map import NO_POINT
 from visloc_ros.localization.strategies.landmarks.token_store import TokenStore
-from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32, LabelledImage, Labels
+from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32, LabelledImage, Labels, unit_rows
 from visloc_ros.localization.strategies.landmarks.training_config import AugmentationConfig
 
 _IMAGE_EXTENT = 1.4  # of the longer side in normalised positions
@@ -158,13 +158,13 @@ class SampleMaker:
 
     def _with_noise(self, descriptors: Float32, rng: np.random.Generator) -> Float32:
         noise = rng.standard_normal(descriptors.shape, np.float32)
-        return _unit(descriptors + np.float32(self._config.descriptor_noise) * noise)
+        return unit_rows(descriptors + np.float32(self._config.descriptor_noise) * noise)
 
     def _chimeras(self, count: int, rng: np.random.Generator) -> Float32:
         """Descriptors (count, D), each mixed of several of the map's landmark tokens."""
         parts = self._store.descriptors[rng.choice(self._all_labelled, (count, _MIXED))]
         weights = rng.uniform(*_MIXING, (count, _MIXED, 1)).astype(np.float32)
-        return _unit((weights * parts).sum(axis=1))
+        return unit_rows((weights * parts).sum(axis=1))
 
     def _moved(self, positions: Float32, rng: np.random.Generator) -> Float32:
         """Positions (B, K, 2) scaled, rolled and shifted, each sample by its own amounts."""
@@ -199,7 +199,3 @@ def _positions_of_mixed(picked: list[tuple[Rows, Rows]], length: int) -> NDArray
     first = np.array([len(real) for real, _ in picked])[:, None]
     count = np.array([len(mixed) for _, mixed in picked])[:, None]
     return np.asarray((column >= first) & (column < first + count))
-
-
-def _unit(descriptors: Float32) -> Float32:
-    return np.asarray(descriptors / np.maximum(np.linalg.norm(descriptors, axis=-1, keepdims=True), 1e-12), np.float32)

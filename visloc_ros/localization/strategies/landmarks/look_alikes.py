@@ -9,10 +9,9 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
-from visloc_ros.localization.strategies.landmarks.tokens import Float32
+from visloc_ros.localization.strategies.landmarks.tokens import Float32, unit_rows
 
 _SAMPLES = 64  # points of a landmark that are compared with all others
 _ALIKE = 0.7  # cosine; that of the most similar point elsewhere is 0.4 in the median, 0.6 in one of ten
@@ -57,5 +56,4 @@ class LookAlikes:
 
     @cached_property
     def _descriptors(self) -> Float32:
-        descriptors: NDArray[np.float32] = self._landmarks.points.descriptors.astype(np.float32)
-        return np.asarray(descriptors / np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), 1e-12))
+        return unit_rows(self._landmarks.points.descriptors)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.map import Map
+from visloc_ros.localization.strategies.landmarks.tokens import unit_rows
 from visloc_ros.localization.strategies.landmarks.views import Observations
 
 _CHUNK_VALUES = 1 << 23  # numbers held at once: 32 MB
@@ -29,8 +30,8 @@ def medoid_descriptors(map_: Map, point_rows: NDArray[np.integer]) -> NDArray[np
         at_once = max(1, _CHUNK_VALUES // int(length * (length + observed.shape[1])))
         for first in range(0, len(points), at_once):
             some = points[first : first + at_once]
-            chosen[some] = starts[some] + _medoids(_unit(observed[starts[some][:, None] + np.arange(length)]))
-    return _unit(observed[chosen]).astype(np.float16)
+            chosen[some] = starts[some] + _medoids(unit_rows(observed[starts[some][:, None] + np.arange(length)]))
+    return unit_rows(observed[chosen]).astype(np.float16)
 
 
 def mean_descriptors(map_: Map, point_rows: NDArray[np.integer]) -> NDArray[np.float16]:
@@ -39,8 +40,8 @@ def mean_descriptors(map_: Map, point_rows: NDArray[np.integer]) -> NDArray[np.f
     Each point has to be seen by an image.
     """
     observed, ends = _observed_descriptors(map_, point_rows)
-    sums = np.add.reduceat(_unit(observed), np.concatenate([[0], ends[:-1]]), axis=0)
-    return _unit(sums).astype(np.float16)
+    sums = np.add.reduceat(unit_rows(observed), np.concatenate([[0], ends[:-1]]), axis=0)
+    return unit_rows(sums).astype(np.float16)
 
 
 def _observed_descriptors(map_: Map, point_rows: NDArray[np.integer]) -> tuple[NDArray[np.floating], NDArray[np.intp]]:
@@ -63,10 +64,3 @@ def _medoids(descriptors: NDArray[np.float32]) -> NDArray[np.intp]:
     """Of each of K sets of N unit descriptors (K, N, D) the place (K,) of that whose median distance is least."""
     distances = 2.0 - 2.0 * np.matmul(descriptors, descriptors.transpose(0, 2, 1))
     return np.asarray(np.median(distances, axis=2).argmin(axis=1))
-
-
-def _unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Rows (..., D) of length one; those of zeros stay."""
-    rows = rows.astype(np.float32)
-    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return np.asarray(rows / np.where(lengths > 0.0, lengths, 1.0), dtype=np.float32)

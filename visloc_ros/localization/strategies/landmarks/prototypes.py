@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visloc_ros.localization.strategies.landmarks.tokens import Float32, LabelledImage
+from visloc_ros.localization.strategies.landmarks.tokens import Float32, LabelledImage, unit_rows
 
 _ITERATIONS = 10
 _MOST_SAMPLES = 100  # per prototype
@@ -35,6 +35,5 @@ def _centres(samples: Float32, count: int, rng: np.random.Generator) -> Float32:
         one_hot[np.arange(len(samples)), (samples @ centres.T).argmax(axis=1)] = 1.0
         sums = one_hot.T @ samples
         # A centre that is nearest to nothing stays where it is.
-        centres = np.where(one_hot.sum(axis=0)[:, None] > 0.0, sums, centres)
-        centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
+        centres = unit_rows(np.where(one_hot.sum(axis=0)[:, None] > 0.0, sums, centres))
     return centres

@@ -48,10 +48,15 @@ def normalise_positions(keypoints: NDArray[np.floating], size: tuple[int, int]) 
     return np.asarray((keypoints - width_height / 2.0) / (_POSITION_SCALE * width_height.max()), np.float32)
 
 
+def unit_rows(rows: NDArray[np.floating]) -> Float32:
+    """Rows (..., D) of unit length; rows of zeros stay."""
+    rows = np.asarray(rows, np.float32)
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12), np.float32)
+
+
 def unit_descriptors(features: LocalFeatures) -> Float32:
     """Descriptors (N, D) float32 of unit length: a map keeps them rounded."""
-    descriptors = np.asarray(features.descriptors, np.float32)
-    return np.asarray(descriptors / np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), 1e-12), np.float32)
+    return unit_rows(features.descriptors)
 
 
 def label_features(features: LocalFeatures, labels: Labels, point_rows: NDArray[np.integer]) -> LabelledImage:
