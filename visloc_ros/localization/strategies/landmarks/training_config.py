@@ -50,7 +50,7 @@ class TrainingConfig(Config):
     size: str = option("nano", "size of the network", choices=SIZES)
     prototypes: int = option(
         64,
-        "typical descriptors per landmark that the network compares tokens with; 0 for none",
+        "most typical descriptors per landmark that the network compares tokens with, 2048 in all; 0 for none",
         minimum=0,
         maximum=1024,
     )

@@ -39,6 +39,7 @@ _BETTER = 0.002  # merit by which a network must be better to count as that
 _LOW_RECALL = 0.5
 _STEPS_BEFORE_RAISING = 200
 _MOST_VALIDATED = 32
+_MOST_PROTOTYPES = 2048  # in all: every keypoint is compared with each, so that many maps would take ever longer
 _AMPERE = 8  # compute capability
 
 
@@ -267,12 +268,13 @@ class _Training:
 
 def _new_network(images: Sequence[LabelledImage], num_classes: int, config: TrainingConfig) -> RecogniserNetwork:
     """A network with first weights by the seed; torch's own random numbers stay as they are."""
-    shape = network_shape(config.size, images[0].descriptors.shape[1], num_classes, config.prototypes)
+    count = min(config.prototypes, max(_MOST_PROTOTYPES // max(num_classes - 1, 1), 1)) if config.prototypes else 0
+    shape = network_shape(config.size, images[0].descriptors.shape[1], num_classes, count)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = RecogniserNetwork(shape)
-    if config.prototypes:
-        network.prototypes = torch.from_numpy(landmark_prototypes(images, num_classes, config.prototypes, config.seed))
+    if count:
+        network.prototypes = torch.from_numpy(landmark_prototypes(images, num_classes, count, config.seed))
     return network
 
 
