@@ -14,6 +14,7 @@ import typer
 from visloc_ros.apps.console import console, print_advice, print_camera
 from visloc_ros.apps.flags import needed, takes_flags
 from visloc_ros.apps.json_output import AsJson, print_json
+from visloc_ros.apps.node_options import Search, searched_by
 from visloc_ros.apps.options import (
     ConfigFile,
     GroundTruth,
@@ -28,7 +29,7 @@ from visloc_ros.core.advice import advise, count_reasons
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.config import read_config
 from visloc_ros.core.geometry import rotation_angle_deg
-from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.map import Map
 from visloc_ros.core.result_mapping import result_to_mapping
 from visloc_ros.core.trajectory import NANOSECONDS, TUM_HEADER, Trajectory, tum_line
 from visloc_ros.core.types import AnchorPose, Rejection
@@ -36,6 +37,7 @@ from visloc_ros.evaluation import AnchorRecord, RunRecord, summarize
 from visloc_ros.evaluation.decoding import decode
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine, find_camera
+from visloc_ros.localization.reduced_map import open_searchable_map
 from visloc_ros.sources import SourceConfig, open_source
 
 TRUTH_TOLERANCE_NS = 5_000_000
@@ -52,6 +54,7 @@ def localize(
         typer.Option("--output", "-o", help="Folder for poses.tum, poses.jsonl, summary.json and poses.png."),
     ] = None,
     ground_truth: GroundTruth = None,
+    search: Search = "",
     config: ConfigFile = None,
     timings: Timings = False,
     as_json: AsJson = False,
@@ -63,8 +66,8 @@ def localize(
     map_path, source = needed("a map", map_path), needed("a source", source)
     check_outputs(folder=output)
     frames = open_source(source, source_config)
-    place = open_map(map_path)
-    engine = AnchorEngine(place, read_config(AnchorConfig, config))
+    place = open_searchable_map(map_path)
+    engine = AnchorEngine(place, searched_by(search, read_config(AnchorConfig, config)))
     calibration = find_camera(engine, frames)
     print_camera(calibration)
     truth = read_truth(ground_truth, frames)
