@@ -221,7 +221,7 @@ def _check_types(path: Path, manifest: Manifest) -> None:
             raise ManifestError(f"{path}: '{name}' has the wrong type: copy the map again or rebuild it")
     if manifest.uncertainty is not None and not manifest.uncertainty.is_sound:
         raise ManifestError(f"{path}: the entry 'uncertainty' is garbled: copy the map again or rebuild it")
-    if manifest.reduced is not None and manifest.reduced.search not in manifest.prepared:
+    if manifest.reduced is not None and manifest.reduced.search not in list(manifest.prepared):
         raise ManifestError(f"{path}: the entry 'reduced' is garbled: copy the map again or reduce the whole one again")
     for role, model in manifest.models.items():
         if not all(isinstance(value, str) for value in (model.name, model.licence, model.sha256)):

@@ -28,9 +28,8 @@ def write_reduced(
     """
     if way not in map_.prepared:
         ways = " and ".join(map_.prepared) or "no way of searching"
-        raise MapError(
-            f"the map '{map_.name}' is prepared for {ways}, not for {way}: name another one, or run 'visloc prepare' first"
-        )
+        text = f"the map '{map_.name}' is prepared for {ways}, not for {way}"
+        raise MapError(f"{text}: choose another way of searching, or run 'visloc prepare' first")
     if output.resolve() in (source.resolve(), packed_in(source).resolve()):
         raise ConfigError(f"{output} is the whole map, which would be lost: choose another place")
     if not output.name.endswith(ARCHIVE_SUFFIX):
