@@ -87,8 +87,9 @@ def localize(
 
 def find(engine: AnchorEngine | MultiMapEngine, frame: Frame) -> Anchor:
     """What was found of a frame, and in which map."""
-    found = engine.localize(frame)
-    return found if isinstance(found, Anchor) else Anchor(found, engine.map_identity)
+    if isinstance(engine, MultiMapEngine):
+        return engine.localize(frame)
+    return Anchor(engine.localize(frame), engine.map_identity)
 
 
 def describe(name: str, result: AnchorPose | Rejection, truth: Trajectory | None) -> str:

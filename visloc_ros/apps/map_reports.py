@@ -21,7 +21,7 @@ from visloc_ros.core.types import Anchor
 class MapReports:
     """What became of images, by map: of one map in ``folder``, of several in folders with their names below.
 
-    An image that is not found counts for the map that came closest. Raises ConfigError where a name cannot be a folder's.
+    An image that is not found counts for the map that came closest. Raises ConfigError where a name is no folder's.
     """
 
     def __init__(
