@@ -27,6 +27,7 @@ BENCHMARKS = (
         threads=1,
     ),
     Benchmark("landmarks.search", (*DATA, "--json", "{results}/landmarks.json", *LANDMARKS), threads=1),
+    Benchmark("landmarks.reduced", (*DATA, *LANDMARKS), threads=1),
     Benchmark("landmarks.recognition", (*DATA, *LANDMARKS, "--plots", "{results}"), threads=1),
     Benchmark("landmarks.ablation", (*DATA, *LANDMARKS), threads=1),
     Benchmark("landmarks.kidnapped", (*DATA, *LANDMARKS), threads=1),

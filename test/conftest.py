@@ -48,6 +48,10 @@ TOGETHER = (
     ("apps/test_main_job.py",),
     ("test_repository/test_lint.py",),
     ("mapping/test_builder.py", "mapping/test_extension.py"),  # one map
+    (  # one prepared map
+        "localization/strategies/landmarks/test_landmark_anchors.py",
+        "localization/strategies/landmarks/test_reduced_to_landmarks.py",
+    ),
     ("nodes/test_interface.py", "nodes/test_viewer_layouts.py"),  # one look at what the nodes offer
 )
 

@@ -24,7 +24,7 @@ WHAT_IS_COUNTED = (
     "4,096 numbers an image, which is NetVLAD's length (VLAD's of this package is 8,192); and COLMAP's model of all "
     "keypoints, in binary. Pairs, matches and images are not counted. This package's bytes are those of files that "
     "the manifest lists: for retrieval the features (thinned out and packed), VLAD's descriptors and codebook, and the "
-    "model; for landmarks their points, each with a descriptor, and frames (a map is opened whole all the same). "
+    "model; for landmarks their points, each with a descriptor, and frames: all that a map reduced to them holds. "
     "Thumbnails, the map card and the manifest are not counted. Maps were prepared with all processors of the machine."
 )
 

@@ -74,6 +74,56 @@ def test_frames_are_localized_by_landmarks(place, tmp_path):
     assert json.loads(visloc(*words).stdout)["localized"] == 4
 
 
+@pytest.fixture(scope="module")
+def small(place):
+    """The map reduced to landmarks, and what was told."""
+    folder, _ = place
+    told = visloc("maps", "reduce", folder / "room.tar.gz", "--for", "landmarks", "-o", folder / "small", "--json")
+    assert told.exit_code == 0, told.output
+    return folder / "small", json.loads(told.stdout)
+
+
+def test_a_map_is_reduced_and_told_to_be(small):
+    path, told = small
+    assert told["map"] == str(path)
+    assert sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) == told["bytes"] < told["whole_bytes"]
+    assert "landmarks only, the rest of the map is not here" in visloc("maps", "info", path).output
+    assert visloc("maps", "check", path).exit_code == 0
+    entry = json.loads(visloc("maps", "info", path, "--json").stdout)
+    assert (entry["searches"], entry["reduced"]) == (["landmarks"], True)
+    words = ("maps", "reduce", path.parent / "room.tar.gz", "--for", "landmarks", "--output", path, "--overwrite")
+    assert f"{told['bytes'] / 1e6:.2f} of" in visloc(*words).output
+
+
+def test_a_reduced_map_is_searched(place, small):
+    folder, _ = place
+    told = visloc("localize", small[0], folder / "walk", "--every", 4, "--search", "landmarks", "--json")
+    assert json.loads(told.stdout)["localized"] == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("localize", "SMALL", "WALK"),
+        ("run", "SMALL", "WALK", "--output", "NEW"),
+        ("prepare", "SMALL", "--for", "landmarks"),
+        ("prepare", "MAP", "--for", "landmarks", "--elsewhere", "SMALL"),
+        ("maps", "reduce", "SMALL", "--for", "landmarks", "--output", "NEW"),
+        ("maps", "merge", "MAP", "SMALL", "--output", "NEW"),
+        ("align-map", "SMALL", "--floor", "--output", "NEW"),
+        ("build-map", "WALK", "--add-to", "SMALL", "--output", "NEW"),
+        ("export-hloc", "SMALL", "--output", "NEW"),
+    ],
+)
+def test_what_needs_the_whole_map_says_so(place, small, tmp_path, words):
+    folder, _ = place
+    named = {"MAP": folder / "room.tar.gz", "SMALL": small[0], "WALK": folder / "walk", "NEW": tmp_path / "new"}
+    refused = visloc(*(named.get(word, word) for word in words))
+    assert refused.exit_code != 0
+    assert "holds nothing but what the search by landmarks needs" in str(refused.exception)
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [

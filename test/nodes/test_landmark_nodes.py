@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from node_harness import started
+from rclpy.logging import get_logger
 from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
 
 from visloc_msgs.msg import Anchor
@@ -19,8 +20,10 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.landmark_colours import landmark_colours
 from visloc_ros.core.map import open_map
 from visloc_ros.core.types import AnchorPose, Frame
+from visloc_ros.localization.reduced_map import reduce_map_to
 from visloc_ros.nodes import anchor_output, conversions
 from visloc_ros.nodes.anchor_node import AnchorNode
+from visloc_ros.nodes.followed_map import FollowedMap
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources import ros_messages
@@ -106,6 +109,16 @@ def test_a_map_without_landmarks_is_refused_with_the_command_that_makes_them(ros
     output = "".join(capfd.readouterr())
     assert "visloc prepare MAP --for landmarks" in output
     assert "Traceback" not in output
+
+
+def test_a_map_reduced_to_landmarks_is_loaded_and_its_points_are_followed(landmark_room, ros_domain, tmp_path):
+    small = tmp_path / "small"
+    reduce_map_to(landmark_room, "landmarks", small)
+    with started(AnchorNode, "-p", f"map_path:={landmark_room}", *BY_LANDMARKS) as harness:
+        loaded = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(small)))
+        assert loaded.code == LoadMap.Response.SUCCESS, loaded.message
+        followed = FollowedMap(small, get_logger("test")).map
+        assert np.array_equal(followed.points, harness.node._engine.map.points)
 
 
 def test_load_map_of_a_map_without_landmarks_keeps_the_old_one(landmark_room, ros_domain):

@@ -7,6 +7,7 @@ import pytest
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.localization import AnchorConfig
+from visloc_ros.localization.reduced_map import reduce_map_to
 from visloc_ros.server.resident_maps import ResidentMaps, UnknownMapError
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
@@ -75,3 +76,10 @@ def test_maps_that_are_not_prepared_for_a_search_are_searched_by_retrieval(landm
     maps = ResidentMaps(tmp_path, PLENTY, AnchorConfig(search="landmarks"))
     searches = {name: maps.engine(f"{name}.tar.gz").config.search for name in ("prepared", "plain")}
     assert searches == {"prepared": "landmarks", "plain": "retrieval"}
+
+
+def test_a_reduced_map_is_searched_by_what_it_is_reduced_to(landmark_room, tmp_path):
+    reduce_map_to(landmark_room, "landmarks", tmp_path / "small")
+    engine = ResidentMaps(tmp_path, PLENTY, AnchorConfig(search="retrieval")).engine("small")
+    assert engine.config.search == "landmarks"
+    assert len(engine.map.points) > 0

@@ -11,6 +11,7 @@ import pytest
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import NO_POINT, open_map
 from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.localization.reduced_map import open_searchable_map, reduce_map_to
 from visloc_ros.sources.ros_images import encode_jpeg
 from visloc_ros.viewer.landmark_view import add_landmark_switch
 from visloc_ros.viewer.point_colours import GREY, point_colours
@@ -115,6 +116,15 @@ def test_a_switch_shows_the_points_of_landmarks_instead_of_all(server, landmark_
     wait_until(lambda: points.visible and not scene.points.visible)
     switch.value = False
     wait_until(lambda: scene.points.visible and not points.visible)
+
+
+def test_a_map_reduced_to_landmarks_is_shown_with_their_frames(server, landmark_room, tmp_path):
+    reduce_map_to(landmark_room, "landmarks", tmp_path / "small")
+    place = open_searchable_map(tmp_path / "small")
+    scene = Scene.of_map(server, place)
+    assert scene.show_references(place) == len(place.images) > 0
+    assert len(scene.points.points) == len(place.points)
+    assert add_landmark_switch(scene, place) is not None
 
 
 def test_a_map_without_landmarks_has_no_such_switch(server, place):

@@ -14,12 +14,13 @@ from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.options import ConfigFile, GroundTruth, MapArgument, read_truth, takes_source_config
 from visloc_ros.apps.outputs import check_outputs, write_json, writing
 from visloc_ros.core.config import read_config
-from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.map import Map
 from visloc_ros.core.progress import track
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.search_comparison import choose_searches, compare_searches, make_engines, searched_bytes
 from visloc_ros.localization import AnchorConfig
 from visloc_ros.localization.config import SEARCHES
+from visloc_ros.localization.reduced_map import open_searchable_map, searches_of
 from visloc_ros.sources import SourceConfig, open_source
 
 METRES, DEGREES, MILLISECONDS = 100.0, 1.0, 1.0
@@ -46,7 +47,7 @@ def compare(
     """
     check_outputs(folder=output)
     frames = open_source(source, source_config)
-    place = open_map(map_path)
+    place = open_searchable_map(map_path)
     engines = make_engines(place, _chosen(search, place), read_config(AnchorConfig, config))
     truth = read_truth(ground_truth, frames)
     with StageBars() as bars:
@@ -66,8 +67,7 @@ def compare(
 
 
 def _chosen(search: str, place: Map) -> list[str]:
-    given = choose_searches(search)
-    return given or [name for name in SEARCHES if name == SEARCHES[0] or name in place.prepared]
+    return choose_searches(search) or searches_of(place.manifest)
 
 
 def print_comparison(figures: Mapping[str, Mapping[str, Any]]) -> None:

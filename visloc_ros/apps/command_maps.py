@@ -1,4 +1,4 @@
-"""``visloc maps``: which maps there are, what one is, whether it is sound; to merge several, and to delete one."""
+"""``visloc maps``: which maps there are, what one is, whether it is sound; to merge, reduce and delete them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from visloc_ros.core.files import is_file
 from visloc_ros.core.finding import Level
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest
 from visloc_ros.core.map_folder import MapEntry, list_maps, read_entry, remove_map
+from visloc_ros.localization.reduced_map import reduce_map_to, searches_of
 
-app = typer.Typer(no_args_is_help=True, help="List, describe, check, merge and delete maps.")
+app = typer.Typer(no_args_is_help=True, help="List, describe, check, merge, reduce and delete maps.")
 
 Maps = Annotated[list[Path], typer.Argument(help="Map folders, or their archives.", show_default=False)]
 
@@ -37,7 +38,7 @@ def list_folder(
         print_json([figures(entry) for entry in entries])
         return
     table = Table(box=None, padding=(0, 2))
-    for title in ("map", "images", "points", "MB", "metres", "z up", "features"):
+    for title in ("map", "images", "points", "MB", "metres", "z up", "features", "searched by"):
         table.add_column(title, justify="right" if title in ("images", "points", "MB") else "left")
     for entry in entries:
         table.add_row(Text(entry.path.name, "red" if entry.problem else ""), *_row(entry))
@@ -96,6 +97,30 @@ def merge(
 
 
 @app.command()
+def reduce(
+    path: MapArgument,
+    search: Annotated[
+        str, typer.Option("--for", help="Way of searching to keep, of those that the map is prepared for.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Map folder to write, or a .tar.gz.")],
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a map that holds only what one way of searching needs, for a small computer; the whole one stays.
+
+    Example: visloc maps reduce maps/office --for landmarks --output maps/office_small
+    """
+    whole = _readable(path)
+    reduce_map_to(path, search, output, overwrite=overwrite)
+    reduced = _readable(output)
+    if as_json:
+        print_json({"map": output, "bytes": reduced.size, "whole_bytes": whole.size})
+        return
+    sizes = f"{reduced.size / 1e6:.2f} of {whole.size / 1e6:.2f} MB"
+    console.print(f"{output}: {sizes}; search it with anchor.search '{search}'", highlight=False)
+
+
+@app.command()
 def delete(paths: Maps, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Delete maps, broken ones, too; where one path is no map, nothing is deleted."""
     for path in paths:
@@ -114,9 +139,11 @@ def figures(entry: MapEntry) -> dict[str, Any]:
     if entry.manifest is None:
         return known
     manifest = asdict(entry.manifest)
-    for left_out in ("files", "uncertainty", "config"):
+    for left_out in ("files", "uncertainty", "config", "reduced"):
         del manifest[left_out]
-    return known | manifest
+    reduced = entry.manifest.reduced
+    searches = {"searches": searches_of(entry.manifest), "reduced": reduced is not None}
+    return known | manifest | searches
 
 
 def _readable(path: Path) -> MapEntry:
@@ -129,7 +156,7 @@ def _readable(path: Path) -> MapEntry:
 def _row(entry: MapEntry) -> tuple[str, ...]:
     manifest = entry.manifest
     if manifest is None:
-        return ("",) * 6
+        return ("",) * 7
     counts = manifest.counts
     extractor = manifest.models.get("extractor")
     return (
@@ -139,6 +166,7 @@ def _row(entry: MapEntry) -> tuple[str, ...]:
         _yes(manifest.metric),
         _yes(manifest.gravity_aligned),
         "" if extractor is None else extractor.name,
+        ", ".join(searches_of(manifest)),
     )
 
 
@@ -147,6 +175,8 @@ def _facts(entry: MapEntry, manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "images, points", f"{manifest.counts.get('images', 0)}, {manifest.counts.get('points', 0)}"
     yield "reprojection error", f"{manifest.reprojection_error_px:.2f} px"
     yield "size", f"{entry.size / 1e6:.1f} MB"
+    only = "" if manifest.reduced is None else " only, the rest of the map is not here"
+    yield "searched by", f"{', '.join(searches_of(manifest))}{only}"
     yield "metres", _known(manifest.metric, manifest.scale_source, manifest.scale_error, "{:.1%}")
     yield "z up", _known(manifest.gravity_aligned, manifest.gravity_source, manifest.gravity_error_deg, "{:.1f}°")
     if manifest.alignment:

@@ -12,7 +12,7 @@ from visloc_ros.apps.flags import find_map
 from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.apps.pose_files import read_poses
-from visloc_ros.core.map import open_map
+from visloc_ros.localization.reduced_map import open_searchable_map
 
 
 def plot(
@@ -35,7 +35,7 @@ def plot(
     trajectories = {
         name if names.count(name) == 1 else str(path): read_poses(path) for name, path in zip(names, files, strict=True)
     }
-    place = None if map_path is None else open_map(map_path)
+    place = None if map_path is None else open_searchable_map(map_path)
     from visloc_ros.evaluation.trajectory_plot import write_trajectory_plot  # drawing takes a second to import
 
     unit = "map units" if place is not None and not place.manifest.metric else "m"

@@ -18,11 +18,11 @@ from visloc_ros.apps.replay import ReplayPlan
 from visloc_ros.apps.replay import replay as replay_bag
 from visloc_ros.core.calibration import CalibrationSource
 from visloc_ros.core.errors import SourceError
-from visloc_ros.core.map import open_map
 from visloc_ros.evaluation import RunRecord, summarize, summary_rows, write_results
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine, find_camera
 from visloc_ros.localization.config import RETRIEVAL
+from visloc_ros.localization.reduced_map import open_searchable_map
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.bag import BagSource
 from visloc_ros.sources.bag_calibration import copy_with_camera_info
@@ -51,7 +51,7 @@ def replay(
     truth = read_truth(ground_truth, source)
     calibration = source.calibration
     if calibration.is_provisional:
-        engine = AnchorEngine(open_map(map_path), AnchorConfig(search=search or RETRIEVAL))
+        engine = AnchorEngine(open_searchable_map(map_path), AnchorConfig(search=search or RETRIEVAL))
         calibration = find_camera(engine, source)
     print_camera(calibration)
     with tempfile.TemporaryDirectory(prefix="visloc_replay_") as folder:

@@ -13,6 +13,7 @@ from visloc_ros.apps.command_replay import finish
 from visloc_ros.apps.console import StageBars, console, print_camera, print_table
 from visloc_ros.apps.flags import takes_flags
 from visloc_ros.apps.json_output import AsJson, print_json
+from visloc_ros.apps.node_options import Search, searched_by
 from visloc_ros.apps.odometry_options import (
     CameraFromImu,
     ImuTopic,
@@ -32,10 +33,10 @@ from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.apps.recomputation import recompute
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError, SetupError
-from visloc_ros.core.map import open_map
 from visloc_ros.evaluation import Row, summarize
 from visloc_ros.evaluation.regression import compare_with_baseline, read_baseline
 from visloc_ros.localization import AnchorEngine, find_camera
+from visloc_ros.localization.reduced_map import open_searchable_map
 from visloc_ros.sources import RecalibratedSource, SourceConfig, open_source
 from visloc_ros.sources.measurements import measurements_of
 
@@ -53,6 +54,7 @@ def run(
         Path | None, typer.Option("--output", "-o", help="Folder for trajectory, summary and report.")
     ] = None,
     ground_truth: GroundTruth = None,
+    search: Search = "",
     config: ConfigFile = None,
     causal: Annotated[
         bool, typer.Option("--causal", help="Give each frame only what a live system knows by then.")
@@ -86,9 +88,8 @@ def run(
     frames = open_source(source, topics)
     measurements = measurements_of(frames) if sensors or imu_topic or odometry_topic else None
     options = read_config(RunConfig, config)
-    if causal:
-        options = replace(options, causal=True)
-    place, truth = open_map(map_path), read_truth(ground_truth, frames)
+    options = replace(options, causal=causal or options.causal, anchor=searched_by(search, options.anchor))
+    place, truth = open_searchable_map(map_path), read_truth(ground_truth, frames)
     engine = AnchorEngine(place, options.anchor)
     calibration = find_camera(engine, frames)
     print_camera(calibration)

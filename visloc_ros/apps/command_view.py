@@ -19,10 +19,11 @@ from visloc_ros.apps.pose_files import read_poses
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.core.errors import ConfigError, MapError, SetupError
 from visloc_ros.core.geometry import Array
-from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.map import Map
 from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.core.trajectory import Trajectory, read_tum
 from visloc_ros.evaluation.association import truth_at
+from visloc_ros.localization.reduced_map import open_searchable_map, searches_of
 from visloc_ros.mapping.alignment.mesh import align_with_mesh
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
 
@@ -72,7 +73,7 @@ def view(
         raise ConfigError("a trajectory is played, a camera is live: give --trajectory or --live")
     if trajectory is None and (images is not None or ground_truth is not None):
         raise ConfigError("--images and --ground-truth are shown with a trajectory: give the trajectory, too")
-    place = open_map(map_path)
+    place = open_searchable_map(map_path)
     shown = None if trajectory is None else read_shown(place, trajectory, ground_truth, images, camera)
     if rerun is not None:
         from visloc_ros.viewer.rerun_export import write_rerun
@@ -145,12 +146,12 @@ def view_map(
 
 def follow(scene: Scene, place: Map, address: str, camera: str) -> None:
     """Find a camera until it ends. Raises SourceError where nothing comes."""
-    from visloc_ros.localization import AnchorEngine
+    from visloc_ros.localization import AnchorConfig, AnchorEngine
     from visloc_ros.pipeline.live_camera import LiveCamera
     from visloc_ros.sources.live_video import LiveVideo
     from visloc_ros.viewer.live_view import LiveView
 
-    live = LiveCamera(AnchorEngine(place))
+    live = LiveCamera(AnchorEngine(place, AnchorConfig(search=searches_of(place.manifest)[0])))
     shown = LiveView(scene, live)
     try:
         with LiveVideo(address, SourceConfig(camera=camera)) as video:

@@ -12,7 +12,8 @@ import psutil
 
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.finding import Finding, Level
-from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.map import Map
+from visloc_ros.localization.reduced_map import open_searchable_map
 
 LEAST_MEMORY_GB = 2.0  # the nodes with the map of a building take 1.3 GB
 LEAST_DISK_GB = 1.0  # half of what a map of 10,000 images takes
@@ -49,7 +50,7 @@ def examine_computer() -> Iterator[Finding]:
 def examine_map(path: Path) -> Iterator[Finding]:
     """Open a map, every file checked."""
     try:
-        map_ = open_map(path)
+        map_ = open_searchable_map(path)
     except VislocError as error:
         yield Finding(Level.ERROR, "map", str(error))
         return
@@ -65,7 +66,7 @@ def _warnings(map_: Map) -> Iterator[Finding]:
         yield Finding(Level.WARNING, "map", text)
     if not manifest.gravity_aligned:
         yield Finding(Level.WARNING, "map", "it does not know which way is up: its floor may be tilted in RViz")
-    if len(map_.images) < FEW_IMAGES:
+    if manifest.counts.get("images", len(map_.images)) < FEW_IMAGES:
         yield Finding(Level.WARNING, "map", "so few images show little: record the place from more sides")
     if manifest.reprojection_error_px > LARGE_ERROR_PX:
         text = (

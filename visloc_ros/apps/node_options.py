@@ -1,12 +1,13 @@
-"""Command-line options of the commands that start nodes."""
+"""Command-line options of the commands that search maps or start nodes that do."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from visloc_ros.localization.config import LANDMARKS, SEARCHES
+from visloc_ros.localization.config import LANDMARKS, SEARCHES, AnchorConfig
 
 
 def _known_search(name: str) -> str:
@@ -28,3 +29,8 @@ Search = Annotated[
         show_default=False,
     ),
 ]
+
+
+def searched_by(search: str, config: AnchorConfig) -> AnchorConfig:
+    """A configuration with the way of searching that was given, if any."""
+    return replace(config, search=search) if search else config

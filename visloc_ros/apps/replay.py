@@ -17,10 +17,11 @@ from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.apps.recording import Recording
 from visloc_ros.core.atomic_write import atomic_folder
 from visloc_ros.core.errors import OutputError, SetupError
-from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.map import Map
 from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.evaluation import RunRecord
+from visloc_ros.localization.reduced_map import open_searchable_map
 from visloc_ros.sources.bag import BagSource
 from visloc_ros.sources.base import BAG_METADATA
 
@@ -64,7 +65,7 @@ class ReplayPlan:
 
 def replay(plan: ReplayPlan, source: BagSource, ground_truth: Trajectory | None) -> RunRecord:
     """Run the nodes on a bag; raises SetupError when a node fails or no node listens."""
-    place = open_map(plan.map_path)  # a broken map is told here, before any process starts
+    place = open_searchable_map(plan.map_path)  # a broken map is told here, before any process starts
     return make_record(plan, source, place, run_nodes(plan, source), ground_truth)
 
 

@@ -69,6 +69,17 @@ class UncertaintyInfo:
 
 
 @dataclass(frozen=True)
+class ReducedInfo:
+    """The only way of searching whose files a reduced map still holds, and the other ``files`` of the whole one.
+
+    These are not here: they tell of which version of the map the prepared files are.
+    """
+
+    search: str
+    files: Mapping[str, FileInfo]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Provenance and properties of a map.
 
@@ -82,7 +93,8 @@ class Manifest:
     known, altitude (metres) of the origin of a map with axes east, north, up. ``alignment`` is empty, or the
     ``source`` of the frame that the finished map was moved to (``visloc align-map``) and the ``residuals``. ``merged``
     tells of each ``map`` that was merged into it the ``residuals`` with which it was placed. ``prepared`` tells by the
-    name of a way of searching how its files, in a folder of that name, were made.
+    name of a way of searching how its files, in a folder of that name, were made. ``reduced`` is None for a whole map;
+    in one that holds nothing but what a way of searching prepared, all else that is said here is of the whole map.
     """
 
     name: str
@@ -104,7 +116,13 @@ class Manifest:
     files: Mapping[str, FileInfo] = field(default_factory=dict)
     uncertainty: UncertaintyInfo | None = None
     prepared: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reduced: ReducedInfo | None = None
     format_version: int = FORMAT_VERSION
+
+    @property
+    def whole_files(self) -> Mapping[str, FileInfo]:
+        """The files of the whole map, also where this one holds only some of them."""
+        return self.files if self.reduced is None else {**self.reduced.files, **self.files}
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -160,6 +178,7 @@ def _parse_manifest(path: Path, values: dict[str, Any]) -> Manifest:
         arguments["models"] = {role: ModelInfo(**info) for role, info in values["models"].items()}
         arguments["files"] = {name: FileInfo(**info) for name, info in values["files"].items()}
         arguments["uncertainty"] = _parse_uncertainty(values.get("uncertainty"))
+        arguments["reduced"] = _parse_reduced(values.get("reduced"))
         manifest = Manifest(**arguments)
     except (KeyError, TypeError, AttributeError) as error:
         raise ManifestError(f"{path} lacks or garbles an entry ({error}): copy the map again or rebuild it") from error
@@ -172,6 +191,12 @@ def _parse_uncertainty(values: Mapping[str, Any] | None) -> UncertaintyInfo | No
     if values is None or values["version"] != UNCERTAINTY_VERSION:
         return None
     return UncertaintyInfo(**values)
+
+
+def _parse_reduced(values: Mapping[str, Any] | None) -> ReducedInfo | None:
+    if values is None:
+        return None
+    return ReducedInfo(values["search"], {name: FileInfo(**info) for name, info in values["files"].items()})
 
 
 def _check_types(path: Path, manifest: Manifest) -> None:
@@ -196,6 +221,8 @@ def _check_types(path: Path, manifest: Manifest) -> None:
             raise ManifestError(f"{path}: '{name}' has the wrong type: copy the map again or rebuild it")
     if manifest.uncertainty is not None and not manifest.uncertainty.is_sound:
         raise ManifestError(f"{path}: the entry 'uncertainty' is garbled: copy the map again or rebuild it")
+    if manifest.reduced is not None and manifest.reduced.search not in list(manifest.prepared):
+        raise ManifestError(f"{path}: the entry 'reduced' is garbled: copy the map again or reduce the whole one again")
     for role, model in manifest.models.items():
         if not all(isinstance(value, str) for value in (model.name, model.licence, model.sha256)):
             raise ManifestError(f"{path}: the model '{role}' is garbled: copy the map again or rebuild it")

@@ -2,7 +2,8 @@
 
 In memory a map is plain contiguous arrays; on disk it is a folder (docs/maps.md) that stock hloc reads:
 ``sfm/`` (COLMAP model), ``features.h5``, ``global-feats-<descriptor>.h5``, ``vlad.h5`` (the codebook, with
-VLAD only) and ``manifest.json``. A folder made by stock hloc opens, too.
+VLAD only) and ``manifest.json``. A folder made by stock hloc opens, too. A map that was reduced to what one way of
+searching needs (``core/map_reduction.py``) holds none of these but the manifest.
 """
 
 from __future__ import annotations
@@ -92,13 +93,14 @@ class Map:
         return np.array([image.map_from_camera.translation for image in self.images]).reshape(-1, 3)
 
 
-def open_map(path: Path, *, checksums: bool = True, extractor: str = "") -> Map:
+def open_map(path: Path, *, checksums: bool = True, extractor: str = "", reduced: bool = False) -> Map:
     """Open a map folder or a packed ``reference.tar.gz``, everything checked.
 
     A folder that holds nothing of a map but such an archive is opened, too.
     Raises MapError that names the missing, truncated or inconsistent file and what to do. ``checksums`` False skips
     the SHA-256 comparison (sizes and contents are checked all the same). ``extractor`` names the model that made the
-    local features of a folder of stock hloc whose file names do not tell.
+    local features of a folder of stock hloc whose file names do not tell. A reduced map is refused unless ``reduced``:
+    it has no images and points, only what is ``prepared`` (``localization/reduced_map.py`` makes images of that).
     """
     path = Path(path)
     restore(path)
@@ -106,10 +108,10 @@ def open_map(path: Path, *, checksums: bool = True, extractor: str = "") -> Map:
     try:
         if is_file(path):
             with unpacked(path) as folder:
-                return _open_folder(folder, checksums, extractor)
+                return _open_folder(folder, checksums, extractor, reduced)
         if not is_folder(path):
             raise MapError(f"there is no map at {path}: build one with 'visloc build-map SOURCE --output {path}'")
-        return _open_folder(path, checksums, extractor)
+        return _open_folder(path, checksums, extractor, reduced)
     except OSError as error:
         raise MapError(f"cannot open {path}: {error.strerror}: {error.filename}") from error
 
@@ -127,8 +129,10 @@ def find_files(folder: Path, *, checksums: bool = True, extractor: str = "") -> 
     return own_layout(folder, manifest), manifest
 
 
-def _open_folder(folder: Path, checksums: bool, extractor: str) -> Map:
+def _open_folder(folder: Path, checksums: bool, extractor: str, reduced: bool) -> Map:
     layout, manifest = find_files(folder, checksums=checksums, extractor=extractor)
+    if manifest.reduced is not None:
+        return _open_reduced(folder, manifest, reduced)
     for path in layout.files:
         check_within(path, folder, MapError)
     model = read_model(layout.model)
@@ -143,6 +147,25 @@ def _open_folder(folder: Path, checksums: bool, extractor: str) -> Map:
         read_centroids(layout.centroids) if layout.centroids else _NOTHING,
         _read_thumbnails(folder / THUMBNAIL_FOLDER, names),
         {name: _read_prepared(folder, name, manifest) for name in manifest.prepared},
+    )
+
+
+def _open_reduced(folder: Path, manifest: Manifest, is_wanted: bool) -> Map:
+    assert manifest.reduced is not None
+    way = manifest.reduced.search
+    if not is_wanted:
+        raise only_prepared(manifest.name, way)
+    if manifest.uncertainty is None:
+        raise MapError(f"{folder} does not say what the map is off by: reduce the whole map again")
+    prepared = {way: _read_prepared(folder, way, manifest)}
+    return Map(manifest.name, manifest, (), np.empty((0, 3)), _NOTHING, _NOTHING, prepared=prepared)
+
+
+def only_prepared(name: str, way: str) -> MapError:
+    """What to say where a reduced map would have to be whole, or searched another way."""
+    return MapError(
+        f"the map '{name}' holds nothing but what the search by {way} needs: search it that way (--search {way}, or "
+        f"anchor.search: {way}), or bring the whole map"
     )
 
 

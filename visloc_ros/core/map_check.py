@@ -37,4 +37,4 @@ def _size(path: Path) -> int:
 
 
 def _try(_: Tell, path: Path) -> None:
-    open_map(path)
+    open_map(path, reduced=True)

@@ -90,9 +90,13 @@ class MapUncertainty:
 
 
 def map_uncertainty(map_: Map, config: PoseConfig | None = None) -> MapUncertainty:
-    """The uncertainty that a map's manifest tells, measured now where that has none or other options are asked for."""
+    """The uncertainty that a map's manifest tells, measured now where that has none or other options are asked for.
+
+    A reduced map has no images of its own that could tell: what its manifest says holds whatever is asked for.
+    """
     stored = map_.manifest.uncertainty
-    if stored is not None and (config is None or config == PoseConfig()):
+    can_measure = map_.manifest.reduced is None
+    if stored is not None and (config is None or config == PoseConfig() or not can_measure):
         return MapUncertainty(stored, map_)
     return MapUncertainty(measure_map_uncertainty(map_, config), map_)
 

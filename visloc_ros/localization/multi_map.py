@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.core.types import Anchor, AnchorPose, Frame, MapIdentity, Reason, Rejection
@@ -58,6 +59,15 @@ class MultiMapEngine:
     def map_identities(self) -> list[MapIdentity]:
         """The maps that are searched."""
         return [engine.map_identity for engine in self._engines]
+
+    def best_calibration(self, calibration: CameraCalibration) -> CameraCalibration:
+        """What the map that tells it best knows by now of the camera whose frames carry this calibration."""
+        known = [engine.best_calibration(calibration) for engine in self._engines]
+        return min(known, key=lambda one: (one.is_provisional, one.focal_sigma))
+
+    def has_settled(self, calibration: CameraCalibration) -> bool:
+        """Whether further frames of the camera with this calibration will not change what one of the maps tells."""
+        return any(engine.has_settled(calibration) for engine in self._engines)
 
     def localize(self, frame: Frame, features: LocalFeatures | None = None) -> Anchor:
         """Find ``map_from_camera`` of a frame, and the map; ``features`` are those of the frame where they are known.

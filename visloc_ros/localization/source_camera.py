@@ -6,12 +6,13 @@ from itertools import islice
 
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.localization.anchor import AnchorEngine
+from visloc_ros.localization.multi_map import MultiMapEngine
 from visloc_ros.sources import FrameSource
 
 _TRIES = 30
 
 
-def find_camera(engine: AnchorEngine, source: FrameSource) -> CameraCalibration:
+def find_camera(engine: AnchorEngine | MultiMapEngine, source: FrameSource) -> CameraCalibration:
     """How the camera of a source is known: as given or recorded, else by the map and by frames that are found in it.
 
     Frames from all over the source are looked for until further ones would not change the answer; where none is found

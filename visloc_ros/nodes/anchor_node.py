@@ -22,11 +22,11 @@ from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.errors import ConfigError, ManifestError, MapError, OutputError, VislocError
 from visloc_ros.core.files import exists, is_folder
 from visloc_ros.core.landmark_colours import landmark_colours
-from visloc_ros.core.map import open_map
 from visloc_ros.core.map_check import check_map
 from visloc_ros.core.map_export import export_map
 from visloc_ros.core.types import Anchor, Frame, Reason, Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.localization.reduced_map import open_searchable_map
 from visloc_ros.mapping.plan_view import plan_view
 from visloc_ros.nodes.anchor_output import AnchorOutput
 from visloc_ros.nodes.background import in_background
@@ -154,14 +154,14 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         anchor = self.config.anchor
         threads = anchor.features.torch_threads or max(1, (os.cpu_count() or 1) // 2)  # odometry keeps the others
         features = replace(anchor.features, torch_threads=threads)
-        return AnchorEngine(open_map(path), replace(anchor, features=features))
+        return AnchorEngine(open_searchable_map(path), replace(anchor, features=features))
 
     def _next_engine(self, path: Path) -> AnchorEngine:
         """An engine for another map, with the models of the one in use."""
         with self._loading:
             check_map(path)
             now = self._engine
-            return AnchorEngine(open_map(path), now.config, now.extractor, now.matcher)
+            return AnchorEngine(open_searchable_map(path), now.config, now.extractor, now.matcher)
 
     def _use_engine(self, engine: AnchorEngine, path: Path) -> None:
         with self._in_use:  # a search that runs ends first, and its anchor is sent under its own map's name

@@ -8,9 +8,10 @@ from pathlib import Path
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from visloc_ros.core.errors import VislocError
-from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.map import Map
 from visloc_ros.core.map_check import check_map
 from visloc_ros.core.types import MapIdentity
+from visloc_ros.localization.reduced_map import open_searchable_map
 
 
 class FollowedMap:
@@ -22,7 +23,7 @@ class FollowedMap:
 
     def __init__(self, path: Path, logger: RcutilsLogger) -> None:
         """Load the first one. Raises MapError."""
-        self.map = open_map(path)
+        self.map = open_searchable_map(path)
         self._logger = logger
         self._loading: threading.Thread | None = None
         self._loaded: Map | None = None
@@ -48,7 +49,7 @@ class FollowedMap:
     def _load(self, path: Path) -> None:
         try:
             check_map(path)
-            self._loaded = open_map(path)
+            self._loaded = open_searchable_map(path)
         except VislocError as error:
             self._logger.error(f"points of the anchor node's map are not followed, odometry leads alone: {error}")
         else:

@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from visloc_ros.core.errors import ConfigError, MapError
-from visloc_ros.core.map import open_map
 from visloc_ros.core.map_check import check_map
 from visloc_ros.core.map_folder import MapEntry, find_map, list_maps, remove_map
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.config import RETRIEVAL
+from visloc_ros.localization.reduced_map import open_searchable_map, searches_of
 
 BYTES_A_BYTE = 3  # of memory for one on the disk: a map of 10,000 images (1.5 GB) takes 2.7 GB
 
@@ -19,7 +18,7 @@ BYTES_A_BYTE = 3  # of memory for one on the disk: a map of 10,000 images (1.5 G
 class ResidentMaps:
     """Engines by map name, with models in common. One thread at a time.
 
-    Maps that are not prepared for the search that ``config`` names are searched by retrieval.
+    Maps that are not prepared for the search that ``config`` names are searched by retrieval, reduced ones as they can.
     """
 
     def __init__(self, folder: Path, memory_bytes: int, config: AnchorConfig | None = None) -> None:
@@ -89,9 +88,9 @@ class ResidentMaps:
             self._engines.popitem(last=False)
         shared = next(iter(self._engines.values()), None)
         models = () if shared is None else (shared[0].extractor, shared[0].matcher)
-        place = open_map(entry.path)
-        is_prepared = self._config.search in (RETRIEVAL, *place.prepared)
-        config = self._config if is_prepared else replace(self._config, search=RETRIEVAL)
+        place = open_searchable_map(entry.path)
+        possible = searches_of(place.manifest)
+        config = self._config if self._config.search in possible else replace(self._config, search=possible[0])
         self._engines[name] = AnchorEngine(place, config, *models), size
 
 

@@ -28,7 +28,7 @@ class ServerConfig:
     """Where the maps lie, how much memory they may take, and the token of those who may ask; empty: anybody.
 
     Reports below ``reports_folder`` can be read. ``search`` is how maps are searched that are prepared for it, all
-    others by retrieval.
+    others by retrieval, and reduced ones as they can.
     """
 
     maps_folder: Path

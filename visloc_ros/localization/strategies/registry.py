@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from visloc_ros.core.map import Map
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.map import Map, only_prepared
 from visloc_ros.features import LocalExtractor, Matcher, make_matcher
 from visloc_ros.features.registry import make_global_descriptor
 from visloc_ros.localization.config import LANDMARKS, AnchorConfig
@@ -21,6 +22,7 @@ def make_searcher(
 
     Raises MapError in words where the map lacks what that needs, ModelError where a model cannot be loaded.
     """
+    _check_whole(map_, config)
     matcher = matcher or make_matcher(config.matcher, extractor.info.name)
     if config.search == LANDMARKS:
         from visloc_ros.localization.strategies.landmarks.opening import open_landmarks
@@ -45,6 +47,8 @@ def make_searchers(
 
     Raises MapError where maps that are searched by landmarks were prepared apart.
     """
+    for map_ in maps:
+        _check_whole(map_, config)
     matcher = matcher or make_matcher(config.matcher, extractor.info.name)
     if config.search == LANDMARKS:
         from visloc_ros.localization.strategies.landmarks.map_ranking import LandmarkMapRanking
@@ -57,3 +61,22 @@ def make_searchers(
         return SearchersOfMaps(searchers, ranking)
     make_once = cache(make_global_descriptor)
     return SearchersOfMaps([RetrievalSearcher(map_, config, matcher, make_once) for map_ in maps])
+
+
+def prepared_map(map_: Map, search: str) -> Map:
+    """What a way of searching has made of a map, without what recognises it: points and the frames that show them.
+
+    Raises MapError where that is missing, broken or of another version of the map, or where the way is not known.
+    """
+    if search == LANDMARKS:
+        from visloc_ros.localization.strategies.landmarks.landmark_files import load_landmark_map
+
+        return load_landmark_map(map_.prepared[LANDMARKS], map_.manifest).map
+    raise MapError(f"the map '{map_.name}' is for a search by '{search}', which is not known here: use a newer version")
+
+
+def _check_whole(map_: Map, config: AnchorConfig) -> None:
+    """Refuse a map that was reduced to another search."""
+    reduced = map_.manifest.reduced
+    if reduced is not None and reduced.search != config.search:
+        raise only_prepared(map_.name, reduced.search)

@@ -133,8 +133,9 @@ def _describe(landmark_map: LandmarkMap) -> dict[str, Any]:
 
 def _origin(manifest: Manifest) -> dict[str, str]:
     """SHA-256 of the files of a map that its landmarks are made from."""
-    used = (name for name in manifest.files if name == FEATURES_NAME or name.startswith(f"{MODEL_FOLDER}/"))
-    return {name: manifest.files[name].sha256 for name in sorted(used)}
+    files = manifest.whole_files
+    used = (name for name in files if name == FEATURES_NAME or name.startswith(f"{MODEL_FOLDER}/"))
+    return {name: files[name].sha256 for name in sorted(used)}
 
 
 def _camera_rows(images: Sequence[MapImage]) -> tuple[list[dict[str, Any]], NDArray[np.int32]]:

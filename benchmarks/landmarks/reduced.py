@@ -1,0 +1,144 @@
+"""Maps reduced to what the search by landmarks needs, beside the whole ones: bytes, memory, and time to open.
+
+Run: OMP_NUM_THREADS=1 python -m benchmarks.landmarks.reduced --data ../shared/data --markdown results/landmarks.md
+
+Every opening happens in a new process, whole and reduced maps in turn; medians are given. The networks are loaded
+before, so that times are the map's alone. What is allocated is counted by tracemalloc, in processes of their own: it
+slows them down. That of the whole process is its resident set, networks and libraries included.
+"""
+
+import argparse
+import gc
+import time
+import tracemalloc
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+
+from benchmarks.landmarks.prepared import all_places, chosen_places, prepared_map, prepared_path
+from benchmarks.program import add_outputs, new_parser
+from benchmarks.results_file import Figures, table, write_outputs
+from visloc_ros.core.child_process import ChildProcess, Tell
+from visloc_ros.core.map_folder import read_entry
+from visloc_ros.evaluation.machine import provenance
+from visloc_ros.features import make_extractor, make_matcher
+from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.localization.config import LANDMARKS, RETRIEVAL
+from visloc_ros.localization.reduced_map import open_searchable_map, reduce_map_to
+
+SECTION = "Reduced maps"
+HEADER = (
+    "map", "searched by", "MB on disk", "without thumbnails and card", "opened, s", "ready to search, s",
+    "most allocated while opening, MB", "held by what searches, MB", "whole process, MB",
+)  # fmt: skip
+WAYS = {"whole, retrieval": RETRIEVAL, "whole, landmarks": LANDMARKS, "reduced, landmarks": LANDMARKS}
+REDUCED = "reduced, landmarks"
+
+
+def main() -> None:
+    """Measure all places, and write the table."""
+    arguments = parse_arguments()
+    paths = list(arguments.maps or _prepared(arguments))
+    places = {path.name.partition(".")[0]: measure_map(path, arguments.work, arguments.runs) for path in paths}
+    report = {**provenance(), "places": places}
+    body = table(HEADER, [row(name, way, one) for name, ways in places.items() for way, one in ways.items()])
+    print(body)
+    write_outputs(arguments, SECTION, report, body)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
+    parser.add_argument("--work", type=Path, default=Path("out/landmarks"), help="folder for maps and rooms")
+    parser.add_argument("--only", nargs="*", help="places: redkitchen, euroc, room, drive, painted")
+    parser.add_argument("--maps", type=Path, nargs="*", help="maps that are prepared already, instead of the places")
+    parser.add_argument("--runs", type=int, default=5, help="openings of each map")
+    add_outputs(parser)
+    return parser.parse_args()
+
+
+def _prepared(arguments: argparse.Namespace) -> list[Path]:
+    """Prepared maps of the places, made where they are not there yet."""
+    places = chosen_places(arguments.data, arguments.work, arguments.only)
+    for place in places:
+        prepared_map(place, all_places(arguments.data, arguments.work), arguments.work)
+    return [prepared_path(place, arguments.work) for place in places]
+
+
+def measure_map(path: Path, work: Path, runs: int) -> dict[str, Figures]:
+    """Figures of a prepared map in three ways: searched whole both ways, and reduced."""
+    reduced = work / "reduced" / path.name.partition(".")[0]
+    reduce_map_to(path, LANDMARKS, reduced, overwrite=True)
+    paths = {way: reduced if way == REDUCED else path for way in WAYS}
+    runs_of: dict[str, list[Figures]] = {way: [] for way in WAYS}
+    for _ in range(runs):
+        for way, search in WAYS.items():
+            timed, counted = (
+                ChildProcess(one, paths[way], search).result() for one in (timed_opening, counted_opening)
+            )
+            runs_of[way].append({**timed, **counted})
+    return {way: {**_bytes(paths[way]), **medians(runs_of[way])} for way in WAYS}
+
+
+def timed_opening(_: Tell, path: Path, search: str) -> Figures:
+    """Seconds until a map is open, and until it can be searched, and MB that the process then has."""
+    torch.set_num_threads(1)
+    extractor, matcher = make_extractor(), make_matcher()
+    begin = time.monotonic()
+    place = open_searchable_map(path)
+    opened = time.monotonic()
+    engine = AnchorEngine(place, AnchorConfig(search=search), extractor, matcher)
+    ready = time.monotonic()
+    process_mb = psutil.Process().memory_info().rss / 1e6
+    return {
+        "opened_s": opened - begin,
+        "ready_s": ready - begin,
+        "process_mb": process_mb,
+        "points": len(engine.map.points),
+    }
+
+
+def counted_opening(_: Tell, path: Path, search: str) -> Figures:
+    """MB that are allocated at most while a map is opened, and that what searches it holds; torch's are not counted."""
+    extractor, matcher = make_extractor(), make_matcher()
+    tracemalloc.start()
+    engine = AnchorEngine(open_searchable_map(path), AnchorConfig(search=search), extractor, matcher)
+    gc.collect()
+    held, most = tracemalloc.get_traced_memory()
+    return {"held_mb": held / 1e6, "most_mb": most / 1e6, "points": len(engine.map.points)}
+
+
+def medians(runs: Sequence[Figures]) -> Figures:
+    """The median of each figure."""
+    return {name: float(np.median([one[name] for one in runs])) for name in runs[0]}
+
+
+def row(name: str, way: str, figures: Figures) -> list[str]:
+    """One way's line."""
+    kept, search = way.split(", ")
+    return [
+        f"{name}, {kept}",
+        search,
+        f"{figures['bytes'] / 1e6:.2f}",
+        f"{figures['listed_bytes'] / 1e6:.2f}",
+        f"{figures['opened_s']:.2f}",
+        f"{figures['ready_s']:.2f}",
+        f"{figures['most_mb']:.1f}",
+        f"{figures['held_mb']:.1f}",
+        f"{figures['process_mb']:.0f}",
+    ]
+
+
+def _bytes(path: Path) -> Figures:
+    """Bytes of all files of a map, or of its archive, and of those that its manifest lists."""
+    entry = read_entry(path)
+    assert entry.manifest is not None
+    return {"bytes": entry.size, "listed_bytes": sum(info.size for info in entry.manifest.files.values())}
+
+
+if __name__ == "__main__":
+    main()

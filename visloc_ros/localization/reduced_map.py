@@ -1,0 +1,46 @@
+"""Maps that are searched, shown and followed, be they whole or reduced to what one way of searching needs.
+
+What a reduced map holds is turned into a map like others: its images are the frames that are searched, their features
+projections of points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from visloc_ros.core.manifest import Manifest
+from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.map_reduction import write_reduced
+from visloc_ros.localization.config import RETRIEVAL, SEARCHES
+from visloc_ros.localization.map_uncertainty import map_uncertainty
+from visloc_ros.localization.strategies.registry import prepared_map
+
+
+def searches_of(manifest: Manifest) -> list[str]:
+    """Ways by which a map can be searched: retrieval and what it is prepared for, or the one it is reduced to."""
+    if manifest.reduced is not None:
+        return [manifest.reduced.search]
+    return [name for name in SEARCHES if name == RETRIEVAL or name in manifest.prepared]
+
+
+def open_searchable_map(path: Path, *, checksums: bool = True) -> Map:
+    """Open a map as ``core.map.open_map`` does, a reduced one with images and points of what is left.
+
+    Raises MapError.
+    """
+    map_ = open_map(path, checksums=checksums, reduced=True)
+    if map_.manifest.reduced is None:
+        return map_
+    return replace(prepared_map(map_, map_.manifest.reduced.search), prepared=map_.prepared)
+
+
+def reduce_map_to(path: Path, search: str, output: Path, *, overwrite: bool = False) -> Manifest:
+    """Write of a prepared map, which stays, only what ``search`` needs to a folder or a ``.tar.gz``.
+
+    Raises MapError where the map is not prepared for it, or is reduced itself, ConfigError, and OutputError.
+    """
+    map_ = open_map(path)
+    if search in map_.prepared:
+        prepared_map(map_, search)  # what is broken, or of another version of the map, is refused while it is whole
+    return write_reduced(map_, path, output, search, map_uncertainty(map_).info, overwrite=overwrite)
