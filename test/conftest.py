@@ -49,7 +49,8 @@ TOGETHER = (
     ("test_repository/test_lint.py",),
     ("mapping/test_builder.py", "mapping/test_extension.py"),  # one map
     ("evaluation/benchmarks/test_benchmark_command.py", "evaluation/benchmarks/test_benchmark_protocol.py"),  # one map
-    ("nodes/test_interface.py", "nodes/test_viewer_layouts.py"),  # one look at what the nodes offer
+    # One look at what the nodes offer.
+    ("nodes/test_interface.py", "nodes/test_security_policy.py", "nodes/test_viewer_layouts.py"),
 )
 
 ROW_OF_FILE = {f"test/{file}": row for row, files in enumerate(TOGETHER) for file in files}
