@@ -38,6 +38,4 @@ def room_map(recording: Path, made_once: Callable[[str, Callable[[Path], object]
     from visloc_ros.sources import open_source
 
     source = open_source(recording)
-    return made_once(
-        "room", lambda path: build_map(source, path, MappingConfig(), reference_poses=source.ground_truth)
-    )
+    return made_once("room", lambda path: build_map(source, path, MappingConfig(), reference_poses=source.ground_truth))

@@ -53,7 +53,7 @@ def tint(colour: ArrayLike, *shades: tuple[Plane, ArrayLike]) -> Plane:
 
 
 def _weighted_sum(planes: list[Plane], weights: NDArray[np.float32]) -> Plane:
-    total = planes[0] * weights[0]
+    total = np.asarray(planes[0] * weights[0])
     for plane, weight in zip(planes[1:], weights[1:], strict=True):
         total += plane * weight
     return total
