@@ -52,7 +52,9 @@ TOGETHER = (
         "localization/strategies/landmarks/test_landmark_anchors.py",
         "localization/strategies/landmarks/test_reduced_to_landmarks.py",
     ),
-    ("nodes/test_interface.py", "nodes/test_viewer_layouts.py"),  # one look at what the nodes offer
+    ("evaluation/benchmarks/test_benchmark_command.py", "evaluation/benchmarks/test_benchmark_protocol.py"),  # one map
+    # One look at what the nodes offer.
+    ("nodes/test_interface.py", "nodes/test_security_policy.py", "nodes/test_viewer_layouts.py"),
 )
 
 ROW_OF_FILE = {f"test/{file}": row for row, files in enumerate(TOGETHER) for file in files}
@@ -115,16 +117,37 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def landmark_room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A copy of the file or folder of a name, which the first worker that asks for it makes while others wait."""
+    of_worker = tmp_path_factory.getbasetemp()
+    shared = (of_worker.parent if "PYTEST_XDIST_WORKER" in os.environ else of_worker) / "made_once"
+    shared.mkdir(exist_ok=True)
+
+    def get(name: str, make: Callable[[Path], object]) -> Path:
+        own, made = tmp_path_factory.mktemp("copy") / name, shared / name
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                make(own)
+                own.rename(made)  # whole at once: whoever makes it may be stopped
+        return Path(shutil.copytree(made, own) if made.is_dir() else shutil.copy(made, own))
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def landmark_room(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """The demo's map, prepared within seconds for the search by landmarks: enough to find images of the room."""
+    return made_once("demo_room.tar.gz", prepare_room)
+
+
+def prepare_room(path: Path) -> None:
     from visloc_ros.localization.strategies.landmarks.preparation import PreparationConfig, prepare_landmarks
     from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
 
-    path = tmp_path_factory.mktemp("landmarks") / "demo_room.tar.gz"
     shutil.copy(DEMO_MAP, path)
     training = TrainingConfig(size="nano", max_steps=60, batch=8, warm_up=5, device="cpu")
     prepare_landmarks([path], PreparationConfig(training=training))
-    return path
 
 
 @pytest.hookimpl(wrapper=True)

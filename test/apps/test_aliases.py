@@ -26,13 +26,20 @@ def visloc(*arguments):
     return CliRunner().invoke(app, [*map(str, arguments)])
 
 
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("films") / "walk"
+    write_folder(simulate(SIMULATION, "localize"), folder)
+    return folder
+
+
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(walk, tmp_path, monkeypatch):
     """A folder as those tools have it: a video, and a scene with its packed map."""
     monkeypatch.chdir(tmp_path)
     (SCENES / "room").mkdir(parents=True)
     shutil.copy(DEMO_MAP, SCENES / "room" / "reference.tar.gz")
-    write_folder(simulate(SIMULATION, "localize"), Path("walk"))
+    shutil.copytree(walk, "walk")
     return tmp_path
 
 

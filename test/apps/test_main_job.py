@@ -8,7 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from visloc_ros.apps.cli import app
 from visloc_ros.apps.command_replay import finish
 from visloc_ros.core.advice import ADVICE
 from visloc_ros.core.errors import SourceError
@@ -20,10 +22,16 @@ from visloc_ros.sources import SourceConfig, open_source
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 
 
-def visloc(*arguments: object) -> str:
+def in_its_own_process(*arguments: object) -> str:
     command = [sys.executable, "-m", "visloc_ros.apps.cli", *map(str, arguments)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=250)
     assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
+
+
+def visloc(*arguments: object) -> str:
+    finished = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+    assert finished.exit_code == 0, finished.output
     return finished.stdout
 
 
@@ -32,7 +40,7 @@ def bag(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulated")
     config = folder / "config.yaml"
     config.write_text("duration_s: 3.0\nsamples: 1\n")
-    visloc("simulate", folder / "bag", "--pass", "localize", "--bag", "--config", config)
+    in_its_own_process("simulate", folder / "bag", "--pass", "localize", "--bag", "--config", config)
     return folder / "bag"
 
 
@@ -40,7 +48,7 @@ def bag(tmp_path_factory):
 def runs(bag, tmp_path_factory):
     folders = [tmp_path_factory.mktemp("run") / "out" for _ in range(2)]
     for folder in folders:
-        visloc("run", DEMO_MAP, bag, "--output", folder)
+        in_its_own_process("run", DEMO_MAP, bag, "--output", folder)
     return folders
 
 

@@ -23,7 +23,7 @@ def room(seed):
 
 
 def scanned(seed):
-    return np.asarray(trimesh.sample.sample_surface(room(seed), 20_000, seed=seed)[0])
+    return np.asarray(trimesh.sample.sample_surface(room(seed), 8_000, seed=seed)[0])
 
 
 def mapped(seed):

@@ -1,7 +1,8 @@
-"""A recording of the simulated room and its map, made once for all node tests that need them."""
+"""A recording of the simulated room and its map, made for all node tests that need them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,11 +33,9 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def room_map(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def room_map(recording: Path, made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     from visloc_ros.mapping import MappingConfig, build_map
     from visloc_ros.sources import open_source
 
     source = open_source(recording)
-    path = tmp_path_factory.mktemp("maps") / "room"
-    build_map(source, path, MappingConfig(), reference_poses=source.ground_truth)
-    return path
+    return made_once("room", lambda path: build_map(source, path, MappingConfig(), reference_poses=source.ground_truth))

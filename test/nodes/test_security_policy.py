@@ -16,7 +16,7 @@ rclpy = pytest.importorskip("rclpy")
 from node_harness import TIMEOUT_S
 
 from visloc_ros.apps.processes import NodeSpec
-from visloc_ros.nodes import localization_node, visloc_node
+from visloc_ros.nodes import localization_node, security_policy, visloc_node
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.fusion_node import FusionNode
@@ -163,9 +163,10 @@ def test_every_process_has_an_enclave(enclaves):
     assert set(enclaves) == {*RUNS, *LISTENERS}
 
 
-def test_the_committed_policy_is_up_to_date():
+def test_the_committed_policy_is_up_to_date(interfaces):
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
+        environment.setattr(security_policy, "list_interfaces", lambda _: interfaces)  # asked for once by the fixture
         processes = list_processes(MAP)
     assert POLICY.read_text(encoding="utf-8") == policy(processes), "run 'make policy'"
     renamed = ET.fromstring(policy(processes, "robot1/visloc", {"image": "/robot1/camera/image_raw", "imu": "/imu"}))

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from visloc_ros.core.camera import HALF_PIXEL, project, rays
 from visloc_ros.core.errors import CalibrationError
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.simulation.atlas import pack
 from visloc_ros.simulation.room import NO_QUAD, Room
 
 Plane = NDArray[np.float32]
@@ -60,12 +59,12 @@ class _View:
 
 
 class Renderer:
-    """Renders a room through one camera. Textures, rays and sample positions are prepared once."""
+    """Renders a room through one camera. Rays and sample positions are prepared once."""
 
     def __init__(self, room: Room, camera: pycolmap.Camera, samples: int = 4) -> None:
         """Raises CalibrationError when a pixel of the camera has no ray."""
         self.room, self.camera, self.samples = room, camera, samples
-        self._atlas = pack([quad.texture for quad in room.quads])
+        self._atlas = room.atlas
         self._corners = np.array([quad.corner for quad in room.quads])
         self._edges = np.array([[quad.right, quad.down] for quad in room.quads])
         self._normals = np.array([quad.normal for quad in room.quads])

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.types import Image
+from visloc_ros.simulation.atlas import Atlas, pack
 
 NO_QUAD = -1
 _GRAZE = 1e-12
@@ -74,6 +75,11 @@ class Room:
     def size(self) -> Array:
         """Extent (3,) of the place in metres; its lowest corner is the map's origin."""
         return np.asarray(np.max([quad.point([0, 1], [0, 1]).max(axis=0) for quad in self.quads], axis=0))
+
+    @cached_property
+    def atlas(self) -> Atlas:
+        """All textures in one image."""
+        return pack([quad.texture for quad in self.quads])
 
     def quad(self, name: str) -> Quad:
         """Find a quad by its name. Raises KeyError."""

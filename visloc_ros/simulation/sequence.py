@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -86,8 +86,7 @@ class Simulation:
     def room(self) -> Room:
         """The room in the light of this pass."""
         light = _LIGHT[self.pass_name] if self.config.light == "auto" else self.config.light
-        room = self._unlit_room or make_living_room(self.config.seed)
-        return room if light == "none" else bake(room, LIGHTS[light])
+        return _lit_living_room(self.config.seed, light) if self._unlit_room is None else _lit(self._unlit_room, light)
 
     @cached_property
     def renderer(self) -> Renderer:
@@ -121,6 +120,16 @@ class Simulation:
         blur_px = math.ceil(self._motion_px(seconds, exposure))
         count = max(self.config.samples, min(blur_px, _MAX_BLUR_SAMPLES))
         return [self._path.pose(seconds + exposure * ((i + 0.5) / count - 0.5)) for i in range(count)]
+
+
+def _lit(room: Room, light: str) -> Room:
+    return room if light == "none" else bake(room, LIGHTS[light])
+
+
+@lru_cache(maxsize=len(PASSES))
+def _lit_living_room(seed: int, light: str) -> Room:
+    """One for each pass: what one recording has made ready, the next of the same room takes."""
+    return _lit(make_living_room(seed), light)
 
 
 def simulate(

@@ -45,8 +45,18 @@ def fractal(rng: Rng, shape: tuple[int, int], coarsest: float, octaves: int = 6,
 
 def tint(colour: ArrayLike, *shades: tuple[Plane, ArrayLike]) -> Plane:
     """Colour (3,) or (H, W, 3) plus planes (H, W), each times its own colour change (3,)."""
-    planes = [np.multiply.outer(plane, np.asarray(change, dtype=np.float32)) for plane, change in shades]
-    return np.asarray(np.asarray(colour, dtype=np.float32) + sum(planes))
+    base = np.moveaxis(np.asarray(colour, dtype=np.float32), -1, 0)
+    changes = np.array([np.broadcast_to(change, 3) for _, change in shades], dtype=np.float32)
+    planes = [plane for plane, _ in shades]
+    # One channel after the other: numpy is slow where the innermost axis has three elements.
+    return np.asarray(cv2.merge([base[c] + _weighted_sum(planes, changes[:, c]) for c in range(3)]))
+
+
+def _weighted_sum(planes: list[Plane], weights: NDArray[np.float32]) -> Plane:
+    total = np.asarray(planes[0] * weights[0])
+    for plane, weight in zip(planes[1:], weights[1:], strict=True):
+        total += plane * weight
+    return total
 
 
 def finish(image: NDArray[np.floating]) -> Image:
@@ -86,7 +96,7 @@ def add_cracks(rng: Rng, image: Image, per_square_metre: float, density: float) 
         turns = np.cumsum(rng.normal(0, 0.35, 40)) + rng.uniform(0, 2 * np.pi)
         steps = 0.02 * density * np.stack([np.cos(turns), np.sin(turns)], axis=1)
         line = rng.uniform(0, 1, 2) * (width, height) + np.cumsum(steps, axis=0)
-        shade = image.mean(axis=(0, 1)) * rng.uniform(0.55, 0.8)
+        shade = np.array(cv2.sumElems(image)[:3]) / (height * width) * rng.uniform(0.55, 0.8)
         cv2.polylines(image, [line.astype(np.int32)], False, shade.tolist(), 1, cv2.LINE_AA)
 
 
@@ -122,7 +132,7 @@ def planks(colour: Colour, plank_m: float = 0.14, contrast: float = 1.0) -> Mate
 
     def paint(rng: Rng, width_m: float, height_m: float, density: float) -> Image:
         shape = texels(width_m, height_m, density)
-        rows, columns = np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij")
+        rows, columns = np.ogrid[: shape[0], : shape[1]]
         y = rows / density / plank_m
         row = np.floor(y).astype(int)
         x = columns / density / 1.3 + rng.uniform(0, 1, row.max() + 2)[row]
@@ -131,8 +141,8 @@ def planks(colour: Colour, plank_m: float = 0.14, contrast: float = 1.0) -> Mate
         rings = noise(rng, shape, (0.03 * density, 0.5 * density)) + noise(rng, shape, (0.2 * density, 1.5 * density))
         figure = np.sin(7.0 * rings + tone)
         grain = noise(rng, shape, (2.0, 40.0)) + 0.8 * noise(rng, shape, (1.3, 12.0)) + 0.6 * fractal(rng, shape, 5, 3)
-        gap = np.minimum(y - row, 1 - (y - row)) * plank_m < 0.0025
-        gap |= np.minimum(x - column, 1 - (x - column)) * 1.3 < 0.002
+        sides = np.minimum(y - row, 1 - (y - row)) * plank_m < 0.0025
+        gap = sides | (np.minimum(x - column, 1 - (x - column)) * 1.3 < 0.002)
         strength = contrast * (tone + 9 * figure + 8 * grain) * np.where(gap, 0.3, 1.0) - 62 * gap
         image = finish(tint(colour, (strength.astype(np.float32), (1.0, 0.92, 0.78))))
         add_knots(rng, image, density)

@@ -249,9 +249,11 @@ def test_tags_on_the_walls_bring_a_map_back(room, tilted_map, tag_frames, tmp_pa
     tilted = open_map(tilted_map)
     engine = AnchorEngine(tilted, AnchorConfig())
 
+    found = {frame.stamp_ns: engine.localize(frame) for frame in tag_frames}
+
     def locate(frame):
-        found = engine.localize(frame)
-        return found.map_from_camera if isinstance(found, AnchorPose) else None
+        anchor = found[frame.stamp_ns]
+        return anchor.map_from_camera if isinstance(anchor, AnchorPose) else None
 
     places = read_tags(write_tags(tmp_path / "tags.yaml"))
     fit = align_to_tags(tilted, places, tag_frames, locate)

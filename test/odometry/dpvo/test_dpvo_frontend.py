@@ -27,7 +27,7 @@ def dropped():
 def finished(oracle):
     """A run taken to its end, and its errors before and after the last updates."""
     causal = oracle.kept_error()
-    oracle.front_end.finish()
+    oracle.finish()
     oracle.errors = {"causal": causal, "finished": oracle.kept_error()}
     return oracle
 
@@ -140,7 +140,7 @@ def test_a_camera_that_stands_still_never_starts_and_ends_normally():
     assert not oracle.front_end.started
     assert oracle.state.num_frames == 1
     assert sum(step.kept for step in oracle.steps) == 1
-    oracle.front_end.finish()
+    oracle.finish()
     trajectory = oracle.state.trajectory()
     assert len(trajectory) == 300
     assert all(pose.is_close(SE3.identity()) for pose in trajectory.poses[::100])

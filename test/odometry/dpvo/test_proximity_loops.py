@@ -42,7 +42,7 @@ def adjusted_run(oracle):
 
     watched.run = record
     oracle.run()
-    oracle.front_end.finish()
+    oracle.finish()
     return oracle
 
 

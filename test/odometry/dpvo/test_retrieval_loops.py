@@ -180,7 +180,7 @@ def test_the_front_end_closes_loops_by_appearance():
     loops = RetrievalLoops(CONFIG, LoopModels(InOrder(world), MATCHER), closures)
     oracle.front_end._appearance_loops = loops
     error = oracle.run().kept_error()
-    oracle.front_end.finish()
+    oracle.finish()
     assert loops.num_closed == 1
     assert error > 0.05
     assert oracle.kept_error() < 0.5 * error

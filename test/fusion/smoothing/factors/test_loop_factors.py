@@ -1,6 +1,7 @@
 """Loops that odometry closes: what they tell where there are no anchors, and what must not be believed."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -56,6 +57,31 @@ def fused_errors(run):
     return fuser, estimates, np.linalg.norm(pose_errors(run, estimates)[:, :3], axis=1)
 
 
+@cache
+def around(seed, false_share=0.0):
+    """A run with loops; all else in it is the same for each share of false ones."""
+    return simulate_run(replace(WITH_LOOPS, false_loop_share=false_share), seed)
+
+
+def without_loops(seed):
+    return replace(around(seed), loops=())
+
+
+@cache
+def fused_with_loops(seed, false_share=0.0):
+    return fused_errors(around(seed, false_share))
+
+
+@cache
+def fused_without_loops(seed):
+    return fused_errors(without_loops(seed))
+
+
+@cache
+def smoothed_without_loops(seed):
+    return smoothed_errors(without_loops(seed), ())
+
+
 def test_a_loop_that_fits_has_no_residual_and_its_slopes_are_right():
     rng = np.random.default_rng(0)
     states, step = random_states(rng, 4), 1e-6
@@ -85,8 +111,8 @@ def test_loops_without_a_state_at_either_end_are_left_out():
 @pytest.mark.parametrize("false_share", [0.0, 0.2])
 def test_the_end_of_a_round_without_anchors_is_found_again(false_share):
     """The error at the end of the path falls; of loops to another place it does not rise."""
-    runs = [simulate_run(replace(WITH_LOOPS, false_loop_share=false_share), seed) for seed in range(4)]
-    alone = np.array([smoothed_errors(run, ()) for run in runs])
+    runs = [around(seed, false_share) for seed in range(4)]
+    alone = np.array([smoothed_without_loops(seed) for seed in range(4)])
     closed = np.array([smoothed_errors(run, run.loops) for run in runs])
     assert closed[:, -1].mean() < 0.3 * alone[:, -1].mean()
     assert np.median(closed) < 0.4 * np.median(alone)
@@ -96,10 +122,9 @@ def test_the_end_of_a_round_without_anchors_is_found_again(false_share):
 def test_loops_hold_the_pose_while_it_is_made(false_share):
     closed, alone = [], []
     for seed in range(4):
-        run = simulate_run(replace(WITH_LOOPS, false_loop_share=false_share), seed)
-        fuser, _, errors = fused_errors(run)
+        fuser, _, errors = fused_with_loops(seed, false_share)
         closed.append(errors[-100:])
-        alone.append(fused_errors(replace(run, loops=()))[2][-100:])
+        alone.append(fused_without_loops(seed)[2][-100:])
         assert fuser.loop_counts["ACCEPTED"] > 5
         assert (fuser.loop_counts.get("ODOMETRY_DISAGREES", 0) > 0) == (false_share > 0.0)
     assert np.median(closed) < 0.4 * np.median(alone)
@@ -107,9 +132,8 @@ def test_loops_hold_the_pose_while_it_is_made(false_share):
 
 def test_the_way_around_a_loop_brings_no_drift():
     """Two rounds of 12.6 m are too far to trust odometry; back where the anchors were they are one short way."""
-    run = simulate_run(WITH_LOOPS, 0)
-    _, estimates, _ = fused_errors(run)
-    _, alone, _ = fused_errors(replace(run, loops=()))
+    _, estimates, _ = fused_with_loops(0)
+    _, alone, _ = fused_without_loops(0)
     assert alone[-1].distance_since_fix > 20.0
     assert estimates[-1].distance_since_fix < 14.0
     assert (alone[-1].state.value, estimates[-1].state.value) == ("LOST", "DEGRADED")
@@ -117,8 +141,8 @@ def test_the_way_around_a_loop_brings_no_drift():
 
 def test_a_closed_loop_moves_the_map_and_not_the_odometry():
     """``odom_from_camera`` goes on as odometry says; the correction is slewed in ``map_from_odom``."""
-    run = simulate_run(WITH_LOOPS, 1)
-    _, estimates, _ = fused_errors(run)
+    run = around(1)
+    _, estimates, _ = fused_with_loops(1)
     for before, after, (old, new) in zip(
         estimates, estimates[1:], zip(run.odometry, run.odometry[1:], strict=False), strict=False
     ):
