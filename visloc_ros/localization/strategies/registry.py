@@ -23,10 +23,11 @@ def make_searcher(
     """
     matcher = matcher or make_matcher(config.matcher, extractor.info.name)
     if config.search == LANDMARKS:
-        from visloc_ros.localization.strategies.landmarks.opening import open_landmarks
+        from visloc_ros.localization.strategies.landmarks.opening import open_landmarks, open_texts
         from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
 
-        return LandmarkSearcher(*open_landmarks(map_, config.features.device), config, matcher)
+        landmarks, recogniser = open_landmarks(map_, config.features.device)
+        return LandmarkSearcher(landmarks, recogniser, config, matcher, open_texts(map_, landmarks.num_landmarks))
     return RetrievalSearcher(map_, config, matcher)
 
 
@@ -48,11 +49,14 @@ def make_searchers(
     matcher = matcher or make_matcher(config.matcher, extractor.info.name)
     if config.search == LANDMARKS:
         from visloc_ros.localization.strategies.landmarks.map_ranking import LandmarkMapRanking
-        from visloc_ros.localization.strategies.landmarks.opening import open_landmarks_together
+        from visloc_ros.localization.strategies.landmarks.opening import open_landmarks_together, open_texts
         from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
 
         opened = open_landmarks_together(maps, config.features.device)
-        searchers = [LandmarkSearcher(*one, config, matcher) for one in opened]
+        searchers = [
+            LandmarkSearcher(landmarks, recogniser, config, matcher, open_texts(map_, landmarks.num_landmarks))
+            for map_, (landmarks, recogniser) in zip(maps, opened, strict=True)
+        ]
         ranking = LandmarkMapRanking([own for _, own in opened], [one.look_alikes for one in searchers])
         return SearchersOfMaps(searchers, ranking)
     make_once = cache(make_global_descriptor)
