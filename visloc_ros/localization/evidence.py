@@ -21,8 +21,9 @@ from visloc_ros.localization.view_change import typical_depth, view_change
 
 RIVAL_SHARE = 0.5
 """Of the inliers of a pose: a place that only looks alike explains far less."""
+SURE_LOG_ODDS = math.log(40.0)
+"""Of two poses: the engine takes as many risks elsewhere (AnchorConfig.max_risk)."""
 
-_SURE_ODDS = 40.0  # of two poses: the engine takes as many risks elsewhere (AnchorConfig.max_risk)
 _SAME_VIEW = 0.3  # radians: a fifth of what a camera sees; two poses of one place differ by far less
 
 
@@ -51,7 +52,7 @@ class Query:
         if self.hint is None or one.solution is None or other.solution is None:
             return False
         log_odds = self.hint.log_odds(one.solution.map_from_camera, other.solution.map_from_camera)
-        return log_odds + one.log_likelihood - other.log_likelihood >= math.log(_SURE_ODDS)
+        return log_odds + one.log_likelihood - other.log_likelihood >= SURE_LOG_ODDS
 
     def rules_out(self, solution: PoseSolution | None) -> bool:
         """Whether there is a pose, but not where, or as, the camera is known to be about."""

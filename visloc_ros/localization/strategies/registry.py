@@ -57,7 +57,8 @@ def make_searchers(
             LandmarkSearcher(landmarks, recogniser, config, matcher, open_texts(map_, landmarks.num_landmarks))
             for map_, (landmarks, recogniser) in zip(maps, opened, strict=True)
         ]
-        ranking = LandmarkMapRanking([own for _, own in opened], [one.look_alikes for one in searchers])
+        look_alikes, reaches = [one.look_alikes for one in searchers], [one.reach for one in searchers]
+        ranking = LandmarkMapRanking([own for _, own in opened], look_alikes, reaches)
         return SearchersOfMaps(searchers, ranking)
     make_once = cache(make_global_descriptor)
     return SearchersOfMaps([RetrievalSearcher(map_, config, matcher, make_once) for map_ in maps])

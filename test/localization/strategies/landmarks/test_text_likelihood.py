@@ -67,6 +67,15 @@ def test_a_text_unlike_all_others_says_nothing(learned):
     assert np.abs(odds).max() < SURE
 
 
+def test_a_text_speaks_for_what_is_seen_together_with_it(signs):
+    """Landmarks 0 and 1, 1 and 2 are seen together, and only images of 0 show the text; 3 to 5 are elsewhere."""
+    shown = ([9, 9, 0, 0, 0, 0], [0, 9, 9, 0, 0, 0], [0, 0, 0, 9, 9, 0], [0, 0, 0, 0, 9, 9])
+    texts = (signs[0], None, signs[2], None)
+    samples = [TextSample(np.array(row), text) for row, text in zip(shown, texts, strict=True)] * 4
+    logs = learn_texts(samples).of(signs[0])
+    assert (logs[:3, None] - logs[None, 3:]).min() > 2.0
+
+
 def test_a_text_that_both_rooms_have_says_nothing(signs):
     counts = np.repeat(np.eye(2, dtype=np.int64), 3, axis=1) * 20
     learned = learn_texts([TextSample(row, signs[0]) for row in counts] * 4)

@@ -13,7 +13,7 @@ from visloc_ros.core.map import NO_POINT
 from visloc_ros.localization.heading_hint import HeadingHint
 from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
-from visloc_ros.localization.strategies.landmarks.text_likelihood import TextLikelihood
+from visloc_ros.localization.strategies.landmarks.text_likelihood import TextLikelihood, log_mean
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32
 from visloc_ros.localization.view_change import typical_depth
 
@@ -62,6 +62,10 @@ class LandmarkReach:
                 "'visloc prepare MAP --for landmarks --texts FILE', or leave the text out"
             )
         return self._texts.of(hint.text)
+
+    def log_likelihood_of_text(self, hint: SearchHint, labels: NDArray[np.integer]) -> float:
+        """Logarithm of how well things of these landmarks (N,), 0 for none, go with a hint's text."""
+        return log_mean(self.log_likelihoods_of_text(hint)[labels[labels > 0] - 1])
 
     def _facing(self, heading: HeadingHint) -> Array:
         """Likelihoods (k,) by the frame that looks most like the heading, of those that show a landmark."""

@@ -28,7 +28,7 @@ from visloc_ros.localization.strategies.landmarks.landmark_reach import Landmark
 from visloc_ros.localization.strategies.landmarks.look_alikes import LookAlikes
 from visloc_ros.localization.strategies.landmarks.ranking import RankedLandmark, rank_landmarks
 from visloc_ros.localization.strategies.landmarks.recogniser import Recogniser
-from visloc_ros.localization.strategies.landmarks.text_likelihood import TextLikelihood, log_mean
+from visloc_ros.localization.strategies.landmarks.text_likelihood import TextLikelihood
 from visloc_ros.localization.strategies.landmarks.tokens import Float32
 from visloc_ros.localization.view_overlap import ViewOverlap
 
@@ -70,7 +70,7 @@ class LandmarkSearcher:
         self._landmarks, self._recogniser = landmarks, recogniser
         self._config = config
         self._nearest = NearestMatcher(ratio=_RATIO)
-        self._reach, self.look_alikes = LandmarkReach(landmarks, texts), LookAlikes(landmarks)
+        self.reach, self.look_alikes = LandmarkReach(landmarks, texts), LookAlikes(landmarks)
         self._collector = EvidenceCollector(landmarks.map, matcher, config)
         self._solver = EvidenceSolver(landmarks.map, config.pose)
 
@@ -98,7 +98,7 @@ class LandmarkSearcher:
         """What the query's keypoints may show; those that are surely background are left out."""
         probabilities = self._recogniser.recognise(query.features)
         if query.hint is not None:
-            probabilities = self._reach.weigh(probabilities, query.hint)
+            probabilities = self.reach.weigh(probabilities, query.hint)
         kept = keep_likely_landmarks(probabilities, self._recogniser.background_threshold)
         return Recognition(kept, probabilities[kept])
 
@@ -136,8 +136,7 @@ class LandmarkSearcher:
         if query.hint is None or query.hint.text is None or evidence.solution is None:
             return evidence
         labels = self._landmarks.labels[evidence.correspondences.point_rows[evidence.solution.inliers]]
-        logs = self._reach.log_likelihoods_of_text(query.hint)[labels[labels > 0] - 1]
-        return replace(evidence, log_likelihood=log_mean(logs))
+        return replace(evidence, log_likelihood=self.reach.log_likelihood_of_text(query.hint, labels))
 
     def _chosen(
         self, recognition: Recognition, landmark: RankedLandmark, frame: MapImage

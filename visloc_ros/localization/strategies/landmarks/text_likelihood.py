@@ -23,6 +23,7 @@ TEXTS_NAME = "texts.npz"
 
 _ELSEWHERE = 0.01  # share of texts that are misread, or are seen of another place: no text makes surer than that
 _MAX_NOISE = 0.5  # length of what embeddings of one text differ by: misread letters leave a cosine of about 0.9
+_STEPS = 2  # to what is seen together with something that is seen together with the text
 _COPIES, _MOST_SAMPLES = 8, 4096
 _RIDGE = 1e-5  # of a mean loss: enough for one solution, without pulling likelihoods together
 _ITERATIONS = 200
@@ -82,7 +83,7 @@ def learn_texts(samples: Sequence[TextSample], seed: int = 0) -> TextLikelihood:
     How often a landmark is seen at all is the fixed bias. Texts are learned with noise; a share of each is taken to be
     of anywhere.
     """
-    counts = np.array([sample.counts for sample in samples], np.float64)
+    counts = _spread(np.array([sample.counts for sample in samples], np.float64))
     often = _shares(counts.sum(axis=0)[None])[0]
     with_text = [row for row, sample in enumerate(samples) if sample.text is not None and counts[row].any()]
     texts = np.array([samples[row].text for row in with_text])
@@ -108,6 +109,16 @@ def _fit(texts: Array, shares: Array, bias: Array) -> Float32:
 
     found = minimize(loss, np.zeros(size).ravel(), jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS})
     return np.asarray(found.x.reshape(size), np.float32)
+
+
+def _spread(counts: Array) -> Array:
+    """Tokens (n, k) of images, moved on to landmarks that are seen together with those that they show.
+
+    Few images show a text, and who reads it looks another way soon.
+    """
+    together = counts.T @ counts
+    together /= np.maximum(together.sum(axis=1, keepdims=True), 1.0)
+    return np.asarray(counts @ np.linalg.matrix_power(together, _STEPS))
 
 
 def _with_noise(texts: Array, rng: np.random.Generator) -> Array:
