@@ -5,7 +5,8 @@ Run: python -m benchmarks.anchor.many_maps --data ../shared/data --markdown resu
 Four maps are searched at once for queries of each: a kitchen, a rendered gallery, a simulated room, and one with the
 same pictures on other walls. Then ever more simulated rooms are, to see how the time grows, by landmarks and by
 retrieval, which searches every map. Last, one map holds two rooms that look the same, with and without a position that
-is roughly known. Maps, rendered rooms and features are kept in the work folder; training takes minutes each time.
+is roughly known, and with texts, of which each room has its own. Maps, rendered rooms and features are kept in the work
+folder; training takes minutes each time.
 """
 
 import argparse
@@ -15,10 +16,11 @@ from pathlib import Path
 from benchmarks.anchor.growing_number import search_growing
 from benchmarks.anchor.map_trials import prepared_together
 from benchmarks.anchor.several_places import search_four
-from benchmarks.anchor.twin_rooms import search_twins, twin_places, twins_map
+from benchmarks.anchor.twin_rooms import hints_for, search_twins, texts_of, twin_places, twins_map
 from benchmarks.places import FeatureCache
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
+from visloc_ros.core.map import open_map
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.config import SEARCHES
@@ -32,7 +34,7 @@ GROWING_HEADER = (
     "maps", "queries", "by landmarks: right", "in a wrong map", "ms without features", "by retrieval: right",
     "in a wrong map", "ms without features",
 )  # fmt: skip
-TWINS_HEADER = ("search", "known position", "queries", "right", "wrong", "rejections by reason")
+TWINS_HEADER = ("search", "known beside the image", "queries", "right", "wrong", "rejections by reason")
 
 
 def main() -> None:
@@ -66,12 +68,13 @@ def parse_arguments() -> argparse.Namespace:
 def search_both_ways(work: Path, minutes: float) -> list[Figures]:
     """Two rooms that look the same, by landmarks and by retrieval."""
     places = twin_places(work)
-    (map_,) = prepared_together([twins_map(work)], minutes)
+    path = twins_map(work)
+    (map_,) = prepared_together([path], minutes, texts_of(open_map(path)))
     rows: list[Figures] = []
     for search in SEARCHES:
         engine = AnchorEngine(map_, AnchorConfig(search=search))
         cache = FeatureCache(work / "features", engine)
-        rows += ({"search": search, **row} for row in search_twins(places, engine, cache))
+        rows += ({"search": search, **row} for row in search_twins(places, engine, cache, hints_for(search)))
     return rows
 
 

@@ -1,16 +1,17 @@
 """What searches of maps by landmarks are counted by, and how maps are prepared for them."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.results_file import Figures
-from visloc_ros.core.geometry import SE3
+from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.types import AnchorPose, Rejection
 from visloc_ros.evaluation.integrity import PoseAccuracy
 from visloc_ros.localization.config import LANDMARKS
 from visloc_ros.localization.strategies.landmarks.preparation import PreparationConfig, prepare_landmarks
+from visloc_ros.localization.strategies.landmarks.text_likelihood import TEXTS_NAME
 from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
 
 
@@ -37,11 +38,16 @@ def is_right(pose: AnchorPose, truth: SE3) -> bool:
     return PoseAccuracy.of(pose.map_from_camera, pose.covariance, truth).is_right
 
 
-def prepared_together(paths: Sequence[Path], minutes: float) -> list[Map]:
-    """The maps with landmarks that one recogniser knows; prepared where they are not, which takes minutes."""
+def prepared_together(paths: Sequence[Path], minutes: float, texts: Mapping[str, Array] | None = None) -> list[Map]:
+    """The maps with landmarks that one recogniser knows; prepared where they are not, which takes minutes.
+
+    ``texts`` are embeddings by name of image.
+    """
     maps = [open_map(path) for path in paths]
     names = [map_.name for map_ in maps]
-    if any(map_.manifest.prepared.get(LANDMARKS, {}).get("maps") != names for map_ in maps):
-        prepare_landmarks(paths, PreparationConfig(training=TrainingConfig(max_minutes=minutes)))
+    are_told = texts is None or all(TEXTS_NAME in map_.prepared.get(LANDMARKS, {}) for map_ in maps)
+    if not are_told or any(map_.manifest.prepared.get(LANDMARKS, {}).get("maps") != names for map_ in maps):
+        config = PreparationConfig(training=TrainingConfig(max_minutes=minutes))
+        prepare_landmarks(paths, config, texts=texts)
         maps = [open_map(path) for path in paths]
     return maps

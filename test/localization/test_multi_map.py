@@ -12,9 +12,10 @@ from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
 from visloc_ros.features import MatcherConfig, make_matcher
-from visloc_ros.localization import AnchorConfig
+from visloc_ros.localization import AnchorConfig, PositionHint, SearchHint
 from visloc_ros.localization.multi_map import MultiMapEngine
 from visloc_ros.localization.strategies.landmarks import opening
+from visloc_ros.localization.strategies.landmarks.text_likelihood import TEXTS_NAME, TextSample, learn_texts
 
 MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
 BY_LANDMARKS, BY_RETRIEVAL = AnchorConfig(search="landmarks"), AnchorConfig()
@@ -196,3 +197,37 @@ def test_a_map_that_was_not_prepared_is_refused(maps, prepare):
 def test_maps_must_be_told_apart_by_name(maps, rows, complaint):
     with pytest.raises(ConfigError, match=complaint):
         engine_of([maps[row] for row in rows], BY_RETRIEVAL)
+
+
+def with_texts(prepared, signs, folder):
+    """The maps with a sign in each, which all of its landmarks go with."""
+    counts = [one.num_landmarks for one in prepared.landmarks]
+    starts = np.cumsum([0, *counts])
+    samples = []
+    for row, sign in enumerate(signs):
+        seen = np.zeros(starts[-1], np.int64)
+        seen[starts[row] : starts[row + 1]] = 10
+        samples += [TextSample(seen, sign / np.linalg.norm(sign))] * 4
+    learned = learn_texts(samples)
+    for row, map_ in enumerate(prepared.maps):
+        learned.of_rows(slice(starts[row], starts[row + 1])).save(folder)
+        files = {**map_.prepared["landmarks"], TEXTS_NAME: (folder / TEXTS_NAME).read_bytes()}
+        yield replace(map_, prepared={"landmarks": files})
+
+
+def test_a_text_tells_maps_of_the_same_place_apart(worlds, prepare, tmp_path):
+    world, names = worlds[0], ("first_floor", "second_floor")
+    signs = np.random.default_rng(5).normal(size=(3, 384))
+    prepared = prepare([named(world.map, name) for name in names])
+    engine = engine_of(list(with_texts(prepared, signs[:2], tmp_path)))
+    frame, features, pose = world.frame(), world.view(near(world)), near(world)
+    for name, sign in zip(names, signs[:2], strict=True):
+        assert_found(engine.localize(frame, features, SearchHint(text=sign)), name, pose)
+    for hint in (None, SearchHint(text=signs[2])):
+        assert engine.localize(frame, features, hint).result.reason is Reason.AMBIGUOUS_PLACE
+
+
+def test_a_position_is_of_one_map(worlds, maps, prepare):
+    engine = engine_of(prepare(maps).maps)
+    with pytest.raises(ConfigError, match="of one map"):
+        engine.localize(worlds[0].frame(), worlds[0].view(near(worlds[0])), SearchHint(PositionHint(np.zeros(3), 1.0)))

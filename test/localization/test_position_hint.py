@@ -11,6 +11,7 @@ from visloc_ros.core.types import AnchorPose, Reason, Rejection
 from visloc_ros.features import MatcherConfig, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.position_hint import PositionHint
+from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.strategies.landmarks import opening
 from visloc_ros.localization.strategies.landmarks.landmark_reach import LandmarkReach
 
@@ -50,6 +51,10 @@ def poses(twins):
         yield SE3(image.map_from_camera.rotation @ turn, image.map_from_camera.translation + step)
 
 
+def near(position, sigma_m):
+    return SearchHint(PositionHint(position, sigma_m))
+
+
 def localize(engine, twins, pose, hint=None):
     return engine.localize(twins.frame(), features=twins.view(pose), hint=hint)
 
@@ -72,13 +77,13 @@ def test_without_a_hint_no_twin_is_taken_for_the_other(by_landmarks, twins):
 def test_with_a_hint_both_twins_are_found(engine, twins, sigma_m):
     rng = np.random.default_rng(0)
     for pose in poses(twins):
-        hint = PositionHint(pose.translation + rng.normal(0.0, sigma_m / 2, 3), sigma_m)
+        hint = near(pose.translation + rng.normal(0.0, sigma_m / 2, 3), sigma_m)
         assert is_right(localize(engine, twins, pose, hint), pose)
 
 
 def test_a_vague_hint_tells_nothing(by_landmarks, twins):
     for pose in poses(twins):
-        answer = localize(by_landmarks, twins, pose, PositionHint(pose.translation, 100.0))
+        answer = localize(by_landmarks, twins, pose, near(pose.translation, 100.0))
         assert isinstance(answer, Rejection) or is_right(answer, pose)
 
 
@@ -86,35 +91,35 @@ def test_a_hint_of_the_other_twin_does_not_get_a_pose_of_this_one(engine, twins)
     """Which of both is right cannot be told: a pose is at least near the hint."""
     for pose in poses(twins):
         other = moved(pose, -AWAY if pose.translation[0] > AWAY[0] / 2 else AWAY)
-        answer = localize(engine, twins, pose, PositionHint(other.translation, 3.0))
+        answer = localize(engine, twins, pose, near(other.translation, 3.0))
         assert isinstance(answer, Rejection) or is_right(answer, other)
 
 
 def test_a_hint_that_is_far_off_refuses(engine, twins):
     for pose in poses(twins):
-        answer = localize(engine, twins, pose, PositionHint(pose.translation + FAR, 10.0))
+        answer = localize(engine, twins, pose, near(pose.translation + FAR, 10.0))
         assert isinstance(answer, Rejection)
 
 
 def test_a_prediction_does_not_get_around_the_hint(engine, twins):
     pose = next(poses(twins))
     features = twins.view(pose)
-    hint = PositionHint(pose.translation + FAR, 10.0)
+    hint = near(pose.translation + FAR, 10.0)
     assert isinstance(engine.localize(twins.frame(), pose, features, hint), Rejection)
-    assert is_right(engine.localize(twins.frame(), pose, features, PositionHint(pose.translation, 10.0)), pose)
+    assert is_right(engine.localize(twins.frame(), pose, features, near(pose.translation, 10.0)), pose)
 
 
 def test_a_landmark_is_weighed_by_the_distance_from_its_points(prepared):
     reach = LandmarkReach(prepared.landmarks[0])
     even = np.full((1, prepared.num_classes), 1.0 / prepared.num_classes, np.float32)
-    weighed = reach.weigh(even, PositionHint(reach.centres[0], 3.0))[0]
+    weighed = reach.weigh(even, near(reach.centres[0], 3.0))[0]
     assert weighed.sum() == pytest.approx(1.0)
     assert weighed[1:].argmax() == 0
     away = np.linalg.norm(reach.centres - reach.centres[0], axis=1) > AWAY[0] / 2
     assert away.any()
     assert (weighed[1:][away] < 1e-6).all()
     assert weighed[0] >= weighed[1]
-    nowhere = reach.weigh(even, PositionHint(reach.centres[0] + FAR, 3.0))[0]
+    nowhere = reach.weigh(even, near(reach.centres[0] + FAR, 3.0))[0]
     assert nowhere[0] == pytest.approx(1.0)
 
 
@@ -131,7 +136,7 @@ def test_a_wider_spread_is_surprised_less():
 
 @pytest.mark.parametrize(
     ("position", "sigma_m"),
-    [([0.0, 0.0], 1.0), ([0.0, 0.0, np.nan], 1.0), ([0.0, 0.0, 0.0], 0.0), ([0.0, 0.0, 0.0], np.inf)],
+    [([0.0], 1.0), ([0.0, 0.0, np.nan], 1.0), ([0.0, 0.0, 0.0], 0.0), ([0.0, 0.0, 0.0], np.inf)],
 )
 def test_what_is_no_position_is_refused(position, sigma_m):
     with pytest.raises(ConfigError, match="hint"):

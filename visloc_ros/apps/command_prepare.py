@@ -15,6 +15,7 @@ from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.localization.config import LANDMARKS
 from visloc_ros.localization.strategies.landmarks.preparation import PreparationConfig, prepare_landmarks
+from visloc_ros.localization.strategies.landmarks.text_file import read_texts
 from visloc_ros.sources import SourceConfig, open_source
 
 
@@ -30,6 +31,10 @@ def prepare(
     elsewhere: Annotated[
         list[Path] | None, typer.Option(help="Map of another place, of which nothing must be recognised; repeatable.")
     ] = None,
+    texts: Annotated[
+        Path | None,
+        typer.Option(help="Embeddings of what is written in images (.npz, by their names), as queries bring theirs."),
+    ] = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -42,8 +47,9 @@ def prepare(
     paths = [path for path in map(find_map, maps) if path is not None]
     frames = None if source is None else open_source(source, source_config)
     others = [path for path in map(find_map, elsewhere or ()) if path is not None]
+    read = None if texts is None else read_texts(texts)
     with StageBars() as bars:
-        scenes = prepare_landmarks(paths, read_config(PreparationConfig, config), bars, frames, others)
+        scenes = prepare_landmarks(paths, read_config(PreparationConfig, config), bars, frames, others, read)
     if as_json:
         print_json([{"map": scene.path, **scene.figures} for scene in scenes])
         return

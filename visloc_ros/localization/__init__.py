@@ -3,9 +3,11 @@
 from visloc_ros.localization.anchor import AnchorEngine
 from visloc_ros.localization.config import AnchorConfig, GuidedConfig, PoseConfig
 from visloc_ros.localization.correspondences import Correspondences
+from visloc_ros.localization.heading_hint import HeadingHint
 from visloc_ros.localization.multi_map import MultiMapEngine
 from visloc_ros.localization.pose import PoseSolution, solve_pose
 from visloc_ros.localization.position_hint import PositionHint
+from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.source_camera import find_camera
 
 __all__ = [
@@ -13,10 +15,12 @@ __all__ = [
     "AnchorEngine",
     "Correspondences",
     "GuidedConfig",
+    "HeadingHint",
     "MultiMapEngine",
     "PoseConfig",
     "PoseSolution",
     "PositionHint",
+    "SearchHint",
     "find_camera",
     "solve_pose",
 ]

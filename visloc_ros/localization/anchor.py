@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.camera import check_image_size
+from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.core.timing import Stopwatch
@@ -36,7 +37,7 @@ from visloc_ros.localization.pose import (
     is_focal_length_wrong,
     solve_pose_and_focal_length,
 )
-from visloc_ros.localization.position_hint import PositionHint
+from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.searcher import Searcher
 from visloc_ros.localization.strategies.registry import make_searcher
 from visloc_ros.localization.uncertainty import covariance_by_focal_length
@@ -94,12 +95,13 @@ class AnchorEngine:
         frame: Frame,
         prior: SE3 | None = None,
         features: LocalFeatures | None = None,
-        hint: PositionHint | None = None,
+        hint: SearchHint | None = None,
     ) -> AnchorPose | Rejection:
         """Find ``map_from_camera`` of a frame; ``prior``, a predicted one, says where to look first.
 
-        ``features`` are those of the frame where they are known already; a pose far from ``hint`` is refused. Raises
-        CalibrationError when the image has another size than its calibration.
+        ``features`` are those of the frame where they are known already; a pose that goes against ``hint`` is refused.
+        Raises CalibrationError when the image has another size than its calibration, MapError or ConfigError for a hint
+        that the map, or the way of searching, cannot make use of.
         """
         return self.find(replace(self.look_at(frame, features), hint=hint), prior)
 
@@ -131,6 +133,7 @@ class AnchorEngine:
 
     def find(self, query: Query, prior: SE3 | None = None) -> AnchorPose | Rejection:
         """The second half of ``localize``."""
+        self._check_hint(query.hint)
         if len(query.features) < _MIN_FEATURES:
             return _reject(query, Reason.FEW_FEATURES, Evidence())
         estimator = self._estimator_of(query.frame.calibration)
@@ -139,6 +142,13 @@ class AnchorEngine:
         if estimator.is_settled:
             return self._find(_with_calibration(query, estimator.calibration), prior)
         return self._find_with_unknown_camera(query, estimator, prior)
+
+    def _check_hint(self, hint: SearchHint | None) -> None:
+        if hint is not None and hint.needs_up and not self.map_identity.gravity_aligned:
+            raise MapError(
+                f"a heading, or a position without its height, says nothing in the map '{self.map.name}', which does "
+                "not know which way is up: level it with 'visloc align-map', or leave them out"
+            )
 
     def best_calibration(self, calibration: CameraCalibration) -> CameraCalibration:
         """What is known by now of the camera whose frames carry this calibration; frames that are found improve it."""

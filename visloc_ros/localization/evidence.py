@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,11 +16,13 @@ from visloc_ros.localization.acceptance import InlierSupport
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.correspondences import Correspondences
 from visloc_ros.localization.pose import PoseSolution, solve_pose, solve_pose_of_unknown_camera
-from visloc_ros.localization.position_hint import PositionHint
+from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.view_change import typical_depth, view_change
 
 RIVAL_SHARE = 0.5
 """Of the inliers of a pose: a place that only looks alike explains far less."""
+SURE_LOG_ODDS = math.log(40.0)
+"""Of two poses: the engine takes as many risks elsewhere (AnchorConfig.max_risk)."""
 
 _SAME_VIEW = 0.3  # radians: a fifth of what a camera sees; two poses of one place differ by far less
 
@@ -29,7 +32,7 @@ class Query:
     """A frame, its features, and the watch that times what is done with it.
 
     Where ``cameras`` are given, the frame's own is not known: one of them is right, or none has the right focal length.
-    ``hint`` is where the camera is about, in the map that is searched. Without ``is_thorough`` nearest neighbours have
+    ``hint`` is what is known beside the image of where that is. Without ``is_thorough`` nearest neighbours have
     to do where a learned matcher would take ten times as long.
     """
 
@@ -37,19 +40,22 @@ class Query:
     features: LocalFeatures
     watch: Stopwatch
     cameras: Sequence[pycolmap.Camera] = ()
-    hint: PositionHint | None = None
+    hint: SearchHint | None = None
     is_thorough: bool = True
 
     def for_another_search(self) -> Query:
         """The same query with a watch of its own, which goes on from what has been timed so far."""
         return replace(self, watch=self.watch.divided(1))
 
-    def prefers(self, solution: PoseSolution, other: PoseSolution) -> bool:
-        """Whether, of two poses, it is known from elsewhere that the first is right."""
-        return self.hint is not None and self.hint.prefers(solution.map_from_camera, other.map_from_camera)
+    def prefers(self, one: Evidence, other: Evidence) -> bool:
+        """Whether, of two pieces of evidence with a pose, it is known from elsewhere that the first is right."""
+        if self.hint is None or one.solution is None or other.solution is None:
+            return False
+        log_odds = self.hint.log_odds(one.solution.map_from_camera, other.solution.map_from_camera)
+        return log_odds + one.log_likelihood - other.log_likelihood >= SURE_LOG_ODDS
 
     def rules_out(self, solution: PoseSolution | None) -> bool:
-        """Whether there is a pose, but too far from where the camera is known to be about."""
+        """Whether there is a pose, but not where, or as, the camera is known to be about."""
         return solution is not None and self.hint is not None and self.hint.rules_out(solution.map_from_camera)
 
 
@@ -58,7 +64,8 @@ class Evidence:
     """Correspondences from the references matched so far, and, once it was computed, the pose with what it rests on.
 
     ``rival`` is the best evidence for another pose, where there is any; ``refusal`` why the image will not be found,
-    where the way of searching knows that already.
+    where the way of searching knows that already. ``log_likelihood`` is what the hint tells beside the pose, by its
+    text, for this place; only differences of two mean something.
     """
 
     correspondences: Correspondences = field(default_factory=Correspondences.none)
@@ -68,6 +75,7 @@ class Evidence:
     support: InlierSupport | None = None
     rival: Evidence | None = None
     refusal: Reason | None = None
+    log_likelihood: float = 0.0
 
     @property
     def num_inliers(self) -> int:
@@ -124,7 +132,7 @@ class EvidenceSolver:
             for one in solved
             if one.solution is not None
             and is_elsewhere(best.solution, points, one.solution)
-            and not query.prefers(best.solution, one.solution)
+            and not query.prefers(best, one)
         ]
         return replace(best, rival=max(rivals, key=lambda one: one.num_inliers, default=None))
 
@@ -133,7 +141,7 @@ class EvidenceSolver:
         if best.solution is None or query.hint is None:
             return []
         good = (one for one in solved if one.num_inliers >= RIVAL_SHARE * best.num_inliers)
-        return [one for one in good if one.solution is not None and query.prefers(one.solution, best.solution)]
+        return [one for one in good if query.prefers(one, best)]
 
 
 def chance_inliers(num_correspondences: int) -> float:

@@ -19,8 +19,9 @@ from visloc_ros.core.types import Anchor, AnchorPose, Frame, MapIdentity, Reason
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor
 from visloc_ros.localization.anchor import AnchorEngine
 from visloc_ros.localization.config import AnchorConfig
-from visloc_ros.localization.evidence import RIVAL_SHARE, Query, chance_inliers
+from visloc_ros.localization.evidence import RIVAL_SHARE, SURE_LOG_ODDS, Query, chance_inliers
 from visloc_ros.localization.models import check_models
+from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.strategies.registry import make_searchers
 
 _MOST_TRIED = 3  # maps by votes: where as many fail, the image hardly shows any
@@ -69,13 +70,16 @@ class MultiMapEngine:
         """Whether further frames of the camera with this calibration will not change what one of the maps tells."""
         return any(engine.has_settled(calibration) for engine in self._engines)
 
-    def localize(self, frame: Frame, features: LocalFeatures | None = None) -> Anchor:
+    def localize(self, frame: Frame, features: LocalFeatures | None = None, hint: SearchHint | None = None) -> Anchor:
         """Find ``map_from_camera`` of a frame, and the map; ``features`` are those of the frame where they are known.
 
-        A rejection names the map that came closest. Raises CalibrationError when the image has another size than its
-        calibration.
+        ``hint`` may tell a text; positions and headings are of one map, and are refused. A rejection names the map that
+        came closest. Raises CalibrationError when the image has another size than its calibration, MapError or
+        ConfigError for a hint that the maps cannot make use of.
         """
-        return self.find(self.look_at(frame, features))
+        if hint is not None and (hint.position is not None or hint.heading is not None):
+            raise ConfigError("a position and a heading are of one map: search that alone, or give a text only")
+        return self.find(replace(self.look_at(frame, features), hint=hint))
 
     def look_at(self, frame: Frame, features: LocalFeatures | None = None) -> Query:
         """The first half of ``localize``."""
@@ -89,7 +93,7 @@ class MultiMapEngine:
         results = self._search(replace(query, is_thorough=False))
         if not any(isinstance(result, AnchorPose) for result in results.values()):
             results = self._search(query)
-        return self._decide(results)
+        return self._decide(query, results)
 
     def _search(self, query: Query) -> dict[int, Result]:
         """Results by row of the map: of those worth a trial until one is found, and of its rivals."""
@@ -114,14 +118,29 @@ class MultiMapEngine:
         """Rows of the maps that the image may show as well as the one that was found."""
         return range(len(self._engines)) if self._ranking is None else self._ranking.rivals(query, found)
 
-    def _decide(self, results: Mapping[int, Result]) -> Anchor:
-        """The pose that explains the image best, unless another map explains it about as well."""
+    def _decide(self, query: Query, results: Mapping[int, Result]) -> Anchor:
+        """The pose that explains the image best, unless another map does about as well, and no text tells them."""
         poses = [row for row, result in results.items() if isinstance(result, AnchorPose)]
-        best = max(poses or results, key=lambda row: _inliers_and_correspondences(results[row]))
-        result, others = results[best], [other for row, other in results.items() if row != best]
-        if isinstance(result, AnchorPose) and any(_rivals_with(other, result) for other in others):
+        told = {row: self._log_likelihood(query, row, result) for row, result in results.items()}
+
+        def inliers(row: int) -> tuple[int, int]:
+            return _inliers_and_correspondences(results[row])
+
+        best = max(poses or results, key=inliers)
+        preferred = [row for row in poses if inliers(row)[0] >= RIVAL_SHARE * inliers(best)[0]]
+        best = max((row for row in preferred if told[row] - told[best] >= SURE_LOG_ODDS), key=inliers, default=best)
+        others = [row for row in results if row != best and told[best] - told[row] < SURE_LOG_ODDS]
+        result = results[best]
+        if isinstance(result, AnchorPose) and any(_rivals_with(results[row], result) for row in others):
             result = _ambiguous(result)
         return Anchor(result, self._engines[best].map_identity)
+
+    def _log_likelihood(self, query: Query, row: int, result: Result) -> float:
+        """Logarithm of how well what was found in a map goes with the text that was read."""
+        if self._ranking is None:
+            return 0.0
+        landmarks = result.inlier_landmarks if isinstance(result, AnchorPose) else np.empty(0, np.int32)
+        return self._ranking.log_likelihood(query, row, landmarks)
 
 
 def _check_names(maps: Sequence[Map]) -> None:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3, Array
 
-_SURE_ODDS = 40.0  # of two poses: the engine takes as many risks elsewhere (AnchorConfig.max_risk)
 _MOST_SIGMAS = 4.0  # farther away is hardly ever right, even where the errors of satellites have long tails
 
 
@@ -22,8 +21,9 @@ _MOST_SIGMAS = 4.0  # farther away is hardly ever right, even where the errors o
 class PositionHint:
     """Where the camera is about: ``position_in_map`` (3,), and the standard deviation along each axis, ``sigma_m``.
 
-    In units of the map, which are metres where it is metric. The standard deviation is that of the worst axis, and
-    covers what lies between camera and antenna. Raises ConfigError for what is no such position.
+    (2,) are x and y alone, of a map whose z axis points up: the height is not known then. In units of the map, which
+    are metres where it is metric. The standard deviation is that of the worst axis, and covers what lies between camera
+    and antenna. Raises ConfigError for what is no such position.
     """
 
     position_in_map: Array
@@ -31,21 +31,24 @@ class PositionHint:
 
     def __post_init__(self) -> None:
         position = np.asarray(self.position_in_map, np.float64)
-        if position.shape != (3,) or not np.isfinite(position).all():
-            raise ConfigError(f"the position of a hint must be three numbers, not {self.position_in_map}")
+        if position.shape not in ((2,), (3,)) or not np.isfinite(position).all():
+            raise ConfigError(f"the position of a hint must be two or three numbers, not {self.position_in_map}")
         if not (np.isfinite(self.sigma_m) and self.sigma_m > 0.0):
             raise ConfigError(f"the standard deviation of a hint must be positive, not {self.sigma_m}")
         object.__setattr__(self, "position_in_map", position)
 
+    @property
+    def needs_up(self) -> bool:
+        """Whether it means something only in a map whose z axis points up."""
+        return len(self.position_in_map) == 2
+
+    def sigmas(self, map_from_camera: SE3) -> float:
+        """By how many standard deviations a pose is off."""
+        return float(self._sigmas(map_from_camera.translation[None], np.zeros(1))[0])
+
     def rules_out(self, map_from_camera: SE3) -> bool:
         """Whether a pose is too far away to be right."""
-        return not bool(self.permits(map_from_camera.translation[None], np.zeros(1))[0])
-
-    def prefers(self, map_from_camera: SE3, map_from_other: SE3) -> bool:
-        """Whether, of two poses that an image goes with, the hint tells that it is the first."""
-        positions = np.stack([map_from_camera.translation, map_from_other.translation])
-        one, other = self._sigmas(positions, np.zeros(2))
-        return bool(np.square(other) - np.square(one) >= 2.0 * np.log(_SURE_ODDS))
+        return self.sigmas(map_from_camera) > _MOST_SIGMAS
 
     def permits(self, positions: Array, spreads: Array) -> NDArray[np.bool_]:
         """Which positions (N, 3) are near enough; ``spreads`` (N,) as for ``likelihoods``."""
@@ -59,5 +62,6 @@ class PositionHint:
         return np.asarray(np.exp(-0.5 * np.square(self._sigmas(positions, spreads))))
 
     def _sigmas(self, positions: Array, spreads: Array) -> Array:
-        distances = np.linalg.norm(positions - self.position_in_map, axis=1)
+        known = self.position_in_map
+        distances = np.linalg.norm(positions[:, : len(known)] - known, axis=1)
         return np.asarray(distances / np.hypot(self.sigma_m, spreads))

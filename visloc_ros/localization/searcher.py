@@ -56,3 +56,7 @@ class MapRanking(Protocol):
     def rivals(self, query: Query, found: int) -> list[int]:
         """Rows of the other maps that may show the same as the one that is found."""
         ...
+
+    def log_likelihood(self, query: Query, row: int, landmarks: NDArray[np.int32]) -> float:
+        """Logarithm of how well these landmarks (N,) of a map, or its best where none is given, go with a text."""
+        ...

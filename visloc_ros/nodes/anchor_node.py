@@ -41,6 +41,7 @@ from visloc_ros.nodes.conversions import (
     points_to_msg,
 )
 from visloc_ros.nodes.diagnostics import publish_diagnostics
+from visloc_ros.nodes.hint_input import HintInput
 from visloc_ros.nodes.maps_folder import MapsFolder
 from visloc_ros.nodes.predicted_poses import PredictedPoses
 from visloc_ros.nodes.qos import LATCHED
@@ -142,6 +143,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         """Start localizing."""
         self._publish_map()
         self._predicted = PredictedPoses(self, self.config.search_period_s)
+        self._hints = HintInput(self)
         self._calibration: CameraCalibration | None = None  # what is known of the camera in use
         self._told: CameraCalibration | None = None
         # A thread that waits for spare time may hold the interpreter's lock meanwhile: others of its process wait, too.
@@ -192,6 +194,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             engine = self._engine
             query = engine.look_at(frame)  # meanwhile the fused pose of this frame arrives
             predicted = self._predicted.at(frame.stamp_ns)
+            if predicted is None:  # satellites err by far more than what has been found, and sometimes by streets
+                query = replace(query, hint=self._hints.at(frame.stamp_ns, camera_frame, engine.map.manifest))
             result = engine.find(query, predicted)
         self._predicted.tell_found(result, predicted)
         self._output.publish(Anchor(result, self._identity), frame, camera_frame)
@@ -275,6 +279,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             "received": self._input.received,
             **self._output.outcomes,
             **self._input.rejected,
+            **self._hints.rejected,
         }
         return *self._judge(), values
 

@@ -26,7 +26,7 @@ from geometry_msgs.msg import (
 )
 from nav_msgs.msg import OccupancyGrid, Odometry
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from visloc_msgs.msg import Anchor as AnchorMsg
@@ -50,8 +50,9 @@ from visloc_ros.core.types import (
 )
 from visloc_ros.core.types import Image as ImageArray
 from visloc_ros.sources.calibration import camera_from_camera_info_fields, camera_info_fields
+from visloc_ros.sources.measurements import GeoPosition
 from visloc_ros.sources.ros_images import decode_compressed, decode_image
-from visloc_ros.sources.ros_messages import MessageError, stamp_from_msg
+from visloc_ros.sources.ros_messages import MessageError, stamp_from_msg, transform_from_msg
 
 if TYPE_CHECKING:  # nodes without fusion start sooner
     from visloc_ros.fusion.innovation import Innovation as FusionInnovation
@@ -220,6 +221,35 @@ def imu_from_msg(message: Imu) -> tuple[Array | None, Array | None]:
     """
     rate = _measured(message.angular_velocity, message.angular_velocity_covariance)
     return rate, _measured(message.linear_acceleration, message.linear_acceleration_covariance)
+
+
+def position_from_msg(message: NavSatFix) -> GeoPosition:
+    """Latitude and longitude, checked, without the height; ``sigma`` is that of the worst horizontal axis, if stated.
+
+    Raises MessageError.
+    """
+    latitude, longitude = float(message.latitude), float(message.longitude)
+    if not (abs(latitude) <= 90.0 and abs(longitude) <= 180.0):
+        raise MessageError(f"there is no place at latitude {latitude}, longitude {longitude}")
+    horizontal = np.asarray(message.position_covariance, np.float64).reshape(3, 3)[:2, :2]
+    if message.position_covariance_type == NavSatFix.COVARIANCE_TYPE_UNKNOWN:
+        return GeoPosition(latitude, longitude)
+    if not np.isfinite(horizontal).all():
+        raise MessageError("the covariance of a position is not finite")
+    variance = float(np.linalg.eigvalsh(horizontal)[-1])
+    return GeoPosition(latitude, longitude, sigma=math.sqrt(variance) if variance > 0.0 else None)
+
+
+def heading_from_msg(message: Imu) -> tuple[SE3, float | None]:
+    """``earth_from_imu``, axes east, north, up (REP 145), and the standard deviation [rad] of its yaw, if stated.
+
+    Raises MessageError where no orientation is measured.
+    """
+    if message.orientation_covariance[0] == NOT_MEASURED:
+        raise MessageError("the message has no orientation")
+    rotation = transform_from_msg(Transform(rotation=message.orientation))
+    variance = float(message.orientation_covariance[8])
+    return rotation, math.sqrt(variance) if math.isfinite(variance) and variance > 0.0 else None
 
 
 def _measured(vector: Vector3, covariance: Array) -> Array | None:

@@ -34,6 +34,10 @@ DESCRIPTIONS = {
     "Needs its place in `/tf_static`.",
     "wheel_odom": "Optional: tells the odometry's scale. Needs the place of the camera on its `child_frame_id` in "
     "`/tf_static`.",
+    "fix": "Optional: where the robot is on the earth, for searches that no pose predicts, in a map on the earth: "
+    "poses far away are refused, places that look alike told apart. The height does not count.",
+    "compass": "Optional: the orientation of an IMU with a magnetometer, axes east, north, up (REP 145), for the "
+    "same: which way the camera looks. Needs its place in `/tf_static`.",
     "/initialpose": "Where the robot is believed to be (RViz: 2D Pose Estimate). The search begins there; it is "
     "never an output.",
     "/tf_static": "Where the camera, the IMU and the base are on the robot.",

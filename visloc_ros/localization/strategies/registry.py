@@ -25,10 +25,11 @@ def make_searcher(
     _check_whole(map_, config)
     matcher = matcher or make_matcher(config.matcher, extractor.info.name)
     if config.search == LANDMARKS:
-        from visloc_ros.localization.strategies.landmarks.opening import open_landmarks
+        from visloc_ros.localization.strategies.landmarks.opening import open_landmarks, open_texts
         from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
 
-        return LandmarkSearcher(*open_landmarks(map_, config.features.device), config, matcher)
+        landmarks, recogniser = open_landmarks(map_, config.features.device)
+        return LandmarkSearcher(landmarks, recogniser, config, matcher, open_texts(map_, landmarks.num_landmarks))
     return RetrievalSearcher(map_, config, matcher)
 
 
@@ -52,12 +53,16 @@ def make_searchers(
     matcher = matcher or make_matcher(config.matcher, extractor.info.name)
     if config.search == LANDMARKS:
         from visloc_ros.localization.strategies.landmarks.map_ranking import LandmarkMapRanking
-        from visloc_ros.localization.strategies.landmarks.opening import open_landmarks_together
+        from visloc_ros.localization.strategies.landmarks.opening import open_landmarks_together, open_texts
         from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
 
         opened = open_landmarks_together(maps, config.features.device)
-        searchers = [LandmarkSearcher(*one, config, matcher) for one in opened]
-        ranking = LandmarkMapRanking([own for _, own in opened], [one.look_alikes for one in searchers])
+        searchers = [
+            LandmarkSearcher(landmarks, recogniser, config, matcher, open_texts(map_, landmarks.num_landmarks))
+            for map_, (landmarks, recogniser) in zip(maps, opened, strict=True)
+        ]
+        look_alikes, reaches = [one.look_alikes for one in searchers], [one.reach for one in searchers]
+        ranking = LandmarkMapRanking([own for _, own in opened], look_alikes, reaches)
         return SearchersOfMaps(searchers, ranking)
     make_once = cache(make_global_descriptor)
     return SearchersOfMaps([RetrievalSearcher(map_, config, matcher, make_once) for map_ in maps])

@@ -12,8 +12,10 @@ from visloc_ros.core.manifest import read_manifest, write_manifest
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
 from visloc_ros.core.progress import SilentProgress
-from visloc_ros.localization.strategies.landmarks.opening import RecogniserOfOneMap
+from visloc_ros.localization.search_hint import unit_embedding
+from visloc_ros.localization.strategies.landmarks.opening import RecogniserOfOneMap, open_texts
 from visloc_ros.localization.strategies.landmarks.preparation import PreparationConfig, prepare_landmarks
+from visloc_ros.localization.strategies.landmarks.text_likelihood import log_mean
 from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
 
 ROOM = Path(__file__).parents[4] / "maps" / "demo_room.tar.gz"
@@ -84,6 +86,26 @@ def test_frames_are_of_one_map(tmp_path):
     paths = [copy_of_room(tmp_path, name) for name in ("here", "there")]
     with pytest.raises(ConfigError, match="frames are of one place"):
         prepare_landmarks(paths, SHORT, frames=[])
+
+
+def test_texts_of_images_are_learned_and_told_to_the_search(tmp_path):
+    paths = [copy_of_room(tmp_path, name) for name in ("here", "there")]
+    signs = dict(zip(("here", "there"), np.random.default_rng(0).normal(size=(2, 16)), strict=True))
+    images = [image.name for image in open_map(paths[0]).images]
+    texts = {f"{name}/{image}": unit_embedding(sign, "") for name, sign in signs.items() for image in images[::2]}
+    prepare_landmarks(paths, SHORT, texts=texts)
+    for path in paths:
+        map_ = open_map(path)
+        learned = open_texts(map_, map_.manifest.prepared["landmarks"]["landmarks"])
+        read = {name: log_mean(learned.of(unit_embedding(sign, ""))) for name, sign in signs.items()}
+        assert max(read, key=read.get) == path.name
+    prepare_landmarks(paths[:1], SHORT)
+    assert open_texts(open_map(paths[0]), 1) is None
+
+
+def test_texts_of_no_image_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="name them as images are"):
+        prepare_landmarks([copy_of_room(tmp_path, "room")], SHORT, texts={"other.jpg": np.ones(3)})
 
 
 def test_no_map_and_no_such_map(tmp_path):

@@ -6,10 +6,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from visloc_ros.localization.strategies.landmarks.backends.recogniser_network import (  # noqa: E402
-    ExtraTokens,
     NetworkShape,
     RecogniserNetwork,
-    TokenKind,
     network_shape,
 )
 from visloc_ros.localization.strategies.landmarks.training_config import SIZES  # noqa: E402
@@ -90,16 +88,3 @@ def test_prototypes_are_compared_with_every_token():
     torch.testing.assert_close(seen[..., :16], descriptors)
     torch.testing.assert_close(seen[0, 4, 16 + 2], torch.tensor(1.0))
     assert seen.shape == (2, 6, 16 + 4)
-
-
-@torch.no_grad()
-def test_extra_tokens_are_heard_where_they_are_there():
-    network = make(NetworkShape(**{**vars(SHAPE), "extra_dim": 3}))
-    given = tokens(6)
-    kinds = torch.tensor([[TokenKind.HEADING, TokenKind.TEXT]] * 2)
-    extra = ExtraTokens(torch.ones(2, 2, 3), kinds, torch.ones(2, 2, dtype=torch.bool))
-    silent = network(*given)
-    assert network(*given, extra=extra).shape == silent.shape
-    assert not torch.allclose(network(*given, extra=extra), silent, atol=1e-4)
-    absent = extra._replace(valid=torch.zeros(2, 2, dtype=torch.bool))
-    torch.testing.assert_close(network(*given, extra=absent), silent, atol=1e-5, rtol=1e-5)

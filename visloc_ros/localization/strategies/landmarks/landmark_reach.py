@@ -1,36 +1,89 @@
-"""From where each landmark can be seen, and what a roughly known position therefore says of what an image shows."""
+"""From where each landmark can be seen, and what is known beside an image therefore says of what it shows."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator
 
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import Array
-from visloc_ros.localization.position_hint import PositionHint
+from visloc_ros.core.map import NO_POINT
+from visloc_ros.localization.heading_hint import HeadingHint
+from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
+from visloc_ros.localization.strategies.landmarks.text_likelihood import TextLikelihood, log_mean
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32
 from visloc_ros.localization.view_change import typical_depth
 
 _LEAST = 1e-12
+_LEAST_SHOWN = 8  # points of a landmark that a frame shows
 
 
 class LandmarkReach:
     """Where landmarks are: ``centres`` (k, 3), and ``spreads`` (k,), how far away a camera that sees one is of it.
 
     The spread is made up of the extent of the landmark and of the distance from which the map's cameras see it.
+    ``texts`` tell which landmarks go with a text that was read.
     """
 
-    def __init__(self, landmarks: LandmarkMap) -> None:
+    def __init__(self, landmarks: LandmarkMap, texts: TextLikelihood | None = None) -> None:
+        self._texts, self._name = texts, landmarks.map.name
         points = [landmarks.map.points[landmarks.labels == label] for label in range(1, landmarks.num_landmarks + 1)]
         frames = [landmarks.map.images[row] for row in landmarks.frame_rows]
         distances = [typical_depth(frame.map_from_camera, seen) for frame, seen in zip(frames, points, strict=True)]
         self.centres: Array = np.array([seen.mean(axis=0) for seen in points])
         self.spreads: Array = np.hypot([_extent(seen) for seen in points], distances)
+        self._axes: Array = np.array([image.map_from_camera.rotation[:, 2] for image in landmarks.map.images])
+        self._shown = _shown(landmarks)
 
-    def weigh(self, probabilities: Float32, hint: PositionHint) -> Float32:
+    def weigh(self, probabilities: Float32, hint: SearchHint) -> Float32:
         """Probabilities (N, C) by Bayes' rule, with the hint's likelihood of each landmark; background is anywhere."""
-        likelihoods = hint.likelihoods(self.centres, self.spreads)
+        likelihoods = np.exp(self.log_likelihoods_of_text(hint))
+        likelihoods /= likelihoods.max()
+        if hint.position is not None:
+            likelihoods *= hint.position.likelihoods(self.centres, self.spreads)
+        if hint.heading is not None:
+            likelihoods *= self._facing(hint.heading)
         weighed = probabilities * np.insert(likelihoods, BACKGROUND, 1.0)
         return np.asarray(weighed / np.maximum(weighed.sum(axis=1, keepdims=True), _LEAST), np.float32)
+
+    def log_likelihoods_of_text(self, hint: SearchHint) -> Array:
+        """Logarithms (k,) of how well each landmark goes with a hint's text; all 0 without one.
+
+        Raises MapError where the map was prepared without texts, ConfigError for the embedding of another model.
+        """
+        if hint.text is None:
+            return np.zeros(len(self.centres))
+        if self._texts is None:
+            raise MapError(
+                f"the map '{self._name}' was prepared without texts, so that the text of a hint says nothing: run "
+                "'visloc prepare MAP --for landmarks --texts FILE', or leave the text out"
+            )
+        return self._texts.of(hint.text)
+
+    def log_likelihood_of_text(self, hint: SearchHint, labels: NDArray[np.integer]) -> float:
+        """Logarithm of how well things of these landmarks (N,), 0 for none, go with a hint's text."""
+        return log_mean(self.log_likelihoods_of_text(hint)[labels[labels > 0] - 1])
+
+    def _facing(self, heading: HeadingHint) -> Array:
+        """Likelihoods (k,) by the frame that looks most like the heading, of those that show a landmark."""
+        return np.asarray((self._shown * heading.likelihoods(self._axes)).max(axis=1))
+
+
+def _shown(landmarks: LandmarkMap) -> NDArray[np.bool_]:
+    """Which frames (F,) show each landmark (k, F); its own frame does in any case."""
+    labels = range(1, landmarks.num_landmarks + 1)
+    counts = [np.bincount(landmarks.labels[rows], minlength=len(labels) + 1)[1:] for rows in _points_of(landmarks)]
+    shown = np.array(counts).T >= _LEAST_SHOWN
+    shown[np.arange(len(labels)), landmarks.frame_rows] = True
+    return shown
+
+
+def _points_of(landmarks: LandmarkMap) -> Iterator[NDArray[np.int32]]:
+    """Rows of the points of each frame."""
+    return (image.point_rows[image.point_rows != NO_POINT] for image in landmarks.map.images)
 
 
 def _extent(points: Array) -> float:

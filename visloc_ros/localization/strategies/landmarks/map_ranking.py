@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.geometry import Array
 from visloc_ros.localization.evidence import Query
 from visloc_ros.localization.strategies.landmarks.calibration import keep_likely_landmarks
+from visloc_ros.localization.strategies.landmarks.landmark_reach import LandmarkReach
 from visloc_ros.localization.strategies.landmarks.look_alikes import LookAlikes
 from visloc_ros.localization.strategies.landmarks.opening import RecogniserOfOneMap
 
@@ -20,17 +21,27 @@ _RIVAL_VOTES = 0.5  # of those for the map that is found: one that looks the sam
 class LandmarkMapRanking:
     """Counts votes for maps that share a recogniser, and knows which of them look alike."""
 
-    def __init__(self, recognisers: Sequence[RecogniserOfOneMap], look_alikes: Sequence[LookAlikes]) -> None:
+    def __init__(
+        self,
+        recognisers: Sequence[RecogniserOfOneMap],
+        look_alikes: Sequence[LookAlikes],
+        reaches: Sequence[LandmarkReach],
+    ) -> None:
         self._recogniser = recognisers[0].of_all_maps
         self._ranges = [slice(1 + one.first_class, 1 + one.first_class + one.num_landmarks) for one in recognisers]
-        self._look_alikes = look_alikes
+        self._look_alikes, self._reaches = look_alikes, reaches
         self._found: dict[tuple[int, int], frozenset[int]] = {}
 
     def votes(self, query: Query) -> Array:
         """How many tokens are expected to show each map (M,), of those that are not surely background."""
         with query.watch("recognition"):
             by_class = self._votes_by_class(query)
-        return np.array([by_class[classes].sum() for classes in self._ranges])
+        if query.hint is None:
+            return np.array([by_class[classes].sum() for classes in self._ranges])
+        logs = [reach.log_likelihoods_of_text(query.hint) for reach in self._reaches]
+        largest = max(one.max() for one in logs)
+        weights = [np.exp(one - largest) for one in logs]
+        return np.array([by_class[classes] @ one for classes, one in zip(self._ranges, weights, strict=True)])
 
     def rivals(self, query: Query, found: int) -> list[int]:
         """Rows of the maps that may show the same as the found one: with as many votes, or with landmarks like its."""
@@ -40,6 +51,18 @@ class LandmarkMapRanking:
             for label in self._likely_landmarks(query, found):
                 rivals |= self._maps_like(found, label)
         return sorted(rivals - {found})
+
+    def log_likelihood(self, query: Query, row: int, landmarks: NDArray[np.int32]) -> float:
+        """Logarithm of how well landmarks (N,) of a map, or its best where none is given, go with the hint's text."""
+        if query.hint is None:
+            return 0.0
+        reach = self._reaches[row]
+        known = landmarks[landmarks > 0]
+        return (
+            reach.log_likelihood_of_text(query.hint, known)
+            if len(known)
+            else float(reach.log_likelihoods_of_text(query.hint).max())
+        )
 
     def _votes_by_class(self, query: Query) -> NDArray[np.float64]:
         probabilities = self._recogniser.recognise(query.features)

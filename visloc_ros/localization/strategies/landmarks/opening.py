@@ -16,6 +16,7 @@ from visloc_ros.localization.strategies.landmarks.landmark_files import load_lan
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
 from visloc_ros.localization.strategies.landmarks.recogniser import Recogniser, load_recogniser
 from visloc_ros.localization.strategies.landmarks.recogniser_files import WEIGHTS_NAME
+from visloc_ros.localization.strategies.landmarks.text_likelihood import TEXTS_NAME, TextLikelihood
 from visloc_ros.localization.strategies.landmarks.tokens import Float32
 
 
@@ -39,6 +40,15 @@ def open_landmarks_together(maps: Sequence[Map], device: str = "auto") -> list[t
     extractor = maps[0].manifest.models["extractor"].name
     recogniser = RememberingRecogniser(load_recogniser(_files_of(maps[0]), extractor, device))
     return [_open(map_, recogniser) for map_ in maps]
+
+
+def open_texts(map_: Map, num_landmarks: int) -> TextLikelihood | None:
+    """What texts say of the so many landmarks of a map; None where it was prepared without any.
+
+    Raises MapError where that is broken.
+    """
+    content = _files_of(map_).get(TEXTS_NAME)
+    return None if content is None else TextLikelihood.load(content, num_landmarks)
 
 
 def _files_of(map_: Map) -> Mapping[str, bytes]:

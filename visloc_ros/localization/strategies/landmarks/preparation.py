@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.config import Config, section
 from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import NO_POINT, Map, open_map
 from visloc_ros.core.map_preparation import add_prepared
 from visloc_ros.core.progress import Progress, SilentProgress, track
@@ -25,6 +26,7 @@ from visloc_ros.localization.strategies.landmarks.config import LandmarkConfig
 from visloc_ros.localization.strategies.landmarks.keypoint_labels import PointFinder
 from visloc_ros.localization.strategies.landmarks.landmark_files import save_landmark_map
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap, reduce_map
+from visloc_ros.localization.strategies.landmarks.text_likelihood import TextLikelihood, TextSample, learn_texts
 from visloc_ros.localization.strategies.landmarks.tokens import (
     BACKGROUND,
     LabelledImage,
@@ -87,24 +89,27 @@ def prepare_landmarks(
     progress: Progress | None = None,
     frames: FrameSource | None = None,
     elsewhere: Sequence[Path] = (),
+    texts: Mapping[str, Array] | None = None,
 ) -> list[Scene]:
     """Write landmarks and their recogniser into maps; searching any of them tells the others apart.
 
     ``frames`` of the place of a single map show the recogniser more of it than the map's own images do; ``elsewhere``
-    are maps of other places, of which nothing is to be recognised. An interrupted training goes on at the next call.
-    Raises ConfigError where maps do not go together, MapError where one cannot be used, OutputError; the maps stay as
-    they are until all is done.
+    are maps of other places, of which nothing is to be recognised. ``texts`` (E,) by name of image are embeddings of
+    what is written there; with several maps, names begin with that of the map and a slash. An interrupted training goes
+    on at the next call. Raises ConfigError where maps do not go together, or texts are of no image, MapError where a
+    map cannot be used, OutputError; the maps stay as they are until all is done.
     """
     config, progress = config or PreparationConfig(), progress or SilentProgress()
     scenes = _scenes(paths, config.landmarks)
     images = list(_images_of(scenes))
     if frames is not None:
         images += _labelled_frames(_only(scenes), frames, progress)
+    likelihood = _learn_texts(scenes, images, texts) if texts else None
     negatives = list(_images_of_elsewhere(scenes, elsewhere))
     checkpoints = paths[0].with_name(f".{paths[0].name}.{LANDMARKS}")
     trained = _train(images, negatives, scenes, config.training, progress, checkpoints)
     for scene in scenes:
-        add_prepared(scene.path, LANDMARKS, partial(_write, scene, scenes, trained))
+        add_prepared(scene.path, LANDMARKS, partial(_write, scene, scenes, trained, likelihood))
     shutil.rmtree(checkpoints, ignore_errors=True)
     return scenes
 
@@ -142,7 +147,8 @@ def _images_of(scenes: Sequence[Scene]) -> Iterator[LabelledImage]:
     for scene in scenes:
         for image in label_images(scene.map, scene.point_classes):
             rows = np.where(image.point_rows == NO_POINT, NO_POINT, image.point_rows + num_before)
-            yield replace(image, point_rows=rows)
+            name = image.name if len(scenes) == 1 else f"{scene.map.name}/{image.name}"
+            yield replace(image, point_rows=rows, name=name)
         num_before += len(scene.map.points)
 
 
@@ -174,7 +180,7 @@ def _labelled_frames(scene: Scene, frames: FrameSource, progress: Progress) -> I
             camera = anchor.calibration.camera if anchor.calibration else frame.camera
             rows = finder.find(query.features, camera, anchor.map_from_camera)
             classes = np.append(scene.point_classes, BACKGROUND)[rows]  # NO_POINT is the last row
-            yield label_features(query.features, classes, rows)
+            yield label_features(query.features, classes, rows, frame.name)
 
 
 def _train(
@@ -188,7 +194,6 @@ def _train(
     from visloc_ros.localization.strategies.landmarks.backends.training import train_recogniser
 
     taught, held_out = split_images(images, _HELD_OUT_EVERY)
-    num_classes = 1 + sum(scene.landmarks.num_landmarks for scene in scenes)
     checkpoints.mkdir(parents=True, exist_ok=True)
     progress.stage("training", _PERCENT)
     percent = 0
@@ -198,12 +203,38 @@ def _train(
         progress.advance(int(share * _PERCENT) - percent)
         percent = int(share * _PERCENT)
 
-    return train_recogniser(taught, negatives, held_out, num_classes, config, report, checkpoints)
+    return train_recogniser(taught, negatives, held_out, _num_classes(scenes), config, report, checkpoints)
 
 
-def _write(scene: Scene, scenes: Sequence[Scene], trained: TrainedRecogniser, folder: Path) -> Mapping[str, Any]:
+def _learn_texts(
+    scenes: Sequence[Scene], images: Sequence[LabelledImage], texts: Mapping[str, Array]
+) -> TextLikelihood:
+    """What texts say of the landmarks of all maps. Raises ConfigError where none is of an image."""
+    if not any(image.name in texts for image in images):
+        raise ConfigError(
+            f"none of the {len(texts)} texts is of an image of the place: name them as images are, such as "
+            f"'{images[0].name}'"
+        )
+    counts = [np.bincount(image.labels, minlength=_num_classes(scenes))[1:] for image in images]
+    return learn_texts([TextSample(row, texts.get(image.name)) for row, image in zip(counts, images, strict=True)])
+
+
+def _num_classes(scenes: Sequence[Scene]) -> int:
+    return 1 + sum(scene.landmarks.num_landmarks for scene in scenes)
+
+
+def _write(
+    scene: Scene,
+    scenes: Sequence[Scene],
+    trained: TrainedRecogniser,
+    likelihood: TextLikelihood | None,
+    folder: Path,
+) -> Mapping[str, Any]:
     """Write the files of one map, and give what its manifest says of them."""
     save_landmark_map(folder, scene.landmarks)
+    if likelihood is not None:
+        own = slice(scene.first_class, scene.first_class + scene.landmarks.num_landmarks)
+        likelihood.of_rows(own).save(folder)
     num_bytes = trained.save(folder, _extractor(scene))
     scores = {} if trained.best is None else asdict(trained.best)
     return {**scene.figures, "maps": [one.map.name for one in scenes], "recogniser": {"bytes": num_bytes, **scores}}

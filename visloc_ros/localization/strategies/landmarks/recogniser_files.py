@@ -24,9 +24,9 @@ _LARGEST_WIDTHS = {
     "head_dim": 512,
     "layers": 128,
     "prototypes": 1024,
-    "extra_dim": 4096,
 }
-_MAY_BE_ZERO = ("prototypes", "extra_dim")
+_MAY_BE_ZERO = ("prototypes",)
+_OLD_WIDTH = "extra_dim"  # of tokens beside keypoints, which earlier versions foresaw, and never had
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,11 @@ def _read_info(content: bytes) -> RecogniserInfo:
         version = values["schema_version"]
         if version != SCHEMA_VERSION:
             raise ModelError(f"{INFO_NAME} is of version {version}, this program reads {SCHEMA_VERSION}{REMEDY}")
+        if values["shape"].pop(_OLD_WIDTH, 0) != 0:
+            raise ModelError(f"{INFO_NAME} has tokens beside keypoints, which this program does not know{REMEDY}")
         info = RecogniserInfo(**values)
         _check(info)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{INFO_NAME} does not describe a recogniser ({error!r}){REMEDY}") from error
     return info
 

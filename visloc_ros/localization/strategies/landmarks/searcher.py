@@ -28,6 +28,7 @@ from visloc_ros.localization.strategies.landmarks.landmark_reach import Landmark
 from visloc_ros.localization.strategies.landmarks.look_alikes import LookAlikes
 from visloc_ros.localization.strategies.landmarks.ranking import RankedLandmark, rank_landmarks
 from visloc_ros.localization.strategies.landmarks.recogniser import Recogniser
+from visloc_ros.localization.strategies.landmarks.text_likelihood import TextLikelihood
 from visloc_ros.localization.strategies.landmarks.tokens import Float32
 from visloc_ros.localization.view_overlap import ViewOverlap
 
@@ -55,14 +56,21 @@ class Recognition:
 class LandmarkSearcher:
     """Matches keypoints with the points of the landmarks that they are recognised as."""
 
-    def __init__(self, landmarks: LandmarkMap, recogniser: Recogniser, config: AnchorConfig, matcher: Matcher) -> None:
+    def __init__(
+        self,
+        landmarks: LandmarkMap,
+        recogniser: Recogniser,
+        config: AnchorConfig,
+        matcher: Matcher,
+        texts: TextLikelihood | None = None,
+    ) -> None:
         self.map, self.labels = landmarks.map, landmarks.labels
         self.overlap = ViewOverlap(landmarks.map)
         self.matcher = matcher
         self._landmarks, self._recogniser = landmarks, recogniser
         self._config = config
         self._nearest = NearestMatcher(ratio=_RATIO)
-        self._reach, self.look_alikes = LandmarkReach(landmarks), LookAlikes(landmarks)
+        self.reach, self.look_alikes = LandmarkReach(landmarks, texts), LookAlikes(landmarks)
         self._collector = EvidenceCollector(landmarks.map, matcher, config)
         self._solver = EvidenceSolver(landmarks.map, config.pose)
 
@@ -90,7 +98,7 @@ class LandmarkSearcher:
         """What the query's keypoints may show; those that are surely background are left out."""
         probabilities = self._recogniser.recognise(query.features)
         if query.hint is not None:
-            probabilities = self._reach.weigh(probabilities, query.hint)
+            probabilities = self.reach.weigh(probabilities, query.hint)
         kept = keep_likely_landmarks(probabilities, self._recogniser.background_threshold)
         return Recognition(kept, probabilities[kept])
 
@@ -119,9 +127,16 @@ class LandmarkSearcher:
             pairs = np.column_stack((keypoint_rows[found.pairs[:, 0]], points[found.pairs[:, 1]])).astype(np.int32)
         correspondences = merge([lift(Matches(pairs, found.scores), frame)])
         evidence = Evidence(correspondences, len(pairs), (frame.name,))
-        return (
-            self._solver.solve(query, evidence, prior) if len(correspondences) >= self._config.min_matches else evidence
-        )
+        if len(correspondences) < self._config.min_matches:
+            return evidence
+        return self._with_text(query, self._solver.solve(query, evidence, prior))
+
+    def _with_text(self, query: Query, evidence: Evidence) -> Evidence:
+        """The evidence with how well the landmarks of its inliers go with the text that was read."""
+        if query.hint is None or query.hint.text is None or evidence.solution is None:
+            return evidence
+        labels = self._landmarks.labels[evidence.correspondences.point_rows[evidence.solution.inliers]]
+        return replace(evidence, log_likelihood=self.reach.log_likelihood_of_text(query.hint, labels))
 
     def _chosen(
         self, recognition: Recognition, landmark: RankedLandmark, frame: MapImage

@@ -26,20 +26,24 @@ class LabelledImage:
     """Tokens of an image with their truth.
 
     ``descriptors`` (N, D) float32 of unit length, ``positions`` (N, 2) as ``normalise_positions`` gives them,
-    ``labels`` (N,) landmark classes or BACKGROUND, ``point_rows`` (N,) of the map points seen or NO_POINT.
+    ``labels`` (N,) landmark classes or BACKGROUND, ``point_rows`` (N,) of the map points seen or NO_POINT. ``name`` is
+    that of the image, where it has one.
     """
 
     descriptors: Float32
     positions: Float32
     labels: Labels
     point_rows: Labels
+    name: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> LabelledImage:
         """The tokens of these rows (K,), or of a mask (N,)."""
-        return LabelledImage(self.descriptors[rows], self.positions[rows], self.labels[rows], self.point_rows[rows])
+        return LabelledImage(
+            self.descriptors[rows], self.positions[rows], self.labels[rows], self.point_rows[rows], self.name
+        )
 
 
 def normalise_positions(keypoints: NDArray[np.floating], size: tuple[int, int]) -> Float32:
@@ -59,11 +63,13 @@ def unit_descriptors(features: LocalFeatures) -> Float32:
     return unit_rows(features.descriptors)
 
 
-def label_features(features: LocalFeatures, labels: Labels, point_rows: NDArray[np.integer]) -> LabelledImage:
+def label_features(
+    features: LocalFeatures, labels: Labels, point_rows: NDArray[np.integer], name: str = ""
+) -> LabelledImage:
     """An image of features, the label and the map point (NO_POINT for none) of each keypoint (N,)."""
     positions = normalise_positions(features.keypoints, features.image_size)
     return LabelledImage(
-        unit_descriptors(features), positions, np.asarray(labels, np.int64), np.asarray(point_rows, np.int64)
+        unit_descriptors(features), positions, np.asarray(labels, np.int64), np.asarray(point_rows, np.int64), name
     )
 
 
@@ -83,7 +89,9 @@ def label_images(map_: Map, labels: NDArray[np.integer]) -> tuple[LabelledImage,
         raise MapError(f"{len(labels)} labels do not fit the {len(map_.points)} points of '{map_.name}'")
     # NO_POINT is the last row of this table, too.
     table = np.append(np.asarray(labels, np.int64), BACKGROUND)
-    return tuple(label_features(image.features, table[image.point_rows], image.point_rows) for image in map_.images)
+    return tuple(
+        label_features(image.features, table[image.point_rows], image.point_rows, image.name) for image in map_.images
+    )
 
 
 def split_images(

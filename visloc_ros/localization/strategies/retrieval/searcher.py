@@ -10,6 +10,7 @@ from itertools import tee
 import numpy as np
 from numpy.typing import NDArray
 
+from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import Map
 from visloc_ros.core.types import Reason
@@ -19,7 +20,7 @@ from visloc_ros.features.registry import make_global_descriptor
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.evidence import Evidence, Query, chance_inliers
 from visloc_ros.localization.evidence_collector import EvidenceCollector
-from visloc_ros.localization.position_hint import PositionHint
+from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.strategies.retrieval.global_index import (
     MakeDescriptor,
     global_index,
@@ -101,9 +102,19 @@ class RetrievalSearcher:
             best = rank_by_descriptor(descriptor, self._descriptors[rows], self._config.top_k)
             return [int(rows[place]) for place in best]
 
-    def _within_reach(self, hint: PositionHint) -> NDArray[np.intp]:
-        """Rows of the map images that may show the same, by where the camera is known to be about."""
-        return np.flatnonzero(hint.permits(self._views.centres, self._views.depths))
+    def _within_reach(self, hint: SearchHint) -> NDArray[np.intp]:
+        """Rows of the map images that may show the same, by what is known of where the camera is and looks.
+
+        Raises ConfigError for a text.
+        """
+        if hint.text is not None:
+            raise ConfigError("a text says nothing to the search by retrieval: leave it out, or search by landmarks")
+        within = np.ones(len(self.map.images), bool)
+        if hint.position is not None:
+            within &= hint.position.permits(self._views.centres, self._views.depths)
+        if hint.heading is not None:
+            within &= hint.heading.permits_views(self._views.axes)
+        return np.flatnonzero(within)
 
     @cached_property
     def _views(self) -> Viewpoints:

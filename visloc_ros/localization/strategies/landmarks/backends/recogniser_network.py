@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,28 +17,11 @@ from torch import Tensor, nn
 _HEAD_EXPANSION = 2
 
 
-class TokenKind(IntEnum):
-    """What a token tells of; kinds beside keypoints are for what else a robot may know."""
-
-    KEYPOINT = 0
-    POSITION = 1
-    HEADING = 2
-    TEXT = 3
-
-
-class ExtraTokens(NamedTuple):
-    """Tokens beside keypoints: values (B, E, extra_dim), their kinds (B, E), and which are there (B, E)."""
-
-    values: Tensor
-    kinds: Tensor
-    valid: Tensor
-
-
 @dataclass(frozen=True)
 class NetworkShape:
     """Widths of a network: all that its weights' shapes follow from.
 
-    ``prototypes`` per landmark, 0 for none; ``extra_dim`` is the length of extra tokens, 0 where there are none.
+    ``prototypes`` per landmark, 0 for none.
     """
 
     in_dim: int
@@ -50,13 +31,12 @@ class NetworkShape:
     head_dim: int
     layers: int
     prototypes: int = 0
-    extra_dim: int = 0
 
     @property
     def least_weights(self) -> int:
         """Number of weights of all that grows with a product of widths; there are some more."""
         inner = self.heads * self.head_dim
-        ends = self.in_dim + self.extra_dim + _HEAD_EXPANSION * (self.dim + self.num_classes)
+        ends = self.in_dim + _HEAD_EXPANSION * (self.dim + self.num_classes)
         of_prototypes = (self.num_classes - 1) * self.prototypes * self.in_dim
         return self.dim * (ends + self.layers * (5 * inner + 4 * self.dim)) + of_prototypes
 
@@ -83,8 +63,6 @@ class RecogniserNetwork(nn.Module):
             self.register_buffer("prototypes", torch.zeros(landmarks, shape.prototypes, shape.in_dim))
         self.input = nn.Linear(shape.in_dim + (landmarks if shape.prototypes else 0), shape.dim)
         self.input_norm = nn.LayerNorm(shape.dim)
-        self.kinds = nn.Embedding(len(TokenKind), shape.dim)
-        self.extra = nn.Linear(shape.extra_dim, shape.dim) if shape.extra_dim else None
         self.frequencies = nn.Linear(2, shape.head_dim // 2, bias=False)
         self.layers = nn.ModuleList(_Layer(shape) for _ in range(shape.layers))
         self.head = nn.Sequential(
@@ -94,24 +72,19 @@ class RecogniserNetwork(nn.Module):
             nn.Linear(_HEAD_EXPANSION * shape.dim, shape.num_classes),
         )
         nn.init.normal_(self.frequencies.weight)
-        nn.init.normal_(self.kinds.weight, std=0.02)
 
-    def forward(
-        self, descriptors: Tensor, positions: Tensor, valid: Tensor | None = None, extra: ExtraTokens | None = None
-    ) -> Tensor:
+    def forward(self, descriptors: Tensor, positions: Tensor, valid: Tensor | None = None) -> Tensor:
         """Logits (B, N, C) of unit descriptors (B, N, D) at normalised positions (B, N, 2).
 
         Tokens that are not ``valid`` (B, N) are looked at by none; their own logits mean nothing.
         """
-        tokens = self.input_norm(self.input(self._input(descriptors))) + self.kinds.weight[TokenKind.KEYPOINT]
-        if extra is not None and self.extra is not None:
-            tokens, positions, valid = self._join(tokens, positions, valid, extra)
+        tokens = self.input_norm(self.input(self._input(descriptors)))
         angles = self.frequencies(positions.to(self.frequencies.weight.dtype))[:, None]
         rotation = angles.cos(), angles.sin()
         mask = None if valid is None else valid[:, None, None, :]
         for layer in self.layers:
             tokens = layer(tokens, rotation, mask)
-        logits: Tensor = self.head(tokens[:, : descriptors.shape[1]])
+        logits: Tensor = self.head(tokens)
         return logits
 
     def _input(self, descriptors: Tensor) -> Tensor:
@@ -124,21 +97,6 @@ class RecogniserNetwork(nn.Module):
             best = similarity.reshape(*similarity.shape[:-1], *self.prototypes.shape[:2]).amax(-1)
             descriptors = torch.cat((descriptors, best), -1)
         return descriptors * math.sqrt(self.shape.in_dim)
-
-    def _join(
-        self, tokens: Tensor, positions: Tensor, valid: Tensor | None, extra: ExtraTokens
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens, positions and mask with the extra tokens, which have no place in the image, behind them."""
-        assert self.extra is not None
-        projected = self.extra(extra.values) + self.kinds(extra.kinds)
-        if valid is None:
-            valid = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-        nowhere = positions.new_zeros((*extra.kinds.shape, 2))
-        return (
-            torch.cat((tokens, projected.to(tokens.dtype)), 1),
-            torch.cat((positions, nowhere), 1),
-            torch.cat((valid, extra.valid), 1),
-        )
 
 
 class _Layer(nn.Module):

@@ -1,0 +1,119 @@
+"""From ``fix`` and ``compass`` to hints for searches: where on the earth the camera is about, and where it looks."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from sensor_msgs.msg import Imu, NavSatFix, NavSatStatus
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.manifest import Manifest
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.localization import HeadingHint, PositionHint, SearchHint
+from visloc_ros.mapping.alignment.positions import SIGMA_M
+from visloc_ros.mapping.geo import local_positions
+from visloc_ros.nodes.base import VislocNode
+from visloc_ros.nodes.conversions import heading_from_msg, position_from_msg
+from visloc_ros.nodes.qos import SENSOR
+from visloc_ros.nodes.transforms import StaticTransforms
+from visloc_ros.sources.measurements import GeoPosition
+from visloc_ros.sources.ros_messages import MessageError, checked_stamp
+
+MAX_FIX_AGE_NS, MAX_COMPASS_AGE_NS = 2 * NANOSECONDS, NANOSECONDS // 2  # receivers tell once a second, or more often
+SPEED, TURN_RATE = 2.0, 1.0  # m/s and rad/s: what a robot may do since it was told
+COMPASS_SIGMA, COMPASS_OFFSET = np.deg2rad(20.0), np.deg2rad(10.0)  # not stated; of iron near by, and of true north
+
+Value = TypeVar("Value")
+
+
+class HintInput:
+    """Subscribes to the optional topics that tell a pose roughly, for maps on the earth (``geo_origin``).
+
+    What cannot be used is counted in ``rejected``. Heights are left out: receivers count them from the ellipsoid,
+    photos from the sea.
+    """
+
+    def __init__(self, node: VislocNode[Any]) -> None:
+        self.rejected: Counter[str] = Counter()
+        self._logger = node.get_logger()
+        self._static = StaticTransforms(node)
+        self._fixes: _Recent[tuple[GeoPosition, float]] = _Recent()
+        self._headings: _Recent[tuple[SE3, float | None, str]] = _Recent()
+        node.subscription(NavSatFix, "fix", self._take_fix, SENSOR, from_outside=True)
+        node.subscription(Imu, "compass", self._take_compass, SENSOR, from_outside=True)
+
+    def at(self, stamp_ns: int, camera_frame: str, manifest: Manifest) -> SearchHint | None:
+        """What is known of an image beside itself, in the map of a manifest; None where that is nothing."""
+        if not (manifest.gravity_aligned and {"latitude", "longitude"} <= manifest.geo_origin.keys()):
+            return None
+        position, heading = self._position(stamp_ns, manifest), self._heading(stamp_ns, camera_frame)
+        return None if position is None and heading is None else SearchHint(position, heading)
+
+    def _position(self, stamp_ns: int, manifest: Manifest) -> PositionHint | None:
+        found = self._fixes.nearest(stamp_ns, MAX_FIX_AGE_NS)
+        if found is None:
+            return None
+        age_s, (position, sigma_m) = found
+        east_north_up = local_positions([position], GeoPosition(**manifest.geo_origin))[0]
+        # Receivers err alike while a map is recorded, so that the map is off by as much as one of its positions.
+        return PositionHint(east_north_up[:2], float(np.linalg.norm([sigma_m, SIGMA_M, SPEED * age_s])))
+
+    def _heading(self, stamp_ns: int, camera_frame: str) -> HeadingHint | None:
+        found = self._headings.nearest(stamp_ns, MAX_COMPASS_AGE_NS)
+        if found is None:
+            return None
+        age_s, (earth_from_compass, sigma, frame) = found
+        compass_from_camera = self._static.lookup(frame, camera_frame)
+        if compass_from_camera is None:
+            self._count("compass without transform", f"no fixed transform {frame} -> {camera_frame}")
+            return None
+        east, north, _ = (earth_from_compass @ compass_from_camera).rotation[:, 2]
+        stated = COMPASS_SIGMA if sigma is None else sigma
+        return HeadingHint(
+            float(np.arctan2(north, east)), float(np.linalg.norm([stated, COMPASS_OFFSET, TURN_RATE * age_s]))
+        )
+
+    def _take_fix(self, message: NavSatFix) -> None:
+        if message.status.status == NavSatStatus.STATUS_NO_FIX:
+            return
+        try:
+            position = position_from_msg(message)
+            self._fixes.add(checked_stamp(message.header.stamp), (position, position.sigma or SIGMA_M))
+        except MessageError as error:
+            self._count("bad fix", str(error))
+
+    def _take_compass(self, message: Imu) -> None:
+        try:
+            rotation, sigma = heading_from_msg(message)
+            self._headings.add(checked_stamp(message.header.stamp), (rotation, sigma, message.header.frame_id))
+        except MessageError as error:
+            self._count("bad compass", str(error))
+
+    def _count(self, kind: str, text: str) -> None:
+        self.rejected[kind] += 1
+        self._logger.warning(f"{text} ({kind}: {self.rejected[kind]} so far)", throttle_duration_sec=5.0)
+
+
+class _Recent(Generic[Value]):
+    """The last values by stamp; written and read from different threads."""
+
+    _KEPT = 256  # a second and more of a fast compass
+
+    def __init__(self) -> None:
+        self._values: deque[tuple[int, Value]] = deque(maxlen=self._KEPT)
+        self._lock = threading.Lock()
+
+    def add(self, stamp_ns: int, value: Value) -> None:
+        with self._lock:
+            self._values.append((stamp_ns, value))
+
+    def nearest(self, stamp_ns: int, max_gap_ns: int) -> tuple[float, Value] | None:
+        """The value nearest to a stamp, with the seconds between them."""
+        with self._lock:
+            found = min(self._values, key=lambda item: abs(item[0] - stamp_ns), default=None)
+        if found is None or abs(found[0] - stamp_ns) > max_gap_ns:
+            return None
+        return abs(found[0] - stamp_ns) / NANOSECONDS, found[1]
