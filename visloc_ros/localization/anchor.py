@@ -64,7 +64,7 @@ class AnchorEngine:
     ) -> None:
         self.config = config or AnchorConfig()
         self.extractor = extractor or make_extractor(self.config.features)
-        check_models(map_, self.extractor)
+        check_models(map_, self.extractor, self.config.search)
         self._searcher = searcher or make_searcher(map_, self.config, self.extractor, matcher)
         self.map = self._searcher.map
         """What is searched: the map, or what was prepared of it for a way of searching."""

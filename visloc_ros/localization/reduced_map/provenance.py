@@ -11,11 +11,24 @@ from typing import Any, TypeVar
 
 from visloc_ros.core.errors import CalibrationError, ConfigError, MapError
 from visloc_ros.core.manifest import Manifest, ModelInfo
+from visloc_ros.core.map import Map
 from visloc_ros.core.map_layout import FEATURES_NAME, MODEL_FOLDER
+from visloc_ros.localization.config import RETRIEVAL
 
 _MOST_DESCRIPTION_BYTES = 32 << 20
 
 Parsed = TypeVar("Parsed")
+
+
+def prepared_files(map_: Map, way: str, what: str) -> Mapping[str, bytes]:
+    """Contents of the files by name that a way of searching has made. Raises MapError where a map holds none."""
+    files = map_.prepared.get(way)
+    if files is None:
+        raise MapError(
+            f"the map '{map_.name}' holds no {what}: make them with 'visloc prepare MAP --for {way}', or set "
+            f"anchor.search to '{RETRIEVAL}'"
+        )
+    return files
 
 
 def origin_of(manifest: Manifest) -> dict[str, str]:

@@ -9,9 +9,10 @@ from functools import cache
 from visloc_ros.core.map import Map
 from visloc_ros.features import LocalExtractor, Matcher, make_matcher
 from visloc_ros.features.registry import make_global_descriptor
-from visloc_ros.localization.config import LANDMARKS, AnchorConfig
+from visloc_ros.localization.config import FUSED, LANDMARKS, AnchorConfig
 from visloc_ros.localization.searcher import MapRanking, Searcher
 from visloc_ros.localization.strategies.retrieval import RetrievalSearcher
+from visloc_ros.localization.strategies.retrieval.global_index import MakeDescriptor
 
 
 def make_searcher(
@@ -27,7 +28,16 @@ def make_searcher(
         from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
 
         return LandmarkSearcher(*open_landmarks(map_, config.features.device), config, matcher)
+    if config.search == FUSED:
+        return _fused_searcher(map_, config, matcher, make_global_descriptor)
     return RetrievalSearcher(map_, config, matcher)
+
+
+def _fused_searcher(map_: Map, config: AnchorConfig, matcher: Matcher, make: MakeDescriptor) -> Searcher:
+    from visloc_ros.localization.strategies.fused.opening import open_fused
+    from visloc_ros.localization.strategies.fused.searcher import FusedSearcher
+
+    return FusedSearcher(*open_fused(map_, config.global_descriptor, make), config, matcher)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,4 +66,6 @@ def make_searchers(
         ranking = LandmarkMapRanking([own for _, own in opened], [one.look_alikes for one in searchers])
         return SearchersOfMaps(searchers, ranking)
     make_once = cache(make_global_descriptor)
+    if config.search == FUSED:
+        return SearchersOfMaps([_fused_searcher(map_, config, matcher, make_once) for map_ in maps])
     return SearchersOfMaps([RetrievalSearcher(map_, config, matcher, make_once) for map_ in maps])

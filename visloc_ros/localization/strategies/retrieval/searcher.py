@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import Map
-from visloc_ros.core.types import Reason
 from visloc_ros.features import Matcher
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.registry import make_global_descriptor
 from visloc_ros.localization.config import AnchorConfig
-from visloc_ros.localization.evidence import Evidence, Query, chance_inliers
+from visloc_ros.localization.evidence import Evidence, Query, hopelessness
 from visloc_ros.localization.evidence_collector import EvidenceCollector
 from visloc_ros.localization.position_hint import PositionHint
 from visloc_ros.localization.strategies.retrieval.global_index import (
@@ -67,17 +66,11 @@ class RetrievalSearcher:
             yield self._collector.gather(query, again, prior)
             return
         by_nearest = self._nearest.gather(query, references, prior)
-        refusal = self._hopelessness(by_nearest)
+        refusal = hopelessness(by_nearest, self._config.min_matches)
         yield replace(by_nearest, refusal=refusal)
         if refusal is None and query.is_thorough:
             evidence = self._collector.gather(query, again, prior)
             yield replace(evidence, rival=evidence.rival or by_nearest.rival)
-
-    def _hopelessness(self, evidence: Evidence) -> Reason | None:
-        """Why the learned matcher will find nothing: no more neighbours agree than wrong ones do by chance."""
-        if evidence.refusal is not None or len(evidence.correspondences) < self._config.min_matches:
-            return evidence.refusal or Reason.FEW_MATCHES
-        return Reason.FEW_INLIERS if evidence.num_inliers <= chance_inliers(len(evidence.correspondences)) else None
 
     def _references(self, query: Query, prior: SE3 | None) -> Iterator[list[int]]:
         """Map images worth matching: what the prior should see, then, if that is not enough, what looks alike."""
