@@ -50,12 +50,12 @@ class ApproximateIndex:
         self._codebook, self._index = codebook, index
         self._exact = ExactIndex(codebook)
 
-    def search(self, query: FusedQuery, count: int, among: NDArray[np.intp] | None = None) -> Neighbours:
-        """The ``count`` nearest points of each keypoint, ``among`` rows of points (R,) where they are given."""
-        if among is not None and len(among) <= MOST_EXACT_POINTS:
-            return self._exact.search(query, count, among)
+    def search(self, query: FusedQuery, count: int, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
+        """The ``count`` nearest points of each keypoint, of those that are ``allowed`` (P,), where that is given."""
+        if allowed is not None and np.count_nonzero(allowed) <= MOST_EXACT_POINTS:
+            return self._exact.search(query, count, allowed)
         fused = query.fused
-        _, found = self._index.search(fused, max(count, _SHORT_LIST), params=self._parameters(among))
+        _, found = self._index.search(fused, max(count, _SHORT_LIST), params=self._parameters(allowed))
         found = found.astype(np.intp)
         points = self._codebook.rows(found.ravel())
         scores = np.matmul(points.reshape(*found.shape, -1), fused[:, :, None])[:, :, 0]
@@ -64,10 +64,13 @@ class ApproximateIndex:
         columns = largest(scores, count)
         return Neighbours(np.take_along_axis(found, columns, axis=1), np.take_along_axis(scores, columns, axis=1))
 
-    def _parameters(self, among: NDArray[np.intp] | None) -> Any:
+    def _parameters(self, allowed: NDArray[np.bool_] | None) -> Any:
         """How faiss searches, and what it leaves out."""
         faiss = _faiss()
-        selector = {} if among is None else {"sel": faiss.IDSelectorBatch(among.astype(np.int64))}
+        selector = {}
+        if allowed is not None:
+            self._bits = np.packbits(allowed, bitorder="little")  # which faiss does not copy
+            selector["sel"] = faiss.IDSelectorBitmap(self._bits)
         if isinstance(self._index, faiss.IndexIVF):
             return faiss.SearchParametersIVF(nprobe=_PROBED_LISTS, **selector)
         if isinstance(self._index, faiss.IndexHNSW):

@@ -33,8 +33,8 @@ class Neighbours:
 class PointIndex(Protocol):
     """Finds points by fused descriptors."""
 
-    def search(self, query: FusedQuery, count: int, among: NDArray[np.intp] | None = None) -> Neighbours:
-        """The ``count`` nearest points of each keypoint, ``among`` rows of points (R,) where they are given."""
+    def search(self, query: FusedQuery, count: int, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
+        """The ``count`` nearest points of each keypoint, of those that are ``allowed`` (P,), where that is given."""
         ...
 
 
@@ -47,8 +47,9 @@ class ExactIndex:
             [np.empty(0, np.float32), *(half_squares(codebook.rows(block)) for block in _blocks(len(codebook)))]
         )
 
-    def search(self, query: FusedQuery, count: int, among: NDArray[np.intp] | None = None) -> Neighbours:
-        """The ``count`` nearest points of each keypoint, ``among`` rows of points (R,) where they are given."""
+    def search(self, query: FusedQuery, count: int, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
+        """The ``count`` nearest points of each keypoint, of those that are ``allowed`` (P,), where that is given."""
+        among = None if allowed is None else np.flatnonzero(allowed)
         total = len(self._codebook) if among is None else len(among)
         best = Neighbours(np.zeros((len(query), 0), np.intp), np.zeros((len(query), 0), np.float32))
         for block in _blocks(total):

@@ -22,6 +22,7 @@ from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.correspondences import Correspondences
 from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, chance_inliers, hopelessness
 from visloc_ros.localization.evidence_collector import EvidenceCollector
+from visloc_ros.localization.pose import PoseSolution
 from visloc_ros.localization.position_hint import PositionHint
 from visloc_ros.localization.reduced_map.views import Covisibility
 from visloc_ros.localization.strategies.fused.approximate_index import make_index
@@ -36,7 +37,7 @@ from visloc_ros.localization.view_overlap import ViewOverlap
 _log = logging.getLogger(__name__)
 
 _HERE = 64  # frames that share most of a view: what they show is the place that was found
-_RIVAL_FRAMES = 10  # that share most with the one that shows most of the other matches
+_RIVAL_FRAMES = 10  # that share most with the one that shows most of the matches elsewhere
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,8 @@ class FusedSearcher:
 
     labels = None
     """Its points are of no landmarks."""
+    min_similarity = 0.5
+    """A mean of descriptors is less like one seen from another side than the best of those that it is made of."""
 
     def __init__(self, fused: FusedMap, describer: GlobalDescriptor, config: AnchorConfig, matcher: Matcher) -> None:
         self.map = fused.map
@@ -71,25 +74,28 @@ class FusedSearcher:
 
     def gather(self, query: Query, prior: SE3 | None) -> Iterator[Evidence]:
         """Evidence of all keypoints, then, if anything is there to be found, by the learned matcher."""
-        found = self.match(query)
+        fused = self.fuse(query)
+        found = self.match(query, fused)
         best = Evidence(found, len(found))
         if len(found) >= self._config.min_matches:
             best = self._solver.solve(query, best, prior)
-        best = self._solver.with_rival(query, best, [best, *self._rivals(query, best)])
+        best = self._solver.with_rival(query, best, [best, *self._rivals(query, fused, best)])
         refusal = hopelessness(best, self._config.min_matches)
         yield replace(best, refusal=refusal)
         if refusal is None and query.is_thorough and not isinstance(self.matcher, NearestMatcher):
             yield self._collector.gather_around(query, best, self.overlap, prior)
 
-    def match(self, query: Query) -> Correspondences:
-        """Keypoints with the points that they may show, out of the whole map or of what is in reach of the hint."""
+    def fuse(self, query: Query) -> FusedQuery:
+        """The query with the descriptor of the whole image."""
         with query.watch("global"):
-            view = self.look_at(query)
-        with query.watch("matching"):
             local = np.asarray(query.features.descriptors, np.float32)
-            fused = FusedQuery(local, view.reduced, self._fused.fusion.lam)
-            among = None if query.hint is None else self._within_reach(query.hint)
-            return as_correspondences(fused, self._index.search(fused, self._fused.config.candidates, among))
+            return FusedQuery(local, self.look_at(query).reduced, self._fused.fusion.lam)
+
+    def match(self, query: Query, fused: FusedQuery) -> Correspondences:
+        """Keypoints with the points that they may show, out of the whole map or of what is in reach of the hint."""
+        with query.watch("matching"):
+            allowed = None if query.hint is None else self._within_reach(query.hint)
+            return as_correspondences(fused, self._index.search(fused, self._fused.config.candidates, allowed))
 
     def look_at(self, query: Query) -> ImageView:
         """The part of the descriptors that all keypoints of an image share."""
@@ -106,32 +112,34 @@ class FusedSearcher:
         )  # fmt: skip
         return replace(own, conversion=conversion)
 
-    def _rivals(self, query: Query, best: Evidence) -> list[Evidence]:
-        """Evidence of that other place which most matches are of, if they are more than chance makes of them."""
+    def _rivals(self, query: Query, fused: FusedQuery, best: Evidence) -> list[Evidence]:
+        """Evidence of that other place which most of the keypoints that hold the pose may show as well.
+
+        They are matched anew with the points elsewhere: the image's part of the descriptors, which tells places apart,
+        is about the same for all points of one place, so that it does not hide a place that looks the same.
+        """
         if best.solution is None:
             return []
         with query.watch("matching"):
-            rows = self._elsewhere(best)
-        if len(rows) < self._config.min_matches:
-            return []
-        found = best.correspondences
-        there = Correspondences(found.keypoint_rows[rows], found.point_rows[rows], found.scores[rows])
-        return [self._solver.solve(query, Evidence(there, len(there)))]
+            there = self._elsewhere(query, fused, best, best.solution)
+        return [] if len(there) < self._config.min_matches else [self._solver.solve(query, Evidence(there, len(there)))]
 
-    def _elsewhere(self, best: Evidence) -> NDArray[np.intp]:
-        """Correspondences by row (K,), of points that nothing around the pose shows and that few frames show."""
-        assert best.solution is not None
-        points = best.correspondences.point_rows
-        here = self.overlap.rank(best.solution.map_from_camera, best.solution.camera, _HERE)
-        others = np.flatnonzero(~self._shown_by(here)[points])
-        if len(others) < self._config.min_matches:
-            return others[:0]
+    def _elsewhere(self, query: Query, fused: FusedQuery, best: Evidence, solution: PoseSolution) -> Correspondences:
+        """The correspondences of inliers elsewhere of which most lie together, none where they are as by chance."""
+        here = self._shown_by(self.overlap.rank(solution.map_from_camera, solution.camera, _HERE))
+        allowed = ~here if query.hint is None else ~here & self._within_reach(query.hint)
+        if not allowed.any():
+            return Correspondences.none()
+        keypoints = np.unique(best.correspondences.keypoint_rows[solution.inliers])
+        some = replace(fused, local=fused.local[keypoints])
+        found = as_correspondences(some, self._index.search(some, 1, allowed))
         matched = np.zeros(len(self.map.points), bool)
-        matched[points[others]] = True
+        matched[found.point_rows] = True
         most = int(np.argmax([np.count_nonzero(matched[rows]) for rows in self._point_rows]))
-        around = self._shown_by([most, *self._covisibility.rank(most, _RIVAL_FRAMES)])
-        there = others[around[points[others]]]
-        return there if len(there) > chance_inliers(len(others)) else others[:0]
+        there = self._shown_by([most, *self._covisibility.rank(most, _RIVAL_FRAMES)])[found.point_rows]
+        if np.count_nonzero(there) <= chance_inliers(len(found)):
+            return Correspondences.none()
+        return Correspondences(keypoints[found.keypoint_rows[there]], found.point_rows[there], found.scores[there])
 
     def _shown_by(self, frames: list[int]) -> NDArray[np.bool_]:
         """Which points (P,) frames by row show."""
@@ -140,10 +148,9 @@ class FusedSearcher:
             shown[self._point_rows[row]] = True
         return shown
 
-    def _within_reach(self, hint: PositionHint) -> NDArray[np.intp]:
-        """Rows of the points that may be seen, by where the camera is known to be about."""
-        frames = np.flatnonzero(hint.permits(self._views.centres, self._views.depths))
-        return np.flatnonzero(self._shown_by(frames.tolist()))
+    def _within_reach(self, hint: PositionHint) -> NDArray[np.bool_]:
+        """Which points (P,) may be seen, by where the camera is known to be about."""
+        return self._shown_by(np.flatnonzero(hint.permits(self._views.centres, self._views.depths)).tolist())
 
     @cached_property
     def _views(self) -> Viewpoints:

@@ -21,6 +21,7 @@ from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.correspondences import lift, merge
 from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, chance_inliers, hopelessness
 from visloc_ros.localization.evidence_collector import EvidenceCollector
+from visloc_ros.localization.guided import MIN_SIMILARITY
 from visloc_ros.localization.strategies.landmarks.calibration import keep_likely_landmarks
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
 from visloc_ros.localization.strategies.landmarks.landmark_reach import LandmarkReach
@@ -53,6 +54,9 @@ class Recognition:
 
 class LandmarkSearcher:
     """Matches keypoints with the points of the landmarks that they are recognised as."""
+
+    min_similarity = MIN_SIMILARITY
+    """As in images: its points are thinned out to those that are well apart."""
 
     def __init__(self, landmarks: LandmarkMap, recogniser: Recogniser, config: AnchorConfig, matcher: Matcher) -> None:
         self.map, self.labels = landmarks.map, landmarks.labels

@@ -18,6 +18,7 @@ from visloc_ros.features.registry import make_global_descriptor
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.evidence import Evidence, Query, hopelessness
 from visloc_ros.localization.evidence_collector import EvidenceCollector
+from visloc_ros.localization.guided import MIN_SIMILARITY
 from visloc_ros.localization.position_hint import PositionHint
 from visloc_ros.localization.strategies.retrieval.global_index import (
     MakeDescriptor,
@@ -35,6 +36,8 @@ class RetrievalSearcher:
 
     labels = None
     """Its points are of no landmarks."""
+    min_similarity = MIN_SIMILARITY
+    """Its points have the descriptors of all images that see them."""
 
     def __init__(
         self,
