@@ -16,9 +16,9 @@ MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
 BY_FUSED = AnchorConfig(search=FUSED)
 
 
-def prepared(map_, folder, **options):
+def prepared(map_, folder, frames=None, **options):
     """The map with what was prepared of it, read from files."""
-    fused, figures = make_fused(map_, FusedConfig.from_mapping(options))
+    fused, figures = make_fused(map_, FusedConfig.from_mapping(options), frames=frames)
     folder.mkdir(parents=True, exist_ok=True)
     save_fused_map(folder, fused, map_.manifest)
     files = {file.name: file.read_bytes() for file in folder.iterdir()}
