@@ -69,8 +69,7 @@ class ApproximateIndex:
         faiss = _faiss()
         selector = {}
         if allowed is not None:
-            self._bits = np.packbits(allowed, bitorder="little")  # which faiss does not copy
-            selector["sel"] = faiss.IDSelectorBitmap(self._bits)
+            selector["sel"] = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
         if isinstance(self._index, faiss.IndexIVF):
             return faiss.SearchParametersIVF(nprobe=_PROBED_LISTS, **selector)
         if isinstance(self._index, faiss.IndexHNSW):
