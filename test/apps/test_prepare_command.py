@@ -60,16 +60,17 @@ def test_both_ways_find_the_images_and_a_picture_shows_it(place, tmp_path):
     assert json.loads((tmp_path / "out" / "comparison.json").read_text())["landmarks"]["found"] == 4
 
 
+@pytest.fixture(scope="module")
+def fused(place):
+    shutil.copy(DEMO_MAP, place[0] / "fused.tar.gz")
+    (place[0] / "fused.yaml").write_text("{rho: 0.35, storage: int8}")
+    told = visloc("prepare", place[0] / "fused.tar.gz", "--for", "fused", "--config", place[0] / "fused.yaml")
+    assert told.exit_code == 0, told.output
+    return place[0] / "fused.tar.gz", told.stdout
+
+
 class TestFused:
     """The same room with fused descriptors."""
-
-    @pytest.fixture(scope="class")
-    def fused(self, place):
-        shutil.copy(DEMO_MAP, place[0] / "fused.tar.gz")
-        (place[0] / "fused.yaml").write_text("{rho: 0.35, storage: int8}")
-        told = visloc("prepare", place[0] / "fused.tar.gz", "--for", "fused", "--config", place[0] / "fused.yaml")
-        assert told.exit_code == 0, told.output
-        return place[0] / "fused.tar.gz", told.stdout
 
     def test_what_was_made_and_what_it_takes_is_told(self, fused):
         assert "rho 0.35" in fused[1]
