@@ -34,7 +34,7 @@ def fused_map(
 def merged_map(maps: Sequence[Map]) -> Map:
     """All maps in one, far apart; images are called by place, and are described anew, all in the same way."""
     images: list[MapImage] = []
-    points = []
+    points: list[Array] = []
     for row, map_ in enumerate(maps):
         offset = np.array([place_offset(row), 0.0, 0.0])
         first = sum(len(one) for one in points)

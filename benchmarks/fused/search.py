@@ -35,14 +35,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "3 candidates": {"candidates": 3},
 }
 HEADER = (
-    "search",
-    *ACCURACY_HEADER,
-    "search ms",
-    "95 %",
-    f"times faster than {BASELINE}",
-    "matched by LightGlue",
-    "MB",
-)
+    "search", *ACCURACY_HEADER, "search ms", "95 %", f"times faster than {BASELINE}", "matched by LightGlue", "MB",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -61,11 +55,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = new_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
     parser.add_argument("--work", type=Path, default=Path("out/landmarks"), help="folder for maps, rooms and features")
-    parser.add_argument("--only", nargs="*", help="places: redkitchen (alone by default), euroc, room, drive, painted")
+    parser.add_argument("--only", nargs="*", help="places: redkitchen (the default), euroc, room, drive, painted")
     parser.add_argument("--every", type=int, default=1, help="search for every n-th image only")
-    parser.add_argument(
-        "--options", nargs="*", default=list(OPTIONS), help=f"of the fused search: {', '.join(OPTIONS)}"
-    )
+    parser.add_argument("--options", nargs="*", default=list(OPTIONS), help=f"of the fused search: {list(OPTIONS)}")
     add_outputs(parser)
     return parser.parse_args()
 

@@ -6,6 +6,8 @@ import pytest
 from visloc_ros.evaluation.match_picture import MatchPanel, draw_matches
 from visloc_ros.evaluation.plot_style import LIGHT, to_png
 
+NOTHING = "none: 0 of 0 keypoints agree"
+
 
 def panel(title, inliers):
     pixels = np.random.default_rng(0).uniform(0.0, 60.0, (len(inliers), 2))
@@ -18,7 +20,7 @@ def panel(title, inliers):
 def test_both_ways_are_drawn_with_their_counts(shape):
     image = np.full(shape, 90, np.uint8)
     figure = draw_matches(image, [panel("local", [False, True, False]), panel("fused", [False, True, True])])
-    titles = [axes.get_title() for axes in figure.axes]
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == ["local: 1 of 3 keypoints agree", "fused: 2 of 3 keypoints agree"]
     counts = {LIGHT.bad: 1, LIGHT.good: 2}
     drawn = {dots.get_facecolor()[0].tobytes(): len(dots.get_offsets()) for dots in figure.axes[1].collections}
@@ -28,4 +30,4 @@ def test_both_ways_are_drawn_with_their_counts(shape):
 
 def test_nothing_matched_is_drawn_as_well():
     nothing = MatchPanel("none", np.empty((0, 2)), np.empty((0, 2)), np.empty(0, bool))
-    assert draw_matches(np.zeros((48, 64), np.uint8), [nothing]).axes[0].get_title() == "none: 0 of 0 keypoints agree"
+    assert draw_matches(np.zeros((48, 64), np.uint8), [nothing]).axes[0].get_title(loc="left") == NOTHING

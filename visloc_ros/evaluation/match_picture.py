@@ -48,7 +48,7 @@ def _draw_panel(axes: Axes, image: Image, panel: MatchPanel) -> None:
         rows = panel.inliers == agrees
         ends = np.stack([panel.pixels[rows], panel.projected[rows]]) - _HALF_PIXEL
         axes.plot(*ends.transpose(2, 0, 1), color=colour, lw=0.5, alpha=0.5)
-        axes.scatter(*ends[0].T, s=size, color=colour, lw=0.0, zorder=3.0)
+        axes.scatter(ends[0, :, 0], ends[0, :, 1], s=size, color=colour, lw=0.0, zorder=3.0)
     axes.set(xlim=(-_HALF_PIXEL, width - _HALF_PIXEL), ylim=(height - _HALF_PIXEL, -_HALF_PIXEL))
     axes.set_axis_off()
     axes.set_title(f"{panel.title}: {int(panel.inliers.sum())} of {len(panel.inliers)} keypoints agree")
