@@ -34,7 +34,7 @@ NAME = "fused_matches.png"
 WEIGHTS = {"descriptors of keypoints alone": 0.0, "fused with that of the image": 0.5}
 NEAR_PX = 8.0
 DOTS_PER_INCH = 110
-COLOURS = 96  # of a file
+COLOURS = 256  # of a file: with fewer the few red dots turn grey
 
 
 def main() -> None:

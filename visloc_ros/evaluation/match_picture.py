@@ -44,10 +44,10 @@ def _draw_panel(axes: Axes, image: Image, panel: MatchPanel) -> None:
     height, width = image.shape[:2]
     grey = image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
     axes.imshow(255.0 - _FADED * (255.0 - grey.astype(np.float32)), cmap="gray", vmin=0.0, vmax=255.0)
-    for agrees, colour, size in ((False, LIGHT.bad, 4.0), (True, LIGHT.good, 9.0)):
+    for agrees, colour, size in ((False, LIGHT.bad, 9.0), (True, LIGHT.good, 9.0)):
         rows = panel.inliers == agrees
         ends = np.stack([panel.pixels[rows], panel.projected[rows]]) - _HALF_PIXEL
-        axes.plot(*ends.transpose(2, 0, 1), color=colour, lw=0.5, alpha=0.5)
+        axes.plot(*ends.transpose(2, 0, 1), color=colour, lw=0.7, alpha=0.5)
         axes.scatter(ends[0, :, 0], ends[0, :, 1], s=size, color=colour, lw=0.0, zorder=3.0)
     axes.set(xlim=(-_HALF_PIXEL, width - _HALF_PIXEL), ylim=(height - _HALF_PIXEL, -_HALF_PIXEL))
     axes.set_axis_off()

@@ -38,6 +38,23 @@ def by_twins(twins, tmp_path_factory):
     return engine_of(prepared(twins.map, tmp_path_factory.mktemp("twins")))
 
 
+@pytest.fixture(scope="module")
+def same():
+    """Two places that differ in nothing."""
+    return Twins(changed=0.0)
+
+
+@pytest.fixture(scope="module")
+def by_same(same, tmp_path_factory):
+    return engine_of(prepared(same.map, tmp_path_factory.mktemp("same")))
+
+
+@pytest.fixture(scope="module")
+def fused_same(same):
+    describer, descriptors = global_index(same.map)
+    return fuse_map(DescribedMap.of(same.map, describer, descriptors), FusedConfig()), describer
+
+
 @pytest.mark.parametrize("row", range(4))
 def test_a_pose_that_no_image_has_is_found(engine, fused_world, row):
     pose = near_image(fused_world, row)
@@ -120,13 +137,26 @@ class TestPlacesAlike:
             else:
                 assert answer.reason is Reason.AMBIGUOUS_PLACE
 
+    def test_places_that_are_the_same_are_ambiguous(self, by_same, same):
+        for row in range(len(same.map.images)):
+            answer = by_same.localize(same.frame(), features=same.view(near_image(same, row)))
+            assert answer.reason is Reason.AMBIGUOUS_PLACE
+
     @pytest.mark.parametrize("sigma_m", [1.0, 10.0])
-    def test_with_a_hint_both_are_found(self, by_twins, twins, sigma_m):
-        for row in range(0, len(twins.map.images), 3):
-            pose = near_image(twins, row)
+    def test_with_a_hint_both_of_them_are_found(self, by_same, same, sigma_m):
+        for row in range(len(same.map.images)):
+            pose = near_image(same, row)
             hint = PositionHint(pose.translation + sigma_m / 4, sigma_m)
-            answer = by_twins.localize(twins.frame(), features=twins.view(pose), hint=hint)
+            answer = by_same.localize(same.frame(), features=same.view(pose), hint=hint)
             assert distance(answer, pose) < 0.1
+
+    def test_all_points_that_are_matched_are_within_reach_of_the_hint(self, fused_same, same):
+        pose = near_image(same, len(same.map.images) - 1)  # in the second place
+        searcher = FusedSearcher(*fused_same, AnchorConfig(), MATCHER)
+        hint = PositionHint(pose.translation, 1.0)
+        query = Query(same.frame(), same.view(pose), Stopwatch(), hint=hint)
+        found = searcher.match(query, searcher.fuse(query))
+        assert np.all(searcher.map.points[found.point_rows][:, 0] > AWAY[0] / 2)
 
     def test_a_hint_of_elsewhere_finds_nothing(self, by_twins, twins):
         hint = PositionHint(-4.0 * AWAY, 1.0)

@@ -76,9 +76,7 @@ class FusedSearcher:
         """Evidence of all keypoints, then, if anything is there to be found, by the learned matcher."""
         fused = self.fuse(query)
         found = self.match(query, fused)
-        best = Evidence(found, len(found))
-        if len(found) >= self._config.min_matches:
-            best = self._solver.solve(query, best, prior)
+        best = self._solve(query, found, prior)
         best = self._solver.with_rival(query, best, [best, *self._rivals(query, fused, best)])
         refusal = hopelessness(best, self._config.min_matches)
         yield replace(best, refusal=refusal)
@@ -112,6 +110,22 @@ class FusedSearcher:
         )  # fmt: skip
         return replace(own, conversion=conversion)
 
+    def _solve(self, query: Query, found: Correspondences, prior: SE3 | None) -> Evidence:
+        """Evidence with its pose; where a hint rules that out, with that of what is matched in other places."""
+        evidence = Evidence(found, len(found))
+        if len(found) < self._config.min_matches:
+            return evidence
+        solved = self._solver.solve(query, evidence, prior)
+        if query.hint is None or solved.refusal is None:
+            return solved
+        wrong = self._solver.solve(replace(query, hint=None), evidence, prior).solution
+        assert wrong is not None  # the hint has ruled it out
+        there = self.overlap.rank(wrong.map_from_camera, wrong.camera, _HERE)
+        left = np.flatnonzero(~self._shown_by(there)[found.point_rows])
+        if len(left) < self._config.min_matches:
+            return solved
+        return self._solver.solve(query, Evidence(_some(found, left), len(left)), prior)
+
     def _rivals(self, query: Query, fused: FusedQuery, best: Evidence) -> list[Evidence]:
         """Evidence of that other place which most of the keypoints that hold the pose may show as well.
 
@@ -136,10 +150,11 @@ class FusedSearcher:
         matched = np.zeros(len(self.map.points), bool)
         matched[found.point_rows] = True
         most = int(np.argmax([np.count_nonzero(matched[rows]) for rows in self._point_rows]))
-        there = self._shown_by([most, *self._covisibility.rank(most, _RIVAL_FRAMES)])[found.point_rows]
-        if np.count_nonzero(there) <= chance_inliers(len(found)):
+        there = np.flatnonzero(self._shown_by([most, *self._covisibility.rank(most, _RIVAL_FRAMES)])[found.point_rows])
+        if len(there) <= chance_inliers(len(found)):
             return Correspondences.none()
-        return Correspondences(keypoints[found.keypoint_rows[there]], found.point_rows[there], found.scores[there])
+        of_query = Correspondences(keypoints[found.keypoint_rows], found.point_rows, found.scores)
+        return _some(of_query, there)
 
     def _shown_by(self, frames: list[int]) -> NDArray[np.bool_]:
         """Which points (P,) frames by row show."""
@@ -162,3 +177,8 @@ class FusedSearcher:
         if not descriptors.size:
             return None
         return Converter(descriptors, self._point_rows, len(self.map.points))
+
+
+def _some(found: Correspondences, rows: NDArray[np.intp]) -> Correspondences:
+    """The correspondences of these rows (K,)."""
+    return Correspondences(found.keypoint_rows[rows], found.point_rows[rows], found.scores[rows])
