@@ -1,4 +1,4 @@
-"""``visloc prepare`` and ``visloc compare``: a map gets landmarks, and is searched both ways."""
+"""``visloc prepare`` and ``visloc compare``: a map gets landmarks, or fused descriptors, and is searched so."""
 
 import json
 import shutil
@@ -58,6 +58,35 @@ def test_both_ways_find_the_images_and_a_picture_shows_it(place, tmp_path):
     assert sum(figures["landmarks"]["bytes"].values()) < sum(figures["retrieval"]["bytes"].values())
     assert (tmp_path / "out" / "comparison.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((tmp_path / "out" / "comparison.json").read_text())["landmarks"]["found"] == 4
+
+
+@pytest.fixture(scope="module")
+def fused(place):
+    shutil.copy(DEMO_MAP, place[0] / "fused.tar.gz")
+    (place[0] / "fused.yaml").write_text("{rho: 0.35, storage: int8}")
+    told = visloc("prepare", place[0] / "fused.tar.gz", "--for", "fused", "--config", place[0] / "fused.yaml")
+    assert told.exit_code == 0, told.output
+    return place[0] / "fused.tar.gz", told.stdout
+
+
+class TestFused:
+    """The same room with fused descriptors."""
+
+    def test_what_was_made_and_what_it_takes_is_told(self, fused):
+        assert "rho 0.35" in fused[1]
+        assert "as float16" in fused[1]
+        assert "search it with anchor.search 'fused'" in fused[1]
+
+    def test_images_are_found_beside_retrieval_with_fewer_bytes(self, place, fused):
+        figures = json.loads(visloc("compare", fused[0], place[0] / "walk", "--json").stdout)
+        assert list(figures) == ["retrieval", "fused"]
+        assert figures["fused"]["found"] == 4
+        assert figures["fused"]["position_m"] < 0.02
+        assert sum(figures["fused"]["bytes"].values()) < 0.5 * sum(figures["retrieval"]["bytes"].values())
+
+    def test_features_are_extracted_anew_from_the_frames_of_the_map(self, fused, place):
+        told = visloc("prepare", fused[0], "--for", "fused", "--source", place[0] / "walk")
+        assert "no frame of the source is called as an image of the map" in str(told.exception)
 
 
 def test_the_table_has_a_row_for_each_way(place):
@@ -127,7 +156,10 @@ def test_what_needs_the_whole_map_says_so(place, small, tmp_path, words):
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("prepare", "MAP", "--for", "magic"), "give --for landmarks"),
+        (("prepare", "MAP", "--for", "magic"), "give --for landmarks or --for fused"),
+        (("prepare", "MAP", "--for", "fused", "--elsewhere", "MAP"), "leave --elsewhere and --texts out"),
+        (("prepare", "MAP", "MAP", "--for", "fused", "--source", "WALK"), "prepare its map alone"),
+        (("compare", "MAP", "WALK", "--search", "fused"), "visloc prepare MAP --for fused"),
         (("prepare", "nowhere", "--for", "landmarks"), "there is no map"),
         (("prepare", "MAP", "--for", "landmarks", "--elsewhere", "nowhere"), "there is no map"),
         (("compare", "MAP", "WALK", "--search", "retrieval,magic"), "no way of searching 'magic'"),

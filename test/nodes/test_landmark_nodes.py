@@ -20,7 +20,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.landmark_colours import landmark_colours
 from visloc_ros.core.map import open_map
 from visloc_ros.core.types import AnchorPose, Frame
-from visloc_ros.localization.reduced_map import reduce_map_to
+from visloc_ros.localization.searchable_map import reduce_map_to
 from visloc_ros.nodes import anchor_output, conversions
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.followed_map import FollowedMap

@@ -7,7 +7,7 @@ import pytest
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.localization import AnchorConfig
-from visloc_ros.localization.reduced_map import reduce_map_to
+from visloc_ros.localization.searchable_map import reduce_map_to
 from visloc_ros.server.resident_maps import ResidentMaps, UnknownMapError
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"

@@ -11,7 +11,7 @@ import pytest
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import NO_POINT, open_map
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.localization.reduced_map import open_searchable_map, reduce_map_to
+from visloc_ros.localization.searchable_map import open_searchable_map, reduce_map_to
 from visloc_ros.sources.ros_images import encode_jpeg
 from visloc_ros.viewer.landmark_view import add_landmark_switch
 from visloc_ros.viewer.point_colours import GREY, point_colours

@@ -20,7 +20,7 @@ from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.search_comparison import choose_searches, compare_searches, make_engines, searched_bytes
 from visloc_ros.localization import AnchorConfig
 from visloc_ros.localization.config import SEARCHES
-from visloc_ros.localization.reduced_map import open_searchable_map, searches_of
+from visloc_ros.localization.searchable_map import open_searchable_map, searches_of
 from visloc_ros.sources import SourceConfig, open_source
 
 METRES, DEGREES, MILLISECONDS = 100.0, 1.0, 1.0

@@ -29,7 +29,7 @@ from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Anchor, AnchorPose, Frame, Rejection
 from visloc_ros.evaluation.decoding import decode
 from visloc_ros.localization import AnchorConfig, AnchorEngine, MultiMapEngine, find_camera
-from visloc_ros.localization.reduced_map import open_searchable_map
+from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.sources import SourceConfig, open_source
 
 TRUTH_TOLERANCE_NS = 5_000_000

@@ -21,7 +21,7 @@ from visloc_ros.core.files import is_file
 from visloc_ros.core.finding import Level
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest
 from visloc_ros.core.map_folder import MapEntry, list_maps, read_entry, remove_map
-from visloc_ros.localization.reduced_map import reduce_map_to, searches_of
+from visloc_ros.localization.searchable_map import reduce_map_to, searches_of
 
 app = typer.Typer(no_args_is_help=True, help="List, describe, check, merge, reduce and delete maps.")
 

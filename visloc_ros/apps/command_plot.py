@@ -12,7 +12,7 @@ from visloc_ros.apps.flags import find_map
 from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.apps.pose_files import read_poses
-from visloc_ros.localization.reduced_map import open_searchable_map
+from visloc_ros.localization.searchable_map import open_searchable_map
 
 
 def plot(

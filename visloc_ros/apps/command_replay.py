@@ -22,7 +22,7 @@ from visloc_ros.evaluation import RunRecord, summarize, summary_rows, write_resu
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine, find_camera
 from visloc_ros.localization.config import RETRIEVAL
-from visloc_ros.localization.reduced_map import open_searchable_map
+from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.bag import BagSource
 from visloc_ros.sources.bag_calibration import copy_with_camera_info

@@ -36,7 +36,7 @@ from visloc_ros.core.errors import ConfigError, SetupError
 from visloc_ros.evaluation import Row, summarize
 from visloc_ros.evaluation.regression import compare_with_baseline, read_baseline
 from visloc_ros.localization import AnchorEngine, find_camera
-from visloc_ros.localization.reduced_map import open_searchable_map
+from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.sources import RecalibratedSource, SourceConfig, open_source
 from visloc_ros.sources.measurements import measurements_of
 

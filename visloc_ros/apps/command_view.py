@@ -23,7 +23,7 @@ from visloc_ros.core.map import Map
 from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.core.trajectory import Trajectory, read_tum
 from visloc_ros.evaluation.association import truth_at
-from visloc_ros.localization.reduced_map import open_searchable_map, searches_of
+from visloc_ros.localization.searchable_map import open_searchable_map, searches_of
 from visloc_ros.mapping.alignment.mesh import align_with_mesh
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
 

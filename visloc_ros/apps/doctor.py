@@ -13,7 +13,7 @@ import psutil
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.finding import Finding, Level
 from visloc_ros.core.map import Map
-from visloc_ros.localization.reduced_map import open_searchable_map
+from visloc_ros.localization.searchable_map import open_searchable_map
 
 LEAST_MEMORY_GB = 2.0  # the nodes with the map of a building take 1.3 GB
 LEAST_DISK_GB = 1.0  # half of what a map of 10,000 images takes

@@ -21,7 +21,7 @@ from visloc_ros.core.map import Map
 from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.evaluation import RunRecord
-from visloc_ros.localization.reduced_map import open_searchable_map
+from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.sources.bag import BagSource
 from visloc_ros.sources.base import BAG_METADATA
 

@@ -65,12 +65,12 @@ class AnchorEngine:
     ) -> None:
         self.config = config or AnchorConfig()
         self.extractor = extractor or make_extractor(self.config.features)
-        check_models(map_, self.extractor)
+        check_models(map_, self.extractor, self.config.search)
         self._searcher = searcher or make_searcher(map_, self.config, self.extractor, matcher)
         self.map = self._searcher.map
         """What is searched: the map, or what was prepared of it for a way of searching."""
         self._solver = EvidenceSolver(self.map, self.config.pose)
-        self._guided = GuidedSearch(self.map, self.config)
+        self._guided = GuidedSearch(self.map, self.config, self._searcher.min_similarity)
         self._map_uncertainty = replace(map_uncertainty(map_, self.config.pose), map=self.map)
         self._map_uncertainty.prepare()
         self._estimators: WeakKeyDictionary[CameraCalibration, CameraEstimator] = WeakKeyDictionary()

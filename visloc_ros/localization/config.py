@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.features.config import FeatureConfig, GlobalConfig, MatcherConfig
 
-RETRIEVAL, LANDMARKS = "retrieval", "landmarks"
-SEARCHES = (RETRIEVAL, LANDMARKS)
+RETRIEVAL, LANDMARKS, FUSED = "retrieval", "landmarks", "fused"
+SEARCHES = (RETRIEVAL, LANDMARKS, FUSED)
 """Ways of searching, each a package of this name in ``strategies``; what it prepares in a map has the name, too."""
 POSE_SOLVERS = ("poselib", "colmap")
 

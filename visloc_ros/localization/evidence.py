@@ -149,6 +149,13 @@ def chance_inliers(num_correspondences: int) -> float:
     return 8.0 + 0.02 * num_correspondences
 
 
+def hopelessness(evidence: Evidence, min_matches: int) -> Reason | None:
+    """Why a learned matcher will find nothing either: no more neighbours agree than wrong ones do by chance."""
+    if evidence.refusal is not None or len(evidence.correspondences) < min_matches:
+        return evidence.refusal or Reason.FEW_MATCHES
+    return Reason.FEW_INLIERS if evidence.num_inliers <= chance_inliers(len(evidence.correspondences)) else None
+
+
 def is_elsewhere(one: PoseSolution, points: Array, other: PoseSolution) -> bool:
     """Whether a camera that saw points (N, 3) would see other things from the other pose."""
     pose = one.map_from_camera

@@ -14,6 +14,7 @@ from visloc_ros.features.types import Matcher, Matches
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.correspondences import Correspondences, lift, merge
 from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query
+from visloc_ros.localization.view_overlap import ViewOverlap
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,14 @@ class EvidenceCollector:
         solved = [self._solve(query, cluster, prior, self.config.min_matches).evidence for cluster in clusters]
         best = max(solved, key=lambda one: (one.num_inliers, len(one.correspondences)), default=Evidence())
         return self._solver.with_rival(query, best, solved)
+
+    def gather_around(self, query: Query, found: Evidence, overlap: ViewOverlap, prior: SE3 | None) -> Evidence:
+        """Evidence from the map images around a pose that was found otherwise."""
+        assert found.solution is not None
+        with query.watch("retrieval"):
+            rows = overlap.rank(found.solution.map_from_camera, query.frame.camera, self.config.top_k)
+        evidence = self.gather(query, [rows], prior)
+        return replace(evidence, rival=evidence.rival or found.rival)
 
     def _batches(self, candidates: Iterable[Sequence[int]]) -> Iterator[Sequence[int]]:
         for rows in candidates:

@@ -21,11 +21,13 @@ from visloc_ros.localization.correspondences import Correspondences
 from visloc_ros.localization.evidence import Evidence, Query
 from visloc_ros.localization.pose import MIN_POINTS, PoseSolution, solve_pose
 
+MIN_SIMILARITY = 0.6
+"""Dot product of unit descriptors; those of one point are seldom less alike."""
+
 _NOT_SEEN = -1e6
 _NOTHING = np.float32(-2.0)  # less than any similarity
 _BLOCK = 32  # keypoints compared at once
 _FINE_WINDOW_PX = 10.0  # a little more than the error that an inlier may have
-_MIN_SIMILARITY = 0.6  # dot product of unit descriptors; those of one point are seldom less alike
 _MIN_INLIER_RATIO = 0.5  # in the right place most of the found points agree
 
 
@@ -38,11 +40,15 @@ class Candidates:
 
 
 class GuidedSearch:
-    """Finds the points of given references around a predicted pose."""
+    """Finds the points of given references around a predicted pose.
 
-    def __init__(self, map_: Map, config: AnchorConfig) -> None:
+    ``min_similarity`` is the least dot product of the unit descriptors of a keypoint and the point that it shows.
+    """
+
+    def __init__(self, map_: Map, config: AnchorConfig, min_similarity: float = MIN_SIMILARITY) -> None:
         self._map = map_
         self._config = config
+        self._min_similarity = min_similarity
 
     def gather(self, query: Query, references: list[int], prior: SE3) -> Evidence:
         """Evidence from map images by row, and the pose it gives, without a judgement whether that is enough."""
@@ -94,7 +100,7 @@ class GuidedSearch:
             query.features.keypoints, projected.astype(np.float32), window, candidates.similarity
         )
         order = np.argsort(-scores, kind="stable")
-        order = order[scores[order] >= _MIN_SIMILARITY]
+        order = order[scores[order] >= self._min_similarity]
         point_rows = candidates.point_rows[best[order]].astype(np.int64)
         first = np.sort(np.unique(point_rows, return_index=True)[1])
         return Correspondences(order[first], point_rows[first], scores[order[first]].astype(np.float64))

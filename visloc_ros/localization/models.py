@@ -6,11 +6,16 @@ from visloc_ros.core.errors import ManifestError
 from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.core.map import Map
 from visloc_ros.features.types import LocalExtractor
+from visloc_ros.localization.config import RETRIEVAL
 
 
-def check_models(map_: Map, extractor: LocalExtractor) -> None:
-    """Refuse an extractor that did not make the map's features. Raises ManifestError in words."""
-    stated = map_.manifest.models.get("extractor")
+def check_models(map_: Map, extractor: LocalExtractor, search: str = RETRIEVAL) -> None:
+    """Refuse an extractor that did not make the features that are searched. Raises ManifestError in words.
+
+    Those that a way of searching prepares may be others than the map's.
+    """
+    prepared = _prepared_extractor(map_, search)
+    stated = prepared or map_.manifest.models.get("extractor")
     if stated is None:
         raise ManifestError(f"the map '{map_.name}' does not say which extractor made it: build it again")
     if stated.name != extractor.info.name:
@@ -19,12 +24,25 @@ def check_models(map_: Map, extractor: LocalExtractor) -> None:
             f"set features.name to '{stated.name}', or build the map again"
         )
     check_weights(map_, stated, extractor.info)
+    if prepared is not None and prepared != map_.manifest.models.get("extractor"):
+        return
     dims = {image.features.descriptors.shape[1] for image in map_.images}
     if dims - {extractor.descriptor_dim}:
         raise ManifestError(
             f"the map '{map_.name}' holds descriptors of length {sorted(dims)}, '{extractor.info.name}' makes "
             f"{extractor.descriptor_dim}: build the map again"
         )
+
+
+def _prepared_extractor(map_: Map, search: str) -> ModelInfo | None:
+    """What made the features that a way of searching prepared, where the manifest tells."""
+    entry = map_.manifest.prepared.get(search, {})
+    values = entry.get("extractor") if isinstance(entry, dict) else None
+    if not isinstance(values, dict) or not all(
+        isinstance(values.get(key), str) for key in ("name", "licence", "sha256")
+    ):
+        return None
+    return ModelInfo(values["name"], values["licence"], values["sha256"])
 
 
 def check_weights(map_: Map, stated: ModelInfo, here: ModelInfo) -> None:

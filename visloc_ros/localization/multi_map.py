@@ -48,7 +48,7 @@ class MultiMapEngine:
         self.config = config or AnchorConfig()
         self.extractor = extractor or make_extractor(self.config.features)
         for map_ in maps:
-            check_models(map_, self.extractor)
+            check_models(map_, self.extractor, self.config.search)
         made = make_searchers(maps, self.config, self.extractor, matcher)
         self._ranking = made.ranking
         self._engines = [

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.localization.heading_hint import HeadingHint
 from visloc_ros.localization.position_hint import PositionHint
+from visloc_ros.localization.view_change import Viewpoints
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,17 @@ class SearchHint:
     def rules_out(self, map_from_camera: SE3) -> bool:
         """Whether a pose is too far from the position, or turned too far from the heading, to be right."""
         return any(one is not None and one.rules_out(map_from_camera) for one in (self.position, self.heading))
+
+    def permits_views(self, views: Viewpoints) -> NDArray[np.bool_]:
+        """Which views (M,) may show the same, by position and heading. Raises ConfigError for a text."""
+        if self.text is not None:
+            raise ConfigError("only the search by landmarks knows what a text says: leave it out, or search by these")
+        permitted = np.ones(len(views.centres), bool)
+        if self.position is not None:
+            permitted &= self.position.permits(views.centres, views.depths)
+        if self.heading is not None:
+            permitted &= self.heading.permits_views(views.axes)
+        return permitted
 
     def log_odds(self, map_from_camera: SE3, map_from_other: SE3) -> float:
         """Natural logarithm of how much more probable position and heading make the first of two poses."""

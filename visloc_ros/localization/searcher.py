@@ -38,6 +38,11 @@ class Searcher(Protocol):
         """What matches the keypoints of two images."""
         ...
 
+    @property
+    def min_similarity(self) -> float:
+        """Least dot product of the unit descriptors of a keypoint and of the point that it shows."""
+        ...
+
     def gather(self, query: Query, prior: SE3 | None) -> Iterator[Evidence]:
         """Evidence, at least once, each next one gathered only if what came before does not tell the pose.
 

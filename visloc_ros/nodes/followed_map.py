@@ -11,7 +11,7 @@ from visloc_ros.core.errors import VislocError
 from visloc_ros.core.map import Map
 from visloc_ros.core.map_check import check_map
 from visloc_ros.core.types import MapIdentity
-from visloc_ros.localization.reduced_map import open_searchable_map
+from visloc_ros.localization.searchable_map import open_searchable_map
 
 
 class FollowedMap:

@@ -24,7 +24,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 from visloc_ros.core.middleware import fast_dds_profile
-from visloc_ros.localization.config import LANDMARKS, RETRIEVAL, SEARCHES
+from visloc_ros.localization.config import RETRIEVAL, SEARCHES
 
 SHARE = Path(get_package_share_directory("visloc_ros"))
 BOOLEANS = ("true", "false", "True", "False")
@@ -63,7 +63,9 @@ CAMERA = {
     "wheel_odom_topic": Argument("wheel_odom", "Wheel odometry topic, if there is one: tells the scale"),
 }
 SEARCH = Argument(
-    RETRIEVAL, f"How images are searched in the map; {LANDMARKS}: in one that 'visloc prepare' has prepared", SEARCHES
+    RETRIEVAL,
+    f"How images are searched in the map; others than {RETRIEVAL} in one that 'visloc prepare' has prepared",
+    SEARCHES,
 )
 PROCESS = {
     "params_file": Argument("", "Parameter file for the nodes; arguments that are not the default go before it"),

@@ -10,7 +10,7 @@ from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.map_check import check_map
 from visloc_ros.core.map_folder import MapEntry, find_map, list_maps, remove_map
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.reduced_map import open_searchable_map, searches_of
+from visloc_ros.localization.searchable_map import open_searchable_map, searches_of
 
 BYTES_A_BYTE = 3  # of memory for one on the disk: a map of 10,000 images (1.5 GB) takes 2.7 GB
 

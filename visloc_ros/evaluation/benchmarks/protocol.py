@@ -23,7 +23,9 @@ from visloc_ros.evaluation.benchmarks.run_settings import keep_settings
 from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene
 from visloc_ros.evaluation.search_comparison import make_engines
 from visloc_ros.localization import AnchorConfig
-from visloc_ros.localization.config import LANDMARKS
+from visloc_ros.localization.config import FUSED, LANDMARKS
+from visloc_ros.localization.strategies.fused.config import FusedConfig
+from visloc_ros.localization.strategies.fused.preparation import prepare_fused
 from visloc_ros.localization.strategies.landmarks.preparation import PreparationConfig, prepare_landmarks
 from visloc_ros.mapping import MappingConfig, build_map
 from visloc_ros.sources.named_poses import NamedPoses
@@ -34,10 +36,11 @@ Records = dict[str, dict[str, QueryRecord]]
 
 @dataclass(frozen=True)
 class BenchmarkConfig(Config):
-    """How scenes are mapped, prepared for the search by landmarks, and searched."""
+    """How scenes are mapped, prepared for the search by landmarks and by fused descriptors, and searched."""
 
     mapping: MappingConfig = section(MappingConfig)
     preparation: PreparationConfig = section(PreparationConfig)
+    fused: FusedConfig = section(FusedConfig)
     anchor: AnchorConfig = section(AnchorConfig)
 
 
@@ -60,6 +63,9 @@ def run_protocol(
     maps = [build_scene(scene, folder / "maps", config.mapping, progress) for scene in scenes]
     if LANDMARKS in searches:
         _prepare(maps, config.preparation, progress)
+    if FUSED in searches:
+        for path in maps:
+            _prepare_fused(path, config.fused, progress)
     records = {
         scene.name: search_scene(scene, path, searches, folder, config.anchor, progress)
         for scene, path in zip(scenes, maps, strict=True)
@@ -145,6 +151,12 @@ def _prepare(paths: Sequence[Path], config: PreparationConfig, progress: Progres
     prepared = [manifest.prepared.get(LANDMARKS, {}).get("maps", ()) for manifest in manifests]
     if not all(together <= set(names) for names in prepared):
         prepare_landmarks(paths, config, progress)
+
+
+def _prepare_fused(path: Path, config: FusedConfig, progress: Progress) -> None:
+    """Prepare a map for the search by fused descriptors, unless it is."""
+    if FUSED not in read_manifest(path).prepared:
+        prepare_fused(path, config, progress)
 
 
 def _write_joined(

@@ -10,9 +10,10 @@ from visloc_ros.core.errors import MapError
 from visloc_ros.core.map import Map, only_prepared
 from visloc_ros.features import LocalExtractor, Matcher, make_matcher
 from visloc_ros.features.registry import make_global_descriptor
-from visloc_ros.localization.config import LANDMARKS, AnchorConfig
+from visloc_ros.localization.config import FUSED, LANDMARKS, AnchorConfig
 from visloc_ros.localization.searcher import MapRanking, Searcher
 from visloc_ros.localization.strategies.retrieval import RetrievalSearcher
+from visloc_ros.localization.strategies.retrieval.global_index import MakeDescriptor
 
 
 def make_searcher(
@@ -30,7 +31,16 @@ def make_searcher(
 
         landmarks, recogniser = open_landmarks(map_, config.features.device)
         return LandmarkSearcher(landmarks, recogniser, config, matcher, open_texts(map_, landmarks.num_landmarks))
+    if config.search == FUSED:
+        return _fused_searcher(map_, config, matcher, make_global_descriptor)
     return RetrievalSearcher(map_, config, matcher)
+
+
+def _fused_searcher(map_: Map, config: AnchorConfig, matcher: Matcher, make: MakeDescriptor) -> Searcher:
+    from visloc_ros.localization.strategies.fused.opening import open_fused
+    from visloc_ros.localization.strategies.fused.searcher import FusedSearcher
+
+    return FusedSearcher(*open_fused(map_, config.global_descriptor, make), config, matcher)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +75,8 @@ def make_searchers(
         ranking = LandmarkMapRanking([own for _, own in opened], look_alikes, reaches)
         return SearchersOfMaps(searchers, ranking)
     make_once = cache(make_global_descriptor)
+    if config.search == FUSED:
+        return SearchersOfMaps([_fused_searcher(map_, config, matcher, make_once) for map_ in maps])
     return SearchersOfMaps([RetrievalSearcher(map_, config, matcher, make_once) for map_ in maps])
 
 
@@ -77,6 +89,10 @@ def prepared_map(map_: Map, search: str) -> Map:
         from visloc_ros.localization.strategies.landmarks.landmark_files import load_landmark_map
 
         return load_landmark_map(map_.prepared[LANDMARKS], map_.manifest).map
+    if search == FUSED:
+        from visloc_ros.localization.strategies.fused.fused_files import load_fused_map
+
+        return load_fused_map(map_.prepared[FUSED], map_.manifest).map
     raise MapError(f"the map '{map_.name}' is for a search by '{search}', which is not known here: use a newer version")
 
 

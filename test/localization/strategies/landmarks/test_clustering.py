@@ -8,9 +8,9 @@ from landmark_places import columns, hall, looking, observe, shuffled
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import rotation_matrix
+from visloc_ros.localization.reduced_map.views import Observations
 from visloc_ros.localization.strategies.landmarks import LandmarkConfig, clustering, label_points
 from visloc_ros.localization.strategies.landmarks.clustering import BACKGROUND, POSE_POINTS
-from visloc_ros.localization.strategies.landmarks.views import Observations
 
 BIRCH, KMEANS = LandmarkConfig(), LandmarkConfig(method="kmeans")
 BOTH = pytest.mark.parametrize("config", [BIRCH, KMEANS], ids=["birch", "kmeans"])

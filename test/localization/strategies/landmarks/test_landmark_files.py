@@ -11,6 +11,7 @@ from visloc_ros.core.camera import is_same_camera
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.manifest import FileInfo, ModelInfo
+from visloc_ros.localization.reduced_map.array_files import write_arrays
 from visloc_ros.localization.strategies.landmarks import (
     LandmarkConfig,
     byte_report,
@@ -18,7 +19,6 @@ from visloc_ros.localization.strategies.landmarks import (
     make_landmark_map,
     save_landmark_map,
 )
-from visloc_ros.localization.strategies.landmarks.array_files import write_arrays
 
 NAMES = ("landmarks.npz", "frames.npz", "landmarks.json")
 AGAIN = "run 'visloc prepare MAP --for landmarks' again"

@@ -5,8 +5,8 @@ import pytest
 from landmark_places import WIDE, hall
 
 from visloc_ros.core.camera import project
+from visloc_ros.localization.reduced_map.views import Covisibility, see
 from visloc_ros.localization.strategies.landmarks.sparsification import sparsify
-from visloc_ros.localization.strategies.landmarks.views import Covisibility, see
 
 RADIUS = 0.0234
 

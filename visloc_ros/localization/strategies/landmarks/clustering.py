@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import Map
+from visloc_ros.localization.reduced_map.views import Observations
 from visloc_ros.localization.strategies.landmarks.config import KMEANS, LandmarkConfig
-from visloc_ros.localization.strategies.landmarks.views import Observations
 
 BACKGROUND = 0
 """Label of a point that belongs to no landmark."""

@@ -11,17 +11,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import pycolmap
 from numpy.typing import NDArray
 
-from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.map import NO_POINT, Manifest, Map, MapImage
+from visloc_ros.core.geometry import Array
+from visloc_ros.core.map import NO_POINT, Map, MapImage
+from visloc_ros.localization.reduced_map.frames import make_frame, map_of_frames
+from visloc_ros.localization.reduced_map.views import Covisibility, View, see
 from visloc_ros.localization.strategies.landmarks.clustering import BACKGROUND, canonical_order, label_points
 from visloc_ros.localization.strategies.landmarks.config import LandmarkConfig
 from visloc_ros.localization.strategies.landmarks.point_descriptors import mean_descriptors
-from visloc_ros.localization.strategies.landmarks.point_features import PointFeatures
 from visloc_ros.localization.strategies.landmarks.sparsification import sparsify
-from visloc_ros.localization.strategies.landmarks.views import Covisibility, Rows, View, see
 from visloc_ros.localization.strategies.landmarks.virtual_frames import choose_virtual_frames
 
 _SCORE_PER_ERROR, _LARGEST_DIVISOR = 5.0, 20.0  # the score of a point is 1 to 1/20, at 0.2 px to 4 px of error
@@ -37,6 +36,11 @@ class PointTable:
     labels: NDArray[np.int32]
     descriptors: NDArray[np.float16]
     errors: NDArray[np.float32]
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """Scores (P,) as of keypoints: the smaller the reprojection error, the higher."""
+        return np.asarray(1.0 / np.clip(_SCORE_PER_ERROR * self.errors, 1.0, _LARGEST_DIVISOR), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,27 +113,6 @@ def _frames(
         rows = places[views[row].point_rows[np.isin(views[row].point_rows, points)]]
         frames.append(make_frame(images[row].name, views[row].map_from_camera, views[row].camera, rows, table))
     return frames
-
-
-def make_frame(
-    name: str, map_from_camera: SE3, camera: pycolmap.Camera, point_rows: Rows, points: PointTable
-) -> MapImage:
-    """A frame whose features are the projections of points by row (N,); those outside the image stay out.
-
-    Descriptors are the points' own; scores fall with the points' reprojection errors.
-    """
-    view = see(map_from_camera, camera, points.xyz, point_rows)
-    rows = view.point_rows
-    scores = 1.0 / np.clip(_SCORE_PER_ERROR * points.errors[rows], 1.0, _LARGEST_DIVISOR)
-    size = (int(camera.width), int(camera.height))
-    features = PointFeatures(view.pixels.astype(np.float32), scores.astype(np.float32), points.descriptors, rows, size)
-    return MapImage(name, map_from_camera, camera, features, rows)
-
-
-def map_of_frames(manifest: Manifest, frames: Sequence[MapImage], points: PointTable) -> Map:
-    """The map of these frames. The manifest stays that of the whole map: identity, models and uncertainty."""
-    nothing = np.empty((0, 0), np.float32)
-    return Map(manifest.name, manifest, tuple(frames), points.xyz, nothing, nothing)
 
 
 def _see_labelled(

@@ -12,6 +12,7 @@ import numpy as np
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.localization.config import LANDMARKS
+from visloc_ros.localization.reduced_map.provenance import prepared_files
 from visloc_ros.localization.strategies.landmarks.landmark_files import load_landmark_map
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
 from visloc_ros.localization.strategies.landmarks.recogniser import Recogniser, load_recogniser
@@ -52,13 +53,7 @@ def open_texts(map_: Map, num_landmarks: int) -> TextLikelihood | None:
 
 
 def _files_of(map_: Map) -> Mapping[str, bytes]:
-    files = map_.prepared.get(LANDMARKS)
-    if files is None:
-        raise MapError(
-            f"the map '{map_.name}' holds no landmarks: make them with 'visloc prepare MAP --for {LANDMARKS}', or set "
-            "anchor.search to 'retrieval'"
-        )
-    return files
+    return prepared_files(map_, LANDMARKS, LANDMARKS)
 
 
 def _open(map_: Map, recogniser: Recogniser) -> tuple[LandmarkMap, RecogniserOfOneMap]:

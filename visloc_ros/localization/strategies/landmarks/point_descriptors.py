@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.map import Map
+from visloc_ros.localization.reduced_map.views import Observations
 from visloc_ros.localization.strategies.landmarks.tokens import unit_rows
-from visloc_ros.localization.strategies.landmarks.views import Observations
 
 _CHUNK_VALUES = 1 << 23  # numbers held at once: 32 MB
 

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import MapImage
-from visloc_ros.core.types import Reason
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.types import Matcher, Matches
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.correspondences import lift, merge
-from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, chance_inliers
+from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, chance_inliers, hopelessness
 from visloc_ros.localization.evidence_collector import EvidenceCollector
+from visloc_ros.localization.guided import MIN_SIMILARITY
 from visloc_ros.localization.strategies.landmarks.calibration import keep_likely_landmarks
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
 from visloc_ros.localization.strategies.landmarks.landmark_reach import LandmarkReach
@@ -56,6 +56,9 @@ class Recognition:
 class LandmarkSearcher:
     """Matches keypoints with the points of the landmarks that they are recognised as."""
 
+    min_similarity = MIN_SIMILARITY
+    """As in images: its points are thinned out to those that are well apart."""
+
     def __init__(
         self,
         landmarks: LandmarkMap,
@@ -89,10 +92,10 @@ class LandmarkSearcher:
                 yield self._solver.with_rival(query, tried[landmark.label], list(tried.values()))
         best = max(tried.values(), key=lambda one: (one.num_inliers, len(one.correspondences)), default=Evidence())
         best = self._solver.with_rival(query, best, list(tried.values()))
-        refusal = self._hopelessness(best)
+        refusal = hopelessness(best, self._config.min_matches)
         yield replace(best, refusal=refusal)
         if refusal is None and query.is_thorough and not isinstance(self.matcher, NearestMatcher):
-            yield self._match_around(query, best, prior)
+            yield self._collector.gather_around(query, best, self.overlap, prior)
 
     def recognise(self, query: Query) -> Recognition:
         """What the query's keypoints may show; those that are surely background are left out."""
@@ -101,19 +104,6 @@ class LandmarkSearcher:
             probabilities = self.reach.weigh(probabilities, query.hint)
         kept = keep_likely_landmarks(probabilities, self._recogniser.background_threshold)
         return Recognition(kept, probabilities[kept])
-
-    def _hopelessness(self, evidence: Evidence) -> Reason | None:
-        if evidence.refusal is not None or len(evidence.correspondences) < self._config.min_matches:
-            return evidence.refusal or Reason.FEW_MATCHES
-        return None if _is_likely(evidence) else Reason.FEW_INLIERS
-
-    def _match_around(self, query: Query, evidence: Evidence, prior: SE3 | None) -> Evidence:
-        """Evidence by the learned matcher from the frames around a pose."""
-        assert evidence.solution is not None
-        with query.watch("retrieval"):
-            rows = self.overlap.rank(evidence.solution.map_from_camera, query.frame.camera, self._config.top_k)
-        found = self._collector.gather(query, [rows], prior)
-        return replace(found, rival=found.rival or evidence.rival)
 
     def _try(
         self, query: Query, recognition: Recognition, landmark: RankedLandmark, prior: SE3 | None = None

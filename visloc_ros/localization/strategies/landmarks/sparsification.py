@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import Array
-from visloc_ros.localization.strategies.landmarks.views import Covisibility, Rows, View, is_inside
+from visloc_ros.localization.reduced_map.views import Covisibility, Rows, View, is_inside
 
 _COVISIBLE_VIEWS = 30
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import Array
-from visloc_ros.localization.strategies.landmarks.array_files import read_arrays, write_arrays
+from visloc_ros.localization.reduced_map.array_files import read_arrays, write_arrays
 from visloc_ros.localization.strategies.landmarks.tokens import Float32, unit_rows
 
 TEXTS_NAME = "texts.npz"

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.errors import MapError
+from visloc_ros.localization.reduced_map.views import Rows
 from visloc_ros.localization.strategies.landmarks.clustering import POSE_POINTS
-from visloc_ros.localization.strategies.landmarks.views import Rows
 
 _MIN_SEEN = 150  # points of any landmark: a view with few has little to match where the landmark is in doubt
 _MOST_CANDIDATES = 500

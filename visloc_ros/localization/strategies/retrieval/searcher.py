@@ -8,19 +8,16 @@ from functools import cached_property
 from itertools import tee
 
 import numpy as np
-from numpy.typing import NDArray
 
-from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import Map
-from visloc_ros.core.types import Reason
 from visloc_ros.features import Matcher
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.registry import make_global_descriptor
 from visloc_ros.localization.config import AnchorConfig
-from visloc_ros.localization.evidence import Evidence, Query, chance_inliers
+from visloc_ros.localization.evidence import Evidence, Query, hopelessness
 from visloc_ros.localization.evidence_collector import EvidenceCollector
-from visloc_ros.localization.search_hint import SearchHint
+from visloc_ros.localization.guided import MIN_SIMILARITY
 from visloc_ros.localization.strategies.retrieval.global_index import (
     MakeDescriptor,
     global_index,
@@ -37,6 +34,8 @@ class RetrievalSearcher:
 
     labels = None
     """Its points are of no landmarks."""
+    min_similarity = MIN_SIMILARITY
+    """Its points have the descriptors of all images that see them."""
 
     def __init__(
         self,
@@ -68,17 +67,11 @@ class RetrievalSearcher:
             yield self._collector.gather(query, again, prior)
             return
         by_nearest = self._nearest.gather(query, references, prior)
-        refusal = self._hopelessness(by_nearest)
+        refusal = hopelessness(by_nearest, self._config.min_matches)
         yield replace(by_nearest, refusal=refusal)
         if refusal is None and query.is_thorough:
             evidence = self._collector.gather(query, again, prior)
             yield replace(evidence, rival=evidence.rival or by_nearest.rival)
-
-    def _hopelessness(self, evidence: Evidence) -> Reason | None:
-        """Why the learned matcher will find nothing: no more neighbours agree than wrong ones do by chance."""
-        if evidence.refusal is not None or len(evidence.correspondences) < self._config.min_matches:
-            return evidence.refusal or Reason.FEW_MATCHES
-        return Reason.FEW_INLIERS if evidence.num_inliers <= chance_inliers(len(evidence.correspondences)) else None
 
     def _references(self, query: Query, prior: SE3 | None) -> Iterator[list[int]]:
         """Map images worth matching: what the prior should see, then, if that is not enough, what looks alike."""
@@ -98,23 +91,9 @@ class RetrievalSearcher:
         with query.watch("retrieval"):
             if query.hint is None:
                 return rank_by_descriptor(descriptor, self._descriptors, self._config.top_k)
-            rows = self._within_reach(query.hint)
+            rows = np.flatnonzero(query.hint.permits_views(self._views))
             best = rank_by_descriptor(descriptor, self._descriptors[rows], self._config.top_k)
             return [int(rows[place]) for place in best]
-
-    def _within_reach(self, hint: SearchHint) -> NDArray[np.intp]:
-        """Rows of the map images that may show the same, by what is known of where the camera is and looks.
-
-        Raises ConfigError for a text.
-        """
-        if hint.text is not None:
-            raise ConfigError("a text says nothing to the search by retrieval: leave it out, or search by landmarks")
-        within = np.ones(len(self.map.images), bool)
-        if hint.position is not None:
-            within &= hint.position.permits(self._views.centres, self._views.depths)
-        if hint.heading is not None:
-            within &= hint.heading.permits_views(self._views.axes)
-        return np.flatnonzero(within)
 
     @cached_property
     def _views(self) -> Viewpoints:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.errors import MapError
-from visloc_ros.localization.strategies.landmarks.array_files import read_arrays, write_arrays
+from visloc_ros.localization.reduced_map.array_files import read_arrays, write_arrays
 
 ARRAYS = {"a": np.arange(12, dtype=np.float32).reshape(4, 3), "b": np.array([-1, 5], np.int64), "c": np.zeros((0, 2))}
 EXPECTED = {"a": ("<f4", (4, 3)), "b": ("<i8", (None,)), "c": ("<f8", (None, 2))}

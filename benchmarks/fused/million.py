@@ -1,0 +1,156 @@
+"""A map of a million points: how fast it is searched, which inliers are lost, how long the index takes to make.
+
+Run: OMP_NUM_THREADS=2 python -m benchmarks.fused.million --markdown results/fused.md
+
+Points are synthetic: places of 500 points each, of which local descriptors are random with a spectrum that falls as
+that of learned ones does, so that few directions hold most of what tells them apart, and the reduced descriptor of the
+place is random. Half of the keypoints of an image show points of one place, with noise; half show nothing. Times are
+of the clock, since the index uses several processors: nothing else should run.
+"""
+
+import argparse
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.program import add_outputs, new_parser
+from benchmarks.results_file import Figures, table, write_outputs
+from visloc_ros.evaluation.machine import provenance
+from visloc_ros.localization.strategies.fused.approximate_index import learn_index, make_index
+from visloc_ros.localization.strategies.fused.codebook import Codebook
+from visloc_ros.localization.strategies.fused.config import EXACT, FLOAT16, IVF_PQ, STORAGES
+from visloc_ros.localization.strategies.fused.fusion import FusedQuery
+from visloc_ros.localization.strategies.fused.point_index import PointIndex
+from visloc_ros.localization.strategies.fused.reducer import Float32
+
+SECTION = "A million points"
+LENGTH, LAM = 128, 2.0 / 3.0
+POINTS_PER_PLACE = 500
+LEAST_OF_SPECTRUM = 0.1  # of the first direction's standard deviation, that of the last
+LOCAL_NOISE, IMAGE_NOISE = 0.7, 0.5  # of the length of what they are added to: cosines of 0.82 and 0.89
+AT_ONCE = 100_000
+HEADER = ("storage", "index", "ms per image", "worst", "inliers of the exact search", "made in s", "opened in s", "MB")
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A query, and the rows of the points that its first keypoints show."""
+
+    query: FusedQuery
+    shown: np.ndarray
+
+
+class Cities:
+    """Points of many places, and images of them."""
+
+    def __init__(self, points: int, seed: int = 0) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._spectrum = np.linspace(1.0, LEAST_OF_SPECTRUM, LENGTH).astype(np.float32)
+        self.local = self._descriptors(points)
+        self.places = unit(self._rng.normal(size=(max(1, points // POINTS_PER_PLACE), LENGTH)))
+        self.place = np.minimum(np.arange(points) // POINTS_PER_PLACE, len(self.places) - 1)
+
+    def codebook(self, storage: str) -> Codebook:
+        """One fused descriptor for each point."""
+        fused = np.empty(self.local.shape, np.float16)
+        for first in range(0, len(fused), AT_ONCE):
+            some = slice(first, first + AT_ONCE)
+            fused[some] = LAM * self.local[some] + (1.0 - LAM) * self.places[self.place[some]]
+        return Codebook(fused) if storage == FLOAT16 else Codebook.store(fused, storage)
+
+    def image(self, keypoints: int) -> Image:
+        """An image of one place."""
+        place = int(self._rng.integers(len(self.places)))
+        rows = self._rng.choice(np.flatnonzero(self.place == place), keypoints // 2)
+        seen = unit(self.local[rows] + LOCAL_NOISE * self._descriptors(len(rows)))
+        local = np.concatenate([seen, self._descriptors(keypoints - len(rows))])
+        noise = unit(self._rng.normal(size=LENGTH))
+        return Image(FusedQuery(local, unit(self.places[place] + IMAGE_NOISE * noise), LAM), rows)
+
+    def _descriptors(self, count: int) -> Float32:
+        return unit(self._rng.standard_normal((count, LENGTH), np.float32) * self._spectrum)
+
+
+def unit(rows: np.ndarray) -> Float32:
+    """Rows of unit length."""
+    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True), np.float32)
+
+
+def main() -> None:
+    """Make the points, and measure."""
+    arguments = parse_arguments()
+    cities = Cities(arguments.points)
+    images = [cities.image(arguments.keypoints) for _ in range(arguments.images)]
+    rows = [row for storage in STORAGES for row in measure(cities.codebook(storage), storage, images)]
+    report = {**provenance(), "points": arguments.points, "keypoints": arguments.keypoints, "rows": rows}
+    body = as_markdown(report)
+    print(body)
+    write_outputs(arguments, SECTION, report, body)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--points", type=int, default=1_000_000)
+    parser.add_argument("--keypoints", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=20)
+    add_outputs(parser)
+    return parser.parse_args()
+
+
+def measure(codebook: Codebook, storage: str, images: list[Image]) -> list[Figures]:
+    """Figures of the exact and of the approximate index."""
+    start = time.perf_counter()
+    learned = learn_index(codebook)
+    made = time.perf_counter() - start
+    start = time.perf_counter()
+    indexes = {EXACT: make_index(EXACT, codebook), IVF_PQ: make_index(IVF_PQ, codebook, learned)}
+    opened = time.perf_counter() - start
+    found = {name: [search(index, image) for image in images] for name, index in indexes.items()}
+    exact = sum(right for right, _ in found[EXACT])
+    extra = sum(one.nbytes for one in learned.values())
+    return [
+        {
+            "storage": storage,
+            "index": name,
+            "ms": float(np.median([ms for _, ms in of_index])),
+            "worst_ms": float(np.max([ms for _, ms in of_index])),
+            "inlier_percent": 100.0 * sum(right for right, _ in of_index) / exact,
+            "made_s": made if name == IVF_PQ else 0.0,
+            "opened_s": opened,
+            "megabytes": (codebook.num_bytes + (extra if name == IVF_PQ else 0)) / 1e6,
+        }
+        for name, of_index in found.items()
+    ]
+
+
+def search(index: PointIndex, image: Image) -> tuple[int, float]:
+    """How many keypoints are matched with their points, and milliseconds."""
+    start = time.perf_counter()
+    rows = index.search(image.query, 1).rows[:, 0]
+    milliseconds = 1e3 * (time.perf_counter() - start)
+    return int((rows[: len(image.shown)] == image.shown).sum()), milliseconds
+
+
+def as_markdown(report: Figures) -> str:
+    """The table."""
+    rows = [
+        [
+            one["storage"],
+            one["index"],
+            f"{one['ms']:.0f}",
+            f"{one['worst_ms']:.0f}",
+            f"{one['inlier_percent']:.1f} %",
+            f"{one['made_s']:.0f}",
+            f"{one['opened_s']:.1f}",
+            f"{one['megabytes']:.0f}",
+        ]
+        for one in report["rows"]
+    ]
+    words = f"{report['points']} points, {report['keypoints']} keypoints an image, descriptors of {LENGTH} numbers."
+    return f"{words}\n\n{table(HEADER, rows)}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Maps of the places, prepared for the search by landmarks and by fused descriptors; kept in the work folder."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.landmarks.prepared import prepared_map, prepared_path
+from benchmarks.places import Place
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.map import NO_POINT, Map, MapImage, open_map
+from visloc_ros.localization.strategies.fused.config import FusedConfig
+from visloc_ros.localization.strategies.fused.preparation import prepare_fused
+
+_APART = 1000.0  # metres between places in one map
+
+
+def fused_map(
+    place: Place, places: Sequence[Place], work: Path, name: str = "default", options: Mapping[str, Any] | None = None
+) -> Map:
+    """A copy of the place's map that is prepared with these options, under a ``name`` of their folder."""
+    path = work / "fused" / name / place.name
+    prepared_map(place, places, work)
+    if not path.exists():
+        shutil.copytree(prepared_path(place, work), path)
+    prepare_fused(path, FusedConfig.from_mapping(options or {}))
+    return replace(open_map(path), name=place.name)
+
+
+def merged_map(maps: Sequence[Map]) -> Map:
+    """All maps in one, far apart; images are called by place, and are described anew, all in the same way."""
+    images: list[MapImage] = []
+    points: list[Array] = []
+    for row, map_ in enumerate(maps):
+        offset = np.array([place_offset(row), 0.0, 0.0])
+        first = sum(len(one) for one in points)
+        images += [_placed(image, map_.name, offset, first) for image in map_.images]
+        points.append(map_.points + offset)
+    models = {role: model for role, model in maps[0].manifest.models.items() if role != "global"}
+    nothing = np.empty((0, 0), np.float32)
+    manifest = replace(maps[0].manifest, models=models, files={}, prepared={})
+    return Map("merged", manifest, tuple(images), np.concatenate(points), nothing, nothing)
+
+
+def place_of(points: Array) -> NDArray[np.intp]:
+    """Which of the merged maps points (N, 3) are of."""
+    return np.rint(points[:, 0] / _APART).astype(np.intp)
+
+
+def place_offset(row: int) -> float:
+    """How far along x one of the merged maps is moved [m]."""
+    return row * _APART
+
+
+def _placed(image: MapImage, name: str, offset: Array, first: int) -> MapImage:
+    rows = np.where(image.point_rows == NO_POINT, NO_POINT, image.point_rows + first).astype(np.int32)
+    pose = SE3(image.map_from_camera.rotation, image.map_from_camera.translation + offset)
+    return replace(image, name=f"{name}/{image.name}", map_from_camera=pose, point_rows=rows)

@@ -1,0 +1,111 @@
+"""Preparing a real map: what is told of it, the weight that is best, and what it takes."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fused_maps import distance
+from synthetic_map import World
+
+from visloc_ros.core.errors import ConfigError, MapError
+from visloc_ros.core.map import open_map
+from visloc_ros.core.progress import SilentProgress
+from visloc_ros.core.types import Frame
+from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.localization.strategies.fused.config import FusedConfig
+from visloc_ros.localization.strategies.fused.memory import memory_words
+from visloc_ros.localization.strategies.fused.preparation import make_fused, prepare_fused
+from visloc_ros.localization.strategies.fused.sweep import WEIGHTS, SweepResult, best_of
+
+ROOM = Path(__file__).parents[4] / "maps" / "demo_room.tar.gz"
+
+
+@pytest.fixture(scope="module")
+def room():
+    return open_map(ROOM)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    path = Path(shutil.copy(ROOM, tmp_path_factory.mktemp("maps") / "room.tar.gz"))
+    return prepare_fused(path, FusedConfig(sweep=True))
+
+
+def test_the_manifest_tells_what_was_made(swept):
+    entry = open_map(swept.path).manifest.prepared["fused"]
+    assert json.loads(json.dumps(swept.figures)) == entry
+    assert entry["points_percent"] > 99.0
+    assert entry["global"] == "vlad"
+    assert entry["index"] == "exact"
+    assert [one["rho"] for one in entry["sweep"]] == list(WEIGHTS)
+
+
+def test_the_best_weight_is_taken(swept):
+    assert swept.fused.config.rho == swept.figures["rho"]
+    best = max(swept.figures["sweep"], key=lambda one: (one["found_percent"], one["inlier_percent"]))
+    assert swept.figures["rho"] == best["rho"]
+    assert best["found_percent"] == 100.0
+
+
+def test_the_weight_with_most_images_found_is_best_and_then_that_with_most_inliers():
+    results = [SweepResult(0.0, 50.0, 40.0), SweepResult(0.5, 75.0, 30.0), SweepResult(1.0, 75.0, 20.0)]
+    assert best_of(results) == 0.5
+
+
+def test_images_find_themselves_in_the_map(swept, room):
+    engine = AnchorEngine(open_map(swept.path), AnchorConfig(search="fused"))
+    for image in room.images[::5]:
+        frame = Frame(0, np.zeros((image.camera.height, image.camera.width), np.uint8), image.camera)
+        assert distance(engine.localize(frame, features=image.features), image.map_from_camera) < 0.02
+
+
+def test_nothing_is_left_beside_the_map(swept):
+    assert list(swept.path.parent.iterdir()) == [swept.path]
+
+
+class TestMemory:
+    def test_parts_add_up_and_are_those_of_the_files(self, swept):
+        memory = swept.figures["memory"]
+        for storage in ("float16", "int8"):
+            parts = {key: value for key, value in memory[storage].items() if not key.startswith(("total", "percent"))}
+            assert memory[storage]["total"] == sum(parts.values())
+        files = open_map(swept.path).manifest.files
+        arrays = sum(info.size for name, info in files.items() if name.startswith("fused/") and name.endswith(".npz"))
+        assert arrays == pytest.approx(memory["float16"]["total"], rel=0.02)
+
+    def test_it_is_less_than_the_paper_has_it(self, swept, room):
+        memory = swept.figures["memory"]
+        keypoints = sum(len(image.features) for image in room.images)
+        assert memory["hierarchical"] == keypoints * (128 * 2 + 8) + room.global_descriptors.size * 2
+        assert memory["float16"]["percent_of_hierarchical"] <= 57.0
+        assert memory["int8"]["codebook"] < 0.52 * memory["float16"]["codebook"]
+
+    def test_descriptors_of_images_are_counted_where_they_are_kept(self, room):
+        fused, figures = make_fused(room, FusedConfig(convert=True, storage="int8"))
+        assert figures["memory"]["stored_as"] == "int8"
+        assert (
+            figures["memory"]["int8"]["globals"] == fused.global_descriptors.nbytes == 2 * room.global_descriptors.size
+        )
+
+    def test_in_words(self, swept):
+        assert "of the map's keypoints and global descriptors" in memory_words(swept.figures["memory"])
+
+
+def test_a_map_is_as_it_was_where_preparing_fails(tmp_path):
+    path = Path(shutil.copy(ROOM, tmp_path / "room.tar.gz"))
+    before = path.read_bytes()
+    with pytest.raises(ConfigError):
+        prepare_fused(path, FusedConfig(reduce="identity"))
+    assert path.read_bytes() == before
+
+
+def test_no_such_map(tmp_path):
+    with pytest.raises(MapError, match="there is no map"):
+        prepare_fused(tmp_path / "nowhere")
+
+
+def test_a_map_too_small_to_hold_images_out():
+    with pytest.raises(ConfigError, match="too small to hold some out"):
+        make_fused(World(images=8).map, FusedConfig(sweep=True), SilentProgress())

@@ -1,0 +1,89 @@
+"""Points found by fused descriptors: exactly, and by faiss, as comparing all with all finds them."""
+
+import numpy as np
+import pytest
+from synthetic_map import unit
+
+from visloc_ros.core.errors import MapError
+from visloc_ros.localization.strategies.fused import approximate_index
+from visloc_ros.localization.strategies.fused.approximate_index import (
+    MOST_EXACT_POINTS,
+    chosen_index,
+    exact_scores,
+    learn_index,
+    learned_arrays,
+    make_index,
+)
+from visloc_ros.localization.strategies.fused.codebook import Codebook
+from visloc_ros.localization.strategies.fused.fusion import FusedQuery
+from visloc_ros.localization.strategies.fused.point_index import BLOCK
+
+LENGTH, LAM = 32, 2.0 / 3.0
+
+
+def world(points, storage="float16", seed=0):
+    """A codebook of two places, and keypoints that show every third point of the second."""
+    rng = np.random.default_rng(seed)
+    places = unit(rng.normal(size=(2, LENGTH)))
+    local = unit(rng.normal(size=(points, LENGTH)))
+    place = (np.arange(points) >= points // 2).astype(int)
+    codebook = Codebook.store(LAM * local + (1.0 - LAM) * places[place], storage)
+    rows = np.arange(points // 2, points, 3)[:100]
+    seen = unit(local[rows] + 0.05 * rng.normal(size=(len(rows), LENGTH)))
+    return codebook, FusedQuery(seen, places[1], LAM), rows
+
+
+@pytest.mark.parametrize("storage", ["float16", "int8"])
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("points", [2, 900, BLOCK + 1, 2 * BLOCK + 77])
+def test_block_by_block_is_as_all_at_once(points, count, storage):
+    codebook, query, _ = world(points, storage)
+    scores = exact_scores(codebook, query)
+    expected = np.argsort(-scores, axis=1)[:, :count]
+    found = make_index("exact", codebook).search(query, count)
+    np.testing.assert_array_equal(found.rows, expected)
+    np.testing.assert_allclose(found.scores, np.take_along_axis(scores, expected, axis=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["exact", "flat", "hnsw", "ivf_pq"])
+def test_every_index_finds_what_comparing_all_finds(kind):
+    codebook, query, rows = world(1000)
+    found = make_index(kind, codebook).search(query, 1)
+    np.testing.assert_array_equal(found.rows[:, 0], exact_scores(codebook, query).argmax(axis=1))
+    np.testing.assert_array_equal(found.rows[:, 0], rows)
+
+
+@pytest.mark.parametrize("kind", ["exact", "flat", "hnsw", "ivf_pq"])
+@pytest.mark.parametrize("most_exact", [MOST_EXACT_POINTS, 10])
+def test_only_points_that_are_allowed(kind, most_exact, monkeypatch):
+    monkeypatch.setattr(approximate_index, "MOST_EXACT_POINTS", most_exact)
+    codebook, query, rows = world(1000)
+    allowed = np.ones(1000, bool)
+    allowed[rows[::2]] = False
+    found = make_index(kind, codebook).search(query, 2, allowed)
+    assert allowed[found.rows[np.isfinite(found.scores)]].all()
+    np.testing.assert_array_equal(found.rows[1::2, 0], rows[1::2])
+
+
+def test_an_index_is_made_again_of_what_it_has_learned():
+    codebook, query, _ = world(1000)
+    learned = learn_index(codebook)
+    kinds = {name: (array.dtype.str, array.shape) for name, array in learned.items()}
+    assert kinds == learned_arrays(1000, LENGTH)
+    one, other = (make_index("ivf_pq", codebook, learned).search(query, 3) for _ in range(2))
+    np.testing.assert_array_equal(one.rows, other.rows)
+    np.testing.assert_array_equal(learn_index(codebook)["codes"], learned["codes"])
+
+
+@pytest.mark.parametrize("lists", [np.full(1000, 126, np.int32), np.full(1000, -1, np.int32), np.zeros(999, np.int32)])
+def test_lists_of_other_points_are_refused(lists):
+    codebook, _, _ = world(1000)
+    with pytest.raises(MapError, match="other points"):
+        make_index("ivf_pq", codebook, {**learn_index(codebook), "lists": lists})
+
+
+def test_the_size_of_a_map_chooses():
+    assert chosen_index("auto", MOST_EXACT_POINTS) == "exact"
+    assert chosen_index("auto", MOST_EXACT_POINTS + 1) == "ivf_pq"
+    assert chosen_index("ivf_pq", 1000) == "exact"  # too few to learn from
+    assert chosen_index("hnsw", 1000) == "hnsw"

@@ -1,0 +1,94 @@
+"""Two facades alike: local descriptors cannot tell them apart, those of the whole images can."""
+
+import numpy as np
+import pytest
+from synthetic_map import unit
+
+from visloc_ros.localization.strategies.fused.codebook import Codebook
+from visloc_ros.localization.strategies.fused.conversion import LEAST_MARGIN, Converter
+from visloc_ros.localization.strategies.fused.fusion import FusedQuery, Fusion
+from visloc_ros.localization.strategies.fused.point_index import ExactIndex
+from visloc_ros.localization.strategies.fused.reducer import Reducer
+
+POINTS, IMAGES, LOCAL, GLOBAL = 300, 6, 128, 2048
+
+
+class Facades:
+    """The points of a facade twice, each seen by images of its own street, of which the globals are alike."""
+
+    def __init__(self, seed=0):
+        self.rng = np.random.default_rng(seed)
+        self.local = unit(self.rng.normal(size=(POINTS, LOCAL)))
+        self.streets = unit(self.rng.normal(size=(2, GLOBAL)))
+        self.globals = np.concatenate([self.image_of(street, 0.5, IMAGES) for street in range(2)])
+
+    def image_of(self, street, noise=0.5, count=1):
+        """Descriptors (count, G) of images of a street."""
+        return unit(self.streets[street] + noise * unit(self.rng.normal(size=(count, GLOBAL))))
+
+    def seen(self, noise=0.3):
+        """Descriptors (P, D) of the points as an image shows them, of whichever facade."""
+        return unit(self.local + noise * unit(self.rng.normal(size=(POINTS, LOCAL))))
+
+    def index(self, fusion):
+        """The codebook of both facades, the points of the second after those of the first."""
+        reduced = fusion.reduce(self.globals)
+        means = [
+            np.mean([fusion.fuse(self.seen(), reduced[street * IMAGES + image]) for image in range(IMAGES)], axis=0)
+            for street in range(2)
+        ]
+        return ExactIndex(Codebook.store(np.concatenate(means), "float16"))
+
+    def right_share(self, fusion, descriptor, street):
+        """Share of keypoints of an image of a street that are matched with their own point of it."""
+        query = FusedQuery(self.seen(), fusion.reduce(descriptor), fusion.lam)
+        found = self.index(fusion).search(query, 1).rows[:, 0]
+        return float((found == np.arange(POINTS) + street * POINTS).mean())
+
+
+def fusion(facades, rho, kind="subset"):
+    return Fusion(1.0 / (1.0 + rho), Reducer.fit(kind, 0, facades.globals, LOCAL))
+
+
+@pytest.fixture(scope="module")
+def facades():
+    return Facades()
+
+
+@pytest.mark.parametrize("street", [0, 1])
+@pytest.mark.parametrize("kind", ["subset", "orthogonal", "gaussian"])
+def test_fused_descriptors_tell_them_apart(facades, street, kind):
+    assert facades.right_share(fusion(facades, 0.5, kind), facades.image_of(street)[0], street) >= 0.95
+
+
+@pytest.mark.parametrize("street", [0, 1])
+def test_local_descriptors_guess(facades, street):
+    assert facades.right_share(fusion(facades, 0.0), facades.image_of(street)[0], street) == pytest.approx(0.5, abs=0.1)
+
+
+class TestConversion:
+    """The query's descriptor replaced by that of the most similar map image."""
+
+    @staticmethod
+    def converter(facades):
+        rows = [np.arange(POINTS) + street * POINTS for street in range(2) for _ in range(IMAGES)]
+        return Converter(facades.globals, rows, 2 * POINTS)
+
+    def test_an_image_in_other_light_gets_the_descriptor_of_a_map_image(self, facades):
+        dark = facades.image_of(1, noise=4.0)[0]
+        found = self.converter(facades).convert(dark)
+        assert found.row >= IMAGES
+        assert found.is_sure
+        converted = facades.right_share(fusion(facades, 0.5), facades.globals[found.row], 1)
+        assert converted >= 0.95 > facades.right_share(fusion(facades, 0.5), facades.image_of(1, noise=40.0)[0], 1)
+
+    def test_a_wrong_image_misleads_the_keypoints_and_is_flagged(self, facades):
+        assert facades.right_share(fusion(facades, 0.5), facades.globals[0], 1) < 0.05
+        between = unit(facades.streets.sum(axis=0, keepdims=True))[0]
+        found = self.converter(facades).convert(between)
+        assert found.margin < LEAST_MARGIN
+        assert not found.is_sure
+
+    def test_neighbours_are_no_rivals(self, facades):
+        rows = [np.arange(POINTS)] * IMAGES
+        assert Converter(facades.globals[:IMAGES], rows, POINTS).convert(facades.globals[2]).margin == np.inf

@@ -1,0 +1,199 @@
+"""Which points are nearest, by faiss: for maps with so many points that comparing all takes too long.
+
+What faiss finds is a short list; its points are compared anew by their stored descriptors. Of an index with inverted
+lists (IVF-PQ, Jegou et al. 2011) only what took long to learn is kept in files, as plain arrays.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.errors import MapError, ModelError
+from visloc_ros.localization.strategies.fused.codebook import Codebook
+from visloc_ros.localization.strategies.fused.config import AUTO, EXACT, FLAT, HNSW, IVF_PQ
+from visloc_ros.localization.strategies.fused.fusion import FusedQuery
+from visloc_ros.localization.strategies.fused.point_index import (
+    ExactIndex,
+    Neighbours,
+    PointIndex,
+    half_squares,
+    largest,
+)
+from visloc_ros.localization.strategies.fused.reducer import Float32
+
+MOST_EXACT_POINTS = 100_000
+"""Comparing 1000 keypoints with so many points takes 26 GFLOP, about half a second on one processor."""
+
+_SHORT_LIST = 48  # points of which the nearest is found by its stored descriptor
+_LISTS_PER_ROOT = 4.0  # lists for each square root of the number of points, as faiss advises
+_MOST_LISTS = 4096
+_SAMPLES_PER_LIST = 48  # k-means: faiss warns below 39
+_PROBED_LISTS = 96  # of 4000 for a million points: 95 % of the exact inliers; with half as many 89 %
+_BITS = 8  # of a part of a descriptor
+_NUMBERS_PER_PART = 8  # a descriptor of 128 numbers becomes 16 bytes; 32 find no more, and take longer
+_LEAST_POINTS = 39 << _BITS  # faiss asks for 39 samples for each centroid of a part
+_LINKS, _DEPTH_BUILT, _DEPTH_SEARCHED = 16, 80, 96  # of HNSW (Malkov and Yashunin 2020): within 2 % of exact
+_ADDED_AT_ONCE = 1 << 16
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class ApproximateIndex:
+    """Takes a short list of points from faiss, and the nearest of it by their stored descriptors."""
+
+    def __init__(self, codebook: Codebook, index: Any) -> None:
+        self._codebook, self._index = codebook, index
+        self._exact = ExactIndex(codebook)
+
+    def search(self, query: FusedQuery, count: int, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
+        """The ``count`` nearest points of each keypoint, of those that are ``allowed`` (P,), where that is given."""
+        if allowed is not None and np.count_nonzero(allowed) <= MOST_EXACT_POINTS:
+            return self._exact.search(query, count, allowed)
+        fused = query.fused
+        _, found = self._index.search(fused, max(count, _SHORT_LIST), params=self._parameters(allowed))
+        found = found.astype(np.intp)
+        points = self._codebook.rows(found.ravel())
+        scores = np.matmul(points.reshape(*found.shape, -1), fused[:, :, None])[:, :, 0]
+        scores -= half_squares(points).reshape(found.shape)
+        scores[found < 0] = -np.inf
+        columns = largest(scores, count)
+        return Neighbours(np.take_along_axis(found, columns, axis=1), np.take_along_axis(scores, columns, axis=1))
+
+    def _parameters(self, allowed: NDArray[np.bool_] | None) -> Any:
+        """How faiss searches, and what it leaves out."""
+        faiss = _faiss()
+        selector = {}
+        if allowed is not None:
+            selector["sel"] = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+        if isinstance(self._index, faiss.IndexIVF):
+            return faiss.SearchParametersIVF(nprobe=_PROBED_LISTS, **selector)
+        if isinstance(self._index, faiss.IndexHNSW):
+            return faiss.SearchParametersHNSW(efSearch=_DEPTH_SEARCHED, **selector)
+        return faiss.SearchParameters(**selector)
+
+
+def chosen_index(name: str, num_points: int) -> str:
+    """What ``auto`` is for so many points; IVF-PQ needs some to learn from, and with fewer all are compared."""
+    if name == AUTO:
+        return EXACT if num_points <= MOST_EXACT_POINTS else IVF_PQ
+    return EXACT if name == IVF_PQ and num_points < _LEAST_POINTS else name
+
+
+def make_index(kind: str, codebook: Codebook, learned: Arrays | None = None) -> PointIndex:
+    """The index of a kind other than ``auto``; ``learned`` is what ``learn_index`` gave for IVF-PQ.
+
+    Raises ModelError where faiss is not installed, MapError where what was learned is of another codebook.
+    """
+    if kind == EXACT:
+        return ExactIndex(codebook)
+    if kind == IVF_PQ:
+        return ApproximateIndex(codebook, _inverted_lists(codebook, learned or learn_index(codebook)))
+    return ApproximateIndex(codebook, _added(_empty_index(kind, codebook.length), codebook))
+
+
+def learn_index(codebook: Codebook, seed: int = 0) -> Arrays:
+    """Learn inverted lists: ``centroids`` (L, D), ``parts`` (S, 256, D / S), ``lists`` (P,) and ``codes`` (P, S).
+
+    Raises ModelError where faiss is not installed.
+    """
+    faiss = _faiss()
+    length, lists = codebook.length, _num_lists(len(codebook))
+    index = _empty_lists(length, lists)
+    index.cp.seed = index.pq.cp.seed = seed + 1
+    index.cp.niter, index.cp.max_points_per_centroid = 10, _SAMPLES_PER_LIST
+    samples = np.random.default_rng(seed).permutation(len(codebook))[: max(lists * _SAMPLES_PER_LIST, _LEAST_POINTS)]
+    index.train(codebook.rows(np.sort(samples)))
+    found, codes = [], []
+    for first in range(0, len(codebook), _ADDED_AT_ONCE):
+        points = codebook.rows(slice(first, first + _ADDED_AT_ONCE))
+        found.append(index.quantizer.search(points, 1)[1][:, 0].astype(np.int32))
+        codes.append(index.pq.compute_codes(points))
+    return {
+        "centroids": index.quantizer.reconstruct_n(0, lists),
+        "parts": faiss.vector_to_array(index.pq.centroids).reshape(index.pq.M, 1 << _BITS, -1),
+        "lists": np.concatenate(found),
+        "codes": np.concatenate(codes),
+    }
+
+
+def learned_arrays(num_points: int, length: int) -> dict[str, tuple[str, tuple[int | None, ...]]]:
+    """Types and shapes of what ``learn_index`` gives."""
+    parts = _num_parts(length)
+    return {
+        "centroids": ("<f4", (_num_lists(num_points), length)),
+        "parts": ("<f4", (parts, 1 << _BITS, length // parts)),
+        "lists": ("<i4", (num_points,)),
+        "codes": ("|u1", (num_points, parts)),
+    }
+
+
+def _faiss() -> Any:
+    """The library, which is large: maps whose points are all compared do without. Raises ModelError."""
+    if importlib.util.find_spec("faiss") is None:
+        raise ModelError(f"the index of a map needs faiss: pip install faiss-cpu, or prepare with 'index: {EXACT}'")
+    return importlib.import_module("faiss")
+
+
+def _num_lists(num_points: int) -> int:
+    return int(min(_MOST_LISTS, max(1.0, _LISTS_PER_ROOT * np.sqrt(num_points))))
+
+
+def _num_parts(length: int) -> int:
+    return next(length // numbers for numbers in (_NUMBERS_PER_PART, 2, 1) if length % numbers == 0)
+
+
+def _empty_lists(length: int, lists: int) -> Any:
+    """Codes of the descriptors themselves: codes of what is left of a centroid would need a table for each list."""
+    faiss = _faiss()
+    quantizer = faiss.IndexFlatL2(length)
+    index = faiss.IndexIVFPQ(quantizer, length, lists, _num_parts(length), _BITS)
+    index.by_residual = False
+    return index
+
+
+def _inverted_lists(codebook: Codebook, learned: Arrays) -> Any:
+    """The index with lists that were learned."""
+    faiss = _faiss()
+    centroids, lists = np.ascontiguousarray(learned["centroids"], np.float32), learned["lists"]
+    if len(lists) != len(codebook) or np.any((lists < 0) | (lists >= len(centroids))):
+        raise MapError("the index has lists of other points than the map")
+    index = _empty_lists(codebook.length, len(centroids))
+    index.quantizer.add(centroids)
+    faiss.copy_array_to_vector(np.ascontiguousarray(learned["parts"], np.float32).ravel(), index.pq.centroids)
+    index.is_trained = True
+    order = np.argsort(lists, kind="stable")
+    bounds = np.searchsorted(lists[order], np.arange(len(centroids) + 1))
+    for row in range(len(centroids)):
+        members = np.ascontiguousarray(order[bounds[row] : bounds[row + 1]], np.int64)
+        if len(members):
+            codes = np.ascontiguousarray(learned["codes"][members], np.uint8)
+            index.invlists.add_entries(row, len(members), faiss.swig_ptr(members), faiss.swig_ptr(codes))
+    index.ntotal = len(lists)
+    return index
+
+
+def _empty_index(kind: str, length: int) -> Any:
+    faiss = _faiss()
+    if kind == FLAT:
+        return faiss.IndexFlatL2(length)
+    assert kind == HNSW
+    index = faiss.IndexHNSWFlat(length, _LINKS)
+    index.hnsw.efConstruction = _DEPTH_BUILT
+    return index
+
+
+def _added(index: Any, codebook: Codebook) -> Any:
+    for first in range(0, len(codebook), _ADDED_AT_ONCE):
+        index.add(codebook.rows(slice(first, first + _ADDED_AT_ONCE)))
+    return index
+
+
+def exact_scores(codebook: Codebook, query: FusedQuery) -> Float32:
+    """All scores (N, P) at once: what every index is compared with."""
+    points = codebook.rows(slice(None))
+    return np.asarray(query.fused @ points.T - half_squares(points), np.float32)

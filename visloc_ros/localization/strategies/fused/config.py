@@ -1,0 +1,64 @@
+"""Options of the search by fused descriptors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from visloc_ros.core.config import Config, option, section
+from visloc_ros.core.errors import ConfigError
+from visloc_ros.features.config import FeatureConfig
+
+ORTHOGONAL, SUBSET, PCA, GAUSSIAN, IDENTITY = "orthogonal", "subset", "pca", "gaussian", "identity"
+REDUCERS = (ORTHOGONAL, SUBSET, PCA, GAUSSIAN, IDENTITY)
+FLOAT16, INT8 = "float16", "int8"
+STORAGES = (FLOAT16, INT8)
+AUTO, EXACT, FLAT, HNSW, IVF_PQ = "auto", "exact", "flat", "hnsw", "ivf_pq"
+INDEXES = (AUTO, EXACT, FLAT, HNSW, IVF_PQ)
+LARGEST_RHO = 2.0
+"""Beyond, the look of the whole image decides, and keypoints are matched worse than without it (FUSELOC's tables)."""
+
+
+@dataclass(frozen=True)
+class FusedConfig(Config):
+    """How the descriptors of a map's points are fused with those of its images, and searched."""
+
+    rho: float = option(
+        0.5, "Weight of the whole image's descriptor over that of the keypoint; 0 leaves it out, 2 is the largest."
+    )
+    lam: float = option(
+        0.0, "Weight of the keypoint's descriptor, as in the paper; 0 takes 1 / (1 + rho).", minimum=0.0, maximum=1.0
+    )
+    renormalise: bool = option(True, "Bring reduced descriptors of images to unit length; the paper does not.")
+    reduce: str = option(
+        SUBSET,
+        "How descriptors of images get the length of those of keypoints.",
+        choices=REDUCERS,
+    )
+    seed: int = option(0, "Seed of the reduction.", minimum=0, maximum=2**31 - 1)
+    convert: bool = option(
+        False, "Take the descriptor of the most similar map image for that of the query; for other light or weather."
+    )
+    storage: str = option(FLOAT16, "Numbers in which points are kept; int8 takes half the bytes.", choices=STORAGES)
+    candidates: int = option(
+        1, "Points that each keypoint may show, as alternatives for the pose.", minimum=1, maximum=5
+    )
+    index: str = option(AUTO, "How points are found; auto: exact up to 100 000 points, ivf_pq beyond.", choices=INDEXES)
+    sweep: bool = option(False, "Try weights rho on map images that are held out, and take the best.")
+    features: FeatureConfig = section(FeatureConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.0 <= self.rho <= LARGEST_RHO:
+            raise ConfigError(
+                f"rho = {self.rho:g} is refused: above {LARGEST_RHO:g} the look of the whole image drowns that of the "
+                "keypoints, and the search collapses. Choose 0.35 to 0.6, or 0 for keypoints alone"
+            )
+        if self.lam == 0.0 and not self.renormalise:
+            raise ConfigError("renormalise: false goes with lam, the weight in the paper: without it rho means nothing")
+        if self.sweep and self.lam > 0.0:
+            raise ConfigError("sweep tries weights rho: leave lam out")
+
+    @property
+    def local_weight(self) -> float:
+        """Weight of the keypoint's descriptor; that of the image's is what is missing to 1."""
+        return self.lam or 1.0 / (1.0 + self.rho)

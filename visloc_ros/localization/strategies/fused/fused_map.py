@@ -1,0 +1,164 @@
+"""The fused map: a map reduced to points with one fused descriptor each, and the frames that show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.geometry import Array
+from visloc_ros.core.manifest import ModelInfo
+from visloc_ros.core.map import NO_POINT, Manifest, Map, MapImage
+from visloc_ros.features.types import GlobalDescriptor
+from visloc_ros.features.vlad import Vlad
+from visloc_ros.localization.reduced_map.frames import make_frame, map_of_frames
+from visloc_ros.localization.reduced_map.provenance import extractor_of
+from visloc_ros.localization.strategies.fused.approximate_index import Arrays, chosen_index, learn_index
+from visloc_ros.localization.strategies.fused.codebook import (
+    Codebook,
+    ObservedPoints,
+    PointSums,
+    local_descriptors,
+    sum_up,
+)
+from visloc_ros.localization.strategies.fused.config import IVF_PQ, FusedConfig
+from visloc_ros.localization.strategies.fused.fusion import Fusion
+from visloc_ros.localization.strategies.fused.reducer import Float32, Reducer
+
+_NOTHING = np.empty((0, 0), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class FusedPoints:
+    """Points as frames show them: coordinates (P, 3), unit descriptors (P, D) without the part of the images."""
+
+    xyz: Array
+    descriptors: NDArray[np.float16]
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """All points count the same."""
+        return np.ones(len(self.xyz), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageModel:
+    """What describes whole images: its name and checksum, the ``length`` of descriptors, and the codebook of VLAD."""
+
+    info: ModelInfo
+    length: int
+    vlad_centroids: Float32
+
+
+@dataclass(frozen=True, eq=False)
+class FusedMap:
+    """A reduced ``map`` whose frames have local descriptors, and the ``codebook`` of fused ones, point by point.
+
+    ``first_row`` (M + 1,) and ``point_rows`` tell which points each image was averaged into, ``reduced`` (M, D) is
+    its part. ``global_descriptors`` (M, G) are kept where queries are converted, else empty. ``extractor`` made the
+    local descriptors; ``learned`` is what the index ``index`` has learned.
+    """
+
+    map: Map
+    codebook: Codebook
+    fusion: Fusion
+    reduced: Float32
+    first_row: NDArray[np.int64]
+    point_rows: NDArray[np.int32]
+    image_model: ImageModel
+    global_descriptors: NDArray[np.float16]
+    extractor: ModelInfo
+    index: str
+    learned: Arrays
+    config: FusedConfig
+
+
+@dataclass(frozen=True, eq=False)
+class DescribedMap:
+    """A map whose images each have a descriptor of the whole, (M, G), and what they see of its points."""
+
+    map: Map
+    global_descriptors: Float32
+    image_model: ImageModel
+    observed: Sequence[ObservedPoints]
+
+    @staticmethod
+    def of(map_: Map, describer: GlobalDescriptor, global_descriptors: Float32) -> DescribedMap:
+        """The images in the order of their names, those left out that see nothing. Raises MapError where all do."""
+        rows = sorted(range(len(map_.images)), key=lambda row: map_.images[row].name)
+        observed = [ObservedPoints.of(map_.images[row], map_.points) for row in rows]
+        kept = [(row, one) for row, one in zip(rows, observed, strict=True) if len(one.point_rows)]
+        if not kept:
+            raise MapError(f"no keypoint of the map '{map_.name}' shows one of its points: build it again")
+        rows = [row for row, _ in kept]
+        return DescribedMap(
+            replace(map_, images=tuple(map_.images[row] for row in rows)),
+            np.ascontiguousarray(global_descriptors[rows], np.float32),
+            ImageModel(describer.info, global_descriptors.shape[1], _centroids(describer)),
+            [one for _, one in kept],
+        )
+
+    @property
+    def descriptor_length(self) -> int:
+        """How many numbers a descriptor of a keypoint has."""
+        return int(self.map.images[0].features.descriptors.shape[1])
+
+    def fusion(self, config: FusedConfig) -> Fusion:
+        """How descriptors are fused. Raises ConfigError where those of images would decide all."""
+        reducer = Reducer.fit(config.reduce, config.seed, self.global_descriptors, self.descriptor_length)
+        fusion = Fusion(config.local_weight, reducer, config.renormalise)
+        local = np.linalg.norm(self.map.images[0].features.descriptors.astype(np.float32), axis=1).mean()
+        fusion.check_weight(fusion.reduce(self.global_descriptors), float(local))
+        return fusion
+
+    def sums(self, reduced: Float32) -> PointSums:
+        """Sums over all images with reduced descriptors (M, D)."""
+        return sum_up(self.map.images, self.observed, reduced, len(self.map.points))
+
+
+def _centroids(describer: GlobalDescriptor) -> Float32:
+    return describer.centroids if isinstance(describer, Vlad) else _NOTHING
+
+
+def fuse_map(described: DescribedMap, config: FusedConfig) -> FusedMap:
+    """Give each point that an image sees its fused descriptor. Raises ConfigError."""
+    fusion = described.fusion(config)
+    reduced = fusion.reduce(described.global_descriptors)
+    sums = described.sums(reduced)
+    kept = np.flatnonzero(sums.counts > 0)
+    codebook = Codebook.store(sums.means(fusion.lam, kept), config.storage)
+    places = np.full(len(sums.counts), NO_POINT, np.int32)
+    places[kept] = np.arange(len(kept))
+    seen = [places[one.point_rows] for one in described.observed]
+    kind = chosen_index(config.index, len(kept))
+    globals_kept = described.global_descriptors if config.convert else _NOTHING
+    first_row = np.cumsum([0, *(len(rows) for rows in seen)]).astype(np.int64)
+    rounded = reduced.astype(np.float16).astype(np.float32)  # as it is kept
+    rows = np.concatenate(seen).astype(np.int32)
+    points = FusedPoints(described.map.points[kept], local_descriptors(codebook, fusion, rounded, first_row, rows))
+    frames = [
+        make_frame(image.name, image.map_from_camera, image.camera, own, points)
+        for image, own in zip(described.map.images, seen, strict=True)
+    ]
+    return FusedMap(
+        searched_map(described.map.manifest, frames, points, extractor_of(described.map.manifest)),
+        codebook,
+        fusion,
+        rounded,
+        first_row,
+        rows,
+        described.image_model,
+        globals_kept.astype(np.float16),
+        extractor_of(described.map.manifest),
+        kind,
+        learn_index(codebook, config.seed) if kind == IVF_PQ else {},
+        config,
+    )
+
+
+def searched_map(manifest: Manifest, frames: Sequence[MapImage], points: FusedPoints, extractor: ModelInfo) -> Map:
+    """The map of these frames, whose features are those of ``extractor``."""
+    return map_of_frames(replace(manifest, models={**manifest.models, "extractor": extractor}), frames, points)

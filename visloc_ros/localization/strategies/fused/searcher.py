@@ -1,0 +1,184 @@
+"""Evidence by fused descriptors: every keypoint is matched with the whole map at once, and the pose is computed.
+
+After FUSELOC (arXiv 2408.12037). There is no retrieval and no reference image: the descriptor of the whole image is
+part of that of each of its keypoints. Where that leaves it in doubt, a learned matcher matches the frames around the
+pose.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.features.nearest import NearestMatcher
+from visloc_ros.features.types import GlobalDescriptor, Matcher
+from visloc_ros.localization.config import AnchorConfig
+from visloc_ros.localization.correspondences import Correspondences
+from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, chance_inliers, hopelessness
+from visloc_ros.localization.evidence_collector import EvidenceCollector
+from visloc_ros.localization.pose import PoseSolution
+from visloc_ros.localization.reduced_map.views import Covisibility
+from visloc_ros.localization.search_hint import SearchHint
+from visloc_ros.localization.strategies.fused.approximate_index import make_index
+from visloc_ros.localization.strategies.fused.conversion import Conversion, Converter
+from visloc_ros.localization.strategies.fused.fused_map import FusedMap
+from visloc_ros.localization.strategies.fused.fusion import FusedQuery
+from visloc_ros.localization.strategies.fused.matches import as_correspondences
+from visloc_ros.localization.strategies.fused.reducer import Float32
+from visloc_ros.localization.view_change import Viewpoints
+from visloc_ros.localization.view_overlap import ViewOverlap
+
+_log = logging.getLogger(__name__)
+
+_HERE = 64  # frames that share most of a view: what they show is the place that was found
+_RIVAL_FRAMES = 10  # that share most with the one that shows most of the matches elsewhere
+
+
+@dataclass(frozen=True, eq=False)
+class ImageView:
+    """The reduced descriptor (D,) of a whole image; where it was looked up in the map, how surely."""
+
+    reduced: Float32
+    conversion: Conversion | None = None
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether it is that of a map image."""
+        return self.conversion is not None and self.conversion.is_sure
+
+
+class FusedSearcher:
+    """Matches keypoints with the points of a map by descriptors that say where in the map they are, too."""
+
+    labels = None
+    """Its points are of no landmarks."""
+    min_similarity = 0.5
+    """A mean of descriptors is less like one seen from another side than the best of those that it is made of."""
+
+    def __init__(self, fused: FusedMap, describer: GlobalDescriptor, config: AnchorConfig, matcher: Matcher) -> None:
+        self.map = fused.map
+        self.overlap = ViewOverlap(fused.map)
+        self.matcher = matcher
+        self._fused, self._describer, self._config = fused, describer, config
+        self._index = make_index(fused.index, fused.codebook, fused.learned)
+        self._collector = EvidenceCollector(fused.map, matcher, config)
+        self._solver = EvidenceSolver(fused.map, config.pose)
+        self._point_rows = [image.point_rows for image in fused.map.images]
+        self._covisibility = Covisibility(self._point_rows, len(fused.map.points))
+
+    def gather(self, query: Query, prior: SE3 | None) -> Iterator[Evidence]:
+        """Evidence of all keypoints, then, if anything is there to be found, by the learned matcher."""
+        fused = self.fuse(query)
+        found = self.match(query, fused)
+        best = self._solve(query, found, prior)
+        best = self._solver.with_rival(query, best, [best, *self._rivals(query, fused, best)])
+        refusal = hopelessness(best, self._config.min_matches)
+        yield replace(best, refusal=refusal)
+        if refusal is None and query.is_thorough and not isinstance(self.matcher, NearestMatcher):
+            yield self._collector.gather_around(query, best, self.overlap, prior)
+
+    def fuse(self, query: Query) -> FusedQuery:
+        """The query with the descriptor of the whole image."""
+        with query.watch("global"):
+            local = np.asarray(query.features.descriptors, np.float32)
+            return FusedQuery(local, self.look_at(query).reduced, self._fused.fusion.lam)
+
+    def match(self, query: Query, fused: FusedQuery) -> Correspondences:
+        """Keypoints with the points that they may show, out of the whole map or of what is in reach of the hint."""
+        with query.watch("matching"):
+            allowed = None if query.hint is None else self._within_reach(query.hint)
+            return as_correspondences(fused, self._index.search(fused, self._fused.config.candidates, allowed))
+
+    def look_at(self, query: Query) -> ImageView:
+        """The part of the descriptors that all keypoints of an image share."""
+        descriptor = self._describer.describe(query.frame.image, query.features)
+        own = ImageView(self._fused.fusion.reduce(descriptor))
+        if self._converter is None:
+            return own
+        conversion = self._converter.convert(descriptor)
+        if conversion.is_sure:
+            return ImageView(self._fused.reduced[conversion.row], conversion)
+        _log.info(
+            "%s keeps its own descriptor: an image elsewhere is as similar but for %.3f",
+            query.frame.name or "an image", conversion.margin,
+        )  # fmt: skip
+        return replace(own, conversion=conversion)
+
+    def _solve(self, query: Query, found: Correspondences, prior: SE3 | None) -> Evidence:
+        """Evidence with its pose; where a hint rules that out, with that of what is matched in other places."""
+        evidence = Evidence(found, len(found))
+        if len(found) < self._config.min_matches:
+            return evidence
+        solved = self._solver.solve(query, evidence, prior)
+        if query.hint is None or solved.refusal is None:
+            return solved
+        wrong = self._solver.solve(replace(query, hint=None), evidence, prior).solution
+        assert wrong is not None  # the hint has ruled it out
+        there = self.overlap.rank(wrong.map_from_camera, wrong.camera, _HERE)
+        left = np.flatnonzero(~self._shown_by(there)[found.point_rows])
+        if len(left) < self._config.min_matches:
+            return solved
+        return self._solver.solve(query, Evidence(_some(found, left), len(left)), prior)
+
+    def _rivals(self, query: Query, fused: FusedQuery, best: Evidence) -> list[Evidence]:
+        """Evidence of that other place which most of the keypoints that hold the pose may show as well.
+
+        They are matched anew with the points elsewhere: the image's part of the descriptors, which tells places apart,
+        is about the same for all points of one place, so that it does not hide a place that looks the same.
+        """
+        if best.solution is None:
+            return []
+        with query.watch("matching"):
+            there = self._elsewhere(query, fused, best, best.solution)
+        return [] if len(there) < self._config.min_matches else [self._solver.solve(query, Evidence(there, len(there)))]
+
+    def _elsewhere(self, query: Query, fused: FusedQuery, best: Evidence, solution: PoseSolution) -> Correspondences:
+        """The correspondences of inliers elsewhere of which most lie together, none where they are as by chance."""
+        here = self._shown_by(self.overlap.rank(solution.map_from_camera, solution.camera, _HERE))
+        allowed = ~here if query.hint is None else ~here & self._within_reach(query.hint)
+        if not allowed.any():
+            return Correspondences.none()
+        keypoints = np.unique(best.correspondences.keypoint_rows[solution.inliers])
+        some = replace(fused, local=fused.local[keypoints])
+        found = as_correspondences(some, self._index.search(some, 1, allowed))
+        matched = np.zeros(len(self.map.points), bool)
+        matched[found.point_rows] = True
+        most = int(np.argmax([np.count_nonzero(matched[rows]) for rows in self._point_rows]))
+        there = np.flatnonzero(self._shown_by([most, *self._covisibility.rank(most, _RIVAL_FRAMES)])[found.point_rows])
+        if len(there) <= chance_inliers(len(found)):
+            return Correspondences.none()
+        of_query = Correspondences(keypoints[found.keypoint_rows], found.point_rows, found.scores)
+        return _some(of_query, there)
+
+    def _shown_by(self, frames: list[int]) -> NDArray[np.bool_]:
+        """Which points (P,) frames by row show."""
+        shown = np.zeros(len(self.map.points), bool)
+        for row in frames:
+            shown[self._point_rows[row]] = True
+        return shown
+
+    def _within_reach(self, hint: SearchHint) -> NDArray[np.bool_]:
+        """Which points (P,) may be seen, by what is known of where the camera is and looks."""
+        return self._shown_by(np.flatnonzero(hint.permits_views(self._views)).tolist())
+
+    @cached_property
+    def _views(self) -> Viewpoints:
+        return Viewpoints.of(self.map.images, self.map.points)
+
+    @cached_property
+    def _converter(self) -> Converter | None:
+        descriptors = self._fused.global_descriptors
+        if not descriptors.size:
+            return None
+        return Converter(descriptors, self._point_rows, len(self.map.points))
+
+
+def _some(found: Correspondences, rows: NDArray[np.intp]) -> Correspondences:
+    """The correspondences of these rows (K,)."""
+    return Correspondences(found.keypoint_rows[rows], found.point_rows[rows], found.scores[rows])
