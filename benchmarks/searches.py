@@ -1,9 +1,9 @@
-"""Search by retrieval beside search by landmarks, in replays of the same bags through the nodes.
+"""Ways of searching side by side, in replays of the same bags through the nodes.
 
 Run: python -m benchmarks.searches --data ../shared/data --runs 3 --markdown results/ros.md
 
-Each place's map is prepared first, unless it is. The bags are played to both in turn; odometry and map tracking lead on
-between anchors in both.
+Each place's map is prepared first, unless it is. The bags are played to all in turn; odometry and map tracking lead on
+between anchors in all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.apps.replay import ReplayPlan
 from visloc_ros.core.map import open_map
 from visloc_ros.evaluation.machine import provenance
-from visloc_ros.localization.config import LANDMARKS, SEARCHES
+from visloc_ros.localization.config import RETRIEVAL, SEARCHES
 
 
 def main() -> None:
@@ -39,8 +39,8 @@ def main() -> None:
 def replays(folder: Path, arguments: Namespace) -> dict[str, list[Figures]]:
     """Figures of each replay of a place, by the way of searching."""
     place = arguments.map or folder / "maps" / folder.name
-    if LANDMARKS in arguments.search and LANDMARKS not in open_map(place).prepared:
-        run_visloc("prepare", place, "--for", LANDMARKS)
+    for search in set(arguments.search) - {RETRIEVAL, *open_map(place).prepared}:
+        run_visloc("prepare", place, "--for", search)
     found: dict[str, list[Figures]] = {search: [] for search in arguments.search}
     for _ in range(arguments.runs):
         for search, figures in found.items():

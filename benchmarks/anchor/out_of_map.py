@@ -1,7 +1,7 @@
 """Does the anchor engine say no? Images of other places, look-alike rooms, corrupted images, and false predictions.
 
 Run: python -m benchmarks.anchor.out_of_map --data ../shared/data --json results/out_of_map.json
-With --search landmarks the maps are prepared for that first, each without having seen any other place.
+With --search the maps are prepared for that first, each without having seen any other place.
 
 Five places are mapped: two real ones and a simulated room, by which settings of the engine were chosen, and two by
 which none was: a drive, and another room. Each is searched for images that do not show it, with no prediction
@@ -41,7 +41,8 @@ from visloc_ros.core.types import Frame
 from visloc_ros.evaluation.integrity import Attempt, IntegrityQuery, Outcome, attempt, count_outcomes, nearest_misses
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.config import LANDMARKS, RETRIEVAL, SEARCHES
+from visloc_ros.localization.config import FUSED, LANDMARKS, RETRIEVAL, SEARCHES
+from visloc_ros.localization.strategies.fused.preparation import prepare_fused
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.image_corruptions import (
     blurred,
@@ -147,7 +148,12 @@ def searched_map(place: Place, places: list[Place], arguments: argparse.Namespac
     """The map of a place, prepared for the way of searching; built and prepared where it is not yet."""
     if arguments.search == LANDMARKS:
         return prepared_map(place, places, arguments.work, ALONE)
-    return place.open_map(arguments.work / "maps")
+    maps = arguments.work / "maps"
+    map_ = place.open_map(maps)
+    if arguments.search == FUSED and FUSED not in map_.prepared:
+        prepare_fused(maps / place.name)
+        return place.open_map(maps)
+    return map_
 
 
 def own_samples(place: Place) -> Iterator[Sample]:
