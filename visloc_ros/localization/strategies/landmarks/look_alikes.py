@@ -54,6 +54,10 @@ class LookAlikes:
         counts = np.bincount(self._landmarks.labels[rows[similarity[alike].argmax(axis=1)]])
         return tuple(int(label) for label in np.flatnonzero(counts >= _LEAST_ALIKE))
 
+    def share_like(self, samples: Float32) -> float:
+        """Share of the samples (S, D) that some point of the map is like."""
+        return float(((samples @ self._descriptors.T).max(axis=1) >= _ALIKE).mean())
+
     @cached_property
     def _descriptors(self) -> Float32:
         return unit_rows(self._landmarks.points.descriptors)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array
-from visloc_ros.localization.evidence import Query
+from visloc_ros.localization.evidence import RIVAL_SHARE, Query
 from visloc_ros.localization.strategies.landmarks.calibration import keep_likely_landmarks
 from visloc_ros.localization.strategies.landmarks.landmark_reach import LandmarkReach
 from visloc_ros.localization.strategies.landmarks.look_alikes import LookAlikes
@@ -75,9 +75,15 @@ class LandmarkMapRanking:
         return [1 + int(place) for place in np.argsort(-votes, kind="stable")[:_MOST_LANDMARKS]]
 
     def _maps_like(self, row: int, label: int) -> frozenset[int]:
-        """Rows of the other maps that hold landmarks like this one; found out once for each landmark."""
+        """Rows of the other maps that hold what this landmark does; found out once for each landmark.
+
+        Where fewer of its points are like any there, the other map could not explain an image of it as well.
+        """
         if (row, label) not in self._found:
             samples = self._look_alikes[row].samples(label)
-            alike = (other for other, one in enumerate(self._look_alikes) if other != row and one.like(samples))
-            self._found[row, label] = frozenset(alike)
+            self._found[row, label] = frozenset(
+                other
+                for other, one in enumerate(self._look_alikes)
+                if other != row and one.share_like(samples) >= RIVAL_SHARE
+            )
         return self._found[row, label]
