@@ -236,7 +236,7 @@ def test_of_many_requests_one_map_is_loaded_at_a_time_with_the_models_in_use(roo
         models.append(make_extractor(config))
         return models[-1]
 
-    monkeypatch.setattr(anchor_node, "open_map", slow_open_map)
+    monkeypatch.setattr(anchor_node, "open_searchable_map", slow_open_map)
     monkeypatch.setattr(anchor, "make_extractor", counted)
     with started(AnchorNode, "-p", f"map_path:={room_map}") as harness:
         client = harness.probe.create_client(LoadMap, "anchor_node/load_map")
