@@ -1,4 +1,4 @@
-"""A map reduced to its fused descriptors gives what the whole one gives when it is searched by them, to the last bit."""
+"""A map reduced to its fused descriptors gives what the whole one gives by them, to the last bit."""
 
 import shutil
 from pathlib import Path
