@@ -8,8 +8,9 @@ still run. Maps and features are kept in ``out/``.
 from benchmarks.suite import Benchmark, parse_arguments, run_suite
 
 DATA = ("--data", "{data}")
-ANCHOR, LANDMARKS, MAPS, ODOMETRY, ROBUSTNESS = (
-    ("--markdown", f"{{results}}/{name}.md") for name in ("anchor", "landmarks", "map_size", "odometry", "robustness")
+ANCHOR, FUSED, LANDMARKS, MAPS, ODOMETRY, ROBUSTNESS = (
+    ("--markdown", f"{{results}}/{name}.md")
+    for name in ("anchor", "fused", "landmarks", "map_size", "odometry", "robustness")
 )
 BENCHMARKS = (
     Benchmark("main_job", (*DATA, "--runs", "3", "--output", "{results}/main_job.json")),
@@ -37,6 +38,10 @@ BENCHMARKS = (
         (*DATA, "--search", "landmarks", "--json", "{results}/out_of_map_landmarks.json", *LANDMARKS),
         threads=1,
     ),
+    Benchmark("fused.search", (*DATA, *FUSED), threads=1),
+    Benchmark("fused.weights", (*DATA, *FUSED, "--output", "out/pictures"), threads=1),
+    Benchmark("fused.million", FUSED),
+    Benchmark("fused.picture", (*DATA, "--output", "out/pictures"), threads=1),
     Benchmark("stream", (*DATA, "--markdown", "{results}/server.md")),
     Benchmark("load", (*DATA, "--markdown", "{results}/server.md")),
     Benchmark("http_anchors", (*DATA, "--markdown", "{results}/server.md")),

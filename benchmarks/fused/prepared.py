@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.landmarks.prepared import prepared_map, prepared_path
+from benchmarks.anchor.several_places import four_places, map_of
+from benchmarks.landmarks.prepared import all_places, prepared_map, prepared_path
 from benchmarks.places import Place
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import NO_POINT, Map, MapImage, open_map
 from visloc_ros.localization.strategies.fused.config import FusedConfig
 from visloc_ros.localization.strategies.fused.preparation import prepare_fused
 
+GALLERY = "gallery"
 _APART = 1000.0  # metres between places in one map
 
 
@@ -29,6 +31,15 @@ def fused_map(
         shutil.copytree(prepared_path(place, work), path)
     prepare_fused(path, FusedConfig.from_mapping(options or {}))
     return replace(open_map(path), name=place.name)
+
+
+def fused_places(data: Path, work: Path, names: Sequence[str]) -> list[Place]:
+    """Places by name, the rendered gallery among them; its map is built where it is not there yet."""
+    gallery = next(place for place in four_places(data, work) if place.name == GALLERY)
+    if GALLERY in names:
+        map_of(gallery, work / "maps")
+    known = {place.name: place for place in [*all_places(data, work), gallery]}
+    return [known[name] for name in names]
 
 
 def merged_map(maps: Sequence[Map]) -> Map:

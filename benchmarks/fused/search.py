@@ -31,7 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "default": {},
     "local only": {"rho": 0.0},
     "int8": {"storage": "int8"},
-    "converted": {"convert": True},
+    "as in the paper": {"smooth": 0, "convert": False},
     "3 candidates": {"candidates": 3},
 }
 HEADER = (

@@ -116,7 +116,7 @@ def test_half_precision_moves_the_pose_by_less_than_a_millimetre(fused_world):
     describer, descriptors = global_index(map_)
     described = DescribedMap.of(map_, describer, descriptors)
     rounded = fuse_map(described, config)
-    sums = described.sums(rounded.fusion.reduce(described.global_descriptors))
+    sums = described.sums(described.image_parts(config).reduced)
     values = sums.means(config.local_weight, np.flatnonzero(sums.counts)).astype(np.float32)
     exact = replace(rounded, codebook=Codebook(values))
     view = fused_world.view(near_image(fused_world), outliers=0.3)

@@ -20,8 +20,8 @@ def described(map_):
 
 
 def sums_of(one, config):
-    fusion = one.fusion(config)
-    return one.sums(fusion.reduce(one.global_descriptors)), fusion
+    parts = one.image_parts(config)
+    return one.sums(parts.reduced), parts
 
 
 def local_means(map_):
@@ -60,34 +60,12 @@ def test_the_order_of_images_does_not_matter(fused_world):
 
 
 def test_the_descriptor_of_a_point_seen_once_is_the_fused_one(fused_world):
-    config, one = FusedConfig(), described(fused_world.map)
-    sums, fusion = sums_of(one, config)
-    alone, seen = one.map.images[0], one.observed[0]
-    for row in range(1, len(one.map.images)):
-        other = one.observed[row]
-        descriptors = one.map.images[row].features.descriptors[other.keypoints]
-        sums.add(other, descriptors, fusion.reduce(one.global_descriptors)[row], sign=-1)
-    expected = fusion.fuse(alone.features.descriptors[seen.keypoints], fusion.reduce(one.global_descriptors)[0])
-    np.testing.assert_allclose(sums.means(fusion.lam, seen.point_rows), expected, atol=1e-9)
-
-
-def test_an_image_taken_away_leaves_what_the_others_make(fused_world):
-    config = FusedConfig()
-    one = described(fused_world.map)
-    sums, fusion = sums_of(one, config)
-    reduced = fusion.reduce(one.global_descriptors)
-    last, seen = one.map.images[-1], one.observed[-1]
-    sums.add(seen, last.features.descriptors[seen.keypoints], reduced[-1], sign=-1)
-    without = replace(
-        one,
-        map=replace(one.map, images=one.map.images[:-1]),
-        global_descriptors=one.global_descriptors[:-1],
-        observed=one.observed[:-1],
-    )
-    expected = without.sums(reduced[:-1])
-    np.testing.assert_array_equal(sums.counts, expected.counts)
-    kept = np.flatnonzero(sums.counts)
-    np.testing.assert_allclose(sums.means(fusion.lam, kept), expected.means(fusion.lam, kept), atol=1e-9)
+    whole = described(fused_world.map)
+    one = whole.without(range(1, len(whole.observed)))
+    sums, parts = sums_of(one, FusedConfig())
+    (alone,), (seen,) = one.map.images, one.observed
+    expected = parts.fusion.fuse(alone.features.descriptors[seen.keypoints], parts.reduced[0])
+    np.testing.assert_allclose(sums.means(parts.fusion.lam, seen.point_rows), expected, atol=1e-9)
 
 
 @pytest.mark.parametrize(("storage", "error"), [("float16", 3e-4), ("int8", 3e-3)])

@@ -20,7 +20,7 @@ FRAMES = {"map_from_camera": "<f8", "camera": "<i4", "first_row": "<i8", "point_
 KINDS = {
     "points.npz": {"offset": "<f8", "xyz": "<f4", "descriptor": "<f2"},
     "frames.npz": FRAMES,
-    "images.npz": {"centroids": "<f4", "coordinates": "<i4", "globals": "<f2"},
+    "images.npz": {"centroids": "<f4", "coordinates": "<i4", "sketches": "<f2"},
 }
 
 
@@ -34,7 +34,7 @@ def load(fused_world_map, files, **changes):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"storage": "int8"}, {"convert": True}, {"reduce": "orthogonal"}, {"rho": 0.0}, {"lam": 0.6}]
+    "options", [{}, {"storage": "int8"}, {"convert": False}, {"reduce": "orthogonal"}, {"rho": 0.0}, {"lam": 0.6}]
 )
 def test_what_is_read_is_what_was_made(fused_world, tmp_path, options):
     made, _ = make_fused(fused_world.map, FusedConfig.from_mapping(options))
@@ -42,7 +42,7 @@ def test_what_is_read_is_what_was_made(fused_world, tmp_path, options):
     read = load_fused_map(map_.prepared["fused"], map_.manifest)
     np.testing.assert_array_equal(read.codebook.values, made.codebook.values)
     np.testing.assert_array_equal(read.reduced, made.reduced)
-    np.testing.assert_array_equal(read.global_descriptors, made.global_descriptors)
+    np.testing.assert_array_equal(read.sketches, made.sketches)
     np.testing.assert_allclose(read.map.points, made.map.points, atol=1e-5)
     assert read.fusion.lam == made.fusion.lam
     assert read.fusion.reducer.has_fingerprint(made.fusion.reducer.fingerprint)
@@ -86,7 +86,7 @@ def test_another_extractor(fused_world_map, files):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("schema_version", 2),
+        ("schema_version", 1),
         ("counts", {"points": 0, "frames": 8}),
         ("counts", {"points": 400, "frames": 9}),
         ("counts", {"points": "400", "frames": 8}),

@@ -15,6 +15,7 @@ from visloc_ros.core.progress import SilentProgress
 from visloc_ros.core.types import Frame
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.strategies.fused.config import FusedConfig
+from visloc_ros.localization.strategies.fused.conversion import SKETCH_LENGTH
 from visloc_ros.localization.strategies.fused.memory import memory_words
 from visloc_ros.localization.strategies.fused.preparation import make_fused, prepare_fused
 from visloc_ros.localization.strategies.fused.sweep import WEIGHTS, SweepResult, best_of
@@ -83,11 +84,11 @@ class TestMemory:
         assert memory["int8"]["codebook"] < 0.52 * memory["float16"]["codebook"]
 
     def test_descriptors_of_images_are_counted_where_they_are_kept(self, room):
-        fused, figures = make_fused(room, FusedConfig(convert=True, storage="int8"))
+        fused, figures = make_fused(room, FusedConfig(storage="int8"))
         assert figures["memory"]["stored_as"] == "int8"
-        assert (
-            figures["memory"]["int8"]["globals"] == fused.global_descriptors.nbytes == 2 * room.global_descriptors.size
-        )
+        assert figures["memory"]["int8"]["globals"] == fused.sketches.nbytes == 2 * SKETCH_LENGTH * len(room.images)
+        _, unconverted = make_fused(room, FusedConfig(convert=False))
+        assert unconverted["memory"]["float16"]["globals"] == 0
 
     def test_in_words(self, swept):
         assert "of the map's keypoints and global descriptors" in memory_words(swept.figures["memory"])

@@ -5,7 +5,7 @@ import pytest
 from synthetic_map import unit
 
 from visloc_ros.localization.strategies.fused.codebook import Codebook
-from visloc_ros.localization.strategies.fused.conversion import LEAST_MARGIN, Converter
+from visloc_ros.localization.strategies.fused.conversion import LEAST_MARGIN, Converter, sketch
 from visloc_ros.localization.strategies.fused.fusion import FusedQuery, Fusion
 from visloc_ros.localization.strategies.fused.point_index import ExactIndex
 from visloc_ros.localization.strategies.fused.reducer import Reducer
@@ -72,14 +72,15 @@ class TestConversion:
     @staticmethod
     def converter(facades):
         rows = [np.arange(POINTS) + street * POINTS for street in range(2) for _ in range(IMAGES)]
-        return Converter(facades.globals, rows, 2 * POINTS)
+        return Converter(sketch(facades.globals), rows, 2 * POINTS)
 
     def test_an_image_in_other_light_gets_the_descriptor_of_a_map_image(self, facades):
         dark = facades.image_of(1, noise=4.0)[0]
         found = self.converter(facades).convert(dark)
-        assert found.row >= IMAGES
+        assert np.all(found.rows >= IMAGES)
         assert found.is_sure
-        converted = facades.right_share(fusion(facades, 0.5), facades.globals[found.row], 1)
+        assert found.weights.sum() == pytest.approx(1.0)
+        converted = facades.right_share(fusion(facades, 0.5), facades.globals[found.rows[0]], 1)
         assert converted >= 0.95 > facades.right_share(fusion(facades, 0.5), facades.image_of(1, noise=40.0)[0], 1)
 
     def test_a_wrong_image_misleads_the_keypoints_and_is_flagged(self, facades):
@@ -91,4 +92,4 @@ class TestConversion:
 
     def test_neighbours_are_no_rivals(self, facades):
         rows = [np.arange(POINTS)] * IMAGES
-        assert Converter(facades.globals[:IMAGES], rows, POINTS).convert(facades.globals[2]).margin == np.inf
+        assert Converter(sketch(facades.globals[:IMAGES]), rows, POINTS).convert(facades.globals[2]).margin == np.inf

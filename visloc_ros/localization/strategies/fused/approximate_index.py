@@ -1,7 +1,8 @@
 """Which points are nearest, by faiss: for maps with so many points that comparing all takes too long.
 
 What faiss finds is a short list; its points are compared anew by their stored descriptors. Of an index with inverted
-lists (IVF-PQ, Jegou et al. 2011) only what took long to learn is kept in files, as plain arrays.
+lists (IVF-PQ, Jegou et al. 2011) only what took long to learn is kept in files, as plain arrays. Its codes have four
+bits a part, so that tables of similarities fit the registers of a processor (Andre et al. 2015, faiss's FastScan).
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from visloc_ros.localization.strategies.fused.reducer import Float32
 MOST_EXACT_POINTS = 100_000
 """Comparing 1000 keypoints with so many points takes 26 GFLOP, about half a second on one processor."""
 
-_SHORT_LIST = 48  # points of which the nearest is found by its stored descriptor
+_SHORT_LIST = 32  # points of which the nearest is found by its stored descriptor
 _LISTS_PER_ROOT = 4.0  # lists for each square root of the number of points, as faiss advises
 _MOST_LISTS = 4096
 _SAMPLES_PER_LIST = 48  # k-means: faiss warns below 39
-_PROBED_LISTS = 96  # of 4000 for a million points: 95 % of the exact inliers; with half as many 89 %
-_BITS = 8  # of a part of a descriptor
-_NUMBERS_PER_PART = 8  # a descriptor of 128 numbers becomes 16 bytes; 32 find no more, and take longer
-_LEAST_POINTS = 39 << _BITS  # faiss asks for 39 samples for each centroid of a part
+_PROBED_LISTS = 128  # of 4000 for a million points: 97 % of the exact inliers; with 96 96 %, with 64 93 %
+_BITS = 4  # of a part of a descriptor; with eight a search takes twice as long, and finds no more
+_NUMBERS_PER_PART = 4  # a descriptor of 128 numbers becomes 16 bytes; 32 find no more, and take longer
+_LEAST_POINTS = 10_000  # of fewer nothing is learned that would be quicker than to compare all
 _LINKS, _DEPTH_BUILT, _DEPTH_SEARCHED = 16, 80, 96  # of HNSW (Malkov and Yashunin 2020): within 2 % of exact
 _ADDED_AT_ONCE = 1 << 16
 
@@ -97,7 +98,7 @@ def make_index(kind: str, codebook: Codebook, learned: Arrays | None = None) -> 
 
 
 def learn_index(codebook: Codebook, seed: int = 0) -> Arrays:
-    """Learn inverted lists: ``centroids`` (L, D), ``parts`` (S, 256, D / S), ``lists`` (P,) and ``codes`` (P, S).
+    """Learn inverted lists: ``centroids`` (L, D), ``parts`` (S, 16, D / S), ``lists`` (P,) and ``codes`` (P, S / 2).
 
     Raises ModelError where faiss is not installed.
     """
@@ -128,7 +129,7 @@ def learned_arrays(num_points: int, length: int) -> dict[str, tuple[str, tuple[i
         "centroids": ("<f4", (_num_lists(num_points), length)),
         "parts": ("<f4", (parts, 1 << _BITS, length // parts)),
         "lists": ("<i4", (num_points,)),
-        "codes": ("|u1", (num_points, parts)),
+        "codes": ("|u1", (num_points, (parts * _BITS + 7) // 8)),
     }
 
 
@@ -174,7 +175,9 @@ def _inverted_lists(codebook: Codebook, learned: Arrays) -> Any:
             codes = np.ascontiguousarray(learned["codes"][members], np.uint8)
             index.invlists.add_entries(row, len(members), faiss.swig_ptr(members), faiss.swig_ptr(codes))
     index.ntotal = len(lists)
-    return index
+    packed = faiss.IndexIVFPQFastScan(index)
+    packed.referenced_objects = [index.quantizer, index]  # faiss does not keep what it takes over
+    return packed
 
 
 def _empty_index(kind: str, length: int) -> Any:

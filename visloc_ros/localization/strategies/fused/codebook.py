@@ -71,19 +71,19 @@ class ObservedPoints:
 
 
 class PointSums:
-    """Sums over images of what they see of points, from which images can be taken away again; in double precision."""
+    """Sums over images of what they see of points, in double precision."""
 
     def __init__(self, num_points: int, length: int) -> None:
         self._local = np.zeros((num_points, length))
         self._reduced = np.zeros((num_points, length))
         self.counts = np.zeros(num_points, np.int64)
 
-    def add(self, observed: ObservedPoints, descriptors: NDArray[np.floating], reduced: Float32, sign: int = 1) -> None:
-        """Add an image's descriptors (N, D) of the observed points, and its own (D,); take it away with sign -1."""
+    def add(self, observed: ObservedPoints, descriptors: NDArray[np.floating], reduced: Float32) -> None:
+        """Add an image's descriptors (N, D) of the observed points, and its own (D,)."""
         rows = observed.point_rows
-        self._local[rows] += sign * descriptors.astype(np.float64)
-        self._reduced[rows] += sign * reduced.astype(np.float64)
-        self.counts[rows] += sign
+        self._local[rows] += descriptors.astype(np.float64)
+        self._reduced[rows] += reduced.astype(np.float64)
+        self.counts[rows] += 1
 
     def means(self, lam: float, rows: NDArray[np.integer]) -> NDArray[np.float64]:
         """Fused descriptors (K, D) of points by row (K,), each seen by at least one image."""

@@ -35,9 +35,13 @@ class FusedConfig(Config):
         choices=REDUCERS,
     )
     seed: int = option(0, "Seed of the reduction.", minimum=0, maximum=2**31 - 1)
-    convert: bool = option(
-        False, "Take the descriptor of the most similar map image for that of the query; for other light or weather."
+    smooth: int = option(
+        4,
+        "How often descriptors of images are averaged over those that show the same points; the paper: 0.",
+        minimum=0,
+        maximum=100,
     )
+    convert: bool = option(True, "Take the descriptors of the most similar map images for that of the query.")
     storage: str = option(FLOAT16, "Numbers in which points are kept; int8 takes half the bytes.", choices=STORAGES)
     candidates: int = option(
         1, "Points that each keypoint may show, as alternatives for the pose.", minimum=1, maximum=5

@@ -44,13 +44,14 @@ from visloc_ros.localization.strategies.fused.config import (
     REDUCERS,
     FusedConfig,
 )
+from visloc_ros.localization.strategies.fused.conversion import sketch_length
 from visloc_ros.localization.strategies.fused.fused_map import FusedMap, FusedPoints, ImageModel, searched_map
 from visloc_ros.localization.strategies.fused.fusion import Fusion
 from visloc_ros.localization.strategies.fused.reducer import Float32, Reducer
 
 POINTS_NAME, FRAMES_NAME, IMAGES_NAME = "points.npz", "frames.npz", "images.npz"
 DESCRIPTION_NAME, INDEX_NAME = "fused.json", "index.npz"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 WHAT = "fused descriptors"
 AGAIN = f": run 'visloc prepare MAP --for {FUSED}' again"
 
@@ -95,7 +96,7 @@ def save_fused_map(folder: Path, fused: FusedMap, manifest: Manifest) -> None:
     write_arrays(folder / FRAMES_NAME, {**of_frames, "reduced": fused.reduced.astype(np.float16)})
     of_images: dict[str, NDArray[Any]] = {
         "centroids": fused.image_model.vlad_centroids,
-        "globals": fused.global_descriptors,
+        "sketches": fused.sketches,
     }
     write_arrays(folder / IMAGES_NAME, {**of_images, **fused.fusion.reducer.arrays})
     if fused.learned:
@@ -116,7 +117,7 @@ def load_fused_map(files: Mapping[str, bytes], manifest: Manifest) -> FusedMap:
         check_extractor(WHAT, asdict(description.extractor), manifest, AGAIN)
     xyz, codebook = _read_points(_content(files, POINTS_NAME, manifest), description)
     of_frames = _read_frames(_content(files, FRAMES_NAME, manifest), description)
-    fusion, image_model, global_descriptors = _read_images(_content(files, IMAGES_NAME, manifest), description)
+    fusion, image_model, sketches = _read_images(_content(files, IMAGES_NAME, manifest), description)
     reduced = of_frames["reduced"].astype(np.float32)
     _check_point_rows(of_frames, len(xyz))
     rows = of_frames["first_row"], of_frames["point_rows"]
@@ -129,7 +130,7 @@ def load_fused_map(files: Mapping[str, bytes], manifest: Manifest) -> FusedMap:
         reduced,
         *rows,
         image_model,
-        global_descriptors,
+        sketches,
         description.extractor,
         description.index,
         _read_index(files, description, manifest),
@@ -233,14 +234,14 @@ def _check_point_rows(arrays: Mapping[str, NDArray[Any]], num_points: int) -> No
 
 
 def _read_images(content: bytes, description: _Description) -> tuple[Fusion, ImageModel, NDArray[np.float16]]:
-    """How descriptors are fused, what describes whole images, and those of the map's own."""
+    """How descriptors are fused, what describes whole images, and sketches of the map's own."""
     lengths, converts = description.lengths, description.config.convert
     of_image, of_keypoint, words = lengths["image"], lengths["keypoint"], lengths["words"]
     reduces = of_image, of_keypoint
     stored = Reducer.stored_arrays(description.reducer, reduces)
     expected: dict[str, tuple[str, Shape]] = {
         "centroids": ("<f4", (words, of_image // words) if words else (0, 0)),
-        "globals": ("<f2", (description.counts["frames"], of_image) if converts else (0, 0)),
+        "sketches": ("<f2", (description.counts["frames"], sketch_length(of_image)) if converts else (0, 0)),
         **stored,
     }
     arrays = read_arrays(IMAGES_NAME, content, expected, AGAIN)
@@ -253,7 +254,7 @@ def _read_images(content: bytes, description: _Description) -> tuple[Fusion, Ima
         raise MapError(f"{IMAGES_NAME}: descriptors of images are not reduced here as where the map was made{AGAIN}")
     centroids: Float32 = np.ascontiguousarray(arrays["centroids"], np.float32)
     model = ImageModel(description.image_model, of_image, centroids)
-    return Fusion(description.lam, reducer, description.config.renormalise), model, arrays["globals"]
+    return Fusion(description.lam, reducer, description.config.renormalise), model, arrays["sketches"]
 
 
 def _read_index(files: Mapping[str, bytes], description: _Description, manifest: Manifest) -> dict[str, NDArray[Any]]:

@@ -25,8 +25,11 @@ from visloc_ros.localization.strategies.fused.codebook import (
     sum_up,
 )
 from visloc_ros.localization.strategies.fused.config import IVF_PQ, FusedConfig
+from visloc_ros.localization.strategies.fused.conversion import sketch
 from visloc_ros.localization.strategies.fused.fusion import Fusion
+from visloc_ros.localization.strategies.fused.image_parts import ImageParts
 from visloc_ros.localization.strategies.fused.reducer import Float32, Reducer
+from visloc_ros.localization.strategies.fused.smoothing import smooth
 
 _NOTHING = np.empty((0, 0), np.float32)
 
@@ -58,8 +61,8 @@ class FusedMap:
     """A reduced ``map`` whose frames have local descriptors, and the ``codebook`` of fused ones, point by point.
 
     ``first_row`` (M + 1,) and ``point_rows`` tell which points each image was averaged into, ``reduced`` (M, D) is
-    its part. ``global_descriptors`` (M, G) are kept where queries are converted, else empty. ``extractor`` made the
-    local descriptors; ``learned`` is what the index ``index`` has learned.
+    its part. ``sketches`` (M, S) of their descriptors are kept where queries are converted, else empty. ``extractor``
+    made the local descriptors; ``learned`` is what the index ``index`` has learned.
     """
 
     map: Map
@@ -69,11 +72,17 @@ class FusedMap:
     first_row: NDArray[np.int64]
     point_rows: NDArray[np.int32]
     image_model: ImageModel
-    global_descriptors: NDArray[np.float16]
+    sketches: NDArray[np.float16]
     extractor: ModelInfo
     index: str
     learned: Arrays
     config: FusedConfig
+
+    @property
+    def image_parts(self) -> ImageParts:
+        """What its images add to descriptors, and queries."""
+        point_rows = np.split(self.point_rows, self.first_row[1:-1])
+        return ImageParts.of(self.fusion, self.reduced, self.sketches, point_rows, len(self.codebook))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,9 +123,31 @@ class DescribedMap:
         fusion.check_weight(fusion.reduce(self.global_descriptors), float(local))
         return fusion
 
+    def image_parts(self, config: FusedConfig) -> ImageParts:
+        """What the images add to descriptors, and queries, rounded as it is kept. Raises ConfigError as ``fusion``."""
+        fusion, point_rows, count = self.fusion(config), [one.point_rows for one in self.observed], len(self.map.points)
+        own = fusion.reduce(self.global_descriptors)
+        reduced = smooth(own, point_rows, count, config.smooth, renormalise=config.renormalise)
+        sketches = sketch(self.global_descriptors) if config.convert else _NOTHING
+        return ImageParts.of(fusion, _rounded(reduced), _rounded(sketches), point_rows, count)
+
+    def without(self, rows: Sequence[int]) -> DescribedMap:
+        """The same without the images of these rows."""
+        kept = np.setdiff1d(np.arange(len(self.observed)), rows)
+        return replace(
+            self,
+            map=replace(self.map, images=tuple(self.map.images[row] for row in kept)),
+            global_descriptors=self.global_descriptors[kept],
+            observed=[self.observed[row] for row in kept],
+        )
+
     def sums(self, reduced: Float32) -> PointSums:
         """Sums over all images with reduced descriptors (M, D)."""
         return sum_up(self.map.images, self.observed, reduced, len(self.map.points))
+
+
+def _rounded(values: Float32) -> Float32:
+    return values.astype(np.float16).astype(np.float32)
 
 
 def _centroids(describer: GlobalDescriptor) -> Float32:
@@ -125,20 +156,20 @@ def _centroids(describer: GlobalDescriptor) -> Float32:
 
 def fuse_map(described: DescribedMap, config: FusedConfig) -> FusedMap:
     """Give each point that an image sees its fused descriptor. Raises ConfigError."""
-    fusion = described.fusion(config)
-    reduced = fusion.reduce(described.global_descriptors)
-    sums = described.sums(reduced)
+    parts = described.image_parts(config)
+    fusion, sums = parts.fusion, described.sums(parts.reduced)
     kept = np.flatnonzero(sums.counts > 0)
     codebook = Codebook.store(sums.means(fusion.lam, kept), config.storage)
     places = np.full(len(sums.counts), NO_POINT, np.int32)
     places[kept] = np.arange(len(kept))
     seen = [places[one.point_rows] for one in described.observed]
     kind = chosen_index(config.index, len(kept))
-    globals_kept = described.global_descriptors if config.convert else _NOTHING
+    sketches = sketch(described.global_descriptors) if config.convert else _NOTHING
     first_row = np.cumsum([0, *(len(rows) for rows in seen)]).astype(np.int64)
-    rounded = reduced.astype(np.float16).astype(np.float32)  # as it is kept
     rows = np.concatenate(seen).astype(np.int32)
-    points = FusedPoints(described.map.points[kept], local_descriptors(codebook, fusion, rounded, first_row, rows))
+    points = FusedPoints(
+        described.map.points[kept], local_descriptors(codebook, fusion, parts.reduced, first_row, rows)
+    )
     frames = [
         make_frame(image.name, image.map_from_camera, image.camera, own, points)
         for image, own in zip(described.map.images, seen, strict=True)
@@ -147,11 +178,11 @@ def fuse_map(described: DescribedMap, config: FusedConfig) -> FusedMap:
         searched_map(described.map.manifest, frames, points, extractor_of(described.map.manifest)),
         codebook,
         fusion,
-        rounded,
+        parts.reduced,
         first_row,
         rows,
         described.image_model,
-        globals_kept.astype(np.float16),
+        sketches.astype(np.float16),
         extractor_of(described.map.manifest),
         kind,
         learn_index(codebook, config.seed) if kind == IVF_PQ else {},

@@ -31,8 +31,7 @@ class Fusion:
         reduced = self.reducer.apply(descriptors)
         if not self.renormalise:
             return reduced
-        lengths = np.linalg.norm(reduced, axis=-1, keepdims=True)
-        return np.asarray(reduced / np.maximum(lengths, _LEAST), np.float32)
+        return np.asarray(unit(reduced), np.float32)
 
     def fuse(self, local: NDArray[np.floating], reduced: NDArray[np.floating]) -> NDArray[np.float64]:
         """Fused descriptors (N, D) of keypoints (N, D) in an image that is reduced to (D,), or each its own (N, D)."""
@@ -47,6 +46,11 @@ class Fusion:
                 f"lam = {self.lam:g} is refused: reduced descriptors of images have length {length:.2f}, so that they "
                 f"weigh {rho:.1f} times those of keypoints; above {LARGEST_RHO:g} the search collapses"
             )
+
+
+def unit(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Vectors (..., D) of unit length; zeros stay zeros."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), _LEAST))
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,7 @@ def _parts(fused: FusedMap, storage: str) -> dict[str, Any]:
         "codebook": points * of_point,
         "xyz": points * _COORDINATES,
         "frames": frames,
-        "globals": fused.global_descriptors.nbytes,
+        "globals": fused.sketches.nbytes,
         "projector": fused.fusion.reducer.num_bytes + fused.image_model.vlad_centroids.nbytes,
         "index": sum(one.nbytes for one in fused.learned.values()),
     }

@@ -7,9 +7,8 @@ pose.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -26,31 +25,15 @@ from visloc_ros.localization.pose import PoseSolution
 from visloc_ros.localization.reduced_map.views import Covisibility
 from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.strategies.fused.approximate_index import make_index
-from visloc_ros.localization.strategies.fused.conversion import Conversion, Converter
 from visloc_ros.localization.strategies.fused.fused_map import FusedMap
 from visloc_ros.localization.strategies.fused.fusion import FusedQuery
+from visloc_ros.localization.strategies.fused.image_parts import ImagePart
 from visloc_ros.localization.strategies.fused.matches import as_correspondences
-from visloc_ros.localization.strategies.fused.reducer import Float32
 from visloc_ros.localization.view_change import Viewpoints
 from visloc_ros.localization.view_overlap import ViewOverlap
 
-_log = logging.getLogger(__name__)
-
 _HERE = 64  # frames that share most of a view: what they show is the place that was found
 _RIVAL_FRAMES = 10  # that share most with the one that shows most of the matches elsewhere
-
-
-@dataclass(frozen=True, eq=False)
-class ImageView:
-    """The reduced descriptor (D,) of a whole image; where it was looked up in the map, how surely."""
-
-    reduced: Float32
-    conversion: Conversion | None = None
-
-    @property
-    def is_converted(self) -> bool:
-        """Whether it is that of a map image."""
-        return self.conversion is not None and self.conversion.is_sure
 
 
 class FusedSearcher:
@@ -70,6 +53,7 @@ class FusedSearcher:
         self._collector = EvidenceCollector(fused.map, matcher, config)
         self._solver = EvidenceSolver(fused.map, config.pose)
         self._point_rows = [image.point_rows for image in fused.map.images]
+        self._parts = fused.image_parts
         self._covisibility = Covisibility(self._point_rows, len(fused.map.points))
 
     def gather(self, query: Query, prior: SE3 | None) -> Iterator[Evidence]:
@@ -95,20 +79,10 @@ class FusedSearcher:
             allowed = None if query.hint is None else self._within_reach(query.hint)
             return as_correspondences(fused, self._index.search(fused, self._fused.config.candidates, allowed))
 
-    def look_at(self, query: Query) -> ImageView:
+    def look_at(self, query: Query) -> ImagePart:
         """The part of the descriptors that all keypoints of an image share."""
         descriptor = self._describer.describe(query.frame.image, query.features)
-        own = ImageView(self._fused.fusion.reduce(descriptor))
-        if self._converter is None:
-            return own
-        conversion = self._converter.convert(descriptor)
-        if conversion.is_sure:
-            return ImageView(self._fused.reduced[conversion.row], conversion)
-        _log.info(
-            "%s keeps its own descriptor: an image elsewhere is as similar but for %.3f",
-            query.frame.name or "an image", conversion.margin,
-        )  # fmt: skip
-        return replace(own, conversion=conversion)
+        return self._parts.of_query(descriptor, query.frame.name)
 
     def _solve(self, query: Query, found: Correspondences, prior: SE3 | None) -> Evidence:
         """Evidence with its pose; where a hint rules that out, with that of what is matched in other places."""
@@ -170,13 +144,6 @@ class FusedSearcher:
     @cached_property
     def _views(self) -> Viewpoints:
         return Viewpoints.of(self.map.images, self.map.points)
-
-    @cached_property
-    def _converter(self) -> Converter | None:
-        descriptors = self._fused.global_descriptors
-        if not descriptors.size:
-            return None
-        return Converter(descriptors, self._point_rows, len(self.map.points))
 
 
 def _some(found: Correspondences, rows: NDArray[np.intp]) -> Correspondences:

@@ -47,19 +47,18 @@ def sweep_rho(described: DescribedMap, config: FusedConfig, progress: Progress) 
     if len(held_out) < _LEAST_HELD_OUT:
         raise ConfigError(f"a map of {count} images is too small to hold some out: leave sweep out, and set rho")
     fusion = replace(config, sweep=False, lam=0.0)
-    reduced = described.fusion(fusion).reduce(described.global_descriptors)
-    sums = described.sums(reduced)
-    for row in held_out:
-        one = described.observed[row]
-        sums.add(one, described.map.images[row].features.descriptors[one.keypoints], reduced[row], sign=-1)
+    others = described.without(held_out)
+    parts = others.image_parts(fusion)
+    sums = others.sums(parts.reduced)
     kept = np.flatnonzero(sums.counts > 0)
     points = described.map.points[kept]
     images = [described.map.images[row] for row in held_out]
+    reduced = np.stack([parts.of_query(described.global_descriptors[row]).reduced for row in held_out])
     results = []
     for rho in track(progress, "weights", WEIGHTS, len(WEIGHTS)):
         lam = 1.0 / (1.0 + rho)
         index = ExactIndex(Codebook.store(sums.means(lam, kept), config.storage))
-        results.append(_try(rho, lam, index, points, images, reduced[held_out]))
+        results.append(_try(rho, lam, index, points, images, reduced))
     return results
 
 
