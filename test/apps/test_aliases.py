@@ -105,7 +105,9 @@ def test_server_lists_the_scenes(place, monkeypatch):
 
 def test_viewer_takes_the_first_webcam(place, monkeypatch):
     asked = []
-    monkeypatch.setattr("visloc_ros.apps.command_view.open_searchable_map", lambda path: asked.append(path) or open_map(path))
+    monkeypatch.setattr(
+        "visloc_ros.apps.command_view.open_searchable_map", lambda path: asked.append(path) or open_map(path)
+    )
     refused = visloc("viewer", "--reference", "room", "--trajectory", "poses.tum")
     assert "a camera is live" in str(refused.exception)
     assert isinstance(visloc("viewer").exception, ConfigError)
