@@ -2,7 +2,7 @@
 
 Run: OMP_NUM_THREADS=1 python -m benchmarks.fused.weights --data ../shared/data --markdown results/fused.md
 
-Of three such maps the first is the one by which settings were chosen; no place of the second is in it. A picture shows
+The first two of three such maps share no place; settings were chosen with places of all three in view. A picture shows
 the last over the weights. Last, a facade stands twice, its local descriptors the same but for noise.
 """
 

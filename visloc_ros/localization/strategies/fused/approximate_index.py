@@ -37,7 +37,7 @@ _SAMPLES_PER_LIST = 48  # k-means: faiss warns below 39
 _PROBED_LISTS = 128  # of 4000 for a million points: 97 % of the exact inliers; with 96 96 %, with 64 93 %
 _BITS = 4  # of a part of a descriptor; with eight a search takes twice as long, and finds no more
 _NUMBERS_PER_PART = 4  # a descriptor of 128 numbers becomes 16 bytes; 32 find no more, and take longer
-_LEAST_POINTS = 10_000  # of fewer nothing is learned that would be quicker than to compare all
+_LEAST_POINTS = 10_000  # of fewer all are compared
 _LINKS, _DEPTH_BUILT, _DEPTH_SEARCHED = 16, 80, 96  # of HNSW (Malkov and Yashunin 2020): within 2 % of exact
 _ADDED_AT_ONCE = 1 << 16
 

@@ -20,7 +20,7 @@ SKETCH_LENGTH = 512
 LEAST_MARGIN = 0.05
 """Of dot products of unit descriptors: what is as similar elsewhere as to a twentieth may be the right place."""
 
-_MOST_SIMILAR = 3  # images: 1, 2, 5 and 10 were as good
+_MOST_SIMILAR = 3  # images: 1, 2 and 5 were as good, 10 a little worse
 
 
 def sketch_length(length: int) -> int:
