@@ -192,7 +192,8 @@ def test_a_robot_drives_by_tf_through_darkness_kidnapping_and_without_anchors(dr
     # Until odometry has a scale, only anchors and their points lead on: without them it would stand.
     begin_m = drive.driven_m
     drive.until(lambda *_: drive.driven_m > begin_m + 1.0 and cockpit.scale > 0.0, "metre after the kidnapping")
-    assert drive.step()[0] == LocalizationStatus.LOCALIZED
+    # A single frame may be DEGRADED: on a busy computer an anchor comes late, and odometry's new scale is not settled.
+    drive.until(lambda state, _: state == LocalizationStatus.LOCALIZED, "localized frame after the kidnapping")
 
     drive.processes[1].terminate()  # not killed: this process has no profile of Fast DDS that outlives it
     drive.processes[1].wait(30.0)
