@@ -1,7 +1,7 @@
 """Several maps at once: one image in; in which map it was taken and where there, or the reason why not, out.
 
-Where maps were prepared together for the search by landmarks, one network tells them apart at a glance, however many
-there are. A pose is believed only where no other map explains the image about as well.
+Where maps were prepared together for the search by landmarks, one network ranks them, and only the likely ones
+are searched. A pose is believed only where no other map explains the image about as well.
 """
 
 from __future__ import annotations
