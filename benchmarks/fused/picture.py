@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
+from benchmarks.fused.match_picture import MatchPanel, draw_matches
 from benchmarks.fused.prepared import merged_map
 from benchmarks.landmarks.prepared import chosen_places
 from benchmarks.landmarks.queries import KnownImage, known_images
@@ -19,7 +20,6 @@ from benchmarks.places import FeatureCache
 from benchmarks.program import new_parser
 from visloc_ros.core.camera import project
 from visloc_ros.core.timing import Stopwatch
-from visloc_ros.evaluation.match_picture import MatchPanel, draw_matches
 from visloc_ros.evaluation.plot_style import to_png
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.types import GlobalDescriptor

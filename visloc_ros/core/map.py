@@ -100,7 +100,7 @@ def open_map(path: Path, *, checksums: bool = True, extractor: str = "", reduced
     Raises MapError that names the missing, truncated or inconsistent file and what to do. ``checksums`` False skips
     the SHA-256 comparison (sizes and contents are checked all the same). ``extractor`` names the model that made the
     local features of a folder of stock hloc whose file names do not tell. A reduced map is refused unless ``reduced``:
-    it has no images and points, only what is ``prepared`` (``localization/reduced_map.py`` makes images of that).
+    it has no images and points, only what is ``prepared`` (``localization/searchable_map.py`` makes images of that).
     """
     path = Path(path)
     restore(path)

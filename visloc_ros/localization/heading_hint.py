@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.localization.position_hint import MOST_SIGMAS
 
 _LEAST_LEVEL = 0.2  # of the optical axis: a camera that looks more steeply up or down has hardly a heading
-_MOST_SIGMAS = 4.0  # as of a position
 _VIEW_TURN = np.pi / 2  # a camera that is turned by more sees nothing of the same
 _VIEW_SPREAD = _VIEW_TURN / 2  # standard deviation of the angle between cameras that see the same
 
@@ -45,11 +45,11 @@ class HeadingHint:
 
     def rules_out(self, map_from_camera: SE3) -> bool:
         """Whether a pose is turned too far away to be right."""
-        return self.sigmas(map_from_camera) > _MOST_SIGMAS
+        return self.sigmas(map_from_camera) > MOST_SIGMAS
 
     def permits_views(self, axes: Array) -> NDArray[np.bool_]:
         """Which views, by their optical axes (N, 3) in the map, may show something of what the camera sees."""
-        return np.asarray(self._turns(axes) <= _MOST_SIGMAS * self.sigma_rad + _VIEW_TURN)
+        return np.asarray(self._turns(axes) <= MOST_SIGMAS * self.sigma_rad + _VIEW_TURN)
 
     def likelihoods(self, axes: Array) -> Array:
         """How well what was seen along optical axes (N, 3) goes with the hint, 1 for the best."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3, Array
 
-_MOST_SIGMAS = 4.0  # farther away is hardly ever right, even where the errors of satellites have long tails
+MOST_SIGMAS = 4.0  # farther away is hardly ever right, even where the errors of satellites have long tails
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +48,11 @@ class PositionHint:
 
     def rules_out(self, map_from_camera: SE3) -> bool:
         """Whether a pose is too far away to be right."""
-        return self.sigmas(map_from_camera) > _MOST_SIGMAS
+        return self.sigmas(map_from_camera) > MOST_SIGMAS
 
     def permits(self, positions: Array, spreads: Array) -> NDArray[np.bool_]:
         """Which positions (N, 3) are near enough; ``spreads`` (N,) as for ``likelihoods``."""
-        return np.asarray(self._sigmas(positions, spreads) <= _MOST_SIGMAS)
+        return np.asarray(self._sigmas(positions, spreads) <= MOST_SIGMAS)
 
     def likelihoods(self, positions: Array, spreads: Array) -> Array:
         """How well things at positions (N, 3) go with the hint, 1 for the best.

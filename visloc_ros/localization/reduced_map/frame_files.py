@@ -52,8 +52,7 @@ def make_frames(
 ) -> list[MapImage]:
     """The frames of these names. Raises MapError with ``advice`` at the end of its words."""
     first, poses = arrays["first_row"], arrays["map_from_camera"]
-    if first[0] != 0 or first[-1] != len(arrays["point_rows"]) or np.any(np.diff(first) <= 0):
-        raise MapError(f"{file}: the frames do not share out the rows of their points{advice}")
+    check_shares(file, arrays, advice)
     check_rows(file, arrays, {"point_rows": len(points.xyz), "camera": len(cameras)}, advice)
     lengths = np.linalg.norm(np.clip(poses[:, :4], -2.0, 2.0), axis=1)  # the square of a huge one overflows
     if not is_plausible_position(poses[:, 4:]) or np.any(np.abs(lengths - 1.0) > _UNIT_LENGTH):
@@ -64,6 +63,13 @@ def make_frames(
             names, poses, arrays["camera"], np.split(arrays["point_rows"], first[1:-1]), strict=True
         )
     ]
+
+
+def check_shares(file: str, arrays: Mapping[str, NDArray[Any]], advice: str) -> None:
+    """Refuse rows of points that are not, one part after the other, those of the frames. Raises MapError."""
+    first = arrays["first_row"]
+    if first[0] != 0 or first[-1] != len(arrays["point_rows"]) or np.any(np.diff(first) <= 0):
+        raise MapError(f"{file}: the frames do not share out the rows of their points{advice}")
 
 
 def check_rows(file: str, arrays: Mapping[str, NDArray[Any]], counts: Mapping[str, int], advice: str) -> None:

@@ -9,7 +9,6 @@ from visloc_ros.localization.strategies.fused import approximate_index
 from visloc_ros.localization.strategies.fused.approximate_index import (
     MOST_EXACT_POINTS,
     chosen_index,
-    exact_scores,
     learn_index,
     learned_arrays,
     make_index,
@@ -31,6 +30,12 @@ def world(points, storage="float16", seed=0):
     rows = np.arange(points // 2, points, 3)[:100]
     seen = unit(local[rows] + 0.05 * rng.normal(size=(len(rows), LENGTH)))
     return codebook, FusedQuery(seen, places[1], LAM), rows
+
+
+def exact_scores(codebook, query):
+    """All scores (N, P) at once."""
+    points = codebook.rows(slice(None))
+    return query.fused @ points.T - 0.5 * np.square(points).sum(axis=1)
 
 
 @pytest.mark.parametrize("storage", ["float16", "int8"])

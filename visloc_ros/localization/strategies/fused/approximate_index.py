@@ -25,7 +25,6 @@ from visloc_ros.localization.strategies.fused.point_index import (
     half_squares,
     largest,
 )
-from visloc_ros.localization.strategies.fused.reducer import Float32
 
 MOST_EXACT_POINTS = 100_000
 """Comparing 1000 keypoints with so many points takes 26 GFLOP, about half a second on one processor."""
@@ -194,9 +193,3 @@ def _added(index: Any, codebook: Codebook) -> Any:
     for first in range(0, len(codebook), _ADDED_AT_ONCE):
         index.add(codebook.rows(slice(first, first + _ADDED_AT_ONCE)))
     return index
-
-
-def exact_scores(codebook: Codebook, query: FusedQuery) -> Float32:
-    """All scores (N, P) at once: what every index is compared with."""
-    points = codebook.rows(slice(None))
-    return np.asarray(query.fused @ points.T - half_squares(points), np.float32)

@@ -12,7 +12,7 @@ from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import NO_POINT, MapImage
 from visloc_ros.localization.reduced_map.views import see
 from visloc_ros.localization.strategies.fused.config import FLOAT16
-from visloc_ros.localization.strategies.fused.fusion import Fusion
+from visloc_ros.localization.strategies.fused.fusion import Fusion, unit
 from visloc_ros.localization.strategies.fused.reducer import Float32
 
 _LARGEST = 127  # of 8 bits with sign
@@ -116,4 +116,4 @@ def local_descriptors(
         counts[seen] += 1.0
     of_images = sums / np.maximum(counts, 1.0)[:, None]
     local = (codebook.rows(slice(None)) - (1.0 - fusion.lam) * of_images) / fusion.lam
-    return np.asarray(local / np.maximum(np.linalg.norm(local, axis=1, keepdims=True), _LEAST), np.float16)
+    return unit(local).astype(np.float16)

@@ -18,17 +18,18 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.manifest import Manifest, ModelInfo
-from visloc_ros.core.plausibility import is_plausible_position
 from visloc_ros.localization.config import FUSED
 from visloc_ros.localization.reduced_map.array_files import Shape, read_arrays, write_arrays
 from visloc_ros.localization.reduced_map.frame_files import (
     camera_rows,
     check_names,
+    check_shares,
     expected_arrays,
     frame_arrays,
     make_camera,
     make_frames,
 )
+from visloc_ros.localization.reduced_map.point_files import coordinate_arrays, coordinates, expected_coordinates
 from visloc_ros.localization.reduced_map.provenance import (
     check_extractor,
     check_version,
@@ -78,17 +79,8 @@ class _Description:
 
 
 def save_fused_map(folder: Path, fused: FusedMap, manifest: Manifest) -> None:
-    """Write the files of a fused map, made of the map with this manifest, into a folder that is there. Raises OSError.
-
-    Coordinates are kept in single precision from the middle of the map, wherever its origin is.
-    """
-    xyz = fused.map.points
-    offset = (xyz.min(axis=0) + xyz.max(axis=0)) / 2.0
-    of_points: dict[str, NDArray[Any]] = {
-        "offset": offset,
-        "xyz": (xyz - offset).astype(np.float32),
-        "descriptor": fused.codebook.values,
-    }
+    """Write the files of a fused map, made of the map with this manifest, into a folder. Raises OSError."""
+    of_points = {**coordinate_arrays(fused.map.points), "descriptor": fused.codebook.values}
     if fused.codebook.scales is not None:
         of_points["scale"] = fused.codebook.scales
     of_frames = {**frame_arrays(fused.map.images), "first_row": fused.first_row, "point_rows": fused.point_rows}
@@ -206,16 +198,12 @@ def _model(values: Mapping[str, Any]) -> ModelInfo:
 def _read_points(content: bytes, description: _Description) -> tuple[NDArray[np.float64], Codebook]:
     count, is_int8 = description.counts["points"], description.config.storage == INT8
     expected: dict[str, tuple[str, Shape]] = {
-        "offset": ("<f8", (3,)),
-        "xyz": ("<f4", (count, 3)),
+        **expected_coordinates(count),
         "descriptor": ("|i1" if is_int8 else "<f2", (count, description.lengths["keypoint"])),
         **({"scale": ("<f4", (count,))} if is_int8 else {}),
     }
     arrays = read_arrays(POINTS_NAME, content, expected, AGAIN)
-    xyz = arrays["xyz"].astype(np.float64) + arrays["offset"]
-    if not is_plausible_position(xyz):
-        raise MapError(f"{POINTS_NAME} holds points that are too far away{AGAIN}")
-    return xyz, Codebook(arrays["descriptor"], arrays.get("scale"))
+    return coordinates(POINTS_NAME, arrays, AGAIN), Codebook(arrays["descriptor"], arrays.get("scale"))
 
 
 def _read_frames(content: bytes, description: _Description) -> dict[str, NDArray[Any]]:
@@ -226,10 +214,8 @@ def _read_frames(content: bytes, description: _Description) -> dict[str, NDArray
 
 def _check_point_rows(arrays: Mapping[str, NDArray[Any]], num_points: int) -> None:
     """Refuse points that no frame shows, and rows that are none: all are averaged before frames are made."""
-    first, rows = arrays["first_row"], arrays["point_rows"]
-    if first[0] != 0 or first[-1] != len(rows) or np.any(np.diff(first) <= 0):
-        raise MapError(f"{FRAMES_NAME}: the frames do not share out the rows of their points{AGAIN}")
-    if not np.array_equal(np.unique(rows), np.arange(num_points)):
+    check_shares(FRAMES_NAME, arrays, AGAIN)
+    if not np.array_equal(np.unique(arrays["point_rows"]), np.arange(num_points)):
         raise MapError(f"{FRAMES_NAME}: the frames do not show the {num_points} points that there are{AGAIN}")
 
 

@@ -164,7 +164,6 @@ def fuse_map(described: DescribedMap, config: FusedConfig) -> FusedMap:
     places[kept] = np.arange(len(kept))
     seen = [places[one.point_rows] for one in described.observed]
     kind = chosen_index(config.index, len(kept))
-    sketches = sketch(described.global_descriptors) if config.convert else _NOTHING
     first_row = np.cumsum([0, *(len(rows) for rows in seen)]).astype(np.int64)
     rows = np.concatenate(seen).astype(np.int32)
     points = FusedPoints(
@@ -182,7 +181,7 @@ def fuse_map(described: DescribedMap, config: FusedConfig) -> FusedMap:
         first_row,
         rows,
         described.image_model,
-        sketches.astype(np.float16),
+        parts.sketches.astype(np.float16),
         extractor_of(described.map.manifest),
         kind,
         learn_index(codebook, config.seed) if kind == IVF_PQ else {},

@@ -27,18 +27,23 @@ class ImagePart:
 
 @dataclass(frozen=True, eq=False)
 class ImageParts:
-    """Reduced descriptors (M, D) of a map's images, and how those of queries are made: converted or their own."""
+    """Reduced descriptors (M, D) of a map's images, and how those of queries are made: converted or their own.
+
+    By ``sketches`` (M, S) of the map's images a query's is converted; where there are none, (0, 0), it is not.
+    """
 
     fusion: Fusion
     reduced: Float32
+    sketches: NDArray[np.floating]
     converter: Converter | None
 
     @staticmethod
     def of(
         fusion: Fusion, reduced: Float32, sketches: NDArray[np.floating], point_rows: Sequence[Rows], num_points: int
     ) -> ImageParts:
-        """With sketches (M, S) queries are converted, without, (0, 0), they keep their own descriptor."""
-        return ImageParts(fusion, reduced, Converter(sketches, point_rows, num_points) if sketches.size else None)
+        """Of images that show the points ``point_rows`` of so many."""
+        converter = Converter(sketches, point_rows, num_points) if sketches.size else None
+        return ImageParts(fusion, reduced, sketches, converter)
 
     def of_query(self, descriptor: Float32, name: str = "") -> ImagePart:
         """The part of a query with a descriptor (G,); its name is for the log."""

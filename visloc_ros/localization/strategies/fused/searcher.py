@@ -71,7 +71,7 @@ class FusedSearcher:
         """The query with the descriptor of the whole image."""
         with query.watch("global"):
             local = np.asarray(query.features.descriptors, np.float32)
-            return FusedQuery(local, self.look_at(query).reduced, self._fused.fusion.lam)
+            return FusedQuery(local, self.image_part(query).reduced, self._fused.fusion.lam)
 
     def match(self, query: Query, fused: FusedQuery) -> Correspondences:
         """Keypoints with the points that they may show, out of the whole map or of what is in reach of the hint."""
@@ -79,7 +79,7 @@ class FusedSearcher:
             allowed = None if query.hint is None else self._within_reach(query.hint)
             return as_correspondences(fused, self._index.search(fused, self._fused.config.candidates, allowed))
 
-    def look_at(self, query: Query) -> ImagePart:
+    def image_part(self, query: Query) -> ImagePart:
         """The part of the descriptors that all keypoints of an image share."""
         descriptor = self._describer.describe(query.frame.image, query.features)
         return self._parts.of_query(descriptor, query.frame.name)

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import MapImage
-from visloc_ros.core.plausibility import is_plausible_position
 from visloc_ros.localization.config import LANDMARKS
 from visloc_ros.localization.reduced_map.array_files import Shape, read_arrays, write_arrays
 from visloc_ros.localization.reduced_map.frame_files import (
@@ -33,6 +32,7 @@ from visloc_ros.localization.reduced_map.frame_files import (
     make_frames,
 )
 from visloc_ros.localization.reduced_map.frames import map_of_frames
+from visloc_ros.localization.reduced_map.point_files import coordinate_arrays, coordinates, expected_coordinates
 from visloc_ros.localization.reduced_map.provenance import (
     check_extractor,
     check_version,
@@ -63,16 +63,11 @@ class _Description:
 
 
 def save_landmark_map(folder: Path, landmark_map: LandmarkMap) -> None:
-    """Write the files of a landmark map into a folder that is there. Raises OSError, and MapError for no extractor.
-
-    Coordinates are kept in single precision from the middle of the map, wherever its origin is.
-    """
+    """Write the files of a landmark map into a folder that is there. Raises OSError, and MapError for no extractor."""
     points, images = landmark_map.points, landmark_map.map.images
     description = _describe(landmark_map)
-    offset = (points.xyz.min(axis=0) + points.xyz.max(axis=0)) / 2.0
     of_points: dict[str, NDArray[Any]] = {
-        "offset": offset,
-        "xyz": (points.xyz - offset).astype(np.float32),
+        **coordinate_arrays(points.xyz),
         "label": points.labels.astype(np.int16),
         "descriptor": points.descriptors.astype(np.float16),
         "error": points.errors.astype(np.float32),
@@ -154,8 +149,7 @@ def _parse(values: Mapping[str, Any]) -> _Description:
 def _read_points(content: bytes, description: _Description) -> PointTable:
     count = description.counts["points"]
     expected: dict[str, tuple[str, Shape]] = {
-        "offset": ("<f8", (3,)),
-        "xyz": ("<f4", (count, 3)),
+        **expected_coordinates(count),
         "label": ("<i2", (count,)),
         "descriptor": ("<f2", (count, description.extractor["descriptor_dim"])),
         "error": ("<f4", (count,)),
@@ -166,10 +160,9 @@ def _read_points(content: bytes, description: _Description) -> PointTable:
         raise MapError(
             f"{POINTS_NAME}: not every landmark from 1 to {description.counts['landmarks']} has points{_AGAIN}"
         )
-    xyz = arrays["xyz"].astype(np.float64) + arrays["offset"]
-    if not is_plausible_position(xyz) or np.any(arrays["error"] < 0.0):
-        raise MapError(f"{POINTS_NAME} holds points that are too far away, or errors below 0{_AGAIN}")
-    return PointTable(xyz, labels, arrays["descriptor"], arrays["error"])
+    if np.any(arrays["error"] < 0.0):
+        raise MapError(f"{POINTS_NAME} holds errors below 0{_AGAIN}")
+    return PointTable(coordinates(POINTS_NAME, arrays, _AGAIN), labels, arrays["descriptor"], arrays["error"])
 
 
 def _read_frames(

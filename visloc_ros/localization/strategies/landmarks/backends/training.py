@@ -268,7 +268,7 @@ class _Training:
 
 def _new_network(images: Sequence[LabelledImage], num_classes: int, config: TrainingConfig) -> RecogniserNetwork:
     """A network with first weights by the seed; torch's own random numbers stay as they are."""
-    count = min(config.prototypes, max(_MOST_PROTOTYPES // max(num_classes - 1, 1), 1)) if config.prototypes else 0
+    count = min(config.prototypes, max(_MOST_PROTOTYPES // (num_classes - 1), 1))
     shape = network_shape(config.size, images[0].descriptors.shape[1], num_classes, count)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)

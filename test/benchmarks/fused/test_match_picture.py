@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from visloc_ros.evaluation.match_picture import MatchPanel, draw_matches
+from benchmarks.fused.match_picture import MatchPanel, draw_matches
 from visloc_ros.evaluation.plot_style import LIGHT, to_png
 
 NOTHING = "none: 0 of 0 keypoints agree"
