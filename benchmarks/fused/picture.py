@@ -14,7 +14,7 @@ import PIL.Image
 
 from benchmarks.fused.match_picture import MatchPanel, draw_matches
 from benchmarks.fused.prepared import merged_map
-from benchmarks.landmarks.prepared import chosen_places
+from benchmarks.landmarks.prepared import add_folders, chosen_places
 from benchmarks.landmarks.queries import KnownImage, known_images
 from benchmarks.places import FeatureCache
 from benchmarks.program import new_parser
@@ -58,8 +58,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/landmarks"), help="folder for maps, rooms and features")
+    add_folders(parser)
     parser.add_argument("--image", type=int, default=34, help="which of the images searched for is shown")
     parser.add_argument("--output", type=Path, default=Path("docs/images"), help="folder for the picture")
     return parser.parse_args()

@@ -7,14 +7,13 @@ and features are kept in the work folder, that of the landmarks' benchmarks, so 
 """
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.fused.prepared import fused_map
 from benchmarks.landmarks.measured import ACCURACY_HEADER, accuracy_cells, search_in_turn
-from benchmarks.landmarks.prepared import all_places, chosen_places
+from benchmarks.landmarks.prepared import add_folders, all_places, chosen_places
 from benchmarks.landmarks.queries import features_ms, known_images
 from benchmarks.places import FeatureCache, Place
 from benchmarks.program import add_outputs, new_parser
@@ -53,8 +52,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/landmarks"), help="folder for maps, rooms and features")
+    add_folders(parser)
     parser.add_argument("--only", nargs="*", help="places: redkitchen (the default), euroc, room, drive, painted")
     parser.add_argument("--every", type=int, default=1, help="search for every n-th image only")
     parser.add_argument("--options", nargs="*", default=list(OPTIONS), help=f"of the fused search: {list(OPTIONS)}")

@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.fused.prepared import fused_places, merged_map, place_of, place_offset
 from benchmarks.fused.twin_facades import Facades
 from benchmarks.fused.weights_picture import draw_weights
+from benchmarks.landmarks.prepared import add_folders
 from benchmarks.landmarks.queries import KnownImage, known_images
 from benchmarks.places import FeatureCache
 from benchmarks.program import add_outputs, new_parser
@@ -76,8 +77,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/landmarks"), help="folder for maps, rooms and features")
+    add_folders(parser)
     parser.add_argument("--every", type=int, default=1, help="search for every n-th image of each place only")
     parser.add_argument("--output", type=Path, help="folder for the picture")
     add_outputs(parser)

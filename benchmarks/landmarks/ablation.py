@@ -9,14 +9,13 @@ recogniser of its own is trained. Times are processor times of the search, witho
 import argparse
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.landmarks.engines import ConfidentSearcher, Parts, Unfiltered, UnrestrictedSearcher
 from benchmarks.landmarks.measured import ACCURACY_HEADER, accuracy_cells, search_in_turn
-from benchmarks.landmarks.prepared import Preparation, all_places, chosen_places, prepared_map
+from benchmarks.landmarks.prepared import Preparation, add_folders, all_places, chosen_places, prepared_map
 from benchmarks.landmarks.queries import known_images
 from benchmarks.places import FeatureCache, Place
 from benchmarks.program import add_outputs, new_parser
@@ -58,8 +57,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/landmarks"), help="folder for maps, rooms and features")
+    add_folders(parser)
     parser.add_argument("--only", nargs="*", help="places: redkitchen, euroc, room (these by default), drive, painted")
     parser.add_argument("--minutes", type=float, default=8.0, help="longest training of a variant")
     parser.add_argument("--untrained", action="store_true", help="leave out variants that need a training")

@@ -11,13 +11,12 @@ machine is. Found again: an anchor is right; localized again: so is the fused po
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from benchmarks.landmarks.measured import number
-from benchmarks.landmarks.prepared import all_places, prepared_map
+from benchmarks.landmarks.prepared import add_folders, all_places, prepared_map
 from benchmarks.places import FeatureCache
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
@@ -98,8 +97,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/landmarks"), help="folder for maps, rooms and features")
+    add_folders(parser)
     parser.add_argument("--trials", type=int, default=10, help="trials in each of two places")
     add_outputs(parser)
     return parser.parse_args()

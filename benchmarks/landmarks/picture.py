@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from benchmarks.landmarks.prepared import all_places, prepared_map
+from benchmarks.landmarks.prepared import add_folders, all_places, prepared_map
 from benchmarks.landmarks.queries import KnownImage, known_images
 from benchmarks.landmarks.recognition import MAX_ERROR_PX, Truth
 from benchmarks.places import FeatureCache
@@ -63,8 +63,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/landmarks"), help="folder for maps, rooms and features")
+    add_folders(parser)
     parser.add_argument("--image", type=int, default=34, help="which of the images searched for is shown")
     parser.add_argument("--output", type=Path, default=Path("docs/images"), help="folder for the pictures")
     return parser.parse_args()

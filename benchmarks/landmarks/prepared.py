@@ -1,5 +1,6 @@
 """Maps of the places, prepared for the search by landmarks; made once, and kept in the work folder."""
 
+import argparse
 import os
 import shutil
 import time
@@ -37,6 +38,12 @@ class Preparation:
 
 DEFAULT = Preparation()
 ALONE = Preparation("alone", knows_elsewhere=False)
+
+
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    """Add the options ``--data`` and ``--work``."""
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
+    parser.add_argument("--work", type=Path, default=Path("out/landmarks"), help="folder for maps, rooms and features")
 
 
 def all_places(data: Path, work: Path) -> list[Place]:

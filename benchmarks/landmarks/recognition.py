@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from benchmarks.landmarks.engines import nearest_recogniser
-from benchmarks.landmarks.prepared import DEFAULT, Preparation, all_places, chosen_places, prepared_map
+from benchmarks.landmarks.prepared import DEFAULT, Preparation, add_folders, all_places, chosen_places, prepared_map
 from benchmarks.landmarks.queries import KITCHEN, KnownImage, known_images
 from benchmarks.places import FeatureCache, Place
 from benchmarks.program import add_outputs, new_parser
@@ -97,8 +97,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/landmarks"), help="folder for maps, rooms and features")
+    add_folders(parser)
     parser.add_argument("--only", nargs="*", help="places: redkitchen, euroc, room (these by default), drive, painted")
     parser.add_argument("--sizes", nargs="*", default=SIZES, help="sizes of the network: nano, tiny, small, full")
     parser.add_argument("--minutes", type=float, default=8.0, help="longest training of a network")

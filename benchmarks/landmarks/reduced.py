@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 import torch
 
-from benchmarks.landmarks.prepared import all_places, chosen_places, prepared_map, prepared_path
+from benchmarks.landmarks.prepared import add_folders, all_places, chosen_places, prepared_map, prepared_path
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.core.child_process import ChildProcess, Tell
@@ -52,8 +52,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/landmarks"), help="folder for maps and rooms")
+    add_folders(parser)
     parser.add_argument("--only", nargs="*", help="places: redkitchen, euroc, room, drive, painted")
     parser.add_argument("--maps", type=Path, nargs="*", help="maps that are prepared already, instead of the places")
     parser.add_argument("--runs", type=int, default=5, help="openings of each map")

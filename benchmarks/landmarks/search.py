@@ -8,13 +8,12 @@ and features are kept in the work folder, so that a second run is quicker.
 """
 
 import argparse
-from pathlib import Path
 
 import torch
 
 from benchmarks.landmarks.engines import Parts, nearest_recogniser
 from benchmarks.landmarks.measured import ACCURACY_HEADER, accuracy_cells, search_in_turn
-from benchmarks.landmarks.prepared import all_places, chosen_places, preparation_minutes, prepared_map
+from benchmarks.landmarks.prepared import add_folders, all_places, chosen_places, preparation_minutes, prepared_map
 from benchmarks.landmarks.queries import features_ms, known_images
 from benchmarks.landmarks.storage import STORAGE_HEADER, WHAT_IS_COUNTED, storage_figures, storage_row
 from benchmarks.places import FeatureCache, Place
@@ -46,8 +45,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/landmarks"), help="folder for maps, rooms and features")
+    add_folders(parser)
     parser.add_argument("--only", nargs="*", help="places: redkitchen, euroc, room, drive, painted")
     parser.add_argument("--every", type=int, default=1, help="search for every n-th image only")
     add_outputs(parser)
