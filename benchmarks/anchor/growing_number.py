@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.anchor.map_trials import prepared_together
+from benchmarks.anchor.map_trials import prepared_apart
 from benchmarks.anchor.several_places import count_anchors, map_of, queries, simulated_place
 from benchmarks.places import FeatureCache, Place
 from benchmarks.program import median
@@ -30,11 +30,10 @@ NUM_SEARCHED = 3
 def search_growing(work: Path, sizes: Sequence[int], minutes: float) -> list[Figures]:
     """Outcomes and times with ever more maps; the queries are those of the first rooms. A row for each number."""
     places = [room(work, number) for number in range(max(sizes))]
-    paths = [map_of(place, work / "rooms") for place in places]
+    maps = [prepared_apart(map_of(place, work / "rooms"), minutes) for place in places]
     rows = []
     for size in sorted(sizes):
-        maps = prepared_together(paths[:size], minutes)
-        found = {search: measure(work, maps, places, search) for search in (LANDMARKS, RETRIEVAL)}
+        found = {search: measure(work, maps[:size], places, search) for search in (LANDMARKS, RETRIEVAL)}
         rows.append({"maps": size, **found})
         print(rows[-1], flush=True)
     return rows

@@ -38,6 +38,12 @@ def is_right(pose: AnchorPose, truth: SE3) -> bool:
     return PoseAccuracy.of(pose.map_from_camera, pose.covariance, truth).is_right
 
 
+def prepared_apart(path: Path, minutes: float) -> Map:
+    """The map with landmarks that a recogniser of its own knows; prepared where it is not, which takes minutes."""
+    (map_,) = prepared_together([path], minutes)
+    return map_
+
+
 def prepared_together(paths: Sequence[Path], minutes: float, texts: Mapping[str, Array] | None = None) -> list[Map]:
     """The maps with landmarks that one recogniser knows; prepared where they are not, which takes minutes.
 

@@ -41,9 +41,10 @@ from visloc_ros.evaluation.metrics import position_error
 from visloc_ros.evaluation.series import PoseSeries, run_series
 from visloc_ros.features import make_extractor, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.config import SEARCHES
+from visloc_ros.localization.config import LANDMARKS, RETRIEVAL
 
 SECTION = "Kidnapped"
+SEARCHES = (RETRIEVAL, LANDMARKS)
 TRACKED, BLACK, AFTERWARDS = 30, 5, 30  # frames
 RIGHT = (0.25, 5.0)  # metres, degrees
 HEADER = (

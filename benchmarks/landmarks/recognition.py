@@ -37,6 +37,7 @@ from visloc_ros.localization.strategies.landmarks.ranking import rank_landmarks
 from visloc_ros.localization.strategies.landmarks.recogniser import Recogniser
 from visloc_ros.localization.strategies.landmarks.recognition_scores import score_recognition
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32, Labels
+from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
 
 SECTION = "Recognition"
 CHOSEN_BY = ("redkitchen", "euroc", "room")
@@ -115,7 +116,7 @@ def preparations(sizes: Sequence[str], minutes: float) -> dict[str, Preparation]
             name = f"{size}, prototypes" if prototypes else f"{size}, no prototypes"
             training = {"size": size, "prototypes": prototypes, "max_minutes": minutes}
             chosen[name] = Preparation(f"{size}_{prototypes}", {"training": training})
-    return {name: DEFAULT if one.name == "tiny_64" else one for name, one in chosen.items()}
+    return {name: DEFAULT if one.name == f"{TrainingConfig().size}_64" else one for name, one in chosen.items()}
 
 
 def measure_place(place: Place, arguments: argparse.Namespace) -> Figures:

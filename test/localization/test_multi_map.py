@@ -15,6 +15,7 @@ from visloc_ros.features import MatcherConfig, make_matcher
 from visloc_ros.localization import AnchorConfig, PositionHint, SearchHint
 from visloc_ros.localization.multi_map import MultiMapEngine
 from visloc_ros.localization.strategies.landmarks import opening
+from visloc_ros.localization.strategies.landmarks.recogniser_files import WEIGHTS_NAME
 from visloc_ros.localization.strategies.landmarks.text_likelihood import TEXTS_NAME, TextSample, learn_texts
 
 MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
@@ -38,10 +39,16 @@ def prepare(tmp_path, monkeypatch):
 
     def together(maps, **options):
         prepared = PreparedTogether(maps, tmp_path / f"{len(list(tmp_path.iterdir()))}", **options)
-        monkeypatch.setattr(opening, "load_recogniser", lambda *_: loads.append(prepared) or prepared)
+        of_weights[prepared.maps[0].prepared["landmarks"][WEIGHTS_NAME]] = prepared
         return prepared
 
-    loads = together.loads = []
+    def load(files, *_):
+        loads.append(of_weights[files[WEIGHTS_NAME]])
+        return loads[-1]
+
+    of_weights, loads = {}, []
+    together.loads = loads
+    monkeypatch.setattr(opening, "load_recogniser", load)
     return together
 
 
@@ -73,9 +80,7 @@ def test_the_map_and_the_pose_in_it_are_told(worlds, maps, prepare, config):
 def test_classes_are_those_of_each_map_in_its_range(maps, prepare):
     """From a map's landmark to the class of all maps and back."""
     prepared = prepare(maps)
-    for row, ((landmarks, own), map_) in enumerate(
-        zip(opening.open_landmarks_together(prepared.maps), maps, strict=True)
-    ):
+    for row, ((landmarks, own), map_) in enumerate(zip(opening.open_landmarks_of(prepared.maps), maps, strict=True)):
         assert own.first_class == prepared.first_classes[row]
         assert landmarks.num_landmarks == own.num_landmarks == own.num_classes - 1
         features = landmarks.map.images[0].features
@@ -84,7 +89,7 @@ def test_classes_are_those_of_each_map_in_its_range(maps, prepare):
         assert np.array_equal(prepared.recognise(features).argmax(axis=1), truth + own.first_class)
         others = [one for one in range(len(maps)) if one != row]
         for other in others:
-            recogniser = opening.open_landmarks_together(prepared.maps)[other][1]
+            recogniser = opening.open_landmarks_of(prepared.maps)[other][1]
             assert (recogniser.recognise(features).argmax(axis=1) == 0).mean() > 0.95
         assert map_.name == landmarks.map.name
 
@@ -176,16 +181,37 @@ def test_an_image_without_features_is_rejected(worlds, maps, prepare):
     assert anchor.result.reason is Reason.FEW_FEATURES
 
 
-def test_maps_that_were_prepared_apart_are_refused(maps, prepare):
-    one, other = prepare(maps[:1]).maps[0], prepare(maps[1:2], weights=b"other weights").maps[0]
-    with pytest.raises(MapError, match=r"'office', 'hall' were prepared apart.*visloc prepare MAP MAP"):
-        engine_of([one, other])
+def prepared_apart(maps, prepare):
+    """Each with a recogniser of its own."""
+    return [prepare([map_], weights=map_.name.encode()).maps[0] for map_ in maps]
 
 
-def test_copies_of_one_prepared_map_are_refused(maps, prepare):
+def test_maps_that_were_prepared_apart_are_told_from_each_other(worlds, maps, prepare):
+    engine = engine_of(prepared_apart(maps, prepare))
+    assert len(prepare.loads) == len(maps)
+    for world, name in zip(worlds, NAMES, strict=True):
+        for row in range(4):
+            assert_found(engine.localize(world.frame(), world.view(near(world, row))), name, near(world, row))
+
+
+@pytest.mark.parametrize("share", [0.4, 0.9])
+def test_a_look_alike_map_that_was_prepared_apart_is_not_mistaken(worlds, maps, prepare, share):
+    engine = engine_of(prepared_apart([look_alike(worlds[0], share), maps[0]], prepare))
+    for row in range(6):
+        anchor = engine.localize(worlds[0].frame(), worlds[0].view(near(worlds[0], row)))
+        assert anchor.map.name == "office" or anchor.result.reason is Reason.AMBIGUOUS_PLACE
+
+
+def test_copies_of_one_prepared_map_show_the_same(worlds, maps, prepare):
     one = prepare(maps[:1]).maps[0]
-    with pytest.raises(MapError, match="prepared apart"):
-        engine_of([one, named(one, "copy")])
+    anchor = engine_of([one, named(one, "copy")]).localize(worlds[0].frame(), worlds[0].view(near(worlds[0])))
+    assert anchor.result.reason is Reason.AMBIGUOUS_PLACE
+
+
+def test_texts_that_were_learned_apart_are_not_compared(worlds, maps, prepare):
+    engine = engine_of(prepared_apart(maps[:2], prepare))
+    with pytest.raises(MapError, match="prepared apart, so that a text does not tell them"):
+        engine.localize(worlds[0].frame(), worlds[0].view(near(worlds[0])), SearchHint(text=np.ones(8)))
 
 
 def test_a_map_that_was_not_prepared_is_refused(maps, prepare):

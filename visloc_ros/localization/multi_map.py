@@ -1,7 +1,7 @@
 """Several maps at once: one image in; in which map it was taken and where there, or the reason why not, out.
 
-Where maps were prepared together for the search by landmarks, one network ranks them, and only the likely ones
-are searched. A pose is believed only where no other map explains the image about as well.
+Where they are searched by landmarks, the points that keypoints look most like rank them, and only the likely ones are
+searched. A pose is believed only where no other map explains the image about as well.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ Result = AnchorPose | Rejection
 
 
 class MultiMapEngine:
-    """Finds single images in one of several maps; all share one extractor, one matcher and one recogniser.
+    """Finds single images in one of several maps; all share one extractor and one matcher.
 
     Raises ConfigError without maps or where two have one name, MapError when a map was made by other models than
-    ``extractor`` (default: made from the configuration), or when maps to be searched by landmarks were prepared apart.
+    ``extractor`` (default: made from the configuration), or was not prepared for the search.
     """
 
     def __init__(

@@ -54,25 +54,26 @@ class SearchersOfMaps:
 def make_searchers(
     maps: Sequence[Map], config: AnchorConfig, extractor: LocalExtractor, matcher: Matcher | None = None
 ) -> SearchersOfMaps:
-    """A searcher for each map, which share all models; arguments and errors as for ``make_searcher``.
-
-    Raises MapError where maps that are searched by landmarks were prepared apart.
-    """
+    """A searcher for each map, which share all models; arguments and errors as for ``make_searcher``."""
     for map_ in maps:
         _check_whole(map_, config)
     matcher = matcher or make_matcher(config.matcher, extractor.info.name)
     if config.search == LANDMARKS:
         from visloc_ros.localization.strategies.landmarks.map_ranking import LandmarkMapRanking
-        from visloc_ros.localization.strategies.landmarks.opening import open_landmarks_together, open_texts
+        from visloc_ros.localization.strategies.landmarks.opening import (
+            open_landmarks_of,
+            open_texts,
+            recogniser_checksum,
+        )
         from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
 
-        opened = open_landmarks_together(maps, config.features.device)
+        opened = open_landmarks_of(maps, config.features.device)
         searchers = [
             LandmarkSearcher(landmarks, recogniser, config, matcher, open_texts(map_, landmarks.num_landmarks))
             for map_, (landmarks, recogniser) in zip(maps, opened, strict=True)
         ]
-        look_alikes, reaches = [one.look_alikes for one in searchers], [one.reach for one in searchers]
-        ranking = LandmarkMapRanking([own for _, own in opened], look_alikes, reaches)
+        are_together = len({recogniser_checksum(map_) for map_ in maps}) == 1
+        ranking = LandmarkMapRanking(searchers, are_together=are_together)
         return SearchersOfMaps(searchers, ranking)
     make_once = cache(make_global_descriptor)
     if config.search == FUSED:

@@ -76,6 +76,23 @@ def test_preparing_again_replaces_the_landmarks(tmp_path):
     assert open_map(path).manifest.prepared["landmarks"]["landmarks"] <= 2
 
 
+def test_the_card_tells_how_the_training_went(tmp_path):
+    path = copy_of_room(tmp_path, "room")
+    card = path / "map.html"
+    before = card.read_text()
+    prepare_landmarks([path], SHORT)
+    once = card.read_text()
+    assert once.count("Search by landmarks") == 1
+    assert "of 6 was kept" in once
+    assert 'aria-label="Training curves"' in once
+    prepare_landmarks([path], replace(SHORT, training=replace(SHORT.training, max_steps=3)))
+    again = card.read_text()
+    assert again.count("Search by landmarks") == 1
+    assert "of 3 was kept" in again
+    assert again.index("Search by landmarks") < again.index("<footer>")
+    assert len(before) < len(again)
+
+
 def test_maps_of_the_same_name_cannot_be_told_apart(tmp_path):
     paths = [copy_of_room(tmp_path / parent, "room") for parent in ("a", "b")]
     with pytest.raises(ConfigError, match="the same name"):

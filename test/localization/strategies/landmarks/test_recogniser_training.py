@@ -166,8 +166,15 @@ def test_it_ends_when_time_is_up_or_nothing_gets_better(data):
     hurried = train(data, replace(SHORT, max_steps=100_000, max_minutes=0.02))
     assert hurried.curve[-1].step < 1000
     assert hurried.curve[-1].seconds < 4.0
-    flat = train(data, replace(SHORT, max_steps=1000, learning_rate=1e-6, patience=8))
-    assert flat.curve[-1].step < 100
+    flat = train(data, replace(SHORT, max_steps=1000, learning_rate=3e-3, patience=8))
+    assert flat.curve[-1].step < 500
+    assert flat.best.step <= flat.curve[-1].step - 8
+
+
+def test_a_network_that_knows_little_yet_is_not_given_up(data):
+    slow = train(data, replace(SHORT, max_steps=24, learning_rate=1e-6, patience=8))
+    assert slow.best.accuracy < 0.5
+    assert slow.curve[-1].step == 24
 
 
 def test_background_that_is_not_recognised_weighs_more(data, monkeypatch):

@@ -7,14 +7,13 @@ bits a part, so that tables of similarities fit the registers of a processor (An
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.errors import MapError, ModelError
+from visloc_ros.core.errors import MapError
+from visloc_ros.localization.faiss_library import load_faiss
 from visloc_ros.localization.strategies.fused.codebook import Codebook
 from visloc_ros.localization.strategies.fused.config import AUTO, EXACT, FLAT, HNSW, IVF_PQ
 from visloc_ros.localization.strategies.fused.fusion import FusedQuery
@@ -133,10 +132,8 @@ def learned_arrays(num_points: int, length: int) -> dict[str, tuple[str, tuple[i
 
 
 def _faiss() -> Any:
-    """The library, which is large: maps whose points are all compared do without. Raises ModelError."""
-    if importlib.util.find_spec("faiss") is None:
-        raise ModelError(f"the index of a map needs faiss: pip install faiss-cpu, or prepare with 'index: {EXACT}'")
-    return importlib.import_module("faiss")
+    """The library: maps whose points are all compared do without. Raises ModelError."""
+    return load_faiss(f"the index of a map needs faiss: pip install faiss-cpu, or prepare with 'index: {EXACT}'")
 
 
 def _num_lists(num_points: int) -> int:

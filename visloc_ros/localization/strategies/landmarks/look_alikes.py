@@ -14,8 +14,10 @@ from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMa
 from visloc_ros.localization.strategies.landmarks.tokens import Float32, unit_rows
 
 _SAMPLES = 64  # points of a landmark that are compared with all others
-_ALIKE = 0.7  # cosine; that of the most similar point elsewhere is 0.4 in the median, 0.6 in one of ten
-_LEAST_ALIKE = 8  # samples: a landmark elsewhere that holds as many may be the same thing
+ALIKE = 0.7
+"""Cosine of what looks alike; that of the most similar point elsewhere is 0.4 in the median, 0.6 in one of ten."""
+
+_LEASTALIKE = 8  # samples: a landmark elsewhere that holds as many may be the same thing
 
 
 class LookAlikes:
@@ -50,13 +52,13 @@ class LookAlikes:
         if len(rows) == 0:
             return ()
         similarity = samples @ self._descriptors[rows].T
-        alike = similarity.max(axis=1) >= _ALIKE
+        alike = similarity.max(axis=1) >= ALIKE
         counts = np.bincount(self._landmarks.labels[rows[similarity[alike].argmax(axis=1)]])
-        return tuple(int(label) for label in np.flatnonzero(counts >= _LEAST_ALIKE))
+        return tuple(int(label) for label in np.flatnonzero(counts >= _LEASTALIKE))
 
     def share_like(self, samples: Float32) -> float:
         """Share of the samples (S, D) that some point of the map is like."""
-        return float(((samples @ self._descriptors.T).max(axis=1) >= _ALIKE).mean())
+        return float(((samples @ self._descriptors.T).max(axis=1) >= ALIKE).mean())
 
     @cached_property
     def _descriptors(self) -> Float32:

@@ -1,4 +1,4 @@
-"""Which map an image shows: the classes of one recogniser are the landmarks of all maps, each map's in a range."""
+"""Which of several maps an image shows, by the points that its keypoints look most like."""
 
 from __future__ import annotations
 
@@ -7,49 +7,51 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import Array
 from visloc_ros.localization.evidence import RIVAL_SHARE, Query
-from visloc_ros.localization.strategies.landmarks.calibration import keep_likely_landmarks
-from visloc_ros.localization.strategies.landmarks.landmark_reach import LandmarkReach
-from visloc_ros.localization.strategies.landmarks.look_alikes import LookAlikes
-from visloc_ros.localization.strategies.landmarks.opening import RecogniserOfOneMap
+from visloc_ros.localization.search_hint import SearchHint
+from visloc_ros.localization.strategies.landmarks.point_votes import PointVotes
+from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
 
 _MOST_LANDMARKS = 3  # of a map: an image hardly shows more of them well
 _RIVAL_VOTES = 0.5  # of those for the map that is found: one that looks the same gets as many
 
 
 class LandmarkMapRanking:
-    """Counts votes for maps that share a recogniser, and knows which of them look alike."""
+    """Counts votes for maps, and knows which of them look alike.
 
-    def __init__(
-        self,
-        recognisers: Sequence[RecogniserOfOneMap],
-        look_alikes: Sequence[LookAlikes],
-        reaches: Sequence[LandmarkReach],
-    ) -> None:
-        self._recogniser = recognisers[0].of_all_maps
-        self._ranges = [slice(1 + one.first_class, 1 + one.first_class + one.num_landmarks) for one in recognisers]
-        self._look_alikes, self._reaches = look_alikes, reaches
+    ``are_together`` says that the maps were prepared together: texts that were learned apart cannot be compared.
+    """
+
+    def __init__(self, searchers: Sequence[LandmarkSearcher], *, are_together: bool) -> None:
+        self._votes = PointVotes([one.landmarks for one in searchers])
+        self._look_alikes = [one.look_alikes for one in searchers]
+        self._reaches = [one.reach for one in searchers]
+        self._are_together = are_together
         self._found: dict[tuple[int, int], frozenset[int]] = {}
 
     def votes(self, query: Query) -> Array:
-        """How many tokens are expected to show each map (M,), of those that are not surely background."""
+        """How many keypoints speak for each map (M,), weighed by how well its landmarks go with a text.
+
+        Raises MapError for a text where maps were prepared apart or without texts.
+        """
         with query.watch("recognition"):
-            by_class = self._votes_by_class(query)
-        if query.hint is None:
-            return np.array([by_class[classes].sum() for classes in self._ranges])
-        logs = [reach.log_likelihoods_of_text(query.hint) for reach in self._reaches]
+            votes = self._votes.count(query.features)
+        if query.hint is None or query.hint.text is None:
+            return np.array([one.sum() for one in votes], np.float64)
+        logs = self._log_likelihoods_of_text(query.hint)
         largest = max(one.max() for one in logs)
-        weights = [np.exp(one - largest) for one in logs]
-        return np.array([by_class[classes] @ one for classes, one in zip(self._ranges, weights, strict=True)])
+        return np.array([one @ np.exp(log - largest) for one, log in zip(votes, logs, strict=True)])
 
     def rivals(self, query: Query, found: int) -> list[int]:
         """Rows of the maps that may show the same as the found one: with as many votes, or with landmarks like its."""
         votes = self.votes(query)
         rivals = {int(row) for row in np.flatnonzero(votes >= _RIVAL_VOTES * votes[found])}
         with query.watch("recognition"):
-            for label in self._likely_landmarks(query, found):
-                rivals |= self._maps_like(found, label)
+            likely = np.argsort(-self._votes.count(query.features)[found], kind="stable")[:_MOST_LANDMARKS]
+            for place in likely:
+                rivals |= self._maps_like(found, 1 + int(place))
         return sorted(rivals - {found})
 
     def log_likelihood(self, query: Query, row: int, landmarks: NDArray[np.int32]) -> float:
@@ -64,15 +66,13 @@ class LandmarkMapRanking:
             else float(reach.log_likelihoods_of_text(query.hint).max())
         )
 
-    def _votes_by_class(self, query: Query) -> NDArray[np.float64]:
-        probabilities = self._recogniser.recognise(query.features)
-        kept = keep_likely_landmarks(probabilities, self._recogniser.background_threshold)
-        return np.asarray(probabilities[kept].sum(axis=0, dtype=np.float64))
-
-    def _likely_landmarks(self, query: Query, found: int) -> list[int]:
-        """The landmarks of a map with most votes."""
-        votes = self._votes_by_class(query)[self._ranges[found]]
-        return [1 + int(place) for place in np.argsort(-votes, kind="stable")[:_MOST_LANDMARKS]]
+    def _log_likelihoods_of_text(self, hint: SearchHint) -> list[Array]:
+        if not self._are_together:
+            raise MapError(
+                "the maps were prepared apart, so that a text does not tell them from each other: run 'visloc prepare "
+                "MAP MAP... --for landmarks --texts FILE' with all of them, or leave the text out"
+            )
+        return [reach.log_likelihoods_of_text(hint) for reach in self._reaches]
 
     def _maps_like(self, row: int, label: int) -> frozenset[int]:
         """Rows of the other maps that hold what this landmark does; found out once for each landmark.

@@ -31,16 +31,25 @@ def open_landmarks(map_: Map, device: str = "auto") -> tuple[LandmarkMap, Recogn
     return _open(map_, recogniser)
 
 
-def open_landmarks_together(maps: Sequence[Map], device: str = "auto") -> list[tuple[LandmarkMap, RecogniserOfOneMap]]:
-    """The landmarks of maps that were prepared together, and what recognises those of each.
+def open_landmarks_of(maps: Sequence[Map], device: str = "auto") -> list[tuple[LandmarkMap, RecogniserOfOneMap]]:
+    """The landmarks of several maps, and what recognises those of each.
 
-    The recogniser of all maps is loaded once, and looks at an image once. Raises MapError where maps were prepared
-    apart, and what ``open_landmarks`` raises.
+    A recogniser that maps share is loaded once, and looks at an image once. Raises what ``open_landmarks`` does.
     """
-    _check_prepared_together(maps)
-    extractor = maps[0].manifest.models["extractor"].name
-    recogniser = RememberingRecogniser(load_recogniser(_files_of(maps[0]), extractor, device))
-    return [_open(map_, recogniser) for map_ in maps]
+    recognisers: dict[bytes, Recogniser] = {}
+    opened = []
+    for map_ in maps:
+        files, key = _files_of(map_), recogniser_checksum(map_)
+        if key not in recognisers:
+            loaded = load_recogniser(files, map_.manifest.models["extractor"].name, device)
+            recognisers[key] = RememberingRecogniser(loaded)
+        opened.append(_open(map_, recognisers[key]))
+    return opened
+
+
+def recogniser_checksum(map_: Map) -> bytes:
+    """Tells whether two maps share a recogniser, because they were prepared together. Raises MapError without one."""
+    return hashlib.sha256(_files_of(map_).get(WEIGHTS_NAME, b"")).digest()
 
 
 def open_texts(map_: Map, num_landmarks: int) -> TextLikelihood | None:
@@ -65,18 +74,6 @@ def _open(map_: Map, recogniser: Recogniser) -> tuple[LandmarkMap, RecogniserOfO
             f"map: run 'visloc prepare MAP --for {LANDMARKS}' again"
         )
     return landmarks, RecogniserOfOneMap(recogniser, first, landmarks.num_landmarks)
-
-
-def _check_prepared_together(maps: Sequence[Map]) -> None:
-    """Refuse maps that hold different recognisers, or the same landmarks. Raises MapError."""
-    recognisers = [hashlib.sha256(_files_of(map_).get(WEIGHTS_NAME, b"")).digest() for map_ in maps]
-    firsts = [_first_class(map_.manifest.prepared[LANDMARKS]) for map_ in maps]
-    if len(set(recognisers)) > 1 or len(set(firsts)) < len(firsts):
-        names = ", ".join(f"'{map_.name}'" for map_ in maps)
-        raise MapError(
-            f"the maps {names} were prepared apart, so that nothing tells them from each other: run 'visloc prepare "
-            f"MAP MAP... --for {LANDMARKS}' with all of them"
-        )
 
 
 def _first_class(entry: Mapping[str, Any]) -> int:

@@ -16,6 +16,7 @@ from visloc_ros.core.config import Config, section
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import NO_POINT, Map, open_map
+from visloc_ros.core.map_card import put_section
 from visloc_ros.core.map_preparation import add_prepared
 from visloc_ros.core.progress import Progress, SilentProgress, track
 from visloc_ros.core.types import AnchorPose
@@ -36,6 +37,7 @@ from visloc_ros.localization.strategies.landmarks.tokens import (
     split_images,
 )
 from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
+from visloc_ros.localization.strategies.landmarks.training_curve import curve_section
 from visloc_ros.sources import FrameSource
 
 if TYPE_CHECKING:
@@ -236,5 +238,6 @@ def _write(
         own = slice(scene.first_class, scene.first_class + scene.landmarks.num_landmarks)
         likelihood.of_rows(own).save(folder)
     num_bytes = trained.save(folder, _extractor(scene))
+    put_section(folder.parent, LANDMARKS, curve_section("Search by landmarks", trained.curve, trained.best))
     scores = {} if trained.best is None else asdict(trained.best)
     return {**scene.figures, "maps": [one.map.name for one in scenes], "recogniser": {"bytes": num_bytes, **scores}}

@@ -70,7 +70,7 @@ class LandmarkSearcher:
         self.map, self.labels = landmarks.map, landmarks.labels
         self.overlap = ViewOverlap(landmarks.map)
         self.matcher = matcher
-        self._landmarks, self._recogniser = landmarks, recogniser
+        self.landmarks, self._recogniser = landmarks, recogniser
         self._config = config
         self._nearest = NearestMatcher(ratio=_RATIO)
         self.reach, self.look_alikes = LandmarkReach(landmarks, texts), LookAlikes(landmarks)
@@ -109,7 +109,7 @@ class LandmarkSearcher:
         self, query: Query, recognition: Recognition, landmark: RankedLandmark, prior: SE3 | None = None
     ) -> Evidence:
         """Evidence of one landmark, with its pose where there is any."""
-        frame = self.map.images[self._landmarks.frame_rows[landmark.label - 1]]
+        frame = self.map.images[self.landmarks.frame_rows[landmark.label - 1]]
         with query.watch("matching"):
             tokens, points = self._chosen(recognition, landmark, frame)
             keypoint_rows = recognition.keypoint_rows[tokens]
@@ -125,14 +125,14 @@ class LandmarkSearcher:
         """The evidence with how well the landmarks of its inliers go with the text that was read."""
         if query.hint is None or query.hint.text is None or evidence.solution is None:
             return evidence
-        labels = self._landmarks.labels[evidence.correspondences.point_rows[evidence.solution.inliers]]
+        labels = self.landmarks.labels[evidence.correspondences.point_rows[evidence.solution.inliers]]
         return replace(evidence, log_likelihood=self.reach.log_likelihood_of_text(query.hint, labels))
 
     def _chosen(
         self, recognition: Recognition, landmark: RankedLandmark, frame: MapImage
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Tokens and points of the frame to match: those of the landmark, or all where labels do not tell enough."""
-        tokens, labels = recognition.probabilities.argmax(axis=1), self._landmarks.labels[frame.point_rows]
+        tokens, labels = recognition.probabilities.argmax(axis=1), self.landmarks.labels[frame.point_rows]
         common = np.intersect1d(tokens, labels)
         shares = np.isin(tokens, common).mean(), np.isin(labels, common).mean()
         if len(landmark.token_rows) >= _MIN_TOKENS and min(shares) >= _AGREEING_LABELS:
@@ -146,7 +146,7 @@ class LandmarkSearcher:
         inliers = evidence.solution.inliers
         tokens = np.searchsorted(recognition.keypoint_rows, found.keypoint_rows[inliers])
         likely = np.argpartition(-recognition.probabilities[tokens], _likely_places(recognition), axis=1)
-        labels = self._landmarks.labels[found.point_rows[inliers]]
+        labels = self.landmarks.labels[found.point_rows[inliers]]
         return bool((likely[:, :_LIKELY_CLASSES] == labels[:, None]).any(axis=1).mean() >= _AGREEING_LABELS)
 
     def _try_rivals(

@@ -28,37 +28,20 @@ from visloc_ros.localization.strategies.landmarks.recogniser_files import Recogn
 from visloc_ros.localization.strategies.landmarks.recognition_scores import score_recognition
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32, LabelledImage
 from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
+from visloc_ros.localization.strategies.landmarks.training_curve import CurvePoint
 
 ReportProgress = Callable[[float, str], None]
 
 _LAST_RATE = 0.01  # of the largest learning rate
 _TIMED_STEPS = 20  # at least, before it is known how many steps there is time for
 _SPARE_TIME = 0.95
-_BACKGROUND_MERIT = 0.1  # of a network, beside its accuracy on landmarks
 _BETTER = 0.002  # merit by which a network must be better to count as that
 _LOW_RECALL = 0.5
+_LEAST_ACCURACY = 0.5  # what recognises less still learns: of 400 landmarks none is known for hundreds of steps
 _STEPS_BEFORE_RAISING = 200
 _MOST_VALIDATED = 32
 _MOST_PROTOTYPES = 2048  # in all: every keypoint is compared with each, so that many maps would take ever longer
 _AMPERE = 8  # compute capability
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """Where training was at a step: seconds so far, mean loss since the last point, and scores on held-out images."""
-
-    step: int
-    seconds: float
-    loss: float
-    accuracy: float
-    macro_accuracy: float
-    background_precision: float
-    background_recall: float
-
-    @property
-    def merit(self) -> float:
-        """What the best network is chosen by: accuracy on landmarks, and some of that on background, as in the loss."""
-        return self.accuracy + _BACKGROUND_MERIT * self.background_recall
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +203,8 @@ class _Training:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._has_brain_floats)
 
     def _is_done(self) -> bool:
-        flat = self._best_point is not None and self._step - self._best_point.step >= self._config.patience
+        best = self._best_point
+        flat = best is not None and self._step - best.step >= self._config.patience and best.accuracy >= _LEAST_ACCURACY
         return flat or self._step >= self._planned or self._seconds() >= self._config.max_minutes * 60.0
 
     def _seconds(self) -> float:
