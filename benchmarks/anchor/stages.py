@@ -9,6 +9,7 @@ import argparse
 import importlib.util
 from pathlib import Path
 
+from benchmarks.anchor import stock_hloc
 from benchmarks.anchor.timing import STAGES
 from benchmarks.places import Place, real_places
 from benchmarks.program import add_device, new_parser, run_module
@@ -16,7 +17,6 @@ from benchmarks.results_file import Figures, read_json, table, write_section
 from visloc_ros.evaluation.machine import provenance
 
 SECTION = "Stages of an anchor"
-HLOC_SECTION = "Beside stock hloc"
 
 
 def main() -> None:
@@ -29,7 +29,9 @@ def main() -> None:
     if importlib.util.find_spec("hloc") is None:
         print("stock hloc is not installed: no comparison")
         return
-    write_section(arguments.markdown, HLOC_SECTION, provenance(), hloc_table(compare_with_hloc(arguments)))
+    write_section(
+        arguments.markdown, stock_hloc.SECTION, provenance(), stock_hloc.as_markdown(compare_with_hloc(arguments))
+    )
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -113,24 +115,6 @@ def compare_with_hloc(arguments: argparse.Namespace) -> Figures:
     options = [f"--map={arguments.work / 'maps' / kitchen.name}", f"--source={kitchen.query_folder}"]
     run_module("benchmarks.anchor.stock_hloc", *options, f"--json={json_file}")
     return read_json(json_file)
-
-
-def hloc_table(report: Figures) -> str:
-    """A row a system, then the ratios."""
-    header = ["system", "p50 ms", "p95 ms", "median cm", "median °", "found"]
-    rows = [
-        [
-            name,
-            f"{figures['total_ms']['p50']:.0f}",
-            f"{figures['total_ms']['p95']:.0f}",
-            f"{100 * figures['position_error_m']:.2f}",
-            f"{figures['rotation_error_deg']:.2f}",
-            f"{figures['accepted']} of {report['queries']}",
-        ]
-        for name, figures in report["systems"].items()
-    ]
-    ratios = "\n".join(f"- {pair}: {values['times_faster_p50']:.1f} times" for pair, values in report["ratios"].items())
-    return f"{table(header, rows)}\n\n{ratios}"
 
 
 if __name__ == "__main__":

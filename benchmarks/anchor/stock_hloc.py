@@ -19,8 +19,8 @@ import numpy as np
 
 from benchmarks.anchor.stock_hloc_driver import StockHloc, import_hloc
 from benchmarks.places import known_truth
-from benchmarks.program import new_parser
-from benchmarks.results_file import Figures, write_json
+from benchmarks.program import add_outputs, new_parser
+from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.core.errors import SourceError, VislocError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import open_map
@@ -29,17 +29,21 @@ from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import AnchorPose, Frame
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.metrics import Statistics, pose_errors, recall
-from visloc_ros.localization import AnchorEngine
+from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.localization.config import RETRIEVAL, SEARCHES
 from visloc_ros.mapping.hloc_export import export_hloc
 from visloc_ros.simulation.pose_priors import perturbed
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
 
+SECTION = "Beside stock hloc"
 WITHOUT, WITH = "engine", "engine with a prediction"
 KEPT, PROGRAMS = "stock hloc, kept loaded", "stock hloc, as its programs"
 RATIOS = ((KEPT, WITHOUT), (KEPT, WITH), (PROGRAMS, WITHOUT), (PROGRAMS, WITH))
 PRIOR_LAG_S, PRIOR_DISTANCE_M, PRIOR_ANGLE_DEG = 0.1, 0.05, 2.0
 STAMP_TOLERANCE_NS = 5_000_000
 WARM_UP_FRAMES = 2
+
+LOOKING = ("decode", "features")
 
 Localize = Callable[[Frame, SE3], tuple[SE3 | None, dict[str, float]]]
 
@@ -60,6 +64,7 @@ class Outcome:
         return {
             "total_ms": percentiles([sum(one.values()) for one in self.stage_ms]),
             "stage_ms": {stage: percentiles([one.get(stage, 0.0) for one in self.stage_ms]) for stage in stages},
+            "search_ms": percentiles([without_looking(one) for one in self.stage_ms]),
             "cpu_ms": percentiles(self.cpu_ms),
             "position_error_m": median(errors[:, 0]),
             "rotation_error_deg": median(errors[:, 1]),
@@ -77,8 +82,7 @@ def main() -> None:
     except VislocError as error:
         sys.exit(f"error: {error}")
     print_report(report)
-    if arguments.json:
-        write_json(arguments.json, report)
+    write_outputs(arguments, SECTION, report, as_markdown(report))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -90,8 +94,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--last", type=int, default=749, help="index of the last query")
     parser.add_argument("--every", type=int, default=10, help="step between queries")
     parser.add_argument("--top-k", type=int, default=10, help="map images that hloc matches a query with")
+    parser.add_argument("--search", choices=SEARCHES, default=RETRIEVAL, help="way of the engine")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch, the same for both")
-    parser.add_argument("--json", type=Path, help="file for all figures")
+    add_outputs(parser)
     return parser.parse_args()
 
 
@@ -112,6 +117,7 @@ def compare(arguments: argparse.Namespace) -> Figures:
     summaries = {name: outcome.summary(truths) for name, outcome in outcomes.items()}
     return {
         **provenance(),
+        "search": arguments.search,
         "threads": arguments.threads,
         "versions": {"hloc": hloc.__version__, "torch": torch.__version__},
         "queries": len(truths),
@@ -125,7 +131,7 @@ def make_systems(arguments: argparse.Namespace, images: Path, folder: Path) -> d
     """The engine without and with a prediction, and hloc both ways, on the same map."""
     export_hloc(arguments.map, folder / "map")
     map_ = open_map(arguments.map)
-    engine = AnchorEngine(map_)
+    engine = AnchorEngine(map_, AnchorConfig(search=arguments.search))
     systems: dict[str, Localize] = {
         WITHOUT: lambda frame, prior: run_engine(engine, frame, None),
         WITH: lambda frame, prior: run_engine(engine, frame, prior),
@@ -211,6 +217,11 @@ def percentiles(values: list[float]) -> dict[str, float]:
     return {"p50": float(np.percentile(values, 50)), "p95": float(np.percentile(values, 95))}
 
 
+def without_looking(stage_ms: dict[str, float]) -> float:
+    """Milliseconds of all that comes after the features."""
+    return sum(value for stage, value in stage_ms.items() if stage not in LOOKING)
+
+
 def median(values: np.ndarray) -> float | None:
     """Median of the numbers that are finite."""
     statistics = Statistics.of(values)
@@ -219,7 +230,7 @@ def median(values: np.ndarray) -> float | None:
 
 def ratio(slow: Figures, fast: Figures) -> dict[str, float]:
     """How many times faster, and the median errors relative to each other (below 1: smaller)."""
-    times = {"p50": "total_ms", "processor_p50": "cpu_ms"}
+    times = {"p50": "total_ms", "without_features_p50": "search_ms", "processor_p50": "cpu_ms"}
     ratios = {f"times_faster_{name}": slow[key]["p50"] / fast[key]["p50"] for name, key in times.items()}
     for key in ("position_error_m", "rotation_error_deg"):
         if slow[key] and fast[key]:
@@ -234,6 +245,7 @@ def print_report(report: Figures) -> None:
         total = figures["total_ms"]
         print(
             f"{name}: p50 {total['p50']:.0f} ms, p95 {total['p95']:.0f} ms, "
+            f"without features {figures['search_ms']['p50']:.0f} ms, "
             f"processor {figures['cpu_ms']['p50']:.0f} ms, "
             f"median {100 * (figures['position_error_m'] or np.nan):.2f} cm "
             f"{figures['rotation_error_deg'] or np.nan:.2f} deg, "
@@ -242,6 +254,29 @@ def print_report(report: Figures) -> None:
         print("    " + ", ".join(f"{stage} {ms['p50']:.0f}" for stage, ms in figures["stage_ms"].items()) + " ms")
     for pair, values in report["ratios"].items():
         print(f"{pair}: " + ", ".join(f"{key} {value:.2f}" for key, value in values.items()))
+
+
+def as_markdown(report: Figures) -> str:
+    """A row a system, then the ratios."""
+    header = ["system", "p50 ms", "p95 ms", "without features, p50 ms", "median cm", "median °", "found"]
+    rows = [
+        [
+            name,
+            f"{figures['total_ms']['p50']:.0f}",
+            f"{figures['total_ms']['p95']:.0f}",
+            f"{figures['search_ms']['p50']:.0f}",
+            f"{100 * figures['position_error_m']:.2f}",
+            f"{figures['rotation_error_deg']:.2f}",
+            f"{figures['accepted']} of {report['queries']}",
+        ]
+        for name, figures in report["systems"].items()
+    ]
+    ratios = "\n".join(
+        f"- {pair}: {values['times_faster_p50']:.1f} times, "
+        f"without features {values['times_faster_without_features_p50']:.1f}"
+        for pair, values in report["ratios"].items()
+    )
+    return f"The engine searches by {report['search']}.\n\n{table(header, rows)}\n\n{ratios}"
 
 
 if __name__ == "__main__":
