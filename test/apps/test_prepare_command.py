@@ -17,7 +17,7 @@ training:
   max_steps: 50
   batch: 8
   device: cpu
-  augmentation: {tokens: 128}
+  tokens: 128
 """
 
 

@@ -21,7 +21,7 @@ SIMULATION = SimulationConfig(
 )
 QUICK = """
 preparation:
-  training: {size: nano, prototypes: 16, max_steps: 50, batch: 8, device: cpu, augmentation: {tokens: 128}}
+  training: {size: nano, prototypes: 16, max_steps: 50, batch: 8, device: cpu, tokens: 128}
 """
 
 

@@ -18,7 +18,7 @@ from visloc_ros.localization.strategies.landmarks import LandmarkConfig, make_la
 from visloc_ros.localization.strategies.landmarks.preparation import PreparationConfig, prepare_landmarks
 from visloc_ros.localization.strategies.landmarks.recogniser import NearestRecogniser
 from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
-from visloc_ros.localization.strategies.landmarks.training_config import AugmentationConfig, TrainingConfig
+from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
 
 ROOM = Path(__file__).parents[4] / "maps" / "demo_room.tar.gz"
 BY_LANDMARKS = AnchorConfig(search="landmarks")
@@ -30,7 +30,7 @@ QUICK = PreparationConfig(
         batch=8,
         validate_every=25,
         device="cpu",
-        augmentation=AugmentationConfig(tokens=128),
+        tokens=128,
     )
 )
 

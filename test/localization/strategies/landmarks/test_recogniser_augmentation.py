@@ -1,27 +1,28 @@
 """Training samples: what is drawn, what becomes of it, and that the step decides it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from token_world import DIM, TokenWorld, unit
 
 from visloc_ros.core.errors import MapError
-from visloc_ros.localization.strategies.landmarks.augmentation import SampleMaker
+from visloc_ros.localization.strategies.landmarks.augmentation import Augmentation, SampleMaker
 from visloc_ros.localization.strategies.landmarks.prototypes import landmark_prototypes
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, LabelledImage
-from visloc_ros.localization.strategies.landmarks.training_config import AugmentationConfig
 
-PLAIN = {
-    "tokens": 64,
-    "chimeras": 0.0,
-    "negatives": 0.0,
-    "track_swap": 0.0,
-    "descriptor_noise": 0.0,
-    "min_scale": 1.0,
-    "max_shift": 0.0,
-    "max_roll_deg": 0.0,
-    "max_dropout": 0.0,
-    "partial_views": 0.0,
-}
+PLAIN = Augmentation(
+    chimeras=0.0,
+    negatives=0.0,
+    track_swap=0.0,
+    descriptor_noise=0.0,
+    min_scale=1.0,
+    max_shift=0.0,
+    max_roll_deg=0.0,
+    max_dropout=0.0,
+    partial_views=0.0,
+)
+TOKENS = 64
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,8 @@ def negatives(world):
     return [world.elsewhere() for _ in range(4)]
 
 
-def samples(images, elsewhere, size=32, step=0, **options):
-    maker = SampleMaker(images, elsewhere, AugmentationConfig(**{**PLAIN, **options}), seed=3)
+def samples(images, elsewhere, size=32, step=0, tokens=TOKENS, **options):
+    maker = SampleMaker(images, elsewhere, tokens, 3, replace(PLAIN, **options))
     return maker.batch(step, size)
 
 
@@ -144,7 +145,7 @@ def test_noise_turns_descriptors_a_little(images, negatives):
 
 def test_positions_are_scaled_rolled_and_shifted_as_one(images):
     plain = samples(images, [])
-    moved = SampleMaker(images, [], AugmentationConfig(**{**PLAIN, "min_scale": 0.5}), 3)._moved(
+    moved = SampleMaker(images, [], TOKENS, 3, replace(PLAIN, min_scale=0.5))._moved(
         plain.positions, np.random.default_rng(0)
     )
     ratio = moved / plain.positions
@@ -174,7 +175,7 @@ def test_images_without_landmarks_or_tokens_are_passed_over(world, images, negat
 
 @pytest.mark.parametrize("chimeras", [0.0, 0.5, 1.0])
 def test_validation_images_get_background_where_they_have_none(images, negatives, chimeras):
-    maker = SampleMaker(images, negatives, AugmentationConfig(**{**PLAIN, "chimeras": chimeras}), seed=0)
+    maker = SampleMaker(images, negatives, TOKENS, 0, replace(PLAIN, chimeras=chimeras))
     (image,) = maker.for_validation(images[:1])
     background = image.labels == BACKGROUND
     assert background.sum() == round(0.5 * len(images[0]))
@@ -184,7 +185,7 @@ def test_validation_images_get_background_where_they_have_none(images, negatives
 
 
 def test_validation_images_without_any_background_only_get_noise(images):
-    maker = SampleMaker(images, [], AugmentationConfig(chimeras=0.0), seed=0)
+    maker = SampleMaker(images, [], TOKENS, 0, Augmentation(chimeras=0.0))
     (image,) = maker.for_validation(images[:1])
     assert np.array_equal(image.labels, images[0].labels)
     cosine = (image.descriptors * images[0].descriptors).sum(axis=1)

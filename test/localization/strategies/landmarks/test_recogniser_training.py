@@ -12,10 +12,7 @@ from visloc_ros.core.feature_files import LocalFeatures  # noqa: E402
 from visloc_ros.localization.strategies.landmarks.backends.checkpoint import CHECKPOINT_NAME  # noqa: E402
 from visloc_ros.localization.strategies.landmarks.backends.recogniser import TransformerRecogniser  # noqa: E402
 from visloc_ros.localization.strategies.landmarks.backends.training import train_recogniser  # noqa: E402
-from visloc_ros.localization.strategies.landmarks.training_config import (  # noqa: E402
-    AugmentationConfig,
-    TrainingConfig,
-)
+from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig  # noqa: E402
 
 CLASSES = LANDMARKS + 1
 SHORT = TrainingConfig(
@@ -26,7 +23,7 @@ SHORT = TrainingConfig(
     warm_up=2,
     validate_every=4,
     device="cpu",
-    augmentation=AugmentationConfig(tokens=32),
+    tokens=32,
 )
 
 
@@ -70,8 +67,7 @@ class Interrupt:
 
 @pytest.fixture(scope="module")
 def learned(data):
-    options = AugmentationConfig(tokens=64)
-    return train(data, replace(SHORT, max_steps=80, validate_every=20, learning_rate=3e-3, augmentation=options))
+    return train(data, replace(SHORT, max_steps=80, validate_every=20, learning_rate=3e-3, tokens=64))
 
 
 def test_it_learns_the_landmarks_of_a_small_world(world, learned):

@@ -11,7 +11,7 @@ descriptor of unmapped keypoints of 7-Scenes' red kitchen has a cosine of 0.53 t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,6 @@ from visloc_ros.core.errors import MapError
 from visloc_ros.core.map import NO_POINT
 from visloc_ros.localization.strategies.landmarks.token_store import TokenStore
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32, LabelledImage, Labels, unit_rows
-from visloc_ros.localization.strategies.landmarks.training_config import AugmentationConfig
 
 _IMAGE_EXTENT = 1.4  # of the longer side in normalised positions
 _WINDOW_EXTENT = (0.3, 0.9)  # half sides of the part that is seen, or hidden, in normalised positions
@@ -43,17 +42,41 @@ class Batch(NamedTuple):
     valid: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Augmentation:
+    """How samples differ from the map's images; shares and probabilities where no unit is told."""
+
+    min_labelled: int = 32  # landmark tokens of a sample, if there are; one with fewer is filled up with background
+    min_background: float = 0.1
+    max_background: float = 0.7
+    chimeras: float = 0.5  # of the foreign background
+    negatives: float = 0.08  # samples that show only background
+    track_swap: float = 0.4  # tokens with the descriptor of another observation of their point
+    descriptor_noise: float = 0.03  # of each component of a unit descriptor
+    min_scale: float = 0.5  # of positions
+    max_shift: float = 0.1  # of the image
+    max_roll_deg: float = 10.0
+    max_dropout: float = 0.4  # tokens that a sample loses
+    partial_views: float = 0.3  # only a part of an image is seen, or all but a part
+
+
 class SampleMaker:
     """Makes the batch of a step, which depends on the seed and the step alone: training can go on anywhere.
 
-    ``negatives`` are images of elsewhere; there may be none. Raises MapError when no image shows a landmark.
+    A sample has at most ``tokens``. ``negatives`` are images of elsewhere; there may be none. Raises MapError when no
+    image shows a landmark.
     """
 
     def __init__(
-        self, images: Sequence[LabelledImage], negatives: Sequence[LabelledImage], config: AugmentationConfig, seed: int
+        self,
+        images: Sequence[LabelledImage],
+        negatives: Sequence[LabelledImage],
+        tokens: int,
+        seed: int,
+        augmentation: Augmentation = Augmentation(),
     ) -> None:
-        self._config = config
-        self._seed = seed
+        self._tokens, self._seed = tokens, seed
+        self._augmentation = augmentation
         self._store = TokenStore((*images, *negatives))
         self._labelled, self._background = self._rows_of(range(len(images)))
         self._negatives = [self._store.rows_of(len(images) + index) for index in range(len(negatives))]
@@ -67,8 +90,8 @@ class SampleMaker:
         """The ``size`` samples of a step."""
         rng = np.random.default_rng([self._seed, step])
         picked = [self._pick(rng) for _ in range(size)]
-        rows, valid = _padded([real for real, _ in picked], [mixed for _, mixed in picked], self._config.tokens)
-        mixed = _positions_of_mixed(picked, self._config.tokens)
+        rows, valid = _padded([real for real, _ in picked], [mixed for _, mixed in picked], self._tokens)
+        mixed = _positions_of_mixed(picked, self._tokens)
         labels = np.where(mixed | ~valid, BACKGROUND, self._store.labels[rows])
         descriptors = self._descriptors(rows, mixed, rng)
         return Batch(descriptors, self._moved(self._store.positions[rows], rng), labels, valid)
@@ -107,16 +130,16 @@ class SampleMaker:
 
     def _pick(self, rng: np.random.Generator) -> tuple[Rows, Rows]:
         """Rows of a sample's tokens, and of those whose descriptors become chimeras."""
-        config = self._config
-        total = round(config.tokens * (1.0 - rng.uniform(0.0, config.max_dropout)))
-        if self._negatives and rng.random() < config.negatives:
+        augmentation = self._augmentation
+        total = round(self._tokens * (1.0 - rng.uniform(0.0, augmentation.max_dropout)))
+        if self._negatives and rng.random() < augmentation.negatives:
             return self._elsewhere(total, rng), np.empty(0, np.int64)
         image = rng.choice(self._showing)
         labelled = self._seen(self._labelled[image], rng)
-        share = rng.uniform(config.min_background, max(config.min_background, config.max_background))
-        labelled = _some(labelled, max(round(total * (1.0 - share)), min(config.min_labelled, total)), rng)
+        share = rng.uniform(augmentation.min_background, max(augmentation.min_background, augmentation.max_background))
+        labelled = _some(labelled, max(round(total * (1.0 - share)), min(augmentation.min_labelled, total)), rng)
         wanted = total - len(labelled)
-        if len(labelled) > config.min_labelled:
+        if len(labelled) > augmentation.min_labelled:
             wanted = min(wanted, round(len(labelled) * share / max(1.0 - share, 1e-3)))
         own = _some(self._background[image], wanted, rng)
         foreign, mixed = self._foreign(wanted - len(own), rng)
@@ -124,7 +147,7 @@ class SampleMaker:
 
     def _foreign(self, count: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
         """Background that the image does not have: rows of images of elsewhere, and rows to mix."""
-        share = self._config.chimeras if self._negatives else float(self._config.chimeras > 0.0)
+        share = self._augmentation.chimeras if self._negatives else float(self._augmentation.chimeras > 0.0)
         mixed = rng.choice(self._all_labelled, round(count * share))
         return (self._elsewhere(count - len(mixed), rng) if self._negatives else mixed[:0]), mixed
 
@@ -139,7 +162,7 @@ class SampleMaker:
 
     def _seen(self, rows: Rows, rng: np.random.Generator) -> Rows:
         """Sometimes only the tokens within a random window around one of them, or only those around the window."""
-        if rng.random() >= self._config.partial_views:
+        if rng.random() >= self._augmentation.partial_views:
             return rows
         positions = self._store.positions[rows]
         offsets = np.abs(positions - positions[rng.integers(len(rows))])
@@ -149,7 +172,7 @@ class SampleMaker:
 
     def _descriptors(self, rows: Rows, mixed: NDArray[np.bool_], rng: np.random.Generator) -> Float32:
         """Descriptors (B, K, D): swapped along tracks, mixed to chimeras, and with noise."""
-        swapped = rng.random(rows.shape) < self._config.track_swap
+        swapped = rng.random(rows.shape) < self._augmentation.track_swap
         sources = np.where(swapped, self._store.other_observations(rows, rng), rows)
         descriptors = self._store.descriptors[sources].astype(np.float32)
         if mixed.any():
@@ -158,7 +181,7 @@ class SampleMaker:
 
     def _with_noise(self, descriptors: Float32, rng: np.random.Generator) -> Float32:
         noise = rng.standard_normal(descriptors.shape, np.float32)
-        return unit_rows(descriptors + np.float32(self._config.descriptor_noise) * noise)
+        return unit_rows(descriptors + np.float32(self._augmentation.descriptor_noise) * noise)
 
     def _chimeras(self, count: int, rng: np.random.Generator) -> Float32:
         """Descriptors (count, D), each mixed of several of the map's landmark tokens."""
@@ -168,10 +191,10 @@ class SampleMaker:
 
     def _moved(self, positions: Float32, rng: np.random.Generator) -> Float32:
         """Positions (B, K, 2) scaled, rolled and shifted, each sample by its own amounts."""
-        config, size = self._config, (len(positions), 1)
-        scale = rng.uniform(config.min_scale, 1.0, size)
-        roll = np.radians(rng.uniform(-config.max_roll_deg, config.max_roll_deg, size))
-        shift = rng.uniform(-config.max_shift, config.max_shift, (len(positions), 1, 2)) * _IMAGE_EXTENT
+        augmentation, size = self._augmentation, (len(positions), 1)
+        scale = rng.uniform(augmentation.min_scale, 1.0, size)
+        roll = np.radians(rng.uniform(-augmentation.max_roll_deg, augmentation.max_roll_deg, size))
+        shift = rng.uniform(-augmentation.max_shift, augmentation.max_shift, (len(positions), 1, 2)) * _IMAGE_EXTENT
         cosine, sine = scale * np.cos(roll), scale * np.sin(roll)
         x, y = positions[..., 0], positions[..., 1]
         return np.asarray(np.stack((cosine * x - sine * y, sine * x + cosine * y), -1) + shift, np.float32)

@@ -4,43 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from visloc_ros.core.config import Config, option, section
+from visloc_ros.core.config import Config, option
 from visloc_ros.features.config import DEVICES
 
 SIZES = ("nano", "tiny", "small", "full")
-
-
-@dataclass(frozen=True)
-class AugmentationConfig(Config):
-    """How training samples differ from the map's images."""
-
-    tokens: int = option(256, "tokens of a sample", minimum=16, maximum=4096)
-    min_labelled: int = option(
-        32, "landmark tokens that a sample has, if there are; one with fewer is filled up with background", minimum=1
-    )
-    min_background: float = option(0.1, "least share of background in a sample", minimum=0.0, maximum=1.0)
-    max_background: float = option(0.7, "largest share of background in a sample", minimum=0.0, maximum=1.0)
-    chimeras: float = option(
-        0.5,
-        "share of foreign background that is mixed of several of the map's own descriptors",
-        minimum=0.0,
-        maximum=1.0,
-    )
-    negatives: float = option(0.08, "share of samples that show only background", minimum=0.0, maximum=1.0)
-    track_swap: float = option(
-        0.4,
-        "probability that a token gets the descriptor of another observation of its point",
-        minimum=0.0,
-        maximum=1.0,
-    )
-    descriptor_noise: float = option(0.03, "noise of each component of a unit descriptor", minimum=0.0, maximum=1.0)
-    min_scale: float = option(0.5, "least scale of the positions of a sample", minimum=0.1, maximum=1.0)
-    max_shift: float = option(0.1, "largest shift of the positions of a sample, as a share of the image", minimum=0.0)
-    max_roll_deg: float = option(10.0, "largest roll of the positions of a sample [deg]", minimum=0.0, maximum=180.0)
-    max_dropout: float = option(0.4, "largest share of tokens that a sample loses", minimum=0.0, maximum=0.9)
-    partial_views: float = option(
-        0.3, "probability that only a part of an image is seen, or all but a part", minimum=0.0, maximum=1.0
-    )
 
 
 @dataclass(frozen=True)
@@ -57,6 +24,7 @@ class TrainingConfig(Config):
     max_minutes: float = option(8.0, "longest training [min]", minimum=0.01)
     max_steps: int = option(2000, "largest number of steps", minimum=1)
     batch: int = option(16, "samples of a step", minimum=1)
+    tokens: int = option(256, "tokens of a sample", minimum=16, maximum=4096)
     learning_rate: float = option(1e-3, "largest learning rate", minimum=1e-6, maximum=1.0)
     warm_up: int = option(50, "steps over which the learning rate rises", minimum=0)
     clip: float = option(1.0, "largest norm of the gradient", minimum=1e-3)
@@ -69,4 +37,3 @@ class TrainingConfig(Config):
     checkpoint_s: float = option(30.0, "time between two checkpoints [s]", minimum=0.0)
     device: str = option("auto", "where training runs; auto takes a GPU when there is one", choices=DEVICES)
     seed: int = option(0, "seed of the network's first weights and of the samples", minimum=0)
-    augmentation: AugmentationConfig = section(AugmentationConfig)

@@ -99,7 +99,7 @@ class _Training:
         self._folder = folder
         self._device = pick_device(config.device)
         self._has_brain_floats = _has_brain_floats(self._device)
-        self._samples = SampleMaker(images, negatives, config.augmentation, config.seed)
+        self._samples = SampleMaker(images, negatives, config.tokens, config.seed)
         self._validation = self._samples.for_validation(_spread(validation or images, _MOST_VALIDATED))
         self._network = _new_network(images, num_classes, config).to(self._device)
         self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=config.learning_rate)
