@@ -20,6 +20,8 @@ from visloc_ros.localization.strategies.landmarks.recogniser_files import WEIGHT
 from visloc_ros.localization.strategies.landmarks.text_likelihood import TEXTS_NAME, TextLikelihood
 from visloc_ros.localization.strategies.landmarks.tokens import Float32
 
+_LEAST = np.float32(1e-6)  # probability: of what is surely of another map nothing is known here
+
 
 def open_landmarks(map_: Map, device: str = "auto") -> tuple[LandmarkMap, RecogniserOfOneMap]:
     """The landmarks of a map, and what recognises them.
@@ -110,7 +112,7 @@ class RememberingRecogniser:
 
 @dataclass(frozen=True)
 class RecogniserOfOneMap:
-    """The landmarks of one of the maps that a recogniser knows; what it takes for another map is background here.
+    """The landmarks of one of the maps that a recogniser knows; those of the others are not there.
 
     Landmark ``n`` is class ``first_class + n`` of ``of_all_maps``, and class ``n`` here.
     """
@@ -134,8 +136,8 @@ class RecogniserOfOneMap:
         return self.of_this_map(self.of_all_maps.recognise(features))
 
     def of_this_map(self, probabilities: Float32) -> Float32:
-        """Probabilities (N, C) here of those of all maps."""
+        """Probabilities (N, C) here of those of all maps, by Bayes' rule: it is known which map is searched."""
         first = 1 + self.first_class
         own = probabilities[:, first : first + self.num_landmarks]
-        background = 1.0 - own.sum(axis=1, keepdims=True)
-        return np.asarray(np.concatenate((background.clip(0.0, 1.0), own), axis=1), np.float32)
+        of_both = np.concatenate((probabilities[:, :1], own), axis=1) + _LEAST
+        return np.asarray(of_both / of_both.sum(axis=1, keepdims=True), np.float32)

@@ -7,7 +7,7 @@ doubt, a learned matcher matches the frames around the pose that they give.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -83,14 +83,15 @@ class LandmarkSearcher:
             recognition = self.recognise(query)
             ranked = list(rank_landmarks(recognition.probabilities))[:_MOST_TRIED]
         tried: dict[int, Evidence] = {}
-        for landmark in ranked:
-            if landmark.label in tried:  # as a rival
+        for landmark in self._attempts(recognition, ranked):
+            if landmark.label in tried and len(landmark.token_rows):  # as a rival
                 continue
-            tried[landmark.label] = evidence = self._try(query, recognition, landmark, prior)
+            evidence = self._try(query, recognition, landmark, prior)
+            tried[landmark.label] = max(tried.get(landmark.label, Evidence()), evidence, key=_strength)
             if _is_likely(evidence) and self._agrees(recognition, evidence):
                 self._try_rivals(query, recognition, landmark, tried)
                 yield self._solver.with_rival(query, tried[landmark.label], list(tried.values()))
-        best = max(tried.values(), key=lambda one: (one.num_inliers, len(one.correspondences)), default=Evidence())
+        best = max(tried.values(), key=_strength, default=Evidence())
         best = self._solver.with_rival(query, best, list(tried.values()))
         refusal = hopelessness(best, self._config.min_matches)
         yield replace(best, refusal=refusal)
@@ -104,6 +105,16 @@ class LandmarkSearcher:
             probabilities = self.reach.weigh(probabilities, query.hint)
         kept = keep_likely_landmarks(probabilities, self._recogniser.background_threshold)
         return Recognition(kept, probabilities[kept])
+
+    def _attempts(self, recognition: Recognition, ranked: Sequence[RankedLandmark]) -> Iterator[RankedLandmark]:
+        """Landmarks with the tokens that show them; where none is found, with all, as far as that is something else.
+
+        A network that takes most of an image for the wrong landmarks of the right place would hide it else.
+        """
+        yield from ranked
+        for landmark in ranked:
+            if self._is_restricted(recognition, landmark):
+                yield RankedLandmark(landmark.label, np.empty(0, np.intp))
 
     def _try(
         self, query: Query, recognition: Recognition, landmark: RankedLandmark, prior: SE3 | None = None
@@ -132,12 +143,17 @@ class LandmarkSearcher:
         self, recognition: Recognition, landmark: RankedLandmark, frame: MapImage
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Tokens and points of the frame to match: those of the landmark, or all where labels do not tell enough."""
+        if self._is_restricted(recognition, landmark):
+            return landmark.token_rows, np.flatnonzero(self.landmarks.labels[frame.point_rows] == landmark.label)
+        return np.arange(len(recognition.keypoint_rows)), np.arange(len(frame.point_rows))
+
+    def _is_restricted(self, recognition: Recognition, landmark: RankedLandmark) -> bool:
+        """Whether only tokens and points of a landmark are matched: where it has enough, and labels mean something."""
+        frame = self.map.images[self.landmarks.frame_rows[landmark.label - 1]]
         tokens, labels = recognition.probabilities.argmax(axis=1), self.landmarks.labels[frame.point_rows]
         common = np.intersect1d(tokens, labels)
         shares = np.isin(tokens, common).mean(), np.isin(labels, common).mean()
-        if len(landmark.token_rows) >= _MIN_TOKENS and min(shares) >= _AGREEING_LABELS:
-            return landmark.token_rows, np.flatnonzero(labels == landmark.label)
-        return np.arange(len(tokens)), np.arange(len(labels))
+        return len(landmark.token_rows) >= _MIN_TOKENS and bool(min(shares) >= _AGREEING_LABELS)
 
     def _agrees(self, recognition: Recognition, evidence: Evidence) -> bool:
         """Whether inliers show what they were recognised as: else another landmark is tried before this is believed."""
@@ -169,6 +185,10 @@ class LandmarkSearcher:
     def _try_all_points(self, query: Query, recognition: Recognition, label: int) -> Evidence:
         """Evidence of a landmark, whatever tokens are recognised as."""
         return self._try(query, recognition, RankedLandmark(label, np.empty(0, np.intp)))
+
+
+def _strength(evidence: Evidence) -> tuple[int, int]:
+    return evidence.num_inliers, len(evidence.correspondences)
 
 
 def _likely_places(recognition: Recognition) -> int:
