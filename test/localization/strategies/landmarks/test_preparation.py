@@ -132,7 +132,7 @@ def test_no_map_and_no_such_map(tmp_path):
         prepare_landmarks([tmp_path / "nowhere"], SHORT)
 
 
-def test_classes_of_other_maps_are_background_here():
+def test_classes_of_other_maps_are_not_there():
     class Fixed:
         num_classes, background_threshold = 6, 0.9
 
@@ -141,4 +141,4 @@ def test_classes_of_other_maps_are_background_here():
 
     own = RecogniserOfOneMap(Fixed(), first_class=2, num_landmarks=2)
     assert own.num_classes == 3
-    np.testing.assert_allclose(own.recognise(None), [[0.7, 0.1, 0.2]], atol=1e-6)
+    np.testing.assert_allclose(own.recognise(None), [[0.25, 0.25, 0.5]], atol=1e-6)
