@@ -1,7 +1,7 @@
 """How many keypoints look most like a point of each map: what tells maps from each other at a glance.
 
 The points of all maps lie in inverted lists (IVF, Jegou et al. 2011), of which a keypoint is compared with the nearest
-few only, so that the time hardly grows with the number of maps.
+one only, so that the time hardly grows with the number of maps.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ _MOST_KEYPOINTS = (
     128  # those with the highest scores; of 50 rooms the right one gets 40 times as many votes as the next
 )
 _LISTS_PER_ROOT = 2.0  # lists for each square root of the number of points: as many as a list has points, about
-_PROBED_LISTS = 2
 _ITERATIONS = 10  # of k-means
 _REMEDY = "pip install faiss-cpu"
 
@@ -68,5 +67,4 @@ def _inverted_lists(descriptors: Float32) -> Any:
     index.cp.niter, index.cp.min_points_per_centroid = _ITERATIONS, 1
     index.train(descriptors)
     index.add(descriptors)
-    index.nprobe = _PROBED_LISTS
     return index
