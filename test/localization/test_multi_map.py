@@ -168,6 +168,22 @@ def test_a_sure_recogniser_does_not_hide_a_look_alike(worlds, maps, prepare, mon
     assert anchor.result.reason is Reason.AMBIGUOUS_PLACE
 
 
+def test_a_recogniser_that_is_wrong_of_all_landmarks_does_not_hide_the_place(worlds, maps, prepare, monkeypatch):
+    prepared = prepare(maps[:1])
+    recognise = prepared.recognise
+
+    def confused(features):
+        probabilities = recognise(features).copy()
+        probabilities[:, 1:] = np.roll(probabilities[:, 1:], 1, axis=1)
+        return probabilities
+
+    monkeypatch.setattr(prepared, "recognise", confused)
+    engine = engine_of(prepared.maps)
+    for row in range(4):
+        found = engine.localize(worlds[0].frame(), worlds[0].view(near(worlds[0], row)))
+        assert_found(found, "office", near(worlds[0], row))
+
+
 def test_an_image_of_elsewhere_is_rejected(maps, prepare):
     other, engine = World(9), engine_of(prepare(maps).maps)
     anchor = engine.localize(other.frame(), other.view(near(other)))

@@ -52,8 +52,8 @@ def _in_words(best: CurvePoint | None, last_step: int) -> str:
     if best is None:
         return "It ended before a network was looked at."
     return (
-        f"The network of step {best.step} of {last_step} was kept: it recognises {best.accuracy:.0%} of the landmark "
-        f"keypoints, {best.background_recall:.0%} of the background."
+        f"The network of step {best.step} of {last_step} was kept: it recognises {100 * best.accuracy:.0f} % of the "
+        f"landmark keypoints, {100 * best.background_recall:.0f} % of the background."
     )
 
 
@@ -72,7 +72,7 @@ def _grid(last_step: int) -> str:
     right, bottom = _position(1.0, 0.0)
     levels = [(_position(0.0, share), share) for share in _SHARES]
     lines = "".join(f'<line x1="{x:g}" y1="{y:g}" x2="{right:g}" y2="{y:g}"/>' for (x, y), _ in levels)
-    texts = "".join(f'<text x="4" y="{y + 4:g}">{share:.0%}</text>' for (_, y), share in levels)
+    texts = "".join(f'<text x="4" y="{y + 4:g}">{100 * share:g} %</text>' for (_, y), share in levels)
     steps = (
         f'<text x="{_MARGIN:g}" y="{bottom + 24:g}">step 0</text>'
         f'<text x="{right:g}" y="{bottom + 24:g}" text-anchor="end">step {last_step}</text>'
