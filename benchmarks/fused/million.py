@@ -6,19 +6,24 @@ Points are synthetic: places of 500 points each, of which local descriptors are 
 that of learned ones does, so that few directions hold most of what tells them apart, and the reduced descriptor of the
 place is random. Half of the keypoints of an image show points of one place, with noise; half show nothing. Times are
 of the clock, since the index uses several processors, and of these: on a busy machine the latter tell. The foretold
-bytes are those of a formula: a descriptor and a row of codes for each point, and the centroids.
+bytes are those of a formula: a descriptor and a row of codes for each point, and the centroids. Those of a process are
+what its resident set grows by when it holds the index.
 """
 
 import argparse
 import math
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 
 import numpy as np
+import psutil
 
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.evaluation.machine import provenance
+from visloc_ros.localization.faiss_library import load_faiss
 from visloc_ros.localization.strategies.fused.approximate_index import learn_index, learned_arrays, make_index
 from visloc_ros.localization.strategies.fused.codebook import Codebook
 from visloc_ros.localization.strategies.fused.config import EXACT, FLOAT16, IVF_PQ, STORAGES
@@ -34,7 +39,7 @@ LOCAL_NOISE, IMAGE_NOISE = 0.7, 0.5  # of the length of what they are added to: 
 AT_ONCE = 100_000
 HEADER = (
     "storage", "index", "ms per image", "ms of processors", "worst", "inliers of the exact search", "made in s",
-    "opened in s", "MB", "MB foretold",
+    "opened in s", "MB", "MB foretold", "MB of a process",
 )  # fmt: skip
 
 
@@ -127,10 +132,32 @@ def measure(codebook: Codebook, storage: str, images: list[Image]) -> list[Figur
             "made_s": made if name == IVF_PQ else 0.0,
             "opened_s": opened,
             "megabytes": (codebook.num_bytes + (extra if name == IVF_PQ else 0)) / 1e6,
+            "process_megabytes": grown_megabytes(name, codebook, learned),
             "foretold_megabytes": foretold_bytes(len(codebook), storage, name) / 1e6,
         }
         for name, of_index in found.items()
     ]
+
+
+def grown_megabytes(name: str, codebook: Codebook, learned: dict[str, np.ndarray]) -> float:
+    """What the memory of a process grows by when it holds an index."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        before = process.submit(resident_megabytes).result()
+        return process.submit(megabytes_with, name, codebook, learned).result() - before
+
+
+def resident_megabytes() -> float:
+    """Memory of this process, which knows faiss from then on."""
+    load_faiss("")
+    return float(psutil.Process().memory_info().rss) / 1e6
+
+
+def megabytes_with(name: str, codebook: Codebook, learned: dict[str, np.ndarray]) -> float:
+    """Memory of this process while it holds an index."""
+    index = make_index(name, codebook, learned)
+    megabytes = resident_megabytes()
+    del index
+    return megabytes
 
 
 def foretold_bytes(points: int, storage: str, index: str) -> int:
@@ -164,6 +191,7 @@ def as_markdown(report: Figures) -> str:
             f"{one['opened_s']:.1f}",
             f"{one['megabytes']:.0f}",
             f"{one['foretold_megabytes']:.0f}",
+            f"{one['process_megabytes']:.0f}",
         ]
         for one in report["rows"]
     ]
