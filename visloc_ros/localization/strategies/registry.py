@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.map import Map, only_prepared
@@ -14,6 +15,9 @@ from visloc_ros.localization.config import FUSED, LANDMARKS, AnchorConfig
 from visloc_ros.localization.searcher import MapRanking, Searcher
 from visloc_ros.localization.strategies.retrieval import RetrievalSearcher
 from visloc_ros.localization.strategies.retrieval.global_index import MakeDescriptor
+
+if TYPE_CHECKING:
+    from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
 
 
 def make_searcher(
@@ -26,14 +30,21 @@ def make_searcher(
     _check_whole(map_, config)
     matcher = matcher or make_matcher(config.matcher, extractor.info.name)
     if config.search == LANDMARKS:
-        from visloc_ros.localization.strategies.landmarks.opening import open_landmarks, open_texts
-        from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
-
-        landmarks, recogniser = open_landmarks(map_, config.features.device)
-        return LandmarkSearcher(landmarks, recogniser, config, matcher, open_texts(map_, landmarks.num_landmarks))
+        (searcher,) = _landmark_searchers([map_], config, matcher)
+        return searcher
     if config.search == FUSED:
         return _fused_searcher(map_, config, matcher, make_global_descriptor)
     return RetrievalSearcher(map_, config, matcher)
+
+
+def _landmark_searchers(maps: Sequence[Map], config: AnchorConfig, matcher: Matcher) -> list[LandmarkSearcher]:
+    from visloc_ros.localization.strategies.landmarks.opening import open_landmarks_of, open_texts
+    from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
+
+    return [
+        LandmarkSearcher(landmarks, recogniser, config, matcher, open_texts(map_, landmarks.num_landmarks))
+        for map_, (landmarks, recogniser) in zip(maps, open_landmarks_of(maps, config.features.device), strict=True)
+    ]
 
 
 def _fused_searcher(map_: Map, config: AnchorConfig, matcher: Matcher, make: MakeDescriptor) -> Searcher:
@@ -60,18 +71,9 @@ def make_searchers(
     matcher = matcher or make_matcher(config.matcher, extractor.info.name)
     if config.search == LANDMARKS:
         from visloc_ros.localization.strategies.landmarks.map_ranking import LandmarkMapRanking
-        from visloc_ros.localization.strategies.landmarks.opening import (
-            open_landmarks_of,
-            open_texts,
-            recogniser_checksum,
-        )
-        from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
+        from visloc_ros.localization.strategies.landmarks.opening import recogniser_checksum
 
-        opened = open_landmarks_of(maps, config.features.device)
-        searchers = [
-            LandmarkSearcher(landmarks, recogniser, config, matcher, open_texts(map_, landmarks.num_landmarks))
-            for map_, (landmarks, recogniser) in zip(maps, opened, strict=True)
-        ]
+        searchers = _landmark_searchers(maps, config, matcher)
         are_together = len({recogniser_checksum(map_) for map_ in maps}) == 1
         ranking = LandmarkMapRanking(searchers, are_together=are_together)
         return SearchersOfMaps(searchers, ranking)

@@ -29,8 +29,8 @@ def open_landmarks(map_: Map, device: str = "auto") -> tuple[LandmarkMap, Recogn
     Raises MapError where the map was not prepared, or its landmarks are broken or of another version of it; ModelError
     where the recogniser is.
     """
-    recogniser = load_recogniser(_files_of(map_), map_.manifest.models["extractor"].name, device)
-    return _open(map_, recogniser)
+    (opened,) = open_landmarks_of([map_], device)
+    return opened
 
 
 def open_landmarks_of(maps: Sequence[Map], device: str = "auto") -> list[tuple[LandmarkMap, RecogniserOfOneMap]]:
@@ -44,7 +44,7 @@ def open_landmarks_of(maps: Sequence[Map], device: str = "auto") -> list[tuple[L
         files, key = _files_of(map_), recogniser_checksum(map_)
         if key not in recognisers:
             loaded = load_recogniser(files, map_.manifest.models["extractor"].name, device)
-            recognisers[key] = RememberingRecogniser(loaded)
+            recognisers[key] = RememberingRecogniser(loaded) if len(maps) > 1 else loaded
         opened.append(_open(map_, recognisers[key]))
     return opened
 
