@@ -48,7 +48,8 @@ class FusedSearcher:
         self.map = fused.map
         self.overlap = ViewOverlap(fused.map)
         self.matcher = matcher
-        self._fused, self._describer, self._config = fused, describer, config
+        self._fused = replace(fused, learned={})  # the index has it
+        self._describer, self._config = describer, config
         self._index = make_index(fused.index, fused.codebook, fused.learned)
         self._collector = EvidenceCollector(fused.map, matcher, config)
         self._solver = EvidenceSolver(fused.map, config.pose)
