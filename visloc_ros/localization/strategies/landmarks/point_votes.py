@@ -19,9 +19,7 @@ from visloc_ros.localization.strategies.landmarks.look_alikes import ALIKE
 from visloc_ros.localization.strategies.landmarks.tokens import Float32, unit_descriptors, unit_rows
 
 _MOST_POINTS = 2048  # of a map, evenly: one megabyte
-_MOST_KEYPOINTS = (
-    128  # those with the highest scores; of 50 rooms the right one gets 40 times as many votes as the next
-)
+_MOST_KEYPOINTS = 128  # with the highest scores; the right one of 50 rooms gets 40 times the votes of the next
 _LISTS_PER_ROOT = 2.0  # lists for each square root of the number of points: as many as a list has points, about
 _ITERATIONS = 10  # of k-means
 _REMEDY = "pip install faiss-cpu"
