@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import rclpy
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from visloc_ros.nodes.base import VislocNode
 
 TIMEOUT_S = 60.0
+ASKED_AGAIN_S = 5.0
 
 
 class Harness:
@@ -28,12 +30,35 @@ class Harness:
 
     def call(self, service_type: type, name: str, request: object) -> object:
         """Call a service and wait for its answer."""
+        with self._client(service_type, name) as client:
+            future = client.call_async(request)
+            self.wait_for(future.done, f"answer of {name}")
+            return future.result()
+
+    def ask(self, service_type: type, name: str, request: object) -> object:
+        """Call a service that changes nothing, again where no answer comes.
+
+        A service that has just started may hear a client before it knows where to answer to.
+        """
+        with self._client(service_type, name) as client:
+            futures, asked = [], -ASKED_AGAIN_S
+
+            def answer() -> list:
+                nonlocal asked
+                if time.monotonic() - asked >= ASKED_AGAIN_S:
+                    futures.append(client.call_async(request))
+                    asked = time.monotonic()
+                return [one for one in futures if one.done()]
+
+            self.wait_for(answer, f"answer of {name}")
+            return next(one for one in futures if one.done()).result()
+
+    @contextmanager
+    def _client(self, service_type: type, name: str) -> Iterator[Client]:
         client = self.probe.create_client(service_type, name)
         self.wait_for(client.service_is_ready, f"service {name}")
-        future = client.call_async(request)
-        self.wait_for(future.done, f"answer of {name}")
+        yield client
         self.probe.destroy_client(client)
-        return future.result()
 
 
 @contextmanager

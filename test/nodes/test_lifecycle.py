@@ -24,7 +24,7 @@ def change(harness: Harness, node: str, transition: int) -> bool:
 
 
 def state_of(harness: Harness, node: str) -> int:
-    return harness.call(GetState, f"{node}/get_state", GetState.Request()).current_state.id
+    return harness.ask(GetState, f"{node}/get_state", GetState.Request()).current_state.id
 
 
 @contextmanager
