@@ -34,9 +34,14 @@ def search_growing(work: Path, sizes: Sequence[int], minutes: float) -> list[Fig
     rows = []
     for size in sorted(sizes):
         found = {search: measure(work, maps[:size], places, search) for search in (LANDMARKS, RETRIEVAL)}
-        rows.append({"maps": size, **found})
+        rows.append({"maps": size, "trained_s": trained_seconds(maps[:size]), **found})
         print(rows[-1], flush=True)
     return rows
+
+
+def trained_seconds(maps: Sequence[Map]) -> float:
+    """How long the networks of the maps had been trained when they were best, in the median."""
+    return median([map_.manifest.prepared[LANDMARKS]["recogniser"]["seconds"] for map_ in maps])
 
 
 def room(work: Path, number: int) -> Place:

@@ -105,7 +105,8 @@ def growing_table(rows: Sequence[Figures]) -> str:
     cells = [(str(row["maps"]), str(row["landmarks"]["queries"]), *growing_cells(row)) for row in rows]
     first, last = (row["landmarks"]["median_ms"] for row in (rows[0], rows[-1]))
     words = (
-        f"With {rows[-1]['maps']} maps, a search by landmarks takes {last / first:.2f} times as long as with the fewest"
+        f"With {rows[-1]['maps']} maps, a search by landmarks takes {last / first:.2f} times as long as with the "
+        f"fewest. Their networks had been trained for {rows[-1]['trained_s']:.0f} s in the median when they were best"
     )
     return f"### Ever more maps\n\n{words}.\n\n{table(GROWING_HEADER, cells)}"
 

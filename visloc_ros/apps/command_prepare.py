@@ -40,7 +40,7 @@ class _Materials:
 
 @takes_source_config
 def prepare(
-    maps: Annotated[list[Path], typer.Argument(help="Maps to prepare; by landmarks, one recogniser tells them apart.")],
+    maps: Annotated[list[Path], typer.Argument(help="Maps to prepare; by landmarks, one network is trained for all.")],
     source_config: SourceConfig,
     search: Annotated[str, typer.Option("--for", help=f"Way of searching to prepare for: {LANDMARKS} or {FUSED}.")],
     source: Annotated[

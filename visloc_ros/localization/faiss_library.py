@@ -9,8 +9,8 @@ from typing import Any
 from visloc_ros.core.errors import ModelError
 
 
-def load_faiss(complaint: str) -> Any:
-    """The library. Raises ModelError with this complaint where it is not installed."""
+def load_faiss(purpose: str, otherwise: str = "") -> Any:
+    """The library. Raises ModelError that says what it is needed for, and what to do, where it is not installed."""
     if importlib.util.find_spec("faiss") is None:
-        raise ModelError(complaint)
+        raise ModelError(f"{purpose} needs faiss: pip install faiss-cpu{otherwise}")
     return importlib.import_module("faiss")

@@ -133,7 +133,7 @@ def learned_arrays(num_points: int, length: int) -> dict[str, tuple[str, tuple[i
 
 def _faiss() -> Any:
     """The library: maps whose points are all compared do without. Raises ModelError."""
-    return load_faiss(f"the index of a map needs faiss: pip install faiss-cpu, or prepare with 'index: {EXACT}'")
+    return load_faiss("the index of a map", f", or prepare with 'index: {EXACT}'")
 
 
 def _num_lists(num_points: int) -> int:

@@ -17,7 +17,7 @@ _SAMPLES = 64  # points of a landmark that are compared with all others
 ALIKE = 0.7
 """Cosine of what looks alike; that of the most similar point elsewhere is 0.4 in the median, 0.6 in one of ten."""
 
-_LEASTALIKE = 8  # samples: a landmark elsewhere that holds as many may be the same thing
+_LEAST_ALIKE = 8  # samples: a landmark elsewhere that holds as many may be the same thing
 
 
 class LookAlikes:
@@ -54,7 +54,7 @@ class LookAlikes:
         similarity = samples @ self._descriptors[rows].T
         alike = similarity.max(axis=1) >= ALIKE
         counts = np.bincount(self._landmarks.labels[rows[similarity[alike].argmax(axis=1)]])
-        return tuple(int(label) for label in np.flatnonzero(counts >= _LEASTALIKE))
+        return tuple(int(label) for label in np.flatnonzero(counts >= _LEAST_ALIKE))
 
     def share_like(self, samples: Float32) -> float:
         """Share of the samples (S, D) that some point of the map is like."""

@@ -22,7 +22,6 @@ _MOST_POINTS = 2048  # of a map, evenly: one megabyte
 _MOST_KEYPOINTS = 128  # with the highest scores; the right one of 50 rooms gets 40 times the votes of the next
 _LISTS_PER_ROOT = 2.0  # lists for each square root of the number of points: as many as a list has points, about
 _ITERATIONS = 10  # of k-means
-_REMEDY = "pip install faiss-cpu"
 
 
 class PointVotes:
@@ -30,9 +29,10 @@ class PointVotes:
 
     def __init__(self, maps: Sequence[LandmarkMap]) -> None:
         rows = [_spread(len(one.labels)) for one in maps]
-        self._first_classes = np.cumsum([0, *(one.num_landmarks for one in maps)])
+        self._ends = np.cumsum([one.num_landmarks for one in maps])
+        firsts = self._ends - [one.num_landmarks for one in maps]
         self._classes = np.concatenate(
-            [first + one.labels[kept] - 1 for first, one, kept in zip(self._first_classes, maps, rows, strict=False)]
+            [first + one.labels[kept] - 1 for first, one, kept in zip(firsts, maps, rows, strict=True)]
         )
         descriptors = [unit_rows(one.points.descriptors[kept]) for one, kept in zip(maps, rows, strict=True)]
         self._index = _inverted_lists(np.ascontiguousarray(np.concatenate(descriptors), np.float32))
@@ -49,8 +49,8 @@ class PointVotes:
         best = features.take(np.argsort(-features.scores, kind="stable")[:_MOST_KEYPOINTS])
         similarity, nearest = self._index.search(unit_descriptors(best), 1)
         classes = self._classes[nearest[similarity >= ALIKE]]
-        votes = np.bincount(classes, minlength=self._first_classes[-1])
-        return np.split(votes, self._first_classes[1:-1])
+        votes = np.bincount(classes, minlength=self._ends[-1])
+        return np.split(votes, self._ends[:-1])
 
 
 def _spread(count: int) -> NDArray[np.intp]:
@@ -59,7 +59,7 @@ def _spread(count: int) -> NDArray[np.intp]:
 
 def _inverted_lists(descriptors: Float32) -> Any:
     """Unit descriptors (P, D) in lists of those that are alike."""
-    faiss = load_faiss(f"searching several maps by landmarks needs faiss: {_REMEDY}")
+    faiss = load_faiss("searching several maps by landmarks")
     length, count = descriptors.shape[1], max(1, int(_LISTS_PER_ROOT * np.sqrt(len(descriptors))))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(length), length, count, faiss.METRIC_INNER_PRODUCT)
     index.cp.niter, index.cp.min_points_per_centroid = _ITERATIONS, 1

@@ -109,7 +109,7 @@ class LandmarkSearcher:
     def _attempts(self, recognition: Recognition, ranked: Sequence[RankedLandmark]) -> Iterator[RankedLandmark]:
         """Landmarks with the tokens that show them; where none is found, with all, as far as that is something else.
 
-        A network that takes most of an image for the wrong landmarks of the right place would hide it else.
+        Otherwise a network that takes most of an image for wrong landmarks of the right place would hide it.
         """
         yield from ranked
         for landmark in ranked:
