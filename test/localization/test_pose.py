@@ -5,6 +5,7 @@ import pytest
 from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix, rotation_vector
 from visloc_ros.localization.config import PoseConfig
+from visloc_ros.localization.false_alarms import is_by_chance
 from visloc_ros.localization.pose import solve_pose, solve_pose_and_focal_length
 from visloc_ros.localization.uncertainty import projection_jacobian
 
@@ -50,6 +51,42 @@ def test_half_outliers_leave_less_than_a_centimetre():
         assert np.degrees(np.linalg.norm(error[3:])) < 0.1
         assert solution.inliers[150:].mean() > 0.99
         assert solution.inliers[:150].mean() < 0.05
+
+
+@pytest.mark.parametrize("size", [(640, 480), (416, 128)])
+@pytest.mark.parametrize("count", [12, 40, 300])
+def test_poses_of_wrong_matches_alone_are_by_chance(count, size):
+    """A hundredth of such a pose is expected for an image: of 30 images hardly one has it."""
+    camera = pycolmap.Camera(
+        model="PINHOLE", width=size[0], height=size[1], params=[525, 525, size[0] / 2, size[1] / 2]
+    )
+    solutions = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        pixels, points = visible_points(rng, camera, count)
+        solutions.append(solve_pose(rng.permutation(pixels), points, camera))
+    found = [solution for solution in solutions if solution is not None]
+    assert len(found) >= 10  # few matches often give no pose at all
+    assert sum(not solution.is_by_chance for solution in found) <= 1
+
+
+@pytest.mark.parametrize(("right", "count"), [(6, 6), (7, 12), (10, 40), (25, 300)])
+def test_a_right_pose_among_wrong_matches_is_not_by_chance(right, count):
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        pixels, points = visible_points(rng, PINHOLE, count)
+        pixels[right:] = rng.permutation(pixels[right:])
+        solution = solve_pose(pixels, points, PINHOLE)
+        assert np.linalg.norm(pose_error(solution.map_from_camera)[:3]) < 0.1
+        assert not solution.is_by_chance
+
+
+def test_what_is_by_chance_depends_on_the_image():
+    """As many agree in a small image by chance; a pose always agrees with the three matches that it was made of."""
+    assert not is_by_chance(7, 20, PINHOLE, 8.0)
+    assert is_by_chance(7, 20, pycolmap.Camera(model="PINHOLE", width=160, height=120, params=[131, 131, 80, 60]), 8.0)
+    assert is_by_chance(7, 200, PINHOLE, 8.0)
+    assert is_by_chance(3, 3, PINHOLE, 8.0)
 
 
 def test_the_same_input_gives_the_same_pose():

@@ -24,7 +24,6 @@ from visloc_ros.localization.evidence import (
     Evidence,
     EvidenceSolver,
     Query,
-    chance_inliers,
     is_elsewhere,
 )
 from visloc_ros.localization.guided import GuidedSearch
@@ -267,7 +266,7 @@ class AnchorEngine:
     def _is_ambiguous(self, query: Query, evidence: Evidence, points: Array) -> bool:
         """Whether another place of the map explains the image about as well."""
         rival, solution = evidence.rival, evidence.solution
-        if solution is None or rival is None or rival.num_inliers <= chance_inliers(len(rival.correspondences)):
+        if solution is None or rival is None or rival.is_by_chance:
             return False
         if self.config.guided.enabled and rival.solution is not None:  # two poses are compared by the same search
             pose = rival.solution.map_from_camera

@@ -82,6 +82,11 @@ class Evidence:
         """Number of correspondences that agree with the pose; 0 without one."""
         return self.solution.num_inliers if self.solution else 0
 
+    @property
+    def is_by_chance(self) -> bool:
+        """Whether there is no pose, or none better than wrong correspondences alone would give."""
+        return self.solution is None or self.solution.is_by_chance
+
 
 class EvidenceSolver:
     """Computes the pose that evidence from one map gives, and what it rests on."""
@@ -144,16 +149,11 @@ class EvidenceSolver:
         return [one for one in good if query.prefers(one, best)]
 
 
-def chance_inliers(num_correspondences: int) -> float:
-    """How many wrong nearest neighbours agree, at most, with the best of many poses: so in 19 of 20 other places."""
-    return 8.0 + 0.02 * num_correspondences
-
-
 def hopelessness(evidence: Evidence, min_matches: int) -> Reason | None:
     """Why a learned matcher will find nothing either: no more neighbours agree than wrong ones do by chance."""
-    if evidence.refusal is not None or len(evidence.correspondences) < min_matches:
-        return evidence.refusal or Reason.FEW_MATCHES
-    return Reason.FEW_INLIERS if evidence.num_inliers <= chance_inliers(len(evidence.correspondences)) else None
+    if evidence.refusal is not None or not evidence.is_by_chance:
+        return evidence.refusal
+    return Reason.FEW_MATCHES if len(evidence.correspondences) < min_matches else Reason.FEW_INLIERS
 
 
 def is_elsewhere(one: PoseSolution, points: Array, other: PoseSolution) -> bool:

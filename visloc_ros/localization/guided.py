@@ -23,6 +23,9 @@ from visloc_ros.localization.pose import MIN_POINTS, PoseSolution, solve_pose
 
 MIN_SIMILARITY = 0.6
 """Dot product of unit descriptors; those of one point are seldom less alike."""
+MIN_SIMILARITY_TO_MEAN = 0.55
+"""As much, where a point has the mean of its descriptors: that is less like one seen from another side than the best of
+those that it is made of."""
 
 _NOT_SEEN = -1e6
 _NOTHING = np.float32(-2.0)  # less than any similarity

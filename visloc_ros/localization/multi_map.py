@@ -19,7 +19,8 @@ from visloc_ros.core.types import Anchor, AnchorPose, Frame, MapIdentity, Reason
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor
 from visloc_ros.localization.anchor import AnchorEngine
 from visloc_ros.localization.config import AnchorConfig
-from visloc_ros.localization.evidence import RIVAL_SHARE, SURE_LOG_ODDS, Query, chance_inliers
+from visloc_ros.localization.evidence import RIVAL_SHARE, SURE_LOG_ODDS, Query
+from visloc_ros.localization.false_alarms import is_by_chance
 from visloc_ros.localization.models import check_models
 from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.strategies.registry import make_searchers
@@ -131,9 +132,15 @@ class MultiMapEngine:
         best = max((row for row in preferred if told[row] - told[best] >= SURE_LOG_ODDS), key=inliers, default=best)
         others = [row for row in results if row != best and told[best] - told[row] < SURE_LOG_ODDS]
         result = results[best]
-        if isinstance(result, AnchorPose) and any(_rivals_with(results[row], result) for row in others):
+        if isinstance(result, AnchorPose) and any(self._is_rival(query, results[row], result) for row in others):
             result = _ambiguous(result)
         return Anchor(result, self._engines[best].map_identity)
+
+    def _is_rival(self, query: Query, other: Result, pose: AnchorPose) -> bool:
+        """Whether what was found in another map explains the image about as well, and better than chance does."""
+        inliers, correspondences = _inliers_and_correspondences(other)
+        by_chance = is_by_chance(inliers, correspondences, query.frame.camera, self.config.pose.max_error_px)
+        return not by_chance and inliers >= RIVAL_SHARE * pose.num_inliers
 
     def _log_likelihood(self, query: Query, row: int, result: Result) -> float:
         """Logarithm of how well what was found in a map goes with the text that was read."""
@@ -157,12 +164,6 @@ def _inliers_and_correspondences(result: Result) -> tuple[int, int]:
     if isinstance(result, AnchorPose):
         return result.num_inliers, result.num_matches
     return int(result.counts.get("inliers", 0)), int(result.counts.get("correspondences", 0))
-
-
-def _rivals_with(other: Result, pose: AnchorPose) -> bool:
-    """Whether what was found in another map explains the image about as well, and better than chance does."""
-    inliers, correspondences = _inliers_and_correspondences(other)
-    return inliers > chance_inliers(correspondences) and inliers >= RIVAL_SHARE * pose.num_inliers
 
 
 def _ambiguous(pose: AnchorPose) -> Rejection:

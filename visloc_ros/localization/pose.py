@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.localization.config import PoseConfig
+from visloc_ros.localization.false_alarms import is_by_chance
 from visloc_ros.localization.solvers import estimate_with_colmap, find_solver
 from visloc_ros.localization.uncertainty import design_effect, pose_covariance, reprojection_residuals
 
@@ -26,7 +27,8 @@ class PoseSolution:
 
     ``shared_covariance`` (6, 6) is the part of it that comes of errors which keypoints close together share: those of
     the map and of the calibration. ``errors_px`` (K,) are the reprojection errors of the inliers. ``camera`` is the one
-    given, or the one with the estimated focal length.
+    given, or the one with the estimated focal length. ``is_by_chance`` tells whether wrong matches alone would give as
+    good a pose.
     """
 
     map_from_camera: SE3
@@ -35,6 +37,7 @@ class PoseSolution:
     inliers: NDArray[np.bool_]
     errors_px: Array
     camera: pycolmap.Camera
+    is_by_chance: bool
 
     @property
     def num_inliers(self) -> int:
@@ -141,4 +144,6 @@ def _judge(
     if independent is None:
         return None
     covariance = independent * design_effect(pixels[inliers], camera, config.shared_error)
-    return PoseSolution(map_from_camera, covariance, covariance - independent, inliers, errors[inliers], camera)
+    by_chance = is_by_chance(int(inliers.sum()), len(inliers), camera, config.max_error_px)
+    shared = covariance - independent
+    return PoseSolution(map_from_camera, covariance, shared, inliers, errors[inliers], camera, by_chance)

@@ -19,8 +19,9 @@ from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.types import GlobalDescriptor, Matcher
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.correspondences import Correspondences
-from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, chance_inliers, hopelessness
+from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, hopelessness
 from visloc_ros.localization.evidence_collector import EvidenceCollector
+from visloc_ros.localization.guided import MIN_SIMILARITY_TO_MEAN
 from visloc_ros.localization.pose import PoseSolution
 from visloc_ros.localization.reduced_map.views import Covisibility
 from visloc_ros.localization.search_hint import SearchHint
@@ -41,8 +42,8 @@ class FusedSearcher:
 
     labels = None
     """Its points are of no landmarks."""
-    min_similarity = 0.5
-    """A mean of descriptors is less like one seen from another side than the best of those that it is made of."""
+    min_similarity = MIN_SIMILARITY_TO_MEAN
+    """Its points have the means of their descriptors."""
 
     def __init__(self, fused: FusedMap, describer: GlobalDescriptor, config: AnchorConfig, matcher: Matcher) -> None:
         self.map = fused.map
@@ -114,7 +115,7 @@ class FusedSearcher:
         return [] if len(there) < self._config.min_matches else [self._solver.solve(query, Evidence(there, len(there)))]
 
     def _elsewhere(self, query: Query, fused: FusedQuery, best: Evidence, solution: PoseSolution) -> Correspondences:
-        """The correspondences of inliers elsewhere of which most lie together, none where they are as by chance."""
+        """Correspondences of the inliers with points elsewhere, where most of these lie together."""
         here = self._shown_by(self.overlap.rank(solution.map_from_camera, solution.camera, _HERE))
         allowed = ~here if query.hint is None else ~here & self._within_reach(query.hint)
         if not allowed.any():
@@ -126,8 +127,6 @@ class FusedSearcher:
         matched[found.point_rows] = True
         most = int(np.argmax([np.count_nonzero(matched[rows]) for rows in self._point_rows]))
         there = np.flatnonzero(self._shown_by([most, *self._covisibility.rank(most, _RIVAL_FRAMES)])[found.point_rows])
-        if len(there) <= chance_inliers(len(found)):
-            return Correspondences.none()
         of_query = Correspondences(keypoints[found.keypoint_rows], found.point_rows, found.scores)
         return _some(of_query, there)
 

@@ -19,9 +19,9 @@ from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.types import Matcher, Matches
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.correspondences import lift, merge
-from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, chance_inliers, hopelessness
+from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, hopelessness
 from visloc_ros.localization.evidence_collector import EvidenceCollector
-from visloc_ros.localization.guided import MIN_SIMILARITY
+from visloc_ros.localization.guided import MIN_SIMILARITY_TO_MEAN
 from visloc_ros.localization.strategies.landmarks.calibration import keep_likely_landmarks
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
 from visloc_ros.localization.strategies.landmarks.landmark_reach import LandmarkReach
@@ -56,8 +56,8 @@ class Recognition:
 class LandmarkSearcher:
     """Matches keypoints with the points of the landmarks that they are recognised as."""
 
-    min_similarity = MIN_SIMILARITY
-    """As in images: its points are thinned out to those that are well apart."""
+    min_similarity = MIN_SIMILARITY_TO_MEAN
+    """Its points have the means of their descriptors."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class LandmarkSearcher:
                 continue
             evidence = self._try(query, recognition, landmark, prior)
             tried[landmark.label] = max(tried.get(landmark.label, Evidence()), evidence, key=_strength)
-            if _is_likely(evidence) and self._agrees(recognition, evidence):
+            if not evidence.is_by_chance and self._agrees(recognition, evidence):
                 self._try_rivals(query, recognition, landmark, tried)
                 yield self._solver.with_rival(query, tried[landmark.label], list(tried.values()))
         best = max(tried.values(), key=_strength, default=Evidence())
@@ -128,8 +128,6 @@ class LandmarkSearcher:
             pairs = np.column_stack((keypoint_rows[found.pairs[:, 0]], points[found.pairs[:, 1]])).astype(np.int32)
         correspondences = merge([lift(Matches(pairs, found.scores), frame)])
         evidence = Evidence(correspondences, len(pairs), (frame.name,))
-        if len(correspondences) < self._config.min_matches:
-            return evidence
         return self._with_text(query, self._solver.solve(query, evidence, prior))
 
     def _with_text(self, query: Query, evidence: Evidence) -> Evidence:
@@ -193,7 +191,3 @@ def _strength(evidence: Evidence) -> tuple[int, int]:
 
 def _likely_places(recognition: Recognition) -> int:
     return min(_LIKELY_CLASSES, int(recognition.probabilities.shape[1])) - 1
-
-
-def _is_likely(evidence: Evidence) -> bool:
-    return evidence.num_inliers > chance_inliers(len(evidence.correspondences))
