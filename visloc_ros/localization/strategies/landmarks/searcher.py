@@ -185,8 +185,8 @@ class LandmarkSearcher:
         return self._try(query, recognition, RankedLandmark(label, np.empty(0, np.intp)))
 
 
-def _strength(evidence: Evidence) -> tuple[int, int]:
-    return evidence.num_inliers, len(evidence.correspondences)
+def _strength(evidence: Evidence) -> tuple[bool, int, int]:
+    return not evidence.is_by_chance, evidence.num_inliers, len(evidence.correspondences)
 
 
 def _likely_places(recognition: Recognition) -> int:
