@@ -52,6 +52,11 @@ BENCHMARKS = (
         "odometry.sequences",
         (*DATA, "--stress", "--memory", "20000", "--dpvo", "100", *ODOMETRY, "--plots", "{results}"),
     ),
+    Benchmark(
+        "odometry.perturbed",
+        (*DATA, "--runs", "10", "--processes", "2", "--json", "{results}/odometry_perturbed.json", *ODOMETRY),
+        threads=1,
+    ),
     Benchmark("odometry.fast_turns", (*DATA, *ODOMETRY), threads=1),
     Benchmark("odometry.drives", (*DATA, *ODOMETRY)),
     Benchmark("odometry.uncertainty", (*DATA, *ODOMETRY), threads=1),
@@ -73,6 +78,14 @@ BENCHMARKS = (
     Benchmark("robustness.truth", ("{data}/euroc_mh05", *ROBUSTNESS)),
     Benchmark("robustness.driving", (*ROBUSTNESS, "--plot", "{results}/driving.png"), threads=1),
     Benchmark("layouts", (*DATA, "--runs", "3", "--json", "{results}/layouts.json")),
+    Benchmark(
+        "load_of_others",
+        (
+            *(*DATA, "--runs", "3", "--json", "{results}/load_of_others.json"),
+            *("--markdown", "{results}/load_of_others.md", "--plot", "{results}/load_of_others.png"),
+        ),
+        threads=1,
+    ),
     Benchmark("transforms", (*DATA, "--runs", "3", "--markdown", "{results}/ros.md")),
     Benchmark("searches", (*DATA, "--markdown", "{results}/ros.md")),
     Benchmark("tethered", ("--markdown", "{results}/ros.md")),

@@ -130,7 +130,7 @@ def run_phases() -> Figures:
         robot.start_node("simulated_camera_node", {})
         camera = {"camera.transport": "compressed"}
         robot.start_node("localization_node", camera | {"map_tracking.enabled": False})
-        searching = camera | {"camera.qos": "reliable", "camera.are_keyframes": True, "camera.in_spare_time": False}
+        searching = camera | {"camera.qos": "reliable", "camera.are_keyframes": True}
         topics = {"image__compressed": "keyframe/compressed"}
         anchors = server.start_node("anchor_node", searching | {"map_path": str(DEMO_MAP)}, **topics)
         robot.start("sh", "-c", f"exec {sys.executable} -m benchmarks.listener > {heard}")

@@ -17,7 +17,6 @@ KEYFRAMES = {
     "camera.transport": "compressed",
     "camera.qos": "reliable",
     "camera.are_keyframes": True,
-    "camera.in_spare_time": False,
 }
 
 

@@ -56,7 +56,7 @@ def test_a_map_whose_build_is_stopped_leaves_the_old_one_and_nothing_else(tmp_pa
 
 @pytest.mark.timeout(300)
 def test_up_localizes_the_simulated_camera_starts_again_what_dies_and_stops_cleanly(tmp_path, ros_domain):
-    parameters = {"simulation.duration_s": 6.0, "simulation.samples": 2, "camera.in_spare_time": False}
+    parameters = {"simulation.duration_s": 6.0, "simulation.samples": 2}
     parameters = {"/**": {"ros__parameters": parameters}}
     (tmp_path / "short.yaml").write_text(yaml.safe_dump(parameters))
     process = start(

@@ -354,7 +354,7 @@ def main(map_path, folder, messages, calls, seed):
     rclpy.init()
     storm = Storm(map_path, folder, seed)
     images = {"image/compressed": "/camera/image_raw/compressed", "camera_info": "/camera/camera_info"}
-    camera = {"camera.transport": "compressed", "camera.qos": "reliable", "camera.in_spare_time": False}
+    camera = {"camera.transport": "compressed", "camera.qos": "reliable"}
     specs = [
         NodeSpec(
             "localization_node",

@@ -84,7 +84,7 @@ def assert_answered(harness, response, name):
 
 @pytest.fixture
 def anchor_node(good_map, ros_domain):
-    with started(AnchorNode, "-p", f"map_path:={good_map}", "-p", "camera.in_spare_time:=false") as harness:
+    with started(AnchorNode, "-p", f"map_path:={good_map}") as harness:
         yield harness
 
 

@@ -77,7 +77,7 @@ def test_images_that_stop_are_an_error_and_so_are_images_without_stamps(ros_doma
 @pytest.fixture
 def searching(ros_domain):
     """The diagnostics of an anchor node that gets images of nothing, three a second."""
-    options = (f"map_path:={DEMO_MAP}", "camera.qos:=reliable", "camera.in_spare_time:=false")
+    options = (f"map_path:={DEMO_MAP}", "camera.qos:=reliable")
     with started(AnchorNode, *(word for option in options for word in ("-p", option))) as harness:
         images = harness.probe.create_publisher(Image, "image", RELIABLE)
         infos = harness.probe.create_publisher(CameraInfo, "camera_info", RELIABLE)

@@ -35,17 +35,17 @@ def test_another_sender_of_map_to_odom_is_named_until_it_stops(ros_domain, monke
     monkeypatch.setattr(tf_watch, "FORGOTTEN_S", 1.0)
     with running(*parameters(tf_publish_rate=50.0)) as setup:
         setup.localize()
-        assert setup.node._output.problem == ""  # its own do not count, neither those of frames nor those between
+        assert setup.node._output.problem() == ""  # its own do not count, neither those of frames nor those between
 
         other = conversions.transform_to_msg(stamp_of(3), "map", "odom", SE3.identity())
         sending = setup.probe.create_timer(0.05, lambda: setup.probe.tf.publish(TFMessage(transforms=[other])))
-        setup.wait_for(lambda: setup.node._output.problem, "words about the other sender")
+        setup.wait_for(lambda: setup.node._output.problem(), "words about the other sender")
         level, words, _ = setup.node._report()
         assert level == "error"
         assert "map -> odom, too" in words
         assert "/visloc/probe" in words
         setup.probe.destroy_timer(sending)
-        setup.wait_for(lambda: not setup.node._output.problem, "end of it")
+        setup.wait_for(lambda: not setup.node._output.problem(), "end of it")
 
 
 def test_what_others_send_of_their_own_is_none_of_this_nodes_business(ros_domain):
@@ -58,7 +58,7 @@ def test_what_others_send_of_their_own_is_none_of_this_nodes_business(ros_domain
             ]
             setup.probe.tf.publish(TFMessage(transforms=items))
             setup.settle()
-        assert setup.node._output.problem == ""
+        assert setup.node._output.problem() == ""
 
 
 def test_a_second_node_of_the_same_name_is_an_error(ros_domain, monkeypatch):

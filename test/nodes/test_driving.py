@@ -159,8 +159,8 @@ def drive(ros_domain):
     cockpit, executor = Cockpit(), SingleThreadedExecutor()
     executor.add_node(cockpit)
     following = "map_tracking.map_path:=" + str(DEMO_MAP)
-    searching = (f"map_path:={DEMO_MAP}", "camera.in_spare_time:=false")
-    processes = [start("localization_node", following), start("anchor_node", *searching)]
+    searching = f"map_path:={DEMO_MAP}"
+    processes = [start("localization_node", following), start("anchor_node", searching)]
     made = Drive(cockpit, executor)
     made.processes = processes
     try:

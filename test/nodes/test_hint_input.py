@@ -160,7 +160,7 @@ def test_an_image_is_refused_where_the_fix_is_far_away(tmp_path, ros_domain):
         path = shutil.copytree(room, tmp_path / "on_earth")
     write_manifest(path, replace(read_manifest(path), geo_origin=ORIGIN))
     frame, results = ROOM.frame(1), []
-    options = ("camera.transport:=compressed", "camera.qos:=reliable", "camera.in_spare_time:=false")
+    options = ("camera.transport:=compressed", "camera.qos:=reliable")
     values = (f"map_path:={path}", "anchor.matcher.name:=nearest", *options)
     with started(AnchorNode, *(word for value in values for word in ("-p", value))) as harness:
         probe = harness.probe

@@ -32,11 +32,7 @@ from visloc_ros.sources.ros_images import encode_jpeg
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 ROOM = simulate(SimulationConfig(duration_s=4.0, rate_hz=1.0), "localize")
 BY_LANDMARKS = ("-p", "anchor.search:=landmarks")
-CAMERA = tuple(
-    word
-    for value in ("transport:=compressed", "qos:=reliable", "in_spare_time:=false")
-    for word in ("-p", f"camera.{value}")
-)
+CAMERA = tuple(word for value in ("transport:=compressed", "qos:=reliable") for word in ("-p", f"camera.{value}"))
 
 
 def test_an_image_is_found_by_landmarks_and_they_are_told_and_drawn(landmark_room, ros_domain):

@@ -42,11 +42,8 @@ from visloc_ros.sources.ros_images import encode_jpeg
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 
-# On a computer that others use, too, work in spare time might wait for long.
 RELIABLE_COMPRESSED = tuple(
-    word
-    for value in ("transport:=compressed", "qos:=reliable", "in_spare_time:=false")
-    for word in ("-p", f"camera.{value}")
+    word for value in ("transport:=compressed", "qos:=reliable") for word in ("-p", f"camera.{value}")
 )
 
 

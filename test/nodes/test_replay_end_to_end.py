@@ -29,22 +29,12 @@ def flight_map(shared_data, tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def busy_computer(tmp_path):
-    """Parameters for a computer that others use, too: work in spare time would never be done there."""
-    path = tmp_path / "busy.yaml"
-    path.write_text("/**: {ros__parameters: {camera.in_spare_time: false}}")
-    return path
-
-
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("layout", [Layout.SEARCH_APART, Layout.COMPOSED], ids=lambda layout: layout.value)
-def test_a_real_bag_is_localized_by_the_nodes(flight_map, shared_data, ros_domain, busy_computer, layout, tmp_path):
+def test_a_real_bag_is_localized_by_the_nodes(flight_map, shared_data, ros_domain, layout, tmp_path):
     bag = shared_data / "ros2bag_mh05_mcap"
     source = BagSource(bag, SourceConfig())
-    plan = ReplayPlan(
-        flight_map, bag, 0.5, ros_domain, busy_computer, layout=layout, recorded_bag=tmp_path / "recording"
-    )
+    plan = ReplayPlan(flight_map, bag, 0.5, ros_domain, layout=layout, recorded_bag=tmp_path / "recording")
     record = replay(plan, source, source.ground_truth)
 
     assert len(record.frames) == 60

@@ -1,8 +1,8 @@
 import os
+import queue
 import threading
 
-import pytest
-
+from visloc_ros.core.priority import NICENESS
 from visloc_ros.nodes.worker import Worker
 
 TIMEOUT_S = 10.0
@@ -49,18 +49,35 @@ def test_closing_forgets_what_waits():
     assert handled == [0]
 
 
-@pytest.mark.parametrize(("in_spare_time", "policy"), [(True, os.SCHED_IDLE), (False, os.SCHED_OTHER)])
-def test_spare_time_is_the_workers_own(in_spare_time, policy):
-    """The thread that hands over the work, which serves the node's other callbacks, keeps its place."""
-    policies, done = [], threading.Event()
+def niceness() -> int:
+    """That of the calling thread."""
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
-    def handle(_: int) -> None:
-        policies.append(os.sched_getscheduler(0))
-        done.set()
 
-    worker = Worker(handle, 1, in_spare_time)
-    worker.put(1)
-    assert done.wait(TIMEOUT_S)
+def test_what_is_not_urgent_gives_way_and_what_is_does_not():
+    """Also after one that did, and neither changes the priority of the thread that hands the work over."""
+    before, handled = niceness(), queue.Queue()
+    worker = Worker(lambda item: handled.put((item, niceness())), 1, is_urgent=lambda item: item != "later")
+    for item, expected in (("now", before), ("later", max(before, NICENESS)), ("at once", before)):
+        worker.put(item)
+        assert handled.get(timeout=TIMEOUT_S) == (item, expected)
     worker.close()
-    assert policies == [policy]
-    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    assert niceness() == before
+
+
+def test_one_item_is_handled_at_a_time_whoever_handles_it():
+    entered, gate, handled = queue.Queue(), threading.Event(), queue.Queue()
+
+    def handle(item: str) -> None:
+        entered.put(item)
+        gate.wait(TIMEOUT_S)
+        handled.put(item)
+
+    worker = Worker(handle, 1, is_urgent=lambda item: item != "later")
+    worker.put("now")
+    assert entered.get(timeout=TIMEOUT_S) == "now"
+    worker.put("later")
+    assert entered.empty()
+    gate.set()
+    assert [handled.get(timeout=TIMEOUT_S) for _ in range(2)] == ["now", "later"]
+    worker.close()

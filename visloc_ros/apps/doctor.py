@@ -17,7 +17,7 @@ from visloc_ros.localization.searchable_map import open_searchable_map
 
 LEAST_MEMORY_GB = 2.0  # the nodes with the map of a building take 1.3 GB
 LEAST_DISK_GB = 1.0  # half of what a map of 10,000 images takes
-BUSY_LOAD = 0.7  # of a core: others take so much that searches in spare time wait
+BUSY_LOAD = 0.7  # of the cores: with less left a search takes seconds
 FEW_IMAGES = 10
 LARGE_ERROR_PX = 2.0  # mean reprojection error: maps of calibrated cameras have 0.5 to 1.3
 
@@ -30,8 +30,8 @@ def examine_computer() -> Iterator[Finding]:
         Level.OK, "computer", f"{cores} cores, {memory_gb:.1f} GB of memory and {disk_gb:.0f} GB of disk free"
     )
     if load > BUSY_LOAD * cores:
-        text = f"other programs keep {load:.1f} of {cores} cores busy: images are searched only in spare time"
-        yield Finding(Level.WARNING, "computer", f"{text} (camera.in_spare_time)")
+        text = f"programs keep {load:.1f} of {cores} cores busy: a search takes seconds, and the first pose comes later"
+        yield Finding(Level.WARNING, "computer", text)
     if memory_gb < LEAST_MEMORY_GB:
         text = f"the nodes take up to {LEAST_MEMORY_GB:g} GB of memory: close other programs"
         yield Finding(Level.WARNING, "computer", text)

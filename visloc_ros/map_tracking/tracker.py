@@ -76,6 +76,14 @@ class MapTracker:
         image = self._images.at(anchor.stamp_ns)
         return image is not None and self._distance(image, anchor.map_from_camera, anchor.inlier_points) <= 1.0
 
+    def keep(self, frame: Frame, predicted: SE3 | None = None) -> None:
+        """Keep a frame that is not tracked for an anchor that may come of it; ``predicted`` as for ``track``."""
+        if self._frames.refuse(frame) is not None:
+            return
+        if self._frames.begins_anew(frame):
+            self._begin(frame.camera)
+        self._images.add(frame, predicted)
+
     def track(self, frame: Frame, predicted: SE3 | None = None) -> TrackedPose | Rejection:
         """Give ``map_from_camera`` of the next frame, or the reason why there is none.
 

@@ -1,6 +1,7 @@
 """Finds frames in the map: the newest image in, an absolute pose or the reason why not out, over and over.
 
-While its anchors confirm the fused pose it searches once a ``search_period_s``; else whenever the last search is done.
+While its anchors confirm the fused pose it rests between searches (``SearchPace``), and gives way to other programs;
+without a pose it searches whenever the last search is done, at the priority of any program.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from visloc_ros.nodes.hint_input import HintInput
 from visloc_ros.nodes.maps_folder import MapsFolder
 from visloc_ros.nodes.predicted_poses import PredictedPoses
 from visloc_ros.nodes.qos import LATCHED
+from visloc_ros.nodes.search_pace import LONGEST_REST_S
 from visloc_ros.sources.ros_messages import stamp_from_msg
 
 # After which a request is answered although its work is not done: many times what that takes on a slow computer.
@@ -54,14 +56,9 @@ HUNG_S = 30.0  # a search that takes longer will hardly end: a slow one takes 4 
 
 @dataclass(frozen=True)
 class AnchorInputConfig(CameraInputConfig):
-    """How images come in: one slot, the newest frame wins, and an anchor, which may be late, keeps no pose waiting."""
+    """How images come in: one slot, and the newest frame wins."""
 
     queue_size: int = option(1, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
-    in_spare_time: bool = option(
-        True,
-        "work on frames only while nothing else on this computer wants the core (Linux's SCHED_IDLE);"
-        " of no effect in visloc_node",
-    )
 
 
 @dataclass(frozen=True)
@@ -73,9 +70,10 @@ class AnchorNodeConfig(Config):
         "", "folder that list_maps tells of, and that load_map and save_map do not reach beyond; empty: any path"
     )
     map_frame: str = option("map", "frame id of the map")
-    # Walking at 1.5 m/s, odometry that drifts by 1 % is off by 7 mm after it: less than an anchor is.
-    search_period_s: float = option(
-        0.5, "least time between searches while they confirm the fused pose; 0 searches all the time", minimum=0.0
+    longest_rest_s: float = option(
+        LONGEST_REST_S,
+        "longest time between searches while followed map points hold the confirmed pose; 0 searches all the time",
+        minimum=0.0,
     )
     camera: AnchorInputConfig = section(AnchorInputConfig)
     anchor: AnchorConfig = section(AnchorConfig)
@@ -99,7 +97,6 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         "camera.calibration_file",
         "camera.is_rectified",
         "camera.are_keyframes",
-        "camera.in_spare_time",
         "anchor.search",
         "anchor.features.name",
         "anchor.features.max_keypoints",
@@ -142,14 +139,13 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     def activate(self) -> None:
         """Start localizing."""
         self._publish_map()
-        self._predicted = PredictedPoses(self, self.config.search_period_s)
+        self._predicted = PredictedPoses(self, self.config.longest_rest_s)
         self._hints = HintInput(self)
         self._calibration: CameraCalibration | None = None  # what is known of the camera in use
         self._told: CameraCalibration | None = None
-        # A thread that waits for spare time may hold the interpreter's lock meanwhile: others of its process wait, too.
-        in_spare_time = self.config.camera.in_spare_time and self._is_alone
-        camera = replace(self.config.camera, in_spare_time=in_spare_time)
-        self._input = CameraInput(self, camera, self._localize, self._predicted.wants)
+        # A thread that gives way may hold the interpreter's lock meanwhile: others of its process would wait, too.
+        is_urgent = self._predicted.is_urgent if self._is_alone else None
+        self._input = CameraInput(self, self.config.camera, self._localize, self._predicted.wants, is_urgent)
         publish_diagnostics(self, self._report)
 
     def _first_engine(self, path: Path) -> AnchorEngine:

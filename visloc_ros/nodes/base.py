@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
+from itertools import islice
 from typing import Any, ClassVar, Generic, TypeVar
 
 import cv2
@@ -18,7 +19,7 @@ import rclpy
 from lifecycle_msgs.srv import ChangeState
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.action.server import ActionServer, CancelResponse
-from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.callback_groups import CallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # as Humble has it, too
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -140,6 +141,34 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         )
         self.undo(self.destroy_subscription, subscription)
 
+    def polled_subscription(
+        self, message_type: type, topic: str, qos: QoSProfile, from_outside: bool = False
+    ) -> Callable[[], list[bytes]]:
+        """A subscription that wakes nobody: each call gives what has come since the last one, serialized, oldest first.
+
+        Waking the executor takes half a millisecond a message: too much for what need not be heard at once. What comes
+        beyond the depth of ``qos`` between two calls is lost. Lives as long as the state being entered.
+        """
+        overriding = QoSOverridingOptions.with_default_policies() if from_outside else None
+        subscription = self.create_subscription(
+            message_type,
+            topic,
+            _ignore,
+            copy(qos),
+            callback_group=NeverExecuted(),
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+            qos_overriding_options=overriding,
+            raw=True,
+        )
+        self.undo(self.destroy_subscription, subscription)
+
+        def take() -> list[bytes]:
+            with subscription.handle:
+                taken = iter(lambda: subscription.handle.take_message(message_type, True), None)
+                return [serialized for serialized, _ in islice(taken, qos.depth)]
+
+        return take
+
     def service(self, service_type: type, name: str, callback: Callable[..., object]) -> None:
         """Offer a service as long as the state being entered lasts; the callback may be a coroutine."""
         guarded = self.guard.service(name.removeprefix("~/"), callback)
@@ -169,10 +198,14 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         self.undo(self.destroy_timer, self.create_timer(period_s, guarded, clock=clock))
 
     def worker(
-        self, name: str, handle: Callable[[ItemT], None], capacity: int, in_spare_time: bool = False
+        self,
+        name: str,
+        handle: Callable[[ItemT], None],
+        capacity: int,
+        is_urgent: Callable[[ItemT], bool] | None = None,
     ) -> Worker[ItemT]:
-        """A thread with a queue before it, as long as the state being entered lasts."""
-        worker = Worker(self.guard.callback(name, handle), capacity, in_spare_time)
+        """A queue and who works it off (``Worker``), as long as the state being entered lasts."""
+        worker = Worker(self.guard.callback(name, handle), capacity, is_urgent)
         self.undo(worker.close)
         return worker
 
@@ -263,6 +296,25 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
     def now_ns(self) -> int:
         """Time of the node's clock (simulated where ``use_sim_time`` is set)."""
         return int(self.get_clock().now().nanoseconds)
+
+
+class NeverExecuted(CallbackGroup):
+    """The group of subscriptions that no executor looks at: their messages are taken by whoever wants them."""
+
+    def can_execute(self, entity: object) -> bool:
+        """No."""
+        return False
+
+    def beginning_execution(self, entity: object) -> bool:
+        """No."""
+        return False
+
+    def ending_execution(self, entity: object) -> None:
+        """Nothing has begun."""
+
+
+def _ignore(_: object) -> None:
+    """A callback that is never called."""
 
 
 class RosLogHandler(logging.Handler):

@@ -22,7 +22,7 @@ from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.calibration_choice import CalibrationChoice
 from visloc_ros.nodes.camera_health import CameraHealth
 from visloc_ros.nodes.conversions import calibration_from_msg, frame_from_msg
-from visloc_ros.nodes.qos import IMAGE
+from visloc_ros.nodes.qos import CAMERA_INFO, IMAGE
 from visloc_ros.nodes.worker import Worker
 from visloc_ros.sources.calibration import read_given_calibration
 from visloc_ros.sources.ros_messages import stamp_from_msg
@@ -52,15 +52,13 @@ class CameraInputConfig(Config):
         False, "images are keyframes of an odometry node, which come as the camera moves: none for a while is no fault"
     )
     queue_size: int = option(4, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
-    in_spare_time: bool = option(
-        False, "work on frames only while nothing else on this computer wants the core (Linux's SCHED_IDLE)"
-    )
 
 
 class CameraInput:
     """Subscribes to a camera and calls ``on_frame(frame, camera_frame_id)`` in a worker thread.
 
-    Images whose stamp is not ``is_wanted`` are not even decoded. Bad messages are counted in ``rejected`` by reason
+    Images whose stamp is not ``is_wanted`` are not even decoded; work on one whose stamp is not ``is_urgent`` gives way
+    to other programs. Bad messages are counted in ``rejected`` by reason
     and never fatal. ``camera_frame`` and ``calibration`` are those of the newest image. What is wrong with the
     images is in ``health``, and told in the log, too. Raises CalibrationError where a calibration file cannot be read.
     """
@@ -71,6 +69,7 @@ class CameraInput:
         config: CameraInputConfig,
         on_frame: Callable[[Frame, str], None],
         is_wanted: Callable[[int], bool] = lambda _: True,
+        is_urgent: Callable[[int], bool] | None = None,
     ) -> None:
         self.rejected: Counter[str] = Counter()
         self.camera_frame: str | None = None
@@ -84,12 +83,10 @@ class CameraInput:
         if config.calibration_file:
             self._is_told.set()
         self._worker: Worker[Image | CompressedImage] = node.worker(
-            "image", self._handle, config.queue_size, config.in_spare_time
+            "image", self._handle, config.queue_size, None if is_urgent is None else _by_stamp(is_urgent)
         )
         # Drivers repeat it, and the images' reliability need not be the camera_info's: this one fits both.
-        node.subscription(
-            CameraInfo, "camera_info", self._take_camera_info, IMAGE["sensor_data"], from_outside=True, serialized=True
-        )
+        self._camera_infos = node.polled_subscription(CameraInfo, "camera_info", CAMERA_INFO, from_outside=True)
         kind, topic = (CompressedImage, "image/compressed") if config.transport == "compressed" else (Image, "image")
         self.health = CameraHealth(
             node,
@@ -123,10 +120,12 @@ class CameraInput:
         self._choice.tell_found(calibration)
 
     def _take_image(self, message: Image | CompressedImage) -> None:
+        self._take_camera_infos()
         self.health.image(message)
         self._worker.put(message)
 
     def _watch_images(self) -> None:
+        self._take_camera_infos()
         problem = self.health.problem or self.health.warning
         if problem:
             self._logger.warning(problem, throttle_duration_sec=PROBLEM_PERIOD_S)
@@ -134,19 +133,23 @@ class CameraInput:
             self._logger.info("images come as they should again")
         self._had_problem = bool(problem)
 
+    def _take_camera_infos(self) -> None:
+        """Take what has come with the images, or without them."""
+        for serialized in self._camera_infos():
+            self.health.camera_info()
+            try:
+                self._take_camera_info(serialized)
+            except CalibrationError as error:
+                self._count("camera_info", str(error))
+
     def _take_camera_info(self, serialized: bytes) -> None:
         """Take a calibration; it comes again with every image, and reading it would cost more than the image does."""
-        self.health.camera_info()
         if serialized[STAMP_END:] == self._known:
             return
         message = deserialize_message(serialized, CameraInfo)
         if self._camera_info is not None and _same_calibration(message, self._camera_info):
             return
-        try:
-            calibration = calibration_from_msg(message, self._is_rectified)
-        except CalibrationError as error:
-            self._count("camera_info", str(error))
-            return
+        calibration = calibration_from_msg(message, self._is_rectified)
         if calibration is not None:
             self._choice.tell(calibration)
         self._camera_info, self._known = message, serialized[STAMP_END:]
@@ -187,6 +190,11 @@ class CameraInput:
     def _count(self, kind: str, text: str) -> None:
         self.rejected[kind] += 1
         self._logger.warning(f"{text} ({kind}: {self.rejected[kind]} so far)", throttle_duration_sec=5.0)
+
+
+def _by_stamp(tell: Callable[[int], bool]) -> Callable[[Image | CompressedImage], bool]:
+    """The same of an image's message."""
+    return lambda message: tell(stamp_from_msg(message.header.stamp))
 
 
 def _same_calibration(a: CameraInfo, b: CameraInfo) -> bool:

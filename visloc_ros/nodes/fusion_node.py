@@ -177,8 +177,8 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         if not backend.has_heard:
             return "warn", f"{self._silence.value.lower().replace('_', ' ')} received", values
         values["pose prior"] = "in use" if backend.has_pose_prior else "none"
-        if self._output.problem:
-            return "error", self._output.problem, values
+        if problem := self._output.problem():
+            return "error", problem, values
         if self._base_from_camera() is None:
             return "error", f"No pose and no TF: {self._no_base_from_camera()}", values
         return *words_for(backend.latest), values

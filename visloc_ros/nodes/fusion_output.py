@@ -89,10 +89,9 @@ class FusionOutput(BackendListener):
         }
         self._watch = TransformWatch(self._node, [child for child, is_sent in sent_here.items() if is_sent])
 
-    @property
     def problem(self) -> str:
         """Who else sends these transforms, and what to do about it; or nothing."""
-        return "" if self._watch is None else self._watch.problem
+        return "" if self._watch is None else self._watch.problem()
 
     def on_published(self, published: Published) -> None:
         """Send what is true at one frame: the transforms first, since somebody may be driving by them."""

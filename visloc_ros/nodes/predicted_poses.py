@@ -5,35 +5,53 @@ from __future__ import annotations
 from typing import Any
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.serialization import deserialize_message
 
+from visloc_msgs.msg import LocalizationStatus
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Rejection
 from visloc_ros.nodes.base import VislocNode
-from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.nodes.conversions import state_from_msg, support_from_msg
+from visloc_ros.nodes.qos import CAMERA_POSES, LATCHED
 from visloc_ros.nodes.recent_poses import RecentPoses
-from visloc_ros.nodes.search_pace import SearchPace
+from visloc_ros.nodes.search_pace import FusedState, SearchPace
 from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
 
-KEPT = 128
 MAX_GAP_NS = NANOSECONDS // 5  # a few frames: the camera is still where the search looks for it
 
 
 class PredictedPoses:
-    """Hears fused poses and priors for a node that searches; images that are not worth it it does not want."""
+    """Looks at fused poses, priors and the status for a node that searches; images not worth it it does not want.
 
-    def __init__(self, node: VislocNode[Any], search_period_s: float) -> None:
-        self._poses, self._pace = RecentPoses(KEPT, MAX_GAP_NS), SearchPace(search_period_s)
-        node.subscription(PoseWithCovarianceStamped, "camera_pose", self._take_fused, RELIABLE)
-        node.subscription(PoseWithCovarianceStamped, "search_prior", self._take_prior, RELIABLE)
+    ``longest_rest_s`` is that of ``SearchPace``.
+    """
+
+    def __init__(self, node: VislocNode[Any], longest_rest_s: float) -> None:
+        self._poses, self._pace = RecentPoses(CAMERA_POSES.depth, MAX_GAP_NS), SearchPace(longest_rest_s)
+        self._sources = [
+            node.polled_subscription(PoseWithCovarianceStamped, topic, CAMERA_POSES)
+            for topic in ("camera_pose", "search_prior")
+        ]
+        self._statuses = node.polled_subscription(LocalizationStatus, "status", LATCHED)
 
     def at(self, stamp_ns: int) -> SE3 | None:
         """``map_from_camera`` as it is expected of an image, or None."""
+        for take in self._sources:
+            for serialized in take():
+                message = deserialize_message(serialized, PoseWithCovarianceStamped)
+                self._poses.add(stamp_from_msg(message.header.stamp), pose_from_msg(message.pose.pose))
         return self._poses.at(stamp_ns)
 
     def wants(self, stamp_ns: int) -> bool:
         """Whether the image of a stamp is worth a search."""
+        self._hear()
         return self._pace.wants(stamp_ns)
+
+    def is_urgent(self, stamp_ns: int) -> bool:
+        """Whether nothing on the computer is as important as this search."""
+        self._hear()
+        return self._pace.is_urgent(stamp_ns)
 
     def tell_found(self, result: AnchorPose | Rejection, predicted: SE3 | None) -> None:
         """A search is done; ``predicted`` is ``map_from_camera`` as it was expected."""
@@ -43,9 +61,16 @@ class PredictedPoses:
         """Forget what refers to a map that is used no more."""
         self._poses.clear()
 
-    def _take_fused(self, message: PoseWithCovarianceStamped) -> None:
-        self._pace.tell_fused(stamp_from_msg(message.header.stamp))
-        self._take_prior(message)
+    def _hear(self) -> None:
+        for serialized in self._statuses():
+            self._pace.tell_fused(_fused_state(deserialize_message(serialized, LocalizationStatus)))
 
-    def _take_prior(self, message: PoseWithCovarianceStamped) -> None:
-        self._poses.add(stamp_from_msg(message.header.stamp), pose_from_msg(message.pose.pose))
+
+def _fused_state(message: LocalizationStatus) -> FusedState:
+    return FusedState(
+        stamp_from_msg(message.header.stamp),
+        state_from_msg(message.state),
+        support_from_msg(message.support),
+        message.position_sigma,
+        message.rotation_sigma_deg,
+    )

@@ -19,6 +19,7 @@ from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.predicted_poses import PredictedPoses
+from visloc_ros.nodes.search_pace import LONGEST_REST_S
 from visloc_ros.server.client import LocalizationClient, ServerError
 from visloc_ros.sources.ros_images import encode_jpeg
 
@@ -41,8 +42,10 @@ class RemoteAnchorNodeConfig(Config):
     server_map: str = option("", "name of the map there; empty where there is only one")
     token_file: str = option("", "file with the token of the server; empty for none")
     map_frame: str = option("map", "frame id of the map")
-    search_period_s: float = option(
-        0.5, "least time between searches while they confirm the fused pose; 0 searches all the time", minimum=0.0
+    longest_rest_s: float = option(
+        LONGEST_REST_S,
+        "longest time between searches while followed map points hold the confirmed pose; 0 searches all the time",
+        minimum=0.0,
     )
     camera: NewestImageConfig = section(NewestImageConfig)
 
@@ -77,7 +80,7 @@ class RemoteAnchorNode(VislocNode[RemoteAnchorNodeConfig]):
     def activate(self) -> None:
         """Start sending frames."""
         self._not_before_s = 0.0
-        self._predicted = PredictedPoses(self, self.config.search_period_s)
+        self._predicted = PredictedPoses(self, self.config.longest_rest_s)
         self._input = CameraInput(self, self.config.camera, self._localize, self._wants)
         publish_diagnostics(self, self._report)
 

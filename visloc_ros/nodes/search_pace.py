@@ -1,40 +1,112 @@
-"""Which images are worth a search: all of them, until map and fused pose agree; then one a period."""
+"""Which images are worth a search: those that tell something that the fused pose does not know yet."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, Rejection
+from visloc_ros.core.types import AnchorPose, Rejection, State, Support
 
 _GATE = 12.6  # 95 % quantile of chi-square with 6 degrees of freedom
+# Walking at 1.5 m/s, odometry that drifts by 1 % is off by 7 mm after it: less than an anchor is.
+SHORTEST_REST_S = 0.5
+LONGEST_REST_S = 3.0
+"""Followed points do not drift from the map: fused poses are as exact with an anchor each 3 s as with two a second. A
+search takes 0.3 s of a processor."""
+_GROWN = 1.5  # times the standard deviations just after the last search: the pose is told by less than it was then
+_STALE_S = 0.3  # a fused pose that is older than that, before an image, says nothing about it: some frames of 30 Hz
+STARVED_S = 4.0  # since the last search that ended: now one is as important as the pose is
+
+
+@dataclass(frozen=True)
+class FusedState:
+    """How the fused pose of an image is doing: its stamp, state, what it rests on, and its standard deviations.
+
+    ``position_sigma`` is in map units, ``rotation_sigma_deg`` in degrees; the largest of any direction.
+    """
+
+    stamp_ns: int
+    state: State
+    support: Support
+    position_sigma: float
+    rotation_sigma_deg: float
 
 
 class SearchPace:
-    """Lets a search rest after an anchor that confirmed the fused pose, while fused poses go on."""
+    """Lets the search rest while the fused pose is confirmed and as good as it was.
 
-    def __init__(self, period_s: float) -> None:
-        self._period_ns = round(period_s * NANOSECONDS)
+    As long as followed points of the map hold the pose, each rest is twice as long as the one before, up to
+    ``longest_rest_s``; where odometry alone leads on from an anchor, rests stay short. It ends at once where the
+    points are lost, the covariance grows, or no pose comes. ``longest_rest_s`` of 0 searches all the time.
+    """
+
+    def __init__(self, longest_rest_s: float) -> None:
+        self._longest_s = longest_rest_s
+        self._rest_s = min(SHORTEST_REST_S, longest_rest_s)
         self._confirmed_ns: int | None = None
-        self._fused_ns: int | None = None
+        self._searched_ns: int | None = None
+        self._fused: FusedState | None = None
+        self._best: FusedState | None = None
 
-    def tell_fused(self, stamp_ns: int) -> None:
-        """A fused pose has come."""
-        self._fused_ns = stamp_ns
+    def tell_fused(self, state: FusedState) -> None:
+        """How the newest fused pose is doing."""
+        self._fused = state
+        if state.support is Support.NONE:
+            self._best = None
+        elif self._best is None:
+            self._best = state
 
     def tell_found(self, result: AnchorPose | Rejection, predicted: SE3 | None) -> None:
-        """A search is done; ``predicted`` is ``map_from_camera`` as it was expected."""
+        """A search has ended; ``predicted`` is ``map_from_camera`` as it was expected."""
         is_confirmed = isinstance(result, AnchorPose) and predicted is not None and _confirms(result, predicted)
+        if is_confirmed and self._confirmed_ns is not None and self._is_held:
+            self._rest_s = min(2.0 * self._rest_s, self._longest_s)
+        else:
+            self._rest_s = min(SHORTEST_REST_S, self._longest_s)
         self._confirmed_ns = result.stamp_ns if is_confirmed else None
+        self._searched_ns = result.stamp_ns
+        self._best = None  # compared with what comes from now on
 
     def wants(self, stamp_ns: int) -> bool:
-        """Tell whether to search the image of a stamp; where no pose comes between anchors, every one counts."""
-        confirmed_ns, fused_ns = self._confirmed_ns, self._fused_ns
-        if confirmed_ns is None or fused_ns is None or fused_ns <= confirmed_ns:
+        """Tell whether to search the image of a stamp."""
+        confirmed_ns, fused = self._confirmed_ns, self._fused
+        if confirmed_ns is None or fused is None or fused.stamp_ns <= confirmed_ns:
+            return True  # where no pose comes between anchors, every one counts
+        if not self._is_told(stamp_ns) or self._has_grown:
             return True
-        return not 0 <= stamp_ns - confirmed_ns < self._period_ns
+        rest_s = self._rest_s if self._is_held else min(SHORTEST_REST_S, self._longest_s)
+        return not 0 <= stamp_ns - confirmed_ns < rest_s * NANOSECONDS
+
+    def is_urgent(self, stamp_ns: int) -> bool:
+        """Tell whether nothing is as important as a search: without a pose, or long without a search."""
+        fused, searched_ns = self._fused, self._searched_ns
+        if fused is None or fused.state is not State.LOCALIZED or not self._is_told(stamp_ns):
+            return True
+        return searched_ns is None or not 0 <= stamp_ns - searched_ns < STARVED_S * NANOSECONDS
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether followed points of the map hold the pose."""
+        return self._fused is not None and self._fused.support is Support.MAP_TRACKING
+
+    @property
+    def _has_grown(self) -> bool:
+        """Whether the pose is less certain than it was after the last search."""
+        now, best = self._fused, self._best
+        if now is None or best is None:
+            return now is None or now.support is Support.NONE
+        return (
+            now.position_sigma > _GROWN * best.position_sigma
+            or now.rotation_sigma_deg > _GROWN * best.rotation_sigma_deg
+        )
+
+    def _is_told(self, stamp_ns: int) -> bool:
+        """Whether the newest fused pose is of about the time of an image."""
+        return self._fused is not None and stamp_ns - self._fused.stamp_ns < _STALE_S * NANOSECONDS
 
 
 def _confirms(anchor: AnchorPose, predicted: SE3) -> bool:

@@ -15,7 +15,6 @@ from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.qos import TF
 from visloc_ros.sources.ros_messages import stamp_from_msg
 
-PERIOD_S = 0.1  # between messages that are looked at: a robot's joints may send hundreds a second
 FORGOTTEN_S = 10.0  # after which another sender counts as gone
 _KEPT = 400  # transforms of this node by which it knows its own: 10 s
 
@@ -27,18 +26,18 @@ class TransformWatch:
         self._node, self._children = node, frozenset(children)
         self._marks = [child.encode() + b"\0" for child in self._children]  # how a message holds a name
         self._own: deque[tuple[str, int]] = deque(maxlen=_KEPT)
-        self._looked_s = -PERIOD_S
         self._others: dict[tuple[str, str], float] = {}  # parent and child, and when it came last
-        node.subscription(TFMessage, "/tf", self._take, TF, serialized=True)
+        self._messages = node.polled_subscription(TFMessage, "/tf", TF)  # a robot's joints may send hundreds a second
 
     def sent(self, child: str, stamp_ns: int) -> None:
         """This node sends a transform."""
         self._own.append((child, stamp_ns))
 
-    @property
     def problem(self) -> str:
-        """Who else sends a transform of this node, and what to do about it; or nothing."""
+        """Who else sends a transform of this node, by the newest messages, and what to do about it; or nothing."""
         now_s = time.monotonic()
+        for serialized in self._messages():
+            self._look_at(serialized, now_s)
         edges = [edge for edge, heard_s in tuple(self._others.items()) if now_s - heard_s < FORGOTTEN_S]
         if not edges:
             return ""
@@ -51,11 +50,9 @@ class TransformWatch:
             " publish_odom_to_base_tf to false here."
         )
 
-    def _take(self, serialized: bytes) -> None:
-        now_s = time.monotonic()
-        if now_s - self._looked_s < PERIOD_S or not any(mark in serialized for mark in self._marks):
+    def _look_at(self, serialized: bytes, now_s: float) -> None:
+        if not any(mark in serialized for mark in self._marks):
             return
-        self._looked_s = now_s
         for item in deserialize_message(serialized, TFMessage).transforms:
             child, parent = item.child_frame_id, item.header.frame_id
             if child not in self._children or (child, stamp_from_msg(item.header.stamp)) in self._own:

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from visloc_ros.core.priority import give_way
+
 ItemT = TypeVar("ItemT")
 
 
 class Worker(Generic[ItemT]):
-    """Calls ``handle`` with each item in its own thread; when ``capacity`` items wait, the oldest is dropped.
+    """Calls ``handle`` with one item after the other beside the caller; when ``capacity`` wait, the oldest is dropped.
 
-    ``handle`` must raise nothing (``nodes.guard``). ``in_spare_time`` lets it work only while nothing else wants the
-    core, also where it is not the same process that does.
+    ``handle`` must raise nothing (``nodes.guard``). Where ``is_urgent`` is given, items that are not urgent when their
+    turn comes are handled in a second thread, which gives way to other work on the computer: without privileges a
+    thread can lower its priority, and never raise it again.
     """
 
-    def __init__(self, handle: Callable[[ItemT], None], capacity: int, in_spare_time: bool = False) -> None:
+    def __init__(
+        self, handle: Callable[[ItemT], None], capacity: int, is_urgent: Callable[[ItemT], bool] | None = None
+    ) -> None:
         self.received = 0
         self.dropped = 0
         self._handle = handle
         self._capacity = capacity
-        self._in_spare_time = in_spare_time
+        self._is_urgent = is_urgent
         self._waiting: deque[ItemT] = deque()
         self._changed = threading.Condition()
-        self._running = True
-        self._thread = threading.Thread(target=self._run, daemon=True, name="visloc worker")
-        self._thread.start()
+        self._running, self._busy = True, False
+        kinds = (True,) if is_urgent is None else (True, False)
+        self._threads = [
+            threading.Thread(target=self._run, args=(urgent,), daemon=True, name="visloc worker") for urgent in kinds
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def is_late(self) -> bool:
@@ -43,23 +51,36 @@ class Worker(Generic[ItemT]):
                 self._waiting.popleft()
                 self.dropped += 1
             self._waiting.append(item)
-            self._changed.notify()
+            self._changed.notify_all()
 
     def close(self, timeout_s: float = 10.0) -> None:
-        """Forget what waits, let the item at work finish, and stop the thread."""
+        """Forget what waits, let the item at work finish, and stop the threads."""
         with self._changed:
             self._running = False
             self._waiting.clear()
-            self._changed.notify()
-        self._thread.join(timeout_s)
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(timeout_s)
 
-    def _run(self) -> None:
-        if self._in_spare_time:  # of this thread, and of those that it starts
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        while (item := self._next()) is not None:
+    def _run(self, urgent: bool) -> None:
+        if not urgent:
+            give_way()
+        while (item := self._next(urgent)) is not None:
             self._handle(item)
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
 
-    def _next(self) -> ItemT | None:
+    def _next(self, urgent: bool) -> ItemT | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or not self._running)
-            return self._waiting.popleft() if self._running else None
+            self._changed.wait_for(lambda: not self._running or self._is_due(urgent))
+            if not self._running:
+                return None
+            self._busy = True
+            return self._waiting.popleft()
+
+    def _is_due(self, urgent: bool) -> bool:
+        """Whether the next item is for the thread of this kind."""
+        if self._busy or not self._waiting:
+            return False
+        return self._is_urgent is None or self._is_urgent(self._waiting[0]) is urgent

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from made_local_maps import CONFIG, make_map
 
+from visloc_ros.core.priority import NICENESS
 from visloc_ros.odometry.klt.adjustment import InlineAdjuster, snapshot_window
 from visloc_ros.odometry.klt.background_adjustment import BackgroundAdjuster
 
@@ -21,7 +22,7 @@ def snapshots():
 
 @pytest.fixture
 def background():
-    adjuster = BackgroundAdjuster(in_spare_time=True)
+    adjuster = BackgroundAdjuster()
     yield adjuster
     adjuster.close()
 
@@ -76,20 +77,17 @@ def test_ctrl_c_ends_no_process_that_is_starting(snapshots, background):
 
 
 def test_the_end_waits_for_no_process_that_is_still_starting():
-    adjuster = BackgroundAdjuster(in_spare_time=True)
+    adjuster = BackgroundAdjuster()
     process = the_process()
     os.kill(process.pid, signal.SIGSTOP)  # as slow as a process can be
     adjuster.close()
     assert not process.is_alive()
 
 
-@pytest.mark.parametrize(("in_spare_time", "policy"), [(True, os.SCHED_IDLE), (False, os.SCHED_OTHER)])
-def test_adjusting_beside_the_frames_takes_spare_time_unless_there_is_none(snapshots, in_spare_time, policy):
-    background = BackgroundAdjuster(in_spare_time)
+def test_adjusting_beside_the_frames_gives_way_to_them(snapshots, background):
     background.submit(snapshots[0])
     wait_until(background.finished)
-    assert os.sched_getscheduler(the_process().pid) == policy
-    background.close()
+    assert os.getpriority(os.PRIO_PROCESS, the_process().pid) >= NICENESS
 
 
 def test_a_process_that_dies_is_started_again(snapshots, background, caplog):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from contextlib import suppress
 from multiprocessing import get_context
@@ -13,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from visloc_ros.core.child_process import deaf_to_ctrl_c
 from visloc_ros.core.memory import keep_freed_memory
+from visloc_ros.core.priority import give_way
 from visloc_ros.odometry.klt.adjustment import Adjustment, WindowSnapshot, solve
 
 log = logging.getLogger(__name__)
@@ -27,8 +27,7 @@ class BackgroundAdjuster:
     that dies was working on is lost; odometry goes on with the window as it is.
     """
 
-    def __init__(self, in_spare_time: bool) -> None:
-        self._in_spare_time = in_spare_time
+    def __init__(self) -> None:
         self._waiting: WindowSnapshot | None = None
         self._running: WindowSnapshot | None = None
         self._done: Adjustment | None = None
@@ -65,9 +64,9 @@ class BackgroundAdjuster:
         self._process = context.Process(target=_serve, args=(far_end,), name="bundle-adjustment", daemon=True)
         with deaf_to_ctrl_c():
             self._process.start()
-        if self._in_spare_time and self._process.pid is not None:  # the frames come first, while it starts, too
+        if self._process.pid is not None:  # the frames come first, while it starts, too
             with suppress(ProcessLookupError):  # it has died already, which the pipe tells
-                os.sched_setscheduler(self._process.pid, os.SCHED_IDLE, os.sched_param(0))
+                give_way(self._process.pid)
         far_end.close()  # so that either side notices when the other is gone
         self._is_ready = False
         self._due_s: float | None = None  # when it starts again, once it has died

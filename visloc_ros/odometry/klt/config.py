@@ -40,10 +40,6 @@ class KltConfig(Config):
     )
     window_keyframes: int = option(10, "Number of keyframes in the window of bundle adjustment.", minimum=3, maximum=40)
     max_keyframes: int = option(100, "Largest number of keyframes kept, with their images.", minimum=10, maximum=1000)
-    adjust_in_spare_time: bool = option(
-        True,
-        "Run bundle adjustment at idle priority (SCHED_IDLE); set it to false where other programs use all processors.",
-    )
     min_contrast: float = option(
         3.0,
         "Images with a smaller standard deviation of grey values are rejected as empty.",

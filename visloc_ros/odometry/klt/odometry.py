@@ -38,7 +38,7 @@ class KltOdometry:
         self._options, self._turns = config, turns
         self._is_lost = False  # the last view was searched in vain
         # Beside the frames of a live camera; otherwise they wait, and every run gives the same result.
-        self._adjuster: Adjuster = BackgroundAdjuster(config.adjust_in_spare_time) if live else InlineAdjuster()
+        self._adjuster: Adjuster = BackgroundAdjuster() if live else InlineAdjuster()
         self._first_adjuster = InlineAdjuster()  # of what is small, and what all that follows rests on
         self._num_segments = 0
         self._frames = FrameCheck()
