@@ -137,10 +137,13 @@ class SimulatedPoints:
 
     def __init__(self, run, map_name="room"):
         self.truth, self.map_name = dict(zip(run.stamps_ns, run.truth, strict=True)), map_name
-        self.anchors, self.predictions, self.resets = [], [], 0
+        self.anchors, self.predictions, self.kept_ns, self.resets = [], [], [], 0
 
     def reset(self):
         self.resets += 1
+
+    def keep(self, frame, predicted):
+        self.kept_ns.append(frame.stamp_ns)
 
     def track(self, frame, predicted):
         self.predictions.append(predicted)
@@ -195,7 +198,20 @@ def test_where_a_newer_frame_waits_the_map_points_are_left_out():
     assert points.anchors
     assert points.predictions == []
     assert localizer.skipped == len(run.stamps_ns)
+    assert points.kept_ns == run.stamps_ns  # an anchor may come of any of them
     assert recorder.odometry
+
+
+def test_points_that_hold_the_pose_are_followed_in_every_second_of_fast_frames_and_all_others_are_kept():
+    run = simulate_run(replace(SCENARIO, rate_hz=30.0), 0)
+    points = SimulatedPoints(run)
+    recorder, localizer = follow_points(run, points)
+    followed_ns = [result.stamp_ns for result, _ in recorder.tracked]
+    assert sorted(followed_ns + points.kept_ns) == run.stamps_ns
+    first_kept = run.stamps_ns.index(points.kept_ns[0])
+    assert followed_ns[:first_kept] == run.stamps_ns[:first_kept]  # until the pose is held: all of them
+    assert 0.4 < len(points.kept_ns) / len(run.stamps_ns[first_kept:]) < 0.6
+    assert localizer.skipped == 0
 
 
 def test_points_of_another_map_than_the_anchors_are_not_followed():

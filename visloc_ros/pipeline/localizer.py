@@ -162,6 +162,7 @@ class Localizer:
     def reset(self) -> None:
         """Forget all images: stamps begin anew."""
         self.odometry.reset()
+        self._is_tracked = False
         if self.map_tracker is not None:
             self.map_tracker.reset()
 
