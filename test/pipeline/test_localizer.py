@@ -202,18 +202,6 @@ def test_where_a_newer_frame_waits_the_map_points_are_left_out():
     assert recorder.odometry
 
 
-def test_points_that_hold_the_pose_are_followed_in_every_second_of_fast_frames_and_all_others_are_kept():
-    run = simulate_run(replace(SCENARIO, rate_hz=30.0), 0)
-    points = SimulatedPoints(run)
-    recorder, localizer = follow_points(run, points)
-    followed_ns = [result.stamp_ns for result, _ in recorder.tracked]
-    assert sorted(followed_ns + points.kept_ns) == run.stamps_ns
-    first_kept = run.stamps_ns.index(points.kept_ns[0])
-    assert followed_ns[:first_kept] == run.stamps_ns[:first_kept]  # until the pose is held: all of them
-    assert 0.4 < len(points.kept_ns) / len(run.stamps_ns[first_kept:]) < 0.6
-    assert localizer.skipped == 0
-
-
 def test_points_of_another_map_than_the_anchors_are_not_followed():
     run = simulate_run(SCENARIO, 0)
     points = SimulatedPoints(run, map_name="another room")

@@ -86,6 +86,7 @@ class CameraInput:
             "image", self._handle, config.queue_size, None if is_urgent is None else _by_stamp(is_urgent)
         )
         # Drivers repeat it, and the images' reliability need not be the camera_info's: this one fits both.
+        self._take_guarded_camera_info = node.guard.callback("camera_info", self._take_camera_info)
         self._camera_infos = node.polled_subscription(CameraInfo, "camera_info", CAMERA_INFO, from_outside=True)
         kind, topic = (CompressedImage, "image/compressed") if config.transport == "compressed" else (Image, "image")
         self.health = CameraHealth(
@@ -137,10 +138,7 @@ class CameraInput:
         """Take what has come with the images, or without them."""
         for serialized in self._camera_infos():
             self.health.camera_info()
-            try:
-                self._take_camera_info(serialized)
-            except CalibrationError as error:
-                self._count("camera_info", str(error))
+            self._take_guarded_camera_info(serialized)
 
     def _take_camera_info(self, serialized: bytes) -> None:
         """Take a calibration; it comes again with every image, and reading it would cost more than the image does."""
@@ -149,7 +147,11 @@ class CameraInput:
         message = deserialize_message(serialized, CameraInfo)
         if self._camera_info is not None and _same_calibration(message, self._camera_info):
             return
-        calibration = calibration_from_msg(message, self._is_rectified)
+        try:
+            calibration = calibration_from_msg(message, self._is_rectified)
+        except CalibrationError as error:
+            self._count("camera_info", str(error))
+            return
         if calibration is not None:
             self._choice.tell(calibration)
         self._camera_info, self._known = message, serialized[STAMP_END:]

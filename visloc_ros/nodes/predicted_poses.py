@@ -30,17 +30,20 @@ class PredictedPoses:
     def __init__(self, node: VislocNode[Any], longest_rest_s: float) -> None:
         self._poses, self._pace = RecentPoses(CAMERA_POSES.depth, MAX_GAP_NS), SearchPace(longest_rest_s)
         self._sources = [
-            node.polled_subscription(PoseWithCovarianceStamped, topic, CAMERA_POSES)
+            (
+                node.polled_subscription(PoseWithCovarianceStamped, topic, CAMERA_POSES),
+                node.guard.callback(topic, self._take_pose),
+            )
             for topic in ("camera_pose", "search_prior")
         ]
         self._statuses = node.polled_subscription(LocalizationStatus, "status", LATCHED)
+        self._take_guarded_status = node.guard.callback("status", self._take_status)
 
     def at(self, stamp_ns: int) -> SE3 | None:
         """``map_from_camera`` as it is expected of an image, or None."""
-        for take in self._sources:
-            for serialized in take():
-                message = deserialize_message(serialized, PoseWithCovarianceStamped)
-                self._poses.add(stamp_from_msg(message.header.stamp), pose_from_msg(message.pose.pose))
+        for waiting, take in self._sources:
+            for serialized in waiting():
+                take(serialized)
         return self._poses.at(stamp_ns)
 
     def wants(self, stamp_ns: int) -> bool:
@@ -63,7 +66,14 @@ class PredictedPoses:
 
     def _hear(self) -> None:
         for serialized in self._statuses():
-            self._pace.tell_fused(_fused_state(deserialize_message(serialized, LocalizationStatus)))
+            self._take_guarded_status(serialized)
+
+    def _take_status(self, serialized: bytes) -> None:
+        self._pace.tell_fused(_fused_state(deserialize_message(serialized, LocalizationStatus)))
+
+    def _take_pose(self, serialized: bytes) -> None:
+        message = deserialize_message(serialized, PoseWithCovarianceStamped)
+        self._poses.add(stamp_from_msg(message.header.stamp), pose_from_msg(message.pose.pose))
 
 
 def _fused_state(message: LocalizationStatus) -> FusedState:

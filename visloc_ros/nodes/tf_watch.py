@@ -37,7 +37,7 @@ class TransformWatch:
         """Who else sends a transform of this node, by the newest messages, and what to do about it; or nothing."""
         now_s = time.monotonic()
         for serialized in self._messages():
-            self._look_at(serialized, now_s)
+            self._node.guard.callback("/tf", self._look_at)(serialized, now_s)
         edges = [edge for edge, heard_s in tuple(self._others.items()) if now_s - heard_s < FORGOTTEN_S]
         if not edges:
             return ""

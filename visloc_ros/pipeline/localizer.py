@@ -18,13 +18,8 @@ from visloc_ros.core.types import (
     OdometryPose,
     Reason,
     Rejection,
-    State,
     TrackedPose,
 )
-
-_TRACKING_PERIOD_NS = 65_000_000
-"""Between frames whose map points are followed, while they hold the pose: in 0.1 s odometry is off by a millimetre at
-walking speed, less than the points themselves tell."""
 
 
 class FrameTracker(Protocol):
@@ -123,7 +118,6 @@ class Localizer:
         self._listener = listener or TrackingListener()
         self._is_behind = is_behind
         self._guard = StampGuard()
-        self._is_tracked, self._tracked_ns = False, 0
         self.refused: Counter[str] = Counter()
         """Frames left out for their stamp, by reason, and how often the clock jumped back."""
         self.skipped = 0
@@ -145,7 +139,7 @@ class Localizer:
             self.backend.add_loop(loop)
             self._listener.on_loop_found(loop)
         if self.map_tracker is not None:  # map_from_camera from the last anchor's points
-            self._track_map(self.map_tracker, frame, is_held=estimate is not None and estimate.state is State.LOCALIZED)
+            self._track_map(self.map_tracker, frame)
         self.backend.search(frame)  # also without odometry, which may give the frame a pose when it begins
         self.odometry.settle()
         return self.backend.published_at(frame.stamp_ns) or estimate
@@ -162,22 +156,18 @@ class Localizer:
     def reset(self) -> None:
         """Forget all images: stamps begin anew."""
         self.odometry.reset()
-        self._is_tracked = False
         if self.map_tracker is not None:
             self.map_tracker.reset()
 
-    def _track_map(self, tracker: PointTracker, frame: Frame, is_held: bool) -> None:
-        """Follow the map's points into a frame; a pose that ``is_held`` by those of the frame before needs no more."""
+    def _track_map(self, tracker: PointTracker, frame: Frame) -> None:
         for anchor in self.backend.take_accepted():
             self._follow(tracker, anchor)
         predicted = self.backend.predict(frame.stamp_ns)
-        is_behind = self._is_behind()
-        if is_behind or (is_held and self._is_tracked and frame.stamp_ns - self._tracked_ns < _TRACKING_PERIOD_NS):
-            self.skipped += is_behind
+        if self._is_behind():
+            self.skipped += 1
             tracker.keep(frame, predicted)
             return
         tracked = tracker.track(frame, predicted)
-        self._is_tracked, self._tracked_ns = isinstance(tracked, TrackedPose), frame.stamp_ns
         self.backend.add_tracked(tracked)
         self._listener.on_points_followed(tracked)
 

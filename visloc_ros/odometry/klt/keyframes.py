@@ -13,7 +13,7 @@ from visloc_ros.odometry.klt.tracking import Features
 from visloc_ros.odometry.klt.two_view import bearings
 
 _PARALLAX_DEG = 2.0  # twice what a two-view start needs: new landmarks have a depth at once
-_OVERLAP = 0.65  # share of the features still followed below which too few landmarks would join two keyframes
+_OVERLAP = 0.75  # share of the features still followed below which too few landmarks would join two keyframes
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,6 @@ from visloc_ros.tracking.robust_pose import SeenPoints
 Ids = NDArray[np.int64]
 
 _ENOUGH_FOLLOWED = 0.5  # share of the features below which a guess is doubted
-_MOST_FOLLOWED = 0.8  # share below which the search near a guess has missed some that a wider one finds
-_NEAR_LEVELS = 1  # of the pyramid, for a good guess: a window then reaches as far as its own side
 _SIGMA_SHARE = 0.15  # of the largest error of an inlier: standard deviation of a followed feature, a coordinate
 _FORWARD_BACKWARD_PX = 0.5  # from a place to itself (Kalal et al. 2010): as exact as a tracked point is
 
@@ -77,17 +75,12 @@ def seen_points(points: Array, features: Features, max_error_px: float) -> SeenP
     return SeenPoints(points, features.rays, features.pixels_per_ray, _SIGMA_SHARE * max_error_px)
 
 
-def follow(
-    previous: Image, current: Image, pixels: Pixels, guess: Pixels, config: KltConfig, is_near: bool = False
-) -> tuple[Pixels, Mask]:
+def follow(previous: Image, current: Image, pixels: Pixels, guess: Pixels, config: KltConfig) -> tuple[Pixels, Mask]:
     """Follow pixels (N, 2) from the previous to the current image, starting the search at ``guess`` (N, 2).
 
-    A guess that ``is_near`` is searched from half the image's size on. The way back begins as far off as the way there
-    did, which is known to be near. Returns the new pixels and which of them came back within half a pixel.
+    Returns the new pixels and which of them came back to where they started within half a pixel.
     """
-    window_px = config.window_px
-    near_levels = min(_NEAR_LEVELS, config.pyramid_levels)
-    levels = near_levels if is_near else config.pyramid_levels
+    window_px, levels = config.window_px, config.pyramid_levels
     found, good = lucas_kanade(previous, current, pixels, guess, window_px, levels)
     good &= is_inside(found, current, 1.0)
     rows = np.flatnonzero(good)
@@ -101,20 +94,13 @@ def follow(
 def follow_from_any(
     previous: Image, current: Image, pixels: Pixels, guesses: Iterable[Pixels], config: KltConfig
 ) -> tuple[Pixels, Mask]:
-    """Follow pixels (N, 2) from the first of the guesses (N, 2) that finds enough of them, else from the best one.
-
-    A guess that moves the pixels by less than a window is taken for near: it errs by less than it moves them.
-    """
+    """Follow pixels (N, 2) from the first of the guesses (N, 2) that finds most of them, else from the best one."""
     best: tuple[Pixels, Mask] = pixels, np.zeros(len(pixels), dtype=bool)
     for guess in guesses:
         usable = np.where(np.isfinite(guess), guess, pixels).astype(np.float32)
-        step_px = float(np.median(np.abs(usable - pixels).max(axis=1))) if len(pixels) else 0.0
-        for is_near, enough in ((True, _MOST_FOLLOWED), (False, _ENOUGH_FOLLOWED)):
-            if is_near and not 0.0 < step_px < config.window_px:
-                continue
-            found, good = follow(previous, current, pixels, usable, config, is_near)
-            if np.count_nonzero(good) > np.count_nonzero(best[1]):
-                best = found, good
-            if np.count_nonzero(best[1]) >= enough * len(pixels):
-                return best
+        found, good = follow(previous, current, pixels, usable, config)
+        if np.count_nonzero(good) > np.count_nonzero(best[1]):
+            best = found, good
+        if np.count_nonzero(best[1]) >= _ENOUGH_FOLLOWED * len(pixels):
+            break
     return best
