@@ -46,14 +46,8 @@ POOR = GOOD | {
     "position_error_m": {"median": 0.045, "p95": 0.1},
     "nees": OVERCONFIDENT,
 }
-WITHOUT_POSE = GOOD | {
-    "localized_frames": 0,
-    "localized_share_after_first_fix": None,
-    "time_to_first_fix_s": None,
-    "pose_age_ms": None,
-    "position_error_m": None,
-    "nees": None,
-}
+PLAYED = ("frames", "anchors", "frames_dropped", "processor_share")
+WITHOUT_POSE = load_of_others.FAILED | {name: GOOD[name] for name in PLAYED}
 RUNS = {"kitchen": {"quiet": [GOOD, GOOD], "1 busy": [GOOD, POOR], "2 busy": [GOOD, WITHOUT_POSE]}}
 
 

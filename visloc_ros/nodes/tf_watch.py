@@ -27,6 +27,7 @@ class TransformWatch:
         self._marks = [child.encode() + b"\0" for child in self._children]  # how a message holds a name
         self._own: deque[tuple[str, int]] = deque(maxlen=_KEPT)
         self._others: dict[tuple[str, str], float] = {}  # parent and child, and when it came last
+        self._look_at_guarded = node.guard.callback("/tf", self._look_at)
         self._messages = node.polled_subscription(TFMessage, "/tf", TF)  # a robot's joints may send hundreds a second
 
     def sent(self, child: str, stamp_ns: int) -> None:
@@ -37,7 +38,7 @@ class TransformWatch:
         """Who else sends a transform of this node, by the newest messages, and what to do about it; or nothing."""
         now_s = time.monotonic()
         for serialized in self._messages():
-            self._node.guard.callback("/tf", self._look_at)(serialized, now_s)
+            self._look_at_guarded(serialized, now_s)
         edges = [edge for edge, heard_s in tuple(self._others.items()) if now_s - heard_s < FORGOTTEN_S]
         if not edges:
             return ""
