@@ -12,7 +12,7 @@ from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.features import FeatureGrid, corner_response
 from visloc_ros.odometry.klt.images import ImagePreparation
 from visloc_ros.odometry.klt.odometry import BLUR_RATIO
-from visloc_ros.odometry.klt.tracking import follow, measure
+from visloc_ros.odometry.klt.tracking import follow, follow_from_any, measure
 from visloc_ros.tracking.pixels import is_inside, pixels_of
 
 CONFIG = KltConfig()
@@ -28,11 +28,25 @@ def test_a_known_shift_is_followed_to_a_tenth_of_a_pixel(shift):
     matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], dtype=np.float64)
     pixels = FeatureGrid(CONFIG).detect(image, np.empty((0, 2), np.float32))
     pixels = pixels[is_inside(pixels + np.float32(shift), image, 12.0)]
-    found, good = follow(image, moved_by(image, matrix), pixels, pixels, CONFIG)
+    found, good = follow(image, moved_by(image, matrix), pixels, pixels, CONFIG.window_px, CONFIG.pyramid_levels)
     assert good.mean() > 0.85
     errors = np.linalg.norm(found[good] - pixels[good] - shift, axis=1)
     assert np.median(errors) < 0.05
     assert np.percentile(errors, 95) < 0.15
+
+
+@pytest.mark.parametrize("shift_px", [1.5, 30.0])
+def test_a_near_guess_finds_as_much_as_a_far_one_also_where_it_is_not_near(shift_px):
+    image = texture(480, 640)
+    after = moved_by(image, np.array([[1, 0, shift_px], [0, 1, 0]], dtype=np.float64))
+    pixels = FeatureGrid(CONFIG).detect(image, np.empty((0, 2), np.float32))
+    pixels = pixels[is_inside(pixels + np.float32([shift_px, 0.0]), image, 12.0)]
+    near = follow_from_any(image, after, pixels, [pixels], CONFIG, is_near=True)
+    far = follow_from_any(image, after, pixels, [pixels], CONFIG)
+    assert np.count_nonzero(near.good) > 0.95 * np.count_nonzero(far.good) > 0.5 * len(pixels)
+    both = near.good & far.good
+    assert np.median(np.linalg.norm(near.pixels[both] - far.pixels[both], axis=1)) < 0.02
+    assert near.off_px == pytest.approx(shift_px, abs=0.5)
 
 
 def test_a_prediction_bridges_a_jump_that_the_search_alone_does_not():
@@ -42,15 +56,17 @@ def test_a_prediction_bridges_a_jump_that_the_search_alone_does_not():
     pixels = FeatureGrid(CONFIG).detect(image, np.empty((0, 2), np.float32))
     inside = pixels[(pixels[:, 0] > 20) & (pixels[:, 0] < 460)]
     predicted = inside + np.array([147.0, 2.0], dtype=np.float32)
-    _, good_alone = follow(image, after, inside, inside, CONFIG)
-    found, _ = follow(image, after, inside, predicted, KltConfig(pyramid_levels=0))
+    _, good_alone = follow(image, after, inside, inside, CONFIG.window_px, CONFIG.pyramid_levels)
+    found, _ = follow(image, after, inside, predicted, CONFIG.window_px, levels=0)
     assert np.median(np.linalg.norm(found - inside - (150.0, 0.0), axis=1)) < 0.1
     assert good_alone.mean() < 0.5
 
 
 def test_other_texture_is_not_followed():
     pixels = FeatureGrid(CONFIG).detect(texture(480, 640), np.empty((0, 2), np.float32))
-    _, good = follow(texture(480, 640), texture(480, 640, seed=9), pixels, pixels, CONFIG)
+    _, good = follow(
+        texture(480, 640), texture(480, 640, seed=9), pixels, pixels, CONFIG.window_px, CONFIG.pyramid_levels
+    )
     assert good.mean() < 0.1
 
 

@@ -90,7 +90,7 @@ class Initializer:
         if previous is None or len(before) == 0:
             return Features.none()
         guesses = self._guesses(previous, view)
-        pixels, good = follow_from_any(previous.grey, view.grey, before.pixels, guesses, self._config)
+        pixels, good, _ = follow_from_any(previous.grey, view.grey, before.pixels, guesses, self._config)
         return measure(view.camera, before.ids[good], pixels[good])
 
     def _guesses(self, previous: PreparedImage, view: PreparedImage) -> Iterator[Pixels]:

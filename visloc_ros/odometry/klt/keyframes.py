@@ -13,7 +13,9 @@ from visloc_ros.odometry.klt.tracking import Features
 from visloc_ros.odometry.klt.two_view import bearings
 
 _PARALLAX_DEG = 2.0  # twice what a two-view start needs: new landmarks have a depth at once
-_OVERLAP = 0.75  # share of the features still followed below which too few landmarks would join two keyframes
+_OVERLAP = 0.55  # share of the features still followed below which too few landmarks would join two keyframes
+_OVERLAP_UNSUPPORTED = 0.75  # the same while most features have no known depth: new depths must come before old ones go
+_SUPPORTED = 0.5  # share of the features whose depths are known
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,15 @@ class KeyframePolicy:
 
     config: KltConfig
 
-    def wants(self, keyframe: Keyframe, features: Features, camera_from_odom: SE3) -> bool:
-        """Tell whether the frame with these features should follow ``keyframe`` as the next one."""
+    def wants(self, keyframe: Keyframe, features: Features, camera_from_odom: SE3, num_supporting: int) -> bool:
+        """Tell whether the frame with these features should follow ``keyframe`` as the next one.
+
+        ``num_supporting`` of them are landmarks whose depths are known by parallax.
+        """
         rows, shared = rows_of(keyframe.features.ids, features.ids)
         wanted = min(len(keyframe.features), self.config.max_features)
-        if np.count_nonzero(shared) < _OVERLAP * wanted:
+        overlap = _OVERLAP if num_supporting >= _SUPPORTED * len(features) else _OVERLAP_UNSUPPORTED
+        if np.count_nonzero(shared) < overlap * wanted:
             return True
         camera_from_keyframe = camera_from_odom.rotation @ keyframe.camera_from_odom.rotation.T
         before = bearings(keyframe.features.rays[rows[shared]]) @ camera_from_keyframe.T

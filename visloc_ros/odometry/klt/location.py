@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array, rotation_vector
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -16,10 +17,12 @@ from visloc_ros.odometry.klt.parallax import ParallaxTable
 from visloc_ros.odometry.klt.pure_rotation import estimate_pure_rotation
 from visloc_ros.odometry.klt.rolling_shutter import ExpectedTurn, expect_turn, fitted_turn
 from visloc_ros.odometry.klt.tracking import Features, Ids, measure, seen_points
+from visloc_ros.odometry.klt.triangulation import DEPTH_LOG_SIGMA, TRACK_SIGMA_PX
 from visloc_ros.tracking.pixels import Pixels
 from visloc_ros.tracking.robust_pose import fit_pose
 
 _SUPPORTING_DEG, _MIN_SUPPORTING = 1.0, 8  # parallax of landmarks with good depths (6 % at VGA), and how many it takes
+_NO_ANGLE = 1e-6  # radians: with less, parallax tells no depth
 _MOVED_DEG = 0.5  # parallax that a turn on the spot does not give
 _LARGEST_FLOW_SHARE = 0.17  # of the width, from view to view: what is new is gone before its depth is told
 _TURN_ROUNDS = 3  # of a pose and the turn while the image is read: each round leaves less than a tenth of the error
@@ -87,13 +90,32 @@ class ViewLocator:
             return None
         seen, points = features[known], self._map.landmarks.points[rows[known]]
         limit = self._config.max_reprojection_px
-        fit = fit_pose(start, seen_points(points, seen, limit), limit)
+        where = replace(seen_points(points, seen, limit), spreads=self._spreads(seen, rows[known], start))
+        fit = fit_pose(start, where, limit)
         self.counts["inliers"] = float(fit.num_inliers)
         if fit.num_inliers < self._config.min_tracked:
             return None
         agreeing = np.ones(len(features), dtype=bool)
         agreeing[np.flatnonzero(known)[~fit.inliers]] = False
         return LocatedFrame(fit.camera_from_world, features[agreeing], fit.num_inliers, flow_px, turn)
+
+    def _spreads(self, seen: Features, rows: NDArray[np.intp], camera_from_odom: SE3) -> Array | None:
+        """Steps (N, 3) along first views' rays by which landmarks with little parallax may be off; None for none.
+
+        Taken for known, their depths decide how long a translation is, and the scale is lost on a turn. Those of the
+        start were found together, and are off together: in their unit they are right.
+        """
+        landmarks, angles = self._map.landmarks, self._parallax.of(seen.ids)
+        unsure = np.flatnonzero((landmarks.born[rows] > 0) & (angles < _SUPPORTING_DEG))
+        if len(unsure) == 0:
+            return None
+        by_parallax = TRACK_SIGMA_PX / seen.pixels_per_ray[unsure] / np.maximum(np.radians(angles[unsure]), _NO_ANGLE)
+        centre = camera_from_odom.inverse.translation
+        distances = np.linalg.norm(landmarks.points[rows[unsure]] - centre, axis=1)
+        lengths = distances * np.minimum(DEPTH_LOG_SIGMA, by_parallax)
+        spreads = np.zeros((len(seen), 3))
+        spreads[unsure] = self._parallax.first_directions(seen.ids[unsure]) * lengths[:, None]
+        return spreads
 
     def _judged(self, located: LocatedFrame | None, stamp_ns: int) -> LocatedFrame | None:
         """The view, if the length of its translation is known, or turned on the spot, if it is not.

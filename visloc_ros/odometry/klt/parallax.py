@@ -36,6 +36,13 @@ class ParallaxTable:
         self._first = np.concatenate([self._first[kept], directions[~known]])[order]
         self._angles = np.concatenate([self._angles[kept], np.zeros(np.count_nonzero(~known))])[order]
 
+    def first_directions(self, ids: Ids) -> Array:
+        """First viewing directions (N, 3) in odom of features (N,), zero for unknown ones."""
+        rows, known = rows_of(self._ids, ids)
+        directions = np.zeros((len(ids), 3))
+        directions[known] = self._first[rows[known]]
+        return directions
+
     def of(self, ids: Ids) -> Array:
         """Angles (N,) in degrees of features (N,), 0 for unknown ones."""
         rows, known = rows_of(self._ids, ids)

@@ -37,6 +37,7 @@ from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, turn_between
 from visloc_ros.odometry.klt.tracking import Features, follow_from_any, measure
 from visloc_ros.tracking.pixels import Pixels, pixels_of
 
+_NEAR = 0.6  # of a window: so far off, at most, predictions are near, whose reach at half the size is a whole window
 _WELL_SUPPORTED = 40  # landmarks with good depths, beside which new ones need not be made before they have them
 _LANDMARK_SHARE = 0.4  # of the followed features, below which it is time to make landmarks of the others
 _YOUNG = 12  # keyframes: the window and its first anchors
@@ -78,6 +79,7 @@ class Segment:
         self._motion.update(view.stamp_ns, geometry.second_from_first)
         self._locator = ViewLocator(self._map, self._motion, self._parallax, config)
         self._features, self._previous = initialization.second, view
+        self._prediction_error_px = np.inf
         step_px = np.median(np.linalg.norm(initialization.second.pixels - initialization.first.pixels, axis=1))
         self._covariance = MotionCovariance(float(step_px))
         self._scale, self._depths = ScaleFilter(), deque[tuple[Keyframe, DepthMap]](maxlen=_WAITING_DEPTHS)
@@ -178,7 +180,10 @@ class Segment:
         predicted = self._motion.predict(view.stamp_ns)
         before = self._features
         guesses = self._turned_pixels(before, view) if is_lost else self._guesses(before, view, predicted)
-        pixels, good = follow_from_any(self._previous.grey, view.grey, before.pixels, guesses, self._config)
+        is_near = not is_lost and self._prediction_error_px < _NEAR * self._config.window_px
+        pixels, good, self._prediction_error_px = follow_from_any(
+            self._previous.grey, view.grey, before.pixels, guesses, self._config, is_near
+        )
         if not np.any(good):
             self._locator.counts = {"tracked": 0.0}
             return None
@@ -207,13 +212,17 @@ class Segment:
         self._covariance.move(located.camera_from_odom.inverse, located.flow_px, self._information(located))
         self._features, self._previous = located.features, view
         is_thin = located.num_inliers < _LANDMARK_SHARE * len(located.features)
-        if not is_thin and not self._policy.wants(self._map.last, located.features, located.camera_from_odom):
+        if not is_thin and not self._wants_keyframe(located):
             return False
         if may_wait and located.num_inliers >= _COMFORTABLE * self._config.min_tracked:
             return False
         self._covariance.close_step()
         self._new_keyframe = view
         return True
+
+    def _wants_keyframe(self, located: LocatedFrame) -> bool:
+        num_supporting = self._locator.num_supporting(located.features)
+        return self._policy.wants(self._map.last, located.features, located.camera_from_odom, num_supporting)
 
     def _information(self, located: LocatedFrame) -> Array:
         """Information (6, 6) on the pose from the landmarks that agree with it."""

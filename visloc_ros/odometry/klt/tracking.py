@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pycolmap
@@ -20,6 +22,10 @@ from visloc_ros.tracking.robust_pose import SeenPoints
 Ids = NDArray[np.int64]
 
 _ENOUGH_FOLLOWED = 0.5  # share of the features below which a guess is doubted
+_NEAR_LEVELS = 1  # of the pyramid, whose half size reaches farther than a near guess is off
+_FARTHEST_BACK_PX = 6.0  # within reach at half the size, and far enough from the place that it should come back to
+_MOST = 95.0  # percent: near points, which move otherwise than predicted, must be within reach, too
+_FEW_LOST = 0.1  # share of the features that other images lose, too: it is not the guess that was too far off
 _SIGMA_SHARE = 0.15  # of the largest error of an inlier: standard deviation of a followed feature, a coordinate
 _FORWARD_BACKWARD_PX = 0.5  # from a place to itself (Kalal et al. 2010): as exact as a tracked point is
 
@@ -75,32 +81,67 @@ def seen_points(points: Array, features: Features, max_error_px: float) -> SeenP
     return SeenPoints(points, features.rays, features.pixels_per_ray, _SIGMA_SHARE * max_error_px)
 
 
-def follow(previous: Image, current: Image, pixels: Pixels, guess: Pixels, config: KltConfig) -> tuple[Pixels, Mask]:
+def follow(
+    previous: Image, current: Image, pixels: Pixels, guess: Pixels, window_px: int, levels: int
+) -> tuple[Pixels, Mask]:
     """Follow pixels (N, 2) from the previous to the current image, starting the search at ``guess`` (N, 2).
 
-    Returns the new pixels and which of them came back to where they started within half a pixel.
+    Returns the new pixels and which of them came back to where they started within half a pixel. The way back begins
+    as far from its end as the guess was off, or a few pixels, and needs fewer levels.
     """
-    window_px, levels = config.window_px, config.pyramid_levels
     found, good = lucas_kanade(previous, current, pixels, guess, window_px, levels)
     good &= is_inside(found, current, 1.0)
     rows = np.flatnonzero(good)
-    back = (pixels + found - guess)[rows]
-    returned, back_good = lucas_kanade(current, previous, found[rows], back, window_px, levels)
+    back = pixels[rows] + np.clip((found - guess)[rows], -_FARTHEST_BACK_PX, _FARTHEST_BACK_PX)
+    returned, back_good = lucas_kanade(current, previous, found[rows], back, window_px, min(levels, _NEAR_LEVELS))
     gap = np.linalg.norm(returned - pixels[rows], axis=1)
     good[rows] = back_good & (gap < _FORWARD_BACKWARD_PX)
     return found, good
 
 
+class Followed(NamedTuple):
+    """New pixels (N, 2), which of them (N,) were found, and within how many pixels of their guess most of these are."""
+
+    pixels: Pixels
+    good: Mask
+    off_px: float = math.inf
+
+
 def follow_from_any(
-    previous: Image, current: Image, pixels: Pixels, guesses: Iterable[Pixels], config: KltConfig
-) -> tuple[Pixels, Mask]:
-    """Follow pixels (N, 2) from the first of the guesses (N, 2) that finds most of them, else from the best one."""
-    best: tuple[Pixels, Mask] = pixels, np.zeros(len(pixels), dtype=bool)
+    previous: Image,
+    current: Image,
+    pixels: Pixels,
+    guesses: Iterable[Pixels],
+    config: KltConfig,
+    is_near: bool = False,
+) -> Followed:
+    """Follow pixels (N, 2) from the first of the guesses (N, 2) that finds most of them, else from the best one.
+
+    From guesses that are ``is_near`` the search begins at half the size, and what is lost is looked for once more.
+    """
+    best = Followed(pixels, np.zeros(len(pixels), dtype=bool))
     for guess in guesses:
         usable = np.where(np.isfinite(guess), guess, pixels).astype(np.float32)
-        found, good = follow(previous, current, pixels, usable, config)
-        if np.count_nonzero(good) > np.count_nonzero(best[1]):
-            best = found, good
-        if np.count_nonzero(best[1]) >= _ENOUGH_FOLLOWED * len(pixels):
+        found, good = (_follow_near if is_near else _follow_far)(previous, current, pixels, usable, config)
+        if np.count_nonzero(good) > np.count_nonzero(best.good):
+            best = Followed(found, good, float(np.percentile(np.linalg.norm((found - usable)[good], axis=1), _MOST)))
+        if np.count_nonzero(best.good) >= _ENOUGH_FOLLOWED * len(pixels):
             break
     return best
+
+
+def _follow_far(
+    previous: Image, current: Image, pixels: Pixels, guess: Pixels, config: KltConfig
+) -> tuple[Pixels, Mask]:
+    return follow(previous, current, pixels, guess, config.window_px, config.pyramid_levels)
+
+
+def _follow_near(
+    previous: Image, current: Image, pixels: Pixels, guess: Pixels, config: KltConfig
+) -> tuple[Pixels, Mask]:
+    levels = min(config.pyramid_levels, _NEAR_LEVELS)
+    found, good = follow(previous, current, pixels, guess, config.window_px, levels)
+    lost = np.flatnonzero(~good)
+    if len(lost) > _FEW_LOST * len(pixels):
+        found[lost], good[lost] = _follow_far(previous, current, pixels[lost], guess[lost], config)
+    return found, good

@@ -1,0 +1,52 @@
+"""Where a view is, from landmarks whose depths are known and others whose depths are not."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from made_local_maps import CONFIG, IDS, IMAGE
+from odometry_scenes import FOCAL_PX, make_camera, random_points, rays_of, sideways_pose
+
+from visloc_ros.odometry.klt.local_map import LocalMap
+from visloc_ros.odometry.klt.location import ViewLocator
+from visloc_ros.odometry.klt.motion import MotionModel
+from visloc_ros.odometry.klt.parallax import ParallaxTable
+from visloc_ros.odometry.klt.tracking import Features
+
+NUM_KNOWN, FIRST_M, NOW_M = 30, 0.5, 0.56
+
+
+def seen_from(x_m, ids, points):
+    rays = rays_of(sideways_pose(x_m), points)
+    pixels = (rays * FOCAL_PX + [320.0, 240.0]).astype(np.float32)
+    return Features(ids, pixels, rays, np.full(len(ids), FOCAL_PX))
+
+
+def located_position(wrong_by, born):
+    """Where a camera is found at ``NOW_M`` that sees landmarks of before the turn, and more with depths so wrong."""
+    points = random_points(len(IDS))
+    known, new = IDS[:NUM_KNOWN], IDS[NUM_KNOWN:]
+    local_map, parallax = LocalMap(0, CONFIG), ParallaxTable()
+    for x_m, ids in ((0.0, known), (FIRST_M, IDS)):
+        features = seen_from(x_m, ids, points[ids])
+        local_map.add_keyframe(round(1e9 * x_m), sideways_pose(x_m), features, IMAGE, make_camera())
+        parallax.see(features, sideways_pose(x_m), IDS)
+    centre = sideways_pose(FIRST_M).inverse.translation
+    local_map.landmarks.add(known, points[:NUM_KNOWN], 0)
+    local_map.landmarks.add(new, centre + wrong_by * (points[NUM_KNOWN:] - centre), born)
+    motion = MotionModel(round(1e9 * FIRST_M), sideways_pose(FIRST_M))
+    locator = ViewLocator(local_map, motion, parallax, CONFIG)
+    view = SimpleNamespace(camera=make_camera(), stamp_ns=round(1e9 * NOW_M))
+    features = seen_from(NOW_M, IDS, points)
+    located = locator.locate(view, IDS, features.pixels, sideways_pose(FIRST_M), 5.0)
+    return located.camera_from_odom.inverse.translation[0] / sideways_pose(NOW_M).inverse.translation[0]
+
+
+def test_depths_that_parallax_does_not_tell_yet_do_not_decide_how_far_the_camera_has_moved():
+    taken_for_known = located_position(wrong_by=1.25, born=0) - 1.0  # as those that a segment begins with are
+    assert taken_for_known > 0.05 * (NOW_M - FIRST_M) / NOW_M
+    assert abs(located_position(wrong_by=1.25, born=1) - 1.0) < 0.3 * taken_for_known
+
+
+def test_exact_landmarks_give_the_exact_pose_however_little_parallax_they_have():
+    assert located_position(wrong_by=1.0, born=1) == pytest.approx(1.0, abs=1e-4)
