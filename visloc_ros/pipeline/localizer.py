@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from visloc_ros.core.clock import StampGuard, StampVerdict
@@ -18,8 +19,14 @@ from visloc_ros.core.types import (
     OdometryPose,
     Reason,
     Rejection,
+    State,
     TrackedPose,
 )
+
+
+_MAP_PERIOD_NS = 60_000_000
+"""Between frames whose map points are followed while they hold the pose: odometry tells the motion of the frame between
+two of them better than these points could."""
 
 
 class FrameTracker(Protocol):
@@ -99,11 +106,27 @@ class TrackingListener:
         """An anchor that comes from another map than the one whose points are followed."""
 
 
+@dataclass(frozen=True)
+class _Held:
+    """The last frame whose map points held the pose, and the odometry's segment."""
+
+    stamp_ns: int
+    segment: int
+
+    def covers(self, odometry: OdometryPose | Rejection, estimate: Estimate | None) -> bool:
+        """Whether odometry alone can tell the next frame's pose as well."""
+        if isinstance(odometry, Rejection) or odometry.segment != self.segment:
+            return False
+        is_led = estimate is not None and estimate.state is State.LOCALIZED and estimate.scale is not None
+        return is_led and odometry.stamp_ns - self.stamp_ns < _MAP_PERIOD_NS
+
+
 class Localizer:
     """Takes frames, in the order of their stamps and from one thread, through the trackers and the back end.
 
     Without a ``map_tracker`` odometry alone leads from one anchor to the next. ``is_behind`` tells whether a newer
-    frame waits already: its odometry then comes before this frame's map points.
+    frame waits already: its odometry then comes before this frame's map points. While these hold the pose they are
+    followed every 60 ms; at once where odometry loses a frame or begins a new segment.
     """
 
     def __init__(
@@ -118,6 +141,7 @@ class Localizer:
         self._listener = listener or TrackingListener()
         self._is_behind = is_behind
         self._guard = StampGuard()
+        self._held: _Held | None = None
         self.refused: Counter[str] = Counter()
         """Frames left out for their stamp, by reason, and how often the clock jumped back."""
         self.skipped = 0
@@ -139,7 +163,7 @@ class Localizer:
             self.backend.add_loop(loop)
             self._listener.on_loop_found(loop)
         if self.map_tracker is not None:  # map_from_camera from the last anchor's points
-            self._track_map(self.map_tracker, frame)
+            self._track_map(self.map_tracker, frame, odometry, estimate)
         self.backend.search(frame)  # also without odometry, which may give the frame a pose when it begins
         self.odometry.settle()
         return self.backend.published_at(frame.stamp_ns) or estimate
@@ -156,19 +180,26 @@ class Localizer:
     def reset(self) -> None:
         """Forget all images: stamps begin anew."""
         self.odometry.reset()
+        self._held = None
         if self.map_tracker is not None:
             self.map_tracker.reset()
 
-    def _track_map(self, tracker: PointTracker, frame: Frame) -> None:
+    def _track_map(
+        self, tracker: PointTracker, frame: Frame, odometry: OdometryPose | Rejection, estimate: Estimate | None
+    ) -> None:
         for anchor in self.backend.take_accepted():
             self._follow(tracker, anchor)
+            self._held = None
         predicted = self.backend.predict(frame.stamp_ns)
-        if self._is_behind():
-            self.skipped += 1
+        is_late = self._is_behind()
+        if is_late or (self._held is not None and self._held.covers(odometry, estimate)):
+            self.skipped += is_late
             tracker.keep(frame, predicted)
             return
         tracked = tracker.track(frame, predicted)
-        self.backend.add_tracked(tracked)
+        verdict = self.backend.add_tracked(tracked)
+        is_held = isinstance(tracked, TrackedPose) and verdict is None and isinstance(odometry, OdometryPose)
+        self._held = _Held(frame.stamp_ns, odometry.segment) if is_held else None
         self._listener.on_points_followed(tracked)
 
     def _follow(self, tracker: PointTracker, anchor: Anchor) -> None:
