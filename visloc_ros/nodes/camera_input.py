@@ -6,6 +6,7 @@ A camera need not be calibrated: its frames then carry a guess, until somebody t
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from visloc_ros.core.types import Frame
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.calibration_choice import CalibrationChoice
 from visloc_ros.nodes.camera_health import CameraHealth
+from visloc_ros.nodes.camera_load import CameraLoad
 from visloc_ros.nodes.conversions import calibration_from_msg, frame_from_msg
 from visloc_ros.nodes.qos import CAMERA_INFO, IMAGE
 from visloc_ros.nodes.worker import Worker
@@ -31,6 +33,7 @@ from visloc_ros.sources.ros_messages import stamp_from_msg
 CAMERA_INFO_WAIT_S = 0.5
 NO_CALIBRATION = "no camera_info with a calibration has come, and camera.calibration_file names none"
 WATCH_PERIOD_S, PROBLEM_PERIOD_S = 0.5, 10.0  # of looking at what is wrong with the images, and of telling it
+MOST_WAITING = 30  # images of a node that skips those that are late: a second of a usual camera
 STAMP_END = 12  # of a serialized message that begins with a header: four bytes of encapsulation, then the stamp
 
 
@@ -58,8 +61,9 @@ class CameraInput:
     """Subscribes to a camera and calls ``on_frame(frame, camera_frame_id)`` in a worker thread.
 
     Images whose stamp is not ``is_wanted`` are not even decoded; work on one whose stamp is not ``is_urgent`` gives way
-    to other programs. Bad messages are counted in ``rejected`` by reason
-    and never fatal. ``camera_frame`` and ``calibration`` are those of the newest image. What is wrong with the
+    to other programs. Where there is ``on_skipped``, images that there is no time for are not decoded either: it gets
+    their stamps, in order with the frames, and ``load`` tells how many. Bad messages are counted in ``rejected`` by
+    reason and never fatal. ``camera_frame`` and ``calibration`` are those of the newest image. What is wrong with the
     images is in ``health``, and told in the log, too. Raises CalibrationError where a calibration file cannot be read.
     """
 
@@ -70,6 +74,7 @@ class CameraInput:
         on_frame: Callable[[Frame, str], None],
         is_wanted: Callable[[int], bool] = lambda _: True,
         is_urgent: Callable[[int], bool] | None = None,
+        on_skipped: Callable[[int], None] | None = None,
     ) -> None:
         self.rejected: Counter[str] = Counter()
         self.camera_frame: str | None = None
@@ -83,8 +88,12 @@ class CameraInput:
         if config.calibration_file:
             self._is_told.set()
         self._worker: Worker[Image | CompressedImage] = node.worker(
-            "image", self._handle, config.queue_size, None if is_urgent is None else _by_stamp(is_urgent)
+            "image",
+            self._handle,
+            config.queue_size if on_skipped is None else max(config.queue_size, MOST_WAITING),
+            None if is_urgent is None else _by_stamp(is_urgent),
         )
+        self._on_skipped, self.load = on_skipped, CameraLoad()
         # Drivers repeat it, and the images' reliability need not be the camera_info's: this one fits both.
         self._take_guarded_camera_info = node.guard.callback("camera_info", self._take_camera_info)
         self._camera_infos = node.polled_subscription(CameraInfo, "camera_info", CAMERA_INFO, from_outside=True)
@@ -108,13 +117,13 @@ class CameraInput:
 
     @property
     def dropped(self) -> int:
-        """Images dropped because the work on earlier ones took too long."""
-        return self._worker.dropped
+        """Images dropped, or skipped, because the work on earlier ones took too long."""
+        return self._worker.dropped + self.load.skipped
 
     @property
     def is_late(self) -> bool:
         """Whether a newer image waits for the work on this one."""
-        return self._worker.is_late
+        return self._worker.num_waiting > 0
 
     def learn(self, calibration: CameraCalibration) -> None:
         """Take a calibration that somebody has found out; it is used where the camera has none of its own."""
@@ -164,6 +173,9 @@ class CameraInput:
             self._leave_out("unstamped", "an image has no stamp and was left out")
             return
         if not self._is_wanted(stamp_from_msg(message.header.stamp)):
+            return
+        if self._on_skipped is not None and self.load.skips(self._worker.num_waiting, time.monotonic()):
+            self._on_skipped(stamp_from_msg(message.header.stamp))
             return
         try:
             frame = frame_from_msg(message, self._choice.of_images)

@@ -36,6 +36,7 @@ from visloc_ros.pipeline import Localizer
 from visloc_ros.pipeline.localizer import PoseBackend
 
 FOUND_CAMERA = "anchor_camera_info"
+RELIEF = "leave the nodes more processor time, or send fewer or smaller images."
 GUESS_AFTER_S = 10.0  # an anchor node takes that long to start on a busy computer
 
 
@@ -109,7 +110,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         tracker = None if self._followed is None else self._make_tracker(self._followed.map)
         self._remote = RemoteBackend(self, tracker if self._fusion is None else None)
         self._output.keyframes = KeyframeOutput(self, self.config.keyframe)
-        self._input = CameraInput(self, self.config.camera, self._process)
+        self._input = CameraInput(self, self.config.camera, self._process, on_skipped=self._skip)
         self._begin_s: float | None = None  # when the first frame came
         self.subscription(CameraInfo, FOUND_CAMERA, self._take_found_camera, LATCHED)
         self._localizer = Localizer(
@@ -130,6 +131,10 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             self._localizer.miss(frame, Reason.UNKNOWN_INTRINSICS)
         else:
             self._localizer.process(frame)
+
+    def _skip(self, stamp_ns: int) -> None:
+        self._output.set_input(self._input.camera_frame or "", self._input.received, self._input.dropped)
+        self._localizer.skip(stamp_ns)
 
     def _follow_other_map(self) -> None:
         """Follow the points of the map that the anchor node has taken meanwhile."""
@@ -191,6 +196,8 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             return "warn", "Waiting: the camera is not calibrated, and the anchor node has not found its focal length."
         if isinstance(last, Rejection):
             return "warn", f"Lost! {last} {self._input.health.warning}".rstrip()
+        if self._input.load.is_overloaded:
+            return "warn", f"Tracking, but {self._input.load.words}: {RELIEF}"
         if self._input.health.warning:
             return "warn", f"Tracking, but: {self._input.health.warning}"
         if self._input.calibration is not None and self._input.calibration.is_provisional:

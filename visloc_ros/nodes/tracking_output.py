@@ -63,16 +63,16 @@ class TrackingOutput(TrackingListener):
 
     def on_odometry(self, frame: Frame, result: OdometryPose | Rejection) -> None:
         """Send the odometry of a frame."""
-        self.statistics.add(result)
-        if self.is_heard:
-            status = odometry_status_to_msg(result, self._camera_frame)
-            status.frames_received, status.frames_dropped = self._received, self._dropped
-            self._status_publisher.publish(status)
+        self._send_status(result)
         if isinstance(result, OdometryPose) and self._pose_publisher.get_subscription_count():
             self._pose_publisher.publish(visual_odometry_to_msg(result, self._camera_frame))
         self._frustum.offer(frame, self._camera_frame)
         if self.keyframes is not None:
             self.keyframes.offer(frame, self._camera_frame, result)
+
+    def on_skipped(self, rejection: Rejection) -> None:
+        """Say that a frame has no odometry."""
+        self._send_status(rejection)
 
     def on_loop_found(self, loop: LoopClosure) -> None:
         """Send a loop."""
@@ -92,3 +92,10 @@ class TrackingOutput(TrackingListener):
         if self._points_publisher is not None and self._points_publisher.get_subscription_count():
             points = np.empty((0, 3)) if isinstance(result, Rejection) else result.inlier_points
             self._points_publisher.publish(points_to_msg(result.stamp_ns, self._map_frame, points))
+
+    def _send_status(self, result: OdometryPose | Rejection) -> None:
+        self.statistics.add(result)
+        if self.is_heard:
+            status = odometry_status_to_msg(result, self._camera_frame)
+            status.frames_received, status.frames_dropped = self._received, self._dropped
+            self._status_publisher.publish(status)

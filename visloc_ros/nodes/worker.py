@@ -39,9 +39,9 @@ class Worker(Generic[ItemT]):
             thread.start()
 
     @property
-    def is_late(self) -> bool:
-        """Whether an item waits."""
-        return bool(self._waiting)
+    def num_waiting(self) -> int:
+        """How many items wait."""
+        return len(self._waiting)
 
     def put(self, item: ItemT) -> None:
         """Hand over an item without ever blocking on the work."""

@@ -36,6 +36,7 @@ from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.input_checks import is_valid_prior
 from visloc_ros.fusion.single_source import ESTIMATORS
 from visloc_ros.pipeline.anchors import AnchorRunner, RemoteAnchors
+from visloc_ros.pipeline.carried_motion import CarriedMotion
 from visloc_ros.pipeline.config import BackendConfig
 from visloc_ros.pipeline.inputs import Input, InputKind
 from visloc_ros.pipeline.odometry_continuity import OdometryContinuity
@@ -108,6 +109,7 @@ class Backend:
         self._estimator = ContainedEstimator(ESTIMATORS[Mode(config.mode)](config.fusion, False))
         self._continuity = OdometryContinuity()
         self._output = Output(config, others_odometry)
+        self._motion = CarriedMotion()
         self._guard = StampGuard()
         self._map: MapIdentity | None = None
         self._prior: BasePrior | None = None
@@ -147,13 +149,16 @@ class Backend:
         """Publish the frame's pose, then join the anchors that have arrived; None for a frame out of order.
 
         Anchors are late anyway, and joining one takes as long as many poses. A frame whose pose comes with its tracked
-        map points waits for these, until the next frame at the latest.
+        map points waits for these, until the next frame at the latest. One that was not followed, OVERLOADED, gets the
+        pose before it, carried on: the estimator does not hear of it.
         """
         with self._lock:
             self._publish_withheld()
             self._inputs.append(Input(InputKind.ODOMETRY, result.stamp_ns))
             if not self._accept_stamp(result.stamp_ns):
                 return None
+            if isinstance(result, Rejection) and result.reason is Reason.OVERLOADED:
+                return self._carry_on(result.stamp_ns)
             known = self.latest.scale if self.latest.metric else None
             self._estimator.add_odometry(self._continuity.checked(result, known))
             self._apply_prior()
@@ -161,7 +166,7 @@ class Backend:
             if self._estimator.awaits_tracking(result.stamp_ns):
                 self._withheld_ns = result.stamp_ns
             else:
-                self._publish(estimate)
+                self._publish_followed(estimate)
             self._join_anchors(result.stamp_ns)
             return estimate
 
@@ -272,6 +277,7 @@ class Backend:
             _log.warning("the clock jumped back: everything begins anew")
             self._estimator.reset()
             self._output.reset()
+            self._motion.reset()
             self._continuity.reset()
             self._judged.clear()
             self._withheld_ns = None
@@ -325,6 +331,17 @@ class Backend:
         what = "the search begins around it" if is_used else "the pose agrees with it and stays"
         _log.info("pose prior from %s: %s", prior.source, what)
 
+    def _carry_on(self, stamp_ns: int) -> Estimate:
+        """Publish the newest pose carried on to a frame that was not followed, or that it has none for this reason."""
+        carried = self._motion.at(stamp_ns)
+        estimate = carried or replace(self._estimator.estimate(stamp_ns), reason=Reason.OVERLOADED)
+        self._publish(estimate)
+        return estimate
+
+    def _publish_followed(self, estimate: Estimate) -> None:
+        self._motion.add(estimate)
+        self._publish(estimate)
+
     def _publish(self, estimate: Estimate) -> None:
         base_from_camera = self._mount()
         if base_from_camera is None:
@@ -341,7 +358,7 @@ class Backend:
         """Publish the frame that waits for its tracked map points, with or without them."""
         if self._withheld_ns is not None:
             stamp_ns, self._withheld_ns = self._withheld_ns, None
-            self._publish(self._estimator.estimate(stamp_ns))
+            self._publish_followed(self._estimator.estimate(stamp_ns))
 
     def _tell_innovations(self) -> None:
         for innovation in self._estimator.take_innovations():

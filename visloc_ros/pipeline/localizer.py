@@ -96,6 +96,9 @@ class TrackingListener:
     def on_odometry(self, frame: Frame, result: OdometryPose | Rejection) -> None:
         """Odometry of a frame; its pose is on its way already."""
 
+    def on_skipped(self, rejection: Rejection) -> None:
+        """A frame that there was no time for: its pose has been predicted."""
+
     def on_loop_found(self, loop: LoopClosure) -> None:
         """A loop that odometry closed."""
 
@@ -175,6 +178,15 @@ class Localizer:
         rejection = Rejection(frame.stamp_ns, reason)
         estimate = self.backend.add_odometry(rejection)
         self._listener.on_odometry(frame, rejection)
+        return estimate
+
+    def skip(self, stamp_ns: int) -> Estimate | None:
+        """Leave out a frame that there is no time for: its pose is predicted; None for one that is out of order."""
+        if not self._accept_stamp(stamp_ns):
+            return None
+        rejection = Rejection(stamp_ns, Reason.OVERLOADED)
+        estimate = self.backend.add_odometry(rejection)
+        self._listener.on_skipped(rejection)
         return estimate
 
     def reset(self) -> None:

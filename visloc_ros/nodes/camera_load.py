@@ -1,0 +1,49 @@
+"""Which images there is no time to follow, and what that is called."""
+
+from __future__ import annotations
+
+from collections import deque
+
+_MOST_WAITING = 2  # newer images that wait: fewer are made up for
+_WINDOW_S = 2.0  # over which it is judged whether the computer keeps up
+_LEAST_SHARE = 0.1  # of the images, skipped, from which it does not: a keyframe here and there is no overload
+_ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
+
+
+class CameraLoad:
+    """Tells which images to skip: those behind which newer ones wait. One thread; times are of one steady clock.
+
+    A short delay is made up for. While the computer does not keep up, the newest image is always the next one.
+    """
+
+    def __init__(self) -> None:
+        self.skipped = 0
+        self._newest: deque[tuple[float, bool]] = deque()
+
+    def skips(self, num_waiting: int, now_s: float) -> bool:
+        """Whether to skip the image at hand, behind which so many newer ones wait."""
+        while self._newest and now_s - self._newest[0][0] > _WINDOW_S:
+            self._newest.popleft()
+        is_skipped = num_waiting >= (1 if self.is_overloaded else _MOST_WAITING)
+        self._newest.append((now_s, is_skipped))
+        self.skipped += is_skipped
+        return is_skipped
+
+    @property
+    def is_overloaded(self) -> bool:
+        """Whether the computer has not kept up with the camera lately."""
+        return self._num_skipped > _LEAST_SHARE * len(self._newest)
+
+    @property
+    def words(self) -> str:
+        """What is done about it, or nothing."""
+        if not self.is_overloaded:
+            return ""
+        ratio = round(len(self._newest) / max(1, len(self._newest) - self._num_skipped))
+        if ratio < 2:
+            return f"overloaded: {self._num_skipped} of the last {len(self._newest)} frames predicted, not followed"
+        return f"overloaded: following every {_ORDINALS.get(ratio, f'{ratio}th')} frame, predicting the others"
+
+    @property
+    def _num_skipped(self) -> int:
+        return sum(is_skipped for _, is_skipped in self._newest)
