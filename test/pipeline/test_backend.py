@@ -126,6 +126,30 @@ def test_frames_out_of_order_are_left_out_and_a_clock_that_jumps_back_begins_ane
     assert robot.heard.jumps == 1
 
 
+def test_a_frame_that_there_was_no_time_for_gets_the_pose_carried_on_and_changes_nothing_after_it():
+    robot, other = Robot(), Robot()
+    robot.run(range(60))
+    other.run(range(60))
+    skipped = robot.backend.add_odometry(Rejection(stamp_of(60), Reason.OVERLOADED))
+    assert (skipped.state, skipped.reason) == (State.LOCALIZED, Reason.OVERLOADED)
+    assert skipped.map_from_camera.is_close(map_from_camera(60), 1e-2, 0.5)
+    before, published = robot.heard.published[-2:]
+    assert published.estimate is skipped
+    assert published.stamp_ns == stamp_of(60)
+    assert np.all(np.diag(published.pose.covariance) > np.diag(before.pose.covariance))
+    for one in (robot, other):
+        one.backend.add_odometry(odometry_at(61))
+    last, alone = robot.heard.published[-1], other.heard.published[-1]
+    assert last.pose.map_from_base.is_close(alone.pose.map_from_base, 1e-9, 1e-7)
+    assert np.allclose(last.pose.covariance, alone.pose.covariance)
+
+
+def test_a_frame_that_there_was_no_time_for_has_no_pose_where_none_can_be_carried_on():
+    robot = Robot()
+    estimate = robot.backend.add_odometry(Rejection(stamp_of(0), Reason.OVERLOADED))
+    assert (estimate.map_from_camera, estimate.reason) == (None, Reason.OVERLOADED)
+
+
 def test_without_the_cameras_place_on_the_base_there_is_a_reason_and_nothing_else():
     robot = Robot(mount=lambda: None)
     last = robot.run(range(60))

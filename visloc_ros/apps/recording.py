@@ -83,9 +83,9 @@ class Recording:
 
     @property
     def frames_dropped(self) -> int:
-        """Frames that the odometry node dropped, by its own count, or never received."""
-        statuses = self._lines["odometry_status"]
-        return len(self._lines["image"]) - len(statuses)
+        """Frames that the odometry node skipped or dropped, by its own count, or never received."""
+        followed = [line for line in self._lines["odometry_status"] if line["reason"] != Reason.OVERLOADED.value]
+        return len(self._lines["image"]) - len(followed)
 
     def _by_stamp(self, topic: str) -> dict[int, Line]:
         return {line["stamp_ns"]: line for line in self._lines[topic]}

@@ -33,7 +33,6 @@ from visloc_ros.sources.ros_messages import stamp_from_msg
 CAMERA_INFO_WAIT_S = 0.5
 NO_CALIBRATION = "no camera_info with a calibration has come, and camera.calibration_file names none"
 WATCH_PERIOD_S, PROBLEM_PERIOD_S = 0.5, 10.0  # of looking at what is wrong with the images, and of telling it
-MOST_WAITING = 30  # images of a node that skips those that are late: a second of a usual camera
 STAMP_END = 12  # of a serialized message that begins with a header: four bytes of encapsulation, then the stamp
 
 
@@ -54,17 +53,17 @@ class CameraInputConfig(Config):
     are_keyframes: bool = option(
         False, "images are keyframes of an odometry node, which come as the camera moves: none for a while is no fault"
     )
-    queue_size: int = option(4, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
+    queue_size: int = option(30, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
 
 
 class CameraInput:
     """Subscribes to a camera and calls ``on_frame(frame, camera_frame_id)`` in a worker thread.
 
     Images whose stamp is not ``is_wanted`` are not even decoded; work on one whose stamp is not ``is_urgent`` gives way
-    to other programs. Where there is ``on_skipped``, images that there is no time for are not decoded either: it gets
-    their stamps, in order with the frames, and ``load`` tells how many. Bad messages are counted in ``rejected`` by
-    reason and never fatal. ``camera_frame`` and ``calibration`` are those of the newest image. What is wrong with the
-    images is in ``health``, and told in the log, too. Raises CalibrationError where a calibration file cannot be read.
+    to other programs. Where a ``load`` tells that there is no time for an image, ``on_skipped`` gets its stamp instead,
+    in order with the frames. Bad messages are counted in ``rejected`` by reason and never fatal.
+    ``camera_frame`` and ``calibration`` are those of the newest image. What is wrong with the images is in ``health``,
+    and told in the log, too. Raises CalibrationError where a calibration file cannot be read.
     """
 
     def __init__(
@@ -74,7 +73,8 @@ class CameraInput:
         on_frame: Callable[[Frame, str], None],
         is_wanted: Callable[[int], bool] = lambda _: True,
         is_urgent: Callable[[int], bool] | None = None,
-        on_skipped: Callable[[int], None] | None = None,
+        load: CameraLoad | None = None,
+        on_skipped: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.rejected: Counter[str] = Counter()
         self.camera_frame: str | None = None
@@ -90,10 +90,10 @@ class CameraInput:
         self._worker: Worker[Image | CompressedImage] = node.worker(
             "image",
             self._handle,
-            config.queue_size if on_skipped is None else max(config.queue_size, MOST_WAITING),
+            config.queue_size,
             None if is_urgent is None else _by_stamp(is_urgent),
         )
-        self._on_skipped, self.load = on_skipped, CameraLoad()
+        self._load, self._on_skipped = load, on_skipped
         # Drivers repeat it, and the images' reliability need not be the camera_info's: this one fits both.
         self._take_guarded_camera_info = node.guard.callback("camera_info", self._take_camera_info)
         self._camera_infos = node.polled_subscription(CameraInfo, "camera_info", CAMERA_INFO, from_outside=True)
@@ -118,7 +118,7 @@ class CameraInput:
     @property
     def dropped(self) -> int:
         """Images dropped, or skipped, because the work on earlier ones took too long."""
-        return self._worker.dropped + self.load.skipped
+        return self._worker.dropped + (0 if self._load is None else self._load.skipped)
 
     @property
     def is_late(self) -> bool:
@@ -174,7 +174,7 @@ class CameraInput:
             return
         if not self._is_wanted(stamp_from_msg(message.header.stamp)):
             return
-        if self._on_skipped is not None and self.load.skips(self._worker.num_waiting, time.monotonic()):
+        if self._load is not None and self._load.skips(self._worker.num_waiting, time.monotonic()):
             self._on_skipped(stamp_from_msg(message.header.stamp))
             return
         try:

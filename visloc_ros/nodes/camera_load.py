@@ -1,4 +1,4 @@
-"""Which images there is no time to follow, and what that is called."""
+"""How a node keeps up with its camera on a busy computer: by skipping images, which it names and counts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CameraLoad:
 
     def __init__(self) -> None:
         self.skipped = 0
-        self._newest: deque[tuple[float, bool]] = deque()
+        self._newest: deque[tuple[float, bool]] = deque()  # when images came up, and whether they were skipped
 
     def skips(self, num_waiting: int, now_s: float) -> bool:
         """Whether to skip the image at hand, behind which so many newer ones wait."""
@@ -31,7 +31,7 @@ class CameraLoad:
 
     @property
     def is_overloaded(self) -> bool:
-        """Whether the computer has not kept up with the camera lately."""
+        """Whether the computer has not kept up with the camera lately, and images are skipped."""
         return self._num_skipped > _LEAST_SHARE * len(self._newest)
 
     @property

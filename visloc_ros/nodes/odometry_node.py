@@ -21,6 +21,7 @@ from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
 from visloc_ros.map_tracking import MapTracker, MapTrackingConfig
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
+from visloc_ros.nodes.camera_load import CameraLoad
 from visloc_ros.nodes.conversions import camera_from_msg
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.followed_map import FollowedMap
@@ -99,6 +100,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         tracking = self.config.map_tracking
         is_wanted = tracking.enabled and tracking.map_path
         self._followed = FollowedMap(Path(tracking.map_path), self.get_logger()) if is_wanted else None
+        self._load = CameraLoad()
         self._odometry = make_odometry(self.config.odometry, live=True)
         self.undo(self._odometry.close)
         self._reset_asked = threading.Event()
@@ -110,7 +112,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         tracker = None if self._followed is None else self._make_tracker(self._followed.map)
         self._remote = RemoteBackend(self, tracker if self._fusion is None else None)
         self._output.keyframes = KeyframeOutput(self, self.config.keyframe)
-        self._input = CameraInput(self, self.config.camera, self._process, on_skipped=self._skip)
+        self._input = CameraInput(self, self.config.camera, self._process, load=self._load, on_skipped=self._skip)
         self._begin_s: float | None = None  # when the first frame came
         self.subscription(CameraInfo, FOUND_CAMERA, self._take_found_camera, LATCHED)
         self._localizer = Localizer(
@@ -196,8 +198,8 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             return "warn", "Waiting: the camera is not calibrated, and the anchor node has not found its focal length."
         if isinstance(last, Rejection):
             return "warn", f"Lost! {last} {self._input.health.warning}".rstrip()
-        if self._input.load.is_overloaded:
-            return "warn", f"Tracking, but {self._input.load.words}: {RELIEF}"
+        if self._load.words:
+            return "warn", f"Tracking, but {self._load.words}: {RELIEF}"
         if self._input.health.warning:
             return "warn", f"Tracking, but: {self._input.health.warning}"
         if self._input.calibration is not None and self._input.calibration.is_provisional:

@@ -18,7 +18,7 @@ _FEWEST, _REMEMBERED = 3, 15  # predictions behind the accelerations: until ther
 
 
 class CarriedMotion:
-    """Carries the newest poses on at constant velocity. What accelerations do to that is learnt from followed frames."""
+    """Carries the newest poses on at constant velocity; followed frames tell what accelerations do to that."""
 
     def __init__(self) -> None:
         self.reset()

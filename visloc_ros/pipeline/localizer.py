@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from visloc_ros.core.clock import StampGuard, StampVerdict
@@ -23,10 +22,9 @@ from visloc_ros.core.types import (
     TrackedPose,
 )
 
-
-_MAP_PERIOD_NS = 60_000_000
-"""Between frames whose map points are followed while they hold the pose: odometry tells the motion of the frame between
-two of them better than these points could."""
+_MAP_PERIOD_NS, _LONGEST_MAP_PERIOD_NS = 60_000_000, 150_000_000
+"""Between frames whose map points are followed: while they hold the pose, and at most, where newer frames wait.
+Odometry tells the motion of the frames in between better than these points could."""
 
 
 class FrameTracker(Protocol):
@@ -109,27 +107,12 @@ class TrackingListener:
         """An anchor that comes from another map than the one whose points are followed."""
 
 
-@dataclass(frozen=True)
-class _Held:
-    """The last frame whose map points held the pose, and the odometry's segment."""
-
-    stamp_ns: int
-    segment: int
-
-    def covers(self, odometry: OdometryPose | Rejection, estimate: Estimate | None) -> bool:
-        """Whether odometry alone can tell the next frame's pose as well."""
-        if isinstance(odometry, Rejection) or odometry.segment != self.segment:
-            return False
-        is_led = estimate is not None and estimate.state is State.LOCALIZED and estimate.scale is not None
-        return is_led and odometry.stamp_ns - self.stamp_ns < _MAP_PERIOD_NS
-
-
 class Localizer:
     """Takes frames, in the order of their stamps and from one thread, through the trackers and the back end.
 
     Without a ``map_tracker`` odometry alone leads from one anchor to the next. ``is_behind`` tells whether a newer
-    frame waits already: its odometry then comes before this frame's map points. While these hold the pose they are
-    followed every 60 ms; at once where odometry loses a frame or begins a new segment.
+    frame waits already: its odometry then comes before this frame's map points, but not for long. While these hold the
+    pose they are followed every 60 ms; at once where odometry loses a frame or begins a new segment.
     """
 
     def __init__(
@@ -144,7 +127,8 @@ class Localizer:
         self._listener = listener or TrackingListener()
         self._is_behind = is_behind
         self._guard = StampGuard()
-        self._held: _Held | None = None
+        self._map_tracked_ns = 0
+        self._held_segment: int | None = None  # of the odometry, while map points hold the pose
         self.refused: Counter[str] = Counter()
         """Frames left out for their stamp, by reason, and how often the clock jumped back."""
         self.skipped = 0
@@ -192,7 +176,7 @@ class Localizer:
     def reset(self) -> None:
         """Forget all images: stamps begin anew."""
         self.odometry.reset()
-        self._held = None
+        self._map_tracked_ns, self._held_segment = 0, None
         if self.map_tracker is not None:
             self.map_tracker.reset()
 
@@ -201,18 +185,26 @@ class Localizer:
     ) -> None:
         for anchor in self.backend.take_accepted():
             self._follow(tracker, anchor)
-            self._held = None
+            self._held_segment = None
         predicted = self.backend.predict(frame.stamp_ns)
-        is_late = self._is_behind()
-        if is_late or (self._held is not None and self._held.covers(odometry, estimate)):
+        is_late = self._is_behind() and frame.stamp_ns - self._map_tracked_ns < _LONGEST_MAP_PERIOD_NS
+        if is_late or self._rests(odometry, estimate):
             self.skipped += is_late
             tracker.keep(frame, predicted)
             return
+        self._map_tracked_ns = frame.stamp_ns
         tracked = tracker.track(frame, predicted)
         verdict = self.backend.add_tracked(tracked)
-        is_held = isinstance(tracked, TrackedPose) and verdict is None and isinstance(odometry, OdometryPose)
-        self._held = _Held(frame.stamp_ns, odometry.segment) if is_held else None
+        is_held = isinstance(tracked, TrackedPose) and verdict is None
+        self._held_segment = odometry.segment if is_held and isinstance(odometry, OdometryPose) else None
         self._listener.on_points_followed(tracked)
+
+    def _rests(self, odometry: OdometryPose | Rejection, estimate: Estimate | None) -> bool:
+        """Whether odometry alone tells the frame's pose as well, since map points held the one just before it."""
+        if isinstance(odometry, Rejection) or odometry.segment != self._held_segment:
+            return False
+        is_led = estimate is not None and estimate.state is State.LOCALIZED and estimate.scale is not None
+        return is_led and odometry.stamp_ns - self._map_tracked_ns < _MAP_PERIOD_NS
 
     def _follow(self, tracker: PointTracker, anchor: Anchor) -> None:
         if anchor.map.name != tracker.map_name:
