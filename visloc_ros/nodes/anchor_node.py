@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,11 +46,11 @@ from visloc_ros.nodes.maps_folder import MapsFolder
 from visloc_ros.nodes.predicted_poses import PredictedPoses
 from visloc_ros.nodes.qos import LATCHED
 from visloc_ros.nodes.search_pace import LONGEST_REST_S
+from visloc_ros.nodes.search_watch import SearchWatch
 from visloc_ros.sources.ros_messages import stamp_from_msg
 
 # After which a request is answered although its work is not done: many times what that takes on a slow computer.
 LOADING_S, SAVING_S, SEARCHING_S = 120.0, 600.0, 60.0
-HUNG_S = 30.0  # a search that takes longer will hardly end: a slow one takes 4 s
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         """Load the map and the models once."""
         if not self.config.map_path:
             raise ConfigError("parameter 'map_path' is empty: give the map folder to localize in")
-        self._search_begin_s: float | None = None
+        self._watch = SearchWatch()
         self._in_use = threading.Lock()
         """Held while an engine searches, and while another one takes its place."""
         self._loading = threading.Lock()
@@ -178,11 +177,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             self._plan_publisher.publish(plan_to_msg(now_ns, self.config.map_frame, plan))
 
     def _localize(self, frame: Frame, camera_frame: str) -> None:
-        self._search_begin_s = time.monotonic()
-        try:
+        with self._watch.running():
             self._localize_now(frame, camera_frame)
-        finally:
-            self._search_begin_s = None
 
     def _localize_now(self, frame: Frame, camera_frame: str) -> None:
         assert self._predicted is not None
@@ -281,10 +277,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
 
     def _judge(self) -> tuple[str, str]:
         """Level and words of the diagnostics, by the last searches."""
-        since_s = 0.0 if self._search_begin_s is None else time.monotonic() - self._search_begin_s
-        if since_s > HUNG_S:
-            return "error", f"A search has been running for {since_s:.0f} s: start this node again."
-        return self._output.judge(self._engine.map.name, self._input.health)
+        return self._watch.problem() or self._output.judge(self._engine.map.name, self._input.health)
 
 
 def code_of_map(error: VislocError, path: Path) -> int:

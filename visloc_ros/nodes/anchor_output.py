@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from typing import Any
 
@@ -19,6 +20,7 @@ from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.sources.ros_images import encode_jpeg
 
 ACCEPTED, RECENT = "accepted", 10  # searches that the diagnostics go by
+OLD_S = 5.0  # since the last one, from which its age is told: searches rest for 3 s at most
 INLIER_COLOUR = (40, 220, 80)
 
 
@@ -39,6 +41,7 @@ class AnchorOutput:
         outcome = ACCEPTED if isinstance(result, AnchorPose) else result.reason.value
         self.outcomes[outcome] += 1
         self._recent.append(outcome)
+        self._last_s = time.monotonic()
         self._publisher.publish(anchor_to_msg(anchor, self._map_frame, camera_frame))
         if isinstance(result, AnchorPose):
             self._publish_inliers(frame, result, camera_frame)
@@ -58,9 +61,10 @@ class AnchorOutput:
             return "error", camera.problem
         if not self._recent:
             return "warn", "No image searched yet."
-        num_found = self._recent.count(ACCEPTED)
+        num_found, age_s = self._recent.count(ACCEPTED), time.monotonic() - self._last_s
         if num_found:
-            words = f"Localizing: {num_found} of the last {len(self._recent)} images found in the map."
+            age = f", the last one {age_s:.0f} s ago" if age_s > OLD_S else ""
+            words = f"Localizing: {num_found} of the last {len(self._recent)} images found in the map{age}."
             return ("warn", f"{words} {camera.warning}") if camera.warning else ("ok", words)
         (reason, count), *_ = Counter(self._recent).most_common(1)
         return "warn", (

@@ -1,0 +1,55 @@
+"""A search that gets too little of the processor, told from one that hangs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+HUNG_S = 30.0  # a search that takes longer will hardly end: a slow one takes 4 s
+SLOW_S = 5.0  # in which a search is to end, whatever else runs
+_NOTHING, _MOST = 0.01, 0.5  # of the time: shares of a thread that waits for something else, and of one that runs
+
+
+class _Search(NamedTuple):
+    begin_s: float
+    processor_clock: int  # of the thread that searches
+    processor_begin_s: float
+
+
+class SearchWatch:
+    """Watches one search at a time; ``problem`` may be asked from any thread."""
+
+    def __init__(self) -> None:
+        self._search: _Search | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The time of a search, in the thread that searches."""
+        clock = time.pthread_getcpuclockid(threading.get_ident())
+        self._search = _Search(time.monotonic(), clock, time.clock_gettime(clock))
+        try:
+            yield
+        finally:
+            self._search = None
+
+    def problem(self) -> tuple[str, str] | None:
+        """Level and words of what is wrong with the search that runs, if anything is."""
+        if (search := self._search) is None:
+            return None
+        processor_s = time.clock_gettime(search.processor_clock) - search.processor_begin_s
+        return judged(time.monotonic() - search.begin_s, processor_s)
+
+
+def judged(since_s: float, processor_s: float) -> tuple[str, str] | None:
+    """Level and words for a search that began so long ago and has had the processor for so long."""
+    if since_s > SLOW_S and _NOTHING * since_s < processor_s < _MOST * since_s:
+        return "warn", (
+            f"Overloaded: a search has run for {since_s:.0f} s and had the processor for {processor_s:.1f} s of them. "
+            "Other programs take the rest: leave it more, or let another computer search."
+        )
+    if since_s > HUNG_S:
+        return "error", f"A search has been running for {since_s:.0f} s: start this node again."
+    return None
