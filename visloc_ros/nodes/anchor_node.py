@@ -272,8 +272,13 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             **self._output.outcomes,
             **self._input.rejected,
             **self._hints.rejected,
+            **{f"processor: {stage} [%]": f"{100.0 * share:.0f}" for stage, share in self._shares().items()},
         }
         return *self._judge(), values
+
+    def _shares(self) -> dict[str, float]:
+        """Processor seconds a second since the last diagnostics."""
+        return {**self._input.processor.take_shares(), **self._watch.processor.take_shares()}
 
     def _judge(self) -> tuple[str, str]:
         """Level and words of the diagnostics, by the last searches."""

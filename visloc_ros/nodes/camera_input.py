@@ -18,6 +18,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import CalibrationError, VislocError
+from visloc_ros.core.timing import ProcessorTime
 from visloc_ros.core.types import Frame
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.calibration_choice import CalibrationChoice
@@ -94,6 +95,7 @@ class CameraInput:
             None if is_urgent is None else _by_stamp(is_urgent),
         )
         self._load, self._on_skipped = load, on_skipped
+        self.processor = ProcessorTime()
         # Drivers repeat it, and the images' reliability need not be the camera_info's: this one fits both.
         self._take_guarded_camera_info = node.guard.callback("camera_info", self._take_camera_info)
         self._camera_infos = node.polled_subscription(CameraInfo, "camera_info", CAMERA_INFO, from_outside=True)
@@ -178,7 +180,8 @@ class CameraInput:
             self._on_skipped(stamp_from_msg(message.header.stamp))
             return
         try:
-            frame = frame_from_msg(message, self._choice.of_images)
+            with self.processor("decoding"):
+                frame = frame_from_msg(message, self._choice.of_images)
         except VislocError as error:
             self._leave_out(type(error).__name__, str(error))
             return

@@ -178,6 +178,8 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         values |= {**self._odometry.counts, **self._output.statistics.values()}
         values["camera"] = self._input.calibration or "not known yet"
         values["keyframes sent"] = self._output.keyframes_sent
+        shares = {**self._input.processor.take_shares(), **self._localizer.processor.take_shares()}
+        values |= {f"processor: {stage} [%]": f"{100.0 * share:.0f}" for stage, share in shares.items()}
         if self._followed is not None:
             tracking = {
                 "map": self._followed.map.name,

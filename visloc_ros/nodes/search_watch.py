@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from visloc_ros.core.timing import ProcessorTime
+
 HUNG_S = 30.0  # a search that takes longer will hardly end: a slow one takes 4 s
 SLOW_S = 5.0  # in which a search is to end, whatever else runs
 _NOTHING, _MOST = 0.01, 0.5  # of the time: shares of a thread that waits for something else, and of one that runs
@@ -24,6 +26,7 @@ class SearchWatch:
 
     def __init__(self) -> None:
         self._search: _Search | None = None
+        self.processor = ProcessorTime()
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -31,7 +34,8 @@ class SearchWatch:
         clock = time.pthread_getcpuclockid(threading.get_ident())
         self._search = _Search(time.monotonic(), clock, time.clock_gettime(clock))
         try:
-            yield
+            with self.processor("search"):
+                yield
         finally:
             self._search = None
 

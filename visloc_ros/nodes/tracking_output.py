@@ -63,6 +63,7 @@ class TrackingOutput(TrackingListener):
 
     def on_odometry(self, frame: Frame, result: OdometryPose | Rejection) -> None:
         """Send the odometry of a frame."""
+        self.statistics.add(result)
         self._send_status(result)
         if isinstance(result, OdometryPose) and self._pose_publisher.get_subscription_count():
             self._pose_publisher.publish(visual_odometry_to_msg(result, self._camera_frame))
@@ -94,7 +95,6 @@ class TrackingOutput(TrackingListener):
             self._points_publisher.publish(points_to_msg(result.stamp_ns, self._map_frame, points))
 
     def _send_status(self, result: OdometryPose | Rejection) -> None:
-        self.statistics.add(result)
         if self.is_heard:
             status = odometry_status_to_msg(result, self._camera_frame)
             status.frames_received, status.frames_dropped = self._received, self._dropped

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from visloc_ros.core.clock import StampGuard, StampVerdict
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.timing import ProcessorTime
 from visloc_ros.core.types import (
     Anchor,
     AnchorPose,
@@ -135,6 +136,7 @@ class Localizer:
         """Frames whose map points were left out because a newer frame waited."""
         self.outcomes: Counter[str] = Counter()
         """Anchors whose points could not be followed, by reason."""
+        self.processor = ProcessorTime()
 
     def process(self, frame: Frame) -> Estimate | None:
         """Take one frame through odometry, fusion and map tracking; None for one that is out of order.
@@ -143,16 +145,20 @@ class Localizer:
         """
         if not self._accept_stamp(frame.stamp_ns):
             return None
-        odometry = self.odometry.track(frame)  # odom_from_camera, or the reason why not
-        estimate = self.backend.add_odometry(odometry)  # the pose goes out; anchors that have arrived join
+        with self.processor("odometry"):
+            odometry = self.odometry.track(frame)  # odom_from_camera, or the reason why not
+        with self.processor("fusion"):
+            estimate = self.backend.add_odometry(odometry)  # the pose goes out; anchors that have arrived join
         self._listener.on_odometry(frame, odometry)
         for loop in self.odometry.take_loops():  # a place that odometry has seen before
             self.backend.add_loop(loop)
             self._listener.on_loop_found(loop)
         if self.map_tracker is not None:  # map_from_camera from the last anchor's points
-            self._track_map(self.map_tracker, frame, odometry, estimate)
+            with self.processor("map tracking"):
+                self._track_map(self.map_tracker, frame, odometry, estimate)
         self.backend.search(frame)  # also without odometry, which may give the frame a pose when it begins
-        self.odometry.settle()
+        with self.processor("keyframes"):
+            self.odometry.settle()
         return self.backend.published_at(frame.stamp_ns) or estimate
 
     def miss(self, frame: Frame, reason: Reason) -> Estimate | None:
