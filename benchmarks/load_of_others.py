@@ -203,7 +203,7 @@ def line_of(place: str, condition: str, run: Figures) -> str:
     return (
         f"{place}, {condition}: localized {localized_percent(run):.1f} % ({run['localized_frames']} of {run['frames']} "
         f"frames), first fix {fix}, pose age p95 {age}, error {in_words(error_cm(run), '{:.2f} cm')}, "
-        f"NEES {nees_in_words(run)}, anchors {run['anchors']}, dropped {run['frames_dropped']}, "
+        f"NEES {nees_in_words(run)}, anchors {run['anchors']}, not followed {run['frames_dropped']}, "
         f"processor seconds a second: {shares}"
     )
 
@@ -224,7 +224,7 @@ def figures_table(runs: Runs) -> str:
     """A row for each place and condition; a cell holds the figures of all runs."""
     header = (
         *("place", "condition", "localized after the first fix, %", "first fix, s", "pose age p95, ms"),
-        *("median error, cm", "× quiet", "NEES", "dropped frames", "processor seconds a second, all nodes"),
+        *("median error, cm", "× quiet", "NEES", "frames not followed", "processor seconds a second, all nodes"),
     )
     rows = [
         (place, condition, *cells(of_condition, judged(of_place)))

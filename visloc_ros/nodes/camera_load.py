@@ -11,9 +11,10 @@ _ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 
 
 class CameraLoad:
-    """Tells which images to skip: those behind which newer ones wait. One thread; times are of one steady clock.
+    """Tells which images to skip: those behind which newer ones wait. Times are of one steady clock.
 
-    A short delay is made up for. While the computer does not keep up, the newest image is always the next one.
+    A short delay is made up for. While the computer does not keep up, the newest image is always the next one. One
+    thread asks which images to skip; any may ask how it goes.
     """
 
     def __init__(self) -> None:
@@ -46,4 +47,4 @@ class CameraLoad:
 
     @property
     def _num_skipped(self) -> int:
-        return sum(is_skipped for _, is_skipped in self._newest)
+        return sum(is_skipped for _, is_skipped in tuple(self._newest))  # copied at once: it may change meanwhile
