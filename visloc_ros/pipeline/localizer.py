@@ -19,13 +19,11 @@ from visloc_ros.core.types import (
     OdometryPose,
     Reason,
     Rejection,
-    State,
     TrackedPose,
 )
 
-_MAP_PERIOD_NS, _LONGEST_MAP_PERIOD_NS = 60_000_000, 150_000_000
-"""Between frames whose map points are followed: while they hold the pose, and at most, where newer frames wait.
-Odometry tells the motion of the frames in between better than these points could."""
+_LONGEST_MAP_PERIOD_NS = 150_000_000
+"""Between frames whose map points are followed, where newer frames wait: odometry alone drifts."""
 
 
 class FrameTracker(Protocol):
@@ -112,8 +110,7 @@ class Localizer:
     """Takes frames, in the order of their stamps and from one thread, through the trackers and the back end.
 
     Without a ``map_tracker`` odometry alone leads from one anchor to the next. ``is_behind`` tells whether a newer
-    frame waits already: its odometry then comes before this frame's map points, but not for long. While these hold the
-    pose they are followed every 60 ms; at once where odometry loses a frame or begins a new segment.
+    frame waits already: its odometry then comes before this frame's map points, but not for long.
     """
 
     def __init__(
@@ -129,7 +126,6 @@ class Localizer:
         self._is_behind = is_behind
         self._guard = StampGuard()
         self._map_tracked_ns = 0
-        self._held_segment: int | None = None  # of the odometry, while map points hold the pose
         self.refused: Counter[str] = Counter()
         """Frames left out for their stamp, by reason, and how often the clock jumped back."""
         self.skipped = 0
@@ -155,7 +151,7 @@ class Localizer:
             self._listener.on_loop_found(loop)
         if self.map_tracker is not None:  # map_from_camera from the last anchor's points
             with self.processor("map tracking"):
-                self._track_map(self.map_tracker, frame, odometry, estimate)
+                self._track_map(self.map_tracker, frame)
         self.backend.search(frame)  # also without odometry, which may give the frame a pose when it begins
         with self.processor("keyframes"):
             self.odometry.settle()
@@ -182,35 +178,22 @@ class Localizer:
     def reset(self) -> None:
         """Forget all images: stamps begin anew."""
         self.odometry.reset()
-        self._map_tracked_ns, self._held_segment = 0, None
+        self._map_tracked_ns = 0
         if self.map_tracker is not None:
             self.map_tracker.reset()
 
-    def _track_map(
-        self, tracker: PointTracker, frame: Frame, odometry: OdometryPose | Rejection, estimate: Estimate | None
-    ) -> None:
+    def _track_map(self, tracker: PointTracker, frame: Frame) -> None:
         for anchor in self.backend.take_accepted():
             self._follow(tracker, anchor)
-            self._held_segment = None
         predicted = self.backend.predict(frame.stamp_ns)
-        is_late = self._is_behind() and frame.stamp_ns - self._map_tracked_ns < _LONGEST_MAP_PERIOD_NS
-        if is_late or self._rests(odometry, estimate):
-            self.skipped += is_late
+        if self._is_behind() and frame.stamp_ns - self._map_tracked_ns < _LONGEST_MAP_PERIOD_NS:
+            self.skipped += 1
             tracker.keep(frame, predicted)
             return
         self._map_tracked_ns = frame.stamp_ns
         tracked = tracker.track(frame, predicted)
-        verdict = self.backend.add_tracked(tracked)
-        is_held = isinstance(tracked, TrackedPose) and verdict is None
-        self._held_segment = odometry.segment if is_held and isinstance(odometry, OdometryPose) else None
+        self.backend.add_tracked(tracked)
         self._listener.on_points_followed(tracked)
-
-    def _rests(self, odometry: OdometryPose | Rejection, estimate: Estimate | None) -> bool:
-        """Whether odometry alone tells the frame's pose as well, since map points held the one just before it."""
-        if isinstance(odometry, Rejection) or odometry.segment != self._held_segment:
-            return False
-        is_led = estimate is not None and estimate.state is State.LOCALIZED and estimate.scale is not None
-        return is_led and odometry.stamp_ns - self._map_tracked_ns < _MAP_PERIOD_NS
 
     def _follow(self, tracker: PointTracker, anchor: Anchor) -> None:
         if anchor.map.name != tracker.map_name:
