@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 
 class Stopwatch:
     """Collects milliseconds by stage; ``with watch("pnp"): ...`` adds to that stage."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.stage_ms: dict[str, float] = {}
+        self._clock = clock
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """Time the enclosed block and add it to ``stage``."""
-        start = time.perf_counter()
+        start = self._clock()
         try:
             yield
         finally:
-            elapsed = (time.perf_counter() - start) * 1e3
+            elapsed = (self._clock() - start) * 1e3
             self.stage_ms[stage] = self.stage_ms.get(stage, 0.0) + elapsed
 
     def divided(self, count: int) -> Stopwatch:
@@ -35,22 +35,17 @@ class ProcessorTime:
     """Adds up the processor time of a thread by stage: ``with processor("odometry"): ...``."""
 
     def __init__(self) -> None:
-        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._watch = Stopwatch(time.thread_time)
         self._told, self._told_s = dict[str, float](), time.monotonic()
 
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
+    def __call__(self, stage: str) -> AbstractContextManager[None]:
         """Add what the enclosed block takes of the processor to ``stage``."""
-        begin_s = time.thread_time()
-        try:
-            yield
-        finally:
-            self._seconds[stage] += time.thread_time() - begin_s
+        return self._watch(stage)
 
     def take_shares(self) -> dict[str, float]:
         """Processor seconds a second by stage since the last call."""
-        seconds, now_s = dict(self._seconds), time.monotonic()
-        passed_s = max(now_s - self._told_s, 1e-9)
-        shares = {stage: (taken - self._told.get(stage, 0.0)) / passed_s for stage, taken in seconds.items()}
-        self._told, self._told_s = seconds, now_s
+        stage_ms, now_s = dict(self._watch.stage_ms), time.monotonic()
+        passed_ms = 1e3 * max(now_s - self._told_s, 1e-9)
+        shares = {stage: (taken - self._told.get(stage, 0.0)) / passed_ms for stage, taken in stage_ms.items()}
+        self._told, self._told_s = stage_ms, now_s
         return shares

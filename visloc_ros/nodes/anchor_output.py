@@ -40,8 +40,8 @@ class AnchorOutput:
         result = anchor.result
         outcome = ACCEPTED if isinstance(result, AnchorPose) else result.reason.value
         self.outcomes[outcome] += 1
+        self._last_s = time.monotonic()  # before there is an outcome: the diagnostics are of another thread
         self._recent.append(outcome)
-        self._last_s = time.monotonic()
         self._publisher.publish(anchor_to_msg(anchor, self._map_frame, camera_frame))
         if isinstance(result, AnchorPose):
             self._publish_inliers(frame, result, camera_frame)

@@ -37,7 +37,7 @@ from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, turn_between
 from visloc_ros.odometry.klt.tracking import Features, follow_from_any, measure
 from visloc_ros.tracking.pixels import Pixels, pixels_of
 
-_NEAR = 0.6  # of a window: so far off, at most, predictions are near, whose reach at half the size is a whole window
+_NEAR = 0.6  # share of the window: errors of predictions that a search from half the size makes up for
 _WELL_SUPPORTED = 40  # landmarks with good depths, beside which new ones need not be made before they have them
 _LANDMARK_SHARE = 0.4  # of the followed features, below which it is time to make landmarks of the others
 _YOUNG = 12  # keyframes: the window and its first anchors
