@@ -27,10 +27,10 @@ def located_position(wrong_by, born):
     points = random_points(len(IDS))
     known, new = IDS[:NUM_KNOWN], IDS[NUM_KNOWN:]
     local_map, parallax = LocalMap(0, CONFIG), ParallaxTable()
-    for x_m, ids in ((0.0, known), (FIRST_M, IDS)):
+    for number, (x_m, ids) in enumerate(((0.0, known), (FIRST_M, IDS))):
         features = seen_from(x_m, ids, points[ids])
         local_map.add_keyframe(round(1e9 * x_m), sideways_pose(x_m), features, IMAGE, make_camera())
-        parallax.see(features, sideways_pose(x_m), IDS)
+        parallax.see(number, features, sideways_pose(x_m), IDS)
     centre = sideways_pose(FIRST_M).inverse.translation
     local_map.landmarks.add(known, points[:NUM_KNOWN], 0)
     local_map.landmarks.add(new, centre + wrong_by * (points[NUM_KNOWN:] - centre), born)

@@ -90,17 +90,26 @@ def seen_from(world_from_camera, points, ids=None):
 def test_parallax_comes_from_motion_and_not_from_turns():
     points = np.array([[0.0, 0.0, 2.0], [0.3, 0.1, 4.0]])
     table = ParallaxTable()
-    for pose in (turned(0), turned(10), turned(10, metres=0.1), turned(0)):
-        table.see(seen_from(pose, points), pose.inverse, np.arange(2))
+    for number, pose in enumerate((turned(0), turned(10), turned(10, metres=0.1), turned(0))):
+        table.see(number, seen_from(pose, points), pose.inverse, np.arange(2))
     np.testing.assert_allclose(table.of(np.array([0, 1, 9])), [2.86, 1.43, 0.0], atol=0.1)
+
+
+def test_a_turn_that_an_adjustment_corrects_is_no_parallax():
+    points = np.array([[0.0, 0.0, 2.0], [0.3, 0.1, 4.0]])
+    table = ParallaxTable()
+    table.see(0, seen_from(turned(10), points), turned(11).inverse, np.arange(2))
+    table.turn(0, turned(10).inverse)
+    table.see(1, seen_from(turned(12), points), turned(12).inverse, np.arange(2))
+    np.testing.assert_allclose(table.of(np.arange(2)), 0.0, atol=0.01)
 
 
 def test_parallax_of_landmarks_out_of_view_is_kept_and_of_lost_features_forgotten():
     points = np.array([[0.0, 0.0, 2.0], [0.3, 0.1, 2.0]])
     table = ParallaxTable()
-    for pose in (turned(0), turned(0, metres=0.1)):
-        table.see(seen_from(pose, points), pose.inverse, np.empty(0, dtype=np.int64))
-    table.see(seen_from(turned(0), points[:1], ids=np.array([5])), SE3.identity(), np.array([1]))
+    for number, pose in enumerate((turned(0), turned(0, metres=0.1))):
+        table.see(number, seen_from(pose, points), pose.inverse, np.empty(0, dtype=np.int64))
+    table.see(2, seen_from(turned(0), points[:1], ids=np.array([5])), SE3.identity(), np.array([1]))
     angles = table.of(np.array([0, 1, 5]))
     assert (angles > 1.0).tolist() == [False, True, False]
 

@@ -74,7 +74,7 @@ class Segment:
         )
         good = geometry.is_point
         self._map.landmarks.add(initialization.first.ids[good], geometry.points[good], 0)
-        self._parallax.see(initialization.first, SE3.identity(), initialization.first.ids)
+        self._parallax.see(0, initialization.first, SE3.identity(), initialization.first.ids)
         self._motion = MotionModel(reference.stamp_ns, SE3.identity(), turns)
         self._motion.update(view.stamp_ns, geometry.second_from_first)
         self._locator = ViewLocator(self._map, self._motion, self._parallax, config)
@@ -149,6 +149,8 @@ class Segment:
         self._covariance.learn(done.uncertainty, self.camera_from_odom.inverse.translation)
         self._scale.drift(done.uncertainty.log_scale_step)
         window = self._map.keyframes[-self._config.window_keyframes :]
+        for keyframe in window:
+            self._parallax.turn(keyframe.number, keyframe.camera_from_odom)
         self._map.remove_outliers(window, self._config.max_reprojection_px)
 
     @property
@@ -249,7 +251,7 @@ class Segment:
         self._next_id += len(corners)
         self._features = features.joined(measure(view.camera, ids, corners, view.turn))
         self._map.add_keyframe(view.stamp_ns, pose, self._features, view.grey, view.camera, view.turn)
-        self._parallax.see(self._features, pose, self._map.landmarks.ids)
+        self._parallax.see(self._map.last.number, self._features, pose, self._map.landmarks.ids)
         self._map.triangulate_new(with_prior=self._locator.num_supporting(self._features) < _WELL_SUPPORTED)
 
     def _guesses(self, before: Features, view: PreparedImage, predicted: SE3) -> Iterator[Pixels]:
