@@ -159,6 +159,14 @@ def test_jpeg_round_trip_keeps_colour_order_and_grey():
     assert np.abs(grey.astype(int) - image[..., 0]).mean() < 2
 
 
+def test_compressed_images_become_grey_where_no_colours_are_wanted():
+    image = colour_image(1)
+    grey = decode_compressed("jpeg", encode_jpeg(image, 98), in_colour=False)
+    assert np.abs(grey.astype(int) - cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)).mean() < 2
+    assert decode_compressed("png", encode(RGB, ".png"), in_colour=False).shape == RGB.shape[:2]
+    np.testing.assert_array_equal(decode_compressed("png", encode(GREY, ".png"), in_colour=False), GREY)
+
+
 def test_quality_changes_the_size():
     assert len(encode_jpeg(colour_image(1), 30)) < len(encode_jpeg(colour_image(1), 95))
 

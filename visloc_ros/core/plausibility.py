@@ -26,14 +26,16 @@ LARGEST_ACCELERATION = 1e4
 """Metres a second squared: a thousand times gravity."""
 
 _ORTHONORMAL = 1e-6
+_ASYMMETRY, _LEAST_ASYMMETRY = 1e-6, 1e-12  # of an entry of a covariance, and in all
+_IDENTITY = np.eye(3)
 
 
 def is_plausible_pose(pose: SE3) -> bool:
     """Whether a transform is near enough to its parent, and its rotation orthonormal and right-handed."""
     if not (np.all(np.isfinite(pose.rotation)) and is_plausible_position(pose.translation)):
         return False
-    orthonormal = np.allclose(pose.rotation.T @ pose.rotation, np.eye(3), atol=_ORTHONORMAL)
-    return bool(orthonormal and np.linalg.det(pose.rotation) > 0.0)
+    is_orthonormal = np.abs(pose.rotation.T @ pose.rotation - _IDENTITY).max() <= _ORTHONORMAL
+    return bool(is_orthonormal and np.linalg.det(pose.rotation) > 0.0)
 
 
 def is_plausible_position(position: Array) -> bool:
@@ -48,10 +50,11 @@ def is_plausible_vector(vector: Array, largest: float) -> bool:
 
 def is_plausible_covariance(covariance: Array) -> bool:
     """Whether a matrix (N, N) is finite, symmetric and without negative eigenvalues, and says something."""
-    if not np.all(np.abs(covariance) <= LARGEST_SIGMA**2):
+    sizes = np.abs(covariance)
+    if not np.all(sizes <= LARGEST_SIGMA**2):
         return False
-    symmetric = np.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-12)
-    return bool(symmetric and np.linalg.eigvalsh(covariance)[0] >= -1e-12)
+    is_symmetric = np.abs(covariance - covariance.T) <= _ASYMMETRY * sizes + _LEAST_ASYMMETRY
+    return bool(np.all(is_symmetric) and np.linalg.eigvalsh(covariance)[0] >= -1e-12)
 
 
 def is_plausible_scale(scale: float, largest: float = LARGEST_SCALE) -> bool:

@@ -85,7 +85,7 @@ class Fuser:
     def relocalize(self) -> None:
         """Forget the alignment to the map and any pose prior; the odometry and its frame go on."""
         self._start_search()
-        self._current: StateEstimate | None = None
+        self._current: tuple[OdometrySample, StateEstimate] | None = None  # the newest
         self._pending: deque[AnchorPose] = deque(maxlen=MAX_PENDING)
         self._pose_prior: StampedPosePrior | None = None
         self._last_pose_ns: int | None = None
@@ -229,21 +229,27 @@ class Fuser:
         sample = self._history.at(stamp_ns)
         if sample is None or not self._is_current(sample):
             return None
-        there = self._alignment.at(sample)
+        there = self._estimate_at(sample, self._alignment)
         support = self._alignment.support_at(sample, there.covariance)
         return None if judge_pose(support, self._config.state) is State.LOST else there.state.map_from_camera
+
+    def _estimate_at(self, sample: OdometrySample, alignment: ActiveAlignment) -> StateEstimate:
+        if self._current is not None and self._current[0] is sample:
+            return self._current[1]
+        return alignment.at(sample)
 
     def estimate(self, stamp_ns: int) -> Estimate:
         """The fused estimate of the newest frame; other stamps, and frames without odometry, have no pose.
 
         A LOST estimate may still carry its pose: its covariance tells how far it can be off.
         """
-        sample, now = self._history.latest, self._current
+        sample = self._history.latest
         known = None if self._is_led else self._map_only.pose_at(stamp_ns)
         if known is not None and self._output is not None and self._last_pose_ns == stamp_ns:
             return self._estimate_by_map(known, self._output)
-        if self._alignment is None or self._output is None or now is None or sample is None:
+        if self._alignment is None or self._output is None or self._current is None or sample is None:
             return self._estimate_without_pose(stamp_ns)
+        now = self._current[1]
         if sample.stamp_ns != stamp_ns:
             return self._estimate_without_pose(stamp_ns)
         covariance = now.covariance[:6, :6] + _of_slewing(self._output)
@@ -376,11 +382,12 @@ class Fuser:
         latest = self._history.latest
         if latest is None:
             return
-        self._current = alignment.at(latest)
+        newest = alignment.at(latest)
+        self._current = latest, newest
         if not self._is_led and self._last_pose_ns == self._newest_ns:
             return  # the output is at a later frame, which the map alone leads to
-        target = self._current.state.map_from_camera
-        self._scale, self._last_fix_ns = self._current.state.scale, alignment.stamp_ns
+        target = newest.state.map_from_camera
+        self._scale, self._last_fix_ns = newest.state.scale, alignment.stamp_ns
         self._output = (self._output or SlewedOutput.begin(target)).corrected(target)
         if self._last_pose_ns != latest.stamp_ns:
             self._output = self._output.stepped()

@@ -62,9 +62,10 @@ class CameraInput:
 
     Images whose stamp is not ``is_wanted`` are not even decoded; work on one whose stamp is not ``is_urgent`` gives way
     to other programs. Where a ``load`` tells that there is no time for an image, ``on_skipped`` gets its stamp instead,
-    in order with the frames. Bad messages are counted in ``rejected`` by reason and never fatal.
-    ``camera_frame`` and ``calibration`` are those of the newest image. What is wrong with the images is in ``health``,
-    and told in the log, too. Raises CalibrationError where a calibration file cannot be read.
+    in order with the frames. Compressed images become grey unless somebody ``wants_colour``. Bad messages are counted
+    in ``rejected`` by reason and never fatal. ``camera_frame`` and ``calibration`` are those of the newest image. What
+    is wrong with the images is in ``health``, and in the log. Raises CalibrationError where a calibration file cannot
+    be read.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class CameraInput:
         is_urgent: Callable[[int], bool] | None = None,
         load: CameraLoad | None = None,
         on_skipped: Callable[[int], None] = lambda _: None,
+        wants_colour: Callable[[], bool] = lambda: True,
     ) -> None:
         self.rejected: Counter[str] = Counter()
         self.camera_frame: str | None = None
@@ -94,7 +96,7 @@ class CameraInput:
             config.queue_size,
             None if is_urgent is None else _by_stamp(is_urgent),
         )
-        self._load, self._on_skipped = load, on_skipped
+        self._load, self._on_skipped, self._wants_colour = load, on_skipped, wants_colour
         self.processor = ProcessorTime()
         # Drivers repeat it, and the images' reliability need not be the camera_info's: this one fits both.
         self._take_guarded_camera_info = node.guard.callback("camera_info", self._take_camera_info)
@@ -181,7 +183,7 @@ class CameraInput:
             return
         try:
             with self.processor("decoding"):
-                frame = frame_from_msg(message, self._choice.of_images)
+                frame = frame_from_msg(message, self._choice.of_images, self._wants_colour())
         except VislocError as error:
             self._leave_out(type(error).__name__, str(error))
             return

@@ -110,10 +110,13 @@ def twist_with_covariance_to_msg(velocity: Array, covariance: Array) -> TwistWit
     return message
 
 
-def image_from_msg(message: Image | CompressedImage) -> ImageArray:
-    """Decode a raw or compressed image to uint8 grey or RGB. Raises SourceError on a malformed one."""
+def image_from_msg(message: Image | CompressedImage, in_colour: bool = True) -> ImageArray:
+    """Decode a raw or compressed image to uint8 grey or RGB. Raises SourceError on a malformed one.
+
+    A compressed image becomes grey where colours are not wanted; a raw one is quick to decode in any case.
+    """
     if isinstance(message, CompressedImage):
-        return decode_compressed(message.format, bytes(message.data))
+        return decode_compressed(message.format, bytes(message.data), in_colour)
     return decode_image(
         message.encoding, message.width, message.height, message.step, message.data, bool(message.is_bigendian)
     )
@@ -166,13 +169,15 @@ def camera_to_msg(stamp_ns: int, frame_id: str, camera: pycolmap.Camera) -> Came
 
 
 def frame_from_msg(
-    message: Image | CompressedImage, calibration_of_images: Callable[[int, int], CameraCalibration]
+    message: Image | CompressedImage,
+    calibration_of_images: Callable[[int, int], CameraCalibration],
+    in_colour: bool = True,
 ) -> Frame:
     """Frame of an image message at its header's stamp, with the calibration for its width and height.
 
     Raises SourceError for a malformed image, CalibrationError for one of another size than the calibration.
     """
-    image = image_from_msg(message)
+    image = image_from_msg(message, in_colour)
     height, width = image.shape[:2]
     calibration = calibration_of_images(width, height)
     check_image_size(calibration.camera, width, height)

@@ -28,9 +28,14 @@ class KeyframeOutput:
         self._publisher = node.publisher(CompressedImage, "keyframe/compressed", RELIABLE)
         self._worker: Worker[tuple[Frame, str]] = node.worker("keyframe", self._consider, capacity=1)
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens to the keyframes."""
+        return bool(self._publisher.get_subscription_count())
+
     def offer(self, frame: Frame, camera_frame: str, result: OdometryPose | Rejection) -> None:
         """Take a frame and what the odometry made of it; never waits."""
-        if not self._publisher.get_subscription_count():
+        if not self.is_heard:
             return
         if isinstance(result, OdometryPose) and result.is_keyframe:
             self._has_new_view.set()

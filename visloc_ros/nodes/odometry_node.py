@@ -112,7 +112,14 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         tracker = None if self._followed is None else self._make_tracker(self._followed.map)
         self._remote = RemoteBackend(self, tracker if self._fusion is None else None)
         self._output.keyframes = KeyframeOutput(self, self.config.keyframe)
-        self._input = CameraInput(self, self.config.camera, self._process, load=self._load, on_skipped=self._skip)
+        self._input = CameraInput(
+            self,
+            self.config.camera,
+            self._process,
+            load=self._load,
+            on_skipped=self._skip,
+            wants_colour=self._wants_colour,
+        )
         self._begin_s: float | None = None  # when the first frame came
         self.subscription(CameraInfo, FOUND_CAMERA, self._take_found_camera, LATCHED)
         self._localizer = Localizer(
@@ -133,6 +140,10 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             self._localizer.miss(frame, Reason.UNKNOWN_INTRINSICS)
         else:
             self._localizer.process(frame)
+
+    def _wants_colour(self) -> bool:
+        keyframes = self._output.keyframes
+        return self.config.odometry.uses_colour or (keyframes is not None and keyframes.is_heard)
 
     def _skip(self, stamp_ns: int) -> None:
         self._output.set_input(self._input.camera_frame or "", self._input.received, self._input.dropped)

@@ -28,6 +28,11 @@ class OdometryConfig(Config):
     wheels: WheelConfig = section(WheelConfig)
     depth_model: str = option("", "package.module:callable from an RGB image to depths in metres; empty for none")
 
+    @property
+    def uses_colour(self) -> bool:
+        """Whether the odometry looks at colours; ``klt`` does not."""
+        return self.backend != "klt" or bool(self.depth_model)
+
 
 def make_odometry(config: OdometryConfig, *, live: bool = False, depth: DepthModel | None = None) -> AidedOdometry:
     """Make the odometry that the configuration names.

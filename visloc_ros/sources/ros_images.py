@@ -141,17 +141,17 @@ def _check_rows(encoding: str, width: int, height: int, step: int, row_bytes: in
         raise SourceError(f"a {encoding} image of {width}x{height} pixels is too small to interpolate")
 
 
-def decode_compressed(image_format: str, data: Buffer) -> Image:
+def decode_compressed(image_format: str, data: Buffer, in_colour: bool = True) -> Image:
     """Decode a ``sensor_msgs/CompressedImage`` (JPEG or PNG) to uint8 grey (H, W) or RGB (H, W, 3).
 
-    The bytes decide what the image is; ``image_format`` only tells depth images apart. 16-bit images keep their
+    Not ``in_colour`` all become grey, which takes half the time for a JPEG. The bytes decide what the image is; ``image_format`` only tells depth images apart. 16-bit images keep their
     upper eight bits, transparency is dropped. Raises SourceError on anything truncated, foreign or too large.
     """
     if "compressedDepth" in image_format:
         raise SourceError(f"'{image_format}' is a depth image: choose the topic of the colour or grey camera")
     header = read_image_header(bytes(data))
     _check_size(header.width, header.height)
-    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = (cv2.IMREAD_ANYCOLOR if in_colour else cv2.IMREAD_GRAYSCALE) | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except cv2.error as error:

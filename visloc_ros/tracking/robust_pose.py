@@ -19,6 +19,8 @@ MIN_DEPTH = 1e-6
 _ITERATIONS = 10
 _FEWEST_ITERATIONS = 3
 _CONVERGED = 3e-5  # radians and units of the world: what is left then is a hundredth of a pixel
+_OVER_RELAXATION = 1.5  # of small steps that shrink slowly: each time the new weights go on in their direction
+_SMALL, _SLOW = 1e-2, 0.15  # steps in radians and units, and the share of the last one from which they shrink slowly
 _CAUCHY = 2.0  # standard deviations at which an observation has lost half its weight
 _LEAST_VARIANCE = 0.6  # of errors in standard deviations: what the points have in common, residuals do not show
 _DAMPING, _LEAST_CURVATURE = 1e-9, 1e-12
@@ -100,12 +102,16 @@ def fit_pose(start: SE3, seen: SeenPoints, max_error_px: float) -> PoseFit:
     Cauchy weights at the scale of the median error, at least of two standard deviations, keep outliers out, also while
     the start value is far off.
     """
-    pose = start
+    pose, last_length = start, np.inf
     for step in range(_ITERATIONS):
         system = _linearise(seen.residuals_at(pose))
         change = np.asarray(np.linalg.solve(system.hessian, -system.gradient), dtype=np.float64)
+        length = np.abs(change).max()
+        if _SLOW * last_length < length < _SMALL:
+            change *= _OVER_RELAXATION
+        last_length = length
         pose = SE3(rotation_matrix(change[:3]), change[3:]) @ pose
-        if step + 1 >= _FEWEST_ITERATIONS and np.abs(change).max() < _CONVERGED:
+        if step + 1 >= _FEWEST_ITERATIONS and length < _CONVERGED:
             break
     pose = SE3(nearest_rotation(pose.rotation), pose.translation)  # or rounding errors grow from frame to frame
     residuals = seen.residuals_at(pose)
