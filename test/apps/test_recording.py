@@ -36,7 +36,8 @@ def lines():
         (stamps[2], "LOCALIZED", "MAP_TRACKING", ""),
     ):
         counts = {"anchors_accepted": 3, "anchors_rejected": 1}
-        yield {"topic": "status", "stamp_ns": stamp, "state": state, "support": support, "reason": reason, **counts}
+        told = {"state": state, "support": support, "reason": reason, **counts}
+        yield {"topic": "status", "stamp_ns": stamp, "arrival_s": 1e-9 * stamp + 0.02, **told}
     yield transforms(stamps[0], 0.12, 1.0)
     for stamp, x in zip(stamps[1:3], (2.0, 3.0), strict=True):
         yield transforms(stamp, 1e-9 * stamp + 0.02, x)
@@ -74,6 +75,22 @@ def test_innovations_are_kept_with_their_verdict(recording):
         InnovationRecord(200_000_000, "anchor", 4.5, True),
         InnovationRecord(300_000_000, "tracked", 99.0, False),
     )
+
+
+def test_processor_shares_are_means_of_whole_seconds_added_up_by_stage(tmp_path):
+    path = tmp_path / "recording.jsonl"
+    percents = ((0.9, 90.0), (2.0, 10.0), (3.0, 20.0))  # the first tells of the second before the interval
+    lines = [
+        {"topic": "diagnostics", "arrival_s": at_s, "processor_percent": {node: {"decoding": percent}, "other": {}}}
+        for at_s, percent in percents
+        for node in ("odometry_node: status", "anchor_node: status")
+    ]
+    path.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
+    assert Recording(path).processor_shares((0.5, 3.5)) == {"decoding": pytest.approx(0.3)}
+
+
+def test_the_localized_part_begins_with_the_first_fix(recording):
+    assert recording.localized_s == pytest.approx((0.22, 0.4))
 
 
 def test_counts_are_those_of_the_last_status(recording):

@@ -23,6 +23,7 @@ from visloc_ros.core.restarts import RESTARTS_VARIABLE
 
 _log = logging.getLogger(__name__)
 
+CHILDREN = ": child processes"  # after the name of a process
 STOP_TIMEOUT_S = 15.0
 POLL_PERIOD_S = 0.2
 SETTING_UP_S = 10.0  # a node that ends by itself so early in its first life was set up wrongly, and would end again
@@ -105,7 +106,7 @@ class NodeProcesses:
         self._running: dict[str, _Running] = {}
         self.peak_rss_mb: dict[str, float] = {}
         self.processor_s: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        """Processor time of each process and its children so far, with the monotonic time at which it was read."""
+        """Processor time so far by process, its ``CHILDREN`` apart, with the monotonic time at which it was read."""
 
     def __enter__(self) -> NodeProcesses:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -181,8 +182,11 @@ class NodeProcesses:
         try:
             root = psutil.Process(process.pid)
             resident_mb = root.memory_info().rss / 1e6
-            times = [one.cpu_times() for one in (root, *root.children(recursive=True))]
+            own, *of_children = [one.cpu_times() for one in (root, *root.children(recursive=True))]
         except psutil.NoSuchProcess:
             return
         self.peak_rss_mb[name] = max(self.peak_rss_mb.get(name, 0.0), resident_mb)
-        self.processor_s[name].append((time.monotonic(), sum(one.user + one.system for one in times)))
+        now_s = time.monotonic()
+        self.processor_s[name].append((now_s, own.user + own.system))
+        if of_children:
+            self.processor_s[name + CHILDREN].append((now_s, sum(one.user + one.system for one in of_children)))

@@ -17,6 +17,7 @@ from visloc_ros.evaluation import AnchorRecord, FrameRecord
 from visloc_ros.evaluation.records import InnovationRecord
 
 Line = dict[str, Any]
+DIAGNOSTICS_S = 1.0  # that each message of diagnostics tells of
 
 
 class Recording:
@@ -51,6 +52,26 @@ class Recording:
         """Monotonic times at which the first and the last image were played."""
         images = self._lines["image"]
         return images[0]["arrival_s"], images[-1]["arrival_s"]
+
+    @property
+    def localized_s(self) -> tuple[float, float]:
+        """The same from the first fix on; where there was none, of the whole replay."""
+        begin_s, end_s = self.played_s
+        fixes = [line["arrival_s"] for line in self._lines["status"] if line["state"] == State.LOCALIZED.value]
+        return min(fixes, default=begin_s), end_s
+
+    def processor_shares(self, interval_s: tuple[float, float]) -> dict[str, float]:
+        """Processor seconds a second by stage, as the nodes told within an interval; equal stages are added up."""
+        told: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for line in self._lines["diagnostics"]:
+            if interval_s[0] + DIAGNOSTICS_S <= line["arrival_s"] <= interval_s[1]:
+                for node, percent_by_stage in line["processor_percent"].items():
+                    for stage, percent in percent_by_stage.items():
+                        told[node, stage].append(0.01 * percent)
+        shares: dict[str, float] = defaultdict(float)
+        for (_, stage), values in told.items():
+            shares[stage] += float(np.mean(values))
+        return dict(shares)
 
     @property
     def odometry_ages_ms(self) -> list[float]:

@@ -76,7 +76,7 @@ class NodeRun:
     recording: Recording
     peak_rss_mb: Mapping[str, float]
     processor_share: Mapping[str, float]
-    """Processor seconds a second of playing."""
+    """Processor seconds a second from the first fix on; bundle adjustment is a child process."""
     wall_s: float
 
 
@@ -94,7 +94,11 @@ def run_nodes(plan: ReplayPlan, source: BagSource) -> NodeRun:
         recording = Recording(recording_path)
         nodes = [name for name in processes.peak_rss_mb if name != "replay_node"]
         peak_mb = {name: processes.peak_rss_mb[name] for name in nodes}
-        share = {name: _share(processes.processor_s[name], recording.played_s) for name in nodes}
+        share = {
+            name: _share(readings, recording.localized_s)
+            for name, readings in processes.processor_s.items()
+            if not name.startswith("replay_node")
+        }
         return NodeRun(recording, peak_mb, share, time.monotonic() - begin_s)
 
 
@@ -176,7 +180,10 @@ def make_record(
     """What reports of a replay in ``place``, its map, are made from."""
     recording = run.recording
     memory = ", ".join(f"{name} {peak:.0f} MB" for name, peak in run.peak_rss_mb.items())
-    processors = ", ".join(f"{name} {share:.2f}" for name, share in run.processor_share.items())
+    by_process, by_stage = (
+        ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+        for shares in (run.processor_share, recording.processor_shares(recording.localized_s))
+    )
     return RunRecord(
         title=f"{plan.bag.stem} in {place.name}, replayed at {plan.rate:g}x",
         frames=recording.frames(MAP_FRAME, ODOM_FRAME, source.frame_id),
@@ -190,7 +197,8 @@ def make_record(
         wall_s=run.wall_s,
         notes=(
             f"peak memory by process: {memory}",
-            f"processor seconds a second of camera time, by process: {processors}",
+            f"processor seconds a second from the first fix on, by process: {by_process}",
+            f"processor seconds a second from the first fix on, by stage: {by_stage}",
             "fusion accepted {} anchors and refused {}".format(*recording.fused_anchors()),
         ),
         metric=place.manifest.metric,

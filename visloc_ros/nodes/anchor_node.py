@@ -40,7 +40,7 @@ from visloc_ros.nodes.conversions import (
     plan_to_msg,
     points_to_msg,
 )
-from visloc_ros.nodes.diagnostics import publish_diagnostics
+from visloc_ros.nodes.diagnostics import processor_values, publish_diagnostics
 from visloc_ros.nodes.hint_input import HintInput
 from visloc_ros.nodes.maps_folder import MapsFolder
 from visloc_ros.nodes.predicted_poses import PredictedPoses
@@ -272,7 +272,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             **self._output.outcomes,
             **self._input.rejected,
             **self._hints.rejected,
-            **{f"processor: {stage} [%]": f"{100.0 * share:.0f}" for stage, share in self._shares().items()},
+            **processor_values(self._shares()),
         }
         return *self._judge(), values
 

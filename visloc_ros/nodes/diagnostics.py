@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from visloc_ros.nodes.qos import RELIABLE
 
 LEVELS = {"ok": DiagnosticStatus.OK, "warn": DiagnosticStatus.WARN, "error": DiagnosticStatus.ERROR}
 PERIOD_S = 1.0
+_PROCESSOR = re.compile(r"processor: (.+) \[%\]")
 LISTED_S = 25.0  # for which a participant of DDS that was killed is still listed, and a bit more: its lease is 20 s
 
 
@@ -51,6 +53,17 @@ def publish_diagnostics(node: VislocNode[Any], report: Callable[[], tuple[str, s
         publisher.publish(array)
 
     node.timer(PERIOD_S, tell, is_steady=True)
+
+
+def processor_values(shares: Mapping[str, float]) -> dict[str, str]:
+    """Shares of a processor by stage, as values of diagnostics."""
+    return {f"processor: {stage} [%]": f"{100.0 * share:.1f}" for stage, share in shares.items()}
+
+
+def processor_percent(values: Mapping[str, str]) -> dict[str, float]:
+    """The same read again: percent of a processor by stage."""
+    found = {_PROCESSOR.fullmatch(key): value for key, value in values.items()}
+    return {match[1]: float(value) for match, value in found.items() if match}
 
 
 class DoubleWatch:

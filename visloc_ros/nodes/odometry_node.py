@@ -23,7 +23,7 @@ from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
 from visloc_ros.nodes.camera_load import CameraLoad
 from visloc_ros.nodes.conversions import camera_from_msg
-from visloc_ros.nodes.diagnostics import publish_diagnostics
+from visloc_ros.nodes.diagnostics import processor_values, publish_diagnostics
 from visloc_ros.nodes.followed_map import FollowedMap
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.keyframe_choice import KeyframeConfig
@@ -190,7 +190,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         values["camera"] = self._input.calibration or "not known yet"
         values["keyframes sent"] = self._output.keyframes_sent
         shares = {**self._input.processor.take_shares(), **self._localizer.processor.take_shares()}
-        values |= {f"processor: {stage} [%]": f"{100.0 * share:.0f}" for stage, share in shares.items()}
+        values |= processor_values(shares)
         if self._followed is not None:
             tracking = {
                 "map": self._followed.map.name,

@@ -22,6 +22,7 @@ from typing import Any
 
 import rclpy
 import yaml
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -40,6 +41,7 @@ from visloc_ros.core.errors import SetupError, VislocError
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.nodes.bag_recorder import message_class, write_recording
 from visloc_ros.nodes.conversions import stamp_to_msg, state_from_msg, support_from_msg
+from visloc_ros.nodes.diagnostics import processor_percent
 from visloc_ros.nodes.parameters import EFFECTIVE_CONFIG, declare_parameters, read_parameters
 from visloc_ros.nodes.qos import EACH_LATCHED, RELIABLE, TF, TF_STATIC
 from visloc_ros.sources.bag_messages import iterate_serialized
@@ -193,6 +195,12 @@ def _read_odometry(message: OdometryStatus) -> dict[str, Any]:
     }
 
 
+def _read_diagnostics(message: DiagnosticArray) -> dict[str, Any]:
+    """What each node says of its processor time; the bag may hold diagnostics of others, which say nothing of it."""
+    values = {status.name: {value.key: value.value for value in status.values} for status in message.status}
+    return {"processor_percent": {name: processor_percent(of_node) for name, of_node in values.items()}}
+
+
 def _read_innovation(message: Innovation) -> dict[str, Any]:
     return {
         "stamp_ns": stamp_from_msg(message.header.stamp),
@@ -210,6 +218,7 @@ ANSWERS: Mapping[str, tuple[type, QoSProfile, Callable[[Any], dict[str, Any]]]] 
     "anchor": (Anchor, RELIABLE, _read_anchor),
     "odometry_status": (OdometryStatus, RELIABLE, _read_odometry),
     "innovation": (Innovation, RELIABLE, _read_innovation),
+    "/diagnostics": (DiagnosticArray, RELIABLE, _read_diagnostics),
 }
 RESULTS = frozenset({"odometry_status", "anchor", "pose", "innovation"})
 

@@ -19,11 +19,14 @@ from visloc_ros.core.types import (
     OdometryPose,
     Reason,
     Rejection,
+    State,
     TrackedPose,
 )
 
-_LONGEST_MAP_PERIOD_NS = 150_000_000
-"""Between frames whose map points are followed, where newer frames wait: odometry alone drifts."""
+_MAP_PERIOD_NS, _LONGEST_MAP_PERIOD_NS = 60_000_000, 150_000_000
+"""Between frames whose map points are followed: while they hold the pose, and at most, where newer frames wait.
+Odometry tells the motion of the frames in between better than these points could."""
+_SETTLED_NS = 1_000_000_000  # for which map points have held the pose: before, each may show that it is a wrong one
 
 
 class FrameTracker(Protocol):
@@ -110,7 +113,8 @@ class Localizer:
     """Takes frames, in the order of their stamps and from one thread, through the trackers and the back end.
 
     Without a ``map_tracker`` odometry alone leads from one anchor to the next. ``is_behind`` tells whether a newer
-    frame waits already: its odometry then comes before this frame's map points, but not for long.
+    frame waits already: its odometry then comes before this frame's map points, but not for long. Once these
+    have held the pose for a second they are followed every 60 ms, until one time they do not.
     """
 
     def __init__(
@@ -126,6 +130,7 @@ class Localizer:
         self._is_behind = is_behind
         self._guard = StampGuard()
         self._map_tracked_ns = 0
+        self._held: tuple[int, int] | None = None  # since when map points hold the pose, in which segment of odometry
         self.refused: Counter[str] = Counter()
         """Frames left out for their stamp, by reason, and how often the clock jumped back."""
         self.skipped = 0
@@ -151,7 +156,7 @@ class Localizer:
             self._listener.on_loop_found(loop)
         if self.map_tracker is not None:  # map_from_camera from the last anchor's points
             with self.processor("map tracking"):
-                self._track_map(self.map_tracker, frame)
+                self._track_map(self.map_tracker, frame, odometry, estimate)
         self.backend.search(frame)  # also without odometry, which may give the frame a pose when it begins
         with self.processor("keyframes"):
             self.odometry.settle()
@@ -178,22 +183,43 @@ class Localizer:
     def reset(self) -> None:
         """Forget all images: stamps begin anew."""
         self.odometry.reset()
-        self._map_tracked_ns = 0
+        self._map_tracked_ns, self._held = 0, None
         if self.map_tracker is not None:
             self.map_tracker.reset()
 
-    def _track_map(self, tracker: PointTracker, frame: Frame) -> None:
+    def _track_map(
+        self, tracker: PointTracker, frame: Frame, odometry: OdometryPose | Rejection, estimate: Estimate | None
+    ) -> None:
         for anchor in self.backend.take_accepted():
             self._follow(tracker, anchor)
+            self._map_tracked_ns = 0
         predicted = self.backend.predict(frame.stamp_ns)
-        if self._is_behind() and frame.stamp_ns - self._map_tracked_ns < _LONGEST_MAP_PERIOD_NS:
-            self.skipped += 1
+        is_late = self._is_behind() and frame.stamp_ns - self._map_tracked_ns < _LONGEST_MAP_PERIOD_NS
+        if is_late or self._rests(odometry, estimate):
+            self.skipped += is_late
             tracker.keep(frame, predicted)
             return
         self._map_tracked_ns = frame.stamp_ns
         tracked = tracker.track(frame, predicted)
-        self.backend.add_tracked(tracked)
+        verdict = self.backend.add_tracked(tracked)
+        is_held = isinstance(tracked, TrackedPose) and verdict is None
+        self._hold(odometry if is_held and isinstance(odometry, OdometryPose) else None)
         self._listener.on_points_followed(tracked)
+
+    def _hold(self, odometry: OdometryPose | None) -> None:
+        """Note since when map points hold the pose that odometry leads to; None: they do not."""
+        if odometry is None:
+            self._held = None
+        elif self._held is None or self._held[1] != odometry.segment:
+            self._held = odometry.stamp_ns, odometry.segment
+
+    def _rests(self, odometry: OdometryPose | Rejection, estimate: Estimate | None) -> bool:
+        """Whether odometry alone tells the frame's pose as well, since map points held the one just before it."""
+        if self._held is None or isinstance(odometry, Rejection) or odometry.segment != self._held[1]:
+            return False
+        if estimate is None or estimate.state is not State.LOCALIZED or odometry.stamp_ns - self._held[0] < _SETTLED_NS:
+            return False
+        return odometry.stamp_ns - self._map_tracked_ns < _MAP_PERIOD_NS
 
     def _follow(self, tracker: PointTracker, anchor: Anchor) -> None:
         if anchor.map.name != tracker.map_name:
