@@ -65,6 +65,22 @@ def test_rests_stay_short_where_odometry_alone_leads_on():
     assert rest_of(pace, support=Support.ANCHOR) == pytest.approx(SHORTEST_REST_S)
 
 
+def test_searches_are_the_first_to_give_way_where_not_all_images_are_followed():
+    pace = searched(predicted=SE3(np.eye(3), np.array([3.0, 2.0, 0.5])))  # carried on, and off by more than an anchor
+    assert pace.wants(round(10.1 * SECOND))
+    for tenths in range(3):
+        pace.tell_fused(fused(10.1 + tenths / 10, is_predicted=True))
+    pace.tell_found(found(10.0), SE3(np.eye(3), np.array([3.0, 2.0, 0.5])))
+    assert rest_of(pace, is_predicted=True, position_sigma=0.3) == pytest.approx(LONGEST_S, abs=0.01)
+    assert rest_of(pace, is_predicted=True, state=State.DEGRADED, support=Support.NONE) == pytest.approx(0.1)
+
+
+def test_an_image_or_two_that_were_not_followed_change_nothing():
+    pace = searched()
+    pace.tell_fused(fused(10.05, is_predicted=True))
+    assert rest_of(pace) == pytest.approx(SHORTEST_REST_S)
+
+
 def long_rest():
     """In the middle of a long rest."""
     pace = SearchPace(LONGEST_S)

@@ -46,7 +46,7 @@ class GuidedConfig(Config):
     )
     min_inliers: int = option(50, "Least number of inliers; with fewer, reference images are matched.", minimum=4)
     min_spread: float = option(
-        0.1, "Least spread of the inliers (see stop_spread); below it, reference images are matched.", minimum=0.0
+        0.08, "Least spread of the inliers (see stop_spread); below it, reference images are matched.", minimum=0.0
     )
 
 

@@ -10,7 +10,7 @@ from rclpy.serialization import deserialize_message
 from visloc_msgs.msg import LocalizationStatus
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, Rejection
+from visloc_ros.core.types import AnchorPose, Reason, Rejection
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import state_from_msg, support_from_msg
 from visloc_ros.nodes.qos import CAMERA_POSES, LATCHED
@@ -83,4 +83,5 @@ def _fused_state(message: LocalizationStatus) -> FusedState:
         support_from_msg(message.support),
         message.position_sigma,
         message.rotation_sigma_deg,
+        message.reason == Reason.OVERLOADED.value,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ LONGEST_REST_S = 3.0
 error of a flight stays at 0.7 cm, that of a kitchen grows from 3.0 to 3.3 cm. A search takes 0.3 s of a processor."""
 _GROWN = 1.5  # times the standard deviations after the last search: then an anchor would improve the pose again
 _STALE_S = 0.3  # age of a fused pose, some frames of 30 Hz, beyond which it says nothing about an image
+_OVERLOADED_S, _OVERLOADED = 1.0, 3  # within it so many images not followed: one or two are made up for
 STARVED_S = 4.0  # from the last searched image: a search is to end every 5 s, whatever else runs
 
 
@@ -26,7 +28,8 @@ STARVED_S = 4.0  # from the last searched image: a search is to end every 5 s, w
 class FusedState:
     """How the fused pose of an image is doing: its stamp, state, what it rests on, and its standard deviations.
 
-    ``position_sigma`` is in map units, ``rotation_sigma_deg`` in degrees; the largest of any direction.
+    ``position_sigma`` is in map units, ``rotation_sigma_deg`` in degrees; the largest of any direction. The pose
+    ``is_predicted`` where there was no time to follow the image.
     """
 
     stamp_ns: int
@@ -34,6 +37,7 @@ class FusedState:
     support: Support
     position_sigma: float
     rotation_sigma_deg: float
+    is_predicted: bool = False
 
 
 class SearchPace:
@@ -41,7 +45,8 @@ class SearchPace:
 
     As long as followed points of the map hold the pose, each rest is twice as long as the one before, up to
     ``longest_rest_s``; where odometry alone leads on from an anchor, rests stay short. It ends at once where the
-    points are lost, the covariance grows, or no pose comes. ``longest_rest_s`` of 0 searches all the time.
+    points are lost, the covariance grows, or no pose comes. While there is no time to follow all images, each rest is
+    the longest: the pose needs the processor more. ``longest_rest_s`` of 0 searches all the time.
     """
 
     def __init__(self, longest_rest_s: float) -> None:
@@ -50,17 +55,20 @@ class SearchPace:
         self._confirmed_ns: int | None = None
         self._searched_ns: int | None = None
         self._fused: FusedState | None = None
+        self._predicted_ns: deque[int] = deque(maxlen=_OVERLOADED)  # the last poses whose images were not followed
         self._after_search: FusedState | None = None  # the first one since the last search ended
 
     def tell_fused(self, state: FusedState) -> None:
         """How the newest fused pose is doing."""
         self._fused = state
+        if state.is_predicted:
+            self._predicted_ns.append(state.stamp_ns)
         if self._after_search is None and state.support is not Support.NONE:
             self._after_search = state
 
     def tell_found(self, result: AnchorPose | Rejection, predicted: SE3 | None) -> None:
         """A search has ended; ``predicted`` is ``map_from_camera`` as it was expected."""
-        is_confirmed = isinstance(result, AnchorPose) and predicted is not None and _confirms(result, predicted)
+        is_confirmed = _confirms(result, predicted, self._is_overloaded)
         if is_confirmed and self._confirmed_ns is not None and self._is_held:
             self._rest_s = min(2.0 * self._rest_s, self._longest_s)
         else:
@@ -74,10 +82,13 @@ class SearchPace:
         confirmed_ns, fused = self._confirmed_ns, self._fused
         if confirmed_ns is None or fused is None or fused.stamp_ns <= confirmed_ns:
             return True  # where no pose comes between anchors, every one counts
+        waited_ns = stamp_ns - confirmed_ns
+        if self._is_overloaded:
+            return not 0 <= waited_ns < self._longest_s * NANOSECONDS
         if fused.support is Support.NONE or not self._is_told(stamp_ns) or self._has_grown(fused):
             return True
         rest_s = self._rest_s if self._is_held else min(SHORTEST_REST_S, self._longest_s)
-        return not 0 <= stamp_ns - confirmed_ns < rest_s * NANOSECONDS
+        return not 0 <= waited_ns < rest_s * NANOSECONDS
 
     def is_urgent(self, stamp_ns: int) -> bool:
         """Tell whether nothing is as important as a search: without a pose, or long without a search."""
@@ -85,6 +96,14 @@ class SearchPace:
         if fused is None or fused.state is not State.LOCALIZED or not self._is_told(stamp_ns):
             return True
         return searched_ns is None or not 0 <= stamp_ns - searched_ns < STARVED_S * NANOSECONDS
+
+    @property
+    def _is_overloaded(self) -> bool:
+        """Whether the pose is confirmed, but not all images are followed."""
+        fused, predicted_ns = self._fused, self._predicted_ns
+        if fused is None or fused.state is not State.LOCALIZED or len(predicted_ns) < _OVERLOADED:
+            return False
+        return 0 <= fused.stamp_ns - predicted_ns[0] < _OVERLOADED_S * NANOSECONDS
 
     @property
     def _is_held(self) -> bool:
@@ -104,7 +123,12 @@ class SearchPace:
         return self._fused is not None and stamp_ns - self._fused.stamp_ns < _STALE_S * NANOSECONDS
 
 
-def _confirms(anchor: AnchorPose, predicted: SE3) -> bool:
-    """Whether an anchor agrees with a prediction, which is about as uncertain as the anchor itself."""
-    error = pose_difference(anchor.map_from_camera, predicted)
-    return bool(error @ np.linalg.solve(2.0 * anchor.covariance, error) <= _GATE)
+def _confirms(result: AnchorPose | Rejection, predicted: SE3 | None, is_overloaded: bool) -> bool:
+    """Whether an anchor agrees with a prediction, which is about as uncertain as the anchor itself.
+
+    A prediction errs by more where not all images are followed: then it is left to the fusion to judge the anchor.
+    """
+    if isinstance(result, Rejection) or predicted is None:
+        return False
+    error = pose_difference(result.map_from_camera, predicted)
+    return is_overloaded or bool(error @ np.linalg.solve(2.0 * result.covariance, error) <= _GATE)

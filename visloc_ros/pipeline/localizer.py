@@ -23,7 +23,7 @@ from visloc_ros.core.types import (
     TrackedPose,
 )
 
-_MAP_PERIOD_NS, _LONGEST_MAP_PERIOD_NS = 60_000_000, 150_000_000
+_MAP_PERIOD_NS, _LONGEST_MAP_PERIOD_NS = 60_000_000, 300_000_000
 """Between frames whose map points are followed: while they hold the pose, and at most, where newer frames wait.
 Odometry tells the motion of the frames in between better than these points could."""
 _SETTLED_NS = 1_000_000_000  # for which map points have held the pose: before, each may show that it is a wrong one
