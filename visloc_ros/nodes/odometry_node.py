@@ -123,7 +123,11 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         self._begin_s: float | None = None  # when the first frame came
         self.subscription(CameraInfo, FOUND_CAMERA, self._take_found_camera, LATCHED)
         self._localizer = Localizer(
-            self._odometry, self._remote, tracker, self._output, is_behind=lambda: self._input.is_late or self._load.is_overloaded
+            self._odometry,
+            self._remote,
+            tracker,
+            self._output,
+            is_behind=lambda: self._input.is_late or self._load.is_overloaded,
         )
         self._sensors = SensorInput(self, self._odometry, lambda: self._input.camera_frame)
         self.undo(self._odometry.reset)

@@ -144,8 +144,9 @@ def _check_rows(encoding: str, width: int, height: int, step: int, row_bytes: in
 def decode_compressed(image_format: str, data: Buffer, in_colour: bool = True) -> Image:
     """Decode a ``sensor_msgs/CompressedImage`` (JPEG or PNG) to uint8 grey (H, W) or RGB (H, W, 3).
 
-    Not ``in_colour`` all become grey, which takes half the time for a JPEG. The bytes decide what the image is; ``image_format`` only tells depth images apart. 16-bit images keep their
-    upper eight bits, transparency is dropped. Raises SourceError on anything truncated, foreign or too large.
+    Unless ``in_colour`` they become grey, which takes half the time for a JPEG. The bytes decide what the image is;
+    ``image_format`` only tells depth images apart. 16-bit images keep their upper eight bits, transparency is dropped.
+    Raises SourceError on anything truncated, foreign or too large.
     """
     if "compressedDepth" in image_format:
         raise SourceError(f"'{image_format}' is a depth image: choose the topic of the colour or grey camera")
