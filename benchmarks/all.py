@@ -58,6 +58,7 @@ BENCHMARKS = (
         threads=1,
     ),
     Benchmark("odometry.fast_turns", (*DATA, *ODOMETRY), threads=1),
+    Benchmark("odometry.live_turns", (*DATA, *ODOMETRY), threads=1),
     Benchmark("odometry.drives", (*DATA, *ODOMETRY)),
     Benchmark("odometry.uncertainty", (*DATA, *ODOMETRY), threads=1),
     Benchmark("odometry.bundle", (*DATA, "--windows", "3", *ODOMETRY), threads=1),

@@ -21,7 +21,7 @@ from benchmarks.program import median, new_parser
 from benchmarks.results_file import table, write_section
 from visloc_ros.core.geometry import mean_rotation, rotation_angle_deg
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import OdometryPose
+from visloc_ros.core.types import OdometryPose, Rejection
 from visloc_ros.evaluation.association import PosePairs, truth_at
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.trajectories import align_pairs, apply_alignment
@@ -85,8 +85,8 @@ STARTS = {
 
 
 @dataclass(frozen=True)
-class RepeatableRun:
-    """One repeatable run over a real sequence; errors are of its longest segment."""
+class RunFigures:
+    """Figures of one run; errors are of its longest segment."""
 
     num_frames: int
     num_poses: int
@@ -173,7 +173,7 @@ def starts_table(data: Path) -> str:
     return table(header, rows)
 
 
-def run_from(folder: Path, first: int, last: int, readout_ms: float = 0.0) -> RepeatableRun:
+def run_from(folder: Path, first: int, last: int, readout_ms: float = 0.0) -> RunFigures:
     """One repeatable run over the frames of a real sequence from the first to the last; -1 takes all."""
     source = open_source(folder, SourceConfig(first=first, last=last))
     truth = source.ground_truth
@@ -181,9 +181,13 @@ def run_from(folder: Path, first: int, last: int, readout_ms: float = 0.0) -> Re
         raise SystemExit(f"{folder} has no true poses")
     odometry = make_odometry(OdometryConfig(klt=KltConfig(readout_ms=readout_ms)))
     try:
-        results = [odometry.track(frame) for frame in source]
+        return measured([odometry.track(frame) for frame in source], truth)
     finally:
         odometry.close()
+
+
+def measured(results: Sequence[OdometryPose | Rejection], truth: Trajectory) -> RunFigures:
+    """Figures of a run by its results, one a frame, beside the true poses."""
     poses = [result for result in results if isinstance(result, OdometryPose)]
     segments = [list(group) for _, group in groupby(poses, key=lambda pose: pose.segment)]
     pairs = paired(max(segments, key=len), truth)
@@ -195,7 +199,7 @@ def run_from(folder: Path, first: int, last: int, readout_ms: float = 0.0) -> Re
     ]
     moved_m = float(np.linalg.norm(np.diff(pairs.true_positions, axis=0), axis=1).sum())
     ate_m = float(np.sqrt(np.mean(np.square(errors))))
-    return RepeatableRun(len(results), len(poses), len(segments), ate_m, moved_m, float(np.mean(angles)))
+    return RunFigures(len(results), len(poses), len(segments), ate_m, moved_m, float(np.mean(angles)))
 
 
 def paired(poses: Sequence[OdometryPose], truth: Trajectory) -> PosePairs:

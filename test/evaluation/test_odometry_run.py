@@ -188,8 +188,19 @@ def test_late_frames_are_dropped_and_counted_and_the_newest_wins(clock):
     for frame in paced:
         handed.append(frame.frame.stamp_ns // 20_000_000)
         clock.now_s += 0.05  # two and a half frames
-    assert handed == [0, 2, 5]
+    assert handed == [0, 1, 5]
     assert paced.dropped == 3
+
+
+def test_a_frame_that_takes_long_costs_none_of_those_that_wait_behind_it(clock):
+    paced, handed = AtStamps(decoded(8, NANOSECONDS // 50)), []
+    for frame in paced:
+        row = frame.frame.stamp_ns // 20_000_000
+        handed.append((row, clock.now_s))
+        clock.now_s += 0.055 if row == 2 else 0.005
+    assert [row for row, _ in handed] == list(range(8))
+    assert [at_s for row, at_s in handed if row > 2] == pytest.approx([0.095, 0.1, 0.105, 0.12, 0.14])
+    assert paced.dropped == 0
 
 
 @pytest.mark.parametrize("truth", [TRUTH, None])

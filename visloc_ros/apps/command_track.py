@@ -61,8 +61,8 @@ def track(
         bool,
         typer.Option(
             "--live",
-            help="As the node does: frames at the speed of their stamps, late ones dropped, slow work beside them; "
-            "otherwise runs are repeatable.",
+            help="As the node does: frames at the speed of their stamps, dropped where two newer ones wait, slow work "
+            "beside them; otherwise runs are repeatable.",
         ),
     ] = False,
     sensors: Sensors = False,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from visloc_ros.core.camera_load import CameraLoad
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import OdometryPose, Rejection
 from visloc_ros.evaluation.decoding import DecodedFrame
@@ -109,28 +111,57 @@ def run_odometry(make: Callable[[], Odometry], frames: Iterable[DecodedFrame]) -
 class AtStamps:
     """Frames handed out at the speed of their stamps, as a camera does.
 
-    A frame is dropped and counted when the one after it is due already: the newest wins, as in the odometry node.
+    A frame is dropped and counted where so many newer ones are due that the odometry node would skip it, too.
     """
 
     def __init__(self, frames: Iterable[DecodedFrame]) -> None:
         self._frames = frames
-        self.dropped = 0
+        self._load = CameraLoad()
+
+    @property
+    def dropped(self) -> int:
+        """Frames dropped so far."""
+        return self._load.skipped
 
     def __iter__(self) -> Iterator[DecodedFrame]:
-        begin_s = first_ns = None
-        waiting: DecodedFrame | None = None
-        for frame in self._frames:
-            if begin_s is None or first_ns is None:
-                begin_s, first_ns = time.monotonic(), frame.frame.stamp_ns
-            due_s = begin_s + (frame.frame.stamp_ns - first_ns) / NANOSECONDS
-            if waiting is not None and time.monotonic() >= due_s:
-                self.dropped += 1
-            elif waiting is not None:
-                yield waiting
-            waiting = frame
-            time.sleep(max(0.0, due_s - time.monotonic()))
-        if waiting is not None:
-            yield waiting
+        arriving = _Arrivals(iter(self._frames))
+        while (frame := arriving.next()) is not None:
+            if not self._load.skips(arriving.num_waiting(), time.monotonic()):
+                yield frame
+
+
+class _Arrivals:
+    """Frames with the times at which a camera would deliver them; they are read as late as possible."""
+
+    def __init__(self, frames: Iterator[DecodedFrame]) -> None:
+        self._frames = frames
+        self._read: deque[tuple[float, DecodedFrame]] = deque()
+        self._begin_s: float | None = None
+        self._first_ns = 0
+
+    def next(self) -> DecodedFrame | None:
+        """The next frame, once it has arrived; None after the last."""
+        if not self._read and not self._read_one():
+            return None
+        due_s, frame = self._read.popleft()
+        time.sleep(max(0.0, due_s - time.monotonic()))
+        return frame
+
+    def num_waiting(self) -> int:
+        """How many frames have arrived since the last one that was taken."""
+        while (not self._read or self._read[-1][0] <= time.monotonic()) and self._read_one():
+            pass
+        now_s = time.monotonic()
+        return sum(due_s <= now_s for due_s, _ in self._read)
+
+    def _read_one(self) -> bool:
+        frame = next(self._frames, None)
+        if frame is None:
+            return False
+        if self._begin_s is None:
+            self._begin_s, self._first_ns = time.monotonic(), frame.frame.stamp_ns
+        self._read.append((self._begin_s + (frame.frame.stamp_ns - self._first_ns) / NANOSECONDS, frame))
+        return True
 
 
 def _track(odometry: Odometry, decoded: DecodedFrame) -> TrackedFrame:

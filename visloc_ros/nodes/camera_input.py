@@ -16,6 +16,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from visloc_ros.core.calibration import CameraCalibration
+from visloc_ros.core.camera_load import CameraLoad
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import CalibrationError, VislocError
 from visloc_ros.core.timing import ProcessorTime
@@ -23,7 +24,6 @@ from visloc_ros.core.types import Frame
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.calibration_choice import CalibrationChoice
 from visloc_ros.nodes.camera_health import CameraHealth
-from visloc_ros.nodes.camera_load import CameraLoad
 from visloc_ros.nodes.conversions import calibration_from_msg, frame_from_msg
 from visloc_ros.nodes.qos import CAMERA_INFO, IMAGE
 from visloc_ros.nodes.worker import Worker

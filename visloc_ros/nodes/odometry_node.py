@@ -15,13 +15,13 @@ from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
+from visloc_ros.core.camera_load import CameraLoad
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.map import Map
 from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
 from visloc_ros.map_tracking import MapTracker, MapTrackingConfig
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
-from visloc_ros.nodes.camera_load import CameraLoad
 from visloc_ros.nodes.conversions import camera_from_msg
 from visloc_ros.nodes.diagnostics import processor_values, publish_diagnostics
 from visloc_ros.nodes.followed_map import FollowedMap

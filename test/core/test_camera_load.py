@@ -1,6 +1,6 @@
 """Which images a node skips on a busy computer, and what it says about it."""
 
-from visloc_ros.nodes.camera_load import CameraLoad
+from visloc_ros.core.camera_load import CameraLoad
 
 INTERVAL_S = 1.0 / 30.0
 
