@@ -1,5 +1,6 @@
 """A small map of real images at known poses, and queries that it has not seen, against the truth."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
