@@ -21,7 +21,7 @@ from benchmarks.program import median, new_parser
 from benchmarks.results_file import table, write_section
 from visloc_ros.core.geometry import mean_rotation, rotation_angle_deg
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import OdometryPose, Rejection
+from visloc_ros.core.types import Frame, OdometryPose, Rejection
 from visloc_ros.evaluation.association import PosePairs, truth_at
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.trajectories import align_pairs, apply_alignment
@@ -179,9 +179,14 @@ def run_from(folder: Path, first: int, last: int, readout_ms: float = 0.0) -> Ru
     truth = source.ground_truth
     if truth is None:
         raise SystemExit(f"{folder} has no true poses")
+    return measured(track_all(source, readout_ms), truth)
+
+
+def track_all(frames: Iterable[Frame], readout_ms: float = 0.0) -> list[OdometryPose | Rejection]:
+    """Results of a repeatable run, one a frame."""
     odometry = make_odometry(OdometryConfig(klt=KltConfig(readout_ms=readout_ms)))
     try:
-        return measured([odometry.track(frame) for frame in source], truth)
+        return [odometry.track(frame) for frame in frames]
     finally:
         odometry.close()
 

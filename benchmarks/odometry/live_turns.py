@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.odometry.fast_turns import HAND_HELD, READOUT_MS, SCENES, RunFigures, measured
+from benchmarks.odometry.fast_turns import HAND_HELD, READOUT_MS, SCENES, RunFigures, measured, track_all
 from benchmarks.odometry.scenarios import ScenarioRenderer
 from benchmarks.program import new_parser
 from benchmarks.results_file import table, write_section
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import Frame, OdometryPose, Rejection
+from visloc_ros.core.types import Frame
 from visloc_ros.evaluation.decoding import DecodedFrame
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.odometry_run import AtStamps, run_odometry
@@ -43,7 +43,8 @@ def main() -> None:
     header = ["sequence", "frames dropped", "with a pose", "segments", "ATE cm", "repeatable", "ratio", "keeps to all"]
     rows = []
     for one in sequences(arguments.data):
-        rows.append(row_of(one.name, *play_live(one), measured(play_repeatably(one), one.truth)))
+        repeatable = measured(track_all(one.frames, one.readout_ms), one.truth)
+        rows.append(row_of(one.name, *play_live(one), repeatable))
         print(" | ".join(rows[-1]), flush=True)
     write_section(arguments.markdown, "Fast turns at the pace of the camera", report, table(header, rows))
 
@@ -72,22 +73,9 @@ def sequences(data: Path) -> Iterator[Played]:
 def play_live(played: Played) -> tuple[RunFigures, int, int]:
     """Figures of a run at the pace of the stamps, the frames that there were, and those dropped."""
     feed = AtStamps(DecodedFrame(frame, 0.0) for frame in played.frames)
-    run = run_odometry(lambda: make_odometry(options(played), live=True), feed)
+    options = OdometryConfig(klt=KltConfig(readout_ms=played.readout_ms))
+    run = run_odometry(lambda: make_odometry(options, live=True), feed)
     return measured(run.results, played.truth), len(played.frames), feed.dropped
-
-
-def play_repeatably(played: Played) -> list[OdometryPose | Rejection]:
-    """Results of a run in which frames wait for slow work."""
-    odometry = make_odometry(options(played))
-    try:
-        return [odometry.track(frame) for frame in played.frames]
-    finally:
-        odometry.close()
-
-
-def options(played: Played) -> OdometryConfig:
-    """Options of the odometry for a sequence."""
-    return OdometryConfig(klt=KltConfig(readout_ms=played.readout_ms))
 
 
 def row_of(name: str, live: RunFigures, num_frames: int, dropped: int, repeatable: RunFigures) -> list[str]:

@@ -20,6 +20,7 @@ class Harness:
 
     def __init__(self, nodes: Sequence[VislocNode], probe: Node, executor: SingleThreadedExecutor) -> None:
         self.node, self.nodes, self.probe, self._executor = nodes[0], nodes, probe, executor
+        self._clients: dict[str, Client] = {}
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
         """Serve callbacks until the condition holds."""
@@ -30,35 +31,34 @@ class Harness:
 
     def call(self, service_type: type, name: str, request: object) -> object:
         """Call a service and wait for its answer."""
-        with self._client(service_type, name) as client:
-            future = client.call_async(request)
-            self.wait_for(future.done, f"answer of {name}")
-            return future.result()
+        future = self._client(service_type, name).call_async(request)
+        self.wait_for(future.done, f"answer of {name}")
+        return future.result()
 
     def ask(self, service_type: type, name: str, request: object) -> object:
         """Call a service that changes nothing, again where no answer comes.
 
         A service that has just started may hear a client before it knows where to answer to.
         """
-        with self._client(service_type, name) as client:
-            futures, asked = [], -ASKED_AGAIN_S
+        client = self._client(service_type, name)
+        futures, asked = [], -ASKED_AGAIN_S
 
-            def answer() -> list:
-                nonlocal asked
-                if time.monotonic() - asked >= ASKED_AGAIN_S:
-                    futures.append(client.call_async(request))
-                    asked = time.monotonic()
-                return [one for one in futures if one.done()]
+        def answer() -> list:
+            nonlocal asked
+            if time.monotonic() - asked >= ASKED_AGAIN_S:
+                futures.append(client.call_async(request))
+                asked = time.monotonic()
+            return [one for one in futures if one.done()]
 
-            self.wait_for(answer, f"answer of {name}")
-            return next(one for one in futures if one.done()).result()
+        self.wait_for(answer, f"answer of {name}")
+        return next(one for one in futures if one.done()).result()
 
-    @contextmanager
-    def _client(self, service_type: type, name: str) -> Iterator[Client]:
-        client = self.probe.create_client(service_type, name)
+    def _client(self, service_type: type, name: str) -> Client:
+        """One client a service, as long as the probe lives: to one that is gone a node's late answer fails."""
+        client = self._clients.get(name) or self.probe.create_client(service_type, name)
+        self._clients[name] = client
         self.wait_for(client.service_is_ready, f"service {name}")
-        yield client
-        self.probe.destroy_client(client)
+        return client
 
 
 @contextmanager

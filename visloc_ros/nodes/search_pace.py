@@ -99,7 +99,7 @@ class SearchPace:
 
     @property
     def _is_overloaded(self) -> bool:
-        """Whether the pose is confirmed, but not all images are followed."""
+        """Whether the camera is LOCALIZED, but not all images are followed."""
         fused, predicted_ns = self._fused, self._predicted_ns
         if fused is None or fused.state is not State.LOCALIZED or len(predicted_ns) < _OVERLOADED:
             return False
