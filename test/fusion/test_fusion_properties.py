@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.types import Reason, Rejection, State
+from visloc_ros.core.types import Reason, Rejection, State, Support
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.simulation.followed_points import FollowedPoints
@@ -93,6 +93,9 @@ def test_an_estimate_is_whole_and_finite_or_absent_with_its_reason(scenario, see
         np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-9)
         np.testing.assert_allclose(covariance, covariance.T, rtol=1e-9, atol=1e-15)
         assert np.linalg.eigvalsh(covariance)[0] > 0.0
+        if estimate.scale is None:  # followed map points alone lead
+            assert estimate.support is Support.MAP_TRACKING
+            continue
         assert estimate.scale > 0.0
         assert np.isfinite(estimate.scale)
 

@@ -1,4 +1,4 @@
-"""The pose by the map alone, before odometry has begun: of a camera that stands still, and as it sets out."""
+"""The pose by the map alone, before odometry has a scale: of a camera that stands still, sets out, or moves."""
 
 from dataclasses import replace
 
@@ -197,6 +197,59 @@ def test_a_frame_in_which_no_point_is_found_ends_it():
     estimates = set_out(Fuser(CONFIG, metric=True), range(1, 100), untracked=(70,))
     assert estimates[68].map_from_camera is not None
     assert all(one.map_from_camera is None for one in estimates[69:])
+
+
+def move(fuser, frames, anchor_of=lambda index: anchor_at(index * FRAME, place=moved(index)), links=True, lost=()):
+    """Frames of a camera that moves while odometry waits; each anchor's image shows the points of the one before."""
+    estimates, followed = [], None
+    for index in frames:
+        fuser.add_odometry(Rejection(index * FRAME, Reason.DEGENERATE_MOTION))
+        if index % EVERY == 2:
+            fuser.add_anchor(anchor_of(index - 2))
+            if followed is not None and links:
+                fuser.add_tracked(tracked_at(index - 2, followed))
+            followed = index - 2
+        if index in lost:
+            fuser.add_tracked(Rejection(index * FRAME, Reason.FEW_INLIERS))
+        elif followed is not None:
+            fuser.add_tracked(tracked_at(index, followed))
+        estimates.append(fuser.estimate(index * FRAME))
+    return estimates
+
+
+def test_linked_anchors_lead_a_moving_camera_before_odometry_does():
+    estimates = move(Fuser(CONFIG, metric=True), range(50, 100))
+    posed = [one for one in estimates if one.map_from_camera is not None]
+    assert posed[0].stamp_ns <= 65 * FRAME, "four anchors of unknown faults"
+    assert [one.stamp_ns for one in posed] == list(range(posed[0].stamp_ns, 100 * FRAME, FRAME))
+    for one in posed:
+        assert one.map_from_camera.is_close(moved(one.stamp_ns // FRAME), translation=0.02, degrees=1.0)
+        assert (one.state, one.support, one.scale) == (State.LOCALIZED, Support.MAP_TRACKING, None)
+
+
+def test_anchors_whose_images_do_not_show_each_other_s_points_lead_nowhere():
+    assert all(one.map_from_camera is None for one in move(Fuser(CONFIG, metric=True), range(50, 100), links=False))
+
+
+def test_anchors_that_their_links_contradict_lead_nowhere():
+    """Each is right about the motion since the last one, as in a place built twice, but for where that is."""
+    rng = np.random.default_rng(5)
+
+    def anchor_of(index):
+        return anchor_at(index * FRAME, place=SE3(moved(index).rotation, rng.uniform(-9.0, 9.0, 3)))
+
+    assert all(one.map_from_camera is None for one in move(Fuser(CONFIG, metric=True), range(50, 150), anchor_of))
+
+
+@pytest.mark.parametrize(("missing", "is_bridged"), [(1, True), (2, True), (3, False)])
+def test_a_short_loss_of_the_points_is_bridged_with_a_covariance_that_says_so(missing, is_bridged):
+    lost = range(80, 80 + missing)
+    played = move(Fuser(CONFIG, metric=True), range(50, 82 + missing), lost=lost)
+    estimates = {one.stamp_ns // FRAME: one for one in played}
+    assert (estimates[80 + missing].map_from_camera is not None) == is_bridged
+    for index in lost[:2]:
+        assert estimates[index].map_from_camera.is_close(moved(index), translation=0.02, degrees=1.5)
+        assert estimates[index].covariance[0, 0] > 10.0 * estimates[79].covariance[0, 0]
 
 
 def test_two_anchors_that_contradict_the_followed_points_end_it():

@@ -98,6 +98,32 @@ def test_the_next_anchor_takes_over_without_a_gap(room):
     assert np.linalg.norm(error_of(result.map_from_camera, room.pose(LATENCY + 9))[:3]) < 0.02
 
 
+def test_the_next_anchor_s_image_shows_the_points_of_the_one_before(room):
+    _, tracker = follow(room, LATENCY + 8)
+    later = room.anchor(LATENCY, shifted(0.05, 1.0))
+    link = tracker.link(later)
+    assert (link.stamp_ns, link.anchor_stamp_ns) == (later.stamp_ns, room.frame(0).stamp_ns)
+    error = error_of(link.map_from_camera, room.pose(LATENCY))
+    assert np.linalg.norm(error[:3]) < 0.02, "by the earlier points, not where the later anchor says"
+    assert tracker.link(room.anchor(LATENCY, shifted(1.5, 60.0))) is None
+
+
+def test_points_are_followed_through_the_kept_images_where_nobody_knows_the_motion(room):
+    """After three seconds the camera is where the anchor's pose alone would not lead the search."""
+    frames = [room.frame(index) for index in range(3 * RATE_HZ)]
+    results = []
+    for catch_up in (False, True):
+        tracker = MapTracker(room.map)
+        for frame in frames[:-1]:
+            tracker.keep(frame)
+        tracker.restart(room.anchor(0), catch_up)
+        results.append(tracker.track(frames[-1]))
+    assert isinstance(results[0], Rejection)
+    error = error_of(results[1].map_from_camera, room.pose(len(frames) - 1))
+    assert np.linalg.norm(error[:3]) < 0.1
+    assert error @ np.linalg.solve(results[1].covariance_since_anchor, error) < 30.0
+
+
 def test_an_anchor_whose_image_is_gone_changes_nothing(room):
     tracker = MapTracker(room.map, MapTrackingConfig(history_images=5))
     results, _ = follow(room, LATENCY + 2, tracker=tracker)

@@ -41,12 +41,19 @@ def test_a_new_anchor_carries_tracked_poses_along_with_both_covariances():
     images = RecentImages(MapTrackingConfig())
     for index in range(3):
         images.add(Frame(index * STEP_NS, np.zeros((240, 320), np.uint8), CAMERA), None)
-        images.locate(at(0.1 * index), np.eye(6), NOTHING)
+        images.locate(images.newest, at(0.1 * index), np.eye(6), NOTHING)
     images.rebase(images.at(STEP_NS), at(5.0))
     positions = [image.pose.translation[0] for image in images.with_pose()]
     np.testing.assert_allclose(positions, [4.9, 5.0, 5.1])
     assert images.at(STEP_NS).covariance.max() == 0.0
     assert images.at(2 * STEP_NS).covariance[0, 0] == 2.0
+
+
+def test_images_since_an_anchor_are_spread_evenly_and_end_with_the_newest():
+    images = recent(12)
+    assert [image.stamp_ns // STEP_NS for image in images.spread_since(3 * STEP_NS, 8)] == [4, 5, 6, 7, 8, 9, 10, 11]
+    assert [image.stamp_ns // STEP_NS for image in images.spread_since(3 * STEP_NS, 3)] == [5, 8, 11]
+    assert images.spread_since(11 * STEP_NS, 8) == []
 
 
 def test_without_tracked_poses_the_predicted_motion_carries_them():

@@ -194,7 +194,7 @@ class Fuser:
         Refused: BAD_MESSAGE, not finite or without a valid covariance; STALE, not newer than what is known, or its
         anchor is not in use; NO_TRANSFORM, no odometry at its stamp; ODOMETRY_DISAGREES, its points have slipped.
         """
-        verdict = result if isinstance(result, Rejection) else self._process_tracked(result)
+        verdict = self._miss_tracked(result) if isinstance(result, Rejection) else self._process_tracked(result)
         self._tracked_counts[ACCEPTED if verdict is None else verdict.reason.value] += 1
         return verdict
 
@@ -303,13 +303,11 @@ class Fuser:
         """Add a tracked pose to the filter of its anchor."""
         if not is_valid_tracked(tracked):
             return Rejection(tracked.stamp_ns, Reason.BAD_MESSAGE)
-        if not self._is_led and tracked.stamp_ns == self._newest_ns:
+        if self._alignment is None or not self._is_led:
             return self._follow_map_only(tracked)
         sample = self._history.at(tracked.stamp_ns)
         if sample is None:
             return Rejection(tracked.stamp_ns, Reason.NO_TRANSFORM)
-        if self._alignment is None:
-            return Rejection(tracked.stamp_ns, Reason.STALE)
         innovation = self._alignment.add_tracked(tracked, sample)
         if isinstance(innovation, Rejection):
             return innovation
@@ -392,6 +390,13 @@ class Fuser:
         if self._last_pose_ns != latest.stamp_ns:
             self._output = self._output.stepped()
             self._last_pose_ns = latest.stamp_ns
+
+    def _miss_tracked(self, rejection: Rejection) -> Rejection:
+        """Go on without the map points of a frame."""
+        if not self._is_led:
+            self._map_only.miss(rejection.stamp_ns)
+            self._take_map_only(rejection.stamp_ns)
+        return rejection
 
     def _follow_map_only(self, tracked: TrackedPose) -> Rejection | None:
         rejection = self._map_only.follow(tracked)

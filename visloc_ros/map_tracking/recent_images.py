@@ -60,13 +60,20 @@ class RecentImages:
         """The image of a frame, None where it is gone."""
         return next((image for image in reversed(self._images) if image.stamp_ns == stamp_ns), None)
 
-    def locate(self, pose: SE3, covariance: Array, observed: PointObservations) -> None:
-        """Note the tracked pose of the newest image."""
-        self._images[-1] = replace(self._images[-1], pose=pose, covariance=covariance, observed=observed)
+    def locate(self, image: RecentImage, pose: SE3, covariance: Array, observed: PointObservations) -> None:
+        """Note the tracked pose of one of the images."""
+        index = self._images.index(image)
+        self._images[index] = replace(image, pose=pose, covariance=covariance, observed=observed)
 
     def with_pose(self) -> list[RecentImage]:
         """The images whose pose is known, oldest first."""
         return [image for image in self._images if image.pose is not None]
+
+    def spread_since(self, stamp_ns: int, most: int) -> list[RecentImage]:
+        """The images after a stamp, oldest first; of more than ``most`` some at even distances, with the newest."""
+        since = [image for image in self._images if image.stamp_ns > stamp_ns]
+        step = max(1, -(-len(since) // most))
+        return since[::-step][::-1]
 
     def rebase(self, anchored: RecentImage, map_from_camera: SE3) -> None:
         """Carry the poses over to a new anchor, which puts one of the images at ``map_from_camera``.

@@ -38,6 +38,7 @@ from visloc_ros.tracking.lucas_kanade import fitted_window
 _log = logging.getLogger(__name__)
 _LONGEST_GAP_NS = NANOSECONDS // 5  # without a pose, after which it counts as found anew
 _LONGEST_STEP = 3.0  # intervals that the last motion is carried on
+_CATCH_UP_IMAGES = 8  # at most, each some 4 ms: those of the 0.3 s that a search takes, or some of a slow one
 
 
 class MapTracker:
@@ -59,8 +60,26 @@ class MapTracker:
         self._references.forget()
         self._tracker: AnchorTracker | None = None
 
-    def restart(self, anchor: AnchorPose) -> None:
-        """Follow the points of an accepted anchor from now on; one whose image is no longer kept changes nothing."""
+    def link(self, anchor: AnchorPose) -> TrackedPose | None:
+        """Give the pose of an anchor's image by the points of the anchor before; None where it does not show them."""
+        image, tracker = self._images.at(anchor.stamp_ns), self._tracker
+        if image is None or tracker is None or anchor.stamp_ns <= tracker.anchor.stamp_ns:
+            return None
+        watch = Stopwatch()
+        located = tracker.locate(image.picture, PredictedPose(anchor.map_from_camera, False), watch)
+        if isinstance(located, Rejection):
+            return None
+        pose = located.map_from_camera
+        since_anchor = tracker.update_depths(located)
+        combined = tracked_from_anchor(pose, since_anchor, _anchor_error(tracker.anchor, pose))
+        return _tracked_pose(image, tracker.anchor, combined, located, watch)
+
+    def restart(self, anchor: AnchorPose, catch_up: bool = False) -> None:
+        """Follow the points of an accepted anchor from now on; one whose image is no longer kept changes nothing.
+
+        With ``catch_up`` they are followed through the images kept since: where nobody knows the motion in between,
+        they would not be found in the next image.
+        """
         image = self._images.at(anchor.stamp_ns)
         if image is None:
             _log.info(
@@ -70,6 +89,8 @@ class MapTracker:
         self._images.rebase(image, anchor.map_from_camera)
         self._references.forget()
         self._tracker = AnchorTracker(anchor, image.picture, self._points, self._config, self._window_px)
+        if catch_up:
+            self._catch_up(self._tracker)
 
     def is_consistent(self, anchor: AnchorPose) -> bool:
         """Whether an anchor, which nobody else has judged, is about where its image was predicted to be."""
@@ -112,6 +133,18 @@ class MapTracker:
         self._images = RecentImages(self._config)
         self._tracker = None
         self._window_px = fitted_window(self._config.window_px, camera.width, camera.height)
+
+    def _catch_up(self, tracker: AnchorTracker) -> None:
+        """Follow an anchor's points through some of the images since, until they are lost."""
+        anchored = self._images.at(tracker.anchor.stamp_ns)
+        known = [] if anchored is None else [anchored]
+        for image in self._images.spread_since(tracker.anchor.stamp_ns, _CATCH_UP_IMAGES):
+            located = tracker.locate(image.picture, _guess(known, image, tracker.anchor), Stopwatch())
+            if isinstance(located, Rejection):
+                return
+            covariance = tracker.update_depths(located)
+            self._images.locate(image, located.map_from_camera, covariance, tracker.observed(located))
+            known.append(self._images.at(image.stamp_ns) or image)
 
     def _locate(
         self, tracker: AnchorTracker, image: RecentImage, guess: PredictedPose, watch: Stopwatch
@@ -158,19 +191,9 @@ class MapTracker:
         watch: Stopwatch,
     ) -> TrackedPose:
         """Remember the newest image's pose, and give it."""
-        self._images.locate(combined.map_from_camera, combined.tracking_covariance, observed)
-        return TrackedPose(
-            self._images.newest.stamp_ns,
-            combined.map_from_camera,
-            combined.covariance + _map_error(anchor, combined.map_from_camera),
-            anchor.stamp_ns,
-            combined.covariance_since_anchor,
-            located.fit.num_inliers,
-            len(located.found),
-            located.error_px,
-            watch.stage_ms,
-            located.inlier_points,
-        )
+        newest = self._images.newest
+        self._images.locate(newest, combined.map_from_camera, combined.tracking_covariance, observed)
+        return _tracked_pose(newest, anchor, combined, located, watch)
 
     def _disagrees(self, image: RecentImage, located: LocatedImage) -> bool:
         """Whether the points lie far from where the predicted pose, if there is one, has them."""
@@ -187,6 +210,23 @@ class MapTracker:
         distance = float(np.sqrt(np.mean(np.square(one - other).sum(axis=1))))
         limit = self._config.max_disagreement * float(np.hypot(camera.width, camera.height))
         return distance / limit if np.isfinite(distance) else np.inf
+
+
+def _tracked_pose(
+    image: RecentImage, anchor: AnchorPose, combined: CombinedPose, located: LocatedImage, watch: Stopwatch
+) -> TrackedPose:
+    return TrackedPose(
+        image.stamp_ns,
+        combined.map_from_camera,
+        combined.covariance + _map_error(anchor, combined.map_from_camera),
+        anchor.stamp_ns,
+        combined.covariance_since_anchor,
+        located.fit.num_inliers,
+        len(located.found),
+        located.error_px,
+        watch.stage_ms,
+        located.inlier_points,
+    )
 
 
 def _anchor_error(anchor: AnchorPose, pose: SE3) -> Array:

@@ -84,4 +84,5 @@ def _fused_state(message: LocalizationStatus) -> FusedState:
         message.position_sigma,
         message.rotation_sigma_deg,
         message.reason == Reason.OVERLOADED.value,
+        message.scale > 0.0,
     )

@@ -29,7 +29,7 @@ class FusedState:
     """How the fused pose of an image is doing: its stamp, state, what it rests on, and its standard deviations.
 
     ``position_sigma`` is in map units, ``rotation_sigma_deg`` in degrees; the largest of any direction. The pose
-    ``is_predicted`` where there was no time to follow the image.
+    ``is_predicted`` where there was no time to follow the image, and ``has_scale`` once odometry can lead it on.
     """
 
     stamp_ns: int
@@ -38,6 +38,7 @@ class FusedState:
     position_sigma: float
     rotation_sigma_deg: float
     is_predicted: bool = False
+    has_scale: bool = True
 
 
 class SearchPace:
@@ -107,8 +108,9 @@ class SearchPace:
 
     @property
     def _is_held(self) -> bool:
-        """Whether followed points of the map hold the pose."""
-        return self._fused is not None and self._fused.support is Support.MAP_TRACKING
+        """Whether followed points of the map hold the pose, and odometry would where these are lost."""
+        fused = self._fused
+        return fused is not None and fused.support is Support.MAP_TRACKING and fused.has_scale
 
     def _has_grown(self, now: FusedState) -> bool:
         """Whether the pose is less certain than it was after the last search."""

@@ -58,8 +58,11 @@ class PointTracker(Protocol):
     def keep(self, frame: Frame, predicted: SE3 | None) -> None:
         """Keep a frame that is not tracked for an anchor that may come of it."""
 
-    def restart(self, anchor: AnchorPose) -> None:
-        """Follow the points of an accepted anchor, which is late, from now on."""
+    def link(self, anchor: AnchorPose) -> TrackedPose | None:
+        """Give the pose of an anchor's image by the points of the anchor before, if it shows them."""
+
+    def restart(self, anchor: AnchorPose, catch_up: bool = False) -> None:
+        """Follow the points of an accepted anchor, which is late, from now on; or through the kept images first."""
 
     def reset(self) -> None:
         """Forget the anchor and all images."""
@@ -190,11 +193,15 @@ class Localizer:
     def _track_map(
         self, tracker: PointTracker, frame: Frame, odometry: OdometryPose | Rejection, estimate: Estimate | None
     ) -> None:
+        is_awaited = self.backend.published_at(frame.stamp_ns) is None  # the frame's pose will be what these points say
+        has_scale = estimate is not None and estimate.scale is not None
         for anchor in self.backend.take_accepted():
-            self._follow(tracker, anchor)
+            self._follow(tracker, anchor, has_scale, is_awaited)
             self._map_tracked_ns = 0
-        predicted = self.backend.predict(frame.stamp_ns)
-        is_late = self._is_behind() and frame.stamp_ns - self._map_tracked_ns < _LONGEST_MAP_PERIOD_NS
+        is_known = estimate is not None and estimate.map_from_odom is not None  # else it is where a search looks first
+        predicted = self.backend.predict(frame.stamp_ns) if is_known else None
+        is_recent = frame.stamp_ns - self._map_tracked_ns < _LONGEST_MAP_PERIOD_NS
+        is_late = self._is_behind() and is_recent and not is_awaited
         if is_late or self._rests(odometry, estimate):
             self.skipped += is_late
             tracker.keep(frame, predicted)
@@ -221,13 +228,26 @@ class Localizer:
             return False
         return odometry.stamp_ns - self._map_tracked_ns < _MAP_PERIOD_NS
 
-    def _follow(self, tracker: PointTracker, anchor: Anchor) -> None:
+    def _follow(self, tracker: PointTracker, anchor: Anchor, has_scale: bool, is_awaited: bool) -> None:
+        """Follow an anchor's points; where followed points alone lead, only those of one that agrees with them."""
         if anchor.map.name != tracker.map_name:
             self.outcomes["anchor of another map"] += 1
             self._listener.on_other_map(anchor.map)
             tracker.reset()  # nothing of its own map is in use any more
         elif isinstance(anchor.result, AnchorPose):
-            tracker.restart(anchor.result)
+            if has_scale:
+                tracker.restart(anchor.result)
+            elif self._link(tracker, anchor.result) or not is_awaited:
+                tracker.restart(anchor.result, catch_up=True)
+
+    def _link(self, tracker: PointTracker, anchor: AnchorPose) -> bool:
+        """Whether an anchor agrees with the one before by its points: while odometry has no scale, only these tell."""
+        link = tracker.link(anchor)
+        if link is None:
+            return False
+        verdict = self.backend.add_tracked(link)
+        self._listener.on_points_followed(link)
+        return verdict is None
 
     def _accept_stamp(self, stamp_ns: int) -> bool:
         verdict = self._guard.judge(stamp_ns)

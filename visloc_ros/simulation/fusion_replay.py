@@ -105,13 +105,15 @@ def squared_errors(run: FusionRun, estimates: Sequence[Estimate]) -> Array:
 def largest_odom_jump(run: FusionRun, estimates: Sequence[Estimate]) -> float:
     """The largest step of ``odom_from_camera`` that is not the odometry's times the scale known before it.
 
-    Metres or radians. From one odometry segment to the next no motion is known: there the pose must stay.
+    Metres or radians. From one odometry segment to the next no motion is known: there the pose must stay. Steps to and
+    from poses by followed map points alone, which have no scale, are left out.
     """
     jump = 0.0
     rows = [row for row, estimate in enumerate(estimates) if estimate.odom_from_camera is not None]
     for row, following in pairwise(rows):
         before, after = estimates[row].odom_from_camera, estimates[following].odom_from_camera
-        if before is None or after is None:
+        by_points = any(e.map_from_odom is not None and e.scale is None for e in (estimates[row], estimates[following]))
+        if before is None or after is None or by_points:
             continue
         expected = before @ _scaled_step(run.odometry[row], run.odometry[following], estimates[row].scale)
         angle = np.deg2rad(rotation_angle_deg(expected.rotation, after.rotation))

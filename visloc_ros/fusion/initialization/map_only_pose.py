@@ -1,34 +1,35 @@
 """The pose by the map alone, for as long as odometry does not lead to one: it needs motion to begin, and then a scale.
 
-Anchors that were found during a standstill are of one pose; they must agree as those of a first fix must. Once they do,
-map points that are followed from them lead on as the camera begins to move, and later anchors must agree with these.
+Anchors that were found during a standstill are of one pose; those of a moving camera are linked, where the image of one
+shows the points of the one before. They must agree as those of a first fix must. Once they do, map points that are
+followed from them lead on, and later anchors must agree with these.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg
+from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg, rotation_vector
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Reason, Rejection, TrackedPose
 from visloc_ros.fusion.anchor_fix import make_fix
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.initialization.first_fix import FirstFix
-from visloc_ros.fusion.initialization.pose_prior import PosePrior, StampedPosePrior
-from visloc_ros.fusion.initialization.sim3_alignment import ScalePrior
+from visloc_ros.fusion.initialization.linked_first_fix import KNOWN_SCALE, UNSEGMENTED, LinkedFirstFix
+from visloc_ros.fusion.initialization.pose_prior import PosePrior, StampedPosePrior, unobserved_motion_covariance
 from visloc_ros.fusion.odometry_model.history import OdometrySample
 
-NO_MOTION = ScalePrior(0.0, 1e-3)
-"""Without motion the scale does not matter: any will do."""
 STILL_TRANSLATION, STILL_DEG = 2e-3, 0.1
 """What odometry may tell of a camera that stands: in its units, about the depth of what is seen, and in degrees."""
 MOST_ANCHORS = 16
 KEPT_NS = 5 * NANOSECONDS
 """How long tracked poses are kept for the anchors of their frames, which are late."""
+LONGEST_GAP_NS = 200_000_000
+"""Without points that are found: then the camera may be anywhere."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,8 @@ class MapOnlyPose:
 
     def __init__(self, config: FusionConfig) -> None:
         self._config = config
+        self._first_fix: LinkedFirstFix | None = None
+        self._newest_anchor_ns: int | None = None
         self.end()
 
     def end(self) -> None:
@@ -74,12 +77,14 @@ class MapOnlyPose:
         self._rest: _Rest | None = None
         self._agreeing: dict[int, AnchorPose] = {}
         self._is_contradicted = False
+        self._unlinked: AnchorPose | None = None  # the newest anchor, while others agree
         self._tracked: dict[int, TrackedPose] = {}
+        self._found_ns = 0  # the last frame in which points were found
         self._before_ns, self._newest_ns = 0, 0
 
     def lead(self, stamp_ns: int) -> None:
         """Odometry leads to the pose of a frame: what agrees with it by then may lead on where it ends."""
-        self._rest, self._is_contradicted = None, False
+        self._rest, self._first_fix, self._is_contradicted = None, None, False
         self._before_ns, self._newest_ns = self._newest_ns, stamp_ns
 
     def agree(self, anchor: AnchorPose) -> None:
@@ -109,20 +114,59 @@ class MapOnlyPose:
         """Add an anchor; ODOMETRY_DISAGREES where it contradicts the tracked pose of its frame."""
         tracked, rest = self._tracked.get(anchor.stamp_ns), self._rest
         is_known = anchor.stamp_ns in self._agreeing
+        self._unlinked = None if is_known else anchor
         if tracked is not None and not is_known and not self._confirms(anchor, tracked):
             return Rejection(anchor.stamp_ns, Reason.ODOMETRY_DISAGREES)
         if rest is not None and rest.begin_ns <= anchor.stamp_ns <= self._newest_ns:
             self._take_at_rest(rest, anchor, pose_prior)
+        is_new = self._newest_anchor_ns is None or anchor.stamp_ns > self._newest_anchor_ns
+        if is_new and not self._agreeing:  # it comes again as long as it waits for odometry
+            self._newest_anchor_ns = anchor.stamp_ns
+            self._first_fix = self._first_fix or LinkedFirstFix(self._config)
+            self._first_fix.take(anchor, pose_prior)
         return None
 
     def follow(self, tracked: TrackedPose) -> Rejection | None:
-        """Add the tracked pose of the newest frame; STALE where its anchor is none of those that agree."""
-        if tracked.stamp_ns != self._newest_ns or tracked.anchor_stamp_ns not in self._agreeing:
+        """Add the tracked pose of the newest frame, or one that links an anchor to the one before.
+
+        Refused: STALE, its anchor is none of those that agree; ODOMETRY_DISAGREES, its link contradicts the anchor.
+        """
+        if self._first_fix is not None:
+            agreeing = self._first_fix.link(tracked)
+            if agreeing:
+                self._agreeing, self._first_fix = {one.stamp_ns: one for one in agreeing}, None
+        if tracked.anchor_stamp_ns not in self._agreeing:
             return Rejection(tracked.stamp_ns, Reason.STALE)
-        self._tracked[tracked.stamp_ns] = tracked
-        while (oldest_ns := next(iter(self._tracked))) < tracked.stamp_ns - KEPT_NS:
-            del self._tracked[oldest_ns]
+        linked = self._unlinked if self._unlinked and self._unlinked.stamp_ns == tracked.stamp_ns else None
+        if linked is not None and linked.stamp_ns not in self._agreeing and not self._confirms(linked, tracked):
+            return Rejection(tracked.stamp_ns, Reason.ODOMETRY_DISAGREES)
+        if tracked.stamp_ns == self._newest_ns:
+            self._found_ns = tracked.stamp_ns
+            self._tracked[tracked.stamp_ns] = tracked
+            while (oldest_ns := next(iter(self._tracked))) < tracked.stamp_ns - KEPT_NS:
+                del self._tracked[oldest_ns]
         return None
+
+    def miss(self, stamp_ns: int) -> None:
+        """Take it that the points were not found in the newest frame: for a moment the last motion goes on."""
+        recent = list(self._tracked.values())[-2:]
+        if stamp_ns != self._newest_ns or len(recent) < 2 or stamp_ns - self._found_ns > LONGEST_GAP_NS:
+            return
+        earlier, last = recent
+        if last.stamp_ns != self._before_ns or earlier.anchor_stamp_ns != last.anchor_stamp_ns:
+            return
+        seconds = (stamp_ns - last.stamp_ns) / NANOSECONDS
+        ratio = (stamp_ns - last.stamp_ns) / (last.stamp_ns - earlier.stamp_ns)
+        step = earlier.map_from_camera.inverse @ last.map_from_camera
+        motion = SE3.from_rotation_vector(ratio * rotation_vector(step.rotation), ratio * step.translation)
+        growth = unobserved_motion_covariance(seconds)
+        self._tracked[stamp_ns] = replace(
+            last,
+            stamp_ns=stamp_ns,
+            map_from_camera=last.map_from_camera @ motion,
+            covariance=last.covariance + growth,
+            covariance_since_anchor=last.covariance_since_anchor + growth,
+        )
 
     def awaits_tracking(self, stamp_ns: int) -> bool:
         """Whether the pose of the newest frame comes with the map points followed into it, if these are found."""
@@ -167,8 +211,8 @@ class MapOnlyPose:
         if anchor.stamp_ns in rest.known:
             return
         rest.known.append(anchor.stamp_ns)
-        fix = make_fix(OdometrySample(anchor.stamp_ns, 0, SE3.identity()), anchor, self._config.anchor_noise)
-        hypothesis = rest.search.take(fix, NO_MOTION, pose_prior)
+        fix = make_fix(OdometrySample(anchor.stamp_ns, UNSEGMENTED, SE3.identity()), anchor, self._config.anchor_noise)
+        hypothesis = rest.search.take(fix, KNOWN_SCALE, pose_prior)
         if hypothesis is None:
             rest.pose = None
             return
