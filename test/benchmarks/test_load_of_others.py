@@ -35,6 +35,7 @@ GOOD = {
     "pose_age_ms": {"p50": 15.0, "p95": 28.0},
     "position_error_m": {"median": 0.03, "p95": 0.06},
     "nees": {"mean": 5.0, "mean_band": [4.5, 7.5], "mean_is_at_most_band": True},
+    "wrong_frames": 0,
     "anchors": {"accepted": 20, "rejected": 1, "fused": 19, "refused_by_fusion": 1},
     "frames_dropped": 2,
     "processor_share": {"localization_node": 0.8, "anchor_node": 0.4},

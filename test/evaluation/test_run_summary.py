@@ -85,6 +85,16 @@ def test_recall_counts_frames_without_pose(record):
     assert [row["percent"] for row in summary["anchor_recall"]] == [25.0, 25.0, 50.0, 50.0]
 
 
+def test_a_pose_is_wrong_where_it_is_far_off_and_does_not_say_so(record):
+    def wrong(error_m, sigma):
+        frames = (frame(0, error_m, covariance=sigma**2 * np.eye(6)),)
+        return summarize(dataclasses.replace(record, frames=frames))["wrong_frames"]
+
+    assert wrong(0.2, 0.01) == 1
+    assert wrong(0.2, 0.1) == 0
+    assert wrong(0.05, 0.001) == 0
+
+
 def test_latencies(record):
     summary = summarize(record)
     assert summary["odometry_fps"] == pytest.approx(40.0)
@@ -105,7 +115,8 @@ def test_anchors_are_counted_by_what_became_of_them(record):
 
 def test_without_truth_errors_are_null_and_the_rest_stays(record):
     summary = summarize(dataclasses.replace(record, ground_truth=None))
-    for key in ("position_error_m", "rotation_error_deg", "anchor_position_error_m", "recall", "anchor_recall", "nees"):
+    of_fused = ("position_error_m", "rotation_error_deg", "recall", "nees", "wrong_frames")
+    for key in (*of_fused, "anchor_position_error_m", "anchor_recall"):
         assert summary[key] is None
     assert summary["localized_frames"] == 2
 

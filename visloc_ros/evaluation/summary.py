@@ -11,14 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from visloc_ros.core.advice import advise, count_reasons
+from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import State, Support
 from visloc_ros.evaluation.consistency import Consistency
-from visloc_ros.evaluation.metrics import NEES_BAND, Statistics, recall
+from visloc_ros.evaluation.metrics import NEES_BAND, POSE_DOF, Statistics, recall
 from visloc_ros.evaluation.records import AnchorRecord, FrameRecord, InnovationRecord, RunRecord
 from visloc_ros.evaluation.series import PoseSeries, RunSeries, run_series
 
 Summary = dict[str, Any]
+WRONG_M, WRONG_PROBABILITY = 0.1, 0.99994
+"""A wrong pose is farther off than this, and than its covariance allows with this probability (four sigma)."""
 
 
 def summarize(record: RunRecord, series: RunSeries | None = None) -> Summary:
@@ -39,6 +42,7 @@ def summarize(record: RunRecord, series: RunSeries | None = None) -> Summary:
         **_errors("", series.frames),
         "recall": _recall(series.frames),
         "nees": consistency(series.frames.nees),
+        "wrong_frames": _wrong_frames(series.frames),
         "nis": _innovations(record.innovations),
         "frames_by_support": _supports(record.frames),
         **_odometry(record.frames),
@@ -128,6 +132,14 @@ def _recall(series: PoseSeries) -> list[dict[str, float]] | None:
         {"within_m": row.distance_m, "within_deg": row.angle_deg, "percent": row.percent}
         for row in recall(series.errors, series.num_with_truth)
     ]
+
+
+def _wrong_frames(series: PoseSeries) -> int | None:
+    """Number of poses that are wrong and do not say so; None without a true one."""
+    if series.num_with_truth == 0:
+        return None
+    limit = chi_square_quantile(WRONG_PROBABILITY, POSE_DOF)
+    return int(np.sum((series.position_error > WRONG_M) & (series.nees > limit)))
 
 
 def _at_anchors(record: RunRecord, series: RunSeries) -> Summary | None:
