@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 from geometry_msgs.msg import PoseStamped
@@ -9,6 +10,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from tf2_msgs.msg import TFMessage
 
 from visloc_ros.core.config import Config, option, section
+from visloc_ros.core.priority import give_way
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.conversions import BASE_FROM_OPTICAL, camera_to_msg, header, pose_to_msg, transform_to_msg
 from visloc_ros.nodes.qos import RELIABLE, SENSOR, TF_STATIC
@@ -16,6 +18,7 @@ from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg
 
 JPEG_QUALITY = 95
+DRAWN_FIRST_S = 2.0  # of the pass, before the camera starts: drawing one image takes longer than showing it
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class SimulatedCameraNodeConfig(Config):
 
 
 class SimulatedCameraNode(VislocNode[SimulatedCameraNodeConfig]):
-    """Renders one pass beforehand, then plays it forwards and backwards at the camera's rate."""
+    """Plays one pass through the room forwards and backwards at the camera's rate, as far as it is drawn already."""
 
     default_name = "simulated_camera_node"
     config_type = SimulatedCameraNodeConfig
@@ -43,12 +46,19 @@ class SimulatedCameraNode(VislocNode[SimulatedCameraNodeConfig]):
     )
 
     def configure(self) -> None:
-        """Render the pass to memory."""
+        """Draw the first images of the pass; the others follow beside the camera."""
         self.get_logger().info("rendering the simulated room")
-        sequence = simulate(self.config.simulation, self.config.which_pass)
-        self._images = [(encode_jpeg(frame.image, JPEG_QUALITY), frame.camera) for frame in sequence]
-        self._truth = sequence.ground_truth.poses
-        self._next = 0
+        self._sequence = simulate(self.config.simulation, self.config.which_pass)
+        self._truth = self._sequence.ground_truth.poses
+        self._jpegs: list[bytes] = []
+        self._index, self._step = 0, 1
+        first = min(len(self._sequence), max(2, round(DRAWN_FIRST_S * self.config.simulation.rate_hz)))
+        self._draw(first)
+        self._is_ended = threading.Event()
+        rest = threading.Thread(target=self.guard.callback("drawing", self._draw_rest), name="drawing", daemon=True)
+        self.undo(rest.join)
+        self.undo(self._is_ended.set)
+        rest.start()
         self._image_publisher = self.publisher(CompressedImage, "image/compressed", SENSOR)
         self._info_publisher = self.publisher(CameraInfo, "camera_info", SENSOR)
         self._truth_publisher = self.publisher(PoseStamped, "ground_truth", RELIABLE)
@@ -61,20 +71,30 @@ class SimulatedCameraNode(VislocNode[SimulatedCameraNodeConfig]):
         self.timer(1.0 / self.config.simulation.rate_hz, self._publish)
 
     def _publish(self) -> None:
-        index = self._ping_pong(self._next)
-        self._next += 1
-        stamp_ns, (jpeg, camera) = self.now_ns(), self._images[index]
+        index, stamp_ns = self._index, self.now_ns()
         head = header(stamp_ns, self.config.camera_frame)
-        self._info_publisher.publish(camera_to_msg(stamp_ns, self.config.camera_frame, camera))
-        self._image_publisher.publish(CompressedImage(header=head, format="jpeg", data=jpeg))
+        self._info_publisher.publish(camera_to_msg(stamp_ns, self.config.camera_frame, self._sequence.camera))
+        self._image_publisher.publish(CompressedImage(header=head, format="jpeg", data=self._jpegs[index]))
         truth = PoseStamped(header=header(stamp_ns, self.config.map_frame), pose=pose_to_msg(self._truth[index]))
         self._truth_publisher.publish(truth)
+        self._advance()
 
-    def _ping_pong(self, count: int) -> int:
-        """Index of the image to show: forwards, then backwards, so that the motion never jumps."""
-        last = len(self._images) - 1
-        position = count % (2 * last) if last else 0
-        return position if position <= last else 2 * last - position
+    def _advance(self) -> None:
+        """Go on to the next image: forwards, then backwards, so that the motion never jumps."""
+        if not 0 <= self._index + self._step < len(self._jpegs):
+            self._step = -self._step
+        if 0 <= self._index + self._step < len(self._jpegs):
+            self._index += self._step
+
+    def _draw(self, count: int) -> None:
+        for index in range(len(self._jpegs), count):
+            self._jpegs.append(encode_jpeg(self._sequence.frame(index).image, JPEG_QUALITY))
+
+    def _draw_rest(self) -> None:
+        """Draw the images that are missing yet, in time that nobody else wants."""
+        give_way()
+        while len(self._jpegs) < len(self._sequence) and not self._is_ended.is_set():
+            self._draw(len(self._jpegs) + 1)
 
 
 def main() -> None:
