@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from visloc_ros.apps import processes
@@ -141,3 +142,23 @@ def test_a_nice_node_leaves_the_processors_to_the_others(tmp_path):
     own, nice = os.nice(0), NodeSpec("map_builder_node", niceness=3).command(tmp_path)
     program = [*nice[: nice.index("-c")], "-c", "import os; print(os.nice(0))"]
     assert int(subprocess.run(program, capture_output=True, text=True, check=True).stdout) == min(own + 3, 19)
+
+
+OUTLIVING = f"""
+import os, time
+from visloc_ros.core.supervision import end_with
+end_with(os.getppid())
+print(os.getpid(), flush=True)
+time.sleep({TIMEOUT_S})
+"""
+SUPERVISOR = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {OUTLIVING!r}])"
+
+
+def test_a_node_does_not_outlive_what_started_it_even_if_that_is_killed(tmp_path):
+    """As ``kill -9`` of ``visloc up`` does, which leaves it no time to stop its nodes."""
+    supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISOR], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    node = psutil.Process(int(supervisor.stdout.readline()))
+    supervisor.kill()
+    supervisor.wait()
+    node.wait(TIMEOUT_S / 2)
+    assert f"end_with({os.getpid()})" in NodeSpec("fusion_node").command(tmp_path)[2]

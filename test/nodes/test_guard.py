@@ -15,7 +15,7 @@ from std_srvs.srv import Trigger
 from visloc_msgs.srv import LoadMap, Localize
 from visloc_ros.core.config import Config
 from visloc_ros.core.errors import SourceError
-from visloc_ros.nodes import base
+from visloc_ros.nodes import base, guard
 from visloc_ros.nodes.background import in_background
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.diagnostics import publish_diagnostics
@@ -107,8 +107,18 @@ def test_diagnostics_say_it(ros_domain):
         assert told[-1].level == DiagnosticStatus.OK
         publish(harness, "broken")
         harness.wait_for(lambda: told[-1].level == DiagnosticStatus.ERROR, "an error")
-        assert told[-1].message == "Fine. 1 calls failed: see the log."
+        assert told[-1].message == "Fine. 1 calls failed in the last minute: see the log."
         assert {value.key: value.value for value in told[-1].values} == {"failed: words": "1"}
+
+
+def test_a_failure_of_long_ago_is_counted_and_no_longer_an_error(ros_domain, monkeypatch):
+    monkeypatch.setattr(guard, "RECENT_S", 0.0)
+    told: list[DiagnosticStatus] = []
+    with started(FailingNode) as harness:
+        harness.probe.create_subscription(DiagnosticArray, "/diagnostics", lambda m: told.extend(m.status), RELIABLE)
+        publish(harness, "broken")
+        harness.wait_for(lambda: any(value.key == "failed: words" for one in told for value in one.values), "a count")
+        assert (told[-1].level, told[-1].message) == (DiagnosticStatus.OK, "Fine.")
 
 
 def test_a_report_that_fails_is_an_error_too(ros_domain):

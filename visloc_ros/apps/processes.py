@@ -19,7 +19,7 @@ import psutil
 import yaml
 
 from visloc_ros.core.errors import SetupError
-from visloc_ros.core.restarts import RESTARTS_VARIABLE
+from visloc_ros.core.supervision import RESTARTS_VARIABLE
 
 _log = logging.getLogger(__name__)
 
@@ -61,8 +61,9 @@ class NodeSpec:
         # Where SROS 2 finds the rights of the process; of no effect without it.
         arguments += ["--enclave", f"{self.remappings.get('__ns', '/visloc')}/{self.name}"]
         nice = ["nice", "-n", str(self.niceness)] if self.niceness else []
-        # Not with -m: the process of bundle adjustment would import the node's module anew.
-        program = f"from visloc_ros.nodes.{self.name} import main; main()"
+        # Not with -m: the process of bundle adjustment would import the node's module again.
+        end = f"from visloc_ros.core.supervision import end_with; end_with({os.getpid()})"
+        program = f"{end}; from visloc_ros.nodes.{self.name} import main; main()"
         return [*nice, sys.executable, "-c", program, *arguments]
 
     def _write_parameters(self, folder: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from visloc_ros.core.restarts import restarts
+from visloc_ros.core.supervision import restarts
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.qos import RELIABLE
 
@@ -22,7 +22,7 @@ LISTED_S = 25.0  # for which a participant of DDS that was killed is still liste
 def publish_diagnostics(node: VislocNode[Any], report: Callable[[], tuple[str, str, Mapping[str, object]]]) -> None:
     """Publish ``report()`` -> (level, message, values) at 1 Hz while the node stays in the state it enters now.
 
-    What the node's guard has kept is added; a failure of this package makes it an error.
+    What the node's guard has kept is added; a failure of this package in the last minute makes it an error.
     """
     double = DoubleWatch(node)
     publisher = node.publisher(DiagnosticArray, "/diagnostics", RELIABLE)
@@ -33,11 +33,8 @@ def publish_diagnostics(node: VislocNode[Any], report: Callable[[], tuple[str, s
         except Exception as error:
             node.guard.keep("diagnostics", error)
             level, message, values = "error", "", {}
-        if node.guard.failures:
-            level, message = (
-                "error",
-                f"{message} {sum(node.guard.failures.values())} calls failed: see the log.".lstrip(),
-            )
+        if recent := node.guard.recent_failures:
+            level, message = "error", f"{message} {recent} calls failed in the last minute: see the log.".lstrip()
         if double.is_there():
             level = "error"
             message = f"Two nodes have the name {node.get_fully_qualified_name()}: stop one of them. {message}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import time
 import traceback
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -15,19 +16,28 @@ from visloc_ros.core.errors import VislocError
 from visloc_ros.core.types import Reason
 
 LOG_PERIOD_S = 5.0
+RECENT_S = 60.0
+"""For which a failure counts as one of now."""
 
 
 class Guard:
     """Calls back and keeps what is raised: errors of this package are told in words, all others with their trace.
 
     ``refused`` counts the first by where they came from: bad messages and requests, which are the sender's fault.
-    ``failures`` counts the others, which are this package's fault and make the node's diagnostics an error.
+    ``failures`` counts the others, which are this package's fault and make the node's diagnostics an error for a while.
     """
 
     def __init__(self, logger: RcutilsLogger) -> None:
         self._logger = logger
         self.refused: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
+        self._failed_s: deque[float] = deque(maxlen=1000)
+
+    @property
+    def recent_failures(self) -> int:
+        """How many calls have failed in the last minute."""
+        since_s = time.monotonic() - RECENT_S
+        return sum(failed_s >= since_s for failed_s in tuple(self._failed_s))
 
     def callback(self, name: str, call: Callable[..., object]) -> Callable[..., None]:
         """The same call, which raises nothing; ``name`` is what the counts are kept under."""
@@ -79,6 +89,7 @@ class Guard:
             self._logger.warning(text, throttle_duration_sec=LOG_PERIOD_S)
             return
         self.failures[name] += 1
+        self._failed_s.append(time.monotonic())
         text = f"{name} failed, {self.failures[name]} times so far: {type(error).__name__}: {error}"
         self._logger.error(f"{text}\n{''.join(traceback.format_exception(error))}", throttle_duration_sec=LOG_PERIOD_S)
 

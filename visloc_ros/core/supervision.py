@@ -1,0 +1,26 @@
+"""A process and the one that supervises it: how often it was started again, and that it does not outlive that."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+RESTARTS_VARIABLE = "VISLOC_RESTARTS"
+_PR_SET_PDEATHSIG = 1  # of Linux' prctl
+
+
+def restarts() -> int:
+    """How often this process was started again, by an environment variable; 0 without one."""
+    given = os.environ.get(RESTARTS_VARIABLE, "")
+    return int(given) if given.isdecimal() else 0
+
+
+def end_with(parent: int) -> None:
+    """Get SIGINT when the process of this number, which started this one, dies, by SIGKILL too; on Linux only."""
+    if not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+    if os.getppid() != parent:  # it has died meanwhile
+        signal.raise_signal(signal.SIGINT)
