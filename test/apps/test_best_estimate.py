@@ -6,13 +6,17 @@ import numpy as np
 import pycolmap
 import pytest
 
-from visloc_ros.apps.best_estimate import MOST_FAILURES, search_missing
+from visloc_ros.apps import best_estimate as best_estimates
+from visloc_ros.apps.best_estimate import MOST_FAILURES, best_estimate, search_missing
 from visloc_ros.apps.offline_run import RunConfig, run_offline
+from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import open_map
 from visloc_ros.core.progress import SilentProgress
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection
+from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection, State
+from visloc_ros.evaluation import FrameRecord
+from visloc_ros.fusion import FusionConfig
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.sources import open_source
 
@@ -47,19 +51,62 @@ class Engine:
 def test_missing_frames_are_searched_near_the_poses_around_them():
     known = {round(t * NANOSECONDS): (pose_at(round(t * NANOSECONDS)), np.eye(6)) for t in (1.0, 1.1)}
     engine = Engine()
-    search_missing(frames(0.2, 0.7, 0.9, 1.2, 1.9, 2.0), engine, known)
+    list(search_missing(frames(0.2, 0.7, 0.9, 1.2, 1.9, 2.0), engine, known))
     assert engine.asked == [(0.2, None), (0.7, pytest.approx(1.0)), (0.9, 1.0), (1.2, 1.1), (1.9, None), (2.0, 1.9)]
 
 
 def test_while_the_map_is_out_of_view_one_frame_a_second_is_searched():
     engine = Engine(seen_s=6.0)
-    results = search_missing(frames(*np.arange(0, 80) / RATE_HZ), engine, {})
+    results = {one.stamp_ns: one for one in search_missing(frames(*np.arange(0, 80) / RATE_HZ), engine, {})}
     asked = [t for t, _ in engine.asked]
     assert asked[: MOST_FAILURES + 1] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 1.4])
     found = [stamp for stamp, result in results.items() if isinstance(result, AnchorPose)]
     assert min(found) <= 6.4 * NANOSECONDS + 10**9
     assert len(found) == sum(stamp >= min(found) for stamp in results)  # once in view, every frame
     assert len(results) == 80
+
+
+def smoothed_but(monkeypatch, causal, *missing):
+    """Smoothing gives all frames a pose but some."""
+    poses = {one.stamp_ns: (pose_at(one.stamp_ns), np.eye(6)) for i, one in enumerate(causal) if i not in missing}
+    monkeypatch.setattr(best_estimates, "smoothed_poses", lambda *_: poses)
+
+
+@pytest.fixture
+def causal():
+    return [FrameRecord(frame.stamp_ns, State.INITIALIZING, None) for frame in frames(*np.arange(6) / RATE_HZ)]
+
+
+def read(causal, until=6, error=None):
+    """The frames once more, and how many of them were read; an error in one."""
+    seen = []
+
+    def walk():
+        for index, record in enumerate(causal):
+            if index == until:
+                raise error
+            seen.append(index)
+            yield frames(record.stamp_ns / NANOSECONDS)[0]
+
+    return walk(), seen
+
+
+@pytest.mark.parametrize(("missing", "expected"), [((), []), ((2,), [0, 1, 2]), ((1, 4), [0, 1, 2, 3, 4])])
+def test_nothing_is_read_that_is_not_searched(monkeypatch, causal, missing, expected):
+    smoothed_but(monkeypatch, causal, *missing)
+    again, seen = read(causal)
+    best = best_estimate(causal, None, again, Engine(), None, FusionConfig())
+    assert seen == expected
+    assert best.ended_by is None
+    assert all(one.map_from_camera is not None for one in best.frames)
+
+
+@pytest.mark.parametrize("error", [SourceError("broken"), KeyboardInterrupt()])
+def test_what_ends_the_second_pass_does_not_cost_the_poses_known_by_then(monkeypatch, causal, error):
+    smoothed_but(monkeypatch, causal, 1, 4)
+    best = best_estimate(causal, None, read(causal, 3, error)[0], Engine(), None, FusionConfig())
+    assert best.ended_by is error
+    assert [one.map_from_camera is not None for one in best.frames] == [True, True, True, True, False, True]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from scipy.stats import chi2
 
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
-from visloc_ros.core.types import OdometryPose, Reason, Rejection, State
+from visloc_ros.core.types import PENDING, OdometryPose, Reason, Rejection, State
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.simulation.fusion_replay import play, position_errors, rotation_errors_deg, squared_errors
@@ -301,7 +301,7 @@ def test_anchor_that_is_faster_than_its_odometry_waits_for_it():
         early = [o for o in run.odometry if anchor.stamp_ns - SECOND <= o.stamp_ns < anchor.stamp_ns]
         for odometry in early:
             fuser.add_odometry(odometry)
-        assert fuser.add_anchor(anchor) is None
+        assert fuser.add_anchor(anchor) is PENDING
     for odometry in run.odometry:
         if odometry.stamp_ns >= run.anchors[-1][1].stamp_ns:
             fuser.add_odometry(odometry)

@@ -172,7 +172,7 @@ def set_out(fuser, frames, anchor_of=lambda index: anchor_at(index * FRAME, plac
     for index in frames:
         reason = Reason.STANDING_STILL if index <= 40 else Reason.DEGENERATE_MOTION
         fuser.add_odometry(Rejection(index * FRAME, reason))
-        if index % EVERY == 2 and fuser.add_anchor(anchor_of(index - 2)) is None:
+        if index % EVERY == 2 and not isinstance(fuser.add_anchor(anchor_of(index - 2)), Rejection):
             followed = index - 2
         if followed is not None and index not in untracked:
             fuser.add_tracked(tracked_at(index, followed))
@@ -289,7 +289,7 @@ def test_followed_map_points_lead_on_where_odometry_begins_anew():
             fuser.add_tracked(TrackedPose(stamp_ns, pose, 1e-4 * np.eye(6), followed, small, 50, 60, 0.5))
         while waiting and waiting[0][0] <= stamp_ns:
             anchor = waiting.pop(0)[1]
-            followed = anchor.stamp_ns if fuser.add_anchor(anchor) is None else followed
+            followed = followed if isinstance(fuser.add_anchor(anchor), Rejection) else anchor.stamp_ns
         estimates.append(fuser.estimate(stamp_ns))
     assert {one.state for one in estimates[lost - 10 :]} == {State.LOCALIZED}
     assert position_errors(replace(run, odometry=odometry), estimates).max() < 0.05

@@ -8,6 +8,7 @@ import pytest
 from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
 from visloc_ros.core.types import (
+    ACCEPTED,
     AnchorPose,
     LoopClosure,
     OdometryPose,
@@ -62,7 +63,7 @@ def odometry() -> OdometryOnly:
 def test_an_anchor_is_the_pose_of_its_image(anchors):
     assert anchors.estimate(stamp(1.0)).reason is Reason.NO_ANCHOR
     for seconds in (1.0, 1.4, 2.1):
-        assert anchors.add_anchor(anchor_at(seconds)) is None
+        assert anchors.add_anchor(anchor_at(seconds)) is ACCEPTED
         estimate = anchors.estimate(stamp(seconds))
         assert (estimate.state, estimate.reason, estimate.support) == (State.LOCALIZED, None, Support.ANCHOR)
         assert estimate.map_from_camera.is_close(pose_at(seconds))
@@ -116,7 +117,7 @@ def test_an_uncertain_anchor_is_no_confident_pose(anchors):
 def test_anchors_are_forgotten_when_asked_and_when_the_clock_jumps_back(anchors):
     anchors.add_anchor(anchor_at(100.0))
     anchors.reset()
-    assert anchors.add_anchor(anchor_at(1.0)) is None
+    assert anchors.add_anchor(anchor_at(1.0)) is ACCEPTED
     assert anchors.estimate(stamp(1.0)).state is State.LOCALIZED
     anchors.relocalize()
     assert anchors.estimate(stamp(1.0)).state is State.INITIALIZING

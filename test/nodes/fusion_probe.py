@@ -152,7 +152,7 @@ class Setup:
     @property
     def estimator(self) -> Estimator:
         """The node's estimator, to look at its counts."""
-        return self.node.backend.estimator
+        return self.node._backend.estimator
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
         deadline = time.monotonic() + TIMEOUT_S
@@ -178,10 +178,13 @@ class Setup:
         return self.wait_for_status(index, known)
 
     def send_anchor(self, index: int, **how: object) -> None:
-        """Send the anchor of a frame and wait until the node has judged it."""
-        judged = sum(self.estimator.counts.values())
+        """Send the anchor of a frame and wait until the node has judged it; it may be pending then."""
+        backend, judged = self.node._backend, []
+        judge = backend._estimator.add_anchor
+        backend._estimator.add_anchor = lambda result: (judged.append(result), judge(result))[1]
         self.probe.send_anchor(index, **how)
-        self.wait_for(lambda: sum(self.estimator.counts.values()) > judged, f"verdict on the anchor of frame {index}")
+        self.wait_for(lambda: judged, f"verdict on the anchor of frame {index}")
+        backend._estimator.add_anchor = judge
 
     def send_anchor_alone(self, index: int) -> LocalizationStatus:
         """Send the anchor of a frame to a node that makes its output of anchors alone, and wait for its status."""

@@ -1,5 +1,7 @@
 """The back end by itself, from exact measurements: what it decides, and that its order is all there is to know."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -97,7 +99,7 @@ def test_the_order_of_what_was_joined_is_told():
     robot.backend.add_tracked(Rejection(stamp_of(2), Reason.FEW_MATCHES))
     robot.backend.relocalize()
     robot.backend.add_prior(BasePrior("somebody", SE3.identity(), np.eye(6)))
-    robot.backend.tell_silence(stamp_of(30))
+    robot.backend.report_silence(stamp_of(30))
     joined = (InputKind.TRACKED_POSE, InputKind.RELOCALIZE, InputKind.POSE_PRIOR, InputKind.SILENCE)
     assert robot.heard.inputs == [(InputKind.ODOMETRY,)] * 3 + [joined]
 
@@ -207,6 +209,34 @@ def test_an_anchor_that_is_delivered_twice_counts_once():
     assert twice.backend.refused == {"repeated anchor": 3}
     (one, other) = (robot.heard.published[-1] for robot in (once, twice))
     np.testing.assert_array_equal(one.pose.covariance, other.pose.covariance)
+
+
+def test_anchors_alone_are_taken_again_when_a_bag_is_played_again():
+    robot = Robot(mode="hloc")
+    for index in (10, 50, 10, 50):
+        robot.anchors.add(anchor_of(index))
+        robot.backend.join_anchors()
+    assert [one.estimate.stamp_ns for one in robot.heard.published] == [stamp_of(index) for index in (10, 50, 10, 50)]
+    assert [one.estimate.state for one in robot.heard.published] == [State.LOCALIZED] * 4
+    assert robot.heard.jumps == 1
+
+
+def test_an_anchor_of_before_a_clock_jump_does_not_meet_odometry_of_after_it():
+    """Its search ends when the clock has jumped; later another image has its stamp."""
+    robot = Robot()
+    robot.run(range(60))
+    robot.backend.add_odometry(odometry_at(0))
+    elsewhere = anchor_of(55)
+    moved = SE3(elsewhere.result.map_from_camera.rotation, elsewhere.result.map_from_camera.translation + 3.0)
+    robot.anchors.add(replace(elsewhere, result=replace(elsewhere.result, map_from_camera=moved)))
+    heard = len(robot.heard.verdicts)
+    for index in range(1, 60):
+        robot.backend.add_odometry(odometry_at(index))
+    assert len(robot.heard.verdicts) == heard
+    assert robot.backend.refused["anchor from before the clock jumped"] == 1
+    robot.anchors.add(anchor_of(58))
+    robot.backend.add_odometry(odometry_at(60))
+    assert len(robot.heard.verdicts) == heard + 1
 
 
 def test_accepted_anchors_are_given_once():

@@ -53,6 +53,28 @@ def test_its_poses_are_true(engine, is_known):
     assert sum(isinstance(result, AnchorPose) for result in searches) >= (1 if is_known else 3)
 
 
+def test_images_out_of_order_are_left_out_while_the_camera_is_estimated(engine):
+    guess = guess_calibration(DRIVE.camera.width, DRIVE.camera.height)
+    camera, frame = LiveCamera(engine), DRIVE.frame(0).with_calibration(guess)
+    later = replace(frame, stamp_ns=frame.stamp_ns + 50_000_000)
+    assert camera.process(later) is not None
+    assert not camera.is_calibrated
+    assert camera.process(frame) is None
+    assert camera.process(later) is None
+    assert len(camera.take_searches()) == 1
+    camera.close()
+
+
+def test_a_first_image_of_another_size_does_not_keep_the_others_out(engine):
+    guess = guess_calibration(DRIVE.camera.width, DRIVE.camera.height)
+    camera, frame = LiveCamera(engine), DRIVE.frame(0).with_calibration(guess)
+    tiny = replace(frame, image=frame.image[:8, :8]).with_calibration(guess_calibration(8, 8))
+    assert camera.process(tiny).map_from_camera is None
+    camera.process(replace(frame, stamp_ns=frame.stamp_ns + 50_000_000))
+    assert isinstance(camera.take_searches()[-1], AnchorPose)
+    camera.close()
+
+
 def test_an_image_of_another_size_is_refused_and_the_camera_goes_on(engine):
     camera, frame = LiveCamera(engine), DRIVE.frame(0)
     assert camera.process(frame) is not None

@@ -37,7 +37,7 @@ def eventful_run():
         if index == 70:
             robot.backend.add_prior(PRIOR)
         if index == 90:
-            robot.backend.tell_silence(stamp_of(89) + 10**9)
+            robot.backend.report_silence(stamp_of(89) + 10**9)
         if index == 95:
             robot.backend.relocalize()
         told.append(odometry_at(index) if index % 31 else Rejection(stamp_of(index), Reason.FEW_FEATURES))

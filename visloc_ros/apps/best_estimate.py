@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
+from visloc_ros.core.errors import VislocError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -27,6 +28,14 @@ MOST_FAILURES = 5  # in a row, after which the map counts as out of view: a sear
 RETRY_NS = NANOSECONDS  # then a frame a second is searched, as a robot would that is lost
 
 
+@dataclass(frozen=True, eq=False)
+class BestEstimate:
+    """Records of all frames of a run, and what ended the search for those without a pose; None where nothing did."""
+
+    frames: Sequence[FrameRecord]
+    ended_by: BaseException | None
+
+
 def best_estimate(
     causal: Sequence[FrameRecord],
     measurements: RecordedMeasurements,
@@ -34,15 +43,35 @@ def best_estimate(
     engine: Engine,
     map_: Map,
     config: FusionConfig,
-) -> tuple[FrameRecord, ...]:
-    """Records of all frames of a run, with their best poses instead of those known in time.
+) -> BestEstimate:
+    """Give all frames of a run their best poses instead of those known in time.
 
-    ``frames`` are the same once more, in their order, to be searched where smoothing gives no pose.
+    ``frames`` are the same once more, in their order, to be searched where smoothing gives no pose. One that cannot be
+    read, or Ctrl-C, ends that search: the frames after it have the poses that smoothing gives.
     """
     poses = smoothed_poses(measurements, map_, config)
     missing = {record.stamp_ns for record in causal} - poses.keys()
-    found = search_missing((frame for frame in frames if frame.stamp_ns in missing), engine, poses)
-    return tuple(_record(record, poses, found, config) for record in causal)
+    found: dict[int, AnchorPose | Rejection] = {}
+    ended_by: BaseException | None = None
+    try:
+        for result in search_missing(_of_stamps(frames, missing), engine, poses):
+            found[result.stamp_ns] = result
+    except (VislocError, KeyboardInterrupt) as error:
+        ended_by = error
+    return BestEstimate([_record(record, poses, found, config) for record in causal], ended_by)
+
+
+def _of_stamps(frames: Iterable[Frame], stamps_ns: Set[int]) -> Iterator[Frame]:
+    """Frames of some stamps; nothing is read after the last of them."""
+    left = set(stamps_ns)
+    if not left:
+        return
+    for frame in frames:
+        if frame.stamp_ns in left:
+            left.remove(frame.stamp_ns)
+            yield frame
+        if not left:
+            return
 
 
 def smoothed_poses(
@@ -58,25 +87,24 @@ def smoothed_poses(
 
 def search_missing(
     frames: Iterable[Frame], engine: Engine, poses: Mapping[int, tuple[SE3, Array]]
-) -> dict[int, AnchorPose | Rejection]:
+) -> Iterator[AnchorPose | Rejection]:
     """Search frames (in the order of their stamps) that have no pose, near those that are known or found before."""
     known = {stamp_ns: pose for stamp_ns, (pose, _) in poses.items()}
     stamps = sorted(known)
-    results: dict[int, AnchorPose | Rejection] = {}
     failures = 0
     last: AnchorPose | Rejection | None = None
     for frame in frames:
         prior = _nearest(frame.stamp_ns, stamps, known)
         was_refused = prior is None and failures >= MOST_FAILURES and isinstance(last, Rejection)
         if was_refused and last is not None and frame.stamp_ns - last.stamp_ns < RETRY_NS:
-            results[frame.stamp_ns] = replace(last, stamp_ns=frame.stamp_ns)  # as it was less than a second before
+            yield replace(last, stamp_ns=frame.stamp_ns)  # as it was less than a second before
             continue
-        result = last = results[frame.stamp_ns] = engine.localize(frame, prior)
+        result = last = engine.localize(frame, prior)
         failures = failures + 1 if isinstance(result, Rejection) else 0
         if isinstance(result, AnchorPose):
             known[frame.stamp_ns] = result.map_from_camera
             stamps.insert(bisect_left(stamps, frame.stamp_ns), frame.stamp_ns)
-    return results
+        yield result
 
 
 def _nearest(stamp_ns: int, stamps: Sequence[int], known: Mapping[int, SE3]) -> SE3 | None:

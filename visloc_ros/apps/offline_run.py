@@ -15,7 +15,17 @@ from visloc_ros.core.errors import VislocError
 from visloc_ros.core.map import Map
 from visloc_ros.core.progress import track
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import Anchor, Frame, LoopClosure, OdometryPose, Rejection, TrackedPose
+from visloc_ros.core.types import (
+    ACCEPTED,
+    PENDING,
+    Anchor,
+    Frame,
+    LoopClosure,
+    OdometryPose,
+    Rejection,
+    TrackedPose,
+    Verdict,
+)
 from visloc_ros.evaluation import AnchorRecord, FrameRecord, RunRecord
 from visloc_ros.evaluation.records import InnovationRecord
 from visloc_ros.fusion import FusionConfig
@@ -37,8 +47,6 @@ from visloc_ros.pipeline import (
 )
 from visloc_ros.sources import FrameSource
 from visloc_ros.sources.measurements import Measurements
-
-FUSED = "fused"
 
 
 @dataclass(frozen=True)
@@ -65,33 +73,41 @@ class RunListener(BackendListener, TrackingListener):
 
     def __init__(self) -> None:
         self.odometry: OdometryPose | Rejection | None = None
-        self.anchors: list[AnchorRecord] = []
+        self._anchors: dict[int, AnchorRecord] = {}
         self.innovations: list[InnovationRecord] = []
         self.tracked: Counter[str] = Counter()
         self.measurements = RecordedMeasurements()
+
+    @property
+    def anchors(self) -> tuple[AnchorRecord, ...]:
+        """All anchors, in the order in which they came."""
+        return tuple(self._anchors.values())
 
     def on_odometry(self, frame: Frame, result: OdometryPose | Rejection) -> None:
         """Remember the newest odometry."""
         self.odometry = result
         self.measurements.add(result)
 
-    def on_tracked(self, result: TrackedPose | Rejection, verdict: Rejection | None) -> None:
+    def on_tracked(self, result: TrackedPose | Rejection, verdict: Verdict) -> None:
         """Count frames with a pose from followed map points, and why others have none."""
-        self.tracked[FUSED if verdict is None else verdict.reason.value] += 1
+        self.tracked[verdict.reason.value if isinstance(verdict, Rejection) else ACCEPTED.value] += 1
         self.measurements.add(result)
 
-    def on_loop(self, loop: LoopClosure, verdict: Rejection | None) -> None:
+    def on_loop(self, loop: LoopClosure, verdict: Verdict) -> None:
         """Keep a loop for the smoother of the whole run, whatever the fuser made of it."""
         self.measurements.add(loop)
 
-    def on_anchor(self, anchor: Anchor, verdict: Rejection | None) -> None:
-        """Record an anchor with the fuser's verdict."""
+    def on_anchor(self, anchor: Anchor, verdict: Verdict) -> None:
+        """Record an anchor with the fuser's verdict; one that was PENDING gets what became of it."""
         result = anchor.result
-        self.measurements.add(result)
+        if result.stamp_ns not in self._anchors:
+            self.measurements.add(result)
         latency_ms = sum(result.stage_ms.values())
-        fused = None if isinstance(result, Rejection) else verdict is None
+        fused = None if isinstance(result, Rejection) or verdict is PENDING else verdict is ACCEPTED
         record = AnchorRecord.from_result(result, latency_ms, fused)
-        self.anchors.append(record if verdict is None else replace(record, reason=verdict.reason))
+        if isinstance(verdict, Rejection):
+            record = replace(record, reason=verdict.reason)
+        self._anchors[result.stamp_ns] = record
 
     def on_innovation(self, innovation: Innovation) -> None:
         """Record how a measurement met its prediction."""
@@ -100,8 +116,8 @@ class RunListener(BackendListener, TrackingListener):
 
 def words_of_tracking(outcomes: Mapping[str, int]) -> str:
     """How many frames got a pose from followed map points, and how often there was none for which reason."""
-    without = ", ".join(f"{count} {reason}" for reason, count in sorted(outcomes.items()) if reason != FUSED)
-    words = f"followed map points gave {outcomes.get(FUSED, 0)} of {sum(outcomes.values())} frames a pose"
+    without = ", ".join(f"{count} {reason}" for reason, count in sorted(outcomes.items()) if reason != ACCEPTED.value)
+    words = f"followed map points gave {outcomes.get(ACCEPTED.value, 0)} of {sum(outcomes.values())} frames a pose"
     return f"{words} ({without})" if without else words
 
 
@@ -123,7 +139,6 @@ def run_offline(
     """Take every frame of a source through the localizer; deterministic.
 
     A frame that cannot be read, or Ctrl-C, ends the run: the record is of the frames before it, and says so.
-
     ``engine`` searches the map, made from the options unless it is given; ``anchors`` are by default its own, inline;
     ``measurements`` are what other sensors recorded beside the images.
     """
@@ -135,7 +150,8 @@ def run_offline(
     map_tracker = MapTracker(place, config.map_tracking) if config.map_tracking.enabled else None
     localizer = Localizer(odometry, backend, map_tracker, listener)
     frames: list[FrameRecord] = []
-    seen, ended_by = 0, None
+    seen = 0
+    ended_by: BaseException | None = None
     try:
         for frame in track(progress, "localize", source, len(source)):
             estimate = localizer.process(frame)
@@ -152,13 +168,14 @@ def run_offline(
         odometry.finish()
         listener.measurements.loops.extend(odometry.take_loops())  # those that are found in the end
         again = track(progress, "estimate all frames", islice(source, seen), seen)
-        frames = list(best_estimate(frames, listener.measurements, again, engine, place, config.fusion))
+        best = best_estimate(frames, listener.measurements, again, engine, place, config.fusion)
+        frames, ended_by = list(best.frames), ended_by or best.ended_by
     odometry.close()
     backend.close()
     return RunRecord(
         title=f"{source.name} in {place.name}" + (", not to its end" if ended_by else ""),
         frames=tuple(frames),
-        anchors=tuple(listener.anchors),
+        anchors=listener.anchors,
         ground_truth=ground_truth,
         map_points=place.points,
         map_camera_positions=place.camera_positions,
@@ -169,4 +186,5 @@ def run_offline(
         metric=place.manifest.metric,
         innovations=tuple(listener.innovations),
         ended_by=ended_by,
+        processor_ms={stage: taken / max(seen, 1) for stage, taken in localizer.processor.stage_ms.items()},
     )

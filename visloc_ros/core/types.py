@@ -210,6 +210,18 @@ class AnchorPose:
         return self.covariance if self.map_covariance is None else self.covariance - self.map_covariance
 
 
+class Decision(str, Enum):
+    """What becomes of a measurement that is not refused."""
+
+    ACCEPTED = "ACCEPTED"
+    PENDING = "PENDING"
+
+
+ACCEPTED, PENDING = Decision.ACCEPTED, Decision.PENDING
+Verdict = Decision | Rejection
+"""ACCEPTED; PENDING until other measurements decide; or the Rejection that refuses a measurement."""
+
+
 @dataclass(frozen=True, eq=False)
 class Anchor:
     """What a search for one image in a map gave: an absolute pose there, or the reason why there is none."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import LoopClosure, Reason, Rejection, TrackedPose
+from visloc_ros.core.types import ACCEPTED, LoopClosure, Reason, Rejection, TrackedPose, Verdict
 from visloc_ros.fusion.anchor_fix import AnchorFix
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.health import PoseSupport
@@ -69,12 +69,14 @@ class ActiveAlignment:
         innovation = fix.tracked_motion.add(motion, fix.sample, scale, self._smoother.odometry, self._config)
         return Rejection(tracked.stamp_ns, Reason.ODOMETRY_DISAGREES) if innovation is None else innovation
 
-    def add_loop(self, loop: LoopClosure, ends: tuple[OdometrySample, OdometrySample]) -> Rejection | None:
+    def add_loop(self, loop: LoopClosure, ends: tuple[OdometrySample, OdometrySample]) -> Verdict:
         """Add a loop between two samples, unless it begins before the window or fails the gate."""
         if not self._smoother.covers(loop.earlier_ns):
             return Rejection(loop.later_ns, Reason.STALE)
         squared = self._smoother.add_loop(loop, ends)
-        return None if squared is None else Rejection(loop.later_ns, Reason.ODOMETRY_DISAGREES, {"chi_square": squared})
+        if squared is None:
+            return ACCEPTED
+        return Rejection(loop.later_ns, Reason.ODOMETRY_DISAGREES, {"chi_square": squared})
 
     def support_at(self, sample: OdometrySample, covariance: Array) -> PoseSupport:
         """What a pose with a covariance (6, 6) rests on at a sample."""

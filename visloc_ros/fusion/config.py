@@ -72,7 +72,7 @@ class AlignmentConfig(Config):
     )
     max_scale_sigma_restart: float = option(
         0.3,
-        "Largest relative standard deviation of the scale at the next fix, after odometry was lost and began anew.",
+        "Largest relative standard deviation of the scale at the next fix, after odometry was lost and started again.",
         minimum=1e-6,
         maximum=1.0,
     )

@@ -1,82 +1,232 @@
-"""What turns odometry and anchors into the pose of a frame: fused, or one source by itself."""
+"""What turns odometry and anchors into the pose of a frame, fused or by one source alone; it never breaks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+import logging
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, TypeVar
+
+import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.types import AnchorPose, Estimate, LoopClosure, OdometryPose, Rejection, TrackedPose
+from visloc_ros.core.plausibility import is_plausible_covariance, is_plausible_pose
+from visloc_ros.core.types import (
+    ACCEPTED,
+    PENDING,
+    AnchorPose,
+    Estimate,
+    LoopClosure,
+    OdometryPose,
+    Reason,
+    Rejection,
+    State,
+    TrackedPose,
+    Verdict,
+)
+from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.initialization.pose_prior import PosePrior
 from visloc_ros.fusion.innovation import Innovation
 
-ACCEPTED = "ACCEPTED"
+_log = logging.getLogger(__name__)
+
+ResultT = TypeVar("ResultT")
+OtherT = TypeVar("OtherT")
+
+# What linear algebra and arithmetic raise on numbers that they cannot take (LinAlgError is a ValueError).
+NUMERICAL_ERRORS = (ArithmeticError, ValueError)
 
 
-class Estimator(Protocol):
-    """One thread at a time. ``add_*`` give None where the measurement was accepted, else why it was refused."""
+class Estimator:
+    """Judges each measurement, and estimates the pose of the newest frame; one thread at a time.
 
-    metric: bool
-    """Whether the map is in metres."""
-    gravity_aligned: bool
-    """Whether the map's z axis points up."""
+    ``metric`` says whether the map is in metres, ``gravity_aligned`` whether its z axis points up.
+
+    A source of poses overrides the methods that begin with an underscore; what it does not take is refused because
+    something is ``missing``. Where its numbers break down the answer is a refusal, INTERNAL_ERROR, and all measurements
+    are forgotten; ``failures`` counts how often that was.
+    """
+
+    missing: ClassVar[Reason] = Reason.INTERNAL_ERROR
+
+    def __init__(self, config: FusionConfig, metric: bool, gravity_aligned: bool = False) -> None:
+        self._config = config
+        self.metric = metric
+        self.gravity_aligned = gravity_aligned
+        self.failures = 0
+        self._counts: Counter[str] = Counter()
+        self._tracked_counts: Counter[str] = Counter()
+        self._loop_counts: Counter[str] = Counter()
+        self._settled: list[tuple[AnchorPose, Verdict]] = []
+        self.reset()
 
     def reset(self) -> None:
         """Forget everything but the counts: after a jump of the clock."""
 
     def restart(self) -> None:
         """Forget all measurements but not where the odometry's frame is: after a numerical failure."""
+        self.reset()
 
     def relocalize(self) -> None:
         """Forget where the camera is in the map; the odometry and its frame go on."""
 
     def add_odometry(self, result: OdometryPose | Rejection) -> None:
         """Take the odometry of the next frame; stamps increase until ``reset``."""
+        self._attempt(lambda: self._take_odometry(result), None)
 
-    def add_anchor(self, result: AnchorPose | Rejection) -> Rejection | None:
-        """Take an anchor, however late."""
+    def add_anchor(self, result: AnchorPose | Rejection) -> Verdict:
+        """Judge an anchor, however late; ``take_settled`` gives the verdict on one that is PENDING."""
+        verdict = self._verdict_on(result, self._judge_anchor)
+        self._count(self._counts, verdict)
+        return verdict
 
-    def add_tracked(self, result: TrackedPose | Rejection) -> Rejection | None:
-        """Take the pose of a frame from map points followed since an anchor."""
+    def add_tracked(self, result: TrackedPose | Rejection) -> Verdict:
+        """Judge the pose of a frame from map points followed since an anchor."""
+        if isinstance(result, Rejection):
+            self._attempt(lambda: self._miss_tracked(result.stamp_ns), None)
+        verdict = self._verdict_on(result, self._judge_tracked)
+        self._count(self._tracked_counts, verdict)
+        return verdict
 
-    def add_loop(self, loop: LoopClosure) -> Rejection | None:
-        """Take a loop that odometry closed."""
+    def add_loop(self, loop: LoopClosure) -> Verdict:
+        """Judge a loop that odometry closed."""
+        verdict = self._attempt(lambda: self._judge_loop(loop), _broken(loop.later_ns))
+        self._count(self._loop_counts, verdict)
+        return verdict
+
+    def take_settled(self) -> Sequence[tuple[AnchorPose, Verdict]]:
+        """Anchors that were PENDING and have been accepted or refused since the last call."""
+        settled, self._settled = self._settled, []
+        return settled
 
     def set_initial_pose(self, stamp_ns: int, map_from_camera: SE3, covariance: Array) -> bool:
         """Take a prior for the search; False where the pose that is known agrees with it, and it is of no use."""
+        return self._attempt(lambda: self._set_initial_pose(stamp_ns, map_from_camera, covariance), False)
 
     def predict(self, stamp_ns: int) -> SE3 | None:
         """``map_from_camera`` to search around for an image; None where nothing is known."""
+        return self._attempt(lambda: _sound_pose(self._predict(stamp_ns)), None)
 
     def awaits_tracking(self, stamp_ns: int) -> bool:
         """Whether the pose of the newest frame comes with its tracked map points, if these are found."""
+        return False
 
     def estimate(self, stamp_ns: int) -> Estimate:
-        """The answer for the newest frame."""
+        """The answer for the newest frame; after a failure one without a pose."""
+        estimate = self._attempt(lambda: _sound(self._estimate(stamp_ns)), None)
+        return self._estimate(stamp_ns) if estimate is None else estimate
 
     def take_innovations(self) -> Sequence[Innovation]:
-        """The innovations since the last call."""
+        """How anchors and tracked poses compared with their predictions since the last call."""
+        return ()
 
     @property
     def raw_map_from_odom(self) -> SE3 | None:
         """The correction by the newest estimate, before slewing."""
+        return self._attempt(lambda: _sound_pose(self._raw_map_from_odom()), None)
 
     @property
     def pose_prior(self) -> PosePrior | None:
         """The pose prior at the newest frame; None without one, after a fix, or once it has become too uncertain."""
+        return self._attempt(self._pose_prior_now, None)
 
     @property
     def search_prior(self) -> PosePrior | None:
         """Where to search for the newest frame before the first fix."""
+        return self._attempt(self._search_prior_now, None)
 
     @property
     def counts(self) -> Mapping[str, int]:
         """How many anchors were accepted, and how many refused for each reason."""
+        return dict(self._counts)
 
     @property
     def tracked_counts(self) -> Mapping[str, int]:
         """The same of poses from followed map points."""
+        return dict(self._tracked_counts)
 
     @property
     def loop_counts(self) -> Mapping[str, int]:
         """The same of loops."""
+        return dict(self._loop_counts)
+
+    def _take_odometry(self, result: OdometryPose | Rejection) -> None:
+        pass
+
+    def _judge_anchor(self, anchor: AnchorPose) -> Verdict:
+        return Rejection(anchor.stamp_ns, self.missing)
+
+    def _judge_tracked(self, tracked: TrackedPose) -> Verdict:
+        return Rejection(tracked.stamp_ns, self.missing)
+
+    def _miss_tracked(self, stamp_ns: int) -> None:
+        """Go on without the map points of a frame, which were not found."""
+
+    def _judge_loop(self, loop: LoopClosure) -> Verdict:
+        return Rejection(loop.later_ns, self.missing)
+
+    def _set_initial_pose(self, stamp_ns: int, map_from_camera: SE3, covariance: Array) -> bool:
+        return False
+
+    def _predict(self, stamp_ns: int) -> SE3 | None:
+        return None
+
+    def _estimate(self, stamp_ns: int) -> Estimate:
+        return Estimate(stamp_ns, State.UNINITIALIZED, self.missing)
+
+    def _raw_map_from_odom(self) -> SE3 | None:
+        return None
+
+    def _pose_prior_now(self) -> PosePrior | None:
+        return None
+
+    def _search_prior_now(self) -> PosePrior | None:
+        return None
+
+    def _settle(self, anchor: AnchorPose, verdict: Verdict) -> None:
+        """Note the verdict on an anchor that was PENDING."""
+        if verdict is not PENDING:
+            self._settled.append((anchor, verdict))
+            self._count(self._counts, verdict)
+
+    def _verdict_on(self, result: ResultT | Rejection, judge: Callable[[ResultT], Verdict]) -> Verdict:
+        if isinstance(result, Rejection):
+            return result
+        return self._attempt(lambda: judge(result), _broken(getattr(result, "stamp_ns", 0)))
+
+    @staticmethod
+    def _count(counts: Counter[str], verdict: Verdict) -> None:
+        if verdict is not PENDING:
+            counts[verdict.reason.value if isinstance(verdict, Rejection) else ACCEPTED.value] += 1
+
+    def _attempt(self, call: Callable[[], ResultT], otherwise: OtherT) -> ResultT | OtherT:
+        try:
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                return call()
+        except NUMERICAL_ERRORS as error:
+            self.failures += 1
+            trace = "".join(traceback.format_exception(error))
+            _log.error("the estimate broke down numerically (%s) and starts again\n%s", error, trace)
+            self.restart()
+            return otherwise
+
+
+def _broken(stamp_ns: int) -> Rejection:
+    return Rejection(stamp_ns, Reason.INTERNAL_ERROR)
+
+
+def _sound(estimate: Estimate) -> Estimate:
+    """The same. Raises ArithmeticError where its numbers cannot be."""
+    _sound_pose(estimate.map_from_odom)
+    _sound_pose(estimate.odom_from_camera)
+    if estimate.covariance is not None and not is_plausible_covariance(estimate.covariance):
+        raise ArithmeticError("the covariance of the pose is none")
+    return estimate
+
+
+def _sound_pose(pose: SE3 | None) -> SE3 | None:
+    """The same. Raises ArithmeticError for a pose that cannot be."""
+    if pose is not None and not is_plausible_pose(pose):
+        raise ArithmeticError("the pose is absurd")
+    return pose

@@ -6,8 +6,8 @@ The newest state of the smoother, propagated to the present frame, is the target
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,8 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.plausibility import is_plausible_pose
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
+    ACCEPTED,
+    PENDING,
     AnchorPose,
     Estimate,
     LoopClosure,
@@ -24,13 +26,14 @@ from visloc_ros.core.types import (
     Rejection,
     State,
     TrackedPose,
+    Verdict,
 )
 from visloc_ros.fusion.active_alignment import CONFIRMING_ANCHORS, ActiveAlignment
 from visloc_ros.fusion.anchor_fix import AnchorFix, make_fix
 from visloc_ros.fusion.config import FusionConfig
-from visloc_ros.fusion.estimator import ACCEPTED
+from visloc_ros.fusion.estimator import Estimator
 from visloc_ros.fusion.health import PoseSupport, judge_absence, judge_pose, judge_support, reason_for
-from visloc_ros.fusion.initialization.alignment_search import AlignmentHypothesis
+from visloc_ros.fusion.initialization.alignment_search import MAX_CANDIDATES, AlignmentHypothesis
 from visloc_ros.fusion.initialization.first_fix import FirstFix
 from visloc_ros.fusion.initialization.map_only_pose import MapOnlyEstimate, MapOnlyPose
 from visloc_ros.fusion.initialization.pose_prior import PosePrior, StampedPosePrior
@@ -46,25 +49,21 @@ MAX_PENDING = 16
 MAX_INNOVATIONS = 64
 
 
-class Fuser:
-    """Joins odometry and anchors. One thread at a time; ``metric`` tells whether the map is in metres.
+class Fuser(Estimator):
+    """Joins odometry, anchors, followed map points and loops.
 
     Odometry that restarts in a new segment has a scale of its own: poses stop until anchors align it again, and
     ``odom_from_camera`` then continues from its last value.
     """
 
     def __init__(self, config: FusionConfig, metric: bool, gravity_aligned: bool = False) -> None:
-        self._config = config
-        self.metric = metric
-        self.gravity_aligned = gravity_aligned
-        self._counts: Counter[str] = Counter()
-        self._tracked_counts: Counter[str] = Counter()
-        self._loop_counts: Counter[str] = Counter()
-        self._innovations: deque[Innovation] = deque(maxlen=MAX_INNOVATIONS)
-        self.reset()
+        self._waiting: deque[AnchorPose] = deque()  # for the odometry of their images
+        self._candidates: deque[AnchorPose] = deque()  # for others that agree
+        super().__init__(config, metric, gravity_aligned)
 
     def reset(self) -> None:
-        """Forget everything but the counts, as after a jump of the clock."""
+        """Forget everything but the counts: after a jump of the clock."""
+        self._innovations: deque[Innovation] = deque(maxlen=MAX_INNOVATIONS)
         self._history = OdometryHistory(self._config.history_s, self._config.max_gap_s)
         self._output: SlewedOutput | None = None
         self._before_ns: int | None = None
@@ -84,9 +83,9 @@ class Fuser:
 
     def relocalize(self) -> None:
         """Forget the alignment to the map and any pose prior; the odometry and its frame go on."""
+        self._drop(self._waiting)
         self._start_search()
         self._current: tuple[OdometrySample, StateEstimate] | None = None  # the newest
-        self._pending: deque[AnchorPose] = deque(maxlen=MAX_PENDING)
         self._pose_prior: StampedPosePrior | None = None
         self._last_pose_ns: int | None = None
         self._last_fix_ns: int | None = None
@@ -95,31 +94,15 @@ class Fuser:
 
     def _start_search(self) -> None:
         """Drop the alignment and search for a new one."""
+        self._drop(self._candidates)
         self._alignment: ActiveAlignment | None = None
         self._first_fix = FirstFix(self._config, again=self._output is not None)
 
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """How many anchors were accepted, and how many refused for each reason."""
-        return dict(self._counts)
-
-    @property
-    def tracked_counts(self) -> Mapping[str, int]:
-        """How many tracked poses were accepted, and how many refused for each reason."""
-        return dict(self._tracked_counts)
-
-    @property
-    def loop_counts(self) -> Mapping[str, int]:
-        """How many loops were accepted, and how many refused for each reason."""
-        return dict(self._loop_counts)
-
-    @property
-    def raw_map_from_odom(self) -> SE3 | None:
-        """The correction by the newest estimate, before slewing."""
+    def _raw_map_from_odom(self) -> SE3 | None:
         is_known = self._alignment is not None or self._last_pose_ns == self._newest_ns
         return self._output.raw_map_from_odom if self._output is not None and is_known else None
 
-    def set_initial_pose(self, stamp_ns: int, map_from_camera: SE3, covariance: Array) -> bool:
+    def _set_initial_pose(self, stamp_ns: int, map_from_camera: SE3, covariance: Array) -> bool:
         """Take a pose prior (``/initialpose``, the last run) for the search and the first fix; it is never an output.
 
         An alignment that is LOST, or that contradicts the prior beyond its covariance (6, 6), is dropped. One that
@@ -127,7 +110,7 @@ class Fuser:
         """
         prior, sample = PosePrior(map_from_camera, covariance), self._history.at(stamp_ns)
         if self._alignment is not None:
-            present = self.predict(stamp_ns)
+            present = self._predict(stamp_ns)
             if present is not None and sample is not None:
                 there = self._alignment.at(sample)
                 if prior.is_consistent_with(present, there.covariance[:6, :6]):
@@ -136,29 +119,23 @@ class Fuser:
         self._pose_prior = StampedPosePrior(stamp_ns, prior, sample)
         return True
 
-    @property
-    def pose_prior(self) -> PosePrior | None:
-        """The pose prior at the newest frame; None without one, after a fix, or once it has become too uncertain."""
+    def _pose_prior_now(self) -> PosePrior | None:
         if self._pose_prior is None or self._alignment is not None or self._history.latest is None:
             return None
         prior = self._pose_prior.at(self._history.latest)
         return prior if prior.is_informative else None
 
-    @property
-    def search_prior(self) -> PosePrior | None:
-        """Where to search before the first fix: near anchors that agree, else near the pose prior."""
+    def _search_prior_now(self) -> PosePrior | None:
+        """Near anchors that agree, else near the pose prior."""
         latest = self._history.latest
         if self._alignment is not None or latest is None:
             return None
         near = self._first_fix.search_prior
         prior = None if near is None else near.at(latest)
-        return prior if prior is not None and prior.is_informative else self.pose_prior
+        return prior if prior is not None and prior.is_informative else self._pose_prior_now()
 
-    def add_odometry(self, result: OdometryPose | Rejection) -> None:
-        """Take the odometry of the next frame.
-
-        Frames that are not newer are dropped, until ``reset``.
-        """
+    def _take_odometry(self, result: OdometryPose | Rejection) -> None:
+        """Take the odometry of the next frame; frames that are not newer are dropped."""
         if self._newest_ns is not None and result.stamp_ns <= self._newest_ns:
             return
         self._before_ns, self._newest_ns = self._newest_ns, result.stamp_ns
@@ -169,45 +146,32 @@ class Fuser:
         else:
             self._odometry_lost = None
             self._advance(result)
-        self._take_pending()
-        self._lean_on_map(result.stamp_ns)
+        self._judge_waiting()
+        self._advance_map_only(result.stamp_ns)
 
-    def add_anchor(self, result: AnchorPose | Rejection) -> Rejection | None:
-        """Take an anchor, however late; None when accepted, or kept until odometry or other anchors confirm it.
+    def _judge_anchor(self, anchor: AnchorPose) -> Verdict:
+        """PENDING where odometry has not come to it, or too few anchors agree yet.
 
         Refused: BAD_MESSAGE, not finite or without a valid covariance; STALE, older than the window or of an ended
         odometry segment; NO_TRANSFORM, no odometry at its stamp; ODOMETRY_DISAGREES, outside the gate.
         """
-        contradiction = None
-        if isinstance(result, AnchorPose) and is_valid_anchor(result) and not self._is_led:
-            contradiction = self._map_only.take(result, self._pose_prior)
-        if isinstance(result, AnchorPose) and contradiction is None and self._must_wait(result):
-            self._pending.append(result)  # and counts once it is judged
-            return None
-        verdict = result if isinstance(result, Rejection) else contradiction or self._judge(result)
-        self._counts[ACCEPTED if verdict is None else verdict.reason.value] += 1
-        return verdict
+        if not is_valid_anchor(anchor):
+            return Rejection(anchor.stamp_ns, Reason.BAD_MESSAGE)
+        contradiction = None if self._is_led else self._map_only.take(anchor, self._pose_prior)
+        if contradiction is not None:
+            return contradiction
+        newest = self._history.latest
+        if newest is None or anchor.stamp_ns > newest.stamp_ns:
+            self._waiting.append(anchor)
+            self._drop(self._waiting, MAX_PENDING)
+            return PENDING
+        return self._judge_with_odometry(anchor)
 
-    def add_tracked(self, result: TrackedPose | Rejection) -> Rejection | None:
-        """Take a frame's pose from tracked map points, as a measurement of the motion since their anchor's image.
-
-        Refused: BAD_MESSAGE, not finite or without a valid covariance; STALE, not newer than what is known, or its
-        anchor is not in use; NO_TRANSFORM, no odometry at its stamp; ODOMETRY_DISAGREES, its points have slipped.
-        """
-        verdict = self._miss_tracked(result) if isinstance(result, Rejection) else self._process_tracked(result)
-        self._tracked_counts[ACCEPTED if verdict is None else verdict.reason.value] += 1
-        return verdict
-
-    def add_loop(self, loop: LoopClosure) -> Rejection | None:
-        """Take a loop that odometry closed; None when it was accepted.
-
-        Refused: BAD_MESSAGE, not finite, backward or without a positive covariance; NO_TRANSFORM, no odometry at either
-        end; STALE, without an alignment, from an ended odometry segment or before the window; ODOMETRY_DISAGREES,
-        outside the gate.
-        """
-        verdict = self._process_loop(loop)
-        self._loop_counts[ACCEPTED if verdict is None else verdict.reason.value] += 1
-        return verdict
+    def _drop(self, anchors: deque[AnchorPose], kept: int = 0) -> None:
+        """Give up pending anchors, the oldest first."""
+        while len(anchors) > kept:
+            anchor = anchors.popleft()
+            self._settle(anchor, Rejection(anchor.stamp_ns, Reason.STALE))
 
     def awaits_tracking(self, stamp_ns: int) -> bool:
         """Whether the pose of the newest frame comes with its tracked map points, if these are found."""
@@ -218,13 +182,13 @@ class Fuser:
         taken, self._innovations = self._innovations, deque(maxlen=MAX_INNOVATIONS)
         return tuple(taken)
 
-    def predict(self, stamp_ns: int) -> SE3 | None:
-        """``map_from_camera`` to search an image around; before the first fix the ``search_prior``, None when LOST."""
+    def _predict(self, stamp_ns: int) -> SE3 | None:
+        """Before the first fix the ``search_prior``, None when LOST."""
         known = None if self._is_led else self._map_only.pose_at(stamp_ns)
         if known is not None:
             return known.map_from_camera
         if self._alignment is None:
-            search_prior = self.search_prior
+            search_prior = self._search_prior_now()
             return None if search_prior is None else search_prior.map_from_camera
         sample = self._history.at(stamp_ns)
         if sample is None or not self._is_current(sample):
@@ -238,7 +202,7 @@ class Fuser:
             return self._current[1]
         return alignment.at(sample)
 
-    def estimate(self, stamp_ns: int) -> Estimate:
+    def _estimate(self, stamp_ns: int) -> Estimate:
         """The fused estimate of the newest frame; other stamps, and frames without odometry, have no pose.
 
         A LOST estimate may still carry its pose: its covariance tells how far it can be off.
@@ -276,20 +240,13 @@ class Fuser:
             self._update_output(self._alignment)
             self._output = self._output.slewed(motion.seconds, self._config.slew)
 
-    def _take_pending(self) -> None:
-        """Process anchors that came before their odometry, which may begin with poses of earlier frames."""
-        waiting, self._pending = self._pending, deque(maxlen=MAX_PENDING)
+    def _judge_waiting(self) -> None:
+        """Judge anchors that came before their odometry, which may begin with poses of earlier frames."""
+        waiting, self._waiting = self._waiting, deque()
         for anchor in waiting:
-            self.add_anchor(anchor)
+            self._settle(anchor, self._judge_anchor(anchor))
 
-    def _must_wait(self, anchor: AnchorPose) -> bool:
-        """Whether odometry has not come to an anchor's image yet."""
-        newest = self._history.latest
-        return is_valid_anchor(anchor) and (newest is None or anchor.stamp_ns > newest.stamp_ns)
-
-    def _judge(self, anchor: AnchorPose) -> Rejection | None:
-        if not is_valid_anchor(anchor):
-            return Rejection(anchor.stamp_ns, Reason.BAD_MESSAGE)
+    def _judge_with_odometry(self, anchor: AnchorPose) -> Verdict:
         sample = self._history.at(anchor.stamp_ns)
         if sample is None:
             forgotten = self._history.is_forgotten(anchor.stamp_ns)
@@ -299,8 +256,12 @@ class Fuser:
         fix = make_fix(sample, anchor, self._config.anchor_noise)
         return self._initialize(fix) if self._alignment is None else self._update_alignment(self._alignment, fix)
 
-    def _process_tracked(self, tracked: TrackedPose) -> Rejection | None:
-        """Add a tracked pose to the filter of its anchor."""
+    def _judge_tracked(self, tracked: TrackedPose) -> Verdict:
+        """Join a frame's pose from tracked map points, as a measurement of the motion since their anchor's image.
+
+        Refused: BAD_MESSAGE, not finite or without a valid covariance; STALE, not newer than what is known, or its
+        anchor is not in use; NO_TRANSFORM, no odometry at its stamp; ODOMETRY_DISAGREES, its points have slipped.
+        """
         if not is_valid_tracked(tracked):
             return Rejection(tracked.stamp_ns, Reason.BAD_MESSAGE)
         if self._alignment is None or not self._is_led:
@@ -316,10 +277,15 @@ class Fuser:
             return Rejection(tracked.stamp_ns, Reason.ODOMETRY_DISAGREES, {"chi_square": innovation.squared})
         self._update_output(self._alignment)
         self._map_only.follow(tracked)
-        return None
+        return ACCEPTED
 
-    def _process_loop(self, loop: LoopClosure) -> Rejection | None:
-        """Add a loop to the alignment."""
+    def _judge_loop(self, loop: LoopClosure) -> Verdict:
+        """Join a loop that odometry closed.
+
+        Refused: BAD_MESSAGE, not finite, backward or without a positive covariance; NO_TRANSFORM, no odometry at either
+        end; STALE, without an alignment, from an ended odometry segment or before the window; ODOMETRY_DISAGREES,
+        outside the gate.
+        """
         if not is_valid_loop(loop):
             return Rejection(loop.later_ns, Reason.BAD_MESSAGE)
         earlier, later = self._history.at(loop.earlier_ns), self._history.at(loop.later_ns)
@@ -327,10 +293,10 @@ class Fuser:
             return Rejection(loop.later_ns, Reason.NO_TRANSFORM)
         if self._alignment is None or earlier is None or not self._is_current(earlier) or not self._is_current(later):
             return Rejection(loop.later_ns, Reason.STALE)
-        rejection = self._alignment.add_loop(loop, (earlier, later))
-        if rejection is None:
+        verdict = self._alignment.add_loop(loop, (earlier, later))
+        if verdict is ACCEPTED:
             self._update_output(self._alignment)
-        return rejection
+        return verdict
 
     def _is_current(self, sample: OdometrySample) -> bool:
         latest = self._history.latest
@@ -339,18 +305,21 @@ class Fuser:
     def _reaches(self, sample: OdometrySample) -> bool:
         return self._alignment is None or self._alignment.reaches(sample.stamp_ns)
 
-    def _initialize(self, fix: AnchorFix) -> Rejection | None:
+    def _initialize(self, fix: AnchorFix) -> Verdict:
         """Keep an anchor until enough of them agree and the camera has moved enough to determine the scale."""
         prior = scale_prior(fix.sample, self._config.sensors, self.metric)
         hypothesis = self._first_fix.take(fix, prior, self._pose_prior)
         if hypothesis is None:
-            return None
+            self._candidates.append(fix.anchor)
+            self._drop(self._candidates, MAX_CANDIDATES)
+            return PENDING
         self._start_alignment(hypothesis)
-        if fix in hypothesis.fixes:
-            return None
-        return Rejection(fix.stamp_ns, Reason.ODOMETRY_DISAGREES, {"agreeing": len(hypothesis.fixes)})
+        return ACCEPTED if fix in hypothesis.fixes else self._disagreeing(fix.anchor, hypothesis)
 
-    def _update_alignment(self, alignment: ActiveAlignment, fix: AnchorFix) -> Rejection | None:
+    def _disagreeing(self, anchor: AnchorPose, hypothesis: AlignmentHypothesis) -> Rejection:
+        return Rejection(anchor.stamp_ns, Reason.ODOMETRY_DISAGREES, {"agreeing": len(hypothesis.fixes)})
+
+    def _update_alignment(self, alignment: ActiveAlignment, fix: AnchorFix) -> Verdict:
         """Add an anchor that passes the gate; others may start another alignment once enough of them agree."""
         innovation, hypothesis = alignment.add_anchor(fix)
         self._innovations.append(innovation)
@@ -361,12 +330,13 @@ class Fuser:
             self._map_only.agree(fix.anchor)
         else:
             return refusal(fix, innovation)
-        return None
+        return ACCEPTED
 
     def _start_alignment(self, hypothesis: AlignmentHypothesis) -> None:
         sensors = make_sensor_factors(self._config.sensors, self.metric, self.gravity_aligned)
         self._alignment = ActiveAlignment(self._config, hypothesis, sensors)
         self._pose_prior = None
+        self._settle_candidates(hypothesis)
         if self._is_led:
             self._map_only.end()
         for fix in hypothesis.fixes:
@@ -374,6 +344,13 @@ class Fuser:
         self._update_output(self._alignment)
         if self._output is not None:
             self._output = self._output.slewed(0.0, self._config.slew)  # a step must not wait for the next frame
+
+    def _settle_candidates(self, hypothesis: AlignmentHypothesis) -> None:
+        agreeing = {fix.stamp_ns for fix in hypothesis.fixes}
+        candidates, self._candidates = self._candidates, deque()
+        for anchor in candidates:
+            is_agreeing = anchor.stamp_ns in agreeing
+            self._settle(anchor, ACCEPTED if is_agreeing else self._disagreeing(anchor, hypothesis))
 
     def _update_output(self, alignment: ActiveAlignment) -> None:
         """Set the output's target to the newest estimate; where there was no pose before, step there."""
@@ -391,18 +368,16 @@ class Fuser:
             self._output = self._output.stepped()
             self._last_pose_ns = latest.stamp_ns
 
-    def _miss_tracked(self, rejection: Rejection) -> Rejection:
-        """Go on without the map points of a frame."""
+    def _miss_tracked(self, stamp_ns: int) -> None:
         if not self._is_led:
-            self._map_only.miss(rejection.stamp_ns)
-            self._take_map_only(rejection.stamp_ns)
-        return rejection
+            self._map_only.miss(stamp_ns)
+            self._take_map_only(stamp_ns)
 
-    def _follow_map_only(self, tracked: TrackedPose) -> Rejection | None:
-        rejection = self._map_only.follow(tracked)
-        if rejection is None:
+    def _follow_map_only(self, tracked: TrackedPose) -> Verdict:
+        verdict = self._map_only.follow(tracked)
+        if verdict is ACCEPTED:
             self._take_map_only(tracked.stamp_ns)
-        return rejection
+        return verdict
 
     @property
     def _is_led(self) -> bool:
@@ -410,7 +385,7 @@ class Fuser:
         latest = self._history.latest
         return self._alignment is not None and latest is not None and latest.stamp_ns == self._newest_ns
 
-    def _lean_on_map(self, stamp_ns: int) -> None:
+    def _advance_map_only(self, stamp_ns: int) -> None:
         """Follow the pose by the map alone, at a frame to whose pose odometry does not lead."""
         if self._is_led:
             self._map_only.lead(stamp_ns)

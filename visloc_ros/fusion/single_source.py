@@ -6,111 +6,33 @@ but relative, and drifts.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
-from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.geometry import SE3
 from visloc_ros.core.mode import Mode
 from visloc_ros.core.types import (
+    ACCEPTED,
     AnchorPose,
     Estimate,
-    LoopClosure,
     OdometryPose,
     Reason,
     Rejection,
     State,
     Support,
-    TrackedPose,
+    Verdict,
 )
 from visloc_ros.fusion.config import FusionConfig
-from visloc_ros.fusion.estimator import ACCEPTED, Estimator
+from visloc_ros.fusion.estimator import Estimator
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.fusion.health import PoseSupport, judge_absence, judge_pose, reason_for
-from visloc_ros.fusion.initialization.pose_prior import PosePrior
-from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.input_checks import is_valid_anchor, is_valid_odometry
 from visloc_ros.fusion.slewed_output import SlewedOutput
 
 
-class _Refusing:
-    """Takes nothing; a source overrides what it takes, and counts it."""
-
-    metric: bool
-    gravity_aligned: bool
-    raw_map_from_odom: SE3 | None = None
-    pose_prior: PosePrior | None = None
-    search_prior: PosePrior | None = None
-    _missing: Reason
-
-    def __init__(self, config: FusionConfig, metric: bool, gravity_aligned: bool = False) -> None:
-        self._config, self.metric, self.gravity_aligned = config, metric, gravity_aligned
-        self._counts: Counter[str] = Counter()
-        self._tracked_counts: Counter[str] = Counter()
-        self._loop_counts: Counter[str] = Counter()
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything but the counts: after a jump of the clock."""
-
-    def restart(self) -> None:
-        """Forget everything but the counts: after a numerical failure."""
-        self.reset()
-
-    def add_odometry(self, result: OdometryPose | Rejection) -> None:
-        """Leave it out."""
-
-    def add_anchor(self, result: AnchorPose | Rejection) -> Rejection | None:
-        """Refuse it."""
-        return self._refuse(result.stamp_ns, self._counts)
-
-    def add_tracked(self, result: TrackedPose | Rejection) -> Rejection | None:
-        """Refuse it."""
-        return self._refuse(result.stamp_ns, self._tracked_counts)
-
-    def add_loop(self, loop: LoopClosure) -> Rejection | None:
-        """Refuse it."""
-        return self._refuse(loop.later_ns, self._loop_counts)
-
-    def set_initial_pose(self, stamp_ns: int, map_from_camera: SE3, covariance: Array) -> bool:
-        """Leave it: nothing is searched for around it."""
-        return False
-
-    def predict(self, stamp_ns: int) -> SE3 | None:
-        """Nothing: one source alone predicts no frame."""
-        return None
-
-    def awaits_tracking(self, stamp_ns: int) -> bool:
-        """Never: map points are not taken."""
-        return False
-
-    def take_innovations(self) -> Sequence[Innovation]:
-        """None: nothing is predicted."""
-        return ()
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """How many anchors were accepted, and how many refused for each reason."""
-        return dict(self._counts)
-
-    @property
-    def tracked_counts(self) -> Mapping[str, int]:
-        """The same of poses from followed map points."""
-        return dict(self._tracked_counts)
-
-    @property
-    def loop_counts(self) -> Mapping[str, int]:
-        """The same of loops."""
-        return dict(self._loop_counts)
-
-    def _refuse(self, stamp_ns: int, counts: Counter[str]) -> Rejection:
-        counts[self._missing.value] += 1
-        return Rejection(stamp_ns, self._missing)
-
-
-class AnchorsOnly(_Refusing):
+class AnchorsOnly(Estimator):
     """The pose of each anchor at its own image; between them there is none. ``odom`` is at the camera."""
 
-    _missing = Reason.NO_ODOMETRY
+    missing = Reason.NO_ODOMETRY
 
     def reset(self) -> None:
         """Forget the last anchor: after a jump of the clock."""
@@ -121,21 +43,24 @@ class AnchorsOnly(_Refusing):
         self._anchor: AnchorPose | None = None
         self._why: Reason | None = Reason.NO_ANCHOR
 
-    def add_anchor(self, result: AnchorPose | Rejection) -> Rejection | None:
+    def add_anchor(self, result: AnchorPose | Rejection) -> Verdict:
         """Take an anchor; refused are BAD_MESSAGE, not finite or without a valid covariance, and STALE, not newer."""
-        verdict = result if isinstance(result, Rejection) else self._refusal(result)
-        if verdict is None and isinstance(result, AnchorPose):
-            self._anchor = result
-        self._counts[ACCEPTED if verdict is None else verdict.reason.value] += 1
-        self._why = None if verdict is None else verdict.reason
+        verdict = super().add_anchor(result)
+        self._why = verdict.reason if isinstance(verdict, Rejection) else None
         return verdict
 
-    @property
-    def raw_map_from_odom(self) -> SE3 | None:  # type: ignore[override]
-        """The newest anchor's pose."""
+    def _judge_anchor(self, anchor: AnchorPose) -> Verdict:
+        if not is_valid_anchor(anchor):
+            return Rejection(anchor.stamp_ns, Reason.BAD_MESSAGE)
+        if self._anchor is not None and anchor.stamp_ns <= self._anchor.stamp_ns:
+            return Rejection(anchor.stamp_ns, Reason.STALE)
+        self._anchor = anchor
+        return ACCEPTED
+
+    def _raw_map_from_odom(self) -> SE3 | None:
         return None if self._anchor is None else self._anchor.map_from_camera
 
-    def estimate(self, stamp_ns: int) -> Estimate:
+    def _estimate(self, stamp_ns: int) -> Estimate:
         """The newest anchor at its own stamp, and at a later one how long it is gone."""
         if self._anchor is None:
             return Estimate(stamp_ns, State.INITIALIZING, self._why)
@@ -159,18 +84,11 @@ class AnchorsOnly(_Refusing):
             support=Support.ANCHOR,
         )
 
-    def _refusal(self, anchor: AnchorPose) -> Rejection | None:
-        if not is_valid_anchor(anchor):
-            return Rejection(anchor.stamp_ns, Reason.BAD_MESSAGE)
-        if self._anchor is not None and anchor.stamp_ns <= self._anchor.stamp_ns:
-            return Rejection(anchor.stamp_ns, Reason.STALE)
-        return None
 
-
-class OdometryOnly(_Refusing):
+class OdometryOnly(Estimator):
     """The way since the start in metres, wherever the odometry tells its scale; never a pose in a map."""
 
-    _missing = Reason.NO_MAP
+    missing = Reason.NO_MAP
 
     def reset(self) -> None:
         """Forget everything: after a jump of the clock."""
@@ -179,10 +97,7 @@ class OdometryOnly(_Refusing):
         self._scale: float | None = None
         self._lost: Reason | None = None
 
-    def relocalize(self) -> None:
-        """Leave everything as it is: there is no place in a map to forget."""
-
-    def add_odometry(self, result: OdometryPose | Rejection) -> None:
+    def _take_odometry(self, result: OdometryPose | Rejection) -> None:
         """Go on by the scale known before; the frame begins where one is known for the first time."""
         if isinstance(result, Rejection):
             self._lost = result.reason
@@ -192,7 +107,7 @@ class OdometryOnly(_Refusing):
             self._lost = None
             self._advance(result)
 
-    def estimate(self, stamp_ns: int) -> Estimate:
+    def _estimate(self, stamp_ns: int) -> Estimate:
         """``odom_from_camera`` of the newest frame, or why there is none."""
         is_there = self._last is not None and self._last.stamp_ns == stamp_ns and self._scale is not None
         return Estimate(

@@ -14,7 +14,7 @@ from visloc_msgs.msg import Innovation as InnovationMsg
 from visloc_msgs.msg import LocalizationStatus
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import Anchor, AnchorPose, Estimate, Reason, Rejection, State
+from visloc_ros.core.types import ACCEPTED, PENDING, Anchor, AnchorPose, Estimate, Reason, State, Verdict
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.last_pose import LastPose
 from visloc_ros.fusion.odom_velocity import OdomState
@@ -109,10 +109,10 @@ class FusionOutput(BackendListener):
             )
             self.keeper.keep(estimate.state, last)
 
-    def on_anchor(self, anchor: Anchor, verdict: Rejection | None) -> None:
+    def on_anchor(self, anchor: Anchor, verdict: Verdict) -> None:
         """Keep where an anchor saw the camera, for viewers: arrows along x show which way it looked."""
-        if isinstance(anchor.result, AnchorPose):
-            history = self._accepted if verdict is None else self._refused
+        if isinstance(anchor.result, AnchorPose) and verdict is not PENDING:
+            history = self._accepted if verdict is ACCEPTED else self._refused
             history.add(anchor.result.stamp_ns, anchor.result.map_from_camera @ BASE_FROM_OPTICAL.inverse)
 
     def on_innovation(self, innovation: Innovation) -> None:

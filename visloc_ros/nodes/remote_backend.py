@@ -11,18 +11,19 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from visloc_msgs.msg import Anchor as AnchorMsg
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import Anchor, AnchorPose, Estimate, Frame, LoopClosure, OdometryPose, Rejection, TrackedPose
+from visloc_ros.core.types import Anchor, AnchorPose
 from visloc_ros.map_tracking import MapTracker
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.nodes.recent_poses import RecentPoses
+from visloc_ros.pipeline.localizer import PoseBackend
 from visloc_ros.sources.ros_messages import anchor_from_msg, pose_from_msg, stamp_from_msg
 
 PREDICTIONS_KEPT = 8
 LONGEST_GAP_NS = NANOSECONDS // 2  # after the newest fused pose; then nobody sends them any more
 
 
-class RemoteBackend:
+class RemoteBackend(PoseBackend):
     """Hears of anchors and fused poses by their topics; what the frames gave is published by the node itself.
 
     Without a ``tracker`` nothing is heard. Anchors that contradict the fused pose are left out; ``outcomes`` counts
@@ -42,25 +43,6 @@ class RemoteBackend:
     def has_anchor(self) -> bool:
         """Whether an anchor waits for the next frame."""
         return bool(self._anchors)
-
-    def add_odometry(self, result: OdometryPose | Rejection) -> Estimate | None:
-        """Nothing is estimated here."""
-        return None
-
-    def published_at(self, stamp_ns: int) -> Estimate | None:
-        """Nothing is published here."""
-        return None
-
-    def add_loop(self, loop: LoopClosure) -> Rejection | None:
-        """Nothing is joined here."""
-        return None
-
-    def add_tracked(self, result: TrackedPose | Rejection) -> Rejection | None:
-        """Nothing is joined here."""
-        return None
-
-    def search(self, frame: Frame) -> None:
-        """The anchor node takes its images itself."""
 
     def take_accepted(self) -> Sequence[Anchor]:
         """The newest anchor since the last call, unless it contradicts the fused pose of its image."""

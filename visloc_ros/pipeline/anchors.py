@@ -96,7 +96,7 @@ class InlineAnchors:
         self._due: tuple[int, Anchor] | None = None
 
     def is_idle(self, now_ns: int) -> bool:
-        """Tell whether the last result is out and its image long enough ago; stamps that run back begin anew."""
+        """Tell whether the last result is out and its image long enough ago; stamps that run back start again."""
         if self._due is not None:
             return False
         waited_ns = None if self._searched_ns is None else now_ns - self._searched_ns

@@ -19,6 +19,7 @@ from visloc_ros.core.mode import Mode
 from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
+    PENDING,
     Anchor,
     Estimate,
     Frame,
@@ -29,8 +30,9 @@ from visloc_ros.core.types import (
     Rejection,
     State,
     TrackedPose,
+    Verdict,
 )
-from visloc_ros.fusion.contained_estimator import ContainedEstimator
+from visloc_ros.fusion.estimator import Estimator
 from visloc_ros.fusion.initialization.pose_prior import PosePrior
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.input_checks import is_valid_prior
@@ -39,6 +41,7 @@ from visloc_ros.pipeline.anchors import AnchorRunner, RemoteAnchors
 from visloc_ros.pipeline.carried_motion import CarriedMotion
 from visloc_ros.pipeline.config import BackendConfig
 from visloc_ros.pipeline.inputs import Input, InputKind
+from visloc_ros.pipeline.localizer import PoseBackend
 from visloc_ros.pipeline.odometry_continuity import OdometryContinuity
 from visloc_ros.pipeline.output import OthersOdometry, Output, Published
 
@@ -71,27 +74,27 @@ class BackendListener:
     def on_published(self, published: Published) -> None:
         """What is sent at one frame, or in silence."""
 
-    def on_anchor(self, anchor: Anchor, verdict: Rejection | None) -> None:
-        """An anchor has been judged: None where it was accepted."""
+    def on_anchor(self, anchor: Anchor, verdict: Verdict) -> None:
+        """An anchor has been judged; one that was PENDING comes again with what became of it."""
 
-    def on_tracked(self, result: TrackedPose | Rejection, verdict: Rejection | None) -> None:
-        """Followed map points of a frame have been judged: None where they were accepted."""
+    def on_tracked(self, result: TrackedPose | Rejection, verdict: Verdict) -> None:
+        """Followed map points of a frame have been judged."""
 
-    def on_loop(self, loop: LoopClosure, verdict: Rejection | None) -> None:
-        """A loop that odometry closed has been judged: None where it was accepted."""
+    def on_loop(self, loop: LoopClosure, verdict: Verdict) -> None:
+        """A loop that odometry closed has been judged."""
 
     def on_innovation(self, innovation: Innovation) -> None:
         """How an anchor or a tracked pose compares with its prediction."""
 
     def on_clock_jump(self) -> None:
-        """Stamps have run back: everything begins anew."""
+        """Stamps have run back: everything starts again."""
 
     def prior_of_map(self, name: str) -> BasePrior | None:
         """A pose prior known from elsewhere, asked for when the first anchor names its map."""
         return None
 
 
-class Backend:
+class Backend(PoseBackend):
     """Owns the estimate; every method may be called from any thread."""
 
     def __init__(
@@ -106,7 +109,7 @@ class Backend:
         self._anchors: AnchorRunner = anchors or RemoteAnchors()
         self._is_anchors_only = config.mode == Mode.HLOC
         self._silence = Reason.NO_ANCHOR if self._is_anchors_only else Reason.NO_ODOMETRY
-        self._estimator = ContainedEstimator(ESTIMATORS[Mode(config.mode)](config.fusion, False))
+        self._estimator = ESTIMATORS[Mode(config.mode)](config.fusion, False)
         self._continuity = OdometryContinuity()
         self._output = Output(config, others_odometry)
         self._motion = CarriedMotion()
@@ -114,10 +117,12 @@ class Backend:
         self._map: MapIdentity | None = None
         self._prior: BasePrior | None = None
         self._accepted: deque[Anchor] = deque(maxlen=KEPT)
+        self._pending: dict[int, Anchor] = {}
         self._judged: deque[tuple[str, int]] = deque(maxlen=KEPT)
         self._inputs: list[Input] = []
         self._is_heard, self._heard_ns = False, 0
         self._withheld_ns: int | None = None
+        self._ended_ns: int | None = None  # the newest stamp before the clock jumped
         self._lock = threading.RLock()
         self.refused: Counter[str] = Counter()
         """Odometry left out for its stamp, and frames whose camera has no known place on the base, by reason."""
@@ -125,7 +130,7 @@ class Backend:
         """The newest estimate."""
 
     @property
-    def estimator(self) -> ContainedEstimator:
+    def estimator(self) -> Estimator:
         """The estimator, to look at."""
         return self._estimator
 
@@ -161,6 +166,7 @@ class Backend:
                 return self._carry_on(result.stamp_ns)
             known = self.latest.scale if self.latest.metric else None
             self._estimator.add_odometry(self._continuity.checked(result, known))
+            self._tell_settled()
             self._apply_prior()
             estimate = self._estimator.estimate(result.stamp_ns)
             if self._estimator.awaits_tracking(result.stamp_ns):
@@ -181,14 +187,14 @@ class Backend:
             return self.latest if self.latest.stamp_ns == stamp_ns else None
 
     def take_accepted(self) -> Sequence[Anchor]:
-        """Anchors accepted since the last call: their points are to be followed."""
+        """Anchors accepted since the last call, or PENDING: their points are to be followed."""
         with self._lock:
             accepted = tuple(self._accepted)
             self._accepted.clear()
             return accepted
 
-    def add_tracked(self, result: TrackedPose | Rejection) -> Rejection | None:
-        """Join the followed map points of a frame; the verdict is None where they were accepted."""
+    def add_tracked(self, result: TrackedPose | Rejection) -> Verdict:
+        """Join the followed map points of a frame."""
         with self._lock:
             self._inputs.append(Input(InputKind.TRACKED_POSE, result.stamp_ns))
             verdict = self._estimator.add_tracked(result)
@@ -198,8 +204,8 @@ class Backend:
                 self._publish_withheld()
             return verdict
 
-    def add_loop(self, loop: LoopClosure) -> Rejection | None:
-        """Join a place that odometry has seen before; the verdict is None where it was accepted."""
+    def add_loop(self, loop: LoopClosure) -> Verdict:
+        """Join a place that odometry has seen before."""
         with self._lock:
             self._inputs.append(Input(InputKind.LOOP, loop.later_ns))
             verdict = self._estimator.add_loop(loop)
@@ -222,7 +228,7 @@ class Backend:
             return True
 
     def relocalize(self) -> None:
-        """Forget the place in the map and every prior; agreeing anchors set it anew, and ``odom`` goes on."""
+        """Forget the place in the map and every prior; agreeing anchors set it again, and ``odom`` goes on."""
         with self._lock:
             self._inputs.append(Input(InputKind.RELOCALIZE))
             self._prior = None
@@ -255,9 +261,9 @@ class Backend:
                 self._is_heard, self._heard_ns = False, now_ns
             silence_ns = now_ns - self._heard_ns
             if self._guard.last_ns is not None and silence_ns > self._config.silence_s * NANOSECONDS:
-                self.tell_silence(self._guard.last_ns + silence_ns)
+                self.report_silence(self._guard.last_ns + silence_ns)
 
-    def tell_silence(self, stamp_ns: int) -> None:
+    def report_silence(self, stamp_ns: int) -> None:
         """Publish what is left at a stamp at which no frame came."""
         with self._lock:
             self._publish_withheld()
@@ -269,18 +275,18 @@ class Backend:
         self._anchors.close()
 
     def _accept_stamp(self, stamp_ns: int) -> bool:
-        verdict = self._guard.judge(stamp_ns)
+        before_ns, verdict = self._guard.last_ns, self._guard.judge(stamp_ns)
         if verdict is StampVerdict.UNORDERED:
             self.refused[verdict.value] += 1
             return False
         if verdict is StampVerdict.CLOCK_JUMP:
-            _log.warning("the clock jumped back: everything begins anew")
+            _log.warning("the clock jumped back: everything starts again")
             self._estimator.reset()
             self._output.reset()
             self._motion.reset()
             self._continuity.reset()
             self._judged.clear()
-            self._withheld_ns = None
+            self._withheld_ns, self._ended_ns = None, before_ns
             self._listener.on_clock_jump()
         self._is_heard = True
         return True
@@ -288,19 +294,35 @@ class Backend:
     def _join_anchors(self, now_ns: int) -> None:
         for anchor in self._anchors.finished(now_ns):
             self._inputs.append(Input(InputKind.ANCHOR, anchor.result.stamp_ns))
+            if self._is_of_ended_run(anchor.result.stamp_ns):
+                self.refused["anchor from before the clock jumped"] += 1
+                continue
+            if self._is_anchors_only and not self._accept_stamp(anchor.result.stamp_ns):
+                continue  # a jump of the clock makes repetitions new
             if self._is_repeated(anchor):
                 self.refused["repeated anchor"] += 1
                 continue
-            if self._is_anchors_only and not self._accept_stamp(anchor.result.stamp_ns):
-                continue
             self._follow_map(anchor.map)
             verdict = self._estimator.add_anchor(anchor.result)
-            if verdict is None:
+            if verdict is PENDING:
+                self._pending[anchor.result.stamp_ns] = anchor
+            if not isinstance(verdict, Rejection):
                 self._accepted.append(anchor)
             self._listener.on_anchor(anchor, verdict)
+            self._tell_settled()
             if self._is_anchors_only:
                 self._publish(self._estimator.estimate(anchor.result.stamp_ns))
         self._tell_innovations()
+
+    def _is_of_ended_run(self, stamp_ns: int) -> bool:
+        """Whether an anchor is of an image before a jump of the clock, and its search ended only after it.
+
+        After the jump no image of such a stamp has come yet. Where anchors alone are used, they come in their order.
+        """
+        newest_ns, ended_ns = self._guard.last_ns, self._ended_ns
+        if self._is_anchors_only or ended_ns is None or newest_ns is None:
+            return False
+        return newest_ns < stamp_ns <= ended_ns
 
     def _is_repeated(self, anchor: Anchor) -> bool:
         """Whether a search of the same image in the same map has been judged: delivered again it tells nothing new."""
@@ -359,6 +381,13 @@ class Backend:
         if self._withheld_ns is not None:
             stamp_ns, self._withheld_ns = self._withheld_ns, None
             self._publish_followed(self._estimator.estimate(stamp_ns))
+
+    def _tell_settled(self) -> None:
+        """Report what became of anchors that were pending."""
+        for result, verdict in self._estimator.take_settled():
+            anchor = self._pending.pop(result.stamp_ns, None)
+            if anchor is not None:
+                self._listener.on_anchor(anchor, verdict)
 
     def _tell_innovations(self) -> None:
         for innovation in self._estimator.take_innovations():

@@ -24,7 +24,7 @@ class CarriedMotion:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: stamps may begin anew."""
+        """Forget everything: stamps may start again."""
         self._known: deque[tuple[Estimate, SE3]] = deque(maxlen=2)
         self._accelerations, self._count = np.zeros(2), 0
 

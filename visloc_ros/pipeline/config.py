@@ -17,7 +17,7 @@ class BackendConfig(Config):
         "fused",
         "what the output is made from: fused, odometry and anchors; hloc, anchors alone: each pose at its own image, "
         "late, and none between; odom, odometry alone, without a map: odom -> base in metres where wheels or a depth "
-        "model tell the scale",
+        "model give the scale",
         choices=tuple(mode.value for mode in Mode),
     )
     publish_map_to_odom_tf: bool = option(True, "broadcast map -> odom")

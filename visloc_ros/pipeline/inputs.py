@@ -18,7 +18,7 @@ class InputKind(Enum):
 
 @dataclass(frozen=True)
 class Input:
-    """What was joined. With all inputs in their order the output can be computed anew.
+    """What was joined. With all inputs in their order the output can be recomputed.
 
     ``stamp_ns`` is that of the measurement (of a loop, of its later frame; of a silence, of what is published then);
     0 for what has none.

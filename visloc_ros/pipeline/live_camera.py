@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.camera import check_image_size
+from visloc_ros.core.clock import StampGuard, StampVerdict
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Anchor, AnchorPose, Estimate, Frame, Rejection, State
 from visloc_ros.localization import AnchorEngine
@@ -18,7 +19,7 @@ SEARCH_PERIOD_NS = NANOSECONDS // 2  # while searches find the camera: as in the
 
 
 class PacedAnchors(ThreadedAnchors):
-    """Searches again and again until the camera is found, then twice a second; stamps that run back begin anew.
+    """Searches again and again until the camera is found, then twice a second; stamps that run back start again.
 
     ``told`` are the results that nobody has taken from there yet.
     """
@@ -55,6 +56,8 @@ class LiveCamera:
         self._guess: CameraCalibration | None = None
         self._tracking: _Tracking | None = None
         self._searches: list[AnchorPose | Rejection] = []
+        self._guard = StampGuard()
+        self._is_found = False
         self.calibration: CameraCalibration | None = None
         """What is known of the camera; None before its first frame."""
 
@@ -66,14 +69,15 @@ class LiveCamera:
     def process(self, frame: Frame) -> Estimate | None:
         """Give the fused pose of a frame, or why there is none; None where its stamp is not later than the last.
 
-        Raises CalibrationError for an image of another size than the first.
+        Raises CalibrationError for an image of another size than the first that was found, or of a calibrated camera.
         """
-        if self.calibration is None:
+        if self.calibration is None or (not self._is_found and not _has_size(frame, self.calibration)):
             self._begin(frame)
         assert self.calibration is not None
         check_image_size(self.calibration.camera, frame.image.shape[1], frame.image.shape[0])
         if self._tracking is None:
-            return self._calibrate(frame)
+            is_unordered = self._guard.judge(frame.stamp_ns) is StampVerdict.UNORDERED
+            return None if is_unordered else self._calibrate(frame)
         estimate = self._tracking.localizer.process(frame.with_calibration(self.calibration))
         self._searches += self._tracking.take_searches()
         return estimate
@@ -96,6 +100,7 @@ class LiveCamera:
             self._follow(self.calibration)
 
     def _follow(self, calibration: CameraCalibration) -> None:
+        self._is_found = True
         self.calibration, self._tracking = calibration, _Tracking(self._engine, self._search)
 
     def _calibrate(self, frame: Frame) -> Estimate:
@@ -108,7 +113,12 @@ class LiveCamera:
             self._follow(self.calibration)
         if isinstance(result, Rejection):
             return Estimate(frame.stamp_ns, State.UNINITIALIZED, result.reason)
+        self._is_found = True
         return Estimate(frame.stamp_ns, State.INITIALIZING)
+
+
+def _has_size(frame: Frame, calibration: CameraCalibration) -> bool:
+    return frame.image.shape[:2] == (calibration.camera.height, calibration.camera.width)
 
 
 class _Tracking:

@@ -10,6 +10,7 @@ from visloc_ros.core.clock import StampGuard, StampVerdict
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.timing import ProcessorTime
 from visloc_ros.core.types import (
+    ACCEPTED,
     Anchor,
     AnchorPose,
     Estimate,
@@ -21,6 +22,7 @@ from visloc_ros.core.types import (
     Rejection,
     State,
     TrackedPose,
+    Verdict,
 )
 
 _MAP_PERIOD_NS, _LONGEST_MAP_PERIOD_NS = 60_000_000, 300_000_000
@@ -68,26 +70,32 @@ class PointTracker(Protocol):
         """Forget the anchor and all images."""
 
 
-class PoseBackend(Protocol):
-    """The back end as far as it is needed here: ``pipeline.Backend``, or one that stands for it in another process."""
+class PoseBackend:
+    """The back end as far as it is needed here; one in another process publishes, judges and searches by itself."""
 
     def add_odometry(self, result: OdometryPose | Rejection) -> Estimate | None:
         """Publish the frame's pose."""
+        return None
 
-    def add_loop(self, loop: LoopClosure) -> Rejection | None:
+    def add_loop(self, loop: LoopClosure) -> Verdict | None:
         """Join a loop."""
+        return None
 
     def published_at(self, stamp_ns: int) -> Estimate | None:
         """What was published of the newest frame, if it is of this stamp: its pose may come with its map points."""
+        return None
 
     def take_accepted(self) -> Sequence[Anchor]:
-        """Anchors accepted since the last call."""
+        """Anchors since the last call whose points are to be followed."""
+        return ()
 
     def predict(self, stamp_ns: int) -> SE3 | None:
         """``map_from_camera`` expected at the stamp of a frame."""
+        return None
 
-    def add_tracked(self, result: TrackedPose | Rejection) -> Rejection | None:
+    def add_tracked(self, result: TrackedPose | Rejection) -> Verdict | None:
         """Join followed map points."""
+        return None
 
     def search(self, frame: Frame) -> None:
         """Have a frame searched in the map if the search is idle."""
@@ -160,7 +168,8 @@ class Localizer:
         if self.map_tracker is not None:  # map_from_camera from the last anchor's points
             with self.processor("map tracking"):
                 self._track_map(self.map_tracker, frame, odometry, estimate)
-        self.backend.search(frame)  # also without odometry, which may give the frame a pose when it begins
+        with self.processor("search"):
+            self.backend.search(frame)  # also without odometry, which may give the frame a pose when it begins
         with self.processor("keyframes"):
             self.odometry.settle()
         return self.backend.published_at(frame.stamp_ns) or estimate
@@ -184,7 +193,7 @@ class Localizer:
         return estimate
 
     def reset(self) -> None:
-        """Forget all images: stamps begin anew."""
+        """Forget all images: stamps start again."""
         self.odometry.reset()
         self._map_tracked_ns, self._held = 0, None
         if self.map_tracker is not None:
@@ -193,12 +202,13 @@ class Localizer:
     def _track_map(
         self, tracker: PointTracker, frame: Frame, odometry: OdometryPose | Rejection, estimate: Estimate | None
     ) -> None:
-        is_awaited = self.backend.published_at(frame.stamp_ns) is None  # the frame's pose will be what these points say
-        has_scale = estimate is not None and estimate.scale is not None
+        # Without an estimate another process knows, and judges anchors before they come here.
+        is_awaited = estimate is not None and self.backend.published_at(frame.stamp_ns) is None
+        has_scale = estimate is None or estimate.scale is not None
         for anchor in self.backend.take_accepted():
             self._follow(tracker, anchor, has_scale, is_awaited)
             self._map_tracked_ns = 0
-        is_known = estimate is not None and estimate.map_from_odom is not None  # else it is where a search looks first
+        is_known = estimate is None or estimate.map_from_odom is not None  # else it is where a search looks first
         predicted = self.backend.predict(frame.stamp_ns) if is_known else None
         is_recent = frame.stamp_ns - self._map_tracked_ns < _LONGEST_MAP_PERIOD_NS
         is_late = self._is_behind() and is_recent and not is_awaited
@@ -209,7 +219,7 @@ class Localizer:
         self._map_tracked_ns = frame.stamp_ns
         tracked = tracker.track(frame, predicted)
         verdict = self.backend.add_tracked(tracked)
-        is_held = isinstance(tracked, TrackedPose) and verdict is None
+        is_held = isinstance(tracked, TrackedPose) and not isinstance(verdict, Rejection)
         self._hold(odometry if is_held and isinstance(odometry, OdometryPose) else None)
         self._listener.on_points_followed(tracked)
 
@@ -247,7 +257,7 @@ class Localizer:
             return False
         verdict = self.backend.add_tracked(link)
         self._listener.on_points_followed(link)
-        return verdict is None
+        return verdict is ACCEPTED
 
     def _accept_stamp(self, stamp_ns: int) -> bool:
         verdict = self._guard.judge(stamp_ns)

@@ -23,7 +23,7 @@ class OdometryContinuity:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew after a jump of the clock."""
+        """Start again after a jump of the clock."""
         self._last: OdometryPose | None = None  # as it was given, the newest that was no leap
         self._leapt: OdometryPose | None = None  # newer, and not believed yet
         self._added = 0  # to the segments given, for each leap that lasted

@@ -79,7 +79,7 @@ class Output:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew after a jump of the clock."""
+        """Start again after a jump of the clock."""
         self._odom: OdomState | None = None
         self._correction: _Correction | None = None
         self._waiting: deque[_WaitingPose] = deque(maxlen=RECENT)

@@ -35,7 +35,7 @@ def play(inputs: RecordedInputs, order: Iterable[Input], backend: Backend, ancho
         if one.kind is InputKind.RELOCALIZE:
             backend.relocalize()
         elif one.kind is InputKind.SILENCE:
-            backend.tell_silence(one.stamp_ns)
+            backend.report_silence(one.stamp_ns)
         elif steps[one]:
             steps[one].popleft()()
         else:

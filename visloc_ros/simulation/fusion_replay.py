@@ -60,10 +60,10 @@ def play(
             fuser.add_tracked(followed.track(stamp_ns))
         while waiting and waiting[-1][0] <= stamp_ns:
             anchor = waiting.pop()[1]
-            accepted = fuser.add_anchor(anchor) is None
-            if accepted and followed is not None:
+            is_refused = isinstance(fuser.add_anchor(anchor), Rejection)
+            if not is_refused and followed is not None:
                 followed.restart(anchor)
-            if accepted and on_accepted is not None:
+            if not is_refused and on_accepted is not None:
                 on_accepted(anchor)
         estimates.append(fuser.estimate(stamp_ns))
         if watch is not None:

@@ -43,7 +43,7 @@ class Sensor:
 
     @cached_property
     def _noise_bank(self) -> NDArray[np.float32]:
-        """Normal deviates, twice what an image needs: drawing them anew for every image is too slow."""
+        """Normal deviates, twice what an image needs: drawing them again for every image is too slow."""
         rng = np.random.default_rng([self._config.seed, self._noise_key])
         return rng.standard_normal(6 * self._config.width * self._config.height, dtype=np.float32)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg, rotation_vector
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, Reason, Rejection, TrackedPose
+from visloc_ros.core.types import ACCEPTED, AnchorPose, Reason, Rejection, TrackedPose, Verdict
 from visloc_ros.fusion.anchor_fix import make_fix
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.initialization.first_fix import FirstFix
@@ -126,7 +126,7 @@ class MapOnlyPose:
             self._first_fix.take(anchor, pose_prior)
         return None
 
-    def follow(self, tracked: TrackedPose) -> Rejection | None:
+    def follow(self, tracked: TrackedPose) -> Verdict:
         """Add the tracked pose of the newest frame, or one that links an anchor to the one before.
 
         Refused: STALE, its anchor is none of those that agree; ODOMETRY_DISAGREES, its link contradicts the anchor.
@@ -145,7 +145,7 @@ class MapOnlyPose:
             self._tracked[tracked.stamp_ns] = tracked
             while (oldest_ns := next(iter(self._tracked))) < tracked.stamp_ns - KEPT_NS:
                 del self._tracked[oldest_ns]
-        return None
+        return ACCEPTED
 
     def miss(self, stamp_ns: int) -> None:
         """Take it that the points were not found in the newest frame: for a moment the last motion goes on."""

@@ -25,7 +25,7 @@ from visloc_ros.fusion.smoothing.state_prior import FREE_SCALE_SIGMA, StatePrior
 from visloc_ros.fusion.smoothing.states import States
 from visloc_ros.fusion.smoothing.variance_components import VarianceComponents
 
-MAX_ROUNDS = 10  # of judging the anchors and their covariances anew
+MAX_ROUNDS = 10  # of judging the anchors and their covariances again
 MAX_ITERATIONS = 15  # of Gauss-Newton in each
 CONVERGED = 1e-5  # of the error vector: map units, radians, log scale
 BROKEN = 0.05  # robust weight below which the error of an odometry step is a jump and no noise

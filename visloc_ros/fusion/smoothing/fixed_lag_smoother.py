@@ -209,7 +209,7 @@ class FixedLagSmoother:
         return StateEstimate(moved.state, moved.covariance + covariance)
 
     def _solve(self) -> None:
-        """Gauss-Newton to convergence; each iteration also estimates the variance components anew.
+        """Gauss-Newton to convergence; each iteration also estimates the variance components again.
 
         That begins with the same components each time: two values may explain the residuals, and the result must not
         depend on the earlier one.

@@ -32,7 +32,7 @@ class LinearPrior(NamedTuple):
 class StatePrior:
     """Gaussian of the first state and the rotation scale error: information (8, 8), gradient (8,) at ``at`` (length 1).
 
-    States ``segment_starts`` (K,), where odometry begins anew, have a weak prior of their own: ``log_scales`` (K,).
+    States ``segment_starts`` (K,), where odometry starts again, have a weak prior of their own: ``log_scales`` (K,).
     """
 
     at: States

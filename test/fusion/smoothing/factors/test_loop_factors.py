@@ -8,7 +8,7 @@ import pytest
 
 from visloc_ros.core.geometry import SE3, Sim3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import LoopClosure, Reason
+from visloc_ros.core.types import ACCEPTED, LoopClosure, Reason
 from visloc_ros.fusion import Fuser, FusionConfig, RecordedMeasurements, smooth
 from visloc_ros.fusion.input_checks import is_valid_loop
 from visloc_ros.fusion.smoothing.factors.loop import LoopFactors
@@ -177,7 +177,7 @@ def test_what_cannot_be_joined_is_refused_with_its_reason():
     assert fuser.add_loop(backward).reason is Reason.BAD_MESSAGE
     away = Sim3(1.0, np.eye(3), np.array([50.0, 0.0, 0.0]))
     assert fuser.add_loop(replace(good, earlier_from_later=away)).reason is Reason.ODOMETRY_DISAGREES
-    assert fuser.add_loop(good) is None
+    assert fuser.add_loop(good) is ACCEPTED
     assert fuser.loop_counts == {
         "NO_TRANSFORM": 1,
         "STALE": 1,
