@@ -10,7 +10,7 @@ UNUSED := opencv-python natsort numexpr pandas seaborn
 # A sourced ROS 2 installation must not mix with the packages in .venv.
 unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH
 unexport ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
-# Without its caches Python compiles torch in every process anew.
+# Without its caches Python compiles torch in every process again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -41,16 +41,16 @@ lint: setup ## Check style, types and spelling
 	$(RUN)/codespell
 	$(RUN)/hadolint containers/*.Dockerfile
 
-config: setup ## Write config/<node>.yaml anew from the options in the code
+config: setup ## Write config/<node>.yaml from the options in the code
 	@$(RUN)/python -m visloc_ros.nodes.default_parameters config
 
-docs: setup ## Write docs/ros_interface.md anew from the nodes
+docs: setup ## Write docs/ros_interface.md from the nodes
 	@$(RUN)/python -m visloc_ros.nodes.interface_docs docs/ros_interface.md
 
 site: setup ## Write the documentation as a site, site/index.html; it loads nothing from other hosts
 	@NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict
 
-policy: setup ## Write security/visloc.policy.xml, the rights of the nodes (SROS 2), anew from the nodes
+policy: setup ## Write security/visloc.policy.xml, the rights of the nodes (SROS 2), from the nodes
 	@$(RUN)/python -m visloc_ros.nodes.security_policy security/visloc.policy.xml
 
 lock: setup ## Resolve requirements.in into requirements.lock; UPGRADE=1 moves all pins to the newest versions

@@ -22,7 +22,7 @@ import rclpy
 from sensor_msgs.msg import CompressedImage
 
 from benchmarks.program import new_parser
-from visloc_ros.apps.replay import LOOPBACK_ONLY, own_domain_id
+from visloc_ros.apps.replay import LOOPBACK_ONLY, free_domain_id
 from visloc_ros.core.middleware import OWN_CHOICES, fast_dds_profile
 from visloc_ros.nodes.qos import IMAGE, RELIABLE
 
@@ -51,7 +51,7 @@ def main() -> None:
 def run_trial(profile: dict[str, str]) -> int:
     """Images received by the survivor at the end."""
     inherited = {name: value for name, value in os.environ.items() if name not in OWN_CHOICES}
-    environment = inherited | LOOPBACK_ONLY | {"ROS_DOMAIN_ID": str(own_domain_id())} | profile
+    environment = inherited | LOOPBACK_ONLY | {"ROS_DOMAIN_ID": str(free_domain_id())} | profile
     survivor, victim, publisher = (start(part, environment) for part in (*SUBSCRIBERS, "publish"))
     try:
         for process in (survivor, victim):

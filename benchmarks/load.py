@@ -81,7 +81,7 @@ class Load:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Start again."""
         self._answers: list[tuple[int, float, float | None]] = []
         self._until_s = time.monotonic() + self._seconds
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.program import new_parser
 from benchmarks.results_file import table, write_section
-from visloc_ros.apps.replay import LOOPBACK_ONLY, own_domain_id
+from visloc_ros.apps.replay import LOOPBACK_ONLY, free_domain_id
 from visloc_ros.evaluation.machine import provenance
 
 HOSTILE = Path("test/hostile").resolve()
@@ -87,7 +87,7 @@ def writes_rows(name: str, good: Mapping[str, Any], failed: Sequence[Mapping[str
 
 def storm_table(messages: int, calls: int) -> str:
     """What the nodes made of a storm."""
-    environment = os.environ | LOOPBACK_ONLY | {"ROS_DOMAIN_ID": str(own_domain_id()), "PYTHONPATH": str(Path.cwd())}
+    environment = os.environ | LOOPBACK_ONLY | {"ROS_DOMAIN_ID": str(free_domain_id()), "PYTHONPATH": str(Path.cwd())}
     with TemporaryDirectory() as folder:
         command = [sys.executable, str(HOSTILE / "storm.py"), str(DEMO_MAP), folder, str(messages), str(calls), "1"]
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)

@@ -31,7 +31,7 @@ from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_msgs.srv import BuildMap
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
-from visloc_ros.apps.replay import LOOPBACK_ONLY, own_domain_id
+from visloc_ros.apps.replay import LOOPBACK_ONLY, free_domain_id
 from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.plot_style import LIGHT, new_figure, style, to_png
@@ -61,7 +61,7 @@ def main() -> None:
 
 def soak(folder: Path, seconds: float) -> Figures:
     """Run all nodes so long; a death is told, and ends the run."""
-    environment = {**fast_dds_profile(), **LOOPBACK_ONLY, "ROS_DOMAIN_ID": str(own_domain_id())}
+    environment = {**fast_dds_profile(), **LOOPBACK_ONLY, "ROS_DOMAIN_ID": str(free_domain_id())}
     os.environ.update(environment | {"OMP_NUM_THREADS": "1"})
     write_folder(simulate(MAPPED, "map"), folder / "images")
     heard, samples = folder / "heard.jsonl", defaultdict[str, list[tuple[float, float]]](list)

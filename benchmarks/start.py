@@ -23,7 +23,7 @@ from benchmarks.program import median, new_parser
 from benchmarks.results_file import write_json
 from visloc_msgs.msg import Anchor, LocalizationStatus
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
-from visloc_ros.apps.replay import LOOPBACK_ONLY, own_domain_id
+from visloc_ros.apps.replay import LOOPBACK_ONLY, free_domain_id
 from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for all figures")
     arguments = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
-    os.environ.update(LOOPBACK_ONLY | fast_dds_profile() | {"ROS_DOMAIN_ID": str(own_domain_id())})
+    os.environ.update(LOOPBACK_ONLY | fast_dds_profile() | {"ROS_DOMAIN_ID": str(free_domain_id())})
     rclpy.init()
     with TemporaryDirectory() as folder, NodeProcesses([NodeSpec("simulated_camera_node")], Path(folder)):
         node = rclpy.create_node("watcher", namespace="visloc")

@@ -31,7 +31,7 @@ from benchmarks.layouts import made_place
 from benchmarks.program import add_outputs, new_parser, run_visloc
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_msgs.msg import LocalizationStatus
-from visloc_ros.apps.replay import LOOPBACK_ONLY, own_domain_id
+from visloc_ros.apps.replay import LOOPBACK_ONLY, free_domain_id
 from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.nodes.qos import EACH_LATCHED, RELIABLE
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     add_outputs(parser)
     arguments = parser.parse_args()
-    os.environ.update(LOOPBACK_ONLY | fast_dds_profile() | {"ROS_DOMAIN_ID": str(own_domain_id())})
+    os.environ.update(LOOPBACK_ONLY | fast_dds_profile() | {"ROS_DOMAIN_ID": str(free_domain_id())})
     runs = {name: [measure(folder) for _ in range(arguments.runs)] for name, folder in places(arguments).items()}
     report = {**provenance(), "runs": runs}
     write_outputs(arguments, "Transforms, as tf2_ros resolves them", report, as_table(runs))

@@ -43,7 +43,7 @@ def fused_places(data: Path, work: Path, names: Sequence[str]) -> list[Place]:
 
 
 def merged_map(maps: Sequence[Map]) -> Map:
-    """All maps in one, far apart; images are called by place, and are described anew, all in the same way."""
+    """All maps in one, far apart; images are called by place, and are described again, all in the same way."""
     images: list[MapImage] = []
     points: list[Array] = []
     for row, map_ in enumerate(maps):

@@ -35,7 +35,7 @@ Points = NDArray[np.float32]
 
 
 class PlainKlt:
-    """Corners followed from the frame before, and found anew when half of them are gone."""
+    """Corners followed from the frame before, and found again when half of them are gone."""
 
     _grey: GreyImage | None
     _points: Points

@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 
 from benchmarks.robustness.scenarios import Scenario, SplicedSequence
-from visloc_ros.apps.replay import LOOPBACK_ONLY, ReplayPlan, own_domain_id, replay
+from visloc_ros.apps.replay import LOOPBACK_ONLY, ReplayPlan, free_domain_id, replay
 from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.evaluation import RunRecord
@@ -32,7 +32,7 @@ KILLED_NODE = "visloc_ros.nodes.anchor_node"
 def replay_scenario(scenario: Scenario, splice: SplicedSequence, map_path: Path, bag: Path) -> RunRecord:
     """Write the scenario as a bag and play it to the nodes at the speed of the camera."""
     write_bag(splice, bag, splice.ground_truth, overwrite=True)
-    plan = ReplayPlan(map_path, bag, domain_id=own_domain_id())
+    plan = ReplayPlan(map_path, bag, domain_id=free_domain_id())
     gone = scenario.anchors_gone
     if gone is None:
         return replay(plan, BagSource(bag, SourceConfig()), splice.ground_truth)

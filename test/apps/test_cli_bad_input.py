@@ -11,6 +11,8 @@ import pytest
 
 from visloc_ros.apps import cli
 
+MAPS_COMMANDS = [("maps", one) for one in ("list", "info", "check", "merge", "reduce", "delete")]
+
 
 def run_program(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own."""
@@ -59,6 +61,7 @@ def test_help_names_every_command(visloc):
         "export-hloc",
         "import-hloc",
         "localize",
+        "maps",
         "replay",
         "run",
         "simulate",
@@ -66,6 +69,12 @@ def test_help_names_every_command(visloc):
         "up",
     ):
         assert command in finished.stdout
+
+
+@pytest.mark.parametrize("command", [*((name,) for name in cli.COMMANDS if name != "maps"), *MAPS_COMMANDS])
+def test_the_help_of_each_command_has_an_example(visloc, command):
+    words = " ".join(visloc(*command, "--help").stdout.split("Options")[0].split())
+    assert words.count(f"visloc {' '.join(command)} ") >= 2, "in the usage and in an example"
 
 
 def test_version(visloc):

@@ -53,7 +53,7 @@ def tracked(recording, tmp_path_factory):
 
 def test_the_camera_is_told_and_a_guess_is_called_one(tracked, recording, tmp_path):
     finished, _ = tracked
-    assert "camera: focal length 240.0 px, as told with the images" in finished.stderr
+    assert "camera: focal length 240.0 px, as recorded with the images" in finished.stderr
     assert figures_of(finished)["camera"]["source"] == "recorded"
     images = tmp_path / "images"
     shutil.copytree(recording / "rgb", images)

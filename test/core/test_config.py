@@ -73,6 +73,9 @@ def test_yaml_files(tmp_path):
     path.write_text("a: [")
     with pytest.raises(ConfigError, match="cannot read"):
         read_config(Outer, path)
+    path.write_text("inner: {model: a}\ncount: 4\ninner: {model: b}\n")
+    with pytest.raises(ConfigError, match="'inner' is there twice"):
+        read_config(Outer, path)
     with pytest.raises(ConfigError, match="cannot read"):
         read_config(Outer, tmp_path / "absent.yaml")
     assert read_config(Outer, None) == Outer()

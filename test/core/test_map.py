@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import struct
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -151,6 +152,15 @@ class TestBrokenFolder:
         with pytest.raises(MapError, match=f"{name} has 8 bytes too many"):
             read_colmap_model(broken / "sfm")
 
+    @pytest.mark.parametrize("focal_length", [-600.0, 0.0, np.nan, 1e9])
+    def test_a_camera_that_cannot_be_is_refused(self, broken, focal_length):
+        path = broken / "sfm" / "cameras.bin"
+        content = path.read_bytes()
+        assert content.count(struct.pack("<d", 600.0)) == 1
+        path.write_bytes(content.replace(struct.pack("<d", 600.0), struct.pack("<d", focal_length)))
+        with pytest.raises(MapError, match="camera with impossible values"):
+            read_colmap_model(broken / "sfm")
+
     def test_a_changed_byte_is_noticed_by_the_checksum_only(self, broken):
         path = broken / "vlad.h5"
         content = bytearray(path.read_bytes())
@@ -183,6 +193,7 @@ class TestBrokenFolder:
         "change",
         [
             {"position_rate": -1.0},
+            {"position_rate": 1e300},
             {"rotation_rate": float("nan")},
             {"nearest_change": 0.0},
             {"image_covariance": [[0.0] * 6] * 5},

@@ -1,5 +1,6 @@
 """The compiled libraries that the core brings together get along in one process."""
 
+import signal
 import subprocess
 import sys
 
@@ -22,3 +23,10 @@ def test_opencv_writes_png_beside_pycolmap(module):
         [sys.executable, "-c", WRITE_PNG.replace("{module}", module)], capture_output=True, text=True, timeout=120
     )
     assert finished.returncode == 0, finished.stderr
+
+
+@pytest.mark.parametrize("module", ["visloc_ros.core.map", "visloc_ros.localization", "visloc_ros.sources"])
+def test_a_program_that_is_ended_prints_no_trace(module):
+    code = f"import {module}, os, signal; os.kill(os.getpid(), signal.SIGTERM)"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (finished.returncode, finished.stderr) == (-signal.SIGTERM, "")

@@ -31,7 +31,7 @@ TRUTH = walk(40)
 
 
 class FakeOdometry:
-    """Knows the truth; waits for two frames; loses frames 20 to 24 and begins anew."""
+    """Knows the truth; waits for two frames; loses frames 20 to 24 and starts again."""
 
     def __init__(self, fails_at=None):
         self.fails_at = fails_at

@@ -5,7 +5,7 @@ import json
 import pytest
 import typer
 
-from visloc_ros.apps.command_run import WORSE, hold_against
+from visloc_ros.apps.command_run import WORSE, check_regression
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.evaluation.regression import FIGURES, compare_with_baseline, read_baseline
 
@@ -71,8 +71,8 @@ def test_a_baseline_comes_back(tmp_path):
 
 
 def test_scripts_are_told_by_the_exit_code(capsys):
-    hold_against(SUMMARY, SUMMARY)
+    check_regression(SUMMARY, SUMMARY)
     with pytest.raises(typer.Exit) as ended:
-        hold_against(SUMMARY, changed("position_error_m.median", 0.05))
+        check_regression(SUMMARY, changed("position_error_m.median", 0.05))
     assert ended.value.exit_code == WORSE
     assert "missed" in capsys.readouterr().out

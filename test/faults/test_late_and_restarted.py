@@ -40,7 +40,7 @@ def test_the_place_of_the_camera_on_the_robot_comes_late(ros_domain):
 
 
 def test_a_camera_that_is_started_again_is_found_again(ros_domain):
-    """Odometry begins anew, elsewhere and in another unit; the robot has been driven on meanwhile."""
+    """Odometry starts again, elsewhere and in another unit; the robot has been driven on meanwhile."""
     elsewhere = SE3.from_rotation_vector([0.0, 0.4, 0.1], [3.0, 1.0, -2.0])
     with running(*parameters(silence_s=0.5)) as setup:
         setup.localize()

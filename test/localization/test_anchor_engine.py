@@ -50,23 +50,23 @@ def test_several_frames_are_looked_at_in_batches_and_each_is_found(world, near, 
         "extract_many",
         lambda images: sizes.append(len(images)) or [engine.extractor.features] * len(images),
     )
-    queries = engine.look_at_many([replace(world.frame(), stamp_ns=stamp) for stamp in range(5)])
+    queries = engine.extract_many([replace(world.frame(), stamp_ns=stamp) for stamp in range(5)])
     assert sizes == [2, 2, 1]
     shares = [query.watch.stage_ms["features"] for query in queries]
     assert shares[0] == shares[1]
     assert shares[2] == shares[3]
-    anchors = [engine.find(query) for query in queries]
+    anchors = [engine.solve(query) for query in queries]
     assert [anchor.stamp_ns for anchor in anchors] == list(range(5))
     for anchor in anchors:
         assert np.linalg.norm(anchor.map_from_camera.translation - near.translation) < 0.02
         assert set(anchor.stage_ms) == STAGES
-    assert engine.look_at_many([]) == []
+    assert engine.extract_many([]) == []
 
 
 def test_one_frame_of_another_size_than_its_calibration_refuses_all(world, near):
     small = pycolmap.Camera(model="PINHOLE", width=64, height=48, params=[50, 50, 32, 24])
     with pytest.raises(CalibrationError):
-        engine_for(world, world.view(near)).look_at_many([world.frame(), replace(world.frame(), camera=small)])
+        engine_for(world, world.view(near)).extract_many([world.frame(), replace(world.frame(), camera=small)])
 
 
 def test_a_camera_that_is_not_used_any_more_is_forgotten(world, near):

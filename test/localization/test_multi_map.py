@@ -107,7 +107,7 @@ def test_only_maps_with_votes_are_searched(worlds, maps, prepare, monkeypatch):
     engine, tried = engine_of(prepare(maps).maps), []
     for one in engine._engines:
         monkeypatch.setattr(
-            one, "find", lambda query, one=one, find=one.find: tried.append(one.map.name) or find(query)
+            one, "solve", lambda query, one=one, solve=one.solve: tried.append(one.map.name) or solve(query)
         )
     engine.localize(worlds[2].frame(), worlds[2].view(near(worlds[2])))
     assert tried == ["cellar"]
@@ -226,7 +226,7 @@ def test_copies_of_one_prepared_map_show_the_same(worlds, maps, prepare):
 
 def test_texts_that_were_learned_apart_are_not_compared(worlds, maps, prepare):
     engine = engine_of(prepared_apart(maps[:2], prepare))
-    with pytest.raises(MapError, match="prepared apart, so that a text does not tell them"):
+    with pytest.raises(MapError, match="prepared apart, so that a text does not distinguish them"):
         engine.localize(worlds[0].frame(), worlds[0].view(near(worlds[0])), SearchHint(text=np.ones(8)))
 
 

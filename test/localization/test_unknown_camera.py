@@ -13,6 +13,7 @@ from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import AnchorPose, Reason
 from visloc_ros.features import MatcherConfig, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine, find_camera
+from visloc_ros.localization.evidence import Evidence
 from visloc_ros.sources import RecalibratedSource
 
 MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
@@ -102,6 +103,33 @@ def test_a_frame_that_was_zoomed_among_others_is_refused(world):
     results = [engine.localize(frame) for frame in recording]
     assert all(isinstance(result, AnchorPose) for result in results[:7])
     assert results[7].reason is Reason.INTRINSICS_MISMATCH
+
+
+def test_one_image_counts_once_however_often_evidence_of_it_is_gathered(world, monkeypatch):
+    recording = Recording(world, ZOOMED, count=1)
+    once, often = recording.engine(world), recording.engine(world)
+    gather = often._searcher.gather
+
+    def gather_again(query, prior):
+        found = list(gather(query, prior))
+        return iter([*found, *found, *found])
+
+    learn = AnchorEngine._learn_camera
+    monkeypatch.setattr(often._searcher, "gather", gather_again)
+    monkeypatch.setattr(AnchorEngine, "_learn_camera", lambda *given: learn(*given) or Reason.UNKNOWN_INTRINSICS)
+    for engine in (once, often):
+        engine.localize(recording.frame(0))
+    one, other = (engine.best_calibration(recording.calibration) for engine in (once, often))
+    assert one.focal_sigma > 0.0
+    assert other.focal_sigma == pytest.approx(one.focal_sigma)
+
+
+def test_what_a_search_refuses_keeps_its_reason_for_an_unknown_camera(world, monkeypatch):
+    recording = Recording(world, ZOOMED, count=1)
+    engine = recording.engine(world)
+    ambiguous = Evidence(refusal=Reason.AMBIGUOUS_PLACE)
+    monkeypatch.setattr(engine._searcher, "gather", lambda query, prior: iter([ambiguous]))
+    assert engine.localize(recording.frame(0)).reason is Reason.AMBIGUOUS_PLACE
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3
 from visloc_ros.localization.camera_estimation import MAP_FOCAL_SIGMA
-from visloc_ros.mapping.camera_knowledge import CALIBRATION, ESTIMATE, GUESS, focal_sigma, know_cameras
+from visloc_ros.mapping.camera_knowledge import CALIBRATION, ESTIMATE, GUESS, assess_cameras, focal_sigma
 
 WIDTH, HEIGHT, FOCAL_PX = 640, 480, 600.0
 
@@ -88,11 +88,11 @@ def test_points_that_the_lens_cannot_show_do_no_harm():
 def test_cameras_are_known_by_calibration_by_estimate_or_not_at_all(calibrated, fixed, source):
     reconstruction = model()
     names = [image.name for image in reconstruction.images.values()]
-    (known,) = know_cameras(reconstruction, dict.fromkeys(names, calibrated), names if fixed else ())
+    (known,) = assess_cameras(reconstruction, dict.fromkeys(names, calibrated), names if fixed else ())
     assert known.source == source
     words = {CALIBRATION: "as calibrated", ESTIMATE: "estimated from the images", GUESS: "guessed from the image size"}
     assert str(known).startswith("camera 640x480: focal length 600.0 px")
     assert str(known).endswith(words[source])
     if source == ESTIMATE:
         assert MAP_FOCAL_SIGMA < known.focal_sigma < 0.02
-    assert know_cameras(reconstruction, {}) == []
+    assert assess_cameras(reconstruction, {}) == []

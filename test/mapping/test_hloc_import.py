@@ -47,7 +47,7 @@ def test_an_unknown_extractor_is_refused(nameless, tmp_path):
 def test_an_extractor_that_contradicts_the_folder_is_refused(tmp_path):
     room = Room().save(tmp_path / "map")
     export_hloc(room, tmp_path / "outputs")
-    with pytest.raises(MapError, match="made by aliked-n16, as its name tells, not by disk"):
+    with pytest.raises(MapError, match="made by aliked-n16, as its name says, not by disk"):
         import_hloc(tmp_path / "outputs", tmp_path / "imported", "disk")
     with pytest.raises(MapError, match="says itself what its features were made by"):
         import_hloc(room, tmp_path / "imported", "disk")

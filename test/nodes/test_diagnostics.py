@@ -100,13 +100,13 @@ def test_images_that_are_not_found_in_the_map_are_told_with_the_reason(searching
 
 
 def test_a_search_that_does_not_end_is_an_error(searching, monkeypatch):
-    go_on, find = threading.Event(), AnchorEngine.find
+    go_on, find = threading.Event(), AnchorEngine.solve
 
     def hung(*arguments):
         go_on.wait(TIMEOUT_S)
         return find(*arguments)
 
-    monkeypatch.setattr(AnchorEngine, "find", hung)
+    monkeypatch.setattr(AnchorEngine, "solve", hung)
     monkeypatch.setattr(search_watch, "HUNG_S", 0.5)
     try:
         searching.wait_for("visloc/anchor_node", DiagnosticStatus.ERROR, "A search has been running for")

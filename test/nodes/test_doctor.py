@@ -94,7 +94,7 @@ def test_a_robot_with_four_faults(ros_domain, frame, monkeypatch):
         robot = Robot(harness, frame)
         robot.is_calibrated, robot.stamp_offset_ns = False, 2 * 10**9
         assert robot.findings("calibration", "No calibration comes")[0][0] is Level.WARNING
-        assert robot.findings("transforms", "Nobody tells the fixed transform base_link -> camera")[0][0] is Level.ERROR
+        assert robot.findings("transforms", "No fixed transform base_link -> camera")[0][0] is Level.ERROR
         assert "synchronize them" in dict(robot.findings("camera", "in the future"))[Level.WARNING]
         robot.send_transform("odom", "base_link")
         robot.send_transform("map", "base_link")

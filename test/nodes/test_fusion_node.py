@@ -240,7 +240,7 @@ def test_scale_and_up_of_the_odometry_reach_the_fusion_with_its_pose(ros_domain)
     )
     with running() as setup:
         given = []
-        setup.node.backend.add_odometry = given.append
+        setup.node._backend.add_odometry = given.append
         setup.probe.odometry.publish(conversions.odometry_status_to_msg(pose, "camera"))
         setup.wait_for(lambda: given, "odometry")
     assert given[0].scale.metres_per_unit == pytest.approx(0.4)

@@ -110,7 +110,7 @@ def test_a_loop_that_fits_the_odometry_is_joined(ros_domain):
 def test_a_loop_reaches_the_fusion_and_a_bad_one_is_counted(ros_domain):
     with running() as setup:
         given = []
-        setup.node.backend.add_loop = given.append
+        setup.node._backend.add_loop = given.append
         publisher = heard_publisher(setup)
         publisher.publish(spoil(scale=-1.0))
         publisher.publish(loop_closure_to_msg(LOOP, "camera"))

@@ -255,7 +255,7 @@ def test_a_map_that_is_loaded_during_a_search_gives_its_name_to_no_anchor_of_the
     (other / "manifest.json").write_text(json.dumps(manifest | {"name": "hall"}))
     frame = simulate(SIMULATION, "map").frame(3)
     searching, go_on, running = threading.Event(), threading.Event(), []
-    find = AnchorEngine.find
+    find = AnchorEngine.solve
 
     def slow_find(engine, query, prior=None):
         running.append(engine.map.name)
@@ -265,7 +265,7 @@ def test_a_map_that_is_loaded_during_a_search_gives_its_name_to_no_anchor_of_the
         running.clear()
         return find(engine, query, prior)
 
-    monkeypatch.setattr(AnchorEngine, "find", slow_find)
+    monkeypatch.setattr(AnchorEngine, "solve", slow_find)
     with started(AnchorNode, "-p", f"map_path:={room_map}") as harness:
         request = Localize.Request(camera_info=conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
         request.image.header = conversions.header(frame.stamp_ns, "camera")

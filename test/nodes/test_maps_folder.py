@@ -42,7 +42,7 @@ def test_the_maps_of_the_folder_are_listed_those_that_are_broken_too(maps, ros_d
             assert (item.metric, item.problem) == (truth.manifest.metric, "")
         assert packed.size == (maps / "packed.tar.gz").stat().st_size < room.size
         assert "manifest.json" in broken.problem
-        assert "lies outside" in found["link"].problem
+        assert "leads out of" in found["link"].problem
 
 
 def test_maps_are_loaded_by_name_and_none_from_outside(maps, ros_domain):

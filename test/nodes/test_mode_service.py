@@ -1,15 +1,20 @@
 """What the pose is made from is changed by a service call, while the robot runs."""
 
+import threading
+
 import pytest
 
 pytest.importorskip("rclpy")
 
-from fusion_probe import Setup, running
+from fusion_probe import Setup, odom_from_camera, running, stamp_of
 from lifecycle_msgs.srv import GetState
+from node_harness import started
 from rclpy.parameter import Parameter
 
 from visloc_msgs.msg import LocalizationStatus
 from visloc_msgs.srv import SetMode
+from visloc_ros.core.types import OdometryPose
+from visloc_ros.nodes.fusion_node import FusionNode
 
 
 def call(setup: Setup, kind: type, name: str, **fields: object) -> object:
@@ -59,3 +64,30 @@ def test_a_node_that_is_not_active_is_configured_by_its_parameter(ros_domain):
         setup.node.trigger_cleanup()
         assert setup.node.set_parameters([Parameter("mode", value="hloc")])[0].successful
         assert call(setup, GetState, "get_state").current_state.label == "unconfigured"
+
+
+def test_the_mode_changes_while_another_thread_gives_frames(ros_domain):
+    """As in ``localization_node``: what a frame is published with is not taken down before it is out."""
+    errors, given, is_over = [], [], threading.Event()
+    with started(lambda: FusionNode(takes_odometry=False), "-p", "base_frame:=camera") as harness:
+
+        def give_frames() -> None:
+            while not is_over.is_set():
+                try:
+                    with harness.node.lend_backend("camera") as backend:
+                        if backend is not None:
+                            backend.add_odometry(OdometryPose(stamp_of(len(given)), odom_from_camera(0), 0, 100))
+                            given.append(backend)
+                except Exception as error:
+                    errors.append(error)
+
+        thread = threading.Thread(target=give_frames)
+        thread.start()
+        for mode in ("odom", "fused") * 5:
+            answer = harness.call(SetMode, "fusion_node/set_mode", SetMode.Request(mode=mode))
+            assert answer.code == SetMode.Response.SUCCESS
+        is_over.set()
+        thread.join()
+        assert errors == []
+        assert given
+        assert harness.node.guard.failures == {}

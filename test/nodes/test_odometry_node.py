@@ -1,5 +1,7 @@
 """The odometry node with good and bad images over DDS."""
 
+import threading
+
 import numpy as np
 import pycolmap
 import pytest
@@ -12,7 +14,7 @@ from std_srvs.srv import Trigger
 
 from visloc_msgs.msg import OdometryStatus
 from visloc_ros.core.camera import guess_camera
-from visloc_ros.nodes import conversions
+from visloc_ros.nodes import conversions, odometry_node
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.sources import ros_messages
@@ -96,6 +98,36 @@ def test_every_good_frame_gets_a_status(ros_domain):
             assert (status.tracked, status.reason) == (False, "STANDING_STILL" if index else "DEGENERATE_MOTION")
         assert (status.frames_received, status.frames_dropped) == (5, 0)
         assert harness.node._output.keyframes_sent == 0  # nobody listens
+
+
+def test_the_odometry_is_reset_only_when_it_no_longer_tracks(ros_domain, monkeypatch):
+    done, is_tracking, may_end = [], threading.Event(), threading.Event()
+    make = odometry_node.make_odometry
+
+    def make_slow(config, live):
+        odometry = make(config, live=live)
+        track, reset = odometry.track, odometry.reset
+
+        def slow_track(frame):
+            is_tracking.set()
+            assert may_end.wait(10.0)
+            result = track(frame)
+            done.append("tracked")
+            return result
+
+        odometry.track = slow_track
+        odometry.reset = lambda: (done.append("reset"), reset())
+        return odometry
+
+    monkeypatch.setattr(odometry_node, "make_odometry", make_slow)
+    with started(OdometryNode, *RELIABLE_RAW) as harness:
+        camera = Camera(harness)
+        camera.send_info()
+        camera.send(raw_image(BEGIN_NS, noise()))
+        harness.wait_for(is_tracking.is_set, "a frame at work")
+        threading.Timer(0.3, may_end.set).start()
+        harness.node.trigger_deactivate()
+        assert done == ["tracked", "reset"]
 
 
 def test_compressed_images_are_decoded(ros_domain):

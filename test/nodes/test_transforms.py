@@ -1,5 +1,7 @@
 """Transforms of others: at the stamp that is asked for, along moving and fixed edges, or not at all."""
 
+import threading
+
 import pytest
 
 pytest.importorskip("rclpy")
@@ -89,3 +91,22 @@ def test_names_without_end_do_not_fill_the_memory_and_the_log(ros_domain, capfd)
     said = [line for line in capfd.readouterr().err.splitlines() if "left out" in line]
     assert len(said) in (1, 2)
     assert max(map(len, said)) < 400
+
+
+def test_transforms_are_looked_up_while_others_come_and_the_clock_jumps(ros_domain):
+    """Each message throws away the history, or adds to it: no look-up may meet it half done."""
+    with started(ListeningNode) as harness:
+        moving, done = harness.node.moving, threading.Event()
+
+        def receive():
+            for count in range(4000):
+                seconds = 100.0 - 10.0 * (count % 2) + 0.001 * count
+                moved = transform_to_msg(round(seconds * SECOND), "odom", "footprint", odom_from_footprint(seconds))
+                moving._take(TFMessage(transforms=[moved]))
+            done.set()
+
+        thread = threading.Thread(target=receive)
+        thread.start()
+        while not done.is_set():
+            moving.lookup("odom", "footprint", 100 * SECOND)
+        thread.join()

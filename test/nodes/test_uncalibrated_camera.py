@@ -178,8 +178,8 @@ def test_a_calibration_that_the_camera_tells_later_takes_over(room_map, ros_doma
             driver.anchor()
         assert conversions.camera_from_msg(driver.found[1]).params.tolist() == driver.camera.params.tolist()
         driver.track()
-        driver.wait_for_diagnostics("odometry_node", "", "as told with the images")
-        driver.wait_for_diagnostics("anchor_node", "", "as told with the images")
+        driver.wait_for_diagnostics("odometry_node", "", "as recorded with the images")
+        driver.wait_for_diagnostics("anchor_node", "", "as recorded with the images")
 
 
 def test_keyframes_go_to_an_anchor_machine_before_the_calibration_is_known(room_map, ros_domain):

@@ -1,4 +1,4 @@
-"""Which frames are refused before tracking, and which begin anew."""
+"""Which frames are refused before tracking, and which start again."""
 
 import logging
 
@@ -50,7 +50,7 @@ def test_another_calibration_begins_anew_and_says_so(changed, caplog):
         began = [check.begins_anew(frame(row, each)) for row, each in enumerate(cameras)]
     assert began == [True, False, True, False]
     assert [record.getMessage() for record in caplog.records] == [
-        "the calibration changes at 2 ns: odometry begins anew"
+        "the calibration changes at 2 ns: odometry starts again"
     ]
     check.reset()
     assert check.begins_anew(frame(0, camera))

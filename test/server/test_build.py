@@ -1,5 +1,6 @@
 """Maps built over HTTP from uploaded videos: to a usable map, given up, over a server's end, and what is refused."""
 
+import errno
 import json
 import signal
 import socket
@@ -9,13 +10,17 @@ import time
 
 import httpx
 import pytest
+from fastapi.testclient import TestClient
 from mapped_room import SIMULATION, write_video
 from test_serve import post, serving
 from websockets.sync.client import connect
 
 from visloc_ros.apps.server_process import WAIT_S, answers
 from visloc_ros.core.map import open_map
-from visloc_ros.server.build_jobs import FOLDER, MOST_STARTS, BuildJobs, TakenNameError
+from visloc_ros.server import build_jobs, build_route
+from visloc_ros.server.app import make_app
+from visloc_ros.server.build_jobs import FOLDER, MOST_STARTS, BuildJobs, JobState, TakenNameError
+from visloc_ros.server.service import ServerConfig
 from visloc_ros.simulation import simulate
 from visloc_ros.sources.ros_images import encode_jpeg
 
@@ -43,6 +48,39 @@ def wait_for(client, job_id, states=ENDED):
 
 def uploads_in(maps):
     return [path for path in (maps / FOLDER).iterdir() if path.is_dir()]
+
+
+def test_a_job_that_is_cancelled_while_it_ends_leaves_no_map(tmp_path, monkeypatch):
+    """The build is done, and its map there, when the cancellation comes."""
+    cancelled = []
+
+    class Build:
+        def __init__(self, function, plan, **_):
+            self.plan = plan
+
+        def result(self):
+            self.plan.output.mkdir()
+            cancelled.append(jobs.cancel(job.id))
+            return "40 images"
+
+        def end(self):
+            pass
+
+    monkeypatch.setattr(build_jobs, "ChildProcess", Build)
+    jobs = BuildJobs(tmp_path)
+    jobs.check("office", "walk.mp4")
+    upload = jobs.new_upload(".mp4")
+    upload.write_bytes(b"video")
+    with jobs._changed:  # the build waits until its job has a name here
+        job = jobs.add(upload, "office")
+    deadline = time.monotonic() + WAIT_S
+    while not cancelled or uploads_in(tmp_path):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    jobs.close()
+    assert cancelled[0].state is JobState.CANCELLED
+    assert jobs.get(job.id).state is JobState.CANCELLED
+    assert not (tmp_path / "office").exists()
 
 
 def test_a_video_becomes_a_map_that_can_be_searched(tmp_path, video):
@@ -188,6 +226,18 @@ def test_a_server_that_may_not_write_says_so_and_searches_all_the_same(tmp_path,
         assert (refused.status_code, "cannot write" in refused.text) == (507, True)
         assert client.get("/reference/jobs").json() == []
         assert client.get("/reference/status").json() == []
+
+
+def test_a_disk_that_fills_up_on_the_way_is_told(tmp_path, video, monkeypatch):
+    async def write(request, upload):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(build_route, "_write", write)
+    app = make_app(ServerConfig(tmp_path))
+    with TestClient(app, base_url="http://localhost", client=("127.0.0.1", 1)) as client:
+        refused = upload(client, video)
+        assert (refused.status_code, "disk is full" in refused.text) == (507, True)
+        assert uploads_in(tmp_path) == []
 
 
 def test_of_two_uploads_under_one_name_the_first_that_is_whole_becomes_the_map(tmp_path):

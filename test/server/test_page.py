@@ -51,7 +51,7 @@ class Page:
         ui.WebDriverWait(self.browser, WAIT_S).until(expected_conditions.alert_is_present()).accept()
 
     def press(self, panel, text):
-        """A button by its text; found and pressed at once, for lists are made anew while one looks."""
+        """A button by its text; found and pressed at once, for lists are made again while one looks."""
         buttons = f"[...document.querySelectorAll('#{panel} button')]"
         script = f"const one = {buttons}.find((one) => one.textContent === '{text}' && one.checkVisibility());"
         self.wait_for(lambda: self.run(f"{script} setTimeout(() => one?.click()); return Boolean(one);"), text)
@@ -151,7 +151,7 @@ def test_a_photo_is_found_once_the_token_is_given(tmp_path, open_browser):
     with serving(tmp_path / "maps", "--token-file", str(tmp_path / "token")) as client:
         page = Page(open_browser(), client)
         for given in ("wrong", TOKEN):
-            # Empty: it has been opened anew, not left open from the token before.
+            # Empty: it has been opened again, not left open from the token before.
             page.wait_for(lambda: page["token"].is_displayed() and not page["token"].get_attribute("value"), "dialog")
             page["token"].send_keys(given)
             page.press("token-dialog", "Continue")

@@ -165,10 +165,10 @@ class Engine:
         self.extractor = SimpleNamespace(batch_size=batch_size)
         self.looked_at = []
 
-    def look_at(self, frame):
-        return self.look_at_many([frame])[0]
+    def extract(self, frame):
+        return self.extract_many([frame])[0]
 
-    def look_at_many(self, frames):
+    def extract_many(self, frames):
         self.looked_at.append([int(frame.image.flat[0]) for frame in frames])
         return [f"query {grey}" for grey in self.looked_at[-1]]
 
@@ -183,8 +183,8 @@ def test_who_does_not_wait_any_more_is_not_looked_at():
     with batches.waiting(first), batches.waiting(other):
         with batches.waiting(gone):
             pass
-        assert batches.look_at(first, engine) == "query 1"
-        assert batches.look_at(other, engine) == "query 3"
+        assert batches.extract(first, engine) == "query 1"
+        assert batches.extract(other, engine) == "query 3"
     assert engine.looked_at == [[1, 3]]
 
 
@@ -192,9 +192,9 @@ def test_who_is_looked_at_has_had_a_turn_and_is_not_taken_again():
     batches, engine = SearchBatches(), Engine(batch_size=3)
     searches = [search_of(grey) for grey in range(4)]
     with batches.waiting(searches[0]), batches.waiting(searches[1]), batches.waiting(searches[2]):
-        batches.look_at(searches[0], engine)
+        batches.extract(searches[0], engine)
         with batches.waiting(searches[3]):
-            assert batches.look_at(searches[3], engine) == "query 3"
+            assert batches.extract(searches[3], engine) == "query 3"
     assert engine.looked_at == [[0, 1, 2], [3]]
 
 
@@ -203,20 +203,20 @@ def test_large_images_are_not_held_in_memory_together(monkeypatch):
     batches, engine = SearchBatches(), Engine()
     searches = [search_of(grey) for grey in range(3)]  # of 64 pixels each
     with batches.waiting(searches[1]), batches.waiting(searches[2]):
-        batches.look_at(searches[0], engine)
+        batches.extract(searches[0], engine)
     assert engine.looked_at == [[0, 1]]
 
 
 def test_what_could_not_be_looked_at_together_is_looked_at_alone(caplog):
     class Failing(Engine):
-        def look_at_many(self, frames):
+        def extract_many(self, frames):
             if len(frames) > 1:
                 raise MemoryError
-            return super().look_at_many(frames)
+            return super().extract_many(frames)
 
     batches, engine = SearchBatches(), Failing()
     first, second = search_of(1), search_of(2)
     with caplog.at_level(logging.ERROR), batches.waiting(second):
-        assert [batches.look_at(one, engine) for one in (first, second)] == ["query 1", "query 2"]
+        assert [batches.extract(one, engine) for one in (first, second)] == ["query 1", "query 2"]
     assert engine.looked_at == [[1], [2]]
     assert "2 images" in caplog.text

@@ -74,7 +74,9 @@ class ImportedWhenAsked(TyperGroup):
         module, name = known[alias.command]
         command = getattr(import_module(f"visloc_ros.apps.{module}"), name)
         if isinstance(command, typer.Typer):
-            return typer.main.get_command(command)
+            group = typer.main.get_command(command)
+            group.name = cmd_name
+            return group
         single = typer.Typer(add_completion=False)
         single.command(cmd_name, context_settings={"default_map": dict(alias.defaults)})(command)
         return typer.main.get_command(single)

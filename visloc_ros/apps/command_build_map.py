@@ -83,14 +83,14 @@ def build_map(
     scale: Annotated[
         Scale, typer.Option(help="Where metres must come from; auto takes what there is, GPS positions in photos last.")
     ] = Scale.auto,
-    imu_topic: Annotated[str, typer.Option(help="IMU topic of the bag; tells what is up.")] = "",
+    imu_topic: Annotated[str, typer.Option(help="IMU topic of the bag; gives the direction of up.")] = "",
     camera_from_imu: Annotated[
         str, typer.Option(help="Rotation from IMU to camera axes, 'w x y z'; otherwise from the bag's /tf_static.")
     ] = "",
     gravity: Annotated[
         GravityChoice,
         typer.Option(
-            help="What tells what is up: an IMU, GPS positions, a level camera, or +z of the reference poses."
+            help="What gives the direction of up: an IMU, GPS positions, a level camera, or +z of the reference poses."
         ),
     ] = GravityChoice.auto,
     archive: Annotated[bool, typer.Option("--archive", help="Also pack the map as <output>/reference.tar.gz.")] = False,

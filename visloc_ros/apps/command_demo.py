@@ -34,7 +34,10 @@ def demo(
     ),
     rate: Annotated[float, typer.Option(min=0.01, max=100.0, help="Speed of the replay.")] = 1.0,
 ) -> None:
-    """Map a place, replay another pass through the ROS 2 nodes, and report how well the camera was found."""
+    """Map a place, replay another pass through the ROS 2 nodes, and report how well the camera was found.
+
+    Example: visloc demo --output out/demo
+    """
     with StageBars() as bars:
         place = _place(data, output, bars)
         options = MAP_SIMULATED if data is None else MAP_ALL

@@ -59,7 +59,7 @@ def fetch_data_set(
 def fetch_asked(entry: DataSet, into: Path, yes: bool) -> Fetched:
     """Tell size, licence and what is known of the checksum, ask, and fetch. Raises Abort where the answer is no."""
     size = ask_size(entry)
-    words = f"{size / 1e6:.1f} MB" if size else "of a size that the server does not tell"
+    words = f"{size / 1e6:.1f} MB" if size else "of a size that the server does not state"
     console.print(f"{entry.name}: {words}, {entry.url}", highlight=False, soft_wrap=True)
     console.print(f"licence: {entry.licence}", highlight=False)
     if not entry.sha256:

@@ -42,7 +42,7 @@ def localize(
     map_path: MapOrFlag = None,
     source: SourceOrFlag = None,
     also: Annotated[
-        list[Path] | None, typer.Option(help="Another map that frames may show; repeatable. Each pose tells its map.")
+        list[Path] | None, typer.Option(help="Another map that frames may show; repeatable. Each pose names its map.")
     ] = None,
     output: Annotated[
         Path | None,

@@ -32,7 +32,10 @@ Maps = Annotated[list[Path], typer.Argument(help="Map folders, or their archives
 def list_folder(
     folder: Annotated[Path, typer.Argument(help="Folder that the maps lie in.")] = Path("maps"), as_json: AsJson = False
 ) -> None:
-    """List the maps in a folder, those that cannot be read with the reason."""
+    """List the maps in a folder, those that cannot be read with the reason.
+
+    Example: visloc maps list maps/
+    """
     entries = list_maps(folder)
     if as_json:
         print_json([figures(entry) for entry in entries])
@@ -50,7 +53,10 @@ def list_folder(
 
 @app.command()
 def info(path: MapArgument, as_json: AsJson = False) -> None:
-    """Say what a map is made of, and what its scale and axes rest on."""
+    """Say what a map is made of, and what its scale and axes rest on.
+
+    Example: visloc maps info maps/office
+    """
     entry = _readable(path)
     if as_json:
         print_json(figures(entry))
@@ -64,7 +70,10 @@ def info(path: MapArgument, as_json: AsJson = False) -> None:
 
 @app.command()
 def check(paths: Maps, as_json: AsJson = False) -> None:
-    """Open maps with every file compared to its checksum; exit code 1 if one is broken."""
+    """Open maps with every file compared to its checksum; exit code 1 if one is broken.
+
+    Example: visloc maps check maps/office maps/corridor
+    """
     findings = [(path, finding) for path in paths for finding in examine_map(path)]
     if as_json:
         print_json([{"path": path, **asdict(finding)} for path, finding in findings])
@@ -122,7 +131,10 @@ def reduce(
 
 @app.command()
 def delete(paths: Maps, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
-    """Delete maps, broken ones, too; where one path is no map, nothing is deleted."""
+    """Delete maps, broken ones, too; where one path is no map, nothing is deleted.
+
+    Example: visloc maps delete maps/office
+    """
     for path in paths:
         if not is_file(path / MANIFEST_NAME):
             _readable(path)

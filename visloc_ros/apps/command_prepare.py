@@ -47,7 +47,7 @@ def prepare(
         Path | None,
         typer.Option(
             help="Frames of a single map's place: its recogniser learns from them, too; for fused, those that it was "
-            "built from, of which features are extracted anew."
+            "built from, of which features are extracted again."
         ),
     ] = None,
     elsewhere: Annotated[

@@ -31,6 +31,7 @@ from visloc_ros.apps.options import (
 )
 from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.apps.recomputation import recompute
+from visloc_ros.apps.timings import print_processor_time
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError, SetupError
 from visloc_ros.evaluation import Row, summarize
@@ -69,8 +70,11 @@ def run(
     ] = None,
     from_recording: Annotated[
         Path | None,
-        typer.Option(help="Instead of a source: the recording of a replay, whose published poses are computed anew."),
+        typer.Option(help="Instead of a source: the recording of a replay, whose published poses are recomputed."),
     ] = None,
+    timings: Annotated[
+        bool, typer.Option("--timings", help="Also print what each stage takes of a processor, for a frame.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Give every frame of a video, folder or bag its best pose in the map, without ROS; the same result twice.
@@ -98,13 +102,15 @@ def run(
         record = run_offline(place, frames, truth, options, bars, measurements=measurements, engine=engine)
     record = replace(record, calibration=calibration)
     finish(record, output, as_json)
+    if timings:
+        print_processor_time(record)
     if record.ended_by is not None:
         raise record.ended_by
     if baseline is not None:
-        hold_against(baseline, summarize(record))
+        check_regression(baseline, summarize(record))
 
 
-def hold_against(baseline: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+def check_regression(baseline: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
     """Print each figure before and now, and end with an exit code of its own where one is worse than allowed."""
     comparisons = compare_with_baseline(summary, baseline)
     rows = []
@@ -119,12 +125,12 @@ def hold_against(baseline: Mapping[str, Any], summary: Mapping[str, Any]) -> Non
 
 
 def compare_with(bag: Path, as_json: bool = False) -> None:
-    """Compute a recording's published poses anew. Raises SetupError where one of them is another one."""
+    """Recompute a recording's published poses. Raises SetupError where one of them is another one."""
     comparison = recompute(bag)
     if as_json:
         print_json(asdict(comparison))
     console.print(
-        f"{comparison.recorded} transforms and poses recorded, {comparison.recomputed} computed anew, "
+        f"{comparison.recorded} transforms and poses recorded, {comparison.recomputed} recomputed, "
         f"{comparison.common} at the same stamps; largest difference {comparison.largest_difference:.1e}",
         highlight=False,
     )

@@ -51,7 +51,7 @@ def serve(
 
     app = make_app(ServerConfig(maps, int(memory_gb * (1 << 30)), token, reports, search))
     console.print(f"{count} maps of {maps} are searched at http://{host}:{port}; Ctrl-C stops it", highlight=False)
-    with suppress(KeyboardInterrupt):  # uvicorn has ended in order, and raises anew what ended it
+    with suppress(KeyboardInterrupt):  # uvicorn has ended in order, and raises again what ended it
         uvicorn.run(
             app,
             host=host,

@@ -152,7 +152,7 @@ def _examine_shutter(readout: Readout | None, phone: str, turns: int) -> Iterato
         return
     is_rolling = readout.seconds > max(SHORTEST_READOUT_S, SURE * readout.sigma_s)
     if not is_rolling:
-        yield Finding(Level.OK, "shutter", "all rows are exposed together, as far as the motion tells")
+        yield Finding(Level.OK, "shutter", "all rows are exposed together, as far as the motion shows")
         return
     bent = readout.seconds * readout.motion
     text = f"rows are read one after the other, about {1e3 * readout.seconds:.0f} ms from the first to the last"

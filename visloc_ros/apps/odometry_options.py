@@ -20,8 +20,8 @@ Backend = Annotated[
 Sensors = Annotated[
     bool, typer.Option("--sensors", help="Use an IMU and wheels, too: a EuRoC folder's IMU, or the topics named.")
 ]
-ImuTopic = Annotated[str, typer.Option(help="IMU topic of the bag; predicts turns and tells what is up.")]
-OdometryTopic = Annotated[str, typer.Option(help="Wheel odometry topic of the bag; tells the scale.")]
+ImuTopic = Annotated[str, typer.Option(help="IMU topic of the bag; predicts turns and gives the direction of up.")]
+OdometryTopic = Annotated[str, typer.Option(help="Wheel odometry topic of the bag; gives the scale.")]
 CameraFromImu = Annotated[
     str, typer.Option(help="Rotation from IMU to camera axes, 'w x y z'; otherwise from the bag's /tf_static.")
 ]

@@ -1,4 +1,4 @@
-"""Everything that the fusion node published, computed anew from the topics that were recorded beside it."""
+"""Everything that the fusion node published, recomputed from the topics that were recorded beside it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class _Recording:
     def __init__(self, bag: Path) -> None:
         config = json.loads(read_custom_data(bag).get(FUSION_NODE, "null"))
         if not isinstance(config, dict) or not isinstance(config.get("fusion"), dict):
-            raise SourceError(f"{bag} does not tell the options of the {FUSION_NODE}: record it by 'visloc replay'")
+            raise SourceError(f"{bag} does not hold the options of the {FUSION_NODE}: record it by 'visloc replay'")
         self._config = config
         self._messages: dict[str, list[Any]] = defaultdict(list)
         for topic, kind, message in iterate_with_definitions(bag):
@@ -128,7 +128,7 @@ class _Recording:
                     for number, stamp in zip(status.inputs, status.input_stamps, strict=True)
                 ]
             except (AttributeError, ValueError) as error:
-                text = "the recording does not tell what was joined: it is broken or of another version"
+                text = "the recording does not hold what was joined: it is broken or of another version"
                 raise SourceError(text) from error
             yield from joined
 
@@ -189,7 +189,7 @@ class _Collector(BackendListener):
 
 
 def recompute(bag: Path) -> Comparison:
-    """Compute what a fusion node published anew from its recorded inputs. Raises SourceError on another kind of bag."""
+    """Recompute what a fusion node published from its recorded inputs. Raises SourceError on another kind of bag."""
     recording = _Recording(bag)
     if not recording.config.publish_odom_to_base_tf:
         raise SourceError("the transforms of another node's odometry are not among the inputs: this cannot be computed")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import random
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ from visloc_ros.sources.base import BAG_METADATA
 
 MAP_FRAME, ODOM_FRAME = "map", "odom"
 RECORDED = "recorded"
+MOST_DOMAINS, DDS_PORT = 100, 7400  # domains whose ports no system hands out otherwise; that of the first domain
 LOOPBACK_ONLY = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 
@@ -118,12 +120,22 @@ def _keep(bag: Path, target: Path) -> None:
 
 
 def _environment(plan: ReplayPlan) -> dict[str, str]:
-    return {**LOOPBACK_ONLY, **fast_dds_profile(), "ROS_DOMAIN_ID": str(plan.domain_id or own_domain_id())}
+    return {**LOOPBACK_ONLY, **fast_dds_profile(), "ROS_DOMAIN_ID": str(plan.domain_id or free_domain_id())}
 
 
-def own_domain_id() -> int:
-    """A ROS domain of this process's own, so that two replays on one machine do not hear each other."""
-    return 1 + os.getpid() % 100
+def free_domain_id() -> int:
+    """A ROS domain that nobody on this network interface uses, so that two replays do not hear each other.
+
+    Process numbers do not tell: two containers that share the host's network have the same ones. Raises SetupError.
+    """
+    for domain in random.sample(range(1, MOST_DOMAINS + 1), MOST_DOMAINS):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", DDS_PORT + 250 * domain + 10))  # of a domain's first participant (DDSI-RTPS 9.6.1)
+            except OSError:
+                continue
+        return domain
+    raise SetupError(f"all {MOST_DOMAINS} ROS domains are in use: end other nodes, or choose one with --domain-id")
 
 
 def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpec]:

@@ -14,12 +14,12 @@ ADVICE: Mapping[Reason, str] = {
     Reason.NO_RETRIEVAL: f"no image of the map looks alike; film what the map shows, {_EXTEND}",
     Reason.FEW_MATCHES: f"too little of the image is in the map; film what the map shows, {_EXTEND}",
     Reason.FEW_INLIERS: f"what looks alike fits no single pose; film closer to where the map was filmed, {_EXTEND}",
-    Reason.AMBIGUOUS_PLACE: "two places of the map look the same; show what tells them apart, or give an initial pose",
+    Reason.AMBIGUOUS_PLACE: "two places of the map look the same; show how they differ, or give an initial pose",
     Reason.PLANAR_POINTS: "all that was found lies in one plane, such as a poster, which may also hang elsewhere; "
     "show more of what is around it",
     Reason.ODOMETRY_DISAGREES: "poses in the map contradict how the camera moved; move on until more places are found",
     Reason.DEGENERATE_MOTION: "the camera only turned, or stood still; move it sideways",
-    Reason.STANDING_STILL: "the camera has not moved yet, and the map does not tell where it stands; move it",
+    Reason.STANDING_STILL: "the camera has not moved yet, and the map does not show where it stands; move it",
     Reason.SCALE_UNSET: "the scale of the motion is not known yet; move on until more places are found",
     Reason.STALE: "the last pose in the map is long ago, or time stamps run backwards; come back to the mapped place, "
     "check the camera's clock",
@@ -30,7 +30,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.NO_MAP: "there is no map; give one",
     Reason.BLURRED: "the image is blurred; move slower, or add light",
     Reason.INTRINSICS_MISMATCH: f"the focal length is wrong; {_CALIBRATE}, or give none, and it is estimated",
-    Reason.UNKNOWN_INTRINSICS: "the focal length is not known, and what was found, one plane perhaps, cannot tell; "
+    Reason.UNKNOWN_INTRINSICS: "the focal length is not known, and what was found, one plane perhaps, is not enough; "
     f"{_CALIBRATE}, or film more of the place",
     Reason.NO_TRANSFORM: "a transform at the image's time is missing; is odometry published, and /tf_static?",
     Reason.BAD_MESSAGE: "a message held impossible values; look at the node that sent it",

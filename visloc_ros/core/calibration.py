@@ -28,7 +28,7 @@ class CalibrationSource(str, Enum):
 
 _WORDS = {
     CalibrationSource.GIVEN: "as given",
-    CalibrationSource.RECORDED: "as told with the images",
+    CalibrationSource.RECORDED: "as recorded with the images",
     CalibrationSource.EXIF: "from the photo's EXIF data",
     CalibrationSource.MAP: "the map's camera, confirmed by frames found",
     CalibrationSource.ESTIMATED: "estimated from frames found in the map",

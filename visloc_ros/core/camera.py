@@ -6,6 +6,8 @@ CameraInfo is shifted by half a pixel here, and nowhere else.
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from visloc_ros.core.errors import CalibrationError
 from visloc_ros.core.geometry import Array
+
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # that of pycolmap, which Python does not know of, prints a trace
 
 HALF_PIXEL = 0.5
 WIDEST_PX = 1 << 20
@@ -64,6 +69,20 @@ def camera_from_calibration(
     params = [k[0, 0], k[1, 1], *centre, *padded.tolist()]
     check_plausible_camera(width, height, params)
     return pycolmap.Camera(model=model, width=width, height=height, params=params)
+
+
+def camera_from_params(model: str, width: int, height: int, params: Sequence[float]) -> pycolmap.Camera:
+    """Make a camera of a COLMAP model by its name; the parameters are in COLMAP pixels. Raises CalibrationError."""
+    if model not in pycolmap.CameraModelId.__members__ or model == "INVALID":
+        raise CalibrationError(f"COLMAP has no camera model '{model}'")
+    check_plausible_camera(width, height, params)
+    camera = pycolmap.Camera(model=model, width=width, height=height, params=list(params))
+    if not camera.verify_params():
+        raise CalibrationError(f"{model} does not take the {len(params)} parameters {params}")
+    focal_length = min(camera.focal_length_x, camera.focal_length_y)
+    if focal_length <= 0:
+        raise CalibrationError(f"the focal length {focal_length:g} is not positive")
+    return camera
 
 
 def check_plausible_camera(width: int, height: int, params: Sequence[float]) -> None:

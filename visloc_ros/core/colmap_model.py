@@ -16,7 +16,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import DTypeLike, NDArray
 
-from visloc_ros.core.camera import check_plausible_camera
+from visloc_ros.core.camera import camera_from_params
 from visloc_ros.core.errors import CalibrationError, MapError
 from visloc_ros.core.files import COPY_AGAIN, LARGEST_MODEL_BYTES, read_bytes
 from visloc_ros.core.geometry import SE3, Array
@@ -153,10 +153,9 @@ def _read_camera(cursor: _Cursor) -> pycolmap.Camera:
         raise MapError(f"{cursor.path} has the unknown camera model {model_id}: rebuild the map") from error
     params = cursor.take("<f8", size)
     try:
-        check_plausible_camera(width, height, params.tolist())
+        return camera_from_params(model.name, width, height, params.tolist())
     except CalibrationError as error:
         raise MapError(f"{cursor.path} holds a camera with impossible values ({error}): rebuild the map") from error
-    return pycolmap.Camera(model=model.name, width=width, height=height, params=params.tolist())
 
 
 def read_images(path: Path) -> tuple[ModelImage, ...]:

@@ -91,11 +91,23 @@ def read_text(path: Path, error: type[VislocError], at_most: int = LARGEST_TEXT_
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML itself takes the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping of a node. Raises yaml.YAMLError."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.YAMLError(f"'{twice}' is there twice{node.start_mark}: leave one of them out")
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path, error: type[VislocError]) -> dict[str, Any]:
     """Keys and values of a YAML file, OpenCV's %YAML header allowed; the keys are names, at every depth."""
     text = read_text(path, error, LARGEST_SETTINGS_BYTES).removeprefix("%YAML:1.0")
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, Loader=_UniqueKeyLoader)
         if values is not None and not _has_names(values):
             raise error(f"{path} must hold 'key: value' lines")
     except (yaml.YAMLError, ValueError, RecursionError) as cause:

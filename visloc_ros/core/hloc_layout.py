@@ -77,7 +77,7 @@ def _extractor_of(layout: MapLayout, stated: str) -> str:
     known_by_name = EXTRACTOR_OF_OUTPUT.get(output)
     if stated and known_by_name not in (None, stated):
         raise MapError(
-            f"{layout.features} was made by {known_by_name}, as its name tells, not by {stated}: "
+            f"{layout.features} was made by {known_by_name}, as its name says, not by {stated}: "
             "leave --extractor out, or rename the file"
         )
     if stated:
@@ -85,7 +85,7 @@ def _extractor_of(layout: MapLayout, stated: str) -> str:
     if known_by_name is None:
         known = ", ".join(f"{FEATURES_PREFIX}{name}.h5" for name in EXTRACTOR_OF_OUTPUT)
         raise MapError(
-            f"{layout.features}: the name of the file does not tell which extractor made it (known: {known}): say so "
+            f"{layout.features}: the name of the file does not say which extractor made it (known: {known}): say so "
             f"with 'visloc import-hloc {layout.folder} --extractor NAME --output MAP'"
         )
     return known_by_name

@@ -15,9 +15,10 @@ from visloc_ros.core.errors import ManifestError, MapError
 from visloc_ros.core.files import COPY_AGAIN, is_file, read_text
 
 FORMAT_VERSION = 1
-UNCERTAINTY_VERSION = 1  # of how a map's own error is estimated; an estimate of another version is made anew
+UNCERTAINTY_VERSION = 1  # of how a map's own error is estimated; an estimate of another version is made again
 MANIFEST_NAME = "manifest.json"
 _MAX_MANIFEST_BYTES = 32 << 20
+LARGEST_VARIANCE = 1e12  # a standard deviation of a thousand kilometres
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,16 @@ class UncertaintyInfo:
 
     @property
     def is_sound(self) -> bool:
-        """Whether these are the finite numbers that they should be."""
+        """Whether these are numbers that can be."""
         try:
             changes = [self.nearest_change, self.validated_change]
             rates = np.array([self.position_rate, self.rotation_rate, *changes], dtype=np.float64)
             covariances = np.array([self.image_covariance, self.difference_covariance], dtype=np.float64)
         except (TypeError, ValueError):
             return False
-        finite = bool(np.isfinite(rates).all() and np.isfinite(covariances).all())
-        return finite and covariances.shape == (2, 6, 6) and bool((rates >= 0.0).all()) and self.nearest_change > 0.0
+        values = np.concatenate([rates, covariances.ravel()])
+        is_plausible = bool((np.abs(values) <= LARGEST_VARIANCE).all() and (rates >= 0.0).all())  # NaN is neither
+        return is_plausible and covariances.shape == (2, 6, 6) and self.nearest_change > 0.0
 
 
 @dataclass(frozen=True)

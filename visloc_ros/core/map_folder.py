@@ -76,7 +76,7 @@ def path_within(folder: Path, name: str) -> Path:
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(f"'{name}' is no path: give the name of a map in {folder}") from error
     if path == root or not path.is_relative_to(root):
-        raise ConfigError(f"'{name}' lies outside {folder}: give the name of a map in it, or change maps_folder")
+        raise ConfigError(f"'{name}' leads out of {folder}: move the map into it, or use the folder where it lies")
     return path
 
 

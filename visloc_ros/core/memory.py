@@ -17,8 +17,8 @@ _ARENAS = 2  # parts of the memory; each keeps what is freed in it, and every ne
 def keep_freed_memory() -> None:
     """Let arrays of images be freed without giving their memory back to the system; does nothing without glibc.
 
-    Otherwise the kernel clears the pages of every image anew and maps them one by one: a quarter of the time of a frame
-    in a virtual machine.
+    Otherwise the kernel clears the pages of every image and maps them one by one: a quarter of a frame's time in a
+    virtual machine.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -42,9 +42,14 @@ class ProcessorTime:
         """Add what the enclosed block takes of the processor to ``stage``."""
         return self._watch(stage)
 
+    @property
+    def stage_ms(self) -> dict[str, float]:
+        """Milliseconds of processor time by stage since the beginning."""
+        return dict(self._watch.stage_ms)
+
     def take_shares(self) -> dict[str, float]:
         """Processor seconds a second by stage since the last call."""
-        stage_ms, now_s = dict(self._watch.stage_ms), time.monotonic()
+        stage_ms, now_s = self.stage_ms, time.monotonic()
         passed_ms = 1e3 * max(now_s - self._told_s, 1e-9)
         shares = {stage: (taken - self._told.get(stage, 0.0)) / passed_ms for stage, taken in stage_ms.items()}
         self._told, self._told_s = stage_ms, now_s

@@ -27,7 +27,7 @@ def summarize_odometry(run: OdometryRun, errors: OdometryErrors) -> Figures:
     ``latency_ms`` is the tracking of a frame without its reading, until there is a pose; ``busy_ms`` is that and the
     settling until the next frame can be tracked, ``fps`` what this can sustain: 1000 / mean ms.
     ``ate_sim3_m`` is the root mean square of the position errors after Umeyama's alignment; where odometry lost itself
-    and began anew, each segment is aligned apart and the largest counts. ``rotation_error_deg`` is after the same
+    and started again, each segment is aligned apart and the largest counts. ``rotation_error_deg`` is after the same
     alignment, ``aligned_orientation_error_deg`` after one of the orientations.
     ``refined_error_m`` is of the path as known in the end, where an odometry (dpvo) refines it.
     ``stage_ms`` are over the frames in which a stage ran, its ``mean`` over all frames.

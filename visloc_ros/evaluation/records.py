@@ -119,7 +119,8 @@ class RunRecord:
     ``ground_truth`` holds true ``map_from_camera`` poses. ``map_points`` (P, 3) and ``map_camera_positions`` (M, 3)
     are for the top view, in the map's frame; its unit is the metre only when ``metric``. ``config`` is the effective
     configuration, ``notes`` are sentences for the reader. ``calibration`` is the camera's, and how it is known.
-    ``ended_by`` is what ended the run before the last image, None where nothing did.
+    ``ended_by`` is what ended the run before the last image, None where nothing did. ``processor_ms`` is what each
+    stage took of a processor for a frame, where that was measured.
     """
 
     title: str
@@ -137,6 +138,7 @@ class RunRecord:
     innovations: tuple[InnovationRecord, ...] = ()
     calibration: CameraCalibration | None = None
     ended_by: BaseException | None = None
+    processor_ms: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("frames", "anchors", "innovations"):

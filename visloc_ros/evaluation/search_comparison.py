@@ -95,14 +95,14 @@ def compare_searches(
     records = {name: SearchRecord() for name in engines}
     looking, is_first = next(iter(engines.values())), True
     for frame in frames:
-        query = looking.look_at(frame)
+        query = looking.extract(frame)
         if is_first:
             for engine in engines.values():
                 engine.localize(frame, features=query.features)
-            query, is_first = looking.look_at(frame), False
+            query, is_first = looking.extract(frame), False
         true_pose = None if truth is None else truth_at(truth, frame.stamp_ns)
         for name, engine in engines.items():
-            records[name].add(engine.find(query.for_another_search()), true_pose)
+            records[name].add(engine.solve(query.for_another_search()), true_pose)
     return records
 
 

@@ -58,6 +58,7 @@ def summarize(record: RunRecord, series: RunSeries | None = None) -> Summary:
             "anchor": _stages(anchor.stage_ms for anchor in record.anchors),
             "odometry": _stages(frame.odometry_stage_ms for frame in record.frames),
         },
+        "processor_ms": dict(record.processor_ms),
         "peak_rss_mb": _finite(record.peak_rss_mb),
         "wall_s": _finite(record.wall_s),
         "notes": list(record.notes),

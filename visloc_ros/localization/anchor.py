@@ -102,9 +102,9 @@ class AnchorEngine:
         Raises CalibrationError when the image has another size than its calibration, MapError or ConfigError for a hint
         that the map, or the way of searching, cannot make use of.
         """
-        return self.find(replace(self.look_at(frame, features), hint=hint), prior)
+        return self.solve(replace(self.extract(frame, features), hint=hint), prior)
 
-    def look_at(self, frame: Frame, features: LocalFeatures | None = None) -> Query:
+    def extract(self, frame: Frame, features: LocalFeatures | None = None) -> Query:
         """The first half of ``localize``, which takes no prior: one that is made meanwhile is not missed."""
         check_image_size(frame.camera, frame.image.shape[1], frame.image.shape[0])
         watch = Stopwatch()
@@ -113,8 +113,8 @@ class AnchorEngine:
                 features = self.extractor.extract(frame.image)
         return Query(frame, features, watch)
 
-    def look_at_many(self, frames: Sequence[Frame]) -> list[Query]:
-        """``look_at`` for several frames, in the batches that suit the extractor.
+    def extract_many(self, frames: Sequence[Frame]) -> list[Query]:
+        """``extract`` for several frames, in the batches that suit the extractor.
 
         The time of "features" is that of a batch divided by its images. Raises CalibrationError as ``localize`` does.
         """
@@ -122,15 +122,15 @@ class AnchorEngine:
             check_image_size(frame.camera, frame.image.shape[1], frame.image.shape[0])
         size = self.extractor.batch_size
         batches = [frames[start : start + size] for start in range(0, len(frames), size)]
-        return [query for batch in batches for query in self._look_at_batch(batch)]
+        return [query for batch in batches for query in self._extract_batch(batch)]
 
-    def _look_at_batch(self, frames: Sequence[Frame]) -> list[Query]:
+    def _extract_batch(self, frames: Sequence[Frame]) -> list[Query]:
         watch = Stopwatch()
         with watch("features"):
             features = self.extractor.extract_many([frame.image for frame in frames])
         return [Query(frame, one, watch.divided(len(frames))) for frame, one in zip(frames, features, strict=True)]
 
-    def find(self, query: Query, prior: SE3 | None = None) -> AnchorPose | Rejection:
+    def solve(self, query: Query, prior: SE3 | None = None) -> AnchorPose | Rejection:
         """The second half of ``localize``."""
         self._check_hint(query.hint)
         if len(query.features) < _MIN_FEATURES:
@@ -176,8 +176,9 @@ class AnchorEngine:
         """The pose where this frame and those before it tell the focal length well enough and do not contradict."""
         blind, evidence = replace(query, cameras=estimator.candidates), Evidence()
         reason: Reason | None = Reason.FEW_MATCHES
+        views: list[CameraView] = []  # of this one image, the newest last
         for evidence in self._searcher.gather(blind, prior):
-            reason = self._refusal_of(evidence) or self._learn_camera(query, evidence, estimator)
+            reason = self._refusal_of(evidence) or self._learn_camera(query, evidence, estimator, views)
             if reason is None:
                 return self._refine(_with_calibration(query, estimator.calibration), evidence)
         assert reason is not None
@@ -185,6 +186,8 @@ class AnchorEngine:
 
     def _refusal_of(self, evidence: Evidence) -> Reason | None:
         """Why evidence must not be trusted, whichever the camera is, or None."""
+        if evidence.refusal is not None:
+            return evidence.refusal
         if len(evidence.correspondences) < self.config.min_matches:
             return Reason.FEW_MATCHES
         if evidence.solution is None:
@@ -192,14 +195,20 @@ class AnchorEngine:
         assert evidence.support is not None
         return evidence.support.refusal(self.config.max_risk)
 
-    def _learn_camera(self, query: Query, evidence: Evidence, estimator: CameraEstimator) -> Reason | None:
-        """Take in what the evidence tells of the camera; why its pose must not be trusted all the same, or None."""
+    def _learn_camera(
+        self, query: Query, evidence: Evidence, estimator: CameraEstimator, views: list[CameraView]
+    ) -> Reason | None:
+        """Take in what the evidence tells of the camera; why its pose must not be trusted all the same, or None.
+
+        It takes the place of what earlier evidence of the same image told.
+        """
         pixels, points = self._solver.pixels_and_points(query, evidence)
         assert evidence.solution is not None
         view = CameraView.from_solution(evidence.solution, pixels, points, self.config.pose)
         if not view.is_plausible:
             return Reason.FEW_INLIERS
-        estimator.add(view)
+        estimator.add(view, instead_of=views[-1] if views else None)
+        views.append(view)
         if estimator.calibration.focal_sigma > MAX_FOCAL_SIGMA:
             return Reason.UNKNOWN_INTRINSICS
         return None if view.agrees_with(estimator.calibration) else Reason.INTRINSICS_MISMATCH

@@ -104,11 +104,14 @@ class CameraEstimator:
         """Cameras worth trying in a frame whose own is not known."""
         return [self.calibration.camera, *self._map_cameras]
 
-    def add(self, view: CameraView) -> None:
-        """Take a frame into account; the calibration changes where it tells something new."""
+    def add(self, view: CameraView, instead_of: CameraView | None = None) -> None:
+        """Take a frame into account; the calibration changes where it tells something new.
+
+        ``instead_of`` is an earlier view of the same image: both have the same errors, and count once.
+        """
         if self.is_settled or view.focal_sigma > _USEFUL_FOCAL_SIGMA:
             return
-        self._views = [*self._views, view][-_MAX_VIEWS:]
+        self._views = [*(known for known in self._views if known is not instead_of), view][-_MAX_VIEWS:]
         agreeing = _most_agreeing(self._views)
         if 2 * len(agreeing) <= len(self._views):  # no majority: nothing is known
             self.calibration = self._prior

@@ -149,7 +149,7 @@ class EvidenceSolver:
         return [one for one in good if query.prefers(one, best)]
 
 
-def hopelessness(evidence: Evidence, min_matches: int) -> Reason | None:
+def refusal_of(evidence: Evidence, min_matches: int) -> Reason | None:
     """Why a learned matcher will find nothing either: no more neighbours agree than wrong ones do by chance."""
     if evidence.refusal is not None or not evidence.is_by_chance:
         return evidence.refusal

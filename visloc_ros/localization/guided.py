@@ -1,7 +1,7 @@
 """Map points looked for where a predicted pose projects them: an anchor without retrieval and without a network.
 
 The points of the references that overlap most with the predicted view are projected; each keypoint takes the point in
-its window whose descriptor is most alike, and each point its best keypoint. The pose found projects the points anew,
+its window whose descriptor is most alike, and each point its best keypoint. The pose found projects the points again,
 and a narrow window around them gives the final correspondences. Both passes share one matrix of similarities.
 """
 

@@ -152,7 +152,7 @@ class _Triangulation:
             np.add.at(self._counts, observations.rows, 1)
 
     def observations(self, row: int) -> _Observations:
-        """What one image knows of the points; made anew each time, since those of a large map would fill the memory."""
+        """What one image knows of the points; made each time, since those of a large map would fill the memory."""
         return _Observations.of(self._images[row], self._points, self._wanted)
 
     def without(self, left_out: Sequence[int], row: int) -> tuple[Array, Array]:

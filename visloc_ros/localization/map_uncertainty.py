@@ -68,8 +68,8 @@ class MapUncertainty:
 
         It grows with the way, until two places have nothing in common.
         """
-        most = 2.0 * float(np.trace(np.linalg.pinv(self._of_difference) @ self._of_image)) / 6.0
-        return np.asarray(min(most, change / self.info.nearest_change) * turn_covariance(self._of_difference, rotation))
+        growth = min(self._most_grown, change / self.info.nearest_change)
+        return np.asarray(growth * turn_covariance(self._of_difference, rotation))
 
     @cached_property
     def _views(self) -> Viewpoints:

@@ -80,13 +80,13 @@ class MultiMapEngine:
         """
         if hint is not None and (hint.position is not None or hint.heading is not None):
             raise ConfigError("a position and a heading are of one map: search that alone, or give a text only")
-        return self.find(replace(self.look_at(frame, features), hint=hint))
+        return self.solve(replace(self.extract(frame, features), hint=hint))
 
-    def look_at(self, frame: Frame, features: LocalFeatures | None = None) -> Query:
+    def extract(self, frame: Frame, features: LocalFeatures | None = None) -> Query:
         """The first half of ``localize``."""
-        return self._engines[0].look_at(frame, features)
+        return self._engines[0].extract(frame, features)
 
-    def find(self, query: Query) -> Anchor:
+    def solve(self, query: Query) -> Anchor:
         """The second half of ``localize``.
 
         All maps are searched quickly first: else each rival would take as long as an image that is hard to find.
@@ -100,10 +100,10 @@ class MultiMapEngine:
         """Results by row of the map: of those worth a trial until one is found, and of its rivals."""
         results: dict[int, Result] = {}
         for row in self._worth_a_trial(query):
-            results[row] = self._engines[row].find(query)
+            results[row] = self._engines[row].solve(query)
             if isinstance(results[row], AnchorPose):
                 rivals = [rival for rival in self._rivals(query, row) if rival not in results]
-                results |= {rival: self._engines[rival].find(query) for rival in rivals}
+                results |= {rival: self._engines[rival].solve(query) for rival in rivals}
                 break
         return results
 
@@ -157,7 +157,7 @@ def _check_names(maps: Sequence[Map]) -> None:
     names = Counter(map_.name for map_ in maps)
     twice = [name for name, count in names.items() if count > 1]
     if twice:
-        raise ConfigError(f"two maps are called '{twice[0]}', so that a pose would not tell its map: rename one")
+        raise ConfigError(f"two maps are called '{twice[0]}', so that a pose would not identify its map: rename one")
 
 
 def _inliers_and_correspondences(result: Result) -> tuple[int, int]:

@@ -56,7 +56,7 @@ class ReferenceLocalizer:
         self._localized_ns: int | None = None
 
     def update(self, picture: GreyImage, tracked: LocatedImage) -> ReferencePose | None:
-        """The pose by reference images of an image that was tracked: localized anew, or moved from the last one."""
+        """The pose by reference images of an image that was tracked: localized again, or moved from the last one."""
         if self._localized_ns is None or picture.stamp_ns - self._localized_ns >= self._period_ns:
             self._localized_ns = picture.stamp_ns
             found = self.localize(picture, tracked.map_from_camera)

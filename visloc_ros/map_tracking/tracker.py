@@ -36,7 +36,7 @@ from visloc_ros.odometry.frame_check import FrameCheck
 from visloc_ros.tracking.lucas_kanade import fitted_window
 
 _log = logging.getLogger(__name__)
-_LONGEST_GAP_NS = NANOSECONDS // 5  # without a pose, after which it counts as found anew
+_LONGEST_GAP_NS = NANOSECONDS // 5  # without a pose, after which it counts as found again
 _LONGEST_STEP = 3.0  # intervals that the last motion is carried on
 _CATCH_UP_IMAGES = 8  # at most, each some 4 ms: those of the 0.3 s that a search takes, or some of a slow one
 
@@ -54,7 +54,7 @@ class MapTracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the anchor and all images; stamps may start anew."""
+        """Forget the anchor and all images; stamps may start again."""
         self._frames.reset()
         self._images = RecentImages(self._config)
         self._references.forget()

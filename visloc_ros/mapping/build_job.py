@@ -15,7 +15,7 @@ from visloc_ros.sources.pose_files import read_poses
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """What a map is built from, and how: the options of ``config_file`` go before ``mapping``."""
+    """What a map is built from, and how: the options of ``config_file`` override ``mapping``."""
 
     source: Path
     output: Path

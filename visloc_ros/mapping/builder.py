@@ -19,7 +19,7 @@ from visloc_ros.core.map_writer import check_output, staged_folder, write_map
 from visloc_ros.core.progress import Progress, SilentProgress, track
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.features import GlobalDescriptor, Vlad
-from visloc_ros.mapping.camera_knowledge import CameraKnowledge, know_cameras
+from visloc_ros.mapping.camera_knowledge import CameraKnowledge, assess_cameras
 from visloc_ros.mapping.card import write_card
 from visloc_ros.mapping.collection import FrameCollector, MapFrame
 from visloc_ros.mapping.config import MappingConfig, PairConfig
@@ -91,7 +91,7 @@ class MapBuilder:
         matches = self._match(frames, pairs)
         reconstruction = self._reconstruct(frames, matches)
         placement = self._place(reconstruction, sources, frames)
-        cameras = self._know_cameras(reconstruction, frames)
+        cameras = self._assess_cameras(reconstruction, frames)
         manifest = with_cameras(self._describe_map(name, sources, placement, describer), cameras)
         reconstruction, features = self._sparsify(reconstruction, frames, descriptors.shape[1])
         manifest = self._save(folder, manifest, frames, reconstruction, features, describer, descriptors)
@@ -102,12 +102,12 @@ class MapBuilder:
         write_card(folder, manifest, summary)
         return summary
 
-    def _know_cameras(
+    def _assess_cameras(
         self, reconstruction: pycolmap.Reconstruction, frames: Sequence[MapFrame]
     ) -> list[CameraKnowledge]:
         at_references = self._is_at_references(frames)
         fixed = {frame.name for frame in frames if at_references and frame.map_from_camera is not None}
-        return know_cameras(reconstruction, {frame.name: frame.camera.calibrated for frame in frames}, fixed)
+        return assess_cameras(reconstruction, {frame.name: frame.camera.calibrated for frame in frames}, fixed)
 
     def _describe(self, frames: Sequence[MapFrame]) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
         known = [frame.global_descriptor for frame in frames if frame.global_descriptor is not None]

@@ -61,7 +61,7 @@ class _Observation:
     by_point: Array
 
 
-def know_cameras(
+def assess_cameras(
     reconstruction: pycolmap.Reconstruction, calibrated: Mapping[str, bool], fixed: Collection[str] = ()
 ) -> list[CameraKnowledge]:
     """Say of each camera how it is known, by whether that of an image (by name) is calibrated.

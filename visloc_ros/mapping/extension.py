@@ -19,7 +19,7 @@ from visloc_ros.core.map_writer import check_output, staged_folder, write_map
 from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.mapping.builder import centroids_of, choose_pairs, count_images, with_cameras
-from visloc_ros.mapping.camera_knowledge import know_cameras
+from visloc_ros.mapping.camera_knowledge import assess_cameras
 from visloc_ros.mapping.cameras import MapCamera
 from visloc_ros.mapping.card import write_card
 from visloc_ros.mapping.collection import FrameCollector, MapFrame
@@ -92,7 +92,7 @@ class MapExtender:
         reconstruction = reconstruction_of(self._map)
         left_out = self._register(reconstruction, frames, matches)
         reconstruction, features = self._sparsify(reconstruction, frames)
-        cameras = know_cameras(reconstruction, {frame.name: frame.camera.calibrated for frame in frames})
+        cameras = assess_cameras(reconstruction, {frame.name: frame.camera.calibrated for frame in frames})
         manifest = with_cameras(self._describe_map(name, sources), cameras)
         manifest = self._save(folder, manifest, frames, reconstruction, features)
         counts = self._count(sources, chosen, frames, reconstruction)

@@ -54,7 +54,7 @@ def load_models_of(map_: Map, config: MappingConfig) -> tuple[MapModels, GlobalD
 
 
 def global_descriptors(map_: Map, describer: GlobalDescriptor) -> NDArray[np.float32]:
-    """Global descriptors (M, G) of a map's images, made anew where the map has none of this kind."""
+    """Global descriptors (M, G) of a map's images, made again where the map has none of this kind."""
     stated = map_.manifest.models.get("global")
     if stated is not None and stated.name == describer.info.name and map_.global_descriptors.size:
         return map_.global_descriptors

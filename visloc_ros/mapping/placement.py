@@ -145,7 +145,7 @@ class _Placer:
         if geo.axes_error_deg <= RELIABLE_ERROR_DEG:
             return True
         error = MapError(
-            f"the GPS positions tell the axes only to {geo.axes_error_deg:.0f} deg: the path is too short or too "
+            f"the GPS positions determine the axes only to {geo.axes_error_deg:.0f} deg: the path is too short or too "
             "straight for their errors"
         )
         self._leave_out("gravity", "gps", error)

@@ -11,7 +11,7 @@ from visloc_ros.localization.map_uncertainty import measure_map_uncertainty
 
 
 def validate_map(folder: Path, manifest: Manifest) -> Manifest:
-    """Validate a map that was just written with this manifest, which is written anew with the estimate of its error."""
+    """Validate a map that was just written with this manifest, and add the estimate of its error to that."""
     validated = replace(manifest, uncertainty=measure_map_uncertainty(open_map(folder, checksums=False)))
     write_manifest(folder, validated)
     return validated

@@ -66,7 +66,7 @@ class AnchorNodeConfig(Config):
 
     map_path: str = option("", "map folder or reference.tar.gz")
     maps_folder: str = option(
-        "", "folder that list_maps tells of, and that load_map and save_map do not reach beyond; empty: any path"
+        "", "folder that list_maps lists, and that load_map and save_map do not reach beyond; empty: any path"
     )
     map_frame: str = option("map", "frame id of the map")
     longest_rest_s: float = option(
@@ -184,11 +184,11 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         assert self._predicted is not None
         with self._in_use:
             engine = self._engine
-            query = engine.look_at(frame)  # meanwhile the fused pose of this frame arrives
+            query = engine.extract(frame)  # meanwhile the fused pose of this frame arrives
             predicted = self._predicted.at(frame.stamp_ns)
             if predicted is None:  # satellites err by far more than what has been found, and sometimes by streets
                 query = replace(query, hint=self._hints.at(frame.stamp_ns, camera_frame, engine.map.manifest))
-            result = engine.find(query, predicted)
+            result = engine.solve(query, predicted)
         self._predicted.tell_found(result, predicted)
         self._output.publish(Anchor(result, self._identity), frame, camera_frame)
         if frame.calibration is not None:

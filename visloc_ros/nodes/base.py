@@ -210,7 +210,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         return worker
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Read the parameters anew and configure."""
+        """Read the parameters again and configure."""
         return self._enter(self._configured, self._read_and_configure)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -46,7 +46,7 @@ class CameraInputConfig(Config):
     )
     qos: str = option("sensor_data", "reliability of the image subscription", choices=tuple(IMAGE))
     calibration_file: str = option(
-        "", "camera calibration file (COLMAP, EuRoC or ROS YAML), which goes before camera_info; empty for none"
+        "", "camera calibration file (COLMAP, EuRoC or ROS YAML), which overrides camera_info; empty for none"
     )
     is_rectified: bool = option(
         False, "images come rectified, as image_proc gives them: their camera is P of camera_info, not K and D"

@@ -83,7 +83,7 @@ class DoctorNode(VislocNode[DoctorNodeConfig]):
         camera, health = self._camera, self._camera.health
         topic = self.resolve_topic_name("image/compressed" if self.config.camera.transport == "compressed" else "image")
         if health.problem or not self._sizes:
-            text = health.problem or f"Too few images came on {topic} to tell anything: listen for longer (--seconds)."
+            text = health.problem or f"Too few images came on {topic} to judge anything: listen for longer (--seconds)."
             yield Finding(Level.ERROR, "camera", text)
             return
         for frame_id, (width, height) in self._sizes.items():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from std_srvs.srv import Trigger
@@ -37,8 +40,8 @@ WATCH_PERIOD_S = 0.1
 class FusionNode(VislocNode[FusionNodeConfig]):
     """Feeds the back end from messages, and publishes what comes out of it.
 
-    In one process with the odometry node (``localization_node``) that calls ``backend`` itself, with
-    ``takes_odometry`` false, and tells the ``camera_frame``.
+    In one process with the odometry node (``localization_node``) that borrows the back end for each frame, with
+    ``takes_odometry`` false.
     """
 
     default_name = "fusion_node"
@@ -71,10 +74,21 @@ class FusionNode(VislocNode[FusionNodeConfig]):
     def __init__(self, takes_odometry: bool = True) -> None:
         super().__init__()
         self._takes_odometry = takes_odometry
-        self.backend: Backend | None = None
-        """Takes the odometry of a node in this process while this one is active and its mode takes any."""
+        self._lent: Backend | None = None  # while this node is active and its mode takes odometry
+        self._lending = threading.Lock()
         self.camera_frame = ""
         ModeService(self)
+
+    @contextmanager
+    def lend_backend(self, camera_frame: str) -> Iterator[Backend | None]:
+        """Lend the back end for one frame to a node in this process, None where it is not active or takes no odometry.
+
+        What the back end sends with is not taken down meanwhile.
+        """
+        with self._lending:
+            if self._lent is not None:
+                self.camera_frame = camera_frame
+            yield self._lent
 
     def configure(self) -> None:
         """Make the back end, the publishers and the services."""
@@ -116,7 +130,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         self.timer(PATH_PERIOD_S, self._output.publish_paths)
         self.timer(WATCH_PERIOD_S, self._watch)
         publish_diagnostics(self, self._report)
-        self.backend = None if mode == Mode.HLOC else self._backend
+        self._lent = None if mode == Mode.HLOC else self._backend
 
     def _take_odometry(self, message: OdometryStatus) -> None:
         odometry = odometry_from_status_msg(message)
@@ -155,14 +169,15 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         return no_mount(self.config.base_frame, self.camera_frame)
 
     def _end(self) -> None:
-        self.backend = None
+        with self._lending:
+            self._lent = None
         self._output.publish_end(self._silence)
 
     def _relocalize(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._backend.relocalize()
         response.success = True
-        response.message = "forgot the place in the map and all pose priors; agreeing anchors set it anew, odom goes on"
-        self.get_logger().info(f"relocalize: {response.message}")
+        response.message = "forgot the place in the map and all priors; agreeing anchors set it again; odom goes on"
+        self.get_logger().info(f"relocalize: {response.message}", throttle_duration_sec=5.0)
         return response
 
     def _report(self) -> tuple[str, str, dict[str, object]]:

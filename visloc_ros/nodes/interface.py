@@ -30,12 +30,12 @@ DESCRIPTIONS = {
     "image/compressed": "Images of the camera as JPEG or PNG, `camera.transport: compressed`.",
     "camera_info": "Calibration of the camera; binning and the region of interest count. Where it is "
     "missing, or all zeros, the camera is estimated with the help of the map.",
-    "imu": "Optional: predicts how the camera turns between images, and tells which way is up. "
+    "imu": "Optional: predicts how the camera turns between images, and gives the direction of up. "
     "Needs its place in `/tf_static`.",
-    "wheel_odom": "Optional: tells the odometry's scale. Needs the place of the camera on its `child_frame_id` in "
+    "wheel_odom": "Optional: gives the odometry's scale. Needs the place of the camera on its `child_frame_id` in "
     "`/tf_static`.",
     "fix": "Optional: where the robot is on the earth, for searches that no pose predicts, in a map on the earth: "
-    "poses far away are refused, places that look alike told apart. The height does not count.",
+    "poses far away are refused, places that look alike distinguished. The height does not count.",
     "compass": "Optional: the orientation of an IMU with a magnetometer, axes east, north, up (REP 145), for the "
     "same: which way the camera looks. Needs its place in `/tf_static`.",
     "/initialpose": "Where the robot is believed to be (RViz: 2D Pose Estimate). The search begins there; it is "
@@ -79,7 +79,7 @@ DESCRIPTIONS = {
     "anchor_node/load_map": "Use another map; while it loads, and if it is broken, the old one stays in use.",
     "anchor_node/save_map": "Pack the map in use into one file, which ends in `.tar.gz`.",
     "anchor_node/localize": "Find one image in the map.",
-    "fusion_node/relocalize": "Forget the place in the map; agreeing anchors set it anew, `odom` goes on.",
+    "fusion_node/relocalize": "Forget the place in the map; agreeing anchors set it again, `odom` goes on.",
     "fusion_node/set_initial_pose": "Where the robot is believed to be, as `/initialpose`, with an answer.",
     "fusion_node/set_mode": "Change what the pose is made from: `fused`, `hloc` or `odom`.",
     "map_builder_node/build_map": "Build a map from a recording on the node's machine, or from what `record` recorded.",

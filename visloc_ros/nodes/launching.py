@@ -59,8 +59,8 @@ CAMERA = {
     "camera_qos": Argument("sensor_data", "What the driver of the camera offers", ("sensor_data", "reliable")),
     "camera_file": Argument("", "Calibration file (COLMAP, EuRoC or ROS YAML) instead of camera_info"),
     "rectified": switch(False, "Whether images come rectified, as image_proc gives them"),
-    "imu_topic": Argument("imu", "IMU topic, if there is one: predicts turns and tells what is up"),
-    "wheel_odom_topic": Argument("wheel_odom", "Wheel odometry topic, if there is one: tells the scale"),
+    "imu_topic": Argument("imu", "IMU topic, if there is one: predicts turns and gives the direction of up"),
+    "wheel_odom_topic": Argument("wheel_odom", "Wheel odometry topic, if there is one: gives the scale"),
 }
 SEARCH = Argument(
     RETRIEVAL,
@@ -68,7 +68,7 @@ SEARCH = Argument(
     SEARCHES,
 )
 PROCESS = {
-    "params_file": Argument("", "Parameter file for the nodes; arguments that are not the default go before it"),
+    "params_file": Argument("", "Parameter file for the nodes; arguments that are not the default override it"),
     "use_sim_time": switch(False, "Whether time comes from /clock"),
     "autostart": switch(True, "Whether the nodes activate themselves"),
     "respawn": switch(False, "Whether a node that ends is started again after two seconds"),

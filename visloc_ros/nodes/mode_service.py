@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from visloc_msgs.srv import SetMode
 from visloc_ros.core.mode import Mode
+from visloc_ros.nodes.base import VislocNode
+from visloc_ros.nodes.fusion_parameters import FusionNodeConfig
 from visloc_ros.nodes.qos import REQUESTS
-
-if TYPE_CHECKING:
-    from visloc_ros.nodes.fusion_node import FusionNode
 
 DONE = TransitionCallbackReturn.SUCCESS
 MODES = tuple(mode.value for mode in Mode)
@@ -21,7 +18,7 @@ MODES = tuple(mode.value for mode in Mode)
 class ModeService:
     """Takes the node through its lifecycle, to be configured with another mode; it lives as long as the node does."""
 
-    def __init__(self, node: FusionNode) -> None:
+    def __init__(self, node: VislocNode[FusionNodeConfig]) -> None:
         self._node = node
         guarded = node.guard.service("set_mode", self._answer)
         node.create_service(SetMode, "~/set_mode", guarded, qos_profile=REQUESTS)

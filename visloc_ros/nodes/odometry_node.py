@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +36,6 @@ from visloc_ros.nodes.sensor_input import SensorInput
 from visloc_ros.nodes.tracking_output import TrackingOutput
 from visloc_ros.odometry import OdometryConfig, make_odometry
 from visloc_ros.pipeline import Localizer
-from visloc_ros.pipeline.localizer import PoseBackend
 
 FOUND_CAMERA = "anchor_camera_info"
 RELIEF = "leave the nodes more processor time, or send fewer or smaller images."
@@ -109,6 +110,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
 
     def activate(self) -> None:
         """Start tracking."""
+        self.undo(self._odometry.reset)  # done last, when nobody tracks any more
         tracker = None if self._followed is None else self._make_tracker(self._followed.map)
         self._remote = RemoteBackend(self, tracker if self._fusion is None else None)
         self._output.keyframes = KeyframeOutput(self, self.config.keyframe)
@@ -130,7 +132,6 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             is_behind=lambda: self._input.is_late or self._load.is_overloaded,
         )
         self._sensors = SensorInput(self, self._odometry, lambda: self._input.camera_frame)
-        self.undo(self._odometry.reset)
         publish_diagnostics(self, self._report)
 
     def _process(self, frame: Frame, camera_frame: str) -> None:
@@ -139,19 +140,21 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             self._odometry.reset()
         self._follow_other_map()
         self._output.set_input(camera_frame, self._input.received, self._input.dropped)
-        self._localizer.backend = self._backend(camera_frame)
-        if self._awaits_calibration(frame):
-            self._localizer.miss(frame, Reason.UNKNOWN_INTRINSICS)
-        else:
-            self._localizer.process(frame)
+        with self._backend_in_use(camera_frame):
+            if self._awaits_calibration(frame):
+                self._localizer.miss(frame, Reason.UNKNOWN_INTRINSICS)
+            else:
+                self._localizer.process(frame)
 
     def _wants_colour(self) -> bool:
         keyframes = self._output.keyframes
         return self.config.odometry.uses_colour or (keyframes is not None and keyframes.is_heard)
 
     def _skip(self, stamp_ns: int) -> None:
-        self._output.set_input(self._input.camera_frame or "", self._input.received, self._input.dropped)
-        self._localizer.skip(stamp_ns)
+        camera_frame = self._input.camera_frame or ""
+        self._output.set_input(camera_frame, self._input.received, self._input.dropped)
+        with self._backend_in_use(camera_frame):
+            self._localizer.skip(stamp_ns)
 
     def _follow_other_map(self) -> None:
         """Follow the points of the map that the anchor node has taken meanwhile."""
@@ -174,12 +177,12 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
     def _take_found_camera(self, message: CameraInfo) -> None:
         self._input.learn(CameraCalibration(camera_from_msg(message), CalibrationSource.ESTIMATED))
 
-    def _backend(self, camera_frame: str) -> PoseBackend:
-        """The fusion node's while it is active in this process."""
-        if self._fusion is None or self._fusion.backend is None:
-            return self._remote
-        self._fusion.camera_frame = camera_frame
-        return self._fusion.backend
+    @contextmanager
+    def _backend_in_use(self, camera_frame: str) -> Iterator[None]:
+        """Give the localizer the fusion node's back end while that is active in this process."""
+        with nullcontext() if self._fusion is None else self._fusion.lend_backend(camera_frame) as lent:
+            self._localizer.backend = lent or self._remote
+            yield
 
     def _ask_for_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset_asked.set()

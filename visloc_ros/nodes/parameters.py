@@ -21,7 +21,7 @@ CONFIG_FILE = "config_file"
 EFFECTIVE_CONFIG = "effective_config"
 CONFIG_FILE_MEANING = (
     "YAML file with the options that are no parameters, under the same names, nested; read at configuration; "
-    "a parameter goes before the file; empty for none"
+    "a parameter overrides the file; empty for none"
 )
 
 _MUCH_ALIKE = 0.86  # names that differ by a letter or two; no two parameters of all nodes are so near
@@ -82,7 +82,7 @@ class NodeOptions(Generic[ConfigT]):
         from_file = read_mapping(Path(path).expanduser()) if path else {}
         parameters = read_parameters(self._node, self._options)
         for name in _overridden(from_file, parameters):
-            self._node.get_logger().warning(f"{name} of {path} is not used: the parameter of that name goes before it")
+            self._node.get_logger().warning(f"{name} of {path} is not used: the parameter of that name overrides it")
         config = self._config_type.from_mapping(_merged(from_file, parameters))
         self._effective = yaml.safe_dump(config.to_mapping(), sort_keys=False)
         self._node.set_parameters([Parameter(EFFECTIVE_CONFIG, value=self._effective)])
@@ -101,7 +101,7 @@ class NodeOptions(Generic[ConfigT]):
         """Why a parameter cannot be set to a value, or nothing."""
         name = parameter.name
         if name == EFFECTIVE_CONFIG:
-            return "" if parameter.value == self._effective else f"{name} only tells what is set elsewhere"
+            return "" if parameter.value == self._effective else f"{name} only shows what is set elsewhere"
         is_option = any(item.name == name for item in self._options)
         if not is_option and name != CONFIG_FILE:
             return ""

@@ -319,7 +319,7 @@ def read_node_config(node: Node, name: str) -> dict[str, Any]:
     (value,) = _wait_for(client.get_parameters([EFFECTIVE_CONFIG])).values
     config = yaml.safe_load(parameter_value_to_python(value) or "")
     if not isinstance(config, dict):
-        raise SetupError(f"{name} does not tell its configuration: it is not configured, or of another version")
+        raise SetupError(f"{name} does not publish its configuration: it is not configured, or of another version")
     return config
 
 

@@ -54,7 +54,7 @@ class SensorInput:
             return
         base_from_camera = self._static.lookup(message.child_frame_id, camera_frame)
         if base_from_camera is None:
-            text = f"no fixed transform {message.child_frame_id} -> {camera_frame}: turns of the base tell no scale"
+            text = f"no fixed transform {message.child_frame_id} -> {camera_frame}: turns of the base give no scale"
             self._count("wheel_odom without transform", text)
         try:
             odom_from_base = pose_from_msg(message.pose.pose)

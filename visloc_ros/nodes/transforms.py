@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from collections import deque
 from typing import Any
@@ -54,23 +55,25 @@ class StaticTransforms:
 def no_mount(base: str, camera: str) -> str:
     """That the place of the camera on the base is missing, and what to do about it."""
     return (
-        f"nobody tells the fixed transform {base} -> {camera} on /tf_static: publish it (static_transform_publisher"
+        f"no fixed transform {base} -> {camera} on /tf_static: publish it (static_transform_publisher"
         f" or the robot's URDF), or set base_frame to '{camera}' for a bare camera."
     )
 
 
 class MovingTransforms:
-    """Collects /tf and answers where a frame was below another one at a time."""
+    """Collects /tf and answers, to any thread, where a frame was below another one at a time."""
 
     def __init__(self, node: VislocNode[Any], fixed: StaticTransforms) -> None:
         self._logger, self._fixed = node.get_logger(), fixed
         self._histories: dict[str, deque[TransformStamped]] = {}
+        self._lock = threading.Lock()
         node.subscription(TFMessage, "/tf", self._take, TF)
 
     def _take(self, message: TFMessage) -> None:
         for item in message.transforms:
             try:
-                self._add(item)
+                with self._lock:
+                    self._add(item)
             except MessageError as error:
                 name = item.child_frame_id[:LONGEST_NAME]
                 self._logger.warning(f"/tf to {name} left out: {error}", throttle_duration_sec=5.0)
@@ -102,8 +105,9 @@ class MovingTransforms:
         return ancestor_from_frame
 
     def _parent_at(self, child: str, stamp_ns: int) -> tuple[str, SE3] | None:
-        history = self._histories.get(child)
-        if history is None:
+        with self._lock:
+            history = tuple(self._histories.get(child, ()))
+        if not history:
             return self._fixed.parent_of(child)
         index = bisect_left(history, stamp_ns, key=_stamp_ns)
         if index == len(history) or (index == 0 and _stamp_ns(history[0]) != stamp_ns):

@@ -52,7 +52,7 @@ class AidedOdometry:
     """Visual odometry whose poses carry ``up_in_odom`` and ``scale`` once an IMU and wheels tell them.
 
     Measurements may be added from another thread. A frame never waits for them: those that come late join the next
-    ones. Out of order or implausible, they are refused and counted. The wheels' scale goes before one that the visual
+    ones. Out of order or implausible, they are refused and counted. The wheels' scale overrides one that the visual
     odometry has itself (from depth), which is known less well.
     """
 

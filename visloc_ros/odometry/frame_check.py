@@ -20,7 +20,7 @@ class FrameCheck:
         self.reset()
 
     def reset(self) -> None:
-        """Forget both: stamps may start anew."""
+        """Forget both: stamps may start again."""
         self._last_stamp_ns: int | None = None
         self._camera: pycolmap.Camera | None = None
 
@@ -43,5 +43,5 @@ class FrameCheck:
             return True
         if is_same_camera(before, frame.camera):
             return False
-        log.warning("the calibration changes at %d ns: odometry begins anew", frame.stamp_ns)
+        log.warning("the calibration changes at %d ns: odometry starts again", frame.stamp_ns)
         return True

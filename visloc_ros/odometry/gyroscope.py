@@ -79,7 +79,7 @@ class Gyroscope:
             self._compare(self._seen.popleft())
 
     def forget_views(self) -> None:
-        """Begin anew with the images; what is known of the bias stays."""
+        """Start again with the images; what is known of the bias stays."""
         self._seen: deque[_Seen] = deque(maxlen=256)
         self._begin: _Seen | None = None
 

@@ -38,7 +38,7 @@ class StandstillDetector:
         self._rest: _Rest | None = None
 
     def forget(self) -> None:
-        """Begin anew with the next image."""
+        """Start again with the next image."""
         self._rest = None
 
     def is_still(self, frame: Frame) -> bool:

@@ -21,7 +21,7 @@ _MOST_ERROR_DEG = 5.0
 
 
 class UpEstimator:
-    """Accelerations (3,) in m/s^2 in the axes of the camera, gravity's reaction in them; anew in every segment.
+    """Accelerations (3,) in m/s^2 in the axes of the camera, gravity's reaction in them; again in every segment.
 
     ``samples`` may be added to from another thread. ``implausible`` counts the half seconds after which gravity was
     not as strong as on Earth: wrong units, axes or clock.

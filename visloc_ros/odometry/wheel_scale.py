@@ -16,7 +16,7 @@ from visloc_ros.odometry.sample_buffer import SampleBuffer
 
 _KEEP_S = 10.0
 _LONGEST_GAP_NS = NANOSECONDS // 4  # between wheel poses
-_LONGEST_STEP_NS = 5 * NANOSECONDS  # after it, the step begins anew: the odometry drifts, too
+_LONGEST_STEP_NS = 5 * NANOSECONDS  # after it, the step starts again: the odometry drifts, too
 _MAX_TURN_DEG = 15.0  # of a step, where the camera's place on the base is not known
 _MAX_ANGLE_DEG = 30.0  # between the directions that wheels and images show
 

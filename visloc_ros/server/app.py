@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,6 +37,7 @@ from visloc_ros.server.uploads import CameraOfSize, camera_in_words, pinhole
 logger = logging.getLogger(__name__)
 
 UNIT_TOLERANCE = 1e-2
+LONGEST_DETAIL = 500  # characters: an error may repeat what the client sent
 IMAGE_LIMIT = Limit(MOST_BODY_BYTES, within_s=120.0)
 VIDEO_LIMIT = Limit(MOST_VIDEO_BYTES, within_s=12 * 3600.0)  # at 1.6 Mbit/s
 
@@ -79,7 +81,7 @@ async def localize(
     cy: Intrinsic = None,
     camera: Annotated[str, Form(description="instead: 'MODEL WIDTH HEIGHT PARAMETERS...', as COLMAP writes it")] = "",
     prior: Annotated[str, Form(description="predicted map_from_camera, 'qw qx qy qz tx ty tz'")] = "",
-    inliers: Annotated[bool, Form(description="whether each pixel and point is told that holds the pose")] = False,
+    inliers: Annotated[bool, Form(description="whether to list the pixels and points that support the pose")] = False,
 ) -> LocalizeAnswer:
     """Find one image in a map. Without intrinsics the focal length is that of its EXIF data, or estimated."""
     search = SearchRequest(map, read_camera(camera, fx, fy, cx, cy), read_prior(prior), inliers)
@@ -117,30 +119,40 @@ def make_app(config: ServerConfig) -> FastAPI:
     app.add_exception_handler(QueueFullError, refuse)
     app.add_exception_handler(ClientBusyError, refuse)
     app.add_exception_handler(VislocError, refuse)
+    app.add_exception_handler(OSError, refuse_for_system)
     return app
 
 
 async def refuse(_: Request, error: Exception) -> JSONResponse:
     """What went wrong as status and words; nothing that the server knows of itself is told."""
+    detail = str(error)[:LONGEST_DETAIL]
     if isinstance(error, QueueFullError):
         return JSONResponse({"detail": "too many requests wait: try again later"}, 503, {"Retry-After": "5"})
     if isinstance(error, ClientBusyError):
-        detail = "too many of your requests wait: send the next one when one is answered"
-        return JSONResponse({"detail": detail}, 429, {"Retry-After": "1"})
+        words = "too many of your requests wait: send the next one when one is answered"
+        return JSONResponse({"detail": words}, 429, {"Retry-After": "1"})
     if isinstance(error, DeadlineError):
-        return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "30"})
+        return JSONResponse({"detail": detail}, 503, {"Retry-After": "30"})
     if isinstance(error, TooManyJobsError):
-        return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "600"})
+        return JSONResponse({"detail": detail}, 503, {"Retry-After": "600"})
     if isinstance(error, OutputError):
-        return JSONResponse({"detail": str(error)}, 507)
+        return JSONResponse({"detail": detail}, 507)
     if isinstance(error, TakenNameError):
-        return JSONResponse({"detail": str(error)}, 409)
+        return JSONResponse({"detail": detail}, 409)
     if isinstance(error, UnknownMapError):
-        return JSONResponse({"detail": str(error)}, 404)
+        return JSONResponse({"detail": detail}, 404)
     if isinstance(error, (SourceError, CalibrationError, ConfigError)):
-        return JSONResponse({"detail": str(error)}, 422)
+        return JSONResponse({"detail": detail}, 422)
     logger.error("%s", error)
     return JSONResponse({"detail": "the map cannot be used: see the server's log"}, 500)
+
+
+async def refuse_for_system(_: Request, error: Exception) -> JSONResponse:
+    """What the system refuses: a disk that is full, or something that only the log can tell."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return JSONResponse({"detail": "the server's disk is full"}, 507)
+    logger.error("the system has refused a request", exc_info=error)
+    return JSONResponse({"detail": "the server has failed: see its log"}, 500)
 
 
 def read_camera(text: str, *intrinsics: float | None) -> CameraOfSize | None:

@@ -174,7 +174,7 @@ class BuildJobs:
         return self.get(job_id)
 
     def close(self) -> None:
-        """Stop; a build that runs begins anew with the next server."""
+        """Stop; a build that runs starts again with the next server."""
         with self._changed:
             self._is_closed = True
             if self._running is not None:
@@ -222,9 +222,19 @@ class BuildJobs:
         except (VislocError, RuntimeError) as error:
             self._fail(job, error)
         else:
-            self._end(job, JobState.DONE, str(summary).splitlines()[0])
+            self._finish(job, str(summary).splitlines()[0])
         finally:
             self._running = None
+
+    def _finish(self, job: Job, message: str) -> None:
+        """Keep the map, unless the job was cancelled while it ended."""
+        with self._changed:
+            now = self.get(job.id)
+            if now is not None and now.state is JobState.CANCELLED:
+                shutil.rmtree(self._maps / job.name, ignore_errors=True)
+                shutil.rmtree(self.folder / job.id, ignore_errors=True)
+            else:
+                self._end(job, JobState.DONE, message)
 
     def _fail(self, job: Job, error: Exception) -> None:
         now = self.get(job.id)

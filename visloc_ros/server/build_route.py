@@ -61,7 +61,7 @@ async def build(
     request: Request,
     service: Admitted,
     name: Annotated[str, Query(description="of the map: letters, digits, '-' and '_'")],
-    file: Annotated[str, Query(description="name of the video, which tells its kind")] = "video.mp4",
+    file: Annotated[str, Query(description="name of the video, which gives its format")] = "video.mp4",
 ) -> JobStatus:
     """Build a map of a video, which is the body of the request."""
     suffix = await run_in_threadpool(service.jobs.check, name, file)

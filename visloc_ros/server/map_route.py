@@ -37,7 +37,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 _packing = threading.BoundedSemaphore(MOST_PACKED)
 
 router = APIRouter(responses=NO_TOKEN)
-Name = Annotated[str, InPath(description="of the map, as /reference/status tells it")]
+Name = Annotated[str, InPath(description="of the map, as /reference/status lists it")]
 
 
 @router.get("/reference/status")

@@ -66,15 +66,15 @@ class SearchBatches:
         finally:
             self._forget(search)
 
-    def look_at(self, search: Search, engine: AnchorEngine) -> Query:
-        """The frame of a search whose turn has come, with its features. Raises as ``AnchorEngine.look_at`` does.
+    def extract(self, search: Search, engine: AnchorEngine) -> Query:
+        """The frame of a search whose turn has come, with its features. Raises as ``AnchorEngine.extract`` does.
 
         Features that were extracted before serve any engine with the same models, as those of one server have them.
         """
         self._forget(search)
         if search.query is None:
             self._look_at_with_others(search, engine)
-        return engine.look_at(search.read()) if search.query is None else search.query
+        return engine.extract(search.read()) if search.query is None else search.query
 
     def _look_at_with_others(self, search: Search, engine: AnchorEngine) -> None:
         others = self._take_others(search, engine.extractor.batch_size - 1)
@@ -82,7 +82,7 @@ class SearchBatches:
             return
         batch = [search, *others]
         try:
-            for one, query in zip(batch, engine.look_at_many([one.read() for one in batch]), strict=True):
+            for one, query in zip(batch, engine.extract_many([one.read() for one in batch]), strict=True):
                 one.query = query
         except Exception:  # memory, most likely; none of them is taken into a batch by others again
             logger.exception("%d images cannot be looked at together: each is looked at alone", len(batch))

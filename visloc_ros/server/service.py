@@ -72,6 +72,6 @@ class Service:
         search.read()  # what is no image loads no map
         request, name = search.request, self.maps.resolve(search.request.map_name)
         engine = self.maps.engine(name)
-        result = engine.find(self._batches.look_at(search, engine), request.prior)
+        result = engine.solve(self._batches.extract(search, engine), request.prior)
         self.metrics.searches.labels(FOUND if isinstance(result, AnchorPose) else result.reason.value).inc()
         return LocalizeAnswer.of(Anchor(result, engine.map_identity), name, request.with_inliers)

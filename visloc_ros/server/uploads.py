@@ -10,11 +10,10 @@ from pathlib import Path
 import pycolmap
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
-from visloc_ros.core.camera import check_plausible_camera
+from visloc_ros.core.camera import camera_from_params
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.types import Frame
 from visloc_ros.sources import open_source
-from visloc_ros.sources.calibration import camera_from_params
 from visloc_ros.sources.photos import decode_photo, read_photo_header
 
 CameraOfSize = Callable[[int, int], pycolmap.Camera]
@@ -53,7 +52,7 @@ def pinhole(fx: float, fy: float, cx: float, cy: float) -> CameraOfSize:
     """A camera without distortion. Raises CalibrationError."""
     if not min(fx, fy, cx, cy) > 0.0:
         raise CalibrationError("fx, fy, cx and cy are positive pixels")
-    return lambda width, height: _make("PINHOLE", width, height, [fx, fy, cx, cy])
+    return lambda width, height: camera_from_params("PINHOLE", width, height, [fx, fy, cx, cy])
 
 
 def camera_in_words(text: str) -> CameraOfSize:
@@ -65,10 +64,5 @@ def camera_in_words(text: str) -> CameraOfSize:
         raise CalibrationError("camera is not 'MODEL WIDTH HEIGHT PARAMETERS...' as in COLMAP's cameras.txt") from error
     if not (width.is_integer() and height.is_integer()):
         raise CalibrationError(f"camera is for an image of {width:g}x{height:g} pixels")
-    camera = _make(model, int(width), int(height), params)
+    camera = camera_from_params(model, int(width), int(height), params)
     return lambda *_: camera
-
-
-def _make(model: str, width: int, height: int, params: list[float]) -> pycolmap.Camera:
-    check_plausible_camera(width, height, params)
-    return camera_from_params(model, width, height, params)

@@ -76,7 +76,7 @@ def _first_of_each_period(selected: Sequence[int], stamps_ns: Sequence[int], fps
 
 
 class FrameSource(Protocol):
-    """Frames in order of time, read anew at every iteration.
+    """Frames in order of time, read again at every iteration.
 
     ``calibration`` is that of the first frame; photos of a folder may have others, which ``Frame.calibration`` tells.
     ``ground_truth`` holds the true poses ``world_from_camera`` where the source has them. ``len`` is the number of

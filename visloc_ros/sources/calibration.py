@@ -16,7 +16,7 @@ import yaml
 from numpy.typing import ArrayLike
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
-from visloc_ros.core.camera import HALF_PIXEL, camera_from_calibration, check_plausible_camera, crop_and_bin
+from visloc_ros.core.camera import HALF_PIXEL, camera_from_calibration, camera_from_params, crop_and_bin
 from visloc_ros.core.errors import CalibrationError
 from visloc_ros.core.files import read_yaml
 
@@ -67,19 +67,6 @@ def write_camera_yaml(path: Path, camera: pycolmap.Camera) -> None:
         "params": [float(value) for value in camera.params],
     }
     path.write_text(yaml.safe_dump(values, sort_keys=False, default_flow_style=None), encoding="utf-8")
-
-
-def camera_from_params(model: str, width: int, height: int, params: Sequence[float]) -> pycolmap.Camera:
-    """Make a camera of a COLMAP model by its name; the parameters are in COLMAP pixels. Raises CalibrationError."""
-    if model not in pycolmap.CameraModelId.__members__ or model == "INVALID":
-        raise CalibrationError(f"COLMAP has no camera model '{model}'")
-    camera = pycolmap.Camera(model=model, width=width, height=height, params=list(params))
-    if not camera.verify_params() or not np.all(np.isfinite(params)):
-        raise CalibrationError(f"{model} does not take the {len(params)} parameters {params}")
-    if min(camera.width, camera.height) <= 0 or min(camera.focal_length_x, camera.focal_length_y) <= 0:
-        raise CalibrationError(f"the size {camera.width}x{camera.height} or the focal length is not positive")
-    check_plausible_camera(width, height, params)
-    return camera
 
 
 def camera_from_camera_info_fields(

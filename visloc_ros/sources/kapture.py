@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 import pycolmap
 
+from visloc_ros.core.camera import camera_from_params
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.sources.base import NOMINAL_RATE_HZ
-from visloc_ros.sources.calibration import camera_from_params
 from visloc_ros.sources.layouts import Layout, StampedImage, refuse_rate
 from visloc_ros.sources.named_poses import NamedPoses
 from visloc_ros.sources.stamps import SMALLEST_STEP_NS, stamps_at_rate

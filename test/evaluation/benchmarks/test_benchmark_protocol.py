@@ -54,7 +54,7 @@ def test_another_run_in_the_folder_is_refused(kitchen):
         run_protocol([scene.thinned(2)], ["retrieval"], folder, options)
     (folder / "broken").mkdir()
     (folder / "broken" / "settings.json").write_text("[]")
-    with pytest.raises(ConfigError, match="does not tell the options"):
+    with pytest.raises(ConfigError, match="does not list the options"):
         run_protocol([scene], ["retrieval"], folder / "broken")
 
 

@@ -62,7 +62,7 @@ def _queries(folder: Path, name: str, cameras: Mapping[str, pycolmap.Camera]) ->
         fields = image.split("_")
         if len(fields) < 3 or fields[2] not in cameras:
             raise SourceError(
-                f"the name of {folder / 'query' / image} tells no camera, as img_NUMBER_c0_STAMP.jpg does"
+                f"the name of {folder / 'query' / image} names no camera, as img_NUMBER_c0_STAMP.jpg does"
             )
         yield image, cameras[fields[2]]
 
@@ -76,5 +76,5 @@ def _read_cameras(path: Path) -> Mapping[str, pycolmap.Camera]:
         }
     cameras = read_query_list(path)
     if set(cameras) != set(_PARAMS):
-        raise SourceError(f"{path} must tell the cameras {' and '.join(_PARAMS)}, a line for each: download it again")
+        raise SourceError(f"{path} must list the cameras {' and '.join(_PARAMS)}, a line for each: download it again")
     return cameras

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import pycolmap
 
+from visloc_ros.core.camera import camera_from_params
 from visloc_ros.core.colmap_model import ColmapModel
 from visloc_ros.core.colmap_text import read_model
 from visloc_ros.core.errors import CalibrationError, MapError, SourceError
 from visloc_ros.core.files import is_folder, read_text
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.sources.calibration import camera_from_params
 
 _UNIT_TOLERANCE = 1e-2  # of the length of quaternions that are rounded in the lists
 

@@ -135,11 +135,11 @@ def _search(
     looking = next(iter(engines.values()))
     left = [query for query in scene.queries if any(query.name not in known for known in records.values())]
     for frame in track(progress, f"search {scene.name}", open_images(scene.name, left), len(left)):
-        query = looking.look_at(frame)
+        query = looking.extract(frame)
         for name, engine in engines.items():
             if frame.name in records[name]:
                 continue
-            record = QueryRecord.of(frame.name, engine.find(query.for_another_search()))
+            record = QueryRecord.of(frame.name, engine.solve(query.for_another_search()))
             append_record(files[name], record)
             records[name][record.name] = record
 

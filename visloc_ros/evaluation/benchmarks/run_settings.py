@@ -26,7 +26,7 @@ def keep_settings(folder: Path, config: Mapping[str, Any], scenes: Sequence[Benc
     images = {scene.name: [len(scene.database), len(scene.queries)] for scene in scenes}
     plain = json.loads(json.dumps(config))
     if earlier.get("config", plain) != plain:
-        raise ConfigError(f"{folder} holds results of other options, which {path} tells: {_OTHER_FOLDER}")
+        raise ConfigError(f"{folder} holds results of other options, which {path} lists: {_OTHER_FOLDER}")
     known = earlier.get("images", {})
     for name, (mapped, queries) in images.items():
         if known.get(name, [mapped, queries]) != [mapped, queries]:
@@ -46,5 +46,5 @@ def _read(path: Path) -> dict[str, Any]:
         if not isinstance(values["config"], dict) or not all(len(counts) == 2 for counts in values["images"].values()):
             raise ValueError("it is of another form")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} does not tell the options of the results beside it: {_OTHER_FOLDER}") from error
+        raise ConfigError(f"{path} does not list the options of the results beside it: {_OTHER_FOLDER}") from error
     return dict(values)

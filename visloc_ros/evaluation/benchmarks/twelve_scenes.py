@@ -92,4 +92,4 @@ def _read_camera(path: Path) -> pycolmap.Camera:
         intrinsics = [*matrix[:3], *matrix[4:7], *matrix[8:11]]
         return camera_from_calibration(int(width), int(height), intrinsics)
     except (KeyError, ValueError, CalibrationError) as error:
-        raise SourceError(f"{path} tells no colour camera: unpack the scene again ({error})") from error
+        raise SourceError(f"{path} has no colour camera: unpack the scene again ({error})") from error

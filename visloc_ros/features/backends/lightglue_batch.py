@@ -14,7 +14,7 @@ from visloc_ros.features.backends.lightglue_network import LightGlueNetwork, Pre
 from visloc_ros.features.types import Matches
 
 NO_MATCHES = Matches(np.empty((0, 2), np.int32), np.empty(0, np.float32))
-_POINTS_STEP = 128  # every new shape is compiled anew, so there should be few of them
+_POINTS_STEP = 128  # every new shape is compiled again, so there should be few of them
 _IMAGES_STEP = 4
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from visloc_ros.core.camera import check_plausible_camera
+from visloc_ros.core.camera import camera_from_params
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import MapImage
@@ -103,10 +103,7 @@ def make_camera(values: Mapping[str, Any]) -> pycolmap.Camera:
     width, height, params = values["width"], values["height"], values["params"]
     if type(width) is not int or type(height) is not int:
         raise ValueError("the size of a camera must be whole numbers")
-    check_plausible_camera(width, height, params)
-    if len(params) != len(pycolmap.Camera.create_from_model_name(0, values["model"], 1.0, 1, 1).params):
-        raise ValueError(f"a camera has {len(params)} parameters, which {values['model']} has not")
-    return pycolmap.Camera(model=values["model"], width=width, height=height, params=params)
+    return camera_from_params(values["model"], width, height, params)
 
 
 def _pose_rows(images: Sequence[MapImage]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Writes a map in another frame: its images, points and what it says of itself; nothing is matched or adjusted anew."""
+"""Writes a map in another frame: its images, points and what it says of itself; nothing is matched or adjusted."""
 
 from __future__ import annotations
 

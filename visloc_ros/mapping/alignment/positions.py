@@ -30,7 +30,7 @@ def align_to_positions(map_: Map, source: FrameSource) -> MapFit:
     fit = fit_to_positions(centres, positions, up, SIGMA_M)
     if fit.axes_error_deg > RELIABLE_ERROR_DEG:
         raise MapError(
-            f"the positions tell the axes only to {fit.axes_error_deg:.0f} deg: the path is too short or too straight "
+            f"the positions fix the axes only to {fit.axes_error_deg:.0f} deg: the path is too short or too straight "
             "for their errors"
         )
     origin = {key: getattr(fit.origin, key) for key in ("latitude", "longitude", "altitude")}

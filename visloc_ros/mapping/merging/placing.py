@@ -76,7 +76,7 @@ def place_map(a: Map, b: Map, sightings: Sightings) -> MapPlacement:
         raise MapError(
             f"of {len(every)} images of '{b.name}' that are found in '{a.name}' only {len(rows)} agree on how the maps "
             "lie to each other: one of them is bent, or what they show has moved; build the worse one again "
-            "(their map cards tell)"
+            "(their map cards show it)"
         )
     agreed = [view for view, good in zip(every, agrees, strict=True) if good]
     a_from_b, spread = _similarity(a, b, agreed)
@@ -132,7 +132,7 @@ def _largest_agreement(a: Map, b: Map, views: Sequence[_View]) -> NDArray[np.boo
     if elsewhere >= MIN_IMAGES and 2 * elsewhere > agreement[best].sum():
         raise MapError(
             f"'{b.name}' fits '{a.name}' in two ways, by {agreement[best].sum()} images and by {elsewhere}: two places "
-            "look alike, or one map is bent; film a passage that shows what tells them apart and extend a map by it"
+            "look alike, or one map is bent; film a passage that shows how they differ and extend a map by it"
         )
     return np.asarray(agreement[best])
 

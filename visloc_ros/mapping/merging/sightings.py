@@ -47,7 +47,7 @@ class Sightings:
 class MapSearch:
     """Searches the images of other maps in one map.
 
-    Maps keep a part of each image's features, by which its global descriptor is another: this map is indexed anew by
+    Maps keep a part of each image's features, by which its global descriptor is another: this map is indexed again by
     the part that it keeps, so that like is compared with like.
     """
 

@@ -12,7 +12,7 @@ from visloc_ros.odometry.dpvo import lie
 from visloc_ros.odometry.dpvo.bundle_equations import BundleStep, NormalEquations
 from visloc_ros.odometry.dpvo.bundle_layout import BundleLayout
 
-_FARTHEST, _NEAREST, _RESET = 1e-4, 20.0, 1.0  # inverse depths; one beyond the nearest starts anew
+_FARTHEST, _NEAREST, _RESET = 1e-4, 20.0, 1.0  # inverse depths; one beyond the nearest starts again
 
 
 class BundleFailure(str, Enum):

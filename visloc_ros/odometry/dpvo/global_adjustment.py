@@ -1,4 +1,4 @@
-"""Bundle adjustment of all frames at once, after the scale and origin are set anew (Teed et al. 2023)."""
+"""Bundle adjustment of all frames at once, after the scale and origin are set again (Teed et al. 2023)."""
 
 from __future__ import annotations
 

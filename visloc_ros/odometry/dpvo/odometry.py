@@ -106,7 +106,7 @@ class DpvoOdometry:
         return session.front_end.state.trajectory()
 
     def reset(self) -> None:
-        """Forget everything; the next pose belongs to a new segment, and stamps may start anew."""
+        """Forget everything; the next pose belongs to a new segment, and stamps may start again."""
         self._frames.reset()
         self._session = None
         self._closures.clear()
@@ -156,11 +156,11 @@ class DpvoOdometry:
         return OdometryPose(stamp_ns, pose, session.segment, num_tracked, is_keyframe, self._watch.stage_ms)
 
     def _miss(self, session: _Session, stamp_ns: int, reason: Reason, counts: Mapping[str, float]) -> Rejection:
-        """No pose for this frame; after ``recovery_s`` without any, begin anew."""
+        """No pose for this frame; after ``recovery_s`` without any, start again."""
         rejection = Rejection(stamp_ns, reason, counts, self._watch.stage_ms)
         last_ns = session.last_good_ns
         if last_ns is not None and stamp_ns - last_ns > self._config.recovery_s * NANOSECONDS:
-            log.warning("odometry lost since %d ns, begins anew: %s", last_ns, rejection)
+            log.warning("odometry lost since %d ns, starts again: %s", last_ns, rejection)
             self._session = None
         return rejection
 

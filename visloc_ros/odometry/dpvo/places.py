@@ -1,7 +1,7 @@
 """Which earlier frame shows the same place: VLAD over local features, its visual words learnt on the way.
 
 In place of a vocabulary file made from other people's images, the words come from the frames
-themselves: learnt when the first query is possible, and anew each time the number of frames has doubled, so that they
+themselves: learnt when the first query is possible, and again each time the number of frames has doubled, so that they
 also fit places that came later. No training data, nothing to download, the same answer in every run.
 """
 
@@ -84,7 +84,7 @@ class PlaceIndex:
         return sum(map(len, self._features.values())) >= _WORDS.clusters
 
     def _train(self) -> Vlad:
-        """Learn the visual words from all frames, and describe these anew."""
+        """Learn the visual words from all frames, and describe these again."""
         features = [self._features[frame] for frame in self._frames]
         vlad = Vlad.train([one.descriptors for one in features], _WORDS)
         self._trained_at = self._num_added

@@ -117,7 +117,7 @@ class KltOdometry:
         return None
 
     def reset(self) -> None:
-        """Forget everything; the next pose belongs to a new segment, and stamps may start anew."""
+        """Forget everything; the next pose belongs to a new segment, and stamps may start again."""
         self._frames.reset()
         self._segment = None
 
@@ -191,7 +191,7 @@ class KltOdometry:
 
     def _give_up(self, segment: Segment, view: PreparedImage) -> Rejection:
         """End a segment whose start was wrong; the next view begins the search for another one."""
-        log.warning("odometry segment %d began on a turn, which told nothing of depths: it is given up", segment.number)
+        log.warning("odometry segment %d began on a turn, which gives no depths: it is given up", segment.number)
         self._segment, self._initializer = None, Initializer(self._config, self._grid)
         return Rejection(view.stamp_ns, Reason.DEGENERATE_MOTION, segment.counts, self._watch.stage_ms)
 

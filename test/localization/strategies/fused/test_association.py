@@ -1,4 +1,4 @@
-"""Observations of another detector take the nearest keypoint of features that are extracted anew."""
+"""Observations of another detector take the nearest keypoint of features that are extracted again."""
 
 from dataclasses import replace
 

@@ -35,8 +35,8 @@ def small(whole, tmp_path_factory):
 def test_the_same_pose_is_found_with_the_same_covariance(whole, small):
     of_whole = AnchorEngine(open_map(whole), BY_FUSED)
     of_small = AnchorEngine(open_searchable_map(small), BY_FUSED, of_whole.extractor, of_whole.matcher)
-    query = of_whole.look_at(ROOM.frame(0))
-    one, other = of_whole.find(query), of_small.find(query.for_another_search())
+    query = of_whole.extract(ROOM.frame(0))
+    one, other = of_whole.solve(query), of_small.solve(query.for_another_search())
     assert isinstance(one, AnchorPose)
     assert one.map_from_camera.is_close(ROOM.pose(0), 0.05, 1.0)
     for name in ("rotation", "translation"):

@@ -37,8 +37,8 @@ def engines(landmark_room, small):
 @pytest.fixture(scope="module")
 def anchors(engines):
     whole, reduced = engines
-    query = whole.look_at(ROOM.frame(0))
-    return whole.find(query), reduced.find(query.for_another_search())
+    query = whole.extract(ROOM.frame(0))
+    return whole.solve(query), reduced.solve(query.for_another_search())
 
 
 def assert_same(one, other):

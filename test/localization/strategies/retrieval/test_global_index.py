@@ -89,7 +89,7 @@ def test_vlad_in_place_of_a_network_is_made_of_the_map_s_features(world, caplog)
     caplog.set_level(logging.INFO)
     map_ = described_by(world, "salad")
     assert is_indexed_anew(map_, global_index(map_, GlobalConfig(name="vlad")))
-    assert "indexed anew with VLAD: as asked" in caplog.text
+    assert "indexed again with VLAD: as asked" in caplog.text
 
 
 def test_another_descriptor_than_the_map_s_is_refused(world, hub):

@@ -17,7 +17,7 @@ AWAY = np.array([100.0, 0.0, 0.0])
 
 
 def with_twin(world, painted=0.0):
-    """The map of a place and of its copy somewhere else, a share of it painted anew, their images taken in turns."""
+    """The map of a place and of its copy somewhere else, a share of it painted again, their images taken in turns."""
     rng = np.random.default_rng(1)
     changed = rng.random(len(world.points)) < painted
     copies = [

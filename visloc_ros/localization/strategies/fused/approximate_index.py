@@ -1,6 +1,6 @@
 """Which points are nearest, by faiss: for maps with so many points that comparing all takes too long.
 
-What faiss finds is a short list; its points are compared anew by their stored descriptors. Of an index with inverted
+What faiss finds is a short list; its points are compared again by their stored descriptors. Of an index with inverted
 lists (IVF-PQ, Jegou et al. 2011) only what took long to learn is kept in files, as plain arrays. Its codes have four
 bits a part, so that tables of similarities fit the registers of a processor (Andre et al. 2015, faiss's FastScan).
 """

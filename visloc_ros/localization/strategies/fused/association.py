@@ -1,4 +1,4 @@
-"""Observations of another detector: each takes the nearest keypoint of the features that are extracted anew."""
+"""Observations of another detector: each takes the nearest keypoint of the features that are extracted again."""
 
 from __future__ import annotations
 

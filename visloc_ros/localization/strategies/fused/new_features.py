@@ -1,4 +1,4 @@
-"""The same map with features that are extracted anew: for maps whose features come from another detector."""
+"""The same map with features that are extracted again: for maps whose features come from another detector."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def with_new_features(map_: Map, frames: Iterable[Frame], extractor: LocalExtrac
     """The map of those images that frames show, by name, each observation with the nearest new keypoint.
 
     A frame is an image's where their names are equal, or equal without folders and suffix. Descriptors of whole images
-    that are made of local features are left out: they have to be made anew. Raises ConfigError where no frame is in
+    that are made of local features are left out: they have to be made again. Raises ConfigError where no frame is in
     the map, CalibrationError where one has another size than its camera.
     """
     rows, images = [], []

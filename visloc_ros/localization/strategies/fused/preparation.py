@@ -42,7 +42,7 @@ def prepare_fused(
 ) -> PreparedMap:
     """Write fused descriptors into a map.
 
-    With ``frames``, those that the map was built from, local features are extracted anew as ``config.features`` says.
+    With ``frames``, those that the map was built from, local features are extracted again as ``config.features`` says.
     Raises ConfigError for options that do not suit the map, MapError where it cannot be used, OutputError; the map
     stays as it is until all is done.
     """

@@ -118,7 +118,7 @@ class Reducer:
 
 
 def _fitted(kind: str, seed: int, descriptors: Float32, length_out: int) -> dict[str, NDArray[Any]]:
-    """What cannot be made anew from the seed."""
+    """What cannot be made again from the seed."""
     if kind == SUBSET:
         order = np.random.default_rng(seed).permutation(descriptors.shape[1])
         return {"coordinates": np.sort(order[:length_out]).astype(np.int32)}

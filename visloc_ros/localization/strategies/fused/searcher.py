@@ -19,7 +19,7 @@ from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.types import GlobalDescriptor, Matcher
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.correspondences import Correspondences
-from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, hopelessness
+from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, refusal_of
 from visloc_ros.localization.evidence_collector import EvidenceCollector
 from visloc_ros.localization.guided import MIN_SIMILARITY_TO_MEAN
 from visloc_ros.localization.pose import PoseSolution
@@ -64,7 +64,7 @@ class FusedSearcher:
         found = self.match(query, fused)
         best = self._solve(query, found, prior)
         best = self._solver.with_rival(query, best, [best, *self._rivals(query, fused, best)])
-        refusal = hopelessness(best, self._config.min_matches)
+        refusal = refusal_of(best, self._config.min_matches)
         yield replace(best, refusal=refusal)
         if refusal is None and query.is_thorough and not isinstance(self.matcher, NearestMatcher):
             yield self._collector.gather_around(query, best, self.overlap, prior)
@@ -105,7 +105,7 @@ class FusedSearcher:
     def _rivals(self, query: Query, fused: FusedQuery, best: Evidence) -> list[Evidence]:
         """Evidence of that other place which most of the keypoints that hold the pose may show as well.
 
-        They are matched anew with the points elsewhere: the image's part of the descriptors, which tells places apart,
+        They are matched again with the points elsewhere: the image's part of the descriptors, which tells places apart,
         is about the same for all points of one place, so that it does not hide a place that looks the same.
         """
         if best.solution is None:

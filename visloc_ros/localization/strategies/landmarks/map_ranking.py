@@ -69,7 +69,7 @@ class LandmarkMapRanking:
     def _log_likelihoods_of_text(self, hint: SearchHint) -> list[Array]:
         if not self._are_together:
             raise MapError(
-                "the maps were prepared apart, so that a text does not tell them from each other: run 'visloc prepare "
+                "the maps were prepared apart, so that a text does not distinguish them: run 'visloc prepare "
                 "MAP MAP... --for landmarks --texts FILE' with all of them, or leave the text out"
             )
         return [reach.log_likelihoods_of_text(hint) for reach in self._reaches]

@@ -176,8 +176,8 @@ def _labelled_frames(scene: Scene, frames: FrameSource, progress: Progress) -> I
     """Frames whose pose the search by retrieval finds, with what the map says of their keypoints."""
     finder, engine = PointFinder(scene.map), AnchorEngine(scene.map)
     for frame in track(progress, "looking at frames", frames, len(frames)):
-        query = engine.look_at(frame)
-        anchor = engine.find(query)
+        query = engine.extract(frame)
+        anchor = engine.solve(query)
         if isinstance(anchor, AnchorPose):
             camera = anchor.calibration.camera if anchor.calibration else frame.camera
             rows = finder.find(query.features, camera, anchor.map_from_camera)

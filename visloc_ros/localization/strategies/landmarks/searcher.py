@@ -19,7 +19,7 @@ from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.types import Matcher, Matches
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.correspondences import lift, merge
-from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, hopelessness
+from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, refusal_of
 from visloc_ros.localization.evidence_collector import EvidenceCollector
 from visloc_ros.localization.guided import MIN_SIMILARITY_TO_MEAN
 from visloc_ros.localization.strategies.landmarks.calibration import keep_likely_landmarks
@@ -93,7 +93,7 @@ class LandmarkSearcher:
                 yield self._solver.with_rival(query, tried[landmark.label], list(tried.values()))
         best = max(tried.values(), key=_strength, default=Evidence())
         best = self._solver.with_rival(query, best, list(tried.values()))
-        refusal = hopelessness(best, self._config.min_matches)
+        refusal = refusal_of(best, self._config.min_matches)
         yield replace(best, refusal=refusal)
         if refusal is None and query.is_thorough and not isinstance(self.matcher, NearestMatcher):
             yield self._collector.gather_around(query, best, self.overlap, prior)

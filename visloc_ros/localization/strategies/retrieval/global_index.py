@@ -35,7 +35,7 @@ def global_index(
 ) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
     """A descriptor for queries and the map's global descriptors (M, G) of the same kind.
 
-    The map's own descriptor is made, whichever built it. Its images are indexed anew with VLAD, from their local
+    The map's own descriptor is made, whichever built it. Its images are indexed again with VLAD, from their local
     descriptors, if ``config`` names ``vlad``, and in a map of stock hloc whose network is not here. ``make`` loads a
     network. Raises ManifestError in words where ``config`` names another descriptor or where the map's cannot be made.
     """
@@ -58,7 +58,7 @@ def _check_name(map_: Map, stated: ModelInfo | None, config: GlobalConfig) -> No
     if config.name.removeprefix(HLOC) not in (AUTO, VLAD, own.removeprefix(HLOC)):
         raise ManifestError(
             f"the map '{map_.name}' has global descriptors of '{own}', not '{config.name}': set global_descriptor.name "
-            f"to '{own}', or to 'vlad' to index the map anew, or build it again"
+            f"to '{own}', or to 'vlad' to index the map again, or build it again"
         )
 
 
@@ -80,7 +80,7 @@ def _stored_vlad(map_: Map) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
 
 
 def _index_anew(map_: Map, why: str) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
-    _log.info("the map '%s' is indexed anew with VLAD: %s", map_.name, why)
+    _log.info("the map '%s' is indexed again with VLAD: %s", map_.name, why)
     vlad = Vlad.train(image.features.descriptors for image in map_.images)
     return vlad, np.stack([vlad.describe_features(image.features) for image in map_.images])
 
@@ -115,7 +115,7 @@ def _stored_descriptors(
 def _cannot_be_made(map_: Map, stated: ModelInfo, reason: str) -> ManifestError:
     return ManifestError(
         f"the map '{map_.name}' has global descriptors of '{stated.name}', which cannot be made here: {reason}; or "
-        "set global_descriptor.name to 'vlad' to index the map anew from its local features"
+        "set global_descriptor.name to 'vlad' to index the map again from its local features"
     )
 
 
@@ -129,6 +129,6 @@ def _check_length(map_: Map, describer: GlobalDescriptor) -> tuple[GlobalDescrip
     if stored.shape != (len(map_.images), length):
         raise ManifestError(
             f"the map '{map_.name}' has global descriptors of length {stored.shape[1]}, '{describer.info.name}' makes "
-            f"{length}: set global_descriptor.name to 'vlad' to index the map anew, or build it again"
+            f"{length}: set global_descriptor.name to 'vlad' to index the map again, or build it again"
         )
     return describer, stored

@@ -15,7 +15,7 @@ from visloc_ros.features import Matcher
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.registry import make_global_descriptor
 from visloc_ros.localization.config import AnchorConfig
-from visloc_ros.localization.evidence import Evidence, Query, hopelessness
+from visloc_ros.localization.evidence import Evidence, Query, refusal_of
 from visloc_ros.localization.evidence_collector import EvidenceCollector
 from visloc_ros.localization.guided import MIN_SIMILARITY
 from visloc_ros.localization.strategies.retrieval.global_index import (
@@ -67,7 +67,7 @@ class RetrievalSearcher:
             yield self._collector.gather(query, again, prior)
             return
         by_nearest = self._nearest.gather(query, references, prior)
-        refusal = hopelessness(by_nearest, self._config.min_matches)
+        refusal = refusal_of(by_nearest, self._config.min_matches)
         yield replace(by_nearest, refusal=refusal)
         if refusal is None and query.is_thorough:
             evidence = self._collector.gather(query, again, prior)
