@@ -1,8 +1,8 @@
 """Seconds from the command ``visloc up`` to its first pose, with a camera that is publishing already.
 
-The camera is the simulated one, and shares the cores with the nodes and with this program.
+The camera is the simulated one, and shares the cores with the nodes, with this program and with busy ones.
 
-Run: python -m benchmarks.start --runs 5 --json results/start.json
+Run: python -m benchmarks.start --runs 5 --condition "2 busy" --json results/start.json
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import rclpy
 from rclpy.node import Node
 
+from benchmarks.busy_programs import conditions
 from benchmarks.program import median, new_parser
 from benchmarks.results_file import write_json
 from visloc_msgs.msg import Anchor, LocalizationStatus
@@ -29,6 +30,8 @@ from visloc_ros.evaluation.machine import provenance
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
 
 TIMEOUT_S = 60.0
+CAMERA = NodeSpec("simulated_camera_node", {"simulation.duration_s": 10.0})
+DRAWING_S = 30.0  # for the rest of its pass, which it draws beside the first images
 MOMENTS = ("first_status_s", "first_anchor_s", "first_pose_s")
 
 
@@ -38,15 +41,20 @@ def main() -> None:
     parser.add_argument("--map", type=Path, default=Path("maps/demo_room.tar.gz"), help="map of the simulated room")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--cores", type=int, default=2, help="cores that everything shares")
+    parser.add_argument("--condition", choices=[one.name for one in conditions()], default="quiet")
     parser.add_argument("--json", type=Path, help="file for all figures")
     arguments = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
     os.environ.update(LOOPBACK_ONLY | fast_dds_profile() | {"ROS_DOMAIN_ID": str(free_domain_id())})
     rclpy.init()
-    with TemporaryDirectory() as folder, NodeProcesses([NodeSpec("simulated_camera_node")], Path(folder)):
+    condition = next(one for one in conditions() if one.name == arguments.condition)
+    with TemporaryDirectory() as folder, NodeProcesses([CAMERA], Path(folder)):
         node = rclpy.create_node("watcher", namespace="visloc")
         spin_until(node, lambda: node.count_publishers("image/compressed") > 0)
-        runs = [measure(node, arguments.map) for _ in range(arguments.runs)]
+        drawn_s = time.monotonic() + DRAWING_S
+        spin_until(node, lambda: time.monotonic() > drawn_s)
+        with condition.make():
+            runs = [measure(node, arguments.map) for _ in range(arguments.runs)]
     report = {**provenance(), "runs": runs, "median": {name: median(run[name] for run in runs) for name in MOMENTS}}
     print(report["median"])
     if arguments.json:

@@ -12,7 +12,8 @@ Maps, rendered rooms and features are kept in the work folder, so that a second 
 import argparse
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -69,7 +70,7 @@ NUM_PATTERNS = 36
 GOOD_PRIOR = (0.1, 3.0)  # metres, degrees
 NEAREST_MISSES = 15
 SECTION = "Out of the map"
-GROUP_HEADER = ("map", "images", "prediction", "tried", "wrong", "weak", "right", "rejections by reason")
+GROUP_HEADER = ("images", "maps", "tried", "wrong", "weak", "right", "rejections by reason")
 MISS_HEADER = ("map", "images", "image", "prediction", "inliers", "spread", "error px", "answer")
 
 
@@ -305,15 +306,9 @@ def verdict(report: Figures) -> str:
 
 
 def tables(report: Figures) -> list[tuple[str, tuple[str, ...], list[list[str]]]]:
-    """Title, header and rows of the two tables."""
-    groups = [
-        [
-            *(one[key] for key in ("map", "group", "prediction")),
-            *(str(one[key]) for key in ("attempts", "accepted_wrong", "accepted_weak", "accepted_right")),
-            ", ".join(f"{reason} {count}" for reason, count in one["rejected"].items()),
-        ]
-        for one in report["groups"]
-    ]
+    """Title, header and rows of the two tables; the first has a row for each kind of images, in all maps."""
+    kinds = list(dict.fromkeys(one["group"] for one in report["groups"]))
+    groups = [total(kind, [one for one in report["groups"] if one["group"] == kind]) for kind in kinds]
     misses = [
         [
             *(one[key] for key in ("place", "group", "image", "prior")),
@@ -324,6 +319,20 @@ def tables(report: Figures) -> list[tuple[str, tuple[str, ...], list[list[str]]]
         for one in report["nearest_misses"]
     ]
     return [("Attempts", GROUP_HEADER, groups), ("The nearest misses", MISS_HEADER, misses)]
+
+
+def total(kind: str, groups: Sequence[Figures]) -> list[str]:
+    """Row of one kind of images, without a prediction, with a good and with a false one."""
+    rejected: Counter[str] = Counter()
+    for one in groups:
+        rejected.update(one["rejected"])
+    counts = ("attempts", "accepted_wrong", "accepted_weak", "accepted_right")
+    return [
+        kind,
+        str(len({one["map"] for one in groups})),
+        *(str(sum(one[count] for one in groups)) for count in counts),
+        ", ".join(f"{reason} {count}" for reason, count in rejected.most_common()),
+    ]
 
 
 if __name__ == "__main__":

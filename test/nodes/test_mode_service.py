@@ -72,7 +72,7 @@ def test_the_mode_changes_while_another_thread_gives_frames(ros_domain):
     with started(lambda: FusionNode(takes_odometry=False), "-p", "base_frame:=camera") as harness:
 
         def give_frames() -> None:
-            while not is_over.is_set():
+            while not is_over.wait(0.002):  # a camera's pause between two frames
                 try:
                     with harness.node.lend_backend("camera") as backend:
                         if backend is not None:
