@@ -69,7 +69,7 @@ def test_no_page_loads_anything_from_another_host(site: Path) -> None:
 
 def test_the_api_is_filled_from_the_docstrings(site: Path) -> None:
     text = (site / "api" / "localization.html").read_text("utf-8")
-    for name in ("localization.AnchorEngine.localize", "pipeline.Localizer.process", "fusion.Fuser.add_anchor"):
+    for name in ("localization.AnchorEngine.localize", "pipeline.Localizer.process", "fusion.Estimator.add_anchor"):
         assert f'id="visloc_ros.{name}"' in text
 
 

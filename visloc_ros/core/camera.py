@@ -75,9 +75,13 @@ def camera_from_params(model: str, width: int, height: int, params: Sequence[flo
     """Make a camera of a COLMAP model by its name; the parameters are in COLMAP pixels. Raises CalibrationError."""
     if model not in pycolmap.CameraModelId.__members__ or model == "INVALID":
         raise CalibrationError(f"COLMAP has no camera model '{model}'")
-    check_plausible_camera(width, height, params)
+    if min(width, height) <= 0:
+        raise CalibrationError(f"the size {width}x{height} is not positive")
+    is_finite = bool(np.all(np.isfinite(params)))
+    if is_finite:
+        check_plausible_camera(width, height, params)
     camera = pycolmap.Camera(model=model, width=width, height=height, params=list(params))
-    if not camera.verify_params():
+    if not (is_finite and camera.verify_params()):
         raise CalibrationError(f"{model} does not take the {len(params)} parameters {params}")
     focal_length = min(camera.focal_length_x, camera.focal_length_y)
     if focal_length <= 0:

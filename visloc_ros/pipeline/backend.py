@@ -308,8 +308,8 @@ class Backend(PoseBackend):
                 self._pending[anchor.result.stamp_ns] = anchor
             if not isinstance(verdict, Rejection):
                 self._accepted.append(anchor)
+            self._tell_settled()  # of earlier images
             self._listener.on_anchor(anchor, verdict)
-            self._tell_settled()
             if self._is_anchors_only:
                 self._publish(self._estimator.estimate(anchor.result.stamp_ns))
         self._tell_innovations()
