@@ -252,7 +252,7 @@ def figures_table(runs: Runs) -> str:
 
 def cells(runs: Sequence[Figures], figures: Sequence[Judged]) -> Iterator[str]:
     """The cells of a row after its names."""
-    of_quiet = figures[3].value
+    of_quiet = next(one.value for one in figures if one.name == "median error")
     for run_in_words in (
         lambda run: "failed" if "failure" in run else f"{localized_percent(run):.1f}",
         lambda run: in_words(first_fix_s(run), "{:.1f}", "never"),

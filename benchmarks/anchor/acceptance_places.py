@@ -186,7 +186,7 @@ def recorded(
 
 
 def make_room(seed: int) -> Room:
-    """The living room painted again, or another room with its pictures, or with its boxes, too."""
+    """The living room repainted, or another room with its pictures, or with its boxes, too."""
     if seed in PLAN_SEEDS:
         return make_living_room(seed)
     original = make_living_room(PLAN_SEEDS[0])

@@ -180,6 +180,12 @@ def _single_rotation_matrix(vector: Array) -> Array:
     )
 
 
+def carried_on(earlier: SE3, last: SE3, ratio: float) -> SE3:
+    """The last pose, moved on by ``ratio`` times the motion that led to it, at constant velocity in its own axes."""
+    step = earlier.inverse @ last
+    return last @ SE3.from_rotation_vector(ratio * rotation_vector(step.rotation), ratio * step.translation)
+
+
 def rotation_vector(rotation: Array) -> Array:
     """SO(3) logarithm: matrices (..., 3, 3) to axis-angle (..., 3) in radians, angle in [0, pi]."""
     return _single_rotation_vector(rotation) if rotation.ndim == 2 else _stacked_rotation_vectors(rotation)

@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -77,15 +78,20 @@ class Estimator:
 
     def add_anchor(self, result: AnchorPose | Rejection) -> Verdict:
         """Judge an anchor, however late; ``take_settled`` gives the verdict on one that is PENDING."""
-        verdict = self._verdict_on(result, self._judge_anchor)
+        if isinstance(result, Rejection):
+            verdict: Verdict = result
+        else:
+            verdict = self._attempt(partial(self._judge_anchor, result), _broken(result.stamp_ns))
         self._count(self._counts, verdict)
         return verdict
 
     def add_tracked(self, result: TrackedPose | Rejection) -> Verdict:
         """Judge the pose of a frame from map points followed since an anchor."""
         if isinstance(result, Rejection):
-            self._attempt(lambda: self._miss_tracked(result.stamp_ns), None)
-        verdict = self._verdict_on(result, self._judge_tracked)
+            verdict: Verdict = result
+            self._attempt(partial(self._miss_tracked, result.stamp_ns), None)
+        else:
+            verdict = self._attempt(partial(self._judge_tracked, result), _broken(result.stamp_ns))
         self._count(self._tracked_counts, verdict)
         return verdict
 
@@ -189,11 +195,6 @@ class Estimator:
         if verdict is not PENDING:
             self._settled.append((anchor, verdict))
             self._count(self._counts, verdict)
-
-    def _verdict_on(self, result: ResultT | Rejection, judge: Callable[[ResultT], Verdict]) -> Verdict:
-        if isinstance(result, Rejection):
-            return result
-        return self._attempt(lambda: judge(result), _broken(getattr(result, "stamp_ns", 0)))
 
     @staticmethod
     def _count(counts: Counter[str], verdict: Verdict) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pycolmap
 
 from visloc_ros.core import camera as cameras
-from visloc_ros.core.geometry import SE3, Array, rotation_vector
+from visloc_ros.core.geometry import SE3, Array, carried_on
 from visloc_ros.core.map import Map
 from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.timing import Stopwatch
@@ -259,5 +259,4 @@ def _carried_on(known: Sequence[RecentImage], stamp_ns: int) -> SE3:
     (before_ns, before), (last_ns, last) = poses[0], poses[-1]
     if last_ns == before_ns or stamp_ns - last_ns > _LONGEST_STEP * (last_ns - before_ns):
         return last
-    ratio, step = (stamp_ns - last_ns) / (last_ns - before_ns), before.inverse @ last
-    return last @ SE3.from_rotation_vector(ratio * rotation_vector(step.rotation), ratio * step.translation)
+    return carried_on(before, last, (stamp_ns - last_ns) / (last_ns - before_ns))

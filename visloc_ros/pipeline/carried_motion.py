@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, Array, rotation_vector
+from visloc_ros.core.geometry import SE3, Array, carried_on
 from visloc_ros.core.tangent import move_covariance, pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Estimate, Reason
@@ -65,10 +65,9 @@ class CarriedMotion:
         interval_ns, passed_ns = last.stamp_ns - earlier.stamp_ns, stamp_ns - last.stamp_ns
         if not 0 < passed_ns <= min(LONGEST_NS, _LONGEST_STEP * interval_ns) or interval_ns > LONGEST_NS:
             return None
-        ratio, step = passed_ns / interval_ns, first.inverse @ second
-        moved = SE3.from_rotation_vector(ratio * rotation_vector(step.rotation), ratio * step.translation)
         # The velocity is that of the middle of the interval.
-        return second @ moved, 0.5 * passed_ns * (passed_ns + interval_ns) / NANOSECONDS**2
+        growth = 0.5 * passed_ns * (passed_ns + interval_ns) / NANOSECONDS**2
+        return carried_on(first, second, passed_ns / interval_ns), growth
 
     def _learn(self, odom_from_camera: SE3, predicted: SE3, growth: float) -> None:
         """Update the mean squares, a coordinate, of the linear and the angular acceleration."""

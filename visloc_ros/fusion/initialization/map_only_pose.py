@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg, rotation_vector
+from visloc_ros.core.geometry import SE3, Array, carried_on, rotation_angle_deg
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import ACCEPTED, AnchorPose, Reason, Rejection, TrackedPose, Verdict
 from visloc_ros.fusion.anchor_fix import make_fix
@@ -157,13 +157,11 @@ class MapOnlyPose:
             return
         seconds = (stamp_ns - last.stamp_ns) / NANOSECONDS
         ratio = (stamp_ns - last.stamp_ns) / (last.stamp_ns - earlier.stamp_ns)
-        step = earlier.map_from_camera.inverse @ last.map_from_camera
-        motion = SE3.from_rotation_vector(ratio * rotation_vector(step.rotation), ratio * step.translation)
         growth = unobserved_motion_covariance(seconds)
         self._tracked[stamp_ns] = replace(
             last,
             stamp_ns=stamp_ns,
-            map_from_camera=last.map_from_camera @ motion,
+            map_from_camera=carried_on(earlier.map_from_camera, last.map_from_camera, ratio),
             covariance=last.covariance + growth,
             covariance_since_anchor=last.covariance_since_anchor + growth,
         )
