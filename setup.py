@@ -55,6 +55,16 @@ setup(
         "console_scripts": [
             "visloc = visloc_ros.apps.cli:main",
             *(f"{node} = visloc_ros.nodes.{node}:main" for node in NODES),
-        ]
+        ],
+        # Another package adds a way of searching, or an odometry, by entry points of the same groups.
+        "visloc_ros.search": [
+            "retrieval = visloc_ros.localization.strategies.retrieval.strategy:RETRIEVAL_SEARCH",
+            "landmarks = visloc_ros.localization.strategies.landmarks.strategy:LANDMARK_SEARCH",
+            "fused = visloc_ros.localization.strategies.fused.strategy:FUSED_SEARCH",
+        ],
+        "visloc_ros.odometry": [
+            "klt = visloc_ros.odometry.klt.backend:KLT",
+            "dpvo = visloc_ros.odometry.dpvo.backend:DPVO",
+        ],
     },
 )

@@ -76,6 +76,7 @@ BENCHMARKS = (
         (*DATA, "--replay", "kitchen, no anchors", "--json", "out/robustness.json", *ROBUSTNESS),
         threads=1,
     ),
+    Benchmark("robustness.kidnapped_live", (*DATA, *ROBUSTNESS), threads=1),
     Benchmark("robustness.truth", ("{data}/euroc_mh05", *ROBUSTNESS)),
     Benchmark("robustness.driving", (*ROBUSTNESS, "--plot", "{results}/driving.png"), threads=1),
     Benchmark("layouts", (*DATA, "--runs", "3", "--json", "{results}/layouts.json")),

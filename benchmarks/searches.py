@@ -18,7 +18,7 @@ from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.apps.replay import ReplayPlan
 from visloc_ros.core.map import open_map
 from visloc_ros.evaluation.machine import provenance
-from visloc_ros.localization.config import RETRIEVAL, SEARCHES
+from visloc_ros.localization.config import RETRIEVAL, search_names
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     parser = new_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
     parser.add_argument("--places", nargs="+", default=PLACES, help="sequences there")
-    parser.add_argument("--search", nargs="+", default=SEARCHES, choices=SEARCHES, help="ways of searching")
+    parser.add_argument("--search", nargs="+", default=search_names(), choices=search_names(), help="ways of searching")
     parser.add_argument("--map", type=Path, help="prepared map of a single place, instead of the demo's")
     parser.add_argument("--work", type=Path, default=Path("out/layouts"), help="folder for maps and bags")
     parser.add_argument("--runs", type=int, default=3)

@@ -14,8 +14,9 @@ from benchmarks.results_file import Figures
 from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.core.types import Anchor, Frame
 from visloc_ros.localization import AnchorConfig
-from visloc_ros.localization.config import LANDMARKS, RETRIEVAL
+from visloc_ros.localization.config import RETRIEVAL
 from visloc_ros.localization.multi_map import MultiMapEngine
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 from visloc_ros.simulation import SimulationConfig
 from visloc_ros.simulation.living_room import make_living_room
 from visloc_ros.simulation.room import Quad, Room

@@ -23,7 +23,8 @@ from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.core.map import open_map
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.config import LANDMARKS, RETRIEVAL
+from visloc_ros.localization.config import RETRIEVAL
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
 
 SECTION = "Many maps"

@@ -9,8 +9,8 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.types import AnchorPose, Rejection
 from visloc_ros.evaluation.integrity import PoseAccuracy
-from visloc_ros.localization.config import LANDMARKS
-from visloc_ros.localization.strategies.landmarks.preparation import PreparationConfig, prepare_landmarks
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS, PreparationConfig
+from visloc_ros.localization.strategies.landmarks.preparation import prepare_landmarks
 from visloc_ros.localization.strategies.landmarks.text_likelihood import TEXTS_NAME
 from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
 

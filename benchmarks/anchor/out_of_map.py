@@ -42,8 +42,10 @@ from visloc_ros.core.types import Frame
 from visloc_ros.evaluation.integrity import Attempt, IntegrityQuery, Outcome, attempt, count_outcomes, nearest_misses
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.config import FUSED, LANDMARKS, RETRIEVAL, SEARCHES
+from visloc_ros.localization.config import RETRIEVAL, search_names
+from visloc_ros.localization.strategies.fused.config import FUSED
 from visloc_ros.localization.strategies.fused.preparation import prepare_fused
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.image_corruptions import (
     blurred,
@@ -108,7 +110,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
     parser.add_argument("--work", type=Path, default=Path("out/out_of_map"), help="folder for maps, rooms and features")
     parser.add_argument("--config", type=Path, help="YAML file with options of the engine")
-    parser.add_argument("--search", choices=SEARCHES, default=RETRIEVAL, help="way of searching")
+    parser.add_argument("--search", choices=search_names(), default=RETRIEVAL, help="way of searching")
     parser.add_argument("--only", nargs="*", help="maps to search: redkitchen, euroc, room, drive, painted")
     parser.add_argument("--processes", type=int, default=2, help="maps searched at once")
     parser.add_argument("--every", type=int, default=1, help="take every n-th image only")

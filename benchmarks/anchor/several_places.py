@@ -10,8 +10,8 @@ from benchmarks.results_file import Figures
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Anchor, AnchorPose, Frame
 from visloc_ros.localization import AnchorConfig
-from visloc_ros.localization.config import LANDMARKS
 from visloc_ros.localization.multi_map import MultiMapEngine
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 from visloc_ros.mapping import MappingConfig, build_map
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.living_room import make_living_room

@@ -30,7 +30,7 @@ from visloc_ros.core.types import AnchorPose, Frame
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.metrics import Statistics, pose_errors, recall
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.config import RETRIEVAL, SEARCHES
+from visloc_ros.localization.config import RETRIEVAL, search_names
 from visloc_ros.mapping.hloc_export import export_hloc
 from visloc_ros.simulation.pose_priors import perturbed
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
@@ -94,7 +94,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--last", type=int, default=749, help="index of the last query")
     parser.add_argument("--every", type=int, default=10, help="step between queries")
     parser.add_argument("--top-k", type=int, default=10, help="map images that hloc matches a query with")
-    parser.add_argument("--search", choices=SEARCHES, default=RETRIEVAL, help="way of the engine")
+    parser.add_argument("--search", choices=search_names(), default=RETRIEVAL, help="way of the engine")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch, the same for both")
     add_outputs(parser)
     return parser.parse_args()

@@ -14,7 +14,7 @@ from visloc_ros.core.map import NO_POINT, Map, save_map
 from visloc_ros.core.types import Frame
 from visloc_ros.features import VladConfig
 from visloc_ros.localization import AnchorEngine, PositionHint, SearchHint
-from visloc_ros.localization.config import LANDMARKS
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 from visloc_ros.mapping.extension import reconstruction_of
 from visloc_ros.mapping.merging.index import index_of
 from visloc_ros.mapping.merging.joining import join

@@ -22,7 +22,9 @@ from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.search_comparison import searched_bytes
 from visloc_ros.features import make_extractor, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.config import FUSED, LANDMARKS, RETRIEVAL
+from visloc_ros.localization.config import RETRIEVAL
+from visloc_ros.localization.strategies.fused.config import FUSED
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 
 SECTION = "Beside retrieval and landmarks"
 BASELINE = "retrieval, always LightGlue"

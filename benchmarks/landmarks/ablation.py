@@ -23,8 +23,8 @@ from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.features import make_extractor, make_matcher
 from visloc_ros.localization import AnchorEngine
-from visloc_ros.localization.config import LANDMARKS
 from visloc_ros.localization.strategies.landmarks import byte_report, label_points, reduce_map
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 from visloc_ros.localization.strategies.landmarks.landmark_map import Describe
 from visloc_ros.localization.strategies.landmarks.point_descriptors import mean_descriptors, medoid_descriptors
 

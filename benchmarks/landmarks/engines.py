@@ -15,11 +15,11 @@ from visloc_ros.features import LocalExtractor, Matcher
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.types import Matches
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.config import LANDMARKS
 from visloc_ros.localization.evidence import Evidence, Query
 from visloc_ros.localization.evidence_collector import EvidenceCollector
 from visloc_ros.localization.strategies.landmarks import searcher
 from visloc_ros.localization.strategies.landmarks.calibration import KEEP_ALL
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
 from visloc_ros.localization.strategies.landmarks.opening import open_landmarks
 from visloc_ros.localization.strategies.landmarks.ranking import RankedLandmark, rank_by_confidence
@@ -56,10 +56,10 @@ class Parts:
     ) -> AnchorEngine:
         """An engine that searches these landmarks in the manner of a class."""
 
-        def make_searcher(_: Map, config: AnchorConfig, __: LocalExtractor, matcher: Matcher | None) -> Any:
+        def open_map(_: Map, config: AnchorConfig, __: LocalExtractor, matcher: Matcher | None) -> Any:
             return make(self.landmarks, self.recogniser, config, matcher or NearestMatcher())
 
-        with patch("visloc_ros.localization.anchor.make_searcher", make_searcher):
+        with patch("visloc_ros.localization.anchor.open_map_for_search", open_map):
             return self.engine({**(options or {}), "search": LANDMARKS})
 
 

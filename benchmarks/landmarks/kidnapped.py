@@ -41,7 +41,8 @@ from visloc_ros.evaluation.metrics import position_error
 from visloc_ros.evaluation.series import PoseSeries, run_series
 from visloc_ros.features import make_extractor, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.config import LANDMARKS, RETRIEVAL
+from visloc_ros.localization.config import RETRIEVAL
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 
 SECTION = "Kidnapped"
 SEARCHES = (RETRIEVAL, LANDMARKS)

@@ -17,7 +17,8 @@ from benchmarks.places import Place, real_places, simulated_room, unseen_places
 from benchmarks.results_file import read_json, write_json
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.localization.strategies.landmarks.backends import training
-from visloc_ros.localization.strategies.landmarks.preparation import PreparationConfig, prepare_landmarks
+from visloc_ros.localization.strategies.landmarks.config import PreparationConfig
+from visloc_ros.localization.strategies.landmarks.preparation import prepare_landmarks
 
 _NEW_NETWORK = training._new_network
 

@@ -26,8 +26,9 @@ from visloc_ros.core.map_folder import read_entry
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.features import make_extractor, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.config import LANDMARKS, RETRIEVAL
+from visloc_ros.localization.config import RETRIEVAL
 from visloc_ros.localization.searchable_map import open_searchable_map, reduce_map_to
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 
 SECTION = "Reduced maps"
 HEADER = (

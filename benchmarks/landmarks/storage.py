@@ -14,7 +14,8 @@ from visloc_ros.core.camera import HALF_PIXEL
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.map_layout import own_layout
 from visloc_ros.evaluation.search_comparison import searched_bytes
-from visloc_ros.localization.config import LANDMARKS, RETRIEVAL
+from visloc_ros.localization.config import RETRIEVAL
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 from visloc_ros.localization.strategies.landmarks.recogniser_files import INFO_NAME, WEIGHTS_NAME
 
 NETVLAD_LENGTH = 4096

@@ -25,7 +25,8 @@ from visloc_ros.core.types import Frame, OdometryPose, Rejection
 from visloc_ros.evaluation.association import PosePairs, truth_at
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.trajectories import align_pairs, apply_alignment
-from visloc_ros.odometry import KltConfig, OdometryConfig, make_odometry
+from visloc_ros.odometry import OdometryConfig, make_odometry
+from visloc_ros.odometry.klt import KltConfig
 from visloc_ros.simulation.choreography import Choreography, Span, Turn
 from visloc_ros.simulation.path import PATHS
 from visloc_ros.sources import SourceConfig, open_source
@@ -135,7 +136,7 @@ def run_scenes() -> Iterable[tuple[StressResult, float, float]]:
     for scene in SCENES:
         true_path_m = path_m(renderer.simulation(scene).ground_truth)
         for readout_ms in (0.0, READOUT_MS) if "readout_ms" in scene.changes else (0.0,):
-            options = OdometryConfig(klt=KltConfig(readout_ms=readout_ms))
+            options = OdometryConfig(backends={"klt": KltConfig(readout_ms=readout_ms)})
             (result,) = run_stress(lambda told=options: make_odometry(told), renderer, [scene])  # type: ignore[misc]
             yield result, readout_ms, true_path_m
 
@@ -184,7 +185,7 @@ def run_from(folder: Path, first: int, last: int, readout_ms: float = 0.0) -> Ru
 
 def track_all(frames: Iterable[Frame], readout_ms: float = 0.0) -> list[OdometryPose | Rejection]:
     """Results of a repeatable run, one a frame."""
-    odometry = make_odometry(OdometryConfig(klt=KltConfig(readout_ms=readout_ms)))
+    odometry = make_odometry(OdometryConfig(backends={"klt": KltConfig(readout_ms=readout_ms)}))
     try:
         return [odometry.track(frame) for frame in frames]
     finally:

@@ -20,7 +20,8 @@ from visloc_ros.core.types import Frame
 from visloc_ros.evaluation.decoding import DecodedFrame
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.odometry_run import AtStamps, run_odometry
-from visloc_ros.odometry import KltConfig, OdometryConfig, make_odometry
+from visloc_ros.odometry import OdometryConfig, make_odometry
+from visloc_ros.odometry.klt import KltConfig
 from visloc_ros.sources import SourceConfig, open_source
 
 MOST_DROPPED, LEAST_POSES, LARGEST_RATIO = 0.01, 0.97, 1.2
@@ -73,7 +74,7 @@ def sequences(data: Path) -> Iterator[Played]:
 def play_live(played: Played) -> tuple[RunFigures, int, int]:
     """Figures of a run at the pace of the stamps, the frames that there were, and those dropped."""
     feed = AtStamps(DecodedFrame(frame, 0.0) for frame in played.frames)
-    options = OdometryConfig(klt=KltConfig(readout_ms=played.readout_ms))
+    options = OdometryConfig(backends={"klt": KltConfig(readout_ms=played.readout_ms)})
     run = run_odometry(lambda: make_odometry(options, live=True), feed)
     return measured(run.results, played.truth), len(played.frames), feed.dropped
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from benchmarks.program import add_source, new_parser, source_config
 from benchmarks.results_file import write_json
 from visloc_ros.apps.console import console, print_table
-from visloc_ros.apps.odometry_options import BACKENDS, read_odometry_config
+from visloc_ros.apps.odometry_options import read_odometry_config
 from visloc_ros.apps.options import read_truth
 from visloc_ros.evaluation import evaluate_odometry, odometry_rows
 from visloc_ros.evaluation.decoding import sample_frames
@@ -22,6 +22,7 @@ from visloc_ros.evaluation.odometry_plots import write_odometry_plot
 from visloc_ros.evaluation.odometry_run import run_odometry
 from visloc_ros.evaluation.odometry_summary import lifecycle, summarize_odometry
 from visloc_ros.odometry import make_odometry
+from visloc_ros.odometry.base import backend_names
 from visloc_ros.sources import open_source
 
 PER_FRAME: Mapping[str, str] = {
@@ -59,7 +60,7 @@ def parse_arguments() -> argparse.Namespace:
     add_source(parser)
     parser.add_argument("--fps", type=float, default=15.0, help="frames taken a second; 0 takes all")
     parser.add_argument("--max-frames", type=int, default=100, help="frames measured at most; 0 measures all")
-    parser.add_argument("--backend", choices=BACKENDS, help="which odometry; otherwise that of the configuration")
+    parser.add_argument("--backend", choices=backend_names(), help="which odometry; else that of the configuration")
     parser.add_argument("--live", action="store_true", help="do slow work beside the frames, as the node does")
     parser.add_argument("--config", type=Path, help="YAML file with options of the odometry")
     parser.add_argument("--json", type=Path, help="file for all figures")

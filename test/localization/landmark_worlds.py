@@ -6,8 +6,8 @@ import numpy as np
 from synthetic_map import DIM, World, unit
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.localization.config import LANDMARKS
 from visloc_ros.localization.strategies.landmarks import LandmarkConfig, make_landmark_map, save_landmark_map
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 from visloc_ros.localization.strategies.landmarks.recogniser import NearestRecogniser
 from visloc_ros.localization.strategies.landmarks.recogniser_files import WEIGHTS_NAME
 

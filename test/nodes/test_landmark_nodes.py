@@ -60,7 +60,7 @@ def test_an_image_is_found_by_landmarks_and_they_are_told_and_drawn(landmark_roo
         infos.publish(conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
         images.publish(image)
         harness.wait_for(lambda: anchors and pictures, "anchor and picture")
-        labels, points = harness.node._engine.labels, harness.node._engine.map.points
+        labels, points = harness.node._engine.map.point_labels, harness.node._engine.map.points
     anchor = ros_messages.anchor_from_msg(anchors[0]).result
     assert isinstance(anchor, AnchorPose)
     assert anchor.map_from_camera.is_close(ROOM.pose(1), 0.05, 1.0)

@@ -21,7 +21,7 @@ from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene
 from visloc_ros.evaluation.benchmarks.scores import Score, mean_score, score_scene
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.search_comparison import choose_searches
-from visloc_ros.localization.config import RETRIEVAL, SEARCHES
+from visloc_ros.localization.config import RETRIEVAL, search_names
 
 MEAN = "mean"
 CENTIMETRES = 100.0
@@ -35,7 +35,9 @@ def benchmark(
     data: Annotated[Path, typer.Argument(help="Folder of the data set, unpacked.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for maps, result files and benchmark.json.")],
     scenes: Annotated[str, typer.Option(help="Scenes, by commas; all that are there where none is named.")] = "",
-    search: Annotated[str, typer.Option(help=f"Ways of searching, by commas: {', '.join(SEARCHES)}.")] = RETRIEVAL,
+    search: Annotated[
+        str, typer.Option(help=f"Ways of searching, by commas: {', '.join(search_names())}.")
+    ] = RETRIEVAL,
     every: Annotated[int, typer.Option(min=1, help="Map every n-th image of the database.")] = 1,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -43,7 +45,7 @@ def benchmark(
     """Run a benchmark: map each scene at the given poses, find its queries, write result files, print the figures.
 
     What is done stays when it is interrupted; the same command goes on there. The --config file may have the sections
-    mapping, preparation and anchor.
+    mapping, anchor, and one for each way of searching that prepares maps.
 
     Example: visloc benchmark 7scenes data/7scenes --scenes redkitchen --search retrieval,landmarks -o out/7scenes
     """

@@ -19,7 +19,7 @@ from visloc_ros.core.progress import track
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.search_comparison import choose_searches, compare_searches, make_engines, searched_bytes
 from visloc_ros.localization import AnchorConfig
-from visloc_ros.localization.config import SEARCHES
+from visloc_ros.localization.config import search_names
 from visloc_ros.localization.searchable_map import open_searchable_map, searches_of
 from visloc_ros.sources import SourceConfig, open_source
 
@@ -31,7 +31,7 @@ def compare(
     map_path: MapArgument,
     source: Annotated[Path, typer.Argument(help="Video file, image folder, or ROS 2 bag of the place.")],
     source_config: SourceConfig,
-    search: Annotated[str, typer.Option(help=f"Ways of searching, by commas: {', '.join(SEARCHES)}.")] = "",
+    search: Annotated[str, typer.Option(help=f"Ways of searching, by commas: {', '.join(search_names())}.")] = "",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for comparison.json and comparison.png.")
     ] = None,

@@ -15,7 +15,7 @@ from visloc_ros.apps.command_benchmark import benchmark
 from visloc_ros.core.config import read_mapping
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.files import is_folder
-from visloc_ros.localization.config import LANDMARKS
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 
 # Its folder of a data set, the letter that its files may give instead, and what the set is called here.
 _DATA_SETS = {

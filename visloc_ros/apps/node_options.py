@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from visloc_ros.localization.config import LANDMARKS, SEARCHES, AnchorConfig
+from visloc_ros.localization.config import RETRIEVAL, AnchorConfig, search_names
 
 
 def _known_search(name: str) -> str:
-    if name and name not in SEARCHES:
-        raise typer.BadParameter(f"there is no way of searching '{name}'; known: {', '.join(SEARCHES)}")
+    if name and name not in search_names():
+        raise typer.BadParameter(f"there is no way of searching '{name}'; known: {', '.join(search_names())}")
     return name
 
 
@@ -25,7 +25,7 @@ Search = Annotated[
     str,
     typer.Option(
         callback=_known_search,
-        help=f"How images are searched in the map, {' or '.join(SEARCHES)}; {LANDMARKS}: if it is prepared for it.",
+        help=f"How images are searched: {', '.join(search_names())}; others than {RETRIEVAL} need a prepared map.",
         show_default=False,
     ),
 ]

@@ -8,14 +8,13 @@ from typing import Annotated
 
 import typer
 
-from visloc_ros.core.config import list_options, read_config
+from visloc_ros.core.config import read_config
 from visloc_ros.odometry import OdometryConfig
-
-BACKENDS = next(found.choices for found in list_options(OdometryConfig) if found.name == "backend") or ()
+from visloc_ros.odometry.base import backend_names
 
 Backend = Annotated[
     str | None,
-    typer.Option(help=f"Which odometry: {', '.join(BACKENDS)}; otherwise that of the configuration."),
+    typer.Option(help=f"Which odometry: {', '.join(backend_names())}; otherwise that of the configuration."),
 ]
 Sensors = Annotated[
     bool, typer.Option("--sensors", help="Use an IMU and wheels, too: a EuRoC folder's IMU, or the topics named.")

@@ -7,7 +7,7 @@ A field is written ``max_keypoints: int = option(512, "keypoints kept per image"
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -24,9 +24,12 @@ def option(
     *,
     minimum: float | None = None,
     maximum: float | None = None,
-    choices: tuple[Any, ...] | None = None,
+    choices: tuple[Any, ...] | Callable[[], Sequence[Any]] | None = None,
 ) -> Any:
-    """Declare a configuration field: its default, what it means (with the unit), and its closed range."""
+    """Declare a configuration field: its default, what it means (with the unit), and its closed range.
+
+    ``choices`` that plug-ins add to are given as a function.
+    """
     metadata = {"description": description, "minimum": minimum, "maximum": maximum, "choices": choices}
     return field(default=default, metadata=metadata)
 
@@ -34,6 +37,14 @@ def option(
 def section(config_type: type[Config]) -> Any:
     """Declare a nested group of options with that type's defaults."""
     return field(default_factory=config_type)
+
+
+def plugin_sections(types: Callable[[], Mapping[str, type[Config]]]) -> Any:
+    """Declare groups of options that plug-ins bring, by their names: a mapping of those that are not the defaults.
+
+    Dotted names and files have them beside the other options: ``types`` tells them when they are asked for.
+    """
+    return field(default_factory=dict, metadata={"plugins": types})
 
 
 @dataclass(frozen=True)
@@ -50,18 +61,27 @@ class Config:
 
         Raises ConfigError on an unknown key (with the nearest known one), a wrong type or a value out of range.
         """
-        known = {item.name for item in fields(cls)}
+        own = {item.name for item in fields(cls) if _plugins_of(item) is None}
+        plugins = {name: (item.name, of) for item in fields(cls) for name, of in (_plugins_of(item) or {}).items()}
         hints = get_type_hints(cls)
-        arguments = {}
+        arguments: dict[str, Any] = {}
         for key, value in values.items():
-            if key not in known:
-                raise ConfigError(f"unknown option '{where}{key}'{_suggestion(key, known)}")
-            arguments[key] = _convert(f"{where}{key}", hints[key], value)
+            if key in own:
+                arguments[key] = _convert(f"{where}{key}", hints[key], value)
+            elif key in plugins:
+                group, config_type = plugins[key]
+                options = _convert(f"{where}{key}", config_type, value)
+                arguments.setdefault(group, {}).update({} if options == config_type() else {key: options})
+            else:
+                raise ConfigError(f"unknown option '{where}{key}'{_suggestion(key, own | set(plugins))}")
         return cls(**arguments)
 
     def to_mapping(self) -> dict[str, Any]:
         """Give the values as nested plain dictionaries, ready for YAML or JSON."""
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        values: dict[str, Any] = {}
+        for item in fields(self):
+            value, plugins = getattr(self, item.name), _plugins_of(item)
+            values |= {item.name: value} if plugins is None else {name: of() for name, of in plugins.items()} | value
         return {name: value.to_mapping() if isinstance(value, Config) else value for name, value in values.items()}
 
 
@@ -92,7 +112,11 @@ def list_options(config_type: type[Config], prefix: str = "") -> Iterator[Option
     """Walk all options of a configuration type, nested ones with dotted names."""
     hints = get_type_hints(config_type)
     for item in fields(config_type):
-        hint = hints[item.name]
+        hint, plugins = hints[item.name], _plugins_of(item)
+        if plugins is not None:
+            for name, of in plugins.items():
+                yield from list_options(of, f"{prefix}{name}.")
+            continue
         if is_dataclass(hint):
             yield from list_options(hint, f"{prefix}{item.name}.")  # type: ignore[arg-type]
             continue
@@ -105,7 +129,7 @@ def list_options(config_type: type[Config], prefix: str = "") -> Iterator[Option
             meta["description"],
             meta["minimum"],
             meta["maximum"],
-            meta["choices"],
+            _choices_of(item),
         )
 
 
@@ -119,6 +143,17 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
             target = target.setdefault(group, {})
         target[leaf] = value
     return nested
+
+
+def _choices_of(item: Field[Any]) -> tuple[Any, ...] | None:
+    choices = item.metadata.get("choices")
+    return tuple(choices()) if callable(choices) else choices
+
+
+def _plugins_of(item: Field[Any]) -> Mapping[str, type[Config]] | None:
+    """Types by name of the groups that a field collects; None for any other field."""
+    types = item.metadata.get("plugins")
+    return None if types is None else types()
 
 
 def _convert(name: str, hint: Any, value: Any) -> Any:
@@ -135,7 +170,7 @@ def _convert(name: str, hint: Any, value: Any) -> Any:
 
 def _check_value(name: str, item: Field[Any], value: Any) -> None:
     minimum, maximum = item.metadata.get("minimum"), item.metadata.get("maximum")
-    choices = item.metadata.get("choices")
+    choices = _choices_of(item)
     if choices is not None and value not in choices:
         raise ConfigError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
     if (minimum is not None and not value >= minimum) or (maximum is not None and not value <= maximum):

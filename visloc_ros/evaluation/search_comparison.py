@@ -16,7 +16,7 @@ from visloc_ros.core.types import AnchorPose, Frame, Rejection
 from visloc_ros.evaluation.association import truth_at
 from visloc_ros.evaluation.metrics import pose_errors, recall
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.config import SEARCHES
+from visloc_ros.localization.config import search_names
 
 THRESHOLDS = ((0.05, 5.0), (0.25, 2.0))
 """Metres and degrees within which a pose counts."""
@@ -70,9 +70,9 @@ class SearchRecord:
 def choose_searches(names: str) -> list[str]:
     """Ways of searching named by commas, each once; none where none is named. Raises ConfigError."""
     chosen = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in chosen if name not in SEARCHES]
+    unknown = [name for name in chosen if name not in search_names()]
     if unknown:
-        raise ConfigError(f"there is no way of searching '{unknown[0]}'; known: {', '.join(SEARCHES)}")
+        raise ConfigError(f"there is no way of searching '{unknown[0]}'; known: {', '.join(search_names())}")
     return list(dict.fromkeys(chosen))
 
 

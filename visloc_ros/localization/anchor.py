@@ -38,7 +38,7 @@ from visloc_ros.localization.pose import (
 )
 from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.searcher import Searcher
-from visloc_ros.localization.strategies.registry import make_searcher
+from visloc_ros.localization.strategies.registry import open_map_for_search
 from visloc_ros.localization.uncertainty import covariance_by_focal_length
 
 _MIN_FEATURES = 32  # with fewer, the matches that a pose needs would all have to be right
@@ -65,7 +65,7 @@ class AnchorEngine:
         self.config = config or AnchorConfig()
         self.extractor = extractor or make_extractor(self.config.features)
         check_models(map_, self.extractor, self.config.search)
-        self._searcher = searcher or make_searcher(map_, self.config, self.extractor, matcher)
+        self._searcher = searcher or open_map_for_search(map_, self.config, self.extractor, matcher)
         self.map = self._searcher.map
         """What is searched: the map, or what was prepared of it for a way of searching."""
         self._solver = EvidenceSolver(self.map, self.config.pose)
@@ -78,11 +78,6 @@ class AnchorEngine:
     def map_identity(self) -> MapIdentity:
         """The map that is searched."""
         return self.map.identity
-
-    @property
-    def labels(self) -> NDArray[np.int32] | None:
-        """Landmark (P,), from 1 on, of each point of ``map``; None where the search is not by landmarks."""
-        return self._searcher.labels
 
     @property
     def matcher(self) -> Matcher:
@@ -270,7 +265,8 @@ class AnchorEngine:
         if reason is not None:
             return _reject(query, reason, evidence)
         anchor = _accept(query, evidence, pixels, points, self._map_uncertainty)
-        return anchor if self.labels is None else replace(anchor, inlier_landmarks=_landmarks(evidence, self.labels))
+        labels = self.map.point_labels
+        return anchor if labels is None else replace(anchor, inlier_landmarks=_landmarks(evidence, labels))
 
     def _is_ambiguous(self, query: Query, evidence: Evidence, points: Array) -> bool:
         """Whether another place of the map explains the image about as well."""

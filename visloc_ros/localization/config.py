@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from visloc_ros.core.config import Config, option, section
+from visloc_ros.core.config import Config, option, plugin_sections, section
+from visloc_ros.core.plugins import importable_plugins, plugin_names
 from visloc_ros.features.config import FeatureConfig, GlobalConfig, MatcherConfig
 
-RETRIEVAL, LANDMARKS, FUSED = "retrieval", "landmarks", "fused"
-SEARCHES = (RETRIEVAL, LANDMARKS, FUSED)
-"""Ways of searching, each a package of this name in ``strategies``; what it prepares in a map has the name, too."""
+SEARCH_GROUP, RETRIEVAL = "visloc_ros.search", "retrieval"
 POSE_SOLVERS = ("poselib", "colmap")
+
+
+def search_names() -> list[str]:
+    """Ways of searching that are installed, the default first; what one prepares in a map has its name, too."""
+    return plugin_names(SEARCH_GROUP, RETRIEVAL)
+
+
+def _options_of_strategies() -> dict[str, type[Config]]:
+    loaded = importable_plugins(SEARCH_GROUP, RETRIEVAL)
+    return {name: strategy.options for name, strategy in loaded.items() if strategy.options is not None}
 
 
 @dataclass(frozen=True)
@@ -55,8 +65,9 @@ class AnchorConfig(Config):
     """How an image is found in the map."""
 
     search: str = option(
-        RETRIEVAL, "Way of searching; others than retrieval need a map prepared for it.", choices=SEARCHES
+        RETRIEVAL, "Way of searching; others than retrieval need a map prepared for it.", choices=search_names
     )
+    strategies: Mapping[str, Config] = plugin_sections(_options_of_strategies)
     features: FeatureConfig = section(FeatureConfig)
     matcher: MatcherConfig = section(MatcherConfig)
     global_descriptor: GlobalConfig = section(GlobalConfig)

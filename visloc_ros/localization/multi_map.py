@@ -23,7 +23,7 @@ from visloc_ros.localization.evidence import RIVAL_SHARE, SURE_LOG_ODDS, Query
 from visloc_ros.localization.false_alarms import is_by_chance
 from visloc_ros.localization.models import check_models
 from visloc_ros.localization.search_hint import SearchHint
-from visloc_ros.localization.strategies.registry import make_searchers
+from visloc_ros.localization.strategies.registry import open_maps
 
 _MOST_TRIED = 3  # maps by votes: where as many fail, the image hardly shows any
 _LEAST_VOTES = 0.25  # of those for the map with the most: others are not worth a trial
@@ -50,11 +50,11 @@ class MultiMapEngine:
         self.extractor = extractor or make_extractor(self.config.features)
         for map_ in maps:
             check_models(map_, self.extractor, self.config.search)
-        made = make_searchers(maps, self.config, self.extractor, matcher)
-        self._ranking = made.ranking
+        opened = open_maps(maps, self.config, self.extractor, matcher)
+        self._ranking = opened.ranking
         self._engines = [
             AnchorEngine(map_, self.config, self.extractor, searcher=searcher)
-            for map_, searcher in zip(maps, made.searchers, strict=True)
+            for map_, searcher in zip(maps, opened.searchers, strict=True)
         ]
 
     @property

@@ -12,16 +12,16 @@ from pathlib import Path
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.map_reduction import write_reduced
-from visloc_ros.localization.config import RETRIEVAL, SEARCHES
+from visloc_ros.localization.config import search_names
 from visloc_ros.localization.map_uncertainty import map_uncertainty
-from visloc_ros.localization.strategies.registry import prepared_map
+from visloc_ros.localization.strategies.registry import find_strategy, prepared_map
 
 
 def searches_of(manifest: Manifest) -> list[str]:
     """Ways by which a map can be searched: retrieval and what it is prepared for, or the one it is reduced to."""
     if manifest.reduced is not None:
         return [manifest.reduced.search]
-    return [name for name in SEARCHES if name == RETRIEVAL or name in manifest.prepared]
+    return [name for name in search_names() if find_strategy(name).can_search(manifest)]
 
 
 def open_searchable_map(path: Path, *, checksums: bool = True) -> Map:

@@ -24,11 +24,6 @@ class Searcher(Protocol):
         ...
 
     @property
-    def labels(self) -> NDArray[np.int32] | None:
-        """Landmark (P,), from 1 on, of each point of ``map``; None where the search is not by landmarks."""
-        ...
-
-    @property
     def overlap(self) -> ViewOverlap:
         """Which images of ``map`` a predicted pose would see."""
         ...

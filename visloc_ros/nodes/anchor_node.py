@@ -169,7 +169,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
 
     def _publish_map(self) -> None:
         place, now_ns = self._engine.map, self.now_ns()
-        points, labels = self._engine.map.points, self._engine.labels
+        points, labels = place.points, place.point_labels
         colours = landmark_colours(np.zeros(len(points), np.int32) if labels is None else labels)
         self._points_publisher.publish(points_to_msg(now_ns, self.config.map_frame, points, colours))
         plan = plan_view(place.points, place.manifest.metric) if place.manifest.gravity_aligned else None

@@ -24,7 +24,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 from visloc_ros.core.middleware import fast_dds_profile
-from visloc_ros.localization.config import RETRIEVAL, SEARCHES
+from visloc_ros.localization.config import RETRIEVAL, search_names
 
 SHARE = Path(get_package_share_directory("visloc_ros"))
 BOOLEANS = ("true", "false", "True", "False")
@@ -65,7 +65,7 @@ CAMERA = {
 SEARCH = Argument(
     RETRIEVAL,
     f"How images are searched in the map; others than {RETRIEVAL} in one that 'visloc prepare' has prepared",
-    SEARCHES,
+    search_names(),
 )
 PROCESS = {
     "params_file": Argument("", "Parameter file for the nodes; arguments that are not the default override it"),

@@ -1,20 +1,18 @@
 """Visual odometry: unscaled ``odom_from_camera`` at frame rate, or the reason why not."""
 
 from visloc_ros.odometry.aided import AidedOdometry, ImuConfig, ImuSample
+from visloc_ros.odometry.backend import OdometryBackend
 from visloc_ros.odometry.base import OdometryConfig, make_odometry
-from visloc_ros.odometry.dpvo import DpvoConfig
-from visloc_ros.odometry.klt import KltConfig
 from visloc_ros.odometry.playback import SensorPlayback
 from visloc_ros.odometry.protocol import Odometry
 from visloc_ros.odometry.wheel_scale import WheelConfig
 
 __all__ = [
     "AidedOdometry",
-    "DpvoConfig",
     "ImuConfig",
     "ImuSample",
-    "KltConfig",
     "Odometry",
+    "OdometryBackend",
     "OdometryConfig",
     "SensorPlayback",
     "WheelConfig",

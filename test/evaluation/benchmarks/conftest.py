@@ -20,7 +20,7 @@ SIMULATION = SimulationConfig(
     width=320, height=240, duration_s=6.5, rate_hz=2.0, samples=1, light="none", exposure_ms=0.0, noise_std=1.0
 )
 QUICK = """
-preparation:
+landmarks:
   training: {size: nano, prototypes: 16, max_steps: 50, batch: 8, device: cpu, tokens: 128}
 """
 

@@ -9,7 +9,8 @@ import torch
 from visloc_ros.core.config import list_options
 from visloc_ros.core.errors import ConfigError, ModelError
 from visloc_ros.core.types import Frame, Reason
-from visloc_ros.odometry import DpvoConfig, OdometryConfig, make_odometry
+from visloc_ros.odometry import OdometryConfig, make_odometry
+from visloc_ros.odometry.dpvo import DpvoConfig
 from visloc_ros.odometry.dpvo.network import PatchNetwork
 
 

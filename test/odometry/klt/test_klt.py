@@ -13,8 +13,8 @@ from visloc_ros.core.camera import camera_from_calibration, rescale
 from visloc_ros.core.geometry import SE3, rotation_matrix, umeyama
 from visloc_ros.core.trajectory import read_tum
 from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
-from visloc_ros.odometry import KltConfig, OdometryConfig, make_odometry
-from visloc_ros.odometry.klt import KltOdometry
+from visloc_ros.odometry import OdometryConfig, make_odometry
+from visloc_ros.odometry.klt import KltConfig, KltOdometry
 
 STEP_NS = 33_000_000
 

@@ -7,7 +7,8 @@ from odometry_scenes import FOCAL_PX, TwoPlanes, make_camera, random_points, ray
 from visloc_ros.core.camera import rays as rays_of_pixels
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.core.types import OdometryPose
-from visloc_ros.odometry import KltConfig, OdometryConfig, make_odometry
+from visloc_ros.odometry import OdometryConfig, make_odometry
+from visloc_ros.odometry.klt import KltConfig
 from visloc_ros.odometry.klt.rolling_shutter import (
     ExpectedTurn,
     expect_turn,
@@ -96,7 +97,7 @@ def rolling_frames(scene, camera, readout_s, num_frames=45, rate_hz=30.0):
 
 def worst_turn_deg(recording, readout_ms):
     """Largest error of the rotation since the first pose."""
-    odometry = make_odometry(OdometryConfig(klt=KltConfig(readout_ms=readout_ms)))
+    odometry = make_odometry(OdometryConfig(backends={"klt": KltConfig(readout_ms=readout_ms)}))
     found = [(odometry.track(frame), truth) for frame, truth in recording]
     odometry.close()
     pairs = [(result.odom_from_camera, truth) for result, truth in found if isinstance(result, OdometryPose)]

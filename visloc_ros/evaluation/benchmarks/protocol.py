@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from visloc_ros.core.config import Config, section
+from visloc_ros.core.config import Config, plugin_sections, section
 from visloc_ros.core.files import is_folder
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.manifest import read_manifest
@@ -23,10 +23,7 @@ from visloc_ros.evaluation.benchmarks.run_settings import keep_settings
 from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene
 from visloc_ros.evaluation.search_comparison import make_engines
 from visloc_ros.localization import AnchorConfig
-from visloc_ros.localization.config import FUSED, LANDMARKS
-from visloc_ros.localization.strategies.fused.config import FusedConfig
-from visloc_ros.localization.strategies.fused.preparation import prepare_fused
-from visloc_ros.localization.strategies.landmarks.preparation import PreparationConfig, prepare_landmarks
+from visloc_ros.localization.strategies.registry import find_strategy, preparation_types
 from visloc_ros.mapping import MappingConfig, build_map
 from visloc_ros.sources.named_poses import NamedPoses
 
@@ -36,11 +33,10 @@ Records = dict[str, dict[str, QueryRecord]]
 
 @dataclass(frozen=True)
 class BenchmarkConfig(Config):
-    """How scenes are mapped, prepared for the search by landmarks and by fused descriptors, and searched."""
+    """How scenes are mapped, prepared for each way of searching, by its name, and searched."""
 
     mapping: MappingConfig = section(MappingConfig)
-    preparation: PreparationConfig = section(PreparationConfig)
-    fused: FusedConfig = section(FusedConfig)
+    preparations: Mapping[str, Config] = plugin_sections(preparation_types)
     anchor: AnchorConfig = section(AnchorConfig)
 
 
@@ -53,19 +49,15 @@ def run_protocol(
 ) -> dict[str, Records]:
     """Map every scene, and search its queries in all ways; gives the records by scene.
 
-    What earlier runs in the same folder did is kept. For the search by landmarks one recogniser is trained for all
-    scenes together. Raises ConfigError where the folder is of a run with other options, and as building, preparing and
-    searching maps do.
+    What earlier runs in the same folder did is kept. The maps of all scenes are prepared together. Raises ConfigError
+    where the folder is of a run with other options, and as building, preparing and searching maps do.
     """
     config, progress = config or BenchmarkConfig(), progress or SilentProgress()
     folder.mkdir(parents=True, exist_ok=True)
     keep_settings(folder, config.to_mapping(), scenes)
     maps = [build_scene(scene, folder / "maps", config.mapping, progress) for scene in scenes]
-    if LANDMARKS in searches:
-        _prepare(maps, config.preparation, progress)
-    if FUSED in searches:
-        for path in maps:
-            _prepare_fused(path, config.fused, progress)
+    for search in searches:
+        _prepare(maps, search, config, progress)
     records = {
         scene.name: search_scene(scene, path, searches, folder, config.anchor, progress)
         for scene, path in zip(scenes, maps, strict=True)
@@ -144,19 +136,12 @@ def _search(
             records[name][record.name] = record
 
 
-def _prepare(paths: Sequence[Path], config: PreparationConfig, progress: Progress) -> None:
-    """Prepare maps for the search by landmarks, unless they have been prepared together already."""
-    manifests = [read_manifest(path) for path in paths]
-    together = {manifest.name for manifest in manifests}
-    prepared = [manifest.prepared.get(LANDMARKS, {}).get("maps", ()) for manifest in manifests]
-    if not all(together <= set(names) for names in prepared):
-        prepare_landmarks(paths, config, progress)
-
-
-def _prepare_fused(path: Path, config: FusedConfig, progress: Progress) -> None:
-    """Prepare a map for the search by fused descriptors, unless it is."""
-    if FUSED not in read_manifest(path).prepared:
-        prepare_fused(path, config, progress)
+def _prepare(paths: Sequence[Path], search: str, config: BenchmarkConfig, progress: Progress) -> None:
+    """Prepare maps together for a way of searching, unless they are, or need not be."""
+    strategy = find_strategy(search)
+    if strategy.preparation is not None and not strategy.is_prepared([read_manifest(path) for path in paths]):
+        options = config.preparations.get(search) or strategy.preparation()
+        strategy.prepare(paths, options, progress)
 
 
 def _write_joined(

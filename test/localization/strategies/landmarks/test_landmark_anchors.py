@@ -25,7 +25,7 @@ def anchor(engine):
 def test_each_inlier_is_of_the_landmark_of_its_point(engine, anchor):
     assert isinstance(anchor, AnchorPose)
     assert anchor.map_from_camera.is_close(ROOM.pose(1), 0.05, 1.0)
-    label_of = {point.tobytes(): label for point, label in zip(engine.map.points, engine.labels, strict=True)}
+    label_of = {point.tobytes(): label for point, label in zip(engine.map.points, engine.map.point_labels, strict=True)}
     expected = [label_of[point.tobytes()] for point in anchor.inlier_points]
     assert anchor.inlier_landmarks.tolist() == expected
     assert min(expected) >= 1
@@ -40,7 +40,7 @@ def test_a_prior_changes_nothing_about_it(engine, anchor):
 def test_a_search_by_retrieval_tells_no_landmarks(landmark_room):
     engine = AnchorEngine(open_map(landmark_room))
     found = engine.localize(ROOM.frame(1))
-    assert engine.labels is None
+    assert engine.map.point_labels is None
     assert isinstance(found, AnchorPose)
     assert len(found.inlier_landmarks) == 0
 

@@ -15,7 +15,8 @@ from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.evidence import Query
 from visloc_ros.localization.strategies.landmarks import LandmarkConfig, make_landmark_map
-from visloc_ros.localization.strategies.landmarks.preparation import PreparationConfig, prepare_landmarks
+from visloc_ros.localization.strategies.landmarks.config import PreparationConfig
+from visloc_ros.localization.strategies.landmarks.preparation import prepare_landmarks
 from visloc_ros.localization.strategies.landmarks.recogniser import NearestRecogniser
 from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
 from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig

@@ -13,8 +13,9 @@ from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
 from visloc_ros.core.progress import SilentProgress
 from visloc_ros.localization.search_hint import unit_embedding
+from visloc_ros.localization.strategies.landmarks.config import PreparationConfig
 from visloc_ros.localization.strategies.landmarks.opening import RecogniserOfOneMap, open_texts
-from visloc_ros.localization.strategies.landmarks.preparation import PreparationConfig, prepare_landmarks
+from visloc_ros.localization.strategies.landmarks.preparation import prepare_landmarks
 from visloc_ros.localization.strategies.landmarks.text_likelihood import log_mean
 from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
 

@@ -8,6 +8,8 @@ from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.features.config import FeatureConfig
 
+FUSED = "fused"
+"""Name of the search, and of its folder in a map."""
 ORTHOGONAL, SUBSET, PCA, GAUSSIAN, IDENTITY = "orthogonal", "subset", "pca", "gaussian", "identity"
 REDUCERS = (ORTHOGONAL, SUBSET, PCA, GAUSSIAN, IDENTITY)
 FLOAT16, INT8 = "float16", "int8"

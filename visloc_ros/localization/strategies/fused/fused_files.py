@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.manifest import Manifest, ModelInfo
-from visloc_ros.localization.config import FUSED
 from visloc_ros.localization.reduced_map.array_files import Shape, read_arrays, write_arrays
 from visloc_ros.localization.reduced_map.frame_files import (
     camera_rows,
@@ -39,6 +38,7 @@ from visloc_ros.localization.reduced_map.provenance import (
 from visloc_ros.localization.strategies.fused.approximate_index import learned_arrays
 from visloc_ros.localization.strategies.fused.codebook import Codebook, local_descriptors
 from visloc_ros.localization.strategies.fused.config import (
+    FUSED,
     INDEXES,
     INT8,
     IVF_PQ,

@@ -10,9 +10,9 @@ from visloc_ros.core.map_layout import VLAD
 from visloc_ros.features.config import AUTO, GlobalConfig
 from visloc_ros.features.types import GlobalDescriptor
 from visloc_ros.features.vlad import Vlad
-from visloc_ros.localization.config import FUSED
 from visloc_ros.localization.models import check_weights
 from visloc_ros.localization.reduced_map.provenance import prepared_files
+from visloc_ros.localization.strategies.fused.config import FUSED
 from visloc_ros.localization.strategies.fused.fused_files import AGAIN, WHAT, load_fused_map
 from visloc_ros.localization.strategies.fused.fused_map import FusedMap
 from visloc_ros.localization.strategies.retrieval.global_index import MakeDescriptor

@@ -13,8 +13,7 @@ from visloc_ros.core.map_preparation import add_prepared
 from visloc_ros.core.progress import Progress, SilentProgress, track
 from visloc_ros.features.config import GlobalConfig
 from visloc_ros.features.registry import make_extractor, make_global_descriptor
-from visloc_ros.localization.config import FUSED
-from visloc_ros.localization.strategies.fused.config import FusedConfig
+from visloc_ros.localization.strategies.fused.config import FUSED, FusedConfig
 from visloc_ros.localization.strategies.fused.fused_files import save_fused_map
 from visloc_ros.localization.strategies.fused.fused_map import DescribedMap, FusedMap, fuse_map
 from visloc_ros.localization.strategies.fused.memory import memory_report

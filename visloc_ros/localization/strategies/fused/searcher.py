@@ -40,8 +40,6 @@ _RIVAL_FRAMES = 10  # that share most with the one that shows most of the matche
 class FusedSearcher:
     """Matches keypoints with the points of a map by descriptors that say where in the map they are, too."""
 
-    labels = None
-    """Its points are of no landmarks."""
     min_similarity = MIN_SIMILARITY_TO_MEAN
     """Its points have the means of their descriptors."""
 

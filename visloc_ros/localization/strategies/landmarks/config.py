@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from visloc_ros.core.config import Config, option
+from visloc_ros.core.config import Config, option, section
+from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
 
+LANDMARKS = "landmarks"
+"""Name of the search, and of its folder in a map."""
 BIRCH, KMEANS = "birch", "kmeans"
 MOST_LANDMARKS = 4096
 
@@ -30,3 +33,11 @@ class LandmarkConfig(Config):
         maximum=1.0,
     )
     seed: int = option(0, "Seed of k-means; the same map gives the same landmarks.", minimum=0, maximum=2**31 - 1)
+
+
+@dataclass(frozen=True)
+class PreparationConfig(Config):
+    """How a map is divided into landmarks, and how their recogniser is trained."""
+
+    landmarks: LandmarkConfig = section(LandmarkConfig)
+    training: TrainingConfig = section(TrainingConfig)

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import MapImage
-from visloc_ros.localization.config import LANDMARKS
 from visloc_ros.localization.reduced_map.array_files import Shape, read_arrays, write_arrays
 from visloc_ros.localization.reduced_map.frame_files import (
     camera_rows,
@@ -31,7 +30,6 @@ from visloc_ros.localization.reduced_map.frame_files import (
     make_camera,
     make_frames,
 )
-from visloc_ros.localization.reduced_map.frames import map_of_frames
 from visloc_ros.localization.reduced_map.point_files import coordinate_arrays, coordinates, expected_coordinates
 from visloc_ros.localization.reduced_map.provenance import (
     check_extractor,
@@ -41,7 +39,7 @@ from visloc_ros.localization.reduced_map.provenance import (
     read_description,
 )
 from visloc_ros.localization.strategies.landmarks.clustering import BACKGROUND
-from visloc_ros.localization.strategies.landmarks.config import MOST_LANDMARKS, LandmarkConfig
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS, MOST_LANDMARKS, LandmarkConfig
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap, PointTable
 
 POINTS_NAME, FRAMES_NAME, DESCRIPTION_NAME = "landmarks.npz", "frames.npz", "landmarks.json"
@@ -96,7 +94,7 @@ def load_landmark_map(files: Mapping[str, bytes], manifest: Manifest) -> Landmar
     check_extractor(LANDMARKS, description.extractor, manifest, _AGAIN)
     points = _read_points(files[POINTS_NAME], description)
     frames, frame_rows = _read_frames(files[FRAMES_NAME], description, points)
-    return LandmarkMap(map_of_frames(manifest, frames, points), points, frame_rows, description.config)
+    return LandmarkMap.of(manifest, frames, points, frame_rows, description.config)
 
 
 def byte_report(landmark_map: LandmarkMap) -> dict[str, int]:

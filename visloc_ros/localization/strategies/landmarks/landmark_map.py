@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array
+from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.localization.reduced_map.frames import make_frame, map_of_frames
 from visloc_ros.localization.reduced_map.views import Covisibility, View, see
@@ -54,6 +55,19 @@ class LandmarkMap:
     points: PointTable
     frame_rows: NDArray[np.int32]
     config: LandmarkConfig
+
+    @classmethod
+    def of(
+        cls,
+        manifest: Manifest,
+        frames: Sequence[MapImage],
+        points: PointTable,
+        frame_rows: NDArray[np.int32],
+        config: LandmarkConfig,
+    ) -> LandmarkMap:
+        """Make one of the frames and points that are left of a map."""
+        map_ = replace(map_of_frames(manifest, frames, points), point_labels=points.labels)
+        return cls(map_, points, frame_rows, config)
 
     @property
     def labels(self) -> NDArray[np.int32]:
@@ -96,7 +110,7 @@ def reduce_map(
     table = PointTable(map_.points[points], labels[points], descriptors, errors[points])
     frames = _frames(images, views, kept.views, points, table)
     frame_rows = np.searchsorted(kept.views, virtual).astype(np.int32)
-    return LandmarkMap(map_of_frames(map_.manifest, frames, table), table, frame_rows, config)
+    return LandmarkMap.of(map_.manifest, frames, table, frame_rows, config)
 
 
 def _frames(

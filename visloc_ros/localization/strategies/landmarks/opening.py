@@ -11,8 +11,8 @@ import numpy as np
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.map import LocalFeatures, Map
-from visloc_ros.localization.config import LANDMARKS
 from visloc_ros.localization.reduced_map.provenance import prepared_files
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 from visloc_ros.localization.strategies.landmarks.landmark_files import load_landmark_map
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
 from visloc_ros.localization.strategies.landmarks.recogniser import Recogniser, load_recogniser

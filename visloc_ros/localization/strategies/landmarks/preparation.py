@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.config import Config, section
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import NO_POINT, Map, open_map
@@ -21,9 +20,8 @@ from visloc_ros.core.map_preparation import add_prepared
 from visloc_ros.core.progress import Progress, SilentProgress, track
 from visloc_ros.core.types import AnchorPose
 from visloc_ros.localization.anchor import AnchorEngine
-from visloc_ros.localization.config import LANDMARKS
 from visloc_ros.localization.strategies.landmarks.clustering import label_points
-from visloc_ros.localization.strategies.landmarks.config import LandmarkConfig
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS, LandmarkConfig, PreparationConfig
 from visloc_ros.localization.strategies.landmarks.keypoint_labels import PointFinder
 from visloc_ros.localization.strategies.landmarks.landmark_files import save_landmark_map
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap, reduce_map
@@ -45,14 +43,6 @@ if TYPE_CHECKING:
 
 _HELD_OUT_EVERY = 8  # images: training ends when these are not recognised better any more
 _PERCENT = 100
-
-
-@dataclass(frozen=True)
-class PreparationConfig(Config):
-    """How a map is divided into landmarks, and how their recogniser is trained."""
-
-    landmarks: LandmarkConfig = section(LandmarkConfig)
-    training: TrainingConfig = section(TrainingConfig)
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,7 +67,7 @@ class LandmarkSearcher:
         matcher: Matcher,
         texts: TextLikelihood | None = None,
     ) -> None:
-        self.map, self.labels = landmarks.map, landmarks.labels
+        self.map = landmarks.map
         self.overlap = ViewOverlap(landmarks.map)
         self.matcher = matcher
         self.landmarks, self._recogniser = landmarks, recogniser

@@ -32,8 +32,6 @@ _NEVER = 2**31  # inliers: matching does not end early
 class RetrievalSearcher:
     """Matches the query with the map images that look most alike, or that a predicted pose should see."""
 
-    labels = None
-    """Its points are of no landmarks."""
     min_similarity = MIN_SIMILARITY
     """Its points have the descriptors of all images that see them."""
 

@@ -1,0 +1,58 @@
+"""Objects of other packages: what cannot be used is said in words, and the rest goes on."""
+
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from visloc_ros.core import plugins
+from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.plugins import importable_plugins, load_plugin, plugin_names
+
+GROUP = "visloc_ros.test"
+DECODER = EntryPoint("decoder", "json:JSONDecoder", GROUP)
+ENCODER = EntryPoint("encoder", "json:JSONEncoder", GROUP)
+BROKEN = EntryPoint("broken", "no_such_module:THING", GROUP)
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    yield
+    plugins._found.cache_clear()
+    plugins.load_plugin.cache_clear()
+
+
+def installed(monkeypatch, *entries):
+    plugins._found.cache_clear()
+    monkeypatch.setattr(plugins, "entry_points", lambda group: entries if group == GROUP else ())
+
+
+def test_the_default_comes_first_then_names_by_the_alphabet(monkeypatch):
+    installed(monkeypatch, BROKEN, DECODER, ENCODER)
+    assert plugin_names(GROUP, first="encoder") == ["encoder", "broken", "decoder"]
+    assert load_plugin(GROUP, "decoder").__name__ == "JSONDecoder"
+
+
+def test_an_unknown_name_is_refused_with_those_that_are_known(monkeypatch):
+    installed(monkeypatch, DECODER, ENCODER)
+    with pytest.raises(ConfigError, match="'magic'; known: decoder, encoder"):
+        load_plugin(GROUP, "magic")
+
+
+def test_metadata_older_than_the_code_are_told_by_their_remedy(monkeypatch):
+    installed(monkeypatch)
+    with pytest.raises(ConfigError, match="install visloc_ros again"):
+        load_plugin(GROUP, "decoder")
+
+
+def test_a_broken_package_takes_nothing_else_with_it(monkeypatch, caplog):
+    installed(monkeypatch, BROKEN, DECODER)
+    assert list(importable_plugins(GROUP, first="decoder")) == ["decoder"]
+    assert "'broken' (no_such_module:THING) cannot be imported" in caplog.text
+
+
+def test_two_packages_with_one_name_are_refused_unless_they_are_one(monkeypatch):
+    installed(monkeypatch, DECODER, DECODER)
+    assert plugin_names(GROUP, first="decoder") == ["decoder"]
+    installed(monkeypatch, DECODER, EntryPoint("decoder", "json:JSONEncoder", GROUP))
+    with pytest.raises(ConfigError, match="uninstall one"):
+        plugin_names(GROUP, first="decoder")

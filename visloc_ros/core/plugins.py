@@ -1,0 +1,59 @@
+"""Objects that this and other packages provide by name, found through entry points (packaging.python.org).
+
+A package lists an object under a group in its metadata: ``visloc_ros.search`` has ways of searching a map,
+``visloc_ros.odometry`` odometries. An object is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from visloc_ros.core.errors import ConfigError
+
+_log = logging.getLogger(__name__)
+
+
+def plugin_names(group: str, first: str) -> list[str]:
+    """Names of all installed objects of a group, ``first``, the default, before the others."""
+    return sorted(_found(group), key=lambda name: (name != first, name))
+
+
+def importable_plugins(group: str, first: str) -> dict[str, Any]:
+    """The objects of a group by name; one that cannot be imported is left out, which the log says."""
+    loaded = {}
+    for name in plugin_names(group, first):
+        try:
+            loaded[name] = load_plugin(group, name)
+        except ConfigError as error:
+            _log.warning("%s", error)
+    return loaded
+
+
+@cache
+def load_plugin(group: str, name: str) -> Any:
+    """The object of this name. Raises ConfigError where it is not installed, or cannot be imported."""
+    found = _found(group)
+    if name not in found:
+        known = ", ".join(sorted(found)) or "none: install visloc_ros again, its metadata are older than its code"
+        raise ConfigError(f"no package provides the {group} '{name}'; known: {known}")
+    entry = found[name]
+    try:
+        return entry.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"the {group} '{name}' ({entry.value}) cannot be imported: {error}") from error
+
+
+@cache
+def _found(group: str) -> dict[str, EntryPoint]:
+    """What is installed, by name. Raises ConfigError where two packages provide different objects by one name."""
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=group):
+        other = found.setdefault(entry.name, entry)
+        if other.value != entry.value:
+            raise ConfigError(
+                f"two packages provide the {group} '{entry.name}' ({other.value} and {entry.value}): uninstall one"
+            )
+    return found

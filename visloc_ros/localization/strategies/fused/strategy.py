@@ -1,0 +1,63 @@
+"""The search by fused descriptors as the package finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.map import Map
+from visloc_ros.core.progress import Progress
+from visloc_ros.features.registry import make_global_descriptor
+from visloc_ros.features.types import Matcher
+from visloc_ros.localization.config import AnchorConfig
+from visloc_ros.localization.strategies.fused.config import FUSED, FusedConfig
+from visloc_ros.localization.strategy import NOTHING_ELSE, Examples, OpenedMaps, PreparedMap, SearchStrategy
+
+
+class FusedStrategy(SearchStrategy):
+    """Keypoints are matched with the points of the whole map at once."""
+
+    name, preparation = FUSED, FusedConfig
+
+    def open(self, maps: Sequence[Map], config: AnchorConfig, matcher: Matcher) -> OpenedMaps:
+        """Make a searcher of each map; a network that describes images is loaded once."""
+        from visloc_ros.localization.strategies.fused.opening import open_fused
+        from visloc_ros.localization.strategies.fused.searcher import FusedSearcher
+
+        make_once = cache(make_global_descriptor)
+        opened = [open_fused(map_, config.global_descriptor, make_once) for map_ in maps]
+        return OpenedMaps([FusedSearcher(*one, config, matcher) for one in opened])
+
+    def prepare(
+        self, maps: Sequence[Path], options: FusedConfig, progress: Progress, examples: Examples = NOTHING_ELSE
+    ) -> list[PreparedMap]:
+        """Write fused descriptors into maps; frames are those that a single map was built from."""
+        from visloc_ros.localization.strategies.fused.preparation import prepare_fused
+
+        if examples.elsewhere or examples.texts is not None:
+            raise ConfigError(
+                f"the search by '{FUSED}' learns nothing from other places or texts: leave --elsewhere and --texts out"
+            )
+        if examples.frames is not None and len(maps) > 1:
+            raise ConfigError("frames are of one place: prepare its map alone with them")
+        figures = [prepare_fused(path, options, progress, examples.frames).figures for path in maps]
+        return [PreparedMap(path, one, _words(one)) for path, one in zip(maps, figures, strict=True)]
+
+    def prepared_map(self, map_: Map) -> Map:
+        """Points with a descriptor, and the frames that show them."""
+        from visloc_ros.localization.strategies.fused.fused_files import load_fused_map
+
+        return load_fused_map(map_.prepared[FUSED], map_.manifest).map
+
+
+def _words(figures: Mapping[str, Any]) -> str:
+    from visloc_ros.localization.strategies.fused.memory import memory_words
+
+    points = f"{figures['points']} points ({figures['points_percent']:.1f} %), rho {figures['rho']:g}"
+    return f"{points}, {memory_words(figures['memory'])}"
+
+
+FUSED_SEARCH = FusedStrategy()

@@ -1,0 +1,67 @@
+"""The search by landmarks as the package finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from visloc_ros.core.manifest import Manifest
+from visloc_ros.core.map import Map
+from visloc_ros.core.progress import Progress
+from visloc_ros.features.types import Matcher
+from visloc_ros.localization.config import AnchorConfig
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS, PreparationConfig
+from visloc_ros.localization.strategy import NOTHING_ELSE, Examples, OpenedMaps, PreparedMap, SearchStrategy
+
+
+class LandmarkStrategy(SearchStrategy):
+    """Landmarks that a network recognises are matched; one network serves all maps that are prepared together."""
+
+    name, preparation = LANDMARKS, PreparationConfig
+
+    def open(self, maps: Sequence[Map], config: AnchorConfig, matcher: Matcher) -> OpenedMaps:
+        """Make a searcher of each map, and what ranks the maps by the landmarks that an image shows."""
+        from visloc_ros.localization.strategies.landmarks.map_ranking import LandmarkMapRanking
+        from visloc_ros.localization.strategies.landmarks.opening import (
+            open_landmarks_of,
+            open_texts,
+            recogniser_checksum,
+        )
+        from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
+
+        searchers = [
+            LandmarkSearcher(landmarks, recogniser, config, matcher, open_texts(map_, landmarks.num_landmarks))
+            for map_, (landmarks, recogniser) in zip(maps, open_landmarks_of(maps, config.features.device), strict=True)
+        ]
+        are_together = len({recogniser_checksum(map_) for map_ in maps}) == 1
+        ranking = LandmarkMapRanking(searchers, are_together=are_together) if len(maps) > 1 else None
+        return OpenedMaps(searchers, ranking)
+
+    def prepare(
+        self, maps: Sequence[Path], options: PreparationConfig, progress: Progress, examples: Examples = NOTHING_ELSE
+    ) -> list[PreparedMap]:
+        """Write landmarks and their recogniser into maps, all of which it tells apart."""
+        from visloc_ros.localization.strategies.landmarks.preparation import prepare_landmarks
+        from visloc_ros.localization.strategies.landmarks.text_file import read_texts
+
+        texts = None if examples.texts is None else read_texts(examples.texts)
+        scenes = prepare_landmarks(maps, options, progress, examples.frames, examples.elsewhere, texts)
+        return [
+            PreparedMap(one.path, one.figures, f"{one.figures['landmarks']} landmarks, {one.figures['points']} points")
+            for one in scenes
+        ]
+
+    def is_prepared(self, manifests: Sequence[Manifest]) -> bool:
+        """Whether one recogniser knows all the maps."""
+        together = {manifest.name for manifest in manifests}
+        prepared = [manifest.prepared.get(LANDMARKS, {}).get("maps", ()) for manifest in manifests]
+        return all(together <= set(names) for names in prepared)
+
+    def prepared_map(self, map_: Map) -> Map:
+        """Points of landmarks, labelled, and the frames that show them."""
+        from visloc_ros.localization.strategies.landmarks.landmark_files import load_landmark_map
+
+        return load_landmark_map(map_.prepared[LANDMARKS], map_.manifest).map
+
+
+LANDMARK_SEARCH = LandmarkStrategy()

@@ -1,0 +1,96 @@
+"""What a way of searching is to the package: one object, found by its name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from visloc_ros.core.config import Config
+from visloc_ros.core.errors import ConfigError, MapError
+from visloc_ros.core.manifest import Manifest
+from visloc_ros.core.map import Map
+from visloc_ros.core.progress import Progress
+from visloc_ros.features.types import Matcher
+from visloc_ros.localization.config import AnchorConfig
+from visloc_ros.localization.searcher import MapRanking, Searcher
+from visloc_ros.sources import FrameSource
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedMaps:
+    """Searchers of maps, in their order, and their ranking: None where only a search can tell them apart."""
+
+    searchers: Sequence[Searcher]
+    ranking: MapRanking | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """What preparing may learn from besides the maps.
+
+    ``frames`` show the place of a single map, ``elsewhere`` are maps of other places, ``texts`` is a file of embeddings
+    of what is written in images.
+    """
+
+    frames: FrameSource | None = None
+    elsewhere: Sequence[Path] = ()
+    texts: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedMap:
+    """What was written into a map: ``figures`` as its manifest has them, and the same in ``words``."""
+
+    path: Path
+    figures: Mapping[str, Any]
+    words: str
+
+
+NOTHING_ELSE = Examples()
+
+
+class SearchStrategy(ABC):
+    """Searches maps in one way; an entry point of the group ``visloc_ros.search`` names an object of such a class.
+
+    ``preparation`` is the type of the options by which it prepares a map, None where it searches maps as they are
+    built; what it prepares is in a folder of its ``name`` in the map. ``options`` of the search itself, where there are
+    any besides those of ``AnchorConfig``, are read as ``anchor.<name>``.
+    """
+
+    name: ClassVar[str]
+    preparation: ClassVar[type[Config] | None] = None
+    options: ClassVar[type[Config] | None] = None
+
+    @abstractmethod
+    def open(self, maps: Sequence[Map], config: AnchorConfig, matcher: Matcher) -> OpenedMaps:
+        """Make a searcher of each map; they share models.
+
+        Raises MapError in words where a map lacks what the search needs, ModelError where a model cannot be loaded.
+        """
+
+    def can_search(self, manifest: Manifest) -> bool:
+        """Whether a whole map has what the search needs."""
+        return self.preparation is None or self.name in manifest.prepared
+
+    def prepare(
+        self, maps: Sequence[Path], options: Any, progress: Progress, examples: Examples = NOTHING_ELSE
+    ) -> list[PreparedMap]:
+        """Write into maps what the search needs; ``options`` are of the type ``preparation``.
+
+        The maps stay as they are until all is done. Raises ConfigError, MapError, OutputError.
+        """
+        raise ConfigError(f"there is nothing to prepare for '{self.name}': it searches maps as they are built")
+
+    def is_prepared(self, manifests: Sequence[Manifest]) -> bool:
+        """Whether maps that are searched together are prepared already."""
+        return all(self.can_search(manifest) for manifest in manifests)
+
+    def prepared_map(self, map_: Map) -> Map:
+        """Points and images of what was prepared in a map: what is left of it where it is reduced to this search.
+
+        Raises MapError where that is missing, broken or of another version of the map.
+        """
+        raise MapError(f"the search by '{self.name}' needs the whole map '{map_.name}'")

@@ -1,0 +1,29 @@
+"""The odometry ``dpvo`` as the package finds it; torch is imported only where it is made."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from visloc_ros.core.errors import ModelError
+from visloc_ros.odometry.backend import OdometryBackend
+from visloc_ros.odometry.depth import DepthModel
+from visloc_ros.odometry.dpvo.config import DpvoConfig
+from visloc_ros.odometry.gyroscope import Turns
+from visloc_ros.odometry.protocol import Odometry
+
+
+class DpvoBackend(OdometryBackend):
+    """Deep patch visual odometry: wants a GPU."""
+
+    name, options = "dpvo", DpvoConfig
+
+    def make(self, options: DpvoConfig, *, live: bool, turns: Turns, depth: DepthModel | None) -> Odometry:
+        """Make it with its weights loaded."""
+        if importlib.util.find_spec("torch") is None:
+            raise ModelError("the odometry 'dpvo' needs torch: pip install torch, or use 'klt'")
+        from visloc_ros.odometry.dpvo.odometry import DpvoOdometry
+
+        return DpvoOdometry(options, live=live)
+
+
+DPVO = DpvoBackend()
