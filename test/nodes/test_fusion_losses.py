@@ -95,8 +95,9 @@ def test_frames_that_odometry_cannot_track_end_in_lost(ros_domain, policy, goes_
         assert statuses[-1].support == LocalizationStatus.SUPPORT_NONE
         assert statuses[-1].age_s == pytest.approx(statuses[0].age_s + 19 * FRAME_NS / 1e9, abs=1e-3)
         corrections = setup.probe.edge("map", "odom")
-        assert stamp_of(51) + AHEAD_NS in corrections
-        assert (stamp_of(69) + AHEAD_NS in corrections) is goes_on
+        assert stamp_of(51) in corrections
+        assert (stamp_of(69) in corrections) is goes_on
+        assert stamp_of(69) + AHEAD_NS not in corrections  # where no pose leads: the next one may be elsewhere
         assert stamp_of(51) not in setup.probe.edge("odom", "base_link")
         assert stamp_of(51) not in pose_stamps(setup)
 

@@ -1,16 +1,19 @@
 """``map -> odom`` between frames: sent on at a rate of its own, so that nobody waits for the next image."""
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 
-from fusion_probe import Setup, parameters, running, stamp_of
+from fusion_probe import Setup, map_from_base, parameters, running, stamp_of
 
 from visloc_msgs.msg import LocalizationStatus
+from visloc_ros.core.trajectory import Trajectory
 
 RATE = parameters(tf_publish_rate=50.0)
 LAST = 49
 TOLERANCE_NS = 100_000_000
+SHIFT = 5.0  # metres
 
 
 def repeated(setup: Setup) -> list[tuple[int, object]]:
@@ -77,3 +80,29 @@ def test_a_clock_that_is_set_dates_no_transform_an_hour_ahead(ros_domain, monkey
         assert latest < stamp_of(LAST) + 60 * 10**9
         setup.send_frame(LAST + 1)
         setup.wait_for(lambda: stamp_of(LAST + 1) + TOLERANCE_NS in setup.probe.edge("map", "odom"), "next frame's")
+
+
+def test_a_camera_that_is_set_down_elsewhere_is_there_in_tf_from_its_first_pose_on(ros_domain):
+    """No older ``map -> odom`` is dated after it, to be interpolated with."""
+    with running(*RATE) as setup:
+        setup.localize()
+        for index in range(LAST + 1, LAST + 4):
+            setup.send_loss(index)
+        for index in range(LAST + 4, LAST + 20):
+            setup.send_frame(index, segment=1)
+            if index % 5 == 0:
+                setup.send_anchor(index, shift=SHIFT)
+        setup.settle()
+        known = setup.probe.edge("odom", "base_link")
+        found = [index for index in range(LAST + 4, LAST + 20) if stamp_of(index) in known]
+        assert len(found) > 5
+        assert all(abs(x_in_tf(setup, index) - map_from_base(index).translation[0] - SHIFT) < 0.1 for index in found)
+
+
+def x_in_tf(setup: Setup, index: int) -> float:
+    """Where the robot is along x in the map, as tf2 answers at a frame's stamp: between two dates it interpolates."""
+    corrections = setup.probe.edge("map", "odom")
+    stamps = sorted(corrections)
+    map_from_odom = Trajectory(np.array(stamps), tuple(corrections[stamp] for stamp in stamps))
+    correction = map_from_odom.interpolate(stamp_of(index))
+    return float((correction @ setup.probe.edge("odom", "base_link")[stamp_of(index)]).translation[0])

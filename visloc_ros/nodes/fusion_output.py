@@ -171,14 +171,23 @@ class FusionOutput(BackendListener):
             ahead_ns, now_ns = stamp_ns + int(config.transform_tolerance * NANOSECONDS), self._node.now_ns()
             if self._sent is None:  # what follows in the next tolerance would lie before the first date
                 transforms.append((stamp_ns, config.map_frame, config.odom_frame, published.map_from_odom))
-            transforms.append((ahead_ns, config.map_frame, config.odom_frame, published.map_from_odom))
-            sent = _Sent(ahead_ns, published.map_from_odom, now_ns, now_ns)
+            if self._leads_ahead(published):
+                transforms.append((ahead_ns, config.map_frame, config.odom_frame, published.map_from_odom))
+                sent = _Sent(ahead_ns, published.map_from_odom, now_ns, now_ns)
         with self._sending:
             self._sent = sent
             self._send(transforms)
         raw = published.raw_map_from_odom
         if raw is not None and self._raw_publisher.get_subscription_count():
             self._raw_publisher.publish(transform_to_msg(stamp_ns, config.map_frame, config.odom_frame, raw))
+
+    def _leads_ahead(self, published: Published) -> bool:
+        """Whether ``map -> odom`` is dated ahead of the frame: not where this node knows no ``odom -> base`` there.
+
+        After a kidnapping the next pose would fall between dates of the old ``map -> odom``: TF would put the camera
+        where it was.
+        """
+        return published.odom_from_base is not None or not self._config.publish_odom_to_base_tf
 
     def _send(self, transforms: list[tuple[int, str, str, SE3]]) -> None:
         if not transforms:
