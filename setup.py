@@ -24,6 +24,12 @@ def read_version():
     return re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE).group(1)
 
 
+def requirements(name):
+    """What a file of requirements names, without the comments and the files that it includes."""
+    lines = (line.split("#")[0].strip() for line in Path(name).read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line and not line.startswith("-r")]
+
+
 def shared_files():
     files = {}
     for folder in SHARED_FOLDERS:
@@ -37,6 +43,8 @@ setup(
     name=PACKAGE,
     version=read_version(),
     description="Find one ordinary camera in a prebuilt map, at camera rate, with or without ROS 2",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
     maintainer="visloc_ros maintainers",
     maintainer_email="maintainers@visloc-ros.invalid",
@@ -49,7 +57,12 @@ setup(
         *shared_files(),
     ],
     python_requires=">=3.10",
-    install_requires=["setuptools"],
+    install_requires=requirements("requirements-runtime.in"),
+    extras_require={
+        "ros": requirements("requirements-ros.in"),
+        "rerun": ["rerun-sdk"],
+        "docs": ["mkdocs-material", "mkdocstrings-python"],
+    },
     zip_safe=False,
     entry_points={
         "console_scripts": [

@@ -11,7 +11,7 @@ WORKDIR /build
 ARG TORCH_INDEX=""
 COPY pyproject.toml requirements-runtime.in requirements.lock containers/install_requirements.sh ./
 RUN sh install_requirements.sh /opt/visloc/python
-COPY setup.py setup.cfg package.xml ./
+COPY setup.py setup.cfg package.xml README.md requirements-ros.in ./
 COPY resource resource
 COPY visloc_ros visloc_ros
 RUN PYTHONPATH=/opt/visloc/python /tmp/uv/bin/uv --no-cache pip install --python /usr/bin/python3 \

@@ -4,11 +4,13 @@ Run: python -m benchmarks.robustness.kidnapped_live --data ../shared/data --mark
 
 One bag a place and kind: every four seconds, at once or after five black frames, the camera is elsewhere, half a metre
 off or more in the kitchen, two in the flight. The nodes play it at camera rate and search at their own pace. Noticed:
-the last LOCALIZED pose more than 25 cm or 5 degrees off, after the camera was set down; found: the first right one.
+after the last LOCALIZED pose that is nearer to where the camera was taken away than to where it is; found: the first
+right one; wrong: more than 25 cm or 5 degrees off.
 """
 
 import argparse
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -98,16 +100,20 @@ def _walk(ground: Ground, start: int, length: int) -> tuple[int, ...]:
 def measure(record: RunRecord, scenario: Scenario) -> Iterator[tuple[float, float, int]]:
     """When each kidnapping was noticed, when the camera was found, in seconds; and the wrong poses."""
     poses = run_series(record).frames
+    truth = record.ground_truth
+    assert truth is not None
     frames = np.rint(poses.seconds * scenario.rate_hz).astype(int)
     localized = np.array([frame.state is State.LOCALIZED for frame in record.frames], bool)
     is_right = (poses.position_error <= RIGHT[0]) & (poses.rotation_error_deg <= RIGHT[1])
     begins = np.cumsum([0, *(len(clip.indices) for clip in scenario.clips)])
     lit = [(begin, end) for begin, end, clip in zip(begins, begins[1:], scenario.clips, strict=False) if not clip.dark]
-    for begin, end in lit[1:]:
+    for (_, taken), (begin, end) in pairwise(lit):
         mine = localized & (frames >= begin) & (frames < end)
         seconds = (frames - begin) / scenario.rate_hz
-        wrong, right = seconds[mine & ~is_right], seconds[mine & is_right]
-        yield float(wrong.max(initial=0.0)), float(right.min(initial=np.inf)), len(wrong)
+        was_at = truth.poses[taken - 1].translation
+        behind = mine & (np.linalg.norm(poses.positions - was_at, axis=1) < poses.position_error)
+        right = seconds[mine & is_right].min(initial=np.inf)
+        yield float(seconds[behind].max(initial=0.0)), float(right), int((mine & ~is_right).sum())
 
 
 def row(figures: Figures) -> list[str]:

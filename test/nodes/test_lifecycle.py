@@ -31,7 +31,9 @@ def state_of(harness: Harness, node: str) -> int:
 def process(module: str):
     """A process of nodes, and a harness with a probe that talks to it over DDS."""
     program = f"from visloc_ros.nodes.{module} import main; main()"
-    running = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    # A node that is asked before DDS has introduced the probe to it cannot answer; the probe asks again.
+    quiet = ["-W", "ignore:failed to send response:RuntimeWarning"]
+    running = subprocess.Popen([sys.executable, *quiet, "-c", program], stderr=subprocess.PIPE, text=True)
     rclpy.init(args=[])
     probe, executor = Node("probe", namespace="visloc"), SingleThreadedExecutor()
     executor.add_node(probe)

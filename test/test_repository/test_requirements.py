@@ -39,8 +39,9 @@ def imported_modules(files: Iterable[Path]) -> set[str]:
 
 def test_every_requirement_has_a_reason_and_a_pin() -> None:
     pins = set(re.findall(r"^([a-z0-9-]+)==", LOCK, re.MULTILINE))
-    assert requirements("requirements.in") | requirements("requirements-runtime.in") <= pins
-    for file in ("requirements.in", "requirements-runtime.in"):
+    files = ("requirements.in", "requirements-runtime.in", "requirements-ros.in")
+    assert set().union(*map(requirements, files)) <= pins
+    for file in files:
         lines = (REPOSITORY / file).read_text(encoding="utf-8").splitlines()
         assert [line for line in lines if line[:1].isalpha() and "#" not in line] == []
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 
-from visloc_ros.core.errors import VislocError
+from visloc_ros.apps.processes import check_ros
+from visloc_ros.core.errors import SetupError, VislocError
 from visloc_ros.core.finding import Finding, Level
 from visloc_ros.core.map import Map
 from visloc_ros.localization.searchable_map import open_searchable_map
@@ -37,10 +37,10 @@ def examine_computer() -> Iterator[Finding]:
         yield Finding(Level.WARNING, "computer", text)
     if disk_gb < LEAST_DISK_GB:
         yield Finding(Level.WARNING, "computer", "a map may not fit on this disk: free some space")
-    missing = [name for name in ("rclpy", "visloc_msgs") if find_spec(name) is None]
-    if missing:
-        text = f"{' and '.join(missing)} cannot be imported: source the workspace's install/setup.bash"
-        yield Finding(Level.ERROR, "ROS", text)
+    try:
+        check_ros()
+    except SetupError as error:
+        yield Finding(Level.ERROR, "ROS", str(error))
         return
     middleware = os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
     words = f"{os.environ.get('ROS_DISTRO', 'wheels, no installation')}, {middleware}"

@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -86,6 +87,16 @@ class _Running:
     due_s: float | None = None
 
 
+def check_ros() -> None:
+    """Refuse to start nodes where they cannot import ROS. Raises SetupError that says how to get it."""
+    missing = [name for name in ("rclpy", "visloc_msgs") if find_spec(name) is None]
+    if missing:
+        raise SetupError(
+            f"{' and '.join(missing)} cannot be imported: source the workspace's install/setup.bash; where no ROS 2 is "
+            "installed, run 'make setup' in a checkout, or pip install 'visloc_ros[ros]' and build visloc_msgs"
+        )
+
+
 class NodeProcesses:
     """A group of node processes, started in the order given, that lives as long as the ``with`` block.
 
@@ -110,6 +121,7 @@ class NodeProcesses:
         """Processor time so far by process, its ``CHILDREN`` apart, with the monotonic time at which it was read."""
 
     def __enter__(self) -> NodeProcesses:
+        check_ros()
         self._folder.mkdir(parents=True, exist_ok=True)
         for name in self._specs:
             self._running[name] = _Running(self._start(name))
