@@ -16,8 +16,8 @@ from visloc_ros.features import VladConfig
 from visloc_ros.localization import AnchorEngine, PositionHint, SearchHint
 from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 from visloc_ros.mapping.extension import reconstruction_of
-from visloc_ros.mapping.merging.index import index_of
 from visloc_ros.mapping.merging.joining import join
+from visloc_ros.mapping.merging.merger import index_of
 from visloc_ros.simulation import PASSES, SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.living_room import make_living_room
 from visloc_ros.simulation.look_alike import PICTURES

@@ -9,11 +9,11 @@ from benchmarks.results_file import Figures
 from visloc_ros.localization.strategies.fused.codebook import Codebook
 from visloc_ros.localization.strategies.fused.config import FusedConfig
 from visloc_ros.localization.strategies.fused.conversion import sketch
+from visloc_ros.localization.strategies.fused.fused_map import smooth
 from visloc_ros.localization.strategies.fused.fusion import FusedQuery, Fusion, unit
 from visloc_ros.localization.strategies.fused.image_parts import ImageParts
 from visloc_ros.localization.strategies.fused.point_index import ExactIndex
 from visloc_ros.localization.strategies.fused.reducer import Float32, Reducer
-from visloc_ros.localization.strategies.fused.smoothing import smooth
 
 POINTS, IMAGES, LOCAL, GLOBAL = 1000, 6, 128, 4096
 LOCAL_NOISE, IMAGE_NOISE = 0.3, 0.5  # of the length of what they are added to

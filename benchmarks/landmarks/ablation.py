@@ -25,8 +25,7 @@ from visloc_ros.features import make_extractor, make_matcher
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.localization.strategies.landmarks import byte_report, label_points, reduce_map
 from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
-from visloc_ros.localization.strategies.landmarks.landmark_map import Describe
-from visloc_ros.localization.strategies.landmarks.point_descriptors import mean_descriptors, medoid_descriptors
+from visloc_ros.localization.strategies.landmarks.landmark_map import Describe, mean_descriptors, medoid_descriptors
 
 SECTION = "Ablation"
 CHOSEN_BY = ("redkitchen", "euroc", "room")

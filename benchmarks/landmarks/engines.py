@@ -22,9 +22,13 @@ from visloc_ros.localization.strategies.landmarks.calibration import KEEP_ALL
 from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
 from visloc_ros.localization.strategies.landmarks.opening import open_landmarks
-from visloc_ros.localization.strategies.landmarks.ranking import RankedLandmark, rank_by_confidence
 from visloc_ros.localization.strategies.landmarks.recogniser import NearestRecogniser, Recogniser
-from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher, Recognition
+from visloc_ros.localization.strategies.landmarks.searcher import (
+    LandmarkSearcher,
+    RankedLandmark,
+    Recognition,
+    rank_by_confidence,
+)
 from visloc_ros.localization.strategies.landmarks.tokens import Float32
 
 SearcherClass = type[LandmarkSearcher]

@@ -30,12 +30,12 @@ from visloc_ros.evaluation.plot_style import LIGHT, new_figure, style, to_png
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.localization.strategies.landmarks.calibration import keep_likely_landmarks
 from visloc_ros.localization.strategies.landmarks.clustering import label_points
-from visloc_ros.localization.strategies.landmarks.keypoint_labels import PointFinder
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
 from visloc_ros.localization.strategies.landmarks.opening import open_landmarks
-from visloc_ros.localization.strategies.landmarks.ranking import rank_landmarks
+from visloc_ros.localization.strategies.landmarks.preparation import PointFinder
 from visloc_ros.localization.strategies.landmarks.recogniser import Recogniser
 from visloc_ros.localization.strategies.landmarks.recognition_scores import score_recognition
+from visloc_ros.localization.strategies.landmarks.searcher import rank_landmarks
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32, Labels
 from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
 

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 from visloc_ros.core.feature_files import LocalFeatures  # noqa: E402
 from visloc_ros.features import MatcherConfig, make_matcher  # noqa: E402
-from visloc_ros.features.backends.lightglue_cache import PreparedCache  # noqa: E402
+from visloc_ros.features.backends.lightglue import PreparedCache  # noqa: E402
 from visloc_ros.features.backends.lightglue_network import Prepared  # noqa: E402
 
 KILOBYTE = 1024

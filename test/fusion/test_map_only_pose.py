@@ -13,9 +13,8 @@ from visloc_ros.core.types import OdometryPose, Reason, Rejection, State, Suppor
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.simulation.fusion_replay import play, position_errors
-from visloc_ros.simulation.fusion_runs import simulate_run
+from visloc_ros.simulation.fusion_runs import make_anchor, simulate_run
 from visloc_ros.simulation.fusion_scenario import EXACT, FusionScenario
-from visloc_ros.simulation.noisy_anchors import make_anchor
 
 CONFIG = FusionConfig()
 NOISY = FusionScenario()

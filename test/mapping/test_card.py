@@ -8,8 +8,8 @@ import pytest
 
 from visloc_ros.core.colmap_model import read_colmap_model
 from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.mapping.card import ImageCoverage, image_coverage, reprojection_errors, weakest
 from visloc_ros.mapping.config import ReconstructionConfig
-from visloc_ros.mapping.coverage import ImageCoverage, image_coverage, reprojection_errors, weakest
 from visloc_ros.mapping.reconstruction import triangulate_at_known_poses
 from visloc_ros.mapping.top_view import draw_top_view, fit_canvas, ground_rotation, nice_step
 

@@ -16,8 +16,13 @@ from visloc_ros.core.feature_files import read_keypoints, read_local_features
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import open_map, pack_map
 from visloc_ros.features.nearest import NearestMatcher
-from visloc_ros.mapping.hloc_confs import hloc_extractor_conf, hloc_matcher_conf
-from visloc_ros.mapping.hloc_export import export_hloc, shared_points, write_hloc_map
+from visloc_ros.mapping.hloc_export import (
+    export_hloc,
+    hloc_extractor_conf,
+    hloc_matcher_conf,
+    shared_points,
+    write_hloc_map,
+)
 
 FEATURES = "feats-aliked-n16.h5"
 

@@ -19,9 +19,8 @@ from visloc_ros.core.types import AnchorPose, Rejection
 from visloc_ros.features import VladConfig
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.mapping import merge_maps
-from visloc_ros.mapping.merging.index import index_of
 from visloc_ros.mapping.merging.joining import join, same_points
-from visloc_ros.mapping.merging.merger import advise
+from visloc_ros.mapping.merging.merger import advise, index_of
 from visloc_ros.mapping.merging.placing import place_map
 from visloc_ros.mapping.merging.sightings import Sighting, Sightings
 

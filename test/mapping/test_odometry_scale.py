@@ -9,7 +9,7 @@ from unscaled import MAP_FROM_SFM, in_sfm, path_in_sfm
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
-from visloc_ros.mapping.odometry_scale import scale_from_odometry
+from visloc_ros.mapping.placement import scale_from_odometry
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.bag_writer import BagWriter, encode_frames

@@ -2,7 +2,7 @@ import pytest
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.camera import guess_camera
-from visloc_ros.nodes.calibration_choice import CalibrationChoice
+from visloc_ros.nodes.camera_input import CalibrationChoice
 
 SIZE = (320, 240)
 

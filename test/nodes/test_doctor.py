@@ -11,7 +11,7 @@ from tf2_msgs.msg import TFMessage
 
 from visloc_ros.core.finding import Level
 from visloc_ros.core.geometry import SE3
-from visloc_ros.nodes import conversions, image_health, picture_health
+from visloc_ros.nodes import camera_health, conversions
 from visloc_ros.nodes.conversions import BASE_FROM_OPTICAL
 from visloc_ros.nodes.doctor import DoctorNode
 from visloc_ros.nodes.qos import SENSOR, TF, TF_STATIC
@@ -82,14 +82,14 @@ def test_a_robot_that_is_well(ros_domain, frame):
 
 
 def test_a_camera_that_is_not_there(ros_domain, monkeypatch):
-    monkeypatch.setattr(image_health, "STALE_S", 0.2)
+    monkeypatch.setattr(camera_health, "STALE_S", 0.2)
     with started(DoctorNode, *COMPRESSED) as harness:
         harness.wait_for(lambda: "nobody publishes" in harness.node.findings()[0].text, "a finding")
         assert harness.node.findings()[0].level is Level.ERROR
 
 
 def test_a_robot_with_four_faults(ros_domain, frame, monkeypatch):
-    monkeypatch.setattr(picture_health, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(camera_health, "PATIENCE_S", 0.5)
     with started(DoctorNode, *COMPRESSED) as harness:
         robot = Robot(harness, frame)
         robot.is_calibrated, robot.stamp_offset_ns = False, 2 * 10**9
@@ -103,7 +103,7 @@ def test_a_robot_with_four_faults(ros_domain, frame, monkeypatch):
 
 
 def test_a_dark_camera(ros_domain, frame, monkeypatch):
-    monkeypatch.setattr(picture_health, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(camera_health, "PATIENCE_S", 0.5)
     with started(DoctorNode, *COMPRESSED) as harness:
         robot = Robot(harness, frame)
         robot.brightness = 0.05

@@ -1,4 +1,4 @@
-from visloc_ros.nodes.image_health import ImageHealth
+from visloc_ros.nodes.camera_health import ImageHealth
 
 BEGIN_S, RATE_HZ = 100.0, 12.0
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import OdometryPose, OdometryScale, Reason, Rejection
-from visloc_ros.nodes.odometry_statistics import OdometryStatistics
+from visloc_ros.nodes.tracking_output import OdometryStatistics
 
 STEP_NS = 50_000_000
 

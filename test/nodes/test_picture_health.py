@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from visloc_ros.nodes.picture_health import PictureHealth
+from visloc_ros.nodes.camera_health import PictureHealth
 from visloc_ros.simulation import SimulationConfig, simulate
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from visloc_ros.nodes.stamp_health import StampHealth
+from visloc_ros.nodes.camera_health import StampHealth
 
 NOW_NS = 1_700_000_000_000_000_000
 

@@ -7,9 +7,8 @@ from visloc_ros.core.trajectory import NANOSECONDS as SECOND
 from visloc_ros.core.types import ACCEPTED, AnchorPose, Frame, MapIdentity, Reason, Rejection, State, TrackedPose
 from visloc_ros.pipeline import Backend, BackendConfig, BackendListener, InlineAnchors, Localizer, TrackingListener
 from visloc_ros.simulation.fusion_replay import position_errors
-from visloc_ros.simulation.fusion_runs import simulate_run
+from visloc_ros.simulation.fusion_runs import make_anchor, simulate_run
 from visloc_ros.simulation.fusion_scenario import FusionScenario
-from visloc_ros.simulation.noisy_anchors import make_anchor
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=4, height=4, params=[4, 4, 2, 2])
 SCENARIO = FusionScenario(duration_s=15.0, rate_hz=10.0)

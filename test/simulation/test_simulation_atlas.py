@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from visloc_ros.simulation.atlas import pack
+from visloc_ros.simulation.room import pack
 
 
 def sample(atlas, x, y, level):

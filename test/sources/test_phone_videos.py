@@ -15,7 +15,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.calibration import write_camera_yaml
 from visloc_ros.sources.phones import phone_advice, phone_of
-from visloc_ros.sources.video_index import read_maker, read_stamps_ns
+from visloc_ros.sources.video import read_maker, read_stamps_ns
 
 DURATIONS_MS = [33, 50, 20, 33, 100, 33, 34, 17, 33, 33]
 STAMPS_NS = [1_000_000 * sum(DURATIONS_MS[:index]) for index in range(len(DURATIONS_MS))]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from visloc_ros.viewer.playback import Playback
+from visloc_ros.viewer.trajectory_view import Playback
 
 STAMPS_NS = np.array([5_000_000_000, 5_100_000_000, 5_300_000_000, 6_000_000_000])
 

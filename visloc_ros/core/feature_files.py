@@ -7,7 +7,9 @@ else. Descriptors are stored (D, N) in half precision, as hloc does. Ours are ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,6 @@ from numpy.typing import NDArray
 from visloc_ros.core.camera import HALF_PIXEL
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.h5_reader import H5Reader, opened
-from visloc_ros.core.h5_writer import created
 
 _LARGEST_HALF = float(np.finfo(np.float16).max)  # descriptors are kept in half precision
 _MAX_DESCRIPTOR_LENGTH = 4096  # of a keypoint: 64 to 512 are usual
@@ -182,3 +183,45 @@ def _read_scales_angles(file: H5Reader, name: str, size: int) -> NDArray[np.floa
 
 def _read_keypoints(file: H5Reader, name: str, size: int | None) -> NDArray[np.float32]:
     return file.read(f"{name}/keypoints", (size, 2)).astype(np.float32) + np.float32(HALF_PIXEL)
+
+
+# New HDF5 files, through a file that takes everything: where a write fails in HDF5 itself, the process crashes. (A
+# file that cannot be flushed stays open in the library, which tries once more when the process ends.)
+
+
+@contextmanager
+def created(path: Path, **options: Any) -> Iterator[h5py.File]:
+    """Give a new file to write into. Raises OSError where it could not be written, when the block ends."""
+    with _PatientFile(path, "w+b") as file:
+        try:
+            with h5py.File(file, "w", **options) as h5:
+                yield h5
+        finally:
+            if file.failure is not None:
+                raise OSError(file.failure.errno, file.failure.strerror, str(path))
+
+
+class _PatientFile(io.FileIO):
+    """A file that forgets what it cannot write, and everything after it; ``failure`` is the first one."""
+
+    failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of it, or seem to."""
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while self.failure is None and left:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.failure = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the length, or seem to."""
+        try:
+            if self.failure is None:
+                return super().truncate(size)
+        except OSError as error:
+            self.failure = error
+        return size or 0

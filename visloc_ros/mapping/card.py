@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 import jinja2
 import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
-from visloc_ros.core.colmap_model import ColmapModel, read_colmap_model
+from visloc_ros.core.camera import project
+from visloc_ros.core.colmap_model import ColmapModel, ModelImage, read_colmap_model
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map_layout import CARD_NAME, THUMBNAIL_FOLDER, own_layout, thumbnail_name
-from visloc_ros.mapping.coverage import ImageCoverage, image_coverage, weakest
 from visloc_ros.mapping.summary import MapSummary
 from visloc_ros.mapping.top_view import draw_top_view
 
@@ -115,3 +117,45 @@ def _picture(folder: Path, image_name: str) -> str:
     """The thumbnail of an image as base64, empty where the map has none."""
     path = folder / THUMBNAIL_FOLDER / thumbnail_name(image_name)
     return base64.b64encode(path.read_bytes()).decode("ascii") if path.exists() else ""
+
+
+@dataclass(frozen=True)
+class ImageCoverage:
+    """One image: points it sees, share of its keypoints that they are, their mean error in pixels and track length."""
+
+    name: str
+    observations: int
+    share: float
+    reprojection_error_px: float
+    track_length: float
+
+
+def image_coverage(model: ColmapModel) -> list[ImageCoverage]:
+    """Measure every image of a model, in its order."""
+    return [_measure(model, image) for image in model.images]
+
+
+def weakest(coverage: Sequence[ImageCoverage], count: int) -> list[ImageCoverage]:
+    """The images to look at first: half of them see the fewest points, the others reproject worst; each once."""
+    sparse = sorted(coverage, key=lambda image: image.observations)[: count // 2]
+    others = [image for image in coverage if image not in sparse]
+    return sparse + sorted(others, key=lambda image: -image.reprojection_error_px)[: count - len(sparse)]
+
+
+def reprojection_errors(model: ColmapModel, image: ModelImage) -> Array:
+    """Distance (K,) in pixels between the keypoints of an image that have a point and the projections of these."""
+    rows: NDArray[np.int32] = model.rows_of(image.point_ids)
+    seen = rows >= 0
+    in_camera = image.map_from_camera.inverse @ model.points[rows[seen]]
+    projected = project(model.cameras[image.camera_id], in_camera)
+    return np.asarray(np.linalg.norm(projected - image.keypoints[seen], axis=1))
+
+
+def _measure(model: ColmapModel, image: ModelImage) -> ImageCoverage:
+    errors = reprojection_errors(model, image)
+    if len(errors) == 0:
+        return ImageCoverage(image.name, 0, 0.0, 0.0, 0.0)
+    share = len(errors) / len(image.point_ids)
+    rows = model.rows_of(image.point_ids)
+    track_length = float(model.track_lengths[rows[rows >= 0]].mean())
+    return ImageCoverage(image.name, len(errors), share, float(errors.mean()), track_length)

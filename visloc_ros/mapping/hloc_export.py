@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 from visloc_ros.core.errors import MapError, OutputError
 from visloc_ros.core.feature_files import write_centroids, write_global_descriptors, write_local_features
 from visloc_ros.core.geometry import Array
-from visloc_ros.core.hloc_layout import features_file_name
+from visloc_ros.core.hloc_layout import HLOC, features_file_name
 from visloc_ros.core.map import NO_POINT, Map, find_files, open_map
 from visloc_ros.core.map_archive import map_folder
 from visloc_ros.core.map_layout import CENTROIDS_NAME, MODEL_FOLDER, global_file_name
@@ -22,7 +22,6 @@ from visloc_ros.core.map_writer import staged_folder
 from visloc_ros.core.model_writer import write_model
 from visloc_ros.core.types import Frame
 from visloc_ros.features import LocalExtractor
-from visloc_ros.mapping.hloc_confs import hloc_extractor_conf, hloc_matcher_conf
 from visloc_ros.mapping.hloc_queries import (
     QUERY_LIST_NAME,
     check_names,
@@ -114,3 +113,24 @@ def _readme(map_: Map, folder_name: str, has_queries: bool, top_k: int) -> str:
 def _refuse_taken(output: Path) -> None:
     if output.is_dir() and any(output.iterdir()):
         raise OutputError(f"{output} is not empty: choose a new folder")
+
+
+_EXTRACTOR_CONFS = {"aliked-n16": "aliked-n16", "disk": "disk", "superpoint": "superpoint_aachen"}
+_LIGHTGLUE_FAMILIES = ("aliked", "disk", "superpoint")
+
+
+def hloc_extractor_conf(extractor: str) -> str:
+    """Python expression of the conf that makes hloc extract like ``extractor``; empty where hloc cannot."""
+    if extractor.startswith("aliked-") and extractor not in _EXTRACTOR_CONFS:
+        output = features_file_name(extractor).removesuffix(".h5")
+        model, preprocessing = {"name": "aliked", "model_name": extractor}, {"resize_max": 1024}
+        return repr({"output": output, "model": model, "preprocessing": preprocessing})
+    conf = extractor.removeprefix(HLOC) if extractor.startswith(HLOC) else _EXTRACTOR_CONFS.get(extractor)
+    return f"extract_features.confs[{conf!r}]" if conf else ""
+
+
+def hloc_matcher_conf(extractor: str) -> str:
+    """Python expression of the conf that matches such features in hloc: LightGlue where it has weights for them."""
+    family = extractor.removeprefix(HLOC).replace("_", "-").split("-")[0]
+    name = f"{family}+lightglue" if family in _LIGHTGLUE_FAMILIES else "NN-mutual"
+    return f"match_features.confs[{name!r}]"

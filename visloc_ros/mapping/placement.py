@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pycolmap
 
 from visloc_ros.core.errors import MapError
-from visloc_ros.core.geometry import SE3, Sim3
+from visloc_ros.core.geometry import SE3, Sim3, rotation_angle_deg
+from visloc_ros.core.gravity import GRAVITY, MIN_BLOCKS, find_gravity, measure_blocks
+from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.mapping.config import FrameConfig
 from visloc_ros.mapping.frame_sources import SCALE_NAMES, scale_source
 from visloc_ros.mapping.geo import GeoFit, fit_to_positions
 from visloc_ros.mapping.gravity import RELIABLE_ERROR_DEG, Up, find_up, level
-from visloc_ros.mapping.inertial import up_from_accelerations
-from visloc_ros.mapping.odometry_scale import ScaleEstimate, scale_from_odometry
 from visloc_ros.mapping.reconstruction import registered_poses
 from visloc_ros.mapping.recording import SourceRecording
+from visloc_ros.mapping.reference_poses import pose_at
 from visloc_ros.mapping.scale import align_to_references, scale_to_distance, transform
+from visloc_ros.sources.measurements import Accelerations, WheelOdometry
 
 _log = logging.getLogger(__name__)
 
@@ -213,3 +216,94 @@ def _check_scale_error(error: float | None, source: str) -> None:
 
 def _figures(fit: GeoFit) -> tuple[int, int, float]:
     return fit.num_positions, fit.num_outliers, 100 * fit.scale_error
+
+
+def up_from_accelerations(paths: Sequence[tuple[Trajectory, Accelerations]], max_gap_s: float) -> Up:
+    """Where up is, from accelerations along the paths ``sfm_from_camera`` of one or several recordings.
+
+    Samples between images more than ``max_gap_s`` apart are left out; blocks with knocks count little. Raises
+    MapError where the samples are too few, or do not show a gravity of 9.8 m/s^2.
+    """
+    blocks = [
+        block
+        for path, samples in paths
+        for run in _runs(path, max_gap_s)
+        for block in measure_blocks(run, samples.stamps_ns, samples.in_camera)
+    ]
+    if len(blocks) < MIN_BLOCKS:
+        raise MapError(
+            f"the IMU covers {len(blocks)} half seconds between registered images, {MIN_BLOCKS} are needed: check "
+            "that its stamps are of the same clock as the images'"
+        )
+    gravity = find_gravity(blocks)
+    if not gravity.is_plausible:
+        raise MapError(
+            f"the IMU's accelerations show a gravity of {gravity.magnitude:.2f} m/s^2 instead of {GRAVITY}: they must "
+            "be in m/s^2 with gravity in them, and the rotation between IMU and camera and both clocks must be right"
+        )
+    return Up(gravity.up, gravity.error_deg, "imu")
+
+
+def _runs(path: Trajectory, max_gap_s: float) -> Iterator[Trajectory]:
+    """Parts of a path without gaps, of two images and more."""
+    breaks = np.flatnonzero(np.diff(path.stamps_ns) > max_gap_s * NANOSECONDS) + 1
+    for rows in np.split(np.arange(len(path)), breaks):
+        if len(rows) > 1:
+            yield Trajectory(path.stamps_ns[rows], path.poses[rows[0] : rows[-1] + 1])
+
+
+_STEP_M = 0.5
+_MIN_STEPS = 5
+_MAX_TURN_DEG = 15.0
+_MAD_TO_SIGMA = 1.4826
+_MEDIAN_INEFFICIENCY = 1.2533  # standard deviation of a median in those of a mean, for normal deviates
+
+
+class ScaleEstimate(NamedTuple):
+    """Metres in one unit of the reconstruction, and the relative standard deviation of that (None: not known)."""
+
+    scale: float
+    error: float | None
+
+
+def scale_from_odometry(paths: Sequence[tuple[Trajectory, WheelOdometry]], max_gap_s: float) -> ScaleEstimate:
+    """Scale that makes steps of the paths ``sfm_from_camera`` as long as those of the odometry.
+
+    A path is cut where the odometry has moved half a metre, so that its drift does not add up; the median over the
+    ratios shrugs off slipping wheels. The error is what the ratios' scatter shows: a wheel radius that is wrong does
+    not show. Where the camera's place on the base is unknown, steps that turn are left out (a camera ahead of the
+    axle moves sideways in a turn). Raises MapError where less than five steps are left.
+    """
+    ratios = np.array([ratio for path, odometry in paths for ratio in _step_ratios(path, odometry, max_gap_s)])
+    if len(ratios) < _MIN_STEPS:
+        straight = "" if all(odometry.is_of_camera for _, odometry in paths) else " without turning"
+        raise MapError(
+            f"the odometry measures {len(ratios)} steps of {_STEP_M:g} m between registered images{straight}, "
+            f"{_MIN_STEPS} are needed: drive further, and check that both have the same clock"
+        )
+    logarithms = np.log(ratios)
+    centre = float(np.median(logarithms))
+    deviation = _MAD_TO_SIGMA * float(np.median(np.abs(logarithms - centre)))
+    return ScaleEstimate(float(np.exp(centre)), _MEDIAN_INEFFICIENCY * deviation / np.sqrt(len(ratios)))
+
+
+def _step_ratios(path: Trajectory, odometry: WheelOdometry, max_gap_s: float) -> Iterator[float]:
+    """Length by odometry over length by images, of consecutive steps of half a metre."""
+    known = [
+        (sfm_from_camera, odom_from_body)
+        for stamp_ns, sfm_from_camera in zip(path.stamps_ns, path.poses, strict=True)
+        if (odom_from_body := pose_at(odometry.poses, int(stamp_ns), max_gap_s)) is not None
+    ]
+    begin = None
+    for sfm, odom in known:
+        if begin is None:
+            begin = (sfm, odom)
+            continue
+        moved = float(np.linalg.norm(odom.translation - begin[1].translation))
+        if moved < _STEP_M:
+            continue
+        seen = float(np.linalg.norm(sfm.translation - begin[0].translation))
+        turned = rotation_angle_deg(begin[0].rotation, sfm.rotation)
+        if seen > 0 and (odometry.is_of_camera or turned <= _MAX_TURN_DEG):
+            yield moved / seen
+        begin = (sfm, odom)

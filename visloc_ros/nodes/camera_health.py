@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from itertools import pairwise
+from statistics import median
 
+import cv2
 import numpy as np
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
+from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame
-from visloc_ros.nodes.image_health import ImageHealth
-from visloc_ros.nodes.picture_health import PictureHealth
-from visloc_ros.nodes.publisher_match import mismatch
-from visloc_ros.nodes.stamp_health import StampHealth
+from visloc_ros.core.types import Image as ImageArray
 from visloc_ros.sources.ros_messages import stamp_from_msg
 
 
@@ -82,3 +84,215 @@ class CameraHealth:
         if self._is_rectified or not np.any(camera.params[camera.extra_params_idxs()]):
             return ""
         return f"Images of {self._topic} seem to be rectified, but are taken to be distorted: set camera.is_rectified."
+
+
+STALE_S = 3.0  # without an image, or with none but those that cannot be used: no camera of a robot is that slow
+_WINDOW_S = 5.0  # over which rates are measured
+_FEWEST = 10  # camera_infos in the window that prove a rate
+_LOST_SHARE = 0.75  # of the camera_infos that images must reach: drivers send both together
+_MOST_KEPT = 2000  # arrivals, of two topics: 200 images a second
+
+
+class ImageHealth:
+    """Hears when images and camera_infos arrive, and which images cannot be used; times are of one steady clock.
+
+    Keyframes come as the camera moves: none for a while, and fewer than camera_infos, are as they should.
+    """
+
+    def __init__(self, topic: str, now_s: float, are_keyframes: bool = False) -> None:
+        self._topic, self._begin_s, self._are_keyframes = topic, now_s, are_keyframes
+        self._images: deque[float] = deque(maxlen=_MOST_KEPT)
+        self._infos: deque[float] = deque(maxlen=_MOST_KEPT)
+        self._unused_since_s: float | None = None
+        self._why_unused = ""
+
+    def image(self, now_s: float) -> None:
+        """An image has arrived."""
+        self._images.append(now_s)
+
+    def camera_info(self, now_s: float) -> None:
+        """A camera_info has arrived."""
+        self._infos.append(now_s)
+
+    def used(self) -> None:
+        """The newest image can be used."""
+        self._unused_since_s = None
+
+    def unused(self, now_s: float, why: str) -> None:
+        """The newest image cannot be used."""
+        self._unused_since_s = now_s if self._unused_since_s is None else self._unused_since_s
+        self._why_unused = why
+
+    @property
+    def rate_hz(self) -> float:
+        """Images a second, of the last ones."""
+        span_s = self._images[-1] - self._images[0] if self._images else 0.0
+        return (len(self._images) - 1) / span_s if span_s > 0.0 else 0.0
+
+    def problem(self, now_s: float, num_publishers: int) -> str:
+        """What is wrong, or nothing; ``num_publishers`` is how many send images."""
+        if not self._images:
+            return self._never(num_publishers) if now_s - self._begin_s > STALE_S else ""
+        silent_s = now_s - self._images[-1]
+        if silent_s > STALE_S and not self._are_keyframes:
+            return f"No image has come for {silent_s:.0f} s on {self._topic}: is the camera still running?"
+        if self._unused_since_s is not None and now_s - self._unused_since_s > STALE_S:
+            return f"Images come on {self._topic}, but none can be used: {self._why_unused}"
+        return "" if self._are_keyframes else self._too_few(now_s)
+
+    def _never(self, num_publishers: int) -> str:
+        if num_publishers == 0:
+            return f"No image comes: nobody publishes {self._topic}. Start the camera, or give its topic (image_topic)."
+        return (
+            f"No image comes on {self._topic}, although it is published: its QoS may be another one (camera.qos), or"
+            " the middleware loses messages so large (use image_transport:=compressed, see docs/finding_your_way.md)."
+        )
+
+    def _too_few(self, now_s: float) -> str:
+        images, infos = (sum(now_s - one <= _WINDOW_S for one in arrivals) for arrivals in (self._images, self._infos))
+        if infos < _FEWEST or images >= _LOST_SHARE * infos or now_s - self._begin_s < _WINDOW_S:
+            return ""
+        return (
+            f"Only {images / _WINDOW_S:.1f} of {infos / _WINDOW_S:.1f} images a second arrive on {self._topic}: the"
+            " middleware loses messages so large. Use image_transport:=compressed, or config/fastdds_large_images.xml."
+        )
+
+
+PERIOD_S = 0.5  # between images that are looked at
+PATIENCE_S = 3.0  # a camera's exposure adapts within it, and nobody stands before a lens for so long
+_STEP = 4  # every fourth pixel of every fourth row tells as much
+_DARK, _BRIGHT = 30, 250  # of 255: below are shadows alone, above nothing is left to tell apart
+_MOST_BRIGHT = 0.5  # share of the pixels
+_LEAST_CONTRAST = 4.0  # standard deviation: a camera's noise has 1 to 3
+_WIDTH = 640  # that images are reduced to before their detail is compared: noise hides less of it
+_LEAST_DETAIL = 0.2  # of a scale, against that of the scale twice as coarse. Natural scenes have about as much in each:
+# at the least 0.26 in single images of thirteen places, in motion, too; out of focus by 2.5 pixels 0.08 to 0.2.
+
+
+class PictureHealth:
+    """Looks at an image now and then; times are of one steady clock."""
+
+    def __init__(self) -> None:
+        self._looked_s = -np.inf
+        self._wrong, self._since_s = "", 0.0
+
+    def image(self, now_s: float, image: ImageArray) -> None:
+        """An image (H, W) or (H, W, 3) has been decoded."""
+        if now_s - self._looked_s < PERIOD_S:
+            return
+        self._looked_s = now_s
+        wrong = _what_is_wrong(image[::_STEP, ::_STEP]) or _what_blurs(image)
+        if wrong != self._wrong:
+            self._wrong, self._since_s = wrong, now_s
+
+    def warning(self, now_s: float) -> str:
+        """What has been wrong for a while, or nothing."""
+        return self._wrong if now_s - self._since_s > PATIENCE_S else ""
+
+
+def _what_is_wrong(pixels: ImageArray) -> str:
+    if pixels.size == 0:
+        return ""
+    if np.percentile(pixels, 95) < _DARK:
+        return "Images are dark: more light, a longer exposure, or is something before the lens?"
+    if np.mean(pixels >= _BRIGHT) > _MOST_BRIGHT:
+        return "Images are overexposed: a shorter exposure, or let the camera choose it."
+    if float(np.std(pixels)) < _LEAST_CONTRAST:
+        return "Images show nothing: is something before the lens, or is it out of focus?"
+    return ""
+
+
+def _what_blurs(image: ImageArray) -> str:
+    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    height, width = grey.shape
+    if width < _WIDTH // 2:
+        return ""
+    scale = _WIDTH / max(width, _WIDTH) / 2.0
+    detail = []
+    for _ in range(3):
+        size = round(width * scale), max(1, round(height * scale))
+        smaller = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        detail.append(float(cv2.Laplacian(smaller, cv2.CV_32F).var()))
+        scale /= 2.0
+    if all(fine >= _LEAST_DETAIL * coarse for fine, coarse in pairwise(detail)):
+        return ""
+    return "Images are blurred: focus the lens, or clean it; where the camera moves fast, a shorter exposure."
+
+
+def mismatch(node: Node, topic: str, message_type: type, qos: QoSProfile) -> str:
+    """What keeps a topic's publishers from a subscription of this type and QoS, with what to do; or nothing."""
+    publishers = node.get_publishers_info_by_topic(topic)
+    expected = f"{message_type.__module__.partition('.')[0]}/msg/{message_type.__name__}"
+    types = sorted({one.topic_type for one in publishers})
+    if types and expected not in types:
+        return (
+            f"it carries {' and '.join(types)}, not {expected}: choose the other camera.transport, or the right topic"
+        )
+    fitting = [one for one in publishers if one.topic_type == expected]
+    are_best_effort = [one.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for one in fitting]
+    if fitting and all(are_best_effort) and qos.reliability == ReliabilityPolicy.RELIABLE:
+        return "it is published best effort, and this node asks for reliable: set camera.qos to sensor_data"
+    return ""
+
+
+FUTURE_S = 0.05  # by which clocks of a robot's computers differ that are synchronized at all; no image is ahead of time
+CLOCK_STEP_S = 0.2  # of /clock at the least rate that anybody plays it at: images are ahead of it by up to a step
+LATE_S = 1.0  # after its stamp that an image arrives: ten times what a slow camera and network need
+FAR_S = 60.0  # two clocks of one moment are never so far apart: these are different times
+_KEPT, _FEWEST_STAMPS = 50, 5  # images that are gone by
+
+
+class StampHealth:
+    """Hears the stamp of each image and when, by the node's clock, it arrived."""
+
+    def __init__(self, uses_sim_time: bool) -> None:
+        self._uses_sim_time = uses_sim_time
+        self._ages_s: deque[float] = deque(maxlen=_KEPT)
+        self._has_clock = True
+
+    def image(self, stamp_ns: int, now_ns: int) -> None:
+        """An image has arrived."""
+        self._has_clock = now_ns > 0
+        self._ages_s.append((now_ns - stamp_ns) / NANOSECONDS)
+
+    def warning(self, is_clock_published: bool) -> str:
+        """What is wrong, or nothing; ``is_clock_published`` tells whether anybody sends /clock."""
+        if not self._has_clock and self._uses_sim_time:
+            return (
+                "use_sim_time is set, but no time comes on /clock: play the bag with --clock, or start the nodes with"
+                " use_sim_time:=false."
+            )
+        if len(self._ages_s) < _FEWEST_STAMPS:
+            return ""
+        age_s = median(self._ages_s)
+        if abs(age_s) > FAR_S:
+            return self._far(age_s, is_clock_published)
+        if age_s < -(CLOCK_STEP_S if self._uses_sim_time else FUTURE_S):
+            return (
+                f"Images are stamped {-age_s:.2f} s in the future: the camera's computer has another clock;"
+                " synchronize them (chrony)."
+            )
+        if age_s > LATE_S:
+            return (
+                f"Images arrive {age_s:.1f} s after they were taken: poses and transforms are as late. Look at the"
+                " driver's queue, the network, or synchronize the clocks (chrony)."
+            )
+        return ""
+
+    def _far(self, age_s: float, is_clock_published: bool) -> str:
+        where = f"Images are stamped {_words(abs(age_s))} {'before' if age_s > 0 else 'after'}"
+        if self._uses_sim_time:
+            return f"{where} the time of /clock: these images are of another recording, or live (use_sim_time:=false)."
+        if is_clock_published:
+            return f"{where} this computer's clock, and /clock is published: a replay needs use_sim_time:=true."
+        return (
+            f"{where} this computer's clock: synchronize the clocks (chrony), or play the bag with --clock and start"
+            " the nodes with use_sim_time:=true."
+        )
+
+
+def _words(seconds: float) -> str:
+    for unit, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
+        if seconds >= 2.0 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.0f} s"

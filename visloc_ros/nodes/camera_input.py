@@ -15,14 +15,13 @@ from typing import Any
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from visloc_ros.core.calibration import CameraCalibration
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, guess_calibration
 from visloc_ros.core.camera_load import CameraLoad
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import CalibrationError, VislocError
 from visloc_ros.core.timing import ProcessorTime
 from visloc_ros.core.types import Frame
 from visloc_ros.nodes.base import VislocNode
-from visloc_ros.nodes.calibration_choice import CalibrationChoice
 from visloc_ros.nodes.camera_health import CameraHealth
 from visloc_ros.nodes.conversions import calibration_from_msg, frame_from_msg
 from visloc_ros.nodes.qos import CAMERA_INFO, IMAGE
@@ -223,3 +222,45 @@ def _same_calibration(a: CameraInfo, b: CameraInfo) -> bool:
         and (list(a.k), list(a.p)) == (list(b.k), list(b.p))
         and a.roi == b.roi
     )
+
+
+_OF_THE_CAMERA = (CalibrationSource.GIVEN, CalibrationSource.RECORDED)
+
+
+class CalibrationChoice:
+    """Keeps what is told of one camera, and gives the best: given, its own, found by means of a map, guessed.
+
+    What comes later from the same source takes the place of what came before.
+    """
+
+    def __init__(self, given: CameraCalibration | None = None) -> None:
+        self._known = {} if given is None else {given.source: given}
+        self._found: CameraCalibration | None = None
+        self._guess: CameraCalibration | None = None
+
+    def tell(self, calibration: CameraCalibration) -> None:
+        """Take what the camera itself tells."""
+        self._known[calibration.source] = calibration
+
+    def tell_found(self, calibration: CameraCalibration) -> None:
+        """Take what a search found out; a camera's own calibration may have changed while it was searching."""
+        if calibration.source not in _OF_THE_CAMERA:
+            self._found = calibration
+
+    def of_images(self, width: int, height: int) -> CameraCalibration:
+        """The best calibration for images of this size; a guess, the same as long as the size is, where none is known.
+
+        The camera's own may be for another size, which is then an error of its driver; one found is for its size.
+        """
+        known = next((self._known[source] for source in _OF_THE_CAMERA if source in self._known), None)
+        if known is not None:
+            return known
+        if self._found is not None and _has_size(self._found, width, height):
+            return self._found
+        if self._guess is None or not _has_size(self._guess, width, height):
+            self._guess = guess_calibration(width, height)
+        return self._guess
+
+
+def _has_size(calibration: CameraCalibration, width: int, height: int) -> bool:
+    return (calibration.camera.width, calibration.camera.height) == (width, height)

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from visloc_msgs.msg import Anchor as AnchorMsg
 from visloc_msgs.msg import LoopClosure, OdometryStatus, TrackedPose
+from visloc_msgs.srv import SetMode
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.mode import Mode
 from visloc_ros.core.types import Reason
@@ -19,9 +22,8 @@ from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.fusion_output import FusionOutput
 from visloc_ros.nodes.fusion_parameters import FusionNodeConfig
 from visloc_ros.nodes.fusion_status import words_for
-from visloc_ros.nodes.mode_service import ModeService
 from visloc_ros.nodes.pose_priors import InitialPoses, PoseKeeper
-from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.nodes.qos import RELIABLE, REQUESTS
 from visloc_ros.nodes.transforms import MovingTransforms, StaticTransforms, no_mount
 from visloc_ros.pipeline import Backend
 from visloc_ros.pipeline.anchors import RemoteAnchors
@@ -206,3 +208,39 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+DONE = TransitionCallbackReturn.SUCCESS
+MODES = tuple(mode.value for mode in Mode)
+
+
+class ModeService:
+    """Takes the node through its lifecycle, to be configured with another mode; it lives as long as the node does."""
+
+    def __init__(self, node: VislocNode[FusionNodeConfig]) -> None:
+        self._node = node
+        guarded = node.guard.service("set_mode", self._answer)
+        node.create_service(SetMode, "~/set_mode", guarded, qos_profile=REQUESTS)
+
+    def _answer(self, request: SetMode.Request, response: SetMode.Response) -> SetMode.Response:
+        mode = request.mode
+        if mode not in MODES:
+            response.code = SetMode.Response.INVALID_MODE
+            response.message = f"there is no mode '{mode}': choose one of {', '.join(MODES)}"
+        elif not self._node.is_active:
+            response.code = SetMode.Response.NOT_ACTIVE
+            response.message = "the node is not active: set the parameter 'mode', then configure and activate it"
+        elif self._node.config.mode == mode:
+            response.code, response.message = SetMode.Response.SUCCESS, f"the mode is {mode} already"
+        else:
+            response.code, response.message = self._change(mode)
+        self._node.get_logger().info(f"set_mode: {response.message}")
+        return response
+
+    def _change(self, mode: str) -> tuple[int, str]:
+        node, before = self._node, self._node.config.mode
+        is_stopped = all(step() == DONE for step in (node.trigger_deactivate, node.trigger_cleanup))
+        node.set_parameters([Parameter("mode", value=mode)])
+        if is_stopped and node.start():
+            return SetMode.Response.SUCCESS, f"the mode is {mode} now; it was {before}"
+        return SetMode.Response.UNDEFINED, "the node could not be stopped or started again: see its log"

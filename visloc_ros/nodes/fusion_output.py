@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import rclpy
-from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped, TransformStamped
+from geometry_msgs.msg import PoseArray, PoseStamped, PoseWithCovarianceStamped, TransformStamped
 from nav_msgs.msg import Odometry, Path
 
 from visloc_msgs.msg import Innovation as InnovationMsg
@@ -23,6 +25,7 @@ from visloc_ros.nodes.conversions import (
     BASE_FROM_OPTICAL,
     header,
     innovation_to_msg,
+    pose_to_msg,
     pose_with_covariance_to_msg,
     stamp_to_msg,
     transform_to_msg,
@@ -30,7 +33,6 @@ from visloc_ros.nodes.conversions import (
 )
 from visloc_ros.nodes.fusion_parameters import FusionNodeConfig
 from visloc_ros.nodes.fusion_status import status_to_msg, words_for
-from visloc_ros.nodes.pose_history import PoseHistory
 from visloc_ros.nodes.pose_priors import PoseKeeper
 from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE
 from visloc_ros.nodes.tf_watch import TransformWatch
@@ -227,3 +229,30 @@ class FusionOutput(BackendListener):
     def _publish_pose(self, stamp_ns: int, pose: BasePose) -> None:
         self._pose_publisher.publish(self._in_map(stamp_ns, pose.map_from_base, pose.covariance))
         self._map_path.add(stamp_ns, pose.map_from_base)
+
+
+class PoseHistory:
+    """Keeps the last ``size`` poses; messages are made of them once somebody listens."""
+
+    def __init__(
+        self, node: VislocNode[Any], message_type: type[Path | PoseArray], topic: str, frame_id: str, size: int
+    ) -> None:
+        self._publisher = node.publisher(message_type, topic, RELIABLE)
+        self._message_type, self._frame_id = message_type, frame_id
+        self._new: deque[tuple[int, SE3]] = deque(maxlen=size)
+        self._made: deque[PoseStamped] = deque(maxlen=size)
+
+    def add(self, stamp_ns: int, frame_from_child: SE3) -> None:
+        """Take the next pose."""
+        self._new.append((stamp_ns, frame_from_child))
+
+    def publish(self) -> None:
+        """Send all of them to those who listen."""
+        if not self._publisher.get_subscription_count():
+            return
+        while self._new:
+            stamp_ns, pose = self._new.popleft()
+            self._made.append(PoseStamped(header=header(stamp_ns, self._frame_id), pose=pose_to_msg(pose)))
+        if self._made:
+            poses = list(self._made) if self._message_type is Path else [one.pose for one in self._made]
+            self._publisher.publish(self._message_type(header=self._made[-1].header, poses=poses))

@@ -35,7 +35,8 @@ counted in `/diagnostics` and left out.
 
 Nothing is sent before the first fix (with `mode: odom`, before the scale is known). From then on `odom -> base_link`
 comes with every frame that odometry tracks, and `map -> odom`, dated ahead by `transform_tolerance`, too, except while
-LOST if `loss_policy` is `stop_tf`; with a frame that odometry does not track it is dated by the frame. `base_link -> camera` must be fixed.
+LOST if `loss_policy` is `stop_tf`. With a frame that odometry does not track, `map -> odom` has the frame's own stamp.
+`base_link -> camera` must be fixed.
 
 The frames' names are the parameters `map_frame`, `odom_frame` and `base_frame`; the camera's is in the header of its
 images. TF carries no scale: the scale of the map multiplies the increments of the odometry.

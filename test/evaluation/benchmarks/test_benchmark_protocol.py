@@ -11,9 +11,8 @@ from benchmark_trees import pose, write_cambridge
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError, SourceError
 from visloc_ros.evaluation.benchmarks.cambridge import read_cambridge
-from visloc_ros.evaluation.benchmarks.protocol import BenchmarkConfig, run_protocol
+from visloc_ros.evaluation.benchmarks.protocol import BenchmarkConfig, read_result_file, run_protocol, write_result_file
 from visloc_ros.evaluation.benchmarks.query_records import read_records
-from visloc_ros.evaluation.benchmarks.result_files import read_result_file, write_result_file
 from visloc_ros.evaluation.benchmarks.scores import mean_score, score_scene
 
 

@@ -10,9 +10,8 @@ from visloc_ros.core.types import OdometryPose, State
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.simulation.fusion_replay import play, position_errors
-from visloc_ros.simulation.fusion_runs import FusionRun, simulate_run
+from visloc_ros.simulation.fusion_runs import FusionRun, make_anchor, simulate_run
 from visloc_ros.simulation.fusion_scenario import EXACT
-from visloc_ros.simulation.noisy_anchors import make_anchor
 
 SCENARIO = replace(EXACT, duration_s=15.0, rate_hz=10.0, delay_s=(0.0, 0.0))
 ALIAS = SE3(rotation_matrix([0, 0, 2.0]), np.array([15.0, 0.0, 0.0]))

@@ -10,8 +10,8 @@ from torch import Tensor  # noqa: E402
 
 from visloc_ros.odometry.dpvo import bundle_equations, bundle_layout, lie  # noqa: E402
 from visloc_ros.odometry.dpvo.bundle import BundleFailure, BundleReport, adjust  # noqa: E402
+from visloc_ros.odometry.dpvo.bundle_equations import linearise  # noqa: E402
 from visloc_ros.odometry.dpvo.projection import reproject  # noqa: E402
-from visloc_ros.odometry.dpvo.residuals import linearise  # noqa: E402
 
 INTRINSICS = torch.tensor([40.0, 42.0, 24.0, 18.0], dtype=torch.float64)
 DAMPING = 1e-4

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.geometry import Sim3, rotation_matrix, rotation_vector
-from visloc_ros.odometry.dpvo.loop_closures import closure_of
 from visloc_ros.odometry.dpvo.point_alignment import align_points
+from visloc_ros.odometry.dpvo.retrieval_loops import closure_of
 
 PLACE_FROM_QUERY = Sim3(1.2, rotation_matrix([0.1, 0.3, -0.05]), np.array([0.4, -0.1, 0.3]))
 PLACE_UNIT, QUERY_UNIT = 2.0, 0.5

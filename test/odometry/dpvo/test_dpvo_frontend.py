@@ -6,8 +6,8 @@ import torch
 from dpvo_oracle import INTRINSICS, STEP_NS, Oracle, ate, sideways_path
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.odometry.dpvo import lie, motion
-from visloc_ros.odometry.dpvo.selection import gradient_centres, random_centres
+from visloc_ros.odometry.dpvo import frontend, lie
+from visloc_ros.odometry.dpvo.frontend import gradient_centres, random_centres
 
 ALWAYS_DROP, NEVER_DROP = 1e6, -1.0
 STEADY = 36  # frames after which as many measurements begin as end
@@ -181,19 +181,19 @@ def test_the_motion_model_meets_its_golden_value():
     tangents = torch.tensor([[0.10, -0.05, 0.02, 0.01, 0.02, -0.015], [0.25, -0.02, 0.05, -0.02, 0.03, 0.01]])
     before, last = lie.exp(tangents)
     expected = [0.326084, -0.000252, 0.059320, -0.017498, 0.017497, 0.011249, 0.999631]
-    torch.testing.assert_close(motion.extrapolate(last, before, 1.0, 0.5), torch.tensor(expected), atol=2e-6, rtol=0)
+    torch.testing.assert_close(frontend.extrapolate(last, before, 1.0, 0.5), torch.tensor(expected), atol=2e-6, rtol=0)
 
 
 def test_motion_goes_on_for_as_long_as_the_next_frame_is_away():
-    assert motion.steps_ahead(300, 200, 100) == 1.0
-    assert motion.steps_ahead(350, 200, 100) == 1.5
-    assert motion.steps_ahead(225, 200, 100) == 0.25
-    assert motion.steps_ahead(10_000, 200, 100) == 4.0
+    assert frontend.steps_ahead(300, 200, 100) == 1.0
+    assert frontend.steps_ahead(350, 200, 100) == 1.5
+    assert frontend.steps_ahead(225, 200, 100) == 0.25
+    assert frontend.steps_ahead(10_000, 200, 100) == 4.0
 
 
 @pytest.mark.parametrize("stamps", [(200, 200, 100), (300, 200, 200), (100, 200, 300)])
 def test_motion_of_stamps_that_do_not_increase_is_one_step(stamps):
-    assert motion.steps_ahead(*stamps) == 1.0
+    assert frontend.steps_ahead(*stamps) == 1.0
 
 
 def test_new_depths_are_the_lower_median_of_the_last_three_frames(undropped):

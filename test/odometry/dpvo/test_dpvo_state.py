@@ -5,8 +5,7 @@ import torch
 from visloc_ros.odometry.dpvo import DpvoConfig, lie
 from visloc_ros.odometry.dpvo.edges import Edges
 from visloc_ros.odometry.dpvo.rings import FeatureRings, FrameFeatures
-from visloc_ros.odometry.dpvo.state import DpvoState
-from visloc_ros.odometry.dpvo.timeline import Timeline
+from visloc_ros.odometry.dpvo.state import DpvoState, Timeline
 
 CPU = torch.device("cpu")
 M = 3

@@ -8,7 +8,7 @@ from dpvo_golden import golden_network  # noqa: E402
 
 from visloc_ros.core.errors import ModelError  # noqa: E402
 from visloc_ros.odometry.dpvo.network import PatchNetwork  # noqa: E402
-from visloc_ros.odometry.dpvo.weights import load_network  # noqa: E402
+from visloc_ros.odometry.dpvo.odometry import load_network  # noqa: E402
 
 CPU = torch.device("cpu")
 ENCODER = {

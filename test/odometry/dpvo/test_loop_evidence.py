@@ -8,7 +8,7 @@ from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.geometry import SE3
 from visloc_ros.features.types import Matches
 from visloc_ros.odometry.dpvo.frame_points import FramePoints
-from visloc_ros.odometry.dpvo.loop_evidence import measure_loop
+from visloc_ros.odometry.dpvo.retrieval_loops import measure_loop
 
 INTRINSICS = np.array([300.0, 300.0, 160.0, 120.0], dtype=np.float32)
 PLACE_FROM_QUERY = SE3.from_rotation_vector([0.02, 0.1, -0.03], [0.2, 0.05, -0.1])

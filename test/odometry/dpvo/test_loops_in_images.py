@@ -11,14 +11,13 @@ from visloc_ros.core.types import Frame, LoopClosure
 from visloc_ros.odometry.dpvo import DpvoConfig
 from visloc_ros.odometry.dpvo.frame_points import Triple, triangulate
 from visloc_ros.odometry.dpvo.images import PinholeImages
-from visloc_ros.odometry.dpvo.loop_evidence import measure_loop
 from visloc_ros.odometry.dpvo.network import PatchNetwork
 from visloc_ros.odometry.dpvo.odometry import DpvoOdometry
-from visloc_ros.odometry.dpvo.retrieval_loops import LoopModels
+from visloc_ros.odometry.dpvo.retrieval_loops import LoopModels, measure_loop
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.living_room import make_living_room
 from visloc_ros.simulation.look_alike import close_up, make_look_alike
-from visloc_ros.simulation.sensor import Sensor
+from visloc_ros.simulation.sequence import Sensor
 
 FRAMES, ROUND = 72, 64  # of a path that comes back after 16 s
 ELSEWHERE_FROM = 20

@@ -9,11 +9,10 @@ from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import ImagePreparation
-from visloc_ros.odometry.klt.keyframe_descriptors import MIN_AGREEING, describe, rotation_between
 from visloc_ros.odometry.klt.local_map import LocalMap
+from visloc_ros.odometry.klt.location import estimate_pure_rotation
 from visloc_ros.odometry.klt.parallax import ParallaxTable
-from visloc_ros.odometry.klt.pure_rotation import estimate_pure_rotation
-from visloc_ros.odometry.klt.recovery import KeyframeSearch
+from visloc_ros.odometry.klt.recovery import MIN_AGREEING, KeyframeSearch, describe, rotation_between
 from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, make_thumbnail, turn_between
 from visloc_ros.odometry.klt.tracking import Features, measure
 from visloc_ros.odometry.klt.two_view import homogeneous

@@ -8,24 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import pycolmap
+
+from visloc_ros.core.atomic_write import atomic_write
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
+from visloc_ros.core.camera import rescale
 from visloc_ros.core.config import Config, plugin_sections, section
+from visloc_ros.core.errors import SourceError
 from visloc_ros.core.files import is_folder
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.manifest import read_manifest
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.progress import Progress, SilentProgress, track
-from visloc_ros.evaluation.benchmarks.frames import open_images
+from visloc_ros.evaluation.benchmarks.listings import pose_of, read_rows
 from visloc_ros.evaluation.benchmarks.query_records import QueryRecord, append_record, read_records
-from visloc_ros.evaluation.benchmarks.result_files import write_result_file
 from visloc_ros.evaluation.benchmarks.run_settings import keep_settings
-from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene
+from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene, DatabaseImage, QueryImage
 from visloc_ros.evaluation.search_comparison import make_engines
 from visloc_ros.localization import AnchorConfig
 from visloc_ros.localization.strategies.registry import find_strategy, preparation_types
 from visloc_ros.mapping import MappingConfig, build_map
+from visloc_ros.sources.folder import FolderSource
+from visloc_ros.sources.layouts import StampedImage, first_readable
 from visloc_ros.sources.named_poses import NamedPoses
+from visloc_ros.sources.stamps import stamps_at_rate
 
 Records = dict[str, dict[str, QueryRecord]]
 """Of one scene: records of queries by their name, by the way of searching."""
@@ -156,3 +165,69 @@ def _write_joined(
         for scene in scenes:
             poses |= result_poses(scene, records[scene.name][search])
         write_result_file(folder / f"{search}.txt", poses)
+
+
+_RATE_HZ = 1.0  # nominal: the sets' images are counted, not timed
+
+Size = tuple[int, int]
+
+
+def open_images(name: str, images: Sequence[DatabaseImage | QueryImage]) -> FolderSource:
+    """The images in their order, by their names; a broken one is skipped, counted and logged.
+
+    Cameras that were made for another size of the same images, as some lists have them, are scaled. Raises SourceError
+    where none can be read; iteration raises CalibrationError where a camera does not fit its image at all.
+    """
+    sizes = _sizes_on_disk(images)
+    fit = partial(_fit, sizes=sizes)
+    stamps_ns = stamps_at_rate(range(len(images)), _RATE_HZ)
+    stamped = tuple(
+        StampedImage(stamp_ns, image.path, image.name, fit(image.camera))
+        for stamp_ns, image in zip(stamps_ns, images, strict=True)
+    )
+    calibration = CameraCalibration(fit(images[0].camera), CalibrationSource.RECORDED)
+    return FolderSource(name, stamped, calibration, ground_truth=None)
+
+
+def _sizes_on_disk(images: Sequence[DatabaseImage | QueryImage]) -> dict[Size, Size]:
+    """For each size that cameras are for, that of the first such image that can be read."""
+    by_size: dict[Size, list[DatabaseImage | QueryImage]] = {}
+    for image in images:
+        by_size.setdefault((image.camera.width, image.camera.height), []).append(image)
+    headers = {size: first_readable([image.path for image in alike])[1] for size, alike in by_size.items()}
+    return {size: (header.width, header.height) for size, header in headers.items()}
+
+
+def _fit(camera: pycolmap.Camera, sizes: dict[Size, Size]) -> pycolmap.Camera:
+    """The camera at the size on disk, where that has the same proportions to a pixel."""
+    width, height = sizes[camera.width, camera.height]
+    is_alike = abs(camera.width * height - camera.height * width) <= max(camera.width, width)
+    if (width, height) == (camera.width, camera.height) or not is_alike:
+        return camera
+    return rescale(camera, width, height)
+
+
+_FORM = "NAME QW QX QY QZ TX TY TZ"
+
+
+def write_result_file(path: Path, map_from_camera: Mapping[str, SE3]) -> None:
+    """Write poses ``map_from_camera`` by the names that the server knows. Raises OutputError."""
+    lines = (_line(name, pose.inverse) for name, pose in map_from_camera.items())
+    with atomic_write(path) as file:
+        file.write_text("".join(lines), encoding="utf-8")
+
+
+def read_result_file(path: Path) -> dict[str, SE3]:
+    """Poses ``map_from_camera`` by name. Raises SourceError that names the broken line."""
+    poses: dict[str, SE3] = {}
+    for row in read_rows(path):
+        name = row.words[0]
+        if name in poses:
+            raise SourceError(f"{path}:{row.number} has the image '{name}' a second time: take one of the lines out")
+        poses[name] = pose_of(row, row.numbers(1, 7, _FORM), _FORM).inverse
+    return poses
+
+
+def _line(name: str, camera_from_map: SE3) -> str:
+    values = (*camera_from_map.quaternion, *camera_from_map.translation)
+    return f"{name} {' '.join(repr(float(value)) for value in values)}\n"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,8 +17,6 @@ from visloc_ros.core.errors import ModelError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.hloc_layout import HLOC
 from visloc_ros.core.manifest import ModelInfo
-from visloc_ros.features.backends.lightglue_batch import NO_MATCHES, BatchMatcher
-from visloc_ros.features.backends.lightglue_cache import PreparedCache
 from visloc_ros.features.backends.lightglue_network import Adaptivity, LightGlueNetwork, Prepared
 from visloc_ros.features.backends.lightglue_published import PublishedLightGlue
 from visloc_ros.features.backends.weights import find_weights, load_weights, pick_device, pick_dtype
@@ -128,3 +128,84 @@ def _current_name(name: str) -> str:
     if re.fullmatch(r"log_assignment\.\d+\.r", name):
         return ""
     return re.sub(r"^(self|cross)_attn\.(\d+)\.", r"transformers.\2.\1_attn.", name)
+
+
+NO_MATCHES = Matches(np.empty((0, 2), np.int32), np.empty(0, np.float32))
+_POINTS_STEP = 128  # every new shape is compiled again, so there should be few of them
+_IMAGES_STEP = 4
+
+
+class BatchMatcher:
+    """Fills images up to one size, runs the network once, and takes the matches apart again."""
+
+    def __init__(self, network: LightGlueNetwork, threshold: float, compiled: bool) -> None:
+        self._threshold = threshold
+        self._compiled = compiled
+        self._run: Callable[[Prepared, Prepared, Tensor], tuple[Tensor, Tensor]] = network.match_batch
+        if compiled:
+            self._run = torch.compile(network.match_batch, mode="reduce-overhead", fullgraph=True, dynamic=False)
+
+    def match(self, query: Prepared, references: Sequence[Prepared]) -> list[Matches]:
+        """Matches of the query with each of at least one reference; every image must have points."""
+        repeated = -len(references) % _IMAGES_STEP if self._compiled else 0
+        batch = [query, *references, *[references[-1]] * repeated]
+        states, encodings, present = _fill_up(batch)
+        partners, scores = self._run(Prepared(states[0], encodings[0]), Prepared(states[1:], encodings[1:]), present)
+        both = torch.stack((partners.float(), scores)).cpu().numpy()  # indices are exact in float32 up to 2^24
+        return [self._matches(both[:, index, : len(query.state)]) for index in range(len(references))]
+
+    def _matches(self, partners_scores: NDArray[np.float32]) -> Matches:
+        partners, scores = partners_scores
+        rows = np.flatnonzero((partners >= 0) & (scores > self._threshold))
+        return Matches(np.column_stack((rows, partners[rows])).astype(np.int32), scores[rows])
+
+
+def _fill_up(images: Sequence[Prepared]) -> tuple[Tensor, Tensor, Tensor]:
+    """States (B, P, 256), encodings (B, P, 64), and which points (B, P) are not there only to fill up."""
+    sizes = [len(image.state) for image in images]
+    count = -(-max(sizes) // _POINTS_STEP) * _POINTS_STEP
+    states, encodings = (
+        torch.stack([F.pad(x, (0, 0, 0, count - len(x))) for x in tensors]) for tensors in zip(*images, strict=True)
+    )
+    present = torch.from_numpy(np.arange(count) < np.array(sizes)[:, None])
+    if states.is_cuda:
+        present = present.pin_memory().to(states.device, non_blocking=True)
+    return states, encodings, present
+
+
+class _Entry(NamedTuple):
+    features: weakref.ref[LocalFeatures]
+    prepared: Prepared
+
+
+class PreparedCache:
+    """Prepared images, least recently used first, within a memory limit but never fewer than the newest two.
+
+    An image is known by its features object: the features of a map live as long as the map, those of a query go with
+    it, and its entry with the next one made.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._entries: dict[int, _Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, features: LocalFeatures, prepare: Callable[[LocalFeatures], Prepared]) -> Prepared:
+        """The prepared image, by ``prepare`` where it is not known."""
+        entry = self._entries.pop(id(features), None)
+        if entry is None or entry.features() is not features:
+            entry = _Entry(weakref.ref(features), prepare(features))
+            self._make_room(entry.prepared.num_bytes)
+        self._entries[id(features)] = entry
+        return entry.prepared
+
+    def _make_room(self, wanted: int) -> None:
+        alive = {key: entry for key, entry in self._entries.items() if entry.features() is not None}
+        total = wanted + sum(entry.prepared.num_bytes for entry in alive.values())
+        for key in list(alive)[:-1]:
+            if total <= self._max_bytes:
+                break
+            total -= alive.pop(key).prepared.num_bytes
+        self._entries = alive

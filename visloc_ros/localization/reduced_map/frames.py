@@ -10,8 +10,7 @@ import pycolmap
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.map import Manifest, Map, MapImage
-from visloc_ros.localization.reduced_map.point_features import PointFeatures
+from visloc_ros.core.map import LocalFeatures, Manifest, Map, MapImage
 from visloc_ros.localization.reduced_map.views import Rows, see
 
 
@@ -51,3 +50,28 @@ def map_of_frames(manifest: Manifest, frames: Sequence[MapImage], points: Points
     """The map of these frames. The manifest stays that of the whole map: identity, models and uncertainty."""
     nothing = np.empty((0, 0), np.float32)
     return Map(manifest.name, manifest, tuple(frames), points.xyz, nothing, nothing)
+
+
+class PointFeatures(LocalFeatures):
+    """Keypoints and scores of points by row (N,); their descriptors stay in the table (P, D) of all points.
+
+    A point has one descriptor however many frames show it: copies in each of them would take most of the memory that
+    a landmark map saves.
+    """
+
+    def __init__(
+        self,
+        keypoints: NDArray[np.float32],
+        scores: NDArray[np.float32],
+        table: NDArray[np.float16],
+        rows: NDArray[np.int32],
+        image_size: tuple[int, int],
+    ) -> None:
+        # The base class is frozen, and would set the descriptors, too.
+        values = {"keypoints": keypoints, "scores": scores, "image_size": image_size, "scales_angles": None}
+        self.__dict__.update(values, _table=table, _rows=rows)
+
+    @property
+    def descriptors(self) -> NDArray[np.float16]:
+        """Those of the points (N, D), copied at each call."""
+        return np.asarray(self.__dict__["_table"][self.__dict__["_rows"]])

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from visloc_ros.core.errors import ConfigError
-from visloc_ros.core.manifest import Manifest
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.errors import ConfigError, MapError
+from visloc_ros.core.manifest import Manifest, ModelInfo
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
 from visloc_ros.core.map_writer import check_output, staged_folder, write_map
 from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_ros.core.timing import Stopwatch
+from visloc_ros.features import Vlad, VladConfig
 from visloc_ros.mapping.card import write_card
 from visloc_ros.mapping.config import MappingConfig
 from visloc_ros.mapping.extension import SEPARATOR, reconstruction_of
 from visloc_ros.mapping.map_models import choose_config, stated_extractor
 from visloc_ros.mapping.map_sources import unique_labels
 from visloc_ros.mapping.merging.adjustment import adjust
-from visloc_ros.mapping.merging.compatibility import check_mergeable
-from visloc_ros.mapping.merging.index import MapIndex, index_of
 from visloc_ros.mapping.merging.joining import join, same_points
 from visloc_ros.mapping.merging.placing import MapPlacement, NoOverlapError, place_map
 from visloc_ros.mapping.merging.sightings import MapSearch, Sightings
@@ -146,3 +149,62 @@ def advise(maps: Sequence[Map]) -> list[str]:
         if better is not None and not getattr(first, has):
             lines.append(f"'{better}' is {word}, '{maps[0].name}' is not, whose frame this map has: name it first")
     return lines
+
+
+def check_mergeable(maps: Sequence[Map]) -> None:
+    """Refuse maps whose features cannot be compared, and a map that is given twice. Raises MapError."""
+    for map_ in maps[1:]:
+        _check_features(maps[0], map_)
+    for one, other in combinations(maps, 2):
+        if _images(one) & _images(other):
+            raise MapError(
+                f"'{one.name}' and '{other.name}' hold the same images: a map can be merged only with maps of other "
+                "images; extend one of them by what it lacks (visloc build-map VIDEO --add-to MAP)"
+            )
+
+
+def _check_features(a: Map, b: Map) -> None:
+    ours, theirs = stated_extractor(a), stated_extractor(b)
+    if ours.name != theirs.name:
+        raise MapError(
+            f"'{a.name}' was made with '{ours.name}', '{b.name}' with '{theirs.name}', which cannot be compared: build "
+            f"one of them again with features.name '{ours.name}' or '{theirs.name}'"
+        )
+    if ours.sha256 and theirs.sha256 and ours.sha256 != theirs.sha256:
+        raise MapError(
+            f"'{a.name}' and '{b.name}' were made with other weights of '{ours.name}' (SHA-256 {ours.sha256[:12]}..., "
+            f"{theirs.sha256[:12]}...): build one of them again with the weights of the other"
+        )
+    lengths = {image.features.descriptors.shape[1] for map_ in (a, b) for image in map_.images}
+    if len(lengths) > 1:
+        raise MapError(f"'{a.name}' and '{b.name}' hold descriptors of lengths {sorted(lengths)}: build one again")
+
+
+def _images(map_: Map) -> set[bytes]:
+    """What tells an image apart, whatever its name: which keypoints it has."""
+    return {image.features.keypoints.tobytes() for image in map_.images if len(image.features)}
+
+
+@dataclass(frozen=True, eq=False)
+class MapIndex:
+    """Global descriptors (G,) by image name, the model that made them, and its codebook, empty unless it is VLAD."""
+
+    model: ModelInfo
+    descriptors: Mapping[str, NDArray[np.float32]]
+    centroids: NDArray[np.float32]
+
+    @property
+    def length(self) -> int:
+        """Length of a descriptor."""
+        return next(iter(self.descriptors.values())).size
+
+
+def index_of(map_: Map, config: VladConfig) -> MapIndex:
+    """The index of a map: its own, where it has global descriptors, else VLAD with a codebook of all of its images."""
+    names = [image.name for image in map_.images]
+    if map_.global_descriptors.size:
+        descriptors = dict(zip(names, map_.global_descriptors, strict=True))
+        return MapIndex(map_.manifest.models["global"], descriptors, map_.vlad_centroids)
+    vlad = Vlad.train((image.features.descriptors for image in map_.images), config)
+    described = {image.name: vlad.describe_features(image.features) for image in map_.images}
+    return MapIndex(vlad.info, described, vlad.centroids)

@@ -8,18 +8,18 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from visloc_ros.core.timing import Stopwatch
-from visloc_ros.odometry.dpvo import motion, projection
+from visloc_ros.odometry.dpvo import lie, projection
 from visloc_ros.odometry.dpvo.bundle import BundleReport
 from visloc_ros.odometry.dpvo.config import START_FRAMES, DpvoConfig
-from visloc_ros.odometry.dpvo.connections import connect_newest, mean_flow, retire_old
 from visloc_ros.odometry.dpvo.correlation import correlate
 from visloc_ros.odometry.dpvo.edges import Edges
 from visloc_ros.odometry.dpvo.global_adjustment import GlobalAdjustment, adjust_along
 from visloc_ros.odometry.dpvo.loops import ProximityLoops
 from visloc_ros.odometry.dpvo.rings import FrameFeatures
-from visloc_ros.odometry.dpvo.selection import gradient_centres, random_centres
+from visloc_ros.odometry.dpvo.sizes import CELL_PX
 from visloc_ros.odometry.dpvo.state import DpvoState
 
 START_UPDATES = END_UPDATES = 12
@@ -177,8 +177,8 @@ class FrontEnd:
         if self._config.motion_model != "DAMPED_LINEAR":
             return last
         last_ns, before_ns = (state.timeline.stamp_ns(frame_id) for frame_id in state.frame_ids[:-3:-1])
-        steps = motion.steps_ahead(stamp_ns, last_ns, before_ns)
-        return motion.extrapolate(last, before, steps, self._config.motion_damping)
+        steps = steps_ahead(stamp_ns, last_ns, before_ns)
+        return extrapolate(last, before, steps, self._config.motion_damping)
 
     def _first_depths(self) -> Tensor:
         """Inverse depths that broadcast to (M, 3, 3): random before the start, then the newest frames' median.
@@ -194,7 +194,7 @@ class FrontEnd:
         kk = state.patches_of(state.num_frames - 1, state.num_frames)
         edges = state.new_edges(kk, torch.full_like(kk, state.num_frames))
         _, delta, _ = self._ask(edges, self._correlate(edges, self._project(edges)))
-        return motion.median(delta.norm(dim=1))
+        return median(delta.norm(dim=1))
 
     def _project(self, edges: Edges) -> Tensor:
         state = self.state
@@ -225,3 +225,88 @@ class FrontEnd:
             return False
         state.drop_frame(frame)
         return True
+
+
+LOOP_FRAMES_APART = 30  # measurements over more frames than these close a loop
+
+
+def connect_newest(state: DpvoState, lifetime: int) -> None:
+    """Look for the patches of the last frames in the newest one, and for its own in the last frames and in itself."""
+    newest, oldest = state.num_frames - 1, max(state.num_frames - lifetime, 0)
+    earlier = state.patches_of(oldest, newest)
+    state.add_edges(earlier, torch.full_like(earlier, newest))
+    targets = torch.arange(oldest, newest + 1, device=state.device)
+    own = state.patches_of(newest, newest + 1)
+    state.add_edges(own.repeat_interleave(len(targets)), targets.repeat(len(own)))
+
+
+def retire_old(state: DpvoState, removal_window: int, optimization_window: int) -> None:
+    """End the measurements of patches older than the removal window; recent loops stay."""
+    edges, count = state.edges, state.num_frames
+    old = edges.ii < count - removal_window
+    if state.archived is not None:
+        old &= ~((edges.jj - edges.ii > LOOP_FRAMES_APART) & (edges.jj > count - optimization_window))
+    state.retire(old)
+
+
+def mean_flow(state: DpvoState, one: int, other: int) -> float | None:
+    """Mean flow between two frames, there and back, in pixels of the quarter grid; None where nothing measures it."""
+    edges = state.edges
+    forth, back = (edges.ii == one) & (edges.jj == other), (edges.ii == other) & (edges.jj == one)
+    if not (forth.any() and back.any()):
+        return None
+    return 0.5 * sum(_mean_flow(state, edges[chosen]) for chosen in (forth, back))
+
+
+def _mean_flow(state: DpvoState, edges: Edges) -> float:
+    flow, _ = projection.flow_magnitude(state.poses, state.flat_patches, state.intrinsics, edges.ii, edges.jj, edges.kk)
+    return float(flow.mean())
+
+
+_MAX_STEPS = 4.0  # a guess over a longer gap in the images is worse than none of it
+
+
+def extrapolate(last: Tensor, before: Tensor, steps: float, damping: float) -> Tensor:
+    """Pose (7,) after ``last``, if the motion since ``before`` went on for ``steps`` times its time, damped."""
+    return lie.retract(last, damping * steps * lie.log(lie.compose(last, lie.inverse(before))))
+
+
+def steps_ahead(stamp_ns: int, last_ns: int, before_ns: int) -> float:
+    """Time since the last frame over the time between the last two, at most a few; 1 where stamps do not increase."""
+    gap_ns = last_ns - before_ns
+    if gap_ns <= 0 or stamp_ns <= last_ns:
+        return 1.0
+    return min((stamp_ns - last_ns) / gap_ns, _MAX_STEPS)
+
+
+def median(values: Tensor) -> float:
+    """Interpolated median of all values."""
+    return float(torch.quantile(values.float().flatten(), 0.5))
+
+
+_CANDIDATES = 3  # drawn for each patch that is kept
+
+
+def random_centres(count: int, map_size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Cells (count, 2), x and y, whose 3 x 3 neighbourhood lies inside maps of (height, width); some may repeat."""
+    height, width = map_size
+    x = torch.randint(1, width - 1, (count,), generator=generator)
+    y = torch.randint(1, height - 1, (count,), generator=generator)
+    return torch.stack((x, y), dim=1)
+
+
+def gradient_centres(image: Tensor, count: int, map_size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Cells (count, 2) as ``random_centres`` draws them, the steepest third of them in an image (3, H, W)."""
+    candidates = random_centres(_CANDIDATES * count, map_size, generator)
+    steepness = functional.avg_pool2d(_gradient(image)[None], CELL_PX)[0].cpu()
+    height, width = steepness.shape  # one cell short at the border where the image ends with a whole cell
+    values = steepness[candidates[:, 1].clamp(max=height - 1), candidates[:, 0].clamp(max=width - 1)]
+    return candidates[values.topk(count).indices]
+
+
+def _gradient(image: Tensor) -> Tensor:
+    """Length (H - 1, W - 1) of the gradient of the sum over channels."""
+    brightness = image.float().sum(dim=0)
+    right = brightness[:-1, 1:] - brightness[:-1, :-1]
+    down = brightness[1:, :-1] - brightness[:-1, :-1]
+    return torch.hypot(right, down)

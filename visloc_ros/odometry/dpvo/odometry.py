@@ -5,24 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import pycolmap
 import torch
 from torch import Tensor
 
+from visloc_ros.core.errors import ModelError
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Reason, Rejection
-from visloc_ros.features.backends.weights import pick_device, pick_dtype
+from visloc_ros.features.backends.weights import find_weights, load_weights, pick_device, pick_dtype
+from visloc_ros.odometry.dpvo import projection
 from visloc_ros.odometry.dpvo.config import START_FRAMES, DpvoConfig
 from visloc_ros.odometry.dpvo.frontend import FrameOutcome, FrontEnd
 from visloc_ros.odometry.dpvo.images import PinholeImages
 from visloc_ros.odometry.dpvo.network import PatchNetwork
 from visloc_ros.odometry.dpvo.retrieval_loops import LoopModels, RetrievalLoops
 from visloc_ros.odometry.dpvo.sizes import CELL_PX
-from visloc_ros.odometry.dpvo.support import support_of_newest
-from visloc_ros.odometry.dpvo.weights import load_network
+from visloc_ros.odometry.dpvo.state import DpvoState
 from visloc_ros.odometry.frame_check import FrameCheck
 
 log = logging.getLogger(__name__)
@@ -181,3 +183,63 @@ def _start_counts(front_end: FrontEnd, step: FrameOutcome) -> dict[str, float]:
     if step.start_motion_px is not None:
         counts["motion_px"] = CELL_PX * step.start_motion_px
     return counts
+
+
+# How well the newest pose is supported by what the network measured: the only way for dpvo to notice it is lost. The
+# limits are geometric, and wide, since the published system has none to compare with.
+
+_MIN_WEIGHT = 0.1
+_MAX_RESIDUAL_PX = 4.0  # on the quarter grid
+
+
+@dataclass(frozen=True)
+class MeasurementSupport:
+    """Measurements of older patches in the newest frame, how many of them fit its pose, and their mean weight."""
+
+    measured: int
+    fitting: int
+    mean_weight: float
+
+    @property
+    def share(self) -> float:
+        """Part of the measurements that fit."""
+        return self.fitting / self.measured if self.measured else 0.0
+
+
+def support_of_newest(state: DpvoState, map_size: tuple[int, int]) -> MeasurementSupport:
+    """Count the measurements that are sure, inside maps of (height, width) cells, and near where the pose puts them."""
+    newest = state.num_frames - 1
+    edges = state.edges
+    edges = edges[(edges.jj == newest) & (edges.ii != newest)]
+    seen = projection.reproject(state.poses, state.flat_patches, state.intrinsics, edges.ii, edges.jj, edges.kk)
+    pixels, weight = seen[:, :, 1, 1], edges.weight.mean(dim=1)
+    near = (edges.target - pixels).norm(dim=1) < _MAX_RESIDUAL_PX
+    fitting = near & _inside(pixels, map_size) & (weight > _MIN_WEIGHT)
+    return MeasurementSupport(len(edges), int(fitting.sum()), float(weight.mean()) if len(edges) else 0.0)
+
+
+def _inside(pixels: Tensor, map_size: tuple[int, int]) -> Tensor:
+    height, width = map_size
+    limits = pixels.new_tensor([width - 0.5, height - 0.5])
+    return ((pixels > -0.5) & (pixels < limits)).all(dim=1)
+
+
+_NAMES = ("dpvo",)
+_TRAINING_ONLY = "update.lmbda"
+
+
+def load_network(path: str | Path, device: torch.device) -> PatchNetwork:
+    """The network with the weights of ``path``, or of dpvo.pth in torch's cache where the path is empty; for inference.
+
+    The file is a state dictionary as published: names may begin with ``module.``, and what only training needs is
+    left out. Raises ModelError when the file is missing, damaged, or of another network.
+    """
+    if str(path) and not Path(path).expanduser().is_file():
+        raise ModelError(f"the weights file {path} does not exist: 'visloc fetch-weights dpvo' gets the official one")
+    network = PatchNetwork()
+    load_weights(network, find_weights(str(path), _NAMES), _published_name)
+    return network.eval().requires_grad_(False).to(device)
+
+
+def _published_name(name: str) -> str:
+    return "" if _TRAINING_ONLY in name else name.replace("module.", "")

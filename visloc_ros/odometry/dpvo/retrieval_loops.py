@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from visloc_ros.core.geometry import Array, Sim3
+from visloc_ros.core.tangent import skew
 from visloc_ros.core.types import Image, LoopClosure
 from visloc_ros.features import FeatureConfig, LocalExtractor, Matcher, MatcherConfig, make_extractor, make_matcher
 from visloc_ros.odometry.dpvo.config import DpvoConfig
 from visloc_ros.odometry.dpvo.frame_points import FramePoints, Triple, triangulate
-from visloc_ros.odometry.dpvo.loop_closures import closure_of
 from visloc_ros.odometry.dpvo.loop_correction import LoopCorrection, apply_correction, close_loop
-from visloc_ros.odometry.dpvo.loop_evidence import LoopEvidence, measure_loop
 from visloc_ros.odometry.dpvo.places import Hit, LoopDetector, PlaceIndex
-from visloc_ros.odometry.dpvo.point_alignment import PointAlignment
+from visloc_ros.odometry.dpvo.point_alignment import PointAlignment, align_points
 from visloc_ros.odometry.dpvo.sizes import CELL_PX
 from visloc_ros.odometry.dpvo.state import DpvoState
 
@@ -217,3 +217,81 @@ class InlineExecutor(Executor):
 
 def _rgb(image: Tensor) -> Image:
     return np.ascontiguousarray(image.cpu().numpy()[::-1].transpose(1, 2, 0))
+
+
+# Errors that all points of a frame share, so that none shows them. Simulated points of frames whose neighbours are off
+# by 1 % of their steps and 0.3 mrad need one per cent of length; loops in small rendered images need half a
+# milliradian, a tenth of a pixel.
+_UNIT_SIGMA = 0.01
+_DIRECTION_SIGMA = 0.0005
+
+
+def closure_of(place_ns: int, query_ns: int, units: Array, place_from_query: PointAlignment) -> LoopClosure | None:
+    """Loop between two frames of one state with ``units`` (2,); None where one of them was not given out.
+
+    It is measured in the world's lengths of now, but others have the poses as they were given out, and earlier loops
+    have changed the scale of some frames since: each end is divided by the unit that its frame had.
+    """
+    if not np.all(units > 0.0):
+        return None
+    place_unit, query_unit = units.tolist()
+    measured = place_from_query.target_from_source
+    similarity = Sim3(measured.scale * query_unit / place_unit, measured.rotation, measured.translation / place_unit)
+    into_odometry = np.diag(np.repeat([1.0 / place_unit, 1.0], [3, 4]))
+    of_points = into_odometry @ place_from_query.covariance @ into_odometry
+    return LoopClosure(place_ns, query_ns, similarity, of_points + _shared_covariance(similarity))
+
+
+def _shared_covariance(similarity: Sim3) -> Array:
+    """Covariance (7, 7) by errors of either frame as a whole: its unit of length, and where its camera looks."""
+    of_place, of_query = np.zeros((7, 4)), np.eye(7)[:, 3:]
+    of_place[:3, :3], of_place[:3, 3] = -skew(similarity.translation), similarity.translation
+    of_place[3:] = np.eye(4)
+    variances = np.square(np.repeat([_DIRECTION_SIGMA, _UNIT_SIGMA], [3, 1]))
+    return np.asarray(of_place * variances @ of_place.T + of_query * variances @ of_query.T)
+
+
+# Whether two frames that look alike show the same place, and their relative pose (Lipson et al. 2024). Beside the
+# published tests, a loop must explain the rest of the images: of the points that each camera should see of the
+# other's, a fair part must be matched. A picture of which there are two prints passes every other test.
+
+_MIN_INLIERS = 30
+_MIN_INLIER_RATIO = 0.4
+_MIN_SPREAD = 0.08
+_MIN_MATCHED_SHARE = 0.45
+
+
+@dataclass(frozen=True, eq=False)
+class LoopEvidence:
+    """``alignment`` place_from_query of the matched points, and how many were ``expected`` to be matched."""
+
+    alignment: PointAlignment
+    expected: int
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether enough points agree, on more than one small thing, and most of what should be seen is."""
+        inliers = self.alignment.inliers
+        return (
+            inliers.sum() >= _MIN_INLIERS
+            and inliers.mean() >= _MIN_INLIER_RATIO
+            and self.alignment.spread >= _MIN_SPREAD
+            and len(inliers) >= _MIN_MATCHED_SHARE * self.expected
+        )
+
+    def __str__(self) -> str:
+        alignment = self.alignment
+        counts = f"{alignment.num_inliers} of {len(alignment.inliers)} points agree, {self.expected} expected"
+        return f"{counts}, spread {alignment.spread:.2f}, scale {alignment.target_from_source.scale:.3f}"
+
+
+def measure_loop(query: FramePoints, place: FramePoints, matcher: Matcher) -> LoopEvidence | None:
+    """Match and align the points of two frames; None where too few match."""
+    pairs = matcher.match(query.features, place.features).pairs
+    alignment = align_points(query.points[pairs[:, 0]], place.points[pairs[:, 1]])
+    if alignment is None:
+        return None
+    place_from_query = alignment.target_from_source
+    in_place = place.count_visible(place_from_query @ query.points)
+    in_query = query.count_visible(place_from_query.inverse @ place.points)
+    return LoopEvidence(alignment, min(in_place, in_query))

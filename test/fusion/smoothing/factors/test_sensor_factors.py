@@ -27,8 +27,7 @@ from visloc_ros.fusion.smoothing.states import States
 from visloc_ros.simulation import FusionScenario
 from visloc_ros.simulation.drifting_odometry import simulate_odometry
 from visloc_ros.simulation.fusion_replay import play, position_errors
-from visloc_ros.simulation.fusion_runs import FusionRun
-from visloc_ros.simulation.noisy_anchors import simulate_anchors
+from visloc_ros.simulation.fusion_runs import FusionRun, simulate_anchors
 
 SENSORS = SensorConfig()
 UP = np.array([0.0, 0.0, 1.0])

@@ -12,8 +12,7 @@ from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.core.map import NO_POINT
 from visloc_ros.core.types import Frame
 from visloc_ros.localization.strategies.fused import preparation
-from visloc_ros.localization.strategies.fused.association import NO_KEYPOINT, associate
-from visloc_ros.localization.strategies.fused.new_features import with_new_features
+from visloc_ros.localization.strategies.fused.preparation import NO_KEYPOINT, associate, with_new_features
 
 SIFT = ModelInfo("another", "Apache-2.0", "b" * 64)
 

@@ -5,10 +5,10 @@ import pytest
 from synthetic_map import unit
 
 from visloc_ros.localization.strategies.fused.conversion import SKETCH_LENGTH, sketch
+from visloc_ros.localization.strategies.fused.fused_map import smooth
 from visloc_ros.localization.strategies.fused.fusion import Fusion
 from visloc_ros.localization.strategies.fused.image_parts import ImageParts
 from visloc_ros.localization.strategies.fused.reducer import Reducer
-from visloc_ros.localization.strategies.fused.smoothing import smooth
 
 LENGTH, GLOBAL = 32, 1024
 ROWS = [np.array([0, 1, 2]), np.array([2, 3]), np.array([4, 5])]  # the first two show a common point

@@ -16,7 +16,7 @@ from visloc_ros.localization.evidence_collector import EvidenceCollector
 from visloc_ros.localization.guided import GuidedSearch
 from visloc_ros.localization.models import check_models
 from visloc_ros.localization.strategies.landmarks import LandmarkConfig, label_points, make_landmark_map, reduce_map
-from visloc_ros.localization.strategies.landmarks.point_descriptors import medoid_descriptors
+from visloc_ros.localization.strategies.landmarks.landmark_map import medoid_descriptors
 from visloc_ros.localization.view_overlap import ViewOverlap
 
 DEFAULTS = LandmarkConfig()

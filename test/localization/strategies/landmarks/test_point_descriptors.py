@@ -7,8 +7,8 @@ import pytest
 from landmark_places import unit
 
 from visloc_ros.core.map import NO_POINT, LocalFeatures, MapImage
-from visloc_ros.localization.strategies.landmarks import point_descriptors
-from visloc_ros.localization.strategies.landmarks.point_descriptors import mean_descriptors, medoid_descriptors
+from visloc_ros.localization.strategies.landmarks import landmark_map
+from visloc_ros.localization.strategies.landmarks.landmark_map import mean_descriptors, medoid_descriptors
 
 
 def observed(map_, point):
@@ -27,7 +27,7 @@ def medoid(descriptors):
 
 @pytest.mark.parametrize("chunk", [1, 1 << 23])
 def test_the_medoid_is_the_observation_nearest_to_the_others(hall_map, monkeypatch, chunk):
-    monkeypatch.setattr(point_descriptors, "_CHUNK_VALUES", chunk)
+    monkeypatch.setattr(landmark_map, "_CHUNK_VALUES", chunk)
     rows = np.array([7, 3, 800, 1400, 12])
     expected = [medoid(observed(hall_map, row)) for row in rows]
     assert np.allclose(medoid_descriptors(hall_map, rows), expected, atol=1e-3)

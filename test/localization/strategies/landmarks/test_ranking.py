@@ -1,6 +1,6 @@
 import numpy as np
 
-from visloc_ros.localization.strategies.landmarks.ranking import rank_by_confidence, rank_landmarks
+from visloc_ros.localization.strategies.landmarks.searcher import rank_by_confidence, rank_landmarks
 
 # Six tokens, background and three landmarks.
 PROBABILITIES = np.array(

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.errors import ConfigError, MapError
-from visloc_ros.localization.strategies.landmarks.text_file import read_texts
 from visloc_ros.localization.strategies.landmarks.text_likelihood import (
     TEXTS_NAME,
     TextLikelihood,
     TextSample,
     learn_texts,
     log_mean,
+    read_texts,
 )
 
 LENGTH, LANDMARKS = 384, 6  # as small models for sentences have

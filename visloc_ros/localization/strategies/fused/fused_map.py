@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import Array
@@ -16,6 +17,7 @@ from visloc_ros.features.types import GlobalDescriptor
 from visloc_ros.features.vlad import Vlad
 from visloc_ros.localization.reduced_map.frames import make_frame, map_of_frames
 from visloc_ros.localization.reduced_map.provenance import extractor_of
+from visloc_ros.localization.reduced_map.views import Rows
 from visloc_ros.localization.strategies.fused.approximate_index import Arrays, chosen_index, learn_index
 from visloc_ros.localization.strategies.fused.codebook import (
     Codebook,
@@ -26,10 +28,9 @@ from visloc_ros.localization.strategies.fused.codebook import (
 )
 from visloc_ros.localization.strategies.fused.config import IVF_PQ, FusedConfig
 from visloc_ros.localization.strategies.fused.conversion import sketch
-from visloc_ros.localization.strategies.fused.fusion import Fusion
+from visloc_ros.localization.strategies.fused.fusion import Fusion, unit
 from visloc_ros.localization.strategies.fused.image_parts import ImageParts
 from visloc_ros.localization.strategies.fused.reducer import Float32, Reducer
-from visloc_ros.localization.strategies.fused.smoothing import smooth
 
 _NOTHING = np.empty((0, 0), np.float32)
 
@@ -192,3 +193,26 @@ def fuse_map(described: DescribedMap, config: FusedConfig) -> FusedMap:
 def searched_map(manifest: Manifest, frames: Sequence[MapImage], points: FusedPoints, extractor: ModelInfo) -> Map:
     """The map of these frames, whose features are those of ``extractor``."""
     return map_of_frames(replace(manifest, models={**manifest.models, "extractor": extractor}), frames, points)
+
+
+# Descriptors of images averaged over those that show the same points, so that those of one place are alike.
+# Descriptors of images that overlap little are hardly more alike than those of two places. Where each point had the
+# mean of what its own images happen to look like, points of one place would be told apart by it, but places hardly.
+
+
+def smooth(reduced: Float32, point_rows: Sequence[Rows], num_points: int, steps: int, *, renormalise: bool) -> Float32:
+    """Descriptors (M, D), each replaced ``steps`` times by the mean of all, weighed by how many points both show.
+
+    Image m shows the points ``point_rows[m]``, each once. Where they ``renormalise``, every step ends with unit length.
+    """
+    counts = [len(rows) for rows in point_rows]
+    shown = csr_array(
+        (np.ones(sum(counts)), np.concatenate(point_rows), np.cumsum([0, *counts])), (len(counts), num_points)
+    )
+    shared = shown @ shown.sum(axis=0)
+    values = reduced.astype(np.float64)
+    for _ in range(steps):
+        values = (shown @ (shown.T @ values)) / shared[:, None]
+        if renormalise:
+            values = unit(values).astype(np.float64)
+    return np.asarray(values, np.float32)

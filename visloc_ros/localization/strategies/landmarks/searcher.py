@@ -26,10 +26,9 @@ from visloc_ros.localization.strategies.landmarks.calibration import keep_likely
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
 from visloc_ros.localization.strategies.landmarks.landmark_reach import LandmarkReach
 from visloc_ros.localization.strategies.landmarks.look_alikes import LookAlikes
-from visloc_ros.localization.strategies.landmarks.ranking import RankedLandmark, rank_landmarks
 from visloc_ros.localization.strategies.landmarks.recogniser import Recogniser
 from visloc_ros.localization.strategies.landmarks.text_likelihood import TextLikelihood
-from visloc_ros.localization.strategies.landmarks.tokens import Float32
+from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32
 from visloc_ros.localization.view_overlap import ViewOverlap
 
 _MOST_TRIED = 8  # landmarks: a trial takes 2 ms, and where as many fail the image hardly shows the map
@@ -191,3 +190,35 @@ def _strength(evidence: Evidence) -> tuple[bool, int, int]:
 
 def _likely_places(recognition: Recognition) -> int:
     return min(_LIKELY_CLASSES, int(recognition.probabilities.shape[1])) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class RankedLandmark:
+    """A landmark that the query may show, and the rows (K,) of the tokens that say so."""
+
+    label: int
+    token_rows: NDArray[np.intp]
+
+
+def rank_landmarks(probabilities: Float32) -> Iterator[RankedLandmark]:
+    """Landmarks in the order in which to try them, by probabilities (N, C) of tokens; class 0 is background.
+
+    Those that are the most probable class of a token come first, then those that are second, and so on; of those of
+    the same rank that of most tokens, and of as many that of the lower number.
+    """
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    listed = {BACKGROUND}
+    for classes in order.T:
+        labels, counts = np.unique(classes, return_counts=True)
+        for label in labels[np.argsort(-counts, kind="stable")]:
+            if int(label) not in listed:
+                listed.add(int(label))
+                yield RankedLandmark(int(label), np.flatnonzero(classes == label))
+
+
+def rank_by_confidence(probabilities: Float32) -> Iterator[RankedLandmark]:
+    """Landmarks by the sum of their probabilities (N, C), each with the tokens of which it is the likeliest class."""
+    best, sums = probabilities.argmax(axis=1), probabilities.sum(axis=0)
+    for label in np.argsort(-sums, kind="stable"):
+        if label != BACKGROUND:
+            yield RankedLandmark(int(label), np.flatnonzero(best == label))

@@ -42,7 +42,7 @@ class LandmarkStrategy(SearchStrategy):
     ) -> list[PreparedMap]:
         """Write landmarks and their recogniser into maps, all of which it tells apart."""
         from visloc_ros.localization.strategies.landmarks.preparation import prepare_landmarks
-        from visloc_ros.localization.strategies.landmarks.text_file import read_texts
+        from visloc_ros.localization.strategies.landmarks.text_likelihood import read_texts
 
         texts = None if examples.texts is None else read_texts(examples.texts)
         scenes = prepare_landmarks(maps, options, progress, examples.frames, examples.elsewhere, texts)

@@ -7,7 +7,8 @@ text's embedding (multinomial logistic regression), and nothing else: a text tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import Array
 from visloc_ros.localization.reduced_map.array_files import read_arrays, write_arrays
+from visloc_ros.localization.search_hint import unit_embedding
 from visloc_ros.localization.strategies.landmarks.tokens import Float32, unit_rows
 
 TEXTS_NAME = "texts.npz"
@@ -130,3 +132,31 @@ def _shares(counts: Array) -> Array:
     """Rows (n, k) that sum to one; one count is spread over all, so that none is zero."""
     smoothed = counts + 1.0 / counts.shape[1]
     return np.asarray(smoothed / smoothed.sum(axis=1, keepdims=True))
+
+
+_MOST_NUMBERS = 4096  # of an embedding: 384 to 1536 are usual
+
+
+def read_texts(path: Path) -> dict[str, Array]:
+    """Unit embeddings (E,) by name of a NumPy ``.npz`` file with one array for each image, all of one length.
+
+    Raises ConfigError that says what is wrong.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            texts = {name: unit_embedding(file[name], f"{path}: the text of '{name}'") for name in file.files}
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise ConfigError(
+            f"{path} cannot be read as texts ({error}): write it with numpy.savez(FILE, **{{image name: embedding}})"
+        ) from error
+    _check(path, texts)
+    return texts
+
+
+def _check(path: Path, texts: Mapping[str, Array]) -> None:
+    lengths = sorted({len(text) for text in texts.values()})
+    if len(lengths) != 1 or lengths[0] > _MOST_NUMBERS:
+        found = " and ".join(map(str, lengths)) or "no"
+        raise ConfigError(
+            f"{path} holds embeddings of {found} numbers: give all of them one length, of at most {_MOST_NUMBERS}"
+        )
