@@ -171,9 +171,11 @@ class FusionOutput(BackendListener):
             transforms.append((stamp_ns, config.odom_frame, config.base_frame, published.odom_from_base))
         if published.map_from_odom is not None:
             ahead_ns, now_ns = stamp_ns + int(config.transform_tolerance * NANOSECONDS), self._node.now_ns()
-            if self._sent is None:  # what follows in the next tolerance would lie before the first date
+            leads_ahead = self._leads_ahead(published)
+            # The first one dated ahead has one before it: what follows in the next tolerance is looked up between them.
+            if self._sent is None or not leads_ahead:
                 transforms.append((stamp_ns, config.map_frame, config.odom_frame, published.map_from_odom))
-            if self._leads_ahead(published):
+            if leads_ahead:
                 transforms.append((ahead_ns, config.map_frame, config.odom_frame, published.map_from_odom))
                 sent = _Sent(ahead_ns, published.map_from_odom, now_ns, now_ns)
         with self._sending:
