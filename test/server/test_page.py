@@ -34,8 +34,8 @@ class Page:
         for name in names:
             self[name].click()
 
-    def run(self, script):
-        return self.browser.execute_script(script)
+    def run(self, script, *arguments):
+        return self.browser.execute_script(script, *arguments)
 
     def wait_for(self, condition, what):
         deadline = time.monotonic() + WAIT_S
@@ -160,4 +160,11 @@ def test_a_photo_is_found_once_the_token_is_given(tmp_path, open_browser):
         page.wait_for(lambda: "photo.png: found" in page["photos"].text, "pose")
         shown = [float(value) for value in page["position"].text.removesuffix(" m").split(", ")]
         assert shown == pytest.approx(DRIVE.pose(0).translation.tolist(), abs=0.1)
+        picture = page["photos"].find_element("tag name", "img")
+        page.wait_for(
+            lambda: page.run("return arguments[0].naturalWidth", picture) == DRIVE.frame(0).rgb.shape[1], "photo"
+        )
+        rows = page["readout"].find_elements("tag name", "dd")
+        assert "–" not in [row.text for row in rows if row.is_displayed()]
+        assert "matches agree" in page["support"].text
         page.browser.quit()

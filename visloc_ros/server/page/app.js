@@ -141,7 +141,7 @@ const hear = {
     this.times = [...this.times.filter((time) => now - time < RATE_MS), now];
     $("readout").hidden = false;
     showState(answer.state, answer.advice ?? answer.detail ?? "");
-    $("rate").textContent = `${(this.times.length / (RATE_MS / 1000)).toFixed(0)} a second, ${ageMs.toFixed(0)} ms old`;
+    showRate(`${(this.times.length / (RATE_MS / 1000)).toFixed(0)} a second, ${ageMs.toFixed(0)} ms old`);
     $("support").textContent = SUPPORT[answer.support] ?? "–";
     if (answer.calibration) {
       from.estimated = answer.calibration.focal_length_px;
@@ -173,6 +173,12 @@ function showState(state, reason) {
   badge.textContent = state ?? "not an image";
   badge.className = `badge ${state ?? ""}`;
   $("reason").textContent = reason;
+}
+
+function showRate(words) {
+  // Answers come at a rate from a camera; a photo has one.
+  $("rate").textContent = words;
+  for (const part of [$("rate"), $("rate").previousElementSibling]) part.hidden = !words;
 }
 
 function showPose(pose, covariance, isMetric) {
@@ -238,7 +244,9 @@ async function takeFiles(files) {
 
 async function locate(file) {
   // One photo, by itself.
-  const item = element("li", `${file.name}: searching …`), form = new FormData(), focal = Number($("focal").value);
+  const words = element("span", `${file.name}: searching …`), item = element("li");
+  const form = new FormData(), focal = Number($("focal").value);
+  item.append(pictureOf(file), words);
   $("photos").append(item);
   form.append("image", file);
   form.append("map", $("map").value);
@@ -249,17 +257,31 @@ async function locate(file) {
       for (const [key, value] of Object.entries(camera)) form.append(key, value);
     }
     const answer = await json("localize", { method: "POST", body: form });
-    item.textContent = `${file.name}: ${answer.success ? `found, ${answer.num_inliers} inliers` : `${answer.reason} – ${answer.advice}`}`;
+    words.textContent = `${file.name}: ${answer.success ? `found, ${answer.num_inliers} inliers` : `${answer.reason} – ${answer.advice}`}`;
     $("readout").hidden = false;
+    showRate("");
+    const ms = Object.values(answer.timings_ms).reduce((sum, one) => sum + one, 0);
+    $("search").textContent = `${answer.success ? `found, ${answer.num_inliers} inliers` : answer.reason}, ${ms.toFixed(0)} ms`;
+    $("support").textContent = answer.success ? `this photo: ${answer.num_inliers} of ${answer.num_matches} matches agree` : "–";
     showPose(answer.map_from_camera, answer.covariance, answer.metric);
     showState(answer.success ? "LOCALIZED" : "LOST", answer.advice ?? "");
     const camera = answer.camera;
     if (camera) $("calibration").textContent = camera.description;
     if (answer.success) scene?.addPhoto(answer.map_from_camera, camera.width, camera.height, camera.focal_length_px);
   } catch (error) {
-    item.textContent = `${file.name}: ${error.message}`;
+    words.textContent = `${file.name}: ${error.message}`;
     item.className = "bad";
   }
+}
+
+function pictureOf(file) {
+  // The photo itself, where the browser can show it: few know HEIC.
+  const picture = element("img");
+  picture.alt = "";
+  picture.src = URL.createObjectURL(file);
+  picture.onload = () => URL.revokeObjectURL(picture.src);
+  picture.onerror = () => picture.remove();
+  return picture;
 }
 
 // Build
