@@ -1,1 +1,1 @@
-"""Values every other part speaks in: poses, frames, results, configuration, maps. No ROS, no torch."""
+"""The types that all other packages exchange: poses, frames, results, configuration, maps. No ROS, no torch."""

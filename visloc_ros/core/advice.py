@@ -40,7 +40,7 @@ ADVICE: Mapping[Reason, str] = {
 
 
 def advise(counts: Mapping[Reason, int]) -> list[str]:
-    """A line for each reason why so many images have no pose, the most frequent first."""
+    """A line for each reason why images have no pose, with their number, the most frequent first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0].value))
     return [f"{count} x {reason.value}: {ADVICE[reason]}" for reason, count in ordered if count]
 

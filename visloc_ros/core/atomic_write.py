@@ -1,8 +1,8 @@
 """Atomic writing of files and folders: they are complete or absent, whatever happens while they are written.
 
-What is written lies in a hidden folder beside its place, ``.NAME.partial``, which is locked by the process that writes.
-A process that was killed leaves it behind, unlocked: the next one that writes there, or opens what should be there,
-puts back what had been moved aside and removes the rest.
+Files are written in a hidden folder beside their destination, ``.NAME.partial``, which the writing process locks.
+A process that was killed leaves it behind, unlocked: the next process that writes or opens the destination restores
+what had been moved aside and removes the rest.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
 
 def restore(path: Path) -> None:
-    """Put back what a process had moved aside that was killed while it replaced ``path``, and remove what it left.
+    """Restore what a process moved aside before it was killed while replacing ``path``, and remove its leftovers.
 
     Raises OutputError where there is nothing at ``path`` and it cannot be put back.
     """
@@ -94,7 +94,7 @@ class _InUse(OutputError):
 
 
 def check_space(folder: Path, at_least_bytes: int) -> None:
-    """Raise OutputError where a folder's disk has less room than what is to be written takes at the least."""
+    """Raise OutputError where a folder's disk has less room than the least that the output needs."""
     left = shutil.disk_usage(folder).free
     if left < at_least_bytes:
         raise OutputError(
@@ -104,7 +104,7 @@ def check_space(folder: Path, at_least_bytes: int) -> None:
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether a relative path is of what is just being written, or of what a killed process has left."""
+    """Whether a relative path belongs to an unfinished write, of a running or of a killed process."""
     return any(part.startswith(".") and part.endswith(_SUFFIX) for part in path.parts)
 
 
@@ -114,7 +114,7 @@ def _workspace_of(path: Path) -> Path:
 
 @contextmanager
 def _words(path: Path) -> Iterator[None]:
-    """Turn failures to write below the folder of ``path`` into OutputError; others are not about it, and pass."""
+    """Turn failures to write below the folder of ``path`` into OutputError; other errors pass."""
     try:
         yield
     except OSError as error:
@@ -131,7 +131,7 @@ def _is_full(error: OSError) -> bool:
 
 
 def _is_of_writing(error: OSError, parent: Path) -> bool:
-    """Whether an error is of the files that are written below a folder, not of some that were read for them."""
+    """Whether an error concerns a file written below a folder, rather than one that was read as input."""
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
     return _is_full(error) or not names or any(Path(name).is_relative_to(parent) for name in names)
 
@@ -147,7 +147,7 @@ def _workspace(path: Path) -> Iterator[Path]:
         (workspace / _NEW).mkdir()
         yield workspace
     finally:
-        with suppress(OSError):  # the next one clears up what cannot be cleared up now
+        with suppress(OSError):  # the next writer clears up what cannot be cleared up now
             _put_in_order(path, workspace)
             (workspace / _LOCK).unlink()
             workspace.rmdir()
@@ -172,7 +172,7 @@ def _locked(workspace: Path, path: Path) -> int:
         except FileNotFoundError:  # its last owner has just removed it
             continue
         except OSError:
-            with suppress(OSError):  # it is another's if it is not empty
+            with suppress(OSError):  # it belongs to another process if it is not empty
                 workspace.rmdir()
             raise
         try:
@@ -193,14 +193,14 @@ def _locked(workspace: Path, path: Path) -> int:
 
 
 def _replace(path: Path, folder: Path, old: Path) -> None:
-    """Put ``folder`` in the place of ``path``; what was there is moved to ``old``, and the workspace brings it back."""
+    """Put ``folder`` in the place of ``path``; the old one moves to ``old``, from where the workspace restores it."""
     if path.exists():
         path.rename(old)
     folder.rename(path)
 
 
 def _sync(path: Path) -> None:
-    """Have the disk keep a file or a folder's names before anything builds on it: power may fail."""
+    """Flush a file, or a folder's names, to the disk before anything depends on it: power may fail."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""How the intrinsics of a camera are known: where they come from, and how sure their focal length is."""
+"""The source of a camera's intrinsics, and the uncertainty of their focal length."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _WORDS = {
 class CameraCalibration:
     """Intrinsics, where they come from, and the relative standard deviation of the focal length (0: taken as exact).
 
-    Frames that carry the same object were taken by the same camera, whose intrinsics are then estimated in common.
+    Frames that share one such object come from one camera: its intrinsics are estimated from all of them together.
     """
 
     camera: pycolmap.Camera
@@ -49,7 +49,7 @@ class CameraCalibration:
 
     @property
     def is_provisional(self) -> bool:
-        """Whether the intrinsics are no more than a guess, to be replaced by what frames tell."""
+        """Whether the intrinsics are only a guess, which estimates from frames replace."""
         return self.source in (CalibrationSource.EXIF, CalibrationSource.GUESSED)
 
     def __str__(self) -> str:
@@ -71,5 +71,5 @@ class CameraCalibration:
 
 
 def guess_calibration(width: int, height: int) -> CameraCalibration:
-    """What an image size alone says about its camera."""
+    """The calibration guessed from the image size alone."""
     return CameraCalibration(guess_camera(width, height), CalibrationSource.GUESSED, GUESSED_FOCAL_SIGMA)

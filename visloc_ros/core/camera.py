@@ -153,7 +153,7 @@ def rotate(camera: pycolmap.Camera, clockwise: bool) -> pycolmap.Camera | None:
 
 
 def turn_upright(camera: pycolmap.Camera, width: int, height: int, clockwise_turns: int) -> pycolmap.Camera:
-    """The camera of an image of ``width`` x ``height`` stored pixels after so many clockwise quarter turns.
+    """The camera of an image of ``width`` x ``height`` stored pixels after ``clockwise_turns`` quarter turns.
 
     ``camera`` is of the stored pixels, or of the turned image's size, and then stays as it is. Raises CalibrationError
     for a model that cannot be turned.
@@ -194,7 +194,7 @@ def is_same_camera(one: pycolmap.Camera, other: pycolmap.Camera) -> bool:
 
 
 def check_image_size(camera: pycolmap.Camera, width: int, height: int) -> None:
-    """Refuse an image that its calibration was not made for. Raises CalibrationError."""
+    """Refuse an image whose size is not that of its calibration. Raises CalibrationError."""
     if (camera.width, camera.height) != (width, height):
         raise CalibrationError(
             f"the image is {width}x{height} but the calibration is for {camera.width}x{camera.height}: "

@@ -1,20 +1,20 @@
-"""How a node keeps up with its camera on a busy computer: by skipping images, which it names and counts."""
+"""Which images a node skips, and counts, to keep up with its camera on a busy computer."""
 
 from __future__ import annotations
 
 from collections import deque
 
-_MOST_WAITING = 2  # newer images that wait: fewer are made up for
+_MOST_WAITING = 2  # newer images that wait: a shorter queue catches up by itself
 _WINDOW_S = 2.0  # over which it is judged whether the computer keeps up
 _LEAST_SHARE = 0.1  # of the images, skipped, from which it does not: a keyframe here and there is no overload
 _ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 
 
 class CameraLoad:
-    """Tells which images to skip: those behind which newer ones wait. Times are of one steady clock.
+    """Decides which images to skip: those behind which newer ones wait. Times are of one steady clock.
 
-    A short delay is made up for. While the computer does not keep up, the newest image is always the next one. One
-    thread asks which images to skip; any may ask how it goes.
+    After a short delay no image is skipped. While the computer does not keep up, the newest image is always the next
+    one. One thread asks which images to skip; any thread may read the state.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class CameraLoad:
         self._newest: deque[tuple[float, bool]] = deque()  # when images came up, and whether they were skipped
 
     def skips(self, num_waiting: int, now_s: float) -> bool:
-        """Whether to skip the image at hand, behind which so many newer ones wait."""
+        """Whether to skip the current image, given the number of newer ones that wait behind it."""
         while self._newest and now_s - self._newest[0][0] > _WINDOW_S:
             self._newest.popleft()
         is_skipped = num_waiting >= (1 if self.is_overloaded else _MOST_WAITING)

@@ -1,4 +1,4 @@
-"""Work done in a process of its own: the memory it takes, and the crash it may end in, are that process's alone."""
+"""Work in a separate process: its memory use and its crashes do not affect this process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ENDING_S = 5.0  # to clear up after itself
 
 @dataclass(frozen=True)
 class Limits:
-    """What the work may take, None without end: bytes beyond what its libraries take, seconds of processors."""
+    """Limits of the work, None for unlimited: bytes beyond those of its libraries, seconds of processor time."""
 
     memory_bytes: int | None = None
     processor_s: int | None = None
@@ -35,19 +35,19 @@ class Limits:
 class ChildProcess(Generic[ResultT]):
     """Calls ``function(tell, *arguments)`` in a new process; what ``tell`` is given there, ``hear`` gets here.
 
-    The function, its arguments and its result must be picklable. The log of this package goes on here.
+    The function, its arguments and its result must be picklable. Log records of this package are forwarded here.
     """
 
     def __init__(
         self, function: Callable[..., ResultT], *arguments: Any, limits: Limits | None = None, hear: Tell | None = None
     ) -> None:
-        context = get_context("forkserver")  # whose processes start in no time, once it has imported what they need
+        context = get_context("forkserver")  # its processes start at once, after it has imported what they need
         context.set_forkserver_preload([function.__module__])
         self._hear, self._is_ended = hear, False
         self._pipe, far_end = context.Pipe(duplex=False)
         work = (far_end, limits or Limits(), function, arguments)
         self._process = context.Process(target=_serve, args=work, name=function.__name__, daemon=True)
-        with deaf_to_ctrl_c(), _blocked(signal.SIGTERM):  # it hears that one when it can be ended in order
+        with deaf_to_ctrl_c(), _blocked(signal.SIGTERM):  # the child unblocks it once it can end in order
             self._process.start()
         far_end.close()
 
@@ -106,7 +106,7 @@ def deaf_to_ctrl_c() -> Iterator[None]:
 
 @contextmanager
 def _blocked(number: signal.Signals) -> Iterator[None]:
-    """A signal waits that comes to this thread, and to processes that are started in the block."""
+    """Block a signal in this thread, and in processes that are started in the block."""
     heard = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
     try:
         yield

@@ -1,4 +1,4 @@
-"""Stamps in the order of arrival: a looped bag, which starts everything again, told from a frame out of order."""
+"""Stamps in the order of arrival: distinguishes a looped bag, which restarts everything, from a frame out of order."""
 
 from __future__ import annotations
 

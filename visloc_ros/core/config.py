@@ -42,7 +42,7 @@ def section(config_type: type[Config]) -> Any:
 def plugin_sections(types: Callable[[], Mapping[str, type[Config]]]) -> Any:
     """Declare groups of options that plug-ins bring, by their names: a mapping of those that are not the defaults.
 
-    Dotted names and files have them beside the other options: ``types`` tells them when they are asked for.
+    Dotted names and files list them beside the other options; ``types`` gives their types when they are needed.
     """
     return field(default_factory=dict, metadata={"plugins": types})
 

@@ -1,4 +1,4 @@
-"""The one exception family: whatever a user can mend is a VislocError and says how."""
+"""The exceptions of the package: an error that a user can fix is a VislocError, whose message says how."""
 
 _LONGEST = 800  # characters of a message; names in it may be of any length
 _BEGIN = 500
@@ -7,7 +7,7 @@ _BEGIN = 500
 class VislocError(Exception):
     """Base of every error a user can act on; the message says what is wrong and what to do.
 
-    It is one line of bounded length, whatever names from outside it holds.
+    The message is one line of bounded length, however long the names in it are.
     """
 
     def __str__(self) -> str:
@@ -33,11 +33,11 @@ class MapError(VislocError):
 
 
 class ManifestError(MapError):
-    """What a map says of itself is missing or garbled, or it is for other models or another version."""
+    """A map's manifest is missing or garbled, or it is for other models or another version."""
 
 
 class ModelError(VislocError):
-    """A learned model or its weights are not there, or not what they claim to be."""
+    """A learned model or its weights are missing, or do not match their checksum."""
 
 
 class OutputError(VislocError):
@@ -49,7 +49,7 @@ class OutputExistsError(OutputError):
 
 
 class DeadlineError(VislocError):
-    """Something took longer than anybody waits for it."""
+    """Something took longer than its time limit."""
 
 
 class SetupError(VislocError):

@@ -2,7 +2,7 @@
 
 hloc puts the centre of the top-left pixel at (0, 0), COLMAP at (0.5, 0.5): keypoints are shifted here, and nowhere
 else. Descriptors are stored (D, N) in half precision, as hloc does. Ours are rounded to a sixteenth of their spread
-(for unit vectors of length 128: to 1/256), far below what tells them apart, which lets HDF5 pack them to half the size.
+(for unit vectors of length 128: to 1/256), far below what distinguishes them; HDF5 then packs them to half the size.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SCORE_NAMES = ("scores", "keypoint_scores")  # hloc calls them either way, by e
 class LocalFeatures:
     """Keypoints (N, 2) float32 in COLMAP pixels, scores (N,) float32, descriptors (N, D), image size (w, h).
 
-    ``scales_angles`` (N, 2): size [px] and angle [rad] of keypoints, where the extractor tells them (SIFT).
+    ``scales_angles`` (N, 2): size [px] and angle [rad] of keypoints, where the extractor gives them (SIFT).
     """
 
     keypoints: NDArray[np.float32]

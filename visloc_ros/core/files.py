@@ -1,7 +1,7 @@
-"""Files that may be anything: read only where they are plain files of a size that can be, with errors in words.
+"""Reading untrusted files: only plain files of a plausible size, with readable errors.
 
-A pipe or a device would keep its reader waiting for ever, an endless or huge one would fill the memory, and a name can
-be too long to ask for. Every function raises the VislocError that it is given, with ``advice`` at the end of its words.
+A pipe or a device could block its reader for ever, an endless or huge file fill the memory, and a name can be too long
+for the system. Every function raises the VislocError that it is given, with ``advice`` at the end of its message.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def is_folder(path: Path) -> bool:
 
 
 def check_file(path: Path, error: type[VislocError], at_most: int, advice: str = "") -> None:
-    """Raise the error unless a path leads to a plain file of at most so many bytes."""
+    """Raise the error unless a path leads to a plain file of at most ``at_most`` bytes."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -92,7 +92,7 @@ def read_text(path: Path, error: type[VislocError], at_most: int = LARGEST_TEXT_
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """Refuses a key that is there twice, of which YAML itself takes the last without a word."""
+    """Refuses a key that occurs twice, where YAML itself silently takes the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The mapping of a node. Raises yaml.YAMLError."""

@@ -1,4 +1,4 @@
-"""What an examination finds: of what, how bad, and in words what to do about it."""
+"""A finding of a check: its subject, its severity, and what to do about it."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class SE3:
         return SE3(rotation, (1.0 - fraction) * self.translation + fraction * other.translation)
 
     def is_close(self, other: SE3, translation: float = 1e-9, degrees: float = 1e-7) -> bool:
-        """Tell whether two transforms agree within a distance and an angle."""
+        """Whether two transforms agree within a distance and an angle."""
         return (
             float(np.linalg.norm(self.translation - other.translation)) <= translation
             and rotation_angle_deg(self.rotation, other.rotation) <= degrees
@@ -156,7 +156,7 @@ def rotation_matrix(vector: ArrayLike) -> Array:
 
 
 def _stacked_rotation_matrices(vectors: Array) -> Array:
-    from scipy.spatial.transform import Rotation  # takes 0.3 s, for which no start has to wait
+    from scipy.spatial.transform import Rotation  # takes 0.3 s, so it is imported only when needed
 
     return np.asarray(Rotation.from_rotvec(vectors).as_matrix())
 
@@ -213,7 +213,7 @@ def _stacked_rotation_vectors(rotations: Array) -> Array:
 
 
 def _any_rotation_vector(rotation: Array) -> Array:
-    """Likewise near half a turn, too, where the antisymmetric part no longer tells the axis."""
+    """Likewise near half a turn, too, where the antisymmetric part no longer determines the axis."""
     from scipy.spatial.transform import Rotation
 
     return np.asarray(Rotation.from_matrix(rotation).as_rotvec())

@@ -2,8 +2,8 @@
 
 An accelerometer shows, in the axes of the path's frame, ``g * up + scale * acceleration + rotation * bias``: gravity,
 the path's own acceleration times its unknown scale, and an error that turns with the camera. Over half-second blocks
-all of this is known but the seven numbers of gravity, scale and bias, and linear in them. (Visual-inertial alignment
-as in Martinelli 2014 and VINS-Mono, without the gyroscope: the images tell the rotation.)
+all of this is known except gravity, scale and bias, seven numbers in which it is linear. (Visual-inertial alignment
+as in Martinelli 2014 and VINS-Mono, without the gyroscope: the images give the rotation.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_GRAVITY_ERROR = 0.1
 _BIAS_SIGMA = 0.1  # m/s^2, as consumer IMUs have it
 _LEAST_NOISE = 0.01  # m/s^2, of the mean over a block
 _MIN_SAMPLES = 5
-_UNKNOWNS = 4  # that the blocks must tell; the bias is held by what is usual, too
+_UNKNOWNS = 4  # that the blocks must determine; the bias also has a prior
 _ITERATIONS = 10
 _OUTLIER_DEVIATIONS = 3.0
 _MAD_TO_SIGMA = 1.4826
@@ -47,7 +47,7 @@ class Gravity(NamedTuple):
 
     @property
     def magnitude(self) -> float:
-        """Its length in m/s^2."""
+        """Its magnitude in m/s^2."""
         return float(np.linalg.norm(self.vector))
 
     @property
@@ -73,9 +73,9 @@ def measure_blocks(
 ) -> Iterator[Block]:
     """Half seconds of a path without gaps, as far as there are samples of specific force (N, 3) in m/s^2.
 
-    Within ``margin_s`` of the path's ends, where its velocity is known less well, none begins or ends.
+    No block lies within ``margin_s`` of the path's ends, where its velocity is less certain.
     """
-    from scipy.interpolate import CubicSpline  # takes 0.3 s, for which no start has to wait
+    from scipy.interpolate import CubicSpline  # takes 0.3 s, so it is imported only when needed
     from scipy.spatial.transform import Rotation, Slerp
 
     begin_ns = path.stamps_ns[0]

@@ -1,7 +1,7 @@
-"""Arrays out of an HDF5 file from anywhere: numbers of the expected shape, none from other files, none out of nothing.
+"""Arrays from an untrusted HDF5 file: numbers of the expected shape, none from other files or mere fill values.
 
-A few bytes of HDF5 can declare an array of any size, and be read as its fill value; what is read may take only so much
-more room than the file does.
+A few bytes of HDF5 can declare an array of any size, which reads as its fill value; so the ratio of the arrays' size
+to the file's size is bounded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FREE_BYTES_OF_ONE = 64 << 10
 
 
 class H5Reader:
-    """An open file; ``path`` is for its messages. Raises MapError for all that is not as it should be."""
+    """An open file; ``path`` is for its messages. Raises MapError for anything unexpected."""
 
     def __init__(self, path: Path, file: h5py.File) -> None:
         self.path, self._file = path, file
@@ -62,7 +62,7 @@ class H5Reader:
             raise MapError(f"{self.path} is truncated or broken at '{key}'{COPY_AGAIN}") from error
         if not isinstance(dataset, h5py.Dataset):
             raise MapError(f"{self.path} lacks '{key}': it does not belong to this COLMAP model, rebuild the map")
-        # A map is data of its own: links and virtual or external storage could make it read other files.
+        # A map is self-contained: links and virtual or external storage could make it read other files.
         if dataset.file.filename != self._file.filename or dataset.is_virtual or dataset.external:
             raise MapError(f"{self.path}: '{key}' refers to another file: do not trust this map")
         return dataset

@@ -40,7 +40,7 @@ class FileInfo:
 
 @dataclass(frozen=True)
 class UncertaintyInfo:
-    """What a map is off by (``localization/map_uncertainty.py``), so that it need not be found out at every opening.
+    """A map's own error (``localization/map_uncertainty.py``), stored so that it is not estimated at every opening.
 
     ``position_rate`` and ``rotation_rate`` in radians squared per radian of view change. The covariances (6, 6), as in
     ``core.types`` but in camera axes, are of an image's pose, and of its difference to that of the nearest image, from
@@ -58,7 +58,7 @@ class UncertaintyInfo:
 
     @property
     def is_sound(self) -> bool:
-        """Whether these are numbers that can be."""
+        """Whether these numbers are plausible."""
         try:
             changes = [self.nearest_change, self.validated_change]
             rates = np.array([self.position_rate, self.rotation_rate, *changes], dtype=np.float64)
@@ -74,7 +74,7 @@ class UncertaintyInfo:
 class ReducedInfo:
     """The only way of searching whose files a reduced map still holds, and the other ``files`` of the whole one.
 
-    These are not here: they tell of which version of the map the prepared files are.
+    The map does not hold these ``files``: they identify the version of the map that the prepared files were made from.
     """
 
     search: str
@@ -88,15 +88,15 @@ class Manifest:
     ``models`` by role (extractor, matcher, global), ``cameras`` as plain values by camera id (in maps that
     were built here with ``source`` and ``focal_sigma``, how the focal length is known), ``counts`` of
     images, points and observations, ``reprojection_error_px`` the mean over observations, ``config`` the options it
-    was built with, ``files`` relative to the map folder, ``uncertainty`` what the map is off by, None where that was
+    was built with, ``files`` relative to the map folder, ``uncertainty`` the map's own error, None where it was
     not estimated. ``metric``: one map unit is one metre. ``gravity_aligned``: +z points up. ``scale_source`` and
     ``gravity_source`` say what these two rest on, ``scale_error`` (relative) and ``gravity_error_deg`` how good they
     are, None where that is not known. ``geo_origin`` is empty, or the latitude, longitude (WGS 84, degrees) and, if
     known, altitude (metres) of the origin of a map with axes east, north, up. ``alignment`` is empty, or the
     ``source`` of the frame that the finished map was moved to (``visloc align-map``) and the ``residuals``. ``merged``
-    tells of each ``map`` that was merged into it the ``residuals`` with which it was placed. ``prepared`` tells by the
-    name of a way of searching how its files, in a folder of that name, were made. ``reduced`` is None for a whole map;
-    in one that holds nothing but what a way of searching prepared, all else that is said here is of the whole map.
+    gives for each ``map`` that was merged into it the ``residuals`` of its placement. ``prepared`` says by the name of
+    a way of searching how its files, in a folder of that name, were made. ``reduced`` is None for a whole map; in a
+    reduced one, which holds only what a way of searching prepared, all other fields describe the whole map.
     """
 
     name: str
@@ -189,7 +189,7 @@ def _parse_manifest(path: Path, values: dict[str, Any]) -> Manifest:
 
 
 def _parse_uncertainty(values: Mapping[str, Any] | None) -> UncertaintyInfo | None:
-    """The estimate of a map's own error; None where there is none, or one that is made otherwise today."""
+    """The estimate of a map's own error; None where it is missing, or of another version of the estimation."""
     if values is None or values["version"] != UNCERTAINTY_VERSION:
         return None
     return UncertaintyInfo(**values)

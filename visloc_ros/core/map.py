@@ -86,7 +86,7 @@ class Map:
 
     @property
     def identity(self) -> MapIdentity:
-        """What poses in this map say of it."""
+        """The description of this map that its poses carry."""
         return MapIdentity(self.name, self.manifest.metric, self.manifest.gravity_aligned)
 
     @property
@@ -98,10 +98,10 @@ class Map:
 def open_map(path: Path, *, checksums: bool = True, extractor: str = "", reduced: bool = False) -> Map:
     """Open a map folder or a packed ``reference.tar.gz``, everything checked.
 
-    A folder that holds nothing of a map but such an archive is opened, too.
+    A folder that holds only such an archive is opened, too.
     Raises MapError that names the missing, truncated or inconsistent file and what to do. ``checksums`` False skips
     the SHA-256 comparison (sizes and contents are checked all the same). ``extractor`` names the model that made the
-    local features of a folder of stock hloc whose file names do not tell. A reduced map is refused unless ``reduced``:
+    local features of a folder of stock hloc whose file names do not say. A reduced map is refused unless ``reduced``:
     it has no images and points, only what is ``prepared`` (``localization/searchable_map.py`` makes images of that).
     """
     path = Path(path)
@@ -164,7 +164,7 @@ def _open_reduced(folder: Path, manifest: Manifest, is_wanted: bool) -> Map:
 
 
 def only_prepared(name: str, way: str) -> MapError:
-    """What to say where a reduced map would have to be whole, or searched another way."""
+    """The error message where a whole map is needed, or the map was reduced to another way of searching."""
     return MapError(
         f"the map '{name}' holds nothing but what the search by {way} needs: search it that way (--search {way}, or "
         f"anchor.search: {way}), or bring the whole map"

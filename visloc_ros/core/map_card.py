@@ -1,4 +1,4 @@
-"""What ways of searching add to the map card ``map.html``, which was written when the map was built."""
+"""Sections that ways of searching add to the map card ``map.html``, which the build of the map wrote."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _END = b"<footer>"
 
 
 def put_section(folder: Path, name: str, section: str) -> None:
-    """Write a section, HTML, at the end of a map's card, in place of what was there of that name.
+    """Write a section, HTML, at the end of a map's card, in place of an earlier section of that name.
 
-    A map without a card stays without, and a card that is a link elsewhere stays as it is.
+    A map without a card gets none, and a card that is a link stays as it is.
     """
     path = folder / CARD_NAME
     if not path.is_file() or path.is_symlink():
@@ -25,6 +25,6 @@ def put_section(folder: Path, name: str, section: str) -> None:
 
 
 def _without(card: bytes, first: bytes, last: bytes) -> bytes:
-    """The card without what stands between two marks."""
+    """The card without the part between two marks."""
     start, stop = card.find(first), card.find(last)
     return card[:start] + card[stop + len(last) :] if 0 <= start < stop else card

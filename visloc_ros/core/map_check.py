@@ -1,4 +1,4 @@
-"""A map from a stranger, tried first in a process of its own: it may take no more than a map of its size needs."""
+"""An untrusted map, opened first in a separate process whose limits are what a map of its size needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FREE_S, _BYTES_A_SECOND = 30, 20_000_000
 
 
 def check_map(path: Path) -> None:
-    """Open a map and forget it, so that a map that is broken on purpose breaks nothing here. Raises MapError."""
+    """Open a map in another process, so that a malicious one breaks nothing here. Raises MapError."""
     size = min(_size(path), LARGEST_MODEL_BYTES)
     limits = Limits(_FREE_BYTES + _BYTES_A_BYTE * size, _FREE_S + size // _BYTES_A_SECOND)
     try:

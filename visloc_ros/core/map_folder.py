@@ -1,4 +1,4 @@
-"""A folder of maps: what lies in it, told by the manifests alone."""
+"""The maps in a folder, by their manifests alone."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from visloc_ros.core.map_archive import archived_manifest, packed_in
 from visloc_ros.core.map_layout import FEATURES_NAME
 
 ARCHIVE_SUFFIX = ".tar.gz"
-_MOST_MAPS = 1000  # that a folder is searched for: what lies beyond is no folder of maps
+_MOST_MAPS = 1000  # listed in a folder: one with more is no folder of maps
 
 
 @dataclass(frozen=True)
 class MapEntry:
-    """A map folder or archive: its manifest, or the problem that keeps it from being read, and its bytes on disk."""
+    """A map folder or archive: its manifest, or why it cannot be read, and its bytes on disk."""
 
     path: Path
     manifest: Manifest | None
@@ -33,7 +33,7 @@ class MapEntry:
 def list_maps(folder: Path) -> list[MapEntry]:
     """The maps that lie directly in a folder, by name; broken ones, too. Raises ConfigError where it cannot be read.
 
-    Sizes and contents of their files are compared with the manifest by whoever opens one.
+    Sizes and contents of the files are compared with the manifest only when a map is opened.
     """
     try:
         paths = sorted(islice(folder.iterdir(), _MOST_MAPS))
@@ -88,7 +88,7 @@ def _may_be_map(path: Path) -> bool:
 
 
 def read_entry(path: Path) -> MapEntry:
-    """What one path is, be it a map or not."""
+    """The entry of one path, which may be no map."""
     try:
         packed = packed_in(path)
         path_within(path.parent, packed.relative_to(path.parent).as_posix())

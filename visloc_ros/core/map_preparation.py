@@ -1,4 +1,4 @@
-"""What a way of searching prepares in a map: files in a folder of its name, told by the manifest."""
+"""Files that a way of searching prepares in a map: a folder of its name, listed in the manifest."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from visloc_ros.core.map_archive import pack_map, packed_in, unpacked
 
 
 def add_prepared(path: Path, way: str, write: Callable[[Path], Mapping[str, Any]]) -> Manifest:
-    """Have ``write`` fill a folder, and put that into a map, folder or archive, as what ``way`` of searching prepared.
+    """Let ``write`` fill a folder, and add that to a map, folder or archive, as the files prepared for ``way``.
 
-    What ``write`` returns, plain values, becomes the manifest's entry; what was there of that name goes. The map is as
-    it was until all is whole. Raises MapError where there is no map of this package, OutputError where it cannot be
-    written, and what ``write`` raises.
+    The plain values that ``write`` returns become the manifest's entry; an earlier folder and entry are replaced. The
+    map changes only once everything is complete. Raises MapError where there is no map of this package, OutputError
+    where it cannot be written, and what ``write`` raises.
     """
     restore(path)
     path = packed_in(path)
@@ -37,7 +37,7 @@ def add_prepared(path: Path, way: str, write: Callable[[Path], Mapping[str, Any]
 
 
 def _copy_with(old: Path, new: Path, way: str, write: Callable[[Path], Mapping[str, Any]]) -> Manifest:
-    """Copy a map's folder with other prepared files of one way."""
+    """Copy a map's folder with other prepared files for one way of searching."""
     manifest = read_manifest(old)
     check_files(old, manifest, checksums=False)
     shutil.copytree(

@@ -1,6 +1,6 @@
-"""A map reduced to what one way of searching has prepared in it: for computers on which the whole is too large.
+"""A map reduced to the files of one way of searching: for computers on which the whole map is too large.
 
-The folder of that way's files stays with the manifest: no images, no features, no model, no thumbnails, no card.
+Only the folder of these files and the manifest stay: no images, no features, no model, no thumbnails, no card.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from visloc_ros.core.map_writer import staged_folder
 def write_reduced(
     map_: Map, source: Path, output: Path, way: str, uncertainty: UncertaintyInfo, *, overwrite: bool = False
 ) -> Manifest:
-    """Write only what ``way`` of searching prepared of a map, opened from ``source``, to a folder or a ``.tar.gz``.
+    """Write only the files prepared for ``way`` in a map, opened from ``source``, to a folder or a ``.tar.gz``.
 
-    ``uncertainty`` is what the whole map is off by, which the reduced one could not be asked any more. Raises MapError
-    where nothing is prepared, ConfigError where the whole map itself would give way, OutputError.
+    ``uncertainty`` is the whole map's own error, which cannot be estimated from a reduced map. Raises MapError where
+    nothing is prepared, ConfigError where the output would replace the whole map itself, OutputError.
     """
     if way not in map_.prepared:
         ways = " and ".join(map_.prepared) or "no way of searching"

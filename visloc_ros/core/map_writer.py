@@ -71,8 +71,7 @@ def write_map(
 def describe(manifest: Manifest, reconstruction: pycolmap.Reconstruction, folder: Path) -> Manifest:
     """Fill in what a manifest says about its reconstruction and the data files in its folder.
 
-    What it said of the map's own error, and of what was prepared for searching it, was of another reconstruction, and
-    goes.
+    Its entries on the map's own error and on prepared files are removed: they belong to another reconstruction.
     """
     layout = own_layout(folder, manifest)
     files = [*sorted(layout.model.iterdir()), layout.features, layout.global_descriptors]
@@ -147,7 +146,7 @@ def _registered_names(
 
 
 def _describe_camera(camera: pycolmap.Camera, manifest: Manifest) -> dict[str, Any]:
-    """Its values, with what the manifest knows beside them of a camera with the same."""
+    """The camera's values, with what the manifest adds to a camera with the same values."""
     values = camera_values(camera)
     known = (one for one in manifest.cameras.values() if all(one.get(name) == values[name] for name in values))
     return dict(next(known, values))

@@ -14,8 +14,8 @@ OWN_CHOICES = (PROFILE_VARIABLE, "FASTDDS_BUILTIN_TRANSPORTS")
 def fast_dds_profile() -> dict[str, str]:
     """Environment of processes that send images: the profile in ``profiles``, unless the user has chosen a transport.
 
-    With the 0.5 MB of shared memory that Fast DDS has by default, images of more than 64 kB may reach nobody any more
-    after one of their subscribers was killed (https://github.com/eProsima/Fast-DDS/issues/5469); a process that
+    With the 0.5 MB of shared memory that Fast DDS has by default, images of more than 64 kB may reach no subscriber any
+    more after one of them was killed (https://github.com/eProsima/Fast-DDS/issues/5469); a process that
     starts beside others may find them only when they announce themselves again, after 3 s; and each place of a queue
     keeps the memory of the largest message that it ever held. Other middlewares do not look at it.
     """

@@ -1,4 +1,4 @@
-"""COLMAP models written so that a disk that does not take them is noticed: COLMAP itself does not look."""
+"""COLMAP models written with a check for write errors such as a full disk, which COLMAP itself ignores."""
 
 from __future__ import annotations
 

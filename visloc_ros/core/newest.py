@@ -1,4 +1,4 @@
-"""One item that waits for a thread: a newer one takes its place."""
+"""A queue of one item between two threads, in which a newer item replaces the one that waits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Newest(Generic[ItemT]):
         self.dropped = 0
 
     def put(self, item: ItemT) -> None:
-        """Bring an item; never waits."""
+        """Put an item; never waits."""
         with self._changed:
             self.dropped += self._waiting is not None
             self._waiting = self.received, item
@@ -27,20 +27,20 @@ class Newest(Generic[ItemT]):
             self._changed.notify_all()
 
     def take(self) -> tuple[int, ItemT] | None:
-        """Wait for the newest item: which one it is, from 0, and itself; None after the end."""
+        """Wait for the newest item, and give its number, from 0, and the item; None after the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_ended or self._waiting is not None)
             taken, self._waiting = self._waiting, None
             return None if self._is_closed else taken
 
     def end(self) -> None:
-        """Nothing comes any more; an item that waits is given before the end."""
+        """End the queue; an item that waits is given before the end."""
         with self._changed:
             self._is_ended = True
             self._changed.notify_all()
 
     def close(self) -> None:
-        """End at once, also for an item that waits."""
+        """End at once, and drop an item that waits."""
         with self._changed:
             self._is_ended = self._is_closed = True
             self._changed.notify_all()

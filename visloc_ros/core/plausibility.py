@@ -1,7 +1,7 @@
-"""What no measurement of a camera on Earth can be: bounds far beyond any use, within which the mathematics is safe.
+"""Bounds on measurements, far beyond those of any camera on Earth, within which the arithmetic is safe.
 
-A number that is finite can still be absurd: a defect or an attacker sends it, its square overflows, and a difference to
-it rounds everything else away.
+A finite number from a defect or an attacker can still be absurd: its square overflows, and a difference to it rounds
+everything else away.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def is_plausible_position(position: Array) -> bool:
 
 
 def is_plausible_vector(vector: Array, largest: float) -> bool:
-    """Whether no component of a measurement (N,) is larger than what there can be; false for those not finite."""
+    """Whether no component of a measurement (N,) is larger than its bound; false for those not finite."""
     return bool(np.all(np.abs(vector) <= largest))
 
 

@@ -1,4 +1,4 @@
-"""What gives way when the computer is busy: work that may be late, beside work that may not."""
+"""Lower priority for work that may be late, so that it gives way on a busy computer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ of 0.3 s ends in 2 s. At SCHED_IDLE it would never end."""
 
 
 def give_way(process_id: int | None = None) -> None:
-    """Let ordinary programs go first: the calling thread, or a process, with all that it starts later.
+    """Lower the priority of the calling thread, or of a process, and of all that it starts later.
 
     Raises ProcessLookupError where there is no such process.
     """

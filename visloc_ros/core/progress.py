@@ -1,4 +1,4 @@
-"""How a long job tells where it is, without knowing who listens."""
+"""How a long job reports its progress, independent of its listener."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 
 
 class Progress(Protocol):
-    """Hears about stages and steps: the command line draws a bar, the node writes log lines."""
+    """Receives stages and steps: the command line draws a bar, the node writes log lines."""
 
     def stage(self, name: str, total: int) -> None:
         """A stage begins; ``total`` is its number of steps."""

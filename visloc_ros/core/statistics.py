@@ -3,6 +3,6 @@
 
 def chi_square_quantile(probability: float, degrees_of_freedom: float) -> float:
     """Value that a chi-square variable stays below with a probability."""
-    from scipy.special import gammaincinv  # takes 0.2 s, for which a start need not wait
+    from scipy.special import gammaincinv  # takes 0.2 s, so it is imported only when needed
 
     return float(2.0 * gammaincinv(0.5 * degrees_of_freedom, probability))

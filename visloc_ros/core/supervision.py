@@ -1,4 +1,4 @@
-"""A process and the one that supervises it: how often it was started again, and that it does not outlive that."""
+"""A process and its supervisor: how often it was restarted, and that it ends with its supervisor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PR_SET_PDEATHSIG = 1  # of Linux' prctl
 
 
 def restarts() -> int:
-    """How often this process was started again, by an environment variable; 0 without one."""
+    """How often this process was restarted, from an environment variable; 0 without one."""
     given = os.environ.get(RESTARTS_VARIABLE, "")
     return int(given) if given.isdecimal() else 0
 

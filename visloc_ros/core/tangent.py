@@ -17,12 +17,12 @@ from visloc_ros.core.geometry import SE3, Array, Sim3, rotation_matrix, rotation
 
 
 def perturbed(pose: SE3, error: Array) -> SE3:
-    """The pose that is off from another one by an error (6,)."""
+    """The pose that differs from another one by an error (6,)."""
     return SE3(rotation_matrix(error[3:]) @ pose.rotation, pose.translation + error[:3])
 
 
 def perturbed_similarity(similarity: Sim3, error: Array) -> Sim3:
-    """The similarity that is off from another one by an error (7,)."""
+    """The similarity that differs from another one by an error (7,)."""
     scale = similarity.scale * float(np.exp(error[6]))
     return Sim3(scale, rotation_matrix(error[3:6]) @ similarity.rotation, similarity.translation + error[:3])
 

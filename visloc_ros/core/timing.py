@@ -1,4 +1,4 @@
-"""Stage timings that travel with every result, and what threads take of a processor."""
+"""Stage timings of every result, and the processor time of threads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Stopwatch:
             self.stage_ms[stage] = self.stage_ms.get(stage, 0.0) + elapsed
 
     def divided(self, count: int) -> Stopwatch:
-        """A watch of one of ``count`` things that were worked off together: it has an equal share of the time."""
+        """The watch of one of ``count`` items that were processed together: it has an equal share of the time."""
         watch = Stopwatch()
         watch.stage_ms = {stage: taken / count for stage, taken in self.stage_ms.items()}
         return watch
@@ -39,7 +39,7 @@ class ProcessorTime:
         self._told, self._told_s = dict[str, float](), time.monotonic()
 
     def __call__(self, stage: str) -> AbstractContextManager[None]:
-        """Add what the enclosed block takes of the processor to ``stage``."""
+        """Add the processor time of the enclosed block to ``stage``."""
         return self._watch(stage)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 _SPINS = 3000
-"""Looks for the others before a thread sleeps, some ten microseconds, as libgomp counts them.
+"""How often a thread polls for the others before it sleeps, as libgomp counts; some ten microseconds.
 
 Without any, dpvo takes 170 ms a frame, with these 110 (results/odometry.md), with endless ones 95; a search with two
 threads beside four other programs on two cores takes 0.6 s, 0.9 s (three times as long as alone, its share), 2 to 5 s.
@@ -20,7 +20,7 @@ takes 0.23 s of one processor in place of 0.25; with one 1.84 GB and 0.25 s.
 
 
 def prepare_torch() -> None:
-    """Set both; to be called before torch is loaded, which reads them then. A choice of the user's stays."""
+    """Set both; to be called before torch is imported, which reads them then. Values that the user has set stay."""
     os.environ.setdefault("LRU_CACHE_CAPACITY", str(_KEPT_COMPUTATIONS))
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"

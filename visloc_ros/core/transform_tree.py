@@ -1,4 +1,4 @@
-"""Fixed transforms between named frames, as a tree: how two rigidly joined frames lie to each other."""
+"""Fixed transforms between named frames, as a tree: the transform between two rigidly joined frames."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from visloc_ros.core.geometry import SE3
 
 _log = logging.getLogger(__name__)
 
-MOST_FRAMES = 1000  # robots have some hundred; names that nobody will ask for must not fill the memory
+MOST_FRAMES = 1000  # robots have some hundred; unused names must not fill the memory
 LONGEST_NAME = 256
 _LOG_PERIOD_S = 5.0
 
@@ -23,7 +23,7 @@ class TransformTree:
         self._told_s = -_LOG_PERIOD_S
 
     def set(self, parent: str, child: str, parent_from_child: SE3) -> None:
-        """Take a transform, in place of an earlier one of its child; too many and too long ones are left out."""
+        """Keep a transform, in place of an earlier one of its child; too many frames and too long names are ignored."""
         is_too_much = child not in self._parents and len(self._parents) >= MOST_FRAMES
         if is_too_much or max(len(parent), len(child)) > LONGEST_NAME:
             return

@@ -1,4 +1,4 @@
-"""What flows through the system: frames in, poses or reasoned rejections out.
+"""The types that flow through the system: frames in, poses or rejections with a reason out.
 
 Stamps are integer nanoseconds of the image. A missing or bad result is a ``Rejection`` with its reason,
 never an identity and never the last pose again. Covariances are (6, 6), order x, y, z, rot x, rot y, rot z,
@@ -75,7 +75,7 @@ class Frame:
     """One image: uint8 (H, W) grey or (H, W, 3) RGB, its camera model, and its stamp in nanoseconds.
 
     Other usual kinds of pixels (``core/image_arrays``) become 8-bit; SourceError for what is no image. ``calibration``
-    tells how ``camera`` is known; None stands for intrinsics that were given.
+    gives the source of ``camera``; None stands for intrinsics that were given.
     """
 
     stamp_ns: int
@@ -134,7 +134,7 @@ class OdometryPose:
 
     A new ``segment`` starts after a loss: poses of different segments share neither origin nor scale.
     ``covariance`` (6, 6) is of the motion since the segment's first frame, in units of the odometry. ``scale`` and
-    ``up_in_odom`` (3,), a unit vector against gravity, are known only with sensors that tell them. ``earlier`` are the
+    ``up_in_odom`` (3,), a unit vector against gravity, are None without sensors that measure them. ``earlier`` are the
     poses, by stamp in its order, of frames that were refused while this segment was being begun.
     """
 
@@ -152,7 +152,7 @@ class OdometryPose:
 
 @dataclass(frozen=True, eq=False)
 class LoopClosure:
-    """Odometry has recognised an earlier place: how its camera of then and that of now lie, both in one segment.
+    """Odometry has recognised an earlier place: the transform between its cameras then and now, in one segment.
 
     ``earlier_from_later`` takes points of the later camera into the earlier one, each in odometry's units at that
     camera: its scale is what the scale has drifted by. ``covariance`` (7, 7) is of the position in the earlier camera
@@ -184,7 +184,7 @@ class AnchorPose:
 
     ``calibration`` is the camera that the pose holds for, which may be estimated; None where that is not known.
     ``map_covariance`` (6, 6) is the part of ``covariance`` that anchors nearby share: errors of the map and of the
-    calibration; None where that is not known. ``probability`` is that of the pose being right, by what it rests on;
+    calibration; None where that is not known. ``probability`` is that of the pose being right, given what it rests on;
     None where that is not known. ``inlier_landmarks`` (N,) are the map's landmarks that the inlier points are of, from
     1 on; empty where the search was not by landmarks.
     """
@@ -206,7 +206,7 @@ class AnchorPose:
 
     @property
     def own_covariance(self) -> Array:
-        """The part (6, 6) of the covariance that anchors nearby do not share, as far as that is known."""
+        """The part (6, 6) of the covariance that anchors nearby do not share; the whole one where no part is known."""
         return self.covariance if self.map_covariance is None else self.covariance - self.map_covariance
 
 
@@ -224,7 +224,7 @@ Verdict = Decision | Rejection
 
 @dataclass(frozen=True, eq=False)
 class Anchor:
-    """What a search for one image in a map gave: an absolute pose there, or the reason why there is none."""
+    """The result of searching one image in a map: an absolute pose there, or the reason why there is none."""
 
     result: AnchorPose | Rejection
     map: MapIdentity

@@ -1,4 +1,4 @@
-"""Archives from strangers: only plain files below one folder, and no more of them than the archive's size explains."""
+"""Untrusted archives: only plain files below one folder, and no more data than the archive's size explains."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Contents:
 
 
 class _PlainMember(tarfile.TarInfo):
-    """A member whose header is short: those of gigabytes would be read into memory before anybody sees them."""
+    """A member whose header is short: those of gigabytes would be read into memory before any check."""
 
     def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
         is_file = self.type in (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE)
@@ -52,7 +52,7 @@ class _Budget:
         self._stream, self._left_bytes, self._noun = stream, left_bytes, noun
 
     def read(self, size: int) -> bytes:
-        """Bytes from the stream, at most so many."""
+        """At most ``size`` bytes from the stream."""
         data = self._stream.read(size)
         self._left_bytes -= len(data)
         if self._left_bytes < 0:
@@ -83,7 +83,7 @@ def unpack_tar(
 def unpack_zip(archive: Path, folder: Path, contents: Contents, at_most: int | None = None) -> int:
     """Write the files of a zip archive below a folder, and give how many bytes that were.
 
-    ``at_most`` so many, by default what its size explains. Raises the error of ``contents``.
+    They are ``at_most`` bytes, by default as many as its size explains. Raises the error of ``contents``.
     """
     check_file(archive, contents.error, LARGEST_MODEL_BYTES)
     with _words(archive, folder, contents), zipfile.ZipFile(archive) as opened:
