@@ -1,4 +1,4 @@
-"""Where in the map a single image was taken: retrieval, matching, PnP, and how probable it is that this is right."""
+"""Localization of a single image in a map: retrieval, matching, PnP, and the probability that the pose is right."""
 
 from visloc_ros.localization.anchor import AnchorEngine
 from visloc_ros.localization.config import AnchorConfig, GuidedConfig, PoseConfig

@@ -1,7 +1,7 @@
-"""How probable it is that a pose is right, by what it rests on.
+"""The probability that a pose is right, by its support.
 
-A pose is wrong for one of two reasons: its inliers agree by chance, or they are all of one thing, such as a poster,
-that is also elsewhere. The probability is the product of two logistic models, one for each reason, learnt from poses
+A pose is wrong for one of two reasons: its inliers agree by chance, or they all belong to one object, such as a poster,
+that also hangs elsewhere. The probability is the product of two logistic models, one for each reason, learnt from poses
 known to be right or wrong (``benchmarks/anchor/acceptance.py``; how well they are calibrated: ``results/anchor.md``).
 """
 
@@ -19,7 +19,7 @@ from visloc_ros.localization.inlier_spread import relative_thickness, spread
 from visloc_ros.localization.pose import PoseSolution
 from visloc_ros.localization.uncertainty import reprojection_residuals
 
-_NEARLY = 4.0  # times the largest error of an inlier: so far off may points be that the map knows badly
+_NEARLY = 4.0  # times the largest error of an inlier: allowed for points that the map knows badly
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class AcceptanceModel:
 
 @dataclass(frozen=True)
 class InlierSupport:
-    """What a pose rests on.
+    """The support of a pose: what it rests on.
 
     Of ``num_keypoints`` in the image ``num_inliers`` agree with it. Of ``num_expected`` correspondences ``num_near``
     agree at least nearly; where map points were searched around the pose (``is_searched``), ``num_near`` were found of
@@ -79,14 +79,14 @@ class InlierSupport:
 
     @property
     def chance_features(self) -> tuple[float, ...]:
-        """By what inliers that agree by chance are told."""
+        """Features that indicate inliers that agree by chance."""
         near = math.log((self.num_near + 1) / (self.num_expected - self.num_near + 1))
         share = self.num_inliers / self.num_keypoints
         return near, math.log(self.num_inliers), math.log(share), self._log_spread
 
     @property
     def thing_features(self) -> tuple[float, ...]:
-        """By what inliers of a single thing are told, which is small, or flat."""
+        """Features that indicate inliers of a single object, which is small or flat."""
         return self._log_spread, math.log(min(self.thickness, _THICK) + _FLAT)
 
     @property
@@ -94,7 +94,7 @@ class InlierSupport:
         return math.log(self.spread + 0.01)
 
     def refusal(self, max_risk: float) -> Reason | None:
-        """Why the pose must be refused, were it wrong with more than this probability."""
+        """Why the pose is refused at this largest probability of being wrong; None where it is not."""
         if 1.0 - self.probability <= max_risk:
             return None
         would_be_taken = 1.0 - replace(self, thickness=_USUAL_THICKNESS).probability <= max_risk

@@ -1,4 +1,4 @@
-"""The anchor engine: one image in; its pose in the map, or the reason why not, out."""
+"""The anchor engine: from one image, its pose in the map or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ _INTRINSICS_ERROR_PX = 2.0  # median; keypoints are more exact, so that above it
 class AnchorEngine:
     """Finds single images in a map; the map and the models are loaded once.
 
-    Between frames only the intrinsics of cameras that are not calibrated are kept: frames found in the map tell them.
+    The only state between frames is the intrinsics of uncalibrated cameras, estimated from frames that are found.
 
-    ``searcher`` is what searches the map, where it is made already. Raises MapError when the map was made by other
+    ``searcher`` searches the map, where it exists already. Raises MapError when the map was made by other
     models than ``extractor`` (default: made from the configuration).
     """
 
@@ -67,7 +67,7 @@ class AnchorEngine:
         check_models(map_, self.extractor, self.config.search)
         self._searcher = searcher or open_map_for_search(map_, self.config, self.extractor, matcher)
         self.map = self._searcher.map
-        """What is searched: the map, or what was prepared of it for a way of searching."""
+        """The map that the searcher uses: the whole one, or the one prepared for its way of searching."""
         self._solver = EvidenceSolver(self.map, self.config.pose)
         self._guided = GuidedSearch(self.map, self.config, self._searcher.min_similarity)
         self._map_uncertainty = replace(map_uncertainty(map_, self.config.pose), map=self.map)
@@ -81,7 +81,7 @@ class AnchorEngine:
 
     @property
     def matcher(self) -> Matcher:
-        """What matches the keypoints of two images; another engine may use it, too."""
+        """The matcher of the keypoints of two images; another engine may share it."""
         return self._searcher.matcher
 
     def localize(
@@ -93,14 +93,14 @@ class AnchorEngine:
     ) -> AnchorPose | Rejection:
         """Find ``map_from_camera`` of a frame; ``prior``, a predicted one, says where to look first.
 
-        ``features`` are those of the frame where they are known already; a pose that goes against ``hint`` is refused.
+        ``features`` are those of the frame where they are known already; a pose that contradicts ``hint`` is refused.
         Raises CalibrationError when the image has another size than its calibration, MapError or ConfigError for a hint
-        that the map, or the way of searching, cannot make use of.
+        that the map or the way of searching cannot use.
         """
         return self.solve(replace(self.extract(frame, features), hint=hint), prior)
 
     def extract(self, frame: Frame, features: LocalFeatures | None = None) -> Query:
-        """The first half of ``localize``, which takes no prior: one that is made meanwhile is not missed."""
+        """The first half of ``localize``, without the prior: one that arrives meanwhile can still be used."""
         check_image_size(frame.camera, frame.image.shape[1], frame.image.shape[0])
         watch = Stopwatch()
         if features is None:
@@ -145,7 +145,7 @@ class AnchorEngine:
             )
 
     def best_calibration(self, calibration: CameraCalibration) -> CameraCalibration:
-        """What is known by now of the camera whose frames carry this calibration; frames that are found improve it."""
+        """The best calibration so far of the camera whose frames carry this one; frames that are found improve it."""
         estimator = self._estimator_of(calibration)
         return calibration if estimator is None or estimator.calibration.is_provisional else estimator.calibration
 
@@ -155,7 +155,7 @@ class AnchorEngine:
         return estimator is None or estimator.is_settled
 
     def _estimator_of(self, calibration: CameraCalibration | None) -> CameraEstimator | None:
-        """What earlier frames of the same camera told of it; None where it is known anyway."""
+        """The camera estimated from earlier frames that carry this calibration; None where it is calibrated."""
         if calibration is None or not calibration.is_provisional:
             return None
         if calibration not in self._estimators:
@@ -168,7 +168,7 @@ class AnchorEngine:
     def _find_with_unknown_camera(
         self, query: Query, estimator: CameraEstimator, prior: SE3 | None
     ) -> AnchorPose | Rejection:
-        """The pose where this frame and those before it tell the focal length well enough and do not contradict."""
+        """The pose, where this frame and earlier ones determine the focal length well enough and agree on it."""
         blind, evidence = replace(query, cameras=estimator.candidates), Evidence()
         reason: Reason | None = Reason.FEW_MATCHES
         views: list[CameraView] = []  # of this one image, the newest last
@@ -193,9 +193,9 @@ class AnchorEngine:
     def _learn_camera(
         self, query: Query, evidence: Evidence, estimator: CameraEstimator, views: list[CameraView]
     ) -> Reason | None:
-        """Take in what the evidence tells of the camera; why its pose must not be trusted all the same, or None.
+        """Update the camera's estimate by the evidence; why its pose must not be trusted nevertheless, or None.
 
-        It takes the place of what earlier evidence of the same image told.
+        It replaces earlier evidence of the same image.
         """
         pixels, points = self._solver.pixels_and_points(query, evidence)
         assert evidence.solution is not None
@@ -233,7 +233,7 @@ class AnchorEngine:
         return self._judge(query, evidence)
 
     def _find_around(self, query: Query, prior: SE3, rival: Evidence | None = None) -> AnchorPose | Rejection | None:
-        """The pose from map points looked for around a known one; None where that is not enough to tell."""
+        """The pose from map points searched around a known one; None where these are too few to decide."""
         references = self._expected_references(query, prior, self.config.guided.references)
         if not references:
             return None

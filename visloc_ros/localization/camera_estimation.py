@@ -1,10 +1,11 @@
-"""The intrinsics of a camera that nobody calibrated, from its frames that are found in the map.
+"""The intrinsics of an uncalibrated camera, estimated from its frames that are found in the map.
 
-A frame that is found with a free focal length tells that length with an uncertainty of its own: little where the points
-lie in a plane, because walking back then looks like zooming out. Frames of one camera share the focal length, so what
-they tell is put together: frames that contradict most others are left out, and a bundle adjustment over the rest, the
-map's points held, gives the focal length and, where the frames bear it, a radial distortion. The map's own camera,
-where the image size allows it, and the focal length in a photo's EXIF data are hypotheses that have to agree with this.
+Each frame that is found with a free focal length estimates that length with its own uncertainty, which is large where
+the points lie in a plane, because walking back then looks like zooming out. Frames of one camera share the focal
+length, so their estimates are combined: frames that contradict most others are left out, and a bundle adjustment over
+the rest, with fixed map points, gives the focal length and, where the frames determine it, a radial distortion. The
+map's own camera, where the image size allows it, and the focal length in a photo's EXIF data are hypotheses that must
+agree with this estimate.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ MAP_FOCAL_SIGMA = 0.01
 
 _RADIAL_SIGMA = 0.1  # of the first radial coefficient before anything is known: that of most lenses without a fisheye
 _LEAST_RADIAL_KNOWN = 0.05  # standard deviation from which on it is estimated
-_USEFUL_FOCAL_SIGMA = 0.2  # frames that tell less say nothing
+_USEFUL_FOCAL_SIGMA = 0.2  # frames with a larger one are ignored
 _AGREEMENT = 3.0  # standard deviations
 _CONFIRMING_SIGMA = 0.02  # of an estimate that may confirm the map's camera; a weaker one fits other cameras as well
 _CONFIRMED = 0.997  # share of right cameras that the likelihood-ratio test confirms, as three standard deviations would
@@ -47,7 +48,7 @@ _SETTLED_SIGMA, _SETTLED_VIEWS, _MAX_VIEWS = 0.02, 5, 12
 class CameraView:
     """A frame found with a free focal length: pose, camera, the pixels (N, 2) and map points (N, 3) that agree with it.
 
-    ``information`` (2, 2) is what it tells of the logarithm of the focal length and of a radial coefficient.
+    ``information`` (2, 2) is that on the logarithm of the focal length and a radial coefficient.
     """
 
     map_from_camera: SE3
@@ -70,7 +71,7 @@ class CameraView:
 
     @property
     def focal_length(self) -> float:
-        """Focal length in pixels that this frame alone tells."""
+        """Focal length in pixels by this frame alone."""
         return float(self.camera.mean_focal_length())
 
     @property
@@ -86,7 +87,7 @@ class CameraView:
 
 
 class CameraEstimator:
-    """What the frames of one camera that were found so far say about it.
+    """The estimate of a camera from its frames that were found so far.
 
     ``prior`` is what is known before any frame; ``map_cameras`` are the map's own for images of this size.
     """
@@ -105,7 +106,7 @@ class CameraEstimator:
         return [self.calibration.camera, *self._map_cameras]
 
     def add(self, view: CameraView, instead_of: CameraView | None = None) -> None:
-        """Take a frame into account; the calibration changes where it tells something new.
+        """Take a frame into account; the calibration changes where it adds information.
 
         ``instead_of`` is an earlier view of the same image: both have the same errors, and count once.
         """
@@ -122,7 +123,7 @@ class CameraEstimator:
         self.is_settled = is_known and (enough or len(agreeing) == _MAX_VIEWS)
 
     def _choose(self, views: Sequence[CameraView]) -> CameraCalibration:
-        """The map's camera where the views confirm it, else the one that they tell, together with EXIF data."""
+        """The map's camera where the views confirm it, else the one estimated from them and EXIF data."""
         estimated = estimate_camera(views, self._config)
         if estimated.focal_sigma <= _CONFIRMING_SIGMA:
             of_map = [CameraCalibration(camera, CalibrationSource.MAP, MAP_FOCAL_SIGMA) for camera in self._map_cameras]
@@ -135,7 +136,7 @@ class CameraEstimator:
 
 
 def estimate_camera(views: Sequence[CameraView], config: PoseConfig) -> CameraCalibration:
-    """Estimate the one camera of several views: focal length and, where they bear it, a radial coefficient."""
+    """Estimate the one camera of several views: focal length and, where they determine it, a radial coefficient."""
     information = np.sum([view.information for view in views], axis=0)
     weights = np.array([1.0 / view.focal_sigma**2 for view in views])
     logs = np.log([view.focal_length for view in views])
@@ -150,7 +151,7 @@ def estimate_camera(views: Sequence[CameraView], config: PoseConfig) -> CameraCa
 def _adjust(
     views: Sequence[CameraView], camera: pycolmap.Camera, config: PoseConfig, bears_radial: bool
 ) -> pycolmap.Camera:
-    """Refine a camera and the views' poses together, the map's points held (bundle adjustment)."""
+    """Refine a camera and the views' poses together, with fixed map points (bundle adjustment)."""
     model, adjusted = pycolmap.Reconstruction(), pycolmap.BundleAdjustmentConfig()
     camera.camera_id = 1
     model.add_camera_with_trivial_rig(camera)
@@ -191,7 +192,7 @@ def _most_agreeing(views: Sequence[CameraView]) -> list[CameraView]:
 def _is_confirmed(
     hypothesis: CameraCalibration, estimated: CameraCalibration, views: Sequence[CameraView], config: PoseConfig
 ) -> bool:
-    """Whether the views speak against a camera no more than chance does, beside the one estimated from them.
+    """Whether the views contradict a camera no more than by chance, compared with the one estimated from them.
 
     A likelihood-ratio test of two parameters, focal length and radial distortion. Keypoints close together err
     together, by the map's own errors too: each view counts by its design effect (Rao and Scott 1984).

@@ -14,7 +14,7 @@ POSE_SOLVERS = ("poselib", "colmap")
 
 
 def search_names() -> list[str]:
-    """Ways of searching that are installed, the default first; what one prepares in a map has its name, too."""
+    """Installed ways of searching, the default first; the files that one prepares in a map have its name, too."""
     return plugin_names(SEARCH_GROUP, RETRIEVAL)
 
 

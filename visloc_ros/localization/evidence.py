@@ -1,4 +1,4 @@
-"""2D-3D evidence for one query: what every way of searching gathers, and the pose that it gives."""
+"""2D-3D evidence for one query, which every way of searching gathers, and the pose from it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _SAME_VIEW = 0.3  # radians: a fifth of what a camera sees; two poses of one pla
 class Query:
     """A frame, its features, and the watch that times what is done with it.
 
-    Where ``cameras`` are given, the frame's own is not known: one of them is right, or none has the right focal length.
-    ``hint`` is what is known beside the image of where that is. Without ``is_thorough`` nearest neighbours have
-    to do where a learned matcher would take ten times as long.
+    Where ``cameras`` are given, the frame's own is unknown: one of them is right, or none has the right focal length.
+    ``hint`` is what is known beside the image about the place. Without ``is_thorough`` nearest neighbours replace a
+    learned matcher, which would take ten times as long.
     """
 
     frame: Frame
@@ -44,18 +44,18 @@ class Query:
     is_thorough: bool = True
 
     def for_another_search(self) -> Query:
-        """The same query with a watch of its own, which goes on from what has been timed so far."""
+        """The same query with a separate watch, which continues from the times so far."""
         return replace(self, watch=self.watch.divided(1))
 
     def prefers(self, one: Evidence, other: Evidence) -> bool:
-        """Whether, of two pieces of evidence with a pose, it is known from elsewhere that the first is right."""
+        """Whether the hint favours the first of two pieces of evidence with a pose."""
         if self.hint is None or one.solution is None or other.solution is None:
             return False
         log_odds = self.hint.log_odds(one.solution.map_from_camera, other.solution.map_from_camera)
         return log_odds + one.log_likelihood - other.log_likelihood >= SURE_LOG_ODDS
 
     def rules_out(self, solution: PoseSolution | None) -> bool:
-        """Whether there is a pose, but not where, or as, the camera is known to be about."""
+        """Whether there is a pose, but one that contradicts what is known about the camera's position or heading."""
         return solution is not None and self.hint is not None and self.hint.rules_out(solution.map_from_camera)
 
 
@@ -64,8 +64,8 @@ class Evidence:
     """Correspondences from the references matched so far, and, once it was computed, the pose with what it rests on.
 
     ``rival`` is the best evidence for another pose, where there is any; ``refusal`` why the image will not be found,
-    where the way of searching knows that already. ``log_likelihood`` is what the hint tells beside the pose, by its
-    text, for this place; only differences of two mean something.
+    where the way of searching knows that already. ``log_likelihood`` is that of this place by
+    the hint's text; only differences of two have a meaning.
     """
 
     correspondences: Correspondences = field(default_factory=Correspondences.none)
@@ -103,7 +103,7 @@ class EvidenceSolver:
     def solve(self, query: Query, evidence: Evidence, prior: SE3 | None = None) -> Evidence:
         """The evidence with its pose, where it gives one; ``prior`` is a predicted ``map_from_camera``.
 
-        A pose that the query's hint rules out is none: a place elsewhere looks like the image.
+        A pose that the query's hint rules out is dropped: another place looks like the image.
         """
         pixels, points = self.pixels_and_points(query, evidence)
         with query.watch("pnp"):
@@ -116,7 +116,7 @@ class EvidenceSolver:
         return self.supported(query, replace(evidence, solution=solution))
 
     def supported(self, query: Query, evidence: Evidence) -> Evidence:
-        """The evidence with what its pose rests on."""
+        """The evidence with the support of its pose."""
         if evidence.solution is None:
             return evidence
         pixels, points = self.pixels_and_points(query, evidence)
@@ -126,7 +126,7 @@ class EvidenceSolver:
     def with_rival(self, query: Query, best: Evidence, solved: Sequence[Evidence]) -> Evidence:
         """The evidence with the best one of those that show another place.
 
-        Where the query's hint tells two places apart that explain the image about as well, it is believed.
+        Where two places explain the image about as well, the query's hint decides.
         """
         best = max(self._preferred(query, best, solved), key=lambda one: one.num_inliers, default=best)
         if best.solution is None:

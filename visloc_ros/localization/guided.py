@@ -1,4 +1,4 @@
-"""Map points looked for where a predicted pose projects them: an anchor without retrieval and without a network.
+"""Map points searched where a predicted pose projects them: an anchor without retrieval and without a network.
 
 The points of the references that overlap most with the predicted view are projected; each keypoint takes the point in
 its window whose descriptor is most alike, and each point its best keypoint. The pose found projects the points again,
@@ -24,8 +24,8 @@ from visloc_ros.localization.pose import MIN_POINTS, PoseSolution, solve_pose
 MIN_SIMILARITY = 0.6
 """Dot product of unit descriptors; those of one point are seldom less alike."""
 MIN_SIMILARITY_TO_MEAN = 0.55
-"""As much, where a point has the mean of its descriptors: that is less like one seen from another side than the best of
-those that it is made of."""
+"""The same for points that have the mean of their descriptors, which is less similar to a new view than the best of the
+single descriptors."""
 
 _NOT_SEEN = -1e6
 _NOTHING = np.float32(-2.0)  # less than any similarity
@@ -36,7 +36,7 @@ _MIN_INLIER_RATIO = 0.5  # in the right place most of the found points agree
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What may be seen: map point rows (M,), one for each observation, and how similar to each keypoint (N, M)."""
+    """Candidates: map point rows (M,), one for each observation, and their similarity to each keypoint (N, M)."""
 
     point_rows: NDArray[np.int32]
     similarity: NDArray[np.float32]
@@ -54,7 +54,7 @@ class GuidedSearch:
         self._min_similarity = min_similarity
 
     def gather(self, query: Query, references: list[int], prior: SE3) -> Evidence:
-        """Evidence from map images by row, and the pose it gives, without a judgement whether that is enough."""
+        """Evidence from map images by row, and its pose, whether or not that suffices."""
         config = self._config.guided
         camera = query.frame.camera
         window = config.window * float(np.hypot(camera.width, camera.height))
@@ -74,14 +74,14 @@ class GuidedSearch:
         return replace(self._evidence(found, references), solution=solution, support=support)
 
     def is_sure(self, evidence: Evidence) -> bool:
-        """Whether the pose stands on points enough that a full matching would not tell more."""
+        """Whether the pose rests on enough points that a full matching would add nothing."""
         support, config = evidence.support, self._config.guided
         if support is None or support.num_inliers < config.min_inliers or support.spread < config.min_spread:
             return False
         return support.num_inliers >= _MIN_INLIER_RATIO * len(evidence.correspondences)
 
     def _candidates(self, query: Query, references: list[int], prior: SE3, window: float) -> Candidates:
-        """What of the references' points a keypoint may show, within ``window`` pixels of where they project."""
+        """Points of the references that keypoints may show: those that project within ``window`` pixels of one."""
         images = [self._map.images[row] for row in references]
         reach = np.array([query.frame.camera.width, query.frame.camera.height]) + window
         distinct = np.unique(np.concatenate([image.point_rows for image in images]))
@@ -118,7 +118,7 @@ class GuidedSearch:
     def _support(
         self, query: Query, candidates: Candidates, found: Correspondences, solution: PoseSolution
     ) -> InlierSupport:
-        """What a pose rests on, of all the points that should be in view."""
+        """The support of a pose, among all the points that should be in view."""
         camera, points = query.frame.camera, self._map.points
         projected = project(camera, solution.map_from_camera.inverse @ points[np.unique(candidates.point_rows)])
         in_view = ((projected >= 0) & (projected < [camera.width, camera.height])).all(axis=1)  # NaN behind the camera

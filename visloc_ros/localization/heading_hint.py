@@ -1,6 +1,6 @@
-"""A heading that is roughly known from elsewhere, say from a magnetometer: which way the camera looks, and which not.
+"""A rough heading from another source, such as a magnetometer.
 
-Like a position (``position_hint.py``) it enters by Bayes' rule. It tells the two ends of a symmetrical room apart,
+Like a position (``position_hint.py``) it enters by Bayes' rule. It distinguishes the two ends of a symmetrical room,
 which no position with the errors of satellites does.
 """
 
@@ -22,11 +22,11 @@ _VIEW_SPREAD = _VIEW_TURN / 2  # standard deviation of the angle between cameras
 
 @dataclass(frozen=True)
 class HeadingHint:
-    """Which way the camera's optical axis points about: ``heading_rad``, with its standard deviation ``sigma_rad``.
+    """The approximate heading of the camera's optical axis, ``heading_rad``, with its standard deviation ``sigma_rad``.
 
     The angle is about the map's z axis, which must point up, from its x axis anticlockwise as seen from above (REP
-    103): in a map with axes east, north, up it is 0 in the east and pi/2 in the north. Raises ConfigError for what is
-    no such angle.
+    103): in a map with axes east, north, up it is 0 in the east and pi/2 in the north. Raises ConfigError for
+    other values.
     """
 
     heading_rad: float
@@ -39,7 +39,7 @@ class HeadingHint:
             raise ConfigError(f"the standard deviation of a heading must be positive, not {self.sigma_rad}")
 
     def sigmas(self, map_from_camera: SE3) -> float:
-        """By how many standard deviations a pose is turned away; 0 where it has hardly a heading."""
+        """Deviation of a pose's heading in standard deviations; 0 where it has hardly a heading."""
         axis = map_from_camera.rotation[:, 2]
         return float(self._turns(axis[None])[0]) / self.sigma_rad
 

@@ -1,4 +1,4 @@
-"""How far the points that a pose rests on are spread: over the image, and in depth."""
+"""The spread of a pose's inliers over the image and in depth."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class LeaveOneOutResult:
 
 @dataclass(frozen=True, eq=False)
 class NeighbourErrors:
-    """Errors (6,) of an image and of the nearest one, each localized without itself, in axes of its own camera."""
+    """Errors (6,) of an image and of the nearest one, each localized without itself, in the axes of each camera."""
 
     error: Array
     of_nearest: Array
@@ -76,7 +76,7 @@ class LeaveOneOut:
                     yield LeaveOneOutResult(*found, float(changes[order[count + 1]]), float(self._views.depths[row]))
 
     def pairs(self) -> Iterator[NeighbourErrors]:
-        """The images without themselves, each with the one most like it."""
+        """The images without themselves, each with the nearest one."""
         for row, changes in self._changes.items():
             if len(changes) < 2:
                 return
@@ -136,7 +136,7 @@ class _Observations:
 
 
 class _Triangulation:
-    """Some points of a map as sums of what its images know of them, from which images can be taken away."""
+    """Some points of a map as sums over their images' normal equations, from which images can be subtracted."""
 
     def __init__(self, map_: Map, images: Sequence[MapImage]) -> None:
         """Sum up the points that ``images`` show: a large map has many more."""

@@ -12,7 +12,7 @@ _SAME_SHAPE = 0.005  # relative: an odd number of pixels is rounded when an imag
 
 
 def cameras_for_size(cameras: Iterable[pycolmap.Camera], width: int, height: int) -> list[pycolmap.Camera]:
-    """What cameras would be in images of ``width`` x ``height``: themselves, scaled, or turned (portrait, landscape).
+    """The cameras for images of ``width`` x ``height``: unchanged, scaled, or turned (portrait, landscape).
 
     Images of another aspect ratio are crops of unknown parts, about which a camera says nothing.
     """

@@ -1,11 +1,11 @@
-"""Map uncertainty: what a map itself is off by, estimated by leave-one-out validation of its images.
+"""Map uncertainty: a map's own error, estimated by leave-one-out validation of its images.
 
-The residuals of a pose show how well it fits the points of the map, not the error that these have in common: inexact
-reference poses and a wrong calibration warp a map, and all that is seen from one place shares the error. How well an
-image of another walk is localized is shown by images of the map that were left out with their neighbours until their
-nearest view was as far away as its own (nearest neighbour distance matching, Mila et al. 2022). The error is modelled
-as a random walk over the view change to the nearest image. What images that are left out alone are off by is the error
-of their poses, and its change from an image to the nearest one that of the map from place to place.
+The residuals of a pose show how well it fits the points of the map, not the error that these points share: inexact
+reference poses and a wrong calibration warp a map, and all points seen from one place share the error. To estimate how
+well an image of another walk is localized, images of the map are left out with their neighbours until their nearest
+view is as far away as that image's (nearest neighbour distance matching, Mila et al. 2022). The error is modelled as a
+random walk over the view change to the nearest image. The error of images that are left out alone is that of their
+poses; its change from an image to the nearest one is that of the map from place to place.
 
 The estimate is a part of a map's manifest, made when the map is written.
 """
@@ -43,15 +43,15 @@ class MapUncertainty:
     map: Map
 
     def prepare(self) -> None:
-        """Look through the map for ``of_pose`` now: that of a large one takes a part of a second."""
+        """Prepare ``of_pose`` now: in a large map that takes part of a second."""
         _ = self._views
 
     def of_pose(self, map_from_camera: SE3, covariance: Array, points: Array) -> Array:
-        """Covariance that the map adds to that of a pose, (6, 6), found by points (N, 3).
+        """Covariance (6, 6) that the map adds to that of a pose found by points (N, 3).
 
-        Zero where the images of the map agree as well as they claim, and where the camera is that of one of them. From
-        farther off than any of them could be validated, errors grow in proportion to the view change: points that are
-        all too near, or on a bent surface, do not average out.
+        Zero where the images of the map agree as well as they claim, and where the camera is that of one of them. For
+        view changes beyond those that could be validated, errors grow in proportion to the view change: points that
+        are all too near, or on a bent surface, do not average out.
         """
         depth = typical_depth(map_from_camera, points)
         change = float(self._views.changes(map_from_camera).min())
@@ -77,7 +77,7 @@ class MapUncertainty:
 
     @cached_property
     def _most_grown(self) -> float:
-        """How often the difference to the nearest image fits into that of two places with nothing in common."""
+        """Ratio of the error difference of two unrelated places to that between nearest images."""
         return 2.0 * float(np.trace(np.linalg.pinv(self._of_difference) @ self._of_image)) / 6.0
 
     @cached_property
@@ -90,9 +90,9 @@ class MapUncertainty:
 
 
 def map_uncertainty(map_: Map, config: PoseConfig | None = None) -> MapUncertainty:
-    """The uncertainty that a map's manifest tells, measured now where that has none or other options are asked for.
+    """The uncertainty in a map's manifest, estimated now where that has none or was made with other options.
 
-    A reduced map has no images of its own that could tell: what its manifest says holds whatever is asked for.
+    A reduced map has no images to estimate it from: its manifest's value is used with any options.
     """
     stored = map_.manifest.uncertainty
     can_measure = map_.manifest.reduced is None
@@ -104,8 +104,8 @@ def map_uncertainty(map_: Map, config: PoseConfig | None = None) -> MapUncertain
 def measure_map_uncertainty(map_: Map, config: PoseConfig | None = None) -> UncertaintyInfo:
     """Validate a map by its own images, of a large map by some of them.
 
-    The rates are the least at which, with 95 % confidence, 90 % of the images lie in their 90 % regions. Zero is what
-    there are too few images to estimate.
+    The rates are the least at which, with 95 % confidence, 90 % of the images lie in their 90 % regions. A rate is zero
+    where there are too few images to estimate it.
     """
     validation = LeaveOneOut(map_, config or PoseConfig())
     trials = list(validation.trials())
@@ -147,7 +147,7 @@ def _least_rate(errors: Array, claimed: Array, growths: Array) -> float:
         return 0.0
     if excess(largest) >= 0.0:
         return _RATES[1]
-    from scipy.optimize import brentq  # takes 0.3 s, for which no start has to wait
+    from scipy.optimize import brentq  # takes 0.3 s, so it is imported only when needed
 
     return float(np.exp(brentq(excess, least, largest, xtol=1e-3)))
 

@@ -10,9 +10,9 @@ from visloc_ros.localization.config import RETRIEVAL
 
 
 def check_models(map_: Map, extractor: LocalExtractor, search: str = RETRIEVAL) -> None:
-    """Refuse an extractor that did not make the features that are searched. Raises ManifestError in words.
+    """Refuse an extractor that did not make the features that are searched. Raises ManifestError.
 
-    Those that a way of searching prepares may be others than the map's.
+    A way of searching may prepare features of another extractor than the map's.
     """
     prepared = _prepared_extractor(map_, search)
     stated = prepared or map_.manifest.models.get("extractor")
@@ -35,7 +35,7 @@ def check_models(map_: Map, extractor: LocalExtractor, search: str = RETRIEVAL) 
 
 
 def _prepared_extractor(map_: Map, search: str) -> ModelInfo | None:
-    """What made the features that a way of searching prepared, where the manifest tells."""
+    """The model that made the features prepared for a way of searching, where the manifest names it."""
     entry = map_.manifest.prepared.get(search, {})
     values = entry.get("extractor") if isinstance(entry, dict) else None
     if not isinstance(values, dict) or not all(
@@ -46,7 +46,7 @@ def _prepared_extractor(map_: Map, search: str) -> ModelInfo | None:
 
 
 def check_weights(map_: Map, stated: ModelInfo, here: ModelInfo) -> None:
-    """Refuse other weights than those that made a part of the map. Raises ManifestError."""
+    """Refuse weights other than those that made a part of the map. Raises ManifestError."""
     if stated.sha256 and here.sha256 and stated.sha256 != here.sha256:
         raise ManifestError(
             f"the map '{map_.name}' was made with other weights of '{stated.name}' (SHA-256 {stated.sha256[:12]}..., "

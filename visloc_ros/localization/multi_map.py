@@ -1,7 +1,7 @@
-"""Several maps at once: one image in; in which map it was taken and where there, or the reason why not, out.
+"""Search in several maps: from one image, its map and its pose there, or the reason why there is none.
 
-Where they are searched by landmarks, the points that keypoints look most like rank them, and only the likely ones are
-searched. A pose is believed only where no other map explains the image about as well.
+In a search by landmarks, the points most similar to the keypoints rank the maps, and only likely maps are searched. A
+pose is accepted only where no other map explains the image about as well.
 """
 
 from __future__ import annotations
@@ -63,20 +63,20 @@ class MultiMapEngine:
         return [engine.map_identity for engine in self._engines]
 
     def best_calibration(self, calibration: CameraCalibration) -> CameraCalibration:
-        """What the map that tells it best knows by now of the camera whose frames carry this calibration."""
+        """The best calibration so far, over all maps, of the camera whose frames carry this one."""
         known = [engine.best_calibration(calibration) for engine in self._engines]
         return min(known, key=lambda one: (one.is_provisional, one.focal_sigma))
 
     def has_settled(self, calibration: CameraCalibration) -> bool:
-        """Whether further frames of the camera with this calibration will not change what one of the maps tells."""
+        """Whether the estimate of this camera is final in one of the maps."""
         return any(engine.has_settled(calibration) for engine in self._engines)
 
     def localize(self, frame: Frame, features: LocalFeatures | None = None, hint: SearchHint | None = None) -> Anchor:
         """Find ``map_from_camera`` of a frame, and the map; ``features`` are those of the frame where they are known.
 
-        ``hint`` may tell a text; positions and headings are of one map, and are refused. A rejection names the map that
-        came closest. Raises CalibrationError when the image has another size than its calibration, MapError or
-        ConfigError for a hint that the maps cannot make use of.
+        ``hint`` may hold a text; positions and headings refer to one map, and are refused. A rejection names the map
+        that came closest. Raises CalibrationError when the image has another size than its calibration, MapError or
+        ConfigError for a hint that the maps cannot use.
         """
         if hint is not None and (hint.position is not None or hint.heading is not None):
             raise ConfigError("a position and a heading are of one map: search that alone, or give a text only")
@@ -89,7 +89,7 @@ class MultiMapEngine:
     def solve(self, query: Query) -> Anchor:
         """The second half of ``localize``.
 
-        All maps are searched quickly first: else each rival would take as long as an image that is hard to find.
+        A quick search of all maps comes first: otherwise each rival takes as long as an image that is hard to find.
         """
         results = self._search(replace(query, is_thorough=False))
         if not any(isinstance(result, AnchorPose) for result in results.values()):
@@ -120,24 +120,24 @@ class MultiMapEngine:
         return range(len(self._engines)) if self._ranking is None else self._ranking.rivals(query, found)
 
     def _decide(self, query: Query, results: Mapping[int, Result]) -> Anchor:
-        """The pose that explains the image best, unless another map does about as well, and no text tells them."""
+        """The pose that explains the image best, unless another map does about as well and no text decides."""
         poses = [row for row, result in results.items() if isinstance(result, AnchorPose)]
-        told = {row: self._log_likelihood(query, row, result) for row, result in results.items()}
+        likely = {row: self._log_likelihood(query, row, result) for row, result in results.items()}
 
         def inliers(row: int) -> tuple[int, int]:
             return _inliers_and_correspondences(results[row])
 
         best = max(poses or results, key=inliers)
         preferred = [row for row in poses if inliers(row)[0] >= RIVAL_SHARE * inliers(best)[0]]
-        best = max((row for row in preferred if told[row] - told[best] >= SURE_LOG_ODDS), key=inliers, default=best)
-        others = [row for row in results if row != best and told[best] - told[row] < SURE_LOG_ODDS]
+        best = max((row for row in preferred if likely[row] - likely[best] >= SURE_LOG_ODDS), key=inliers, default=best)
+        others = [row for row in results if row != best and likely[best] - likely[row] < SURE_LOG_ODDS]
         result = results[best]
         if isinstance(result, AnchorPose) and any(self._is_rival(query, results[row], result) for row in others):
             result = _ambiguous(result)
         return Anchor(result, self._engines[best].map_identity)
 
     def _is_rival(self, query: Query, other: Result, pose: AnchorPose) -> bool:
-        """Whether what was found in another map explains the image about as well, and better than chance does."""
+        """Whether the pose in another map explains the image about as well, and better than chance does."""
         inliers, correspondences = _inliers_and_correspondences(other)
         by_chance = is_by_chance(inliers, correspondences, query.frame.camera, self.config.pose.max_error_px)
         return not by_chance and inliers >= RIVAL_SHARE * pose.num_inliers
@@ -151,7 +151,7 @@ class MultiMapEngine:
 
 
 def _check_names(maps: Sequence[Map]) -> None:
-    """Raise ConfigError where a name would not tell which map is meant."""
+    """Raise ConfigError where names do not identify the maps."""
     if not maps:
         raise ConfigError("name at least one map")
     names = Counter(map_.name for map_ in maps)

@@ -1,4 +1,4 @@
-"""A camera pose from 2D-3D correspondences, which of them agree with it, and how sure it is."""
+"""A camera pose from 2D-3D correspondences, with its inliers and its covariance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PoseSolution:
 
     ``shared_covariance`` (6, 6) is the part of it that comes of errors which keypoints close together share: those of
     the map and of the calibration. ``errors_px`` (K,) are the reprojection errors of the inliers. ``camera`` is the one
-    given, or the one with the estimated focal length. ``is_by_chance`` tells whether wrong matches alone would give as
+    given, or the one with the estimated focal length. ``is_by_chance``: wrong matches alone may give as
     good a pose.
     """
 
@@ -77,7 +77,7 @@ def solve_pose(
 def solve_pose_and_focal_length(
     pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig
 ) -> PoseSolution | None:
-    """As ``solve_pose`` with an unknown focal length: tells whether the given one is to be doubted."""
+    """As ``solve_pose`` with an unknown focal length, to find out whether the given one is doubtful."""
     adjustable = pycolmap.Camera(camera.todict())
     camera_from_map = estimate_with_colmap(pixels, points, adjustable, config, estimate_focal_length=True)
     if camera_from_map is None:
@@ -101,7 +101,7 @@ def solve_pose_of_unknown_camera(
     """As ``solve_pose_and_focal_length``, also from each of several cameras that may be the right one (at least one).
 
     A minimal solver for the focal length (P4Pf) fails on points in a plane, a solver for one of the cameras does not;
-    its focal length is refined all the same, so that the solution tells what the points say.
+    its focal length is refined nevertheless, so that the solution has the focal length of the points.
     """
     if len(pixels) < MIN_POINTS:
         return None

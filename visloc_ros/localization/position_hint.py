@@ -1,7 +1,7 @@
-"""A position that is roughly known from elsewhere, say from satellites: where in the map to look, and where not.
+"""A rough position from another source, such as satellites, which restricts the search in the map.
 
-It enters as a prior probability of what the image shows, by Bayes' rule, and not as one more token that a network has
-learned to read: it needs no training, is right for any map and any accuracy, and costs nothing where it is absent.
+It enters as a prior probability of what the image shows, by Bayes' rule, and not as one more token of a network: so it
+needs no training, is right for any map and any accuracy, and costs nothing where it is absent.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ MOST_SIGMAS = 4.0  # farther away is hardly ever right, even where the errors of
 
 @dataclass(frozen=True, eq=False)
 class PositionHint:
-    """Where the camera is about: ``position_in_map`` (3,), and the standard deviation along each axis, ``sigma_m``.
+    """The camera's rough position ``position_in_map`` (3,), and its standard deviation ``sigma_m`` along each axis.
 
-    (2,) are x and y alone, of a map whose z axis points up: the height is not known then. In units of the map, which
-    are metres where it is metric. The standard deviation is that of the worst axis, and covers what lies between camera
-    and antenna. Raises ConfigError for what is no such position.
+    (2,) are x and y alone, without the height, of a map whose z axis points up. In units of the map, metres where it is
+    metric. The standard deviation is that of the worst axis, and covers the distance between camera and antenna. Raises
+    ConfigError for other values.
     """
 
     position_in_map: Array
@@ -39,11 +39,11 @@ class PositionHint:
 
     @property
     def needs_up(self) -> bool:
-        """Whether it means something only in a map whose z axis points up."""
+        """Whether it needs a map whose z axis points up."""
         return len(self.position_in_map) == 2
 
     def sigmas(self, map_from_camera: SE3) -> float:
-        """By how many standard deviations a pose is off."""
+        """Distance of a pose in standard deviations."""
         return float(self._sigmas(map_from_camera.translation[None], np.zeros(1))[0])
 
     def rules_out(self, map_from_camera: SE3) -> bool:

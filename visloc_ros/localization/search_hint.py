@@ -1,4 +1,4 @@
-"""What a robot knows beside the image of where its camera is: a position, a heading, a text that it has read."""
+"""What is known beside the image about the camera's place: a position, a heading, a text that the robot has read."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from visloc_ros.localization.view_change import Viewpoints
 class SearchHint:
     """What is known beside an image; each part may be missing.
 
-    ``position`` and ``heading`` are of the camera, in the map that is searched. ``text`` (E,) is an embedding of what
-    is written there, of any length but zero, which is made to 1; it is heard by recognisers that were trained with
-    embeddings of the same model. Raises ConfigError for what is no embedding.
+    ``position`` and ``heading`` are of the camera, in the map that is searched. ``text`` (E,) is an embedding of the
+    text written there, of any norm but zero, which is normalised to 1; only recognisers that were trained with
+    embeddings of the same model use it. Raises ConfigError for what is no embedding.
     """
 
     position: PositionHint | None = None
@@ -33,7 +33,7 @@ class SearchHint:
 
     @property
     def needs_up(self) -> bool:
-        """Whether it means something only in a map whose z axis points up."""
+        """Whether it needs a map whose z axis points up."""
         return self.heading is not None or (self.position is not None and self.position.needs_up)
 
     def rules_out(self, map_from_camera: SE3) -> bool:

@@ -1,7 +1,7 @@
-"""Maps that are searched, shown and followed, be they whole or reduced to what one way of searching needs.
+"""Maps to search, show and follow, whole or reduced to what one way of searching needs.
 
-What a reduced map holds is turned into a map like others: its images are the frames that are searched, their features
-projections of points.
+A reduced map becomes a map like others: its images are the frames that are searched, their features projections of
+points.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from visloc_ros.localization.strategies.registry import find_strategy, prepared_
 
 
 def searches_of(manifest: Manifest) -> list[str]:
-    """Ways by which a map can be searched: retrieval and what it is prepared for, or the one it is reduced to."""
+    """Ways to search a map: retrieval and those that it is prepared for, or the one it is reduced to."""
     if manifest.reduced is not None:
         return [manifest.reduced.search]
     return [name for name in search_names() if find_strategy(name).can_search(manifest)]
 
 
 def open_searchable_map(path: Path, *, checksums: bool = True) -> Map:
-    """Open a map as ``core.map.open_map`` does, a reduced one with images and points of what is left.
+    """Open a map as ``core.map.open_map`` does; a reduced one gets images and points from its prepared files.
 
     Raises MapError.
     """
@@ -36,7 +36,7 @@ def open_searchable_map(path: Path, *, checksums: bool = True) -> Map:
 
 
 def reduce_map_to(path: Path, search: str, output: Path, *, overwrite: bool = False) -> Manifest:
-    """Write of a prepared map, which stays, only what ``search`` needs to a folder or a ``.tar.gz``.
+    """Write only what ``search`` needs of a prepared map to a folder or a ``.tar.gz``; the prepared map stays.
 
     Raises MapError where the map is not prepared for it, or is reduced itself, ConfigError, and OutputError.
     """

@@ -1,4 +1,4 @@
-"""What a way of searching is: a small Protocol that the anchor engine drives."""
+"""The Protocol of a way of searching, which the anchor engine drives."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from visloc_ros.localization.view_overlap import ViewOverlap
 
 
 class Searcher(Protocol):
-    """Gathers evidence of where in a map an image was taken; made once for a map, then called for every image."""
+    """Gathers evidence of an image's place in a map; made once for a map, then called for every image."""
 
     @property
     def map(self) -> Map:
-        """What is searched, in the frame of the map: that itself, or what was made of it. Evidence has its rows."""
+        """The map that is searched, or the one made of it, in the same frame. Evidence refers to its rows."""
         ...
 
     @property
@@ -30,7 +30,7 @@ class Searcher(Protocol):
 
     @property
     def matcher(self) -> Matcher:
-        """What matches the keypoints of two images."""
+        """The matcher of the keypoints of two images."""
         ...
 
     @property
@@ -39,18 +39,18 @@ class Searcher(Protocol):
         ...
 
     def gather(self, query: Query, prior: SE3 | None) -> Iterator[Evidence]:
-        """Evidence, at least once, each next one gathered only if what came before does not tell the pose.
+        """Evidence, at least once; each next one is gathered only if those before do not determine the pose.
 
-        ``prior`` is a predicted ``map_from_camera``. The last evidence is what the image is judged by.
+        ``prior`` is a predicted ``map_from_camera``. The last evidence decides about the image.
         """
         ...
 
 
 class MapRanking(Protocol):
-    """Tells at a glance which of several maps an image may show."""
+    """Ranks quickly which of several maps an image may show."""
 
     def votes(self, query: Query) -> Array:
-        """How much speaks for each map (M,)."""
+        """The votes for each map (M,)."""
         ...
 
     def rivals(self, query: Query, found: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The camera of a recording, decided once before its frames are used in earnest."""
+"""The camera of a recording, determined once before its frames are used."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _TRIES = 30
 
 
 def find_camera(engine: AnchorEngine | MultiMapEngine, source: FrameSource) -> CameraCalibration:
-    """How the camera of a source is known: as given or recorded, else by the map and by frames that are found in it.
+    """The calibration of a source: as given or recorded, else estimated by the map from frames that are found in it.
 
-    Frames from all over the source are looked for until further ones would not change the answer; where none is found
-    it stays what the source says, a guess.
+    Frames from all over the source are searched until further ones would not change the estimate; where none is found
+    the source's guess stays.
     """
     if source.calibration.is_provisional:
         for frame in islice(source, 0, None, max(1, len(source) // _TRIES)):

@@ -1,4 +1,4 @@
-"""What a way of searching is to the package: one object, found by its name."""
+"""The interface of a way of searching: one object, found by its name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from visloc_ros.sources import FrameSource
 
 @dataclass(frozen=True, eq=False)
 class OpenedMaps:
-    """Searchers of maps, in their order, and their ranking: None where only a search can tell them apart."""
+    """Searchers of maps, in their order, and their ranking: None where only a search can distinguish them."""
 
     searchers: Sequence[Searcher]
     ranking: MapRanking | None = None
@@ -29,10 +29,10 @@ class OpenedMaps:
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """What preparing may learn from besides the maps.
+    """Sources that a preparation may learn from besides the maps.
 
     ``frames`` show the place of a single map, ``elsewhere`` are maps of other places, ``texts`` is a file of embeddings
-    of what is written in images.
+    of the texts in images.
     """
 
     frames: FrameSource | None = None
@@ -42,7 +42,7 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class PreparedMap:
-    """What was written into a map: ``figures`` as its manifest has them, and the same in ``words``."""
+    """The result of a preparation: ``figures`` for the map's manifest, and the same in ``words``."""
 
     path: Path
     figures: Mapping[str, Any]
@@ -68,7 +68,7 @@ class SearchStrategy(ABC):
     def open(self, maps: Sequence[Map], config: AnchorConfig, matcher: Matcher) -> OpenedMaps:
         """Make a searcher of each map; they share models.
 
-        Raises MapError in words where a map lacks what the search needs, ModelError where a model cannot be loaded.
+        Raises MapError where a map lacks what the search needs, ModelError where a model cannot be loaded.
         """
 
     def can_search(self, manifest: Manifest) -> bool:
@@ -89,8 +89,8 @@ class SearchStrategy(ABC):
         return all(self.can_search(manifest) for manifest in manifests)
 
     def prepared_map(self, map_: Map) -> Map:
-        """Points and images of what was prepared in a map: what is left of it where it is reduced to this search.
+        """The prepared points and images of a map, which a map reduced to this search keeps.
 
-        Raises MapError where that is missing, broken or of another version of the map.
+        Raises MapError where they are missing, broken or of another version of the map.
         """
         raise MapError(f"the search by '{self.name}' needs the whole map '{map_.name}'")

@@ -1,4 +1,4 @@
-"""How sure a pose is: the covariance that its residuals justify."""
+"""The uncertainty of a pose: the covariance that its residuals justify."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def effective_variance(residuals: Array, pixels: Array, camera: pycolmap.Camera,
 def camera_information(
     map_from_camera: SE3, pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig
 ) -> Array:
-    """Information (2, 2) that one frame has of the logarithm of its focal length and of a radial coefficient.
+    """Information (2, 2) of one frame on the logarithm of its focal length and a radial coefficient.
 
-    The pose is eliminated (Schur complement), because it makes up for most of what a wrong focal length does: what is
-    left comes of the depths that the points have apart from each other. Zero where even the pose is not determined.
+    The pose is eliminated (Schur complement), because it compensates most of a wrong focal length: the remaining
+    information comes from differences of the points' depths. Zero where even the pose is not determined.
     """
     residuals = reprojection_residuals(map_from_camera, pixels, points, camera)
     by_pose = projection_jacobian(map_from_camera, points, camera)
@@ -75,8 +75,8 @@ def covariance_by_focal_length(
 ) -> Array:
     """Covariance (6, 6) of a pose by the relative standard deviation of the focal length that it was computed with.
 
-    A longer focal length moves the camera away from what it sees; the pose that explains the same pixels with another
-    one is found to first order.
+    A longer focal length moves the camera away from the scene; the pose that explains the same pixels with another
+    focal length is found to first order.
     """
     by_pose = projection_jacobian(map_from_camera, points, camera)
     by_focal_length = _jacobian_by_camera(map_from_camera, points, camera)[:, 0]

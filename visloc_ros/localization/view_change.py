@@ -1,4 +1,4 @@
-"""How differently two cameras see the same things."""
+"""The change of view between two cameras."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from visloc_ros.core.map import NO_POINT, MapImage
 
 @dataclass(frozen=True, eq=False)
 class Viewpoints:
-    """Where cameras were: centres (M, 3), lines of sight (M, 3), and ``depths`` (M,), how far away what they saw was.
+    """Viewpoints of cameras: centres (M, 3), lines of sight (M, 3), and ``depths`` (M,), the distance of their points.
 
-    The depth of a camera that saw nothing is zero: no other sees the same.
+    The depth of a camera that saw nothing is zero: no other camera sees the same.
     """
 
     centres: Array
@@ -37,8 +37,8 @@ class Viewpoints:
     def changes(self, map_from_camera: SE3) -> Array:
         """View changes (M,) in radians to another camera.
 
-        The angle between the lines of sight, by which other points are seen, plus the distance between the cameras as
-        share of that to the points: from how different a direction these are seen.
+        The angle between the lines of sight, with which the visible points change, plus the distance between the
+        cameras as share of that to the points, the change of the direction from which these are seen.
         """
         distances = np.linalg.norm(self.centres - map_from_camera.translation, axis=1)
         shares = np.divide(distances, self.depths, out=np.full(len(distances), np.inf), where=self.depths > 0.0)

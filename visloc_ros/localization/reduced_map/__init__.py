@@ -1,1 +1,1 @@
-"""A map reduced to points and the frames that show them: what ways of searching other than retrieval keep of it."""
+"""Maps reduced to points and the frames that show them, for ways of searching other than retrieval."""

@@ -1,6 +1,6 @@
-"""Arrays in NumPy's ``.npz``, uncompressed, and read as if a stranger had written them.
+"""Arrays in NumPy's ``.npz``, uncompressed, and read as untrusted files.
 
-What is read is no larger than the file: ``numpy.load`` would unpack anything, and make room for what a header claims.
+No more is read than the file holds: ``numpy.load`` would unpack anything, and allocate whatever a header claims.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def read_arrays(
 ) -> dict[str, NDArray[Any]]:
     """Read the arrays of these names, types (as ``<f4``) and shapes out of the content of a file of this name.
 
-    A side that is None is of any length; numbers are finite. Raises MapError with ``advice`` at the end of its words.
+    A side that is None is of any length; numbers are finite. Raises MapError with ``advice`` at the end of its message.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -51,7 +51,7 @@ def read_arrays(
 
 
 class _Unexpected(Exception):
-    """An array is there, but not as it should be."""
+    """An array has another type, shape or content than expected."""
 
 
 def _read(archive: zipfile.ZipFile, name: str, kind: str, shape: Shape) -> NDArray[Any]:

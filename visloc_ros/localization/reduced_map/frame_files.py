@@ -1,4 +1,4 @@
-"""Frames as arrays: poses, cameras, and the rows of the points that each shows; and what they are checked for."""
+"""Frames as arrays: poses, cameras, and the rows of the points that each shows; with checks of these."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def frame_arrays(images: Sequence[MapImage]) -> dict[str, NDArray[Any]]:
 
 
 def expected_arrays(count: int) -> dict[str, tuple[str, Shape]]:
-    """Types and shapes of the arrays of so many frames, as ``read_arrays`` takes them."""
+    """Types and shapes of the arrays of a number of frames, as ``read_arrays`` takes them."""
     return {
         "map_from_camera": ("<f8", (count, 7)),
         "camera": ("<i4", (count,)),
@@ -50,7 +50,7 @@ def make_frames(
     points: Points,
     advice: str,
 ) -> list[MapImage]:
-    """The frames of these names. Raises MapError with ``advice`` at the end of its words."""
+    """The frames of these names. Raises MapError with ``advice`` at the end of its message."""
     first, poses = arrays["first_row"], arrays["map_from_camera"]
     check_shares(file, arrays, advice)
     check_rows(file, arrays, {"point_rows": len(points.xyz), "camera": len(cameras)}, advice)
@@ -80,7 +80,7 @@ def check_rows(file: str, arrays: Mapping[str, NDArray[Any]], counts: Mapping[st
 
 
 def check_names(names: Any, count: int) -> list[str]:
-    """The names of so many frames. Raises ValueError for what is none."""
+    """The names of ``count`` frames. Raises ValueError for anything else."""
     if not all(isinstance(name, str) and len(name) <= _LONGEST_NAME for name in names):
         raise ValueError("'frames' must be names of images")
     if len(names) != count or len(set(names)) != len(names):

@@ -1,4 +1,4 @@
-"""Frames whose features are projections of points, and the map that they make up."""
+"""Frames whose features are projections of points, and the map of these frames."""
 
 from __future__ import annotations
 

@@ -21,12 +21,12 @@ def coordinate_arrays(xyz: Array) -> dict[str, NDArray[Any]]:
 
 
 def expected_coordinates(count: int) -> dict[str, tuple[str, Shape]]:
-    """Types and shapes of the arrays of so many points, as ``read_arrays`` takes them."""
+    """Types and shapes of the arrays of a number of points, as ``read_arrays`` takes them."""
     return {"offset": ("<f8", (3,)), "xyz": ("<f4", (count, 3))}
 
 
 def coordinates(file: str, arrays: Mapping[str, NDArray[Any]], advice: str) -> Array:
-    """The points (P, 3). Raises MapError with ``advice`` at the end of its words."""
+    """The points (P, 3). Raises MapError with ``advice`` at the end of its message."""
     xyz: Array = arrays["xyz"].astype(np.float64) + arrays["offset"]
     if not is_plausible_position(xyz):
         raise MapError(f"{file} holds points that are too far away{advice}")

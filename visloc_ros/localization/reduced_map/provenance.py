@@ -1,4 +1,4 @@
-"""From which version of a map something was made, told by the checksums of what it was made from; and how it is read.
+"""The version of the map that prepared files were made from, by checksums of the map's files; and how they are read.
 
 (A map of stock hloc states no checksums: its version is not compared.)
 """
@@ -21,7 +21,7 @@ Parsed = TypeVar("Parsed")
 
 
 def prepared_files(map_: Map, way: str, what: str) -> Mapping[str, bytes]:
-    """Contents of the files by name that a way of searching has made. Raises MapError where a map holds none."""
+    """Contents by name of the files prepared for a way of searching. Raises MapError where a map holds none."""
     files = map_.prepared.get(way)
     if files is None:
         raise MapError(
@@ -47,13 +47,13 @@ def extractor_of(manifest: Manifest) -> ModelInfo:
 
 
 def check_version(what: str, made_from: Mapping[str, str], manifest: Manifest, advice: str) -> None:
-    """Refuse what was made from another version of the map. Raises MapError."""
+    """Refuse files that were made from another version of the map. Raises MapError."""
     if made_from != origin_of(manifest):
         raise MapError(f"the {what} were made from another version of the map '{manifest.name}'{advice}")
 
 
 def check_extractor(what: str, made_with: Mapping[str, Any], manifest: Manifest, advice: str) -> None:
-    """Refuse what was made with another extractor than the map states. Raises MapError."""
+    """Refuse files that were made with another extractor than the map states. Raises MapError."""
     stated = manifest.models.get("extractor")
     if stated is None or (stated.name, stated.sha256) != (made_with["name"], made_with["sha256"]):
         raise MapError(

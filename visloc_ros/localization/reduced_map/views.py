@@ -55,7 +55,7 @@ class Observations:
         )
 
     def track_lengths(self, num_points: int) -> NDArray[np.intp]:
-        """How many images see each of so many points (P,)."""
+        """How many images see each point (P,)."""
         return np.bincount(self.points, minlength=num_points)
 
 

@@ -21,7 +21,7 @@ def find_strategy(name: str) -> SearchStrategy:
 
 
 def preparation_types() -> dict[str, type[Config]]:
-    """Types of the options by which maps are prepared, by way of searching; one that prepares nothing is left out."""
+    """Types of the options for preparing maps, by way of searching; a way that prepares nothing is left out."""
     installed = importable_plugins(SEARCH_GROUP, RETRIEVAL).values()
     return {one.name: one.preparation for one in installed if one.preparation is not None}
 
@@ -31,7 +31,7 @@ def open_maps(
 ) -> OpenedMaps:
     """Searchers of maps, as ``config.search`` names them; ``matcher`` where it is loaded already.
 
-    Raises MapError in words where a map lacks what that needs, ModelError where a model cannot be loaded.
+    Raises MapError where a map lacks what they need, ModelError where a model cannot be loaded.
     """
     for map_ in maps:
         _check_whole(map_, config)
@@ -48,9 +48,9 @@ def open_map_for_search(
 
 
 def prepared_map(map_: Map, search: str) -> Map:
-    """What a way of searching has made of a map, without what recognises it: points and the frames that show them.
+    """The points, and the frames that show them, that a way of searching has prepared in a map, without its models.
 
-    Raises MapError where that is missing, broken or of another version of the map, or where the way is not known.
+    Raises MapError where they are missing, broken or of another version of the map, or where the way is not known.
     """
     if search not in search_names():
         raise MapError(

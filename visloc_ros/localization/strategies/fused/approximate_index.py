@@ -1,7 +1,7 @@
-"""Which points are nearest, by faiss: for maps with so many points that comparing all takes too long.
+"""The nearest points by faiss, for maps in which comparing all points takes too long.
 
-What faiss finds is a short list; its points are compared again by their stored descriptors. Of an index with inverted
-lists (IVF-PQ, Jegou et al. 2011) only what took long to learn is kept in files, as plain arrays. Its codes have four
+faiss finds a short list; its points are compared again by their stored descriptors. Of an index with inverted lists
+(IVF-PQ, Jegou et al. 2011) only the part that is slow to learn is kept in files, as plain arrays. Its codes have four
 bits a part, so that tables of similarities fit the registers of a processor (Andre et al. 2015, faiss's FastScan).
 """
 
@@ -26,7 +26,7 @@ from visloc_ros.localization.strategies.fused.point_index import (
 )
 
 MOST_EXACT_POINTS = 100_000
-"""Comparing 1000 keypoints with so many points takes 26 GFLOP, about half a second on one processor."""
+"""Comparing 1000 keypoints with this number of points takes 26 GFLOP, about half a second on one processor."""
 
 _SHORT_LIST = 32  # points of which the nearest is found by its stored descriptor
 _LISTS_PER_ROOT = 4.0  # lists for each square root of the number of points, as faiss advises
@@ -43,7 +43,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class ApproximateIndex:
-    """Takes a short list of points from faiss, and the nearest of it by their stored descriptors."""
+    """Takes a short list of points from faiss, and finds the nearest of it by their stored descriptors."""
 
     def __init__(self, codebook: Codebook, index: Any) -> None:
         self._codebook, self._index = codebook, index
@@ -64,7 +64,7 @@ class ApproximateIndex:
         return Neighbours(np.take_along_axis(found, columns, axis=1), np.take_along_axis(scores, columns, axis=1))
 
     def _parameters(self, allowed: NDArray[np.bool_] | None) -> Any:
-        """How faiss searches, and what it leaves out."""
+        """Parameters of a faiss search, and the points that it leaves out."""
         faiss = _faiss()
         selector = {}
         if allowed is not None:
@@ -77,7 +77,7 @@ class ApproximateIndex:
 
 
 def chosen_index(name: str, num_points: int) -> str:
-    """What ``auto`` is for so many points; IVF-PQ needs some to learn from, and with fewer all are compared."""
+    """The kind that ``auto`` means for a number of points; too few for IVF-PQ to learn from are all compared."""
     if name == AUTO:
         return EXACT if num_points <= MOST_EXACT_POINTS else IVF_PQ
     return EXACT if name == IVF_PQ and num_points < _LEAST_POINTS else name
@@ -132,7 +132,7 @@ def learned_arrays(num_points: int, length: int) -> dict[str, tuple[str, tuple[i
 
 
 def _faiss() -> Any:
-    """The library: maps whose points are all compared do without. Raises ModelError."""
+    """The library, imported here since maps whose points are all compared do not need it. Raises ModelError."""
     return load_faiss("the index of a map", f", or prepare with 'index: {EXACT}'")
 
 

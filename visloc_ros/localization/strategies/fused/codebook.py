@@ -45,7 +45,7 @@ class Codebook:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of all of it."""
+        """Its size in bytes."""
         return int(self.values.nbytes) + (0 if self.scales is None else self.scales.nbytes)
 
     def rows(self, rows: slice | NDArray[np.integer]) -> Float32:
@@ -56,7 +56,7 @@ class Codebook:
 
 @dataclass(frozen=True, eq=False)
 class ObservedPoints:
-    """What an image sees of a map: rows (N,) of points, ascending, and of the keypoint of each."""
+    """The points of a map that an image sees: rows (N,) of points, ascending, and of the keypoint of each."""
 
     point_rows: NDArray[np.int32]
     keypoints: NDArray[np.intp]

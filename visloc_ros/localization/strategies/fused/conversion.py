@@ -18,7 +18,7 @@ from visloc_ros.localization.strategies.fused.reducer import Float32
 
 SKETCH_LENGTH = 512
 LEAST_MARGIN = 0.05
-"""Of dot products of unit descriptors: what is as similar elsewhere as to a twentieth may be the right place."""
+"""Of dot products of unit descriptors: with a smaller one, another place is so similar that it may be the right one."""
 
 _MOST_SIMILAR = 3  # images: 1, 2 and 5 were as good, 10 a little worse
 
@@ -60,7 +60,7 @@ class Converter:
         self._covisibility = Covisibility(point_rows, num_points)
 
     def convert(self, descriptor: Float32) -> Conversion:
-        """What to take for a query's descriptor (G,)."""
+        """The descriptor that replaces a query's (G,)."""
         similarity = self._sketches @ sketch(descriptor)
         rows = np.argsort(-similarity, kind="stable")[:_MOST_SIMILAR]
         weights = np.maximum(similarity[rows], 0.0)

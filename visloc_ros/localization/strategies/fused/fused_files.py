@@ -1,7 +1,7 @@
 """Fused maps as files: ``points.npz`` (codebook), ``frames.npz``, ``images.npz`` (how images are described) and
 ``fused.json`` in a folder, and ``index.npz`` where an index has been learned.
 
-Nothing is packed, so that a map takes as many bytes as its numbers do. They belong to one version of one map.
+Nothing is compressed: a map takes as many bytes as its numbers do. The files belong to one version of one map.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _LONGEST = 1 << 16  # numbers of a descriptor: the longest in use have 33 thousa
 
 @dataclass(frozen=True)
 class _Description:
-    """What ``fused.json`` says. ``lengths`` are those of descriptors of images, of keypoints, and of VLAD's words."""
+    """The content of ``fused.json``. ``lengths`` are those of descriptors of images, keypoints, and VLAD's words."""
 
     config: FusedConfig
     extractor: ModelInfo
@@ -99,7 +99,7 @@ def save_fused_map(folder: Path, fused: FusedMap, manifest: Manifest) -> None:
 def load_fused_map(files: Mapping[str, bytes], manifest: Manifest) -> FusedMap:
     """Read the fused map of the map with this manifest out of the contents of files by name, everything checked.
 
-    Raises MapError in words where a file is missing or broken, or was made from another version of the map or with
+    Raises MapError where a file is missing or broken, or was made from another version of the map or with
     another extractor.
     """
     content = _content(files, DESCRIPTION_NAME, manifest)

@@ -61,7 +61,7 @@ class ImageModel:
 class FusedMap:
     """A reduced ``map`` whose frames have local descriptors, and the ``codebook`` of fused ones, point by point.
 
-    ``first_row`` (M + 1,) and ``point_rows`` tell which points each image was averaged into, ``reduced`` (M, D) is
+    ``first_row`` (M + 1,) and ``point_rows`` list the points that each image was averaged into, ``reduced`` (M, D) is
     its part. ``sketches`` (M, S) of their descriptors are kept where queries are converted, else empty. ``extractor``
     made the local descriptors; ``learned`` is what the index ``index`` has learned.
     """
@@ -196,8 +196,8 @@ def searched_map(manifest: Manifest, frames: Sequence[MapImage], points: FusedPo
 
 
 # Descriptors of images averaged over those that show the same points, so that those of one place are alike.
-# Descriptors of images that overlap little are hardly more alike than those of two places. Where each point had the
-# mean of what its own images happen to look like, points of one place would be told apart by it, but places hardly.
+# Descriptors of images that overlap little are hardly more alike than those of two places. The mean over each point's
+# own images would distinguish points of one place, but hardly places.
 
 
 def smooth(reduced: Float32, point_rows: Sequence[Rows], num_points: int, steps: int, *, renormalise: bool) -> Float32:

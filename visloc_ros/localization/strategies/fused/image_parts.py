@@ -1,4 +1,4 @@
-"""What images add to the descriptors of their keypoints: those of a map, and of queries in it."""
+"""The part that images, of a map and queries in it, add to the descriptors of their keypoints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class ImagePart:
-    """The reduced descriptor (D,) of a whole image; where it is that of map images, of which."""
+    """The reduced descriptor (D,) of a whole image, and, where it is taken from map images, which these are."""
 
     reduced: Float32
     conversion: Conversion | None = None
@@ -27,9 +27,9 @@ class ImagePart:
 
 @dataclass(frozen=True, eq=False)
 class ImageParts:
-    """Reduced descriptors (M, D) of a map's images, and how those of queries are made: converted or their own.
+    """Reduced descriptors (M, D) of a map's images, and how to make those of queries.
 
-    By ``sketches`` (M, S) of the map's images a query's is converted; where there are none, (0, 0), it is not.
+    ``sketches`` (M, S) of the map's images serve to convert a query's descriptor; without any, (0, 0), it stays.
     """
 
     fusion: Fusion
@@ -41,7 +41,7 @@ class ImageParts:
     def of(
         fusion: Fusion, reduced: Float32, sketches: NDArray[np.floating], point_rows: Sequence[Rows], num_points: int
     ) -> ImageParts:
-        """Of images that show the points ``point_rows`` of so many."""
+        """Make them from images that show the points ``point_rows``, of ``num_points``."""
         converter = Converter(sketches, point_rows, num_points) if sketches.size else None
         return ImageParts(fusion, reduced, sketches, converter)
 

@@ -1,4 +1,4 @@
-"""What a fused map takes, beside what hierarchical localization takes for the same map."""
+"""The size of a fused map, compared with that of hierarchical localization for the same map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prepares maps for the search by fused descriptors: one for each point, and how to make those of queries."""
+"""Prepares maps for the search by fused descriptors: those of points, and the parameters to make those of queries."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from visloc_ros.sources import FrameSource
 
 @dataclass(frozen=True, eq=False)
 class PreparedMap:
-    """A map that was prepared: where it is, what was made of it, and ``figures``, what its manifest says of that."""
+    """A prepared map: its path, its fused map, and ``figures`` for its manifest."""
 
     path: Path
     fused: FusedMap
@@ -81,7 +81,7 @@ def make_fused(
 
 
 def _figures(fused: FusedMap, whole: Map) -> dict[str, Any]:
-    """What there is, in numbers."""
+    """The prepared map in numbers."""
     return {
         "points": len(fused.codebook),
         "points_percent": round(100.0 * len(fused.codebook) / len(whole.points), 2),

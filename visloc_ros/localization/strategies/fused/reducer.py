@@ -63,7 +63,7 @@ class Reducer:
 
     @staticmethod
     def load(kind: str, seed: int, lengths: tuple[int, int], arrays: dict[str, NDArray[Any]]) -> Reducer:
-        """A reducer as it was; ``arrays`` are those of ``stored_arrays``. Raises MapError for what is none."""
+        """The reducer that was stored; ``arrays`` are those of ``stored_arrays``. Raises MapError for wrong arrays."""
         if set(arrays) != set(_STORED.get(kind, ())):
             raise MapError(f"the reduction '{kind}' has other arrays than {', '.join(_STORED.get(kind, ())) or 'none'}")
         length_in, length_out = lengths
@@ -74,7 +74,7 @@ class Reducer:
 
     @staticmethod
     def stored_arrays(kind: str, lengths: tuple[int, int]) -> dict[str, tuple[str, tuple[int | None, ...]]]:
-        """Types and shapes of what has to be kept of a kind; the others are made from their seed."""
+        """Types and shapes of the arrays to store for a kind; other kinds are made from their seed."""
         length_in, length_out = lengths
         shapes: dict[str, tuple[str, tuple[int | None, ...]]] = {
             "coordinates": ("<i4", (length_out,)),
@@ -100,7 +100,7 @@ class Reducer:
 
     @property
     def fingerprint(self) -> list[float]:
-        """What a fixed descriptor is reduced to: a checksum that the rounding of another processor does not change."""
+        """The reduction of a fixed descriptor: a checksum that the rounding of another processor does not change."""
         probe = np.random.default_rng(_PROBE_SEED).uniform(-1.0, 1.0, self.length_in).astype(np.float32)
         return [float(value) for value in self.apply(probe / np.linalg.norm(probe))]
 
@@ -111,14 +111,14 @@ class Reducer:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes that it takes in memory."""
+        """Its bytes in memory."""
         return sum(one.nbytes for one in self.arrays.values()) + (
             0 if self.matrix is None or self.kind == PCA else self.matrix.nbytes
         )
 
 
 def _fitted(kind: str, seed: int, descriptors: Float32, length_out: int) -> dict[str, NDArray[Any]]:
-    """What cannot be made again from the seed."""
+    """The arrays that the seed does not determine."""
     if kind == SUBSET:
         order = np.random.default_rng(seed).permutation(descriptors.shape[1])
         return {"coordinates": np.sort(order[:length_out]).astype(np.int32)}

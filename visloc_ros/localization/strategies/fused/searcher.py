@@ -1,8 +1,7 @@
 """Evidence by fused descriptors: every keypoint is matched with the whole map at once, and the pose is computed.
 
 After FUSELOC (arXiv 2408.12037). There is no retrieval and no reference image: the descriptor of the whole image is
-part of that of each of its keypoints. Where that leaves it in doubt, a learned matcher matches the frames around the
-pose.
+part of that of each of its keypoints. Where the pose stays in doubt, a learned matcher matches the frames around it.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ from visloc_ros.localization.strategies.fused.matches import as_correspondences
 from visloc_ros.localization.view_change import Viewpoints
 from visloc_ros.localization.view_overlap import ViewOverlap
 
-_HERE = 64  # frames that share most of a view: what they show is the place that was found
+_HERE = 64  # frames that share most of a view: they show the place that was found
 _RIVAL_FRAMES = 10  # that share most with the one that shows most of the matches elsewhere
 
 
 class FusedSearcher:
-    """Matches keypoints with the points of a map by descriptors that say where in the map they are, too."""
+    """Matches keypoints with the points of a map by descriptors that also depend on the place in the map."""
 
     min_similarity = MIN_SIMILARITY_TO_MEAN
     """Its points have the means of their descriptors."""
@@ -57,7 +56,7 @@ class FusedSearcher:
         self._covisibility = Covisibility(self._point_rows, len(fused.map.points))
 
     def gather(self, query: Query, prior: SE3 | None) -> Iterator[Evidence]:
-        """Evidence of all keypoints, then, if anything is there to be found, by the learned matcher."""
+        """Evidence of all keypoints, then, unless nothing can be found, of the learned matcher."""
         fused = self.fuse(query)
         found = self.match(query, fused)
         best = self._solve(query, found, prior)
@@ -74,7 +73,7 @@ class FusedSearcher:
             return FusedQuery(local, self.image_part(query).reduced, self._fused.fusion.lam)
 
     def match(self, query: Query, fused: FusedQuery) -> Correspondences:
-        """Keypoints with the points that they may show, out of the whole map or of what is in reach of the hint."""
+        """Keypoints with the points that they may show, of the whole map or of the part within reach of the hint."""
         with query.watch("matching"):
             allowed = None if query.hint is None else self._within_reach(query.hint)
             return as_correspondences(fused, self._index.search(fused, self._fused.config.candidates, allowed))
@@ -85,7 +84,7 @@ class FusedSearcher:
         return self._parts.of_query(descriptor, query.frame.name)
 
     def _solve(self, query: Query, found: Correspondences, prior: SE3 | None) -> Evidence:
-        """Evidence with its pose; where a hint rules that out, with that of what is matched in other places."""
+        """Evidence with its pose; where a hint rules that out, with the pose from matches in other places."""
         evidence = Evidence(found, len(found))
         if len(found) < self._config.min_matches:
             return evidence
@@ -101,10 +100,10 @@ class FusedSearcher:
         return self._solver.solve(query, Evidence(_some(found, left), len(left)), prior)
 
     def _rivals(self, query: Query, fused: FusedQuery, best: Evidence) -> list[Evidence]:
-        """Evidence of that other place which most of the keypoints that hold the pose may show as well.
+        """Evidence of the other place that most of the pose's inliers may show as well.
 
-        They are matched again with the points elsewhere: the image's part of the descriptors, which tells places apart,
-        is about the same for all points of one place, so that it does not hide a place that looks the same.
+        They are matched again with the points elsewhere: the image's part of the descriptors, which distinguishes
+        places, is about the same for all points of one place, so that it does not hide a place that looks the same.
         """
         if best.solution is None:
             return []
@@ -136,7 +135,7 @@ class FusedSearcher:
         return shown
 
     def _within_reach(self, hint: SearchHint) -> NDArray[np.bool_]:
-        """Which points (P,) may be seen, by what is known of where the camera is and looks."""
+        """Which points (P,) may be seen, by the hint about the camera's position and heading."""
         return self._shown_by(np.flatnonzero(hint.permits_views(self._views)).tolist())
 
     @cached_property

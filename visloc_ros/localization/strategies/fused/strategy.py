@@ -72,9 +72,9 @@ FUSED_SEARCH = FusedStrategy()
 
 
 def open_fused(map_: Map, config: GlobalConfig, make: MakeDescriptor) -> tuple[FusedMap, GlobalDescriptor]:
-    """The fused map of a map, and what describes whole images as it was done there; ``make`` loads a network.
+    """The fused map of a map, and the describer of whole images that it was made with; ``make`` loads a network.
 
-    Raises MapError where the map was not prepared, or what was prepared is broken, of another version of it or of
+    Raises MapError where the map was not prepared, or the prepared files are broken, of another version of it or of
     other models; ModelError where a network cannot be loaded.
     """
     fused = load_fused_map(prepared_files(map_, FUSED, WHAT), map_.manifest)

@@ -1,4 +1,4 @@
-"""Which weight rho is best for a map: images of the map are held out and searched for in what the others make of it."""
+"""The best weight rho for a map: images of the map are held out and searched in the fused map of the others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from visloc_ros.localization.view_change import typical_depth, view_change
 WEIGHTS = (0.0, 0.1, 0.25, 0.35, 0.5, 0.7, 1.0, 1.5)
 _HELD_OUT_EVERY, _MOST_HELD_OUT = 8, 24
 _LEAST_HELD_OUT = 2
-_RIGHT = 0.1  # radians of view change: what is so near is found by the guided search
+_RIGHT = 0.1  # radians of view change: from so near the guided search finds the pose
 _MIN_MATCHES = 20
 
 
@@ -82,7 +82,7 @@ def _try(
 
 
 def _inlier_share(lam: float, index: ExactIndex, points: Array, image: MapImage, reduced: Float32) -> float:
-    """Share of an image's keypoints that agree with the pose that is found, if it is the right one, else 0."""
+    """Share of an image's keypoints that agree with the estimated pose if that is right, else 0."""
     query = FusedQuery(np.asarray(image.features.descriptors, np.float32), reduced, lam)
     found = as_correspondences(query, index.search(query, 1))
     if len(found) < _MIN_MATCHES:

@@ -1,9 +1,9 @@
-"""Training samples: tokens drawn from a map's images and altered as another look at the place would alter them.
+"""Training samples: tokens drawn from a map's images and altered as another view of the place would alter them.
 
-A map keeps only keypoints that see one of its points, while a camera also finds others: background, a third to a half
-of what it finds. Where images hold background of their own, it is used first; what is missing is drawn from images of
-elsewhere, and mixed of several descriptors of the map (chimeras), which look like the place and yet are nothing of it.
-Otherwise the network would learn that whatever looks a little like the place belongs to a landmark: the nearest map
+A map keeps only keypoints that see one of its points; a third to a half of those that a camera finds are others:
+background. The images' own background is used first; the rest is drawn from images of other places, and from mixtures
+of several descriptors of the map (chimeras), which look like the place but show nothing of it. Otherwise the network
+would learn that anything that looks a little like the place belongs to a landmark: the nearest map
 descriptor of unmapped keypoints of 7-Scenes' red kitchen has a cosine of 0.53 to 0.70 (quartiles), of chimeras 0.56 to
 0.67, and of keypoints of another place 0.40 to 0.47.
 """
@@ -23,9 +23,9 @@ from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Floa
 
 _IMAGE_EXTENT = 1.4  # of the longer side in normalised positions
 _WINDOW_EXTENT = (0.3, 0.9)  # half sides of the part that is seen, or hidden, in normalised positions
-_MIXED = 4  # descriptors in a chimera, which makes it as unlike the map's as what is not mapped of a real room
+_MIXED = 4  # descriptors in a chimera, which is then as unlike the map's as unmapped parts of a real room
 _MIXING = (0.3, 1.0)  # weights of these descriptors
-_LEAST_SEEN = 8  # tokens without which a partial view is none
+_LEAST_SEEN = 8  # tokens of a partial view
 _FEW_BACKGROUND = 0.1
 _ADDED_BACKGROUND = 0.5  # background tokens per landmark token of a validation image
 
@@ -33,7 +33,7 @@ Rows = NDArray[np.int64]
 
 
 class Batch(NamedTuple):
-    """Samples: descriptors (B, K, D), positions (B, K, 2), labels (B, K), and which tokens are no filling (B, K)."""
+    """Samples: descriptors (B, K, D), positions (B, K, 2), labels (B, K), and which tokens are not padding (B, K)."""
 
     descriptors: Float32
     positions: Float32
@@ -43,7 +43,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How samples differ from the map's images; shares and probabilities where no unit is told."""
+    """How samples differ from the map's images; shares and probabilities where no unit is given."""
 
     min_labelled: int = 32  # landmark tokens of a sample, if there are; one with fewer is filled up with background
     min_background: float = 0.1
@@ -60,9 +60,9 @@ class Augmentation:
 
 
 class SampleMaker:
-    """Makes the batch of a step, which depends on the seed and the step alone: training can go on anywhere.
+    """Makes the batch of a step, which depends only on the seed and the step, so that training can resume anywhere.
 
-    A sample has at most ``tokens``. ``negatives`` are images of elsewhere; there may be none. Raises MapError when no
+    A sample has at most ``tokens``. ``negatives`` are images of other places, possibly none. Raises MapError when no
     image shows a landmark.
     """
 
@@ -96,10 +96,10 @@ class SampleMaker:
         return Batch(descriptors, self._moved(self._store.positions[rows], rng), labels, valid)
 
     def for_validation(self, images: Sequence[LabelledImage]) -> list[LabelledImage]:
-        """Held-out images made as hard as queries.
+        """Held-out images made as difficult as queries.
 
         Their descriptors get the noise of training, because map images are nearer to each other than a query is to
-        them; those with hardly any background get such as samples have, if there is any.
+        them; images with hardly any background get that of samples, if there is any.
         """
         rng = np.random.default_rng(self._seed)
         completed = [self._with_background(image, rng) for image in images]
@@ -145,13 +145,13 @@ class SampleMaker:
         return np.concatenate((labelled, own, foreign)), mixed
 
     def _foreign(self, count: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
-        """Background that the image does not have: rows of images of elsewhere, and rows to mix."""
+        """Background that the image lacks: rows of images of other places, and rows to mix."""
         share = self._augmentation.chimeras if self._negatives else float(self._augmentation.chimeras > 0.0)
         mixed = rng.choice(self._all_labelled, round(count * share))
         return (self._elsewhere(count - len(mixed), rng) if self._negatives else mixed[:0]), mixed
 
     def _elsewhere(self, count: int, rng: np.random.Generator) -> Rows:
-        """Rows of one image of elsewhere, or of several where one has too few."""
+        """Rows of one image of another place, or of several where one has too few."""
         found: Rows = np.empty(0, np.int64)
         for index in rng.permutation(len(self._negatives)):
             if len(found) == count:
@@ -205,7 +205,7 @@ def _some(rows: Rows, count: int, rng: np.random.Generator) -> Rows:
 
 
 def _padded(real: list[Rows], mixed: list[Rows], length: int) -> tuple[Rows, NDArray[np.bool_]]:
-    """Rows (B, K) of real tokens and then of mixed ones, filled up with row 0, and which are not filling."""
+    """Rows (B, K) of real tokens and then of mixed ones, padded with row 0, and which are not padding."""
     rows = np.zeros((len(real), length), np.int64)
     valid = np.zeros(rows.shape, np.bool_)
     for sample, parts in enumerate(zip(real, mixed, strict=True)):
@@ -241,13 +241,13 @@ class TokenStore:
         return np.arange(self._ends[image - 1] if image else 0, self._ends[image], dtype=np.int64)
 
     def other_observations(self, rows: Rows, rng: np.random.Generator) -> Rows:
-        """For each row one of an observation of the same map point, which may be itself; itself where it has none."""
+        """For each row that of an observation of the same map point, perhaps itself; itself without a point."""
         lengths = self._lengths[rows]
         drawn = self._starts[rows] + (rng.random(rows.shape) * lengths).astype(np.int64)
         return np.asarray(self._by_point[drawn])
 
     def _index_tracks(self, points: Rows) -> None:
-        """List rows by point; a token without a point is a track of its own."""
+        """List rows by point; a token without a point is a separate track."""
         alone = points == NO_POINT
         points = np.where(alone, points.max(initial=0) + 1 + np.arange(len(points)), points)
         self._by_point = np.argsort(points, kind="stable")

@@ -1,7 +1,7 @@
-"""Which tokens are surely background, so that they need not be matched (the pre-filter of PRAM, Xue et al. 2024).
+"""The tokens that are surely background, and need no matching (the pre-filter of PRAM, Xue et al. 2024).
 
-The loss weighs background down, so that its probability is no frequency: from which one on a token is dropped is read
-off images with truth.
+The loss weighs background down, so that its probability is no frequency: the threshold above which a token is dropped
+is determined from images with truth.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def background_threshold(
 def keep_likely_landmarks(probabilities: Float32, threshold: float, least_kept: float = LEAST_KEPT) -> NDArray[np.intp]:
     """Rows of the tokens (N, C) whose probability of background is at most the threshold.
 
-    All rows where that would leave less than this share of them: such an image is not understood.
+    All rows where that would leave less than this share of them: the recognition of such an image is not trusted.
     """
     kept = np.flatnonzero(probabilities[:, BACKGROUND] <= threshold)
     return kept if len(kept) >= least_kept * len(probabilities) else np.arange(len(probabilities))

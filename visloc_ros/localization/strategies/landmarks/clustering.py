@@ -62,9 +62,9 @@ def canonical_order(points: Array) -> NDArray[np.intp]:
 def _is_among_others(points: Array) -> NDArray[np.bool_]:
     """Which points (P, 3) are not much farther from their neighbours than points usually are.
 
-    Indoors, too: what stands alone was badly triangulated, and would be a landmark of its own.
+    Indoors, too: an isolated point is badly triangulated, and would become a separate landmark.
     """
-    from scipy.spatial import cKDTree  # takes 0.2 s, for which no start has to wait
+    from scipy.spatial import cKDTree  # takes 0.2 s, so it is imported only when needed
 
     if len(points) <= _NEIGHBOURS:
         return np.ones(len(points), bool)
@@ -96,8 +96,8 @@ def _cluster(plan: Array, config: LandmarkConfig) -> NDArray[np.intp]:
 
 
 def _birch(plan: Array, count: int) -> NDArray[np.intp]:
-    """BIRCH with Ward's method on its sub-clusters, of which there are few enough for that."""
-    from sklearn.cluster import Birch  # takes 0.5 s, for which no start has to wait
+    """BIRCH with Ward's method on its sub-clusters, which are few enough for it."""
+    from sklearn.cluster import Birch  # takes 0.5 s, so it is imported only when needed
 
     low, high = np.percentile(plan, _SHOWN_SHARE, axis=0)
     threshold = max(_THRESHOLD * float(np.linalg.norm(high - low)), _LEAST_THRESHOLD)
@@ -112,7 +112,7 @@ def _birch(plan: Array, count: int) -> NDArray[np.intp]:
 
 
 def _kmeans(plan: Array, count: int, seed: int) -> NDArray[np.intp]:
-    from sklearn.cluster import KMeans  # takes 0.5 s, for which no start has to wait
+    from sklearn.cluster import KMeans  # takes 0.5 s, so it is imported only when needed
 
     count = min(count, len(np.unique(plan, axis=0)))
     return np.asarray(KMeans(count, n_init=4, random_state=seed).fit_predict(plan), dtype=np.intp)
@@ -155,7 +155,7 @@ def _merge_small(
 
 
 def _number(clusters: NDArray[np.intp], centres: Array) -> NDArray[np.int32]:
-    """Labels (P,) from 1 on in the order of the clusters' centres (k, 2), which the library does not decide."""
+    """Labels (P,) from 1 on in the order of the clusters' centres (k, 2), independent of the library's order."""
     labels = np.empty(len(centres), np.int32)
     labels[np.lexsort(centres.T[::-1])] = np.arange(1, len(centres) + 1)
     return labels[clusters]

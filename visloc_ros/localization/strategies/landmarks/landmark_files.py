@@ -1,7 +1,7 @@
 """Landmark maps as files: ``landmarks.npz`` (points), ``frames.npz`` and ``landmarks.json`` in a folder.
 
-Nothing is packed, so that a map takes as many bytes as its numbers do. They belong to one version of one map, which
-stays where its models and its own error are told of.
+Nothing is compressed: a map takes as many bytes as its numbers do. The files belong to one version of one map, whose
+manifest still names its models and its own error.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _AGAIN = ": run 'visloc prepare MAP --for landmarks' again"
 
 @dataclass(frozen=True)
 class _Description:
-    """What ``landmarks.json`` says."""
+    """The content of ``landmarks.json``."""
 
     config: LandmarkConfig
     extractor: Mapping[str, Any]
@@ -61,7 +61,7 @@ class _Description:
 
 
 def save_landmark_map(folder: Path, landmark_map: LandmarkMap) -> None:
-    """Write the files of a landmark map into a folder that is there. Raises OSError, and MapError for no extractor."""
+    """Write the files of a landmark map into an existing folder. Raises OSError, and MapError without an extractor."""
     points, images = landmark_map.points, landmark_map.map.images
     description = _describe(landmark_map)
     of_points: dict[str, NDArray[Any]] = {
@@ -82,7 +82,7 @@ def save_landmark_map(folder: Path, landmark_map: LandmarkMap) -> None:
 def load_landmark_map(files: Mapping[str, bytes], manifest: Manifest) -> LandmarkMap:
     """Read the landmark map of the map with this manifest out of the contents of files by name, everything checked.
 
-    Raises MapError in words where a file is missing or broken, or was made from another version of the map or with
+    Raises MapError where a file is missing or broken, or was made from another version of the map or with
     another extractor. (A map of stock hloc states no checksums: its version is not compared.)
     """
     for name in (DESCRIPTION_NAME, POINTS_NAME, FRAMES_NAME):

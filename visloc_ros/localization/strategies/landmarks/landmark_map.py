@@ -31,8 +31,8 @@ _CHUNK_VALUES = 1 << 23  # numbers held at once: 32 MB
 def medoid_descriptors(map_: Map, point_rows: NDArray[np.integer]) -> NDArray[np.float16]:
     """Descriptors (K, D) of points by row (K,): of each the observation that is most like the others, by the median.
 
-    As PRAM has it (Xue et al. 2024, arXiv 2404.07785): of the distances 2 - 2 cos to all observations of the point, the
-    median is least. It is one that was seen, where a mean would be between two looks of the point. Each point has to be
+    As in PRAM (Xue et al. 2024, arXiv 2404.07785): its median of the distances 2 - 2 cos to all observations of the
+    point is least. It is a real observation, where a mean would lie between two looks of the point. Each point must be
     seen by an image.
     """
     observed, ends = _observed_descriptors(map_, point_rows)
@@ -75,7 +75,7 @@ def _observed_descriptors(map_: Map, point_rows: NDArray[np.integer]) -> tuple[N
 
 
 def _medoids(descriptors: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Of each of K sets of N unit descriptors (K, N, D) the place (K,) of that whose median distance is least."""
+    """Index (K,) of the descriptor with the least median distance in each of K sets of N unit descriptors (K, N, D)."""
     distances = 2.0 - 2.0 * np.matmul(descriptors, descriptors.transpose(0, 2, 1))
     return np.asarray(np.median(distances, axis=2).argmin(axis=1))
 
@@ -121,7 +121,7 @@ class LandmarkMap:
         frame_rows: NDArray[np.int32],
         config: LandmarkConfig,
     ) -> LandmarkMap:
-        """Make one of the frames and points that are left of a map."""
+        """Make one from the frames and points that a reduced map keeps."""
         map_ = replace(map_of_frames(manifest, frames, points), point_labels=points.labels)
         return cls(map_, points, frame_rows, config)
 
@@ -174,7 +174,7 @@ def _frames(
 ) -> list[MapImage]:
     """The frames that are kept, each with all of the kept points that it sees.
 
-    Also those that an earlier frame shows: without common points nothing would tell that two frames show one place.
+    Also points that an earlier frame shows: only common points relate two frames of one place.
     """
     places = np.full(int(points.max()) + 1, NO_POINT, np.int32)
     places[points] = np.arange(len(points))
@@ -188,7 +188,7 @@ def _frames(
 def _see_labelled(
     images: Sequence[MapImage], points: Array, labels: NDArray[np.int32]
 ) -> tuple[list[View], NDArray[np.float32]]:
-    """What images see of the points of landmarks, and the mean reprojection errors (P,) of these in pixels."""
+    """The images' views of the points of landmarks, and the mean reprojection errors (P,) of these in pixels."""
     views, totals, counts = [], np.zeros(len(points)), np.zeros(len(points))
     for image in images:
         seen = np.flatnonzero((image.point_rows != NO_POINT) & (labels[image.point_rows] != BACKGROUND))

@@ -1,4 +1,4 @@
-"""From where each landmark can be seen, and what is known beside an image therefore says of what it shows."""
+"""The region from which each landmark can be seen, and the likelihood of landmarks by a hint that follows from it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _LEAST_SHOWN = 8  # points of a landmark that a frame shows
 
 
 class LandmarkReach:
-    """Where landmarks are: ``centres`` (k, 3), and ``spreads`` (k,), how far away a camera that sees one is of it.
+    """Where landmarks are: ``centres`` (k, 3), and ``spreads`` (k,), the distance of cameras that see one.
 
-    The spread is made up of the extent of the landmark and of the distance from which the map's cameras see it.
-    ``texts`` tell which landmarks go with a text that was read.
+    The spread combines the extent of the landmark and the distance from which the map's cameras see it. ``texts`` give
+    the likelihoods of landmarks by a text that was read.
     """
 
     def __init__(self, landmarks: LandmarkMap, texts: TextLikelihood | None = None) -> None:
@@ -64,7 +64,7 @@ class LandmarkReach:
         return self._texts.of(hint.text)
 
     def log_likelihood_of_text(self, hint: SearchHint, labels: NDArray[np.integer]) -> float:
-        """Logarithm of how well things of these landmarks (N,), 0 for none, go with a hint's text."""
+        """Logarithm of how well these landmarks (N,), 0 for none, go with a hint's text."""
         return log_mean(self.log_likelihoods_of_text(hint)[labels[labels > 0] - 1])
 
     def _facing(self, heading: HeadingHint) -> Array:

@@ -1,7 +1,7 @@
-"""Landmarks that look like others: told by the descriptors of their points, whatever a network has learned of them.
+"""Landmarks that look like others, by the descriptors of their points, independent of what a network has learned.
 
-A network that is trained on two places alike may be sure of one of them for no good reason; their points are alike all
-the same.
+A network that is trained on two places that look alike may be sure of one of them for no good reason; the descriptors
+of their points still show the likeness.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from visloc_ros.localization.strategies.landmarks.tokens import Float32, unit_ro
 
 _SAMPLES = 64  # points of a landmark that are compared with all others
 ALIKE = 0.7
-"""Cosine of what looks alike; that of the most similar point elsewhere is 0.4 in the median, 0.6 in one of ten."""
+"""Cosine of points that look alike; for the most similar point elsewhere it is 0.4 in the median, 0.6 in one of ten."""
 
 _LEAST_ALIKE = 8  # samples: a landmark elsewhere that holds as many may be the same thing
 
 
 class LookAlikes:
-    """Finds out once for each landmark of a map, when it is first asked for, which others look like it."""
+    """Finds the landmarks that look like one, once for each landmark, when first needed."""
 
     def __init__(self, landmarks: LandmarkMap) -> None:
         self._landmarks = landmarks

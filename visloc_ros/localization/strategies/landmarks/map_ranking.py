@@ -1,4 +1,4 @@
-"""Which of several maps an image shows, by the points that its keypoints look most like."""
+"""Ranks several maps for an image by the points most similar to its keypoints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RIVAL_VOTES = 0.5  # of those for the map that is found: one that looks the sam
 class LandmarkMapRanking:
     """Counts votes for maps, and knows which of them look alike.
 
-    ``are_together`` says that the maps were prepared together: texts that were learned apart cannot be compared.
+    ``are_together``: the maps were prepared together; texts that were learned apart cannot be compared.
     """
 
     def __init__(self, searchers: Sequence[LandmarkSearcher], *, are_together: bool) -> None:
@@ -37,7 +37,7 @@ class LandmarkMapRanking:
         self._found: dict[tuple[int, int], frozenset[int]] = {}
 
     def votes(self, query: Query) -> Array:
-        """How many keypoints speak for each map (M,), weighed by how well its landmarks go with a text.
+        """Votes of keypoints for each map (M,), weighed by how well its landmarks go with a text.
 
         Raises MapError for a text where maps were prepared apart or without texts.
         """
@@ -80,9 +80,9 @@ class LandmarkMapRanking:
         return [reach.log_likelihoods_of_text(hint) for reach in self._reaches]
 
     def _maps_like(self, row: int, label: int) -> frozenset[int]:
-        """Rows of the other maps that hold what this landmark does; found out once for each landmark.
+        """Rows of the other maps that hold the same as this landmark; determined once for each landmark.
 
-        Where fewer of its points are like any there, the other map could not explain an image of it as well.
+        A map with fewer points like those of the landmark could not explain an image of it as well.
         """
         if (row, label) not in self._found:
             samples = self._look_alikes[row].samples(label)
@@ -94,9 +94,9 @@ class LandmarkMapRanking:
         return self._found[row, label]
 
 
-# How many keypoints look most like a point of each map: what tells maps from each other at a glance. The points of all
-# maps lie in inverted lists (IVF, Jegou et al. 2011), of which a keypoint is compared with the nearest one only, so
-# that the time hardly grows with the number of maps.
+# The number of keypoints whose most similar point is of a map distinguishes maps quickly. The points of all maps lie in
+# inverted lists (IVF, Jegou et al. 2011), of which a keypoint is compared with the nearest one only, so that the time
+# hardly grows with the number of maps.
 
 _MOST_POINTS = 2048  # of a map, evenly: one megabyte
 _MOST_KEYPOINTS = 128  # with the highest scores; the right one of 50 rooms gets 40 times the votes of the next
@@ -119,7 +119,7 @@ class PointVotes:
         self._last: tuple[LocalFeatures, list[NDArray[np.int64]]] | None = None
 
     def count(self, features: LocalFeatures) -> list[NDArray[np.int64]]:
-        """Votes of an image for the landmarks (k,) of each map; the image is looked at once, however often asked."""
+        """Votes of an image for the landmarks (k,) of each map; computed once for each image."""
         last = self._last  # another thread may put another image there
         if last is None or last[0] is not features:
             last = self._last = features, self._count(features)

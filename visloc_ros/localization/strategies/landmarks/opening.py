@@ -1,4 +1,4 @@
-"""What a map holds of landmarks, as what searches by them needs it."""
+"""Opens the landmarks of maps, and their recogniser, for a search."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from visloc_ros.localization.strategies.landmarks.recogniser_files import WEIGHT
 from visloc_ros.localization.strategies.landmarks.text_likelihood import TEXTS_NAME, TextLikelihood
 from visloc_ros.localization.strategies.landmarks.tokens import Float32
 
-_LEAST = np.float32(1e-6)  # probability: of what is surely of another map nothing is known here
+_LEAST = np.float32(1e-6)  # probability: of tokens that surely belong to another map nothing is known here
 
 
 def open_landmarks(map_: Map, device: str = "auto") -> tuple[LandmarkMap, RecogniserOfOneMap]:
-    """The landmarks of a map, and what recognises them.
+    """The landmarks of a map, and their recogniser.
 
     Raises MapError where the map was not prepared, or its landmarks are broken or of another version of it; ModelError
     where the recogniser is.
@@ -34,9 +34,9 @@ def open_landmarks(map_: Map, device: str = "auto") -> tuple[LandmarkMap, Recogn
 
 
 def open_landmarks_of(maps: Sequence[Map], device: str = "auto") -> list[tuple[LandmarkMap, RecogniserOfOneMap]]:
-    """The landmarks of several maps, and what recognises those of each.
+    """The landmarks of several maps, and the recogniser of each.
 
-    A recogniser that maps share is loaded once, and looks at an image once. Raises what ``open_landmarks`` does.
+    A recogniser that maps share is loaded once, and runs once for an image. Raises what ``open_landmarks`` does.
     """
     recognisers: dict[bytes, Recogniser] = {}
     opened = []
@@ -50,14 +50,14 @@ def open_landmarks_of(maps: Sequence[Map], device: str = "auto") -> list[tuple[L
 
 
 def recogniser_checksum(map_: Map) -> bytes:
-    """Tells whether two maps share a recogniser, because they were prepared together. Raises MapError without one."""
+    """Checksum of a map's recogniser, the same for maps that were prepared together. Raises MapError without one."""
     return hashlib.sha256(_files_of(map_).get(WEIGHTS_NAME, b"")).digest()
 
 
 def open_texts(map_: Map, num_landmarks: int) -> TextLikelihood | None:
-    """What texts say of the so many landmarks of a map; None where it was prepared without any.
+    """The likelihoods of a map's landmarks by texts; None where it was prepared without texts.
 
-    Raises MapError where that is broken.
+    Raises MapError where their file is broken.
     """
     content = _files_of(map_).get(TEXTS_NAME)
     return None if content is None else TextLikelihood.load(content, num_landmarks)
@@ -86,7 +86,7 @@ def _first_class(entry: Mapping[str, Any]) -> int:
 
 
 class RememberingRecogniser:
-    """A recogniser that looks at an image once, however many maps ask."""
+    """A recogniser that runs once for an image, however many maps use it."""
 
     def __init__(self, recogniser: Recogniser) -> None:
         self._recogniser = recogniser
@@ -112,7 +112,7 @@ class RememberingRecogniser:
 
 @dataclass(frozen=True)
 class RecogniserOfOneMap:
-    """The landmarks of one of the maps that a recogniser knows; those of the others are not there.
+    """A recogniser's landmarks of one map, without those of the other maps that it knows.
 
     Landmark ``n`` is class ``first_class + n`` of ``of_all_maps``, and class ``n`` here.
     """
@@ -136,7 +136,7 @@ class RecogniserOfOneMap:
         return self.of_this_map(self.of_all_maps.recognise(features))
 
     def of_this_map(self, probabilities: Float32) -> Float32:
-        """Probabilities (N, C) here of those of all maps, by Bayes' rule: it is known which map is searched."""
+        """Probabilities (N, C) here from those of all maps, by Bayes' rule, given the map that is searched."""
         first = 1 + self.first_class
         own = probabilities[:, first : first + self.num_landmarks]
         of_both = np.concatenate((probabilities[:, :1], own), axis=1) + _LEAST

@@ -1,4 +1,4 @@
-"""Prepares maps for the search by landmarks: the landmarks of each, and one recogniser for those of all of them."""
+"""Prepares maps for the search by landmarks: the landmarks of each map, and one recogniser for all maps."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _PERCENT = 100
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A map to prepare: the landmark (P,) of each of its points, and what is left of it.
+    """A map to prepare: the landmark (P,) of each of its points, and its landmark map.
 
     Landmark ``n`` is class ``first_class + n`` of the recogniser.
     """
@@ -63,7 +63,7 @@ class Scene:
 
     @property
     def figures(self) -> dict[str, int]:
-        """What there is, in numbers."""
+        """The map in numbers."""
         return {
             "first_class": self.first_class,
             "landmarks": self.landmarks.num_landmarks,
@@ -86,13 +86,13 @@ def prepare_landmarks(
     elsewhere: Sequence[Path] = (),
     texts: Mapping[str, Array] | None = None,
 ) -> list[Scene]:
-    """Write landmarks and their recogniser into maps; searching any of them tells the others apart.
+    """Write landmarks and one recogniser into maps, which it distinguishes.
 
-    ``frames`` of the place of a single map show the recogniser more of it than the map's own images do; ``elsewhere``
-    are maps of other places, of which nothing is to be recognised. ``texts`` (E,) by name of image are embeddings of
-    what is written there; with several maps, names begin with that of the map and a slash. An interrupted training goes
-    on at the next call. Raises ConfigError where maps do not go together, or texts are of no image, MapError where a
-    map cannot be used, OutputError; the maps stay as they are until all is done.
+    ``frames`` of the place of a single map train the recogniser in addition to the map's own images; ``elsewhere`` are
+    maps of other places, which are background. ``texts`` (E,) by name of image are embeddings of the text in it; with
+    several maps, names begin with that of the map and a slash. The next call continues an interrupted training. Raises
+    ConfigError where maps do not go together, or texts are of no image, MapError where a map cannot be used,
+    OutputError; the maps stay as they are until everything is done.
     """
     config, progress = config or PreparationConfig(), progress or SilentProgress()
     scenes = _scenes(paths, config.landmarks)
@@ -132,12 +132,12 @@ def _check_together(scenes: Sequence[Scene]) -> None:
 
 
 def _extractor(scene: Scene) -> str:
-    """Name of what made the features of a map; reducing it has made sure that it is told."""
+    """Name of the extractor of a map's features, which the reduction has checked to be known."""
     return scene.map.manifest.models["extractor"].name
 
 
 def _images_of(scenes: Sequence[Scene]) -> Iterator[LabelledImage]:
-    """The images of all maps; rows of points count on from map to map: they tell which tokens are of one point."""
+    """The images of all maps; rows of points, which identify the tokens of one point, count on from map to map."""
     num_before = 0
     for scene in scenes:
         for image in label_images(scene.map, scene.point_classes):
@@ -166,7 +166,7 @@ def _only(scenes: Sequence[Scene]) -> Scene:
 
 
 def _labelled_frames(scene: Scene, frames: FrameSource, progress: Progress) -> Iterator[LabelledImage]:
-    """Frames whose pose the search by retrieval finds, with what the map says of their keypoints."""
+    """Frames whose pose the search by retrieval finds, with labels of their keypoints by the map."""
     finder, engine = PointFinder(scene.map), AnchorEngine(scene.map)
     for frame in track(progress, "looking at frames", frames, len(frames)):
         query = engine.extract(frame)
@@ -204,7 +204,7 @@ def _train(
 def _learn_texts(
     scenes: Sequence[Scene], images: Sequence[LabelledImage], texts: Mapping[str, Array]
 ) -> TextLikelihood:
-    """What texts say of the landmarks of all maps. Raises ConfigError where none is of an image."""
+    """The likelihoods of all maps' landmarks by texts. Raises ConfigError where no text is of an image."""
     if not any(image.name in texts for image in images):
         raise ConfigError(
             f"none of the {len(texts)} texts is of an image of the place: name them as images are, such as "
@@ -225,7 +225,7 @@ def _write(
     likelihood: TextLikelihood | None,
     folder: Path,
 ) -> Mapping[str, Any]:
-    """Write the files of one map, and give what its manifest says of them."""
+    """Write the files of one map, and give their entry for its manifest."""
     save_landmark_map(folder, scene.landmarks)
     if likelihood is not None:
         own = slice(scene.first_class, scene.first_class + scene.landmarks.num_landmarks)
@@ -236,7 +236,7 @@ def _write(
     return {**scene.figures, "maps": [one.map.name for one in scenes], "recogniser": {"bytes": num_bytes, **scores}}
 
 
-_REFERENCES = 20  # map images that share most of the view: what they see is not hidden
+_REFERENCES = 20  # map images that share most of the view: their points are not hidden
 _MAX_ERROR_PX = 3.0
 _MIN_SIMILARITY = 0.7  # dot product of unit descriptors
 

@@ -1,4 +1,4 @@
-"""Typical descriptors of every landmark, by k-means: what the network may compare tokens with."""
+"""Typical descriptors of every landmark, by k-means, with which the network may compare tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What recognises landmarks: a Protocol over plain arrays, and nearest neighbours as what must be beaten."""
+"""Recognisers of landmarks: a Protocol over plain arrays, and nearest neighbours as the baseline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SPREAD = 0.05  # a cosine that is larger by this is e times as probable
 
 
 class Recogniser(Protocol):
-    """Tells of every keypoint which landmark it shows."""
+    """Recognises the landmark that each keypoint shows."""
 
     @property
     def num_classes(self) -> int:
@@ -63,7 +63,7 @@ class NearestRecogniser:
 
     @property
     def background_threshold(self) -> float:
-        """As PRAM has it: nothing is calibrated here."""
+        """The value of PRAM: nothing is calibrated here."""
         return _PRAM_THRESHOLD
 
     def recognise(self, features: LocalFeatures) -> Float32:

@@ -31,7 +31,7 @@ _OLD_WIDTH = "extra_dim"  # of tokens beside keypoints, which earlier versions f
 
 @dataclass(frozen=True)
 class RecogniserInfo:
-    """What a recogniser says of itself.
+    """The description of a recogniser.
 
     ``extractor`` names what made its features, ``shape`` the widths of its network, ``background_threshold`` the
     probability of background above which a token is dropped, ``training`` figures for a report, ``sha256`` the
@@ -88,7 +88,7 @@ def _read_info(content: bytes) -> RecogniserInfo:
 
 
 def _check(info: RecogniserInfo) -> None:
-    """Raise ValueError or TypeError for what no recogniser says."""
+    """Raise ValueError or TypeError for an impossible description."""
     if not isinstance(info.extractor, str) or not isinstance(info.sha256, str):
         raise TypeError("extractor and sha256 must be words")
     if not isinstance(info.training, dict) or not isinstance(info.shape, dict):

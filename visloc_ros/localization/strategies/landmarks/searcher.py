@@ -1,8 +1,8 @@
 """Evidence by landmarks: the landmarks that a network recognises in the image are matched, one after the other.
 
 After PRAM (Xue et al. 2024, arXiv 2404.07785). There is no global descriptor and no reference image: keypoints are
-matched with the points of a landmark, as its virtual reference frame shows them. Where nearest neighbours leave it in
-doubt, a learned matcher matches the frames around the pose that they give.
+matched with the points of a landmark, as its virtual reference frame shows them. Where the pose from nearest
+neighbours is in doubt, a learned matcher matches the frames around it.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class LandmarkSearcher:
         self._solver = EvidenceSolver(landmarks.map, config.pose)
 
     def gather(self, query: Query, prior: SE3 | None) -> Iterator[Evidence]:
-        """Evidence of one landmark after the other, of those only that more tokens agree on than do by chance."""
+        """Evidence of one landmark after the other, of those that more tokens show than by chance."""
         with query.watch("recognition"):
             recognition = self.recognise(query)
             ranked = list(rank_landmarks(recognition.probabilities))[:_MOST_TRIED]
@@ -98,7 +98,7 @@ class LandmarkSearcher:
             yield self._collector.gather_around(query, best, self.overlap, prior)
 
     def recognise(self, query: Query) -> Recognition:
-        """What the query's keypoints may show; those that are surely background are left out."""
+        """The query's keypoints and their landmarks; keypoints that are surely background are left out."""
         probabilities = self._recogniser.recognise(query.features)
         if query.hint is not None:
             probabilities = self.reach.weigh(probabilities, query.hint)
@@ -106,9 +106,9 @@ class LandmarkSearcher:
         return Recognition(kept, probabilities[kept])
 
     def _attempts(self, recognition: Recognition, ranked: Sequence[RankedLandmark]) -> Iterator[RankedLandmark]:
-        """Landmarks with the tokens that show them; where none is found, with all, as far as that is something else.
+        """Landmarks with the tokens that show them; where these find no pose, with all tokens, if there are more.
 
-        Otherwise a network that takes most of an image for wrong landmarks of the right place would hide it.
+        Otherwise a network that assigns most of an image to wrong landmarks of the right place would hide it.
         """
         yield from ranked
         for landmark in ranked:
@@ -139,7 +139,7 @@ class LandmarkSearcher:
     def _chosen(
         self, recognition: Recognition, landmark: RankedLandmark, frame: MapImage
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Tokens and points of the frame to match: those of the landmark, or all where labels do not tell enough."""
+        """Tokens and points of the frame to match: those of the landmark, or all where labels do not suffice."""
         if self._is_restricted(recognition, landmark):
             return landmark.token_rows, np.flatnonzero(self.landmarks.labels[frame.point_rows] == landmark.label)
         return np.arange(len(recognition.keypoint_rows)), np.arange(len(frame.point_rows))
@@ -153,7 +153,7 @@ class LandmarkSearcher:
         return len(landmark.token_rows) >= _MIN_TOKENS and bool(min(shares) >= _AGREEING_LABELS)
 
     def _agrees(self, recognition: Recognition, evidence: Evidence) -> bool:
-        """Whether inliers show what they were recognised as: else another landmark is tried before this is believed."""
+        """Whether inliers show the recognised landmarks: otherwise another landmark is tried first."""
         assert evidence.solution is not None
         found = evidence.correspondences
         inliers = evidence.solution.inliers
@@ -165,14 +165,14 @@ class LandmarkSearcher:
     def _try_rivals(
         self, query: Query, recognition: Recognition, found: RankedLandmark, tried: dict[int, Evidence]
     ) -> None:
-        """Try landmarks that may be the same thing, elsewhere: such as look alike or got about as many votes."""
+        """Try landmarks that may look the same elsewhere: similar ones, and those with about as many votes."""
         votes = recognition.votes
         voted = np.flatnonzero(votes >= _RIVAL_VOTES * votes[found.label])
         elsewhere = {int(one) for one in voted if one > 0 and not self.look_alikes.covisible(found.label, int(one))}
         rivals = (elsewhere | set(self.look_alikes.of(found.label))) - tried.keys()
         for label in sorted(rivals):
             tried[label] = self._try_all_points(query, recognition, label)
-        if rivals:  # else more points would speak for the rivals than for what is found
+        if rivals:  # otherwise more points would support the rivals than the pose that is found
             tried[found.label] = max(
                 tried[found.label],
                 self._try_all_points(query, recognition, found.label),
@@ -180,7 +180,7 @@ class LandmarkSearcher:
             )
 
     def _try_all_points(self, query: Query, recognition: Recognition, label: int) -> Evidence:
-        """Evidence of a landmark, whatever tokens are recognised as."""
+        """Evidence of a landmark from all tokens, whichever landmark these are recognised as."""
         return self._try(query, recognition, RankedLandmark(label, np.empty(0, np.intp)))
 
 

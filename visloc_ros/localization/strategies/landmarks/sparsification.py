@@ -1,7 +1,7 @@
-"""A map thinned out around its virtual reference frames: what they show stays, and beside it what fills their gaps.
+"""A map thinned out around its virtual reference frames: their points stay, and other points that fill the gaps.
 
-After PRAM (Xue et al. 2024, arXiv 2404.07785), the version by projection: of each virtual frame's most covisible views,
-one after the other, those points stay that project near no point kept before, in no frame that shows both.
+After PRAM (Xue et al. 2024, arXiv 2404.07785), the version by projection: each virtual frame's most covisible views,
+one after the other, add those points that project near no point kept before, in any frame that shows both.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _COVISIBLE_VIEWS = 30
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """What is left of a map: rows of views and rows of points, both ascending."""
+    """The rest of a map: rows of views and rows of points, both ascending."""
 
     views: list[int]
     points: Rows
 
 
 def sparsify(views: Sequence[View], points: Array, virtual: Sequence[int], radius: float) -> Kept:
-    """Keep all that the virtual frames (rows of views) show, and of covisible views the points that fill gaps.
+    """Keep the points of the virtual frames (rows of views), and of covisible views the points that fill gaps.
 
     ``points`` (P, 3) in the map's frame; ``radius`` is a share of the longer side of an image, 0 keeps all points of
     the covisible views.
@@ -52,7 +52,7 @@ class _KeptFrame:
     """A view with those of its points that it keeps, and where they are in its image."""
 
     def __init__(self, view: View, point_rows: Rows, radius: float) -> None:
-        from scipy.spatial import cKDTree  # takes 0.2 s, for which no start has to wait
+        from scipy.spatial import cKDTree  # takes 0.2 s, so it is imported only when needed
 
         self.point_rows = point_rows
         self._view = view

@@ -15,12 +15,12 @@ from visloc_ros.localization.strategy import NOTHING_ELSE, Examples, OpenedMaps,
 
 
 class LandmarkStrategy(SearchStrategy):
-    """Landmarks that a network recognises are matched; one network serves all maps that are prepared together."""
+    """Matches landmarks that a network recognises; one network serves all maps that are prepared together."""
 
     name, preparation = LANDMARKS, PreparationConfig
 
     def open(self, maps: Sequence[Map], config: AnchorConfig, matcher: Matcher) -> OpenedMaps:
-        """Make a searcher of each map, and what ranks the maps by the landmarks that an image shows."""
+        """Make a searcher of each map, and the ranking of maps by the landmarks that an image shows."""
         from visloc_ros.localization.strategies.landmarks.map_ranking import LandmarkMapRanking
         from visloc_ros.localization.strategies.landmarks.opening import (
             open_landmarks_of,
@@ -40,7 +40,7 @@ class LandmarkStrategy(SearchStrategy):
     def prepare(
         self, maps: Sequence[Path], options: PreparationConfig, progress: Progress, examples: Examples = NOTHING_ELSE
     ) -> list[PreparedMap]:
-        """Write landmarks and their recogniser into maps, all of which it tells apart."""
+        """Write landmarks and one recogniser into maps, which it distinguishes."""
         from visloc_ros.localization.strategies.landmarks.preparation import prepare_landmarks
         from visloc_ros.localization.strategies.landmarks.text_likelihood import read_texts
 

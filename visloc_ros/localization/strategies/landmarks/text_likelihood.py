@@ -1,8 +1,8 @@
-"""What a text that was read says of landmarks, learned from the texts of a map's images.
+"""Likelihoods of landmarks given a text that was read, learned from the texts of a map's images.
 
-A text tells two places apart that look the same, where a network that looks at both hardly hears it: its training
-images it knows by heart. So texts are learned by themselves. The logarithm of a landmark's likelihood is linear in the
-text's embedding (multinomial logistic regression), and nothing else: a text that is unlike all others says nothing.
+A text distinguishes two places that look the same, but a network with both inputs hardly uses it, because it memorises
+its training images. So texts are learned separately. The logarithm of a landmark's likelihood is linear in the text's
+embedding (multinomial logistic regression), without other terms: a text that is unlike all others is neutral.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from visloc_ros.localization.strategies.landmarks.tokens import Float32, unit_ro
 
 TEXTS_NAME = "texts.npz"
 
-_ELSEWHERE = 0.01  # share of texts that are misread, or are seen of another place: no text makes surer than that
-_MAX_NOISE = 0.5  # length of what embeddings of one text differ by: misread letters leave a cosine of about 0.9
-_STEPS = 2  # to what is seen together with something that is seen together with the text
+_ELSEWHERE = 0.01  # share of texts that are misread, or belong to another place: it bounds the certainty by a text
+_MAX_NOISE = 0.5  # norm of the difference of embeddings of one text: misread letters leave a cosine of about 0.9
+_STEPS = 2  # from the landmarks seen with the text to those seen together with them, twice
 _COPIES, _MOST_SAMPLES = 8, 4096
 _RIDGE = 1e-5  # of a mean loss: enough for one solution, without pulling likelihoods together
 _ITERATIONS = 200
@@ -46,7 +46,7 @@ class TextLikelihood:
         self.weights = weights
 
     def of(self, text: Array) -> Array:
-        """Logarithms (k,) of how well landmarks go with a unit embedding (E,); only their differences mean something.
+        """Logarithms (k,) of how well landmarks go with a unit embedding (E,); only their differences have a meaning.
 
         Raises ConfigError for an embedding of another length.
         """
@@ -59,7 +59,7 @@ class TextLikelihood:
         return np.asarray(self.weights @ text, np.float64)
 
     def of_rows(self, rows: slice) -> TextLikelihood:
-        """That of some of the landmarks."""
+        """The likelihood of some of the landmarks."""
         return TextLikelihood(self.weights[rows])
 
     def save(self, folder: Path) -> None:
@@ -68,7 +68,7 @@ class TextLikelihood:
 
     @staticmethod
     def load(content: bytes, num_landmarks: int) -> TextLikelihood:
-        """Read it for so many landmarks. Raises MapError where it is broken."""
+        """Read it for a number of landmarks. Raises MapError where it is broken."""
         expected: dict[str, tuple[str, tuple[int | None, ...]]] = {"weights": ("<f4", (num_landmarks, None))}
         return TextLikelihood(read_arrays(TEXTS_NAME, content, expected, _AGAIN)["weights"])
 
@@ -82,8 +82,8 @@ def log_mean(logarithms: Array) -> float:
 def learn_texts(samples: Sequence[TextSample], seed: int = 0) -> TextLikelihood:
     """Weights by images, of which at least one has a text and one shows a landmark.
 
-    How often a landmark is seen at all is the fixed bias. Texts are learned with noise; a share of each is taken to be
-    of anywhere.
+    The fixed bias is how often a landmark is seen at all. Texts are learned with noise; a share of each is taken to
+    belong anywhere.
     """
     counts = _spread(np.array([sample.counts for sample in samples], np.float64))
     often = _shares(counts.sum(axis=0)[None])[0]
@@ -97,7 +97,7 @@ def learn_texts(samples: Sequence[TextSample], seed: int = 0) -> TextLikelihood:
 
 def _fit(texts: Array, shares: Array, bias: Array) -> Float32:
     """Weights (k, E) of the least cross entropy with shares (n, k) of landmarks; that is convex."""
-    from scipy.optimize import minimize  # takes 0.3 s, for which no start has to wait
+    from scipy.optimize import minimize  # takes 0.3 s, so it is imported only when needed
     from scipy.special import log_softmax
 
     size = len(bias), texts.shape[1]
@@ -116,7 +116,7 @@ def _fit(texts: Array, shares: Array, bias: Array) -> Float32:
 def _spread(counts: Array) -> Array:
     """Tokens (n, k) of images, moved on to landmarks that are seen together with those that they show.
 
-    Few images show a text, and who reads it looks another way soon.
+    Few images show a text, and a camera that sees it soon looks another way.
     """
     together = counts.T @ counts
     together /= np.maximum(together.sum(axis=1, keepdims=True), 1.0)
@@ -129,7 +129,7 @@ def _with_noise(texts: Array, rng: np.random.Generator) -> Array:
 
 
 def _shares(counts: Array) -> Array:
-    """Rows (n, k) that sum to one; one count is spread over all, so that none is zero."""
+    """Rows (n, k) that sum to one; one count is spread over all, so that no share is zero."""
     smoothed = counts + 1.0 / counts.shape[1]
     return np.asarray(smoothed / smoothed.sum(axis=1, keepdims=True))
 

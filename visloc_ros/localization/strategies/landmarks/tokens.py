@@ -74,7 +74,7 @@ def label_features(
 
 
 def background_image(features: LocalFeatures) -> LabelledImage:
-    """An image of elsewhere: every keypoint is background."""
+    """An image of another place: every keypoint is background."""
     count = len(features)
     return label_features(features, np.full(count, BACKGROUND), np.full(count, NO_POINT))
 
@@ -97,7 +97,7 @@ def label_images(map_: Map, labels: NDArray[np.integer]) -> tuple[LabelledImage,
 def split_images(
     images: Sequence[LabelledImage], every: int
 ) -> tuple[tuple[LabelledImage, ...], tuple[LabelledImage, ...]]:
-    """Images for training, and every so many-th, from the middle of its group, for validation."""
+    """Images for training, and for validation the middle one of each group of ``every``."""
     held_out = set(range(every // 2, len(images), every))
     return (
         tuple(image for index, image in enumerate(images) if index not in held_out),

@@ -1,4 +1,4 @@
-"""How the training of a recogniser went, step by step, and as a section of the map card."""
+"""The progress of a recogniser's training by step, and as a section of the map card."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CurvePoint:
 
     @property
     def merit(self) -> float:
-        """What the best network is chosen by: accuracy on landmarks, and some of that on background, as in the loss."""
+        """The criterion for the best network: accuracy on landmarks, and some of that on background, as in the loss."""
         return self.accuracy + _BACKGROUND_MERIT * self.background_recall
 
 

@@ -1,7 +1,7 @@
 """Virtual reference frames: of each landmark the few views that together show most of it.
 
-After PRAM (Xue et al. 2024, arXiv 2404.07785). Nothing of the image is left in them but its pose and camera: their
-features are the projections of points, with the points' descriptors.
+After PRAM (Xue et al. 2024, arXiv 2404.07785). Of the image they keep only its pose and camera:
+their features are the projections of points, with the points' descriptors.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def _choose(views: NDArray[np.intp], points: NDArray[np.integer], totals: NDArra
 
 
 def _candidates(shown: NDArray[np.intp], totals: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Views that may stand for a landmark of which each shows so many points, those that show most of all first.
+    """Views that may stand for a landmark, by how many of its points each shows, those that show most of all first.
 
-    They should show enough of the landmark for a pose, and enough in total; where none does, less has to do.
+    They should show enough of the landmark for a pose, and enough in total; where none does, views with less are taken.
     """
     tiers = ((shown >= POSE_POINTS) & (totals >= _MIN_SEEN), shown >= POSE_POINTS, shown > 0)
     fit = np.flatnonzero(next(tier for tier in tiers if tier.any()))

@@ -35,9 +35,9 @@ def global_index(
 ) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
     """A descriptor for queries and the map's global descriptors (M, G) of the same kind.
 
-    The map's own descriptor is made, whichever built it. Its images are indexed again with VLAD, from their local
-    descriptors, if ``config`` names ``vlad``, and in a map of stock hloc whose network is not here. ``make`` loads a
-    network. Raises ManifestError in words where ``config`` names another descriptor or where the map's cannot be made.
+    The descriptor is the map's own. The images are indexed again with VLAD, from their local descriptors, if ``config``
+    names ``vlad``, and in a map of stock hloc whose network is not installed. ``make`` loads a network. Raises
+    ManifestError where ``config`` names another descriptor or where the map's cannot be made.
     """
     config = config or GlobalConfig()
     stated = map_.manifest.models.get("global")
@@ -88,7 +88,7 @@ def _index_anew(map_: Map, why: str) -> tuple[GlobalDescriptor, NDArray[np.float
 def _descriptor_of_hloc(
     map_: Map, stated: ModelInfo, config: GlobalConfig, make: MakeDescriptor
 ) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
-    """That of an installed hloc, else the same network of our own, else VLAD unless a network was asked for."""
+    """The describer of an installed hloc, else the same network of this package, else VLAD unless one is named."""
     own = replace(config, name=stated.name.removeprefix(HLOC), resize_max=config.resize_max or _HLOC_RESIZE_MAX)
     reasons = []
     for candidate in (replace(config, name=stated.name), own):

@@ -51,7 +51,7 @@ class RetrievalSearcher:
         self._nearest = self._collector_of_nearest()
 
     def _collector_of_nearest(self) -> EvidenceCollector | None:
-        """What collects evidence before the learned matcher does; None where there is none, or it is not wanted."""
+        """The collector of evidence before the learned matcher; None without one, or where it is switched off."""
         config = self._config
         if isinstance(self.matcher, NearestMatcher) or not (config.nearest_first and config.guided.enabled):
             return None
@@ -59,7 +59,7 @@ class RetrievalSearcher:
         return EvidenceCollector(self.map, NearestMatcher(), replace(config, stop_inliers=_NEVER))
 
     def gather(self, query: Query, prior: SE3 | None) -> Iterator[Evidence]:
-        """Evidence by nearest neighbours, then, if anything is there to be found, by the learned matcher."""
+        """Evidence by nearest neighbours, then, unless nothing can be found, by the learned matcher."""
         references, again = tee(self._references(query, prior))
         if self._nearest is None or query.cameras:
             yield self._collector.gather(query, again, prior)
@@ -72,7 +72,7 @@ class RetrievalSearcher:
             yield replace(evidence, rival=evidence.rival or by_nearest.rival)
 
     def _references(self, query: Query, prior: SE3 | None) -> Iterator[list[int]]:
-        """Map images worth matching: what the prior should see, then, if that is not enough, what looks alike."""
+        """Map images to match: those that the prior should see, then, if they do not suffice, those that look alike."""
         expected = [] if prior is None else self._expected_references(query, prior)
         yield expected
         yield [row for row in self._similar_references(query) if row not in expected]

@@ -14,7 +14,7 @@ from visloc_ros.localization.strategy import OpenedMaps, SearchStrategy
 
 
 class RetrievalStrategy(SearchStrategy):
-    """Images that look alike are matched: searches every whole map."""
+    """Matches images that look alike; searches every whole map."""
 
     name = RETRIEVAL
 

@@ -20,7 +20,7 @@ _ONLY_OF_THE_RUN = ("max_minutes", "checkpoint_s", "device")  # options that may
 
 
 def fingerprint(groups: Sequence[Sequence[LabelledImage]], num_classes: int, config: TrainingConfig) -> str:
-    """SHA-256 of what a training depends on: a checkpoint of another one must not be continued."""
+    """SHA-256 of the inputs of a training: a checkpoint of another training must not be continued."""
     options = {name: value for name, value in config.to_mapping().items() if name not in _ONLY_OF_THE_RUN}
     digest = hashlib.sha256(json.dumps([num_classes, options], sort_keys=True).encode("utf-8"))
     for images in groups:
@@ -32,7 +32,7 @@ def fingerprint(groups: Sequence[Sequence[LabelledImage]], num_classes: int, con
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Put a training's state in the place of the last one. Raises OutputError."""
+    """Write a training's state in place of the last one. Raises OutputError."""
     with atomic_write(folder / CHECKPOINT_NAME) as path:
         torch.save(state, path)
 

@@ -1,4 +1,4 @@
-"""A trained network as a ``Recogniser``, and how it is kept on disk."""
+"""A trained network as a ``Recogniser``, and its files."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class TransformerRecogniser:
 
 
 def _as_of_today(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of earlier versions, which added a vector to every keypoint, as those of a network of today."""
+    """Weights of earlier versions, which added a vector to every keypoint, converted for the current network."""
     kinds = state.pop("kinds.weight", None)
     if kinds is not None and "input_norm.bias" in state:
         state["input_norm.bias"] = state["input_norm.bias"] + kinds[0]
@@ -94,7 +94,7 @@ def _as_of_today(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _network_of(shape: NetworkShape, file_bytes: int) -> RecogniserNetwork:
-    """A network to be filled from a file; a shape that cannot fit the file takes no memory, but raises RuntimeError."""
+    """A network to load a file into; a shape that cannot fit the file raises RuntimeError before any allocation."""
     if _HALF_BYTES * shape.least_weights > file_bytes:
         raise RuntimeError(f"{file_bytes} bytes are too few for the shape that it should have")
     return RecogniserNetwork(shape)

@@ -1,8 +1,9 @@
-"""The network that tells of every keypoint which landmark it shows (PRAM, Xue et al. 2024).
+"""The network that recognises the landmark of every keypoint (PRAM, Xue et al. 2024).
 
-A transformer over the keypoints of an image: what lies around a keypoint tells its landmark where its own look does
-not. Positions enter only as rotary encoding (Su et al. 2021) with learned frequencies, so that nothing changes when all
-keypoints are shifted. Layers are normalised before attention (Xiong et al. 2020), which trains without long warm-up.
+A transformer over the keypoints of an image: where a keypoint's own appearance does not identify its landmark, its
+surroundings do. Positions enter only as rotary encoding (Su et al. 2021) with learned frequencies, so that a shift of
+all keypoints changes nothing. Layers are normalised before attention (Xiong et al. 2020), which trains without long
+warm-up.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _HEAD_EXPANSION = 2
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """Widths of a network: all that its weights' shapes follow from.
+    """Widths of a network, which determine the shapes of its weights.
 
     ``prototypes`` per landmark, 0 for none.
     """
@@ -34,7 +35,7 @@ class NetworkShape:
 
     @property
     def least_weights(self) -> int:
-        """Number of weights of all that grows with a product of widths; there are some more."""
+        """Number of weights in the terms that grow with a product of widths; there are some more."""
         inner = self.heads * self.head_dim
         ends = self.in_dim + _HEAD_EXPANSION * (self.dim + self.num_classes)
         of_prototypes = (self.num_classes - 1) * self.prototypes * self.in_dim
@@ -76,7 +77,7 @@ class RecogniserNetwork(nn.Module):
     def forward(self, descriptors: Tensor, positions: Tensor, valid: Tensor | None = None) -> Tensor:
         """Logits (B, N, C) of unit descriptors (B, N, D) at normalised positions (B, N, 2).
 
-        Tokens that are not ``valid`` (B, N) are looked at by none; their own logits mean nothing.
+        Attention ignores tokens that are not ``valid`` (B, N); their own logits mean nothing.
         """
         tokens = self.input_norm(self.input(self._input(descriptors)))
         angles = self.frequencies(positions.to(self.frequencies.weight.dtype))[:, None]
@@ -90,7 +91,7 @@ class RecogniserNetwork(nn.Module):
     def _input(self, descriptors: Tensor) -> Tensor:
         """Descriptors, with their largest similarity to the prototypes of each landmark, in components of size one.
 
-        The components of a unit vector are so small that the network would learn nothing of them for long.
+        The components of a unit vector are so small that the network would long learn nothing from them.
         """
         if self.shape.prototypes:
             similarity = descriptors @ self.prototypes.flatten(0, 1).T
@@ -100,9 +101,9 @@ class RecogniserNetwork(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Attention, then what becomes of each token with its message.
+    """Attention, then the update of each token by its message.
 
-    Heads are not projected together: the next linear map would take that up, product of two matrices as it is.
+    Heads have no joint projection: the next linear map would absorb it as a product of two matrices.
     """
 
     def __init__(self, shape: NetworkShape) -> None:

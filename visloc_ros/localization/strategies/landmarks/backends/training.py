@@ -37,10 +37,10 @@ _TIMED_STEPS = 20  # at least, before it is known how many steps there is time f
 _SPARE_TIME = 0.95
 _BETTER = 0.002  # merit by which a network must be better to count as that
 _LOW_RECALL = 0.5
-_LEAST_ACCURACY = 0.5  # what recognises less still learns: of 400 landmarks none is known for hundreds of steps
+_LEAST_ACCURACY = 0.5  # below it training goes on: of 400 landmarks none is recognised for hundreds of steps
 _STEPS_BEFORE_RAISING = 200
 _MOST_VALIDATED = 32
-_MOST_PROTOTYPES = 2048  # in all: every keypoint is compared with each, so that many maps would take ever longer
+_MOST_PROTOTYPES = 2048  # in all: every keypoint is compared with each, so that many maps would take longer and longer
 _AMPERE = 8  # compute capability
 
 
@@ -70,10 +70,10 @@ def train_recogniser(
     progress: ReportProgress = lambda fraction, text: None,
     checkpoint_folder: Path | None = None,
 ) -> TrainedRecogniser:
-    """Train a network on labelled images; ``negatives`` are images of elsewhere, ``validation`` is held out.
+    """Train a network on labelled images; ``negatives`` are images of other places, ``validation`` is held out.
 
-    The training goes on where a checkpoint of the same images and options lies in ``checkpoint_folder``, and leaves one
-    there when it is interrupted. ``progress`` is told the share that is done and a line about it; an exception that it
+    The training continues a checkpoint of the same images and options in ``checkpoint_folder``, and leaves one there
+    when it is interrupted. ``progress`` receives the share that is done and a line about it; an exception that it
     raises ends the training. Raises MapError when no image shows a landmark, OutputError where no checkpoint can be
     written, ModelError for an absent GPU.
     """
@@ -112,7 +112,7 @@ class _Training:
         self._is_changing = False
         self._fingerprint = fingerprint((images, negatives, validation), num_classes, config) if folder else ""
         self._started = time.monotonic()
-        self._saved = -math.inf  # the first step is kept at once
+        self._saved = -math.inf  # the first step is saved at once
         self._resume()
 
     def run(self, progress: ReportProgress) -> None:
@@ -122,7 +122,7 @@ class _Training:
                 self._advance()
                 progress(self._fraction(), self._words())
         finally:
-            # A state that was being changed is no state; the last checkpoint stays then.
+            # A state that was just changing is not consistent; the last checkpoint stays then.
             if not self._is_changing:
                 self._save()
 
@@ -169,7 +169,7 @@ class _Training:
             self._plan()
 
     def _plan(self) -> None:
-        """Let the schedule end where time does."""
+        """Let the schedule end when the time is up."""
         left = self._config.max_minutes * 60.0 - self._seconds()
         possible = self._step + int(_SPARE_TIME * left / self._seconds() * self._step)
         self._planned = max(min(self._config.max_steps, possible), self._step)
@@ -237,7 +237,7 @@ class _Training:
         self._saved = time.monotonic()
 
     def _resume(self) -> None:
-        """Go on from a checkpoint of this very training, if there is one."""
+        """Continue from a checkpoint of this training, if there is one."""
         state = read_checkpoint(self._folder, self._fingerprint) if self._folder else None
         if state is None:
             return
@@ -282,6 +282,6 @@ def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _spread(images: Sequence[LabelledImage], count: int) -> list[LabelledImage]:
-    """At most so many of the images, evenly, without those that have no tokens."""
+    """At most ``count`` of the images, evenly spaced, without those that have no tokens."""
     filled = [image for image in images if len(image)]
     return [filled[index * len(filled) // count] for index in range(count)] if len(filled) > count else filled
