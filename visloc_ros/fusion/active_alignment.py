@@ -40,7 +40,7 @@ class ActiveAlignment:
 
     @property
     def anchor_probability(self) -> float | None:
-        """That the newest anchor is right, as it says; None where it does not."""
+        """Probability that the newest anchor is right, as it reports; None where it reports none."""
         return self._smoother.latest_fix.anchor.probability
 
     def at(self, sample: OdometrySample) -> StateEstimate:
@@ -48,7 +48,7 @@ class ActiveAlignment:
         return self._smoother.at(sample)
 
     def reaches(self, stamp_ns: int) -> bool:
-        """Tell whether an anchor of this stamp is not older than the smoother's window."""
+        """Whether an anchor of this stamp is not older than the smoother's window."""
         return self._smoother.reaches(stamp_ns)
 
     def add_anchor(self, fix: AnchorFix) -> tuple[Innovation, AlignmentHypothesis | None]:
@@ -79,7 +79,7 @@ class ActiveAlignment:
         return Rejection(loop.later_ns, Reason.ODOMETRY_DISAGREES, {"chi_square": squared})
 
     def support_at(self, sample: OdometrySample, covariance: Array) -> PoseSupport:
-        """What a pose with a covariance (6, 6) rests on at a sample."""
+        """The health of a pose with a covariance (6, 6) at a sample."""
         newest = self._smoother.latest_fix
         distance = self._smoother.latest_state.scale * self._smoother.path_since_anchor(sample)
         is_tracked = self._smoother.is_tracked(sample.stamp_ns, round(self._config.max_gap_s * NANOSECONDS))
@@ -88,5 +88,5 @@ class ActiveAlignment:
         return PoseSupport(distance, age_ns, covariance, is_contradicted, is_tracked, is_confirmed)
 
     def kidnapping_covariance(self, map_from_camera: SE3) -> Array:
-        """What a suspected kidnapping adds to the covariance (6, 6) of a pose."""
+        """The term that a suspected kidnapping adds to the covariance (6, 6) of a pose."""
         return self._detector.covariance_at(map_from_camera)

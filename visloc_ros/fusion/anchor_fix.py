@@ -12,9 +12,9 @@ from visloc_ros.fusion.config import AnchorNoiseConfig
 from visloc_ros.fusion.odometry_model.history import OdometrySample
 from visloc_ros.fusion.smoothing.tracked_motion_filter import TrackedMotionFilter
 
-LEAST_RISK = 0.01  # of an anchor whose image shows no fault: the same place may be there twice
+LEAST_RISK = 0.01  # of an anchor without any sign of an error: the same place may exist twice
 LEAST_PROBABILITY = 0.01
-UNKNOWN_RISK = 0.05  # where the anchor does not tell
+UNKNOWN_RISK = 0.05  # where the anchor reports none
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class AnchorFix:
         return self.sample.stamp_ns
 
     def precedes(self, sample: OdometrySample) -> bool:
-        """Tell whether a frame of the same segment is newer than the anchor and all poses tracked since it."""
+        """Whether a frame of the segment is newer than the anchor and all poses tracked since it."""
         newest_ns = self.tracked_motion.newest_ns or self.stamp_ns
         return sample.segment == self.sample.segment and sample.stamp_ns > newest_ns
 
@@ -51,5 +51,5 @@ def make_fix(sample: OdometrySample, anchor: AnchorPose, config: AnchorNoiseConf
     if anchor.probability is None:
         return AnchorFix(sample, anchor, anchor.own_covariance + floor, of_map + floor, UNKNOWN_RISK)
     probability = max(anchor.probability, LEAST_PROBABILITY)
-    of_itself = anchor.own_covariance / probability  # what it tells is information only if it is right
+    of_itself = anchor.own_covariance / probability  # it is information only if it is right
     return AnchorFix(sample, anchor, of_itself + floor, of_map + floor, max(LEAST_RISK, 1.0 - probability))

@@ -9,7 +9,7 @@ from visloc_ros.core.config import Config, option, section
 
 @dataclass(frozen=True)
 class NoisePriorConfig(Config):
-    """How certain stated noise is, before the residuals of the run show how large it is."""
+    """Prior on the stated noise, before the residuals of the run show its size."""
 
     trust: float = option(
         0.8, "Prior probability that the stated standard deviations are right.", minimum=0.0, maximum=1.0
@@ -59,7 +59,7 @@ class OdometryNoiseConfig(Config):
 
 @dataclass(frozen=True)
 class AlignmentConfig(Config):
-    """When anchors and odometry agree well enough on one similarity for a first fix."""
+    """Conditions of a first fix: how well anchors and odometry must agree on one similarity."""
 
     position_tolerance: float = option(
         0.05, "Standard deviation of the position, in metres, by which agreeing anchors may differ.", minimum=0.0
@@ -97,7 +97,7 @@ class AnchorNoiseConfig(Config):
 
 @dataclass(frozen=True)
 class TrackingConfig(Config):
-    """How poses from tracked map points are used between anchors."""
+    """The use of poses from tracked map points between anchors."""
 
     odometry_noise_factor: float = option(
         2.0, "Factor on the odometry noise in the gates of tracked poses and of loops.", minimum=1.0
@@ -115,7 +115,7 @@ class TrackingConfig(Config):
 
 @dataclass(frozen=True)
 class AnchorGateConfig(Config):
-    """Which anchors are accepted, and when others start another alignment."""
+    """Which anchors are accepted, and when refused ones start another alignment."""
 
     probability: float = option(0.999, "Share of good anchors that pass the gate.", minimum=0.5, maximum=1.0 - 1e-9)
     relocation_anchors: int = option(
@@ -140,7 +140,7 @@ class SlewConfig(Config):
 
 @dataclass(frozen=True)
 class StateConfig(Config):
-    """When the state is DEGRADED, and when LOST."""
+    """Limits beyond which the state is DEGRADED or LOST."""
 
     degraded_distance: float = option(
         5.0, "DEGRADED after this distance since the last accepted anchor, in metres.", minimum=0.0

@@ -1,4 +1,4 @@
-"""What turns odometry and anchors into the pose of a frame, fused or by one source alone; it never breaks."""
+"""Estimates the pose of a frame from odometry and anchors, or from one of them; it survives numerical failures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
 OtherT = TypeVar("OtherT")
 
-# What linear algebra and arithmetic raise on numbers that they cannot take (LinAlgError is a ValueError).
+# Errors of linear algebra and arithmetic on unsuitable numbers (LinAlgError is a ValueError).
 NUMERICAL_ERRORS = (ArithmeticError, ValueError)
 
 
@@ -44,9 +44,9 @@ class Estimator:
 
     ``metric`` says whether the map is in metres, ``gravity_aligned`` whether its z axis points up.
 
-    A source of poses overrides the methods that begin with an underscore; what it does not take is refused because
-    something is ``missing``. Where its numbers break down the answer is a refusal, INTERNAL_ERROR, and all measurements
-    are forgotten; ``failures`` counts how often that was.
+    A subclass overrides the methods that begin with an underscore; measurements that it does not use are refused
+    with the reason ``missing``. A numerical failure gives the refusal INTERNAL_ERROR, and all measurements are
+    forgotten; ``failures`` counts these.
     """
 
     missing: ClassVar[Reason] = Reason.INTERNAL_ERROR
@@ -107,7 +107,7 @@ class Estimator:
         return settled
 
     def set_initial_pose(self, stamp_ns: int, map_from_camera: SE3, covariance: Array) -> bool:
-        """Take a prior for the search; False where the pose that is known agrees with it, and it is of no use."""
+        """Take a prior for the search; False where the known pose agrees with it, so that it is not needed."""
         return self._attempt(lambda: self._set_initial_pose(stamp_ns, map_from_camera, covariance), False)
 
     def predict(self, stamp_ns: int) -> SE3 | None:
@@ -124,7 +124,7 @@ class Estimator:
         return self._estimate(stamp_ns) if estimate is None else estimate
 
     def take_innovations(self) -> Sequence[Innovation]:
-        """How anchors and tracked poses compared with their predictions since the last call."""
+        """Innovations of anchors and tracked poses since the last call."""
         return ()
 
     @property
@@ -144,7 +144,7 @@ class Estimator:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many anchors were accepted, and how many refused for each reason."""
+        """Numbers of anchors accepted, and refused for each reason."""
         return dict(self._counts)
 
     @property
@@ -218,7 +218,7 @@ def _broken(stamp_ns: int) -> Rejection:
 
 
 def _sound(estimate: Estimate) -> Estimate:
-    """The same. Raises ArithmeticError where its numbers cannot be."""
+    """The same. Raises ArithmeticError on impossible numbers."""
     _sound_pose(estimate.map_from_odom)
     _sound_pose(estimate.odom_from_camera)
     if estimate.covariance is not None and not is_plausible_covariance(estimate.covariance):
@@ -227,7 +227,7 @@ def _sound(estimate: Estimate) -> Estimate:
 
 
 def _sound_pose(pose: SE3 | None) -> SE3 | None:
-    """The same. Raises ArithmeticError for a pose that cannot be."""
+    """The same. Raises ArithmeticError for an impossible pose."""
     if pose is not None and not is_plausible_pose(pose):
         raise ArithmeticError("the pose is absurd")
     return pose

@@ -1,4 +1,4 @@
-"""The fuser: drifting odometry and late, sometimes wrong anchors in; a continuous pose with covariance and state out.
+"""The fuser: estimates a continuous pose, with covariance and state, from odometry and late, sometimes wrong anchors.
 
 An anchor is paired with the odometry of its own image, gated against the prediction there, and added to the smoother.
 The newest state of the smoother, propagated to the present frame, is the target of the slewed ``map_from_odom``.
@@ -52,7 +52,7 @@ MAX_INNOVATIONS = 64
 class Fuser(Estimator):
     """Joins odometry, anchors, followed map points and loops.
 
-    Odometry that restarts in a new segment has a scale of its own: poses stop until anchors align it again, and
+    Odometry that restarts in a new segment has another scale: poses stop until anchors align it again, and
     ``odom_from_camera`` then continues from its last value.
     """
 
@@ -73,7 +73,7 @@ class Fuser(Estimator):
         self.relocalize()
 
     def restart(self) -> None:
-        """Forget all measurements; where the pose in the odometry's frame is sound, that frame goes on from it."""
+        """Forget all measurements; where the pose in the odometry's frame is sound, that frame continues from it."""
         output, newest_ns = self._output, self._newest_ns
         self.reset()
         self._newest_ns = newest_ns
@@ -126,7 +126,7 @@ class Fuser(Estimator):
         return prior if prior.is_informative else None
 
     def _search_prior_now(self) -> PosePrior | None:
-        """Near anchors that agree, else near the pose prior."""
+        """Prior of the search: near anchors that agree, else near the pose prior."""
         latest = self._history.latest
         if self._alignment is not None or latest is None:
             return None
@@ -150,7 +150,7 @@ class Fuser(Estimator):
         self._advance_map_only(result.stamp_ns)
 
     def _judge_anchor(self, anchor: AnchorPose) -> Verdict:
-        """PENDING where odometry has not come to it, or too few anchors agree yet.
+        """PENDING until odometry reaches its stamp and enough anchors agree.
 
         Refused: BAD_MESSAGE, not finite or without a valid covariance; STALE, older than the window or of an ended
         odometry segment; NO_TRANSFORM, no odometry at its stamp; ODOMETRY_DISAGREES, outside the gate.
@@ -205,7 +205,7 @@ class Fuser(Estimator):
     def _estimate(self, stamp_ns: int) -> Estimate:
         """The fused estimate of the newest frame; other stamps, and frames without odometry, have no pose.
 
-        A LOST estimate may still carry its pose: its covariance tells how far it can be off.
+        A LOST estimate may still carry its pose: its covariance shows its uncertainty.
         """
         sample = self._history.latest
         known = None if self._is_led else self._map_only.pose_at(stamp_ns)
@@ -241,7 +241,7 @@ class Fuser(Estimator):
             self._output = self._output.slewed(motion.seconds, self._config.slew)
 
     def _judge_waiting(self) -> None:
-        """Judge anchors that came before their odometry, which may begin with poses of earlier frames."""
+        """Judge anchors that arrived before their odometry, which may begin with poses of earlier frames."""
         waiting, self._waiting = self._waiting, deque()
         for anchor in waiting:
             self._settle(anchor, self._judge_anchor(anchor))
@@ -259,7 +259,7 @@ class Fuser(Estimator):
     def _judge_tracked(self, tracked: TrackedPose) -> Verdict:
         """Join a frame's pose from tracked map points, as a measurement of the motion since their anchor's image.
 
-        Refused: BAD_MESSAGE, not finite or without a valid covariance; STALE, not newer than what is known, or its
+        Refused: BAD_MESSAGE, not finite or without a valid covariance; STALE, not newer than the last one, or its
         anchor is not in use; NO_TRANSFORM, no odometry at its stamp; ODOMETRY_DISAGREES, its points have slipped.
         """
         if not is_valid_tracked(tracked):
@@ -320,7 +320,7 @@ class Fuser(Estimator):
         return Rejection(anchor.stamp_ns, Reason.ODOMETRY_DISAGREES, {"agreeing": len(hypothesis.fixes)})
 
     def _update_alignment(self, alignment: ActiveAlignment, fix: AnchorFix) -> Verdict:
-        """Add an anchor that passes the gate; others may start another alignment once enough of them agree."""
+        """Add an anchor that passes the gate; refused ones may start another alignment once enough of them agree."""
         innovation, hypothesis = alignment.add_anchor(fix)
         self._innovations.append(innovation)
         if hypothesis is not None:
@@ -353,7 +353,7 @@ class Fuser(Estimator):
             self._settle(anchor, ACCEPTED if is_agreeing else self._disagreeing(anchor, hypothesis))
 
     def _update_output(self, alignment: ActiveAlignment) -> None:
-        """Set the output's target to the newest estimate; where there was no pose before, step there."""
+        """Set the output's target to the newest estimate; step there where there was no pose before."""
         latest = self._history.latest
         if latest is None:
             return
@@ -401,7 +401,7 @@ class Fuser(Estimator):
         if known is None or self._last_pose_ns == stamp_ns:
             return
         if self._output is None and self._history.latest is None:
-            self._first_fix = FirstFix(self._config, again=True)  # whoever has a pose is under way
+            self._first_fix = FirstFix(self._config, again=True)  # a camera that has a pose is already under way
         output, goes_on = self._output, self._last_pose_ns is not None and self._last_pose_ns == self._before_ns
         if output is None:
             output = SlewedOutput.begin(known.map_from_camera)

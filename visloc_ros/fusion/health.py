@@ -18,7 +18,7 @@ from visloc_ros.fusion.config import StateConfig
 
 @dataclass(frozen=True, eq=False)
 class PoseSupport:
-    """What a pose rests on: distance and time since the last accepted anchor, its covariance, contradicting anchors.
+    """The health of a pose: distance and time since the last accepted anchor, its covariance, contradicting anchors.
 
     ``is_tracked``: map points were tracked into the frame, or into one just before it. ``is_confirmed``: more anchors
     agree than the first fix took. ``covariance`` is (6, 6) or larger, the pose first.
@@ -57,8 +57,8 @@ def largest_sigma(covariance: Array) -> float:
 def judge_pose(support: PoseSupport, config: StateConfig) -> State:
     """State of a frame that has a pose.
 
-    While map points are tracked the pose does not drift. Distance and time since the last anchor then make it DEGRADED,
-    since nothing has checked it for so long, but not LOST.
+    While map points are tracked the pose does not drift. Distance and time since the last anchor, its last check, then
+    make it DEGRADED, but not LOST.
     """
     is_near = support.is_tracked or _is_near(support, config.lost_distance, config.lost_age_s)
     if not is_near or not _is_certain(support, config.lost_sigma, config.lost_sigma_deg):
@@ -89,15 +89,15 @@ def judge_support(support: PoseSupport, config: StateConfig) -> Support:
 
 
 def judge_absence(absent_ns: int, config: StateConfig) -> State:
-    """State of a frame without a pose, so long after the last frame with one."""
+    """State of a frame without a pose, by the time since the last frame with one."""
     return State.DEGRADED if absent_ns <= config.lost_without_pose_s * NANOSECONDS else State.LOST
 
 
 def inflated_covariance(covariance: Array, age_s: float, distance: float, config: StateConfig) -> Array:
-    """Covariance (6, 6) of a LOST pose that is published all the same.
+    """Covariance (6, 6) of a LOST pose that is nevertheless published.
 
-    It is inflated until the position's standard deviation is ``lost_sigma``, times how often the distance or the time
-    after which a pose is LOST has passed since the last anchor.
+    It is inflated until the position's standard deviation is ``lost_sigma``, times the ratio of the distance or the
+    time since the last anchor to that after which a pose is LOST.
     """
     excess = max(1.0, _ratio(distance, config.lost_distance), _ratio(age_s, config.lost_age_s))
     factor = max(1.0, _ratio(excess * config.lost_sigma, largest_sigma(covariance[:3, :3])))

@@ -13,10 +13,10 @@ ANCHOR, TRACKED = "anchor", "tracked"
 
 @dataclass(frozen=True, eq=False)
 class Innovation:
-    """A measured ``map_from_camera`` minus what the estimator predicted for its image before it took it.
+    """A measured ``map_from_camera`` minus the estimator's prediction for its image before the update.
 
     ``error`` (6,) and ``covariance`` (6, 6) as in ``core.types``; the covariance is that of prediction and measurement
-    together, without the tolerances of the gate. ``accepted`` tells whether it passed the gate.
+    together, without the tolerances of the gate. ``accepted``: it passed the gate.
     """
 
     stamp_ns: int

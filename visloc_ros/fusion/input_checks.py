@@ -1,4 +1,4 @@
-"""Checks of what comes in: plausible poses, scales and covariances."""
+"""Checks of inputs: plausible poses, scales and covariances."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from visloc_ros.core.types import AnchorPose, LoopClosure, OdometryPose, Tracked
 
 
 def is_valid_odometry(odometry: OdometryPose) -> bool:
-    """Tell whether odometry has plausible poses and, where it reports them, covariance, scale and vertical."""
+    """Whether odometry has plausible poses and, where it reports them, covariance, scale and vertical."""
     scale, up, stamps_ns = odometry.scale, odometry.up_in_odom, [*odometry.earlier, odometry.stamp_ns]
     return (
         all(is_plausible_pose(pose) for pose in (odometry.odom_from_camera, *odometry.earlier.values()))
@@ -30,7 +30,7 @@ def is_valid_odometry(odometry: OdometryPose) -> bool:
 
 
 def is_valid_anchor(anchor: AnchorPose) -> bool:
-    """Tell whether an anchor has a plausible pose, covariance, part of it that is of the map, and probability."""
+    """Whether an anchor has a plausible pose, covariance, map covariance, and probability."""
     if not is_plausible_pose(anchor.map_from_camera) or not is_valid_covariance(anchor.covariance):
         return False
     if anchor.probability is not None and not 0.0 <= anchor.probability <= 1.0:
@@ -40,7 +40,7 @@ def is_valid_anchor(anchor: AnchorPose) -> bool:
 
 
 def is_valid_tracked(tracked: TrackedPose) -> bool:
-    """Tell whether a tracked pose is plausible, and its motion not more exact than anything is."""
+    """Whether a tracked pose is plausible, and its motion not impossibly exact."""
     since_anchor = tracked.covariance_since_anchor
     if not is_plausible_pose(tracked.map_from_camera) or not is_valid_covariance(since_anchor):
         return False
@@ -48,14 +48,14 @@ def is_valid_tracked(tracked: TrackedPose) -> bool:
 
 
 def is_valid_prior(map_from_child: SE3, covariance: Array) -> bool:
-    """Tell whether a pose prior is plausible, and not more exact than anything is."""
+    """Whether a pose prior is plausible, and not impossibly exact."""
     if not is_plausible_pose(map_from_child) or not is_valid_covariance(covariance):
         return False
     return bool(np.linalg.eigvalsh(covariance)[0] >= LEAST_SIGMA**2)
 
 
 def is_valid_loop(loop: LoopClosure) -> bool:
-    """Tell whether a loop joins a frame to a later one by a plausible similarity with a positive covariance."""
+    """Whether a loop joins a frame to a later one by a plausible similarity with a positive covariance."""
     similarity, covariance = loop.earlier_from_later, np.asarray(loop.covariance, dtype=np.float64)
     if not is_plausible_pose(SE3(similarity.rotation, similarity.translation)):
         return False
@@ -67,6 +67,6 @@ def is_valid_loop(loop: LoopClosure) -> bool:
 
 
 def is_valid_covariance(matrix: Array) -> bool:
-    """Tell whether a matrix is a plausible covariance of a pose (6, 6)."""
+    """Whether a matrix is a plausible covariance of a pose (6, 6)."""
     covariance: Array = np.asarray(matrix, dtype=np.float64)
     return covariance.shape == (6, 6) and is_plausible_covariance(covariance)

@@ -1,7 +1,7 @@
 """One source in the fuser's place: anchors without odometry, or odometry without a map.
 
-Anchors are absolute and do not drift, but slow, late and for themselves; odometry is smooth and at the camera's rate,
-but relative, and drifts.
+Anchors are absolute and do not drift, but are slow, late and isolated; odometry is smooth and at the camera's rate, but
+relative and drifting.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class AnchorsOnly(Estimator):
         return None if self._anchor is None else self._anchor.map_from_camera
 
     def _estimate(self, stamp_ns: int) -> Estimate:
-        """The newest anchor at its own stamp, and at a later one how long it is gone."""
+        """The newest anchor at its own stamp; at a later stamp the time since it."""
         if self._anchor is None:
             return Estimate(stamp_ns, State.INITIALIZING, self._why)
         age_ns = stamp_ns - self._anchor.stamp_ns
@@ -86,7 +86,7 @@ class AnchorsOnly(Estimator):
 
 
 class OdometryOnly(Estimator):
-    """The way since the start in metres, wherever the odometry tells its scale; never a pose in a map."""
+    """The path since the start in metres, where the odometry's scale is known; never a pose in a map."""
 
     missing = Reason.NO_MAP
 
@@ -98,7 +98,7 @@ class OdometryOnly(Estimator):
         self._lost: Reason | None = None
 
     def _take_odometry(self, result: OdometryPose | Rejection) -> None:
-        """Go on by the scale known before; the frame begins where one is known for the first time."""
+        """Go on with the last known scale; the frame begins where the scale is first known."""
         if isinstance(result, Rejection):
             self._lost = result.reason
         elif not is_valid_odometry(result):

@@ -30,7 +30,7 @@ class SlewedOutput:
         return SlewedOutput(self.odom_from_camera @ step, self.map_from_odom, self.raw_map_from_odom)
 
     def corrected(self, map_from_camera: SE3) -> SlewedOutput:
-        """Take the newest estimate at this frame as the target; nothing moves yet."""
+        """Set the newest estimate at this frame as the target; nothing moves yet."""
         return SlewedOutput(self.odom_from_camera, self.map_from_odom, map_from_camera @ self.odom_from_camera.inverse)
 
     def stepped(self) -> SlewedOutput:

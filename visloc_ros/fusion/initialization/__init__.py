@@ -1,1 +1,1 @@
-"""Where the odometry lies in the map: the first alignment, and a new one after a kidnapping."""
+"""The alignment of the odometry to the map: the first one, and a new one after a kidnapping."""

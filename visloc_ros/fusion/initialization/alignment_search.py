@@ -21,7 +21,7 @@ MAX_CANDIDATES = 12  # every two of them make a hypothesis: 66 at most
 
 @dataclass(frozen=True, eq=False)
 class AlignmentHypothesis:
-    """Anchors that agree, in the order of their stamps, the similarity they agree on, and the scale prior it used."""
+    """Agreeing anchors in the order of their stamps, their common similarity, and the scale prior it used."""
 
     fixes: Sequence[AnchorFix]
     map_from_odom: Sim3
@@ -54,7 +54,7 @@ class AlignmentSearch:
         return AlignmentHypothesis(agreeing, found.map_from_odom, prior)
 
     def is_confirmed(self, fix: AnchorFix, since_ns: int, scale: ScalePrior, odometry: OdometryModel) -> bool:
-        """Tell whether another candidate, newer than a stamp, agrees with this one on the camera's pose."""
+        """Whether another candidate, newer than a stamp, agrees with this one on the camera's pose."""
         others = [known for known in self._candidates if known is not fix and known.stamp_ns > since_ns]
         return any(self._agree(other, fix, scale, odometry) for other in others)
 

@@ -1,4 +1,4 @@
-"""The first fix: anchors are collected until enough of them agree on where the odometry lies and on its scale."""
+"""The first fix: anchors are collected until enough of them agree on the odometry's pose in the map and its scale."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ NEAR = np.diag(np.repeat([0.1**2, np.deg2rad(2.0) ** 2], 3))
 class FirstFix:
     """The search for an alignment of one segment of odometry; ``missing`` is the reason why there is none yet.
 
-    ``again`` after an earlier fix: a robot under way is served better by an uncertain scale, which the covariance shows
-    as soon as the camera moves, than by no pose.
+    ``again`` after an earlier fix: for a robot under way, an uncertain scale, which the covariance shows as soon as the
+    camera moves, is better than no pose.
     """
 
     def __init__(self, config: FusionConfig, again: bool = False) -> None:

@@ -1,8 +1,8 @@
 """Kidnapping detection: refused anchors that contradict the alignment, and the other alignment that they agree on.
 
-A wrong anchor seldom looks faultless, and map tracking goes on after it. So an anchor of little risk, while no map
-point is tracked any more, contradicts the alignment by itself, and a few of them that agree replace it. Of others it
-takes more.
+A wrong anchor seldom has a low risk, and map tracking goes on after it. So while no map point is tracked, a single
+anchor of low risk contradicts the alignment, and a few of them that agree replace it. Of other anchors more are
+needed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from visloc_ros.fusion.smoothing.fixed_lag_smoother import FixedLagSmoother
 
 NOISE_FACTOR = 2.0  # by which an anchor may be noisier than its covariance before it counts as a contradiction
 CONTRADICTING_ANCHORS = 3  # refused in a row: more than make a first fix, because others have been accepted
-CONTRADICTING_RISK = 0.01  # of an anchor that contradicts by itself: its image shows no fault
-OTHER_AXES = 1e-6  # of the distance, a sigma along all axes: rounding leaves the sum with a far place no negative one
+CONTRADICTING_RISK = 0.01  # of an anchor that contradicts by itself, without any sign of an error
+OTHER_AXES = 1e-6  # of the distance, a sigma along all axes: so that rounding makes no eigenvalue of the sum negative
 RELOCATION_SCALE_SIGMA = 0.1  # relative; a scale that was learnt in a wrong place is seldom farther off
 
 
@@ -45,7 +45,7 @@ class KidnappingDetector:
         return self._map_from_map is not None
 
     def covariance_at(self, map_from_camera: SE3) -> Array:
-        """Covariance (6, 6) to add to a pose: by it the pose of the newest refused anchor is one sigma away."""
+        """Covariance (6, 6) to add to a pose, so that the pose of the newest refused anchor is one sigma away."""
         if self._map_from_map is None:
             return np.zeros((6, 6))
         error = pose_difference(self._map_from_map @ map_from_camera, map_from_camera)
@@ -80,18 +80,18 @@ class KidnappingDetector:
         return hypothesis
 
     def _is_strong_contradiction(self, fix: AnchorFix, innovation: Innovation, smoother: FixedLagSmoother) -> bool:
-        """Whether a refused anchor is hardly wrong and farther off than noise explains."""
+        """Whether a refused anchor has a low risk and is farther off than noise explains."""
         is_far = innovation.squared > NOISE_FACTOR**2 * chi_square_quantile(self._gate.probability, 6)
         return is_far and self._is_clear(fix, smoother)
 
     def _is_clear(self, fix: AnchorFix, smoother: FixedLagSmoother) -> bool:
-        """Whether an anchor is hardly wrong, and no map point was tracked into its image."""
+        """Whether an anchor has a low risk, and no map point was tracked into its image."""
         return fix.risk <= CONTRADICTING_RISK and not smoother.is_tracked(fix.stamp_ns, self._max_gap_ns)
 
     def _has_majority(self, hypothesis: AlignmentHypothesis, fix: AnchorFix, smoother: FixedLagSmoother) -> bool:
         """Whether the anchors that agree on another alignment, the newest included, outnumber those accepted meanwhile.
 
-        A few suffice if they are hardly wrong and no anchor was accepted meanwhile.
+        A few suffice if they have a low risk and no anchor was accepted meanwhile.
         """
         accepted = smoother.count_since(hypothesis.fixes[0].stamp_ns)
         supported = sum(self._is_clear(one, smoother) for one in hypothesis.fixes)

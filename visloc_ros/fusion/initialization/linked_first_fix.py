@@ -1,7 +1,7 @@
 """The first fix without odometry: where an anchor's image shows the map points of the anchor before it, both agree.
 
-Odometry needs parallax to begin, and more of it to know its scale; points found again need neither. Where an anchor is
-wrong, the next image does not show its points where they should be.
+Odometry needs parallax to begin, and more of it to determine its scale; points found again need neither. After a wrong
+anchor, the next image does not show its points where they should be.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from visloc_ros.fusion.initialization.sim3_alignment import ScalePrior
 from visloc_ros.fusion.odometry_model.history import OdometrySample
 
 KNOWN_SCALE = ScalePrior(0.0, 1e-3)
-"""Of a motion in map units, or of none."""
+"""Scale of a motion in map units, or of no motion."""
 UNSEGMENTED = -1
-"""Segment of samples that odometry did not give: a pose prior knows of no motion to these."""
+"""Segment of samples without odometry: a pose prior has no motion to these."""
 
 
 class LinkedFirstFix:

@@ -1,8 +1,8 @@
-"""The pose by the map alone, for as long as odometry does not lead to one: it needs motion to begin, and then a scale.
+"""The pose by the map alone, until odometry gives one: odometry needs motion to begin, and then a scale.
 
-Anchors that were found during a standstill are of one pose; those of a moving camera are linked, where the image of one
-shows the points of the one before. They must agree as those of a first fix must. Once they do, map points that are
-followed from them lead on, and later anchors must agree with these.
+Anchors found during a standstill have one pose; those of a moving camera are linked where the image of one shows the
+points of the one before. They must agree as those of a first fix must. Once they do, map points followed from them
+carry the pose on, and later anchors must agree with these.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from visloc_ros.fusion.initialization.pose_prior import PosePrior, StampedPosePr
 from visloc_ros.fusion.odometry_model.history import OdometrySample
 
 STILL_TRANSLATION, STILL_DEG = 2e-3, 0.1
-"""What odometry may tell of a camera that stands: in its units, about the depth of what is seen, and in degrees."""
+"""Largest motion that odometry may show of a camera at rest: in its units, about the scene's depth, and in degrees."""
 MOST_ANCHORS = 16
 KEPT_NS = 5 * NANOSECONDS
-"""How long tracked poses are kept for the anchors of their frames, which are late."""
+"""Time for which tracked poses are kept for the late anchors of their frames."""
 LONGEST_GAP_NS = 200_000_000
-"""Without points that are found: then the camera may be anywhere."""
+"""Time without any point found after which the camera may be anywhere."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class MapOnlyEstimate:
 
 @dataclass
 class _Rest:
-    """A standstill since a frame, where odometry was by then, and the pose that its anchors agree on."""
+    """A standstill since a frame: the odometry there, and the pose that its anchors agree on."""
 
     search: FirstFix
     begin_ns: int
@@ -64,7 +64,7 @@ class _Rest:
 
 
 class MapOnlyPose:
-    """Told of each frame whether the camera stands, of anchors, and of tracked poses: the pose by these alone."""
+    """Estimates the pose from anchors, tracked poses, and whether the camera stands still at each frame."""
 
     def __init__(self, config: FusionConfig) -> None:
         self._config = config
@@ -73,7 +73,7 @@ class MapOnlyPose:
         self.end()
 
     def end(self) -> None:
-        """Forget everything: nothing leads on from here."""
+        """Forget everything; the next pose needs agreeing anchors again."""
         self._rest: _Rest | None = None
         self._agreeing: dict[int, AnchorPose] = {}
         self._is_contradicted = False
@@ -83,21 +83,21 @@ class MapOnlyPose:
         self._before_ns, self._newest_ns = 0, 0
 
     def lead(self, stamp_ns: int) -> None:
-        """Odometry leads to the pose of a frame: what agrees with it by then may lead on where it ends."""
+        """Note that odometry gives a frame's pose: anchors that agree with it may carry the pose on when it ends."""
         self._rest, self._first_fix, self._is_contradicted = None, None, False
         self._before_ns, self._newest_ns = self._newest_ns, stamp_ns
 
     def agree(self, anchor: AnchorPose) -> None:
-        """Add an anchor that agrees with the pose that is known."""
+        """Add an anchor that agrees with the known pose."""
         self._agreeing[anchor.stamp_ns] = anchor
         while len(self._agreeing) > MOST_ANCHORS:
             del self._agreeing[min(self._agreeing)]
 
     def advance(self, stamp_ns: int, sample: OdometrySample | None, stands: bool) -> None:
-        """Go on to a frame to whose pose odometry does not lead; ``sample`` is its odometry, of unknown scale.
+        """Go on to a frame whose pose odometry does not give; ``sample`` is its odometry, of unknown scale.
 
-        The camera ``stands`` where its images say so, or its odometry. Once it moves, or may have moved, only tracked
-        poses lead on.
+        The camera ``stands`` by its images, or by its odometry. Once it moves, or may have moved, only tracked poses
+        carry the pose on.
         """
         rest = self._rest
         if sample is not None and rest is not None and rest.sample is not None:
@@ -120,7 +120,7 @@ class MapOnlyPose:
         if rest is not None and rest.begin_ns <= anchor.stamp_ns <= self._newest_ns:
             self._take_at_rest(rest, anchor, pose_prior)
         is_new = self._newest_anchor_ns is None or anchor.stamp_ns > self._newest_anchor_ns
-        if is_new and not self._agreeing:  # it comes again as long as it waits for odometry
+        if is_new and not self._agreeing:  # it arrives repeatedly while it waits for odometry
             self._newest_anchor_ns = anchor.stamp_ns
             self._first_fix = self._first_fix or LinkedFirstFix(self._config)
             self._first_fix.take(anchor, pose_prior)
@@ -148,7 +148,7 @@ class MapOnlyPose:
         return ACCEPTED
 
     def miss(self, stamp_ns: int) -> None:
-        """Take it that the points were not found in the newest frame: for a moment the last motion goes on."""
+        """Note that the newest frame shows no followed points: for a moment the last motion is continued."""
         recent = list(self._tracked.values())[-2:]
         if stamp_ns != self._newest_ns or len(recent) < 2 or stamp_ns - self._found_ns > LONGEST_GAP_NS:
             return
@@ -215,7 +215,7 @@ class MapOnlyPose:
             rest.pose = None
             return
         best = min((one.covariance + one.map_covariance for one in hypothesis.fixes), key=np.trace)
-        # Anchors of one view share most of their errors: many of them are known little better than one.
+        # Anchors of one view share most of their errors: many of them are hardly more certain than one.
         rest.pose = PosePrior(SE3(hypothesis.map_from_odom.rotation, hypothesis.map_from_odom.translation), best)
         self._agreeing = {one.stamp_ns: one.anchor for one in hypothesis.fixes}
         self._is_contradicted = fix not in hypothesis.fixes

@@ -1,4 +1,4 @@
-"""Pose priors: where a search in the map begins (``/initialpose``, the last run's pose); never an output."""
+"""Pose priors, around which a search in the map begins (``/initialpose``, the last run's pose); never an output."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PosePrior:
         return bool(np.max(np.diag(self.covariance)[:3]) <= LARGEST_SIGMA**2)
 
     def is_consistent_with(self, map_from_camera: SE3, covariance: Array) -> bool:
-        """Tell whether a measured pose with its own covariance (6, 6) passes a chi-square test against the prior."""
+        """Whether a measured pose with its own covariance (6, 6) passes a chi-square test against the prior."""
         error = pose_difference(map_from_camera, self.map_from_camera)
         return bool(error @ np.linalg.solve(self.covariance + covariance, error) <= GATE)
 
@@ -47,7 +47,7 @@ class StampedPosePrior:
 
     @staticmethod
     def from_anchor(fix: AnchorFix) -> StampedPosePrior:
-        """The prior that a single anchor gives, before others confirm it."""
+        """The prior by a single anchor, before others confirm it."""
         return StampedPosePrior(fix.stamp_ns, PosePrior(fix.anchor.map_from_camera, fix.covariance), fix.sample)
 
     def at(self, sample: OdometrySample) -> PosePrior:
@@ -62,5 +62,5 @@ class StampedPosePrior:
 
 
 def unobserved_motion_covariance(seconds: float, speed: float = SPEED, turn_rate: float = TURN_RATE) -> Array:
-    """Covariance (6, 6) that motion which nothing measured adds to a pose in some time."""
+    """Covariance (6, 6) that an unobserved motion adds to a pose in some time."""
     return np.diag(np.repeat([(speed * seconds) ** 2, (turn_rate * seconds) ** 2], 3))

@@ -26,7 +26,7 @@ from visloc_ros.fusion.config import AlignmentConfig
 
 AGREEMENT = chi_square_quantile(0.99, 6)
 REFINEMENTS = 5
-MAX_RISK = 1.3e-4  # that all agreeing anchors are wrong: two that show no fault suffice, of others it takes more
+MAX_RISK = 1.3e-4  # that all agreeing anchors are wrong: two of the lowest risk suffice, of others more are needed
 DRIFT_TOLERANCE = 0.05  # share of the distance between two anchors; visual odometry usually drifts by less
 
 
@@ -49,7 +49,7 @@ class PosePair:
 
 @dataclass(frozen=True)
 class ScalePrior:
-    """What is known about the logarithm of the scale beforehand: mean and standard deviation."""
+    """Prior of the logarithm of the scale: mean and standard deviation."""
 
     log_scale: float
     sigma: float
@@ -235,7 +235,7 @@ def _covariance(information: Array) -> Array:
 
 
 def _agreement(arrays: _Arrays, config: AlignmentConfig, prior: ScalePrior) -> NDArray[np.bool_]:
-    """Which of the N pairs agree with the similarity made by each two of them: (N (N - 1) / 2, N)."""
+    """Which of the N pairs agree with the similarity by each two of them: (N (N - 1) / 2, N)."""
     first, second = np.triu_indices(len(arrays.rotations), k=1)
     rotations = _mean_of_two(arrays.rotations[first], arrays.rotations[second])
     x, y = arrays.odom_positions, arrays.map_positions

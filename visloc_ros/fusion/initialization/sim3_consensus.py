@@ -1,9 +1,9 @@
 """Sim3 consensus over a whole segment of odometry: which anchors agree, and the similarities along the path.
 
 One similarity does not fit a long path, because odometry drifts; over a dozen anchors it does. So anchors are aligned
-in overlapping windows, and dynamic programming finds the sequence of window alignments with most inliers that odometry
-joins: a place that looks alike may win some windows, but odometry does not lead there and back. A sequence may jump, as
-a kidnapped camera does, at a cost in anchors.
+in overlapping windows, and dynamic programming finds the sequence of window alignments with most inliers that agrees
+with odometry: a place that looks alike may win some windows, but no odometry leads there and back. A sequence may
+jump, as a kidnapped camera does, at a cost in anchors.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _best_sequence(alignments: Sequence[WindowAlignment], config: FusionConfig) 
 
 
 def _is_joined_by_odometry(earlier: WindowAlignment, later: WindowAlignment, config: FusionConfig) -> bool:
-    """Tell whether odometry between two windows fits their alignments."""
+    """Whether odometry between two windows fits their alignments."""
     slack = _slack(config.alignment)
     predicted = StateEstimate(earlier.state, slack).moved(earlier.middle.motion_to(later.middle), config.odometry_noise)
     error = pose_difference(later.state.map_from_camera, predicted.state.map_from_camera)

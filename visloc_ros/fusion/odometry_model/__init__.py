@@ -1,1 +1,1 @@
-"""How odometry errs: noise that grows along the path, a rotation scale error, and the history to compute them from."""
+"""The odometry error model: noise that grows along the path, a rotation scale error, and the path's history."""

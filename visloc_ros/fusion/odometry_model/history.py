@@ -1,4 +1,4 @@
-"""Odometry of the last seconds, from which the relative motion between any two stamps can be read, also late ones."""
+"""Odometry of the last seconds, which gives the relative motion between any two stamps, also late ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from visloc_ros.fusion.odometry_model.path_moments import (
     totals,
 )
 
-MOST_A_SECOND = 1000  # samples that are kept: more are no camera's, and would fill the memory
+MOST_A_SECOND = 1000  # samples that are kept: no camera gives more, which would fill the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,9 +121,9 @@ class OdometryHistory:
         return tuple(self._samples)
 
     def append(self, pose: OdometryPose) -> OdometrySample:
-        """Add the newest pose, before it those of earlier frames that it brings, and forget what has become too old.
+        """Add the newest pose, preceded by the earlier poses that it carries, and forget samples that are too old.
 
-        Gives the newest sample. Earlier poses that are not after all that is known are left out.
+        Gives the newest sample. Earlier poses that are not newer than all samples are left out.
         """
         last_ns = -1 if self.latest is None else self.latest.stamp_ns
         for stamp_ns, earlier in pose.earlier.items():
@@ -174,12 +174,12 @@ class OdometryHistory:
         return _between(before, after, (stamp_ns - before.stamp_ns) / gap_ns, stamp_ns)
 
     def is_forgotten(self, stamp_ns: int) -> bool:
-        """Tell whether a stamp is older than what is kept."""
+        """Whether a stamp is older than what is kept."""
         return self.latest is not None and stamp_ns < self.latest.stamp_ns - self._keep_ns
 
 
 def _reported_variances(last: OdometrySample, pose: OdometryPose) -> Array:
-    """What a step adds to the covariance that odometry reports: variances (2,) of position and rotation.
+    """The term that a step adds to the covariance reported by odometry: variances (2,) of position and rotation.
 
     0 where the reported covariances are not finite.
     """

@@ -63,7 +63,7 @@ class StateEstimate:
 
 @dataclass(frozen=True)
 class OdometryModel:
-    """What is known of this run's odometry: its noise, and the share by which its rotations are too small."""
+    """This run's odometry errors: its noise, and the share by which its rotations are too small."""
 
     noise: OdometryNoiseConfig
     rotation_scale_error: float

@@ -1,4 +1,4 @@
-"""Moments of a path: how far a camera moved, turned and waited, and where on its way, as sums that add up.
+"""Moments of a path: distance, rotation and time of a camera, and where on its way they occurred, as sums.
 
 An error made at a point ``p`` of the path moves all that comes later: a rotation error there shifts the end ``e`` by
 its cross product with ``e - p``. The position covariance at the end thus depends on the integrals of ``1``, ``p`` and

@@ -70,13 +70,13 @@ class Solution:
         return ResidualStatistics(residuals, inverse(factors.information), explained, factors.own)
 
     def _explained_by_second(self, factors: LinearFactors, jacobians: Array) -> Array:
-        """What the second states, and their cross-covariances with the first, add to the predictions' covariances."""
+        """Contribution of the second states and their cross-covariances with the first to the predictions' covariances."""
         cross = factors.jacobians @ self.cross[factors.first, factors.ahead - 1] @ np.swapaxes(jacobians, 1, 2)
         own = jacobians @ self.covariances[factors.second] @ np.swapaxes(jacobians, 1, 2)
         return np.asarray(own + cross + np.swapaxes(cross, 1, 2))
 
     def _explained_by_shared(self, factors: LinearFactors, jacobians: Array) -> Array:
-        """What the shared unknown, and its cross-covariances with the states, add to the predictions' covariances."""
+        """Contribution of the shared unknown and its cross-covariances with the states to the same covariances."""
         with_states = np.einsum("nij,nj->ni", factors.jacobians, self.shared[factors.first])
         if factors.second_jacobians is not None:
             with_states += np.einsum("nij,nj->ni", factors.second_jacobians, self.shared[factors.second])
@@ -135,7 +135,7 @@ class ArrowheadSystem:
         return known.corrected(found.update_solutions, found.shared_update_solutions, weights)
 
     def joint_innovation(self) -> JointInnovation | None:
-        """The innovation of the low-rank update against everything else; None without one."""
+        """The innovation of the low-rank update against the rest of the system; None without one."""
         return self._eliminated().innovation
 
     def _eliminated(self) -> _Eliminated:
@@ -191,7 +191,7 @@ class _Eliminated:
 
 # Low-rank update: factors between states far apart (loops), added to a solved banded system by Woodbury's identity.
 # The band stays narrow, and the update reads as a Kalman update: the innovation of the factors against what the banded
-# system predicts for them, and its covariance, tell how far each state moves.
+# system predicts for them, and its covariance, determine how far each state moves.
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,12 +28,12 @@ from visloc_ros.fusion.smoothing.variance_components import VarianceComponents
 MAX_ROUNDS = 10  # of judging the anchors and their covariances again
 MAX_ITERATIONS = 15  # of Gauss-Newton in each
 CONVERGED = 1e-5  # of the error vector: map units, radians, log scale
-BROKEN = 0.05  # robust weight below which the error of an odometry step is a jump and no noise
+BROKEN = 0.05  # robust weight below which an odometry step is a jump, not noise
 DEGREES_OF_FREEDOM = 8.0  # of the Student-t weights of odometry: a step that slipped counts less
 
 
 class BatchSmoother:
-    """Estimates the states at samples; ``inliers`` (M,) tells which of the anchors to begin with."""
+    """Estimates the states at samples; ``inliers`` (M,) are the anchors to begin with."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class BatchSmoother:
         )
 
     def _converge(self, graph: FactorGraph) -> LinearisedGraph:
-        """Gauss-Newton until the states stay where they are; returns the last linearisation."""
+        """Gauss-Newton to convergence; returns the last linearisation."""
         for _ in range(MAX_ITERATIONS):
             linearised = graph.linearise(self._states, self._rotation_scale_error, self._components)
             equations = linearised.equations()
@@ -129,7 +129,7 @@ class BatchSmoother:
         return np.where(is_determined, fits, inliers)
 
     def _jump_covariances(self, graph: FactorGraph) -> Array:
-        """Covariances (N, 6, 6) to add around a broken step: when between two anchors it broke is not known."""
+        """Covariances (N, 6, 6) to add around a broken step, whose time between two anchors is not known."""
         factors = graph.odometry_factors(self._states, self._rotation_scale_error, self._components)
         at, covariances = graph.anchors.at, np.zeros((len(self._states), 6, 6))
         for step in np.flatnonzero(_is_broken(factors) & ~graph.relative_motions.is_gap):

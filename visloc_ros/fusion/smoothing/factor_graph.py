@@ -105,7 +105,7 @@ class FactorGraph:
     def estimate_components(
         self, linearised: LinearisedGraph, solution: Solution, components: VarianceComponents
     ) -> VarianceComponents:
-        """Variance components by the residuals of each kind of factor, given those that the solution was made with."""
+        """Variance components by the residuals of each kind of factor, given those used for the solution."""
         anchor_prior, odometry_prior = self.config.anchor_noise.prior, self.config.odometry_noise.prior
         anchors = components.anchors.estimate(solution.residual_statistics(linearised.anchors), anchor_prior)
         moved = solution.residual_statistics(linearised.odometry.at(~self.relative_motions.is_gap))
@@ -125,5 +125,5 @@ def index_by_stamp(samples: Sequence[OdometrySample]) -> dict[int, int]:
 def odometry_model(
     noise: OdometryNoiseConfig, components: VarianceComponents, rotation_scale_error: float
 ) -> OdometryModel:
-    """How this run's odometry behaves: the rotation scale error is estimated, and so no part of the noise."""
+    """This run's odometry errors: the rotation scale error is estimated, and so no part of the noise."""
     return OdometryModel(replace(components.scaled(noise), rotation_scale_sigma=0.0), rotation_scale_error)

@@ -3,8 +3,8 @@
 Each anchor in the window is a state of the ``factor_graph``, and so is either end of a loop within it. All before the
 window is marginalised into a prior of the oldest state, which keeps the scale known while the camera stands still.
 Unlike one similarity over the window (``sim3_alignment``, the first fix), the estimate bends along the path as drifting
-odometry does. The error that anchors of a place have in common is added to every covariance, so that no number of them
-makes the pose more certain than the map is. The time is linear in the length of the window: a few milliseconds an
+odometry does. The common error of a place's anchors is added to every covariance, so that the pose never becomes more
+certain than the map. The time is linear in the length of the window: a few milliseconds an
 anchor for a window of 20.
 """
 
@@ -76,7 +76,7 @@ class FixedLagSmoother:
 
     @property
     def variance_components(self) -> VarianceComponents:
-        """How large the errors of this run's anchors and odometry are."""
+        """The variance components of this run's anchors and odometry."""
         return self._components
 
     @property
@@ -93,15 +93,15 @@ class FixedLagSmoother:
         return sum(fix.stamp_ns >= stamp_ns for fix in self._fixes)
 
     def reaches(self, stamp_ns: int) -> bool:
-        """Tell whether an anchor of this stamp still fits into the window."""
+        """Whether an anchor of this stamp still fits into the window."""
         return not self._has_past or stamp_ns >= self._fixes[0].stamp_ns
 
     def covers(self, stamp_ns: int) -> bool:
-        """Tell whether a stamp is within the window: not older than its first anchor."""
+        """Whether a stamp is within the window: not older than its first anchor."""
         return stamp_ns >= self._fixes[0].stamp_ns
 
     def is_tracked(self, stamp_ns: int, within_ns: int) -> bool:
-        """Tell whether map points were tracked into a frame, or into one so shortly before it."""
+        """Whether map points were tracked into a frame, or into one at most this time before it."""
         newest = (fix.tracked_motion.newest_ns for fix in self._fixes)
         return any(known_ns is not None and stamp_ns - known_ns <= within_ns for known_ns in newest)
 

@@ -17,7 +17,7 @@ from visloc_ros.fusion.smoothing.variance_components import VarianceFactors
 class LinearisedGraph:
     """Factors of each kind and the prior at one linearisation point.
 
-    ``reported`` is how large the odometry's noise is by its own covariances, over the configured one.
+    ``reported`` is the ratio of the odometry's noise by its own covariances to the configured one.
     """
 
     anchors: LinearFactors
@@ -29,7 +29,7 @@ class LinearisedGraph:
     reported: VarianceFactors
 
     def of_first_state(self) -> LinearisedGraph:
-        """The part of a graph of two states that involves the first: what is marginalised with it."""
+        """The part of a graph of two states that involves the first, and is marginalised with it."""
         return replace(self, anchors=self.anchors.at(self.anchors.first == 0), loops=None)
 
     def equations(self) -> ArrowheadSystem:

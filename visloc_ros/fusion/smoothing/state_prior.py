@@ -1,6 +1,6 @@
-"""The prior of a smoother: what is known of its first state and of the rotation scale error without the measurements.
+"""The prior of a smoother on its first state and on the rotation scale error.
 
-For the fixed-lag smoother it is the marginal of all that has left the window, for both at the start next to nothing.
+For the fixed-lag smoother it is the marginal of all that has left the window; at the start it is very weak for both.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class LinearPrior(NamedTuple):
 class StatePrior:
     """Gaussian of the first state and the rotation scale error: information (8, 8), gradient (8,) at ``at`` (length 1).
 
-    States ``segment_starts`` (K,), where odometry starts again, have a weak prior of their own: ``log_scales`` (K,).
+    States ``segment_starts`` (K,), where odometry starts again, have separate weak priors: ``log_scales`` (K,).
     """
 
     at: States
@@ -46,7 +46,7 @@ class StatePrior:
     def weak(
         states: States, scale_sigma: float, noise: OdometryNoiseConfig, segment_starts: NDArray[np.intp]
     ) -> StatePrior:
-        """Before any measurement: nothing of the pose, next to nothing of the scales, the configured rotation scale."""
+        """Before any measurement: none on the pose, a very weak one on the scales, the configured rotation scale."""
         information = np.zeros((8, 8))
         information[6, 6] = 1.0 / scale_sigma**2
         information[7, 7] = 1.0 / max(noise.rotation_scale_sigma, LEAST_ROTATION_SCALE_SIGMA) ** 2
@@ -55,7 +55,7 @@ class StatePrior:
 
     @staticmethod
     def marginal(states: States, rotation_scale_error: float, information: Array, gradient: Array) -> StatePrior:
-        """What marginalised states leave of the first of those that stay."""
+        """The prior on the first remaining state by the marginalised ones."""
         return StatePrior(
             states.head(1), rotation_scale_error, information, gradient, np.empty(0, dtype=np.intp), np.empty(0)
         )

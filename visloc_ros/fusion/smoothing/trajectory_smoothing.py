@@ -1,4 +1,4 @@
-"""The best trajectory after the fact: all odometry and all anchors of a recording smoothed together.
+"""The best trajectory of a finished recording: all its odometry and anchors smoothed together.
 
 States and factors are those of the fixed-lag smoother, but nothing is marginalised and the future counts as much as the
 past. Segments of odometry are parts of one problem: each has its own origin and scale, determined by the anchors in it.
@@ -30,7 +30,7 @@ from visloc_ros.fusion.smoothing.states import States
 
 @dataclass(eq=False)
 class RecordedMeasurements:
-    """What a run gave to its fuser, in any order."""
+    """The measurements that a run gave to its fuser, in any order."""
 
     odometry: list[OdometryPose] = field(default_factory=list)
     anchors: list[AnchorPose] = field(default_factory=list)
@@ -38,7 +38,7 @@ class RecordedMeasurements:
     loops: list[LoopClosure] = field(default_factory=list)
 
     def add(self, result: OdometryPose | AnchorPose | TrackedPose | LoopClosure | Rejection) -> None:
-        """Keep whatever is a pose."""
+        """Keep a measurement that is a pose."""
         if isinstance(result, OdometryPose):
             self.odometry.append(result)
         elif isinstance(result, AnchorPose):

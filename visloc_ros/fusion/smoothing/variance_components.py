@@ -1,16 +1,16 @@
-"""Variance components: how large the errors of this run's anchors and odometry are, by their residuals.
+"""Variance components: the size of this run's anchor and odometry errors, by their residuals.
 
-The covariance of an anchor does not say how much of its error the next anchor shares: the same map points with the same
-errors. The residuals do, for positions and rotations separately. Where anchors scatter more than their covariances
-predict, the covariances grow, and half of the excess counts as the map's error, which neighbouring anchors have in
-common. Where they scatter less, the rest of the predicted variance is common to all anchors of the place. The common
+The covariance of an anchor does not show how much of its error the next anchor shares, which sees the same map points
+with the same errors. The residuals do, for positions and rotations separately. Where anchors scatter more than their
+covariances predict, the covariances grow, and half of the excess counts as the map's error, which neighbouring anchors
+share. Where they scatter less, the rest of the predicted variance is common to all anchors of the place. The common
 error must not average out; it changes along the path as a Gauss-Markov process (``correlation_distance``). The noise of
-odometry depends on camera and scene; its residuals show it as far as they exceed the change of the common error.
+odometry depends on camera and scene; it is the part of its residuals that exceeds the change of the common error.
 
 A factor on variances gets a posterior by Bayes' rule: the likelihood is that of leave-one-out residuals, each
-measurement against the prediction of all others; the prior is that the stated covariances are right (``trust``), or off
-by any factor. Its mean is used, so that few measurements change little. Covariances that odometry reports are a second
-hypothesis on its noise: larger ones replace the configured one, smaller ones are one more hypothesis.
+measurement against the prediction of all others; by the prior the stated covariances are right (``trust``), or wrong by
+any factor. The posterior mean is used, so that few measurements change little. Covariances that odometry reports are a
+second hypothesis on its noise: larger ones replace the configured one, smaller ones are one more hypothesis.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from visloc_ros.fusion.config import NoisePriorConfig, OdometryNoiseConfig
 LEAST_FACTOR = 0.05  # residuals of anchors cannot show less than a quarter of the expected standard deviations
 LARGEST_FACTOR = 100.0  # ten times the stated standard deviation: beyond it, errors are outliers
 NUM_FACTORS = 40  # on the logarithmic grid of hypotheses
-TRUST_IN_LESS = 0.1  # share of the trust that goes to odometry which reports less noise than configured
+TRUST_IN_LESS = 0.1  # share of the trust for odometry that reports less noise than configured
 LEAST_REDUNDANCY = 1e-6  # least share of a measurement's covariance that its residual keeps
 
 
@@ -107,7 +107,7 @@ class FactorDistribution:
 
     @property
     def common(self) -> VarianceFactors:
-        """Of the anchors' common error: the stated variance that they do not show, half of what exceeds it."""
+        """Factors of the anchors' common error: the stated variance missing in the residuals, or half of their excess."""
         return self._expected(np.where(self.factors < 1.0, 1.0 - self.factors, (self.factors - 1.0) / 2.0))
 
     def _expected(self, values: Array) -> VarianceFactors:
@@ -127,7 +127,7 @@ class VarianceFactors:
     ) -> FactorDistribution:
         """Posterior of the factors by residuals of an estimate that was made with these factors; 1 without residuals.
 
-        ``reported`` are those that the source of the measurements states itself.
+        ``reported`` are those that the source of the measurements reports.
         """
         if len(statistics.residuals) == 0:
             return FactorDistribution(np.ones((2, 1)), np.ones((2, 1)))
@@ -150,7 +150,7 @@ class VarianceFactors:
         return np.asarray(covariances * np.outer(factors, factors))
 
     def is_close(self, other: VarianceFactors) -> bool:
-        """Tell whether the estimation has converged."""
+        """Whether the estimation has converged."""
         return bool(np.allclose((self.position, self.rotation), (other.position, other.rotation), rtol=1e-2))
 
 
@@ -178,7 +178,7 @@ class VarianceComponents:
         )
 
     def is_close(self, other: VarianceComponents) -> bool:
-        """Tell whether the estimation has converged."""
+        """Whether the estimation has converged."""
         return (
             self.anchors.is_close(other.anchors)
             and self.odometry.is_close(other.odometry)

@@ -1,4 +1,4 @@
-"""Anchor factors: absolute poses of the camera in the map, with errors of their own and errors that a place shares."""
+"""Anchor factors: absolute poses of the camera in the map, with independent errors and errors that a place shares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linear factors: what every measurement becomes at a linearisation point, to be summed into normal equations.
+"""Linear factors: the measurements at a linearisation point, to be summed into normal equations.
 
 A factor involves one state, or one state and a later one, and perhaps the unknown that all states share
 (``arrowhead``). Errors of a state are (7,): position and rotation vector about the axes of the map, then the log of the

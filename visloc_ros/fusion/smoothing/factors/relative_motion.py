@@ -26,14 +26,14 @@ from visloc_ros.fusion.smoothing.variance_components import VarianceFactors
 
 LOST_SPEED = 1.0  # map units a second, standard deviation of the motion while odometry is lost
 LOST_TURN_RATE = 1.0  # rad/s, likewise
-NEW_SEGMENT_SCALE_SIGMA = 1e3  # of the log scale between two segments, which have scales of their own
+NEW_SEGMENT_SCALE_SIGMA = 1e3  # of the log scale between two segments, whose scales are unrelated
 
 
 @dataclass(frozen=True, eq=False)
 class RelativeMotionFactors:
     """Unscaled motions between N samples: rotations (N - 1, 3, 3), the rest (N - 1, ...) as in ``RelativeMotion``.
 
-    ``is_gap`` (N - 1,) marks those between two segments, of which nothing was measured.
+    ``is_gap`` (N - 1,) marks those between two segments, which nothing measured.
     """
 
     rotations: Array

@@ -1,7 +1,7 @@
 """Sensor factors: scale by wheels or depth, gravity by an accelerometer, planar motion of a robot on the floor.
 
 There is one factor for each interval between neighbouring states. A filtered reading, such as the wheels' scale, is
-mostly the same at both ends of an interval, so each factor counts as the share of a measurement that is new: the
+mostly the same at both ends of an interval, so each factor has the weight of the new share of a measurement: the
 interval's distance or time over that in which the reading renews itself. Gross errors (slipping wheels, a hard bump, a
 ramp) have no influence: beyond ``LARGEST_SQUARED_ERROR`` the weight falls with the fourth power of the residual.
 """
