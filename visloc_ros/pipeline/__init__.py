@@ -1,4 +1,4 @@
-"""What decides what happens to a frame, an anchor, a pose prior and silence; nodes, commands and tests all drive it."""
+"""Processes frames, anchors, pose priors and silence, in one way for nodes, commands and tests."""
 
 from visloc_ros.pipeline.anchors import AnchorRunner, Engine, InlineAnchors, ThreadedAnchors
 from visloc_ros.pipeline.backend import Backend, BackendListener

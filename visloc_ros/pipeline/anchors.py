@@ -1,4 +1,4 @@
-"""Where the slow search in the map runs beside the fast odometry: inline, in a thread, or in another process."""
+"""The slow search in the map beside the fast odometry: inline, in a thread, or in another process."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ class Engine(Protocol):
         """The map that it searches."""
 
     def localize(self, frame: Frame, prior: SE3 | None = None) -> AnchorPose | Rejection:
-        """Give ``map_from_camera`` of a frame, searched near the prior if there is one, or the reason why not."""
+        """Give ``map_from_camera`` of a frame, searched near the prior if there is one, or the reason for having none."""
 
 
 class AnchorRunner(Protocol):
-    """Runs an engine, or hears of one that runs elsewhere; ``finished`` is asked once for every frame."""
+    """Runs an engine, or receives from one in another process; ``finished`` is called once for every frame."""
 
     def is_idle(self, now_ns: int) -> bool:
-        """Tell whether the frame stamped ``now_ns`` would be searched at once."""
+        """Whether the frame stamped ``now_ns`` would be searched at once."""
 
     def submit(self, frame: Frame, prior: SE3 | None) -> None:
         """Ask for a frame; it replaces one that still waits."""
 
     def finished(self, now_ns: int) -> list[Anchor]:
-        """Results that are there by the time of the frame stamped ``now_ns``, each given once."""
+        """Results available at the time of the frame stamped ``now_ns``, each given once."""
 
     def close(self) -> None:
-        """Stop; what still runs is dropped."""
+        """Stop; a running search is dropped."""
 
 
-MOST_WAITING = 64  # anchors that have arrived since the last frame; of a flood the newest
+MOST_WAITING = 64  # anchors since the last frame; of more, the newest
 
 
 class RemoteAnchors:
-    """Anchors of an engine that chooses its images itself, in another process: what arrives waits for the next frame.
+    """Anchors of an engine in another process, which chooses its images itself: they wait for the next frame.
 
     ``add`` may be called from any thread.
     """
@@ -52,23 +52,23 @@ class RemoteAnchors:
         self._arrived: deque[Anchor] = deque(maxlen=MOST_WAITING)
 
     def add(self, anchor: Anchor) -> None:
-        """Keep what has arrived."""
+        """Keep an anchor that has arrived."""
         self._arrived.append(anchor)
 
     def is_idle(self, now_ns: int) -> bool:
-        """No: the engine takes what it wants."""
+        """Never: the engine chooses its images."""
         return False
 
     def submit(self, frame: Frame, prior: SE3 | None) -> None:
-        """Nothing is taken from here. Raises RuntimeError: ``is_idle`` says so."""
+        """Raises RuntimeError: ``is_idle`` is always false."""
         raise RuntimeError("nothing is searched here: ask is_idle first, an engine elsewhere chooses its images itself")
 
     def finished(self, now_ns: int) -> list[Anchor]:
-        """What has arrived since the last call; the frame's time does not matter here."""
+        """Anchors that have arrived since the last call; the frame's time does not matter here."""
         return [self._arrived.popleft() for _ in range(len(self._arrived))]
 
     def close(self) -> None:
-        """Drop what nobody asked for."""
+        """Drop the anchors that wait."""
         self._arrived.clear()
 
 
@@ -79,7 +79,7 @@ class _Job:
 
 
 class InlineAnchors:
-    """Searches in the caller's thread, so that a run is the same every time.
+    """Searches in the caller's thread, so that a run is reproducible.
 
     Searched images lie at least ``period_s`` of frame time apart. A result appears no sooner than ``latency_s`` of it
     after its image, and the engine counts as busy until then: set it to what the engine needs, or the run claims
@@ -96,7 +96,7 @@ class InlineAnchors:
         self._due: tuple[int, Anchor] | None = None
 
     def is_idle(self, now_ns: int) -> bool:
-        """Tell whether the last result is out and its image long enough ago; stamps that run back start again."""
+        """Whether the last result is out and its image long enough ago; stamps that run back start again."""
         if self._due is not None:
             return False
         waited_ns = None if self._searched_ns is None else now_ns - self._searched_ns
@@ -108,7 +108,7 @@ class InlineAnchors:
         self._searched_ns = frame.stamp_ns
 
     def finished(self, now_ns: int) -> list[Anchor]:
-        """The result, once its time has come; where stamps run back it is of a time that does not come again."""
+        """The result, once it is due; where stamps run back, it is dropped."""
         if self._searched_ns is not None and now_ns < self._searched_ns:
             self._due = None
         if self._due is None or now_ns < self._due[0]:
@@ -140,7 +140,7 @@ class ThreadedAnchors:
         self._worker.start()
 
     def is_idle(self, now_ns: int) -> bool:
-        """Tell whether nothing runs and nothing waits; the frame's time does not matter here."""
+        """Whether nothing runs and nothing waits; the frame's time does not matter here."""
         with self._changed:
             return not self._busy and self._waiting is None and not self._closed
 
@@ -165,7 +165,7 @@ class ThreadedAnchors:
             return results
 
     def close(self) -> None:
-        """Stop the worker after what it does now. Raises what the engine raised, unless it was raised before."""
+        """Stop the worker after its current search. Raises what the engine raised, unless it was raised before."""
         with self._changed:
             self._closed = True
             self._waiting = None
@@ -183,7 +183,7 @@ class ThreadedAnchors:
         while (job := self._next_job()) is not None:
             try:
                 result = _search(self._engine, job.frame, job.prior)
-            except Exception as error:  # whatever it is belongs to the thread that asked
+            except Exception as error:  # raised again in the calling thread
                 self._fail(error)
                 return
             with self._changed:

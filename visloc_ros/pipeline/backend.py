@@ -1,8 +1,8 @@
-"""The back end: measurements in, in whatever order they arrive; what is published out.
+"""The back end: turns measurements, in the order of their arrival, into published poses.
 
 It alone decides what happens to odometry, anchors, tracked poses, loops, pose priors and silence: the nodes, the
-commands and the tests all call it. The pose of a frame goes out as soon as its odometry is there. What takes longer
-(anchors that have arrived, followed map points, loops) joins after it and improves the frames that follow.
+commands and the tests all call it. It publishes the pose of a frame as soon as it has its odometry. Slower measurements
+(anchors that have arrived, followed map points, loops) join afterwards and improve the frames that follow.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from visloc_ros.pipeline.output import OthersOdometry, Output, Published
 
 _log = logging.getLogger(__name__)
 
-KEPT = 64  # anchors: those that nobody asks for, where no points are followed, and those that may come again
+KEPT = 64  # anchors: unused ones, where no points are followed, and those that may come again
 
 Mount = Callable[[], SE3 | None]
 """``base_from_camera`` of the camera in use, None while it is not known."""
@@ -55,12 +55,12 @@ Mount = Callable[[], SE3 | None]
 
 @dataclass(frozen=True, eq=False)
 class BasePrior:
-    """Where somebody believes the robot to be: ``map_from_base`` with its covariance (6, 6), and who says so."""
+    """A pose prior of the robot: ``map_from_base`` with its covariance (6, 6), and its source."""
 
     source: str
     map_from_base: SE3
     covariance: Array
-    stamp_ns: int = 0  # of the message that says so
+    stamp_ns: int = 0  # of the message that holds it
 
     def of_camera(self, base_from_camera: SE3) -> tuple[SE3, Array]:
         """The same as ``map_from_camera`` with its covariance."""
@@ -69,13 +69,13 @@ class BasePrior:
 
 
 class BackendListener:
-    """Hears of what is published and of what became of each measurement; override what is of interest."""
+    """Receives what is published and the verdict on each measurement; override the methods of interest."""
 
     def on_published(self, published: Published) -> None:
-        """What is sent at one frame, or in silence."""
+        """The output at one frame, or in silence."""
 
     def on_anchor(self, anchor: Anchor, verdict: Verdict) -> None:
-        """An anchor has been judged; one that was PENDING comes again with what became of it."""
+        """An anchor has been judged; one that was PENDING comes again with its final verdict."""
 
     def on_tracked(self, result: TrackedPose | Rejection, verdict: Verdict) -> None:
         """Followed map points of a frame have been judged."""
@@ -84,18 +84,18 @@ class BackendListener:
         """A loop that odometry closed has been judged."""
 
     def on_innovation(self, innovation: Innovation) -> None:
-        """How an anchor or a tracked pose compares with its prediction."""
+        """The innovation of an anchor or a tracked pose."""
 
     def on_clock_jump(self) -> None:
-        """Stamps have run back: everything starts again."""
+        """Stamps have run back: the back end starts again."""
 
     def prior_of_map(self, name: str) -> BasePrior | None:
-        """A pose prior known from elsewhere, asked for when the first anchor names its map."""
+        """A stored pose prior, requested when the first anchor names its map."""
         return None
 
 
 class Backend(PoseBackend):
-    """Owns the estimate; every method may be called from any thread."""
+    """Owns the estimator; every method may be called from any thread."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Backend(PoseBackend):
 
     @property
     def estimator(self) -> Estimator:
-        """The estimator, to look at."""
+        """The estimator, for inspection."""
         return self._estimator
 
     @property
@@ -154,8 +154,8 @@ class Backend(PoseBackend):
         """Publish the frame's pose, then join the anchors that have arrived; None for a frame out of order.
 
         Anchors are late anyway, and joining one takes as long as many poses. A frame whose pose comes with its tracked
-        map points waits for these, until the next frame at the latest. One that was not followed, OVERLOADED, gets the
-        pose before it, carried on: the estimator does not hear of it.
+        map points waits for these, until the next frame at the latest. A frame that was not followed, OVERLOADED, gets
+        the pose before it, carried on, without the estimator.
         """
         with self._lock:
             self._publish_withheld()
@@ -177,12 +177,12 @@ class Backend(PoseBackend):
             return estimate
 
     def join_anchors(self) -> None:
-        """Join anchors that have arrived although no frame comes; those of ``hloc`` are published as they come."""
+        """Join anchors that have arrived without a new frame; in mode ``hloc`` they are published at once."""
         with self._lock:
             self._join_anchors(self._guard.last_ns or 0)
 
     def published_at(self, stamp_ns: int) -> Estimate | None:
-        """What was published of the newest frame, if it is of this stamp."""
+        """The published output of the newest frame, if it is of this stamp."""
         with self._lock:
             return self.latest if self.latest.stamp_ns == stamp_ns else None
 
@@ -215,7 +215,7 @@ class Backend(PoseBackend):
     def add_prior(self, prior: BasePrior) -> bool:
         """Take a pose prior; it waits until a frame has come and the camera's place on the base is known.
 
-        One that cannot be is left out: false.
+        An impossible one is left out: false.
         """
         with self._lock:
             self._inputs.append(Input(InputKind.POSE_PRIOR, prior.stamp_ns))
@@ -240,7 +240,7 @@ class Backend(PoseBackend):
             return self._estimator.predict(stamp_ns)
 
     def expected(self) -> PosePrior | None:
-        """Where a search for the newest frame looks first, before there is a fix."""
+        """Prior of a search for the newest frame before there is a fix."""
         with self._lock:
             return self._estimator.search_prior
 
@@ -251,9 +251,9 @@ class Backend(PoseBackend):
                 self._anchors.submit(frame, self._estimator.predict(frame.stamp_ns))
 
     def watch(self, now_ns: int) -> None:
-        """To be called now and then: where nothing comes any more there is a loss, and nobody else would tell.
+        """Publish the loss when no more frames come; to be called regularly.
 
-        ``now_ns`` is of whatever clock goes on while no frames come.
+        ``now_ns`` is of a clock that goes on without frames.
         """
         with self._lock:
             self.join_anchors()
@@ -264,7 +264,7 @@ class Backend(PoseBackend):
                 self.report_silence(self._guard.last_ns + silence_ns)
 
     def report_silence(self, stamp_ns: int) -> None:
-        """Publish what is left at a stamp at which no frame came."""
+        """Publish the state after a loss, at a stamp without a frame."""
         with self._lock:
             self._publish_withheld()
             self._inputs.append(Input(InputKind.SILENCE, stamp_ns))
@@ -298,7 +298,7 @@ class Backend(PoseBackend):
                 self.refused["anchor from before the clock jumped"] += 1
                 continue
             if self._is_anchors_only and not self._accept_stamp(anchor.result.stamp_ns):
-                continue  # a jump of the clock makes repetitions new
+                continue  # after a jump of the clock the same stamps are new
             if self._is_repeated(anchor):
                 self.refused["repeated anchor"] += 1
                 continue
@@ -315,9 +315,9 @@ class Backend(PoseBackend):
         self._tell_innovations()
 
     def _is_of_ended_run(self, stamp_ns: int) -> bool:
-        """Whether an anchor is of an image before a jump of the clock, and its search ended only after it.
+        """Whether an anchor is of an image before a jump of the clock, with a search that ended after it.
 
-        After the jump no image of such a stamp has come yet. Where anchors alone are used, they come in their order.
+        No image after the jump has such a stamp yet. Where anchors alone are used, they arrive in order.
         """
         newest_ns, ended_ns = self._guard.last_ns, self._ended_ns
         if self._is_anchors_only or ended_ns is None or newest_ns is None:
@@ -325,7 +325,7 @@ class Backend(PoseBackend):
         return newest_ns < stamp_ns <= ended_ns
 
     def _is_repeated(self, anchor: Anchor) -> bool:
-        """Whether a search of the same image in the same map has been judged: delivered again it tells nothing new."""
+        """Whether a search of the same image in the same map has been judged: delivered again it adds nothing."""
         key = anchor.map.name, anchor.result.stamp_ns
         is_known = key in self._judged
         self._judged.append(key)
@@ -341,7 +341,7 @@ class Backend(PoseBackend):
         self._estimator.metric, self._estimator.gravity_aligned = identity.metric, identity.gravity_aligned
 
     def _apply_prior(self) -> None:
-        """Give a prior to the estimator as soon as it is known where on the base the camera is."""
+        """Give a prior to the estimator as soon as the camera's place on the base is known."""
         newest_ns = self._guard.last_ns
         if self._prior is None or newest_ns is None:
             return
@@ -354,7 +354,7 @@ class Backend(PoseBackend):
         _log.info("pose prior from %s: %s", prior.source, what)
 
     def _carry_on(self, stamp_ns: int) -> Estimate:
-        """Publish the newest pose carried on to a frame that was not followed, or that it has none for this reason."""
+        """Publish the newest pose carried on to a frame that was not followed, or this reason for having none."""
         carried = self._motion.at(stamp_ns)
         estimate = carried or replace(self._estimator.estimate(stamp_ns), reason=Reason.OVERLOADED)
         self._publish(estimate)
@@ -383,7 +383,7 @@ class Backend(PoseBackend):
             self._publish_followed(self._estimator.estimate(stamp_ns))
 
     def _tell_settled(self) -> None:
-        """Report what became of anchors that were pending."""
+        """Report the verdicts on anchors that were pending."""
         for result, verdict in self._estimator.take_settled():
             anchor = self._pending.pop(result.stamp_ns, None)
             if anchor is not None:

@@ -1,4 +1,4 @@
-"""The pose carried on through frames that were not followed, and how far such a prediction is off."""
+"""The pose predicted through frames that were not followed, with its uncertainty."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from visloc_ros.core.tangent import move_covariance, pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Estimate, Reason
 
-LONGEST_NS = 300_000_000  # that a pose is carried on: a hand or a robot does something else by then
+LONGEST_NS = 300_000_000  # for which a pose is carried on: a hand or a robot may move differently after it
 _LONGEST_STEP = 4.0  # times the interval that the velocity is taken from
-_FEWEST, _REMEMBERED = 3, 15  # predictions behind the accelerations: until there are any, and of the running mean
+_FEWEST, _REMEMBERED = 3, 15  # predictions: the least for an estimate of accelerations, the most in its mean
 
 
 class CarriedMotion:
-    """Carries the newest poses on at constant velocity; followed frames tell what accelerations do to that."""
+    """Carries the newest pose on at constant velocity; followed frames show the error by accelerations."""
 
     def __init__(self) -> None:
         self.reset()
@@ -29,7 +29,7 @@ class CarriedMotion:
         self._accelerations, self._count = np.zeros(2), 0
 
     def add(self, estimate: Estimate) -> None:
-        """Take the estimate of a frame that was followed; one without a pose ends what is known of the motion."""
+        """Take the estimate of a frame that was followed; one without a pose ends the known motion."""
         odom_from_camera = estimate.odom_from_camera
         if odom_from_camera is None or estimate.covariance is None:
             self._known.clear()
@@ -40,7 +40,7 @@ class CarriedMotion:
         self._known.append((estimate, odom_from_camera))
 
     def at(self, stamp_ns: int) -> Estimate | None:
-        """The newest estimate carried on to a stamp, OVERLOADED its reason; None where that would be guesswork."""
+        """The newest estimate carried on to a stamp, with reason OVERLOADED; None where the motion is not known."""
         predicted = self._predicted(stamp_ns)
         if predicted is None or self._count < _FEWEST:
             return None

@@ -1,4 +1,4 @@
-"""Options of what is made from odometry and anchors, and of what is sent."""
+"""Options of the estimation from odometry and anchors, and of the output."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class BackendConfig(Config):
     transform_tolerance: float = option(0.1, "seconds map -> odom is dated ahead", minimum=0.0, maximum=2.0)
     loss_policy: str = option(
         "stop_tf",
-        "while LOST, stop_tf sends neither map -> odom nor pose, so that who drives by them stops; hold goes on with "
-        "the last map -> odom, but not with pose; inflate goes on with both, and the pose's standard deviation is at "
+        "while LOST, stop_tf sends neither map -> odom nor pose, so that a robot that uses them stops; hold goes on "
+        "with the last map -> odom, but not with pose; inflate goes on with both, and the pose's standard deviation is at "
         "least fusion.state.lost_sigma and grows with distance and time",
         choices=("hold", "stop_tf", "inflate"),
     )

@@ -1,11 +1,11 @@
-"""What a back end joins, each by its kind and its stamp; ``LocalizationStatus`` tells them by the same numbers."""
+"""The inputs that a back end joins, each by its kind and stamp; ``LocalizationStatus`` uses the same numbers."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 
 class InputKind(Enum):
-    """The kinds of what is joined."""
+    """The kinds of inputs."""
 
     ODOMETRY = 0
     ANCHOR = 1
@@ -18,10 +18,10 @@ class InputKind(Enum):
 
 @dataclass(frozen=True)
 class Input:
-    """What was joined. With all inputs in their order the output can be recomputed.
+    """An input that was joined. With all inputs in their order the output can be recomputed.
 
-    ``stamp_ns`` is that of the measurement (of a loop, of its later frame; of a silence, of what is published then);
-    0 for what has none.
+    ``stamp_ns`` is that of the measurement (for a loop, of its later frame; for a silence, of the output then); 0 for
+    an input without a stamp.
     """
 
     kind: InputKind

@@ -1,4 +1,4 @@
-"""A camera that is followed in a map while its images come: odometry, map tracking, searches beside them, fusion."""
+"""A live camera followed in a map: odometry, map tracking, fusion, and searches beside them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ SEARCH_PERIOD_NS = NANOSECONDS // 2  # while searches find the camera: as in the
 class PacedAnchors(ThreadedAnchors):
     """Searches again and again until the camera is found, then twice a second; stamps that run back start again.
 
-    ``told`` are the results that nobody has taken from there yet.
+    ``untaken`` are the results that ``take_searches`` has not given yet.
     """
 
     _found_ns: int | None = None
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self.told: list[AnchorPose | Rejection] = []
+        self.untaken: list[AnchorPose | Rejection] = []
 
     def is_idle(self, now_ns: int) -> bool:
-        """Whether nothing runs, and the last image that was found is long enough ago."""
+        """Whether no search runs, and the last image that was found is old enough."""
         is_pausing = self._found_ns is not None and 0 <= now_ns - self._found_ns < SEARCH_PERIOD_NS
         return super().is_idle(now_ns) and not is_pausing
 
@@ -40,15 +40,15 @@ class PacedAnchors(ThreadedAnchors):
         results = super().finished(now_ns)
         for anchor in results:
             self._found_ns = anchor.result.stamp_ns if isinstance(anchor.result, AnchorPose) else None
-            self.told.append(anchor.result)
+            self.untaken.append(anchor.result)
         return results
 
 
 class LiveCamera:
     """One camera in a map; frames come from one thread, in the order of their stamps.
 
-    A camera that nobody has calibrated is estimated first, by images that are found in the map one by one: until then
-    there are no poses but those of ``take_searches``. ``search`` is what searches, by default the engine itself.
+    An uncalibrated camera is estimated first, by images that are found in the map one by one: until then the only poses
+    are those of ``take_searches``. ``search`` searches the images, by default the engine itself.
     """
 
     def __init__(self, engine: AnchorEngine, search: Engine | None = None) -> None:
@@ -59,7 +59,7 @@ class LiveCamera:
         self._guard = StampGuard()
         self._is_found = False
         self.calibration: CameraCalibration | None = None
-        """What is known of the camera; None before its first frame."""
+        """The calibration so far; None before the first frame."""
 
     @property
     def is_calibrated(self) -> bool:
@@ -88,7 +88,7 @@ class LiveCamera:
         return taken
 
     def close(self) -> None:
-        """Let go of everything. Raises what the search raised."""
+        """Release everything. Raises what the search raised."""
         if self._tracking is not None:
             self._tracking.close()
 
@@ -132,10 +132,10 @@ class _Tracking:
 
     def take_searches(self) -> list[AnchorPose | Rejection]:
         """What searches gave since the last call."""
-        told, self._anchors.told = self._anchors.told, []
-        return told
+        results, self._anchors.untaken = self._anchors.untaken, []
+        return results
 
     def close(self) -> None:
-        """Let go of everything. Raises what the search raised."""
+        """Release everything. Raises what the search raised."""
         self._odometry.close()
         self._backend.close()

@@ -1,4 +1,4 @@
-"""The heart: one frame in, one pose out; the odometry node, the commands and the tests call ``Localizer.process``."""
+"""From a frame to its pose: the odometry node, the commands and the tests call ``Localizer.process``."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from visloc_ros.core.types import (
 )
 
 _MAP_PERIOD_NS, _LONGEST_MAP_PERIOD_NS = 60_000_000, 300_000_000
-"""Between frames whose map points are followed: while they hold the pose, and at most, where newer frames wait.
-Odometry tells the motion of the frames in between better than these points could."""
-_SETTLED_NS = 1_000_000_000  # for which map points have held the pose: before, each may show that it is a wrong one
+"""Intervals between frames whose map points are followed: while these hold the pose, and the longest while newer frames
+wait. Odometry measures the motion of the frames in between better than these points could."""
+_SETTLED_NS = 1_000_000_000  # for which map points have held the pose: before, each frame may refute it
 
 
 class FrameTracker(Protocol):
-    """Odometry as far as it is needed here."""
+    """Interface of the odometry."""
 
     def track(self, frame: Frame) -> OdometryPose | Rejection:
         """Give unscaled ``odom_from_camera`` of the next frame, or the reason why there is none."""
@@ -41,14 +41,14 @@ class FrameTracker(Protocol):
         """Loops closed since the last call."""
 
     def settle(self) -> Mapping[str, float]:
-        """Do what the last pose did not need but the next one will."""
+        """Do the work that only the next pose needs."""
 
     def reset(self) -> None:
         """Forget everything; the next pose belongs to a new segment."""
 
 
 class PointTracker(Protocol):
-    """Map tracking as far as it is needed here."""
+    """Interface of map tracking."""
 
     @property
     def map_name(self) -> str:
@@ -58,20 +58,20 @@ class PointTracker(Protocol):
         """Give ``map_from_camera`` of the next frame from the last anchor's points, or the reason why there is none."""
 
     def keep(self, frame: Frame, predicted: SE3 | None) -> None:
-        """Keep a frame that is not tracked for an anchor that may come of it."""
+        """Keep a frame that is not tracked, for an anchor of it that may come later."""
 
     def link(self, anchor: AnchorPose) -> TrackedPose | None:
         """Give the pose of an anchor's image by the points of the anchor before, if it shows them."""
 
     def restart(self, anchor: AnchorPose, catch_up: bool = False) -> None:
-        """Follow the points of an accepted anchor, which is late, from now on; or through the kept images first."""
+        """Follow the points of an accepted, late anchor from now on, or through the kept images first."""
 
     def reset(self) -> None:
         """Forget the anchor and all images."""
 
 
 class PoseBackend:
-    """The back end as far as it is needed here; one in another process publishes, judges and searches by itself."""
+    """Interface of the back end; one in another process publishes, judges and searches by itself."""
 
     def add_odometry(self, result: OdometryPose | Rejection) -> Estimate | None:
         """Publish the frame's pose."""
@@ -82,7 +82,7 @@ class PoseBackend:
         return None
 
     def published_at(self, stamp_ns: int) -> Estimate | None:
-        """What was published of the newest frame, if it is of this stamp: its pose may come with its map points."""
+        """The published output of the newest frame, if it is of this stamp: its pose may come with its map points."""
         return None
 
     def take_accepted(self) -> Sequence[Anchor]:
@@ -102,10 +102,10 @@ class PoseBackend:
 
 
 class TrackingListener:
-    """Hears of what the trackers make of each frame; override what is of interest."""
+    """Receives the trackers' results of each frame; override the methods of interest."""
 
     def on_odometry(self, frame: Frame, result: OdometryPose | Rejection) -> None:
-        """Odometry of a frame; its pose is on its way already."""
+        """Odometry of a frame, whose pose has been published already."""
 
     def on_skipped(self, rejection: Rejection) -> None:
         """A frame that there was no time for: its pose has been predicted."""
@@ -123,9 +123,9 @@ class TrackingListener:
 class Localizer:
     """Takes frames, in the order of their stamps and from one thread, through the trackers and the back end.
 
-    Without a ``map_tracker`` odometry alone leads from one anchor to the next. ``is_behind`` tells whether a newer
-    frame waits already: its odometry then comes before this frame's map points, but not for long. Once these
-    have held the pose for a second they are followed every 60 ms, until one time they do not.
+    Without a ``map_tracker`` odometry alone leads from one anchor to the next. ``is_behind`` returns whether a
+    newer frame waits already: its odometry then comes before this frame's map points, but not for long. Once map points
+    have held the pose for a second they are followed every 60 ms, until they fail once.
     """
 
     def __init__(
@@ -153,12 +153,12 @@ class Localizer:
     def process(self, frame: Frame) -> Estimate | None:
         """Take one frame through odometry, fusion and map tracking; None for one that is out of order.
 
-        Its pose is published as soon as odometry has it. What follows improves the frames after it.
+        Its pose is published as soon as odometry has it. The later steps improve the frames after it.
         """
         if not self._accept_stamp(frame.stamp_ns):
             return None
         with self.processor("odometry"):
-            odometry = self.odometry.track(frame)  # odom_from_camera, or the reason why not
+            odometry = self.odometry.track(frame)  # odom_from_camera, or the reason why there is none
         with self.processor("fusion"):
             estimate = self.backend.add_odometry(odometry)  # the pose goes out; anchors that have arrived join
         self._listener.on_odometry(frame, odometry)
@@ -184,7 +184,7 @@ class Localizer:
         return estimate
 
     def skip(self, stamp_ns: int) -> Estimate | None:
-        """Leave out a frame that there is no time for: its pose is predicted; None for one that is out of order."""
+        """Skip a frame for lack of time, and predict its pose; None for one that is out of order."""
         if not self._accept_stamp(stamp_ns):
             return None
         rejection = Rejection(stamp_ns, Reason.OVERLOADED)
@@ -208,7 +208,7 @@ class Localizer:
         for anchor in self.backend.take_accepted():
             self._follow(tracker, anchor, has_scale, is_awaited)
             self._map_tracked_ns = 0
-        is_known = estimate is None or estimate.map_from_odom is not None  # else it is where a search looks first
+        is_known = estimate is None or estimate.map_from_odom is not None  # otherwise it is a prior of the search
         predicted = self.backend.predict(frame.stamp_ns) if is_known else None
         is_recent = frame.stamp_ns - self._map_tracked_ns < _LONGEST_MAP_PERIOD_NS
         is_late = self._is_behind() and is_recent and not is_awaited
@@ -224,14 +224,14 @@ class Localizer:
         self._listener.on_points_followed(tracked)
 
     def _hold(self, odometry: OdometryPose | None) -> None:
-        """Note since when map points hold the pose that odometry leads to; None: they do not."""
+        """Note since when map points confirm the pose by odometry; None: they do not."""
         if odometry is None:
             self._held = None
         elif self._held is None or self._held[1] != odometry.segment:
             self._held = odometry.stamp_ns, odometry.segment
 
     def _rests(self, odometry: OdometryPose | Rejection, estimate: Estimate | None) -> bool:
-        """Whether odometry alone tells the frame's pose as well, since map points held the one just before it."""
+        """Whether odometry alone gives the frame's pose as well, since map points held the one just before it."""
         if self._held is None or isinstance(odometry, Rejection) or odometry.segment != self._held[1]:
             return False
         if estimate is None or estimate.state is not State.LOCALIZED or odometry.stamp_ns - self._held[0] < _SETTLED_NS:
@@ -243,7 +243,7 @@ class Localizer:
         if anchor.map.name != tracker.map_name:
             self.outcomes["anchor of another map"] += 1
             self._listener.on_other_map(anchor.map)
-            tracker.reset()  # nothing of its own map is in use any more
+            tracker.reset()  # nothing of its map is in use any more
         elif isinstance(anchor.result, AnchorPose):
             if has_scale:
                 tracker.restart(anchor.result)
@@ -251,7 +251,7 @@ class Localizer:
                 tracker.restart(anchor.result, catch_up=True)
 
     def _link(self, tracker: PointTracker, anchor: AnchorPose) -> bool:
-        """Whether an anchor agrees with the one before by its points: while odometry has no scale, only these tell."""
+        """Whether an anchor agrees with the one before by its points, the only evidence while odometry has no scale."""
         link = tracker.link(anchor)
         if link is None:
             return False

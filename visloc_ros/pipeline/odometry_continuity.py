@@ -25,7 +25,7 @@ class OdometryContinuity:
     def reset(self) -> None:
         """Start again after a jump of the clock."""
         self._last: OdometryPose | None = None  # as it was given, the newest that was no leap
-        self._leapt: OdometryPose | None = None  # newer, and not believed yet
+        self._leapt: OdometryPose | None = None  # newer, and not accepted yet
         self._added = 0  # to the segments given, for each leap that lasted
 
     def checked(self, result: OdometryPose | Rejection, metres_per_unit: float | None) -> OdometryPose | Rejection:

@@ -1,4 +1,4 @@
-"""From the estimate of a frame to what is sent of it: transforms, odometry and pose of the base, and through a loss."""
+"""From the estimate of a frame to the output: transforms, odometry and pose of the base, and its policy in a loss."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class BasePose:
 
 @dataclass(frozen=True, eq=False)
 class Published:
-    """What is sent at one frame; None is not sent.
+    """The output at one frame; None is not sent.
 
     ``map_from_odom`` is dated ``ahead_ns`` after the frame; ``raw_map_from_odom`` is the same before it is slewed.
     ``pose`` is of a frame that has one, also where the loss policy keeps it back (``sends_pose`` is false).
-    ``inputs`` were joined since what was sent before, in their order.
+    ``inputs`` were joined since the output before, in their order.
     """
 
     estimate: Estimate
@@ -72,7 +72,7 @@ class _WaitingPose:
 
 
 class Output:
-    """Makes what is sent of each estimate. ``others_odometry`` where another node broadcasts odom -> base."""
+    """Makes the output of each estimate. ``others_odometry`` where another node broadcasts odom -> base."""
 
     def __init__(self, config: BackendConfig, others_odometry: OthersOdometry | None = None) -> None:
         self._config, self._others_odometry = config, others_odometry
@@ -85,7 +85,7 @@ class Output:
         self._waiting: deque[_WaitingPose] = deque(maxlen=RECENT)
 
     def publish(self, estimate: Estimate, raw_map_from_odom: SE3 | None, base_from_camera: SE3) -> Published:
-        """What is true at one frame, and of what was true before it what may go on."""
+        """The output at one frame, with the earlier values that the loss policy continues."""
         config = self._config
         camera_from_base = base_from_camera.inverse
         if config.mode != Mode.FUSED:

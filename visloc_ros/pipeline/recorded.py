@@ -48,7 +48,7 @@ def play(inputs: RecordedInputs, order: Iterable[Input], backend: Backend, ancho
 def _steps(
     inputs: RecordedInputs, backend: Backend, anchors: RemoteAnchors
 ) -> Mapping[Input, deque[Callable[[], object]]]:
-    """What joins each input; several where one came again."""
+    """The call that joins each input; several where one came again."""
     steps: dict[Input, deque[Callable[[], object]]] = defaultdict(deque)
 
     def join_anchor(anchor: Anchor) -> None:

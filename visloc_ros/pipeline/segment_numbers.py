@@ -1,4 +1,4 @@
-"""Segments of odometry told apart although a node that is started again counts them from 0, too."""
+"""Unique numbers of odometry segments, although a restarted node counts them from 0 again."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from visloc_ros.core.types import OdometryPose, Rejection
 
 
 class SegmentNumbers:
-    """Numbers that no two segments share, in whichever life of the odometry node they were.
+    """Numbers that no two segments share, across restarts of the odometry node.
 
-    In a new life it has received fewer frames than in the one before; 0 is of one who does not count them.
+    A restarted node has received fewer frames than before; 0 is from a node that does not count them.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class SegmentNumbers:
         self._newest = 0
 
     def renumbered(self, odometry: OdometryPose | Rejection, frames_received: int) -> OdometryPose | Rejection:
-        """The odometry of a frame, each in its turn, under a number of its own life."""
+        """The odometry of each next frame, with the unique number of its segment."""
         if 0 < frames_received < self._frames_received:
             self._first = self._newest + 1
         self._frames_received = frames_received or self._frames_received
