@@ -33,7 +33,7 @@ ARGUMENTS = {
     "composition": switch(False, "Whether the search runs in the process of odometry and fusion: takes less memory"),
     "map_tracking": switch(True, "Whether map points are followed between anchors; needs the map on this machine"),
     "map_frame": Argument("map", "Frame of the map"),
-    "odom_frame": Argument("odom", "Frame of the odometry; one of its own for each robot"),
+    "odom_frame": Argument("odom", "Frame of the odometry; a different one for each robot"),
     "base_frame": Argument("base_link", "Frame of the robot; the camera's own frame for a bare camera"),
     "publish_odom_tf": switch(True, "Whether odom -> base_frame is sent; false where an EKF or the base does"),
     "initialpose_topic": Argument("/initialpose", "Where RViz tells where the robot is; one for each robot"),

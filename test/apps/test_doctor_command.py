@@ -62,7 +62,7 @@ def test_nobody_at_the_topic_is_an_error(ros_domain):
     code, findings = examine("--image-topic", "/camera/image_raw/compressed", "--seconds", 4)
     (found,) = of(findings, "camera")
     assert (code, found["level"]) == (1, "error")
-    assert "nobody publishes /camera/image_raw/compressed" in found["text"]
+    assert "no node publishes /camera/image_raw/compressed" in found["text"]
 
 
 def test_words_are_for_people():

@@ -49,7 +49,7 @@ class Listener:
 
 def test_images_that_nobody_publishes_are_an_error_that_names_their_topic(ros_domain):
     with started(OdometryNode, "-r", "image:=/front/image_raw") as harness:
-        expected = "nobody publishes /front/image_raw"
+        expected = "no node publishes /front/image_raw"
         Listener(harness).wait_for("visloc/odometry_node", DiagnosticStatus.ERROR, expected)
 
 

@@ -84,7 +84,7 @@ def test_a_robot_that_is_well(ros_domain, frame):
 def test_a_camera_that_is_not_there(ros_domain, monkeypatch):
     monkeypatch.setattr(camera_health, "STALE_S", 0.2)
     with started(DoctorNode, *COMPRESSED) as harness:
-        harness.wait_for(lambda: "nobody publishes" in harness.node.findings()[0].text, "a finding")
+        harness.wait_for(lambda: "no node publishes" in harness.node.findings()[0].text, "a finding")
         assert harness.node.findings()[0].level is Level.ERROR
 
 

@@ -29,7 +29,7 @@ def test_nothing_is_said_before_a_camera_had_time_to_start():
 
 def test_a_topic_that_nobody_publishes_is_named():
     words = health().problem(BEGIN_S + 4.0, num_publishers=0)
-    assert words.startswith("No image comes: nobody publishes /camera/image")
+    assert words.startswith("No image comes: no node publishes /camera/image")
 
 
 def test_a_publisher_whose_images_never_come_is_told_apart():

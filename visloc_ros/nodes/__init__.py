@@ -1,1 +1,1 @@
-"""The ROS 2 nodes: convert, call the core once, publish. The only place that imports rclpy."""
+"""The ROS 2 nodes: they convert messages, call the core once, and publish. Only this package imports rclpy."""

@@ -1,7 +1,7 @@
-"""Finds frames in the map: the newest image in, an absolute pose or the reason why not out, over and over.
+"""Searches the newest image in the map, over and over, and publishes its absolute pose or the reason for having none.
 
-While its anchors confirm the fused pose it rests between searches (``SearchPace``), and gives way to other programs;
-without a pose it searches whenever the last search is done, at the priority of any program.
+While its anchors confirm the fused pose it rests between searches (``SearchPace``) and runs at low priority; without a
+pose it starts the next search as soon as the last one ends, at normal priority.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from visloc_ros.nodes.search_pace import LONGEST_REST_S
 from visloc_ros.nodes.search_watch import SearchWatch
 from visloc_ros.sources.ros_messages import stamp_from_msg
 
-# After which a request is answered although its work is not done: many times what that takes on a slow computer.
+# After it a request is answered although its work is not done: many times its duration on a slow computer.
 LOADING_S, SAVING_S, SEARCHING_S = 120.0, 600.0, 60.0
 
 
@@ -81,8 +81,8 @@ class AnchorNodeConfig(Config):
 class AnchorNode(VislocNode[AnchorNodeConfig]):
     """Localizes the newest frame as often as it helps.
 
-    Of a camera that is not calibrated it finds out the calibration by the frames that it finds, and tells it. Where it
-    is not alone in its process, it does not leave its core to others.
+    It estimates the calibration of an uncalibrated camera from the frames that it finds, and publishes it. Where it
+    shares its process with other nodes, it does not lower its priority.
     """
 
     default_name = "anchor_node"
@@ -122,7 +122,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._loading = threading.Lock()
         """Held while a map is loaded: many at once would need the memory of many."""
         self._predicted: PredictedPoses | None = None
-        # Made before the map is loaded, which takes long: an odometry node sees by it that somebody will tell.
+        # Made before the map is loaded, which takes long: it shows an odometry node that a calibration will come.
         self._camera_publisher = self.publisher(CameraInfo, "anchor_camera_info", LATCHED)
         path = Path(self.config.map_path)
         self._maps_folder = MapsFolder(self.config.maps_folder)
@@ -140,9 +140,9 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._publish_map()
         self._predicted = PredictedPoses(self, self.config.longest_rest_s)
         self._hints = HintInput(self)
-        self._calibration: CameraCalibration | None = None  # what is known of the camera in use
+        self._calibration: CameraCalibration | None = None  # of the camera in use, as known so far
         self._told: CameraCalibration | None = None
-        # A thread that gives way may hold the interpreter's lock meanwhile: others of its process would wait, too.
+        # A thread of low priority may hold the interpreter's lock while it waits: other threads would wait, too.
         is_urgent = self._predicted.is_urgent if self._is_alone else None
         self._input = CameraInput(self, self.config.camera, self._localize, self._predicted.wants, is_urgent)
         publish_diagnostics(self, self._report)
@@ -186,7 +186,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             engine = self._engine
             query = engine.extract(frame)  # meanwhile the fused pose of this frame arrives
             predicted = self._predicted.at(frame.stamp_ns)
-            if predicted is None:  # satellites err by far more than what has been found, and sometimes by streets
+            if predicted is None:  # satellites err by far more than the fused pose, sometimes by streets
                 query = replace(query, hint=self._hints.at(frame.stamp_ns, camera_frame, engine.map.manifest))
             result = engine.solve(query, predicted)
         self._predicted.tell_found(result, predicted)
@@ -197,7 +197,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
                 self._tell_camera(self._calibration, frame.stamp_ns, camera_frame)
 
     def _tell_camera(self, calibration: CameraCalibration, stamp_ns: int, camera_frame: str) -> None:
-        """Use a calibration that will not change any more, and tell it to nodes that have none."""
+        """Use a calibration that will not change any more, and publish it to nodes that have none."""
         if calibration is self._told:
             return
         self._told = calibration
@@ -281,7 +281,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         return {**self._input.processor.take_shares(), **self._watch.processor.take_shares()}
 
     def _judge(self) -> tuple[str, str]:
-        """Level and words of the diagnostics, by the last searches."""
+        """Level and message of the diagnostics, by the last searches."""
         return self._watch.problem() or self._output.judge(self._engine.map.name, self._input.health)
 
 

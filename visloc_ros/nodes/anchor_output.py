@@ -1,4 +1,4 @@
-"""What a node that searches tells: each anchor, what holds it, and how the last searches went."""
+"""Output of a node that searches: each anchor, its inliers, and the outcomes of the last searches."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from visloc_ros.nodes.conversions import anchor_to_msg, header, points_to_msg
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.sources.ros_images import encode_jpeg
 
-ACCEPTED, RECENT = "accepted", 10  # searches that the diagnostics go by
-OLD_S = 5.0  # since the last one, from which its age is told: searches rest for 3 s at most
+ACCEPTED, RECENT = "accepted", 10  # searches behind the diagnostics
+OLD_S = 5.0  # since the last one, from which on its age is reported: searches rest for 3 s at most
 INLIER_COLOUR = (40, 220, 80)
 
 
@@ -36,7 +36,7 @@ class AnchorOutput:
         self._image_publisher = node.publisher(CompressedImage, "matches/compressed", RELIABLE)
 
     def publish(self, anchor: Anchor, frame: Frame, camera_frame: str) -> None:
-        """Tell what the search for a frame gave."""
+        """Publish the result of the search for a frame."""
         result = anchor.result
         outcome = ACCEPTED if isinstance(result, AnchorPose) else result.reason.value
         self.outcomes[outcome] += 1
@@ -56,7 +56,7 @@ class AnchorOutput:
             self._image_publisher.publish(image)
 
     def judge(self, map_name: str, camera: CameraHealth) -> tuple[str, str]:
-        """Level and words of the diagnostics, by the last searches."""
+        """Level and message of the diagnostics, by the last searches."""
         if camera.problem:
             return "error", camera.problem
         if not self._recent:
@@ -75,7 +75,7 @@ class AnchorOutput:
 
 
 def draw_inliers(frame: Frame, anchor: AnchorPose) -> np.ndarray:
-    """The frame (H, W, 3) with the pixels that hold its pose, in the colours of their landmarks where there are any."""
+    """The frame (H, W, 3) with the inlier pixels of its pose, in the colours of their landmarks if it has any."""
     image, pixels = frame.rgb.copy(), np.round(anchor.inlier_pixels - 0.5).astype(int).tolist()
     colours = landmark_colours(anchor.inlier_landmarks).tolist() or [INLIER_COLOUR] * len(pixels)
     for (x, y), colour in zip(pixels, colours, strict=True):

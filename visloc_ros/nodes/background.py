@@ -1,4 +1,4 @@
-"""Long work asked for by a service, done in a thread so that the executor stays free, and answered in time."""
+"""Long work of a service, done in a thread so that the executor stays free, and answered in time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ ResultT = TypeVar("ResultT")
 
 
 async def in_background(node: Node, work: Callable[[], ResultT], within_s: float | None = None) -> ResultT:
-    """Await ``work()`` done in a thread of its own; its exceptions come out here.
+    """Await ``work()`` in a separate thread; its exceptions are raised here.
 
-    Raises DeadlineError when it takes longer than ``within_s``: it is not waited for any more, and what it gives or
-    raises later is dropped.
+    Raises DeadlineError when it takes longer than ``within_s``: its later result or exception is dropped.
     """
     future: Future = Future()
     first = threading.Lock()

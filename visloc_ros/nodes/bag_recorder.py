@@ -1,4 +1,4 @@
-"""Messages as they arrive, written to a ROS 2 bag that brings its own definitions of their types."""
+"""Messages as they arrive, written to a ROS 2 bag that contains the definitions of their types."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SEQUENCE = re.compile(r"sequence<(?P<element>[^,>]+)(?:, (?P<bound>\d+))?>")
 def write_recording(
     path: Path, messages: Sequence[tuple[int, str, type, bytes]], custom_data: Mapping[str, str]
 ) -> None:
-    """Write (time of arrival in ns, topic, message type, serialized) as an MCAP bag that is not there yet.
+    """Write (time of arrival in ns, topic, message type, serialized) as a new MCAP bag.
 
     Raises OutputError where it cannot be written.
     """
@@ -52,7 +52,7 @@ def full_name(kind: type) -> str:
 
 
 def _definitions(kind: Any) -> Iterator[tuple[str, str]]:
-    """Names and definitions of a message class and of those that it is made of."""
+    """Names and definitions of a message class and of the classes of its fields."""
     lines = []
     for field, written in kind.get_fields_and_field_types().items():
         sequence = _SEQUENCE.fullmatch(written)

@@ -1,4 +1,4 @@
-"""What every node shares: parameters from its configuration, lifecycle with autostart, and one guard for all calls."""
+"""The base of every node: parameters from its configuration, lifecycle with autostart, and one guard for all calls."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ConfigT = TypeVar("ConfigT", bound=Config)
 ItemT = TypeVar("ItemT")
 
 WAKE_PERIOD_S = 1.0  # after which a signal is noticed at the latest; an idle process costs nothing for it
-WARNING_PERIOD_S = 1.0  # of one line of the code: somebody may cause one with every message
+WARNING_PERIOD_S = 1.0  # of one line of the code: a sender may cause one with every message
 
 
 class VislocNode(LifecycleNode, Generic[ConfigT]):
@@ -60,7 +60,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
     default_name: ClassVar[str]
     config_type: type[ConfigT]
     parameter_names: ClassVar[tuple[str, ...]] = ()
-    """Options, or groups of them, that are ROS parameters: what the owner of a robot sets. A file sets the others."""
+    """Options, or groups of them, that are ROS parameters, for the owner of a robot to set. A file sets the others."""
     config: ConfigT
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         self._configured, self._active = ExitStack(), ExitStack()
         self._open = self._configured
         self.guard = Guard(self.get_logger())
-        self._service_group = ReentrantCallbackGroup()  # one that takes long keeps no other waiting
+        self._service_group = ReentrantCallbackGroup()  # a long one does not block the others
         self._options = NodeOptions(self, self.config_type, self.parameter_names)
         self.declare_parameter("autostart", True)
         self.is_active = self.is_shut_down = False
@@ -83,15 +83,15 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         """Create subscriptions and start working."""
 
     def open_on_demand(self) -> None:
-        """Open what requests open, so that the node's interface can be told whole."""
+        """Create the topics that requests create, so that the node's interface can be listed completely."""
 
     def undo(self, callback: Callable[..., object], *arguments: object) -> None:
-        """Call this when what is being set up now is taken down again."""
+        """Call this when the state being entered is left."""
         self._open.callback(callback, *arguments)
 
     @contextmanager
     def until_closed(self) -> Iterator[ExitStack]:
-        """What is made in this block lives until the stack that is given is closed, for which the caller cares."""
+        """Objects made in this block live until the given stack is closed, for which the caller is responsible."""
         before, self._open = self._open, ExitStack()
         try:
             yield self._open
@@ -104,8 +104,8 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
     def publisher(self, message_type: type, topic: str, qos: QoSProfile) -> Publisher:
         """Create a publisher that lives as long as the state being entered.
 
-        Listeners of another QoS are told so on their side: the executor works for each event that is waited for
-        whenever a message comes.
+        Only the subscriber is warned of another QoS: the executor works for each event that it waits for whenever a
+        message comes.
         """
         silent = PublisherEventCallbacks(use_default_callbacks=False)
         publisher = self.create_publisher(message_type, topic, qos, event_callbacks=silent)
@@ -123,8 +123,8 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
     ) -> None:
         """Create a subscription that lives as long as the state being entered.
 
-        Only ``from_outside``, where the QoS is not this package's, is a publisher of another QoS or type warned of, and
-        can the parameters ``qos_overrides.TOPIC.subscription.*`` choose another QoS.
+        Only a subscription ``from_outside``, whose publisher's QoS is not this package's, warns of a publisher of
+        another QoS or type, and has the parameters ``qos_overrides.TOPIC.subscription.*`` for another QoS.
         ``serialized`` messages come as bytes.
         """
         events = SubscriptionEventCallbacks(use_default_callbacks=from_outside)
@@ -144,10 +144,10 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
     def polled_subscription(
         self, message_type: type, topic: str, qos: QoSProfile, from_outside: bool = False
     ) -> Callable[[], list[bytes]]:
-        """A subscription that wakes nobody: each call gives what has come since the last one, serialized, oldest first.
+        """A subscription that is polled: each call gives the messages since the last one, serialized, oldest first.
 
-        Waking the executor takes half a millisecond a message: too much for what need not be heard at once. What comes
-        beyond the depth of ``qos`` between two calls is lost. Lives as long as the state being entered.
+        Waking the executor takes half a millisecond a message: too much for messages that need not be handled at once.
+        Those beyond the depth of ``qos`` between two calls are lost. Lives as long as the state being entered.
         """
         overriding = QoSOverridingOptions.with_default_policies() if from_outside else None
         subscription = self.create_subscription(
@@ -204,7 +204,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         capacity: int,
         is_urgent: Callable[[ItemT], bool] | None = None,
     ) -> Worker[ItemT]:
-        """A queue and who works it off (``Worker``), as long as the state being entered lasts."""
+        """A queue with its thread (``Worker``), which lives as long as the state being entered."""
         worker = Worker(self.guard.callback(name, handle), capacity, is_urgent)
         self.undo(worker.close)
         return worker
@@ -229,7 +229,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         return self._leave(self._configured)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop working and let go of everything; a process ends when all of its nodes are shut down."""
+        """Stop working and release everything; a process ends when all of its nodes are shut down."""
         self.is_active = False
         for stack in (self._active, self._configured):
             result = self._leave(stack)
@@ -270,7 +270,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         return TransitionCallbackReturn.SUCCESS
 
     def _refusing(self, change_state: Callable[..., ChangeState.Response]) -> Callable[..., ChangeState.Response]:
-        """The service of the lifecycle, which answers no where rclpy raises: the state has no such transition."""
+        """The lifecycle service, which refuses a transition that the state does not have, where rclpy would raise."""
 
         def answer(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
             try:
@@ -283,12 +283,12 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         return answer
 
     def start(self) -> bool:
-        """Configure and activate without a lifecycle manager; tells whether both succeeded."""
+        """Configure and activate without a lifecycle manager; returns whether both succeeded."""
         steps = (self.trigger_configure, self.trigger_activate)
         return all(step() == TransitionCallbackReturn.SUCCESS for step in steps)
 
     def release(self) -> None:
-        """Stop working and let go of everything, from whatever state."""
+        """Stop working and release everything, from any state."""
         self.is_active = False
         self._active.close()
         self._configured.close()
@@ -299,7 +299,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
 
 
 class NeverExecuted(CallbackGroup):
-    """The group of subscriptions that no executor looks at: their messages are taken by whoever wants them."""
+    """The group of subscriptions that no executor serves: the node takes their messages itself."""
 
     def can_execute(self, entity: object) -> bool:
         """No."""
@@ -318,24 +318,24 @@ def _ignore(_: object) -> None:
 
 
 class RosLogHandler(logging.Handler):
-    """Passes the library's log records on to a node's logger, warnings of one line of the code once in a while."""
+    """Passes the library's log records to a node's logger, and throttles repeated warnings of one line of the code."""
 
     def __init__(self, node: LifecycleNode) -> None:
         super().__init__()
         self._logger = node.get_logger()
-        self._told: dict[tuple[str, int], tuple[float, int]] = {}  # when, and how many since were not
+        self._logged: dict[tuple[str, int], tuple[float, int]] = {}  # time, and number suppressed since
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record at the severity it has."""
+        """Write one record at its severity."""
         text = record.getMessage()
         if record.levelno >= logging.WARNING:
             line, now_s = (record.pathname, record.lineno), time.monotonic()
-            told_s, untold = self._told.get(line, (-WARNING_PERIOD_S, 0))
-            if now_s - told_s < WARNING_PERIOD_S:
-                self._told[line] = told_s, untold + 1
+            logged_s, suppressed = self._logged.get(line, (-WARNING_PERIOD_S, 0))
+            if now_s - logged_s < WARNING_PERIOD_S:
+                self._logged[line] = logged_s, suppressed + 1
                 return
-            self._told[line] = now_s, 0
-            text += f" (and {untold} more like it)" if untold else ""
+            self._logged[line] = now_s, 0
+            text += f" (and {suppressed} more like it)" if suppressed else ""
         # One line a severity: rclpy ties a call site to the severity it was first used with.
         if record.levelno >= logging.ERROR:
             self._logger.error(text)
@@ -346,7 +346,7 @@ class RosLogHandler(logging.Handler):
 
 
 def use_one_core() -> None:
-    """Leave the other cores to the other nodes: a helper thread spins while it waits, and is waited for."""
+    """Use one thread, and leave the other cores to the other nodes: helper threads spin while they wait."""
     threadpool_limits(1, "blas")
     cv2.setNumThreads(1)
 
@@ -373,7 +373,7 @@ def run_all(make_nodes: Callable[[], Sequence[VislocNode[Any]]]) -> None:
     try:
         if not all(node.start() for node in nodes if node.get_parameter("autostart").value):
             sys.exit(1)
-        # What the start has loaded stays. To look through it for garbage takes 0.2 s while torch is loaded, and 0.1 s
+        # The objects loaded so far stay. A garbage collection over them takes 0.2 s while torch is loaded, and 0.1 s
         # each time later, in which frames wait.
         gc.freeze()
         gc.enable()
@@ -389,7 +389,7 @@ def run_all(make_nodes: Callable[[], Sequence[VislocNode[Any]]]) -> None:
 
 def serve(executor: Executor, nodes: Sequence[VislocNode[Any]]) -> None:
     """Serve until all nodes are shut down, or a signal has shut the context down."""
-    # rclpy wakes a waiting executor before it shuts the context down: one that is quick looks too early and waits on.
+    # rclpy wakes a waiting executor before it shuts the context down: a quick one checks too early and waits on.
     wake = nodes[0].create_timer(WAKE_PERIOD_S, lambda: None, clock=Clock(clock_type=ClockType.STEADY_TIME))
     try:
         while rclpy.ok() and not all(node.is_shut_down for node in nodes):

@@ -1,4 +1,4 @@
-"""What the camera sees, as a pyramid for viewers: one closed line, which RViz and Foxglove draw without any markers."""
+"""The camera's view as a pyramid for viewers: one closed line, which RViz and Foxglove draw without markers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import header
 from visloc_ros.nodes.qos import RELIABLE
 
-DEPTH = 0.4  # of the pyramid: seen in a room, and not in the way
-PERIOD_NS = NANOSECONDS // 10  # as often as an eye wants it
+DEPTH = 0.4  # of the pyramid: visible in a room without hiding the scene
+PERIOD_NS = NANOSECONDS // 10  # smooth to the eye
 # The apex is 0, the corners are 1 to 4 around the image. No closed line has each of the eight edges once: two of the
 # image's sides are drawn twice.
 LINE = (0, 1, 2, 0, 3, 4, 1, 2, 3, 4)
 
 
 class CameraFrustum:
-    """Publishes ``camera_frustum`` in the camera's own frame, to those who listen."""
+    """Publishes ``camera_frustum`` in the camera's own frame while it has subscribers."""
 
     def __init__(self, node: VislocNode[Any]) -> None:
         self._publisher = node.publisher(PolygonStamped, "camera_frustum", RELIABLE)

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a camera's images, gathered: what keeps them away, and what they suffer from."""
+"""Problems of a camera's images: why none arrive or can be used, and defects of those that can."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from visloc_ros.sources.ros_messages import stamp_from_msg
 
 
 class CameraHealth:
-    """Hears of each image and camera_info of one camera, on the topic ``topic`` that may be renamed."""
+    """Checks each image and camera_info of one camera, on the topic ``topic``, as remapped."""
 
     def __init__(
         self, node: Node, kind: type, topic: str, qos: QoSProfile, *, are_keyframes: bool, is_rectified: bool
@@ -61,14 +61,14 @@ class CameraHealth:
 
     @property
     def problem(self) -> str:
-        """What keeps images away, with what to do about it; or nothing."""
+        """Why images do not arrive, with what to do about it; empty if they do."""
         num_publishers = self._node.count_publishers(self._topic)
         problem = self._arrivals.problem(time.monotonic(), num_publishers)
         return f"{problem} Why: {self._mismatch()}." if problem and self._mismatch() else problem
 
     @property
     def warning(self) -> str:
-        """What images suffer from that come and can be used, with what to do about it; or nothing."""
+        """Defects of usable images, with what to do about it; empty without any."""
         stamps = self._stamps.warning(self._node.count_publishers("/clock") > 0)
         return stamps or self._pictures.warning(time.monotonic()) or self._distortion()
 
@@ -76,7 +76,7 @@ class CameraHealth:
         return mismatch(self._node, self._topic, self._kind, self._qos)
 
     def _distortion(self) -> str:
-        """Rectified images have none: an image_proc renames the topic, and camera_info goes on telling the lens's."""
+        """Warns of rectified images taken to be distorted: image_proc renames the topic, not the camera_info."""
         calibration = self._calibration
         if calibration is None or calibration.source is not CalibrationSource.RECORDED or "rect" not in self._topic:
             return ""
@@ -86,7 +86,7 @@ class CameraHealth:
         return f"Images of {self._topic} seem to be rectified, but are taken to be distorted: set camera.is_rectified."
 
 
-STALE_S = 3.0  # without an image, or with none but those that cannot be used: no camera of a robot is that slow
+STALE_S = 3.0  # without a usable image: no camera of a robot is that slow
 _WINDOW_S = 5.0  # over which rates are measured
 _FEWEST = 10  # camera_infos in the window that prove a rate
 _LOST_SHARE = 0.75  # of the camera_infos that images must reach: drivers send both together
@@ -94,9 +94,9 @@ _MOST_KEPT = 2000  # arrivals, of two topics: 200 images a second
 
 
 class ImageHealth:
-    """Hears when images and camera_infos arrive, and which images cannot be used; times are of one steady clock.
+    """Records arrivals of images and camera_infos, and unusable images; times are of one steady clock.
 
-    Keyframes come as the camera moves: none for a while, and fewer than camera_infos, are as they should.
+    Keyframes depend on the camera's motion: none for a while, and fewer than camera_infos, are no problem.
     """
 
     def __init__(self, topic: str, now_s: float, are_keyframes: bool = False) -> None:
@@ -130,7 +130,7 @@ class ImageHealth:
         return (len(self._images) - 1) / span_s if span_s > 0.0 else 0.0
 
     def problem(self, now_s: float, num_publishers: int) -> str:
-        """What is wrong, or nothing; ``num_publishers`` is how many send images."""
+        """The problem, or nothing; ``num_publishers`` is the number of nodes that publish images."""
         if not self._images:
             return self._never(num_publishers) if now_s - self._begin_s > STALE_S else ""
         silent_s = now_s - self._images[-1]
@@ -142,7 +142,7 @@ class ImageHealth:
 
     def _never(self, num_publishers: int) -> str:
         if num_publishers == 0:
-            return f"No image comes: nobody publishes {self._topic}. Start the camera, or give its topic (image_topic)."
+            return f"No image comes: no node publishes {self._topic}. Start the camera, or set its topic (image_topic)."
         return (
             f"No image comes on {self._topic}, although it is published: its QoS may be another one (camera.qos), or"
             " the middleware loses messages so large (use image_transport:=compressed, see docs/finding_your_way.md)."
@@ -158,10 +158,10 @@ class ImageHealth:
         )
 
 
-PERIOD_S = 0.5  # between images that are looked at
-PATIENCE_S = 3.0  # a camera's exposure adapts within it, and nobody stands before a lens for so long
-_STEP = 4  # every fourth pixel of every fourth row tells as much
-_DARK, _BRIGHT = 30, 250  # of 255: below are shadows alone, above nothing is left to tell apart
+PERIOD_S = 0.5  # between images that are checked
+PATIENCE_S = 3.0  # a camera's exposure adapts within it, and a person seldom stands before a lens for longer
+_STEP = 4  # every fourth pixel of every fourth row suffices
+_DARK, _BRIGHT = 30, 250  # of 255: below are only shadows, above nothing can be distinguished
 _MOST_BRIGHT = 0.5  # share of the pixels
 _LEAST_CONTRAST = 4.0  # standard deviation: a camera's noise has 1 to 3
 _WIDTH = 640  # that images are reduced to before their detail is compared: noise hides less of it
@@ -170,7 +170,7 @@ _LEAST_DETAIL = 0.2  # of a scale, against that of the scale twice as coarse. Na
 
 
 class PictureHealth:
-    """Looks at an image now and then; times are of one steady clock."""
+    """Checks an image now and then; times are of one steady clock."""
 
     def __init__(self) -> None:
         self._looked_s = -np.inf
@@ -186,7 +186,7 @@ class PictureHealth:
             self._wrong, self._since_s = wrong, now_s
 
     def warning(self, now_s: float) -> str:
-        """What has been wrong for a while, or nothing."""
+        """A problem that has lasted for a while, or nothing."""
         return self._wrong if now_s - self._since_s > PATIENCE_S else ""
 
 
@@ -220,7 +220,7 @@ def _what_blurs(image: ImageArray) -> str:
 
 
 def mismatch(node: Node, topic: str, message_type: type, qos: QoSProfile) -> str:
-    """What keeps a topic's publishers from a subscription of this type and QoS, with what to do; or nothing."""
+    """Why a topic's publishers do not match a subscription of this type and QoS, with what to do; or nothing."""
     publishers = node.get_publishers_info_by_topic(topic)
     expected = f"{message_type.__module__.partition('.')[0]}/msg/{message_type.__name__}"
     types = sorted({one.topic_type for one in publishers})
@@ -235,15 +235,15 @@ def mismatch(node: Node, topic: str, message_type: type, qos: QoSProfile) -> str
     return ""
 
 
-FUTURE_S = 0.05  # by which clocks of a robot's computers differ that are synchronized at all; no image is ahead of time
-CLOCK_STEP_S = 0.2  # of /clock at the least rate that anybody plays it at: images are ahead of it by up to a step
-LATE_S = 1.0  # after its stamp that an image arrives: ten times what a slow camera and network need
-FAR_S = 60.0  # two clocks of one moment are never so far apart: these are different times
-_KEPT, _FEWEST_STAMPS = 50, 5  # images that are gone by
+FUTURE_S = 0.05  # largest difference of synchronized clocks of a robot's computers; no image is ahead of time
+CLOCK_STEP_S = 0.2  # of /clock at its lowest usual rate: images are ahead of it by up to a step
+LATE_S = 1.0  # from an image's stamp to its arrival: ten times what a slow camera and network need
+FAR_S = 60.0  # clocks of one time never differ by more: these are different times
+_KEPT, _FEWEST_STAMPS = 50, 5  # images behind a verdict
 
 
 class StampHealth:
-    """Hears the stamp of each image and when, by the node's clock, it arrived."""
+    """Compares the stamp of each image with its arrival by the node's clock."""
 
     def __init__(self, uses_sim_time: bool) -> None:
         self._uses_sim_time = uses_sim_time
@@ -256,7 +256,7 @@ class StampHealth:
         self._ages_s.append((now_ns - stamp_ns) / NANOSECONDS)
 
     def warning(self, is_clock_published: bool) -> str:
-        """What is wrong, or nothing; ``is_clock_published`` tells whether anybody sends /clock."""
+        """The problem, or nothing; ``is_clock_published``: some node publishes /clock."""
         if not self._has_clock and self._uses_sim_time:
             return (
                 "use_sim_time is set, but no time comes on /clock: play the bag with --clock, or start the nodes with"

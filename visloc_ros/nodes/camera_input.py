@@ -1,6 +1,6 @@
 """From image and camera_info topics to frames: checked, and decoded off the executor's thread.
 
-A camera need not be calibrated: its frames then carry a guess, until somebody tells better.
+Frames of an uncalibrated camera carry a guess, until a better calibration arrives.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from visloc_ros.nodes.worker import Worker
 from visloc_ros.sources.calibration import read_given_calibration
 from visloc_ros.sources.ros_messages import stamp_from_msg
 
-# An image and its camera_info cross the network apart; the first image waits this long for the other.
+# An image and its camera_info arrive separately; the first image waits this long for its camera_info.
 CAMERA_INFO_WAIT_S = 0.5
 NO_CALIBRATION = "no camera_info with a calibration has come, and camera.calibration_file names none"
-WATCH_PERIOD_S, PROBLEM_PERIOD_S = 0.5, 10.0  # of looking at what is wrong with the images, and of telling it
+WATCH_PERIOD_S, PROBLEM_PERIOD_S = 0.5, 10.0  # of the checks of images, and of reports of their problems
 STAMP_END = 12  # of a serialized message that begins with a header: four bytes of encapsulation, then the stamp
 
 
@@ -60,11 +60,11 @@ class CameraInput:
     """Subscribes to a camera and calls ``on_frame(frame, camera_frame_id)`` in a worker thread.
 
     Images whose stamp is not ``is_wanted`` are not even decoded; work on one whose stamp is not ``is_urgent`` gives way
-    to other programs. Where a ``load`` tells that there is no time for an image, ``on_skipped`` gets its stamp instead,
-    in order with the frames. Compressed images become grey unless somebody ``wants_colour``. Bad messages are counted
-    in ``rejected`` by reason and never fatal. ``camera_frame`` and ``calibration`` are those of the newest image. What
-    is wrong with the images is in ``health``, and in the log. Raises CalibrationError where a calibration file cannot
-    be read.
+    to other programs. Where ``load`` skips an image for lack of time, ``on_skipped`` gets its stamp instead, in order
+    with the frames. Compressed images become grey unless a listener ``wants_colour``. Bad messages are counted in
+    ``rejected`` by reason and never fatal. ``camera_frame`` and ``calibration`` are those of the newest image.
+    ``health`` and the log report problems of the images. Raises CalibrationError where a calibration file cannot be
+    read.
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class CameraInput:
         self._camera_info: CameraInfo | None = None
         self._is_rectified = config.is_rectified
         self._known = b""
-        self._is_told = threading.Event()
+        self._is_known = threading.Event()
         if config.calibration_file:
-            self._is_told.set()
+            self._is_known.set()
         self._worker: Worker[Image | CompressedImage] = node.worker(
             "image",
             self._handle,
@@ -97,7 +97,7 @@ class CameraInput:
         )
         self._load, self._on_skipped, self._wants_colour = load, on_skipped, wants_colour
         self.processor = ProcessorTime()
-        # Drivers repeat it, and the images' reliability need not be the camera_info's: this one fits both.
+        # Drivers repeat it, and its reliability may differ from the images': this QoS matches either.
         self._take_guarded_camera_info = node.guard.callback("camera_info", self._take_camera_info)
         self._camera_infos = node.polled_subscription(CameraInfo, "camera_info", CAMERA_INFO, from_outside=True)
         kind, topic = (CompressedImage, "image/compressed") if config.transport == "compressed" else (Image, "image")
@@ -120,7 +120,7 @@ class CameraInput:
 
     @property
     def dropped(self) -> int:
-        """Images dropped, or skipped, because the work on earlier ones took too long."""
+        """Images dropped or skipped because earlier ones took too long."""
         return self._worker.dropped + (0 if self._load is None else self._load.skipped)
 
     @property
@@ -129,7 +129,7 @@ class CameraInput:
         return self._worker.num_waiting > 0
 
     def learn(self, calibration: CameraCalibration) -> None:
-        """Take a calibration that somebody has found out; it is used where the camera has none of its own."""
+        """Take a calibration that another node has estimated; it is used where the camera has none."""
         self._choice.tell_found(calibration)
 
     def _take_image(self, message: Image | CompressedImage) -> None:
@@ -147,13 +147,13 @@ class CameraInput:
         self._had_problem = bool(problem)
 
     def _take_camera_infos(self) -> None:
-        """Take what has come with the images, or without them."""
+        """Take the camera_infos that have arrived, with or without images."""
         for serialized in self._camera_infos():
             self.health.camera_info()
             self._take_guarded_camera_info(serialized)
 
     def _take_camera_info(self, serialized: bytes) -> None:
-        """Take a calibration; it comes again with every image, and reading it would cost more than the image does."""
+        """Take a calibration; one comes with every image, and parsing each would cost more than the image does."""
         if serialized[STAMP_END:] == self._known:
             return
         message = deserialize_message(serialized, CameraInfo)
@@ -167,11 +167,11 @@ class CameraInput:
         if calibration is not None:
             self._choice.tell(calibration)
         self._camera_info, self._known = message, serialized[STAMP_END:]
-        self._is_told.set()
+        self._is_known.set()
 
     def _handle(self, message: Image | CompressedImage) -> None:
-        if not self._is_told.wait(CAMERA_INFO_WAIT_S):
-            self._is_told.set()  # waited for once
+        if not self._is_known.wait(CAMERA_INFO_WAIT_S):
+            self._is_known.set()  # waited for once
         if stamp_from_msg(message.header.stamp) <= 0:
             self._leave_out("unstamped", "an image has no stamp and was left out")
             return
@@ -192,7 +192,7 @@ class CameraInput:
         self._on_frame(frame, message.header.frame_id)
 
     def _say_calibration(self, calibration: CameraCalibration | None) -> None:
-        """Tell once which calibration is used from now on."""
+        """Log once which calibration is used from now on."""
         if calibration is None or calibration is self.calibration:
             return
         self.calibration = calibration
@@ -211,7 +211,7 @@ class CameraInput:
 
 
 def _by_stamp(tell: Callable[[int], bool]) -> Callable[[Image | CompressedImage], bool]:
-    """The same of an image's message."""
+    """The same predicate for an image's message."""
     return lambda message: tell(stamp_from_msg(message.header.stamp))
 
 
@@ -228,9 +228,9 @@ _OF_THE_CAMERA = (CalibrationSource.GIVEN, CalibrationSource.RECORDED)
 
 
 class CalibrationChoice:
-    """Keeps what is told of one camera, and gives the best: given, its own, found by means of a map, guessed.
+    """Chooses the best calibration of one camera: given, its own, estimated by means of a map, guessed.
 
-    What comes later from the same source takes the place of what came before.
+    A later one from the same source replaces the earlier one.
     """
 
     def __init__(self, given: CameraCalibration | None = None) -> None:
@@ -239,18 +239,18 @@ class CalibrationChoice:
         self._guess: CameraCalibration | None = None
 
     def tell(self, calibration: CameraCalibration) -> None:
-        """Take what the camera itself tells."""
+        """Take the calibration in the camera's own CameraInfo."""
         self._known[calibration.source] = calibration
 
     def tell_found(self, calibration: CameraCalibration) -> None:
-        """Take what a search found out; a camera's own calibration may have changed while it was searching."""
+        """Take the estimate of a search, during which the camera's own calibration may have changed."""
         if calibration.source not in _OF_THE_CAMERA:
             self._found = calibration
 
     def of_images(self, width: int, height: int) -> CameraCalibration:
-        """The best calibration for images of this size; a guess, the same as long as the size is, where none is known.
+        """The best calibration for images of this size; where none is known a guess, the same for the same size.
 
-        The camera's own may be for another size, which is then an error of its driver; one found is for its size.
+        The camera's own may be for another size, an error of its driver; an estimated one is for its size.
         """
         known = next((self._known[source] for source in _OF_THE_CAMERA if source in self._known), None)
         if known is not None:

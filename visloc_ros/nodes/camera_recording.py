@@ -1,4 +1,4 @@
-"""The camera of a robot that is driven through a place, and the sensors beside it, written to a bag to map from."""
+"""Records a robot's camera and other sensors on a drive through a place, to a bag for mapping."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LOG_PERIOD_S = 5.0
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a recording holds so far, and the bag that it is in; ``problem`` tells what has ended it early."""
+    """The content of a recording so far, and its bag; ``problem`` is why it ended early."""
 
     path: Path
     images: int = 0
@@ -51,7 +51,7 @@ class Recorded:
 
     @property
     def source_config(self) -> SourceConfig:
-        """Which of its topics a map is built from."""
+        """Its topics for the build of a map."""
         return SourceConfig(
             image_topic=IMAGE_TOPIC,
             imu_topic=IMU_TOPIC if self.imu_messages else "",
@@ -68,17 +68,18 @@ class Recorded:
 
 
 class CameraRecording:
-    """Records from when it is made until ``finish``.
+    """Records from its creation until ``finish``.
 
-    The bag is whole on its own: what the IMU and the wheels tell lies in it with their transforms to the camera. An
-    IMU without one is left out, as no map could use it. Before the disk is full the recording ends, and is kept.
+    The bag is self-contained: it holds the messages of the IMU and the wheels with their transforms to the camera. An
+    IMU without a transform is left out, as no map could use it. The recording ends, and is kept, before the disk is
+    full.
     Raises OutputError where it cannot be written, CalibrationError where a calibration file cannot be read.
     """
 
     def __init__(self, node: VislocNode[Any], config: CameraInputConfig, folder: Path) -> None:
         self._node = node
         self.recorded = Recorded(_new_path(folder))
-        self._writing = threading.Lock()  # images come in a thread of their own
+        self._writing = threading.Lock()  # images come in another thread
         self._placed: set[str] = set()
         check_space(folder, LEAST_FREE_BYTES)
         with node.until_closed() as self._open:
@@ -89,10 +90,10 @@ class CameraRecording:
             node.subscription(Odometry, "wheel_odom", self._take_wheels, INERTIAL, from_outside=True, serialized=True)
 
     def finish(self) -> Recorded:
-        """Close the bag. Without an image nothing is left: SourceError. Raises OutputError where it is not whole."""
+        """Close the bag. Without an image it is deleted: SourceError. Raises OutputError where it is incomplete."""
         with self._open:
             if not self.recorded.images:
-                why = self._camera.health.problem if rclpy.ok() else ""  # nobody can be asked once it is shut down
+                why = self._camera.health.problem if rclpy.ok() else ""  # unknown once it is shut down
                 raise SourceError(f"nothing was recorded: {why or 'no image has come'}")
         return self.recorded
 
@@ -120,7 +121,7 @@ class CameraRecording:
         self._write(lambda bag: bag.write_serialized(message), wheel_messages=self.recorded.wheel_messages + 1)
 
     def _place(self, frame: str) -> bool:
-        """Write where a sensor's frame lies to the camera; tells whether that is known by now."""
+        """Write the transform of a sensor's frame to the camera; returns whether it is known."""
         camera_frame = self._camera.camera_frame
         if frame in self._placed or camera_frame is None:
             return frame in self._placed
@@ -134,8 +135,8 @@ class CameraRecording:
     def _message(self, topic: str, kind: type, serialized: bytes) -> SerializedMessage:
         return SerializedMessage(self._node.now_ns(), topic, full_name(kind), serialized)
 
-    def _write(self, write: Callable[[BagWriter], None], **told: Any) -> None:
-        """Write, and keep what is then true of the recording; a disk without room ends it."""
+    def _write(self, write: Callable[[BagWriter], None], **recorded: Any) -> None:
+        """Write, then update the state of the recording; a full disk ends it."""
         with self._writing:
             if self.recorded.problem:
                 return
@@ -146,11 +147,11 @@ class CameraRecording:
                 self.recorded = replace(self.recorded, problem=str(error))
                 self._node.get_logger().error(f"the recording ends here, and is kept: {error}")
                 return
-            self.recorded = replace(self.recorded, **told)
+            self.recorded = replace(self.recorded, **recorded)
 
 
 def _new_path(folder: Path) -> Path:
-    """A path in a folder, which is made where it is missing, named by the time of day. Raises OutputError."""
+    """A path in a folder, made if missing, named by the time of day. Raises OutputError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The core's values as ROS messages, and what drivers send as values; ``sources.ros_messages`` reads our own messages.
+"""Converts the core's types to ROS messages, and drivers' messages to them; ``sources.ros_messages`` reads our own.
 
 Every ``*_from_msg`` checks its message (finite numbers, unit quaternion, sizes) and raises MessageError.
 """
@@ -68,7 +68,7 @@ NOT_MEASURED = -1.0  # sensor_msgs/Imu: first element of a covariance whose quan
 
 
 def stamp_to_msg(stamp_ns: int) -> Time:
-    """Nanoseconds to a ROS time; what is sent ahead of the last one that there is carries that last one."""
+    """Nanoseconds to a ROS time; a time after the latest possible one becomes that."""
     seconds, nanoseconds = divmod(min(stamp_ns, LAST_STAMP_NS), NANOSECONDS)
     return Time(sec=seconds, nanosec=nanoseconds)
 
@@ -113,7 +113,7 @@ def twist_with_covariance_to_msg(velocity: Array, covariance: Array) -> TwistWit
 def image_from_msg(message: Image | CompressedImage, in_colour: bool = True) -> ImageArray:
     """Decode a raw or compressed image to uint8 grey or RGB. Raises SourceError on a malformed one.
 
-    A compressed image becomes grey where colours are not wanted; a raw one is quick to decode in any case.
+    A compressed image becomes grey where colours are not wanted; a raw one is fast to decode in either case.
     """
     if isinstance(message, CompressedImage):
         return decode_compressed(message.format, bytes(message.data), in_colour)
@@ -125,7 +125,7 @@ def image_from_msg(message: Image | CompressedImage, in_colour: bool = True) -> 
 def camera_from_msg(message: CameraInfo, is_rectified: bool = False) -> pycolmap.Camera:
     """Camera model of a CameraInfo, binning and region applied. Raises CalibrationError.
 
-    That of the image as it was taken, by K and D, or of the one that image_proc has rectified, by P.
+    By K and D for the original image, by P for one that image_proc has rectified.
     """
     roi = message.roi
     rectified = (np.reshape(message.p, (3, 4))[:, :3].ravel(), (), "plumb_bob")
@@ -142,9 +142,9 @@ def camera_from_msg(message: CameraInfo, is_rectified: bool = False) -> pycolmap
 
 
 def calibration_from_msg(message: CameraInfo, is_rectified: bool = False) -> CameraCalibration | None:
-    """What a camera's own CameraInfo tells; None where its first entry of K is zero: nobody calibrated the camera.
+    """The calibration in a camera's own CameraInfo; None where its first entry of K is zero: it is uncalibrated.
 
-    Of rectified images it is P that tells. Raises CalibrationError.
+    For rectified images P counts. Raises CalibrationError.
     """
     if (message.p if is_rectified else message.k)[0] == 0:
         return None
@@ -196,7 +196,7 @@ def visual_odometry_to_msg(result: OdometryPose, camera_frame: str) -> Odometry:
 
 
 def odometry_status_to_msg(result: OdometryPose | Rejection, camera_frame: str) -> OdometryStatus:
-    """What odometry made of one image."""
+    """The result of odometry for one image."""
     message = OdometryStatus(header=header(result.stamp_ns, camera_frame), stages=stages_to_msg(result.stage_ms))
     message.latency_ms = float(sum(result.stage_ms.values()))
     if isinstance(result, Rejection):
@@ -222,7 +222,7 @@ def odometry_status_to_msg(result: OdometryPose | Rejection, camera_frame: str) 
 def imu_from_msg(message: Imu) -> tuple[Array | None, Array | None]:
     """Angular velocity and acceleration (3,) in the IMU's axes, checked; None where one is not measured.
 
-    A covariance that begins with -1 says so, or plain zeros: drivers that split the IMU into two topics leave those.
+    A covariance that begins with -1 marks it, or plain zeros, from drivers that split the IMU into two topics.
     """
     rate = _measured(message.angular_velocity, message.angular_velocity_covariance)
     return rate, _measured(message.linear_acceleration, message.linear_acceleration_covariance)
@@ -309,7 +309,7 @@ def state_to_msg(state: State) -> int:
 
 
 def state_from_msg(value: int) -> State:
-    """The way back of ``state_to_msg``."""
+    """Inverse of ``state_to_msg``."""
     for state in State:
         if state_to_msg(state) == value:
             return state
@@ -317,12 +317,12 @@ def state_from_msg(value: int) -> State:
 
 
 def support_to_msg(support: Support) -> int:
-    """Constant of ``LocalizationStatus`` for what a pose rests on."""
+    """Constant of ``LocalizationStatus`` for the support of a pose."""
     return int(getattr(LocalizationStatus, f"SUPPORT_{support.value}"))
 
 
 def support_from_msg(value: int) -> Support:
-    """The way back of ``support_to_msg``."""
+    """Inverse of ``support_to_msg``."""
     for support in Support:
         if support_to_msg(support) == value:
             return support
@@ -330,7 +330,7 @@ def support_from_msg(value: int) -> Support:
 
 
 def innovation_to_msg(innovation: FusionInnovation, map_frame: str) -> Innovation:
-    """Message of how a measurement met its prediction."""
+    """Message of an innovation."""
     return Innovation(
         header=header(innovation.stamp_ns, map_frame),
         source=innovation.source,
@@ -390,7 +390,7 @@ def coloured_points_from_msg(message: PointCloud2) -> tuple[Array, NDArray[np.ui
 
 
 def plan_to_msg(stamp_ns: int, frame_id: str, plan: PlanView) -> OccupancyGrid:
-    """Grid of a plan view, whose values are kept as they are."""
+    """Grid of a plan view, with unchanged values."""
     message = OccupancyGrid(header=header(stamp_ns, frame_id))
     rows, columns = plan.cells.shape
     message.info.map_load_time = message.header.stamp
@@ -401,7 +401,7 @@ def plan_to_msg(stamp_ns: int, frame_id: str, plan: PlanView) -> OccupancyGrid:
 
 
 def tracked_pose_to_msg(result: TrackedPose | Rejection, map_frame: str, camera_frame: str) -> TrackedPoseMsg:
-    """What followed map points tell of one image, or the reason why nothing."""
+    """The pose of one image by followed map points, or the reason why there is none."""
     message = TrackedPoseMsg(header=header(result.stamp_ns, map_frame), camera_frame_id=camera_frame)
     message.stages = stages_to_msg(result.stage_ms)
     message.latency_ms = float(sum(result.stage_ms.values()))

@@ -1,4 +1,4 @@
-"""Write ``config/<node>.yaml``: the parameters of every node, their defaults and what they mean."""
+"""Write ``config/<node>.yaml``: the parameters of every node, their defaults and meanings."""
 
 from __future__ import annotations
 

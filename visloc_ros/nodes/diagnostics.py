@@ -1,4 +1,4 @@
-"""What a node counts, published once a second as /diagnostics (REP 107)."""
+"""A node's counts, published once a second as /diagnostics (REP 107)."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from visloc_ros.nodes.qos import RELIABLE
 LEVELS = {"ok": DiagnosticStatus.OK, "warn": DiagnosticStatus.WARN, "error": DiagnosticStatus.ERROR}
 PERIOD_S = 1.0
 _PROCESSOR = re.compile(r"processor: (.+) \[%\]")
-LISTED_S = 25.0  # for which a participant of DDS that was killed is still listed, and a bit more: its lease is 20 s
+LISTED_S = 25.0  # a bit longer than DDS lists a participant that was killed: its lease is 20 s
 
 
 def publish_diagnostics(node: VislocNode[Any], report: Callable[[], tuple[str, str, Mapping[str, object]]]) -> None:
     """Publish ``report()`` -> (level, message, values) at 1 Hz while the node stays in the state it enters now.
 
-    What the node's guard has kept is added; a failure of this package in the last minute makes it an error.
+    The counts of the node's guard are added; a failure of this package in the last minute makes it an error.
     """
     double = DoubleWatch(node)
     publisher = node.publisher(DiagnosticArray, "/diagnostics", RELIABLE)
 
-    def tell() -> None:
+    def publish() -> None:
         try:
             level, message, values = report()
         except Exception as error:
@@ -49,7 +49,7 @@ def publish_diagnostics(node: VislocNode[Any], report: Callable[[], tuple[str, s
         array.header.stamp = node.get_clock().now().to_msg()
         publisher.publish(array)
 
-    node.timer(PERIOD_S, tell, is_steady=True)
+    node.timer(PERIOD_S, publish, is_steady=True)
 
 
 def processor_values(shares: Mapping[str, float]) -> dict[str, str]:
@@ -64,13 +64,13 @@ def processor_percent(values: Mapping[str, str]) -> dict[str, float]:
 
 
 class DoubleWatch:
-    """Looks whether another node has the name of this one: both answer its services and send its topics."""
+    """Detects another node with this node's name: both would answer its services and send its topics."""
 
     def __init__(self, node: VislocNode[Any]) -> None:
         self._node, self._alone_s = node, time.monotonic()
 
     def is_there(self) -> bool:
-        """Whether there has been another one for longer than a node that died is still listed."""
+        """Whether there has been another one for longer than a dead node is still listed."""
         own = self._node.get_name(), self._node.get_namespace()
         now_s = time.monotonic()
         if self._node.get_node_names_and_namespaces().count(own) < 2:

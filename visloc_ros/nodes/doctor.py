@@ -1,4 +1,4 @@
-"""Listens for a while to a robot's camera, transforms and nodes, and says what is wrong with them."""
+"""Listens for a while to a robot's camera, transforms and nodes, and reports their problems."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class DoctorNodeConfig(Config):
 
 
 class DoctorNode(VislocNode[DoctorNodeConfig]):
-    """Hears what the nodes would hear, and tells what it finds."""
+    """Subscribes to the inputs of the nodes, and reports its findings."""
 
     default_name = "doctor"
     config_type = DoctorNodeConfig
@@ -62,7 +62,7 @@ class DoctorNode(VislocNode[DoctorNodeConfig]):
         self.subscription(DiagnosticArray, "/diagnostics", self._take_diagnostics, RELIABLE)
 
     def findings(self) -> list[Finding]:
-        """What has been found since it was activated."""
+        """The findings since it was activated."""
         return [*self._of_camera(), *self._of_transforms(), *self._of_nodes()]
 
     def _take_frame(self, frame: Frame, camera_frame: str) -> None:
@@ -123,7 +123,7 @@ class DoctorNode(VislocNode[DoctorNodeConfig]):
 
 
 def _mount_in_words(base_from_camera: SE3) -> str:
-    """Where a camera is on the base (x ahead, y left, z up), and which way its optical axis points most."""
+    """Where a camera is on the base (x ahead, y left, z up), and the main direction of its optical axis."""
     axis = base_from_camera.rotation[:, 2]
     index = int(abs(axis).argmax())
     x, y, z = base_from_camera.translation
@@ -131,7 +131,7 @@ def _mount_in_words(base_from_camera: SE3) -> str:
 
 
 def main() -> None:
-    """Listen for the seconds that the first argument gives, then print what was found as JSON."""
+    """Listen for the seconds in the first argument, then print the findings as JSON."""
     rclpy.init(args=sys.argv)
     node, executor = DoctorNode(), SingleThreadedExecutor()
     executor.add_node(node)

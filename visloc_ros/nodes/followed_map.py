@@ -1,4 +1,4 @@
-"""Which map's points are followed: the anchor node's, also once it has taken another one."""
+"""The map whose points are followed: that of the anchor node, also after it loads another one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from visloc_ros.localization.searchable_map import open_searchable_map
 
 
 class FollowedMap:
-    """The map in use; the one that anchors come from is loaded beside, while frames go on, and asked for between two.
+    """The map in use; the map of new anchors is loaded in the background, and taken between two frames.
 
-    Anchors tell its path on their machine. Where there is no such map here, none is followed until anchors of the
+    Anchors carry its path on their machine. Where this machine has no such map, none is followed until anchors of the
     old one come again.
     """
 
@@ -38,7 +38,7 @@ class FollowedMap:
         self._loading.start()
 
     def take(self) -> Map | None:
-        """The map that is in use from now on, if it is another one; to be called between two frames."""
+        """The map to use from now on, if it has changed; to be called between two frames."""
         if self._loading is None or self._loading.is_alive():
             return None
         self._loading, loaded, self._loaded = None, self._loaded, None

@@ -40,10 +40,10 @@ WATCH_PERIOD_S = 0.1
 
 
 class FusionNode(VislocNode[FusionNodeConfig]):
-    """Feeds the back end from messages, and publishes what comes out of it.
+    """Feeds messages to the back end, and publishes its output.
 
-    In one process with the odometry node (``localization_node``) that borrows the back end for each frame, with
-    ``takes_odometry`` false.
+    In one process with the odometry node (``localization_node``), ``takes_odometry`` is false, and that node borrows
+    the back end for each frame.
     """
 
     default_name = "fusion_node"
@@ -85,7 +85,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
     def lend_backend(self, camera_frame: str) -> Iterator[Backend | None]:
         """Lend the back end for one frame to a node in this process, None where it is not active or takes no odometry.
 
-        What the back end sends with is not taken down meanwhile.
+        The back end's publishers live until it is returned.
         """
         with self._lending:
             if self._lent is not None:
@@ -156,7 +156,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         self._backend.watch(self.now_ns())
 
     def _base_from_camera(self) -> SE3 | None:
-        """Where the camera is on the base; None, with a warning, while nobody has told."""
+        """Where the camera is on the base; None, with a warning, while it is unknown."""
         if not self.camera_frame:
             return None
         base_from_camera = self._static.lookup(self.config.base_frame, self.camera_frame)
@@ -165,7 +165,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         return base_from_camera
 
     def _no_base_from_camera(self) -> str:
-        """What is missing, and what to do about it."""
+        """The missing transform, and what to do about it."""
         if not self.camera_frame:
             return "the images name no frame: set the camera driver's frame_id."
         return no_mount(self.config.base_frame, self.camera_frame)
@@ -215,7 +215,7 @@ MODES = tuple(mode.value for mode in Mode)
 
 
 class ModeService:
-    """Takes the node through its lifecycle, to be configured with another mode; it lives as long as the node does."""
+    """Takes the node through its lifecycle to configure another mode; it lives as long as the node does."""
 
     def __init__(self, node: VislocNode[FusionNodeConfig]) -> None:
         self._node = node

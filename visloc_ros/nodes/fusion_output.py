@@ -1,4 +1,4 @@
-"""What the fusion node sends: transforms, odometry, pose, paths, status, and where the searches look first."""
+"""Output of the fusion node: transforms, odometry, pose, paths, status, and priors of the searches."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ from visloc_ros.pipeline.output import BasePose, Published
 
 PATH_MAX_SIZE = 1024  # poses in a path: a message of about 100 kB
 ANCHORS_SHOWN = 200  # of each kind: the last minute or two
-LONGEST_GAP_NS = NANOSECONDS  # over which a transform is dated on: where the clock makes such a step, it has been set
+LONGEST_GAP_NS = NANOSECONDS  # over which a transform is dated on: a larger step of the clock means that it was set
 
 
 @dataclass(frozen=True, eq=False)
 class _Sent:
-    """``map_from_odom`` with its date, and when by the node's clock it was sent first and last."""
+    """``map_from_odom`` with its date, and when it was first and last sent by the node's clock."""
 
     stamp_ns: int
     map_from_odom: SE3
@@ -83,7 +83,7 @@ class FusionOutput(BackendListener):
         self._sending = threading.Lock()  # frames come from another thread than the timer
 
     def watch(self) -> None:
-        """Hear from now on whether others send what is sent here, until the node is deactivated."""
+        """Watch for other nodes that send the same transforms, until the node is deactivated."""
         config = self._config
         sent_here = {
             config.odom_frame: config.publish_map_to_odom_tf,
@@ -92,11 +92,11 @@ class FusionOutput(BackendListener):
         self._watch = TransformWatch(self._node, [child for child, is_sent in sent_here.items() if is_sent])
 
     def problem(self) -> str:
-        """Who else sends these transforms, and what to do about it; or nothing."""
+        """Which other node sends these transforms, and what to do about it; or nothing."""
         return "" if self._watch is None else self._watch.problem()
 
     def on_published(self, published: Published) -> None:
-        """Send what is true at one frame: the transforms first, since somebody may be driving by them."""
+        """Send the output at one frame: the transforms first, since a robot may be driving by them."""
         estimate = published.estimate
         self._broadcast(published)
         self.publish_status(estimate, published.inputs)
@@ -112,13 +112,13 @@ class FusionOutput(BackendListener):
             self.keeper.keep(estimate.state, last)
 
     def on_anchor(self, anchor: Anchor, verdict: Verdict) -> None:
-        """Keep where an anchor saw the camera, for viewers: arrows along x show which way it looked."""
+        """Keep the camera's pose by an anchor, for viewers: arrows along x show its viewing direction."""
         if isinstance(anchor.result, AnchorPose) and verdict is not PENDING:
             history = self._accepted if verdict is ACCEPTED else self._refused
             history.add(anchor.result.stamp_ns, anchor.result.map_from_camera @ BASE_FROM_OPTICAL.inverse)
 
     def on_innovation(self, innovation: Innovation) -> None:
-        """Send how a measurement compares with its prediction to those who listen."""
+        """Send an innovation while the topic has subscribers."""
         if self._innovation_publisher.get_subscription_count():
             self._innovation_publisher.publish(innovation_to_msg(innovation, self._config.map_frame))
 
@@ -127,7 +127,7 @@ class FusionOutput(BackendListener):
         return None if self.keeper is None else self.keeper.take_prior(name)
 
     def publish_status(self, estimate: Estimate, inputs: Sequence[Input] = ()) -> None:
-        """Send how far the pose can be trusted."""
+        """Send the status: the state of the pose, and why."""
         backend = self._backend()
         message = status_to_msg(estimate, self._config.map_frame, backend.map_name, backend.estimator.counts)
         message.inputs = [one.kind.value for one in inputs]
@@ -139,21 +139,21 @@ class FusionOutput(BackendListener):
             self._node.get_logger().info(words_for(estimate)[1])
 
     def publish_end(self, reason: Reason) -> None:
-        """The latched status must not go on claiming a pose that nobody computes any more."""
+        """Replace the latched status, so that it does not claim a pose that is not computed any more."""
         self._sent = None
         if rclpy.ok():
             self.publish_status(Estimate(self._node.now_ns(), State.UNINITIALIZED, reason))
 
     def publish_paths(self) -> None:
-        """Send the way so far, and the anchors on it, to those who listen."""
+        """Send the path so far, and the anchors on it, while they have subscribers."""
         for history in (self._odom_path, self._map_path, self._accepted, self._refused):
             history.publish()
 
     def repeat_map_from_odom(self) -> None:
-        """Send the last ``map -> odom`` again where no frame has brought one for a period, dated on by the time since.
+        """Send the last ``map -> odom`` again after a period without a frame, dated on by the time since.
 
-        Whoever follows another node's odometry, or looks up the newest time, then never waits for the next image.
-        Nothing is sent once the loss policy says so, or before the first fix.
+        A listener that follows another node's odometry, or looks up the newest time, then never waits for the next
+        image. Nothing is sent where the loss policy forbids it, or before the first fix.
         """
         period_ns, now_ns = NANOSECONDS / self._config.tf_publish_rate, self._node.now_ns()
         with self._sending:
@@ -172,7 +172,7 @@ class FusionOutput(BackendListener):
         if published.map_from_odom is not None:
             ahead_ns, now_ns = stamp_ns + int(config.transform_tolerance * NANOSECONDS), self._node.now_ns()
             leads_ahead = self._leads_ahead(published)
-            # The first one dated ahead has one before it: what follows in the next tolerance is looked up between them.
+            # One precedes the first one dated ahead: lookups within the next tolerance lie between them.
             if self._sent is None or not leads_ahead:
                 transforms.append((stamp_ns, config.map_frame, config.odom_frame, published.map_from_odom))
             if leads_ahead:
@@ -189,7 +189,7 @@ class FusionOutput(BackendListener):
         """Whether ``map -> odom`` is dated ahead of the frame: not where this node knows no ``odom -> base`` there.
 
         After a kidnapping the next pose would fall between dates of the old ``map -> odom``: TF would put the camera
-        where it was.
+        at its old place.
         """
         return published.odom_from_base is not None or not self._config.publish_odom_to_base_tf
 
@@ -202,7 +202,7 @@ class FusionOutput(BackendListener):
         self._broadcaster.send(*transforms)
 
     def _predict(self, estimate: Estimate) -> None:
-        """Tell the nodes that search the map where to look first: the fused pose or, before a fix, what is expected."""
+        """Send the prior to the nodes that search the map: the fused pose or, before a fix, the expected one."""
         if estimate.map_from_camera is not None and estimate.covariance is not None:
             if estimate.state is not State.LOST:
                 pose = self._in_map(estimate.stamp_ns, estimate.map_from_camera, estimate.covariance)
@@ -234,7 +234,7 @@ class FusionOutput(BackendListener):
 
 
 class PoseHistory:
-    """Keeps the last ``size`` poses; messages are made of them once somebody listens."""
+    """Keeps the last ``size`` poses; messages are made of them only for subscribers."""
 
     def __init__(
         self, node: VislocNode[Any], message_type: type[Path | PoseArray], topic: str, frame_id: str, size: int
@@ -249,7 +249,7 @@ class PoseHistory:
         self._new.append((stamp_ns, frame_from_child))
 
     def publish(self) -> None:
-        """Send all of them to those who listen."""
+        """Send all of them while the topic has subscribers."""
         if not self._publisher.get_subscription_count():
             return
         while self._new:

@@ -1,4 +1,4 @@
-"""How the fused pose is doing, as ``status`` for programs and as diagnostics for people."""
+"""The state of the fused pose, as ``status`` for programs and as diagnostics for people."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _sigmas(estimate: Estimate) -> tuple[float, float]:
 
 
 def words_for(estimate: Estimate) -> tuple[str, str]:
-    """Level and one line for people: state, why, what the pose rests on, and how long ago the last fix was."""
+    """Level and one line for people: state, reason, support, and age of the last fix."""
     words = estimate.state.value
     if estimate.reason is not None:
         words += f": {estimate.reason.value}"

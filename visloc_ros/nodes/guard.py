@@ -1,4 +1,4 @@
-"""The one place through which every callback, timer, service and worker goes: what they raise never ends the node."""
+"""Wraps every callback, timer, service and worker, so that their exceptions never end the node."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from visloc_ros.core.types import Reason
 
 LOG_PERIOD_S = 5.0
 RECENT_S = 60.0
-"""For which a failure counts as one of now."""
+"""Time for which a failure counts as recent."""
 
 
 class Guard:
-    """Calls back and keeps what is raised: errors of this package are told in words, all others with their trace.
+    """Calls functions and catches their exceptions: it logs errors of this package by message, others with their trace.
 
-    ``refused`` counts the first by where they came from: bad messages and requests, which are the sender's fault.
-    ``failures`` counts the others, which are this package's fault and make the node's diagnostics an error for a while.
+    ``refused`` counts the former by origin: bad messages and requests, which are the sender's fault. ``failures``
+    counts the latter, which are this package's fault and make the node's diagnostics an error for a while.
     """
 
     def __init__(self, logger: RcutilsLogger) -> None:
@@ -40,7 +40,7 @@ class Guard:
         return sum(failed_s >= since_s for failed_s in tuple(self._failed_s))
 
     def callback(self, name: str, call: Callable[..., object]) -> Callable[..., None]:
-        """The same call, which raises nothing; ``name`` is what the counts are kept under."""
+        """The same call, which raises nothing; its counts are kept under ``name``."""
 
         def guarded(*arguments: object) -> None:
             try:
@@ -51,7 +51,7 @@ class Guard:
         return guarded
 
     def service(self, name: str, handle: Callable[..., Any]) -> Callable[..., Any]:
-        """The same service handler, a function or a coroutine, which answers with the failure what it raises."""
+        """The same service handler, a function or a coroutine, which answers with the failure where it raises."""
 
         async def guarded_coroutine(request: object, response: Any) -> Any:
             try:
@@ -68,7 +68,7 @@ class Guard:
         return guarded_coroutine if inspect.iscoroutinefunction(handle) else guarded
 
     def action(self, name: str, execute: Callable[..., Any], result_type: type) -> Callable[..., Any]:
-        """The same coroutine of an action, which ends a goal with the failure that it raises as its result."""
+        """The same coroutine of an action, which ends the goal with the failure as its result where it raises."""
 
         async def guarded(goal: Any) -> Any:
             try:
@@ -80,7 +80,7 @@ class Guard:
         return guarded
 
     def keep(self, name: str, error: Exception) -> None:
-        """Count and tell an exception."""
+        """Count and log an exception."""
         if not rclpy.ok():
             return  # Ctrl-C has shut the context down: the last result could not be published
         if isinstance(error, VislocError):
@@ -99,7 +99,7 @@ class Guard:
         return {f"refused: {name}": count for name, count in self.refused.items()} | failures
 
     def _answer(self, name: str, error: Exception, response: Any) -> Any:
-        """An answer that tells the failure in the fields that the service has for it."""
+        """An answer with the failure in the service's fields for it."""
         self.keep(name, error)
         text = str(error) if isinstance(error, VislocError) else f"{type(error).__name__}: {error}; see the node's log"
         if hasattr(response, "code"):

@@ -1,4 +1,4 @@
-"""From ``fix`` and ``compass`` to hints for searches: where on the earth the camera is about, and where it looks."""
+"""From ``fix`` and ``compass`` to hints for searches: the camera's rough position on the earth, and its heading."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from visloc_ros.nodes.transforms import StaticTransforms
 from visloc_ros.sources.measurements import GeoPosition
 from visloc_ros.sources.ros_messages import MessageError, checked_stamp
 
-MAX_FIX_AGE_NS, MAX_COMPASS_AGE_NS = 2 * NANOSECONDS, NANOSECONDS // 2  # receivers tell once a second, or more often
-SPEED, TURN_RATE = 2.0, 1.0  # m/s and rad/s: what a robot may do since it was told
-COMPASS_SIGMA, COMPASS_OFFSET = np.deg2rad(20.0), np.deg2rad(10.0)  # not stated; of iron near by, and of true north
+MAX_FIX_AGE_NS, MAX_COMPASS_AGE_NS = 2 * NANOSECONDS, NANOSECONDS // 2  # receivers measure once a second, or more often
+SPEED, TURN_RATE = 2.0, 1.0  # m/s and rad/s: a robot's motion since the measurement
+COMPASS_SIGMA, COMPASS_OFFSET = np.deg2rad(20.0), np.deg2rad(10.0)  # if not stated; by iron and true north
 
 Value = TypeVar("Value")
 
 
 class HintInput:
-    """Subscribes to the optional topics that tell a pose roughly, for maps on the earth (``geo_origin``).
+    """Subscribes to the optional topics with a rough pose, for maps on the earth (``geo_origin``).
 
-    What cannot be used is counted in ``rejected``. Heights are left out: receivers count them from the ellipsoid,
-    photos from the sea.
+    ``rejected`` counts unusable messages. Heights are left out: receivers measure them from the ellipsoid, photos from
+    the sea.
     """
 
     def __init__(self, node: VislocNode[Any]) -> None:
@@ -46,7 +46,7 @@ class HintInput:
         node.subscription(Imu, "compass", self._take_compass, SENSOR, from_outside=True)
 
     def at(self, stamp_ns: int, camera_frame: str, manifest: Manifest) -> SearchHint | None:
-        """What is known of an image beside itself, in the map of a manifest; None where that is nothing."""
+        """The hint for an image, in the map of a manifest; None where nothing is known."""
         if not (manifest.gravity_aligned and {"latitude", "longitude"} <= manifest.geo_origin.keys()):
             return None
         position, heading = self._position(stamp_ns, manifest), self._heading(stamp_ns, camera_frame)
@@ -58,7 +58,7 @@ class HintInput:
             return None
         age_s, (position, sigma_m) = found
         east_north_up = local_positions([position], GeoPosition(**manifest.geo_origin))[0]
-        # Receivers err alike while a map is recorded, so that the map is off by as much as one of its positions.
+        # A receiver's error hardly changes while a map is recorded, so the map's error is that of one of its positions.
         return PositionHint(east_north_up[:2], float(np.linalg.norm([sigma_m, SIGMA_M, SPEED * age_s])))
 
     def _heading(self, stamp_ns: int, camera_frame: str) -> HeadingHint | None:

@@ -1,4 +1,4 @@
-"""What the nodes offer to ROS, asked of the nodes themselves: topics, services, actions, and what each is for."""
+"""The ROS interface of the nodes, listed from the running nodes: topics, services, actions, and their purpose."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ DESCRIPTIONS = {
     "node sends them, too; with `publish_odom_to_base_tf: false` it corrects that node's `odom -> base_link`.",
     "pose": "`map_from_base` at the stamp of the image, with its covariance.",
     "odom": "`odom_from_base`, scaled and continuous, with its velocity. Made only for subscribers.",
-    "status": "How far the pose can be trusted, why, and what it rests on; one for each frame.",
+    "status": "State of the pose, its reason, and what the pose rests on; one for each frame.",
     "odom_path": "The last poses in `odom`, twice a second.",
     "map_path": "The last poses in `map`, twice a second.",
     "map_to_odom_raw": "`map -> odom` before it is slewed.",
@@ -87,11 +87,11 @@ DESCRIPTIONS = {
     "map_builder_node/record": "Begin to record the camera for a map, and end it: `data: true`, `data: false`.",
     "odometry_node/reset_odometry": "Begin a new segment of odometry with the next frame.",
 }
-"""What each topic, service and action is for, by its name below the nodes' namespace."""
+"""Purpose of each topic, service and action, by its name below the nodes' namespace."""
 
 NodeMaker = Callable[[], Sequence[VislocNode[Any]]]
 _CAMERA = (["camera.transport:=raw"], ["camera.transport:=compressed"])
-_NO_SERVER = "server_url:=http://localhost:1"  # it need not be there
+_NO_SERVER = "server_url:=http://localhost:1"  # it need not exist
 
 
 class Kind(Enum):
@@ -114,14 +114,14 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class NodeInterface:
-    """All that a node offers, whatever its parameters are."""
+    """The whole interface of a node, with any parameters."""
 
     node_type: type[VislocNode[Any]]
     endpoints: dict[Kind, tuple[Endpoint, ...]]
 
 
 def list_interfaces(map_path: Path) -> list[NodeInterface]:
-    """Start each node with the parameters that make all of its topics, and ask it; ``map_path`` is any map.
+    """Start each node with the parameters that create all of its topics, and list them; ``map_path`` is any map.
 
     Raises SetupError when a node does not start.
     """
@@ -143,13 +143,13 @@ def _list_interfaces(map_path: Path, folder: str) -> list[NodeInterface]:
 
 
 def list_joined_interfaces(make_nodes: NodeMaker, map_path: Path) -> list[NodeInterface]:
-    """The same of nodes that are joined in one process, some of which then need not hear each other's topics."""
+    """The same of nodes that are joined in one process, some of which then do not need each other's topics."""
     maps = [f"map_tracking.map_path:={map_path}", f"map_path:={map_path}"]
     return _interfaces(make_nodes, [[*one, *maps] for one in _CAMERA])
 
 
 def _interfaces(make_nodes: NodeMaker, runs: Iterable[list[str]]) -> list[NodeInterface]:
-    """What each node of a process has in any of the runs with these parameters."""
+    """The interface of each node of a process in any of the runs with these parameters."""
     found: dict[type[VislocNode[Any]], dict[Kind, set[Endpoint]]] = {}
     for parameters in runs:
         for node_type, offered in _offered(make_nodes, parameters).items():
@@ -163,7 +163,7 @@ def _interfaces(make_nodes: NodeMaker, runs: Iterable[list[str]]) -> list[NodeIn
 
 
 def _offered(make_nodes: NodeMaker, parameters: list[str]) -> dict[type[VislocNode[Any]], dict[Kind, set[Endpoint]]]:
-    """What each node of a process has once it is active and every lifecycle node has not."""
+    """The interface of each active node of a process, without that of every lifecycle node."""
     rclpy.init(args=["--ros-args", *(part for one in parameters for part in ("-p", one))])
     nodes = make_nodes()
     plain = _of_a_plain_node()
@@ -186,7 +186,7 @@ def _offered(make_nodes: NodeMaker, parameters: list[str]) -> dict[type[VislocNo
 
 
 def _of_a_plain_node() -> Callable[[Kind, VislocNode[Any]], set[Endpoint]]:
-    """What a lifecycle node has by itself, told for any node."""
+    """The interface that every lifecycle node has."""
     plain = LifecycleNode("plain", namespace="visloc")
     found = _endpoints(plain)
     plain.destroy_node()

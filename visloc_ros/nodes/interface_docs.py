@@ -98,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the page of the ROS interface.")
     parser.add_argument("page", type=Path)
     page = parser.parse_args().page
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "OFF"  # no robot is to hear of these nodes
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "OFF"  # keep these nodes invisible to robots
     page.write_text(interface_page(list_interfaces(MAP)), encoding="utf-8")
 
 

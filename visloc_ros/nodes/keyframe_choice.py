@@ -1,4 +1,4 @@
-"""Which images are worth sending to a machine that finds them in the map: sharp ones, of views not sent yet."""
+"""The choice of images to send to an anchor machine: sharp ones, of views not sent yet."""
 
 from __future__ import annotations
 

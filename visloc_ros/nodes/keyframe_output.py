@@ -18,7 +18,7 @@ from visloc_ros.sources.ros_images import encode_jpeg
 
 
 class KeyframeOutput:
-    """Publishes ``keyframe/compressed`` while somebody listens; ``published`` counts the images sent."""
+    """Publishes ``keyframe/compressed`` while it has subscribers; ``published`` counts the images sent."""
 
     def __init__(self, node: VislocNode[Any], config: KeyframeConfig) -> None:
         self.published = 0
@@ -30,11 +30,11 @@ class KeyframeOutput:
 
     @property
     def is_heard(self) -> bool:
-        """Whether anybody listens to the keyframes."""
+        """Whether the keyframes have subscribers."""
         return bool(self._publisher.get_subscription_count())
 
     def offer(self, frame: Frame, camera_frame: str, result: OdometryPose | Rejection) -> None:
-        """Take a frame and what the odometry made of it; never waits."""
+        """Take a frame and its odometry; never waits."""
         if not self.is_heard:
             return
         if isinstance(result, OdometryPose) and result.is_keyframe:

@@ -1,4 +1,4 @@
-"""What the launch files share: checked arguments, and the processes of the nodes. Needs ROS's launch and launch_ros."""
+"""Shared code of the launch files: checked arguments, and the nodes' processes. Needs ROS's launch and launch_ros."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from visloc_ros.localization.config import RETRIEVAL, search_names
 SHARE = Path(get_package_share_directory("visloc_ros"))
 BOOLEANS = ("true", "false", "True", "False")
 RESPAWN_AFTER_S = 2.0
-SIMILAR = 0.85  # of a name that nobody declared: a letter left out, added or swapped
+SIMILAR = 0.85  # of an undeclared name to a declared one: a letter left out, added or swapped
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Argument:
     choices: Sequence[str] = ()
 
     def read(self, value: str | None = None) -> str | bool | None:
-        """What a value means, that of the default where none is given."""
+        """A value as bool or text, the default where none is given."""
         text = self.default if value is None else value
         return text == "true" or text == "True" if self.choices is BOOLEANS else text
 
@@ -51,7 +51,7 @@ def switch(default: bool, description: str) -> Argument:
     return Argument(str(default).lower(), description, BOOLEANS)
 
 
-NAMESPACE = Argument("visloc", "Namespace of the nodes, one of its own for each robot")
+NAMESPACE = Argument("visloc", "Namespace of the nodes, a different one for each robot")
 CAMERA = {
     "image_topic": Argument("image", "Raw image topic; with image_transport:=compressed the one without '/compressed'"),
     "camera_info_topic": Argument("camera_info", "CameraInfo topic"),
@@ -106,7 +106,7 @@ class Given:
 
 
 def describe(arguments: Mapping[str, Argument], start: Callable[[Given], list[Any]]) -> LaunchDescription:
-    """A launch file with these arguments, which starts what ``start`` gives for their values."""
+    """A launch file with these arguments, which starts the actions that ``start`` gives for their values."""
 
     def started(context: LaunchContext) -> list[Any]:
         check_names(context.launch_configurations, {name: one.default for name, one in arguments.items()})
@@ -127,10 +127,10 @@ def describe(arguments: Mapping[str, Argument], start: Callable[[Given], list[An
 
 
 def check_names(given: Mapping[str, str], defaults: Mapping[str, str | None]) -> None:
-    """Raise ValueError for a name that is misspelt: launch itself takes any, and nothing would come of it.
+    """Raise ValueError for a misspelt name, which launch itself silently ignores.
 
-    A file that includes this one may have arguments of its own: only what is nearly the name of one that was not given
-    is misspelt.
+    A file that includes this one may have other arguments: only a name similar to one that was not given counts as
+    misspelt.
     """
     for name in given.keys() - defaults.keys():
         for known in get_close_matches(name, defaults, cutoff=SIMILAR):
@@ -158,7 +158,7 @@ def process(
 ) -> Node:
     """One process of nodes, with parameters from ``arguments`` and ``fixed`` ones."""
     parameters = given.parameters(COMMON_PARAMETERS | dict(arguments)) | dict(fixed or {})
-    values = {  # launch would take a text for what it reads as in YAML
+    values = {  # launch would parse a text as YAML
         name: ParameterValue(value, value_type=str) if isinstance(value, str) else value
         for name, value in parameters.items()
     }
@@ -177,13 +177,13 @@ def process(
 
 
 def include(file: str, **arguments: str) -> IncludeLaunchDescription:
-    """Another launch file of the package; arguments that are not given here are passed on as they came."""
+    """Another launch file of the package; arguments that are not given here are passed on unchanged."""
     source = PythonLaunchDescriptionSource(str(SHARE / "launch" / file))
     return IncludeLaunchDescription(source, launch_arguments=arguments.items())
 
 
 def rviz(given: Given) -> list[Any]:
-    """RViz where it is wanted, or a word where it is missing: everything else runs without it."""
+    """RViz where it is wanted, or a message where it is missing: everything else runs without it."""
     if not given["rviz"]:
         return []
     try:

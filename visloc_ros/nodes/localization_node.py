@@ -1,7 +1,7 @@
-"""Odometry, map tracking and fusion in one process: a frame goes from the camera to TF without leaving it.
+"""Odometry, map tracking and fusion in one process, from the camera to TF.
 
 The nodes keep their names, parameters, services and topics; ``odometry_node`` and ``fusion_node`` are the same two as
-processes of their own.
+separate processes.
 """
 
 from __future__ import annotations

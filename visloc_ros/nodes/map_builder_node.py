@@ -1,6 +1,6 @@
-"""Builds a map when asked to, by the action ``~/build_map`` or the service of that name; answers after the fact.
+"""Builds a map on request, by the action ``~/build_map`` or the service of that name, and answers when it is done.
 
-A map is built from what was recorded before, or by the robot's camera on a drive through the place: ``~/record``.
+The source is an existing recording, or one by the robot's camera on a drive through the place: ``~/record``.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class MapBuilderNodeConfig(Config):
 
 
 class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
-    """Builds maps, one at a time, as an action, which tells how far it is and can be cancelled, or as a service."""
+    """Builds maps, one at a time, as an action, which reports its progress and can be cancelled, or as a service."""
 
     default_name = "map_builder_node"
     config_type = MapBuilderNodeConfig
@@ -101,7 +101,7 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
         return result
 
     async def _build(self, request: Any, response: Any, feedback: Feedback | None = None) -> Any:
-        """Fill in the answer to a request, those of the service or those of the action, which have the same fields."""
+        """Fill in the answer to a request of the service or of the action, which have the same fields."""
         if not self._busy.acquire(blocking=False):
             response.code, response.message = BuildMap.Response.BUSY, "another map is being built; try again later"
             return response
@@ -123,7 +123,7 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
         return response
 
     def _record(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        """Begin to record the camera, or end it; the answer says what was recorded."""
+        """Begin or end a recording of the camera; the answer describes the recording."""
         try:
             response.message = self.record() if request.data else str(self._finish_recording())
         except VislocError as error:
@@ -135,14 +135,14 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
         return response
 
     def record(self) -> str:
-        """Begin to record the camera; gives what to do then. Raises ConfigError while it records."""
+        """Begin to record the camera; gives the next step. Raises ConfigError while it records."""
         if self._recording is not None:
             raise ConfigError(f"it is recording already: {self._recording.recorded}")
         self._recording = CameraRecording(self, self.config.camera, Path(self.config.maps_folder) / RECORDINGS)
         return f"{self._recording.recorded.path} is being recorded: drive, then call build_map without a source"
 
     def _finish_recording(self) -> Recorded:
-        """The recording that is made now, which ends, or the last one. Raises ConfigError where there is none."""
+        """The current recording, which ends, or the last one. Raises ConfigError where there is none."""
         recording, self._recording = self._recording, None
         if recording is not None:
             self._recorded = recording.finish()
@@ -151,13 +151,13 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
         return self._recorded
 
     def _end_recording(self) -> None:
-        """A recording goes on to its end as a whole bag when the node stops."""
+        """Complete the bag of a recording when the node stops."""
         if self._recording is not None:
             with suppress(SourceError):  # no image, no bag
                 self.get_logger().info(f"record: {self._finish_recording()}")
 
     def _source(self, request: Any) -> tuple[Path, SourceConfig]:
-        """What a map is to be built from: the source of the request, or the recording."""
+        """The source of a map: that of the request, or the recording."""
         if request.source:
             return Path(request.source), SourceConfig(image_topic=request.image_topic)
         recorded = self._finish_recording()
@@ -181,23 +181,23 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
             reference_poses=Path(request.reference_poses) if request.reference_poses else None,
             overwrite=request.overwrite,
         )
-        told: list[LogProgress | Feedback] = [LogProgress(self), *([feedback] if feedback else [])]
+        listeners: list[LogProgress | Feedback] = [LogProgress(self), *([feedback] if feedback else [])]
 
         def hear(what: str, *words: object) -> None:
-            for progress in told:
+            for progress in listeners:
                 getattr(progress, what)(*words)
 
         self._process = ChildProcess(build, plan, hear=hear)
         return self._process.result()
 
     def _end_build(self) -> None:
-        """A build that nobody would answer for any more leaves nothing."""
+        """Cancel a build whose request cannot be answered any more; it leaves nothing."""
         if self._process is not None:
             self._process.end()
 
 
 def build(tell: Tell, plan: BuildPlan) -> MapSummary:
-    """Build a map in a process of its own, beside the nodes."""
+    """Build a map in a separate process, beside the nodes."""
     use_one_core()
     return build_job.build(tell, plan)
 

@@ -1,4 +1,4 @@
-"""The folder that a node's maps lie in: what is in it, and that no request reaches beyond it."""
+"""The folder of a node's maps, which lists them and confines requests to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MapsFolder:
         return self._folder is not None
 
     def path(self, requested: str) -> Path:
-        """The path that a request means. Raises ConfigError for one that it may not, or that is not clear."""
+        """The path of a request. Raises ConfigError for one that is forbidden or ambiguous."""
         if self._folder is not None:
             return path_within(self._folder, requested)
         path = Path(requested)
@@ -52,6 +52,6 @@ def _message(entry: MapEntry, is_in_use: bool) -> MapInfo:
 
 
 def _count(manifest: Manifest, what: str) -> int:
-    """A count that the manifest tells; 0 where it tells none that can be."""
+    """A count of the manifest; 0 where that is missing or impossible."""
     count = manifest.counts.get(what, 0)
     return count if isinstance(count, int) and 0 <= count < 1 << 32 else 0

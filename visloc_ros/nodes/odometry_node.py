@@ -1,7 +1,7 @@
-"""Tracks every frame of a camera: images in, ``odometry_status`` with the unscaled pose, and keyframes out.
+"""Tracks every frame of a camera, and publishes ``odometry_status`` with the unscaled pose, and keyframes.
 
-``visual_odom`` carries the same pose as a standard message, for viewers; ``loop_closure`` tells when a place is seen
-again. Where a map is given its points are followed in the same images: one reception and one decoding for both.
+``visual_odom`` carries the same pose as a standard message, for viewers; ``loop_closure`` reports a place that is seen
+again. Where a map is given its points are followed in the same images, which are received and decoded once for both.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class OdometryNodeConfig(Config):
 
 
 class OdometryNode(VislocNode[OdometryNodeConfig]):
-    """Takes each image, and what an IMU and wheels tell, through the localizer.
+    """Passes each image, and the measurements of an IMU and wheels, to the localizer.
 
-    Frames of a camera that is not calibrated wait for the anchor node to find its calibration out; where there is no
-    such node, the guess is used.
+    Frames of an uncalibrated camera wait until the anchor node has estimated its calibration; without such a node the
+    guess is used.
 
     With a ``fusion`` node in the same process frames go straight on into its back end while it is active.
     """
@@ -110,7 +110,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
 
     def activate(self) -> None:
         """Start tracking."""
-        self.undo(self._odometry.reset)  # done last, when nobody tracks any more
+        self.undo(self._odometry.reset)  # done last, when tracking has ended
         tracker = None if self._followed is None else self._make_tracker(self._followed.map)
         self._remote = RemoteBackend(self, tracker if self._fusion is None else None)
         self._output.keyframes = KeyframeOutput(self, self.config.keyframe)
@@ -157,7 +157,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             self._localizer.skip(stamp_ns)
 
     def _follow_other_map(self) -> None:
-        """Follow the points of the map that the anchor node has taken meanwhile."""
+        """Follow the points of the map that the anchor node has loaded meanwhile."""
         other = None if self._followed is None else self._followed.take()
         if other is not None:
             self._localizer.map_tracker = self._make_tracker(other)
@@ -168,7 +168,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         return MapTracker(map_, self.config.map_tracking)
 
     def _awaits_calibration(self, frame: Frame) -> bool:
-        """Whether a frame's camera is a guess for which an anchor node may find something better."""
+        """Whether a frame's camera is a guess that an anchor node may improve."""
         self._begin_s = self._begin_s or time.monotonic()
         if frame.calibration is None or not frame.calibration.is_provisional:
             return False
@@ -209,7 +209,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         return *self._judge(self._output.statistics.last), values
 
     def _judge(self, last: OdometryPose | Rejection | None) -> tuple[str, str]:
-        """Level and words of the diagnostics."""
+        """Level and message of the diagnostics."""
         if self._input.health.problem:
             return "error", self._input.health.problem
         if last is None:

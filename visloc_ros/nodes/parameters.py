@@ -26,7 +26,7 @@ CONFIG_FILE_MEANING = (
 
 _MUCH_ALIKE = 0.86  # names that differ by a letter or two; no two parameters of all nodes are so near
 
-# Ranges of parameters are closed on both sides in ROS; a missing side is as good as unbounded.
+# Ranges of parameters are closed on both sides in ROS; a missing side becomes practically unbounded.
 UNBOUNDED_INTEGER = 2**62
 UNBOUNDED_FLOAT = 1e300
 
@@ -58,8 +58,8 @@ def read_parameters(node: Node, options: Iterable[OptionInfo]) -> dict[str, Any]
 class NodeOptions(Generic[ConfigT]):
     """Parameters of a node for the options with these ``names``; ``config_file`` names a file for the others.
 
-    The parameter ``effective_config`` holds what both amount to, as YAML. Only the node itself can set it. The others
-    can be set to what an option can be, and only while the node is not configured: then they would have no effect.
+    The parameter ``effective_config`` holds the resulting configuration as YAML; only the node itself can set it. The
+    others take the values of their options, and only while the node is not configured: later they have no effect.
     """
 
     def __init__(self, node: Node, config_type: type[ConfigT], names: Collection[str]) -> None:
@@ -75,7 +75,7 @@ class NodeOptions(Generic[ConfigT]):
     def read(self) -> ConfigT:
         """Read parameters and file into a checked configuration, and show it; it is in use until ``release``.
 
-        Raises ConfigError, also for a given parameter that there is not, but one much like it.
+        Raises ConfigError, also for an unknown parameter that is similar to a known one.
         """
         self._refuse_misspelt()
         path = self._node.get_parameter(CONFIG_FILE).value
@@ -90,7 +90,7 @@ class NodeOptions(Generic[ConfigT]):
         return config
 
     def release(self) -> None:
-        """The configuration that was read is not in use any more."""
+        """End the use of the configuration that was read."""
         self._is_in_use = False
 
     def _judge(self, parameters: Sequence[Parameter]) -> SetParametersResult:
@@ -98,7 +98,7 @@ class NodeOptions(Generic[ConfigT]):
         return SetParametersResult(successful=not reason, reason=reason)
 
     def _why_not(self, parameter: Parameter) -> str:
-        """Why a parameter cannot be set to a value, or nothing."""
+        """Why a parameter cannot be set to a value; empty if it can."""
         name = parameter.name
         if name == EFFECTIVE_CONFIG:
             return "" if parameter.value == self._effective else f"{name} only shows what is set elsewhere"
@@ -114,7 +114,7 @@ class NodeOptions(Generic[ConfigT]):
         return ""
 
     def _refuse_misspelt(self) -> None:
-        """Files give parameters for several nodes: only a name that is much like one of this node's is a mistake."""
+        """Refuse names similar to this node's parameters; other unknown names in a file are for other nodes."""
         own = [item.name for item in self._options]
         given = self._node._parameter_overrides  # rclpy has no other way to them
         for name in given:
@@ -124,7 +124,7 @@ class NodeOptions(Generic[ConfigT]):
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested dictionaries of both, where values of ``over`` win; what should be a group and is none stays as it is."""
+    """Nested dictionaries of both, where ``over`` overrides; a value in place of a group stays as it is."""
     merged = dict(base)
     for name, value in over.items():
         below = base.get(name, {})

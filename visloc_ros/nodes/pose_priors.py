@@ -1,4 +1,4 @@
-"""Pose priors: from whoever knows (``/initialpose``, ``set_initial_pose``) or of the last run; never an output."""
+"""Pose priors from a user or client (``/initialpose``, ``set_initial_pose``) or of the last run; never an output."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from visloc_ros.pipeline.backend import BasePrior
 from visloc_ros.sources.ros_messages import MessageError, prior_from_msg, stamp_from_msg
 
 SAVE_PERIOD_S = 2.0
-SAVED_SIGMAS = np.repeat([0.5, np.deg2rad(15.0)], 3)  # what a robot may be pushed or turned while it is switched off
+SAVED_SIGMAS = np.repeat([0.5, np.deg2rad(15.0)], 3)  # by which a robot may be moved or turned while it is switched off
 
 
 class InitialPoses:
-    """Gives each good pose of ``/initialpose`` and of the service to ``take``; others are refused in words.
+    """Gives each valid pose of ``/initialpose`` and of the service to ``take``; others are refused with a message.
 
-    ``take`` tells whether the pose is used.
+    ``take`` returns whether the pose is used.
     """
 
     def __init__(self, node: VislocNode[Any], map_frame: str, take: Callable[[BasePrior], bool]) -> None:
@@ -54,7 +54,7 @@ class InitialPoses:
 
 
 class PoseKeeper:
-    """Keeps the last good pose in a folder, written beside the work, and gives back that of the last run once."""
+    """Keeps the last good pose in a folder, written by another thread, and gives that of the last run once."""
 
     def __init__(self, node: VislocNode[Any], folder: Path) -> None:
         self._folder, self._logger = folder, node.get_logger()
@@ -65,7 +65,7 @@ class PoseKeeper:
         node.timer(SAVE_PERIOD_S, self._save)
 
     def keep(self, state: State, pose: LastPose) -> None:
-        """Take the pose of a frame; only a LOCALIZED one is worth keeping."""
+        """Take the pose of a frame; only a LOCALIZED one is kept."""
         if state is State.LOCALIZED and pose.map_name:
             self._newest = pose
 

@@ -1,4 +1,4 @@
-"""Where a search looks first, and which images are worth one: by the fused poses that come back."""
+"""Priors of searches, and the choice of images to search, by the fused poses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_GAP_NS = NANOSECONDS // 5  # a few frames: the camera is still where the sea
 
 
 class PredictedPoses:
-    """Looks at fused poses, priors and the status for a node that searches; images not worth it it does not want.
+    """Uses fused poses, priors and the status to predict poses and to choose images for a node that searches.
 
     ``longest_rest_s`` is that of ``SearchPace``.
     """
@@ -40,7 +40,7 @@ class PredictedPoses:
         self._take_guarded_status = node.guard.callback("status", self._take_status)
 
     def at(self, stamp_ns: int) -> SE3 | None:
-        """``map_from_camera`` as it is expected of an image, or None."""
+        """The predicted ``map_from_camera`` of an image, or None."""
         for waiting, take in self._sources:
             for serialized in waiting():
                 take(serialized)
@@ -52,16 +52,16 @@ class PredictedPoses:
         return self._pace.wants(stamp_ns)
 
     def is_urgent(self, stamp_ns: int) -> bool:
-        """Whether nothing on the computer is as important as this search."""
+        """Whether this search has priority over everything else on the computer."""
         self._hear()
         return self._pace.is_urgent(stamp_ns)
 
     def tell_found(self, result: AnchorPose | Rejection, predicted: SE3 | None) -> None:
-        """A search is done; ``predicted`` is ``map_from_camera`` as it was expected."""
+        """A search is done; ``predicted`` is the predicted ``map_from_camera``."""
         self._pace.tell_found(result, predicted)
 
     def clear(self) -> None:
-        """Forget what refers to a map that is used no more."""
+        """Forget the poses in a map that is no longer used."""
         self._poses.clear()
 
     def _hear(self) -> None:

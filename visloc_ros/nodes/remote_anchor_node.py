@@ -1,7 +1,7 @@
-"""Has frames found by ``visloc serve`` on another machine: for robots that share no ROS network with it.
+"""Lets ``visloc serve`` on another machine find frames: for robots that share no ROS network with it.
 
-It takes the place of the anchor node on the robot. While the server does not answer, no anchors come: odometry leads
-on, and with a map on the robot map tracking.
+It replaces the anchor node on the robot. While the server does not answer, there are no anchors: odometry carries the
+pose on, and with a map on the robot map tracking.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class RemoteAnchorNodeConfig(Config):
 
 
 class RemoteAnchorNode(VislocNode[RemoteAnchorNodeConfig]):
-    """Sends the newest frame of a calibrated camera to the server as often as it helps, and tells what comes back."""
+    """Sends the newest frame of a calibrated camera to the server as often as it helps, and publishes the answers."""
 
     default_name = "remote_anchor_node"
     config_type = RemoteAnchorNodeConfig
@@ -67,7 +67,7 @@ class RemoteAnchorNode(VislocNode[RemoteAnchorNodeConfig]):
     )
 
     def configure(self) -> None:
-        """Know the server; it need not be there yet."""
+        """Set the server's address; it need not run yet."""
         if not self.config.server_url:
             raise ConfigError("parameter 'server_url' is empty: give the address of 'visloc serve'")
         token = read_token(Path(self.config.token_file) if self.config.token_file else None)

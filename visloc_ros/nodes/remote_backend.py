@@ -1,4 +1,4 @@
-"""The back end as the odometry node sees it that runs by itself: the fusion node, in another process."""
+"""The back end of an odometry node that runs alone: the fusion node, in another process."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from visloc_ros.pipeline.localizer import PoseBackend
 from visloc_ros.sources.ros_messages import anchor_from_msg, pose_from_msg, stamp_from_msg
 
 PREDICTIONS_KEPT = 8
-LONGEST_GAP_NS = NANOSECONDS // 2  # after the newest fused pose; then nobody sends them any more
+LONGEST_GAP_NS = NANOSECONDS // 2  # after the newest fused pose; later ones will not come
 
 
 class RemoteBackend(PoseBackend):
-    """Hears of anchors and fused poses by their topics; what the frames gave is published by the node itself.
+    """Receives anchors and fused poses by their topics; the node itself publishes the results of the frames.
 
-    Without a ``tracker`` nothing is heard. Anchors that contradict the fused pose are left out; ``outcomes`` counts
-    them.
+    Without a ``tracker`` it subscribes to nothing. Anchors that contradict the fused pose are left out;
+    ``outcomes`` counts them.
     """
 
     def __init__(self, node: VislocNode[Any], tracker: MapTracker | None) -> None:

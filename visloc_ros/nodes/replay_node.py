@@ -1,7 +1,7 @@
-"""Plays a bag to the running nodes with /clock and records what they answer, as JSON lines.
+"""Plays a bag to the running nodes with /clock and records their answers, as JSON lines.
 
-Messages keep the bag's stamps, so nodes run on simulated time. How old a pose is is measured here on the wall
-clock: from the moment its image was published to the moment its transform came back.
+Messages keep the bag's stamps, so nodes run on simulated time. The age of a pose is measured here on the wall clock:
+from the publication of its image to the arrival of its transform.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ DRAIN_LIMIT_S = 30.0
 CDR_STAMP_OFFSET = 4
 SPIN_PERIOD_S = 0.05
 PARAMETER_TIMEOUT_S = 30.0
-PATIENCE = 1000  # messages of a topic that may wait while this process has no turn: none may be missing in a recording
+PATIENCE = 1000  # messages of a topic that may wait while this process does not run: a recording must be complete
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class ReplayConfig(Config):
 
 
 class Recorder:
-    """Keeps what the nodes publish with the time of arrival, as it comes: reading it waits until the replay is over.
+    """Keeps the nodes' messages, serialized, with their times of arrival; they are parsed after the replay.
 
-    ``last_answer_s`` is when the last result of an image came: nodes go on to tell how they are doing without any.
+    ``last_answer_s`` is the arrival of the last result of an image: nodes publish their status without images, too.
     """
 
     def __init__(self, node: Node) -> None:
@@ -196,7 +196,7 @@ def _read_odometry(message: OdometryStatus) -> dict[str, Any]:
 
 
 def _read_diagnostics(message: DiagnosticArray) -> dict[str, Any]:
-    """What each node says of its processor time; the bag may hold diagnostics of others, which say nothing of it."""
+    """The processor time that each node reports; the bag may hold diagnostics of other nodes, which report none."""
     values = {status.name: {value.key: value.value for value in status.values} for status in message.status}
     return {"processor_percent": {name: processor_percent(of_node) for name, of_node in values.items()}}
 
@@ -228,7 +228,7 @@ ONLY_KEPT: Mapping[str, tuple[type, QoSProfile]] = {
     "loop_closure": (LoopClosure, RELIABLE),
     "/initialpose": (PoseWithCovarianceStamped, RELIABLE),
 }
-"""What is not read here: with it the recorded bag holds all that the fusion node got."""
+"""Topics that are not read here, but complete the inputs of the fusion node in the recorded bag."""
 
 
 class Player:
@@ -312,7 +312,7 @@ def cdr_stamp_ns(data: bytes) -> int:
 
 
 def read_node_config(node: Node, name: str) -> dict[str, Any]:
-    """The configuration that another node runs with. Raises SetupError when it does not tell it."""
+    """The configuration of another node. Raises SetupError when that does not publish it."""
     client = AsyncParameterClient(node, name)
     if not client.wait_for_services(PARAMETER_TIMEOUT_S):
         raise SetupError(f"{name} offers no parameters after {PARAMETER_TIMEOUT_S:.0f} s")
@@ -333,7 +333,7 @@ def _wait_for(future: Future) -> Any:
 
 @contextmanager
 def spinning(node: Node) -> Iterator[None]:
-    """Serve a node's callbacks in a thread of its own."""
+    """Serve a node's callbacks in a separate thread."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     thread = threading.Thread(target=_spin, args=(executor,), daemon=True)

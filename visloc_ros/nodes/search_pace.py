@@ -1,4 +1,4 @@
-"""Which images are worth a search: those that tell something that the fused pose does not know yet."""
+"""The choice of images to search: those that can improve the fused pose."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ LONGEST_REST_S = 3.0
 """Followed points hardly drift from the map: with an anchor each 3 s for two a second, offline and causal, the median
 error of a flight stays at 0.7 cm, that of a kitchen grows from 3.0 to 3.3 cm. A search takes 0.3 s of a processor."""
 _GROWN = 1.5  # times the standard deviations after the last search: then an anchor would improve the pose again
-_STALE_S = 0.3  # age of a fused pose, some frames of 30 Hz, beyond which it says nothing about an image
-_OVERLOADED_S, _OVERLOADED = 1.0, 3  # within it so many images not followed: one or two are made up for
+_STALE_S = 0.3  # age of a fused pose, some frames of 30 Hz, beyond which it does not apply to an image
+_OVERLOADED_S, _OVERLOADED = 1.0, 3  # within this time this number of images not followed: one or two do not matter
 STARVED_S = 4.0  # from the last searched image: a search is to end every 5 s, whatever else runs
 
 
 @dataclass(frozen=True)
 class FusedState:
-    """How the fused pose of an image is doing: its stamp, state, what it rests on, and its standard deviations.
+    """The state of an image's fused pose: its stamp, state, support, and standard deviations.
 
     ``position_sigma`` is in map units, ``rotation_sigma_deg`` in degrees; the largest of any direction. The pose
-    ``is_predicted`` where there was no time to follow the image, and ``has_scale`` once odometry can lead it on.
+    ``is_predicted`` where there was no time to follow the image, and ``has_scale`` once odometry can carry it on.
     """
 
     stamp_ns: int
@@ -45,7 +45,7 @@ class SearchPace:
     """Lets the search rest while the fused pose is confirmed and as good as it was.
 
     As long as followed points of the map hold the pose, each rest is twice as long as the one before, up to
-    ``longest_rest_s``; where odometry alone leads on from an anchor, rests stay short. It ends at once where the
+    ``longest_rest_s``; where odometry alone carries the pose on, rests stay short. It ends at once where the
     points are lost, the covariance grows, or no pose comes. While there is no time to follow all images, each rest is
     the longest: the pose needs the processor more. ``longest_rest_s`` of 0 searches all the time.
     """
@@ -60,7 +60,7 @@ class SearchPace:
         self._after_search: FusedState | None = None  # the first one since the last search ended
 
     def tell_fused(self, state: FusedState) -> None:
-        """How the newest fused pose is doing."""
+        """The state of the newest fused pose."""
         self._fused = state
         if state.is_predicted:
             self._predicted_ns.append(state.stamp_ns)
@@ -68,7 +68,7 @@ class SearchPace:
             self._after_search = state
 
     def tell_found(self, result: AnchorPose | Rejection, predicted: SE3 | None) -> None:
-        """A search has ended; ``predicted`` is ``map_from_camera`` as it was expected."""
+        """A search has ended; ``predicted`` is the predicted ``map_from_camera``."""
         is_confirmed = _confirms(result, predicted, self._is_overloaded)
         if is_confirmed and self._confirmed_ns is not None and self._is_held:
             self._rest_s = min(2.0 * self._rest_s, self._longest_s)
@@ -79,10 +79,10 @@ class SearchPace:
         self._after_search = None
 
     def wants(self, stamp_ns: int) -> bool:
-        """Tell whether to search the image of a stamp."""
+        """Whether to search the image of a stamp."""
         confirmed_ns, fused = self._confirmed_ns, self._fused
         if confirmed_ns is None or fused is None or fused.stamp_ns <= confirmed_ns:
-            return True  # where no pose comes between anchors, every one counts
+            return True  # where no pose comes between anchors, each anchor counts
         waited_ns = stamp_ns - confirmed_ns
         if self._is_overloaded:
             return not 0 <= waited_ns < self._longest_s * NANOSECONDS
@@ -92,7 +92,7 @@ class SearchPace:
         return not 0 <= waited_ns < rest_s * NANOSECONDS
 
     def is_urgent(self, stamp_ns: int) -> bool:
-        """Tell whether nothing is as important as a search: without a pose, or long without a search."""
+        """Whether a search has priority over everything else: without a pose, or long without a search."""
         fused, searched_ns = self._fused, self._searched_ns
         if fused is None or fused.state is not State.LOCALIZED or not self._is_told(stamp_ns):
             return True
@@ -108,7 +108,7 @@ class SearchPace:
 
     @property
     def _is_held(self) -> bool:
-        """Whether followed points of the map hold the pose, and odometry would where these are lost."""
+        """Whether followed points of the map hold the pose, and odometry could if they were lost."""
         fused = self._fused
         return fused is not None and fused.support is Support.MAP_TRACKING and fused.has_scale
 
@@ -128,7 +128,7 @@ class SearchPace:
 def _confirms(result: AnchorPose | Rejection, predicted: SE3 | None, is_overloaded: bool) -> bool:
     """Whether an anchor agrees with a prediction, which is about as uncertain as the anchor itself.
 
-    A prediction errs by more where not all images are followed: then it is left to the fusion to judge the anchor.
+    A prediction has a larger error where not all images are followed: then only the fusion judges the anchor.
     """
     if isinstance(result, Rejection) or predicted is None:
         return False

@@ -1,4 +1,4 @@
-"""A search that gets too little of the processor, told from one that hangs."""
+"""Distinguishes a search that gets too little of the processor from one that hangs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from visloc_ros.core.timing import ProcessorTime
 
 HUNG_S = 30.0  # a search that takes longer will hardly end: a slow one takes 4 s
 SLOW_S = 5.0  # in which a search is to end, whatever else runs
-_NOTHING, _MOST = 0.01, 0.5  # of the time: shares of a thread that waits for something else, and of one that runs
+_NOTHING, _MOST = 0.01, 0.5  # shares of processor time: of a thread that waits for something else, and of one that runs
 
 
 class _Search(NamedTuple):
@@ -22,7 +22,7 @@ class _Search(NamedTuple):
 
 
 class SearchWatch:
-    """Watches one search at a time; ``problem`` may be asked from any thread."""
+    """Watches one search at a time; ``problem`` may be read from any thread."""
 
     def __init__(self) -> None:
         self._search: _Search | None = None
@@ -40,7 +40,7 @@ class SearchWatch:
             self._search = None
 
     def problem(self) -> tuple[str, str] | None:
-        """Level and words of what is wrong with the search that runs, if anything is."""
+        """Level and message of a problem of the running search, if it has one."""
         if (search := self._search) is None:
             return None
         processor_s = time.clock_gettime(search.processor_clock) - search.processor_begin_s
@@ -48,7 +48,7 @@ class SearchWatch:
 
 
 def judged(since_s: float, processor_s: float) -> tuple[str, str] | None:
-    """Level and words for a search that began so long ago and has had the processor for so long."""
+    """Level and message by the time since a search began and its processor time."""
     if since_s > SLOW_S and _NOTHING * since_s < processor_s < _MOST * since_s:
         return "warn", (
             f"Overloaded: a search has run for {since_s:.0f} s and had the processor for {processor_s:.1f} s of them. "

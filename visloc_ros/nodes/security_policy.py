@@ -1,7 +1,7 @@
-"""Write ``security/visloc.policy.xml``: what each process may do on the ROS graph (SROS 2), asked of the nodes.
+"""Write ``security/visloc.policy.xml``: the permissions of each process on the ROS graph (SROS 2), from the nodes.
 
-Each process has an enclave of its own, and may do what its nodes do, and what every lifecycle node does by itself.
-Services and actions are called by the operator alone; a viewer only listens.
+Each process has its own enclave, with the permissions for its nodes' interfaces and for that of every lifecycle node.
+Only the operator calls services and actions; a viewer only listens.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ VERSION = "0.2.0"  # of the policy's schema
 ALLOW = "ALLOW"
 HEAD = " Made by `make policy` from the nodes themselves; docs/with_sros2.md says how it is used. "
 
-# What rcl and rclpy give every node, and every lifecycle node. Humble lacks get_type_description.
+# Interface of every node, and of every lifecycle node, by rcl and rclpy. Humble lacks get_type_description.
 CLOCK = "/clock"
 EVERY_NODE_PUBLISHES = ("/parameter_events", "/rosout")
 PARAMETER_SERVICES = (
@@ -44,7 +44,7 @@ PARAMETER_SERVICES = (
     "set_parameters",
     "set_parameters_atomically",
 )
-COMMANDS = "/_ros2cli*"  # what the nodes of `ros2 service call` and its like are called
+COMMANDS = "/_ros2cli*"  # the names of the nodes of `ros2 service call` and similar commands
 LIFECYCLE_EVENTS = "transition_event"
 LIFECYCLE_SERVICES = (
     "change_state",
@@ -62,14 +62,14 @@ Renamed = Callable[[str], str]
 
 
 def list_processes(map_path: Path) -> Processes:
-    """Ask the nodes of each process, as they are in it. Raises SetupError when one does not start."""
+    """The interfaces of the nodes in each process. Raises SetupError when one does not start."""
     alone = list_interfaces(map_path)
     joined = {name: list_joined_interfaces(make_nodes, map_path) for name, make_nodes in JOINED.items()}
     return joined | {one.node_type.default_name: [one] for one in alone}
 
 
 def policy(processes: Processes, namespace: str = "visloc", remappings: Mapping[str, str] | None = None) -> str:
-    """Text of the policy for nodes in a namespace, some of whose topics have other names there."""
+    """Text of the policy for nodes in a namespace, with remapped topics."""
     place, renamed = f"/{namespace.strip('/')}", remappings or {}
 
     def name(topic: str) -> str:
@@ -110,7 +110,7 @@ def _add_node(profiles: ET.Element, place: str, interface: NodeInterface, name: 
 def _add_listener(
     profiles: ET.Element, place: str, node: str, interfaces: Sequence[NodeInterface], name: Renamed
 ) -> ET.Element:
-    """A node of somebody else, or a command of ros2, that hears all that the nodes publish."""
+    """A node of another package, or a ros2 command, that may receive all that the nodes publish."""
     profile = ET.SubElement(profiles, "profile", ns=place, node=node)
     events = [f"{one.node_type.default_name}/{LIFECYCLE_EVENTS}" for one in interfaces]
     heard = map(name, _names(interfaces, Kind.PUBLISHED))
@@ -162,7 +162,7 @@ def main() -> None:
         "-r", dest="remappings", type=_remapping, action="append", default=[], help="a topic's name there: NAME:=OTHER"
     )
     given = parser.parse_args()
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "OFF"  # no robot is to hear of these nodes
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "OFF"  # keep these nodes invisible to robots
     text = policy(list_processes(MAP), given.namespace, dict(given.remappings))
     with atomic_write(given.policy) as path:
         path.write_text(text, encoding="utf-8")

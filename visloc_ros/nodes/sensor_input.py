@@ -1,4 +1,4 @@
-"""From ``imu`` and ``wheel_odom`` to the odometry: checked, and brought to the camera by /tf_static."""
+"""From ``imu`` and ``wheel_odom`` to the odometry: checked, and transformed to the camera by /tf_static."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from visloc_ros.sources.ros_messages import MessageError, pose_from_msg, stamp_f
 class SensorInput:
     """Subscribes to the optional topics of other sensors than the camera.
 
-    What lacks a transform to the camera is counted in ``rejected``, as bad messages are. An IMU is then left out;
-    wheels still tell the scale where the base does not turn.
+    ``rejected`` counts messages without a transform to the camera, and bad ones. Without a transform an IMU is left
+    out; wheels still give the scale where the base does not turn.
     """
 
     def __init__(self, node: VislocNode[Any], odometry: AidedOdometry, camera_frame: Callable[[], str | None]) -> None:
@@ -35,7 +35,7 @@ class SensorInput:
     def _take_imu(self, message: Imu) -> None:
         camera_frame = self._camera_frame()
         if camera_frame is None:
-            return  # before the first image nobody knows whose turns these are
+            return  # before the first image the camera's frame is unknown
         camera_from_imu = self._static.lookup(camera_frame, message.header.frame_id)
         if camera_from_imu is None:
             self._count("imu without transform", f"no fixed transform {camera_frame} -> {message.header.frame_id}")

@@ -1,4 +1,4 @@
-"""A camera in the simulated room, for seeing everything live without a robot."""
+"""A camera in the simulated room, for live tests without a robot."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class SimulatedCameraNode(VislocNode[SimulatedCameraNodeConfig]):
             self._jpegs.append(encode_jpeg(self._sequence.frame(index).image, JPEG_QUALITY))
 
     def _draw_rest(self) -> None:
-        """Draw the images that are missing yet, in time that nobody else wants."""
+        """Draw the missing images at low priority."""
         give_way()
         while len(self._jpegs) < len(self._sequence) and not self._is_ended.is_set():
             self._draw(len(self._jpegs) + 1)

@@ -1,4 +1,4 @@
-"""Hears whether another node sends a transform that this node sends: a robot then jumps between the two."""
+"""Detects another node that sends this node's transforms: a robot would jump between the two."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KEPT = 400  # transforms of this node by which it knows its own: 10 s
 
 
 class TransformWatch:
-    """Looks for transforms to the ``children`` frames that are not among those that this node has sent."""
+    """Detects transforms to the ``children`` frames that this node has not sent."""
 
     def __init__(self, node: VislocNode[Any], children: Iterable[str]) -> None:
         self._node, self._children = node, frozenset(children)
@@ -35,7 +35,7 @@ class TransformWatch:
         self._own.append((child, stamp_ns))
 
     def problem(self) -> str:
-        """Who else sends a transform of this node, by the newest messages, and what to do about it; or nothing."""
+        """Which other node sends a transform of this node, by the newest messages, and what to do; or nothing."""
         now_s = time.monotonic()
         for serialized in self._messages():
             self._look_at_guarded(serialized, now_s)

@@ -1,4 +1,4 @@
-"""What the odometry node sends of each frame: odometry, loops, followed map points, keyframes."""
+"""Output of the odometry node for each frame: odometry, loops, followed map points, keyframes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TRACKED = "tracked"
 
 
 class TrackingOutput(TrackingListener):
-    """Publishes to those who listen, and counts; ``followed`` hears of maps that anchors come from."""
+    """Publishes for subscribers, and counts; ``followed`` receives the maps that anchors come from."""
 
     def __init__(self, node: VislocNode[Any], map_frame: str, followed: FollowedMap | None) -> None:
         self.statistics = OdometryStatistics()
@@ -49,7 +49,7 @@ class TrackingOutput(TrackingListener):
 
     @property
     def is_heard(self) -> bool:
-        """Whether anybody listens to the odometry."""
+        """Whether the odometry has subscribers."""
         return bool(self._status_publisher.get_subscription_count())
 
     @property
@@ -80,12 +80,12 @@ class TrackingOutput(TrackingListener):
         self._loop_publisher.publish(loop_closure_to_msg(loop, self._camera_frame))
 
     def on_other_map(self, of_anchor: MapIdentity) -> None:
-        """Have the map loaded that anchors come from now."""
+        """Let ``followed`` load the map of the newest anchors."""
         if self._followed is not None:
             self._followed.hear(of_anchor)
 
     def on_points_followed(self, result: TrackedPose | Rejection) -> None:
-        """Send what followed map points tell of a frame."""
+        """Send a frame's pose by followed map points."""
         self.tracking_outcomes[result.reason.value if isinstance(result, Rejection) else TRACKED] += 1
         if self._tracking_publisher is not None and self._tracking_publisher.get_subscription_count():
             message = tracked_pose_to_msg(result, self._map_frame, self._camera_frame)

@@ -33,7 +33,7 @@ class TransformBroadcaster:
 
 
 class StaticTransforms:
-    """Collects /tf_static and answers how two rigidly joined frames lie to each other."""
+    """Collects /tf_static, and gives the transform between two rigidly joined frames."""
 
     def __init__(self, node: VislocNode[Any]) -> None:
         self._logger = node.get_logger()
@@ -53,7 +53,7 @@ class StaticTransforms:
 
 
 def no_mount(base: str, camera: str) -> str:
-    """That the place of the camera on the base is missing, and what to do about it."""
+    """The message that the place of the camera on the base is missing, with what to do about it."""
     return (
         f"no fixed transform {base} -> {camera} on /tf_static: publish it (static_transform_publisher"
         f" or the robot's URDF), or set base_frame to '{camera}' for a bare camera."
@@ -61,7 +61,7 @@ def no_mount(base: str, camera: str) -> str:
 
 
 class MovingTransforms:
-    """Collects /tf and answers, to any thread, where a frame was below another one at a time."""
+    """Collects /tf, and gives, in any thread, the pose of a frame in another one at a time."""
 
     def __init__(self, node: VislocNode[Any], fixed: StaticTransforms) -> None:
         self._logger, self._fixed = node.get_logger(), fixed

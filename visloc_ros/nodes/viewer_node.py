@@ -1,4 +1,4 @@
-"""What RViz would show, in a browser: for robots without a screen, and computers without ROS."""
+"""The view of RViz in a browser: for robots without a screen, and computers without ROS."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ POINT_CLOUDS = {"inlier_points": (40, 220, 80), "followed_points": (255, 170, 20
 ANCHORS = {"accepted_anchors": (40, 220, 80), "refused_anchors": (235, 60, 50)}
 UP = np.array([0.0, 0.0, 1.0])  # REP 103
 ARROW_LENGTH = 0.02  # of the scene's width
-PERIOD_S = 0.1  # as often as an eye wants it
+PERIOD_S = 0.1  # smooth to the eye
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""All that localizes in one process: the search in the map beside odometry, map tracking and fusion.
+"""All localization nodes in one process: the search in the map beside odometry, map tracking and fusion.
 
 It needs less memory than ``localization_node`` and ``anchor_node``, but a search that crashes takes the pose with it.
 """

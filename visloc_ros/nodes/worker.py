@@ -13,11 +13,11 @@ ItemT = TypeVar("ItemT")
 
 
 class Worker(Generic[ItemT]):
-    """Calls ``handle`` with one item after the other beside the caller; when ``capacity`` wait, the oldest is dropped.
+    """Calls ``handle`` with one item after the other in a thread; when ``capacity`` wait, the oldest is dropped.
 
     ``handle`` must raise nothing (``nodes.guard``). Where ``is_urgent`` is given, items that are not urgent when their
-    turn comes are handled in a second thread, which gives way to other work on the computer: without privileges a
-    thread can lower its priority, and never raise it again.
+    turn comes are handled in a second thread of low priority: without privileges a thread can lower its priority, but
+    not raise it again.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ class Engine(Protocol):
         """The map that it searches."""
 
     def localize(self, frame: Frame, prior: SE3 | None = None) -> AnchorPose | Rejection:
-        """Give ``map_from_camera`` of a frame, searched near the prior if there is one, or the reason for having none."""
+        """Give ``map_from_camera`` of a frame, searched near the prior if there is one, or why there is none."""
 
 
 class AnchorRunner(Protocol):

@@ -28,8 +28,8 @@ class BackendConfig(Config):
     loss_policy: str = option(
         "stop_tf",
         "while LOST, stop_tf sends neither map -> odom nor pose, so that a robot that uses them stops; hold goes on "
-        "with the last map -> odom, but not with pose; inflate goes on with both, and the pose's standard deviation is at "
-        "least fusion.state.lost_sigma and grows with distance and time",
+        "with the last map -> odom, but not with pose; inflate goes on with both, and the pose's standard deviation is "
+        "at least fusion.state.lost_sigma and grows with distance and time",
         choices=("hold", "stop_tf", "inflate"),
     )
     silence_s: float = option(

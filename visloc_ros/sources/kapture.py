@@ -39,7 +39,7 @@ class Record(NamedTuple):
 
 
 def is_kapture(root: Path) -> bool:
-    """Tell whether a folder is a kapture data set with images."""
+    """Whether a folder is a kapture data set with images."""
     return (root / _SENSORS / "records_camera.txt").is_file()
 
 

@@ -45,7 +45,7 @@ def _open_existing(path: Path, config: SourceConfig) -> FrameSource:
 
 
 def is_bag(path: Path) -> bool:
-    """Tell whether a path is a ROS 2 bag: a folder with metadata.yaml or storage files, or one such file."""
+    """Whether a path is a ROS 2 bag: a folder with metadata.yaml or storage files, or one such file."""
     if path.is_dir():
         return (path / BAG_METADATA).is_file() or any(file.suffix in BAG_SUFFIXES for file in path.iterdir())
     return path.suffix in BAG_SUFFIXES

@@ -95,7 +95,7 @@ class LightGlueNetwork(nn.Module):
         return partner, scores
 
     def _adapt(self, index: int, points: _Points, count: int, adaptivity: Adaptivity) -> bool:
-        """Tell whether matching can end after layer ``index``; drop unmatchable points if not."""
+        """Whether matching can end after layer ``index``; drop unmatchable points if not."""
         if adaptivity.depth >= 1.0 and adaptivity.width >= 1.0:
             return False
         sure = confidence_threshold(index)

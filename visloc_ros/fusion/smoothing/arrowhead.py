@@ -70,13 +70,13 @@ class Solution:
         return ResidualStatistics(residuals, inverse(factors.information), explained, factors.own)
 
     def _explained_by_second(self, factors: LinearFactors, jacobians: Array) -> Array:
-        """Contribution of the second states and their cross-covariances with the first to the predictions' covariances."""
+        """Covariances of the predictions by the second states and their cross-covariances with the first."""
         cross = factors.jacobians @ self.cross[factors.first, factors.ahead - 1] @ np.swapaxes(jacobians, 1, 2)
         own = jacobians @ self.covariances[factors.second] @ np.swapaxes(jacobians, 1, 2)
         return np.asarray(own + cross + np.swapaxes(cross, 1, 2))
 
     def _explained_by_shared(self, factors: LinearFactors, jacobians: Array) -> Array:
-        """Contribution of the shared unknown and its cross-covariances with the states to the same covariances."""
+        """Covariances of the predictions by the shared unknown and its cross-covariances with the states."""
         with_states = np.einsum("nij,nj->ni", factors.jacobians, self.shared[factors.first])
         if factors.second_jacobians is not None:
             with_states += np.einsum("nij,nj->ni", factors.second_jacobians, self.shared[factors.second])

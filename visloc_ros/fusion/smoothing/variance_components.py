@@ -107,7 +107,7 @@ class FactorDistribution:
 
     @property
     def common(self) -> VarianceFactors:
-        """Factors of the anchors' common error: the stated variance missing in the residuals, or half of their excess."""
+        """Factors of the anchors' common error: the stated variance missing in residuals, or half of their excess."""
         return self._expected(np.where(self.factors < 1.0, 1.0 - self.factors, (self.factors - 1.0) / 2.0))
 
     def _expected(self, values: Array) -> VarianceFactors:

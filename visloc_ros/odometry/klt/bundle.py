@@ -88,7 +88,7 @@ class BundleProblem:
 
     def moved(self, camera_steps: Array, point_steps: Array) -> BundleProblem:
         """Apply left increments (K, 6), rotation first, to the keyframes and (L, 3) to the points."""
-        from scipy.spatial.transform import Rotation  # takes 0.2 s, for which no start has to wait
+        from scipy.spatial.transform import Rotation  # takes 0.2 s, so it is imported only when needed
 
         turns = rotation_matrix(camera_steps[:, :3])
         turned = Rotation.from_matrix(turns @ self.rotations)  # orthonormal again, or rounding errors pile up

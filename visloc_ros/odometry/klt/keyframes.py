@@ -25,7 +25,7 @@ class KeyframePolicy:
     config: KltConfig
 
     def wants(self, keyframe: Keyframe, features: Features, camera_from_odom: SE3, num_supporting: int) -> bool:
-        """Tell whether the frame with these features should follow ``keyframe`` as the next one.
+        """Whether the frame with these features should follow ``keyframe`` as the next one.
 
         ``num_supporting`` of them are landmarks whose depths are known by parallax.
         """

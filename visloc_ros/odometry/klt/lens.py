@@ -99,7 +99,7 @@ class LensSchedule:
 
 
 def is_nominal(camera: pycolmap.Camera, radial: Array) -> bool:
-    """Tell whether a camera with a change (2,) is of a radial model but was calibrated without any distortion."""
+    """Whether a camera with a change (2,) is of a radial model but was calibrated without any distortion."""
     model = _RADIAL_MODELS.get(camera.model.name, camera.model.name)
     if model not in _FIRST_COEFFICIENT:
         return False
