@@ -17,7 +17,7 @@ from visloc_msgs.msg import OdometryStatus
 from visloc_ros.core.camera import guess_camera
 from visloc_ros.core.types import Reason, Rejection
 from visloc_ros.localization import AnchorEngine
-from visloc_ros.nodes import conversions, search_watch
+from visloc_ros.nodes import camera_health, conversions, diagnostics, search_watch
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.odometry_node import OdometryNode
@@ -26,6 +26,13 @@ from visloc_ros.nodes.qos import RELIABLE
 BEGIN_NS = 1_700_000_000 * 1_000_000_000
 CAMERA = guess_camera(320, 240)
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch):
+    """Diagnostics ten times a second, of cameras that are silent after one."""
+    monkeypatch.setattr(diagnostics, "PERIOD_S", 0.1)
+    monkeypatch.setattr(camera_health, "STALE_S", 1.0)
 
 
 class Listener:
