@@ -389,9 +389,10 @@ def run_all(make_nodes: Callable[[], Sequence[VislocNode[Any]]]) -> None:
 
 def serve(executor: Executor, nodes: Sequence[VislocNode[Any]]) -> None:
     """Serve until all nodes are shut down, or a signal has shut the context down."""
-    # rclpy wakes a waiting executor before it shuts the context down: a quick one checks too early and waits on.
-    wake = nodes[0].create_timer(WAKE_PERIOD_S, lambda: None, clock=Clock(clock_type=ClockType.STEADY_TIME))
+    wake = None
     try:
+        # rclpy wakes a waiting executor before it shuts the context down: a quick one checks too early and waits on.
+        wake = nodes[0].create_timer(WAKE_PERIOD_S, lambda: None, clock=Clock(clock_type=ClockType.STEADY_TIME))
         while rclpy.ok() and not all(node.is_shut_down for node in nodes):
             executor.spin_once()
     except RCLError:
@@ -399,7 +400,8 @@ def serve(executor: Executor, nodes: Sequence[VislocNode[Any]]) -> None:
             raise
         # rclpy's own signal handler shut the context down between a check and a call
     finally:
-        nodes[0].destroy_timer(wake)
+        if wake is not None:
+            nodes[0].destroy_timer(wake)
 
 
 def _shut_down() -> None:
