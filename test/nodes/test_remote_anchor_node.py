@@ -1,6 +1,7 @@
 """A robot whose images are found over HTTP: the same anchors, and none made up while the server is away."""
 
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -15,6 +16,7 @@ from visloc_msgs.msg import Anchor
 from visloc_ros.apps.server_process import free_port, running
 from visloc_ros.core.map import open_map
 from visloc_ros.localization import AnchorEngine
+from visloc_ros.nodes import diagnostics
 from visloc_ros.nodes.conversions import camera_to_msg, header
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.nodes.remote_anchor_node import JPEG_QUALITY, RemoteAnchorNode
@@ -26,6 +28,11 @@ from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
 BEGIN_NS, STEP_NS = 1_700_000_000_000_000_000, 500_000_000
 SEQUENCE = simulate(SIMULATION, "map")
 TOKEN = "correct-horse-battery"
+
+
+@pytest.fixture(autouse=True)
+def told_often(monkeypatch):
+    monkeypatch.setattr(diagnostics, "PERIOD_S", 0.1)
 
 
 class Robot:
@@ -62,13 +69,16 @@ class Robot:
 
     def wait_for_words(self, begin):
         """Go on as a camera does, until the diagnostics begin so: a silent camera is what they would speak of."""
-        for _ in range(20):
+
+        def told():
             if self.diagnostics[1].startswith(begin):
-                return
-            self.diagnostics = ("", "")
-            self.send(1)
-            self.harness.wait_for(lambda: self.diagnostics[1], "diagnostics")
-        raise AssertionError(self.diagnostics)
+                return True
+            if self.diagnostics[1]:
+                self.diagnostics = ("", "")
+                self.send(1)
+            return False
+
+        self.harness.wait_for(told, f"diagnostics that begin with '{begin}'")
 
     def find(self, index):
         """The anchor of a frame, which the node has been waiting for."""
@@ -83,27 +93,6 @@ def asking(port, *more):
     return [word for one in parameters for word in ("-p", one)]
 
 
-def test_anchors_are_those_of_the_map_on_the_server(ros_domain, room_map, tmp_path):
-    (tmp_path / "token").write_text(TOKEN)
-    engine = AnchorEngine(open_map(room_map))
-    with running(room_map.parent, "--token-file", str(tmp_path / "token")) as server:
-        more = (f"token_file:={tmp_path / 'token'}", f"server_map:={room_map.name}")
-        with started(RemoteAnchorNode, *asking(server.port, *more)) as harness:
-            robot = Robot(harness)
-            for index in (1, 4):
-                told = robot.find(index)
-                assert told.accepted, told.reason
-                sent = read_upload(encode_jpeg(SEQUENCE.frame(index).image, 95), lambda *_: SEQUENCE.camera)
-                again = read_upload(encode_jpeg(sent.image, JPEG_QUALITY), lambda *_: SEQUENCE.camera)
-                own = engine.localize(again)
-                assert pose_from_msg(told.pose.pose).is_close(own.map_from_camera, 1e-6, 1e-4)
-                assert told.pose.covariance == pytest.approx(own.covariance.reshape(36), rel=1e-6)
-                assert told.map_covariance == pytest.approx(own.map_covariance.reshape(36), rel=1e-6)
-                assert (told.num_inliers, len(told.inlier_points)) == (own.num_inliers, own.num_inliers)
-                assert told.inlier_pixels == pytest.approx(own.inlier_pixels.reshape(-1), abs=1e-3)
-                assert (told.map_name, told.metric) == (room_map.name, True)
-
-
 def told_off(robot):
     stamp_ns = robot.send(0)
     robot.harness.wait_for(lambda: "does not answer" in robot.diagnostics[1], "words")
@@ -111,15 +100,39 @@ def told_off(robot):
     assert stamp_ns not in robot.anchors
 
 
-def test_without_a_server_no_anchor_comes_and_the_diagnostics_say_why(ros_domain, room_map):
-    port = free_port()
-    with started(RemoteAnchorNode, *asking(port)) as harness:
-        robot = Robot(harness)
-        told_off(robot)
-        with running(room_map.parent, port=port):
+def test_anchors_are_those_of_the_map_on_the_server_and_without_it_the_diagnostics_say_why(
+    ros_domain, room_map, tmp_path
+):
+    (tmp_path / "token").write_text(TOKEN)
+    with_token, port = f"token_file:={tmp_path / 'token'}", free_port()
+    with ExitStack() as server:
+        with started(RemoteAnchorNode, *asking(port, with_token)) as harness:
+            robot = Robot(harness)
+            told_off(robot)
+            server.enter_context(running(room_map.parent, "--token-file", str(tmp_path / "token"), port=port))
             assert robot.find(1).accepted
             robot.wait_for_words("Localizing")
-        told_off(robot)
+        with started(RemoteAnchorNode, *asking(port, with_token, f"server_map:={room_map.name}")) as harness:
+            robot = Robot(harness)
+            has_the_anchors_of(robot, room_map)
+            server.close()
+            told_off(robot)
+
+
+def has_the_anchors_of(robot, room_map):
+    engine = AnchorEngine(open_map(room_map))
+    for index in (1, 4):
+        told = robot.find(index)
+        assert told.accepted, told.reason
+        sent = read_upload(encode_jpeg(SEQUENCE.frame(index).image, 95), lambda *_: SEQUENCE.camera)
+        again = read_upload(encode_jpeg(sent.image, JPEG_QUALITY), lambda *_: SEQUENCE.camera)
+        own = engine.localize(again)
+        assert pose_from_msg(told.pose.pose).is_close(own.map_from_camera, 1e-6, 1e-4)
+        assert told.pose.covariance == pytest.approx(own.covariance.reshape(36), rel=1e-6)
+        assert told.map_covariance == pytest.approx(own.map_covariance.reshape(36), rel=1e-6)
+        assert (told.num_inliers, len(told.inlier_points)) == (own.num_inliers, own.num_inliers)
+        assert told.inlier_pixels == pytest.approx(own.inlier_pixels.reshape(-1), abs=1e-3)
+        assert (told.map_name, told.metric) == (room_map.name, True)
 
 
 def test_a_camera_that_nobody_calibrated_is_not_searched(ros_domain, room_map):
