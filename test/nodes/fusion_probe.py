@@ -26,6 +26,8 @@ from visloc_ros.nodes.qos import LATCHED, RELIABLE, TF, TF_STATIC
 from visloc_ros.sources import ros_messages
 
 TIMEOUT_S = 20.0
+# Messages go from one node of a process to another as they are published; a timer may never let it be quiet.
+TURN_S, QUIET_TURNS, MOST_TURNS = 0.02, 3, 20
 BEGIN_NS, FRAME_NS = 1_700_000_000_000_000_000, 50_000_000
 BASE_FROM_CAMERA = SE3.from_rotation_vector([0.2, -1.2, 0.4], [0.3, 0.1, 0.5])
 MAP_FROM_ODOM = Sim3.from_se3(SE3.from_rotation_vector([0.1, 0.2, 1.5], [4.0, -2.0, 1.0]), scale=2.5)
@@ -204,8 +206,13 @@ class Setup:
 
     def settle(self) -> None:
         """Serve whatever is still on its way: nothing new for a while."""
-        for _ in range(10):
-            self._executor.spin_once(timeout_sec=0.02)
+        quiet = 0
+        for _ in range(MOST_TURNS):
+            begin_s = time.monotonic()
+            self._executor.spin_once(timeout_sec=TURN_S)
+            quiet = quiet + 1 if time.monotonic() - begin_s >= TURN_S else 0
+            if quiet == QUIET_TURNS:
+                break
 
     def relocalize(self) -> Trigger.Response:
         client = self.probe.create_client(Trigger, "fusion_node/relocalize")

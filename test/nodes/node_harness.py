@@ -12,7 +12,7 @@ from rclpy.node import Node
 from visloc_ros.nodes.base import VislocNode
 
 TIMEOUT_S = 60.0
-ASKED_AGAIN_S = 5.0
+ASKED_AGAIN_S = 0.5
 
 
 class Harness:

@@ -14,7 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.nodes import conversions, diagnostics, tf_watch
+from visloc_ros.nodes import camera_health, conversions, diagnostics, tf_watch
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import IMAGE, RELIABLE
@@ -63,6 +63,7 @@ def test_what_others_send_of_their_own_is_none_of_this_nodes_business(ros_domain
 
 def test_a_second_node_of_the_same_name_is_an_error(ros_domain, monkeypatch):
     monkeypatch.setattr(diagnostics, "LISTED_S", 0.5)
+    monkeypatch.setattr(diagnostics, "PERIOD_S", 0.1)
     reports: list[DiagnosticStatus] = []
     with started(FusionNode) as harness:
         harness.probe.create_subscription(
@@ -85,7 +86,8 @@ def test_a_second_node_of_the_same_name_is_an_error(ros_domain, monkeypatch):
     ],
     ids=["reliability", "type"],
 )
-def test_a_publisher_that_does_not_fit_is_told_with_the_remedy(ros_domain, arguments, kind, qos, words):
+def test_a_publisher_that_does_not_fit_is_told_with_the_remedy(ros_domain, monkeypatch, arguments, kind, qos, words):
+    monkeypatch.setattr(camera_health, "STALE_S", 0.2)
     with started(OdometryNode, *arguments) as harness, elsewhere() as camera:
         camera.create_publisher(kind, "image", qos)
         harness.wait_for(lambda: words in harness.node._report()[1], words)

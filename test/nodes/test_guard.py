@@ -15,7 +15,7 @@ from std_srvs.srv import Trigger
 from visloc_msgs.srv import LoadMap, Localize
 from visloc_ros.core.config import Config
 from visloc_ros.core.errors import SourceError
-from visloc_ros.nodes import base, guard
+from visloc_ros.nodes import base, diagnostics, guard
 from visloc_ros.nodes.background import in_background
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.diagnostics import publish_diagnostics
@@ -56,6 +56,11 @@ class FailingNode(VislocNode):
     async def _fail_coroutine(self, request, response):
         response.code = 0
         raise ZeroDivisionError("coroutine")
+
+
+@pytest.fixture
+def told_often(monkeypatch):
+    monkeypatch.setattr(diagnostics, "PERIOD_S", 0.1)
 
 
 def publish(harness, *words):
@@ -99,7 +104,7 @@ def test_services_answer_with_the_failure_in_the_fields_that_they_have(ros_domai
         assert harness.node.guard.failures == {"plain": 1, "coroutine": 1, "localize": 1}
 
 
-def test_diagnostics_say_it(ros_domain):
+def test_diagnostics_say_it(ros_domain, told_often):
     told: list[DiagnosticStatus] = []
     with started(FailingNode) as harness:
         harness.probe.create_subscription(DiagnosticArray, "/diagnostics", lambda m: told.extend(m.status), RELIABLE)
@@ -111,7 +116,7 @@ def test_diagnostics_say_it(ros_domain):
         assert {value.key: value.value for value in told[-1].values} == {"failed: words": "1"}
 
 
-def test_a_failure_of_long_ago_is_counted_and_no_longer_an_error(ros_domain, monkeypatch):
+def test_a_failure_of_long_ago_is_counted_and_no_longer_an_error(ros_domain, told_often, monkeypatch):
     monkeypatch.setattr(guard, "RECENT_S", 0.0)
     told: list[DiagnosticStatus] = []
     with started(FailingNode) as harness:
@@ -121,7 +126,7 @@ def test_a_failure_of_long_ago_is_counted_and_no_longer_an_error(ros_domain, mon
         assert (told[-1].level, told[-1].message) == (DiagnosticStatus.OK, "Fine.")
 
 
-def test_a_report_that_fails_is_an_error_too(ros_domain):
+def test_a_report_that_fails_is_an_error_too(ros_domain, told_often):
     class Silent(FailingNode):
         def activate(self):
             publish_diagnostics(self, lambda: 1 / 0)

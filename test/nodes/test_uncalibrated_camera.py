@@ -17,7 +17,7 @@ from visloc_msgs.msg import Anchor, LocalizationStatus, OdometryStatus
 from visloc_msgs.srv import Localize
 from visloc_ros.core.calibration import CalibrationSource
 from visloc_ros.core.camera import with_focal_length
-from visloc_ros.nodes import conversions, odometry_node
+from visloc_ros.nodes import conversions, diagnostics, odometry_node
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.odometry_node import OdometryNode
@@ -36,6 +36,11 @@ BEGIN_NS, STEP_NS = 1_700_000_000_000_000_000, 500_000_000
 def images_of(simulation: SimulationConfig) -> list[bytes]:
     """What a camera sees on its way through the room, as JPEG."""
     return [encode_jpeg(frame.image, 95) for frame in simulate(simulation, "map")]
+
+
+@pytest.fixture(autouse=True)
+def told_often(monkeypatch):
+    monkeypatch.setattr(diagnostics, "PERIOD_S", 0.1)
 
 
 class Driver:
