@@ -52,8 +52,8 @@ class Robot:
     def record(self, begins):
         return self.harness.call(SetBool, RECORD, SetBool.Request(data=begins))
 
-    def build(self):
-        return self.harness.call(BuildMap, BUILD, BuildMap.Request(name="room"))
+    def build(self, config_file=""):
+        return self.harness.call(BuildMap, BUILD, BuildMap.Request(name="room", config_file=str(config_file)))
 
     def begin(self):
         answer = self.record(True)
@@ -118,7 +118,9 @@ def test_a_drive_becomes_a_map_in_metres_with_its_z_axis_up(builder, tmp_path):
     assert "build_map" in robot.begin().message
     count = len(robot.room)
     robot.drive(range(count))
-    answer = robot.build()
+    neighbours_alone = tmp_path / "mapping.yaml"
+    neighbours_alone.write_text("pairs: {window: 2, retrieval: 0}")
+    answer = robot.build(neighbours_alone)
     assert answer.code == BuildMap.Response.SUCCESS, answer.message
     assert answer.registered_images == count
 

@@ -379,8 +379,10 @@ class Goal:
 
 
 def test_a_map_is_built_by_an_action_that_tells_how_far_it_is(recording, tmp_path, ros_domain):
+    neighbours_alone = tmp_path / "mapping.yaml"
+    neighbours_alone.write_text("pairs: {window: 2, retrieval: 0}")
     with started(MapBuilderNode, "-p", f"maps_folder:={tmp_path}") as harness:
-        goal = Goal(harness, source=str(recording), name="room")
+        goal = Goal(harness, source=str(recording), name="room", config_file=str(neighbours_alone))
         status, result = goal.result()
         assert (status, result.code) == (GoalStatus.STATUS_SUCCEEDED, result.SUCCESS), result.message
         assert result.registered_images == len(open_map(tmp_path / "room").images)
