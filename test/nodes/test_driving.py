@@ -36,6 +36,7 @@ from visloc_ros.sources.ros_messages import stamp_from_msg, transform_from_msg
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 CAMERA = SimulationConfig(width=480, height=360, focal_px=360.0, rate_hz=12.0, duration_s=600.0, samples=1)
+DARKNESS = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
 PATH = ellipse((2.95, 2.7), (1.55, 1.2))
 BASE_FROM_CAMERA = SE3(OPTICAL @ rotation_matrix([-0.1, 0.0, 0.0]), np.array([0.1, 0.0, 1.3]))
 TOLERANCE_S, RADIUS_M = 0.2, 0.2
@@ -75,11 +76,10 @@ class Cockpit(Node):
     def show(self):
         """The next frame; gives its stamp."""
         self._now_s, stamp_ns = self.camera.seconds(self.index), self.camera.stamp_ns(self.index)
-        frame = self.camera.frame(self.index)
-        image = np.zeros_like(frame.image) if self.is_dark else frame.image
+        image = DARKNESS if self.is_dark else self.camera.frame(self.index).image
         self.index += 1
         self._senders["/clock"].publish(Clock(clock=conversions.header(stamp_ns, "").stamp))
-        self._senders["camera_info"].publish(conversions.camera_to_msg(stamp_ns, "camera", frame.camera))
+        self._senders["camera_info"].publish(conversions.camera_to_msg(stamp_ns, "camera", self.camera.camera))
         head = conversions.header(stamp_ns, "camera")
         self._senders["image/compressed"].publish(
             CompressedImage(header=head, format="jpeg", data=encode_jpeg(image, 90))
