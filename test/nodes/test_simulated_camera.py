@@ -14,7 +14,7 @@ from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.nodes.simulated_camera_node import SimulatedCameraNode
 from visloc_ros.sources.ros_messages import pose_from_msg
 
-SHORT = ("samples:=1", "duration_s:=2.0", "rate_hz:=20.0")
+SHORT = ("samples:=1", "duration_s:=1.0", "rate_hz:=20.0")
 ARGUMENTS = [one for option in SHORT for one in ("-p", f"simulation.{option}")]
 
 
@@ -24,11 +24,11 @@ def test_it_goes_to_and_fro_in_what_is_drawn_and_further_as_more_is(ros_domain, 
     with started(SimulatedCameraNode, *ARGUMENTS) as harness:
         node = harness.node
         harness.probe.create_subscription(PoseStamped, "ground_truth", shown.append, RELIABLE)
-        harness.wait_for(lambda: len(node._jpegs) == len(node._sequence) == 40, "the whole pass")
-        harness.wait_for(lambda: len(shown) > 60, "poses")
+        harness.wait_for(lambda: len(node._jpegs) == len(node._sequence) == 20, "the whole pass")
+        harness.wait_for(lambda: len(shown) > 30, "poses")
         truth = node._truth
     places = [pose_from_msg(message.pose) for message in shown]
-    rows = [min(range(40), key=lambda row, at=at: abs(truth[row].translation - at.translation).sum()) for at in places]
+    rows = [min(range(20), key=lambda row, at=at: abs(truth[row].translation - at.translation).sum()) for at in places]
     steps = {abs(after - before) for before, after in pairwise(rows)}
     assert steps == {1}
-    assert max(rows) == 39
+    assert max(rows) == 19
