@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,11 @@ def interfaces() -> list[NodeInterface]:
 
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
-        return list_interfaces(Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz")
+        gc.freeze()  # what is there already need not be looked through after each node
+        try:
+            return list_interfaces(Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz")
+        finally:
+            gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
