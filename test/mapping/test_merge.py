@@ -26,7 +26,9 @@ from visloc_ros.mapping.merging.sightings import Sighting, Sightings
 
 FIRST, SECOND = range(10), [row for row in range(10, 30) if row != 28]
 ONLY_IN_SECOND = 28  # a view of which the first part shows nothing
-AWAY = [11, 12, 26, 27, 28, 29]  # views of which the first part shows nothing
+FEW = range(17, 25)  # views of what the first part shows
+AWAY = [12, 27, 28, 29]  # views of which the first part shows nothing
+BETWEEN = [10, 13, 14, 15, 16, 17, 25]  # views of what both show
 B_FROM_ROOM = MAP_FROM_SFM.inverse
 
 
@@ -42,6 +44,18 @@ def halves(tmp_path_factory):
     first = saved(part_of_room(FIRST, "first"), folder / "first")
     second = disturbed(part_of_room(SECOND, "second"))
     return first, saved(second, folder / "second", B_FROM_ROOM, metric=False, gravity_aligned=False)
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """A second map of no more images than it takes."""
+    return saved(part_of_room(FEW, "second"), tmp_path_factory.mktemp("few") / "second", B_FROM_ROOM)
+
+
+@pytest.fixture(scope="module")
+def away(tmp_path_factory):
+    """A map that has nothing in common with the first."""
+    return saved(part_of_room(AWAY, "away"), tmp_path_factory.mktemp("away") / "away", B_FROM_ROOM, metric=False)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +141,7 @@ class TestMergedMap:
 
 def test_maps_without_known_poses_are_adjusted_as_a_whole_in_the_frame_of_the_first(room, tmp_path):
     first = saved(disturbed(part_of_room(FIRST, "first"), 1), tmp_path / "first", scale_source="wheel odometry")
-    part = part_of_room(SECOND, "second")
+    part = part_of_room(FEW, "second")
     second = saved(disturbed(part), tmp_path / "second", B_FROM_ROOM, metric=False)
     archive = pack_map(second, tmp_path / "second.tar.gz")
     merge_maps([first, archive], tmp_path / "whole")
@@ -136,11 +150,9 @@ def test_maps_without_known_poses_are_adjusted_as_a_whole_in_the_frame_of_the_fi
     assert np.median(angles) < 0.2
 
 
-def test_maps_join_in_the_order_in_which_they_overlap(room, tmp_path):
-    first = saved(part_of_room(FIRST, "first"), tmp_path / "first")
-    away = saved(part_of_room(AWAY, "away"), tmp_path / "away", B_FROM_ROOM, metric=False)
-    between = part_of_room([row for row in range(10, 26) if row not in AWAY], "between")
-    summary = merge_maps([first, away, saved(between, tmp_path / "between")], tmp_path / "whole")
+def test_maps_join_in_the_order_in_which_they_overlap(room, halves, away, tmp_path):
+    between = saved(part_of_room(BETWEEN, "between"), tmp_path / "between")
+    summary = merge_maps([halves[0], away, between], tmp_path / "whole")
     assert [one["map"] for one in open_map(tmp_path / "whole").manifest.merged] == ["between", "away"]
     assert [count.source for count in summary.by_source] == ["first", "away", "between"]
     positions, _ = errors(tmp_path / "whole", room)
@@ -158,29 +170,28 @@ def test_the_metric_map_should_be_the_first(halves):
 
 
 def test_names_that_both_maps_use_stay_apart(halves, tmp_path):
-    named = part_of_room(SECOND, "second")
+    named = part_of_room(FEW, "second")
     taken = [image.name for image in open_map(halves[0]).images]
-    images = [replace(image, name=name) for image, name in zip(named.images, taken * 2, strict=False)]
+    images = [replace(image, name=name) for image, name in zip(named.images, taken, strict=False)]
     images = [replace(image, name=f"{row}-{image.name}" if row > 3 else image.name) for row, image in enumerate(images)]
     second = saved(replace(named, images=tuple(images), thumbnails={}), tmp_path / "second", B_FROM_ROOM)
     merge_maps([halves[0], second], tmp_path / "whole")
     names = [image.name for image in open_map(tmp_path / "whole").images]
-    assert len(set(names)) == len(FIRST) + len(SECOND)
+    assert len(set(names)) == len(FIRST) + len(FEW)
     assert {f"second/{name}" for name in taken[:4]} <= set(names)
 
 
 class TestRefusals:
     @pytest.fixture(autouse=True)
-    def nothing_is_left_behind(self, halves, tmp_path):
-        before = [contents(path) for path in halves]
+    def nothing_is_left_behind(self, halves, few, away, tmp_path):
+        before = [contents(path) for path in (*halves, few, away)]
         yield
         assert not (tmp_path / "whole").exists()
         assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
-        assert [contents(path) for path in halves] == before
+        assert [contents(path) for path in (*halves, few, away)] == before
 
-    def test_no_overlap(self, halves, tmp_path):
-        away = saved(part_of_room(AWAY, "away"), tmp_path / "away", B_FROM_ROOM)
-        with pytest.raises(MapError, match=r"only 0 of 6 images of 'away' are found in 'first', 3 are needed: film"):
+    def test_no_overlap(self, halves, away, tmp_path):
+        with pytest.raises(MapError, match=r"only 0 of 4 images of 'away' are found in 'first', 3 are needed: film"):
             merge_maps([halves[0], away], tmp_path / "whole")
 
     def test_a_camera_of_another_focal_length(self, halves, tmp_path):
@@ -192,7 +203,7 @@ class TestRefusals:
             merge_maps([halves[0], saved(replace(part, images=images), tmp_path / "second")], tmp_path / "whole")
 
     def test_other_features(self, halves, tmp_path):
-        part = part_of_room(SECOND, "second")
+        part = part_of_room(FEW, "second")
         for info, words in (
             (ModelInfo("disk", "Apache-2.0"), "'first' was made with 'aliked-n16', 'second' with 'disk'"),
             (ModelInfo("aliked-n16", "BSD-3-Clause", "0" * 64), "other weights of 'aliked-n16'"),
@@ -228,23 +239,24 @@ class TestRefusals:
             merge_maps(halves, tmp_path / "whole", progress=Recorder("search 'second'", KeyboardInterrupt()))
 
     def test_a_map_that_is_in_two_places(self, halves, tmp_path):
+        rest = part_of_room(FEW[4:], "rest")
         bent = join(
-            part_of_room(range(10, 20), "bent"),
-            part_of_room(range(20, 30), "rest"),
+            part_of_room(FEW[:4], "bent"),
+            rest,
             Sim3(1.0, rotation_matrix([0.0, 0.0, 2.0]), np.array([8.0, 0.0, 0.0])),
-            np.full(len(part_of_room(range(20, 30), "rest").points), NO_POINT),
+            np.full(len(rest.points), NO_POINT),
         )
         with pytest.raises(MapError, match="fits 'first' in two ways"):
             merge_maps([halves[0], saved(bent, tmp_path / "bent")], tmp_path / "whole")
 
-    def test_a_map_is_replaced_in_place_once_the_merged_one_is_whole(self, halves, tmp_path):
+    def test_a_map_is_replaced_in_place_once_the_merged_one_is_whole(self, halves, few, tmp_path):
         path = shutil.copytree(halves[0], tmp_path / "first")
         recorder = Recorder("search 'second'", KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
-            merge_maps([path, halves[1]], path, overwrite=True, progress=recorder)
+            merge_maps([path, few], path, overwrite=True, progress=recorder)
         assert sorted(contents(path).values()) == sorted(contents(halves[0]).values())
-        merge_maps([path, halves[1]], path, overwrite=True)
-        assert len(open_map(path).images) == len(FIRST) + len(SECOND)
+        merge_maps([path, few], path, overwrite=True)
+        assert len(open_map(path).images) == len(FIRST) + len(FEW)
 
 
 class Spot:
