@@ -15,8 +15,7 @@ SCRIPT = f"import os; from visloc_ros.features.backends import aliked; print(*ma
     [
         ({}, "PASSIVE 3000 64"),
         ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None 64"),
-        ({"GOMP_SPINCOUNT": "7"}, "PASSIVE 7 64"),
-        ({"LRU_CACHE_CAPACITY": "1024"}, "PASSIVE 3000 1024"),
+        ({"GOMP_SPINCOUNT": "7", "LRU_CACHE_CAPACITY": "1024"}, "PASSIVE 7 1024"),
     ],
 )
 def test_whoever_loads_torch_through_this_package_does_neither_spin_nor_keep_much_unless_asked_to(chosen, used):

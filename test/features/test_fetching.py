@@ -31,7 +31,7 @@ def entry(tmp_path):
     folder.mkdir()
     (folder / "toy.pth").write_bytes(CONTENT)
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}/toy.pth"
         yield WeightsFile("toy", "toy_v1.pth", url, hashlib.sha256(CONTENT).hexdigest(), 0.1, "MIT", "tests")
