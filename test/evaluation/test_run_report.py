@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -261,31 +262,30 @@ def test_ten_thousand_frames_make_a_page_of_modest_size():
     assert len(render_page(run, run_series(run), summarize(run), "")) < 3_000_000
 
 
-def test_results_are_replaced_and_other_files_left_alone(tmp_path):
-    (tmp_path / "mine.txt").write_text("keep", encoding="utf-8")
-    write_results(make_synthetic_run(20), tmp_path)
-    write_results(make_synthetic_run(40), tmp_path)
-    assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["frames"] == 40
-    assert {item.name for item in tmp_path.iterdir()} == RESULT_FILES | {"mine.txt"}
-
-
-def test_results_are_swapped_in_whole_not_overwritten(tmp_path):
+def test_results_are_swapped_in_whole_and_other_files_left_alone(tmp_path):
     """Whoever has the old page open keeps it: the new one comes under its name by a rename."""
     folder, kept = tmp_path / "run", tmp_path / "kept.html"
-    path = write_results(make_synthetic_run(20), folder)
+    folder.mkdir()
+    (folder / "mine.txt").write_text("keep", encoding="utf-8")
+    path = write_results(make_synthetic_run(20, localized=False), folder)
     kept.hardlink_to(path)
-    write_results(make_synthetic_run(40), folder)
+    write_results(make_synthetic_run(40, localized=False), folder)
     assert "20 frames" in kept.read_text(encoding="utf-8")
     assert "40 frames" in path.read_text(encoding="utf-8")
+    assert json.loads((folder / "summary.json").read_text(encoding="utf-8"))["frames"] == 40
+    assert {item.name for item in folder.iterdir()} == RESULT_FILES | {"mine.txt"}
+    assert (folder / "mine.txt").read_text(encoding="utf-8") == "keep"
 
 
 def test_a_title_with_dollar_signs_is_no_formula(tmp_path):
-    assert write_results(dataclasses.replace(make_synthetic_run(5), title="a $ b $_{"), tmp_path).exists()
+    run = dataclasses.replace(make_synthetic_run(5, localized=False), title="a $ b $_{")
+    assert write_results(run, tmp_path).exists()
 
 
-def test_a_failure_while_writing_keeps_the_earlier_results(tmp_path, monkeypatch):
-    write_results(make_synthetic_run(20), tmp_path)
+def test_a_failure_while_writing_keeps_the_earlier_results(results, tmp_path, monkeypatch):
+    shutil.copytree(results[1].parent, tmp_path, dirs_exist_ok=True)
     before = {item.name: item.read_bytes() for item in tmp_path.iterdir()}
+    assert before
 
     def full_disk(*_):
         raise OSError(28, "No space left on device")
