@@ -1,8 +1,8 @@
 """Every way of writing something, on a disk that fails at one call after the other, or while the process is killed.
 
-python interrupted_writes.py SCENARIO FOLDER TRIALS [DATA], with the library of faulty_disk.c loaded before all others;
-prints a line of JSON for each trial; without arguments, the scenarios and which of them need DATA. TRIALS are spread
-over all calls that write; 0 tries each of them.
+python interrupted_writes.py SCENARIO[,SCENARIO...] FOLDER TRIALS [DATA], with the library of faulty_disk.c loaded
+before all others; prints a line of JSON for each trial; without arguments, the scenarios and which of them need DATA.
+TRIALS are spread over all calls that write; 0 tries each of them.
 """
 
 import contextlib
@@ -315,7 +315,7 @@ def spread(number, trials):
 
 
 def main(name, folder, trials, data=None):
-    """Try it all, and print a line for each trial; the first one is of a disk that does not fail."""
+    """Try all of a scenario, and print a line for each trial; the first one is of a disk that does not fail."""
     outside, start, place = folder / "outside", folder / "start", folder / "place"
     for made in (outside, start):
         made.mkdir(parents=True)
@@ -325,7 +325,7 @@ def main(name, folder, trials, data=None):
     before = state_of(scenario, start)
 
     def tell(result):
-        print(json.dumps(result), flush=True)
+        print(json.dumps({"scenario": name, **result}), flush=True)
 
     shutil.copytree(start, place)
     if kind.is_long:
@@ -352,4 +352,5 @@ if __name__ == "__main__":
         print(json.dumps({name: kind.is_long for name, kind in SCENARIOS.items()}))
         sys.exit()
     signal.alarm(3600)
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
+    for chosen in sys.argv[1].split(","):
+        main(chosen, Path(sys.argv[2], chosen), int(sys.argv[3]), *sys.argv[4:])

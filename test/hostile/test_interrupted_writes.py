@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,21 +25,36 @@ def faulty_disk(tmp_path_factory):
     return library
 
 
+@pytest.fixture(scope="session")
+def tried(faulty_disk, tmp_path_factory):
+    """What became of each try, by the scenarios that were asked for; asked once for each group of them."""
+
+    @cache
+    def run(names, *data):
+        folder = tmp_path_factory.mktemp("tried")
+        done = subprocess.run(
+            [sys.executable, HERE / "interrupted_writes.py", names, folder, str(TRIALS), *data],
+            env=os.environ | {"LD_PRELOAD": str(faulty_disk), "PYTHONPATH": IMPORTED},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    return run
+
+
 @pytest.fixture(params=TRIED)
-def trials(request, faulty_disk, tmp_path):
-    """What became of each try."""
-    data = [request.getfixturevalue("shared_data")] if SCENARIOS[request.param].is_long else []
-    done = subprocess.run(
-        [sys.executable, HERE / "interrupted_writes.py", request.param, tmp_path, str(TRIALS), *data],
-        env=os.environ | {"LD_PRELOAD": str(faulty_disk), "PYTHONPATH": IMPORTED},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def trials(request, tried):
+    """What became of each try of a scenario."""
+    if SCENARIOS[request.param].is_long:
+        told = tried(request.param, request.getfixturevalue("shared_data"))
+    else:
+        told = tried(",".join(name for name in TRIED if not SCENARIOS[name].is_long))
+    return [trial for trial in told if trial["scenario"] == request.param]
 
 
-@pytest.mark.timeout(3600 if EXAMPLES else 120)
+@pytest.mark.timeout(3600 if EXAMPLES else 240)
 def test_the_old_or_the_new_one_is_whole(trials):
     good, *failed = trials
     assert good["state"] == "new"
