@@ -168,23 +168,23 @@ def test_order_of_arrival_does_not_matter():
 
 
 def test_a_third_of_wrong_anchors_never_makes_it_diverge():
-    """30 % gross outliers, 50 seeds."""
+    """30 % gross outliers, 20 seeds."""
     worst, refused = 0.0, 0
-    for seed in range(50):
+    for seed in range(20):
         run, estimates, fuser = fused(replace(QUICK, duration_s=15.0, rate_hz=4.0, outlier_share=0.3), seed)
         errors = position_errors(run, estimates)
         worst = max(worst, float(errors.max(initial=0.0)))
         refused += fuser.counts.get("ODOMETRY_DISAGREES", 0)
     assert worst < 0.6
-    assert refused > 100
+    assert refused > 40
 
 
 def test_the_more_anchors_the_less_drift():
     """Drifting odometry, anchors every 0.5, 1 and 4 seconds."""
     medians = []
     for period_s in (0.5, 1.0, 4.0):
-        scenario = replace(QUICK, anchor_period_s=period_s, duration_s=40.0, rotation_drift_deg=1.0)
-        runs = [fused(scenario, seed)[:2] for seed in range(4)]
+        scenario = replace(QUICK, anchor_period_s=period_s, duration_s=25.0, rotation_drift_deg=1.0)
+        runs = [fused(scenario, seed)[:2] for seed in range(2)]
         medians.append(np.median(np.concatenate([position_errors(run, estimates) for run, estimates in runs])))
     assert medians[0] < medians[1] < medians[2]
 

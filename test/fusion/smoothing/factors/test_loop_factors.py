@@ -20,6 +20,7 @@ ROUND = FusionScenario(
     path="circle", duration_s=50.0, rate_hz=8.0, gaps=((12.0, 1000.0),), rotation_drift_deg=1.0, scale_drift=0.02
 )
 """Two rounds, anchors only at the beginning of the first."""
+SEEDS = range(2)
 WITH_LOOPS = replace(ROUND, loop_period_s=2.0)
 SIGMAS = np.array([0.01, 0.01, 0.01, 0.005, 0.005, 0.005, 0.01])
 
@@ -111,8 +112,8 @@ def test_loops_without_a_state_at_either_end_are_left_out():
 @pytest.mark.parametrize("false_share", [0.0, 0.2])
 def test_the_end_of_a_round_without_anchors_is_found_again(false_share):
     """The error at the end of the path falls; of loops to another place it does not rise."""
-    runs = [around(seed, false_share) for seed in range(4)]
-    alone = np.array([smoothed_without_loops(seed) for seed in range(4)])
+    runs = [around(seed, false_share) for seed in SEEDS]
+    alone = np.array([smoothed_without_loops(seed) for seed in SEEDS])
     closed = np.array([smoothed_errors(run, run.loops) for run in runs])
     assert closed[:, -1].mean() < 0.3 * alone[:, -1].mean()
     assert np.median(closed) < 0.4 * np.median(alone)
@@ -121,7 +122,7 @@ def test_the_end_of_a_round_without_anchors_is_found_again(false_share):
 @pytest.mark.parametrize("false_share", [0.0, 0.3])
 def test_loops_hold_the_pose_while_it_is_made(false_share):
     closed, alone = [], []
-    for seed in range(4):
+    for seed in SEEDS:
         fuser, _, errors = fused_with_loops(seed, false_share)
         closed.append(errors[-100:])
         alone.append(fused_without_loops(seed)[2][-100:])
