@@ -50,6 +50,7 @@ TOGETHER = (
     ("mapping/test_builder.py", "mapping/test_extension.py"),  # one map
     (  # one prepared map
         "localization/strategies/landmarks/test_landmark_anchors.py",
+        "localization/strategies/landmarks/test_landmark_search.py",
         "localization/strategies/landmarks/test_reduced_to_landmarks.py",
     ),
     ("evaluation/benchmarks/test_benchmark_command.py", "evaluation/benchmarks/test_benchmark_protocol.py"),  # one map

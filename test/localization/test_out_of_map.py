@@ -70,7 +70,7 @@ def test_a_camera_upside_down_is_found_upside_down_or_not_at_all(engine, visit):
 
 def test_a_room_with_the_same_pictures_on_other_walls_is_refused(engine, room):
     simulation = simulate(CONFIG, "map", make_look_alike(room, seed=101))
-    attempts = [one for index in range(0, 6, 2) for one in try_both(engine, "look-alike", simulation.frame(index))]
+    attempts = [one for index in (0, 4) for one in try_both(engine, "look-alike", simulation.frame(index))]
     assert not wrong(attempts)
 
 

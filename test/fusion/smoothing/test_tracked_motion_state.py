@@ -14,7 +14,7 @@ from visloc_ros.fusion.odometry_model.history import OdometryHistory, RelativeMo
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, OdometryModel, StateEstimate
 from visloc_ros.fusion.smoothing.tracked_motion_state import TrackedMotionState
 
-CONFIG, RATE_HZ, FRAMES = TrackingConfig(), 20, 400
+CONFIG, RATE_HZ, FRAMES = TrackingConfig(), 10, 200
 ODOMETRY = OdometryModel(FusionConfig().odometry_noise, rotation_scale_error=0.0)
 SIGMAS = np.repeat([0.01, 0.004], 3)
 

@@ -65,10 +65,10 @@ def test_a_moved_map_is_a_map_like_any_other(room, tilted_map):
         sorted(0.4 * np.linalg.norm(room.points - room.points.mean(axis=0), axis=1)),
         atol=1e-9,
     )
-    frame = simulate(SimulationConfig(), "localize").frame(100)
-    found = AnchorEngine(moved, AnchorConfig()).localize(frame)
+    visit = simulate(SimulationConfig(), "localize")
+    found = AnchorEngine(moved, AnchorConfig()).localize(visit.frame(100))
     assert isinstance(found, AnchorPose)
-    expected = TILTED.apply_to_pose(simulate(SimulationConfig(), "localize").pose(100))
+    expected = TILTED.apply_to_pose(visit.pose(100))
     assert found.map_from_camera.is_close(expected, translation=0.4 * 0.03, degrees=0.5)
     assert (tilted_map / "map.html").read_text(encoding="utf-8").count("in the frame of: nothing") == 1
 
@@ -241,7 +241,7 @@ def write_tags(path, changes=None):
 
 @pytest.fixture(scope="module")
 def tag_frames():
-    config = SimulationConfig(rate_hz=1.0, duration_s=9.0, exposure_ms=0.0)
+    config = SimulationConfig(width=480, height=360, focal_px=360.0, rate_hz=1.0, duration_s=9.0, exposure_ms=0.0)
     return list(simulate(config, "localize", room_with_tags(), LookingAtTags()))
 
 

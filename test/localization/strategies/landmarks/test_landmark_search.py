@@ -1,6 +1,5 @@
 """Images found by the landmarks that are recognised in them, and refused where these do not hold."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,25 +14,11 @@ from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.evidence import Query
 from visloc_ros.localization.strategies.landmarks import LandmarkConfig, make_landmark_map
-from visloc_ros.localization.strategies.landmarks.config import PreparationConfig
-from visloc_ros.localization.strategies.landmarks.preparation import prepare_landmarks
 from visloc_ros.localization.strategies.landmarks.recogniser import NearestRecogniser
 from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
-from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
 
 ROOM = Path(__file__).parents[4] / "maps" / "demo_room.tar.gz"
 BY_LANDMARKS = AnchorConfig(search="landmarks")
-QUICK = PreparationConfig(
-    training=TrainingConfig(
-        size="nano",
-        prototypes=16,
-        max_steps=50,
-        batch=8,
-        validate_every=25,
-        device="cpu",
-        tokens=128,
-    )
-)
 
 
 @pytest.fixture(scope="module")
@@ -125,16 +110,8 @@ def test_what_shows_nothing_of_the_map_is_hopeless(room, landmarks):
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """The room with landmarks and a recogniser that was trained for a few seconds."""
-    path = Path(shutil.copy(ROOM, tmp_path_factory.mktemp("maps") / "room.tar.gz"))
-    prepare_landmarks([path], QUICK)
-    return path
-
-
-@pytest.fixture(scope="module")
-def engine(prepared):
-    return AnchorEngine(open_map(prepared), BY_LANDMARKS)
+def engine(landmark_room):
+    return AnchorEngine(open_map(landmark_room), BY_LANDMARKS)
 
 
 class TestPreparedMap:
@@ -150,8 +127,8 @@ class TestPreparedMap:
         assert isinstance(result, AnchorPose)
         assert "recognition" not in result.stage_ms
 
-    def test_images_and_global_descriptors_are_not_needed(self, prepared, engine, room):
-        whole, image = open_map(prepared), room.images[9]
+    def test_images_and_global_descriptors_are_not_needed(self, landmark_room, engine, room):
+        whole, image = open_map(landmark_room), room.images[9]
         nothing = np.empty((0, 0), np.float32)
         bare = replace(whole, images=(), points=np.empty((0, 3)), global_descriptors=nothing, vlad_centroids=nothing)
         result = AnchorEngine(bare, BY_LANDMARKS, engine.extractor, engine.matcher).localize(
@@ -160,25 +137,25 @@ class TestPreparedMap:
         whole_result = engine.localize(frame_of(image), features=image.features)
         assert np.array_equal(result.map_from_camera.translation, whole_result.map_from_camera.translation)
 
-    def test_retrieval_gives_the_same_as_before(self, prepared, engine, room):
+    def test_retrieval_gives_the_same_as_before(self, landmark_room, engine, room):
         image = room.images[9]
         of_both = [
             AnchorEngine(map_, AnchorConfig(), engine.extractor, engine.matcher).localize(
                 frame_of(image), features=image.features
             )
-            for map_ in (room, open_map(prepared))
+            for map_ in (room, open_map(landmark_room))
         ]
         assert np.array_equal(of_both[0].map_from_camera.translation, of_both[1].map_from_camera.translation)
 
-    def test_the_manifest_tells_what_was_made(self, prepared):
-        entry = open_map(prepared).manifest.prepared["landmarks"]
+    def test_the_manifest_tells_what_was_made(self, landmark_room):
+        entry = open_map(landmark_room).manifest.prepared["landmarks"]
         assert entry["maps"] == ["demo_room"]
         assert entry["first_class"] == 0
         assert entry["landmarks"] >= 2
         assert entry["recogniser"]["accuracy"] > 0.5
 
-    def test_nothing_is_left_beside_the_map(self, prepared):
-        assert list(prepared.parent.iterdir()) == [prepared]
+    def test_nothing_is_left_beside_the_map(self, landmark_room):
+        assert list(landmark_room.parent.iterdir()) == [landmark_room]
 
     def test_an_image_without_keypoints_is_refused(self, engine, room):
         empty = room.images[0].features.take(np.arange(0))
@@ -191,16 +168,16 @@ class TestRefusedMaps:
         with pytest.raises(MapError, match="visloc prepare MAP --for landmarks"):
             AnchorEngine(room, BY_LANDMARKS)
 
-    def test_landmarks_of_another_version_of_the_map(self, prepared, room):
-        whole = open_map(prepared)
+    def test_landmarks_of_another_version_of_the_map(self, landmark_room, room):
+        whole = open_map(landmark_room)
         files = {**whole.manifest.files, "features.h5": replace(whole.manifest.files["features.h5"], sha256="0" * 64)}
         other = replace(whole, manifest=replace(whole.manifest, files=files))
         with pytest.raises(MapError, match="another version"):
             AnchorEngine(other, BY_LANDMARKS)
 
     @pytest.mark.parametrize("name", ["landmarks.npz", "frames.npz", "landmarks.json"])
-    def test_a_missing_or_truncated_file(self, prepared, name):
-        whole = open_map(prepared)
+    def test_a_missing_or_truncated_file(self, landmark_room, name):
+        whole = open_map(landmark_room)
         files = whole.prepared["landmarks"]
         for broken in (
             {key: value for key, value in files.items() if key != name},
@@ -209,16 +186,16 @@ class TestRefusedMaps:
             with pytest.raises(MapError, match="visloc prepare MAP --for landmarks"):
                 AnchorEngine(replace(whole, prepared={"landmarks": broken}), BY_LANDMARKS)
 
-    def test_a_recogniser_of_other_features(self, prepared):
-        whole = open_map(prepared)
+    def test_a_recogniser_of_other_features(self, landmark_room):
+        whole = open_map(landmark_room)
         files = dict(whole.prepared["landmarks"])
         files["recogniser.json"] = files["recogniser.json"].replace(b"aliked-n16", b"disk")
         with pytest.raises(ModelError, match="visloc prepare MAP --for landmarks"):
             AnchorEngine(replace(whole, prepared={"landmarks": files}), BY_LANDMARKS)
 
     @pytest.mark.parametrize("first", [-1, 10_000, 1.5, None, True, "0"])
-    def test_classes_that_the_recogniser_does_not_have(self, prepared, first):
-        whole = open_map(prepared)
+    def test_classes_that_the_recogniser_does_not_have(self, landmark_room, first):
+        whole = open_map(landmark_room)
         entry = {**whole.manifest.prepared["landmarks"], "first_class": first}
         manifest = replace(whole.manifest, prepared={"landmarks": entry})
         with pytest.raises(MapError, match="visloc prepare MAP --for landmarks"):
