@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -40,7 +39,7 @@ def visloc(monkeypatch, capsys):
 def filmed(tmp_path_factory):
     """A folder of images of the demo's room whose fourth one has another size."""
     folder = tmp_path_factory.mktemp("source") / "filmed"
-    write_folder(simulate(replace(SimulationConfig(), rate_hz=0.3), "localize"), folder)
+    write_folder(simulate(SimulationConfig(width=480, height=360, focal_px=360.0, rate_hz=0.3), "localize"), folder)
     fourth = sorted((folder / "rgb").iterdir())[3]
     cv2.imwrite(str(fourth), np.zeros((100, 100, 3), np.uint8))
     return folder

@@ -66,6 +66,12 @@ class Interrupt:
 
 
 @pytest.fixture(scope="module")
+def usual(data):
+    """What a training gives that nothing disturbs."""
+    return train(data)
+
+
+@pytest.fixture(scope="module")
 def learned(data):
     return train(data, replace(SHORT, max_steps=80, validate_every=20, learning_rate=3e-3, tokens=64))
 
@@ -92,10 +98,10 @@ def test_the_curve_tells_how_it_learned(learned):
     assert all(type(value) in (int, float) for value in asdict(last).values())
 
 
-def test_equal_seeds_give_equal_networks(data):
-    assert_equal(train(data), train(data))
+def test_equal_seeds_give_equal_networks(data, usual):
+    assert_equal(train(data), usual)
     other = train(data, replace(SHORT, seed=1)).network.input.weight
-    assert not torch.equal(other, train(data).network.input.weight)
+    assert not torch.equal(other, usual.network.input.weight)
 
 
 def test_training_leaves_the_random_numbers_of_others_alone(data):
@@ -107,16 +113,16 @@ def test_training_leaves_the_random_numbers_of_others_alone(data):
 
 
 @pytest.mark.parametrize("after", [1, 6])
-def test_an_interrupted_training_goes_on_as_if_nothing_had_been(data, tmp_path, after):
+def test_an_interrupted_training_goes_on_as_if_nothing_had_been(data, usual, tmp_path, after):
     with pytest.raises(KeyboardInterrupt):
         train(data, progress=Interrupt(after), checkpoint_folder=tmp_path)
     steps = []
     resumed = train(data, progress=lambda fraction, text: steps.append(fraction), checkpoint_folder=tmp_path)
     assert len(steps) == 12 - after
-    assert_equal(resumed, train(data))
+    assert_equal(resumed, usual)
 
 
-def test_an_interruption_within_a_step_leaves_the_state_before_it(data, tmp_path, monkeypatch):
+def test_an_interruption_within_a_step_leaves_the_state_before_it(data, usual, tmp_path, monkeypatch):
     step = torch.optim.AdamW.step
     calls = []
 
@@ -130,7 +136,7 @@ def test_an_interruption_within_a_step_leaves_the_state_before_it(data, tmp_path
         patched.setattr(torch.optim.AdamW, "step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(data, replace(SHORT, checkpoint_s=0.0), checkpoint_folder=tmp_path)
-    assert_equal(train(data, checkpoint_folder=tmp_path), train(data))
+    assert_equal(train(data, checkpoint_folder=tmp_path), usual)
 
 
 def test_a_finished_training_is_not_done_again(data, tmp_path):
@@ -151,11 +157,11 @@ def test_a_checkpoint_of_other_images_or_options_is_not_continued(data, tmp_path
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
-def test_a_damaged_checkpoint_is_not_continued(data, tmp_path, content):
+def test_a_damaged_checkpoint_is_not_continued(data, usual, tmp_path, content):
     train(data, checkpoint_folder=tmp_path)
     path = tmp_path / CHECKPOINT_NAME
     path.write_bytes(path.read_bytes()[:500] if content is None else content)
-    assert_equal(train(data, checkpoint_folder=tmp_path), train(data))
+    assert_equal(train(data, checkpoint_folder=tmp_path), usual)
 
 
 def test_it_ends_when_time_is_up_or_nothing_gets_better(data):
