@@ -10,9 +10,8 @@ import time
 
 import httpx
 import pytest
-from fastapi.testclient import TestClient
-from mapped_room import SIMULATION, write_video
-from test_serve import post, serving
+from mapped_room import write_video
+from test_serve import asked_here, post, serving
 from websockets.sync.client import connect
 
 from visloc_ros.apps.server_process import WAIT_S, answers
@@ -21,16 +20,18 @@ from visloc_ros.server import build_jobs, build_route
 from visloc_ros.server.app import make_app
 from visloc_ros.server.build_jobs import FOLDER, MOST_STARTS, BuildJobs, JobState, TakenNameError
 from visloc_ros.server.service import ServerConfig
-from visloc_ros.simulation import simulate
+from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg
 
 ENDED = ("done", "failed", "cancelled")
+NUM_IMAGES = 6
+SMALL = SimulationConfig(width=320, height=240, focal_px=240.0, duration_s=3.0, rate_hz=2.0, noise_std=1.0)
 
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
     path = tmp_path_factory.mktemp("video") / "walk.mp4"
-    write_video(path)
+    write_video(path, SMALL)
     return path.read_bytes()
 
 
@@ -83,9 +84,18 @@ def test_a_job_that_is_cancelled_while_it_ends_leaves_no_map(tmp_path, monkeypat
     assert not (tmp_path / "office").exists()
 
 
-def test_a_video_becomes_a_map_that_can_be_searched(tmp_path, video):
+def test_a_video_becomes_a_map_also_after_a_broken_one_and_some_that_were_given_up(tmp_path, video):
     with serving(tmp_path) as client:
-        begun = upload(client, video)
+        broken = wait_for(client, upload(client, video[:5000], "broken").json()["id"])
+        assert (broken["state"], str(tmp_path) in broken["message"]) == ("failed", False)
+        assert broken["message"]
+        first, second = (upload(client, video, name).json()["id"] for name in ("office", "second"))
+        assert client.delete(f"/reference/jobs/{second}").json()["state"] == "cancelled"
+        wait_for(client, first, ("building",))
+        assert client.delete(f"/reference/jobs/{first}").json()["state"] == "cancelled"
+        assert client.delete("/reference/jobs/nothing").status_code == 404
+
+        begun = upload(client, video)  # the name is free again
         assert begun.status_code == 202
         job = begun.json()
         assert upload(client, video).status_code == 409  # of the same name
@@ -96,30 +106,16 @@ def test_a_video_becomes_a_map_that_can_be_searched(tmp_path, video):
         stages = list(dict.fromkeys(one["stage"] for one in told if one["stage"]))
         assert len(stages) > 2
         assert all(0 <= one["steps"] <= one["total"] for one in told)
-        assert client.get("/reference/jobs").json() == [told[-1]]
+        assert wait_for(client, first)["state"] == "cancelled"
+        known = client.get("/reference/jobs").json()
+        assert known[0] == told[-1]
+        assert [one["id"] for one in known] == [job["id"], second, first, broken["id"]]
         (status,) = client.get("/reference/status").json()
-        assert (status["name"], status["state"], status["images"]) == ("office", "ready", 8)
-        image = encode_jpeg(simulate(SIMULATION, "map").frame(3).image, 95)
+        assert (status["name"], status["state"], status["images"]) == ("office", "ready", NUM_IMAGES)
+        image = encode_jpeg(simulate(SMALL, "map").frame(3).image, 95)
         assert post(client, image, map="office").json()["success"]
         assert upload(client, video).status_code == 409  # there is a map now
     assert uploads_in(tmp_path) == []
-
-
-def test_a_broken_video_is_told_and_one_that_is_given_up_leaves_nothing(tmp_path, video):
-    with serving(tmp_path) as client:
-        broken = wait_for(client, upload(client, video[:5000], "broken").json()["id"])
-        assert (broken["state"], str(tmp_path) in broken["message"]) == ("failed", False)
-        assert broken["message"]
-        first, second = (upload(client, video, name).json()["id"] for name in ("first", "second"))
-        assert client.delete(f"/reference/jobs/{second}").json()["state"] == "cancelled"
-        wait_for(client, first, ("building",))
-        assert client.delete(f"/reference/jobs/{first}").json()["state"] == "cancelled"
-        third = wait_for(client, upload(client, video, "first").json()["id"])  # the name is free again
-        assert third["state"] == "done", third
-        assert wait_for(client, first)["state"] == "cancelled"
-        assert client.delete("/reference/jobs/nothing").status_code == 404
-        assert uploads_in(tmp_path) == []
-        assert {one["name"] for one in client.get("/reference/status").json()} == {"first"}
 
 
 def started(maps):
@@ -136,22 +132,22 @@ def started(maps):
     return process, client
 
 
-@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "told to stop"])
-def test_a_build_goes_on_after_the_end_of_the_server(tmp_path, video, ended_by):
-    process, client = started(tmp_path)
-    try:
-        job_id = upload(client, video).json()["id"]
-        wait_for(client, job_id, ("building",))
-    finally:
-        process.send_signal(ended_by)
-        process.wait(WAIT_S)
-        client.close()
+def test_a_build_goes_on_after_the_end_of_the_server(tmp_path, video):
+    """One that is told to stop, which is no start of its own, and one that is killed."""
+    job_id = ""
+    for ended_by in (signal.SIGTERM, signal.SIGKILL):
+        process, client = started(tmp_path)
+        try:
+            job_id = job_id or upload(client, video).json()["id"]
+            wait_for(client, job_id, ("building",))
+        finally:
+            process.send_signal(ended_by)
+            process.wait(WAIT_S)
+            client.close()
     with serving(tmp_path) as client:
         wait_for(client, job_id, ("building",))
-        if ended_by is signal.SIGTERM:
-            return  # it is the same from here on
         assert wait_for(client, job_id)["state"] == "done"
-    assert len(open_map(tmp_path / "office").images) == 8
+    assert len(open_map(tmp_path / "office").images) == NUM_IMAGES
     assert [path.name for path in tmp_path.iterdir() if path.name not in ("office", FOLDER)] == []
 
 
@@ -221,7 +217,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(client, maps_folder, video):
 
 def test_a_server_that_may_not_write_says_so_and_searches_all_the_same(tmp_path, video):
     (tmp_path / FOLDER).write_text("")
-    with serving(tmp_path) as client:
+    with asked_here(make_app(ServerConfig(tmp_path))) as client:
         refused = upload(client, video)
         assert (refused.status_code, "cannot write" in refused.text) == (507, True)
         assert client.get("/reference/jobs").json() == []
@@ -233,8 +229,7 @@ def test_a_disk_that_fills_up_on_the_way_is_told(tmp_path, video, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(build_route, "_write", write)
-    app = make_app(ServerConfig(tmp_path))
-    with TestClient(app, base_url="http://localhost", client=("127.0.0.1", 1)) as client:
+    with asked_here(make_app(ServerConfig(tmp_path))) as client:
         refused = upload(client, video)
         assert (refused.status_code, "disk is full" in refused.text) == (507, True)
         assert uploads_in(tmp_path) == []

@@ -3,14 +3,16 @@
 import shutil
 
 import pytest
-from test_serve import DEMO_MAP, INTRINSICS, jpeg, post, serving
+from test_serve import DEMO_MAP, INTRINSICS, asked_here, jpeg, post
 
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
+from visloc_ros.server.app import make_app
+from visloc_ros.server.service import ServerConfig
 
 
 @pytest.fixture
-def maps(tmp_path):
+def own_maps(tmp_path):
     """A map as a folder with a strange name, one as an archive, one that is broken, and what is none."""
     with unpacked(DEMO_MAP) as room:
         shutil.copytree(room, tmp_path / 'my "room" ü')
@@ -21,8 +23,8 @@ def maps(tmp_path):
     return tmp_path
 
 
-def test_maps_come_whole_and_are_deleted(maps, tmp_path_factory):
-    with serving(maps) as client:
+def test_maps_come_whole_and_are_deleted(own_maps, tmp_path_factory):
+    with asked_here(make_app(ServerConfig(own_maps))) as client:
         home = tmp_path_factory.mktemp("home")
         for name in ('my "room" ü', "hall.tar.gz"):
             answer = client.get(f"/reference/maps/{name}")
@@ -33,7 +35,7 @@ def test_maps_come_whole_and_are_deleted(maps, tmp_path_factory):
 
         assert post(client, jpeg(), map='my "room" ü', **INTRINSICS).json()["success"]
         broken = client.get("/reference/maps/broken")
-        assert (broken.status_code, str(maps) in broken.text) == (500, False)
+        assert (broken.status_code, str(own_maps) in broken.text) == (500, False)
         assert (
             client.delete("/reference/maps/hall.tar.gz", headers={"Origin": "http://evil.example"}).status_code == 403
         )
@@ -41,14 +43,14 @@ def test_maps_come_whole_and_are_deleted(maps, tmp_path_factory):
             assert client.delete(f"/reference/maps/{name}").status_code == 204
             assert client.delete(f"/reference/maps/{name}").status_code == 404
         assert post(client, jpeg(), map='my "room" ü', **INTRINSICS).status_code == 404
-        assert sorted(path.name for path in maps.iterdir()) == ["hall.tar.gz", "notes.txt"]
+        assert sorted(path.name for path in own_maps.iterdir()) == ["hall.tar.gz", "notes.txt"]
 
 
 def test_a_scene_whose_folder_holds_its_packed_map_is_searched_given_and_deleted(tmp_path):
     (tmp_path / "scene").mkdir()
     shutil.copy(DEMO_MAP, tmp_path / "scene" / "reference.tar.gz")
     (tmp_path / "scene" / "video.mp4").write_text("mine")
-    with serving(tmp_path) as client:
+    with asked_here(make_app(ServerConfig(tmp_path))) as client:
         assert [one["name"] for one in client.get("/reference/status").json()] == ["scene"]
         assert post(client, jpeg(), map="scene", **INTRINSICS).json()["success"]
         assert client.get("/reference/maps/scene").content == DEMO_MAP.read_bytes()
@@ -57,16 +59,8 @@ def test_a_scene_whose_folder_holds_its_packed_map_is_searched_given_and_deleted
 
 
 @pytest.mark.parametrize(
-    "name", ["notes.txt", "castle", "..", "%2e%2e", "..%2Fmaps", "%00", "%2Fetc%2Fpasswd", ".visloc_jobs"]
+    "name", ["notes.txt", "castle", "..", "%2e%2e", "..%2Fmaps0", "%00", "%2Fetc%2Fpasswd", ".visloc_jobs"]
 )
 def test_what_is_no_map_is_neither_given_nor_deleted(client, name):
     assert client.get(f"/reference/maps/{name}").status_code == 404
     assert client.delete(f"/reference/maps/{name}").status_code == 404
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("few")
-    (folder / "notes.txt").write_text("secret")
-    with serving(folder) as client:
-        yield client

@@ -2,8 +2,6 @@
 
 import shutil
 import struct
-import subprocess
-import sys
 import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,12 +9,17 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
 
-from visloc_ros.apps.server_process import WAIT_S, answers, running
+from visloc_ros.apps.cli import app
+from visloc_ros.apps.server_process import answers, running
+from visloc_ros.core.errors import VislocError
 from visloc_ros.core.map import open_map
-from visloc_ros.core.map_archive import unpacked
 from visloc_ros.core.result_mapping import pose_from_mapping
 from visloc_ros.localization import AnchorEngine
+from visloc_ros.server.app import make_app
+from visloc_ros.server.service import ServerConfig
 from visloc_ros.server.uploads import read_upload
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg, encode_png
@@ -25,7 +28,6 @@ DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 ROOM = simulate(SimulationConfig(duration_s=4.0, rate_hz=1.0), "localize")
 INTRINSICS = dict(zip(("fx", "fy", "cx", "cy"), map(str, ROOM.camera.params[:4]), strict=True))
 CAMERA = " ".join(map(str, [ROOM.camera.model.name, ROOM.camera.width, ROOM.camera.height, *ROOM.camera.params]))
-TOKEN = "correct-horse-battery"
 
 
 @contextmanager
@@ -35,23 +37,9 @@ def serving(maps, *arguments):
         yield server.client
 
 
-@pytest.fixture(scope="module")
-def maps(tmp_path_factory):
-    """Two maps of one room, a broken one, and what is none."""
-    folder = tmp_path_factory.mktemp("maps")
-    with unpacked(DEMO_MAP) as room:
-        shutil.copytree(room, folder / "room")
-    shutil.copy(DEMO_MAP, folder / "hall.tar.gz")
-    (folder / "broken").mkdir()
-    (folder / "broken" / "manifest.json").write_text("{")
-    (folder / "notes.txt").write_text("secret")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def client(maps):
-    with serving(maps) as client:
-        yield client
+def asked_here(app):
+    """A client of a server in this process, without sockets."""
+    return TestClient(app, base_url="http://localhost", client=("127.0.0.1", 1))
 
 
 def post(client, data, **fields):
@@ -193,15 +181,13 @@ def test_its_interface_is_described(client):
     assert client.get("/docs").status_code == 404
 
 
-def test_nobody_asks_without_the_token(maps, tmp_path):
-    (tmp_path / "token").write_text(f"{TOKEN}\n")
-    with serving(maps, "--token-file", str(tmp_path / "token")) as client:
-        assert client.get("/health").status_code == 200
-        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}):
-            assert client.get("/reference/status", headers=headers).status_code == 401
-            assert post(client, jpeg()).status_code == 401
-        right = client.get("/reference/status", headers={"Authorization": f"Bearer {TOKEN}"})
-        assert right.status_code == 200
+def test_nobody_asks_without_the_token(guarded_client, token):
+    assert guarded_client.get("/health").status_code == 200
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {token}"}):
+        assert guarded_client.get("/reference/status", headers=headers).status_code == 401
+        assert post(guarded_client, jpeg()).status_code == 401
+    right = guarded_client.get("/reference/status", headers={"Authorization": f"Bearer {token}"})
+    assert right.status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -212,17 +198,18 @@ def test_nobody_asks_without_the_token(maps, tmp_path):
         (("--token-file", "{short}"), "16 or more"),
     ],
 )
-def test_a_server_that_would_be_open_to_all_does_not_start(tmp_path, arguments, words):
+def test_a_server_that_would_be_open_to_all_does_not_start(tmp_path, monkeypatch, arguments, words):
+    monkeypatch.setattr("uvicorn.run", lambda *_, **__: pytest.fail("it has started"))
     (tmp_path / "short").write_text("abc")
     given = [argument.format(short=tmp_path / "short") for argument in arguments]
-    command = [sys.executable, "-m", "visloc_ros.apps.cli", "serve", "--maps", str(tmp_path), *given]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S)
-    assert ended.returncode == 1
-    assert words in " ".join(ended.stderr.split())
+    ended = CliRunner().invoke(app, ["serve", "--maps", str(tmp_path), *given])
+    assert ended.exit_code == 1
+    assert isinstance(ended.exception, VislocError)
+    assert words in str(ended.exception)
 
 
 def test_what_was_done_is_counted_for_prometheus(maps):
-    with serving(maps) as client:
+    with asked_here(make_app(ServerConfig(maps))) as client:
         assert post(client, jpeg(), map="room", **INTRINSICS).json()["success"]
         grey = encode_png(np.full((ROOM.camera.height, ROOM.camera.width), 128, np.uint8))
         for _ in range(2):
@@ -240,9 +227,12 @@ def test_what_was_done_is_counted_for_prometheus(maps):
             assert line in lines, lines
 
 
-def test_prepared_maps_are_searched_by_landmarks_where_that_is_asked_for(landmark_room, tmp_path):
+def test_prepared_maps_are_searched_by_landmarks_where_that_is_asked_for(landmark_room, tmp_path, monkeypatch):
     shutil.copy(landmark_room, tmp_path / "prepared.tar.gz")
-    with serving(tmp_path, "--search", "landmarks") as client:
+    served = []
+    monkeypatch.setattr("uvicorn.run", lambda app, **_: served.append(app))
+    CliRunner().invoke(app, ["serve", "--maps", str(tmp_path), "--search", "landmarks"], catch_exceptions=False)
+    with asked_here(served[0]) as client:
         answer = post(client, encode_jpeg(ROOM.frame(1).image, 95), camera=CAMERA, inliers="true").json()
     assert answer["success"], answer
     assert "recognition" in answer["timings_ms"]

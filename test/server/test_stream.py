@@ -6,7 +6,6 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import numpy as np
 import pytest
-from test_serve import CAMERA, TOKEN, maps, serving  # noqa: F401  # a fixture
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -18,19 +17,16 @@ from visloc_ros.server.service import MOST_STREAMS
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg
 
-DRIVE = simulate(SimulationConfig(duration_s=3.0, rate_hz=20.0, samples=1), "localize")
+DRIVE = simulate(
+    SimulationConfig(width=320, height=240, focal_px=240.0, duration_s=3.0, rate_hz=20.0, samples=1), "localize"
+)
+CAMERA = " ".join(map(str, [DRIVE.camera.model.name, DRIVE.camera.width, DRIVE.camera.height, *DRIVE.camera.params]))
 STAMPS_NS = [DRIVE.stamp_ns(index) for index in range(len(DRIVE))]
 
 
 @pytest.fixture(scope="module")
 def jpegs():
     return [encode_jpeg(frame.image, 90) for frame in DRIVE]
-
-
-@pytest.fixture(scope="module")
-def client(maps):  # noqa: F811
-    with serving(maps) as client:
-        yield client
 
 
 @contextmanager
@@ -150,17 +146,13 @@ def test_a_page_of_another_site_is_refused(client):
     assert refused.value.response.status_code == 403
 
 
-def test_a_stream_needs_the_token_where_the_server_has_one(maps, tmp_path):  # noqa: F811
-    (tmp_path / "token").write_text(TOKEN)
-    with serving(maps, "--token-file", str(tmp_path / "token")) as client:
-        for token in ("", "wrong"):
-            with streaming(client, map="room", camera=CAMERA, token=token) as socket:
-                assert "token" in json.loads(socket.recv(WAIT_S))["detail"]
-        with streaming(client, map="room", camera=CAMERA, token=TOKEN) as socket:
-            assert ask(socket, b"hello")["reason"] == "BAD_MESSAGE"
-        headers = {"Authorization": f"Bearer {TOKEN}"}
-        with streaming(client, map="room", camera=CAMERA, headers=headers) as socket:
-            assert ask(socket, b"hello")["reason"] == "BAD_MESSAGE"
+def test_a_stream_needs_the_token_where_the_server_has_one(guarded_client, token):
+    for wrong in ("", "wrong"):
+        with streaming(guarded_client, map="room", camera=CAMERA, token=wrong) as socket:
+            assert "token" in json.loads(socket.recv(WAIT_S))["detail"]
+    for right in ({"token": token}, {"headers": {"Authorization": f"Bearer {token}"}}):
+        with streaming(guarded_client, map="nowhere", camera=CAMERA, **right) as socket:
+            assert "no map 'nowhere'" in json.loads(socket.recv(WAIT_S))["detail"]
 
 
 def test_a_search_begins_twice_a_second_once_one_has_found_the_camera_and_anew_where_stamps_run_back():
