@@ -3,13 +3,16 @@
 import json
 
 import pytest
-from mapped_room import SIMULATION, write_video
+from mapped_room import write_video
 from typer.testing import CliRunner
 
 from visloc_ros.apps.cli import app
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.map import open_map
-from visloc_ros.simulation import simulate, write_folder
+from visloc_ros.simulation import SimulationConfig, simulate, write_folder
+
+NUM_IMAGES = 4
+SMALL = SimulationConfig(width=320, height=240, focal_px=240.0, duration_s=2.0, rate_hz=2.0, noise_std=1.0)
 
 
 def batch(*arguments):
@@ -23,26 +26,35 @@ def state_of(maps):
 def test_the_same_command_again_does_what_is_left(tmp_path):
     recordings, maps = tmp_path / "recordings", tmp_path / "recordings" / "maps"
     recordings.mkdir()
-    write_folder(simulate(SIMULATION, "map"), recordings / "folder")
-    write_video(recordings / "Film.MP4")
+    write_folder(simulate(SMALL, "map"), recordings / "folder")
+    write_video(recordings / "Film.MP4", SMALL)
     (recordings / "broken.mp4").write_bytes((recordings / "Film.MP4").read_bytes()[:5000])
     (recordings / "notes.txt").write_text("no recording")
+    (recordings / "taken.mp4").write_bytes((recordings / "Film.MP4").read_bytes())
+    (maps / "taken").mkdir(parents=True)
+    (maps / "taken" / "precious.txt").write_text("no map, and kept")
+    (maps / "folder").mkdir()
+    (maps / "folder" / "manifest.json").write_text("{")  # a broken map, which is built anew
 
     first = batch(recordings, "-o", maps, "--json")
     assert first.exit_code == 1, first.output
     assert {path.parent.name for path in state_of(maps)} == {"folder", "Film"}
-    assert all(len(open_map(maps / name).images) == 8 for name in ("folder", "Film"))
+    assert all(len(open_map(maps / name).images) == NUM_IMAGES for name in ("folder", "Film"))
     outcomes = {one["source"].rpartition("/")[2]: one for one in json.loads(first.stdout)["recordings"]}
     assert {name: one["state"] for name, one in outcomes.items()} == {
         "Film.MP4": "built",
         "broken.mp4": "failed",
         "folder": "built",
+        "taken.mp4": "failed",
     }
     assert "broken.mp4" in outcomes["broken.mp4"]["error"]
-    assert outcomes["folder"]["registered"] == 8
+    assert outcomes["folder"]["registered"] == NUM_IMAGES
+    assert [path.name for path in (maps / "taken").iterdir()] == ["precious.txt"]
+    assert (maps / "taken" / "precious.txt").read_text() == "no map, and kept"
 
+    (recordings / "taken.mp4").unlink()
     before = state_of(maps)
-    write_video(recordings / "broken.mp4")
+    write_video(recordings / "broken.mp4", SMALL)
     second = batch(recordings, "-o", maps)
     assert second.exit_code == 0, second.output
     after = state_of(maps)
@@ -62,17 +74,3 @@ def test_a_folder_without_recordings_or_with_doubled_names_is_refused(tmp_path, 
     assert isinstance(refused.exception, VislocError)
     assert words in str(refused.exception)
     assert not (tmp_path / "maps").exists()
-
-
-def test_what_is_no_map_is_kept_and_a_map_that_is_broken_is_built_anew(tmp_path):
-    recordings, maps = tmp_path / "recordings", tmp_path / "maps"
-    write_folder(simulate(SIMULATION, "map"), recordings / "room")
-    write_folder(simulate(SIMULATION, "map"), recordings / "hall")
-    (maps / "room").mkdir(parents=True)
-    (maps / "room" / "precious.txt").write_text("kept")
-    (maps / "hall").mkdir()
-    (maps / "hall" / "manifest.json").write_text("{")
-    ended = batch(recordings, "-o", maps)
-    assert ended.exit_code == 1
-    assert (maps / "room" / "precious.txt").read_text() == "kept"
-    assert len(open_map(maps / "hall").images) == 8
