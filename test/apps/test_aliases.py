@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from mapped_room import SIMULATION, write_video
+from mapped_room import write_video
 from typer.testing import CliRunner
 
 from visloc_ros.apps.aliases import ALIASES
@@ -15,11 +15,12 @@ from visloc_ros.apps.flags import find_map, sort_out
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_folder import list_maps, remove_map
-from visloc_ros.simulation import simulate, write_folder
+from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "commands.md"
 SCENES = Path("data/hloc_reference")
+SMALL = SimulationConfig(width=320, height=240, focal_px=240.0, duration_s=2.0, rate_hz=2.0, noise_std=1.0)
 
 
 def visloc(*arguments):
@@ -29,7 +30,7 @@ def visloc(*arguments):
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory):
     folder = tmp_path_factory.mktemp("films") / "walk"
-    write_folder(simulate(SIMULATION, "localize"), folder)
+    write_folder(simulate(SMALL, "localize"), folder)
     return folder
 
 
@@ -85,7 +86,7 @@ def test_dpvo_app(place):
 
 
 def test_app_and_run_batch_make_maps_where_those_tools_look_for_them(place):
-    write_video(Path("data/office.mp4"))
+    write_video(Path("data/office.mp4"), SMALL)
     done = visloc("app", "--video-path", "data/office.mp4")
     assert done.exit_code == 0, done.output
     assert open_map(SCENES / "office" / "reference.tar.gz").images
@@ -177,7 +178,7 @@ def test_what_is_missing_or_given_twice_is_told(place, words, told):
 
 
 def test_several_videos_are_taken_and_none_is_refused(place):
-    write_video(Path("a.mp4"))
+    write_video(Path("a.mp4"), SMALL)
     for given in (("walk", "--video", "gone.mp4"), ("gone.mp4", "--video", "a.mp4"), ("walk", "a.mp4", "gone.mp4")):
         assert "gone.mp4" in str(visloc("build-map", *given).exception)
     assert "a source" in str(visloc("build-map").exception)

@@ -1,5 +1,6 @@
 """The examples run as their docstrings say."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 
 ROOT = Path(__file__).resolve().parents[2]
+DEMO_MAP = str(ROOT / "maps" / "demo_room.tar.gz")
 LIVE = ROOT / "examples" / "02_localize_a_live_camera.py"
 EXAMPLES = sorted(set((ROOT / "examples").glob("[0-9]*.py")) - {LIVE})
 
@@ -17,7 +19,7 @@ EXAMPLES = sorted(set((ROOT / "examples").glob("[0-9]*.py")) - {LIVE})
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recording") / "room"
-    write_folder(simulate(SimulationConfig(duration_s=3.0, samples=1), "localize"), folder)
+    write_folder(simulate(SimulationConfig(duration_s=3.0, rate_hz=10.0, samples=1), "localize"), folder)
     return folder
 
 
@@ -35,16 +37,18 @@ def film(tmp_path_factory):
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_finds_the_camera_in_the_demo_map(example, recording):
-    check(example, recording)
+def test_an_example_finds_the_camera_in_the_demo_map(example, recording, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(example), DEMO_MAP, str(recording)])
+    runpy.run_path(str(example), run_name="__main__")
+    assert_tells_a_position(capsys.readouterr().out)
 
 
 def test_a_live_camera_is_found_in_the_demo_map(film):
-    check(LIVE, film)
-
-
-def check(example, source):
-    command = [sys.executable, str(example), str(ROOT / "maps" / "demo_room.tar.gz"), str(source)]
+    command = [sys.executable, str(LIVE), DEMO_MAP, str(film)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert finished.returncode == 0, finished.stderr
-    assert "[" in finished.stdout, finished.stdout  # a position
+    assert_tells_a_position(finished.stdout)
+
+
+def assert_tells_a_position(told):
+    assert "[" in told, told
