@@ -34,7 +34,7 @@ DDS_PORTS_PER_PARTICIPANT = 2
 MOST_PARTICIPANTS = 20  # that a process or a robot may have left over
 NODES_GONE_S = 20.0
 CHROMIUM = (  # draws without a graphics card, and asks nobody but the test's server
-    "--headless=new --no-sandbox --use-angle=swiftshader --enable-unsafe-swiftshader --window-size=1280,800 "
+    "--headless=new --no-sandbox --use-angle=swiftshader --enable-unsafe-swiftshader --window-size=800,600 "
     "--disable-background-networking --disable-component-update --disable-sync --no-first-run --disable-quic"
 )
 HAS_FAILED = pytest.StashKey[bool]()

@@ -11,6 +11,7 @@ from phone_videos import set_durations, sign, write_video
 from source_data import colour_image
 from typer.testing import CliRunner
 
+from visloc_ros.apps import examine_source
 from visloc_ros.apps.cli import app
 from visloc_ros.core.errors import SetupError
 from visloc_ros.core.map import open_map
@@ -134,10 +135,11 @@ def test_what_is_no_recording_is_an_error(tmp_path):
         ("7scenes_redkitchen", "ok: rows are read one after the other", "ok"),
     ],
 )
-def test_shutter_and_blur_of_real_cameras(shared_data, name, shutter, blur):
+def test_shutter_and_blur_of_real_cameras(shared_data, monkeypatch, name, shutter, blur):
     """A hand-held camera turned fast, a global shutter, and a hand-held camera that moves slowly."""
     if not (shared_data / name).is_dir():
         pytest.skip(f"the real data '{name}' are not on this machine")
+    monkeypatch.setattr(examine_source, "MOST_FRAMES", 200)
     _, findings = examine("--source", shared_data / name)
     (found,) = of(findings, "shutter")
     assert f"{found['level']}: {found['text']}".startswith(shutter)

@@ -25,9 +25,9 @@ def recording(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    """Eight seconds: a search in the map takes a part of one, and the first fix needs a few."""
+    """Five seconds: a search in the map takes a part of one, and the first fix needs two."""
     path = tmp_path_factory.mktemp("film") / "room.mp4"
-    simulation = simulate(SimulationConfig(duration_s=8.0, rate_hz=15.0, samples=1), "localize")
+    simulation = simulate(SimulationConfig(duration_s=5.0, rate_hz=15.0, samples=1), "localize")
     first = simulation.frame(0).rgb
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 15.0, first.shape[1::-1])
     for index in range(len(simulation)):

@@ -43,9 +43,7 @@ def test_a_map_whose_build_is_stopped_leaves_the_old_one_and_nothing_else(tmp_pa
     old.mkdir()
     (old / "precious.txt").write_text("mine")
     (old / "manifest.json").write_text("{}")
-    process = start(
-        "-v", "build-map", shared_data / "7scenes_redkitchen", "--output", old, "--overwrite", "--last", 200
-    )
+    process = start("-v", "build-map", shared_data / "7scenes_redkitchen", "--output", old, "--overwrite", "--last", 60)
     read_until(process, "are chosen")  # extraction is under way
     process.send_signal(stop)
     process.communicate(timeout=TIMEOUT_S)
@@ -56,7 +54,7 @@ def test_a_map_whose_build_is_stopped_leaves_the_old_one_and_nothing_else(tmp_pa
 
 @pytest.mark.timeout(300)
 def test_up_localizes_the_simulated_camera_starts_again_what_dies_and_stops_cleanly(tmp_path, ros_domain):
-    parameters = {"simulation.duration_s": 6.0, "simulation.samples": 2}
+    parameters = {"simulation.duration_s": 6.0, "simulation.samples": 1}
     parameters = {"/**": {"ros__parameters": parameters}}
     (tmp_path / "short.yaml").write_text(yaml.safe_dump(parameters))
     process = start(
