@@ -60,7 +60,7 @@ def test_a_map_that_is_weak_is_told_so(tmp_path):
 
 def test_nobody_at_the_topic_is_an_error(ros_domain):
     pytest.importorskip("rclpy")
-    code, findings = examine("--image-topic", "/camera/image_raw/compressed", "--seconds", 1)
+    code, findings = examine("--image-topic", "/camera/image_raw/compressed", "--seconds", 4)
     (found,) = of(findings, "camera")
     assert (code, found["level"]) == (1, "error")
     assert "no node publishes /camera/image_raw/compressed" in found["text"]

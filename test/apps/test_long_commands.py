@@ -54,7 +54,7 @@ def test_a_map_whose_build_is_stopped_leaves_the_old_one_and_nothing_else(tmp_pa
 
 @pytest.mark.timeout(300)
 def test_up_localizes_the_simulated_camera_starts_again_what_dies_and_stops_cleanly(tmp_path, ros_domain):
-    parameters = {"simulation.duration_s": 6.0, "simulation.samples": 1}
+    parameters = {"simulation.duration_s": 6.0, "simulation.rate_hz": 10.0, "simulation.samples": 1}
     parameters = {"/**": {"ros__parameters": parameters}}
     (tmp_path / "short.yaml").write_text(yaml.safe_dump(parameters))
     process = start(

@@ -144,7 +144,7 @@ def test_a_build_goes_on_after_the_end_of_the_server(tmp_path, video):
             process.send_signal(ended_by)
             process.wait(WAIT_S)
             client.close()
-    with serving(tmp_path) as client:
+    with asked_here(make_app(ServerConfig(tmp_path))) as client:
         wait_for(client, job_id, ("building",))
         assert wait_for(client, job_id)["state"] == "done"
     assert len(open_map(tmp_path / "office").images) == NUM_IMAGES
@@ -162,7 +162,7 @@ def test_a_build_that_ends_the_server_again_and_again_is_given_up(tmp_path, vide
             process.kill()
             process.wait(WAIT_S)
             client.close()
-    with serving(tmp_path) as client:
+    with asked_here(make_app(ServerConfig(tmp_path))) as client:
         job = wait_for(client, job_id)
         assert (job["state"], "ended 2 times" in job["message"]) == ("failed", True)
         assert uploads_in(tmp_path) == []

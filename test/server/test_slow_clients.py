@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 import uvicorn
@@ -18,11 +19,23 @@ TIMEOUT_S = 20.0
 
 @pytest.fixture
 def connect(monkeypatch):
-    """Connections to a server that counts the bytes of a body, and has little patience."""
-    monkeypatch.setattr(patient_protocol, "HEAD_S", 0.3)
-    monkeypatch.setattr(body_limit, "SILENCE_S", 0.5)
+    """Connections to a server that counts the bytes of a body, with as much patience as a busy computer needs."""
+    with serving(monkeypatch, head_s=0.3, silence_s=0.5, within_s=1.5) as connect:
+        yield connect
+
+
+@pytest.fixture
+def connect_to_impatient(monkeypatch):
+    with serving(monkeypatch, head_s=0.1, silence_s=0.3, within_s=0.6) as connect:
+        yield connect
+
+
+@contextmanager
+def serving(monkeypatch, head_s, silence_s, within_s):
+    monkeypatch.setattr(patient_protocol, "HEAD_S", head_s)
+    monkeypatch.setattr(body_limit, "SILENCE_S", silence_s)
     app = FastAPI()
-    app.add_middleware(BodyLimit, limit=Limit(1000, within_s=1.5))
+    app.add_middleware(BodyLimit, limit=Limit(1000, within_s=within_s))
 
     @app.post("/")
     async def count(request: Request) -> int:
@@ -53,14 +66,14 @@ def test_a_body_in_time_is_taken(connect):
     assert answer(connection).endswith("900")
 
 
-def test_a_body_that_does_not_come_is_refused(connect):
-    connection = connect()
+def test_a_body_that_does_not_come_is_refused(connect_to_impatient):
+    connection = connect_to_impatient()
     connection.sendall(HEAD % 900 + b"x")
     assert answer(connection).startswith("HTTP/1.1 408")
 
 
-def test_a_body_that_comes_too_slowly_is_refused(connect):
-    connection = connect()
+def test_a_body_that_comes_too_slowly_is_refused(connect_to_impatient):
+    connection = connect_to_impatient()
     connection.sendall(HEAD % 900)
     refused = threading.Event()
 
@@ -88,7 +101,7 @@ def test_a_body_that_is_longer_than_it_may_be_is_refused(connect):
 
 
 @pytest.mark.parametrize("begin", [b"", b"POST / HTTP/1.1\r\nHost", HEAD % 1 + b"x" + b"GET"])
-def test_connections_that_ask_for_nothing_are_closed(connect, begin):
-    connection = connect()
+def test_connections_that_ask_for_nothing_are_closed(connect_to_impatient, begin):
+    connection = connect_to_impatient()
     connection.sendall(begin)
     answer(connection)  # which ends
