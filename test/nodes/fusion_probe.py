@@ -27,7 +27,7 @@ from visloc_ros.sources import ros_messages
 
 TIMEOUT_S = 20.0
 # Messages go from one node of a process to another as they are published; a timer may never let it be quiet.
-TURN_S, QUIET_TURNS, MOST_TURNS = 0.02, 3, 20
+TURN_S, QUIET_TURNS, MOST_TURNS = 0.02, 5, 20
 BEGIN_NS, FRAME_NS = 1_700_000_000_000_000_000, 50_000_000
 BASE_FROM_CAMERA = SE3.from_rotation_vector([0.2, -1.2, 0.4], [0.3, 0.1, 0.5])
 MAP_FROM_ODOM = Sim3.from_se3(SE3.from_rotation_vector([0.1, 0.2, 1.5], [4.0, -2.0, 1.0]), scale=2.5)
