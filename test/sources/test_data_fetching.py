@@ -90,7 +90,7 @@ def publish(tmp_path):
     folder = tmp_path / "published"
     folder.mkdir()
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=folder)) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
 
         def publish(file, content):
