@@ -18,7 +18,8 @@ from visloc_ros.simulation import SimulationConfig, simulate
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 TIMEOUT_S = 60.0
-DRIVE = simulate(SimulationConfig(width=320, height=240, focal_px=240.0, duration_s=2.0, rate_hz=20.0), "localize")
+CAMERA = SimulationConfig(width=320, height=240, focal_px=240.0, duration_s=2.0, rate_hz=20.0, samples=1)
+DRIVE = simulate(CAMERA, "localize")
 
 
 @pytest.fixture(scope="module")
