@@ -55,7 +55,7 @@ def call(*arguments):
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phone")
-    film(folder / "map.mp4", MAP_WALK, "map", 2.0)
+    film(folder / "map.mp4", MAP_WALK, "map", 1.5)
     film(folder / "query.mp4", QUERY_WALK, "localize", 1.25)
     return folder
 
