@@ -1,1 +1,1 @@
-"""What people run: the command line, the demo, processes of nodes, replays."""
+"""Programs for users: the command line, the demo, processes of nodes, replays."""

@@ -12,12 +12,12 @@ REFERENCE_MAPS = "data/hloc_reference"
 
 VIDEO = ("--video", "--video-path")
 BENCHMARK, BY_VIDEO = "benchmark", "benchmark-localize"
-"""Our command on data sets, and another tool's program of the same name, which takes a video."""
+"""Our command for data sets, and another tool's program of the same name, which takes a video."""
 
 
 @dataclass(frozen=True)
 class Alias:
-    """The command that is meant, and options that differ from its defaults."""
+    """The command that an alias stands for, and options that differ from its defaults."""
 
     command: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -45,6 +45,6 @@ def told_apart(words: list[str]) -> list[str]:
 
 
 def find_alias(name: str) -> Alias:
-    """What is meant by a command's name, with underscores or hyphens."""
+    """The command for a name, with underscores or hyphens."""
     name = name.replace("_", "-")
     return ALIASES.get(name, Alias(name))

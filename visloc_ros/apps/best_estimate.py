@@ -1,7 +1,7 @@
-"""The best pose of every frame of a recording, from all that came before and after it.
+"""The best pose of every frame of a recording, from all measurements before and after it.
 
-The trajectory is smoothed over everything that was measured in a first pass. Frames that odometry could not track, as
-those before it has started, are then searched in the map by themselves, near the poses known by then.
+The trajectory is smoothed over all measurements of a first pass. Frames that odometry could not track, such as those
+before its start, are then searched in the map one by one, near the poses known from that.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from visloc_ros.pipeline import Engine
 
 _log = logging.getLogger(__name__)
 
-NEAR_NS = NANOSECONDS // 2  # a pose so near in time tells where to look
-MOST_FAILURES = 5  # in a row, after which the map counts as out of view: a search that fails costs most
-RETRY_NS = NANOSECONDS  # then a frame a second is searched, as a robot would that is lost
+NEAR_NS = NANOSECONDS // 2  # a pose so near in time is a prior
+MOST_FAILURES = 5  # in a row, after which the map counts as out of view: failing searches take longest
+RETRY_NS = NANOSECONDS  # then a frame a second is searched, as on a lost robot
 
 
 @dataclass(frozen=True, eq=False)
 class BestEstimate:
-    """Records of all frames of a run, and what ended the search for those without a pose; None where nothing did."""
+    """Records of all frames of a run, and the error that ended the search for those without a pose, if any."""
 
     frames: Sequence[FrameRecord]
     ended_by: BaseException | None
@@ -46,8 +46,8 @@ def best_estimate(
 ) -> BestEstimate:
     """Give all frames of a run their best poses instead of those known in time.
 
-    ``frames`` are the same once more, in their order, to be searched where smoothing gives no pose. One that cannot be
-    read, or Ctrl-C, ends that search: the frames after it have the poses that smoothing gives.
+    ``frames`` are the same frames again, in their order, to search where smoothing gives no pose. A frame that cannot
+    be read, or Ctrl-C, ends that search: later frames only have the poses by smoothing.
     """
     poses = smoothed_poses(measurements, map_, config)
     missing = {record.stamp_ns for record in causal} - poses.keys()

@@ -51,18 +51,18 @@ HIDDEN = {
     "main": ("command_pram", "main_program"),
     "recmap": ("command_pram", "recmap"),
 }
-"""Programs of other tools that are more than other names of our commands."""
+"""Programs of other tools that are more than aliases of our commands."""
 
 
 class ImportedWhenAsked(TyperGroup):
-    """Commands that are imported when they are asked for: together they take two seconds."""
+    """Commands that are imported only when used: together they take two seconds."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names in the order of the help page."""
         return list(COMMANDS)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command of a command line, whose options may tell which of one name is meant."""
+        """The command of a command line, whose options may distinguish commands of one name."""
         return super().resolve_command(ctx, told_apart(args))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -104,8 +104,8 @@ def common(
     version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True, help="Show the version."),
 ) -> None:
     """Set up signals, threads and logging for every command."""
-    # So that nodes are stopped and half a map is removed. The command has been imported by now: pycolmap takes signals
-    # for itself.
+    # So that nodes are stopped and an unfinished map is removed. Set after the import of the command, since pycolmap
+    # installs its own signal handlers.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threadpool_limits(1, "blas")  # the matrices are small: more threads only spin
     console.stderr = False  # until a command is asked for JSON
@@ -114,7 +114,7 @@ def common(
 
 
 def main() -> None:
-    """Run the command line; errors that a user can mend are told in one line."""
+    """Run the command line; errors that a user can fix are reported in one line."""
     keep_freed_memory()
     try:
         app()
@@ -126,7 +126,7 @@ def main() -> None:
 
 
 def fail(error: VislocError) -> NoReturn:
-    """Tell an error in one line, and end with exit code 1."""
+    """Report an error in one line, and end with exit code 1."""
     error_console.print(Text.assemble(("error:", "bold red"), f" {error}"), soft_wrap=True)
     sys.exit(1)
 

@@ -87,8 +87,8 @@ def align_map(
     if as_json:
         print_json({"map": output, "aligned_to": fit.source, "residuals": dict(fit.residuals), "metric": fit.metric})
         return
-    told = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in fit.residuals.items())
-    console.print(f"aligned to {fit.source} ({told}): {output}", soft_wrap=True)
+    residuals = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in fit.residuals.items())
+    console.print(f"aligned to {fit.source} ({residuals}): {output}", soft_wrap=True)
 
 
 def _needed(source: Path | None) -> Path:

@@ -29,14 +29,14 @@ from visloc_ros.sources.layouts import IMAGE_SUFFIXES
 from visloc_ros.sources.opening import is_bag
 from visloc_ros.sources.video import VIDEO_SUFFIXES
 
-MOST_FILES = 1000  # of a folder that are looked at for an image
+MOST_FILES = 1000  # of a folder that are checked for an image
 BUILT, SKIPPED, FAILED = "built", "there already", "failed"
 COLORS = {BUILT: "green", SKIPPED: "dim", FAILED: "red"}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one recording."""
+    """The outcome of one recording."""
 
     source: Path
     state: str
@@ -61,7 +61,7 @@ def batch(
     """Build a map of every recording in a folder, one after the other; exit code 1 if one failed.
 
     Maps that are there already are left as they are, so that the same command goes on where it was interrupted. Each is
-    built in a process of its own: what it takes, or how it ends, is nothing to the others.
+    built in a separate process, so that its memory use or crash does not affect the others.
 
     Example: visloc batch recordings/ --output maps/
     """

@@ -44,7 +44,7 @@ def benchmark(
 ) -> None:
     """Run a benchmark: map each scene at the given poses, find its queries, write result files, print the figures.
 
-    What is done stays when it is interrupted; the same command goes on there. The --config file may have the sections
+    After an interruption the same command continues where it stopped. The --config file may have the sections
     mapping, anchor, and one for each way of searching that prepares maps.
 
     Example: visloc benchmark 7scenes data/7scenes --scenes redkitchen --search retrieval,landmarks -o out/7scenes

@@ -1,4 +1,4 @@
-"""``visloc doctor``: what is wrong with this computer, a map, a recording, and a robot's camera and transforms."""
+"""``visloc doctor``: finds problems of this computer, a map, a recording, and a robot's camera and transforms."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def doctor(
 def _listen(
     parameters: Mapping[str, object], topics: Mapping[str, str], seconds: float, environment: Mapping[str, str]
 ) -> list[Finding]:
-    """What a node finds, in a process of its own. Raises SetupError where it does not start."""
+    """The findings of a node in a separate process. Raises SetupError where it does not start."""
     given = [word for name, value in parameters.items() for word in ("-p", f"{name}:={json.dumps(value)}")]
     renamed = [word for source, target in topics.items() for word in ("-r", f"{source}:={target}")]
     command = [sys.executable, "-m", "visloc_ros.nodes.doctor", str(seconds), "--ros-args", *given, *renamed]

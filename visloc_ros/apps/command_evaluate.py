@@ -20,7 +20,7 @@ from visloc_ros.evaluation.trajectories import TrajectoryErrors
 
 
 class AlignmentChoice(str, Enum):
-    """What may be taken out before errors are measured."""
+    """The alignment before errors are measured."""
 
     none = "none"
     origin = "origin"
@@ -30,7 +30,7 @@ class AlignmentChoice(str, Enum):
 
 
 class DeltaUnit(str, Enum):
-    """What the poses that a relative error compares are apart."""
+    """The unit of the distance between the poses of a relative error."""
 
     frames = "f"
     metres = "m"
@@ -47,7 +47,7 @@ def evaluate(
         typer.Option(help="Alignment before comparing (evo: none, --align_origin, -s, -a, -as)."),
     ] = AlignmentChoice.none,
     n_to_align: Annotated[int | None, typer.Option(min=3, help="Align by this many poses from the start.")] = None,
-    delta: Annotated[float, typer.Option(help="What the poses of a relative error are apart.")] = 1.0,
+    delta: Annotated[float, typer.Option(help="Distance between the poses of a relative error.")] = 1.0,
     delta_unit: Annotated[
         DeltaUnit, typer.Option(help="Its unit: frames, metres, degrees, radians or seconds.")
     ] = DeltaUnit.frames,
@@ -84,7 +84,7 @@ def evaluate(
 
 
 def figures(errors: TrajectoryErrors) -> dict[str, Any]:
-    """Plain values for JSON; what could not be measured is null."""
+    """Plain values for JSON; figures that could not be measured are null."""
     by_orientations = errors.by_orientations or (None, None)
     return {
         "matched": errors.num_matched,

@@ -34,7 +34,7 @@ def fetch_data_set(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Download a public recording with true poses; size and licence are told first.
+    """Download a public recording with true poses, after printing its size and licence.
 
     Example: visloc fetch-data tum-fr1-xyz
     """
@@ -57,15 +57,15 @@ def fetch_data_set(
 
 
 def fetch_asked(entry: DataSet, into: Path, yes: bool) -> Fetched:
-    """Tell size, licence and what is known of the checksum, ask, and fetch. Raises Abort where the answer is no."""
+    """Print size, licence and the state of the checksum, ask, and fetch. Raises Abort where the answer is no."""
     size = ask_size(entry)
     words = f"{size / 1e6:.1f} MB" if size else "of a size that the server does not state"
     console.print(f"{entry.name}: {words}, {entry.url}", highlight=False, soft_wrap=True)
     console.print(f"licence: {entry.licence}", highlight=False)
     if not entry.sha256:
         record = record_path(entry, into)
-        told = f"no checksum of it is known: that of what comes first is kept in {record}, and later ones must match it"
-        console.print(told, highlight=False, soft_wrap=True)
+        note = f"no checksum of it is known: that of the first download is kept in {record}, and later ones must match"
+        console.print(note, highlight=False, soft_wrap=True)
     if not yes:
         typer.confirm(f"download it to {into / entry.name}?", abort=True, err=True)
     with DownloadLine(entry.file) as line:

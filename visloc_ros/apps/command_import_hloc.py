@@ -1,4 +1,4 @@
-"""``visloc import-hloc``: a map folder of stock hloc becomes a map that says what its file names do not."""
+"""``visloc import-hloc``: converts a map folder of stock hloc to a map of this package, with a manifest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def import_hloc_map(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a map of a folder of stock hloc: where its file names do not tell the extractor, or for --metric.
+    """Make a map of a folder of stock hloc: where its file names do not name the extractor, or for --metric.
 
     Example: visloc import-hloc outputs/sfm_office --extractor disk --output maps/office
     """

@@ -1,4 +1,4 @@
-"""``visloc localize``: every frame by itself in a map, or in one of several, one line a frame."""
+"""``visloc localize``: localizes each frame by itself in a map, or in one of several, one line a frame."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def localize(
                 report.add(frame.name or str(frame.stamp_ns), anchor, decoded.decode_ms)
                 line = describe(frame.name, anchor.result, truth)
                 console.print(f"{line}  {anchor.map.name}" if also else line, highlight=False, soft_wrap=True)
-    finally:  # a bad image, or Ctrl-C, does not cost what was found before it
+    finally:  # a bad image, or Ctrl-C, does not lose earlier results
         if timings:
             print_spreads(report.stage_spreads())
         if as_json:
@@ -92,14 +92,14 @@ def localize(
 
 
 def find(engine: AnchorEngine | MultiMapEngine, frame: Frame) -> Anchor:
-    """What was found of a frame, and in which map."""
+    """The result for a frame, and its map."""
     if isinstance(engine, MultiMapEngine):
         return engine.localize(frame)
     return Anchor(engine.localize(frame), engine.map_identity)
 
 
 def describe(name: str, result: AnchorPose | Rejection, truth: Trajectory | None) -> str:
-    """One line about a frame: where it is and what that rests on, or why there is no pose."""
+    """One line about a frame: its pose and the support, or why there is none."""
     stamp = f"{result.stamp_ns / NANOSECONDS:.3f} {name}"
     milliseconds = f"{sum(result.stage_ms.values()):.0f} ms"
     if isinstance(result, Rejection):
@@ -119,7 +119,7 @@ def describe(name: str, result: AnchorPose | Rejection, truth: Trajectory | None
 
 
 class MapReports:
-    """What became of images, by map: of one map in ``folder``, of several in folders with their names below.
+    """Outcomes of images, by map: of one map in ``folder``, of several in folders with their names below.
 
     An image that is not found counts for the map that came closest. Raises ConfigError where a name is no folder's.
     """
@@ -149,7 +149,7 @@ class MapReports:
         return self
 
     def add(self, name: str, anchor: Anchor, decode_ms: float) -> None:
-        """Keep the outcome of an image, and how long it took to read it. Raises OutputError."""
+        """Keep the outcome of an image, and the time to read it. Raises OutputError."""
         self._reports[anchor.map.name].add(name, anchor.result, decode_ms)
 
     def __exit__(
@@ -158,7 +158,7 @@ class MapReports:
         self._stack.__exit__(kind, error, trace)
 
     def stage_spreads(self) -> dict[str, Spread]:
-        """Times of the stages, from the reading of an image to its pose, in whichever map."""
+        """Times of the stages, from the reading of an image to its pose, over all maps."""
         return stage_spreads(chain.from_iterable(report.stages_ms() for report in self._reports.values()))
 
     def figures(self) -> dict[str, Any]:

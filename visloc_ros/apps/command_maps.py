@@ -1,4 +1,4 @@
-"""``visloc maps``: which maps there are, what one is, whether it is sound; to merge, reduce and delete them."""
+"""``visloc maps``: lists, describes, checks, merges, reduces and deletes maps."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def list_folder(
 
 @app.command()
 def info(path: MapArgument, as_json: AsJson = False) -> None:
-    """Say what a map is made of, and what its scale and axes rest on.
+    """Describe a map: its content, and the sources of its scale and axes.
 
     Example: visloc maps info maps/office
     """

@@ -1,4 +1,4 @@
-"""PRAM's programs by name: what they do is our benchmark by landmarks; what has no meaning here is refused.
+"""PRAM's programs by name: they run our benchmark by landmarks, and refuse options that have no meaning here.
 
 Hidden commands. A key of the --config file, which is PRAM's own, is overridden by the option of the same name.
 """

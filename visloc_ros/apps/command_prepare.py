@@ -1,4 +1,4 @@
-"""``visloc prepare``: what another way of searching than retrieval needs is written into a map."""
+"""``visloc prepare``: writes into a map what a way of searching other than retrieval needs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def prepare(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Prepare maps for another way of searching. It can be interrupted; training landmarks then goes on where it was.
+    """Prepare maps for another way of searching. It can be interrupted; the training then continues where it was.
 
     Example: visloc prepare maps/office --for landmarks --source office.mp4 --every 5
     """

@@ -1,4 +1,4 @@
-"""``visloc replay``: a bag through the real nodes over DDS."""
+"""``visloc replay``: plays a bag to the real nodes over DDS."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ from visloc_ros.sources import RecalibratedSource, SourceConfig, open_source
 from visloc_ros.sources.measurements import measurements_of
 
 WORSE = 3  # exit code; 1 is an error, 2 a wrong command line
-EXACT = 1e-9  # metres, and elements of rotation matrices and covariances: what sums in another order may change
+EXACT = 1e-9  # metres, and elements of rotation matrices and covariances: by the order of sums
 
 
 @takes_flags
@@ -58,7 +58,7 @@ def run(
     search: Search = "",
     config: ConfigFile = None,
     causal: Annotated[
-        bool, typer.Option("--causal", help="Give each frame only what a live system knows by then.")
+        bool, typer.Option("--causal", help="Give each frame only what a live system would know.")
     ] = False,
     sensors: Sensors = False,
     imu_topic: ImuTopic = "",
@@ -111,7 +111,7 @@ def run(
 
 
 def check_regression(baseline: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
-    """Print each figure before and now, and end with an exit code of its own where one is worse than allowed."""
+    """Print each figure before and now, and end with exit code ``WORSE`` where one is worse than allowed."""
     comparisons = compare_with_baseline(summary, baseline)
     rows = []
     for one in comparisons:
@@ -125,7 +125,7 @@ def check_regression(baseline: Mapping[str, Any], summary: Mapping[str, Any]) ->
 
 
 def compare_with(bag: Path, as_json: bool = False) -> None:
-    """Recompute a recording's published poses. Raises SetupError where one of them is another one."""
+    """Recompute a recording's published poses. Raises SetupError where one of them differs."""
     comparison = recompute(bag)
     if as_json:
         print_json(asdict(comparison))

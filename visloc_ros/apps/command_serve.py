@@ -1,4 +1,4 @@
-"""``visloc serve``: maps that are searched over HTTP."""
+"""``visloc serve``: searches maps over HTTP."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def serve(
     """
     token = read_token(token_file)
     if not token and not is_loopback(host):
-        raise ConfigError(f"whoever reaches {host} could ask: give --token-file, or leave out --host")
+        raise ConfigError(f"anyone who reaches {host} could use it: give --token-file, or leave out --host")
     count = sum(not entry.problem for entry in list_maps(maps))
-    import uvicorn  # takes half a second, for which no wrong option has to wait
+    import uvicorn  # takes half a second, after the checks of the options
 
     from visloc_ros.server.app import make_app
     from visloc_ros.server.patient_protocol import PatientProtocol
@@ -51,7 +51,7 @@ def serve(
 
     app = make_app(ServerConfig(maps, int(memory_gb * (1 << 30)), token, reports, search))
     console.print(f"{count} maps of {maps} are searched at http://{host}:{port}; Ctrl-C stops it", highlight=False)
-    with suppress(KeyboardInterrupt):  # uvicorn has ended in order, and raises again what ended it
+    with suppress(KeyboardInterrupt):  # uvicorn has ended in order, and raises it again
         uvicorn.run(
             app,
             host=host,

@@ -74,11 +74,10 @@ def track(
 ) -> None:
     """Track a camera by visual odometry alone: every frame, unscaled.
 
-    Where the odometry lost itself it begins a new segment, whose poses share neither origin nor scale with those
-    before: each is aligned with the truth by itself, the largest ATE is told, and --output writes a file for each.
-    Frames before a segment's start get their poses once the start is known.
-    An odometry that refines its last segment in the end (dpvo) adds a file _refined. When tracking is stopped early,
-    what was tracked is written all the same.
+    After a loss the odometry begins a new segment, whose poses share neither origin nor scale with those before: each
+    is aligned with the truth by itself, the largest ATE is reported, and --output writes a file for each. Frames before
+    a segment's start get their poses once the start is known. An odometry that refines its last segment in the end
+    (dpvo) adds a file _refined. When tracking is stopped early, the poses so far are written nevertheless.
 
     Example: visloc track flight.mcap --output out/flight.tum --plot out/flight.png
     """
@@ -95,13 +94,13 @@ def track(
     recorder = OdometryRecorder(lambda: SensorPlayback(make_odometry(options, live=live), measurements))
     try:
         recorder.follow(feed)
-    finally:  # a bad image, or Ctrl-C, does not cost what was tracked before it
+    finally:  # a bad image, or Ctrl-C, does not lose earlier poses
         report.write(recorder.run, feed.dropped if isinstance(feed, AtStamps) else 0)
 
 
 @dataclass(frozen=True)
 class TrackReport:
-    """What is told of a run: a table, and the files that were asked for. ``how`` says what was run."""
+    """The report of a run: a table, and the requested files. ``how`` describes the run."""
 
     how: Mapping[str, Any]
     calibration: CameraCalibration
@@ -112,7 +111,7 @@ class TrackReport:
     as_json: bool
 
     def write(self, run: OdometryRun, dropped: int) -> None:
-        """Tell of a run, in which so many frames came too late; not of one that failed at once. Raises OutputError."""
+        """Report a run and its number of late frames; nothing where it failed at once. Raises OutputError."""
         if not (run.frames or run.is_complete):
             return
         title = f"{self.how['backend']} on {self.how['source']}" + ("" if run.is_complete else ", not to its end")
@@ -120,7 +119,7 @@ class TrackReport:
         in_time, run = measure_coverage(run.results, self.truth), with_earlier_poses(run)
         errors = evaluate_odometry(run.results, self.truth, refined=run.refined)
         located_afterwards = errors.coverage.num_tracked - in_time.num_tracked
-        start_s, after_motion_s = in_time.start_s, in_time.start_after_motion_s  # what the odometry took to begin
+        start_s, after_motion_s = in_time.start_s, in_time.start_after_motion_s  # how long the odometry took to begin
         coverage = replace(errors.coverage, start_s=start_s, start_after_motion_s=after_motion_s)
         errors = replace(errors, coverage=coverage)
         print_camera(self.calibration)

@@ -17,7 +17,7 @@ from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.core.mode import Mode
 
 RESTART_AFTER_S = 2.0  # as in visloc.launch.py
-HELPER_NICENESS = 5  # a third of the share of those who find the camera, in its start as in a build
+HELPER_NICENESS = 5  # a third of the share of the nodes that localize, at its start as in a build
 
 
 def up(
@@ -35,8 +35,8 @@ def up(
     base_frame: Annotated[
         str, typer.Option(help="Frame of the robot; the camera's own for a bare camera.")
     ] = "base_link",
-    odom_frame: Annotated[str, typer.Option(help="Frame of the odometry, one of its own for each robot.")] = "odom",
-    namespace: Annotated[str, typer.Option(help="Namespace of the nodes, one of its own for each robot.")] = "visloc",
+    odom_frame: Annotated[str, typer.Option(help="Frame of the odometry, a different one for each robot.")] = "odom",
+    namespace: Annotated[str, typer.Option(help="Namespace of the nodes, a different one for each robot.")] = "visloc",
     viewer: Annotated[
         bool, typer.Option("--viewer", help="Also show everything in a browser: http://localhost:8890.")
     ] = False,
@@ -54,7 +54,7 @@ def up(
     params_file: Annotated[Path | None, typer.Option(help="ROS parameter file for all nodes.")] = None,
     domain_id: Domain = 0,
 ) -> None:
-    """Start odometry with map tracking, anchors, fusion and the map builder, and again what dies; Ctrl-C stops them.
+    """Start odometry with map tracking, anchors, fusion and the map builder, and restart what dies; Ctrl-C stops them.
 
     Example: visloc up --map maps/demo_room.tar.gz --simulated
     """

@@ -85,7 +85,7 @@ def view(
 
 
 def view_nodes(host: str, port: int) -> None:
-    """Show what the nodes of this ROS domain send."""
+    """Show the output of the nodes of this ROS domain."""
     specs = [NodeSpec("viewer_node", {"host": host, "port": port})]
     with (
         tempfile.TemporaryDirectory(prefix="visloc_view_") as folder,
@@ -145,7 +145,7 @@ def view_map(
 
 
 def follow(scene: Scene, place: Map, address: str, camera: str) -> None:
-    """Find a camera until it ends. Raises SourceError where nothing comes."""
+    """Find a camera until its images end. Raises SourceError where none come."""
     from visloc_ros.localization import AnchorConfig, AnchorEngine
     from visloc_ros.pipeline.live_camera import LiveCamera
     from visloc_ros.sources.live_video import LiveVideo
@@ -167,7 +167,7 @@ def follow(scene: Scene, place: Map, address: str, camera: str) -> None:
 def read_shown(
     place: Map, trajectory: Path, ground_truth: Path | None, images: Path | None, camera: str
 ) -> ShownTrajectory:
-    """A trajectory with what is known of it."""
+    """A trajectory with its images and errors, as far as known."""
     from visloc_ros.viewer.trajectory_view import ShownTrajectory
 
     poses = read_poses(trajectory)

@@ -1,4 +1,4 @@
-"""What the commands show: tables, a live progress bar by stage, one line for an error."""
+"""Output of the commands: tables, a live progress bar by stage, one line for an error."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def print_advice(lines: Iterable[str]) -> None:
 
 
 def print_camera(calibration: CameraCalibration) -> None:
-    """Say which intrinsics are used, and what to do where they are a mere guess."""
+    """Print which intrinsics are used, and what to do where they are only a guess."""
     console.print(f"camera: {calibration}", highlight=False, soft_wrap=True)
     if calibration.is_provisional:
         console.print("  to be accurate, give the calibration of this camera: --camera FILE", highlight=False)
 
 
 class StageBars:
-    """A bar for each stage of a long job; the ``Progress`` that map building asks for."""
+    """A bar for each stage of a long job; the ``Progress`` of map building."""
 
     def __init__(self) -> None:
         self._bars = Progress(

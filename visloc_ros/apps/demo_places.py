@@ -1,4 +1,4 @@
-"""What the demo maps and what it then localizes: a simulated room, or real frames with truth."""
+"""Frames that the demo maps, and frames that it then localizes: of a simulated room, or real ones with truth."""
 
 from __future__ import annotations
 

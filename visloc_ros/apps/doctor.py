@@ -1,4 +1,4 @@
-"""What can be examined without ROS: this computer, and a map."""
+"""Checks without ROS: of this computer, and of a map."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LARGE_ERROR_PX = 2.0  # mean reprojection error: maps of calibrated cameras have
 
 
 def examine_computer() -> Iterator[Finding]:
-    """Processors, memory, disk, and what of ROS is there."""
+    """Findings on processors, memory, disk, and the ROS installation."""
     cores, load = os.cpu_count() or 1, os.getloadavg()[0]
     memory_gb, disk_gb = psutil.virtual_memory().available / 1e9, shutil.disk_usage(Path.cwd()).free / 1e9
     yield Finding(
@@ -67,7 +67,7 @@ def _warnings(map_: Map) -> Iterator[Finding]:
     if not manifest.gravity_aligned:
         yield Finding(Level.WARNING, "map", "it does not know which way is up: its floor may be tilted in RViz")
     if manifest.counts.get("images", len(map_.images)) < FEW_IMAGES:
-        yield Finding(Level.WARNING, "map", "so few images show little: record the place from more sides")
+        yield Finding(Level.WARNING, "map", "these are few images: record the place from more sides")
     if manifest.reprojection_error_px > LARGE_ERROR_PX:
         text = (
             f"its points are {manifest.reprojection_error_px:.1f} px off on average: calibrate the camera, and rebuild"

@@ -10,7 +10,7 @@ from visloc_ros.apps.console import error_console
 
 
 class DownloadLine:
-    """A bar of bytes for one download; the ``DownloadBar`` that fetching asks for."""
+    """A bar of bytes for one download; the ``DownloadBar`` of fetching."""
 
     def __init__(self, label: str) -> None:
         columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()

@@ -1,4 +1,4 @@
-"""What can be said of a recording before a map is made of it: its size, rate, camera, blur and shutter."""
+"""Checks of a recording before a map is made of it: its size, rate, camera, blur and shutter."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from visloc_ros.sources.phones import phone_advice, phone_of
 from visloc_ros.sources.video import VideoSource
 from visloc_ros.tracking.readout import Readout, ReadoutMeter
 
-MOST_FRAMES = 300  # that are looked at: ten seconds of most videos
+MOST_FRAMES = 300  # that are examined: ten seconds of most videos
 FEWEST_HZ = 10.0  # 15 to 30 are usual; odometry follows a hand that turns only so far
 EVEN = 0.2  # share of the usual interval by which the others may differ
 GAP = 3.5  # usual intervals: several frames in a row are missing
@@ -61,7 +61,7 @@ def _opened(path: Path, config: SourceConfig) -> Iterator[FrameSource]:
 
 @dataclass(eq=False)
 class _Look:
-    """What is kept of the frames that were looked at."""
+    """The results of examining the frames."""
 
     stamps_ns: list[int] = field(default_factory=list)
     sharpness: list[float] = field(default_factory=list)
@@ -102,7 +102,7 @@ def _as_stored(image: Image, clockwise_turns: int) -> Image:
 
 
 def _is_of_photos(source: FrameSource) -> bool:
-    """Whether images are photos, taken whenever somebody pressed a button."""
+    """Whether images are photos, taken at irregular times."""
     if not isinstance(source, FolderSource):
         return False
     return bool(source.camera_maker) or source.calibration.source is CalibrationSource.EXIF
@@ -144,7 +144,7 @@ def _examine_blur(values: Sequence[float]) -> Finding:
 
 
 def _examine_shutter(readout: Readout | None, phone: str, turns: int) -> Iterator[Finding]:
-    """Whether rows are read one after the other: as measured, else as phones do."""
+    """Whether rows are read one after the other: by measurement, else as usual for phones."""
     is_known = readout is not None and readout.sigma_s < SHORTEST_READOUT_S / 2.0
     if readout is None or not is_known:
         if phone:

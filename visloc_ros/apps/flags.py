@@ -51,7 +51,7 @@ def _option(name: str, is_list: bool) -> Parameter:
 
 
 def sort_out(by_position: Sequence[Path | None], by_option: Mapping[str, Path | None]) -> dict[str, Path | None]:
-    """Give what stands by position, in order, to what no option names. Raises ConfigError where something is left."""
+    """Assign positional words, in order, to parameters without an option. Raises ConfigError where a word is left."""
     words = [word for word in by_position if word is not None]
     sorted_out = {name: word if word is not None or not words else words.pop(0) for name, word in by_option.items()}
     if words:
@@ -60,14 +60,14 @@ def sort_out(by_position: Sequence[Path | None], by_option: Mapping[str, Path | 
 
 
 def needed(what: str, given: GivenT | None) -> GivenT:
-    """What must be given one way or the other. Raises ConfigError."""
+    """A value that must be given either way. Raises ConfigError."""
     if not given:
         raise ConfigError(f"name {what}: --help says how")
     return given
 
 
 def find_map(given: Path | None) -> Path | None:
-    """A map by its path, or by its name in a folder where maps lie; what is not there is left as it is."""
+    """A map by its path, or by its name in a folder of maps; a path that does not exist is left as it is."""
     if given is None or exists(given) or len(given.parts) != 1:
         return given
     candidates = (folder / name for folder in MAP_FOLDERS for name in (given.name, f"{given.name}{ARCHIVE_SUFFIX}"))

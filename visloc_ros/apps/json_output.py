@@ -1,6 +1,6 @@
 """``--json``, the same for every command: its result on standard output, as JSON and nothing else.
 
-What is said meanwhile goes to standard error. An error is told there as ever, with exit code 1.
+Messages meanwhile go to standard error. Errors are reported there as usual, with exit code 1.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ AsJson = Annotated[
 
 
 def print_json(result: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Print a result; paths become strings, and numbers that are none null."""
+    """Print a result; paths become strings, and numbers that are not finite null."""
     typer.echo(json.dumps(_plain(result), indent=1, allow_nan=False))
 
 

@@ -1,4 +1,4 @@
-"""What the commands about odometry share: its options on the command line."""
+"""Command-line options of the commands about odometry."""
 
 from __future__ import annotations
 

@@ -54,13 +54,15 @@ class RunConfig(Config):
     """Options of an offline run."""
 
     causal: bool = option(
-        False, "give each frame the pose that a live system has by then, not the best one that is known in the end"
+        False, "give each frame the pose that a live system would have, not the best one that is known in the end"
     )
     anchor_period_s: float = option(
         0.25, "least time between two images searched in the map, in seconds; more of them improve no pose", minimum=0.0
     )
     anchor_latency_s: float = option(
-        0.4, "in a causal run, how long a search in the map takes: its anchor joins so late, in seconds", minimum=0.0
+        0.4,
+        "in a causal run, the time of a search in the map, after which its anchor joins, in seconds",
+        minimum=0.0,
     )
     odometry: OdometryConfig = section(OdometryConfig)
     anchor: AnchorConfig = section(AnchorConfig)
@@ -69,7 +71,7 @@ class RunConfig(Config):
 
 
 class RunListener(BackendListener, TrackingListener):
-    """Keeps what goes into the estimate, for the report."""
+    """Keeps the inputs of the estimate, for the report."""
 
     def __init__(self) -> None:
         self.odometry: OdometryPose | Rejection | None = None
@@ -94,11 +96,11 @@ class RunListener(BackendListener, TrackingListener):
         self.measurements.add(result)
 
     def on_loop(self, loop: LoopClosure, verdict: Verdict) -> None:
-        """Keep a loop for the smoother of the whole run, whatever the fuser made of it."""
+        """Keep a loop for the smoother of the whole run, even if the fuser refused it."""
         self.measurements.add(loop)
 
     def on_anchor(self, anchor: Anchor, verdict: Verdict) -> None:
-        """Record an anchor with the fuser's verdict; one that was PENDING gets what became of it."""
+        """Record an anchor with the fuser's verdict; one that was PENDING gets its final one."""
         result = anchor.result
         if result.stamp_ns not in self._anchors:
             self.measurements.add(result)
@@ -110,12 +112,12 @@ class RunListener(BackendListener, TrackingListener):
         self._anchors[result.stamp_ns] = record
 
     def on_innovation(self, innovation: Innovation) -> None:
-        """Record how a measurement met its prediction."""
+        """Record an innovation."""
         self.innovations.append(InnovationRecord.from_innovation(innovation))
 
 
 def words_of_tracking(outcomes: Mapping[str, int]) -> str:
-    """How many frames got a pose from followed map points, and how often there was none for which reason."""
+    """A line on the frames with a pose from followed map points, and on the others by reason."""
     without = ", ".join(f"{count} {reason}" for reason, count in sorted(outcomes.items()) if reason != ACCEPTED.value)
     words = f"followed map points gave {outcomes.get(ACCEPTED.value, 0)} of {sum(outcomes.values())} frames a pose"
     return f"{words} ({without})" if without else words
@@ -160,13 +162,13 @@ def run_offline(
                 tracked = listener.odometry
                 tracking_ms = sum(tracked.stage_ms.values()) if tracked is not None else None
                 frames.append(FrameRecord.from_estimate(estimate, tracked, tracking_ms))
-    except (VislocError, KeyboardInterrupt) as error:  # does not cost what was done before it
+    except (VislocError, KeyboardInterrupt) as error:  # does not lose earlier results
         if not frames:
             raise
         ended_by = error
     if not config.causal:
         odometry.finish()
-        listener.measurements.loops.extend(odometry.take_loops())  # those that are found in the end
+        listener.measurements.loops.extend(odometry.take_loops())  # those found at the end
         again = track(progress, "estimate all frames", islice(source, seen), seen)
         best = best_estimate(frames, listener.measurements, again, engine, place, config.fusion)
         frames, ended_by = list(best.frames), ended_by or best.ended_by

@@ -20,7 +20,7 @@ from visloc_ros.sources import FrameSource, SourceConfig, SourceOfTopics
 _MAP_HELP = "Map: its folder, its reference.tar.gz, or its name in maps/."
 MapArgument = Annotated[Path, typer.Argument(callback=find_map, help=_MAP_HELP, show_default=False)]
 MapOption = Annotated[Path | None, typer.Option("--map", callback=find_map, help=_MAP_HELP)]
-# These may be left out where an option says the same: ``flags.takes_flags``.
+# These may be left out where an option gives the same: ``flags.takes_flags``.
 MapOrFlag = Annotated[Path | None, typer.Argument(metavar="MAP_PATH", help=_MAP_HELP)]
 SourceOrFlag = Annotated[
     Path | None, typer.Argument(metavar="SOURCE", help="Video file, image folder, or ROS 2 bag (mcap or sqlite3).")
@@ -45,8 +45,8 @@ Overwrite = Annotated[
 First = Annotated[int, typer.Option(min=0, help="Index of the first image to read.")]
 Last = Annotated[int, typer.Option(min=-1, help="Index of the last image to read; -1 reads to the end.")]
 Every = Annotated[int, typer.Option(min=1, help="Read every n-th image.")]
-Fps = Annotated[float, typer.Option(min=0.0, help="Read so many images per second of the recording; 0 reads all.")]
-MaxFrames = Annotated[int, typer.Option(min=0, help="Read at most so many of these images; 0 reads all.")]
+Fps = Annotated[float, typer.Option(min=0.0, help="Images to read per second of the recording; 0 reads all.")]
+MaxFrames = Annotated[int, typer.Option(min=0, help="Largest number of these images to read; 0 reads all.")]
 ImageRate = Annotated[float, typer.Option(min=0.0, help="Image rate where the source has no stamps.")]
 ImageTopic = Annotated[str, typer.Option(help="Image topic of the bag, where it has several.")]
 
@@ -61,7 +61,7 @@ def make_source_config(
     max_frames: MaxFrames = 0,
     image_rate: ImageRate = 0.0,
 ) -> SourceConfig:
-    """Which frames of a source are read, from the options on the command line."""
+    """The frames of a source to read, by the options on the command line."""
     return SourceConfig(
         image_topic=image_topic,
         camera=camera,

@@ -1,4 +1,4 @@
-"""Files that commands write: seen before the work to have a place, and kept whatever ends it."""
+"""Files that commands write: checked to be writable before the work, and kept however it ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from visloc_ros.core.files import exists, is_folder
 
 
 def check_outputs(*files: Path | None, folder: Path | None = None) -> None:
-    """See before the work that files, and a folder of files, can be written. Raises OutputError."""
+    """Check before the work that files, and a folder of files, can be written. Raises OutputError."""
     for file in files:
         if file is None:
             continue
@@ -37,7 +37,7 @@ def _try_to_write(wanted: Path, folder: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what fails in the block into an OutputError that names the path."""
+    """Turn an OSError in the block into an OutputError that names the path."""
     try:
         yield
     except OSError as error:

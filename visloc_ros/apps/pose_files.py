@@ -1,4 +1,4 @@
-"""Files of poses that commands have written, or others."""
+"""Files of poses, by commands of this package or by others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Start the nodes as processes with their parameter files, start again what dies, and stop them cleanly."""
+"""Starts the nodes as processes with their parameter files, restarts those that die, and stops them cleanly."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _log = logging.getLogger(__name__)
 CHILDREN = ": child processes"  # after the name of a process
 STOP_TIMEOUT_S = 15.0
 POLL_PERIOD_S = 0.2
-SETTING_UP_S = 10.0  # a node that ends by itself so early in its first life was set up wrongly, and would end again
-LONGEST_PAUSE_S = 60.0  # before a node is started again that dies over and over
-STEADY_S = 60.0  # a node that lives so long has recovered
+SETTING_UP_S = 10.0  # a node that ends by itself so soon after its first start would end again
+LONGEST_PAUSE_S = 60.0  # before a restart of a node that dies over and over
+STEADY_S = 60.0  # after this time a node has recovered
 
 # Apart from the terminal's foreground: Ctrl-C reaches this program first, which then stops the nodes in order. Not by
 # sessions where process groups do: Linux may give each session an equal share (autogroup), and what is to work in spare
@@ -41,7 +41,7 @@ APART: Mapping[str, Any] = {"process_group": 0} if sys.version_info >= (3, 11) e
 class NodeSpec:
     """One node process: its module under ``visloc_ros.nodes``, parameters and remappings.
 
-    The higher its ``niceness`` (0 to 19), the less it takes of what the other processes want of the processors.
+    The higher its ``niceness`` (0 to 19), the smaller its share of busy processors.
     """
 
     name: str
@@ -51,7 +51,7 @@ class NodeSpec:
     niceness: int = 0
 
     def command(self, parameter_folder: Path) -> list[str]:
-        """Command line of the process; parameters given here win over the file's."""
+        """Command line of the process; parameters given here override the file's."""
         arguments = ["--ros-args"]
         if self.parameter_file is not None:
             arguments += ["--params-file", str(self.parameter_file)]
@@ -59,7 +59,7 @@ class NodeSpec:
             arguments += ["--params-file", str(self._write_parameters(parameter_folder))]
         for source, target in self.remappings.items():
             arguments += ["-r", f"{source}:={target}"]
-        # Where SROS 2 finds the rights of the process; of no effect without it.
+        # Enclave of the process in SROS 2; without effect otherwise.
         arguments += ["--enclave", f"{self.remappings.get('__ns', '/visloc')}/{self.name}"]
         nice = ["nice", "-n", str(self.niceness)] if self.niceness else []
         # Not with -m: the process of bundle adjustment would import the node's module again.
@@ -77,7 +77,7 @@ class NodeSpec:
 class _Running:
     """A process and when it was started; ``due_s`` is when it starts again, once it has died.
 
-    ``restarts`` counts how often it was started again, ``pause_s`` is how long it rested before that the last time.
+    ``restarts`` counts its restarts, ``pause_s`` is the pause before the last one.
     """
 
     process: subprocess.Popen[bytes]
@@ -100,8 +100,8 @@ def check_ros() -> None:
 class NodeProcesses:
     """A group of node processes, started in the order given, that lives as long as the ``with`` block.
 
-    With ``restart_after_s`` a node that dies is started again after that time, twice as late each time until it lives
-    for a minute again; one that ends by itself at once in its first life is not.
+    With ``restart_after_s`` a node that dies is restarted after that time, which doubles each time until the node lives
+    for a minute again; one that ends by itself right after its first start is not restarted.
     """
 
     def __init__(
@@ -146,9 +146,9 @@ class NodeProcesses:
             time.sleep(POLL_PERIOD_S)
 
     def watch(self, may_end: str = "") -> None:
-        """Start again what has ended, with whatever code, or raise SetupError; ``may_end`` does so when it is done.
+        """Restart processes that have ended, with any exit code, or raise SetupError; ``may_end`` ends when it is done.
 
-        Keeps the peak memory of each on the way, and its processor time.
+        Also records the peak memory of each, and its processor time.
         """
         for name, running in list(self._running.items()):
             self._measure(name, running.process)
@@ -156,12 +156,12 @@ class NodeProcesses:
                 self._see_to(name, running)
 
     def _see_to(self, name: str, dead: _Running) -> None:
-        """Start a node again when its time has come. Raises SetupError for one that would only end again."""
+        """Restart a node when it is due. Raises SetupError for one that would only end again."""
         now_s = time.monotonic()
         if dead.due_s is None:
             how = f"{name} ended with exit code {dead.process.returncode}"
             lived_s = now_s - dead.begin_s
-            ends_by_itself = dead.process.returncode >= 0  # a signal comes from outside, or is a crash
+            ends_by_itself = dead.process.returncode >= 0  # a signal is from outside, or a crash
             is_set_up_wrongly = ends_by_itself and dead.restarts == 0 and lived_s < SETTING_UP_S
             if self._restart_after_s is None or is_set_up_wrongly:
                 raise SetupError(f"{how}; its last words are above")
@@ -174,11 +174,11 @@ class NodeProcesses:
             self._running[name] = _Running(self._start(name, restarts), restarts, dead.pause_s)
 
     def _start(self, name: str, restarts: int = 0) -> subprocess.Popen[bytes]:
-        command, told = self._specs[name].command(self._folder), {RESTARTS_VARIABLE: str(restarts)}
-        return subprocess.Popen(command, env={**self._environment, **told}, **APART)
+        command, variables = self._specs[name].command(self._folder), {RESTARTS_VARIABLE: str(restarts)}
+        return subprocess.Popen(command, env={**self._environment, **variables}, **APART)
 
     def stop(self) -> None:
-        """Ask all processes to end, wait, and kill what does not."""
+        """Ask all processes to end, wait, and kill those that do not."""
         processes = [running.process for running in self._running.values()]
         for process in processes:
             if process.poll() is None:

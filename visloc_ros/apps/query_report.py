@@ -1,4 +1,4 @@
-"""What became of images that were searched in a map: kept as they come, told and summed up in the end."""
+"""Outcomes of images that were searched in a map: kept as they come, and summarized at the end."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from visloc_ros.evaluation.machine import provenance
 
 
 class QueryReport:
-    """Outcomes of images, written as they come: what was found stays, whatever ends the command.
+    """Outcomes of images, written as they come, so that they stay however the command ends.
 
-    In the end it tells how many there were, ``label`` first, and writes their summary and their picture.
+    At the end it prints their number, after ``label``, and writes their summary and their picture.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class QueryReport:
         return self
 
     def add(self, name: str, result: AnchorPose | Rejection, decode_ms: float) -> None:
-        """Keep the outcome of an image, and how long it took to read it. Raises OutputError."""
+        """Keep the outcome of an image, and the time to read it. Raises OutputError."""
         self._names.append(name)
         self._results.append(result)
         self._decode_ms.append(decode_ms)

@@ -1,4 +1,4 @@
-"""Everything that the fusion node published, recomputed from the topics that were recorded beside it."""
+"""The output of the fusion node, recomputed from its recorded inputs."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ FUSION_NODE = "fusion_node"
 
 @dataclass
 class Poses:
-    """What is published in one run: transforms by edge and stamp (ns), poses with covariance (6, 6) by stamp.
+    """The output of one run: transforms by edge and stamp (ns), poses with covariance (6, 6) by stamp.
 
-    ``repeated`` are transforms equal to the one before or after them of their edge, dated otherwise: as a timer sends
-    them between frames, and the first one of ``map -> odom`` at its frame's own stamp.
+    ``repeated`` are transforms equal to the one before or after them of their edge, with another date: those that a
+    timer sends between frames, and the first one of ``map -> odom`` at its frame's own stamp.
     """
 
     transforms: dict[tuple[Edge, int], SE3] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Poses:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How two runs differ: numbers of poses in each, and the largest difference of any number in them."""
+    """The difference of two runs: numbers of poses in each, and the largest difference of any number in them."""
 
     recorded: int
     recomputed: int
@@ -67,7 +67,7 @@ class Comparison:
 
     @property
     def is_complete(self) -> bool:
-        """Whether each pose of the one has its like in the other."""
+        """Whether each pose of one run has its counterpart in the other."""
         return self.recorded == self.recomputed == self.common
 
 
@@ -93,7 +93,7 @@ class _Recording:
 
     @property
     def inputs(self) -> RecordedInputs:
-        """What the node got."""
+        """The node's inputs."""
         numbers = SegmentNumbers()
 
         def odometry_from_msg(message: Any) -> OdometryPose | Rejection:
@@ -108,7 +108,7 @@ class _Recording:
         )
 
     def _read(self, kind: str, read: Callable[[Any], ReadT]) -> Iterator[ReadT]:
-        """Messages of a kind, without those that the node refused, too."""
+        """Messages of a kind, without those that the node refused."""
         for message in self._messages[kind]:
             with suppress(MessageError):
                 yield read(message)
@@ -120,7 +120,7 @@ class _Recording:
 
     @property
     def order(self) -> Iterator[Input]:
-        """What was joined, in its order. Raises SourceError where the recording does not tell."""
+        """The joined inputs, in their order. Raises SourceError where the recording does not hold it."""
         for status in self._messages["LocalizationStatus"]:
             try:
                 joined = [
@@ -145,7 +145,7 @@ class _Recording:
 
     @property
     def published(self) -> Poses:
-        """What the node sent."""
+        """The node's output."""
         found, newest = Poses(), dict[Edge, tuple[int, SE3]]()
         edges = {(self.map_frame, self.odom_frame), (self.odom_frame, self.base_frame)}
         for item in (item for message in self._messages["tf"] for item in message.transforms):
@@ -164,12 +164,12 @@ class _Recording:
 
 
 def _name(topic: str, kind: str) -> str:
-    """This package's messages by their type, all others by their topic: whatever the namespace."""
+    """This package's messages by their type, all others by their topic, in any namespace."""
     return (kind if kind.startswith("visloc_msgs/") else topic).rpartition("/")[2]
 
 
 class _Collector(BackendListener):
-    """Keeps what is published, as the fusion node would send it."""
+    """Keeps the back end's output, as the fusion node would send it."""
 
     def __init__(self, recording: _Recording) -> None:
         self.poses = Poses()
@@ -201,7 +201,7 @@ def recompute(bag: Path) -> Comparison:
 
 
 def compare(recorded: Poses, recomputed: Poses) -> Comparison:
-    """Set the poses of two runs beside each other; what a timer only repeated has no like in the second one."""
+    """Compare the poses of two runs; transforms that a timer repeated have no counterpart in the second one."""
     only_repeated = recorded.repeated - recomputed.transforms.keys()
     edges, stamps = (
         recorded.transforms.keys() & recomputed.transforms.keys(),

@@ -1,4 +1,4 @@
-"""From a replay's recording (JSON lines of nodes/replay_node) to the record that reports are made from."""
+"""From a replay's recording (JSON lines of nodes/replay_node) to the record for reports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from visloc_ros.evaluation import AnchorRecord, FrameRecord
 from visloc_ros.evaluation.records import InnovationRecord
 
 Line = dict[str, Any]
-DIAGNOSTICS_S = 1.0  # that each message of diagnostics tells of
+DIAGNOSTICS_S = 1.0  # covered by each message of diagnostics
 
 
 class Recording:
@@ -61,21 +61,21 @@ class Recording:
         return min(fixes, default=begin_s), end_s
 
     def processor_shares(self, interval_s: tuple[float, float]) -> dict[str, float]:
-        """Processor seconds a second by stage, as the nodes told within an interval; equal stages are added up."""
-        told: dict[tuple[str, str], list[float]] = defaultdict(list)
+        """Processor seconds a second by stage, as the nodes reported within an interval; equal stages are added up."""
+        reported: dict[tuple[str, str], list[float]] = defaultdict(list)
         for line in self._lines["diagnostics"]:
             if interval_s[0] + DIAGNOSTICS_S <= line["arrival_s"] <= interval_s[1]:
                 for node, percent_by_stage in line["processor_percent"].items():
                     for stage, percent in percent_by_stage.items():
-                        told[node, stage].append(0.01 * percent)
+                        reported[node, stage].append(0.01 * percent)
         shares: dict[str, float] = defaultdict(float)
-        for (_, stage), values in told.items():
+        for (_, stage), values in reported.items():
             shares[stage] += float(np.mean(values))
         return dict(shares)
 
     @property
     def odometry_ages_ms(self) -> list[float]:
-        """Milliseconds from an image's being played to its odometry's arrival, of each that has some."""
+        """Milliseconds from the playing of an image to the arrival of its odometry, for each image with odometry."""
         odometry = self._by_stamp("odometry_status")
         images = [image for image in self._lines["image"] if odometry.get(image["stamp_ns"], {}).get("tracked")]
         return [1e3 * (odometry[image["stamp_ns"]]["arrival_s"] - image["arrival_s"]) for image in images]
@@ -85,7 +85,7 @@ class Recording:
         return tuple(_anchor_record(line) for line in self._lines["anchor"])
 
     def innovations(self) -> tuple[InnovationRecord, ...]:
-        """What the fusion node's gate judged."""
+        """The innovations that the fusion node's gate judged."""
         return tuple(
             InnovationRecord(line["stamp_ns"], line["source"], line["squared"], line["accepted"])
             for line in self._lines["innovation"]
@@ -96,7 +96,7 @@ class Recording:
         return {line["node"]: line["values"] for line in self._lines["config"]}
 
     def fused_anchors(self) -> tuple[int, int]:
-        """How many anchors the fusion node accepted and refused, by its own last count."""
+        """Numbers of anchors that the fusion node accepted and refused, by its last count."""
         if not self._lines["status"]:
             return 0, 0
         last = self._lines["status"][-1]

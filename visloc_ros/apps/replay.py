@@ -1,4 +1,4 @@
-"""Play a bag to the real nodes over DDS and record what comes out."""
+"""Plays a bag to the real nodes over DDS and records their output."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from visloc_ros.sources.base import BAG_METADATA
 
 MAP_FRAME, ODOM_FRAME = "map", "odom"
 RECORDED = "recorded"
-MOST_DOMAINS, DDS_PORT = 100, 7400  # domains whose ports no system hands out otherwise; that of the first domain
+MOST_DOMAINS, DDS_PORT = 100, 7400  # domains outside the ephemeral ports; port of the first domain
 LOOPBACK_ONLY = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 
 class Layout(Enum):
-    """Which nodes share a process; those of different ones talk by their topics."""
+    """Which nodes share a process; nodes of different processes exchange topics."""
 
     SEARCH_APART = "search apart"
     """Odometry and fusion in one process, the search in its own."""
@@ -62,18 +62,18 @@ class ReplayPlan:
     search: str = ""
     """How images are searched, one of ``SEARCHES``; empty: as the parameter file says."""
     recorded_bag: Path | None = None
-    """Where all that the nodes published is written to, as a bag; an older one gives way."""
+    """Bag to write all output of the nodes to; an older one is replaced."""
 
 
 def replay(plan: ReplayPlan, source: BagSource, ground_truth: Trajectory | None) -> RunRecord:
     """Run the nodes on a bag; raises SetupError when a node fails or no node listens."""
-    place = open_searchable_map(plan.map_path)  # a broken map is told here, before any process starts
+    place = open_searchable_map(plan.map_path)  # refuses a broken map before any process starts
     return make_record(plan, source, place, run_nodes(plan, source), ground_truth)
 
 
 @dataclass(frozen=True)
 class NodeRun:
-    """What the nodes sent while a bag was played, and what each took: by process, without the player."""
+    """The nodes' output during a replay, and the resources of each process, without the player."""
 
     recording: Recording
     peak_rss_mb: Mapping[str, float]
@@ -112,7 +112,7 @@ def _share(processor_s: Sequence[tuple[float, float]], interval_s: tuple[float, 
 
 
 def _keep(bag: Path, target: Path) -> None:
-    """Move a new bag to where it belongs, in place of an older one. Raises OutputError."""
+    """Move a new bag to its place, instead of an older one. Raises OutputError."""
     if target.exists() and not (target / BAG_METADATA).is_file():
         raise OutputError(f"{target} exists and is no bag: choose another output folder")
     with atomic_folder(target) as folder:
@@ -124,9 +124,9 @@ def _environment(plan: ReplayPlan) -> dict[str, str]:
 
 
 def free_domain_id() -> int:
-    """A ROS domain that nobody on this network interface uses, so that two replays do not hear each other.
+    """A ROS domain that is not in use on this network interface, so that two replays do not mix.
 
-    Process numbers do not tell: two containers that share the host's network have the same ones. Raises SetupError.
+    Process numbers do not serve: two containers that share the host's network have the same ones. Raises SetupError.
     """
     for domain in random.sample(range(1, MOST_DOMAINS + 1), MOST_DOMAINS):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -189,7 +189,7 @@ def _searching(
 def make_record(
     plan: ReplayPlan, source: BagSource, place: Map, run: NodeRun, ground_truth: Trajectory | None
 ) -> RunRecord:
-    """What reports of a replay in ``place``, its map, are made from."""
+    """The record of a replay in ``place``, its map, for reports."""
     recording = run.recording
     memory = ", ".join(f"{name} {peak:.0f} MB" for name, peak in run.peak_rss_mb.items())
     by_process, by_stage = (

@@ -1,4 +1,4 @@
-"""``visloc serve`` as a process of its own, for programs and tests that ask it over real sockets."""
+"""``visloc serve`` as a separate process, for programs and tests that use it over real sockets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WAIT_S = 60.0  # for the server to start, to answer and to end
 
 @dataclass(frozen=True)
 class HttpServer:
-    """A server's process, and a client that asks it."""
+    """A server's process, and a client of it."""
 
     process: subprocess.Popen[bytes]
     client: httpx.Client
@@ -34,7 +34,7 @@ class HttpServer:
 
 
 def free_port() -> int:
-    """A port at 127.0.0.1 that nobody listens to now."""
+    """A free port at 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -65,7 +65,7 @@ def running(
 
 
 def answers(client: httpx.Client) -> bool:
-    """Whether the server is there."""
+    """Whether the server answers."""
     try:
         return client.get("/health").is_success
     except httpx.TransportError:

@@ -39,7 +39,7 @@ def print_spreads(spreads: Mapping[str, Spread]) -> None:
 
 
 def print_processor_time(record: RunRecord) -> None:
-    """Print what each stage takes of a processor: milliseconds a frame, and its share at the rate of the camera."""
+    """Print the processor time of each stage: milliseconds a frame, and its share at the rate of the camera."""
     stamps_ns = [frame.stamp_ns for frame in record.frames]
     rate_hz = (len(stamps_ns) - 1) * NANOSECONDS / max(stamps_ns[-1] - stamps_ns[0], 1)
     table = Table(box=None, padding=(0, 2))
@@ -51,7 +51,7 @@ def print_processor_time(record: RunRecord) -> None:
 
 
 def odometry_spreads(times: Mapping[str, Any]) -> dict[str, Spread]:
-    """The rows of ``lifecycle``: what happens once, as it is, and what every frame takes."""
+    """The rows of ``lifecycle``: the times of what happens once, and the times for every frame."""
     once = {name: times[f"{name}_ms"] for name in ("init", "finalize")}
     each = {name: times[f"{name}_ms"] for name in ("decode", "preprocess", "inference", "settle", "total")}
     known = {name: spread for name, spread in each.items() if spread}
