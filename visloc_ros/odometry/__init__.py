@@ -1,4 +1,4 @@
-"""Visual odometry: unscaled ``odom_from_camera`` at frame rate, or the reason why not."""
+"""Visual odometry: unscaled ``odom_from_camera`` at frame rate, or the reason why there is none."""
 
 from visloc_ros.odometry.aided import AidedOdometry, ImuConfig, ImuSample
 from visloc_ros.odometry.backend import OdometryBackend

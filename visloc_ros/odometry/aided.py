@@ -1,4 +1,4 @@
-"""Any visual odometry with what other sensors tell: turns ahead of the images, which way is up, metres."""
+"""Any visual odometry aided by other sensors: predicted turns, the direction of up, and the scale in metres."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from visloc_ros.odometry.wheel_scale import WheelConfig, WheelPose, WheelScale
 
 @dataclass(frozen=True)
 class ImuConfig(Config):
-    """How an IMU is used."""
+    """Options of an IMU."""
 
     time_offset: float = option(
         0.0,
@@ -49,11 +49,11 @@ class ImuSample(NamedTuple):
 
 
 class AidedOdometry:
-    """Visual odometry whose poses carry ``up_in_odom`` and ``scale`` once an IMU and wheels tell them.
+    """Visual odometry whose poses carry ``up_in_odom`` and ``scale`` once an IMU and wheels determine them.
 
-    Measurements may be added from another thread. A frame never waits for them: those that come late join the next
-    ones. Out of order or implausible, they are refused and counted. The wheels' scale overrides one that the visual
-    odometry has itself (from depth), which is known less well.
+    Measurements may be added from another thread. A frame never waits for them: late ones join the next frames. Those
+    out of order or implausible are refused and counted. The wheels' scale overrides the visual odometry's own one (from
+    depth), which is less certain.
     """
 
     def __init__(self, visual: Odometry, gyroscope: Gyroscope, imu: ImuConfig, wheels: WheelConfig) -> None:
@@ -96,7 +96,7 @@ class AidedOdometry:
         return replace(result, up_in_odom=up, scale=scale or result.scale)
 
     def settle(self) -> Mapping[str, float]:
-        """Do what the last pose did not need but the next one will; milliseconds by stage."""
+        """Do the work that only the next pose needs; milliseconds by stage."""
         return self._visual.settle()
 
     def take_loops(self) -> Sequence[LoopClosure]:
@@ -104,11 +104,11 @@ class AidedOdometry:
         return self._visual.take_loops()
 
     def finish(self) -> Trajectory | None:
-        """End the segment: its path as known in the end, unscaled, or None where that is the poses given."""
+        """End the segment: its final path, unscaled, or None where that is the poses given."""
         return self._visual.finish()
 
     def reset(self) -> None:
-        """Forget the images; the next pose belongs to a new segment. The gyroscope's bias stays known."""
+        """Forget the images; the next pose belongs to a new segment. The gyroscope's bias stays."""
         self._visual.reset()
         self._standstill.forget()
         self._gyroscope.forget_views()
@@ -121,7 +121,7 @@ class AidedOdometry:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """What came from the other sensors, and what became of it, and what else happened; empty where nothing did."""
+        """Counts of the other sensors' measurements by outcome, and of other events; empty without any."""
         gyroscope, up, wheels = self._gyroscope.samples, self._up.samples, self._wheels
         counts = {
             "angular rates": gyroscope.received,
@@ -145,5 +145,5 @@ class AidedOdometry:
 
     @property
     def gyroscope_is_trusted(self) -> bool:
-        """False while the images contradict the gyroscope: its axes or its clock are not what they are said to be."""
+        """False while the images contradict the gyroscope: its stated axes or its clock are wrong."""
         return self._gyroscope.is_trusted

@@ -1,4 +1,4 @@
-"""What an odometry is to the package: an object that makes one, found by its name."""
+"""The interface of an odometry: an object that makes one, found by its name."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from visloc_ros.odometry.protocol import Odometry
 class OdometryBackend(ABC):
     """Makes an odometry; an entry point of the group ``visloc_ros.odometry`` names an object of such a class.
 
-    Its ``options`` are read as ``odometry.<name>`` of parameters and files. ``uses_colour`` says that it needs RGB
-    images, ``takes_depth`` that it makes use of a depth model.
+    Its ``options`` are read as ``odometry.<name>`` of parameters and files. ``uses_colour``: it needs RGB images;
+    ``takes_depth``: it can use a depth model.
     """
 
     name: ClassVar[str]

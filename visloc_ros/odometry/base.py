@@ -1,4 +1,4 @@
-"""How an odometry is made from its name."""
+"""Makes an odometry by its name."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class OdometryConfig(Config):
 
     @property
     def uses_colour(self) -> bool:
-        """Whether the odometry looks at colours."""
+        """Whether the odometry uses colours."""
         return find_backend(self.backend).uses_colour or bool(self.depth_model)
 
 

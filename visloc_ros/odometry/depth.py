@@ -24,10 +24,10 @@ The depth image may be smaller than the image, but shows all of it.
 
 
 class TakesDepth(Odometry, Protocol):
-    """An odometry that depth images of its keyframes tell the scale."""
+    """An odometry that takes its scale from depth images of its keyframes."""
 
     def add_depth(self, stamp_ns: int, depth_m: NDArray[np.float32]) -> None:
-        """Take the depth image of the keyframe at a stamp; that of a keyframe it does not have any more is ignored."""
+        """Take the depth image of the keyframe at a stamp; that of a dropped keyframe is ignored."""
 
 
 def load_depth_model(name: str) -> DepthModel:
@@ -51,7 +51,7 @@ class _Job:
 
 
 class DepthAidedOdometry:
-    """An odometry whose keyframes a depth model looks at, too.
+    """An odometry with a depth model for its keyframes.
 
     With ``live`` the model works beside the frames, on the newest keyframe whenever it is free.
     """
@@ -75,7 +75,7 @@ class DepthAidedOdometry:
         return result
 
     def settle(self) -> Mapping[str, float]:
-        """Do what the last pose did not need but the next one will; milliseconds by stage."""
+        """Do the work that only the next pose needs; milliseconds by stage."""
         return self._visual.settle()
 
     def take_loops(self) -> Sequence[LoopClosure]:
@@ -84,11 +84,11 @@ class DepthAidedOdometry:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """What else happened, by name."""
+        """Counts of other events, by name."""
         return self._visual.counts
 
     def finish(self) -> Trajectory | None:
-        """End the segment: its path as known in the end, or None where that is the poses given."""
+        """End the segment: its final path, or None where that is the poses given."""
         return self._visual.finish()
 
     def reset(self) -> None:
@@ -112,7 +112,7 @@ class DepthAidedOdometry:
     def _look(self, image: Image) -> NDArray[np.float32]:
         try:
             depth = np.asarray(self._model(image), dtype=np.float32)
-        except Exception as error:  # whatever a foreign model raises
+        except Exception as error:  # a foreign model may raise anything
             raise ModelError(f"the depth model failed: {error}") from error
         if depth.ndim != 2 or depth.size == 0:
             raise ModelError(f"the depth model gave an array of shape {depth.shape} instead of (H, W)")

@@ -1,4 +1,4 @@
-"""Which frames an odometry can go on with: what every one of them must look at before it tracks."""
+"""Checks of frames that every odometry makes before tracking."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FrameCheck:
         self._camera: pycolmap.Camera | None = None
 
     def refuse(self, frame: Frame) -> Rejection | None:
-        """Why a frame is of no use: not newer than the last one, or not of the size its calibration is for."""
+        """Why a frame cannot be used: not newer than the last one, or not of its calibration's size."""
         if self._last_stamp_ns is not None and frame.stamp_ns <= self._last_stamp_ns:
             return Rejection(frame.stamp_ns, Reason.STALE)
         try:

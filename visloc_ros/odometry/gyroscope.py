@@ -1,4 +1,4 @@
-"""How far a gyroscope says that the camera turned; its bias is learned from the rotation that the images show."""
+"""The camera's rotation by a gyroscope, whose bias is learned from the rotation by the images."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from visloc_ros.core.types import OdometryPose
 from visloc_ros.odometry.sample_buffer import SampleBuffer
 
 Turns = Callable[[int, int], Array | None]
-"""Tells the camera's rotation ``later_from_earlier`` (3, 3) between two stamps in ns, or None where nobody knows."""
+"""Gives the camera's rotation ``later_from_earlier`` (3, 3) between two stamps in ns, or None while it is unknown."""
 
 _KEEP_S = 10.0
 _LONGEST_GAP_NS = NANOSECONDS // 10  # between samples
-_LONGEST_LEAD_NS = NANOSECONDS // 20  # that the newest sample is taken to hold beyond its stamp
+_LONGEST_LEAD_NS = NANOSECONDS // 20  # for which the newest sample is extrapolated
 
 _COMPARED_NS = (NANOSECONDS // 2, 2 * NANOSECONDS)  # shortest and longest time that images and gyroscope are compared
 _VISUAL_SIGMA = 0.003  # rad, of the rotation between two frames
@@ -32,7 +32,7 @@ _MOST_DOUBTS = 3
 
 
 def unknown_turn(begin_ns: int, end_ns: int) -> Array | None:
-    """What is known of turns without a gyroscope."""
+    """Turns without a gyroscope: unknown."""
     return None
 
 
@@ -59,18 +59,18 @@ class Gyroscope:
 
     @property
     def is_trusted(self) -> bool:
-        """Whether it agrees with what the images show."""
+        """Whether it agrees with the images."""
         return self._doubts < _MOST_DOUBTS
 
     def turn(self, begin_ns: int, end_ns: int) -> Array | None:
         """Rotation ``later_from_earlier`` (3, 3) of the camera between two stamps; None where samples are missing.
 
-        Samples that are late are made up for: the newest rate holds for 50 ms.
+        The newest rate is extrapolated by 50 ms, for late samples.
         """
         return self._integrate(begin_ns, end_ns) if self.is_trusted else None
 
     def learn(self, pose: OdometryPose) -> None:
-        """Compare with the rotation that the images show, as far as the samples have arrived."""
+        """Compare with the rotation by the images, as far as samples have arrived."""
         newest_ns = self.samples.newest_ns
         if newest_ns is None:
             return
@@ -79,7 +79,7 @@ class Gyroscope:
             self._compare(self._seen.popleft())
 
     def forget_views(self) -> None:
-        """Start again with the images; what is known of the bias stays."""
+        """Start again with the images; the bias stays."""
         self._seen: deque[_Seen] = deque(maxlen=256)
         self._begin: _Seen | None = None
 
@@ -121,7 +121,7 @@ class Gyroscope:
         self._doubts = min(2 * _MOST_DOUBTS, self._doubts + 1) if is_wrong else max(0, self._doubts - 1)
 
     def _correct(self, excess: Array, seconds: float) -> None:
-        """Kalman step with the rate (3,) that the gyroscope turned too far; outliers count less (Huber)."""
+        """Kalman step with the rate error (3,) of the gyroscope; outliers count less (Huber)."""
         self._variance += _BIAS_WALK**2 * seconds
         noise = (_VISUAL_SIGMA / seconds) ** 2
         deviations = float(np.linalg.norm(excess)) / np.sqrt(self._variance + noise)

@@ -1,4 +1,4 @@
-"""An odometry that gets what other sensors recorded, in order of time, before each frame."""
+"""An odometry that gets recorded measurements of other sensors, in order of time, before each frame."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SensorPlayback:
         return self._odometry.track(frame)
 
     def settle(self) -> Mapping[str, float]:
-        """Do what the last pose did not need but the next one will; milliseconds by stage."""
+        """Do the work that only the next pose needs; milliseconds by stage."""
         return self._odometry.settle()
 
     def take_loops(self) -> Sequence[LoopClosure]:
@@ -42,11 +42,11 @@ class SensorPlayback:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """What else happened, by name."""
+        """Counts of other events, by name."""
         return self._odometry.counts
 
     def finish(self) -> Trajectory | None:
-        """End the segment: its path as known in the end, or None where that is the poses given."""
+        """End the segment: its final path, or None where that is the poses given."""
         return self._odometry.finish()
 
     def reset(self) -> None:

@@ -1,4 +1,4 @@
-"""What every visual odometry offers."""
+"""The Protocol of every visual odometry."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Odometry(Protocol):
         """Give ``odom_from_camera`` of the next frame (stamps increase), or the reason why there is none."""
 
     def settle(self) -> Mapping[str, float]:
-        """Do what the last pose did not need but the next one will, and give its time in milliseconds by stage.
+        """Do the work that only the next pose needs, and give its time in milliseconds by stage.
 
-        To be called between frames, once the pose is on its way; otherwise the next ``track`` begins with it.
+        To be called between frames, once the pose is published; otherwise the next ``track`` begins with it.
         """
 
     def take_loops(self) -> Sequence[LoopClosure]:
@@ -26,12 +26,12 @@ class Odometry(Protocol):
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """What else happened, by name, for diagnostics; what never happened is left out."""
+        """Counts of other events, by name, for diagnostics; events that never happened are left out."""
 
     def finish(self) -> Trajectory | None:
-        """End the segment after its last frame: ``odom_from_camera`` of all its frames as known by then.
+        """End the segment after its last frame: final ``odom_from_camera`` of all its frames.
 
-        None where the odometry knows nothing better than the poses that it gave.
+        None where the odometry does not improve the poses that it gave.
         """
 
     def reset(self) -> None:

@@ -1,4 +1,4 @@
-"""What a sensor measured in the last seconds, in order of its stamps."""
+"""Measurements of a sensor in the last seconds, in order of their stamps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SampleBuffer(Generic[ValueT]):
     """Keeps the values of the last ``keep_s`` seconds; written and read from different threads.
 
     A sample that is not newer than the one before is refused and counted. One that is more than a second older comes
-    from a clock that was set back (a looped bag): what was kept before is forgotten.
+    from a clock that was set back (a looped bag): earlier samples are forgotten.
     """
 
     def __init__(self, keep_s: float) -> None:

@@ -1,4 +1,4 @@
-"""Whether a camera stands still, told by its images alone: for as long as an odometry has not begun."""
+"""Whether a camera stands still, by its images alone, until the odometry has begun."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Rest:
 
 
 class StandstillDetector:
-    """Compares each image with the one that a standstill began with, so that creeping does not pass for standing."""
+    """Compares each image with the one that a standstill began with, so that creeping does not count as standing."""
 
     def __init__(self) -> None:
         self._rest: _Rest | None = None
@@ -42,7 +42,7 @@ class StandstillDetector:
         self._rest = None
 
     def is_still(self, frame: Frame) -> bool:
-        """Whether the camera has not moved since an earlier image; false for the first one, and where nothing tells."""
+        """Whether the camera has not moved since an earlier image; false for the first one, and without corners."""
         grey = _comparable(frame.grey)
         rest = self._rest
         if rest is None or not is_same_camera(rest.camera, frame.camera) or not _is_same_view(rest, grey):

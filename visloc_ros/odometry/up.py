@@ -1,4 +1,4 @@
-"""Which way is up in the frame of the odometry, from the camera's motion and an accelerometer."""
+"""The direction of up in the frame of the odometry, from the camera's motion and an accelerometer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class UpEstimator:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the path and what was found along it."""
+        """Forget the path and its estimates."""
         self._path: list[OdometryPose] = []
         self._blocks: deque[Block] = deque(maxlen=_MOST_BLOCKS)
         self._up: Array | None = None
@@ -61,7 +61,7 @@ class UpEstimator:
             self._path.append(pose)
 
     def _close_block(self) -> None:
-        """Measure the half second amid the path, and go on from where it ends."""
+        """Measure the half second in the middle of the path, and go on from its end."""
         begin_ns = self._path[0].stamp_ns
         stamps_ns = np.array([pose.stamp_ns for pose in self._path], dtype=np.int64)
         path = Trajectory(stamps_ns, tuple(pose.odom_from_camera for pose in self._path))

@@ -1,4 +1,4 @@
-"""How many metres one unit of the odometry is, from steps that wheels measured, too."""
+"""The metres in one unit of the odometry, from steps that wheels measured, too."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_TURN_DEG = 15.0  # of a step, where the camera's place on the base is not k
 _MAX_ANGLE_DEG = 30.0  # between the directions that wheels and images show
 
 _MIN_STEPS = 5
-_USUAL_SCATTER = 0.1  # of a step's logarithm, before the steps tell it themselves
+_USUAL_SCATTER = 0.1  # of a step's logarithm, before the steps themselves show it
 _USUAL_COUNT = 3.0
 _LEAST_SIGMA = 0.005  # no wheel's radius is known better
 _MAD_TO_SIGMA = 1.4826
@@ -30,14 +30,14 @@ _MEDIAN_INEFFICIENCY = 1.2533
 
 @dataclass(frozen=True)
 class WheelConfig(Config):
-    """How wheel odometry gives the scale."""
+    """Options of the scale by wheel odometry."""
 
-    step: float = option(0.1, "way by wheel odometry that is compared with the images at a time [m]", minimum=0.01)
+    step: float = option(0.1, "distance by wheel odometry of one comparison with the images [m]", minimum=0.01)
     window: int = option(60, "steps that the scale is the median of", minimum=5, maximum=10000)
 
 
 class WheelPose(NamedTuple):
-    """``odom_from_base`` in metres by the wheels, and where the camera is on the base; None where nobody knows."""
+    """``odom_from_base`` in metres by the wheels, and where the camera is on the base; None where that is unknown."""
 
     odom_from_base: SE3
     base_from_camera: SE3 | None
@@ -61,7 +61,7 @@ class _WheelFrame(NamedTuple):
 class WheelScale:
     """Compares steps of the camera with those of the base. ``wheels`` may be added to from another thread.
 
-    ``counts`` tells how many steps were compared, and how many of those contradicted the images.
+    ``counts`` holds the numbers of steps compared, and of those that contradicted the images.
     """
 
     def __init__(self, config: WheelConfig) -> None:
@@ -121,7 +121,7 @@ class WheelScale:
         return WheelPose(before.odom_from_base.interpolate(after.odom_from_base, fraction), after.base_from_camera)
 
     def _compare(self, begin: _WheelFrame, end: _WheelFrame, metres: Array) -> _Step | None:
-        """What one step says, or None where it tells nothing."""
+        """The scale by one step, or None where that does not determine it."""
         self.counts["steps"] += 1
         units = (begin.odom_from_camera.inverse @ end.odom_from_camera).translation
         seen, moved = float(np.linalg.norm(units)), float(np.linalg.norm(metres))
@@ -134,7 +134,7 @@ class WheelScale:
         return _Step(float(np.log(moved / seen)), seen) if is_telling else None
 
     def _estimate(self) -> None:
-        """Median over the steps, which shrugs off slipping wheels, and what their scatter says of it.
+        """Median over the steps, robust against slipping wheels, and its uncertainty by their scatter.
 
         Steps weigh by what the camera moved, so that spinning wheels do not outvote the others.
         """
@@ -160,8 +160,8 @@ def weighted_median(values: Array, weights: Array) -> float:
 def _camera_displacement(begin: _WheelFrame, end: _WheelFrame) -> Array:
     """How far the camera moved by the wheels, in metres, in its axes at the beginning (3,).
 
-    The base moves as the wheels say, but turns as the images say, which know that better. Where the camera's place is
-    not known, it moves as the base does, in axes of its own.
+    The base moves by the wheels, but turns by the images, which measure turns better. Where the camera's place is not
+    known, it moves as the base does, in its own axes.
     """
     moved = (begin.wheels.odom_from_base.inverse @ end.wheels.odom_from_base).translation
     base_from_camera = begin.wheels.base_from_camera

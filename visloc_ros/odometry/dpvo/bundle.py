@@ -24,7 +24,7 @@ class BundleFailure(str, Enum):
 
 @dataclass(frozen=True)
 class BundleReport:
-    """What an adjustment did: iterations that were applied, residuals that counted in the last one, and why it ended.
+    """The outcome of an adjustment: iterations applied, residuals used in the last one, and why it ended.
 
     A failed iteration leaves poses and patches as they were before it and is the last.
     """

@@ -143,7 +143,7 @@ class NormalEquations:
         return gradient.index_add_(0, layout.row_pose, share, alpha=-1)[:-1]
 
     def _coupled_with(self, poses: Tensor) -> Tensor:
-        """What increments of the free poses (N, 6) ask of the depths (F, M)."""
+        """Change of the depths' right-hand side (F, M) by increments of the free poses (N, 6)."""
         padded = torch.cat((poses, poses.new_zeros(1, 6)))
         effect = (self.coupling[:-1] @ padded[self.layout.row_pose, :, None])[..., 0]
         return torch.zeros_like(self.slope).index_add_(0, self.layout.row_source, effect)

@@ -18,8 +18,8 @@ _EDGES_AT_A_TIME = 2048  # on a CPU; a GPU takes all at once
 class Piece:
     """Some whole groups: their ``edges`` (n,), group after group, and which edges are in the same group as the last.
 
-    ``members`` (G, L) are places among the n edges, group by group, as far as ``present`` (G, L) tells; ``group``
-    (n,) is the group of every edge.
+    ``members`` (G, L) are places among the n edges, group by group, valid where ``present`` (G, L); ``group`` (n,) is
+    the group of every edge.
     """
 
     edges: Tensor

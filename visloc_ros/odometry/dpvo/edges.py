@@ -1,4 +1,4 @@
-"""Measurements: which patch is looked for in which frame, and what the last update said about it."""
+"""Measurements: which patch is searched in which frame, and the result of the last update."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Edges:
         return len(self.kk)
 
     def __getitem__(self, chosen: Tensor) -> Edges:
-        """Those that a mask (E,) or indices choose."""
-        rows = chosen.nonzero().flatten() if chosen.dtype == torch.bool else chosen  # a GPU is waited for only once
+        """The edges that a mask (E,) or indices choose."""
+        rows = chosen.nonzero().flatten() if chosen.dtype == torch.bool else chosen  # waits for a GPU only once
         return Edges(*(getattr(self, item.name)[rows] for item in fields(self)))
 
     def __add__(self, other: Edges) -> Edges:
@@ -50,7 +50,7 @@ class Edges:
         return Edges(*(torch.cat((getattr(self, item.name), getattr(other, item.name))) for item in fields(self)))
 
     def updated(self, net: Tensor, target: Tensor, weight: Tensor) -> Edges:
-        """The same edges with what an update said."""
+        """The same edges with the results of an update."""
         return Edges(self.ii, self.jj, self.kk, target, weight, net)
 
     def without_state(self) -> Edges:

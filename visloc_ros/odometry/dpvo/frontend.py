@@ -1,4 +1,4 @@
-"""One image after the other into the state: the story of Deep Patch Visual Odometry (Teed et al. 2023)."""
+"""Adds one image after the other to the state: the front end of Deep Patch Visual Odometry (Teed et al. 2023)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UpdateOperator = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], tupl
 
 
 class Network(Protocol):
-    """What describes images and patches (``network.PatchNetwork``)."""
+    """The network that describes images and patches (``network.PatchNetwork``)."""
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Maps (128, h, w) to match and (384, h, w) of context, of a BGR image (3, H, W), uint8."""
@@ -46,7 +46,7 @@ class AppearanceLoops(Protocol):
         """Take note of the newest kept frame and its BGR image (3, H, W), uint8."""
 
     def close(self, state: DpvoState) -> bool:
-        """Close what was found; whether the state was changed."""
+        """Close the loops that were found; whether the state was changed."""
 
     def finish(self, state: DpvoState) -> bool:
         """As ``close``, after the last frame."""
@@ -54,7 +54,7 @@ class AppearanceLoops(Protocol):
 
 @dataclass(frozen=True)
 class FrameOutcome:
-    """What became of an input: whether it was kept, the median flow of the start's probe, and the last adjustment."""
+    """The outcome of an input: whether it was kept, the median flow of the start's probe, and the last adjustment."""
 
     kept: bool
     start_motion_px: float | None = None
@@ -115,7 +115,7 @@ class FrontEnd:
 
     @torch.no_grad()
     def finish(self) -> BundleReport | None:
-        """Update everything until it rests, after the last frame; gives the last adjustment."""
+        """Update everything to convergence, after the last frame; gives the last adjustment."""
         report = None
         if self._appearance_loops is not None:
             self._appearance_loops.finish(self.state)
@@ -169,7 +169,7 @@ class FrontEnd:
         return FrameFeatures(fmap, gmap, context), patches
 
     def _predicted_pose(self, stamp_ns: int) -> Tensor:
-        """Pose (7,) that the motion so far lets expect; that of the first two frames is the origin."""
+        """Pose (7,) predicted from the motion so far; that of the first two frames is the origin."""
         state, count = self.state, self.state.num_frames
         if count < 2:
             return state.poses.new_tensor([0, 0, 0, 0, 0, 0, 1])

@@ -1,4 +1,4 @@
-"""Bundle adjustment of all frames at once, after the scale and origin are set again (Teed et al. 2023)."""
+"""Bundle adjustment of all frames at once, after normalising scale and origin (Teed et al. 2023)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class GlobalAdjustment:
 
 
 def adjust_along(state: DpvoState, edges: Edges, first_free: int) -> BundleReport:
-    """Adjust the frames from ``first_free`` on, and the depths of all patches, to what the edges measured."""
+    """Adjust the frames from ``first_free`` on, and the depths of all patches, to the edges' measurements."""
     return adjust(
         state.poses,
         state.flat_patches,

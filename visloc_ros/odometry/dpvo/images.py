@@ -1,4 +1,4 @@
-"""Images as dpvo wants them: of a pinhole camera, reduced, cropped to whole cells, channels in BGR order."""
+"""Images for dpvo: of a pinhole camera, reduced, cropped to whole cells, channels in BGR order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Map = NDArray[np.float32]
 class PinholeImages:
     """Makes the images of one camera those of a pinhole camera with the same focal lengths and principal point.
 
-    What is cropped lies at the right and at the bottom, so the principal point stays.
+    Images are cropped at the right and at the bottom, so the principal point stays.
     """
 
     def __init__(self, camera: pycolmap.Camera, max_width: int) -> None:
@@ -35,7 +35,7 @@ class PinholeImages:
 
     @property
     def large_enough(self) -> bool:
-        """Whether patches find place in the images."""
+        """Whether the images are large enough for patches."""
         return min(self.size) >= MIN_SIDE
 
     @property

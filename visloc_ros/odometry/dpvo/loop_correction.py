@@ -1,4 +1,5 @@
-"""A measured loop into the poses: the graph of all frames up to it, and its result in the state (Lipson et al. 2024).
+"""Corrects the poses by a measured loop: the graph of all frames up to it, and its result in the state (Lipson et al.
+2024).
 
 Frames from ``safe`` on, one after the latest frame of any loop, stay as they are in place and scale; everything before
 is bent until the loop closes.
@@ -26,7 +27,7 @@ from visloc_ros.odometry.dpvo.state import DpvoState
 class LoopCorrection:
     """New ``world_from_camera`` of the frames from number ``first`` on, their scale that of their depths.
 
-    ``loop`` is what was closed. ``poses`` (S + 1, 7) are what the frames and the first one that stays had before.
+    ``loop`` was closed. ``poses`` (S + 1, 7) are the earlier poses of the frames and of the first one that stays.
     """
 
     loop: Hit
@@ -56,9 +57,9 @@ def close_loop(
 
 
 def apply_correction(state: DpvoState, correction: LoopCorrection) -> bool:
-    """Write the correction into the state; False, and nothing is changed, where the poses are no longer those before.
+    """Write the correction into the state; False, and nothing changes, where its poses have changed since.
 
-    Frames that were forgotten meanwhile stay where they were.
+    Frames that were forgotten meanwhile keep their poses.
     """
     gone = state.num_forgotten - correction.first
     count = len(correction.world_from_camera) - gone

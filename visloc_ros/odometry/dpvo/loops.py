@@ -1,4 +1,4 @@
-"""Loops by nearness: old patches that the present poses put into recent frames are measured there (Lipson et al. 2024).
+"""Loops by proximity: old patches that project into recent frames are measured there again (Lipson et al. 2024).
 
 Each found pair of frames becomes one measurement a patch, from the old frame to the recent one. While such
 measurements are active, updates adjust all frames at once (``global_adjustment``).

@@ -1,4 +1,4 @@
-"""The whole network under the names of the published state dictionary, and what is cut out of its feature maps."""
+"""The whole network under the names of the published state dictionary, and patches cut out of its feature maps."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class UpdateOperator(nn.Module):
         return state, delta, weight
 
     def _along_patches(self, net: Tensor, inp: Tensor, corr: Tensor, piece: Piece) -> Tensor:
-        """Take in what correlation sees, and messages of the neighbours and all other edges of the same patch."""
+        """Add the correlation, and messages of the neighbours and of all other edges of the same patch."""
         net = self.norm(net + inp + self.corr(corr))
         joined = piece.joined[:, None]
         net = net + self.c1(torch.where(joined, net.roll(1, 0), 0.0))
@@ -189,7 +189,7 @@ class UpdateOperator(nn.Module):
 
 
 class SoftAggregation(nn.Module):
-    """What the edges of a group have in common, given to each of them."""
+    """The aggregated message of a group, added to each of its edges."""
 
     def __init__(self) -> None:
         super().__init__()

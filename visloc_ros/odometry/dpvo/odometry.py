@@ -1,4 +1,4 @@
-"""dpvo as any other odometry: frames of any camera in, ``odom_from_camera`` or the reason why not out."""
+"""dpvo as an odometry of the package: from frames of any camera, ``odom_from_camera`` or the reason for having none."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 class DpvoOdometry:
     """Tracks one camera. The origin of every segment is the camera of its first frame, its unit of no meaning.
 
-    The first pose comes with the eighth frame that moved. Every pose is that of the newest frame as known then; which
-    frames stay is decided three frames later, so ``is_keyframe`` says that the one then decided upon stays.
+    The first pose comes with the eighth frame that moved. Every pose is the estimate of the newest frame at that time;
+    the decision whether a frame stays comes three frames later, and ``is_keyframe`` is the decision on that frame.
     """
 
     def __init__(self, config: DpvoConfig, network: PatchNetwork | None = None, *, live: bool = False) -> None:
@@ -83,8 +83,8 @@ class DpvoOdometry:
     def take_loops(self) -> Sequence[LoopClosure]:
         """Loops closed by retrieval since the last call, those of ``finish`` included.
 
-        Those by nearness measure patches in many frames, and no pose of one camera in another. Their adjustment changes
-        the scale of frames without keeping track of it, so with ``loop_closure`` none can be told.
+        Loops by proximity measure patches in many frames, not the pose of one camera in another. Their adjustment
+        changes the scale of frames without recording it, so with ``loop_closure`` none can be given.
         """
         taken = () if self._config.loop_closure else tuple(self._closures)
         self._closures.clear()
@@ -96,7 +96,7 @@ class DpvoOdometry:
         return {}
 
     def finish(self) -> Trajectory | None:
-        """End the segment: adjust until all rests, and give ``odom_from_camera`` of all its frames.
+        """End the segment: adjust to convergence, and give ``odom_from_camera`` of all its frames.
 
         Frames that were not kept move along with the one kept before them. None where no segment had started. The
         next frame begins another segment.
@@ -114,7 +114,7 @@ class DpvoOdometry:
         self._closures.clear()
 
     def close(self) -> None:
-        """Let go of images and features; a search for loops in the background ends with them."""
+        """Release images and features; a search for loops in the background ends with them."""
         self._session = None
 
     def _begin(self, camera: pycolmap.Camera) -> _Session:
@@ -185,7 +185,7 @@ def _start_counts(front_end: FrontEnd, step: FrameOutcome) -> dict[str, float]:
     return counts
 
 
-# How well the newest pose is supported by what the network measured: the only way for dpvo to notice it is lost. The
+# The support of the newest pose by the network's measurements: the only way for dpvo to notice that it is lost. The
 # limits are geometric, and wide, since the published system has none to compare with.
 
 _MIN_WEIGHT = 0.1

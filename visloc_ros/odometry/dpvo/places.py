@@ -1,4 +1,4 @@
-"""Which earlier frame shows the same place: VLAD over local features, its visual words learnt on the way.
+"""Finds an earlier frame of the same place: VLAD over local features, with visual words learnt on the way.
 
 In place of a vocabulary file made from other people's images, the words come from the frames
 themselves: learnt when the first query is possible, and again each time the number of frames has doubled, so that they
@@ -59,7 +59,7 @@ class PlaceIndex:
         return None if self._vlad is None else self._query()
 
     def forget_before(self, frame: int) -> None:
-        """Let go of all frames before this one."""
+        """Forget all frames before this one."""
         gone = sum(number < frame for number in self._frames)
         for number in self._frames[:gone]:
             del self._features[number]

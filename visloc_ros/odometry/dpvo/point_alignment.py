@@ -3,8 +3,8 @@
 Points are in camera frames. Their unit is each frame's own distance: the harmonic mean depth of its points, so that
 no threshold depends on the scale that monocular odometry happens to have.
 
-Depths from two neighbouring frames are rough, directions are not: the fit of the points in space only starts one of
-their directions above all, which on simulated rooms is five times as exact.
+Depths from two neighbouring frames are rough, directions are not: the fit of the points in space only initialises a fit
+mainly of their directions, which on simulated rooms is five times as exact.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class PointAlignment:
 
     @cached_property
     def covariance(self) -> Array:
-        """Covariance (7, 7) as in ``LoopClosure``, in the target's units, as far as the points tell it."""
+        """Covariance (7, 7) as in ``LoopClosure``, in the target's units, by the points."""
         return alignment_covariance(self.target_from_source, self.source, self.target)
 
     @property
@@ -141,9 +141,9 @@ def _spread(points: Array) -> float:
     return float(np.sqrt(max(variances[0], 0.0)))
 
 
-# How a similarity meets the matched points (K, 3) of two cameras, and how sure it is by that. Directions are known
-# best, seen from either camera. Depths come from neighbouring frames and are rough, but where both cameras stand at
-# one place, nothing else tells the scale.
+# The errors of a similarity for the matched points (K, 3) of two cameras, and its covariance by them. Directions from
+# either camera are the most exact. Depths come from neighbouring frames and are rough, but where both cameras are at
+# one place, only they determine the scale.
 
 _DIRECTION_SCALE = 0.005  # of image-plane coordinates, about two pixels: larger errors lose their weight
 _DEPTH_SCALE = 0.2  # likewise of the logarithm of depths

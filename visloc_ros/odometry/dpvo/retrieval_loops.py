@@ -37,7 +37,7 @@ _MAX_WAITING = 50  # frames; further ones are left out until the work has caught
 
 @dataclass(frozen=True, eq=False)
 class LoopModels:
-    """What loops are found with; loaded once, shared by all segments."""
+    """The models for finding loops; loaded once, shared by all segments."""
 
     extractor: LocalExtractor
     matcher: Matcher
@@ -72,7 +72,7 @@ class Snapshot:
         return Snapshot(state.num_forgotten, stamps_ns, *(values.cpu().numpy().copy() for values in tensors))
 
     def closure(self, loop: Hit, place_from_query: PointAlignment) -> LoopClosure | None:
-        """A measured loop as others take it; None where one of its frames was not given out."""
+        """A measured loop as a ``LoopClosure``; None where one of its frames has no published pose."""
         query, place = (number - self.first for number in loop)
         return closure_of(
             self.stamps_ns[place], self.stamps_ns[query], self.units[[place, query]].astype(float), place_from_query
@@ -81,7 +81,7 @@ class Snapshot:
 
 @dataclass(frozen=True, eq=False)
 class FoundLoop:
-    """How a measured loop bends the frames, and what others are told of it, if anything."""
+    """The correction of the frames by a measured loop, and its ``LoopClosure``, if there is one."""
 
     correction: LoopCorrection
     closure: LoopClosure | None
@@ -135,8 +135,8 @@ class LoopFinder:
 class RetrievalLoops:
     """Feeds the finished frames of a state to a ``LoopFinder`` and writes its corrections back.
 
-    What it closes is also appended to ``closures``. ``live`` runs the finder in a thread of its own, which ends when
-    this is let go; otherwise frames wait for it, and every run gives the same result.
+    Closed loops are also appended to ``closures``. ``live`` runs the finder in a separate thread, which ends when this
+    object is released; otherwise frames wait for it, and every run gives the same result.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class RetrievalLoops:
         self._images[state.frame_ids[-1]] = image
 
     def close(self, state: DpvoState) -> bool:
-        """Look for loops of frames that are finished, and close what was found; whether the state was changed."""
+        """Look for loops of finished frames, and close those found; whether the state was changed."""
         return self._process(state, state.num_frames - self._removal_window - 1)
 
     def finish(self, state: DpvoState) -> bool:
@@ -167,7 +167,7 @@ class RetrievalLoops:
         return self._collect(state, wait=True) or changed
 
     def _process(self, state: DpvoState, frames: int) -> bool:
-        """Hand over what is new among the oldest ``frames``; dropped keyframes take their images with them."""
+        """Hand over new frames among the oldest ``frames``; images of dropped keyframes are dropped, too."""
         changed = False
         for row in range(max(self._next - state.num_forgotten, 0), frames):
             self._submit(state, row)
@@ -209,7 +209,7 @@ class InlineExecutor(Executor):
     """Does the work at once, where it is submitted."""
 
     def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
-        """Call ``work``; what it raises comes out here."""
+        """Call ``work``; its exceptions are raised here."""
         future: Future[Any] = Future()
         future.set_result(work(*arguments, **options))
         return future
@@ -229,8 +229,8 @@ _DIRECTION_SIGMA = 0.0005
 def closure_of(place_ns: int, query_ns: int, units: Array, place_from_query: PointAlignment) -> LoopClosure | None:
     """Loop between two frames of one state with ``units`` (2,); None where one of them was not given out.
 
-    It is measured in the world's lengths of now, but others have the poses as they were given out, and earlier loops
-    have changed the scale of some frames since: each end is divided by the unit that its frame had.
+    It is measured in the present lengths of the world, but published poses have the earlier ones, and earlier loops
+    have changed the scale of some frames since: each end is divided by the unit of its frame at that time.
     """
     if not np.all(units > 0.0):
         return None

@@ -16,7 +16,7 @@ _COARSE = 4  # the second level of the correlation pyramid averages 4 x 4 cells
 
 @dataclass(frozen=True, eq=False)
 class FrameFeatures:
-    """What the network gives for one frame of h x w cells with M patches.
+    """The network's output for one frame of h x w cells with M patches.
 
     ``fmap`` (128, h, w) is compared with ``gmap`` (M, 128, 3, 3) of other frames' patches; ``context`` (M, 384).
     """

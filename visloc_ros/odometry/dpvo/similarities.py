@@ -74,7 +74,7 @@ class Similarities:
         return Similarities(self.scales[rows], self.rotations[rows], self.translations[rows])
 
     def member(self, row: int) -> Sim3:
-        """One similarity as a value of its own."""
+        """A single similarity."""
         return Sim3(self.scales[row], self.rotations[row], self.translations[row])
 
     @property

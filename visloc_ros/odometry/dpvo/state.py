@@ -1,4 +1,4 @@
-"""What dpvo remembers between frames, and the bookkeeping that keeps all numbers consistent (Teed et al. 2023).
+"""The state of dpvo between frames, and the bookkeeping that keeps all numbers consistent (Teed et al. 2023).
 
 Frames are the kept ones, numbered from the oldest; patch ``k`` is number ``k % M`` of frame ``k // M``. Poses are
 camera_from_world. Images, intrinsics and patch coordinates are on the quarter grid.
@@ -103,7 +103,7 @@ class DpvoState:
         self.edges = self.edges[~old]
 
     def drop_frame(self, frame: int) -> None:
-        """Take a kept frame out: its edges go, what hung on it hangs on the frame before, later frames move up.
+        """Remove a kept frame and its edges: inputs tied to it are tied to the frame before, later frames move up.
 
         The frame must be younger than whatever archived edges touch, and not the oldest.
         """
@@ -119,7 +119,7 @@ class DpvoState:
         self.num_frames -= 1
 
     def rescale(self, factors: Tensor) -> None:
-        """Multiply the depths of every kept frame, and the lengths of what hangs on it, by ``factors`` (n,)."""
+        """Multiply the depths of every kept frame, and the lengths of inputs tied to it, by ``factors`` (n,)."""
         self.inverse_depths.div_(factors[:, None, None, None])
         self.units[: self.num_frames] *= factors
         self.timeline.scale(self.frame_id_rows, factors)
@@ -147,7 +147,7 @@ class DpvoState:
         return _from_rows(self._given_out(camera_from_world))
 
     def forget_oldest(self, frames: int) -> None:
-        """Make room: the first ``frames`` are dropped with their edges; where they were stays known."""
+        """Make room: drop the first ``frames`` with their edges, but keep their poses."""
         ids = self.frame_id_rows
         first_kept = self.frame_ids[frames]
         track = self.timeline.poses(ids, self.poses)[: first_kept - self.timeline.first]
@@ -188,16 +188,16 @@ def _from_rows(rows: Array) -> list[SE3]:
     return [SE3(rotation, row[:3]) for rotation, row in zip(matrices, rows, strict=True)]
 
 
-# Where every input frame was, kept or not: each hangs on the newest kept frame that is not younger than itself. When a
-# kept frame is dropped, all that hang on it are tied to the one before it, so there are never chains to walk.
+# Where every input frame was, kept or not: each is tied to the newest kept frame that is not younger than itself. When
+# a kept frame is dropped, all inputs tied to it are tied to the one before it, so there are never chains to walk.
 
 _FIRST_CAPACITY = 256
 
 
 class Timeline:
-    """Inputs numbered from 0: ``stamps_ns`` of each, and its pose relative to the kept frame that it hangs on.
+    """Inputs numbered from 0: ``stamps_ns`` of each, and its pose relative to the kept frame that it is tied to.
 
-    Only inputs from ``first`` on are here; those before were given away by ``take_before``.
+    Only inputs from ``first`` on are here; ``take_before`` gave earlier ones away.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -222,7 +222,7 @@ class Timeline:
         return self.stamps_ns[frame_id - self.first]
 
     def tie(self, begin: int, end: int, dropped_from_kept: Tensor) -> None:
-        """Hang inputs ``begin`` to ``end`` - 1, so far tied to a dropped frame, on the frame kept before it.
+        """Tie inputs ``begin`` to ``end`` - 1, so far tied to a dropped frame, to the frame kept before it.
 
         ``dropped_from_kept`` (7,) is the dropped frame's pose times the inverse of the kept frame's.
         """
@@ -230,7 +230,7 @@ class Timeline:
         self._relative[rows] = lie.compose(self._relative[rows], dropped_from_kept)
 
     def scale(self, frame_ids: Tensor, factors: Tensor) -> None:
-        """Multiply the lengths of what hangs on the kept frames ``frame_ids`` (n,) by ``factors`` (n,)."""
+        """Multiply the lengths of inputs tied to the kept frames ``frame_ids`` (n,) by ``factors`` (n,)."""
         rows = self._anchors(frame_ids)
         self._relative[: len(rows), :3] *= factors[rows, None]
 
@@ -240,7 +240,7 @@ class Timeline:
         return lie.compose(self._relative[: len(rows)], camera_from_world[rows])
 
     def take_before(self, frame_id: int) -> list[int]:
-        """Let go of the inputs before ``frame_id`` and give their stamps."""
+        """Release the inputs before ``frame_id`` and give their stamps."""
         count = frame_id - self.first
         taken, self.stamps_ns = self.stamps_ns[:count], self.stamps_ns[count:]
         fresh = lie.identity(len(self._relative), device=self._relative.device)
@@ -249,6 +249,6 @@ class Timeline:
         return taken
 
     def _anchors(self, frame_ids: Tensor) -> Tensor:
-        """Row of the kept frame that each input hangs on (T,); inputs before the first one hang on it, too."""
+        """Row of the kept frame that each input is tied to (T,); inputs before the first one are tied to it, too."""
         ids = torch.arange(self.first, len(self), device=frame_ids.device)
         return (torch.searchsorted(frame_ids, ids, right=True) - 1).clamp(min=0)

@@ -23,7 +23,7 @@ from visloc_ros.odometry.klt.triangulation import DEPTH_LOG_SIGMA, TRACK_SIGMA_P
 
 _MAX_ANCHORS = 20  # fixed keyframes, those with the most shared landmarks
 _MIN_SHARED = 10  # landmarks an anchor must share with the window
-_ITERATIONS = 12  # at most: each window begins at the last one's result and usually ends sooner
+_ITERATIONS = 12  # at most: each window begins at the last one's result and usually converges sooner
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class WindowSnapshot:
 
 
 class Adjustment(NamedTuple):
-    """What came of a snapshot; ``radial`` (2,) is the lens's change that ``adjusted`` rests on, if it was learnt."""
+    """The result of a snapshot; ``radial`` (2,) is the lens's change behind ``adjusted``, if it was learnt."""
 
     snapshot: WindowSnapshot
     adjusted: BundleProblem
@@ -65,7 +65,7 @@ def snapshot_window(local_map: LocalMap, config: KltConfig) -> WindowSnapshot | 
 def snapshot_for_lens(
     local_map: LocalMap, radial: Array, num_keyframes: int, config: KltConfig
 ) -> WindowSnapshot | None:
-    """Gather more keyframes than usual, free of older ones, to learn the lens; ``radial`` (2,) is what is known of it.
+    """Gather more keyframes than usual, free of older ones, to learn the lens; ``radial`` (2,) is its estimate so far.
 
     None for a camera whose calibration is not in doubt.
     """
@@ -83,7 +83,7 @@ def snapshot_for_lens(
 def apply_window(local_map: LocalMap, snapshot: WindowSnapshot, adjusted: BundleProblem) -> SE3:
     """Move keyframes and landmarks to their adjusted places; returns ``new_odom_from_old_odom`` at the newest one.
 
-    What came into the map after the snapshot moves along with the newest keyframe of the snapshot.
+    Keyframes and landmarks added after the snapshot move along with its newest keyframe.
     """
     by_number = {keyframe.number: keyframe for keyframe in local_map.keyframes}
     correction = _correction(snapshot, adjusted)
@@ -100,7 +100,7 @@ def apply_window(local_map: LocalMap, snapshot: WindowSnapshot, adjusted: Bundle
 
 
 class Adjuster(Protocol):
-    """Runs bundle adjustments somewhere."""
+    """Runs bundle adjustments, here or in another process."""
 
     def submit(self, snapshot: WindowSnapshot) -> None:
         """Start an adjustment; while one is running the newest waiting snapshot wins."""
@@ -114,10 +114,10 @@ class Adjuster(Protocol):
 
     @property
     def restarts(self) -> int:
-        """How often it died and was started again."""
+        """How often it died and was restarted."""
 
     def close(self) -> None:
-        """Stop and wait for what runs."""
+        """Stop, and wait for a running adjustment."""
 
 
 class InlineAdjuster:
@@ -150,7 +150,7 @@ class InlineAdjuster:
 
 
 def solve(problem: BundleProblem, lens: LensProblem | None) -> tuple[BundleProblem, WindowUncertainty, Array | None]:
-    """Adjust a window, learn the lens with it where that is asked for, and tell how sure the result is."""
+    """Adjust a window, learn the lens with it if requested, and estimate the covariance of the result."""
     learnt = None if lens is None else learn_lens(lens)
     adjusted, radial = (adjust(problem, _ITERATIONS), None) if learnt is None else learnt
     return adjusted, assess_window(adjusted), radial
@@ -202,7 +202,7 @@ def _gather(keyframes: list[Keyframe], num_fixed: int, ids: Ids, local_map: Loca
 
 
 def _depth_prior(landmark_rows: NDArray[np.intp], local_map: LocalMap) -> DepthPrior | None:
-    """How far landmarks (L,) are expected from the keyframes where they were triangulated, while these are kept."""
+    """Expected distances of landmarks (L,) from the keyframes where they were triangulated, while these are kept."""
     table, keyframes = local_map.landmarks, local_map.keyframes
     rows = table.born[landmark_rows] - keyframes[0].number
     is_expected = np.isfinite(table.expected_distances[landmark_rows]) & (rows >= 0)

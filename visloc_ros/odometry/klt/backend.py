@@ -17,7 +17,7 @@ class KltBackend(OdometryBackend):
     uses_colour, takes_depth = False, True
 
     def make(self, options: KltConfig, *, live: bool, turns: Turns, depth: DepthModel | None) -> Odometry:
-        """Make it, with a scale where ``depth`` tells one."""
+        """Make it, with the scale by ``depth`` if given."""
         klt = KltOdometry(options, live, turns)
         return klt if depth is None else DepthAidedOdometry(klt, depth, live)
 

@@ -1,4 +1,4 @@
-"""Bundle adjustment in a process of its own, which is started again when it dies."""
+"""Bundle adjustment in a separate process, which is restarted when it dies."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from visloc_ros.odometry.klt.adjustment import Adjustment, WindowSnapshot, solve
 
 log = logging.getLogger(__name__)
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0  # before it is started again: twice as long each time that it does nothing
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0  # before a restart: twice as long after each start without a result
 
 
 class BackgroundAdjuster:
-    """Adjusts in a process of its own: a thread would make the frames wait for the interpreter.
+    """Adjusts in a separate process: with a thread, the frames would wait for the interpreter.
 
-    The newest snapshot replaces one that still waits: for another one, or for the process to start. What a process
-    that dies was working on is lost; odometry goes on with the window as it is.
+    The newest snapshot replaces one that still waits: for another one, or for the process to start. When the process
+    dies, its current snapshot is lost, and odometry goes on with the window as it is.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class BackgroundAdjuster:
         return self._waiting is not None or self._running is not None
 
     def close(self) -> None:
-        """Drop what waits or runs and end the process, which has nothing to lose, and may be slow to notice."""
+        """Drop waiting and running adjustments, and kill the process, which has nothing to lose."""
         self._waiting = self._running = None
         self._pipe.close()
         self._process.kill()
@@ -64,15 +64,15 @@ class BackgroundAdjuster:
         self._process = context.Process(target=_serve, args=(far_end,), name="bundle-adjustment", daemon=True)
         with deaf_to_ctrl_c():
             self._process.start()
-        if self._process.pid is not None:  # the frames come first, while it starts, too
-            with suppress(ProcessLookupError):  # it has died already, which the pipe tells
+        if self._process.pid is not None:  # frames have priority, while it starts, too
+            with suppress(ProcessLookupError):  # it has died already, which the pipe shows
                 give_way(self._process.pid)
-        far_end.close()  # so that either side notices when the other is gone
+        far_end.close()  # so that each side notices the end of the other
         self._is_ready = False
         self._due_s: float | None = None  # when it starts again, once it has died
 
     def _exchange(self) -> None:
-        """Take what is done, and hand over what waits; never waits itself."""
+        """Take a finished adjustment, and hand over a waiting snapshot; never waits."""
         if self._due_s is not None:
             if time.monotonic() < self._due_s:
                 return
@@ -88,7 +88,7 @@ class BackgroundAdjuster:
             self._see_to_death()
 
     def _take(self, answer: tuple | None) -> None:  # type: ignore[type-arg]
-        """Take what the process sent: None when it is ready, then one adjustment after the other."""
+        """Take a message of the process: None when it is ready, then one adjustment after the other."""
         self._is_ready = True
         if answer is not None and self._running is not None:
             self._done, self._running = Adjustment(self._running, *answer), None

@@ -20,16 +20,16 @@ from visloc_ros.tracking.robust_pose import MIN_DEPTH, pose_jacobian
 
 HUBER_PX = 0.5  # about the accuracy of a tracked corner
 _FIRST_DAMPING, _SMALLEST_DAMPING, _LARGEST_DAMPING = 1e-7, 1e-9, 1e6
-_LEAST_GAIN = 1e-4  # share of the cost; what later iterations bring is far below the noise of the pixels
+_LEAST_GAIN = 1e-4  # share of the cost; the gain of later iterations is far below the noise of the pixels
 GAUGE_DAMPING = 1e-8  # an open scale has no pull, but it must not make the equations singular
-_GROUPED = 4  # neighbouring keyframes that count as one when landmarks are grouped by who sees them
+_GROUPED = 4  # neighbouring keyframes that count as one when landmarks are grouped by the keyframes that see them
 
 
 @dataclass(frozen=True, eq=False)
 class DepthPrior:
-    """How far from where they were first seen, ``centres`` (L, 3), points are expected: distances (L,) in odom.
+    """Expected distances (L,) in odom of points from where they were first seen, ``centres`` (L, 3).
 
-    ``weights`` (L,) are pixels for an error of 1 in the logarithm of the distance, 0 where nothing is expected.
+    ``weights`` (L,) are pixels for an error of 1 in the logarithm of the distance, 0 without an expectation.
     """
 
     centres: Array
@@ -195,7 +195,7 @@ class ReducedCameraSystem:
         return self._by_point((shown * self.residuals).sum(axis=1))
 
     def after_adjustment(self, changes: Array) -> Array:
-        """What is left of changes (R, 2, N) of the weighted residuals once poses and points have followed them."""
+        """The rest of changes (R, 2, N) of the weighted residuals after poses and points have been adjusted to them."""
         poses, points = zip(*[self._gradients(-one) for one in changes], strict=True)
         return changes + self._shown(*self.solve_for(np.concatenate(poses), np.concatenate(points)))
 
@@ -218,7 +218,7 @@ class ReducedCameraSystem:
         )
 
     def _seen(self, free: Array) -> Array:
-        """Pose Jacobian times steps of the free keyframes (F, 6): what moves in the image (2, N)."""
+        """Pose Jacobian times steps of the free keyframes (F, 6): the motion in the image (2, N)."""
         moved = np.zeros_like(self.residuals)
         for rows, jacobian, step in zip(self._observed, self._own_jacobians, free, strict=True):
             moved[:, rows] = (step @ jacobian).reshape(2, -1)

@@ -1,14 +1,14 @@
-"""How uncertain the motion is: what the window tells at every keyframe, shared out over the frames that follow.
+"""The covariance of the motion: the window determines it at every keyframe, and the frames that follow share it out.
 
 Errors of a feature that is followed for long are not independent from frame to frame: its patch drifts. Inverse
-normal equations, which take every observation for news, promise several times too little variance. Here each
+normal equations, which take every observation as independent, give several times too little variance. Here each
 landmark's whole track counts as one observation, and the scatter of the tracks' pulls on the solution is its
 covariance (the cluster-robust "sandwich" of Liang and Zeger, Biometrika 73, 1986).
 
-Two constants stand for what no residual shows; ``benchmarks/odometry/uncertainty.py`` measures what comes of them. An
-exact lens, global shutter and still scene need the least: simulated rooms ask for 1.2 to 2.9 times the variance that
-shows (seeds 11 to 16, median error over 0.1 to 3 s), so that 4 is on the safe side of the best of cameras. Real ones
-need more, each another amount, which fusion estimates while it runs (``fusion/smoothing/variance_components.py``).
+Two constants stand for errors that no residual shows; ``benchmarks/odometry/uncertainty.py`` measures their effect. An
+exact lens, global shutter and still scene need the least: simulated rooms need 1.2 to 2.9 times the visible variance
+(seeds 11 to 16, median error over 0.1 to 3 s), so that 4 is on the safe side for the best cameras. Real cameras need
+more, by different amounts, which fusion estimates while it runs (``fusion/smoothing/variance_components.py``).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class WindowUncertainty:
 
 
 def assess_window(problem: BundleProblem) -> WindowUncertainty:
-    """Tell how uncertain an adjusted problem is."""
+    """Estimate the uncertainty of an adjusted problem."""
     newest = len(problem.rotations) - 1
     first = max(0, newest - _SPAN, min(newest - 1, int(np.argmin(problem.is_fixed))))
     covariance, steps = _covariance(problem, first), newest - first
@@ -76,13 +76,13 @@ def _curvature_share(problem: BundleProblem) -> float:
 class MotionCovariance:
     """Covariance of ``odom_from_camera`` since the segment's first frame, grown from frame to frame.
 
-    Every frame gets the share of the last keyframe step that its features moved by, more where the pose rests on less
-    than usual. What is added belongs to the motion in between: differences of two covariances, the earlier one
-    carried along by ``move_covariance``, are covariances of the motion from one to the other.
+    Every frame gets the share of the last keyframe step that its features moved by, more where the pose rests on fewer
+    features than usual. The increments belong to the motion in between: the difference of two covariances, the earlier
+    one carried along by ``move_covariance``, is the covariance of the motion from one to the other.
     """
 
     def __init__(self, step_px: float) -> None:
-        """``step_px``: how far features move from keyframe to keyframe, at first."""
+        """``step_px``: initial value of the features' motion from keyframe to keyframe."""
         self.value: Array | None = None
         self._step: Array | None = None
         self._step_px, self._moved_px = step_px, 0.0
@@ -91,12 +91,12 @@ class MotionCovariance:
         self._position = np.zeros(3)
 
     def learn(self, window: WindowUncertainty, position: Array) -> None:
-        """Take over what an adjustment told, which put the camera at ``position`` (3,)."""
+        """Take over the covariances of an adjustment, which put the camera at ``position`` (3,)."""
         self.value = window.total if self.value is None else move_covariance(self.value, position - self._position)
         self._step, self._position = window.step, position
 
     def move(self, odom_from_camera: SE3, moved_px: float, information: Array) -> None:
-        """Go on to the next pose, after features moved by so much, known with ``information`` (6, 6) from points."""
+        """Go on to the next pose, after a motion of the features, with ``information`` (6, 6) from points."""
         moved_px = min(moved_px, self._step_px)
         self._moved_px += moved_px
         self._sum, self._count = self._sum + information, self._count + 1

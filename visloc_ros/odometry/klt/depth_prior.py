@@ -1,8 +1,8 @@
-"""Metres from a depth model: how many one unit of the map is, and by how much that has drifted.
+"""Metres from a depth model: the metres in one unit of the map, and the drift of that unit.
 
 Each keyframe gives one measurement, since the errors of a depth image are mostly common to all of its pixels. The map
 is rescaled about the camera by the drift that they show: a similarity leaves every reprojection as it is, so that
-nothing has to give between the depths and the images, and the unit stays the one the segment began with.
+depths and images do not conflict, and the unit stays that of the segment's start.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ DepthMap = NDArray[np.float32]
 _LEAST_POINTS = 12
 _MAD_TO_SIGMA = 1.4826
 _TUKEY = 4.685  # standard deviations from which a value has no weight (95 % efficient)
-_USUAL_ERROR, _USUAL_COUNT = 0.1, 3.0  # of a depth image as a whole, before its errors tell it themselves
-_REMEMBERED = 100  # keyframes whose errors tell how good the model is
+_USUAL_ERROR, _USUAL_COUNT = 0.1, 3.0  # of a depth image as a whole, before its own errors show it
+_REMEMBERED = 100  # keyframes whose errors show the accuracy of the model
 _UNKNOWN = 1e2  # variance of a logarithm that nothing is known of
 _MOST_CORRELATED = 0.9
 
@@ -65,8 +65,8 @@ def _biweight_mean(values: Array) -> LogRatio:
 class ScaleFilter:
     """Kalman filter of two logarithms: metres in a unit of the segment, and the drift of the map's unit since.
 
-    The map's unit walks at random; how fast is known from the window. How wrong whole depth images are is learned
-    from their scatter, and from its correlation in time how much they tell together.
+    The map's unit does a random walk, at a rate known from the window. The error of whole depth images is learned from
+    their scatter, and their joint information from its correlation in time.
     """
 
     def __init__(self) -> None:
@@ -99,13 +99,13 @@ class ScaleFilter:
 
     @property
     def scale(self) -> OdometryScale | None:
-        """Metres per unit of the segment, as uncertain as the map's unit is now; None before any depth."""
+        """Metres per unit of the segment, with the present uncertainty of the map's unit; None before any depth."""
         if not self._is_known:
             return None
         return OdometryScale(float(np.exp(self._state[0])), float(np.sqrt(self._covariance.sum())))
 
     def _image_variance(self) -> float:
-        """Variance of one image's error, as large as it must be for errors that follow each other to count as new."""
+        """Variance of one image's error, inflated so that correlated errors can be treated as independent."""
         errors = np.array(self._errors)
         expected = _USUAL_COUNT * _USUAL_ERROR**2
         power = float(errors @ errors)

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from visloc_ros.core.types import Image
 from visloc_ros.odometry.klt.config import KltConfig
 
-_BLOCK_PX = 9  # of the corner measure: half a tracking window, so that strong corners are what tracks well
+_BLOCK_PX = 9  # of the corner measure: half a tracking window, so that strong corners track well
 _STRIP_ROWS = 96
 _STRONG = 99.0  # percentile of the cells' best corners that counts as the image's strongest
 _MIN_QUALITY = 0.01  # share of their response below which a corner is noise (goodFeaturesToTrack's usual level)

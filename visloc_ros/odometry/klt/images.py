@@ -1,4 +1,4 @@
-"""What the tracker needs of an image: grey values of one exposure at a size that tracks fast, contrast, sharpness."""
+"""Images for the tracker: grey values of one exposure at a size that tracks fast, contrast, sharpness."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from visloc_ros.odometry.klt.thumbnails import Thumbnail, make_thumbnail
 from visloc_ros.tracking.pyramid import Pyramid
 from visloc_ros.tracking.reduction import reduced
 
-_STEP = 1.1  # ratio of contrasts to the view referred to from which it is the exposure that changed
+_STEP = 1.1  # ratio of contrasts to the reference view from which on the exposure has changed
 _SMOOTHING = 0.1
 _LARGEST_GAIN = 8.0
 _RELAXATION = 0.03  # share of a compensation that is given back every frame: tracking does not notice
@@ -28,7 +28,7 @@ _EXTREMES = np.array([0.0, 255.0])
 
 @dataclass(frozen=True, eq=False)
 class PreparedImage:
-    """One frame made ready: grey image (H, W), its camera, its stamp, and what it looks like from afar.
+    """A prepared frame: grey image (H, W), its camera, its stamp, and its thumbnail.
 
     ``turn`` (3,) is the rotation vector by which the camera turns while the image is read, None where that is unknown.
     Sudden exposure steps are taken out of the grey values; large images are halved, and so are their cameras.
@@ -69,11 +69,11 @@ class ImagePreparation:
         )
 
     def refer_to(self, view: PreparedImage) -> None:
-        """The next views will be followed from this one: bring them to its exposure."""
+        """Make this view the exposure reference, since the next views will be followed from it."""
         self._reference = _mean_and_deviation(view.grey)
 
     def accept(self, view: PreparedImage) -> None:
-        """Learn the usual sharpness from a view that was tracked, and refer to it."""
+        """Learn the usual sharpness from a view that was tracked, and make it the exposure reference."""
         self.refer_to(view)
         if self._usual_sharpness == 0.0:
             self._usual_sharpness = view.sharpness

@@ -135,7 +135,7 @@ class Initializer:
 def locate_followed(initialization: Initialization, config: KltConfig) -> dict[int, SE3]:
     """``camera_from_odom`` by stamp of the views that were followed before the pair was found, by its points.
 
-    It goes from the reference, which is the origin, to either side, and ends where too few of the points are followed.
+    They are found from the reference, which is the origin, to either side, until too few of the points are followed.
     """
     stamps, reference_ns = list(initialization.followed), initialization.reference.stamp_ns
     later = [stamp_ns for stamp_ns in stamps if stamp_ns >= reference_ns]

@@ -1,8 +1,8 @@
-"""What a nominal calibration lacks of its lens, learnt from the window: two radial coefficients.
+"""The lens distortion missing in a nominal calibration, learnt from the window: two radial coefficients.
 
-A lens that is taken for free of distortion, but bends the border of the image by some pixels, makes the scale drift,
-because one rigid scene no longer fits all views. The residuals of bundle adjustment show the bend. The focal length
-is left alone: the bias of the tracks hides it (an error of 1 % is found in cameras that are well calibrated).
+A lens with a nominal calibration without distortion may bend the border of the image by some pixels. The scale then
+drifts, because one rigid scene no longer fits all views. The residuals of bundle adjustment show the bend. The focal
+length is not estimated: the bias of the tracks hides it (it would be off by 1 % in well calibrated cameras).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STEP = 2e-3  # of the numerical derivative
 _ROUNDING = 1e-9
 _FIRST, _SHORT, _LONG = 8, 20, 60  # keyframes until the first look; over which the lens is looked at
 _GROWTH, _GROWTH_LEARNT, _GROWTH_LATE = 1.35, 1.2, 2.0  # times the keyframes until the next look
-_MOST_WAITING = 25  # views that may pass meanwhile
+_MOST_WAITING = 25  # views that may pass during a look
 _LEAST_BEND_PX, _LEAST_CHI2 = 0.35, 90.0  # the bias of tracks feigns up to 0.25 px, chi2 110, in calibrated cameras
 
 
@@ -68,28 +68,28 @@ class Lens:
         return bool(np.any(self.radial))
 
     def learn(self, radial: Array) -> Array:
-        """Take what was learnt; returns how much it differs (2,) from what was known before."""
+        """Take the learnt coefficients; returns their difference (2,) from those before."""
         log.info("the calibration lacks radial coefficients of about %.3f, %.3f: calibrate the camera", *radial)
         change, self.radial = radial - self.radial, radial
         return change
 
     def through(self, view: PreparedImage) -> PreparedImage:
-        """The view with the camera as it is known by now."""
+        """The view with the camera as estimated so far."""
         return replace(view, camera=bent(view.camera, self.radial)) if self.is_learnt else view
 
 
 class LensSchedule:
-    """When the lens is looked at next, and over how many keyframes.
+    """When the lens is estimated next, and over how many keyframes.
 
-    Once the calibration is known to be wrong, more often and over longer ways, where what is left of the bend shows;
-    but neither so often nor so long that the window, which waits for it, falls behind a fast camera or a slow computer.
+    Once the calibration is known to be wrong, more often and over longer paths, which show the rest of the bend; but
+    neither so often nor so long that the window, which waits for it, falls behind a fast camera or a slow computer.
     """
 
     def __init__(self) -> None:
         self.next_number, self.num_keyframes = _FIRST, _SHORT
 
     def advance(self, number: int, views_waited: int, is_learnt: bool) -> None:
-        """A look is done at the keyframe of this number; the window has waited for so many views."""
+        """A look is done at the keyframe of this number; the window has waited for this number of views."""
         if views_waited > _MOST_WAITING:
             self.next_number, self.num_keyframes = int(_GROWTH_LATE * number), max(_SHORT, self.num_keyframes // 2)
             return
@@ -122,7 +122,7 @@ def seen_through(camera: pycolmap.Camera, features: Features, turn: Array | None
 
 
 def learn_lens(problem: LensProblem) -> tuple[BundleProblem, Array] | None:
-    """Find the change (2,) that fits the views, and the bundle adjusted to it; None if the present lens will do.
+    """Find the change (2,) that fits the views, and the bundle adjusted to it; None if the present lens suffices.
 
     Gauss-Newton on the coefficients; poses and points follow every change of them (variable projection).
     """

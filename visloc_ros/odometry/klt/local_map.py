@@ -1,4 +1,4 @@
-"""Keyframes and landmarks of one segment: what the tracker localizes against and bundle adjustment moves."""
+"""Keyframes and landmarks of one segment, against which the tracker localizes and which bundle adjustment moves."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Keyframe:
 class LandmarkTable:
     """Points (N, 3) in odom by the id of their feature; ids are kept sorted for vectorised look-up.
 
-    ``born`` (N,) is the number of the keyframe at which each was triangulated, ``expected_distances`` (N,) how far in
-    odom it is expected from that keyframe, NaN where its parallax tells.
+    ``born`` (N,) is the number of the keyframe at which each was triangulated, ``expected_distances`` (N,) its expected
+    distance in odom from that keyframe, NaN where its parallax determines it.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class LandmarkTable:
         return rows_of(self.ids, ids)
 
     def add(self, ids: Ids, points: Array, keyframe_number: int, expected: Array | float = np.nan) -> None:
-        """Add landmarks with new ids (N,), triangulated at a keyframe, which they are expected so far from (N,)."""
+        """Add landmarks with new ids (N,), triangulated at a keyframe, with expected distances (N,) from it."""
         ids, points = np.concatenate([self.ids, ids]), np.concatenate([self.points, points])
         added = len(ids) - len(self.born)
         born = np.concatenate([self.born, np.full(added, keyframe_number)])
@@ -117,9 +117,9 @@ class LocalMap:
         return keyframe
 
     def triangulate_new(self, with_prior: bool = False) -> int:
-        """Make landmarks of the last keyframe's features that an older keyframe sees from far enough; how many.
+        """Make landmarks of the last keyframe's features that an older keyframe sees from far enough; gives their number.
 
-        ``with_prior``: those seen from nearer become landmarks, too, at the depth that is most likely.
+        ``with_prior``: those seen from nearer become landmarks, too, at their most likely depth.
         """
         features = self.last.features
         _, known = self.landmarks.rows_of(features.ids)
@@ -142,7 +142,7 @@ class LocalMap:
         return int(np.count_nonzero(good))
 
     def _far_points(self, features: Features) -> Array:
-        """Points (N, 3) so far along the rays of the last keyframe that they say where it looks, not where it is."""
+        """Points (N, 3) so far along the rays of the last keyframe that they fix its rotation, not its position."""
         depth = _FAR * self._median_depth()
         local = np.column_stack([features.rays, np.ones(len(features))]) * depth
         return np.asarray(self.last.camera_from_odom.inverse @ local)

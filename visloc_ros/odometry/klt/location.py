@@ -1,4 +1,4 @@
-"""Where a view is: a pose from the landmarks that are followed into it, if these can tell it."""
+"""The pose of a view by the landmarks that are followed into it, if these determine it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from visloc_ros.tracking.pixels import Pixels
 from visloc_ros.tracking.robust_pose import fit_pose
 
 _SUPPORTING_DEG, _MIN_SUPPORTING = 1.0, 8  # parallax of landmarks with good depths (6 % at VGA), and how many it takes
-_NO_ANGLE = 1e-6  # radians: with less, parallax tells no depth
+_NO_ANGLE = 1e-6  # radians: with less, parallax gives no depth
 _MOVED_DEG = 0.5  # parallax that a turn on the spot does not give
-_LARGEST_FLOW_SHARE = 0.17  # of the width, from view to view: what is new is gone before its depth is told
+_LARGEST_FLOW_SHARE = 0.17  # of the width, from view to view: new features leave the image before their depth is known
 _TURN_ROUNDS = 3  # of a pose and the turn while the image is read: each round leaves less than a tenth of the error
 _LONGEST_INTERVAL_S = 0.2  # over which a turn is taken for even
 
@@ -51,12 +51,12 @@ class ViewLocator:
         self.counts: dict[str, float] = {}
         self._map, self._motion, self._parallax, self._config = local_map, motion, parallax, config
         self._last_supported = 0  # number of the last keyframe while there was support
-        self._last_told_ns = motion.stamp_ns  # when some parallax last told of a translation
+        self._last_known_ns = motion.stamp_ns  # when parallax last determined a translation
 
     def locate(
         self, view: PreparedImage, ids: Ids, pixels: Pixels, predicted: SE3, flow_px: float
     ) -> LocatedFrame | None:
-        """Find the pose of a view from features (N,) followed to pixels (N, 2); None where they do not tell it."""
+        """Find the pose of a view from features (N,) followed to pixels (N, 2); None where they do not determine it."""
         self.counts = {"tracked": float(len(ids))}
         expected = self._expected_turn(view.stamp_ns, predicted)
         if expected is None:
@@ -81,7 +81,7 @@ class ViewLocator:
         self.counts["supporting"] = float(supporting)
         if supporting < _MIN_SUPPORTING:
             return False
-        self._last_supported, self._last_told_ns = self._map.last.number, stamp_ns
+        self._last_supported, self._last_known_ns = self._map.last.number, stamp_ns
         return True
 
     def _fit(self, features: Features, start: SE3, flow_px: float, turn: Array | None = None) -> LocatedFrame | None:
@@ -103,8 +103,8 @@ class ViewLocator:
     def _spreads(self, seen: Features, rows: NDArray[np.intp], camera_from_odom: SE3) -> Array | None:
         """Steps (N, 3) along first views' rays by which landmarks with little parallax may be off; None for none.
 
-        Taken for known, their depths decide how long a translation is, and the scale is lost on a turn. Those of the
-        start were found together, and are off together: in their unit they are right.
+        If they were taken as known, their depths would determine the length of a translation, and the scale would be
+        lost on a turn. Landmarks of the start were found together and share one error, which the unit absorbs.
         """
         landmarks, angles = self._map.landmarks, self._parallax.of(seen.ids)
         unsure = np.flatnonzero((landmarks.born[rows] > 0) & (angles < _SUPPORTING_DEG))
@@ -121,8 +121,8 @@ class ViewLocator:
     def _judged(self, located: LocatedFrame | None, stamp_ns: int) -> LocatedFrame | None:
         """The view, if the length of its translation is known, or turned on the spot, if it is not.
 
-        Where parallax does not tell that length, expected depths do; but not where the views are too far apart for
-        that, and not for a motion after a turn on the spot has taken long: all whose depth was known is out of view.
+        Where parallax does not determine that length, expected depths do; but not where the views are too far apart for
+        that, nor for a motion after a long turn on the spot, when all landmarks of known depth are out of view.
         """
         if located is None or self.is_supported(located.features, stamp_ns):
             return located
@@ -130,19 +130,19 @@ class ViewLocator:
             return None
         moved = np.count_nonzero(self._parallax.of(located.features.ids) > _MOVED_DEG)
         if moved >= self._config.min_tracked:
-            self._last_told_ns = stamp_ns
+            self._last_known_ns = stamp_ns
             return located
         since = [keyframe for keyframe in self._map.keyframes if keyframe.number >= self._last_supported]
         pose = estimate_pure_rotation(since, located.features, self._motion.camera_from_odom, self._config)
         if pose is not None:
             return replace(located, camera_from_odom=pose)
-        is_recent = stamp_ns - self._last_told_ns < self._config.recovery_s * NANOSECONDS
+        is_recent = stamp_ns - self._last_known_ns < self._config.recovery_s * NANOSECONDS
         return located if is_recent else None
 
     def _expected_turn(self, stamp_ns: int, camera_from_odom: SE3) -> ExpectedTurn | None:
-        """By how much a rolling shutter's camera turns while the view is read, as it is ``camera_from_odom``.
+        """Turn of a rolling shutter's camera while the view is read, at ``camera_from_odom``.
 
-        None for a global shutter, and where the last accepted view is too long ago to tell how fast it turns now.
+        None for a global shutter, and where the last accepted view is too old to estimate the present rate.
         """
         interval_s = (stamp_ns - self._motion.stamp_ns) / NANOSECONDS
         if self._config.readout_ms == 0.0 or interval_s > _LONGEST_INTERVAL_S:
@@ -170,10 +170,10 @@ _COMPARED = 2  # times the landmarks that a pose needs: features by which a moti
 def estimate_pure_rotation(
     keyframes: Sequence[Keyframe], features: Features, now: SE3, config: KltConfig
 ) -> SE3 | None:
-    """``camera_from_odom`` with the centre of ``now``, turned as the features tell since the last of the keyframes.
+    """``camera_from_odom`` with the centre of ``now``, turned by the features since the last of the keyframes.
 
     None where the camera has moved: where a rotation does not explain the features since that one and since the
-    earliest keyframe that still shares enough of them. The last one alone would not notice a motion of few views.
+    earliest keyframe that still shares enough of them. The last one alone would not show a motion of few views.
     """
     least, limit_px = _COMPARED * config.min_tracked, _ERROR_SHARE * config.max_reprojection_px
     earliest = next((item for item in keyframes if _num_shared(item, features) >= least), keyframes[-1])

@@ -27,8 +27,8 @@ from visloc_ros.odometry.klt.two_view import Wait
 
 log = logging.getLogger(__name__)
 
-_STILL_PX = 0.25  # median motion that the noise of tracked points makes of a camera that stands still
-BLUR_RATIO = 0.35  # of the usual sharpness: below it, motion blur has taken the corners that tracking needs
+_STILL_PX = 0.25  # median motion of tracked points by noise alone, of a camera that stands still
+BLUR_RATIO = 0.35  # of the usual sharpness: below it, motion blur has removed the corners that tracking needs
 
 
 class KltOdometry:
@@ -37,9 +37,9 @@ class KltOdometry:
     def __init__(self, config: KltConfig, live: bool = False, turns: Turns = unknown_turn) -> None:
         self._options, self._turns = config, turns
         self._is_lost = False  # the last view was searched in vain
-        # Beside the frames of a live camera; otherwise they wait, and every run gives the same result.
+        # In the background of a live camera; otherwise frames wait for it, and every run gives the same result.
         self._adjuster: Adjuster = BackgroundAdjuster() if live else InlineAdjuster()
-        self._first_adjuster = InlineAdjuster()  # of what is small, and what all that follows rests on
+        self._first_adjuster = InlineAdjuster()  # of small windows, on which all later ones rest
         self._num_segments = 0
         self._frames = FrameCheck()
         self._segment: Segment | None = None
@@ -97,7 +97,7 @@ class KltOdometry:
     def add_depth(self, stamp_ns: int, depth_m: DepthMap) -> None:
         """Take the depth image (H, W) in metres of the keyframe at a stamp; it may come late.
 
-        From the next frame on it has its say in ``scale``, and keeps the segment's unit from drifting.
+        From the next frame on it contributes to ``scale``, and keeps the segment's unit from drifting.
         """
         self.settle()
         if self._segment is not None:
@@ -109,7 +109,7 @@ class KltOdometry:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How often the process of bundle adjustment died and was started again."""
+        """How often the process of bundle adjustment died and was restarted."""
         return {"bundle adjustment started again": self._adjuster.restarts} if self._adjuster.restarts else {}
 
     def finish(self) -> Trajectory | None:
@@ -162,7 +162,7 @@ class KltOdometry:
             finished = adjuster.finished()
             if finished is not None:
                 segment.apply(finished)
-        if not self._adjuster.busy:  # what it works on must not change its unit
+        if not self._adjuster.busy:  # the unit must not change during an adjustment
             segment.hold_scale()
 
     def _adjust(self, segment: Segment) -> None:
@@ -173,14 +173,14 @@ class KltOdometry:
             adjuster.submit(snapshot)
 
     def _recover(self, segment: Segment, view: PreparedImage) -> LocatedFrame | None:
-        """Find a view by earlier keyframes; then what was begun of a new start is of no use."""
+        """Find a view by earlier keyframes, which ends the preparation of a new start."""
         located = segment.recover(view)
         if located is not None:
             self._initializer = Initializer(self._config, self._grid)
         return located
 
     def _lose(self, segment: Segment, view: PreparedImage) -> OdometryPose | Rejection:
-        """Say why the view has no pose; meanwhile prepare a new start, which counts once the segment is given up."""
+        """Give the reason why the view has no pose, and prepare a new start for when the segment is given up."""
         self._is_lost = True
         rejection = self._miss(view, self._reason(segment, view), segment.counts)
         with self._watch("start"):

@@ -1,4 +1,4 @@
-"""From how different directions each feature was seen: what its depth, and a translation from it, can rest on."""
+"""The parallax of each feature, which determines how certain its depth, and a translation by it, can be."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from visloc_ros.odometry.klt.two_view import bearings
 class ParallaxTable:
     """Largest angle in degrees between the first and the later viewing directions of features, by their ids.
 
-    Angles are taken between rays turned into odom. Angles at triangulated points would tell less: where there is no
-    parallax, an adjustment draws points and cameras together until there seems to be some.
+    Angles are taken between rays turned into odom. Angles at triangulated points would mislead: without parallax, an
+    adjustment draws points and cameras together until there seems to be some.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class ParallaxTable:
         self._angles = np.concatenate([self._angles[kept], np.zeros(np.count_nonzero(new))])[order]
 
     def turn(self, number: int, camera_from_odom: SE3) -> None:
-        """A keyframe is turned otherwise than was thought: or its error would pass for parallax from now on."""
+        """Correct the rotation of a keyframe, whose error would otherwise count as parallax."""
         rows = self._owners == number
         self._first[rows] = self._bearings[rows] @ camera_from_odom.rotation
 

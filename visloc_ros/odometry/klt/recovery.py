@@ -23,9 +23,9 @@ from visloc_ros.tracking.pixels import Mask, pixels_of, undistort
 from visloc_ros.tracking.robust_pose import find_pose
 
 _MAX_COMPARED = 30  # keyframes, the newest
-_MAX_TRIED = 2  # of those found by each of the two ways to compare
-_MOST_DESCRIBED = 6  # keyframes at once, 4 ms each: the first views that are lost need not wait for all
-_MAX_FOLLOWED = 150  # landmarks of a keyframe: what cannot be found takes the longest
+_MAX_TRIED = 2  # of those found by each of the two comparisons
+_MOST_DESCRIBED = 6  # keyframes at once, 4 ms each, so that the first lost views do not wait for all
+_MAX_FOLLOWED = 150  # landmarks of a keyframe: those that cannot be found take the longest
 _MIN_AGREEING = 0.4  # share of the landmarks followed from the keyframe that must fit one pose
 
 
@@ -38,7 +38,7 @@ class Recovered:
 
 
 class KeyframeSearch:
-    """Compares views with the newest keyframes of one map; remembers what these look like."""
+    """Compares views with the newest keyframes of one map, and caches the keyframes' descriptions."""
 
     def __init__(self, config: KltConfig) -> None:
         self._config = config
@@ -48,8 +48,8 @@ class KeyframeSearch:
     def find(self, local_map: LocalMap, view: PreparedImage) -> Recovered | None:
         """Find a view without knowing where it is, by the keyframes that resemble it most.
 
-        Pictures from afar come first, which tell turns about the vertical and the horizontal through any blur, then
-        descriptors of corners, which tell turns about any axis.
+        Thumbnails come first, which show turns about the vertical and the horizontal through any blur, then descriptors
+        of corners, which show turns about any axis.
         """
         keyframes = local_map.keyframes[-_MAX_COMPARED:]
         for resembling in (self._alike_from_afar, self._alike_by_corners):
@@ -60,7 +60,7 @@ class KeyframeSearch:
         return None
 
     def _alike_from_afar(self, keyframes: Sequence[Keyframe], view: PreparedImage) -> list[tuple[Keyframe, Array]]:
-        """The keyframes that look like the view from afar, best first, with ``view_from_keyframe`` (3, 3)."""
+        """The keyframes whose thumbnails are like the view's, best first, with ``view_from_keyframe`` (3, 3)."""
         known = self._thumbnails
         self._thumbnails = {
             item.number: known[item.number] if item.number in known else make_thumbnail(item.grey) for item in keyframes
@@ -104,12 +104,12 @@ class KeyframeSearch:
         return Recovered(fit.camera_from_world, features[fit.inliers])
 
 
-# How a view is turned against a keyframe, however far and about whatever axis: by binary descriptors of corners.
-# Oriented FAST corners and rotated BRIEF descriptors (Rublee et al., ORB, ICCV 2011) are matched both ways. Two
-# matches tell a rotation; the one that most matches agree with is taken (RANSAC, Fischler and Bolles 1981).
+# The rotation between a view and a keyframe, of any size and axis, by binary descriptors of corners. Oriented FAST
+# corners and rotated BRIEF descriptors (Rublee et al., ORB, ICCV 2011) are matched both ways. Two matches determine a
+# rotation; the one that most matches agree with is taken (RANSAC, Fischler and Bolles 1981).
 
 MIN_AGREEING = 15
-"""Matches that must agree with one rotation: of those of another place some five to eight do."""
+"""Matches that must agree with one rotation: of another place's, some five to eight do."""
 
 _MOST_CORNERS = 400
 _DRAWS = 300  # with a third of the matches right one draw in nine is: none of them is missed

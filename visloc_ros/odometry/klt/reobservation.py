@@ -23,7 +23,7 @@ from visloc_ros.tracking.robust_pose import fit_pose
 
 _MIN_FOUND = 8
 _MIN_AGREEING = 0.3  # share of the found landmarks that must fit one pose
-_LARGEST_SLIP_PX = 1.5  # a track farther from its first observation is of something else
+_LARGEST_SLIP_PX = 1.5  # a track farther from its first observation shows another point
 
 
 def realign(local_map: LocalMap, view: PreparedImage, pose: SE3, followed: Features, config: KltConfig) -> Features:
@@ -68,10 +68,10 @@ def find_again(local_map: LocalMap, view: PreparedImage, pose: SE3, followed: Fe
 def _expected(
     local_map: LocalMap, view: PreparedImage, pose: SE3, followed: Features, config: KltConfig
 ) -> ExpectedLandmarks:
-    """Landmarks that project into the image, away from every followed feature: the most trustworthy first.
+    """Landmarks that project into the image, away from every followed feature: the most reliable first.
 
-    Old ones come first: the pose rests on them, and drifts with new ones. Only of those whose depth was guessed the
-    newest do.
+    Old ones come first: a pose by them drifts less than one by new ones. Of landmarks whose depth was guessed the
+    newest come first.
     """
     table = local_map.landmarks
     local = pose @ table.points
@@ -98,7 +98,7 @@ def _spread(
 
 
 def _spacing_px(view: PreparedImage, config: KltConfig) -> float:
-    """Half of what lies between features that are spread evenly."""
+    """Half the distance between features that are spread evenly."""
     return float(0.5 * np.sqrt(view.grey.size / config.max_features))
 
 

@@ -1,8 +1,8 @@
-"""A rolling shutter: rows are exposed one after the other, and a camera that turns meanwhile bends what it sees.
+"""A rolling shutter: rows are exposed one after the other, and a camera that turns meanwhile bends the image.
 
 At 100 degrees a second and 25 ms from the first row to the last the image is bent by 2.5 degrees. Rays are turned to
-where they would be at the instant of the middle row, by the turn from view to view (Forssen and Ringaby, CVPR 2010).
-What the camera moves meanwhile counts for far less and is left alone.
+their directions at the instant of the middle row, by the turn from view to view (Forssen and Ringaby, CVPR 2010). The
+translation meanwhile has far less effect and is neglected.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from visloc_ros.core.geometry import SE3, Array, rotation_matrix
 from visloc_ros.tracking.pixels import Pixels, pixels_of
 from visloc_ros.tracking.robust_pose import SeenPoints, pose_jacobian
 
-_LEAST_SIGMA = np.radians(0.003)  # of an expected turn: with more, landmarks and turns bend together, ever more
+_LEAST_SIGMA = np.radians(0.003)  # of an expected turn: with more, landmarks and turns bend together without limit
 _TURN = np.arange(6, 9)  # the turn's unknowns, after the pose's
 _HUBER = 1.5  # standard deviations
 
@@ -33,7 +33,7 @@ def rays_at_middle_row(camera: pycolmap.Camera, pixels: Pixels, rays: Array, tur
 def pixels_while_read(camera: pycolmap.Camera, points: Array, turn: Array | None) -> Pixels:
     """Pixels (N, 2) of points (N, 3) in the camera of the middle row, whose image turns (3,) while it is read.
 
-    Which row sees a point is taken from where it would be without a turn: good to a few hundredths of the shift.
+    The row of a point is that of its projection without a turn: exact to a few hundredths of the shift.
     """
     at_once = pixels_of(camera, points)
     if turn is None:
@@ -51,8 +51,8 @@ class ExpectedTurn(NamedTuple):
 def expect_turn(readout_s: float, rate: Array, earlier_rate: Array) -> ExpectedTurn:
     """By the rates (3,) at which the camera turned since the last view and before it.
 
-    A rate is of the middle of its interval, half an interval before the image is read: it is taken on by half of how
-    it has changed, and is known as well as that.
+    A rate holds in the middle of its interval, half an interval before the image is read: it is extrapolated by half of
+    its last change, which is also its standard deviation.
     """
     change = 0.5 * (rate - earlier_rate)
     return ExpectedTurn(readout_s * (rate + change), abs(readout_s) * float(np.linalg.norm(change)) + _LEAST_SIGMA)
@@ -66,7 +66,7 @@ def fitted_turn(
     seen: SeenPoints,
     camera_from_world: SE3,
 ) -> Array:
-    """The turn (3,) that fits points whose rays were taken with ``turn`` (3,) and what is expected.
+    """The turn (3,) that fits the expected one and points whose rays were taken with ``turn`` (3,).
 
     The pose follows along: nine unknowns, one step of Gauss-Newton with Huber weights.
     """

@@ -37,11 +37,11 @@ from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, turn_between
 from visloc_ros.odometry.klt.tracking import Features, follow_from_any, measure
 from visloc_ros.tracking.pixels import Pixels, pixels_of
 
-_NEAR = 0.6  # share of the window: errors of predictions that a search from half the size makes up for
+_NEAR = 0.6  # share of the window: errors of predictions that a search from half the size tolerates
 _WELL_SUPPORTED = 40  # landmarks with good depths, beside which new ones need not be made before they have them
 _LANDMARK_SHARE = 0.4  # of the followed features, below which it is time to make landmarks of the others
 _YOUNG = 12  # keyframes: the window and its first anchors
-_COLLAPSED = 0.15  # of the median depth at the start: nothing comes so near so fast, but a start on a turn collapses
+_COLLAPSED = 0.15  # of the median depth at the start: no scene comes so near so fast, but a start on a turn collapses
 _COMFORTABLE = 4  # times the landmarks that a pose needs: a keyframe can wait
 _WAITING_DEPTHS = 8  # depth images kept while the map is being adjusted
 
@@ -87,7 +87,7 @@ class Segment:
 
     @property
     def counts(self) -> Mapping[str, float]:
-        """What the last view was located by: features tracked, landmarks that agree, those with known depths."""
+        """Numbers behind the last view's pose: features tracked, landmarks that agree, those with known depths."""
         return self._locator.counts
 
     @property
@@ -107,12 +107,12 @@ class Segment:
 
     @property
     def scale(self) -> OdometryScale | None:
-        """Metres per unit; None while no depth image has told it."""
+        """Metres per unit; None before any depth image."""
         return self._scale.scale
 
     @property
     def is_young(self) -> bool:
-        """Whether the map is so small that its adjustment takes little time, and so rough that it cannot wait."""
+        """Whether the map is so small that its adjustment is fast, and too rough to wait for it."""
         return self._map.last.number < _YOUNG
 
     def add_depth(self, stamp_ns: int, depth_m: DepthMap) -> None:
@@ -155,10 +155,10 @@ class Segment:
 
     @property
     def has_collapsed(self) -> bool:
-        """Whether what is seen has come so near since a recent start that the start must have been wrong.
+        """Whether the scene has come so near since a recent start that the start must have been wrong.
 
-        A turn about an axis beside the camera looks like a pure rotation but for a little: depths from it are noise,
-        and an adjustment may explain them by drawing cameras and points together.
+        A turn about an axis beside the camera is nearly a pure rotation: depths from it are noise, and an adjustment
+        may explain them by drawing cameras and points together.
         """
         if not self.is_young:
             return False
@@ -177,7 +177,7 @@ class Segment:
     def follow(self, view: PreparedImage, is_lost: bool = False) -> LocatedFrame | None:
         """Follow the features from the last accepted view into this one and find its pose.
 
-        Once lost, only the turn that the pictures tell is tried: what cannot be found takes long.
+        Once lost, only the turn by the thumbnails is tried: a search in vain takes long.
         """
         predicted = self._motion.predict(view.stamp_ns)
         before = self._features
@@ -204,7 +204,7 @@ class Segment:
         self._motion.update(stamp_ns, self._motion.camera_from_odom)
 
     def advance(self, view: PreparedImage, located: LocatedFrame, may_wait: bool = False) -> bool:
-        """Go on from a located view; tells whether it became a keyframe.
+        """Go on from a located view; returns whether it became a keyframe.
 
         With ``may_wait`` (the map is being adjusted) a keyframe is put off while enough landmarks are seen.
         """
@@ -255,7 +255,7 @@ class Segment:
         self._map.triangulate_new(with_prior=self._locator.num_supporting(self._features) < _WELL_SUPPORTED)
 
     def _guesses(self, before: Features, view: PreparedImage, predicted: SE3) -> Iterator[Pixels]:
-        """New pixels (N, 2): where the prediction puts them, or the turn that the pictures tell, or where they were."""
+        """New pixels (N, 2): by the prediction, by the turn between the thumbnails, or unchanged."""
         yield self._predicted_pixels(before, view, predicted)
         yield from self._turned_pixels(before, view)
         yield before.pixels

@@ -1,4 +1,4 @@
-"""Images seen from afar: small pictures whose shift tells how the camera turned, however far features jumped."""
+"""Thumbnails of images, whose shift gives the camera's turn, however far features jumped."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from visloc_ros.core.geometry import Array, rotation_matrix
 from visloc_ros.core.types import Image
 
 MIN_CORRELATION = 0.4
-"""Two pictures from afar that correlate less do not show the same place."""
+"""Two thumbnails that correlate less do not show the same place."""
 
 _WIDTH = 64
-_MIDDLE = 0.4  # share of width and height that is looked for in the other picture; the rest is how far it may move
+_MIDDLE = 0.4  # share of width and height that is searched in the other thumbnail; the rest is its largest shift
 
 Thumbnail = Image
 
@@ -26,10 +26,10 @@ def make_thumbnail(grey: Image) -> Thumbnail:
 
 
 def turn_between(first: Thumbnail, second: Thumbnail, camera: pycolmap.Camera) -> tuple[Array, float]:
-    """Rotation (3, 3) ``second_from_first`` that shifts the first picture onto the second, and their correlation.
+    """Rotation (3, 3) ``second_from_first`` that shifts the first thumbnail onto the second, and their correlation.
 
     Good to about a hundredth of the image's width, for turns about the vertical and the horizontal of up to
-    three tenths of the field of view; a turn about the optical axis is not seen.
+    three tenths of the field of view; a turn about the optical axis is not measured.
     """
     shift, correlation = _shift_between(first, second)
     centre = 0.5 * np.array([camera.width, camera.height])
@@ -42,7 +42,7 @@ def turn_between(first: Thumbnail, second: Thumbnail, camera: pycolmap.Camera) -
 
 
 def _shift_between(first: Thumbnail, second: Thumbnail) -> tuple[Array, float]:
-    """Shift (2,) in thumbnail pixels of the first picture's middle in the second, and the correlation there."""
+    """Shift (2,) in pixels of the first thumbnail's middle in the second, and the correlation there."""
     rows, columns = (round(0.5 * (1.0 - _MIDDLE) * size) for size in first.shape)
     middle = first[rows : first.shape[0] - rows, columns : first.shape[1] - columns]
     scores = cv2.matchTemplate(second, middle, cv2.TM_CCOEFF_NORMED)

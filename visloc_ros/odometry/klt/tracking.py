@@ -23,9 +23,9 @@ Ids = NDArray[np.int64]
 
 _ENOUGH_FOLLOWED = 0.5  # share of the features below which a guess is doubted
 _NEAR_LEVELS = 1  # of the pyramid, whose half size reaches farther than a near guess is off
-_FARTHEST_BACK_PX = 6.0  # within reach at half the size, and far enough from the place that it should come back to
+_FARTHEST_BACK_PX = 6.0  # within reach at half the size, and far enough from the start that it should come back to
 _MOST = 95.0  # percent: near points, which move otherwise than predicted, must be within reach, too
-_FEW_LOST = 0.1  # share of the features that other images lose, too: it is not the guess that was too far off
+_FEW_LOST = 0.1  # share of the features that are lost with any guess
 _SIGMA_SHARE = 0.15  # of the largest error of an inlier: standard deviation of a followed feature, a coordinate
 _FORWARD_BACKWARD_PX = 0.5  # from a place to itself (Kalal et al. 2010): as exact as a tracked point is
 
@@ -77,7 +77,7 @@ def measure(camera: pycolmap.Camera, ids: Ids, pixels: Pixels, turn: Array | Non
 
 
 def seen_points(points: Array, features: Features, max_error_px: float) -> SeenPoints:
-    """Points (N, 3) in odom where they are followed to; weights no sharper than a share of the largest error."""
+    """Points (N, 3) in odom with their followed pixels; weights no sharper than a share of the largest error."""
     return SeenPoints(points, features.rays, features.pixels_per_ray, _SIGMA_SHARE * max_error_px)
 
 
@@ -117,7 +117,7 @@ def follow_from_any(
 ) -> Followed:
     """Follow pixels (N, 2) from the first of the guesses (N, 2) that finds most of them, else from the best one.
 
-    From guesses that are ``is_near`` the search begins at half the size, and what is lost is looked for once more.
+    From guesses that are ``is_near`` the search begins at half the size, and lost features are searched once more.
     """
     best = Followed(pixels, np.zeros(len(pixels), dtype=bool))
     for guess in guesses:

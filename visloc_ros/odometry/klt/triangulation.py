@@ -1,4 +1,4 @@
-"""Points from rays in two views, and how far to trust them."""
+"""Points from rays in two views, and their reliability."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def triangulate(first: ViewRays, second: ViewRays) -> Array:
 
 
 def most_likely_points(first: ViewRays, second: ViewRays, depth: float) -> tuple[Array, Array]:
-    """Points (N, 3) on the second view's rays that fit the first and lie about at a depth; how far off (N,) that is.
+    """Points (N, 3) on the second view's rays that fit the first and an expected depth; and the errors (N,) of the fit.
 
-    Where the parallax is small the depth rests on what is expected, where it is large on the views.
+    With small parallax the expected depth dominates, with large parallax the views do.
     """
     lengths = np.sqrt(1.0 + np.square(second.rays).sum(axis=1))  # of steps of 1 in depth
     along = second.directions * lengths[:, None]

@@ -21,7 +21,7 @@ from visloc_ros.odometry.klt.triangulation import TRACK_SIGMA_PX, ViewRays, is_w
 _CHI2_LINE, _CHI2_POINT = 3.84, 5.99  # 95 % for one and two degrees of freedom
 _SECOND_BEST = 0.7  # share of points a wrong decomposition may have
 _MIN_PARALLAX_PX = 6.0  # a dozen times the accuracy of a tracked point
-_UNROTATED_SHARE = 0.25  # of the parallax that must be left when a rotation has taken what it can
+_UNROTATED_SHARE = 0.25  # of the parallax that must be left after the best rotation
 START_PARALLAX_DEG = 1.0  # twenty times the noise of a tracked point at VGA, so that depths are known to a tenth
 MAX_HOMOGRAPHY_SHARE = 0.45  # of the model score, above which a plane or a rotation explains the pairs (ORB-SLAM)
 
@@ -30,7 +30,7 @@ MAX_HOMOGRAPHY_SHARE = 0.45  # of the model score, above which a plane or a rota
 class TwoViewGeometry:
     """``second_from_first`` with a baseline that puts the median depth at 1, points (N, 3) in the first camera.
 
-    ``is_point`` (N,) tells which pairs are good points; the other rows of ``points`` mean nothing.
+    ``is_point`` (N,) marks pairs that are good points; the other rows of ``points`` mean nothing.
     """
 
     second_from_first: SE3
