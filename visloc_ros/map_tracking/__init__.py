@@ -1,4 +1,4 @@
-"""Map points seen by the last anchor, followed from frame to frame: a pose in the map at camera rate."""
+"""Follows the map points of the last anchor from frame to frame: a pose in the map at camera rate."""
 
 from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.tracker import MapTracker

@@ -31,13 +31,13 @@ _COARSE_LEVEL = 2  # of the pyramid: a quarter of the size
 _COARSE_ERROR_PX = 12.0
 _GRID = (6, 4)  # places of an image by which the overlap of two is judged
 _MAX_VIEWS = 4  # the anchor's image and three more: each costs its share of the search in every frame
-_MIN_OVERLAP = 0.7  # share of an image that no view shows less of: points at its border are lost first
-_MIN_SUPPORT = 0.6  # of the inliers after the last new view: with fewer, the views no longer look like what is seen
+_MIN_OVERLAP = 0.7  # least share of an image that some view shows: points at its border are lost first
+_MIN_SUPPORT = 0.6  # of the inliers after the last new view: with fewer, the views no longer look like the image
 
 
 @dataclass(frozen=True, eq=False)
 class PredictedPose:
-    """Where ``map_from_camera`` is expected, and whether that is as exact as from one frame to the next."""
+    """The predicted ``map_from_camera``, and whether it is as exact as from one frame to the next."""
 
     map_from_camera: SE3
     is_near: bool
@@ -99,7 +99,7 @@ class AnchorTracker:
         return np.asarray(covariance)
 
     def observed(self, located: LocatedImage) -> PointObservations:
-        """The map points that a pose rests on, where they were found."""
+        """The inlier map points of a pose, as found."""
         agreeing = located.fit.inliers
         views, rows = located.found.views[agreeing], located.found.rows[agreeing]
         points = np.empty(len(rows), dtype=np.int64)
@@ -115,7 +115,7 @@ class AnchorTracker:
         return all(_overlap(view, map_from_camera.translation, lines) < _MIN_OVERLAP for view in reversed(self._views))
 
     def add_view(self, image: RecentImage) -> None:
-        """Follow what a tracked image shows, too; the oldest tracked one makes room for it."""
+        """Add a tracked image as a view; the oldest tracked one makes room for it."""
         if image.pose is None or image.covariance is None or image.observed is None:
             return
         if image.stamp_ns <= self._views[-1].picture.stamp_ns:
@@ -131,7 +131,7 @@ class AnchorTracker:
         return expected_targets(self._views, picture, map_from_camera.inverse, count, self._margin_px)
 
     def _locate_coarsely(self, picture: GreyImage, map_from_camera: SE3) -> SE3:
-        """A better guess from small images, less exact but from farther away; the same one where they do not help."""
+        """A better guess from small images, with less accuracy but more reach; the same one where they do not help."""
         targets = self._expected(picture, map_from_camera)
         pixels, good = find_targets(self._views, targets, picture, self._window_px, _COARSE_LEVEL)
         located = self._fit(picture, map_from_camera, targets[good], pixels[good], _COARSE_ERROR_PX)
@@ -147,7 +147,7 @@ class AnchorTracker:
         return fit_to_targets(self._views, targets, pixels, picture, map_from_camera, sigma_px, max_error_px)
 
     def _note(self, targets: Targets, located: LocatedImage | None) -> None:
-        """Count for every target whether it was where it should be; frames without a pose tell nothing."""
+        """Count for every target whether it was where it should be; frames without a pose do not count."""
         if located is None or located.fit.num_inliers < self._config.min_inliers:
             return
         for index, view in enumerate(self._views):

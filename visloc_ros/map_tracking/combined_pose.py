@@ -17,8 +17,8 @@ class CombinedPose:
     """``map_from_camera`` with its covariances (6, 6).
 
     ``covariance`` takes the map at this place as true, ``covariance_since_anchor`` the anchor. ``tracking_covariance``
-    is the latter for what is tracked from here on. Reference images do not reduce it: their error is the same in the
-    next frames, and must not be taken for independent again and again.
+    is the latter for tracking from here on. Reference images do not reduce it: their error is the same in the next
+    frames, and must not count as independent each time.
     """
 
     map_from_camera: SE3
@@ -40,9 +40,9 @@ def located_by_references(pose: SE3, covariance: Array, anchor: Array) -> Combin
 def combine(tracked: CombinedPose, pose: SE3, covariance: Array, anchor: Array, of_map: Array) -> CombinedPose | None:
     """Correct a tracked pose by one of reference images; None where they contradict each other.
 
-    They do not where ``of_map`` (6, 6), what the map is off by, may be why they differ. The weights are those of the
-    motion since the anchor: a pose that is handed on as such must not jump to the map when a new anchor has just been
-    taken, whose own error others weigh.
+    They do not where ``of_map`` (6, 6), the map's own error, explains the difference. The weights are those of the
+    motion since the anchor: the result counts as such a motion, and must not jump to the map after a new anchor, whose
+    own error the fusion weighs.
     """
     error = pose_difference(pose, tracked.map_from_camera)
     total = tracked.covariance_since_anchor + covariance + anchor

@@ -9,7 +9,7 @@ from visloc_ros.core.config import Config, option
 
 @dataclass(frozen=True)
 class MapTrackingConfig(Config):
-    """How map points are followed between anchors."""
+    """Options of following map points between anchors."""
 
     enabled: bool = option(True, "Track the map points of the last anchor from frame to frame.")
     history_s: float = option(3.0, "Time for which images are kept for late anchors [s].", minimum=0.0, maximum=60.0)

@@ -1,4 +1,4 @@
-"""The map's points as the tracker needs them: which of them a camera should see, and how exactly they are known."""
+"""The map's points for the tracker: which of them a camera should see, and their covariances."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 _VIEW_AXIS = np.array([0.0, 0.0, 1.0])
-_NEIGHBOURS = 24  # map images that are asked what a camera sees
+_NEIGHBOURS = 24  # map images that decide what a camera sees
 _COSINE = np.cos(np.radians(40.0))  # of the largest angle between lines of sight to a visible point
 _ZOOM = 2.0  # largest ratio of the distances to it
 _SAMPLED_IMAGES = 50  # by which the map's accuracy is judged
 _LEAST_SIGMA_PX = 0.5
-_UNKNOWN_DEPTH = 0.5  # standard deviation of a depth that no parallax tells, as share of itself
-_SAME = 1e-4  # share of the distance within which single precision keeps a point apart from others
+_UNKNOWN_DEPTH = 0.5  # relative standard deviation of a depth without parallax
+_SAME = 1e-4  # share of the distance within which single precision identifies a point
 
 
 class MapPoints:
     """Points (P, 3) with covariances (P, 3, 3), and the images that saw them.
 
-    ``sigma_px`` is the standard deviation, a coordinate, of keypoints about their projected points. What a question
-    about visibility costs does not grow with the map.
+    ``sigma_px`` is the standard deviation, a coordinate, of keypoints about their projected points. The cost of a
+    visibility query does not grow with the map.
     """
 
     def __init__(self, map_: Map) -> None:
@@ -43,7 +43,7 @@ class MapPoints:
         self.uncertainty = map_uncertainty(map_)
 
     def seen_from(self, map_from_camera: SE3) -> Rows:
-        """Rows of the points that are not hidden as far as the map's images tell; some may be outside the view."""
+        """Rows of the points that are not hidden, by the map's images; some may be outside the view."""
         neighbours = self._neighbours(map_from_camera)
         if len(neighbours) == 0:
             return np.empty(0, np.int64)

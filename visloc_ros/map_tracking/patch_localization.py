@@ -20,7 +20,7 @@ from visloc_ros.tracking.robust_pose import PoseFit, fit_pose
 
 FEWEST = 8  # points that a pose is fitted to
 _MIN_FOUND = 0.35  # share of the searched points: with fewer, the image shows something else
-_MIN_INLIER_RATIO = 0.5  # a pose that most of the found points contradict is of chance
+_MIN_INLIER_RATIO = 0.5  # a pose that most of the found points contradict is by chance
 _MIN_SPREAD = 0.08  # share of the image diagonal: a narrower patch of points leaves the rotation open
 
 
@@ -87,7 +87,7 @@ def check_pose(
 def _observations(
     views: Sequence[PosedView], found: Targets, rays: Array, scale: Array, sigma_px: float
 ) -> SeedObservations:
-    """Targets as they were found, with what their views know of them; ``scale`` (N,) is pixels per ray."""
+    """Targets as found, with their depths in their views; ``scale`` (N,) is pixels per ray."""
     centres, directions = np.empty((len(found), 3)), np.empty((len(found), 3))
     inverse_depths, sigmas = np.empty(len(found)), np.empty(len(found))
     for index, view in enumerate(views):

@@ -1,4 +1,4 @@
-"""A buffer of the newest images and their poses, for anchors, which come late."""
+"""A buffer of the newest images and their poses, for late anchors."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from visloc_ros.tracking.reduction import reduced
 class RecentImage:
     """A picture with ``map_from_camera`` as predicted for it, and ``pose``, the same relative to the last anchor.
 
-    A pose that was tracked has a covariance (6, 6) since the anchor's image, and the points that it rests on; without
-    them it is the anchor's pose moved on by the prediction.
+    A tracked pose has a covariance (6, 6) since the anchor's image, and its inlier points; a pose without them is the
+    anchor's, moved on by the prediction.
     """
 
     picture: GreyImage
@@ -70,7 +70,7 @@ class RecentImages:
         return [image for image in self._images if image.pose is not None]
 
     def spread_since(self, stamp_ns: int, most: int) -> list[RecentImage]:
-        """The images after a stamp, oldest first; of more than ``most`` some at even distances, with the newest."""
+        """The images after a stamp, oldest first; if more than ``most``, some at even distances, with the newest."""
         since = [image for image in self._images if image.stamp_ns > stamp_ns]
         step = max(1, -(-len(since) // most))
         return since[::-step][::-1]

@@ -2,8 +2,8 @@
 
 A pose tracked from an anchor inherits its error and drifts from view to view. Patches of the map's points in its
 thumbnails, found in an equally small version of the present image, give a pose that does neither. It is less exact than
-full images over short distances, so that the two are combined by their covariances. These are without what
-the map itself is off by at a place: that is no error of a pose among the map's images.
+full images over short distances, so the two are combined by their covariances. These exclude the map's own error at a
+place, which is no error of a pose relative to the map's images.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from visloc_ros.sources.image_header import read_image_header
 
 _KEPT_VIEWS = 64
 _LARGEST_CHANGE = 1.0  # of the view, in radians, up to which a reference image is used
-_MAX_POINTS = 150  # searched: more cost more than they tell
+_MAX_POINTS = 150  # searched: more cost time and add little
 _WINDOW_PX = 9
 _COARSEST_WIDTH = 80  # of the pyramid: so the search reaches as far in large thumbnails as in small ones
 _LEAST_SIGMA_PX = 0.2  # of a patch's place in small pictures
@@ -64,7 +64,7 @@ class ReferenceImages:
         return None if check_pose(small, len(targets), located, self._config) else located
 
     def _nearest(self, map_from_camera: SE3) -> list[int]:
-        """The images most like what the camera sees: few degrees turned, few of them moved about the scene."""
+        """The reference images with the least view change to the camera."""
         changes = self._views.changes(map_from_camera)
         order = np.argsort(changes, kind="stable")[: self._config.reference_images]
         return [int(index) for index in order if changes[index] < _LARGEST_CHANGE]
@@ -85,7 +85,7 @@ def _seen(image: MapImage) -> Rows:
 
 
 def _checked_width(image: MapImage, thumbnail: bytes) -> int:
-    """Width in pixels; what is no small JPEG of the image is refused before anything is decoded."""
+    """Width in pixels; anything but a small JPEG of the image is refused before it is decoded."""
     try:
         header = read_image_header(thumbnail)
     except SourceError as error:

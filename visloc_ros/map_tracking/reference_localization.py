@@ -1,4 +1,4 @@
-"""Localization against reference images a few times a second; in between, the last pose moves with the tracked ones."""
+"""Localizes against reference images a few times a second; in between, the last pose moves with the tracked ones."""
 
 from __future__ import annotations
 

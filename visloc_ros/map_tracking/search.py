@@ -1,4 +1,4 @@
-"""Patches of earlier views looked for in the present image, where a pose expects them and as they should look there."""
+"""Searches patches of earlier views in the present image, at their predicted places and warped to their new look."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from visloc_ros.tracking.pixels import Mask, Pixels, is_inside, pixels_of
 _SMALLEST, _LARGEST = 0.2, 5.0  # area of a patch now, as share of what it was
 _ALIKE = (0.6, 1.7)  # ... that is compared without loss
 _MOST_MISSES = 4  # in a row, before a seed is given up
-_MISS_RANK = 0.1  # by which a miss sets a seed back behind others of its view
+_MISS_RANK = 0.1  # by which a miss lowers the rank of a seed in its view
 _FAR = 10_000  # cells in a row of the grid at most
 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Seeds to look for: their view and row there (N,), expected pixels (N, 2), and shapes (N, 2, 2).
+    """Seeds to search: their view and row there (N,), expected pixels (N, 2), and shapes (N, 2, 2).
 
-    A shape maps offsets in the present image to offsets in the view; ``areas`` (N,) is how large a patch has become.
+    A shape maps offsets in the present image to offsets in the view; ``areas`` (N,) are ratios of a patch's area now.
     """
 
     views: NDArray[np.intp]
@@ -49,9 +49,9 @@ class Targets:
 def expected_targets(
     views: Sequence[PosedView], picture: GreyImage, camera_from_map: SE3, count: int, margin_px: float
 ) -> Targets:
-    """At most ``count`` seeds that should be in the image, spread over it, the most telling of each place.
+    """At most ``count`` seeds that should be in the image, spread over it, the best of each place.
 
-    Those that look alike come first, of the oldest view, which slips least; then the newest view, most like now.
+    Similar views come first, of these the oldest, which slips least; then the newest view, the most similar one.
     """
     parts = [_project(index, view, picture, camera_from_map, margin_px) for index, view in enumerate(views)]
     targets = Targets.joined(parts)
@@ -92,7 +92,7 @@ def find_targets(
 ) -> tuple[Pixels, Mask]:
     """Where the targets are in an image (N, 2), and which of them (N,) were found.
 
-    The search takes so many ``levels`` of the pyramid, and ends on the ``finest`` one.
+    The search uses ``levels`` levels of the pyramid, and ends on the ``finest`` one.
     """
     centres = np.empty((len(targets), 2), dtype=np.float32)
     for index, view in enumerate(views):

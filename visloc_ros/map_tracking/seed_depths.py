@@ -1,7 +1,7 @@
-"""Seeds found in an image: points whose depths in their own views are known only so well, and learnt by each look.
+"""Seeds found in an image: points with uncertain depths in their own views, which each observation improves.
 
-How far away a point is in the view that its patch comes from is known no better than the map knows it, and no better
-than what looks from elsewhere have told since.
+The depth of a point in the view of its patch is as certain as the map and the later observations from other places
+determine it.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.tracking.robust_pose import SeenPoints
 
-_LARGEST_STEP = 5.0  # times as far away as before, at most, by one look
+_LARGEST_STEP = 5.0  # largest factor on a depth by one observation
 
 
 @dataclass(frozen=True, eq=False)
 class SeedObservations:
     """Seeds found in an image: where they are seen, as rays (N, 2) with ``pixels_per_ray`` (N,), and where they lie.
 
-    A point is ``centres + directions / inverse_depths`` (N, 3); the last have standard deviations ``sigmas`` (N,), and
-    where points are seen has ``sigma_px``, a coordinate.
+    A point is ``centres + directions / inverse_depths`` (N, 3); inverse depths have standard deviations ``sigmas``
+    (N,), observed pixels ``sigma_px``, a coordinate.
     """
 
     rays: Array
@@ -43,7 +43,7 @@ class SeedObservations:
 
 
 def learn_depths(camera_from_map: SE3, seen: SeedObservations) -> tuple[Array, Array]:
-    """Inverse depths (N,) and their standard deviations (N,) after a look: one step of a Kalman filter each."""
+    """Inverse depths (N,) and their standard deviations (N,) after an observation: one step of a Kalman filter each."""
     residuals = seen.points().residuals_at(camera_from_map)
     along = np.zeros((2, len(seen))) if residuals.along is None else residuals.along
     information = 1.0 + np.einsum("an,an->n", along, along)

@@ -1,11 +1,10 @@
 """The map tracker: the map points of an accepted anchor, followed through the frames after it.
 
 The anchor's image is a view of known pose, in which its inliers, and the other map points that it should show, are
-patches. In each frame the patches are looked for where the predicted pose expects them, warped to how they should
-look; the pose that fits the points is the frame's. Nothing slips from frame to frame, and inliers hold the pose to the
-map wherever the camera goes. Once the views in hand show too little of what it sees, the last tracked image becomes a
-view, too, with the uncertainty of its pose. The map's thumbnails, as reference images, correct
-its drift from then on.
+patches. In each frame the patches are searched where the predicted pose projects them, warped to their expected look;
+the pose that fits the points is the frame's. Nothing slips from frame to frame, and inliers hold the pose to the map
+wherever the camera goes. Once the present views show too little of the image, the last tracked image becomes a view,
+too, with the uncertainty of its pose. The map's thumbnails, as reference images, correct its drift from then on.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from visloc_ros.tracking.lucas_kanade import fitted_window
 _log = logging.getLogger(__name__)
 _LONGEST_GAP_NS = NANOSECONDS // 5  # without a pose, after which it counts as found again
 _LONGEST_STEP = 3.0  # intervals that the last motion is carried on
-_CATCH_UP_IMAGES = 8  # at most, each some 4 ms: those of the 0.3 s that a search takes, or some of a slow one
+_CATCH_UP_IMAGES = 8  # at most, each some 4 ms: all images of a search of 0.3 s, or some of a slower one
 
 
 class MapTracker:
@@ -77,8 +76,8 @@ class MapTracker:
     def restart(self, anchor: AnchorPose, catch_up: bool = False) -> None:
         """Follow the points of an accepted anchor from now on; one whose image is no longer kept changes nothing.
 
-        With ``catch_up`` they are followed through the images kept since: where nobody knows the motion in between,
-        they would not be found in the next image.
+        With ``catch_up`` they are followed through the images kept since: where the motion in between is unknown, they
+        would not be found in the next image.
         """
         image = self._images.at(anchor.stamp_ns)
         if image is None:
@@ -93,12 +92,12 @@ class MapTracker:
             self._catch_up(self._tracker)
 
     def is_consistent(self, anchor: AnchorPose) -> bool:
-        """Whether an anchor, which nobody else has judged, is about where its image was predicted to be."""
+        """Whether an anchor that the fusion has not judged agrees with the predicted pose of its image."""
         image = self._images.at(anchor.stamp_ns)
         return image is not None and self._distance(image, anchor.map_from_camera, anchor.inlier_points) <= 1.0
 
     def keep(self, frame: Frame, predicted: SE3 | None = None) -> None:
-        """Keep a frame that is not tracked for an anchor that may come of it; ``predicted`` as for ``track``."""
+        """Keep a frame that is not tracked, for a later anchor of it; ``predicted`` as for ``track``."""
         if self._frames.refuse(frame) is not None:
             return
         if self._frames.begins_anew(frame):
@@ -108,7 +107,7 @@ class MapTracker:
     def track(self, frame: Frame, predicted: SE3 | None = None) -> TrackedPose | Rejection:
         """Give ``map_from_camera`` of the next frame, or the reason why there is none.
 
-        ``predicted`` is the same from elsewhere, as well as it is known; its changes from frame to frame matter most.
+        ``predicted`` is a prediction of it by other sources; its changes from frame to frame matter most.
         """
         watch = Stopwatch()
         unusable = self._frames.refuse(frame)
@@ -196,13 +195,13 @@ class MapTracker:
         return _tracked_pose(newest, anchor, combined, located, watch)
 
     def _disagrees(self, image: RecentImage, located: LocatedImage) -> bool:
-        """Whether the points lie far from where the predicted pose, if there is one, has them."""
+        """Whether the points are far from their projections by the predicted pose, if there is one."""
         if image.predicted is None:
             return False
         return self._distance(image, located.map_from_camera, located.inlier_points) > 1.0
 
     def _distance(self, image: RecentImage, map_from_camera: SE3, points: Array) -> float:
-        """How far points (N, 3) are in the image from where the predicted pose has them; more than 1 is too far."""
+        """Mean image distance of points (N, 3) from their projections by the predicted pose; more than 1 is too far."""
         if image.predicted is None or len(points) == 0:
             return np.inf
         camera = image.picture.camera
@@ -230,18 +229,18 @@ def _tracked_pose(
 
 
 def _anchor_error(anchor: AnchorPose, pose: SE3) -> Array:
-    """Covariance (6, 6) of what an anchor alone is off by, as of a pose which moved on from it exactly."""
+    """Covariance (6, 6) of an anchor's independent error, for a pose that moved on from it exactly."""
     return move_covariance(anchor.own_covariance, pose.translation - anchor.map_from_camera.translation)
 
 
 def _map_error(anchor: AnchorPose, pose: SE3) -> Array:
-    """The same of what the map is off by there, as far as the anchor tells."""
+    """The same of the map's error there, by the anchor."""
     of_map = anchor.covariance - anchor.own_covariance
     return move_covariance(of_map, pose.translation - anchor.map_from_camera.translation)
 
 
 def _guess(known: Sequence[RecentImage], image: RecentImage, anchor: AnchorPose) -> PredictedPose:
-    """Where the camera is expected, from the images before it whose pose is known, oldest first."""
+    """The predicted pose, by earlier images with a known pose, oldest first."""
     if not known:
         return PredictedPose(image.predicted or anchor.map_from_camera, False)
     last = known[-1]
@@ -254,7 +253,7 @@ def _guess(known: Sequence[RecentImage], image: RecentImage, anchor: AnchorPose)
 
 
 def _carried_on(known: Sequence[RecentImage], stamp_ns: int) -> SE3:
-    """The last pose, moved on as fast as before."""
+    """The last pose, moved on at constant velocity."""
     poses = [(image.stamp_ns, image.pose) for image in known[-2:] if image.pose is not None]
     (before_ns, before), (last_ns, last) = poses[0], poses[-1]
     if last_ns == before_ns or stamp_ns - last_ns > _LONGEST_STEP * (last_ns - before_ns):

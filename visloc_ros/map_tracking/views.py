@@ -16,13 +16,13 @@ from visloc_ros.tracking.patches import STEPS_PX
 from visloc_ros.tracking.pixels import Pixels, is_inside, pixels_of, undistort
 from visloc_ros.tracking.pyramid import Pyramid
 
-LEAST_DEPTH_SIGMA = 0.003  # of a depth, as share of itself: so exactly it is never known
+LEAST_DEPTH_SIGMA = 0.003  # relative, of a depth: the least that is assumed
 _NO_COVARIANCE = np.zeros((6, 6))
 
 
 @dataclass(frozen=True, eq=False)
 class PointObservations:
-    """Map points by row (N,), and where an image shows them (N, 2), (0, 0) being a pixel centre."""
+    """Map points by row (N,), and their pixels (N, 2) in an image, (0, 0) being a pixel centre."""
 
     rows: Rows
     pixels: Pixels
@@ -52,8 +52,8 @@ class GreyImage:
 class Seeds:
     """Map points by row (N,), centres (N, 2) of their patches in a view, and their ``offsets`` (N, 2) from the points.
 
-    ``directions`` (N, 3, 3) are lines of sight in map axes with depth 1: of the point, and of places a few pixels right
-    of and below it. ``inverse_depths`` (N,), with standard deviations ``sigmas`` (N,), are learnt while the points are
+    ``directions`` (N, 3, 3) are lines of sight in map axes with depth 1: of the point, and of pixels to the right of it
+    and below it. ``inverse_depths`` (N,), with standard deviations ``sigmas`` (N,), are learnt while the points are
     followed, and ``misses`` (N,) counts how often in a row a point was not where it should be.
     """
 
@@ -80,7 +80,7 @@ class PosedView:
 
     @cached_property
     def depth(self) -> float:
-        """How far away the points are that it shows, as first known; 0 without any."""
+        """Distance of its points as first known; 0 without any."""
         return 1.0 / float(np.median(self.seeds.inverse_depths)) if len(self.seeds) else 0.0
 
     def change_to(self, map_from_camera: SE3) -> float:
@@ -93,8 +93,8 @@ def make_view(
 ) -> PosedView:
     """View of all points that ``map_from_camera`` should see, at least ``margin_px`` from the image's border.
 
-    Those sighted have their patches where they were found, and hold the pose to the map; the others have them where
-    the pose projects them, and hold it to the view.
+    Sighted points have their patches where they were found, and hold the pose to the map; the others have them at
+    their projections, and hold the pose to the view.
     """
     rows, first = np.unique(observed.rows, return_index=True)
     others = np.setdiff1d(points.seen_from(pose), rows)
@@ -122,7 +122,7 @@ def map_view(
 
 
 def _place(rows: Rows, found: Pixels, points: MapPoints, picture: GreyImage, pose: SE3, margin_px: float) -> Seeds:
-    """Seeds for the points whose patches lie in the image; ``found`` (N, 2) is NaN where the pose tells the place."""
+    """Seeds for the points whose patches lie in the image; ``found`` (N, 2) is NaN where the pose gives the place."""
     local = pose.inverse @ points.points[rows]
     projected = np.full((len(rows), 2), np.nan, dtype=np.float32)
     ahead = local[:, 2] > 0.0
