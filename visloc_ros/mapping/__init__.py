@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MapSummary", "MappingConfig", "Progress", "build_map", "extend_map", "merge_maps"]
 
-# What builds takes a second to import, for which the map builder's node need not wait when it starts (PEP 562).
+# The builder takes a second to import, so the map builder's node imports it only when needed (PEP 562).
 _LATE = {
     "build_map": "visloc_ros.mapping.builder",
     "extend_map": "visloc_ros.mapping.extension",

@@ -1,4 +1,4 @@
-"""A build as a job for a process of its own: it takes much memory, and COLMAP aborts now and then."""
+"""A build as a job for a separate process: it takes much memory, and COLMAP sometimes aborts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from visloc_ros.sources.pose_files import read_poses
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """What a map is built from, and how: the options of ``config_file`` override ``mapping``."""
+    """The sources of a map and the options of its build: those of ``config_file`` override ``mapping``."""
 
     source: Path
     output: Path
@@ -31,7 +31,7 @@ def build(tell: Tell, plan: BuildPlan) -> MapSummary:
     mapping = plan.mapping if plan.config_file is None else read_config(MappingConfig, plan.config_file)
     poses = None if plan.reference_poses is None else read_poses(plan.reference_poses)
     source = open_source(plan.source, plan.source_config)
-    from visloc_ros.mapping import build_map  # takes a second, for which no bad request has to wait
+    from visloc_ros.mapping import build_map  # takes a second, after the checks of the request
 
     return build_map(
         source, plan.output, mapping, reference_poses=poses, overwrite=plan.overwrite, progress=ToldProgress(tell)
@@ -39,7 +39,7 @@ def build(tell: Tell, plan: BuildPlan) -> MapSummary:
 
 
 class ToldProgress:
-    """Progress that is told to another process."""
+    """Progress that is sent to another process."""
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell

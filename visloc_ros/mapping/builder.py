@@ -1,4 +1,4 @@
-"""From sources of frames to a map folder: the story of map building, told in one method."""
+"""Builds a map folder from sources of frames; one method shows all steps."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def build_map(
 
     ``reference_poses`` are ``map_from_camera`` in metres, by stamp or by image name, for all sources or one (or None)
     for each. Where points are triangulated at them, frames that they do not cover are left out, and the frames of
-    sources without any are registered beside the others. Whatever ends the build early (an error, Ctrl-C) leaves
-    nothing behind and an old map untouched. Raises OutputError when ``output`` is taken or not writable, ConfigError
+    sources without any are registered beside the others. A build that ends early (by an error, Ctrl-C) leaves nothing
+    behind and an old map untouched. Raises OutputError when ``output`` is taken or not writable, ConfigError
     on contradicting options, MapError when no map can be made of the frames.
     """
     config = config or MappingConfig()
@@ -221,7 +221,7 @@ def choose_pairs(frames: Sequence[MapFrame], descriptors: NDArray[np.float32], c
 
 
 def with_cameras(manifest: Manifest, cameras: Sequence[CameraKnowledge]) -> Manifest:
-    """A manifest that also says how new cameras of its map are known."""
+    """The manifest with the sources of the map's new cameras."""
     new = {f"new {number}": camera.to_mapping() for number, camera in enumerate(cameras)}
     return replace(manifest, cameras={**manifest.cameras, **new})
 

@@ -1,8 +1,8 @@
-"""How well the cameras of a map are known: calibrated, estimated while it was built, or guessed.
+"""The uncertainty of a map's cameras: calibrated, estimated during the build, or guessed.
 
-A bundle adjustment tells the focal length with the covariance that remains when poses and points are free (Schur
+A bundle adjustment determines the focal length with the covariance that remains when poses and points are free (Schur
 complement, Triggs et al. 2000, section 6). It is computed for stretches of consecutive images, whose information adds
-up: what ties the stretches together is left out, so that the standard deviation is rather too large.
+up: constraints between the stretches are left out, so that the standard deviation is rather too large.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class CameraKnowledge:
 
 @dataclass(frozen=True, eq=False)
 class _Observation:
-    """How a pixel moves with the lens (2, C), with the pose whose column is ``start`` (2, 6), with the point (2, 3)."""
+    """Derivatives of a pixel by the lens (2, C), by the pose whose column is ``start`` (2, 6), by the point (2, 3)."""
 
     start: int
     residual: Array
@@ -64,9 +64,9 @@ class _Observation:
 def assess_cameras(
     reconstruction: pycolmap.Reconstruction, calibrated: Mapping[str, bool], fixed: Collection[str] = ()
 ) -> list[CameraKnowledge]:
-    """Say of each camera how it is known, by whether that of an image (by name) is calibrated.
+    """The source of each camera, given whether that of an image (by name) is calibrated.
 
-    Guessed cameras are estimated, but for those of which all images stood at given poses (``fixed``).
+    Guessed cameras are estimated, except those whose images all stood at given poses (``fixed``).
     """
     images: dict[int, list[pycolmap.Image]] = {}
     for image_id in sorted(reconstruction.reg_image_ids()):
@@ -181,7 +181,7 @@ def _without_point(observations: Sequence[_Observation]) -> tuple[list[int], Arr
     for row, one in enumerate(observations):
         jacobian[2 * row : 2 * row + 2, :num_lens] = one.by_lens
         jacobian[2 * row : 2 * row + 2, num_lens + 6 * row : num_lens + 6 * row + 6] = one.by_pose
-    # What a movement of the point explains is no evidence: project it out.
+    # Project out the part that a movement of the point explains: it is no evidence.
     basis = np.linalg.qr(np.concatenate([one.by_point for one in observations]))[0]
     left = jacobian - basis @ (basis.T @ jacobian)
     return columns, left.T @ left

@@ -1,4 +1,4 @@
-"""Cameras of map images: those that are the same are one camera, which structure from motion may then refine once."""
+"""Cameras of map images: equal ones become one camera, which structure from motion refines once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class MapCamera:
 
 
 class CameraGroups:
-    """The cameras of one source, each once, however often its frames bring it along."""
+    """The cameras of one source, each once for all its frames."""
 
     def __init__(self, calibrated: bool) -> None:
         self._calibrated = calibrated
@@ -27,7 +27,7 @@ class CameraGroups:
         self._lock = threading.Lock()
 
     def find(self, intrinsics: pycolmap.Camera) -> MapCamera:
-        """The camera with these intrinsics, the same object for every image of it, whichever thread asks."""
+        """The camera with these intrinsics, the same object for every image of it, in all threads."""
         with self._lock:
             for known in self._cameras:
                 if is_same_camera(known.intrinsics, intrinsics):

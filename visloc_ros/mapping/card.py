@@ -1,4 +1,4 @@
-"""The map card ``map.html``: what a map shows, how good it is, what it depends on. One file, nothing loaded."""
+"""The map card ``map.html``: the content, quality and dependencies of a map, in one self-contained file."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def image_coverage(model: ColmapModel) -> list[ImageCoverage]:
 
 
 def weakest(coverage: Sequence[ImageCoverage], count: int) -> list[ImageCoverage]:
-    """The images to look at first: half of them see the fewest points, the others reproject worst; each once."""
+    """The worst images: half of them see the fewest points, the others reproject worst; each once."""
     sparse = sorted(coverage, key=lambda image: image.observations)[: count // 2]
     others = [image for image in coverage if image not in sparse]
     return sparse + sorted(others, key=lambda image: -image.reprojection_error_px)[: count - len(sparse)]

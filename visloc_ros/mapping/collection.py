@@ -1,4 +1,4 @@
-"""The first half of every build: which frames of the sources become map images, and what is seen in them."""
+"""The first half of every build: the choice of frames as map images, and their features."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class MapFrame:
 
     @property
     def view(self) -> SfmImage:
-        """The frame as structure from motion sees it."""
+        """The frame for structure from motion."""
         return SfmImage(self.name, self.features.keypoints, self.camera)
 
 
@@ -126,7 +126,7 @@ class FrameCollector:
 
 
 def with_unique_names(frames: Sequence[Named], label: str, taken: Collection[str]) -> list[Named]:
-    """Number the frames of a source that do not have names of their own; put its label before names that are taken."""
+    """Number the frames of a source that have no names; put its label before names that are taken."""
     if len({frame.name for frame in frames}) < len(frames):
         frames = [replace(frame, name=f"{index:06d}_{frame.name}") for index, frame in enumerate(frames)]
     if any(frame.name in taken for frame in frames):

@@ -14,7 +14,7 @@ class SelectionConfig(Config):
 
     rate_hz: float = option(3.0, "map images per second at most, the sharpest of each period; 0 takes all", minimum=0.0)
     keep_all_up_to: int = option(
-        80, "frames in a source up to which the rate does not matter: somebody has chosen them already", minimum=0
+        80, "frames in a source up to which the rate does not matter: these were already chosen", minimum=0
     )
     max_frames: int = option(0, "map images at most, evenly thinned out; 0 sets no limit", minimum=0)
     min_motion: float = option(0.01, "image motion below which a frame is skipped [image widths]", minimum=0.0)
@@ -42,7 +42,7 @@ class PairConfig(Config):
 
 @dataclass(frozen=True)
 class ReconstructionConfig(Config):
-    """How poses and points are found."""
+    """Options of structure from motion."""
 
     mapper: str = option(
         "auto",

@@ -1,4 +1,4 @@
-"""Images added to a map that exists: they find their place in it, and nothing that was there moves."""
+"""Adds images to an existing map: they are registered in it, and its own images and points do not move."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from visloc_ros.mapping.validation import validate_map
 from visloc_ros.sources import FrameSource
 
 SEPARATOR = ", "  # of sources in what a map was made from
-_THE_MAP = ""  # what its images have instead of a source
+_THE_MAP = ""  # the source of its own images
 
 
 def extend_map(
@@ -83,7 +83,7 @@ class MapExtender:
         self._collector = FrameCollector(self._models.extractor, self._describer, config, progress, self._watch)
 
     def extend(self, sources: Sequence[MapSource], folder: Path, name: str) -> MapSummary:
-        """Write a map of what was there and of the sources' frames into an existing folder."""
+        """Write a map of the existing images and the sources' frames into an existing folder."""
         chosen = self._collector.select(sources)
         frames = self._collector.extract(sources, chosen, taken=[image.name for image in self._map.images])
         if not frames:
@@ -116,7 +116,7 @@ class MapExtender:
     def _register(
         self, reconstruction: pycolmap.Reconstruction, frames: Sequence[MapFrame], matches: PairMatches
     ) -> list[str]:
-        """Put the frames where they belong; gives the names of those without a place. MapError if that is all."""
+        """Register the frames; gives the names of those without a place. Raises MapError if none has one."""
         offset = len(self._map.images)
         known = sorted({row for pair in matches for row in pair if row < offset})
         numbered = renumber(matches, [*known, *range(offset, offset + len(frames))])
@@ -128,7 +128,7 @@ class MapExtender:
         if len(left_out) == len(frames):
             raise MapError(
                 f"none of the {len(frames)} images found a place in the map '{self._map.name}': they must show, at "
-                "least in part, what the map shows; make a map of its own from them if they do not"
+                "least in part, what the map shows; make a separate map from them if they do not"
             )
         return left_out
 

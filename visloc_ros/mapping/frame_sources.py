@@ -1,4 +1,4 @@
-"""Which source gives a map its scale and its up: the precedence, and what contradicts itself.
+"""The source of a map's scale and of its direction of up: precedence, and contradicting options.
 
 Scale comes from one source, in this order: reference poses, a known distance, wheel odometry, GPS positions of the
 images. Up comes from the reference poses, else from an IMU, the GPS positions or a level camera.
@@ -28,7 +28,7 @@ _NEEDED = {
 
 
 def check_frame_config(config: FrameConfig, has_references: bool, measurements: Sequence[Measurements] = ()) -> None:
-    """Refuse options that contradict each other or what there is, before any work is done. Raises ConfigError."""
+    """Refuse options that contradict each other or the available sources, before any work. Raises ConfigError."""
     given = _given(config, has_references, measurements)
     asked_for = [_NEEDED[name] for name in ("reference", "distance", "odometry") if given[name]]
     if len(asked_for) > 1:
@@ -49,7 +49,7 @@ def scale_source(config: FrameConfig, measurements: Sequence[Measurements]) -> s
 
 
 def _given(config: FrameConfig, has_references: bool, measurements: Sequence[Measurements]) -> dict[str, bool]:
-    """Whether there is each source of scale, in the order in which they are taken."""
+    """Which sources of scale are available, in the order of precedence."""
     return {
         "reference": has_references,
         "distance": config.scale_distance > 0,

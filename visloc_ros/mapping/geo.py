@@ -30,8 +30,8 @@ _SINGULAR = 1e-12
 class GeoFit:
     """A similarity to the axes east, north, up at ``origin``, and its standard deviations.
 
-    ``scale_error`` is relative. ``axes_error_deg`` is that of the least certain axis, ``tilt_error_deg`` that of z as
-    far as the positions alone tell it.
+    ``scale_error`` is relative. ``axes_error_deg`` is that of the least certain axis, ``tilt_error_deg`` that of z by
+    the positions alone.
     """
 
     map_from_sfm: Sim3
@@ -72,9 +72,10 @@ def fit_to_positions(
 ) -> GeoFit:
     """Fit camera centres to positions, robustly; ``sigma`` (m) holds for those that do not state theirs.
 
-    ``up`` in the frame of the centres, weighted by its error, holds what a straight path leaves open. The best of
-    some random triples (RANSAC) starts a refinement under a Cauchy loss, and least squares over what it keeps gives
-    the errors. These take the positions' errors for independent: the slow drift of a receiver is more than they show.
+    ``up`` in the frame of the centres, weighted by its error, fixes the rotation that a straight path leaves open. The
+    best of some random triples (RANSAC) starts a refinement under a Cauchy loss, and least squares over the inliers
+    gives the errors. These assume independent errors of positions: the slow drift of a receiver is larger than they
+    show.
     The origin is the middle one of the positions. Raises MapError where they are too few, do not move, or contradict
     the reconstruction.
     """
@@ -130,7 +131,7 @@ class _Problem:
         return np.asarray((fit @ self.centres - self.positions) / self.sigmas)
 
     def distances(self, fit: Sim3) -> Array:
-        """Root mean squares (N,) of the deviations, 1 where they are what was expected."""
+        """Root mean squares (N,) of the deviations, 1 where they are as expected."""
         return np.asarray(np.sqrt(np.mean(np.square(self.residuals(fit)), axis=1)))
 
     def up_residuals(self, fit: Sim3) -> Array:
@@ -192,7 +193,7 @@ def _moved(fit: Sim3, step: Array) -> Sim3:
 
 def _errors(jacobian: Array, typical_residual: float) -> tuple[float, float, float]:
     """Relative error of the scale, and in degrees that of the axes and of the tilt without the given up."""
-    excess = max(1.0, typical_residual) ** 2  # positions worse than they say
+    excess = max(1.0, typical_residual) ** 2  # positions worse than they state
     curvature = jacobian.T @ jacobian
     by_positions = jacobian[:-3].T @ jacobian[:-3]
     covariance = excess * np.linalg.inv(curvature + _SINGULAR * np.eye(_SIZE))
@@ -201,5 +202,5 @@ def _errors(jacobian: Array, typical_residual: float) -> tuple[float, float, flo
 
 
 def _angle_deg(covariance: NDArray[np.floating[Any]]) -> float:
-    """Largest standard deviation of a rotation in degrees; 180 says that nothing is known."""
+    """Largest standard deviation of a rotation in degrees; 180 where it is unknown."""
     return min(180.0, float(np.degrees(np.sqrt(np.linalg.eigvalsh(covariance)[-1]))))

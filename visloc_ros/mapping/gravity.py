@@ -1,4 +1,4 @@
-"""Which way is up in a reconstruction, from how the camera was held; and turning a map accordingly."""
+"""The direction of up in a reconstruction, by the way the camera was held, and the rotation of a map to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array, Sim3
 
-# One standard deviation. The poses cannot tell it: a camera that is always held askew turns its roll along with itself.
+# One standard deviation. The poses cannot show it: a camera that is always held askew turns its roll along with itself.
 _TURNING_CAMERA_ERROR_DEG = 4.0  # how level cameras are held and mounted
 _STRAIGHT_CAMERA_ERROR_DEG = 20.0  # pitch: half the view of a common lens, so that the horizon is still in the picture
 RELIABLE_ERROR_DEG = 6.0
@@ -19,7 +19,7 @@ _MIN_TURN = 0.2
 
 
 class Up(NamedTuple):
-    """Unit vector (3,) that points up, its standard deviation in degrees, and what it was taken from."""
+    """Unit vector (3,) that points up, its standard deviation in degrees, and its source."""
 
     direction: Array
     error_deg: float
@@ -27,7 +27,7 @@ class Up(NamedTuple):
 
     @property
     def reliable(self) -> bool:
-        """Whether a map turned by it may say that its z axis is up."""
+        """Whether a map turned by it counts as gravity-aligned."""
         return self.error_deg <= RELIABLE_ERROR_DEG
 
 
@@ -49,11 +49,12 @@ def level_rotation(up: Array, viewing: Array) -> Array:
 
 
 def find_up(sfm_from_cameras: Sequence[SE3]) -> Up | None:
-    """Where up is, in the frame of the poses, if the camera is held without roll. None when it rolls over.
+    """The direction of up in the frame of the poses, if the camera is held without roll. None when it rolls over.
 
-    Up is perpendicular to the images' horizontal axes, once the camera has turned enough for these to differ; it is as
-    far off as the camera is held from level. Else the mean of the images' up axes is taken, which is off by the mean
-    pitch, and therefore not reliable. A camera that is rolled on purpose while it hardly turns misleads both.
+    Up is perpendicular to the images' horizontal axes, once the camera has turned enough for these to differ; its error
+    is the camera's mean deviation from level. Otherwise the mean of the images' up axes is taken, whose error is the
+    mean pitch, and which is therefore not reliable. A camera that is rolled on purpose while it hardly turns misleads
+    both.
     """
     rotations = np.array([pose.rotation for pose in sfm_from_cameras])
     mean_down = rotations[:, :, 1].mean(axis=0)

@@ -92,7 +92,7 @@ def shared_points(map_: Map) -> Array:
 
 
 def _readme(map_: Map, folder_name: str, has_queries: bool, top_k: int) -> str:
-    """The text beside the files: what they are, and the calls of stock hloc that localize with them."""
+    """The text beside the files: their description, and the calls of stock hloc that localize with them."""
     extractor = model_name(map_, "extractor")
     template = (files("visloc_ros.mapping") / "templates" / "hloc_readme.txt.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)

@@ -1,4 +1,4 @@
-"""A map of stock hloc made into one of this package: with what its files cannot say, a codebook and checksums."""
+"""Converts a map of stock hloc to one of this package, with a manifest, a codebook and checksums."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def import_hloc(
 ) -> Manifest:
     """Write the map folder of stock hloc as the map ``output``, with VLAD as its global descriptor.
 
-    ``extractor`` names the model of the local features where the file name does not tell; ``metric``: its world units
+    ``extractor`` names the model of the local features where the file name does not say; ``metric``: its world units
     are metres. Raises ConfigError on an unknown extractor, MapError on a broken folder, OutputError when ``output`` is
     taken or not writable.
     """

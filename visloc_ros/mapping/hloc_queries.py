@@ -1,4 +1,4 @@
-"""What stock hloc needs of query images besides their pixels: features, a list with intrinsics, and pairs."""
+"""The files that stock hloc needs for query images: features, a list with intrinsics, and pairs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ QUERY_LIST_NAME = "queries_with_intrinsics.txt"
 def write_hloc_queries(
     map_: Map, folder: Path, queries: Iterable[Frame], extractor: LocalExtractor, top_k: int
 ) -> bool:
-    """Write what hloc needs of query frames into ``folder / "queries"``, and tell whether there were any.
+    """Write hloc's files for query frames into ``folder / "queries"``; returns whether there were any.
 
-    Raises MapError where hloc could not tell a name from the next.
+    Raises MapError where hloc could not separate the names.
     """
     features: dict[str, LocalFeatures] = {}
     lines = []

@@ -71,7 +71,7 @@ def _describer_of(map_: Map) -> GlobalDescriptor:
         if stated is not None and map_.global_descriptors.size:
             return make_global_descriptor(GlobalConfig(name=stated.name))
     except (ConfigError, ModelError) as error:
-        if map_.manifest.config:  # a map of ours, whose index is kept
+        if map_.manifest.config:  # a map of this package, whose index is kept
             raise
         _log.warning("VLAD takes the place of the map's global descriptor, which is not at hand: %s", error)
     return Vlad.train(image.features.descriptors for image in map_.images)
@@ -86,7 +86,7 @@ def stated_extractor(map_: Map) -> ModelInfo:
 
 
 def _options_of(manifest: Manifest) -> MappingConfig:
-    """The options that a map was built with; one that says nothing of sparsification was not thinned out."""
+    """The options that a map was built with; one without an entry on sparsification was not thinned out."""
     try:
         return MappingConfig.from_mapping({"sparsification": {"target_kb": 0.0}, **manifest.config})
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""What a map is made of: one or several sources of frames, each with its own reference poses or none."""
+"""The sources of a map: one or several sources of frames, each with its own reference poses or none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from visloc_ros.sources.measurements import Measurements, measurements_of
 
 @dataclass(frozen=True, eq=False)
 class MapSource:
-    """A source of frames, the unique label it goes by, its cameras, and its reference poses ``map_from_camera``."""
+    """A source of frames, its unique label, its cameras, and its reference poses ``map_from_camera``."""
 
     label: str
     frames: FrameSource
@@ -29,13 +29,13 @@ class MapSource:
 
     @cached_property
     def measurements(self) -> Measurements:
-        """What other sensors recorded beside the frames, read when first asked for. Raises as the source does."""
+        """The measurements of other sensors, read when first needed. Raises as the source does."""
         return measurements_of(self.frames)
 
 
 @dataclass(eq=False)
 class TimeSpan:
-    """The stamps [ns] between which the frames of a source were taken, found while they pass by."""
+    """The first and last stamp [ns] of a source's frames, noted while these are read."""
 
     begin_ns: int = field(default=np.iinfo(np.int64).max)
     end_ns: int = field(default=np.iinfo(np.int64).min)
@@ -47,7 +47,7 @@ class TimeSpan:
             yield frame
 
     def overlaps(self, other: TimeSpan) -> bool:
-        """Whether the two have an instant in common."""
+        """Whether the two overlap."""
         return self.begin_ns <= other.end_ns and other.begin_ns <= self.end_ns
 
 

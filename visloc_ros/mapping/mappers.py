@@ -1,10 +1,10 @@
-"""COLMAP's two ways to structure from motion, and the choice between them.
+"""COLMAP's two mappers for structure from motion, and the choice between them.
 
 The incremental mapper adds one image after another; the global one (GLOMAP) solves for all at once (Pan et al., ECCV
-2024). Their errors are alike, but the time of the first grows faster with the number of images. Where images hang
-together weakly the second can bend a map by decimetres without a sign (simulated: 2 of 3 rounds of a room, matched with
-neighbours only). Hence the limit: in simulated loops both take equally long with 200 images, the first half as long
-again with 400 (results/map_size.md).
+2024). Their errors are alike, but the time of the first grows faster with the number of images. Where images are weakly
+connected the second can bend a map by decimetres without a sign (simulated: 2 of 3 rounds of a room, matched with
+neighbours only). Hence the limit: in simulated loops both take equally long with 200 images, and with 400 the first
+takes half as long again as the second (results/map_size.md).
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class MapModels:
 
 def load_models(config: MappingConfig) -> MapModels:
     """Load the models of a configuration. Raises ConfigError on unknown names, ModelError on missing weights."""
-    # Threads of a network's own would only get in the way of the workers.
+    # A network's own threads would only slow the workers down.
     features = replace(config.features, torch_threads=config.features.torch_threads or 1)
     describer = None
     if not is_trained_with_the_map(config.global_descriptor):

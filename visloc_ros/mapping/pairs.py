@@ -1,4 +1,4 @@
-"""Which images are matched: neighbours in time, alike images, and, at known poses, images of the same view."""
+"""Pairs of images to match: neighbours in time, similar images, and, at known poses, images of the same view."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def loop_pairs(descriptors: NDArray[np.floating], top: int, min_gap: int, groups
     """Pair every image with the ``top`` most alike ones that are at least ``min_gap`` images before or after it.
 
     In a slow film the most alike images are the next ones after the neighbours: those of an earlier visit to the place
-    need a search of their own. With ``groups``, one for each image, only images of its own group are searched.
+    need a separate search. With ``groups``, one for each image, only images of its own group are searched.
     """
     vectors = np.asarray(descriptors, dtype=np.float32)
     rows = np.arange(len(vectors))

@@ -29,7 +29,7 @@ def count_workers(wanted: int) -> int:
 def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     """Apply a function in threads; items are drawn only shortly before they are needed.
 
-    An exception, from the function or from whoever takes the results, drops what is not begun yet.
+    An exception, from the function or from the consumer of the results, drops items that are not begun yet.
     """
     waiting: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="mapping")
@@ -45,7 +45,7 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], work
 
 
 class PerThread(Generic[Model]):
-    """Gives every thread a model of its own, the first of them ready made: models may keep state between calls."""
+    """Gives every thread its own model, the first of them a given one: models may keep state between calls."""
 
     def __init__(self, make: Callable[[], Model]) -> None:
         self._make = make

@@ -1,4 +1,4 @@
-"""Puts a reconstruction into the frame its map will have, and says truthfully what that rests on."""
+"""Moves a reconstruction into the frame of its map, and reports what that rests on."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def place(
     at_references: bool,
     recordings: Sequence[SourceRecording] = (),
 ) -> Placement:
-    """Scale and turn a reconstruction in place: to reference poses where given, else by what was measured beside it.
+    """Scale and turn a reconstruction in place: to reference poses where given, else by other measurements.
 
-    ``at_references`` says that it was triangulated at the reference poses and is in their frame already. A source
-    that ``config`` asks for must do; one that was merely found is left out, with a warning, where it does not.
-    Raises MapError when the reference poses, the images of the known distance or a source asked for do not fit.
+    ``at_references``: it was triangulated at the reference poses and is in their frame already. A source that
+    ``config`` requests must suffice; one that was merely found is left out, with a warning, where it does not. Raises
+    MapError when the reference poses, the images of the known distance or a requested source do not fit.
     """
     if references is None:
         return _Placer(reconstruction, config, recordings).place()
@@ -69,7 +69,7 @@ def place(
 
 
 class _Placer:
-    """Places one reconstruction by what was measured beside its images."""
+    """Places one reconstruction by the measurements beside its images."""
 
     def __init__(
         self, reconstruction: pycolmap.Reconstruction, config: FrameConfig, recordings: Sequence[SourceRecording]
@@ -81,7 +81,7 @@ class _Placer:
         self._scale_source = scale_source(config, [recording.measurements for recording in recordings])
 
     def place(self) -> Placement:
-        """Turn and scale the reconstruction, and say what that rests on."""
+        """Turn and scale the reconstruction, and report what that rests on."""
         up = self._find_up()
         geo = self._fit_positions(up) if self._scale_source == "gps" else None
         if geo is not None and self._has_good_axes(geo):
@@ -200,7 +200,7 @@ class _Placer:
         return scale
 
     def _leave_out(self, option: str, source: str, error: MapError) -> None:
-        """Go on without a source that was not asked for; one that was must do."""
+        """Go on without a source that was not requested; a requested one must suffice."""
         if getattr(self._config, option) == source:
             raise error
         _log.warning("%s not taken from %s: %s", option, source, error)
@@ -219,7 +219,7 @@ def _figures(fit: GeoFit) -> tuple[int, int, float]:
 
 
 def up_from_accelerations(paths: Sequence[tuple[Trajectory, Accelerations]], max_gap_s: float) -> Up:
-    """Where up is, from accelerations along the paths ``sfm_from_camera`` of one or several recordings.
+    """The direction of up, by accelerations along the paths ``sfm_from_camera`` of one or several recordings.
 
     Samples between images more than ``max_gap_s`` apart are left out; blocks with knocks count little. Raises
     MapError where the samples are too few, or do not show a gravity of 9.8 m/s^2.
@@ -260,7 +260,7 @@ _MEDIAN_INEFFICIENCY = 1.2533  # standard deviation of a median in those of a me
 
 
 class ScaleEstimate(NamedTuple):
-    """Metres in one unit of the reconstruction, and the relative standard deviation of that (None: not known)."""
+    """Metres in one unit of the reconstruction, and their relative standard deviation (None: not known)."""
 
     scale: float
     error: float | None
@@ -270,8 +270,8 @@ def scale_from_odometry(paths: Sequence[tuple[Trajectory, WheelOdometry]], max_g
     """Scale that makes steps of the paths ``sfm_from_camera`` as long as those of the odometry.
 
     A path is cut where the odometry has moved half a metre, so that its drift does not add up; the median over the
-    ratios shrugs off slipping wheels. The error is what the ratios' scatter shows: a wheel radius that is wrong does
-    not show. Where the camera's place on the base is unknown, steps that turn are left out (a camera ahead of the
+    ratios is robust against slipping wheels. The error is by the ratios' scatter, which does not show a wrong wheel
+    radius. Where the camera's place on the base is unknown, steps that turn are left out (a camera ahead of the
     axle moves sideways in a turn). Raises MapError where less than five steps are left.
     """
     ratios = np.array([ratio for path, odometry in paths for ratio in _step_ratios(path, odometry, max_gap_s)])

@@ -1,4 +1,4 @@
-"""A map's points seen from above as a grid: how much stands where, for a robot without a laser to look at."""
+"""A map's points seen from above as a grid, a picture of obstacles for a robot without a laser."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PlanView:
 def plan_view(points: Array, metric: bool) -> PlanView | None:
     """Points (P, 3) of a map whose z axis points up, in its units; None without points.
 
-    This is a picture: what has no texture has no points, so that nothing in it says that a way is free.
+    This is a picture: surfaces without texture have no points, so that no cell is known to be free.
     """
     if len(points) == 0:
         return None

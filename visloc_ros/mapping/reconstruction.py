@@ -130,10 +130,10 @@ def registered_poses(reconstruction: pycolmap.Reconstruction) -> dict[str, SE3]:
 def _tolerate_pose_errors(residuals: Mapping[Pair, Array], config: ReconstructionConfig) -> ReconstructionConfig:
     """The options with the tolerances that fit the errors of fixed reference poses.
 
-    Most matches are right: where many miss their epipolar line it is the poses that are off. Where they are exact,
-    points must agree as well as keypoints can: 1.5 px is the 95 % region of two coordinates that are each good to 0.6.
+    Most matches are right: where many miss their epipolar line, the poses are inexact. Where the poses are exact,
+    points must agree as well as keypoints can: 1.5 px is the 95 % region of two coordinates with errors of 0.6 px each.
     Where they are not, points must be allowed the poses' error, so that long tracks average over it; a tight tolerance
-    keeps the pairs that happen to agree. Other views of three simulated rooms, mapped at poses 1 cm and 0.2 degrees
+    only keeps pairs that happen to agree. Other views of three simulated rooms, mapped at poses 1 cm and 0.2 degrees
     off, are localized 3.3 to 4.6 cm off at 4 px, 1.6 to 2.8 cm at 12 px; at exact poses no tolerance matters there.
     """
     every = np.concatenate([values[np.isfinite(values)] for values in residuals.values()] or [np.empty(0)])
@@ -203,7 +203,7 @@ def _largest(models: Mapping[int, pycolmap.Reconstruction]) -> pycolmap.Reconstr
 
 @contextmanager
 def quiet_colmap() -> Iterator[None]:
-    """Keep COLMAP from writing hundreds of lines a minute to stderr; what matters is returned or raised."""
+    """Keep COLMAP from writing hundreds of lines a minute to stderr; results and errors are returned or raised."""
     level = pycolmap.logging.minloglevel
     pycolmap.logging.minloglevel = int(pycolmap.logging.Level.FATAL.value)
     try:

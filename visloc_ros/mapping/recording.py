@@ -1,4 +1,4 @@
-"""The images of one source as the map knows them: where they were registered, and what other sensors measured."""
+"""The registered images of one source, and the measurements of other sensors beside them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from visloc_ros.sources.measurements import Measurements
 
 @dataclass(frozen=True, eq=False)
 class SourceRecording:
-    """Stamps of one source's images by the names they have in the map, and what was measured beside them."""
+    """Stamps of one source's images by their names in the map, and the measurements beside them."""
 
     stamps_ns: Mapping[str, int]
     measurements: Measurements = field(default_factory=Measurements)

@@ -1,4 +1,4 @@
-"""New images find their place among those of a reconstruction, which stays exactly as it is.
+"""Registers new images in a reconstruction, whose own images and points stay exactly as they are.
 
 COLMAP's own mapper can extend a model too, but it adjusts and filters all points for the least reprojection error: a
 map at fixed reference poses is bent away from them, and poses given in it before no longer fit. So only its parts are
@@ -68,7 +68,7 @@ def tolerated_error_px(reconstruction: pycolmap.Reconstruction, config: Reconstr
 
 
 def adjustment_options(config: ReconstructionConfig) -> pycolmap.BundleAdjustmentOptions:
-    """Of a bundle adjustment in which a few wrong observations count for little."""
+    """Options of a bundle adjustment that is robust against a few wrong observations."""
     options = pycolmap.BundleAdjustmentOptions(print_summary=False)
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     options.ceres.solver_options.num_threads = config.threads or -1
@@ -78,7 +78,7 @@ def adjustment_options(config: ReconstructionConfig) -> pycolmap.BundleAdjustmen
 
 
 class _Registrar:
-    """Registers images one after the other, first the one that sees most of what is there."""
+    """Registers images one after the other, first the one that sees most of the existing points."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class _Registrar:
         self._mapper.begin_reconstruction(reconstruction)
 
     def register_all(self, on_image: Callable[[], None]) -> None:
-        """Register as many images as can be, refining the latest of them, and all whenever these have grown enough."""
+        """Register as many images as possible, refining the latest, and all whenever their number has grown enough."""
         refined = 0
         while (image_id := self._register_next()) is not None:
             self.registered.append(image_id)

@@ -1,4 +1,4 @@
-"""Which frames become map images: a steady rate, the sharpest of each period, none where the camera stands still."""
+"""The choice of map images: a steady rate, the sharpest frame of each period, none where the camera stands still."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STAMP_TOLERANCE = 0.05  # of a period: frames that come exactly at the rate are
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A frame that may become a map image: its index in the source, its sharpness, and itself made small."""
+    """A candidate map image: its index in the source, its sharpness, and its reduced image."""
 
     index: int
     stamp_ns: int

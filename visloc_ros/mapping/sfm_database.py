@@ -1,7 +1,7 @@
 """COLMAP's database for structure from motion: the images of a reconstruction and the matches between them.
 
-Images are numbered by the reconstruction, which is filled first, so that what COLMAP finds in the database is about the
-same images. Every image is a frame of its own, as COLMAP calls what a rig of cameras sees at once.
+Images are numbered by the reconstruction, which is filled first, so that ids in the database are the same. Every image
+is a separate frame, COLMAP's word for the images of a camera rig at one time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from visloc_ros.mapping.pairs import Pair
 
 @dataclass(frozen=True, eq=False)
 class SfmImage:
-    """An image as reconstruction sees it: its unique name, keypoints (N, 2) in COLMAP pixels, and its camera."""
+    """An image for reconstruction: its unique name, keypoints (N, 2) in COLMAP pixels, and its camera."""
 
     name: str
     keypoints: NDArray[np.float32]

@@ -1,12 +1,11 @@
-"""A map thinned out to what localization uses: accurate points, spread over each image, enough for every image.
+"""Thins a map out to what localization uses: accurate points, spread over each image, enough for every image.
 
-The points are chosen greedily, as in the minimal scene descriptions of Cao and Snavely (CVPR 2014): each image asks
-for a number of points, and the next one taken is that which serves images still short of theirs best, where a second
-point in the same part of an image counts half, a third one a third. Other than there, what counts is the use of each
-observation, weighed by the point's reprojection error: it is descriptors that take the space, and one for each image
-that sees the point. The sum over images alone would be largest with the longest tracks only, which crowd where most
-images look and leave the others, and the borders of each, without points. Observations that no image asked for are
-dropped as well.
+The points are chosen greedily, as in the minimal scene descriptions of Cao and Snavely (CVPR 2014): each image demands
+a number of points, and the next point is the one of most use to images with an open demand, where a second point in the
+same part of an image counts half, a third one a third. Unlike there, the gain of a point is the mean use of its
+observations, weighed by the point's reprojection error: the space goes to descriptors, one for each image that sees the
+point. The sum over images would prefer the longest tracks, which crowd where most images look and leave the other
+images, and the borders of each, without points. Observations that no image demands are dropped as well.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from visloc_ros.mapping.config import SparsificationConfig
 
 _log = logging.getLogger(__name__)
 
-# Measured on maps with ALIKED and VLAD: descriptors packed as feature files hold them; what a keypoint takes beside its
-# descriptor, in that file and in the COLMAP model with its share of a point; what an image takes beside its keypoints.
+# Measured on maps with ALIKED and VLAD: descriptors packed as in feature files; the space of a keypoint beside its
+# descriptor, in that file and in the COLMAP model with its share of a point; that of an image beside its keypoints.
 _BYTES_PER_VALUE = 1.08
 _KEYPOINT_BYTES = 55.0
 _IMAGE_BYTES = 1500.0
@@ -65,9 +64,9 @@ def sparsify(
 ) -> tuple[pycolmap.Reconstruction, dict[str, LocalFeatures]]:
     """Thin out a reconstruction and the features of its registered images, whose rows stay aligned.
 
-    Poses, cameras and positions of points stay as they are; keypoints without a point go, others only as far as the
-    target asks for it. ``global_length`` is that of the global descriptor, which takes its part of the target. With a
-    target of 0 everything is kept.
+    Poses, cameras and positions of points stay as they are; keypoints without a point are dropped, others only as far
+    as the target requires. ``global_length`` is that of the global descriptor, which takes its part of the target. With
+    a target of 0 everything is kept.
     """
     image_ids = sorted(reconstruction.reg_image_ids())
     names = [reconstruction.images[image_id].name for image_id in image_ids]
@@ -115,7 +114,7 @@ def list_observations(reconstruction: pycolmap.Reconstruction, image_ids: Sequen
 def choose_observations(observations: Observations, demand: int) -> Rows:
     """Rows (K,) of the observations to keep so that every image has ``demand`` of them where it can.
 
-    A point that is kept has at least two observations; an image may get a few more than it asked for by that.
+    A point that is kept has at least two observations, so that an image may get a few more than its demand.
     """
     tracks = _group(observations.points, len(observations.point_errors))
     weights = accuracy_weights(observations.point_errors)
@@ -137,13 +136,13 @@ def choose_observations(observations: Observations, demand: int) -> Rows:
 
 
 def accuracy_weights(errors: Array) -> Array:
-    """What points with these reprojection errors are worth: half at the median error, far less beyond it."""
+    """Weights of points by their reprojection errors: half at the median error, far less beyond it."""
     typical = max(float(np.median(errors)), 1e-6) if len(errors) else 1.0
     return np.asarray(1.0 / (1.0 + np.square(errors / typical)))
 
 
 class _Need:
-    """What images are still short of, and what has been given to each part of them."""
+    """The open demands of images, and the points given to each part of them."""
 
     def __init__(self, observations: Observations, demand: int) -> None:
         self._images, self._parts = observations.images, observations.parts
@@ -151,12 +150,12 @@ class _Need:
         self._given = np.zeros(int(self._parts.max(initial=-1)) + 1)
 
     def gain(self, track: Rows) -> float:
-        """What each of these observations of a point is worth now, on average."""
+        """The mean value of these observations of a point now."""
         short = self._missing[self._images[track]] > 0
         return float(np.sum(short / (1.0 + self._given[self._parts[track]]))) / max(len(track), 1)
 
     def serve(self, track: Rows) -> Rows:
-        """Take a point: gives the observations kept, those of images that are short, but at least two."""
+        """Take a point: gives the observations kept, those of images with an open demand, but at least two."""
         missing = self._missing[self._images[track]]
         count = max(_SHORTEST_TRACK, int(np.sum(missing > 0)))
         taken = track[np.argsort(-missing, kind="stable")[:count]]

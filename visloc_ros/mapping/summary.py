@@ -1,4 +1,4 @@
-"""What came out of a build: the figures a person looks at first, and advice when they are poor."""
+"""The result of a build: its main figures, and advice when they are poor."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class ImageCount:
 class MapSummary:
     """Figures of a map: images chosen and registered, points, track length, error, time by stage, advice.
 
-    ``left_out`` names the images that found no place among the others. ``kilobytes_per_image`` counts what is needed
-    to localize: neither thumbnails nor the map card. ``cameras`` says in words how those of the images are known.
+    ``left_out`` names the images that found no place among the others. ``kilobytes_per_image`` counts what
+    localization needs: neither thumbnails nor the map card. ``cameras`` describes the sources of the images' cameras.
     """
 
     name: str
@@ -114,11 +114,11 @@ def summarize(
 
 
 def advise(summary: MapSummary) -> tuple[str, ...]:
-    """Say what to do about a poor map; nothing where it is good."""
+    """Advice for a poor map; none where it is good."""
     registered, selected = summary.registered_images, summary.selected_images
     lines = [
         f"no image of '{count.source}' found a place beside the others: film a passage that shows what both of them "
-        "show, or make a map of its own from it"
+        "show, or make a separate map from it"
         for count in summary.by_source
         if count.registered == 0 and registered > 0
     ]

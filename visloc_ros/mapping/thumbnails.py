@@ -1,4 +1,4 @@
-"""Small pictures of map images: for people to look at, and for map tracking to hold on to."""
+"""Small pictures of map images, for people and for map tracking."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def ground_rotation(map_from_cameras: Sequence[SE3], *, gravity_aligned: bool) -
 
 
 def fit_canvas(centres: Array, points: Array) -> Canvas:
-    """Choose what is shown: every camera (M, 2), and the points (P, 2) but for the farthest two in a hundred."""
+    """The shown area: of every camera (M, 2), and of the points (P, 2) except the farthest two in a hundred."""
     shown = np.concatenate([centres, np.percentile(points, (2, 98), axis=0)])
     low, high = shown.min(axis=0), shown.max(axis=0)
     margin = _MARGIN * max(float((high - low).max()), 1e-6)
@@ -133,7 +133,7 @@ def _draw_path(at: Array) -> str:
 
 
 def _stretches(at: Array) -> list[tuple[int, int]]:
-    """Ranges of positions (N, 2) without a jump between them: one film ends and another begins elsewhere."""
+    """Ranges of positions (N, 2) without a jump, where one film ends and another begins elsewhere."""
     steps = np.linalg.norm(np.diff(at, axis=0), axis=1)
     longest = _JUMP * max(float(np.median(steps)), 1.0) if len(steps) else np.inf
     ends = [0, *(int(jump) + 1 for jump in np.flatnonzero(steps > longest)), len(at)]

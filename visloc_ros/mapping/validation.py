@@ -1,4 +1,4 @@
-"""A map is validated by its own images when it is written; its manifest keeps what it is off by."""
+"""Validates a map by its own images when it is written; its manifest keeps the estimated error."""
 
 from __future__ import annotations
 

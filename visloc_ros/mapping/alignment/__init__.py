@@ -1,1 +1,1 @@
-"""A finished map in another frame: of its floor, of known poses, of an occupancy grid, of AprilTags, of the earth."""
+"""Moves a finished map to another frame: of its floor, known poses, an occupancy grid, AprilTags, or the earth."""

@@ -1,4 +1,4 @@
-"""Writes a map in another frame: its images, points and what it says of itself; nothing is matched or adjusted."""
+"""Writes a map in another frame: its images, points and manifest; nothing is matched or adjusted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from visloc_ros.mapping.validation import validate_map
 def align_map(map_path: Path, output: Path, fit: Callable[[Map], MapFit], *, overwrite: bool = False) -> MapFit:
     """Write a map in the frame that ``fit`` finds for it; ``output`` may be the map itself, with ``overwrite``.
 
-    The manifest keeps what the frame rests on, and its residuals. Raises OutputError when ``output`` is taken or not
+    The manifest keeps the source of the frame, and its residuals. Raises OutputError when ``output`` is taken or not
     writable, MapError when the map is broken or ``fit`` refuses; an old map stays as it is until the new one is whole.
     """
     check_output(output, overwrite=overwrite)
@@ -47,7 +47,7 @@ def align_map(map_path: Path, output: Path, fit: Callable[[Map], MapFit], *, ove
 
 
 def _described(old: Manifest, name: str, found: MapFit) -> Manifest:
-    """What the map says of itself in its new frame."""
+    """The manifest of the map in its new frame."""
     is_scaled = found.metric and abs(found.frame_from_map.scale - 1.0) > 1e-9
     return replace(
         old,

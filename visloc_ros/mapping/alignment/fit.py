@@ -1,4 +1,4 @@
-"""What an alignment gives: a similarity, what it rests on, and how well it fits."""
+"""The result of an alignment: a similarity, its source, and its residuals."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from visloc_ros.core.geometry import Sim3
 
 @dataclass(frozen=True, eq=False)
 class MapFit:
-    """``frame_from_map``, and what is true of the map in that frame.
+    """``frame_from_map``, and the properties of the map in that frame.
 
-    ``residuals`` by name, in metres or degrees, and counts; ``source`` says in words what it rests on. ``geo_origin``
-    as in the manifest.
+    ``residuals`` by name, in metres or degrees, and counts; ``source`` describes what it rests on. ``geo_origin`` as in
+    the manifest.
     """
 
     frame_from_map: Sim3

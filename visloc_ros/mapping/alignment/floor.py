@@ -16,7 +16,7 @@ from visloc_ros.mapping.gravity import find_up
 
 _HYPOTHESES = 2000
 _TOLERANCE = 0.012  # of the median height of the cameras over the lowest points: 2 cm for a camera held at 1.6 m
-_LARGEST_TILT_DEG = 20.0  # from what is up by the cameras alone: a camera that only looks ahead is as far off
+_LARGEST_TILT_DEG = 20.0  # from the direction of up by the cameras alone: the error of a camera that only looks ahead
 _MOST_BELOW = 0.03  # share of the points below a floor: reflections in it, and errors
 _LEAST_POINTS = 20
 _LEAST_EXTENT = 0.3  # of the points on it, in heights of the cameras: a step or a shelf is smaller
@@ -109,7 +109,7 @@ def _best_plane(points: Array, below: Array, up: Array, tolerance: float) -> tup
 
 
 def _refined(points: Array, normal: Array, offset: float, tolerance: float) -> Plane:
-    """Least squares over the points in it, until these stay the same."""
+    """Least squares over the points in it, until the set of points is stable."""
     on_it = np.abs(points @ normal - offset) < tolerance
     for _ in range(10):
         centre = points[on_it].mean(axis=0)

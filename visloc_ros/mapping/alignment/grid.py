@@ -1,4 +1,4 @@
-"""A map in the frame of an occupancy grid: its points, seen from above, laid onto what the grid has as occupied.
+"""Moves a map to the frame of an occupancy grid: aligns its points, seen from above, with the occupied cells.
 
 All headings and places are tried at once by correlation (as in Olson, "Real-time correlative scan matching", 2009),
 then the best is refined by least squares over the distances to the nearest occupied cells.
@@ -20,11 +20,11 @@ from visloc_ros.mapping.alignment.fit import MapFit
 from visloc_ros.mapping.alignment.floor import find_floor
 from visloc_ros.sources.occupancy_grid import OccupancyGrid
 
-_LOWEST_M, _HIGHEST_M = 0.15, 2.0  # over the floor: above it what is seen of walls, below what a laser cannot tell
-_BIN_M = 0.25  # of heights: a wall is seen in many, a table in one
+_LOWEST_M, _HIGHEST_M = 0.15, 2.0  # over the floor: heights at which points of walls match those of a laser
+_BIN_M = 0.25  # of heights: a wall has points in many, a table in one
 _FIELD_SIGMA_M = 0.15  # how far points of walls may be from those of a laser
 _COARSE_M, _COARSE_DEG = 0.1, 2.0
-_APART_M, _APART_DEG = 0.6, 15.0  # what is farther from the best alignment is another one
+_APART_M, _APART_DEG = 0.6, 15.0  # beyond this distance from the best alignment it is another one
 _RIVAL_SHARE = 0.93  # of the best score, above which another alignment is as good
 _LEAST_ON_WALLS = 0.4  # share of the points' weight that must be near something occupied
 _NEAR_M = 0.2
@@ -83,7 +83,7 @@ def align_to_grid(map_: Map, grid: OccupancyGrid, near: GridPose | None = None) 
 
 
 def _plan(points: Array) -> _Plan:
-    """Cells of the plan view; what is seen at many heights counts more."""
+    """Cells of the plan view; places with points at many heights count more."""
     kept = points[(points[:, 2] > _LOWEST_M) & (points[:, 2] < _HIGHEST_M)]
     cell = np.floor(kept[:, :2] / (0.5 * _COARSE_M)).astype(np.int64)
     level = np.floor(kept[:, 2] / _BIN_M).astype(np.int64)
@@ -118,7 +118,7 @@ def _search(plan: _Plan, grid: OccupancyGrid, near: GridPose | None) -> GridPose
 def _best_place(
     plan: _Plan, field: Array, cell_m: float, grid: OccupancyGrid, yaw: float, near: GridPose | None
 ) -> tuple[float, GridPose]:
-    """The place with the most of the plan on occupied cells at one heading, and how much that is."""
+    """The place with the most of the plan on occupied cells at one heading, and its score."""
     if near is not None and abs(_angle(yaw - near.yaw)) > np.deg2rad(_SEARCHED_DEG):
         return -1.0, GridPose(near.x, near.y, yaw)
     scores, low = _correlation(plan, field, cell_m, grid, yaw)
@@ -143,7 +143,7 @@ def _offsets(shape: tuple[int, ...], low: Array, cell_m: float, grid: OccupancyG
 
 
 def _correlation(plan: _Plan, field: Array, cell_m: float, grid: OccupancyGrid, yaw: float) -> tuple[Array, Array]:
-    """Scores by row and column of where the plan's origin may lie, and the cell of the first of them."""
+    """Scores by row and column of the plan's origin, and the cell of the first of them."""
     turn = yaw - grid.origin[2]
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     cells = np.floor(plan.places @ rotation.T / cell_m).astype(np.int64)

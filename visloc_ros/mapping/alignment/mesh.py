@@ -1,4 +1,4 @@
-"""Where a map lies in a mesh of the same place: a similarity, found without any first guess.
+"""Aligns a map with a mesh of the same place by a similarity, without a first guess.
 
 Trimmed iterative closest points (Chetverikov et al. 2002, "The trimmed iterative closest point algorithm") with a
 similarity (Umeyama 1991) in each step. Pairs go both ways first: those from the map alone fit best where the map has
@@ -19,7 +19,7 @@ from visloc_ros.core.geometry import Array, Sim3, rotation_matrix, umeyama
 
 KEPT = 0.8  # of the pairs, the closest: the mesh may lack a wall, and maps have stray points
 STEPS, COARSE_STEPS = 50, 12
-COARSE_POINTS = 1000  # tell which of the starts leads home
+COARSE_POINTS = 1000  # to choose among the starts
 FINALISTS = 6
 CONVERGED = 1e-6  # of the scene's size
 FEWEST_POINTS = 50

@@ -1,4 +1,4 @@
-"""A map in the frame of known camera poses: those of a laser's localization, a survey, another map."""
+"""Moves a map to the frame of known camera poses: those of a laser's localization, a survey, another map."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _distance(fit: Sim3, ours: SE3, known: SE3) -> float:
 
 
 def _stamp_of(name: str) -> int:
-    """The stamp in nanoseconds that an image is named by, or one that nothing has."""
+    """The stamp in nanoseconds in an image's name, or one that no pose has."""
     stem = name.rpartition("/")[2].rpartition(".")[0] or name.rpartition("/")[2]
     digits = stem.rpartition("_")[2]
     return int(digits) if digits.isdecimal() and len(digits) <= 19 and int(digits) >= _EARLIEST_NS else -1

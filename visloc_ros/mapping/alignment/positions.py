@@ -1,4 +1,4 @@
-"""A map on the earth: axes east, north, up by the positions (GNSS) of its images."""
+"""Moves a map to the earth: axes east, north, up by the positions (GNSS) of its images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from visloc_ros.sources.measurements import GeoPosition, measurements_of
 
 SIGMA_M = 5.0
 """Standard deviation of positions that do not state theirs: of a phone under the open sky."""
-_LEVEL_ERROR_DEG = 1.0  # of a map that says itself that its z axis is up
+_LEVEL_ERROR_DEG = 1.0  # of a map that is gravity-aligned by its manifest
 
 
 def align_to_positions(map_: Map, source: FrameSource) -> MapFit:

@@ -1,4 +1,4 @@
-"""A map in the frame of AprilTags on the walls, whose places are known (Wang and Olson, "AprilTag 2", 2016).
+"""Moves a map to the frame of AprilTags with known places on the walls (Wang and Olson, "AprilTag 2", 2016).
 
 Frames that show the tags are found in the map; each tag's corners are triangulated from all frames that see it.
 """
@@ -31,7 +31,7 @@ FAMILIES = {
 }
 _MAX_YAML_BYTES = 1 << 20
 _LEAST_PARALLAX_DEG = 2.0  # between the views of a corner: with less its depth is a guess
-_MOST_OFF = 0.5  # of a tag's size that its corners may be off after all; more is another tag, or a wrong place
+_MOST_OFF = 0.5  # largest final error of corners, of a tag's size; more is another tag, or a wrong place
 
 Locate = Callable[[Frame], SE3 | None]
 """``map_from_camera`` of a frame, None where it is not found."""
@@ -69,7 +69,7 @@ def read_tags(path: Path) -> TagPlaces:
 
 
 def align_to_tags(map_: Map, places: TagPlaces, frames: Iterable[Frame], locate: Locate) -> MapFit:
-    """Move a map to the frame of the tags by frames that show them. Raises MapError where these tell too little."""
+    """Move a map to the frame of the tags by frames that show them. Raises MapError where these do not determine it."""
     seen = _observed(places, frames, locate)
     found = {number: corners for number, views in seen.items() if (corners := _triangulated(views)) is not None}
     if not found:
@@ -98,7 +98,7 @@ def align_to_tags(map_: Map, places: TagPlaces, frames: Iterable[Frame], locate:
 
 def _corners(place: Mapping[str, float], size: float) -> Array:
     facing = math.radians(float(place["yaw_deg"]))
-    right = np.array([-math.sin(facing), math.cos(facing), 0.0])  # of who looks at it
+    right = np.array([-math.sin(facing), math.cos(facing), 0.0])  # as seen by a viewer
     up, middle = np.array([0.0, 0.0, 1.0]), np.array([float(place[axis]) for axis in "xyz"])
     return np.array([middle + 0.5 * size * (a * right + b * up) for a, b in ((-1, 1), (1, 1), (1, -1), (-1, -1))])
 

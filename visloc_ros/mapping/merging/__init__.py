@@ -1,1 +1,1 @@
-"""Maps of one place become one map: where they overlap, how they lie to each other, points joined, all adjusted."""
+"""Merges maps of one place: finds their overlap, aligns them, joins points, and adjusts everything."""

@@ -1,4 +1,4 @@
-"""A joined map adjusted as a whole, so that no seam is left, in the frame that it was in."""
+"""Adjusts a joined map as a whole, so that no seam is left, without moving its frame."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def adjust(
 ) -> Map:
     """A bundle adjustment of poses and points; cameras stay as they are.
 
-    The images named ``first`` keep their frame: what they move by together is undone; with ``is_fixed`` none of them
-    moves. Of points that other images see, observations farther off than ``max_error_px`` afterwards are dropped.
+    The images named ``first`` keep their frame: their common motion is undone; with ``is_fixed`` none of them moves. Of
+    points that other images see, observations farther off than ``max_error_px`` afterwards are dropped.
     """
     reconstruction = reconstruction_of(map_)
     first_ids = {image_id for image_id, image in reconstruction.images.items() if image.name in first}

@@ -1,4 +1,4 @@
-"""Two maps as one: the second moved into the frame of the first, and points that are the same joined."""
+"""Joins two maps: moves the second into the frame of the first, and joins points that are the same."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _NOTHING = np.empty((0, 0), np.float32)
 def same_points(b: Map, sightings: Sequence[Sighting]) -> Rows:
     """For every point of map b the row of the point of map a that it is, or NO_POINT.
 
-    Those are the same that most images show as one keypoint; no point is the same as two others, for then an image
-    would see one in two places.
+    Points are the same that most images show as one keypoint; no point equals two others, for then an image would see
+    one point in two places.
     """
     same = np.full(len(b.points), NO_POINT, np.intp)
     taken: set[int] = set()
@@ -36,7 +36,7 @@ def same_points(b: Map, sightings: Sequence[Sighting]) -> Rows:
 
 
 def join(a: Map, b: Map, a_from_b: Sim3, same: Rows) -> Map:
-    """The images and points of both maps in the frame of the first, which is described as it was.
+    """The images and points of both maps in the frame of the first, with the first map's manifest.
 
     It has global descriptors where those of both are made by one network; VLAD's depend on a map's own codebook.
     """
@@ -82,7 +82,7 @@ def _moved(image: MapImage, a_from_b: Sim3, rows: NDArray[np.int32]) -> MapImage
 
 
 def _with_shared_cameras(images: Sequence[MapImage]) -> list[MapImage]:
-    """Images whose cameras are the same share the object, by which a model tells them."""
+    """Images with equal cameras share the object, by which a model identifies cameras."""
     cameras: list[pycolmap.Camera] = []
     shared = []
     for image in images:

@@ -1,4 +1,4 @@
-"""Several maps of one place become one: the story of merging, told in one method."""
+"""Merges several maps of one place; one method shows all steps."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def merge_maps(
 
     Each map must overlap with the first or with another that does. Raises OutputError when ``output`` is taken or not
     writable, MapError when a map is broken, when the maps are of other features, when one has too little in common with
-    the others, or contradicts them. Whatever ends it early leaves nothing behind.
+    the others, or contradicts them. A merge that ends early leaves nothing behind.
     """
     if len(paths) < 2:
         raise ConfigError("one map alone cannot be merged: name two or more")
@@ -76,7 +76,7 @@ class MapMerger:
         return self._write(folder, merged, name)
 
     def _find_next(self, merged: Map, rest: Sequence[Map]) -> tuple[Map, MapPlacement]:
-        """The first map that overlaps with what there is, and its place. Raises NoOverlapError of the first if none."""
+        """The first map that overlaps with the merged one, and its place. Raises NoOverlapError if none does."""
         refusals = []
         for other in rest:
             try:
@@ -181,7 +181,7 @@ def _check_features(a: Map, b: Map) -> None:
 
 
 def _images(map_: Map) -> set[bytes]:
-    """What tells an image apart, whatever its name: which keypoints it has."""
+    """An identity of an image that does not depend on its name: its keypoints."""
     return {image.features.keypoints.tobytes() for image in map_.images if len(image.features)}
 
 

@@ -1,8 +1,8 @@
-"""How one map lies in another: a similarity on which the images found in both agree.
+"""The place of one map in another: a similarity on which the images found in both agree.
 
-Each such image tells a similarity by itself: its two poses the rotation and the translation, and the points that it
-shows, which are in both maps, the scale, by how far away they are. So images in one spot tell the scale, too, and the
-one that most of the others agree with is found without chance.
+Each such image determines a similarity by itself: its two poses give the rotation and the translation, and the
+distances of its points, which are in both maps, give the scale. So even images in one spot determine the scale, and
+the similarity that most of the others agree with is found without random sampling.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class NoOverlapError(MapError):
 
 @dataclass(frozen=True, eq=False)
 class MapPlacement:
-    """``a_from_b`` of two maps, the sightings that agree with it, and its residuals: what ``Manifest.merged`` keeps."""
+    """``a_from_b`` of two maps, the sightings that agree with it, and its residuals for ``Manifest.merged``."""
 
     a_from_b: Sim3
     agreed: Sequence[Sighting]
@@ -45,7 +45,7 @@ class MapPlacement:
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """An image in both maps: its poses, the typical depth of what it shows in a, and the scale that tells."""
+    """An image in both maps: its poses, the typical depth of its points in a, and the scale by it."""
 
     a_from_camera: SE3
     b_from_camera: SE3
@@ -85,7 +85,7 @@ def place_map(a: Map, b: Map, sightings: Sightings) -> MapPlacement:
 
 
 def _similarity(a: Map, b: Map, agreed: Sequence[_View]) -> tuple[Sim3, float]:
-    """That of views which agree, and how far they differ about its scale. MapError where that is too far."""
+    """The similarity of views that agree, and the spread of their scales. MapError where that is too large."""
     scale, spread = _scale(agreed)
     if spread > _MAX_SCALE_SPREAD:
         raise MapError(

@@ -1,4 +1,4 @@
-"""Which images of one map are found in another, by the features that maps keep: no picture is needed."""
+"""Images of one map that are found in another, by the features that maps keep, without pictures."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Sightings:
     refused: Mapping[int, Reason] = field(default_factory=dict)
 
     def with_more(self, more: Sightings) -> Sightings:
-        """What was found by either; of images that were not, what the first search says."""
+        """The images found by either search; for others, the reason of the first search."""
         found = {**self.found, **more.found}
         return Sightings(found, {row: reason for row, reason in self.refused.items() if row not in found})
 
@@ -47,8 +47,8 @@ class Sightings:
 class MapSearch:
     """Searches the images of other maps in one map.
 
-    Maps keep a part of each image's features, by which its global descriptor is another: this map is indexed again by
-    the part that it keeps, so that like is compared with like.
+    Maps keep only a part of each image's features, which gives another global descriptor: this map is indexed again by
+    the part that it keeps, so that both sides are comparable.
     """
 
     def __init__(self, map_: Map, extractor: ModelInfo, on_image: Callable[[], None] = lambda: None) -> None:
@@ -89,7 +89,7 @@ class MapSearch:
 
 @dataclass(frozen=True)
 class _FeaturesOfMaps(OneByOne):
-    """Stands for the extractor that made the features of maps, which need not be at hand."""
+    """Stands for the extractor that made the features of maps, which need not be installed."""
 
     info: ModelInfo
     descriptor_dim: int
@@ -105,5 +105,5 @@ def _frame_of(image: MapImage) -> Frame:
 
 
 def _row_of_each(vectors: Array) -> dict[bytes, int]:
-    """Rows by what stands in them: an answer holds copies of what it was made of."""
+    """Rows by their content, since an answer holds copies of its rows."""
     return {vector.tobytes(): row for row, vector in enumerate(np.ascontiguousarray(vectors))}
