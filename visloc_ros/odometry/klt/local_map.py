@@ -117,7 +117,7 @@ class LocalMap:
         return keyframe
 
     def triangulate_new(self, with_prior: bool = False) -> int:
-        """Make landmarks of the last keyframe's features that an older keyframe sees from far enough; gives their number.
+        """Make landmarks of the last keyframe's features that an older keyframe sees from far enough; gives the number.
 
         ``with_prior``: those seen from nearer become landmarks, too, at their most likely depth.
         """
