@@ -1,1 +1,1 @@
-"""Maps that are searched over HTTP: for robots without DDS to the machine that searches, for phones and pages."""
+"""Searches maps over HTTP: for robots without DDS to the searching machine, for phones and web pages."""

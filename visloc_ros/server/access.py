@@ -1,4 +1,4 @@
-"""Who may ask: whoever shows the token, and no page of another site."""
+"""Access control: clients with the token are served, pages of other sites are not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def admitted(
     service: Annotated[Service, Depends(service_of)],
     given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Service:
-    """The service, for those who may ask."""
+    """The service, for authorized clients."""
     if not service.admits("" if given is None else given.credentials):
         remedy = "give the server's token: 'Authorization: Bearer TOKEN'"
         raise HTTPException(401, remedy, {"WWW-Authenticate": "Bearer"})
@@ -34,17 +34,17 @@ Admitted = Annotated[Service, Depends(admitted)]
 
 
 def admits_socket(socket: WebSocket, service: Service, token: str = "") -> bool:
-    """Whether a WebSocket may ask, by its header or by a token that came otherwise."""
+    """Whether a WebSocket is authorized, by its header or by a token given otherwise."""
     return service.admits(token or socket.headers.get("authorization", "").removeprefix("Bearer "))
 
 
 def is_foreign(connection: Request | WebSocket) -> bool:
-    """Whether a page of another site asks: browsers let it, and say whose it is."""
+    """Whether a request is from a page of another site, by the origin that browsers send."""
     origin = connection.headers.get("origin")
     return origin is not None and urlsplit(origin).netloc != connection.headers.get("host")
 
 
 def from_here(request: Request) -> None:
-    """Refuse what changes something for a page of another site."""
+    """Refuse a change requested by a page of another site."""
     if is_foreign(request):
         raise HTTPException(403, "a page of another site cannot ask for this")

@@ -1,4 +1,4 @@
-"""What the server answers, as its OpenAPI page shows it."""
+"""The server's answers, as in its OpenAPI page."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class LocalizeAnswer(BaseModel):
 
     @classmethod
     def of(cls, anchor: Anchor, map_name: str, with_inliers: bool) -> LocalizeAnswer:
-        """The answer to a search in the map that goes by a name here."""
+        """The answer to a search in the map of this name here."""
         result = anchor.result
         advice = ADVICE[result.reason] if isinstance(result, Rejection) else None
         values = result_to_mapping(result, with_inliers)
@@ -71,7 +71,7 @@ class LocalizeAnswer(BaseModel):
         return cls(map=map_name, metric=metric, gravity_aligned=gravity_aligned, advice=advice, **values)
 
     def anchor(self, stamp_ns: int) -> Anchor:
-        """What was searched, as that of the image of a stamp. Raises KeyError, TypeError and ValueError."""
+        """The result as one for the image of a stamp. Raises KeyError, TypeError and ValueError."""
         identity = MapIdentity(self.map, self.metric, self.gravity_aligned)
         return Anchor(result_from_mapping(self.model_dump(), stamp_ns), identity)
 
@@ -91,7 +91,7 @@ class MapStatus(BaseModel):
 
     @classmethod
     def of(cls, entry: MapEntry, in_memory: bool) -> MapStatus:
-        """What is told of an entry of the folder; nothing of where it lies."""
+        """The answer about an entry of the folder, without its path."""
         manifest = entry.manifest
         if manifest is None:
             return cls(name=entry.path.name, state="failed", problem="it cannot be read: see the server's log")
@@ -122,4 +122,4 @@ class Problem(BaseModel):
 
 
 NO_TOKEN: dict[int | str, dict[str, Any]] = {401: {"model": Problem, "description": "no token, or a wrong one"}}
-"""What every route that asks for the token may answer, for OpenAPI."""
+"""Possible answers of every route with a token, for OpenAPI."""

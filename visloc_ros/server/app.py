@@ -1,4 +1,4 @@
-"""The HTTP interface: which route does what, and what is refused with which status."""
+"""The HTTP interface: the routes, and the status of each refusal."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def make_app(config: ServerConfig) -> FastAPI:
         yield
         service.close()
 
-    # Its pages of documentation would load scripts from elsewhere; /openapi.json says the same.
+    # FastAPI's pages of documentation would load scripts from other sites; /openapi.json has the same content.
     app = FastAPI(title="visloc", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
     app.include_router(router)
@@ -113,7 +113,7 @@ def make_app(config: ServerConfig) -> FastAPI:
     app.include_router(page_router)
     app.mount("/page", PageFiles())
     app.add_middleware(BodyLimit, limit=IMAGE_LIMIT, others={BUILD_PATH: VIDEO_LIMIT})
-    if not config.token:  # a page from elsewhere must not reach this computer under a name of its own
+    if not config.token:  # no page of another site may reach this computer under its own host name (DNS rebinding)
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1"])
     app.add_middleware(CountedResponses, metrics=service.metrics)  # the outermost
     app.add_exception_handler(QueueFullError, refuse)
@@ -124,7 +124,7 @@ def make_app(config: ServerConfig) -> FastAPI:
 
 
 async def refuse(_: Request, error: Exception) -> JSONResponse:
-    """What went wrong as status and words; nothing that the server knows of itself is told."""
+    """Status and message of an error, without internal details of the server."""
     detail = str(error)[:LONGEST_DETAIL]
     if isinstance(error, QueueFullError):
         return JSONResponse({"detail": "too many requests wait: try again later"}, 503, {"Retry-After": "5"})
@@ -148,7 +148,7 @@ async def refuse(_: Request, error: Exception) -> JSONResponse:
 
 
 async def refuse_for_system(_: Request, error: Exception) -> JSONResponse:
-    """What the system refuses: a disk that is full, or something that only the log can tell."""
+    """Errors of the system: a full disk, or others, of which only the log has details."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return JSONResponse({"detail": "the server's disk is full"}, 507)
     logger.error("the system has refused a request", exc_info=error)
@@ -156,7 +156,7 @@ async def refuse_for_system(_: Request, error: Exception) -> JSONResponse:
 
 
 def read_camera(text: str, *intrinsics: float | None) -> CameraOfSize | None:
-    """The camera that a request tells, if it does. Raises ConfigError, CalibrationError."""
+    """The camera of a request, if it gives one. Raises ConfigError, CalibrationError."""
     known = [value for value in intrinsics if value is not None]
     if len(known) not in (0, 4) or (known and text):
         raise ConfigError("give all of fx, fy, cx and cy, or camera, or none of these")

@@ -1,4 +1,4 @@
-"""Requests longer than anybody needs, or that come too slowly, are refused before they are read to their end."""
+"""Refuses requests that are too long, or that come too slowly, before they are read to their end."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ SILENCE_S = 30.0  # between two pieces of a body: mobile networks have gaps of s
 
 @dataclass(frozen=True)
 class Limit:
-    """How long a body may be, and how long it may take."""
+    """The largest size and duration of a body."""
 
     most_bytes: int
     within_s: float
 
 
 class _RefusedError(Exception):
-    """The body is not read any further."""
+    """The request is refused, and its body is not read any further."""
 
 
 class BodyLimit:
-    """ASGI middleware: 413 for bodies that are too long, whether they say so or not, 408 for those that do not come.
+    """ASGI middleware: 413 for bodies that are too long, whether they state it or not, 408 for those that do not come.
 
     ``others`` are the limits of paths that have their own.
     """
@@ -47,7 +47,7 @@ class BodyLimit:
         is_answered = False
 
         async def checked(message: Message) -> None:
-            """Say what was wrong with the body in the place of what the routes make of its end."""
+            """Answer with the refusal of the body in place of the route's answer."""
             nonlocal is_answered
             if body.refusal is None or is_answered:
                 is_answered = True
@@ -60,7 +60,7 @@ class BodyLimit:
 
 
 class _LimitedBody:
-    """The body of one request; ``refusal`` says what was wrong with it."""
+    """The body of one request; ``refusal`` is why it was refused."""
 
     def __init__(self, limit: Limit, receive: Receive) -> None:
         self.limit = limit

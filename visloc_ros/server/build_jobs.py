@@ -1,4 +1,4 @@
-"""Maps built from uploaded videos, one after the other; what was asked for is kept over a restart of the server."""
+"""Builds maps from uploaded videos, one after the other; the jobs survive a restart of the server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 FOLDER = ".visloc_jobs"  # below the maps: on the same disk, and no map
 DATABASE = "jobs.sqlite"
 MOST_OPEN = 8
-MOST_STARTS = 2  # of a build that ends the server with itself: a third one would, too
+MOST_STARTS = 2  # of a build that crashes the server: a third one would, too
 MOST_PROCESSOR_S = 24 * 3600
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 COLUMNS = "id, name, state, stage, steps, total, message, created_s, starts"
@@ -39,7 +39,7 @@ TABLE = (
 
 
 class JobState(str, Enum):
-    """Where a job stands."""
+    """The state of a job."""
 
     QUEUED = "queued"
     BUILDING = "building"
@@ -52,7 +52,7 @@ OPEN = (JobState.QUEUED, JobState.BUILDING)
 
 
 class TooManyJobsError(VislocError):
-    """So many maps wait to be built that no more are taken."""
+    """Too many maps wait to be built."""
 
 
 class TakenNameError(VislocError):
@@ -61,7 +61,7 @@ class TakenNameError(VislocError):
 
 @dataclass(frozen=True)
 class Job:
-    """A map to be built: ``steps`` of ``total`` of its stage are done; ``message`` says why there is none."""
+    """A map to be built: ``steps`` of ``total`` of its stage are done; ``message`` is why it failed."""
 
     id: str
     name: str
@@ -80,7 +80,7 @@ class Job:
 
 
 class BuildJobs:
-    """The jobs of one server, done in a thread; builds run in processes of their own."""
+    """The jobs of one server, done in a thread; builds run in separate processes."""
 
     def __init__(self, maps: Path) -> None:
         self._maps, self.folder = maps, maps / FOLDER
@@ -88,11 +88,11 @@ class BuildJobs:
         self._running: ChildProcess[Any] | None = None
         self._running_id, self._is_closed = "", False
         self._thread: threading.Thread | None = None
-        if self.folder.is_dir():  # of a server before
+        if self.folder.is_dir():  # of an earlier server
             self._open()
 
     def _open(self) -> None:
-        """Begin to work, with what a server before has left. Raises OutputError."""
+        """Begin to work, with the jobs left by an earlier server. Raises OutputError."""
         with self._changed:
             if self._thread is not None:
                 return
@@ -110,7 +110,7 @@ class BuildJobs:
 
     def list(self) -> list[Job]:
         """All jobs, the newest first."""
-        if not self.folder.is_dir():  # nothing was ever asked for
+        if not self.folder.is_dir():  # there never was a job
             return []
         with self._database() as database:
             rows = database.execute(f"SELECT {COLUMNS} FROM jobs ORDER BY created_s DESC").fetchall()
@@ -123,8 +123,8 @@ class BuildJobs:
     def check(self, name: str, file_name: str) -> str:
         """The suffix of a video that may be uploaded as this map.
 
-        Raises ConfigError for a name that is none, or a file that is no video, TakenNameError, TooManyJobsError, and
-        OutputError where the server may not write.
+        Raises ConfigError for an invalid name, or a file that is no video, TakenNameError, TooManyJobsError, and
+        OutputError where the server cannot write.
         """
         if not NAME.fullmatch(name):
             raise ConfigError("a map's name has up to 64 letters, digits, '-' and '_', and begins with no sign")
@@ -140,7 +140,7 @@ class BuildJobs:
         return suffix
 
     def new_upload(self, suffix: str) -> Path:
-        """Where the next video is to be written: its folder is the job's, named by its id."""
+        """Path to write the next video to: its folder is the job's, named by its id."""
         folder = self.folder / uuid.uuid4().hex
         folder.mkdir()
         return folder / f"video{suffix}"
@@ -150,7 +150,7 @@ class BuildJobs:
         shutil.rmtree(upload.parent, ignore_errors=True)
 
     def add(self, upload: Path, name: str) -> Job:
-        """Build a map of an upload when its turn comes. Raises as ``check``: much may have come meanwhile."""
+        """Build a map of an upload when its turn comes. Raises as ``check``, for requests that came meanwhile."""
         job = Job(upload.parent.name, name, JobState.QUEUED, "", 0, 0, "", time.time(), 0)
         with self._changed:
             self.check(name, upload.name)
@@ -161,7 +161,7 @@ class BuildJobs:
         return job
 
     def cancel(self, job_id: str) -> Job | None:
-        """Give a job up, also while it is built; one that has ended stays as it is."""
+        """Cancel a job, also during its build; one that has ended stays as it is."""
         with self._changed:
             job = self.get(job_id)
             if job is None or job.state not in OPEN:
@@ -174,7 +174,7 @@ class BuildJobs:
         return self.get(job_id)
 
     def close(self) -> None:
-        """Stop; a build that runs starts again with the next server."""
+        """Stop; the next server starts a running build again."""
         with self._changed:
             self._is_closed = True
             if self._running is not None:
@@ -187,7 +187,7 @@ class BuildJobs:
         while (job := self._next()) is not None:
             try:
                 self._build(job)
-            except Exception:  # the next job is not to wait for ever
+            except Exception:  # the next job must not wait for ever
                 logger.exception("a build has failed")
                 self._end(job, JobState.FAILED, "the server has failed: see its log")
 
@@ -214,8 +214,8 @@ class BuildJobs:
                 return
             plan = BuildPlan(uploads[0], self._maps / job.name, MappingConfig())
             self._set(job.id, state=JobState.BUILDING.value, starts=job.starts + 1)
-            told = _ToldProgress(lambda **values: self._set(job.id, **values))
-            self._running = ChildProcess(build, plan, limits=Limits(processor_s=MOST_PROCESSOR_S), hear=told)
+            hear = _ToldProgress(lambda **values: self._set(job.id, **values))
+            self._running = ChildProcess(build, plan, limits=Limits(processor_s=MOST_PROCESSOR_S), hear=hear)
             self._running_id = job.id
         try:
             summary = self._running.result()
@@ -241,7 +241,7 @@ class BuildJobs:
         if now is not None and now.state is JobState.CANCELLED:
             shutil.rmtree(self.folder / job.id, ignore_errors=True)
         elif self._is_closed:
-            self._set(job.id, state=JobState.QUEUED.value, starts=job.starts)  # no fault of its own
+            self._set(job.id, state=JobState.QUEUED.value, starts=job.starts)  # not the job's fault
         elif isinstance(error, VislocError):
             words = str(error).replace(f"{self.folder / job.id}/", "").replace(f"{self._maps}/", "")
             self._end(job, JobState.FAILED, words)
@@ -259,7 +259,7 @@ class BuildJobs:
             database.execute(f"UPDATE jobs SET {names} WHERE id = ?", (*values.values(), job_id))
 
     def _remove_strays(self) -> None:
-        """What an upload that was broken off by the end of the server has left."""
+        """Remove the files of uploads that the end of the server interrupted."""
         waiting = {job.id for job in self.list() if job.state in OPEN}
         for path in self.folder.iterdir():
             if path.is_dir() and path.name not in waiting:
@@ -267,7 +267,7 @@ class BuildJobs:
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
-        """A connection of this thread's own, whose changes are kept where nothing is raised. Raises SetupError."""
+        """A connection for this thread, which commits its changes unless an exception is raised. Raises SetupError."""
         try:
             with closing(sqlite3.connect(self.folder / DATABASE, timeout=30.0)) as connection, connection:
                 yield connection
@@ -276,7 +276,7 @@ class BuildJobs:
 
 
 class _ToldProgress:
-    """Keeps what a build tells of its progress, no more often than anybody looks."""
+    """Stores the progress of a build at a limited rate."""
 
     PERIOD_S = 0.2
 

@@ -1,4 +1,4 @@
-"""``/reference/build`` and ``/reference/jobs``: maps made from uploaded videos, and what becomes of them."""
+"""``/reference/build`` and ``/reference/jobs``: builds of maps from uploaded videos, and their states."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from visloc_ros.server.build_jobs import OPEN, Job
 from visloc_ros.server.service import Service
 
 BUILD_PATH = "/reference/build"
-SPACE = 2  # times the video, which a map and what is made on the way may take
+SPACE = 2  # times the video, for a map and temporary files
 LOOK_S = 0.2
 UNKNOWN_JOB = "there is no job of that id: GET /reference/jobs lists those that are"
 
@@ -36,7 +36,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 
 
 class JobStatus(BaseModel):
-    """Where the building of a map stands."""
+    """The state of a map's build."""
 
     id: str
     name: str = Field(description="of the map that is built")
@@ -44,12 +44,12 @@ class JobStatus(BaseModel):
     stage: str = Field(description="what is done now")
     steps: int = Field(description="of the stage, that are done")
     total: int = Field(description="steps of the stage")
-    message: str = Field(description="what came of it, or why there is no map")
-    created_s: float = Field(description="when it was asked for, seconds since 1970")
+    message: str = Field(description="the result, or why there is no map")
+    created_s: float = Field(description="time of the request, seconds since 1970")
 
     @classmethod
     def of(cls, job: Job) -> JobStatus:
-        """What is told of a job."""
+        """The answer about a job."""
         return cls(**{name: value for name, value in asdict(job).items() if name in cls.model_fields})
 
 
@@ -90,13 +90,13 @@ async def _write(request: Request, upload: Path) -> None:
 
 @router.get("/reference/jobs")
 def jobs(service: Admitted) -> list[JobStatus]:
-    """All maps that were asked for, the newest first."""
+    """All requested maps, the newest first."""
     return [JobStatus.of(job) for job in service.jobs.list()]
 
 
 @router.get("/reference/jobs/{job_id}", responses={404: REFUSALS[404]})
 def job(service: Admitted, job_id: str) -> JobStatus:
-    """Where one stands."""
+    """The state of one."""
     return JobStatus.of(_known(service.jobs.get(job_id)))
 
 
@@ -104,7 +104,7 @@ def job(service: Admitted, job_id: str) -> JobStatus:
     "/reference/jobs/{job_id}", dependencies=[Depends(from_here)], responses={one: REFUSALS[one] for one in (403, 404)}
 )
 def cancel(service: Admitted, job_id: str) -> JobStatus:
-    """Give one up, also while it is built; one that has ended stays as it is."""
+    """Cancel one, also during its build; one that has ended stays as it is."""
     return JobStatus.of(_known(service.jobs.cancel(job_id)))
 
 
@@ -122,16 +122,16 @@ async def progress(socket: WebSocket, job_id: str) -> None:
         await socket.close(1008)  # before it is accepted: 403
         return
     await socket.accept()
-    told = None
+    sent = None
     try:
         while True:
             now = await run_in_threadpool(service.jobs.get, job_id)
             if now is None:
                 await socket.close(1008, UNKNOWN_JOB)
                 return
-            if now != told:
+            if now != sent:
                 await socket.send_text(JobStatus.of(now).model_dump_json())
-                told = now
+                sent = now
             if now.state not in OPEN:
                 await socket.close()
                 return

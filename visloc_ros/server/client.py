@@ -21,7 +21,7 @@ AnswerT = TypeVar("AnswerT")
 
 
 class ServerError(VislocError):
-    """The server cannot be reached, or refuses; ``retry_after_s`` is when it asks to be tried again, if it does."""
+    """The server cannot be reached, or refuses; ``retry_after_s`` is the delay before another try, if it gives one."""
 
     def __init__(self, words: str, retry_after_s: float | None = None) -> None:
         super().__init__(words)
@@ -29,7 +29,7 @@ class ServerError(VislocError):
 
 
 class LocalizationClient:
-    """Asks one server; keeps the connection between requests. Raises ConfigError for what is no address."""
+    """Client of one server, which keeps the connection between requests. Raises ConfigError for an invalid address."""
 
     def __init__(self, url: str, token: str = "", answer_s: float = ANSWER_S) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -73,7 +73,7 @@ class LocalizationClient:
         return self._ask(TypeAdapter(Health), "GET", "/health")
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._client.close()
 
     def __enter__(self) -> LocalizationClient:

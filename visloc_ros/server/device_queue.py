@@ -1,4 +1,4 @@
-"""One queue before the models: searches wait their turn off the event loop, and no more of them than will be done."""
+"""One queue before the models: searches wait for their turn outside the event loop, up to a limit."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ ResultT = TypeVar("ResultT")
 
 
 class QueueFullError(Exception):
-    """So many wait that one more would not be done in time."""
+    """Too many requests wait for one more to be done in time."""
 
 
 class ClientBusyError(Exception):
-    """So many of one client wait that others would find no room."""
+    """Too many requests of one client wait, and would leave no room for other clients."""
 
 
 class DeviceQueue:
-    """Does work in one thread, in the order in which it came."""
+    """Does work in one thread, in order of arrival."""
 
     def __init__(self, most_waiting: int, within_s: float) -> None:
         self._most_waiting, self._most_of_one, self._within_s = most_waiting, (most_waiting + 1) // 2, within_s
@@ -32,7 +32,7 @@ class DeviceQueue:
         """Requests that are not answered yet."""
 
     def check_room(self, client: str = "") -> None:
-        """Raise QueueFullError where no more work is taken, ClientBusyError where half of the room is one client's."""
+        """Raise QueueFullError where no more work is accepted, ClientBusyError where one client has half the room."""
         if self.waiting >= self._most_waiting:
             raise QueueFullError
         if client and self._of_client[client] >= self._most_of_one:
@@ -47,7 +47,7 @@ class DeviceQueue:
         try:
             return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), self._within_s)
         except asyncio.TimeoutError:
-            future.cancel()  # if it has not begun; else it goes on to its end, and counts until then
+            future.cancel()  # if it has not begun; otherwise it runs to its end, and counts until then
             raise DeadlineError(f"it was not done within {self._within_s:g} s: try again later") from None
 
     def wait_for(self, work: Callable[[], ResultT]) -> ResultT:
@@ -55,7 +55,7 @@ class DeviceQueue:
         return self._thread.submit(work).result()
 
     def close(self) -> None:
-        """Let the work at hand end, and forget what waits."""
+        """Let the current work end, and drop waiting work."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _count(self, client: str, change: int) -> None:

@@ -1,4 +1,4 @@
-"""``/reference/status`` and ``/reference/maps``: which maps there are; to take one home, and to delete one."""
+"""``/reference/status`` and ``/reference/maps``: lists, downloads and deletes maps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from visloc_ros.server.device_queue import QueueFullError
 
 logger = logging.getLogger(__name__)
 
-MOST_PACKED = 2  # maps at the same time: each keeps a core busy
+MOST_PACKED = 2  # at the same time: each keeps a core busy
 CHUNK_BYTES = 1 << 20
 REFUSALS: dict[int | str, dict[str, Any]] = {
     403: {"model": Problem, "description": "asked by a page of another site"},
@@ -56,7 +56,7 @@ def status(service: Admitted) -> list[MapStatus]:
     responses={200: {"content": {"application/gzip": {}}}, **{one: REFUSALS[one] for one in (404, 422, 500, 503, 507)}},
 )
 def download(service: Admitted, name: Name) -> StreamingResponse:
-    """A map as one archive, which ``--map`` takes as it is."""
+    """A map as one archive, which ``--map`` accepts."""
     entry = service.maps.entry(name)
     if entry.problem:
         raise MapError(entry.problem)
@@ -83,7 +83,7 @@ async def delete(service: Admitted, name: Name) -> None:
 
 
 def _packed(folder: Path) -> IO[bytes]:
-    """A file without a name: nobody has to remove it, whatever becomes of the client."""
+    """A file without a name, which needs no removal if the client goes away."""
     if not _packing.acquire(blocking=False):
         raise QueueFullError
     try:

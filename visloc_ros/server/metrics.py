@@ -1,4 +1,4 @@
-"""What the server has done, for Prometheus."""
+"""The server's counts, for Prometheus."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECONDS = (
 
 
 class Metrics:
-    """Counts of one server; ``waiting`` and ``streams`` tell how it stands when it is asked."""
+    """Counts of one server; ``waiting`` and ``streams`` give its present state."""
 
     def __init__(self, waiting: Callable[[], int], streams: Callable[[], int], resident: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
@@ -46,12 +46,12 @@ class Metrics:
             Gauge(name, words, registry=self._registry).set_function(value)
 
     def text(self) -> bytes:
-        """All of it in Prometheus's text format."""
+        """All counts in Prometheus's text format."""
         return generate_latest(self._registry)
 
 
 class CountedResponses:
-    """ASGI middleware: counts what is answered, refusals of other middleware, too."""
+    """ASGI middleware: counts answers, including refusals of other middleware."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics

@@ -1,4 +1,4 @@
-"""``/``: the page, which asks this server what it shows, and loads nothing from elsewhere."""
+"""``/``: the web page, which takes its data from this server, and loads nothing from other sites."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-# Nothing but its own files runs or is asked; pictures of the camera and of videos are the page's own.
+# Only this server's files run, and only this server is contacted; pictures of cameras and videos are the page's own.
 SAFE = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
     "style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
@@ -29,7 +29,7 @@ def index() -> Response:
 
 
 class PageFiles(StaticFiles):
-    """The files of the page, with what browsers must heed."""
+    """The files of the page, with security headers for browsers."""
 
     def __init__(self) -> None:
         super().__init__(directory=FOLDER)

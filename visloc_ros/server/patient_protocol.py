@@ -1,4 +1,4 @@
-"""Connections that ask for nothing are closed: uvicorn keeps those for ever on which no whole head has come."""
+"""Closes connections without a request: uvicorn keeps a connection for ever until a whole head has come."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PatientProtocol(H11Protocol):
         self.loop.call_later(HEAD_S, self._look, None)
 
     def _look(self, last: Any) -> None:
-        """Close the connection where no request has come since the last look, and the one before it is answered."""
+        """Close the connection where no request has come since the last check, and the one before it is answered."""
         if self.transport.is_closing() or self.transport.get_protocol() is not self:  # gone, or a WebSocket now
             return
         is_waiting = self.cycle is None or self.cycle.response_complete

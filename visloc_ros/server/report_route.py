@@ -1,4 +1,4 @@
-"""``/reports``: what ``visloc run``, ``replay`` and others have written about drives, below one folder."""
+"""``/reports``: reports of ``visloc run``, ``replay`` and others about drives, below one folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Report(BaseModel):
 
 @router.get("")
 def reports(service: Admitted) -> list[Report]:
-    """The reports that are there, the newest first."""
+    """The reports, the newest first."""
     found = [Report(name=name, written_s=path.stat().st_mtime) for name, path in _reports(service.reports_folder)]
     return sorted(found, key=lambda report: -report.written_s)
 

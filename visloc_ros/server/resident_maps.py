@@ -1,4 +1,4 @@
-"""The maps of a folder, loaded as they are asked for; those not asked for the longest go where memory is short."""
+"""The maps of a folder, loaded when needed; the least recently used ones are dropped where memory is short."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/reference/maps/NAME/...``: what a page shows of a map: points, images, and its card."""
+"""``/reference/maps/NAME/...``: the data of a map for the page: points, images, and its card."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from visloc_ros.server.map_route import REFUSALS, Name
 from visloc_ros.server.service import Service
 from visloc_ros.viewer.point_colours import point_colours
 
-# What others have written is shown as in a sandbox: it runs nothing, loads nothing, and is of no site.
+# Cards are shown in a sandbox, since they may be untrusted: they run nothing, load nothing, and belong to no site.
 SANDBOX = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
 
 router = APIRouter(
@@ -28,7 +28,7 @@ router = APIRouter(
 
 
 class ReferenceImage(BaseModel):
-    """An image of the map: where it was taken, and how wide its camera looks."""
+    """An image of the map: its pose, and its camera's field of view."""
 
     name: str
     map_from_camera: Pose
@@ -67,7 +67,7 @@ async def images(service: Admitted, name: Name) -> list[ReferenceImage]:
 
 @router.get("/card", response_class=Response, responses={200: {"content": {"text/html": {}}}})
 def card(service: Admitted, name: Name) -> HTMLResponse:
-    """The map's card, made when it was built: what it shows, and how good it is."""
+    """The map's card, made when it was built: its content and quality."""
     entry = service.maps.entry(name)
     if entry.problem:
         raise MapError(entry.problem)

@@ -1,4 +1,4 @@
-"""Searches that wait together in one map: their images are looked at in one batch, where a batch is faster."""
+"""Extracts the features of searches that wait together for one map in one batch, where that is faster."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """In which map an image is searched, empty where there is only one, and what is known of it."""
+    """The map to search an image in, empty where there is only one, and what is known of the image."""
 
     map_name: str = ""
     camera_of: CameraOfSize | None = None
@@ -28,17 +28,17 @@ class SearchRequest:
 
 
 class Search:
-    """An image that somebody has sent, and what is asked of it."""
+    """An uploaded image, and its request."""
 
     def __init__(self, data: bytes, request: SearchRequest) -> None:
         self.request = request
         self.query: Query | None = None
-        """The frame with its features, where it was looked at with others before its turn."""
+        """The frame with its features, where a batch extracted them before its turn."""
         self._data = data
         self._frame: Frame | None = None
 
     def read(self) -> Frame:
-        """The image, decoded when it is first asked for. Raises as ``read_upload`` does, each time."""
+        """The image, decoded when first needed. Raises as ``read_upload`` does, each time."""
         if self._frame is None:
             self._frame = read_upload(self._data, self.request.camera_of)
         return self._frame
@@ -47,18 +47,18 @@ class Search:
 class SearchBatches:
     """Searches that wait for the thread of a queue.
 
-    Each has its turn there, in the order in which it came. Where the extractor takes several images at once, a turn
-    also extracts features for those of its map that wait behind it, which only use them: whoever waits for a turn waits
-    for one batch at most in place of one image, and what fails fails in the turn of who asked for it.
+    Each has its turn there, in order of arrival. Where the extractor takes several images at once, a turn also extracts
+    features for searches of its map that wait behind it: a search then waits for one batch at most in place of one
+    image, and a failure is reported in the turn of its own search.
     """
 
     def __init__(self) -> None:
         self._waiting: list[Search] = []
-        self._lock = Lock()  # requests come on the event loop, and are taken in the thread of the queue
+        self._lock = Lock()  # added on the event loop, taken in the thread of the queue
 
     @contextmanager
     def waiting(self, search: Search) -> Iterator[None]:
-        """While somebody waits for this search, it may be looked at with others."""
+        """While its client waits, a search may join a batch."""
         with self._lock:
             self._waiting.append(search)
         try:
@@ -84,17 +84,17 @@ class SearchBatches:
         try:
             for one, query in zip(batch, engine.extract_many([one.read() for one in batch]), strict=True):
                 one.query = query
-        except Exception:  # memory, most likely; none of them is taken into a batch by others again
-            logger.exception("%d images cannot be looked at together: each is looked at alone", len(batch))
+        except Exception:  # out of memory, most likely; none of them joins a batch again
+            logger.exception("%d images cannot be processed in one batch: each is processed alone", len(batch))
 
     def _take_others(self, search: Search, most: int) -> list[Search]:
-        """Those of the same map that came first and can be read, until all have more pixels than one image may."""
+        """The first readable searches of the same map, until their pixels exceed the limit of one image."""
         others, num_pixels = [], _num_pixels(search.read())
         for other in self._of_same_map(search)[:most]:
             if num_pixels > MOST_PIXELS:
                 break
             self._forget(other)
-            with suppress(Exception):  # which is told when its own turn comes
+            with suppress(Exception):  # which is reported in its own turn
                 num_pixels += _num_pixels(other.read())
                 others.append(other)
         return others

@@ -1,4 +1,4 @@
-"""What all routes share: the maps, the queue before them, and who may ask."""
+"""Shared state of all routes: the maps, the queue before them, and the token."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ MOST_STREAMS = 4  # each takes most of a core
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """Where the maps lie, how much memory they may take, and the token of those who may ask; empty: anybody.
+    """The folder of the maps, the limit of their memory, and the token that clients need; empty: none.
 
-    Reports below ``reports_folder`` can be read. ``search`` is how maps are searched that are prepared for it, all
-    others by retrieval, and reduced ones as they can.
+    Reports below ``reports_folder`` can be read. ``search`` is the way of searching for maps that are prepared for it;
+    others are searched by retrieval, and reduced ones by the way that they allow.
     """
 
     maps_folder: Path
@@ -39,7 +39,7 @@ class ServerConfig:
 
 
 class Service:
-    """What the routes share: the maps, the queue before them, and who may ask."""
+    """Shared state of all routes: the maps, the queue before them, and the token."""
 
     def __init__(self, config: ServerConfig) -> None:
         self.maps = ResidentMaps(config.maps_folder, config.memory_bytes, AnchorConfig(search=config.search))
@@ -52,24 +52,24 @@ class Service:
         self._token = config.token.encode()
 
     def admits(self, token: str) -> bool:
-        """Whether whoever shows this token may ask."""
+        """Whether a client with this token is authorized."""
         return not self._token or secrets.compare_digest(token.encode(), self._token)
 
     def close(self) -> None:
-        """End what runs; builds go on with the next server."""
+        """End all work; the next server continues builds."""
         self.jobs.close()
         self.queue.close()
 
     async def localize(self, data: bytes, request: SearchRequest, client: str = "") -> LocalizeAnswer:
         """Find an image when its turn comes. Raises as ``DeviceQueue.do`` does, and VislocError."""
-        self.queue.check_room(client)  # what is refused is not looked at with others
+        self.queue.check_room(client)  # a refused search joins no batch
         search = Search(data, request)
         with self._batches.waiting(search):
             return await self.queue.do(lambda: self._find(search), client)
 
     def _find(self, search: Search) -> LocalizeAnswer:
-        """What is found in the turn of a search, in the thread of the queue."""
-        search.read()  # what is no image loads no map
+        """The result of a search in its turn, in the thread of the queue."""
+        search.read()  # a file that is no image loads no map
         request, name = search.request, self.maps.resolve(search.request.map_name)
         engine = self.maps.engine(name)
         result = engine.solve(self._batches.extract(search, engine), request.prior)

@@ -1,4 +1,4 @@
-"""A camera that streams its images: what is answered to each of one client."""
+"""A camera that streams its images: the answers to one client."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class StreamSession:
         return frame.with_calibration(guess_calibration(frame.camera.width, frame.camera.height))
 
     def close(self) -> None:
-        """Let go of everything. Raises what the search raised."""
+        """Release everything. Raises what the search raised."""
         self._camera.close()
 
 
@@ -70,7 +70,7 @@ def _refused(detail: str) -> dict[str, Any]:
 
 
 def search_to_mapping(result: AnchorPose | Rejection) -> dict[str, Any]:
-    """What a search gave, in short, as plain values for JSON."""
+    """The result of a search in short, as plain values for JSON."""
     if isinstance(result, Rejection):
         return {"stamp_ns": result.stamp_ns, "success": False, "reason": result.reason.value}
     pose = pose_to_mapping(result.map_from_camera)

@@ -1,4 +1,4 @@
-"""``WS /stream``: images in, one pose each out, in their order; of images that come too fast the newest is taken."""
+"""``WS /stream``: answers each image with a pose, in order; of images that come too fast the newest is taken."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from visloc_ros.server.uploads import camera_in_words
 
 logger = logging.getLogger(__name__)
 
-SILENCE_S = 30.0  # after which a client has gone without a word
+SILENCE_S = 30.0  # after which a client counts as gone
 REFUSED, BROKEN, BUSY = 1008, 1011, 1013  # codes of RFC 6455 and its registry
 LATEST_STAMP_NS = (1 << 63) - 1
 
@@ -37,7 +37,7 @@ router = APIRouter()
 
 
 class StreamRequest(BaseModel):
-    """What a client says first."""
+    """The first message of a client."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -49,7 +49,7 @@ class StreamRequest(BaseModel):
 
 
 class ImageHead(BaseModel):
-    """What may be said of the next image."""
+    """An optional message about the next image."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -57,7 +57,7 @@ class ImageHead(BaseModel):
 
 
 class _RefusedError(Exception):
-    """The client is told why, and the connection ends."""
+    """Ends the connection, with the reason for the client."""
 
     def __init__(self, words: str, code: int = REFUSED) -> None:
         super().__init__(words)
@@ -128,7 +128,7 @@ async def _open(request: StreamRequest, service: Service) -> StreamSession:
 
 
 async def _exchange(socket: WebSocket, session: StreamSession, service: Service) -> None:
-    """Take images until the client leaves or is silent, and answer beside it."""
+    """Take images until the client leaves or is silent, and answer them in a second task."""
     images, loop = Newest[StampedImage](), asyncio.get_running_loop()
 
     def send(answer: dict[str, Any]) -> None:
@@ -181,7 +181,7 @@ def _answer(images: Newest[StampedImage], session: StreamSession, send: Callable
 
 
 async def _tell(socket: WebSocket, words: str, code: int) -> None:
-    """Say why the connection ends, as long as somebody hears it."""
+    """Close the connection with a reason, if the client is still there."""
     try:
         await socket.send_text(json.dumps({"detail": words}))
         await socket.close(code)

@@ -1,4 +1,4 @@
-"""An image that somebody has sent: looked at before it is decoded, and decoded as a photo in a folder would be."""
+"""Uploaded images: checked before they are decoded, and decoded like photos in a folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from visloc_ros.sources import open_source
 from visloc_ros.sources.photos import decode_photo, read_photo_header
 
 CameraOfSize = Callable[[int, int], pycolmap.Camera]
-"""The camera of images so wide and high. Raises CalibrationError."""
+"""Gives the camera for an image width and height. Raises CalibrationError."""
 
 MOST_PIXELS = 1 << 26  # 67 million: more than cameras of robots and phones have, a gigabyte while it is searched
 
@@ -26,7 +26,7 @@ def read_upload(data: bytes, camera_of: CameraOfSize | None = None) -> Frame:
     """The frame of a JPEG, PNG or HEIC; ``camera_of`` gives the camera of the image as it is stored (HEIC: as shown).
 
     Without it a photo is turned upright, and its focal length is that of its EXIF data, or a guess. Raises
-    SourceError for what is no such image, CalibrationError for intrinsics that cannot be.
+    SourceError for what is no such image, CalibrationError for impossible intrinsics.
     """
     header = replace(read_photo_header(data), clockwise_turns=0)
     if header.width * header.height > MOST_PIXELS:
