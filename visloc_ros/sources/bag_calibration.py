@@ -1,4 +1,4 @@
-"""A bag whose camera is not calibrated, copied with the CameraInfo that it lacks: ROS nodes take images with one."""
+"""Copies a bag of an uncalibrated camera with the CameraInfo that it lacks, which ROS nodes need."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def copy_with_camera_info(source: BagSource, bag: Path, copy: Path, camera: pycolmap.Camera) -> None:
-    """Copy a whole bag as it is, but for the CameraInfo of the images of ``source``, which tells ``camera``.
+    """Copy a whole bag, with ``camera`` as the CameraInfo of the images of ``source``.
 
     Messages of types that are not ROS 2's own are left out, and logged. Raises OutputError, SourceError and
     CalibrationError where ROS has no name for the camera's model.

@@ -1,4 +1,4 @@
-"""Wheel odometry and an IMU from a bag, brought to the camera by the bag's static transforms."""
+"""Wheel odometry and an IMU from a bag, transformed to the camera by the bag's static transforms."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNIT_TOLERANCE = 1e-2
 
 
 def read_wheel_odometry(path: Path, topic: str, camera_frame: str) -> WheelOdometry:
-    """Read a ``nav_msgs/Odometry`` topic; ``/tf_static`` tells where the camera is on the base, if it does.
+    """Read a ``nav_msgs/Odometry`` topic; ``/tf_static`` gives the camera's place on the base, if it holds it.
 
     Raises SourceError on an impossible pose.
     """
@@ -40,10 +40,10 @@ def read_wheel_odometry(path: Path, topic: str, camera_frame: str) -> WheelOdome
 def read_imu(
     path: Path, topic: str, camera_frame: str, camera_from_imu: str
 ) -> tuple[Accelerations | None, AngularRates | None]:
-    """Read a ``sensor_msgs/Imu`` topic in the camera's axes; None is what it says not to measure.
+    """Read a ``sensor_msgs/Imu`` topic in the camera's axes; quantities that it does not measure are None.
 
     ``camera_from_imu`` is the rotation as a quaternion "w x y z"; empty takes it from ``/tf_static``. Raises
-    SourceError on samples that are none, CalibrationError where the rotation is not known.
+    SourceError on invalid samples, CalibrationError where the rotation is not known.
     """
     stamped = {header_stamp_ns(message): message for _, _, message in iterate_bag_messages(path, [topic])}
     messages = [stamped[stamp_ns] for stamp_ns in sorted(stamped)]

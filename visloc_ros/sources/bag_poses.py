@@ -32,8 +32,8 @@ def read_pose_topic(path: Path, topic: str) -> Trajectory:
 def read_camera_poses(path: Path, topic: str, camera_frame: str) -> Trajectory:
     """Poses ``parent_from_camera`` of a topic of one of the POSE_TYPES.
 
-    Where they are of another frame by name, ``/tf_static`` tells where the camera is on it; where it does not, they are
-    taken as the camera's, with a warning. Raises SourceError on an impossible pose.
+    Where they are of another frame by name, ``/tf_static`` gives the camera's place on it; without that they are taken
+    as the camera's, with a warning. Raises SourceError on an impossible pose.
     """
     poses = read_pose_topic(path, topic)
     child = getattr(first_message(path, topic), "child_frame_id", "").lstrip("/")

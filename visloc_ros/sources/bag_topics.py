@@ -1,4 +1,4 @@
-"""Which topics of a bag are the camera's: named by the user, or found by type and name."""
+"""The camera's topics in a bag: named by the user, or found by type and name."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ def find_ground_truth_topic(topics: Topics, wanted: str) -> str | None:
 
 
 def find_measurement_topic(topics: Topics, wanted: str, msgtype: str) -> str | None:
-    """Name of the topic asked for, or None. Raises SourceError when it is not there or of another type.
+    """Name of the requested topic, or None. Raises SourceError when it is missing or of another type.
 
-    Without being named none is used: a bag's odometry is often visual itself, and its IMU not calibrated.
+    Without a name none is used: a bag's odometry is often visual itself, and its IMU not calibrated.
     """
     return _check_type(topics, wanted, (msgtype,)) if wanted else None
 

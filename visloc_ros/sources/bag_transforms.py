@@ -1,4 +1,4 @@
-"""Where the camera moves by the transforms of a bag: the path of frames from the root of the tree down to it."""
+"""The camera's path by the transforms of a bag: the chain of frames from the root of the tree down to it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from visloc_ros.sources.bag_poses import pose_of, read_static_transforms
 def read_transform_topic(path: Path, topic: str, camera_frame: str) -> Trajectory:
     """Poses ``root_from_camera`` of a topic of ``tf2_msgs/TFMessage``, whose fixed transforms are in ``/tf_static``.
 
-    The stamps are those of the moving frame that is told most often, where the others are known, too; these are
-    interpolated. Raises SourceError where no moving frame leads to the camera, or one has several parents.
+    The stamps are those of the most frequent moving frame, where the others are known, too; these are interpolated.
+    Raises SourceError where no moving frame leads to the camera, or one has several parents.
     """
     static, moving = read_static_transforms(path), _read_moving(path, topic)
-    below: list[tuple[Trajectory, SE3]] = []  # each with what is fixed between it and the next one below
+    below: list[tuple[Trajectory, SE3]] = []  # each with the fixed transform to the next one below
     frame, frame_from_last = camera_frame.lstrip("/"), SE3.identity()
     seen = {frame}
     while (edge := moving.get(frame)) is not None or (fixed := static.parent_of(frame)) is not None:

@@ -1,4 +1,4 @@
-"""What every source of frames offers, and how one is asked for."""
+"""The interface of every source of frames, and the options to choose frames."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BAG_SUFFIXES = (".mcap", ".db3")
 
 @dataclass(frozen=True)
 class SourceConfig(Config):
-    """Which frames of a source are read, and what the source does not say itself."""
+    """The frames of a source to read, and data that the source lacks."""
 
     image_topic: str = option("", "image topic of a bag; empty finds the only one by its type")
     camera_info_topic: str = option("", "CameraInfo topic of a bag; empty finds the one beside the image topic")
@@ -45,7 +45,7 @@ class SourceConfig(Config):
     rate_hz: float = option(0.0, "images per second where they carry no stamps; 0 takes the source's rate", minimum=0.0)
 
     def select(self, count: int, read_stamps_ns: Callable[[], Sequence[int]]) -> Sequence[int]:
-        """Indices in order of the images read out of ``count``, whose stamps are only looked at where they matter.
+        """Indices in order of the images read out of ``count``, whose stamps are only used where they matter.
 
         Raises SourceError when none is left, ConfigError when two options ask for different steps.
         """
@@ -78,7 +78,7 @@ def _first_of_each_period(selected: Sequence[int], stamps_ns: Sequence[int], fps
 class FrameSource(Protocol):
     """Frames in order of time, read again at every iteration.
 
-    ``calibration`` is that of the first frame; photos of a folder may have others, which ``Frame.calibration`` tells.
+    ``calibration`` is that of the first frame; photos of a folder may have others, given by ``Frame.calibration``.
     ``ground_truth`` holds the true poses ``world_from_camera`` where the source has them. ``len`` is the number of
     images selected.
     """
@@ -121,7 +121,7 @@ class EncodedFrame:
 
 @runtime_checkable
 class SourceOfTopics(Protocol):
-    """A source that holds more than its images."""
+    """A source that may hold more topics with poses."""
 
     def read_ground_truth(self, topic: str) -> Trajectory:
         """True poses ``world_from_camera`` of a topic. Raises SourceError where it has none."""

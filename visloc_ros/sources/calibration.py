@@ -35,7 +35,7 @@ class CameraInfoFields(NamedTuple):
 
 
 def read_camera_yaml(path: Path) -> pycolmap.Camera:
-    """Read a camera from YAML; the keys tell the format.
+    """Read a camera from YAML; the keys identify the format.
 
     Known are COLMAP's ``model, width, height, params`` (COLMAP pixels), a EuRoC ``sensor.yaml`` and the file of ROS'
     camera_calibration (both OpenCV pixels). Raises CalibrationError.
@@ -52,7 +52,7 @@ def read_camera_yaml(path: Path) -> pycolmap.Camera:
 
 
 def read_given_calibration(file: str) -> CameraCalibration | None:
-    """The calibration in a file that somebody gave; None for an empty name. Raises CalibrationError."""
+    """The calibration in a given file; None for an empty name. Raises CalibrationError."""
     if not file:
         return None
     return CameraCalibration(read_camera_yaml(Path(file).expanduser()), CalibrationSource.GIVEN)

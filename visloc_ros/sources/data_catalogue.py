@@ -1,8 +1,8 @@
-"""Public recordings with true poses, whose layouts are read here: where they are, how large, under which licence.
+"""Public recordings with true poses in layouts that this package reads: their addresses, sizes and licences.
 
-Nobody who publishes them states checksums. Those here were found stated alike by several public repositories that pin
-the file (that of tum-fr1-rpy by one); where none was found, what comes first is recorded, and later downloads are held
-against it. EuRoC is left out because its sequences are now published as parts of archives of 13 GB, behind a page, and
+Their publishers state no checksums. Several public repositories that pin the files agree on those given here (one for
+tum-fr1-rpy); where none was found, the checksum of the first download is recorded, and later downloads are compared
+with it. EuRoC is left out because its sequences are now published as parts of archives of 13 GB, behind a page, and
 KITTI because its smallest archive of images has 22 GB.
 """
 

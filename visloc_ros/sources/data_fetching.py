@@ -1,4 +1,4 @@
-"""Public recordings by name: downloaded on request only, unpacked with care, in place only when they can be read."""
+"""Public recordings by name: downloaded on request only, unpacked safely, and kept only if they can be read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_DEPTH = 4  # of a recording's folder below that of its data set
 
 @dataclass(frozen=True)
 class Fetched:
-    """Where a data set lies, the recordings in it, and what it is verified by: empty where it came for the first time.
+    """The folder of a data set, the recordings in it, and what its checksum was compared with: empty at the first download.
 
     ``sha256`` is that of the archive.
     """
@@ -45,17 +45,17 @@ def find_data_set(name: str) -> DataSet:
 
 
 def ask_size(entry: DataSet) -> int:
-    """How many bytes an archive has: as the catalogue says, else the server, which may not tell. Raises SourceError."""
+    """Bytes of an archive by the catalogue, else by the server, which may not state it. Raises SourceError."""
     return entry.size or size_of(Wanted(entry.url, entry.name, SourceError))
 
 
 def record_path(entry: DataSet, into: Path) -> Path:
-    """Where it is kept what came, beside the data."""
+    """Path of the record of a download, beside the data."""
     return into / f"{entry.name}.fetched.json"
 
 
 def recorded_sha256(entry: DataSet, into: Path) -> str:
-    """Checksum of what came first, empty where nothing has. Raises SourceError."""
+    """Checksum of the first download, empty before it. Raises SourceError."""
     path = record_path(entry, into)
     if not is_file(path):
         return ""
@@ -92,7 +92,7 @@ def already_there(entry: DataSet, into: Path) -> Fetched | None:
 def fetch_data(entry: DataSet, into: Path, size: int, bar: DownloadBar | None = None) -> Fetched:
     """Download, verify and unpack a data set; one that is there is replaced once the new one is whole.
 
-    Raises SourceError where the network fails, or something else comes; OutputError where it cannot be written.
+    Raises SourceError where the network fails, or the file is another one; OutputError where it cannot be written.
     """
     recorded = recorded_sha256(entry, into)
     folder = into / entry.name
@@ -130,7 +130,7 @@ def _sha256_of(path: Path) -> str:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack an archive where it lies, and the archives in it, and remove them."""
+    """Unpack an archive, and the archives in it, in place, and remove them."""
     if archive.suffix != ".zip":
         unpack_tar(archive, folder, _CONTENTS)
         archive.unlink()
@@ -144,6 +144,6 @@ def _unpack(archive: Path, folder: Path) -> None:
 
 
 def _record(entry: DataSet, into: Path, sha256: str) -> None:
-    """Keep what came, for later downloads. Raises OutputError."""
+    """Record a download for comparison with later ones. Raises OutputError."""
     with atomic_write(record_path(entry, into)) as path:
         path.write_text(json.dumps({"url": entry.url, "sha256": sha256}, indent=1) + "\n", encoding="utf-8")

@@ -58,7 +58,7 @@ def _read_seven_scenes(root: Path, rate_hz: float) -> Layout | None:
 
 
 def seven_scenes_camera() -> pycolmap.Camera:
-    """The camera that everybody takes for all images of 7-Scenes."""
+    """The camera that is commonly used for all images of 7-Scenes."""
     return pycolmap.Camera(model="PINHOLE", width=640, height=480, params=_SEVEN_SCENES_CAMERA)
 
 
@@ -157,7 +157,7 @@ def _kitti_stamps(root: Path, files: list[Path], rate_hz: float) -> list[int]:
 
 
 def _read_tum(root: Path, rate_hz: float) -> Layout | None:
-    """Images listed in ``rgb.txt``; the camera is known where the folder's name tells which of TUM's it was."""
+    """Images listed in ``rgb.txt``; the camera is known where the folder's name says which of TUM's it was."""
     listing = root / "rgb.txt"
     if not listing.is_file():
         return None

@@ -1,4 +1,4 @@
-"""One file over HTTP: whole, of a size that can be and with the right checksum, or not there at all."""
+"""One file over HTTP: complete, of a plausible size and with the right checksum, or absent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TIMEOUT_S = 30
 
 
 class DownloadBar(Protocol):
-    """What pooch wants of a progress bar: ``total`` bytes are set, then it is updated, reset and closed."""
+    """The interface of pooch's progress bars: ``total`` bytes are set, then it is updated, reset and closed."""
 
     total: int
 
@@ -26,13 +26,13 @@ class DownloadBar(Protocol):
         ...
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         ...
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file: where it is, what it is called, its SHA-256 where that is known, and the most bytes it can have."""
+    """A file: its address, its name, its SHA-256 where known, and the most bytes it can have."""
 
     url: str
     name: str
@@ -42,12 +42,12 @@ class Wanted:
 
     @property
     def too_large(self) -> VislocError:
-        """What is raised where it has more bytes."""
+        """The error for a file with more bytes."""
         return self.error(f"what {self.url} gives is larger than '{self.name}' can be: nothing was kept")
 
 
 def download(wanted: Wanted, path: Path, bar: DownloadBar | None = None) -> None:
-    """Put a file in its place. Raises the error of ``wanted``; an OSError where it cannot be written."""
+    """Download a file. Raises the error of ``wanted``; an OSError where it cannot be written."""
     pooch, requests = _packages(wanted.error)
     watched = bar if wanted.at_most is None else _LimitedBar(wanted, bar)
     try:
@@ -67,7 +67,7 @@ def download(wanted: Wanted, path: Path, bar: DownloadBar | None = None) -> None
 
 
 def size_of(wanted: Wanted) -> int:
-    """How many bytes the server says that a file has, 0 where it does not. Raises the error of ``wanted``."""
+    """The bytes of a file by the server, 0 where it does not state them. Raises the error of ``wanted``."""
     _, requests = _packages(wanted.error)
     try:
         answer = requests.head(wanted.url, timeout=_TIMEOUT_S, allow_redirects=True)
@@ -94,7 +94,7 @@ def _packages(error: type[VislocError]) -> tuple[Any, Any]:
 
 
 class _LimitedBar:
-    """A bar that breaks off what is too large, before it is there or while it arrives."""
+    """A bar that aborts a file that is too large, before or while it arrives."""
 
     def __init__(self, wanted: Wanted, shown: DownloadBar | None) -> None:
         self._wanted, self._shown = wanted, shown
@@ -126,7 +126,7 @@ class _LimitedBar:
             self._shown.reset()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._shown is not None:
             self._shown.close()
 

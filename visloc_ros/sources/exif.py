@@ -1,4 +1,4 @@
-"""EXIF data of photos, JPEG, PNG or HEIC: only the header of a file is looked at."""
+"""EXIF data of photos, JPEG, PNG or HEIC: only the header of a file is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ERRORS = (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueE
 
 
 def read_exif(path: Path) -> Image.Exif:
-    """EXIF data of a photo, empty where there are none that can be read."""
+    """EXIF data of a photo, empty where none can be read."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -36,11 +36,11 @@ def read_exif(path: Path) -> Image.Exif:
 
 
 def read_maker(exif: Image.Exif) -> str:
-    """Maker and model of the camera on one line, empty where they are not told."""
+    """Maker and model of the camera on one line, empty where they are missing."""
     return " ".join(f"{exif.get(_MAKER, '')} {exif.get(_MODEL, '')}".replace("\0", " ")[:100].split())
 
 
 def read_equivalent_focal_length(exif: Image.Exif) -> float | None:
-    """Millimetres of a lens that shows as much on full frame (36 x 24 mm), or None where they are not told."""
+    """Equivalent focal length in millimetres on full frame (36 x 24 mm), or None where it is missing."""
     value = exif.get_ifd(_EXIF_DIRECTORY).get(_EQUIVALENT_FOCAL_LENGTH)
     return float(value) if isinstance(value, int) and value > 0 else None

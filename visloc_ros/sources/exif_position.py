@@ -30,9 +30,9 @@ _BELOW_SEA = (1, b"\x01")
 
 
 def read_geo_position(path: Path) -> GeoPosition | None:
-    """Position where a photo was taken, or None where its EXIF data hold none that makes sense.
+    """Position where a photo was taken, or None where its EXIF data hold no valid one.
 
-    Only the file's header is read. Altitudes are taken as they stand: cameras write heights above the sea as often as
+    Only the file's header is read. Altitudes are taken as they are: cameras write heights above the sea as often as
     above the ellipsoid. EXIF's dilution of precision is no distance, so only its positioning error counts as one.
     """
     return parse_geo_position(read_exif(path).get_ifd(GPS_DIRECTORY))

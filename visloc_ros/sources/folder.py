@@ -1,7 +1,7 @@
 """Frames from a folder of images: a known dataset's layout, or simply images with an optional ``camera.yaml``.
 
-Photos are turned upright as their EXIF data say, and their cameras with them; poses are of the upright image. Where the
-folder holds true poses its images stay as they are written, because those poses are of such images.
+Photos, and their cameras, are turned upright by their EXIF data; poses are of the upright image. Where the folder holds
+true poses its images stay as they are written, because those poses are of such images.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ from visloc_ros.sources.stamps import stamps_at_rate, stamps_from_names
 logger = logging.getLogger(__name__)
 
 USUAL_NAMES = ("images", "rgb")
-# Whole millimetres of an equivalent focal length, and what cameras crop for a steady picture: some per cent.
+# Rounding of an equivalent focal length to millimetres, and cropping for stabilisation: some per cent.
 EXIF_FOCAL_SIGMA = 0.04
-FULL_FRAME_DIAGONAL_MM = 43.27  # what equivalent focal lengths refer to (CIPA DC-008), as COLMAP has it
+FULL_FRAME_DIAGONAL_MM = 43.27  # reference of equivalent focal lengths (CIPA DC-008), as in COLMAP
 _EXIF_MARK, _EXIF_REACH = b"Exif\0\0", 256
 
 
@@ -84,7 +84,7 @@ class FolderSource:
 
     @cached_property
     def camera_maker(self) -> str:
-        """Who made the camera of the first photo, by its EXIF data; empty where these do not tell."""
+        """Maker of the first photo's camera by its EXIF data; empty where it is missing."""
         return read_maker(read_exif(self.images[0].path))
 
     def __len__(self) -> int:
@@ -100,7 +100,7 @@ class FolderSource:
             yield Frame(encoded.stamp_ns, image, encoded.camera, encoded.name, encoded.calibration)
 
     def iter_encoded(self) -> Iterator[EncodedFrame]:
-        """Walk over the same images as their files hold them, for copies without loss; turned ones and HEIC as PNG."""
+        """Walk over the same images encoded as in their files, for copies without loss; turned ones and HEIC as PNG."""
         for encoded, header in self._iter_files():
             if not header.clockwise_turns and header.format != HEIC:
                 yield encoded
@@ -113,7 +113,7 @@ class FolderSource:
             yield replace(encoded, data=data, format="png")
 
     def _iter_files(self) -> Iterator[tuple[EncodedFrame, ImageHeader]]:
-        """The files as they are, with the upright image's calibration, and headers that say how it is turned."""
+        """The files as they are, with the upright image's calibration, and headers with its orientation."""
         self.skipped = 0
         for image in self.images:
             try:
@@ -140,7 +140,7 @@ class FolderSource:
         )
 
     def _calibration_of(self, image: StampedImage, data: bytes, header: ImageHeader) -> CameraCalibration:
-        """The calibration of an image, or what a photo says of itself; the same object for all of one camera."""
+        """The calibration of an image, given or by a photo's EXIF data; the same object for all of one camera."""
         if image.camera is not None:
             camera = _upright_camera(image.path, image.camera, header)
             was_given = self.calibration.source is CalibrationSource.GIVEN
@@ -212,13 +212,13 @@ def _guess_calibration(image: Path, header: ImageHeader) -> CameraCalibration:
 
 
 def _exif_focal_length(image: Path, header: ImageHeader) -> float | None:
-    """Focal length in pixels as COLMAP reads it from EXIF data, which knows sensors of many cameras but no HEIC."""
+    """Focal length in pixels by COLMAP from EXIF data; COLMAP knows sensors of many cameras but no HEIC."""
     if header.format == HEIC:
         equivalent_mm = read_equivalent_focal_length(read_exif(image))
         return equivalent_mm and equivalent_mm / FULL_FRAME_DIAGONAL_MM * math.hypot(header.width, header.height)
     try:
         photo = pycolmap.infer_camera_from_image(image)
-    except ValueError:  # COLMAP decodes the image to do so; a broken one is dealt with when it is read
+    except ValueError:  # COLMAP decodes the image for it; a broken one is handled when it is read
         return None
     return photo.focal_length if photo.has_prior_focal_length else None
 

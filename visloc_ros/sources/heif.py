@@ -1,4 +1,4 @@
-"""HEIC and HEIF photos, as phones write them, by libheif: turned upright by it, whatever their EXIF data say."""
+"""HEIC and HEIF photos, as phones write them, by libheif, which turns them upright, independent of their EXIF data."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def decode_heif(data: bytes) -> Image:
 
 def _open(data: bytes) -> pi_heif.HeifFile:
     try:
-        import pi_heif  # only who reads such photos needs it
+        import pi_heif  # needed only for such photos
     except ModuleNotFoundError as error:
         raise SourceError("reading HEIC photos needs the Python package pi-heif: pip install pi-heif") from error
     try:

@@ -1,7 +1,7 @@
 """Format, size and orientation of a JPEG or PNG from its first bytes, and whether its end is there; nothing is decoded.
 
-Decoders differ in what they make of a truncated JPEG (OpenCV 4 fills the rest with grey without a complaint, OpenCV 5
-refuses it), so it is recognised here.
+Decoders treat a truncated JPEG differently (OpenCV 4 silently fills the rest with grey, OpenCV 5 refuses it), so it is
+recognised here.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _CLOCKWISE_TURNS = {6: 1, 3: 2, 8: 3}  # the others are upright, or mirrored, wh
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What an encoded image says about itself: 'jpeg' or 'png', and the size of its pixels as they are written.
+    """The header of an encoded image: 'jpeg' or 'png', and the size of its stored pixels.
 
-    So many quarter turns ``clockwise_turns`` show the image upright (the orientation in a JPEG's EXIF data).
+    ``clockwise_turns`` is the number of quarter turns that show it upright (the orientation in a JPEG's EXIF data).
     """
 
     format: str
@@ -45,7 +45,7 @@ class ImageHeader:
 
 
 def read_image_header(data: bytes) -> ImageHeader:
-    """Read what an encoded image says of itself.
+    """Read the header of an encoded image.
 
     Raises SourceError when it is neither JPEG nor PNG, truncated, or of a size that no camera has.
     """
@@ -95,7 +95,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _read_orientation(data: bytes, begin: int) -> int:
-    """The orientation in the first directory of EXIF data (TIFF 6.0, section 2); 0 where they do not tell it."""
+    """The orientation in the first directory of EXIF data (TIFF 6.0, section 2); 0 where it is missing."""
     order = _BYTE_ORDERS.get(data[begin : begin + 4])
     if order is None:
         return 0

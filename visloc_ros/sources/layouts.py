@@ -1,4 +1,4 @@
-"""What a folder of images holds: the files with their stamps, the camera, the true poses."""
+"""The content of a folder of images: the files with their stamps, the camera, the true poses."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def make_layout(
     camera: pycolmap.Camera | None,
     ground_truth: Trajectory | None = None,
 ) -> Layout:
-    """Join images and stamps in order of time; ``camera.yaml`` and a TUM file in ``root`` fill in what is not given.
+    """Join images and stamps in order of time; ``camera.yaml`` and a TUM file in ``root`` fill in missing data.
 
     Raises SourceError when two images have the same stamp.
     """
@@ -83,7 +83,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def first_readable(files: Sequence[Path]) -> tuple[Path, ImageHeader]:
-    """First image that is whole, as far as its header tells, and that header. Raises SourceError when none is."""
+    """First complete image by its header, and that header. Raises SourceError when there is none."""
     failure: SourceError | None = None
     for path in files:
         try:

@@ -1,4 +1,4 @@
-"""Images of a camera as they come: a webcam, a stream of the network, or a video file at its own pace."""
+"""Live images of a camera: a webcam, a network stream, or a video file at its own pace."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _NS_PER_MS = 1_000_000
 
 
 class LiveVideo:
-    """The newest image whenever one is asked for, stamped when it came; images that nobody asks for in time are lost.
+    """Gives the newest image, stamped at its arrival, at each request; images that are not requested in time are lost.
 
     ``address`` is a number (the webcams of the computer, from 0), a device such as /dev/video0, the address of a stream
-    (rtsp, http), or a video file. Iteration ends with the stream. Raises SourceError where nothing comes.
+    (rtsp, http), or a video file. Iteration ends with the stream. Raises SourceError without images.
     """
 
     def __init__(self, address: str, config: SourceConfig | None = None) -> None:

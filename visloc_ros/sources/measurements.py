@@ -1,4 +1,4 @@
-"""What other sensors than the camera recorded beside the images."""
+"""Measurements of other sensors, recorded beside the images."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class AngularRates:
 
 @dataclass(frozen=True, eq=False)
 class Measurements:
-    """Positions by the stamp of the image, wheel odometry, what an IMU showed; each absent where there is none."""
+    """Positions by the stamp of the image, wheel odometry, IMU samples; each empty or None where there is none."""
 
     geo_positions: Mapping[int, GeoPosition] = field(default_factory=dict)
     odometry: WheelOdometry | None = None
@@ -62,14 +62,14 @@ class Measurements:
 
 @runtime_checkable
 class MeasuringSource(Protocol):
-    """A source that other sensors recorded for, too."""
+    """A source with measurements of other sensors."""
 
     def read_measurements(self) -> Measurements:
-        """Read what the other sensors recorded. Raises SourceError, or CalibrationError where a sensor's place on the
+        """Read the measurements of other sensors. Raises SourceError, or CalibrationError where a sensor's place on the
         camera is not known.
         """
 
 
 def measurements_of(source: object) -> Measurements:
-    """Measurements beside the images of any source: none where it cannot have any. Raises as the source does."""
+    """Measurements of any source: none where it cannot have any. Raises as the source does."""
     return source.read_measurements() if isinstance(source, MeasuringSource) else Measurements()

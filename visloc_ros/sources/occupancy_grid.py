@@ -1,4 +1,4 @@
-"""Occupancy grids as nav2_map_server keeps them: a YAML file that names an image and says where it lies."""
+"""Occupancy grids of nav2_map_server: a YAML file with the name of an image and its origin."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REMEDY = "give the YAML file of nav2_map_server's map_saver, with the image bes
 
 @dataclass(frozen=True, eq=False)
 class OccupancyGrid:
-    """Cells (rows, columns), row 0 the lowest in y: true where something is; ``resolution`` in metres a cell.
+    """Cells (rows, columns), row 0 the lowest in y: true where occupied; ``resolution`` in metres a cell.
 
     ``origin`` is x, y (metres) and yaw (radians) of the outer corner of cell (0, 0) in the grid's frame.
     """

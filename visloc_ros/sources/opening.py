@@ -1,4 +1,4 @@
-"""One door for every source: what a path is, is found out from its content."""
+"""Opens any source, whose kind is determined from its content."""
 
 from __future__ import annotations
 

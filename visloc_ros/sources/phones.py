@@ -1,4 +1,4 @@
-"""Whether a phone made a recording, by what its metadata say, and what follows from that."""
+"""Recognises recordings of phones by their metadata, and gives advice on them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ MAKERS = (
 
 @runtime_checkable
 class SourceOfMaker(Protocol):
-    """A source that may know who made its camera."""
+    """A source that may know the maker of its camera."""
 
     @property
     def camera_maker(self) -> str:
-        """Maker and model on one line, empty where they are not told."""
+        """Maker and model on one line, empty where they are unknown."""
 
 
 def phone_of(source: object) -> str:
-    """Maker and model of the phone that recorded a source; empty where none did, or that is not told."""
+    """Maker and model of the phone that recorded a source; empty where it is no phone, or unknown."""
     maker = source.camera_maker if isinstance(source, SourceOfMaker) else ""
     return maker if maker.split(" ")[0].lower() in MAKERS else ""
 
 
 def phone_advice(phone: str) -> str:
-    """What to mind with recordings of a phone."""
+    """Advice on recordings of a phone."""
     return (
         f"recorded by a phone ({phone}), which reads an image row by row, so that quick motion bends it: move slowly, "
         "and film without zoom and stabilisation"

@@ -1,4 +1,4 @@
-"""Photos of any kind that cameras and phones write: JPEG, PNG and HEIC. Headers are read before anything is decoded."""
+"""Photos of cameras and phones: JPEG, PNG and HEIC. Headers are read before anything is decoded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEIC = "heic"
 
 
 def read_photo_header(data: bytes) -> ImageHeader:
-    """What a photo says of itself; a HEIC has its size and no turns to do, since it is decoded upright.
+    """The header of a photo; that of a HEIC has its size and no turns, since it is decoded upright.
 
     Raises SourceError as ``read_image_header`` does.
     """

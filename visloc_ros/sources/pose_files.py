@@ -18,11 +18,11 @@ _MODEL_READERS = {"images.bin": read_images, "images.txt": read_text_images}
 
 
 def read_poses(path: Path) -> Trajectory | NamedPoses:
-    """Read known poses ``map_from_camera``: the content tells the format.
+    """Read known poses ``map_from_camera``; the content determines the format.
 
     A folder is a COLMAP model (or holds one as ``sfm`` or ``sparse/0``: a map does), or a kapture data set; a file is
-    COLMAP's images.bin or images.txt, or TUM lines. Of a model only the images are read, so that one without points
-    will do. Raises SourceError, or MapError where a model is broken.
+    COLMAP's images.bin or images.txt, or TUM lines. Of a model only the images are read, so that points may be
+    missing. Raises SourceError, or MapError where a model is broken.
     """
     if is_folder(path):
         return _read_folder(path)

@@ -1,4 +1,4 @@
-"""A source whose camera turned out to be another one than it says."""
+"""A source with a corrected calibration."""
 
 from __future__ import annotations
 

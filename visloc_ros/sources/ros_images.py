@@ -27,10 +27,10 @@ Converter = Callable[[NDArray[np.uint8]], Image]
 
 @dataclass(frozen=True)
 class _Encoding:
-    """How a raw encoding is laid out, and how it becomes grey or RGB.
+    """The layout of a raw encoding, and its conversion to grey or RGB.
 
-    Pixels have ``channels`` of so many bytes; there are ``rows`` of data for a row of the image, more than one where
-    planes of colour follow the grey image. Pixels of 16 bits are made ones of 8 bits before they are converted.
+    A pixel has ``channels`` values of the given size; there are ``rows`` of data for a row of the image, more than one
+    where planes of colour follow the grey image. Pixels of 16 bits are reduced to 8 bits before they are converted.
     """
 
     channels: int
@@ -95,7 +95,7 @@ def decode_image(encoding: str, width: int, height: int, step: int, data: Buffer
     """Decode the fields of a ``sensor_msgs/Image`` to uint8 grey (H, W) or RGB (H, W, 3).
 
     ``step`` is the length of a row in bytes, padding included. Of 16 bits the upper eight are kept; of 12, where no
-    pixel is brighter than 12 bits can tell, the upper eight of these. Raises SourceError on an unknown encoding, a
+    pixel exceeds 12 bits, the upper eight of these. Raises SourceError on an unknown encoding, a
     size beyond 8192 x 8192 or data that do not fill the image exactly.
     """
     layout = _ENCODINGS.get(encoding)
@@ -116,7 +116,7 @@ def decode_image(encoding: str, width: int, height: int, step: int, data: Buffer
 
 
 def _as_8_bit(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Cameras of 12 bits send these in 16, which are then empty above."""
+    """Cameras of 12 bits send these in 16, with empty upper bits."""
     return np.asarray(values >> (8 if values.max() >= _TWELVE_BITS else 4)).astype(np.uint8)
 
 
@@ -145,7 +145,7 @@ def decode_compressed(image_format: str, data: Buffer, in_colour: bool = True) -
     """Decode a ``sensor_msgs/CompressedImage`` (JPEG or PNG) to uint8 grey (H, W) or RGB (H, W, 3).
 
     Unless ``in_colour`` they become grey, which takes half the time for a JPEG. The bytes decide what the image is;
-    ``image_format`` only tells depth images apart. 16-bit images keep their upper eight bits, transparency is dropped.
+    ``image_format`` only marks depth images. 16-bit images keep their upper eight bits, transparency is dropped.
     Raises SourceError on anything truncated, foreign or too large.
     """
     if "compressedDepth" in image_format:

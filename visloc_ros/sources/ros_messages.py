@@ -1,4 +1,4 @@
-"""This package's ROS messages read into the core's values: as rclpy gives them, or as a bag does; no ROS is needed.
+"""Converts this package's ROS messages, by rclpy or from a bag, to the core's types; no ROS is needed.
 
 Every ``*_from_msg`` checks its message (finite numbers, unit quaternion, sizes) and raises MessageError.
 """
@@ -97,7 +97,7 @@ def checked_covariance(values: Any, size: int = 6) -> Array:
 
 
 def odometry_from_status_msg(message: Any) -> OdometryPose | Rejection:
-    """The way back of ``odometry_status_to_msg``."""
+    """Inverse of ``odometry_status_to_msg``."""
     stamp_ns, stage_ms = checked_stamp(message.header.stamp), stages_from_msg(message.stages)
     if not message.tracked:
         return Rejection(stamp_ns, reason_from_msg(message.reason), stage_ms=stage_ms)
@@ -141,7 +141,7 @@ def _up_from_msg(vector: Any) -> Array | None:
 
 
 def stages_from_msg(stages: Iterable[Any]) -> dict[str, float]:
-    """The way back of ``stages_to_msg``."""
+    """Inverse of ``stages_to_msg``."""
     return {stage.name: float(stage.milliseconds) for stage in stages}
 
 
@@ -154,9 +154,9 @@ def reason_from_msg(text: str) -> Reason:
 
 
 def anchor_from_msg(message: Any) -> Anchor:
-    """The way back of ``anchor_to_msg``."""
+    """Inverse of ``anchor_to_msg``."""
     result = _anchor_pose_from_msg(message) if message.accepted else _no_anchor_from_msg(message)
-    # Bags of before have no path.
+    # Older bags have no path.
     path = getattr(message, "map_path", "")
     return Anchor(result, MapIdentity(message.map_name, message.metric, message.gravity_aligned, path))
 
@@ -173,7 +173,7 @@ def _anchor_pose_from_msg(message: Any) -> AnchorPose:
         raise MessageError(
             f"{len(message.inlier_pixels)} coordinates in pixels belong to {len(message.inlier_points)} points"
         )
-    # Bags of before have no landmarks.
+    # Older bags have no landmarks.
     landmarks = np.asarray(getattr(message, "inlier_landmarks", ()), dtype=np.int32)
     if len(landmarks) not in (0, len(message.inlier_points)):
         raise MessageError(f"{len(landmarks)} landmarks belong to {len(message.inlier_points)} points")
@@ -203,7 +203,7 @@ def _probability_from_msg(value: float) -> float | None:
 
 
 def tracked_pose_from_msg(message: Any) -> TrackedPose | Rejection:
-    """The way back of ``tracked_pose_to_msg``."""
+    """Inverse of ``tracked_pose_to_msg``."""
     stamp_ns, stage_ms = checked_stamp(message.header.stamp), stages_from_msg(message.stages)
     if not message.tracked:
         return Rejection(stamp_ns, reason_from_msg(message.reason), {}, stage_ms)
@@ -221,7 +221,7 @@ def tracked_pose_from_msg(message: Any) -> TrackedPose | Rejection:
 
 
 def loop_closure_from_msg(message: Any) -> LoopClosure:
-    """The way back of ``loop_closure_to_msg``."""
+    """Inverse of ``loop_closure_to_msg``."""
     earlier_ns, later_ns = stamp_from_msg(message.earlier_stamp), stamp_from_msg(message.header.stamp)
     if earlier_ns >= later_ns:
         raise MessageError(f"the earlier image, of {earlier_ns} ns, is not before the later one, of {later_ns} ns")
@@ -232,7 +232,7 @@ def loop_closure_from_msg(message: Any) -> LoopClosure:
 
 
 def prior_from_msg(message: Any) -> tuple[SE3, Array]:
-    """``map_from_base`` of a ``/initialpose`` with its covariance (6, 6), checked; unsaid variances are filled in."""
+    """``map_from_base`` of a ``/initialpose`` with its covariance (6, 6), checked; missing variances are filled in."""
     pose, covariance = pose_from_msg(message.pose.pose), covariance_from_msg(message.pose)
     if not np.allclose(covariance, covariance.T, atol=1e-9) or np.linalg.eigvalsh(covariance)[0] < -1e-9:
         raise MessageError("/initialpose: the covariance is not symmetric with variances of at least 0")

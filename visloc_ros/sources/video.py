@@ -32,7 +32,7 @@ class VideoSource:
     """Frames of a video, upright as its rotation metadata asks; without a calibration its camera is guessed.
 
     A calibration is of the frames as they are shown, or as they are stored, and is then turned with them.
-    ``camera_maker`` is empty where the file does not tell it.
+    ``camera_maker`` is empty where the file does not state it.
 
     Stamps start near zero. ``len`` is what the container announces; a video that ends earlier is reported by a
     warning and in ``skipped``. Raises SourceError when nothing can be decoded.
@@ -53,7 +53,7 @@ class VideoSource:
         capture.release()
         if not done:
             raise SourceError(f"the video {path} is truncated or holds no frame that can be decoded")
-        # Streams and cut recordings announce nothing, or nonsense: then the length is known after one pass only.
+        # Streams and cut recordings state no length, or a wrong one: then it is known only after one pass.
         self._count = announced if announced > 0 else _count_frames(path)
         self.camera_maker = read_maker(path)
         self._selected = config.select(self._count, self._announced_stamps_ns)
@@ -94,7 +94,7 @@ class VideoSource:
         return replace(given, camera=turn_upright(given.camera, *stored, self.clockwise_turns))
 
     def _announced_stamps_ns(self) -> Sequence[int]:
-        """Stamps of all frames without decoding any: as the index says, else at the rate announced."""
+        """Stamps of all frames without decoding any: by the index, else at the stated rate."""
         indexed = None if self._config.rate_hz else read_stamps_ns(self._path)
         if indexed is not None and len(indexed) == self._count:
             return [int(stamp_ns) for stamp_ns in indexed]
@@ -160,7 +160,7 @@ _LONGEST = 100  # characters of a name
 
 
 def read_maker(path: Path) -> str:
-    """Maker and model of the camera on one line; empty where the file does not tell, or cannot be read."""
+    """Maker and model of the camera on one line; empty where the file does not state them, or cannot be read."""
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             names = (_first(container.metadata, keys) for keys in (_MAKERS, _MODELS))
@@ -170,7 +170,7 @@ def read_maker(path: Path) -> str:
 
 
 def read_stamps_ns(path: Path) -> NDArray[np.int64] | None:
-    """When the frames are shown, from the first on, in order; None where the file does not tell, or cannot be read."""
+    """Presentation times of the frames, from the first on, in order; None where the file lacks them or is unreadable."""
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             stream = container.streams.video[0]
