@@ -1,4 +1,4 @@
-"""How good a run was: errors against truth, latencies, rejections, and the report that shows them."""
+"""Evaluates runs: errors against truth, latencies, rejections, and the report that shows them."""
 
 from visloc_ros.evaluation.odometry_errors import OdometryErrors, evaluate_odometry
 from visloc_ros.evaluation.records import AnchorRecord, FrameRecord, RunRecord

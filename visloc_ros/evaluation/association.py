@@ -1,4 +1,4 @@
-"""Which true pose belongs to which estimate: by stamp."""
+"""Associates estimates with true poses by stamp."""
 
 from __future__ import annotations
 

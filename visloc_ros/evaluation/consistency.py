@@ -1,7 +1,7 @@
 """Consistency of covariances: squared normalised errors (NEES) and innovations (NIS) against chi-square.
 
 A consistent 6-DoF covariance gives values that are 6 in the mean, 95 % of them inside ``NEES_BAND``. Their mean has a
-band of its own, which narrows with the number of independent values; errors of neighbouring frames are correlated, so
+separate band, which narrows with the number of independent values; errors of neighbouring frames are correlated, so
 that number is far below the count of frames.
 """
 
@@ -18,7 +18,7 @@ from visloc_ros.evaluation.metrics import NEES_BAND, POSE_DOF
 
 @dataclass(frozen=True)
 class Consistency:
-    """Squared normalised errors of one run: how large they are, and what a consistent covariance would give.
+    """Squared normalised errors of one run, compared with those of a consistent covariance.
 
     Shares are between 0 and 1: ``share_in_band`` inside ``NEES_BAND``, ``share_above_band`` over it, which is where the
     covariance is overconfident. ``mean_band`` holds 95 % of the means of ``independent`` values of a consistent one.
@@ -52,7 +52,7 @@ class Consistency:
 
 
 def mean_band(independent: int) -> tuple[float, float]:
-    """Between which 95 % of the means of so many independent values of a consistent covariance lie."""
+    """95 % band of the mean of a number of independent values of a consistent covariance."""
     low, high = (
         chi_square_quantile(probability, POSE_DOF * independent) / independent for probability in (0.025, 0.975)
     )
@@ -60,7 +60,7 @@ def mean_band(independent: int) -> tuple[float, float]:
 
 
 def independent_count(values: NDArray[np.float64]) -> int:
-    """How many independent values tell as much about the mean as these (N,), by their autocorrelation.
+    """Effective number of independent values among these (N,), by their autocorrelation.
 
     Correlations are summed up to the first that is not positive: N / (1 + 2 * sum), at least 1.
     """

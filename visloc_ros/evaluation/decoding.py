@@ -1,4 +1,4 @@
-"""Frames with the time it took to read them, all of a source or some a second: what benchmarks are fed with."""
+"""Frames with their reading times, all of a source or some a second, as input of benchmarks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several plots share: thinning of long series, circles for anchors, legends out of the way."""
+"""Shared parts of plots: thinning of long series, circles for anchors, legends beside the data."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def draw_circles(axes: Axes, x: Array, y: Array, label: str) -> None:
 
 
 def put_legend_above(axes: Axes) -> None:
-    """Explain what a plot shows in one line above it, where no data can be hidden."""
+    """Explain a plot in one line above it, where it hides no data."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(
             loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4, handlelength=1.4, columnspacing=1.4, borderpad=0.2,

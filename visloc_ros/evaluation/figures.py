@@ -1,4 +1,4 @@
-"""Whole figures made of the plots: those of the HTML page, and the pictures for a README or a terminal user."""
+"""Complete figures: those of the HTML page, and the pictures for a README or a terminal user."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Whether a localizer says no where it must: attempts with images of other places, and with false predictions.
+"""Whether a localizer refuses where it must: attempts with images of other places, and with false predictions.
 
-An accepted pose is *right* when the image shows the mapped place and the pose is close to the truth, *weak* when it is
-as far off as it says itself, and *wrong* otherwise. A rejection is never wrong here; how often right images are refused
-is told beside it.
+An accepted pose is *right* when the image shows the mapped place and the pose is close to the truth, *weak* when its
+error agrees with its reported covariance, and *wrong* otherwise. A rejection is never wrong here; the share of refused
+right images is reported separately.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from visloc_ros.localization import AnchorEngine
 from visloc_ros.localization.inlier_spread import spread
 
 CLOSE_M, CLOSE_DEG = 0.25, 5.0
-"""A pose that is no farther off is right: several times what the engine's accepted poses err by."""
+"""Largest error of a right pose: several times the usual error of the engine's accepted poses."""
 WEAK_SIGMAS, WEAK_M, WEAK_DEG = 4.0, 1.0, 12.0
-"""A pose that is farther off may say so itself: by its standard deviation, where that is little."""
+"""Largest error of a weak pose, which its standard deviation must explain."""
 
 
 class Outcome(str, Enum):
-    """What became of one attempt."""
+    """The outcome of one attempt."""
 
     REJECTED = "rejected"
     RIGHT = "right"
@@ -40,7 +40,7 @@ class Outcome(str, Enum):
 
 @dataclass(frozen=True)
 class PoseAccuracy:
-    """How far a pose is off and its own standard deviations, in metres and degrees, and the error squared (``nees``).
+    """Errors of a pose and its own standard deviations, in metres and degrees, and the squared error (``nees``).
 
     NEES: normalised by the covariance (6, 6) of the pose, so that it is 6 in the mean where that is right.
     """
@@ -67,14 +67,14 @@ class PoseAccuracy:
 
     @property
     def is_right(self) -> bool:
-        """Whether the pose is close to the truth, or as far off as it says where that is little."""
+        """Whether the pose is close to the truth, or its small error agrees with its covariance."""
         most_m = max(CLOSE_M, min(WEAK_SIGMAS * self.sigma_m, WEAK_M))
         return self.error_m <= most_m and self.error_deg <= max(CLOSE_DEG, min(WEAK_SIGMAS * self.sigma_deg, WEAK_DEG))
 
 
 @dataclass(frozen=True, eq=False)
 class IntegrityQuery:
-    """One image to be tried; ``truth`` is its ``map_from_camera``, or None where it does not show the mapped place."""
+    """One image to try; ``truth`` is its ``map_from_camera``, or None where it does not show the mapped place."""
 
     group: str
     frame: Frame
@@ -112,7 +112,7 @@ class Attempt:
 
 @dataclass
 class OutcomeCounts:
-    """Attempts of one kind, counted by what became of them."""
+    """Attempts of one kind, counted by outcome."""
 
     place: str
     group: str
@@ -122,7 +122,7 @@ class OutcomeCounts:
 
     @property
     def attempts(self) -> int:
-        """How many there were."""
+        """Number of attempts."""
         return sum(self.outcomes.values())
 
 
@@ -151,7 +151,7 @@ def attempt(engine: AnchorEngine, query: IntegrityQuery, prior_name: str = "none
 
 
 def judge(result: AnchorPose | Rejection, truth: SE3 | None) -> Outcome:
-    """Whether an answer is a rejection, right, weak, or wrong."""
+    """The outcome of an answer: a rejection, right, weak, or wrong."""
     if isinstance(result, Rejection):
         return Outcome.REJECTED
     if truth is None:

@@ -1,4 +1,4 @@
-"""How long things take: histograms against their budgets, and bars by stage."""
+"""Plots of latencies: histograms with their budgets, and bars by stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a benchmark ran on and what it took: facts without which its figures mean nothing."""
+"""The machine of a benchmark, its command and its memory: facts that its figures depend on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def describe_machine() -> str:
 
 
 def command_line() -> str:
-    """The command that is running, as it can be typed again."""
+    """The running command, as it can be typed again."""
     script, spec = Path(sys.argv[0]), getattr(sys.modules["__main__"], "__spec__", None)
     if script.suffix != ".py":
         program = [script.name]

@@ -1,4 +1,4 @@
-"""Pose errors and what is said about them: statistics, recall, relative errors, consistency (NEES).
+"""Pose errors and their figures: statistics, recall, relative errors, consistency (NEES).
 
 Position error is the distance of camera centres, rotation error the angle between orientations.
 """
@@ -144,7 +144,7 @@ def progress(pairs: PosePairs, unit: str) -> NDArray[np.float64]:
 def nees(estimate: SE3, truth: SE3, covariance: Array) -> float:
     """Normalised squared error of a pose by its own covariance (6, 6); its mean is 6 when the covariance is consistent.
 
-    NaN when the covariance is not finite and positive definite, because then it says nothing about the error.
+    NaN when the covariance is not finite and positive definite, because then it does not describe the error.
     """
     error = pose_difference(truth, estimate)
     if not np.all(np.isfinite(covariance)) or np.linalg.eigvalsh(covariance)[0] <= 0.0:

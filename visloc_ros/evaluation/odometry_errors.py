@@ -1,9 +1,9 @@
-"""How good visual odometry alone is: errors of every segment after a similarity alignment, drift, coverage, losses.
+"""Evaluates visual odometry alone: errors of every segment after a similarity alignment, drift, coverage, losses.
 
 Segments are aligned on positions (Umeyama), and errors are those of evo, the usual ATE. Orientations are aligned on
 orientations besides: a hand-held path is often so much longer than wide that some centimetres in its positions turn it
-by ten degrees about its long axis, and that turn says nothing about the odometry's rotations (and where the path is a
-line, any turn fits).
+by ten degrees about its long axis, a turn that is no error of the odometry's rotations (and where the path is a line,
+any turn fits).
 """
 
 from __future__ import annotations
@@ -90,9 +90,8 @@ class OdometryErrors:
 
     ``worst_rmse_m`` is the ATE: segments share no frame, so each is aligned by itself, and the largest of their root
     mean squares counts. ``position_error_m`` and ``rotation_error_deg`` pool the poses of all segments, and so does
-    ``aligned_orientation_error_deg``, what is left of the rotation errors once each segment's orientations are aligned.
-    ``refined_error_m`` is of the path that the odometry knows in the end, after a Sim3 alignment of its own; None
-    where there is none.
+    ``aligned_orientation_error_deg``, the rotation errors after alignment of each segment's orientations.
+    ``refined_error_m`` is of the odometry's final path, after a separate Sim3 alignment; None where there is none.
     """
 
     coverage: Coverage
@@ -113,7 +112,7 @@ def evaluate_odometry(
 ) -> OdometryErrors:
     """Measure odometry results, one a frame in the order of time, against true ``world_from_camera`` poses.
 
-    ``refined`` is the path that the odometry knows in the end. Without truth only coverage and segments are told.
+    ``refined`` is the odometry's final path. Without truth only coverage and segments are reported.
     """
     poses = [result for result in results if isinstance(result, OdometryPose)]
     numbers = sorted({pose.segment for pose in poses})
@@ -134,7 +133,7 @@ def evaluate_odometry(
 
 
 def measure_coverage(results: Sequence[OdometryPose | Rejection], truth: Trajectory | None = None) -> Coverage:
-    """Count what was tracked, when it started, and how often and why it was lost."""
+    """Count tracked frames, losses and their reasons, and measure the start."""
     tracked = {row: result for row, result in enumerate(results) if isinstance(result, OdometryPose)}
     rows = list(tracked)
     reasons = Counter(result.reason.value for result in results if isinstance(result, Rejection))

@@ -1,4 +1,4 @@
-"""The picture of an odometry run: its path beside the truth, its errors in the course of time, what it took."""
+"""The picture of an odometry run: its path beside the truth, its errors over time, its latencies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Odometry over frames, timed: what it takes to begin, for every frame, and to end."""
+"""Runs odometry over frames, and times its start, every frame, and its end."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(frozen=True, eq=False)
 class TrackedFrame:
-    """What odometry gave for one frame, and the milliseconds to read the frame, to track it, and to settle after it.
+    """The odometry of one frame, and the milliseconds to read the frame, to track it, and to settle after it.
 
-    ``settle_stages_ms`` are what that last time went into; the result itself tells the stages of tracking.
+    ``settle_stages_ms`` are the stages of settling; the result itself holds those of tracking.
     """
 
     result: OdometryPose | Rejection
@@ -64,7 +64,7 @@ class OdometryRun:
 
 
 def with_earlier_poses(run: OdometryRun) -> OdometryRun:
-    """The same run with the poses that odometry knew later of frames that it had refused."""
+    """The same run with the poses that odometry gave later for frames that it had refused."""
     earlier = {
         stamp_ns: OdometryPose(stamp_ns, odom_from_camera, pose.segment, 0)
         for pose in run.poses
@@ -80,7 +80,7 @@ def with_earlier_poses(run: OdometryRun) -> OdometryRun:
 
 
 class OdometryRecorder:
-    """Runs odometry over frames; what was tracked before something raised is in ``run`` all the same."""
+    """Runs odometry over frames; after an exception, ``run`` still holds the frames before it."""
 
     def __init__(self, make: Callable[[], Odometry]) -> None:
         """Make the odometry, which is timed, too."""
@@ -111,7 +111,7 @@ def run_odometry(make: Callable[[], Odometry], frames: Iterable[DecodedFrame]) -
 class AtStamps:
     """Frames handed out at the speed of their stamps, as a camera does.
 
-    A frame is dropped and counted where so many newer ones are due that the odometry node would skip it, too.
+    A frame is dropped and counted where the odometry node would skip it, too, because of newer ones that are due.
     """
 
     def __init__(self, frames: Iterable[DecodedFrame]) -> None:

@@ -1,4 +1,4 @@
-"""The figures of an odometry run as plain data for JSON: unknown ones are null, none is ever made up."""
+"""The figures of an odometry run as plain data for JSON; unknown ones are null."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Figures = dict[str, Any]
 
 
 def summarize_odometry(run: OdometryRun, errors: OdometryErrors) -> Figures:
-    """Boil a run and its errors down to JSON-able figures.
+    """Summarize a run and its errors as figures for JSON.
 
     ``latency_ms`` is the tracking of a frame without its reading, until there is a pose; ``busy_ms`` is that and the
     settling until the next frame can be tracked, ``fps`` what this can sustain: 1000 / mean ms.
-    ``ate_sim3_m`` is the root mean square of the position errors after Umeyama's alignment; where odometry lost itself
-    and started again, each segment is aligned apart and the largest counts. ``rotation_error_deg`` is after the same
+    ``ate_sim3_m`` is the root mean square of the position errors after Umeyama's alignment; where odometry was lost and
+    started again, each segment is aligned by itself and the largest counts. ``rotation_error_deg`` is after the same
     alignment, ``aligned_orientation_error_deg`` after one of the orientations.
-    ``refined_error_m`` is of the path as known in the end, where an odometry (dpvo) refines it.
+    ``refined_error_m`` is of the final path, where an odometry (dpvo) refines it.
     ``stage_ms`` are over the frames in which a stage ran, its ``mean`` over all frames.
     """
     latencies = [frame.track_ms for frame in run.frames]
@@ -130,7 +130,7 @@ def _segment(segment: SegmentErrors, run: OdometryRun) -> Figures:
 
 
 def _scale(run: OdometryRun) -> Figures | None:
-    """What other sensors measured of the scale in the end."""
+    """The final scale by other sensors."""
     scale = run.poses[-1].scale if run.poses else None
     return None if scale is None else {"metres_per_unit": scale.metres_per_unit, "log_sigma": scale.log_sigma}
 

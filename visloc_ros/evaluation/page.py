@@ -1,4 +1,4 @@
-"""The report page: which words and figures it shows. The template only lays them out."""
+"""The report page: its texts and figures. The template only lays them out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GOOD_SHARE = 0.95
 
 
 def render_page(record: RunRecord, series: RunSeries, summary: Mapping[str, Any], config_yaml: str) -> str:
-    """One self-contained HTML page: inline SVG and CSS, no script, nothing loaded from elsewhere."""
+    """One self-contained HTML page: inline SVG and CSS, no script, nothing loaded from other places."""
     template_folder = files("visloc_ros.evaluation") / "templates"
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -109,7 +109,7 @@ def _error_hint(summary: Mapping[str, Any]) -> str:
 
 
 def _consistency(summary: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What was measured against its covariance, and how that compares with a consistent one."""
+    """Rows of normalised errors, compared with those of consistent covariances."""
     found = {"poses against ground truth (NEES)": summary["nees"]}
     found |= {f"{source} against the prediction (NIS)": nis for source, nis in summary["nis"].items()}
     return [_consistency_row(label, one) for label, one in found.items() if one is not None]
@@ -147,7 +147,7 @@ def _percent(rows: list[dict[str, float]] | None, index: int) -> str:
 
 
 def _outcomes(anchors: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What became of every anchor: taken, refused by fusion, or rejected, by reason."""
+    """Anchors by outcome: taken, refused by fusion, or rejected, by reason."""
     refused, rejected = anchors["refused_by_fusion"], anchors["rejected"]
     total = anchors["accepted"] + sum(rejected.values())
     counts = [("accepted and used", anchors["accepted"] - sum(refused.values()), "good")]

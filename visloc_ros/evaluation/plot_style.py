@@ -1,4 +1,4 @@
-"""How figures look: one palette for light and dark, and figures turned into small SVGs that follow the page's theme."""
+"""The style of figures: one palette for light and dark, and conversion to small SVGs that follow the page's theme."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def to_svg(figure: Figure, name: str) -> str:
 
 
 def _strip_head(element: str) -> str:
-    """Drop what an HTML page does not need: fixed size, XML namespaces, a style sheet that would rule the page."""
+    """Remove parts that an HTML page does not need: fixed size, XML namespaces, a style sheet for the whole page."""
     head, bracket, body = element.partition(">")
     head = re.sub(r'\s(?:width|height|version|xmlns(?::\w+)?)="[^"]*"', "", head)
     body = re.sub(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>", "", body, count=1, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""The picture of images that were localized one by one: where they are in the map, and how far off."""
+"""The picture of images that were localized one by one: their positions in the map, and their errors."""
 
 from __future__ import annotations
 

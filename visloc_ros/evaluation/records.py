@@ -1,4 +1,4 @@
-"""What a run leaves behind: one record a frame, one an anchor. Offline runs and live replays fill the same ones."""
+"""The records of a run, one for each frame and each anchor, the same for offline runs and live replays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from visloc_ros.fusion.innovation import Innovation
 class FrameRecord:
     """The fused answer for one frame, as it was known when the frame was done: ``map_from_camera`` or a reason.
 
-    ``covariance`` (6, 6) as in ``core.types``; ``odometry_ms`` is what tracking took; ``pose_age_ms`` the time from
+    ``covariance`` (6, 6) as in ``core.types``; ``odometry_ms`` is the time of tracking; ``pose_age_ms`` that from
     the image's stamp to the pose's publication, None where nothing was published.
     """
 
@@ -41,7 +41,7 @@ class FrameRecord:
         odometry_ms: float | None = None,
         pose_age_ms: float | None = None,
     ) -> FrameRecord:
-        """Record what fusion said about a frame, and what its odometry took."""
+        """Record the fused answer for a frame, and the time of its odometry."""
         return FrameRecord(
             stamp_ns=estimate.stamp_ns,
             state=estimate.state,
@@ -58,7 +58,7 @@ class FrameRecord:
 
 @dataclass(frozen=True)
 class InnovationRecord:
-    """How far a measurement was from its prediction: ``nis`` is the squared innovation over its own covariance."""
+    """The innovation of a measurement: ``nis`` is the squared innovation over its own covariance."""
 
     stamp_ns: int
     source: str
@@ -67,7 +67,7 @@ class InnovationRecord:
 
     @staticmethod
     def from_innovation(innovation: Innovation) -> InnovationRecord:
-        """Record what the fuser's gate judged."""
+        """Record an innovation that the fuser's gate judged."""
         return InnovationRecord(innovation.stamp_ns, innovation.source, innovation.squared, innovation.accepted)
 
 
@@ -75,8 +75,8 @@ class InnovationRecord:
 class AnchorRecord:
     """One try to find a frame in the map; ``latency_ms`` from the request to the answer.
 
-    ``fused`` tells whether the fusion's gate took the pose: None where it was not asked. ``reason`` is why the engine
-    rejected the frame, or why the gate refused its pose.
+    ``fused``: the fusion's gate accepted the pose, None where it was not judged. ``reason`` is why the engine rejected
+    the frame, or why the gate refused its pose.
     """
 
     stamp_ns: int
@@ -114,13 +114,13 @@ class AnchorRecord:
 
 @dataclass(frozen=True, eq=False)
 class RunRecord:
-    """Everything a summary and a report are made from; all records are kept in the order of their stamps.
+    """The data of a summary and a report; all records are kept in the order of their stamps.
 
     ``ground_truth`` holds true ``map_from_camera`` poses. ``map_points`` (P, 3) and ``map_camera_positions`` (M, 3)
     are for the top view, in the map's frame; its unit is the metre only when ``metric``. ``config`` is the effective
-    configuration, ``notes`` are sentences for the reader. ``calibration`` is the camera's, and how it is known.
-    ``ended_by`` is what ended the run before the last image, None where nothing did. ``processor_ms`` is what each
-    stage took of a processor for a frame, where that was measured.
+    configuration, ``notes`` are sentences for the reader. ``calibration`` is the camera's, with its source.
+    ``ended_by`` is the error that ended the run before the last image, if any. ``processor_ms`` is the processor time
+    of each stage for a frame, where that was measured.
     """
 
     title: str

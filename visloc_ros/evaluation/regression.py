@@ -1,4 +1,4 @@
-"""Whether a run is worse than an earlier one of the same recording: its summary held against the other's."""
+"""Whether a run is worse than an earlier one of the same recording, by their summaries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST_BASELINE_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of a summary, and by how much it may get worse: a share of what it was, and never less than a step.
+    """A figure of a summary, and by how much it may get worse: a share of its earlier value, at least a step.
 
     A run is the same every time on one machine; another one's numerical libraries change the last digits, which move
     the medians of errors by up to a few per cent.
@@ -36,7 +36,7 @@ class Figure:
         return before - margin if self.higher_is_better else before + margin
 
     def is_worse(self, before: float, now: float | None) -> bool:
-        """Whether the figure has got worse; one that is not there any more has."""
+        """Whether the figure has got worse; a missing one counts as worse."""
         if now is None:
             return True
         limit = self.limit(before)
@@ -56,7 +56,7 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure before and now, and the worst value that would do."""
+    """One figure before and now, and the worst acceptable value."""
 
     figure: Figure
     before: float

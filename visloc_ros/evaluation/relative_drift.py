@@ -1,4 +1,4 @@
-"""How fast odometry drifts: errors of its motion over a second, and over stretches of the true path.
+"""The drift of odometry: errors of its motion over a second, and over stretches of the true path.
 
 Motions are compared in the camera's own frame, so no rotation or origin enters; the scale is one for the whole segment,
 so that a scale which drifts within it counts as error.
@@ -60,7 +60,7 @@ def measure_drift(segments: Iterable[PosePairs]) -> Drift:
 
 
 def _motions(pairs: PosePairs, delta: float, unit: str) -> Array:
-    """Position and rotation error of each motion, and how long it is: seconds, or metres of true path (M, 3)."""
+    """Position and rotation error of each motion, and its length in seconds, or metres of true path (M, 3)."""
     along = progress(pairs, unit)
     begins, ends = steps_of(along, delta)
     return np.column_stack([motion_errors(pairs, begins, ends), along[ends] - along[begins]])

@@ -1,4 +1,4 @@
-"""Which poses a relative error compares: those some frames, metres, degrees or seconds apart.
+"""The pairs of poses for a relative error: some frames, metres, degrees or seconds apart.
 
 They are chosen as evo chooses them (https://github.com/MichaelGrupp/evo), so that figures can be compared: one after
 the other, each beginning where the last one ended, or from every pose on. Seconds are those of the TUM RGB-D benchmark
@@ -87,7 +87,7 @@ def _one_after_another(steps: Array, delta: float) -> Iterator[tuple[int, int]]:
 
 
 def _nearest_in_time(seconds: Array, delta: float) -> Iterator[tuple[int, int]]:
-    """From every row to the one nearest to ``delta`` later, but not to the last: what is meant may lie after it."""
+    """From every row to the one nearest to ``delta`` later, but not to the last, which may be too early."""
     wanted = seconds + delta
     after = np.clip(np.searchsorted(seconds, wanted), 1, len(seconds) - 1)
     ends = np.where(wanted - seconds[after - 1] <= seconds[after] - wanted, after - 1, after)

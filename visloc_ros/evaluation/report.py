@@ -1,4 +1,4 @@
-"""Write what a run leaves in its output folder: trajectories, summary, configuration, report page, pictures."""
+"""Writes the output folder of a run: trajectories, summary, configuration, report page, pictures."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def to_yaml(config: Mapping[str, Any]) -> str:
 
 
 def _write_files(record: RunRecord, folder: Path) -> None:
-    # Drawing takes a second to import, which commands that draw nothing need not wait for.
+    # The plotting modules take a second to import, so they are imported only when something is drawn.
     from visloc_ros.evaluation.figures import overview_figure, top_view_figure
     from visloc_ros.evaluation.page import render_page
     from visloc_ros.evaluation.plot_style import style, to_png
@@ -82,7 +82,7 @@ def _write_covariances(path: Path, frames: Sequence[FrameRecord]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Turn a configuration's values into what YAML knows."""
+    """Turn a configuration's values into types of YAML."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, Enum):

@@ -1,4 +1,4 @@
-"""What an incident did to a run: when it was detected, when the pose recovered, and whether it was overconfident.
+"""The effect of an incident on a run: when it was detected, when the pose recovered, and whether it was overconfident.
 
 A pose is *overconfident* when the state is LOCALIZED and its error lies beyond 3 sigma: outside the region of its
 covariance that holds as many errors (99.73 %) of a consistent estimator as 3 sigma do of a single number. Any pose of a
@@ -33,7 +33,7 @@ class Incident:
 
 @dataclass(frozen=True)
 class Robustness:
-    """Figures of one run; times in seconds, None where it never came to it; lengths in map units.
+    """Figures of one run; times in seconds, None where the event did not occur; lengths in map units.
 
     ``detected_after_s``, ``lost_after_s``: from the incident's begin to the first frame whose state is not LOCALIZED,
     or is LOST; a frame that a live system dropped does not count.

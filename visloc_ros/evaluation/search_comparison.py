@@ -1,4 +1,4 @@
-"""Ways of searching side by side: the same features of the same images, searched for in the same map."""
+"""Compares ways of searching: the same features of the same images, searched in the same map."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FEATURES = "features"
 
 @dataclass(eq=False)
 class SearchRecord:
-    """What one way of searching made of images: results, and the true poses where they are known."""
+    """Results of one way of searching, and the true poses where they are known."""
 
     results: list[AnchorPose | Rejection] = field(default_factory=list)
     truths: list[SE3 | None] = field(default_factory=list)
@@ -45,11 +45,11 @@ class SearchRecord:
         return np.where(np.isnan(errors), np.inf, errors)
 
     def search_ms(self) -> list[float]:
-        """What each image took, features not counted."""
+        """The time of each image, without features."""
         return [sum(ms for stage, ms in one.stage_ms.items() if stage != _FEATURES) for one in self.results]
 
     def figures(self) -> dict[str, Any]:
-        """Counts, recalls, median errors and times; what rests on truth is None without it."""
+        """Counts, recalls, median errors and times; figures by truth are None without it."""
         found = [one for one in self.results if isinstance(one, AnchorPose)]
         errors, search_ms = self.errors, self.search_ms()
         features_ms = [one.stage_ms.get(_FEATURES, 0.0) for one in self.results]
@@ -109,7 +109,7 @@ def compare_searches(
 def searched_bytes(map_: Map, way: str) -> dict[str, int]:
     """Bytes of a map's files that a way of searching needs, by part.
 
-    What ways of searching have prepared is in folders of their names; all else belongs to retrieval.
+    Prepared files of ways of searching are in folders of their names; all others belong to retrieval.
     """
     files = map_.manifest.files
     if way in map_.manifest.prepared:

@@ -1,4 +1,4 @@
-"""The picture of ways of searching side by side: how many images are found how exactly, and how long that takes."""
+"""The picture that compares ways of searching: the share of images found by accuracy, and the times."""
 
 from __future__ import annotations
 

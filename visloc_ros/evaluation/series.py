@@ -1,4 +1,4 @@
-"""Errors of a run over time: the one computation that the summary, the plots and the tables share."""
+"""Errors of a run over time, shared by the summary, the plots and the tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from visloc_ros.evaluation.records import AnchorRecord, FrameRecord, RunRecord
 
 @dataclass(frozen=True, eq=False)
 class PoseSeries:
-    """Per record (N,), NaN where unknown: time since the run's first frame, errors, what the covariance predicts.
+    """Per record (N,), NaN where unknown: time since the run's first frame, errors, standard deviations.
 
     ``positions`` are camera centres (N, 3) in the map. ``sigma_position`` and ``sigma_rotation_deg`` are one
     standard deviation along the worst axis; ``nees`` is the squared error normalised by the covariance.

@@ -1,4 +1,4 @@
-"""The figures of a run as plain data for ``summary.json``: unknown ones are null, none is ever made up."""
+"""The figures of a run as plain data for ``summary.json``; unknown ones are null."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WRONG_M, WRONG_PROBABILITY = 0.1, 0.99994
 
 
 def summarize(record: RunRecord, series: RunSeries | None = None) -> Summary:
-    """Boil a run down to JSON-able figures.
+    """Summarize a run as figures for JSON.
 
     Errors are causal, in the map's frame, without alignment afterwards (metres when ``metric``). A frame is localized
     when it has a pose; ``time_to_first_fix_s`` runs from the first frame's stamp to the first localized frame's.
@@ -92,7 +92,7 @@ def _coverage(record: RunRecord) -> Summary:
 
 
 def _advice(record: RunRecord) -> list[str]:
-    """What to try where frames have no pose: what the searches in the map say, or else the frames themselves."""
+    """Advice where frames have no pose, by the reasons of the searches in the map, or else of the frames."""
     if all(frame.map_from_camera is not None for frame in record.frames):
         return []
     searched = count_reasons(anchor.reason for anchor in record.anchors if not anchor.accepted)
@@ -136,7 +136,7 @@ def _recall(series: PoseSeries) -> list[dict[str, float]] | None:
 
 
 def _wrong_frames(series: PoseSeries) -> int | None:
-    """Number of poses that are wrong and do not say so; None without a true one."""
+    """Number of wrong poses whose covariance does not show it; None without a true one."""
     if series.num_with_truth == 0:
         return None
     limit = chi_square_quantile(WRONG_PROBABILITY, POSE_DOF)
@@ -164,7 +164,7 @@ def _at_anchors(record: RunRecord, series: RunSeries) -> Summary | None:
 
 
 def consistency(values: ArrayLike) -> Summary | None:
-    """How squared normalised errors (N,) compare with what consistent covariances give; None without any."""
+    """Squared normalised errors (N,) compared with those of consistent covariances; None without any."""
     found = Consistency.of(values)
     if found is None:
         return None
@@ -172,13 +172,13 @@ def consistency(values: ArrayLike) -> Summary | None:
 
 
 def _innovations(innovations: Sequence[InnovationRecord]) -> dict[str, Summary | None]:
-    """Consistency of the innovations by what was measured, refused ones among them."""
+    """Consistency of the innovations by kind of measurement, including refused ones."""
     sources = dict.fromkeys(one.source for one in innovations)
     return {source: consistency([one.nis for one in innovations if one.source == source]) for source in sources}
 
 
 def _supports(frames: Sequence[FrameRecord]) -> dict[str, int]:
-    """How many poses rest on what."""
+    """Numbers of poses by support."""
     counts = Counter(frame.support for frame in frames if frame.map_from_camera is not None)
     return {support.value: counts[support] for support in Support if counts[support]}
 

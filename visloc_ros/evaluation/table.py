@@ -1,4 +1,4 @@
-"""Rows for a terminal table as plain data: what was measured, how much, and what is asked for. The CLI draws them."""
+"""Rows for a terminal table as plain data: figure, value, and target. The CLI draws them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Row:
 
 
 def summary_rows(summary: Mapping[str, Any]) -> list[Row]:
-    """Rows of a run's summary, the most asked for first."""
+    """Rows of a run's summary, the most important first."""
     unit = "m" if summary["metric"] else "units"
     return [
         _localized_row(summary),
@@ -84,7 +84,7 @@ def _kitti_row(kitti: KittiErrors) -> Row:
 
 
 def error_statistics(errors: TrajectoryErrors) -> list[tuple[str, Statistics | None]]:
-    """What was measured, in words with its unit, and its statistics."""
+    """Names of errors with their units, and their statistics."""
     pairs = f"{errors.pair_selection}, {'all' if errors.pair_selection.all_pairs else 'consecutive'} pairs"
     named: list[tuple[str, Statistics | None]] = [
         ("APE position [m]", errors.position_error_m),
@@ -157,7 +157,7 @@ def format_number(value: float | None, unit: str) -> str:
 
 
 def format_length(value: float | None, unit: str) -> str:
-    """A distance; below a metre in centimetres or millimetres, which people can picture."""
+    """A distance; below a metre in centimetres or millimetres."""
     if value is not None and unit == "m" and abs(value) < 1.0:
         return f"{100.0 * value:.3g} cm" if abs(value) >= 0.01 else f"{1000.0 * value:.1f} mm"
     return format_number(value, unit)
@@ -229,7 +229,7 @@ def _probability_words(least: Mapping[str, float] | None) -> str:
 
 
 def consistency_words(found: Mapping[str, Any] | None) -> str:
-    """Squared normalised errors in words: their mean with its band, and how many lie inside the 95 % band."""
+    """Text on squared normalised errors: their mean with its band, and the share inside the 95 % band."""
     if found is None:
         return UNKNOWN
     low, high = found["mean_band"]

@@ -26,7 +26,7 @@ class Tile:
 
 
 def key_tiles(summary: Mapping[str, Any]) -> list[Tile]:
-    """The eight figures people look for first."""
+    """The eight main figures."""
     unit = "m" if summary["metric"] else "units"
     return [
         _error_tile("position_error_m", "Position error, median", summary, unit),
@@ -89,7 +89,7 @@ def _age_tile(summary: Mapping[str, Any]) -> Tile:
 
 
 def _judged(latency: Mapping[str, float] | None, budget_ms: float) -> tuple[str, str]:
-    """Words on a 95th percentile and its budget, and the tone they deserve."""
+    """Text on a 95th percentile and its budget, and its tone."""
     if latency is None:
         return "not measured in this run", ""
     words = f"p95 {format_number(latency['p95'], 'ms')}, budget {budget_ms:g} ms"

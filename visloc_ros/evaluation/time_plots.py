@@ -1,4 +1,4 @@
-"""What happened over time: errors with their estimated uncertainty, and the state of every moment."""
+"""Plots over time: errors with their estimated uncertainty, and the state at each time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def draw_errors(axes: Axes, record: RunRecord, series: RunSeries, kind: str) -> 
 
 
 def draw_states(axes: Axes, record: RunRecord, series: RunSeries) -> None:
-    """A strip that shows the state of every moment, and below it what the pose rests on."""
+    """A strip that shows the state at each time, and below it the support of the pose."""
     axes.set(yticks=[0.2, 0.75], yticklabels=["rests on", "state"], ylim=(0.0, 1.0))
     axes.set_xlabel("time since the first frame [s]")
     axes.grid(False)

@@ -1,4 +1,4 @@
-"""The place seen from above: the map, the truth, the path that was found in it, and the anchors."""
+"""The place seen from above: the map, the truth, the estimated path, and the anchors."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _draw_ends(axes: Axes, known: Array) -> None:
 
 
 def _draw_anchors(axes: Axes, record: RunRecord, positions: Array) -> None:
-    """Anchors that fusion used or was not asked about as circles, refused ones as crosses."""
+    """Anchors that fusion used or did not judge as circles, refused ones as crosses."""
     refused = np.array([anchor.fused is False for anchor in record.anchors], dtype=bool)
     used, wrong = finite_rows(positions[~refused]), finite_rows(positions[refused])
     if len(used):

@@ -1,8 +1,8 @@
-"""Compare two trajectories: associate by stamp, align if asked to, and measure absolute and relative errors.
+"""Compares two trajectories: associates by stamp, aligns if requested, and measures absolute and relative errors.
 
 Association, alignment and errors are those of evo (https://github.com/MichaelGrupp/evo), the usual tool, so that its
-figures and these are the same. On a path that is nearly straight, positions say little about the turn around it, and a
-few millimetres of them may turn all orientations: errors after an alignment by orientations stand beside.
+figures and these are the same. On a nearly straight path, positions hardly determine the turn around it, and a few
+millimetres of them may turn all orientations: so errors after an alignment by orientations are given, too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Trajectories beside each other: seen from above with where the camera looks, and in the course of time."""
+"""Plots of several trajectories: from above with viewing directions, and over time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from visloc_ros.evaluation.drawing import put_legend_above, thin
 from visloc_ros.evaluation.plot_style import LIGHT, new_figure, style, to_png
 
 COLORS = (LIGHT.fused, LIGHT.anchor, LIGHT.warn, LIGHT.bad, LIGHT.truth)
-ARROWS = 40  # of each trajectory: where the camera looks
+ARROWS = 40  # of each trajectory: viewing directions
 POINTS_SHARE = (2.0, 98.0)  # percentiles of the map's points that are in the picture
 SUFFIXES = (".png", ".svg", ".html")
 
@@ -85,7 +85,7 @@ def draw_points(axes: Axes, points: Array, plane: list[int]) -> None:
 
 
 def draw_path(axes: Axes, trajectory: Trajectory, plane: list[int], label: str, color: str) -> None:
-    """One path with where it begins, and where the camera looks."""
+    """One path with its beginning, and its viewing directions."""
     places = trajectory.positions[:, plane]
     axes.plot(*places[thin(len(places))].T, color=color, label=label, zorder=3)
     axes.plot(*places[0], "o", color=color, markersize=4, zorder=4)

@@ -1,1 +1,1 @@
-"""The field's data sets and their protocols: what lies on disk, what is searched for where, what papers print of it."""
+"""Public data sets and their protocols: their files, the queries and their maps, and the figures of papers."""

@@ -1,7 +1,7 @@
 """Cambridge Landmarks (Kendall et al., ICCV 2015), as released or with the retriangulated models that hloc takes.
 
 As released, ``SCENE/dataset_train.txt`` and ``dataset_test.txt`` hold, after three lines of heading, the image, the
-camera centre in the map and the quaternion (scalar first) of ``camera_from_map``; ``reconstruction.nvm`` tells focal
+camera centre in the map and the quaternion (scalar first) of ``camera_from_map``; ``reconstruction.nvm`` holds focal
 lengths. Where ``CambridgeLandmarks_Colmap_Retriangulated_1024px/SCENE`` lies beside the scenes, cameras and poses are
 those of its model ``empty_all``, which has every image; ``list_db.txt`` or ``list_query.txt`` divide them.
 """

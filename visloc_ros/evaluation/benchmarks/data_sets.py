@@ -1,4 +1,4 @@
-"""The data sets that there are protocols for, by the names that the command line gives them."""
+"""The data sets with a protocol, by their names on the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set: its title, and what reads scenes of a folder (all that are there where none is named)."""
+    """A data set: its title, and the reader of the scenes in a folder (of all where none is named)."""
 
     title: str
     read: Callable[[Path, Sequence[str]], list[BenchmarkScene]]

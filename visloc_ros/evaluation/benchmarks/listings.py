@@ -1,4 +1,4 @@
-"""The lists that data sets bring along: lines of words, scenes that are folders, cameras and poses as words."""
+"""Parsers for the lists of data sets: lines of words, scenes as folders, cameras and poses as words."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _UNIT_TOLERANCE = 1e-2  # of the length of quaternions that are rounded in the l
 
 
 class Row(NamedTuple):
-    """A line of a list: which one it is, and its words."""
+    """A line of a list: its number and its words."""
 
     path: Path
     number: int
     words: list[str]
 
     def broken(self, form: str) -> SourceError:
-        """The error of a line that is not of a form."""
+        """The error for a line that does not have this form."""
         return SourceError(f"{self.path}:{self.number} is no line of the form '{form}': download the file again")
 
     def numbers(self, first: int, count: int, form: str) -> Array:
@@ -43,7 +43,7 @@ class Row(NamedTuple):
         return values
 
     def camera(self, first: int, form: str) -> pycolmap.Camera:
-        """The camera that words from ``first`` on tell: model, width, height, parameters. Raises SourceError."""
+        """The camera in the words from ``first`` on: model, width, height, parameters. Raises SourceError."""
         try:
             model, width, height, *params = self.words[first:]
             return camera_from_params(model, int(width), int(height), [float(value) for value in params])
@@ -87,7 +87,7 @@ def read_given_model(folder: Path) -> ColmapModel:
 
 
 def choose_scenes(root: Path, asked: Sequence[str], known: Sequence[str], title: str) -> list[str]:
-    """The scenes asked for, or all that are there: folders of ``root``. Raises SourceError."""
+    """The requested scenes, or all existing ones: folders of ``root``. Raises SourceError."""
     unknown = [name for name in asked if name not in known]
     if unknown:
         raise SourceError(f"{title} has no scene '{unknown[0]}'; choose from {', '.join(known)}")
@@ -101,7 +101,7 @@ def choose_scenes(root: Path, asked: Sequence[str], known: Sequence[str], title:
 
 
 def only_scene(asked: Sequence[str], name: str, title: str) -> str:
-    """The name of the one scene of a data set. Raises SourceError where another is asked for."""
+    """The name of the one scene of a data set. Raises SourceError where another is requested."""
     unknown = [one for one in asked if one != name]
     if unknown:
         raise SourceError(f"{title} is a single scene, so it has no scene '{unknown[0]}': leave --scenes out")

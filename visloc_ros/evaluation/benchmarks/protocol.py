@@ -1,7 +1,8 @@
-"""The protocol of all data sets: a map of each scene at the given poses, its queries searched, result files, scores.
+"""The protocol of all data sets: builds a map of each scene at the given poses, searches its queries, and writes the
+result files and scores.
 
-In the folder of a run, ``maps/SCENE`` are the maps, ``SCENE/SEARCH.jsonl`` what was found of each query,
-``SCENE/SEARCH.txt`` the result file. All of it stays when a run is interrupted, and is not done again.
+In the folder of a run, ``maps/SCENE`` are the maps, ``SCENE/SEARCH.jsonl`` the results of queries, ``SCENE/SEARCH.txt``
+the result file. All of it stays when a run is interrupted, and is not done again.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ Records = dict[str, dict[str, QueryRecord]]
 
 @dataclass(frozen=True)
 class BenchmarkConfig(Config):
-    """How scenes are mapped, prepared for each way of searching, by its name, and searched."""
+    """Options of mapping scenes, of preparing them for each way of searching, by its name, and of searching."""
 
     mapping: MappingConfig = section(MappingConfig)
     preparations: Mapping[str, Config] = plugin_sections(preparation_types)
@@ -58,7 +59,7 @@ def run_protocol(
 ) -> dict[str, Records]:
     """Map every scene, and search its queries in all ways; gives the records by scene.
 
-    What earlier runs in the same folder did is kept. The maps of all scenes are prepared together. Raises ConfigError
+    Results of earlier runs in the same folder stay. The maps of all scenes are prepared together. Raises ConfigError
     where the folder is of a run with other options, and as building, preparing and searching maps do.
     """
     config, progress = config or BenchmarkConfig(), progress or SilentProgress()
@@ -146,7 +147,7 @@ def _search(
 
 
 def _prepare(paths: Sequence[Path], search: str, config: BenchmarkConfig, progress: Progress) -> None:
-    """Prepare maps together for a way of searching, unless they are, or need not be."""
+    """Prepare maps together for a way of searching, unless they are prepared, or need no preparation."""
     strategy = find_strategy(search)
     if strategy.preparation is not None and not strategy.is_prepared([read_manifest(path) for path in paths]):
         options = config.preparations.get(search) or strategy.preparation()
@@ -156,7 +157,7 @@ def _prepare(paths: Sequence[Path], search: str, config: BenchmarkConfig, progre
 def _write_joined(
     scenes: Sequence[BenchmarkScene], searches: Sequence[str], records: Mapping[str, Records], folder: Path
 ) -> None:
-    """Write the result files of all scenes as one, for servers that take them so, if all names differ."""
+    """Write the result files of all scenes as one, for servers that require it, if all names differ."""
     names = [query.result_name for scene in scenes for query in scene.queries if query.result_name is not None]
     if len(scenes) < 2 or len(set(names)) < len(names):
         return
@@ -190,7 +191,7 @@ def open_images(name: str, images: Sequence[DatabaseImage | QueryImage]) -> Fold
 
 
 def _sizes_on_disk(images: Sequence[DatabaseImage | QueryImage]) -> dict[Size, Size]:
-    """For each size that cameras are for, that of the first such image that can be read."""
+    """For each image size of cameras, the size of the first such image that can be read."""
     by_size: dict[Size, list[DatabaseImage | QueryImage]] = {}
     for image in images:
         by_size.setdefault((image.camera.width, image.camera.height), []).append(image)

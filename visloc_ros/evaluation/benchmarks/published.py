@@ -1,9 +1,9 @@
-"""Figures that papers have published for these data sets, to stand beside ours.
+"""Published figures for these data sets, for comparison with ours.
 
 hloc (Sarlin et al., CVPR 2019), Active Search, SIFT, SuperPoint, D2-Net and FUSELOC are as Nguyen et al. (arXiv
 2408.12037) and their repository list them; LBR is Xue et al., CVPR 2022, and SFD2 Xue et al., CVPR 2023, as their
 repositories do. LBR and SFD2 searched the rear camera of the first RobotCar Seasons. PRAM's repository gives
-none. Whether FUSELOC's medians on Cambridge Landmarks are with a global descriptor is not said where they are quoted.
+none. The source does not say whether FUSELOC's medians on Cambridge Landmarks are with a global descriptor.
 Medians of hloc, and of Active Search and DSAC* beside it, are as hloc's repository lists them, in whole centimetres;
 on 7-Scenes against the poses the data set came with.
 """
@@ -18,7 +18,7 @@ from visloc_ros.evaluation.benchmarks import cambridge, seven_scenes
 
 @dataclass(frozen=True)
 class Published:
-    """What a method reached, by condition or scene.
+    """The figures of a method, by condition or scene.
 
     ``recalls`` are percentages within the data set's thresholds, ``medians_cm`` median errors of the position.
     """
@@ -90,5 +90,5 @@ PUBLISHED = (
 
 
 def published_for(data_set: str) -> list[Published]:
-    """What is known for a data set; nothing for some."""
+    """The published figures for a data set; none for some."""
     return [one for one in PUBLISHED if one.data_set == data_set]

@@ -1,4 +1,4 @@
-"""What was found of each query, a JSON line each, written as it happens: an interrupted search goes on there."""
+"""Results of queries, a JSON line each, written at once, so that an interrupted search continues there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the results in a folder depend on, so that no run goes on with those of another."""
+"""The settings behind the results in a folder, so that no run continues those of another."""
 
 from __future__ import annotations
 

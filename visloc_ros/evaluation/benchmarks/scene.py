@@ -1,4 +1,4 @@
-"""What a data set asks of one scene: images to make a map of, images to find in it, and what counts as found."""
+"""One scene of a data set: images to map, images to find, and the thresholds for a correct pose."""
 
 from __future__ import annotations
 
@@ -34,9 +34,8 @@ class DatabaseImage:
 class QueryImage:
     """An image to find.
 
-    ``condition`` is what the figures are split by, such as day and night. ``map_from_camera`` is the truth, None where
-    only the server of the data set has it. ``result_name`` is what the result file calls the image, None where it does
-    not belong there.
+    ``condition`` splits the figures, such as day and night. ``map_from_camera`` is the truth, None where only the data
+    set's server has it. ``result_name`` is the image's name in the result file, None where it does not belong there.
     """
 
     name: str
@@ -49,7 +48,7 @@ class QueryImage:
 
 @dataclass(frozen=True, eq=False)
 class BenchmarkScene:
-    """A scene as its protocol has it; no image is opened before it is searched or mapped.
+    """A scene of a protocol; no image is opened before it is searched or mapped.
 
     ``thresholds`` are metres and degrees, ``unit`` ("cm" or "m") is that of positions in its papers. Raises SourceError
     where there is nothing to map or to find, or two images have one name.
@@ -83,13 +82,13 @@ class BenchmarkScene:
         return replace(self, database=self.database[::every])
 
     def checked(self) -> BenchmarkScene:
-        """The scene itself. Raises SourceError where images that its lists name are not on disk."""
+        """The scene itself. Raises SourceError where images of its lists are missing."""
         check_files(self.name, [image.path for image in self.images])
         return self
 
 
 def check_files(scene: str, paths: Sequence[Path]) -> None:
-    """Raise SourceError where one of the paths is no file, with the number of those that are none."""
+    """Raise SourceError with the number of paths that are no files, if there are any."""
     missing = [path for path in paths if not is_file(path)]
     if missing:
         raise SourceError(

@@ -1,4 +1,4 @@
-"""Scores of a scene as papers print them: median errors, and how many queries are found within the thresholds."""
+"""Scores of a scene as in papers: median errors, and shares of queries within the thresholds."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def score(queries: Sequence[QueryImage], records: Mapping[str, QueryRecord], thr
 
 
 def mean_score(scores: Sequence[Score]) -> Score:
-    """The plain average over scenes of their medians and percentages, as papers have it; counts are added up."""
+    """The unweighted mean over scenes of their medians and percentages, as in papers; counts are added up."""
     recalls = zip(*(one.recall for one in scores if one.recall), strict=True)
     return Score(
         sum(one.queries for one in scores),

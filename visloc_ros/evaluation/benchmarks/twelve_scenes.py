@@ -1,7 +1,7 @@
 """12-Scenes (Valentin et al., 3DV 2016): ``PLACE/ROOM/data/frame-NNNNNN.color.jpg`` with ``.pose.txt``.
 
 ``split.txt`` has a line ``sequenceN [frames=COUNT] [start=FIRST ; end=LAST]`` for each sequence: the first one is to be
-found, the others are mapped. ``info.txt`` tells the camera. A pose that is not finite is one that was not known.
+found, the others are mapped. ``info.txt`` holds the camera. A pose that is not finite is unknown.
 """
 
 from __future__ import annotations
