@@ -1,4 +1,4 @@
-"""Local features, their matching, and one vector for a whole image: small Protocols, made by name."""
+"""Local features, their matching, and global descriptors: small Protocols, made by name."""
 
 from visloc_ros.features.config import FeatureConfig, GlobalConfig, MatcherConfig, SiftConfig, VladConfig
 from visloc_ros.features.registry import (

@@ -19,7 +19,7 @@ BATCHINGS = ("auto", "always", "never")
 
 @dataclass(frozen=True)
 class SiftConfig(Config):
-    """What only the extractor ``sift`` is asked."""
+    """Options of the extractor ``sift`` alone."""
 
     contrast_threshold: float = option(0.0067, "lowest contrast of a keypoint", minimum=0.0, maximum=1.0)
     edge_threshold: float = option(
@@ -30,7 +30,7 @@ class SiftConfig(Config):
 
 @dataclass(frozen=True)
 class FeatureConfig(Config):
-    """How local features are found. ``make_extractor`` refuses a name it does not know."""
+    """Options of local features. ``make_extractor`` refuses an unknown name."""
 
     name: str = option("aliked-n16", f"extractor: {', '.join(EXTRACTOR_NAMES)}, or hloc:CONF")
     max_keypoints: int = option(512, "keypoints kept per image, strongest first", minimum=16, maximum=20_000)
@@ -49,7 +49,7 @@ class FeatureConfig(Config):
         0,
         "CPU threads of torch; 0 leaves them as they are, in the anchor node half of the processors",
         minimum=0,
-        maximum=256,  # torch ends the process where it cannot start as many as it is told to
+        maximum=256,  # torch ends the process where it cannot start as many as requested
     )
     weights: str = option("", "weights file; empty takes those of an installed package or the torch cache")
     sift: SiftConfig = section(SiftConfig)
@@ -57,13 +57,13 @@ class FeatureConfig(Config):
 
 @dataclass(frozen=True)
 class MatcherConfig(Config):
-    """How features are matched. ``make_matcher`` refuses a name it does not know."""
+    """Options of matching. ``make_matcher`` refuses an unknown name."""
 
     name: str = option("lightglue", f"matcher: {', '.join(MATCHER_NAMES)}, or hloc:CONF")
     filter_threshold: float = option(0.1, "lowest match score", minimum=0.0, maximum=1.0)
     ratio: float = option(
         1.0,
-        "nearest: largest distance of the best match over that of the second best; 1 does not ask",
+        "nearest: largest distance of the best match over that of the second best; 1 for no test",
         minimum=0.1,
         maximum=1.0,
     )
@@ -79,13 +79,13 @@ class MatcherConfig(Config):
         choices=BATCHINGS,
     )
     compile: bool = option(False, "compile batched matching into CUDA graphs: a slow first match, on a GPU only")
-    cache_mb: int = option(128, "memory for what is prepared of images that come again [MB]", minimum=0)
+    cache_mb: int = option(128, "memory for the prepared data of repeated images [MB]", minimum=0)
     weights: str = option("", "weights file; empty takes those of an installed package or the torch cache")
 
 
 @dataclass(frozen=True)
 class GlobalConfig(Config):
-    """How whole images are described. ``make_global_descriptor`` refuses a name it does not know."""
+    """Options of global descriptors. ``make_global_descriptor`` refuses an unknown name."""
 
     name: str = option(
         AUTO,
@@ -100,7 +100,7 @@ class GlobalConfig(Config):
 
 @dataclass(frozen=True)
 class VladConfig(Config):
-    """How the global descriptor's codebook is trained and applied."""
+    """Options of the codebook of VLAD."""
 
     clusters: int = option(64, "visual words", minimum=2, maximum=1024)
     max_samples: int = option(50_000, "descriptors the codebook is trained with", minimum=100)

@@ -30,7 +30,7 @@ def find_entries(names: Iterable[str]) -> list[WeightsFile]:
 def fetch(
     entry: WeightsFile, hub_folder: Path, *, accept_unverified: bool = False, bar: DownloadBar | None = None
 ) -> Path:
-    """Download a file to where it is looked for, unless it is there already, and give its path.
+    """Download a file to the place where models search it, unless it exists already, and give its path.
 
     Raises ModelError when the network fails or the checksum is wrong, and, without ``accept_unverified``, where no
     checksum is known; OutputError when the file cannot be written.

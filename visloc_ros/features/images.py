@@ -1,4 +1,4 @@
-"""Images as models want them: reduced, grey, in three channels."""
+"""Images for models: reduced, grey, in three channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For extractors that take several images no faster than one after the other."""
+"""For extractors that are no faster with several images at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from visloc_ros.core.types import Image
 
 
 class OneByOne(ABC):
-    """What a ``LocalExtractor`` does with several images, by what it does with one."""
+    """The methods of a ``LocalExtractor`` for several images, by that for one."""
 
     batch_size = 1
 

@@ -1,4 +1,4 @@
-"""The one place where a network's pixels become COLMAP's, and back.
+"""The only conversion between a network's pixels and COLMAP's.
 
 Networks count from the centre of the top-left pixel of the image they were given, which is (0, 0) to them and
 (0.5, 0.5) to COLMAP; they may be given a resized image.

@@ -56,7 +56,7 @@ def make_matcher(config: MatcherConfig | None = None, extractor: str = "aliked-n
 
 
 def is_trained_with_the_map(config: GlobalConfig) -> bool:
-    """Whether this descriptor comes out of the map's own features, so that it cannot be made before them."""
+    """Whether this descriptor is computed from the map's own features, so that it cannot be made before them."""
     return config.name in (AUTO, VLAD)
 
 

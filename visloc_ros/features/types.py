@@ -1,4 +1,4 @@
-"""What an extractor, a matcher and a global descriptor are: small Protocols over plain arrays."""
+"""Protocols of extractors, matchers and global descriptors over plain arrays."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LocalExtractor(Protocol):
 
     @property
     def batch_size(self) -> int:
-        """Images that ``extract_many`` is best given at once; 1 where several cost as many times one."""
+        """Best number of images for ``extract_many``; 1 where a batch is not faster."""
         ...
 
     def extract(self, image: Image) -> LocalFeatures:
@@ -64,7 +64,7 @@ class Matcher(Protocol):
 
     @property
     def batch_size(self) -> int:
-        """References that ``match_many`` is best given at once; 1 where several cost as many times one."""
+        """Best number of references for ``match_many``; 1 where a batch is not faster."""
         ...
 
     def match(self, a: LocalFeatures, b: LocalFeatures) -> Matches:
@@ -77,7 +77,7 @@ class Matcher(Protocol):
 
 
 class GlobalDescriptor(Protocol):
-    """Describes a whole image by one unit vector, so that a dot product tells how alike two places look."""
+    """Describes a whole image by one unit vector, so that a dot product measures how alike two places look."""
 
     @property
     def info(self) -> ModelInfo:
@@ -87,6 +87,6 @@ class GlobalDescriptor(Protocol):
     def describe(self, image: Image, features: LocalFeatures) -> NDArray[np.float32]:
         """Unit vector (G,) float32 of a uint8 image, (H, W) grey or (H, W, 3) RGB, and its local features.
 
-        A descriptor looks at one of the two; zeros where it sees nothing to describe.
+        A descriptor uses one of the two; zeros where there is nothing to describe.
         """
         ...

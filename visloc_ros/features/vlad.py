@@ -1,4 +1,4 @@
-"""VLAD over local descriptors: a global descriptor that needs no network of its own.
+"""VLAD over local descriptors: a global descriptor without a network.
 
 Residuals to a k-means codebook (Jegou et al. 2010), normalised per word (Arandjelovic and Zisserman 2013),
 then signed square root and unit length.

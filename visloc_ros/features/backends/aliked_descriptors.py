@@ -23,7 +23,7 @@ class DescriptorHead(nn.Module):
         self.agg_weights = nn.Parameter(torch.empty(samples, dim, dim))
 
     def forward(self, pyramid: Pyramid, pixels: Tensor, images: Tensor) -> Tensor:
-        """Unit descriptors (N, D) of keypoints (N, 2) in the images of a batch that ``images`` (N,) tells."""
+        """Unit descriptors (N, D) of keypoints (N, 2) in images of a batch by row, ``images`` (N,)."""
         offsets = self._offsets(pyramid, pixels, images)
         positions = (pixels[:, None, :] + offsets).reshape(-1, 2)
         sampled = pyramid.interpolate(positions, images.repeat_interleave(self.samples))
@@ -40,10 +40,10 @@ class DescriptorHead(nn.Module):
 
 
 class Pyramid:
-    """Feature levels that are enlarged to image size, joined and normalised only at the pixels asked for.
+    """Feature levels that are enlarged to image size, joined and normalised only at the requested pixels.
 
     The first level, which has the padded image's size, is projected only there, too. The levels are those of a batch:
-    images of it may be asked for different numbers of pixels, each of which comes with its image's row in the batch.
+    the numbers of pixels may differ by image, and each pixel comes with its image's row in the batch.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ The result is that of the training-time formulation, at a fraction of its time o
   where a keypoint samples it.
 - Maps lie channels last: that is how convolutions with few channels are fast, and a position is one row of memory,
   so that deformable convolution is a weighted sum of rows and a matrix product.
-- The full resolution is worked off in strips of rows, so that what is needed only on the way stays in the cache.
+- The full resolution is processed in strips of rows, so that intermediate results stay in the cache.
 - ``fold_normalization`` makes batch normalisation part of the convolution before it.
 - ``.to(torch.bfloat16)`` halves the time of convolutions on processors that multiply such numbers. Positions and the
   sums behind the scores stay in single precision: keypoints move by 0.02 px.
@@ -48,11 +48,11 @@ SIZES = {
 
 
 class AlikedNetwork(nn.Module):
-    """Images (B, 3, H, W) in [0, 1] to what is found in each: keypoints (N, 2), scores (N,), descriptors (N, D).
+    """Images (B, 3, H, W) in [0, 1] to keypoints (N, 2), scores (N,), descriptors (N, D) of each.
 
     Keypoints are in pixels from the first pixel's centre. The maps of a batch are computed together, and so are the
-    descriptors of all its keypoints. Keypoints are looked for image by image: each has its own number of peaks, which
-    are sorted among themselves.
+    descriptors of all its keypoints. Keypoints are found image by image: each has its own number of peaks, which are
+    sorted by image.
     """
 
     def __init__(self, sizes: Sizes) -> None:
@@ -212,7 +212,7 @@ def _convolve_strip(conv: nn.Conv2d, strip: Tensor, is_first: bool, is_last: boo
 
 
 def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """1x1 convolution of (B, C, H, W) channels last, each row of pixels as an image of its own.
+    """1x1 convolution of (B, C, H, W) channels last, each row of pixels as a separate image.
 
     On one thread torch gives only large batches to the faster of its two libraries.
     """
@@ -223,7 +223,7 @@ def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _rows_in_batch(counts: list[int], device: torch.device) -> Tensor:
-    """For that many things of each image of a batch, one image after the other, its row in the batch."""
+    """Row in the batch of each item, given the number of items of each image, one image after the other."""
     repeats = torch.tensor(counts, device=device)
     return torch.arange(len(counts), device=device).repeat_interleave(repeats, output_size=sum(counts))
 

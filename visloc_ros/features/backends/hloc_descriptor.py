@@ -20,7 +20,7 @@ from visloc_ros.features.types import ModelInfo
 
 
 class HlocDescriptor:
-    """Describes images as an hloc configuration says."""
+    """Describes images by an hloc configuration."""
 
     def __init__(self, config: GlobalConfig) -> None:
         self._device = pick_device(config.device)

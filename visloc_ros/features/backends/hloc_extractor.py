@@ -27,7 +27,7 @@ _PROBE_SIDE = 256
 
 
 class HlocExtractor(OneByOne):
-    """Runs an extractor as its hloc configuration says, and keeps the strongest ``max_keypoints``."""
+    """Runs an extractor by its hloc configuration, and keeps the strongest ``max_keypoints``."""
 
     def __init__(self, config: FeatureConfig) -> None:
         self._config = config
@@ -55,7 +55,7 @@ class HlocExtractor(OneByOne):
 
     @torch.inference_mode()
     def _run(self, image: Image) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float64]]:
-        """What hloc's model gives, and resized size / original size."""
+        """The output of hloc's model, and resized size / original size."""
         planes = prepare(image, self._conf["preprocessing"], self._device)
         with self._one_at_a_time:
             found = self._network({"image": planes})

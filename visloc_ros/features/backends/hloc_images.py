@@ -17,7 +17,7 @@ _DEFAULTS = {"grayscale": False, "resize_max": None, "resize_force": False, "int
 
 
 def prepare(image: Image, preprocessing: Mapping[str, Any], device: torch.device) -> Tensor:
-    """Planes (1, C, H, W) in [0, 1] of an image, resized as a configuration's ``preprocessing`` says."""
+    """Planes (1, C, H, W) in [0, 1] of an image, resized by a configuration's ``preprocessing``."""
     options = {**_DEFAULTS, **preprocessing}
     pixels = (as_grey(image) if options["grayscale"] else as_rgb(image)).astype(np.float32)
     longest = max(pixels.shape[:2])

@@ -22,7 +22,7 @@ _MODULE = "match_features"
 
 
 class HlocMatcher:
-    """Matches two images as an hloc configuration says."""
+    """Matches two images by an hloc configuration."""
 
     def __init__(self, config: MatcherConfig) -> None:
         self._device = pick_device(config.device)

@@ -94,7 +94,7 @@ def _load(name: str, model: HubModel) -> nn.Module:
 
 
 def _cached_repository(repository: str) -> Path | None:
-    """Folder OWNER_NAME_BRANCH of torch.hub, whose case is that in which somebody once asked for it."""
+    """Folder OWNER_NAME_BRANCH of torch.hub, in the letter case of its first request."""
     prefix = f"{repository.replace('/', '_')}_".lower()
     if not hub_folder().is_dir():
         return None

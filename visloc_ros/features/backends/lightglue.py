@@ -42,7 +42,7 @@ _FAMILIES = {
 
 
 class LightGlueMatcher:
-    """Matches images with LightGlue; the weights are read once, here, and images it sees again are prepared once."""
+    """Matches images with LightGlue; the weights are read once, here, and repeated images are prepared once."""
 
     def __init__(self, config: MatcherConfig, extractor: str) -> None:
         name = re.split("[-_]", extractor.removeprefix(HLOC))[0]
@@ -107,7 +107,7 @@ class LightGlueMatcher:
         return tensor.pin_memory().to(self.device, non_blocking=True) if self._on_gpu else tensor
 
     def _positions(self, features: LocalFeatures) -> NDArray[np.float32]:
-        """Network pixels (N, 2), with sizes and angles (N, 4) where the weights want them."""
+        """Network pixels (N, 2), with sizes and angles (N, 4) where the weights need them."""
         pixels = network_from_colmap(features.keypoints)
         if self._family.position_dim == pixels.shape[1]:
             return pixels
@@ -136,7 +136,7 @@ _IMAGES_STEP = 4
 
 
 class BatchMatcher:
-    """Fills images up to one size, runs the network once, and takes the matches apart again."""
+    """Pads images to one size, runs the network once, and splits the matches by reference."""
 
     def __init__(self, network: LightGlueNetwork, threshold: float, compiled: bool) -> None:
         self._threshold = threshold
@@ -161,7 +161,7 @@ class BatchMatcher:
 
 
 def _fill_up(images: Sequence[Prepared]) -> tuple[Tensor, Tensor, Tensor]:
-    """States (B, P, 256), encodings (B, P, 64), and which points (B, P) are not there only to fill up."""
+    """States (B, P, 256), encodings (B, P, 64), and which points (B, P) are no padding."""
     sizes = [len(image.state) for image in images]
     count = -(-max(sizes) // _POINTS_STEP) * _POINTS_STEP
     states, encodings = (
@@ -181,8 +181,8 @@ class _Entry(NamedTuple):
 class PreparedCache:
     """Prepared images, least recently used first, within a memory limit but never fewer than the newest two.
 
-    An image is known by its features object: the features of a map live as long as the map, those of a query go with
-    it, and its entry with the next one made.
+    An image is identified by its features object: the features of a map live as long as the map, those of a query are
+    released with it, and its entry when the next one is made.
     """
 
     def __init__(self, max_bytes: int) -> None:

@@ -1,8 +1,8 @@
 """LightGlue's layers, arranged for speed from the published weights with the same result.
 
 Queries, keys and values are whole blocks of channels instead of interleaved ones, the two channels that a rotary
-encoding turns together lie in two halves, and the scale of the scores is in the weights. The projection of what
-attention found and the first layer after it are two matrices in a row, here multiplied into one. Number types are
+encoding turns together lie in two halves, and the scale of the scores is in the weights. The projection of
+attention's output and the first layer after it are two matrices in a row, here multiplied into one. Number types are
 explicit: matrix products in ``dtype``, the state they add to in float32.
 """
 
@@ -26,14 +26,14 @@ from visloc_ros.features.backends.lightglue_published import (
 
 _HEAD_DIM = DIM // HEADS
 _SCALE = 1.0 / math.sqrt(_HEAD_DIM)
-_IMPOSSIBLE = -1e4  # similarity of points that are only there to fill up: its exponential is exactly zero
+_IMPOSSIBLE = -1e4  # similarity of padding: its exponential is exactly zero
 
 
 class Images(Protocol):
-    """How points are shared out over images: what may attend to what."""
+    """The assignment of points to images, which determines what may attend to what."""
 
     def within(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Each point's attention over the points of its own image, (..., N, 256)."""
+        """Each point's attention over the points of the same image, (..., N, 256)."""
         ...
 
     def across(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class CrossAttention(nn.Module):
 
 
 class _Update(nn.Module):
-    """What is added to the state, from the state and from what attention found."""
+    """The update of the state, by the state and by attention's output."""
 
     def __init__(self, out: nn.Linear, feed_forward: nn.Sequential, dtype: torch.dtype) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class _Update(nn.Module):
 
 
 class Assignment(nn.Module):
-    """Matching head: who is whose partner."""
+    """Matching head: assigns partners."""
 
     def __init__(self, published: PublishedAssignment) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class Assignment(nn.Module):
     def forward(self, a: Tensor, b: Tensor, possible: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """For every point of a its mutual best point of b (..., N) or -1, and the score (..., N) of its best.
 
-        ``possible`` (..., N, M) is false where a point is only there to fill up.
+        ``possible`` (..., N, M) is false at padding.
         """
         scores = self._log_scores(a, b, possible)
         best, partner = scores.max(dim=-1)
@@ -139,7 +139,7 @@ class Assignment(nn.Module):
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Softmax attention of (B, N, 256) over (B, M, 256) in heads; ``mask`` (B, 1, 1, M) is false where not to look."""
+    """Softmax attention of (B, N, 256) over (B, M, 256) in heads; ``mask`` (B, 1, 1, M) is false at ignored points."""
     q, k, v = (x.view(*x.shape[:2], HEADS, _HEAD_DIM).transpose(1, 2) for x in (queries, keys, values))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0).transpose(1, 2).flatten(2)
 

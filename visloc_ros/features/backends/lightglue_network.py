@@ -2,7 +2,7 @@
 
 With one pair, depth and width adapt: matching ends at the first layer whose points are confident enough, and points
 that are surely unmatchable are dropped on the way. With many, every pair runs to the last layer with all its points,
-in tensors of one size: what a GPU wants. What a layer computes for one image alone before the first exchange
+in tensors of one size, which suits a GPU. The computation of a layer for one image alone before the first exchange
 (``prepare``) is done once per image and reused for every pair that the image is part of.
 """
 
@@ -29,12 +29,12 @@ class Prepared(NamedTuple):
 
     @property
     def num_bytes(self) -> int:
-        """Memory it takes."""
+        """Its bytes in memory."""
         return sum(tensor.nbytes for tensor in self)
 
 
 class Adaptivity(NamedTuple):
-    """When to end early and whom to drop: see ``MatcherConfig.depth_confidence`` and ``width_confidence``."""
+    """When to end early and which points to drop: see ``MatcherConfig.depth_confidence`` and ``width_confidence``."""
 
     depth: float
     width: float
@@ -78,8 +78,8 @@ class LightGlueNetwork(nn.Module):
     def match_batch(self, query: Prepared, references: Prepared, present: Tensor) -> tuple[Tensor, Tensor]:
         """For every query point its partner (B, P) in each reference or -1, and the score (B, P).
 
-        ``query`` has states (P, 256), ``references`` (B, P, 256), both filled up to P points; ``present`` (B + 1, P)
-        tells which points there are, the query's first. Every image must have one.
+        ``query`` has states (P, 256), ``references`` (B, P, 256), both padded to P points; ``present`` (B + 1, P)
+        marks points that are no padding, the query's first. Every image must have one.
         """
         batch = len(references.state)
         mask = torch.cat((present[:1].expand(batch, -1), present[1:]))
@@ -169,7 +169,7 @@ class _Pair:
 
 
 class _Batch:
-    """Images filled up to one size along a batch: the first of all pairs, then the second of all pairs."""
+    """Images padded to one size along a batch: the first of all pairs, then the second of all pairs."""
 
     def __init__(self, mask: Tensor) -> None:
         self.mask = mask

@@ -35,7 +35,7 @@ class PublishedLightGlue(nn.Module):
 
     @property
     def tokens(self) -> list[nn.Sequential]:
-        """After every layer but the last, the head that tells how sure a point is."""
+        """After every layer but the last, the head that estimates the confidence of a point."""
         return [cast(_Token, head).token for head in self.token_confidence]
 
 

@@ -1,7 +1,7 @@
-"""Constructors of other packages like to download; called through here they find their files or fail.
+"""Calls constructors of other packages without downloads: they find their files or fail.
 
-Python announces network access and new processes to audit hooks (PEP 578), whichever library asks; the hook refuses
-them only in a thread that is inside ``make_offline``.
+Python reports network access and new processes of any library to audit hooks (PEP 578); the hook refuses them only in a
+thread that is inside ``make_offline``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def make_offline(name: str, make: Callable[[], T], advice: str) -> T:
     with _network_refused() as refused:
         try:
             return make()
-        except Exception as error:  # whatever another package's constructor may raise
+        except Exception as error:  # another package's constructor may raise anything
             if refused:
                 raise ModelError(f"'{name}' lacks {refused[0]}: {_remedy(refused[0], advice)}") from error
             reason = " ".join(str(error).split())[:_MAX_REASON]
@@ -78,7 +78,7 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _wanted(event: str, arguments: tuple[Any, ...]) -> str:
-    """What an audit event would fetch from a network; empty for any other event."""
+    """The address that an audit event would fetch from a network; empty for any other event."""
     if event == "urllib.Request":
         return str(arguments[0])
     if event == "socket.getaddrinfo":

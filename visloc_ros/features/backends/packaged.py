@@ -22,7 +22,7 @@ from visloc_ros.features.types import ModelInfo
 
 
 class _Package(NamedTuple):
-    """How one package makes and runs its network; ``multiple`` is what image sides must be divisible by."""
+    """How one package makes and runs its network; image sides must be multiples of ``multiple``."""
 
     make: Callable[[FeatureConfig], nn.Module]
     run: Callable[[Any, Tensor], dict[str, Tensor]]

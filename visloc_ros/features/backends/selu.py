@@ -1,7 +1,7 @@
 """SELU (Klambauer et al., NeurIPS 2017) by the exponential to base two, which is fast on every processor.
 
 Torch takes it from ``expm1``, whose AVX-512 version is up to ten times slower than its AVX2 version: most of the time
-of a small network. What ``exp(x) - 1`` loses near zero is less than the rounding of a number near one. ``exp2`` is
+of a small network. The error of ``exp(x) - 1`` near zero is less than the rounding of a number near one. ``exp2`` is
 three times as fast as ``exp``, whose AVX-512 version is slow, too.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 ALPHA = 1.6732632423543772
 SCALE = 1.0507009873554805
 _LOG2_E = 1.0 / math.log(2.0)
-_PART = 1 << 18  # numbers that are worked off together, so that they stay in the cache
+_PART = 1 << 18  # numbers that are processed together, so that they stay in the cache
 
 
 def selu_(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Images as tensors, and what identifies a network that is already loaded."""
+"""Images as tensors, and the checksum of a loaded network."""
 
 from __future__ import annotations
 

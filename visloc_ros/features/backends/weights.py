@@ -1,4 +1,4 @@
-"""Where weights come from: an explicit file, an installed package that carries them, or the torch cache.
+"""Finds weights: an explicit file, an installed package that contains them, or the torch cache.
 
 Nothing is ever downloaded here; ``visloc fetch-weights`` does that.
 """
@@ -24,7 +24,7 @@ _MAX_REASON = 160
 def find_weights(explicit: str, names: tuple[str, ...]) -> Path:
     """Path of a weights file: ``explicit`` if given, else one of ``names`` (without suffix) where packages keep them.
 
-    Raises ModelError that says where was looked and what to install.
+    Raises ModelError with the searched folders and what to install.
     """
     if explicit:
         path = Path(explicit).expanduser()
@@ -49,7 +49,7 @@ def hub_folder() -> Path:
 def load_weights(network: nn.Module, path: Path, rename: Callable[[str], str] = str, entry: str = "") -> str:
     """Load a state dictionary into ``network``, every entry of it and nothing else; gives the file's SHA-256.
 
-    ``rename`` turns the file's names into the network's, or into nothing where the network has no use for a weight;
+    ``rename`` turns the file's names into the network's, or into nothing where the network does not use a weight;
     ``entry`` names the one dictionary of several in the file.
     Raises ModelError when the file is damaged or belongs to another model.
     """
@@ -80,7 +80,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
         return torch.float32 if name == "float32" else torch.bfloat16
     if device.type == "cuda":
         return torch.float16
-    native: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch does not tell
+    native: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # missing in an older torch
     return torch.bfloat16 if native.get("avx512_bf16") or native.get("amx_bf16") else torch.float32
 
 
