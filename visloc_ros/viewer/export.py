@@ -1,4 +1,4 @@
-"""Pictures and films of what a browser shows, for that browser to download."""
+"""Pictures and films of the view in a browser, for that browser to download."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def add_export_buttons(
 
 
 def rendered(client: viser.ClientHandle, width: int, height: int) -> NDArray[np.uint8]:
-    """What a browser shows now, as RGB (height, width, 3)."""
+    """The present view of a browser, as RGB (height, width, 3)."""
     picture = np.asarray(client.get_render(height=height, width=width, transport_format="png"), np.float32)
-    opaque = picture[..., 3:] / 255.0  # nothing but what is shown
+    opaque = picture[..., 3:] / 255.0  # share of visible content
     return np.asarray(opaque * picture[..., :3] + 255.0 * (1.0 - opaque), np.uint8)
 
 
@@ -72,7 +72,7 @@ def as_png(picture: NDArray[np.uint8]) -> bytes:
 
 
 def as_gif(pictures: list[NDArray[np.uint8]]) -> bytes:
-    """Pictures as an animated GIF without end."""
+    """Pictures as an endless animated GIF."""
     first, *rest = (Image.fromarray(picture).quantize(128) for picture in pictures)
     data = io.BytesIO()
     first.save(data, "GIF", save_all=True, append_images=rest, duration=1000 // FILM_FPS, loop=0)

@@ -1,4 +1,4 @@
-"""A camera in a scene as it is found: where it is, what it sees, its way, and where searches found it."""
+"""A live camera in a scene: its pose, its image, its path, and the poses by searches."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from visloc_ros.pipeline.live_camera import LiveCamera
 from visloc_ros.viewer.scene import QUERY_COLOUR, Scene, as_rgb, shrunk
 
 FOUND_COLOUR = (40, 180, 90)
-PERIOD_S = 0.1  # as often as an eye wants it; each costs the browser a picture
+PERIOD_S = 0.1  # smooth to the eye; each update sends the browser a picture
 MOST_POSITIONS, MOST_FOUND = 20_000, 500
 
 
 class LiveView:
-    """Shows what a live camera gives; called from one thread."""
+    """Shows the results of a live camera; called from one thread."""
 
     def __init__(self, scene: Scene, camera: LiveCamera) -> None:
         self._scene, self._camera = scene, camera
@@ -32,7 +32,7 @@ class LiveView:
         self._shown_s = -PERIOD_S
 
     def show(self, frame: Frame, estimate: Estimate) -> None:
-        """Take a frame and its pose; shown as often as an eye wants it."""
+        """Take a frame and its pose; shown at a limited rate."""
         pose = estimate.map_from_camera
         if pose is not None:
             self._way.append(pose.translation)

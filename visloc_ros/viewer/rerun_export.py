@@ -88,5 +88,5 @@ def _log_camera(
 
 
 def _pieces(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The way (N, 3) as pieces (N - 1, 2, 3), each of which has a colour."""
+    """The path (N, 3) as pieces (N - 1, 2, 3), each of which has a colour."""
     return np.stack([positions[:-1], positions[1:]], axis=1)

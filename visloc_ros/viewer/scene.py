@@ -1,4 +1,4 @@
-"""What a viewer shows of a map: its points, the images it was made from, and cameras in it."""
+"""The view of a map: its points, the images it was made from, and cameras in it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from visloc_ros.mapping.gravity import find_up
 from visloc_ros.sources.ros_images import decode_compressed
 from visloc_ros.viewer.point_colours import point_colours
 
-MOST_FRUSTUMS = 300  # with pictures: what a browser moves smoothly on a laptop
-FRUSTUM_SHARE = 0.03  # of the width of the scene: seen from where all of it is seen
+MOST_FRUSTUMS = 300  # with pictures: a browser on a laptop still moves these smoothly
+FRUSTUM_SHARE = 0.03  # of the width of the scene: visible when the whole scene is in view
 POINT_SHARE = 0.004
-BEHIND, ABOVE = 0.25, 0.1  # of the width of the scene: where a viewer who follows a camera stands
+BEHIND, ABOVE = 0.25, 0.1  # of the width of the scene: position of a viewer that follows a camera
 PICTURE_WIDTH = 240  # of a query in its frustum, in pixels
 LEAST_AHEAD = 0.1  # mean of viewing directions: cameras that look all around have none in common
 REFERENCE_COLOUR, QUERY_COLOUR = (120, 125, 135), (25, 110, 255)
@@ -37,14 +37,14 @@ class Scene:
         self.server, self.up, self.unit = server, up, "m" if metric else "map units"
         low, high = np.percentile(points, [5, 95], axis=0)
         self.centre, self.width = (low + high) / 2, float(np.linalg.norm(high - low))
-        """The middle of the map, and how wide it is without its stray points."""
+        """The middle of the map, and its width without stray points."""
         server.scene.set_up_direction(up)
         self.look_along(np.linalg.svd(up[None])[2][1])
         self.points = self.show_points("/map", points, colours)
 
     @staticmethod
     def of_map(server: viser.ViserServer, place: Map) -> Scene:
-        """A whole map, seen as its images look."""
+        """A whole map, viewed in the mean direction of its images."""
         poses = [image.map_from_camera for image in place.images]
         found = None if place.manifest.gravity_aligned else find_up(poses)
         up = np.array([0.0, 0.0, 1.0]) if found is None else found.direction
@@ -56,7 +56,7 @@ class Scene:
         return scene
 
     def look_along(self, ahead: Array) -> None:
-        """Have new viewers look this way, a level unit vector (3,), down at the middle."""
+        """Let new viewers look in this direction, a level unit vector (3,), down at the middle."""
         camera = self.server.initial_camera
         camera.up, camera.look_at = self.up, self.centre
         camera.position = self.centre + self.width * (0.35 * self.up - 0.6 * ahead)
@@ -81,7 +81,7 @@ class Scene:
         picture: NDArray[np.uint8] | None = None,
         size: float = 1.0,
     ) -> viser.CameraFrustumHandle:
-        """Show a camera with what it sees; ``size`` is relative to the usual one."""
+        """Show a camera with its image; ``size`` is relative to the usual one."""
         vertical_rad, aspect = field_of_view(camera)
         return self.server.scene.add_camera_frustum(
             name,
@@ -109,7 +109,7 @@ class Scene:
                 client.camera.look_at = map_from_camera.translation
 
     def show_path(self, name: str, positions: Array, colours: NDArray[np.uint8]) -> None:
-        """Show the way through positions (N, 3) in their colours (N, 3)."""
+        """Show the path through positions (N, 3) in their colours (N, 3)."""
         if len(positions) > 1:
             # These lines alone are drawn in colours without gamma.
             linear = (255.0 * (colours / 255.0) ** 2.2).astype(np.uint8)
@@ -147,7 +147,7 @@ def field_of_view(camera: pycolmap.Camera) -> tuple[float, float]:
 
 
 def shrunk(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture as small as it is shown; for a browser many are much."""
+    """A picture reduced to its shown size, since many large ones slow a browser down."""
     height = round(PICTURE_WIDTH * picture.shape[0] / picture.shape[1])
     return np.asarray(cv2.resize(picture, (PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
 
@@ -159,7 +159,7 @@ def as_rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def open_server(host: str, port: int, title: str) -> viser.ViserServer:
     """A page in the browser, at this port or the next free one. Raises OSError."""
-    with redirect_stdout(None):  # what it says of itself
+    with redirect_stdout(None):  # its own messages
         server = viser.ViserServer(host=host, port=port, label=title, verbose=False)
     server.gui.configure_theme(dark_mode=False, show_logo=False, show_share_button=False)
     server.gui.main_panel.dock_right()
@@ -168,6 +168,6 @@ def open_server(host: str, port: int, title: str) -> viser.ViserServer:
 
 
 def close_server(server: viser.ViserServer) -> None:
-    """Take the page away."""
+    """Close the page."""
     with redirect_stdout(None):
         server.stop()

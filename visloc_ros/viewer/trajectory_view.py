@@ -1,4 +1,4 @@
-"""A trajectory in a scene: its way, its cameras with their pictures, and controls to play it."""
+"""A trajectory in a scene: its path, its cameras with their pictures, and controls to play it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.viewer.scene import QUERY_COLOUR, Scene
 
 PERIOD_S = 1 / 30
-MOST_CAMERAS = 40  # on the way: they show where it looked, and do not hide it
+MOST_CAMERAS = 40  # on the path: they show viewing directions without hiding it
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 5.0)
 ERROR_COLOURS = colormaps["turbo"]
 
 
 @dataclass(frozen=True, eq=False)
 class ShownTrajectory:
-    """Poses ``map_from_camera``, and what is known of them: small pictures by row, errors (N,) in map units."""
+    """Poses ``map_from_camera``, with small pictures by row and errors (N,) in map units."""
 
     trajectory: Trajectory
     camera: pycolmap.Camera
@@ -49,7 +49,7 @@ class ShownTrajectory:
 
 
 class TrajectoryView:
-    """Shows a trajectory, and plays it in a thread of its own until it is closed."""
+    """Shows a trajectory, and plays it in a separate thread until it is closed."""
 
     def __init__(self, scene: Scene, shown: ShownTrajectory) -> None:
         self._scene, self.shown = scene, shown
@@ -167,7 +167,7 @@ class Playback:
         self._at_ns = float(self.stamps_ns[index] - self.stamps_ns[0])
 
     def advance(self, seconds: float) -> None:
-        """Let time go by."""
+        """Advance the time."""
         if not self.is_playing:
             return
         last_ns = float(self.stamps_ns[-1] - self.stamps_ns[0])
