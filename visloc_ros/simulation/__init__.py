@@ -1,4 +1,4 @@
-"""Exactly known worlds by a seed: a room seen by a camera, and runs of odometry and anchors without any image."""
+"""Simulated data with exact truth, by a seed: a camera in a room, and runs of odometry and anchors without images."""
 
 from visloc_ros.simulation.config import SimulationConfig
 from visloc_ros.simulation.fusion_runs import FusionRun, simulate_run

@@ -22,7 +22,7 @@ class Span:
 
     @property
     def end_s(self) -> float:
-        """When it is over."""
+        """Its end."""
         return self.start_s + self.duration_s
 
     def __contains__(self, seconds: float) -> bool:
@@ -49,7 +49,7 @@ class Turn:
     about: Literal["vertical", "x", "optical"] = "vertical"
 
     def rotation(self, seconds: float) -> Array:
-        """Rotation matrix (3, 3) of what is turned until a time."""
+        """Rotation matrix (3, 3) of the turn until a time."""
         radians = np.radians(self.rate_deg * self.span.elapsed(seconds))
         return rotation_matrix(radians * np.eye(3)[0 if self.about == "x" else 2])
 

@@ -1,4 +1,4 @@
-"""Options of the simulated camera and the room it looks at."""
+"""Options of the simulated camera and its room."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LENSES: dict[str, tuple[str, tuple[float, ...]]] = {
 
 @dataclass(frozen=True)
 class SimulationConfig(Config):
-    """One simulated recording: the camera, how it sees, and for how long."""
+    """One simulated recording: the camera, its image quality, and its length."""
 
     width: int = option(640, "image width in pixels", minimum=64, maximum=4096)
     height: int = option(480, "image height in pixels", minimum=48, maximum=4096)

@@ -1,6 +1,6 @@
 """Odometry that drifts in position, rotation and scale, jitters, and is lost at times.
 
-Every segment has an origin, an attitude and a scale of its own. All at once with arrays: a run takes milliseconds.
+Every segment has its own origin, attitude and scale. All frames are computed at once: a run takes milliseconds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class SimulatedOdometry:
 
 @dataclass(frozen=True, eq=False)
 class _Steps:
-    """Motions (M, ...) from frame to frame as the odometry sees them, metric, and the variances of their errors."""
+    """Motions (M, ...) from frame to frame by the odometry, metric, and the variances of their errors."""
 
     rotations: Array
     translations: Array
@@ -102,7 +102,7 @@ def _drifting_steps(scenario: FusionScenario, rotations: Array, positions: Array
 
 
 def _integrate(steps: _Steps, rng: np.random.Generator) -> _Segment:
-    """Add up a segment's motions from an origin, an attitude and a scale of its own."""
+    """Add up a segment's motions from its own origin, attitude and scale."""
     rotations = np.empty((len(steps.rotations) + 1, 3, 3))
     rotations[0] = Rotation.random(None, rng).as_matrix()
     for row, step in enumerate(steps.rotations):

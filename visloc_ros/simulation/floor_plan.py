@@ -1,4 +1,4 @@
-"""The floor of a simulated room: what stands on it, and how far that is from a robot."""
+"""The floor of a simulated room: its obstacles, and their distance from a robot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CELL_M = 0.02
 class FloorPlan:
     """Clearance anywhere in a room, by a grid whose cells are ``CELL_M`` wide.
 
-    An obstacle is what is higher than ``step_m``, which wheels roll over, and lower than ``height_m``, the robot's.
+    Obstacles are between ``step_m``, which wheels roll over, and ``height_m``, the robot's height.
     """
 
     def __init__(self, room: Room, step_m: float = 0.02, height_m: float = 1.5) -> None:

@@ -1,4 +1,4 @@
-"""Map points followed from an anchor's image on, as map tracking gives them, without any image."""
+"""Poses by map points followed from an anchor's image on, as by map tracking, without images."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class FollowedPoints:
         )
 
     def _noise(self, stamp_ns: int) -> Array:
-        """Error (6,) of a frame in standard deviations: what lasts of that of the frame before, and some of its own."""
+        """Error (6,) of a frame in standard deviations: a part of that of the frame before, and an independent part."""
         seconds, self._seen_ns = (stamp_ns - self._seen_ns) / NANOSECONDS, stamp_ns
         kept, share = np.exp(-seconds / self._scenario.tracked_correlation_s), self._scenario.tracked_lasting_share
         self._lasting = kept * self._lasting + np.sqrt(1.0 - kept**2) * self._rng.normal(size=6)

@@ -1,4 +1,4 @@
-"""Simulated runs through the fusion, and how far its estimates are from the truth."""
+"""Runs the fusion on simulated runs, and measures the errors of its estimates."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def pose_errors(run: FusionRun, estimates: Sequence[Estimate]) -> Array:
 
 
 def whitened_errors(errors: Array, estimates: Sequence[Estimate]) -> Array:
-    """Errors (N, 6) in units of what the estimates' covariances expect; NaN where there is none."""
+    """Errors (N, 6) normalised by the estimates' covariances; NaN where there is none."""
     unknown = np.full((6, 6), np.nan)
     covariances = np.array([unknown if e.covariance is None else e.covariance for e in estimates])
     whitened = np.full_like(errors, np.nan)

@@ -1,6 +1,6 @@
-"""Exactly known runs for the fusion without any image: a camera on a path, its odometry, its anchors, by a seed.
+"""Simulated runs with exact truth for the fusion, without images: a camera on a path, its odometry, its anchors.
 
-Poses are metric in the map. Only types of ``core``: whatever takes odometry and anchors can be tried on them.
+Poses are metric in the map. Only types of ``core`` are used, so that any user of odometry and anchors can be tested.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ def _within(intervals: Intervals, seconds: Array) -> NDArray[np.bool_]:
     return inside
 
 
-REACH = 1.0  # metres to where the earlier view was taken
+REACH = 1.0  # metres to the earlier view
 SAME_VIEW_DEG = 30.0
-ELSEWHERE = 3.0  # metres by which a false loop is off
+ELSEWHERE = 3.0  # metres, error of a false loop
 
 
 def simulate_loops(
@@ -134,7 +134,7 @@ def _revisits(
 
 
 ALIAS = SE3(rotation_matrix([0.0, 0.0, 1.2]), np.array([4.0, -3.0, 0.0]))
-"""Where the place that looks the same lies."""
+"""The place that looks the same."""
 OUTLIER_REACH = 6.0
 SMALLEST_SIGMA = 1e-4
 WAVES = 48
@@ -143,7 +143,7 @@ VIEW_LENGTH = 0.7  # of the viewing direction, a unit vector, over which a place
 
 @dataclass(frozen=True)
 class Arrival:
-    """An anchor, when it comes, and whether it is an outlier or an alias."""
+    """An anchor, its arrival, and whether it is an outlier or an alias."""
 
     stamp_ns: int
     anchor: AnchorPose

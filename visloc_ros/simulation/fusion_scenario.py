@@ -1,4 +1,4 @@
-"""What a simulated run for the fusion is like: path, odometry, anchors."""
+"""The parameters of a simulated run for the fusion: path, odometry, anchors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class FusionScenario:
     path length + ``turn_as_distance`` x turning in radians. ``rotation_scale_error`` is of the factor by which
     odometry scales all rotations of a run, as a wrong focal length does; ``jitter`` is of each odometry pose alone.
 
-    An anchor's error is the sum of its own (``anchor_sigma``), and of one that all anchors of a place and a view share
-    (``place_sigma``), which changes over ``place_length``. Its covariance is that of the sum, with sigmas times
+    An anchor's error is the sum of an independent one (``anchor_sigma``), and of one that all anchors of a place and a
+    view share (``place_sigma``), which changes over ``place_length``. Its covariance is that of the sum, sigmas times
     ``reported_sigma_factor``. Gross outliers are poses anywhere, aliases poses in another place that looks the same;
     both come with a ``false_anchor_risk`` from a uniform distribution, the others with a ``risk`` from a log-uniform
     one: of anchors with the same risk, the more are false the larger it is.
@@ -26,7 +26,7 @@ class FusionScenario:
     Of the variance of their error ``tracked_lasting_share`` lasts from frame to frame, and changes over
     ``tracked_correlation_s``.
 
-    With a ``loop_period_s``, odometry recognises where it has been ``loop_gap_s`` or longer ago, and closes a loop; a
+    With a ``loop_period_s``, odometry recognises places of ``loop_gap_s`` or longer ago, and closes loops; a
     ``false_loop_share`` of them lead to another place.
     """
 

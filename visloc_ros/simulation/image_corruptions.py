@@ -1,4 +1,4 @@
-"""Image corruptions, and images of nothing at all: frames that a localizer must refuse or still find rightly."""
+"""Image corruptions, and images of no place: frames that a localizer must refuse or still find correctly."""
 
 from __future__ import annotations
 

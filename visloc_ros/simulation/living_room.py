@@ -1,4 +1,4 @@
-"""The place itself: a furnished room of 6 x 5 x 2.8 m, every surface painted from the seed."""
+"""The simulated place: a furnished room of 6 x 5 x 2.8 m, every surface painted from the seed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _X, _Y, _Z = np.eye(3)
 
 _OAK, _WALNUT, _PINE = planks((172, 128, 82), 0.27), planks((112, 76, 52), 0.4), planks((206, 172, 124))
 _BEAM = planks((128, 92, 64), 0.3)
-_WALL_SIDE = ("back", "bottom")  # what cannot be seen of a thing that stands against a wall
+_WALL_SIDE = ("back", "bottom")  # hidden sides of an object that stands against a wall
 _FRAMES = ((60, 44, 34), (176, 146, 72), (206, 196, 180), (40, 42, 46))
 
 

@@ -25,7 +25,7 @@ def make_look_alike(room: Room, seed: int) -> Room:
 
     Its plan is the mirror image of the living room's, opposite walls swap their materials, and everything is painted
     from another ``seed``, which must not be that of ``room``. Each picture keeps its size in metres, so that seen
-    alone it looks exactly as in ``room``: what tells the two apart is where the pictures hang and what surrounds them.
+    alone it looks exactly as in ``room``: only the pictures' places and surroundings distinguish the two.
     """
     other = {quad.name: _in_mirrored_plan(quad) for quad in _swap_walls(make_living_room(seed)).quads}
     places = np.random.default_rng(seed).permutation(len(PICTURES))

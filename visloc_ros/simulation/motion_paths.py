@@ -1,4 +1,4 @@
-"""Ways that a robot or a person goes: corridor, circle, figure eight, stairs, stops, turns on the spot.
+"""Paths of a robot or a person: corridor, circle, figure eight, stairs, stops, turns on the spot.
 
 All functions take times (N,) in seconds and a speed in metres per second. The map's z axis points upwards.
 """
@@ -15,7 +15,7 @@ from visloc_ros.core.geometry import Array
 OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """Camera axes (x right, y down, z forward) in those of a robot (x forward, y left, z up)."""
 EYE_HEIGHT = 1.0
-NOD, NOD_RATE, TILT = 0.1, 0.7, 0.05  # rad, rad/s, rad: nobody holds a camera still
+NOD, NOD_RATE, TILT = 0.1, 0.7, 0.05  # rad, rad/s, rad: of a hand-held camera
 CIRCLE_RADIUS = 2.0
 EIGHT_SIZE = 2.5
 MOVING_S, STANDING_S = 4.0, 4.0
@@ -27,7 +27,7 @@ Way = tuple[Array, Array]
 
 
 def camera_poses(path: str, seconds: Array, speed: float) -> tuple[Array, Array]:
-    """Rotations (N, 3, 3) and positions (N, 3) of ``map_from_camera``; the camera looks along its way, and nods."""
+    """Rotations (N, 3, 3) and positions (N, 3) of ``map_from_camera``; the camera looks along its path, and nods."""
     positions, headings = PATHS[path](seconds, speed)
     nods = NOD * np.sin(NOD_RATE * seconds)
     robots = Rotation.from_euler("ZYX", np.column_stack([headings, nods, np.full(len(seconds), TILT)]))

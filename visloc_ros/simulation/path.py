@@ -12,7 +12,7 @@ from visloc_ros.core.geometry import SE3
 
 
 class PosePath(Protocol):
-    """Where a camera is at any time."""
+    """The pose of a camera at any time."""
 
     def pose(self, seconds: float) -> SE3:
         """Give ``map_from_camera`` at a time."""
@@ -53,7 +53,7 @@ class CameraPath:
 
 
 _QUARTER = np.pi / 2
-_STEPS = (0.010, 0.92, 0.0)  # the bobbing of whoever carries the camera
+_STEPS = (0.010, 0.92, 0.0)  # the bobbing of a walking person
 _MAP_TURN = 2 * np.pi / 16.0
 _LOCALIZE_TURN = -2 * np.pi / 17.0
 

@@ -80,7 +80,7 @@ class Renderer:
     def render_exposure(self, poses: Sequence[SE3], rows: slice | None = None) -> Plane:
         """Average over poses during an exposure; spread over them are ``samples`` samples, or a multiple of it.
 
-        Of the image or of its ``rows`` alone, which a rolling shutter exposes at a time of their own.
+        Of the image or of its ``rows`` alone, which a rolling shutter exposes at a different time.
         """
         grids = self._grids if rows is None else [grid.of(rows) for grid in self._grids]
         count = -(-max(self.samples, len(poses)) // self.samples) * self.samples

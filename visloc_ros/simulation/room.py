@@ -30,7 +30,7 @@ class Quad:
 
     @cached_property
     def normal(self) -> Array:
-        """Unit vector (3,) towards whoever sees the texture."""
+        """Unit vector (3,) towards viewers of the texture."""
         cross = np.cross(self.down, self.right)
         return np.asarray(cross / np.linalg.norm(cross))
 
@@ -99,7 +99,7 @@ class Room:
         return hits
 
     def visible_from(self, origin: ArrayLike, points: ArrayLike) -> NDArray[np.bool_]:
-        """Tell for points (N, 3) whether a light at ``origin`` (3,) reaches them; only fronts stop light."""
+        """Which points (N, 3) a light at ``origin`` (3,) reaches; only fronts stop light."""
         start = np.asarray(origin, dtype=np.float64)
         facing = [quad for quad in self.quads if (start - quad.corner) @ quad.normal > _GRAZE]
         edges = [np.stack([quad.right, quad.down, quad.corner - start], axis=1) for quad in facing]

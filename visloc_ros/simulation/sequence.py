@@ -33,7 +33,7 @@ class Simulation:
     """One pass through the room: a source of frames whose ``ground_truth`` holds the exact ``map_from_camera``.
 
     Stamps are the middle of each exposure, that of the middle row where the shutter rolls. The room is painted when
-    the first frame is asked for, unless an unlit ``room`` is given. A ``path`` replaces that of the pass.
+    the first frame is requested, unless an unlit ``room`` is given. A ``path`` replaces that of the pass.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Simulation:
 
     @cached_property
     def renderer(self) -> Renderer:
-        """What turns poses of this room into images."""
+        """The renderer of this room."""
         return Renderer(self.room, self.camera, self.config.samples)
 
     def _light_of(self, rows: slice, seconds: float) -> Plane:
@@ -128,7 +128,7 @@ def _lit(room: Room, light: str) -> Room:
 
 @lru_cache(maxsize=len(PASSES))
 def _lit_living_room(seed: int, light: str) -> Room:
-    """One for each pass: what one recording has made ready, the next of the same room takes."""
+    """One for each pass, shared by recordings of the same room."""
     return _lit(make_living_room(seed), light)
 
 
@@ -151,7 +151,7 @@ _READ_NOISE_SHARE = 0.3  # of the noise variance at mid grey; the rest is shot n
 
 
 class Sensor:
-    """Turns rendered light into 8-bit images. ``noise_key`` tells recordings of the same seed apart."""
+    """Turns rendered light into 8-bit images. ``noise_key`` distinguishes recordings of the same seed."""
 
     def __init__(self, config: SimulationConfig, noise_key: int = 0) -> None:
         self._config, self._noise_key = config, noise_key

@@ -1,4 +1,4 @@
-"""A robot with two driven wheels, and what makes it follow a path by nothing but its pose."""
+"""A robot with two driven wheels, and a controller that follows a path by the estimated pose alone."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from visloc_ros.core.geometry import SE3, Array, rotation_matrix
 
 CRUISE, FASTEST_TURN = 0.3, 0.8  # m/s, rad/s
 LOOKAHEAD_M = 0.35
-TURN_ON_THE_SPOT = np.radians(50.0)  # beyond this bearing the target is not driven to but turned to
+TURN_ON_THE_SPOT = np.radians(50.0)  # beyond this bearing the robot turns on the spot to the target
 RESPONSE_S = 0.1  # in which the motors take up a command
-SLIP = 0.05  # standard deviation of what the wheels do, as a share of what they are told
+SLIP = 0.05  # relative standard deviation of the wheels' motion about the command
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ STOP = Velocity()
 
 
 class WheeledRobot:
-    """A differential drive on a level floor; it does what it is told a little late, and not exactly."""
+    """A differential drive on a level floor, which follows commands with a delay and with errors."""
 
     def __init__(self, x: float, y: float, heading: float, seed: int) -> None:
         self.x, self.y, self.heading = x, y, heading
@@ -36,7 +36,7 @@ class WheeledRobot:
 
     @property
     def map_from_base(self) -> SE3:
-        """Where it truly is."""
+        """Its true pose."""
         return self.after(0.0)
 
     def after(self, seconds: float) -> SE3:
@@ -71,7 +71,7 @@ class PathFollower:
         self._ahead = max(1, round(LOOKAHEAD_M / float(np.linalg.norm(path[1] - path[0]))))
 
     def command(self, map_from_base: SE3 | None) -> Velocity:
-        """What the wheels are told where the robot believes to be; without a pose they stand."""
+        """The command at the estimated pose; without a pose the wheels stand."""
         if map_from_base is None:
             return STOP
         nearest = int(np.argmin(np.linalg.norm(self.path - map_from_base.translation[:2], axis=1)))
@@ -84,7 +84,7 @@ class PathFollower:
         return Velocity(CRUISE, float(np.clip(CRUISE * curvature, -FASTEST_TURN, FASTEST_TURN)))
 
     def deviation(self, x: float, y: float) -> float:
-        """Metres from the path."""
+        """Distance from the path in metres."""
         return float(np.linalg.norm(self.path - [x, y], axis=1).min())
 
 

@@ -23,7 +23,7 @@ _JPEG_QUALITY = 95
 def write_folder(
     simulation: Simulation, path: Path, overwrite: bool = False, on_frame: Callable[[int], None] | None = None
 ) -> None:
-    """Write a recording and its truth; ``on_frame`` hears how many images are written.
+    """Write a recording and its truth; ``on_frame`` receives the number of images written.
 
     The folder appears only when it is whole. Raises OutputError when it exists (unless ``overwrite``: then the
     old one stays until the new one is whole) or cannot be written.
