@@ -26,7 +26,7 @@ def lucas_kanade(
 ) -> tuple[Pixels, Mask]:
     """Pixels (N, 2) in the target of windows about pixels (N, 2) of the source, and which were found.
 
-    The search begins at ``guess`` (N, 2), on so many ``levels`` of a pyramid beside the images themselves.
+    The search begins at ``guess`` (N, 2), on ``levels`` levels of a pyramid besides the images themselves.
     """
     if len(pixels) == 0:
         return pixels, np.zeros(0, dtype=bool)

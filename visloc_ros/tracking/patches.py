@@ -1,4 +1,4 @@
-"""Image patches of earlier views, warped to how they look now, and found in the present image from coarse to fine.
+"""Image patches of earlier views, warped to their present look, and found in the present image from coarse to fine.
 
 On every level of the pyramid all patches lie side by side on one canvas of the image's size, so that warping,
 alignment and comparison are one call each.
@@ -22,11 +22,11 @@ from visloc_ros.tracking.pyramid import Pyramid
 
 REACH_PX = 4.0  # over which the change of shape is measured
 STEPS_PX = np.array([[0.0, 0.0], [REACH_PX, 0.0], [0.0, REACH_PX]], dtype=np.float32)
-"""A pixel, and places right of and below it, which show how the image changes its shape about it."""
+"""A pixel, and places right of and below it, which show the local change of shape."""
 
 _MIN_CORRELATION = 0.8
 _BORDER_PX = 3  # of a cell beside its window: gradients, and bilinear sampling between pixels
-_GAINS = (0.25, 4.0)  # changes of exposure that are made up for
+_GAINS = (0.25, 4.0)  # changes of exposure that are compensated
 _MOST_ROWS = 32_000  # that remap takes
 
 GreyPatches = NDArray[np.uint8]
@@ -59,9 +59,9 @@ class Patches:
 
 
 def change_of_shape(here: Array, right: Array, down: Array) -> tuple[Array, Array]:
-    """How offsets in a patch's image change on their way to another (N, 2, 2), and by what the area grows (N,).
+    """Jacobian of offsets from a patch's image to another one (N, 2, 2), and the ratio of areas (N,).
 
-    Told by where three places (N, 2) come to lie that are ``STEPS_PX`` apart in the patch's image.
+    By the new positions of three places (N, 2) that are ``STEPS_PX`` apart in the patch's image.
     """
     changes = np.stack([right - here, down - here], axis=-1) / REACH_PX
     return changes, cross(changes[:, :, 0], changes[:, :, 1])
@@ -80,7 +80,7 @@ def find_patches(
 ) -> tuple[Pixels, Mask]:
     """Find patches (N,) in an image near ``guess`` (N, 2): their pixels, and which of them match.
 
-    Every level of the pyramid above the finest lets them be found twice as far away.
+    Every level of the pyramid above the finest doubles the reach.
     """
     found, matched = guess, np.zeros(len(guess), dtype=bool)
     if len(patches) == 0:
@@ -104,7 +104,7 @@ def _on_level(pixels: Pixels, level: int) -> Pixels:
 
 
 def _align(patches: GreyPatches, image: Image, guess: Pixels, window_px: int) -> tuple[Pixels, Mask]:
-    """Find patches (N, cell, cell), in whatever exposure, in an image near ``guess`` (N, 2)."""
+    """Find patches (N, cell, cell), of any exposure, in an image near ``guess`` (N, 2)."""
     canvas, centres = _paste(_exposed(patches, _cut(image, guess, None, window_px)), image)
     below, right = np.subtract(canvas.shape, image.shape).tolist()
     if below or right:

@@ -42,7 +42,7 @@ def undistort(camera: pycolmap.Camera, pixels: Pixels) -> tuple[Array, Mask]:
 def pixels_per_ray(camera: pycolmap.Camera, rays: Array) -> Array:
     """Local scale (N,) of the camera model about rays (N, 2), zero where it has none.
 
-    By it errors on rays can be said in pixels for any lens.
+    It converts errors on rays to pixels for any lens.
     """
     reach = 1.0 / camera.mean_focal_length()
     steps = np.array([[0.0, 0.0], [reach, 0.0], [0.0, reach]])

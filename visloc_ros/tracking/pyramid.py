@@ -15,7 +15,7 @@ class Pyramid:
         self._levels = [image]
 
     def level(self, number: int) -> Image:
-        """The image halved so many times."""
+        """The image at this level, halved as many times."""
         while len(self._levels) <= number:
             self._levels.append(np.asarray(cv2.pyrDown(self._levels[-1]), dtype=np.uint8))
         return self._levels[number]

@@ -1,4 +1,4 @@
-"""How long a rolling shutter takes to read an image, from consecutive images alone: no calibration, no metadata.
+"""Estimates a rolling shutter's readout time from consecutive images alone, without calibration or metadata.
 
 Rows that are read later show later moments. Where the picture moves by v pixels a second, a row is off by v times the
 moment at which it is read. From one image to the next this shows where v changes: as a shear where the picture moves
@@ -28,15 +28,15 @@ _WINDOW_PX, _LEVELS = 21, 4
 _RETURN_ERROR_PX = 0.5
 _ROUNDS = 10
 _LEAST_SPREAD_PX = 0.2
-_LEAST_CHANGES = 20  # fewer tell no standard deviation
+_LEAST_CHANGES = 20  # fewer give no standard deviation
 _LONGEST_GAP_S = 0.25  # the picture's speed must not change much between two images
 _NOISE_PX = 1e-6
-_RUN = 5  # intervals that tell how the speed changes over the middle one
+_RUN = 5  # intervals that determine the change of speed over the middle one
 
 
 @dataclass(frozen=True)
 class Readout:
-    """Seconds from the first row to the last with their standard deviation, chance alone: good to a third at best.
+    """Seconds from the first row to the last with their standard deviation by chance alone, itself good to a third.
 
     ``motion`` is how far the picture moves in a second at most times (95 %), as a share of its longer side.
     """
@@ -55,7 +55,7 @@ class _Flow:
 
 
 class ReadoutMeter:
-    """Takes grey images of one camera in order, rows as its sensor reads them, and tells its readout in the end."""
+    """Takes grey images of one camera in order, rows as its sensor reads them, and estimates its readout in the end."""
 
     def __init__(self) -> None:
         self._last: tuple[int, Image] | None = None
@@ -72,7 +72,7 @@ class ReadoutMeter:
 
     @property
     def readout(self) -> Readout | None:
-        """The readout, or None where too little was seen to move."""
+        """The readout, or None where there was too little motion."""
         runs = zip(*(self._flows[start:] for start in range(_RUN)), strict=False)
         known = [run for run in runs if all(run)]
         if len(known) < _LEAST_CHANGES:

@@ -1,7 +1,7 @@
-"""Pose of one camera from points and where it sees them: robust Gauss-Newton on undistorted rays.
+"""Pose of one camera from points and their rays: robust Gauss-Newton on undistorted rays.
 
-A point may be known only so well, as when its distance in an earlier view is uncertain: a residual along the line on
-which it may lie counts for less by that much.
+A point may be uncertain along a line, as when its distance in an earlier view is uncertain: a residual along that line
+then has less weight.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from visloc_ros.tracking.pixels import Mask
 MIN_DEPTH = 1e-6
 _ITERATIONS = 10
 _FEWEST_ITERATIONS = 3
-_CONVERGED = 3e-5  # radians and units of the world: what is left then is a hundredth of a pixel
+_CONVERGED = 3e-5  # radians and units of the world: the remaining error is a hundredth of a pixel
 _OVER_RELAXATION = 1.5  # of small steps that shrink slowly: each time the new weights go on in their direction
 _SMALL, _SLOW = 1e-2, 0.15  # steps in radians and units, and the share of the last one from which they shrink slowly
 _CAUCHY = 2.0  # standard deviations at which an observation has lost half its weight
-_LEAST_VARIANCE = 0.6  # of errors in standard deviations: what the points have in common, residuals do not show
+_LEAST_VARIANCE = 0.6  # of errors in standard deviations: residuals do not show the points' common errors
 _DAMPING, _LEAST_CURVATURE = 1e-9, 1e-12
 _FARTHEST = 1e12  # squared error of a point behind the camera
 _RANSAC_ITERATIONS = 200
-_FEWEST_POINTS = 6  # that a pose is found from
+_FEWEST_POINTS = 6  # for a pose
 
 
 @dataclass(frozen=True, eq=False)
 class SeenPoints:
     """Points (N, 3) of the world, any frame, and where a camera sees them: rays (N, 2), ``pixels_per_ray`` (N,).
 
-    Where they are seen has the standard deviation ``sigma_px``, a coordinate. Points may be known only along lines:
+    Observed pixels have the standard deviation ``sigma_px``, a coordinate. Points may be uncertain along lines:
     ``spreads`` (N, 3) are steps along these by one standard deviation.
     """
 
@@ -47,7 +47,7 @@ class SeenPoints:
         return len(self.points)
 
     def residuals_at(self, camera_from_world: SE3) -> Residuals:
-        """How far the points are from where they are seen."""
+        """Reprojection errors of the points."""
         local = camera_from_world.rotation @ self.points.T + camera_from_world.translation[:, None]
         z = local[2]
         ahead = z > MIN_DEPTH
@@ -65,8 +65,8 @@ class SeenPoints:
 class Residuals:
     """Residuals ``values`` (2, N) in standard deviations, and their change ``along`` (2, N) with a step of the spreads.
 
-    ``places`` (2, N) is where the points are at depth 1, ``inverse_depths`` (N,) how near, ``ahead`` (N,) which of them
-    are before the camera, and ``scale`` (N,) the residuals in one of ``places``.
+    ``places`` (2, N) are the points projected to depth 1, ``inverse_depths`` (N,) theirs, ``ahead`` (N,) marks those
+    before the camera, and ``scale`` (N,) converts differences of ``places`` to residuals.
     """
 
     values: Array
@@ -81,7 +81,7 @@ class Residuals:
 class PoseFit:
     """``camera_from_world``, errors (N,) in pixels, which points (N,) agree, and the covariance (6, 6).
 
-    Errors are what the spreads do not explain, and infinite behind the camera. The covariance is of
+    Errors are those beyond the spreads, and infinite behind the camera. The covariance is of
     ``world_from_camera`` as in ``core.types``.
     """
 
@@ -113,7 +113,7 @@ def fit_pose(start: SE3, seen: SeenPoints, max_error_px: float) -> PoseFit:
         pose = SE3(rotation_matrix(change[:3]), change[3:]) @ pose
         if step + 1 >= _FEWEST_ITERATIONS and length < _CONVERGED:
             break
-    pose = SE3(nearest_rotation(pose.rotation), pose.translation)  # or rounding errors grow from frame to frame
+    pose = SE3(nearest_rotation(pose.rotation), pose.translation)  # keeps rounding errors from growing
     residuals = seen.residuals_at(pose)
     system = _linearise(residuals)
     errors = np.where(residuals.ahead, seen.sigma_px * np.sqrt(system.squares), np.inf)
@@ -167,7 +167,7 @@ class _System:
 
     @property
     def variance(self) -> float:
-        """How much larger errors are than their standard deviations say."""
+        """Variance of the errors in units of the expected one."""
         freedoms = max(2.0 * float(self.weights.sum()) - 6.0, 1.0)
         return max(float(self.weights @ self.squares) / freedoms, _LEAST_VARIANCE)
 
@@ -177,9 +177,9 @@ def _linearise(residuals: Residuals) -> _System:
     values, along = residuals.values, residuals.along
     squares = np.einsum("an,an->n", values, values)
     if along is not None:
-        told = np.einsum("an,an->n", along, values)
+        explained = np.einsum("an,an->n", along, values)
         kept = 1.0 / (1.0 + np.einsum("an,an->n", along, along))
-        squares -= kept * np.square(told)
+        squares -= kept * np.square(explained)
     squares[~residuals.ahead] = _FARTHEST
     weights = 1.0 / (1.0 + squares / max(_CAUCHY**2, _median(squares)))
     weights[~residuals.ahead] = 0.0
@@ -191,12 +191,12 @@ def _linearise(residuals: Residuals) -> _System:
         loss = jacobian[0] * along[0] + jacobian[1] * along[1]
         weighted_loss = loss * (weights * kept)
         hessian -= weighted_loss @ loss.T
-        gradient -= weighted_loss @ told
+        gradient -= weighted_loss @ explained
     hessian.flat[::7] += _DAMPING * hessian.trace() + _LEAST_CURVATURE
     return _System(hessian, gradient, squares, weights)
 
 
 def _median(values: Array) -> float:
-    """The upper one of the two in the middle: numpy's own takes longer than all the rest of a step."""
+    """The upper median, since numpy's median takes longer than all the rest of a step."""
     middle = len(values) // 2
     return float(np.partition(values, middle)[middle])
