@@ -25,7 +25,7 @@ _MOST_DEPTH = 4  # of a recording's folder below that of its data set
 
 @dataclass(frozen=True)
 class Fetched:
-    """The folder of a data set, the recordings in it, and what its checksum was compared with: empty at the first download.
+    """The folder of a data set, the recordings in it, and the reference of its checksum, empty at the first download.
 
     ``sha256`` is that of the archive.
     """

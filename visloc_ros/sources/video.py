@@ -170,7 +170,7 @@ def read_maker(path: Path) -> str:
 
 
 def read_stamps_ns(path: Path) -> NDArray[np.int64] | None:
-    """Presentation times of the frames, from the first on, in order; None where the file lacks them or is unreadable."""
+    """Presentation times of the frames, from the first on, in order; None where they are missing or unreadable."""
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             stream = container.streams.video[0]
