@@ -2,7 +2,7 @@
 
 import logging
 
-# pycolmap brings a zlib of its own. Where it is loaded before OpenCV, OpenCV writes PNG files with a mixture of both
+# pycolmap contains its own zlib. Where it is loaded before OpenCV, OpenCV writes PNG files with a mixture of both
 # and the process dies ("free(): invalid pointer"; OpenCV 5.0 wheels, pycolmap 4.2.1).
 import cv2  # noqa: F401
 

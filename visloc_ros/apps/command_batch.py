@@ -60,8 +60,8 @@ def batch(
 ) -> None:
     """Build a map of every recording in a folder, one after the other; exit code 1 if one failed.
 
-    Maps that are there already are left as they are, so that the same command goes on where it was interrupted. Each is
-    built in a separate process, so that its memory use or crash does not affect the others.
+    Existing maps are left as they are, so that the same command continues where it was interrupted. Each is built in a
+    separate process, so that its memory use or crash does not affect the others.
 
     Example: visloc batch recordings/ --output maps/
     """

@@ -32,7 +32,7 @@ from visloc_ros.sources.pose_files import read_poses
 
 
 class Scale(str, Enum):
-    """Where the map's metres come from."""
+    """The source of the map's scale."""
 
     auto = "auto"
     reference = "reference"
@@ -43,7 +43,7 @@ class Scale(str, Enum):
 
 
 class GravityChoice(str, Enum):
-    """Where the map's up comes from."""
+    """The source of the map's direction of up."""
 
     auto = "auto"
     camera = "camera"

@@ -26,7 +26,7 @@ def fetch_weights(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Download weights of models to torch.hub's folder, where they are looked for; nothing downloads by itself.
+    """Download weights of models to torch.hub's folder, where models search them; nothing else downloads them.
 
     Example: visloc fetch-weights superpoint superpoint-lightglue
     """

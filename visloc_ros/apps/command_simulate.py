@@ -18,7 +18,7 @@ from visloc_ros.sources.bag_writer import write_bag
 
 
 class Pass(str, Enum):
-    """Which way through the room."""
+    """The pass through the room."""
 
     map = "map"
     localize = "localize"

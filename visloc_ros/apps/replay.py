@@ -44,7 +44,7 @@ class Layout(Enum):
 
 @dataclass(frozen=True)
 class ReplayPlan:
-    """What is replayed: the bag, the map, how fast, and where the nodes meet.
+    """The plan of a replay: the bag, the map, the speed, and the ROS domain.
 
     A node that dies ends the replay; with ``restart_after_s`` it is started again.
     """
@@ -60,7 +60,7 @@ class ReplayPlan:
     server_url: str = ""
     """Address of a server with a map of this name, which searches instead of the anchor node."""
     search: str = ""
-    """How images are searched, one of ``SEARCHES``; empty: as the parameter file says."""
+    """The way of searching, one of ``SEARCHES``; empty: that of the parameter file."""
     recorded_bag: Path | None = None
     """Bag to write all output of the nodes to; an older one is replaced."""
 

@@ -27,7 +27,7 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """Where it listens, at 127.0.0.1."""
+        """Its address, at 127.0.0.1."""
         port = self.client.base_url.port
         assert port is not None
         return port

@@ -36,7 +36,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.BAD_MESSAGE: "a message held impossible values; look at the node that sent it",
     Reason.INTERNAL_ERROR: "the node failed on this image, which is a defect of it; its log says where: report it",
 }
-"""What is wrong, and what to try, for each reason."""
+"""The problem, and advice, for each reason."""
 
 
 def advise(counts: Mapping[Reason, int]) -> list[str]:
@@ -46,7 +46,7 @@ def advise(counts: Mapping[Reason, int]) -> list[str]:
 
 
 def count_reasons(reasons: Iterable[Reason | None]) -> dict[Reason, int]:
-    """How often each reason occurs; images with a pose have none."""
+    """Counts of the reasons; images with a pose have none."""
     counts: dict[Reason, int] = {}
     for reason in reasons:
         if reason is not None:

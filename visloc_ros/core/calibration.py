@@ -16,7 +16,7 @@ GUESSED_FOCAL_SIGMA = 0.35
 
 
 class CalibrationSource(str, Enum):
-    """Where intrinsics come from, in the order in which they are preferred."""
+    """The source of intrinsics, in order of preference."""
 
     GIVEN = "given"
     RECORDED = "recorded"

@@ -37,7 +37,7 @@ class CameraLoad:
 
     @property
     def words(self) -> str:
-        """What is done about it, or nothing."""
+        """The measure against overload, or nothing."""
         if not self.is_overloaded:
             return ""
         ratio = round(len(self._newest) / max(1, len(self._newest) - self._num_skipped))

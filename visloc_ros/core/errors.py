@@ -29,7 +29,7 @@ class SourceError(VislocError):
 
 
 class MapError(VislocError):
-    """A map cannot be built, is broken, or does not fit the models at hand."""
+    """A map cannot be built, is broken, or does not fit the loaded models."""
 
 
 class ManifestError(MapError):

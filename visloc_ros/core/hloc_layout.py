@@ -42,7 +42,7 @@ EXTRACTOR_OF_OUTPUT = MappingProxyType(
 
 
 def features_file_name(extractor: str) -> str:
-    """What hloc would call the feature file of an extractor, so that ``find_hloc_layout`` recognises it."""
+    """hloc's name for the feature file of an extractor, so that ``find_hloc_layout`` recognises it."""
     outputs = (output for output, name in EXTRACTOR_OF_OUTPUT.items() if name == extractor)
     return f"{FEATURES_PREFIX}{next(outputs, _safe(extractor.removeprefix(HLOC)))}.h5"
 

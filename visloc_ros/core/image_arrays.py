@@ -1,4 +1,4 @@
-"""Images as arrays: every usual kind becomes 8-bit grey or RGB, others are refused in words."""
+"""Images as arrays: every usual kind becomes 8-bit grey or RGB, others are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a map says about itself: ``manifest.json``, written last and read first."""
+"""The manifest of a map, ``manifest.json``, written last and read first."""
 
 from __future__ import annotations
 

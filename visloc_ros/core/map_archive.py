@@ -19,7 +19,7 @@ _MAP = Contents("map", MapError, "copy it again")
 
 
 def packed_in(path: Path) -> Path:
-    """The archive of a folder that holds a map packed and nothing else of one; of any other path the path itself."""
+    """The archive of a folder that holds only a packed map; any other path itself."""
     archive = path / REFERENCE_NAME
     is_alone = is_file(archive) and not archive.is_symlink() and not exists(path / MANIFEST_NAME)
     return archive if is_alone and not any(path.glob("*.h5")) else path
@@ -72,7 +72,7 @@ def map_folder(path: Path) -> Iterator[Path]:
 
 
 def archived_manifest(archive: Path) -> Manifest:
-    """The manifest of a packed map, and nothing else of it. Raises MapError."""
+    """The manifest of a packed map, without unpacking the rest. Raises MapError."""
     with _unpacked(archive, lambda name: name.name == MANIFEST_NAME) as folder:
         return read_manifest(_map_root(folder))
 

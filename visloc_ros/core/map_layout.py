@@ -1,4 +1,4 @@
-"""Where the files of a map lie that this package made (for those of stock hloc see ``hloc_layout``)."""
+"""Paths of the files of this package's maps (for those of stock hloc see ``hloc_layout``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the process keeps its memory."""
+"""Memory allocation of the process."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 WITH_QUEUES = {"RMW_FASTRTPS_USE_QOS_FROM_XML": "1"}
-"""Without it rmw_fastrtps takes from a profile only what a whole process shares, nothing of its queues."""
+"""Without it rmw_fastrtps takes from a profile only settings of the whole process, not those of queues."""
 OWN_CHOICES = (PROFILE_VARIABLE, "FASTDDS_BUILTIN_TRANSPORTS")
 
 

@@ -1,4 +1,4 @@
-"""What the pose is made from."""
+"""The sources of the pose."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Mode(str, Enum):
-    """What the pose is made from; ``hloc`` is anchors only, as the toolbox of that name gives them."""
+    """The sources of the pose; ``hloc`` is anchors only, as from the toolbox of that name."""
 
     FUSED = "fused"
     HLOC = "hloc"

@@ -48,7 +48,7 @@ def load_plugin(group: str, name: str) -> Any:
 
 @cache
 def _found(group: str) -> dict[str, EntryPoint]:
-    """What is installed, by name. Raises ConfigError where two packages provide different objects by one name."""
+    """Installed objects, by name. Raises ConfigError where two packages provide different objects by one name."""
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):
         other = found.setdefault(entry.name, entry)

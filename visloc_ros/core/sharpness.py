@@ -1,4 +1,4 @@
-"""How sharp an image is, compared with others of the same scene."""
+"""The sharpness of an image, compared with others of the same scene."""
 
 from __future__ import annotations
 

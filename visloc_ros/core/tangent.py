@@ -49,7 +49,7 @@ def skew(vectors: ArrayLike) -> Array:
 
 
 def lever_jacobian(levers: ArrayLike) -> Array:
-    """How a pose's error appears a lever (..., 3) about the parent's axes further on the same body: (..., 6, 6)."""
+    """Jacobian of a pose's error at a point of the same body a lever (..., 3) away, in parent axes: (..., 6, 6)."""
     given = np.asarray(levers, dtype=np.float64)
     jacobians = np.zeros((*given.shape[:-1], 6, 6))
     jacobians[...] = np.eye(6)
@@ -58,14 +58,14 @@ def lever_jacobian(levers: ArrayLike) -> Array:
 
 
 def axes_jacobian(rotations: Array) -> Array:
-    """How errors appear about the axes of another parent frame, turned by rotations (..., 3, 3): (..., 6, 6)."""
+    """Jacobian of errors about the axes of another parent frame, turned by rotations (..., 3, 3): (..., 6, 6)."""
     jacobians = np.zeros((*rotations.shape[:-2], 6, 6))
     jacobians[..., :3, :3], jacobians[..., 3:, 3:] = rotations, rotations
     return jacobians
 
 
 def inverse_jacobian(camera_from_odom: Array) -> Array:
-    """What a step of ``camera_from_odom`` does to ``odom_from_camera``: (6, 6), by the rotation (3, 3) of the former.
+    """Jacobian (6, 6) of ``odom_from_camera`` by a step of ``camera_from_odom``, by the rotation (3, 3) of the latter.
 
     The step is of optimisers: a rotation vector, then a translation, that multiply ``camera_from_odom`` from the left.
     """

@@ -1,4 +1,4 @@
-"""How torch computes on processors: how its threads wait for each other, and what it keeps of each computation."""
+"""Settings of torch on CPUs: the waiting of its threads, and its cache of prepared computations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Without any, dpvo takes 170 ms a frame, with these 110 (results/odometry.md), wi
 threads beside four other programs on two cores takes 0.6 s, 0.9 s (three times as long as alone, its share), 2 to 5 s.
 """
 _KEPT_COMPUTATIONS = 64
-"""Of each kind, prepared for one shape of its input, as torch counts them (LRU_CACHE_CAPACITY; 1024 by itself).
+"""Cached computations of each kind, each for one shape of its input (LRU_CACHE_CAPACITY; torch's default is 1024).
 
 Each may hold its weights once more, and the number of keypoints is another one in every image. After 100 searches of
 the simulated room, a random part of each image hidden, a process held 2.37 GB; with 64 it holds 1.94 GB and a search

@@ -52,7 +52,7 @@ class Reason(str, Enum):
 
 
 class State(str, Enum):
-    """How much the fused pose can be trusted."""
+    """The state of the fused pose: how reliable it is."""
 
     UNINITIALIZED = "UNINITIALIZED"
     INITIALIZING = "INITIALIZING"
@@ -211,7 +211,7 @@ class AnchorPose:
 
 
 class Decision(str, Enum):
-    """What becomes of a measurement that is not refused."""
+    """The decision on a measurement that is not refused."""
 
     ACCEPTED = "ACCEPTED"
     PENDING = "PENDING"

@@ -27,7 +27,7 @@ _ENCRYPTED = 1
 
 @dataclass(frozen=True)
 class Contents:
-    """What an archive should hold, in a word, the error where it does not, and what to do then."""
+    """The expected content of an archive as a noun, the error for another content, and its remedy."""
 
     noun: str
     error: type[VislocError]
@@ -61,7 +61,7 @@ class _Budget:
 
 
 def most_bytes(archive: Path) -> int:
-    """What an archive may unpack to."""
+    """The largest size that an archive may unpack to."""
     return _FREE_BYTES + _LARGEST_RATIO * archive.stat().st_size
 
 
@@ -115,7 +115,7 @@ def _opened_tar(archive: Path, contents: Contents) -> Iterator[tarfile.TarFile]:
 
 @contextmanager
 def _words(archive: Path, folder: Path, contents: Contents) -> Iterator[None]:
-    """What is wrong with an archive, or with the disk that it is unpacked to, in words."""
+    """A message on the problem of an archive, or of the disk that it is unpacked to."""
     try:
         yield
     # zipfile raises the last of them for kinds of compression that it does not know.

@@ -23,7 +23,7 @@ class NoisePriorConfig(Config):
 
 @dataclass(frozen=True)
 class OdometryNoiseConfig(Config):
-    """How the noise of odometry grows: random walks along the effective distance travelled.
+    """The growth of odometry noise: random walks along the effective distance travelled.
 
     The effective distance is the path length + ``distance_per_radian`` x rotation + ``distance_per_second`` x time. The
     residuals of the run show how large the noise really is.
@@ -128,7 +128,7 @@ class AnchorGateConfig(Config):
 
 @dataclass(frozen=True)
 class SlewConfig(Config):
-    """How corrections reach ``map_from_odom``: as a bounded motion of the camera, or as a step."""
+    """Limits on corrections of ``map_from_odom``: a bounded motion of the camera, or a step."""
 
     speed: float = option(0.3, "Speed in metres per second at which the position is corrected.", minimum=1e-6)
     turn_rate_deg: float = option(15.0, "Rate in degrees per second at which the rotation is corrected.", minimum=1e-6)
@@ -167,7 +167,7 @@ class StateConfig(Config):
 
 @dataclass(frozen=True)
 class SensorConfig(Config):
-    """How other sensors, and the knowledge that a robot stays on the floor, constrain the estimate."""
+    """Use of other sensors, and of the floor that a robot stays on, as constraints."""
 
     use_scale: bool = option(True, "Use the scale by wheels or a depth model in a metric map.")
     use_gravity: bool = option(True, "Use the accelerometer for roll and pitch in a gravity-aligned map.")

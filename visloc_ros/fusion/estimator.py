@@ -139,7 +139,7 @@ class Estimator:
 
     @property
     def search_prior(self) -> PosePrior | None:
-        """Where to search for the newest frame before the first fix."""
+        """Prior of a search for the newest frame before the first fix."""
         return self._attempt(self._search_prior_now, None)
 
     @property

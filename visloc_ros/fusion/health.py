@@ -81,7 +81,7 @@ def reason_for(state: State, support: PoseSupport, config: StateConfig) -> Reaso
 
 
 def judge_support(support: PoseSupport, config: StateConfig) -> Support:
-    """What a frame's pose rests on: tracked map points, a recent anchor, or odometry alone."""
+    """The support of a frame's pose: tracked map points, a recent anchor, or odometry alone."""
     if support.is_tracked:
         return Support.MAP_TRACKING
     is_near = _is_near(support, config.degraded_distance, config.degraded_age_s)

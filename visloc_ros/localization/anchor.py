@@ -278,7 +278,7 @@ class AnchorEngine:
             references = self._expected_references(query, pose, self.config.guided.references)
             found = self._guided.gather(query, references, pose) if references else rival
             if found.solution is None or is_elsewhere(solution, points[solution.inliers], found.solution):
-                rival = found  # else it was led back to the first place, which looks the same
+                rival = found  # otherwise the search led back to the first place, which looks the same
         if rival.num_inliers < RIVAL_SHARE * solution.num_inliers:
             return False
         return rival.solution is not None and is_elsewhere(solution, points[solution.inliers], rival.solution)

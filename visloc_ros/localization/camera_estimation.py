@@ -33,7 +33,7 @@ PLAUSIBLE_FOCAL = (0.35, 4.0)
 """Focal lengths that cameras have, as share of the longer side of the image: from 110 to 14 degrees of view."""
 
 MAP_FOCAL_SIGMA = 0.01
-"""What structure from motion leaves of a focal length that it estimated itself, and of one estimated in its map."""
+"""Relative errors of a focal length that structure from motion estimated, and of one estimated in its map."""
 
 _RADIAL_SIGMA = 0.1  # of the first radial coefficient before anything is known: that of most lenses without a fisheye
 _LEAST_RADIAL_KNOWN = 0.05  # standard deviation from which on it is estimated
@@ -158,7 +158,7 @@ def _adjust(
     for image_id, view in enumerate(views, start=1):
         _add_image(model, image_id, view.pixels, view.map_from_camera)
         adjusted.add_image(image_id)
-    # COLMAP asks for two observations of a point; the second is in an image that stands for the map, and stays.
+    # COLMAP needs two observations of a point; the second is in a fixed image that stands for the map.
     map_id = len(views) + 1
     _add_image(model, map_id, np.concatenate([view.pixels for view in views]), views[0].map_from_camera)
     rows = ((image_id, row, point) for image_id, view in enumerate(views, 1) for row, point in enumerate(view.points))

@@ -25,7 +25,7 @@ def _options_of_strategies() -> dict[str, type[Config]]:
 
 @dataclass(frozen=True)
 class PoseConfig(Config):
-    """How a pose is computed from 2D-3D correspondences."""
+    """Options of computing a pose from 2D-3D correspondences."""
 
     solver: str = option("poselib", "RANSAC implementation; only poselib uses a predicted pose.", choices=POSE_SOLVERS)
     max_error_px: float = option(8.0, "Largest reprojection error of an inlier [px].", minimum=0.5)
@@ -43,7 +43,7 @@ class PoseConfig(Config):
 
 @dataclass(frozen=True)
 class GuidedConfig(Config):
-    """How map points are looked for around where a pose, predicted or found by matching, projects them."""
+    """Options of searching map points around their projections by a pose, predicted or found by matching."""
 
     enabled: bool = option(True, "Search map points around a predicted pose, and around one found by matching.")
     references: int = option(
@@ -62,7 +62,7 @@ class GuidedConfig(Config):
 
 @dataclass(frozen=True)
 class AnchorConfig(Config):
-    """How an image is found in the map."""
+    """Options of finding an image in the map."""
 
     search: str = option(
         RETRIEVAL, "Way of searching; others than retrieval need a map prepared for it.", choices=search_names

@@ -17,7 +17,7 @@ one in a hundred by landmarks and by fused descriptors, eight by retrieval."""
 
 
 def is_by_chance(num_inliers: int, num_matches: int, camera: pycolmap.Camera, max_error_px: float) -> bool:
-    """Whether a pose may come of wrong matches alone: of ``num_matches`` so many agree within ``max_error_px``."""
+    """Whether a pose may be by wrong matches alone, by its inliers within ``max_error_px`` of ``num_matches``."""
     share = math.pi * max_error_px**2 / (camera.width * camera.height)
     return log_false_alarms(num_inliers, num_matches, min(share, 1.0)) > math.log(_MOST_FALSE_ALARMS)
 

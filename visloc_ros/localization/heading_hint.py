@@ -16,7 +16,7 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.localization.position_hint import MOST_SIGMAS
 
 _LEAST_LEVEL = 0.2  # of the optical axis: a camera that looks more steeply up or down has hardly a heading
-_VIEW_TURN = np.pi / 2  # a camera that is turned by more sees nothing of the same
+_VIEW_TURN = np.pi / 2  # a camera that is turned by more shares no view
 _VIEW_SPREAD = _VIEW_TURN / 2  # standard deviation of the angle between cameras that see the same
 
 
@@ -52,7 +52,7 @@ class HeadingHint:
         return np.asarray(self._turns(axes) <= MOST_SIGMAS * self.sigma_rad + _VIEW_TURN)
 
     def likelihoods(self, axes: Array) -> Array:
-        """How well what was seen along optical axes (N, 3) goes with the hint, 1 for the best."""
+        """Likelihood of views along optical axes (N, 3) given the hint, 1 for the best."""
         return np.asarray(np.exp(-0.5 * np.square(self._turns(axes) / np.hypot(self.sigma_rad, _VIEW_SPREAD))))
 
     def _turns(self, axes: Array) -> Array:

@@ -52,7 +52,7 @@ class NeighbourErrors:
 
 
 class LeaveOneOut:
-    """Localizes images from all over a map with ever more of their neighbours left out."""
+    """Localizes images from all over a map with more and more of their neighbours left out."""
 
     def __init__(self, map_: Map, config: PoseConfig) -> None:
         self._map, self._views = map_, Viewpoints.of(map_.images, map_.points)
@@ -152,7 +152,7 @@ class _Triangulation:
             np.add.at(self._counts, observations.rows, 1)
 
     def observations(self, row: int) -> _Observations:
-        """What one image knows of the points; made each time, since those of a large map would fill the memory."""
+        """The normal equations of the points by one image; computed each time, to save memory in large maps."""
         return _Observations.of(self._images[row], self._points, self._wanted)
 
     def without(self, left_out: Sequence[int], row: int) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""Whether a map and the models at hand belong together."""
+"""Whether a map and the loaded models belong together."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class PositionHint:
         return np.asarray(self._sigmas(positions, spreads) <= MOST_SIGMAS)
 
     def likelihoods(self, positions: Array, spreads: Array) -> Array:
-        """How well things at positions (N, 3) go with the hint, 1 for the best.
+        """Likelihood of points at positions (N, 3) given the hint, 1 for the best.
 
         ``spreads`` (N,) are standard deviations of the camera's own distance from the things that it sees there.
         """

@@ -133,7 +133,7 @@ def _information(
 def _observations(
     reconstruction: pycolmap.Reconstruction, camera: pycolmap.Camera, image: pycolmap.Image, start: int
 ) -> Iterator[tuple[int, _Observation]]:
-    """What an image sees, by the id of the point; pixels that the lens has no place for are left out."""
+    """Observations of an image, by the id of the point, without pixels outside the lens model."""
     seen = [point for point in image.points2D if point.has_point3D()]
     points = np.array([reconstruction.points3D[point.point3D_id].xyz for point in seen]).reshape(-1, 3)
     world_to_camera = image.cam_from_world().matrix()

@@ -56,7 +56,7 @@ def extend_map(
     The map's poses, points and cameras stay exactly as they are, and so do its scale and axes. Frames that find no
     place in it are left out and named. ``config`` defaults to the options that the map was built with. ``output`` may
     be the map itself, with ``overwrite``: it is replaced once the new one is whole. Raises OutputError when ``output``
-    is taken or not writable, MapError when the map is broken, was made by models that are not at hand, or has nothing
+    is taken or not writable, MapError when the map is broken, was made by models that are not available, or has nothing
     in common with the frames, ConfigError when ``config`` names another extractor than the map's.
     """
     check_output(output, overwrite=overwrite)

@@ -36,9 +36,9 @@ def choose_config(map_: Map, config: MappingConfig | None) -> MappingConfig:
 
 
 def load_models_of(map_: Map, config: MappingConfig) -> tuple[MapModels, GlobalDescriptor]:
-    """Load the models that made a map, and its global descriptor. Raises MapError when one is not at hand.
+    """Load the models that made a map, and its global descriptor. Raises MapError when one is not available.
 
-    A map of stock hloc gets VLAD, trained with it, where its own global descriptor is not at hand.
+    A map of stock hloc gets VLAD, trained with it, where its own global descriptor is not available.
     """
     try:
         models = load_models(replace(config, global_descriptor=GlobalConfig()))

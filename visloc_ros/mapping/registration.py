@@ -131,7 +131,7 @@ class _Registrar:
         return None
 
     def _refine(self, image_ids: Sequence[int]) -> None:
-        """Adjust new images and the new points that they see; whatever else sees these is constant."""
+        """Adjust new images and the new points that they see; other images that see these stay constant."""
         problem = pycolmap.BundleAdjustmentConfig()
         for image_id in image_ids:
             problem.add_image(image_id)

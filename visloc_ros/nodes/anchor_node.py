@@ -55,7 +55,7 @@ LOADING_S, SAVING_S, SEARCHING_S = 120.0, 600.0, 60.0
 
 @dataclass(frozen=True)
 class AnchorInputConfig(CameraInputConfig):
-    """How images come in: one slot, and the newest frame wins."""
+    """Options of receiving images: one slot, and the newest frame wins."""
 
     queue_size: int = option(1, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
 

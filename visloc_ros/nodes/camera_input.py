@@ -38,7 +38,7 @@ STAMP_END = 12  # of a serialized message that begins with a header: four bytes 
 
 @dataclass(frozen=True)
 class CameraInputConfig(Config):
-    """How images come in."""
+    """Options of receiving images."""
 
     transport: str = option(
         "raw", "image transport: topic 'image' or 'image/compressed'", choices=("raw", "compressed")

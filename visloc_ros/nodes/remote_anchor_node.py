@@ -29,7 +29,7 @@ JPEG_QUALITY = 90  # of an image of 640x480 60 kB: two a second are 1 Mbit/s
 
 @dataclass(frozen=True)
 class NewestImageConfig(CameraInputConfig):
-    """How images come in: one slot, the newest frame wins."""
+    """Options of receiving images: one slot, the newest frame wins."""
 
     queue_size: int = option(1, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
 

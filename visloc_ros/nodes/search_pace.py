@@ -21,7 +21,7 @@ error of a flight stays at 0.7 cm, that of a kitchen grows from 3.0 to 3.3 cm. A
 _GROWN = 1.5  # times the standard deviations after the last search: then an anchor would improve the pose again
 _STALE_S = 0.3  # age of a fused pose, some frames of 30 Hz, beyond which it does not apply to an image
 _OVERLOADED_S, _OVERLOADED = 1.0, 3  # within this time this number of images not followed: one or two do not matter
-STARVED_S = 4.0  # from the last searched image: a search is to end every 5 s, whatever else runs
+STARVED_S = 4.0  # from the last searched image: a search must end every 5 s under any load
 
 
 @dataclass(frozen=True)

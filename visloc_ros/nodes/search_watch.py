@@ -11,7 +11,7 @@ from typing import NamedTuple
 from visloc_ros.core.timing import ProcessorTime
 
 HUNG_S = 30.0  # a search that takes longer will hardly end: a slow one takes 4 s
-SLOW_S = 5.0  # in which a search is to end, whatever else runs
+SLOW_S = 5.0  # in which a search must end under any load
 _NOTHING, _MOST = 0.01, 0.5  # shares of processor time: of a thread that waits for something else, and of one that runs
 
 

@@ -34,7 +34,7 @@ def _options() -> dict[str, type[Config]]:
 
 @dataclass(frozen=True)
 class OdometryConfig(Config):
-    """Which odometry, and the options of each."""
+    """The choice of an odometry, and the options of each."""
 
     backend: str = option(DEFAULT, "which odometry is used", choices=backend_names)
     backends: Mapping[str, Config] = plugin_sections(_options)

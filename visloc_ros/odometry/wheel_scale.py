@@ -158,7 +158,7 @@ def weighted_median(values: Array, weights: Array) -> float:
 
 
 def _camera_displacement(begin: _WheelFrame, end: _WheelFrame) -> Array:
-    """How far the camera moved by the wheels, in metres, in its axes at the beginning (3,).
+    """The camera's motion by the wheels, in metres, in its axes at the beginning (3,).
 
     The base moves by the wheels, but turns by the images, which measure turns better. Where the camera's place is not
     known, it moves as the base does, in its own axes.

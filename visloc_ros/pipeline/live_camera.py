@@ -122,7 +122,7 @@ def _has_size(frame: Frame, calibration: CameraCalibration) -> bool:
 
 
 class _Tracking:
-    """What follows a camera whose intrinsics are known."""
+    """The localizer of a camera with known intrinsics."""
 
     def __init__(self, engine: AnchorEngine, search: Engine) -> None:
         self._odometry = make_odometry(OdometryConfig(), live=True)
@@ -131,7 +131,7 @@ class _Tracking:
         self.localizer = Localizer(self._odometry, self._backend, MapTracker(engine.map, MapTrackingConfig()))
 
     def take_searches(self) -> list[AnchorPose | Rejection]:
-        """What searches gave since the last call."""
+        """Results of searches since the last call."""
         results, self._anchors.untaken = self._anchors.untaken, []
         return results
 

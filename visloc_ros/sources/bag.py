@@ -101,7 +101,7 @@ class BagSource:
 
     @cached_property
     def ground_truth(self) -> Trajectory | None:
-        """True poses ``world_from_camera``, read when first asked for. Raises SourceError on an impossible pose."""
+        """True poses ``world_from_camera``, read when first needed. Raises SourceError on an impossible pose."""
         return None if self._ground_truth_topic is None else self.read_ground_truth(self._ground_truth_topic)
 
     def read_ground_truth(self, topic: str) -> Trajectory:
@@ -148,7 +148,7 @@ class BagSource:
         logger.warning("skipping an image of %s: %s", self.image_topic, error)
 
     def _read_calibration(self) -> CameraCalibration | None:
-        """What CameraInfo says; None where there is none, or it says that the camera is not calibrated."""
+        """The calibration in CameraInfo; None without one, or where it marks the camera as uncalibrated."""
         topic = self.camera_info_topic
         if not topic:
             return None

@@ -98,7 +98,7 @@ def iterate_with_definitions(path: Path) -> Iterator[tuple[str, str, Any]]:
 
 
 def read_custom_data(path: Path) -> dict[str, str]:
-    """What the recorder of a bag folder left in its metadata. Raises SourceError."""
+    """The recorder's own entries in the metadata of a bag folder. Raises SourceError."""
     metadata = path / BAG_METADATA
     try:
         information = yaml.safe_load(metadata.read_text(encoding="utf-8"))["rosbag2_bagfile_information"]

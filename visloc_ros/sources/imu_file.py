@@ -17,7 +17,7 @@ _NUM_VALUES = 6  # after the stamp: three angular velocities, three acceleration
 
 @dataclass(frozen=True, eq=False)
 class ImuFile:
-    """Where the samples are (stamp in ns, angular velocity, acceleration), and ``camera_from_imu`` (3, 3)."""
+    """Path of the samples (stamp in ns, angular velocity, acceleration), and ``camera_from_imu`` (3, 3)."""
 
     path: Path
     camera_from_imu: Array

@@ -101,7 +101,7 @@ def _shrink(grey: Image) -> Image:
 
 
 def _flow(begin_ns: int, source: Image, end_ns: int, target: Image) -> _Flow | None:
-    """How the picture moves and changes its shape; None where too little is followed."""
+    """The motion and change of shape of the picture; None where too little is followed."""
     seconds = (end_ns - begin_ns) / NANOSECONDS
     corners = cv2.goodFeaturesToTrack(source, _MOST_CORNERS, _CORNER_QUALITY, _CORNER_DISTANCE_PX)
     if corners is None or not 0.0 < seconds <= _LONGEST_GAP_S:

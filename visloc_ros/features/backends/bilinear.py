@@ -15,7 +15,7 @@ def rows_of(features: Tensor) -> Tensor:
 def sample(features: Tensor, positions: Tensor, images: Tensor) -> Tensor:
     """Features (M, C) of maps (B, C, H, W) at positions (M, 2) as x, y in pixels of a map; zero outside of it.
 
-    ``images`` (M,) tells for each position which of the B maps it is in. One weighted sum of four rows for every
+    ``images`` (M,) is the row of the map that each position is in. One weighted sum of four rows for every
     position: on a CPU many times faster than ``grid_sample``, which reads channel by channel.
     """
     height, width = features.shape[-2:]

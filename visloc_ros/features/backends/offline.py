@@ -23,7 +23,7 @@ _DOWNLOADERS = ("wget", "curl", "git", "gdown")
 
 
 class _Guard(threading.local):
-    """What the current thread has refused, while it refuses."""
+    """Network accesses refused in the current thread, while it refuses them."""
 
     refused: list[str] | None = None
 

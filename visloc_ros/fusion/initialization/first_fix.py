@@ -51,7 +51,7 @@ class FirstFix:
 
     @property
     def search_prior(self) -> StampedPosePrior | None:
-        """Where to search next: at the newest anchor, once an older one is consistent with it."""
+        """Prior of the next search: the newest anchor, once an older one is consistent with it."""
         if not self._search.candidates:
             return None
         *earlier, newest = self._search.candidates

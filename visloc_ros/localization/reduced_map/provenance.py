@@ -65,7 +65,7 @@ def check_extractor(what: str, made_with: Mapping[str, Any], manifest: Manifest,
 def read_description(
     file: str, content: bytes, what: str, version: int, parse: Callable[[Mapping[str, Any]], Parsed], advice: str
 ) -> Parsed:
-    """What ``parse`` makes of a JSON file that describes ``what``. Raises MapError with ``advice`` at its end."""
+    """A JSON file that describes ``what``, converted by ``parse``. Raises MapError with ``advice`` at its end."""
     try:
         values = json.loads(content[:_MOST_DESCRIPTION_BYTES])
     except (ValueError, RecursionError) as error:

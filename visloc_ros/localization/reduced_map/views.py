@@ -1,4 +1,4 @@
-"""What the images of a map see of some of its points, as projections instead of keypoints."""
+"""Views of a map's images on some of its points, with projections instead of keypoints."""
 
 from __future__ import annotations
 

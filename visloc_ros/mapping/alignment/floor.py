@@ -24,7 +24,7 @@ _LEAST_EXTENT = 0.3  # of the points on it, in heights of the cameras: a step or
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """Points x with ``normal @ x = offset``; the normal (3,) points up. ``on_it`` (P,) tells which points lie in it."""
+    """Points x with ``normal @ x = offset``; the normal (3,) points up. ``on_it`` (P,) marks the points in it."""
 
     normal: Array
     offset: float

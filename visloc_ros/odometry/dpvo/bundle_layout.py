@@ -1,4 +1,4 @@
-"""Where every edge goes in the normal equations of a bundle adjustment: index work, done once for all iterations.
+"""Indices of every edge in the normal equations of a bundle adjustment, computed once for all iterations.
 
 Patches are kept per source frame, which is what makes the coupling of poses and depths small: the patches of one
 frame see only the frames that they have edges to, whether the problem is a window or the whole journey. A *row* is

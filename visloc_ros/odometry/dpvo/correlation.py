@@ -1,4 +1,4 @@
-"""How well every pixel of a patch fits the features around its projection, on two levels (Teed et al. 2023).
+"""Correlation of every pixel of a patch with the features around its projection, on two levels (Teed et al. 2023).
 
 The windows of a patch's nine pixels overlap almost wholly: their common window is gathered once and multiplied with
 all nine in one matrix product, and each pixel picks its own 8x8 products from it, to interpolate 7x7 values. Edges
@@ -23,13 +23,13 @@ _WIDEST_SPREAD = 6  # pixels between the windows of one patch up to which they s
 
 
 class _Portion(NamedTuple):
-    """How much is done at once: gathered positions, and spreads that are treated as the largest among them."""
+    """Sizes of a batch: gathered positions, and spreads that are treated as the largest among them."""
 
     taps: int
     spreads: int
 
 
-# A processor wants what fits its cache and no tap too many; a GPU wants few and large pieces.
+# A CPU is fast with pieces that fit its cache and without superfluous taps; a GPU with few and large pieces.
 _PORTIONS = {"cpu": _Portion(1 << 13, 1), "cuda": _Portion(1 << 21, 3)}
 
 

@@ -163,7 +163,7 @@ def _landmarks_of(window: list[Keyframe], local_map: LocalMap) -> Ids:
 
 
 def _turns_of(window: list[Keyframe], ids: Ids) -> Array | None:
-    """How each observation (N, 3) of the landmarks' camera turned while its image was read; None if it is unknown."""
+    """Turn (N, 3) of the camera of each observation while its image was read; None if it is unknown."""
     if all(item.turn is None for item in window):
         return None
     turns = [np.zeros(3) if item.turn is None else item.turn for item in window]

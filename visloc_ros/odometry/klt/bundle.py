@@ -180,8 +180,8 @@ class ReducedCameraSystem:
     def solve_for(self, poses: Array, points: Array) -> tuple[Array, Array]:
         """Solve the eliminated equations for right hand sides of free keyframes (R, F, 6) and points (R, L, 3)."""
         white = forward_substitute(self._factor, points.transpose(0, 2, 1))
-        told = np.stack([self._by_pose(_weighted_sum(self._white, one[:, self._point_rows])) for one in white])
-        right = (poses - told).reshape(len(poses), -1)
+        coupled = np.stack([self._by_pose(_weighted_sum(self._white, one[:, self._point_rows])) for one in white])
+        right = (poses - coupled).reshape(len(poses), -1)
         free = np.asarray(np.linalg.solve(self.reduced, right.T).T, dtype=np.float64).reshape(poses.shape)
         white -= np.stack([self._by_point(_by_ray(self._white, self._seen(one))) for one in free])
         return free, back_substitute(self._factor, white).transpose(0, 2, 1)

@@ -32,7 +32,7 @@ _LONGEST_INTERVAL_S = 0.2  # over which a turn is taken for even
 
 @dataclass(frozen=True, eq=False)
 class LocatedFrame:
-    """Where a view is: ``camera_from_odom``, the features that agree with it, and the numbers behind it.
+    """The pose of a view, ``camera_from_odom``, the features that agree with it, and the numbers behind it.
 
     ``flow_px`` is the median motion since the last accepted view; ``turn`` (3,) is that while the image is read.
     """

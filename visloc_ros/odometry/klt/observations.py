@@ -18,7 +18,7 @@ from visloc_ros.tracking.pixels import Mask, Pixels, pixels_of, undistort
 
 @dataclass(frozen=True)
 class ViewSimilarity:
-    """How far an earlier observation may differ: angle between viewing directions in degrees, ratio of distances."""
+    """Largest difference to an earlier observation: angle between viewing directions in degrees, ratio of distances."""
 
     angle_deg: float
     zoom: float
@@ -148,7 +148,7 @@ def align_observations(
 def _then_per_now(
     keyframes: list[Keyframe], points: Array, owner: NDArray[np.intp], pixels: Pixels, view: PreparedImage, pose: SE3
 ) -> Array:
-    """How pixels of the keyframes move with pixels now (N, 2, 2), about points (N, 3) seen at pixels (N, 2).
+    """Jacobian of pixels in the keyframes by pixels now (N, 2, 2), about points (N, 3) seen at pixels (N, 2).
 
     Each patch is taken as a plane that faces the keyframe which saw it.
     """

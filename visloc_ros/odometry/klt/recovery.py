@@ -31,7 +31,7 @@ _MIN_AGREEING = 0.4  # share of the landmarks followed from the keyframe that mu
 
 @dataclass(frozen=True, eq=False)
 class Recovered:
-    """Where a view is, ``camera_from_odom``, and the features (landmarks) that agree with it."""
+    """The pose of a view, ``camera_from_odom``, and the features (landmarks) that agree with it."""
 
     camera_from_odom: SE3
     features: Features

@@ -145,7 +145,7 @@ def _num_parts(length: int) -> int:
 
 
 def _empty_lists(length: int, lists: int) -> Any:
-    """Codes of the descriptors themselves: codes of what is left of a centroid would need a table for each list."""
+    """Codes of the descriptors themselves: codes of residuals to centroids would need a table for each list."""
     faiss = _faiss()
     quantizer = faiss.IndexFlatL2(length)
     index = faiss.IndexIVFPQ(quantizer, length, lists, _num_parts(length), _BITS)

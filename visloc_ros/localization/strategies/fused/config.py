@@ -22,7 +22,7 @@ LARGEST_RHO = 2.0
 
 @dataclass(frozen=True)
 class FusedConfig(Config):
-    """How the descriptors of a map's points are fused with those of its images, and searched."""
+    """Options of fusing the descriptors of a map's points with those of its images, and of the search."""
 
     rho: float = option(
         0.5, "Weight of the whole image's descriptor over that of the keypoint; 0 leaves it out, 2 is the largest."

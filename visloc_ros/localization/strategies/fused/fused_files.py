@@ -220,7 +220,7 @@ def _check_point_rows(arrays: Mapping[str, NDArray[Any]], num_points: int) -> No
 
 
 def _read_images(content: bytes, description: _Description) -> tuple[Fusion, ImageModel, NDArray[np.float16]]:
-    """How descriptors are fused, what describes whole images, and sketches of the map's own."""
+    """The fusion of descriptors, the describer of whole images, and sketches of the map's own."""
     lengths, converts = description.lengths, description.config.convert
     of_image, of_keypoint, words = lengths["image"], lengths["keypoint"], lengths["words"]
     reduces = of_image, of_keypoint

@@ -50,7 +50,7 @@ class FusedPoints:
 
 @dataclass(frozen=True, eq=False)
 class ImageModel:
-    """What describes whole images: its name and checksum, the ``length`` of descriptors, and the codebook of VLAD."""
+    """The describer of whole images: its name and checksum, the ``length`` of descriptors, and the codebook of VLAD."""
 
     info: ModelInfo
     length: int
@@ -81,7 +81,7 @@ class FusedMap:
 
     @property
     def image_parts(self) -> ImageParts:
-        """What its images add to descriptors, and queries."""
+        """The parts of its images, and of queries, in descriptors."""
         point_rows = np.split(self.point_rows, self.first_row[1:-1])
         return ImageParts.of(self.fusion, self.reduced, self.sketches, point_rows, len(self.codebook))
 
@@ -117,7 +117,7 @@ class DescribedMap:
         return int(self.map.images[0].features.descriptors.shape[1])
 
     def fusion(self, config: FusedConfig) -> Fusion:
-        """How descriptors are fused. Raises ConfigError where those of images would decide all."""
+        """The fusion of descriptors. Raises ConfigError where those of images would dominate."""
         reducer = Reducer.fit(config.reduce, config.seed, self.global_descriptors, self.descriptor_length)
         fusion = Fusion(config.local_weight, reducer, config.renormalise)
         local = np.linalg.norm(self.map.images[0].features.descriptors.astype(np.float32), axis=1).mean()
@@ -125,7 +125,7 @@ class DescribedMap:
         return fusion
 
     def image_parts(self, config: FusedConfig) -> ImageParts:
-        """What the images add to descriptors, and queries, rounded as it is kept. Raises ConfigError as ``fusion``."""
+        """The parts of images and queries in descriptors, rounded as stored. Raises ConfigError as ``fusion``."""
         fusion, point_rows, count = self.fusion(config), [one.point_rows for one in self.observed], len(self.map.points)
         own = fusion.reduce(self.global_descriptors)
         reduced = smooth(own, point_rows, count, config.smooth, renormalise=config.renormalise)

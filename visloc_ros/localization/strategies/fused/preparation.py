@@ -67,7 +67,7 @@ def make_fused(
     frames: FrameSource | None = None,
     make: MakeDescriptor = make_global_descriptor,
 ) -> tuple[FusedMap, dict[str, Any]]:
-    """What ``prepare_fused`` writes, and its figures."""
+    """The files of ``prepare_fused``, and their figures."""
     progress, map_ = progress or SilentProgress(), whole
     if frames is not None:
         extractor = make_extractor(config.features)

@@ -43,7 +43,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How samples differ from the map's images; shares and probabilities where no unit is given."""
+    """Differences of samples from the map's images; shares and probabilities where no unit is given."""
 
     min_labelled: int = 32  # landmark tokens of a sample, if there are; one with fewer is filled up with background
     min_background: float = 0.1

@@ -15,7 +15,7 @@ MOST_LANDMARKS = 4096
 
 @dataclass(frozen=True)
 class LandmarkConfig(Config):
-    """How a map is divided into landmarks, and how many of its points stay."""
+    """Options of dividing a map into landmarks, and of keeping its points."""
 
     method: str = option(BIRCH, "How points are clustered into landmarks.", choices=(BIRCH, KMEANS))
     num_landmarks: int = option(
@@ -37,7 +37,7 @@ class LandmarkConfig(Config):
 
 @dataclass(frozen=True)
 class PreparationConfig(Config):
-    """How a map is divided into landmarks, and how their recogniser is trained."""
+    """Options of dividing a map into landmarks, and of training their recogniser."""
 
     landmarks: LandmarkConfig = section(LandmarkConfig)
     training: TrainingConfig = section(TrainingConfig)

@@ -1,4 +1,4 @@
-"""How well tokens are recognised, as plain numbers."""
+"""Scores of recognised tokens, as plain numbers."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _AGAIN = ": run 'visloc prepare MAP --for landmarks --texts FILE' again"
 
 
 class TextSample(NamedTuple):
-    """What an image shows: its tokens by landmark (k,), and the embedding (E,) of its text, if it has any."""
+    """The content of an image: its tokens by landmark (k,), and the embedding (E,) of its text, if it has any."""
 
     counts: NDArray[np.integer]
     text: Array | None

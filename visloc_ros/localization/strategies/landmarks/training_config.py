@@ -12,7 +12,7 @@ SIZES = ("nano", "tiny", "small", "full")
 
 @dataclass(frozen=True)
 class TrainingConfig(Config):
-    """How the recogniser is trained."""
+    """Options of training the recogniser."""
 
     size: str = option("nano", "size of the network", choices=SIZES)
     prototypes: int = option(

@@ -13,7 +13,7 @@ _DASHES = "4 4"
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Where training was at a step: seconds so far, mean loss since the last point, and scores on held-out images."""
+    """The state of training at a step: seconds so far, mean loss since the last point, scores on held-out images."""
 
     step: int
     seconds: float
@@ -58,7 +58,7 @@ def _in_words(best: CurvePoint | None, last_step: int) -> str:
 
 
 def _position(share_of_steps: float, share: float) -> tuple[float, float]:
-    """Where a value is drawn."""
+    """The place of a value in the plot."""
     return _MARGIN + share_of_steps * (_WIDTH - 2 * _MARGIN), _HEIGHT - _MARGIN - share * (_HEIGHT - 1.5 * _MARGIN)
 
 
