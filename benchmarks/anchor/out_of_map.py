@@ -12,7 +12,6 @@ Maps, rendered rooms and features are kept in the work folder, so that a second 
 import argparse
 import json
 import multiprocessing
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +20,6 @@ from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
-from rich.table import Table
 
 from benchmarks.landmarks.prepared import ALONE, all_places, prepared_map
 from benchmarks.places import (
@@ -34,7 +32,6 @@ from benchmarks.places import (
 )
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
-from visloc_ros.apps.console import console
 from visloc_ros.core.config import read_config
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import Map
@@ -61,6 +58,7 @@ from visloc_ros.simulation.pose_priors import false_prior, perturbed
 from visloc_ros.simulation.room import Room
 from visloc_ros.sources import SourceConfig, open_source
 
+SEQUENCES = ("euroc_v101_still", "tum_fr1_rpy_start")
 PHOTO_FOLDERS = ("kitti_06", "street_lund", "street_berlin", "sacre_coeur", "vpr_toy", "virtual_gallery", "exif_gps")
 LOOK_ALIKE_SEEDS = {"room": (101, 102, 103, 104, 105), "painted": (411, 412, 413, 414, 415)}
 REDECORATED_SEED = 201
@@ -70,10 +68,9 @@ UNSEEN = ("drive", "painted")
 UNSEEN_IMAGES = ("drive frames", "painted frames", "tum_fr1_rpy_start")
 NUM_PATTERNS = 36
 GOOD_PRIOR = (0.1, 3.0)  # metres, degrees
-NEAREST_MISSES = 15
 SECTION = "Out of the map"
-GROUP_HEADER = ("images", "maps", "tried", "wrong", "weak", "right", "rejections by reason")
-MISS_HEADER = ("map", "images", "image", "prediction", "inliers", "spread", "error px", "answer")
+PATTERNS = ("wall", "gradient", "noise", "clouds", "checkerboard", "tiles")
+HEADER = ("images", "tried", "wrong pose accepted", "weak pose", "right pose")
 
 
 def main() -> None:
@@ -87,7 +84,7 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         parts = pool.map(partial(try_place, arguments=arguments), names)
         report = summarize([one for part in parts for one in part])
-    show(report)
+    print(as_markdown(report))
     title = SECTION if arguments.search == RETRIEVAL else f"{SECTION}, searched by {arguments.search}"
     write_outputs(arguments, title, report, as_markdown(report))
 
@@ -182,7 +179,7 @@ def false_samples(place: Place, places: list[Place], arguments: argparse.Namespa
     for other in places:
         if other.name != place.name and not {place.name, other.name} <= set(LOOK_ALIKE_SEEDS):  # rooms of one plan
             yield from (Sample(f"{other.name} frames", other.name, frame) for frame in other_frames(other))
-    for name in ("euroc_v101_still", "tum_fr1_rpy_start"):
+    for name in SEQUENCES:
         yield from (Sample(name, name, frame) for frame in open_source(arguments.data / name, SourceConfig(every=4)))
     for folder in PHOTO_FOLDERS:
         yield from (Sample(folder, folder, frame) for frame in photos(arguments.data / folder))
@@ -261,7 +258,7 @@ def summarize(attempts: list[Attempt]) -> Figures:
         "out_of_map_attempts_unseen": sum(is_unseen(one) and not one.shows_place for one in attempts),
         "accepted_wrong": sum(one.outcome is Outcome.WRONG for one in attempts),
         "groups": groups,
-        "nearest_misses": [as_values(one) for one in nearest_misses(attempts, NEAREST_MISSES)],
+        "nearest_misses": [as_values(one) for one in nearest_misses(attempts, 1)],
     }
 
 
@@ -282,59 +279,31 @@ def append_line(path: Path, values: Figures) -> None:
         file.write(json.dumps(values) + "\n")
 
 
-def show(report: Figures) -> None:
-    """Print what became of the attempts, and which false ones came closest."""
-    for title, header, rows in tables(report):
-        shown = Table(*header, title=title, title_justify="left")
-        for row in rows:
-            shown.add_row(*row)
-        console.print(shown)
-    console.print(verdict(report))
-
-
 def as_markdown(report: Figures) -> str:
-    """The same for a results file."""
-    parts = [f"### {title}\n\n{table(header, rows)}" for title, header, rows in tables(report)]
-    return "\n\n".join([verdict(report), *parts])
-
-
-def verdict(report: Figures) -> str:
-    """The figures that matter."""
+    """What was accepted, which false attempt came closest, and a row for each kind of images, in all maps."""
+    kinds = {kind_of(one["group"]): None for one in report["groups"]}
+    rows = [total(kind, [one for one in report["groups"] if kind_of(one["group"]) == kind]) for kind in kinds]
     out, unseen = report["out_of_map_attempts"], report["out_of_map_attempts_unseen"]
-    return (
+    miss = report["nearest_misses"][0]
+    words = (
         f"{out} attempts out of the map ({unseen} with a map or images by which no setting was chosen), "
-        f"{report['attempts']} in all: {report['accepted_wrong']} wrong poses accepted"
+        f"{report['attempts']} in all: {report['accepted_wrong']} wrong poses accepted. The nearest miss out of the "
+        f"map: {miss['inliers']} inliers of {miss['correspondences']} ({miss['group']}), {miss['reason']}."
     )
+    return f"{words}\n\n{table(HEADER, rows)}"
 
 
-def tables(report: Figures) -> list[tuple[str, tuple[str, ...], list[list[str]]]]:
-    """Title, header and rows of the two tables; the first has a row for each kind of images, in all maps."""
-    kinds = list(dict.fromkeys(one["group"] for one in report["groups"]))
-    groups = [total(kind, [one for one in report["groups"] if one["group"] == kind]) for kind in kinds]
-    misses = [
-        [
-            *(one[key] for key in ("place", "group", "image", "prior")),
-            f"{one['inliers']} of {one['correspondences']}",
-            *("" if one[key] is None else f"{one[key]:.2f}" for key in ("spread", "reprojection_error_px")),
-            one["reason"] or one["outcome"],
-        ]
-        for one in report["nearest_misses"]
-    ]
-    return [("Attempts", GROUP_HEADER, groups), ("The nearest misses", MISS_HEADER, misses)]
+def kind_of(group: str) -> str:
+    """What a group of images is counted as."""
+    if group in PATTERNS:
+        return "patterns"
+    return "other places" if group.endswith(" frames") or group in (*SEQUENCES, *PHOTO_FOLDERS) else group
 
 
 def total(kind: str, groups: Sequence[Figures]) -> list[str]:
     """Row of one kind of images, without a prediction, with a good and with a false one."""
-    rejected: Counter[str] = Counter()
-    for one in groups:
-        rejected.update(one["rejected"])
     counts = ("attempts", "accepted_wrong", "accepted_weak", "accepted_right")
-    return [
-        kind,
-        str(len({one["map"] for one in groups})),
-        *(str(sum(one[count] for one in groups)) for count in counts),
-        ", ".join(f"{reason} {count}" for reason, count in rejected.most_common()),
-    ]
+    return [kind, *(str(sum(one[count] for one in groups)) for count in counts)]
 
 
 if __name__ == "__main__":

@@ -5,13 +5,11 @@ Run: OMP_NUM_THREADS=2 python -m benchmarks.fused.million --markdown results/fus
 Points are synthetic: places of 500 points each, of which local descriptors are random with a spectrum that falls as
 that of learned ones does, so that few directions hold most of what tells them apart, and the reduced descriptor of the
 place is random. Half of the keypoints of an image show points of one place, with noise; half show nothing. Times are
-of the clock, since the index uses several processors, and of these: on a busy machine the latter tell. The foretold
-bytes are those of a formula: for each point a descriptor, half its square, a row of codes and a number, and the
-centroids. Those of a process are what its resident set grows by when it holds the index.
+of the clock, since the index uses several processors. The bytes of a process are what its resident set grows by when it
+holds the index.
 """
 
 import argparse
-import math
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization.faiss_library import load_faiss
-from visloc_ros.localization.strategies.fused.approximate_index import learn_index, learned_arrays, make_index
+from visloc_ros.localization.strategies.fused.approximate_index import learn_index, make_index
 from visloc_ros.localization.strategies.fused.codebook import Codebook
 from visloc_ros.localization.strategies.fused.config import EXACT, FLOAT16, IVF_PQ, STORAGES
 from visloc_ros.localization.strategies.fused.fusion import FusedQuery
@@ -37,10 +35,9 @@ POINTS_PER_PLACE = 500
 LEAST_OF_SPECTRUM = 0.1  # of the first direction's standard deviation, that of the last
 LOCAL_NOISE, IMAGE_NOISE = 0.7, 0.5  # of the length of what they are added to: cosines of 0.82 and 0.89
 AT_ONCE = 100_000
-HALF_SQUARE, MORE_OF_NUMBER = 4, 4  # bytes of a point; faiss numbers it with 8, the file with 4
 HEADER = (
-    "storage", "index", "ms per image", "ms of processors", "worst", "inliers of the exact search", "made in s",
-    "opened in s", "MB on disk", "MB foretold", "MB of a process",
+    "storage", "index", "ms per image, median", "worst", "inliers of the exact search", "made in s", "opened in s",
+    "MB of a process",
 )  # fmt: skip
 
 
@@ -121,20 +118,16 @@ def measure(codebook: Codebook, storage: str, images: list[Image]) -> list[Figur
     opened = time.perf_counter() - start
     found = {name: [search(index, image) for image in images] for name, index in indexes.items()}
     exact = sum(one[0] for one in found[EXACT])
-    extra = sum(one.nbytes for one in learned.values())
     return [
         {
             "storage": storage,
             "index": name,
             "ms": float(np.median([one[1] for one in of_index])),
-            "processor_ms": float(np.median([one[2] for one in of_index])),
             "worst_ms": float(np.max([one[1] for one in of_index])),
             "inlier_percent": 100.0 * sum(one[0] for one in of_index) / exact,
             "made_s": made if name == IVF_PQ else 0.0,
             "opened_s": opened,
-            "megabytes": (codebook.num_bytes + (extra if name == IVF_PQ else 0)) / 1e6,
             "process_megabytes": grown_megabytes(name, codebook, learned),
-            "foretold_megabytes": foretold_bytes(len(codebook), storage, name) / 1e6,
         }
         for name, of_index in found.items()
     ]
@@ -162,20 +155,12 @@ def megabytes_with(name: str, codebook: Codebook, learned: dict[str, np.ndarray]
     return megabytes
 
 
-def foretold_bytes(points: int, storage: str, index: str) -> int:
-    """Bytes that so many points take in memory, with an index of them."""
-    descriptor = 2 * LENGTH if storage == FLOAT16 else LENGTH + 4
-    learned = learned_arrays(points, LENGTH).values() if index == IVF_PQ else ()
-    of_index = sum(np.dtype(kind).itemsize * math.prod(side or 1 for side in shape) for kind, shape in learned)
-    return points * (descriptor + HALF_SQUARE + (MORE_OF_NUMBER if index == IVF_PQ else 0)) + of_index
-
-
-def search(index: PointIndex, image: Image) -> tuple[int, float, float]:
-    """How many keypoints are matched with their points, milliseconds of the clock, and of all processors."""
-    start, processor_start = time.perf_counter(), time.process_time()
+def search(index: PointIndex, image: Image) -> tuple[int, float]:
+    """How many keypoints are matched with their points, and milliseconds of the clock."""
+    start = time.perf_counter()
     rows = index.search(image.query, 1).rows[:, 0]
-    of_processors, milliseconds = time.process_time() - processor_start, time.perf_counter() - start
-    return int((rows[: len(image.shown)] == image.shown).sum()), 1e3 * milliseconds, 1e3 * of_processors
+    milliseconds = 1e3 * (time.perf_counter() - start)
+    return int((rows[: len(image.shown)] == image.shown).sum()), milliseconds
 
 
 def as_markdown(report: Figures) -> str:
@@ -185,13 +170,10 @@ def as_markdown(report: Figures) -> str:
             one["storage"],
             one["index"],
             f"{one['ms']:.0f}",
-            f"{one['processor_ms']:.0f}",
             f"{one['worst_ms']:.0f}",
             f"{one['inlier_percent']:.1f} %",
             f"{one['made_s']:.0f}",
             f"{one['opened_s']:.1f}",
-            f"{one['megabytes']:.0f}",
-            f"{one['foretold_megabytes']:.0f}",
             f"{one['process_megabytes']:.0f}",
         ]
         for one in report["rows"]

@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.anchor.several_places import four_places, map_of
-from benchmarks.landmarks.prepared import all_places, prepared_map, prepared_path
+from benchmarks.landmarks.prepared import prepared_map, prepared_path
 from benchmarks.places import Place
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import NO_POINT, Map, MapImage, open_map
 from visloc_ros.localization.strategies.fused.config import FusedConfig
 from visloc_ros.localization.strategies.fused.preparation import prepare_fused
 
-GALLERY = "gallery"
 _APART = 1000.0  # metres between places in one map
 
 
@@ -33,21 +30,12 @@ def fused_map(
     return replace(open_map(path), name=place.name)
 
 
-def fused_places(data: Path, work: Path, names: Sequence[str]) -> list[Place]:
-    """Places by name, the rendered gallery among them; its map is built where it is not there yet."""
-    gallery = next(place for place in four_places(data, work) if place.name == GALLERY)
-    if GALLERY in names:
-        map_of(gallery, work / "maps")
-    known = {place.name: place for place in [*all_places(data, work), gallery]}
-    return [known[name] for name in names]
-
-
 def merged_map(maps: Sequence[Map]) -> Map:
     """All maps in one, far apart; images are called by place, and are described again, all in the same way."""
     images: list[MapImage] = []
     points: list[Array] = []
     for row, map_ in enumerate(maps):
-        offset = np.array([place_offset(row), 0.0, 0.0])
+        offset = np.array([row * _APART, 0.0, 0.0])
         first = sum(len(one) for one in points)
         images += [_placed(image, map_.name, offset, first) for image in map_.images]
         points.append(map_.points + offset)
@@ -55,16 +43,6 @@ def merged_map(maps: Sequence[Map]) -> Map:
     nothing = np.empty((0, 0), np.float32)
     manifest = replace(maps[0].manifest, models=models, files={}, prepared={})
     return Map("merged", manifest, tuple(images), np.concatenate(points), nothing, nothing)
-
-
-def place_of(points: Array) -> NDArray[np.intp]:
-    """Which of the merged maps points (N, 3) are of."""
-    return np.rint(points[:, 0] / _APART).astype(np.intp)
-
-
-def place_offset(row: int) -> float:
-    """How far along x one of the merged maps is moved [m]."""
-    return row * _APART
 
 
 def _placed(image: MapImage, name: str, offset: Array, first: int) -> MapImage:

@@ -49,8 +49,8 @@ SEARCHES = (RETRIEVAL, LANDMARKS)
 TRACKED, BLACK, AFTERWARDS = 30, 5, 30  # frames
 RIGHT = (0.25, 5.0)  # metres, degrees
 HEADER = (
-    "search", "trials", "found again", "frames until then: median", "longest", "localized again",
-    "frames until then: median", "longest", "wrong anchors", "wrong poses", "search ms",
+    "search", "trials", "anchor found again", "after frames, at most", "localized again", "after frames, at most",
+    "wrong anchors", "wrong poses", "search, median ms",
 )  # fmt: skip
 
 
@@ -183,10 +183,9 @@ def summarize(trials: list[Trial]) -> Figures:
 
 
 def waits(frames: list[int | None]) -> Figures:
-    """How many waited not for ever, and the median and the longest wait in frames, None for ever."""
-    numbers = np.array([np.inf if one is None else one for one in frames])
-    middle, longest = (float(value) if np.isfinite(value) else None for value in (np.median(numbers), numbers.max()))
-    return {"found": int(np.isfinite(numbers).sum()), "median": middle, "longest": longest}
+    """How many waited not for ever, and the longest wait in frames, None for ever."""
+    known = [one for one in frames if one is not None]
+    return {"found": len(known), "longest": max(known) if len(known) == len(frames) else None}
 
 
 def row(search: str, figures: Figures) -> list[str]:
@@ -194,7 +193,7 @@ def row(search: str, figures: Figures) -> list[str]:
     cells = [search, str(figures["trials"])]
     for kind in ("anchor", "fused"):
         one = figures[kind]
-        cells += [str(one["found"]), *(number(one[key], "{:g}") for key in ("median", "longest"))]
+        cells += [str(one["found"]), number(one["longest"], "{:g}")]
     return [*cells, str(figures["wrong_anchors"]), str(figures["wrong_poses"]), f"{figures['search_ms']:.0f}"]
 
 

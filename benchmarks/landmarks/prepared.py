@@ -4,37 +4,28 @@ import argparse
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 import torch
 
 from benchmarks.places import Place, real_places, simulated_room, unseen_places
 from benchmarks.results_file import read_json, write_json
 from visloc_ros.core.map import Map, open_map
-from visloc_ros.localization.strategies.landmarks.backends import training
-from visloc_ros.localization.strategies.landmarks.config import PreparationConfig
 from visloc_ros.localization.strategies.landmarks.preparation import prepare_landmarks
-
-_NEW_NETWORK = training._new_network
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How maps are prepared, under a ``name`` of their folder: ``options`` as the configuration has them.
+    """How maps are prepared, under a ``name`` of their folder.
 
     Where it ``knows_elsewhere`` the maps of the other places are shown to the recogniser, as images of elsewhere.
-    Without ``positions`` the recogniser does not know where in the image a keypoint is.
     """
 
     name: str = "default"
-    options: Mapping[str, Any] = field(default_factory=dict)
     knows_elsewhere: bool = True
-    positions: bool = True
 
 
 DEFAULT = Preparation()
@@ -85,13 +76,9 @@ def _prepare(place: Place, places: Sequence[Place], work: Path, preparation: Pre
         other.open_map(maps)
     if not path.exists():
         shutil.copytree(maps / place.name, path)
-    config = PreparationConfig.from_mapping(preparation.options)
     start = time.monotonic()
-    with ExitStack() as stack:
-        stack.enter_context(all_processors())
-        if not preparation.positions:
-            stack.enter_context(patch.object(training, "_new_network", network_without_positions))
-        prepare_landmarks([path], config, elsewhere=[maps / other.name for other in others])
+    with all_processors():
+        prepare_landmarks([path], elsewhere=[maps / other.name for other in others])
     write_json(_record(path), {"minutes": (time.monotonic() - start) / 60.0})
 
 
@@ -108,11 +95,3 @@ def all_processors() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def network_without_positions(*arguments: Any) -> Any:
-    """A new network whose rotary encoding turns nothing, and stays so."""
-    network = _NEW_NETWORK(*arguments)
-    torch.nn.init.zeros_(network.frequencies.weight)
-    network.frequencies.requires_grad_(False)
-    return network

@@ -1,18 +1,13 @@
 """The images that are searched for: their features, which are extracted once, and their true poses."""
 
-import time
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from benchmarks.places import FeatureCache, Place, true_pose
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.core.types import Frame
-from visloc_ros.features import LocalExtractor
 
 KITCHEN = "redkitchen"
-_TIMED_IMAGES = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +32,3 @@ def known_images(place: Place, cache: FeatureCache, every: int = 1) -> list[Know
         KnownImage(frame, cache(f"{place.name}/{frame.name}", frame), true_pose(truth, frame.stamp_ns))
         for frame in place.frames()[::every]
     ]
-
-
-def features_ms(extractor: LocalExtractor, images: list[KnownImage]) -> float:
-    """What the features of an image take in the median of some of them: milliseconds of this thread."""
-    times = []
-    for image in images[:: max(1, len(images) // _TIMED_IMAGES)]:
-        start = time.thread_time()
-        extractor.extract(image.frame.image)
-        times.append(1e3 * (time.thread_time() - start))
-    return float(np.median(times))

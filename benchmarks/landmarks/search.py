@@ -11,24 +11,27 @@ import argparse
 
 import torch
 
-from benchmarks.landmarks.engines import Parts, nearest_recogniser
 from benchmarks.landmarks.measured import ACCURACY_HEADER, accuracy_cells, search_in_turn
 from benchmarks.landmarks.prepared import add_folders, all_places, chosen_places, preparation_minutes, prepared_map
-from benchmarks.landmarks.queries import features_ms, known_images
+from benchmarks.landmarks.queries import known_images
 from benchmarks.landmarks.storage import STORAGE_HEADER, WHAT_IS_COUNTED, storage_figures, storage_row
 from benchmarks.places import FeatureCache, Place
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.features import make_extractor, make_matcher
-from visloc_ros.localization import AnchorEngine
+from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.localization.config import RETRIEVAL
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 
 SECTION = "Beside retrieval"
 BASELINE = "retrieval, always LightGlue"
-HEADER = (
-    "search", *ACCURACY_HEADER, "search ms", "95 %", "with features ms", f"times faster than {BASELINE}",
-    "with features", "tried by nearest neighbours", "matched by LightGlue",
-)  # fmt: skip
+WAYS = {
+    RETRIEVAL: AnchorConfig(),
+    BASELINE: AnchorConfig(nearest_first=False),
+    LANDMARKS: AnchorConfig(search=LANDMARKS),
+}
+HEADER = ("place", "search", *ACCURACY_HEADER, "search, median ms", "95 % within ms")
 
 
 def main() -> None:
@@ -55,63 +58,28 @@ def parse_arguments() -> argparse.Namespace:
 def measure_place(place: Place, arguments: argparse.Namespace) -> Figures:
     """Figures of all ways of searching one place, and its bytes."""
     map_ = prepared_map(place, all_places(arguments.data, arguments.work), arguments.work)
-    parts = Parts.of(map_, make_extractor(), make_matcher())
-    engines = make_engines(parts)
-    images = known_images(place, FeatureCache(arguments.work / "features", parts.engine()), arguments.every)
+    models = make_extractor(), make_matcher()
+    engines = {way: AnchorEngine(map_, config, *models) for way, config in WAYS.items()}
+    images = known_images(place, FeatureCache(arguments.work / "features", engines[RETRIEVAL]), arguments.every)
     measured = search_in_turn(engines, images)
     return {
-        "landmarks": parts.landmarks.num_landmarks,
-        "features_ms": features_ms(parts.extractor, images),
         "ways": {name: one.figures() for name, one in measured.items()},
         "bytes": storage_figures(place, map_, arguments.work),
         "minutes": preparation_minutes(place, arguments.work),
     }
 
 
-def make_engines(parts: Parts) -> dict[str, AnchorEngine]:
-    """All ways of searching, by name."""
-    nearest = Parts(parts.map, parts.landmarks, nearest_recogniser(parts.landmarks), parts.extractor, parts.matcher)
-    return {
-        "retrieval (default)": parts.engine(),
-        BASELINE: parts.engine({"nearest_first": False}),
-        "landmarks": parts.landmark_engine(),
-        "landmarks by nearest neighbours": nearest.landmark_engine(),
-        "landmarks without LightGlue": parts.landmark_engine({"matcher": {"name": "nearest"}}),
-    }
-
-
 def as_markdown(report: Figures) -> str:
-    """A table for each place, then the bytes."""
+    """A table of all places, then the bytes."""
     places = report["places"]
-    parts = [place_part(name, figures) for name, figures in places.items()]
+    ways = [way_row(name, way, one) for name, figures in places.items() for way, one in figures["ways"].items()]
     rows = [storage_row(name, figures["bytes"], figures["minutes"]) for name, figures in places.items()]
-    storage = f"### Bytes\n\n{table(STORAGE_HEADER, rows)}\n\nIn kB. {WHAT_IS_COUNTED}"
-    return "\n\n".join([*parts, storage])
+    return f"{table(HEADER, ways)}\n\n### Bytes\n\n{table(STORAGE_HEADER, rows)}\n\n{WHAT_IS_COUNTED}"
 
 
-def place_part(name: str, figures: Figures) -> str:
-    """One place's table."""
-    features = figures["features_ms"]
-    baseline = figures["ways"][BASELINE]["search_ms"]
-    rows = [way_row(way, one, features, baseline) for way, one in figures["ways"].items()]
-    words = f"{figures['landmarks']} landmarks; the features of an image take {features:.0f} ms."
-    return f"### {name}\n\n{words}\n\n{table(HEADER, rows)}"
-
-
-def way_row(way: str, one: Figures, features: float, baseline: float) -> list[str]:
-    """One way's line; ``features`` and ``baseline`` are ms of the features and of the search that it is compared to."""
-    search = one["search_ms"]
-    return [
-        way,
-        *accuracy_cells(one),
-        f"{search:.1f}",
-        f"{one['search_p95_ms']:.1f}",
-        f"{search + features:.0f}",
-        f"{baseline / search:.1f}",
-        f"{(baseline + features) / (search + features):.2f}",
-        f"{one['tried_quickly']:.1f}",
-        f"{one['tried_learned']:.1f}",
-    ]
+def way_row(place: str, way: str, one: Figures) -> list[str]:
+    """One way's line."""
+    return [place, way, *accuracy_cells(one), f"{one['search_ms']:.1f}", f"{one['search_p95_ms']:.1f}"]
 
 
 if __name__ == "__main__":

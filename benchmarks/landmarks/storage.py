@@ -20,13 +20,9 @@ from visloc_ros.localization.strategies.landmarks.recogniser_files import INFO_N
 
 NETVLAD_LENGTH = 4096
 WHAT_IS_COUNTED = (
-    "Stock hloc's bytes are those of files written as hloc writes them (HDF5, not packed, half precision): of every "
-    "mapped image all keypoints that were extracted for the map, with scores and descriptors; a global descriptor of "
-    "4,096 numbers an image, which is NetVLAD's length (VLAD's of this package is 8,192); and COLMAP's model of all "
-    "keypoints, in binary. Pairs, matches and images are not counted. This package's bytes are those of files that "
-    "the manifest lists: for retrieval the features (thinned out and packed), VLAD's descriptors and codebook, and the "
-    "model; for landmarks their points, each with a descriptor, and frames: all that a map reduced to them holds. "
-    "Thumbnails, the map card and the manifest are not counted. Maps were prepared with all processors of the machine."
+    "In kB. Stock hloc's bytes are those of its files (HDF5, half precision): all extracted keypoints and descriptors, "
+    "NetVLAD's descriptor of each image, COLMAP's model; no pairs, matches or images. This package's are those of the "
+    "files that a search reads: no thumbnails, map card or manifest."
 )
 
 
@@ -84,22 +80,19 @@ def storage_figures(place: Place, map_: Map, work: Path) -> Figures:
 
 
 STORAGE_HEADER = (
-    "map", "images", "hloc: local features", "global descriptors", "model", "all", "retrieval", "landmarks",
-    "recogniser", "saved beside hloc", "without recogniser", "beside retrieval", "minutes to prepare",
+    "map", "images", "stock hloc", "retrieval", "landmarks", "and their recogniser", "saved beside hloc",
+    "minutes to prepare",
 )  # fmt: skip
 
 
 def storage_row(name: str, figures: Figures, minutes: float) -> list[str]:
-    """One map's bytes in kB; what is saved is a share of what hloc, or retrieval, takes."""
-    own, recogniser = figures["landmarks_total"], figures["recogniser"]
-    hloc, retrieval = figures["hloc_total"], figures["retrieval_total"]
-    kilobytes = [*figures["hloc"].values(), hloc, retrieval, own, recogniser]
-    saved = saved_percent(own + recogniser, hloc), saved_percent(own, hloc), saved_percent(own + recogniser, retrieval)
+    """One map's bytes in kB; what is saved is a share of what hloc takes."""
+    own, recogniser, hloc = figures["landmarks_total"], figures["recogniser"], figures["hloc_total"]
     return [
         name,
         str(figures["images"]),
-        *(f"{size / 1e3:,.0f}" for size in kilobytes),
-        *(f"{share:.1f} %" for share in saved),
+        *(f"{size / 1e3:,.0f}" for size in (hloc, figures["retrieval_total"], own, recogniser)),
+        f"{saved_percent(own + recogniser, hloc):.1f} %",
         f"{minutes:.1f}",
     ]
 
