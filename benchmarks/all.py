@@ -14,11 +14,8 @@ ANCHOR, FUSED, LANDMARKS, MAPS, ODOMETRY, ROBUSTNESS = (
 )
 BENCHMARKS = (
     Benchmark("main_job", (*DATA, "--runs", "3", "--output", "{results}/main_job.json")),
-    Benchmark("anchor.stages", (*DATA, *ANCHOR, "--plots", "{results}", "--hloc-json", "{results}/stock_hloc.json")),
-    Benchmark("anchor.ablation", (*DATA, "--every", "2", *ANCHOR), threads=1),
-    Benchmark("anchor.scaling", (*DATA, *ANCHOR)),
-    Benchmark("anchor.acceptance", (*DATA, *ANCHOR, "--plots", "{results}"), threads=1),
-    Benchmark("anchor.edges", (*DATA, *ANCHOR), threads=1),
+    Benchmark("anchor.stages", (*DATA, *ANCHOR, "--hloc-json", "{results}/stock_hloc.json")),
+    Benchmark("anchor.acceptance", (*DATA, *ANCHOR), threads=1),
     Benchmark("anchor.other_places", (*DATA, *ANCHOR), threads=1),
     Benchmark("anchor.out_of_map", (*DATA, "--json", "{results}/out_of_map.json", *ANCHOR), threads=1),
     Benchmark(

@@ -12,8 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.anchor.plots import write_stage_plot
-from benchmarks.anchor.timing import STAGES, AnchorTimings, measure_anchors, summarize_timings
+from benchmarks.anchor.timing import STAGES, measure_anchors, summarize_timings
 from benchmarks.program import add_device, add_source, new_parser, source_config
 from benchmarks.results_file import Figures, write_json
 from visloc_ros.apps.console import console
@@ -33,13 +32,10 @@ ERROR_UNITS = {"position_error_m": "m", "rotation_error_deg": "deg"}
 def main() -> None:
     """Measure, print, and write what was asked for."""
     arguments = parse_arguments()
-    report, timings = measure(arguments)
+    report = measure(arguments)
     print_report(report)
     if arguments.json:
         write_json(arguments.json, report)
-    if arguments.plot:
-        title = f"{report['source']} in {report['map']}, {report['machine']}"
-        write_stage_plot(arguments.plot, title, {PLAIN: timings.plain, PREDICTED: timings.predicted})
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -55,12 +51,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--config", type=Path, help="YAML file with options of the engine")
     add_device(parser)
     parser.add_argument("--json", type=Path, help="file for all figures")
-    parser.add_argument("--plot", type=Path, help="PNG with the stages of every frame")
     return parser.parse_args()
 
 
-def measure(arguments: argparse.Namespace) -> tuple[Figures, AnchorTimings]:
-    """The figures as they are written to JSON, and the timings of every frame. Raises VislocError."""
+def measure(arguments: argparse.Namespace) -> Figures:
+    """The figures as they are written to JSON. Raises VislocError."""
     frames = open_source(arguments.source, source_config(arguments))
     truth = read_tum(arguments.ground_truth) if arguments.ground_truth else frames.ground_truth
     start = time.perf_counter()
@@ -84,7 +79,7 @@ def measure(arguments: argparse.Namespace) -> tuple[Figures, AnchorTimings]:
     if arguments.elsewhere:
         others = sample_frames(open_source(arguments.elsewhere), arguments.fps, arguments.max_frames)
         report["elsewhere"] = summarize_timings(measure_anchors(engine, others, None, warm_up=0).plain)
-    return report, timings
+    return report
 
 
 def on_device(config: AnchorConfig, device: str | None) -> AnchorConfig:

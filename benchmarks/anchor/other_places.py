@@ -23,7 +23,7 @@ from scipy.stats import beta
 from benchmarks.anchor.acceptance_places import PHOTO_FOLDERS, MappedPlace, add_options, build_map, mapped_places
 from benchmarks.places import FeatureCache, photos
 from benchmarks.program import new_parser
-from benchmarks.results_file import table, write_section
+from benchmarks.results_file import write_section
 from visloc_ros.core.types import AnchorPose, Frame
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine
@@ -31,7 +31,6 @@ from visloc_ros.simulation.pose_priors import false_prior
 from visloc_ros.sources import SourceConfig, open_source
 
 SECTION = "Images of other places"
-HEADER = ("map", "images of other places", "searches", "poses")
 SEQUENCES = {
     "7scenes_redkitchen": 2,
     "euroc_mh05": 1,
@@ -69,13 +68,13 @@ def main() -> None:
         # Each map is built, and each feature extracted, by one process alone.
         list(pool.map(partial(build_map, work=arguments.work), [one.place for one in places]))
         list(pool.map(partial(extract_features, arguments=arguments), recordings(arguments)))
-        rows = list(pool.map(partial(search, arguments=arguments), [one.place.name for one in places]))
-    searches, poses = (sum(int(row[column]) for row in rows) for column in (2, 3))
+        outcomes = sum(pool.map(partial(search, arguments=arguments), [one.place.name for one in places]), Counter())
+    searches, poses = outcomes.total(), outcomes[True]
     bound = float(beta.ppf(CONFIDENCE, poses + 1, searches - poses))
-    words = (
-        f"{poses} poses of {searches} searches: at most {1e4 * bound:.2f} in 10,000, with {CONFIDENCE:.0%} confidence"
+    body = (
+        f"{poses} poses of {searches} searches in {len(places)} maps: at most {1e4 * bound:.2f} in 10,000, with "
+        f"{CONFIDENCE:.0%} confidence (Clopper and Pearson)."
     )
-    body = f"{words} (Clopper and Pearson).\n\n{table(HEADER, rows)}"
     print(body)
     write_section(arguments.markdown, SECTION, provenance(), body)
 
@@ -113,19 +112,18 @@ def extract_features(recording: Recording, arguments: argparse.Namespace) -> Non
         cache(recording.key(frame), frame)
 
 
-def search(name: str, arguments: argparse.Namespace) -> tuple[str, str, str, str]:
-    """A row: all images of other places in the map of one."""
+def search(name: str, arguments: argparse.Namespace) -> Counter[bool]:
+    """Search for all images of other places in the map of one: how many have a pose, and how many none."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     mapped = next(one for one in searched_places(arguments) if one.place.name == name)
     engine, cache = engine_and_cache(mapped, arguments)
-    rng, images, outcomes = np.random.default_rng(0), 0, Counter[bool]()
+    rng, outcomes = np.random.default_rng(0), Counter[bool]()
     for recording in recordings(arguments):
         for frame in recording.frames() if recording.plan != mapped.plan else ():
             features = cache(recording.key(frame), frame)
-            images += 1
             for prior in (None, false_prior(engine.map, rng)):
                 outcomes[isinstance(engine.localize(frame, prior, features), AnchorPose)] += 1
-    return name, str(images), str(sum(outcomes.values())), str(outcomes[True])
+    return outcomes
 
 
 def engine_and_cache(mapped: MappedPlace, arguments: argparse.Namespace) -> tuple[AnchorEngine, FeatureCache]:

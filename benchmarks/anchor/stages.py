@@ -1,6 +1,6 @@
 """The anchor engine stage by stage on the real places, beside stock hloc where it is installed.
 
-Run: python -m benchmarks.anchor.stages --data ../shared/data --markdown results/anchor.md --plots results
+Run: python -m benchmarks.anchor.stages --data ../shared/data --markdown results/anchor.md
 One map alone: python -m benchmarks.anchor.one_map (the same code).
 Each place is measured in a process of its own, so that its memory is its own. Look at several runs: machines are noisy.
 """
@@ -24,7 +24,7 @@ def main() -> None:
     arguments = parse_arguments()
     places = real_places(arguments.data)
     reports = {place.name: bench(place, other, arguments) for place, other in zip(places, places[::-1], strict=True)}
-    body = "\n\n".join(place_table(name, figures) for name, figures in reports.items())
+    body = stages_table(reports)
     write_section(arguments.markdown, SECTION, provenance(), body)
     if importlib.util.find_spec("hloc") is None:
         print("stock hloc is not installed: no comparison")
@@ -43,7 +43,6 @@ def parse_arguments() -> argparse.Namespace:
     add_device(parser)
     parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
     parser.add_argument("--hloc-json", type=Path, help="file for all figures of the comparison with stock hloc")
-    parser.add_argument("--plots", type=Path, help="folder for a plot of each place")
     return parser.parse_args()
 
 
@@ -66,45 +65,43 @@ def bench(place: Place, other: Place, arguments: argparse.Namespace) -> Figures:
     ]
     if arguments.device:
         options.append(f"--device={arguments.device}")
-    if arguments.plots:
-        arguments.plots.mkdir(parents=True, exist_ok=True)
-        options.append(f"--plot={arguments.plots / f'anchor_{place.name}.png'}")
     run_module("benchmarks.anchor.one_map", *options)
     return read_json(json_file)
 
 
-def place_table(name: str, report: Figures) -> str:
-    """The stages of one place and what came out."""
-    paths = {"without a prediction": report, "with one": report["with_prior"], "of another place": report["elsewhere"]}
-    header = ["stage", *(f"{path}, {share}" for path in paths for share in ("p50 ms", "p95 ms"))]
-    rows = [[words, *cells(paths, "stage_ms", stage)] for stage, words in STAGES.items()]
-    rows.append(["**total**", *cells(paths, "total_ms")])
-    outcomes = "\n".join(f"- {path}: {outcome(summary)}" for path, summary in paths.items())
-    memory = f"- map opened in {report['map_load_s']:.2f} s; peak memory {report['peak_rss_mb']:.0f} MB"
-    return f"### {name}\n\n{table(header, rows)}\n\n{outcomes}\n{memory}"
+def stages_table(reports: dict[str, Figures]) -> str:
+    """The stages of all places, and what came out."""
+    ways = {
+        f"{name}, {way}": summary
+        for name, report in reports.items()
+        for way, summary in (
+            ("without a prediction", report),
+            ("with one", report["with_prior"]),
+            ("of another place", report["elsewhere"]),
+        )
+    }
+    rows = [[words, *(cell(one["stage_ms"].get(stage)) for one in ways.values())] for stage, words in STAGES.items()]
+    rows.append(["**total**", *(cell(one["total_ms"]) for one in ways.values())])
+    rows.append(["total, 95 % within", *(cell(one["total_ms"], "p95") for one in ways.values())])
+    outcomes = "\n".join(f"- {way}: {outcome(summary)}" for way, summary in ways.items())
+    return f"{table(['median ms', *ways], rows)}\n\n{outcomes}"
 
 
-def cells(paths: dict[str, Figures], *keys: str) -> list[str]:
-    """Percentiles of every path at the keys; empty where the stage does not belong to the path."""
-    texts = []
-    for summary in paths.values():
-        spread = summary[keys[0]] if len(keys) == 1 else summary[keys[0]].get(keys[1])
-        texts += [f"{spread['p50']:.1f}", f"{spread['p95']:.1f}"] if spread else ["", ""]
-    return texts
+def cell(spread: Figures | None, share: str = "p50") -> str:
+    """A percentile; empty where the stage does not belong to the way."""
+    return f"{spread[share]:.1f}" if spread else ""
 
 
 def outcome(summary: Figures) -> str:
     """How many were found, and how far off."""
     found = f"{summary['accepted']} of {summary['frames']} found"
-    if summary["rejected"]:
-        found += f" ({', '.join(f'{count} {reason}' for reason, count in summary['rejected'].items())})"
     position, rotation = summary["position_error_m"], summary["rotation_error_deg"]
     if position is None:
         return found
     return (
         f"{found}; median {100 * position['median']:.2f} cm / {rotation['median']:.2f}°, "
-        f"p95 {100 * position['p95']:.2f} cm / {rotation['p95']:.2f}°, max {100 * position['max']:.2f} cm / "
-        f"{rotation['max']:.2f}°; {summary['within_5cm_5deg_percent']:.0f} % within 5 cm and 5°"
+        f"largest {100 * position['max']:.2f} cm / {rotation['max']:.2f}°; "
+        f"{summary['within_5cm_5deg_percent']:.0f} % within 5 cm and 5°"
     )
 
 

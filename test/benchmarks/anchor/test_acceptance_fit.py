@@ -71,4 +71,4 @@ def test_the_covariances_of_right_poses_of_a_place_are_told_by_their_mean_square
     assert shown.accuracy is not None
     worse = replace(shown, accuracy=replace(shown.accuracy, nees=12.0))
     wrong = replace(shown, accuracy=replace(shown.accuracy, error_m=9.0))
-    assert consistency([shown, worse, wrong, *trials()]).splitlines()[2:] == ["| place | 2 | 9.0 | 9.0 |"]
+    assert consistency([shown, worse, wrong, *trials()]).endswith(": place 9.0.")

@@ -4,13 +4,12 @@ import numpy as np
 import pycolmap
 import pytest
 
-from benchmarks.anchor.plots import write_stage_plot
 from benchmarks.anchor.timing import (
     FrameTiming,
     measure_anchors,
     summarize_timings,
 )
-from visloc_ros.core.errors import OutputError, SourceError
+from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection
@@ -166,15 +165,3 @@ def test_guided_matching_is_listed_where_it_ran():
 def test_without_truth_there_are_no_errors():
     summary = summarize_timings([timing(5.0)])
     assert summary["position_error_m"] is summary["within_5cm_5deg_percent"] is None
-
-
-def test_the_plot_shows_each_way_that_was_measured(tmp_path):
-    paths = {
-        "one": [timing(10.0, decode=1.0), timing(9.0, "FEW_INLIERS", pnp=4.0)],
-        "other": [],
-        "third": [timing(1.0, decode=1.0)],
-    }
-    write_stage_plot(tmp_path / "plot.png", "title", paths)
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(OutputError, match=r"absent.plot\.png"):
-        write_stage_plot(tmp_path / "absent" / "plot.png", "title", paths)
