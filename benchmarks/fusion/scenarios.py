@@ -86,17 +86,3 @@ EXPERIMENTS: Mapping[str, FusionExperiment] = {
         "twice to three times the drift that the options expect, and a heading that runs away",
     ),
 }  # fmt: skip
-
-SWEEPS: Mapping[str, Mapping[float, FusionScenario]] = {
-    "delay, s": {
-        delay: replace(USUAL, path="circle", duration_s=30.0 + delay, delay_s=(delay, delay))
-        for delay in (0.03, 0.3, 1.0, 3.0, 7.0, 14.0)
-    },
-    "gross outliers, %": {
-        share: replace(USUAL, path="circle", outlier_share=share / 100.0) for share in (0.0, 10.0, 20.0, 30.0, 40.0)
-    },
-    "time between anchors, s": {
-        period: replace(USUAL, path="circle", anchor_period_s=period) for period in (0.2, 0.6, 1.0, 2.0, 4.0)
-    },
-}
-"""What is varied, and the ordinary camera on a circle with each value of it."""

@@ -1,7 +1,6 @@
 """The fusion on hundreds of simulated runs, beside plain alignments: errors, divergence, consistency, jumps.
 
-Run: python -m benchmarks.fusion.simulated_runs --seeds 500 --sweep-seeds 100 --json out/fusion.json \
-         --markdown results/fusion.md --plots results
+Run: python -m benchmarks.fusion.simulated_runs --seeds 500 --json out/fusion.json --markdown results/fusion.md
 No images. Default options of the fusion. Runs are made by their seeds, so the figures are the same on every machine.
 """
 
@@ -15,17 +14,15 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from benchmarks.fusion.plots import draw_distributions, draw_runs, draw_sweeps, pooled_errors
-from benchmarks.fusion.scenarios import EXPERIMENTS, SWEEPS
+from benchmarks.fusion.scenarios import EXPERIMENTS
 from benchmarks.fusion.scores import RunScore, score
 from benchmarks.fusion.summary import ScenarioFigures, summarise_runs
-from benchmarks.fusion.tables import acceptance_table, errors_table, fusion_table, scenarios_table, sweeps_table
+from benchmarks.fusion.tables import acceptance_table, fusion_table
 from benchmarks.program import new_parser
 from benchmarks.results_file import Figures, write_json, write_section
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.simulation import FusionScenario
 
-PICTURED = ("usual", "outliers", "losses and gaps")
 SEEDS_A_TASK = 4
 
 
@@ -35,35 +32,15 @@ def main() -> None:
     processes, context = arguments.processes or os.cpu_count(), get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=use_one_thread) as pool:
         figures = run_experiments(arguments, pool)
-        sweeps = run_sweeps(arguments, pool)
-    report(arguments, figures, sweeps)
+    report(arguments, figures)
 
 
 def run_experiments(arguments: argparse.Namespace, pool: ProcessPoolExecutor) -> dict[str, ScenarioFigures]:
-    """All scenarios, and pictures of some."""
-    figures, runs, distributions = {}, {}, {}
+    """All scenarios."""
+    figures = {}
     for name in arguments.scenarios:
-        scores = score_seeds(pool, EXPERIMENTS[name].scenario, arguments.seeds)
-        figures[name] = summarise_runs(scores)
+        figures[name] = summarise_runs(score_seeds(pool, EXPERIMENTS[name].scenario, arguments.seeds))
         print(f"{name}: {describe(figures[name])}", flush=True)
-        if name in PICTURED:
-            runs[name], distributions[name] = scores[0], pooled_errors(scores)
-    if runs:
-        put_picture(arguments, "fusion_runs.png", draw_runs(runs))
-        put_picture(arguments, "fusion_errors.png", draw_distributions(distributions))
-    return figures
-
-
-def run_sweeps(arguments: argparse.Namespace, pool: ProcessPoolExecutor) -> dict[str, dict[float, ScenarioFigures]]:
-    """The ordinary camera with one thing varied at a time."""
-    figures: dict[str, dict[float, ScenarioFigures]] = {}
-    for name, scenarios in SWEEPS.items() if arguments.sweep_seeds else ():
-        figures[name] = {}
-        for value, scenario in scenarios.items():
-            figures[name][value] = summarise_runs(score_seeds(pool, scenario, arguments.sweep_seeds))
-            print(f"{name} {value:g}: {describe(figures[name][value])}", flush=True)
-    if figures:
-        put_picture(arguments, "fusion_sweeps.png", draw_sweeps(figures))
     return figures
 
 
@@ -72,26 +49,15 @@ def parse_arguments() -> argparse.Namespace:
     parser = new_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=50, help="runs of each scenario")
     parser.add_argument("--scenarios", nargs="+", default=list(EXPERIMENTS), choices=EXPERIMENTS, help="which ones")
-    parser.add_argument(
-        "--sweep-seeds", type=int, default=0, help="runs of each value of each sweep; 0 leaves them out"
-    )
     parser.add_argument("--processes", type=int, default=0, help="processes side by side; 0 takes one a core")
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
-    parser.add_argument("--plots", type=Path, help="folder for the pictures")
     return parser.parse_args()
 
 
 def score_seeds(pool: ProcessPoolExecutor, scenario: FusionScenario, count: int) -> list[RunScore]:
     """Runs of one scenario with as many seeds."""
     return list(pool.map(score, repeat(scenario, count), range(count), chunksize=SEEDS_A_TASK))
-
-
-def put_picture(arguments: argparse.Namespace, name: str, png: bytes) -> None:
-    """Write a picture where a folder for them is named."""
-    if arguments.plots:
-        arguments.plots.mkdir(parents=True, exist_ok=True)
-        (arguments.plots / name).write_bytes(png)
 
 
 def use_one_thread() -> None:
@@ -108,26 +74,18 @@ def describe(figures: ScenarioFigures) -> str:
     )
 
 
-def report(
-    arguments: argparse.Namespace,
-    figures: dict[str, ScenarioFigures],
-    sweeps: dict[str, dict[float, ScenarioFigures]],
-) -> None:
+def report(arguments: argparse.Namespace, figures: dict[str, ScenarioFigures]) -> None:
     """Print the tables, and write them and the figures where files are named."""
     sections = {
         "What it must show": acceptance_table(figures),
-        "Errors": errors_table(figures),
         "The fusion": fusion_table(figures),
-        "Scenarios": scenarios_table(figures),
-        **({"Sweeps": sweeps_table(sweeps)} if sweeps else {}),
     }
     for title, body in sections.items():
         print(f"\n{title}\n\n{body}")
         write_section(arguments.markdown, title, provenance(), body)
     if arguments.json:
         plain = {name: without_nan(asdict(scenario)) for name, scenario in figures.items()}
-        swept = {name: {f"{v:g}": without_nan(asdict(f)) for v, f in values.items()} for name, values in sweeps.items()}
-        write_json(arguments.json, {**provenance(), "seeds": arguments.seeds, "scenarios": plain, "sweeps": swept})
+        write_json(arguments.json, {**provenance(), "seeds": arguments.seeds, "scenarios": plain})
 
 
 def without_nan(values: Figures) -> Figures:

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.fusion.plots import draw_distributions, draw_runs, pooled_errors
 from benchmarks.fusion.scores import BASELINES, FUSED, score
 from benchmarks.fusion.summary import autocorrelation, autocorrelation_time, nees_figures, summarise_runs
 from visloc_ros.simulation.fusion_scenario import FusionScenario
@@ -69,7 +68,7 @@ def test_frames_without_a_pose_tell_nothing():
     assert autocorrelation_time(10, autocorrelation([np.array([1.0, -1.0] * 5)])) == 1.0
 
 
-def test_summary_and_pictures_of_a_few_runs():
+def test_summary_of_a_few_runs():
     scores = [score(replace(EXACT, anchor_sigma=0.02, outlier_share=0.2), seed) for seed in range(3)]
     figures = summarise_runs(scores)
     assert figures.runs == 3
@@ -77,8 +76,6 @@ def test_summary_and_pictures_of_a_few_runs():
     assert figures.methods[FUSED].diverged_share == 0.0
     assert figures.odom_jump < 1e-9
     assert 2.0 < figures.first_fix_s < 10.0
-    for picture in (draw_runs({"a": scores[0]}), draw_distributions({"a": pooled_errors(scores)})):
-        assert picture.startswith(b"\x89PNG")
 
 
 def test_a_run_that_was_never_fixed_is_counted_not_hidden():
