@@ -40,10 +40,7 @@ BENCHMARKS = (
     Benchmark("mapping.map_size", (*DATA, "--every", "4", *MAPS)),
     Benchmark("mapping.mappers", (*DATA, *MAPS), threads=1),
     Benchmark("mapping.merging", (*DATA, *MAPS)),
-    Benchmark(
-        "odometry.sequences",
-        (*DATA, "--stress", "--memory", "20000", "--dpvo", "100", *ODOMETRY, "--plots", "{results}"),
-    ),
+    Benchmark("odometry.sequences", (*DATA, "--stress", "--dpvo", "100", *ODOMETRY)),
     Benchmark(
         "odometry.perturbed",
         (*DATA, "--runs", "10", "--processes", "2", "--json", "{results}/odometry_perturbed.json", *ODOMETRY),
@@ -51,16 +48,11 @@ BENCHMARKS = (
     ),
     Benchmark("odometry.fast_turns", (*DATA, *ODOMETRY), threads=1),
     Benchmark("odometry.live_turns", (*DATA, *ODOMETRY), threads=1),
-    Benchmark("odometry.drives", (*DATA, *ODOMETRY)),
     Benchmark("odometry.uncertainty", (*DATA, *ODOMETRY), threads=1),
-    Benchmark("odometry.bundle", (*DATA, "--windows", "3", *ODOMETRY), threads=1),
     Benchmark("map_tracking", (*DATA, "--markdown", "{results}/map_tracking.md"), threads=1),
     Benchmark(
         "fusion.simulated_runs",
-        (
-            *("--seeds", "500", "--sweep-seeds", "5", "--json", "out/fusion.json"),
-            *("--markdown", "{results}/fusion.md", "--plots", "{results}"),
-        ),
+        ("--seeds", "500", "--json", "out/fusion.json", "--markdown", "{results}/fusion.md"),
         threads=1,
     ),
     Benchmark(

@@ -1,9 +1,9 @@
-"""The ``klt`` odometry on a camera that is turned fast, and how much its repeatable runs depend on where they begin.
+"""The ``klt`` odometry on a camera that is turned fast.
 
 Run: python -m benchmarks.odometry.fast_turns --data ../shared/data --markdown results/odometry.md
 
-Twelve walks through the simulated room on which the camera is turned away and comes back, truth exact, then the real
-sequences, each begun at several first frames: a chain of small decisions gives each of them another error.
+Twelve walks through the simulated room on which the camera is turned away and comes back, truth exact, then a real
+hand-held sequence, begun at several first frames: a chain of small decisions gives each of them another error.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.odometry.scenarios import Scenario, ScenarioRenderer, exposed
 from benchmarks.odometry.stress import StressResult, run_stress
-from benchmarks.program import median, new_parser
+from benchmarks.program import new_parser
 from benchmarks.results_file import table, write_section
 from visloc_ros.core.geometry import mean_rotation, rotation_angle_deg
 from visloc_ros.core.trajectory import Trajectory
@@ -76,13 +76,7 @@ SCENES = (
 """Walks of 8 s, on which the camera is turned for 1 to 4."""
 
 HAND_HELD, HAND_HELD_READOUTS_MS = "tum_fr1_rpy_start", (0.0, 25.0, 30.0)
-STARTS = {
-    "euroc_mh05": (399, (0, 4, 8, 12, 16)),
-    "7scenes_redkitchen": (749, (0, 5, 10, 15, 20)),
-    "kitti_06": (49, (0, 1, 2, 3, 4)),
-    "kitti_00_small": (-1, (0, 3, 6)),
-}
-"""Sequences with their last frame and the frames to begin at."""
+FIRST_FRAMES = (0, 2, 4)
 
 
 @dataclass(frozen=True)
@@ -93,18 +87,7 @@ class RunFigures:
     num_poses: int
     num_segments: int
     ate_m: float
-    path_m: float
     rotation_deg: float
-
-    def cells(self) -> list[str]:
-        """Of a row of a table."""
-        share = 100.0 * self.ate_m / self.path_m
-        return [
-            f"{self.num_poses} of {self.num_frames}",
-            str(self.num_segments),
-            f"{100.0 * self.ate_m:.1f} ({share:.2f} %)",
-            f"{self.rotation_deg:.2f}",
-        ]
 
 
 def main() -> None:
@@ -114,9 +97,6 @@ def main() -> None:
     scenes = scene_table(run_scenes())
     print(scenes)
     write_section(arguments.markdown, "Fast turns", report, f"{scenes}\n\n{hand_held_table(arguments.data)}")
-    starts = starts_table(arguments.data)
-    print(starts)
-    write_section(arguments.markdown, "Repeatable runs from several first frames", report, starts)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -127,56 +107,52 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run_scenes() -> Iterable[tuple[StressResult, float, float]]:
-    """Results of each scene with the readout that odometry was told, in ms, and the length of the true path in metres.
+def run_scenes() -> Iterable[tuple[StressResult, float]]:
+    """Results of each scene with the readout that odometry was told, in ms.
 
     Scenes with a rolling shutter are run twice: without and with the readout.
     """
     renderer = ScenarioRenderer()
     for scene in SCENES:
-        true_path_m = path_m(renderer.simulation(scene).ground_truth)
         for readout_ms in (0.0, READOUT_MS) if "readout_ms" in scene.changes else (0.0,):
             options = OdometryConfig(backends={"klt": KltConfig(readout_ms=readout_ms)})
             (result,) = run_stress(lambda told=options: make_odometry(told), renderer, [scene])  # type: ignore[misc]
-            yield result, readout_ms, true_path_m
+            yield result, readout_ms
 
 
-def scene_table(results: Iterable[tuple[StressResult, float, float]]) -> str:
+def scene_table(results: Iterable[tuple[StressResult, float]]) -> str:
     """A row a scene."""
-    header = ["scene", "readout told", "poses", "segments", "ATE cm (of the path)", "worst turn °"]
+    header = ["scene", "readout told", "ATE cm", "worst turn °"]
     rows = []
-    for result, readout_ms, true_path_m in results:
-        error = "–" if result.ate_m is None else f"{100 * result.ate_m:.1f} ({100 * result.ate_m / true_path_m:.2f} %)"
+    for result, readout_ms in results:
+        error = "–" if result.ate_m is None else f"{100 * result.ate_m:.1f}"
         turn = "–" if result.turn_error_deg is None else f"{result.turn_error_deg:.2f}"
-        tracked = f"{result.num_tracked} of {result.num_frames}"
-        rows.append([result.name, f"{readout_ms:g} ms", tracked, str(result.num_segments), error, turn])
+        rows.append([result.name, f"{readout_ms:g} ms", error, turn])
     return table(header, rows)
 
 
 def hand_held_table(data: Path) -> str:
     """The hand-held sequence with several readouts, each begun at several frames."""
-    header = ["sequence, first frame", "readout told", "poses", "segments", "ATE cm (of the path)", "rotation °, mean"]
-    runs = [
-        (ms, first, run_from(data / HAND_HELD, first, -1, ms)) for ms in HAND_HELD_READOUTS_MS for first in (0, 2, 4)
-    ]
-    return table(header, [[f"{HAND_HELD}, {first}", f"{ms:g} ms", *run.cells()] for ms, first, run in runs])
-
-
-def starts_table(data: Path) -> str:
-    """A row a sequence: the repeatable run from several first frames."""
-    header = ["sequence", "first frames", "ATE cm, each", "median", "segments"]
+    header = ["sequence", "readout told", "poses, fewest", "ATE cm, each", "rotation °, mean of each"]
     rows = []
-    for name, (last, firsts) in STARTS.items():
-        runs = [run_from(data / name, first, last) for first in firsts]
-        each = ", ".join(f"{100.0 * run.ate_m:.1f}" for run in runs)
-        middle = f"{100.0 * median(run.ate_m for run in runs):.1f}"
-        rows.append([name, ", ".join(map(str, firsts)), each, middle, str(max(run.num_segments for run in runs))])
+    for readout_ms in HAND_HELD_READOUTS_MS:
+        runs = [run_from(data / HAND_HELD, first, readout_ms) for first in FIRST_FRAMES]
+        fewest = min(runs, key=lambda run: run.num_poses / run.num_frames)
+        rows.append(
+            [
+                f"{HAND_HELD}, from frames {', '.join(map(str, FIRST_FRAMES))}",
+                f"{readout_ms:g} ms",
+                f"{fewest.num_poses} of {fewest.num_frames}",
+                ", ".join(f"{100.0 * run.ate_m:.1f}" for run in runs),
+                ", ".join(f"{run.rotation_deg:.2f}" for run in runs),
+            ]
+        )
     return table(header, rows)
 
 
-def run_from(folder: Path, first: int, last: int, readout_ms: float = 0.0) -> RunFigures:
-    """One repeatable run over the frames of a real sequence from the first to the last; -1 takes all."""
-    source = open_source(folder, SourceConfig(first=first, last=last))
+def run_from(folder: Path, first: int, readout_ms: float) -> RunFigures:
+    """One repeatable run over the frames of a real sequence from the first on."""
+    source = open_source(folder, SourceConfig(first=first))
     truth = source.ground_truth
     if truth is None:
         raise SystemExit(f"{folder} has no true poses")
@@ -203,9 +179,8 @@ def measured(results: Sequence[OdometryPose | Rejection], truth: Trajectory) -> 
     angles = [
         rotation_angle_deg(turn @ e.rotation, t.rotation) for e, t in zip(pairs.estimates, pairs.truths, strict=True)
     ]
-    moved_m = float(np.linalg.norm(np.diff(pairs.true_positions, axis=0), axis=1).sum())
     ate_m = float(np.sqrt(np.mean(np.square(errors))))
-    return RunFigures(len(results), len(poses), len(segments), ate_m, moved_m, float(np.mean(angles)))
+    return RunFigures(len(results), len(poses), len(segments), ate_m, float(np.mean(angles)))
 
 
 def paired(poses: Sequence[OdometryPose], truth: Trajectory) -> PosePairs:
@@ -213,11 +188,6 @@ def paired(poses: Sequence[OdometryPose], truth: Trajectory) -> PosePairs:
     both = [(pose, true) for pose in poses if (true := truth_at(truth, pose.stamp_ns)) is not None]
     stamps = np.array([pose.stamp_ns for pose, _ in both])
     return PosePairs(stamps, tuple(pose.odom_from_camera for pose, _ in both), tuple(true for _, true in both))
-
-
-def path_m(truth: Trajectory) -> float:
-    """Length of a true path."""
-    return float(np.linalg.norm(np.diff([pose.translation for pose in truth.poses], axis=0), axis=1).sum())
 
 
 if __name__ == "__main__":

@@ -38,8 +38,7 @@ from visloc_ros.sources import FrameSource, SourceConfig, open_source
 TITLE = "Repeatable runs on perturbed images"
 NOTE = (
     "Run 0 is of the images as they are. Each other run adds noise of -1, 0 or +1 grey level to every pixel, and cuts\n"
-    "one row or column off the named sides. A crop also changes what the odometry derives from the size of images,\n"
-    "such as the cells that it looks for corners in: where all perturbed runs are worse than run 0, look there first."
+    "one row or column off some sides."
 )
 MEDIAN_GOALS_CM = {
     "euroc_mh05": 2.4,
@@ -104,7 +103,7 @@ def main() -> None:
     runs = run_all(arguments)
     each = {name: [run for run in runs if run.sequence == name] for name in arguments.sequences}
     figures = {name: summarise(own, MEDIAN_GOALS_CM[name]) for name, own in each.items()}
-    body = "\n\n".join([summary_table(figures), runs_table(each), NOTE])
+    body = f"{summary_table(figures)}\n\n{NOTE}"
     print(f"\n{body}")
     write_outputs(arguments, TITLE, {**provenance(), "sequences": figures}, body)
 
@@ -228,14 +227,6 @@ def summary_row(name: str, figures: Figures) -> list[str]:
 def holds(is_met: bool) -> str:
     """A goal in words."""
     return "holds" if is_met else "missed"
-
-
-def runs_table(each: Mapping[str, Sequence[PerturbedRun]]) -> str:
-    """The ATE of every run, below what the run cuts off."""
-    first = next(iter(each.values()))
-    crops = ["cut off", *(run.crop for run in first)]
-    rows = [[name, *(number(run.ate_m, 100.0) for run in own)] for name, own in each.items()]
-    return table(["ATE cm of run", *(str(run.run) for run in first)], [crops, *rows])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The ``klt`` odometry on the real sequences, run after run, beside a plain KLT and the peers' figures.
 
-Run: python -m benchmarks.odometry.sequences --data ../shared/data --stress --memory 20000 --dpvo 100 \
-         --markdown results/odometry.md --plots results
+Run: python -m benchmarks.odometry.sequences --data ../shared/data --stress --dpvo 100 \
+         --markdown results/odometry.md
 Parts alone: --sequences without a name leaves the sequences out, --sequences kitti_06 takes that one.
 Every run is a process of its own, ``visloc track --live``, so that its memory is its own; one more is repeatable.
 Machines are noisy: compare within one section, and look at all runs.
@@ -10,15 +10,12 @@ Machines are noisy: compare within one section, and look at all runs.
 import argparse
 from pathlib import Path
 
-from benchmarks.odometry.pictures import write_latencies, write_memory, write_paths
 from benchmarks.odometry.stress import run_stress
 from benchmarks.odometry.tables import (
     DPVO_SECTION,
-    bench_table,
     dpvo_tables,
-    memory_table,
     peers_table,
-    sequence_tables,
+    sequences_table,
     still_table,
     stress_table,
 )
@@ -45,8 +42,6 @@ def main() -> None:
     if arguments.stress:
         results = run_stress(lambda: make_odometry(OdometryConfig()))
         put(arguments, "Stress", stress_table(results))
-    if arguments.memory:
-        report_memory(arguments)
     if arguments.dpvo:
         report = program("dpvo", arguments, "dpvo", "--source", kitchen(arguments), "--frames", arguments.dpvo)
         put(arguments, DPVO_SECTION, dpvo_tables(report))
@@ -61,11 +56,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sequences", nargs="*", default=names, choices=names, help="sequences to run")
     parser.add_argument("--frames", type=int, default=0, help="frames of each sequence at most; 0 takes all")
     parser.add_argument("--stress", action="store_true", help="also run the simulated incidents")
-    parser.add_argument("--memory", type=int, default=0, help="frames over which memory is watched; 0 leaves it out")
     parser.add_argument("--dpvo", type=int, default=0, help="frames that dpvo is timed on; 0 leaves it out")
     parser.add_argument("--work", type=Path, default=Path("out/odometry"), help="folder for figures and paths")
     parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
-    parser.add_argument("--plots", type=Path, help="folder for the pictures")
     return parser.parse_args()
 
 
@@ -93,11 +86,6 @@ def track(name: str, number: int | None, arguments: argparse.Namespace) -> Figur
     return read_json(Path(f"{stem}.json")) | {"path": f"{stem}.tum"}
 
 
-def bench(arguments: argparse.Namespace) -> Figures:
-    """``benchmarks.odometry.one_source`` on the sequence in VGA: 100 frames, 15 a second."""
-    return program("one_source", arguments, "bench", "--source", kitchen(arguments), "--live")
-
-
 def last_frame(name: str, arguments: argparse.Namespace) -> int:
     """Index of the last frame taken; -1 takes all."""
     last = MOVING.get(name, -1)
@@ -118,28 +106,9 @@ def put(arguments: argparse.Namespace, title: str, body: str) -> None:
 
 
 def report_sequences(arguments: argparse.Namespace, reports: dict[str, Figures]) -> None:
-    """Tables and pictures of the moving sequences."""
-    put(arguments, "Real sequences", sequence_tables(reports))
+    """Tables of the moving sequences."""
+    put(arguments, "Real sequences", sequences_table(reports))
     put(arguments, "Beside the peers", peers_table(reports))
-    if kitchen(arguments).name in reports:
-        put(arguments, "Times once and a frame", bench_table(bench(arguments)))
-    if arguments.plots:
-        arguments.plots.mkdir(parents=True, exist_ok=True)
-        write_paths(arguments.plots / "odometry_paths.png", arguments.data, reports)
-        write_latencies(arguments.plots / "odometry_latency.png", reports)
-
-
-def report_memory(arguments: argparse.Namespace) -> None:
-    """Memory over a real sequence and over the simulated walk, each played forth and back."""
-    length = ["--frames", arguments.memory]
-    curves = [
-        program("memory", arguments, "memory_real", *length, "--source", arguments.data / "euroc_mh05"),
-        program("memory", arguments, "memory_simulated", *length),
-    ]
-    put(arguments, "Memory", memory_table(curves))
-    if arguments.plots:
-        arguments.plots.mkdir(parents=True, exist_ok=True)
-        write_memory(arguments.plots / "odometry_memory.png", curves)
 
 
 if __name__ == "__main__":

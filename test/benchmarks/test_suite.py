@@ -17,8 +17,6 @@ PARTS = {
     "anchor.one_map",
     "anchor.stock_hloc",
     "odometry.dpvo",
-    "odometry.memory",
-    "odometry.one_source",
     "odometry.plain_klt",
 }
 """Programs that other programs run."""

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.odometry.fast_turns import RunFigures
 from benchmarks.odometry.live_turns import row_of
 
-REPEATABLE = RunFigures(200, 196, 1, 0.020, 5.0, 0.3)
+REPEATABLE = RunFigures(200, 196, 1, 0.020, 0.3)
 
 
 @pytest.mark.parametrize(
