@@ -28,10 +28,9 @@ FREE_M = 0.2
 SECTION = "Where the truth contradicts the images"
 HEADER = ("let go", "images leave the truth by at most", "at", "squared errors fall by")
 EXPLANATION = (
-    "Images of the flight reconstructed from SIFT by COLMAP, their positions held to the truth to a millimetre but for "
-    "some seconds: how far the images leave the truth there, and by how many variances of a keypoint's coordinate the "
-    "sum of the squared reprojection errors falls. Where the truth is right, neither should differ from one time to "
-    "the next."
+    "Images of the flight reconstructed from SIFT by COLMAP, held to the true positions but for some seconds. Where "
+    "the truth is right, the images leave it no farther at one time than at the next. Squared reprojection errors fall "
+    "by so many variances of a keypoint's coordinate."
 )
 OPENCV_PARAMETERS, LENS_PARAMETERS = 8, 12
 
