@@ -73,22 +73,21 @@ def rounded(values: Mapping[str, float], digits: int) -> Figures:
 
 
 def as_table(runs: dict[str, dict[str, list[Figures]]]) -> str:
-    """A row for each replay."""
+    """A row for each place and way, with all its replays."""
     rows = [
         [
             place,
             way,
-            str(one["anchors"]),
-            f"{one['localized_share_after_first_fix']:.1%}",
-            f"{one['pose_age_ms']['p50']} / {one['pose_age_ms']['p95']} ms",
-            f"{one['error_cm']['median']} / {one['error_cm']['p95']} cm",
+            ", ".join(str(one["anchors"]) for one in found),
+            f"{min(one['localized_share_after_first_fix'] for one in found):.1%}",
+            f"{max(one['pose_age_ms']['p95'] for one in found)} ms",
+            ", ".join(str(one["error_cm"]["median"]) for one in found),
         ]
         for place, ways in runs.items()
         for way, found in ways.items()
-        for one in found
     ]
-    header = ["place", "anchors over", "anchors", "LOCALIZED after the first fix", "age of poses, median / 95 %"]
-    return table([*header, "error of fused poses, median / 95 %"], rows)
+    header = ["place", "anchors over", "anchors, each run", "LOCALIZED after the first fix, at least"]
+    return table([*header, "age of 95 % of the poses, at most", "error of fused poses, median cm, each run"], rows)
 
 
 if __name__ == "__main__":

@@ -135,15 +135,14 @@ def as_table(runs: dict[str, Figures]) -> str:
             count,
             ", ".join(f"{number} x {status}" for status, number in one["statuses"].items()),
             f"{one['searched_per_s']} a second",
-            str(one["found"]),
             f"{one['took_ms']['p50']} / {one['took_ms']['p95']} ms",
-            f"{one['error_cm']['p50']} / {one['error_cm']['p95']} cm",
+            f"{one['error_cm']['p50']} cm",
             " / ".join(str(one["memory_mb"][when]) for when in ("begin", "middle", "end")) + " MB",
         ]
         for count, one in runs.items()
     ]
-    header = ["clients", "answers by status", "searched", "found", "time of an answer, median / 95 %"]
-    return table([*header, "error, median / 95 %", "memory at the begin, the middle, the end"], rows)
+    header = ["clients", "answers by status", "searched", "time of an answer, median / 95 %"]
+    return table([*header, "error, median", "memory at the begin, the middle, the end"], rows)
 
 
 if __name__ == "__main__":

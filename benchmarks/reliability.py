@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +23,9 @@ from visloc_ros.evaluation.machine import provenance
 
 HOSTILE = Path("test/hostile").resolve()
 DEMO_MAP = Path("maps/demo_room.tar.gz").resolve()
+
+
+FAILURES = "Failures at each call that writes: disk full, input/output error, killed."
 
 
 def main() -> None:
@@ -48,7 +51,7 @@ def report(path: Path | None, title: str, body: str) -> None:
 
 
 def writes_table(data: Path, trials: int) -> str:
-    """What became of each way of writing something, by failure."""
+    """What became of each way of writing something."""
     rows: list[Sequence[str]] = []
     with TemporaryDirectory() as folder:
         library = Path(folder) / "faulty_disk.so"
@@ -58,10 +61,11 @@ def writes_table(data: Path, trials: int) -> str:
         for number, (name, is_long) in enumerate(ways.items()):
             more = [str(data)] if is_long else []
             good, *failed = run_writes(library, name, str(Path(folder) / str(number)), str(trials), *more)
-            rows += writes_rows(name, good, failed)
+            rows.append(writes_row(name, good, failed))
             print(rows[-1], flush=True)
-    header = ("what is written", "calls that write", "failure", "tried", "old one whole", "new one whole")
-    return table([*header, "none yet, and none after", "broken", "litter after the next write"], rows)
+    header = ("what is written", "calls that write", "failures tried", "old one whole", "new one whole")
+    body = table([*header, "none yet, and none after", "broken", "litter after the next write"], rows)
+    return f"{FAILURES}\n\n{body}"
 
 
 def run_writes(library: Path, *arguments: str) -> Sequence[Mapping[str, Any]]:
@@ -73,16 +77,14 @@ def run_writes(library: Path, *arguments: str) -> Sequence[Mapping[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def writes_rows(name: str, good: Mapping[str, Any], failed: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]]:
-    """A row for each failure."""
-    for failure in dict.fromkeys(trial["failure"] for trial in failed):
-        trials = [trial for trial in failed if trial["failure"] == failure]
-        states = Counter(trial["state"] for trial in trials)
-        broken = len(trials) - sum(states[state] for state in ("old", "new", "none"))
-        crashed = sum(trial["code"] not in (0, 1, -9) for trial in trials)
-        litter = sum(trial["second"][2:] != ["new", good["left"]] for trial in trials)
-        found = (len(trials), states["old"], states["new"], states["none"], broken + crashed, litter)
-        yield name, str(good["calls"]), failure, *map(str, found)
+def writes_row(name: str, good: Mapping[str, Any], failed: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+    """A row of all failures."""
+    states = Counter(trial["state"] for trial in failed)
+    broken = len(failed) - sum(states[state] for state in ("old", "new", "none"))
+    crashed = sum(trial["code"] not in (0, 1, -9) for trial in failed)
+    litter = sum(trial["second"][2:] != ["new", good["left"]] for trial in failed)
+    found = (len(failed), states["old"], states["new"], states["none"], broken + crashed, litter)
+    return [name, str(good["calls"]), *map(str, found)]
 
 
 def storm_table(messages: int, calls: int) -> str:
@@ -102,8 +104,8 @@ def storm_table(messages: int, calls: int) -> str:
         "localized again after good images came": f"after {recoveries[len(recoveries) // 2]:.1f} s in the median, "
         f"{recoveries[-1]:.1f} s at most, of {len(recoveries)} rounds",
         **{
-            f"memory of {name} after each tenth of the messages": ", ".join(f"{one:.0f}" for one in used)
-            + f" MB ({used[-1] / used[0] - 1:+.1%})"
+            f"memory of {name}, after a tenth of the messages and in the end": f"{used[0]:.0f}, {used[-1]:.0f} MB "
+            f"({used[-1] / used[0] - 1:+.1%})"
             for name, used in figures["memory_mb"].items()
         },
     }

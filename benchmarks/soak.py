@@ -200,14 +200,13 @@ def show(figures: Figures, arguments: argparse.Namespace) -> None:
         ("deaths", figures["deaths"] or "0"),
         ("maps built meanwhile", f"{sum(one.startswith('map ') for one in builds)} of {len(builds)}"),
         ("frames a second", f"{figures['frames_hz']:.1f}"),
-        ("states", ", ".join(f"{share:.2%} {name}" for name, share in figures["states"].items())),
+        ("states", ", ".join(f"{share:.2%} {name}" for name, share in figures["states"].items() if share > 0.0)),
         ("error, p50 / p95 / max", " / ".join(f"{value:.1f}" for value in figures["error_cm"].values()) + " cm"),
         ("poses off by more than 10 cm and 4 of their sigmas", f"{figures['lies']} of {figures['poses']}"),
         *(
             (
                 f"memory of {name}, after the warm-up and in the end",
-                f"{one['after_warm_up_mb']:.0f} MB, {one['end_mb']:.0f} MB ({one['growth']:+.1%}); "
-                f"{one['peak_mb']:.0f} MB at most",
+                f"{one['after_warm_up_mb']:.0f} MB, {one['end_mb']:.0f} MB ({one['growth']:+.1%})",
             )
             for name, one in figures["memory"].items()
         ),
@@ -216,7 +215,6 @@ def show(figures: Figures, arguments: argparse.Namespace) -> None:
     print(body, flush=True)
     if arguments.plot:
         arguments.plot.write_bytes(picture(figures["samples"]))
-        body += f"\n\n![memory over time]({arguments.plot.name})"
     write_outputs(arguments, "An hour of all nodes", {**provenance(), **figures}, body)
 
 

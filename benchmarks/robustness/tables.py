@@ -24,9 +24,9 @@ HEADER = (
 )
 NEES_SECTION = "Consistency of the covariance"
 NEES_LEGEND = (
-    "The last column above: the mean squared error over the covariance (NEES), against the truth, which is good to 2-3 "
-    "cm in the kitchen. 6 is consistent, more overconfident, less conservative; the band is that of as many independent "
-    "errors as their autocorrelation leaves."
+    "The last column above: the mean squared error over the covariance (NEES), against the truth, which is good to "
+    "2-3 cm in the kitchen. 6 is consistent, more overconfident, less conservative; the band is that of as many "
+    "independent errors as their autocorrelation leaves."
 )
 LEGEND = (
     "Recovered after: from the end of the incident (without one: from the first frame) to the first LOCALIZED pose "
