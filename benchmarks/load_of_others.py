@@ -64,6 +64,12 @@ TARGETS = {
 """Limits of the judged figures that every run is to keep to; infinite: none."""
 
 
+HEADER = (
+    "condition", "localized after the first fix, %", "first fix, s", "age of 95 % of the poses, ms", "median error, cm",
+    "wrong poses",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Judged:
     """A figure that has a target: how it is put into words, and its value in a run, infinite where there is no pose."""
@@ -219,23 +225,20 @@ def show(runs: Runs, arguments: argparse.Namespace) -> None:
 
 
 def figures_table(runs: Runs) -> str:
-    """A row for each place and condition: the worst of all runs."""
-    header = (
-        *("place", "condition", "localized after the first fix, %", "first fix, s", "age of 95 % of the poses, ms"),
-        *("median error, cm", "wrong poses"),
-    )
-    rows = [(place, name, *cells(own)) for place, of_place in runs.items() for name, own in of_place.items()]
+    """A row for each condition: the worst of all runs of each place."""
+    names = dict.fromkeys(name for of_place in runs.values() for name in of_place)
     most = max(len(own) for of_place in runs.values() for own in of_place.values())
-    return f"The worst of {most} runs.\n\n{table(header, rows)}"
+    rows = [(name, *cells([of_place[name] for of_place in runs.values() if of_place.get(name)])) for name in names]
+    return f"The worst of {most} runs in each place: {', '.join(runs)}.\n\n{table(HEADER, rows)}"
 
 
-def cells(runs: Sequence[Figures]) -> Iterator[str]:
-    """The cells of a row after its names."""
-    yield f"{min(map(localized_percent, runs)):.1f}"
-    yield in_words(max(map(first_fix_s, runs)), "{:.1f}", "never")
-    yield in_words(max(map(pose_age_ms, runs)), "{:.0f}")
-    yield in_words(max(map(error_cm, runs)), "{:.2f}")
-    yield in_words(max(map(wrong_poses, runs)), "{:.0f}")
+def cells(places: Sequence[Sequence[Figures]]) -> Iterator[str]:
+    """The cells of a row after its name, with a figure for each place."""
+    yield ", ".join(f"{min(map(localized_percent, runs)):.1f}" for runs in places)
+    yield ", ".join(in_words(max(map(first_fix_s, runs)), "{:.1f}", "never") for runs in places)
+    yield ", ".join(in_words(max(map(pose_age_ms, runs)), "{:.0f}") for runs in places)
+    yield ", ".join(in_words(max(map(error_cm, runs)), "{:.2f}") for runs in places)
+    yield ", ".join(in_words(max(map(wrong_poses, runs)), "{:.0f}") for runs in places)
 
 
 def targets_table(runs: Runs) -> str:

@@ -23,8 +23,8 @@ def put_section(path: Path, title: str, body: str) -> None:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table; all columns but the first are aligned to the right."""
-    rule = ["---", *("---:" for _ in header[1:])]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
+    first, *others = ("| " + " | ".join(cells) + " |" for cells in (header, *rows))
+    return "\n".join([first, f"|---|{'---:|' * (len(header) - 1)}", *others])
 
 
 def provenance_line(report: Mapping[str, Any]) -> str:

@@ -252,7 +252,7 @@ def as_table(phases: Figures) -> str:
     rows = [
         (
             name,
-            f"{one['poses_hz']:.1f} of {one['frames_hz']:.1f}",
+            f"{one['poses_hz']:.1f}",
             ", ".join(f"{100 * share:.0f} % {state}" for state, share in one["states"].items()),
             "–" if one["first_localized_s"] is None else f"{one['first_localized_s']:.1f} s",
             " / ".join(cm(one["error_cm"][rank]) for rank in ("p50", "max")) + " cm",
@@ -264,7 +264,7 @@ def as_table(phases: Figures) -> str:
     ]
     header = (
         "phase",
-        "poses of frames a second",
+        "poses a second",
         "states",
         "LOCALIZED after",
         "error, median / largest",

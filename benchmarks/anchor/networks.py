@@ -144,13 +144,9 @@ def matching(place: Place, device: torch.device, rounds: int) -> Figures:
         "float32": make_matcher(replace(here, precision="float32", cache_mb=0)),
         "auto": make_matcher(replace(here, cache_mb=0)),
         "auto, prepared reference": make_matcher(here),
-        "auto, five at once": make_matcher(replace(here, batching="always")),
     }
     candidates: Calls = {name: [partial(matcher.match, *pair) for pair in pairs] for name, matcher in matchers.items()}
-    at_once = matchers["auto, five at once"]
-    candidates["auto, five at once"] = [partial(at_once.match_many, query, references) for query in queries]
     times = take_turns(candidates, rounds, clock_of(device))
-    times["auto, five at once"] /= len(references)
     shares = {name: agreement(pairs, matchers[PACKAGED], matchers[name]) for name in ("float32", "auto")}
     return {"ms": times, "share_of_same_matches": shares}
 
@@ -164,7 +160,6 @@ def poses(place: Place, device: torch.device, arguments: argparse.Namespace) -> 
     here = MatcherConfig(device=device.type)
     matchers: dict[str, Matcher] = {
         PACKAGED: PackagedMatcher(device),
-        "float32": make_matcher(replace(here, precision="float32")),
         "auto": make_matcher(here),
     }
     exact = FeatureConfig(precision="float32", device=device.type)

@@ -70,7 +70,8 @@ NUM_PATTERNS = 36
 GOOD_PRIOR = (0.1, 3.0)  # metres, degrees
 SECTION = "Out of the map"
 PATTERNS = ("wall", "gradient", "noise", "clouds", "checkerboard", "tiles")
-HEADER = ("images", "tried", "wrong pose accepted", "weak pose", "right pose")
+OWN = "the place"
+HEADER = ("images", "tried", "wrong pose accepted", "right pose accepted")
 
 
 def main() -> None:
@@ -280,16 +281,23 @@ def append_line(path: Path, values: Figures) -> None:
 
 
 def as_markdown(report: Figures) -> str:
-    """What was accepted, which false attempt came closest, and a row for each kind of images, in all maps."""
-    kinds = {kind_of(one["group"]): None for one in report["groups"]}
-    rows = [total(kind, [one for one in report["groups"] if kind_of(one["group"]) == kind]) for kind in kinds]
+    """What was accepted, which false attempt came closest, and a row for each kind of images that show the place."""
+    groups: dict[str, list[Figures]] = {}
+    for one in report["groups"]:
+        groups.setdefault(kind_of(one["group"]), []).append(one)
+    own = {kind: some for kind, some in groups.items() if kind.startswith(OWN)}
+    others = {kind: some for kind, some in groups.items() if kind not in own}
+    tried = ", ".join(f"{kind} {count(some, 'attempts')}" for kind, some in others.items())
     out, unseen = report["out_of_map_attempts"], report["out_of_map_attempts_unseen"]
+    wrong = sum(count(some, "accepted_wrong") for some in others.values())
     miss = report["nearest_misses"][0]
     words = (
-        f"{out} attempts out of the map ({unseen} with a map or images by which no setting was chosen), "
-        f"{report['attempts']} in all: {report['accepted_wrong']} wrong poses accepted. The nearest miss out of the "
-        f"map: {miss['inliers']} inliers of {miss['correspondences']} ({miss['group']}), {miss['reason']}."
+        f"{out} attempts out of the map ({tried}), {unseen} of them with a map or images by which no setting was "
+        f"chosen: {wrong} poses accepted. The nearest miss: {miss['inliers']} inliers of {miss['correspondences']} "
+        f"({miss['group']}), {miss['reason']}. Of images that show the place:"
     )
+    counts = ("attempts", "accepted_wrong", "accepted_right")
+    rows = [[kind, *(str(count(some, what)) for what in counts)] for kind, some in own.items()]
     return f"{words}\n\n{table(HEADER, rows)}"
 
 
@@ -300,10 +308,9 @@ def kind_of(group: str) -> str:
     return "other places" if group.endswith(" frames") or group in (*SEQUENCES, *PHOTO_FOLDERS) else group
 
 
-def total(kind: str, groups: Sequence[Figures]) -> list[str]:
-    """Row of one kind of images, without a prediction, with a good and with a false one."""
-    counts = ("attempts", "accepted_wrong", "accepted_weak", "accepted_right")
-    return [kind, *(str(sum(one[count] for one in groups)) for count in counts)]
+def count(groups: Sequence[Figures], what: str) -> int:
+    """Sum over groups."""
+    return sum(one[what] for one in groups)
 
 
 if __name__ == "__main__":

@@ -77,13 +77,14 @@ def stages_table(reports: dict[str, Figures]) -> str:
         for way, summary in (
             ("without a prediction", report),
             ("with one", report["with_prior"]),
-            ("of another place", report["elsewhere"]),
         )
     }
     rows = [[words, *(cell(one["stage_ms"].get(stage)) for one in ways.values())] for stage, words in STAGES.items()]
     rows.append(["**total**", *(cell(one["total_ms"]) for one in ways.values())])
     rows.append(["total, 95 % within", *(cell(one["total_ms"], "p95") for one in ways.values())])
     outcomes = "\n".join(f"- {way}: {outcome(summary)}" for way, summary in ways.items())
+    elsewhere = ", ".join(f"{one['accepted']} of {one['frames']}" for one in (r["elsewhere"] for r in reports.values()))
+    outcomes += f"\n- images of another place: {elsewhere} found"
     return f"{table(['median ms', *ways], rows)}\n\n{outcomes}"
 
 
@@ -94,13 +95,10 @@ def cell(spread: Figures | None, share: str = "p50") -> str:
 
 def outcome(summary: Figures) -> str:
     """How many were found, and how far off."""
-    found = f"{summary['accepted']} of {summary['frames']} found"
     position, rotation = summary["position_error_m"], summary["rotation_error_deg"]
-    if position is None:
-        return found
     return (
-        f"{found}; median {100 * position['median']:.2f} cm / {rotation['median']:.2f}°, "
-        f"largest {100 * position['max']:.2f} cm / {rotation['max']:.2f}°; "
+        f"{summary['accepted']} of {summary['frames']} found; median {100 * position['median']:.2f} cm / "
+        f"{rotation['median']:.2f}°, largest {100 * position['max']:.2f} cm / {rotation['max']:.2f}°; "
         f"{summary['within_5cm_5deg_percent']:.0f} % within 5 cm and 5°"
     )
 

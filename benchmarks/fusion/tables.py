@@ -21,10 +21,10 @@ MOST_ROTATION_DEG, MOST_SCALE_ERROR = 1.0, 0.01
 
 
 def fusion_table(figures: FiguresByScenario) -> str:
-    """Errors beside an alignment; consistency, first fixes, and outliers accepted."""
+    """Errors beside an alignment; consistency, and first fixes."""
     header = [
-        "scenario", "position error, median cm", "95 % within cm", f"{PIECEWISE}: median cm", "median °",
-        "runs diverged", "NEES / 6", "runs in band", "first fix, median s", "outliers accepted",
+        "scenario", "position error, median cm", f"{PIECEWISE}: median cm", "median °",
+        "runs diverged", "NEES / 6", "runs in band", "first fix, median s",
     ]  # fmt: skip
     return table(header, [fusion_row(name, scenario) for name, scenario in figures.items()])
 
@@ -35,14 +35,12 @@ def fusion_row(name: str, f: ScenarioFigures) -> list[str]:
     return [
         f"{name}: {EXPERIMENTS[name].purpose}",
         cm(fused.median_m),
-        cm(fused.p95_m),
         cm(plain.median_m),
         f"{fused.median_deg:.2f}",
         percent(fused.diverged_share),
         f"{f.nees.anees:.2f}",
         percent(f.nees.runs_in_band_share, 0),
         f"{f.first_fix_s:.1f}",
-        percent(f.accepted_outlier_share),
     ]
 
 

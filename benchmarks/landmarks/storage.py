@@ -20,9 +20,8 @@ from visloc_ros.localization.strategies.landmarks.recogniser_files import INFO_N
 
 NETVLAD_LENGTH = 4096
 WHAT_IS_COUNTED = (
-    "In kB. Stock hloc's bytes are those of its files (HDF5, half precision): all extracted keypoints and descriptors, "
-    "NetVLAD's descriptor of each image, COLMAP's model; no pairs, matches or images. This package's are those of the "
-    "files that a search reads: no thumbnails, map card or manifest."
+    "In kB. Stock hloc: its files of keypoints, descriptors (half precision), NetVLAD and COLMAP's model; this "
+    "package: the files that a search reads."
 )
 
 
@@ -68,7 +67,6 @@ def storage_figures(place: Place, map_: Map, work: Path) -> Figures:
     hloc = hloc_bytes(place, work)
     retrieval = searched_bytes(map_, RETRIEVAL)
     return {
-        "images": len(map_.images),
         "hloc": hloc,
         "hloc_total": sum(hloc.values()),
         "retrieval": retrieval,
@@ -80,7 +78,7 @@ def storage_figures(place: Place, map_: Map, work: Path) -> Figures:
 
 
 STORAGE_HEADER = (
-    "map", "images", "stock hloc", "retrieval", "landmarks", "and their recogniser", "saved beside hloc",
+    "map", "stock hloc", "retrieval", "landmarks", "and their recogniser", "saved beside hloc",
     "minutes to prepare",
 )  # fmt: skip
 
@@ -90,7 +88,6 @@ def storage_row(name: str, figures: Figures, minutes: float) -> list[str]:
     own, recogniser, hloc = figures["landmarks_total"], figures["recogniser"], figures["hloc_total"]
     return [
         name,
-        str(figures["images"]),
         *(f"{size / 1e3:,.0f}" for size in (hloc, figures["retrieval_total"], own, recogniser)),
         f"{saved_percent(own + recogniser, hloc):.1f} %",
         f"{minutes:.1f}",

@@ -133,15 +133,15 @@ def scene_table(results: Iterable[tuple[StressResult, float]]) -> str:
 
 def hand_held_table(data: Path) -> str:
     """The hand-held sequence with several readouts, each begun at several frames."""
-    header = ["sequence", "readout told", "poses, fewest", "ATE cm, each", "rotation °, mean of each"]
+    firsts = ", ".join(map(str, FIRST_FRAMES))
+    header = [f"{HAND_HELD}, from frames {firsts}", "poses, fewest", "ATE cm, each", "rotation °, mean of each"]
     rows = []
     for readout_ms in HAND_HELD_READOUTS_MS:
         runs = [run_from(data / HAND_HELD, first, readout_ms) for first in FIRST_FRAMES]
         fewest = min(runs, key=lambda run: run.num_poses / run.num_frames)
         rows.append(
             [
-                f"{HAND_HELD}, from frames {', '.join(map(str, FIRST_FRAMES))}",
-                f"{readout_ms:g} ms",
+                f"readout told: {readout_ms:g} ms",
                 f"{fewest.num_poses} of {fewest.num_frames}",
                 ", ".join(f"{100.0 * run.ate_m:.1f}" for run in runs),
                 ", ".join(f"{run.rotation_deg:.2f}" for run in runs),

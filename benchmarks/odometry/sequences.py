@@ -16,7 +16,7 @@ from benchmarks.odometry.tables import (
     dpvo_tables,
     peers_table,
     sequences_table,
-    still_table,
+    still_words,
     stress_table,
 )
 from benchmarks.program import new_parser, run_module, visloc_figures
@@ -38,7 +38,7 @@ def main() -> None:
         report_sequences(arguments, {name: measure_sequence(name, arguments) for name in moving})
     if STILL in arguments.sequences:
         runs = [track(STILL, number, arguments) for number in range(arguments.runs)]
-        put(arguments, "Standing still", still_table(STILL, runs))
+        put(arguments, "Standing still", still_words(STILL, runs))
     if arguments.stress:
         results = run_stress(lambda: make_odometry(OdometryConfig()))
         put(arguments, "Stress", stress_table(results))
@@ -107,8 +107,7 @@ def put(arguments: argparse.Namespace, title: str, body: str) -> None:
 
 def report_sequences(arguments: argparse.Namespace, reports: dict[str, Figures]) -> None:
     """Tables of the moving sequences."""
-    put(arguments, "Real sequences", sequences_table(reports))
-    put(arguments, "Beside the peers", peers_table(reports))
+    put(arguments, "Real sequences", f"{sequences_table(reports)}\n\n{peers_table(reports)}")
 
 
 if __name__ == "__main__":

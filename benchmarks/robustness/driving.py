@@ -150,7 +150,6 @@ def as_table(drives: list[Figures]) -> str:
         ("from LOST until the wheels stand, at most", f"{max(values('stopped_after_s')):.2f} s"),
         ("off the path while driving, p95 of the worst drive", f"{100 * max(values('deviation_p95_m')):.0f} cm"),
         ("error while LOCALIZED, p95 of the worst drive", f"{100 * max(values('error_p95_m')):.1f} cm"),
-        ("time without driving, median drive", f"{float(np.median(values('standing_share'))):.0%}"),
     ]
     for kind in get_args(FaultKind):
         times = [one["drives_again_after_s"][kind] for one in drives if kind in one["faults"]]

@@ -98,8 +98,7 @@ def main() -> None:
         rows = joined(read_json(arguments.json)["scenarios"], rows)
     report = {**provenance(), "scenarios": rows}
     show(rows)
-    latency_s = read_config(RunConfig, arguments.config).anchor_latency_s
-    write_outputs(arguments, SECTION, report, as_markdown(rows, latency_s))
+    write_outputs(arguments, SECTION, report, as_markdown(rows))
     if arguments.markdown:
         put_section(arguments.markdown, NEES_SECTION, NEES_LEGEND)
 

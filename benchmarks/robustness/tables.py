@@ -14,24 +14,22 @@ BEYOND_3_SIGMA = math.erfc(3.0 / math.sqrt(2.0))  # share of the poses of an exa
 SECTION = "What can happen to a camera"
 HEADER = (
     "scenario",
-    "poses",
-    "LOCALIZED, DEGRADED, LOST",
+    "LOCALIZED, DEGRADED, LOST of frames",
     "LOST after",
     "recovered after",
     "largest error",
     "beyond 3 sigma",
-    "mean NEES (95 % band)",
+    "mean NEES",
 )
 NEES_SECTION = "Consistency of the covariance"
 NEES_LEGEND = (
     "The last column above: the mean squared error over the covariance (NEES), against the truth, which is good to "
-    "2-3 cm in the kitchen. 6 is consistent, more overconfident, less conservative; the band is that of as many "
-    "independent errors as their autocorrelation leaves."
+    "2-3 cm in the kitchen. 6 is consistent, more overconfident, less conservative."
 )
 LEGEND = (
     "Recovered after: from the end of the incident (without one: from the first frame) to the first LOCALIZED pose "
     "within 3 sigma. Largest error: while LOCALIZED. Beyond 3 sigma: LOCALIZED poses whose squared normalised error is "
-    "above 20.1, and the longest time in a row. Anchors join {latency_s} s after their image."
+    "above 20.1, and the longest time in a row."
 )
 
 
@@ -44,15 +42,14 @@ def show(rows: Sequence[Figures]) -> None:
     console.print(conclusion(rows))
 
 
-def as_markdown(rows: Sequence[Figures], anchor_latency_s: float) -> str:
+def as_markdown(rows: Sequence[Figures]) -> str:
     """The same for a results file, with what the columns mean."""
-    legend = LEGEND.format(latency_s=anchor_latency_s)
-    return "\n\n".join([conclusion(rows), table(HEADER, [cells(row) for row in rows]), legend])
+    return "\n\n".join([conclusion(rows), table(HEADER, [cells(row) for row in rows]), LEGEND])
 
 
 def nees_in_words(nees: Figures | None) -> str:
-    """The mean, and what it should be within."""
-    return "{:.1f} ({:.1f} to {:.1f})".format(nees["mean"], *nees["mean_band"]) if nees else UNKNOWN
+    """The mean."""
+    return f"{nees['mean']:.1f}" if nees else UNKNOWN
 
 
 def conclusion(rows: Sequence[Figures]) -> str:
@@ -73,8 +70,7 @@ def cells(row: Figures) -> list[str]:
     error = [number(row["largest_error"], 100.0, 1, " cm"), number(row["largest_error_deg"], 1.0, 1, "°")]
     return [
         row["name"],
-        f"{row['poses']} of {row['frames']}",
-        ", ".join(map(str, states)),
+        f"{', '.join(map(str, states))} of {row['frames']}",
         *(number(row[key], 1.0, 1, " s") for key in ("lost_after_s", "recovered_after_s")),
         UNKNOWN if row["largest_error"] is None else ", ".join(error),
         f"{row['overconfident']} ({row['longest_overconfident_s']:.1f} s)" if row["overconfident"] else "0",

@@ -26,11 +26,10 @@ from visloc_ros.sources.folder import open_folder
 SIGMA_M = 1e-3  # to which positions are held to the truth
 FREE_M = 0.2
 SECTION = "Where the truth contradicts the images"
-HEADER = ("let go", "images leave the truth by at most", "at", "squared errors fall by")
+HEADER = ("let go", "images leave the truth by at most", "at", "squared errors fall by, variances of a keypoint")
 EXPLANATION = (
     "Images of the flight reconstructed from SIFT by COLMAP, held to the true positions but for some seconds. Where "
-    "the truth is right, the images leave it no farther at one time than at the next. Squared reprojection errors fall "
-    "by so many variances of a keypoint's coordinate."
+    "the truth is right, the images leave it no farther at one time than at the next."
 )
 OPENCV_PARAMETERS, LENS_PARAMETERS = 8, 12
 

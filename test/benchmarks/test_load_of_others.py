@@ -198,7 +198,7 @@ def rows_of(table):
 
 def test_the_table_tells_the_worst_run():
     quiet, one_busy, two_busy = rows_of(load_of_others.figures_table(RUNS))
-    assert quiet["place"] == "kitchen"
+    assert quiet["condition"] == "quiet"
     assert one_busy["localized after the first fix, %"] == "50.0"
     assert one_busy["median error, cm"] == "4.50"
     assert two_busy["localized after the first fix, %"] == "0.0"

@@ -12,4 +12,4 @@ def test_a_section_replaces_its_older_self_and_leaves_the_others(tmp_path):
 
 
 def test_a_table_has_as_many_columns_everywhere():
-    assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | ---: |\n| 1 | 2 |"
+    assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n|---|---:|\n| 1 | 2 |"

@@ -39,7 +39,6 @@ def test_figures_of_nothing_found_are_dashes():
 
 def test_bytes_saved_are_told_with_the_recogniser():
     figures = {
-        "images": 10,
         "hloc": {"local features": 900_000, "global descriptors": 60_000, "model": 40_000},
         "hloc_total": 1_000_000,
         "retrieval_total": 500_000,
