@@ -1,6 +1,6 @@
 """All nodes for an hour: who dies, and what memory grows.
 
-Run: python -m benchmarks.soak --markdown results/ros.md --plot results/soak.png
+Run: python -m benchmarks.soak --markdown results/ros.md --plot out/soak.png
 
 The simulated camera is played without end to odometry, map tracking, fusion and anchors; every quarter of the hour the
 map builder builds a map beside them, the first time while they warm up. The camera tells the truth. Memory is what the

@@ -95,10 +95,13 @@ def cell(spread: Figures | None, share: str = "p50") -> str:
 
 def outcome(summary: Figures) -> str:
     """How many were found, and how far off."""
+    found = f"{summary['accepted']} of {summary['frames']} found"
     position, rotation = summary["position_error_m"], summary["rotation_error_deg"]
+    if position is None:
+        return found
     return (
-        f"{summary['accepted']} of {summary['frames']} found; median {100 * position['median']:.2f} cm / "
-        f"{rotation['median']:.2f}°, largest {100 * position['max']:.2f} cm / {rotation['max']:.2f}°; "
+        f"{found}; median {100 * position['median']:.2f} cm / {rotation['median']:.2f}°, "
+        f"largest {100 * position['max']:.2f} cm / {rotation['max']:.2f}°; "
         f"{summary['within_5cm_5deg_percent']:.0f} % within 5 cm and 5°"
     )
 
