@@ -1,7 +1,7 @@
 """Whether the pose holds when the computer is not the nodes' alone.
 
 Run: python -m benchmarks.load_of_others --data ../shared/data --runs 3 --json results/load_of_others.json
-     --markdown results/load_of_others.md
+     --markdown results/load_of_others.md --plot results/load_of_others.png
 
 Each demo place is mapped once, and its bag is replayed under every condition in turn: beside 1, 2 or 4 busy programs
 that never rest, beside one that copies memory (256 MB, over and over), with all processes on one core, and with the
@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from math import inf, isfinite, nan
 from pathlib import Path
 
+from matplotlib.axes import Axes
+
 from benchmarks.busy_programs import Condition, conditions
 from benchmarks.places import known_truth
 from benchmarks.program import add_outputs, median, new_parser, run_visloc
@@ -29,6 +31,7 @@ from visloc_ros.core.errors import SetupError
 from visloc_ros.core.map import open_map
 from visloc_ros.evaluation import summarize
 from visloc_ros.evaluation.machine import provenance
+from visloc_ros.evaluation.plot_style import LIGHT, new_figure, style, to_png
 from visloc_ros.evaluation.summary import Summary
 from visloc_ros.sources import SourceConfig
 from visloc_ros.sources.bag import BagSource
@@ -36,6 +39,7 @@ from visloc_ros.sources.bag import BagSource
 SIMULATED = "simulated_room"
 PLACES = (SIMULATED, "7scenes_redkitchen", "euroc_mh05")
 CONDITIONS = tuple(condition.name for condition in conditions())
+COLORS = (LIGHT.fused, LIGHT.anchor, LIGHT.warn)
 Runs = Mapping[str, Mapping[str, Sequence[Figures]]]
 """What was measured, by place and condition."""
 FAILED: Figures = {
@@ -62,12 +66,8 @@ TARGETS = {
     "slowed to a third": (90.0, inf, inf, inf, inf),
 }
 """Limits of the judged figures that every run is to keep to; infinite: none."""
-
-
-HEADER = (
-    "condition", "localized after the first fix, %", "first fix, s", "age of 95 % of the poses, ms", "median error, cm",
-    "wrong poses",
-)  # fmt: skip
+BY_COUNT = {"quiet": 0, "1 busy": 1, "2 busy": 2, "4 busy": 4}
+TITLES = ("frames with a pose after the first fix, %", "first fix, s", "pose age p95, ms", "median error, × quiet")
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ def main() -> None:
     parser.add_argument("--places", nargs="+", choices=PLACES, default=PLACES)
     parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS)
     parser.add_argument("--own-sessions", action="store_true", help="each busy program in a session of its own")
+    parser.add_argument("--plot", type=Path, help="picture of the figures by the number of busy programs")
     add_outputs(parser)
     arguments = parser.parse_args()
     chosen = [one for one in conditions(arguments.own_sessions) if one.name in arguments.conditions]
@@ -217,28 +218,53 @@ def line_of(place: str, condition: str, run: Figures) -> str:
 
 
 def show(runs: Runs, arguments: argparse.Namespace) -> None:
-    """Print and write the tables."""
+    """Print and write the tables, and draw the picture."""
     body = f"{figures_table(runs)}\n\n{targets_table(runs)}"
     print(body, flush=True)
+    if arguments.plot:
+        arguments.plot.parent.mkdir(parents=True, exist_ok=True)
+        arguments.plot.write_bytes(picture(runs))
+        body += f"\n\n![figures by the number of busy programs]({arguments.plot.name})"
     sessions = "each in a session of its own" if arguments.own_sessions else "in the nodes' session"
     write_outputs(arguments, f"Beside busy programs, {sessions}", {**provenance(), "runs": runs}, body)
 
 
 def figures_table(runs: Runs) -> str:
-    """A row for each condition: the worst of all runs of each place."""
-    names = dict.fromkeys(name for of_place in runs.values() for name in of_place)
-    most = max(len(own) for of_place in runs.values() for own in of_place.values())
-    rows = [(name, *cells([of_place[name] for of_place in runs.values() if of_place.get(name)])) for name in names]
-    return f"The worst of {most} runs in each place: {', '.join(runs)}.\n\n{table(HEADER, rows)}"
+    """A row for each place and condition; a cell holds the figures of all runs."""
+    header = (
+        *("place", "condition", "localized after the first fix, %", "first fix, s", "pose age p95, ms"),
+        *(
+            "median error, cm",
+            "× quiet",
+            "NEES",
+            "wrong poses",
+            "frames not followed",
+            "processor seconds a second, all nodes",
+        ),
+    )
+    rows = [
+        (place, condition, *cells(of_condition, judged(of_place)))
+        for place, of_place in runs.items()
+        for condition, of_condition in of_place.items()
+    ]
+    return table(header, rows)
 
 
-def cells(places: Sequence[Sequence[Figures]]) -> Iterator[str]:
-    """The cells of a row after its name, with a figure for each place."""
-    yield ", ".join(f"{min(map(localized_percent, runs)):.1f}" for runs in places)
-    yield ", ".join(in_words(max(map(first_fix_s, runs)), "{:.1f}", "never") for runs in places)
-    yield ", ".join(in_words(max(map(pose_age_ms, runs)), "{:.0f}") for runs in places)
-    yield ", ".join(in_words(max(map(error_cm, runs)), "{:.2f}") for runs in places)
-    yield ", ".join(in_words(max(map(wrong_poses, runs)), "{:.0f}") for runs in places)
+def cells(runs: Sequence[Figures], figures: Sequence[Judged]) -> Iterator[str]:
+    """The cells of a row after its names."""
+    of_quiet = next(one.value for one in figures if one.name == "median error")
+    for run_in_words in (
+        lambda run: "failed" if "failure" in run else f"{localized_percent(run):.1f}",
+        lambda run: in_words(first_fix_s(run), "{:.1f}", "never"),
+        lambda run: in_words(pose_age_ms(run), "{:.0f}"),
+        lambda run: in_words(error_cm(run), "{:.2f}"),
+        lambda run: in_words(of_quiet(run), "{:.2f}"),
+        nees_in_words,
+        lambda run: in_words(wrong_poses(run), "{:.0f}"),
+        lambda run: "–" if run["frames_dropped"] is None else str(run["frames_dropped"]),
+        lambda run: f"{sum(run['processor_share'].values()):.2f}" if run["processor_share"] else "–",
+    ):
+        yield " / ".join(map(run_in_words, runs))
 
 
 def targets_table(runs: Runs) -> str:
@@ -266,6 +292,33 @@ def verdict(of_place: Mapping[str, Sequence[Figures]], condition: str) -> str:
         if with_pose and limit < inf and not one.holds(worst := one.worst(with_pose), limit):
             missed.append(f"{one.name} {in_words(worst, one.words, 'unknown')}")
     return ", ".join(missed) or "holds"
+
+
+def picture(runs: Runs) -> bytes:
+    """The judged figures by the number of busy programs, a panel each."""
+    with style():
+        figure = new_figure(7.2, 4.8)
+        panels = figure.subplots(2, 2, sharex=True).flatten()
+        for row, axes in enumerate(panels):
+            draw(axes, row, runs)
+        for axes in panels[2:]:
+            axes.set_xlabel("busy programs beside the nodes")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        return to_png(figure)
+
+
+def draw(axes: Axes, row: int, runs: Runs) -> None:
+    """A figure: a line through the medians of each place, and a dot for each run that has a pose."""
+    for index, (color, (place, of_place)) in enumerate(zip(COLORS, runs.items(), strict=False)):
+        one, aside = judged(of_place)[row], 0.05 * (index - 1)  # or dots would hide each other
+        values = {count + aside: [*map(one.value, of_place.get(name, ()))] for name, count in BY_COUNT.items()}
+        medians = [median(known) if known else nan for known in values.values()]
+        axes.plot([*values], medians, color=color, label=place)
+        for count, known in values.items():
+            axes.scatter([count] * len(known), known, 14, color, linewidths=0, zorder=3, clip_on=False)
+    limits = [TARGETS[name][row] for name in BY_COUNT]
+    axes.plot([*BY_COUNT.values()], limits, ":", color=LIGHT.muted, linewidth=1.2, label="target")
+    axes.set(title=TITLES[row], xticks=[*BY_COUNT.values()], ylim=(0, None))
 
 
 if __name__ == "__main__":

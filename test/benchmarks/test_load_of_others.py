@@ -187,23 +187,25 @@ def test_the_processor_time_of_nodes_counts_from_when_they_are_found():
 def test_each_condition_has_its_name():
     names = [one.name for one in conditions()]
     assert len(set(names)) == len(names)
-    assert set(load_of_others.TARGETS) <= set(names)
+    assert set(load_of_others.TARGETS) | set(load_of_others.BY_COUNT) <= set(names)
 
 
 def rows_of(table):
-    lines = [line for line in table.splitlines() if line.startswith("|")]
-    header, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
+    header, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines())
     return [dict(zip(header, row, strict=True)) for row in rows]
 
 
-def test_the_table_tells_the_worst_run():
+def test_the_table_tells_every_run():
     quiet, one_busy, two_busy = rows_of(load_of_others.figures_table(RUNS))
-    assert quiet["condition"] == "quiet"
-    assert one_busy["localized after the first fix, %"] == "50.0"
-    assert one_busy["median error, cm"] == "4.50"
-    assert two_busy["localized after the first fix, %"] == "0.0"
-    assert two_busy["first fix, s"] == "never"
-    assert two_busy["age of 95 % of the poses, ms"] == "–"
+    assert quiet["place"] == "kitchen"
+    assert quiet["processor seconds a second, all nodes"] == "1.20 / 1.20"
+    assert one_busy["localized after the first fix, %"] == "100.0 / 50.0"
+    assert one_busy["median error, cm"] == "3.00 / 4.50"
+    assert one_busy["× quiet"] == "1.00 / 1.50"
+    assert one_busy["NEES"] == "5.0 / 9.0 (too high)"
+    assert two_busy["localized after the first fix, %"] == "100.0 / 0.0"
+    assert two_busy["first fix, s"] == "1.2 / never"
+    assert two_busy["pose age p95, ms"] == "28 / –"
 
 
 def test_the_targets_are_checked_by_the_worst_run():
@@ -242,7 +244,7 @@ def test_a_replay_that_fails_is_a_run_without_a_pose_and_told(monkeypatch, tmp_p
     run = load_of_others.measure(tmp_path, conditions()[0])
     assert load_of_others.line_of("kitchen", "quiet", run) == "kitchen, quiet: failed: no node listens"
     (row,) = rows_of(load_of_others.figures_table({"kitchen": {"quiet": [GOOD, run]}}))
-    assert row["localized after the first fix, %"] == "0.0"
+    assert row["localized after the first fix, %"] == "100.0 / failed"
     assert load_of_others.verdict({"quiet": [GOOD, run]}, "quiet") == "no pose in 1 of 2 runs"
 
 
@@ -255,3 +257,8 @@ def test_of_a_summary_the_named_figures_are_kept():
     figures = load_of_others.figures_of(summary, (19, 1), {"anchor_node": 0.5})
     assert figures["nees"] == OVERCONFIDENT
     assert set(figures) == set(load_of_others.FAILED)
+
+
+def test_a_picture_is_drawn_even_of_runs_without_a_pose():
+    nothing = {"flight": {"quiet": [WITHOUT_POSE], "4 busy": [load_of_others.FAILED]}, "room": {"memory": [GOOD]}}
+    assert load_of_others.picture(RUNS | nothing).startswith(b"\x89PNG")
