@@ -98,8 +98,8 @@ class ChildProcess(Generic[ResultT]):
 
 @contextmanager
 def deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes that are started here never hear Ctrl-C, not even while they import: their parent ends them."""
-    resource_tracker.ensure_running()  # its start would let this thread, and what it starts, hear again
+    """Processes that are started here never receive Ctrl-C, not even while they import: their parent ends them."""
+    resource_tracker.ensure_running()  # its start would unblock the signal in this thread and its children
     with _blocked(signal.SIGINT):
         yield
 
@@ -134,7 +134,9 @@ def _serve(pipe: Connection, limits: Limits, function: Callable[..., Any], argum
         with lock:
             pipe.send((kind, content))
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()  # deaf to SIGTERM, as all threads but this one
+    threading.Thread(
+        target=_end_with_parent, daemon=True
+    ).start()  # SIGTERM is blocked there, as in all threads but this one
     _keep_within(limits)
     logging.getLogger("visloc_ros").addHandler(_PipeHandler(send))
     with suppress(BrokenPipeError, KeyboardInterrupt):

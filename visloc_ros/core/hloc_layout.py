@@ -1,8 +1,8 @@
 """The files of a map that stock hloc made, found by the names its pipelines give them.
 
 hloc names a file after the configuration that filled it: ``feats-<output>.h5``, ``global-feats-<output>.h5``. The
-COLMAP model lies in a folder of any name; a folder may hold several models and several feature files, of which those
-belong together that hold the same keypoints.
+COLMAP model lies in a folder of any name; a folder may hold several models and several feature files. A model and a
+feature file belong together if they hold the same keypoints.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _extractor_of(layout: MapLayout, stated: str) -> str:
 
 
 def _model_folders(folder: Path) -> list[Path]:
-    """Folders with a COLMAP model; what lies inside another model's folder are lesser parts that hloc left there."""
+    """Folders with a COLMAP model, without smaller parts that hloc left inside another model's folder."""
     files = [path for prefix in _MODEL_PATTERNS for path in sorted(folder.glob(f"{prefix}images.*"))]
     folders = dict.fromkeys(path.parent for path in files if _is_of_model(path))
     return [model for model in folders if not any(parent in folders for parent in model.parents)]

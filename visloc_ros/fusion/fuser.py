@@ -360,7 +360,7 @@ class Fuser(Estimator):
         newest = alignment.at(latest)
         self._current = latest, newest
         if not self._is_led and self._last_pose_ns == self._newest_ns:
-            return  # the output is at a later frame, which the map alone leads to
+            return  # the output is at a later frame, whose pose is by the map alone
         target = newest.state.map_from_camera
         self._scale, self._last_fix_ns = newest.state.scale, alignment.stamp_ns
         self._output = (self._output or SlewedOutput.begin(target)).corrected(target)
@@ -381,12 +381,12 @@ class Fuser(Estimator):
 
     @property
     def _is_led(self) -> bool:
-        """Whether odometry leads to a pose of the newest frame."""
+        """Whether odometry gives the pose of the newest frame."""
         latest = self._history.latest
         return self._alignment is not None and latest is not None and latest.stamp_ns == self._newest_ns
 
     def _advance_map_only(self, stamp_ns: int) -> None:
-        """Follow the pose by the map alone, at a frame to whose pose odometry does not lead."""
+        """Follow the pose by the map alone, at a frame whose pose odometry does not give."""
         if self._is_led:
             self._map_only.lead(stamp_ns)
             return

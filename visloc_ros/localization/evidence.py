@@ -48,7 +48,7 @@ class Query:
         return replace(self, watch=self.watch.divided(1))
 
     def prefers(self, one: Evidence, other: Evidence) -> bool:
-        """Whether the hint favours the first of two pieces of evidence with a pose."""
+        """Whether the hint clearly favours the first of two pieces of evidence with a pose."""
         if self.hint is None or one.solution is None or other.solution is None:
             return False
         log_odds = self.hint.log_odds(one.solution.map_from_camera, other.solution.map_from_camera)

@@ -143,7 +143,7 @@ class MultiMapEngine:
         return not by_chance and inliers >= RIVAL_SHARE * pose.num_inliers
 
     def _log_likelihood(self, query: Query, row: int, result: Result) -> float:
-        """Logarithm of how well what was found in a map goes with the text that was read."""
+        """Log likelihood of a map's result given the text that was read."""
         if self._ranking is None:
             return 0.0
         landmarks = result.inlier_landmarks if isinstance(result, AnchorPose) else np.empty(0, np.int32)

@@ -1,4 +1,4 @@
-"""Which map images share the view from a predicted pose."""
+"""Finds map images that share the view from a predicted pose."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from visloc_ros.core.map import NO_POINT, Map
 from visloc_ros.localization.view_change import Viewpoints
 
 _VIEW_AXIS = np.array([0.0, 0.0, 1.0])
-_MOST_DEPTHS = 5.0  # from a reference: what is as much smaller or larger is not recognised, or lies behind a wall
+_MOST_DEPTHS = 5.0  # from a reference: at a larger ratio of scales points are not recognised, or lie behind a wall
 _NEIGHBOURS = 64  # map images nearest to a predicted pose of which the shared view is computed
 
 
 class ViewOverlap:
     """Ranks references by how many of their points a predicted view would see, from a like direction.
 
-    Only the references nearest to the prediction are looked at, so that the size of the map does not matter.
+    Only the references nearest to the prediction are considered, so that the size of the map does not matter.
     """
 
     def __init__(self, map_: Map) -> None:

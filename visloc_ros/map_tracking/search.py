@@ -51,7 +51,7 @@ def expected_targets(
 ) -> Targets:
     """At most ``count`` seeds that should be in the image, spread over it, the best of each place.
 
-    Similar views come first, of these the oldest, which slips least; then the newest view, the most similar one.
+    Patches of about the same size come first, of these the oldest view's, which slip least; then the newest view's.
     """
     parts = [_project(index, view, picture, camera_from_map, margin_px) for index, view in enumerate(views)]
     targets = Targets.joined(parts)
