@@ -134,9 +134,7 @@ def _serve(pipe: Connection, limits: Limits, function: Callable[..., Any], argum
         with lock:
             pipe.send((kind, content))
 
-    threading.Thread(
-        target=_end_with_parent, daemon=True
-    ).start()  # with SIGTERM blocked, as in all threads but this one
+    threading.Thread(target=_end_with_parent, daemon=True).start()  # SIGTERM is blocked in all threads but this one
     _keep_within(limits)
     logging.getLogger("visloc_ros").addHandler(_PipeHandler(send))
     with suppress(BrokenPipeError, KeyboardInterrupt):
