@@ -64,7 +64,10 @@ BENCHMARKS = (
     Benchmark("layouts", (*DATA, "--runs", "3", "--json", "{results}/layouts.json")),
     Benchmark(
         "load_of_others",
-        (*DATA, "--runs", "3", "--json", "{results}/load_of_others.json", "--markdown", "{results}/load_of_others.md"),
+        (
+            *(*DATA, "--runs", "3", "--json", "{results}/load_of_others.json"),
+            *("--markdown", "{results}/load_of_others.md", "--plot", "{results}/load_of_others.png"),
+        ),
         threads=1,
     ),
     Benchmark("transforms", (*DATA, "--runs", "3", "--markdown", "{results}/ros.md")),
