@@ -26,7 +26,7 @@ demo: setup ## Map a place, localize a camera in it, write a report; real frames
 	@$(RUN)/visloc demo $(if $(DATA),--data "$(DATA)")
 
 test: setup ## Run all tests, the lint checks included
-	@$(RUN)/pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+	@$(RUN)/pytest --numprocesses $$(( $$(nproc) + 1 )) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 fuzz: setup ## Search for hours for what breaks the package; EXAMPLES=<number> for each search
 	@FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(RUN)/pytest test/hostile --timeout 0

@@ -10,11 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.plausibility import is_plausible_pose
-from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
     ACCEPTED,
     PENDING,
@@ -28,20 +24,20 @@ from visloc_ros.core.types import (
     TrackedPose,
     Verdict,
 )
-from visloc_ros.fusion.active_alignment import CONFIRMING_ANCHORS, ActiveAlignment
+from visloc_ros.fusion.active_alignment import ActiveAlignment
 from visloc_ros.fusion.anchor_fix import AnchorFix, make_fix
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.estimator import Estimator
-from visloc_ros.fusion.health import PoseSupport, judge_absence, judge_pose, judge_support, reason_for
+from visloc_ros.fusion.fused_output import FusedOutput
+from visloc_ros.fusion.health import judge_pose
 from visloc_ros.fusion.initialization.alignment_search import MAX_CANDIDATES, AlignmentHypothesis
 from visloc_ros.fusion.initialization.first_fix import FirstFix
-from visloc_ros.fusion.initialization.map_only_pose import MapOnlyEstimate, MapOnlyPose
+from visloc_ros.fusion.initialization.map_only_pose import MapOnlyPose
 from visloc_ros.fusion.initialization.pose_prior import PosePrior, StampedPosePrior
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.input_checks import is_valid_anchor, is_valid_loop, is_valid_odometry, is_valid_tracked
 from visloc_ros.fusion.odometry_model.history import OdometryHistory, OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import StateEstimate
-from visloc_ros.fusion.slewed_output import SlewedOutput
 from visloc_ros.fusion.smoothing.anchor_gate import refusal
 from visloc_ros.fusion.smoothing.factors.sensors import make_sensor_factors, scale_prior
 
@@ -65,20 +61,16 @@ class Fuser(Estimator):
         """Forget everything but the counts: after a jump of the clock."""
         self._innovations: deque[Innovation] = deque(maxlen=MAX_INNOVATIONS)
         self._history = OdometryHistory(self._config.history_s, self._config.max_gap_s)
-        self._output: SlewedOutput | None = None
-        self._before_ns: int | None = None
-        self._newest_ns: int | None = None
+        self._output = FusedOutput(self._config)
         self._odometry_lost: Reason | None = None
-        self._scale: float | None = None
         self.relocalize()
 
     def restart(self) -> None:
         """Forget all measurements; where the pose in the odometry's frame is sound, that frame continues from it."""
-        output, newest_ns = self._output, self._newest_ns
+        output = self._output.restarted()
         self.reset()
-        self._newest_ns = newest_ns
-        if output is not None and is_plausible_pose(output.odom_from_camera):
-            self._output = SlewedOutput(output.odom_from_camera, SE3.identity(), SE3.identity())
+        self._output = output
+        if output.has_begun:
             self._start_search()
 
     def relocalize(self) -> None:
@@ -87,20 +79,18 @@ class Fuser(Estimator):
         self._start_search()
         self._current: tuple[OdometrySample, StateEstimate] | None = None  # the newest
         self._pose_prior: StampedPosePrior | None = None
-        self._last_pose_ns: int | None = None
-        self._last_fix_ns: int | None = None
-        self._last_state = State.INITIALIZING
+        self._output.forget_map()
         self._map_only = MapOnlyPose(self._config)
 
     def _start_search(self) -> None:
         """Drop the alignment and search for a new one."""
         self._drop(self._candidates)
         self._alignment: ActiveAlignment | None = None
-        self._first_fix = FirstFix(self._config, again=self._output is not None)
+        self._first_fix = FirstFix(self._config, again=self._output.has_begun)
 
     def _raw_map_from_odom(self) -> SE3 | None:
-        is_known = self._alignment is not None or self._last_pose_ns == self._newest_ns
-        return self._output.raw_map_from_odom if self._output is not None and is_known else None
+        is_known = self._alignment is not None or self._output.pose_ns == self._output.newest_ns
+        return self._output.raw_map_from_odom if is_known else None
 
     def _set_initial_pose(self, stamp_ns: int, map_from_camera: SE3, covariance: Array) -> bool:
         """Take a pose prior (``/initialpose``, the last run) for the search and the first fix; it is never an output.
@@ -136,9 +126,10 @@ class Fuser(Estimator):
 
     def _take_odometry(self, result: OdometryPose | Rejection) -> None:
         """Take the odometry of the next frame; frames that are not newer are dropped."""
-        if self._newest_ns is not None and result.stamp_ns <= self._newest_ns:
+        newest_ns = self._output.newest_ns
+        if newest_ns is not None and result.stamp_ns <= newest_ns:
             return
-        self._before_ns, self._newest_ns = self._newest_ns, result.stamp_ns
+        self._output.begin_frame(result.stamp_ns)
         if isinstance(result, Rejection):
             self._odometry_lost = result.reason
         elif not is_valid_odometry(result):
@@ -209,17 +200,16 @@ class Fuser(Estimator):
         """
         sample = self._history.latest
         known = None if self._is_led else self._map_only.pose_at(stamp_ns)
-        if known is not None and self._output is not None and self._last_pose_ns == stamp_ns:
-            return self._estimate_by_map(known, self._output)
-        if self._alignment is None or self._output is None or self._current is None or sample is None:
-            return self._estimate_without_pose(stamp_ns)
+        if known is not None and self._output.pose_ns == stamp_ns:
+            return self._output.estimate_by_map(known, self.metric)
+        if self._alignment is None or self._current is None or sample is None or sample.stamp_ns != stamp_ns:
+            odom_from_camera = None if sample is None or sample.stamp_ns != stamp_ns else self._output.odom_from_camera
+            return self._output.estimate_without_pose(stamp_ns, self._why_no_pose(), odom_from_camera)
         now = self._current[1]
-        if sample.stamp_ns != stamp_ns:
-            return self._estimate_without_pose(stamp_ns)
-        covariance = now.covariance[:6, :6] + _of_slewing(self._output)
+        covariance = now.covariance[:6, :6] + self._output.slewing_covariance
         support = self._alignment.support_at(sample, covariance)
         return replace(
-            self._estimate_with_pose(stamp_ns, support, self._output),
+            self._output.estimate(stamp_ns, support, self.metric),
             covariance=covariance + self._alignment.kidnapping_covariance(now.state.map_from_camera),
             scale=now.state.scale,
             anchor_probability=self._alignment.anchor_probability,
@@ -230,15 +220,15 @@ class Fuser(Estimator):
         sample = self._history.append(pose)
         if previous is not None and previous.segment != sample.segment:
             self._start_search()
-            self._scale = None
-        if self._scale is None or self._output is None or previous is None:
+            self._output.scale = None
+        if previous is None or self._output.odom_from_camera is None:
             return
         motion = previous.motion_to(sample)
-        self._output = self._output.advanced(motion.camera_from_camera, self._scale)
+        self._output.advance(motion.camera_from_camera)
         if self._alignment is not None:
-            self._last_pose_ns = sample.stamp_ns
+            self._output.pose_ns = sample.stamp_ns
             self._update_output(self._alignment)
-            self._output = self._output.slewed(motion.seconds, self._config.slew)
+            self._output.slew(motion.seconds)
 
     def _judge_waiting(self) -> None:
         """Judge anchors that arrived before their odometry, which may begin with poses of earlier frames."""
@@ -342,8 +332,7 @@ class Fuser(Estimator):
         for fix in hypothesis.fixes:
             self._map_only.agree(fix.anchor)
         self._update_output(self._alignment)
-        if self._output is not None:
-            self._output = self._output.slewed(0.0, self._config.slew)  # a step must not wait for the next frame
+        self._output.slew(0.0)  # a step must not wait for the next frame
 
     def _settle_candidates(self, hypothesis: AlignmentHypothesis) -> None:
         agreeing = {fix.stamp_ns for fix in hypothesis.fixes}
@@ -359,14 +348,10 @@ class Fuser(Estimator):
             return
         newest = alignment.at(latest)
         self._current = latest, newest
-        if not self._is_led and self._last_pose_ns == self._newest_ns:
+        if not self._is_led and self._output.pose_ns == self._output.newest_ns:
             return  # the output is at a later frame, whose pose is by the map alone
-        target = newest.state.map_from_camera
-        self._scale, self._last_fix_ns = newest.state.scale, alignment.stamp_ns
-        self._output = (self._output or SlewedOutput.begin(target)).corrected(target)
-        if self._last_pose_ns != latest.stamp_ns:
-            self._output = self._output.stepped()
-            self._last_pose_ns = latest.stamp_ns
+        self._output.scale = newest.state.scale
+        self._output.correct(latest.stamp_ns, newest.state.map_from_camera, alignment.stamp_ns)
 
     def _miss_tracked(self, stamp_ns: int) -> None:
         if not self._is_led:
@@ -383,7 +368,7 @@ class Fuser(Estimator):
     def _is_led(self) -> bool:
         """Whether odometry gives the pose of the newest frame."""
         latest = self._history.latest
-        return self._alignment is not None and latest is not None and latest.stamp_ns == self._newest_ns
+        return self._alignment is not None and latest is not None and latest.stamp_ns == self._output.newest_ns
 
     def _advance_map_only(self, stamp_ns: int) -> None:
         """Follow the pose by the map alone, at a frame whose pose odometry does not give."""
@@ -398,73 +383,13 @@ class Fuser(Estimator):
     def _take_map_only(self, stamp_ns: int) -> None:
         """Set the output to the pose by the map alone, if there is one and it has none yet at this frame."""
         known = self._map_only.pose_at(stamp_ns)
-        if known is None or self._last_pose_ns == stamp_ns:
+        if known is None or self._output.pose_ns == stamp_ns:
             return
-        if self._output is None and self._history.latest is None:
+        if not self._output.has_begun and self._history.latest is None:
             self._first_fix = FirstFix(self._config, again=True)  # a camera that has a pose is already under way
-        output, goes_on = self._output, self._last_pose_ns is not None and self._last_pose_ns == self._before_ns
-        if output is None:
-            output = SlewedOutput.begin(known.map_from_camera)
-        elif goes_on:
-            output = output.advanced(known.motion, 1.0)
-        output = output.corrected(known.map_from_camera)
-        seconds = (stamp_ns - (self._last_pose_ns or stamp_ns)) / NANOSECONDS
-        self._output = output.slewed(seconds, self._config.slew) if goes_on else output.stepped()
-        self._last_pose_ns, self._last_fix_ns = stamp_ns, known.newest_ns
-
-    def _estimate_by_map(self, known: MapOnlyEstimate, output: SlewedOutput) -> Estimate:
-        support = PoseSupport(
-            known.distance,
-            known.stamp_ns - known.newest_ns,
-            known.covariance + _of_slewing(output),
-            known.is_contradicted,
-            known.is_tracked,
-            is_confirmed=known.num_anchors >= CONFIRMING_ANCHORS,
-        )
-        estimate = self._estimate_with_pose(known.stamp_ns, support, output)
-        return replace(estimate, anchor_probability=known.probability)
-
-    def _estimate_with_pose(self, stamp_ns: int, support: PoseSupport, output: SlewedOutput) -> Estimate:
-        self._last_state = state = judge_pose(support, self._config.state)
-        return Estimate(
-            stamp_ns,
-            state,
-            reason=reason_for(state, support, self._config.state),
-            map_from_odom=output.map_from_odom,
-            odom_from_camera=output.odom_from_camera,
-            covariance=support.covariance,
-            metric=self.metric,
-            age_ns=support.age_ns,
-            distance_since_fix=support.distance,
-            support=judge_support(support, self._config.state),
-        )
-
-    def _estimate_without_pose(self, stamp_ns: int) -> Estimate:
-        """Estimate without a pose in the map, and why there is none."""
-        if self._newest_ns is None:
-            return Estimate(stamp_ns, State.UNINITIALIZED, Reason.NO_TRANSFORM)
-        if self._last_pose_ns is None:
-            odom_from_camera = self._odom_from_camera(stamp_ns)
-            return Estimate(stamp_ns, State.INITIALIZING, self._why_no_pose(), odom_from_camera=odom_from_camera)
-        state = judge_absence(stamp_ns - self._last_pose_ns, self._config.state)
-        if self._last_state is State.LOST:  # a frame without a pose does not end it
-            state = State.LOST
-        age_ns = None if self._last_fix_ns is None else stamp_ns - self._last_fix_ns
-        return Estimate(stamp_ns, state, self._why_no_pose(), age_ns=age_ns)
-
-    def _odom_from_camera(self, stamp_ns: int) -> SE3 | None:
-        """The camera in the continuous frame, which goes on while a new alignment is searched."""
-        latest = self._history.latest
-        if latest is None or latest.stamp_ns != stamp_ns or self._output is None or self._scale is None:
-            return None
-        return self._output.odom_from_camera
+        self._output.follow_map(known)
 
     def _why_no_pose(self) -> Reason:
         if self._odometry_lost is not None:
             return self._odometry_lost
         return self._first_fix.missing if self._alignment is None else Reason.NO_TRANSFORM
-
-
-def _of_slewing(output: SlewedOutput) -> Array:
-    """Covariance (6, 6) of an output that has not reached its target yet."""
-    return np.outer(output.remaining, output.remaining)

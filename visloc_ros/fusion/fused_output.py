@@ -1,0 +1,145 @@
+"""The fused output from frame to frame: both transforms, the stamps of the last pose and fix, and the state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.plausibility import is_plausible_pose
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import Estimate, Reason, State
+from visloc_ros.fusion.active_alignment import CONFIRMING_ANCHORS
+from visloc_ros.fusion.config import FusionConfig
+from visloc_ros.fusion.health import PoseSupport, judge_absence, judge_pose, judge_support, reason_for
+from visloc_ros.fusion.initialization.map_only_pose import MapOnlyEstimate
+from visloc_ros.fusion.slewed_output import SlewedOutput
+
+
+class FusedOutput:
+    """What is known of the camera at the newest frame, and what of it is broadcast.
+
+    ``scale`` multiplies the increments of odometry, None while it is unknown; ``newest_ns`` is the stamp of the newest
+    frame, ``pose_ns`` that of the newest frame with a pose in the map.
+    """
+
+    def __init__(self, config: FusionConfig) -> None:
+        self._config = config
+        self._slewed: SlewedOutput | None = None
+        self.scale: float | None = None
+        self._before_ns: int | None = None
+        self.newest_ns: int | None = None
+        self.forget_map()
+
+    def forget_map(self) -> None:
+        """Forget the pose in the map; the camera goes on in the odometry's frame."""
+        self.pose_ns: int | None = None
+        self._fix_ns: int | None = None
+        self._last_state = State.INITIALIZING
+
+    def restarted(self) -> FusedOutput:
+        """An output without measurements; where the pose in the odometry's frame is sound, that frame goes on."""
+        again = FusedOutput(self._config)
+        again.newest_ns = self.newest_ns
+        if self._slewed is not None and is_plausible_pose(self._slewed.odom_from_camera):
+            again._slewed = SlewedOutput(self._slewed.odom_from_camera, SE3.identity(), SE3.identity())
+        return again
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the odometry's frame has its origin."""
+        return self._slewed is not None
+
+    @property
+    def raw_map_from_odom(self) -> SE3 | None:
+        """The correction by the newest estimate, before slewing."""
+        return None if self._slewed is None else self._slewed.raw_map_from_odom
+
+    @property
+    def odom_from_camera(self) -> SE3 | None:
+        """The camera in the continuous frame; None while odometry has no scale."""
+        return None if self._slewed is None or self.scale is None else self._slewed.odom_from_camera
+
+    @property
+    def slewing_covariance(self) -> Array:
+        """Covariance (6, 6) of an output that has not reached its target yet."""
+        assert self._slewed is not None
+        return np.outer(self._slewed.remaining, self._slewed.remaining)
+
+    def begin_frame(self, stamp_ns: int) -> None:
+        """Go on to the next frame."""
+        self._before_ns, self.newest_ns = self.newest_ns, stamp_ns
+
+    def advance(self, camera_from_camera: SE3) -> None:
+        """Add an increment of odometry, whose scale is known."""
+        assert self._slewed is not None
+        assert self.scale is not None
+        self._slewed = self._slewed.advanced(camera_from_camera, self.scale)
+
+    def correct(self, stamp_ns: int, target: SE3, fix_ns: int) -> None:
+        """Set the target at a frame, by a fix; step there where there was no pose before."""
+        self._fix_ns = fix_ns
+        self._slewed = (self._slewed or SlewedOutput.begin(target)).corrected(target)
+        if self.pose_ns != stamp_ns:
+            self._slewed = self._slewed.stepped()
+            self.pose_ns = stamp_ns
+
+    def slew(self, seconds: float) -> None:
+        """Move towards the target; one too far away is a step."""
+        if self._slewed is not None:
+            self._slewed = self._slewed.slewed(seconds, self._config.slew)
+
+    def follow_map(self, known: MapOnlyEstimate) -> None:
+        """Take the pose by the map alone, of a frame that has none yet."""
+        stamp_ns, output = known.stamp_ns, self._slewed
+        goes_on = self.pose_ns is not None and self.pose_ns == self._before_ns
+        if output is None:
+            output = SlewedOutput.begin(known.map_from_camera)
+        elif goes_on:
+            output = output.advanced(known.motion, 1.0)
+        output = output.corrected(known.map_from_camera)
+        seconds = (stamp_ns - (self.pose_ns or stamp_ns)) / NANOSECONDS
+        self._slewed = output.slewed(seconds, self._config.slew) if goes_on else output.stepped()
+        self.pose_ns, self._fix_ns = stamp_ns, known.newest_ns
+
+    def estimate(self, stamp_ns: int, support: PoseSupport, metric: bool) -> Estimate:
+        """The pose of the newest frame, and how far its support lets it be trusted."""
+        assert self._slewed is not None
+        self._last_state = state = judge_pose(support, self._config.state)
+        return Estimate(
+            stamp_ns,
+            state,
+            reason=reason_for(state, support, self._config.state),
+            map_from_odom=self._slewed.map_from_odom,
+            odom_from_camera=self._slewed.odom_from_camera,
+            covariance=support.covariance,
+            metric=metric,
+            age_ns=support.age_ns,
+            distance_since_fix=support.distance,
+            support=judge_support(support, self._config.state),
+        )
+
+    def estimate_by_map(self, known: MapOnlyEstimate, metric: bool) -> Estimate:
+        """The same of a frame whose pose is by the map alone."""
+        support = PoseSupport(
+            known.distance,
+            known.stamp_ns - known.newest_ns,
+            known.covariance + self.slewing_covariance,
+            known.is_contradicted,
+            known.is_tracked,
+            is_confirmed=known.num_anchors >= CONFIRMING_ANCHORS,
+        )
+        return replace(self.estimate(known.stamp_ns, support, metric), anchor_probability=known.probability)
+
+    def estimate_without_pose(self, stamp_ns: int, reason: Reason, odom_from_camera: SE3 | None) -> Estimate:
+        """Estimate without a pose in the map, and why there is none; before the first fix with the odometry's pose."""
+        if self.newest_ns is None:
+            return Estimate(stamp_ns, State.UNINITIALIZED, Reason.NO_TRANSFORM)
+        if self.pose_ns is None:
+            return Estimate(stamp_ns, State.INITIALIZING, reason, odom_from_camera=odom_from_camera)
+        state = judge_absence(stamp_ns - self.pose_ns, self._config.state)
+        if self._last_state is State.LOST:  # a frame without a pose does not end it
+            state = State.LOST
+        age_ns = None if self._fix_ns is None else stamp_ns - self._fix_ns
+        return Estimate(stamp_ns, state, reason, age_ns=age_ns)
