@@ -25,6 +25,7 @@ setup: ## Create .venv and build the ROS 2 interfaces; does nothing when they ar
 demo: setup ## Map a place, localize a camera in it, write a report; real frames with DATA=<folder>
 	@$(RUN)/visloc demo $(if $(DATA),--data "$(DATA)")
 
+# One process more than there are processors: tests of nodes wait for each other.
 test: setup ## Run all tests, the lint checks included
 	@$(RUN)/pytest --numprocesses $$(( $$(nproc) + 1 )) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
