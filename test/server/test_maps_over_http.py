@@ -6,20 +6,15 @@ import pytest
 from test_serve import DEMO_MAP, INTRINSICS, asked_here, jpeg, post
 
 from visloc_ros.core.map import open_map
-from visloc_ros.core.map_archive import unpacked
 from visloc_ros.server.app import make_app
 from visloc_ros.server.service import ServerConfig
 
 
 @pytest.fixture
-def own_maps(tmp_path):
-    """A map as a folder with a strange name, one as an archive, one that is broken, and what is none."""
-    with unpacked(DEMO_MAP) as room:
-        shutil.copytree(room, tmp_path / 'my "room" ü')
-    shutil.copy(DEMO_MAP, tmp_path / "hall.tar.gz")
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "manifest.json").write_text("{")
-    (tmp_path / "notes.txt").write_text("secret")
+def own_maps(maps, tmp_path):
+    """The maps that all servers share, to be changed, one of them under a strange name."""
+    shutil.copytree(maps, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "room").rename(tmp_path / 'my "room" ü')
     return tmp_path
 
 

@@ -183,7 +183,7 @@ class _Collector(BackendListener):
         if published.odom_from_base is not None:
             self.poses.transforms[self._odom_to_base, stamp_ns] = published.odom_from_base
         if published.map_from_odom is not None:
-            ahead_ns = 0 if published.odom_from_base is None else self._ahead_ns
+            ahead_ns = self._ahead_ns if published.is_dated_ahead else 0
             self.poses.transforms[self._map_to_odom, stamp_ns + ahead_ns] = published.map_from_odom
         if published.pose is not None and published.sends_pose:
             self.poses.poses[stamp_ns] = published.pose.map_from_base, published.pose.covariance

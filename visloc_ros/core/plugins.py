@@ -21,6 +21,7 @@ def plugin_names(group: str, first: str) -> list[str]:
     return sorted(_found(group), key=lambda name: (name != first, name))
 
 
+@cache  # the log says it once
 def importable_plugins(group: str, first: str) -> dict[str, Any]:
     """The objects of a group by name; one that cannot be imported is left out, which the log says."""
     loaded = {}

@@ -171,11 +171,10 @@ class FusionOutput(BackendListener):
             transforms.append((stamp_ns, config.odom_frame, config.base_frame, published.odom_from_base))
         if published.map_from_odom is not None:
             ahead_ns, now_ns = stamp_ns + int(config.transform_tolerance * NANOSECONDS), self._node.now_ns()
-            leads_ahead = self._leads_ahead(published)
             # One precedes the first one dated ahead: lookups within the next tolerance lie between them.
-            if self._sent is None or not leads_ahead:
+            if self._sent is None or not published.is_dated_ahead:
                 transforms.append((stamp_ns, config.map_frame, config.odom_frame, published.map_from_odom))
-            if leads_ahead:
+            if published.is_dated_ahead:
                 transforms.append((ahead_ns, config.map_frame, config.odom_frame, published.map_from_odom))
                 sent = _Sent(ahead_ns, published.map_from_odom, now_ns, now_ns)
         with self._sending:
@@ -184,14 +183,6 @@ class FusionOutput(BackendListener):
         raw = published.raw_map_from_odom
         if raw is not None and self._raw_publisher.get_subscription_count():
             self._raw_publisher.publish(transform_to_msg(stamp_ns, config.map_frame, config.odom_frame, raw))
-
-    def _leads_ahead(self, published: Published) -> bool:
-        """Whether ``map -> odom`` is dated ahead of the frame: not where this node knows no ``odom -> base`` there.
-
-        After a kidnapping the next pose would fall between dates of the old ``map -> odom``: TF would put the camera
-        at its old place.
-        """
-        return published.odom_from_base is not None or not self._config.publish_odom_to_base_tf
 
     def _send(self, transforms: list[tuple[int, str, str, SE3]]) -> None:
         if not transforms:

@@ -34,7 +34,9 @@ class BasePose:
 class Published:
     """The output at one frame; None is not sent.
 
-    ``map_from_odom`` is dated ``ahead_ns`` after the frame; ``raw_map_from_odom`` is the same before it is slewed.
+    ``map_from_odom`` is dated ``transform_tolerance`` after the frame where it ``is_dated_ahead``, else by the frame:
+    without ``odom -> base`` there, the next pose, after a kidnapping, would be looked up by the old one.
+    ``raw_map_from_odom`` is the same before it is slewed.
     ``pose`` is of a frame that has one, also where the loss policy keeps it back (``sends_pose`` is false).
     ``inputs`` were joined since the output before, in their order.
     """
@@ -46,6 +48,7 @@ class Published:
     odom: OdomState | None = None
     pose: BasePose | None = None
     sends_pose: bool = False
+    is_dated_ahead: bool = True
     inputs: tuple[Input, ...] = ()
 
     @property
@@ -107,6 +110,7 @@ class Output:
             self._moved(estimate.stamp_ns, odom_from_base) if odom_from_base is not None and has_odom else None,
             pose,
             pose is not None and (estimate.state is not State.LOST or config.loss_policy == "inflate"),
+            odom_from_base is not None or not config.publish_odom_to_base_tf,
         )
 
     def _pose_of(self, estimate: Estimate, base_from_camera: SE3) -> BasePose | None:
