@@ -6,6 +6,7 @@ import pytest
 import typer
 
 from visloc_ros.apps.command_run import WORSE, check_regression
+from visloc_ros.apps.console import console
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.evaluation.regression import FIGURES, compare_with_baseline, read_baseline
 
@@ -70,7 +71,8 @@ def test_a_baseline_comes_back(tmp_path):
     assert read_baseline(path) == SUMMARY
 
 
-def test_scripts_are_told_by_the_exit_code(capsys):
+def test_scripts_are_told_by_the_exit_code(capsys, monkeypatch):
+    monkeypatch.setattr(console, "stderr", False)  # a command with --json may have run in this process
     check_regression(SUMMARY, SUMMARY)
     with pytest.raises(typer.Exit) as ended:
         check_regression(SUMMARY, changed("position_error_m.median", 0.05))
