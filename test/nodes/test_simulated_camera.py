@@ -18,14 +18,14 @@ SHORT = ("samples:=1", "duration_s:=1.0", "rate_hz:=20.0")
 ARGUMENTS = [one for option in SHORT for one in ("-p", f"simulation.{option}")]
 
 
-def test_it_goes_to_and_fro_in_what_is_drawn_and_further_as_more_is(ros_domain, monkeypatch):
+def test_it_goes_back_and_forth_in_what_is_drawn_and_further_as_more_is(ros_domain, monkeypatch):
     monkeypatch.setattr(simulated_camera_node, "DRAWN_FIRST_S", 0.2)
     shown = []
     with started(SimulatedCameraNode, *ARGUMENTS) as harness:
         node = harness.node
         harness.probe.create_subscription(PoseStamped, "ground_truth", shown.append, RELIABLE)
         harness.wait_for(lambda: len(node._jpegs) == len(node._sequence) == 20, "the whole pass")
-        drawn = len(shown)  # from here on, to and fro takes 38 steps, wherever it is now
+        drawn = len(shown)  # from here on, back and forth takes 38 steps, wherever it is now
         harness.wait_for(lambda: len(shown) > drawn + 40, "poses")
         truth = node._truth
     places = [pose_from_msg(message.pose) for message in shown]
