@@ -1,4 +1,4 @@
-"""A live camera: frames never wait for the search in the map, which runs in a thread of its own.
+"""A live camera: frames never wait for the search in the map, which runs in its own thread.
 
 Run: python examples/02_localize_a_live_camera.py maps/office 0          (a webcam by its number)
      python examples/02_localize_a_live_camera.py maps/office query.mp4  (any video that OpenCV opens)
@@ -40,5 +40,5 @@ def main(map_path: Path, device: str) -> None:
     localizer.odometry.close()
 
 
-if __name__ == "__main__":  # the odometry starts a process of its own, which imports this file again
+if __name__ == "__main__":  # the odometry starts a process, which imports this file again
     main(Path(sys.argv[1]), sys.argv[2])

@@ -1,11 +1,11 @@
-"""Hold the wheels while nobody knows where the robot is: a lock for twist_mux, made of the status of the fusion node.
+"""Stop the wheels while the robot has no pose to trust: a lock for twist_mux, from the fusion node's status.
 
 In a shell with ROS sourced:
 
     python3 examples/stop_when_lost.py                               # publishes visloc_lost, ten times a second
-    python3 examples/stop_when_lost.py --ros-args -p degraded:=true  # already while the pose rests on odometry
+    python3 examples/stop_when_lost.py --ros-args -p degraded:=true  # also while DEGRADED
 
-What it teaches: the status is latched and comes with every frame, so that silence is a loss, too.
+What it teaches: the status is latched and comes with every frame, so silence is a loss, too.
 """
 
 import rclpy
@@ -16,7 +16,7 @@ from std_msgs.msg import Bool
 
 from visloc_msgs.msg import LocalizationStatus
 
-SILENCE_S = 1.0  # the fusion node itself tells of a camera that is silent that long
+SILENCE_S = 1.0  # the fusion node itself reports a camera that is silent for so long
 PERIOD_S = 0.1
 
 
@@ -34,12 +34,12 @@ class StopWhenLost(Node):
         self._lock = self.create_publisher(Bool, "visloc_lost", 10)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.create_subscription(LocalizationStatus, "/visloc/status", self._take, latched)
-        self.create_timer(PERIOD_S, self._tell)
+        self.create_timer(PERIOD_S, self._publish_lock)
 
     def _take(self, status: LocalizationStatus) -> None:
         self._heard, self._is_trusted = self.get_clock().now(), status.state in self._trusted
 
-    def _tell(self) -> None:
+    def _publish_lock(self) -> None:
         is_silent = self._heard is None or (self.get_clock().now() - self._heard).nanoseconds > SILENCE_S * 1e9
         self._lock.publish(Bool(data=is_silent or not self._is_trusted))
 

@@ -7,7 +7,7 @@ ARGUMENTS = {
     "namespace": NAMESPACE,
     **PROCESS,
     **RVIZ,
-    "rviz": switch(True, "Whether to start RViz, if it is there"),
+    "rviz": switch(True, "Whether to start RViz, if it is installed"),
 }
 
 
@@ -15,7 +15,7 @@ def start(given):
     """The nodes, and the simulated camera that they localize."""
     same = {name: given.values[name] for name in ("map_path", "namespace", "rviz")}
     nodes = include("visloc.launch.py", image_transport="compressed", **same)
-    # In this order: what the nodes' file refuses leaves no camera behind.
+    # In this order: if the nodes' file refuses an argument, no camera starts.
     return [nodes, process("simulated_camera_node", given, {})]
 
 

@@ -1,4 +1,4 @@
-"""A map of a new place: drive the robot through it while its camera is recorded, then build.
+"""Maps a new place: records the camera while the robot drives through it, then builds the map.
 
 ros2 service call /visloc/map_builder_node/record std_srvs/srv/SetBool "{data: true}"
 ros2 action send_goal --feedback /visloc/map_builder_node/build_map visloc_msgs/action/BuildMap "{name: office}"
@@ -17,7 +17,7 @@ from visloc_ros.nodes.launching import (
 )
 
 ARGUMENTS = {
-    "maps_folder": Argument("maps", "Folder that maps are put in, and what is recorded for them"),
+    "maps_folder": Argument("maps", "Folder for maps and for the recordings they are built from"),
     "namespace": NAMESPACE,
     **CAMERA,
     **PROCESS,

@@ -1,4 +1,4 @@
-"""A recorded drive, played by ros2 bag to the nodes, which run on its time.
+"""Plays a recorded drive to the nodes by ros2 bag; they run on its time.
 
 Takes the arguments of visloc.launch.py, too. "visloc run" and "visloc replay" evaluate a recording without launch.
 """
@@ -11,8 +11,8 @@ CLOCK_HZ = 100  # finer than any camera's frames
 ARGUMENTS = {
     "bag": Argument(None, "Bag to play"),
     "rate": Argument("1.0", "Speed of the replay"),
-    "loop": switch(False, "Whether the bag is played over and over"),
-    "delay": Argument("10.0", "Seconds until it plays, in which the nodes load what they need"),
+    "loop": switch(False, "Whether to play the bag over and over"),
+    "delay": Argument("10.0", "Seconds before it plays, while the nodes load map and models"),
 }
 
 

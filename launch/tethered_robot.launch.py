@@ -1,6 +1,6 @@
-"""A robot whose images are searched in the map on another machine: it sends keyframes there as JPEG.
+"""A robot that sends keyframes as JPEG to another machine, which searches them in the map.
 
-Takes the arguments of visloc.launch.py. With map_path of a map on the robot, too, its points are followed between
+Takes the arguments of visloc.launch.py. With map_path of a map on the robot, too, its points are tracked between
 anchors. The parameters keyframe.* of the odometry node say how often keyframes are sent.
 """
 

@@ -1,7 +1,8 @@
 """Odometry with map tracking, anchors, fusion and the map builder for one camera and one map.
 
-mode:=hloc leaves the odometry out, mode:=odom all that needs a map. With anchor_host:=remote another machine searches
-over ROS: tethered_robot.launch.py and tethered_anchor.launch.py; with anchor_host:=http://HOST:8090 visloc serve does.
+mode:=hloc leaves the odometry out, mode:=odom everything that needs a map. Another machine searches with
+anchor_host:=remote over ROS (tethered_robot.launch.py, tethered_anchor.launch.py), and with
+anchor_host:=http://HOST:8090 over HTTP (visloc serve).
 """
 
 from visloc_ros.nodes.launching import (
@@ -31,14 +32,14 @@ ARGUMENTS = {
     "server_map": Argument("", "Name of the map on that server; not needed where there is only one"),
     "token_file": Argument("", "File with the token of that server, if it has one"),
     "composition": switch(False, "Whether the search runs in the process of odometry and fusion: takes less memory"),
-    "map_tracking": switch(True, "Whether map points are followed between anchors; needs the map on this machine"),
+    "map_tracking": switch(True, "Whether map points are tracked between anchors; needs the map on this machine"),
     "map_frame": Argument("map", "Frame of the map"),
     "odom_frame": Argument("odom", "Frame of the odometry; a different one for each robot"),
     "base_frame": Argument("base_link", "Frame of the robot; the camera's own frame for a bare camera"),
-    "publish_odom_tf": switch(True, "Whether odom -> base_frame is sent; false where an EKF or the base does"),
-    "initialpose_topic": Argument("/initialpose", "Where RViz tells where the robot is; one for each robot"),
+    "publish_odom_tf": switch(True, "Whether to send odom -> base_frame; false where an EKF or the base does"),
+    "initialpose_topic": Argument("/initialpose", "Topic of RViz's initial pose; one for each robot"),
     "tf_namespace": Argument("", "Namespace of tf and tf_static: /robot1 where each robot has a tree of its own"),
-    "viewer": switch(False, "Whether everything is shown in a browser: http://localhost:8890"),
+    "viewer": switch(False, "Whether to show everything in a browser: http://localhost:8890"),
     **PROCESS,
     **RVIZ,
 }
