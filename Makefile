@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Create .venv and build the ROS 2 interfaces; does nothing when they are there
+setup: ## Create .venv and build the ROS 2 interfaces; does nothing when both are up to date
 	@$(PYTHON) tools/setup_environment.py
 
 demo: setup ## Map a place, localize a camera in it, write a report; real frames with DATA=<folder>
@@ -29,10 +29,10 @@ demo: setup ## Map a place, localize a camera in it, write a report; real frames
 test: setup ## Run all tests, the lint checks included
 	@$(RUN)/pytest --numprocesses $$(( $$(nproc) + 1 )) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-fuzz: setup ## Search for hours for what breaks the package; EXAMPLES=<number> for each search
+fuzz: setup ## Search for hours for inputs that break the package; EXAMPLES=<number> for each search
 	@FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(RUN)/pytest test/hostile --timeout 0
 
-soak: setup ## Run all nodes for an hour: who dies, what memory grows; DURATION=<seconds>
+soak: setup ## Run all nodes for an hour, and report deaths and growing memory; DURATION=<seconds>
 	@$(RUN)/python -m benchmarks.soak --seconds $(or $(DURATION),3600) --plot out/soak.png
 
 lint: setup ## Check style, types and spelling
@@ -48,7 +48,7 @@ config: setup ## Write config/<node>.yaml from the options in the code
 docs: setup ## Write docs/ros_interface.md from the nodes
 	@$(RUN)/python -m visloc_ros.nodes.interface_docs docs/ros_interface.md
 
-site: setup ## Write the documentation as a site, site/index.html; it loads nothing from other hosts
+site: setup ## Write the documentation as a site, site/index.html; which loads nothing from other hosts
 	@NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict
 
 policy: setup ## Write security/visloc.policy.xml, the rights of the nodes (SROS 2), from the nodes

@@ -1,8 +1,8 @@
-"""All benchmarks in order, each in a process of its own; tables, figures and pictures go to ``results/``.
+"""Runs all benchmarks in order, each in its own process; tables, figures and pictures go to ``results/``.
 
 Run: python -m benchmarks.all --data ../shared/data
-It takes hours, and other work on the machine falsifies its times. A benchmark that fails is told at the end; the others
-still run. Maps and features are kept in ``out/``.
+It takes hours, and other work on the machine falsifies its times. If a benchmark fails, the others still run; the end
+lists the failed ones. Maps and features are kept in ``out/``.
 """
 
 from benchmarks.suite import Benchmark, parse_arguments, run_suite
@@ -59,7 +59,6 @@ BENCHMARKS = (
         threads=1,
     ),
     Benchmark("robustness.kidnapped_live", (*DATA, *ROBUSTNESS), threads=1),
-    Benchmark("robustness.truth", ("{data}/euroc_mh05", *ROBUSTNESS)),
     Benchmark("robustness.driving", ROBUSTNESS, threads=1),
     Benchmark("layouts", (*DATA, "--runs", "3", "--json", "{results}/layouts.json")),
     Benchmark(
@@ -82,7 +81,7 @@ BENCHMARKS = (
 
 
 def main() -> None:
-    """Run those that are asked for."""
+    """Run the chosen ones."""
     run_suite(BENCHMARKS, parse_arguments(__doc__, BENCHMARKS))
 
 

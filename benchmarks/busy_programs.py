@@ -1,7 +1,7 @@
-"""What keeps the nodes from the processors while they are measured: other programs, fewer cores, stops.
+"""Load beside the nodes while they are measured: other programs, fewer cores, stops.
 
-Nothing here needs rights or control groups. A quota is kept as Linux keeps that of a container, period by period, but
-by stopping the processes (SIGSTOP) once they have used it up, and letting them go on (SIGCONT) in the next period.
+Nothing here needs rights or control groups. A quota works as Linux does for a container, period by period, but by
+stopping the processes (SIGSTOP) once they have used it up, and continuing them (SIGCONT) in the next period.
 """
 
 import os
@@ -39,7 +39,7 @@ PROCESSOR_CLOCK = 2  # CPUCLOCK_SCHED: see clock_getcpuclockid(3)
 
 @dataclass(frozen=True)
 class Condition:
-    """What the nodes live with while they are measured; ``make`` gives the context in which it is so."""
+    """A condition of a measurement; ``make`` returns its context."""
 
     name: str
     make: Callable[[], AbstractContextManager[object]] = nullcontext
@@ -60,7 +60,7 @@ def conditions(own_sessions: bool = False) -> tuple[Condition, ...]:
 
 @contextmanager
 def beside(program: str, count: int, own_sessions: bool = False) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """So many processes of a program as long as the block lasts. Raises RuntimeError where one ended before."""
+    """Run so many processes of a program during the block. Raises RuntimeError where one ended before."""
     command = [sys.executable, "-c", program, str(os.getpid()), str(LIMIT_S)]
     processes: list[subprocess.Popen[bytes]] = []
     try:
@@ -132,7 +132,7 @@ def is_node(process: psutil.Process) -> bool:
 
 
 def processor_s(process: psutil.Process, otherwise: float) -> float:
-    """Processor time of a process so far, finer than psutil's hundredths of a second; ``otherwise`` when it is gone."""
+    """Processor time of a process so far, finer than psutil's hundredths of a second; ``otherwise`` if it has ended."""
     try:
         return time.clock_gettime(~process.pid << 3 | PROCESSOR_CLOCK)
     except OSError:

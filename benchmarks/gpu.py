@@ -1,8 +1,8 @@
-"""The benchmarks whose figures a GPU changes: networks, anchors, ``dpvo``.
+"""Runs the benchmarks with figures that a GPU changes: networks, anchors, ``dpvo``.
 
 Run: python -m benchmarks.gpu --data ../shared/data
-Tables go to ``results/gpu.md``. Without CUDA it says so and runs nothing. A benchmark that fails is told at the end;
-the others still run.
+Tables go to ``results/gpu.md``. Without CUDA it reports that and runs nothing. If a benchmark fails, the others still
+run; the end lists the failed ones.
 """
 
 import sys
@@ -23,7 +23,7 @@ BENCHMARKS = (
 
 
 def main() -> None:
-    """Run those that are asked for on the GPU."""
+    """Run the chosen ones on the GPU."""
     arguments = parse_arguments(__doc__, BENCHMARKS)
     if not arguments.list and not torch.cuda.is_available():
         sys.exit("error: torch sees no CUDA GPU on this machine; benchmarks.all runs everything on the CPU")

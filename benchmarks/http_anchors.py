@@ -2,8 +2,8 @@
 
 Run: python -m benchmarks.http_anchors --data ../shared/data --runs 3 --markdown results/server.md
 
-Robot and server share the computer. Over DDS the anchor node searches; over HTTP ``visloc serve`` does, asked by the
-remote anchor node. ``benchmarks.tethered`` has them on two machines, and kills the server.
+Robot and server share the computer. Over DDS the anchor node searches; over HTTP the remote anchor node asks ``visloc
+serve``. ``benchmarks.tethered`` runs them on two machines, and kills the server.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.layouts import PLACES, made_place
-from benchmarks.places import known_truth
-from benchmarks.program import add_outputs, new_parser
+from benchmarks.layouts import PLACES
+from benchmarks.places import demo_folder, known_truth
+from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.apps.replay import ReplayPlan, make_record, run_nodes
 from visloc_ros.apps.server_process import running
@@ -30,12 +30,11 @@ CENTIMETRES = 100.0
 def main() -> None:
     """Play each place's bag both ways, in turn."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/layouts"), help="folder for maps and bags")
+    add_folders(parser, "out/layouts", "maps and bags")
     parser.add_argument("--runs", type=int, default=3)
     add_outputs(parser)
     arguments = parser.parse_args()
-    runs = {place: both_ways(made_place(arguments.data / place, arguments.work), arguments) for place in PLACES}
+    runs = {place: both_ways(demo_folder(place, arguments.work, arguments.data), arguments) for place in PLACES}
     write_outputs(arguments, "Anchors over HTTP", {**provenance(), "runs": runs}, as_table(runs))
 
 

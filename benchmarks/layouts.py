@@ -1,18 +1,16 @@
-"""Which nodes share a process: fusion with odometry (as shipped), none, or all.
+"""Which nodes share a process: fusion with odometry (the default), none, or all.
 
 Run: python -m benchmarks.layouts --data ../shared/data --runs 3 --json results/layouts.json
 
-The demo's bags are played to all layouts in turn. The age of the odometry is told beside that of the fused pose: with
-fusion apart, a prediction computed where the odometry is, by the newest ``map -> odom`` of the other process, could be
-out then at the earliest, for the processor time of this layout at least.
+All layouts play the demo's bags in turn. The age of the odometry is reported beside that of the fused pose: with fusion
+apart, odometry could predict the fused pose by the newest ``map -> odom`` of the other process, at that age at the
+earliest, for at least the processor time of this layout.
 """
 
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.places import known_truth
-from benchmarks.program import new_parser, run_visloc
+from benchmarks.places import demo_folder, known_truth
+from benchmarks.program import add_folders, new_parser, percentiles
 from benchmarks.results_file import Figures, write_json
 from visloc_ros.apps.replay import Layout, ReplayPlan, make_record, run_nodes
 from visloc_ros.core.map import open_map
@@ -27,14 +25,13 @@ PLACES = ("7scenes_redkitchen", "euroc_mh05")
 def main() -> None:
     """Play each place's bag to all layouts, several times."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/layouts"), help="folder for maps and bags")
+    add_folders(parser, "out/layouts", "maps and bags")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", type=Path, help="file for all figures")
     arguments = parser.parse_args()
     runs: dict[str, dict[str, list[Figures]]] = {}
     for place in PLACES:
-        folder = made_place(arguments.data / place, arguments.work)
+        folder = demo_folder(place, arguments.work, arguments.data)
         runs[place] = {layout.value: [] for layout in Layout}
         for _ in range(arguments.runs):
             for layout in Layout:
@@ -43,13 +40,6 @@ def main() -> None:
                 print(place, layout.value, figures, flush=True)
     if arguments.json:
         write_json(arguments.json, {**provenance(), "runs": runs})
-
-
-def made_place(data: Path, work: Path) -> Path:
-    """The demo's folder of a sequence, with map and bag; made where it is not there yet."""
-    if not (work / data.name).exists():
-        run_visloc("demo", "--data", data, "--output", work)
-    return work / data.name
 
 
 def measure(folder: Path, layout: Layout) -> Figures:
@@ -67,11 +57,6 @@ def measure(folder: Path, layout: Layout) -> Figures:
         "position_error_cm": {name: round(100 * summary["position_error_m"][name], 2) for name in ("median", "p95")},
         "localized_share_after_first_fix": summary["localized_share_after_first_fix"],
     }
-
-
-def percentiles(values_ms: list[float]) -> Figures:
-    """Median and 95th percentile."""
-    return {f"p{rank}": round(float(np.percentile(values_ms, rank)), 1) for rank in (50, 95)}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""What the nodes say while the simulated camera tells the truth, as lines of JSON; benchmarks start it as a process.
+"""Prints what the nodes publish for the simulated camera, which knows the truth, as lines of JSON.
 
 Run: python -m benchmarks.listener
-A line for each status, and one for each pose: how far it is from the truth, how far it jumped, and its sigma.
+A line for each status, and one for each pose: its error, its jump, and its standard deviation. Benchmarks start it as a
+process.
 """
 
 import json
@@ -66,12 +67,17 @@ class Listener(Node):
 
 
 def tell(**values: object) -> None:
-    """Print what was heard, and when."""
+    """Print what was received, and when."""
     print(json.dumps({"heard_s": time.monotonic(), **values}), flush=True)
 
 
+def count_wrong(poses: list[Figures]) -> int:
+    """How many poses are off by more than 10 cm and beyond four of their standard deviations."""
+    return sum(one["error_m"] > max(0.1, 4.0 * one["sigma_m"]) for one in poses)
+
+
 def read_lines(heard: Path) -> list[Figures]:
-    """What has been heard so far, whole lines of it."""
+    """What has been received so far, in whole lines."""
     text = heard.read_text(encoding="utf-8") if heard.exists() else ""
     return [json.loads(line) for line in text.split("\n")[:-1]]
 

@@ -1,9 +1,9 @@
-"""Many clients that ask ``visloc serve`` at once: what they are answered, how soon, and what memory it takes.
+"""Many clients that ask ``visloc serve`` at once: their answers, times, and the server's memory.
 
 Run: python -m benchmarks.load --data ../shared/data --markdown results/server.md
 
-Each client sends a photo of a place, waits for the answer, and sends the next; one that is told to come again later
-waits as long as it is told. First one client alone asks, then all of them. Client and server share the computer.
+Each client sends a photo of a place, waits for the answer, and sends the next; where the server asks it to come again
+later, it waits as long. First one client alone asks, then all of them. Client and server share the computer.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import threading
 import time
 from argparse import Namespace
 from collections import Counter
-from pathlib import Path
 
 import httpx
 import numpy as np
 import psutil
 
 from benchmarks.places import Place, real_places
-from benchmarks.program import add_outputs, new_parser
+from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.apps.server_process import WAIT_S, HttpServer, running
 from visloc_ros.core.result_mapping import pose_from_mapping
@@ -35,8 +34,7 @@ PLACE = "redkitchen"
 def main() -> None:
     """One client, then many."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/load"), help="folder for maps")
+    add_folders(parser, "out/load")
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60.0)
     add_outputs(parser)
@@ -94,7 +92,7 @@ class Load:
                 index += 7
 
     def ask(self, client: httpx.Client, index: int) -> float:
-        """Ask once, and tell how long to wait before the next time."""
+        """Ask once; returns how long to wait before the next time."""
         index %= len(self._jpegs)
         begin_s = time.monotonic()
         try:
@@ -113,7 +111,7 @@ class Load:
         return float(answer.headers.get("retry-after", 0.0))
 
     def figures(self, memory_mb: list[float]) -> Figures:
-        """What came of it."""
+        """The results."""
         took_ms = [1e3 * took_s for status, took_s, _ in self._answers if status == 200]
         errors = [CENTIMETRES * error for *_, error in self._answers if error is not None]
         statuses = Counter(str(status or "no answer") for status, *_ in self._answers)

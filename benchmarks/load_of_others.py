@@ -1,17 +1,18 @@
-"""Whether the pose holds when the computer is not the nodes' alone.
+"""Poses on a computer that the nodes share with other programs, or with too little processor time.
 
 Run: python -m benchmarks.load_of_others --data ../shared/data --runs 3 --json results/load_of_others.json
      --markdown results/load_of_others.md --plot results/load_of_others.png
 
 Each demo place is mapped once, and its bag is replayed under every condition in turn: beside 1, 2 or 4 busy programs
 that never rest, beside one that copies memory (256 MB, over and over), with all processes on one core, and with the
-nodes held back: by a quota of processor seconds a second, or stopped for 20 of every 30 ms. The player shares the
-processors with busy programs, and the one core, but is not held back. A replay that fails counts as one without a pose.
+nodes restricted: to a quota of processor seconds a second, or stopped for 20 of every 30 ms. The player shares the
+processors with busy programs, and the one core, but is not restricted. A replay that fails counts as one without a
+pose.
 
-Busy programs are as ordinary as the nodes (nice 0), and in the same session. Where Linux groups processes by session
-(autogroup), each session gets an equal share of the processors, however many processes it has: with --own-sessions each
-busy program is in a session of its own, as when started from another terminal. (Before Python 3.11 each node has a
-session of its own, too.)
+Busy programs have the priority of the nodes (nice 0) and their session. Where Linux groups processes by session
+(autogroup), each session gets an equal share of the processors, whatever its number of processes: with --own-sessions
+each busy program has its own session, as when started from another terminal. (Before Python 3.11 each node has its own
+session, too.)
 """
 
 import argparse
@@ -23,8 +24,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from benchmarks.busy_programs import Condition, conditions
-from benchmarks.places import known_truth
-from benchmarks.program import add_outputs, median, new_parser, run_visloc
+from benchmarks.places import SIMULATED, demo_folder, known_truth
+from benchmarks.program import add_folders, add_outputs, median, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.apps.replay import ReplayPlan, make_record, run_nodes
 from visloc_ros.core.errors import SetupError
@@ -36,7 +37,6 @@ from visloc_ros.evaluation.summary import Summary
 from visloc_ros.sources import SourceConfig
 from visloc_ros.sources.bag import BagSource
 
-SIMULATED = "simulated_room"
 PLACES = (SIMULATED, "7scenes_redkitchen", "euroc_mh05")
 CONDITIONS = tuple(condition.name for condition in conditions())
 COLORS = (LIGHT.fused, LIGHT.anchor, LIGHT.warn)
@@ -72,7 +72,7 @@ TITLES = ("frames with a pose after the first fix, %", "first fix, s", "pose age
 
 @dataclass(frozen=True)
 class Judged:
-    """A figure that has a target: how it is put into words, and its value in a run, infinite where there is no pose."""
+    """A figure that has a target: its words, and its value in a run, infinite where there is no pose."""
 
     name: str
     words: str
@@ -88,15 +88,14 @@ class Judged:
         return value >= limit if self.more_is_better else value <= limit
 
     def limit_in_words(self, limit: float) -> str:
-        """A limit as the table of targets tells it."""
+        """A limit as in the table of targets."""
         return "–" if limit == inf else f"{'≥' if self.more_is_better else '≤'} {self.words.format(limit)}"
 
 
 def main() -> None:
     """Replay every place under every condition, several times."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/load_of_others"), help="folder for maps and bags")
+    add_folders(parser, "out/load_of_others", "maps and bags")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--places", nargs="+", choices=PLACES, default=PLACES)
     parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS)
@@ -107,7 +106,7 @@ def main() -> None:
     chosen = [one for one in conditions(arguments.own_sessions) if one.name in arguments.conditions]
     runs: dict[str, dict[str, list[Figures]]] = {}
     for place in arguments.places:
-        folder = made_place(place, arguments.data, arguments.work)
+        folder = demo_folder(place, arguments.work, arguments.data)
         runs[place] = {condition.name: [] for condition in chosen}
         for _ in range(arguments.runs):
             for condition in chosen:
@@ -115,13 +114,6 @@ def main() -> None:
                 runs[place][condition.name].append(figures)
                 print(line_of(place, condition.name, figures), flush=True)
     show(runs, arguments)
-
-
-def made_place(name: str, data: Path, work: Path) -> Path:
-    """The demo's folder of a place, with map and bag; made where it is not there yet."""
-    if not (work / name).exists():
-        run_visloc("demo", *([] if name == SIMULATED else ["--data", data / name]), "--output", work)
-    return work / name
 
 
 def measure(folder: Path, condition: Condition) -> Figures:
@@ -218,9 +210,8 @@ def line_of(place: str, condition: str, run: Figures) -> str:
 
 
 def show(runs: Runs, arguments: argparse.Namespace) -> None:
-    """Print and write the tables, and draw the picture."""
+    """Write the tables, and draw the picture."""
     body = f"{figures_table(runs)}\n\n{targets_table(runs)}"
-    print(body, flush=True)
     if arguments.plot:
         arguments.plot.parent.mkdir(parents=True, exist_ok=True)
         arguments.plot.write_bytes(picture(runs))
@@ -230,7 +221,7 @@ def show(runs: Runs, arguments: argparse.Namespace) -> None:
 
 
 def figures_table(runs: Runs) -> str:
-    """A row for each place and condition; a cell holds the figures of all runs."""
+    """A row for each place and condition; a cell has the figures of all runs."""
     header = (
         *("place", "condition", "localized after the first fix, %", "first fix, s", "pose age p95, ms"),
         *(

@@ -1,10 +1,9 @@
-"""Map tracking alone: one anchor, then five seconds in which only its map points are followed.
+"""Map tracking alone: one anchor, then five seconds in which only its map points are tracked.
 
 Run: python -m benchmarks.map_tracking --data ../shared/data --markdown results/map_tracking.md
 
-Anchors are those of the real engine, without prediction; each joins 0.3 s after its image. Errors are against the
-truth, with no alignment; the anchors of the same frames are what they are to be compared with. Times are of the
-processor, of one thread.
+Anchors come from the real engine, without prediction; each joins 0.3 s after its image. Errors are against the truth,
+without alignment, beside those of the anchors of the same frames. Times are processor times of one thread.
 """
 
 import argparse
@@ -16,7 +15,7 @@ import cv2
 import numpy as np
 
 from benchmarks.places import FeatureCache, Place, known_truth, real_places, true_pose
-from benchmarks.program import new_parser
+from benchmarks.program import add_folders, new_parser
 from benchmarks.results_file import table, write_section
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, umeyama
 from visloc_ros.core.map import Map
@@ -88,8 +87,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/map_tracking"), help="folder for maps and features")
+    add_folders(parser, "out/map_tracking", "maps and features")
     parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
     return parser.parse_args()
 

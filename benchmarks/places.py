@@ -1,4 +1,4 @@
-"""The places that the benchmarks map and look for: real ones at known poses, and simulated rooms."""
+"""The places of the benchmarks: real ones at known poses, and simulated rooms."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +20,8 @@ from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.living_room import make_living_room
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
 
+DEMO_MAP = Path(__file__).parents[1] / "maps" / "demo_room.tar.gz"
+SIMULATED = "simulated_room"  # the place of "visloc demo" without data
 PAINTED_SEED = 401
 PAINTED_CONFIG = SimulationConfig(rate_hz=1.0)
 ROOM_CONFIG = SimulationConfig(rate_hz=2.0)
@@ -38,7 +40,7 @@ class Place:
     query_fps: float
 
     def open_map(self, maps: Path) -> Map:
-        """The place's map below the folder ``maps``, built at the true poses where it is not there yet."""
+        """The place's map below the folder ``maps``, built at the true poses if missing."""
         path = maps / self.name
         if not path.exists():
             truth = next(self.map_folder.glob("groundtruth*.txt"))
@@ -56,6 +58,13 @@ class Place:
         return known_truth(open_source(self.query_folder, self.queries))
 
 
+def demo_folder(name: str, work: Path, data: Path | None = None) -> Path:
+    """The folder of ``visloc demo`` with map and bag of a place, below ``work``; made where it is missing."""
+    if not (work / name).exists():
+        run_visloc("demo", *([] if data is None or name == SIMULATED else ["--data", data / name]), "--output", work)
+    return work / name
+
+
 def real_places(data: Path) -> list[Place]:
     """Red kitchen seen again from other places, and a flight of which every tenth frame is mapped."""
     kitchen, flight = data / "7scenes_redkitchen", data / "euroc_mh05"
@@ -66,7 +75,7 @@ def real_places(data: Path) -> list[Place]:
 
 
 def simulated_room(work: Path) -> Place:
-    """The simulated room, mapped by day and searched in the evening; rendered where it is not there yet."""
+    """The simulated room, mapped by day and searched in the evening; rendered if missing."""
     folders = {name: work / f"room_{name}" for name in ("map", "localize")}
     for name, folder in folders.items():
         if not folder.exists():

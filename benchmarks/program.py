@@ -1,4 +1,4 @@
-"""What the programs share: the command line, other programs in processes of their own, small statistics."""
+"""What the programs share: the command line, other programs in their own processes, small statistics."""
 
 import argparse
 import subprocess
@@ -13,8 +13,14 @@ from visloc_ros.sources import SourceConfig
 
 
 def new_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser that shows the program's docstring as it stands."""
+    """A parser that shows the program's docstring unchanged."""
     return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def add_folders(parser: argparse.ArgumentParser, work: str, content: str = "maps") -> None:
+    """Add the options ``--data`` and ``--work``, with the work folder's default and what is in it."""
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
+    parser.add_argument("--work", type=Path, default=Path(work), help=f"folder for {content}")
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -65,3 +71,9 @@ def visloc_figures(file: Path, *arguments: object) -> None:
 def median(values: Iterable[float]) -> float:
     """Median of an iterable."""
     return float(np.median(list(values)))
+
+
+def percentiles(values: Iterable[float], digits: int = 1) -> dict[str, float]:
+    """Median and 95th percentile, rounded."""
+    known = list(values)
+    return {f"p{rank}": round(float(np.percentile(known, rank)), digits) for rank in (50, 95)}

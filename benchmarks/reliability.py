@@ -1,7 +1,7 @@
-"""What the package survives: writes that fail or are killed, storms of messages and requests over DDS.
+"""Writes that fail or are killed, and storms of messages and requests over DDS.
 
-The long form of what ``test/hostile`` tries in every test run; its searches over maps, files and command lines go on
-with ``make fuzz``.
+The long form of what ``test/hostile`` tries in every test run; ``make fuzz`` goes on with its searches over maps, files
+and command lines.
 
 Run: python -m benchmarks.reliability --data ../shared/data --markdown results/reliability.md
 """
@@ -16,13 +16,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.places import DEMO_MAP
 from benchmarks.program import new_parser
 from benchmarks.results_file import table, write_section
 from visloc_ros.apps.replay import LOOPBACK_ONLY, free_domain_id
 from visloc_ros.evaluation.machine import provenance
 
 HOSTILE = Path("test/hostile").resolve()
-DEMO_MAP = Path("maps/demo_room.tar.gz").resolve()
 
 
 FAILURES = "Failures at each call that writes: disk full, input/output error, killed."
@@ -39,19 +39,15 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
     arguments = parser.parse_args()
     if "writes" in arguments.parts:
-        report(arguments.markdown, "Writes that fail", writes_table(arguments.data.resolve(), arguments.trials))
+        tables = writes_table(arguments.data.resolve(), arguments.trials)
+        write_section(arguments.markdown, "Writes that fail", provenance(), tables)
     if "storm" in arguments.parts:
-        report(arguments.markdown, "Messages and requests", storm_table(arguments.messages, arguments.calls))
-
-
-def report(path: Path | None, title: str, body: str) -> None:
-    """Print a table, and write it to the results file, if there is one."""
-    print(body, flush=True)
-    write_section(path, title, provenance(), body)
+        tables = storm_table(arguments.messages, arguments.calls)
+        write_section(arguments.markdown, "Messages and requests", provenance(), tables)
 
 
 def writes_table(data: Path, trials: int) -> str:
-    """What became of each way of writing something."""
+    """The outcome of each way of writing something."""
     rows: list[Sequence[str]] = []
     with TemporaryDirectory() as folder:
         library = Path(folder) / "faulty_disk.so"
@@ -88,7 +84,7 @@ def writes_row(name: str, good: Mapping[str, Any], failed: Sequence[Mapping[str,
 
 
 def storm_table(messages: int, calls: int) -> str:
-    """What the nodes made of a storm."""
+    """The nodes' reaction to a storm."""
     environment = os.environ | LOOPBACK_ONLY | {"ROS_DOMAIN_ID": str(free_domain_id()), "PYTHONPATH": str(Path.cwd())}
     with TemporaryDirectory() as folder:
         command = [sys.executable, str(HOSTILE / "storm.py"), str(DEMO_MAP), folder, str(messages), str(calls), "1"]

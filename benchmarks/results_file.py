@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 Figures = dict[str, Any]
-"""Figures as they are written to JSON."""
+"""Figures as written to JSON."""
 
 
 def put_section(path: Path, title: str, body: str) -> None:
@@ -39,19 +39,20 @@ def read_json(path: Path) -> Figures:
 
 
 def write_json(path: Path, figures: Mapping[str, Any]) -> None:
-    """Write figures; the folder is made where it is not there yet."""
+    """Write figures; makes the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 def write_section(path: Path | None, title: str, report: Mapping[str, Any], body: str) -> None:
-    """Write a section that begins with how its figures were measured, where a file is named."""
+    """Print a section; where a file is named, write it there, with how its figures were measured."""
+    print(f"\n{title}\n\n{body}", flush=True)
     if path:
         put_section(path, title, f"{provenance_line(report)}\n\n{body}")
 
 
 def write_outputs(arguments: argparse.Namespace, title: str, report: Mapping[str, Any], body: str) -> None:
-    """Write the report to ``--json`` and the section to ``--markdown``, where these are named."""
+    """Print the section; write it to ``--markdown`` and the report to ``--json``, where these are named."""
     write_section(arguments.markdown, title, report, body)
     if arguments.json:
         write_json(arguments.json, report)

@@ -1,9 +1,9 @@
-"""Ways of searching side by side, in replays of the same bags through the nodes.
+"""Searches side by side, in replays of the same bags through the nodes.
 
 Run: python -m benchmarks.searches --data ../shared/data --runs 3 --markdown results/ros.md
 
-Each place's map is prepared first, unless it is. The bags are played to all in turn; odometry and map tracking lead on
-between anchors in all.
+Maps are prepared where necessary. All searches play the bags in turn; odometry and map tracking give the poses between
+anchors in all.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from argparse import Namespace
 from pathlib import Path
 
 from benchmarks.http_anchors import measure
-from benchmarks.layouts import PLACES, made_place
-from benchmarks.program import add_outputs, new_parser, run_visloc
+from benchmarks.layouts import PLACES
+from benchmarks.places import demo_folder
+from benchmarks.program import add_folders, add_outputs, new_parser, run_visloc
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.apps.replay import ReplayPlan
 from visloc_ros.core.map import open_map
@@ -24,15 +25,14 @@ from visloc_ros.localization.config import RETRIEVAL, search_names
 def main() -> None:
     """Play each place's bag with each way of searching, in turn."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
+    add_folders(parser, "out/layouts", "maps and bags")
     parser.add_argument("--places", nargs="+", default=PLACES, help="sequences there")
     parser.add_argument("--search", nargs="+", default=search_names(), choices=search_names(), help="ways of searching")
     parser.add_argument("--map", type=Path, help="prepared map of a single place, instead of the demo's")
-    parser.add_argument("--work", type=Path, default=Path("out/layouts"), help="folder for maps and bags")
     parser.add_argument("--runs", type=int, default=3)
     add_outputs(parser)
     arguments = parser.parse_args()
-    runs = {place: replays(made_place(arguments.data / place, arguments.work), arguments) for place in arguments.places}
+    runs = {place: replays(demo_folder(place, arguments.work, arguments.data), arguments) for place in arguments.places}
     write_outputs(arguments, "Ways of searching, replayed", {**provenance(), "runs": runs}, as_table(runs))
 
 

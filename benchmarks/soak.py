@@ -1,11 +1,11 @@
-"""All nodes for an hour: who dies, and what memory grows.
+"""Runs all nodes for an hour, and reports deaths and memory that grows.
 
 Run: python -m benchmarks.soak --markdown results/ros.md --plot out/soak.png
 
-The simulated camera is played without end to odometry, map tracking, fusion and anchors; every quarter of the hour the
-map builder builds a map beside them, the first time while they warm up. The camera tells the truth. Memory is what the
-process of a node holds, with its children, and what it shares counted once (PSS). Its growth is from the median of the
-first tenth after the warm-up to that of the last tenth.
+The simulated camera plays without end to odometry, map tracking, fusion and anchors; every quarter of the hour the map
+builder also builds a map, the first time during the warm-up. The camera knows the truth. Memory is that of a node's
+process and its children, shared memory counted once (PSS). Its growth is from the median of the first tenth after the
+warm-up to that of the last tenth.
 """
 
 import argparse
@@ -26,7 +26,8 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from benchmarks.listener import read_lines
+from benchmarks.listener import count_wrong, read_lines
+from benchmarks.places import DEMO_MAP
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_msgs.srv import BuildMap
@@ -37,15 +38,14 @@ from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.plot_style import LIGHT, new_figure, style, to_png
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 
-DEMO_MAP = Path(__file__).parents[1] / "maps" / "demo_room.tar.gz"
 BUILDS, SAMPLE_S, WARM_UP_SHARE, END_SHARE = 4, 5.0, 1 / 6, 0.1
 MAPPED = SimulationConfig(width=480, height=360, focal_px=360.0, duration_s=4.0, rate_hz=2.0)
 NODES = ("localization_node", "anchor_node", "map_builder_node")
-"""Those whose memory counts: the camera is of the simulation."""
+"""The nodes of which the memory counts, without the simulated camera."""
 
 
 def main() -> None:
-    """Run, and tell what became of it."""
+    """Run, and report the result."""
     parser = new_parser(__doc__)
     parser.add_argument("--seconds", type=float, default=3600.0, help="how long all nodes run")
     parser.add_argument("--plot", type=Path, help="picture of the memory")
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def soak(folder: Path, seconds: float) -> Figures:
-    """Run all nodes so long; a death is told, and ends the run."""
+    """Run all nodes for so long; a death ends the run, and is reported."""
     environment = {**fast_dds_profile(), **LOOPBACK_ONLY, "ROS_DOMAIN_ID": str(free_domain_id())}
     os.environ.update(environment | {"OMP_NUM_THREADS": "1"})
     write_folder(simulate(MAPPED, "map"), folder / "images")
@@ -102,7 +102,7 @@ def specs(folder: Path) -> list[NodeSpec]:
 
 @contextmanager
 def listening(heard: Path) -> Iterator[None]:
-    """Keep what the nodes say meanwhile."""
+    """Record what the nodes publish meanwhile."""
     with heard.open("w") as file:
         process = subprocess.Popen([sys.executable, "-m", "benchmarks.listener"], stdout=file)
         try:
@@ -113,7 +113,7 @@ def listening(heard: Path) -> Iterator[None]:
 
 
 class Builder:
-    """Asks the map builder for maps, and keeps what becomes of them."""
+    """Requests maps from the map builder, and keeps the outcomes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._asked = folder, list[Any]()
@@ -142,7 +142,7 @@ class Builder:
 
     @property
     def outcomes(self) -> list[str]:
-        """What became of the maps."""
+        """The outcomes of the builds."""
         return [one.result().message.partition("\n")[0] if one.done() else "not done" for one in self._asked]
 
     def spin(self, seconds: float) -> None:
@@ -159,7 +159,7 @@ def running() -> Mapping[str, psutil.Process]:
 
 
 def memory_mb(process: psutil.Process) -> float:
-    """What a process and its children hold now."""
+    """Memory of a process and its children now."""
     total = 0.0
     for one in (process, *process.children(recursive=True)):
         try:
@@ -188,12 +188,12 @@ def figures_of(lines: list[Figures], seconds: float) -> Figures:
         "states": {name: states.count(name) / max(1, len(states)) for name in sorted(set(states))},
         "poses": len(poses),
         "error_cm": {f"p{rank}": 100 * float(np.percentile(errors, rank)) for rank in (50, 95, 100)} if poses else {},
-        "lies": sum(one["error_m"] > max(0.1, 4.0 * one["sigma_m"]) for one in poses),
+        "wrong": count_wrong(poses),
     }
 
 
 def show(figures: Figures, arguments: argparse.Namespace) -> None:
-    """Print and write the table, and draw the memory."""
+    """Write the table, and draw the memory."""
     builds = figures["builds"]
     rows = [
         ("ran", f"{figures['seconds']:.0f} s"),
@@ -202,7 +202,7 @@ def show(figures: Figures, arguments: argparse.Namespace) -> None:
         ("frames a second", f"{figures['frames_hz']:.1f}"),
         ("states", ", ".join(f"{share:.2%} {name}" for name, share in figures["states"].items() if share > 0.0)),
         ("error, p50 / p95 / max", " / ".join(f"{value:.1f}" for value in figures["error_cm"].values()) + " cm"),
-        ("poses off by more than 10 cm and 4 of their sigmas", f"{figures['lies']} of {figures['poses']}"),
+        ("poses off by more than 10 cm and 4 of their sigmas", f"{figures['wrong']} of {figures['poses']}"),
         *(
             (
                 f"memory of {name}, after the warm-up and in the end",

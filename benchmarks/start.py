@@ -1,6 +1,6 @@
-"""Seconds from the command ``visloc up`` to its first pose, with a camera that is publishing already.
+"""Seconds from the command ``visloc up`` to its first pose, with a camera that publishes already.
 
-The camera is the simulated one, and shares the cores with the nodes, with this program and with busy ones.
+The simulated camera shares the cores with the nodes, with this program and with busy ones.
 
 Run: python -m benchmarks.start --runs 5 --condition "2 busy" --json results/start.json
 """
@@ -36,7 +36,7 @@ MOMENTS = ("first_status_s", "first_anchor_s", "first_pose_s")
 
 
 def main() -> None:
-    """Start the nodes several times, and tell when each had what."""
+    """Start the nodes several times, and report when each published what."""
     parser = new_parser(__doc__)
     parser.add_argument("--map", type=Path, default=Path("maps/demo_room.tar.gz"), help="map of the simulated room")
     parser.add_argument("--runs", type=int, default=5)

@@ -1,10 +1,9 @@
-"""A camera streamed over HTTP: poses a second, and how old each is when it is back at the client.
+"""A camera streamed over HTTP: poses a second, and the age of each answer at the client.
 
 Run: python -m benchmarks.stream --data ../shared/data --runs 3 --markdown results/server.md
 
-The server is ``visloc serve`` as a process of its own, the client sends JPEG images at the camera's rate over a
-WebSocket on the same computer, and takes the answers as they come. The age is that of the answer: from the moment at
-which its image was sent.
+The server is ``visloc serve`` in its own process; the client sends JPEG images at the camera's rate over a WebSocket on
+the same computer, and receives the answers. The age counts from the moment at which the image was sent.
 """
 
 from __future__ import annotations
@@ -14,14 +13,13 @@ import threading
 import time
 from argparse import Namespace
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from benchmarks.places import Place, real_places
-from benchmarks.program import add_outputs, new_parser
+from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.apps.server_process import WAIT_S, running
 from visloc_ros.core.result_mapping import pose_from_mapping
@@ -37,8 +35,7 @@ CENTIMETRES = 100.0
 def main() -> None:
     """Stream each place several times."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/stream"), help="folder for maps")
+    add_folders(parser, "out/stream")
     parser.add_argument("--runs", type=int, default=3)
     add_outputs(parser)
     arguments = parser.parse_args()

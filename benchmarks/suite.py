@@ -1,4 +1,4 @@
-"""Several benchmarks in order, each in a process of its own with the command that it prints."""
+"""Several benchmarks in order, each in its own process with the command that it prints."""
 
 import argparse
 import os
@@ -51,7 +51,7 @@ def parse_arguments(description: str | None, benchmarks: Sequence[Benchmark]) ->
 
 
 def run_suite(benchmarks: Sequence[Benchmark], arguments: argparse.Namespace) -> None:
-    """Run or list the benchmarks that are asked for; ends the program with 1 where one has failed."""
+    """Run or list the chosen benchmarks; ends the program with 1 if one has failed."""
     chosen = [one for one in benchmarks if not arguments.only or one.name in arguments.only]
     if arguments.list:
         for one in chosen:
@@ -64,7 +64,7 @@ def run_suite(benchmarks: Sequence[Benchmark], arguments: argparse.Namespace) ->
 
 
 def run(benchmark: Benchmark, data: Path, results: Path) -> bool:
-    """Run one benchmark; tells whether it ended well."""
+    """Run one benchmark; returns whether it succeeded."""
     print(f"$ {benchmark.command(data, results)}", flush=True)
     start = time.monotonic()
     finished = subprocess.run(

@@ -1,12 +1,12 @@
-"""What a user of TF such as Nav2 gets while a bag is played to the nodes, asked of ROS's own tf2_ros.
+"""What a user of TF such as Nav2 gets from ROS's own tf2_ros while the nodes play a bag.
 
 Run: python -m benchmarks.transforms --data ../shared/data --markdown results/ros.md
 
-The demo's bags are replayed. A program beside the nodes hears what any program would: /tf, /tf_static, /clock, images.
-At the stamp of each image it looks up ``map -> camera`` and waits for it at most TOLERANCE_S, as costmaps and message
-filters do. At 20 Hz it does what Nav2's controller does: the newest pose of the robot, which must not be older than
-that, and ``map -> odom`` at the time of that pose. It needs tf2_ros, which is in no package registry: source a ROS
-installation, or build tf2, tf2_py and tf2_ros_py and put them on PYTHONPATH.
+The demo's bags are replayed. A program beside the nodes subscribes to what any program would: /tf, /tf_static, /clock,
+images. At the stamp of each image it looks up ``map -> camera`` and waits for it at most TOLERANCE_S, as costmaps and
+message filters do. At 20 Hz it does what Nav2's controller does: it takes the newest pose of the robot, which must not
+be older than that, and ``map -> odom`` at the time of that pose. It needs tf2_ros, which is in no package registry:
+source a ROS installation, or build tf2, tf2_py and tf2_ros_py and put them on PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import rclpy
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
@@ -27,8 +26,8 @@ from rclpy.node import Node
 from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage
 
-from benchmarks.layouts import made_place
-from benchmarks.program import add_outputs, new_parser, run_visloc
+from benchmarks.places import SIMULATED, demo_folder
+from benchmarks.program import add_outputs, new_parser, percentiles
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_msgs.msg import LocalizationStatus
 from visloc_ros.apps.replay import LOOPBACK_ONLY, free_domain_id
@@ -42,15 +41,14 @@ except ImportError as error:
     sys.exit(f"tf2_ros cannot be imported ({error}): the docstring of this program says where it comes from")
 
 REAL_PLACES = ("7scenes_redkitchen", "euroc_mh05")
-SIMULATED = "simulated_room"
-TOLERANCE_S = 0.2  # Nav2's transform_tolerance, as docs/on_a_robot.md recommends it
+TOLERANCE_S = 0.2  # of Nav2's transform_tolerance; docs/with_nav2.md recommends 0.3
 CONTROLLER_S = 0.05  # Nav2's controller_frequency
 IMAGE_TOPIC, CAMERA = "/camera/image_raw/compressed", "camera_optical_frame"
 KEPT_S = 10.0  # that tf2 buffers keep, by default
 
 
 def main() -> None:
-    """Replay each place as often as asked, and write what a client of TF got."""
+    """Replay each place several times, and write what a client of TF got."""
     parser = new_parser(__doc__)
     parser.add_argument("--data", type=Path, help="folder of the real sequences; without it only the simulated room")
     parser.add_argument("--work", type=Path, default=Path("out/layouts"), help="folder for maps and bags")
@@ -65,12 +63,8 @@ def main() -> None:
 
 def places(arguments: argparse.Namespace) -> dict[str, Path]:
     """Folders with map and bag."""
-    if not (arguments.work / SIMULATED).exists():
-        run_visloc("demo", "--output", arguments.work)
-    found = {SIMULATED: arguments.work / SIMULATED}
-    for name in REAL_PLACES if arguments.data is not None else ():
-        found[name] = made_place(arguments.data / name, arguments.work)
-    return found
+    names = (SIMULATED,) if arguments.data is None else (SIMULATED, *REAL_PLACES)
+    return {name: demo_folder(name, arguments.work, arguments.data) for name in names}
 
 
 class Client(Node):
@@ -177,11 +171,6 @@ def figures_of(client: Client) -> Figures:
         "refused": dict(client.refused),
         "age_ms": percentiles(client.ages_ms),
     }
-
-
-def percentiles(values: list[float]) -> Figures:
-    """Median and 95th percentile."""
-    return {name: round(float(np.percentile(values, rank)), 1) for name, rank in (("p50", 50), ("p95", 95))}
 
 
 def as_table(runs: dict[str, list[Figures]]) -> str:

@@ -23,12 +23,12 @@ RUN install --directory --owner 1000 --group 1000 /maps /weights
 COPY --from=build /opt/visloc/python /opt/visloc/python
 COPY --from=build /opt/visloc/install /opt/visloc/install
 COPY containers/with_ros.sh /opt/visloc/
-# Nothing is written but to /maps and /tmp: the rest may be read-only. The map builder's folder is "maps", from here.
+# Programs write only to /maps and /tmp: the rest may be read-only. The map builder's folder is "maps", from here.
 ENV PYTHONPATH=/opt/visloc/python HOME=/tmp TORCH_HOME=/weights
 WORKDIR /
 # Shared memory needs the user of the robot's other nodes, mostly 1000.
 USER 1000:1000
-# Of the nodes, the one that sends the pose. VISLOC_NAMESPACE is that of the launch argument.
+# Health of the node that publishes the pose. VISLOC_NAMESPACE is the launch argument namespace.
 ENV VISLOC_NAMESPACE=visloc
 HEALTHCHECK --interval=60s --timeout=20s --start-period=60s CMD ["/opt/visloc/with_ros.sh", "bash", "-c", "ros2 lifecycle get --no-daemon --spin-time 2 \"/$VISLOC_NAMESPACE/fusion_node\" | grep --quiet '^active'"]
 ENTRYPOINT ["/opt/visloc/with_ros.sh", "ros2", "launch", "visloc_ros", "visloc.launch.py"]

@@ -1,4 +1,4 @@
-# What docs/server.md describes. To build and run it: docs/with_containers.md.
+# The server (docs/server.md). To build and run it: docs/with_containers.md.
 ARG DEBIAN=trixie-slim
 
 FROM docker.io/library/debian:${DEBIAN} AS build
@@ -28,7 +28,7 @@ RUN apt-get update \
     && install --directory --owner 10001 --group 10001 /maps /weights
 COPY --from=build /opt/visloc/python /opt/visloc/python
 COPY --from=build /opt/visloc/package /opt/visloc/package
-# Nothing is written but to /maps and /tmp: the rest may be read-only.
+# Programs write only to /maps and /tmp: the rest may be read-only.
 ENV PATH=/opt/visloc/package/bin:$PATH PYTHONPATH=/opt/visloc/package:/opt/visloc/python HOME=/tmp TORCH_HOME=/weights
 USER 10001:10001
 EXPOSE 8090

@@ -1,11 +1,11 @@
-"""How probable it is that a pose is right: plants right and wrong ones, and fits ``localization.acceptance`` to them.
+"""Fits ``localization.acceptance``, the probability that a pose is right, to right and wrong poses.
 
 Run: python -m benchmarks.anchor.acceptance --data ../shared/data --markdown results/anchor.md
 
-In every place, frames that show it and frames that do not are searched for with nothing refused, by matching and around
-predictions, true and false. A pose is right when it is within 25 cm and 5 degrees of the truth, or, far from the map,
-within four of its own standard deviations. Figures are of poses whose scene the model was not fitted to. Maps, rooms,
-features and trials are kept in the work folder; a trial takes about half a second.
+In every place, frames that show it and frames that do not are searched with nothing rejected: by matching, and around
+true and false predictions. A pose is right within 25 cm and 5 degrees of the truth, or, far from the map, within four
+of its own standard deviations. Figures are for poses of scenes that the model was not fitted to. Maps, rooms, features
+and trials are kept in the work folder; a trial takes about half a second.
 """
 
 import argparse
@@ -85,7 +85,7 @@ class Trial:
 
 
 def main() -> None:
-    """Plant all poses, fit both models, and tell how good they are where they were not fitted."""
+    """Fit both models to all poses, and report how good they are for the other scenes."""
     arguments = parse_arguments()
     names = [one.place.name for one in mapped_places(arguments.data, arguments.work)]
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
@@ -99,7 +99,6 @@ def main() -> None:
         rows += accepted_rows(title, chosen, held_out)
         words += in_words(title, chosen, held_out)
     body = f"{table(HEADER, rows)}\n\n{words} {consistency(trials)}"
-    console.print(body)
     write_section(arguments.markdown, SECTION, provenance(), body)
 
 
@@ -201,7 +200,7 @@ def strongest(features: LocalFeatures, count: int) -> LocalFeatures:
 
 
 def fit(trials: list[Trial]) -> AcceptanceModel:
-    """The weights that make what happened most probable, right and wrong poses counting equally as much.
+    """The weights of maximum likelihood; right and wrong poses count equally.
 
     No weight says that less spread, thickness or agreement is better, whatever the trials say.
     """
@@ -269,7 +268,7 @@ def probabilities_held_out(trials: list[Trial]) -> Array:
 
 
 def accepted_rows(title: str, trials: list[Trial], probabilities: Array) -> list[list[str]]:
-    """What is accepted at each risk."""
+    """Accepted poses at each risk."""
     right = np.array([trial.is_right for trial in trials])
     shows = np.array([trial.shows_place for trial in trials])
     return [[title, f"{risk:g}", *shares(probabilities >= 1 - risk, right, shows)] for risk in RISKS]
@@ -292,7 +291,7 @@ def in_words(title: str, trials: list[Trial], probabilities: Array) -> str:
 
 
 def consistency(trials: list[Trial]) -> str:
-    """How far poses that are right are off by their own covariance, place by place."""
+    """Squared errors of right poses over their own covariance, place by place."""
     nees: dict[str, list[float]] = {}
     for trial in trials:
         if trial.group == "the place" and trial.accuracy is not None and trial.is_right:
@@ -302,7 +301,7 @@ def consistency(trials: list[Trial]) -> str:
 
 
 def group_of(trial: Trial) -> str:
-    """What a trial is counted with: its place where the image shows it as it is, else its group in all places."""
+    """The group of a trial: its place where the image shows it as it is, else its group in all places."""
     if trial.group != "the place":
         return trial.group
     return re.sub(r"room_\d+", "rooms", trial.place)

@@ -1,7 +1,7 @@
-"""Where right and wrong poses are planted: real places, their edges, and rooms, with what is searched for in each.
+"""Places for right and wrong poses: real places, their edges, and rooms, with the images searched in each.
 
-A room comes repainted, with its pictures and its boxes elsewhere in another room, in a mirror, and seen from in front
-of its flat walls. Which frames show the mapped place, and from where, is known for all of them.
+A room also comes repainted, with its pictures and boxes in another room, mirrored, and seen squarely in front of its
+flat walls. For every frame it is known whether it shows the mapped place, and from where.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.places import Place, known_truth, photos
+from benchmarks.program import add_folders
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Frame
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
@@ -73,20 +74,19 @@ class InFrontOfWalls:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that all programs have which search these places."""
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/acceptance"), help="folder for maps, rooms, features")
+    add_folders(parser, "out/acceptance", "maps, rooms, features")
     parser.add_argument("--processes", type=int, default=2, help="places searched at once")
     parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
 
 
 def build_map(place: Place, work: Path) -> None:
-    """Build a place's map where it is not there yet, in a process of its own."""
+    """Build a place's map if missing, in a process of its own."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     place.open_map(work / "maps")
 
 
 def mapped_places(data: Path, work: Path) -> list[MappedPlace]:
-    """All places with their maps' frames, rendered where they are not there yet."""
+    """All places with their maps' frames, rendered if missing."""
     kitchen, flight, drive = (data / name for name in ("7scenes_redkitchen", "euroc_mh05", "kitti_06"))
     parts = {
         "redkitchen": (kitchen, SourceConfig(last=499, every=10), SourceConfig(first=500, every=5)),
@@ -164,7 +164,7 @@ def with_truth(folder: Path, config: SourceConfig | None = None) -> Iterator[tup
 
 
 def rendered(work: Path, seed: int, what: str) -> Path:
-    """Recording of a room: along the path of a pass, or in front of its walls; rendered where it is not there yet."""
+    """Recording of a room: along the path of a pass, or in front of its walls; rendered if missing."""
     if what == "walls":
         return recorded(work, seed, what, "localize", InFrontOfWalls(), WALL_CONFIG)
     return recorded(work, seed, what, what)

@@ -2,9 +2,9 @@
 
 Run: python -m benchmarks.anchor.networks --data ../shared/data --json results/networks.json \
     --markdown results/networks.md
-Times are of the processor, not of the clock (on a GPU of the clock, until its work is done), and the candidates take
-turns: other work on the machine then slows all of them alike. Look at the ratios, machines are noisy. Images a second,
-one by one and several at once, are by the clock in all cases: what a server does whose clients wait together.
+Times are processor times (on a GPU clock times, until its work is done), and the candidates take turns, so other work
+on the machine slows all of them alike: compare ratios. Images a second, one by one and several at once, are always
+clock times, as for a server with waiting clients.
 """
 
 import argparse
@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,7 +21,7 @@ import torch
 
 from benchmarks.anchor.timing import measure_anchors, summarize_timings
 from benchmarks.places import Place, read_rgb, real_places
-from benchmarks.program import add_device, add_outputs, new_parser
+from benchmarks.program import add_device, add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.core.trajectory import Trajectory
@@ -77,7 +76,7 @@ class PackagedMatcher:
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, and write the results."""
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(arguments.threads)
@@ -87,16 +86,13 @@ def main() -> None:
     report["batches"] = batches(kitchen, device, arguments.rounds)
     report["matching"] = matching(kitchen, device, arguments.rounds)
     report["poses"] = poses(kitchen, device, arguments)
-    body = tables(report)
-    print(body)
-    write_outputs(arguments, title_of(device, arguments.threads), report, body)
+    write_outputs(arguments, title_of(device, arguments.threads), report, tables(report))
 
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/anchor"), help="folder for maps")
+    add_folders(parser, "out/anchor")
     parser.add_argument("--rounds", type=int, default=7, help="times that every candidate is measured")
     parser.add_argument("--threads", type=int, default=1, help="processors that a network may use")
     parser.add_argument("--queries", type=int, default=25, help="frames localized with every matcher; 0 for none")
@@ -197,7 +193,7 @@ def clock_of(device: torch.device) -> Callable[[], float]:
 
 
 def synchronized_clock() -> float:
-    """Seconds, once the GPU has done what it was asked for."""
+    """Seconds, once the GPU has finished its work."""
     torch.cuda.synchronize()
     return time.perf_counter()
 

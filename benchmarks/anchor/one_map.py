@@ -30,7 +30,7 @@ ERROR_UNITS = {"position_error_m": "m", "rotation_error_deg": "deg"}
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, and write the results."""
     arguments = parse_arguments()
     report = measure(arguments)
     print_report(report)
@@ -46,7 +46,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--fps", type=float, default=2.0, help="frames taken a second; 0 takes all")
     parser.add_argument("--max-frames", type=int, default=10, help="frames measured at most; 0 measures all")
     parser.add_argument("--with-prior", action="store_true", help="also measure with a predicted pose")
-    parser.add_argument("--elsewhere", type=Path, help="source of another place, whose frames are to be refused")
+    parser.add_argument("--elsewhere", type=Path, help="source of another place, which must be rejected")
     parser.add_argument("--warm-up", type=int, default=2, help="times the first frame is localized before, apart")
     parser.add_argument("--config", type=Path, help="YAML file with options of the engine")
     add_device(parser)

@@ -1,10 +1,10 @@
-"""How rare is a pose of an image that shows another place? Every image of every place, searched for in all other maps.
+"""How rare is a pose for an image of another place? Searches every image of every place in all other maps.
 
 Run: python -m benchmarks.anchor.other_places --data ../shared/data --markdown results/anchor.md
 
-Each image is searched for without a prediction and with a false one. Rooms of one plan are not searched for in each
-other's maps: a pose there may be right. Images of one recording are alike, so that the bound holds for such recordings.
-Maps, rooms and features are kept in the work folder of ``benchmarks.anchor.acceptance``.
+Each image is searched without a prediction and with a false one. Rooms of one plan are not searched in each other's
+maps, since a pose there may be right. Images of one recording are alike, so the bound holds for such recordings. Maps,
+rooms and features are kept in the work folder of ``benchmarks.anchor.acceptance``.
 """
 
 import argparse
@@ -61,7 +61,7 @@ class Recording:
 
 
 def main() -> None:
-    """Search for all images in all other maps, and tell how many poses came of it."""
+    """Search all images in all other maps, and report the number of poses."""
     arguments = parse_arguments()
     places = searched_places(arguments)
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
@@ -75,7 +75,6 @@ def main() -> None:
         f"{poses} poses of {searches} searches in {len(places)} maps: at most {1e4 * bound:.2f} in 10,000, with "
         f"{CONFIDENCE:.0%} confidence (Clopper and Pearson)."
     )
-    print(body)
     write_section(arguments.markdown, SECTION, provenance(), body)
 
 
@@ -87,7 +86,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def searched_places(arguments: argparse.Namespace) -> list[MappedPlace]:
-    """Places whose maps are searched: all that are mapped as a whole."""
+    """Places with maps to search: all that are mapped as a whole."""
     places = mapped_places(arguments.data, arguments.work)
     return [one for one in places if not one.place.name.endswith(("_edge", "_part"))]
 
@@ -105,7 +104,7 @@ def recordings(arguments: argparse.Namespace) -> Iterator[Recording]:
 
 
 def extract_features(recording: Recording, arguments: argparse.Namespace) -> None:
-    """Extract the features of a recording where they are not there yet."""
+    """Extract the features of a recording if missing."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     _, cache = engine_and_cache(searched_places(arguments)[0], arguments)
     for frame in recording.frames():

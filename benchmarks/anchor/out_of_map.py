@@ -1,12 +1,12 @@
-"""Does the anchor engine say no? Images of other places, look-alike rooms, corrupted images, and false predictions.
+"""Does the anchor engine reject images of other places, look-alike rooms, corrupted images and false predictions?
 
 Run: python -m benchmarks.anchor.out_of_map --data ../shared/data --json results/out_of_map.json
-With --search the maps are prepared for that first, each without having seen any other place.
+With --search it first prepares the maps for that, each without images of other places.
 
-Five places are mapped: two real ones and a simulated room, by which settings of the engine were chosen, and two by
-which none was: a drive, and another room. Each is searched for images that do not show it, with no prediction
-and every second time also with a false one, and for images that do show it, to see that the right ones are still found.
-Maps, rendered rooms and features are kept in the work folder, so that a second run is quicker.
+Five places are mapped: two real ones and a simulated room, by which settings of the engine were chosen, and two others,
+a drive and another room. Images that do not show a place are searched in its map without a prediction, and every second
+one also with a false one; images that do show it must still be found. Maps, rendered rooms and features are kept in the
+work folder for later runs.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from benchmarks.places import (
     photos,
     true_pose,
 )
-from benchmarks.program import add_outputs, new_parser
+from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.core.config import read_config
 from visloc_ros.core.geometry import SE3
@@ -75,7 +75,7 @@ HEADER = ("images", "tried", "wrong pose accepted", "right pose accepted")
 
 
 def main() -> None:
-    """Run all attempts, and print what was accepted."""
+    """Run all attempts, and report the accepted ones."""
     arguments = parse_arguments()
     places = all_places(arguments.data, arguments.work)
     names = [place.name for place in places if not arguments.only or place.name in arguments.only]
@@ -85,7 +85,6 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         parts = pool.map(partial(try_place, arguments=arguments), names)
         report = summarize([one for part in parts for one in part])
-    print(as_markdown(report))
     title = SECTION if arguments.search == RETRIEVAL else f"{SECTION}, searched by {arguments.search}"
     write_outputs(arguments, title, report, as_markdown(report))
 
@@ -105,8 +104,7 @@ def try_place(name: str, arguments: argparse.Namespace) -> list[Attempt]:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/out_of_map"), help="folder for maps, rooms and features")
+    add_folders(parser, "out/out_of_map", "maps, rooms and features")
     parser.add_argument("--config", type=Path, help="YAML file with options of the engine")
     parser.add_argument("--search", choices=search_names(), default=RETRIEVAL, help="way of searching")
     parser.add_argument("--only", nargs="*", help="maps to search: redkitchen, euroc, room, drive, painted")
@@ -146,7 +144,7 @@ def run_place(place: Place, places: list[Place], arguments: argparse.Namespace) 
 
 
 def searched_map(place: Place, places: list[Place], arguments: argparse.Namespace) -> Map:
-    """The map of a place, prepared for the way of searching; built and prepared where it is not yet."""
+    """The map of a place, prepared for the way of searching; built and prepared if missing."""
     if arguments.search == LANDMARKS:
         return prepared_map(place, places, arguments.work, ALONE)
     maps = arguments.work / "maps"
@@ -231,7 +229,7 @@ def redecorated_samples(work: Path) -> Iterator[Sample]:
 
 
 def render(folder: Path, seed: int, room: Room) -> Path:
-    """A recording in a room, along either path; rendered where it is not there yet."""
+    """A recording in a room, along either path; rendered if missing."""
     if not folder.exists():
         write_folder(simulate(LOOK_ALIKE_CONFIG, "localize" if seed % 2 else "map", room), folder)
     return folder

@@ -1,8 +1,8 @@
 """The anchor engine stage by stage on the real places, beside stock hloc where it is installed.
 
 Run: python -m benchmarks.anchor.stages --data ../shared/data --markdown results/anchor.md
-One map alone: python -m benchmarks.anchor.one_map (the same code).
-Each place is measured in a process of its own, so that its memory is its own. Look at several runs: machines are noisy.
+One map alone: python -m benchmarks.anchor.one_map (the same code). Each place is measured in its own process, for its
+memory. Compare several runs: machines are noisy.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.anchor import stock_hloc
 from benchmarks.anchor.timing import STAGES
 from benchmarks.places import Place, real_places
-from benchmarks.program import add_device, new_parser, run_module
+from benchmarks.program import add_device, add_folders, new_parser, run_module
 from benchmarks.results_file import Figures, read_json, table, write_section
 from visloc_ros.evaluation.machine import provenance
 
@@ -24,8 +24,7 @@ def main() -> None:
     arguments = parse_arguments()
     places = real_places(arguments.data)
     reports = {place.name: bench(place, other, arguments) for place, other in zip(places, places[::-1], strict=True)}
-    body = stages_table(reports)
-    write_section(arguments.markdown, SECTION, provenance(), body)
+    write_section(arguments.markdown, SECTION, provenance(), stages_table(reports))
     if importlib.util.find_spec("hloc") is None:
         print("stock hloc is not installed: no comparison")
         return
@@ -37,8 +36,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/anchor"), help="folder for maps and figures")
+    add_folders(parser, "out/anchor", "maps and figures")
     parser.add_argument("--max-frames", type=int, default=50, help="frames measured of each place")
     add_device(parser)
     parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
@@ -70,7 +68,7 @@ def bench(place: Place, other: Place, arguments: argparse.Namespace) -> Figures:
 
 
 def stages_table(reports: dict[str, Figures]) -> str:
-    """The stages of all places, and what came out."""
+    """The stages of all places, and their results."""
     ways = {
         f"{name}, {way}": summary
         for name, report in reports.items()

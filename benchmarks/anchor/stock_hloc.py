@@ -1,10 +1,10 @@
 """The anchor engine beside stock hloc: same weights, same map, same queries, same run, frame by frame in turn.
 
 Run: python -m benchmarks.anchor.stock_hloc --map maps/redkitchen --source ../shared/data/7scenes_redkitchen
-hloc must be installed; it is driven one frame at a time (``stock_hloc_driver``), once with everything kept loaded
-and once as its own programs run. It has no use for a predicted pose. The prediction given to the engine is the true
-pose of three frames earlier, perturbed by 5 cm and 2 degrees. Decoding the image is part of every figure. Processor
-times are those of this process, all threads together; hloc's programs start others besides.
+hloc must be installed; ``stock_hloc_driver`` drives it one frame at a time, once with everything kept loaded and once
+as its own programs run. It does not use a predicted pose. The engine's prediction is the true pose of three frames
+earlier, perturbed by 5 cm and 2 degrees. Every figure includes decoding of the image. Processor times are those of this
+process, all threads together, without the processes that hloc's programs start.
 """
 
 import argparse
@@ -75,15 +75,13 @@ class Outcome:
 
 
 def main() -> None:
-    """Run the comparison, print it, and write it as JSON where asked."""
+    """Run the comparison, and write the results."""
     arguments = parse_arguments()
     try:
         report = compare(arguments)
     except VislocError as error:
         sys.exit(f"error: {error}")
-    body = as_markdown(report)
-    print(body)
-    write_outputs(arguments, SECTION, report, body)
+    write_outputs(arguments, SECTION, report, as_markdown(report))
 
 
 def parse_arguments() -> argparse.Namespace:

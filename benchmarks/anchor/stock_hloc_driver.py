@@ -110,7 +110,7 @@ class StockHloc:
 
     @contextmanager
     def _models(self) -> Iterator[None]:
-        """Networks kept from call to call, and data read in this process, where that is asked for."""
+        """Networks kept from call to call, and data read in this process, if chosen."""
         if not self.keep_loaded:
             yield
             return

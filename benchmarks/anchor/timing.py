@@ -1,6 +1,6 @@
-"""How long the anchor engine takes, stage by stage, and how well it finds.
+"""Times of the anchor engine, stage by stage, and the accuracy of its poses.
 
-Every stage ends with its result in ordinary arrays, so its time includes all that a GPU had to do for it.
+Every stage ends with its result in ordinary arrays, so its time includes the GPU's work.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def measure_anchors(
     with_prior: bool = False,
     warm_up: int = 2,
 ) -> AnchorTimings:
-    """Localize every frame, also with a predicted pose if asked; the first frame ``warm_up`` times before, apart.
+    """Localize every frame, also with a predicted pose if chosen; first the first frame ``warm_up`` times.
 
     The prediction is the true pose 0.1 s earlier, off by 5 cm and 2 degrees; without truth, the last accepted pose.
     Until there is one, frames are localized without it and not counted among the predicted.

@@ -1,12 +1,11 @@
-"""A map of a million points: how fast it is searched, which inliers are lost, how long the index takes to make.
+"""A map of a million points: speed of the search, lost inliers, time to make the index.
 
 Run: OMP_NUM_THREADS=2 python -m benchmarks.fused.million --markdown results/fused.md
 
-Points are synthetic: places of 500 points each, of which local descriptors are random with a spectrum that falls as
-that of learned ones does, so that few directions hold most of what tells them apart, and the reduced descriptor of the
-place is random. Half of the keypoints of an image show points of one place, with noise; half show nothing. Times are
-of the clock, since the index uses several processors. The bytes of a process are what its resident set grows by when it
-holds the index.
+Points are synthetic: places of 500 points each, with random local descriptors. Their spectrum falls as that of learned
+ones does, so that few directions contain most of what distinguishes them; the reduced descriptor of the place is
+random. Half of the keypoints of an image show points of one place, with noise; half show nothing. Times are clock
+times, since the index uses several processors. The bytes of a process are the growth of its resident set by the index.
 """
 
 import argparse
@@ -92,9 +91,7 @@ def main() -> None:
     images = [cities.image(arguments.keypoints) for _ in range(arguments.images)]
     rows = [row for storage in arguments.storages for row in measure(cities.codebook(storage), storage, images)]
     report = {**provenance(), "points": arguments.points, "keypoints": arguments.keypoints, "rows": rows}
-    body = as_markdown(report)
-    print(body)
-    write_outputs(arguments, SECTION, report, body)
+    write_outputs(arguments, SECTION, report, as_markdown(report))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -134,7 +131,7 @@ def measure(codebook: Codebook, storage: str, images: list[Image]) -> list[Figur
 
 
 def grown_megabytes(name: str, codebook: Codebook, learned: dict[str, np.ndarray]) -> float:
-    """What the memory of a process grows by when it holds an index."""
+    """Growth of a process's memory by an index."""
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         before = process.submit(resident_megabytes).result()
         return process.submit(megabytes_with, name, codebook, learned).result() - before
@@ -147,7 +144,7 @@ def resident_megabytes() -> float:
 
 
 def megabytes_with(name: str, codebook: Codebook, learned: dict[str, np.ndarray]) -> float:
-    """Memory of this process while it holds an index."""
+    """Memory of this process with an index."""
     index = make_index(name, codebook, learned)
     learned.clear()  # as the search does: the index has it
     megabytes = resident_megabytes()

@@ -14,10 +14,10 @@ import PIL.Image
 
 from benchmarks.fused.match_picture import MatchPanel, draw_matches
 from benchmarks.fused.prepared import merged_map
-from benchmarks.landmarks.prepared import add_folders, chosen_places
+from benchmarks.landmarks.prepared import chosen_places
 from benchmarks.landmarks.queries import KnownImage, known_images
 from benchmarks.places import FeatureCache
-from benchmarks.program import new_parser
+from benchmarks.program import add_folders, new_parser
 from visloc_ros.core.camera import project
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.evaluation.plot_style import to_png
@@ -58,7 +58,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    add_folders(parser)
+    add_folders(parser, "out/landmarks", "maps, rooms and features")
     parser.add_argument("--image", type=int, default=34, help="which of the images searched for is shown")
     parser.add_argument("--output", type=Path, default=Path("docs/images"), help="folder for the picture")
     return parser.parse_args()
@@ -67,7 +67,7 @@ def parse_arguments() -> argparse.Namespace:
 def panel_of(
     described: DescribedMap, describer: GlobalDescriptor, image: KnownImage, title: str, rho: float
 ) -> MatchPanel:
-    """What one weight makes of an image of the first place, judged by its true pose."""
+    """The matches of an image of the first place with one weight, judged by its true pose."""
     fused = fuse_map(described, FusedConfig(rho=rho))
     searcher = FusedSearcher(fused, describer, AnchorConfig(), NearestMatcher())
     query = Query(image.frame, image.features, Stopwatch())

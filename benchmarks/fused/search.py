@@ -2,8 +2,8 @@
 
 Run: OMP_NUM_THREADS=1 python -m benchmarks.fused.search --data ../shared/data --markdown results/fused.md
 
-The ways of searching take turns image by image. Times are processor times of the search on one thread. Prepared maps
-and features are kept in the work folder, that of the landmarks' benchmarks, so that a second run is quicker.
+The searches take turns image by image. Times are processor times of the search on one thread. Prepared maps and
+features are kept in the work folder, shared with the landmarks' benchmarks.
 """
 
 import argparse
@@ -13,10 +13,10 @@ import torch
 
 from benchmarks.fused.prepared import fused_map
 from benchmarks.landmarks.measured import ACCURACY_HEADER, accuracy_cells, search_in_turn
-from benchmarks.landmarks.prepared import add_folders, all_places, chosen_places
+from benchmarks.landmarks.prepared import all_places, chosen_places
 from benchmarks.landmarks.queries import known_images
 from benchmarks.places import FeatureCache, Place
-from benchmarks.program import add_outputs, new_parser
+from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.search_comparison import searched_bytes
@@ -38,17 +38,15 @@ def main() -> None:
     torch.set_num_threads(1)
     places = chosen_places(arguments.data, arguments.work, arguments.only, ["redkitchen"])
     report = {**provenance(), "places": {place.name: measure_place(place, arguments) for place in places}}
-    body = as_markdown(report)
-    print(body)
-    write_outputs(arguments, SECTION, report, body)
+    write_outputs(arguments, SECTION, report, as_markdown(report))
 
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    add_folders(parser)
+    add_folders(parser, "out/landmarks", "maps, rooms and features")
     parser.add_argument("--only", nargs="*", help="places: redkitchen (the default), euroc, room, drive, painted")
-    parser.add_argument("--every", type=int, default=1, help="search for every n-th image only")
+    parser.add_argument("--every", type=int, default=1, help="search every n-th image only")
     add_outputs(parser)
     return parser.parse_args()
 

@@ -1,8 +1,8 @@
-"""What one would do without a fusion: causal alignments of odometry to the anchors that have come so far.
+"""Baselines without a fusion: causal alignments of odometry to the anchors that have come so far.
 
-``single``: one Umeyama similarity from all anchors so far. ``last``: piecewise,
-from the last few. ``rigid``: the same, but with the scale of the first alignment. Poses of different odometry
-segments share neither origin nor scale, so each segment is aligned by its own anchors. None gates, weighs or smooths.
+``single``: one Umeyama similarity from all anchors so far. ``last``: piecewise, from the last few. ``rigid``: the same,
+but with the scale of the first alignment. Poses of different odometry segments share neither origin nor scale, so each
+segment is aligned by its own anchors. None gates, weighs or smooths.
 """
 
 from __future__ import annotations

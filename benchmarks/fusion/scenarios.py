@@ -1,4 +1,4 @@
-"""Scenarios of simulated runs through the fusion, and what each is there for."""
+"""Scenarios of simulated runs for the fusion, and the purpose of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How one simulated run went: errors of the fusion and of the baselines, consistency, jumps, outliers accepted."""
+"""Scores of one simulated run: errors of the fusion and of the baselines, consistency, jumps, outliers accepted."""
 
 from __future__ import annotations
 

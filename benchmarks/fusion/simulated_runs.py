@@ -27,7 +27,7 @@ SEEDS_A_TASK = 4
 
 
 def main() -> None:
-    """Run every scenario with every seed, and write what was asked for."""
+    """Run every scenario with every seed, and write the results."""
     arguments = parse_arguments()
     processes, context = arguments.processes or os.cpu_count(), get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=use_one_thread) as pool:
@@ -81,7 +81,6 @@ def report(arguments: argparse.Namespace, figures: dict[str, ScenarioFigures]) -
         "The fusion": fusion_table(figures),
     }
     for title, body in sections.items():
-        print(f"\n{title}\n\n{body}")
         write_section(arguments.markdown, title, provenance(), body)
     if arguments.json:
         plain = {name: without_nan(asdict(scenario)) for name, scenario in figures.items()}

@@ -1,4 +1,4 @@
-"""Many simulated runs of one scenario in a few figures."""
+"""Summarises many simulated runs of one scenario."""
 
 from __future__ import annotations
 

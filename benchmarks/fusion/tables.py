@@ -45,7 +45,7 @@ def fusion_row(name: str, f: ScenarioFigures) -> list[str]:
 
 
 def acceptance_table(figures: FiguresByScenario) -> str:
-    """What the fusion is asked for in simulated runs, and what came out."""
+    """Requirements of the fusion in simulated runs, and the results."""
     rows = [*error_lines(figures), *robustness_lines(figures), *nees_lines(figures), *corridor_lines(figures)]
     return table(["asked", "measured", "reached"], [[asked, said, "yes" if ok else "no"] for asked, said, ok in rows])
 
@@ -126,7 +126,7 @@ def nees_lines(figures: FiguresByScenario) -> list[Line]:
 
 
 def corridor_lines(figures: FiguresByScenario) -> list[Line]:
-    """Nothing that only positions tell holds the rotation about a straight line."""
+    """Positions alone do not determine the rotation about a straight line."""
     if "corridor" not in figures:
         return []
     corridor = figures["corridor"]

@@ -1,4 +1,4 @@
-"""What ways of searching make of the same images, in turn, and their figures."""
+"""Runs searches on the same images in turn, and summarises them."""
 
 import time
 from collections.abc import Iterable, Mapping

@@ -1,6 +1,5 @@
 """Maps of the places, prepared for the search by landmarks; made once, and kept in the work folder."""
 
-import argparse
 import os
 import shutil
 import time
@@ -32,12 +31,6 @@ DEFAULT = Preparation()
 ALONE = Preparation("alone", knows_elsewhere=False)
 
 
-def add_folders(parser: argparse.ArgumentParser) -> None:
-    """Add the options ``--data`` and ``--work``."""
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/landmarks"), help="folder for maps, rooms and features")
-
-
 def all_places(data: Path, work: Path) -> list[Place]:
     """Those by which settings of the engine were chosen, then the others."""
     return [*real_places(data), simulated_room(work), *unseen_places(data, work)]
@@ -50,7 +43,7 @@ def chosen_places(data: Path, work: Path, only: Sequence[str] | None, default: S
 
 
 def prepared_map(place: Place, places: Sequence[Place], work: Path, preparation: Preparation = DEFAULT) -> Map:
-    """The map of a place, prepared where it is not yet; ``places`` are all, of which the others are elsewhere."""
+    """The map of a place, prepared if missing; ``places`` are all, of which the others are elsewhere."""
     path = prepared_path(place, work, preparation)
     if not _record(path).exists():
         _prepare(place, places, work, preparation)

@@ -1,4 +1,4 @@
-"""The images that are searched for: their features, which are extracted once, and their true poses."""
+"""The queries: their features, extracted once, and their true poses."""
 
 from dataclasses import dataclass, replace
 

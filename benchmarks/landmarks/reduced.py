@@ -2,9 +2,9 @@
 
 Run: OMP_NUM_THREADS=1 python -m benchmarks.landmarks.reduced --data ../shared/data --markdown results/landmarks.md
 
-Every opening happens in a new process, whole and reduced maps in turn; medians are given. The networks are loaded
-before, so that times are the map's alone. What is allocated is counted by tracemalloc, in processes of their own: it
-slows them down. That of the whole process is its resident set, networks and libraries included.
+Every map is opened in a new process, whole and reduced maps in turn; figures are medians. The networks are loaded
+first, so times are the map's alone. tracemalloc counts allocations in separate processes, since it slows them down. The
+whole process is its resident set, networks and libraries included.
 """
 
 import argparse
@@ -18,8 +18,8 @@ import numpy as np
 import psutil
 import torch
 
-from benchmarks.landmarks.prepared import add_folders, all_places, chosen_places, prepared_map, prepared_path
-from benchmarks.program import add_outputs, new_parser
+from benchmarks.landmarks.prepared import all_places, chosen_places, prepared_map, prepared_path
+from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.core.child_process import ChildProcess, Tell
 from visloc_ros.core.map_folder import read_entry
@@ -46,14 +46,13 @@ def main() -> None:
     places = {path.name.partition(".")[0]: measure_map(path, arguments.work, arguments.runs) for path in paths}
     report = {**provenance(), "places": places}
     body = table(HEADER, [row(name, way, one) for name, ways in places.items() for way, one in ways.items()])
-    print(body)
     write_outputs(arguments, SECTION, report, body)
 
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    add_folders(parser)
+    add_folders(parser, "out/landmarks", "maps, rooms and features")
     parser.add_argument("--only", nargs="*", help="places: redkitchen, euroc, room, drive, painted")
     parser.add_argument("--maps", type=Path, nargs="*", help="maps that are prepared already, instead of the places")
     parser.add_argument("--runs", type=int, default=5, help="openings of each map")
@@ -62,7 +61,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def _prepared(arguments: argparse.Namespace) -> list[Path]:
-    """Prepared maps of the places, made where they are not there yet."""
+    """Prepared maps of the places, made if missing."""
     places = chosen_places(arguments.data, arguments.work, arguments.only)
     for place in places:
         prepared_map(place, all_places(arguments.data, arguments.work), arguments.work)
@@ -101,7 +100,7 @@ def timed_opening(_: Tell, path: Path, search: str) -> Figures:
 
 
 def counted_opening(_: Tell, path: Path, search: str) -> Figures:
-    """MB that are allocated at most while a map is opened, and that what searches it holds; torch's are not counted."""
+    """MB allocated at most while a map is opened, and by its search afterwards, without torch's."""
     extractor, matcher = make_extractor(), make_matcher()
     tracemalloc.start()
     engine = AnchorEngine(open_searchable_map(path), AnchorConfig(search=search), extractor, matcher)

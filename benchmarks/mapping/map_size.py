@@ -2,9 +2,9 @@
 
 Run: python -m benchmarks.mapping.map_size --data ../shared/data --markdown results/map_size.md
 
-Each place is mapped once, whole; the sparse maps are made of it by the code that a build uses. Every map is searched
-for the same images with the same features, alone and with a prediction, so that differences are the map's. Times are
-those of this thread, without the extraction of features. Maps and features are kept in the work folder.
+Each place is mapped once, whole; the code of a build makes the sparse maps from it. The same images with the same
+features are searched in every map, alone and with a prediction, so differences are the map's. Times are those of this
+thread, without the extraction of features. Maps and features are kept in the work folder.
 """
 
 import argparse
@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pycolmap
-from rich.console import Console
 
 from benchmarks.places import FeatureCache, Place, known_truth, real_places
-from benchmarks.program import add_outputs, new_parser
+from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import LocalFeatures, Map, open_map, save_map
@@ -71,17 +70,15 @@ def main() -> None:
     places = {place.name: measure_place(place, arguments) for place in real_places(arguments.data)}
     report = {**provenance(), "places": places}
     body = table(HEADER, (table_row(name, row, rows[0]) for name, rows in places.items() for row in rows))
-    Console().print(body, soft_wrap=True)
     write_outputs(arguments, "Full and sparse maps", report, body)
 
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/map_size"), help="folder for maps and features")
+    add_folders(parser, "out/map_size", "maps and features")
     parser.add_argument("--kilobytes", type=int, nargs="+", default=[75, 60, 45], help="targets for an image")
-    parser.add_argument("--every", type=int, default=1, help="search for every n-th image only")
+    parser.add_argument("--every", type=int, default=1, help="search every n-th image only")
     add_outputs(parser)
     return parser.parse_args()
 
@@ -106,7 +103,7 @@ def measure_place(place: Place, arguments: argparse.Namespace) -> list[Figures]:
 
 
 def full_map(place: Place, work: Path) -> Path:
-    """The place's map with every keypoint, built at the true poses where it is not there yet."""
+    """The place's map with every keypoint, built at the true poses if missing."""
     path = work / "maps" / place.name
     if not path.exists():
         source = open_source(place.map_folder, place.mapped)
@@ -166,7 +163,7 @@ def errors_of(result: AnchorPose | Rejection, truth: SE3) -> tuple[float, float]
 
 
 def size_of(map_: Map, target: int) -> Figures:
-    """What a map holds and takes; pictures and the map card are not counted."""
+    """Content and size of a map, without thumbnails and map card."""
     counts = map_.manifest.counts
     return {
         "target_kb": target,

@@ -1,8 +1,8 @@
 """What a frame of ``dpvo`` costs, stage by stage, without its weights: the network's numbers are random, not its work.
 
-All flow gets a constant part, so that the start sees motion. No keyframe is dropped and no frame counts as lost, so
-that every frame has all the measurements that a preset allows: the dearest case. Paths and errors mean nothing here and
-are left out. The end is the adjustment until all rests.
+A constant part is added to all flow, so that the start sees motion. No keyframe is dropped and no frame counts as lost,
+so every frame has all the measurements that a preset allows: the most expensive case. Paths and errors have no meaning
+here and are left out. The end is the adjustment until convergence.
 Run: python -m benchmarks.odometry.dpvo --source ../shared/data/7scenes_redkitchen --json out/dpvo.json
 """
 
@@ -33,7 +33,7 @@ PRESETS = {"cpu": ("cpu",), "cuda": ("default", "fast", "cpu")}
 
 
 class AwaitedOdometry:
-    """``dpvo`` whose frames are done when they are given out: a GPU is waited for."""
+    """``dpvo`` that waits for the GPU before it returns a frame."""
 
     def __init__(self, config: DpvoConfig) -> None:
         device = pick_device(config.device)

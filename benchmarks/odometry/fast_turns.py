@@ -1,9 +1,9 @@
-"""The ``klt`` odometry on a camera that is turned fast.
+"""The ``klt`` odometry on a camera that turns fast.
 
 Run: python -m benchmarks.odometry.fast_turns --data ../shared/data --markdown results/odometry.md
 
-Twelve walks through the simulated room on which the camera is turned away and comes back, truth exact, then a real
-hand-held sequence, begun at several first frames: a chain of small decisions gives each of them another error.
+Twelve walks through the simulated room on which the camera turns away and back, truth exact, then a real hand-held
+sequence from several first frames: small differences at the start change each result.
 """
 
 import argparse
@@ -91,7 +91,7 @@ class RunFigures:
 
 
 def main() -> None:
-    """Run the scenes and the sequences, print the tables, and write them where that is asked for."""
+    """Run the scenes and the sequences, and write the tables."""
     arguments = parse_arguments()
     report = provenance()
     scenes = scene_table(run_scenes())
@@ -108,7 +108,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def run_scenes() -> Iterable[tuple[StressResult, float]]:
-    """Results of each scene with the readout that odometry was told, in ms.
+    """Results of each scene with the readout time that odometry knew, in ms.
 
     Scenes with a rolling shutter are run twice: without and with the readout.
     """
@@ -122,7 +122,7 @@ def run_scenes() -> Iterable[tuple[StressResult, float]]:
 
 def scene_table(results: Iterable[tuple[StressResult, float]]) -> str:
     """A row a scene."""
-    header = ["scene", "readout told", "ATE cm", "worst turn °"]
+    header = ["scene", "readout given", "ATE cm", "worst turn °"]
     rows = []
     for result, readout_ms in results:
         error = "–" if result.ate_m is None else f"{100 * result.ate_m:.1f}"
@@ -141,7 +141,7 @@ def hand_held_table(data: Path) -> str:
         fewest = min(runs, key=lambda run: run.num_poses / run.num_frames)
         rows.append(
             [
-                f"readout told: {readout_ms:g} ms",
+                f"readout given: {readout_ms:g} ms",
                 f"{fewest.num_poses} of {fewest.num_frames}",
                 ", ".join(f"{100.0 * run.ate_m:.1f}" for run in runs),
                 ", ".join(f"{run.rotation_deg:.2f}" for run in runs),

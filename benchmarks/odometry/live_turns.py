@@ -3,7 +3,7 @@
 Run: OMP_NUM_THREADS=1 python -m benchmarks.odometry.live_turns --data ../shared/data --markdown results/odometry.md
 
 Live, frames come at their stamps, slow work goes on beside them, and a frame is dropped where two newer ones wait.
-Frames are decoded and rendered beforehand. A rolling shutter's readout is told.
+Frames are decoded and rendered beforehand. The odometry knows a rolling shutter's readout time.
 """
 
 import argparse
@@ -34,7 +34,7 @@ HEADER = ("sequence", "frames dropped", "with a pose (repeatable)", "segments", 
 
 
 class Played(NamedTuple):
-    """Frames with their true poses; ``readout_ms`` is told to the odometry."""
+    """Frames with their true poses; the odometry knows ``readout_ms``."""
 
     name: str
     frames: Sequence[Frame]
@@ -43,7 +43,7 @@ class Played(NamedTuple):
 
 
 def main() -> None:
-    """Play every sequence live and repeatably, print the table, and write it where that is asked for."""
+    """Play every sequence live and repeatably, and write the table."""
     arguments = parse_arguments()
     report = provenance()
     rows = []

@@ -1,11 +1,11 @@
-"""The ``klt`` odometry on real sequences changed by less than anybody sees: how much of a figure hangs on a rounding.
+"""The ``klt`` odometry on real sequences with invisible changes: how far a figure depends on rounding.
 
 Run: OMP_NUM_THREADS=1 python -m benchmarks.odometry.perturbed --data ../shared/data --runs 10 --processes 2 \
          --json results/odometry_perturbed.json --markdown results/odometry.md
 
-Every run is repeatable. Run 0 is of the images as they are. Each other run adds noise of at most one grey level to
-every image, and cuts one row or column off some of its sides, and off the camera. Noise is seeded by run and frame, so
-a machine gives the same figures every time.
+Every run is repeatable. Run 0 uses the images as they are. Each other run adds noise of at most one grey level to every
+image, and cuts one row or column off some of its sides, and off the camera. Run and frame seed the noise, so a machine
+gives the same figures every time.
 """
 
 import argparse
@@ -98,7 +98,7 @@ class PerturbedRun:
 
 
 def main() -> None:
-    """Run every sequence, print the tables, and write what was asked for."""
+    """Run every sequence, and write the results."""
     arguments = parse_arguments()
     runs = run_all(arguments)
     each = {name: [run for run in runs if run.sequence == name] for name in arguments.sequences}
@@ -121,7 +121,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def run_all(arguments: argparse.Namespace) -> list[PerturbedRun]:
-    """All runs in order; tells of each as it comes."""
+    """All runs in order; prints each as it comes."""
     with ProcessPoolExecutor(arguments.processes, get_context("spawn"), use_one_thread) as pool:
         tasks = [
             pool.submit(measure, arguments.data, name, run)

@@ -1,6 +1,6 @@
-"""The odometry that anyone writes first: corners, Lucas-Kanade, essential matrix, and steps put one after the other.
+"""The simplest odometry: corners, Lucas-Kanade, essential matrix, and concatenated steps.
 
-It has no map, so every step is one unit long however far the camera went. It is the floor that ``klt`` is held against.
+It has no map, so every step is one unit long however far the camera went. It is the baseline below ``klt``.
 Run: python -m benchmarks.odometry.plain_klt ../shared/data/euroc_mh05 --json out/plain.json
 """
 

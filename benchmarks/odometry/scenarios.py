@@ -1,4 +1,4 @@
-"""What an odometry must live through: simulated walks with incidents, the truth known exactly."""
+"""Stress scenes for odometry: simulated walks with incidents and exact truth."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def dropped(frame: Frame, _share: float, rng: np.random.Generator) -> Frame | No
 
 
 def covered(frame: Frame, _share: float, _rng: np.random.Generator) -> Frame:
-    """Something textured is held before the lens."""
+    """Something textured covers the lens."""
     return replace(frame, image=_blobs(frame.image.shape[0], frame.image.shape[1]))
 
 

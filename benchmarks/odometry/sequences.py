@@ -3,8 +3,7 @@
 Run: python -m benchmarks.odometry.sequences --data ../shared/data --stress --dpvo 100 \
          --markdown results/odometry.md
 Parts alone: --sequences without a name leaves the sequences out, --sequences kitti_06 takes that one.
-Every run is a process of its own, ``visloc track --live``, so that its memory is its own; one more is repeatable.
-Machines are noisy: compare within one section, and look at all runs.
+Every run is its own process, ``visloc track --live``, for its memory; one more is repeatable.
 """
 
 import argparse
@@ -30,7 +29,7 @@ STILL = "euroc_v101_still"
 
 
 def main() -> None:
-    """Measure what is asked for, and write a section of the results for each part."""
+    """Measure the chosen parts, and write a section of the results for each."""
     arguments = parse_arguments()
     arguments.work.mkdir(parents=True, exist_ok=True)
     moving = [name for name in arguments.sequences if name in MOVING]
@@ -101,7 +100,6 @@ def program(module: str, arguments: argparse.Namespace, name: str, *options: obj
 
 def put(arguments: argparse.Namespace, title: str, body: str) -> None:
     """Print a section, and write it where a results file is named."""
-    print(f"\n{title}\n\n{body}")
     write_section(arguments.markdown, title, provenance(), body)
 
 

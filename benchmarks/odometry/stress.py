@@ -1,4 +1,4 @@
-"""How an odometry takes incidents: it tracks on, or reports that it is lost and starts again, or gives wrong poses."""
+"""How an odometry handles incidents: it tracks on, or reports that it is lost and restarts, or gives wrong poses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Results = Sequence[OdometryPose | Rejection]
 
 
 class Verdict(str, Enum):
-    """What became of a scenario."""
+    """The outcome of a scenario."""
 
     WAITED = "waited"
     TRACKED = "tracked"

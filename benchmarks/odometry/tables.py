@@ -1,4 +1,4 @@
-"""Tables of the odometry benchmark, made of the figures that its runs wrote."""
+"""Tables of the odometry benchmark, from the figures of its runs."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -79,7 +79,7 @@ def sequence_peers(name: str, report: Figures) -> Iterable[list[str]]:
 
 
 def still_words(name: str, runs: Sequence[Figures]) -> str:
-    """Whether a camera that stands still was said to move."""
+    """Whether a standing camera was reported to move."""
     counts = Counter((f"{run['tracked_frames']} of {run['frames']}", invented(run)) for run in runs)
     found = (f"{motion} ({count} live runs, {tracked} frames tracked)" for (tracked, motion), count in counts.items())
     return f"Invented motion of {name}, in units of the median depth at first: {'; '.join(found)}."

@@ -4,7 +4,7 @@ Run: python -m benchmarks.odometry.uncertainty --data ../shared/data --markdown 
 
 The normalised estimation error squared (NEES) of motions over a second is 6 in the mean (5.3 in the median) for a
 consistent covariance. The unit of the truth is fitted within 2.5 s of each motion. Depth images are exact ones of
-simulated rooms with an error of 5 % in common, noise of 10 % a pixel, and a fifth of outliers.
+simulated rooms with a common error of 5 %, noise of 10 % a pixel, and a fifth of outliers.
 """
 
 import argparse
@@ -101,7 +101,6 @@ def main() -> None:
     report = {**provenance(), "nees": consistency, "depth": metres}
     scales = f"Scale from depth images off by: {', '.join(map(depth_words, metres))}."
     body = f"{EXPLANATION}\n\n{table(NEES_HEADER, map(nees_row, consistency))}\n\n{scales}"
-    print(body)
     write_outputs(arguments, "Covariance of klt", report, body)
 
 

@@ -1,1 +1,1 @@
-"""Benchmarks of what can happen to a localized camera: kidnapping, another place, darkness, no anchors."""
+"""Benchmarks of incidents of a localized camera: kidnapping, another place, darkness, no anchors."""

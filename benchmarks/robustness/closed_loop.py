@@ -1,6 +1,6 @@
-"""A robot that drives by its pose: the camera sees from where it truly is, the wheels turn by where it believes to be.
+"""A robot that drives by its pose: the camera sees from its true pose, the wheels follow the estimated one.
 
-Time goes on in steps of a frame: nothing here depends on how fast this computer is.
+Time goes on in steps of a frame, so nothing depends on the speed of this computer.
 """
 
 from collections.abc import Iterator
@@ -74,7 +74,7 @@ class TransformListener(BackendListener):
 
 @dataclass(frozen=True)
 class Moment:
-    """One frame of a drive: where the robot is, what it believes, what the wheels are told and do."""
+    """One frame of a drive: true and estimated pose of the robot, commands to the wheels, and what they do."""
 
     seconds: float
     state: State
@@ -87,14 +87,14 @@ class Moment:
 
     @property
     def error_m(self) -> float:
-        """How far the robot is from where it believes to be; NaN while it believes nothing."""
+        """Distance between true and estimated pose of the robot; NaN without an estimate."""
         if self.believed is None:
             return float("nan")
         return float(np.linalg.norm(self.believed.translation - self.true.translation))
 
     @property
     def is_wrong(self) -> bool:
-        """Whether it believes to be where it is not."""
+        """Whether the estimated pose is wrong."""
         if self.believed is None:
             return False
         return self.error_m > WRONG_M or rotation_angle_deg(self.believed.rotation, self.true.rotation) > WRONG_DEG
@@ -137,7 +137,7 @@ class Drive:
         return self.robot.after(seconds - self._now_s) @ BASE_FROM_CAMERA
 
     def run(self) -> Iterator[Moment]:
-        """Drive to the end, frame by frame; the wheels are told by the pose of the frame before."""
+        """Drive to the end, frame by frame; the previous frame's pose commands the wheels."""
         step_s = 1.0 / self._simulation.config.rate_hz
         for index in range(len(self._simulation)):
             seconds, stamp_ns = self._simulation.seconds(index), self._simulation.stamp_ns(index)

@@ -1,11 +1,11 @@
-"""Robots that drive by nothing but TF, through faults: do they collide, drive on a wrong pose, stop when LOST?
+"""Robots that drive by TF alone, through faults: do they collide, drive on a wrong pose, stop when LOST?
 
 Run: python -m benchmarks.robustness.driving --markdown results/robustness.md
 
 Four rooms of other paint are mapped by day, and five robots each drive round them in the evening, each through four
 faults drawn by its seed. A robot follows its path by pure pursuit. It reads map -> base as Nav2's controller does, and
-stands where the transform is older than 0.2 s. It drives on a wrong pose where its wheels are told to turn although it
-is 20 cm or 15 degrees from where it believes to be; the 0.2 s after which it must know are granted.
+stops while the transform is older than 0.2 s. It drives on a wrong pose where its wheels turn although its estimated
+pose is 20 cm or 15 degrees off for longer than 0.2 s.
 """
 
 import multiprocessing
@@ -49,7 +49,7 @@ LONGEST_OTHER_S = 8.0
 
 
 def main() -> None:
-    """Drive all, and tell."""
+    """Drive all, and write the results."""
     parser = new_parser(__doc__)
     parser.add_argument("--work", type=Path, default=Path("out/driving"), help="folder for maps")
     parser.add_argument("--drives", type=int, default=DRIVES)
@@ -61,7 +61,6 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         drives = list(pool.map(partial(drive, work=arguments.work), range(arguments.drives)))
     body = as_table(drives)
-    print(body, flush=True)
     report = {**provenance(), "drives": drives}
     write_outputs(arguments, "Robots that drive by TF", report, body)
 
@@ -100,7 +99,7 @@ def drawn_faults(seed: int) -> tuple[Fault, ...]:
 
 
 def measure(moments: list[Moment], faults: tuple[Fault, ...]) -> Figures:
-    """Collisions, drives on a wrong pose, what became of LOST."""
+    """Collisions, drives on a wrong pose, behaviour when LOST."""
     step_s = moments[1].seconds - moments[0].seconds
     wrong = [one.is_wrong and one.is_told_to_drive for one in moments]
     wrong_s = [len(run) * step_s for run in stretches(moments, wrong)]
@@ -124,7 +123,7 @@ def measure(moments: list[Moment], faults: tuple[Fault, ...]) -> Figures:
 
 
 def stopped_after(lost: list[Moment]) -> float:
-    """Seconds from the first word of LOST until the wheels stand; all of it where they never do."""
+    """Seconds from the first LOST until the wheels stop; to the end where they never do."""
     standing = [one.seconds for one in lost if one.speed < DRIVING]
     return (standing[0] if standing else lost[-1].seconds) - lost[0].seconds
 

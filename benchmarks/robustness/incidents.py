@@ -2,9 +2,9 @@
 
 Run: python -m benchmarks.robustness.incidents --data ../shared/data --markdown results/robustness.md
 
-Two real places are mapped, and spliced images of them go through the localizer as ``visloc run`` does. The table
-has the states and times of each scenario, and how many LOCALIZED poses lie beyond 3 sigma of their own covariance:
-there must be none. Maps and features are kept in the work folder, so that a second run is quicker.
+Two real places are mapped, and spliced images of them go through the localizer as in ``visloc run``. The table has the
+states and times of each scenario, and the number of LOCALIZED poses beyond 3 sigma of their own covariance. Maps and
+features are kept in the work folder for later runs.
 """
 
 import argparse
@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.places import FeatureCache, Place, real_places, simulated_room
-from benchmarks.program import add_outputs, new_parser
-from benchmarks.results_file import Figures, put_section, read_json, write_outputs
+from benchmarks.program import add_folders, add_outputs, new_parser
+from benchmarks.results_file import Figures, read_json, write_outputs
 from benchmarks.robustness.scenarios import FLIGHT, KITCHEN, ROOM, SCENARIOS, ImageSequence, Scenario, SplicedSequence
-from benchmarks.robustness.tables import NEES_LEGEND, NEES_SECTION, SECTION, as_markdown, show
+from benchmarks.robustness.tables import SECTION, as_markdown
 from visloc_ros.apps.offline_run import RunConfig, run_offline, search_inline
 from visloc_ros.core.config import read_config
 from visloc_ros.core.geometry import SE3
@@ -45,13 +45,13 @@ class CachedEngine:
         return self._engine.map_identity
 
     def localize(self, frame: Frame, prior: SE3 | None = None) -> AnchorPose | Rejection:
-        """Find ``map_from_camera`` of a frame, whose name is that of its image."""
+        """Find ``map_from_camera`` of a frame, which has the name of its image."""
         features = self._cache(f"{frame.name}-{frame.camera.width}", frame)
         return self._engine.localize(frame, prior, features)
 
 
 class InterruptedAnchors:
-    """Anchors whose node is dead for a while: what it was at is lost, and nothing is taken in."""
+    """Anchors from a node that is dead for a while: its search is lost, and it takes no images."""
 
     def __init__(self, anchors: AnchorRunner, dead: Incident) -> None:
         self._anchors, self._dead = anchors, dead
@@ -59,7 +59,7 @@ class InterruptedAnchors:
         self._seconds = 0.0
 
     def is_idle(self, now_ns: int) -> bool:
-        """Tell whether the frame stamped ``now_ns`` would be searched at once."""
+        """Whether the frame stamped ``now_ns`` would be searched at once."""
         self._hear(now_ns)
         return not self._is_dead and self._anchors.is_idle(now_ns)
 
@@ -87,7 +87,7 @@ class InterruptedAnchors:
 
 
 def main() -> None:
-    """Run all scenarios, and tell what became of them."""
+    """Run all scenarios, and write the results."""
     arguments = parse_arguments()
     chosen = [one for one in SCENARIOS if not arguments.only or any(words in one.name for words in arguments.only)]
     prepare({one.place for one in chosen}, arguments)
@@ -97,17 +97,13 @@ def main() -> None:
     if arguments.keep and arguments.json.exists():
         rows = joined(read_json(arguments.json)["scenarios"], rows)
     report = {**provenance(), "scenarios": rows}
-    show(rows)
     write_outputs(arguments, SECTION, report, as_markdown(rows))
-    if arguments.markdown:
-        put_section(arguments.markdown, NEES_SECTION, NEES_LEGEND)
 
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/robustness"), help="folder for maps and features")
+    add_folders(parser, "out/robustness", "maps and features")
     parser.add_argument("--maps", type=Path, help="folder with the maps 'redkitchen' and 'euroc', if they are there")
     parser.add_argument("--config", type=Path, help="YAML file with options of the run")
     parser.add_argument("--only", nargs="*", help="words in the names of the scenarios to run")

@@ -1,11 +1,11 @@
-"""A camera carried off ten times in each of two places, live: how long the nodes report where it no longer is.
+"""A camera moved elsewhere ten times in each of two places, live: how long the nodes report the old place.
 
 Run: python -m benchmarks.robustness.kidnapped_live --data ../shared/data --markdown results/robustness.md
 
-One bag a place and kind: every four seconds, at once or after five black frames, the camera is elsewhere, half a metre
-off or more in the kitchen, two in the flight. The nodes play it at camera rate and search at their own pace. Noticed:
-after the last wrong pose that is nearer to where the camera was taken away than to where it is; found: with the first
-right one. Poses are LOCALIZED ones; wrong is more than 25 cm or 5 degrees off.
+One bag a place and kind: every four seconds, at once or after five black frames, the camera is elsewhere, at least half
+a metre off in the kitchen, two in the flight. The nodes play it at camera rate and search at their own pace. Noticed:
+after the last wrong pose that is nearer to the old place than to the new one; found: with the first right pose. Poses
+are LOCALIZED ones; wrong is more than 25 cm or 5 degrees off.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.landmarks.kidnapped import GROUNDS, RIGHT, Ground, far_from
-from benchmarks.program import add_outputs, new_parser
+from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from benchmarks.robustness.incidents import map_folder, prepare, recorded
 from benchmarks.robustness.nodes import replay_scenario
@@ -42,15 +42,13 @@ def main() -> None:
     prepare({ground.place for ground in GROUNDS}, arguments)
     rows = [play(ground, black, arguments) for ground in GROUNDS for black in BLACK]
     body = table(HEADER, [row(figures) for figures in rows])
-    print(body)
     write_outputs(arguments, SECTION, {**provenance(), "kidnapped": rows}, body)
 
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real sequences")
-    parser.add_argument("--work", type=Path, default=Path("out/robustness"), help="folder for maps and bags")
+    add_folders(parser, "out/robustness", "maps and bags")
     parser.add_argument("--maps", type=Path, help="folder with the maps 'redkitchen' and 'euroc', if they are there")
     parser.add_argument("--trials", type=int, default=10, help="times that the camera is carried off in a place")
     add_outputs(parser)

@@ -1,6 +1,6 @@
-"""A scenario as a bag through the real nodes, the anchor node killed and started again when no anchors shall be there.
+"""Plays a scenario as a bag to the real nodes, and kills the anchor node while there shall be no anchors.
 
-It comes back as new: it loads its map and its networks before it answers.
+The restarted node loads its map and its networks before it answers.
 """
 
 import os
@@ -59,7 +59,7 @@ def killed_at(begin_s: float, domain_id: int) -> Iterator[None]:
 
 
 class Killer(Node):
-    """Hears the bag's clock, and kills the anchor node by it, once."""
+    """Subscribes to the bag's clock, and kills the anchor node once, at its time."""
 
     def __init__(self, begin_s: float, context: Context) -> None:
         super().__init__("killer", context=context)

@@ -1,4 +1,4 @@
-"""What can happen to a localized camera, spliced from real images: every frame with its true pose, if it is in the map.
+"""Incidents of a localized camera, spliced from real images: every frame with its true pose, if it is in the map.
 
 The splices have one camera, as a bag has: images of another one are redrawn as the first would see them.
 """
