@@ -270,6 +270,28 @@ def test_short_odometry_gap_within_a_segment_changes_nothing():
     assert position_errors(run, estimates).max() < 1e-9
 
 
+def test_odometry_recovered_beside_its_true_place_gives_way_to_the_next_anchor():
+    lost = range(60, 80)
+    run = simulate_run(replace(PERFECT, delay_s=(0.0, 0.0), speed=1.0), 0)
+    moved = run.odometry[lost[0] - 1].odom_from_camera.inverse @ run.odometry[lost[-1] + 1].odom_from_camera
+    beside = SE3(np.eye(3), 0.2 * np.linalg.norm(moved.translation) * np.array([0.0, 0.0, 1.0]))
+    odometry = [
+        Rejection(one.stamp_ns, Reason.FEW_FEATURES)
+        if index in lost
+        else replace(one, odom_from_camera=beside @ one.odom_from_camera, is_recovered=index == lost[-1] + 1)
+        if index > lost[-1]
+        else one
+        for index, one in enumerate(run.odometry)
+    ]
+    run = replace(run, odometry=odometry)
+    fuser = Fuser(CONFIG, metric=True)
+    estimates = play(fuser, run)
+    assert np.nanmax(squared_errors(run, estimates)) < chi2.ppf(0.999, 6)
+    assert "ODOMETRY_DISAGREES" not in fuser.counts
+    assert estimates[-1].state is State.LOCALIZED
+    assert estimates[-1].map_from_camera.is_close(run.truth[-1], translation=1e-3, degrees=0.1)
+
+
 def test_kidnapped_camera_is_found_after_hysteresis():
     run = simulate_run(replace(PERFECT, duration_s=30.0, delay_s=(0.0, 0.0), risk=(0.001, 0.001)), 0)
     jump = SE3(rotation_matrix([0, 0, 1.0]), np.array([8.0, 2.0, 0.0]))

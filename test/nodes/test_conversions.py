@@ -56,10 +56,20 @@ def test_visual_odometry_carries_its_segment_in_the_frame_id():
 
 
 def test_odometry_round_trips_with_all_that_is_known_beside_the_pose():
-    plain = OdometryPose(STAMP_NS, POSE, 7, 100, is_keyframe=True, stage_ms={"track": 4.0})
+    plain = OdometryPose(STAMP_NS, POSE, 7, 100, True, {"track": 4.0}, is_recovered=True)
     again = ros_messages.odometry_from_status_msg(conversions.odometry_status_to_msg(plain, "camera"))
     assert again.odom_from_camera.is_close(POSE, 1e-12, 1e-6)
-    kept = ("stamp_ns", "segment", "num_tracked", "is_keyframe", "stage_ms", "covariance", "scale", "up_in_odom")
+    kept = (
+        "stamp_ns",
+        "segment",
+        "num_tracked",
+        "is_keyframe",
+        "is_recovered",
+        "stage_ms",
+        "covariance",
+        "scale",
+        "up_in_odom",
+    )
     assert [getattr(again, name) for name in kept] == [getattr(plain, name) for name in kept]
 
     covariance, up = np.diag(np.arange(1.0, 7.0)) + 0.1, np.array([0.6, -0.8, 0.0])

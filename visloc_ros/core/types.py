@@ -135,7 +135,8 @@ class OdometryPose:
     A new ``segment`` starts after a loss: poses of different segments share neither origin nor scale.
     ``covariance`` (6, 6) is of the motion since the segment's first frame, in units of the odometry. ``scale`` and
     ``up_in_odom`` (3,), a unit vector against gravity, are None without sensors that measure them. ``earlier`` are the
-    poses, by stamp in its order, of frames that were refused while this segment was being begun.
+    poses, by stamp in its order, of frames that were refused while this segment was being begun. ``is_recovered`` marks
+    the first pose after a loss: the motion since the last pose is known only roughly.
     """
 
     stamp_ns: int
@@ -148,6 +149,7 @@ class OdometryPose:
     scale: OdometryScale | None = None
     up_in_odom: Array | None = None
     earlier: Mapping[int, SE3] = field(default_factory=dict)
+    is_recovered: bool = False
 
 
 @dataclass(frozen=True, eq=False)

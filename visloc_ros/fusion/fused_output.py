@@ -78,10 +78,10 @@ class FusedOutput:
         self._slewed = self._slewed.advanced(camera_from_camera, self.scale)
 
     def correct(self, stamp_ns: int, target: SE3, fix_ns: int) -> None:
-        """Set the target at a frame, by a fix; step there where there was no pose before."""
+        """Set the target at a frame, by a fix; step there where there was no pose before, or one that was LOST."""
         self._fix_ns = fix_ns
         self._slewed = (self._slewed or SlewedOutput.begin(target)).corrected(target)
-        if self.pose_ns != stamp_ns:
+        if self.pose_ns != stamp_ns or self._last_state is State.LOST:
             self._slewed = self._slewed.stepped()
             self.pose_ns = stamp_ns
 

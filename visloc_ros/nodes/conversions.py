@@ -204,6 +204,7 @@ def odometry_status_to_msg(result: OdometryPose | Rejection, camera_frame: str) 
         return message
     message.tracked, message.segment = True, result.segment
     message.num_tracked, message.is_keyframe = result.num_tracked, result.is_keyframe
+    message.is_recovered = result.is_recovered
     message.pose.pose = pose_to_msg(result.odom_from_camera)
     if result.covariance is not None:
         message.pose.covariance = result.covariance.reshape(36)

@@ -113,6 +113,7 @@ def odometry_from_status_msg(message: Any) -> OdometryPose | Rejection:
         _scale_from_msg(message),
         _up_from_msg(message.up),
         _earlier_from_msg(message.earlier_poses),
+        bool(getattr(message, "is_recovered", False)),  # earlier recordings have no such field
     )
 
 

@@ -5,8 +5,10 @@ import pytest
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import OdometryPose
+from visloc_ros.fusion.config import OdometryNoiseConfig
 from visloc_ros.fusion.odometry_model.history import OdometryHistory
-from visloc_ros.fusion.odometry_model.path_moments import totals
+from visloc_ros.fusion.odometry_model.noise_model import RECOVERED_SHARE, CameraState, StateEstimate
+from visloc_ros.fusion.odometry_model.path_moments import RECOVERED, totals
 
 SECOND = 1_000_000_000
 
@@ -26,9 +28,23 @@ def history_of(*poses, keep_s=60.0, max_gap_s=0.25):
 def test_path_and_turning_add_up_within_a_segment():
     history = history_of(pose(0.0, 0), pose(0.1, 1, yaw=0.2), pose(0.2, -1, yaw=0.1), pose(0.3, 5, segment=1))
     motion = history.at(0).motion_to(history.at(SECOND // 5))
-    assert totals(motion.moments) == pytest.approx([3.0, 0.3, 0.2])
+    assert totals(motion.moments) == pytest.approx([3.0, 0.3, 0.2, 0.0])
     np.testing.assert_allclose(motion.camera_from_camera.translation, [-1, 0, 0])
     assert history.latest.path == 0.0
+
+
+def test_the_step_to_a_recovered_pose_is_as_uncertain_as_a_share_of_its_length():
+    config, scale = OdometryNoiseConfig(), 3.0
+    seen = history_of(pose(0.0, 0), pose(0.1, 1), pose(0.3, 3))
+    recovered = history_of(pose(0.0, 0), pose(0.1, 1), replace(pose(0.3, 3), is_recovered=True))
+    start = StateEstimate(CameraState(SE3.identity(), np.log(scale)), np.zeros((7, 7)))
+    before, after = (
+        start.moved(history.at(0).motion_to(history.latest), config).covariance for history in (seen, recovered)
+    )
+    assert after[0, 0] - before[0, 0] >= (RECOVERED_SHARE * scale * 2.0) ** 2
+    assert after[6, 6] > before[6, 6]
+    half = [history.at(SECOND // 5).moments[RECOVERED, 3, 3] for history in (seen, recovered)]
+    assert half == pytest.approx([0.0, 1.0])
 
 
 def test_earlier_frames_come_before_the_pose_that_brings_them():

@@ -204,6 +204,8 @@ def test_black_frames_are_refused_and_the_segment_goes_on(sweep):
     after = poses_of(results[23:])
     assert len(after) == len(frames) - 23
     assert {pose.segment for pose in poses_of(results)} == {0}
+    assert [index for index, pose in enumerate(after) if pose.is_recovered] == [0]
+    assert not any(pose.is_recovered for pose in poses_of(results[:18]))
     assert sim3_error(truth[-7:], after) < 0.01
 
 

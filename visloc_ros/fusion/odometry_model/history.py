@@ -29,7 +29,7 @@ MOST_A_SECOND = 1000  # samples that are kept: no camera gives more, which would
 class OdometrySample:
     """Unscaled odometry at one stamp, with sums over the path since its segment began.
 
-    ``moments`` (3, 4, 4) are those of ``path_moments``, in odometry units about the odometry's origin and axes.
+    ``moments`` (4, 4, 4) are those of ``path_moments``, in odometry units about the odometry's origin and axes.
     ``rotation_derivative`` (3,) and ``translation_derivative`` (3,) are those of ``odom_from_camera`` by the rotation
     scale error, about the axes of the odometry's frame: the sum of all small rotations, and the sum of each small
     step's cross product with the rotations before it.
@@ -73,7 +73,7 @@ class OdometrySample:
 class RelativeMotion:
     """Unscaled motion between two samples and sums over the path between, about the axes of the camera at its start.
 
-    ``moments`` (3, 4, 4) are those of ``path_moments`` with positions relative to the end, the derivatives (3,) by the
+    ``moments`` (4, 4, 4) are those of ``path_moments`` with positions relative to the end, the derivatives (3,) by the
     rotation scale error as in ``OdometrySample``, from the start on.
     """
 
@@ -150,7 +150,7 @@ class OdometryHistory:
             pose.stamp_ns,
             pose.segment,
             pose.odom_from_camera,
-            last.moments + step_moments(start, end, float(np.linalg.norm(turn)), seconds),
+            last.moments + step_moments(start, end, float(np.linalg.norm(turn)), seconds, pose.is_recovered),
             last.rotation_derivative + turn,
             last.translation_derivative + skew(last.rotation_derivative + turn / 2.0) @ (end - start),
             pose.scale,
@@ -193,8 +193,9 @@ def _reported_variances(last: OdometrySample, pose: OdometryPose) -> Array:
 
 def _between(before: OdometrySample, after: OdometrySample, fraction: float, stamp_ns: int) -> OdometrySample:
     pose = before.odom_from_camera.interpolate(after.odom_from_camera, fraction)
-    _, angle, seconds = fraction * totals(after.moments - before.moments)
-    step = step_moments(before.odom_from_camera.translation, pose.translation, float(angle), float(seconds))
+    _, angle, seconds, recovered = fraction * totals(after.moments - before.moments)
+    start = before.odom_from_camera.translation
+    step = step_moments(start, pose.translation, float(angle), float(seconds), is_recovered=recovered > 0.0)
     return replace(
         after,
         stamp_ns=stamp_ns,

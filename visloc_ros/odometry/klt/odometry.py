@@ -37,6 +37,7 @@ class KltOdometry:
     def __init__(self, config: KltConfig, live: bool = False, turns: Turns = unknown_turn) -> None:
         self._options, self._turns = config, turns
         self._is_lost = False  # the last view was searched in vain
+        self._has_missed = False  # views since the last pose
         # In the background of a live camera; otherwise frames wait for it, and every run gives the same result.
         self._adjuster: Adjuster = BackgroundAdjuster() if live else InlineAdjuster()
         self._first_adjuster = InlineAdjuster()  # of small windows, on which all later ones rest
@@ -72,14 +73,14 @@ class KltOdometry:
             return self._lose(self._segment, view)
         if self._segment.has_collapsed:
             return self._give_up(self._segment, view)
-        self._is_lost = False
+        is_recovered, self._has_missed, self._is_lost = self._has_missed, False, False
         if located.flow_px < _STILL_PX:
             self._segment.hold(view.stamp_ns)
             return self._pose(self._segment, located.num_inliers)
         with watch("advance"):
             is_keyframe = self._segment.advance(view, located, self._adjuster.busy)
         self._images.accept(view)
-        return self._pose(self._segment, located.num_inliers, is_keyframe)
+        return replace(self._pose(self._segment, located.num_inliers, is_keyframe), is_recovered=is_recovered)
 
     def settle(self) -> Mapping[str, float]:
         """Complete a new keyframe and adjust the window, which the pose of that frame need not wait for.
@@ -145,7 +146,7 @@ class KltOdometry:
         return self._begin_segment(initialization, view)
 
     def _begin_segment(self, initialization: Initialization, view: PreparedImage) -> OdometryPose:
-        self._is_lost = False
+        self._is_lost = self._has_missed = False
         self._initializer = Initializer(self._config, self._grid)
         self._segment = Segment(
             self._num_segments, initialization, view, self._config, self._grid, self._turns, self._lens
@@ -210,6 +211,7 @@ class KltOdometry:
 
     def _miss(self, view: PreparedImage, reason: Reason, counts: Mapping[str, float]) -> Rejection:
         """No pose for this view; after ``recovery_s`` without any, the segment is given up."""
+        self._has_missed = True
         rejection = Rejection(view.stamp_ns, reason, dict(counts), self._watch.stage_ms)
         segment = self._segment
         if segment is not None and view.stamp_ns - segment.stamp_ns > self._config.recovery_s * NANOSECONDS:
@@ -218,10 +220,9 @@ class KltOdometry:
         return rejection
 
     def _pose(self, segment: Segment, num_tracked: int, is_keyframe: bool = False) -> OdometryPose:
-        pose = segment.camera_from_odom.inverse
         return OdometryPose(
             segment.stamp_ns,
-            pose,
+            segment.odom_from_camera,
             segment.number,
             num_tracked,
             is_keyframe,

@@ -10,6 +10,7 @@ import numpy as np
 
 from visloc_ros.core.camera import HALF_PIXEL
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import OdometryScale
 from visloc_ros.odometry.gyroscope import Turns
 from visloc_ros.odometry.klt.adjustment import (
@@ -29,7 +30,7 @@ from visloc_ros.odometry.klt.keyframes import KeyframePolicy
 from visloc_ros.odometry.klt.lens import Lens, LensSchedule, seen_through
 from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap
 from visloc_ros.odometry.klt.location import LocatedFrame, ViewLocator
-from visloc_ros.odometry.klt.motion import MotionModel
+from visloc_ros.odometry.klt.motion import ContinuousPath, MotionModel
 from visloc_ros.odometry.klt.parallax import ParallaxTable
 from visloc_ros.odometry.klt.recovery import KeyframeSearch
 from visloc_ros.odometry.klt.reobservation import find_again, realign
@@ -77,6 +78,7 @@ class Segment:
         self._parallax.see(0, initialization.first, SE3.identity(), initialization.first.ids)
         self._motion = MotionModel(reference.stamp_ns, SE3.identity(), turns)
         self._motion.update(view.stamp_ns, geometry.second_from_first)
+        self._path = ContinuousPath(geometry.second_from_first.inverse)
         self._locator = ViewLocator(self._map, self._motion, self._parallax, config)
         self._features, self._previous = initialization.second, view
         self._prediction_error_px = np.inf
@@ -92,8 +94,13 @@ class Segment:
 
     @property
     def camera_from_odom(self) -> SE3:
-        """Pose of the last accepted view."""
+        """Pose of the last accepted view in the map, which adjustments move."""
         return self._motion.camera_from_odom
+
+    @property
+    def odom_from_camera(self) -> SE3:
+        """Pose of the last accepted view on the continuous path."""
+        return self._path.odom_from_camera
 
     @property
     def stamp_ns(self) -> int:
@@ -210,8 +217,10 @@ class Segment:
         """
         self._views_since_look += 1
         view = view if located.turn is None else replace(view, turn=located.turn)
+        now, seconds = located.camera_from_odom.inverse, (view.stamp_ns - self.stamp_ns) / NANOSECONDS
+        self._path.move(self.camera_from_odom.inverse, now, seconds)
         self._motion.update(view.stamp_ns, located.camera_from_odom)
-        self._covariance.move(located.camera_from_odom.inverse, located.flow_px, self._information(located))
+        self._covariance.move(now, located.flow_px, self._information(located))
         self._features, self._previous = located.features, view
         is_thin = located.num_inliers < _LANDMARK_SHARE * len(located.features)
         if not is_thin and not self._wants_keyframe(located):
