@@ -3,7 +3,7 @@ import pytest
 
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.fusion.config import SlewConfig
-from visloc_ros.fusion.slewed_output import SlewedOutput
+from visloc_ros.fusion.fused_output import SlewedOutput
 
 CONFIG = SlewConfig(speed=0.3, turn_rate_deg=15.0, step_distance=0.5, step_angle_deg=20.0)
 CAMERA = SE3(rotation_matrix([0.3, 0.2, 0.1]), np.array([20.0, -5.0, 1.0]))

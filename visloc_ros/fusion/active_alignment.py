@@ -1,10 +1,17 @@
-"""The alignment in use: a smoother that anchors, tracked poses and loops update, watched by kidnapping detection."""
+"""The alignment in use: a smoother that anchors, tracked poses and loops update, watched by kidnapping detection.
+
+Anchors pass a gate: a chi-square test against the pose that the smoother predicts for their image.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import ACCEPTED, LoopClosure, Reason, Rejection, TrackedPose, Verdict
 from visloc_ros.fusion.anchor_fix import AnchorFix
@@ -12,13 +19,12 @@ from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.health import PoseSupport
 from visloc_ros.fusion.initialization.alignment_search import AlignmentHypothesis
 from visloc_ros.fusion.initialization.kidnapping_detection import KidnappingDetector
-from visloc_ros.fusion.innovation import Innovation
+from visloc_ros.fusion.innovation import ANCHOR, Innovation
 from visloc_ros.fusion.odometry_model.history import OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import StateEstimate
-from visloc_ros.fusion.smoothing.anchor_gate import innovation_of
 from visloc_ros.fusion.smoothing.factors.sensors import SensorFactors
 from visloc_ros.fusion.smoothing.fixed_lag_smoother import FixedLagSmoother
-from visloc_ros.fusion.smoothing.state_prior import FREE_SCALE_SIGMA
+from visloc_ros.fusion.smoothing.states import FREE_SCALE_SIGMA
 from visloc_ros.fusion.smoothing.tracked_motion_filter import TrackedMotion
 
 CONFIRMING_ANCHORS = 3  # one more than the least that make a first fix
@@ -90,3 +96,23 @@ class ActiveAlignment:
     def kidnapping_covariance(self, map_from_camera: SE3) -> Array:
         """The term that a suspected kidnapping adds to the covariance (6, 6) of a pose."""
         return self._detector.covariance_at(map_from_camera)
+
+
+def innovation_of(smoother: FixedLagSmoother, fix: AnchorFix, config: FusionConfig) -> Innovation:
+    """The innovation of an anchor, gated with the tolerances of the alignment added to its covariance."""
+    predicted = smoother.at(fix.sample)
+    error = pose_difference(fix.anchor.map_from_camera, predicted.state.map_from_camera)
+    tolerance = config.alignment
+    slack = np.repeat([tolerance.position_tolerance**2, np.deg2rad(tolerance.rotation_tolerance_deg) ** 2], 3)
+    covariance = predicted.covariance[:6, :6] + smoother.variance_components.anchors.inflate(fix.covariance)
+    squared = float(error @ np.linalg.solve(covariance + np.diag(slack), error))
+    accepted = squared <= chi_square_quantile(config.gate.probability, 6)
+    return Innovation(fix.stamp_ns, ANCHOR, error, covariance, accepted)
+
+
+def refusal(fix: AnchorFix, innovation: Innovation) -> Rejection:
+    """The rejection of an anchor outside the gate, with its distance in map units and its angle."""
+    distance = float(np.linalg.norm(innovation.error[:3]))
+    angle_deg = float(np.degrees(np.linalg.norm(innovation.error[3:])))
+    counts = {"chi_square": innovation.squared, "distance": distance, "angle_deg": angle_deg}
+    return Rejection(fix.stamp_ns, Reason.ODOMETRY_DISAGREES, counts)

@@ -24,21 +24,19 @@ from visloc_ros.core.types import (
     TrackedPose,
     Verdict,
 )
-from visloc_ros.fusion.active_alignment import ActiveAlignment
+from visloc_ros.fusion.active_alignment import ActiveAlignment, refusal
 from visloc_ros.fusion.anchor_fix import AnchorFix, make_fix
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.estimator import Estimator
 from visloc_ros.fusion.fused_output import FusedOutput
 from visloc_ros.fusion.health import judge_pose
-from visloc_ros.fusion.initialization.alignment_search import MAX_CANDIDATES, AlignmentHypothesis
-from visloc_ros.fusion.initialization.first_fix import FirstFix
+from visloc_ros.fusion.initialization.alignment_search import MAX_CANDIDATES, AlignmentHypothesis, FirstFix
 from visloc_ros.fusion.initialization.map_only_pose import MapOnlyPose
 from visloc_ros.fusion.initialization.pose_prior import PosePrior, StampedPosePrior
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.input_checks import is_valid_anchor, is_valid_loop, is_valid_odometry, is_valid_tracked
 from visloc_ros.fusion.odometry_model.history import OdometryHistory, OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import StateEstimate
-from visloc_ros.fusion.smoothing.anchor_gate import refusal
 from visloc_ros.fusion.smoothing.factors.sensors import make_sensor_factors, scale_prior
 
 MAX_PENDING = 16

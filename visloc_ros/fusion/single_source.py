@@ -23,10 +23,10 @@ from visloc_ros.core.types import (
 )
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.estimator import Estimator
+from visloc_ros.fusion.fused_output import SlewedOutput
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.fusion.health import PoseSupport, judge_absence, judge_pose, reason_for
 from visloc_ros.fusion.input_checks import is_valid_anchor, is_valid_odometry
-from visloc_ros.fusion.slewed_output import SlewedOutput
 
 
 class AnchorsOnly(Estimator):

@@ -8,7 +8,7 @@ from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.types import OdometryPose
 from visloc_ros.fusion.config import OdometryNoiseConfig
-from visloc_ros.fusion.odometry_model.history import OdometryHistory, RelativeMotion
+from visloc_ros.fusion.odometry_model.history import ANGLE, DISTANCE, DURATION, OdometryHistory, RelativeMotion
 from visloc_ros.fusion.odometry_model.noise_model import (
     CameraState,
     StateEstimate,
@@ -16,7 +16,6 @@ from visloc_ros.fusion.odometry_model.noise_model import (
     odometry_noise_covariance,
     transition_matrix,
 )
-from visloc_ros.fusion.odometry_model.path_moments import ANGLE, DISTANCE, DURATION
 from visloc_ros.simulation import FusionScenario, simulate_run
 
 CONFIG = OdometryNoiseConfig()

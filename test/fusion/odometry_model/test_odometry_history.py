@@ -6,9 +6,8 @@ import pytest
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import OdometryPose
 from visloc_ros.fusion.config import OdometryNoiseConfig
-from visloc_ros.fusion.odometry_model.history import OdometryHistory
+from visloc_ros.fusion.odometry_model.history import RECOVERED, OdometryHistory, totals
 from visloc_ros.fusion.odometry_model.noise_model import RECOVERED_SHARE, CameraState, StateEstimate
-from visloc_ros.fusion.odometry_model.path_moments import RECOVERED, totals
 
 SECOND = 1_000_000_000
 

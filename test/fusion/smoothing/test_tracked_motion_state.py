@@ -12,7 +12,7 @@ from visloc_ros.core.types import OdometryPose
 from visloc_ros.fusion.config import FusionConfig, TrackingConfig
 from visloc_ros.fusion.odometry_model.history import OdometryHistory, RelativeMotion
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, OdometryModel, StateEstimate
-from visloc_ros.fusion.smoothing.tracked_motion_state import TrackedMotionState
+from visloc_ros.fusion.smoothing.tracked_motion_filter import TrackedMotionState
 
 CONFIG, RATE_HZ, FRAMES = TrackingConfig(), 10, 200
 ODOMETRY = OdometryModel(FusionConfig().odometry_noise, rotation_scale_error=0.0)

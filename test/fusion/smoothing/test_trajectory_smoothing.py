@@ -8,7 +8,7 @@ from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
 from visloc_ros.core.types import Estimate, OdometryPose, Reason, Rejection, State
 from visloc_ros.fusion import Fuser, FusionConfig, RecordedMeasurements, smooth
-from visloc_ros.fusion.smoothing.batch_states import SPACING_S, OdometryRecord, choose_states
+from visloc_ros.fusion.smoothing.batch_smoother import SPACING_S, OdometryRecord, choose_states
 from visloc_ros.simulation import FusionScenario, simulate_run
 from visloc_ros.simulation.followed_points import FollowedPoints
 from visloc_ros.simulation.fusion_replay import play, position_errors, squared_errors

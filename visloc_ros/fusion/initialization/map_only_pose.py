@@ -1,13 +1,15 @@
 """The pose by the map alone, until odometry gives one: odometry needs motion to begin, and then a scale.
 
 Anchors found during a standstill have one pose; those of a moving camera are linked where the image of one shows the
-points of the one before. They must agree as those of a first fix must. Once they do, map points followed from them
-carry the pose on, and later anchors must agree with these.
+points of the one before, which needs no parallax. After a wrong anchor, the next image does not show its points where
+they should be. Anchors must agree as those of a first fix must. Once they do, map points followed from them carry the
+pose on, and later anchors must agree with these.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -18,9 +20,9 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import ACCEPTED, AnchorPose, Reason, Rejection, TrackedPose, Verdict
 from visloc_ros.fusion.anchor_fix import make_fix
 from visloc_ros.fusion.config import FusionConfig
-from visloc_ros.fusion.initialization.first_fix import FirstFix
-from visloc_ros.fusion.initialization.linked_first_fix import KNOWN_SCALE, UNSEGMENTED, LinkedFirstFix
+from visloc_ros.fusion.initialization.alignment_search import FirstFix
 from visloc_ros.fusion.initialization.pose_prior import PosePrior, StampedPosePrior, unobserved_motion_covariance
+from visloc_ros.fusion.initialization.sim3_alignment import ScalePrior
 from visloc_ros.fusion.odometry_model.history import OdometrySample
 
 STILL_TRANSLATION, STILL_DEG = 2e-3, 0.1
@@ -30,6 +32,10 @@ KEPT_NS = 5 * NANOSECONDS
 """Time for which tracked poses are kept for the late anchors of their frames."""
 LONGEST_GAP_NS = 200_000_000
 """Time without any point found after which the camera may be anywhere."""
+KNOWN_SCALE = ScalePrior(0.0, 1e-3)
+"""Scale of a motion in map units, or of no motion."""
+UNSEGMENTED = -1
+"""Segment of samples without odometry: a pose prior has no motion to these."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,3 +247,44 @@ def _is_still(before: OdometrySample, after: OdometrySample) -> bool:
     start, end = before.odom_from_camera, after.odom_from_camera
     moved = float(np.linalg.norm(end.translation - start.translation))
     return moved <= STILL_TRANSLATION and rotation_angle_deg(start.rotation, end.rotation) <= STILL_DEG
+
+
+class LinkedFirstFix:
+    """Collects anchors, each linked to the one before: the tracked pose of its image by the points of that one."""
+
+    def __init__(self, config: FusionConfig) -> None:
+        self._config = config
+        self._anchors: dict[int, AnchorPose] = {}
+        self._places: dict[int, SE3] = {}  # of the anchors, where the links lead from the first one's pose
+        self._unlinked: tuple[AnchorPose, StampedPosePrior | None] | None = None
+
+    def take(self, anchor: AnchorPose, pose_prior: StampedPosePrior | None) -> None:
+        """Add an anchor, whose link may follow; where the last one got none, the search begins with that one."""
+        if self._unlinked is not None:
+            self._begin(*self._unlinked)
+        if self._anchors:
+            self._unlinked = anchor, pose_prior
+        else:
+            self._begin(anchor, pose_prior)
+
+    def link(self, tracked: TrackedPose) -> Sequence[AnchorPose]:
+        """Link the last anchor to the one before; returns the anchors that agree, once they suffice."""
+        before = self._anchors.get(tracked.anchor_stamp_ns)
+        if before is None or self._unlinked is None or self._unlinked[0].stamp_ns != tracked.stamp_ns:
+            return ()
+        (anchor, pose_prior), self._unlinked = self._unlinked, None
+        motion = before.map_from_camera.inverse @ tracked.map_from_camera
+        return self._add(anchor, self._places[before.stamp_ns] @ motion, pose_prior)
+
+    def _begin(self, anchor: AnchorPose, pose_prior: StampedPosePrior | None) -> None:
+        self._search, self._unlinked = FirstFix(self._config), None
+        self._anchors.clear()
+        self._places.clear()
+        self._add(anchor, anchor.map_from_camera, pose_prior)
+
+    def _add(self, anchor: AnchorPose, place: SE3, pose_prior: StampedPosePrior | None) -> Sequence[AnchorPose]:
+        self._anchors[anchor.stamp_ns], self._places[anchor.stamp_ns] = anchor, place
+        sample = OdometrySample(anchor.stamp_ns, UNSEGMENTED, place)
+        fix = make_fix(sample, anchor, self._config.anchor_noise)
+        hypothesis = self._search.take(fix, KNOWN_SCALE, pose_prior)
+        return () if hypothesis is None else [one.anchor for one in hypothesis.fixes]

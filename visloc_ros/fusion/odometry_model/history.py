@@ -1,4 +1,12 @@
-"""Odometry of the last seconds, which gives the relative motion between any two stamps, also late ones."""
+"""Odometry of the last seconds, which gives the relative motion between any two stamps, also late ones.
+
+With a motion come the moments of its path: distance, rotation and time, and where on the way they occurred, as sums.
+An error made at a point ``p`` of the path moves all that comes later: a rotation error there shifts the end ``e`` by
+its cross product with ``e - p``. The position covariance at the end thus depends on the integrals of ``1``, ``p`` and
+``p p^T`` over the path: one matrix (4, 4), the integral of ``q q^T`` with ``q = (p, 1)``. Odometry noise grows with
+distance, with rotation and with time, and a step to a recovered pose adds a share of its squared length: there is one
+matrix for each, and moments are (4, 4, 4). Functions of moments take any leading shape (...).
+"""
 
 from __future__ import annotations
 
@@ -13,23 +21,39 @@ from visloc_ros.core.geometry import SE3, Array, rotation_matrix, rotation_vecto
 from visloc_ros.core.tangent import move_covariance, skew
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import OdometryPose, OdometryScale
-from visloc_ros.fusion.odometry_model.path_moments import (
-    DISTANCE,
-    DURATION,
-    NO_MOMENTS,
-    moments_about,
-    step_moments,
-    totals,
-)
 
 MOST_A_SECOND = 1000  # samples that are kept: no camera gives more, which would fill the memory
+DISTANCE, ANGLE, DURATION, RECOVERED = range(4)
+NO_MOMENTS: Array = np.zeros((4, 4, 4))
+
+
+def step_moments(start: Array, end: Array, angle: float, seconds: float, is_recovered: bool = False) -> Array:
+    """Moments (4, 4, 4) of a straight, uniform step from ``start`` to ``end`` (3,) that turns by ``angle`` (rad)."""
+    middle, along = np.append((start + end) / 2.0, 1.0), np.append(end - start, 0.0)
+    spread = np.outer(middle, middle) + np.outer(along, along) / 12.0
+    length = np.linalg.norm(along)
+    return np.array([length, angle, seconds, length**2 if is_recovered else 0.0])[:, None, None] * spread
+
+
+def moments_about(origin: Array, rotation: Array, moments: Array) -> Array:
+    """Moments (..., 4, 4, 4) with positions relative to ``origin`` (..., 3) and turned by ``rotation`` (..., 3, 3)."""
+    transform = np.zeros((*origin.shape[:-1], 4, 4))
+    transform[..., :3, :3], transform[..., 3, 3] = rotation, 1.0
+    transform[..., :3, 3] = -(rotation @ origin[..., None])[..., 0]
+    transform = transform[..., None, :, :]
+    return np.asarray(transform @ moments @ np.swapaxes(transform, -1, -2))
+
+
+def totals(moments: Array) -> Array:
+    """Total distance, rotation (rad), time (s) and squared recovered steps of a path: (..., 4)."""
+    return np.asarray(moments[..., 3, 3])
 
 
 @dataclass(frozen=True, eq=False)
 class OdometrySample:
     """Unscaled odometry at one stamp, with sums over the path since its segment began.
 
-    ``moments`` (4, 4, 4) are those of ``path_moments``, in odometry units about the odometry's origin and axes.
+    ``moments`` (4, 4, 4) are in odometry units about the odometry's origin and axes.
     ``rotation_derivative`` (3,) and ``translation_derivative`` (3,) are those of ``odom_from_camera`` by the rotation
     scale error, about the axes of the odometry's frame: the sum of all small rotations, and the sum of each small
     step's cross product with the rotations before it.
@@ -73,8 +97,8 @@ class OdometrySample:
 class RelativeMotion:
     """Unscaled motion between two samples and sums over the path between, about the axes of the camera at its start.
 
-    ``moments`` (4, 4, 4) are those of ``path_moments`` with positions relative to the end, the derivatives (3,) by the
-    rotation scale error as in ``OdometrySample``, from the start on.
+    ``moments`` (4, 4, 4) have positions relative to the end, the derivatives (3,) by the rotation scale error are as in
+    ``OdometrySample``, from the start on.
     """
 
     camera_from_camera: SE3

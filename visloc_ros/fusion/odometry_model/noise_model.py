@@ -2,8 +2,8 @@
 
 A state is ``map_from_camera`` and the log scale of the odometry; its error is (7,): position, rotation vector, log
 scale, as in ``sim3_alignment``. Along a motion position, rotation and scale do random walks. An early error of rotation
-or scale also bends the rest of the path, so that the position covariance is an integral over the path
-(``path_moments``). Functions of arrays take any leading shape (...).
+or scale also bends the rest of the path, so that the position covariance is an integral over the path (``history``).
+Functions of arrays take any leading shape (...).
 """
 
 from __future__ import annotations

@@ -1,28 +1,34 @@
-"""Batch smoother: robust least squares over all states of a recording at once, in linear time."""
+"""Batch smoother: robust least squares over all states of a recording at once, in linear time.
+
+States are odometry samples close enough together that little noise lies between them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.geometry import Array
+from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.statistics import chi_square_quantile
-from visloc_ros.core.types import LoopClosure, TrackedPose
+from visloc_ros.core.tangent import turn_covariance
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import LoopClosure, OdometryPose, TrackedPose
 from visloc_ros.fusion.anchor_fix import AnchorFix
-from visloc_ros.fusion.config import FusionConfig
-from visloc_ros.fusion.odometry_model.history import OdometrySample
+from visloc_ros.fusion.config import FusionConfig, TrackingConfig
+from visloc_ros.fusion.odometry_model.history import OdometryHistory, OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import OdometryModel, StateEstimate
 from visloc_ros.fusion.smoothing.arrowhead import Solution
-from visloc_ros.fusion.smoothing.batch_states import tracked_motions
-from visloc_ros.fusion.smoothing.factor_graph import FactorGraph, index_by_stamp, odometry_model
+from visloc_ros.fusion.smoothing.factor_graph import FactorGraph, LinearisedGraph, index_by_stamp, odometry_model
 from visloc_ros.fusion.smoothing.factors.anchor import AnchorFactors
 from visloc_ros.fusion.smoothing.factors.linear import LinearFactors, inverse
+from visloc_ros.fusion.smoothing.factors.relative_motion import MotionMeasurement
 from visloc_ros.fusion.smoothing.factors.sensors import SensorFactors
-from visloc_ros.fusion.smoothing.normal_equations import LinearisedGraph
-from visloc_ros.fusion.smoothing.state_prior import FREE_SCALE_SIGMA, StatePrior
-from visloc_ros.fusion.smoothing.states import States
+from visloc_ros.fusion.smoothing.states import FREE_SCALE_SIGMA, StatePrior, States
 from visloc_ros.fusion.smoothing.variance_components import VarianceComponents
 
 MAX_ROUNDS = 10  # of judging the anchors and their covariances again
@@ -30,6 +36,8 @@ MAX_ITERATIONS = 15  # of Gauss-Newton in each
 CONVERGED = 1e-5  # of the error vector: map units, radians, log scale
 BROKEN = 0.05  # robust weight below which an odometry step is a jump, not noise
 DEGREES_OF_FREEDOM = 8.0  # of the Student-t weights of odometry: a step that slipped counts less
+SPACING_S = 0.25  # between states; odometry hardly drifts in between
+REACH = 24  # states that a tracked motion may span; the equations' band is as wide
 
 
 class BatchSmoother:
@@ -145,3 +153,76 @@ def _is_broken(odometry: LinearFactors) -> NDArray[np.bool_]:
     weighted = np.einsum("ni,nij,nj->n", odometry.residuals, odometry.information, odometry.residuals)
     weights = (DEGREES_OF_FREEDOM + odometry.residuals.shape[1] - weighted) / DEGREES_OF_FREEDOM
     return np.asarray(weights < BROKEN)
+
+
+@dataclass(frozen=True, eq=False)
+class OdometryRecord:
+    """Samples of every frame with odometry, in order; ``history`` interpolates for stamps between frames."""
+
+    samples: Sequence[OdometrySample]
+    history: OdometryHistory
+
+    @staticmethod
+    def of(odometry: Sequence[OdometryPose], max_gap_s: float) -> OdometryRecord:
+        """Make samples of odometry in the order of its stamps."""
+        span_ns = odometry[-1].stamp_ns - min(odometry[0].earlier, default=odometry[0].stamp_ns) if odometry else 0
+        history = OdometryHistory(span_ns / NANOSECONDS + 1.0, max_gap_s)
+        for pose in odometry:
+            history.append(pose)
+        return OdometryRecord(history.samples, history)
+
+
+def choose_states(samples: Sequence[OdometrySample], wanted: Iterable[OdometrySample]) -> list[OdometrySample]:
+    """Wanted samples, the first and the last of each segment, and others so that none are far apart."""
+    chosen = {sample.stamp_ns: sample for sample in wanted}
+    for _, of_segment in groupby(samples, key=lambda sample: sample.segment):
+        own = list(of_segment)
+        chosen |= {sample.stamp_ns: sample for sample in (own[0], *_spaced(own), own[-1])}
+    return sorted(chosen.values(), key=lambda sample: sample.stamp_ns)
+
+
+def _spaced(samples: Sequence[OdometrySample]) -> Iterable[OdometrySample]:
+    last_ns = samples[0].stamp_ns
+    for sample in samples:
+        if sample.stamp_ns - last_ns >= SPACING_S * NANOSECONDS:
+            last_ns = sample.stamp_ns
+            yield sample
+
+
+def tracked_motions(
+    samples: Sequence[OdometrySample],
+    tracked: Sequence[TrackedPose],
+    fixes: Sequence[AnchorFix],
+    config: TrackingConfig,
+) -> list[MotionMeasurement]:
+    """Motion by tracked points from the state of their anchor on; far from it, from a later state that saw them, too.
+
+    Errors of neighbouring poses are correlated, so that each counts as a share of a measurement.
+    """
+    index, correlated = index_by_stamp(samples), 1.0 + config.correlated_share * 2.0 * config.correlation_s / SPACING_S
+    seen = {
+        fix.stamp_ns: {index[fix.stamp_ns]: _TrackedState(fix.anchor.map_from_camera, np.zeros((6, 6)))}
+        for fix in fixes
+    }
+    motions = []
+    for pose in sorted(tracked, key=lambda pose: pose.stamp_ns):
+        at, of_anchor = index.get(pose.stamp_ns), seen.get(pose.anchor_stamp_ns)
+        if at is None or of_anchor is None or at <= next(iter(of_anchor)):
+            continue
+        first = next((one for one in of_anchor if at - one <= REACH), None)
+        of_anchor[at] = _TrackedState(pose.map_from_camera, correlated * pose.covariance_since_anchor)
+        if first is not None:
+            motions.append(_motion(first, at, of_anchor[first], of_anchor[at]))
+    return motions
+
+
+class _TrackedState(NamedTuple):
+    """``map_from_camera`` by the points of an anchor, and its covariance (6, 6) since that anchor."""
+
+    map_from_camera: SE3
+    covariance: Array
+
+
+def _motion(first: int, second: int, start: _TrackedState, end: _TrackedState) -> MotionMeasurement:
+    covariance = turn_covariance(start.covariance + end.covariance, start.map_from_camera.rotation.T)
+    return MotionMeasurement(first, second, start.map_from_camera.inverse @ end.map_from_camera, covariance)

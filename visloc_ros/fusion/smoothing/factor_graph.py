@@ -23,16 +23,17 @@ from visloc_ros.fusion.anchor_fix import AnchorFix
 from visloc_ros.fusion.config import FusionConfig, OdometryNoiseConfig
 from visloc_ros.fusion.odometry_model.history import OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import OdometryModel
-from visloc_ros.fusion.smoothing.arrowhead import Solution
+from visloc_ros.fusion.smoothing.arrowhead import ArrowheadSystem, Solution
 from visloc_ros.fusion.smoothing.factors.anchor import AnchorFactors
 from visloc_ros.fusion.smoothing.factors.linear import LinearFactors
-from visloc_ros.fusion.smoothing.factors.loop import LoopFactors
-from visloc_ros.fusion.smoothing.factors.relative_motion import RelativeMotionFactors
+from visloc_ros.fusion.smoothing.factors.relative_motion import (
+    LoopFactors,
+    MotionMeasurement,
+    RelativeMotionFactors,
+    TrackedMotionFactors,
+)
 from visloc_ros.fusion.smoothing.factors.sensors import SensorFactors, with_readings
-from visloc_ros.fusion.smoothing.factors.tracked_motion import MotionMeasurement, TrackedMotionFactors
-from visloc_ros.fusion.smoothing.normal_equations import LinearisedGraph
-from visloc_ros.fusion.smoothing.state_prior import StatePrior
-from visloc_ros.fusion.smoothing.states import States
+from visloc_ros.fusion.smoothing.states import LinearPrior, StatePrior, States
 from visloc_ros.fusion.smoothing.variance_components import VarianceComponents, VarianceFactors
 
 
@@ -115,6 +116,40 @@ class FactorGraph:
             statistics = solution.residual_statistics(linearised.tracked_motions)
             tracked = components.tracked_motions.estimate(statistics, odometry_prior).mean
         return VarianceComponents(anchors.mean, odometry, tracked, anchors.common)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearisedGraph:
+    """Factors of each kind and the prior at one linearisation point.
+
+    ``reported`` is the ratio of the odometry's noise by its own covariances to the configured one.
+    """
+
+    anchors: LinearFactors
+    odometry: LinearFactors
+    tracked_motions: LinearFactors | None
+    sensors: Sequence[LinearFactors]
+    loops: LinearFactors | None
+    prior: LinearPrior
+    reported: VarianceFactors
+
+    def of_first_state(self) -> LinearisedGraph:
+        """The part of a graph of two states that involves the first, and is marginalised with it."""
+        return replace(self, anchors=self.anchors.at(self.anchors.first == 0), loops=None)
+
+    def equations(self) -> ArrowheadSystem:
+        """The normal equations; loops enter as a low-rank update, so that the band stays as wide as without them."""
+        tracked = [] if self.tracked_motions is None else [self.tracked_motions]
+        reach = max((int(np.max(factors.ahead)) for factors in tracked), default=1)
+        equations = ArrowheadSystem(int(self.odometry.first[-1]) + 2, reach)
+        for factors in (self.anchors, self.odometry, *tracked, *self.sensors):
+            equations.add(factors)
+        if self.loops is not None:
+            equations.add_low_rank(self.loops)
+        equations.add_prior(self.prior.information, self.prior.gradient)
+        if self.prior.scales is not None:
+            equations.add(self.prior.scales)
+        return equations
 
 
 def index_by_stamp(samples: Sequence[OdometrySample]) -> dict[int, int]:

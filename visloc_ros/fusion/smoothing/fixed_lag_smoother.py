@@ -26,10 +26,9 @@ from visloc_ros.fusion.odometry_model.history import OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, OdometryModel, StateEstimate, transition_matrix
 from visloc_ros.fusion.smoothing.arrowhead import Solution
 from visloc_ros.fusion.smoothing.factor_graph import FactorGraph, index_by_stamp, odometry_model
+from visloc_ros.fusion.smoothing.factors.relative_motion import MotionMeasurement
 from visloc_ros.fusion.smoothing.factors.sensors import SensorFactors, update_with_sensors
-from visloc_ros.fusion.smoothing.factors.tracked_motion import MotionMeasurement
-from visloc_ros.fusion.smoothing.state_prior import FREE_SCALE_SIGMA, StatePrior
-from visloc_ros.fusion.smoothing.states import States
+from visloc_ros.fusion.smoothing.states import FREE_SCALE_SIGMA, StatePrior, States
 from visloc_ros.fusion.smoothing.variance_components import CONSERVATIVE, VarianceComponents
 
 MAX_ITERATIONS = 10

@@ -22,8 +22,7 @@ from visloc_ros.fusion.initialization.sim3_consensus import Consensus, find_cons
 from visloc_ros.fusion.input_checks import is_valid_loop
 from visloc_ros.fusion.odometry_model.history import OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, StateEstimate
-from visloc_ros.fusion.smoothing.batch_smoother import BatchSmoother
-from visloc_ros.fusion.smoothing.batch_states import OdometryRecord, choose_states
+from visloc_ros.fusion.smoothing.batch_smoother import BatchSmoother, OdometryRecord, choose_states
 from visloc_ros.fusion.smoothing.factors.sensors import SensorFactors, make_sensor_factors, scale_prior
 from visloc_ros.fusion.smoothing.states import States
 

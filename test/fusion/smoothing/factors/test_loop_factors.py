@@ -11,7 +11,7 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import ACCEPTED, LoopClosure, Reason
 from visloc_ros.fusion import Fuser, FusionConfig, RecordedMeasurements, smooth
 from visloc_ros.fusion.input_checks import is_valid_loop
-from visloc_ros.fusion.smoothing.factors.loop import LoopFactors
+from visloc_ros.fusion.smoothing.factors.relative_motion import LoopFactors
 from visloc_ros.fusion.smoothing.states import States
 from visloc_ros.simulation import FusionScenario, simulate_run
 from visloc_ros.simulation.fusion_replay import play, pose_errors

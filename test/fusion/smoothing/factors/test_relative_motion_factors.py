@@ -9,8 +9,12 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.odometry_model.history import OdometryHistory
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, OdometryModel
-from visloc_ros.fusion.smoothing.factors.relative_motion import NEW_SEGMENT_SCALE_SIGMA, RelativeMotionFactors
-from visloc_ros.fusion.smoothing.factors.tracked_motion import MotionMeasurement, TrackedMotionFactors
+from visloc_ros.fusion.smoothing.factors.relative_motion import (
+    NEW_SEGMENT_SCALE_SIGMA,
+    MotionMeasurement,
+    RelativeMotionFactors,
+    TrackedMotionFactors,
+)
 from visloc_ros.fusion.smoothing.states import States
 from visloc_ros.fusion.smoothing.variance_components import VarianceFactors
 from visloc_ros.simulation import FusionScenario, simulate_run

@@ -10,9 +10,8 @@ from visloc_ros.core.types import OdometryPose, OdometryScale
 from visloc_ros.fusion import Fuser, FusionConfig, RecordedMeasurements, smooth
 from visloc_ros.fusion.config import SensorConfig
 from visloc_ros.fusion.initialization.sim3_alignment import NO_PRIOR
-from visloc_ros.fusion.odometry_model.history import OdometrySample
+from visloc_ros.fusion.odometry_model.history import OdometrySample, step_moments
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, StateEstimate
-from visloc_ros.fusion.odometry_model.path_moments import step_moments
 from visloc_ros.fusion.smoothing.factors.sensors import (
     LEAST_SCALE_SIGMA,
     SCALE_MEMORY,

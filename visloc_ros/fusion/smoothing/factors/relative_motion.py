@@ -1,25 +1,30 @@
-"""Relative motion factors: unscaled odometry between neighbouring states, all of them linearised at once."""
+"""Factors between two states: unscaled odometry, motion by tracked map points, and loops.
+
+Each kind is linearised for all states at once. A loop, a place seen again, fixes the similarity between two states,
+however far apart they are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.geometry import Array, rotation_matrix
-from visloc_ros.core.tangent import pose_differences
+from visloc_ros.core.geometry import SE3, Array, rotation_matrix
+from visloc_ros.core.tangent import pose_differences, turn_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import LoopClosure
 from visloc_ros.fusion.config import OdometryNoiseConfig
-from visloc_ros.fusion.odometry_model.history import OdometrySample
+from visloc_ros.fusion.odometry_model.history import OdometrySample, moments_about
 from visloc_ros.fusion.odometry_model.noise_model import (
     OdometryModel,
     effective_path_moments,
     odometry_noise_covariance,
     transition_matrix,
 )
-from visloc_ros.fusion.odometry_model.path_moments import moments_about
 from visloc_ros.fusion.smoothing.factors.linear import LinearFactors, inverse
 from visloc_ros.fusion.smoothing.states import States
 from visloc_ros.fusion.smoothing.variance_components import VarianceFactors
@@ -126,6 +131,109 @@ class RelativeMotionFactors:
         covariances[:, range(6), range(6)] = np.square(seconds[:, None] * rates)
         covariances[:, 6, 6] = NEW_SEGMENT_SCALE_SIGMA**2
         return covariances
+
+
+class MotionMeasurement(NamedTuple):
+    """Motion in map units from one state to a later one; covariance (6, 6) about the axes of the first camera."""
+
+    first: int
+    second: int
+    camera_from_camera: SE3
+    covariance: Array
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedMotionFactors:
+    """Motions (M) from states ``first`` (M,) to those ``ahead`` (M,) rows later, as in ``MotionMeasurement``."""
+
+    first: NDArray[np.intp]
+    ahead: NDArray[np.intp]
+    rotations: Array
+    translations: Array
+    covariances: Array
+
+    @staticmethod
+    def of(motions: Sequence[MotionMeasurement]) -> TrackedMotionFactors | None:
+        """Stack motions; None without any."""
+        if not motions:
+            return None
+        first = np.array([motion.first for motion in motions], dtype=np.intp)
+        return TrackedMotionFactors(
+            first,
+            np.array([motion.second for motion in motions], dtype=np.intp) - first,
+            np.array([motion.camera_from_camera.rotation for motion in motions]),
+            np.array([motion.camera_from_camera.translation for motion in motions]),
+            np.array([motion.covariance for motion in motions]),
+        )
+
+    def linearise(self, states: States, variance_factors: VarianceFactors, degrees_of_freedom: float) -> LinearFactors:
+        """Motion between the states against the measured one, with scaled covariances and robust weights."""
+        starts, second = states.rotations[self.first], self.first + self.ahead
+        motions = (starts @ self.translations[:, :, None])[:, :, 0]
+        ends = states.positions[self.first] + motions, starts @ self.rotations
+        covariances = turn_covariance(variance_factors.inflate(self.covariances), starts)
+        backward = -transition_matrix(motions)[:, :6]
+        backward[:, :, 6] = 0.0  # map points do not measure the odometry's scale
+        return LinearFactors(
+            self.first,
+            pose_differences(*ends, states.positions[second], states.rotations[second]),
+            backward,
+            inverse(covariances),
+            np.broadcast_to(np.eye(6, 7), backward.shape),
+            ahead=self.ahead,
+        ).with_robust_weights(degrees_of_freedom)
+
+
+@dataclass(frozen=True, eq=False)
+class LoopFactors:
+    """Loops (M) between states ``first`` (M,) and later ones ``second`` (M,), the rest as in ``LoopClosure``."""
+
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
+    rotations: Array
+    translations: Array
+    log_scales: Array
+    covariances: Array
+
+    @staticmethod
+    def of(closures: Sequence[LoopClosure], index_of: Mapping[int, int]) -> LoopFactors | None:
+        """Stack those with a state at either end; None where there are none."""
+        closures = [one for one in closures if one.earlier_ns in index_of and one.later_ns in index_of]
+        if not closures:
+            return None
+        similarities = [one.earlier_from_later for one in closures]
+        return LoopFactors(
+            np.array([index_of[one.earlier_ns] for one in closures], dtype=np.intp),
+            np.array([index_of[one.later_ns] for one in closures], dtype=np.intp),
+            np.array([one.rotation for one in similarities]),
+            np.array([one.translation for one in similarities]),
+            np.log([one.scale for one in similarities]),
+            np.array([one.covariance for one in closures]),
+        )
+
+    def linearise(self, states: States) -> LinearFactors:
+        """Each later state against the earlier one moved by the loop."""
+        starts, scales = states.rotations[self.first], np.exp(states.log_scales[self.first])
+        motions = scales[:, None] * (starts @ self.translations[:, :, None])[:, :, 0]
+        axes = np.zeros((len(starts), 7, 7))
+        axes[:, :3, :3], axes[:, 3:6, 3:6], axes[:, 6, 6] = scales[:, None, None] * starts, starts, 1.0
+        jacobians = transition_matrix(motions)
+        return LinearFactors(
+            self.first,
+            self._residuals(states, motions),
+            -jacobians,
+            inverse(axes @ self.covariances @ np.swapaxes(axes, 1, 2)),
+            np.broadcast_to(np.eye(7), jacobians.shape),
+            ahead=self.second - self.first,
+        )
+
+    def _residuals(self, states: States, motions: Array) -> Array:
+        """Errors (M, 7) that take each later state to the earlier one moved by the loop."""
+        residuals = np.empty((len(motions), 7))
+        ends = states.positions[self.first] + motions, states.rotations[self.first] @ self.rotations
+        residuals[:, :6] = pose_differences(*ends, states.positions[self.second], states.rotations[self.second])
+        residuals[:, 6] = states.log_scales[self.first] + self.log_scales - states.log_scales[self.second]
+        return residuals
 
 
 def _rotated(rotations: Array, vectors: Array) -> Array:
