@@ -12,7 +12,7 @@ from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.core.types import AnchorPose
 from visloc_ros.mapping.thumbnails import encode_thumbnail
 from visloc_ros.odometry.klt.config import KltConfig
-from visloc_ros.odometry.klt.features import FeatureGrid
+from visloc_ros.odometry.klt.tracking import detect_corners
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.living_room import make_living_room
 
@@ -86,7 +86,7 @@ class FollowedRoom:
     def _corners(self, index):
         """Points (N, 3) of the room at corners of a map image."""
         pose, depth = self.mapped.pose(index), self.mapped.renderer.depth(self.mapped.pose(index))
-        corners = FeatureGrid(KltConfig(max_features=120)).detect(self.mapped.frame(index).grey, np.empty((0, 2)))
+        corners = detect_corners(self.mapped.frame(index).grey, np.empty((0, 2)), KltConfig(max_features=120))
         column, row = corners.astype(int).T
         seen = np.isfinite(depth[row, column])
         lines = np.column_stack([rays(self.camera, corners[seen] + 0.5), np.ones(seen.sum())])

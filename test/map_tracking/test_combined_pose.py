@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.geometry import SE3, rotation_matrix, rotation_vector
-from visloc_ros.map_tracking.combined_pose import combine, located_by_references, tracked_from_anchor
+from visloc_ros.map_tracking.tracker import combine, located_by_references, tracked_from_anchor
 
 ANCHOR = np.diag([0.02**2] * 3 + [0.004**2] * 3)
 SINCE = np.diag([0.01**2] * 3 + [0.003**2] * 3)

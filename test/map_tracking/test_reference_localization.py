@@ -8,8 +8,7 @@ from followed_room import RATE_HZ, FollowedRoom, error_of, shifted
 
 from visloc_ros.map_tracking import MapTrackingConfig
 from visloc_ros.map_tracking.map_points import MapPoints
-from visloc_ros.map_tracking.reference_images import ReferenceImages
-from visloc_ros.map_tracking.reference_localization import ReferenceLocalizer
+from visloc_ros.map_tracking.reference_images import ReferenceImages, ReferenceLocalizer
 from visloc_ros.map_tracking.views import GreyImage
 
 CONFIG = MapTrackingConfig(reference_period_s=0.3)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.geometry import SE3, rotation_matrix, rotation_vector
-from visloc_ros.map_tracking.seed_depths import SeedObservations, learn_depths
+from visloc_ros.map_tracking.patch_localization import SeedObservations, learn_depths
 from visloc_ros.tracking.robust_pose import fit_pose
 
 FOCAL = 500.0

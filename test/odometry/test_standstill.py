@@ -6,8 +6,8 @@ import numpy as np
 
 from visloc_ros.core.types import Frame, Reason, Rejection
 from visloc_ros.odometry import AidedOdometry, ImuConfig, WheelConfig
+from visloc_ros.odometry.aided import StandstillDetector
 from visloc_ros.odometry.gyroscope import Gyroscope
-from visloc_ros.odometry.standstill import StandstillDetector
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.path import PATHS
 from visloc_ros.sources import open_source

@@ -13,10 +13,9 @@ from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
 from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.map_points import MapPoints
-from visloc_ros.map_tracking.patch_localization import FEWEST, LocatedImage, check_pose, fit_to_targets
+from visloc_ros.map_tracking.patch_localization import FEWEST, LocatedImage, check_pose, fit_to_targets, learn_depths
 from visloc_ros.map_tracking.recent_images import RecentImage
 from visloc_ros.map_tracking.search import Targets, expected_targets, find_targets
-from visloc_ros.map_tracking.seed_depths import learn_depths
 from visloc_ros.map_tracking.views import (
     LEAST_DEPTH_SIGMA,
     GreyImage,

@@ -1,4 +1,8 @@
-"""The pose of an image by patches of views found in it, and the checks that it must pass."""
+"""The pose of an image by patches of views found in it, and the checks that it must pass.
+
+A patch found is a point with an uncertain depth in its own view (a seed): as certain as the map and the later
+observations from other places determine it, each of which improves it.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +17,15 @@ from visloc_ros.core.types import Reason
 from visloc_ros.localization.inlier_spread import spread
 from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.search import Targets
-from visloc_ros.map_tracking.seed_depths import SeedObservations
 from visloc_ros.map_tracking.views import GreyImage, PosedView
 from visloc_ros.tracking.pixels import Pixels, pixels_per_ray, undistort
-from visloc_ros.tracking.robust_pose import PoseFit, fit_pose
+from visloc_ros.tracking.robust_pose import PoseFit, SeenPoints, fit_pose
 
 FEWEST = 8  # points that a pose is fitted to
 _MIN_FOUND = 0.35  # share of the searched points: with fewer, the image shows something else
 _MIN_INLIER_RATIO = 0.5  # a pose that most of the found points contradict is by chance
 _MIN_SPREAD = 0.08  # share of the image diagonal: a narrower patch of points leaves the rotation open
+_LARGEST_STEP = 5.0  # largest factor on a depth by one observation
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,3 +100,40 @@ def _observations(
         centres[mine], directions[mine] = view.map_from_camera.translation, seeds.directions[rows, 0]
         inverse_depths[mine], sigmas[mine] = seeds.inverse_depths[rows], seeds.sigmas[rows]
     return SeedObservations(rays, scale, centres, directions, inverse_depths, sigmas, sigma_px)
+
+
+@dataclass(frozen=True, eq=False)
+class SeedObservations:
+    """Seeds found in an image: where they are seen, as rays (N, 2) with ``pixels_per_ray`` (N,), and where they lie.
+
+    A point is ``centres + directions / inverse_depths`` (N, 3); inverse depths have standard deviations ``sigmas``
+    (N,), observed pixels ``sigma_px``, a coordinate.
+    """
+
+    rays: Array
+    pixels_per_ray: Array
+    centres: Array
+    directions: Array
+    inverse_depths: Array
+    sigmas: Array
+    sigma_px: float
+
+    def __len__(self) -> int:
+        return len(self.rays)
+
+    def points(self) -> SeenPoints:
+        """The points (N, 3) in the map, each uncertain along its direction."""
+        rays = self.directions / self.inverse_depths[:, None]
+        spreads = rays * (-self.sigmas / self.inverse_depths)[:, None]
+        return SeenPoints(self.centres + rays, self.rays, self.pixels_per_ray, self.sigma_px, spreads)
+
+
+def learn_depths(camera_from_map: SE3, seen: SeedObservations) -> tuple[Array, Array]:
+    """Inverse depths (N,) and their standard deviations (N,) after an observation: one step of a Kalman filter each."""
+    residuals = seen.points().residuals_at(camera_from_map)
+    along = np.zeros((2, len(seen))) if residuals.along is None else residuals.along
+    information = 1.0 + np.einsum("an,an->n", along, along)
+    step = -seen.sigmas * np.einsum("an,an->n", along, residuals.values) / information
+    return np.maximum(seen.inverse_depths + step, seen.inverse_depths / _LARGEST_STEP), seen.sigmas / np.sqrt(
+        information
+    )

@@ -12,7 +12,7 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame
 from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.views import GreyImage, PointObservations
-from visloc_ros.tracking.reduction import reduced
+from visloc_ros.tracking.pyramid import reduced
 
 
 @dataclass(frozen=True, eq=False)

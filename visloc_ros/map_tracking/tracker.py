@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pycolmap
@@ -18,18 +19,16 @@ import pycolmap
 from visloc_ros.core import camera as cameras
 from visloc_ros.core.geometry import SE3, Array, carried_on
 from visloc_ros.core.map import Map
-from visloc_ros.core.tangent import move_covariance
+from visloc_ros.core.tangent import move_covariance, perturbed, pose_difference
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection, TrackedPose
 from visloc_ros.map_tracking.anchor_tracker import AnchorTracker, PredictedPose
-from visloc_ros.map_tracking.combined_pose import CombinedPose, combine, located_by_references, tracked_from_anchor
 from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.map_points import MapPoints
 from visloc_ros.map_tracking.patch_localization import LocatedImage
 from visloc_ros.map_tracking.recent_images import RecentImage, RecentImages
-from visloc_ros.map_tracking.reference_images import ReferenceImages
-from visloc_ros.map_tracking.reference_localization import ReferenceLocalizer
+from visloc_ros.map_tracking.reference_images import ReferenceImages, ReferenceLocalizer
 from visloc_ros.map_tracking.views import PointObservations
 from visloc_ros.odometry.frame_check import FrameCheck
 from visloc_ros.tracking.lucas_kanade import fitted_window
@@ -38,6 +37,7 @@ _log = logging.getLogger(__name__)
 _LONGEST_GAP_NS = NANOSECONDS // 5  # without a pose, after which it counts as found again
 _LONGEST_STEP = 3.0  # intervals that the last motion is carried on
 _CATCH_UP_IMAGES = 8  # at most, each some 4 ms: all images of a search of 0.3 s, or some of a slower one
+_FARTHEST = 22.5  # squared distance in standard deviations: 99.9 % of six dimensions are nearer
 
 
 class MapTracker:
@@ -259,3 +259,47 @@ def _carried_on(known: Sequence[RecentImage], stamp_ns: int) -> SE3:
     if last_ns == before_ns or stamp_ns - last_ns > _LONGEST_STEP * (last_ns - before_ns):
         return last
     return carried_on(before, last, (stamp_ns - last_ns) / (last_ns - before_ns))
+
+
+@dataclass(frozen=True, eq=False)
+class CombinedPose:
+    """``map_from_camera`` with its covariances (6, 6).
+
+    ``covariance`` takes the map at this place as true, ``covariance_since_anchor`` the anchor. ``tracking_covariance``
+    is the latter for tracking from here on. Reference images do not reduce it: their error is the same in the next
+    frames, and must not count as independent each time.
+    """
+
+    map_from_camera: SE3
+    covariance: Array
+    covariance_since_anchor: Array
+    tracking_covariance: Array
+
+
+def tracked_from_anchor(pose: SE3, covariance_since_anchor: Array, anchor: Array) -> CombinedPose:
+    """The pose by an anchor, with the covariance ``anchor`` (6, 6) transported to here, and the motion since."""
+    return CombinedPose(pose, anchor + covariance_since_anchor, covariance_since_anchor, covariance_since_anchor)
+
+
+def located_by_references(pose: SE3, covariance: Array, anchor: Array) -> CombinedPose:
+    """The pose by reference images alone: relative to an anchor it has the anchor's error, too."""
+    return CombinedPose(pose, covariance, covariance + anchor, covariance + anchor)
+
+
+def combine(tracked: CombinedPose, pose: SE3, covariance: Array, anchor: Array, of_map: Array) -> CombinedPose | None:
+    """Correct a tracked pose by one of reference images; None where they contradict each other.
+
+    They do not where ``of_map`` (6, 6), the map's own error, explains the difference. The weights are those of the
+    motion since the anchor: the result counts as such a motion, and must not jump to the map after a new anchor, whose
+    own error the fusion weighs.
+    """
+    error = pose_difference(pose, tracked.map_from_camera)
+    total = tracked.covariance_since_anchor + covariance + anchor
+    if error @ np.linalg.solve(total + of_map, error) > _FARTHEST:
+        return None
+    gain = np.linalg.solve(total, tracked.covariance_since_anchor).T
+    kept, step = np.eye(6) - gain, gain @ error
+    moved = perturbed(tracked.map_from_camera, step)
+    combined_covariance = kept @ tracked.covariance @ kept.T + gain @ covariance @ gain.T
+    since_anchor = kept @ tracked.covariance_since_anchor @ kept.T + gain @ (covariance + anchor) @ gain.T
+    return CombinedPose(moved, combined_covariance, since_anchor, tracked.covariance_since_anchor)

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor  # noqa: E402
 
-from visloc_ros.odometry.dpvo import bundle_equations, bundle_layout, lie  # noqa: E402
+from visloc_ros.odometry.dpvo import bundle_equations, lie  # noqa: E402
 from visloc_ros.odometry.dpvo.bundle import BundleFailure, BundleReport, adjust  # noqa: E402
 from visloc_ros.odometry.dpvo.bundle_equations import linearise  # noqa: E402
 from visloc_ros.odometry.dpvo.projection import reproject  # noqa: E402
@@ -144,7 +144,7 @@ def plain_step(problem: Problem, first_free: int) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("small_pieces", [False, True])
 def test_a_step_is_that_of_a_plain_dense_solver(first_free, small_pieces, monkeypatch):
     if small_pieces:
-        monkeypatch.setattr(bundle_layout, "_CHUNK_VALUES", 1)
+        monkeypatch.setattr(bundle_equations, "_CHUNK_VALUES", 1)
         monkeypatch.setattr(bundle_equations, "_EDGES_AT_A_TIME", 17)
     problem = disturbed(scene(reach=2))
     report, result = problem.adjusted(first_free, iterations=1)

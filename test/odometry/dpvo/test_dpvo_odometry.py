@@ -240,7 +240,7 @@ def test_measurements_that_contradict_each_other_are_no_pose(frames):
 def test_an_adjustment_that_failed_is_no_pose(frames, monkeypatch):
     odometry, left = started(frames)
     failed = BundleReport(0, 100, 100, BundleFailure.NOT_FINITE)
-    monkeypatch.setattr("visloc_ros.odometry.dpvo.global_adjustment.adjust", lambda *_: failed)
+    monkeypatch.setattr("visloc_ros.odometry.dpvo.loops.adjust", lambda *_: failed)
     result = odometry.track(left[0])
     assert (result.reason, result.counts["adjustment_failed"]) == (Reason.FEW_INLIERS, 1.0)
 

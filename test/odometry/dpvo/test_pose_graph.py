@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from visloc_ros.core.geometry import SE3, Sim3, umeyama
-from visloc_ros.odometry.dpvo.pose_graph import SimilarityEdges, chain_edges, optimise
+from visloc_ros.odometry.dpvo.loop_correction import SimilarityEdges, chain_edges, optimise
 from visloc_ros.odometry.dpvo.similarities import Similarities
 
 SIDE = 20

@@ -7,8 +7,14 @@ from dpvo_journey import TurningOracle
 from dpvo_oracle import INTRINSICS, sideways_path
 
 from visloc_ros.odometry.dpvo import DpvoConfig, lie, projection
-from visloc_ros.odometry.dpvo.global_adjustment import GlobalAdjustment, normalise
-from visloc_ros.odometry.dpvo.loops import candidate_pairs, find_pairs, score_pairs, select_pairs
+from visloc_ros.odometry.dpvo.loops import (
+    GlobalAdjustment,
+    candidate_pairs,
+    find_pairs,
+    normalise,
+    score_pairs,
+    select_pairs,
+)
 
 FRAMES = 64
 SMALL = {"preset": "cpu", "patches_per_frame": 8, "keyframe_thresh": 0.5}

@@ -7,14 +7,12 @@ from odometry_scenes import TwoPlanes, make_camera
 from visloc_ros.core.camera import HALF_PIXEL, rays
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.odometry.klt.config import KltConfig
-from visloc_ros.odometry.klt.features import FeatureGrid
-from visloc_ros.odometry.klt.images import ImagePreparation
+from visloc_ros.odometry.klt.images import MIN_CORRELATION, ImagePreparation, make_thumbnail, turn_between
 from visloc_ros.odometry.klt.local_map import LocalMap
 from visloc_ros.odometry.klt.location import estimate_pure_rotation
 from visloc_ros.odometry.klt.parallax import ParallaxTable
 from visloc_ros.odometry.klt.recovery import MIN_AGREEING, KeyframeSearch, describe, rotation_between
-from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, make_thumbnail, turn_between
-from visloc_ros.odometry.klt.tracking import Features, measure
+from visloc_ros.odometry.klt.tracking import Features, detect_corners, measure
 from visloc_ros.odometry.klt.two_view import homogeneous
 
 CAMERA = make_camera(320, 240)
@@ -54,7 +52,7 @@ def test_pictures_of_different_places_do_not_correlate(scene):
 def local_map(scene):
     """One keyframe whose landmarks are the true points behind its corners."""
     view = view_of(scene, turned(0))
-    pixels = FeatureGrid(CONFIG).detect(view.grey, np.empty((0, 2), np.float32))
+    pixels = detect_corners(view.grey, np.empty((0, 2), np.float32), CONFIG)
     features = measure(CAMERA, np.arange(len(pixels)), pixels)
     on_board = np.all(np.abs(features.rays * 2.0) < [0.875, 0.625], axis=1)
     result = LocalMap(0, CONFIG)

@@ -6,11 +6,10 @@ from odometry_scenes import TwoPlanes, make_camera
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.odometry.klt.config import KltConfig
-from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import ImagePreparation
 from visloc_ros.odometry.klt.local_map import LocalMap
 from visloc_ros.odometry.klt.reobservation import find_again, realign
-from visloc_ros.odometry.klt.tracking import Features, measure
+from visloc_ros.odometry.klt.tracking import Features, detect_corners, measure
 from visloc_ros.tracking.pixels import pixels_of
 
 CONFIG = KltConfig()
@@ -27,7 +26,7 @@ def old_map(scene):
     """Two keyframes of a minute ago with exact landmarks on the wall, and their true points."""
     local_map = LocalMap(0, CONFIG)
     frame = scene.frame(0, SE3.identity())
-    pixels = FeatureGrid(CONFIG).detect(frame.grey, np.empty((0, 2), np.float32))
+    pixels = detect_corners(frame.grey, np.empty((0, 2), np.float32), CONFIG)
     features = measure(scene.camera, np.arange(len(pixels)), pixels)
     features = features[~on_board(features.rays)]
     points = np.column_stack([features.rays, np.ones(len(features))]) * 4.0

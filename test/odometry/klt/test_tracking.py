@@ -9,13 +9,16 @@ from odometry_scenes import make_camera, texture
 from visloc_ros.core.camera import HALF_PIXEL, project
 from visloc_ros.core.types import Frame
 from visloc_ros.odometry.klt.config import KltConfig
-from visloc_ros.odometry.klt.features import FeatureGrid, corner_response
 from visloc_ros.odometry.klt.images import ImagePreparation
 from visloc_ros.odometry.klt.odometry import BLUR_RATIO
-from visloc_ros.odometry.klt.tracking import follow, follow_from_any, measure
+from visloc_ros.odometry.klt.tracking import cell_px, corner_response, detect_corners, follow, follow_from_any, measure
 from visloc_ros.tracking.pixels import is_inside, pixels_of
 
 CONFIG = KltConfig()
+
+
+def corners_of(image):
+    return detect_corners(image, np.empty((0, 2), np.float32), CONFIG)
 
 
 def moved_by(image, matrix):
@@ -26,7 +29,7 @@ def moved_by(image, matrix):
 def test_a_known_shift_is_followed_to_a_tenth_of_a_pixel(shift):
     image = texture(480, 640)
     matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], dtype=np.float64)
-    pixels = FeatureGrid(CONFIG).detect(image, np.empty((0, 2), np.float32))
+    pixels = corners_of(image)
     pixels = pixels[is_inside(pixels + np.float32(shift), image, 12.0)]
     found, good = follow(image, moved_by(image, matrix), pixels, pixels, CONFIG.window_px, CONFIG.pyramid_levels)
     assert good.mean() > 0.85
@@ -39,7 +42,7 @@ def test_a_known_shift_is_followed_to_a_tenth_of_a_pixel(shift):
 def test_a_near_guess_finds_as_much_as_a_far_one_also_where_it_is_not_near(shift_px):
     image = texture(480, 640)
     after = moved_by(image, np.array([[1, 0, shift_px], [0, 1, 0]], dtype=np.float64))
-    pixels = FeatureGrid(CONFIG).detect(image, np.empty((0, 2), np.float32))
+    pixels = corners_of(image)
     pixels = pixels[is_inside(pixels + np.float32([shift_px, 0.0]), image, 12.0)]
     near = follow_from_any(image, after, pixels, [pixels], CONFIG, is_near=True)
     far = follow_from_any(image, after, pixels, [pixels], CONFIG)
@@ -53,7 +56,7 @@ def test_a_prediction_bridges_a_jump_that_the_search_alone_does_not():
     image = texture(480, 640)
     matrix = np.array([[1, 0, 150.0], [0, 1, 0]], dtype=np.float64)
     after = moved_by(image, matrix)
-    pixels = FeatureGrid(CONFIG).detect(image, np.empty((0, 2), np.float32))
+    pixels = corners_of(image)
     inside = pixels[(pixels[:, 0] > 20) & (pixels[:, 0] < 460)]
     predicted = inside + np.array([147.0, 2.0], dtype=np.float32)
     _, good_alone = follow(image, after, inside, inside, CONFIG.window_px, CONFIG.pyramid_levels)
@@ -63,7 +66,7 @@ def test_a_prediction_bridges_a_jump_that_the_search_alone_does_not():
 
 
 def test_other_texture_is_not_followed():
-    pixels = FeatureGrid(CONFIG).detect(texture(480, 640), np.empty((0, 2), np.float32))
+    pixels = corners_of(texture(480, 640))
     _, good = follow(
         texture(480, 640), texture(480, 640, seed=9), pixels, pixels, CONFIG.window_px, CONFIG.pyramid_levels
     )
@@ -73,27 +76,27 @@ def test_other_texture_is_not_followed():
 @pytest.mark.parametrize("size", [(240, 320), (480, 752), (800, 1280)])
 def test_corners_are_spread_over_the_image_at_any_size(size):
     image = texture(*size)
-    pixels = FeatureGrid(CONFIG).detect(image, np.empty((0, 2), np.float32))
+    pixels = corners_of(image)
     assert 0.5 * CONFIG.max_features <= len(pixels) <= CONFIG.max_features
     quadrants, _, _ = np.histogram2d(pixels[:, 1], pixels[:, 0], bins=2, range=[[0, size[0]], [0, size[1]]])
     assert quadrants.min() > 0.15 * len(pixels)
 
 
 def test_new_corners_keep_away_from_followed_ones():
-    image, grid = texture(480, 640), FeatureGrid(CONFIG)
-    first = grid.detect(image, np.empty((0, 2), np.float32))
-    second = grid.detect(image, first[::2])
+    image = texture(480, 640)
+    first = corners_of(image)
+    second = detect_corners(image, first[::2], CONFIG)
     gaps = np.linalg.norm(second[:, None] - first[None, ::2], axis=2).min(axis=1)
-    assert gaps.min() > 0.5 * grid.cell_px(image)
+    assert gaps.min() > 0.5 * cell_px(image, CONFIG)
     assert len(second) + len(first[::2]) <= CONFIG.max_features
 
 
 def test_a_dim_half_gets_corners_and_a_uniform_image_none():
     image = texture(480, 640)
     image[:, 320:] = 100 + image[:, 320:] // 8
-    pixels = FeatureGrid(CONFIG).detect(image, np.empty((0, 2), np.float32))
+    pixels = corners_of(image)
     assert (pixels[:, 0] > 320).mean() > 0.2
-    assert len(FeatureGrid(CONFIG).detect(np.full((480, 640), 90, np.uint8), np.empty((0, 2), np.float32))) == 0
+    assert len(corners_of(np.full((480, 640), 90, np.uint8))) == 0
 
 
 @pytest.mark.parametrize(

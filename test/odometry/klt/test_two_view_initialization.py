@@ -5,7 +5,6 @@ from odometry_scenes import TwoPlanes, make_camera
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
 from visloc_ros.odometry.klt.config import KltConfig
-from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import ImagePreparation
 from visloc_ros.odometry.klt.initialization import Initialization, Initializer, locate_followed
 from visloc_ros.odometry.klt.odometry import KltOdometry
@@ -22,7 +21,7 @@ def scene():
 
 def follow(frames):
     """What the starter says to each frame, until it starts."""
-    initializer, prepare = Initializer(CONFIG, FeatureGrid(CONFIG)), ImagePreparation(CONFIG)
+    initializer, prepare = Initializer(CONFIG), ImagePreparation(CONFIG)
     results = []
     for frame in frames:
         results.append(initializer.follow(prepare.prepare(frame)))

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from visloc_ros.odometry.dpvo import lie
-from visloc_ros.odometry.dpvo.bundle_equations import BundleStep, NormalEquations
-from visloc_ros.odometry.dpvo.bundle_layout import BundleLayout
+from visloc_ros.odometry.dpvo.bundle_equations import BundleLayout, BundleStep, NormalEquations
 
 _FARTHEST, _NEAREST, _RESET = 1e-4, 20.0, 1.0  # inverse depths; one beyond the nearest starts again
 

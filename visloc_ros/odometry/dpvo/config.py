@@ -19,6 +19,14 @@ UNLIMITED_WIDTH = 10_000
 LOOP_FEATURES = ("aliked-n16", "disk")
 START_FRAMES = 8
 
+# Sizes that the published weights fix.
+
+
+CELL_PX = 4  # image pixels along a cell of the quarter grid, on which features, patches and intrinsics are
+PATCH_SIDE = 3  # cells
+MATCHING_CHANNELS = 128  # of the features that are correlated
+HIDDEN_SIZE = 384  # of the context and of an edge's state
+
 # A smaller image lets the camera see the same motion in fewer pixels: hence the threshold of the cpu preset.
 _PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {

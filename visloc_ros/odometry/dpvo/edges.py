@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from visloc_ros.odometry.dpvo.sizes import HIDDEN_SIZE
+from visloc_ros.odometry.dpvo.config import HIDDEN_SIZE
 
 
 @dataclass(frozen=True, eq=False)

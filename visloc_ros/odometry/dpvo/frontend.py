@@ -13,13 +13,11 @@ from torch.nn import functional
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.odometry.dpvo import lie, projection
 from visloc_ros.odometry.dpvo.bundle import BundleReport
-from visloc_ros.odometry.dpvo.config import START_FRAMES, DpvoConfig
+from visloc_ros.odometry.dpvo.config import CELL_PX, START_FRAMES, DpvoConfig
 from visloc_ros.odometry.dpvo.correlation import correlate
 from visloc_ros.odometry.dpvo.edges import Edges
-from visloc_ros.odometry.dpvo.global_adjustment import GlobalAdjustment, adjust_along
-from visloc_ros.odometry.dpvo.loops import ProximityLoops
+from visloc_ros.odometry.dpvo.loops import GlobalAdjustment, ProximityLoops, adjust_along
 from visloc_ros.odometry.dpvo.rings import FrameFeatures
-from visloc_ros.odometry.dpvo.sizes import CELL_PX
 from visloc_ros.odometry.dpvo.state import DpvoState
 
 START_UPDATES = END_UPDATES = 12

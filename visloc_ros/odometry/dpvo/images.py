@@ -11,7 +11,7 @@ from visloc_ros.core.camera import HALF_PIXEL, project, rays, rescale
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.types import Image
 from visloc_ros.features.images import as_rgb, resize_image
-from visloc_ros.odometry.dpvo.sizes import CELL_PX
+from visloc_ros.odometry.dpvo.config import CELL_PX
 
 MULTIPLE = 16  # pixels that both sides are multiples of, so that all levels of the feature maps are whole
 MIN_SIDE = 48  # pixels below which there is hardly a place for a patch

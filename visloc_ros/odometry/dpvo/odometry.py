@@ -18,12 +18,11 @@ from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Reason, Rejection
 from visloc_ros.features.backends.weights import find_weights, load_weights, pick_device, pick_dtype
 from visloc_ros.odometry.dpvo import projection
-from visloc_ros.odometry.dpvo.config import START_FRAMES, DpvoConfig
+from visloc_ros.odometry.dpvo.config import CELL_PX, START_FRAMES, DpvoConfig
 from visloc_ros.odometry.dpvo.frontend import FrameOutcome, FrontEnd
 from visloc_ros.odometry.dpvo.images import PinholeImages
 from visloc_ros.odometry.dpvo.network import PatchNetwork
 from visloc_ros.odometry.dpvo.retrieval_loops import LoopModels, RetrievalLoops
-from visloc_ros.odometry.dpvo.sizes import CELL_PX
 from visloc_ros.odometry.dpvo.state import DpvoState
 from visloc_ros.odometry.frame_check import FrameCheck
 

@@ -22,12 +22,11 @@ from visloc_ros.core.geometry import Array, Sim3
 from visloc_ros.core.tangent import skew
 from visloc_ros.core.types import Image, LoopClosure
 from visloc_ros.features import FeatureConfig, LocalExtractor, Matcher, MatcherConfig, make_extractor, make_matcher
-from visloc_ros.odometry.dpvo.config import DpvoConfig
+from visloc_ros.odometry.dpvo.config import CELL_PX, DpvoConfig
 from visloc_ros.odometry.dpvo.frame_points import FramePoints, Triple, triangulate
 from visloc_ros.odometry.dpvo.loop_correction import LoopCorrection, apply_correction, close_loop
 from visloc_ros.odometry.dpvo.places import Hit, LoopDetector, PlaceIndex
 from visloc_ros.odometry.dpvo.point_alignment import PointAlignment, align_points
-from visloc_ros.odometry.dpvo.sizes import CELL_PX
 from visloc_ros.odometry.dpvo.state import DpvoState
 
 log = logging.getLogger(__name__)

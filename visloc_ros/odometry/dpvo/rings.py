@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from visloc_ros.odometry.dpvo.sizes import HIDDEN_SIZE, MATCHING_CHANNELS, PATCH_SIDE
+from visloc_ros.odometry.dpvo.config import HIDDEN_SIZE, MATCHING_CHANNELS, PATCH_SIDE
 
 _COARSE = 4  # the second level of the correlation pyramid averages 4 x 4 cells
 

@@ -15,10 +15,9 @@ from torch import Tensor
 from visloc_ros.core.geometry import SE3, Array, Sim3
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.odometry.dpvo import lie
-from visloc_ros.odometry.dpvo.config import DpvoConfig
+from visloc_ros.odometry.dpvo.config import PATCH_SIDE, DpvoConfig
 from visloc_ros.odometry.dpvo.edges import Edges
 from visloc_ros.odometry.dpvo.rings import FeatureRings, FrameFeatures
-from visloc_ros.odometry.dpvo.sizes import PATCH_SIDE
 
 
 class DpvoState:

@@ -11,10 +11,8 @@ import numpy as np
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Reason
 from visloc_ros.odometry.klt.config import KltConfig
-from visloc_ros.odometry.klt.features import FeatureGrid
-from visloc_ros.odometry.klt.images import PreparedImage
-from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, turn_between
-from visloc_ros.odometry.klt.tracking import Features, follow_from_any, measure, seen_points
+from visloc_ros.odometry.klt.images import MIN_CORRELATION, PreparedImage, turn_between
+from visloc_ros.odometry.klt.tracking import Features, detect_corners, follow_from_any, measure, seen_points
 from visloc_ros.odometry.klt.two_view import (
     TwoViewGeometry,
     Wait,
@@ -55,8 +53,8 @@ class _Reference:
 class Initializer:
     """Tracks features and keeps a few earlier views as references, oldest first."""
 
-    def __init__(self, config: KltConfig, grid: FeatureGrid) -> None:
-        self._config, self._grid = config, grid
+    def __init__(self, config: KltConfig) -> None:
+        self._config = config
         self._references: list[_Reference] = []
         self._features = Features.none()
         self._previous: PreparedImage | None = None
@@ -122,7 +120,7 @@ class Initializer:
 
     def _add_reference(self, view: PreparedImage, result: Wait) -> Wait:
         """Make the present view a reference, with new corners where none are followed."""
-        corners = self._grid.detect(view.grey, self._features.pixels)
+        corners = detect_corners(view.grey, self._features.pixels, self._config)
         ids = np.arange(len(corners), dtype=np.int64) + self._next_id
         self._next_id += len(corners)
         self._features = self._features.joined(measure(view.camera, ids, corners))

@@ -17,7 +17,6 @@ from visloc_ros.odometry.klt.adjustment import Adjuster, InlineAdjuster
 from visloc_ros.odometry.klt.background_adjustment import BackgroundAdjuster
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.depth_prior import DepthMap
-from visloc_ros.odometry.klt.features import FeatureGrid
 from visloc_ros.odometry.klt.images import ImagePreparation, PreparedImage
 from visloc_ros.odometry.klt.initialization import Initialization, Initializer, locate_followed
 from visloc_ros.odometry.klt.lens import Lens
@@ -130,8 +129,7 @@ class KltOdometry:
         self._config = self._options.fitted_to(camera.width, camera.height)
         self._images = ImagePreparation(self._config)
         self._lens = Lens()
-        self._grid = FeatureGrid(self._config)
-        self._initializer = Initializer(self._config, self._grid)
+        self._initializer = Initializer(self._config)
         self._segment = None
         self._is_lost = False
 
@@ -147,10 +145,8 @@ class KltOdometry:
 
     def _begin_segment(self, initialization: Initialization, view: PreparedImage) -> OdometryPose:
         self._is_lost = self._has_missed = False
-        self._initializer = Initializer(self._config, self._grid)
-        self._segment = Segment(
-            self._num_segments, initialization, view, self._config, self._grid, self._turns, self._lens
-        )
+        self._initializer = Initializer(self._config)
+        self._segment = Segment(self._num_segments, initialization, view, self._config, self._turns, self._lens)
         self._num_segments += 1
         self._images.accept(view)
         log.info("odometry segment %d started: %s", self._segment.number, initialization.geometry.counts)
@@ -177,7 +173,7 @@ class KltOdometry:
         """Find a view by earlier keyframes, which ends the preparation of a new start."""
         located = segment.recover(view)
         if located is not None:
-            self._initializer = Initializer(self._config, self._grid)
+            self._initializer = Initializer(self._config)
         return located
 
     def _lose(self, segment: Segment, view: PreparedImage) -> OdometryPose | Rejection:
@@ -193,7 +189,7 @@ class KltOdometry:
     def _give_up(self, segment: Segment, view: PreparedImage) -> Rejection:
         """End a segment whose start was wrong; the next view begins the search for another one."""
         log.warning("odometry segment %d began on a turn, which gives no depths: it is given up", segment.number)
-        self._segment, self._initializer = None, Initializer(self._config, self._grid)
+        self._segment, self._initializer = None, Initializer(self._config)
         return Rejection(view.stamp_ns, Reason.DEGENERATE_MOTION, segment.counts, self._watch.stage_ms)
 
     def _reason(self, segment: Segment, view: PreparedImage) -> Reason:

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from visloc_ros.core.geometry import SE3, Array, nearest_rotation
 from visloc_ros.core.types import Image
 from visloc_ros.odometry.klt.config import KltConfig
-from visloc_ros.odometry.klt.images import PreparedImage
+from visloc_ros.odometry.klt.images import MIN_CORRELATION, PreparedImage, Thumbnail, make_thumbnail, turn_between
 from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap
-from visloc_ros.odometry.klt.observations import ExpectedLandmarks, KeyframeObservations, align_observations
-from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, Thumbnail, make_thumbnail, turn_between
+from visloc_ros.odometry.klt.reobservation import ExpectedLandmarks, KeyframeObservations, align_observations
 from visloc_ros.odometry.klt.tracking import Features, measure, seen_points
 from visloc_ros.odometry.klt.two_view import bearings
 from visloc_ros.tracking.pixels import Mask, pixels_of, undistort

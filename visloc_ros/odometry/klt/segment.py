@@ -23,19 +23,17 @@ from visloc_ros.odometry.klt.adjustment import (
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.covariance import MotionCovariance, pose_information
 from visloc_ros.odometry.klt.depth_prior import DepthMap, ScaleFilter, compare_depths
-from visloc_ros.odometry.klt.features import FeatureGrid
-from visloc_ros.odometry.klt.images import PreparedImage
+from visloc_ros.odometry.klt.images import MIN_CORRELATION, PreparedImage, turn_between
 from visloc_ros.odometry.klt.initialization import Initialization
-from visloc_ros.odometry.klt.keyframes import KeyframePolicy
 from visloc_ros.odometry.klt.lens import Lens, LensSchedule, seen_through
-from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap
+from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap, rows_of
 from visloc_ros.odometry.klt.location import LocatedFrame, ViewLocator
 from visloc_ros.odometry.klt.motion import ContinuousPath, MotionModel
 from visloc_ros.odometry.klt.parallax import ParallaxTable
 from visloc_ros.odometry.klt.recovery import KeyframeSearch
 from visloc_ros.odometry.klt.reobservation import find_again, realign
-from visloc_ros.odometry.klt.thumbnails import MIN_CORRELATION, turn_between
-from visloc_ros.odometry.klt.tracking import Features, follow_from_any, measure
+from visloc_ros.odometry.klt.tracking import Features, detect_corners, follow_from_any, measure
+from visloc_ros.odometry.klt.two_view import bearings
 from visloc_ros.tracking.pixels import Pixels, pixels_of
 
 _NEAR = 0.6  # share of the window: errors of predictions that a search from half the size tolerates
@@ -45,6 +43,10 @@ _YOUNG = 12  # keyframes: the window and its first anchors
 _COLLAPSED = 0.15  # of the median depth at the start: no scene comes so near so fast, but a start on a turn collapses
 _COMFORTABLE = 4  # times the landmarks that a pose needs: a keyframe can wait
 _WAITING_DEPTHS = 8  # depth images kept while the map is being adjusted
+_PARALLAX_DEG = 2.0  # twice what a two-view start needs: new landmarks have a depth at once
+_OVERLAP = 0.55  # share of the features still followed below which too few landmarks would join two keyframes
+_OVERLAP_UNSUPPORTED = 0.75  # the same while most features have no known depth: new depths must come before old ones go
+_SUPPORTED = 0.5  # share of the features whose depths are known
 
 
 class Segment:
@@ -56,15 +58,13 @@ class Segment:
         initialization: Initialization,
         view: PreparedImage,
         config: KltConfig,
-        grid: FeatureGrid,
         turns: Turns,
         lens: Lens,
     ) -> None:
         self.number = number
         self._lens, self._lens_schedule, self._lens_changed_at = lens, LensSchedule(), -1
         self._views_since_look = 0
-        self._config, self._grid = config, grid
-        self._policy = KeyframePolicy(config)
+        self._config = config
         self._search = KeyframeSearch(config)
         self._parallax = ParallaxTable()
         self._map = LocalMap(number, config)
@@ -233,7 +233,7 @@ class Segment:
 
     def _wants_keyframe(self, located: LocatedFrame) -> bool:
         num_supporting = self._locator.num_supporting(located.features)
-        return self._policy.wants(self._map.last, located.features, located.camera_from_odom, num_supporting)
+        return is_next_keyframe(self._map.last, located, num_supporting, self._config.max_features)
 
     def _information(self, located: LocatedFrame) -> Array:
         """Information (6, 6) on the pose from the landmarks that agree with it."""
@@ -255,7 +255,7 @@ class Segment:
         followed = realign(self._map, view, pose, self._features, self._config)
         again = find_again(self._map, view, pose, followed, self._config)
         features = followed.joined(again)
-        corners = self._grid.detect(view.grey, features.pixels)
+        corners = detect_corners(view.grey, features.pixels, self._config)
         ids = np.arange(len(corners), dtype=np.int64) + self._next_id
         self._next_id += len(corners)
         self._features = features.joined(measure(view.camera, ids, corners, view.turn))
@@ -289,3 +289,20 @@ class Segment:
         points = np.asarray(now.inverse @ (np.column_stack([features.rays, np.ones(len(features))]) * depth))
         points[known] = landmarks
         return points
+
+
+def is_next_keyframe(keyframe: Keyframe, located: LocatedFrame, num_supporting: int, max_features: int) -> bool:
+    """Whether a frame should follow ``keyframe`` as the next one: it sees enough that is new, from far enough away.
+
+    ``num_supporting`` of its features are landmarks whose depths are known by parallax.
+    """
+    features = located.features
+    rows, shared = rows_of(keyframe.features.ids, features.ids)
+    wanted = min(len(keyframe.features), max_features)
+    overlap = _OVERLAP if num_supporting >= _SUPPORTED * len(features) else _OVERLAP_UNSUPPORTED
+    if np.count_nonzero(shared) < overlap * wanted:
+        return True
+    camera_from_keyframe = located.camera_from_odom.rotation @ keyframe.camera_from_odom.rotation.T
+    before = bearings(keyframe.features.rays[rows[shared]]) @ camera_from_keyframe.T
+    angles = np.linalg.norm(before - bearings(features.rays[shared]), axis=1)
+    return bool(np.degrees(np.median(angles)) > _PARALLAX_DEG)
