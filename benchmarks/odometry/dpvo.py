@@ -6,7 +6,6 @@ here and are left out. The end is the adjustment until convergence.
 Run: python -m benchmarks.odometry.dpvo --source ../shared/data/7scenes_redkitchen --json out/dpvo.json
 """
 
-from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -15,14 +14,14 @@ import torch
 from benchmarks.odometry.tables import DPVO_SECTION, dpvo_tables
 from benchmarks.program import add_device, new_parser
 from benchmarks.results_file import Figures, write_json, write_section
-from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Rejection
+from visloc_ros.core.types import Frame, OdometryPose, Rejection
 from visloc_ros.evaluation import evaluate_odometry
 from visloc_ros.evaluation.decoding import decode
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.odometry_run import run_odometry
 from visloc_ros.evaluation.odometry_summary import lifecycle, summarize_odometry
 from visloc_ros.features.backends.weights import pick_device
+from visloc_ros.odometry.backend import OdometryAround
 from visloc_ros.odometry.dpvo.config import DpvoConfig
 from visloc_ros.odometry.dpvo.network import PatchNetwork
 from visloc_ros.odometry.dpvo.odometry import DpvoOdometry
@@ -32,44 +31,20 @@ FLOW_PX = 4.0
 PRESETS = {"cpu": ("cpu",), "cuda": ("default", "fast", "cpu")}
 
 
-class AwaitedOdometry:
+class AwaitedOdometry(OdometryAround):
     """``dpvo`` that waits for the GPU before it returns a frame."""
 
     def __init__(self, config: DpvoConfig) -> None:
         device = pick_device(config.device)
-        self._odometry, self._has_queue = DpvoOdometry(config, random_network(device)), device.type == "cuda"
+        super().__init__(DpvoOdometry(config, random_network(device)))
+        self._has_queue = device.type == "cuda"
 
     def track(self, frame: Frame) -> OdometryPose | Rejection:
         """Track a frame."""
-        result = self._odometry.track(frame)
+        result = super().track(frame)
         if self._has_queue:
             torch.cuda.synchronize()
         return result
-
-    def settle(self) -> Mapping[str, float]:
-        """Nothing: every frame is finished with its pose."""
-        return {}
-
-    def take_loops(self) -> Sequence[LoopClosure]:
-        """Loops closed since the last call."""
-        return self._odometry.take_loops()
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """Nothing is counted."""
-        return {}
-
-    def finish(self) -> Trajectory | None:
-        """Adjust until all rests."""
-        return self._odometry.finish()
-
-    def reset(self) -> None:
-        """Forget everything."""
-        self._odometry.reset()
-
-    def close(self) -> None:
-        """Let go of everything."""
-        self._odometry.close()
 
 
 def random_network(device: torch.device) -> PatchNetwork:

@@ -4,7 +4,6 @@ It has no map, so every step is one unit long however far the camera went. It is
 Run: python -m benchmarks.odometry.plain_klt ../shared/data/euroc_mh05 --json out/plain.json
 """
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -15,11 +14,12 @@ from benchmarks.program import new_parser
 from benchmarks.results_file import write_json
 from visloc_ros.core.camera import rays
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Reason, Rejection
+from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
 from visloc_ros.evaluation import evaluate_odometry
 from visloc_ros.evaluation.decoding import decode
 from visloc_ros.evaluation.odometry_run import run_odometry
 from visloc_ros.evaluation.odometry_summary import summarize_odometry
+from visloc_ros.odometry import Odometry
 from visloc_ros.sources import SourceConfig, open_source
 
 NUM_CORNERS = 1000
@@ -34,7 +34,7 @@ Points = NDArray[np.float32]
 """Pixels (N, 2) in OpenCV's convention."""
 
 
-class PlainKlt:
+class PlainKlt(Odometry):
     """Corners followed from the frame before, and found again when half of them are gone."""
 
     _grey: GreyImage | None
@@ -61,29 +61,10 @@ class PlainKlt:
         self._points = after
         return self._go_on(frame, self._odom_from_camera @ camera_from_previous.inverse)
 
-    def settle(self) -> Mapping[str, float]:
-        """Nothing: every frame is finished with its pose."""
-        return {}
-
-    def take_loops(self) -> Sequence[LoopClosure]:
-        """Nothing: it recognises no earlier places."""
-        return ()
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """Nothing is counted."""
-        return {}
-
-    def finish(self) -> None:
-        """Nothing: poses stay as they were given."""
-
     def reset(self) -> None:
         """Forget everything."""
         self._grey, self._points = None, np.empty((0, 2), np.float32)
         self._odom_from_camera = SE3.identity()
-
-    def close(self) -> None:
-        """Nothing runs in the background."""
 
     def _follow(self, earlier: GreyImage, grey: GreyImage) -> tuple[Points, Points]:
         after, found, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]  # a first guess may be None

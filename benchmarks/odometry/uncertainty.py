@@ -26,7 +26,7 @@ from visloc_ros.core.types import Frame, OdometryPose
 from visloc_ros.evaluation.association import truth_at
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.odometry import OdometryConfig, make_odometry
-from visloc_ros.odometry.depth import DepthModel
+from visloc_ros.odometry.backend import DepthModel
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.sequence import Simulation
 from visloc_ros.sources import SourceConfig, open_source

@@ -5,7 +5,7 @@ Until it has begun, its images alone show whether the camera stands still.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -23,10 +23,10 @@ from visloc_ros.core.plausibility import (
     is_plausible_pose,
     is_plausible_vector,
 )
-from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
-from visloc_ros.core.types import Frame, Image, LoopClosure, OdometryPose, Reason, Rejection
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import Frame, Image, OdometryPose, Reason, Rejection
+from visloc_ros.odometry.backend import Odometry, OdometryAround
 from visloc_ros.odometry.gyroscope import Gyroscope
-from visloc_ros.odometry.protocol import Odometry
 from visloc_ros.odometry.up import UpEstimator
 from visloc_ros.odometry.wheel_scale import WheelConfig, WheelPose, WheelScale
 
@@ -63,7 +63,7 @@ class ImuSample(NamedTuple):
     acceleration: Array | None
 
 
-class AidedOdometry:
+class AidedOdometry(OdometryAround):
     """Visual odometry whose poses carry ``up_in_odom`` and ``scale`` once an IMU and wheels determine them.
 
     Measurements may be added from another thread. A frame never waits for them: late ones join the next frames. Those
@@ -72,7 +72,8 @@ class AidedOdometry:
     """
 
     def __init__(self, visual: Odometry, gyroscope: Gyroscope, imu: ImuConfig, wheels: WheelConfig) -> None:
-        self._visual, self._gyroscope = visual, gyroscope
+        super().__init__(visual)
+        self._gyroscope = gyroscope
         self._up, self._wheels = UpEstimator(), WheelScale(wheels)
         self._standstill = StandstillDetector()
         self._imu_offset_ns = round(imu.time_offset * NANOSECONDS)
@@ -104,23 +105,11 @@ class AidedOdometry:
         """Give the unscaled ``odom_from_camera`` of the next frame, or the reason why there is none."""
         result = self._visual.track(frame)
         if isinstance(result, Rejection):
-            return self._told_standing(frame, result)
+            return self._rejected(frame, result)
         self._standstill.forget()
         self._gyroscope.learn(result)
         up, scale = self._up.follow(result), self._wheels.follow(result)
         return replace(result, up_in_odom=up, scale=scale or result.scale)
-
-    def settle(self) -> Mapping[str, float]:
-        """Do the work that only the next pose needs; milliseconds by stage."""
-        return self._visual.settle()
-
-    def take_loops(self) -> Sequence[LoopClosure]:
-        """Loops closed since the last call."""
-        return self._visual.take_loops()
-
-    def finish(self) -> Trajectory | None:
-        """End the segment: its final path, unscaled, or None where that is the poses given."""
-        return self._visual.finish()
 
     def reset(self) -> None:
         """Forget the images; the next pose belongs to a new segment. The gyroscope's bias stays."""
@@ -129,10 +118,6 @@ class AidedOdometry:
         self._gyroscope.forget_views()
         self._up.reset()
         self._wheels.reset()
-
-    def close(self) -> None:
-        """Stop what runs in the background."""
-        self._visual.close()
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -151,7 +136,7 @@ class AidedOdometry:
         }
         return {name: count for name, count in counts.items() if count} | dict(self._visual.counts)
 
-    def _told_standing(self, frame: Frame, rejection: Rejection) -> Rejection:
+    def _rejected(self, frame: Frame, rejection: Rejection) -> Rejection:
         """The same, with the reason STANDING_STILL where that is why odometry has not begun."""
         if rejection.reason is not Reason.DEGENERATE_MOTION:
             self._standstill.forget()

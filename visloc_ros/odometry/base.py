@@ -9,8 +9,8 @@ from visloc_ros.core.config import Config, option, plugin_sections, section
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.plugins import importable_plugins, load_plugin, plugin_names
 from visloc_ros.odometry.aided import AidedOdometry, ImuConfig
-from visloc_ros.odometry.backend import OdometryBackend
-from visloc_ros.odometry.depth import DepthModel, load_depth_model
+from visloc_ros.odometry.backend import DepthModel, OdometryBackend
+from visloc_ros.odometry.depth import load_depth_model
 from visloc_ros.odometry.gyroscope import Gyroscope
 from visloc_ros.odometry.wheel_scale import WheelConfig
 

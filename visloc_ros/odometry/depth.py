@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,15 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.errors import ConfigError, ModelError
-from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import Frame, Image, LoopClosure, OdometryPose, Rejection
-from visloc_ros.odometry.protocol import Odometry
-
-DepthModel = Callable[[Image], NDArray[np.float32]]
-"""RGB image (H, W, 3) uint8 to depth along the optical axis, float32 metres, NaN or <= 0 where unknown.
-
-The depth image may be smaller than the image, but shows all of it.
-"""
+from visloc_ros.core.types import Frame, Image, OdometryPose, Rejection
+from visloc_ros.odometry.backend import DepthModel, Odometry, OdometryAround
 
 
 class TakesDepth(Odometry, Protocol):
@@ -50,14 +42,15 @@ class _Job:
     depth: Future[NDArray[np.float32]]
 
 
-class DepthAidedOdometry:
+class DepthAidedOdometry(OdometryAround):
     """An odometry with a depth model for its keyframes.
 
     With ``live`` the model works beside the frames, on the newest keyframe whenever it is free.
     """
 
     def __init__(self, visual: TakesDepth, model: DepthModel, live: bool = False) -> None:
-        self._visual, self._model = visual, model
+        super().__init__(visual)
+        self._keyed, self._model = visual, model
         self._pool = ThreadPoolExecutor(1, "depth") if live else None
         self._job: _Job | None = None
 
@@ -71,36 +64,19 @@ class DepthAidedOdometry:
             self._job = _Job(frame.stamp_ns, self._start(frame.rgb))
         if self._job is not None and self._job.depth.done():
             done, self._job = self._job, None
-            self._visual.add_depth(done.stamp_ns, done.depth.result())
+            self._keyed.add_depth(done.stamp_ns, done.depth.result())
         return result
-
-    def settle(self) -> Mapping[str, float]:
-        """Do the work that only the next pose needs; milliseconds by stage."""
-        return self._visual.settle()
-
-    def take_loops(self) -> Sequence[LoopClosure]:
-        """Loops closed since the last call."""
-        return self._visual.take_loops()
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """Counts of other events, by name."""
-        return self._visual.counts
-
-    def finish(self) -> Trajectory | None:
-        """End the segment: its final path, or None where that is the poses given."""
-        return self._visual.finish()
 
     def reset(self) -> None:
         """Forget everything; the next pose belongs to a new segment."""
         self._job = None
-        self._visual.reset()
+        super().reset()
 
     def close(self) -> None:
         """Stop what runs in the background."""
         if self._pool is not None:
             self._pool.shutdown()
-        self._visual.close()
+        super().close()
 
     def _start(self, image: Image) -> Future[NDArray[np.float32]]:
         if self._pool is not None:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from heapq import merge
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Rejection
+from visloc_ros.core.types import Frame, OdometryPose, Rejection
 from visloc_ros.odometry.aided import AidedOdometry, ImuSample
+from visloc_ros.odometry.backend import OdometryAround
 from visloc_ros.sources.measurements import Measurements
 
 _Delivery = tuple[int, Callable[[], None]]
 
 
-class SensorPlayback:
+class SensorPlayback(OdometryAround):
     """Feeds an odometry with the measurements of a source, each when the first frame that is not older comes."""
 
     def __init__(self, odometry: AidedOdometry, measurements: Measurements) -> None:
-        self._odometry = odometry
+        super().__init__(odometry)
         self._deliveries = merge(
             _inertial(odometry, measurements), _wheels(odometry, measurements), key=lambda delivery: delivery[0]
         )
@@ -30,32 +30,7 @@ class SensorPlayback:
         while self._next is not None and self._next[0] <= frame.stamp_ns:
             self._next[1]()
             self._next = next(self._deliveries, None)
-        return self._odometry.track(frame)
-
-    def settle(self) -> Mapping[str, float]:
-        """Do the work that only the next pose needs; milliseconds by stage."""
-        return self._odometry.settle()
-
-    def take_loops(self) -> Sequence[LoopClosure]:
-        """Loops closed since the last call."""
-        return self._odometry.take_loops()
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """Counts of other events, by name."""
-        return self._odometry.counts
-
-    def finish(self) -> Trajectory | None:
-        """End the segment: its final path, or None where that is the poses given."""
-        return self._odometry.finish()
-
-    def reset(self) -> None:
-        """Forget everything; the next pose belongs to a new segment."""
-        self._odometry.reset()
-
-    def close(self) -> None:
-        """Stop what runs in the background."""
-        self._odometry.close()
+        return super().track(frame)
 
 
 def _inertial(odometry: AidedOdometry, measurements: Measurements) -> Iterator[_Delivery]:

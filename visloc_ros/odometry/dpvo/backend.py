@@ -5,11 +5,9 @@ from __future__ import annotations
 import importlib.util
 
 from visloc_ros.core.errors import ModelError
-from visloc_ros.odometry.backend import OdometryBackend
-from visloc_ros.odometry.depth import DepthModel
+from visloc_ros.odometry.backend import DepthModel, Odometry, OdometryBackend
 from visloc_ros.odometry.dpvo.config import DpvoConfig
 from visloc_ros.odometry.gyroscope import Turns
-from visloc_ros.odometry.protocol import Odometry
 
 
 class DpvoBackend(OdometryBackend):

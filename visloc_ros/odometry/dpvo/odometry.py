@@ -17,6 +17,7 @@ from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Reason, Rejection
 from visloc_ros.features.backends.weights import find_weights, load_weights, pick_device, pick_dtype
+from visloc_ros.odometry.backend import Odometry
 from visloc_ros.odometry.dpvo import projection
 from visloc_ros.odometry.dpvo.config import CELL_PX, START_FRAMES, DpvoConfig
 from visloc_ros.odometry.dpvo.frontend import FrameOutcome, FrontEnd
@@ -29,7 +30,7 @@ from visloc_ros.odometry.frame_check import FrameCheck
 log = logging.getLogger(__name__)
 
 
-class DpvoOdometry:
+class DpvoOdometry(Odometry):
     """Tracks one camera. The origin of every segment is the camera of its first frame, its unit of no meaning.
 
     The first pose comes with the eighth frame that moved. Every pose is the estimate of the newest frame at that time;
@@ -75,10 +76,6 @@ class DpvoOdometry:
         with watch("judge"):
             return self._judge(session, frame.stamp_ns, step)
 
-    def settle(self) -> Mapping[str, float]:
-        """Nothing: every frame is finished with its pose."""
-        return {}
-
     def take_loops(self) -> Sequence[LoopClosure]:
         """Loops closed by retrieval since the last call, those of ``finish`` included.
 
@@ -88,11 +85,6 @@ class DpvoOdometry:
         taken = () if self._config.loop_closure else tuple(self._closures)
         self._closures.clear()
         return taken
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """Nothing is counted."""
-        return {}
 
     def finish(self) -> Trajectory | None:
         """End the segment: adjust to convergence, and give ``odom_from_camera`` of all its frames.

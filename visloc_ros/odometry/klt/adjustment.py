@@ -7,7 +7,7 @@ orientation and scale. A snapshot goes in, and the result is applied in one piec
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,29 +99,14 @@ def apply_window(local_map: LocalMap, snapshot: WindowSnapshot, adjusted: Bundle
     return correction
 
 
-class Adjuster(Protocol):
-    """Runs bundle adjustments, here or in another process."""
-
-    def submit(self, snapshot: WindowSnapshot) -> None:
-        """Start an adjustment; while one is running the newest waiting snapshot wins."""
-
-    def finished(self) -> Adjustment | None:
-        """The newest finished adjustment that has not been fetched yet."""
-
-    @property
-    def busy(self) -> bool:
-        """Whether an adjustment is waiting or running."""
-
-    @property
-    def restarts(self) -> int:
-        """How often it died and was restarted."""
-
-    def close(self) -> None:
-        """Stop, and wait for a running adjustment."""
-
-
 class InlineAdjuster:
-    """Adjusts while the caller waits: every run gives the same result."""
+    """Adjusts while the caller waits: every run gives the same result.
+
+    It has the interface of ``BackgroundAdjuster``, but is never ``busy``, and never dies and ``restarts``.
+    """
+
+    busy = False
+    restarts = 0
 
     def __init__(self) -> None:
         self._done: Adjustment | None = None
@@ -134,16 +119,6 @@ class InlineAdjuster:
         """The adjustment submitted last."""
         done, self._done = self._done, None
         return done
-
-    @property
-    def busy(self) -> bool:
-        """Never: the caller has waited."""
-        return False
-
-    @property
-    def restarts(self) -> int:
-        """None: it lives with its caller."""
-        return 0
 
     def close(self) -> None:
         """Nothing runs."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from visloc_ros.odometry.backend import OdometryBackend
-from visloc_ros.odometry.depth import DepthAidedOdometry, DepthModel
+from visloc_ros.odometry.backend import DepthModel, Odometry, OdometryBackend
+from visloc_ros.odometry.depth import DepthAidedOdometry
 from visloc_ros.odometry.gyroscope import Turns
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.odometry import KltOdometry
-from visloc_ros.odometry.protocol import Odometry
 
 
 class KltBackend(OdometryBackend):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pycolmap
 
 from visloc_ros.core.timing import Stopwatch
-from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
-from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Reason, Rejection
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
+from visloc_ros.odometry.backend import Odometry
 from visloc_ros.odometry.frame_check import FrameCheck
 from visloc_ros.odometry.gyroscope import Turns, unknown_turn
-from visloc_ros.odometry.klt.adjustment import Adjuster, InlineAdjuster
+from visloc_ros.odometry.klt.adjustment import InlineAdjuster
 from visloc_ros.odometry.klt.background_adjustment import BackgroundAdjuster
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.depth_prior import DepthMap
@@ -30,7 +31,7 @@ _STILL_PX = 0.25  # median motion of tracked points by noise alone, of a camera 
 BLUR_RATIO = 0.35  # of the usual sharpness: below it, motion blur has removed the corners that tracking needs
 
 
-class KltOdometry:
+class KltOdometry(Odometry):
     """Tracks one camera. The origin of every segment is the camera of its first keyframe, median depth 1."""
 
     def __init__(self, config: KltConfig, live: bool = False, turns: Turns = unknown_turn) -> None:
@@ -38,7 +39,7 @@ class KltOdometry:
         self._is_lost = False  # the last view was searched in vain
         self._has_missed = False  # views since the last pose
         # In the background of a live camera; otherwise frames wait for it, and every run gives the same result.
-        self._adjuster: Adjuster = BackgroundAdjuster() if live else InlineAdjuster()
+        self._adjuster: BackgroundAdjuster | InlineAdjuster = BackgroundAdjuster() if live else InlineAdjuster()
         self._first_adjuster = InlineAdjuster()  # of small windows, on which all later ones rest
         self._num_segments = 0
         self._frames = FrameCheck()
@@ -103,18 +104,10 @@ class KltOdometry:
         if self._segment is not None:
             self._segment.add_depth(stamp_ns, depth_m)
 
-    def take_loops(self) -> Sequence[LoopClosure]:
-        """Nothing: it recognises no earlier places."""
-        return ()
-
     @property
     def counts(self) -> Mapping[str, int]:
         """How often the process of bundle adjustment died and was restarted."""
         return {"bundle adjustment started again": self._adjuster.restarts} if self._adjuster.restarts else {}
-
-    def finish(self) -> Trajectory | None:
-        """Nothing: poses stay as they were given."""
-        return None
 
     def reset(self) -> None:
         """Forget everything; the next pose belongs to a new segment, and stamps may start again."""
