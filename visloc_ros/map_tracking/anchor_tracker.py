@@ -24,7 +24,7 @@ from visloc_ros.map_tracking.views import (
     anchor_view,
     make_view,
 )
-from visloc_ros.tracking.pixels import Pixels
+from visloc_ros.tracking.pixels import Pixels, homogeneous
 
 _COARSE_LEVEL = 2  # of the pyramid: a quarter of the size
 _COARSE_ERROR_PX = 12.0
@@ -160,8 +160,7 @@ def _lines_of_sight(picture: GreyImage, map_from_camera: SE3) -> Array:
     camera, columns, rows = picture.camera, *_GRID
     x, y = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
     places = np.column_stack([x.ravel() * camera.width, y.ravel() * camera.height])
-    rays = np.column_stack([cameras.rays(camera, places), np.ones(len(places))])
-    return np.asarray(rays @ map_from_camera.rotation.T)
+    return np.asarray(homogeneous(cameras.rays(camera, places)) @ map_from_camera.rotation.T)
 
 
 def _overlap(view: PosedView, centre: Array, lines: Array) -> float:

@@ -10,6 +10,7 @@ from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.localization.map_uncertainty import map_uncertainty
+from visloc_ros.tracking.pixels import sight_lines
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -48,8 +49,8 @@ class MapPoints:
         if len(neighbours) == 0:
             return np.empty(0, np.int64)
         rows, observers = self._observations(neighbours)
-        now, distances_now = _sight_lines(map_from_camera.translation, self.points[rows])
-        then, distances = _sight_lines(self._centres[observers], self.points[rows])
+        now, distances_now = sight_lines(map_from_camera.translation, self.points[rows])
+        then, distances = sight_lines(self._centres[observers], self.points[rows])
         ratio = distances / distances_now
         alike = (np.einsum("nj,nj->n", now, then) > _COSINE) & (ratio < _ZOOM) & (ratio > 1.0 / _ZOOM)
         return np.unique(rows[alike]).astype(np.int64)
@@ -75,7 +76,7 @@ class MapPoints:
     def _accuracy(self, map_: Map) -> Array:
         """Covariances (P, 3, 3) that the lines of sight give, by the errors that keypoints have in this map."""
         rows, observers = self._observations(np.arange(len(map_.images)))
-        lines, distances = _sight_lines(self._centres[observers], self.points[rows])
+        lines, distances = sight_lines(self._centres[observers], self.points[rows])
         focal = np.array([image.camera.mean_focal_length() for image in map_.images])[observers]
         weights = np.square(focal / (self.sigma_px * distances))
         across = np.eye(3) - lines[:, :, None] * lines[:, None]
@@ -101,10 +102,3 @@ def _residuals(image: MapImage, points: Array) -> Array:
     projected = project(image.camera, image.map_from_camera.inverse @ points[image.point_rows[seen]])
     errors = (image.features.keypoints[seen] - projected).ravel()
     return np.asarray(errors[np.isfinite(errors)])
-
-
-def _sight_lines(centres: Array, points: Array) -> tuple[Array, Array]:
-    """Unit vectors (N, 3) from centres (N, 3) or (3,) to points (N, 3), and the distances (N,)."""
-    lines = points - centres
-    distances = np.maximum(np.linalg.norm(lines, axis=1), 1e-9)
-    return lines / distances[:, None], distances

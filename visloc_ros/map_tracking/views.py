@@ -13,7 +13,7 @@ from visloc_ros.core.types import Image
 from visloc_ros.localization.view_change import view_change
 from visloc_ros.map_tracking.map_points import MapPoints, Mask, Rows
 from visloc_ros.tracking.patches import STEPS_PX
-from visloc_ros.tracking.pixels import Pixels, is_inside, pixels_of, undistort
+from visloc_ros.tracking.pixels import Pixels, homogeneous, is_inside, pixels_of, undistort
 from visloc_ros.tracking.pyramid import Pyramid
 
 LEAST_DEPTH_SIGMA = 0.003  # relative, of a depth: the least that is assumed
@@ -154,5 +154,5 @@ def _depth_sigmas(directions: Array, covariances: Array) -> Array:
 def _rays_about(camera: pycolmap.Camera, pixels: Pixels) -> tuple[Array, Mask]:
     """Rays (N, 3, 3) of depth 1 of pixels (N, 2) and of those right and below; which (N,) the lens model describes."""
     rays, known = undistort(camera, (pixels + STEPS_PX[:, None]).reshape(-1, 2))
-    stacked = np.column_stack([rays, np.ones(len(rays))]).reshape(3, -1, 3).transpose(1, 0, 2)
+    stacked = homogeneous(rays).reshape(3, -1, 3).transpose(1, 0, 2)
     return np.ascontiguousarray(stacked), np.asarray(known.reshape(3, -1).all(axis=0))

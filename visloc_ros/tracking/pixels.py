@@ -1,4 +1,4 @@
-"""Pixels in which (0, 0) is the centre of the top-left one, as OpenCV counts: inside or not, projected, undistorted."""
+"""Pixels in which (0, 0) is the centre of the top-left one, as OpenCV counts: inside or not, projected, as rays."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def undistort(camera: pycolmap.Camera, pixels: Pixels) -> tuple[Array, Mask]:
     """Rays (N, 2) at depth 1 of pixels (N, 2), and which of them the camera model describes."""
     centred = pixels.astype(np.float64) + cameras.HALF_PIXEL
     rays = cameras.rays(camera, centred)
-    back = cameras.project(camera, _homogeneous(rays))
+    back = cameras.project(camera, homogeneous(rays))
     with np.errstate(invalid="ignore"):
         return rays, np.asarray(np.abs(back - centred).max(axis=1, initial=0.0) < _LENS_ERROR_PX)
 
@@ -47,7 +47,7 @@ def pixels_per_ray(camera: pycolmap.Camera, rays: Array) -> Array:
     reach = 1.0 / camera.mean_focal_length()
     steps = np.array([[0.0, 0.0], [reach, 0.0], [0.0, reach]])
     stacked = (rays[None] + steps[:, None]).reshape(-1, 2)
-    here, right, down = cameras.project(camera, _homogeneous(stacked)).reshape(3, -1, 2)
+    here, right, down = cameras.project(camera, homogeneous(stacked)).reshape(3, -1, 2)
     area = np.abs(cross(right - here, down - here)) / reach**2
     return np.asarray(np.sqrt(np.where(np.isfinite(area), area, 0.0)))
 
@@ -57,7 +57,13 @@ def cross(left: Array, right: Array) -> Array:
     return np.asarray(left[:, 0] * right[:, 1] - left[:, 1] * right[:, 0])
 
 
-def _homogeneous(rays: Array) -> Array:
-    points = np.ones((len(rays), 3))
-    points[:, :2] = rays
-    return points
+def homogeneous(rays: Array) -> Array:
+    """Points (N, 3) of depth 1 on rays (N, 2)."""
+    return np.column_stack([rays, np.ones(len(rays))])
+
+
+def sight_lines(centres: Array, points: Array) -> tuple[Array, Array]:
+    """Unit vectors (N, 3) from camera centres (N, 3) or (3,) to points (N, 3), and the distances (N,)."""
+    lines = points - centres
+    distances = np.maximum(np.linalg.norm(lines, axis=1), 1e-9)
+    return lines / distances[:, None], distances

@@ -13,7 +13,7 @@ from visloc_ros.odometry.klt.location import estimate_pure_rotation
 from visloc_ros.odometry.klt.parallax import ParallaxTable
 from visloc_ros.odometry.klt.recovery import MIN_AGREEING, KeyframeSearch, describe, rotation_between
 from visloc_ros.odometry.klt.tracking import Features, detect_corners, measure
-from visloc_ros.odometry.klt.two_view import homogeneous
+from visloc_ros.tracking.pixels import homogeneous
 
 CAMERA = make_camera(320, 240)
 CONFIG = KltConfig().fitted_to(320, 240)
@@ -34,7 +34,7 @@ def view_of(scene, world_from_camera):
 
 
 @pytest.mark.parametrize(("yaw_deg", "pitch_deg"), [(0.0, 0.0), (8.0, 0.0), (-16.0, 3.0), (4.0, -8.0)])
-def test_pictures_from_afar_tell_a_turn(scene, yaw_deg, pitch_deg):
+def test_thumbnails_give_a_turn(scene, yaw_deg, pitch_deg):
     first, second = (make_thumbnail(scene.frame(0, pose).image) for pose in (turned(0), turned(yaw_deg, pitch_deg)))
     seen, correlation = turn_between(first, second // 2, CAMERA)
     truth = turned(yaw_deg, pitch_deg).rotation.T
@@ -111,7 +111,7 @@ def test_parallax_of_landmarks_out_of_view_is_kept_and_of_lost_features_forgotte
     assert (angles > 1.0).tolist() == [False, True, False]
 
 
-def test_a_turn_on_the_spot_is_told_from_a_motion():
+def test_a_turn_on_the_spot_is_distinguished_from_a_motion():
     points = np.random.default_rng(0).uniform([-1, -1, 1], [1, 1, 3], (60, 3))
     now = turned(3, metres=0.2)
     keyframe = SimpleNamespace(features=seen_from(now, points), camera_from_odom=now.inverse)
@@ -133,7 +133,7 @@ def test_a_motion_that_the_last_keyframe_has_not_noticed_shows_against_an_earlie
 
 
 @pytest.mark.parametrize("roll_deg", [40.0, -110.0, 180.0])
-def test_corners_tell_a_turn_about_the_optical_axis(scene, roll_deg):
+def test_corners_give_a_turn_about_the_optical_axis(scene, roll_deg):
     rolled = SE3(rotation_matrix([0.0, 0.0, np.radians(roll_deg)]) @ turned(5.0).rotation, np.zeros(3))
     first, second = (describe(scene.frame(0, pose).grey, CAMERA) for pose in (turned(0.0), rolled))
     rotation, number = rotation_between(first, second)

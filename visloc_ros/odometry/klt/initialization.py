@@ -17,10 +17,9 @@ from visloc_ros.odometry.klt.two_view import (
     TwoViewGeometry,
     Wait,
     estimate_two_view_geometry,
-    homogeneous,
     median_parallax_deg,
 )
-from visloc_ros.tracking.pixels import Pixels, pixels_of
+from visloc_ros.tracking.pixels import Pixels, homogeneous, pixels_of
 from visloc_ros.tracking.robust_pose import fit_pose
 
 _KEPT_SHARE = 0.6  # of the newest reference's features, below which the present view becomes a reference, too

@@ -15,7 +15,7 @@ from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.lens import bent, seen_through
 from visloc_ros.odometry.klt.tracking import Features, Ids
 from visloc_ros.odometry.klt.triangulation import ViewRays, is_well_seen, most_likely_points, triangulate
-from visloc_ros.tracking.pixels import Mask
+from visloc_ros.tracking.pixels import Mask, homogeneous
 from visloc_ros.tracking.pyramid import Pyramid
 
 _FAR = 10.0  # median depths; adjustment brings such points nearer once there is parallax
@@ -144,7 +144,7 @@ class LocalMap:
     def _far_points(self, features: Features) -> Array:
         """Points (N, 3) so far along the rays of the last keyframe that they fix its rotation, not its position."""
         depth = _FAR * self._median_depth()
-        local = np.column_stack([features.rays, np.ones(len(features))]) * depth
+        local = homogeneous(features.rays) * depth
         return np.asarray(self.last.camera_from_odom.inverse @ local)
 
     def _median_depth(self) -> float:

@@ -18,7 +18,7 @@ from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap
 from visloc_ros.odometry.klt.rolling_shutter import pixels_while_read
 from visloc_ros.odometry.klt.tracking import Features, Ids, measure, seen_points
 from visloc_ros.tracking.patches import STEPS_PX, Patches, change_of_shape, find_patches, inverted
-from visloc_ros.tracking.pixels import Mask, Pixels, is_inside, pixels_of, undistort
+from visloc_ros.tracking.pixels import Mask, Pixels, homogeneous, is_inside, pixels_of, sight_lines, undistort
 from visloc_ros.tracking.robust_pose import fit_pose
 
 _MIN_FOUND = 8
@@ -188,9 +188,9 @@ def _alike(
 ) -> tuple[NDArray[np.intp], KeyframeObservations, Array]:
     """All similar observations, oldest first: rows of the candidates (M,), observations (M,), cosines (M,) between."""
     rows, observations = _all_observations(keyframes, candidates.ids)
-    now, now_distances = _sight_lines(candidates.points, pose.inverse.translation)
+    now, now_distances = sight_lines(pose.inverse.translation, candidates.points)
     centres = np.stack([keyframe.camera_from_odom.inverse.translation for keyframe in keyframes])
-    then, distances = _sight_lines(candidates.points[rows], centres[observations.owner])
+    then, distances = sight_lines(centres[observations.owner], candidates.points[rows])
     cosines = (now[rows] * then).sum(axis=1)
     alike = np.flatnonzero(similarity.allows(cosines, distances / now_distances[rows]))
     return rows[alike], observations[alike], cosines[alike]
@@ -209,13 +209,6 @@ def _all_observations(keyframes: list[Keyframe], ids: Ids) -> tuple[NDArray[np.i
     begins = np.cumsum(sizes) - sizes
     owner = np.searchsorted(begins, found, side="right") - 1
     return rows, KeyframeObservations(owner, found - begins[owner])
-
-
-def _sight_lines(points: Array, centres: Array) -> tuple[Array, Array]:
-    """Directions (N, 3) of points (N, 3) from camera centres (N, 3) or (3,), and their distances (N,)."""
-    lines = points - centres
-    distances = np.maximum(np.linalg.norm(lines, axis=1), 1e-9)
-    return lines / distances[:, None], distances
 
 
 def align_observations(
@@ -257,7 +250,7 @@ def _then_per_now(
     now_from_then = [pose @ item.inverse for item in poses]
     rays, known = undistort(keyframes[-1].camera, (pixels + STEPS_PX[:, None]).reshape(-1, 2))
     rays[~known] = np.nan
-    local = np.column_stack([rays, np.ones(len(rays))]) * np.tile(depths, 3)[:, None]
+    local = homogeneous(rays) * np.tile(depths, 3)[:, None]
     rows = np.tile(owner, 3)
     local = np.einsum("nij,nj->ni", np.stack([item.rotation for item in now_from_then])[rows], local)
     local += np.stack([item.translation for item in now_from_then])[rows]

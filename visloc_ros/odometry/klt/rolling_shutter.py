@@ -13,7 +13,7 @@ import numpy as np
 import pycolmap
 
 from visloc_ros.core.geometry import SE3, Array, rotation_matrix
-from visloc_ros.tracking.pixels import Pixels, pixels_of
+from visloc_ros.tracking.pixels import Pixels, homogeneous, pixels_of
 from visloc_ros.tracking.robust_pose import SeenPoints, pose_jacobian
 
 _LEAST_SIGMA = np.radians(0.003)  # of an expected turn: with more, landmarks and turns bend together without limit
@@ -26,7 +26,7 @@ def rays_at_middle_row(camera: pycolmap.Camera, pixels: Pixels, rays: Array, tur
 
     ``turn`` (3,) or (N, 3) is the rotation vector of the camera, ``last_row_from_first_row``.
     """
-    local = _turned(np.column_stack([rays, np.ones(len(rays))]), -_since_middle(camera, pixels) * turn)
+    local = _turned(homogeneous(rays), -_since_middle(camera, pixels) * turn)
     return local[:, :2] / local[:, 2:]
 
 

@@ -34,7 +34,7 @@ from visloc_ros.odometry.klt.recovery import KeyframeSearch
 from visloc_ros.odometry.klt.reobservation import find_again, realign
 from visloc_ros.odometry.klt.tracking import Features, detect_corners, follow_from_any, measure
 from visloc_ros.odometry.klt.two_view import bearings
-from visloc_ros.tracking.pixels import Pixels, pixels_of
+from visloc_ros.tracking.pixels import Pixels, homogeneous, pixels_of
 
 _NEAR = 0.6  # share of the window: errors of predictions that a search from half the size tolerates
 _WELL_SUPPORTED = 40  # landmarks with good depths, beside which new ones need not be made before they have them
@@ -286,7 +286,7 @@ class Segment:
         rows, known = self._map.landmarks.rows_of(features.ids)
         landmarks = self._map.landmarks.points[rows[known]]
         depth = float(np.median((now @ landmarks)[:, 2])) if len(landmarks) else 1.0
-        points = np.asarray(now.inverse @ (np.column_stack([features.rays, np.ones(len(features))]) * depth))
+        points = np.asarray(now.inverse @ (homogeneous(features.rays) * depth))
         points[known] = landmarks
         return points
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array
+from visloc_ros.tracking.pixels import homogeneous
 
 TRACK_SIGMA_PX = 0.5
 """Standard deviation of a followed feature."""
@@ -33,8 +34,7 @@ class ViewRays:
     @property
     def directions(self) -> Array:
         """Unit viewing directions (N, 3) in odom."""
-        homogeneous = np.column_stack([self.rays, np.ones(len(self.rays))])
-        directions = np.einsum("nji,nj->ni", self.rotations, homogeneous)
+        directions = np.einsum("nji,nj->ni", self.rotations, homogeneous(self.rays))
         return np.asarray(directions / np.linalg.norm(directions, axis=1, keepdims=True))
 
     @property

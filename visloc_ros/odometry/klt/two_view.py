@@ -17,6 +17,7 @@ from visloc_ros.core.types import Reason
 from visloc_ros.odometry.klt.bundle import BundleProblem, adjust
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.triangulation import TRACK_SIGMA_PX, ViewRays, is_well_seen, parallax_deg, triangulate
+from visloc_ros.tracking.pixels import homogeneous
 
 _CHI2_LINE, _CHI2_POINT = 3.84, 5.99  # 95 % for one and two degrees of freedom
 _SECOND_BEST = 0.7  # share of points a wrong decomposition may have
@@ -185,11 +186,6 @@ def bearings(rays: Array) -> Array:
     """Unit vectors (N, 3) of rays (N, 2) at depth 1."""
     directions = homogeneous(rays)
     return np.asarray(directions / np.linalg.norm(directions, axis=1, keepdims=True))
-
-
-def homogeneous(rays: Array) -> Array:
-    """Points (N, 3) at depth 1 on rays (N, 2)."""
-    return np.column_stack([rays, np.ones(len(rays))])
 
 
 def _line_errors(essential: Array, source: Array, target: Array) -> Array:
