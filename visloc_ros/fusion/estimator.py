@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar, TypeVar
 
@@ -42,7 +42,9 @@ NUMERICAL_ERRORS = (ArithmeticError, ValueError)
 class Estimator:
     """Judges each measurement, and estimates the pose of the newest frame; one thread at a time.
 
-    ``metric`` says whether the map is in metres, ``gravity_aligned`` whether its z axis points up.
+    ``metric`` says whether the map is in metres, ``gravity_aligned`` whether its z axis points up. ``counts`` are the
+    numbers of anchors accepted, and refused for each reason; ``tracked_counts`` those of poses from followed map
+    points, ``loop_counts`` those of loops.
 
     A subclass overrides the methods that begin with an underscore; measurements that it does not use are refused
     with the reason ``missing``. A numerical failure gives the refusal INTERNAL_ERROR, and all measurements are
@@ -56,9 +58,9 @@ class Estimator:
         self.metric = metric
         self.gravity_aligned = gravity_aligned
         self.failures = 0
-        self._counts: Counter[str] = Counter()
-        self._tracked_counts: Counter[str] = Counter()
-        self._loop_counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self.tracked_counts: Counter[str] = Counter()
+        self.loop_counts: Counter[str] = Counter()
         self._settled: list[tuple[AnchorPose, Verdict]] = []
         self.reset()
 
@@ -82,7 +84,7 @@ class Estimator:
             verdict: Verdict = result
         else:
             verdict = self._attempt(partial(self._judge_anchor, result), _broken(result.stamp_ns))
-        self._count(self._counts, verdict)
+        self._count(self.counts, verdict)
         return verdict
 
     def add_tracked(self, result: TrackedPose | Rejection) -> Verdict:
@@ -92,13 +94,13 @@ class Estimator:
             self._attempt(partial(self._miss_tracked, result.stamp_ns), None)
         else:
             verdict = self._attempt(partial(self._judge_tracked, result), _broken(result.stamp_ns))
-        self._count(self._tracked_counts, verdict)
+        self._count(self.tracked_counts, verdict)
         return verdict
 
     def add_loop(self, loop: LoopClosure) -> Verdict:
         """Judge a loop that odometry closed."""
         verdict = self._attempt(lambda: self._judge_loop(loop), _broken(loop.later_ns))
-        self._count(self._loop_counts, verdict)
+        self._count(self.loop_counts, verdict)
         return verdict
 
     def take_settled(self) -> Sequence[tuple[AnchorPose, Verdict]]:
@@ -142,21 +144,6 @@ class Estimator:
         """Prior of a search for the newest frame before the first fix."""
         return self._attempt(self._search_prior_now, None)
 
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """Numbers of anchors accepted, and refused for each reason."""
-        return dict(self._counts)
-
-    @property
-    def tracked_counts(self) -> Mapping[str, int]:
-        """The same of poses from followed map points."""
-        return dict(self._tracked_counts)
-
-    @property
-    def loop_counts(self) -> Mapping[str, int]:
-        """The same of loops."""
-        return dict(self._loop_counts)
-
     def _take_odometry(self, result: OdometryPose | Rejection) -> None:
         pass
 
@@ -194,7 +181,7 @@ class Estimator:
         """Note the verdict on an anchor that was PENDING."""
         if verdict is not PENDING:
             self._settled.append((anchor, verdict))
-            self._count(self._counts, verdict)
+            self._count(self.counts, verdict)
 
     @staticmethod
     def _count(counts: Counter[str], verdict: Verdict) -> None:
