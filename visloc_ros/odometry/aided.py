@@ -1,12 +1,14 @@
 """Any visual odometry aided by other sensors: predicted turns, the direction of up, and the scale in metres.
 
-Until it has begun, its images alone show whether the camera stands still.
+Until it has begun, its images alone show whether the camera stands still. Recorded measurements are played back to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from heapq import merge
 from typing import NamedTuple
 
 import cv2
@@ -29,6 +31,7 @@ from visloc_ros.odometry.backend import Odometry, OdometryAround
 from visloc_ros.odometry.gyroscope import Gyroscope
 from visloc_ros.odometry.up import UpEstimator
 from visloc_ros.odometry.wheel_scale import WheelConfig, WheelPose, WheelScale
+from visloc_ros.sources.measurements import Measurements
 
 # The camera stands still while its images, made small and of even light, do not move.
 _WIDTH = 320  # of the images compared: quick, and less noisy than larger ones
@@ -195,3 +198,45 @@ def _is_same_view(rest: _Rest, grey: Image) -> bool:
     if np.count_nonzero(good) < max(_LEAST_CORNERS, len(good) // 2):
         return False
     return float(np.median(np.linalg.norm((found - rest.corners)[good, 0], axis=1))) <= _STILL_PX
+
+
+_Delivery = tuple[int, Callable[[], None]]
+
+
+class SensorPlayback(OdometryAround):
+    """Feeds an odometry with the measurements of a source, each when the first frame that is not older comes."""
+
+    def __init__(self, odometry: AidedOdometry, measurements: Measurements) -> None:
+        super().__init__(odometry)
+        self._deliveries = merge(
+            _inertial(odometry, measurements), _wheels(odometry, measurements), key=lambda delivery: delivery[0]
+        )
+        self._next = next(self._deliveries, None)
+
+    def track(self, frame: Frame) -> OdometryPose | Rejection:
+        """Give the unscaled ``odom_from_camera`` of the next frame, or the reason why there is none."""
+        while self._next is not None and self._next[0] <= frame.stamp_ns:
+            self._next[1]()
+            self._next = next(self._deliveries, None)
+        return super().track(frame)
+
+
+def _inertial(odometry: AidedOdometry, measurements: Measurements) -> Iterator[_Delivery]:
+    rates, shown = measurements.angular_rates, measurements.accelerations
+    turning = zip(rates.stamps_ns.tolist(), rates.in_camera, strict=True) if rates else ()
+    pulling = zip(shown.stamps_ns.tolist(), shown.in_camera, strict=True) if shown else ()
+    streams = (
+        (ImuSample(stamp_ns, rate, None) for stamp_ns, rate in turning),
+        (ImuSample(stamp_ns, None, acceleration) for stamp_ns, acceleration in pulling),
+    )
+    for sample in merge(*streams, key=lambda sample: sample.stamp_ns):
+        yield sample.stamp_ns, partial(odometry.add_imu, sample)
+
+
+def _wheels(odometry: AidedOdometry, measurements: Measurements) -> Iterator[_Delivery]:
+    wheels = measurements.odometry
+    if wheels is None:
+        return
+    base_from_camera = SE3.identity() if wheels.is_of_camera else None
+    for stamp_ns, pose in zip(wheels.poses.stamps_ns.tolist(), wheels.poses.poses, strict=True):
+        yield stamp_ns, partial(odometry.add_wheels, stamp_ns, pose, base_from_camera)
