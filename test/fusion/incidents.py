@@ -23,7 +23,7 @@ def kidnapped(run: FusionRun, at_s: float, noticed: bool) -> FusionRun:
         ELSEWHERE @ pose if stamp >= jump_ns else pose for stamp, pose in zip(run.stamps_ns, run.truth, strict=True)
     ]
     anchors = [(arrival, moved(anchor) if anchor.stamp_ns >= jump_ns else anchor) for arrival, anchor in run.anchors]
-    odometry = [begun_anew(one) if noticed and one.stamp_ns >= jump_ns else one for one in run.odometry]
+    odometry = [in_next_segment(one) if noticed and one.stamp_ns >= jump_ns else one for one in run.odometry]
     return replace(run, truth=truth, anchors=anchors, odometry=odometry)
 
 
@@ -32,7 +32,7 @@ def moved(anchor: AnchorPose) -> AnchorPose:
     return replace(anchor, map_from_camera=ELSEWHERE @ anchor.map_from_camera)
 
 
-def begun_anew(result: OdometryPose | Rejection) -> OdometryPose | Rejection:
+def in_next_segment(result: OdometryPose | Rejection) -> OdometryPose | Rejection:
     """Odometry in the segment after its own."""
     return replace(result, segment=result.segment + 1) if isinstance(result, OdometryPose) else result
 

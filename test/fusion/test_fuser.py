@@ -1,17 +1,20 @@
+"""The fused pose, and what comes with it: how measurements met their predictions, and what the pose rests on."""
+
 from dataclasses import replace
 from itertools import groupby, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from incidents import ELSEWHERE
 from scipy.stats import chi2
 
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
-from visloc_ros.core.types import PENDING, OdometryPose, Reason, Rejection, State
+from visloc_ros.core.types import PENDING, OdometryPose, Reason, Rejection, State, Support
+from visloc_ros.evaluation.consistency import Consistency
 from visloc_ros.fusion.config import FusionConfig
-from visloc_ros.fusion.fuser import Fuser
+from visloc_ros.fusion.fuser import MAX_INNOVATIONS, Fuser
+from visloc_ros.simulation.followed_points import FollowedPoints
 from visloc_ros.simulation.fusion_replay import play, position_errors, rotation_errors_deg, squared_errors
 from visloc_ros.simulation.fusion_runs import make_anchor, simulate_run
 from visloc_ros.simulation.fusion_scenario import EXACT, FusionScenario
@@ -63,41 +66,11 @@ def test_a_standing_camera_never_invents_a_scale():
     assert estimates[-1].reason in (Reason.DEGENERATE_MOTION, Reason.SCALE_UNSET)
 
 
-def test_transforms_compose_and_carry_the_raw_correction():
-    scenario = replace(QUICK, outlier_share=0.2)
-    run = simulate_run(scenario, 2)
-    fuser = Fuser(CONFIG, metric=False)
-
-    def check(estimate):
-        if estimate.map_from_camera is None:
-            return
-        assert estimate.map_from_camera.is_close(estimate.map_from_odom @ estimate.odom_from_camera)
-        assert not estimate.metric
-        assert fuser.raw_map_from_odom is not None
-
-    assert posed(play(fuser, run, check))
-
-
-@given(st.integers(0, 10_000), st.floats(0.0, 0.5), st.floats(0.0, 10.0))
-@settings(max_examples=12, deadline=None)
-def test_odom_is_continuous_under_any_anchor_stream(seed, outlier_share, longest_delay):
-    """Every odom increment is the odometry's, times the scale known just before (docs/how_it_works.md)."""
-    scenario = replace(QUICK, duration_s=15.0, outlier_share=outlier_share, delay_s=(0.0, longest_delay))
-    run, estimates, _ = fused(scenario, seed)
-    for index in range(1, len(estimates)):
-        before, after = estimates[index - 1], estimates[index]
-        if before.odom_from_camera is None:
-            continue
-        step = run.odometry[index - 1].odom_from_camera.inverse @ run.odometry[index].odom_from_camera
-        expected = before.odom_from_camera @ SE3(step.rotation, before.scale * step.translation)
-        assert after.odom_from_camera.is_close(expected, translation=1e-9, degrees=1e-6)
-        assert np.all(np.isfinite(after.map_from_camera.matrix))
-        assert np.all(np.isfinite(after.covariance))
-
-
 def test_camera_never_moves_faster_than_odometry_and_slew_allow():
-    run, estimates, _ = fused(replace(QUICK, anchor_sigma=0.1))
-    seconds = 1.0 / QUICK.rate_hz
+    run, fuser = simulate_run(replace(QUICK, anchor_sigma=0.1), 0), Fuser(CONFIG, metric=False)
+    estimates, seconds = play(fuser, run), 1.0 / QUICK.rate_hz
+    assert fuser.raw_map_from_odom is not None
+    assert not any(estimate.metric for estimate in estimates)
     for before, after in pairwise(estimates):
         if before.map_from_camera is None:
             continue
@@ -209,11 +182,11 @@ def test_errors_are_as_large_as_the_covariance_says():
     The drift is configured as it is simulated; the default expects twice the rotation scale error.
     """
     inside = 0
-    told = replace(
+    config = replace(
         CONFIG, odometry_noise=replace(CONFIG.odometry_noise, rotation_scale_sigma=QUICK.rotation_scale_error)
     )
     for seed in range(8):
-        run, estimates, _ = fused(replace(QUICK, rate_hz=4.0, duration_s=40.0), seed, told)
+        run, estimates, _ = fused(replace(QUICK, rate_hz=4.0, duration_s=30.0), seed, config)
         samples = squared_errors(run, estimates)[::12]
         low, high = chi2.ppf([0.025, 0.975], 6 * len(samples))
         inside += low <= samples.sum() <= high
@@ -386,7 +359,7 @@ def test_broken_odometry_pose_is_no_pose():
     assert fuser.estimate(stamp).reason is Reason.BAD_MESSAGE
 
 
-def test_unordered_frames_are_dropped_and_a_reset_starts_anew():
+def test_unordered_frames_are_dropped_and_a_reset_starts_again():
     run, _, fuser = fused(PERFECT)
     fuser.add_odometry(run.odometry[-3])
     assert fuser.estimate(run.stamps_ns[-1]).state is State.LOCALIZED
@@ -425,3 +398,65 @@ def test_wrong_start_is_left_when_anchors_agree_on_another_place():
         anchors.append((arrival, make_anchor(scenario, anchor.stamp_ns, alias @ true if index < 3 else true)))
     estimates = play(fuser, replace(run, anchors=anchors))
     assert position_errors(run, estimates)[-1] < 1e-6
+
+
+USUAL = FusionScenario(duration_s=14.0, rate_hz=8.0)
+
+
+def fused_with_innovations(scenario, seed=0, **changes):
+    """Innovations and estimates of a run."""
+    run = replace(simulate_run(scenario, seed), **changes)
+    fuser, innovations = Fuser(FusionConfig(), metric=True), []
+    followed = FollowedPoints(scenario, run, seed) if scenario.tracked else None
+    estimates = play(fuser, run, lambda _: innovations.extend(fuser.take_innovations()), followed)
+    return innovations, estimates
+
+
+def test_innovations_are_as_large_as_the_fuser_expects():
+    values = [one.squared for seed in range(2) for one in fused_with_innovations(USUAL, seed)[0]]
+    assert len(values) > 10
+    assert 3.0 < Consistency.of(values).mean < 9.0
+
+
+def test_every_measurement_after_the_fix_is_reported_once():
+    innovations, estimates = fused_with_innovations(replace(USUAL, tracked=True))
+    posed = [estimate.stamp_ns for estimate in estimates if estimate.map_from_camera is not None]
+    tracked = [one.stamp_ns for one in innovations if one.source == "tracked"]
+    assert len(tracked) == len(set(tracked))
+    assert set(tracked) <= set(posed)
+    assert len(tracked) > 0.7 * len(posed)
+    assert {one.source for one in innovations} == {"anchor", "tracked"}
+
+
+def test_a_refused_anchor_is_reported_as_one():
+    run = simulate_run(USUAL, 0)
+    arrival, anchor = run.anchors[-3]
+    wrong = (arrival, replace(anchor, map_from_camera=ELSEWHERE @ anchor.map_from_camera))
+    innovations, _ = fused_with_innovations(USUAL, anchors=[*run.anchors[:-3], wrong, *run.anchors[-2:]])
+    refused = [one for one in innovations if not one.accepted]
+    assert [one.stamp_ns for one in refused] == [anchor.stamp_ns]
+    assert refused[0].squared > 100.0
+    assert np.linalg.norm(refused[0].error[:3]) > 0.3
+
+
+def test_innovations_that_are_never_taken_do_not_pile_up():
+    run = simulate_run(replace(USUAL, tracked=True), 0)
+    fuser = Fuser(FusionConfig(), metric=True)
+    play(fuser, run, followed=FollowedPoints(replace(USUAL, tracked=True), run, 0))
+    assert len(fuser.take_innovations()) == MAX_INNOVATIONS
+    assert fuser.take_innovations() == ()
+
+
+@pytest.mark.parametrize(("tracked", "usual"), [(True, Support.MAP_TRACKING), (False, Support.ANCHOR)])
+def test_poses_state_their_support(tracked, usual):
+    estimates = fused_with_innovations(replace(USUAL, tracked=tracked))[1]
+    assert all((estimate.support is Support.NONE) == (estimate.map_from_camera is None) for estimate in estimates)
+    posed = [estimate.support for estimate in estimates if estimate.map_from_camera is not None]
+    assert posed.count(usual) > 0.9 * len(posed)
+
+
+def test_far_behind_the_last_anchor_odometry_is_alone():
+    scenario = replace(USUAL, speed=0.1, duration_s=38.0, gaps=((12.0, 26.0),), position_drift=0.001)
+    estimates = fused_with_innovations(scenario)[1]
+    assert estimates[-1].support is Support.ODOMETRY
+    assert estimates[int(12.0 * scenario.rate_hz)].support is Support.ANCHOR

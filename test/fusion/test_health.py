@@ -65,7 +65,7 @@ def test_each_limit_alone_decides(change, state, reason):
         ({"age_s": 21.0, "is_tracked": True}, Support.MAP_TRACKING),
     ],
 )
-def test_what_a_pose_rests_on_is_told(change, support):
+def test_a_pose_states_its_support(change, support):
     assert judge_support(support_of(**change), CONFIG) is support
 
 

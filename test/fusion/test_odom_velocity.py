@@ -44,7 +44,7 @@ def test_the_drift_of_a_straight_metre_is_the_configured_one():
     assert np.sqrt(motion.covariance[0, 0]) == pytest.approx(np.hypot(config.position, config.scale / 3**0.5), rel=0.1)
 
 
-def test_what_happened_in_a_gap_nobody_saw():
+def test_what_happened_in_a_gap_is_unknown():
     last = drive(5)[-1]
     after = last.moved(last.stamp_ns + 2 * SECOND, last.odom_from_base, OdometryNoiseConfig())
     assert not after.velocity.any()

@@ -41,9 +41,9 @@ def odometry_at(seconds: float, scale: float | None = 2.5, segment: int = 0) -> 
     """Odometry in units of ``scale`` metres, or of unknown ones."""
     pose = pose_at(seconds)
     unit = scale or 1.0
-    told = None if scale is None else OdometryScale(scale, 0.01)
+    known = None if scale is None else OdometryScale(scale, 0.01)
     camera = SE3(pose.rotation, pose.translation / unit)
-    return OdometryPose(round(seconds * SECOND), camera, segment, num_tracked=100, scale=told)
+    return OdometryPose(round(seconds * SECOND), camera, segment, num_tracked=100, scale=known)
 
 
 def stamp(seconds: float) -> int:
@@ -83,7 +83,7 @@ def test_between_anchors_there_is_no_pose(anchors):
         assert estimate.age_ns == stamp(after_s)
 
 
-def test_a_frame_that_was_not_found_tells_why(anchors):
+def test_a_frame_that_was_not_found_states_why(anchors):
     anchors.add_anchor(Rejection(stamp(0.5), Reason.NO_RETRIEVAL))
     assert anchors.estimate(stamp(0.5)).reason is Reason.NO_RETRIEVAL
     anchors.add_anchor(anchor_at(1.0))

@@ -6,3 +6,9 @@ from followed_room import FollowedRoom
 def room():
     """A room seen through a lens that bends straight lines plainly."""
     return FollowedRoom("strong")
+
+
+@pytest.fixture(scope="session")
+def place(room):
+    """Its map with thumbnails."""
+    return room.map_with_pictures()

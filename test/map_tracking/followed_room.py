@@ -46,11 +46,12 @@ class FollowedRoom:
         return self.walk.pose(index)
 
     def anchor(self, index, error=None):
-        """What an engine finds in a frame: at the true pose, or with an error, ``wrong_from_true`` in map axes."""
+        """What an engine finds in a frame, the same each time: the true pose, or ``wrong_from_true`` of it."""
         pose = self.pose(index)
         rows, pixels = self.visible(self.walk, pose)
-        chosen = np.sort(self.rng.permutation(len(rows))[:120])
-        pixels = pixels[chosen] + self.rng.normal(0.0, KEYPOINT_NOISE_PX, (len(chosen), 2))
+        rng = np.random.default_rng([4, index])
+        chosen = np.sort(rng.permutation(len(rows))[:120])
+        pixels = pixels[chosen] + rng.normal(0.0, KEYPOINT_NOISE_PX, (len(chosen), 2))
         found = pose if error is None else SE3(error.rotation @ pose.rotation, pose.translation + error.translation)
         covariance = np.diag([0.01**2] * 3 + [0.003**2] * 3)
         points = self.map.points[rows[chosen]]

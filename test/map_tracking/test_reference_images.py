@@ -1,32 +1,21 @@
-"""The map's thumbnails hold a tracked pose to the map (Between anchors without drift)."""
+"""The map's thumbnails hold a tracked pose to the map, between anchors without drift."""
 
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
-from followed_room import RATE_HZ, FollowedRoom, error_of, shifted
+from followed_room import RATE_HZ, error_of, shifted
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.types import Frame, Rejection, TrackedPose
 from visloc_ros.localization.map_uncertainty import map_uncertainty
 from visloc_ros.map_tracking import MapTracker, MapTrackingConfig
 from visloc_ros.map_tracking.map_points import MapPoints
-from visloc_ros.map_tracking.reference_images import ReferenceImages
+from visloc_ros.map_tracking.reference_images import ReferenceImages, ReferenceLocalizer
 from visloc_ros.map_tracking.views import GreyImage
 
 NEAR = shifted(0.02, 0.3)
-
-
-@pytest.fixture(scope="module")
-def room():
-    """One of its own: anchors are drawn at random, and others count on theirs."""
-    return FollowedRoom("strong")
-
-
-@pytest.fixture(scope="module")
-def place(room):
-    return room.map_with_pictures()
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +33,7 @@ def near(room, index):
 
 
 @pytest.mark.parametrize("width", [320, 160])
-def test_pictures_of_the_map_tell_the_pose(room, place, width):
+def test_pictures_of_the_map_give_the_pose(room, place, width):
     """In another light, also from half as many pixels a side as the frames have; the map's sigma is 0.4 cm a point."""
     pictures = ReferenceImages(with_thumbnails(place, width), MapPoints(place), MapTrackingConfig())
     found = [pictures.locate(picture(room, index), near(room, index)) for index in range(0, 3 * RATE_HZ, 4)]
@@ -72,7 +61,7 @@ def test_their_covariance_covers_their_errors(room, place, pictures):
     assert np.median(values) < 12.0
 
 
-def test_nothing_is_told_far_from_the_map_or_without_thumbnails(room, pictures):
+def test_there_is_no_pose_far_from_the_map_or_without_thumbnails(room, pictures):
     turned = replace(room.pose(0), rotation=room.pose(0).rotation @ np.diag([-1.0, 1.0, -1.0]))
     assert pictures.locate(picture(room, 0), turned) is None
     bare = ReferenceImages(room.map, MapPoints(room.map), MapTrackingConfig())
@@ -135,7 +124,7 @@ def test_errors_wander_off_with_the_way_until_nothing_is_in_common(place):
     assert np.trace(errors.of_difference(np.eye(3), 0.0)) == 0.0
 
 
-def test_a_map_whose_images_share_nothing_has_no_error_to_tell(room):
+def test_a_map_whose_images_share_nothing_has_no_error_estimate(room):
     assert np.trace(image_covariance(replace(room.map, images=room.map.images[:1]))) == 0.0
 
 
@@ -154,8 +143,8 @@ def test_what_the_map_is_off_by_there_changes_the_covariance_and_not_the_pose(ro
     """Its images share it with the anchor: it is no reason to weigh one against the other."""
     anchor = room.anchor(0, shifted(0.02))
     of_map = np.diag([0.2**2] * 3 + [0.05**2] * 3)
-    told = replace(anchor, covariance=anchor.covariance + of_map, map_covariance=of_map)
-    exact, inexact = followed(room, place, anchor), followed(room, place, told)
+    uncertain = replace(anchor, covariance=anchor.covariance + of_map, map_covariance=of_map)
+    exact, inexact = followed(room, place, anchor), followed(room, place, uncertain)
     np.testing.assert_allclose(exact.map_from_camera.matrix, inexact.map_from_camera.matrix, atol=1e-12)
     added = np.diag(inexact.covariance - exact.covariance)
     assert np.all(added >= np.diag(of_map) - 1e-12)
@@ -168,3 +157,76 @@ def followed(room, place, anchor, frames=4):
     tracker.track(room.frame(0))
     tracker.restart(anchor)
     return [tracker.track(room.frame(index)) for index in range(1, frames + 1)][-1]
+
+
+CONFIG = MapTrackingConfig(reference_period_s=0.3)
+OFF = shifted(0.05, 1.0)  # of all tracked poses, as after an anchor that errs
+
+
+class CountedImages(ReferenceImages):
+    """Reference images, and how often a pose was localized against them."""
+
+    count = 0
+
+    def locate(self, picture, guess):
+        self.count += 1
+        return super().locate(picture, guess)
+
+
+@pytest.fixture(scope="module")
+def points(place):
+    return MapPoints(place)
+
+
+@pytest.fixture(scope="module")
+def images(place, points):
+    return CountedImages(place, points, CONFIG)
+
+
+@pytest.fixture
+def localizer(images, points):
+    images.count = 0
+    return ReferenceLocalizer(images, points.uncertainty, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def tracked(room, images):
+    """A second of poses that are all off by the same, as following makes them."""
+    located = [images.locate(picture(room, index), room.pose(index)) for index in range(RATE_HZ)]
+    return [
+        replace(one, fit=replace(one.fit, camera_from_world=(OFF @ room.pose(index)).inverse))
+        for index, one in enumerate(located)
+    ]
+
+
+def test_a_few_localizations_correct_all_frames(room, localizer, images, tracked):
+    found = [localizer.update(picture(room, index), one) for index, one in enumerate(tracked)]
+    errors = [np.linalg.norm(error_of(one.map_from_camera, room.pose(i))[:3]) for i, one in enumerate(found)]
+    assert images.count == 4
+    assert np.max(errors) < 0.04 < np.linalg.norm(error_of(tracked[0].map_from_camera, room.pose(0))[:3])
+
+
+def test_a_moved_pose_is_less_certain_than_the_localized_one(room, localizer, tracked):
+    localized, after = (localizer.update(picture(room, index), tracked[index]) for index in (0, 2))
+    assert np.linalg.eigvalsh(after.covariance - localized.covariance).sum() > 0.0
+    assert np.trace(after.covariance[:3, :3]) < 4.0 * np.trace(localized.covariance[:3, :3])
+
+
+def test_after_the_views_have_changed_it_localizes_again(room, localizer, images, tracked):
+    for index in (0, 1):
+        localizer.update(picture(room, index), tracked[index])
+        localizer.forget()
+    assert images.count == 2
+
+
+def test_a_failed_localization_leaves_the_last_one(room, localizer, tracked):
+    late = RATE_HZ - 1
+    localizer.update(picture(room, 0), tracked[0])
+    dark = replace(picture(room, late), grey=np.zeros_like(picture(room, late).grey))
+    found = localizer.update(dark, tracked[late])
+    assert np.linalg.norm(error_of(found.map_from_camera, room.pose(late))[:3]) < 0.03
+
+
+def test_without_any_localization_there_is_no_pose(room, localizer, tracked):
+    dark = replace(picture(room, 0), grey=np.zeros_like(picture(room, 0).grey))
+    assert localizer.update(dark, tracked[0]) is None

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
-from types import MappingProxyType
 
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, rotation_matrix, rotation_vector
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import OdometryPose, Reason, Rejection
-from visloc_ros.odometry import ImuSample
+from visloc_ros.odometry import ImuSample, Odometry
 
 GRAVITY = np.array([0.0, 0.0, 9.81])
 STEP_S = 1e-3
@@ -27,7 +26,7 @@ def odometry_pose(stamp_ns, map_from_camera, segment=0, noise=0.0, rng=None):
     return OdometryPose(stamp_ns, SE3(pose.rotation, position), segment, num_tracked=100)
 
 
-class KnownOdometry:
+class KnownOdometry(Odometry):
     """A visual odometry that is right; frames whose stamps are among ``lost`` have no pose, and end a segment."""
 
     def __init__(self, path, lost=()):
@@ -40,19 +39,11 @@ class KnownOdometry:
             return Rejection(frame.stamp_ns, Reason.FEW_FEATURES)
         return odometry_pose(frame.stamp_ns, self._path.pose(frame.stamp_ns / NANOSECONDS), self._segment)
 
-    def settle(self):
-        return {}
-
-    counts = MappingProxyType({})
-
     def take_loops(self):
         return self.loops
 
     def reset(self):
         self._segment += 1
-
-    def close(self):
-        pass
 
 
 class CarriedImu:

@@ -1,7 +1,8 @@
-"""Any odometry with an IMU and wheels: what its poses carry, what is refused."""
+"""Any odometry with an IMU and wheels: what its poses carry, what is refused; and standing still, by images alone."""
 
 import threading
 from dataclasses import replace
+from itertools import groupby, islice
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ from carried_sensors import ODOM_FROM_MAP, SCALE, CarriedImu, KnownOdometry
 from visloc_ros.core.camera import guess_camera
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
-from visloc_ros.core.types import Frame, OdometryScale, Rejection
-from visloc_ros.odometry import AidedOdometry, ImuConfig, ImuSample, SensorPlayback, WheelConfig
+from visloc_ros.core.types import Frame, OdometryScale, Reason, Rejection
+from visloc_ros.odometry import AidedOdometry, ImuConfig, ImuSample, Odometry, SensorPlayback, WheelConfig
+from visloc_ros.odometry.aided import StandstillDetector
 from visloc_ros.odometry.gyroscope import Gyroscope
+from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.path import PATHS
+from visloc_ros.sources import open_source
 from visloc_ros.sources.measurements import Accelerations, AngularRates, Measurements, WheelOdometry
 
 WALK = PATHS["map"]
@@ -51,7 +55,7 @@ def recorded(until=6.0, offset=0.0):
     )
 
 
-def test_poses_carry_up_and_scale_once_the_sensors_tell_them():
+def test_poses_carry_up_and_scale_once_the_sensors_show_them():
     odometry, gyroscope = aided()
     results = run(SensorPlayback(odometry, recorded()))
     assert results[0].up_in_odom is None
@@ -79,7 +83,7 @@ def test_a_clock_that_is_ahead_is_brought_back():
     assert not np.allclose(late[1].bias, BIAS, atol=0.01)
 
 
-def test_a_scale_of_the_visual_odometry_holds_until_the_wheels_tell_it():
+def test_a_scale_of_the_visual_odometry_holds_until_the_wheels_measure_it():
     class WithDepth(KnownOdometry):
         def track(self, frame):
             return replace(super().track(frame), scale=OdometryScale(1.0, 0.2))
@@ -148,3 +152,93 @@ def test_a_reset_keeps_the_bias():
     assert after.segment == before.segment + 1
     assert (after.scale, after.up_in_odom) == (None, None)
     assert np.allclose(gyroscope.bias, BIAS, atol=0.002)
+
+
+SMALL = SimulationConfig(width=320, height=240, focal_px=240.0, rate_hz=10.0, duration_s=4.0, samples=1)
+
+
+class Slowed:
+    """The walk through the room, at a share of its speed: 0 stands."""
+
+    def __init__(self, share):
+        self._share = share
+
+    def pose(self, seconds):
+        return PATHS["localize"].pose(self._share * seconds)
+
+
+@pytest.fixture(scope="module")
+def standing():
+    return list(simulate(SMALL, "localize", path=Slowed(0.0)))
+
+
+def verdicts(frames):
+    detector = StandstillDetector()
+    return [detector.is_still(frame) for frame in frames]
+
+
+def test_a_standing_camera_stands_from_its_second_image_on_whatever_the_light_does(standing):
+    still = verdicts(standing)
+    assert still == [False] + [True] * (len(still) - 1)
+
+
+def test_creeping_is_no_standing():
+    """At 2 % of its speed the walk takes a tenth of a second for what is called standing."""
+    walk = list(simulate(SMALL, "localize", path=Slowed(0.02)))
+    rests = np.flatnonzero(~np.array(verdicts(walk)))
+    path = Slowed(0.02)
+    for begin, end in zip(rests, [*rests[1:], len(walk)], strict=True):
+        first, last = path.pose(begin / 10.0), path.pose((end - 1) / 10.0)
+        assert np.linalg.norm(first.translation - last.translation) < 0.015
+    assert len(rests) >= 3
+
+
+def test_a_drone_that_stands_with_its_rotors_turning_stands(shared_data):
+    still = verdicts(open_source(shared_data / "euroc_v101_still"))
+    assert still == [False] + [True] * 39
+
+
+def test_no_camera_that_is_carried_stands_for_long(shared_data):
+    """Some images of a hand-held camera are alike; a second of them is not."""
+    for name in ("7scenes_redkitchen", "tum_fr1_rpy_start", "euroc_mh05"):
+        still = verdicts(islice(open_source(shared_data / name), 100, 250))
+        longest = max((len(list(run)) for verdict, run in groupby(still) if verdict), default=0)
+        assert longest < 20, name
+
+
+def test_a_walking_camera_does_not_stand():
+    assert not any(verdicts(simulate(SMALL, "localize")))
+
+
+def test_images_that_show_nothing_or_are_of_another_size_are_no_standstill(standing):
+    first, second = standing[:2]
+    black = Frame(1, np.zeros_like(first.image), first.camera)
+    assert verdicts([black, black, black]) == [False] * 3
+    other = Frame(2, first.image[:120].copy(), first.camera)
+    assert verdicts([first, second, other, second]) == [False, True, False, False]
+
+
+class Waiting(Odometry):
+    """An odometry that has not begun."""
+
+    reason = Reason.DEGENERATE_MOTION
+
+    def track(self, frame):
+        return Rejection(frame.stamp_ns, self.reason, {"pairs": 7.0})
+
+
+def test_an_odometry_that_waits_for_motion_says_that_there_is_none(standing):
+    odometry, _ = aided(Waiting())
+    first, second = (odometry.track(frame) for frame in standing[:2])
+    assert (first.reason, second.reason) == (Reason.DEGENERATE_MOTION, Reason.STANDING_STILL)
+    assert second.counts == {"pairs": 7.0}
+
+
+def test_another_reason_stays_and_ends_the_standstill(standing):
+    visual, reasons = Waiting(), []
+    odometry, _ = aided(visual)
+    given = [Reason.DEGENERATE_MOTION, Reason.BLURRED, Reason.DEGENERATE_MOTION, Reason.DEGENERATE_MOTION]
+    for frame, reason in zip(standing[:4], given, strict=True):
+        visual.reason = reason
+        reasons.append(odometry.track(frame).reason)
+    assert reasons == [Reason.DEGENERATE_MOTION, Reason.BLURRED, Reason.DEGENERATE_MOTION, Reason.STANDING_STILL]

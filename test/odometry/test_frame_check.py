@@ -41,16 +41,16 @@ def test_an_image_that_its_calibration_is_not_for_is_refused_and_its_stamp_forgo
         {"width": 128},
     ],
 )
-def test_another_calibration_begins_anew_and_says_so(changed, caplog):
+def test_another_calibration_is_a_new_camera_and_logged(changed, caplog):
     check, camera = FrameCheck(), guess_camera(64, 48)
     for name, value in changed.items():
         setattr(camera, name, value)
     cameras = [CAMERA, guess_camera(64, 48), camera, camera]
     with caplog.at_level(logging.WARNING):
-        began = [check.begins_anew(frame(row, each)) for row, each in enumerate(cameras)]
+        began = [check.is_new_camera(frame(row, each)) for row, each in enumerate(cameras)]
     assert began == [True, False, True, False]
     assert [record.getMessage() for record in caplog.records] == [
         "the calibration changes at 2 ns: odometry starts again"
     ]
     check.reset()
-    assert check.begins_anew(frame(0, camera))
+    assert check.is_new_camera(frame(0, camera))

@@ -34,7 +34,7 @@ def test_old_samples_are_forgotten():
     assert [stamp for stamp, _ in buffer.around(0, 9 * SECOND)] == [2 * SECOND, 5 * SECOND]
 
 
-def test_a_clock_that_is_set_back_begins_anew():
+def test_a_clock_that_is_set_back_starts_again():
     buffer = filled(10 * SECOND, 11 * SECOND, 3 * SECOND)
     assert buffer.newest_ns == 3 * SECOND
     assert [stamp for stamp, _ in buffer.around(0, 99 * SECOND)] == [3 * SECOND]

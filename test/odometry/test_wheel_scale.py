@@ -100,7 +100,7 @@ def test_a_new_segment_has_a_scale_of_its_own():
     assert scale.follow(later) is None
 
 
-def test_wheels_that_come_late_tell_the_scale_late():
+def test_wheels_that_come_late_give_the_scale_late():
     bases = drive(10.0)
     wheels = Wheels(bases).odom_from_base
     prompt, late = track(bases, wheels), track(bases, wheels, delay=5)

@@ -102,9 +102,23 @@ def test_no_patches_are_found_without_any():
     assert len(found) == len(good) == 0
 
 
-def test_the_change_of_shape_is_told_by_three_places():
+def test_three_places_give_the_change_of_shape():
     matrix = np.array([[1.2, -0.3], [0.1, 0.8]])
     changes, areas = change_of_shape(*(STEPS_PX.astype(np.float64)[:, None] @ matrix.T))
     np.testing.assert_allclose(changes[0], matrix)
     np.testing.assert_allclose(areas, np.linalg.det(matrix))
     np.testing.assert_allclose(inverted(changes, areas)[0] @ matrix, np.eye(2), atol=1e-12)
+
+
+def test_a_pixel_lies_at_half_its_coordinates_on_the_next_level():
+    image = np.zeros((64, 96), dtype=np.uint8)
+    cv2.circle(image, (40, 24), 6, 255, -1)
+    half = Pyramid(image).level(1).astype(float)
+    y, x = np.mgrid[: half.shape[0], : half.shape[1]]
+    np.testing.assert_allclose([(half * x).sum() / half.sum(), (half * y).sum() / half.sum()], [20, 12], atol=0.05)
+
+
+def test_every_level_is_made_once():
+    pyramid = Pyramid(np.zeros((64, 96), dtype=np.uint8))
+    assert pyramid.level(2).shape == (16, 24)
+    assert pyramid.level(2) is pyramid.level(2)

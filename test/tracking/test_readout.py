@@ -40,7 +40,7 @@ def test_the_readout_of_a_simulated_camera_is_found(readout_ms):
     assert other_way.seconds == pytest.approx(-readout.seconds, abs=0.003)
 
 
-def test_nothing_is_told_where_nothing_is_seen_to_move():
+def test_nothing_is_estimated_where_nothing_is_seen_to_move():
     assert measure([np.zeros((48, 64), np.uint8)] * 40) is None
     assert measure([np.random.default_rng(0).integers(0, 255, (120, 160), dtype=np.uint8)] * 3) is None
     still = [np.random.default_rng(0).integers(0, 255, (120, 160), dtype=np.uint8)] * 40

@@ -2,6 +2,7 @@ import numpy as np
 import pycolmap
 import pytest
 
+from visloc_ros.tracking.lucas_kanade import fitted_window, lucas_kanade
 from visloc_ros.tracking.pixels import is_inside, pixels_of, pixels_per_ray, undistort
 
 LENSES = [
@@ -49,3 +50,14 @@ def test_the_border_is_that_of_the_outermost_pixel_centres():
     image = np.zeros((48, 64), np.uint8)
     assert is_inside(pixels, image, 0.0).tolist() == [True, True, False, False]
     assert not is_inside(pixels, image, 1.0).any()
+
+
+@pytest.mark.parametrize(("size", "window"), [((320, 240), 15), ((480, 360), 17), ((640, 480), 21), ((1280, 800), 21)])
+def test_small_images_get_a_smaller_window(size, window):
+    assert fitted_window(21, *size) == window
+
+
+def test_nothing_is_found_without_pixels():
+    image, none = np.zeros((48, 64), np.uint8), np.empty((0, 2), np.float32)
+    found, good = lucas_kanade(image, image, none, none, 9, 1)
+    assert len(found) == len(good) == 0

@@ -100,7 +100,7 @@ class MapTracker:
         """Keep a frame that is not tracked, for a later anchor of it; ``predicted`` as for ``track``."""
         if self._frames.refuse(frame) is not None:
             return
-        if self._frames.begins_anew(frame):
+        if self._frames.is_new_camera(frame):
             self._begin(frame.camera)
         self._images.add(frame, predicted)
 
@@ -113,7 +113,7 @@ class MapTracker:
         unusable = self._frames.refuse(frame)
         if unusable is not None:
             return unusable
-        if self._frames.begins_anew(frame):
+        if self._frames.is_new_camera(frame):
             self._begin(frame.camera)
         known = self._images.with_pose()
         with watch("prepare"):

@@ -36,7 +36,7 @@ class FrameCheck:
         self._last_stamp_ns = frame.stamp_ns
         return None
 
-    def begins_anew(self, frame: Frame) -> bool:
+    def is_new_camera(self, frame: Frame) -> bool:
         """Whether a usable frame is the first of its camera: old landmarks would bend under new intrinsics."""
         before, self._camera = self._camera, frame.camera
         if before is None:

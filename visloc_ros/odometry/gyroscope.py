@@ -26,7 +26,7 @@ _FIRST_BIAS_SIGMA = 0.1  # rad/s, as consumer gyroscopes have it
 _BIAS_WALK = 5e-4  # rad/s in the root of a second
 _OUTLIER_DEVIATIONS = 3.0
 
-_TELLING_TURN = 0.05  # rad, from which a turn can show that the axes are wrong
+_SIGNIFICANT_TURN = 0.05  # rad, from which a turn can show that the axes are wrong
 _WRONG_SHARE = 0.4  # of a turn, that the gyroscope and the images may not differ by
 _MOST_DOUBTS = 3
 
@@ -115,7 +115,7 @@ class Gyroscope:
 
     def _judge(self, turn: Array, visual: Array) -> None:
         angle = float(np.linalg.norm(rotation_vector(visual)))
-        if angle < _TELLING_TURN:
+        if angle < _SIGNIFICANT_TURN:
             return
         is_wrong = np.linalg.norm(rotation_vector(visual @ turn.T)) > _WRONG_SHARE * angle
         self._doubts = min(2 * _MOST_DOUBTS, self._doubts + 1) if is_wrong else max(0, self._doubts - 1)

@@ -127,11 +127,11 @@ class WheelScale:
         seen, moved = float(np.linalg.norm(units)), float(np.linalg.norm(metres))
         if begin.wheels.base_from_camera is None:
             turned = rotation_angle_deg(begin.odom_from_camera.rotation, end.odom_from_camera.rotation)
-            is_telling = seen > 0.0 and turned <= _MAX_TURN_DEG
+            is_consistent = seen > 0.0 and turned <= _MAX_TURN_DEG
         else:
-            is_telling = seen > 0.0 and float(units @ metres) >= np.cos(np.radians(_MAX_ANGLE_DEG)) * seen * moved
-        self.counts["contradicted"] += not is_telling
-        return _Step(float(np.log(moved / seen)), seen) if is_telling else None
+            is_consistent = seen > 0.0 and float(units @ metres) >= np.cos(np.radians(_MAX_ANGLE_DEG)) * seen * moved
+        self.counts["contradicted"] += not is_consistent
+        return _Step(float(np.log(moved / seen)), seen) if is_consistent else None
 
     def _estimate(self) -> None:
         """Median over the steps, robust against slipping wheels, and its uncertainty by their scatter.

@@ -37,21 +37,21 @@ def states(run, begin_ns, end_ns, tracked=None):
 
 
 def test_one_sure_anchor_elsewhere_degrades_at_once_until_the_next_agrees_with_the_present_place():
-    run, told_ns = placed_elsewhere(8, SURE)
-    again_ns = told_ns + NANOSECONDS
-    assert states(run, told_ns, again_ns) == {(State.DEGRADED, Reason.ODOMETRY_DISAGREES)}
+    run, contradicted_ns = placed_elsewhere(8, SURE)
+    again_ns = contradicted_ns + NANOSECONDS
+    assert states(run, contradicted_ns, again_ns) == {(State.DEGRADED, Reason.ODOMETRY_DISAGREES)}
     assert states(run, again_ns, run.stamps_ns[-1]) == {(State.LOCALIZED, None)}
 
 
 def test_one_unsure_anchor_elsewhere_is_only_refused():
-    run, told_ns = placed_elsewhere(8, UNSURE)
-    assert states(run, told_ns, run.stamps_ns[-1]) == {(State.LOCALIZED, None)}
+    run, contradicted_ns = placed_elsewhere(8, UNSURE)
+    assert states(run, contradicted_ns, run.stamps_ns[-1]) == {(State.LOCALIZED, None)}
 
 
 def test_an_anchor_elsewhere_is_only_refused_while_points_of_the_map_are_followed():
-    run, told_ns = placed_elsewhere(8, SURE)
+    run, contradicted_ns = placed_elsewhere(8, SURE)
     tracked = FollowedPoints(SCENARIO, run, 0)
-    assert states(run, told_ns, run.stamps_ns[-1], tracked) == {(State.LOCALIZED, None)}
+    assert states(run, contradicted_ns, run.stamps_ns[-1], tracked) == {(State.LOCALIZED, None)}
 
 
 @pytest.mark.parametrize(("probability", "needed"), [(SURE, 3), (UNSURE, 5)])
@@ -66,10 +66,10 @@ def test_sure_anchors_move_the_fix_sooner_than_unsure_ones(probability, needed):
 
 
 def test_a_suspected_kidnapping_widens_the_covariance_to_where_the_camera_would_be():
-    run, told_ns = placed_elsewhere(8, SURE)
+    run, contradicted_ns = placed_elsewhere(8, SURE)
     estimates = play(Fuser(FusionConfig(), metric=True), run)
     truth = dict(zip(run.stamps_ns, run.truth, strict=True))
-    for estimate in (one for one in estimates if told_ns <= one.stamp_ns < told_ns + NANOSECONDS):
+    for estimate in (one for one in estimates if contradicted_ns <= one.stamp_ns < contradicted_ns + NANOSECONDS):
         there = (ELSEWHERE @ truth[estimate.stamp_ns]).translation - estimate.map_from_camera.translation
         assert np.linalg.norm(there) > 5.0
         assert there @ np.linalg.solve(estimate.covariance[:3, :3], there) < LARGEST_NEES / 4.0

@@ -57,7 +57,7 @@ def test_earlier_frames_come_before_the_pose_that_brings_them():
     assert history.at(SECOND // 4) is None
 
 
-def test_what_odometry_tells_of_its_drift_is_that_of_each_step_alone():
+def test_the_drift_that_odometry_reports_is_that_of_each_step_alone():
     """A rotation error made before a step turns it, which is not the step's fault."""
     turned = np.diag([0.0] * 3 + [0.01] * 3)
     carried = np.eye(6)

@@ -21,7 +21,7 @@ def statistics_beside(besides, square, count):
     return ResidualStatistics(np.full((count, 6), np.sqrt(square)), (1.0 + besides) * ones, 0.0 * ones, ones)
 
 
-def test_residuals_tell_the_size_of_errors():
+def test_residuals_give_the_size_of_errors():
     found = VarianceFactors().estimate(statistics_of(3.0), NoisePriorConfig()).mean
     assert found.position == pytest.approx(9.0, rel=0.15)
     assert found.rotation == pytest.approx(9.0, rel=0.15)

@@ -15,59 +15,47 @@ from visloc_ros.odometry.dpvo.network import PatchNetwork
 
 
 @pytest.mark.parametrize(
-    ("preset", "patches", "removal", "optimization", "lifetime"),
-    [("default", 96, 22, 10, 13), ("fast", 48, 16, 7, 11), ("cpu", 16, 10, 7, 7)],
+    ("preset", "patches", "removal", "optimization", "lifetime", "keyframe_thresh"),
+    [("default", 96, 22, 10, 13, 15.0), ("fast", 48, 16, 7, 11, 15.0), ("cpu", 16, 10, 7, 7, 7.5)],
 )
-def test_presets_have_the_published_values(preset, patches, removal, optimization, lifetime):
+def test_presets_have_the_published_values(preset, patches, removal, optimization, lifetime, keyframe_thresh):
+    """The keyframe threshold is that of images of full width, which the preset for a CPU alone halves."""
     config = DpvoConfig(preset=preset).resolved()
     windows = config.removal_window, config.optimization_window, config.patch_lifetime
     assert (config.patches_per_frame, *windows) == (patches, removal, optimization, lifetime)
     assert (config.buffer_size, config.keyframe_index, config.motion_damping) == (4096, 4, 0.5)
-
-
-def test_the_keyframe_threshold_is_the_published_one_where_images_are():
-    thresholds = {preset: DpvoConfig(preset=preset).resolved().keyframe_thresh for preset in ("default", "fast", "cpu")}
-    assert thresholds == {"default": 15.0, "fast": 15.0, "cpu": 7.5}
-    assert DpvoConfig(keyframe_thresh=-1.0).resolved().keyframe_thresh == -1.0
-
-
-def test_the_default_ring_is_the_published_one():
-    assert DpvoConfig().ring_frames == 36
+    assert config.keyframe_thresh == keyframe_thresh
+    assert config.max_width == 320 if preset == "cpu" else config.max_width >= 10_000
+    assert preset != "default" or config.ring_frames == 36
 
 
 def test_single_values_change_a_preset():
-    config = DpvoConfig(preset="fast", patches_per_frame=64, max_width=512).resolved()
-    assert (config.patches_per_frame, config.max_width, config.removal_window) == (64, 512, 16)
+    values = {"patches_per_frame": 64, "max_width": 512, "keyframe_thresh": -1.0}
+    config = DpvoConfig(preset="fast", **values).resolved()
+    assert {name: getattr(config, name) for name in values} == values
+    assert config.removal_window == 16
     assert config.resolved() == config
 
 
-def test_only_the_cpu_preset_reduces_images():
-    widths = {preset: DpvoConfig(preset=preset).resolved().max_width for preset in ("default", "fast", "cpu")}
-    assert widths["cpu"] == 320
-    assert min(widths["default"], widths["fast"]) >= 10_000
+TOO_SHORT = r"removal_window = .* must be at least patch_lifetime"
 
 
 @pytest.mark.parametrize(
-    "windows", [{"removal_window": 14}, {"patch_lifetime": 21}, {"keyframe_index": 6, "patch_lifetime": 19}]
+    ("options", "said"),
+    [
+        ({"removal_window": 14}, TOO_SHORT),
+        ({"patch_lifetime": 21}, TOO_SHORT),
+        ({"keyframe_index": 6, "patch_lifetime": 19}, TOO_SHORT),
+        ({"buffer_size": 64}, "buffer_size = 64 must be at least twice"),
+        ({"preset": "slow"}, "preset"),
+        ({"patches_per_frame": -1}, "patches_per_frame"),
+        ({"motion_damping": 1.5}, "motion_damping"),
+    ],
 )
-def test_a_removal_window_too_short_for_the_lifetime_is_refused(windows):
-    with pytest.raises(ConfigError, match=r"removal_window = .* must be at least patch_lifetime"):
-        DpvoConfig(**windows)
-
-
-def test_the_shortest_possible_removal_window_is_accepted():
-    assert DpvoConfig(removal_window=15).resolved().removal_window == 15
-
-
-def test_a_buffer_that_cannot_be_halved_is_refused():
-    with pytest.raises(ConfigError, match="buffer_size = 64 must be at least twice"):
-        DpvoConfig(buffer_size=64)
-
-
-@pytest.mark.parametrize("wrong", [{"preset": "slow"}, {"patches_per_frame": -1}, {"motion_damping": 1.5}])
-def test_values_out_of_range_are_refused(wrong):
-    with pytest.raises(ConfigError):
-        DpvoConfig(**wrong)
+def test_options_that_cannot_work_are_refused(options, said):
+    with pytest.raises(ConfigError, match=said):
+        DpvoConfig(**options)
+    assert DpvoConfig(removal_window=15).resolved().removal_window == 15  # the shortest possible one
 
 
 def test_every_option_is_a_parameter():

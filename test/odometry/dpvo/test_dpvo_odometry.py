@@ -121,14 +121,20 @@ def test_frames_before_the_start_are_flagged(frames):
     assert 0 <= still.counts["motion_px"] < 8
 
 
-def test_the_end_gives_every_frame_and_another_segment_follows(frames):
+def segments_of(results):
+    """Segments of the poses after a new start."""
+    assert results[0].reason is Reason.DEGENERATE_MOTION
+    return {result.segment for result in results if isinstance(result, OdometryPose)}
+
+
+def test_the_end_gives_every_frame_and_another_segment_follows_as_after_a_reset(frames):
     odometry, left = started(frames)
     before = FRAMES - len(left)
     trajectory = odometry.finish()
     assert trajectory.stamps_ns.tolist() == [index * STEP_NS for index in range(before)]
-    again = [odometry.track(frame) for frame in left]
-    assert again[0].reason is Reason.DEGENERATE_MOTION
-    assert {result.segment for result in again if isinstance(result, OdometryPose)} == {1}
+    assert segments_of([odometry.track(frame) for frame in left]) == {1}
+    odometry.reset()
+    assert segments_of([odometry.track(frame) for frame in frames[: before + 1]]) == {2}, "stamps may start again"
 
 
 def test_an_end_without_a_start_gives_no_pose(frames):
@@ -144,37 +150,18 @@ def test_old_stamps_are_refused(frames):
     assert [odometry.track(frames[index]).reason for index in (1, 0)] == [Reason.STALE] * 2
 
 
-def test_after_a_reset_stamps_may_start_anew_and_segments_go_on(frames):
-    odometry, _ = started(frames)
-    odometry.reset()
-    results = [odometry.track(frame) for frame in frames[:18]]
-    assert results[0].reason is Reason.DEGENERATE_MOTION
-    assert {result.segment for result in results if isinstance(result, OdometryPose)} == {1}
-
-
 def test_a_calibration_of_another_size_is_refused(frames):
     frame = replace(frames[0], camera=rescale(frames[0].camera, 160, 120))
     assert dpvo().track(frame).reason is Reason.INTRINSICS_MISMATCH
 
 
 @pytest.mark.parametrize("size", [(160, 120), (320, 240)])
-def test_another_camera_begins_anew(frames, size):
+def test_another_camera_is_reported_as_new(frames, size):
     odometry, left = started(frames)
     camera = rescale(left[0].camera, *size)
     camera.focal_length_x *= 1.01
     result = odometry.track(replace(left[0], image=cv2.resize(left[0].image, size), camera=camera))
     assert (result.reason, result.counts["frames"]) == (Reason.DEGENERATE_MOTION, 1)
-
-
-def test_black_images_are_flagged_and_not_taken_in(frames):
-    odometry, left = started(frames)
-    black = replace(left[0], image=np.zeros_like(left[0].image))
-    count = odometry._session.front_end.state.num_frames
-    result = odometry.track(black)
-    assert result.reason is Reason.FEW_FEATURES
-    assert result.counts["contrast"] < 1
-    assert odometry._session.front_end.state.num_frames == count
-    assert isinstance(odometry.track(left[1]), OdometryPose)
 
 
 def test_images_too_small_for_patches_are_flagged():
@@ -184,21 +171,24 @@ def test_images_too_small_for_patches_are_flagged():
     assert (result.counts["width"], result.counts["height"]) == (48, 32)
 
 
-def test_after_a_second_of_darkness_a_new_segment_starts(frames):
+def test_black_images_are_flagged_and_not_taken_in_and_after_a_second_of_them_a_new_segment_starts(frames):
     odometry, left = started(frames)
     black = np.zeros_like(left[0].image)
-    for index in range(31):
+    count = odometry._session.front_end.state.num_frames
+    result = odometry.track(replace(left[0], image=black))
+    assert result.reason is Reason.FEW_FEATURES
+    assert result.counts["contrast"] < 1
+    assert odometry._session.front_end.state.num_frames == count
+    assert isinstance(odometry.track(left.pop(1)), OdometryPose)
+    for index in range(2, 33):
         odometry.track(replace(left[0], stamp_ns=left[0].stamp_ns + index * STEP_NS, image=black))
-    late = left[0].stamp_ns + 31 * STEP_NS
-    results = [
-        odometry.track(replace(frame, stamp_ns=late + index * STEP_NS)) for index, frame in enumerate(frames[:18])
-    ]
-    assert results[0].reason is Reason.DEGENERATE_MOTION
-    assert {result.segment for result in results if isinstance(result, OdometryPose)} == {1}
+    late, again = left[0].stamp_ns + 33 * STEP_NS, frames[: FRAMES - len(left)]
+    results = [odometry.track(replace(frame, stamp_ns=late + index * STEP_NS)) for index, frame in enumerate(again)]
+    assert segments_of(results) == {1}
 
 
 class Blind(MatchingNetwork):
-    """Matches until it is told to see nothing."""
+    """Matches until it is set to see nothing."""
 
     blind = False
 
@@ -217,7 +207,7 @@ def test_measurements_that_are_not_sure_are_no_pose(frames):
 
 
 class Confused(MatchingNetwork):
-    """Sure of flows that no motion explains, once it is told to be."""
+    """Sure of flows that no motion explains, once it is set to be."""
 
     confused = False
 

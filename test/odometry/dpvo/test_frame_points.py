@@ -44,7 +44,7 @@ def triple(pixels, inverse_depth=0.3):
 
 
 class RowMatcher:
-    """Matches equal rows, but for those that it is told to leave out."""
+    """Matches equal rows, but for those that it is set to leave out."""
 
     def __init__(self, *left_out):
         self.left_out = left_out

@@ -35,7 +35,7 @@ def test_frames_shortly_before_are_not_looked_at():
     assert hits[60:] == [None, Hit(61, 61 - MIN_FRAMES_APART)]
 
 
-def test_words_learnt_early_still_tell_later_places_apart():
+def test_words_learnt_early_still_distinguish_later_places():
     first, later = [0, 1] * 30, list(range(2, 80))
     hits = walk(PlaceIndex(0.3), [*first, *later, *later[:10]])
     assert [hit and hit.place for hit in hits[-10:]] == [60 + step for step in range(10)]

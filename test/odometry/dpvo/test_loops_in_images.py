@@ -78,14 +78,14 @@ def test_coming_back_into_the_room_closes_the_loop(models, at_home):
 
 def loop_error(closure, path):
     """Error (7,) of a loop on a journey's path, ordered as its covariance."""
-    told, true = closure.earlier_from_later, path[closure.earlier_ns].inverse @ path[closure.later_ns]
+    found, true = closure.earlier_from_later, path[closure.earlier_ns].inverse @ path[closure.later_ns]
     unit = unit_at(closure.earlier_ns)
-    shift, turn = unit * true.translation - told.translation, rotation_vector(true.rotation @ told.rotation.T)
-    return np.array([*shift, *turn, np.log(unit / unit_at(closure.later_ns) / told.scale)])
+    shift, turn = unit * true.translation - found.translation, rotation_vector(true.rotation @ found.rotation.T)
+    return np.array([*shift, *turn, np.log(unit / unit_at(closure.later_ns) / found.scale)])
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_the_odometry_looks_for_loops_when_it_is_told_to(models, at_home, monkeypatch, wanted):
+def test_the_odometry_looks_for_loops_where_the_option_is_set(models, at_home, monkeypatch, wanted):
     monkeypatch.setattr(LoopModels, "load", lambda config: models)
     config = DpvoConfig(preset="cpu", classic_loop_closure=wanted, device="cpu", min_contrast=0.0)
     odometry = DpvoOdometry(config, PatchNetwork())
@@ -97,8 +97,8 @@ def test_the_odometry_looks_for_loops_when_it_is_told_to(models, at_home, monkey
 
 
 @pytest.mark.parametrize("by_nearness", [False, True])
-def test_a_closed_loop_is_told_once_where_its_units_are_known(models, at_home, monkeypatch, by_nearness):
-    """Loops by nearness change the scale of frames, so that nothing can be told in units of the poses given out."""
+def test_a_closed_loop_is_reported_once_where_its_units_are_known(models, at_home, monkeypatch, by_nearness):
+    """Loops by nearness change the scale of frames, so that no loop is given in units of the poses given out."""
     monkeypatch.setattr(LoopModels, "load", lambda config: models)
     config = DpvoConfig(
         preset="cpu", classic_loop_closure=True, loop_closure=by_nearness, device="cpu", min_contrast=0.0

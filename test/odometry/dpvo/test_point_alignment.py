@@ -93,7 +93,7 @@ def test_rough_depths_hardly_matter_where_directions_are_exact():
     assert rotation_angle_deg(found.rotation, TRUTH.rotation) < 0.1
 
 
-def test_depths_tell_the_scale_where_both_cameras_stand_at_one_place():
+def test_depths_give_the_scale_where_both_cameras_stand_at_one_place():
     rng = np.random.default_rng(0)
     source = points_before_a_camera(150)
     turn = Sim3(TRUTH.scale, TRUTH.rotation, np.zeros(3))

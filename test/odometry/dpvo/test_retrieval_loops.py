@@ -14,11 +14,21 @@ from dpvo_oracle import MAP_SIZE
 
 from visloc_ros.core.camera import HALF_PIXEL
 from visloc_ros.core.feature_files import LocalFeatures
-from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
+from visloc_ros.core.geometry import SE3, Sim3, rotation_angle_deg, rotation_matrix, rotation_vector
 from visloc_ros.features import MatcherConfig, make_matcher
 from visloc_ros.features.one_by_one import OneByOne
+from visloc_ros.features.types import Matches
+from visloc_ros.odometry.dpvo.frame_points import FramePoints
 from visloc_ros.odometry.dpvo.places import Hit
-from visloc_ros.odometry.dpvo.retrieval_loops import LoopFinder, LoopModels, RetrievalLoops, Snapshot
+from visloc_ros.odometry.dpvo.point_alignment import align_points
+from visloc_ros.odometry.dpvo.retrieval_loops import (
+    LoopFinder,
+    LoopModels,
+    RetrievalLoops,
+    Snapshot,
+    closure_of,
+    measure_loop,
+)
 
 ROUND, FRAMES = 70, 96
 QUARTER_INTRINSICS = torch.tensor([25.0, 25.0, 15.5, 11.5])
@@ -99,7 +109,7 @@ def test_the_loop_joins_the_frames_that_saw_the_same(closed):
     assert abs(loop.query - loop.place - ROUND) <= 5
 
 
-def test_loops_are_told_in_the_units_that_the_poses_were_given_out_in():
+def test_loops_are_in_the_units_that_the_poses_were_given_out_in():
     """The first loop has bent the frames where the second ends."""
     world = World(frames=120)
     journey = journey_in(world).run()
@@ -108,10 +118,10 @@ def test_loops_are_told_in_the_units_that_the_poses_were_given_out_in():
     for closure in journey.closures:
         earlier, later = closure.earlier_ns, closure.later_ns
         true = world.path[earlier].inverse @ world.path[later]
-        told = closure.earlier_from_later
-        assert told.scale == pytest.approx(unit_at(earlier) / unit_at(later), rel=0.01)
-        assert rotation_angle_deg(told.rotation, true.rotation) < 0.2
-        np.testing.assert_allclose(told.translation, unit_at(earlier) * true.translation, atol=0.01)
+        found = closure.earlier_from_later
+        assert found.scale == pytest.approx(unit_at(earlier) / unit_at(later), rel=0.01)
+        assert rotation_angle_deg(found.rotation, true.rotation) < 0.2
+        np.testing.assert_allclose(found.translation, unit_at(earlier) * true.translation, atol=0.01)
         assert np.all(np.linalg.eigvalsh(closure.covariance) > 0.0)
     first, second = journey.closures
     assert second.earlier_ns < first.later_ns
@@ -197,3 +207,127 @@ def test_a_loop_that_points_do_not_confirm_is_refused(closed):
     assert finder.close(Hit(80, 10), snapshot) is not None
     assert finder.close(Hit(80, 45), snapshot) is None  # another direction
     assert finder.close(Hit(FRAMES - 1, 10), snapshot) is None  # no frame after the query
+
+
+INTRINSICS = np.array([300.0, 300.0, 160.0, 120.0], dtype=np.float32)
+PLACE_FROM_QUERY = SE3.from_rotation_vector([0.02, 0.1, -0.03], [0.2, 0.05, -0.1])
+
+
+class RowMatcher:
+    """Matches equal rows, up to a number of them."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def match(self, a, b):
+        rows = np.arange(min(self.count, len(a), len(b)), dtype=np.int32)
+        return Matches(np.column_stack((rows, rows)), np.ones(len(rows), np.float32))
+
+
+def frame_of(points):
+    pixels = points[:, :2] / points[:, 2:] * INTRINSICS[:2] + INTRINSICS[2:] + HALF_PIXEL
+    ones = np.ones(len(points), np.float32)
+    features = LocalFeatures(pixels.astype(np.float32), ones, np.zeros((len(points), 8)), (320, 240))
+    return FramePoints(features, points, INTRINSICS)
+
+
+def seen_points(count=200, width=1.0, seed=0):
+    """Points in the query's camera; those of small ``width`` lie about the middle of the image."""
+    rng = np.random.default_rng(seed)
+    depths = rng.uniform(2.0, 5.0, count)
+    return np.column_stack((width * rng.uniform([-0.4, -0.3], [0.4, 0.3], (count, 2)) * depths[:, None], depths))
+
+
+def evidence_of(points, matched, wrong=0):
+    moved = PLACE_FROM_QUERY @ points
+    moved[:wrong] = seen_points(wrong, seed=5)
+    return measure_loop(frame_of(points), frame_of(moved), RowMatcher(matched))
+
+
+def test_a_true_loop_is_sure():
+    evidence = evidence_of(seen_points(), matched=150)
+    assert evidence.is_sure
+    assert 150 <= evidence.expected <= 200
+    found = evidence.alignment.target_from_source
+    np.testing.assert_allclose(found.translation, PLACE_FROM_QUERY.translation, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("points", "matched", "wrong"),
+    [
+        (seen_points(), 60, 0),  # one picture among much else that is missing
+        (seen_points(60), 25, 0),  # too few
+        (seen_points(width=0.15), 200, 0),  # all on one small thing
+        (seen_points(), 200, 140),  # most matches are wrong
+    ],
+)
+def test_weak_evidence_is_not_believed(points, matched, wrong):
+    assert not evidence_of(points, matched, wrong).is_sure
+
+
+def test_what_lies_outside_the_other_image_is_not_expected():
+    points = seen_points(240)
+    turned = SE3.from_rotation_vector([0.0, 0.5, 0.0], [0.0, 0.0, 0.0])
+    in_place = turned @ points
+    pixels = in_place[:, :2] / in_place[:, 2:] * INTRINSICS[:2] + INTRINSICS[2:]
+    visible = np.all((pixels > -HALF_PIXEL) & (pixels < np.array([320, 240]) - HALF_PIXEL), axis=1)
+    points = np.vstack((points[visible], points[~visible]))  # the matcher matches equal rows
+    shown = frame_of(in_place[visible])
+    evidence = measure_loop(frame_of(points), shown, RowMatcher(300))
+    assert shown.count_visible(in_place) == visible.sum() < 200
+    assert evidence.expected == visible.sum()
+
+
+def test_too_few_matches_are_no_evidence():
+    assert evidence_of(seen_points(), matched=9) is None
+
+
+def test_the_words_of_the_evidence_state_its_numbers():
+    assert str(evidence_of(seen_points(), matched=150)).startswith("150 of 150 points agree")
+
+
+SCALED_PLACE_FROM_QUERY = Sim3(1.2, rotation_matrix([0.1, 0.3, -0.05]), np.array([0.4, -0.1, 0.3]))
+PLACE_UNIT, QUERY_UNIT = 2.0, 0.5
+
+
+def measured_alignment(noise=0.01, place_unit=1.0, query_unit=1.0):
+    """Points in units of the world; what odometry gave out is ``*_unit`` times shorter."""
+    rng = np.random.default_rng(0)
+    depths = rng.uniform(1.5, 4.0, 100)
+    query = np.column_stack((rng.uniform(-0.6, 0.6, (100, 2)) * depths[:, None], depths))
+    place = (SCALED_PLACE_FROM_QUERY @ query) * np.exp(rng.normal(scale=noise, size=(100, 3)))
+    return align_points(query / query_unit, place / place_unit)
+
+
+def test_each_end_of_a_loop_is_in_its_own_unit():
+    """As measured when the frames were given out: the same points, in odometry's lengths of then."""
+    units = np.array([PLACE_UNIT, QUERY_UNIT])
+    now, then = closure_of(1, 2, units, measured_alignment()), measured_alignment(0.01, PLACE_UNIT, QUERY_UNIT)
+    found, expected = now.earlier_from_later, then.target_from_source
+    assert (now.earlier_ns, now.later_ns) == (1, 2)
+    assert found.scale == pytest.approx(expected.scale, rel=1e-4)
+    np.testing.assert_allclose(found.translation, expected.translation, atol=1e-4)
+    as_then = closure_of(1, 2, np.ones(2), then)
+    np.testing.assert_allclose(np.sqrt(np.diag(now.covariance)), np.sqrt(np.diag(as_then.covariance)), rtol=0.01)
+
+
+@pytest.mark.parametrize("units", [[0.0, 1.0], [1.0, 0.0]])
+def test_a_frame_that_was_not_given_out_has_no_loop(units):
+    assert closure_of(1, 2, np.array(units), measured_alignment()) is None
+
+
+def test_points_without_errors_leave_what_all_points_of_a_frame_share():
+    covariance = closure_of(1, 2, np.ones(2), measured_alignment(noise=0.0)).covariance
+    rng, errors = np.random.default_rng(1), []
+    for _ in range(4000):
+        place, query = (
+            Sim3(np.exp(rng.normal(scale=0.01)), rotation_matrix(rng.normal(scale=0.0005, size=3)), np.zeros(3))
+            for _ in range(2)
+        )
+        wrong = place @ SCALED_PLACE_FROM_QUERY @ query
+        turn = rotation_vector(wrong.rotation @ SCALED_PLACE_FROM_QUERY.rotation.T)
+        shift = wrong.translation - SCALED_PLACE_FROM_QUERY.translation
+        errors.append([*shift, *turn, np.log(wrong.scale / SCALED_PLACE_FROM_QUERY.scale)])
+    sigmas = np.sqrt(np.diag(covariance))
+    products = np.outer(sigmas, sigmas)
+    np.testing.assert_allclose(np.cov(np.transpose(errors)) / products, covariance / products, atol=0.08)

@@ -46,6 +46,18 @@ def poses_of(results):
     return [result for result in results if isinstance(result, OdometryPose)]
 
 
+@pytest.fixture(scope="module")
+def usual(sweep):
+    """Results for the frames of the sweep with default options."""
+    return track_all(klt(), sweep[1])
+
+
+def assert_same_poses(found, expected):
+    for pose, other in zip(poses_of(found), poses_of(expected), strict=True):
+        np.testing.assert_array_equal(pose.odom_from_camera.matrix, other.odom_from_camera.matrix)
+        assert (pose.num_tracked, pose.is_keyframe) == (other.num_tracked, other.is_keyframe)
+
+
 def sim3_error(truth, estimated):
     """Root mean square distance after a similarity, in the truth's unit."""
     target = np.array([pose.translation for pose in truth])
@@ -53,12 +65,10 @@ def sim3_error(truth, estimated):
     return float(np.sqrt(np.mean(np.square(umeyama(target, source) @ source - target).sum(axis=1))))
 
 
-def test_every_frame_after_the_start_has_its_true_pose(sweep):
-    truth, frames = sweep
-    results = track_all(klt(), frames)
-    found = poses_of(results)
+def test_every_frame_after_the_start_has_its_true_pose(sweep, usual):
+    truth, found = sweep[0], poses_of(usual)
     assert len(found) >= 22
-    assert all(isinstance(result, OdometryPose) for result in results[-len(found) :])
+    assert all(isinstance(result, OdometryPose) for result in usual[-len(found) :])
     assert sim3_error(truth[-len(found) :], found) < 0.003
     turn = truth[-len(found)].rotation.T @ truth[-1].rotation
     seen = found[0].odom_from_camera.rotation.T @ found[-1].odom_from_camera.rotation
@@ -73,17 +83,18 @@ def test_frames_before_the_start_say_what_is_missing(sweep):
     assert first.counts == second.counts
 
 
-def test_the_same_frames_give_the_same_result_twice(sweep):
-    first, second = (poses_of(track_all(klt(), sweep[1])) for _ in range(2))
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_array_equal(a.odom_from_camera.matrix, b.odom_from_camera.matrix)
-        assert (a.num_tracked, a.is_keyframe) == (b.num_tracked, b.is_keyframe)
+def test_the_same_frames_give_the_same_result_also_where_it_settles_between_them(sweep, usual):
+    settled, results = klt(), []
+    for frame in sweep[1]:
+        results.append(settled.track(frame))
+        settled.settle()
+        assert settled.settle() == {}
+    assert any(pose.is_keyframe for pose in poses_of(usual)[1:])
+    assert_same_poses(results, usual)
 
 
 def test_adjustment_in_the_background_is_as_good(sweep):
-    odometry = make_odometry(OdometryConfig(), live=True)
-    found = poses_of(track_all(odometry, sweep[1]))
-    odometry.close()
+    found = poses_of(track_all(make_odometry(OdometryConfig(), live=True), sweep[1]))
     assert sim3_error(sweep[0][-len(found) :], found) < 0.01
 
 
@@ -108,29 +119,13 @@ def wait_until_restarted(odometry, frame):
         assert isinstance(odometry.track(frame), OdometryPose)
 
 
-class BusyAdjuster:
-    """An adjuster that never gets done."""
-
-    busy = True
-    restarts = 0
-
-    def submit(self, snapshot):
-        self.submitted = snapshot
-
-    def finished(self):
-        return None
-
-    def close(self):
-        pass
-
-
 class ForgetfulAdjuster:
     """An adjuster that takes everything and gives nothing back."""
 
-    busy = False
+    restarts = 0
 
-    def __init__(self):
-        self.submitted = []
+    def __init__(self, busy=False):
+        self.busy, self.submitted = busy, []
 
     def submit(self, snapshot):
         self.submitted.append(snapshot)
@@ -142,29 +137,25 @@ class ForgetfulAdjuster:
         pass
 
 
-def test_the_first_keyframes_are_adjusted_at_once_wherever_later_ones_are(sweep, monkeypatch):
-    elsewhere = ForgetfulAdjuster()
+def adjusted_by(adjuster, frames):
     odometry = klt()
-    odometry._adjuster = elsewhere
-    young = poses_of(track_all(odometry, sweep[1]))
-    expected = poses_of(track_all(klt(), sweep[1]))
-    for pose, other in zip(young, expected, strict=True):
-        np.testing.assert_array_equal(pose.odom_from_camera.matrix, other.odom_from_camera.matrix)
+    odometry._adjuster = adjuster
+    return track_all(odometry, frames)
+
+
+def test_the_first_keyframes_are_adjusted_at_once_wherever_later_ones_are(sweep, usual, monkeypatch):
+    elsewhere = ForgetfulAdjuster()
+    assert_same_poses(adjusted_by(elsewhere, sweep[1]), usual)
     assert elsewhere.submitted == []
     monkeypatch.setattr("visloc_ros.odometry.klt.segment._YOUNG", 2)
-    odometry = klt()
-    odometry._adjuster = elsewhere
-    track_all(odometry, sweep[1])
+    adjusted_by(elsewhere, sweep[1])
     assert len(elsewhere.submitted) > 0
 
 
-def test_keyframes_are_put_off_while_the_map_is_being_adjusted(sweep):
-    usual = poses_of(track_all(klt(), sweep[1]))
-    odometry = klt()
-    odometry._adjuster = BusyAdjuster()
-    hurried = poses_of(track_all(odometry, sweep[1]))
-    assert len(hurried) == len(usual)
-    assert sum(pose.is_keyframe for pose in hurried) < sum(pose.is_keyframe for pose in usual)
+def test_keyframes_are_put_off_while_the_map_is_being_adjusted(sweep, usual):
+    hurried, expected = poses_of(adjusted_by(ForgetfulAdjuster(busy=True), sweep[1])), poses_of(usual)
+    assert len(hurried) == len(expected)
+    assert sum(pose.is_keyframe for pose in hurried) < sum(pose.is_keyframe for pose in expected)
 
 
 def test_a_turning_camera_waits(scene):
@@ -238,12 +229,11 @@ def test_an_exposure_step_is_survived(sweep):
 
 
 def test_reset_allows_older_stamps_and_counts_a_new_segment(sweep):
-    odometry = klt()
-    first = [odometry.track(frame) for frame in sweep[1]]
-    assert odometry.track(sweep[1][3]).reason is Reason.STALE
+    odometry, frames = klt(), sweep[1][:20]
+    first = [odometry.track(frame) for frame in frames]
+    assert odometry.track(frames[3]).reason is Reason.STALE
     odometry.reset()
-    second = [odometry.track(frame) for frame in sweep[1]]
-    odometry.close()
+    second = track_all(odometry, frames)
     assert {pose.segment for pose in poses_of(first)} == {0}
     assert {pose.segment for pose in poses_of(second)} == {1}
 
@@ -261,13 +251,13 @@ def smaller(frame):
     return replace(frame, image=frame.image[::2, ::2].copy(), camera=camera)
 
 
-def calibrated_anew(frame):
+def recalibrated(frame):
     camera = rescale(frame.camera, frame.camera.width, frame.camera.height)
     camera.focal_length_x *= 1.01
     return replace(frame, camera=camera)
 
 
-@pytest.mark.parametrize("changed", [smaller, calibrated_anew])
+@pytest.mark.parametrize("changed", [smaller, recalibrated])
 def test_frames_of_another_camera_begin_a_segment_of_their_own(sweep, changed):
     odometry = klt()
     frames = sweep[1]
@@ -288,11 +278,9 @@ def test_other_image_sizes_work(size):
     assert sim3_error(poses[-len(found) :], found) < 0.005
 
 
-def test_colour_images_work(sweep):
+def test_colour_images_work(sweep, usual):
     frames = [replace(frame, image=cv2.cvtColor(frame.image, cv2.COLOR_GRAY2RGB)) for frame in sweep[1]]
-    grey = poses_of(track_all(klt(), sweep[1]))
-    colour = poses_of(track_all(klt(), frames))
-    assert len(colour) == len(grey)
+    assert len(poses_of(track_all(klt(), frames))) == len(poses_of(usual))
 
 
 def euroc_frames(folder: Path, count: int):
@@ -342,17 +330,3 @@ def test_a_lens_of_a_nominal_calibration_is_learnt_on_the_way(shared_data, caplo
     assert len(found) >= 200
     truth = read_tum(folder / "groundtruth_tum.txt")
     assert sim3_error([truth.nearest(pose.stamp_ns, 5_000_000) for pose in found], found) < 0.055
-
-
-def test_settling_between_frames_changes_no_pose(sweep):
-    _, frames = sweep
-    settled = klt()
-    results = []
-    for frame in frames:
-        results.append(settled.track(frame))
-        settled.settle()
-        assert settled.settle() == {}
-    expected = poses_of(track_all(klt(), frames))
-    assert any(pose.is_keyframe for pose in expected[1:])
-    for pose, other in zip(poses_of(results), expected, strict=True):
-        assert np.array_equal(pose.odom_from_camera.matrix, other.odom_from_camera.matrix)

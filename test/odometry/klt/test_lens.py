@@ -63,7 +63,7 @@ def test_only_a_calibration_without_distortion_is_nominal():
     )
 
 
-def test_a_map_is_seen_anew_through_a_learnt_lens():
+def test_a_map_is_seen_again_through_a_learnt_lens():
     local_map, change = LocalMap(0, KltConfig()), np.array([-0.05, 0.0])
     pixels = np.array([[100, 80], [320, 240], [600, 400]], np.float32)
     features = measure(CALIBRATED, np.arange(3), pixels)

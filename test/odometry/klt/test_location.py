@@ -42,7 +42,7 @@ def located_position(wrong_by, born):
     return located.camera_from_odom.inverse.translation[0] / sideways_pose(NOW_M).inverse.translation[0]
 
 
-def test_depths_that_parallax_does_not_tell_yet_do_not_decide_how_far_the_camera_has_moved():
+def test_depths_without_parallax_do_not_decide_how_far_the_camera_has_moved():
     taken_for_known = located_position(wrong_by=1.25, born=0) - 1.0  # as those that a segment begins with are
     assert taken_for_known > 0.05 * (NOW_M - FIRST_M) / NOW_M
     assert abs(located_position(wrong_by=1.25, born=1) - 1.0) < 0.3 * taken_for_known

@@ -49,7 +49,7 @@ def test_without_parallax_a_point_is_taken_to_be_at_the_expected_depth():
     np.testing.assert_allclose(distances, 5.0 * np.linalg.norm(points / points[:, 2:], axis=1))
 
 
-def test_with_parallax_the_views_tell_the_depth_whatever_is_expected():
+def test_with_parallax_the_views_give_the_depth_whatever_is_expected():
     points = random_points(50)
     first, second = view(sideways_pose(0.8), points), view(SE3.identity(), points)
     likely, _ = most_likely_points(first, second, depth=2.0)

@@ -110,6 +110,6 @@ def worst_turn_deg(recording, readout_ms):
 def test_a_rolling_shutter_that_is_known_no_longer_bends_the_path():
     camera = make_camera(320, 240)
     recording = list(rolling_frames(TwoPlanes(camera), camera, readout_s=0.03))
-    told, untold = (worst_turn_deg(recording, readout_ms) for readout_ms in (30.0, 0.0))
-    assert told < 0.7 * untold
-    assert told < 1.0
+    corrected, uncorrected = (worst_turn_deg(recording, readout_ms) for readout_ms in (30.0, 0.0))
+    assert corrected < 0.7 * uncorrected
+    assert corrected < 1.0

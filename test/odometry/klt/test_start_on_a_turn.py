@@ -1,5 +1,7 @@
 """A start whose depths were noise: adjustment draws cameras and points together, and the segment is given up."""
 
+from itertools import islice
+
 import pytest
 
 from visloc_ros.core.types import OdometryPose, Reason
@@ -9,10 +11,14 @@ from visloc_ros.simulation import SimulationConfig, simulate
 CAMERA = SimulationConfig(width=480, height=360, focal_px=360.0, rate_hz=15.0, duration_s=4.0, samples=1)
 
 
+@pytest.fixture(scope="module")
+def walk():
+    return list(islice(simulate(CAMERA, "localize"), 32))
+
+
 @pytest.mark.parametrize("factor", [0.1, 0.5])
-def test_a_young_segment_in_which_all_has_come_near_is_given_up_and_another_one_begins(factor):
-    odometry, walk = KltOdometry(KltConfig()), simulate(CAMERA, "localize")
-    results, shrunk = [], None
+def test_a_young_segment_in_which_all_has_come_near_is_given_up_and_another_one_begins(walk, factor):
+    odometry, results, shrunk = KltOdometry(KltConfig()), [], None
     for index, frame in enumerate(walk):
         results.append(odometry.track(frame))
         odometry.settle()

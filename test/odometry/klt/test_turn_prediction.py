@@ -48,7 +48,7 @@ def test_with_the_turn_known_the_first_frame_after_the_dark_has_its_pose(frames)
     assert rotation_angle_deg(seen.rotation, true.rotation) < 0.3
 
 
-def test_the_prediction_turns_as_told_and_moves_on_as_before():
+def test_the_prediction_turns_as_measured_and_moves_on_as_before():
     model = MotionModel(0, pose(0).inverse, turns)
     model.update(STEP_NS, pose(STEP_NS).inverse)
     for index in (2, 35):

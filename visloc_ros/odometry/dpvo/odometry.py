@@ -62,7 +62,7 @@ class DpvoOdometry(Odometry):
         unusable = self._frames.refuse(frame)
         if unusable is not None:
             return unusable
-        if self._frames.begins_anew(frame):
+        if self._frames.is_new_camera(frame):
             self._session = None
         session = self._session = self._session or self._begin(frame.camera)
         contrast = float(cv2.meanStdDev(frame.grey)[1][0, 0])

@@ -51,7 +51,7 @@ class KltOdometry(Odometry):
         unusable = self._frames.refuse(frame)
         if unusable is not None:
             return unusable
-        if self._frames.begins_anew(frame):
+        if self._frames.is_new_camera(frame):
             self._begin(frame.camera)
         with watch("prepare"):
             view = self._images.prepare(frame)

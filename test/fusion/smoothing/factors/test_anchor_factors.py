@@ -21,19 +21,19 @@ def fix_of(anchor):
     return make_fix(sample, anchor, config)
 
 
-def test_what_anchors_share_is_told_apart_from_what_each_has_for_itself():
+def test_what_anchors_share_is_separated_from_what_each_has_for_itself():
     fix = fix_of(ANCHOR)
     assert np.diag(fix.covariance) == pytest.approx(3e-3)
     assert np.diag(fix.map_covariance) == pytest.approx(7e-3)
 
 
-def test_an_anchor_that_does_not_tell_has_its_covariance_for_itself():
+def test_an_anchor_without_map_covariance_has_its_covariance_for_itself():
     fix = fix_of(replace(ANCHOR, map_covariance=None))
     assert np.diag(fix.covariance) == pytest.approx(1e-2)
     assert np.diag(fix.map_covariance) == pytest.approx(0.0, abs=1e-9)
 
 
-def test_an_anchor_that_is_right_with_half_the_chance_tells_half_as_much():
+def test_an_anchor_that_is_right_with_half_the_chance_weighs_half_as_much():
     fix = fix_of(replace(ANCHOR, probability=0.5))
     assert np.diag(fix.covariance) == pytest.approx(6e-3)
     assert np.diag(fix.map_covariance) == pytest.approx(7e-3)

@@ -14,7 +14,7 @@ from visloc_ros.fusion.input_checks import is_valid_loop
 from visloc_ros.fusion.smoothing.factors.relative_motion import LoopFactors
 from visloc_ros.fusion.smoothing.states import States
 from visloc_ros.simulation import FusionScenario, simulate_run
-from visloc_ros.simulation.fusion_replay import play, pose_errors
+from visloc_ros.simulation.fusion_replay import largest_odom_jump, play, pose_errors
 
 ROUND = FusionScenario(
     path="circle", duration_s=50.0, rate_hz=8.0, gaps=((12.0, 1000.0),), rotation_drift_deg=1.0, scale_drift=0.02
@@ -142,16 +142,8 @@ def test_the_way_around_a_loop_brings_no_drift():
 
 def test_a_closed_loop_moves_the_map_and_not_the_odometry():
     """``odom_from_camera`` goes on as odometry says; the correction is slewed in ``map_from_odom``."""
-    run = around(1)
     _, estimates, _ = fused_with_loops(1)
-    for before, after, (old, new) in zip(
-        estimates, estimates[1:], zip(run.odometry, run.odometry[1:], strict=False), strict=False
-    ):
-        if before.odom_from_camera is None or before.scale is None or after.odom_from_camera is None:
-            continue
-        leg = old.odom_from_camera.inverse @ new.odom_from_camera
-        step = before.odom_from_camera.inverse @ after.odom_from_camera
-        np.testing.assert_allclose(step.translation, before.scale * leg.translation, atol=1e-9)
+    assert largest_odom_jump(around(1), estimates) < 1e-9
 
 
 def test_loops_are_forgotten_with_the_anchors_before_them():

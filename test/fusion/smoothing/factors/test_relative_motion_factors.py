@@ -72,7 +72,7 @@ def test_odometry_fits_states_that_it_leads_to_with_its_rotation_scale_error():
     np.testing.assert_allclose(-more.residuals / STEP, factors.shared_jacobians, atol=0.02)
 
 
-def test_the_odometry_noise_is_told_apart_from_changes_of_the_common_error():
+def test_the_odometry_noise_is_separated_from_changes_of_the_common_error():
     """The rest is how the anchors' common error changes; a leg that counts less does so in both."""
     samples = samples_of()
     motions, states, distance = (

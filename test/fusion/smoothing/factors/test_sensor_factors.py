@@ -82,7 +82,7 @@ def test_only_motion_parallel_to_the_floor_fits_it():
     assert np.allclose(PlanarMotionFactors().linearise(risen, samples).residuals[:, 0], -0.1)
 
 
-def test_nothing_is_told_across_segments_or_without_a_reading():
+def test_nothing_is_estimated_across_segments_or_without_a_reading():
     states, samples, up_in_odom = chain_of()
     samples = [replace(samples[0], up_in_odom=up_in_odom), *samples[1:3], replace(samples[3], segment=1)]
     assert len(ScaleFactors(SENSORS).linearise(states, samples).residuals) == 0
@@ -90,15 +90,15 @@ def test_nothing_is_told_across_segments_or_without_a_reading():
     assert PlanarMotionFactors().linearise(states, samples).first.tolist() == [0, 1]
 
 
-def test_a_running_estimate_counts_once_however_often_it_is_told():
+def test_a_running_estimate_counts_once_however_often_it_is_given():
     few, many = chain_of(3), chain_of(41)
 
     def information(states, samples, length):
-        told = [
+        reported = [
             replace(one, moments=travelled(length * i / (len(samples) - 1)), scale=OdometryScale(2.5, 0.05))
             for i, one in enumerate(samples)
         ]
-        return ScaleFactors(SENSORS).linearise(states, told).information.sum()
+        return ScaleFactors(SENSORS).linearise(states, reported).information.sum()
 
     way = SCALE_MEMORY / 2.5  # in units of the odometry
     assert information(*few[:2], way) == pytest.approx(0.05**-2, rel=1e-6)
@@ -112,7 +112,7 @@ def test_a_sensor_far_off_counts_for_nothing():
     assert np.all(wrong.information < 1e-3 * right.information)
 
 
-def test_a_map_is_told_only_what_its_frame_allows():
+def test_a_map_only_passes_on_what_its_frame_allows():
     config = SensorConfig(two_d_mode=True)
     assert make_sensor_factors(config, metric=False, gravity_aligned=False) == ()
     assert make_sensor_factors(config, metric=True, gravity_aligned=False) == (ScaleFactors(config),)
@@ -121,9 +121,9 @@ def test_a_map_is_told_only_what_its_frame_allows():
     off = SensorConfig(use_scale=False, use_gravity=False)
     assert make_sensor_factors(off, metric=True, gravity_aligned=True) == ()
     _, samples, _ = chain_of()
-    told = replace(samples[0], scale=OdometryScale(2.5, 0.001))
-    assert scale_prior(told, config, metric=True).sigma == LEAST_SCALE_SIGMA
-    assert scale_prior(told, config, metric=False) is NO_PRIOR
+    reported = replace(samples[0], scale=OdometryScale(2.5, 0.001))
+    assert scale_prior(reported, config, metric=True).sigma == LEAST_SCALE_SIGMA
+    assert scale_prior(reported, config, metric=False) is NO_PRIOR
     assert scale_prior(samples[0], config, metric=True) is NO_PRIOR
 
 

@@ -76,7 +76,7 @@ def test_uncertain_depths_matter_less_than_certain_ones():
     assert careful < 0.3 * careless
 
 
-def test_a_look_from_aside_tells_the_depth():
+def test_a_look_from_aside_gives_the_depth():
     seen, true = seen_from(TRUE, np.random.default_rng(4), depth_error=0.1)
     for _ in range(3):
         seen.inverse_depths[:], seen.sigmas[:] = learn_depths(TRUE.inverse, seen)
@@ -85,7 +85,7 @@ def test_a_look_from_aside_tells_the_depth():
     assert (seen.sigmas < 0.1 * true).all()
 
 
-def test_a_look_from_the_same_place_tells_nothing():
+def test_a_look_from_the_same_place_gives_no_depth():
     seen, _ = seen_from(SE3.identity(), np.random.default_rng(5), depth_error=0.1)
     inverse_depths, sigmas = learn_depths(SE3.identity(), seen)
     np.testing.assert_allclose(inverse_depths, seen.inverse_depths)
