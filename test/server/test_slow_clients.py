@@ -9,9 +9,8 @@ import pytest
 import uvicorn
 from fastapi import FastAPI, Request
 
-from visloc_ros.server import body_limit, patient_protocol
-from visloc_ros.server.body_limit import BodyLimit, Limit
-from visloc_ros.server.patient_protocol import PatientProtocol
+from visloc_ros.server import body_limit
+from visloc_ros.server.body_limit import BodyLimit, Limit, PatientProtocol
 
 HEAD = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n"
 TIMEOUT_S = 20.0
@@ -32,7 +31,7 @@ def connect_to_impatient(monkeypatch):
 
 @contextmanager
 def serving(monkeypatch, head_s, silence_s, within_s):
-    monkeypatch.setattr(patient_protocol, "HEAD_S", head_s)
+    monkeypatch.setattr(body_limit, "HEAD_S", head_s)
     monkeypatch.setattr(body_limit, "SILENCE_S", silence_s)
     app = FastAPI()
     app.add_middleware(BodyLimit, limit=Limit(1000, within_s=within_s))

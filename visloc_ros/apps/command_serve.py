@@ -46,7 +46,7 @@ def serve(
     import uvicorn  # takes half a second, after the checks of the options
 
     from visloc_ros.server.app import make_app
-    from visloc_ros.server.patient_protocol import PatientProtocol
+    from visloc_ros.server.body_limit import PatientProtocol
     from visloc_ros.server.service import MOST_BODY_BYTES, ServerConfig
 
     app = make_app(ServerConfig(maps, int(memory_gb * (1 << 30)), token, reports, search))

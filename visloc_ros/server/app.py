@@ -26,9 +26,7 @@ from visloc_ros.server.map_route import router as map_router
 from visloc_ros.server.metrics import CountedResponses
 from visloc_ros.server.page_route import PageFiles
 from visloc_ros.server.page_route import router as page_router
-from visloc_ros.server.report_route import router as report_router
 from visloc_ros.server.resident_maps import UnknownMapError
-from visloc_ros.server.scene_route import router as scene_router
 from visloc_ros.server.search_batches import SearchRequest
 from visloc_ros.server.service import MOST_BODY_BYTES, MOST_VIDEO_BYTES, ServerConfig, Service
 from visloc_ros.server.stream_route import router as stream_router
@@ -107,9 +105,7 @@ def make_app(config: ServerConfig) -> FastAPI:
     app.include_router(router)
     app.include_router(stream_router)
     app.include_router(map_router)
-    app.include_router(scene_router)
     app.include_router(build_router)
-    app.include_router(report_router)
     app.include_router(page_router)
     app.mount("/page", PageFiles())
     app.add_middleware(BodyLimit, limit=IMAGE_LIMIT, others={BUILD_PATH: VIDEO_LIMIT})

@@ -1,4 +1,4 @@
-"""Refuses requests that are too long, or that come too slowly, before they are read to their end."""
+"""Refuses requests that are too long or come too slowly, and closes connections that bring none."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 SILENCE_S = 30.0  # between two pieces of a body: mobile networks have gaps of some seconds
 
@@ -92,3 +94,25 @@ class _LimitedBody:
 
 def _refused(status: int, detail: str) -> JSONResponse:
     return JSONResponse({"detail": detail}, status, headers={"Connection": "close"})
+
+
+HEAD_S = 15.0  # for the head of a request, which is one packet
+
+
+class PatientProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1, which waits for a request no longer than twice ``HEAD_S``; its own waits for ever."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait."""
+        super().connection_made(transport)
+        self.loop.call_later(HEAD_S, self._look, None)
+
+    def _look(self, last: Any) -> None:
+        """Close the connection where no request has come since the last check, and the one before it is answered."""
+        if self.transport.is_closing() or self.transport.get_protocol() is not self:  # gone, or a WebSocket now
+            return
+        is_waiting = self.cycle is None or self.cycle.response_complete
+        if is_waiting and self.cycle is last:
+            self.transport.close()
+            return
+        self.loop.call_later(HEAD_S, self._look, self.cycle)

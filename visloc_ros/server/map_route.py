@@ -1,4 +1,4 @@
-"""``/reference/status`` and ``/reference/maps``: lists, downloads and deletes maps."""
+"""``/reference/status`` and ``/reference/maps``: lists, downloads, deletes and shows maps."""
 
 from __future__ import annotations
 
@@ -10,17 +10,25 @@ from pathlib import Path
 from typing import IO, Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Response
+import trimesh
+from fastapi import APIRouter, Depends, HTTPException, Response
 from fastapi import Path as InPath
-from fastapi.responses import StreamingResponse
+from fastapi.responses import HTMLResponse, StreamingResponse
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.files import is_file
-from visloc_ros.core.map_archive import pack_map, packed_in
+from visloc_ros.core.map import Map
+from visloc_ros.core.map_archive import map_folder, pack_map, packed_in
 from visloc_ros.core.map_folder import ARCHIVE_SUFFIX
+from visloc_ros.core.map_layout import CARD_NAME
+from visloc_ros.core.result_mapping import pose_to_mapping
 from visloc_ros.server.access import Admitted, from_here
-from visloc_ros.server.answers import NO_TOKEN, MapStatus, Problem
+from visloc_ros.server.answers import NO_TOKEN, MapStatus, Pose, Problem
 from visloc_ros.server.device_queue import QueueFullError
+from visloc_ros.server.service import Service
+from visloc_ros.viewer.point_colours import point_colours
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +42,9 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     503: {"model": Problem, "description": "too many requests wait"},
     507: {"model": Problem, "description": "no room to pack the map, or it may not be deleted"},
 }
+UNREADABLE = {one: REFUSALS[one] for one in (404, 422, 500, 503)}
+# Cards are shown in a sandbox, since they may be untrusted: they run nothing, load nothing, and belong to no site.
+SANDBOX = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
 _packing = threading.BoundedSemaphore(MOST_PACKED)
 
 router = APIRouter(responses=NO_TOKEN)
@@ -53,7 +64,7 @@ def status(service: Admitted) -> list[MapStatus]:
 @router.get(
     "/reference/maps/{name}",
     response_class=StreamingResponse,
-    responses={200: {"content": {"application/gzip": {}}}, **{one: REFUSALS[one] for one in (404, 422, 500, 503, 507)}},
+    responses={**UNREADABLE, 507: REFUSALS[507], 200: {"content": {"application/gzip": {}}}},
 )
 def download(service: Admitted, name: Name) -> StreamingResponse:
     """A map as one archive, which ``--map`` accepts."""
@@ -98,3 +109,68 @@ def _chunks(file: IO[bytes]) -> Iterator[bytes]:
         file.seek(0)
         while chunk := file.read(CHUNK_BYTES):
             yield chunk
+
+
+class ReferenceImage(BaseModel):
+    """An image of the map: its pose, and its camera's field of view."""
+
+    name: str
+    map_from_camera: Pose
+    width: int
+    height: int
+    focal_length_px: float = Field(description="mean of both axes")
+
+
+async def _opened(service: Service, name: str) -> Map:
+    engine = await service.queue.do(lambda: service.maps.engine(name))
+    return engine.map
+
+
+@router.get(
+    "/reference/maps/{name}/points",
+    response_class=Response,
+    responses={**UNREADABLE, 200: {"content": {"application/octet-stream": {}}}},
+)
+async def points(service: Admitted, name: Name) -> Response:
+    """The map's points in their colours, as a binary PLY file."""
+    place = await _opened(service, name)
+    return Response(await run_in_threadpool(_as_ply, place), media_type="application/octet-stream")
+
+
+@router.get("/reference/maps/{name}/images", responses=UNREADABLE)
+async def images(service: Admitted, name: Name) -> list[ReferenceImage]:
+    """Where the map's images were taken."""
+    place = await _opened(service, name)
+    return [
+        ReferenceImage(
+            name=image.name,
+            map_from_camera=Pose(**pose_to_mapping(image.map_from_camera)),
+            width=image.camera.width,
+            height=image.camera.height,
+            focal_length_px=image.camera.mean_focal_length(),
+        )
+        for image in place.images
+    ]
+
+
+@router.get(
+    "/reference/maps/{name}/card",
+    response_class=Response,
+    responses={**UNREADABLE, 200: {"content": {"text/html": {}}}},
+)
+def card(service: Admitted, name: Name) -> HTMLResponse:
+    """The map's card, made when it was built: its content and quality."""
+    entry = service.maps.entry(name)
+    if entry.problem:
+        raise MapError(entry.problem)
+    with map_folder(entry.path) as folder:
+        path = folder / CARD_NAME
+        if not path.is_file() or path.is_symlink():
+            raise HTTPException(404, "this map has no card")
+        return HTMLResponse(path.read_bytes(), headers=SANDBOX)
+
+
+def _as_ply(place: Map) -> bytes:
+    cloud = trimesh.PointCloud(place.points, point_colours(place))  # type: ignore[no-untyped-call]
+    exported: bytes = cloud.export(file_type="ply")  # type: ignore[no-untyped-call]
+    return exported
