@@ -46,7 +46,7 @@ config: setup ## Write config/<node>.yaml from the options in the code
 	@$(RUN)/python -m visloc_ros.nodes.default_parameters config
 
 docs: setup ## Write docs/ros_interface.md from the nodes
-	@$(RUN)/python -m visloc_ros.nodes.interface_docs docs/ros_interface.md
+	@$(RUN)/python -m visloc_ros.nodes.interface docs/ros_interface.md
 
 site: setup ## Write the documentation as a site, site/index.html; which loads nothing from other hosts
 	@NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict

@@ -14,7 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.nodes import camera_health, conversions, diagnostics, tf_watch
+from visloc_ros.nodes import camera_health, conversions, diagnostics, transforms
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import IMAGE, RELIABLE
@@ -32,7 +32,7 @@ def elsewhere():
 
 
 def test_another_sender_of_map_to_odom_is_named_until_it_stops(ros_domain, monkeypatch):
-    monkeypatch.setattr(tf_watch, "FORGOTTEN_S", 1.0)
+    monkeypatch.setattr(transforms, "FORGOTTEN_S", 1.0)
     with running(*parameters(tf_publish_rate=50.0)) as setup:
         setup.localize()
         assert setup.node._output.problem() == ""  # its own do not count, neither those of frames nor those between

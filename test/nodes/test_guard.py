@@ -16,10 +16,10 @@ from visloc_msgs.srv import LoadMap, Localize
 from visloc_ros.core.config import Config
 from visloc_ros.core.errors import SourceError
 from visloc_ros.nodes import base, diagnostics, guard
-from visloc_ros.nodes.background import in_background
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.nodes.worker import in_background
 
 
 class FailingNode(VislocNode):

@@ -10,8 +10,7 @@ pytest.importorskip("rclpy")
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.default_parameters import NODES
 from visloc_ros.nodes.fusion_node import FusionNode
-from visloc_ros.nodes.interface import DESCRIPTIONS, Endpoint, Kind, NodeInterface
-from visloc_ros.nodes.interface_docs import interface_page
+from visloc_ros.nodes.interface import DESCRIPTIONS, Endpoint, Kind, NodeInterface, interface_page
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -23,7 +23,7 @@ from visloc_ros.core.types import AnchorPose, Frame
 from visloc_ros.localization.searchable_map import reduce_map_to
 from visloc_ros.nodes import anchor_output, conversions
 from visloc_ros.nodes.anchor_node import AnchorNode
-from visloc_ros.nodes.followed_map import FollowedMap
+from visloc_ros.nodes.map_tracking import FollowedMap
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources import ros_messages

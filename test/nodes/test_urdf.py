@@ -12,7 +12,7 @@ pytest.importorskip("rclpy")
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.transform_tree import TransformTree
 from visloc_ros.nodes.conversions import BASE_FROM_OPTICAL
-from visloc_ros.nodes.fusion_parameters import FusionNodeConfig
+from visloc_ros.nodes.fusion_output import FusionNodeConfig
 from visloc_ros.nodes.simulated_camera_node import SimulatedCameraNodeConfig
 
 URDF = Path(__file__).resolve().parents[2] / "urdf" / "camera_only.urdf"

@@ -12,7 +12,6 @@ from sensor_msgs.msg import CompressedImage, PointCloud2
 
 from visloc_msgs.msg import LocalizationStatus
 from visloc_ros.core.geometry import SE3
-from visloc_ros.nodes.camera_frustum import LINE
 from visloc_ros.nodes.conversions import (
     coloured_points_from_msg,
     header,
@@ -22,6 +21,7 @@ from visloc_ros.nodes.conversions import (
     pose_with_covariance_to_msg,
 )
 from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE
+from visloc_ros.nodes.tracking_output import LINE
 from visloc_ros.nodes.viewer_node import ViewerNode
 from visloc_ros.sources.ros_images import encode_jpeg
 from visloc_ros.sources.ros_messages import MessageError

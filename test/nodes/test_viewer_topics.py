@@ -14,10 +14,10 @@ from tracking_robot import ARGUMENTS, SMALL, Robot
 from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import AnchorPose, TrackedPose
-from visloc_ros.nodes.camera_frustum import DEPTH, LINE, PERIOD_NS, frustum
 from visloc_ros.nodes.conversions import BASE_FROM_OPTICAL
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.nodes.tracking_output import DEPTH, LINE, PERIOD_NS, frustum
 from visloc_ros.simulation import simulate
 from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
 

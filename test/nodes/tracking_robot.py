@@ -78,4 +78,4 @@ class Robot:
         anchor = AnchorPose(frame.stamp_ns, map_from_camera, 1e-4 * np.eye(6), 100, 100, 1.0, pixels, points)
         identity = MapIdentity(map_name or self.map.name, metric=True, path=str(map_path))
         self._publishers["anchor"].publish(conversions.anchor_to_msg(Anchor(anchor, identity), "map", "camera"))
-        self.harness.wait_for(lambda: self.node._remote.has_anchor, "anchor")
+        self.harness.wait_for(lambda: self.node._remote._anchors, "anchor")

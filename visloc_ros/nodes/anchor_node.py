@@ -28,8 +28,7 @@ from visloc_ros.core.types import Anchor, Frame, Reason, Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.mapping.plan_view import plan_view
-from visloc_ros.nodes.anchor_output import AnchorOutput
-from visloc_ros.nodes.background import in_background
+from visloc_ros.nodes.anchor_output import AnchorOutput, SearchWatch
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
 from visloc_ros.nodes.conversions import (
@@ -46,7 +45,7 @@ from visloc_ros.nodes.maps_folder import MapsFolder
 from visloc_ros.nodes.predicted_poses import PredictedPoses
 from visloc_ros.nodes.qos import LATCHED
 from visloc_ros.nodes.search_pace import LONGEST_REST_S
-from visloc_ros.nodes.search_watch import SearchWatch
+from visloc_ros.nodes.worker import in_background
 from visloc_ros.sources.ros_messages import stamp_from_msg
 
 # After it a request is answered although its work is not done: many times its duration on a slow computer.

@@ -19,8 +19,7 @@ from visloc_ros.core.mode import Mode
 from visloc_ros.core.types import Reason
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.diagnostics import publish_diagnostics
-from visloc_ros.nodes.fusion_output import FusionOutput
-from visloc_ros.nodes.fusion_parameters import FusionNodeConfig
+from visloc_ros.nodes.fusion_output import FusionNodeConfig, FusionOutput
 from visloc_ros.nodes.fusion_status import words_for
 from visloc_ros.nodes.pose_priors import InitialPoses, PoseKeeper
 from visloc_ros.nodes.qos import RELIABLE, REQUESTS

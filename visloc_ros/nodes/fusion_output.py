@@ -1,4 +1,4 @@
-"""Output of the fusion node: transforms, odometry, pose, paths, status, and priors of the searches."""
+"""Parameters and output of the fusion node: transforms, odometry, pose, paths, status, and priors of searches."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from nav_msgs.msg import Odometry, Path
 
 from visloc_msgs.msg import Innovation as InnovationMsg
 from visloc_msgs.msg import LocalizationStatus
+from visloc_ros.core.config import option
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import ACCEPTED, PENDING, Anchor, AnchorPose, Estimate, Reason, State, Verdict
@@ -31,19 +32,36 @@ from visloc_ros.nodes.conversions import (
     transform_to_msg,
     twist_with_covariance_to_msg,
 )
-from visloc_ros.nodes.fusion_parameters import FusionNodeConfig
 from visloc_ros.nodes.fusion_status import status_to_msg, words_for
 from visloc_ros.nodes.pose_priors import PoseKeeper
 from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE
-from visloc_ros.nodes.tf_watch import TransformWatch
-from visloc_ros.nodes.transforms import TransformBroadcaster
+from visloc_ros.nodes.transforms import TransformBroadcaster, TransformWatch
 from visloc_ros.pipeline.backend import Backend, BackendListener, BasePrior
+from visloc_ros.pipeline.config import BackendConfig
 from visloc_ros.pipeline.inputs import Input
 from visloc_ros.pipeline.output import BasePose, Published
 
 PATH_MAX_SIZE = 1024  # poses in a path: a message of about 100 kB
 ANCHORS_SHOWN = 200  # of each kind: the last minute or two
 LONGEST_GAP_NS = NANOSECONDS  # over which a transform is dated on: a larger step of the clock means that it was set
+
+
+@dataclass(frozen=True)
+class FusionNodeConfig(BackendConfig):
+    """Parameters of the fusion node."""
+
+    map_frame: str = option("map", "frame id of the map")
+    odom_frame: str = option("odom", "frame id of the continuous odometry")
+    base_frame: str = option("base_link", "frame id of the robot; the camera's own frame id for a bare camera")
+    tf_publish_rate: float = option(
+        20.0,
+        "least rate of map -> odom, Hz: between frames the last one is sent again, dated on; 0: with frames only",
+        minimum=0.0,
+        maximum=200.0,
+    )
+    state_dir: str = option(
+        "", "folder in which the last pose is kept, to look there first at the next start; empty: nowhere"
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,10 +29,10 @@ from visloc_ros.core.errors import (
 )
 from visloc_ros.mapping import MappingConfig, MapSummary, build_job
 from visloc_ros.mapping.build_job import BuildPlan
-from visloc_ros.nodes.background import in_background
 from visloc_ros.nodes.base import VislocNode, run, use_one_core
 from visloc_ros.nodes.camera_input import CameraInputConfig
 from visloc_ros.nodes.camera_recording import CameraRecording, Recorded
+from visloc_ros.nodes.worker import in_background
 from visloc_ros.sources import SourceConfig
 
 CODE_OF_ERROR: tuple[tuple[type[VislocError], int], ...] = (

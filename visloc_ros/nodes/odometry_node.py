@@ -18,20 +18,18 @@ from std_srvs.srv import Trigger
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.camera_load import CameraLoad
-from visloc_ros.core.config import Config, option, section
+from visloc_ros.core.config import Config, section
 from visloc_ros.core.map import Map
 from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
-from visloc_ros.map_tracking import MapTracker, MapTrackingConfig
+from visloc_ros.map_tracking import MapTracker
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
 from visloc_ros.nodes.conversions import camera_from_msg
 from visloc_ros.nodes.diagnostics import processor_values, publish_diagnostics
-from visloc_ros.nodes.followed_map import FollowedMap
 from visloc_ros.nodes.fusion_node import FusionNode
-from visloc_ros.nodes.keyframe_choice import KeyframeConfig
-from visloc_ros.nodes.keyframe_output import KeyframeOutput
+from visloc_ros.nodes.keyframe_output import KeyframeConfig, KeyframeOutput
+from visloc_ros.nodes.map_tracking import FollowedMap, MapTrackingNodeConfig, RemoteBackend
 from visloc_ros.nodes.qos import LATCHED
-from visloc_ros.nodes.remote_backend import RemoteBackend
 from visloc_ros.nodes.sensor_input import SensorInput
 from visloc_ros.nodes.tracking_output import TrackingOutput
 from visloc_ros.odometry import OdometryConfig, make_odometry
@@ -40,16 +38,6 @@ from visloc_ros.pipeline import Localizer
 FOUND_CAMERA = "anchor_camera_info"
 RELIEF = "leave the nodes more processor time, or send fewer or smaller images."
 GUESS_AFTER_S = 10.0  # an anchor node takes that long to start on a busy computer
-
-
-@dataclass(frozen=True)
-class MapTrackingNodeConfig(MapTrackingConfig):
-    """Which map's points are followed, and how."""
-
-    map_path: str = option(
-        "", "map folder or reference.tar.gz, the same as the anchor node's; empty: odometry alone, nothing is followed"
-    )
-    map_frame: str = option("map", "frame id of the map")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
-"""Priors of searches, and the choice of images to search, by the fused poses."""
+"""Priors of searches, and the choice of images to search, by the newest fused poses."""
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from typing import Any
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -14,7 +16,6 @@ from visloc_ros.core.types import AnchorPose, Reason, Rejection
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import state_from_msg, support_from_msg
 from visloc_ros.nodes.qos import CAMERA_POSES, LATCHED
-from visloc_ros.nodes.recent_poses import RecentPoses
 from visloc_ros.nodes.search_pace import FusedState, SearchPace
 from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
 
@@ -86,3 +87,44 @@ def _fused_state(message: LocalizationStatus) -> FusedState:
         message.reason == Reason.OVERLOADED.value,
         message.scale > 0.0,
     )
+
+
+class RecentPoses:
+    """Keeps the last ``size`` poses ``map_from_camera`` by stamp; written and read from different threads."""
+
+    def __init__(self, size: int, max_gap_ns: int) -> None:
+        self._max_gap_ns = max_gap_ns
+        self._poses: deque[tuple[int, SE3]] = deque(maxlen=size)
+        self._lock = threading.Lock()
+
+    def add(self, stamp_ns: int, map_from_camera: SE3) -> None:
+        """Keep a pose; after a jump back in time those before it are dropped."""
+        with self._lock:
+            if self._poses and stamp_ns < self._poses[-1][0]:
+                self._poses.clear()
+            self._poses.append((stamp_ns, map_from_camera))
+
+    def at(self, stamp_ns: int) -> SE3 | None:
+        """The pose of a stamp, after the newest one carried on at the last velocity.
+
+        None where all are more than ``max_gap_ns`` away.
+        """
+        with self._lock:
+            poses = list(self._poses)
+        if not poses:
+            return None
+        nearest_ns, pose = min(poses, key=lambda item: abs(item[0] - stamp_ns))
+        if abs(nearest_ns - stamp_ns) > self._max_gap_ns:
+            return None
+        if stamp_ns <= nearest_ns or len(poses) < 2:
+            return pose
+        before_ns, before = poses[-2]
+        interval_ns = nearest_ns - before_ns
+        if nearest_ns != poses[-1][0] or not 0 < interval_ns <= self._max_gap_ns:
+            return pose
+        return before.interpolate(pose, 1.0 + (stamp_ns - nearest_ns) / interval_ns)
+
+    def clear(self) -> None:
+        """Forget all poses: they belong to another map."""
+        with self._lock:
+            self._poses.clear()

@@ -16,6 +16,7 @@ from visloc_ros.core.atomic_write import atomic_write
 from visloc_ros.nodes import localization_node, visloc_node
 from visloc_ros.nodes.interface import (
     DESCRIPTIONS,
+    MAP,
     Kind,
     NodeInterface,
     NodeMaker,
@@ -23,7 +24,6 @@ from visloc_ros.nodes.interface import (
     list_joined_interfaces,
 )
 
-MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 JOINED: Mapping[str, NodeMaker] = {
     "localization_node": localization_node.make_nodes,
     "visloc_node": visloc_node.make_nodes,

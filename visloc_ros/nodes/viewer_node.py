@@ -19,7 +19,6 @@ from visloc_ros.core.errors import SetupError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.plausibility import is_plausible_position
 from visloc_ros.nodes.base import VislocNode, run
-from visloc_ros.nodes.camera_frustum import LINE
 from visloc_ros.nodes.conversions import (
     coloured_points_from_msg,
     image_from_msg,
@@ -30,6 +29,7 @@ from visloc_ros.nodes.conversions import (
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.fusion_status import WORDS_OF_SUPPORT
 from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE
+from visloc_ros.nodes.tracking_output import LINE
 from visloc_ros.sources.ros_messages import MessageError, pose_from_msg
 from visloc_ros.viewer.export import add_export_buttons
 from visloc_ros.viewer.scene import Scene, as_rgb, close_server, open_server

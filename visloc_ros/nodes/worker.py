@@ -1,4 +1,4 @@
-"""A bounded queue before a worker thread: callbacks never wait, the newest input wins, drops are counted."""
+"""Work beside the executor: a bounded queue before a worker thread, and the long work of a service."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from rclpy.node import Node
+from rclpy.task import Future
+
+from visloc_ros.core.errors import DeadlineError
 from visloc_ros.core.priority import give_way
 
 ItemT = TypeVar("ItemT")
 
 
 class Worker(Generic[ItemT]):
-    """Calls ``handle`` with one item after the other in a thread; when ``capacity`` wait, the oldest is dropped.
+    """Calls ``handle`` with one item after the other in a thread; callbacks never wait.
+
+    When ``capacity`` wait, the oldest is dropped, and counted.
 
     ``handle`` must raise nothing (``nodes.guard``). Where ``is_urgent`` is given, items that are not urgent when their
     turn comes are handled in a second thread of low priority: without privileges a thread can lower its priority, but
@@ -84,3 +90,46 @@ class Worker(Generic[ItemT]):
         if self._busy or not self._waiting:
             return False
         return self._is_urgent is None or self._is_urgent(self._waiting[0]) is urgent
+
+
+ResultT = TypeVar("ResultT")
+
+
+async def in_background(node: Node, work: Callable[[], ResultT], within_s: float | None = None) -> ResultT:
+    """Await ``work()`` in a separate thread; its exceptions are raised here.
+
+    Raises DeadlineError when it takes longer than ``within_s``: its later result or exception is dropped.
+    """
+    future: Future = Future()
+    first = threading.Lock()
+
+    def end(settle: Callable[[], None]) -> None:
+        if first.acquire(blocking=False):
+            settle()
+            if node.executor is not None:
+                node.executor.wake()
+
+    def run() -> None:
+        try:
+            result = work()
+        except BaseException as error:
+            raised = error  # the name of an except clause ends with it
+            end(lambda: future.set_exception(raised))
+        else:
+            end(lambda: future.set_result(result))
+
+    def give_up() -> None:
+        text = f"it was given up after {within_s:g} s: is the disk or the computer stuck?"
+        end(lambda: future.set_exception(DeadlineError(text)))
+
+    threading.Thread(target=run, daemon=True, name="visloc service").start()
+    timer = threading.Timer(within_s, give_up) if within_s is not None else None
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    try:
+        result: ResultT = await future
+        return result
+    finally:
+        if timer is not None:
+            timer.cancel()

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from visloc_ros.nodes import search_watch
-from visloc_ros.nodes.search_watch import SearchWatch, judged
+from visloc_ros.nodes import anchor_output
+from visloc_ros.nodes.anchor_output import SearchWatch, judged
 
 TIMEOUT_S = 10.0
 
@@ -29,8 +29,8 @@ def test_what_a_search_has_had_of_the_processor_tells_what_is_wrong(since_s, pro
 
 
 def test_the_processor_time_of_the_searching_thread_counts_and_not_that_of_others(monkeypatch):
-    monkeypatch.setattr(search_watch, "HUNG_S", 0.2)
-    monkeypatch.setattr(search_watch, "SLOW_S", 0.2)
+    monkeypatch.setattr(anchor_output, "HUNG_S", 0.2)
+    monkeypatch.setattr(anchor_output, "SLOW_S", 0.2)
     watch, entered, go_on = SearchWatch(), threading.Event(), threading.Event()
 
     def search():

@@ -1,7 +1,7 @@
 import numpy as np
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.nodes.recent_poses import RecentPoses
+from visloc_ros.nodes.predicted_poses import RecentPoses
 
 SECOND = 1_000_000_000
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from visloc_ros.nodes.keyframe_choice import KeyframeChoice, KeyframeConfig
+from visloc_ros.nodes.keyframe_output import KeyframeChoice, KeyframeConfig
 
 SECOND = 1_000_000_000
 RATE_HZ = 10
