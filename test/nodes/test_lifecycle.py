@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from subprocess import PIPE
 
@@ -16,12 +17,17 @@ from node_harness import TIMEOUT_S, Harness, started
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
+from visloc_ros.core.config import Config
+from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.fusion_node import FusionNode
 
 
+def change_to(transition: int) -> ChangeState.Request:
+    return ChangeState.Request(transition=Transition(id=transition))
+
+
 def change(harness: Harness, node: str, transition: int) -> bool:
-    request = ChangeState.Request(transition=Transition(id=transition))
-    return harness.call(ChangeState, f"{node}/change_state", request).success
+    return harness.call(ChangeState, f"{node}/change_state", change_to(transition)).success
 
 
 def state_of(harness: Harness, node: str) -> int:
@@ -54,6 +60,42 @@ def test_a_transition_that_is_not_possible_is_refused_and_the_node_lives_on(ros_
         assert state_of(harness, "fusion_node") == State.PRIMARY_STATE_ACTIVE
         assert change(harness, "fusion_node", Transition.TRANSITION_DEACTIVATE)
         assert not harness.node.guard.failures
+
+
+class SlowNode(VislocNode):
+    """Is asked while it is configured."""
+
+    default_name, config_type = "slow_node", Config
+    meanwhile = staticmethod(lambda: None)
+
+    def configure(self):
+        self.meanwhile()
+
+
+def test_every_request_that_comes_during_a_long_transition_is_answered(ros_domain):
+    """Beyond the ten that DDS keeps."""
+    states, changes = [], []
+    with started(SlowNode) as harness:
+        get_state, change_state = (
+            harness._client(kind, f"slow_node/{name}")
+            for kind, name in ((GetState, "get_state"), (ChangeState, "change_state"))
+        )
+
+        def ask_often():
+            for count in range(1, 16):
+                states.append(get_state.call_async(GetState.Request()))
+                changes.append(change_state.call_async(change_to(Transition.TRANSITION_ACTIVATE)))
+                deadline = time.monotonic() + TIMEOUT_S
+                while len(harness.node._requests._waiting) < 2 * count:
+                    assert time.monotonic() < deadline, f"request {count} is not taken"
+
+        assert change(harness, "slow_node", Transition.TRANSITION_DEACTIVATE)
+        assert change(harness, "slow_node", Transition.TRANSITION_CLEANUP)
+        harness.node.meanwhile = ask_often
+        assert change(harness, "slow_node", Transition.TRANSITION_CONFIGURE)
+        harness.wait_for(lambda: all(one.done() for one in (*states, *changes)), "answers")
+        assert [one.result().success for one in changes] == [True, *[False] * 14]
+        assert states[-1].result().current_state.id == State.PRIMARY_STATE_ACTIVE
 
 
 def test_a_node_that_is_shut_down_sends_nothing_any_more(ros_domain):

@@ -34,7 +34,7 @@ from visloc_ros.core.memory import keep_freed_memory
 from visloc_ros.nodes.guard import Guard
 from visloc_ros.nodes.parameters import NodeOptions
 from visloc_ros.nodes.qos import REQUESTS
-from visloc_ros.nodes.worker import Worker
+from visloc_ros.nodes.worker import KeptRequests, Worker
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -75,6 +75,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         self.action_types: dict[str, type] = {}
         """The actions that the node offers, by their names below its own."""
         self._service_change_state.callback = self._refusing(self._service_change_state.callback)
+        self._requests = KeptRequests(self, (self._service_change_state, self._service_get_state))
 
     def configure(self) -> None:
         """Load what is needed and create publishers and services."""
@@ -251,7 +252,8 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
     def _enter(self, stack: ExitStack, step: Callable[[], None]) -> TransitionCallbackReturn:
         self._open = stack
         try:
-            step()
+            with self._requests.keeping():
+                step()
         except VislocError as error:
             self.get_logger().error(str(error))
             stack.close()
@@ -263,7 +265,8 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
 
     def _leave(self, stack: ExitStack) -> TransitionCallbackReturn:
         try:
-            stack.close()
+            with self._requests.keeping():
+                stack.close()
         except Exception as error:
             self.guard.keep("going back", error)
             return TransitionCallbackReturn.ERROR

@@ -1,11 +1,12 @@
-"""Work beside the executor: a bounded queue before a worker thread, and the long work of a service."""
+"""Work beside the executor: a queue before a worker thread, the long work of a service, requests while it is busy."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
 
 from rclpy.node import Node
 from rclpy.task import Future
@@ -133,3 +134,52 @@ async def in_background(node: Node, work: Callable[[], ResultT], within_s: float
     finally:
         if timer is not None:
             timer.cancel()
+
+
+TAKING_PERIOD_S = 0.05  # DDS keeps ten requests meanwhile
+
+
+class KeptRequests:
+    """Keeps requests to services that come while the executor is busy, for which DDS keeps the last ten only.
+
+    A thread takes them; the executor answers them afterwards, one by one between its other callbacks, since DDS keeps
+    no more answers for a client either.
+    """
+
+    def __init__(self, node: Node, services: Sequence[Any]) -> None:
+        self._node, self._services = node, services
+        self._waiting: deque[tuple[Any, Any, Any]] = deque()
+        self._is_scheduled = False
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Keep the requests that come during this block."""
+        ended = threading.Event()
+        thread = threading.Thread(target=self._take, args=(ended,), daemon=True, name="visloc requests")
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            self._schedule()
+
+    def _take(self, ended: threading.Event) -> None:
+        while not ended.wait(TAKING_PERIOD_S):
+            for service in self._services:
+                with service.handle:
+                    while (taken := service.handle.service_take_request(service.srv_type.Request))[1] is not None:
+                        self._waiting.append((service, *taken))
+
+    def _schedule(self) -> None:
+        if self._waiting and not self._is_scheduled and self._node.executor is not None:
+            self._is_scheduled = True
+            self._node.executor.create_task(self._answer)
+
+    def _answer(self) -> None:
+        service, request, request_header = self._waiting.popleft()
+        try:
+            service.send_response(service.callback(request, service.srv_type.Response()), request_header)
+        finally:
+            self._is_scheduled = False
+            self._schedule()
