@@ -214,7 +214,7 @@ class BuildJobs:
                 return
             plan = BuildPlan(uploads[0], self._maps / job.name, MappingConfig())
             self._set(job.id, state=JobState.BUILDING.value, starts=job.starts + 1)
-            hear = _ToldProgress(lambda **values: self._set(job.id, **values))
+            hear = _StoredProgress(lambda **values: self._set(job.id, **values))
             self._running = ChildProcess(build, plan, limits=Limits(processor_s=MOST_PROCESSOR_S), hear=hear)
             self._running_id = job.id
         try:
@@ -275,7 +275,7 @@ class BuildJobs:
             raise SetupError(f"the list of jobs in {self.folder} cannot be used: {error}") from error
 
 
-class _ToldProgress:
+class _StoredProgress:
     """Stores the progress of a build at a limited rate."""
 
     PERIOD_S = 0.2

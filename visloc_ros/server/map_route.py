@@ -42,7 +42,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     503: {"model": Problem, "description": "too many requests wait"},
     507: {"model": Problem, "description": "no room to pack the map, or it may not be deleted"},
 }
-UNREADABLE = {one: REFUSALS[one] for one in (404, 422, 500, 503)}
+UNREADABLE: dict[int | str, dict[str, Any]] = {one: REFUSALS[one] for one in (404, 422, 500, 503)}
 # Cards are shown in a sandbox, since they may be untrusted: they run nothing, load nothing, and belong to no site.
 SANDBOX = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
 _packing = threading.BoundedSemaphore(MOST_PACKED)

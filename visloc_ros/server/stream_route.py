@@ -80,12 +80,12 @@ async def stream(socket: WebSocket) -> None:
     try:
         await _serve(socket, socket.app.state.service)
     except _RefusedError as error:
-        await _tell(socket, str(error), error.code)
+        await _close(socket, str(error), error.code)
     except WebSocketDisconnect:
         pass
     except Exception:
         logger.exception("a stream has failed")
-        await _tell(socket, "the server has failed: see its log", BROKEN)
+        await _close(socket, "the server has failed: see its log", BROKEN)
 
 
 async def _serve(socket: WebSocket, service: Service) -> None:
@@ -186,7 +186,7 @@ def _answer(images: Newest[StampedImage], session: StreamSession, send: Callable
         send({"frame": index, "stamp_ns": stamp_ns, "dropped": images.dropped, "took_ms": took_ms, **answer})
 
 
-async def _tell(socket: WebSocket, words: str, code: int) -> None:
+async def _close(socket: WebSocket, words: str, code: int) -> None:
     """Close the connection with a reason, if the client is still there."""
     try:
         await socket.send_text(json.dumps({"detail": words}))
