@@ -40,7 +40,7 @@ class Camera:
             lambda: (
                 self._images.get_subscription_count()
                 and self._infos.get_subscription_count()
-                and harness.node._output.is_heard
+                and harness.node._output.has_subscribers
             ),
             "subscription",
         )

@@ -30,7 +30,7 @@ from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.mapping.plan_view import plan_view
 from visloc_ros.nodes.anchor_output import AnchorOutput, SearchWatch
 from visloc_ros.nodes.base import VislocNode, run
-from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
+from visloc_ros.nodes.camera_input import CAMERA_PARAMETERS, CameraInput, NewestImageConfig
 from visloc_ros.nodes.conversions import (
     anchor_to_msg,
     calibration_from_msg,
@@ -53,13 +53,6 @@ LOADING_S, SAVING_S, SEARCHING_S = 120.0, 600.0, 60.0
 
 
 @dataclass(frozen=True)
-class AnchorInputConfig(CameraInputConfig):
-    """Options of receiving images: one slot, and the newest frame wins."""
-
-    queue_size: int = option(1, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
-
-
-@dataclass(frozen=True)
 class AnchorNodeConfig(Config):
     """Parameters of the anchor node."""
 
@@ -73,7 +66,7 @@ class AnchorNodeConfig(Config):
         "longest time between searches while followed map points hold the confirmed pose; 0 searches all the time",
         minimum=0.0,
     )
-    camera: AnchorInputConfig = section(AnchorInputConfig)
+    camera: NewestImageConfig = section(NewestImageConfig)
     anchor: AnchorConfig = section(AnchorConfig)
 
 
@@ -90,10 +83,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         "map_path",
         "maps_folder",
         "map_frame",
-        "camera.transport",
-        "camera.qos",
-        "camera.calibration_file",
-        "camera.is_rectified",
+        *CAMERA_PARAMETERS,
         "camera.are_keyframes",
         "anchor.search",
         "anchor.features.name",
@@ -140,7 +130,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._predicted = PredictedPoses(self, self.config.longest_rest_s)
         self._hints = HintInput(self)
         self._calibration: CameraCalibration | None = None  # of the camera in use, as known so far
-        self._told: CameraCalibration | None = None
+        self._published: CameraCalibration | None = None
         # A thread of low priority may hold the interpreter's lock while it waits: other threads would wait, too.
         is_urgent = self._predicted.is_urgent if self._is_alone else None
         self._input = CameraInput(self, self.config.camera, self._localize, self._predicted.wants, is_urgent)
@@ -188,18 +178,18 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             if predicted is None:  # satellites err by far more than the fused pose, sometimes by streets
                 query = replace(query, hint=self._hints.at(frame.stamp_ns, camera_frame, engine.map.manifest))
             result = engine.solve(query, predicted)
-        self._predicted.tell_found(result, predicted)
+        self._predicted.add_search(result, predicted)
         self._output.publish(Anchor(result, self._identity), frame, camera_frame)
         if frame.calibration is not None:
             self._calibration = engine.best_calibration(frame.calibration)
             if engine.has_settled(frame.calibration):
-                self._tell_camera(self._calibration, frame.stamp_ns, camera_frame)
+                self._publish_camera(self._calibration, frame.stamp_ns, camera_frame)
 
-    def _tell_camera(self, calibration: CameraCalibration, stamp_ns: int, camera_frame: str) -> None:
+    def _publish_camera(self, calibration: CameraCalibration, stamp_ns: int, camera_frame: str) -> None:
         """Use a calibration that will not change any more, and publish it to nodes that have none."""
-        if calibration is self._told:
+        if calibration is self._published:
             return
-        self._told = calibration
+        self._published = calibration
         self._input.learn(calibration)
         self._camera_publisher.publish(camera_to_msg(stamp_ns, camera_frame, calibration.camera))
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,7 @@ from visloc_ros.core.types import Frame
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.camera_health import CameraHealth
 from visloc_ros.nodes.conversions import calibration_from_msg, frame_from_msg
+from visloc_ros.nodes.guard import RejectedMessages
 from visloc_ros.nodes.qos import CAMERA_INFO, IMAGE
 from visloc_ros.nodes.worker import Worker
 from visloc_ros.sources.calibration import read_given_calibration
@@ -56,6 +56,17 @@ class CameraInputConfig(Config):
     queue_size: int = option(30, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
 
 
+CAMERA_PARAMETERS = ("camera.transport", "camera.qos", "camera.calibration_file", "camera.is_rectified")
+"""The options of receiving images that are parameters of every node with a ``camera``."""
+
+
+@dataclass(frozen=True)
+class NewestImageConfig(CameraInputConfig):
+    """Options of receiving images: one slot, and the newest frame wins."""
+
+    queue_size: int = option(1, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
+
+
 class CameraInput:
     """Subscribes to a camera and calls ``on_frame(frame, camera_frame_id)`` in a worker thread.
 
@@ -78,7 +89,7 @@ class CameraInput:
         on_skipped: Callable[[int], None] = lambda _: None,
         wants_colour: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.rejected: Counter[str] = Counter()
+        self.rejected = RejectedMessages(node.get_logger())
         self.camera_frame: str | None = None
         self.calibration: CameraCalibration | None = None
         self._logger, self._on_frame, self._is_wanted = node.get_logger(), on_frame, is_wanted
@@ -130,7 +141,7 @@ class CameraInput:
 
     def learn(self, calibration: CameraCalibration) -> None:
         """Take a calibration that another node has estimated; it is used where the camera has none."""
-        self._choice.tell_found(calibration)
+        self._choice.add_estimate(calibration)
 
     def _take_image(self, message: Image | CompressedImage) -> None:
         self._take_camera_infos()
@@ -162,10 +173,10 @@ class CameraInput:
         try:
             calibration = calibration_from_msg(message, self._is_rectified)
         except CalibrationError as error:
-            self._count("camera_info", str(error))
+            self.rejected.note("camera_info", str(error))
             return
         if calibration is not None:
-            self._choice.tell(calibration)
+            self._choice.set_own(calibration)
         self._camera_info, self._known = message, serialized[STAMP_END:]
         self._is_known.set()
 
@@ -203,16 +214,12 @@ class CameraInput:
 
     def _leave_out(self, kind: str, text: str) -> None:
         self.health.unused(text)
-        self._count(kind, text)
-
-    def _count(self, kind: str, text: str) -> None:
-        self.rejected[kind] += 1
-        self._logger.warning(f"{text} ({kind}: {self.rejected[kind]} so far)", throttle_duration_sec=5.0)
+        self.rejected.note(kind, text)
 
 
-def _by_stamp(tell: Callable[[int], bool]) -> Callable[[Image | CompressedImage], bool]:
+def _by_stamp(predicate: Callable[[int], bool]) -> Callable[[Image | CompressedImage], bool]:
     """The same predicate for an image's message."""
-    return lambda message: tell(stamp_from_msg(message.header.stamp))
+    return lambda message: predicate(stamp_from_msg(message.header.stamp))
 
 
 def _same_calibration(a: CameraInfo, b: CameraInfo) -> bool:
@@ -238,11 +245,11 @@ class CalibrationChoice:
         self._found: CameraCalibration | None = None
         self._guess: CameraCalibration | None = None
 
-    def tell(self, calibration: CameraCalibration) -> None:
+    def set_own(self, calibration: CameraCalibration) -> None:
         """Take the calibration in the camera's own CameraInfo."""
         self._known[calibration.source] = calibration
 
-    def tell_found(self, calibration: CameraCalibration) -> None:
+    def add_estimate(self, calibration: CameraCalibration) -> None:
         """Take the estimate of a search, during which the camera's own calibration may have changed."""
         if calibration.source not in _OF_THE_CAMERA:
             self._found = calibration

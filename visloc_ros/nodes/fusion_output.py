@@ -95,7 +95,7 @@ class FusionOutput(BackendListener):
             for topic in ("accepted_anchors", "refused_anchors")
         )
         self._broadcaster = TransformBroadcaster(node)
-        self._told_state: State | None = None
+        self._logged_state: State | None = None
         self._watch: TransformWatch | None = None
         self._sent: _Sent | None = None
         self._sending = threading.Lock()  # frames come from another thread than the timer
@@ -152,8 +152,8 @@ class FusionOutput(BackendListener):
         message.input_stamps = [stamp_to_msg(one.stamp_ns) for one in inputs]
         message.pose_age_ms = (self._node.now_ns() - estimate.stamp_ns) / 1e6
         self._status_publisher.publish(message)
-        if estimate.state is not self._told_state:
-            self._told_state = estimate.state
+        if estimate.state is not self._logged_state:
+            self._logged_state = estimate.state
             self._node.get_logger().info(words_for(estimate)[1])
 
     def publish_end(self, reason: Reason) -> None:

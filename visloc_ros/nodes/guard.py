@@ -111,3 +111,19 @@ class Guard:
         if hasattr(response, "anchor"):
             response.anchor.reason = Reason.INTERNAL_ERROR.value
         return response
+
+
+class RejectedMessages(Counter[str]):
+    """Counts messages that cannot be used, by kind, and now and then logs why."""
+
+    def __init__(self, logger: RcutilsLogger) -> None:
+        super().__init__()
+        self._logger, self._logged_s = logger, dict[str, float]()
+
+    def note(self, kind: str, text: str) -> None:
+        """Count a message of a kind, and say why it is left out."""
+        self[kind] += 1
+        now_s = time.monotonic()
+        if now_s - self._logged_s.get(kind, -LOG_PERIOD_S) >= LOG_PERIOD_S:
+            self._logged_s[kind] = now_s
+            self._logger.warning(f"{text} ({kind}: {self[kind]} so far)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import deque
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from visloc_ros.mapping.alignment.positions import SIGMA_M
 from visloc_ros.mapping.geo import local_positions
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import heading_from_msg, position_from_msg
+from visloc_ros.nodes.guard import RejectedMessages
 from visloc_ros.nodes.qos import SENSOR
 from visloc_ros.nodes.transforms import StaticTransforms
 from visloc_ros.sources.measurements import GeoPosition
@@ -37,8 +38,7 @@ class HintInput:
     """
 
     def __init__(self, node: VislocNode[Any]) -> None:
-        self.rejected: Counter[str] = Counter()
-        self._logger = node.get_logger()
+        self.rejected = RejectedMessages(node.get_logger())
         self._static = StaticTransforms(node)
         self._fixes: _Recent[tuple[GeoPosition, float]] = _Recent()
         self._headings: _Recent[tuple[SE3, float | None, str]] = _Recent()
@@ -68,7 +68,7 @@ class HintInput:
         age_s, (earth_from_compass, sigma, frame) = found
         compass_from_camera = self._static.lookup(frame, camera_frame)
         if compass_from_camera is None:
-            self._count("compass without transform", f"no fixed transform {frame} -> {camera_frame}")
+            self.rejected.note("compass without transform", f"no fixed transform {frame} -> {camera_frame}")
             return None
         east, north, _ = (earth_from_compass @ compass_from_camera).rotation[:, 2]
         stated = COMPASS_SIGMA if sigma is None else sigma
@@ -83,18 +83,14 @@ class HintInput:
             position = position_from_msg(message)
             self._fixes.add(checked_stamp(message.header.stamp), (position, position.sigma or SIGMA_M))
         except MessageError as error:
-            self._count("bad fix", str(error))
+            self.rejected.note("bad fix", str(error))
 
     def _take_compass(self, message: Imu) -> None:
         try:
             rotation, sigma = heading_from_msg(message)
             self._headings.add(checked_stamp(message.header.stamp), (rotation, sigma, message.header.frame_id))
         except MessageError as error:
-            self._count("bad compass", str(error))
-
-    def _count(self, kind: str, text: str) -> None:
-        self.rejected[kind] += 1
-        self._logger.warning(f"{text} ({kind}: {self.rejected[kind]} so far)", throttle_duration_sec=5.0)
+            self.rejected.note("bad compass", str(error))
 
 
 class _Recent(Generic[Value]):

@@ -71,13 +71,13 @@ class KeyframeOutput:
         self._worker: Worker[tuple[Frame, str]] = node.worker("keyframe", self._consider, capacity=1)
 
     @property
-    def is_heard(self) -> bool:
+    def has_subscribers(self) -> bool:
         """Whether the keyframes have subscribers."""
         return bool(self._publisher.get_subscription_count())
 
     def offer(self, frame: Frame, camera_frame: str, result: OdometryPose | Rejection) -> None:
         """Take a frame and its odometry; never waits."""
-        if not self.is_heard:
+        if not self.has_subscribers:
             return
         if isinstance(result, OdometryPose) and result.is_keyframe:
             self._has_new_view.set()

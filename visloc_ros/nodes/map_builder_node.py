@@ -30,7 +30,7 @@ from visloc_ros.core.errors import (
 from visloc_ros.mapping import MappingConfig, MapSummary, build_job
 from visloc_ros.mapping.build_job import BuildPlan
 from visloc_ros.nodes.base import VislocNode, run, use_one_core
-from visloc_ros.nodes.camera_input import CameraInputConfig
+from visloc_ros.nodes.camera_input import CAMERA_PARAMETERS, CameraInputConfig
 from visloc_ros.nodes.camera_recording import CameraRecording, Recorded
 from visloc_ros.nodes.worker import in_background
 from visloc_ros.sources import SourceConfig
@@ -63,10 +63,7 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
     config_type = MapBuilderNodeConfig
     parameter_names = (
         "maps_folder",
-        "camera.transport",
-        "camera.qos",
-        "camera.calibration_file",
-        "camera.is_rectified",
+        *CAMERA_PARAMETERS,
         "mapping.workers",
         "mapping.features.name",
         "mapping.matcher.name",

@@ -54,7 +54,7 @@ class FollowedMap:
         self._loaded: Map | None = None
         self._tried = ""
 
-    def hear(self, of_anchor: MapIdentity) -> None:
+    def offer(self, of_anchor: MapIdentity) -> None:
         """An anchor has come from a map that is not in use here."""
         if self._loading is not None or not of_anchor.path or of_anchor.path == self._tried:
             return

@@ -23,7 +23,7 @@ from visloc_ros.core.map import Map
 from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
 from visloc_ros.map_tracking import MapTracker
 from visloc_ros.nodes.base import VislocNode, run
-from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
+from visloc_ros.nodes.camera_input import CAMERA_PARAMETERS, CameraInput, CameraInputConfig
 from visloc_ros.nodes.conversions import camera_from_msg
 from visloc_ros.nodes.diagnostics import processor_values, publish_diagnostics
 from visloc_ros.nodes.fusion_node import FusionNode
@@ -62,10 +62,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
     default_name = "odometry_node"
     config_type = OdometryNodeConfig
     parameter_names = (
-        "camera.transport",
-        "camera.qos",
-        "camera.calibration_file",
-        "camera.is_rectified",
+        *CAMERA_PARAMETERS,
         "odometry.backend",
         "odometry.klt.readout_ms",
         "odometry.dpvo.preset",
@@ -136,7 +133,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
 
     def _wants_colour(self) -> bool:
         keyframes = self._output.keyframes
-        return self.config.odometry.uses_colour or (keyframes is not None and keyframes.is_heard)
+        return self.config.odometry.uses_colour or (keyframes is not None and keyframes.has_subscribers)
 
     def _skip(self, stamp_ns: int) -> None:
         camera_frame = self._input.camera_frame or ""

@@ -49,28 +49,28 @@ class PredictedPoses:
 
     def wants(self, stamp_ns: int) -> bool:
         """Whether the image of a stamp is worth a search."""
-        self._hear()
+        self._take_statuses()
         return self._pace.wants(stamp_ns)
 
     def is_urgent(self, stamp_ns: int) -> bool:
         """Whether this search has priority over everything else on the computer."""
-        self._hear()
+        self._take_statuses()
         return self._pace.is_urgent(stamp_ns)
 
-    def tell_found(self, result: AnchorPose | Rejection, predicted: SE3 | None) -> None:
+    def add_search(self, result: AnchorPose | Rejection, predicted: SE3 | None) -> None:
         """A search is done; ``predicted`` is the predicted ``map_from_camera``."""
-        self._pace.tell_found(result, predicted)
+        self._pace.add_search(result, predicted)
 
     def clear(self) -> None:
         """Forget the poses in a map that is no longer used."""
         self._poses.clear()
 
-    def _hear(self) -> None:
+    def _take_statuses(self) -> None:
         for serialized in self._statuses():
             self._take_guarded_status(serialized)
 
     def _take_status(self, serialized: bytes) -> None:
-        self._pace.tell_fused(_fused_state(deserialize_message(serialized, LocalizationStatus)))
+        self._pace.add_fused(_fused_state(deserialize_message(serialized, LocalizationStatus)))
 
     def _take_pose(self, serialized: bytes) -> None:
         message = deserialize_message(serialized, PoseWithCovarianceStamped)

@@ -16,7 +16,7 @@ from visloc_ros.core.token_file import read_token
 from visloc_ros.core.types import Anchor, Frame
 from visloc_ros.nodes.anchor_output import AnchorOutput
 from visloc_ros.nodes.base import VislocNode, run
-from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
+from visloc_ros.nodes.camera_input import CAMERA_PARAMETERS, CameraInput, NewestImageConfig
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.predicted_poses import PredictedPoses
 from visloc_ros.nodes.search_pace import LONGEST_REST_S
@@ -25,13 +25,6 @@ from visloc_ros.sources.ros_images import encode_jpeg
 
 RETRY_S = 1.0  # after a server has not answered
 JPEG_QUALITY = 90  # of an image of 640x480 60 kB: two a second are 1 Mbit/s
-
-
-@dataclass(frozen=True)
-class NewestImageConfig(CameraInputConfig):
-    """Options of receiving images: one slot, the newest frame wins."""
-
-    queue_size: int = option(1, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
 
 
 @dataclass(frozen=True)
@@ -60,10 +53,7 @@ class RemoteAnchorNode(VislocNode[RemoteAnchorNodeConfig]):
         "server_map",
         "token_file",
         "map_frame",
-        "camera.transport",
-        "camera.qos",
-        "camera.calibration_file",
-        "camera.is_rectified",
+        *CAMERA_PARAMETERS,
     )
 
     def configure(self) -> None:
@@ -107,7 +97,7 @@ class RemoteAnchorNode(VislocNode[RemoteAnchorNodeConfig]):
             self._fail(f"the server's answer is not understood ({error}): is its version another one?", RETRY_S)
             return
         self._succeed(anchor)
-        self._predicted.tell_found(anchor.result, predicted)
+        self._predicted.add_search(anchor.result, predicted)
         self._output.publish(anchor, frame, camera_frame)
 
     def _fail(self, words: str, pause_s: float) -> None:

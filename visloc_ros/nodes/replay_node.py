@@ -150,7 +150,6 @@ def _plain_pose(pose: Any) -> list[float]:
 def _read_pose(message: PoseWithCovarianceStamped) -> dict[str, Any]:
     return {
         "stamp_ns": stamp_from_msg(message.header.stamp),
-        "pose": _plain_pose(pose_from_msg(message.pose.pose)),
         "covariance": [float(value) for value in message.pose.covariance],
     }
 
@@ -161,7 +160,6 @@ def _read_status(message: LocalizationStatus) -> dict[str, Any]:
         "state": state_from_msg(message.state).value,
         "support": support_from_msg(message.support).value,
         "reason": message.reason,
-        "scale": message.scale,
         "anchors_accepted": message.anchors_accepted,
         "anchors_rejected": message.anchors_rejected,
     }
@@ -187,11 +185,8 @@ def _read_odometry(message: OdometryStatus) -> dict[str, Any]:
         "stamp_ns": stamp_from_msg(message.header.stamp),
         "tracked": message.tracked,
         "reason": message.reason,
-        "segment": message.segment,
         "latency_ms": message.latency_ms,
         "stage_ms": stages_from_msg(message.stages),
-        "frames_received": message.frames_received,
-        "frames_dropped": message.frames_dropped,
     }
 
 
@@ -212,7 +207,6 @@ def _read_innovation(message: Innovation) -> dict[str, Any]:
 
 ANSWERS: Mapping[str, tuple[type, QoSProfile, Callable[[Any], dict[str, Any]]]] = {
     "/tf": (TFMessage, TF, _read_tf),
-    "/tf_static": (TFMessage, TF_STATIC, _read_tf),
     "pose": (PoseWithCovarianceStamped, EACH_LATCHED, _read_pose),
     "status": (LocalizationStatus, EACH_LATCHED, _read_status),
     "anchor": (Anchor, RELIABLE, _read_anchor),
@@ -224,6 +218,7 @@ RESULTS = frozenset({"odometry_status", "anchor", "pose", "innovation"})
 
 
 ONLY_KEPT: Mapping[str, tuple[type, QoSProfile]] = {
+    "/tf_static": (TFMessage, TF_STATIC),
     "map_tracking": (TrackedPose, RELIABLE),
     "loop_closure": (LoopClosure, RELIABLE),
     "/initialpose": (PoseWithCovarianceStamped, RELIABLE),
@@ -251,7 +246,7 @@ class Player:
             publishers[topic] = self._node.create_publisher(message_class(type_name), topic, qos)
         return publishers
 
-    def wait_until_heard(self) -> None:
+    def wait_for_subscribers(self) -> None:
         """Wait for the nodes to subscribe to the images. Raises SetupError after the timeout."""
         images, config = self._publishers.get(self._config.image_topic), self._config
         if images is None:
@@ -357,7 +352,7 @@ def replay(node: Node) -> None:
     config = ReplayConfig.from_mapping(read_parameters(node, list_options(ReplayConfig)))
     player, recorder = Player(node, config), Recorder(node)
     with spinning(node):
-        player.wait_until_heard()
+        player.wait_for_subscribers()
         configs = {name: read_node_config(node, name) for name in config.nodes.split()}
         player.play()
         player.drain(recorder)

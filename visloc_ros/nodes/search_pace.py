@@ -59,7 +59,7 @@ class SearchPace:
         self._predicted_ns: deque[int] = deque(maxlen=_OVERLOADED)  # the last poses whose images were not followed
         self._after_search: FusedState | None = None  # the first one since the last search ended
 
-    def tell_fused(self, state: FusedState) -> None:
+    def add_fused(self, state: FusedState) -> None:
         """The state of the newest fused pose."""
         self._fused = state
         if state.is_predicted:
@@ -67,7 +67,7 @@ class SearchPace:
         if self._after_search is None and state.support is not Support.NONE:
             self._after_search = state
 
-    def tell_found(self, result: AnchorPose | Rejection, predicted: SE3 | None) -> None:
+    def add_search(self, result: AnchorPose | Rejection, predicted: SE3 | None) -> None:
         """A search has ended; ``predicted`` is the predicted ``map_from_camera``."""
         is_confirmed = _confirms(result, predicted, self._is_overloaded)
         if is_confirmed and self._confirmed_ns is not None and self._is_held:
@@ -86,7 +86,7 @@ class SearchPace:
         waited_ns = stamp_ns - confirmed_ns
         if self._is_overloaded:
             return not 0 <= waited_ns < self._longest_s * NANOSECONDS
-        if fused.support is Support.NONE or not self._is_told(stamp_ns) or self._has_grown(fused):
+        if fused.support is Support.NONE or not self._is_current(stamp_ns) or self._has_grown(fused):
             return True
         rest_s = self._rest_s if self._is_held else min(SHORTEST_REST_S, self._longest_s)
         return not 0 <= waited_ns < rest_s * NANOSECONDS
@@ -94,7 +94,7 @@ class SearchPace:
     def is_urgent(self, stamp_ns: int) -> bool:
         """Whether a search has priority over everything else: without a pose, or long without a search."""
         fused, searched_ns = self._fused, self._searched_ns
-        if fused is None or fused.state is not State.LOCALIZED or not self._is_told(stamp_ns):
+        if fused is None or fused.state is not State.LOCALIZED or not self._is_current(stamp_ns):
             return True
         return searched_ns is None or not 0 <= stamp_ns - searched_ns < STARVED_S * NANOSECONDS
 
@@ -120,7 +120,7 @@ class SearchPace:
             or now.rotation_sigma_deg > _GROWN * before.rotation_sigma_deg
         )
 
-    def _is_told(self, stamp_ns: int) -> bool:
+    def _is_current(self, stamp_ns: int) -> bool:
         """Whether the newest fused pose is of about the time of an image."""
         return self._fused is not None and stamp_ns - self._fused.stamp_ns < _STALE_S * NANOSECONDS
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from sensor_msgs.msg import Imu
 from visloc_ros.core.geometry import Array
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import imu_from_msg
+from visloc_ros.nodes.guard import RejectedMessages
 from visloc_ros.nodes.qos import INERTIAL
 from visloc_ros.nodes.transforms import StaticTransforms
 from visloc_ros.odometry import AidedOdometry, ImuSample
@@ -26,8 +26,8 @@ class SensorInput:
     """
 
     def __init__(self, node: VislocNode[Any], odometry: AidedOdometry, camera_frame: Callable[[], str | None]) -> None:
-        self.rejected: Counter[str] = Counter()
-        self._logger, self._odometry, self._camera_frame = node.get_logger(), odometry, camera_frame
+        self.rejected = RejectedMessages(node.get_logger())
+        self._odometry, self._camera_frame = odometry, camera_frame
         self._static = StaticTransforms(node)
         node.subscription(Imu, "imu", self._take_imu, INERTIAL, from_outside=True)
         node.subscription(OdometryMsg, "wheel_odom", self._take_wheels, INERTIAL, from_outside=True)
@@ -38,12 +38,14 @@ class SensorInput:
             return  # before the first image the camera's frame is unknown
         camera_from_imu = self._static.lookup(camera_frame, message.header.frame_id)
         if camera_from_imu is None:
-            self._count("imu without transform", f"no fixed transform {camera_frame} -> {message.header.frame_id}")
+            self.rejected.note(
+                "imu without transform", f"no fixed transform {camera_frame} -> {message.header.frame_id}"
+            )
             return
         try:
             in_imu = imu_from_msg(message)
         except MessageError as error:
-            self._count("bad imu", str(error))
+            self.rejected.note("bad imu", str(error))
             return
         rate, acceleration = (_turned(camera_from_imu.rotation, vector) for vector in in_imu)
         self._odometry.add_imu(ImuSample(stamp_from_msg(message.header.stamp), rate, acceleration))
@@ -55,17 +57,13 @@ class SensorInput:
         base_from_camera = self._static.lookup(message.child_frame_id, camera_frame)
         if base_from_camera is None:
             text = f"no fixed transform {message.child_frame_id} -> {camera_frame}: turns of the base give no scale"
-            self._count("wheel_odom without transform", text)
+            self.rejected.note("wheel_odom without transform", text)
         try:
             odom_from_base = pose_from_msg(message.pose.pose)
         except MessageError as error:
-            self._count("bad wheel_odom", str(error))
+            self.rejected.note("bad wheel_odom", str(error))
             return
         self._odometry.add_wheels(stamp_from_msg(message.header.stamp), odom_from_base, base_from_camera)
-
-    def _count(self, kind: str, text: str) -> None:
-        self.rejected[kind] += 1
-        self._logger.warning(f"{text} ({kind}: {self.rejected[kind]} so far)", throttle_duration_sec=5.0)
 
 
 def _turned(rotation: Array, vector: Array | None) -> Array | None:

@@ -52,7 +52,7 @@ class TrackingOutput(TrackingListener):
         self._frustum = CameraFrustum(node)
 
     @property
-    def is_heard(self) -> bool:
+    def has_subscribers(self) -> bool:
         """Whether the odometry has subscribers."""
         return bool(self._status_publisher.get_subscription_count())
 
@@ -86,7 +86,7 @@ class TrackingOutput(TrackingListener):
     def on_other_map(self, of_anchor: MapIdentity) -> None:
         """Let ``followed`` load the map of the newest anchors."""
         if self._followed is not None:
-            self._followed.hear(of_anchor)
+            self._followed.offer(of_anchor)
 
     def on_points_followed(self, result: TrackedPose | Rejection) -> None:
         """Send a frame's pose by followed map points."""
@@ -99,7 +99,7 @@ class TrackingOutput(TrackingListener):
             self._points_publisher.publish(points_to_msg(result.stamp_ns, self._map_frame, points))
 
     def _send_status(self, result: OdometryPose | Rejection) -> None:
-        if self.is_heard:
+        if self.has_subscribers:
             status = odometry_status_to_msg(result, self._camera_frame)
             status.frames_received, status.frames_dropped = self._received, self._dropped
             self._status_publisher.publish(status)

@@ -70,7 +70,7 @@ class ViewerNode(VislocNode[ViewerNodeConfig]):
         add_export_buttons(self._server)
         self._scene: Scene | None = None
         self._camera: viser.FrameHandle | None = None
-        self._told = ""
+        self._shown_words = ""
         self._shown_s: dict[str, float] = {}
         self.get_logger().info(f"open http://{self.config.host}:{self._server.get_port()} in a browser")
 
@@ -114,8 +114,8 @@ class ViewerNode(VislocNode[ViewerNodeConfig]):
             lines.append(f"± {message.position_sigma:.3f} {unit}, {message.rotation_sigma_deg:.2f}°")
         lines.append(f"anchors: {message.anchors_accepted} accepted, {message.anchors_rejected} refused")
         text = "  \n".join([*lines, f"map: {message.map_name or 'none'}"])
-        if text != self._told:
-            self._told = self._words.content = text
+        if text != self._shown_words:
+            self._shown_words = self._words.content = text
 
     def _take_pose(self, message: PoseWithCovarianceStamped) -> None:
         pose = pose_from_msg(message.pose.pose)
