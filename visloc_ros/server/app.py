@@ -15,7 +15,6 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from visloc_ros import __version__
 from visloc_ros.core.errors import CalibrationError, ConfigError, DeadlineError, OutputError, SourceError, VislocError
 from visloc_ros.core.geometry import SE3
-from visloc_ros.server.access import Admitted, service_of
 from visloc_ros.server.answers import NO_TOKEN, Health, LocalizeAnswer, Problem
 from visloc_ros.server.body_limit import BodyLimit, Limit
 from visloc_ros.server.build_jobs import TakenNameError, TooManyJobsError
@@ -28,7 +27,7 @@ from visloc_ros.server.page_route import PageFiles
 from visloc_ros.server.page_route import router as page_router
 from visloc_ros.server.resident_maps import UnknownMapError
 from visloc_ros.server.search_batches import SearchRequest
-from visloc_ros.server.service import MOST_BODY_BYTES, MOST_VIDEO_BYTES, ServerConfig, Service
+from visloc_ros.server.service import MOST_BODY_BYTES, MOST_VIDEO_BYTES, Admitted, ServerConfig, Service, service_of
 from visloc_ros.server.stream_route import router as stream_router
 from visloc_ros.server.uploads import CameraOfSize, camera_in_words, pinhole
 

@@ -14,10 +14,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnect
 
-from visloc_ros.server.access import Admitted, admits_socket, from_here, is_foreign
 from visloc_ros.server.answers import NO_TOKEN, Problem
 from visloc_ros.server.build_jobs import OPEN, Job
-from visloc_ros.server.service import Service
+from visloc_ros.server.service import Admitted, Service, admits_socket, from_here, is_foreign
 
 BUILD_PATH = "/reference/build"
 SPACE = 2  # times the video, for a map and temporary files

@@ -24,10 +24,9 @@ from visloc_ros.core.map_archive import map_folder, pack_map, packed_in
 from visloc_ros.core.map_folder import ARCHIVE_SUFFIX
 from visloc_ros.core.map_layout import CARD_NAME
 from visloc_ros.core.result_mapping import pose_to_mapping
-from visloc_ros.server.access import Admitted, from_here
 from visloc_ros.server.answers import NO_TOKEN, MapStatus, Pose, Problem
 from visloc_ros.server.device_queue import QueueFullError
-from visloc_ros.server.service import Service
+from visloc_ros.server.service import Admitted, Service, from_here
 from visloc_ros.viewer.point_colours import point_colours
 
 logger = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from visloc_ros.evaluation.report import REPORT_NAME
-from visloc_ros.server.access import Admitted
 from visloc_ros.server.answers import NO_TOKEN, Problem
 from visloc_ros.server.map_route import SANDBOX
+from visloc_ros.server.service import Admitted
 
 # Only this server's files run, and only this server is contacted; pictures of cameras and videos are the page's own.
 SAFE = {

@@ -25,10 +25,9 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Estimate, Frame, MapIdentity, Reason, Rejection
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.pipeline.live_camera import LiveCamera
-from visloc_ros.server.access import admits_socket, is_foreign
 from visloc_ros.server.device_queue import QueueFullError
 from visloc_ros.server.resident_maps import UnknownMapError
-from visloc_ros.server.service import MOST_STREAMS, Service
+from visloc_ros.server.service import MOST_STREAMS, Service, admits_socket, is_foreign
 from visloc_ros.server.uploads import CameraOfSize, camera_in_words, read_upload
 
 logger = logging.getLogger(__name__)
