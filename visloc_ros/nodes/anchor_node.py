@@ -30,7 +30,7 @@ from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.mapping.plan_view import plan_view
 from visloc_ros.nodes.anchor_output import AnchorOutput, SearchWatch
 from visloc_ros.nodes.base import VislocNode, run
-from visloc_ros.nodes.camera_input import CAMERA_PARAMETERS, CameraInput, NewestImageConfig
+from visloc_ros.nodes.camera_input import CAMERA_PARAMETERS, CameraInput, CameraInputConfig
 from visloc_ros.nodes.conversions import (
     anchor_to_msg,
     calibration_from_msg,
@@ -66,7 +66,7 @@ class AnchorNodeConfig(Config):
         "longest time between searches while followed map points hold the confirmed pose; 0 searches all the time",
         minimum=0.0,
     )
-    camera: NewestImageConfig = section(NewestImageConfig)
+    camera: CameraInputConfig = section(CameraInputConfig)
     anchor: AnchorConfig = section(AnchorConfig)
 
 
@@ -133,7 +133,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._published: CameraCalibration | None = None
         # A thread of low priority may hold the interpreter's lock while it waits: other threads would wait, too.
         is_urgent = self._predicted.is_urgent if self._is_alone else None
-        self._input = CameraInput(self, self.config.camera, self._localize, self._predicted.wants, is_urgent)
+        wanted = self._predicted.wants  # of these the newest
+        self._input = CameraInput(self, self.config.camera, self._localize, 1, wanted, is_urgent)
         publish_diagnostics(self, self._report)
 
     def _first_engine(self, path: Path) -> AnchorEngine:

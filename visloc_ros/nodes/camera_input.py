@@ -33,6 +33,7 @@ from visloc_ros.sources.ros_messages import stamp_from_msg
 CAMERA_INFO_WAIT_S = 0.5
 NO_CALIBRATION = "no camera_info with a calibration has come, and camera.calibration_file names none"
 WATCH_PERIOD_S, PROBLEM_PERIOD_S = 0.5, 10.0  # of the checks of images, and of reports of their problems
+QUEUE_SIZE = 30  # images: a second at camera rate
 STAMP_END = 12  # of a serialized message that begins with a header: four bytes of encapsulation, then the stamp
 
 
@@ -53,18 +54,10 @@ class CameraInputConfig(Config):
     are_keyframes: bool = option(
         False, "images are keyframes of an odometry node, which come as the camera moves: none for a while is no fault"
     )
-    queue_size: int = option(30, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
 
 
 CAMERA_PARAMETERS = ("camera.transport", "camera.qos", "camera.calibration_file", "camera.is_rectified")
 """The options of receiving images that are parameters of every node with a ``camera``."""
-
-
-@dataclass(frozen=True)
-class NewestImageConfig(CameraInputConfig):
-    """Options of receiving images: one slot, and the newest frame wins."""
-
-    queue_size: int = option(1, "frames that may wait; when full the oldest is dropped", minimum=1, maximum=100)
 
 
 class CameraInput:
@@ -72,10 +65,10 @@ class CameraInput:
 
     Images whose stamp is not ``is_wanted`` are not even decoded; work on one whose stamp is not ``is_urgent`` gives way
     to other programs. Where ``load`` skips an image for lack of time, ``on_skipped`` gets its stamp instead, in order
-    with the frames. Compressed images become grey unless a listener ``wants_colour``. Bad messages are counted in
-    ``rejected`` by reason and never fatal. ``camera_frame`` and ``calibration`` are those of the newest image.
-    ``health`` and the log report problems of the images. Raises CalibrationError where a calibration file cannot be
-    read.
+    with the frames. When ``queue_size`` of them wait, the oldest is dropped. Compressed images become grey unless a
+    listener ``wants_colour``. Bad messages are counted in ``rejected`` by reason and never fatal. ``camera_frame`` and
+    ``calibration`` are those of the newest image. ``health`` and the log report problems of the images. Raises
+    CalibrationError where a calibration file cannot be read.
     """
 
     def __init__(
@@ -83,6 +76,7 @@ class CameraInput:
         node: VislocNode[Any],
         config: CameraInputConfig,
         on_frame: Callable[[Frame, str], None],
+        queue_size: int = QUEUE_SIZE,
         is_wanted: Callable[[int], bool] = lambda _: True,
         is_urgent: Callable[[int], bool] | None = None,
         load: CameraLoad | None = None,
@@ -103,7 +97,7 @@ class CameraInput:
         self._worker: Worker[Image | CompressedImage] = node.worker(
             "image",
             self._handle,
-            config.queue_size,
+            queue_size,
             None if is_urgent is None else _by_stamp(is_urgent),
         )
         self._load, self._on_skipped, self._wants_colour = load, on_skipped, wants_colour

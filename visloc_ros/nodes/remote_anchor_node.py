@@ -16,7 +16,7 @@ from visloc_ros.core.token_file import read_token
 from visloc_ros.core.types import Anchor, Frame
 from visloc_ros.nodes.anchor_output import AnchorOutput
 from visloc_ros.nodes.base import VislocNode, run
-from visloc_ros.nodes.camera_input import CAMERA_PARAMETERS, CameraInput, NewestImageConfig
+from visloc_ros.nodes.camera_input import CAMERA_PARAMETERS, CameraInput, CameraInputConfig
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.predicted_poses import PredictedPoses
 from visloc_ros.nodes.search_pace import LONGEST_REST_S
@@ -40,7 +40,7 @@ class RemoteAnchorNodeConfig(Config):
         "longest time between searches while followed map points hold the confirmed pose; 0 searches all the time",
         minimum=0.0,
     )
-    camera: NewestImageConfig = section(NewestImageConfig)
+    camera: CameraInputConfig = section(CameraInputConfig)
 
 
 class RemoteAnchorNode(VislocNode[RemoteAnchorNodeConfig]):
@@ -71,7 +71,7 @@ class RemoteAnchorNode(VislocNode[RemoteAnchorNodeConfig]):
         """Start sending frames."""
         self._not_before_s = 0.0
         self._predicted = PredictedPoses(self, self.config.longest_rest_s)
-        self._input = CameraInput(self, self.config.camera, self._localize, self._wants)
+        self._input = CameraInput(self, self.config.camera, self._localize, 1, self._wants)
         publish_diagnostics(self, self._report)
 
     def _wants(self, stamp_ns: int) -> bool:

@@ -55,6 +55,7 @@ from visloc_ros.sources.ros_messages import (
 
 CLOCK_PERIOD_S = 0.05  # at least: every node works for a millisecond at each tick
 QUIET_S = 3.0
+SUBSCRIBERS, START_TIMEOUT_S = 2, 120.0  # of the images, which are waited for: odometry and search
 DRAIN_LIMIT_S = 30.0
 CDR_STAMP_OFFSET = 4
 SPIN_PERIOD_S = 0.05
@@ -71,9 +72,7 @@ class ReplayConfig(Config):
     recording: str = option("", "file that the answers are written to, as JSON lines")
     recorded_bag: str = option("", "bag that the answers are written to as they came; empty: none")
     rate: float = option(1.0, "speed of the replay relative to the bag", minimum=0.01, maximum=100.0)
-    wait_for_subscribers: int = option(2, "subscribers of the image topic to wait for", minimum=0, maximum=100)
     nodes: str = option("odometry_node anchor_node fusion_node", "nodes whose configuration is recorded")
-    start_timeout_s: float = option(120.0, "how long to wait for them, in seconds", minimum=1.0, maximum=3600.0)
 
 
 class Recorder:
@@ -253,13 +252,13 @@ class Player:
             raise SetupError(
                 f"the bag has no topic '{config.image_topic}'; it has: {', '.join(sorted(self._publishers))}"
             )
-        deadline = time.monotonic() + config.start_timeout_s
-        while images.get_subscription_count() < config.wait_for_subscribers:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while images.get_subscription_count() < SUBSCRIBERS:
             self._publish_clock(self._messages[0][0])
             if time.monotonic() > deadline:
                 raise SetupError(
-                    f"only {images.get_subscription_count()} of {config.wait_for_subscribers} nodes listen to "
-                    f"'{config.image_topic}' after {config.start_timeout_s:.0f} s; look at their output above"
+                    f"only {images.get_subscription_count()} of {SUBSCRIBERS} nodes listen to "
+                    f"'{config.image_topic}' after {START_TIMEOUT_S:.0f} s; look at their output above"
                 )
             time.sleep(SPIN_PERIOD_S)
 

@@ -18,6 +18,7 @@ from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg
 
 JPEG_QUALITY = 95
+MAP_FRAME = "map"  # of the ground truth
 DRAWN_FIRST_S = 2.0  # of the pass, before the camera starts: drawing one image takes longer than showing it
 
 
@@ -25,10 +26,8 @@ DRAWN_FIRST_S = 2.0  # of the pass, before the camera starts: drawing one image 
 class SimulatedCameraNodeConfig(Config):
     """Parameters of the simulated camera."""
 
-    which_pass: str = option("localize", "which pass through the room", choices=("map", "localize"))
     camera_frame: str = option("camera_optical_frame", "frame id of the images")
     base_frame: str = option("base_link", "frame id of the robot that carries the camera")
-    map_frame: str = option("map", "frame id of the ground truth")
     simulation: SimulationConfig = section(SimulationConfig)
 
 
@@ -48,7 +47,7 @@ class SimulatedCameraNode(VislocNode[SimulatedCameraNodeConfig]):
     def configure(self) -> None:
         """Draw the first images of the pass; the others follow beside the camera."""
         self.get_logger().info("rendering the simulated room")
-        self._sequence = simulate(self.config.simulation, self.config.which_pass)
+        self._sequence = simulate(self.config.simulation, "localize")
         self._truth = self._sequence.ground_truth.poses
         self._jpegs: list[bytes] = []
         self._index, self._step = 0, 1
@@ -75,7 +74,7 @@ class SimulatedCameraNode(VislocNode[SimulatedCameraNodeConfig]):
         head = header(stamp_ns, self.config.camera_frame)
         self._info_publisher.publish(camera_to_msg(stamp_ns, self.config.camera_frame, self._sequence.camera))
         self._image_publisher.publish(CompressedImage(header=head, format="jpeg", data=self._jpegs[index]))
-        truth = PoseStamped(header=header(stamp_ns, self.config.map_frame), pose=pose_to_msg(self._truth[index]))
+        truth = PoseStamped(header=header(stamp_ns, MAP_FRAME), pose=pose_to_msg(self._truth[index]))
         self._truth_publisher.publish(truth)
         self._advance()
 
