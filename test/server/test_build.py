@@ -101,14 +101,14 @@ def test_a_video_becomes_a_map_also_after_a_broken_one_and_some_that_were_given_
         assert upload(client, video).status_code == 409  # of the same name
         url = str(client.base_url).replace("http", "ws").rstrip("/")
         with connect(f"{url}/reference/jobs/{job['id']}/progress") as socket:
-            told = [json.loads(text) for text in socket]
-        assert told[-1]["state"] == "done", told[-1]
-        stages = list(dict.fromkeys(one["stage"] for one in told if one["stage"]))
+            updates = [json.loads(text) for text in socket]
+        assert updates[-1]["state"] == "done", updates[-1]
+        stages = list(dict.fromkeys(one["stage"] for one in updates if one["stage"]))
         assert len(stages) > 2
-        assert all(0 <= one["steps"] <= one["total"] for one in told)
+        assert all(0 <= one["steps"] <= one["total"] for one in updates)
         assert wait_for(client, first)["state"] == "cancelled"
         known = client.get("/reference/jobs").json()
-        assert known[0] == told[-1]
+        assert known[0] == updates[-1]
         assert [one["id"] for one in known] == [job["id"], second, first, broken["id"]]
         (status,) = client.get("/reference/status").json()
         assert (status["name"], status["state"], status["images"]) == ("office", "ready", NUM_IMAGES)

@@ -138,26 +138,6 @@ def test_two_maps_are_two_batches_and_an_unknown_one_is_none(app, batches):
             assert answer.json()["map"] == f"{name}.tar.gz"
 
 
-def test_a_batch_that_fails_is_done_one_by_one(app, monkeypatch, caplog):
-    extract_many = extractor_of(app).extract_many
-
-    def only_one(images):
-        if len(images) > 1:
-            raise RuntimeError("out of memory")
-        return extract_many(images)
-
-    monkeypatch.setattr(extractor_of(app), "extract_many", only_one)
-    answers = ask(app, *[(jpeg(0), "room")] * 3)
-    assert [answer.json()["success"] for answer in answers] == [True] * 3
-    assert "out of memory" in caplog.text
-
-
-def test_an_extractor_without_batches_gets_one_image_at_a_time(app, batches, monkeypatch):
-    monkeypatch.setattr(extractor_of(app), "batch_size", 1)
-    assert all(answer.json()["success"] for answer in ask(app, *[(jpeg(0), "room")] * 3))
-    assert batches == [1, 1, 1]
-
-
 class Engine:
     """Notes which images are looked at together; each is of one grey."""
 
@@ -196,6 +176,14 @@ def test_who_is_looked_at_has_had_a_turn_and_is_not_taken_again():
         with batches.waiting(searches[3]):
             assert batches.extract(searches[3], engine) == "query 3"
     assert engine.looked_at == [[0, 1, 2], [3]]
+
+
+def test_an_extractor_without_batches_gets_one_image_at_a_time():
+    batches, engine = SearchBatches(), Engine(batch_size=1)
+    searches = [search_of(grey) for grey in range(2)]
+    with batches.waiting(searches[0]), batches.waiting(searches[1]):
+        assert [batches.extract(one, engine) for one in searches] == ["query 0", "query 1"]
+    assert engine.looked_at == [[0], [1]]
 
 
 def test_large_images_are_not_held_in_memory_together(monkeypatch):
