@@ -43,7 +43,7 @@ class HostileClient:
     def __init__(self, server, room, video, rng):
         self.client, self.port, self.rng = server.client, server.port, rng
         self.images = [encode_jpeg(room.frame(0).image, 90), encode_png(room.frame(1).image)]
-        self.video, self.outcomes, self.told = video, Counter(), []
+        self.video, self.outcomes, self.answers = video, Counter(), []
 
     def ask(self):
         """One request of one of the kinds."""
@@ -69,7 +69,7 @@ class HostileClient:
         return good if self.rng.random() < 0.7 else spoiled(good, self.rng).decode("utf-8", "replace")
 
     def note(self, answer):
-        self.told.append(answer.text)
+        self.answers.append(answer.text)
         return answer.status_code
 
     def image(self):
@@ -94,7 +94,7 @@ class HostileClient:
             connection.sendall(damaged(RAW, self.rng) + damaged(self.images[0], self.rng))
             connection.shutdown(socket.SHUT_WR)
             answer = connection.recv(1 << 16).decode("latin-1")
-        self.told.append(answer)
+        self.answers.append(answer)
         return int(answer.split(" ")[1]) if answer else "closed"
 
     def broken_off(self):
@@ -111,7 +111,7 @@ class HostileClient:
                 stream.send(self.text(first))
                 for _ in range(int(self.rng.integers(1, 4))):
                     stream.send(damaged(self.images[0], self.rng) if self.rng.random() < 0.7 else self.text("{}"))
-                self.told.append(str(stream.recv(WAIT_S)))
+                self.answers.append(str(stream.recv(WAIT_S)))
         except WebSocketException as error:
             return type(error).__name__
         return "answered"
@@ -161,7 +161,9 @@ def main():
     left = files_below(folder) - before - {"maps/.visloc_jobs", "maps/.visloc_jobs/jobs.sqlite"}
     left = {path for path in left if not any(path.startswith(f"maps/{name}") for name in built)}
     statuses = {outcome.split(": ")[1] for outcome in client.outcomes}
-    private = [told for told in client.told if "Traceback" in told or str(folder) in told or "secret" in told]
+    private = [
+        answers for answers in client.answers if "Traceback" in answers or str(folder) in answers or "secret" in answers
+    ]
     print(
         json.dumps(
             {

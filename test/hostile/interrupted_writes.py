@@ -324,7 +324,7 @@ def main(name, folder, trials, data=None):
     scenario.prepare(start)
     before = state_of(scenario, start)
 
-    def tell(result):
+    def report(result):
         print(json.dumps({"scenario": name, **result}), flush=True)
 
     shutil.copytree(start, place)
@@ -332,19 +332,19 @@ def main(name, folder, trials, data=None):
         taken = snapshots(scenario, place, folder / "snapshots")
         state = state_of(scenario, place)
         attempt(scenario.again, place)
-        tell({"before": before, "calls": len(taken), "state": state, "left": listing(place)})
+        report({"before": before, "calls": len(taken), "state": state, "left": listing(place)})
         for number in spread(len(taken), trials):
-            tell(outcome(scenario, taken[number - 1], "killed", number, KILLED))
+            report(outcome(scenario, taken[number - 1], "killed", number, KILLED))
         for failure in ("disk full", "input/output error"):
             for number in spread(len(taken), LONG_TRIALS if not trials else trials // 4):
-                tell(trial(scenario, start, folder / "again", number, failure))
+                report(trial(scenario, start, folder / "again", number, failure))
         return
     good = attempt(scenario.write, place)
-    tell({"before": before, "calls": good.calls, "state": state_of(scenario, place), "left": listing(place)})
+    report({"before": before, "calls": good.calls, "state": state_of(scenario, place), "left": listing(place)})
     shutil.rmtree(place)
     for failure in FAILURES:
         for number in spread(good.calls, trials):
-            tell(trial(scenario, start, place, number, failure))
+            report(trial(scenario, start, place, number, failure))
 
 
 if __name__ == "__main__":

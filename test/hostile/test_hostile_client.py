@@ -26,7 +26,7 @@ from visloc_ros.sources.ros_images import encode_jpeg
 
 HERE = Path(__file__).parent
 DEMO_MAP = HERE.parents[1] / "maps" / "demo_room.tar.gz"
-UPLOADS = EXAMPLES or 40
+UPLOADS = EXAMPLES or 25
 DESCRIBED = schemathesis.openapi.from_dict(make_app(ServerConfig(HERE)).openapi())
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 IMAGE = encode_jpeg(simulate(SimulationConfig(width=160, height=120, focal_px=120.0), "localize").frame(0).image, 90)

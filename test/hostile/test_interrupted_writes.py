@@ -48,10 +48,10 @@ def tried(faulty_disk, tmp_path_factory):
 def trials(request, tried):
     """What became of each try of a scenario."""
     if SCENARIOS[request.param].is_long:
-        told = tried(request.param, request.getfixturevalue("shared_data"))
+        results = tried(request.param, request.getfixturevalue("shared_data"))
     else:
-        told = tried(",".join(name for name in TRIED if not SCENARIOS[name].is_long))
-    return [trial for trial in told if trial["scenario"] == request.param]
+        results = tried(",".join(name for name in TRIED if not SCENARIOS[name].is_long))
+    return [trial for trial in results if trial["scenario"] == request.param]
 
 
 @pytest.mark.timeout(3600 if EXAMPLES else 240)

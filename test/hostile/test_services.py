@@ -130,16 +130,11 @@ def fifo(folder):
 BAD_REQUESTS = {
     "over-long source": lambda folder: {"source": OVER_LONG},
     "over-long name": lambda folder: {"name": OVER_LONG},
-    "over-long config": lambda folder: {"config_file": OVER_LONG},
-    "over-long poses": lambda folder: {"reference_poses": OVER_LONG},
     "key that is a number": number_for_a_key,
     "stamp of 30 digits": tum_of_many_digits,
     "pipe as source": lambda folder: {"source": fifo(folder)},
-    "pipe as config": lambda folder: {"config_file": fifo(folder)},
     "pipe as poses": lambda folder: {"reference_poses": fifo(folder)},
-    "endless source": lambda folder: {"source": "/dev/zero"},
     "endless config": lambda folder: {"config_file": "/dev/zero"},
-    "endless poses": lambda folder: {"reference_poses": "/dev/zero"},
     "name outside": lambda folder: {"name": "../x"},
 }
 
