@@ -2,26 +2,22 @@
 
 import math
 import shutil
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("rclpy")
 
-from node_harness import started
+from node_harness import DEMO_MAP, localize_request, started
 from rclpy.parameter import Parameter
 
 from visloc_msgs.srv import LoadMap, Localize, SaveMap
 from visloc_ros.core.map_archive import unpacked
-from visloc_ros.nodes import conversions
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.simulation import SimulationConfig, simulate
-from visloc_ros.sources.ros_images import encode_jpeg
 
-DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 NONSENSE = (math.nan, math.inf, -1e308, 2**62, -1, "", "nonsense", "x" * 10_000, True, [1.0, 2.0], ["a"], [b"\xff"])
 
 
@@ -29,10 +25,7 @@ def test_a_map_that_is_deleted_goes_on_being_used_and_says_that_it_is_gone(tmp_p
     place = tmp_path / "room"
     with unpacked(DEMO_MAP) as room:
         shutil.copytree(room, place)
-    frame = simulate(SimulationConfig(duration_s=1.0, rate_hz=2.0), "map").frame(1)
-    request = Localize.Request(camera_info=conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
-    request.image.header = conversions.header(frame.stamp_ns, "camera")
-    request.image.format, request.image.data = "jpeg", encode_jpeg(frame.image, 95)
+    request = localize_request(simulate(SimulationConfig(duration_s=1.0, rate_hz=2.0), "map").frame(1))
     with started(AnchorNode, "-p", f"map_path:={place}") as harness:
         shutil.rmtree(place)
         assert harness.call(Localize, "anchor_node/localize", request).anchor.accepted

@@ -3,16 +3,46 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
+import numpy as np
 import rclpy
 from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, CompressedImage
 
+from visloc_msgs.srv import Localize
+from visloc_ros.core.types import Frame
 from visloc_ros.nodes.base import VislocNode
+from visloc_ros.nodes.conversions import camera_to_msg, header
+from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.sources.ros_images import encode_jpeg
 
+DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 TIMEOUT_S = 60.0
 ASKED_AGAIN_S = 0.5
+
+
+def given(*parameters: str) -> list[str]:
+    """ROS arguments for parameters, each as "name:=value"."""
+    return [word for one in parameters for word in ("-p", one)]
+
+
+COMPRESSED = given("camera.transport:=compressed", "camera.qos:=reliable")
+
+
+def jpeg_msg(image: np.ndarray, stamp_ns: int) -> CompressedImage:
+    """A message of an image of the camera."""
+    return CompressedImage(header=header(stamp_ns, "camera"), format="jpeg", data=encode_jpeg(image, 95))
+
+
+def localize_request(frame: Frame, image: np.ndarray | None = None) -> Localize.Request:
+    """Asks where a frame, or another image of its camera, was taken."""
+    message = jpeg_msg(frame.image if image is None else image, frame.stamp_ns)
+    return Localize.Request(image=message, camera_info=camera_to_msg(frame.stamp_ns, "camera", frame.camera))
 
 
 class Harness:
@@ -28,6 +58,22 @@ class Harness:
         while not condition():
             assert time.monotonic() < deadline, f"no {what} within {TIMEOUT_S:.0f} s"
             self._executor.spin_once(timeout_sec=0.05)
+
+    def publisher(self, message_type: type, topic: str, qos: QoSProfile = RELIABLE) -> Publisher:
+        """A publisher of the probe that has a subscriber."""
+        publisher = self.probe.create_publisher(message_type, topic, qos)
+        self.wait_for(publisher.get_subscription_count, f"subscription of {topic}")
+        return publisher
+
+    def camera(self) -> tuple[Publisher, Publisher]:
+        """Publishers of a camera's calibration and of its compressed images."""
+        return self.publisher(CameraInfo, "camera_info"), self.publisher(CompressedImage, "image/compressed")
+
+    def received(self, message_type: type, topic: str, qos: QoSProfile = RELIABLE) -> list:
+        """The messages of a topic from now on."""
+        messages: list = []
+        self.probe.create_subscription(message_type, topic, messages.append, qos)
+        return messages
 
     def call(self, service_type: type, name: str, request: object) -> object:
         """Call a service and wait for its answer."""

@@ -9,7 +9,7 @@ pytest.importorskip("rclpy")
 
 from mapped_room import SIMULATION
 from nav_msgs.msg import Odometry
-from node_harness import started
+from node_harness import COMPRESSED, jpeg_msg, started
 from sensor_msgs.msg import CameraInfo, CompressedImage, Imu
 from std_srvs.srv import SetBool
 from tf2_msgs.msg import TFMessage
@@ -24,7 +24,6 @@ from visloc_ros.nodes.qos import REQUESTS, TF_STATIC
 from visloc_ros.simulation import simulate
 from visloc_ros.simulation.motion_paths import OPTICAL
 from visloc_ros.sources import open_source
-from visloc_ros.sources.ros_images import encode_jpeg
 
 BASE_FROM_CAMERA = SE3(OPTICAL, np.array([0.2, 0.0, 1.1]))
 BASE_FROM_IMU = SE3(rotation_matrix([0.0, 0.0, 0.5]), np.array([0.1, 0.0, 0.2]))
@@ -32,7 +31,6 @@ DRIVE = replace(SIMULATION, duration_s=8.0, rate_hz=1.5)  # long enough for whee
 SENSED = replace(DRIVE, rate_hz=30.0)  # the IMU and the wheels
 GRAVITY = 9.81
 RECORD, BUILD = "map_builder_node/record", "map_builder_node/build_map"
-COMPRESSED = ("-p", "camera.transport:=compressed", "-p", "camera.qos:=reliable")
 
 
 class Robot:
@@ -58,8 +56,8 @@ class Robot:
     def begin(self):
         answer = self.record(True)
         assert answer.success, answer.message
-        heard = (*self.senders.values(), self.static)
-        self.harness.wait_for(lambda: all(one.get_subscription_count() for one in heard), "subscriptions")
+        publishers = (*self.senders.values(), self.static)
+        self.harness.wait_for(lambda: all(one.get_subscription_count() for one in publishers), "subscriptions")
         return answer
 
     def drive(self, frames):
@@ -71,8 +69,8 @@ class Robot:
             self.harness.wait_for(lambda before=before: self.recorded.images > before, f"image {index} in the bag")
             for sensed in range(many * index, many * (index + 1)):
                 self.sense(sensed)
-            told = many * (index - frames[0] + 1)
-            self.harness.wait_for(lambda told=told: self.counts == (told, told), f"{told} messages of each sensor")
+            total = many * (index - frames[0] + 1)
+            self.harness.wait_for(lambda total=total: self.counts == (total, total), f"{total} messages of each sensor")
 
     @property
     def counts(self):
@@ -84,12 +82,10 @@ class Robot:
 
     def show(self, index):
         frame = self.room.frame(index)
-        head = conversions.header(frame.stamp_ns, "camera")
         if self.is_calibrated:
             camera_info = conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera)
             self.senders["camera_info"].publish(camera_info)
-        data = encode_jpeg(frame.image, 95)
-        self.senders["image/compressed"].publish(CompressedImage(header=head, format="jpeg", data=data))
+        self.senders["image/compressed"].publish(jpeg_msg(frame.image, frame.stamp_ns))
 
     def sense(self, index):
         stamp_ns, map_from_base = self.sensed.stamp_ns(index), self.sensed.pose(index) @ BASE_FROM_CAMERA.inverse

@@ -11,7 +11,18 @@ from sensor_msgs.msg import Image, Imu
 from visloc_ros.core.camera import camera_from_calibration
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.types import Anchor, AnchorPose, MapIdentity, OdometryPose, OdometryScale, Reason, Rejection, State
+from visloc_ros.core.types import (
+    Anchor,
+    AnchorPose,
+    MapIdentity,
+    OdometryPose,
+    OdometryScale,
+    Reason,
+    Rejection,
+    State,
+    Support,
+)
+from visloc_ros.fusion.innovation import TRACKED, Innovation
 from visloc_ros.nodes import conversions
 from visloc_ros.sources import ros_messages
 
@@ -202,8 +213,8 @@ def test_a_status_tells_scale_and_up_once_they_are_known():
     status = conversions.odometry_status_to_msg(plain, "camera")
     assert (status.tracked, status.reason, status.latency_ms) == (True, "", 12.0)
     assert (status.metres_per_unit, status.scale_log_sigma, status.up) == (0.0, 0.0, Vector3())
-    told = replace(plain, scale=OdometryScale(0.25, 0.5), up_in_odom=np.array([0.0, -1.0, 0.0]))
-    status = conversions.odometry_status_to_msg(told, "camera")
+    scaled = replace(plain, scale=OdometryScale(0.25, 0.5), up_in_odom=np.array([0.0, -1.0, 0.0]))
+    status = conversions.odometry_status_to_msg(scaled, "camera")
     assert (status.metres_per_unit, status.scale_log_sigma, status.up) == (0.25, 0.5, Vector3(y=-1.0))
 
 
@@ -224,9 +235,24 @@ def test_what_an_imu_does_not_measure_is_left_out():
         conversions.imu_from_msg(message)
 
 
-@pytest.mark.parametrize("state", list(State))
-def test_states_round_trip(state):
-    assert conversions.state_from_msg(conversions.state_to_msg(state)) is state
+def test_states_and_supports_round_trip_and_unknown_ones_are_refused():
+    for state in State:
+        assert conversions.state_from_msg(conversions.state_to_msg(state)) is state
+    for support in Support:
+        assert conversions.support_from_msg(conversions.support_to_msg(support)) is support
+    for read, kind in ((conversions.state_from_msg, "state 200"), (conversions.support_from_msg, "support 200")):
+        with pytest.raises(ros_messages.MessageError, match=f"unknown .*{kind}"):
+            read(200)
+
+
+def test_an_innovation_keeps_its_images_stamp_and_its_size():
+    error = np.array([0.2, 0.0, 0.0, 0.0, 0.0, 0.1])
+    innovation = Innovation(STAMP_NS, TRACKED, error, np.diag([0.01] * 3 + [0.0025] * 3), False)
+    message = conversions.innovation_to_msg(innovation, "map")
+    assert ros_messages.stamp_from_msg(message.header.stamp) == STAMP_NS
+    assert (message.header.frame_id, message.source, message.accepted) == ("map", "tracked", False)
+    assert message.squared == pytest.approx(8.0)
+    assert message.error.tolist() == error.tolist()
 
 
 def test_point_clouds_are_written_as_little_endian_floats():

@@ -2,7 +2,6 @@
 
 import threading
 from itertools import count
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from node_harness import TIMEOUT_S, started
+from node_harness import DEMO_MAP, TIMEOUT_S, given, started
 from sensor_msgs.msg import CameraInfo, Image
 
 from visloc_msgs.msg import OdometryStatus
@@ -25,7 +24,6 @@ from visloc_ros.nodes.qos import RELIABLE
 
 BEGIN_NS = 1_700_000_000 * 1_000_000_000
 CAMERA = guess_camera(320, 240)
-DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 
 
 @pytest.fixture(autouse=True)
@@ -46,12 +44,12 @@ class Listener:
         self.newest |= {status.name: status for status in message.status}
 
     def wait_for(self, name, level, words, meanwhile=lambda: None):
-        def told():
+        def is_reported():
             meanwhile()
             status = self.newest.get(f"{name}: status", DiagnosticStatus())
             return status.level == level and words in status.message
 
-        self.harness.wait_for(told, f"'{words}' of {name}")
+        self.harness.wait_for(is_reported, f"'{words}' of {name}")
 
 
 def test_images_that_nobody_publishes_are_an_error_that_names_their_topic(ros_domain):
@@ -63,9 +61,7 @@ def test_images_that_nobody_publishes_are_an_error_that_names_their_topic(ros_do
 def test_images_that_stop_are_an_error_and_so_are_images_without_stamps(ros_domain):
     with started(OdometryNode) as harness:
         listener, node = Listener(harness), "visloc/odometry_node"
-        images = harness.probe.create_publisher(Image, "image", RELIABLE)
-        infos = harness.probe.create_publisher(CameraInfo, "camera_info", RELIABLE)
-        harness.wait_for(lambda: images.get_subscription_count() and infos.get_subscription_count(), "subscription")
+        images, infos = harness.publisher(Image, "image"), harness.publisher(CameraInfo, "camera_info")
         pixels = np.random.default_rng(0).integers(0, 256, (240, 320), dtype=np.uint8).tobytes()
         steps = count()
 
@@ -84,11 +80,8 @@ def test_images_that_stop_are_an_error_and_so_are_images_without_stamps(ros_doma
 @pytest.fixture
 def searching(ros_domain):
     """The diagnostics of an anchor node that gets images of nothing, three a second."""
-    options = (f"map_path:={DEMO_MAP}", "camera.qos:=reliable")
-    with started(AnchorNode, *(word for option in options for word in ("-p", option))) as harness:
-        images = harness.probe.create_publisher(Image, "image", RELIABLE)
-        infos = harness.probe.create_publisher(CameraInfo, "camera_info", RELIABLE)
-        harness.wait_for(lambda: images.get_subscription_count() and infos.get_subscription_count(), "subscription")
+    with started(AnchorNode, *given(f"map_path:={DEMO_MAP}", "camera.qos:=reliable")) as harness:
+        images, infos = harness.publisher(Image, "image"), harness.publisher(CameraInfo, "camera_info")
         infos.publish(conversions.camera_to_msg(BEGIN_NS, "camera", CAMERA))
         stamps = count(BEGIN_NS, 50_000_000)
 
@@ -125,8 +118,7 @@ def test_a_search_that_does_not_end_is_an_error(searching, monkeypatch):
 def test_a_robot_whose_camera_has_no_place_on_it_is_told_which_transform_to_publish(ros_domain):
     with started(FusionNode) as harness:
         listener = Listener(harness)
-        odometry = harness.probe.create_publisher(OdometryStatus, "odometry_status", RELIABLE)
-        harness.wait_for(odometry.get_subscription_count, "subscription")
+        odometry = harness.publisher(OdometryStatus, "odometry_status")
         odometry.publish(conversions.odometry_status_to_msg(Rejection(BEGIN_NS, Reason.BLURRED), "front_camera"))
         expected = "base_link -> front_camera on /tf_static"
         listener.wait_for("visloc/fusion_node", DiagnosticStatus.ERROR, expected)

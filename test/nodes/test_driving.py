@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 import rclpy
+from node_harness import DEMO_MAP, given
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
@@ -34,7 +34,6 @@ from visloc_ros.simulation.wheeled_robot import STOP, PathFollower, WheeledRobot
 from visloc_ros.sources.ros_images import encode_jpeg
 from visloc_ros.sources.ros_messages import stamp_from_msg, transform_from_msg
 
-DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 CAMERA = SimulationConfig(width=480, height=360, focal_px=360.0, rate_hz=12.0, duration_s=600.0, samples=1)
 DARKNESS = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
 PATH = ellipse((2.95, 2.7), (1.55, 1.2))
@@ -146,8 +145,7 @@ class Drive:
 
 
 def start(name, *parameters):
-    given = ("use_sim_time:=true", "camera.transport:=compressed", "camera.qos:=reliable", *parameters)
-    arguments = [word for one in given for word in ("-p", one)]
+    arguments = given("use_sim_time:=true", "camera.transport:=compressed", "camera.qos:=reliable", *parameters)
     environment = os.environ | fast_dds_profile() | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", f"visloc_ros.nodes.{name}", "--ros-args", *arguments]
     return subprocess.Popen(command, env=environment)

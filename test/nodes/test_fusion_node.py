@@ -20,7 +20,7 @@ from tf2_msgs.msg import TFMessage
 
 from visloc_msgs.msg import LocalizationStatus, OdometryStatus
 from visloc_ros.core.geometry import SE3, Sim3
-from visloc_ros.core.types import AnchorPose, OdometryPose, OdometryScale, Reason, Rejection
+from visloc_ros.core.types import AnchorPose, OdometryPose, Reason, Rejection
 from visloc_ros.nodes import conversions
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.sources import ros_messages
@@ -37,21 +37,41 @@ def largest_true_step(first: int, last: int) -> float:
 
 
 def test_exact_messages_give_exact_transforms_at_the_images_stamps(ros_domain):
-    with running() as setup:
+    """``map -> odom`` is dated ahead; a planner takes the z axis of odom for up, however the camera is mounted."""
+    with running(*parameters(transform_tolerance=0.2)) as setup:
         setup.localize(80, anchors=(0, 20, 40, 60))
         probe, last = setup.probe, stamp_of(79)
-        assert probe.statuses[-1].state == LocalizationStatus.LOCALIZED
-        assert probe.statuses[-1].metric
-        map_from_odom = list(probe.edge("map", "odom").values())[-1]
-        assert (map_from_odom @ probe.edge("odom", "base_link")[last]).is_close(map_from_base(79), 0.01, 0.1)
-        setup.wait_for(
-            lambda: ros_messages.stamp_from_msg(probe.poses[-1].header.stamp) == last, "pose of the last frame"
-        )
-        assert ros_messages.pose_from_msg(probe.poses[-1].pose.pose).is_close(map_from_base(79), 0.01, 0.1)
-        assert np.linalg.eigvalsh(ros_messages.covariance_from_msg(probe.poses[-1].pose))[0] > 0
+        assert (probe.statuses[-1].state, probe.statuses[-1].metric) == (LocalizationStatus.LOCALIZED, True)
+        corrections, bases = probe.edge("map", "odom"), probe.edge("odom", "base_link")
+        assert {(parent, child) for _, parent, child, _ in probe.transforms} == {("map", "odom"), ("odom", "base_link")}
+        stamps = {stamp_of(index) for index in range(80)}
+        assert all(stamp - 200_000_000 in stamps for stamp in corrections)
+        assert all(stamp in stamps for stamp in bases)
+        assert (list(corrections.values())[-1] @ bases[last]).is_close(map_from_base(79), 0.01, 0.1)
+        assert next(iter(corrections.values())).is_close(SE3.identity(), 1e-6, 1e-6)
+        begin, odom_from_base = next(iter(bases.items()))
+        assert odom_from_base.is_close(map_from_base((begin - BEGIN_NS) // FRAME_NS), 0.01, 0.1)
+        for messages, pose in ((probe.poses, map_from_base(79)), (probe.camera_poses, map_from_camera(79))):
+            setup.wait_for(
+                lambda messages=messages: ros_messages.stamp_from_msg(messages[-1].header.stamp) == last,
+                "the last pose",
+            )
+            assert ros_messages.pose_from_msg(messages[-1].pose.pose).is_close(pose, 0.01, 0.1)
+            assert np.linalg.eigvalsh(ros_messages.covariance_from_msg(messages[-1].pose))[0] > 0
+        assert_velocity_is_true(probe.odoms, 79)
 
 
-def test_who_listens_late_hears_the_whole_way(ros_domain):
+def assert_velocity_is_true(odoms, index):
+    """The velocity of the last message is that of a frame, and the covariance has grown from zero."""
+    step = map_from_base(index - 1).inverse @ map_from_base(index)
+    linear, expected = odoms[-1].twist.twist.linear, step.translation / (FRAME_NS / 1e9)
+    np.testing.assert_allclose([linear.x, linear.y, linear.z], expected, atol=0.05 * np.linalg.norm(expected))
+    first, last = (np.array(one.pose.covariance).reshape(6, 6) for one in (odoms[0], odoms[-1]))
+    assert not first.any()
+    assert np.all(np.diag(last) > 0)
+
+
+def test_late_subscribers_receive_the_whole_path(ros_domain):
     with running() as setup:
         setup.localize()
         paths: list[Path] = []
@@ -62,36 +82,6 @@ def test_who_listens_late_hears_the_whole_way(ros_domain):
         assert paths[-1].header.frame_id == "odom"
         for message, pose in zip(paths[-1].poses, way.values(), strict=True):
             assert ros_messages.pose_from_msg(message.pose).is_close(pose, 1e-9, 1e-6)
-
-
-def test_the_odom_frame_stands_as_the_map_does(ros_domain):
-    """A planner takes the z axis of odom for up, however the camera is mounted."""
-    with running() as setup:
-        setup.localize()
-        first = next(iter(setup.probe.edge("map", "odom").values()))
-        assert first.is_close(SE3.identity(), 1e-6, 1e-6)
-        begin, odom_from_base = next(iter(setup.probe.edge("odom", "base_link").items()))
-        assert odom_from_base.is_close(map_from_base((begin - BEGIN_NS) // FRAME_NS), 0.01, 0.1)
-
-
-def test_the_anchor_node_is_told_where_the_camera_is(ros_domain):
-    with running() as setup:
-        setup.localize()
-        poses = setup.probe.camera_poses
-        setup.wait_for(
-            lambda: ros_messages.stamp_from_msg(poses[-1].header.stamp) == stamp_of(49), "camera pose of the last frame"
-        )
-        assert ros_messages.pose_from_msg(poses[-1].pose.pose).is_close(map_from_camera(49), 0.01, 0.1)
-
-
-def test_map_to_odom_is_dated_ahead_and_odom_to_base_is_not(ros_domain):
-    with running(*parameters(transform_tolerance=0.2)) as setup:
-        setup.localize()
-        stamps = {stamp_of(index) for index in range(50)}
-        assert all(stamp - 200_000_000 in stamps for stamp in setup.probe.edge("map", "odom"))
-        assert all(stamp in stamps for stamp in setup.probe.edge("odom", "base_link"))
-        edges = {(parent, child) for _, parent, child, _ in setup.probe.transforms}
-        assert edges == {("map", "odom"), ("odom", "base_link")}
 
 
 def test_nothing_is_sent_before_a_true_fix(ros_domain):
@@ -219,35 +209,6 @@ def test_a_correction_is_slewed_and_its_raw_value_told(ros_domain):
         assert list(sent.values())[-1].translation[0] < raw.translation[0]
 
 
-def test_the_odometry_carries_velocity_and_a_growing_covariance(ros_domain):
-    with running() as setup:
-        setup.localize()
-        message = setup.probe.odoms[-1]
-        step = map_from_base(48).inverse @ map_from_base(49)
-        linear = message.twist.twist.linear
-        expected = step.translation / (FRAME_NS / 1e9)
-        np.testing.assert_allclose([linear.x, linear.y, linear.z], expected, atol=0.05 * np.linalg.norm(expected))
-        first, last = (
-            np.array(one.pose.covariance).reshape(6, 6) for one in setup.probe.odoms[:: len(setup.probe.odoms) - 1]
-        )
-        assert not first.any()
-        assert np.all(np.diag(last) > 0)
-
-
-def test_scale_and_up_of_the_odometry_reach_the_fusion_with_its_pose(ros_domain):
-    pose = OdometryPose(
-        stamp_of(0), odom_from_camera(0), 0, 100, scale=OdometryScale(0.4, 0.05), up_in_odom=np.array([0.0, -1.0, 0.0])
-    )
-    with running() as setup:
-        given = []
-        setup.node._backend.add_odometry = given.append
-        setup.probe.odometry.publish(conversions.odometry_status_to_msg(pose, "camera"))
-        setup.wait_for(lambda: given, "odometry")
-    assert given[0].scale.metres_per_unit == pytest.approx(0.4)
-    assert given[0].scale.log_sigma == pytest.approx(0.05)
-    assert given[0].up_in_odom.tolist() == [0.0, -1.0, 0.0]
-
-
 def test_how_each_anchor_met_its_prediction_is_told(ros_domain):
     with running() as setup:
         setup.localize()
@@ -276,32 +237,21 @@ def test_followed_map_points_carry_the_pose_between_anchors(ros_domain):
 
 
 def test_impossible_messages_are_counted_and_change_nothing(ros_domain):
+    """Nor does one renumber segments, whose count of frames is that of a node started again."""
     with running() as setup:
         setup.localize()
         before = setup.probe.statuses[-1]
         setup.probe.send_result(AnchorPose(BEGIN_NS, map_from_camera(0), np.full((6, 6), np.nan), 100, 150, 0.5))
-        status = setup.send_frame(50)
-        assert status.state == before.state == LocalizationStatus.LOCALIZED
-        assert status.anchors_accepted == before.anchors_accepted
-
-
-def test_a_loss_with_an_unknown_reason_is_left_out(ros_domain):
-    with running() as setup:
-        setup.localize()
-        stamp = conversions.header(stamp_of(50), "camera")
-        setup.probe.odometry.publish(OdometryStatus(header=stamp, reason="BECAUSE"))
-        assert setup.send_frame(51).state == LocalizationStatus.LOCALIZED
-
-
-def test_a_broken_message_does_not_renumber_segments(ros_domain):
-    """Its count of frames is that of a node started again; the segments after it would be others."""
-    with running() as setup:
-        setup.localize()
+        setup.probe.odometry.publish(
+            OdometryStatus(header=conversions.header(stamp_of(50), "camera"), reason="BECAUSE")
+        )
         broken = conversions.odometry_status_to_msg(OdometryPose(stamp_of(50), odom_from_camera(50), 0, 100), "camera")
         broken.frames_received, broken.pose.pose.position.x = 1, float("nan")
         setup.probe.odometry.publish(broken)
-        setup.wait_for(lambda: setup.node.guard.refused["odometry_status"] == 1, "refusal")
-        assert setup.send_frame(51).state == LocalizationStatus.LOCALIZED
+        setup.wait_for(lambda: setup.node.guard.refused == {"anchor": 1, "odometry_status": 2}, "refusals")
+        status = setup.send_frame(51)
+        assert status.state == before.state == LocalizationStatus.LOCALIZED
+        assert status.anchors_accepted == before.anchors_accepted
 
 
 def test_a_looped_bag_starts_anew(ros_domain):

@@ -59,13 +59,19 @@ class FailingNode(VislocNode):
 
 
 @pytest.fixture
-def told_often(monkeypatch):
+def frequent_diagnostics(monkeypatch):
     monkeypatch.setattr(diagnostics, "PERIOD_S", 0.1)
 
 
+def statuses_of(harness):
+    """Those of the diagnostics from now on."""
+    statuses: list[DiagnosticStatus] = []
+    harness.probe.create_subscription(DiagnosticArray, "/diagnostics", lambda m: statuses.extend(m.status), RELIABLE)
+    return statuses
+
+
 def publish(harness, *words):
-    publisher = harness.probe.create_publisher(String, "words", RELIABLE)
-    harness.wait_for(publisher.get_subscription_count, "subscription")
+    publisher = harness.publisher(String, "words")
     for word in words:
         publisher.publish(String(data=word))
 
@@ -104,38 +110,37 @@ def test_services_answer_with_the_failure_in_the_fields_that_they_have(ros_domai
         assert harness.node.guard.failures == {"plain": 1, "coroutine": 1, "localize": 1}
 
 
-def test_diagnostics_say_it(ros_domain, told_often):
-    told: list[DiagnosticStatus] = []
+def test_diagnostics_say_it(ros_domain, frequent_diagnostics):
     with started(FailingNode) as harness:
-        harness.probe.create_subscription(DiagnosticArray, "/diagnostics", lambda m: told.extend(m.status), RELIABLE)
-        harness.wait_for(lambda: told, "diagnostics")
-        assert told[-1].level == DiagnosticStatus.OK
+        statuses = statuses_of(harness)
+        harness.wait_for(lambda: statuses, "diagnostics")
+        assert statuses[-1].level == DiagnosticStatus.OK
         publish(harness, "broken")
-        harness.wait_for(lambda: told[-1].level == DiagnosticStatus.ERROR, "an error")
-        assert told[-1].message == "Fine. 1 calls failed in the last minute: see the log."
-        assert {value.key: value.value for value in told[-1].values} == {"failed: words": "1"}
+        harness.wait_for(lambda: statuses[-1].level == DiagnosticStatus.ERROR, "an error")
+        assert statuses[-1].message == "Fine. 1 calls failed in the last minute: see the log."
+        assert {value.key: value.value for value in statuses[-1].values} == {"failed: words": "1"}
 
 
-def test_a_failure_of_long_ago_is_counted_and_no_longer_an_error(ros_domain, told_often, monkeypatch):
+def test_a_failure_of_long_ago_is_counted_and_no_longer_an_error(ros_domain, frequent_diagnostics, monkeypatch):
     monkeypatch.setattr(guard, "RECENT_S", 0.0)
-    told: list[DiagnosticStatus] = []
     with started(FailingNode) as harness:
-        harness.probe.create_subscription(DiagnosticArray, "/diagnostics", lambda m: told.extend(m.status), RELIABLE)
+        statuses = statuses_of(harness)
         publish(harness, "broken")
-        harness.wait_for(lambda: any(value.key == "failed: words" for one in told for value in one.values), "a count")
-        assert (told[-1].level, told[-1].message) == (DiagnosticStatus.OK, "Fine.")
+        harness.wait_for(
+            lambda: any(one.key == "failed: words" for status in statuses for one in status.values), "a count"
+        )
+        assert (statuses[-1].level, statuses[-1].message) == (DiagnosticStatus.OK, "Fine.")
 
 
-def test_a_report_that_fails_is_an_error_too(ros_domain, told_often):
+def test_a_report_that_fails_is_an_error_too(ros_domain, frequent_diagnostics):
     class Silent(FailingNode):
         def activate(self):
             publish_diagnostics(self, lambda: 1 / 0)
 
-    told: list[DiagnosticStatus] = []
     with started(Silent) as harness:
-        harness.probe.create_subscription(DiagnosticArray, "/diagnostics", lambda m: told.extend(m.status), RELIABLE)
-        harness.wait_for(lambda: told, "diagnostics")
-        assert told[0].level == DiagnosticStatus.ERROR
+        statuses = statuses_of(harness)
+        harness.wait_for(lambda: statuses, "diagnostics")
+        assert statuses[0].level == DiagnosticStatus.ERROR
 
 
 class SlowNode(VislocNode):
@@ -163,7 +168,7 @@ def test_a_request_whose_work_does_not_end_is_answered(ros_domain):
         assert harness.node.guard.failures == {}
 
 
-class Told:
+class FakeNode:
     """Stands for a node and its logger."""
 
     def __init__(self):
@@ -177,8 +182,8 @@ class Told:
 def test_a_flood_of_warnings_becomes_one_a_second(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(base.time, "monotonic", lambda: now[0])
-    told, log = Told(), logging.getLogger("visloc_ros.flood")
-    handler = base.RosLogHandler(told)
+    node, log = FakeNode(), logging.getLogger("visloc_ros.flood")
+    handler = base.RosLogHandler(node)
     monkeypatch.setattr(log, "propagate", False)
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -189,7 +194,7 @@ def test_a_flood_of_warnings_becomes_one_a_second(monkeypatch):
     for index in range(3):
         log.info("step %d", index)
     log.removeHandler(handler)
-    assert told.lines[0] == "flood 0"
-    assert told.lines[1] == "flood 40 (and 39 more like it)"
-    assert told.lines[2] == "flood 80 (and 39 more like it)"
-    assert told.lines[3:] == ["something else", "step 0", "step 1", "step 2"]
+    assert node.lines[0] == "flood 0"
+    assert node.lines[1] == "flood 40 (and 39 more like it)"
+    assert node.lines[2] == "flood 80 (and 39 more like it)"
+    assert node.lines[3:] == ["something else", "step 0", "step 1", "step 2"]

@@ -2,15 +2,14 @@
 
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 
-from node_harness import started
-from sensor_msgs.msg import CameraInfo, CompressedImage, Imu, NavSatFix
+from node_harness import COMPRESSED, DEMO_MAP, given, jpeg_msg, started
+from sensor_msgs.msg import Imu, NavSatFix
 from tf2_msgs.msg import TFMessage
 
 from visloc_msgs.msg import Anchor
@@ -22,12 +21,9 @@ from visloc_ros.mapping.alignment.positions import SIGMA_M
 from visloc_ros.nodes import conversions
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.hint_input import COMPASS_OFFSET, COMPASS_SIGMA, HintInput
-from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources import ros_messages
-from visloc_ros.sources.ros_images import encode_jpeg
 
-DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 ROOM = simulate(SimulationConfig(duration_s=4.0, rate_hz=1.0), "localize")
 SECOND = 1_000_000_000
 NOW = 100 * SECOND
@@ -159,25 +155,16 @@ def test_an_image_is_refused_where_the_fix_is_far_away(tmp_path, ros_domain):
     with unpacked(DEMO_MAP) as room:
         path = shutil.copytree(room, tmp_path / "on_earth")
     write_manifest(path, replace(read_manifest(path), geo_origin=ORIGIN))
-    frame, results = ROOM.frame(1), []
-    options = ("camera.transport:=compressed", "camera.qos:=reliable")
-    values = (f"map_path:={path}", "anchor.matcher.name:=nearest", *options)
-    with started(AnchorNode, *(word for value in values for word in ("-p", value))) as harness:
-        probe = harness.probe
-        probe.create_subscription(Anchor, "anchor", results.append, RELIABLE)
-        infos = probe.create_publisher(CameraInfo, "camera_info", RELIABLE)
-        images = probe.create_publisher(CompressedImage, "image/compressed", RELIABLE)
-        fixes = probe.create_publisher(NavSatFix, "fix", RELIABLE)
-        topics = (infos, images, fixes)
-        harness.wait_for(lambda: all(one.get_subscription_count() for one in topics), "subscriptions")
+    frame, options = ROOM.frame(1), given(f"map_path:={path}", "anchor.matcher.name:=nearest")
+    with started(AnchorNode, *options, *COMPRESSED) as harness:
+        results = harness.received(Anchor, "anchor")
+        (infos, images), fixes = harness.camera(), harness.publisher(NavSatFix, "fix")
         infos.publish(conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
         for count, north_m in enumerate((500.0, 0.0), 1):
             stamp_ns = frame.stamp_ns + 10 * count * SECOND
             fixes.publish(fix(north_m, stamp_ns=stamp_ns))
             harness.wait_for(lambda at=stamp_ns: harness.node._hints.at(at, "camera", ON_EARTH), "the fix")
-            image = CompressedImage(header=conversions.header(stamp_ns, "camera"), format="jpeg")
-            image.data = encode_jpeg(frame.image, 95)
-            images.publish(image)
+            images.publish(jpeg_msg(frame.image, stamp_ns))
             harness.wait_for(lambda wanted=count: len(results) == wanted, "an anchor")
     far, near = (ros_messages.anchor_from_msg(one).result for one in results)
     assert isinstance(far, Rejection)

@@ -2,16 +2,15 @@
 
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 
-from node_harness import started
+from node_harness import COMPRESSED, DEMO_MAP, jpeg_msg, localize_request, started
 from rclpy.logging import get_logger
-from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
+from sensor_msgs.msg import CompressedImage, PointCloud2
 
 from visloc_msgs.msg import Anchor
 from visloc_msgs.srv import LoadMap, Localize
@@ -24,41 +23,29 @@ from visloc_ros.localization.searchable_map import reduce_map_to
 from visloc_ros.nodes import anchor_output, conversions
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.map_tracking import FollowedMap
-from visloc_ros.nodes.qos import LATCHED, RELIABLE
+from visloc_ros.nodes.qos import LATCHED
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources import ros_messages
-from visloc_ros.sources.ros_images import encode_jpeg
 
-DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 ROOM = simulate(SimulationConfig(duration_s=4.0, rate_hz=1.0), "localize")
 BY_LANDMARKS = ("-p", "anchor.search:=landmarks")
-CAMERA = tuple(word for value in ("transport:=compressed", "qos:=reliable") for word in ("-p", f"camera.{value}"))
 
 
 def test_an_image_is_found_by_landmarks_and_they_are_told_and_drawn(landmark_room, ros_domain):
     frame = ROOM.frame(1)
-    anchors: list[Anchor] = []
-    clouds: list[PointCloud2] = []
-    pictures: list[CompressedImage] = []
-    with started(AnchorNode, "-p", f"map_path:={landmark_room}", *BY_LANDMARKS, *CAMERA) as harness:
-        probe = harness.probe
-        probe.create_subscription(Anchor, "anchor", anchors.append, RELIABLE)
-        probe.create_subscription(PointCloud2, "map_points", clouds.append, LATCHED)
-        probe.create_subscription(CompressedImage, "matches/compressed", pictures.append, RELIABLE)
-        infos = probe.create_publisher(CameraInfo, "camera_info", RELIABLE)
-        images = probe.create_publisher(CompressedImage, "image/compressed", RELIABLE)
+    with started(AnchorNode, "-p", f"map_path:={landmark_room}", *BY_LANDMARKS, *COMPRESSED) as harness:
+        anchors, clouds = harness.received(Anchor, "anchor"), harness.received(PointCloud2, "map_points", LATCHED)
+        pictures = harness.received(CompressedImage, "matches/compressed")
+        infos, images = harness.camera()
         harness.wait_for(
             lambda: (
-                all(one.get_subscription_count() for one in (infos, images))
-                and all(probe.count_publishers(f"/visloc/{one}") for one in ("anchor", "matches/compressed"))
+                all(harness.probe.count_publishers(f"/visloc/{one}") for one in ("anchor", "matches/compressed"))
                 and clouds
             ),
             "topics of the node",
         )
-        image = CompressedImage(header=conversions.header(frame.stamp_ns, "camera"), format="jpeg")
-        image.data = encode_jpeg(frame.image, 95)
         infos.publish(conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
-        images.publish(image)
+        images.publish(jpeg_msg(frame.image, frame.stamp_ns))
         harness.wait_for(lambda: anchors and pictures, "anchor and picture")
         labels, points = harness.node._engine.map.point_labels, harness.node._engine.map.points
     anchor = ros_messages.anchor_from_msg(anchors[0]).result
@@ -90,9 +77,8 @@ def unit(rows):
 
 
 def test_points_are_grey_where_the_search_is_by_retrieval(landmark_room, ros_domain):
-    clouds: list[PointCloud2] = []
     with started(AnchorNode, "-p", f"map_path:={landmark_room}") as harness:
-        harness.probe.create_subscription(PointCloud2, "map_points", clouds.append, LATCHED)
+        clouds = harness.received(PointCloud2, "map_points", LATCHED)
         harness.wait_for(lambda: clouds, "latched map points")
     points, colours = conversions.coloured_points_from_msg(clouds[0])
     assert len(points) == len(open_map(landmark_room).points)
@@ -118,16 +104,12 @@ def test_a_map_reduced_to_landmarks_is_loaded_and_its_points_are_followed(landma
 
 
 def test_load_map_of_a_map_without_landmarks_keeps_the_old_one(landmark_room, ros_domain):
-    frame = ROOM.frame(1)
-    request = Localize.Request(camera_info=conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
-    request.image.header = conversions.header(frame.stamp_ns, "camera")
-    request.image.format, request.image.data = "jpeg", encode_jpeg(frame.image, 95)
     with started(AnchorNode, "-p", f"map_path:={landmark_room}", *BY_LANDMARKS) as harness:
         answer = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(DEMO_MAP)))
         assert answer.code == LoadMap.Response.INVALID_MAP_DATA
         assert "visloc prepare MAP --for landmarks" in answer.message
         assert "'demo_room' stays loaded" in answer.message
-        anchor = harness.call(Localize, "anchor_node/localize", request).anchor
+        anchor = harness.call(Localize, "anchor_node/localize", localize_request(ROOM.frame(1))).anchor
         assert anchor.accepted
         assert anchor.map_path == str(landmark_room)
         assert len(anchor.inlier_landmarks) == anchor.num_inliers

@@ -198,8 +198,8 @@ def subprocess_of(running: subprocess.Popen[str]):
 def test_a_map_builder_alone_takes_a_parameter_file_and_arguments(ros_domain, tmp_path):
     """The file says what arguments at their defaults would, too; another argument goes before it."""
     file = tmp_path / "parameters.yaml"
-    told = {"camera.transport": "compressed", "camera.qos": "reliable", "maps_folder": str(tmp_path / "no")}
-    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": told}}))
+    values = {"camera.transport": "compressed", "camera.qos": "reliable", "maps_folder": str(tmp_path / "no")}
+    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}))
     arguments = (f"params_file:={file}", f"maps_folder:={tmp_path / 'maps'}", "image_topic:=/camera/image_raw")
     with watched("map_building.launch.py", *arguments) as (running, harness):
         answer = harness.call(SetBool, "/visloc/map_builder_node/record", SetBool.Request(data=True))

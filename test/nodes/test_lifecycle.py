@@ -116,7 +116,7 @@ def test_a_process_ends_when_its_last_node_is_shut_down(ros_domain):
         assert running.wait(TIMEOUT_S) == 0
 
 
-TELL_WHEN_STARTED = """
+REPORT_START = """
 from visloc_ros.nodes import base
 serve = base.serve
 base.serve = lambda *arguments: (print("started", flush=True), serve(*arguments))
@@ -127,7 +127,7 @@ base.serve = lambda *arguments: (print("started", flush=True), serve(*arguments)
 @pytest.mark.parametrize("module", ["localization_node", "map_builder_node"])
 def test_a_process_that_is_told_to_stop_does_so_cleanly_and_without_a_word(ros_domain, module, number):
     """It tells when its nodes are active: over DDS, that may be heard 3 s later."""
-    program = f"{TELL_WHEN_STARTED}from visloc_ros.nodes.{module} import main; main()"
+    program = f"{REPORT_START}from visloc_ros.nodes.{module} import main; main()"
     with subprocess.Popen([sys.executable, "-c", program], stdout=PIPE, stderr=PIPE, text=True) as running:
         try:
             assert running.stdout.readline() == "started\n"

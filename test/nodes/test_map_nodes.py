@@ -7,7 +7,6 @@ import shutil
 import signal
 import threading
 import time
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -19,32 +18,29 @@ from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from mapped_room import SIMULATION
 from nav_msgs.msg import OccupancyGrid
-from node_harness import TIMEOUT_S, started
+from node_harness import COMPRESSED, DEMO_MAP, TIMEOUT_S, given, jpeg_msg, localize_request, started
 from rclpy.action import ActionClient
-from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
+from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from visloc_msgs.action import BuildMap as BuildMapAction
 from visloc_msgs.msg import Anchor
 from visloc_msgs.srv import BuildMap, LoadMap, Localize, SaveMap
 from visloc_ros.core.errors import OutputError
 from visloc_ros.core.map import open_map
-from visloc_ros.core.trajectory import write_tum
+from visloc_ros.core.trajectory import NANOSECONDS, write_tum
 from visloc_ros.features import make_extractor
 from visloc_ros.localization import AnchorEngine, anchor
+from visloc_ros.mapping import MapSummary
 from visloc_ros.nodes import anchor_node, conversions, map_builder_node
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.odometry_node import OdometryNode
-from visloc_ros.nodes.qos import LATCHED, RELIABLE
+from visloc_ros.nodes.qos import LATCHED
 from visloc_ros.simulation import simulate
 from visloc_ros.sources import ros_messages
-from visloc_ros.sources.ros_images import encode_jpeg
 
-DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
-
-RELIABLE_COMPRESSED = tuple(
-    word for value in ("transport:=compressed", "qos:=reliable") for word in ("-p", f"camera.{value}")
-)
+FRAME, TRUTH = simulate(SIMULATION, "map").frame(3), simulate(SIMULATION, "map").pose(3)
+"""A frame of the room, and the pose of its camera."""
 
 
 def test_a_map_is_built_by_a_service_call(recording, tmp_path, ros_domain):
@@ -62,19 +58,16 @@ def test_a_map_is_built_by_a_service_call(recording, tmp_path, ros_domain):
         assert len(open_map(tmp_path / "room").images) == answer.registered_images
 
 
-@pytest.mark.parametrize(
-    ("fields", "code"),
-    [
-        ({"source": "nowhere.mp4", "name": "a"}, BuildMap.Response.SOURCE_UNUSABLE),
-        ({"source": "x", "name": "../a"}, BuildMap.Response.INVALID_REQUEST),
-        ({"source": "x", "name": ""}, BuildMap.Response.INVALID_REQUEST),
-    ],
-)
-def test_a_build_that_cannot_be_is_refused_in_words(tmp_path, ros_domain, fields, code):
+def test_a_build_that_cannot_be_is_refused_in_words(tmp_path, ros_domain):
     with started(MapBuilderNode, "-p", f"maps_folder:={tmp_path}") as harness:
-        answer = harness.call(BuildMap, "map_builder_node/build_map", BuildMap.Request(**fields))
-        assert answer.code == code
-        assert answer.message
+        for source, name, code in (
+            ("nowhere.mp4", "a", BuildMap.Response.SOURCE_UNUSABLE),
+            ("x", "../a", BuildMap.Response.INVALID_REQUEST),
+            ("x", "", BuildMap.Response.INVALID_REQUEST),
+        ):
+            answer = harness.call(BuildMap, "map_builder_node/build_map", BuildMap.Request(source=source, name=name))
+            assert answer.code == code
+            assert answer.message
         assert list(tmp_path.iterdir()) == []
 
 
@@ -122,66 +115,45 @@ def test_a_node_that_is_stopped_stops_its_build(tmp_path, ros_domain, monkeypatc
 
 
 def test_the_anchor_node_localizes_one_image_by_a_service_call(room_map, ros_domain):
-    simulation = simulate(SIMULATION, "map")
-    frame = simulation.frame(3)
     with started(AnchorNode, "-p", f"map_path:={room_map}") as harness:
-        request = Localize.Request()
-        request.image.header = conversions.header(frame.stamp_ns, "camera")
-        request.image.format, request.image.data = "jpeg", encode_jpeg(frame.image, 95)
-        request.camera_info = conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera)
-        anchor = harness.call(Localize, "anchor_node/localize", request).anchor
-        assert anchor.accepted
-        assert ros_messages.pose_from_msg(anchor.pose.pose).is_close(simulation.pose(3), 0.03, 0.5)
-        assert (anchor.map_name, anchor.metric) == ("room", True)
+        request = localize_request(FRAME)
+        for camera_info in (request.camera_info, CameraInfo()):  # the latter is that of an uncalibrated camera
+            request.camera_info = camera_info
+            anchor = harness.call(Localize, "anchor_node/localize", request).anchor
+            assert anchor.accepted
+            assert ros_messages.pose_from_msg(anchor.pose.pose).is_close(TRUTH, 0.03, 0.5)
+            assert (anchor.map_name, anchor.metric) == ("room", True)
 
-        request.image.data = b"no image"
-        anchor = harness.call(Localize, "anchor_node/localize", request).anchor
-        assert (anchor.accepted, anchor.reason) == (False, "BAD_MESSAGE")
-
-
-def test_an_image_that_is_not_found_is_answered_in_words(room_map, ros_domain):
-    frame = simulate(SIMULATION, "map").frame(3)
-    with started(AnchorNode, "-p", f"map_path:={room_map}") as harness:
-        request = Localize.Request(camera_info=conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
-        request.image.header = conversions.header(frame.stamp_ns, "camera")
-        request.image.format, request.image.data = "jpeg", encode_jpeg(np.full_like(frame.image, 90), 95)
-        answer = harness.call(Localize, "anchor_node/localize", request)
+        grey = localize_request(FRAME, np.full_like(FRAME.image, 90))
+        answer = harness.call(Localize, "anchor_node/localize", grey)
         assert answer.message.startswith("FEW_FEATURES")
         assert "add light" in answer.message
         request.image.data = b"no image"
-        assert harness.call(Localize, "anchor_node/localize", request).message == "the image is neither JPEG nor PNG"
+        answer = harness.call(Localize, "anchor_node/localize", request)
+        assert answer.message == "the image is neither JPEG nor PNG"
+        assert (answer.anchor.accepted, answer.anchor.reason) == (False, "BAD_MESSAGE")
 
 
-@pytest.mark.parametrize("topic", ["camera_pose", "search_prior"])
-def test_the_fused_pose_of_a_frame_or_a_search_prior_says_where_to_search(room_map, ros_domain, topic):
-    simulation = simulate(SIMULATION, "map")
-    frame, prediction = simulation.frame(3), PoseWithCovarianceStamped()
-    prediction.header = conversions.header(frame.stamp_ns, "map")
-    prediction.pose = conversions.pose_with_covariance_to_msg(simulation.pose(3), np.eye(6) * 1e-4)
-    image = CompressedImage(header=conversions.header(frame.stamp_ns, "camera"), format="jpeg")
-    image.data = encode_jpeg(frame.image, 95)
-    anchors: list[Anchor] = []
-    with started(AnchorNode, "-p", f"map_path:={room_map}", *RELIABLE_COMPRESSED) as harness:
-        harness.probe.create_subscription(Anchor, "anchor", anchors.append, RELIABLE)
-        poses = harness.probe.create_publisher(PoseWithCovarianceStamped, topic, RELIABLE)
-        infos = harness.probe.create_publisher(CameraInfo, "camera_info", RELIABLE)
-        images = harness.probe.create_publisher(CompressedImage, "image/compressed", RELIABLE)
-        harness.wait_for(
-            lambda: all(one.get_subscription_count() for one in (poses, infos, images)), "subscriptions of the node"
-        )
-        poses.publish(prediction)
-        infos.publish(conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
-        images.publish(image)
-        harness.wait_for(lambda: anchors, "anchor")
-    assert anchors[0].accepted
-    assert ros_messages.pose_from_msg(anchors[0].pose.pose).is_close(simulation.pose(3), 0.03, 0.5)
-    assert "guided" in {stage.name for stage in anchors[0].stages}
+def test_the_fused_pose_of_a_frame_or_a_search_prior_says_where_to_search(room_map, ros_domain):
+    with started(AnchorNode, "-p", f"map_path:={room_map}", *COMPRESSED) as harness:
+        anchors = harness.received(Anchor, "anchor")
+        infos, images = harness.camera()
+        infos.publish(conversions.camera_to_msg(FRAME.stamp_ns, "camera", FRAME.camera))
+        for count, topic in enumerate(("camera_pose", "search_prior"), 1):
+            stamp_ns = FRAME.stamp_ns + 10 * count * NANOSECONDS
+            prediction = PoseWithCovarianceStamped(header=conversions.header(stamp_ns, "map"))
+            prediction.pose = conversions.pose_with_covariance_to_msg(TRUTH, np.eye(6) * 1e-4)
+            harness.publisher(PoseWithCovarianceStamped, topic).publish(prediction)
+            images.publish(jpeg_msg(FRAME.image, stamp_ns))
+            harness.wait_for(lambda count=count: len(anchors) == count, "anchor")
+            assert anchors[-1].accepted
+            assert ros_messages.pose_from_msg(anchors[-1].pose.pose).is_close(TRUTH, 0.03, 0.5)
+            assert "guided" in {stage.name for stage in anchors[-1].stages}
 
 
 def test_a_map_whose_z_axis_points_up_is_shown_from_above(ros_domain):
-    plans: list[OccupancyGrid] = []
     with started(AnchorNode, "-p", f"map_path:={DEMO_MAP}") as harness:
-        harness.probe.create_subscription(OccupancyGrid, "map_plan", plans.append, LATCHED)
+        plans = harness.received(OccupancyGrid, "map_plan", LATCHED)
         harness.wait_for(lambda: plans, "latched plan of the map")
     plan = plans[0]
     assert 0.02 < plan.info.resolution < 0.1
@@ -193,29 +165,30 @@ def test_a_map_whose_z_axis_points_up_is_shown_from_above(ros_domain):
 
 
 def test_a_map_that_cannot_be_loaded_leaves_the_old_one_in_use(room_map, tmp_path, ros_domain):
-    clouds: list[PointCloud2] = []
+    def load(path):
+        return harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(path)))
+
     with started(AnchorNode, "-p", f"map_path:={room_map}") as harness:
-        harness.probe.create_subscription(PointCloud2, "map_points", clouds.append, LATCHED)
+        clouds = harness.received(PointCloud2, "map_points", LATCHED)
         harness.wait_for(lambda: clouds, "latched map points")
         assert clouds[0].width == len(open_map(room_map).points)
-        missing = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(tmp_path / "absent")))
-        assert missing.code == LoadMap.Response.MAP_DOES_NOT_EXIST
+        assert load(tmp_path / "absent").code == LoadMap.Response.MAP_DOES_NOT_EXIST
         broken = tmp_path / "broken"
         shutil.copytree(room_map, broken)
         (broken / "features.h5").write_bytes(b"")
-        answer = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(broken)))
+        answer = load(broken)
         assert answer.code == LoadMap.Response.INVALID_MAP_DATA
         assert "features.h5" in answer.message
         assert "'room' stays loaded" in answer.message
         (broken / "manifest.json").write_text("{}")
-        answer = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(broken)))
+        answer = load(broken)
         assert answer.code == LoadMap.Response.INVALID_MAP_METADATA
         assert "manifest.json" in answer.message
-        answer = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path="maps/room"))
+        answer = load("maps/room")
         assert answer.code == LoadMap.Response.MAP_DOES_NOT_EXIST
         assert "absolute path" in answer.message
 
-        loaded = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(room_map)))
+        loaded = load(room_map)
         assert (loaded.code, loaded.map_name) == (LoadMap.Response.SUCCESS, "room")
 
 
@@ -253,7 +226,6 @@ def test_a_map_that_is_loaded_during_a_search_gives_its_name_to_no_anchor_of_the
     shutil.copytree(room_map, other)
     manifest = json.loads((other / "manifest.json").read_text())
     (other / "manifest.json").write_text(json.dumps(manifest | {"name": "hall"}))
-    frame = simulate(SIMULATION, "map").frame(3)
     searching, go_on, running = threading.Event(), threading.Event(), []
     find = AnchorEngine.solve
 
@@ -267,9 +239,7 @@ def test_a_map_that_is_loaded_during_a_search_gives_its_name_to_no_anchor_of_the
 
     monkeypatch.setattr(AnchorEngine, "solve", slow_find)
     with started(AnchorNode, "-p", f"map_path:={room_map}") as harness:
-        request = Localize.Request(camera_info=conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
-        request.image.header = conversions.header(frame.stamp_ns, "camera")
-        request.image.format, request.image.data = "jpeg", encode_jpeg(frame.image, 95)
+        request = localize_request(FRAME)
         clients = {
             name: harness.probe.create_client(kind, f"anchor_node/{name}")
             for name, kind in (("localize", Localize), ("load_map", LoadMap))
@@ -318,35 +288,26 @@ def test_the_map_in_use_is_packed_into_a_file_that_opens(room_map, tmp_path, ros
 
 def test_an_anchor_machine_localizes_from_the_keyframes_of_the_odometry(room_map, ros_domain):
     """Only keyframes and camera_info cross over to the anchor node; the images stay with the odometry."""
-    simulation = simulate(SIMULATION, "map")
-    frame, anchors = simulation.frame(3), []
-    options = [
-        *("-p", f"map_path:={room_map}", *RELIABLE_COMPRESSED),
-        *("-r", "anchor_node:image/compressed:=keyframe/compressed"),
-    ]
+    remapping = ("-r", "anchor_node:image/compressed:=keyframe/compressed")
+    options = (*given(f"map_path:={room_map}"), *COMPRESSED, *remapping)
     with started(OdometryNode, *options, others=[AnchorNode]) as harness:
-        node, probe = harness.node, harness.probe
-        probe.create_subscription(Anchor, "anchor", anchors.append, RELIABLE)
-        infos = probe.create_publisher(CameraInfo, "camera_info", RELIABLE)
-        images = probe.create_publisher(CompressedImage, "image/compressed", RELIABLE)
+        node, anchors = harness.node, harness.received(Anchor, "anchor")
+        infos, images = harness.camera()
         harness.wait_for(
             lambda: (
-                images.get_subscription_count()
-                and infos.get_subscription_count() == 2
+                infos.get_subscription_count() == 2
                 and node._output.keyframes._publisher.get_subscription_count()
-                and probe.count_publishers("anchor")
+                and harness.probe.count_publishers("anchor")
             ),
             "subscriptions of both nodes",
         )
-        infos.publish(conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
-        image = CompressedImage(header=conversions.header(frame.stamp_ns, "camera"), format="jpeg")
-        image.data = encode_jpeg(frame.image, 95)
-        images.publish(image)
+        infos.publish(conversions.camera_to_msg(FRAME.stamp_ns, "camera", FRAME.camera))
+        images.publish(jpeg_msg(FRAME.image, FRAME.stamp_ns))
         harness.wait_for(lambda: anchors, "anchor")
         assert node._output.keyframes_sent == 1
     assert anchors[0].accepted
-    assert ros_messages.stamp_from_msg(anchors[0].header.stamp) == frame.stamp_ns
-    assert ros_messages.pose_from_msg(anchors[0].pose.pose).is_close(simulation.pose(3), 0.03, 0.5)
+    assert ros_messages.stamp_from_msg(anchors[0].header.stamp) == FRAME.stamp_ns
+    assert ros_messages.pose_from_msg(anchors[0].pose.pose).is_close(TRUTH, 0.03, 0.5)
 
 
 def test_an_anchor_node_without_a_map_does_not_start(tmp_path, ros_domain):
@@ -378,22 +339,25 @@ class Goal:
         return future.result().status, future.result().result
 
 
-def test_a_map_is_built_by_an_action_that_tells_how_far_it_is(recording, tmp_path, ros_domain):
-    neighbours_alone = tmp_path / "mapping.yaml"
-    neighbours_alone.write_text("pairs: {window: 2, retrieval: 0}")
+def build_in_two_stages(tell, plan):
+    """Stands for a build that reports its progress."""
+    for stage in ("select", "extract"):
+        tell("stage", stage, 3)
+        for _ in range(3):
+            tell("advance", 1)
+    return MapSummary("room", 3, 2, 500, 1500, 3.0, 0.5, True, True)
+
+
+def test_a_map_is_built_by_an_action_that_reports_its_progress(tmp_path, ros_domain, monkeypatch):
+    monkeypatch.setattr(map_builder_node, "build", build_in_two_stages)
     with started(MapBuilderNode, "-p", f"maps_folder:={tmp_path}") as harness:
-        goal = Goal(harness, source=str(recording), name="room", config_file=str(neighbours_alone))
+        goal = Goal(harness, source="drive", name="room")
         status, result = goal.result()
         assert (status, result.code) == (GoalStatus.STATUS_SUCCEEDED, result.SUCCESS), result.message
-        assert result.registered_images == len(open_map(tmp_path / "room").images)
-        stages = [name for name, _ in groupby(one.stage for one in goal.feedback)]
-        assert stages[:2] == ["select", "extract"]
-        last = {one.stage: one for one in goal.feedback}["extract"]
-        assert (last.done, last.percent) == (last.total, 100.0)
-        assert last.total == result.total_images
-
-        status, again = Goal(harness, source=str(recording), name="room").result()
-        assert (status, again.code) == (GoalStatus.STATUS_ABORTED, again.MAP_EXISTS)
+        assert (result.registered_images, result.total_images, result.points) == (2, 3, 500)
+        steps = [(one.stage, one.done, one.total, round(one.percent)) for one in goal.feedback]
+        percents = ((0, 0), (1, 33), (2, 67), (3, 100))
+        assert steps == [(stage, done, 3, percent) for stage in ("select", "extract") for done, percent in percents]
 
 
 def test_a_build_that_is_cancelled_ends_and_the_next_one_is_begun(tmp_path, ros_domain, monkeypatch):

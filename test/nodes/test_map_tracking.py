@@ -29,19 +29,26 @@ def walk():
     return simulation, [simulation.frame(index) for index in range(8)]
 
 
-def test_points_of_an_anchor_are_followed(ros_domain, walk):
-    simulation, frames = walk
+@pytest.fixture
+def robot(ros_domain):
     with started(OdometryNode, *ARGUMENTS) as harness:
-        robot = Robot(harness)
-        before = [robot.track(frame, simulation.pose(index)) for index, frame in enumerate(frames[:3])]
-        assert [result.reason for result in before] == [Reason.FEW_MATCHES] * 3
-        robot.find(frames[1], simulation.pose(1))
-        for index in range(3, 8):
-            result = robot.track(frames[index], simulation.pose(index))
-            assert isinstance(result, TrackedPose)
-            assert result.anchor_stamp_ns == frames[1].stamp_ns
-            assert result.map_from_camera.is_close(simulation.pose(index), 0.05, 1.0)
-        assert harness.node._report()[2]["map tracking: tracked"] == 5
+        yield Robot(harness)
+
+
+def test_points_of_an_anchor_are_followed_until_the_clock_jumps_back(robot, walk):
+    simulation, frames = walk
+    before = [robot.track(frame, simulation.pose(index)) for index, frame in enumerate(frames[:3])]
+    assert [result.reason for result in before] == [Reason.FEW_MATCHES] * 3
+    robot.find(frames[1], simulation.pose(1))
+    for index in range(3, 8):
+        result = robot.track(frames[index], simulation.pose(index))
+        assert isinstance(result, TrackedPose)
+        assert result.anchor_stamp_ns == frames[1].stamp_ns
+        assert result.map_from_camera.is_close(simulation.pose(index), 0.05, 1.0)
+    assert robot.node._report()[2]["map tracking: tracked"] == 5
+    looped = replace(frames[2], stamp_ns=frames[0].stamp_ns - 10 * NANOSECONDS)
+    assert robot.track(looped, simulation.pose(2)).reason is Reason.FEW_MATCHES
+    assert robot.node._report()[2]["clock jump"] == 1
 
 
 @pytest.fixture
@@ -54,61 +61,43 @@ def hall(tmp_path):
     return folder
 
 
-def test_points_of_another_map_are_followed_once_anchors_come_from_it(ros_domain, walk, hall):
+def test_points_of_another_map_are_followed_once_anchors_come_from_it(robot, walk, hall):
     simulation, frames = walk
-    with started(OdometryNode, *ARGUMENTS) as harness:
-        robot = Robot(harness)
-        robot.track(frames[0], simulation.pose(0))
-        robot.find(frames[0], simulation.pose(0), "hall", hall)
-        assert robot.track(frames[1], simulation.pose(1)).reason is Reason.FEW_MATCHES
-        harness.wait_for(lambda: not harness.node._followed._loading.is_alive(), "map")
-        robot.track(frames[2], simulation.pose(2))
-        robot.find(frames[2], simulation.pose(2), "hall", hall)
-        result = robot.track(frames[3], simulation.pose(3))
-        assert isinstance(result, TrackedPose)
-        assert result.map_from_camera.is_close(simulation.pose(3), 0.05, 1.0)
-        assert harness.node._report()[2]["map tracking: map"] == "hall"
+    robot.track(frames[0], simulation.pose(0))
+    robot.find(frames[0], simulation.pose(0), "hall", hall)
+    assert robot.track(frames[1], simulation.pose(1)).reason is Reason.FEW_MATCHES
+    robot.harness.wait_for(lambda: not robot.node._followed._loading.is_alive(), "map")
+    robot.track(frames[2], simulation.pose(2))
+    robot.find(frames[2], simulation.pose(2), "hall", hall)
+    result = robot.track(frames[3], simulation.pose(3))
+    assert isinstance(result, TrackedPose)
+    assert result.map_from_camera.is_close(simulation.pose(3), 0.05, 1.0)
+    assert robot.node._report()[2]["map tracking: map"] == "hall"
 
 
-def test_another_map_that_is_not_here_is_tried_once_and_the_old_one_is_followed_again(ros_domain, walk, tmp_path):
+def test_another_map_that_is_not_here_is_tried_once_and_the_old_one_is_followed_again(robot, walk, tmp_path):
     simulation, frames = walk
-    with started(OdometryNode, *ARGUMENTS) as harness:
-        robot = Robot(harness)
-        for index in range(3):
-            robot.track(frames[index], simulation.pose(index))
-            robot.find(frames[index], simulation.pose(index), "hall", tmp_path / "absent")
-        robot.track(frames[3], simulation.pose(3))
-        assert harness.node._report()[2]["map tracking: anchor of another map"] == 3
-        robot.find(frames[3], simulation.pose(3))
-        assert isinstance(robot.track(frames[4], simulation.pose(4)), TrackedPose)
+    for index in range(3):
+        robot.track(frames[index], simulation.pose(index))
+        robot.find(frames[index], simulation.pose(index), "hall", tmp_path / "absent")
+    robot.track(frames[3], simulation.pose(3))
+    assert robot.node._report()[2]["map tracking: anchor of another map"] == 3
+    robot.find(frames[3], simulation.pose(3))
+    assert isinstance(robot.track(frames[4], simulation.pose(4)), TrackedPose)
 
 
-def test_anchors_that_nothing_bears_out_are_not_followed(ros_domain, walk):
+def test_anchors_that_nothing_bears_out_are_not_followed(robot, walk):
     """One a metre from the fused pose, one of another map."""
     simulation, frames = walk
-    with started(OdometryNode, *ARGUMENTS) as harness:
-        robot = Robot(harness)
-        robot.track(frames[0], simulation.pose(0))
-        wrong = SE3(simulation.pose(0).rotation, simulation.pose(0).translation + np.array([1.0, 0.0, 0.0]))
-        robot.find(frames[0], wrong)
-        assert isinstance(robot.track(frames[1], simulation.pose(1)), Rejection)
-        robot.find(frames[0], simulation.pose(0), map_name="elsewhere")
-        assert isinstance(robot.track(frames[2], simulation.pose(2)), Rejection)
-        values = harness.node._report()[2]
-        assert values["map tracking: anchor contradicts the fused pose"] == 1
-        assert values["map tracking: anchor of another map"] == 1
-
-
-def test_a_clock_that_jumps_back_ends_the_following(ros_domain, walk):
-    simulation, frames = walk
-    with started(OdometryNode, *ARGUMENTS) as harness:
-        robot = Robot(harness)
-        robot.track(frames[0], simulation.pose(0))
-        robot.find(frames[0], simulation.pose(0))
-        assert isinstance(robot.track(frames[1], simulation.pose(1)), TrackedPose)
-        looped = replace(frames[2], stamp_ns=frames[0].stamp_ns - 10 * NANOSECONDS)
-        assert robot.track(looped, simulation.pose(2)).reason is Reason.FEW_MATCHES
-        assert harness.node._report()[2]["clock jump"] == 1
+    robot.track(frames[0], simulation.pose(0))
+    wrong = SE3(simulation.pose(0).rotation, simulation.pose(0).translation + np.array([1.0, 0.0, 0.0]))
+    robot.find(frames[0], wrong)
+    assert isinstance(robot.track(frames[1], simulation.pose(1)), Rejection)
+    robot.find(frames[0], simulation.pose(0), map_name="elsewhere")
+    assert isinstance(robot.track(frames[2], simulation.pose(2)), Rejection)
+    values = robot.node._report()[2]
+    assert values["map tracking: anchor contradicts the fused pose"] == 1
+    assert values["map tracking: anchor of another map"] == 1
 
 
 @pytest.mark.parametrize("arguments", [(), ("-p", "map_tracking.enabled:=false", *ARGUMENTS)])

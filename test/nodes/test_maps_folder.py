@@ -45,9 +45,12 @@ def test_the_maps_of_the_folder_are_listed_those_that_are_broken_too(maps, ros_d
         assert "leads out of" in found["link"].problem
 
 
-def test_maps_are_loaded_by_name_and_none_from_outside(maps, ros_domain):
+def test_maps_are_loaded_by_name_and_saved_but_none_from_and_to_outside(maps, ros_domain):
     def load(path: object) -> LoadMap.Response:
         return harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(path)))
+
+    def save(path: object) -> SaveMap.Response:
+        return harness.call(SaveMap, "anchor_node/save_map", SaveMap.Request(path=str(path)))
 
     with started(AnchorNode, "-p", f"map_path:={maps / 'room'}", "-p", f"maps_folder:={maps}") as harness:
         assert load("packed.tar.gz").code == LoadMap.Response.SUCCESS
@@ -57,13 +60,6 @@ def test_maps_are_loaded_by_name_and_none_from_outside(maps, ros_domain):
             answer = load(outside)
             assert answer.code == LoadMap.Response.INVALID_REQUEST, outside
             assert "stays loaded" in answer.message
-
-
-def test_maps_are_saved_into_the_folder_only(maps, ros_domain):
-    def save(path: object) -> SaveMap.Response:
-        return harness.call(SaveMap, "anchor_node/save_map", SaveMap.Request(path=str(path)))
-
-    with started(AnchorNode, "-p", f"map_path:={maps / 'room'}", "-p", f"maps_folder:={maps}") as harness:
         assert save("copy.tar.gz").code == SaveMap.Response.SUCCESS
         assert len(open_map(maps / "copy.tar.gz").points) == len(open_map(maps / "room").points)
         assert save(maps.parent / "copy.tar.gz").code == SaveMap.Response.INVALID_REQUEST

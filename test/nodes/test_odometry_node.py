@@ -1,6 +1,7 @@
 """The odometry node with good and bad images over DDS."""
 
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pycolmap
@@ -8,7 +9,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from node_harness import Harness, started
+from node_harness import Harness, jpeg_msg, started
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 
@@ -18,7 +19,6 @@ from visloc_ros.nodes import conversions, odometry_node
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.sources import ros_messages
-from visloc_ros.sources.ros_images import encode_jpeg
 
 SECOND = 1_000_000_000
 BEGIN_NS = 1_700_000_000 * SECOND
@@ -61,11 +61,11 @@ class Camera:
     def wait_for_calibration(self, camera: pycolmap.Camera) -> None:
         """Wait until the next image is taken for one of this camera."""
 
-        def told() -> bool:
+        def is_used() -> bool:
             known = self.harness.node._input._choice.of_images(camera.width, camera.height)
             return not known.is_provisional and known.camera.mean_focal_length() == pytest.approx(camera.focal_length)
 
-        self.harness.wait_for(told, "calibration")
+        self.harness.wait_for(is_used, "calibration")
 
     def wait_for_rejection(self, kind: str) -> None:
         node = self.harness.node
@@ -88,16 +88,26 @@ def noise(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 255, (240, 320), dtype=np.uint8)
 
 
-def test_every_good_frame_gets_a_status(ros_domain):
+@pytest.fixture
+def camera(ros_domain) -> Iterator[Camera]:
+    """A calibrated camera before a node that is active."""
     with started(OdometryNode, *RELIABLE_RAW) as harness:
         camera = Camera(harness)
         camera.send_info()
-        for index in range(5):
-            camera.send(raw_image(BEGIN_NS + index * SECOND // 30, noise()))
-            status = camera.wait_for_status(BEGIN_NS + index * SECOND // 30)
-            assert (status.tracked, status.reason) == (False, "STANDING_STILL" if index else "DEGENERATE_MOTION")
-        assert (status.frames_received, status.frames_dropped) == (5, 0)
-        assert harness.node._output.keyframes_sent == 0  # nobody listens
+        yield camera
+
+
+def test_every_good_frame_gets_a_status(camera):
+    node = camera.harness.node
+    for index in range(5):
+        camera.send(raw_image(BEGIN_NS + index * SECOND // 30, noise()))
+        status = camera.wait_for_status(BEGIN_NS + index * SECOND // 30)
+        assert (status.tracked, status.reason) == (False, "STANDING_STILL" if index else "DEGENERATE_MOTION")
+    assert (status.frames_received, status.frames_dropped) == (5, 0)
+    assert node._output.keyframes_sent == 0  # nobody listens
+    assert camera.harness.call(Trigger, "odometry_node/reset_odometry", Trigger.Request()).success
+    camera.send(raw_image(BEGIN_NS + SECOND, noise()))
+    assert camera.wait_for_status(BEGIN_NS + SECOND).reason == "DEGENERATE_MOTION"
 
 
 def test_the_odometry_is_reset_only_when_it_no_longer_tracks(ros_domain, monkeypatch):
@@ -134,22 +144,13 @@ def test_compressed_images_are_decoded(ros_domain):
     with started(OdometryNode, *RELIABLE_RAW, "-p", "camera.transport:=compressed") as harness:
         camera = Camera(harness, CompressedImage, "image/compressed")
         camera.send_info()
-        image = CompressedImage(header=conversions.header(BEGIN_NS, "camera"), format="jpeg")
-        image.data = encode_jpeg(noise(), 90)
+        image = jpeg_msg(noise(), BEGIN_NS)
         camera.send(image)
         assert camera.wait_for_status(BEGIN_NS).reason == "DEGENERATE_MOTION"
         image.data = image.data[:100]
         image.header.stamp = conversions.stamp_to_msg(BEGIN_NS + SECOND)
         camera.send(image)
         camera.wait_for_rejection("SourceError")
-
-
-def test_a_black_frame_is_told(ros_domain):
-    with started(OdometryNode, *RELIABLE_RAW) as harness:
-        camera = Camera(harness)
-        camera.send_info()
-        camera.send(raw_image(BEGIN_NS, np.zeros((240, 320), np.uint8)))
-        assert camera.wait_for_status(BEGIN_NS).reason == "FEW_FEATURES"
 
 
 def test_images_without_camera_info_wait_for_a_calibration_and_later_ones_are_tracked(ros_domain):
@@ -163,78 +164,45 @@ def test_images_without_camera_info_wait_for_a_calibration_and_later_ones_are_tr
         assert camera.wait_for_status(BEGIN_NS + SECOND).reason == "DEGENERATE_MOTION"
 
 
-def test_an_impossible_camera_info_is_counted_and_a_good_one_taken(ros_domain):
-    with started(OdometryNode, *RELIABLE_RAW) as harness:
-        camera = Camera(harness)
-        impossible = conversions.camera_to_msg(BEGIN_NS, "camera", CAMERA)
-        impossible.k = -np.ones(9)
-        camera.send_info(impossible)
-        camera.wait_for_rejection("camera_info")
-        camera.send_info()
-        camera.send(raw_image(BEGIN_NS, noise()))
-        camera.wait_for_status(BEGIN_NS)
+def test_bad_messages_are_counted_and_the_next_image_tracked(camera):
+    impossible = conversions.camera_to_msg(BEGIN_NS, "camera", CAMERA)
+    impossible.k = -np.ones(9)
+    camera.send_info(impossible)
+    camera.wait_for_rejection("camera_info")
+    wrong_height = raw_image(BEGIN_NS, noise())
+    wrong_height.height = 480
+    for image, kind in (
+        (raw_image(BEGIN_NS, np.zeros((480, 640), np.uint8)), "CalibrationError"),
+        (wrong_height, "SourceError"),
+        (raw_image(0, noise()), "unstamped"),
+    ):
+        camera.send(image)
+        camera.wait_for_rejection(kind)
+    camera.send(raw_image(BEGIN_NS, np.zeros((240, 320), np.uint8)))
+    assert camera.wait_for_status(BEGIN_NS).reason == "FEW_FEATURES"
+    camera.send(raw_image(BEGIN_NS + SECOND, noise()))
+    assert camera.wait_for_status(BEGIN_NS + SECOND).reason == "DEGENERATE_MOTION"
 
 
-def test_an_image_of_another_size_is_counted_and_the_next_one_tracked(ros_domain):
-    with started(OdometryNode, *RELIABLE_RAW) as harness:
-        camera = Camera(harness)
-        camera.send_info()
-        camera.send(raw_image(BEGIN_NS, np.zeros((480, 640), np.uint8)))
-        camera.wait_for_rejection("CalibrationError")
-        camera.send(raw_image(BEGIN_NS + SECOND, noise()))
-        camera.wait_for_status(BEGIN_NS + SECOND)
+def test_a_shuffled_frame_is_dropped_and_a_looped_bag_starts_anew(camera):
+    for stamp_ns in (BEGIN_NS + 10 * SECOND, BEGIN_NS + 10 * SECOND - 1000):
+        camera.send(raw_image(stamp_ns, noise()))
+    camera.wait_for_rejection("unordered")
+    camera.send(raw_image(BEGIN_NS, noise()))
+    assert camera.wait_for_status(BEGIN_NS).reason == "DEGENERATE_MOTION"
 
 
-def test_an_image_whose_size_lies_and_one_without_stamp_are_counted(ros_domain):
-    with started(OdometryNode, *RELIABLE_RAW) as harness:
-        camera = Camera(harness)
-        camera.send_info()
-        liar = raw_image(BEGIN_NS, noise())
-        liar.height = 480
-        camera.send(liar)
-        camera.wait_for_rejection("SourceError")
-        camera.send(raw_image(0, noise()))
-        camera.wait_for_rejection("unstamped")
-        camera.send(raw_image(BEGIN_NS + SECOND, noise()))
-        camera.wait_for_status(BEGIN_NS + SECOND)
-
-
-def test_a_shuffled_frame_is_dropped_and_a_looped_bag_starts_anew(ros_domain):
-    with started(OdometryNode, *RELIABLE_RAW) as harness:
-        camera = Camera(harness)
-        camera.send_info()
-        for stamp_ns in (BEGIN_NS + 10 * SECOND, BEGIN_NS + 10 * SECOND - 1000):
-            camera.send(raw_image(stamp_ns, noise()))
-        camera.wait_for_rejection("unordered")
-        camera.send(raw_image(BEGIN_NS, noise()))
-        assert camera.wait_for_status(BEGIN_NS).reason == "DEGENERATE_MOTION"
-
-
-def test_another_camera_info_begins_anew(ros_domain):
-    with started(OdometryNode, *RELIABLE_RAW) as harness:
-        camera = Camera(harness)
-        camera.send_info()
-        camera.send(raw_image(BEGIN_NS, noise()))
-        camera.wait_for_status(BEGIN_NS)
-        longer = guess_camera(320, 240)
-        longer.focal_length = 1.5 * CAMERA.focal_length
-        for repetition in range(2):
-            camera.send_info(conversions.camera_to_msg(BEGIN_NS + repetition, "camera", longer))
-        camera.wait_for_calibration(longer)
-        for index, reason in ((1, "DEGENERATE_MOTION"), (2, "STANDING_STILL")):
-            camera.send(raw_image(BEGIN_NS + index * SECOND // 30, noise()))
-            assert camera.wait_for_status(BEGIN_NS + index * SECOND // 30).reason == reason
-
-
-def test_odometry_is_reset_by_a_service_call(ros_domain):
-    with started(OdometryNode, *RELIABLE_RAW) as harness:
-        camera = Camera(harness)
-        camera.send_info()
-        answer = harness.call(Trigger, "odometry_node/reset_odometry", Trigger.Request())
-        assert answer.success
-        camera.send(raw_image(BEGIN_NS, noise()))
-        camera.wait_for_status(BEGIN_NS)
-        assert not harness.node._reset_asked.is_set()
+def test_another_camera_info_begins_anew(camera):
+    camera.send(raw_image(BEGIN_NS, noise()))
+    camera.wait_for_status(BEGIN_NS)
+    longer = guess_camera(320, 240)
+    longer.focal_length = 1.5 * CAMERA.focal_length
+    for repetition in range(2):
+        camera.send_info(conversions.camera_to_msg(BEGIN_NS + repetition, "camera", longer))
+    camera.wait_for_calibration(longer)
+    for index, reason in ((1, "DEGENERATE_MOTION"), (2, "STANDING_STILL")):
+        camera.send(raw_image(BEGIN_NS + index * SECOND // 30, noise()))
+        assert camera.wait_for_status(BEGIN_NS + index * SECOND // 30).reason == reason
 
 
 def test_parameters_out_of_range_keep_the_node_from_starting(ros_domain):

@@ -119,9 +119,11 @@ def test_a_wrong_file_fails_the_transition_in_words(text, words, config_file, er
     assert errors == [words]
 
 
-def test_a_file_that_is_missing_fails_the_transition(tmp_path, errors, ros_domain):
+def test_a_file_that_is_missing_fails_the_transition_until_another_is_named(tmp_path, errors, ros_domain):
     with running(SmallNode, config_file=tmp_path / "absent.yaml") as node:
         assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
+        assert node.set_parameters([Parameter(CONFIG_FILE, value="")])[0].successful
+        assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
     assert len(errors) == 1
     assert "absent.yaml" in errors[0]
 
@@ -141,17 +143,9 @@ def test_a_node_tells_all_that_it_was_configured_with(config_file, ros_domain):
     with running(FusionNode, config_file=path, fusion__slew__speed=0.2) as node:
         assert node.get_parameter(EFFECTIVE_CONFIG).value == ""
         assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
-        told = yaml.safe_load(node.get_parameter(EFFECTIVE_CONFIG).value)
-        assert FusionNode.config_type.from_mapping(told) == node.config
-        assert (told["fusion"]["window"], told["fusion"]["slew"]["speed"]) == (7, 0.2)
-
-
-def test_nobody_else_sets_what_a_node_tells(ros_domain):
-    with running(SmallNode) as node:
-        assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
-        (result,) = node.set_parameters([Parameter(EFFECTIVE_CONFIG, value="name: other")])
-        assert not result.successful
-        assert "other" not in node.get_parameter(EFFECTIVE_CONFIG).value
+        effective = yaml.safe_load(node.get_parameter(EFFECTIVE_CONFIG).value)
+        assert FusionNode.config_type.from_mapping(effective) == node.config
+        assert (effective["fusion"]["window"], effective["fusion"]["slew"]["speed"]) == (7, 0.2)
 
 
 def test_what_has_no_effect_any_more_is_refused_until_the_node_is_cleaned_up(ros_domain):
@@ -161,17 +155,13 @@ def test_what_has_no_effect_any_more_is_refused_until_the_node_is_cleaned_up(ros
             (result,) = node.set_parameters([parameter])
             assert not result.successful
             assert "deactivate it and clean it up" in result.reason
+        (result,) = node.set_parameters([Parameter(EFFECTIVE_CONFIG, value="name: other")])  # the node alone sets it
+        assert not result.successful
+        assert "other" not in node.get_parameter(EFFECTIVE_CONFIG).value
         assert node.trigger_cleanup() is TransitionCallbackReturn.SUCCESS
         assert node.set_parameters([Parameter("name", value="rover")])[0].successful
         assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
         assert node.config.name == "rover"
-
-
-def test_a_parameter_that_can_be_set_again_after_a_transition_that_failed(tmp_path, errors, ros_domain):
-    with running(SmallNode, config_file=tmp_path / "absent.yaml") as node:
-        assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
-        assert node.set_parameters([Parameter(CONFIG_FILE, value="")])[0].successful
-        assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
 
 
 def test_a_value_that_the_option_cannot_have_is_refused_in_words(ros_domain):

@@ -9,15 +9,15 @@ pytest.importorskip("rclpy")
 
 from diagnostic_msgs.msg import DiagnosticArray
 from mapped_room import SIMULATION
-from node_harness import started
-from sensor_msgs.msg import CameraInfo, CompressedImage
+from node_harness import COMPRESSED, given, jpeg_msg, started
+from sensor_msgs.msg import CameraInfo
 
 from visloc_msgs.msg import Anchor
 from visloc_ros.apps.server_process import free_port, running
 from visloc_ros.core.map import open_map
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.nodes import diagnostics
-from visloc_ros.nodes.conversions import camera_to_msg, header
+from visloc_ros.nodes.conversions import camera_to_msg
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.nodes.remote_anchor_node import JPEG_QUALITY, RemoteAnchorNode
 from visloc_ros.server.uploads import read_upload
@@ -31,7 +31,7 @@ TOKEN = "correct-horse-battery"
 
 
 @pytest.fixture(autouse=True)
-def told_often(monkeypatch):
+def frequent_diagnostics(monkeypatch):
     monkeypatch.setattr(diagnostics, "PERIOD_S", 0.1)
 
 
@@ -42,11 +42,9 @@ class Robot:
         self.harness, self.node = harness, harness.node
         self.anchors, self.diagnostics, self._count = {}, ("", ""), 0
         probe = harness.probe
-        self._images = probe.create_publisher(CompressedImage, "image/compressed", RELIABLE)
-        self._infos = probe.create_publisher(CameraInfo, "camera_info", RELIABLE)
         probe.create_subscription(Anchor, "anchor", self._keep, RELIABLE)
         probe.create_subscription(DiagnosticArray, "/diagnostics", self._judge, RELIABLE)
-        harness.wait_for(lambda: self._images.get_subscription_count() and self._infos.get_subscription_count(), "ears")
+        self._infos, self._images = harness.camera()
         (publisher,) = (one for one in self.node.publishers if one.topic_name.endswith("/anchor"))
         harness.wait_for(publisher.get_subscription_count, "listener")
 
@@ -62,15 +60,13 @@ class Robot:
         self._count += 1
         stamp_ns = BEGIN_NS + self._count * STEP_NS
         self._infos.publish(camera_to_msg(stamp_ns, "camera", SEQUENCE.camera))
-        image = CompressedImage(header=header(stamp_ns, "camera"), format="jpeg")
-        image.data = encode_jpeg(SEQUENCE.frame(index).image, 95)
-        self._images.publish(image)
+        self._images.publish(jpeg_msg(SEQUENCE.frame(index).image, stamp_ns))
         return stamp_ns
 
     def wait_for_words(self, begin):
         """Go on as a camera does, until the diagnostics begin so: a silent camera is what they would speak of."""
 
-        def told():
+        def is_reported():
             if self.diagnostics[1].startswith(begin):
                 return True
             if self.diagnostics[1]:
@@ -78,7 +74,7 @@ class Robot:
                 self.send(1)
             return False
 
-        self.harness.wait_for(told, f"diagnostics that begin with '{begin}'")
+        self.harness.wait_for(is_reported, f"diagnostics that begin with '{begin}'")
 
     def find(self, index):
         """The anchor of a frame, which the node has been waiting for."""
@@ -89,11 +85,10 @@ class Robot:
 
 
 def asking(port, *more):
-    parameters = (f"server_url:=http://127.0.0.1:{port}", "camera.transport:=compressed", "camera.qos:=reliable", *more)
-    return [word for one in parameters for word in ("-p", one)]
+    return [*given(f"server_url:=http://127.0.0.1:{port}", *more), *COMPRESSED]
 
 
-def told_off(robot):
+def assert_no_answer(robot):
     stamp_ns = robot.send(0)
     robot.harness.wait_for(lambda: "does not answer" in robot.diagnostics[1], "words")
     assert robot.diagnostics[0] == b"\x02"
@@ -108,7 +103,7 @@ def test_anchors_are_those_of_the_map_on_the_server_and_without_it_the_diagnosti
     with ExitStack() as server:
         with started(RemoteAnchorNode, *asking(port, with_token)) as harness:
             robot = Robot(harness)
-            told_off(robot)
+            assert_no_answer(robot)
             server.enter_context(running(room_map.parent, "--token-file", str(tmp_path / "token"), port=port))
             assert robot.find(1).accepted
             robot.wait_for_words("Localizing")
@@ -116,23 +111,23 @@ def test_anchors_are_those_of_the_map_on_the_server_and_without_it_the_diagnosti
             robot = Robot(harness)
             has_the_anchors_of(robot, room_map)
             server.close()
-            told_off(robot)
+            assert_no_answer(robot)
 
 
 def has_the_anchors_of(robot, room_map):
     engine = AnchorEngine(open_map(room_map))
     for index in (1, 4):
-        told = robot.find(index)
-        assert told.accepted, told.reason
+        found = robot.find(index)
+        assert found.accepted, found.reason
         sent = read_upload(encode_jpeg(SEQUENCE.frame(index).image, 95), lambda *_: SEQUENCE.camera)
         again = read_upload(encode_jpeg(sent.image, JPEG_QUALITY), lambda *_: SEQUENCE.camera)
         own = engine.localize(again)
-        assert pose_from_msg(told.pose.pose).is_close(own.map_from_camera, 1e-6, 1e-4)
-        assert told.pose.covariance == pytest.approx(own.covariance.reshape(36), rel=1e-6)
-        assert told.map_covariance == pytest.approx(own.map_covariance.reshape(36), rel=1e-6)
-        assert (told.num_inliers, len(told.inlier_points)) == (own.num_inliers, own.num_inliers)
-        assert told.inlier_pixels == pytest.approx(own.inlier_pixels.reshape(-1), abs=1e-3)
-        assert (told.map_name, told.metric) == (room_map.name, True)
+        assert pose_from_msg(found.pose.pose).is_close(own.map_from_camera, 1e-6, 1e-4)
+        assert found.pose.covariance == pytest.approx(own.covariance.reshape(36), rel=1e-6)
+        assert found.map_covariance == pytest.approx(own.map_covariance.reshape(36), rel=1e-6)
+        assert (found.num_inliers, len(found.inlier_points)) == (own.num_inliers, own.num_inliers)
+        assert found.inlier_pixels == pytest.approx(own.inlier_pixels.reshape(-1), abs=1e-3)
+        assert (found.map_name, found.metric) == (room_map.name, True)
 
 
 def test_a_camera_that_nobody_calibrated_is_not_searched(ros_domain, room_map):
@@ -154,5 +149,5 @@ def test_a_camera_that_nobody_calibrated_is_not_searched(ros_domain, room_map):
     ],
 )
 def test_only_what_can_be_a_server_is_asked(ros_domain, parameters, starts):
-    with started(RemoteAnchorNode, *[word for one in parameters for word in ("-p", one)], succeeds=starts):
+    with started(RemoteAnchorNode, *given(*parameters), succeeds=starts):
         pass

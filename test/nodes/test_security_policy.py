@@ -170,9 +170,9 @@ def test_the_committed_policy_is_up_to_date(interfaces):
     assert POLICY.read_text(encoding="utf-8") == policy(processes), "run 'make policy'"
     renamed = ET.fromstring(policy(processes, "robot1/visloc", {"image": "/robot1/camera/image_raw", "imu": "/imu"}))
     assert {one.attrib["ns"] for one in renamed.iter("profile")} == {"/robot1/visloc"}
-    heard = {topic.text for topics in renamed.iter("topics") if "subscribe" in topics.attrib for topic in topics}
-    assert {"/robot1/camera/image_raw", "/imu", "image/compressed"} <= heard
-    assert not {"image", "imu"} & heard
+    subscribed = {topic.text for topics in renamed.iter("topics") if "subscribe" in topics.attrib for topic in topics}
+    assert {"/robot1/camera/image_raw", "/imu", "image/compressed"} <= subscribed
+    assert not {"image", "imu"} & subscribed
 
 
 def test_only_the_operator_calls_services_and_tells_where_the_robot_is(enclaves):

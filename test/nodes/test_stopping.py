@@ -74,10 +74,10 @@ def test_a_signal_that_wakes_the_executor_too_early_is_noticed(node):
     """rclpy's handler wakes the executor and then shuts the context down: here it does so without waking anyone."""
     executor, handle = SingleThreadedExecutor(), rclpy.get_default_context().handle
     executor.add_node(node)
-    was_told_otherwise = threading.Event()
+    was_woken = threading.Event()
 
     def give_up():
-        was_told_otherwise.set()
+        was_woken.set()
         executor.wake()
 
     timers = threading.Timer(0.5, handle.shutdown), threading.Timer(TIMEOUT_S, give_up)
@@ -87,4 +87,4 @@ def test_a_signal_that_wakes_the_executor_too_early_is_noticed(node):
         with pytest.raises(ExternalShutdownException):
             base.serve(executor, [node])
     timers[1].cancel()
-    assert not was_told_otherwise.is_set()
+    assert not was_woken.is_set()

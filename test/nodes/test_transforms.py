@@ -38,9 +38,7 @@ class ListeningNode(VislocNode[Config]):
 def moving(ros_domain):
     """Transforms of a base at 10, 11 and 12 s, the middle one sent once more and one too late."""
     with started(ListeningNode) as harness:
-        fixed = harness.probe.create_publisher(TFMessage, "/tf_static", TF_STATIC)
-        sent = harness.probe.create_publisher(TFMessage, "/tf", TF)
-        harness.wait_for(lambda: fixed.get_subscription_count() and sent.get_subscription_count(), "subscription")
+        fixed, sent = harness.publisher(TFMessage, "/tf_static", TF_STATIC), harness.publisher(TFMessage, "/tf", TF)
         fixed.publish(TFMessage(transforms=[transform_to_msg(0, "footprint", "base", FOOTPRINT_FROM_BASE)]))
         for seconds in (10.0, 11.0, 11.0, 10.5, 12.0):
             stamp_ns = round(seconds * SECOND)
@@ -68,9 +66,7 @@ def test_nothing_is_extrapolated_or_made_up(moving):
 
 def test_names_without_end_do_not_fill_the_memory_and_the_log(ros_domain, capfd):
     with started(ListeningNode) as harness:
-        fixed = harness.probe.create_publisher(TFMessage, "/tf_static", TF_STATIC)
-        sent = harness.probe.create_publisher(TFMessage, "/tf", TF)
-        harness.wait_for(lambda: fixed.get_subscription_count() and sent.get_subscription_count(), "subscription")
+        fixed, sent = harness.publisher(TFMessage, "/tf_static", TF_STATIC), harness.publisher(TFMessage, "/tf", TF)
         broken = transform_to_msg(0, "base", "nowhere" * 1000, FOOTPRINT_FROM_BASE)
         broken.transform.rotation.w = float("nan")
         for first in range(0, MOST_FRAMES + 2000, 1000):

@@ -10,11 +10,10 @@ pytest.importorskip("rclpy")
 
 from diagnostic_msgs.msg import DiagnosticArray
 from mapped_room import SIMULATION
-from node_harness import Harness, started
+from node_harness import COMPRESSED, Harness, started
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
 from visloc_msgs.msg import Anchor, LocalizationStatus, OdometryStatus
-from visloc_msgs.srv import Localize
 from visloc_ros.core.calibration import CalibrationSource
 from visloc_ros.core.camera import with_focal_length
 from visloc_ros.nodes import conversions, diagnostics, odometry_node
@@ -27,7 +26,6 @@ from visloc_ros.sources.calibration import write_camera_yaml
 from visloc_ros.sources.ros_images import encode_jpeg
 from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
 
-JPEG = ("-p", "camera.transport:=compressed", "-p", "camera.qos:=reliable")
 ZOOMED = replace(SIMULATION, focal_px=430.0)  # the guess for this size is 576
 BEGIN_NS, STEP_NS = 1_700_000_000_000_000_000, 500_000_000
 
@@ -39,7 +37,7 @@ def images_of(simulation: SimulationConfig) -> list[bytes]:
 
 
 @pytest.fixture(autouse=True)
-def told_often(monkeypatch):
+def frequent_diagnostics(monkeypatch):
     monkeypatch.setattr(diagnostics, "PERIOD_S", 0.1)
 
 
@@ -116,7 +114,7 @@ class Driver:
         """Images go on meanwhile, one for each message: without any for a while, these speak of nothing else."""
         before = None
 
-        def told() -> bool:
+        def is_reported() -> bool:
             nonlocal before
             latest = message, values = self.diagnostics.get(node, ("", {}))
             if words in message and camera in values.get("camera", ""):
@@ -126,7 +124,7 @@ class Driver:
                 self.send()
             return False
 
-        self.harness.wait_for(told, f"diagnostics of {node} with '{words}' and '{camera}'")
+        self.harness.wait_for(is_reported, f"diagnostics of {node} with '{words}' and '{camera}'")
 
     @staticmethod
     def _keep(answers):
@@ -149,7 +147,7 @@ class Driver:
 def test_the_anchor_node_finds_the_calibration_out_and_the_odometry_waits_for_it(
     room_map, ros_domain, simulation, words
 ):
-    with started(AnchorNode, *JPEG, "-p", f"map_path:={room_map}", others=[OdometryNode]) as harness:
+    with started(AnchorNode, *COMPRESSED, "-p", f"map_path:={room_map}", others=[OdometryNode]) as harness:
         driver = Driver(harness, simulation)
         driver.connect(2, ("anchor", "odometry_status", "anchor_camera_info"))
         driver.send_info()
@@ -171,7 +169,7 @@ def test_the_anchor_node_finds_the_calibration_out_and_the_odometry_waits_for_it
 
 
 def test_a_calibration_that_the_camera_tells_later_takes_over(room_map, ros_domain):
-    with started(AnchorNode, *JPEG, "-p", f"map_path:={room_map}", others=[OdometryNode]) as harness:
+    with started(AnchorNode, *COMPRESSED, "-p", f"map_path:={room_map}", others=[OdometryNode]) as harness:
         driver = Driver(harness)
         driver.connect(2, ("anchor", "odometry_status", "anchor_camera_info"))
         driver.anchor()
@@ -190,7 +188,7 @@ def test_a_calibration_that_the_camera_tells_later_takes_over(room_map, ros_doma
 def test_keyframes_go_to_an_anchor_machine_before_the_calibration_is_known(room_map, ros_domain):
     """It needs them to find the calibration out, and the odometry needs that."""
     remapped = ("-r", "anchor_node:image/compressed:=keyframe/compressed")
-    options = (*JPEG, "-p", f"map_path:={room_map}", "-p", "keyframe.max_interval:=0.01", *remapped)
+    options = (*COMPRESSED, "-p", f"map_path:={room_map}", "-p", "keyframe.max_interval:=0.01", *remapped)
     with started(OdometryNode, *options, others=[AnchorNode]) as harness:
         driver = Driver(harness)
         driver.connect(1, ("anchor", "odometry_status", "anchor_camera_info", "keyframe/compressed"))
@@ -205,7 +203,7 @@ def test_keyframes_go_to_an_anchor_machine_before_the_calibration_is_known(room_
 
 def test_odometry_with_nobody_to_ask_tracks_by_a_guess_and_says_so(ros_domain, monkeypatch):
     monkeypatch.setattr(odometry_node, "GUESS_AFTER_S", 0.0)
-    with started(OdometryNode, *JPEG) as harness:
+    with started(OdometryNode, *COMPRESSED) as harness:
         driver = Driver(harness)
         driver.connect(1, ("odometry_status",))
         driver.send_info()
@@ -221,7 +219,8 @@ def test_the_status_says_why_there_is_no_pose_while_the_calibration_is_not_known
         fusion.append(FusionNode(takes_odometry=False))
         return fusion[0]
 
-    with started(make_fusion, *JPEG, "-p", "base_frame:=camera", others=[lambda: OdometryNode(fusion[0])]) as harness:
+    options = (*COMPRESSED, "-p", "base_frame:=camera")
+    with started(make_fusion, *options, others=[lambda: OdometryNode(fusion[0])]) as harness:
         driver = Driver(harness)
         driver.connect(1, ("odometry_status", "status"))
         driver.send_info()
@@ -235,7 +234,7 @@ def test_the_status_says_why_there_is_no_pose_while_the_calibration_is_not_known
 def test_a_calibration_file_goes_before_camera_info(room_map, tmp_path, ros_domain, node_type):
     sequence = simulate(SIMULATION, "map")
     write_camera_yaml(tmp_path / "camera.yaml", sequence.camera)
-    options = (*JPEG, "-p", f"camera.calibration_file:={tmp_path / 'camera.yaml'}", "-p", f"map_path:={room_map}")
+    options = (*COMPRESSED, "-p", f"camera.calibration_file:={tmp_path / 'camera.yaml'}", "-p", f"map_path:={room_map}")
     with started(node_type, *options) as harness:
         driver = Driver(harness)
         driver.connect(1, ("anchor",) if node_type is AnchorNode else ("odometry_status",))
@@ -249,19 +248,8 @@ def test_a_calibration_file_that_cannot_be_read_keeps_a_node_from_starting(ros_d
         pass
 
 
-def test_one_image_of_an_uncalibrated_camera_is_found_by_a_service_call(room_map, ros_domain):
-    simulation = simulate(SIMULATION, "map")
-    with started(AnchorNode, "-p", f"map_path:={room_map}") as harness:
-        request = Localize.Request()  # its camera_info is all zeros
-        request.image.header, request.image.format = conversions.header(BEGIN_NS, "camera"), "jpeg"
-        request.image.data = images_of(SIMULATION)[3]
-        anchor = harness.call(Localize, "anchor_node/localize", request).anchor
-        assert anchor.accepted
-        assert pose_from_msg(anchor.pose.pose).is_close(simulation.pose(3), 0.03, 0.5)
-
-
 def test_calibration_sources_of_a_message():
     camera = simulate(SIMULATION, "map").camera
-    told = conversions.calibration_from_msg(conversions.camera_to_msg(BEGIN_NS, "camera", camera))
-    assert told.source is CalibrationSource.RECORDED
+    recorded = conversions.calibration_from_msg(conversions.camera_to_msg(BEGIN_NS, "camera", camera))
+    assert recorded.source is CalibrationSource.RECORDED
     assert conversions.calibration_from_msg(CameraInfo(width=480, height=360)) is None

@@ -1,9 +1,8 @@
 """The odometry node with a map, and what sends it what the camera, the fusion and the anchor node would."""
 
-from pathlib import Path
-
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from node_harness import DEMO_MAP
 from sensor_msgs.msg import CameraInfo, Image
 
 from visloc_msgs.msg import Anchor as AnchorMsg
@@ -16,7 +15,6 @@ from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.simulation import SimulationConfig
 from visloc_ros.sources.ros_messages import tracked_pose_from_msg
 
-DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 SMALL = SimulationConfig(width=320, height=240, focal_px=240.0, rate_hz=20.0, samples=1)
 RELIABLE_RAW = ("-p", "camera.qos:=reliable")
 ARGUMENTS = ("-p", f"map_tracking.map_path:={DEMO_MAP}", *RELIABLE_RAW)
