@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.result_mapping import pose_from_mapping
-from visloc_ros.server import search_batches
+from visloc_ros.server import device_queue
 from visloc_ros.server.app import make_app
-from visloc_ros.server.search_batches import Search, SearchBatches, SearchRequest
+from visloc_ros.server.device_queue import Search, SearchBatches, SearchRequest
 from visloc_ros.server.service import ServerConfig
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg, encode_png
@@ -187,7 +187,7 @@ def test_an_extractor_without_batches_gets_one_image_at_a_time():
 
 
 def test_large_images_are_not_held_in_memory_together(monkeypatch):
-    monkeypatch.setattr(search_batches, "MOST_PIXELS", 100)
+    monkeypatch.setattr(device_queue, "MOST_PIXELS", 100)
     batches, engine = SearchBatches(), Engine()
     searches = [search_of(grey) for grey in range(3)]  # of 64 pixels each
     with batches.waiting(searches[1]), batches.waiting(searches[2]):

@@ -1,15 +1,25 @@
-"""One queue before the models: searches wait for their turn outside the event loop, up to a limit."""
+"""One queue before the models: searches wait for their turn, and where it is faster are extracted in batches."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from threading import Lock
 from typing import TypeVar
 
 from visloc_ros.core.errors import DeadlineError
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.types import Frame
+from visloc_ros.localization import AnchorEngine
+from visloc_ros.localization.evidence import Query
+from visloc_ros.server.uploads import MOST_PIXELS, CameraOfSize, read_upload
 
+logger = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
 
 
@@ -63,3 +73,99 @@ class DeviceQueue:
         self._of_client[client] += change
         if not self._of_client[client]:
             del self._of_client[client]
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """The map to search an image in, empty where there is only one, and what is known of the image."""
+
+    map_name: str = ""
+    camera_of: CameraOfSize | None = None
+    prior: SE3 | None = None
+    with_inliers: bool = False
+
+
+class Search:
+    """An uploaded image, and its request."""
+
+    def __init__(self, data: bytes, request: SearchRequest) -> None:
+        self.request = request
+        self.query: Query | None = None
+        """The frame with its features, where a batch extracted them before its turn."""
+        self._data = data
+        self._frame: Frame | None = None
+
+    def read(self) -> Frame:
+        """The image, decoded when first needed. Raises as ``read_upload`` does, each time."""
+        if self._frame is None:
+            self._frame = read_upload(self._data, self.request.camera_of)
+        return self._frame
+
+
+class SearchBatches:
+    """Searches that wait for the thread of a queue.
+
+    Each has its turn there, in order of arrival. Where the extractor takes several images at once, a turn also extracts
+    features for searches of its map that wait behind it: a search then waits for one batch at most in place of one
+    image, and a failure is reported in the turn of its own search.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[Search] = []
+        self._lock = Lock()  # added on the event loop, taken in the thread of the queue
+
+    @contextmanager
+    def waiting(self, search: Search) -> Iterator[None]:
+        """While its client waits, a search may join a batch."""
+        with self._lock:
+            self._waiting.append(search)
+        try:
+            yield
+        finally:
+            self._forget(search)
+
+    def extract(self, search: Search, engine: AnchorEngine) -> Query:
+        """The frame of a search whose turn has come, with its features. Raises as ``AnchorEngine.extract`` does.
+
+        Features that were extracted before serve any engine with the same models, as those of one server have them.
+        """
+        self._forget(search)
+        if search.query is None:
+            self._look_at_with_others(search, engine)
+        return engine.extract(search.read()) if search.query is None else search.query
+
+    def _look_at_with_others(self, search: Search, engine: AnchorEngine) -> None:
+        others = self._take_others(search, engine.extractor.batch_size - 1)
+        if not others:
+            return
+        batch = [search, *others]
+        try:
+            for one, query in zip(batch, engine.extract_many([one.read() for one in batch]), strict=True):
+                one.query = query
+        except Exception:  # out of memory, most likely; none of them joins a batch again
+            logger.exception("%d images cannot be processed in one batch: each is processed alone", len(batch))
+
+    def _take_others(self, search: Search, most: int) -> list[Search]:
+        """The first readable searches of the same map, until their pixels exceed the limit of one image."""
+        others, num_pixels = [], _num_pixels(search.read())
+        for other in self._of_same_map(search)[:most]:
+            if num_pixels > MOST_PIXELS:
+                break
+            self._forget(other)
+            with suppress(Exception):  # which is reported in its own turn
+                num_pixels += _num_pixels(other.read())
+                others.append(other)
+        return others
+
+    def _of_same_map(self, search: Search) -> list[Search]:
+        with self._lock:
+            return [one for one in self._waiting if one.request.map_name == search.request.map_name]
+
+    def _forget(self, search: Search) -> None:
+        with self._lock, suppress(ValueError):
+            self._waiting.remove(search)
+
+
+def _num_pixels(frame: Frame) -> int:
+    height, width = frame.image.shape[:2]
+    return int(height * width)

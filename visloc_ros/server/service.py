@@ -16,10 +16,9 @@ from visloc_ros.localization import AnchorConfig
 from visloc_ros.localization.config import RETRIEVAL
 from visloc_ros.server.answers import LocalizeAnswer
 from visloc_ros.server.build_jobs import BuildJobs
-from visloc_ros.server.device_queue import DeviceQueue
+from visloc_ros.server.device_queue import DeviceQueue, Search, SearchBatches, SearchRequest
 from visloc_ros.server.metrics import FOUND, Metrics
 from visloc_ros.server.resident_maps import ResidentMaps
-from visloc_ros.server.search_batches import Search, SearchBatches, SearchRequest
 
 MOST_BODY_BYTES = 32 << 20  # a photo of 50 megapixels has 20 MB
 MOST_VIDEO_BYTES = 8 << 30  # an hour of a phone's full HD
