@@ -42,9 +42,8 @@ from visloc_ros.nodes.conversions import (
 from visloc_ros.nodes.diagnostics import processor_values, publish_diagnostics
 from visloc_ros.nodes.hint_input import HintInput
 from visloc_ros.nodes.maps_folder import MapsFolder
-from visloc_ros.nodes.predicted_poses import PredictedPoses
+from visloc_ros.nodes.predicted_poses import LONGEST_REST_S, PredictedPoses
 from visloc_ros.nodes.qos import LATCHED
-from visloc_ros.nodes.search_pace import LONGEST_REST_S
 from visloc_ros.nodes.worker import in_background
 from visloc_ros.sources.ros_messages import stamp_from_msg
 

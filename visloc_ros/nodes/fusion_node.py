@@ -200,15 +200,6 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         return *words_for(backend.latest), values
 
 
-def main() -> None:
-    """Run the node."""
-    run(FusionNode)
-
-
-if __name__ == "__main__":
-    main()
-
-
 DONE = TransitionCallbackReturn.SUCCESS
 MODES = tuple(mode.value for mode in Mode)
 
@@ -243,3 +234,12 @@ class ModeService:
         if is_stopped and node.start():
             return SetMode.Response.SUCCESS, f"the mode is {mode} now; it was {before}"
         return SetMode.Response.UNDEFINED, "the node could not be stopped or started again: see its log"
+
+
+def main() -> None:
+    """Run the node."""
+    run(FusionNode)
+
+
+if __name__ == "__main__":
+    main()

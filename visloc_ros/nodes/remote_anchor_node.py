@@ -18,8 +18,7 @@ from visloc_ros.nodes.anchor_output import AnchorOutput
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CAMERA_PARAMETERS, CameraInput, CameraInputConfig
 from visloc_ros.nodes.diagnostics import publish_diagnostics
-from visloc_ros.nodes.predicted_poses import PredictedPoses
-from visloc_ros.nodes.search_pace import LONGEST_REST_S
+from visloc_ros.nodes.predicted_poses import LONGEST_REST_S, PredictedPoses
 from visloc_ros.server.client import LocalizationClient, ServerError
 from visloc_ros.sources.ros_images import encode_jpeg
 
