@@ -12,7 +12,6 @@ from pathlib import Path
 
 CHECKPOINTS = "checkpoints"
 _LIGHTGLUE = "https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv/"
-_ALIKED = "https://github.com/Shiaoming/ALIKED/raw/main/models/"
 _NON_COMMERCIAL = "non-commercial (Magic Leap)"
 
 
@@ -38,43 +37,22 @@ class WeightsFile:
         return hub_folder / self.folder / self.file
 
 
+def _aliked(name: str, sha256: str, megabytes: float) -> WeightsFile:
+    url = f"https://github.com/Shiaoming/ALIKED/raw/main/models/{name}.pth"
+    return WeightsFile(name, f"{name}.pth", url, sha256, megabytes, "BSD-3-Clause", f"extractor {name}")
+
+
+def _lightglue(family: str, sha256: str) -> WeightsFile:
+    file, url = f"{family}_lightglue_v0-1_arxiv.pth", f"{_LIGHTGLUE}{family}_lightglue.pth"
+    purpose = f"matcher lightglue for {family}"
+    return WeightsFile(f"{family}-lightglue", file, url, sha256, 47.6, "Apache-2.0", purpose)
+
+
 CATALOGUE = (
-    WeightsFile(
-        "aliked-n16",
-        "aliked-n16.pth",
-        f"{_ALIKED}aliked-n16.pth",
-        "5be8704840ed662d9d8c561bf7279c222092674e7eb05fd0feab94899e9d82f2",
-        2.7,
-        "BSD-3-Clause",
-        "extractor aliked-n16",
-    ),
-    WeightsFile(
-        "aliked-n16rot",
-        "aliked-n16rot.pth",
-        f"{_ALIKED}aliked-n16rot.pth",
-        "ddf3abbf38e86f6a74540d214e1a9712c54b2d8551abc864542199f2347d7332",
-        2.7,
-        "BSD-3-Clause",
-        "extractor aliked-n16rot",
-    ),
-    WeightsFile(
-        "aliked-n32",
-        "aliked-n32.pth",
-        f"{_ALIKED}aliked-n32.pth",
-        "055283fd1624d3ab46a05c3b617b1a79a3f28d1f551737eef2d653e8c8232890",
-        3.9,
-        "BSD-3-Clause",
-        "extractor aliked-n32",
-    ),
-    WeightsFile(
-        "aliked-lightglue",
-        "aliked_lightglue_v0-1_arxiv.pth",
-        f"{_LIGHTGLUE}aliked_lightglue.pth",
-        "d975e965b105311a6143194852297dff4f02aea5cc2e10cecfed966ca0e22503",
-        47.6,
-        "Apache-2.0",
-        "matcher lightglue for aliked",
-    ),
+    _aliked("aliked-n16", "5be8704840ed662d9d8c561bf7279c222092674e7eb05fd0feab94899e9d82f2", 2.7),
+    _aliked("aliked-n16rot", "ddf3abbf38e86f6a74540d214e1a9712c54b2d8551abc864542199f2347d7332", 2.7),
+    _aliked("aliked-n32", "055283fd1624d3ab46a05c3b617b1a79a3f28d1f551737eef2d653e8c8232890", 3.9),
+    _lightglue("aliked", "d975e965b105311a6143194852297dff4f02aea5cc2e10cecfed966ca0e22503"),
     WeightsFile(
         "disk",
         "depth-save.pth",
@@ -84,24 +62,8 @@ CATALOGUE = (
         "Apache-2.0",
         "extractor disk",
     ),
-    WeightsFile(
-        "disk-lightglue",
-        "disk_lightglue_v0-1_arxiv.pth",
-        f"{_LIGHTGLUE}disk_lightglue.pth",
-        "b5b21d47ea24f2c5e501aec9c91b9716e4c8c3429a4dc1e615c133c4c9378335",
-        47.6,
-        "Apache-2.0",
-        "matcher lightglue for disk",
-    ),
-    WeightsFile(
-        "sift-lightglue",
-        "sift_lightglue_v0-1_arxiv.pth",
-        f"{_LIGHTGLUE}sift_lightglue.pth",
-        "5b52b8d9982d43532dc042606b346bb9594c9f5a4bd6f64362c63866287b4ac0",
-        47.6,
-        "Apache-2.0",
-        "matcher lightglue for sift",
-    ),
+    _lightglue("disk", "b5b21d47ea24f2c5e501aec9c91b9716e4c8c3429a4dc1e615c133c4c9378335"),
+    _lightglue("sift", "5b52b8d9982d43532dc042606b346bb9594c9f5a4bd6f64362c63866287b4ac0"),
     WeightsFile(
         "superpoint",
         "superpoint_v1.pth",
@@ -111,15 +73,7 @@ CATALOGUE = (
         _NON_COMMERCIAL,
         "extractor superpoint (package lightglue)",
     ),
-    WeightsFile(
-        "superpoint-lightglue",
-        "superpoint_lightglue_v0-1_arxiv.pth",
-        f"{_LIGHTGLUE}superpoint_lightglue.pth",
-        "6ff7040d0a497fc6639337946d7538dae07428c18f77a067a0b5a960e7cc551a",
-        47.5,
-        "Apache-2.0",
-        "matcher lightglue for superpoint",
-    ),
+    _lightglue("superpoint", "6ff7040d0a497fc6639337946d7538dae07428c18f77a067a0b5a960e7cc551a"),
     WeightsFile(
         "xfeat",
         "xfeat.pt",
