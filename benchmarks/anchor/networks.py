@@ -31,7 +31,7 @@ from visloc_ros.evaluation.machine import provenance
 from visloc_ros.features import FeatureConfig, Matcher, MatcherConfig, Matches, make_extractor, make_matcher
 from visloc_ros.features.backends.aliked import AlikedExtractor
 from visloc_ros.features.backends.weights import pick_device
-from visloc_ros.features.pixels import network_from_colmap
+from visloc_ros.features.images import network_from_colmap
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 
 REFERENCES = (0, 100, 150, 300, 490)

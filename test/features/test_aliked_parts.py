@@ -9,9 +9,8 @@ torchvision = pytest.importorskip("torchvision")
 import torch.nn.functional as F  # noqa: E402
 
 from visloc_ros.features.backends import aliked_network  # noqa: E402
+from visloc_ros.features.backends.aliked_descriptors import sample, selu_  # noqa: E402
 from visloc_ros.features.backends.aliked_network import SIZES, AlikedNetwork  # noqa: E402
-from visloc_ros.features.backends.bilinear import sample  # noqa: E402
-from visloc_ros.features.backends.selu import selu_  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

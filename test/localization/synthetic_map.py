@@ -9,7 +9,7 @@ from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.core.map import NO_POINT, LocalFeatures, Manifest, Map, MapImage
 from visloc_ros.core.types import Frame
 from visloc_ros.features import Vlad, VladConfig
-from visloc_ros.features.one_by_one import OneByOne
+from visloc_ros.features.types import OneByOne
 
 DIM = 32
 INFO = ModelInfo("synthetic", "Apache-2.0")

@@ -7,7 +7,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import LocalFeatures, Manifest, ModelInfo, save_map
 from visloc_ros.core.types import Frame
 from visloc_ros.features import Vlad, VladConfig
-from visloc_ros.features.one_by_one import OneByOne
+from visloc_ros.features.types import OneByOne
 
 DIM = 128
 INFO = ModelInfo("aliked-n16", "BSD-3-Clause", "ab" * 32)

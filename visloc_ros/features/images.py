@@ -1,10 +1,12 @@
-"""Images for models: reduced, grey, in three channels."""
+"""Images for models: reduced, grey, in three channels; and the only conversion of a network's pixels to COLMAP's."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from visloc_ros.core.camera import HALF_PIXEL
 from visloc_ros.core.types import Image
 
 
@@ -41,3 +43,18 @@ def as_rgb(image: Image) -> Image:
 
 def _round_down(length: float, multiple: int) -> int:
     return max(multiple, round(length) // multiple * multiple)
+
+
+# Networks count from the centre of the top-left pixel of the image they were given, which is (0, 0) to them and
+# (0.5, 0.5) to COLMAP; they may be given a resized image.
+
+
+def colmap_from_network(keypoints: ArrayLike, scale: ArrayLike = 1.0) -> NDArray[np.float32]:
+    """COLMAP pixels (N, 2) of the original image; ``scale`` (2,) is resized size / original size in x and y."""
+    shifted = np.asarray(keypoints, dtype=np.float32) + np.float32(HALF_PIXEL)
+    return np.asarray(shifted / np.asarray(scale, dtype=np.float32), dtype=np.float32)
+
+
+def network_from_colmap(keypoints: ArrayLike) -> NDArray[np.float32]:
+    """Network pixels (N, 2) of an image that is not resized."""
+    return np.asarray(np.asarray(keypoints, dtype=np.float32) - np.float32(HALF_PIXEL), dtype=np.float32)

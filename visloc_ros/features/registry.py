@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
-from collections.abc import Callable, Iterable
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, cast
 
 from visloc_ros.core.errors import ConfigError, ModelError
 from visloc_ros.core.hloc_layout import HLOC
@@ -24,10 +23,6 @@ from visloc_ros.features.config import (
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.sift import SiftExtractor
 from visloc_ros.features.types import GlobalDescriptor, LocalExtractor, Matcher
-from visloc_ros.features.vlad import Vlad
-
-_LIGHTGLUE_SOURCE = "git+https://github.com/cvg/LightGlue"
-_HLOC_SOURCE = "git+https://github.com/cvg/Hierarchical-Localization"
 
 
 def make_extractor(config: FeatureConfig | None = None) -> LocalExtractor:
@@ -37,9 +32,11 @@ def make_extractor(config: FeatureConfig | None = None) -> LocalExtractor:
     """
     config = config or FeatureConfig()
     if config.name.startswith(HLOC):
-        return _hloc_extractor(config)
+        return cast(LocalExtractor, _HLOC_EXTRACTOR.make(config))
     _check_known("extractor", config.name, EXTRACTOR_NAMES)
-    return _EXTRACTORS[config.name](config)
+    if config.name == "sift":
+        return SiftExtractor(config)
+    return cast(LocalExtractor, _EXTRACTORS[config.name].make(config))
 
 
 def make_matcher(config: MatcherConfig | None = None, extractor: str = "aliked-n16") -> Matcher:
@@ -50,9 +47,11 @@ def make_matcher(config: MatcherConfig | None = None, extractor: str = "aliked-n
     """
     config = config or MatcherConfig()
     if config.name.startswith(HLOC):
-        return _hloc_matcher(config)
+        return cast(Matcher, _HLOC_MATCHER.make(config))
     _check_known("matcher", config.name, MATCHER_NAMES)
-    return _MATCHERS[config.name](config, extractor)
+    if config.name == "nearest":
+        return NearestMatcher(config.filter_threshold, config.ratio)
+    return cast(Matcher, _LIGHTGLUE.make(config, extractor))
 
 
 def is_trained_with_the_map(config: GlobalConfig) -> bool:
@@ -60,22 +59,17 @@ def is_trained_with_the_map(config: GlobalConfig) -> bool:
     return config.name in (AUTO, VLAD)
 
 
-def make_global_descriptor(
-    config: GlobalConfig | None = None, centroids: NDArray[np.floating] | None = None
-) -> GlobalDescriptor:
-    """Make a global descriptor with its weights loaded; VLAD takes its codebook ``centroids`` (C, D) from the map.
+def make_global_descriptor(config: GlobalConfig) -> GlobalDescriptor:
+    """Make a global descriptor other than VLAD, which is trained with a map, with its weights loaded.
 
     Raises ConfigError on an unknown name, ModelError when its packages or weights are missing.
     """
-    config = config or GlobalConfig()
     if is_trained_with_the_map(config):
-        if centroids is None or not centroids.size:
-            raise ConfigError("VLAD is trained with a map: give its codebook, or name another global descriptor")
-        return Vlad(centroids)
+        raise ConfigError("VLAD is trained with a map: name another global descriptor")
     if config.name.startswith(HLOC):
-        return _hloc_descriptor(config)
+        return cast(GlobalDescriptor, _HLOC_DESCRIPTOR.make(config))
     _check_known("global descriptor", config.name, GLOBAL_NAMES)
-    return _netvlad(config) if config.name == "netvlad" else _hub_descriptor(config)
+    return cast(GlobalDescriptor, (_NETVLAD if config.name == "netvlad" else _HUB_DESCRIPTOR).make(config))
 
 
 def _check_known(kind: str, name: str, known: Iterable[str]) -> None:
@@ -83,106 +77,41 @@ def _check_known(kind: str, name: str, known: Iterable[str]) -> None:
         raise ConfigError(f"unknown {kind} '{name}'; known: {', '.join(known)}, and {HLOC}CONF of an installed hloc")
 
 
-def _aliked(config: FeatureConfig) -> LocalExtractor:
-    _require(config.name, "torch")
-    from visloc_ros.features.backends.aliked import AlikedExtractor
+class _Backend(NamedTuple):
+    """A class in a module of ``backends``, and the packages it needs, each with what pip installs it from."""
 
-    return AlikedExtractor(config)
+    module: str
+    name: str
+    needs: Mapping[str, str]
+    has_own_weights: bool = False
 
-
-def _disk(config: FeatureConfig) -> LocalExtractor:
-    _require(config.name, "torch")
-    from visloc_ros.features.backends.disk import DiskExtractor
-
-    return DiskExtractor(config)
-
-
-def _superpoint(config: FeatureConfig) -> LocalExtractor:
-    _require(config.name, "torch", lightglue=_LIGHTGLUE_SOURCE)
-    return _packaged(config)
-
-
-def _xfeat(config: FeatureConfig) -> LocalExtractor:
-    _require(config.name, "torch", "kornia")
-    return _packaged(config)
+    def make(self, config: FeatureConfig | MatcherConfig | GlobalConfig, *more: str) -> Any:
+        """The model. Raises ModelError where a package is missing, ConfigError for weights in place of its own."""
+        missing = [package for package in self.needs if importlib.util.find_spec(package) is None]
+        if missing:
+            sources = " ".join(self.needs[package] for package in missing)
+            raise ModelError(f"'{config.name}' needs {' and '.join(missing)}: pip install {sources}")
+        if self.has_own_weights and config.weights:
+            raise ConfigError(f"'{config.name}' has its weights from its own package: leave the option 'weights' empty")
+        module = importlib.import_module(f"visloc_ros.features.backends.{self.module}")
+        return getattr(module, self.name)(config, *more)
 
 
-def _packaged(config: FeatureConfig) -> LocalExtractor:
-    _refuse_weights(config)
-    from visloc_ros.features.backends.packaged import PackagedExtractor
+_TORCH = {"torch": "torch"}
+_OF_LIGHTGLUE = {**_TORCH, "lightglue": "git+https://github.com/cvg/LightGlue"}
+_OF_HLOC = {**_TORCH, "hloc": "git+https://github.com/cvg/Hierarchical-Localization"}
+_OF_HUB = {**_TORCH, "torchvision": "torchvision"}
 
-    return PackagedExtractor(config)
-
-
-def _hloc_extractor(config: FeatureConfig) -> LocalExtractor:
-    _require(config.name, "torch", hloc=_HLOC_SOURCE)
-    _refuse_weights(config)
-    from visloc_ros.features.backends.hloc_extractor import HlocExtractor
-
-    return HlocExtractor(config)
-
-
-def _hloc_matcher(config: MatcherConfig) -> Matcher:
-    _require(config.name, "torch", hloc=_HLOC_SOURCE)
-    _refuse_weights(config)
-    from visloc_ros.features.backends.hloc_matcher import HlocMatcher
-
-    return HlocMatcher(config)
-
-
-def _hloc_descriptor(config: GlobalConfig) -> GlobalDescriptor:
-    _require(config.name, "torch", hloc=_HLOC_SOURCE)
-    _refuse_weights(config)
-    from visloc_ros.features.backends.hloc_descriptor import HlocDescriptor
-
-    return HlocDescriptor(config)
-
-
-def _netvlad(config: GlobalConfig) -> GlobalDescriptor:
-    _require(config.name, "torch")
-    from visloc_ros.features.backends.netvlad import NetVladDescriptor
-
-    return NetVladDescriptor(config)
-
-
-def _hub_descriptor(config: GlobalConfig) -> GlobalDescriptor:
-    _require(config.name, "torch", "torchvision")
-    _refuse_weights(config)
-    from visloc_ros.features.backends.hub_descriptor import HubDescriptor
-
-    return HubDescriptor(config)
-
-
-def _lightglue(config: MatcherConfig, extractor: str) -> Matcher:
-    _require(config.name, "torch")
-    from visloc_ros.features.backends.lightglue import LightGlueMatcher
-
-    return LightGlueMatcher(config, extractor)
-
-
-def _nearest(config: MatcherConfig, extractor: str) -> Matcher:
-    return NearestMatcher(config.filter_threshold, config.ratio)
-
-
-def _require(name: str, *packages: str, **sources: str) -> None:
-    """Refuse a model whose ``packages``, or those that are installed from ``sources``, are missing."""
-    installed_from = {**{package: package for package in packages}, **sources}
-    missing = [package for package in installed_from if importlib.util.find_spec(package) is None]
-    if missing:
-        sources_of_missing = " ".join(installed_from[package] for package in missing)
-        raise ModelError(f"'{name}' needs {' and '.join(missing)}: pip install {sources_of_missing}")
-
-
-def _refuse_weights(config: FeatureConfig | MatcherConfig | GlobalConfig) -> None:
-    if config.weights:
-        raise ConfigError(f"'{config.name}' has its weights from its own package: leave the option 'weights' empty")
-
-
-_EXTRACTORS: dict[str, Callable[[FeatureConfig], LocalExtractor]] = {
-    **dict.fromkeys(ALIKED_NAMES, _aliked),
-    "disk": _disk,
-    "sift": SiftExtractor,
-    "superpoint": _superpoint,
-    "xfeat": _xfeat,
+_EXTRACTORS = {
+    **dict.fromkeys(ALIKED_NAMES, _Backend("aliked", "AlikedExtractor", _TORCH)),
+    "disk": _Backend("disk", "DiskExtractor", _TORCH),
+    "superpoint": _Backend("packaged", "PackagedExtractor", _OF_LIGHTGLUE, has_own_weights=True),
+    "xfeat": _Backend("packaged", "PackagedExtractor", {**_TORCH, "kornia": "kornia"}, has_own_weights=True),
 }
-_MATCHERS: dict[str, Callable[[MatcherConfig, str], Matcher]] = {"lightglue": _lightglue, "nearest": _nearest}
+_LIGHTGLUE = _Backend("lightglue", "LightGlueMatcher", _TORCH)
+_NETVLAD = _Backend("netvlad", "NetVladDescriptor", _TORCH)
+_HUB_DESCRIPTOR = _Backend("hub_descriptor", "HubDescriptor", _OF_HUB, has_own_weights=True)
+_HLOC_EXTRACTOR, _HLOC_MATCHER, _HLOC_DESCRIPTOR = (
+    _Backend("hloc", name, _OF_HLOC, has_own_weights=True)
+    for name in ("HlocExtractor", "HlocMatcher", "HlocDescriptor")
+)

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.types import Image
 from visloc_ros.features.config import FeatureConfig
-from visloc_ros.features.images import as_grey, reduce_image
-from visloc_ros.features.one_by_one import OneByOne
-from visloc_ros.features.pixels import colmap_from_network
-from visloc_ros.features.types import ModelInfo
+from visloc_ros.features.images import as_grey, colmap_from_network, reduce_image
+from visloc_ros.features.types import ModelInfo, OneByOne
 
 _DIM = 128
 

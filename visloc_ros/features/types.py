@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -90,3 +91,17 @@ class GlobalDescriptor(Protocol):
         A descriptor uses one of the two; zeros where there is nothing to describe.
         """
         ...
+
+
+class OneByOne(ABC):
+    """The methods of a ``LocalExtractor`` for several images, by that for one."""
+
+    batch_size = 1
+
+    @abstractmethod
+    def extract(self, image: Image) -> LocalFeatures:
+        """Features of one image."""
+
+    def extract_many(self, images: Sequence[Image]) -> list[LocalFeatures]:
+        """Features of every image, in their order."""
+        return [self.extract(image) for image in images]

@@ -16,8 +16,7 @@ from visloc_ros.core.camera import HALF_PIXEL
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.geometry import SE3, Sim3, rotation_angle_deg, rotation_matrix, rotation_vector
 from visloc_ros.features import MatcherConfig, make_matcher
-from visloc_ros.features.one_by_one import OneByOne
-from visloc_ros.features.types import Matches
+from visloc_ros.features.types import Matches, OneByOne
 from visloc_ros.odometry.dpvo.frame_points import FramePoints
 from visloc_ros.odometry.dpvo.places import Hit
 from visloc_ros.odometry.dpvo.point_alignment import align_points

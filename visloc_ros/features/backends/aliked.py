@@ -14,7 +14,7 @@ from visloc_ros.core.types import Image
 from visloc_ros.features.backends.aliked_network import SIZES, STRIDE, AlikedNetwork
 from visloc_ros.features.backends.weights import find_weights, load_weights, pick_device, pick_dtype
 from visloc_ros.features.config import FeatureConfig
-from visloc_ros.features.pixels import colmap_from_network
+from visloc_ros.features.images import colmap_from_network
 from visloc_ros.features.types import ModelInfo
 
 _BATCH_SIZE = 8  # bounds the memory of the maps: 0.1 GB for each VGA image, 0.33 GB where it has 1024x1024

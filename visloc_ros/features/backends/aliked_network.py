@@ -23,9 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from visloc_ros.features.backends.aliked_descriptors import DescriptorHead, Pyramid
-from visloc_ros.features.backends.bilinear import sample
-from visloc_ros.features.backends.selu import Selu, selu_
+from visloc_ros.features.backends.aliked_descriptors import DescriptorHead, Pyramid, Selu, sample, selu_
 
 STRIDE = 32
 _HALO = 2  # rows beside a strip that its result depends on: one for each 3x3 convolution

@@ -17,8 +17,7 @@ from visloc_ros.core.errors import ModelError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.types import Image
 from visloc_ros.features.backends.offline import make_offline
-from visloc_ros.features.backends.tensors import as_tensor, digest
-from visloc_ros.features.backends.weights import hub_folder, pick_device
+from visloc_ros.features.backends.weights import as_tensor, digest, hub_folder, pick_device
 from visloc_ros.features.config import GlobalConfig
 from visloc_ros.features.images import as_rgb, reduce_image
 from visloc_ros.features.types import ModelInfo

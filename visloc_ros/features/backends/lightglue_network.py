@@ -15,8 +15,14 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from visloc_ros.features.backends.lightglue_layers import Assignment, Layer, attend, rotary_encoding
-from visloc_ros.features.backends.lightglue_published import LAYERS, PublishedLightGlue
+from visloc_ros.features.backends.lightglue_layers import (
+    LAYERS,
+    Assignment,
+    Layer,
+    PublishedLightGlue,
+    attend,
+    rotary_encoding,
+)
 
 _MIN_POINTS_TO_PRUNE = {"cpu": 64, "cuda": 1536}
 

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from visloc_ros.core.errors import ModelError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.types import Image
-from visloc_ros.features.backends.tensors import as_tensor
-from visloc_ros.features.backends.weights import hub_folder, pick_device
+from visloc_ros.features.backends.weights import as_tensor, hub_folder, pick_device
 from visloc_ros.features.config import GlobalConfig
 from visloc_ros.features.images import as_rgb, reduce_image
 from visloc_ros.features.types import ModelInfo

@@ -12,13 +12,10 @@ from torch import Tensor, nn
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.types import Image
 from visloc_ros.features.backends.offline import make_offline
-from visloc_ros.features.backends.tensors import as_tensor, digest, pixel_scale
-from visloc_ros.features.backends.weights import pick_device
+from visloc_ros.features.backends.weights import as_tensor, digest, pick_device, pixel_scale
 from visloc_ros.features.config import FeatureConfig
-from visloc_ros.features.images import as_grey, as_rgb, reduce_image
-from visloc_ros.features.one_by_one import OneByOne
-from visloc_ros.features.pixels import colmap_from_network
-from visloc_ros.features.types import ModelInfo
+from visloc_ros.features.images import as_grey, as_rgb, colmap_from_network, reduce_image
+from visloc_ros.features.types import ModelInfo, OneByOne
 
 
 class _Package(NamedTuple):

@@ -13,7 +13,7 @@ from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.core.map import LocalFeatures, Map, MapImage
 from visloc_ros.core.types import AnchorPose, Frame, Image, Reason
 from visloc_ros.features.config import GlobalConfig
-from visloc_ros.features.one_by_one import OneByOne
+from visloc_ros.features.types import OneByOne
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.view_overlap import ViewOverlap
 
