@@ -6,12 +6,35 @@ import numpy as np
 from synthetic_map import DIM, World, unit
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.localization.strategies.landmarks import LandmarkConfig, make_landmark_map, save_landmark_map
-from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
-from visloc_ros.localization.strategies.landmarks.recogniser import NearestRecogniser
+from visloc_ros.localization.strategies.landmarks.clustering import label_points
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS, LandmarkConfig
+from visloc_ros.localization.strategies.landmarks.landmark_files import save_landmark_map
+from visloc_ros.localization.strategies.landmarks.landmark_map import reduce_map
 from visloc_ros.localization.strategies.landmarks.recogniser_files import WEIGHTS_NAME
 
 AWAY = np.array([50.0, 0.0, 0.0])
+DEFAULTS = LandmarkConfig()
+
+
+def make_landmark_map(map_, config=DEFAULTS):
+    return reduce_map(map_, label_points(map_, config), config)
+
+
+class NearestRecogniser:
+    """A keypoint shows the landmark of the most similar map point, and background where none is similar."""
+
+    background_threshold = 0.95
+
+    def __init__(self, descriptors, labels, num_classes):
+        self._descriptors, self._labels, self.num_classes = descriptors.astype(np.float32), labels, num_classes
+
+    def recognise(self, features):
+        best = np.full((len(features), self.num_classes), 0.7, np.float32)
+        similarity = unit(features.descriptors.astype(np.float32)) @ self._descriptors.T
+        for label in range(1, self.num_classes):
+            best[:, label] = similarity[:, self._labels == label].max(axis=1)
+        odds = np.exp((best - best.max(axis=1, keepdims=True)) / 0.05)
+        return odds / odds.sum(axis=1, keepdims=True)
 
 
 def named(map_, name):

@@ -6,8 +6,8 @@ import viser
 
 from visloc_ros.core.landmark_colours import landmark_colours
 from visloc_ros.core.map import Map
-from visloc_ros.localization.strategies.landmarks import load_landmark_map
 from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
+from visloc_ros.localization.strategies.landmarks.landmark_files import load_landmark_map
 from visloc_ros.viewer.scene import Scene
 
 

@@ -2,8 +2,7 @@
 
 import pytest
 from landmark_places import UPRIGHT, hall
-
-from visloc_ros.localization.strategies.landmarks import LandmarkConfig, make_landmark_map
+from landmark_worlds import make_landmark_map
 
 
 @pytest.fixture(scope="session")
@@ -24,4 +23,4 @@ def full_map(request, hall_map, upright_map):
 
 @pytest.fixture(scope="session")
 def landmark_map(full_map):
-    return make_landmark_map(full_map, LandmarkConfig())
+    return make_landmark_map(full_map)

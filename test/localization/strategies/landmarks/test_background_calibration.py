@@ -1,4 +1,4 @@
-"""The pre-filter: the threshold it is calibrated to, and when it keeps everything."""
+"""The pre-filter: the threshold it is calibrated to, and when it keeps everything; and how recognition is scored."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from visloc_ros.localization.strategies.landmarks.calibration import (
     background_threshold,
     keep_likely_landmarks,
 )
+from visloc_ros.localization.strategies.landmarks.recognition_scores import score_recognition
 
 
 def with_background(probabilities):
@@ -49,3 +50,18 @@ def test_less_than_two_fifths_left_means_that_all_are_kept(kept, expected):
 def test_an_image_without_tokens_or_of_background_alone():
     assert len(keep_likely_landmarks(np.zeros((0, 3), np.float32), 0.9)) == 0
     assert keep_likely_landmarks(with_background([0.99] * 4), 0.9).tolist() == [0, 1, 2, 3]
+
+
+def test_scores_count_landmarks_and_background_apart():
+    truth = np.array([1, 1, 1, 2, 0, 0])
+    found = np.array([1, 1, 0, 1, 0, 2])
+    scores = score_recognition([np.eye(3, dtype=np.float32)[found]], [truth])
+    assert scores.accuracy == pytest.approx(2 / 4)
+    assert scores.macro_accuracy == pytest.approx((2 / 3 + 0) / 2)
+    assert scores.background_precision == pytest.approx(1 / 2)
+    assert scores.background_recall == pytest.approx(1 / 2)
+
+
+def test_where_nothing_can_be_wrong_the_score_is_one():
+    scores = score_recognition([], [])
+    assert (scores.accuracy, scores.macro_accuracy, scores.background_precision, scores.background_recall) == (1,) * 4

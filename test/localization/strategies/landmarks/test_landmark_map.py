@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from landmark_places import shuffled
+from landmark_places import shuffled, unit
+from landmark_worlds import make_landmark_map
 from synthetic_map import FakeExtractor, World
 
 from visloc_ros.core.camera import project
@@ -15,8 +16,9 @@ from visloc_ros.localization.evidence import Query
 from visloc_ros.localization.evidence_collector import EvidenceCollector
 from visloc_ros.localization.guided import GuidedSearch
 from visloc_ros.localization.models import check_models
-from visloc_ros.localization.strategies.landmarks import LandmarkConfig, label_points, make_landmark_map, reduce_map
-from visloc_ros.localization.strategies.landmarks.landmark_map import medoid_descriptors
+from visloc_ros.localization.strategies.landmarks.clustering import label_points
+from visloc_ros.localization.strategies.landmarks.config import LandmarkConfig
+from visloc_ros.localization.strategies.landmarks.landmark_map import mean_descriptors
 from visloc_ros.localization.view_overlap import ViewOverlap
 
 DEFAULTS = LandmarkConfig()
@@ -98,26 +100,22 @@ def test_the_order_of_the_full_map_does_not_matter(full_map, landmark_map):
     )
 
 
-def test_covisible_frames_share_most_points(landmark_map):
-    rows = [set(image.point_rows.tolist()) for image in landmark_map.map.images]
-    shared = [len(rows[0] & other) if row else 0 for row, other in enumerate(rows)]
-    found = landmark_map.covisible(0, 5)
-    assert [shared[row] for row in found] == sorted(shared, reverse=True)[: len(found)]
-    assert len(found) == 5
-    assert 0 not in landmark_map.covisible(0, 1000)
-
-
 def test_one_landmark_can_be_the_whole_map(hall_map):
     reduced = make_landmark_map(hall_map, LandmarkConfig(num_landmarks=1))
     assert reduced.num_landmarks == 1
     assert set(reduced.labels.tolist()) == {1}
 
 
-def test_descriptors_can_be_made_otherwise(hall_map):
-    labels = label_points(hall_map, DEFAULTS)
-    one, other = (reduce_map(hall_map, labels, DEFAULTS, *more) for more in ((), (medoid_descriptors,)))
-    assert np.array_equal(one.labels, other.labels)
-    assert not np.array_equal(one.points.descriptors, other.points.descriptors)
+def test_the_descriptor_of_a_point_is_the_mean_of_its_observations(hall_map):
+    rows = np.array([7, 3, 800])
+    observed = [
+        [one.features.descriptors[one.point_rows == row][0] for one in hall_map.images if row in one.point_rows]
+        for row in rows
+    ]
+    descriptors = mean_descriptors(hall_map, rows)
+    assert descriptors.dtype == np.float16
+    assert np.allclose(descriptors, [unit(unit(np.array(one, float)).mean(axis=0)) for one in observed], atol=1e-3)
+    assert np.allclose(np.linalg.norm(descriptors.astype(float), axis=1), 1.0, atol=2e-3)
 
 
 @pytest.fixture(scope="module")

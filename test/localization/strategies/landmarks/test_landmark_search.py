@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from landmark_worlds import NearestRecogniser, make_landmark_map
 
 from visloc_ros.core.errors import MapError, ModelError
 from visloc_ros.core.map import LocalFeatures, open_map
@@ -13,8 +14,6 @@ from visloc_ros.core.types import AnchorPose, Frame, Reason
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.evidence import Query
-from visloc_ros.localization.strategies.landmarks import LandmarkConfig, make_landmark_map
-from visloc_ros.localization.strategies.landmarks.recogniser import NearestRecogniser
 from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
 
 ROOM = Path(__file__).parents[4] / "maps" / "demo_room.tar.gz"
@@ -28,7 +27,7 @@ def room():
 
 @pytest.fixture(scope="module")
 def landmarks(room):
-    return make_landmark_map(room, LandmarkConfig())
+    return make_landmark_map(room)
 
 
 class Scripted:

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.errors import ConfigError
-from visloc_ros.localization.strategies.landmarks import LandmarkConfig, label_points, preparation, reduce_map
+from visloc_ros.localization.strategies.landmarks import preparation
+from visloc_ros.localization.strategies.landmarks.clustering import label_points
+from visloc_ros.localization.strategies.landmarks.config import LandmarkConfig
+from visloc_ros.localization.strategies.landmarks.landmark_map import reduce_map
 from visloc_ros.localization.strategies.landmarks.preparation import Scene
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND
 

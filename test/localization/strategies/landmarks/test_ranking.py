@@ -1,6 +1,6 @@
 import numpy as np
 
-from visloc_ros.localization.strategies.landmarks.searcher import rank_by_confidence, rank_landmarks
+from visloc_ros.localization.strategies.landmarks.searcher import rank_landmarks
 
 # Six tokens, background and three landmarks.
 PROBABILITIES = np.array(
@@ -32,17 +32,11 @@ def test_a_rank_with_more_tokens_does_not_come_before_a_better_rank():
 def test_every_landmark_comes_once_and_background_never():
     probabilities = np.random.default_rng(0).random((50, 9)).astype(np.float32)
     assert sorted(one.label for one in rank_landmarks(probabilities)) == list(range(1, 9))
-    assert sorted(one.label for one in rank_by_confidence(probabilities)) == list(range(1, 9))
 
 
 def test_of_as_many_tokens_the_lower_number_comes_first():
     probabilities = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]], np.float32)
     assert [one.label for one in rank_landmarks(probabilities)] == [1, 2]
-
-
-def test_by_confidence_many_half_sure_tokens_outweigh_a_sure_one():
-    probabilities = np.array([[0.0, 1.0, 0.0]] + [[0.2, 0.35, 0.45]] * 20, np.float32)
-    assert labels_and_rows(rank_by_confidence(probabilities))[0] == (2, list(range(1, 21)))
 
 
 def test_no_tokens():

@@ -1,8 +1,6 @@
 """A recogniser on disk: what is written is read again, and whatever else lies there is refused in words."""
 
-import io
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -168,20 +166,3 @@ def test_weights_that_are_none_are_refused(folder, network, content):
     with pytest.raises(ModelError, match="does not hold the weights") as error:
         load_recogniser(files_in(folder), EXTRACTOR)
     assert REMEDY in str(error.value)
-
-
-def test_files_of_a_network_with_a_vector_for_keypoints_are_read(folder, tmp_path, network):
-    """Earlier versions foresaw tokens beside keypoints, and added a vector to those that are keypoints."""
-    now = load_recogniser(files_in(folder), EXTRACTOR, "cpu").recognise(features())
-    state, added = dict(network.state_dict()), torch.linspace(-0.5, 0.5, SHAPE.dim)
-    state["kinds.weight"] = torch.stack([added] + [torch.ones_like(added)] * 3)
-    state["input_norm.bias"] = state["input_norm.bias"] - added
-    content = io.BytesIO()
-    torch.save({name: value.half() for name, value in state.items()}, content)
-    info = RecogniserInfo(EXTRACTOR, {**shape_of(network), "extra_dim": 0}, 0.9)
-    write_recogniser(tmp_path, content.getvalue(), info)
-    then = load_recogniser(files_in(tmp_path), EXTRACTOR, "cpu").recognise(features())
-    np.testing.assert_allclose(then, now, atol=0.01)
-    write_recogniser(tmp_path, content.getvalue(), replace(info, shape={**info.shape, "extra_dim": 7}))
-    with pytest.raises(ModelError, match=f"tokens beside keypoints.*{REMEDY}"):
-        load_recogniser(files_in(tmp_path), EXTRACTOR)

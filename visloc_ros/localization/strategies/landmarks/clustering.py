@@ -14,10 +14,9 @@ from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import Map
 from visloc_ros.localization.reduced_map.views import Observations
-from visloc_ros.localization.strategies.landmarks.config import KMEANS, LandmarkConfig
+from visloc_ros.localization.strategies.landmarks.config import LandmarkConfig
+from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND
 
-BACKGROUND = 0
-"""Label of a point that belongs to no landmark."""
 POSE_POINTS = 30
 """Points of a landmark in one image that a pose can be computed from, with a third of them matched."""
 
@@ -92,7 +91,7 @@ def _cluster(plan: Array, config: LandmarkConfig) -> NDArray[np.intp]:
     count = min(wanted, len(plan) // _MIN_POINTS)
     if count <= 1:
         return np.zeros(len(plan), np.intp)
-    return _kmeans(plan, count, config.seed) if config.method == KMEANS else _birch(plan, count)
+    return _birch(plan, count)
 
 
 def _birch(plan: Array, count: int) -> NDArray[np.intp]:
@@ -109,13 +108,6 @@ def _birch(plan: Array, count: int) -> NDArray[np.intp]:
     if count <= 1:
         return np.zeros(len(plan), np.intp)
     return np.asarray(tree.set_params(n_clusters=count).partial_fit().predict(plan), dtype=np.intp)
-
-
-def _kmeans(plan: Array, count: int, seed: int) -> NDArray[np.intp]:
-    from sklearn.cluster import KMeans  # takes 0.5 s, so it is imported only when needed
-
-    count = min(count, len(np.unique(plan, axis=0)))
-    return np.asarray(KMeans(count, n_init=4, random_state=seed).fit_predict(plan), dtype=np.intp)
 
 
 def _images_of(

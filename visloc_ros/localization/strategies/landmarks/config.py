@@ -9,7 +9,6 @@ from visloc_ros.localization.strategies.landmarks.training_config import Trainin
 
 LANDMARKS = "landmarks"
 """Name of the search, and of its folder in a map."""
-BIRCH, KMEANS = "birch", "kmeans"
 MOST_LANDMARKS = 4096
 
 
@@ -17,7 +16,6 @@ MOST_LANDMARKS = 4096
 class LandmarkConfig(Config):
     """Options of dividing a map into landmarks, and of keeping its points."""
 
-    method: str = option(BIRCH, "How points are clustered into landmarks.", choices=(BIRCH, KMEANS))
     num_landmarks: int = option(
         0,
         "Largest number of landmarks; 0 for one of every 600 points, between 8 and 64.",
@@ -32,7 +30,6 @@ class LandmarkConfig(Config):
         minimum=0.0,
         maximum=1.0,
     )
-    seed: int = option(0, "Seed of k-means; the same map gives the same landmarks.", minimum=0, maximum=2**31 - 1)
 
 
 @dataclass(frozen=True)

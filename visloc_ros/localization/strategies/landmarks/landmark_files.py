@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -38,9 +37,9 @@ from visloc_ros.localization.reduced_map.provenance import (
     origin_of,
     read_description,
 )
-from visloc_ros.localization.strategies.landmarks.clustering import BACKGROUND
 from visloc_ros.localization.strategies.landmarks.config import LANDMARKS, MOST_LANDMARKS, LandmarkConfig
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap, PointTable
+from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND
 
 POINTS_NAME, FRAMES_NAME, DESCRIPTION_NAME = "landmarks.npz", "frames.npz", "landmarks.json"
 SCHEMA_VERSION = 1
@@ -95,21 +94,6 @@ def load_landmark_map(files: Mapping[str, bytes], manifest: Manifest) -> Landmar
     points = _read_points(files[POINTS_NAME], description)
     frames, frame_rows = _read_frames(files[FRAMES_NAME], description, points)
     return LandmarkMap.of(manifest, frames, points, frame_rows, description.config)
-
-
-def byte_report(landmark_map: LandmarkMap) -> dict[str, int]:
-    """Bytes on disk of the descriptors, the rest of the points, the frames, and the description; their sum is exact."""
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        save_landmark_map(folder, landmark_map)
-        sizes = {name: (folder / name).stat().st_size for name in (POINTS_NAME, FRAMES_NAME, DESCRIPTION_NAME)}
-    descriptors = landmark_map.points.descriptors.nbytes
-    return {
-        "descriptors": descriptors,
-        "points": sizes[POINTS_NAME] - descriptors,
-        "frames": sizes[FRAMES_NAME],
-        "description": sizes[DESCRIPTION_NAME],
-    }
 
 
 def _describe(landmark_map: LandmarkMap) -> dict[str, Any]:

@@ -6,9 +6,8 @@ features the projections of points. After PRAM (Xue et al. 2024, arXiv 2404.0778
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -18,48 +17,19 @@ from visloc_ros.core.geometry import Array
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.localization.reduced_map.frames import make_frame, map_of_frames
-from visloc_ros.localization.reduced_map.views import Covisibility, Observations, View, see
-from visloc_ros.localization.strategies.landmarks.clustering import BACKGROUND, canonical_order, label_points
+from visloc_ros.localization.reduced_map.views import Observations, View, see
+from visloc_ros.localization.strategies.landmarks.clustering import canonical_order
 from visloc_ros.localization.strategies.landmarks.config import LandmarkConfig
 from visloc_ros.localization.strategies.landmarks.sparsification import sparsify
-from visloc_ros.localization.strategies.landmarks.tokens import unit_rows
+from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, unit_rows
 from visloc_ros.localization.strategies.landmarks.virtual_frames import choose_virtual_frames
-
-_CHUNK_VALUES = 1 << 23  # numbers held at once: 32 MB
-
-
-def medoid_descriptors(map_: Map, point_rows: NDArray[np.integer]) -> NDArray[np.float16]:
-    """Descriptors (K, D) of points by row (K,): of each the observation that is most like the others, by the median.
-
-    As in PRAM (Xue et al. 2024, arXiv 2404.07785): its median of the distances 2 - 2 cos to all observations of the
-    point is least. It is a real observation, where a mean would lie between two looks of the point. Each point must be
-    seen by an image.
-    """
-    observed, ends = _observed_descriptors(map_, point_rows)
-    starts = np.concatenate([[0], ends[:-1]])
-    lengths = ends - starts
-    chosen = np.empty(len(ends), np.intp)
-    for length in np.unique(lengths):
-        points = np.flatnonzero(lengths == length)
-        at_once = max(1, _CHUNK_VALUES // int(length * (length + observed.shape[1])))
-        for first in range(0, len(points), at_once):
-            some = points[first : first + at_once]
-            chosen[some] = starts[some] + _medoids(unit_rows(observed[starts[some][:, None] + np.arange(length)]))
-    return unit_rows(observed[chosen]).astype(np.float16)
 
 
 def mean_descriptors(map_: Map, point_rows: NDArray[np.integer]) -> NDArray[np.float16]:
     """Descriptors (K, D) of points by row (K,): of each the mean of its observations, of unit length.
 
-    Each point has to be seen by an image.
+    Each point has to be seen by an image. PRAM takes the medoid, with which fewer images were found.
     """
-    observed, ends = _observed_descriptors(map_, point_rows)
-    sums = np.add.reduceat(unit_rows(observed), np.concatenate([[0], ends[:-1]]), axis=0)
-    return unit_rows(sums).astype(np.float16)
-
-
-def _observed_descriptors(map_: Map, point_rows: NDArray[np.integer]) -> tuple[NDArray[np.floating], NDArray[np.intp]]:
-    """Descriptors (O, D) of all observations of these points, point by point, and where those of each (K,) end."""
     observations = Observations.of(map_)
     places = np.full(len(map_.points), -1)
     places[point_rows] = np.arange(len(point_rows))
@@ -70,19 +40,13 @@ def _observed_descriptors(map_: Map, point_rows: NDArray[np.integer]) -> tuple[N
         keypoints = observations.keypoints[first:last][seen[first:last] >= 0]
         parts.append(image.features.descriptors[keypoints])
     seen = seen[seen >= 0]
+    observed = np.concatenate(parts)[np.argsort(seen, kind="stable")]  # point by point
     ends = np.cumsum(np.bincount(seen, minlength=len(point_rows)))
-    return np.concatenate(parts)[np.argsort(seen, kind="stable")], ends
-
-
-def _medoids(descriptors: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Index (K,) of the descriptor with the least median distance in each of K sets of N unit descriptors (K, N, D)."""
-    distances = 2.0 - 2.0 * np.matmul(descriptors, descriptors.transpose(0, 2, 1))
-    return np.asarray(np.median(distances, axis=2).argmin(axis=1))
+    sums = np.add.reduceat(unit_rows(observed), np.concatenate([[0], ends[:-1]]), axis=0)
+    return unit_rows(sums).astype(np.float16)
 
 
 _SCORE_PER_ERROR, _LARGEST_DIVISOR = 5.0, 20.0  # the score of a point is 1 to 1/20, at 0.2 px to 4 px of error
-
-Describe = Callable[[Map, NDArray[np.integer]], NDArray[np.float16]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,34 +99,16 @@ class LandmarkMap:
         """How many landmarks there are."""
         return len(self.frame_rows)
 
-    def covisible(self, row: int, count: int) -> list[int]:
-        """Rows of the ``count`` images that share most points with image ``row``, itself not among them, most first."""
-        return self._covisibility.rank(row, count)
 
-    @cached_property
-    def _covisibility(self) -> Covisibility:
-        return Covisibility([image.point_rows for image in self.map.images], len(self.map.points))
-
-
-def make_landmark_map(map_: Map, config: LandmarkConfig) -> LandmarkMap:
-    """Divide a map into landmarks and reduce it to them. Raises MapError where its images overlap too little.
-
-    The order of the points and images of ``map_`` does not matter.
-    """
-    return reduce_map(map_, label_points(map_, config), config)
-
-
-def reduce_map(
-    map_: Map, labels: NDArray[np.int32], config: LandmarkConfig, describe: Describe = mean_descriptors
-) -> LandmarkMap:
-    """Reduce a map to points of landmarks, by the labels (P,) of its points. Raises MapError."""
+def reduce_map(map_: Map, labels: NDArray[np.int32], config: LandmarkConfig) -> LandmarkMap:
+    """Reduce a map to points of landmarks, by the labels (P,) of its points, in whatever order. Raises MapError."""
     images = sorted(map_.images, key=lambda image: image.name)
     order = canonical_order(map_.points)
     views, errors = _see_labelled(images, map_.points, labels)
     virtual = [frames[0] for frames in choose_virtual_frames([view.point_rows for view in views], labels)]
     kept = sparsify(views, map_.points, virtual, config.thinning_radius)
     points = order[np.isin(order, kept.points)]
-    descriptors = describe(replace(map_, images=tuple(images)), points)
+    descriptors = mean_descriptors(replace(map_, images=tuple(images)), points)
     table = PointTable(map_.points[points], labels[points], descriptors, errors[points])
     frames = _frames(images, views, kept.views, points, table)
     frame_rows = np.searchsorted(kept.views, virtual).astype(np.int32)

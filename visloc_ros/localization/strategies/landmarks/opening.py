@@ -23,20 +23,11 @@ from visloc_ros.localization.strategies.landmarks.tokens import Float32
 _LEAST = np.float32(1e-6)  # probability: of tokens that surely belong to another map nothing is known here
 
 
-def open_landmarks(map_: Map, device: str = "auto") -> tuple[LandmarkMap, RecogniserOfOneMap]:
-    """The landmarks of a map, and their recogniser.
-
-    Raises MapError where the map was not prepared, or its landmarks are broken or of another version of it; ModelError
-    where the recogniser is.
-    """
-    (opened,) = open_landmarks_of([map_], device)
-    return opened
-
-
 def open_landmarks_of(maps: Sequence[Map], device: str = "auto") -> list[tuple[LandmarkMap, RecogniserOfOneMap]]:
     """The landmarks of several maps, and the recogniser of each.
 
-    A recogniser that maps share is loaded once, and runs once for an image. Raises what ``open_landmarks`` does.
+    A recogniser that maps share is loaded once, and runs once for an image. Raises MapError where a map was not
+    prepared, or its landmarks are broken or of another version of it; ModelError where the recogniser is.
     """
     recognisers: dict[bytes, Recogniser] = {}
     opened = []
@@ -132,12 +123,8 @@ class RecogniserOfOneMap:
         return self.of_all_maps.background_threshold
 
     def recognise(self, features: LocalFeatures) -> Float32:
-        """Probabilities (N, C) of background and of the map's landmarks."""
-        return self.of_this_map(self.of_all_maps.recognise(features))
-
-    def of_this_map(self, probabilities: Float32) -> Float32:
-        """Probabilities (N, C) here from those of all maps, by Bayes' rule, given the map that is searched."""
-        first = 1 + self.first_class
+        """Probabilities (N, C) of background and of the map's landmarks, by Bayes' rule, given that map."""
+        probabilities, first = self.of_all_maps.recognise(features), 1 + self.first_class
         own = probabilities[:, first : first + self.num_landmarks]
         of_both = np.concatenate((probabilities[:, :1], own), axis=1) + _LEAST
         return np.asarray(of_both / of_both.sum(axis=1, keepdims=True), np.float32)

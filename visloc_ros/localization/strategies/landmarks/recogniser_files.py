@@ -26,7 +26,6 @@ _LARGEST_WIDTHS = {
     "prototypes": 1024,
 }
 _MAY_BE_ZERO = ("prototypes",)
-_OLD_WIDTH = "extra_dim"  # of tokens beside keypoints, which earlier versions foresaw, and never had
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,6 @@ def _read_info(content: bytes) -> RecogniserInfo:
         version = values["schema_version"]
         if version != SCHEMA_VERSION:
             raise ModelError(f"{INFO_NAME} is of version {version}, this program reads {SCHEMA_VERSION}{REMEDY}")
-        if values["shape"].pop(_OLD_WIDTH, 0) != 0:
-            raise ModelError(f"{INFO_NAME} has tokens beside keypoints, which this program does not know{REMEDY}")
         info = RecogniserInfo(**values)
         _check(info)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

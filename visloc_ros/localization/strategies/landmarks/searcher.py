@@ -214,11 +214,3 @@ def rank_landmarks(probabilities: Float32) -> Iterator[RankedLandmark]:
             if int(label) not in listed:
                 listed.add(int(label))
                 yield RankedLandmark(int(label), np.flatnonzero(classes == label))
-
-
-def rank_by_confidence(probabilities: Float32) -> Iterator[RankedLandmark]:
-    """Landmarks by the sum of their probabilities (N, C), each with the tokens of which it is the likeliest class."""
-    best, sums = probabilities.argmax(axis=1), probabilities.sum(axis=0)
-    for label in np.argsort(-sums, kind="stable"):
-        if label != BACKGROUND:
-            yield RankedLandmark(int(label), np.flatnonzero(best == label))

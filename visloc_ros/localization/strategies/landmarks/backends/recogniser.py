@@ -50,7 +50,7 @@ class TransformerRecogniser:
         try:
             state = torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True)
             network = _network_of(NetworkShape(**info.shape), len(weights))
-            network.load_state_dict(_as_of_today({name: value.float() for name, value in state.items()}))
+            network.load_state_dict({name: value.float() for name, value in state.items()})
         except (OSError, RuntimeError, EOFError, AttributeError, TypeError, pickle.UnpicklingError) as error:
             reason = " ".join(str(error).split())[:_MAX_REASON]
             raise ModelError(f"{WEIGHTS_NAME} does not hold the weights: {reason}{REMEDY}") from error
@@ -83,14 +83,6 @@ class TransformerRecogniser:
 
     def _to_device(self, array: Float32) -> Tensor:
         return torch.from_numpy(array).to(self.device)[None]
-
-
-def _as_of_today(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of earlier versions, which added a vector to every keypoint, converted for the current network."""
-    kinds = state.pop("kinds.weight", None)
-    if kinds is not None and "input_norm.bias" in state:
-        state["input_norm.bias"] = state["input_norm.bias"] + kinds[0]
-    return state
 
 
 def _network_of(shape: NetworkShape, file_bytes: int) -> RecogniserNetwork:
