@@ -24,9 +24,8 @@ from visloc_ros.localization.faiss_library import load_faiss
 from visloc_ros.localization.strategies.fused.approximate_index import learn_index, make_index
 from visloc_ros.localization.strategies.fused.codebook import Codebook
 from visloc_ros.localization.strategies.fused.config import EXACT, FLOAT16, IVF_PQ, STORAGES
-from visloc_ros.localization.strategies.fused.fusion import FusedQuery
+from visloc_ros.localization.strategies.fused.fusion import Float32, FusedQuery
 from visloc_ros.localization.strategies.fused.point_index import PointIndex
-from visloc_ros.localization.strategies.fused.reducer import Float32
 
 SECTION = "A million points"
 LENGTH, LAM = 128, 2.0 / 3.0

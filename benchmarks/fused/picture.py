@@ -25,7 +25,8 @@ from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.types import GlobalDescriptor
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.evidence import Query
-from visloc_ros.localization.strategies.fused import DescribedMap, FusedConfig, fuse_map
+from visloc_ros.localization.strategies.fused.config import FusedConfig
+from visloc_ros.localization.strategies.fused.fused_map import DescribedMap, fuse_map
 from visloc_ros.localization.strategies.fused.searcher import FusedSearcher
 from visloc_ros.localization.strategies.retrieval.global_index import global_index
 

@@ -8,8 +8,8 @@ from synthetic_map import FakeExtractor
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.features import MatcherConfig, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.strategies.fused import FusedConfig, save_fused_map
-from visloc_ros.localization.strategies.fused.config import FUSED
+from visloc_ros.localization.strategies.fused.config import FUSED, FusedConfig
+from visloc_ros.localization.strategies.fused.fused_files import save_fused_map
 from visloc_ros.localization.strategies.fused.preparation import make_fused
 
 MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))

@@ -18,8 +18,9 @@ from visloc_ros.localization.map_uncertainty import measure_map_uncertainty
 from visloc_ros.localization.multi_map import MultiMapEngine
 from visloc_ros.localization.position_hint import PositionHint
 from visloc_ros.localization.search_hint import SearchHint
-from visloc_ros.localization.strategies.fused import DescribedMap, FusedConfig, fuse_map
 from visloc_ros.localization.strategies.fused.codebook import Codebook
+from visloc_ros.localization.strategies.fused.config import FusedConfig
+from visloc_ros.localization.strategies.fused.fused_map import DescribedMap, fuse_map
 from visloc_ros.localization.strategies.fused.searcher import FusedSearcher
 from visloc_ros.localization.strategies.retrieval.global_index import global_index
 

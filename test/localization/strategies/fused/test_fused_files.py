@@ -10,8 +10,8 @@ from fused_maps import prepared
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.manifest import FileInfo
 from visloc_ros.localization.reduced_map.array_files import read_arrays, write_arrays
-from visloc_ros.localization.strategies.fused import load_fused_map
 from visloc_ros.localization.strategies.fused.config import FusedConfig
+from visloc_ros.localization.strategies.fused.fused_files import load_fused_map
 from visloc_ros.localization.strategies.fused.preparation import make_fused
 
 AGAIN = "visloc prepare MAP --for fused"
@@ -34,7 +34,7 @@ def load(fused_world_map, files, **changes):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"storage": "int8"}, {"convert": False}, {"reduce": "orthogonal"}, {"rho": 0.0}, {"lam": 0.6}]
+    "options", [{}, {"storage": "int8"}, {"convert": False}, {"reduce": "orthogonal"}, {"rho": 0.0}]
 )
 def test_what_is_read_is_what_was_made(fused_world, tmp_path, options):
     made, _ = make_fused(fused_world.map, FusedConfig.from_mapping(options))
@@ -92,8 +92,6 @@ def test_another_extractor(fused_world_map, files):
         ("counts", {"points": "400", "frames": 8}),
         ("lengths", {"image": 256, "keypoint": 10**9, "words": 8}),
         ("lengths", {"image": 255, "keypoint": 32, "words": 8}),
-        ("lam", 0.0),
-        ("lam", "0.5"),
         ("reducer", "magic"),
         ("reducer", "orthogonal"),
         ("index", "magic"),

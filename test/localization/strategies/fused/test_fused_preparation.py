@@ -14,10 +14,11 @@ from visloc_ros.core.map import open_map
 from visloc_ros.core.progress import SilentProgress
 from visloc_ros.core.types import Frame
 from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.localization.strategies.fused import sweep
 from visloc_ros.localization.strategies.fused.config import FusedConfig
-from visloc_ros.localization.strategies.fused.conversion import SKETCH_LENGTH
-from visloc_ros.localization.strategies.fused.memory import memory_words
-from visloc_ros.localization.strategies.fused.preparation import make_fused, prepare_fused
+from visloc_ros.localization.strategies.fused.fused_files import load_fused_map
+from visloc_ros.localization.strategies.fused.image_parts import SKETCH_LENGTH
+from visloc_ros.localization.strategies.fused.preparation import make_fused, memory_words, prepare_fused
 from visloc_ros.localization.strategies.fused.sweep import WEIGHTS, SweepResult, best_of
 
 ROOM = Path(__file__).parents[4] / "maps" / "demo_room.tar.gz"
@@ -30,13 +31,15 @@ def room():
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
+    """A prepared map and its figures."""
     path = Path(shutil.copy(ROOM, tmp_path_factory.mktemp("maps") / "room.tar.gz"))
-    return prepare_fused(path, FusedConfig(sweep=True))
+    return path, prepare_fused(path, FusedConfig(sweep=True))
 
 
 def test_the_manifest_tells_what_was_made(swept):
-    entry = open_map(swept.path).manifest.prepared["fused"]
-    assert json.loads(json.dumps(swept.figures)) == entry
+    path, figures = swept
+    entry = open_map(path).manifest.prepared["fused"]
+    assert json.loads(json.dumps(figures)) == entry
     assert entry["points_percent"] > 99.0
     assert entry["global"] == "vlad"
     assert entry["index"] == "exact"
@@ -44,9 +47,10 @@ def test_the_manifest_tells_what_was_made(swept):
 
 
 def test_the_best_weight_is_taken(swept):
-    assert swept.fused.config.rho == swept.figures["rho"]
-    best = max(swept.figures["sweep"], key=lambda one: (one["found_percent"], one["inlier_percent"]))
-    assert swept.figures["rho"] == best["rho"]
+    path, figures = swept
+    best = max(figures["sweep"], key=lambda one: (one["found_percent"], one["inlier_percent"]))
+    map_ = open_map(path)
+    assert load_fused_map(map_.prepared["fused"], map_.manifest).config.rho == figures["rho"] == best["rho"]
     assert best["found_percent"] == 100.0
 
 
@@ -56,28 +60,28 @@ def test_the_weight_with_most_images_found_is_best_and_then_that_with_most_inlie
 
 
 def test_images_find_themselves_in_the_map(swept, room):
-    engine = AnchorEngine(open_map(swept.path), AnchorConfig(search="fused"))
+    engine = AnchorEngine(open_map(swept[0]), AnchorConfig(search="fused"))
     for image in room.images[::5]:
         frame = Frame(0, np.zeros((image.camera.height, image.camera.width), np.uint8), image.camera)
         assert distance(engine.localize(frame, features=image.features), image.map_from_camera) < 0.02
 
 
 def test_nothing_is_left_beside_the_map(swept):
-    assert list(swept.path.parent.iterdir()) == [swept.path]
+    assert list(swept[0].parent.iterdir()) == [swept[0]]
 
 
 class TestMemory:
     def test_parts_add_up_and_are_those_of_the_files(self, swept):
-        memory = swept.figures["memory"]
+        memory = swept[1]["memory"]
         for storage in ("float16", "int8"):
             parts = {key: value for key, value in memory[storage].items() if not key.startswith(("total", "percent"))}
             assert memory[storage]["total"] == sum(parts.values())
-        files = open_map(swept.path).manifest.files
+        files = open_map(swept[0]).manifest.files
         arrays = sum(info.size for name, info in files.items() if name.startswith("fused/") and name.endswith(".npz"))
         assert arrays == pytest.approx(memory["float16"]["total"], rel=0.02)
 
     def test_it_is_less_than_the_paper_has_it(self, swept, room):
-        memory = swept.figures["memory"]
+        memory = swept[1]["memory"]
         keypoints = sum(len(image.features) for image in room.images)
         assert memory["hierarchical"] == keypoints * (128 * 2 + 8) + room.global_descriptors.size * 2
         assert memory["float16"]["percent_of_hierarchical"] <= 57.0
@@ -91,14 +95,15 @@ class TestMemory:
         assert unconverted["memory"]["float16"]["globals"] == 0
 
     def test_in_words(self, swept):
-        assert "of the map's keypoints and global descriptors" in memory_words(swept.figures["memory"])
+        assert "of the map's keypoints and global descriptors" in memory_words(swept[1]["memory"])
 
 
-def test_a_map_is_as_it_was_where_preparing_fails(tmp_path):
+def test_a_map_is_as_it_was_where_preparing_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "_LEAST_HELD_OUT", 100)
     path = Path(shutil.copy(ROOM, tmp_path / "room.tar.gz"))
     before = path.read_bytes()
     with pytest.raises(ConfigError):
-        prepare_fused(path, FusedConfig(reduce="identity"))
+        prepare_fused(path, FusedConfig(sweep=True))
     assert path.read_bytes() == before
 
 

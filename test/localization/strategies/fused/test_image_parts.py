@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 from synthetic_map import unit
 
-from visloc_ros.localization.strategies.fused.conversion import SKETCH_LENGTH, sketch
 from visloc_ros.localization.strategies.fused.fused_map import smooth
-from visloc_ros.localization.strategies.fused.fusion import Fusion
-from visloc_ros.localization.strategies.fused.image_parts import ImageParts
-from visloc_ros.localization.strategies.fused.reducer import Reducer
+from visloc_ros.localization.strategies.fused.fusion import Fusion, Reducer
+from visloc_ros.localization.strategies.fused.image_parts import SKETCH_LENGTH, ImageParts, sketch
 
 LENGTH, GLOBAL = 32, 1024
 ROWS = [np.array([0, 1, 2]), np.array([2, 3]), np.array([4, 5])]  # the first two show a common point
@@ -17,17 +15,16 @@ FUSION = Fusion(0.5, Reducer.fit("subset", 0, DESCRIPTORS, LENGTH))
 OWN = FUSION.reduce(DESCRIPTORS)
 
 
-def smoothed(steps, renormalise=True, order=(0, 1, 2)):
-    return smooth(OWN[list(order)], [ROWS[row] for row in order], 6, steps, renormalise=renormalise)
+def smoothed(steps, order=(0, 1, 2)):
+    return smooth(OWN[list(order)], [ROWS[row] for row in order], 6, steps)
 
 
 def parts(sketches):
-    return ImageParts.of(FUSION, OWN, sketches, ROWS, 6)
+    return ImageParts(FUSION, OWN, sketches, ROWS, 6)
 
 
 def test_images_count_as_much_as_they_share_points():
     expected = (3.0 * OWN[0] + 1.0 * OWN[1]) / 4.0
-    np.testing.assert_allclose(smoothed(1, renormalise=False)[0], expected, atol=1e-6)
     np.testing.assert_allclose(smoothed(1)[0], unit(expected[None])[0], atol=1e-6)
 
 
@@ -48,15 +45,12 @@ def test_the_order_of_images_does_not_matter():
 def test_a_query_gets_the_part_of_the_most_similar_images():
     noise = unit(np.random.default_rng(1).normal(size=GLOBAL)[None])[0]
     part = parts(sketch(DESCRIPTORS)).of_query(unit((DESCRIPTORS[2] + 0.5 * noise)[None])[0])
-    assert part.conversion.rows[0] == 2
-    assert part.reduced @ OWN[2] > 0.9
-    assert np.linalg.norm(part.reduced) == pytest.approx(1.0, abs=1e-6)
+    assert part @ OWN[2] > 0.9
+    assert np.linalg.norm(part) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_without_sketches_it_keeps_its_own():
-    part = parts(np.empty((0, 0), np.float32)).of_query(DESCRIPTORS[1])
-    assert part.conversion is None
-    np.testing.assert_array_equal(part.reduced, OWN[1])
+    np.testing.assert_array_equal(parts(np.empty((0, 0), np.float32)).of_query(DESCRIPTORS[1]), OWN[1])
 
 
 @pytest.mark.parametrize("length", [7, SKETCH_LENGTH, 4096])

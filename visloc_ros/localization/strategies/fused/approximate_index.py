@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.errors import MapError
 from visloc_ros.localization.faiss_library import load_faiss
 from visloc_ros.localization.strategies.fused.codebook import Codebook
-from visloc_ros.localization.strategies.fused.config import AUTO, EXACT, FLAT, HNSW, IVF_PQ
+from visloc_ros.localization.strategies.fused.config import AUTO, EXACT, IVF_PQ
 from visloc_ros.localization.strategies.fused.fusion import FusedQuery
 from visloc_ros.localization.strategies.fused.point_index import (
     ExactIndex,
@@ -36,7 +36,6 @@ _PROBED_LISTS = 128  # of 4000 for a million points: 97 % of the exact inliers; 
 _BITS = 4  # of a part of a descriptor; with eight a search takes twice as long, and finds no more
 _NUMBERS_PER_PART = 4  # a descriptor of 128 numbers becomes 16 bytes; 32 find no more, and take longer
 _LEAST_POINTS = 10_000  # of fewer all are compared
-_LINKS, _DEPTH_BUILT, _DEPTH_SEARCHED = 16, 80, 96  # of HNSW (Malkov and Yashunin 2020): within 2 % of exact
 _ADDED_AT_ONCE = 1 << 16
 
 Arrays = dict[str, NDArray[Any]]
@@ -65,34 +64,26 @@ class ApproximateIndex:
 
     def _parameters(self, allowed: NDArray[np.bool_] | None) -> Any:
         """Parameters of a faiss search, and the points that it leaves out."""
-        faiss = _faiss()
-        selector = {}
+        faiss, selector = _faiss(), {}
         if allowed is not None:
             selector["sel"] = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
-        if isinstance(self._index, faiss.IndexIVF):
-            return faiss.SearchParametersIVF(nprobe=_PROBED_LISTS, **selector)
-        if isinstance(self._index, faiss.IndexHNSW):
-            return faiss.SearchParametersHNSW(efSearch=_DEPTH_SEARCHED, **selector)
-        return faiss.SearchParameters(**selector)
+        return faiss.SearchParametersIVF(nprobe=_PROBED_LISTS, **selector)
 
 
 def chosen_index(name: str, num_points: int) -> str:
     """The kind that ``auto`` means for a number of points; too few for IVF-PQ to learn from are all compared."""
-    if name == AUTO:
-        return EXACT if num_points <= MOST_EXACT_POINTS else IVF_PQ
-    return EXACT if name == IVF_PQ and num_points < _LEAST_POINTS else name
+    fewest = MOST_EXACT_POINTS + 1 if name == AUTO else _LEAST_POINTS
+    return IVF_PQ if name != EXACT and num_points >= fewest else EXACT
 
 
 def make_index(kind: str, codebook: Codebook, learned: Arrays | None = None) -> PointIndex:
-    """The index of a kind other than ``auto``; ``learned`` is what ``learn_index`` gave for IVF-PQ.
+    """The index of a kind, exact or IVF-PQ, for which ``learned`` is what ``learn_index`` gave.
 
     Raises ModelError where faiss is not installed, MapError where what was learned is of another codebook.
     """
     if kind == EXACT:
         return ExactIndex(codebook)
-    if kind == IVF_PQ:
-        return ApproximateIndex(codebook, _inverted_lists(codebook, learned or learn_index(codebook)))
-    return ApproximateIndex(codebook, _added(_empty_index(kind, codebook.length), codebook))
+    return ApproximateIndex(codebook, _inverted_lists(codebook, learned or learn_index(codebook)))
 
 
 def learn_index(codebook: Codebook, seed: int = 0) -> Arrays:
@@ -174,19 +165,3 @@ def _inverted_lists(codebook: Codebook, learned: Arrays) -> Any:
     packed = faiss.IndexIVFPQFastScan(index)
     packed.referenced_objects = [index.quantizer, index]  # faiss does not keep what it takes over
     return packed
-
-
-def _empty_index(kind: str, length: int) -> Any:
-    faiss = _faiss()
-    if kind == FLAT:
-        return faiss.IndexFlatL2(length)
-    assert kind == HNSW
-    index = faiss.IndexHNSWFlat(length, _LINKS)
-    index.hnsw.efConstruction = _DEPTH_BUILT
-    return index
-
-
-def _added(index: Any, codebook: Codebook) -> Any:
-    for first in range(0, len(codebook), _ADDED_AT_ONCE):
-        index.add(codebook.rows(slice(first, first + _ADDED_AT_ONCE)))
-    return index

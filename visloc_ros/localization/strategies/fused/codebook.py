@@ -12,8 +12,7 @@ from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import NO_POINT, MapImage
 from visloc_ros.localization.reduced_map.views import see
 from visloc_ros.localization.strategies.fused.config import FLOAT16
-from visloc_ros.localization.strategies.fused.fusion import Fusion, unit
-from visloc_ros.localization.strategies.fused.reducer import Float32
+from visloc_ros.localization.strategies.fused.fusion import Float32, Fusion, unit
 
 _LARGEST = 127  # of 8 bits with sign
 _LEAST = 1e-12
@@ -42,11 +41,6 @@ class Codebook:
     def length(self) -> int:
         """How many numbers a descriptor has."""
         return int(self.values.shape[1])
-
-    @property
-    def num_bytes(self) -> int:
-        """Its size in bytes."""
-        return int(self.values.nbytes) + (0 if self.scales is None else self.scales.nbytes)
 
     def rows(self, rows: slice | NDArray[np.integer]) -> Float32:
         """Descriptors (..., D) float32 of points by row."""

@@ -10,12 +10,12 @@ from visloc_ros.features.config import FeatureConfig
 
 FUSED = "fused"
 """Name of the search, and of its folder in a map."""
-ORTHOGONAL, SUBSET, PCA, GAUSSIAN, IDENTITY = "orthogonal", "subset", "pca", "gaussian", "identity"
-REDUCERS = (ORTHOGONAL, SUBSET, PCA, GAUSSIAN, IDENTITY)
+SUBSET, ORTHOGONAL, PCA = "subset", "orthogonal", "pca"
+REDUCERS = (SUBSET, ORTHOGONAL, PCA)
 FLOAT16, INT8 = "float16", "int8"
 STORAGES = (FLOAT16, INT8)
-AUTO, EXACT, FLAT, HNSW, IVF_PQ = "auto", "exact", "flat", "hnsw", "ivf_pq"
-INDEXES = (AUTO, EXACT, FLAT, HNSW, IVF_PQ)
+AUTO, EXACT, IVF_PQ = "auto", "exact", "ivf_pq"
+INDEXES = (AUTO, EXACT, IVF_PQ)
 LARGEST_RHO = 2.0
 """Beyond, the look of the whole image decides, and keypoints are matched worse than without it (FUSELOC's tables)."""
 
@@ -27,10 +27,6 @@ class FusedConfig(Config):
     rho: float = option(
         0.5, "Weight of the whole image's descriptor over that of the keypoint; 0 leaves it out, 2 is the largest."
     )
-    lam: float = option(
-        0.0, "Weight of the keypoint's descriptor, as in the paper; 0 takes 1 / (1 + rho).", minimum=0.0, maximum=1.0
-    )
-    renormalise: bool = option(True, "Bring reduced descriptors of images to unit length; the paper does not.")
     reduce: str = option(
         SUBSET,
         "How descriptors of images get the length of those of keypoints.",
@@ -59,12 +55,8 @@ class FusedConfig(Config):
                 f"rho = {self.rho:g} is refused: above {LARGEST_RHO:g} the look of the whole image drowns that of the "
                 "keypoints, and the search collapses. Choose 0.35 to 0.6, or 0 for keypoints alone"
             )
-        if self.lam == 0.0 and not self.renormalise:
-            raise ConfigError("renormalise: false goes with lam, the weight in the paper: without it rho means nothing")
-        if self.sweep and self.lam > 0.0:
-            raise ConfigError("sweep tries weights rho: leave lam out")
 
     @property
     def local_weight(self) -> float:
-        """Weight of the keypoint's descriptor; that of the image's is what is missing to 1."""
-        return self.lam or 1.0 / (1.0 + self.rho)
+        """Weight lam of the keypoint's descriptor; that of the image's is what is missing to 1."""
+        return 1.0 / (1.0 + self.rho)

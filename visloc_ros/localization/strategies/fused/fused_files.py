@@ -45,10 +45,9 @@ from visloc_ros.localization.strategies.fused.config import (
     REDUCERS,
     FusedConfig,
 )
-from visloc_ros.localization.strategies.fused.conversion import sketch_length
 from visloc_ros.localization.strategies.fused.fused_map import FusedMap, FusedPoints, ImageModel, searched_map
-from visloc_ros.localization.strategies.fused.fusion import Fusion
-from visloc_ros.localization.strategies.fused.reducer import Float32, Reducer
+from visloc_ros.localization.strategies.fused.fusion import PADDED, Float32, Fusion, Reducer
+from visloc_ros.localization.strategies.fused.image_parts import sketch_length
 
 POINTS_NAME, FRAMES_NAME, IMAGES_NAME = "points.npz", "frames.npz", "images.npz"
 DESCRIPTION_NAME, INDEX_NAME = "fused.json", "index.npz"
@@ -67,7 +66,6 @@ class _Description:
     extractor: ModelInfo
     has_new_features: bool
     image_model: ModelInfo
-    lam: float
     reducer: str
     fingerprint: list[float]
     index: str
@@ -144,7 +142,6 @@ def _describe(fused: FusedMap, manifest: Manifest) -> dict[str, Any]:
         "extractor": asdict(fused.extractor),
         "has_new_features": stated is None or stated != fused.extractor,
         "image_model": asdict(fused.image_model.info),
-        "lam": fused.fusion.lam,
         "reducer": reducer.kind,
         "fingerprint": reducer.fingerprint,
         "index": fused.index,
@@ -167,16 +164,13 @@ def _parse(values: Mapping[str, Any]) -> _Description:
     limits = (("image", 1), ("keypoint", 1), ("words", 0))
     if not all(type(lengths[key]) is int and least <= lengths[key] <= _LONGEST for key, least in limits):
         raise ValueError(f"'lengths' must be numbers up to {_LONGEST}")
-    if values["reducer"] not in REDUCERS or values["index"] not in INDEXES:
+    if values["reducer"] not in (*REDUCERS, PADDED) or values["index"] not in INDEXES:
         raise ValueError("there is no such reduction, or no such index")
-    if type(values["lam"]) is not float or not 0.0 < values["lam"] <= 1.0:
-        raise ValueError("'lam' must be a weight above 0, at most 1")
     return _Description(
         FusedConfig.from_mapping(values["config"]),
         _model(values["extractor"]),
         bool(values["has_new_features"]),
         _model(values["image_model"]),
-        values["lam"],
         values["reducer"],
         [float(value) for value in values["fingerprint"]],
         values["index"],
@@ -240,7 +234,7 @@ def _read_images(content: bytes, description: _Description) -> tuple[Fusion, Ima
         raise MapError(f"{IMAGES_NAME}: descriptors of images are not reduced here as where the map was made{AGAIN}")
     centroids: Float32 = np.ascontiguousarray(arrays["centroids"], np.float32)
     model = ImageModel(description.image_model, of_image, centroids)
-    return Fusion(description.lam, reducer, description.config.renormalise), model, arrays["sketches"]
+    return Fusion(description.config.local_weight, reducer), model, arrays["sketches"]
 
 
 def _read_index(files: Mapping[str, bytes], description: _Description, manifest: Manifest) -> dict[str, NDArray[Any]]:

@@ -27,10 +27,8 @@ from visloc_ros.localization.strategies.fused.codebook import (
     sum_up,
 )
 from visloc_ros.localization.strategies.fused.config import IVF_PQ, FusedConfig
-from visloc_ros.localization.strategies.fused.conversion import sketch
-from visloc_ros.localization.strategies.fused.fusion import Fusion, unit
-from visloc_ros.localization.strategies.fused.image_parts import ImageParts
-from visloc_ros.localization.strategies.fused.reducer import Float32, Reducer
+from visloc_ros.localization.strategies.fused.fusion import Float32, Fusion, Reducer, unit
+from visloc_ros.localization.strategies.fused.image_parts import ImageParts, sketch
 
 _NOTHING = np.empty((0, 0), np.float32)
 
@@ -83,7 +81,7 @@ class FusedMap:
     def image_parts(self) -> ImageParts:
         """The parts of its images, and of queries, in descriptors."""
         point_rows = np.split(self.point_rows, self.first_row[1:-1])
-        return ImageParts.of(self.fusion, self.reduced, self.sketches, point_rows, len(self.codebook))
+        return ImageParts(self.fusion, self.reduced, self.sketches, point_rows, len(self.codebook))
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,26 +109,14 @@ class DescribedMap:
             [one for _, one in kept],
         )
 
-    @property
-    def descriptor_length(self) -> int:
-        """How many numbers a descriptor of a keypoint has."""
-        return int(self.map.images[0].features.descriptors.shape[1])
-
-    def fusion(self, config: FusedConfig) -> Fusion:
-        """The fusion of descriptors. Raises ConfigError where those of images would dominate."""
-        reducer = Reducer.fit(config.reduce, config.seed, self.global_descriptors, self.descriptor_length)
-        fusion = Fusion(config.local_weight, reducer, config.renormalise)
-        local = np.linalg.norm(self.map.images[0].features.descriptors.astype(np.float32), axis=1).mean()
-        fusion.check_weight(fusion.reduce(self.global_descriptors), float(local))
-        return fusion
-
     def image_parts(self, config: FusedConfig) -> ImageParts:
-        """The parts of images and queries in descriptors, rounded as stored. Raises ConfigError as ``fusion``."""
-        fusion, point_rows, count = self.fusion(config), [one.point_rows for one in self.observed], len(self.map.points)
-        own = fusion.reduce(self.global_descriptors)
-        reduced = smooth(own, point_rows, count, config.smooth, renormalise=config.renormalise)
+        """The parts of images and queries in descriptors, rounded as stored."""
+        length = self.map.images[0].features.descriptors.shape[1]
+        fusion = Fusion(config.local_weight, Reducer.fit(config.reduce, config.seed, self.global_descriptors, length))
+        point_rows, count = [one.point_rows for one in self.observed], len(self.map.points)
+        reduced = smooth(fusion.reduce(self.global_descriptors), point_rows, count, config.smooth)
         sketches = sketch(self.global_descriptors) if config.convert else _NOTHING
-        return ImageParts.of(fusion, _rounded(reduced), _rounded(sketches), point_rows, count)
+        return ImageParts(fusion, _rounded(reduced), _rounded(sketches), point_rows, count)
 
     def without(self, rows: Sequence[int]) -> DescribedMap:
         """The same without the images of these rows."""
@@ -156,7 +142,7 @@ def _centroids(describer: GlobalDescriptor) -> Float32:
 
 
 def fuse_map(described: DescribedMap, config: FusedConfig) -> FusedMap:
-    """Give each point that an image sees its fused descriptor. Raises ConfigError."""
+    """Give each point that an image sees its fused descriptor."""
     parts = described.image_parts(config)
     fusion, sums = parts.fusion, described.sums(parts.reduced)
     kept = np.flatnonzero(sums.counts > 0)
@@ -200,10 +186,10 @@ def searched_map(manifest: Manifest, frames: Sequence[MapImage], points: FusedPo
 # own images would distinguish points of one place, but hardly places.
 
 
-def smooth(reduced: Float32, point_rows: Sequence[Rows], num_points: int, steps: int, *, renormalise: bool) -> Float32:
+def smooth(reduced: Float32, point_rows: Sequence[Rows], num_points: int, steps: int) -> Float32:
     """Descriptors (M, D), each replaced ``steps`` times by the mean of all, weighed by how many points both show.
 
-    Image m shows the points ``point_rows[m]``, each once. Where they ``renormalise``, every step ends with unit length.
+    Image m shows the points ``point_rows[m]``, each once. Every step ends with unit length.
     """
     counts = [len(rows) for rows in point_rows]
     shown = csr_array(
@@ -212,7 +198,5 @@ def smooth(reduced: Float32, point_rows: Sequence[Rows], num_points: int, steps:
     shared = shown @ shown.sum(axis=0)
     values = reduced.astype(np.float64)
     for _ in range(steps):
-        values = (shown @ (shown.T @ values)) / shared[:, None]
-        if renormalise:
-            values = unit(values).astype(np.float64)
+        values = unit((shown @ (shown.T @ values)) / shared[:, None]).astype(np.float64)
     return np.asarray(values, np.float32)

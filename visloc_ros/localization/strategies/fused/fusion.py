@@ -1,51 +1,45 @@
 """Fused descriptors: f = lam l + (1 - lam) P(g), of a keypoint's descriptor l and that of its image, g.
 
-After FUSELOC (arXiv 2408.12037). Nothing is brought to unit length after fusion: points that are seen from many places
-have a shorter image part, which the search by Euclidean distance has to know.
+After FUSELOC (arXiv 2408.12037), whose tables show that it hardly matters how P brings the descriptor of an image to
+the length of those of keypoints. It is brought to unit length, but nothing is after fusion: points that are seen from
+many places have a shorter image part, which the search by Euclidean distance has to know.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.errors import ConfigError
-from visloc_ros.localization.strategies.fused.config import LARGEST_RHO
-from visloc_ros.localization.strategies.fused.reducer import Float32, Reducer
+from visloc_ros.core.errors import MapError
+from visloc_ros.localization.strategies.fused.config import ORTHOGONAL, PCA, SUBSET
+
+Float32 = NDArray[np.float32]
+
+_log = logging.getLogger(__name__)
+
+PADDED = "identity"
+"""Kind of the reduction of descriptors that are not longer than those of keypoints."""
 
 _LEAST = 1e-12
+_PROBE_SEED = 7
+_MOST_DIFFERENT = 1e-4  # of what a probe of unit length is reduced to: rounding of other processors is below 1e-6
+_STORED = {SUBSET: ("coordinates",), PCA: ("mean", "components")}
 
 
 @dataclass(frozen=True, eq=False)
 class Fusion:
-    """Weight ``lam`` of the keypoint's descriptor, and how that of the image is reduced, to unit length or not."""
+    """Weight ``lam`` of the keypoint's descriptor, and how that of the image is reduced."""
 
     lam: float
     reducer: Reducer
-    renormalise: bool = True
 
     def reduce(self, descriptors: Float32) -> Float32:
-        """P(g) (..., D) of descriptors (..., G) of images; zeros stay zeros."""
-        reduced = self.reducer.apply(descriptors)
-        if not self.renormalise:
-            return reduced
-        return np.asarray(unit(reduced), np.float32)
-
-    def fuse(self, local: NDArray[np.floating], reduced: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Fused descriptors (N, D) of keypoints (N, D) in an image that is reduced to (D,), or each its own (N, D)."""
-        return self.lam * local.astype(np.float64) + (1.0 - self.lam) * reduced.astype(np.float64)
-
-    def check_weight(self, reduced: Float32, local_length: float = 1.0) -> None:
-        """Refuse weights with which the descriptors (M, D) of images decide all. Raises ConfigError."""
-        length = float(np.linalg.norm(reduced, axis=-1).mean())
-        rho = (1.0 - self.lam) * length / max(self.lam * local_length, _LEAST)
-        if rho > LARGEST_RHO:
-            raise ConfigError(
-                f"lam = {self.lam:g} is refused: reduced descriptors of images have length {length:.2f}, so that they "
-                f"weigh {rho:.1f} times those of keypoints; above {LARGEST_RHO:g} the search collapses"
-            )
+        """P(g) (..., D) of descriptors (..., G) of images, of unit length; zeros stay zeros."""
+        return np.asarray(unit(self.reducer.apply(descriptors)), np.float32)
 
 
 def unit(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -71,3 +65,113 @@ class FusedQuery:
     def fused(self) -> Float32:
         """Fused descriptors (N, D)."""
         return np.asarray(np.float32(self.lam) * self.local + np.float32(1.0 - self.lam) * self.reduced, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Reducer:
+    """A linear map from length ``length_in`` to ``length_out``, made by ``Reducer.fit`` or ``Reducer.load``.
+
+    Where the image's descriptor is no longer than that of a keypoint, it is padded with zeros, whatever the kind.
+    """
+
+    kind: str
+    seed: int
+    length_in: int
+    length_out: int
+    arrays: dict[str, NDArray[Any]]
+    matrix: Float32 | None
+
+    @staticmethod
+    def fit(kind: str, seed: int, descriptors: Float32, length_out: int) -> Reducer:
+        """Fit to the descriptors (M, G) of a map's images; only ``pca`` looks at them."""
+        length_in = descriptors.shape[1]
+        if length_in <= length_out:
+            return Reducer(PADDED, seed, length_in, length_out, {}, None)
+        if kind == PCA and len(descriptors) < length_out:
+            _log.warning(
+                "%d images cannot give %d principal components: '%s' is taken instead of '%s'",
+                len(descriptors), length_out, ORTHOGONAL, PCA,
+            )  # fmt: skip
+            kind = ORTHOGONAL
+        arrays = _fitted(kind, seed, descriptors, length_out)
+        return Reducer(kind, seed, length_in, length_out, arrays, _matrix(kind, seed, length_in, length_out, arrays))
+
+    @staticmethod
+    def load(kind: str, seed: int, lengths: tuple[int, int], arrays: dict[str, NDArray[Any]]) -> Reducer:
+        """The reducer that was stored; ``arrays`` are those of ``stored_arrays``. Raises MapError for wrong arrays."""
+        if set(arrays) != set(_STORED.get(kind, ())):
+            raise MapError(f"the reduction '{kind}' has other arrays than {', '.join(_STORED.get(kind, ())) or 'none'}")
+        length_in, length_out = lengths
+        if kind == SUBSET and np.any((arrays["coordinates"] < 0) | (arrays["coordinates"] >= length_in)):
+            raise MapError(f"the reduction '{kind}' names one of more than {length_in} numbers")
+        matrix = None if kind == PADDED else _matrix(kind, seed, length_in, length_out, arrays)
+        return Reducer(kind, seed, length_in, length_out, arrays, matrix)
+
+    @staticmethod
+    def stored_arrays(kind: str, lengths: tuple[int, int]) -> dict[str, tuple[str, tuple[int | None, ...]]]:
+        """Types and shapes of the arrays to store for a kind; other kinds are made from their seed."""
+        length_in, length_out = lengths
+        shapes: dict[str, tuple[str, tuple[int | None, ...]]] = {
+            "coordinates": ("<i4", (length_out,)),
+            "mean": ("<f4", (length_in,)),
+            "components": ("<f4", (length_out, length_in)),
+        }
+        return {name: shapes[name] for name in _STORED.get(kind, ())}
+
+    def apply(self, descriptors: Float32) -> Float32:
+        """Descriptors (..., D) of those (..., G) of images; not of unit length."""
+        values = np.asarray(descriptors, np.float32)
+        if values.shape[-1] != self.length_in:
+            raise MapError(f"a descriptor of {values.shape[-1]} numbers was given where {self.length_in} are reduced")
+        if self.kind == PADDED:
+            padding = [(0, 0)] * (values.ndim - 1) + [(0, self.length_out - self.length_in)]
+            return np.pad(values, padding)
+        if self.kind == SUBSET:
+            return np.asarray(values[..., self.arrays["coordinates"].astype(np.intp)])
+        if self.kind == PCA:
+            values = values - self.arrays["mean"]
+        assert self.matrix is not None
+        return np.asarray(values @ self.matrix.T, np.float32)
+
+    @property
+    def fingerprint(self) -> list[float]:
+        """The reduction of a fixed descriptor: a checksum that the rounding of another processor does not change."""
+        probe = np.random.default_rng(_PROBE_SEED).uniform(-1.0, 1.0, self.length_in).astype(np.float32)
+        return [float(value) for value in self.apply(probe / np.linalg.norm(probe))]
+
+    def has_fingerprint(self, known: list[float]) -> bool:
+        """Whether this is the reducer that had the fingerprint."""
+        own = np.array(self.fingerprint)
+        return len(known) == len(own) and bool(np.abs(own - np.array(known, np.float64)).max() <= _MOST_DIFFERENT)
+
+    @property
+    def num_bytes(self) -> int:
+        """Its bytes in memory."""
+        return sum(one.nbytes for one in self.arrays.values()) + (
+            0 if self.matrix is None or self.kind == PCA else self.matrix.nbytes
+        )
+
+
+def _fitted(kind: str, seed: int, descriptors: Float32, length_out: int) -> dict[str, NDArray[Any]]:
+    """The arrays that the seed does not determine."""
+    if kind == SUBSET:
+        order = np.random.default_rng(seed).permutation(descriptors.shape[1])
+        return {"coordinates": np.sort(order[:length_out]).astype(np.int32)}
+    if kind == PCA:
+        values = descriptors.astype(np.float64)
+        mean = values.mean(axis=0)
+        components = np.linalg.svd(values - mean, full_matrices=False)[2][:length_out]
+        return {"mean": mean.astype(np.float32), "components": components.astype(np.float32)}
+    return {}
+
+
+def _matrix(kind: str, seed: int, length_in: int, length_out: int, arrays: dict[str, NDArray[Any]]) -> Float32 | None:
+    """The matrix (D, G) of a kind that has one."""
+    if kind == SUBSET:
+        return None
+    if kind == PCA:
+        return np.asarray(arrays["components"], np.float32)
+    gaussian = np.random.default_rng(seed).standard_normal((length_in, length_out))
+    # Orthonormal columns, whose signs are chosen so that every LAPACK gives the same, and scaled to keep lengths.
+    columns, upper = np.linalg.qr(gaussian)
+    return np.asarray((columns * np.sign(np.diag(upper))).T * np.sqrt(length_in / length_out), np.float32)

@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from visloc_ros.localization.correspondences import Correspondences
 from visloc_ros.localization.strategies.fused.codebook import Codebook
-from visloc_ros.localization.strategies.fused.fusion import FusedQuery
-from visloc_ros.localization.strategies.fused.reducer import Float32
+from visloc_ros.localization.strategies.fused.fusion import Float32, FusedQuery
 
 BLOCK = 4096  # points compared at once: with 512 keypoints 8 MB of similarities, about what a processor's cache holds
 
@@ -68,6 +68,23 @@ class ExactIndex:
         scores *= np.float32(query.lam)
         scores += of_image
         return np.asarray(scores)
+
+
+def as_correspondences(query: FusedQuery, neighbours: Neighbours) -> Correspondences:
+    """Keypoints with the points nearest to them, the nearest pairs first; a point only with its nearest keypoint.
+
+    A point has one projection: of several keypoints that take it, all but one are wrong. Scores are minus half the
+    squared distances.
+    """
+    scores = neighbours.scores - half_squares(query.fused)[:, None]
+    keypoint_rows = np.repeat(np.arange(len(query)), neighbours.rows.shape[1])
+    point_rows, scores = neighbours.rows.ravel(), scores.ravel()
+    order = np.argsort(-scores, kind="stable")
+    order = order[np.isfinite(scores[order])]
+    kept = order[np.sort(np.unique(point_rows[order], return_index=True)[1])]
+    return Correspondences(
+        keypoint_rows[kept].astype(np.int64), point_rows[kept].astype(np.int64), scores[kept].astype(np.float64)
+    )
 
 
 def half_squares(points: Float32) -> Float32:

@@ -1,9 +1,12 @@
-"""Prepares maps for the search by fused descriptors: those of points, and the parameters to make those of queries."""
+"""Prepares maps for the search by fused descriptors: those of points, and the parameters to make those of queries.
+
+The figures of a map give its size, compared with that of hierarchical localization for the same map.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,25 +22,14 @@ from visloc_ros.core.map_layout import VLAD
 from visloc_ros.core.map_preparation import add_prepared
 from visloc_ros.core.progress import Progress, SilentProgress, track
 from visloc_ros.core.types import Frame
-from visloc_ros.features.config import GlobalConfig
-from visloc_ros.features.registry import make_extractor, make_global_descriptor
+from visloc_ros.features.registry import make_extractor
 from visloc_ros.features.types import LocalExtractor
-from visloc_ros.localization.strategies.fused.config import FUSED, FusedConfig
+from visloc_ros.localization.strategies.fused.config import FLOAT16, FUSED, STORAGES, FusedConfig
 from visloc_ros.localization.strategies.fused.fused_files import save_fused_map
 from visloc_ros.localization.strategies.fused.fused_map import DescribedMap, FusedMap, fuse_map
-from visloc_ros.localization.strategies.fused.memory import memory_report
-from visloc_ros.localization.strategies.fused.sweep import as_values, best_of, sweep_rho
-from visloc_ros.localization.strategies.retrieval.global_index import MakeDescriptor, global_index
+from visloc_ros.localization.strategies.fused.sweep import best_of, sweep_rho
+from visloc_ros.localization.strategies.retrieval.global_index import global_index
 from visloc_ros.sources import FrameSource
-
-
-@dataclass(frozen=True, eq=False)
-class PreparedMap:
-    """A prepared map: its path, its fused map, and ``figures`` for its manifest."""
-
-    path: Path
-    fused: FusedMap
-    figures: Mapping[str, Any]
 
 
 def prepare_fused(
@@ -45,9 +37,8 @@ def prepare_fused(
     config: FusedConfig | None = None,
     progress: Progress | None = None,
     frames: FrameSource | None = None,
-    make: MakeDescriptor = make_global_descriptor,
-) -> PreparedMap:
-    """Write fused descriptors into a map.
+) -> dict[str, Any]:
+    """Write fused descriptors into a map, and give the figures for its manifest.
 
     With ``frames``, those that the map was built from, local features are extracted again as ``config.features`` says.
     Raises ConfigError for options that do not suit the map, MapError where it cannot be used, OutputError; the map
@@ -55,9 +46,9 @@ def prepare_fused(
     """
     config, progress = config or FusedConfig(), progress or SilentProgress()
     whole = open_map(path)
-    fused, figures = make_fused(whole, config, progress, frames, make)
+    fused, figures = make_fused(whole, config, progress, frames)
     add_prepared(path, FUSED, partial(_write, fused, whole, figures))
-    return PreparedMap(path, fused, figures)
+    return figures
 
 
 def make_fused(
@@ -65,19 +56,18 @@ def make_fused(
     config: FusedConfig,
     progress: Progress | None = None,
     frames: FrameSource | None = None,
-    make: MakeDescriptor = make_global_descriptor,
 ) -> tuple[FusedMap, dict[str, Any]]:
     """The files of ``prepare_fused``, and their figures."""
     progress, map_ = progress or SilentProgress(), whole
     if frames is not None:
         extractor = make_extractor(config.features)
         map_ = with_new_features(whole, track(progress, "looking at frames", frames, len(frames)), extractor)
-    describer, descriptors = global_index(map_, GlobalConfig(), make)
+    describer, descriptors = global_index(map_)
     described = DescribedMap.of(map_, describer, descriptors)
     results = sweep_rho(described, config, progress) if config.sweep else []
     config = replace(config, rho=best_of(results)) if results else config
     fused = fuse_map(described, config)
-    return fused, {**_figures(fused, whole), **({"sweep": as_values(results)} if results else {})}
+    return fused, _figures(fused, whole) | ({"sweep": [asdict(one) for one in results]} if results else {})
 
 
 def _figures(fused: FusedMap, whole: Map) -> dict[str, Any]:
@@ -87,7 +77,6 @@ def _figures(fused: FusedMap, whole: Map) -> dict[str, Any]:
         "points_percent": round(100.0 * len(fused.codebook) / len(whole.points), 2),
         "frames": len(fused.map.images),
         "rho": fused.config.rho,
-        "lam": fused.fusion.lam,
         "reduce": fused.fusion.reducer.kind,
         "index": fused.index,
         "global": fused.image_model.info.name,
@@ -99,6 +88,51 @@ def _figures(fused: FusedMap, whole: Map) -> dict[str, Any]:
 def _write(fused: FusedMap, whole: Map, figures: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     save_fused_map(folder, fused, whole.manifest)
     return figures
+
+
+_COORDINATES, _SCALE, _HALF = 12, 4, 2  # bytes
+_KEYPOINT = 8  # bytes of its two coordinates
+_FRAME = 7 * 8 + 4  # bytes of its pose and the number of its camera
+
+
+def memory_report(fused: FusedMap, whole: Map) -> dict[str, Any]:
+    """Bytes of the parts of a fused map by storage, and of the keypoints and global descriptors of the whole map.
+
+    Hierarchical localization keeps the descriptor of every keypoint in half precision and its position, and the
+    descriptors of whole images. Nothing but numbers is counted.
+    """
+    length, of_image = fused.codebook.length, fused.image_model.length
+    keypoints = sum(len(image.features) for image in whole.images)
+    hierarchical = keypoints * (length * _HALF + _KEYPOINT) + len(whole.images) * of_image * _HALF
+    reports = {storage: _parts(fused, storage) for storage in STORAGES}
+    for report in reports.values():
+        report["percent_of_hierarchical"] = round(100.0 * report["total"] / hierarchical, 1)
+    return {"stored_as": fused.config.storage, **reports, "hierarchical": hierarchical}
+
+
+def _parts(fused: FusedMap, storage: str) -> dict[str, Any]:
+    points, length = len(fused.codebook), fused.codebook.length
+    of_point = length * _HALF if storage == FLOAT16 else length + _SCALE
+    frames = len(fused.reduced) * (_FRAME + length * _HALF) + fused.point_rows.nbytes + fused.first_row.nbytes
+    parts = {
+        "codebook": points * of_point,
+        "xyz": points * _COORDINATES,
+        "frames": frames,
+        "globals": fused.sketches.nbytes,
+        "projector": fused.fusion.reducer.num_bytes + fused.image_model.vlad_centroids.nbytes,
+        "index": sum(one.nbytes for one in fused.learned.values()),
+    }
+    return {**parts, "total": sum(parts.values())}
+
+
+def memory_words(report: dict[str, Any]) -> str:
+    """The report in a line."""
+    own = report[report["stored_as"]]
+    others = [f"{report[name]['total'] / 1e6:.2f} MB as {name}" for name in STORAGES if name != report["stored_as"]]
+    return (
+        f"{own['total'] / 1e6:.2f} MB ({', '.join(others)}), {own['percent_of_hierarchical']:.0f} % of the "
+        f"{report['hierarchical'] / 1e6:.2f} MB of the map's keypoints and global descriptors"
+    )
 
 
 def with_new_features(map_: Map, frames: Iterable[Frame], extractor: LocalExtractor) -> Map:

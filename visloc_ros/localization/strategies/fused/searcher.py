@@ -27,8 +27,7 @@ from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.strategies.fused.approximate_index import make_index
 from visloc_ros.localization.strategies.fused.fused_map import FusedMap
 from visloc_ros.localization.strategies.fused.fusion import FusedQuery
-from visloc_ros.localization.strategies.fused.image_parts import ImagePart
-from visloc_ros.localization.strategies.fused.matches import as_correspondences
+from visloc_ros.localization.strategies.fused.point_index import as_correspondences
 from visloc_ros.localization.view_change import Viewpoints
 from visloc_ros.localization.view_overlap import ViewOverlap
 
@@ -70,18 +69,15 @@ class FusedSearcher:
         """The query with the descriptor of the whole image."""
         with query.watch("global"):
             local = np.asarray(query.features.descriptors, np.float32)
-            return FusedQuery(local, self.image_part(query).reduced, self._fused.fusion.lam)
+            descriptor = self._describer.describe(query.frame.image, query.features)
+            reduced = self._parts.of_query(descriptor, query.frame.name)
+            return FusedQuery(local, reduced, self._fused.fusion.lam)
 
     def match(self, query: Query, fused: FusedQuery) -> Correspondences:
         """Keypoints with the points that they may show, of the whole map or of the part within reach of the hint."""
         with query.watch("matching"):
             allowed = None if query.hint is None else self._within_reach(query.hint)
             return as_correspondences(fused, self._index.search(fused, self._fused.config.candidates, allowed))
-
-    def image_part(self, query: Query) -> ImagePart:
-        """The part of the descriptors that all keypoints of an image share."""
-        descriptor = self._describer.describe(query.frame.image, query.features)
-        return self._parts.of_query(descriptor, query.frame.name)
 
     def _solve(self, query: Query, found: Correspondences, prior: SE3 | None) -> Evidence:
         """Evidence with its pose; where a hint rules that out, with the pose from matches in other places."""

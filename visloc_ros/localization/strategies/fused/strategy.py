@@ -51,18 +51,16 @@ class FusedStrategy(SearchStrategy):
             )
         if examples.frames is not None and len(maps) > 1:
             raise ConfigError("frames are of one place: prepare its map alone with them")
-        figures = [prepare_fused(path, options, progress, examples.frames).figures for path in maps]
+        figures = [prepare_fused(path, options, progress, examples.frames) for path in maps]
         return [PreparedMap(path, one, _words(one)) for path, one in zip(maps, figures, strict=True)]
 
     def prepared_map(self, map_: Map) -> Map:
         """Points with a descriptor, and the frames that show them."""
-        from visloc_ros.localization.strategies.fused.fused_files import load_fused_map
-
         return load_fused_map(map_.prepared[FUSED], map_.manifest).map
 
 
 def _words(figures: Mapping[str, Any]) -> str:
-    from visloc_ros.localization.strategies.fused.memory import memory_words
+    from visloc_ros.localization.strategies.fused.preparation import memory_words
 
     points = f"{figures['points']} points ({figures['points_percent']:.1f} %), rho {figures['rho']:g}"
     return f"{points}, {memory_words(figures['memory'])}"

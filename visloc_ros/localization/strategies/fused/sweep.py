@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,10 +16,8 @@ from visloc_ros.localization.pose import solve_pose
 from visloc_ros.localization.strategies.fused.codebook import Codebook
 from visloc_ros.localization.strategies.fused.config import FusedConfig
 from visloc_ros.localization.strategies.fused.fused_map import DescribedMap
-from visloc_ros.localization.strategies.fused.fusion import FusedQuery
-from visloc_ros.localization.strategies.fused.matches import as_correspondences
-from visloc_ros.localization.strategies.fused.point_index import ExactIndex
-from visloc_ros.localization.strategies.fused.reducer import Float32
+from visloc_ros.localization.strategies.fused.fusion import Float32, FusedQuery
+from visloc_ros.localization.strategies.fused.point_index import ExactIndex, as_correspondences
 from visloc_ros.localization.view_change import typical_depth, view_change
 
 WEIGHTS = (0.0, 0.1, 0.25, 0.35, 0.5, 0.7, 1.0, 1.5)
@@ -46,14 +43,13 @@ def sweep_rho(described: DescribedMap, config: FusedConfig, progress: Progress) 
     held_out = list(range(every // 2, count, every))
     if len(held_out) < _LEAST_HELD_OUT:
         raise ConfigError(f"a map of {count} images is too small to hold some out: leave sweep out, and set rho")
-    fusion = replace(config, sweep=False, lam=0.0)
     others = described.without(held_out)
-    parts = others.image_parts(fusion)
+    parts = others.image_parts(config)
     sums = others.sums(parts.reduced)
     kept = np.flatnonzero(sums.counts > 0)
     points = described.map.points[kept]
     images = [described.map.images[row] for row in held_out]
-    reduced = np.stack([parts.of_query(described.global_descriptors[row]).reduced for row in held_out])
+    reduced = np.stack([parts.of_query(described.global_descriptors[row]) for row in held_out])
     results = []
     for rho in track(progress, "weights", WEIGHTS, len(WEIGHTS)):
         lam = 1.0 / (1.0 + rho)
@@ -65,11 +61,6 @@ def sweep_rho(described: DescribedMap, config: FusedConfig, progress: Progress) 
 def best_of(results: Sequence[SweepResult]) -> float:
     """The weight with which most images are found, and of those the one with most inliers."""
     return max(results, key=lambda one: (one.found_percent, one.inlier_percent)).rho
-
-
-def as_values(results: Sequence[SweepResult]) -> list[dict[str, Any]]:
-    """The results as plain values."""
-    return [asdict(one) for one in results]
 
 
 def _try(
