@@ -6,8 +6,7 @@ from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import Reason
 from visloc_ros.localization import AnchorConfig, PoseConfig, solve_pose
-from visloc_ros.localization.acceptance import InlierSupport
-from visloc_ros.localization.inlier_spread import relative_thickness, spread
+from visloc_ros.localization.acceptance import InlierSupport, relative_thickness, spread
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=640, height=480, params=[525, 525, 320, 240])
 RISK = AnchorConfig().max_risk

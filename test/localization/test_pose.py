@@ -5,8 +5,7 @@ import pytest
 from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix, rotation_vector
 from visloc_ros.localization.config import PoseConfig
-from visloc_ros.localization.false_alarms import is_by_chance
-from visloc_ros.localization.pose import solve_pose, solve_pose_and_focal_length
+from visloc_ros.localization.pose import is_by_chance, solve_pose, solve_pose_and_focal_length
 from visloc_ros.localization.uncertainty import projection_jacobian
 
 PINHOLE = pycolmap.Camera(model="PINHOLE", width=640, height=480, params=[525, 525, 320, 240])

@@ -21,7 +21,7 @@ from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.types import AnchorPose, Frame, Rejection
 from visloc_ros.evaluation.metrics import pose_errors
 from visloc_ros.localization import AnchorEngine
-from visloc_ros.localization.inlier_spread import spread
+from visloc_ros.localization.acceptance import spread
 
 CLOSE_M, CLOSE_DEG = 0.25, 5.0
 """Largest error of a right pose: several times the usual error of the engine's accepted poses."""

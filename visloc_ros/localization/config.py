@@ -10,7 +10,6 @@ from visloc_ros.core.plugins import importable_plugins, plugin_names
 from visloc_ros.features.config import FeatureConfig, GlobalConfig, MatcherConfig
 
 SEARCH_GROUP, RETRIEVAL = "visloc_ros.search", "retrieval"
-POSE_SOLVERS = ("poselib", "colmap")
 
 
 def search_names() -> list[str]:
@@ -27,12 +26,8 @@ def _options_of_strategies() -> dict[str, type[Config]]:
 class PoseConfig(Config):
     """Options of computing a pose from 2D-3D correspondences."""
 
-    solver: str = option("poselib", "RANSAC implementation; only poselib uses a predicted pose.", choices=POSE_SOLVERS)
     max_error_px: float = option(8.0, "Largest reprojection error of an inlier [px].", minimum=0.5)
-    progressive_sampling: bool = option(
-        False, "Sample the best correspondences first (PROSAC, poselib only); it fails if their order is wrong."
-    )
-    min_iterations: int = option(100, "Least number of RANSAC iterations (poselib only).", minimum=1)
+    min_iterations: int = option(100, "Least number of RANSAC iterations.", minimum=1)
     loss_scale_px: float = option(2.0, "Scale of the Cauchy loss in the refinement [px].", minimum=0.1)
     min_sigma_px: float = option(0.5, "Least keypoint noise that the covariance assumes [px].", minimum=0.01)
     shared_error: float = option(

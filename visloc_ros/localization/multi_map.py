@@ -20,8 +20,8 @@ from visloc_ros.features import LocalExtractor, Matcher, make_extractor
 from visloc_ros.localization.anchor import AnchorEngine
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.evidence import RIVAL_SHARE, SURE_LOG_ODDS, Query
-from visloc_ros.localization.false_alarms import is_by_chance
 from visloc_ros.localization.models import check_models
+from visloc_ros.localization.pose import is_by_chance
 from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.strategies.registry import open_maps
 

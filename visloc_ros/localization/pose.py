@@ -1,4 +1,4 @@
-"""A camera pose from 2D-3D correspondences, with its inliers and its covariance."""
+"""A camera pose from 2D-3D correspondences: RANSAC, then refinement, its inliers, covariance and false alarms."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import poselib
 import pycolmap
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.localization.config import PoseConfig
-from visloc_ros.localization.false_alarms import is_by_chance
-from visloc_ros.localization.solvers import estimate_with_colmap, find_solver
 from visloc_ros.localization.uncertainty import design_effect, pose_covariance, reprojection_residuals
 
 MIN_POINTS = 4
+_CONFIDENCE = 0.9999  # PoseLib's default
+_MAX_ITERATIONS = 10_000  # COLMAP's default: at this confidence enough for a tenth of inliers
 _FOCAL_GAIN, _FOCAL_CHANGE = 1.5, 0.1
 _MIN_FREED_INLIERS = 30
+_SAMPLE, _POSES_OF_SAMPLE = 3, 4  # P3P: three matches give up to four poses
+_MOST_FALSE_ALARMS = 0.01
+"""Expected for an image; wrong matches are not quite independent, so that more images of other places have such a pose:
+one in a hundred by landmarks and by fused descriptors, eight by retrieval."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,27 +67,55 @@ def solve_pose(
     config: PoseConfig | None = None,
     prior: SE3 | None = None,
 ) -> PoseSolution | None:
-    """Find ``map_from_camera`` from pixels (N, 2) and map points (N, 3), the most promising correspondences first.
+    """Find ``map_from_camera`` from pixels (N, 2) and map points (N, 3) by PoseLib's LO-RANSAC (Larsson 2020).
 
-    ``prior`` is a predicted pose. Deterministic by ``config.seed``. None where no pose has four inliers in general
-    position.
+    ``prior`` is a predicted pose, which is scored first. Deterministic by ``config.seed``. None where no pose has four
+    inliers in general position.
     """
     config = config or PoseConfig()
     if len(pixels) < MIN_POINTS:
         return None
-    map_from_camera = find_solver(config.solver)(pixels, points, camera, config, prior)
-    return None if map_from_camera is None else _judge(map_from_camera, pixels, points, camera, config)
+    ransac = {
+        "max_reproj_error": config.max_error_px,
+        "success_prob": _CONFIDENCE,
+        "min_iterations": min(config.min_iterations, _MAX_ITERATIONS),
+        "max_iterations": _MAX_ITERATIONS,
+        "score_initial_model": prior is not None,
+        "seed": config.seed,
+    }
+    refinement = {"loss_type": "CAUCHY", "loss_scale": config.loss_scale_px}
+    values = {"model": camera.model_name, "width": camera.width, "height": camera.height}
+    values["params"] = camera.params.tolist()
+    initial = [] if prior is None else [_camera_pose(prior.inverse)]
+    pose, report = poselib.estimate_absolute_pose(pixels, points, values, ransac, refinement, *initial)
+    if report["num_inliers"] == 0:
+        return None
+    return _judge(SE3(pose.R, pose.t).inverse, pixels, points, camera, config)
+
+
+def _camera_pose(camera_from_map: SE3) -> poselib.CameraPose:
+    pose = poselib.CameraPose()
+    pose.R, pose.t = camera_from_map.rotation, camera_from_map.translation
+    return pose
 
 
 def solve_pose_and_focal_length(
     pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig
 ) -> PoseSolution | None:
-    """As ``solve_pose`` with an unknown focal length, to find out whether the given one is doubtful."""
+    """As ``solve_pose`` with an unknown focal length, by COLMAP, to find out whether the given one is doubtful."""
     adjustable = pycolmap.Camera(camera.todict())
-    camera_from_map = estimate_with_colmap(pixels, points, adjustable, config, estimate_focal_length=True)
-    if camera_from_map is None:
+    estimation = pycolmap.AbsolutePoseEstimationOptions(estimate_focal_length=True)
+    estimation.ransac.max_error = config.max_error_px
+    estimation.ransac.confidence = _CONFIDENCE
+    estimation.ransac.max_num_trials = _MAX_ITERATIONS
+    estimation.ransac.random_seed = config.seed
+    refinement = pycolmap.AbsolutePoseRefinementOptions(
+        loss_function_scale=config.loss_scale_px, refine_focal_length=True
+    )
+    result = pycolmap.estimate_and_refine_absolute_pose(pixels, points, adjustable, estimation, refinement)
+    if result is None:
         return None
-    return _judge(SE3.from_rigid3d(camera_from_map).inverse, pixels, points, adjustable, config)
+    return _judge(SE3.from_rigid3d(result["cam_from_world"]).inverse, pixels, points, adjustable, config)
 
 
 def is_focal_length_wrong(fixed: PoseSolution, freed: PoseSolution) -> bool:
@@ -147,3 +180,33 @@ def _judge(
     by_chance = is_by_chance(int(inliers.sum()), len(inliers), camera, config.max_error_px)
     shared = covariance - independent
     return PoseSolution(map_from_camera, covariance, shared, inliers, errors[inliers], camera, by_chance)
+
+
+# How many poses as good as one would be found among wrong matches alone (a contrario): the number of false alarms of
+# Moisan and Stival (IJCV 2004), for camera poses as by Moulon, Monasse and Marlet (ACCV 2012). It takes wrong matches
+# to be independent and anywhere in the image.
+
+
+def is_by_chance(num_inliers: int, num_matches: int, camera: pycolmap.Camera, max_error_px: float) -> bool:
+    """Whether a pose may be by wrong matches alone, by its inliers within ``max_error_px`` of ``num_matches``."""
+    share = math.pi * max_error_px**2 / (camera.width * camera.height)
+    return _log_false_alarms(num_inliers, num_matches, min(share, 1.0)) > math.log(_MOST_FALSE_ALARMS)
+
+
+def _log_false_alarms(num_inliers: int, num_matches: int, share: float) -> float:
+    """Logarithm of the expected number of poses that agree with as many wrong matches.
+
+    ``share`` is the part of the image in which a match agrees. Infinite for a pose that agrees with its sample only.
+    """
+    if num_inliers <= _SAMPLE:
+        return math.inf
+    return (
+        math.log(_POSES_OF_SAMPLE * (num_matches - _SAMPLE))
+        + _log_choose(num_matches, num_inliers)
+        + _log_choose(num_inliers, _SAMPLE)
+        + (num_inliers - _SAMPLE) * math.log(share)
+    )
+
+
+def _log_choose(count: int, chosen: int) -> float:
+    return math.lgamma(count + 1) - math.lgamma(chosen + 1) - math.lgamma(count - chosen + 1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import Reason
-from visloc_ros.localization.inlier_spread import spread
+from visloc_ros.localization.acceptance import spread
 from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.search import Targets
 from visloc_ros.map_tracking.views import GreyImage, PosedView
