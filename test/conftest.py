@@ -49,7 +49,6 @@ TOGETHER = (
     ("test_repository/test_lint.py",),
     ("mapping/test_builder.py", "mapping/test_extension.py"),  # one map
     (  # one prepared map
-        "localization/strategies/landmarks/test_landmark_anchors.py",
         "localization/strategies/landmarks/test_landmark_search.py",
         "localization/strategies/landmarks/test_reduced_to_landmarks.py",
     ),
@@ -143,8 +142,8 @@ def landmark_room(made_once: Callable[[str, Callable[[Path], object]], Path]) ->
 
 
 def prepare_room(path: Path) -> None:
+    from visloc_ros.localization.strategies.landmarks.config import TrainingConfig
     from visloc_ros.localization.strategies.landmarks.preparation import PreparationConfig, prepare_landmarks
-    from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
 
     shutil.copy(DEMO_MAP, path)
     training = TrainingConfig(size="nano", max_steps=60, batch=8, warm_up=5, device="cpu")

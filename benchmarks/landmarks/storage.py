@@ -16,7 +16,7 @@ from visloc_ros.core.map_layout import own_layout
 from visloc_ros.evaluation.search_comparison import searched_bytes
 from visloc_ros.localization.config import RETRIEVAL
 from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
-from visloc_ros.localization.strategies.landmarks.recogniser_files import INFO_NAME, WEIGHTS_NAME
+from visloc_ros.localization.strategies.landmarks.recogniser import INFO_NAME, WEIGHTS_NAME
 
 NETVLAD_LENGTH = 4096
 WHAT_IS_COUNTED = (

@@ -9,11 +9,10 @@ import numpy as np
 
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.map import NO_POINT
-from visloc_ros.localization.correspondences import Correspondences
-from visloc_ros.localization.evidence import Evidence, EvidenceSolver
+from visloc_ros.localization.evidence import Correspondences, Evidence, EvidenceSolver
 from visloc_ros.localization.guided import MIN_SIMILARITY
 from visloc_ros.localization.strategy import OpenedMaps, SearchStrategy
-from visloc_ros.localization.view_overlap import ViewOverlap
+from visloc_ros.localization.view_change import ViewOverlap
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
-from synthetic_map import FakeExtractor
+from synthetic_map import MATCHER, FakeExtractor
 
-from visloc_ros.core.geometry import SE3, rotation_matrix
-from visloc_ros.features import MatcherConfig, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.strategies.fused.config import FUSED, FusedConfig
 from visloc_ros.localization.strategies.fused.fused_files import save_fused_map
 from visloc_ros.localization.strategies.fused.preparation import make_fused
 
-MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
 BY_FUSED = AnchorConfig(search=FUSED)
 
 
@@ -29,12 +26,6 @@ def prepared(map_, folder, frames=None, **options):
 
 def engine_of(map_, config=BY_FUSED):
     return AnchorEngine(map_, config, FakeExtractor(None), MATCHER)
-
-
-def near_image(world, row=2):
-    """A pose near that of a map image, which no map image has."""
-    pose = world.map.images[row].map_from_camera
-    return SE3(pose.rotation @ rotation_matrix([0.03, -0.04, 0.05]), pose.translation + np.array([0.1, -0.05, 0.08]))
 
 
 def distance(anchor, pose):

@@ -10,7 +10,7 @@ from visloc_ros.localization.strategies.landmarks.clustering import label_points
 from visloc_ros.localization.strategies.landmarks.config import LANDMARKS, LandmarkConfig
 from visloc_ros.localization.strategies.landmarks.landmark_files import save_landmark_map
 from visloc_ros.localization.strategies.landmarks.landmark_map import reduce_map
-from visloc_ros.localization.strategies.landmarks.recogniser_files import WEIGHTS_NAME
+from visloc_ros.localization.strategies.landmarks.recogniser import WEIGHTS_NAME
 
 AWAY = np.array([50.0, 0.0, 0.0])
 DEFAULTS = LandmarkConfig()

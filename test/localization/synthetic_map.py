@@ -4,15 +4,17 @@ import numpy as np
 import pycolmap
 
 from visloc_ros.core.camera import project
-from visloc_ros.core.geometry import SE3
-from visloc_ros.core.manifest import ModelInfo
+from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.core.manifest import ModelInfo, UncertaintyInfo
 from visloc_ros.core.map import NO_POINT, LocalFeatures, Manifest, Map, MapImage
-from visloc_ros.core.types import Frame
-from visloc_ros.features import Vlad, VladConfig
+from visloc_ros.core.types import AnchorPose, Frame
+from visloc_ros.features import MatcherConfig, Vlad, VladConfig, make_matcher
 from visloc_ros.features.types import OneByOne
 
 DIM = 32
+MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
 INFO = ModelInfo("synthetic", "Apache-2.0")
+EXACT = UncertaintyInfo(0.0, 0.0, np.zeros((6, 6)).tolist(), np.zeros((6, 6)).tolist(), 1.0, 1.0)
 
 
 def unit(rows):
@@ -40,7 +42,9 @@ class World:
         images = tuple(self._make_image(image) for image in self.reconstruction.images.values())
         vlad = Vlad.train([image.features.descriptors for image in images], VladConfig(clusters=8))
         vectors = np.stack([vlad.describe_features(image.features) for image in images])
-        manifest = Manifest("synthetic", "synthetic", {"extractor": INFO}, metric=True, gravity_aligned=False)
+        manifest = Manifest(
+            "synthetic", "synthetic", {"extractor": INFO}, metric=True, gravity_aligned=False, uncertainty=EXACT
+        )
         return Map("synthetic", manifest, images, self.points, vectors, vlad.centroids)
 
     def _make_image(self, image):
@@ -86,3 +90,17 @@ class FakeExtractor(OneByOne):
     def extract(self, image):
         self.calls += 1
         return self.features
+
+
+def near_image(world, row=2):
+    """A pose near that of a map image, which no map image has."""
+    pose = world.map.images[row].map_from_camera
+    return SE3(pose.rotation @ rotation_matrix([0.03, -0.04, 0.05]), pose.translation + np.array([0.1, -0.05, 0.08]))
+
+
+def is_right(answer, pose, metres=0.1):
+    """Whether an answer is a pose, and near this one."""
+    return (
+        isinstance(answer, AnchorPose)
+        and np.linalg.norm(answer.map_from_camera.translation - pose.translation) < metres
+    )

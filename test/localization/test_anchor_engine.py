@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pycolmap
 import pytest
-from synthetic_map import DIM, FakeExtractor, World, unit
+from synthetic_map import DIM, MATCHER, FakeExtractor, World, unit
 
 from visloc_ros.core.calibration import CalibrationSource, guess_calibration
 from visloc_ros.core.errors import CalibrationError, MapError
@@ -15,11 +15,9 @@ from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
-from visloc_ros.features import MatcherConfig, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine, GuidedConfig, PoseConfig
-from visloc_ros.localization.view_overlap import ViewOverlap
+from visloc_ros.localization.view_change import ViewOverlap
 
-MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
 STAGES = {"features", "global", "retrieval", "merge", "matching", "correspondences", "pnp", "guided"}
 MATCHING_ONLY = GuidedConfig(enabled=False)
 
@@ -87,10 +85,9 @@ def test_half_wrong_matches_do_not_matter(world, near):
 
 
 def test_the_error_is_what_the_covariance_says(world, near):
-    nees = []
+    nees, engine = [], engine_for(world, None, pose=PoseConfig(shared_error=0.0))
     for _ in range(30):
-        engine = engine_for(world, world.view(near, noise_px=1.0), pose=PoseConfig(shared_error=0.0))
-        anchor = engine.localize(world.frame())
+        anchor = engine.localize(world.frame(), features=world.view(near, noise_px=1.0))
         error = near.translation - anchor.map_from_camera.translation
         nees.append(error @ np.linalg.solve(anchor.covariance[:3, :3], error))
     assert 1.5 < np.mean(nees) < 5.0  # three degrees of freedom

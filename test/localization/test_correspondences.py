@@ -4,7 +4,7 @@ import pycolmap
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import NO_POINT, LocalFeatures, MapImage
 from visloc_ros.features import Matches
-from visloc_ros.localization.correspondences import Correspondences, lift, merge
+from visloc_ros.localization.evidence import Correspondences, lift, merge
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=640, height=480, params=[525, 525, 320, 240])
 

@@ -4,18 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic_map import FakeExtractor, World
+from synthetic_map import MATCHER, FakeExtractor, World
 
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.core.map import NO_POINT, LocalFeatures
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import AnchorPose, Rejection
-from visloc_ros.features import MatcherConfig, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine, GuidedConfig
 from visloc_ros.localization.evidence import Query
 from visloc_ros.localization.guided import GuidedSearch, most_similar_within
-
-MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
 
 
 def disturbed(pose, metres, degrees):

@@ -58,6 +58,11 @@ def part(world, images):
     return replace(world.map, images=images, points=triangulated(images, len(world.points)))
 
 
+@pytest.fixture(scope="module")
+def exact(world):
+    return map_uncertainty(world.map, CONFIG)
+
+
 def nees(images, map_, warp):
     """Squared errors of images found in a map, in units of their covariance."""
     squares = []
@@ -73,10 +78,9 @@ def nees(images, map_, warp):
     return np.array(squares)
 
 
-def test_an_exact_map_has_no_warp(world):
-    warp = map_uncertainty(world.map, CONFIG)
-    assert (warp.info.position_rate, warp.info.rotation_rate) == (0.0, 0.0)
-    assert not warp.of_pose(world.map.images[0].map_from_camera, OF_POSE, world.points).any()
+def test_an_exact_map_has_no_warp(world, exact):
+    assert (exact.info.position_rate, exact.info.rotation_rate) == (0.0, 0.0)
+    assert not exact.of_pose(world.map.images[0].map_from_camera, OF_POSE, world.points).any()
 
 
 def test_images_that_the_map_does_not_hold_err_as_its_own_have_told(world, warped):
@@ -97,8 +101,7 @@ def test_the_error_grows_with_the_view_change(world, warped):
     assert there == pytest.approx(0.0, abs=1e-12)
 
 
-def test_farther_off_than_its_own_images_could_tell_all_errors_grow_in_proportion(world):
-    exact = map_uncertainty(world.map, CONFIG)
+def test_farther_off_than_its_own_images_could_tell_all_errors_grow_in_proportion(world, exact):
     pose, alone = world.map.images[0].map_from_camera, replace(world.map, images=world.map.images[:1])
     uncertainty = MapUncertainty(replace(exact.info, validated_change=0.2), alone)
     assert exact.info.validated_change > 0.2
@@ -112,11 +115,13 @@ def test_a_few_images_cannot_tell(world, warped):
 
 
 def test_what_the_manifest_tells_is_not_measured_again(world, warped):
-    info = map_uncertainty(part(world, warped)).info
-    stored = replace(world.map, manifest=replace(world.map.manifest, uncertainty=info))
-    assert map_uncertainty(stored).info is info
-    assert map_uncertainty(stored, PoseConfig()).info is info
-    assert map_uncertainty(stored, CONFIG).info.position_rate == 0.0  # of an exact map, by other options
+    map_ = part(world, warped[:10])
+    info = map_.manifest.uncertainty
+    assert map_uncertainty(map_).info is info
+    assert map_uncertainty(map_, PoseConfig()).info is info
+    assert map_uncertainty(map_, CONFIG).info != info  # by other options
+    unknown = replace(map_, manifest=replace(map_.manifest, uncertainty=None))
+    assert map_uncertainty(unknown).info != info
 
 
 def test_view_changes_are_angles_plus_distances_as_share_of_the_depth(world):

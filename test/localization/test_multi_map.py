@@ -5,20 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from landmark_worlds import PreparedTogether, named
-from synthetic_map import DIM, FakeExtractor, World
+from synthetic_map import DIM, MATCHER, FakeExtractor, World, near_image
 
 from visloc_ros.core.errors import ConfigError, MapError
-from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
-from visloc_ros.features import MatcherConfig, make_matcher
 from visloc_ros.localization import AnchorConfig, PositionHint, SearchHint
 from visloc_ros.localization.multi_map import MultiMapEngine
 from visloc_ros.localization.strategies.landmarks import opening
-from visloc_ros.localization.strategies.landmarks.recogniser_files import WEIGHTS_NAME
+from visloc_ros.localization.strategies.landmarks.recogniser import WEIGHTS_NAME
 from visloc_ros.localization.strategies.landmarks.text_likelihood import TEXTS_NAME, TextSample, learn_texts
 
-MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
 BY_LANDMARKS, BY_RETRIEVAL = AnchorConfig(search="landmarks"), AnchorConfig()
 NAMES = ("office", "hall", "cellar")
 
@@ -52,11 +49,6 @@ def prepare(tmp_path, monkeypatch):
     return together
 
 
-def near(world, row=2):
-    pose = world.map.images[row].map_from_camera
-    return SE3(pose.rotation @ rotation_matrix([0.03, -0.04, 0.05]), pose.translation + np.array([0.1, -0.05, 0.08]))
-
-
 def engine_of(maps, config=BY_LANDMARKS):
     return MultiMapEngine(maps, config, FakeExtractor(None), MATCHER)
 
@@ -70,11 +62,10 @@ def assert_found(anchor, name, pose):
 @pytest.mark.parametrize("config", [BY_LANDMARKS, BY_RETRIEVAL], ids=["landmarks", "retrieval"])
 def test_the_map_and_the_pose_in_it_are_told(worlds, maps, prepare, config):
     engine = engine_of(prepare(maps).maps, config)
-    assert [one.name for one in engine.map_identities] == list(NAMES)
     for world, name in zip(worlds, NAMES, strict=True):
         for row in range(4):
-            anchor = engine.localize(world.frame(), world.view(near(world, row), outliers=0.2))
-            assert_found(anchor, name, near(world, row))
+            anchor = engine.localize(world.frame(), world.view(near_image(world, row), outliers=0.2))
+            assert_found(anchor, name, near_image(world, row))
 
 
 def test_classes_are_those_of_each_map_in_its_range(maps, prepare):
@@ -99,7 +90,7 @@ def test_the_recogniser_is_loaded_once_and_looks_once_at_an_image(worlds, maps, 
     engine = engine_of(prepared.maps)
     assert prepare.loads == [prepared]
     for count in range(1, 4):
-        engine.localize(worlds[1].frame(), worlds[1].view(near(worlds[1])))
+        engine.localize(worlds[1].frame(), worlds[1].view(near_image(worlds[1])))
         assert prepared.calls == count
 
 
@@ -109,18 +100,20 @@ def test_only_maps_with_votes_are_searched(worlds, maps, prepare, monkeypatch):
         monkeypatch.setattr(
             one, "solve", lambda query, one=one, solve=one.solve: tried.append(one.map.name) or solve(query)
         )
-    engine.localize(worlds[2].frame(), worlds[2].view(near(worlds[2])))
+    engine.localize(worlds[2].frame(), worlds[2].view(near_image(worlds[2])))
     assert tried == ["cellar"]
 
 
 @pytest.mark.parametrize("config", [BY_LANDMARKS, BY_RETRIEVAL], ids=["landmarks", "retrieval"])
 def test_a_place_that_two_maps_show_is_ambiguous(worlds, maps, prepare, config):
     engine = engine_of(prepare([*maps[:2], named(maps[0], "twin")]).maps, config)
-    anchor = engine.localize(worlds[0].frame(), worlds[0].view(near(worlds[0])))
+    anchor = engine.localize(worlds[0].frame(), worlds[0].view(near_image(worlds[0])))
     assert isinstance(anchor.result, Rejection)
     assert anchor.result.reason is Reason.AMBIGUOUS_PLACE
     assert anchor.result.counts["inliers"] > 30
-    assert_found(engine.localize(worlds[1].frame(), worlds[1].view(near(worlds[1]))), "hall", near(worlds[1]))
+    assert_found(
+        engine.localize(worlds[1].frame(), worlds[1].view(near_image(worlds[1]))), "hall", near_image(worlds[1])
+    )
 
 
 def look_alike(world, share):
@@ -140,15 +133,15 @@ def look_alike(world, share):
 def test_a_place_is_found_although_another_map_looks_alike_in_part(worlds, maps, prepare):
     engine = engine_of(prepare([look_alike(worlds[0], 0.2), maps[0]]).maps)
     for row in range(6):
-        anchor = engine.localize(worlds[0].frame(), worlds[0].view(near(worlds[0], row)))
-        assert_found(anchor, "office", near(worlds[0], row))
+        anchor = engine.localize(worlds[0].frame(), worlds[0].view(near_image(worlds[0], row)))
+        assert_found(anchor, "office", near_image(worlds[0], row))
 
 
 @pytest.mark.parametrize("share", [0.4, 0.6, 0.9])
 def test_a_look_alike_map_is_not_mistaken(worlds, maps, prepare, share):
     engine = engine_of(prepare([look_alike(worlds[0], share), maps[0]]).maps)
     for row in range(6):
-        anchor = engine.localize(worlds[0].frame(), worlds[0].view(near(worlds[0], row)))
+        anchor = engine.localize(worlds[0].frame(), worlds[0].view(near_image(worlds[0], row)))
         assert anchor.map.name == "office" or anchor.result.reason is Reason.AMBIGUOUS_PLACE
 
 
@@ -163,7 +156,7 @@ def test_a_sure_recogniser_does_not_hide_a_look_alike(worlds, maps, prepare, mon
         return probabilities / probabilities.sum(axis=1, keepdims=True)
 
     monkeypatch.setattr(prepared, "recognise", sure)
-    anchor = engine_of(prepared.maps).localize(worlds[0].frame(), worlds[0].view(near(worlds[0])))
+    anchor = engine_of(prepared.maps).localize(worlds[0].frame(), worlds[0].view(near_image(worlds[0])))
     assert isinstance(anchor.result, Rejection)
     assert anchor.result.reason is Reason.AMBIGUOUS_PLACE
 
@@ -180,13 +173,13 @@ def test_a_recogniser_that_is_wrong_of_all_landmarks_does_not_hide_the_place(wor
     monkeypatch.setattr(prepared, "recognise", confused)
     engine = engine_of(prepared.maps)
     for row in range(4):
-        found = engine.localize(worlds[0].frame(), worlds[0].view(near(worlds[0], row)))
-        assert_found(found, "office", near(worlds[0], row))
+        found = engine.localize(worlds[0].frame(), worlds[0].view(near_image(worlds[0], row)))
+        assert_found(found, "office", near_image(worlds[0], row))
 
 
 def test_an_image_of_elsewhere_is_rejected(maps, prepare):
     other, engine = World(9), engine_of(prepare(maps).maps)
-    anchor = engine.localize(other.frame(), other.view(near(other)))
+    anchor = engine.localize(other.frame(), other.view(near_image(other)))
     assert isinstance(anchor.result, Rejection)
     assert anchor.map.name in NAMES
 
@@ -207,27 +200,29 @@ def test_maps_that_were_prepared_apart_are_told_from_each_other(worlds, maps, pr
     assert len(prepare.loads) == len(maps)
     for world, name in zip(worlds, NAMES, strict=True):
         for row in range(4):
-            assert_found(engine.localize(world.frame(), world.view(near(world, row))), name, near(world, row))
+            assert_found(
+                engine.localize(world.frame(), world.view(near_image(world, row))), name, near_image(world, row)
+            )
 
 
 @pytest.mark.parametrize("share", [0.4, 0.9])
 def test_a_look_alike_map_that_was_prepared_apart_is_not_mistaken(worlds, maps, prepare, share):
     engine = engine_of(prepared_apart([look_alike(worlds[0], share), maps[0]], prepare))
     for row in range(6):
-        anchor = engine.localize(worlds[0].frame(), worlds[0].view(near(worlds[0], row)))
+        anchor = engine.localize(worlds[0].frame(), worlds[0].view(near_image(worlds[0], row)))
         assert anchor.map.name == "office" or anchor.result.reason is Reason.AMBIGUOUS_PLACE
 
 
 def test_copies_of_one_prepared_map_show_the_same(worlds, maps, prepare):
     one = prepare(maps[:1]).maps[0]
-    anchor = engine_of([one, named(one, "copy")]).localize(worlds[0].frame(), worlds[0].view(near(worlds[0])))
+    anchor = engine_of([one, named(one, "copy")]).localize(worlds[0].frame(), worlds[0].view(near_image(worlds[0])))
     assert anchor.result.reason is Reason.AMBIGUOUS_PLACE
 
 
 def test_texts_that_were_learned_apart_are_not_compared(worlds, maps, prepare):
     engine = engine_of(prepared_apart(maps[:2], prepare))
     with pytest.raises(MapError, match="prepared apart, so that a text does not distinguish them"):
-        engine.localize(worlds[0].frame(), worlds[0].view(near(worlds[0])), SearchHint(text=np.ones(8)))
+        engine.localize(worlds[0].frame(), worlds[0].view(near_image(worlds[0])), SearchHint(text=np.ones(8)))
 
 
 def test_a_map_that_was_not_prepared_is_refused(maps, prepare):
@@ -262,7 +257,7 @@ def test_a_text_tells_maps_of_the_same_place_apart(worlds, prepare, tmp_path):
     signs = np.random.default_rng(5).normal(size=(3, 384))
     prepared = prepare([named(world.map, name) for name in names])
     engine = engine_of(list(with_texts(prepared, signs[:2], tmp_path)))
-    frame, features, pose = world.frame(), world.view(near(world)), near(world)
+    frame, features, pose = world.frame(), world.view(near_image(world)), near_image(world)
     for name, sign in zip(names, signs[:2], strict=True):
         assert_found(engine.localize(frame, features, SearchHint(text=sign)), name, pose)
     for hint in (None, SearchHint(text=signs[2])):
@@ -272,4 +267,6 @@ def test_a_text_tells_maps_of_the_same_place_apart(worlds, prepare, tmp_path):
 def test_a_position_is_of_one_map(worlds, maps, prepare):
     engine = engine_of(prepare(maps).maps)
     with pytest.raises(ConfigError, match="of one map"):
-        engine.localize(worlds[0].frame(), worlds[0].view(near(worlds[0])), SearchHint(PositionHint(np.zeros(3), 1.0)))
+        engine.localize(
+            worlds[0].frame(), worlds[0].view(near_image(worlds[0])), SearchHint(PositionHint(np.zeros(3), 1.0))
+        )

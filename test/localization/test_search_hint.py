@@ -1,24 +1,23 @@
-"""A heading tells the two ends of a symmetrical place apart, a text two rooms that look the same."""
+"""A position and a text tell two rooms apart that look the same, a heading the two ends of a symmetrical place."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from landmark_worlds import AWAY, PreparedTogether, Twins
-from synthetic_map import FakeExtractor
+from landmark_worlds import AWAY, PreparedTogether, Twins, moved
+from synthetic_map import MATCHER, FakeExtractor, is_right, near_image
 
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
-from visloc_ros.features import MatcherConfig, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine, HeadingHint, PositionHint, SearchHint
 from visloc_ros.localization.strategies.landmarks import opening
 from visloc_ros.localization.strategies.landmarks.landmark_reach import LandmarkReach
 from visloc_ros.localization.strategies.landmarks.text_likelihood import TEXTS_NAME, TextSample, learn_texts
 
-MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
 HALF_TURN = SE3(rotation_matrix([0.0, 0.0, np.pi]), np.zeros(3))
 LENGTH = 384
+FAR = np.array([0.0, 400.0, 0.0])
 SIGN_HERE, SIGN_THERE, STRANGE = np.random.default_rng(0).normal(size=(3, LENGTH))
 
 
@@ -36,16 +35,115 @@ def heading_of(pose):
     return float(np.arctan2(axis[1], axis[0]))
 
 
-def is_right(answer, pose):
-    return (
-        isinstance(answer, AnchorPose) and np.linalg.norm(answer.map_from_camera.translation - pose.translation) < 0.1
-    )
+@pytest.fixture(scope="module")
+def twins():
+    return Twins()
 
 
-def near(image):
-    """A pose near that of a map image."""
-    turn, step = rotation_matrix([0.03, -0.04, 0.05]), np.array([0.1, -0.05, 0.08])
-    return SE3(image.map_from_camera.rotation @ turn, image.map_from_camera.translation + step)
+@pytest.fixture(scope="module")
+def prepared(twins, tmp_path_factory):
+    return PreparedTogether([twins.map], tmp_path_factory.mktemp("landmarks"))
+
+
+@pytest.fixture(params=["landmarks", "retrieval"])
+def engine(request, prepared, monkeypatch):
+    return engine_for(prepared, request.param, monkeypatch)
+
+
+@pytest.fixture
+def by_landmarks(prepared, monkeypatch):
+    return engine_for(prepared, "landmarks", monkeypatch)
+
+
+def poses(twins):
+    """Poses near those of the map's images, in both places."""
+    return [near_image(twins, row) for row in range(len(twins.map.images))]
+
+
+def at(position, sigma_m):
+    return SearchHint(PositionHint(position, sigma_m))
+
+
+def localize(engine, twins, pose, hint=None):
+    return engine.localize(twins.frame(), features=twins.view(pose), hint=hint)
+
+
+def test_without_a_hint_no_twin_is_taken_for_the_other(by_landmarks, twins):
+    """Retrieval takes one for the other where all images that look most alike are of one of them."""
+    for pose in poses(twins):
+        answer = localize(by_landmarks, twins, pose)
+        assert isinstance(answer, Rejection) or is_right(answer, pose)
+        assert isinstance(answer, AnchorPose) or answer.reason is Reason.AMBIGUOUS_PLACE
+
+
+@pytest.mark.parametrize("sigma_m", [1.0, 10.0])
+def test_with_a_hint_both_twins_are_found(engine, twins, sigma_m):
+    rng = np.random.default_rng(0)
+    for pose in poses(twins):
+        hint = at(pose.translation + rng.normal(0.0, sigma_m / 2, 3), sigma_m)
+        assert is_right(localize(engine, twins, pose, hint), pose)
+
+
+def test_a_vague_hint_tells_nothing(by_landmarks, twins):
+    for pose in poses(twins):
+        answer = localize(by_landmarks, twins, pose, at(pose.translation, 100.0))
+        assert isinstance(answer, Rejection) or is_right(answer, pose)
+
+
+def test_a_hint_of_the_other_twin_does_not_get_a_pose_of_this_one(engine, twins):
+    """Which of both is right cannot be told: a pose is at least near the hint."""
+    for pose in poses(twins):
+        other = moved(pose, -AWAY if pose.translation[0] > AWAY[0] / 2 else AWAY)
+        answer = localize(engine, twins, pose, at(other.translation, 3.0))
+        assert isinstance(answer, Rejection) or is_right(answer, other)
+
+
+def test_a_hint_that_is_far_off_refuses(engine, twins):
+    for pose in poses(twins):
+        answer = localize(engine, twins, pose, at(pose.translation + FAR, 10.0))
+        assert isinstance(answer, Rejection)
+
+
+def test_a_prediction_does_not_get_around_the_hint(engine, twins):
+    pose = poses(twins)[0]
+    features = twins.view(pose)
+    hint = at(pose.translation + FAR, 10.0)
+    assert isinstance(engine.localize(twins.frame(), pose, features, hint), Rejection)
+    assert is_right(engine.localize(twins.frame(), pose, features, at(pose.translation, 10.0)), pose)
+
+
+def test_a_landmark_is_weighed_by_the_distance_from_its_points(prepared):
+    reach = LandmarkReach(prepared.landmarks[0])
+    even = np.full((1, prepared.num_classes), 1.0 / prepared.num_classes, np.float32)
+    weighed = reach.weigh(even, at(reach.centres[0], 3.0))[0]
+    assert weighed.sum() == pytest.approx(1.0)
+    assert weighed[1:].argmax() == 0
+    away = np.linalg.norm(reach.centres - reach.centres[0], axis=1) > AWAY[0] / 2
+    assert away.any()
+    assert (weighed[1:][away] < 1e-6).all()
+    assert weighed[0] >= weighed[1]
+    nowhere = reach.weigh(even, at(reach.centres[0] + FAR, 3.0))[0]
+    assert nowhere[0] == pytest.approx(1.0)
+
+
+def test_a_wider_spread_is_surprised_less():
+    hint = PositionHint(np.zeros(3), 10.0)
+    positions = np.array([[30.0, 0.0, 0.0], [30.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    close, far, here = hint.likelihoods(positions, np.array([0.0, 30.0, 0.0]))
+    assert close == pytest.approx(np.exp(-4.5))
+    assert close < far < here == 1.0
+    assert hint.permits(np.array([[39.0, 0.0, 0.0], [41.0, 0.0, 0.0]]), np.zeros(2)).tolist() == [True, False]
+    assert hint.rules_out(SE3(np.eye(3), np.array([0.0, 0.0, 41.0])))
+    assert not hint.rules_out(SE3(np.eye(3), np.array([0.0, 0.0, 39.0])))
+
+
+@pytest.mark.parametrize(
+    ("position", "sigma_m"),
+    [([0.0], 1.0), ([0.0, 0.0, np.nan], 1.0), ([0.0, 0.0, 0.0], 0.0), ([0.0, 0.0, 0.0], np.inf)],
+)
+def test_what_is_no_position_is_refused(position, sigma_m):
+    with pytest.raises(ConfigError, match="hint"):
+        PositionHint(np.array(position), sigma_m)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +161,7 @@ def prepared_ends(two_ends, tmp_path_factory):
 def views_of_ends(world):
     """Poses in both ends, and whether it is the second one."""
     half = len(world.map.images) // 2
-    return [(near(image), row >= half) for row, image in enumerate(world.map.images)]
+    return [(near_image(world, row), row >= half) for row in range(len(world.map.images))]
 
 
 def test_a_position_does_not_tell_two_ends_of_a_place_apart(two_ends, prepared_ends, monkeypatch):
@@ -124,17 +222,12 @@ def test_what_is_no_heading_is_refused(heading, sigma):
 def test_where_nobody_knows_up_neither_heading_nor_height_can_be_left_open(prepared_twins, twins, monkeypatch, hint):
     engine = engine_for(prepared_twins, "landmarks", monkeypatch)
     with pytest.raises(MapError, match="which way is up"):
-        engine.localize(twins.frame(), features=twins.view(near(twins.map.images[0])), hint=hint)
+        engine.localize(twins.frame(), features=twins.view(near_image(twins, 0)), hint=hint)
 
 
 def test_a_position_without_a_height_is_compared_from_above():
     hint = PositionHint(np.array([1.0, 2.0]), 1.0)
     assert hint.sigmas(SE3(np.eye(3), np.array([1.0, 5.0, 80.0]))) == pytest.approx(3.0)
-
-
-@pytest.fixture(scope="module")
-def twins():
-    return Twins()
 
 
 @pytest.fixture(scope="module")
@@ -164,8 +257,8 @@ def samples(map_, landmarks):
 def test_a_text_tells_two_rooms_apart_that_look_the_same(twins, prepared_twins, monkeypatch):
     engine = engine_for(prepared_twins, "landmarks", monkeypatch)
     rng = np.random.default_rng(7)
-    for image in twins.map.images[::3]:
-        pose = near(image)
+    for row in range(0, len(twins.map.images), 3):
+        pose = near_image(twins, row)
         features, there = twins.view(pose), bool(pose.translation[0] > AWAY[0] / 2)
         sign = SIGN_THERE if there else SIGN_HERE
         read = SearchHint(text=sign + 0.3 * rng.normal(size=LENGTH))
@@ -179,7 +272,7 @@ def test_a_text_tells_two_rooms_apart_that_look_the_same(twins, prepared_twins, 
 
 
 def test_a_text_where_nobody_learned_any_is_refused(twins, prepared_ends, two_ends, monkeypatch):
-    features = two_ends.view(near(two_ends.map.images[0]))
+    features = two_ends.view(near_image(two_ends, 0))
     for search, error in (("landmarks", MapError), ("retrieval", ConfigError)):
         engine = engine_for(prepared_ends, search, monkeypatch)
         with pytest.raises(error, match="leave"):

@@ -5,18 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pycolmap
 import pytest
-from synthetic_map import FakeExtractor, World
+from synthetic_map import MATCHER, FakeExtractor, World
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, guess_calibration
 from visloc_ros.core.camera import with_focal_length
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import AnchorPose, Reason
-from visloc_ros.features import MatcherConfig, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine, find_camera
 from visloc_ros.localization.evidence import Evidence
 from visloc_ros.sources import RecalibratedSource
 
-MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
 ZOOMED = pycolmap.Camera(model="SIMPLE_PINHOLE", width=1024, height=768, params=[900, 512, 384])
 
 

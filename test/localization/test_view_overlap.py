@@ -5,7 +5,7 @@ from synthetic_map import World
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.map import NO_POINT
-from visloc_ros.localization.view_overlap import ViewOverlap
+from visloc_ros.localization.view_change import ViewOverlap
 
 
 def test_the_pose_of_a_map_image_overlaps_most_with_itself():

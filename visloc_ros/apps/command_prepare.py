@@ -13,7 +13,7 @@ from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.options import ConfigFile, takes_source_config
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError
-from visloc_ros.localization.strategies.registry import find_strategy, preparation_types
+from visloc_ros.localization.searchable_map import find_strategy, preparation_types
 from visloc_ros.localization.strategy import Examples
 from visloc_ros.sources import SourceConfig, open_source
 

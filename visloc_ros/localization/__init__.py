@@ -1,14 +1,12 @@
 """Localization of a single image in a map: retrieval, matching, PnP, and the probability that the pose is right."""
 
 from visloc_ros.localization.anchor import AnchorEngine
+from visloc_ros.localization.camera_estimation import find_camera
 from visloc_ros.localization.config import AnchorConfig, GuidedConfig, PoseConfig
-from visloc_ros.localization.correspondences import Correspondences
-from visloc_ros.localization.heading_hint import HeadingHint
+from visloc_ros.localization.evidence import Correspondences
 from visloc_ros.localization.multi_map import MultiMapEngine
 from visloc_ros.localization.pose import PoseSolution, solve_pose
-from visloc_ros.localization.position_hint import PositionHint
-from visloc_ros.localization.search_hint import SearchHint
-from visloc_ros.localization.source_camera import find_camera
+from visloc_ros.localization.search_hint import HeadingHint, PositionHint, SearchHint
 
 __all__ = [
     "AnchorConfig",

@@ -17,7 +17,7 @@ from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor
-from visloc_ros.localization.camera_estimation import MAX_FOCAL_SIGMA, CameraEstimator, CameraView
+from visloc_ros.localization.camera_estimation import MAX_FOCAL_SIGMA, CameraEstimator, CameraView, cameras_for_size
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.evidence import (
     RIVAL_SHARE,
@@ -27,7 +27,6 @@ from visloc_ros.localization.evidence import (
     is_elsewhere,
 )
 from visloc_ros.localization.guided import GuidedSearch
-from visloc_ros.localization.map_cameras import cameras_for_size
 from visloc_ros.localization.map_uncertainty import MapUncertainty, map_uncertainty
 from visloc_ros.localization.models import check_models
 from visloc_ros.localization.pose import (
@@ -37,8 +36,8 @@ from visloc_ros.localization.pose import (
     solve_pose_and_focal_length,
 )
 from visloc_ros.localization.search_hint import SearchHint
-from visloc_ros.localization.searcher import Searcher
-from visloc_ros.localization.strategies.registry import open_map_for_search
+from visloc_ros.localization.searchable_map import open_map_for_search
+from visloc_ros.localization.strategy import Searcher
 from visloc_ros.localization.uncertainty import covariance_by_focal_length
 
 _MIN_FEATURES = 32  # with fewer, the matches that a pose needs would all have to be right

@@ -11,21 +11,28 @@ agree with this estimate.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
-from visloc_ros.core.camera import guess_camera, with_focal_length
+from visloc_ros.core.camera import guess_camera, is_same_camera, rescale, rotate, with_focal_length
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.pose import PoseSolution
 from visloc_ros.localization.uncertainty import camera_information, effective_variance, reprojection_residuals
+
+if TYPE_CHECKING:
+    from visloc_ros.localization.anchor import AnchorEngine
+    from visloc_ros.localization.multi_map import MultiMapEngine
+    from visloc_ros.sources import FrameSource
 
 MAX_FOCAL_SIGMA = 0.05
 """Largest relative standard deviation of a focal length that a pose is given with: 5 % of the distance to the scene."""
@@ -245,3 +252,54 @@ def _focal_sigma(information: Array) -> float:
     """
     known = float(information[0, 0] - information[0, 1] ** 2 / (information[1, 1] + _RADIAL_SIGMA**-2))
     return math.hypot(known**-0.5, MAP_FOCAL_SIGMA) if known > 0 else math.inf
+
+
+_SAME_SHAPE = 0.005  # relative: an odd number of pixels is rounded when an image is halved
+
+
+def cameras_for_size(cameras: Iterable[pycolmap.Camera], width: int, height: int) -> list[pycolmap.Camera]:
+    """The cameras for images of ``width`` x ``height``: unchanged, scaled, or turned (portrait, landscape).
+
+    Images of another aspect ratio are crops of unknown parts, about which a camera says nothing.
+    """
+    variants: list[pycolmap.Camera | None] = []
+    for camera in _distinct(cameras):
+        if _has_shape(camera, width, height):
+            variants.append(camera)
+        elif _has_shape(camera, height, width):
+            variants += (rotate(camera, clockwise) for clockwise in (True, False))
+    return list(_distinct(_fit(camera, width, height) for camera in variants if camera is not None))
+
+
+def _fit(camera: pycolmap.Camera, width: int, height: int) -> pycolmap.Camera:
+    return camera if (camera.width, camera.height) == (width, height) else rescale(camera, width, height)
+
+
+def _has_shape(camera: pycolmap.Camera, width: int, height: int) -> bool:
+    return abs(camera.width * height / (camera.height * width) - 1.0) <= _SAME_SHAPE
+
+
+def _distinct(cameras: Iterable[pycolmap.Camera]) -> Iterator[pycolmap.Camera]:
+    """Cameras that are not the same as one before."""
+    known: list[pycolmap.Camera] = []
+    for camera in cameras:
+        if not any(is_same_camera(camera, one) for one in known):
+            known.append(camera)
+            yield camera
+
+
+_TRIES = 30
+
+
+def find_camera(engine: AnchorEngine | MultiMapEngine, source: FrameSource) -> CameraCalibration:
+    """The calibration of a source: as given or recorded, else estimated by the map from frames that are found in it.
+
+    Frames from all over the source are searched until further ones would not change the estimate; where none is found
+    the source's guess stays.
+    """
+    if source.calibration.is_provisional:
+        for frame in islice(source, 0, None, max(1, len(source) // _TRIES)):
+            engine.localize(frame)
+            if engine.has_settled(source.calibration):
+                break
+    return engine.best_calibration(source.calibration)

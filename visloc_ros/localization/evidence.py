@@ -1,4 +1,4 @@
-"""2D-3D evidence for one query, which every way of searching gathers, and the pose from it."""
+"""2D-3D correspondences of one query, which every way of searching gathers as evidence, and the pose from it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,67 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pycolmap
+from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.map import LocalFeatures, Map
+from visloc_ros.core.map import NO_POINT, LocalFeatures, Map, MapImage
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import Frame, Reason
+from visloc_ros.features.types import Matches
 from visloc_ros.localization.acceptance import InlierSupport
 from visloc_ros.localization.config import PoseConfig
-from visloc_ros.localization.correspondences import Correspondences
 from visloc_ros.localization.pose import PoseSolution, solve_pose, solve_pose_of_unknown_camera
 from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.view_change import typical_depth, view_change
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Correspondences:
+    """Query keypoints and the map points they may show, as parallel rows (N,), without repeats; scores (N,)."""
+
+    keypoint_rows: Rows
+    point_rows: Rows
+    scores: Array
+
+    def __len__(self) -> int:
+        return len(self.keypoint_rows)
+
+    @staticmethod
+    def none() -> Correspondences:
+        """No evidence."""
+        return Correspondences(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+
+    def pixels(self, features: LocalFeatures) -> Array:
+        """COLMAP pixels (N, 2) of the query keypoints."""
+        return features.keypoints[self.keypoint_rows].astype(np.float64)
+
+
+def lift(matches: Matches, image: MapImage) -> Correspondences:
+    """Follow matches (query, reference) to the 3D points of the reference keypoints; those without one are dropped."""
+    keypoint_rows = matches.pairs[:, 0].astype(np.int64)
+    point_rows = image.point_rows[matches.pairs[:, 1]].astype(np.int64)
+    has_point = point_rows != NO_POINT
+    return Correspondences(keypoint_rows[has_point], point_rows[has_point], matches.scores[has_point].astype(float))
+
+
+def merge(parts: Sequence[Correspondences]) -> Correspondences:
+    """Join the evidence of several references, the most promising first.
+
+    Every distinct point of a keypoint is kept; exact repeats become one and their scores add up.
+    """
+    pairs = np.concatenate([np.column_stack((part.keypoint_rows, part.point_rows)) for part in parts])
+    if len(pairs) == 0:
+        return Correspondences.none()
+    unique, rows = np.unique(pairs, axis=0, return_inverse=True)
+    scores = np.zeros(len(unique))
+    np.add.at(scores, rows.ravel(), np.concatenate([part.scores for part in parts]))
+    order = np.argsort(-scores, kind="stable")
+    return Correspondences(unique[order, 0], unique[order, 1], scores[order])
+
 
 RIVAL_SHARE = 0.5
 """Of the inliers of a pose: a place that only looks alike explains far less."""

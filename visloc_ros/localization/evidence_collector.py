@@ -12,9 +12,8 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.features.types import Matcher, Matches
 from visloc_ros.localization.config import AnchorConfig
-from visloc_ros.localization.correspondences import Correspondences, lift, merge
-from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query
-from visloc_ros.localization.view_overlap import ViewOverlap
+from visloc_ros.localization.evidence import Correspondences, Evidence, EvidenceSolver, Query, lift, merge
+from visloc_ros.localization.view_change import ViewOverlap
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,8 +17,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import NO_POINT, Map
 from visloc_ros.localization.acceptance import InlierSupport
 from visloc_ros.localization.config import AnchorConfig
-from visloc_ros.localization.correspondences import Correspondences
-from visloc_ros.localization.evidence import Evidence, Query
+from visloc_ros.localization.evidence import Correspondences, Evidence, Query
 from visloc_ros.localization.pose import MIN_POINTS, PoseSolution, solve_pose
 
 MIN_SIMILARITY = 0.6

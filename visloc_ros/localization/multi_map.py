@@ -23,7 +23,7 @@ from visloc_ros.localization.evidence import RIVAL_SHARE, SURE_LOG_ODDS, Query
 from visloc_ros.localization.models import check_models
 from visloc_ros.localization.pose import is_by_chance
 from visloc_ros.localization.search_hint import SearchHint
-from visloc_ros.localization.strategies.registry import open_maps
+from visloc_ros.localization.searchable_map import open_maps
 
 _MOST_TRIED = 3  # maps by votes: where as many fail, the image hardly shows any
 _LEAST_VOTES = 0.25  # of those for the map with the most: others are not worth a trial

@@ -1,4 +1,9 @@
-"""What is known beside the image about the camera's place: a position, a heading, a text that the robot has read."""
+"""What is known beside the image about the camera's place: a position, a heading, a text that the robot has read.
+
+Position and heading enter as a prior probability of what the image shows, by Bayes' rule, and not as one more token of
+a network: so they need no training, are right for any map and any accuracy, and cost nothing where they are absent. A
+heading distinguishes the two ends of a symmetrical room, which no position with the errors of satellites does.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +14,104 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.localization.heading_hint import HeadingHint
-from visloc_ros.localization.position_hint import PositionHint
 from visloc_ros.localization.view_change import Viewpoints
+
+_MOST_SIGMAS = 4.0  # farther away is hardly ever right, even where the errors of satellites have long tails
+_LEAST_LEVEL = 0.2  # of the optical axis: a camera that looks more steeply up or down has hardly a heading
+_VIEW_TURN = np.pi / 2  # a camera that is turned by more shares no view
+_VIEW_SPREAD = _VIEW_TURN / 2  # standard deviation of the angle between cameras that see the same
+
+
+@dataclass(frozen=True, eq=False)
+class PositionHint:
+    """The camera's rough position ``position_in_map`` (3,), and its standard deviation ``sigma_m`` along each axis.
+
+    (2,) are x and y alone, without the height, of a map whose z axis points up. In units of the map, metres where it is
+    metric. The standard deviation is that of the worst axis, and covers the distance between camera and antenna. Raises
+    ConfigError for other values.
+    """
+
+    position_in_map: Array
+    sigma_m: float
+
+    def __post_init__(self) -> None:
+        position = np.asarray(self.position_in_map, np.float64)
+        if position.shape not in ((2,), (3,)) or not np.isfinite(position).all():
+            raise ConfigError(f"the position of a hint must be two or three numbers, not {self.position_in_map}")
+        if not (np.isfinite(self.sigma_m) and self.sigma_m > 0.0):
+            raise ConfigError(f"the standard deviation of a hint must be positive, not {self.sigma_m}")
+        object.__setattr__(self, "position_in_map", position)
+
+    @property
+    def needs_up(self) -> bool:
+        """Whether it needs a map whose z axis points up."""
+        return len(self.position_in_map) == 2
+
+    def sigmas(self, map_from_camera: SE3) -> float:
+        """Distance of a pose in standard deviations."""
+        return float(self._sigmas(map_from_camera.translation[None], np.zeros(1))[0])
+
+    def rules_out(self, map_from_camera: SE3) -> bool:
+        """Whether a pose is too far away to be right."""
+        return self.sigmas(map_from_camera) > _MOST_SIGMAS
+
+    def permits(self, positions: Array, spreads: Array) -> NDArray[np.bool_]:
+        """Which positions (N, 3) are near enough; ``spreads`` (N,) as for ``likelihoods``."""
+        return np.asarray(self._sigmas(positions, spreads) <= _MOST_SIGMAS)
+
+    def likelihoods(self, positions: Array, spreads: Array) -> Array:
+        """Likelihood of points at positions (N, 3) given the hint, 1 for the best.
+
+        ``spreads`` (N,) are standard deviations of the camera's own distance from the things that it sees there.
+        """
+        return np.asarray(np.exp(-0.5 * np.square(self._sigmas(positions, spreads))))
+
+    def _sigmas(self, positions: Array, spreads: Array) -> Array:
+        known = self.position_in_map
+        distances = np.linalg.norm(positions[:, : len(known)] - known, axis=1)
+        return np.asarray(distances / np.hypot(self.sigma_m, spreads))
+
+
+@dataclass(frozen=True)
+class HeadingHint:
+    """The approximate heading of the camera's optical axis, ``heading_rad``, with its standard deviation ``sigma_rad``.
+
+    The angle is about the map's z axis, which must point up, from its x axis anticlockwise as seen from above (REP
+    103): in a map with axes east, north, up it is 0 in the east and pi/2 in the north. Raises ConfigError for
+    other values.
+    """
+
+    heading_rad: float
+    sigma_rad: float
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.heading_rad):
+            raise ConfigError(f"the heading of a hint must be a number, not {self.heading_rad}")
+        if not (np.isfinite(self.sigma_rad) and self.sigma_rad > 0.0):
+            raise ConfigError(f"the standard deviation of a heading must be positive, not {self.sigma_rad}")
+
+    def sigmas(self, map_from_camera: SE3) -> float:
+        """Deviation of a pose's heading in standard deviations; 0 where it has hardly a heading."""
+        axis = map_from_camera.rotation[:, 2]
+        return float(self._turns(axis[None])[0]) / self.sigma_rad
+
+    def rules_out(self, map_from_camera: SE3) -> bool:
+        """Whether a pose is turned too far away to be right."""
+        return self.sigmas(map_from_camera) > _MOST_SIGMAS
+
+    def permits_views(self, axes: Array) -> NDArray[np.bool_]:
+        """Which views, by their optical axes (N, 3) in the map, may show something of what the camera sees."""
+        return np.asarray(self._turns(axes) <= _MOST_SIGMAS * self.sigma_rad + _VIEW_TURN)
+
+    def likelihoods(self, axes: Array) -> Array:
+        """Likelihood of views along optical axes (N, 3) given the hint, 1 for the best."""
+        return np.asarray(np.exp(-0.5 * np.square(self._turns(axes) / np.hypot(self.sigma_rad, _VIEW_SPREAD))))
+
+    def _turns(self, axes: Array) -> Array:
+        """Angles (N,) between 0 and pi from the heading to that of optical axes (N, 3)."""
+        turns = np.arctan2(axes[:, 1], axes[:, 0]) - self.heading_rad
+        is_level = np.hypot(axes[:, 0], axes[:, 1]) >= _LEAST_LEVEL
+        return np.where(is_level, np.abs(np.arctan2(np.sin(turns), np.cos(turns))), 0.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""The change of view between two cameras."""
+"""The change of view between two cameras, and the map images that share the view from a pose."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pycolmap
+from numpy.typing import NDArray
 
+from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.map import NO_POINT, MapImage
+from visloc_ros.core.map import NO_POINT, Map, MapImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,3 +60,47 @@ def view_change(map_from_camera: SE3, depth: float, map_from_other: SE3) -> floa
 def typical_depth(map_from_camera: SE3, points: Array) -> float:
     """Median distance of points (N, 3) from a camera; 0 without points."""
     return float(np.median(np.linalg.norm(points - map_from_camera.translation, axis=1))) if len(points) else 0.0
+
+
+_MOST_DEPTHS = 5.0  # from a reference: at a larger ratio of scales points are not recognised, or lie behind a wall
+_NEIGHBOURS = 64  # map images nearest to a predicted pose of which the shared view is computed
+
+
+class ViewOverlap:
+    """Ranks references by how many of their points a predicted view would see, from a like direction.
+
+    Only the references nearest to the prediction are considered, so that the size of the map does not matter.
+    """
+
+    def __init__(self, map_: Map) -> None:
+        self._points = map_.points
+        self._observed = [image.point_rows[image.point_rows != NO_POINT] for image in map_.images]
+        views = Viewpoints.of(map_.images, map_.points)
+        self._centres, self._axes = views.centres, views.axes
+        self._farthest = _MOST_DEPTHS * views.depths
+
+    def rank(self, map_from_camera: SE3, camera: pycolmap.Camera, count: int) -> list[int]:
+        """Rows of at most ``count`` map images, best first; none where the view would see nothing of the map."""
+        facing = self._axes @ map_from_camera.rotation[:, 2]
+        rows = self._nearest(map_from_camera.translation, facing, max(count, _NEIGHBOURS))
+        score = self._shared_points(rows, map_from_camera, camera) * facing[rows]
+        order = np.argsort(-score, kind="stable")[:count]
+        return [int(rows[place]) for place in order if score[place] > 0.0]
+
+    def _nearest(self, centre: Array, facing: Array, count: int) -> NDArray[np.intp]:
+        """Rows of the images nearest to ``centre`` among those that look the same way from not too far off."""
+        distances = np.linalg.norm(self._centres - centre, axis=1)
+        may_share = (facing > 0.0) & (distances <= self._farthest)
+        order = np.argsort(np.where(may_share, distances, np.inf), kind="stable")
+        return order[: min(count, int(may_share.sum()))]
+
+    def _shared_points(self, rows: NDArray[np.intp], map_from_camera: SE3, camera: pycolmap.Camera) -> Array:
+        """How many points of each image (row) the view sees."""
+        if len(rows) == 0:
+            return np.empty(0)
+        observed = [self._observed[row] for row in rows]
+        observers = np.repeat(np.arange(len(rows)), [len(points) for points in observed])
+        distinct, places = np.unique(np.concatenate(observed), return_inverse=True)
+        pixels = project(camera, map_from_camera.inverse @ self._points[distinct])
+        inside = np.all((pixels >= 0.0) & (pixels < [camera.width, camera.height]), axis=1).astype(np.float64)
+        return np.asarray(np.bincount(observers, inside[places], len(rows)), dtype=np.float64)

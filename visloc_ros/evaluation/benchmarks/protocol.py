@@ -30,7 +30,7 @@ from visloc_ros.evaluation.benchmarks.run_settings import keep_settings
 from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene, DatabaseImage, QueryImage
 from visloc_ros.evaluation.search_comparison import make_engines
 from visloc_ros.localization import AnchorConfig
-from visloc_ros.localization.strategies.registry import find_strategy, preparation_types
+from visloc_ros.localization.searchable_map import find_strategy, preparation_types
 from visloc_ros.mapping import MappingConfig, build_map
 from visloc_ros.sources.folder import FolderSource
 from visloc_ros.sources.layouts import StampedImage, first_readable

@@ -15,7 +15,7 @@ from visloc_ros.core.types import AnchorPose, Frame, Image, Reason
 from visloc_ros.features.config import GlobalConfig
 from visloc_ros.features.types import OneByOne
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.view_overlap import ViewOverlap
+from visloc_ros.localization.view_change import ViewOverlap
 
 _NO_INDEX = np.empty((0, 0), np.float32)
 _NO_FRAME = -1  # stamp: images of maps have none

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fused_maps import distance, engine_of, near_image, prepared
-from synthetic_map import DIM, INFO, FakeExtractor, unit
+from fused_maps import distance, engine_of, prepared
+from synthetic_map import DIM, INFO, FakeExtractor, near_image, unit
 
 from visloc_ros.core.errors import CalibrationError, ConfigError
 from visloc_ros.core.manifest import ModelInfo

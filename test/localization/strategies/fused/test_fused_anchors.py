@@ -4,20 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fused_maps import BY_FUSED, MATCHER, distance, engine_of, near_image, prepared
+from fused_maps import BY_FUSED, distance, engine_of, prepared
 from landmark_worlds import AWAY, Twins, moved, named
-from synthetic_map import DIM, FakeExtractor, World, unit
+from synthetic_map import DIM, MATCHER, FakeExtractor, World, near_image, unit
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
-from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.localization import AnchorConfig
 from visloc_ros.localization.evidence import Query
-from visloc_ros.localization.map_uncertainty import measure_map_uncertainty
 from visloc_ros.localization.multi_map import MultiMapEngine
-from visloc_ros.localization.position_hint import PositionHint
-from visloc_ros.localization.search_hint import SearchHint
+from visloc_ros.localization.search_hint import PositionHint, SearchHint
 from visloc_ros.localization.strategies.fused.codebook import Codebook
 from visloc_ros.localization.strategies.fused.config import FusedConfig
 from visloc_ros.localization.strategies.fused.fused_map import DescribedMap, fuse_map
@@ -72,28 +70,6 @@ def test_a_predicted_pose_needs_no_search(engine, fused_world):
     anchor = engine.localize(fused_world.frame(), moved(pose, np.full(3, 0.02)), fused_world.view(pose))
     assert distance(anchor, pose) < 0.03
     assert "matching" not in anchor.stage_ms
-
-
-def test_a_wrong_prediction_does_not_mislead(engine, fused_world):
-    pose = near_image(fused_world)
-    anchor = engine.localize(fused_world.frame(), near_image(fused_world, 6), fused_world.view(pose))
-    assert distance(anchor, pose) < 0.03
-
-
-def test_neither_images_nor_their_descriptors_are_needed(engine, fused_world, fused_world_map):
-    nothing = np.empty((0, 0), np.float32)
-    manifest = replace(fused_world_map.manifest, uncertainty=measure_map_uncertainty(fused_world.map))
-    bare = replace(
-        fused_world_map,
-        manifest=manifest,
-        images=(),
-        points=np.empty((0, 3)),
-        global_descriptors=nothing,
-        vlad_centroids=nothing,
-    )
-    view = fused_world.view(near_image(fused_world))
-    of_both = [one.localize(fused_world.frame(), features=view) for one in (engine, engine_of(bare))]
-    np.testing.assert_array_equal(of_both[0].map_from_camera.translation, of_both[1].map_from_camera.translation)
 
 
 def test_what_shows_nothing_of_the_map_is_refused(engine, fused_world):
@@ -177,12 +153,6 @@ class TestSeveralMaps:
             assert anchor.map.name == name
             assert distance(anchor.result, pose) < 0.05
 
-    def test_maps_of_one_place_are_ambiguous(self, fused_world, tmp_path):
-        maps = [prepared(named(fused_world.map, name), tmp_path / name) for name in ("one", "two")]
-        engine = MultiMapEngine(maps, BY_FUSED, FakeExtractor(None), MATCHER)
-        anchor = engine.localize(fused_world.frame(), fused_world.view(near_image(fused_world)))
-        assert anchor.result.reason is Reason.AMBIGUOUS_PLACE
-
 
 class TestRefusedMaps:
     def test_a_map_that_was_not_prepared_names_the_command(self, fused_world):
@@ -193,9 +163,3 @@ class TestRefusedMaps:
         config = AnchorConfig.from_mapping({"search": "fused", "global_descriptor": {"name": "netvlad"}})
         with pytest.raises(MapError, match="visloc prepare MAP --for fused"):
             engine_of(fused_world_map, config)
-
-    def test_another_extractor(self, fused_world_map):
-        other = FakeExtractor(None)
-        other.info = replace(other.info, name="other")
-        with pytest.raises(MapError, match=r"features\.name"):
-            AnchorEngine(fused_world_map, BY_FUSED, other, MATCHER)

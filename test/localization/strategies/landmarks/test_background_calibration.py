@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from visloc_ros.localization.strategies.landmarks.calibration import (
+from visloc_ros.localization.strategies.landmarks.recogniser import (
     KEEP_ALL,
     background_threshold,
     keep_likely_landmarks,
 )
-from visloc_ros.localization.strategies.landmarks.recognition_scores import score_recognition
+from visloc_ros.localization.strategies.landmarks.training_curve import score_recognition
 
 
 def with_background(probabilities):
@@ -56,12 +56,12 @@ def test_scores_count_landmarks_and_background_apart():
     truth = np.array([1, 1, 1, 2, 0, 0])
     found = np.array([1, 1, 0, 1, 0, 2])
     scores = score_recognition([np.eye(3, dtype=np.float32)[found]], [truth])
-    assert scores.accuracy == pytest.approx(2 / 4)
-    assert scores.macro_accuracy == pytest.approx((2 / 3 + 0) / 2)
-    assert scores.background_precision == pytest.approx(1 / 2)
-    assert scores.background_recall == pytest.approx(1 / 2)
+    assert scores["accuracy"] == pytest.approx(2 / 4)
+    assert scores["macro_accuracy"] == pytest.approx((2 / 3 + 0) / 2)
+    assert scores["background_precision"] == pytest.approx(1 / 2)
+    assert scores["background_recall"] == pytest.approx(1 / 2)
 
 
 def test_where_nothing_can_be_wrong_the_score_is_one():
     scores = score_recognition([], [])
-    assert (scores.accuracy, scores.macro_accuracy, scores.background_precision, scores.background_recall) == (1,) * 4
+    assert set(scores.values()) == {1.0}

@@ -8,7 +8,7 @@ from landmark_places import columns, hall, looking, observe, shuffled
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import rotation_matrix
-from visloc_ros.localization.reduced_map.views import Observations
+from visloc_ros.localization.reduced_map.frames import Observations
 from visloc_ros.localization.strategies.landmarks import clustering
 from visloc_ros.localization.strategies.landmarks.clustering import POSE_POINTS, label_points
 from visloc_ros.localization.strategies.landmarks.config import LandmarkConfig

@@ -112,13 +112,6 @@ def test_a_truncated_file_is_named(small_folder, name, share):
     assert_refused(small_folder, name)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_folder_in_place_of_a_file_is_named(small_folder, name):
-    (small_folder / name).unlink()
-    (small_folder / name).mkdir()
-    assert_refused(small_folder, name)
-
-
 def test_landmarks_of_another_version_of_the_map_are_refused(small_folder):
     files = {**manifest().files, "sfm/points3D.bin": FileInfo("9" * 64, 10)}
     assert_refused(small_folder, "another version of the map 'hall'", replace(manifest(), files=files))

@@ -19,7 +19,7 @@ from visloc_ros.localization.models import check_models
 from visloc_ros.localization.strategies.landmarks.clustering import label_points
 from visloc_ros.localization.strategies.landmarks.config import LandmarkConfig
 from visloc_ros.localization.strategies.landmarks.landmark_map import mean_descriptors
-from visloc_ros.localization.view_overlap import ViewOverlap
+from visloc_ros.localization.view_change import ViewOverlap
 
 DEFAULTS = LandmarkConfig()
 

@@ -9,15 +9,18 @@ from landmark_worlds import NearestRecogniser, make_landmark_map
 
 from visloc_ros.core.errors import MapError, ModelError
 from visloc_ros.core.map import LocalFeatures, open_map
+from visloc_ros.core.result_mapping import result_from_mapping, result_to_mapping
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import AnchorPose, Frame, Reason
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.evidence import Query
-from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
+from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher, rank_landmarks
+from visloc_ros.simulation import SimulationConfig, simulate
 
 ROOM = Path(__file__).parents[4] / "maps" / "demo_room.tar.gz"
 BY_LANDMARKS = AnchorConfig(search="landmarks")
+SIMULATED = simulate(SimulationConfig(duration_s=4.0, rate_hz=1.0), "localize")
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +111,47 @@ def test_what_shows_nothing_of_the_map_is_hopeless(room, landmarks):
     assert [one.refusal for one in found] in ([Reason.FEW_MATCHES], [Reason.FEW_INLIERS])
 
 
+# Six tokens, background and three landmarks.
+PROBABILITIES = np.array(
+    [
+        [0.1, 0.6, 0.2, 0.1],
+        [0.1, 0.5, 0.3, 0.1],
+        [0.2, 0.1, 0.6, 0.1],
+        [0.7, 0.1, 0.0, 0.2],
+        [0.1, 0.7, 0.1, 0.1],
+        [0.8, 0.0, 0.1, 0.1],
+    ],
+    np.float32,
+)
+
+
+def labels_and_rows(ranked):
+    return [(one.label, one.token_rows.tolist()) for one in ranked]
+
+
+def test_landmarks_come_by_rank_and_then_by_the_number_of_tokens():
+    assert labels_and_rows(rank_landmarks(PROBABILITIES)) == [(1, [0, 1, 4]), (2, [2]), (3, [3])]
+
+
+def test_a_rank_with_more_tokens_does_not_come_before_a_better_rank():
+    probabilities = np.array([[0.0, 0.9, 0.06, 0.04]] + [[0.6, 0.0, 0.3, 0.1]] * 5, np.float32)
+    assert [one.label for one in rank_landmarks(probabilities)] == [1, 2, 3]
+
+
+def test_every_landmark_comes_once_and_background_never():
+    probabilities = np.random.default_rng(0).random((50, 9)).astype(np.float32)
+    assert sorted(one.label for one in rank_landmarks(probabilities)) == list(range(1, 9))
+
+
+def test_of_as_many_tokens_the_lower_number_comes_first():
+    probabilities = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]], np.float32)
+    assert [one.label for one in rank_landmarks(probabilities)] == [1, 2]
+
+
+def test_no_tokens():
+    assert list(rank_landmarks(np.zeros((0, 4), np.float32))) == []
+
+
 @pytest.fixture(scope="module")
 def engine(landmark_room):
     return AnchorEngine(open_map(landmark_room), BY_LANDMARKS)
@@ -119,22 +163,6 @@ class TestPreparedMap:
         assert all(isinstance(result, AnchorPose) for result in results)
         for result, image in zip(results, room.images, strict=True):
             assert np.linalg.norm(result.map_from_camera.translation - image.map_from_camera.translation) < 0.02
-
-    def test_a_predicted_pose_is_used(self, engine, room):
-        image = room.images[3]
-        result = engine.localize(frame_of(image), image.map_from_camera, image.features)
-        assert isinstance(result, AnchorPose)
-        assert "recognition" not in result.stage_ms
-
-    def test_images_and_global_descriptors_are_not_needed(self, landmark_room, engine, room):
-        whole, image = open_map(landmark_room), room.images[9]
-        nothing = np.empty((0, 0), np.float32)
-        bare = replace(whole, images=(), points=np.empty((0, 3)), global_descriptors=nothing, vlad_centroids=nothing)
-        result = AnchorEngine(bare, BY_LANDMARKS, engine.extractor, engine.matcher).localize(
-            frame_of(image), features=image.features
-        )
-        whole_result = engine.localize(frame_of(image), features=image.features)
-        assert np.array_equal(result.map_from_camera.translation, whole_result.map_from_camera.translation)
 
     def test_retrieval_gives_the_same_as_before(self, landmark_room, engine, room):
         image = room.images[9]
@@ -153,13 +181,44 @@ class TestPreparedMap:
         assert entry["landmarks"] >= 2
         assert entry["recogniser"]["accuracy"] > 0.5
 
-    def test_nothing_is_left_beside_the_map(self, landmark_room):
-        assert list(landmark_room.parent.iterdir()) == [landmark_room]
 
-    def test_an_image_without_keypoints_is_refused(self, engine, room):
-        empty = room.images[0].features.take(np.arange(0))
-        result = engine.localize(frame_of(room.images[0]), features=empty)
-        assert result.reason is Reason.FEW_FEATURES
+@pytest.fixture(scope="module")
+def anchor(engine):
+    return engine.localize(SIMULATED.frame(1))
+
+
+def test_each_inlier_is_of_the_landmark_of_its_point(engine, anchor):
+    assert isinstance(anchor, AnchorPose)
+    assert anchor.map_from_camera.is_close(SIMULATED.pose(1), 0.05, 1.0)
+    label_of = {point.tobytes(): label for point, label in zip(engine.map.points, engine.map.point_labels, strict=True)}
+    expected = [label_of[point.tobytes()] for point in anchor.inlier_points]
+    assert anchor.inlier_landmarks.tolist() == expected
+    assert min(expected) >= 1
+    assert len(set(expected)) > 1
+
+
+def test_a_prior_changes_nothing_about_it(engine, anchor):
+    guided = engine.localize(SIMULATED.frame(1), prior=SIMULATED.pose(1))
+    assert len(guided.inlier_landmarks) == guided.num_inliers
+    assert "recognition" not in guided.stage_ms
+
+
+def test_a_search_by_retrieval_tells_no_landmarks(landmark_room):
+    engine = AnchorEngine(open_map(landmark_room))
+    found = engine.localize(SIMULATED.frame(1))
+    assert engine.map.point_labels is None
+    assert isinstance(found, AnchorPose)
+    assert len(found.inlier_landmarks) == 0
+
+
+def test_they_go_through_json(anchor):
+    again = result_from_mapping(result_to_mapping(anchor, with_inliers=True), anchor.stamp_ns)
+    np.testing.assert_array_equal(again.inlier_landmarks, anchor.inlier_landmarks)
+    assert len(result_from_mapping(result_to_mapping(anchor), anchor.stamp_ns).inlier_landmarks) == 0
+    values = result_to_mapping(anchor, with_inliers=True)
+    values["inlier_landmarks"].pop()
+    with pytest.raises(ValueError, match="landmarks"):
+        result_from_mapping(values, anchor.stamp_ns)
 
 
 class TestRefusedMaps:
@@ -167,23 +226,11 @@ class TestRefusedMaps:
         with pytest.raises(MapError, match="visloc prepare MAP --for landmarks"):
             AnchorEngine(room, BY_LANDMARKS)
 
-    def test_landmarks_of_another_version_of_the_map(self, landmark_room, room):
+    def test_a_broken_file(self, landmark_room):
         whole = open_map(landmark_room)
-        files = {**whole.manifest.files, "features.h5": replace(whole.manifest.files["features.h5"], sha256="0" * 64)}
-        other = replace(whole, manifest=replace(whole.manifest, files=files))
-        with pytest.raises(MapError, match="another version"):
-            AnchorEngine(other, BY_LANDMARKS)
-
-    @pytest.mark.parametrize("name", ["landmarks.npz", "frames.npz", "landmarks.json"])
-    def test_a_missing_or_truncated_file(self, landmark_room, name):
-        whole = open_map(landmark_room)
-        files = whole.prepared["landmarks"]
-        for broken in (
-            {key: value for key, value in files.items() if key != name},
-            {**files, name: files[name][: len(files[name]) // 2]},
-        ):
-            with pytest.raises(MapError, match="visloc prepare MAP --for landmarks"):
-                AnchorEngine(replace(whole, prepared={"landmarks": broken}), BY_LANDMARKS)
+        files = {**whole.prepared["landmarks"], "frames.npz": b""}
+        with pytest.raises(MapError, match="visloc prepare MAP --for landmarks"):
+            AnchorEngine(replace(whole, prepared={"landmarks": files}), BY_LANDMARKS)
 
     def test_a_recogniser_of_other_features(self, landmark_room):
         whole = open_map(landmark_room)

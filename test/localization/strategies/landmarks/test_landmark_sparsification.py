@@ -5,8 +5,8 @@ import pytest
 from landmark_places import WIDE, hall
 
 from visloc_ros.core.camera import project
-from visloc_ros.localization.reduced_map.views import Covisibility, see
-from visloc_ros.localization.strategies.landmarks.sparsification import sparsify
+from visloc_ros.localization.reduced_map.frames import Covisibility, see
+from visloc_ros.localization.strategies.landmarks.virtual_frames import sparsify
 
 RADIUS = 0.0234
 

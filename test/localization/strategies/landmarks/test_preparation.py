@@ -13,11 +13,10 @@ from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
 from visloc_ros.core.progress import SilentProgress
 from visloc_ros.localization.search_hint import unit_embedding
-from visloc_ros.localization.strategies.landmarks.config import PreparationConfig
+from visloc_ros.localization.strategies.landmarks.config import PreparationConfig, TrainingConfig
 from visloc_ros.localization.strategies.landmarks.opening import RecogniserOfOneMap, open_texts
 from visloc_ros.localization.strategies.landmarks.preparation import prepare_landmarks
 from visloc_ros.localization.strategies.landmarks.text_likelihood import log_mean
-from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
 
 ROOM = Path(__file__).parents[4] / "maps" / "demo_room.tar.gz"
 SHORT = PreparationConfig(
@@ -44,14 +43,49 @@ class InterruptedAt(SilentProgress):
             raise KeyboardInterrupt
 
 
-def test_maps_prepared_together_share_a_recogniser_that_numbers_their_landmarks_on(tmp_path):
-    paths = [copy_of_room(tmp_path, name) for name in ("here", "there")]
-    prepare_landmarks(paths, SHORT)
-    here, there = map(open_map, paths)
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """Two maps that were prepared together, and the embedding of the sign in each."""
+    folder = tmp_path_factory.mktemp("together")
+    paths = [copy_of_room(folder, name) for name in ("here", "there")]
+    signs = dict(zip(("here", "there"), np.random.default_rng(0).normal(size=(2, 16)), strict=True))
+    images = [image.name for image in open_map(paths[0]).images]
+    texts = {f"{name}/{image}": unit_embedding(sign, "") for name, sign in signs.items() for image in images[::2]}
+    prepare_landmarks(paths, SHORT, texts=texts)
+    return paths, signs
+
+
+def test_maps_prepared_together_share_a_recogniser_that_numbers_their_landmarks_on(together):
+    here, there = map(open_map, together[0])
     entries = [one.manifest.prepared["landmarks"] for one in (here, there)]
     assert [entry["maps"] for entry in entries] == [["here", "there"]] * 2
     assert [entry["first_class"] for entry in entries] == [0, entries[0]["landmarks"]]
     assert here.prepared["landmarks"]["recogniser.pt"] == there.prepared["landmarks"]["recogniser.pt"]
+
+
+def test_texts_of_images_are_learned_for_the_search(together):
+    paths, signs = together
+    for path in paths:
+        map_ = open_map(path)
+        learned = open_texts(map_, map_.manifest.prepared["landmarks"]["landmarks"])
+        read = {name: log_mean(learned.of(unit_embedding(sign, ""))) for name, sign in signs.items()}
+        assert max(read, key=read.get) == path.name
+
+
+def test_preparing_again_replaces_landmarks_and_texts_and_the_training_on_the_card(together, tmp_path):
+    path = Path(shutil.copytree(together[0][0], tmp_path / "here"))
+    once = (path / "map.html").read_text()
+    assert once.count("Search by landmarks") == 1
+    assert "of 6 was kept" in once
+    assert 'aria-label="Training curves"' in once
+    landmarks, training = replace(SHORT.landmarks, num_landmarks=2), replace(SHORT.training, max_steps=3)
+    prepare_landmarks([path], replace(SHORT, landmarks=landmarks, training=training))
+    again = (path / "map.html").read_text()
+    assert again.count("Search by landmarks") == 1
+    assert "of 3 was kept" in again
+    assert again.index("Search by landmarks") < again.index("<footer>")
+    assert open_map(path).manifest.prepared["landmarks"]["landmarks"] <= 2
+    assert open_texts(open_map(path), 2) is None
 
 
 def test_the_map_is_as_it_was_where_preparing_is_interrupted_and_training_goes_on(tmp_path):
@@ -70,30 +104,6 @@ def test_the_map_is_as_it_was_where_preparing_is_interrupted_and_training_goes_o
     assert not (tmp_path / ".room.landmarks").exists()
 
 
-def test_preparing_again_replaces_the_landmarks(tmp_path):
-    path = copy_of_room(tmp_path, "room")
-    prepare_landmarks([path], SHORT)
-    prepare_landmarks([path], replace(SHORT, landmarks=replace(SHORT.landmarks, num_landmarks=2)))
-    assert open_map(path).manifest.prepared["landmarks"]["landmarks"] <= 2
-
-
-def test_the_card_tells_how_the_training_went(tmp_path):
-    path = copy_of_room(tmp_path, "room")
-    card = path / "map.html"
-    before = card.read_text()
-    prepare_landmarks([path], SHORT)
-    once = card.read_text()
-    assert once.count("Search by landmarks") == 1
-    assert "of 6 was kept" in once
-    assert 'aria-label="Training curves"' in once
-    prepare_landmarks([path], replace(SHORT, training=replace(SHORT.training, max_steps=3)))
-    again = card.read_text()
-    assert again.count("Search by landmarks") == 1
-    assert "of 3 was kept" in again
-    assert again.index("Search by landmarks") < again.index("<footer>")
-    assert len(before) < len(again)
-
-
 def test_maps_of_the_same_name_cannot_be_told_apart(tmp_path):
     paths = [copy_of_room(tmp_path / parent, "room") for parent in ("a", "b")]
     with pytest.raises(ConfigError, match="the same name"):
@@ -104,21 +114,6 @@ def test_frames_are_of_one_map(tmp_path):
     paths = [copy_of_room(tmp_path, name) for name in ("here", "there")]
     with pytest.raises(ConfigError, match="frames are of one place"):
         prepare_landmarks(paths, SHORT, frames=[])
-
-
-def test_texts_of_images_are_learned_and_told_to_the_search(tmp_path):
-    paths = [copy_of_room(tmp_path, name) for name in ("here", "there")]
-    signs = dict(zip(("here", "there"), np.random.default_rng(0).normal(size=(2, 16)), strict=True))
-    images = [image.name for image in open_map(paths[0]).images]
-    texts = {f"{name}/{image}": unit_embedding(sign, "") for name, sign in signs.items() for image in images[::2]}
-    prepare_landmarks(paths, SHORT, texts=texts)
-    for path in paths:
-        map_ = open_map(path)
-        learned = open_texts(map_, map_.manifest.prepared["landmarks"]["landmarks"])
-        read = {name: log_mean(learned.of(unit_embedding(sign, ""))) for name, sign in signs.items()}
-        assert max(read, key=read.get) == path.name
-    prepare_landmarks(paths[:1], SHORT)
-    assert open_texts(open_map(paths[0]), 1) is None
 
 
 def test_texts_of_no_image_are_refused(tmp_path):

@@ -8,8 +8,7 @@ from token_world import DIM, TokenWorld, unit
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.localization.strategies.landmarks.augmentation import Augmentation, SampleMaker
-from visloc_ros.localization.strategies.landmarks.prototypes import landmark_prototypes
-from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, LabelledImage
+from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, LabelledImage, landmark_prototypes
 
 PLAIN = Augmentation(
     chimeras=0.0,

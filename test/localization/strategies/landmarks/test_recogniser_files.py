@@ -19,14 +19,14 @@ from visloc_ros.localization.strategies.landmarks.backends.recogniser_network im
     RecogniserNetwork,
 )
 from visloc_ros.localization.strategies.landmarks.backends.training import CurvePoint, TrainedRecogniser  # noqa: E402
-from visloc_ros.localization.strategies.landmarks.recogniser import load_recogniser  # noqa: E402
-from visloc_ros.localization.strategies.landmarks.recogniser_files import (  # noqa: E402
+from visloc_ros.localization.strategies.landmarks.config import TrainingConfig  # noqa: E402
+from visloc_ros.localization.strategies.landmarks.recogniser import (  # noqa: E402
     INFO_NAME,
     WEIGHTS_NAME,
     RecogniserInfo,
+    load_recogniser,
     write_recogniser,
 )
-from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig  # noqa: E402
 
 SHAPE = NetworkShape(in_dim=16, num_classes=5, dim=24, heads=2, head_dim=8, layers=2, prototypes=3)
 EXTRACTOR = "aliked-n16"

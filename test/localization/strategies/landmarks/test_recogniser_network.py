@@ -10,7 +10,7 @@ from visloc_ros.localization.strategies.landmarks.backends.recogniser_network im
     RecogniserNetwork,
     network_shape,
 )
-from visloc_ros.localization.strategies.landmarks.training_config import SIZES  # noqa: E402
+from visloc_ros.localization.strategies.landmarks.config import SIZES  # noqa: E402
 
 SHAPE = NetworkShape(in_dim=16, num_classes=5, dim=24, heads=2, head_dim=8, layers=2)
 

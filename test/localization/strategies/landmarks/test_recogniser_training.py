@@ -9,10 +9,12 @@ from token_world import LANDMARKS, SIZE, TokenWorld
 torch = pytest.importorskip("torch")
 
 from visloc_ros.core.feature_files import LocalFeatures  # noqa: E402
-from visloc_ros.localization.strategies.landmarks.backends.checkpoint import CHECKPOINT_NAME  # noqa: E402
 from visloc_ros.localization.strategies.landmarks.backends.recogniser import TransformerRecogniser  # noqa: E402
-from visloc_ros.localization.strategies.landmarks.backends.training import train_recogniser  # noqa: E402
-from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig  # noqa: E402
+from visloc_ros.localization.strategies.landmarks.backends.training import (  # noqa: E402
+    CHECKPOINT_NAME,
+    train_recogniser,
+)
+from visloc_ros.localization.strategies.landmarks.config import TrainingConfig  # noqa: E402
 
 CLASSES = LANDMARKS + 1
 SHORT = TrainingConfig(

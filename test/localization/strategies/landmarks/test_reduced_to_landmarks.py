@@ -10,8 +10,7 @@ from visloc_ros.core.map import open_map
 from visloc_ros.core.types import AnchorPose, TrackedPose
 from visloc_ros.localization import AnchorConfig, AnchorEngine, MultiMapEngine, PoseConfig
 from visloc_ros.localization.map_uncertainty import map_uncertainty
-from visloc_ros.localization.searchable_map import open_searchable_map, reduce_map_to, searches_of
-from visloc_ros.localization.strategies.registry import prepared_map
+from visloc_ros.localization.searchable_map import open_searchable_map, prepared_map, reduce_map_to, searches_of
 from visloc_ros.map_tracking import MapTracker
 from visloc_ros.simulation import SimulationConfig, simulate
 

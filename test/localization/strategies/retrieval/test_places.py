@@ -4,15 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic_map import FakeExtractor, World, unit
+from synthetic_map import MATCHER, FakeExtractor, World, unit
 
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import NO_POINT, LocalFeatures, Map
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
-from visloc_ros.features import MatcherConfig, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine, GuidedConfig
 
-MATCHER = make_matcher(MatcherConfig(name="nearest", filter_threshold=0.7))
 AWAY = np.array([100.0, 0.0, 0.0])
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import NO_POINT, MapImage
-from visloc_ros.localization.reduced_map.views import see
+from visloc_ros.localization.reduced_map.frames import see
 from visloc_ros.localization.strategies.fused.config import FLOAT16
 from visloc_ros.localization.strategies.fused.fusion import Float32, Fusion, unit
 

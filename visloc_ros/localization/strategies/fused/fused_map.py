@@ -15,9 +15,8 @@ from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.core.map import NO_POINT, Manifest, Map, MapImage
 from visloc_ros.features.types import GlobalDescriptor
 from visloc_ros.features.vlad import Vlad
-from visloc_ros.localization.reduced_map.frames import make_frame, map_of_frames
+from visloc_ros.localization.reduced_map.frames import Rows, make_frame, map_of_frames
 from visloc_ros.localization.reduced_map.provenance import extractor_of
-from visloc_ros.localization.reduced_map.views import Rows
 from visloc_ros.localization.strategies.fused.approximate_index import Arrays, chosen_index, learn_index
 from visloc_ros.localization.strategies.fused.codebook import (
     Codebook,

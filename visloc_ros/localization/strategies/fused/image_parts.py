@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.localization.reduced_map.views import Covisibility, Rows
+from visloc_ros.localization.reduced_map.frames import Covisibility, Rows
 from visloc_ros.localization.strategies.fused.fusion import Float32, Fusion, unit
 
 _log = logging.getLogger(__name__)

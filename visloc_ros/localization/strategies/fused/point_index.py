@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.localization.correspondences import Correspondences
+from visloc_ros.localization.evidence import Correspondences
 from visloc_ros.localization.strategies.fused.codebook import Codebook
 from visloc_ros.localization.strategies.fused.fusion import Float32, FusedQuery
 

@@ -17,19 +17,17 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.types import GlobalDescriptor, Matcher
 from visloc_ros.localization.config import AnchorConfig
-from visloc_ros.localization.correspondences import Correspondences
-from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, refusal_of
+from visloc_ros.localization.evidence import Correspondences, Evidence, EvidenceSolver, Query, refusal_of
 from visloc_ros.localization.evidence_collector import EvidenceCollector
 from visloc_ros.localization.guided import MIN_SIMILARITY_TO_MEAN
 from visloc_ros.localization.pose import PoseSolution
-from visloc_ros.localization.reduced_map.views import Covisibility
+from visloc_ros.localization.reduced_map.frames import Covisibility
 from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.strategies.fused.approximate_index import make_index
 from visloc_ros.localization.strategies.fused.fused_map import FusedMap
 from visloc_ros.localization.strategies.fused.fusion import FusedQuery
 from visloc_ros.localization.strategies.fused.point_index import as_correspondences
-from visloc_ros.localization.view_change import Viewpoints
-from visloc_ros.localization.view_overlap import ViewOverlap
+from visloc_ros.localization.view_change import ViewOverlap, Viewpoints
 
 _HERE = 64  # frames that share most of a view: they show the place that was found
 _RIVAL_FRAMES = 10  # that share most with the one that shows most of the matches elsewhere

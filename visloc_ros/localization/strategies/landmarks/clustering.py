@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import Map
-from visloc_ros.localization.reduced_map.views import Observations
+from visloc_ros.localization.reduced_map.frames import Observations
 from visloc_ros.localization.strategies.landmarks.config import LandmarkConfig
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND
 

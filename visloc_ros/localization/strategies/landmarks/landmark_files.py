@@ -24,12 +24,14 @@ from visloc_ros.localization.reduced_map.frame_files import (
     camera_rows,
     check_names,
     check_rows,
+    coordinate_arrays,
+    coordinates,
     expected_arrays,
+    expected_coordinates,
     frame_arrays,
     make_camera,
     make_frames,
 )
-from visloc_ros.localization.reduced_map.point_files import coordinate_arrays, coordinates, expected_coordinates
 from visloc_ros.localization.reduced_map.provenance import (
     check_extractor,
     check_version,

@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import NO_POINT, Map, MapImage
-from visloc_ros.localization.reduced_map.frames import make_frame, map_of_frames
-from visloc_ros.localization.reduced_map.views import Observations, View, see
+from visloc_ros.localization.reduced_map.frames import Observations, View, make_frame, map_of_frames, see
 from visloc_ros.localization.strategies.landmarks.clustering import canonical_order
 from visloc_ros.localization.strategies.landmarks.config import LandmarkConfig
-from visloc_ros.localization.strategies.landmarks.sparsification import sparsify
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, unit_rows
-from visloc_ros.localization.strategies.landmarks.virtual_frames import choose_virtual_frames
+from visloc_ros.localization.strategies.landmarks.virtual_frames import choose_virtual_frames, sparsify
 
 
 def mean_descriptors(map_: Map, point_rows: NDArray[np.integer]) -> NDArray[np.float16]:
@@ -105,7 +103,7 @@ def reduce_map(map_: Map, labels: NDArray[np.int32], config: LandmarkConfig) -> 
     images = sorted(map_.images, key=lambda image: image.name)
     order = canonical_order(map_.points)
     views, errors = _see_labelled(images, map_.points, labels)
-    virtual = [frames[0] for frames in choose_virtual_frames([view.point_rows for view in views], labels)]
+    virtual = choose_virtual_frames([view.point_rows for view in views], labels)
     kept = sparsify(views, map_.points, virtual, config.thinning_radius)
     points = order[np.isin(order, kept.points)]
     descriptors = mean_descriptors(replace(map_, images=tuple(images)), points)

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import NO_POINT
-from visloc_ros.localization.heading_hint import HeadingHint
-from visloc_ros.localization.search_hint import SearchHint
+from visloc_ros.localization.search_hint import HeadingHint, SearchHint
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
 from visloc_ros.localization.strategies.landmarks.text_likelihood import TextLikelihood, log_mean
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32

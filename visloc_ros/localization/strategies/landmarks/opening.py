@@ -15,8 +15,7 @@ from visloc_ros.localization.reduced_map.provenance import prepared_files
 from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 from visloc_ros.localization.strategies.landmarks.landmark_files import load_landmark_map
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
-from visloc_ros.localization.strategies.landmarks.recogniser import Recogniser, load_recogniser
-from visloc_ros.localization.strategies.landmarks.recogniser_files import WEIGHTS_NAME
+from visloc_ros.localization.strategies.landmarks.recogniser import WEIGHTS_NAME, Recogniser, load_recogniser
 from visloc_ros.localization.strategies.landmarks.text_likelihood import TEXTS_NAME, TextLikelihood
 from visloc_ros.localization.strategies.landmarks.tokens import Float32
 

@@ -24,7 +24,12 @@ from visloc_ros.core.types import AnchorPose
 from visloc_ros.localization.anchor import AnchorEngine
 from visloc_ros.localization.guided import most_similar_within
 from visloc_ros.localization.strategies.landmarks.clustering import label_points
-from visloc_ros.localization.strategies.landmarks.config import LANDMARKS, LandmarkConfig, PreparationConfig
+from visloc_ros.localization.strategies.landmarks.config import (
+    LANDMARKS,
+    LandmarkConfig,
+    PreparationConfig,
+    TrainingConfig,
+)
 from visloc_ros.localization.strategies.landmarks.landmark_files import save_landmark_map
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap, reduce_map
 from visloc_ros.localization.strategies.landmarks.text_likelihood import TextLikelihood, TextSample, learn_texts
@@ -36,9 +41,8 @@ from visloc_ros.localization.strategies.landmarks.tokens import (
     label_images,
     split_images,
 )
-from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
 from visloc_ros.localization.strategies.landmarks.training_curve import curve_section
-from visloc_ros.localization.view_overlap import ViewOverlap
+from visloc_ros.localization.view_change import ViewOverlap
 from visloc_ros.sources import FrameSource
 
 if TYPE_CHECKING:

@@ -23,8 +23,7 @@ from visloc_ros.localization.strategies.retrieval.global_index import (
     global_index,
     rank_by_descriptor,
 )
-from visloc_ros.localization.view_change import Viewpoints
-from visloc_ros.localization.view_overlap import ViewOverlap
+from visloc_ros.localization.view_change import ViewOverlap, Viewpoints
 
 _NEVER = 2**31  # inliers: matching does not end early
 

@@ -16,7 +16,7 @@ from visloc_ros.core.errors import ModelError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.features.backends.weights import pick_device, pick_dtype
 from visloc_ros.localization.strategies.landmarks.backends.recogniser_network import NetworkShape, RecogniserNetwork
-from visloc_ros.localization.strategies.landmarks.recogniser_files import (
+from visloc_ros.localization.strategies.landmarks.recogniser import (
     REMEDY,
     WEIGHTS_NAME,
     RecogniserInfo,

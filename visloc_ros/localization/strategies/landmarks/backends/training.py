@@ -1,8 +1,14 @@
-"""Training of the recogniser on a map's own images: minutes on a processor, and it can be interrupted at any time."""
+"""Training of the recogniser on a map's own images: minutes on a processor, and it can be interrupted at any time.
+
+The state of an unfinished training is written atomically, and read as plain numbers and tensors only.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,22 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from visloc_ros.core.atomic_write import atomic_write
 from visloc_ros.features.backends.weights import pick_device, pick_dtype
 from visloc_ros.localization.strategies.landmarks.augmentation import SampleMaker
-from visloc_ros.localization.strategies.landmarks.backends.checkpoint import (
-    fingerprint,
-    read_checkpoint,
-    write_checkpoint,
-)
 from visloc_ros.localization.strategies.landmarks.backends.recogniser import save_recogniser, shape_of
 from visloc_ros.localization.strategies.landmarks.backends.recogniser_network import RecogniserNetwork, network_shape
-from visloc_ros.localization.strategies.landmarks.calibration import background_threshold
-from visloc_ros.localization.strategies.landmarks.prototypes import landmark_prototypes
-from visloc_ros.localization.strategies.landmarks.recogniser_files import RecogniserInfo
-from visloc_ros.localization.strategies.landmarks.recognition_scores import score_recognition
-from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32, LabelledImage
-from visloc_ros.localization.strategies.landmarks.training_config import TrainingConfig
-from visloc_ros.localization.strategies.landmarks.training_curve import CurvePoint
+from visloc_ros.localization.strategies.landmarks.config import TrainingConfig
+from visloc_ros.localization.strategies.landmarks.recogniser import RecogniserInfo, background_threshold
+from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32, LabelledImage, landmark_prototypes
+from visloc_ros.localization.strategies.landmarks.training_curve import CurvePoint, score_recognition
 
 ReportProgress = Callable[[float, str], None]
 
@@ -177,7 +176,7 @@ class _Training:
     def _validate(self) -> None:
         scores = score_recognition(self._recognise(), [image.labels for image in self._validation])
         loss = sum(self._losses) / max(len(self._losses), 1)
-        point = CurvePoint(self._step, self._seconds(), loss, **asdict(scores))
+        point = CurvePoint(self._step, self._seconds(), loss, **scores)
         self._curve.append(point)
         self._losses = []
         if self._best_point is None or point.merit > self._best_point.merit + _BETTER:
@@ -285,3 +284,34 @@ def _spread(images: Sequence[LabelledImage], count: int) -> list[LabelledImage]:
     """At most ``count`` of the images, evenly spaced, without those that have no tokens."""
     filled = [image for image in images if len(image)]
     return [filled[index * len(filled) // count] for index in range(count)] if len(filled) > count else filled
+
+
+CHECKPOINT_NAME = "training.pt"
+_ONLY_OF_THE_RUN = ("max_minutes", "checkpoint_s", "device")  # options that may change when a training goes on
+
+
+def fingerprint(groups: Sequence[Sequence[LabelledImage]], num_classes: int, config: TrainingConfig) -> str:
+    """SHA-256 of the inputs of a training: a checkpoint of another training must not be continued."""
+    options = {name: value for name, value in config.to_mapping().items() if name not in _ONLY_OF_THE_RUN}
+    digest = hashlib.sha256(json.dumps([num_classes, options], sort_keys=True).encode("utf-8"))
+    for images in groups:
+        digest.update(f"{len(images)} images".encode())
+        for image in images:
+            for array in (image.descriptors, image.positions, image.labels, image.point_rows):
+                digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Write a training's state in place of the last one. Raises OutputError."""
+    with atomic_write(folder / CHECKPOINT_NAME) as path:
+        torch.save(state, path)
+
+
+def read_checkpoint(folder: Path, expected: str) -> dict[str, Any] | None:
+    """The state of the training with this fingerprint; None where there is none that can be read."""
+    try:
+        state = torch.load(folder / CHECKPOINT_NAME, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
+        return None
+    return state if isinstance(state, dict) and state.get("fingerprint") == expected else None
