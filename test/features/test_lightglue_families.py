@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from made_features import as_inputs
 
 from visloc_ros.core.errors import ModelError
 from visloc_ros.core.feature_files import LocalFeatures
@@ -24,15 +25,6 @@ def random_features(seed, length, has_shapes, count=80):
         (640, 480),
         rng.uniform([2, 0], [40, 2 * np.pi], (count, 2)).astype(np.float32) if has_shapes else None,
     )
-
-
-def as_inputs(features):
-    """What the original takes: pixels from the first one's centre, sizes in pixels, angles in radians."""
-    arrays = {"keypoints": features.keypoints - 0.5, "descriptors": features.descriptors}
-    arrays["image_size"] = np.array(features.image_size, np.float32)
-    if features.scales_angles is not None:
-        arrays["scales"], arrays["oris"] = (np.ascontiguousarray(column) for column in features.scales_angles.T)
-    return {name: torch.from_numpy(values)[None] for name, values in arrays.items()}
 
 
 @pytest.fixture

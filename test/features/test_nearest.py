@@ -1,15 +1,9 @@
 import numpy as np
 import pytest
+from made_features import features_of
 
 from visloc_ros.core.errors import ModelError
-from visloc_ros.core.map import LocalFeatures
 from visloc_ros.features import MatcherConfig, make_matcher
-
-
-def features_of(descriptors):
-    descriptors = np.asarray(descriptors, np.float32)
-    count = len(descriptors)
-    return LocalFeatures(np.zeros((count, 2), np.float32), np.ones(count, np.float32), descriptors, (640, 480))
 
 
 def test_only_mutual_nearest_neighbours_match():

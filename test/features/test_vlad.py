@@ -1,18 +1,13 @@
 import numpy as np
 import pytest
+from made_features import features_of
 
 from visloc_ros.core.errors import ConfigError, MapError
-from visloc_ros.core.map import LocalFeatures
 from visloc_ros.features import Vlad, VladConfig
 
 
 def unit(rows):
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
-
-def features_of(descriptors):
-    count = len(descriptors)
-    return LocalFeatures(np.zeros((count, 2), np.float32), np.ones(count, np.float32), descriptors, (640, 480))
 
 
 @pytest.fixture
