@@ -89,14 +89,14 @@ def test_a_wrong_checksum_leaves_nothing(entry, tmp_path):
     assert files_in(tmp_path / "hub") == []
 
 
-def test_a_missing_file_is_told_in_one_line(entry, tmp_path):
+def test_a_missing_file_is_reported_in_one_line(entry, tmp_path):
     with pytest.raises(ModelError, match=r"cannot download http://.*/none\.pth \(HTTP 404\): try again") as caught:
         fetch(replace(entry, url=entry.url.replace("toy", "none")), tmp_path / "hub")
     assert "\n" not in str(caught.value)
     assert files_in(tmp_path / "hub") == []
 
 
-def test_no_network_is_told_in_one_line(entry, tmp_path):
+def test_no_network_is_reported_in_one_line(entry, tmp_path):
     with pytest.raises(ModelError, match=r"cannot download http://127\.0\.0\.1:1/x \(ConnectionError\): try again"):
         fetch(replace(entry, url="http://127.0.0.1:1/x"), tmp_path / "hub")
     assert files_in(tmp_path / "hub") == []
@@ -110,7 +110,7 @@ def test_a_file_without_checksum_needs_consent(entry, tmp_path):
     assert fetch(unknown, tmp_path / "hub", accept_unverified=True).read_bytes() == CONTENT
 
 
-def test_a_folder_that_cannot_be_written_is_told(entry, tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(entry, tmp_path):
     (tmp_path / "hub").write_text("a file")
     with pytest.raises(OutputError, match="TORCH_HOME"):
         fetch(entry, tmp_path / "hub")
@@ -156,18 +156,18 @@ class TestArchive:
             fetch(pack(**members), tmp_path / "hub")
         assert files_in(tmp_path / "hub") == []
 
-    def test_a_page_instead_of_an_archive_is_told(self, entry, tmp_path):
+    def test_a_page_instead_of_an_archive_is_reported(self, entry, tmp_path):
         with pytest.raises(ModelError, match="not a zip archive"):
             fetch(replace(entry, member="toy"), tmp_path / "hub")
         assert files_in(tmp_path / "hub") == []
 
-    def test_a_folder_that_cannot_be_written_is_told(self, pack, tmp_path):
+    def test_a_folder_that_cannot_be_written_is_reported(self, pack, tmp_path):
         (tmp_path / "hub").write_text("a file")
         with pytest.raises(OutputError, match="TORCH_HOME"):
             fetch(pack(toy=CONTENT), tmp_path / "hub")
 
 
-def test_unknown_names_are_told_with_the_known_ones():
+def test_unknown_names_are_reported_with_the_known_ones():
     with pytest.raises(ConfigError, match="no weights are called surf; known: aliked-n16, "):
         find_entries(["disk", "surf"])
 
@@ -219,7 +219,7 @@ class TestCommand:
         assert result.exit_code == 0
         assert "(not verified)" in result.output
 
-    def test_the_list_tells_what_is_there(self, run):
+    def test_the_list_shows_what_is_there(self, run):
         run("toy")
         lines = run("--list").output.splitlines()
         (toy,) = (line for line in lines if " toy " in line)

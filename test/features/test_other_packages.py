@@ -232,7 +232,7 @@ class TestHlocMatcher:
         np.testing.assert_allclose(matches.scores, [0.5, 1.0])
         assert [len(one) for one in matcher.match_many(at_pixels, [at_pixels, at_pixels])] == [2, 2]
 
-    def test_what_a_matcher_cannot_take_is_told(self, hloc):
+    def test_what_a_matcher_cannot_take_is_reported(self, hloc):
         features = make_extractor(FeatureConfig(name="hloc:corners")).extract(IMAGE)
         matcher = make_matcher(MatcherConfig(name="hloc:demanding"))
         with pytest.raises(ModelError, match=r"'hloc:demanding' cannot match these features .*lines0"):

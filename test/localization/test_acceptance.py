@@ -100,7 +100,7 @@ def test_a_few_inliers_of_many_matches_are_chance():
     assert support(num_inliers=15, num_near=30).refusal(RISK) is Reason.FEW_INLIERS
 
 
-def test_points_in_a_plane_are_told_as_the_reason_where_others_would_do():
+def test_points_in_a_plane_are_the_reason_where_others_would_do():
     small = {"num_inliers": 150, "num_near": 158, "spread": 0.06}
     assert support(**small, thickness=0.002).refusal(RISK) is Reason.PLANAR_POINTS
     assert support(**small, thickness=0.05).refusal(RISK) is None

@@ -170,7 +170,7 @@ def test_a_wrong_focal_length_is_named(world, near):
     assert rejection.reason is Reason.INTRINSICS_MISMATCH
 
 
-def test_a_known_camera_is_kept_and_told(world, near):
+def test_a_known_camera_is_kept_and_reported(world, near):
     anchor = engine_for(world, world.view(near)).localize(world.frame())
     assert anchor.calibration.camera is world.camera
     assert (anchor.calibration.source, anchor.calibration.focal_sigma) == (CalibrationSource.GIVEN, 0.0)
@@ -217,7 +217,7 @@ def test_descriptors_of_another_length_are_refused(world, near):
         AnchorEngine(world.map, AnchorConfig(), extractor, MATCHER)
 
 
-def test_a_map_with_foreign_global_descriptors_is_indexed_anew(world, near):
+def test_a_map_with_foreign_global_descriptors_is_indexed_again(world, near):
     """A map made by stock hloc has, say, NetVLAD vectors and no codebook."""
     foreign = replace(
         world.map,

@@ -54,7 +54,7 @@ def error_of(calibration, camera=CAMERA):
     return abs(np.log(calibration.camera.mean_focal_length() / camera.mean_focal_length()))
 
 
-def test_views_together_tell_the_focal_length_and_the_lens():
+def test_views_together_determine_the_focal_length_and_the_lens():
     calibration = estimate_camera(views(6), CONFIG)
     assert calibration.source is CalibrationSource.ESTIMATED
     assert error_of(calibration) < 0.005
@@ -69,7 +69,7 @@ def test_the_uncertainty_of_one_view_covers_its_error():
     assert all(0.002 < view.focal_sigma < 0.1 for view in alone)
 
 
-def test_a_plane_seen_from_the_front_does_not_tell_the_focal_length():
+def test_a_plane_seen_from_the_front_does_not_determine_the_focal_length():
     rng = np.random.default_rng(1)
     points = np.column_stack([rng.uniform([-2, -1.5], [2, 1.5], (300, 2)), np.zeros(300)])
     pose = SE3(np.eye(3), [0, 0, -4.0])
@@ -86,7 +86,7 @@ def test_more_views_know_more():
     assert sigmas[0] > sigmas[1] > sigmas[2]
 
 
-def test_it_settles_when_further_views_would_tell_nothing_new():
+def test_it_settles_when_further_views_would_add_nothing():
     seen = views(5)
     assert not estimator(seen[:2]).is_settled
     result = estimator(seen)
@@ -132,7 +132,7 @@ def test_a_view_that_contradicts_the_others_changes_nothing():
     assert all(view.agrees_with(result.calibration) for view in seen)
 
 
-def test_two_views_that_contradict_each_other_tell_nothing():
+def test_two_views_that_contradict_each_other_determine_nothing():
     zoomed = see(50, camera=with_focal_length(CAMERA, 800.0))[0]
     assert estimator([see(0)[0], zoomed]).calibration is GUESS
 
@@ -208,7 +208,7 @@ def test_a_crop_of_unknown_parts_says_nothing(width, height):
     assert params_for(width, height) == []
 
 
-def test_every_camera_of_the_map_that_fits_is_told():
+def test_every_camera_of_the_map_that_fits_is_listed():
     other = pycolmap.Camera(model="SIMPLE_RADIAL", width=1920, height=1080, params=[1100, 960, 540, 0.0])
     square = pycolmap.Camera(model="SIMPLE_PINHOLE", width=800, height=800, params=[700, 400, 400])
     assert cameras_for_size([WIDE, other, square], 1920, 1080) == [WIDE, other]

@@ -83,7 +83,7 @@ def test_an_exact_map_has_no_warp(world, exact):
     assert not exact.of_pose(world.map.images[0].map_from_camera, OF_POSE, world.points).any()
 
 
-def test_images_that_the_map_does_not_hold_err_as_its_own_have_told(world, warped):
+def test_images_that_the_map_does_not_hold_err_as_its_own_do(world, warped):
     """Without the warp the errors seem ten times as large as claimed."""
     map_ = part(world, warped[::2])
     warp = map_uncertainty(map_, CONFIG)
@@ -101,7 +101,7 @@ def test_the_error_grows_with_the_view_change(world, warped):
     assert there == pytest.approx(0.0, abs=1e-12)
 
 
-def test_farther_off_than_its_own_images_could_tell_all_errors_grow_in_proportion(world, exact):
+def test_farther_off_than_its_own_images_validate_all_errors_grow_in_proportion(world, exact):
     pose, alone = world.map.images[0].map_from_camera, replace(world.map, images=world.map.images[:1])
     uncertainty = MapUncertainty(replace(exact.info, validated_change=0.2), alone)
     assert exact.info.validated_change > 0.2
@@ -109,12 +109,12 @@ def test_farther_off_than_its_own_images_could_tell_all_errors_grow_in_proportio
     assert uncertainty.of_pose(turned(pose, 0.6), OF_POSE, world.points) == pytest.approx(8.0 * OF_POSE)
 
 
-def test_a_few_images_cannot_tell(world, warped):
+def test_a_few_images_give_no_estimate(world, warped):
     warp = map_uncertainty(part(world, warped[:3]), CONFIG)
     assert (warp.info.position_rate, warp.info.rotation_rate) == (0.0, 0.0)
 
 
-def test_what_the_manifest_tells_is_not_measured_again(world, warped):
+def test_what_the_manifest_states_is_not_measured_again(world, warped):
     map_ = part(world, warped[:10])
     info = map_.manifest.uncertainty
     assert map_uncertainty(map_).info is info

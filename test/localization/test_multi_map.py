@@ -60,7 +60,7 @@ def assert_found(anchor, name, pose):
 
 
 @pytest.mark.parametrize("config", [BY_LANDMARKS, BY_RETRIEVAL], ids=["landmarks", "retrieval"])
-def test_the_map_and_the_pose_in_it_are_told(worlds, maps, prepare, config):
+def test_the_map_and_the_pose_in_it_are_reported(worlds, maps, prepare, config):
     engine = engine_of(prepare(maps).maps, config)
     for world, name in zip(worlds, NAMES, strict=True):
         for row in range(4):
@@ -195,7 +195,7 @@ def prepared_apart(maps, prepare):
     return [prepare([map_], weights=map_.name.encode()).maps[0] for map_ in maps]
 
 
-def test_maps_that_were_prepared_apart_are_told_from_each_other(worlds, maps, prepare):
+def test_maps_that_were_prepared_apart_are_distinguished(worlds, maps, prepare):
     engine = engine_of(prepared_apart(maps, prepare))
     assert len(prepare.loads) == len(maps)
     for world, name in zip(worlds, NAMES, strict=True):
@@ -231,7 +231,7 @@ def test_a_map_that_was_not_prepared_is_refused(maps, prepare):
 
 
 @pytest.mark.parametrize(("rows", "complaint"), [([], "at least one map"), ([0, 1, 0], "two maps are called 'office'")])
-def test_maps_must_be_told_apart_by_name(maps, rows, complaint):
+def test_maps_must_have_different_names(maps, rows, complaint):
     with pytest.raises(ConfigError, match=complaint):
         engine_of([maps[row] for row in rows], BY_RETRIEVAL)
 
@@ -252,7 +252,7 @@ def with_texts(prepared, signs, folder):
         yield replace(map_, prepared={"landmarks": files})
 
 
-def test_a_text_tells_maps_of_the_same_place_apart(worlds, prepare, tmp_path):
+def test_a_text_distinguishes_maps_of_the_same_place(worlds, prepare, tmp_path):
     world, names = worlds[0], ("first_floor", "second_floor")
     signs = np.random.default_rng(5).normal(size=(3, 384))
     prepared = prepare([named(world.map, name) for name in names])

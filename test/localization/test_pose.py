@@ -130,7 +130,7 @@ def test_the_covariance_predicts_errors_that_neighbours_share():
     assert np.mean(nees[0.0]) > 60.0
 
 
-def test_errors_that_neighbours_share_are_told_apart():
+def test_errors_that_neighbours_share_are_kept_apart():
     pixels, points = visible_points(np.random.default_rng(2), PINHOLE, 300)
     alone, shared = (solve_pose(pixels, points, PINHOLE, PoseConfig(shared_error=share)) for share in (0.0, 1.0))
     assert not alone.shared_covariance.any()

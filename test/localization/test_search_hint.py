@@ -84,7 +84,7 @@ def test_with_a_hint_both_twins_are_found(engine, twins, sigma_m):
         assert is_right(localize(engine, twins, pose, hint), pose)
 
 
-def test_a_vague_hint_tells_nothing(by_landmarks, twins):
+def test_a_vague_hint_decides_nothing(by_landmarks, twins):
     for pose in poses(twins):
         answer = localize(by_landmarks, twins, pose, at(pose.translation, 100.0))
         assert isinstance(answer, Rejection) or is_right(answer, pose)
@@ -164,7 +164,7 @@ def views_of_ends(world):
     return [(near_image(world, row), row >= half) for row in range(len(world.map.images))]
 
 
-def test_a_position_does_not_tell_two_ends_of_a_place_apart(two_ends, prepared_ends, monkeypatch):
+def test_a_position_does_not_distinguish_two_ends_of_a_place(two_ends, prepared_ends, monkeypatch):
     engine = engine_for(prepared_ends, "landmarks", monkeypatch)
     answers = []
     for pose, second in views_of_ends(two_ends)[::3]:
@@ -254,7 +254,7 @@ def samples(map_, landmarks):
         yield TextSample(counts, sign / np.linalg.norm(sign) if row % 2 else None)
 
 
-def test_a_text_tells_two_rooms_apart_that_look_the_same(twins, prepared_twins, monkeypatch):
+def test_a_text_distinguishes_two_rooms_that_look_the_same(twins, prepared_twins, monkeypatch):
     engine = engine_for(prepared_twins, "landmarks", monkeypatch)
     rng = np.random.default_rng(7)
     for row in range(0, len(twins.map.images), 3):

@@ -152,7 +152,7 @@ def test_a_single_photo_of_a_wall_has_no_pose_though_its_points_agree(wall):
     assert rejection.counts["inliers"] > 150
 
 
-def test_with_exif_data_it_has_one_and_tells_the_distance_with_their_uncertainty(wall):
+def test_with_exif_data_it_has_one_and_gives_the_distance_with_their_uncertainty(wall):
     world, camera, front = wall
     exif = CameraCalibration(with_focal_length(camera, 1030.0), CalibrationSource.EXIF, 0.04)
     recording = Recording(world, camera, count=1, calibration=exif)

@@ -98,7 +98,7 @@ def test_what_is_no_array_is_refused(tmp_path, content):
         assert str(caught.value).endswith(": do so")
 
 
-def test_every_truncation_and_every_wrong_byte_is_told_of_or_changes_nothing(tmp_path):
+def test_every_truncation_and_every_wrong_byte_is_refused_or_changes_nothing(tmp_path):
     path, broken = tmp_path / "x.npz", tmp_path / "y.npz"
     write_arrays(path, ARRAYS)
     content = path.read_bytes()

@@ -143,7 +143,7 @@ class TestPlacesAlike:
 
 
 class TestSeveralMaps:
-    def test_the_map_and_the_pose_are_told(self, tmp_path):
+    def test_the_map_and_the_pose_are_reported(self, tmp_path):
         worlds = {name: World(seed) for seed, name in enumerate(("office", "hall"))}
         maps = [prepared(named(one.map, name), tmp_path / name) for name, one in worlds.items()]
         engine = MultiMapEngine(maps, BY_FUSED, FakeExtractor(None), MATCHER)

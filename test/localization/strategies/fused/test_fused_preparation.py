@@ -36,7 +36,7 @@ def swept(tmp_path_factory):
     return path, prepare_fused(path, FusedConfig(sweep=True))
 
 
-def test_the_manifest_tells_what_was_made(swept):
+def test_the_manifest_states_what_was_made(swept):
     path, figures = swept
     entry = open_map(path).manifest.prepared["fused"]
     assert json.loads(json.dumps(figures)) == entry

@@ -62,7 +62,7 @@ def facades():
 
 @pytest.mark.parametrize("street", [0, 1])
 @pytest.mark.parametrize("kind", ["subset", "orthogonal"])
-def test_fused_descriptors_tell_them_apart(facades, street, kind):
+def test_fused_descriptors_distinguish_them(facades, street, kind):
     assert facades.right_share(fusion(facades, 0.5, kind), facades.image_of(street)[0], street) >= 0.95
 
 

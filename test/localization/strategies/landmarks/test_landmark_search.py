@@ -67,11 +67,11 @@ def is_right(evidence, image):
 
 
 @pytest.mark.parametrize("row", [0, 9, 21])
-def test_the_first_landmark_tells_the_pose(room, landmarks, row):
+def test_the_first_landmark_gives_the_pose(room, landmarks, row):
     assert is_right(searched(landmarks, room.images[row])[0], room.images[row])
 
 
-def test_where_the_first_landmark_is_wrong_another_one_tells_the_pose(room, landmarks):
+def test_where_the_first_landmark_is_wrong_another_one_gives_the_pose(room, landmarks):
     image = room.images[9]
     right = Scripted(landmarks).recognise(image.features).argmax(axis=1)
     absent = next(label for label in range(1, landmarks.num_landmarks + 1) if (right == label).sum() < 3)
@@ -174,7 +174,7 @@ class TestPreparedMap:
         ]
         assert np.array_equal(of_both[0].map_from_camera.translation, of_both[1].map_from_camera.translation)
 
-    def test_the_manifest_tells_what_was_made(self, landmark_room):
+    def test_the_manifest_states_what_was_made(self, landmark_room):
         entry = open_map(landmark_room).manifest.prepared["landmarks"]
         assert entry["maps"] == ["demo_room"]
         assert entry["first_class"] == 0
@@ -203,7 +203,7 @@ def test_a_prior_changes_nothing_about_it(engine, anchor):
     assert "recognition" not in guided.stage_ms
 
 
-def test_a_search_by_retrieval_tells_no_landmarks(landmark_room):
+def test_a_search_by_retrieval_reports_no_landmarks(landmark_room):
     engine = AnchorEngine(open_map(landmark_room))
     found = engine.localize(SIMULATED.frame(1))
     assert engine.map.point_labels is None

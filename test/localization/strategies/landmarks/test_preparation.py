@@ -104,7 +104,7 @@ def test_the_map_is_as_it_was_where_preparing_is_interrupted_and_training_goes_o
     assert not (tmp_path / ".room.landmarks").exists()
 
 
-def test_maps_of_the_same_name_cannot_be_told_apart(tmp_path):
+def test_maps_of_the_same_name_are_refused(tmp_path):
     paths = [copy_of_room(tmp_path / parent, "room") for parent in ("a", "b")]
     with pytest.raises(ConfigError, match="the same name"):
         prepare_landmarks(paths, SHORT)

@@ -36,7 +36,7 @@ def test_every_keypoint_of_elsewhere_is_background(monkeypatch, scene):
 
 
 @pytest.mark.parametrize("name", ["sift", None])
-def test_features_of_another_extractor_tell_nothing_of_elsewhere(monkeypatch, scene, name):
+def test_features_of_another_extractor_are_refused(monkeypatch, scene, name):
     stated = scene.map.manifest.models["extractor"]
     models = {} if name is None else {"extractor": replace(stated, name=name)}
     with pytest.raises(ConfigError, match=r"elsewhere has features of .*'synthetic'"):

@@ -89,7 +89,7 @@ def test_it_learns_the_landmarks_of_a_small_world(world, learned):
     assert right / total >= 0.8
 
 
-def test_the_curve_tells_how_it_learned(learned):
+def test_the_curve_shows_how_it_learned(learned):
     first, last = learned.curve[0], learned.curve[-1]
     assert [point.step for point in learned.curve] == [20, 40, 60, 80]
     assert last.loss < first.loss
@@ -144,7 +144,7 @@ def test_an_interruption_within_a_step_leaves_the_state_before_it(data, usual, t
 def test_a_finished_training_is_not_done_again(data, tmp_path):
     first = train(data, checkpoint_folder=tmp_path)
     steps = []
-    again = train(data, progress=lambda *told: steps.append(told), checkpoint_folder=tmp_path)
+    again = train(data, progress=lambda *reported: steps.append(reported), checkpoint_folder=tmp_path)
     assert steps == []
     assert_equal(again, first)
 
@@ -154,7 +154,7 @@ def test_a_checkpoint_of_other_images_or_options_is_not_continued(data, tmp_path
     images, negatives, validation = data
     for other, config in (((images[1:], negatives, validation), SHORT), (data, replace(SHORT, seed=1))):
         steps = []
-        train(other, config, progress=lambda *told, steps=steps: steps.append(told), checkpoint_folder=tmp_path)
+        train(other, config, progress=lambda *reported, steps=steps: steps.append(reported), checkpoint_folder=tmp_path)
         assert len(steps) == 12
 
 

@@ -111,6 +111,6 @@ def test_what_cannot_be_reduced_is_refused_and_nothing_is_written(small, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_a_search_that_is_not_known_here_is_told(small):
+def test_a_search_that_is_not_known_here_is_named(small):
     with pytest.raises(MapError, match="install the package that provides it"):
         prepared_map(open_searchable_map(small), "magic")

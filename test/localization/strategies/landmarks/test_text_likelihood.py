@@ -49,7 +49,7 @@ def odds_of_first_room(learned, text):
     return log_mean(logs[:3]) - log_mean(logs[3:])
 
 
-def test_a_text_tells_its_room_though_it_is_misread(learned, signs):
+def test_a_text_identifies_its_room_though_it_is_misread(learned, signs):
     rng = np.random.default_rng(3)
     odds = [odds_of_first_room(learned, misread(sign, rng)) for sign in signs for _ in range(20)]
     signed = np.array(odds) * np.repeat([1, 1, -1, -1], 20)

@@ -58,7 +58,7 @@ def described_by(world, name, length=LENGTH, created_from="test", sha256=""):
     )
 
 
-def is_indexed_anew(map_, index):
+def is_indexed_again(map_, index):
     describer, vectors = index
     own = np.stack([describer.describe_features(image.features) for image in map_.images])
     return isinstance(describer, Vlad) and np.array_equal(own, vectors)
@@ -88,7 +88,7 @@ def test_a_network_that_is_not_here_is_refused_with_what_to_do(world, hub):
 def test_vlad_in_place_of_a_network_is_made_of_the_map_s_features(world, caplog):
     caplog.set_level(logging.INFO)
     map_ = described_by(world, "salad")
-    assert is_indexed_anew(map_, global_index(map_, GlobalConfig(name="vlad")))
+    assert is_indexed_again(map_, global_index(map_, GlobalConfig(name="vlad")))
     assert "indexed again with VLAD: as asked" in caplog.text
 
 
@@ -118,10 +118,10 @@ class TestMapsOfStockHloc:
         assert describer.info.name == "megaloc"
         np.testing.assert_array_equal(vectors, map_.global_descriptors)
 
-    def test_without_any_network_the_map_is_indexed_anew(self, world, hub, caplog):
+    def test_without_any_network_the_map_is_indexed_again(self, world, hub, caplog):
         caplog.set_level(logging.INFO)
         map_ = described_by(world, "hloc:netvlad", created_from="hloc")
-        assert is_indexed_anew(map_, global_index(map_))
+        assert is_indexed_again(map_, global_index(map_))
         assert "needs hloc" in caplog.text
         assert "visloc fetch-weights netvlad" in caplog.text
 
@@ -130,10 +130,10 @@ class TestMapsOfStockHloc:
         with pytest.raises(MapError, match=r"cannot be made here: .*fetch-weights netvlad.*or set .* to 'vlad'"):
             global_index(map_, GlobalConfig(name="hloc:netvlad"))
 
-    def test_without_global_descriptors_the_map_is_indexed_anew(self, world):
+    def test_without_global_descriptors_the_map_is_indexed_again(self, world):
         map_ = described_by(world, "hloc:netvlad", created_from="hloc")
         bare = replace(map_, global_descriptors=np.empty((0, 0), np.float32))
-        assert is_indexed_anew(bare, global_index(bare))
+        assert is_indexed_again(bare, global_index(bare))
 
 
 def test_a_map_image_finds_itself_first():

@@ -23,7 +23,7 @@ def with_twin(world, painted=0.0):
             image,
             name=f"twin_{image.name}",
             map_from_camera=away(image.map_from_camera),
-            features=painted_anew(image, changed, rng),
+            features=repainted(image, changed, rng),
             point_rows=np.where(image.point_rows == NO_POINT, NO_POINT, image.point_rows + len(world.points)).astype(
                 np.int32
             ),
@@ -40,7 +40,7 @@ def away(pose):
     return SE3(pose.rotation, pose.translation + AWAY)
 
 
-def painted_anew(image, changed, rng):
+def repainted(image, changed, rng):
     """The features of a map image with other descriptors where it shows points that have changed."""
     features, rows = image.features, image.point_rows
     descriptors = features.descriptors.copy()
@@ -55,7 +55,7 @@ def localize(world, map_, pose, prior=None, **options):
 
 
 @pytest.mark.parametrize("guided", [True, False])
-def test_of_two_places_that_look_the_same_neither_is_told(guided):
+def test_of_two_places_that_look_the_same_neither_is_reported(guided):
     world = World()
     answer = localize(world, with_twin(world), world.map.images[2].map_from_camera, guided=GuidedConfig(enabled=guided))
     assert isinstance(answer, Rejection)
@@ -63,7 +63,7 @@ def test_of_two_places_that_look_the_same_neither_is_told(guided):
 
 
 @pytest.mark.parametrize("guided", [True, False])
-def test_of_two_places_that_look_alike_the_one_that_explains_more_is_told(guided):
+def test_of_two_places_that_look_alike_the_one_that_explains_more_is_reported(guided):
     world = World()
     pose = world.map.images[2].map_from_camera
     anchor = localize(world, with_twin(world, painted=0.8), pose, guided=GuidedConfig(enabled=guided))
@@ -73,7 +73,7 @@ def test_of_two_places_that_look_alike_the_one_that_explains_more_is_told(guided
 
 
 @pytest.mark.parametrize("place", [SE3.identity(), SE3(np.eye(3), AWAY)])
-def test_a_prediction_tells_which_of_them_it_is(place):
+def test_a_prediction_decides_which_of_them_it_is(place):
     world = World()
     pose = world.map.images[2].map_from_camera
     there = place @ pose

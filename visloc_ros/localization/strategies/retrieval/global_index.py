@@ -43,11 +43,11 @@ def global_index(
     stated = map_.manifest.models.get("global")
     _check_name(map_, stated, config)
     if config.name == VLAD and not map_.vlad_centroids.size:
-        return _index_anew(map_, "as asked")
+        return _index_again(map_, "as asked")
     if map_.vlad_centroids.size:
         return _stored_vlad(map_)
     if stated is None or not map_.global_descriptors.size:
-        return _index_anew(map_, "it has no global descriptors")
+        return _index_again(map_, "it has no global descriptors")
     if map_.manifest.created_from == _MADE_BY_HLOC:
         return _descriptor_of_hloc(map_, stated, config, make)
     return _stored_descriptors(map_, stated, replace(config, name=stated.name), make)
@@ -79,7 +79,7 @@ def _stored_vlad(map_: Map) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
     return vlad, np.ascontiguousarray(map_.global_descriptors, dtype=np.float32)
 
 
-def _index_anew(map_: Map, why: str) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
+def _index_again(map_: Map, why: str) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
     _log.info("the map '%s' is indexed again with VLAD: %s", map_.name, why)
     vlad = Vlad.train(image.features.descriptors for image in map_.images)
     return vlad, np.stack([vlad.describe_features(image.features) for image in map_.images])
@@ -98,7 +98,7 @@ def _descriptor_of_hloc(
             reasons.append(str(error))
     if config.name != AUTO:
         raise _cannot_be_made(map_, stated, "; ".join(reasons))
-    return _index_anew(map_, "; ".join(reasons))
+    return _index_again(map_, "; ".join(reasons))
 
 
 def _stored_descriptors(
