@@ -22,9 +22,8 @@ from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization.faiss_library import load_faiss
 from visloc_ros.localization.strategies.fused.approximate_index import learn_index, make_index
-from visloc_ros.localization.strategies.fused.codebook import Codebook
 from visloc_ros.localization.strategies.fused.config import EXACT, FLOAT16, IVF_PQ, STORAGES
-from visloc_ros.localization.strategies.fused.fusion import Float32, FusedQuery
+from visloc_ros.localization.strategies.fused.fusion import Codebook, Float32, FusedQuery
 from visloc_ros.localization.strategies.fused.point_index import PointIndex
 
 SECTION = "A million points"

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic_map import MATCHER, FakeExtractor, World
+from synthetic_map import MATCHER, FakeExtractor, World, is_right
 
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
-from visloc_ros.core.map import NO_POINT, LocalFeatures
+from visloc_ros.core.map import NO_POINT
 from visloc_ros.core.timing import Stopwatch
-from visloc_ros.core.types import AnchorPose, Rejection
+from visloc_ros.core.types import Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine, GuidedConfig
 from visloc_ros.localization.evidence import Query
 from visloc_ros.localization.guided import GuidedSearch, most_similar_within
@@ -25,8 +25,7 @@ def engine_for(world, features, **options):
 
 
 def assert_found(anchor, pose):
-    assert isinstance(anchor, AnchorPose)
-    assert np.linalg.norm(anchor.map_from_camera.translation - pose.translation) < 0.02
+    assert is_right(anchor, pose, 0.02)
     assert rotation_angle_deg(anchor.map_from_camera.rotation, pose.rotation) < 0.1
 
 
@@ -85,9 +84,7 @@ def test_points_in_one_corner_are_not_enough(world, near):
     features = world.view(near)
     from_corner = features.keypoints - features.keypoints.min(axis=0)
     inside = np.flatnonzero((from_corner < [300, 250]).all(axis=1))
-    corner = LocalFeatures(
-        features.keypoints[inside], features.scores[inside], features.descriptors[inside], features.image_size
-    )
+    corner = features.take(inside)
     anywhere = AnchorConfig(guided=GuidedConfig(min_inliers=4, min_spread=0.0))
     spread = AnchorConfig(guided=GuidedConfig(min_inliers=4))
     sure = []

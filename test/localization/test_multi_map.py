@@ -8,7 +8,6 @@ from landmark_worlds import PreparedTogether, named
 from synthetic_map import DIM, MATCHER, FakeExtractor, World, near_image
 
 from visloc_ros.core.errors import ConfigError, MapError
-from visloc_ros.core.map import LocalFeatures
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
 from visloc_ros.localization import AnchorConfig, PositionHint, SearchHint
 from visloc_ros.localization.multi_map import MultiMapEngine
@@ -53,6 +52,11 @@ def engine_of(maps, config=BY_LANDMARKS):
     return MultiMapEngine(maps, config, FakeExtractor(None), MATCHER)
 
 
+def look(engine, world, row=2, hint=None, outliers=0.0):
+    """The answer to a view near that of a map image."""
+    return engine.localize(world.frame(), world.view(near_image(world, row), outliers=outliers), hint)
+
+
 def assert_found(anchor, name, pose):
     assert isinstance(anchor.result, AnchorPose)
     assert anchor.map.name == name
@@ -64,7 +68,7 @@ def test_the_map_and_the_pose_in_it_are_reported(worlds, maps, prepare, config):
     engine = engine_of(prepare(maps).maps, config)
     for world, name in zip(worlds, NAMES, strict=True):
         for row in range(4):
-            anchor = engine.localize(world.frame(), world.view(near_image(world, row), outliers=0.2))
+            anchor = look(engine, world, row, outliers=0.2)
             assert_found(anchor, name, near_image(world, row))
 
 
@@ -90,7 +94,7 @@ def test_the_recogniser_is_loaded_once_and_looks_once_at_an_image(worlds, maps, 
     engine = engine_of(prepared.maps)
     assert prepare.loads == [prepared]
     for count in range(1, 4):
-        engine.localize(worlds[1].frame(), worlds[1].view(near_image(worlds[1])))
+        look(engine, worlds[1])
         assert prepared.calls == count
 
 
@@ -100,20 +104,17 @@ def test_only_maps_with_votes_are_searched(worlds, maps, prepare, monkeypatch):
         monkeypatch.setattr(
             one, "solve", lambda query, one=one, solve=one.solve: tried.append(one.map.name) or solve(query)
         )
-    engine.localize(worlds[2].frame(), worlds[2].view(near_image(worlds[2])))
+    look(engine, worlds[2])
     assert tried == ["cellar"]
 
 
 @pytest.mark.parametrize("config", [BY_LANDMARKS, BY_RETRIEVAL], ids=["landmarks", "retrieval"])
 def test_a_place_that_two_maps_show_is_ambiguous(worlds, maps, prepare, config):
     engine = engine_of(prepare([*maps[:2], named(maps[0], "twin")]).maps, config)
-    anchor = engine.localize(worlds[0].frame(), worlds[0].view(near_image(worlds[0])))
-    assert isinstance(anchor.result, Rejection)
+    anchor = look(engine, worlds[0])
     assert anchor.result.reason is Reason.AMBIGUOUS_PLACE
     assert anchor.result.counts["inliers"] > 30
-    assert_found(
-        engine.localize(worlds[1].frame(), worlds[1].view(near_image(worlds[1]))), "hall", near_image(worlds[1])
-    )
+    assert_found(look(engine, worlds[1]), "hall", near_image(worlds[1]))
 
 
 def look_alike(world, share):
@@ -133,7 +134,7 @@ def look_alike(world, share):
 def test_a_place_is_found_although_another_map_looks_alike_in_part(worlds, maps, prepare):
     engine = engine_of(prepare([look_alike(worlds[0], 0.2), maps[0]]).maps)
     for row in range(6):
-        anchor = engine.localize(worlds[0].frame(), worlds[0].view(near_image(worlds[0], row)))
+        anchor = look(engine, worlds[0], row)
         assert_found(anchor, "office", near_image(worlds[0], row))
 
 
@@ -141,7 +142,7 @@ def test_a_place_is_found_although_another_map_looks_alike_in_part(worlds, maps,
 def test_a_look_alike_map_is_not_mistaken(worlds, maps, prepare, share):
     engine = engine_of(prepare([look_alike(worlds[0], share), maps[0]]).maps)
     for row in range(6):
-        anchor = engine.localize(worlds[0].frame(), worlds[0].view(near_image(worlds[0], row)))
+        anchor = look(engine, worlds[0], row)
         assert anchor.map.name == "office" or anchor.result.reason is Reason.AMBIGUOUS_PLACE
 
 
@@ -156,8 +157,7 @@ def test_a_sure_recogniser_does_not_hide_a_look_alike(worlds, maps, prepare, mon
         return probabilities / probabilities.sum(axis=1, keepdims=True)
 
     monkeypatch.setattr(prepared, "recognise", sure)
-    anchor = engine_of(prepared.maps).localize(worlds[0].frame(), worlds[0].view(near_image(worlds[0])))
-    assert isinstance(anchor.result, Rejection)
+    anchor = look(engine_of(prepared.maps), worlds[0])
     assert anchor.result.reason is Reason.AMBIGUOUS_PLACE
 
 
@@ -173,21 +173,15 @@ def test_a_recogniser_that_is_wrong_of_all_landmarks_does_not_hide_the_place(wor
     monkeypatch.setattr(prepared, "recognise", confused)
     engine = engine_of(prepared.maps)
     for row in range(4):
-        found = engine.localize(worlds[0].frame(), worlds[0].view(near_image(worlds[0], row)))
+        found = look(engine, worlds[0], row)
         assert_found(found, "office", near_image(worlds[0], row))
 
 
 def test_an_image_of_elsewhere_is_rejected(maps, prepare):
     other, engine = World(9), engine_of(prepare(maps).maps)
-    anchor = engine.localize(other.frame(), other.view(near_image(other)))
+    anchor = look(engine, other)
     assert isinstance(anchor.result, Rejection)
     assert anchor.map.name in NAMES
-
-
-def test_an_image_without_features_is_rejected(worlds, maps, prepare):
-    nothing = LocalFeatures(np.empty((0, 2), np.float32), np.empty(0, np.float32), np.empty((0, DIM)), (1024, 768))
-    anchor = engine_of(prepare(maps).maps).localize(worlds[0].frame(), nothing)
-    assert anchor.result.reason is Reason.FEW_FEATURES
 
 
 def prepared_apart(maps, prepare):
@@ -200,29 +194,27 @@ def test_maps_that_were_prepared_apart_are_distinguished(worlds, maps, prepare):
     assert len(prepare.loads) == len(maps)
     for world, name in zip(worlds, NAMES, strict=True):
         for row in range(4):
-            assert_found(
-                engine.localize(world.frame(), world.view(near_image(world, row))), name, near_image(world, row)
-            )
+            assert_found(look(engine, world, row), name, near_image(world, row))
 
 
 @pytest.mark.parametrize("share", [0.4, 0.9])
 def test_a_look_alike_map_that_was_prepared_apart_is_not_mistaken(worlds, maps, prepare, share):
     engine = engine_of(prepared_apart([look_alike(worlds[0], share), maps[0]], prepare))
     for row in range(6):
-        anchor = engine.localize(worlds[0].frame(), worlds[0].view(near_image(worlds[0], row)))
+        anchor = look(engine, worlds[0], row)
         assert anchor.map.name == "office" or anchor.result.reason is Reason.AMBIGUOUS_PLACE
 
 
 def test_copies_of_one_prepared_map_show_the_same(worlds, maps, prepare):
     one = prepare(maps[:1]).maps[0]
-    anchor = engine_of([one, named(one, "copy")]).localize(worlds[0].frame(), worlds[0].view(near_image(worlds[0])))
+    anchor = look(engine_of([one, named(one, "copy")]), worlds[0])
     assert anchor.result.reason is Reason.AMBIGUOUS_PLACE
 
 
 def test_texts_that_were_learned_apart_are_not_compared(worlds, maps, prepare):
     engine = engine_of(prepared_apart(maps[:2], prepare))
     with pytest.raises(MapError, match="prepared apart, so that a text does not distinguish them"):
-        engine.localize(worlds[0].frame(), worlds[0].view(near_image(worlds[0])), SearchHint(text=np.ones(8)))
+        look(engine, worlds[0], hint=SearchHint(text=np.ones(8)))
 
 
 def test_a_map_that_was_not_prepared_is_refused(maps, prepare):

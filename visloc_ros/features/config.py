@@ -78,7 +78,6 @@ class MatcherConfig(Config):
         "match several references at once, at full depth and width; auto does on a GPU, where it pays",
         choices=BATCHINGS,
     )
-    compile: bool = option(False, "compile batched matching into CUDA graphs: a slow first match, on a GPU only")
     cache_mb: int = option(128, "memory for the prepared data of repeated images [MB]", minimum=0)
     weights: str = option("", "weights file; empty takes those of an installed package or the torch cache")
 

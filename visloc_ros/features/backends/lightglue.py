@@ -60,7 +60,7 @@ class LightGlueMatcher:
         self.batch_size = _BATCH_SIZE if _batches(config.batching, self._on_gpu) else 1
         self._adaptivity = Adaptivity(config.depth_confidence, config.width_confidence)
         self._cache = PreparedCache(config.cache_mb << 20)
-        self._batch = BatchMatcher(self.network, config.filter_threshold, config.compile and self._on_gpu)
+        self._batch = BatchMatcher(self.network, config.filter_threshold)
 
     @property
     def _on_gpu(self) -> bool:
@@ -131,26 +131,20 @@ def _current_name(name: str) -> str:
 
 
 NO_MATCHES = Matches(np.empty((0, 2), np.int32), np.empty(0, np.float32))
-_POINTS_STEP = 128  # every new shape is compiled again, so there should be few of them
-_IMAGES_STEP = 4
+_POINTS_STEP = 128  # points that images are filled up to: a GPU is fastest with few different shapes
 
 
 class BatchMatcher:
     """Pads images to one size, runs the network once, and splits the matches by reference."""
 
-    def __init__(self, network: LightGlueNetwork, threshold: float, compiled: bool) -> None:
-        self._threshold = threshold
-        self._compiled = compiled
-        self._run: Callable[[Prepared, Prepared, Tensor], tuple[Tensor, Tensor]] = network.match_batch
-        if compiled:
-            self._run = torch.compile(network.match_batch, mode="reduce-overhead", fullgraph=True, dynamic=False)
+    def __init__(self, network: LightGlueNetwork, threshold: float) -> None:
+        self._network, self._threshold = network, threshold
 
     def match(self, query: Prepared, references: Sequence[Prepared]) -> list[Matches]:
         """Matches of the query with each of at least one reference; every image must have points."""
-        repeated = -len(references) % _IMAGES_STEP if self._compiled else 0
-        batch = [query, *references, *[references[-1]] * repeated]
-        states, encodings, present = _fill_up(batch)
-        partners, scores = self._run(Prepared(states[0], encodings[0]), Prepared(states[1:], encodings[1:]), present)
+        states, encodings, present = _fill_up([query, *references])
+        filled = Prepared(states[0], encodings[0]), Prepared(states[1:], encodings[1:])
+        partners, scores = self._network.match_batch(*filled, present)
         both = torch.stack((partners.float(), scores)).cpu().numpy()  # indices are exact in float32 up to 2^24
         return [self._matches(both[:, index, : len(query.state)]) for index in range(len(references))]
 

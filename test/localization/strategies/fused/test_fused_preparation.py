@@ -1,4 +1,4 @@
-"""Preparing a real map: what is told of it, the weight that is best, and what it takes."""
+"""Preparing a real map: its figures, and what it takes."""
 
 import json
 import shutil
@@ -7,19 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fused_maps import distance
-from synthetic_map import World
 
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.map import open_map
-from visloc_ros.core.progress import SilentProgress
 from visloc_ros.core.types import Frame
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.strategies.fused import sweep
 from visloc_ros.localization.strategies.fused.config import FusedConfig
-from visloc_ros.localization.strategies.fused.fused_files import load_fused_map
 from visloc_ros.localization.strategies.fused.image_parts import SKETCH_LENGTH
 from visloc_ros.localization.strategies.fused.preparation import make_fused, memory_words, prepare_fused
-from visloc_ros.localization.strategies.fused.sweep import WEIGHTS, SweepResult, best_of
 
 ROOM = Path(__file__).parents[4] / "maps" / "demo_room.tar.gz"
 
@@ -30,58 +25,44 @@ def room():
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory):
+def made(tmp_path_factory):
     """A prepared map and its figures."""
     path = Path(shutil.copy(ROOM, tmp_path_factory.mktemp("maps") / "room.tar.gz"))
-    return path, prepare_fused(path, FusedConfig(sweep=True))
+    return path, prepare_fused(path)
 
 
-def test_the_manifest_states_what_was_made(swept):
-    path, figures = swept
+def test_the_manifest_states_what_was_made(made):
+    path, figures = made
     entry = open_map(path).manifest.prepared["fused"]
     assert json.loads(json.dumps(figures)) == entry
     assert entry["points_percent"] > 99.0
     assert entry["global"] == "vlad"
     assert entry["index"] == "exact"
-    assert [one["rho"] for one in entry["sweep"]] == list(WEIGHTS)
 
 
-def test_the_best_weight_is_taken(swept):
-    path, figures = swept
-    best = max(figures["sweep"], key=lambda one: (one["found_percent"], one["inlier_percent"]))
-    map_ = open_map(path)
-    assert load_fused_map(map_.prepared["fused"], map_.manifest).config.rho == figures["rho"] == best["rho"]
-    assert best["found_percent"] == 100.0
-
-
-def test_the_weight_with_most_images_found_is_best_and_then_that_with_most_inliers():
-    results = [SweepResult(0.0, 50.0, 40.0), SweepResult(0.5, 75.0, 30.0), SweepResult(1.0, 75.0, 20.0)]
-    assert best_of(results) == 0.5
-
-
-def test_images_find_themselves_in_the_map(swept, room):
-    engine = AnchorEngine(open_map(swept[0]), AnchorConfig(search="fused"))
+def test_images_find_themselves_in_the_map(made, room):
+    engine = AnchorEngine(open_map(made[0]), AnchorConfig(search="fused"))
     for image in room.images[::5]:
         frame = Frame(0, np.zeros((image.camera.height, image.camera.width), np.uint8), image.camera)
         assert distance(engine.localize(frame, features=image.features), image.map_from_camera) < 0.02
 
 
-def test_nothing_is_left_beside_the_map(swept):
-    assert list(swept[0].parent.iterdir()) == [swept[0]]
+def test_nothing_is_left_beside_the_map(made):
+    assert list(made[0].parent.iterdir()) == [made[0]]
 
 
 class TestMemory:
-    def test_parts_add_up_and_are_those_of_the_files(self, swept):
-        memory = swept[1]["memory"]
+    def test_parts_add_up_and_are_those_of_the_files(self, made):
+        memory = made[1]["memory"]
         for storage in ("float16", "int8"):
             parts = {key: value for key, value in memory[storage].items() if not key.startswith(("total", "percent"))}
             assert memory[storage]["total"] == sum(parts.values())
-        files = open_map(swept[0]).manifest.files
+        files = open_map(made[0]).manifest.files
         arrays = sum(info.size for name, info in files.items() if name.startswith("fused/") and name.endswith(".npz"))
         assert arrays == pytest.approx(memory["float16"]["total"], rel=0.02)
 
-    def test_it_is_less_than_the_paper_has_it(self, swept, room):
-        memory = swept[1]["memory"]
+    def test_it_is_less_than_the_paper_has_it(self, made, room):
+        memory = made[1]["memory"]
         keypoints = sum(len(image.features) for image in room.images)
         assert memory["hierarchical"] == keypoints * (128 * 2 + 8) + room.global_descriptors.size * 2
         assert memory["float16"]["percent_of_hierarchical"] <= 57.0
@@ -94,24 +75,18 @@ class TestMemory:
         _, unconverted = make_fused(room, FusedConfig(convert=False))
         assert unconverted["memory"]["float16"]["globals"] == 0
 
-    def test_in_words(self, swept):
-        assert "of the map's keypoints and global descriptors" in memory_words(swept[1]["memory"])
+    def test_in_words(self, made):
+        assert "of the map's keypoints and global descriptors" in memory_words(made[1]["memory"])
 
 
-def test_a_map_is_as_it_was_where_preparing_fails(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "_LEAST_HELD_OUT", 100)
+def test_a_map_is_as_it_was_where_preparing_fails(tmp_path):
     path = Path(shutil.copy(ROOM, tmp_path / "room.tar.gz"))
     before = path.read_bytes()
     with pytest.raises(ConfigError):
-        prepare_fused(path, FusedConfig(sweep=True))
+        prepare_fused(path, frames=[])
     assert path.read_bytes() == before
 
 
 def test_no_such_map(tmp_path):
     with pytest.raises(MapError, match="there is no map"):
         prepare_fused(tmp_path / "nowhere")
-
-
-def test_a_map_too_small_to_hold_images_out():
-    with pytest.raises(ConfigError, match="too small to hold some out"):
-        make_fused(World(images=8).map, FusedConfig(sweep=True), SilentProgress())

@@ -13,8 +13,7 @@ from visloc_ros.localization.strategies.fused.approximate_index import (
     learned_arrays,
     make_index,
 )
-from visloc_ros.localization.strategies.fused.codebook import Codebook
-from visloc_ros.localization.strategies.fused.fusion import FusedQuery
+from visloc_ros.localization.strategies.fused.fusion import Codebook, FusedQuery
 from visloc_ros.localization.strategies.fused.point_index import BLOCK
 
 LENGTH, LAM = 32, 2.0 / 3.0

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from synthetic_map import unit
 
-from visloc_ros.localization.strategies.fused.codebook import Codebook
-from visloc_ros.localization.strategies.fused.fusion import FusedQuery, Fusion, Reducer
+from visloc_ros.localization.strategies.fused.fusion import Codebook, FusedQuery, Fusion, Reducer
 from visloc_ros.localization.strategies.fused.image_parts import LEAST_MARGIN, Converter, sketch
 from visloc_ros.localization.strategies.fused.point_index import ExactIndex
 

@@ -12,8 +12,7 @@ from visloc_ros.core.map import NO_POINT
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.features import MatcherConfig, make_matcher
 from visloc_ros.localization import AnchorConfig
-from visloc_ros.localization.evidence import Query
-from visloc_ros.localization.evidence_collector import EvidenceCollector
+from visloc_ros.localization.evidence import EvidenceCollector, Query
 from visloc_ros.localization.guided import GuidedSearch
 from visloc_ros.localization.models import check_models
 from visloc_ros.localization.strategies.landmarks.clustering import label_points

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from landmark_places import DIM, unit
 
-from visloc_ros.localization.strategies.landmarks.look_alikes import LookAlikes
+from visloc_ros.localization.strategies.landmarks.landmark_reach import LookAlikes
 
 
 def with_descriptors(landmark_map, descriptors):

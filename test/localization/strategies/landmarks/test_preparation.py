@@ -1,4 +1,4 @@
-"""Preparing maps: together, again, and interrupted."""
+"""Preparing maps: together, again, interrupted, and with maps of other places."""
 
 import shutil
 from dataclasses import replace
@@ -13,10 +13,14 @@ from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
 from visloc_ros.core.progress import SilentProgress
 from visloc_ros.localization.search_hint import unit_embedding
-from visloc_ros.localization.strategies.landmarks.config import PreparationConfig, TrainingConfig
+from visloc_ros.localization.strategies.landmarks import preparation
+from visloc_ros.localization.strategies.landmarks.clustering import label_points
+from visloc_ros.localization.strategies.landmarks.config import LandmarkConfig, PreparationConfig, TrainingConfig
+from visloc_ros.localization.strategies.landmarks.landmark_map import reduce_map
 from visloc_ros.localization.strategies.landmarks.opening import RecogniserOfOneMap, open_texts
-from visloc_ros.localization.strategies.landmarks.preparation import prepare_landmarks
+from visloc_ros.localization.strategies.landmarks.preparation import Scene, prepare_landmarks
 from visloc_ros.localization.strategies.landmarks.text_likelihood import log_mean
+from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND
 
 ROOM = Path(__file__).parents[4] / "maps" / "demo_room.tar.gz"
 SHORT = PreparationConfig(
@@ -138,3 +142,32 @@ def test_classes_of_other_maps_are_not_there():
     own = RecogniserOfOneMap(Fixed(), first_class=2, num_landmarks=2)
     assert own.num_classes == 3
     np.testing.assert_allclose(own.recognise(None), [[0.25, 0.25, 0.5]], atol=1e-5)
+
+
+ELSEWHERE = Path("elsewhere")
+
+
+@pytest.fixture
+def scene(hall_map):
+    labels = label_points(hall_map, LandmarkConfig())
+    return Scene(Path("hall"), hall_map, labels, reduce_map(hall_map, labels, LandmarkConfig()), 0)
+
+
+def images_of(monkeypatch, scene, models):
+    other = replace(scene.map, manifest=replace(scene.map.manifest, models=models))
+    monkeypatch.setattr(preparation, "open_map", {ELSEWHERE: other}.__getitem__)
+    return list(preparation._images_of_elsewhere([scene], [ELSEWHERE]))
+
+
+def test_every_keypoint_of_elsewhere_is_background(monkeypatch, scene):
+    images = images_of(monkeypatch, scene, scene.map.manifest.models)
+    assert len(images) == len(scene.map.images)
+    assert all(np.all(image.labels == BACKGROUND) for image in images)
+
+
+@pytest.mark.parametrize("name", ["sift", None])
+def test_features_of_another_extractor_are_refused(monkeypatch, scene, name):
+    stated = scene.map.manifest.models["extractor"]
+    models = {} if name is None else {"extractor": replace(stated, name=name)}
+    with pytest.raises(ConfigError, match=r"elsewhere has features of .*'synthetic'"):
+        images_of(monkeypatch, scene, models)

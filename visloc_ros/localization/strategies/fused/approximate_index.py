@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.localization.faiss_library import load_faiss
-from visloc_ros.localization.strategies.fused.codebook import Codebook
 from visloc_ros.localization.strategies.fused.config import AUTO, EXACT, IVF_PQ
-from visloc_ros.localization.strategies.fused.fusion import FusedQuery
+from visloc_ros.localization.strategies.fused.fusion import Codebook, FusedQuery
 from visloc_ros.localization.strategies.fused.point_index import (
     ExactIndex,
     Neighbours,

@@ -45,7 +45,6 @@ class FusedConfig(Config):
         1, "Points that each keypoint may show, as alternatives for the pose.", minimum=1, maximum=5
     )
     index: str = option(AUTO, "How points are found; auto: exact up to 100 000 points, ivf_pq beyond.", choices=INDEXES)
-    sweep: bool = option(False, "Try weights rho on map images that are held out, and take the best.")
     features: FeatureConfig = section(FeatureConfig)
 
     def __post_init__(self) -> None:

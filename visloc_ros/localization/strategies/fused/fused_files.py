@@ -38,7 +38,6 @@ from visloc_ros.localization.reduced_map.provenance import (
     read_description,
 )
 from visloc_ros.localization.strategies.fused.approximate_index import learned_arrays
-from visloc_ros.localization.strategies.fused.codebook import Codebook, local_descriptors
 from visloc_ros.localization.strategies.fused.config import (
     FUSED,
     INDEXES,
@@ -48,7 +47,14 @@ from visloc_ros.localization.strategies.fused.config import (
     FusedConfig,
 )
 from visloc_ros.localization.strategies.fused.fused_map import FusedMap, FusedPoints, ImageModel, searched_map
-from visloc_ros.localization.strategies.fused.fusion import PADDED, Float32, Fusion, Reducer
+from visloc_ros.localization.strategies.fused.fusion import (
+    PADDED,
+    Codebook,
+    Float32,
+    Fusion,
+    Reducer,
+    local_descriptors,
+)
 from visloc_ros.localization.strategies.fused.image_parts import sketch_length
 
 POINTS_NAME, FRAMES_NAME, IMAGES_NAME = "points.npz", "frames.npz", "images.npz"

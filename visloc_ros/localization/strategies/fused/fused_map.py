@@ -18,15 +18,18 @@ from visloc_ros.features.vlad import Vlad
 from visloc_ros.localization.reduced_map.frames import Rows, make_frame, map_of_frames
 from visloc_ros.localization.reduced_map.provenance import extractor_of
 from visloc_ros.localization.strategies.fused.approximate_index import Arrays, chosen_index, learn_index
-from visloc_ros.localization.strategies.fused.codebook import (
+from visloc_ros.localization.strategies.fused.config import IVF_PQ, FusedConfig
+from visloc_ros.localization.strategies.fused.fusion import (
     Codebook,
+    Float32,
+    Fusion,
     ObservedPoints,
     PointSums,
+    Reducer,
     local_descriptors,
     sum_up,
+    unit,
 )
-from visloc_ros.localization.strategies.fused.config import IVF_PQ, FusedConfig
-from visloc_ros.localization.strategies.fused.fusion import Float32, Fusion, Reducer, unit
 from visloc_ros.localization.strategies.fused.image_parts import ImageParts, sketch
 
 _NOTHING = np.empty((0, 0), np.float32)
@@ -116,16 +119,6 @@ class DescribedMap:
         reduced = smooth(fusion.reduce(self.global_descriptors), point_rows, count, config.smooth)
         sketches = sketch(self.global_descriptors) if config.convert else _NOTHING
         return ImageParts(fusion, _rounded(reduced), _rounded(sketches), point_rows, count)
-
-    def without(self, rows: Sequence[int]) -> DescribedMap:
-        """The same without the images of these rows."""
-        kept = np.setdiff1d(np.arange(len(self.observed)), rows)
-        return replace(
-            self,
-            map=replace(self.map, images=tuple(self.map.images[row] for row in kept)),
-            global_descriptors=self.global_descriptors[kept],
-            observed=[self.observed[row] for row in kept],
-        )
 
     def sums(self, reduced: Float32) -> PointSums:
         """Sums over all images with reduced descriptors (M, D)."""

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.localization.evidence import Correspondences
-from visloc_ros.localization.strategies.fused.codebook import Codebook
-from visloc_ros.localization.strategies.fused.fusion import Float32, FusedQuery
+from visloc_ros.localization.strategies.fused.fusion import Codebook, Float32, FusedQuery
 
 BLOCK = 4096  # points compared at once: with 512 keypoints 8 MB of similarities, about what a processor's cache holds
 

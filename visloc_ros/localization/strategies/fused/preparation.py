@@ -27,7 +27,6 @@ from visloc_ros.features.types import LocalExtractor
 from visloc_ros.localization.strategies.fused.config import FLOAT16, FUSED, STORAGES, FusedConfig
 from visloc_ros.localization.strategies.fused.fused_files import save_fused_map
 from visloc_ros.localization.strategies.fused.fused_map import DescribedMap, FusedMap, fuse_map
-from visloc_ros.localization.strategies.fused.sweep import best_of, sweep_rho
 from visloc_ros.localization.strategies.retrieval.global_index import global_index
 from visloc_ros.sources import FrameSource
 
@@ -64,10 +63,8 @@ def make_fused(
         map_ = with_new_features(whole, track(progress, "looking at frames", frames, len(frames)), extractor)
     describer, descriptors = global_index(map_)
     described = DescribedMap.of(map_, describer, descriptors)
-    results = sweep_rho(described, config, progress) if config.sweep else []
-    config = replace(config, rho=best_of(results)) if results else config
     fused = fuse_map(described, config)
-    return fused, _figures(fused, whole) | ({"sweep": [asdict(one) for one in results]} if results else {})
+    return fused, _figures(fused, whole)
 
 
 def _figures(fused: FusedMap, whole: Map) -> dict[str, Any]:

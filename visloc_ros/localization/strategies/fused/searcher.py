@@ -17,8 +17,14 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.types import GlobalDescriptor, Matcher
 from visloc_ros.localization.config import AnchorConfig
-from visloc_ros.localization.evidence import Correspondences, Evidence, EvidenceSolver, Query, refusal_of
-from visloc_ros.localization.evidence_collector import EvidenceCollector
+from visloc_ros.localization.evidence import (
+    Correspondences,
+    Evidence,
+    EvidenceCollector,
+    EvidenceSolver,
+    Query,
+    refusal_of,
+)
 from visloc_ros.localization.guided import MIN_SIMILARITY_TO_MEAN
 from visloc_ros.localization.pose import PoseSolution
 from visloc_ros.localization.reduced_map.frames import Covisibility

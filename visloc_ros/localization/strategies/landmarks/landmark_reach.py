@@ -1,19 +1,22 @@
-"""The region from which each landmark can be seen, and the likelihood of landmarks by a hint that follows from it."""
+"""Which landmarks an image may show: by a hint, from where each can be seen, and those that look like one.
+
+A network that is trained on two places that look alike may be sure of one of them for no good reason; the descriptors
+of their points still show the likeness, independent of what a network has learned.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import Array
-from visloc_ros.core.map import NO_POINT
 from visloc_ros.localization.search_hint import HeadingHint, SearchHint
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
 from visloc_ros.localization.strategies.landmarks.text_likelihood import TextLikelihood, log_mean
-from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32
+from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32, unit_rows
 from visloc_ros.localization.view_change import typical_depth
 
 _LEAST = 1e-12
@@ -74,17 +77,65 @@ class LandmarkReach:
 def _shown(landmarks: LandmarkMap) -> NDArray[np.bool_]:
     """Which frames (F,) show each landmark (k, F); its own frame does in any case."""
     labels = range(1, landmarks.num_landmarks + 1)
-    counts = [np.bincount(landmarks.labels[rows], minlength=len(labels) + 1)[1:] for rows in _points_of(landmarks)]
+    rows = [image.point_rows for image in landmarks.map.images]
+    counts = [np.bincount(landmarks.labels[one], minlength=len(labels) + 1)[1:] for one in rows]
     shown = np.array(counts).T >= _LEAST_SHOWN
     shown[np.arange(len(labels)), landmarks.frame_rows] = True
     return shown
 
 
-def _points_of(landmarks: LandmarkMap) -> Iterator[NDArray[np.int32]]:
-    """Rows of the points of each frame."""
-    return (image.point_rows[image.point_rows != NO_POINT] for image in landmarks.map.images)
-
-
 def _extent(points: Array) -> float:
     """Root mean square distance of points (N, 3) from their middle."""
     return float(np.sqrt(np.square(points - points.mean(axis=0)).sum(axis=1).mean()))
+
+
+_SAMPLES = 64  # points of a landmark that are compared with all others
+ALIKE = 0.7
+"""Cosine of points that look alike; for the most similar point elsewhere it is 0.4 in the median, 0.6 in one of ten."""
+
+_LEAST_ALIKE = 8  # samples: a landmark elsewhere that holds as many may be the same thing
+
+
+class LookAlikes:
+    """Finds the landmarks that look like one, once for each landmark, when first needed."""
+
+    def __init__(self, landmarks: LandmarkMap) -> None:
+        self._landmarks = landmarks
+        self._found: dict[int, tuple[int, ...]] = {}
+
+    def of(self, label: int) -> tuple[int, ...]:
+        """Landmarks of the same map that look like this one in part, without those that are seen together with it."""
+        if label not in self._found:
+            covisible = [other for other in range(1, self._landmarks.num_landmarks + 1) if self.covisible(label, other)]
+            self._found[label] = self.like(self.samples(label), covisible)
+        return self._found[label]
+
+    def covisible(self, one: int, other: int) -> bool:
+        """Whether the frames of two landmarks show common points."""
+        frames = (self._landmarks.map.images[self._landmarks.frame_rows[label - 1]] for label in (one, other))
+        seen, others = (frame.point_rows for frame in frames)
+        return bool(np.isin(seen, others).any())
+
+    def samples(self, label: int) -> Float32:
+        """Unit descriptors (S, D) of some points of a landmark."""
+        rows = np.flatnonzero(self._landmarks.labels == label)
+        places = np.linspace(0, len(rows) - 1, min(_SAMPLES, len(rows))).astype(np.intp)
+        return np.asarray(self._descriptors[rows[places]])
+
+    def like(self, samples: Float32, without: list[int] | None = None) -> tuple[int, ...]:
+        """Landmarks with points like those whose descriptors (S, D) are given, ``without`` some of them."""
+        rows = np.flatnonzero(~np.isin(self._landmarks.labels, without or []))
+        if len(rows) == 0:
+            return ()
+        similarity = samples @ self._descriptors[rows].T
+        alike = similarity.max(axis=1) >= ALIKE
+        counts = np.bincount(self._landmarks.labels[rows[similarity[alike].argmax(axis=1)]])
+        return tuple(int(label) for label in np.flatnonzero(counts >= _LEAST_ALIKE))
+
+    def share_like(self, samples: Float32) -> float:
+        """Share of the samples (S, D) that some point of the map is like."""
+        return float(((samples @ self._descriptors.T).max(axis=1) >= ALIKE).mean())
+
+    @cached_property
+    def _descriptors(self) -> Float32:
+        return unit_rows(self._landmarks.points.descriptors)

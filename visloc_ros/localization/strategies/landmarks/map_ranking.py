@@ -15,7 +15,7 @@ from visloc_ros.localization.evidence import RIVAL_SHARE, Query
 from visloc_ros.localization.faiss_library import load_faiss
 from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
-from visloc_ros.localization.strategies.landmarks.look_alikes import ALIKE
+from visloc_ros.localization.strategies.landmarks.landmark_reach import ALIKE
 from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
 from visloc_ros.localization.strategies.landmarks.tokens import Float32, unit_descriptors, unit_rows
 

@@ -18,12 +18,10 @@ from visloc_ros.core.map import MapImage
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.types import Matcher, Matches
 from visloc_ros.localization.config import AnchorConfig
-from visloc_ros.localization.evidence import Evidence, EvidenceSolver, Query, lift, merge, refusal_of
-from visloc_ros.localization.evidence_collector import EvidenceCollector
+from visloc_ros.localization.evidence import Evidence, EvidenceCollector, EvidenceSolver, Query, lift, merge, refusal_of
 from visloc_ros.localization.guided import MIN_SIMILARITY_TO_MEAN
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
-from visloc_ros.localization.strategies.landmarks.landmark_reach import LandmarkReach
-from visloc_ros.localization.strategies.landmarks.look_alikes import LookAlikes
+from visloc_ros.localization.strategies.landmarks.landmark_reach import LandmarkReach, LookAlikes
 from visloc_ros.localization.strategies.landmarks.recogniser import Recogniser, keep_likely_landmarks
 from visloc_ros.localization.strategies.landmarks.text_likelihood import TextLikelihood
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32
