@@ -20,11 +20,10 @@ import psutil
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.evaluation.machine import provenance
-from visloc_ros.localization.faiss_library import load_faiss
-from visloc_ros.localization.strategies.fused.approximate_index import learn_index, make_index
+from visloc_ros.localization.models import load_faiss
+from visloc_ros.localization.strategies.fused.approximate_index import PointIndex, learn_index, make_index
 from visloc_ros.localization.strategies.fused.config import EXACT, FLOAT16, IVF_PQ, STORAGES
 from visloc_ros.localization.strategies.fused.fusion import Codebook, Float32, FusedQuery
-from visloc_ros.localization.strategies.fused.point_index import PointIndex
 
 SECTION = "A million points"
 LENGTH, LAM = 128, 2.0 / 3.0

@@ -1,8 +1,12 @@
-"""Whether a map and the loaded models belong together."""
+"""Whether a map and the loaded models belong together; and faiss, which is large and loaded only where it is needed."""
 
 from __future__ import annotations
 
-from visloc_ros.core.errors import ManifestError
+import importlib
+import importlib.util
+from typing import Any
+
+from visloc_ros.core.errors import ManifestError, ModelError
 from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.core.map import Map
 from visloc_ros.features.types import LocalExtractor
@@ -52,3 +56,10 @@ def check_weights(map_: Map, stated: ModelInfo, here: ModelInfo) -> None:
             f"the map '{map_.name}' was made with other weights of '{stated.name}' (SHA-256 {stated.sha256[:12]}..., "
             f"here {here.sha256[:12]}...): use the same weights file, or build the map again"
         )
+
+
+def load_faiss(purpose: str, otherwise: str = "") -> Any:
+    """The library. Raises ModelError that says what it is needed for, and what to do, where it is not installed."""
+    if importlib.util.find_spec("faiss") is None:
+        raise ModelError(f"{purpose} needs faiss: pip install faiss-cpu{otherwise}")
+    return importlib.import_module("faiss")

@@ -15,7 +15,7 @@ import numpy as np
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map import LocalFeatures, Map
-from visloc_ros.core.types import Anchor, AnchorPose, Frame, MapIdentity, Reason, Rejection
+from visloc_ros.core.types import Anchor, AnchorPose, Frame, Reason, Rejection
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor
 from visloc_ros.localization.anchor import AnchorEngine
 from visloc_ros.localization.config import AnchorConfig
@@ -56,11 +56,6 @@ class MultiMapEngine:
             AnchorEngine(map_, self.config, self.extractor, searcher=searcher)
             for map_, searcher in zip(maps, opened.searchers, strict=True)
         ]
-
-    @property
-    def map_identities(self) -> list[MapIdentity]:
-        """The maps that are searched."""
-        return [engine.map_identity for engine in self._engines]
 
     def best_calibration(self, calibration: CameraCalibration) -> CameraCalibration:
         """The best calibration so far, over all maps, of the camera whose frames carry this one."""

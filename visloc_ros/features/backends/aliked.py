@@ -25,9 +25,7 @@ class AlikedExtractor:
 
     def __init__(self, config: FeatureConfig) -> None:
         self.config = config
-        if config.torch_threads:
-            torch.set_num_threads(config.torch_threads)
-        self.device = pick_device(config.device)
+        self.device = pick_device(config.device, config.torch_threads)
         sizes = SIZES[config.name]
         network = AlikedNetwork(sizes)
         sha256 = load_weights(network, find_weights(config.weights, (config.name,)))

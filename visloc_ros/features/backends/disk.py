@@ -136,9 +136,7 @@ class DiskExtractor(OneByOne):
 
     def __init__(self, config: FeatureConfig) -> None:
         self._config = config
-        if config.torch_threads:
-            torch.set_num_threads(config.torch_threads)
-        self._device = pick_device(config.device)
+        self._device = pick_device(config.device, config.torch_threads)
         network = DiskNetwork()
         sha256 = load_weights(network, find_weights(config.weights, _WEIGHTS), entry="extractor")
         self.network = network.eval().requires_grad_(False).to(self._device)

@@ -34,9 +34,7 @@ class HlocExtractor(OneByOne):
 
     def __init__(self, config: FeatureConfig) -> None:
         self._config = config
-        if config.torch_threads:
-            torch.set_num_threads(config.torch_threads)
-        self._device = pick_device(config.device)
+        self._device = pick_device(config.device, config.torch_threads)
         self._conf = _read_conf(config.name, _EXTRACTION)
         self._network = _make_network(config.name, "extractors", self._conf, self._device)
         self._one_at_a_time = threading.Lock()

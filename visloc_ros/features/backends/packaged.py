@@ -69,10 +69,8 @@ class PackagedExtractor(OneByOne):
 
     def __init__(self, config: FeatureConfig) -> None:
         self._config = config
-        if config.torch_threads:
-            torch.set_num_threads(config.torch_threads)
         self._package = _PACKAGES[config.name]
-        self._device = pick_device(config.device)
+        self._device = pick_device(config.device, config.torch_threads)
         network = make_offline(
             config.name,
             lambda: self._package.make(config),

@@ -68,8 +68,13 @@ def load_weights(network: nn.Module, path: Path, rename: Callable[[str], str] = 
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def pick_device(name: str) -> torch.device:
-    """Device of the configuration; "auto" is the GPU where there is one. Raises ModelError for an absent GPU."""
+def pick_device(name: str, threads: int = 0) -> torch.device:
+    """Device of the configuration; "auto" is the GPU where there is one. Raises ModelError for an absent GPU.
+
+    On a processor torch gets this number of threads, if any is given.
+    """
+    if threads:
+        torch.set_num_threads(threads)
     if name == "cuda" and not torch.cuda.is_available():
         raise ModelError("device 'cuda' was asked for but torch sees no GPU: use 'auto' or 'cpu'")
     if name == "auto":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import pycolmap
@@ -68,6 +67,13 @@ def see(map_from_camera: SE3, camera: pycolmap.Camera, points: Array, point_rows
     return View(map_from_camera, camera, distinct[inside], pixels[inside])
 
 
+def see_observed(image: MapImage, points: Array, seen: NDArray[np.intp]) -> tuple[View, NDArray[np.intp]]:
+    """The view of the points (P, 3) that keypoints of an image by row ``seen`` show, and the first keypoint of each."""
+    view = see(image.map_from_camera, image.camera, points, image.point_rows[seen])
+    distinct, first = np.unique(image.point_rows[seen], return_index=True)
+    return view, seen[first[np.searchsorted(distinct, view.point_rows)]]
+
+
 def is_inside(camera: pycolmap.Camera, pixels: Array) -> NDArray[np.bool_]:
     """Whether projections (N, 2) lie in the image; those of points behind the camera (NaN) do not."""
     return np.asarray(((pixels >= 0.0) & (pixels < [camera.width, camera.height])).all(axis=1))
@@ -95,23 +101,17 @@ class Covisibility:
         return [int(other) for other in order if shared[other] > 0]
 
 
-class Points(Protocol):
-    """Points of a map as frames show them: coordinates (P, 3), descriptor (P, D) and score (P,) of each."""
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Points of a map as frames show them: coordinates (P, 3), and unit descriptors (P, D)."""
 
-    @property
-    def xyz(self) -> Array:
-        """Coordinates (P, 3)."""
-        ...
-
-    @property
-    def descriptors(self) -> NDArray[Any]:
-        """Descriptors (P, D), of unit length."""
-        ...
+    xyz: Array
+    descriptors: NDArray[np.float16]
 
     @property
     def scores(self) -> NDArray[np.float32]:
-        """Scores (P,), as those of keypoints."""
-        ...
+        """Scores (P,), as those of keypoints: all points count the same."""
+        return np.ones(len(self.xyz), np.float32)
 
 
 def make_frame(name: str, map_from_camera: SE3, camera: pycolmap.Camera, point_rows: Rows, points: Points) -> MapImage:

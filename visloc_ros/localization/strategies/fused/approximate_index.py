@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.errors import MapError
-from visloc_ros.localization.faiss_library import load_faiss
+from visloc_ros.localization.models import load_faiss
 from visloc_ros.localization.strategies.fused.config import AUTO, EXACT, IVF_PQ
 from visloc_ros.localization.strategies.fused.fusion import Codebook, FusedQuery
 from visloc_ros.localization.strategies.fused.point_index import (
     ExactIndex,
     Neighbours,
-    PointIndex,
     half_squares,
     largest,
 )
@@ -67,6 +66,9 @@ class ApproximateIndex:
         if allowed is not None:
             selector["sel"] = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
         return faiss.SearchParametersIVF(nprobe=_PROBED_LISTS, **selector)
+
+
+PointIndex = ExactIndex | ApproximateIndex
 
 
 def chosen_index(name: str, num_points: int) -> str:

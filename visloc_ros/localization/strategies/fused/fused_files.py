@@ -31,6 +31,7 @@ from visloc_ros.localization.reduced_map.frame_files import (
     make_camera,
     make_frames,
 )
+from visloc_ros.localization.reduced_map.frames import Points
 from visloc_ros.localization.reduced_map.provenance import (
     check_extractor,
     check_version,
@@ -46,7 +47,7 @@ from visloc_ros.localization.strategies.fused.config import (
     REDUCERS,
     FusedConfig,
 )
-from visloc_ros.localization.strategies.fused.fused_map import FusedMap, FusedPoints, ImageModel, searched_map
+from visloc_ros.localization.strategies.fused.fused_map import FusedMap, ImageModel, searched_map
 from visloc_ros.localization.strategies.fused.fusion import (
     PADDED,
     Codebook,
@@ -119,7 +120,7 @@ def load_fused_map(files: Mapping[str, bytes], manifest: Manifest) -> FusedMap:
     reduced = of_frames["reduced"].astype(np.float32)
     _check_point_rows(of_frames, len(xyz))
     rows = of_frames["first_row"], of_frames["point_rows"]
-    points = FusedPoints(xyz, local_descriptors(codebook, fusion, reduced, *rows))
+    points = Points(xyz, local_descriptors(codebook, fusion, reduced, *rows))
     frames = make_frames(FRAMES_NAME, of_frames, description.names, description.cameras, points, AGAIN)
     return FusedMap(
         searched_map(manifest, frames, points, description.extractor),

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from visloc_ros.core.errors import MapError
-from visloc_ros.core.geometry import Array
 from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.core.map import NO_POINT, Manifest, Map, MapImage
 from visloc_ros.features.types import GlobalDescriptor
 from visloc_ros.features.vlad import Vlad
-from visloc_ros.localization.reduced_map.frames import Rows, make_frame, map_of_frames
+from visloc_ros.localization.reduced_map.frames import Points, Rows, make_frame, map_of_frames
 from visloc_ros.localization.reduced_map.provenance import extractor_of
 from visloc_ros.localization.strategies.fused.approximate_index import Arrays, chosen_index, learn_index
 from visloc_ros.localization.strategies.fused.config import IVF_PQ, FusedConfig
@@ -27,25 +26,11 @@ from visloc_ros.localization.strategies.fused.fusion import (
     PointSums,
     Reducer,
     local_descriptors,
-    sum_up,
     unit,
 )
 from visloc_ros.localization.strategies.fused.image_parts import ImageParts, sketch
 
 _NOTHING = np.empty((0, 0), np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class FusedPoints:
-    """Points as frames show them: coordinates (P, 3), unit descriptors (P, D) without the part of the images."""
-
-    xyz: Array
-    descriptors: NDArray[np.float16]
-
-    @property
-    def scores(self) -> NDArray[np.float32]:
-        """All points count the same."""
-        return np.ones(len(self.xyz), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +107,10 @@ class DescribedMap:
 
     def sums(self, reduced: Float32) -> PointSums:
         """Sums over all images with reduced descriptors (M, D)."""
-        return sum_up(self.map.images, self.observed, reduced, len(self.map.points))
+        sums = PointSums(len(self.map.points), reduced.shape[1])
+        for image, one, own in zip(self.map.images, self.observed, reduced, strict=True):
+            sums.add(one, image.features.descriptors[one.keypoints], own)
+        return sums
 
 
 def _rounded(values: Float32) -> Float32:
@@ -145,9 +133,7 @@ def fuse_map(described: DescribedMap, config: FusedConfig) -> FusedMap:
     kind = chosen_index(config.index, len(kept))
     first_row = np.cumsum([0, *(len(rows) for rows in seen)]).astype(np.int64)
     rows = np.concatenate(seen).astype(np.int32)
-    points = FusedPoints(
-        described.map.points[kept], local_descriptors(codebook, fusion, parts.reduced, first_row, rows)
-    )
+    points = Points(described.map.points[kept], local_descriptors(codebook, fusion, parts.reduced, first_row, rows))
     frames = [
         make_frame(image.name, image.map_from_camera, image.camera, own, points)
         for image, own in zip(described.map.images, seen, strict=True)
@@ -168,7 +154,7 @@ def fuse_map(described: DescribedMap, config: FusedConfig) -> FusedMap:
     )
 
 
-def searched_map(manifest: Manifest, frames: Sequence[MapImage], points: FusedPoints, extractor: ModelInfo) -> Map:
+def searched_map(manifest: Manifest, frames: Sequence[MapImage], points: Points, extractor: ModelInfo) -> Map:
     """The map of these frames, whose features are those of ``extractor``."""
     return map_of_frames(replace(manifest, models={**manifest.models, "extractor": extractor}), frames, points)
 

@@ -9,7 +9,6 @@ point of a map, the mean over the images that see it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import NO_POINT, MapImage
-from visloc_ros.localization.reduced_map.frames import see
+from visloc_ros.localization.reduced_map.frames import see_observed
 from visloc_ros.localization.strategies.fused.config import FLOAT16, ORTHOGONAL, PCA, SUBSET
 
 Float32 = NDArray[np.float32]
@@ -225,10 +224,8 @@ class ObservedPoints:
     @staticmethod
     def of(image: MapImage, points: Array) -> ObservedPoints:
         """Each point that an image has a keypoint of, the first one, and that projects into it."""
-        seen = np.flatnonzero(image.point_rows != NO_POINT)
-        distinct, first = np.unique(image.point_rows[seen], return_index=True)
-        rows = see(image.map_from_camera, image.camera, points, distinct).point_rows
-        return ObservedPoints(rows, seen[first[np.searchsorted(distinct, rows)]])
+        view, keypoints = see_observed(image, points, np.flatnonzero(image.point_rows != NO_POINT))
+        return ObservedPoints(view.point_rows, keypoints)
 
 
 class PointSums:
@@ -250,16 +247,6 @@ class PointSums:
         """Fused descriptors (K, D) of points by row (K,), each seen by at least one image."""
         sums = lam * self._local[rows] + (1.0 - lam) * self._reduced[rows]
         return np.asarray(sums / self.counts[rows, None])
-
-
-def sum_up(
-    images: Sequence[MapImage], observed: Sequence[ObservedPoints], reduced: Float32, num_points: int
-) -> PointSums:
-    """The sums over images, whose descriptors are reduced to (M, D)."""
-    sums = PointSums(num_points, reduced.shape[1])
-    for image, one, own in zip(images, observed, reduced, strict=True):
-        sums.add(one, image.features.descriptors[one.keypoints], own)
-    return sums
 
 
 def local_descriptors(

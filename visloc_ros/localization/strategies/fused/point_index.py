@@ -7,7 +7,6 @@ terms are the same for all keypoints of an image.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +26,6 @@ class Neighbours:
 
     rows: NDArray[np.intp]
     scores: Float32
-
-
-class PointIndex(Protocol):
-    """Finds points by fused descriptors."""
-
-    def search(self, query: FusedQuery, count: int, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
-        """The ``count`` nearest points of each keypoint, of those that are ``allowed`` (P,), where that is given."""
-        ...
 
 
 class ExactIndex:

@@ -146,7 +146,7 @@ def _read_points(content: bytes, description: _Description) -> PointTable:
         )
     if np.any(arrays["error"] < 0.0):
         raise MapError(f"{POINTS_NAME} holds errors below 0{_AGAIN}")
-    return PointTable(coordinates(POINTS_NAME, arrays, _AGAIN), labels, arrays["descriptor"], arrays["error"])
+    return PointTable(coordinates(POINTS_NAME, arrays, _AGAIN), arrays["descriptor"], labels, arrays["error"])
 
 
 def _read_frames(

@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import NO_POINT, Map, MapImage
-from visloc_ros.localization.reduced_map.frames import Observations, View, make_frame, map_of_frames, see
+from visloc_ros.localization.reduced_map.frames import (
+    Observations,
+    Points,
+    View,
+    make_frame,
+    map_of_frames,
+    see_observed,
+)
 from visloc_ros.localization.strategies.landmarks.clustering import canonical_order
 from visloc_ros.localization.strategies.landmarks.config import LandmarkConfig
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, unit_rows
@@ -48,12 +55,10 @@ _SCORE_PER_ERROR, _LARGEST_DIVISOR = 5.0, 20.0  # the score of a point is 1 to 1
 
 
 @dataclass(frozen=True, eq=False)
-class PointTable:
-    """Points of a map: coordinates (P, 3), landmark (P,), descriptor (P, D), mean reprojection error (P,) [px]."""
+class PointTable(Points):
+    """Points of a map with the landmark (P,) and the mean reprojection error (P,) [px] of each."""
 
-    xyz: Array
     labels: NDArray[np.int32]
-    descriptors: NDArray[np.float16]
     errors: NDArray[np.float32]
 
     @property
@@ -107,7 +112,7 @@ def reduce_map(map_: Map, labels: NDArray[np.int32], config: LandmarkConfig) -> 
     kept = sparsify(views, map_.points, virtual, config.thinning_radius)
     points = order[np.isin(order, kept.points)]
     descriptors = mean_descriptors(replace(map_, images=tuple(images)), points)
-    table = PointTable(map_.points[points], labels[points], descriptors, errors[points])
+    table = PointTable(map_.points[points], descriptors, labels[points], errors[points])
     frames = _frames(images, views, kept.views, points, table)
     frame_rows = np.searchsorted(kept.views, virtual).astype(np.int32)
     return LandmarkMap.of(map_.manifest, frames, table, frame_rows, config)
@@ -136,9 +141,7 @@ def _see_labelled(
     views, totals, counts = [], np.zeros(len(points)), np.zeros(len(points))
     for image in images:
         seen = np.flatnonzero((image.point_rows != NO_POINT) & (labels[image.point_rows] != BACKGROUND))
-        view = see(image.map_from_camera, image.camera, points, image.point_rows[seen])
-        distinct, first = np.unique(image.point_rows[seen], return_index=True)
-        keypoints = seen[first[np.searchsorted(distinct, view.point_rows)]]
+        view, keypoints = see_observed(image, points, seen)
         totals[view.point_rows] += np.linalg.norm(view.pixels - image.features.keypoints[keypoints], axis=1)
         counts[view.point_rows] += 1.0
         views.append(view)

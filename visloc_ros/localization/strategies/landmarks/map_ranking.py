@@ -12,7 +12,7 @@ from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.localization.evidence import RIVAL_SHARE, Query
-from visloc_ros.localization.faiss_library import load_faiss
+from visloc_ros.localization.models import load_faiss
 from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
 from visloc_ros.localization.strategies.landmarks.landmark_reach import ALIKE

@@ -252,13 +252,7 @@ class PointFinder:
         self._map = map_
         self._overlap = ViewOverlap(map_)
 
-    def find(
-        self,
-        features: LocalFeatures,
-        camera: pycolmap.Camera,
-        map_from_camera: SE3,
-        max_error_px: float = _MAX_ERROR_PX,
-    ) -> NDArray[np.int32]:
+    def find(self, features: LocalFeatures, camera: pycolmap.Camera, map_from_camera: SE3) -> NDArray[np.int32]:
         """Rows (N,) of the points that project to the keypoints and look like them, NO_POINT where none does."""
         rows = np.full(len(features), NO_POINT, np.int32)
         images = [self._map.images[row] for row in self._overlap.rank(map_from_camera, camera, _REFERENCES)]
@@ -271,7 +265,7 @@ class PointFinder:
         inside = np.isfinite(projected).all(axis=1)
         similarity = np.asarray(features.descriptors, np.float32) @ known[inside].astype(np.float32).T
         best, scores = most_similar_within(
-            features.keypoints, projected[inside].astype(np.float32), max_error_px, similarity
+            features.keypoints, projected[inside].astype(np.float32), _MAX_ERROR_PX, similarity
         )
         found = scores >= _MIN_SIMILARITY
         rows[found] = points[inside][best[found]]

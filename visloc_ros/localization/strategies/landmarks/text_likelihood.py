@@ -79,7 +79,7 @@ def log_mean(logarithms: Array) -> float:
     return largest + float(np.log(np.exp(logarithms - largest).mean())) if len(logarithms) else 0.0
 
 
-def learn_texts(samples: Sequence[TextSample], seed: int = 0) -> TextLikelihood:
+def learn_texts(samples: Sequence[TextSample]) -> TextLikelihood:
     """Weights by images, of which at least one has a text and one shows a landmark.
 
     The fixed bias is how often a landmark is seen at all. Texts are learned with noise; a share of each is taken to
@@ -91,7 +91,7 @@ def learn_texts(samples: Sequence[TextSample], seed: int = 0) -> TextLikelihood:
     texts = np.array([samples[row].text for row in with_text])
     seen = (1.0 - _ELSEWHERE) * _shares(counts[with_text]) + _ELSEWHERE * often
     copies = max(1, min(_COPIES, _MOST_SAMPLES // max(len(texts), 1)))
-    noisy = _with_noise(np.tile(texts, (copies, 1)), np.random.default_rng(seed))
+    noisy = _with_noise(np.tile(texts, (copies, 1)), np.random.default_rng(0))
     return TextLikelihood(_fit(noisy, np.tile(seen, (copies, 1)), np.log(often)))
 
 
