@@ -135,12 +135,6 @@ class TestArchive:
         assert path.read_bytes() == CONTENT
         assert files_in(tmp_path) == ["hub/checkpoints/toy_v1.pth", "published/toy.pth", "published/toy.zip"]
 
-    def test_an_archive_without_checksum_needs_consent(self, pack, tmp_path):
-        unknown = replace(pack(toy=CONTENT), sha256="")
-        with pytest.raises(ModelError, match="--accept-unverified"):
-            fetch(unknown, tmp_path / "hub")
-        assert fetch(unknown, tmp_path / "hub", accept_unverified=True).read_bytes() == CONTENT
-
     @pytest.mark.parametrize(
         ("members", "complaint"),
         [

@@ -133,7 +133,7 @@ def look_alike(world, share):
 
 def test_a_place_is_found_although_another_map_looks_alike_in_part(worlds, maps, prepare):
     engine = engine_of(prepare([look_alike(worlds[0], 0.2), maps[0]]).maps)
-    for row in range(6):
+    for row in range(3):
         anchor = look(engine, worlds[0], row)
         assert_found(anchor, "office", near_image(worlds[0], row))
 
@@ -141,7 +141,7 @@ def test_a_place_is_found_although_another_map_looks_alike_in_part(worlds, maps,
 @pytest.mark.parametrize("share", [0.4, 0.6, 0.9])
 def test_a_look_alike_map_is_not_mistaken(worlds, maps, prepare, share):
     engine = engine_of(prepare([look_alike(worlds[0], share), maps[0]]).maps)
-    for row in range(6):
+    for row in range(3):
         anchor = look(engine, worlds[0], row)
         assert anchor.map.name == "office" or anchor.result.reason is Reason.AMBIGUOUS_PLACE
 
@@ -200,7 +200,7 @@ def test_maps_that_were_prepared_apart_are_distinguished(worlds, maps, prepare):
 @pytest.mark.parametrize("share", [0.4, 0.9])
 def test_a_look_alike_map_that_was_prepared_apart_is_not_mistaken(worlds, maps, prepare, share):
     engine = engine_of(prepared_apart([look_alike(worlds[0], share), maps[0]], prepare))
-    for row in range(6):
+    for row in range(3):
         anchor = look(engine, worlds[0], row)
         assert anchor.map.name == "office" or anchor.result.reason is Reason.AMBIGUOUS_PLACE
 

@@ -70,12 +70,11 @@ def test_a_camera_upside_down_is_found_upside_down_or_not_at_all(engine, visit):
 
 def test_a_room_with_the_same_pictures_on_other_walls_is_refused(engine, room):
     simulation = simulate(CONFIG, "map", make_look_alike(room, seed=101))
-    attempts = [one for index in (0, 4) for one in try_both(engine, "look-alike", simulation.frame(index))]
-    assert not wrong(attempts)
+    assert not wrong(try_both(engine, "look-alike", simulation.frame(0)))
 
 
 def test_the_room_in_a_mirror_is_refused(engine, visit):
-    assert not wrong(one for frame, _ in visit[::3] for one in try_both(engine, "mirrored", mirrored(frame)))
+    assert not wrong(one for frame, _ in visit[::6] for one in try_both(engine, "mirrored", mirrored(frame)))
 
 
 @pytest.mark.parametrize("index", range(NUM_PATTERNS))

@@ -56,8 +56,8 @@ def by_landmarks(prepared, monkeypatch):
 
 
 def poses(twins):
-    """Poses near those of the map's images, in both places."""
-    return [near_image(twins, row) for row in range(len(twins.map.images))]
+    """Poses near those of every third image of the map, in both places."""
+    return [near_image(twins, row) for row in range(0, len(twins.map.images), 3)]
 
 
 def at(position, sigma_m):

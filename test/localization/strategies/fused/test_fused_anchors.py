@@ -106,7 +106,7 @@ def test_half_precision_moves_the_pose_by_less_than_a_millimetre(fused_world):
 
 class TestPlacesAlike:
     def test_no_twin_is_taken_for_the_other(self, by_twins, twins):
-        for row in range(len(twins.map.images)):
+        for row in range(0, len(twins.map.images), 3):
             pose = near_image(twins, row)
             answer = by_twins.localize(twins.frame(), features=twins.view(pose))
             if isinstance(answer, AnchorPose):
@@ -115,13 +115,13 @@ class TestPlacesAlike:
                 assert answer.reason is Reason.AMBIGUOUS_PLACE
 
     def test_places_that_are_the_same_are_ambiguous(self, by_same, same):
-        for row in range(len(same.map.images)):
+        for row in range(0, len(same.map.images), 3):
             answer = by_same.localize(same.frame(), features=same.view(near_image(same, row)))
             assert answer.reason is Reason.AMBIGUOUS_PLACE
 
     @pytest.mark.parametrize("sigma_m", [1.0, 10.0])
     def test_with_a_hint_both_of_them_are_found(self, by_same, same, sigma_m):
-        for row in range(len(same.map.images)):
+        for row in range(0, len(same.map.images), 3):
             pose = near_image(same, row)
             hint = SearchHint(PositionHint(pose.translation + sigma_m / 4, sigma_m))
             answer = by_same.localize(same.frame(), features=same.view(pose), hint=hint)

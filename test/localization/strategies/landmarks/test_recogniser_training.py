@@ -1,6 +1,8 @@
 """Training: it learns, repeats itself, goes on after an interruption, and ends when it should."""
 
+import shutil
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,9 +70,21 @@ class Interrupt:
 
 
 @pytest.fixture(scope="module")
-def usual(data):
-    """What a training gives that nothing disturbs."""
-    return train(data)
+def finished(data, tmp_path_factory):
+    """A training that nothing disturbs, and the folder of its checkpoint."""
+    folder = tmp_path_factory.mktemp("finished")
+    return train(data, checkpoint_folder=folder), folder
+
+
+@pytest.fixture
+def usual(finished):
+    return finished[0]
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    """A folder with the checkpoint of a finished training."""
+    return Path(shutil.copytree(finished[1], tmp_path / "checkpoint"))
 
 
 @pytest.fixture(scope="module")
@@ -141,29 +155,31 @@ def test_an_interruption_within_a_step_leaves_the_state_before_it(data, usual, t
     assert_equal(train(data, checkpoint_folder=tmp_path), usual)
 
 
-def test_a_finished_training_is_not_done_again(data, tmp_path):
-    first = train(data, checkpoint_folder=tmp_path)
+def test_a_finished_training_is_not_done_again(data, usual, folder):
     steps = []
-    again = train(data, progress=lambda *reported: steps.append(reported), checkpoint_folder=tmp_path)
+    again = train(data, progress=lambda *reported: steps.append(reported), checkpoint_folder=folder)
     assert steps == []
-    assert_equal(again, first)
+    assert_equal(again, usual)
 
 
-def test_a_checkpoint_of_other_images_or_options_is_not_continued(data, tmp_path):
-    train(data, checkpoint_folder=tmp_path)
-    images, negatives, validation = data
-    for other, config in (((images[1:], negatives, validation), SHORT), (data, replace(SHORT, seed=1))):
-        steps = []
-        train(other, config, progress=lambda *reported, steps=steps: steps.append(reported), checkpoint_folder=tmp_path)
-        assert len(steps) == 12
+@pytest.mark.parametrize(("left_out", "seed"), [(1, 0), (0, 1)])
+def test_a_checkpoint_of_other_images_or_options_is_not_continued(data, folder, left_out, seed):
+    images, *others = data
+    steps = []
+    train(
+        (images[left_out:], *others),
+        replace(SHORT, seed=seed),
+        progress=lambda *reported: steps.append(reported),
+        checkpoint_folder=folder,
+    )
+    assert len(steps) == 12
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
-def test_a_damaged_checkpoint_is_not_continued(data, usual, tmp_path, content):
-    train(data, checkpoint_folder=tmp_path)
-    path = tmp_path / CHECKPOINT_NAME
+def test_a_damaged_checkpoint_is_not_continued(data, usual, folder, content):
+    path = folder / CHECKPOINT_NAME
     path.write_bytes(path.read_bytes()[:500] if content is None else content)
-    assert_equal(train(data, checkpoint_folder=tmp_path), usual)
+    assert_equal(train(data, checkpoint_folder=folder), usual)
 
 
 def test_it_ends_when_time_is_up_or_nothing_gets_better(data):
