@@ -80,7 +80,7 @@ def test_what_shows_nothing_of_the_map_is_refused(engine, fused_world):
     assert answer.reason in (Reason.FEW_MATCHES, Reason.FEW_INLIERS)
 
 
-@pytest.mark.parametrize("options", [{"candidates": 3}, {"storage": "int8"}, {"rho": 0.0}, {"reduce": "orthogonal"}])
+@pytest.mark.parametrize("options", [{"storage": "int8"}, {"rho": 0.0}, {"reduce": "orthogonal"}])
 def test_other_options_find_it_as_well(fused_world, tmp_path, options):
     engine, pose = engine_of(prepared(fused_world.map, tmp_path / "map", **options)), near_image(fused_world)
     anchor = engine.localize(fused_world.frame(), features=fused_world.view(pose, outliers=0.3))

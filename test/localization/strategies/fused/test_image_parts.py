@@ -20,7 +20,7 @@ def smoothed(steps, order=(0, 1, 2)):
 
 
 def parts(sketches):
-    return ImageParts(FUSION, OWN, sketches, ROWS, 6)
+    return ImageParts(FUSION, OWN, sketches)
 
 
 def test_images_count_as_much_as_they_share_points():

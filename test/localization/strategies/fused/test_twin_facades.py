@@ -5,7 +5,7 @@ import pytest
 from synthetic_map import unit
 
 from visloc_ros.localization.strategies.fused.fusion import Codebook, FusedQuery, Fusion, Reducer
-from visloc_ros.localization.strategies.fused.image_parts import LEAST_MARGIN, Converter, sketch
+from visloc_ros.localization.strategies.fused.image_parts import ImageParts, sketch
 from visloc_ros.localization.strategies.fused.point_index import ExactIndex
 
 POINTS, IMAGES, LOCAL, GLOBAL = 300, 6, 128, 2048
@@ -46,7 +46,7 @@ class Facades:
     def right_share(self, fusion, descriptor, street):
         """Share of keypoints of an image of a street that are matched with their own point of it."""
         query = FusedQuery(self.seen(), fusion.reduce(descriptor), fusion.lam)
-        found = self.index(fusion).search(query, 1).rows[:, 0]
+        found = self.index(fusion).search(query).rows
         return float((found == np.arange(POINTS) + street * POINTS).mean())
 
 
@@ -70,30 +70,15 @@ def test_local_descriptors_guess(facades, street):
     assert facades.right_share(fusion(facades, 0.0), facades.image_of(street)[0], street) == pytest.approx(0.5, abs=0.1)
 
 
-class TestConversion:
-    """The query's descriptor replaced by that of the most similar map image."""
+def test_an_image_in_other_light_gets_the_part_of_map_images(facades):
+    street, fused = 1, fusion(facades, 0.5)
+    parts = ImageParts(fused, fused.reduce(facades.globals), sketch(facades.globals))
+    dark = facades.image_of(street, noise=4.0)[0]
+    query = FusedQuery(facades.seen(), parts.of_query(dark), fused.lam)
+    found = facades.index(fused).search(query).rows
+    assert (found == np.arange(POINTS) + street * POINTS).mean() >= 0.95
+    assert facades.right_share(fused, facades.image_of(street, noise=40.0)[0], street) < 0.95
 
-    @staticmethod
-    def converter(facades):
-        rows = [np.arange(POINTS) + street * POINTS for street in range(2) for _ in range(IMAGES)]
-        return Converter(sketch(facades.globals), rows, 2 * POINTS)
 
-    def test_an_image_in_other_light_gets_the_descriptor_of_a_map_image(self, facades):
-        dark = facades.image_of(1, noise=4.0)[0]
-        found = self.converter(facades).convert(dark)
-        assert np.all(found.rows >= IMAGES)
-        assert found.is_sure
-        assert found.weights.sum() == pytest.approx(1.0)
-        converted = facades.right_share(fusion(facades, 0.5), facades.globals[found.rows[0]], 1)
-        assert converted >= 0.95 > facades.right_share(fusion(facades, 0.5), facades.image_of(1, noise=40.0)[0], 1)
-
-    def test_a_wrong_image_misleads_the_keypoints_and_is_flagged(self, facades):
-        assert facades.right_share(fusion(facades, 0.5), facades.globals[0], 1) < 0.05
-        between = unit(facades.streets.sum(axis=0, keepdims=True))[0]
-        found = self.converter(facades).convert(between)
-        assert found.margin < LEAST_MARGIN
-        assert not found.is_sure
-
-    def test_neighbours_are_no_rivals(self, facades):
-        rows = [np.arange(POINTS)] * IMAGES
-        assert Converter(sketch(facades.globals[:IMAGES]), rows, POINTS).convert(facades.globals[2]).margin == np.inf
+def test_the_descriptor_of_the_other_street_misleads_the_keypoints(facades):
+    assert facades.right_share(fusion(facades, 0.5), facades.globals[0], 1) < 0.05

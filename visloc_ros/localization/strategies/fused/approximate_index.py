@@ -20,7 +20,6 @@ from visloc_ros.localization.strategies.fused.point_index import (
     ExactIndex,
     Neighbours,
     half_squares,
-    largest,
 )
 
 MOST_EXACT_POINTS = 100_000
@@ -46,19 +45,19 @@ class ApproximateIndex:
         self._codebook, self._index = codebook, index
         self._exact = ExactIndex(codebook)
 
-    def search(self, query: FusedQuery, count: int, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
-        """The ``count`` nearest points of each keypoint, of those that are ``allowed`` (P,), where that is given."""
+    def search(self, query: FusedQuery, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
+        """The nearest point of each keypoint, of those that are ``allowed`` (P,), where that is given."""
         if allowed is not None and np.count_nonzero(allowed) <= MOST_EXACT_POINTS:
-            return self._exact.search(query, count, allowed)
+            return self._exact.search(query, allowed)
         fused = query.fused
-        _, found = self._index.search(fused, max(count, _SHORT_LIST), params=self._parameters(allowed))
+        _, found = self._index.search(fused, _SHORT_LIST, params=self._parameters(allowed))
         found = found.astype(np.intp)
         points = self._codebook.rows(found.ravel())
         scores = np.matmul(points.reshape(*found.shape, -1), fused[:, :, None])[:, :, 0]
         scores -= half_squares(points).reshape(found.shape)
         scores[found < 0] = -np.inf
-        columns = largest(scores, count)
-        return Neighbours(np.take_along_axis(found, columns, axis=1), np.take_along_axis(scores, columns, axis=1))
+        nearest = np.arange(len(query)), scores.argmax(axis=1)
+        return Neighbours(found[nearest], scores[nearest])
 
     def _parameters(self, allowed: NDArray[np.bool_] | None) -> Any:
         """Parameters of a faiss search, and the points that it leaves out."""

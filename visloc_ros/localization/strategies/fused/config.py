@@ -41,9 +41,6 @@ class FusedConfig(Config):
     )
     convert: bool = option(True, "Take the descriptors of the most similar map images for that of the query.")
     storage: str = option(FLOAT16, "Numbers in which points are kept; int8 takes half the bytes.", choices=STORAGES)
-    candidates: int = option(
-        1, "Points that each keypoint may show, as alternatives for the pose.", minimum=1, maximum=5
-    )
     index: str = option(AUTO, "How points are found; auto: exact up to 100 000 points, ivf_pq beyond.", choices=INDEXES)
     features: FeatureConfig = section(FeatureConfig)
 

@@ -67,8 +67,7 @@ class FusedMap:
     @property
     def image_parts(self) -> ImageParts:
         """The parts of its images, and of queries, in descriptors."""
-        point_rows = np.split(self.point_rows, self.first_row[1:-1])
-        return ImageParts(self.fusion, self.reduced, self.sketches, point_rows, len(self.codebook))
+        return ImageParts(self.fusion, self.reduced, self.sketches)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +102,7 @@ class DescribedMap:
         point_rows, count = [one.point_rows for one in self.observed], len(self.map.points)
         reduced = smooth(fusion.reduce(self.global_descriptors), point_rows, count, config.smooth)
         sketches = sketch(self.global_descriptors) if config.convert else _NOTHING
-        return ImageParts(fusion, _rounded(reduced), _rounded(sketches), point_rows, count)
+        return ImageParts(fusion, _rounded(reduced), _rounded(sketches))
 
     def sums(self, reduced: Float32) -> PointSums:
         """Sums over all images with reduced descriptors (M, D)."""

@@ -19,7 +19,7 @@ BLOCK = 4096  # points compared at once: with 512 keypoints 8 MB of similarities
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """Rows (N, K) of the points nearest to each keypoint, the nearest first, and scores, -inf where there is none.
+    """Row (N,) of the point nearest to each keypoint, and its score (N,), -inf where there is none.
 
     The squared distance is |q|^2 less twice the score.
     """
@@ -37,18 +37,18 @@ class ExactIndex:
             [np.empty(0, np.float32), *(half_squares(codebook.rows(block)) for block in _blocks(len(codebook)))]
         )
 
-    def search(self, query: FusedQuery, count: int, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
-        """The ``count`` nearest points of each keypoint, of those that are ``allowed`` (P,), where that is given."""
+    def search(self, query: FusedQuery, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
+        """The nearest point of each keypoint, of those that are ``allowed`` (P,), where that is given."""
         among = None if allowed is None else np.flatnonzero(allowed)
-        total = len(self._codebook) if among is None else len(among)
-        best = Neighbours(np.zeros((len(query), 0), np.intp), np.zeros((len(query), 0), np.float32))
-        for block in _blocks(total):
-            rows = block if among is None else among[block]
-            scores = self._scores(query, rows)
-            columns = largest(scores, count)
-            found = np.arange(total)[block][columns] if among is None else among[block][columns]
-            best = _merged(best, Neighbours(found, np.take_along_axis(scores, columns, axis=1)), count)
-        return best
+        nearest = Neighbours(np.zeros(len(query), np.intp), np.full(len(query), -np.inf, np.float32))
+        for block in _blocks(len(self._codebook) if among is None else len(among)):
+            scores = self._scores(query, block if among is None else among[block])
+            columns = scores.argmax(axis=1)
+            found = columns + block.start if among is None else among[block][columns]
+            best = scores[np.arange(len(query)), columns]
+            nearer = best > nearest.scores
+            nearest.rows[nearer], nearest.scores[nearer] = found[nearer], best[nearer]
+        return nearest
 
     def _scores(self, query: FusedQuery, rows: slice | NDArray[np.intp]) -> Float32:
         """Scores (N, B) of points by row (B,)."""
@@ -61,20 +61,16 @@ class ExactIndex:
 
 
 def as_correspondences(query: FusedQuery, neighbours: Neighbours) -> Correspondences:
-    """Keypoints with the points nearest to them, the nearest pairs first; a point only with its nearest keypoint.
+    """Keypoints with the point nearest to each, the nearest pairs first; a point only with its nearest keypoint.
 
     A point has one projection: of several keypoints that take it, all but one are wrong. Scores are minus half the
     squared distances.
     """
-    scores = neighbours.scores - half_squares(query.fused)[:, None]
-    keypoint_rows = np.repeat(np.arange(len(query)), neighbours.rows.shape[1])
-    point_rows, scores = neighbours.rows.ravel(), scores.ravel()
+    scores = neighbours.scores - half_squares(query.fused)
     order = np.argsort(-scores, kind="stable")
     order = order[np.isfinite(scores[order])]
-    kept = order[np.sort(np.unique(point_rows[order], return_index=True)[1])]
-    return Correspondences(
-        keypoint_rows[kept].astype(np.int64), point_rows[kept].astype(np.int64), scores[kept].astype(np.float64)
-    )
+    kept = order[np.sort(np.unique(neighbours.rows[order], return_index=True)[1])]
+    return Correspondences(kept, neighbours.rows[kept].astype(np.int64), scores[kept].astype(np.float64))
 
 
 def half_squares(points: Float32) -> Float32:
@@ -82,21 +78,5 @@ def half_squares(points: Float32) -> Float32:
     return np.asarray(0.5 * np.einsum("bd,bd->b", points, points), np.float32)
 
 
-def largest(scores: Float32, count: int) -> NDArray[np.intp]:
-    """Columns (N, K) of the ``count`` largest scores of each row, or of all, the largest first."""
-    count = min(count, scores.shape[1])
-    if count == 1:
-        return np.asarray(scores.argmax(axis=1)[:, None])
-    columns = np.argpartition(-scores, count - 1, axis=1)[:, :count] if count else np.empty((len(scores), 0), np.intp)
-    order = np.argsort(-np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(columns, order, axis=1)
-
-
 def _blocks(total: int) -> list[slice]:
     return [slice(first, min(first + BLOCK, total)) for first in range(0, total, BLOCK)]
-
-
-def _merged(one: Neighbours, other: Neighbours, count: int) -> Neighbours:
-    rows, scores = np.hstack([one.rows, other.rows]), np.hstack([one.scores, other.scores])
-    columns = largest(scores, count)
-    return Neighbours(np.take_along_axis(rows, columns, axis=1), np.take_along_axis(scores, columns, axis=1))

@@ -74,14 +74,14 @@ class FusedSearcher:
         with query.watch("global"):
             local = np.asarray(query.features.descriptors, np.float32)
             descriptor = self._describer.describe(query.frame.image, query.features)
-            reduced = self._parts.of_query(descriptor, query.frame.name)
+            reduced = self._parts.of_query(descriptor)
             return FusedQuery(local, reduced, self._fused.fusion.lam)
 
     def match(self, query: Query, fused: FusedQuery) -> Correspondences:
         """Keypoints with the points that they may show, of the whole map or of the part within reach of the hint."""
         with query.watch("matching"):
             allowed = None if query.hint is None else self._within_reach(query.hint)
-            return as_correspondences(fused, self._index.search(fused, self._fused.config.candidates, allowed))
+            return as_correspondences(fused, self._index.search(fused, allowed))
 
     def _solve(self, query: Query, found: Correspondences, prior: SE3 | None) -> Evidence:
         """Evidence with its pose; where a hint rules that out, with the pose from matches in other places."""
@@ -119,7 +119,7 @@ class FusedSearcher:
             return Correspondences.none()
         keypoints = np.unique(best.correspondences.keypoint_rows[solution.inliers])
         some = replace(fused, local=fused.local[keypoints])
-        found = as_correspondences(some, self._index.search(some, 1, allowed))
+        found = as_correspondences(some, self._index.search(some, allowed))
         matched = np.zeros(len(self.map.points), bool)
         matched[found.point_rows] = True
         most = int(np.argmax([np.count_nonzero(matched[rows]) for rows in self._point_rows]))
