@@ -52,7 +52,6 @@ def test_half_precision_hardly_moves_keypoints_or_turns_descriptors(extractor):
 
 def test_matches_are_those_of_the_original(extractor, matcher):
     a, b = extractor.extract(textured(1)), extractor.extract(np.roll(textured(1), (9, -14), axis=(0, 1)))
-
     with torch.inference_mode():
         expected = original.LightGlue(features="aliked").eval()({"image0": as_inputs(a), "image1": as_inputs(b)})
     found = matcher.match(a, b)

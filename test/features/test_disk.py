@@ -61,7 +61,6 @@ def test_lightglue_follows_a_known_shift_as_the_original_does(extractor):
         extractor.extract(np.roll(textured(5, 192, 256), (9, -14), axis=(0, 1))),
     )
     matches = make_matcher(MatcherConfig(precision="float32"), "disk").match(a, b)
-
     with torch.inference_mode():
         expected = original.LightGlue(features="disk").eval()({"image0": as_inputs(a), "image1": as_inputs(b)})
     motion = b.keypoints[matches.pairs[:, 1]] - a.keypoints[matches.pairs[:, 0]]

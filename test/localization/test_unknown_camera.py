@@ -64,10 +64,16 @@ def test_the_maps_own_camera_is_recognised_in_the_first_frame(world):
     assert recording.error(anchor, 0) < 0.05
 
 
-def test_another_camera_of_the_same_size_is_estimated(world):
+@pytest.fixture(scope="module")
+def zoomed(world):
+    """A recording by a camera that is not the map's, an engine that has seen it, and its answers."""
     recording = Recording(world, ZOOMED)
     engine = recording.engine(world)
-    anchors = [engine.localize(frame) for frame in recording]
+    return recording, engine, [engine.localize(frame) for frame in recording]
+
+
+def test_another_camera_of_the_same_size_is_estimated(zoomed):
+    recording, _, anchors = zoomed
     assert all(isinstance(anchor, AnchorPose) for anchor in anchors)
     assert {anchor.calibration.source for anchor in anchors} == {CalibrationSource.ESTIMATED}
     assert anchors[-1].calibration.camera.mean_focal_length() == pytest.approx(900, rel=0.005)
@@ -75,11 +81,8 @@ def test_another_camera_of_the_same_size_is_estimated(world):
     assert max(recording.error(anchor, row) for row, anchor in enumerate(anchors)) < 0.1
 
 
-def test_what_is_learnt_of_one_camera_is_not_used_for_another(world):
-    recording = Recording(world, ZOOMED)
-    engine = recording.engine(world)
-    for frame in recording:
-        engine.localize(frame)
+def test_what_is_learnt_of_one_camera_is_not_used_for_another(zoomed):
+    recording, engine, _ = zoomed
     other = guess_calibration(1024, 768)
     assert engine.has_settled(recording.calibration)
     assert not engine.has_settled(other)

@@ -44,6 +44,15 @@ def samples(images, elsewhere, size=32, step=0, tokens=TOKENS, **options):
     return maker.batch(step, size)
 
 
+def joined(images, name="descriptors"):
+    return np.concatenate([getattr(one, name) for one in images])
+
+
+def background_of(batch):
+    """Descriptors of the tokens that show no landmark."""
+    return batch.descriptors[batch.valid & (batch.labels == BACKGROUND)]
+
+
 def nearest(descriptors, candidates):
     """Largest cosine (K,) of each descriptor to any candidate, and which it is."""
     similarity = descriptors @ candidates.T
@@ -70,20 +79,18 @@ def test_a_map_without_background_gets_that_of_elsewhere(images, negatives):
     share = np.array([(labels[valid] == BACKGROUND).mean() for labels, valid in zip(*batch[2:], strict=True)])
     assert share.min() >= 0.08
     assert share.max() <= 0.71
-    cosine, _ = nearest(
-        batch.descriptors[batch.valid & (batch.labels == 0)], np.concatenate([one.descriptors for one in negatives])
-    )
+    cosine, _ = nearest(background_of(batch), joined(negatives))
     assert cosine.min() > 0.999
 
 
 def test_landmark_tokens_keep_their_descriptor_position_and_label(images, negatives):
     batch = samples(images, negatives)
     shown = batch.valid & (batch.labels != BACKGROUND)
-    everything = np.concatenate([one.descriptors for one in images])
+    everything = joined(images)
     cosine, row = nearest(batch.descriptors[shown], everything)
     assert cosine.min() > 0.999
-    assert (batch.labels[shown] == np.concatenate([one.labels for one in images])[row]).all()
-    np.testing.assert_allclose(batch.positions[shown], np.concatenate([one.positions for one in images])[row])
+    assert (batch.labels[shown] == joined(images, "labels")[row]).all()
+    np.testing.assert_allclose(batch.positions[shown], joined(images, "positions")[row])
 
 
 def test_background_of_the_image_itself_comes_first(world, negatives):
@@ -91,7 +98,7 @@ def test_background_of_the_image_itself_comes_first(world, negatives):
     labels = np.where(np.arange(len(image)) % 2, image.labels, BACKGROUND)
     image = LabelledImage(image.descriptors, image.positions, labels, image.point_rows)
     batch = samples([image], negatives, min_labelled=1, max_background=0.4)
-    cosine, _ = nearest(batch.descriptors[batch.valid & (batch.labels == 0)], image.descriptors)
+    cosine, _ = nearest(background_of(batch), image.descriptors)
     assert cosine.min() > 0.999
 
 
@@ -104,9 +111,7 @@ def test_a_view_of_hardly_any_landmark_is_filled_up_with_background(images, nega
 @pytest.mark.parametrize("with_negatives", [True, False])
 def test_chimeras_look_like_the_map_and_are_background(images, negatives, with_negatives):
     batch = samples(images, negatives if with_negatives else [], chimeras=1.0)
-    cosine, _ = nearest(
-        batch.descriptors[batch.valid & (batch.labels == 0)], np.concatenate([one.descriptors for one in images])
-    )
+    cosine, _ = nearest(background_of(batch), joined(images))
     assert len(cosine) > 100
     assert 0.55 < np.median(cosine) < 0.9
 
@@ -125,11 +130,11 @@ def test_some_samples_show_only_background(images, negatives):
 def test_swapped_descriptors_are_of_the_same_point(world, images, negatives):
     batch = samples(images, negatives, track_swap=1.0)
     shown = batch.valid & (batch.labels != BACKGROUND)
-    observed = np.concatenate([one.descriptors for one in images])
-    points = np.concatenate([one.point_rows for one in images])
+    observed = joined(images)
+    points = joined(images, "point_rows")
     cosine, row = nearest(batch.descriptors[shown], observed)
     assert cosine.min() > 0.999  # it is an observation of a map image
-    placed = np.concatenate([one.positions for one in images])
+    placed = joined(images, "positions")
     moved = np.abs(batch.positions[shown] - placed[row]).max(axis=1) > 1e-6
     assert moved.mean() > 0.3  # but not the one at this place
     at_place = np.abs(placed[None] - batch.positions[shown][:, None]).max(axis=-1).argmin(axis=1)
@@ -138,7 +143,7 @@ def test_swapped_descriptors_are_of_the_same_point(world, images, negatives):
 
 def test_noise_turns_descriptors_a_little(images, negatives):
     batch = samples(images, negatives, descriptor_noise=0.03)
-    cosine, _ = nearest(batch.descriptors[batch.valid], np.concatenate([one.descriptors for one in images + negatives]))
+    cosine, _ = nearest(batch.descriptors[batch.valid], joined(images + negatives))
     assert np.median(cosine) == pytest.approx(1 / np.sqrt(1 + DIM * 0.03**2), abs=0.005)
 
 
@@ -178,7 +183,7 @@ def test_validation_images_get_background_where_they_have_none(images, negatives
     (image,) = maker.for_validation(images[:1])
     background = image.labels == BACKGROUND
     assert background.sum() == round(0.5 * len(images[0]))
-    cosine, _ = nearest(image.descriptors[background], np.concatenate([one.descriptors for one in negatives]))
+    cosine, _ = nearest(image.descriptors[background], joined(negatives))
     assert (cosine < 0.999).sum() == round(chimeras * background.sum())
     assert len(maker.for_validation([image])[0]) == len(image)
 
