@@ -43,7 +43,7 @@ from visloc_ros.localization.guided import GuidedSearch
 from visloc_ros.localization.map_uncertainty import map_uncertainty
 from visloc_ros.localization.strategies.retrieval.global_index import global_index, rank_by_descriptor
 from visloc_ros.localization.view_change import ViewOverlap
-from visloc_ros.simulation.pose_priors import false_prior, perturbed
+from visloc_ros.simulation.corruptions import false_prior, perturbed
 
 SECTION = "Probability that a pose is right"
 NEVER = 2**31

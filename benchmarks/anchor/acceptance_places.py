@@ -18,7 +18,7 @@ from benchmarks.program import add_folders
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Frame
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
-from visloc_ros.simulation.image_corruptions import blurred, mirrored, occluded
+from visloc_ros.simulation.corruptions import blurred, mirrored, occluded
 from visloc_ros.simulation.living_room import LENGTH, WIDTH, make_living_room
 from visloc_ros.simulation.look_alike import make_look_alike
 from visloc_ros.simulation.path import PosePath

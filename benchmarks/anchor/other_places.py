@@ -27,7 +27,7 @@ from benchmarks.results_file import write_section
 from visloc_ros.core.types import AnchorPose, Frame
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.simulation.pose_priors import false_prior
+from visloc_ros.simulation.corruptions import false_prior
 from visloc_ros.sources import SourceConfig, open_source
 
 SECTION = "Images of other places"

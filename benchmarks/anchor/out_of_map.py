@@ -44,17 +44,18 @@ from visloc_ros.localization.strategies.fused.config import FUSED
 from visloc_ros.localization.strategies.fused.preparation import prepare_fused
 from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
-from visloc_ros.simulation.image_corruptions import (
+from visloc_ros.simulation.corruptions import (
     blurred,
+    false_prior,
     mirrored,
     occluded,
     patterns,
+    perturbed,
     turned_upside_down,
     upside_down,
 )
 from visloc_ros.simulation.living_room import make_living_room
 from visloc_ros.simulation.look_alike import PICTURES, close_up, make_look_alike
-from visloc_ros.simulation.pose_priors import false_prior, perturbed
 from visloc_ros.simulation.room import Room
 from visloc_ros.sources import SourceConfig, open_source
 

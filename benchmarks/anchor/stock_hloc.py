@@ -32,7 +32,7 @@ from visloc_ros.evaluation.metrics import Statistics, pose_errors, recall
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.config import RETRIEVAL, search_names
 from visloc_ros.mapping.hloc_export import export_hloc
-from visloc_ros.simulation.pose_priors import perturbed
+from visloc_ros.simulation.corruptions import perturbed
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
 
 SECTION = "Beside stock hloc"

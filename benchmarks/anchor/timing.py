@@ -22,7 +22,7 @@ from visloc_ros.evaluation.decoding import DecodedFrame
 from visloc_ros.evaluation.metrics import Statistics, pose_errors, recall
 from visloc_ros.evaluation.summary import percentiles
 from visloc_ros.localization import AnchorEngine
-from visloc_ros.simulation.pose_priors import perturbed
+from visloc_ros.simulation.corruptions import perturbed
 
 STAGES: Mapping[str, str] = {
     "decode": "image decode",

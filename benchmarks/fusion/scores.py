@@ -14,8 +14,14 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Estimate, State
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
-from visloc_ros.simulation.followed_points import FollowedPoints
-from visloc_ros.simulation.fusion_replay import PoseTrack, largest_odom_jump, play, pose_errors, whitened_errors
+from visloc_ros.simulation.fusion_replay import (
+    FollowedPoints,
+    PoseTrack,
+    largest_odom_jump,
+    play,
+    pose_errors,
+    whitened_errors,
+)
 from visloc_ros.simulation.fusion_runs import FusionRun, simulate_run
 from visloc_ros.simulation.fusion_scenario import FusionScenario
 

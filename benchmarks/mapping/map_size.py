@@ -30,7 +30,7 @@ from visloc_ros.localization import AnchorEngine
 from visloc_ros.mapping import MappingConfig, build_map
 from visloc_ros.mapping.config import SparsificationConfig
 from visloc_ros.mapping.sparsification import sparsify
-from visloc_ros.simulation.pose_priors import perturbed
+from visloc_ros.simulation.corruptions import perturbed
 from visloc_ros.sources import SourceConfig, open_source
 
 QUERIES = {

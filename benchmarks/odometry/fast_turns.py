@@ -27,8 +27,7 @@ from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.trajectories import align_pairs, apply_alignment
 from visloc_ros.odometry import OdometryConfig, make_odometry
 from visloc_ros.odometry.klt import KltConfig
-from visloc_ros.simulation.choreography import Choreography, Span, Turn
-from visloc_ros.simulation.path import PATHS
+from visloc_ros.simulation.path import PATHS, Choreography, Span, Turn
 from visloc_ros.sources import SourceConfig, open_source
 
 Axis = Literal["vertical", "x", "optical"]

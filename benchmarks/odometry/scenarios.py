@@ -12,8 +12,7 @@ import numpy as np
 
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.simulation import Simulation, SimulationConfig, simulate
-from visloc_ros.simulation.choreography import Choreography, Span, Turn
-from visloc_ros.simulation.path import PATHS, CameraPath, PosePath, Wave
+from visloc_ros.simulation.path import PATHS, CameraPath, Choreography, PosePath, Span, Turn, Wave
 from visloc_ros.simulation.pictures import mosaic
 from visloc_ros.simulation.room import Room, make_quad
 

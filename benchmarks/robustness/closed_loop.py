@@ -22,11 +22,10 @@ from visloc_ros.odometry import make_odometry
 from visloc_ros.pipeline import Backend, BackendConfig, BackendListener, InlineAnchors, Localizer
 from visloc_ros.pipeline.output import Published
 from visloc_ros.simulation import SimulationConfig, simulate
-from visloc_ros.simulation.floor_plan import FloorPlan
-from visloc_ros.simulation.image_corruptions import occluded
-from visloc_ros.simulation.motion_paths import OPTICAL
+from visloc_ros.simulation.corruptions import occluded
+from visloc_ros.simulation.fusion_scenario import OPTICAL
 from visloc_ros.simulation.room import Room
-from visloc_ros.simulation.wheeled_robot import STOP, PathFollower, WheeledRobot
+from visloc_ros.simulation.wheeled_robot import STOP, FloorPlan, PathFollower, WheeledRobot
 
 BASE_FROM_CAMERA = SE3(OPTICAL @ rotation_matrix([-0.1, 0.0, 0.0]), np.array([0.1, 0.0, 1.3]))
 """On a mast, looking ahead and a little down."""

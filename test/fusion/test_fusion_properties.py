@@ -10,8 +10,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Reason, Rejection, State, Support
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
-from visloc_ros.simulation.followed_points import FollowedPoints
-from visloc_ros.simulation.fusion_replay import largest_odom_jump, play
+from visloc_ros.simulation.fusion_replay import FollowedPoints, largest_odom_jump, play
 from visloc_ros.simulation.fusion_runs import simulate_run
 from visloc_ros.simulation.fusion_scenario import FusionScenario
 

@@ -9,7 +9,7 @@ from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory, read_tum
 from visloc_ros.mapping.gravity import find_up, level
 from visloc_ros.mapping.placement import up_from_accelerations
-from visloc_ros.simulation.motion_paths import camera_poses
+from visloc_ros.simulation.fusion_scenario import camera_poses
 from visloc_ros.simulation.path import PATHS
 from visloc_ros.sources import open_source
 from visloc_ros.sources.imu_file import read_body_from_sensor

@@ -22,7 +22,7 @@ from visloc_ros.nodes import camera_recording, conversions, map_builder_node
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.qos import REQUESTS, TF_STATIC
 from visloc_ros.simulation import simulate
-from visloc_ros.simulation.motion_paths import OPTICAL
+from visloc_ros.simulation.fusion_scenario import OPTICAL
 from visloc_ros.sources import open_source
 
 BASE_FROM_CAMERA = SE3(OPTICAL, np.array([0.2, 0.0, 1.1]))

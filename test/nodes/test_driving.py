@@ -28,9 +28,8 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.nodes import conversions
 from visloc_ros.nodes.qos import EACH_LATCHED, RELIABLE, TF, TF_STATIC
 from visloc_ros.simulation import SimulationConfig, simulate
-from visloc_ros.simulation.floor_plan import FloorPlan
-from visloc_ros.simulation.motion_paths import OPTICAL
-from visloc_ros.simulation.wheeled_robot import STOP, PathFollower, WheeledRobot, ellipse
+from visloc_ros.simulation.fusion_scenario import OPTICAL
+from visloc_ros.simulation.wheeled_robot import STOP, FloorPlan, PathFollower, WheeledRobot, ellipse
 from visloc_ros.sources.ros_images import encode_jpeg
 from visloc_ros.sources.ros_messages import stamp_from_msg, transform_from_msg
 

@@ -7,8 +7,7 @@ from carried_sensors import CarriedImu, odometry_pose
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.odometry.gyroscope import Gyroscope
-from visloc_ros.simulation.choreography import Choreography, Span, Turn
-from visloc_ros.simulation.path import PATHS
+from visloc_ros.simulation.path import PATHS, Choreography, Span, Turn
 
 WALK = PATHS["map"]
 SPIN = Choreography(WALK, turns=(Turn(Span(0.3, 3.0), 180.0),))

@@ -6,10 +6,9 @@ import pytest
 from visloc_ros.core.geometry import SE3, Sim3, rotation_vector
 from visloc_ros.core.types import OdometryPose, Rejection, TrackedPose
 from visloc_ros.simulation.drifting_odometry import simulate_odometry
-from visloc_ros.simulation.followed_points import FollowedPoints
+from visloc_ros.simulation.fusion_replay import FollowedPoints
 from visloc_ros.simulation.fusion_runs import ALIAS, FIRST_STAMP_NS, simulate_anchors, simulate_run
-from visloc_ros.simulation.fusion_scenario import EXACT, FusionScenario
-from visloc_ros.simulation.motion_paths import camera_poses
+from visloc_ros.simulation.fusion_scenario import EXACT, FusionScenario, camera_poses
 
 SECOND = 1_000_000_000
 STEADY = replace(EXACT, duration_s=20.0, rate_hz=10.0)

@@ -8,7 +8,7 @@ import pytest
 from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Frame
-from visloc_ros.simulation.image_corruptions import (
+from visloc_ros.simulation.corruptions import (
     blurred,
     mirrored,
     occluded,

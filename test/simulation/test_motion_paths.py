@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.geometry import rotation_vector
-from visloc_ros.simulation.motion_paths import PATHS, RISE, camera_poses
+from visloc_ros.simulation.fusion_scenario import PATHS, RISE, camera_poses
 
 STEP = 0.02
 TIMES = np.arange(0.0, 60.0, STEP)

@@ -5,7 +5,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import LocalFeatures, Map, MapImage
 from visloc_ros.evaluation.metrics import position_error, rotation_error_deg
-from visloc_ros.simulation.pose_priors import false_prior, perturbed
+from visloc_ros.simulation.corruptions import false_prior, perturbed
 
 POSE = SE3.from_rotation_vector([0.3, 0.1, -0.2], [1.0, -2.0, 0.5])
 FAR = SE3(POSE.rotation, POSE.translation + np.array([3.0, 0.0, 0.0]))

@@ -2,10 +2,8 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.geometry import SE3, rotation_angle_deg
-from visloc_ros.simulation.choreography import Choreography, Span, Turn
-from visloc_ros.simulation.config import SimulationConfig
-from visloc_ros.simulation.path import PATHS
-from visloc_ros.simulation.sequence import simulate
+from visloc_ros.simulation.path import PATHS, Choreography, Span, Turn
+from visloc_ros.simulation.sequence import SimulationConfig, simulate
 
 
 class Straight:

@@ -7,10 +7,10 @@ import pytest
 from visloc_ros.core.camera import project, rays
 from visloc_ros.core.errors import CalibrationError
 from visloc_ros.core.geometry import SE3
-from visloc_ros.simulation.config import SimulationConfig
 from visloc_ros.simulation.path import PATHS
 from visloc_ros.simulation.render import Renderer, sample_offsets
 from visloc_ros.simulation.room import NO_QUAD, Room, make_quad
+from visloc_ros.simulation.sequence import SimulationConfig
 
 DENSITY = 200  # texels a metre
 SPOT = 3.0  # standard deviation of a spot in texels

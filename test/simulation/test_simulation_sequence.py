@@ -8,10 +8,8 @@ from visloc_ros.core.camera import project, rays
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.simulation import sequence
-from visloc_ros.simulation.choreography import Choreography, Span, Turn
-from visloc_ros.simulation.config import SimulationConfig
-from visloc_ros.simulation.path import PATHS
-from visloc_ros.simulation.sequence import PASSES, simulate
+from visloc_ros.simulation.path import PATHS, Choreography, Span, Turn
+from visloc_ros.simulation.sequence import PASSES, SimulationConfig, simulate
 
 STILL = SimulationConfig(
     width=160, height=120, focal_px=120.0, lens="none", rate_hz=10.0, duration_s=2.0,

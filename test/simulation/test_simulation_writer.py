@@ -6,9 +6,7 @@ import yaml
 
 from visloc_ros.core.errors import OutputError
 from visloc_ros.core.trajectory import read_tum
-from visloc_ros.simulation.config import SimulationConfig
-from visloc_ros.simulation.sequence import simulate
-from visloc_ros.simulation.writer import write_folder
+from visloc_ros.simulation.sequence import SimulationConfig, simulate, write_folder
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """Simulated data with exact truth, by a seed: a camera in a room, and runs of odometry and anchors without images."""
 
-from visloc_ros.simulation.config import SimulationConfig
 from visloc_ros.simulation.fusion_runs import FusionRun, simulate_run
 from visloc_ros.simulation.fusion_scenario import FusionScenario
-from visloc_ros.simulation.sequence import PASSES, Simulation, simulate
-from visloc_ros.simulation.writer import write_folder
+from visloc_ros.simulation.sequence import PASSES, Simulation, SimulationConfig, simulate, write_folder
 
 __all__ = [
     "PASSES",

@@ -1,32 +1,103 @@
-"""A recording in the simulated room: frames, and the exact pose of each."""
+"""A recording in the simulated room: frames, the exact pose of each, and the options of the camera.
+
+As an image folder it is ``rgb/<stamp_ns>.jpg``, ``groundtruth_tum.txt``, ``camera.yaml``.
+"""
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
+import pycolmap
 from numpy.typing import NDArray
 
+from visloc_ros.core.atomic_write import atomic_folder, restore
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
-from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.config import Config, option
+from visloc_ros.core.errors import ConfigError, OutputError
 from visloc_ros.core.geometry import SE3, rotation_angle_deg
-from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
+from visloc_ros.core.trajectory import NANOSECONDS, Trajectory, write_tum
 from visloc_ros.core.types import Frame, Image
-from visloc_ros.simulation.config import SimulationConfig
 from visloc_ros.simulation.lighting import bake
 from visloc_ros.simulation.living_room import LIGHTS, make_living_room
 from visloc_ros.simulation.path import PATHS, PosePath
 from visloc_ros.simulation.render import Plane, Renderer
 from visloc_ros.simulation.room import Room
+from visloc_ros.sources.calibration import write_camera_yaml
+from visloc_ros.sources.ros_images import encode_jpeg
+
+_log = logging.getLogger(__name__)
 
 PASSES = tuple(PATHS)
 _START_S = {"map": 1_700_000_000, "localize": 1_700_003_600}
 _LIGHT = {"map": "day", "localize": "evening"}
 _TYPICAL_DEPTH_M = 2.5
 _MAX_BLUR_SAMPLES = 32
+_DRIFT_PERIOD_S = 11.0
+_MID_GREY = 128.0
+_READ_NOISE_SHARE = 0.3  # of the noise variance at mid grey; the rest is shot noise
+# COLMAP model and the coefficients that follow fx, fy, cx, cy.
+_LENSES: dict[str, tuple[str, tuple[float, ...]]] = {
+    "none": ("PINHOLE", ()),
+    "mild": ("OPENCV", (-0.08, 0.02, 0.0004, -0.0003)),
+    "strong": ("OPENCV", (-0.28, 0.075, 0.0006, -0.0005)),
+    "fisheye": ("OPENCV_FISHEYE", (-0.02, 0.004, -0.002, 0.0003)),
+}
+
+
+@dataclass(frozen=True)
+class SimulationConfig(Config):
+    """One simulated recording: the camera, its image quality, and its length."""
+
+    width: int = option(640, "image width in pixels", minimum=64, maximum=4096)
+    height: int = option(480, "image height in pixels", minimum=48, maximum=4096)
+    focal_px: float = option(480.0, "focal length in pixels", minimum=20.0, maximum=20000.0)
+    lens: str = option("mild", "lens distortion", choices=tuple(_LENSES))
+    rate_hz: float = option(20.0, "images per second", minimum=0.1, maximum=1000.0)
+    duration_s: float = option(30.0, "length of a pass in seconds", minimum=0.05, maximum=86400.0)
+    seed: int = option(0, "seed of the room's textures and of the sensor noise", minimum=0)
+    light: str = option(
+        "auto",
+        "light in the room; auto: day to map, evening to localize; none: as painted",
+        choices=("auto", "day", "evening", "none"),
+    )
+    exposure_ms: float = option(
+        6.0, "exposure time in ms, which blurs motion; 0 freezes it", minimum=0.0, maximum=1000.0
+    )
+    readout_ms: float = option(
+        0.0,
+        "time from the first row's exposure to the last's, of a rolling shutter; 0 for a global one",
+        minimum=0.0,
+        maximum=100.0,
+    )
+    exposure_drift_ev: float = option(0.25, "slow change of exposure, amplitude in stops", minimum=0.0, maximum=4.0)
+    noise_std: float = option(
+        1.5, "sensor noise at mid grey, standard deviation in grey levels", minimum=0.0, maximum=64.0
+    )
+    vignetting: float = option(0.2, "part of the light lost in the image corners", minimum=0.0, maximum=0.9)
+    blackout_start_s: float = option(10.0, "when the lens is covered, in seconds from the start", minimum=0.0)
+    blackout_s: float = option(0.0, "for how many seconds the lens is covered; 0 never", minimum=0.0)
+    samples: int = option(
+        4, "samples a pixel (anti-aliasing); more where motion blur asks for them", minimum=1, maximum=64
+    )
+
+    @property
+    def num_frames(self) -> int:
+        """Images in a pass, at least one."""
+        return max(1, round(self.duration_s * self.rate_hz))
+
+    def make_camera(self) -> pycolmap.Camera:
+        """Give the camera model; its principal point lies off the image's centre, as in any real camera."""
+        model, coefficients = _LENSES[self.lens]
+        centre = (0.506 * self.width, 0.493 * self.height)
+        params = [self.focal_px, self.focal_px, *centre, *coefficients]
+        return pycolmap.Camera(model=model, width=self.width, height=self.height, params=params)
 
 
 class Simulation:
@@ -44,7 +115,7 @@ class Simulation:
             raise ConfigError(f"unknown pass '{pass_name}'; known: {', '.join(PASSES)}")
         self.config, self.pass_name = config, pass_name
         self.name = f"simulated_{pass_name}"
-        self.calibrated, self.skipped = True, 0
+        self.calibrated = True
         self.camera = config.make_camera()
         self.calibration = CameraCalibration(self.camera, CalibrationSource.RECORDED)
         self._unlit_room = room
@@ -145,9 +216,26 @@ def simulate(
     return Simulation(config or SimulationConfig(), pass_name, room, path)
 
 
-_DRIFT_PERIOD_S = 11.0
-_MID_GREY = 128.0
-_READ_NOISE_SHARE = 0.3  # of the noise variance at mid grey; the rest is shot noise
+def write_folder(
+    simulation: Simulation, path: Path, overwrite: bool = False, on_frame: Callable[[int], None] | None = None
+) -> None:
+    """Write a recording and its truth; ``on_frame`` receives the number of images written.
+
+    The folder appears only when it is whole. Raises OutputError when it exists (unless ``overwrite``: then the
+    old one stays until the new one is whole) or cannot be written.
+    """
+    restore(path)
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already: choose another folder, or allow to overwrite it")
+    with atomic_folder(path) as folder:
+        (folder / "rgb").mkdir()
+        for count, frame in enumerate(simulation, 1):
+            (folder / "rgb" / frame.name).write_bytes(encode_jpeg(frame.rgb))
+            if on_frame is not None:
+                on_frame(count)
+        write_tum(folder / "groundtruth_tum.txt", simulation.ground_truth.stamps_ns, simulation.ground_truth.poses)
+        write_camera_yaml(folder / "camera.yaml", simulation.camera)
+    _log.info("wrote %d images to %s", len(simulation), path)
 
 
 class Sensor:

@@ -9,7 +9,7 @@ from benchmarks.odometry.stress import Verdict, judge, run_stress
 from visloc_ros.core.geometry import SE3, Sim3, rotation_matrix
 from visloc_ros.core.types import OdometryPose, Reason, Rejection
 from visloc_ros.odometry import OdometryConfig, make_odometry
-from visloc_ros.simulation.choreography import Choreography, Span, Turn
+from visloc_ros.simulation.path import Choreography, Span, Turn
 
 STEP_NS = 50_000_000
 NUM_FRAMES = 120

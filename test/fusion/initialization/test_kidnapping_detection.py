@@ -11,8 +11,7 @@ from visloc_ros.core.types import ACCEPTED, Reason, State
 from visloc_ros.evaluation.robustness import LARGEST_NEES
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
-from visloc_ros.simulation.followed_points import FollowedPoints
-from visloc_ros.simulation.fusion_replay import play
+from visloc_ros.simulation.fusion_replay import FollowedPoints, play
 from visloc_ros.simulation.fusion_runs import simulate_run
 from visloc_ros.simulation.fusion_scenario import FusionScenario
 

@@ -19,8 +19,7 @@ from visloc_ros.fusion.smoothing.tracked_motion_filter import (
     TrackedMotionFilter,
     TrackedMotionState,
 )
-from visloc_ros.simulation.followed_points import FollowedPoints
-from visloc_ros.simulation.fusion_replay import play, pose_errors
+from visloc_ros.simulation.fusion_replay import FollowedPoints, play, pose_errors
 from visloc_ros.simulation.fusion_runs import simulate_run
 from visloc_ros.simulation.fusion_scenario import FusionScenario
 
