@@ -19,11 +19,11 @@ from visloc_ros.apps.console import console
 from visloc_ros.core.config import read_config
 from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory import read_tum
-from visloc_ros.evaluation.decoding import sample_frames
+from visloc_ros.evaluation.decoding import decode
 from visloc_ros.evaluation.machine import peak_rss_mb, provenance
 from visloc_ros.evaluation.table import format_errors
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.sources import open_source
+from visloc_ros.sources import SourceConfig, open_source
 
 PLAIN, PREDICTED, ELSEWHERE = "without a prediction", "with a predicted pose", "of another place"
 ERROR_UNITS = {"position_error_m": "m", "rotation_error_deg": "deg"}
@@ -56,14 +56,15 @@ def parse_arguments() -> argparse.Namespace:
 
 def measure(arguments: argparse.Namespace) -> Figures:
     """The figures as they are written to JSON. Raises VislocError."""
-    frames = open_source(arguments.source, source_config(arguments))
+    sampled = SourceConfig(fps=arguments.fps, max_frames=arguments.max_frames)
+    given = source_config(arguments)
+    frames = open_source(arguments.source, replace(given, fps=sampled.fps, max_frames=sampled.max_frames))
     truth = read_tum(arguments.ground_truth) if arguments.ground_truth else frames.ground_truth
     start = time.perf_counter()
     map_ = open_map(arguments.map)
     map_load_s = time.perf_counter() - start
     engine = AnchorEngine(map_, on_device(read_config(AnchorConfig, arguments.config), arguments.device))
-    sampled = sample_frames(frames, arguments.fps, arguments.max_frames)
-    timings = measure_anchors(engine, sampled, truth, arguments.with_prior, arguments.warm_up)
+    timings = measure_anchors(engine, decode(frames), truth, arguments.with_prior, arguments.warm_up)
     report = {
         "map": map_.name,
         "map_images": len(map_.images),
@@ -77,7 +78,7 @@ def measure(arguments: argparse.Namespace) -> Figures:
     if timings.predicted:
         report["with_prior"] = summarize_timings(timings.predicted)
     if arguments.elsewhere:
-        others = sample_frames(open_source(arguments.elsewhere), arguments.fps, arguments.max_frames)
+        others = decode(open_source(arguments.elsewhere, sampled))
         report["elsewhere"] = summarize_timings(measure_anchors(engine, others, None, warm_up=0).plain)
     return report
 

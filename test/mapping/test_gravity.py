@@ -12,8 +12,7 @@ from visloc_ros.mapping.placement import up_from_accelerations
 from visloc_ros.simulation.fusion_scenario import camera_poses
 from visloc_ros.simulation.path import PATHS
 from visloc_ros.sources import open_source
-from visloc_ros.sources.imu_file import read_body_from_sensor
-from visloc_ros.sources.measurements import Accelerations, measurements_of
+from visloc_ros.sources.measurements import Accelerations, measurements_of, read_body_from_sensor
 
 AHEAD = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 

@@ -10,8 +10,7 @@ from visloc_ros.core.types import OdometryPose
 from visloc_ros.odometry.up import UpEstimator
 from visloc_ros.simulation.path import PATHS
 from visloc_ros.sources import open_source
-from visloc_ros.sources.imu_file import read_body_from_sensor
-from visloc_ros.sources.measurements import measurements_of
+from visloc_ros.sources.measurements import measurements_of, read_body_from_sensor
 
 WALK = PATHS["map"]
 UP_IN_ODOM = ODOM_FROM_MAP.rotation[:, 2]

@@ -63,14 +63,11 @@ def test_what_is_written_is_read_back_exactly(tmp_path, storage, lone_file):
     )
 
 
-def test_frames_in_memory_become_jpeg_of_the_quality_asked_for(tmp_path):
+def test_frames_in_memory_become_jpeg(tmp_path):
     frames = make_frames()
-    write_bag(frames, tmp_path / "good")
-    write_bag(frames, tmp_path / "small", jpeg_quality=30)
-    for frame, back in zip(frames, open_source(tmp_path / "good"), strict=True):
+    write_bag(frames, tmp_path / "bag")
+    for frame, back in zip(frames, open_source(tmp_path / "bag"), strict=True):
         assert np.abs(back.image.astype(int) - frame.image).mean() < 3
-    sizes = [sum(len(item.data) for item in iterate_serialized(tmp_path / name)) for name in ("good", "small")]
-    assert sizes[1] < sizes[0]
 
 
 def test_encoded_frames_picked_by_hand_are_copied(tmp_path):

@@ -19,8 +19,7 @@ from typer.testing import CliRunner
 from visloc_ros.apps.cli import app
 from visloc_ros.core.errors import ConfigError, OutputError, SourceError
 from visloc_ros.sources import open_source
-from visloc_ros.sources.data_catalogue import DATA_SETS, DataSet
-from visloc_ros.sources.data_fetching import LARGEST_BYTES, fetch_data, find_data_set, record_path
+from visloc_ros.sources.data_fetching import DATA_SETS, LARGEST_BYTES, DataSet, fetch_data, find_data_set, record_path
 
 pytest.importorskip("pooch")
 

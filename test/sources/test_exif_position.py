@@ -8,7 +8,7 @@ from PIL.TiffImagePlugin import IFDRational
 from source_data import colour_image, shared_data
 
 from visloc_ros.sources import open_source
-from visloc_ros.sources.exif_position import parse_geo_position, read_geo_position
+from visloc_ros.sources.exif import parse_geo_position, read_geo_position
 from visloc_ros.sources.measurements import GeoPosition, measurements_of
 
 MALMO = {GPS.GPSLatitudeRef: "N", GPS.GPSLatitude: (55, 36, 18.0), GPS.GPSLongitudeRef: "E"}

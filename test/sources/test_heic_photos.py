@@ -20,7 +20,7 @@ from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.bag_writer import write_bag
 from visloc_ros.sources.calibration import write_camera_yaml
-from visloc_ros.sources.exif_position import read_geo_position
+from visloc_ros.sources.exif import read_geo_position
 from visloc_ros.sources.image_header import ImageHeader
 from visloc_ros.sources.phones import phone_of
 from visloc_ros.sources.photos import decode_photo, read_photo_header

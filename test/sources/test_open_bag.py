@@ -25,9 +25,9 @@ from visloc_ros.core.camera import project
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.sources import SourceConfig, open_source
-from visloc_ros.sources.bag_calibration import copy_with_camera_info
 from visloc_ros.sources.bag_messages import BagTopic, iterate_bag_messages, iterate_serialized
 from visloc_ros.sources.bag_topics import find_camera_info_topic, find_ground_truth_topic
+from visloc_ros.sources.bag_writer import copy_with_camera_info
 
 STORAGES = ("mcap", "sqlite3")
 STAMPS_NS = [1_000_000_007, 1_033_333_340, 1_066_666_674]

@@ -3,7 +3,7 @@ import pytest
 
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import Trajectory
-from visloc_ros.sources.stamps import natural_key, snap_stamps, stamps_at_rate, stamps_from_names
+from visloc_ros.sources.layouts import natural_key, snap_stamps, stamps_at_rate, stamps_from_names
 
 
 def test_numbers_in_names_sort_by_value():

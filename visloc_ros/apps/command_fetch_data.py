@@ -15,8 +15,9 @@ from visloc_ros.apps.download_line import DownloadLine
 from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.options import Overwrite
 from visloc_ros.core.errors import ConfigError
-from visloc_ros.sources.data_catalogue import DATA_SETS, DataSet
 from visloc_ros.sources.data_fetching import (
+    DATA_SETS,
+    DataSet,
     Fetched,
     already_there,
     ask_size,

@@ -25,7 +25,7 @@ from visloc_ros.localization.config import RETRIEVAL
 from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.bag import BagSource
-from visloc_ros.sources.bag_calibration import copy_with_camera_info
+from visloc_ros.sources.bag_writer import copy_with_camera_info
 
 
 def replay(

@@ -9,8 +9,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pycolmap
-
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, guess_calibration
 from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.errors import CalibrationError, SourceError
@@ -24,7 +22,7 @@ from visloc_ros.sources.bag_messages import (
     iterate_serialized,
     list_topics,
 )
-from visloc_ros.sources.bag_poses import read_camera_poses
+from visloc_ros.sources.bag_poses import read_camera_poses, read_transform_topic
 from visloc_ros.sources.bag_topics import (
     COMPRESSED_IMAGE,
     IMU,
@@ -35,8 +33,7 @@ from visloc_ros.sources.bag_topics import (
     find_image_topic,
     find_measurement_topic,
 )
-from visloc_ros.sources.bag_transforms import read_transform_topic
-from visloc_ros.sources.base import SourceConfig
+from visloc_ros.sources.base import OneCamera, SourceConfig
 from visloc_ros.sources.calibration import camera_from_camera_info_fields
 from visloc_ros.sources.image_header import read_image_header
 from visloc_ros.sources.measurements import Measurements
@@ -45,7 +42,7 @@ from visloc_ros.sources.ros_images import decode_compressed, decode_image
 logger = logging.getLogger(__name__)
 
 
-class BagSource:
+class BagSource(OneCamera):
     """Images of one camera in a bag, stamped by their headers.
 
     An image that is broken or does not follow the one before in time is skipped, counted and logged. ``calibration``
@@ -72,16 +69,6 @@ class BagSource:
         )
         self.calibration = given or self._read_calibration() or guess_calibration(*self._first_size())
         self.frame_id = self._check_first_images()
-
-    @property
-    def camera(self) -> pycolmap.Camera:
-        """The camera of all images."""
-        return self.calibration.camera
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether the intrinsics are known, not guessed."""
-        return not self.calibration.is_provisional
 
     def __len__(self) -> int:
         return len(self._selected)

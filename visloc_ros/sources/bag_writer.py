@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,12 +19,26 @@ from visloc_ros.core.errors import ConfigError, OutputError, SourceError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame
-from visloc_ros.sources.bag_messages import SerializedMessage, typestore
+from visloc_ros.sources.bag import BagSource
+from visloc_ros.sources.bag_messages import (
+    SerializedMessage,
+    deserialize,
+    header_stamp_ns,
+    iterate_serialized,
+    typestore,
+)
+from visloc_ros.sources.bag_topics import CAMERA_INFO, camera_info_beside
 from visloc_ros.sources.base import BAG_METADATA, EncodedFrame, EncodedSource
 from visloc_ros.sources.calibration import camera_info_fields
 from visloc_ros.sources.ros_images import encode_jpeg
 
+logger = logging.getLogger(__name__)
+
 Storage = Literal["mcap", "sqlite3"]
+
+IMAGE_TOPIC, CAMERA_INFO_TOPIC = "/camera/image_raw/compressed", "/camera/camera_info"
+GROUND_TRUTH_TOPIC = "/ground_truth/camera_pose"
+WORLD_FRAME, BASE_FRAME, CAMERA_FRAME = "map", "base_link", "camera_optical_frame"
 
 # Humble to Jazzy and later read version 8; version 9 is refused before Jazzy.
 _BAG_VERSION: Literal[8] = 8
@@ -179,14 +194,7 @@ def write_bag(
     *,
     storage: Storage = "mcap",
     overwrite: bool = False,
-    image_topic: str = "/camera/image_raw/compressed",
-    camera_info_topic: str = "/camera/camera_info",
-    ground_truth_topic: str = "/ground_truth/camera_pose",
-    frame_id: str = "camera_optical_frame",
-    world_frame: str = "map",
-    base_frame: str = "base_link",
     base_from_camera: SE3 | None = None,
-    jpeg_quality: int = 95,
 ) -> int:
     """Write frames with their camera and true poses ``world_from_camera`` as a bag; give the number of images.
 
@@ -196,37 +204,34 @@ def write_bag(
     """
     count = 0
     with BagWriter(path, storage, overwrite) as writer:
-        poses = _PoseCursor(writer, ground_truth, ground_truth_topic, world_frame)
-        for frame in encode_frames(frames, jpeg_quality):
+        poses = _PoseCursor(writer, ground_truth)
+        for frame in encode_frames(frames):
             if count == 0 and base_from_camera is not None:
-                writer.write_tf("/tf_static", frame.stamp_ns, base_frame, frame_id, base_from_camera)
+                writer.write_tf("/tf_static", frame.stamp_ns, BASE_FRAME, CAMERA_FRAME, base_from_camera)
             poses.write_until(frame.stamp_ns)
-            writer.write_camera_info(camera_info_topic, frame.stamp_ns, frame_id, frame.camera)
-            writer.write_compressed_image(image_topic, frame.stamp_ns, frame_id, frame.data, frame.format)
+            writer.write_camera_info(CAMERA_INFO_TOPIC, frame.stamp_ns, CAMERA_FRAME, frame.camera)
+            writer.write_compressed_image(IMAGE_TOPIC, frame.stamp_ns, CAMERA_FRAME, frame.data, frame.format)
             count += 1
         if count == 0:
             raise SourceError(f"there are no frames to write to {path}")
     return count
 
 
-def encode_frames(frames: Iterable[Frame | EncodedFrame], jpeg_quality: int) -> Iterator[EncodedFrame]:
+def encode_frames(frames: Iterable[Frame | EncodedFrame]) -> Iterator[EncodedFrame]:
     """Encoded images of frames: as the source holds them where it does, else newly made JPEG."""
     for frame in frames.iter_encoded() if isinstance(frames, EncodedSource) else frames:
         if isinstance(frame, EncodedFrame):
             yield frame
             continue
-        data = encode_jpeg(frame.image, jpeg_quality)
-        yield EncodedFrame(frame.stamp_ns, data, "jpeg", frame.camera, frame.name)
+        yield EncodedFrame(frame.stamp_ns, encode_jpeg(frame.image), "jpeg", frame.camera, frame.name)
 
 
 class _PoseCursor:
     """Writes true poses in step with the images: from the last one not after the first image on."""
 
-    def __init__(self, writer: BagWriter, trajectory: Trajectory | None, topic: str, frame_id: str) -> None:
+    def __init__(self, writer: BagWriter, trajectory: Trajectory | None) -> None:
         self._writer = writer
         self._trajectory = trajectory
-        self._topic = topic
-        self._frame_id = frame_id
         self._next: int | None = None
 
     def write_until(self, stamp_ns: int) -> None:
@@ -238,7 +243,7 @@ class _PoseCursor:
         start = max(stop - 1, 0) if self._next is None else self._next
         for index in range(start, stop):
             pose = self._trajectory.poses[index]
-            self._writer.write_pose(self._topic, int(stamps_ns[index]), self._frame_id, pose)
+            self._writer.write_pose(GROUND_TRUTH_TOPIC, int(stamps_ns[index]), WORLD_FRAME, pose)
         self._next = stop
 
 
@@ -285,3 +290,26 @@ def _offered_qos(topic: str) -> Qos:
         _FOREVER,
         False,
     )
+
+
+def copy_with_camera_info(source: BagSource, bag: Path, copy: Path, camera: pycolmap.Camera) -> None:
+    """Copy a whole bag, with ``camera`` as the CameraInfo of the images of ``source``.
+
+    Messages of types that are not ROS 2's own are left out, and logged. Raises OutputError, SourceError and
+    CalibrationError where ROS has no name for the camera's model.
+    """
+    topic = source.camera_info_topic or camera_info_beside(source.image_topic)
+    unknown: set[str] = set()
+    with BagWriter(copy) as writer:
+        for message in iterate_serialized(bag):
+            if message.topic == topic and message.msgtype == CAMERA_INFO:
+                continue
+            if message.msgtype not in typestore().fielddefs:
+                unknown.add(message.topic)
+                continue
+            if message.topic == source.image_topic:
+                stamp_ns = header_stamp_ns(deserialize(message))
+                writer.write_camera_info(topic, stamp_ns, source.frame_id, camera, message.receive_time_ns)
+            writer.write_serialized(message)
+    if unknown:
+        logger.warning("left out topics whose types are not ROS 2's own: %s", ", ".join(sorted(unknown)))

@@ -1,4 +1,4 @@
-"""The interface of every source of frames, and the options to choose frames."""
+"""The interface of every source of frames, the options to choose frames, and sources with a corrected calibration."""
 
 from __future__ import annotations
 
@@ -87,10 +87,6 @@ class FrameSource(Protocol):
     calibration: CameraCalibration
 
     @property
-    def skipped(self) -> int:
-        """Images that the latest iteration could not use."""
-
-    @property
     def camera(self) -> pycolmap.Camera:
         """Camera of the first frame."""
 
@@ -105,6 +101,22 @@ class FrameSource(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Frame]: ...
+
+
+class OneCamera:
+    """What a source of images of one camera says of it, by its ``calibration``."""
+
+    calibration: CameraCalibration
+
+    @property
+    def camera(self) -> pycolmap.Camera:
+        """The camera of all frames."""
+        return self.calibration.camera
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the intrinsics are known, not guessed."""
+        return not self.calibration.is_provisional
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,3 +145,25 @@ class EncodedSource(Protocol):
 
     def iter_encoded(self) -> Iterator[EncodedFrame]:
         """Walk over the same images as iteration does, undecoded."""
+
+
+class RecalibratedSource(OneCamera):
+    """The frames of a source with another calibration; photos of its other cameras stay as they are."""
+
+    def __init__(self, source: FrameSource, calibration: CameraCalibration) -> None:
+        self.name = source.name
+        self.calibration = calibration
+        self._source = source
+
+    @property
+    def ground_truth(self) -> Trajectory | None:
+        """True poses ``world_from_camera``, or None."""
+        return self._source.ground_truth
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __iter__(self) -> Iterator[Frame]:
+        replaced = self._source.calibration
+        for frame in self._source:
+            yield frame.with_calibration(self.calibration) if frame.calibration is replaced else frame

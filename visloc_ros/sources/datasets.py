@@ -20,10 +20,16 @@ from visloc_ros.core.geometry import SE3, Array, nearest_rotation
 from visloc_ros.core.trajectory import Trajectory, seconds_to_ns
 from visloc_ros.sources.base import NOMINAL_RATE_HZ
 from visloc_ros.sources.calibration import read_camera_yaml
-from visloc_ros.sources.imu_file import find_imu_file, read_body_from_sensor
-from visloc_ros.sources.layouts import Layout, first_readable, list_images, make_layout, refuse_rate
-from visloc_ros.sources.pose_matrices import read_pose_matrix
-from visloc_ros.sources.stamps import stamps_at_rate, stamps_from_names
+from visloc_ros.sources.layouts import (
+    Layout,
+    first_readable,
+    list_images,
+    make_layout,
+    refuse_rate,
+    stamps_at_rate,
+    stamps_from_names,
+)
+from visloc_ros.sources.measurements import find_imu_file, read_body_from_sensor
 
 KITTI_RATE_HZ = 10.0
 _KITTI_PROJECTIONS = {"image_left": 0, "image_0": 0, "image_2": 2}
@@ -36,6 +42,7 @@ _TUM_CAMERAS = {
     "2": ((520.9, 521.0, 325.1, 249.7), (0.2312, -0.7849, -0.0033, -0.0001, 0.9172)),
     "3": ((535.4, 539.2, 320.1, 247.6), ()),
 }
+_BOTTOM = (0.0, 0.0, 0.0, 1.0)
 
 
 def read_dataset(root: Path, rate_hz: float) -> Layout | None:
@@ -54,7 +61,7 @@ def _read_seven_scenes(root: Path, rate_hz: float) -> Layout | None:
         return None
     files = list(numbers)
     stamps_ns = stamps_at_rate(list(numbers.values()), rate_hz or NOMINAL_RATE_HZ)
-    return make_layout("7scenes", root, files, stamps_ns, seven_scenes_camera(), _seven_scenes_truth(files, stamps_ns))
+    return make_layout(root, files, stamps_ns, seven_scenes_camera(), _seven_scenes_truth(files, stamps_ns))
 
 
 def seven_scenes_camera() -> pycolmap.Camera:
@@ -92,7 +99,7 @@ def _read_euroc_camera(root: Path, native: Path, files: list[Path], sensor: Path
         raise SourceError(f"the images in {files[0].parent} must be named by nanoseconds, as EuRoC's are")
     states = native / "state_groundtruth_estimate0" / "data.csv"
     truth = _euroc_truth(states, sensor) if states.is_file() else None
-    layout = make_layout("euroc", root, files, stamps_ns, read_camera_yaml(sensor), truth)
+    layout = make_layout(root, files, stamps_ns, read_camera_yaml(sensor), truth)
     return replace(layout, imu=find_imu_file(root, native, sensor))
 
 
@@ -117,7 +124,7 @@ def _read_kitti(root: Path, rate_hz: float) -> Layout | None:
             camera = camera_from_calibration(header.width, header.height, projection[:, :3])
             stamps_ns = _kitti_stamps(root, files, rate_hz)
             truth = _kitti_truth(root, files, stamps_ns, projection)
-            return make_layout("kitti", root, files, stamps_ns, camera, truth)
+            return make_layout(root, files, stamps_ns, camera, truth)
     return None
 
 
@@ -172,7 +179,7 @@ def _read_tum(root: Path, rate_hz: float) -> Layout | None:
     except ValueError as error:
         raise SourceError(f"{listing} does not list images as TUM RGB-D does: {error}") from error
     number = _TUM_NUMBER.search(root.resolve().name)
-    return make_layout("tum", root, files, stamps_ns, _tum_camera(number[1]) if number else None)
+    return make_layout(root, files, stamps_ns, _tum_camera(number[1]) if number else None)
 
 
 def _tum_camera(number: str) -> pycolmap.Camera:
@@ -185,3 +192,20 @@ def _read_numbers(path: Path, shape: tuple[int, ...]) -> Array:
         return np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64).reshape(shape)
     except (OSError, ValueError) as error:
         raise SourceError(f"cannot read {shape} numbers from {path}: {error}") from error
+
+
+def read_pose_matrix(path: Path) -> SE3 | None:
+    """The pose of a file with a matrix (4, 4), its rotation made orthonormal; None where it is not finite.
+
+    Scanners write a pose that is not finite where they had lost track. Raises SourceError for what is no pose.
+    """
+    try:
+        matrix = np.array(read_text(path, SourceError, advice=": unpack the sequence again").split(), dtype=np.float64)
+        matrix = matrix.reshape(4, 4)
+    except ValueError as error:
+        raise SourceError(f"cannot read (4, 4) numbers from {path}: unpack the sequence again ({error})") from error
+    if not np.all(np.isfinite(matrix)):
+        return None
+    if not np.allclose(matrix[3], _BOTTOM):
+        raise SourceError(f"the last line of the pose {path} is not '0 0 0 1': unpack the sequence again")
+    return SE3(nearest_rotation(matrix[:3, :3]), matrix[:3, 3])

@@ -23,10 +23,8 @@ from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame
 from visloc_ros.sources.base import NOMINAL_RATE_HZ, EncodedFrame, SourceConfig
 from visloc_ros.sources.datasets import read_dataset
-from visloc_ros.sources.exif import read_equivalent_focal_length, read_exif, read_maker
-from visloc_ros.sources.exif_position import read_geo_position
+from visloc_ros.sources.exif import read_equivalent_focal_length, read_exif, read_geo_position, read_maker
 from visloc_ros.sources.image_header import ImageHeader
-from visloc_ros.sources.imu_file import ImuFile
 from visloc_ros.sources.kapture import is_kapture, read_kapture
 from visloc_ros.sources.layouts import (
     IMAGE_SUFFIXES,
@@ -36,11 +34,12 @@ from visloc_ros.sources.layouts import (
     list_images,
     make_layout,
     refuse_rate,
+    stamps_at_rate,
+    stamps_from_names,
 )
-from visloc_ros.sources.measurements import Measurements
+from visloc_ros.sources.measurements import ImuFile, Measurements
 from visloc_ros.sources.photos import HEIC, decode_photo, read_photo_header
 from visloc_ros.sources.ros_images import encode_png
-from visloc_ros.sources.stamps import stamps_at_rate, stamps_from_names
 
 logger = logging.getLogger(__name__)
 
@@ -230,7 +229,7 @@ def _read_plain(root: Path, rate_hz: float) -> Layout:
         stamps_ns = stamps_at_rate(range(len(files)), rate_hz or NOMINAL_RATE_HZ)
     else:
         refuse_rate(root, rate_hz)
-    return make_layout("images", root, files, stamps_ns, None)
+    return make_layout(root, files, stamps_ns, None)
 
 
 def _image_folder(root: Path) -> Path:

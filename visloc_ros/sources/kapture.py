@@ -20,9 +20,8 @@ from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.sources.base import NOMINAL_RATE_HZ
-from visloc_ros.sources.layouts import Layout, StampedImage, refuse_rate
+from visloc_ros.sources.layouts import SMALLEST_STEP_NS, Layout, StampedImage, refuse_rate, stamps_at_rate
 from visloc_ros.sources.named_poses import NamedPoses
-from visloc_ros.sources.stamps import SMALLEST_STEP_NS, stamps_at_rate
 
 _SENSORS = Path("sensors")
 _IMAGES = Path("sensors/records_data")
@@ -61,7 +60,7 @@ def read_kapture(root: Path, rate_hz: float) -> Layout | None:
     poses = _poses_of(root, records)
     known = [(stamp_ns, poses[record]) for stamp_ns, record in zip(stamps_ns, records, strict=True) if record in poses]
     truth = Trajectory(np.array([stamp for stamp, _ in known]), tuple(pose for _, pose in known)) if known else None
-    return Layout("kapture", images, None, truth)
+    return Layout(images, None, truth)
 
 
 def read_kapture_poses(root: Path) -> NamedPoses:

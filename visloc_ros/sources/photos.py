@@ -1,16 +1,25 @@
-"""Photos of cameras and phones: JPEG, PNG and HEIC. Headers are read before anything is decoded."""
+"""Photos of cameras and phones: JPEG, PNG and HEIC. Headers are read before anything is decoded.
+
+HEIC and HEIF, as phones write them, are read by libheif, which turns them upright, independent of their EXIF data.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.types import Image
-from visloc_ros.sources.heif import decode_heif, is_heif, read_heif_size
 from visloc_ros.sources.image_header import ImageHeader, read_image_header
 from visloc_ros.sources.ros_images import MAX_SIDE, decode_compressed
 
+if TYPE_CHECKING:
+    import pi_heif
+
 HEIC = "heic"
+_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_ERRORS = (OSError, ValueError, EOFError, SyntaxError, RuntimeError, IndexError, MemoryError)
 
 
 def read_photo_header(data: bytes) -> ImageHeader:
@@ -31,3 +40,40 @@ def decode_photo(header: ImageHeader, data: bytes) -> Image:
     image = decode_heif(data) if header.format == HEIC else decode_compressed(header.format, data)
     turns = header.clockwise_turns
     return np.ascontiguousarray(np.rot90(image, -turns)) if turns else image
+
+
+def is_heif(data: bytes) -> bool:
+    """Whether data begin as a HEIF file does (ISO/IEC 23008-12)."""
+    return data[4:8] == b"ftyp" and data[8:12] in _BRANDS
+
+
+def read_heif_size(data: bytes) -> tuple[int, int]:
+    """Width and height of the photo shown upright, without decoding it. Raises SourceError."""
+    width, height = _open(data).size
+    return int(width), int(height)
+
+
+def read_heif_exif(data: bytes) -> bytes:
+    """The EXIF data of a photo, empty where it has none. Raises SourceError."""
+    return bytes(_open(data).info.get("exif") or b"")
+
+
+def decode_heif(data: bytes) -> Image:
+    """Decode a photo to uint8 RGB (H, W, 3), upright. Raises SourceError."""
+    file = _open(data)
+    try:
+        pixels = np.asarray(file.to_pillow().convert("RGB"), dtype=np.uint8)
+    except _ERRORS as error:
+        raise SourceError(f"the HEIC image is damaged: {error}") from error
+    return np.ascontiguousarray(pixels)
+
+
+def _open(data: bytes) -> pi_heif.HeifFile:
+    try:
+        import pi_heif  # needed only for such photos
+    except ModuleNotFoundError as error:
+        raise SourceError("reading HEIC photos needs the Python package pi-heif: pip install pi-heif") from error
+    try:
+        return pi_heif.open_heif(data, convert_hdr_to_8bit=True)
+    except _ERRORS as error:
+        raise SourceError(f"the HEIC image is truncated or damaged: {error}") from error

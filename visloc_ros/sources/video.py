@@ -11,7 +11,6 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import pycolmap
 from numpy.typing import NDArray
 
 from visloc_ros.core.calibration import CameraCalibration, guess_calibration
@@ -19,8 +18,8 @@ from visloc_ros.core.camera import check_image_size, turn_upright
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame, Image
-from visloc_ros.sources.base import NOMINAL_RATE_HZ, SourceConfig
-from visloc_ros.sources.stamps import stamps_at_rate
+from visloc_ros.sources.base import NOMINAL_RATE_HZ, OneCamera, SourceConfig
+from visloc_ros.sources.layouts import stamps_at_rate
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpe
 _NS_PER_MS = 1_000_000
 
 
-class VideoSource:
+class VideoSource(OneCamera):
     """Frames of a video, upright as its rotation metadata asks; without a calibration its camera is guessed.
 
     A calibration is of the frames as they are shown, or as they are stored, and is then turned with them.
@@ -60,16 +59,6 @@ class VideoSource:
         height, width = first.shape[:2]
         self.calibration = self._read_calibration(width, height)
         check_image_size(self.camera, width, height)
-
-    @property
-    def camera(self) -> pycolmap.Camera:
-        """The camera of all frames."""
-        return self.calibration.camera
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether the intrinsics are known, not guessed."""
-        return not self.calibration.is_provisional
 
     def __len__(self) -> int:
         return len(self._selected)

@@ -1,4 +1,4 @@
-"""The anchor benchmark: which frames it takes, what it predicts, and that its figures add up."""
+"""The anchor benchmark: what it predicts, and that its figures add up."""
 
 import numpy as np
 import pycolmap
@@ -9,29 +9,16 @@ from benchmarks.anchor.timing import (
     measure_anchors,
     summarize_timings,
 )
-from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection
-from visloc_ros.evaluation.decoding import DecodedFrame, sample_frames
+from visloc_ros.evaluation.decoding import DecodedFrame
 from visloc_ros.evaluation.metrics import position_error, rotation_error_deg
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=64, height=48, params=[50, 50, 32, 24])
 IMAGE = np.zeros((48, 64), np.uint8)
 NAN = float("nan")
 A_CENTIMETRE = np.array([0.01, 0.0, 0.0])
-
-
-class Source:
-    """Frames at 30 a second."""
-
-    name = "clip"
-
-    def __init__(self, count):
-        self.count = count
-
-    def __iter__(self):
-        return (Frame(i * NANOSECONDS // 30, IMAGE, CAMERA, str(i)) for i in range(self.count))
 
 
 class FakeEngine:
@@ -58,39 +45,8 @@ def truth_of(count):
     return Trajectory(np.array(stamps), tuple(pose_at(stamp) for stamp in stamps))
 
 
-def names(frames):
-    return [one.frame.name for one in frames]
-
-
-@pytest.mark.parametrize(
-    ("fps", "max_frames", "expected"),
-    [
-        (2.0, 10, ["0", "15", "30", "45"]),
-        (2.0, 3, ["0", "15", "30"]),
-        (10.0, 4, ["0", "3", "6", "9"]),
-        (0.0, 3, ["0", "1", "2"]),
-        (1000.0, 2, ["0", "1"]),
-    ],
-)
-def test_frames_are_taken_at_the_asked_rate_by_their_stamps(fps, max_frames, expected):
-    assert names(sample_frames(Source(60), fps, max_frames)) == expected
-
-
-def test_all_frames_are_taken_where_no_limit_is_set():
-    assert len(names(sample_frames(Source(7), 0.0, 0))) == 7
-
-
-def test_every_frame_carries_the_time_it_took_to_decode():
-    assert all(one.decode_ms > 0.0 for one in sample_frames(Source(3), 0.0, 0))
-
-
-def test_a_source_without_frames_is_refused_in_words():
-    with pytest.raises(SourceError, match="clip"):
-        list(sample_frames(Source(0), 2.0, 10))
-
-
 def decoded(count):
-    return [DecodedFrame(one.frame, 2.5) for one in sample_frames(Source(count), 0.0, 0)]
+    return [DecodedFrame(Frame(i * NANOSECONDS // 30, IMAGE, CAMERA, str(i)), 2.5) for i in range(count)]
 
 
 def test_warming_up_is_kept_apart():

@@ -33,9 +33,8 @@ from visloc_ros.localization import AnchorConfig
 from visloc_ros.localization.searchable_map import find_strategy, preparation_types
 from visloc_ros.mapping import MappingConfig, build_map
 from visloc_ros.sources.folder import FolderSource
-from visloc_ros.sources.layouts import StampedImage, first_readable
+from visloc_ros.sources.layouts import StampedImage, first_readable, stamps_at_rate
 from visloc_ros.sources.named_poses import NamedPoses
-from visloc_ros.sources.stamps import stamps_at_rate
 
 Records = dict[str, dict[str, QueryRecord]]
 """Of one scene: records of queries by their name, by the way of searching."""

@@ -13,9 +13,8 @@ from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.evaluation.benchmarks.listings import choose_scenes, read_rows
 from visloc_ros.evaluation.benchmarks.scene import INDOOR, BenchmarkScene, DatabaseImage, QueryImage
-from visloc_ros.sources.datasets import seven_scenes_camera
+from visloc_ros.sources.datasets import read_pose_matrix, seven_scenes_camera
 from visloc_ros.sources.layouts import list_images
-from visloc_ros.sources.pose_matrices import read_pose_matrix
 
 TITLE = "7-Scenes"
 SCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
