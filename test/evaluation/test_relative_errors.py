@@ -7,7 +7,7 @@ from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.evaluation import PairSelection
 from visloc_ros.evaluation.association import PosePairs
-from visloc_ros.evaluation.kitti_measure import kitti_errors
+from visloc_ros.evaluation.relative_drift import kitti_errors
 from visloc_ros.evaluation.relative_pairs import choose_pairs
 from visloc_ros.evaluation.trajectories import relative_errors
 

@@ -19,7 +19,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import read_tum
 from visloc_ros.core.types import Reason, State
 from visloc_ros.evaluation import evaluate_trajectories, page, report, trajectory_rows
-from visloc_ros.evaluation.covariances import read_covariances
+from visloc_ros.evaluation.consistency import read_covariances
 from visloc_ros.evaluation.page import render_page
 from visloc_ros.evaluation.records import FrameRecord, RunRecord
 from visloc_ros.evaluation.report import write_results
@@ -345,7 +345,7 @@ def test_states_become_spans_without_holes():
     assert spans_of([], np.empty(0)) == []
 
 
-@pytest.mark.parametrize(("turn", "plane"), [([0, 1, 2], (0, 1)), ([0, 2, 1], (0, 2)), ([2, 1, 0], (1, 2))])
+@pytest.mark.parametrize(("turn", "plane"), [([0, 1, 2], [0, 1]), ([0, 2, 1], [0, 2]), ([2, 1, 0], [1, 2])])
 def test_top_view_looks_along_the_axis_of_least_motion(turn, plane):
     run = RunRecord("turned", (), map_camera_positions=walk(50).positions[:, turn])
     assert horizontal_axes(run, run_series(run)) == plane

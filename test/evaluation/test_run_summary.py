@@ -195,10 +195,11 @@ def test_records_are_kept_in_the_order_of_their_stamps():
 def test_records_take_over_results_as_they_are():
     pose = SE3(np.eye(3), [1.0, 2.0, 3.0])
     found = AnchorPose(7, pose, np.eye(6), 50, 80, 0.9, stage_ms={"pnp": 3.0})
-    taken = AnchorRecord.from_result(found, latency_ms=12.0, fused=True)
-    assert (taken.accepted, taken.num_inliers, taken.fused, taken.stage_ms) == (True, 50, True, {"pnp": 3.0})
+    taken = AnchorRecord.from_result(found, fused=True)
+    assert (taken.accepted, taken.num_inliers, taken.fused) == (True, 50, True)
+    assert (taken.stage_ms, taken.latency_ms) == ({"pnp": 3.0}, 3.0)
     assert taken.map_from_camera is pose
-    refused = AnchorRecord.from_result(Rejection(7, Reason.NO_RETRIEVAL, stage_ms={"extract": 9.0}), latency_ms=5.0)
+    refused = AnchorRecord.from_result(Rejection(7, Reason.NO_RETRIEVAL, stage_ms={"extract": 9.0}))
     assert (refused.accepted, refused.reason, refused.map_from_camera) == (False, Reason.NO_RETRIEVAL, None)
 
 
@@ -206,8 +207,8 @@ def test_frame_records_compose_the_pose_of_the_estimate():
     map_from_odom, odom_from_camera = SE3(np.eye(3), [1.0, 0.0, 0.0]), SE3(np.eye(3), [0.0, 2.0, 0.0])
     estimate = Estimate(9, State.LOCALIZED, None, map_from_odom, odom_from_camera, np.eye(6))
     odometry = OdometryPose(9, odom_from_camera, 0, 120, stage_ms={"track": 4.0})
-    taken = FrameRecord.from_estimate(estimate, odometry, odometry_ms=5.0, pose_age_ms=30.0)
+    taken = FrameRecord.from_estimate(estimate, odometry)
     assert taken.map_from_camera.translation.tolist() == [1.0, 2.0, 0.0]
-    assert (taken.odometry_tracked, taken.odometry_stage_ms, taken.pose_age_ms) == (True, {"track": 4.0}, 30.0)
+    assert (taken.odometry_tracked, taken.odometry_stage_ms, taken.odometry_ms) == (True, {"track": 4.0}, 4.0)
     lost = FrameRecord.from_estimate(Estimate(9, State.LOST, Reason.STALE), Rejection(9, Reason.FEW_FEATURES))
     assert (lost.odometry_tracked, lost.map_from_camera, lost.reason) == (False, None, Reason.STALE)

@@ -54,7 +54,7 @@ def compare(
         records = compare_searches(engines, track(bars, "searching", frames, len(frames)), truth)
     figures = {name: {**record.figures(), "bytes": searched_bytes(place, name)} for name, record in records.items()}
     if output is not None:
-        from visloc_ros.evaluation.search_comparison_plot import draw_comparison  # drawing takes a second to import
+        from visloc_ros.evaluation.search_plots import draw_comparison  # drawing takes a second to import
 
         with writing(output):
             output.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from visloc_ros.apps.console import print_statistics, print_table
 from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.core.trajectory import read_tum
 from visloc_ros.evaluation import PairSelection, error_statistics, evaluate_trajectories, trajectory_rows
-from visloc_ros.evaluation.covariances import read_covariances
+from visloc_ros.evaluation.consistency import read_covariances
 from visloc_ros.evaluation.metrics import Recall, Statistics
 from visloc_ros.evaluation.trajectories import TrajectoryErrors
 

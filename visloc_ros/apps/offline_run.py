@@ -104,9 +104,8 @@ class RunListener(BackendListener, TrackingListener):
         result = anchor.result
         if result.stamp_ns not in self._anchors:
             self.measurements.add(result)
-        latency_ms = sum(result.stage_ms.values())
         fused = None if isinstance(result, Rejection) or verdict is PENDING else verdict is ACCEPTED
-        record = AnchorRecord.from_result(result, latency_ms, fused)
+        record = AnchorRecord.from_result(result, fused)
         if isinstance(verdict, Rejection):
             record = replace(record, reason=verdict.reason)
         self._anchors[result.stamp_ns] = record
@@ -159,9 +158,7 @@ def run_offline(
             estimate = localizer.process(frame)
             seen += 1
             if estimate is not None:
-                tracked = listener.odometry
-                tracking_ms = sum(tracked.stage_ms.values()) if tracked is not None else None
-                frames.append(FrameRecord.from_estimate(estimate, tracked, tracking_ms))
+                frames.append(FrameRecord.from_estimate(estimate, listener.odometry))
     except (VislocError, KeyboardInterrupt) as error:  # does not lose earlier results
         if not frames:
             raise

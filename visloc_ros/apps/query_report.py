@@ -89,7 +89,7 @@ class QueryReport:
         return {**self._summary(self._record()), "frames": outcomes}
 
     def _write_summary(self, folder: Path) -> None:
-        from visloc_ros.evaluation.query_plot import write_query_plot  # drawing takes a second to import
+        from visloc_ros.evaluation.search_plots import write_query_plot  # drawing takes a second to import
 
         record = self._record()
         write_json(folder / "summary.json", self._summary(record))
@@ -102,7 +102,7 @@ class QueryReport:
         return RunRecord(
             title=f"{self._source} in {self._place.name}",
             frames=(),
-            anchors=tuple(AnchorRecord.from_result(one, sum(one.stage_ms.values())) for one in self._results),
+            anchors=tuple(AnchorRecord.from_result(one) for one in self._results),
             ground_truth=self._truth,
             map_points=self._place.points,
             map_camera_positions=self._place.camera_positions,

@@ -10,15 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 
 from visloc_ros.core.geometry import Array
-from visloc_ros.evaluation.consistency_plots import draw_nees, draw_nis
-from visloc_ros.evaluation.drawing import put_legend_above
-from visloc_ros.evaluation.latency_plots import draw_latencies, draw_stages
+from visloc_ros.evaluation.drawing import draw_latencies, draw_stages, put_legend_above
 from visloc_ros.evaluation.plot_style import LIGHT, new_figure
 from visloc_ros.evaluation.records import RunRecord
 from visloc_ros.evaluation.series import RunSeries
 from visloc_ros.evaluation.table import BUDGETS_MS
 from visloc_ros.evaluation.tiles import Tile
-from visloc_ros.evaluation.time_plots import draw_errors, draw_states
+from visloc_ros.evaluation.time_plots import draw_errors, draw_nees, draw_nis, draw_states
 from visloc_ros.evaluation.top_view import draw_top_view, view_limits
 
 FULL_WIDTH_IN = 11.0

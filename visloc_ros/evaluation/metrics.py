@@ -68,6 +68,16 @@ class Recall:
     angle_deg: float
     percent: float
 
+    def figures(self) -> dict[str, float]:
+        """Plain values for JSON."""
+        return {"within_m": self.distance_m, "within_deg": self.angle_deg, "percent": self.percent}
+
+
+def finite_median(values: Sequence[float] | Array) -> float | None:
+    """The median of numbers; None where there are none, or half of them are infinite."""
+    middle = float(np.median(values)) if len(values) else np.inf
+    return middle if np.isfinite(middle) else None
+
 
 def position_error(estimate: SE3, truth: SE3) -> float:
     """Distance between two camera centres."""

@@ -8,17 +8,15 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from visloc_ros.core.errors import OutputError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import OdometryPose, Rejection
 from visloc_ros.evaluation.association import truth_at
-from visloc_ros.evaluation.drawing import finite_rows, put_legend_above, thin
-from visloc_ros.evaluation.latency_plots import draw_latencies, draw_stages
+from visloc_ros.evaluation.drawing import draw_latencies, draw_stages, finite_rows, put_legend_above, thin
 from visloc_ros.evaluation.odometry_errors import OdometryErrors
 from visloc_ros.evaluation.odometry_run import OdometryRun
 from visloc_ros.evaluation.odometry_summary import stage_figures
-from visloc_ros.evaluation.plot_style import LIGHT, new_figure, say_nothing_to_show, style, to_png
+from visloc_ros.evaluation.plot_style import LIGHT, new_figure, say_nothing_to_show, style, to_png, write_picture
 from visloc_ros.evaluation.table import BUDGETS_MS
 
 Results = Sequence[OdometryPose | Rejection]
@@ -36,11 +34,7 @@ def write_odometry_plot(
         draw_latencies(latencies, "time a frame", np.array([f.track_ms for f in run.frames]), BUDGETS_MS["odometry"])
         draw_stages(stages, "stages", stage_figures(run.frames), LIGHT.fused)
         figure.suptitle(title, x=0.01, ha="left", fontsize=10)
-        png = to_png(figure)
-    try:
-        path.write_bytes(png)
-    except OSError as fault:
-        raise OutputError(f"cannot write {path}: {fault.strerror}") from fault
+        write_picture(path, to_png(figure))
 
 
 def draw_paths(axes: Axes, results: Results, errors: OdometryErrors, truth: Trajectory | None) -> None:

@@ -6,6 +6,7 @@ import io
 import re
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context
@@ -14,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from visloc_ros.core.errors import OutputError
 from visloc_ros.core.types import State, Support
 
 
@@ -134,6 +136,14 @@ def to_png(figure: Figure, dpi: int = 150) -> bytes:
     FigureCanvasAgg(figure)
     figure.savefig(buffer, format="png", metadata={"Software": None}, facecolor=LIGHT.surface, dpi=dpi)
     return buffer.getvalue()
+
+
+def write_picture(path: Path, content: bytes) -> None:
+    """Write a drawn picture. Raises OutputError."""
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
 
 
 def to_svg(figure: Figure, name: str) -> str:

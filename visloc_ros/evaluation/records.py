@@ -35,13 +35,9 @@ class FrameRecord:
     support: Support = Support.NONE
 
     @staticmethod
-    def from_estimate(
-        estimate: Estimate,
-        odometry: OdometryPose | Rejection | None = None,
-        odometry_ms: float | None = None,
-        pose_age_ms: float | None = None,
-    ) -> FrameRecord:
+    def from_estimate(estimate: Estimate, odometry: OdometryPose | Rejection | None = None) -> FrameRecord:
         """Record the fused answer for a frame, and the time of its odometry."""
+        stage_ms = {} if odometry is None else dict(odometry.stage_ms)
         return FrameRecord(
             stamp_ns=estimate.stamp_ns,
             state=estimate.state,
@@ -49,9 +45,8 @@ class FrameRecord:
             map_from_camera=estimate.map_from_camera,
             covariance=estimate.covariance,
             odometry_tracked=isinstance(odometry, OdometryPose),
-            odometry_ms=odometry_ms,
-            odometry_stage_ms={} if odometry is None else dict(odometry.stage_ms),
-            pose_age_ms=pose_age_ms,
+            odometry_ms=None if odometry is None else sum(stage_ms.values()),
+            odometry_stage_ms=stage_ms,
             support=estimate.support,
         )
 
@@ -91,14 +86,12 @@ class AnchorRecord:
     probability: float | None = None
 
     @staticmethod
-    def from_result(
-        result: AnchorPose | Rejection, latency_ms: float | None = None, fused: bool | None = None
-    ) -> AnchorRecord:
-        """Record an answer of the anchor engine."""
+    def from_result(result: AnchorPose | Rejection, fused: bool | None = None) -> AnchorRecord:
+        """Record an answer of the anchor engine, which took the time of its stages."""
+        stage_ms = dict(result.stage_ms)
+        latency_ms = sum(stage_ms.values())
         if isinstance(result, Rejection):
-            return AnchorRecord(
-                result.stamp_ns, False, result.reason, latency_ms=latency_ms, stage_ms=dict(result.stage_ms)
-            )
+            return AnchorRecord(result.stamp_ns, False, result.reason, latency_ms=latency_ms, stage_ms=stage_ms)
         return AnchorRecord(
             stamp_ns=result.stamp_ns,
             accepted=True,
@@ -106,7 +99,7 @@ class AnchorRecord:
             covariance=result.covariance,
             num_inliers=result.num_inliers,
             latency_ms=latency_ms,
-            stage_ms=dict(result.stage_ms),
+            stage_ms=stage_ms,
             fused=fused,
             probability=result.probability,
         )

@@ -1,7 +1,8 @@
 """The drift of odometry: errors of its motion over a second, and over stretches of the true path.
 
 Motions are compared in the camera's own frame, so no rotation or origin enters; the scale is one for the whole segment,
-so that a scale which drifts within it counts as error.
+so that a scale which drifts within it counts as error. The measure of the KITTI odometry benchmark (Geiger et al., CVPR
+2012) is of stretches of 100 to 800 m.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from visloc_ros.evaluation.association import PosePairs
 from visloc_ros.evaluation.metrics import Statistics, motion_errors, progress, steps_of
 
 STRETCHES_M = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
+LENGTHS_M = (100.0, 200.0, 300.0, 400.0, 500.0, 600.0, 700.0, 800.0)
+STEP = 10  # frames from one stretch to the next
 
 
 @dataclass(frozen=True)
@@ -77,3 +80,31 @@ def _divided(motions: Array) -> Array:
 def _path_drift(length_m: float, motions: Array) -> PathDrift:
     translation, rotation, _ = _divided(motions).mean(axis=0)
     return PathDrift(length_m, len(motions), float(100.0 * translation), float(rotation))
+
+
+@dataclass(frozen=True)
+class KittiErrors:
+    """Means over all stretches: position errors in percent of the length, rotation errors in degrees a metre."""
+
+    count: int
+    translation_percent: float
+    rotation_deg_per_m: float
+
+
+def kitti_errors(pairs: PosePairs) -> KittiErrors | None:
+    """Errors of the estimates' motions over stretches of the true path; None where it is shorter than 100 m.
+
+    Every tenth frame begins stretches of all lengths, each to the first frame that is farther along the path.
+    """
+    path = progress(pairs, "m")
+    begins = np.arange(0, len(path), STEP)
+    errors = []
+    for length in LENGTHS_M:
+        ends = np.searchsorted(path, path[begins] + length, side="right")
+        reached = ends < len(path)
+        errors.append(motion_errors(pairs, begins[reached], ends[reached]) / length)
+    rates = np.concatenate(errors)
+    if len(rates) == 0:
+        return None
+    translation, rotation = rates.mean(axis=0)
+    return KittiErrors(len(rates), float(100.0 * translation), float(rotation))

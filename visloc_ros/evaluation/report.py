@@ -14,7 +14,7 @@ import yaml
 
 from visloc_ros.core.atomic_write import scratch_folder
 from visloc_ros.core.trajectory import write_tum
-from visloc_ros.evaluation.covariances import write_covariances
+from visloc_ros.evaluation.consistency import write_covariances
 from visloc_ros.evaluation.records import AnchorRecord, FrameRecord, RunRecord
 from visloc_ros.evaluation.series import run_series
 from visloc_ros.evaluation.summary import Summary, summarize

@@ -14,7 +14,7 @@ from visloc_ros.core.map import Map
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import AnchorPose, Frame, Rejection
 from visloc_ros.evaluation.association import truth_at
-from visloc_ros.evaluation.metrics import pose_errors, recall
+from visloc_ros.evaluation.metrics import finite_median, pose_errors, recall
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.config import search_names
 
@@ -59,10 +59,10 @@ class SearchRecord:
             "found": len(found),
             "with_truth": len(errors),
             "recall": [asdict(one) for one in within] if len(errors) else [],
-            "position_m": _median(errors[:, 0]),
-            "rotation_deg": _median(errors[:, 1]),
-            "search_ms": _median(search_ms),
-            "with_features_ms": _median(np.add(search_ms, features_ms)),
+            "position_m": finite_median(errors[:, 0]),
+            "rotation_deg": finite_median(errors[:, 1]),
+            "search_ms": finite_median(search_ms),
+            "with_features_ms": finite_median(np.add(search_ms, features_ms)),
             "references": float(np.mean([len(one.references) for one in found])) if found else None,
         }
 
@@ -116,8 +116,3 @@ def searched_bytes(map_: Map, way: str) -> dict[str, int]:
         return {name.removeprefix(f"{way}/"): info.size for name, info in files.items() if name.startswith(f"{way}/")}
     prepared = tuple(f"{one}/" for one in map_.manifest.prepared)
     return {name: info.size for name, info in files.items() if not name.startswith(prepared)}
-
-
-def _median(values: Any) -> float | None:
-    middle = float(np.median(values)) if len(values) else np.inf
-    return middle if np.isfinite(middle) else None

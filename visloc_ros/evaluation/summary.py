@@ -129,10 +129,7 @@ def _recall(series: PoseSeries) -> list[dict[str, float]] | None:
     """Percent of all records with a true pose that were found within each threshold."""
     if series.num_with_truth == 0:
         return None
-    return [
-        {"within_m": row.distance_m, "within_deg": row.angle_deg, "percent": row.percent}
-        for row in recall(series.errors, series.num_with_truth)
-    ]
+    return [row.figures() for row in recall(series.errors, series.num_with_truth)]
 
 
 def _wrong_frames(series: PoseSeries) -> int | None:

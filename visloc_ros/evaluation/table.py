@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from visloc_ros.evaluation.kitti_measure import KittiErrors
 from visloc_ros.evaluation.metrics import Recall, Statistics
 from visloc_ros.evaluation.odometry_errors import Coverage, OdometryErrors, SegmentErrors
-from visloc_ros.evaluation.relative_drift import Drift
+from visloc_ros.evaluation.relative_drift import Drift, KittiErrors
 from visloc_ros.evaluation.trajectories import TrajectoryErrors
 
 UNKNOWN = "–"

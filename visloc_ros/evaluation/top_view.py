@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 
 from visloc_ros.core.geometry import Array
-from visloc_ros.evaluation.drawing import draw_circles, finite_rows, thin
+from visloc_ros.evaluation.drawing import draw_circles, finite_rows, flattest_view, thin
 from visloc_ros.evaluation.plot_style import LIGHT, STATE_COLOR
 from visloc_ros.evaluation.records import FrameRecord, RunRecord
 from visloc_ros.evaluation.series import RunSeries
@@ -20,22 +20,15 @@ MAP_POINTS_LABEL = "map points"
 FLATTEST_VIEW = 0.35
 
 
-def horizontal_axes(record: RunRecord, series: RunSeries) -> tuple[int, int]:
-    """The two map axes to look along the third one: the camera moves least along it, usually the vertical.
-
-    A gravity-aligned map has z up, so z is seen from above unless the camera climbs far more than it travels.
-    """
+def horizontal_axes(record: RunRecord, series: RunSeries) -> list[int]:
+    """The two map axes in the picture, by the positions of the cameras."""
     cameras = np.concatenate([finite_rows(record.map_camera_positions), finite_rows(series.frames.positions)])
-    if len(cameras) < 2:
-        return 0, 1
-    spread = cameras.std(axis=0) * np.array([1.0, 1.0, 0.5])
-    first, second = sorted(np.argsort(spread)[1:])
-    return int(first), int(second)
+    return [0, 1] if len(cameras) < 2 else flattest_view(cameras)
 
 
 def draw_top_view(axes: Axes, record: RunRecord, series: RunSeries) -> None:
     """Map points and cameras, the truth, the fused path coloured by state, and the anchors, seen from above."""
-    plane = list(horizontal_axes(record, series))
+    plane = horizontal_axes(record, series)
     _draw_map(axes, record, plane)
     if record.ground_truth is not None:
         truth = _truth_of_run(record)[:, plane]
@@ -52,7 +45,7 @@ def draw_top_view(axes: Axes, record: RunRecord, series: RunSeries) -> None:
 
 def view_limits(record: RunRecord, series: RunSeries) -> Array:
     """Lower and upper corner (2, 2) of the top view: every camera is in it, the farthest map points are not."""
-    plane = list(horizontal_axes(record, series))
+    plane = horizontal_axes(record, series)
     cameras = [record.map_camera_positions, series.frames.positions, series.anchors.positions, _truth_of_run(record)]
     shown = [finite_rows(part)[:, plane] for part in cameras]
     points = finite_rows(record.map_points)[:, plane]

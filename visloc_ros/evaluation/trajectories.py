@@ -17,8 +17,8 @@ from visloc_ros.core.geometry import Array, Sim3, mean_rotation, umeyama
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.evaluation.association import DEFAULT_TOLERANCE_S, PosePairs, associate
 from visloc_ros.evaluation.consistency import Consistency
-from visloc_ros.evaluation.kitti_measure import KittiErrors, kitti_errors
 from visloc_ros.evaluation.metrics import Recall, Statistics, motion_errors, nees, pose_errors, recall
+from visloc_ros.evaluation.relative_drift import KittiErrors, kitti_errors
 from visloc_ros.evaluation.relative_pairs import ONE_FRAME, PairSelection, choose_pairs
 
 ALIGNMENTS = ("none", "origin", "scale", "se3", "sim3")

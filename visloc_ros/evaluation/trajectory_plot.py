@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from visloc_ros.core.errors import ConfigError, OutputError
+from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
-from visloc_ros.evaluation.drawing import put_legend_above, thin
-from visloc_ros.evaluation.plot_style import LIGHT, new_figure, style, to_png
+from visloc_ros.evaluation.drawing import flattest_view, put_legend_above, thin
+from visloc_ros.evaluation.plot_style import LIGHT, new_figure, style, to_png, write_picture
 
 COLORS = (LIGHT.fused, LIGHT.anchor, LIGHT.warn, LIGHT.bad, LIGHT.truth)
 ARROWS = 40  # of each trajectory: viewing directions
@@ -38,10 +38,7 @@ def write_trajectory_plot(path: Path, trajectories: Mapping[str, Trajectory], po
         else:
             svg = _svg(figure)
             content = (svg if path.suffix.lower() == ".svg" else _page(svg, trajectories)).encode()
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    write_picture(path, content)
 
 
 def draw(trajectories: Mapping[str, Trajectory], points: Array | None, unit: str) -> Figure:
@@ -68,12 +65,6 @@ def draw(trajectories: Mapping[str, Trajectory], points: Array | None, unit: str
     axes.set_aspect("equal", adjustable="datalim")
     put_legend_above(axes)
     return figure
-
-
-def flattest_view(positions: Array) -> list[int]:
-    """The two axes to look along the third one, along which the camera moves least: z, unless it climbs a lot."""
-    spread = positions.std(axis=0) * np.array([1.0, 1.0, 0.5])
-    return sorted(np.argsort(spread)[1:].tolist())
 
 
 def draw_points(axes: Axes, points: Array, plane: list[int]) -> None:

@@ -9,7 +9,7 @@ from benchmark_trees import write_seven_scenes
 from visloc_ros.core.camera import rescale
 from visloc_ros.core.config import read_config
 from visloc_ros.evaluation.benchmarks.protocol import BenchmarkConfig, run_protocol
-from visloc_ros.evaluation.benchmarks.query_records import read_records
+from visloc_ros.evaluation.benchmarks.run_files import read_records
 from visloc_ros.evaluation.benchmarks.seven_scenes import read_seven_scenes
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.datasets import seven_scenes_camera

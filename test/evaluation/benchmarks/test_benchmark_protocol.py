@@ -12,7 +12,7 @@ from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError, SourceError
 from visloc_ros.evaluation.benchmarks.cambridge import read_cambridge
 from visloc_ros.evaluation.benchmarks.protocol import BenchmarkConfig, read_result_file, run_protocol, write_result_file
-from visloc_ros.evaluation.benchmarks.query_records import read_records
+from visloc_ros.evaluation.benchmarks.run_files import read_records
 from visloc_ros.evaluation.benchmarks.scores import mean_score, score_scene
 
 

@@ -10,7 +10,7 @@ from benchmark_trees import STAMPS, TREES, pose, write, write_image, write_retri
 
 from visloc_ros.core.trajectory import read_tum
 from visloc_ros.evaluation.benchmarks.data_sets import DATA_SETS
-from visloc_ros.evaluation.benchmarks.nvm import read_nvm
+from visloc_ros.evaluation.benchmarks.listings import read_nvm
 from visloc_ros.evaluation.benchmarks.protocol import open_images
 from visloc_ros.evaluation.benchmarks.scene import INDOOR, OUTDOOR
 

@@ -17,13 +17,14 @@ from visloc_ros.core.errors import SourceError
 from visloc_ros.core.files import is_file, is_folder
 from visloc_ros.core.geometry import SE3
 from visloc_ros.evaluation.benchmarks.listings import (
+    NvmCamera,
     choose_scenes,
     pose_of,
     read_given_model,
+    read_nvm,
     read_query_list,
     read_rows,
 )
-from visloc_ros.evaluation.benchmarks.nvm import NvmCamera, read_nvm
 from visloc_ros.evaluation.benchmarks.scene import OUTDOOR, BenchmarkScene, DatabaseImage, QueryImage
 
 TITLE = "Cambridge Landmarks"

@@ -25,8 +25,7 @@ from visloc_ros.core.manifest import read_manifest
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.progress import Progress, SilentProgress, track
 from visloc_ros.evaluation.benchmarks.listings import pose_of, read_rows
-from visloc_ros.evaluation.benchmarks.query_records import QueryRecord, append_record, read_records
-from visloc_ros.evaluation.benchmarks.run_settings import keep_settings
+from visloc_ros.evaluation.benchmarks.run_files import QueryRecord, append_record, keep_settings, read_records
 from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene, DatabaseImage, QueryImage
 from visloc_ros.evaluation.search_comparison import make_engines
 from visloc_ros.localization import AnchorConfig
@@ -38,6 +37,10 @@ from visloc_ros.sources.named_poses import NamedPoses
 
 Records = dict[str, dict[str, QueryRecord]]
 """Of one scene: records of queries by their name, by the way of searching."""
+
+_RATE_HZ = 1.0  # nominal: the sets' images are counted, not timed
+Size = tuple[int, int]
+_FORM = "NAME QW QX QY QZ TX TY TZ"
 
 
 @dataclass(frozen=True)
@@ -167,11 +170,6 @@ def _write_joined(
         write_result_file(folder / f"{search}.txt", poses)
 
 
-_RATE_HZ = 1.0  # nominal: the sets' images are counted, not timed
-
-Size = tuple[int, int]
-
-
 def open_images(name: str, images: Sequence[DatabaseImage | QueryImage]) -> FolderSource:
     """The images in their order, by their names; a broken one is skipped, counted and logged.
 
@@ -205,9 +203,6 @@ def _fit(camera: pycolmap.Camera, sizes: dict[Size, Size]) -> pycolmap.Camera:
     if (width, height) == (camera.width, camera.height) or not is_alike:
         return camera
     return rescale(camera, width, height)
-
-
-_FORM = "NAME QW QX QY QZ TX TY TZ"
 
 
 def write_result_file(path: Path, map_from_camera: Mapping[str, SE3]) -> None:

@@ -19,8 +19,7 @@ import pycolmap
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.files import is_file, is_folder
 from visloc_ros.core.geometry import SE3, nearest_rotation
-from visloc_ros.evaluation.benchmarks.listings import Row, only_scene, read_rows
-from visloc_ros.evaluation.benchmarks.nvm import read_nvm
+from visloc_ros.evaluation.benchmarks.listings import Row, only_scene, read_nvm, read_rows
 from visloc_ros.evaluation.benchmarks.scene import OUTDOOR, BenchmarkScene, DatabaseImage, QueryImage
 from visloc_ros.sources.layouts import list_images
 

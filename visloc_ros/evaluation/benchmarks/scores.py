@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from visloc_ros.evaluation.benchmarks.query_records import QueryRecord
+from visloc_ros.evaluation.benchmarks.run_files import QueryRecord
 from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene, QueryImage, Thresholds
-from visloc_ros.evaluation.metrics import Recall, pose_errors, recall
+from visloc_ros.evaluation.metrics import Recall, finite_median, pose_errors, recall
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ def score(queries: Sequence[QueryImage], records: Mapping[str, QueryRecord], thr
         len(queries),
         sum(poses.get(query.name) is not None for query in queries),
         len(known),
-        _median(infinite[:, 0]),
-        _median(infinite[:, 1]),
+        finite_median(infinite[:, 0]),
+        finite_median(infinite[:, 1]),
         recall(errors, len(known), thresholds) if known else (),
-        _median(searched),
+        finite_median(searched),
     )
 
 
@@ -83,8 +83,3 @@ def _mean_recall(of_scenes: Sequence[Recall]) -> Recall:
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known and len(known) == len(values) else None
-
-
-def _median(values: Any) -> float | None:
-    middle = float(np.median(values)) if len(values) else np.inf
-    return middle if np.isfinite(middle) else None
