@@ -27,7 +27,7 @@ def frames():
 def bag(frames, tmp_path):
     with BagWriter(tmp_path / "bag") as writer:
         writer.write_odometry("/odom", 1, "odom", "base_link", SE3.identity())
-        for frame in encode_frames(frames, 90):
+        for frame in encode_frames(frames):
             writer.write_camera_info("/camera/camera_info", frame.stamp_ns, "camera", frame.camera)
             writer.write_compressed_image("/camera/image/compressed", frame.stamp_ns, "camera", frame.data)
     return tmp_path / "bag"
@@ -37,7 +37,7 @@ def bag(frames, tmp_path):
 def folder(frames, tmp_path):
     path = tmp_path / "folder"
     path.mkdir()
-    for frame in encode_frames(frames, 90):
+    for frame in encode_frames(frames):
         (path / f"{frame.stamp_ns}.jpg").write_bytes(frame.data)
     return path
 

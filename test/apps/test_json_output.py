@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from visloc_ros.apps.cli import COMMANDS, app
 from visloc_ros.apps.command_replay import finish
-from visloc_ros.apps.json_output import print_json
+from visloc_ros.apps.console import print_json
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.types import State
 from visloc_ros.evaluation.records import FrameRecord, RunRecord

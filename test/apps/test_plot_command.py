@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from visloc_ros.apps.cli import app
-from visloc_ros.apps.command_plot import read_poses
+from visloc_ros.apps.command_evaluate import read_poses
 from visloc_ros.core.errors import ConfigError, SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import write_tum

@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from visloc_ros.apps import command_pram
+from visloc_ros.apps import command_benchmark
 from visloc_ros.apps.cli import HIDDEN, app
 
 
@@ -15,7 +15,7 @@ def visloc(*arguments):
 def asked(monkeypatch):
     """What the benchmark was asked for."""
     calls = []
-    monkeypatch.setattr(command_pram, "benchmark", lambda *words, **options: calls.append((*words, options)))
+    monkeypatch.setattr(command_benchmark, "benchmark", lambda *words, **options: calls.append((*words, options)))
     return calls
 
 

@@ -191,11 +191,11 @@ class TestCommand:
     @pytest.fixture
     def run(self, entry, tmp_path, monkeypatch):
         torch = pytest.importorskip("torch")
-        from visloc_ros.apps import command_fetch_weights
+        from visloc_ros.apps import command_fetch
         from visloc_ros.apps.cli import app
         from visloc_ros.features import fetching
 
-        for module in (fetching, command_fetch_weights):
+        for module in (fetching, command_fetch):
             monkeypatch.setattr(module, "CATALOGUE", (entry, replace(entry, name="open", file="open.pth", sha256="")))
         monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
         return lambda *arguments: CliRunner().invoke(app, ["fetch-weights", *arguments])

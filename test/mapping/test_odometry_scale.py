@@ -61,7 +61,7 @@ class TestBag:
             writer.write_tf("/tf_static", walk.stamp_ns(0), "base_link", "camera", BASE_FROM_CAMERA)
             for index, odom_from_base in enumerate(odometry):
                 writer.write_odometry("/odom", walk.stamp_ns(index), "odom", "base_link", odom_from_base)
-            for frame in encode_frames([walk.frame(0), walk.frame(1)], 90):
+            for frame in encode_frames([walk.frame(0), walk.frame(1)]):
                 writer.write_camera_info("/camera/camera_info", frame.stamp_ns, "camera", frame.camera)
                 writer.write_compressed_image("/camera/image/compressed", frame.stamp_ns, "camera", frame.data)
         return path, walk.ground_truth

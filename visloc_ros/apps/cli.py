@@ -33,23 +33,23 @@ COMMANDS = {
     "track": ("command_track", "track"),
     "run": ("command_run", "run"),
     "replay": ("command_replay", "replay"),
-    "plot": ("command_plot", "plot"),
+    "plot": ("command_evaluate", "plot"),
     "view": ("command_view", "view"),
     "evaluate": ("command_evaluate", "evaluate"),
-    "export-hloc": ("command_export_hloc", "export_hloc_map"),
-    "import-hloc": ("command_import_hloc", "import_hloc_map"),
+    "export-hloc": ("command_hloc", "export_hloc_map"),
+    "import-hloc": ("command_hloc", "import_hloc_map"),
     "serve": ("command_serve", "serve"),
     "up": ("command_up", "up"),
     "doctor": ("command_doctor", "doctor"),
-    "fetch-weights": ("command_fetch_weights", "fetch_weights"),
-    "fetch-data": ("command_fetch_data", "fetch_data_set"),
+    "fetch-weights": ("command_fetch", "fetch_weights"),
+    "fetch-data": ("command_fetch", "fetch_data_set"),
 }
 """By name: module, and function or group of commands."""
 
 HIDDEN = {
-    "inference": ("command_pram", "inference"),
-    "main": ("command_pram", "main_program"),
-    "recmap": ("command_pram", "recmap"),
+    "inference": ("command_benchmark", "inference"),
+    "main": ("command_benchmark", "main_program"),
+    "recmap": ("command_benchmark", "recmap"),
 }
 """Programs of other tools that are more than aliases of our commands."""
 

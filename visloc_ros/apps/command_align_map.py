@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from visloc_ros.apps.console import console
-from visloc_ros.apps.json_output import AsJson, print_json
+from visloc_ros.apps.console import AsJson, console, print_json
 from visloc_ros.apps.options import MapArgument, Overwrite, takes_source_config
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3

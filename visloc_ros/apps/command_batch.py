@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
-from visloc_ros.apps.console import StageBars, console
-from visloc_ros.apps.json_output import AsJson, print_json
+from visloc_ros.apps.console import AsJson, StageBars, console, make_table, print_json
 from visloc_ros.apps.options import ConfigFile, name_of
 from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.core.child_process import ChildProcess
@@ -129,9 +127,8 @@ def build_one(source: Path, output: Path, options: MappingConfig, there: MapEntr
 
 def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     """A row for each recording."""
-    table = Table(box=None, padding=(0, 2))
-    for title in ("recording", "map", "images", "points", "seconds", ""):
-        table.add_column(title, justify="right" if title in ("images", "points", "seconds") else "left")
+    numbers = ("images", "points", "seconds")
+    table = make_table(("recording", "map", *numbers, ""), numbers)
     for one in outcomes:
         figures = ["", "", ""]
         if one.summary is not None:

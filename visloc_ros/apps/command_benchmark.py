@@ -1,19 +1,23 @@
-"""``visloc benchmark``: a data set of the field by its protocol, in the table that papers print."""
+"""``visloc benchmark``: a data set of the field by its protocol, in the table that papers print.
+
+PRAM's programs run it by landmarks. They are hidden commands, and refuse options that have no meaning here; a key of
+their --config file, which is PRAM's own, is overridden by the option of the same name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from visloc_ros.apps.console import StageBars, console
-from visloc_ros.apps.json_output import AsJson, print_json
+from visloc_ros.apps.console import AsJson, StageBars, console, make_table, print_json
 from visloc_ros.apps.options import ConfigFile
 from visloc_ros.apps.outputs import check_outputs, write_json
-from visloc_ros.core.config import read_config
+from visloc_ros.core.config import read_config, read_mapping
+from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.files import is_folder
 from visloc_ros.evaluation.benchmarks.data_sets import DATA_SETS, Published, find_data_set, published_for
 from visloc_ros.evaluation.benchmarks.protocol import BenchmarkConfig, Records, run_protocol
 from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene
@@ -21,12 +25,21 @@ from visloc_ros.evaluation.benchmarks.scores import Score, mean_score, score_sce
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.search_comparison import choose_searches
 from visloc_ros.localization.config import RETRIEVAL, search_names
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 
 MEAN = "mean"
 CENTIMETRES = 100.0
 
 Scores = Mapping[str, Mapping[str, Mapping[str, Score]]]
 """By scene, way of searching, and condition, the empty one for all."""
+
+# Its folder of a data set, the letter that its files may give instead, and what the set is called here.
+_DATA_SETS = {
+    "7Scenes": ("S", "7scenes"), "12Scenes": ("T", "12scenes"), "CambridgeLandmarks": ("C", "cambridge"),
+    "Aachen": ("A", "aachen"),
+}  # fmt: skip
+_PREPARE = "visloc prepare MAP --for landmarks"
+PramConfig = Annotated[Path, typer.Option("--config", help="YAML file of PRAM.")]
 
 
 def benchmark(
@@ -95,15 +108,13 @@ def _figures(scores: Scores) -> dict[str, object]:
 
 def print_scores(scenes: Sequence[BenchmarkScene], scores: Scores) -> None:
     """Print a row for each scene, way of searching and condition, and the means last."""
-    table, first = Table(box=None, padding=(0, 2)), scenes[0]
-    within = [f"{distance:g} m, {angle:g}°" for distance, angle in first.thresholds]
-    for title in ("scene", "condition", "search", "found", *within, "position", "rotation", "time"):
-        is_word = title in ("scene", "condition", "search")
-        table.add_column(title, justify="left" if is_word else "right")
+    within = [f"{distance:g} m, {angle:g}°" for distance, angle in scenes[0].thresholds]
+    numbers = ("found", *within, "position", "rotation", "time")
+    table = make_table(("scene", "condition", "search", *numbers), numbers)
     for scene, by_search in scores.items():
         for search, by_condition in by_search.items():
             for condition, one in by_condition.items():
-                table.add_row(scene, condition or "all", search, *_cells(one, len(within), first.unit))
+                table.add_row(scene, condition or "all", search, *_cells(one, len(within), scenes[0].unit))
     console.print(table)
 
 
@@ -121,11 +132,51 @@ def print_published(rows: Sequence[Published]) -> None:
     if not rows:
         return
     columns = list(dict.fromkeys(place for row in rows for place in (*row.recalls, *row.medians_cm)))
-    table = Table(title="published", title_justify="left", box=None, padding=(0, 2))
-    for title in ("method", "source", *columns):
-        table.add_column(title, justify="left" if title in ("method", "source") else "right")
+    table = make_table(("method", "source", *columns), columns, title="published")
     for row in rows:
         recalls = {place: " / ".join(f"{percent:.1f}" for percent in three) for place, three in row.recalls.items()}
         cells = recalls | {place: f"{median:g} cm" for place, median in row.medians_cm.items()}
         table.add_row(row.method, row.source, *(cells.get(column, "–") for column in columns))
     console.print(table)
+
+
+def inference(
+    config: PramConfig,
+    rec_weight_path: Annotated[Path | None, typer.Option("--rec_weight_path")] = None,
+    landmark_path: Annotated[Path | None, typer.Option("--landmark_path", help="Folder for maps and results.")] = None,
+    online: Annotated[bool | None, typer.Option("--online/--no-online")] = None,
+) -> None:
+    """Search a data set by landmarks, as visloc benchmark NAME DATA --search landmarks does."""
+    keys = read_mapping(config)
+    if rec_weight_path is not None or keys.get("weight_path"):
+        raise ConfigError(f"weights of PRAM's network are not read, a map holds its own ({_PREPARE}): leave them out")
+    if keys.get("online", False) if online is None else online:
+        raise ConfigError("a data set is not searched live: see a camera in a map with 'visloc view MAP --live SOURCE'")
+    folder = landmark_path or keys.get("landmark_path")
+    if not folder:
+        raise ConfigError("name the folder for maps and results: --landmark_path, or the key landmark_path")
+    name, data = _data_set(keys)
+    benchmark(name, data, output=Path(str(folder)), search=LANDMARKS)
+
+
+def main_program(config: PramConfig) -> None:
+    """Search a data set by landmarks where the file says 'loc: true'; there is no training apart from a map here."""
+    if not read_mapping(config).get("loc", False):
+        raise ConfigError(f"a recogniser is trained with its maps: {_PREPARE}")
+    inference(config)
+
+
+def recmap(config: Annotated[Path | None, typer.Option("--config", help="YAML file of PRAM.")] = None) -> None:
+    """Landmarks are made of a map where it is prepared."""
+    raise ConfigError(f"landmarks are made of a map where it is prepared: {_PREPARE}")
+
+
+def _data_set(keys: Mapping[str, Any]) -> tuple[str, Path]:
+    """Our name of the data set, and its folder."""
+    given = keys.get("dataset")
+    names = given if isinstance(given, list) else [given]
+    for title, (letter, name) in _DATA_SETS.items():
+        if names in ([title], [letter]):
+            root = Path(str(keys.get("dataset_path", "")))
+            return name, root / title if is_folder(root / title) else root
+    raise ConfigError(f"the key dataset must name one of {', '.join(_DATA_SETS)}, not {given!r}")

@@ -10,9 +10,8 @@ from typing import Annotated
 import typer
 
 from visloc_ros import mapping
-from visloc_ros.apps.console import StageBars, console
+from visloc_ros.apps.console import AsJson, StageBars, console, print_json
 from visloc_ros.apps.flags import needed, takes_flags
-from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.options import (
     ConfigFile,
     Overwrite,

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from visloc_ros.apps.console import StageBars, console
-from visloc_ros.apps.json_output import AsJson, print_json
+from visloc_ros.apps.console import AsJson, StageBars, console, make_table, print_json
 from visloc_ros.apps.options import ConfigFile, GroundTruth, MapArgument, read_truth, takes_source_config
 from visloc_ros.apps.outputs import check_outputs, write_json, writing
 from visloc_ros.core.config import read_config
@@ -72,12 +70,10 @@ def _chosen(search: str, place: Map) -> list[str]:
 
 def print_comparison(figures: Mapping[str, Mapping[str, Any]]) -> None:
     """Print a row for each way of searching."""
-    table = Table(box=None, padding=(0, 2))
     within = next(iter(figures.values()))["recall"]
     recalls = [f"{one['distance_m']:g} m, {one['angle_deg']:g}°" for one in within]
-    titles = ("search", "found", *recalls, "position", "rotation", "search", "with features", "references", "bytes")
-    for title in titles:
-        table.add_column(title, justify="left" if title == titles[0] else "right")
+    numbers = ("found", *recalls, "position", "rotation", "search time", "with features", "references", "bytes")
+    table = make_table(("search", *numbers), numbers)
     for name, figure in figures.items():
         table.add_row(
             name,

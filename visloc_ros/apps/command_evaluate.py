@@ -1,8 +1,7 @@
-"""``visloc evaluate``: how far one trajectory is from another."""
+"""``visloc evaluate`` and ``plot``: how far one trajectory is from another, and a picture of several."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -10,13 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from visloc_ros.apps.console import print_statistics, print_table
-from visloc_ros.apps.json_output import AsJson, print_json
+from visloc_ros.apps.console import AsJson, console, print_json, print_statistics, print_table
+from visloc_ros.apps.flags import find_map
+from visloc_ros.apps.outputs import check_outputs
+from visloc_ros.apps.pose_files import read_poses
 from visloc_ros.core.trajectory import read_tum
 from visloc_ros.evaluation import PairSelection, error_statistics, evaluate_trajectories, trajectory_rows
 from visloc_ros.evaluation.consistency import read_covariances
-from visloc_ros.evaluation.metrics import Recall, Statistics
+from visloc_ros.evaluation.metrics import Statistics
 from visloc_ros.evaluation.trajectories import TrajectoryErrors
+from visloc_ros.localization.searchable_map import open_searchable_map
 
 
 class AlignmentChoice(str, Enum):
@@ -99,8 +101,8 @@ def figures(errors: TrajectoryErrors) -> dict[str, Any]:
         "relative_rotation_error_deg": _spread(errors.relative_rotation_error_deg),
         "position_error_by_orientations_m": _spread(by_orientations[0]),
         "rotation_error_by_orientations_deg": _spread(by_orientations[1]),
-        "recall": _recall(errors.recall),
-        "recall_of_matched": _recall(errors.recall_of_matched),
+        "recall": [row.figures() for row in errors.recall],
+        "recall_of_matched": [row.figures() for row in errors.recall_of_matched],
         "kitti": None if errors.kitti is None else asdict(errors.kitti),
         "nees": None if errors.consistency is None else asdict(errors.consistency),
     }
@@ -110,5 +112,33 @@ def _spread(statistics: Statistics | None) -> dict[str, float] | None:
     return None if statistics is None else asdict(statistics) | {"std": statistics.std, "sse": statistics.sse}
 
 
-def _recall(rows: Sequence[Recall]) -> list[dict[str, float]]:
-    return [{"within_m": row.distance_m, "within_deg": row.angle_deg, "percent": row.percent} for row in rows]
+def plot(
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Poses map_from_camera: TUM files, or poses.jsonl of localize.", show_default=False),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write: .png, .svg or .html.")],
+    map_path: Annotated[
+        Path | None, typer.Option("--map", callback=find_map, help="Map whose points are drawn below.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw trajectories beside each other: from above with where the camera looks, and over time.
+
+    Example: visloc plot out/office/trajectory.tum truth.tum --map maps/office --output out/office.png
+    """
+    check_outputs(output)
+    names = [path.name for path in files]  # in the picture; where they are not enough, whole paths
+    trajectories = {
+        name if names.count(name) == 1 else str(path): read_poses(path) for name, path in zip(names, files, strict=True)
+    }
+    place = None if map_path is None else open_searchable_map(map_path)
+    from visloc_ros.evaluation.trajectory_plot import write_trajectory_plot  # drawing takes a second to import
+
+    unit = "map units" if place is not None and not place.manifest.metric else "m"
+    write_trajectory_plot(output, trajectories, None if place is None else place.points, unit)
+    counts = {name: len(trajectory) for name, trajectory in trajectories.items()}
+    if as_json:
+        print_json({"picture": output, "poses": counts})
+    else:
+        console.print(f"{sum(counts.values())} poses in {output}", highlight=False)

@@ -12,9 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from visloc_ros import mapping
-from visloc_ros.apps.console import StageBars, console
-from visloc_ros.apps.doctor import examine_map
-from visloc_ros.apps.json_output import AsJson, print_json
+from visloc_ros.apps.command_doctor import examine_map
+from visloc_ros.apps.console import AsJson, StageBars, console, make_table, print_json
 from visloc_ros.apps.options import MapArgument, Overwrite
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.files import is_file
@@ -40,9 +39,8 @@ def list_folder(
     if as_json:
         print_json([figures(entry) for entry in entries])
         return
-    table = Table(box=None, padding=(0, 2))
-    for title in ("map", "images", "points", "MB", "metres", "z up", "features", "searched by"):
-        table.add_column(title, justify="right" if title in ("images", "points", "MB") else "left")
+    numbers = ("images", "points", "MB")
+    table = make_table(("map", *numbers, "metres", "z up", "features", "searched by"), numbers)
     for entry in entries:
         table.add_row(Text(entry.path.name, "red" if entry.problem else ""), *_row(entry))
     console.print(table)

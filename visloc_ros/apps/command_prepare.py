@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from visloc_ros.apps.console import StageBars, console
+from visloc_ros.apps.console import AsJson, StageBars, console, print_json
 from visloc_ros.apps.flags import find_map
-from visloc_ros.apps.json_output import AsJson, print_json
 from visloc_ros.apps.options import ConfigFile, takes_source_config
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError

@@ -9,10 +9,17 @@ from typing import Annotated
 
 import typer
 
-from visloc_ros.apps.console import console, print_advice, print_camera, print_table
-from visloc_ros.apps.json_output import AsJson, print_json
-from visloc_ros.apps.node_options import CameraFile, Domain, MapTracking, Search
-from visloc_ros.apps.options import GroundTruth, ImageTopic, MapArgument, read_truth
+from visloc_ros.apps.console import AsJson, console, print_advice, print_camera, print_json, print_table
+from visloc_ros.apps.options import (
+    CameraFile,
+    Domain,
+    GroundTruth,
+    ImageTopic,
+    MapArgument,
+    MapTracking,
+    Search,
+    read_truth,
+)
 from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.apps.replay import ReplayPlan
 from visloc_ros.apps.replay import replay as replay_bag

@@ -10,23 +10,21 @@ from typing import Annotated, Any
 import typer
 
 from visloc_ros.apps.command_replay import finish
-from visloc_ros.apps.console import StageBars, console, print_camera, print_table
+from visloc_ros.apps.console import AsJson, StageBars, console, print_camera, print_json, print_table
 from visloc_ros.apps.flags import takes_flags
-from visloc_ros.apps.json_output import AsJson, print_json
-from visloc_ros.apps.node_options import Search, searched_by
-from visloc_ros.apps.odometry_options import (
-    CameraFromImu,
-    ImuTopic,
-    OdometryTopic,
-    Sensors,
-)
 from visloc_ros.apps.offline_run import RunConfig, run_offline
 from visloc_ros.apps.options import (
+    CameraFromImu,
     ConfigFile,
     GroundTruth,
+    ImuTopic,
     MapOrFlag,
+    OdometryTopic,
+    Search,
+    Sensors,
     SourceOrFlag,
     read_truth,
+    searched_by,
     takes_source_config,
 )
 from visloc_ros.apps.outputs import check_outputs

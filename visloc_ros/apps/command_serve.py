@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.console import console
-from visloc_ros.apps.node_options import Search
+from visloc_ros.apps.options import Search
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map_folder import list_maps
 from visloc_ros.core.token_file import read_token

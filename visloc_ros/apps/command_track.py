@@ -11,23 +11,25 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from visloc_ros.apps.console import console, print_camera, print_table
+from visloc_ros.apps.console import AsJson, console, print_camera, print_json, print_table
 from visloc_ros.apps.flags import needed, takes_flags
-from visloc_ros.apps.json_output import AsJson, print_json
-from visloc_ros.apps.odometry_options import (
+from visloc_ros.apps.options import (
     Backend,
     CameraFromImu,
+    ConfigFile,
+    GroundTruth,
     ImuTopic,
     OdometryTopic,
     PlotFile,
     Sensors,
+    SourceOrFlag,
     read_odometry_config,
+    read_truth,
+    takes_source_config,
 )
-from visloc_ros.apps.options import ConfigFile, GroundTruth, SourceOrFlag, read_truth, takes_source_config
-from visloc_ros.apps.outputs import check_outputs
+from visloc_ros.apps.outputs import check_outputs, writing
 from visloc_ros.apps.timings import Timings, odometry_spreads, print_spreads
 from visloc_ros.core.calibration import CameraCalibration
-from visloc_ros.core.errors import OutputError
 from visloc_ros.core.trajectory import Trajectory, write_tum
 from visloc_ros.core.types import OdometryPose
 from visloc_ros.evaluation import Row, evaluate_odometry, odometry_rows
@@ -157,10 +159,8 @@ def write_segments(path: Path, poses: list[OdometryPose]) -> Iterator[Path]:
 
 def write_path(file: Path, path: Trajectory) -> Path:
     """Write a TUM file, and give its name. Raises OutputError."""
-    try:
+    with writing(file):
         write_tum(file, path.stamps_ns, path.poses)
-    except OSError as error:
-        raise OutputError(f"cannot write {file}: {error.strerror}") from error
     return file
 
 

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.console import console
-from visloc_ros.apps.node_options import CameraFile, Domain, MapTracking, Search
-from visloc_ros.apps.options import MapOption
+from visloc_ros.apps.options import CameraFile, Domain, MapOption, MapTracking, Search
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.middleware import fast_dds_profile

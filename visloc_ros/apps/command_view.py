@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,14 +12,12 @@ from numpy.typing import NDArray
 
 from visloc_ros.apps.console import console
 from visloc_ros.apps.flags import takes_flags
-from visloc_ros.apps.node_options import CameraFile
-from visloc_ros.apps.options import MapOrFlag
+from visloc_ros.apps.options import CameraFile, MapOrFlag
 from visloc_ros.apps.pose_files import read_poses
-from visloc_ros.apps.processes import NodeProcesses, NodeSpec
+from visloc_ros.apps.processes import NodeSpec, node_environment, run_until_stopped
 from visloc_ros.core.errors import ConfigError, MapError, SetupError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import Map
-from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.core.trajectory import Trajectory, read_tum
 from visloc_ros.evaluation.association import truth_at
 from visloc_ros.localization.searchable_map import open_searchable_map, searches_of
@@ -86,15 +83,7 @@ def view(
 
 def view_nodes(host: str, port: int) -> None:
     """Show the output of the nodes of this ROS domain."""
-    specs = [NodeSpec("viewer_node", {"host": host, "port": port})]
-    with (
-        tempfile.TemporaryDirectory(prefix="visloc_view_") as folder,
-        NodeProcesses(specs, Path(folder), fast_dds_profile()) as nodes,
-    ):
-        try:
-            nodes.wait_for_any()
-        except KeyboardInterrupt:
-            console.print("stopped")
+    run_until_stopped([NodeSpec("viewer_node", {"host": host, "port": port})], node_environment())
 
 
 def view_map(

@@ -1,14 +1,21 @@
-"""Output of the commands: tables, a live progress bar by stage, one line for an error."""
+"""Output of the commands: tables, bars of progress, one line for an error, and JSON with ``--json``.
+
+JSON is alone on standard output: words go to standard error meanwhile, as errors always do.
+"""
 
 from __future__ import annotations
 
+import json
+import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -29,9 +36,16 @@ STATISTICS = ("rmse", "mean", "median", "std", "min", "max", "sse")  # those of 
 MARKS = {True: Text("met", "green"), False: Text("missed", "yellow"), None: Text()}
 
 
+def make_table(columns: Iterable[str], numbers: Collection[str] = (), title: str | None = None) -> Table:
+    """An empty table with these columns; those named in ``numbers`` are aligned to the right."""
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2))
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left")
+    return table
+
+
 def print_table(title: str, rows: Iterable[Row]) -> None:
     """Print label, value, target and whether it was met."""
-    rows = list(rows)
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
     for row in rows:
         table.add_row(Text(row.label, "bold"), row.value, row.target or "", MARKS[row.met])
@@ -40,10 +54,7 @@ def print_table(title: str, rows: Iterable[Row]) -> None:
 
 def print_statistics(rows: Iterable[tuple[str, Statistics | None]]) -> None:
     """Print statistics in columns, to as many digits as evo does."""
-    table = Table(box=None, padding=(0, 2))
-    table.add_column("")
-    for name in STATISTICS:
-        table.add_column(name, justify="right")
+    table = make_table(("", *STATISTICS), STATISTICS)
     for label, statistics in rows:
         values = (f"{getattr(statistics, name):.6f}" if statistics else "–" for name in STATISTICS)
         table.add_row(Text(label, "bold"), *values)
@@ -98,3 +109,68 @@ class StageBars:
     def _finish_current(self) -> None:
         if self._current is not None:
             self._bars.stop_task(self._current)
+
+
+def _put_words_aside(wanted: bool) -> bool:
+    console.stderr = wanted
+    return wanted
+
+
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", callback=_put_words_aside, help="Print the result as JSON; words go to standard error."),
+]
+
+
+def print_json(result: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Print a result; paths become strings, and numbers that are not finite null."""
+    typer.echo(json.dumps(_plain(result), indent=1, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+class DownloadLine:
+    """A bar of bytes for one download; the ``DownloadBar`` of fetching."""
+
+    def __init__(self, label: str) -> None:
+        columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
+        hidden = not error_console.is_terminal
+        self._progress = Progress(*columns, console=error_console, transient=True, disable=hidden)
+        self._task = self._progress.add_task(label, total=None)
+
+    def __enter__(self) -> DownloadLine:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    @property
+    def total(self) -> int:
+        """Bytes to come."""
+        return int(self._progress.tasks[0].total or 0)
+
+    @total.setter
+    def total(self, size: int) -> None:
+        self._progress.update(self._task, total=size)
+
+    def update(self, steps: int) -> None:
+        """Count bytes that have arrived."""
+        self._progress.advance(self._task, steps)
+
+    def reset(self) -> None:
+        """Begin again at zero."""
+        self._progress.reset(self._task, total=self.total or None)
+
+    def close(self) -> None:
+        """Leave the bar as it is; it vanishes with the block."""

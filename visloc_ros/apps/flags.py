@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from inspect import Parameter, signature
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -38,10 +38,16 @@ def takes_flags(command: Callable[..., None]) -> Callable[..., None]:
         command(**given)
 
     options = [_option(name, is_list=name == "sources") for name in names]
-    parameters = [*own.parameters.values(), *options]
-    call.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # read by inspect
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return call
+    return with_parameters(call, own, [*own.parameters.values(), *options])
+
+
+def with_parameters(
+    command: Callable[..., None], own: Signature, parameters: Sequence[Parameter]
+) -> Callable[..., None]:
+    """A command that shows these parameters to typer instead of its ``own``."""
+    command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # read by inspect
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
 
 
 def _option(name: str, is_list: bool) -> Parameter:

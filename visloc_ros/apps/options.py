@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from inspect import signature
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Annotated, Any
 
 import typer
 
-from visloc_ros.apps.flags import find_map
-from visloc_ros.apps.node_options import CameraFile
+from visloc_ros.apps.flags import find_map, with_parameters
+from visloc_ros.core.config import read_config
 from visloc_ros.core.files import is_folder
 from visloc_ros.core.trajectory import Trajectory, read_tum
+from visloc_ros.localization.config import RETRIEVAL, AnchorConfig, search_names
+from visloc_ros.odometry import OdometryConfig
+from visloc_ros.odometry.base import backend_names
 from visloc_ros.sources import FrameSource, SourceConfig, SourceOfTopics
 
 _MAP_HELP = "Map: its folder, its reference.tar.gz, or its name in maps/."
@@ -49,6 +53,40 @@ Fps = Annotated[float, typer.Option(min=0.0, help="Images to read per second of 
 MaxFrames = Annotated[int, typer.Option(min=0, help="Largest number of these images to read; 0 reads all.")]
 ImageRate = Annotated[float, typer.Option(min=0.0, help="Image rate where the source has no stamps.")]
 ImageTopic = Annotated[str, typer.Option(help="Image topic of the bag, where it has several.")]
+Backend = Annotated[
+    str | None,
+    typer.Option(help=f"Which odometry: {', '.join(backend_names())}; otherwise that of the configuration."),
+]
+Sensors = Annotated[
+    bool, typer.Option("--sensors", help="Use an IMU and wheels, too: a EuRoC folder's IMU, or the topics named.")
+]
+ImuTopic = Annotated[str, typer.Option(help="IMU topic of the bag; predicts turns and gives the direction of up.")]
+OdometryTopic = Annotated[str, typer.Option(help="Wheel odometry topic of the bag; gives the scale.")]
+CameraFromImu = Annotated[
+    str, typer.Option(help="Rotation from IMU to camera axes, 'w x y z'; otherwise from the bag's /tf_static.")
+]
+PlotFile = Annotated[Path | None, typer.Option("--plot", help="PNG with path, errors, latencies and stages.")]
+MapTracking = Annotated[
+    bool, typer.Option(help="Follow the map's points in every frame between anchors; odometry alone takes less time.")
+]
+Domain = Annotated[int, typer.Option("--domain-id", min=0, max=232, help="ROS domain that the nodes talk in.")]
+CameraFile = Annotated[str, typer.Option("--camera", help="Calibration file (COLMAP, EuRoC or ROS YAML).")]
+
+
+def _known_search(name: str) -> str:
+    if name and name not in search_names():
+        raise typer.BadParameter(f"there is no way of searching '{name}'; known: {', '.join(search_names())}")
+    return name
+
+
+Search = Annotated[
+    str,
+    typer.Option(
+        callback=_known_search,
+        help=f"How images are searched: {', '.join(search_names())}; others than {RETRIEVAL} need a prepared map.",
+        show_default=False,
+    ),
+]
 
 
 def make_source_config(
@@ -84,10 +122,7 @@ def takes_source_config(command: Callable[..., None]) -> Callable[..., None]:
         command(**given, source_config=make_source_config(**chosen))
 
     kept = [parameter for name, parameter in own.parameters.items() if name != "source_config"]
-    parameters = [*kept, *shared.parameters.values()]
-    call.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # read by inspect
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return call
+    return with_parameters(call, own, [*kept, *shared.parameters.values()])
 
 
 def name_of(source: Path) -> str:
@@ -103,3 +138,14 @@ def read_truth(given: Path | None, source: FrameSource) -> Trajectory | None:
     if not given.exists() and isinstance(source, SourceOfTopics):
         return source.read_ground_truth(str(given))
     return read_tum(given)
+
+
+def read_odometry_config(path: Path | None, backend: str | None) -> OdometryConfig:
+    """Options from a YAML file or the defaults, with another backend if one is named. Raises ConfigError."""
+    config = read_config(OdometryConfig, path)
+    return config if backend is None else replace(config, backend=backend)
+
+
+def searched_by(search: str, config: AnchorConfig) -> AnchorConfig:
+    """A configuration with the way of searching that was given, if any."""
+    return replace(config, search=search) if search else config

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,9 @@ from typing import Any
 import psutil
 import yaml
 
+from visloc_ros.apps.console import console
 from visloc_ros.core.errors import SetupError
+from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.core.supervision import RESTARTS_VARIABLE
 
 _log = logging.getLogger(__name__)
@@ -71,6 +74,21 @@ class NodeSpec:
         path = folder / f"{self.name}.yaml"
         path.write_text(yaml.safe_dump({"/**": {"ros__parameters": dict(self.parameters)}}), encoding="utf-8")
         return path
+
+
+def camera_transport(image_topic: str) -> str:
+    """How the images of a topic are sent, by its name: one that ends in /compressed carries JPEG."""
+    return "compressed" if image_topic.endswith("compressed") else "raw"
+
+
+def camera_remappings(transport: str, image_topic: str, camera_info_topic: str) -> dict[str, str]:
+    """The topics that a node with a camera hears, by the names that it gives them."""
+    return {"image/compressed" if transport == "compressed" else "image": image_topic, "camera_info": camera_info_topic}
+
+
+def node_environment(domain_id: int = 0) -> dict[str, str]:
+    """Environment of nodes that send images; they are in the caller's ROS domain unless another one is given."""
+    return fast_dds_profile() | ({"ROS_DOMAIN_ID": str(domain_id)} if domain_id else {})
 
 
 @dataclass
@@ -203,3 +221,18 @@ class NodeProcesses:
         self.processor_s[name].append((now_s, own.user + own.system))
         if of_children:
             self.processor_s[name + CHILDREN].append((now_s, sum(one.user + one.system for one in of_children)))
+
+
+def run_until_stopped(
+    specs: Sequence[NodeSpec], environment: Mapping[str, str], restart_after_s: float | None = None
+) -> None:
+    """Run nodes until Ctrl-C. Raises SetupError where one ends for good."""
+    with (
+        tempfile.TemporaryDirectory(prefix="visloc_nodes_") as folder,
+        NodeProcesses(specs, Path(folder), environment, restart_after_s) as nodes,
+    ):
+        console.print(f"{len(specs)} processes are starting; Ctrl-C stops them")
+        try:
+            nodes.wait_for_any()
+        except KeyboardInterrupt:
+            console.print("stopping")

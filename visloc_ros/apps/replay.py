@@ -14,12 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from visloc_ros.apps.processes import NodeProcesses, NodeSpec
+from visloc_ros.apps.processes import NodeProcesses, NodeSpec, camera_remappings, node_environment
 from visloc_ros.apps.recording import Recording
 from visloc_ros.core.atomic_write import atomic_folder
 from visloc_ros.core.errors import OutputError, SetupError
 from visloc_ros.core.map import Map
-from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.evaluation import RunRecord
 from visloc_ros.localization.searchable_map import open_searchable_map
@@ -120,7 +119,7 @@ def _keep(bag: Path, target: Path) -> None:
 
 
 def _environment(plan: ReplayPlan) -> dict[str, str]:
-    return {**LOOPBACK_ONLY, **fast_dds_profile(), "ROS_DOMAIN_ID": str(plan.domain_id or free_domain_id())}
+    return {**LOOPBACK_ONLY, **node_environment(plan.domain_id or free_domain_id())}
 
 
 def free_domain_id() -> int:
@@ -139,12 +138,9 @@ def free_domain_id() -> int:
 
 
 def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpec]:
-    compressed = source.compressed
-    images = {
-        ("image/compressed" if compressed else "image"): source.image_topic,
-        "camera_info": source.camera_info_topic,
-    }
-    camera = {"camera.transport": "compressed" if compressed else "raw", "camera.qos": "reliable"}
+    transport = "compressed" if source.compressed else "raw"
+    images = camera_remappings(transport, source.image_topic, source.camera_info_topic)
+    camera = {"camera.transport": transport, "camera.qos": "reliable"}
     following = {"map_tracking.map_path": str(plan.map_path) if plan.map_tracking else ""}
     simulated_time: dict[str, object] = {"use_sim_time": True}
     frames = {"map_frame": MAP_FRAME, "odom_frame": ODOM_FRAME, "base_frame": source.frame_id}

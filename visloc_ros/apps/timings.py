@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
-from visloc_ros.apps.console import console
+from visloc_ros.apps.console import console, make_table
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.evaluation import RunRecord
 from visloc_ros.evaluation.summary import percentiles
@@ -30,9 +29,8 @@ def stage_spreads(frames: Iterable[Mapping[str, float]]) -> dict[str, Spread]:
 
 def print_spreads(spreads: Mapping[str, Spread]) -> None:
     """Print a row for each stage, in milliseconds."""
-    table = Table(box=None, padding=(0, 2))
-    for title in ("stage", "median ms", "95 % ms"):
-        table.add_column(title, justify="left" if title == "stage" else "right")
+    numbers = ("median ms", "95 % ms")
+    table = make_table(("stage", *numbers), numbers)
     for stage, spread in spreads.items():
         table.add_row(Text(stage, "bold"), f"{spread['p50']:.1f}", f"{spread['p95']:.1f}")
     console.print(table)
@@ -42,9 +40,8 @@ def print_processor_time(record: RunRecord) -> None:
     """Print the processor time of each stage: milliseconds a frame, and its share at the rate of the camera."""
     stamps_ns = [frame.stamp_ns for frame in record.frames]
     rate_hz = (len(stamps_ns) - 1) * NANOSECONDS / max(stamps_ns[-1] - stamps_ns[0], 1)
-    table = Table(box=None, padding=(0, 2))
-    for title in ("stage", "processor ms a frame", f"% of a processor at {rate_hz:.0f} Hz"):
-        table.add_column(title, justify="left" if title == "stage" else "right")
+    numbers = ("processor ms a frame", f"% of a processor at {rate_hz:.0f} Hz")
+    table = make_table(("stage", *numbers), numbers)
     for stage, taken in {**record.processor_ms, "total": sum(record.processor_ms.values())}.items():
         table.add_row(Text(stage, "bold"), f"{taken:.1f}", f"{0.1 * taken * rate_hz:.0f}")
     console.print(table)
