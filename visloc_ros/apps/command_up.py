@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from visloc_ros.apps.console import console
 from visloc_ros.apps.options import CameraFile, Domain, MapOption, MapTracking, Search
-from visloc_ros.apps.processes import NodeProcesses, NodeSpec
+from visloc_ros.apps.processes import (
+    NodeSpec,
+    camera_remappings,
+    camera_transport,
+    node_environment,
+    run_until_stopped,
+)
 from visloc_ros.core.errors import ConfigError, MapError
-from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.core.mode import Mode
 
 RESTART_AFTER_S = 2.0  # as in visloc.launch.py
 HELPER_NICENESS = 5  # a third of the share of the nodes that localize, at its start as in a build
+Parameters = Mapping[str, object]
 
 
 def up(
@@ -57,56 +63,86 @@ def up(
 
     Example: visloc up --map maps/demo_room.tar.gz --simulated
     """
-    if mode is not Mode.ODOM:
-        if map_path is None and not anchor_host:
-            raise ConfigError("give the map with --map, or --mode odom to go without one")
-        if map_path is not None and not map_path.exists():
-            raise MapError(f"there is no map at {map_path}: build one with 'visloc build-map SOURCE'")
+    _check_map(map_path, mode, anchor_host)
+    _check_search(mode, anchor_host, composition, search)
+    transport = camera_transport(image_topic)
+    robot = _Robot(
+        {"__ns": f"/{namespace.strip('/')}"},
+        camera_remappings(transport, image_topic, camera_info_topic),
+        {"imu": imu_topic, "wheel_odom": wheel_odom_topic},
+        {"camera.transport": transport, "camera.calibration_file": camera},
+        params_file,
+    )
+    fusion = {"base_frame": base_frame, "odom_frame": odom_frame, "mode": mode.value}
+    follows = map_tracking and mode is Mode.FUSED and map_path is not None
+    following = {"map_tracking.map_path": str(map_path) if follows else ""}
+    if anchor_host:
+        searching = robot.searching_on(anchor_host, server_map, token_file)
+    else:
+        searching = robot.searching_in(map_path, search)
+    specs = [
+        *robot.localizing(mode, composition, searching, fusion, following),
+        *([robot.node("simulated_camera_node")] if simulated else []),
+        *([robot.node("viewer_node", niceness=HELPER_NICENESS)] if viewer else []),
+        robot.recording_node("map_builder_node", niceness=HELPER_NICENESS),
+    ]
+    run_until_stopped(specs, node_environment(domain_id), RESTART_AFTER_S)
+
+
+def _check_map(map_path: Path | None, mode: Mode, anchor_host: str) -> None:
+    """Raise ConfigError or MapError where there is no map that could be searched."""
+    if mode is Mode.ODOM:
+        return
+    if map_path is None and not anchor_host:
+        raise ConfigError("give the map with --map, or --mode odom to go without one")
+    if map_path is not None and not map_path.exists():
+        raise MapError(f"there is no map at {map_path}: build one with 'visloc build-map SOURCE'")
+
+
+def _check_search(mode: Mode, anchor_host: str, composition: bool, search: str) -> None:
+    """Raise ConfigError for options of a search that the nodes do not do."""
     if composition and (mode is not Mode.FUSED or anchor_host):
         raise ConfigError("--composition needs --mode fused and no --anchor-host: there is nothing else to join")
     if search and anchor_host:
         raise ConfigError(f"{anchor_host} searches as it was started: give --search to 'visloc serve'")
-    compressed = image_topic.endswith("compressed")
-    images = {("image/compressed" if compressed else "image"): image_topic, "camera_info": camera_info_topic}
-    camera_options: dict[str, object] = {
-        "camera.transport": "compressed" if compressed else "raw",
-        "camera.calibration_file": camera,
-    }
-    follows = map_tracking and mode is Mode.FUSED and map_path is not None
-    following: dict[str, object] = {"map_tracking.map_path": str(map_path) if follows else ""}
-    sensors = {"imu": imu_topic, "wheel_odom": wheel_odom_topic}
-    fusion: dict[str, object] = {"base_frame": base_frame, "odom_frame": odom_frame, "mode": mode.value}
-    place = {"__ns": f"/{namespace.strip('/')}"}
-    searching = camera_options | {"map_path": str(map_path)} | ({"anchor.search": search} if search else {})
-    tracking = camera_options | following | fusion
-    specs = []
-    if mode is not Mode.ODOM and not composition:  # takes longest to start, and begins first
-        asking = camera_options | {
-            "server_url": anchor_host,
-            "server_map": server_map,
-            "token_file": str(token_file or ""),
-        }
-        name, parameters = ("remote_anchor_node", asking) if anchor_host else ("anchor_node", searching)
-        specs.append(NodeSpec(name, parameters, params_file, images | place))
-    if composition:
-        specs.append(NodeSpec("visloc_node", searching | tracking, params_file, images | sensors | place))
-    elif mode is Mode.HLOC:
-        specs.append(NodeSpec("fusion_node", fusion, params_file, place))
-    else:
-        specs.append(NodeSpec("localization_node", tracking, params_file, images | sensors | place))
-    if simulated:
-        specs.append(NodeSpec("simulated_camera_node", {}, params_file, place))
-    if viewer:
-        specs.append(NodeSpec("viewer_node", {}, params_file, place, HELPER_NICENESS))
-    recorded = images | sensors | place
-    specs.append(NodeSpec("map_builder_node", camera_options, params_file, recorded, HELPER_NICENESS))
-    environment = fast_dds_profile() | ({"ROS_DOMAIN_ID": str(domain_id)} if domain_id else {})
-    with (
-        tempfile.TemporaryDirectory(prefix="visloc_up_") as folder,
-        NodeProcesses(specs, Path(folder), environment, RESTART_AFTER_S) as nodes,
-    ):
-        console.print(f"{len(specs)} processes are starting; Ctrl-C stops them")
-        try:
-            nodes.wait_for_any()
-        except KeyboardInterrupt:
-            console.print("stopping")
+
+
+@dataclass(frozen=True)
+class _Robot:
+    """What the nodes of a robot have in common: their namespace, the topics that they hear, the camera's parameters."""
+
+    place: Mapping[str, str]
+    images: Mapping[str, str]
+    sensors: Mapping[str, str]
+    camera: Parameters
+    params_file: Path | None
+
+    def node(self, name: str, parameters: Parameters | None = None, niceness: int = 0) -> NodeSpec:
+        """A node without a camera."""
+        return NodeSpec(name, parameters or {}, self.params_file, self.place, niceness)
+
+    def recording_node(self, name: str, parameters: Parameters | None = None, niceness: int = 0) -> NodeSpec:
+        """A node that hears the camera and the other sensors."""
+        topics = {**self.images, **self.sensors, **self.place}
+        return NodeSpec(name, {**self.camera, **(parameters or {})}, self.params_file, topics, niceness)
+
+    def searching_in(self, map_path: Path | None, search: str) -> NodeSpec:
+        """The node that searches images in a map."""
+        own = {"map_path": str(map_path), **({"anchor.search": search} if search else {})}
+        return NodeSpec("anchor_node", {**self.camera, **own}, self.params_file, {**self.images, **self.place})
+
+    def searching_on(self, server_url: str, server_map: str, token_file: Path | None) -> NodeSpec:
+        """The node that lets a server search images."""
+        own = {"server_url": server_url, "server_map": server_map, "token_file": str(token_file or "")}
+        return NodeSpec("remote_anchor_node", {**self.camera, **own}, self.params_file, {**self.images, **self.place})
+
+    def localizing(
+        self, mode: Mode, composition: bool, searching: NodeSpec, fusion: Parameters, following: Parameters
+    ) -> list[NodeSpec]:
+        """The nodes from images to poses. The search takes longest to start, and begins first."""
+        if composition:
+            return [self.recording_node("visloc_node", {**searching.parameters, **following, **fusion})]
+        if mode is Mode.HLOC:
+            return [searching, self.node("fusion_node", fusion)]
+        tracking = self.recording_node("localization_node", {**following, **fusion})
+        return [tracking] if mode is Mode.ODOM else [searching, tracking]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -143,47 +143,76 @@ def run_offline(
     ``engine`` searches the map, made from the options unless it is given; ``anchors`` are by default its own, inline;
     ``measurements`` are what other sensors recorded beside the images.
     """
-    listener, begin_s = RunListener(), time.monotonic()
-    odometry = SensorPlayback(make_odometry(config.odometry), measurements or Measurements())
+    begin_s = time.monotonic()
     engine = engine or AnchorEngine(place, config.anchor)
-    anchors = anchors or search_inline(engine, config)
-    backend = Backend(BackendConfig(fusion=config.fusion), anchors, listener=listener)
-    map_tracker = MapTracker(place, config.map_tracking) if config.map_tracking.enabled else None
-    localizer = Localizer(odometry, backend, map_tracker, listener)
-    frames: list[FrameRecord] = []
-    seen = 0
-    ended_by: BaseException | None = None
-    try:
-        for frame in track(progress, "localize", source, len(source)):
-            estimate = localizer.process(frame)
-            seen += 1
-            if estimate is not None:
-                frames.append(FrameRecord.from_estimate(estimate, listener.odometry))
-    except (VislocError, KeyboardInterrupt) as error:  # does not lose earlier results
-        if not frames:
-            raise
-        ended_by = error
+    run = _Run(place, config, engine, anchors or search_inline(engine, config), measurements or Measurements())
+    run.process(track(progress, "localize", source, len(source)))
     if not config.causal:
-        odometry.finish()
-        listener.measurements.loops.extend(odometry.take_loops())  # those found at the end
-        again = track(progress, "estimate all frames", islice(source, seen), seen)
-        best = best_estimate(frames, listener.measurements, again, engine, place, config.fusion)
-        frames, ended_by = list(best.frames), ended_by or best.ended_by
-    odometry.close()
-    backend.close()
+        run.estimate_best(track(progress, "estimate all frames", islice(source, run.seen), run.seen))
+    run.close()
     return RunRecord(
-        title=f"{source.name} in {place.name}" + (", not to its end" if ended_by else ""),
-        frames=tuple(frames),
-        anchors=listener.anchors,
+        title=f"{source.name} in {place.name}" + (", not to its end" if run.ended_by else ""),
+        frames=tuple(run.frames),
+        anchors=run.listener.anchors,
         ground_truth=ground_truth,
         map_points=place.points,
         map_camera_positions=place.camera_positions,
         config=config.to_mapping(),
         peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
         wall_s=time.monotonic() - begin_s,
-        notes=(words_of_tracking(listener.tracked),) if listener.tracked else (),
+        notes=(words_of_tracking(run.listener.tracked),) if run.listener.tracked else (),
         metric=place.manifest.metric,
-        innovations=tuple(listener.innovations),
-        ended_by=ended_by,
-        processor_ms={stage: taken / max(seen, 1) for stage, taken in localizer.processor.stage_ms.items()},
+        innovations=tuple(run.listener.innovations),
+        ended_by=run.ended_by,
+        processor_ms=run.processor_ms,
     )
+
+
+class _Run:
+    """A localizer over frames: a record of each, and the error that ended it before the last one, if any."""
+
+    def __init__(
+        self, place: Map, config: RunConfig, engine: AnchorEngine, anchors: AnchorRunner, measurements: Measurements
+    ) -> None:
+        self._place, self._config, self._engine = place, config, engine
+        self.listener = RunListener()
+        self._odometry = SensorPlayback(make_odometry(config.odometry), measurements)
+        self._backend = Backend(BackendConfig(fusion=config.fusion), anchors, listener=self.listener)
+        map_tracker = MapTracker(place, config.map_tracking) if config.map_tracking.enabled else None
+        self._localizer = Localizer(self._odometry, self._backend, map_tracker, self.listener)
+        self.frames: Sequence[FrameRecord] = []
+        self.seen = 0
+        self.ended_by: BaseException | None = None
+
+    def process(self, frames: Iterable[Frame]) -> None:
+        """Give each frame the pose that is known in time; an error does not lose those before it."""
+        records: list[FrameRecord] = []
+        try:
+            for frame in frames:
+                estimate = self._localizer.process(frame)
+                self.seen += 1
+                if estimate is not None:
+                    records.append(FrameRecord.from_estimate(estimate, self.listener.odometry))
+        except (VislocError, KeyboardInterrupt) as error:
+            if not records:
+                raise
+            self.ended_by = error
+        self.frames = records
+
+    def estimate_best(self, frames: Iterable[Frame]) -> None:
+        """Give the same frames, read again, the best pose that is known in the end."""
+        self._odometry.finish()
+        measurements = self.listener.measurements
+        measurements.loops.extend(self._odometry.take_loops())  # those found at the end
+        best = best_estimate(self.frames, measurements, frames, self._engine, self._place, self._config.fusion)
+        self.frames, self.ended_by = best.frames, self.ended_by or best.ended_by
+
+    def close(self) -> None:
+        """End the processes beside it."""
+        self._odometry.close()
+        self._backend.close()
+
+    @property
+    def processor_ms(self) -> dict[str, float]:
+        """Processor time of each stage for a frame."""
+        return {stage: taken / max(self.seen, 1) for stage, taken in self._localizer.processor.stage_ms.items()}
