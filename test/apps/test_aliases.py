@@ -7,24 +7,20 @@ from pathlib import Path
 import pytest
 import typer
 from mapped_room import write_video
-from typer.testing import CliRunner
+from visloc_command import DEMO_MAP, ROOT, succeed, visloc
 
+from visloc_ros.apps import command_benchmark
 from visloc_ros.apps.aliases import ALIASES
-from visloc_ros.apps.cli import COMMANDS, app
+from visloc_ros.apps.cli import COMMANDS, HIDDEN, app
 from visloc_ros.apps.flags import find_map, sort_out
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_folder import list_maps, remove_map
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 
-DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "commands.md"
+PAGE = ROOT / "docs" / "commands.md"
 SCENES = Path("data/hloc_reference")
 SMALL = SimulationConfig(width=320, height=240, focal_px=240.0, duration_s=2.0, rate_hz=2.0, noise_std=1.0)
-
-
-def visloc(*arguments):
-    return CliRunner().invoke(app, [*map(str, arguments)])
 
 
 @pytest.fixture(scope="module")
@@ -51,31 +47,28 @@ def test_an_alias_is_a_command_with_options_that_it_has(name):
     assert name not in COMMANDS
     command = group.get_command(None, name.replace("-", "_"))
     assert alias.defaults.keys() <= {parameter.name for parameter in command.params}
-    assert visloc(name, "--help").exit_code == 0
+    succeed(name, "--help")
     assert f" {name} " not in visloc("--help").stdout
     assert f"`visloc {name}" in PAGE.read_text()
 
 
 @pytest.mark.parametrize("reference", ["room", SCENES / "room", SCENES / "room" / "reference.tar.gz"])
 def test_debug_localize(place, reference):
-    done = visloc("debug_localize", "--video", "walk", "--reference", reference, "--fps", 2, "--max-frames", 2)
-    assert done.exit_code == 0, done.output
+    done = succeed("debug_localize", "--video", "walk", "--reference", reference, "--fps", 2, "--max-frames", 2)
     assert "of 2 frames" in done.output
 
 
 def test_the_other_spellings_and_the_stages_of_the_benchmark(place):
-    done = visloc("benchmark", "--video-path", "walk", "--reference-path", "room", "--max-frames", 1)
-    assert done.exit_code == 0, done.output
+    done = succeed("benchmark", "--video-path", "walk", "--reference-path", "room", "--max-frames", 1)
     assert all(word in done.output for word in ("decode", "features", "matching", "pnp", "total"))
-    done = visloc("benchmark-dpvo", "--video", "walk", "--fps", 15, "--max-frames", 3)
-    assert done.exit_code == 0, done.output
+    done = succeed("benchmark-dpvo", "--video", "walk", "--fps", 15, "--max-frames", 3)
     assert all(word in done.output for word in ("init, once", "preprocess", "inference", "finalize, once"))
 
 
 def test_pictures_have_a_place_of_their_own(place):
-    assert visloc("visualize-poses", "--video", "walk", "--reference", "room", "--max-frames", 2).exit_code == 0
+    succeed("visualize-poses", "--video", "walk", "--reference", "room", "--max-frames", 2)
     assert Path("out/visualize_poses/poses.png").is_file()
-    assert visloc("plot-trajectory", "out/visualize_poses/poses.tum").exit_code == 0
+    succeed("plot-trajectory", "out/visualize_poses/poses.tum")
     assert Path("trajectory.png").is_file()
 
 
@@ -87,11 +80,9 @@ def test_dpvo_app(place):
 
 def test_app_and_run_batch_make_maps_where_those_tools_look_for_them(place):
     write_video(Path("data/office.mp4"), SMALL)
-    done = visloc("app", "--video-path", "data/office.mp4")
-    assert done.exit_code == 0, done.output
+    done = succeed("app", "--video-path", "data/office.mp4")
     assert open_map(SCENES / "office" / "reference.tar.gz").images
-    done = visloc("run_batch", "--json")
-    assert done.exit_code == 0, done.output
+    done = succeed("run_batch", "--json")
     (one,) = json.loads(done.stdout)["recordings"]
     assert one["state"] == "there already"
 
@@ -117,8 +108,7 @@ def test_viewer_takes_the_first_webcam(place, monkeypatch):
 
 def test_view_trajectory(place, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
-    done = visloc("view-trajectory", "--reference", "room", "--port", 18_890)
-    assert done.exit_code == 0, done.output
+    done = succeed("view-trajectory", "--reference", "room", "--port", 18_890)
     assert "open http://127.0.0.1:18890" in done.output
 
 
@@ -182,3 +172,56 @@ def test_several_videos_are_taken_and_none_is_refused(place):
     for given in (("walk", "--video", "gone.mp4"), ("gone.mp4", "--video", "a.mp4"), ("walk", "a.mp4", "gone.mp4")):
         assert "gone.mp4" in str(visloc("build-map", *given).exception)
     assert "a source" in str(visloc("build-map").exception)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the benchmark was asked for."""
+    calls = []
+    monkeypatch.setattr(command_benchmark, "benchmark", lambda *words, **options: calls.append((*words, options)))
+    return calls
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "data" / "7Scenes").mkdir(parents=True)
+
+    def write(**keys):
+        keys = {"dataset": "[S]", "dataset_path": tmp_path / "data", "landmark_path": "of_file"} | keys
+        (tmp_path / "pram.yaml").write_text("".join(f"{key}: {value}\n" for key, value in keys.items()))
+        return tmp_path / "pram.yaml"
+
+    return write
+
+
+def test_a_data_set_is_searched_by_landmarks(tmp_path, asked, config):
+    succeed("inference", "--config", config(online="true"), "--no-online", "--landmark_path", tmp_path / "given")
+    folder = tmp_path / "data" / "7Scenes"
+    assert asked == [("7scenes", folder, {"output": tmp_path / "given", "search": "landmarks"})]
+    succeed("main", "--config", config(loc="true", dataset="Aachen"))
+    assert asked[1][:2] == ("aachen", tmp_path / "data")
+    assert str(asked[1][2]["output"]) == "of_file"
+
+
+@pytest.mark.parametrize(
+    ("words", "keys", "complaint"),
+    [
+        (("inference", "--rec_weight_path", "w.pth"), {}, "visloc prepare MAP --for landmarks"),
+        (("inference",), {"weight_path": "w.pth"}, "visloc prepare MAP --for landmarks"),
+        (("inference", "--online"), {}, "visloc view MAP --live SOURCE"),
+        (("inference",), {"online": "true"}, "visloc view MAP --live SOURCE"),
+        (("inference",), {"landmark_path": "''"}, "name the folder"),
+        (("inference",), {"dataset": "[S, T]"}, "must name one of 7Scenes"),
+        (("main",), {}, "visloc prepare MAP --for landmarks"),
+        (("recmap",), {}, "visloc prepare MAP --for landmarks"),
+    ],
+)
+def test_what_has_no_meaning_here_is_refused(asked, config, words, keys, complaint):
+    refused = visloc(*words, "--config", config(**keys))
+    assert complaint in str(refused.exception)
+    assert asked == []
+
+
+def test_the_help_does_not_list_them():
+    shown = visloc("--help").stdout
+    assert not any(f" {name} " in shown for name in HIDDEN)

@@ -4,9 +4,8 @@ import json
 
 import pytest
 from mapped_room import write_video
-from typer.testing import CliRunner
+from visloc_command import visloc
 
-from visloc_ros.apps.cli import app
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.map import open_map
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
@@ -16,7 +15,7 @@ SMALL = SimulationConfig(width=320, height=240, focal_px=240.0, duration_s=2.0, 
 
 
 def batch(*arguments):
-    return CliRunner().invoke(app, ["batch", *map(str, arguments)])
+    return visloc("batch", *arguments)
 
 
 def state_of(maps):

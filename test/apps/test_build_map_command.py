@@ -1,17 +1,26 @@
-"""What ``visloc build-map`` makes of its arguments: several sources, their reference poses, a map to add to."""
+"""What ``visloc build-map`` makes of its arguments: sources, reference poses, a map to add to, scale and up."""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from visloc_command import visloc
 
 from visloc_ros import mapping
-from visloc_ros.apps.cli import app
+from visloc_ros.apps.command_build_map import GravityChoice, Scale, open_all, override_frame
+from visloc_ros.core.config import list_options
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import write_tum
+from visloc_ros.core.types import Frame
+from visloc_ros.mapping.config import FrameConfig
+from visloc_ros.simulation import SimulationConfig
+from visloc_ros.sources import SourceConfig
+from visloc_ros.sources.bag_writer import BagWriter, encode_frames
+from visloc_ros.sources.measurements import measurements_of
 from visloc_ros.sources.ros_images import encode_jpeg
+
+WITH_TOPICS = SourceConfig(odometry_topic="/odom")
 
 
 @pytest.fixture
@@ -43,8 +52,9 @@ def calls(monkeypatch):
 
 def run(*arguments):
     """Run the command; an error that it told the user is raised here."""
-    result = CliRunner().invoke(app, ["build-map", *map(str, arguments)], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
+    result = visloc("build-map", *arguments)
+    if result.exception is not None:
+        raise result.exception
 
 
 def test_several_sources_become_one_map(recordings, calls):
@@ -92,3 +102,52 @@ def test_reference_poses_for_some_of_the_sources_are_refused(recordings):
     with pytest.raises(ConfigError, match="2 files of reference poses for 3 sources"):
         run(*sources, "-o", recordings / "new", *poses)
     assert not (recordings / "new").exists()
+
+
+@pytest.fixture
+def frames():
+    camera = SimulationConfig(width=64, height=48).make_camera()
+    return [Frame(stamp_ns, np.full((48, 64, 3), 100, np.uint8), camera) for stamp_ns in (1, 2)]
+
+
+@pytest.fixture
+def bag(frames, tmp_path):
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.write_odometry("/odom", 1, "odom", "base_link", SE3.identity())
+        for frame in encode_frames(frames):
+            writer.write_camera_info("/camera/camera_info", frame.stamp_ns, "camera", frame.camera)
+            writer.write_compressed_image("/camera/image/compressed", frame.stamp_ns, "camera", frame.data)
+    return tmp_path / "bag"
+
+
+@pytest.fixture
+def folder(frames, tmp_path):
+    path = tmp_path / "folder"
+    path.mkdir()
+    for frame in encode_frames(frames):
+        (path / f"{frame.stamp_ns}.jpg").write_bytes(frame.data)
+    return path
+
+
+def test_topics_are_those_of_the_bags_among_the_sources(bag, folder):
+    sources = open_all([folder, bag], SourceConfig(), WITH_TOPICS)
+    assert [measurements_of(source).odometry is not None for source in sources] == [False, True]
+
+
+def test_topics_without_any_bag_are_refused(folder):
+    with pytest.raises(ConfigError, match="odometry_topic"):
+        open_all([folder, folder], SourceConfig(), WITH_TOPICS)
+
+
+def test_the_command_line_beats_the_file_and_leaves_the_rest():
+    of_file = FrameConfig(scale="distance", scale_distance=2.0, gravity="none", gps_sigma=0.5)
+    assert override_frame(of_file, Scale.auto, 0.0, GravityChoice.auto) == of_file
+    changed = override_frame(of_file, Scale.none, 3.0, GravityChoice.imu)
+    assert (changed.scale, changed.scale_distance, changed.gravity) == ("none", 3.0, "imu")
+    assert changed.gps_sigma == 0.5
+
+
+@pytest.mark.parametrize(("option", "enum"), [("scale", Scale), ("gravity", GravityChoice)])
+def test_the_command_line_offers_what_the_file_does(option, enum):
+    (choices,) = (info.choices for info in list_options(FrameConfig) if info.name == option)
+    assert {choice.value for choice in enum} == set(choices)

@@ -9,20 +9,17 @@ import pycolmap
 import pytest
 from phone_videos import set_durations, sign, write_video
 from source_data import colour_image
-from typer.testing import CliRunner
+from visloc_command import DEMO_MAP, visloc
 
 from visloc_ros.apps import examine_source
-from visloc_ros.apps.cli import app
 from visloc_ros.core.errors import SetupError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
 from visloc_ros.sources.calibration import write_camera_yaml
 
-DEMO_MAP = Path(__file__).parents[2] / "maps" / "demo_room.tar.gz"
-
 
 def examine(*arguments: object) -> tuple[int, list[dict[str, str]]]:
-    result = CliRunner().invoke(app, ["doctor", "--json", *map(str, arguments)])
+    result = visloc("doctor", "--json", *arguments)
     return result.exit_code, json.loads(result.output)
 
 
@@ -67,13 +64,13 @@ def test_nobody_at_the_topic_is_an_error(ros_domain):
 
 
 def test_words_are_for_people():
-    result = CliRunner().invoke(app, ["doctor", "--map", str(DEMO_MAP)])
+    result = visloc("doctor", "--map", DEMO_MAP)
     assert "ok       map: 'demo_room': " in result.output
 
 
 def test_what_is_no_topic_is_refused_in_words(ros_domain):
     pytest.importorskip("rclpy")
-    result = CliRunner().invoke(app, ["doctor", "--image-topic", "no topic"])
+    result = visloc("doctor", "--image-topic", "no topic")
     assert isinstance(result.exception, SetupError)
     assert "cannot listen to no topic" in str(result.exception)
 

@@ -5,15 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from visloc_command import DEMO_MAP, ROOT
 
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
-
-ROOT = Path(__file__).resolve().parents[2]
-DEMO_MAP = ROOT / "maps" / "demo_room.tar.gz"
-
 
 # A program that is given lists of words, and tells of each how the command ended, what it wrote, and its error.
 COMMANDS = """

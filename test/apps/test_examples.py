@@ -3,15 +3,13 @@
 import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import pytest
+from visloc_command import DEMO_MAP, ROOT
 
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 
-ROOT = Path(__file__).resolve().parents[2]
-DEMO_MAP = str(ROOT / "maps" / "demo_room.tar.gz")
 LIVE = ROOT / "examples" / "02_localize_a_live_camera.py"
 EXAMPLES = sorted(set((ROOT / "examples").glob("[0-9]*.py")) - {LIVE})
 
@@ -38,13 +36,13 @@ def film(tmp_path_factory):
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_finds_the_camera_in_the_demo_map(example, recording, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [str(example), DEMO_MAP, str(recording)])
+    monkeypatch.setattr(sys, "argv", [str(example), str(DEMO_MAP), str(recording)])
     runpy.run_path(str(example), run_name="__main__")
     assert_tells_a_position(capsys.readouterr().out)
 
 
 def test_a_live_camera_is_found_in_the_demo_map(film):
-    command = [sys.executable, str(LIVE), DEMO_MAP, str(film)]
+    command = [sys.executable, str(LIVE), str(DEMO_MAP), str(film)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert finished.returncode == 0, finished.stderr
     assert_tells_a_position(finished.stdout)

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner
+from visloc_command import DEMO_MAP, visloc
 
 from visloc_ros.apps.cli import COMMANDS, app
 from visloc_ros.apps.command_replay import finish
 from visloc_ros.apps.console import print_json
 from visloc_ros.core.errors import SourceError
+from visloc_ros.core.map import open_map
 from visloc_ros.core.types import State
 from visloc_ros.evaluation.records import FrameRecord, RunRecord
 
-DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 WITHOUT = {
     "demo": "a show, whose report is read by people",
     "view": "runs until it is stopped",
@@ -22,10 +22,6 @@ WITHOUT = {
     "up": "runs until it is stopped",
     "maps delete": "has no result",
 }
-
-
-def visloc(*arguments):
-    return CliRunner().invoke(app, [*map(str, arguments)])
 
 
 def every_command():
@@ -82,10 +78,14 @@ def test_lists_are_lists(words):
     assert isinstance(json.loads(visloc(*words, "--json").stdout), list)
 
 
-def test_a_map_comes_from_hloc_and_says_so(room, tmp_path):
+def test_a_map_goes_to_hloc_and_back(tmp_path):
     assert visloc("export-hloc", DEMO_MAP, "-o", tmp_path / "hloc").exit_code == 0
-    told = json.loads(visloc("import-hloc", tmp_path / "hloc", "-o", tmp_path / "map", "--json").stdout)
+    assert "localize_sfm.main" in (tmp_path / "hloc" / "README.txt").read_text()
+    told = json.loads(visloc("import-hloc", tmp_path / "hloc", "-o", tmp_path / "map", "--metric", "--json").stdout)
     assert (told["map"], told["counts"]["images"] > 10) == (str(tmp_path / "map"), True)
+    assert open_map(tmp_path / "map").manifest.metric
+    again = visloc("export-hloc", tmp_path / "map", "-o", tmp_path / "hloc")
+    assert (again.exit_code, "not empty" in str(again.exception)) == (1, True)
 
 
 def test_the_words_of_the_next_command_are_on_standard_output_again(room):
@@ -104,8 +104,9 @@ def test_frames_are_told_meanwhile_with_what_each_stage_took(room):
 
 def test_a_run_that_finds_nothing_tells_its_figures_and_is_an_error(tmp_path, capsys):
     frames = tuple(FrameRecord(stamp_ns, State.LOST) for stamp_ns in range(9))
-    with pytest.raises(SourceError):
+    with pytest.raises(SourceError, match="no frame of elsewhere was localized"):
         finish(RunRecord("elsewhere", frames), tmp_path / "run", as_json=True)
+    assert (tmp_path / "run" / "summary.json").exists()
     told = capsys.readouterr().out
     assert json.loads(told[: told.rindex("}") + 1])["localized_frames"] == 0
 

@@ -3,24 +3,16 @@
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from visloc_command import DEMO_MAP, succeed, visloc
 
-from visloc_ros.apps.cli import app
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.feature_files import write_local_features
 from visloc_ros.core.manifest import file_info, read_manifest, write_manifest
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
-
-DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
-
-
-def visloc(*arguments):
-    return CliRunner().invoke(app, [*map(str, arguments)])
 
 
 def other_room(path, name):
@@ -48,8 +40,7 @@ def folder(tmp_path_factory):
 
 def test_each_image_is_found_in_its_map_and_written_to_its_folder(folder, tmp_path):
     words = ("localize", folder / "hall", folder / "walk", "--also", DEMO_MAP, "--output", tmp_path / "out")
-    told = visloc(*words, "--timings", "--json")
-    assert told.exit_code == 0, told.output
+    told = succeed(*words, "--timings", "--json")
     maps = json.loads(told.stdout)["maps"]
     assert {name: one["localized"] for name, one in maps.items()} == {"hall": 0, "demo_room": 1}
     assert all(one["success"] for one in maps["demo_room"]["frames"])

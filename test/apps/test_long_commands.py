@@ -2,9 +2,7 @@
 
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -14,18 +12,19 @@ pytest.importorskip("rclpy")
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from visloc_command import DEMO_MAP, PROGRAM
 
 from visloc_msgs.msg import LocalizationStatus
 from visloc_ros.nodes.qos import LATCHED
 from visloc_ros.sources.ros_messages import stamp_from_msg
 
-DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 TIMEOUT_S = 150.0
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "visloc_ros.apps.cli", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        [*PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> None:

@@ -1,46 +1,28 @@
 """The commands that people run, on the simulated room and the demo map."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from visloc_command import DEMO_MAP, run_program, succeed
 
-from visloc_ros.apps.cli import app
-from visloc_ros.apps.command_replay import finish
 from visloc_ros.core.advice import ADVICE
-from visloc_ros.core.errors import SourceError
 from visloc_ros.core.trajectory import read_tum
-from visloc_ros.core.types import Reason, State
-from visloc_ros.evaluation.records import FrameRecord, RunRecord
+from visloc_ros.core.types import Reason
 from visloc_ros.sources import SourceConfig, open_source
 
-DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 
-
-def in_its_own_process(*arguments: object) -> str:
-    command = [sys.executable, "-m", "visloc_ros.apps.cli", *map(str, arguments)]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=250)
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    return finished.stdout
-
-
-def visloc(*arguments: object) -> str:
-    finished = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
-    assert finished.exit_code == 0, finished.output
-    return finished.stdout
+def told(*arguments: object) -> str:
+    return succeed(*arguments).stdout
 
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulated")
     config = folder / "config.yaml"
-    config.write_text("duration_s: 3.0\nrate_hz: 15.0\nsamples: 1\n")
-    visloc("simulate", folder / "bag", "--pass", "localize", "--bag", "--config", config)
+    config.write_text("duration_s: 3.0\nrate_hz: 10.0\nsamples: 1\n")
+    told("simulate", folder / "bag", "--pass", "localize", "--bag", "--config", config)
     return folder / "bag"
 
 
@@ -48,14 +30,15 @@ def bag(tmp_path_factory):
 def runs(bag, tmp_path_factory):
     """One here, and one in its own process."""
     folders = [tmp_path_factory.mktemp("run") / "out" for _ in range(2)]
-    for call, folder in zip((visloc, in_its_own_process), folders, strict=True):
-        call("run", DEMO_MAP, bag, "--output", folder)
+    told("run", DEMO_MAP, bag, "--output", folders[0])
+    finished = run_program("run", DEMO_MAP, bag, "--output", folders[1])
+    assert finished.returncode == 0, finished.stdout + finished.stderr
     return folders
 
 
 def test_a_run_localizes_the_camera(runs):
     summary = json.loads((runs[0] / "summary.json").read_text())
-    assert summary["frames"] == 45
+    assert summary["frames"] == 30
     assert summary["localized_share_after_first_fix"] == 1.0
     assert summary["time_to_first_fix_s"] < 2.5
     assert summary["position_error_m"]["median"] < 0.02
@@ -70,7 +53,7 @@ def test_a_run_gives_the_same_poses_twice(runs):
 
 
 def test_localize_tells_every_frame_and_writes_them(bag, tmp_path):
-    output = visloc("localize", DEMO_MAP, bag, "--every", 20, "--output", tmp_path / "out")
+    output = told("localize", DEMO_MAP, bag, "--every", 14, "--output", tmp_path / "out")
     assert "localized 3 of 3 frames" in output
     lines = [json.loads(line) for line in (tmp_path / "out" / "poses.jsonl").read_text().splitlines()]
     assert [line["success"] for line in lines] == [True, True, True]
@@ -86,7 +69,7 @@ def test_localize_tells_every_frame_and_writes_them(bag, tmp_path):
 def photos(bag, tmp_path_factory):
     """Images of the second pass without calibration, and two that do not show the room."""
     folder = tmp_path_factory.mktemp("photos")
-    for number, frame in enumerate(open_source(bag, SourceConfig(every=7))):
+    for number, frame in enumerate(open_source(bag, SourceConfig(every=5))):
         cv2.imwrite(str(folder / f"{number:02d}.jpg"), cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
     for number in (98, 99):
         cv2.imwrite(str(folder / f"{number}.jpg"), np.full_like(frame.image, 128))
@@ -94,38 +77,31 @@ def photos(bag, tmp_path_factory):
 
 
 def test_without_calibration_the_maps_camera_is_confirmed_and_told(photos, tmp_path):
-    output = visloc("localize", DEMO_MAP, photos, "--output", tmp_path / "out")
+    output = told("localize", DEMO_MAP, photos, "--output", tmp_path / "out")
     assert "the map's camera, confirmed by frames found" in output
-    assert "localized 7 of 9 frames" in output
+    assert "localized 6 of 8 frames" in output
     assert f"2 x FEW_FEATURES: {ADVICE[Reason.FEW_FEATURES]}" in output
     lines = [json.loads(line) for line in (tmp_path / "out" / "poses.jsonl").read_text().splitlines()]
-    assert [line["camera"]["source"] for line in lines if line["success"]] == ["map"] * 7
+    assert [line["camera"]["source"] for line in lines if line["success"]] == ["map"] * 6
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert (summary["camera"]["source"], summary["poses_by_calibration"]) == ("map", {"map": 7})
+    assert (summary["camera"]["source"], summary["poses_by_calibration"]) == ("map", {"map": 6})
     assert summary["rejected"] == {"FEW_FEATURES": 2}
 
 
 def test_without_calibration_a_run_says_which_camera_it_took(photos, tmp_path):
-    assert "the map's camera" in visloc("run", DEMO_MAP, photos, "--output", tmp_path / "out")
+    assert "the map's camera" in told("run", DEMO_MAP, photos, "--output", tmp_path / "out")
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["camera"]["source"] == "map"
 
 
 def test_track_measures_the_odometry(bag, tmp_path):
-    figures = json.loads(visloc("track", bag, "--output", tmp_path / "odom.tum", "--json"))
-    assert figures["tracked_frames"] > 33
+    figures = json.loads(told("track", bag, "--output", tmp_path / "odom.tum", "--json"))
+    assert figures["tracked_frames"] > 22
     assert figures["ate_sim3_m"] < 0.02
     assert len(read_tum(tmp_path / "odom.tum")) == figures["tracked_frames"]
 
 
 def test_an_archive_of_a_map_is_as_good_as_the_folder(bag, tmp_path):
-    visloc("build-map", bag, "--every", 9, "--output", tmp_path / "map", "--archive")
-    assert "localized 1 of 1 frames" in visloc(
-        "localize", tmp_path / "map" / "reference.tar.gz", bag, "--first", 22, "--last", 22
+    told("build-map", bag, "--every", 6, "--output", tmp_path / "map", "--archive")
+    assert "localized 1 of 1 frames" in told(
+        "localize", tmp_path / "map" / "reference.tar.gz", bag, "--first", 15, "--last", 15
     )
-
-
-def test_a_run_that_localizes_nothing_is_told_as_an_error_with_its_report_written(tmp_path):
-    frames = tuple(FrameRecord(stamp_ns, State.LOST) for stamp_ns in range(9))
-    with pytest.raises(SourceError, match="no frame of elsewhere was localized"):
-        finish(RunRecord("elsewhere", frames), tmp_path / "run")
-    assert (tmp_path / "run" / "summary.json").exists()

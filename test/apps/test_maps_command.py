@@ -5,17 +5,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from visloc_command import DEMO_MAP, visloc
 
-from visloc_ros.apps.cli import app
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.map_archive import unpacked
 
-DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
-
 
 def maps(*arguments, answer=None):
-    return CliRunner().invoke(app, ["maps", *map(str, arguments)], input=answer)
+    return visloc("maps", *arguments, input=answer)
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ import json
 import numpy as np
 import pytest
 from phone_videos import sign, write_video
-from typer.testing import CliRunner
+from visloc_command import succeed
 
-from visloc_ros.apps.cli import app
 from visloc_ros.core.map import open_map
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.path import CameraPath, Wave
@@ -46,12 +45,6 @@ def film(path, walk, pass_name, rate_hz):
     sign(path, {"com.apple.quicktime.make": "Apple", "com.apple.quicktime.model": "iPhone 13"})
 
 
-def call(*arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phone")
@@ -61,7 +54,7 @@ def videos(tmp_path_factory):
 
 
 def test_a_portrait_video_without_calibration_is_mapped_and_another_is_found(videos):
-    told = call("build-map", videos / "map.mp4", "-o", videos / "map")
+    told = succeed("build-map", videos / "map.mp4", "-o", videos / "map").output
     assert "Apple iPhone 13" in told
     assert "move slowly" in told
     place = open_map(videos / "map")
@@ -73,7 +66,7 @@ def test_a_portrait_video_without_calibration_is_mapped_and_another_is_found(vid
     assert abs(camera.mean_focal_length() / FOCAL_PX - 1.0) < 3.0 * known["focal_sigma"] < 0.06
     assert f"focal length {camera.mean_focal_length():.1f} px to" in told
     assert known["source"] in (videos / "map" / "map.html").read_text()
-    found = call("localize", videos / "map", videos / "query.mp4", "-o", videos / "out")
+    found = succeed("localize", videos / "map", videos / "query.mp4", "-o", videos / "out").output
     summary = json.loads((videos / "out" / "summary.json").read_text())
     assert summary["localized"] >= 0.9 * summary["images"] == 9.0
     assert summary["camera"]["focal_length_px"] == pytest.approx(FOCAL_PX, rel=WITHIN)

@@ -2,26 +2,24 @@
 
 import json
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from visloc_command import DEMO_MAP, visloc
 
-from visloc_ros.apps.cli import app
 from visloc_ros.apps.command_evaluate import read_poses
 from visloc_ros.core.errors import ConfigError, SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import write_tum
-from visloc_ros.evaluation.trajectory_plot import draw, flattest_view
+from visloc_ros.evaluation.drawing import flattest_view
+from visloc_ros.evaluation.trajectory_plot import draw
 
-DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 POSES = [SE3.from_rotation_vector([0.0, 0.0, 0.1 * t], [np.cos(0.1 * t), np.sin(0.1 * t), 0.01 * t]) for t in range(60)]
 
 
 def plot(*arguments):
-    return CliRunner().invoke(app, ["plot", *map(str, arguments)])
+    return visloc("plot", *arguments)
 
 
 @pytest.fixture

@@ -2,14 +2,10 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from visloc_command import DEMO_MAP, succeed, visloc
 
-from visloc_ros.apps.cli import app
-
-DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 QUICK = """
 training:
   size: nano
@@ -21,10 +17,6 @@ training:
 """
 
 
-def visloc(*arguments):
-    return CliRunner().invoke(app, [*map(str, arguments)])
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A map that was prepared with frames of its place, the frames, and what was told."""
@@ -34,8 +26,7 @@ def place(tmp_path_factory):
     visloc("simulate", folder / "walk", "--pass", "localize", "--config", folder / "walk.yaml")
     (folder / "quick.yaml").write_text(QUICK)
     words = ("prepare", folder / "room.tar.gz", "--for", "landmarks", "--config", folder / "quick.yaml")
-    told = visloc(*words, "--source", folder / "walk", "--every", 2, "--json")
-    assert told.exit_code == 0, told.output
+    told = succeed(*words, "--source", folder / "walk", "--every", 2, "--json")
     return folder, json.loads(told.stdout)
 
 
@@ -47,8 +38,7 @@ def test_what_was_prepared_is_told(place):
 
 def test_both_ways_find_the_images_and_a_picture_shows_it(place, tmp_path):
     folder, _ = place
-    told = visloc("compare", folder / "room.tar.gz", folder / "walk", "--output", tmp_path / "out", "--json")
-    assert told.exit_code == 0, told.output
+    told = succeed("compare", folder / "room.tar.gz", folder / "walk", "--output", tmp_path / "out", "--json")
     figures = json.loads(told.stdout)
     assert list(figures) == ["retrieval", "landmarks"]  # all that the map is prepared for
     for figure in figures.values():
@@ -64,8 +54,7 @@ def test_both_ways_find_the_images_and_a_picture_shows_it(place, tmp_path):
 def fused(place):
     shutil.copy(DEMO_MAP, place[0] / "fused.tar.gz")
     (place[0] / "fused.yaml").write_text("{rho: 0.35, storage: int8}")
-    told = visloc("prepare", place[0] / "fused.tar.gz", "--for", "fused", "--config", place[0] / "fused.yaml")
-    assert told.exit_code == 0, told.output
+    told = succeed("prepare", place[0] / "fused.tar.gz", "--for", "fused", "--config", place[0] / "fused.yaml")
     return place[0] / "fused.tar.gz", told.stdout
 
 
@@ -107,8 +96,7 @@ def test_frames_are_localized_by_landmarks(place, tmp_path):
 def small(place):
     """The map reduced to landmarks, and what was told."""
     folder, _ = place
-    told = visloc("maps", "reduce", folder / "room.tar.gz", "--for", "landmarks", "-o", folder / "small", "--json")
-    assert told.exit_code == 0, told.output
+    told = succeed("maps", "reduce", folder / "room.tar.gz", "--for", "landmarks", "-o", folder / "small", "--json")
     return folder / "small", json.loads(told.stdout)
 
 
@@ -117,7 +105,7 @@ def test_a_map_is_reduced_and_told_to_be(small):
     assert told["map"] == str(path)
     assert sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) == told["bytes"] < told["whole_bytes"]
     assert "landmarks only, the rest of the map is not here" in visloc("maps", "info", path).output
-    assert visloc("maps", "check", path).exit_code == 0
+    succeed("maps", "check", path)
     entry = json.loads(visloc("maps", "info", path, "--json").stdout)
     assert (entry["searches"], entry["reduced"]) == (["landmarks"], True)
     words = ("maps", "reduce", path.parent / "room.tar.gz", "--for", "landmarks", "--output", path, "--overwrite")

@@ -1,25 +1,33 @@
-"""``visloc track``: the figures in its file, and what it says of bad input."""
+"""``visloc track``: the figures in its file, the scale that wheels give, and what it says of bad input."""
 
 import json
+import re
 import shutil
 from itertools import islice
 
 import cv2
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from visloc_command import succeed, visloc
 
-from visloc_ros.apps.cli import app
 from visloc_ros.apps.command_track import write_segments
 from visloc_ros.core.errors import CalibrationError, ConfigError, ModelError, OutputError, SourceError
-from visloc_ros.core.geometry import SE3
-from visloc_ros.core.trajectory import read_tum, write_tum
+from visloc_ros.core.geometry import SE3, rotation_vector, umeyama
+from visloc_ros.core.trajectory import NANOSECONDS, read_tum, write_tum
 from visloc_ros.core.types import OdometryPose
 from visloc_ros.evaluation.decoding import decode
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
+from visloc_ros.simulation.path import PATHS
 from visloc_ros.sources import open_source
+from visloc_ros.sources.bag_writer import BagWriter
+from visloc_ros.sources.ros_images import encode_jpeg
 
 NUM_FRAMES = 45
+# The IMU is mounted as a robot's base is: x ahead, y to the left, z up.
+BASE_FROM_CAMERA = SE3(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.array([0.2, 0.0, 0.3]))
+SIMULATION = SimulationConfig(
+    width=320, height=240, focal_px=240.0, rate_hz=15.0, duration_s=4.0, samples=1, light="none"
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +37,6 @@ def recording(tmp_path_factory):
     config = SimulationConfig(width=320, height=240, focal_px=240.0, rate_hz=15.0, duration_s=3.0, samples=1)
     write_folder(simulate(config, "map"), folder)
     return folder
-
-
-def visloc(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def figures_of(finished):
@@ -46,8 +50,7 @@ def figures_of(finished):
 def tracked(recording, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tracked")
     files = ("--plot", folder / "a.png", "--output", folder / "a.tum")
-    finished = visloc("track", recording, *files, "--json")
-    assert finished.exit_code == 0, finished.output
+    finished = succeed("track", recording, *files, "--json")
     return finished, folder
 
 
@@ -96,16 +99,14 @@ def test_a_folder_as_tum_publishes_it(recording, tracked, tmp_path):
     (folder / "rgb.txt").write_text("\n".join(["# color images", "# timestamp filename", *lines]))
     truth = frames.ground_truth
     write_tum(folder / "groundtruth.txt", begin_ns + truth.stamps_ns + 2_000_000, truth.poses)
-    finished = visloc("track", folder, "--json")
-    assert finished.exit_code == 0, finished.output
+    finished = succeed("track", folder, "--json")
     figures, known = figures_of(finished), figures_of(tracked[0])
     assert figures["tracked_frames"] == NUM_FRAMES
     assert figures["ate_sim3_m"] == pytest.approx(known["ate_sim3_m"], rel=0.02)
 
 
 def test_two_runs_give_the_same_path_and_people_get_a_table(recording, tracked, tmp_path):
-    again = visloc("track", recording, "-o", tmp_path / "again.tum", "--timings")
-    assert again.exit_code == 0
+    again = succeed("track", recording, "-o", tmp_path / "again.tum", "--timings")
     assert all(words in again.stdout for words in ("located afterwards", "Sim3 ATE", "init, once", "inference"))
     assert (tmp_path / "again.tum").read_text() == (tracked[1] / "a.tum").read_text()
 
@@ -113,14 +114,12 @@ def test_two_runs_give_the_same_path_and_people_get_a_table(recording, tracked, 
 def test_truth_may_be_given_as_a_file(recording, tracked, tmp_path):
     truth = read_tum(recording / "groundtruth_tum.txt")
     write_tum(tmp_path / "large.tum", truth.stamps_ns, [SE3(p.rotation, 7.0 * p.translation) for p in truth.poses])
-    finished = visloc("track", recording, "--ground-truth", tmp_path / "large.tum", "--json")
-    assert finished.exit_code == 0, finished.output
+    finished = succeed("track", recording, "--ground-truth", tmp_path / "large.tum", "--json")
     assert figures_of(finished)["ate_sim3_m"] == pytest.approx(7.0 * figures_of(tracked[0])["ate_sim3_m"], rel=1e-3)
 
 
 def test_live_at_the_speed_of_the_stamps(recording, tmp_path):
-    finished = visloc("track", recording, "--live", "--last", 14, "--json")
-    assert finished.exit_code == 0, finished.output
+    finished = succeed("track", recording, "--live", "--last", 14, "--json")
     figures = figures_of(finished)
     assert figures["live"] is True
     assert figures["frames"] + figures["frames_dropped"] == 15
@@ -194,8 +193,7 @@ def test_dpvo_adds_the_path_that_it_knows_in_the_end(recording, tmp_path):
         tmp_path / "a.tum",
         "--json",
     )
-    finished = visloc("track", recording, *arguments)
-    assert finished.exit_code == 0, finished.output
+    finished = succeed("track", recording, *arguments)
     given, refined = read_tum(tmp_path / "a.tum"), read_tum(tmp_path / "a_refined.tum")
     assert (len(given), len(refined)) == (5, 12)  # the end knows the frames before the start, too
     assert set(given.stamps_ns) < set(refined.stamps_ns)
@@ -229,3 +227,43 @@ def test_an_unwritable_file_is_told(recording, tmp_path):
     finished = visloc("track", recording, "--last", 1, "--plot", tmp_path)
     assert isinstance(finished.exception, OutputError)
     assert str(tmp_path) in str(finished.exception)
+
+
+@pytest.fixture(scope="module")
+def robot(tmp_path_factory):
+    """A recording of camera, IMU and wheels, and the true path of the camera."""
+    film, path = simulate(SIMULATION, "map"), tmp_path_factory.mktemp("robot") / "bag"
+    begin_ns = film.stamp_ns(0)
+    with BagWriter(path) as writer:
+        writer.write_tf("/tf_static", begin_ns, "base_link", "camera", BASE_FROM_CAMERA)
+        writer.write_tf("/tf_static", begin_ns, "base_link", "imu", SE3.identity())
+        for seconds in np.arange(0.0, SIMULATION.duration_s, 0.01):
+            base, later = (PATHS["map"].pose(t) @ BASE_FROM_CAMERA.inverse for t in (seconds, seconds + 0.01))
+            rate = rotation_vector(base.rotation.T @ later.rotation) / 0.01
+            stamp_ns = begin_ns + round(seconds * NANOSECONDS)
+            writer.write_imu("/imu", stamp_ns, "imu", base.rotation.T @ [0.0, 0.0, 9.81], rate)
+            writer.write_odometry("/wheels", stamp_ns, "odom", "base_link", base)
+        for frame in film:
+            writer.write_camera_info("/camera/camera_info", frame.stamp_ns, "camera", frame.camera)
+            jpeg = encode_jpeg(frame.image, 95)
+            writer.write_compressed_image("/camera/image/compressed", frame.stamp_ns, "camera", jpeg)
+    return path, film.ground_truth
+
+
+def test_the_scale_is_told_where_wheels_are_named(robot, tmp_path):
+    bag, truth = robot
+    arguments = ["track", bag, "--output", tmp_path / "path.tum"]
+    plain = visloc(*arguments)
+    told = visloc(*arguments, "--odometry-topic", "/wheels", "--imu-topic", "/imu")
+    assert (plain.exit_code, told.exit_code) == (0, 0), told.output
+    assert "m a unit" not in plain.stdout
+    found = re.search(r"([\d.]+) m a unit", told.stdout)
+    path = read_tum(tmp_path / "path.tum")
+    true = [truth.nearest(int(stamp_ns), 1000).translation for stamp_ns in path.stamps_ns]
+    assert float(found[1]) == pytest.approx(umeyama(true, path.positions).scale, rel=0.03)
+
+
+def test_a_topic_that_is_not_there_is_told(robot):
+    finished = visloc("track", robot[0], "--imu-topic", "/imu0")
+    assert finished.exit_code == 1
+    assert "no topic /imu0" in str(finished.exception)

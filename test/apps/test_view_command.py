@@ -3,37 +3,37 @@
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
-from pathlib import Path
 
 import cv2
 import httpx
 import numpy as np
 import pytest
 import trimesh
-from typer.testing import CliRunner
+from visloc_command import DEMO_MAP, PROGRAM, succeed, visloc
 
-from visloc_ros.apps.cli import app
-from visloc_ros.core.errors import VislocError
+from visloc_ros.core.errors import SourceError, VislocError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory import write_tum
 from visloc_ros.simulation import SimulationConfig, simulate
 
-DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 TIMEOUT_S = 60.0
 DRIVE = SimulationConfig(width=320, height=240, focal_px=240.0, duration_s=3.0, rate_hz=10.0)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 @contextmanager
 def viewing(*arguments):
     """A viewer as its own process; gives its address, and sees it end in peace."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "visloc_ros.apps.cli", "view", str(DEMO_MAP), "--port", str(port)]
+    port = free_port()
+    command = [*PROGRAM, "view", str(DEMO_MAP), "--port", str(port)]
     process = subprocess.Popen(
         [*command, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -81,16 +81,15 @@ def test_the_page_is_there_and_a_mesh_is_aligned(drive):
     [("--trajectory", "it is missing"), ("--mesh", "no mesh at"), ("--images", "give the trajectory")],
 )
 def test_a_file_that_is_not_there_is_named(tmp_path, option, word):
-    refused = CliRunner().invoke(app, ["view", str(DEMO_MAP), option, str(tmp_path / "missing")])
+    refused = visloc("view", DEMO_MAP, option, tmp_path / "missing")
     assert isinstance(refused.exception, VislocError)
     assert word in str(refused.exception)
 
 
 def test_a_camera_of_which_nothing_comes_ends_the_page_that_is_there(tmp_path):
-    command = [sys.executable, "-m", "visloc_ros.apps.cli", "view", str(DEMO_MAP), "--live", str(tmp_path / "missing")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
-    assert (ended.returncode, "Traceback" in ended.stderr) == (1, False)
-    assert "no image comes" in ended.stderr
+    ended = visloc("view", DEMO_MAP, "--live", tmp_path / "missing", "--port", free_port())
+    assert isinstance(ended.exception, SourceError)
+    assert "no image comes" in str(ended.exception)
 
 
 def wait_for(browser, condition, what):
@@ -151,8 +150,7 @@ def test_a_recording_for_rerun_holds_map_and_drive(drive, tmp_path):
         "--rerun",
         tmp_path / "a.rrd",
     )
-    finished = CliRunner().invoke(app, ["view", str(DEMO_MAP), *map(str, options)])
-    assert finished.exit_code == 0, finished.output
+    succeed("view", DEMO_MAP, *options)
     rows = Counter()
     for chunk in chunks.RrdReader(str(tmp_path / "a.rrd")).stream().to_chunks():
         rows[chunk.entity_path] += chunk.num_rows
@@ -165,10 +163,8 @@ def test_a_recording_for_rerun_holds_map_and_drive(drive, tmp_path):
 
 def test_what_the_nodes_send_is_shown_without_a_map_at_hand(ros_domain):
     pytest.importorskip("rclpy")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "visloc_ros.apps.cli", "view", "--live", "nodes", "--port", str(port)]
+    port = free_port()
+    command = [*PROGRAM, "view", "--live", "nodes", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         deadline = time.monotonic() + TIMEOUT_S

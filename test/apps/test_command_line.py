@@ -1,23 +1,18 @@
-"""Bad input on the command line: one line that says what to do, exit code 1, nothing lost."""
+"""The command line itself: help, completion, and bad input: one line that says what to do, and nothing is lost."""
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from visloc_command import run_program
+from visloc_command import visloc as invoke
 
 from visloc_ros.apps import cli
 
 MAPS_COMMANDS = [("maps", one) for one in ("list", "info", "check", "merge", "reduce", "delete")]
-
-
-def run_program(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own."""
-    command = [sys.executable, "-m", "visloc_ros.apps.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture
@@ -54,21 +49,7 @@ def write_images(folder: Path, images: list[np.ndarray]) -> Path:
 def test_help_names_every_command(visloc):
     finished = visloc("--help")
     assert finished.returncode == 0
-    for command in (
-        "build-map",
-        "demo",
-        "evaluate",
-        "export-hloc",
-        "import-hloc",
-        "localize",
-        "maps",
-        "replay",
-        "run",
-        "simulate",
-        "track",
-        "up",
-    ):
-        assert command in finished.stdout
+    assert all(f" {command} " in finished.stdout for command in cli.COMMANDS)
 
 
 @pytest.mark.parametrize("command", [*((name,) for name in cli.COMMANDS if name != "maps"), *MAPS_COMMANDS])
@@ -77,15 +58,31 @@ def test_the_help_of_each_command_has_an_example(visloc, command):
     assert words.count(f"visloc {' '.join(command)} ") >= 2, "in the usage and in an example"
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("visloc batc", {"batch"}), ("visloc build-map --outp", {"--output"}), ("visloc maps ch", {"check"})],
+)
+def test_words_are_completed(words, expected):
+    count = str(len(words.split()) - 1)
+    environment = {"_VISLOC_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": count}
+    assert set(invoke(env=environment).stdout.split()) == expected
+
+
 def test_version(visloc):
     assert visloc("--version").stdout.startswith("visloc 0.")
 
 
-@pytest.mark.parametrize("command", ["track", "build-map"])
-def test_a_missing_source(tmp_path, command):
-    arguments = ("--output", tmp_path / "map") if command == "build-map" else ()
-    expect_error(run_program(command, tmp_path / "absent.mp4", *arguments), "absent.mp4")
+def test_a_missing_source(visloc, tmp_path):
+    expect_error(visloc("track", tmp_path / "absent.mp4"), "absent.mp4")
+    expect_error(run_program("build-map", tmp_path / "absent.mp4", "--output", tmp_path / "map"), "absent.mp4")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["export-hloc", "import-hloc"])
+def test_what_is_no_map(visloc, tmp_path, command):
+    (tmp_path / "empty").mkdir()
+    expect_error(visloc(command, tmp_path / "empty", "--output", tmp_path / "out"), "not a map folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
 def test_an_empty_folder(visloc, tmp_path):
