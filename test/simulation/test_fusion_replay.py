@@ -9,18 +9,9 @@ from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import Estimate, OdometryPose, State
 from visloc_ros.simulation.fusion_replay import largest_odom_jump, whitened_errors
 from visloc_ros.simulation.fusion_runs import simulate_run
-from visloc_ros.simulation.fusion_scenario import FusionScenario
+from visloc_ros.simulation.fusion_scenario import EXACT
 
-EXACT = FusionScenario(
-    duration_s=15.0,
-    rate_hz=5.0,
-    position_drift=0.0,
-    rotation_drift_deg=0.0,
-    scale_drift=0.0,
-    rotation_scale_error=0.0,
-    anchor_sigma=0.0,
-    anchor_sigma_deg=0.0,
-)
+SHORT = replace(EXACT, duration_s=15.0, rate_hz=5.0)
 
 
 def estimates_of(run):
@@ -33,7 +24,7 @@ def estimates_of(run):
 
 
 def test_a_jump_of_odom_is_found_and_a_scaled_increment_is_none():
-    run = simulate_run(EXACT, 0)
+    run = simulate_run(SHORT, 0)
     estimates = estimates_of(run)
     assert largest_odom_jump(run, estimates) < 1e-9
     shift = SE3(np.eye(3), np.array([0.0, 0.02, 0.0]))
@@ -45,7 +36,7 @@ def test_a_jump_of_odom_is_found_and_a_scaled_increment_is_none():
 
 
 def test_from_one_segment_to_the_next_odom_must_stay():
-    run = simulate_run(replace(EXACT, losses=((7.0, 1.0),)), 0)
+    run = simulate_run(replace(SHORT, losses=((7.0, 1.0),)), 0)
     estimates = [
         e if isinstance(o, OdometryPose) else replace(e, odom_from_camera=None)
         for e, o in zip(estimates_of(run), run.odometry, strict=True)
