@@ -56,10 +56,11 @@ def picture(seed):
 
 
 def zipped(**members):
+    """The same bytes for the same members: all are dated 1980."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name, content in members.items():
-            archive.writestr(name.replace("__", "/"), content)
+            archive.writestr(zipfile.ZipInfo(name.replace("__", "/")), content)
     return packed.getvalue()
 
 
@@ -220,7 +221,8 @@ class TestCommand:
     @pytest.fixture
     def run(self, publish, tmp_path, monkeypatch):
         entry = publish("heads.zip", seven_scenes())
-        monkeypatch.setattr("visloc_ros.sources.data_fetching.DATA_SETS", (entry,))
+        for module in ("apps.command_fetch", "sources.data_fetching"):
+            monkeypatch.setattr(f"visloc_ros.{module}.DATA_SETS", (entry,))
         into = str(tmp_path / "data")
         return lambda *words, answer="": CliRunner().invoke(app, ["fetch-data", *words, "--into", into], input=answer)
 
@@ -250,6 +252,6 @@ class TestCommand:
         assert not (tmp_path / "data" / "toy" / "mine.txt").exists()
 
     def test_the_list_and_an_unknown_name(self, run):
-        assert all(entry.name in run("--list").output for entry in DATA_SETS)
+        assert "toy" in run("--list").output
         assert isinstance(run("other").exception, ConfigError)
         assert isinstance(run().exception, ConfigError)
