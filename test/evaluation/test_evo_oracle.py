@@ -1,6 +1,7 @@
 """Errors are those that evo prints, to its last digit, on a dozen trajectories and for all of its alignments."""
 
 import copy
+from functools import cache
 
 import numpy as np
 import pytest
@@ -89,7 +90,9 @@ def of_evo(trajectory):
     return PoseTrajectory3D(trajectory.positions, quaternions, trajectory.stamps_ns / NANOSECONDS)
 
 
-def evo_pair(estimate, truth, align, n_to_align=None):
+@cache
+def evo_pair(name, align, n_to_align=None):
+    estimate, truth = CASES[name]
     reference, estimated = sync.associate_trajectories(of_evo(truth), of_evo(estimate), max_diff=0.01)
     estimated = copy.deepcopy(estimated)
     if align == "origin":
@@ -114,7 +117,7 @@ def assert_same(found, expected):
 @pytest.mark.parametrize("align", ["none", "origin", "scale", "se3", "sim3"])
 def test_absolute_errors_are_those_of_evo(name, align):
     estimate, truth = CASES[name]
-    pair = evo_pair(estimate, truth, align)
+    pair = evo_pair(name, align)
     errors = evaluate_trajectories(estimate, truth, align)
     assert errors.num_matched == pair[0].num_poses
     assert_same(errors.position_error_m, evo_statistics(metrics.APE(POSITION), pair))
@@ -125,7 +128,7 @@ def test_absolute_errors_are_those_of_evo(name, align):
 def test_an_alignment_by_the_first_poses_is_evos(name):
     estimate, truth = CASES[name]
     errors = evaluate_trajectories(estimate, truth, "sim3", n_to_align=20)
-    assert_same(errors.position_error_m, evo_statistics(metrics.APE(POSITION), evo_pair(estimate, truth, "sim3", 20)))
+    assert_same(errors.position_error_m, evo_statistics(metrics.APE(POSITION), evo_pair(name, "sim3", 20)))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -140,7 +143,7 @@ def test_relative_errors_are_those_of_evo(name, delta, unit, all_pairs):
     estimate, truth = CASES[name]
     selection = PairSelection(delta, unit, all_pairs)
     errors = evaluate_trajectories(estimate, truth, "sim3", pair_selection=selection)
-    pair = evo_pair(estimate, truth, "sim3")
+    pair = evo_pair(name, "sim3")
     try:
         position, rotation = (
             evo_statistics(metrics.RPE(relation, delta, UNITS[unit], all_pairs=all_pairs), pair)

@@ -73,6 +73,11 @@ def results(tmp_path_factory):
     return run, path, Page(path.read_text(encoding="utf-8"))
 
 
+@pytest.fixture(scope="module")
+def long_run():
+    return make_synthetic_run(10_000)
+
+
 def page_text(path):
     return path.read_text(encoding="utf-8")
 
@@ -250,24 +255,20 @@ def test_lengths_of_a_map_without_scale_are_not_called_metres():
     assert "cm" not in words
 
 
-def test_a_run_without_a_fix_writes_all_files_too(tmp_path):
-    write_results(make_synthetic_run(20, localized=False), tmp_path)
-    assert {item.name for item in tmp_path.iterdir()} == RESULT_FILES
-    lines = (tmp_path / "trajectory.tum").read_text(encoding="utf-8").splitlines()
-    assert [line[0] for line in lines] == ["#"]
-
-
-def test_ten_thousand_frames_make_a_page_of_modest_size():
-    run = make_synthetic_run(10_000)
-    assert len(render_page(run, run_series(run), summarize(run), "")) < 3_000_000
+def test_ten_thousand_frames_make_a_page_of_modest_size(long_run):
+    assert len(render_page(long_run, run_series(long_run), summarize(long_run), "")) < 3_000_000
 
 
 def test_results_are_swapped_in_whole_and_other_files_left_alone(tmp_path):
-    """Whoever has the old page open keeps it: the new one comes under its name by a rename."""
+    """Whoever has the old page open keeps it: the new one comes under its name by a rename.
+
+    All files are there without a fix, too, and a title with dollar signs is no formula.
+    """
     folder, kept = tmp_path / "run", tmp_path / "kept.html"
     folder.mkdir()
     (folder / "mine.txt").write_text("keep", encoding="utf-8")
-    path = write_results(make_synthetic_run(20, localized=False), folder)
+    old = dataclasses.replace(make_synthetic_run(20, localized=False), title="a $ b $_{")
+    path = write_results(old, folder)
     kept.hardlink_to(path)
     write_results(make_synthetic_run(40, localized=False), folder)
     assert "20 frames" in kept.read_text(encoding="utf-8")
@@ -275,11 +276,8 @@ def test_results_are_swapped_in_whole_and_other_files_left_alone(tmp_path):
     assert json.loads((folder / "summary.json").read_text(encoding="utf-8"))["frames"] == 40
     assert {item.name for item in folder.iterdir()} == RESULT_FILES | {"mine.txt"}
     assert (folder / "mine.txt").read_text(encoding="utf-8") == "keep"
-
-
-def test_a_title_with_dollar_signs_is_no_formula(tmp_path):
-    run = dataclasses.replace(make_synthetic_run(5, localized=False), title="a $ b $_{")
-    assert write_results(run, tmp_path).exists()
+    lines = (folder / "trajectory.tum").read_text(encoding="utf-8").splitlines()
+    assert [line[0] for line in lines] == ["#"]
 
 
 def test_a_failure_while_writing_keeps_the_earlier_results(results, tmp_path, monkeypatch):
@@ -302,12 +300,11 @@ def test_an_output_that_is_a_file_is_refused(tmp_path):
         write_results(make_synthetic_run(5), tmp_path / "taken")
 
 
-def test_thinning_keeps_the_worst_error():
-    run = make_synthetic_run(9000)
-    frames = list(run.frames)
+def test_thinning_keeps_the_worst_error(long_run):
+    frames = list(long_run.frames)
     spoiled = SE3(frames[4321].map_from_camera.rotation, frames[4321].map_from_camera.translation + np.full(3, 0.5))
     frames[4321] = dataclasses.replace(frames[4321], map_from_camera=spoiled)
-    run = dataclasses.replace(run, frames=tuple(frames))
+    run = dataclasses.replace(long_run, frames=tuple(frames))
     series, axes = run_series(run), Figure().add_subplot()
     draw_errors(axes, run, series, "position")
     drawn = axes.lines[0].get_ydata()
