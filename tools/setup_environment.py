@@ -30,7 +30,7 @@ WORK = ROOT / "build" / "setup"
 LOG = WORK / "setup.log"
 STAMP = VENV / "visloc-setup.stamp"
 UNFINISHED = VENV / "visloc-setup.unfinished"
-INTERFACES = (ROOT / "visloc_msgs", ROOT / "tools" / "tf2_msgs")
+INTERFACES = ROOT / "visloc_msgs"
 
 MINIMUM_PYTHON = (3, 10)
 MAXIMUM_PYTHON = (3, 13)
@@ -98,8 +98,7 @@ def fingerprint() -> str:
 def input_files() -> Iterator[Path]:
     """List the files that the environment is made from."""
     yield from (LOCK, Path(__file__).resolve(), ROOT / "setup.py", ROOT / "setup.cfg", ROOT / "package.xml")
-    for package in INTERFACES:
-        yield from (path for path in package.rglob("*") if path.is_file())
+    yield from (path for path in INTERFACES.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
 
 
 @contextlib.contextmanager
@@ -202,57 +201,19 @@ def install_with_uv(again: bool) -> bool:
 
 def install_visloc_ros() -> None:
     """Link this checkout into the environment, with its commands."""
-    arguments = ["--no-build-isolation", "--no-deps", "--editable", str(ROOT)]
-    if not (UV.exists() and try_run([str(UV), "pip", "install", "--python", str(PYTHON), *arguments])):
-        run_pip(arguments)
+    install_from_checkout(["--editable", str(ROOT)])
 
 
 def build_interfaces() -> None:
-    """Compile visloc_msgs, and tf2_msgs where no wheel brings it, into the environment's own prefix.
-
-    There the start-up hook of the ROS wheels finds the libraries without anything being sourced.
-    """
-    name_this_python_in_cmake_files()
-    packages = [prepare_interface(package) for package in INTERFACES if not comes_as_wheel(package.name)]
-    colcon = [str(VENV / "bin" / "colcon"), "--log-base", str(WORK / "log"), "build"]
-    places = ["--build-base", str(WORK / "colcon"), "--install-base", str(VENV), "--merge-install"]
-    cmake = ["-GNinja", "-DBUILD_TESTING=OFF", f"-DPython3_EXECUTABLE={PYTHON}"]
-    run([*colcon, "--base-paths", *packages, *places, "--event-handlers", "console_direct+", "--cmake-args", *cmake])
+    """Compile visloc_msgs and tf2_msgs into the environment."""
+    install_from_checkout([str(INTERFACES)])
 
 
-def comes_as_wheel(package: str) -> bool:
-    """Tell whether an installed wheel, and not an earlier set-up, brings this ROS package."""
-    wheel = f"ros_{package}-*.dist-info"
-    return any(VENV.glob(f"lib/python*/site-packages/{wheel}"))
-
-
-def prepare_interface(source: Path) -> str:
-    """Copy an interface package to the build folder; a ``package.xml.in`` hides it from a robot's colcon."""
-    target = WORK / "interfaces" / source.name
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target)
-    template = target / "package.xml.in"
-    if template.exists():
-        template.rename(target / "package.xml")
-    return str(target)
-
-
-def name_this_python_in_cmake_files() -> None:
-    """Replace the include folders of the Python that the ROS wheels were built with by this environment's.
-
-    The files are hard links into uv's cache: each is replaced as a whole, never written in place.
-    """
-    script = "import numpy, sysconfig; print(sysconfig.get_config_var('INCLUDEPY'), numpy.get_include(), sep='\\n')"
-    answer = subprocess.check_output([str(PYTHON), "-c", script], env=build_environment(), text=True)
-    python_include, numpy_include = answer.splitlines()
-    for path in VENV.glob("share/*/cmake/*Export.cmake"):
-        text = path.read_text(encoding="utf-8")
-        mended = re.sub(r'/opt/python/[^";]*/numpy/_?core/include', numpy_include, text)
-        mended = re.sub(r'/opt/python/[^";]*/include/python[^";]*', python_include, mended)
-        if mended != text:
-            replacement = path.with_suffix(".new")
-            replacement.write_text(mended, encoding="utf-8")
-            replacement.replace(path)
+def install_from_checkout(arguments: list[str]) -> None:
+    """Build and install a package of this checkout with what the environment has."""
+    arguments = ["--no-build-isolation", "--no-deps", *arguments]
+    if not (UV.exists() and try_run([str(UV), "pip", "install", "--python", str(PYTHON), *arguments])):
+        run_pip(arguments)
 
 
 def check_result() -> None:
@@ -270,8 +231,8 @@ def build_environment() -> dict[str, str]:
     """Environment for the child processes: this one without any ROS installation, ``.venv`` first."""
     kept = {name: value for name, value in os.environ.items() if name not in ROS_VARIABLES}
     kept = {name: value for name, value in kept.items() if not name.startswith(("ROS_", "_ROS_", "VIRTUAL_ENV"))}
-    prefix = {"AMENT_PREFIX_PATH": str(VENV), "CMAKE_PREFIX_PATH": str(VENV), "VIRTUAL_ENV": str(VENV)}
-    return {**kept, **prefix, "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    path = f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {**kept, "VIRTUAL_ENV": str(VENV), "PATH": path}
 
 
 def run_pip(arguments: list[str]) -> None:

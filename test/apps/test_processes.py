@@ -167,6 +167,6 @@ def test_a_node_does_not_outlive_what_started_it_even_if_that_is_killed(tmp_path
 def test_where_ros_is_missing_it_is_said_which_extra_brings_it_and_nothing_starts(monkeypatch, tmp_path):
     monkeypatch.setattr("visloc_ros.apps.processes.find_spec", lambda name: None if name == "visloc_msgs" else object())
     nodes = NodeProcesses([NodeSpec("anchor_node", {})], tmp_path)
-    with pytest.raises(SetupError, match=r"^visloc_msgs cannot be imported: .*visloc_ros\[ros\]"):
+    with pytest.raises(SetupError, match=r"^visloc_msgs cannot be imported: .*\[ros\]. ./visloc_msgs"):
         nodes.__enter__()
     assert not list(tmp_path.iterdir())

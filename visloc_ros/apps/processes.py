@@ -111,7 +111,7 @@ def check_ros() -> None:
     if missing:
         raise SetupError(
             f"{' and '.join(missing)} cannot be imported: source the workspace's install/setup.bash; where no ROS 2 is "
-            "installed, run 'make setup' in a checkout, or pip install 'visloc_ros[ros]' and build visloc_msgs"
+            "installed, run 'make setup' in a checkout, or there: pip install '.[ros]' ./visloc_msgs"
         )
 
 
