@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +13,7 @@ import typer
 from visloc_ros import mapping
 from visloc_ros.apps.console import AsJson, StageBars, console, print_json
 from visloc_ros.apps.flags import needed, takes_flags
-from visloc_ros.apps.options import (
-    ConfigFile,
-    Overwrite,
-    SourcesOrFlags,
-    name_of,
-    takes_source_config,
-)
+from visloc_ros.apps.options import ConfigFile, Overwrite, SourcesOrFlags, name_of, takes_source_config
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map import pack_map
@@ -52,6 +47,9 @@ class GravityChoice(str, Enum):
     none = "none"
 
 
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Map folder to write; {name} is that of the first source.")
+]
 AddTo = Annotated[
     Path | None,
     typer.Option(help="Map that the images are added to; it stays as it is, unless --output is the same map."),
@@ -63,6 +61,24 @@ ReferenceFiles = Annotated[
         "metric. Once for all sources, or once for each ('none' for one without)."
     ),
 ]
+ScaleDistance = Annotated[
+    float, typer.Option(min=0.0, help="Metres between the first and the last registered camera; sets the scale.")
+]
+OdometryTopic = Annotated[str, typer.Option(help="Wheel odometry topic of the bag; sets the scale.")]
+ScaleFrom = Annotated[
+    Scale, typer.Option(help="Where metres must come from; auto takes what there is, GPS positions in photos last.")
+]
+ImuTopic = Annotated[str, typer.Option(help="IMU topic of the bag; gives the direction of up.")]
+CameraFromImu = Annotated[
+    str, typer.Option(help="Rotation from IMU to camera axes, 'w x y z'; otherwise from the bag's /tf_static.")
+]
+GravityFrom = Annotated[
+    GravityChoice,
+    typer.Option(
+        help="What gives the direction of up: an IMU, GPS positions, a level camera, or +z of the reference poses."
+    ),
+]
+Archive = Annotated[bool, typer.Option("--archive", help="Also pack the map as <output>/reference.tar.gz.")]
 
 
 @takes_flags
@@ -70,29 +86,16 @@ ReferenceFiles = Annotated[
 def build_map(
     source_config: SourceConfig,
     sources: SourcesOrFlags = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Map folder to write; {name} is that of the first source.")
-    ] = Path("maps/{name}"),
+    output: Output = Path("maps/{name}"),
     add_to: AddTo = None,
     reference_poses: ReferenceFiles = None,
-    scale_distance: Annotated[
-        float, typer.Option(min=0.0, help="Metres between the first and the last registered camera; sets the scale.")
-    ] = 0.0,
-    odometry_topic: Annotated[str, typer.Option(help="Wheel odometry topic of the bag; sets the scale.")] = "",
-    scale: Annotated[
-        Scale, typer.Option(help="Where metres must come from; auto takes what there is, GPS positions in photos last.")
-    ] = Scale.auto,
-    imu_topic: Annotated[str, typer.Option(help="IMU topic of the bag; gives the direction of up.")] = "",
-    camera_from_imu: Annotated[
-        str, typer.Option(help="Rotation from IMU to camera axes, 'w x y z'; otherwise from the bag's /tf_static.")
-    ] = "",
-    gravity: Annotated[
-        GravityChoice,
-        typer.Option(
-            help="What gives the direction of up: an IMU, GPS positions, a level camera, or +z of the reference poses."
-        ),
-    ] = GravityChoice.auto,
-    archive: Annotated[bool, typer.Option("--archive", help="Also pack the map as <output>/reference.tar.gz.")] = False,
+    scale_distance: ScaleDistance = 0.0,
+    odometry_topic: OdometryTopic = "",
+    scale: ScaleFrom = Scale.auto,
+    imu_topic: ImuTopic = "",
+    camera_from_imu: CameraFromImu = "",
+    gravity: GravityFrom = GravityChoice.auto,
+    archive: Archive = False,
     config: ConfigFile = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -113,22 +116,28 @@ def build_map(
     output = Path(str(output).replace("{name}", name_of(sources[0])))
     topics = replace(source_config, odometry_topic=odometry_topic, imu_topic=imu_topic, camera_from_imu=camera_from_imu)
     frames = open_all(sources, source_config, topics)
-    for phone in sorted({phone_of(source) for source in frames} - {""}):
-        console.print(phone_advice(phone), highlight=False, soft_wrap=True)
+    _advise_on_phones(frames)
     options = read_config(mapping.MappingConfig, config)
     frame = override_frame(options.frame, scale, scale_distance, gravity)
     poses = _read_references(reference_poses or [])
+    if add_to is None:
+        options = replace(options, frame=frame)
+        build = partial(mapping.build_map, frames, output, options, reference_poses=poses)
+    else:
+        _check_nothing_moves(frame != options.frame or poses is not None or bool(odometry_topic or imu_topic))
+        build = partial(mapping.extend_map, add_to, frames, output, options if config else None)
     with StageBars() as bars:
-        if add_to is None:
-            options = replace(options, frame=frame)
-            summary = mapping.build_map(
-                frames, output, options, reference_poses=poses, overwrite=overwrite, progress=bars
-            )
-        else:
-            _check_nothing_moves(frame != options.frame or poses is not None or bool(odometry_topic or imu_topic))
-            given = options if config else None
-            summary = mapping.extend_map(add_to, frames, output, given, overwrite=overwrite, progress=bars)
+        summary = build(overwrite=overwrite, progress=bars)
     packed = pack_map(output, output / "reference.tar.gz", overwrite=overwrite) if archive else None
+    _print(summary, output, packed, as_json)
+
+
+def _advise_on_phones(frames: list[FrameSource]) -> None:
+    for phone in sorted({phone_of(source) for source in frames} - {""}):
+        console.print(phone_advice(phone), highlight=False, soft_wrap=True)
+
+
+def _print(summary: mapping.MapSummary, output: Path, packed: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"map": output, "archive": packed, **asdict(summary)})
         return
