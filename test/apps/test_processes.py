@@ -146,7 +146,7 @@ def test_a_nice_node_leaves_the_processors_to_the_others(tmp_path):
 
 OUTLIVING = f"""
 import os, time
-from visloc_ros.core.supervision import end_with
+from visloc_ros.core.own_process import end_with
 end_with(os.getppid())
 print(os.getpid(), flush=True)
 time.sleep({TIMEOUT_S})

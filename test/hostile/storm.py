@@ -29,8 +29,8 @@ from visloc_msgs.msg import LocalizationStatus
 from visloc_msgs.srv import BuildMap, LoadMap, Localize, SaveMap, SetMode
 from visloc_ros.apps.processes import NodeProcesses, NodeSpec
 from visloc_ros.core.middleware import fast_dds_profile
-from visloc_ros.core.mode import Mode
 from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import Mode
 from visloc_ros.nodes.bag_recorder import message_class
 from visloc_ros.nodes.conversions import camera_to_msg, header
 from visloc_ros.nodes.qos import RELIABLE

@@ -10,7 +10,7 @@ from visloc_ros.core.geometry import SE3, rotation_matrix, rotation_vector
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.core.types import AnchorPose
-from visloc_ros.mapping.thumbnails import encode_thumbnail
+from visloc_ros.mapping.collection import encode_thumbnail
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.tracking import detect_corners
 from visloc_ros.simulation import SimulationConfig, simulate

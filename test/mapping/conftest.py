@@ -11,7 +11,7 @@ from kitchen_map import CONFIG, NUM_IMAGES, Recorder
 
 from visloc_ros.core.geometry import SE3
 from visloc_ros.mapping import build_map
-from visloc_ros.mapping.cameras import MapCamera
+from visloc_ros.mapping.map_sources import MapCamera
 from visloc_ros.mapping.matching import PairMatches
 from visloc_ros.mapping.pairs import Pair
 from visloc_ros.mapping.sfm_database import SfmImage

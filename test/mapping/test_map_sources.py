@@ -12,9 +12,8 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame
-from visloc_ros.mapping.cameras import CameraGroups, MapCamera
 from visloc_ros.mapping.collection import MapFrame, with_unique_names
-from visloc_ros.mapping.map_sources import TimeSpan, check_shared_references, label_sources
+from visloc_ros.mapping.map_sources import CameraGroups, MapCamera, TimeSpan, check_shared_references, label_sources
 from visloc_ros.sources.named_poses import NamedPoses
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=64, height=48, params=[50.0, 50.0, 32.0, 24.0])

@@ -1,10 +1,33 @@
-"""Pairs of images: each once, the right ones, the same every time."""
+"""Pairs of images: each once, the right ones, the same every time. Loop pairs find where a camera comes back.
+
+For loops, the room and the path are the simulated ones. Its surfaces carry points with a descriptor each, and views are
+exact projections with noise, so that everything from the global descriptors to the reconstruction runs in seconds.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from visloc_ros.core.geometry import SE3, rotation_matrix
-from visloc_ros.mapping.pairs import merge_pairs, pairs_to_known, retrieval_pairs, sequential_pairs, view_pairs
+from visloc_ros.core.camera import project
+from visloc_ros.core.geometry import SE3, rotation_matrix, umeyama
+from visloc_ros.core.map import LocalFeatures
+from visloc_ros.features.config import VladConfig
+from visloc_ros.features.nearest import NearestMatcher
+from visloc_ros.features.vlad import Vlad
+from visloc_ros.mapping.config import PairConfig, ReconstructionConfig
+from visloc_ros.mapping.map_sources import MapCamera
+from visloc_ros.mapping.pairs import (
+    loop_pairs,
+    merge_pairs,
+    pairs_to_known,
+    retrieval_pairs,
+    sequential_pairs,
+    view_pairs,
+)
+from visloc_ros.mapping.reconstruction import reconstruct, registered_poses
+from visloc_ros.mapping.sfm_database import SfmImage
+from visloc_ros.simulation import SimulationConfig, simulate
 
 
 def test_neighbours_within_the_window():
@@ -76,3 +99,114 @@ class TestViews:
     def test_the_angle_is_that_between_the_viewing_directions(self, degrees):
         poses = [SE3.identity(), SE3(rotation_matrix([0.0, np.radians(degrees), 0.0]), np.array([1.0, 0.0, 0.0]))]
         assert bool(view_pairs(poses, 1, 30.0)) == (degrees < 30.0)
+
+
+ROUND_S = 16.0  # the mapping pass takes this long around the room
+NUM_VIEWS = 48
+NUM_POINTS = 3000
+MOST_KEYPOINTS = 150
+WINDOW = 3
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Where an image was taken, its features, and the surface points (N,) that they are."""
+
+    map_from_camera: SE3
+    features: LocalFeatures
+    point_rows: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def visits():
+    """One round through the simulated room."""
+    rng = np.random.default_rng(10)
+    simulation = simulate(SimulationConfig(rate_hz=NUM_VIEWS / ROUND_S, duration_s=ROUND_S))
+    points, normals = surface_points(simulation.room, rng)
+    descriptors = unit_rows(rng.normal(size=(NUM_POINTS, 32)))
+    return [look(simulation, index, points, normals, descriptors, rng) for index in range(NUM_VIEWS)]
+
+
+def surface_points(room, rng):
+    areas = np.array([np.prod(quad.size) for quad in room.quads])
+    quads = [room.quads[row] for row in rng.choice(len(areas), NUM_POINTS, p=areas / areas.sum())]
+    points = np.concatenate([quad.point(rng.random(1), rng.random(1)) for quad in quads])
+    return points, np.array([quad.normal for quad in quads])
+
+
+def look(simulation, index, points, normals, descriptors, rng):
+    pose = simulation.pose(index)
+    pixels = project(simulation.camera, pose.inverse @ points)
+    inside = ((pixels > 0) & (pixels < [640, 480])).all(axis=1)
+    rows = np.flatnonzero(inside & (np.sum((pose.translation - points) * normals, axis=1) > 0))
+    hits = simulation.room.cast(pose.translation, points[rows] - pose.translation)
+    rows = rows[np.abs(hits.distances - 1.0) < 1e-3]
+    rows = rows[rng.random(len(rows)) < 0.7][:MOST_KEYPOINTS]
+    noisy = unit_rows(descriptors[rows] + rng.normal(0.0, 0.05, (len(rows), 32)))
+    keypoints = (pixels[rows] + rng.normal(0.0, 0.7, (len(rows), 2))).astype(np.float32)
+    return Visit(pose, LocalFeatures(keypoints, np.ones(len(rows), np.float32), noisy, (640, 480)), rows)
+
+
+def unit_rows(rows):
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def descriptors(visits):
+    vlad = Vlad.train([visit.features.descriptors for visit in visits], VladConfig(clusters=16))
+    return np.stack([vlad.describe_features(visit.features) for visit in visits])
+
+
+@pytest.fixture(scope="module")
+def loops(descriptors):
+    return loop_pairs(descriptors, 1, PairConfig().loop_gap)
+
+
+def position_errors(visits, pairs):
+    """Errors in metres of a map made of these pairs, after alignment to the true positions."""
+    matcher, camera = NearestMatcher(0.8), MapCamera(SimulationConfig().make_camera(), calibrated=True)
+    views = [SfmImage(f"{row:03d}.jpg", visit.features.keypoints, camera) for row, visit in enumerate(visits)]
+    matches = {(i, j): matcher.match(visits[i].features, visits[j].features).pairs for i, j in pairs}
+    poses = registered_poses(reconstruct(views, matches, ReconstructionConfig(threads=1)))
+    assert len(poses) == len(visits)
+    found = np.array([poses[view.name].translation for view in views])
+    true = np.array([visit.map_from_camera.translation for visit in visits])
+    return np.linalg.norm(umeyama(true, found) @ found - true, axis=1)
+
+
+def test_the_end_of_the_round_is_paired_with_its_beginning(visits, loops):
+    assert min(j - i for i, j in loops) >= PairConfig().loop_gap
+    shared = {pair: len(np.intersect1d(*(visits[row].point_rows for row in pair))) for pair in loops}
+    closing = [(i, j) for i, j in loops if i < 8 and j >= NUM_VIEWS - 8]
+    assert len(closing) >= 8
+    assert np.median([shared[pair] for pair in closing]) > 40
+
+
+def test_drift_drops_where_the_loop_is_closed(visits, loops):
+    neighbours = sequential_pairs(NUM_VIEWS, WINDOW)
+    open_errors = position_errors(visits, neighbours)
+    closed_errors = position_errors(visits, merge_pairs(neighbours, loops))
+    assert np.sqrt(np.mean(closed_errors**2)) < 0.7 * np.sqrt(np.mean(open_errors**2))
+    assert closed_errors.max() < 0.02
+
+
+def test_the_most_alike_images_of_a_slow_film_are_its_neighbours():
+    angles = np.radians(np.arange(0.0, 720.0, 4.0))  # two rounds, 90 images each
+    descriptors = np.stack([np.cos(angles), np.sin(angles), 0.8 * (angles > 6.27), np.ones_like(angles)], axis=1)
+    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
+    neighbours = sequential_pairs(len(angles), WINDOW)
+    gaps = [j - i for i, j in retrieval_pairs(descriptors, 4, neighbours)]
+    assert np.mean(np.array(gaps) < 20) > 0.9
+    loop_gaps = np.array([j - i for i, j in loop_pairs(descriptors, 1, 20)])
+    assert np.median(loop_gaps) == 90
+    assert np.abs(loop_gaps - 90).max() <= 12
+
+
+def test_loops_stay_within_a_film():
+    descriptors = np.ones((60, 4)) / 2.0
+    groups = ["a"] * 30 + ["b"] * 30
+    pairs = loop_pairs(descriptors, 3, 20, groups)
+    assert pairs
+    assert all((i < 30) == (j < 30) for i, j in pairs)
+    assert loop_pairs(descriptors, 0, 20) == []
+    assert loop_pairs(descriptors[:20], 2, 20) == []

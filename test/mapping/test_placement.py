@@ -13,9 +13,9 @@ from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.mapping.config import FrameConfig, ReconstructionConfig
 from visloc_ros.mapping.frame_sources import check_frame_config, scale_source
 from visloc_ros.mapping.geo import local_positions
+from visloc_ros.mapping.map_sources import SourceRecording
 from visloc_ros.mapping.placement import place
 from visloc_ros.mapping.reconstruction import registered_poses, triangulate_at_known_poses
-from visloc_ros.mapping.recording import SourceRecording
 from visloc_ros.mapping.scale import transform
 from visloc_ros.sources.measurements import Accelerations, GeoPosition, Measurements, WheelOdometry
 

@@ -1,4 +1,4 @@
-"""Selection of map images from frames whose motion and sharpness are known."""
+"""Selection of map images from frames whose motion and sharpness are known; thumbnails."""
 
 import cv2
 import numpy as np
@@ -7,6 +7,7 @@ import pytest
 
 from visloc_ros.core.sharpness import sharpness, shrink
 from visloc_ros.core.types import Frame
+from visloc_ros.mapping.collection import encode_thumbnail
 from visloc_ros.mapping.config import SelectionConfig
 from visloc_ros.mapping.selection import measure_motion
 from visloc_ros.mapping.selection import select_frames as select_counted_frames
@@ -126,3 +127,27 @@ class TestLimits:
     def test_large_images_are_made_small_first(self):
         assert shrink(np.zeros((480, 640), np.uint8)).shape == (240, 320)
         assert shrink(np.zeros((100, 200), np.uint8)).shape == (100, 200)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((480, 640), (240, 320)), ((720, 1280), (180, 320)), ((376, 1241), (97, 320)), ((240, 320), (240, 320))],
+)
+def test_they_have_the_shape_of_the_image(size, expected):
+    assert decoded(np.zeros(size, np.uint8)).shape[:2] == expected
+
+
+def test_an_image_that_is_small_is_not_enlarged():
+    assert decoded(np.zeros((90, 120), np.uint8)).shape[:2] == (90, 120)
+
+
+def test_colours_stay_what_they_are():
+    red = np.zeros((240, 320, 3), np.uint8)
+    red[..., 0] = 200
+    blue, green, found = decoded(red)[120, 160]
+    assert abs(int(found) - 200) < 10
+    assert max(blue, green) < 10
+
+
+def decoded(image):
+    return cv2.imdecode(np.frombuffer(encode_thumbnail(image), np.uint8), cv2.IMREAD_COLOR_BGR)

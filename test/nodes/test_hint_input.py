@@ -17,7 +17,7 @@ from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.manifest import Manifest, read_manifest, write_manifest
 from visloc_ros.core.map_archive import unpacked
 from visloc_ros.core.types import AnchorPose, Rejection
-from visloc_ros.mapping.alignment.positions import SIGMA_M
+from visloc_ros.mapping.alignment.poses import SIGMA_M
 from visloc_ros.nodes import conversions
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.hint_input import COMPASS_OFFSET, COMPASS_SIGMA, HintInput

@@ -2,7 +2,7 @@ import os
 import queue
 import threading
 
-from visloc_ros.core.priority import NICENESS
+from visloc_ros.core.own_process import NICENESS
 from visloc_ros.nodes.worker import Worker
 
 TIMEOUT_S = 10.0

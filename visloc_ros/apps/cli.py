@@ -17,7 +17,7 @@ from visloc_ros import __version__
 from visloc_ros.apps.aliases import find_alias, told_apart
 from visloc_ros.apps.console import console, error_console
 from visloc_ros.core.errors import SetupError, VislocError
-from visloc_ros.core.memory import keep_freed_memory
+from visloc_ros.core.own_process import keep_freed_memory
 
 COMMANDS = {
     "demo": ("command_demo", "demo"),

@@ -19,8 +19,7 @@ from visloc_ros.mapping.alignment.aligned_map import align_map as write_aligned
 from visloc_ros.mapping.alignment.fit import MapFit
 from visloc_ros.mapping.alignment.floor import align_to_floor
 from visloc_ros.mapping.alignment.grid import GridPose, align_to_grid
-from visloc_ros.mapping.alignment.poses import align_to_poses
-from visloc_ros.mapping.alignment.positions import align_to_positions
+from visloc_ros.mapping.alignment.poses import align_to_poses, align_to_positions
 from visloc_ros.mapping.alignment.tags import align_to_tags, read_tags
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.occupancy_grid import read_occupancy_grid

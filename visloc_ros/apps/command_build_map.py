@@ -18,7 +18,7 @@ from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map import pack_map
 from visloc_ros.mapping.config import FrameConfig
-from visloc_ros.mapping.reference_poses import ReferencePoses
+from visloc_ros.mapping.map_sources import ReferencePoses
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
 from visloc_ros.sources.opening import is_bag
 from visloc_ros.sources.phones import phone_advice, phone_of

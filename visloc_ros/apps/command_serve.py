@@ -12,8 +12,8 @@ import typer
 from visloc_ros.apps.console import console
 from visloc_ros.apps.options import Search
 from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.files import read_token
 from visloc_ros.core.map_folder import list_maps
-from visloc_ros.core.token_file import read_token
 from visloc_ros.localization.config import RETRIEVAL
 
 MOST_CONNECTIONS = 64

@@ -18,7 +18,7 @@ from visloc_ros.apps.processes import (
     run_until_stopped,
 )
 from visloc_ros.core.errors import ConfigError, MapError
-from visloc_ros.core.mode import Mode
+from visloc_ros.core.types import Mode
 
 RESTART_AFTER_S = 2.0  # as in visloc.launch.py
 HELPER_NICENESS = 5  # a third of the share of the nodes that localize, at its start as in a build

@@ -23,7 +23,7 @@ import yaml
 from visloc_ros.apps.console import console
 from visloc_ros.core.errors import SetupError
 from visloc_ros.core.middleware import fast_dds_profile
-from visloc_ros.core.supervision import RESTARTS_VARIABLE
+from visloc_ros.core.own_process import RESTARTS_VARIABLE
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class NodeSpec:
         arguments += ["--enclave", f"{self.remappings.get('__ns', '/visloc')}/{self.name}"]
         nice = ["nice", "-n", str(self.niceness)] if self.niceness else []
         # Not with -m: the process of bundle adjustment would import the node's module again.
-        end = f"from visloc_ros.core.supervision import end_with; end_with({os.getpid()})"
+        end = f"from visloc_ros.core.own_process import end_with; end_with({os.getpid()})"
         program = f"{end}; from visloc_ros.nodes.{self.name} import main; main()"
         return [*nice, sys.executable, "-c", program, *arguments]
 

@@ -1,12 +1,15 @@
-"""COLMAP's binary model (cameras.bin, images.bin, points3D.bin) as NumPy arrays.
+"""COLMAP's binary model (cameras.bin, images.bin, points3D.bin) as NumPy arrays; written with a check for a full disk.
 
 pycolmap reads these files into one Python object per point, and aborts on some broken ones; this reader gives
-arrays, and names the broken file. The layout is the one COLMAP documents under "Output Format".
+arrays, and names the broken file. The layout is the one COLMAP documents under "Output Format". COLMAP's own
+writer ignores write errors.
 """
 
 from __future__ import annotations
 
+import errno
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +32,7 @@ _POINT3D = np.dtype([("id", "<u8"), ("xyz", "<f8", 3), ("rgb", "u1", 3), ("error
 _TRACK_LENGTH_OFFSET = _POINT3D.itemsize - 8
 _TRACK_ELEMENT_BYTES = 8
 _MAX_NAME_BYTES = 4096
+_TRANSFORM_BYTES = 7 * 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,3 +210,41 @@ def _record_offsets(cursor: _Cursor, count: int) -> NDArray[np.int64]:
     cursor.offset = offset
     cursor.finish()
     return offsets
+
+
+def write_model(folder: Path, reconstruction: pycolmap.Reconstruction) -> None:
+    """Write a reconstruction as a binary model into a new folder. Raises OSError where the disk does not take it."""
+    folder.mkdir()
+    failure: ValueError | None = None
+    try:
+        reconstruction.write_binary(folder)
+    except ValueError as error:  # a file could not be opened
+        failure = error
+    for name, size in _sizes(reconstruction).items():
+        _check_size(folder / name, size)
+    if failure is not None:
+        raise OSError(errno.EIO, str(failure).splitlines()[0], str(folder))
+
+
+def _check_size(path: Path, size: int) -> None:
+    """Raise the error of the disk where a file is shorter than it must be."""
+    with path.open("ab") as file:
+        missing = size - file.tell()
+        if missing > 0:
+            file.write(bytes(missing))  # where the disk is full, this says so
+            raise OSError(errno.EIO, "it could not be written to its end", str(path))
+
+
+def _sizes(reconstruction: pycolmap.Reconstruction) -> Mapping[str, int]:
+    """The sizes (bytes) of the files of a model, as COLMAP documents them."""
+    rigs, frames, images = reconstruction.rigs.values(), reconstruction.frames.values(), reconstruction.images.values()
+    cameras, points = reconstruction.cameras.values(), reconstruction.points3D.values()
+    others = [pose for rig in rigs for pose in rig.non_ref_sensors.values()]
+    return {
+        "cameras.bin": 8 + sum(24 + 8 * len(camera.params) for camera in cameras),
+        "rigs.bin": 8 + 16 * len(rigs) + sum(9 + (_TRANSFORM_BYTES if pose is not None else 0) for pose in others),
+        "frames.bin": 8 + sum(12 + _TRANSFORM_BYTES + 16 * len(list(frame.data_ids)) for frame in frames),
+        "images.bin": 8
+        + sum(17 + _TRANSFORM_BYTES + len(image.name.encode()) + 24 * image.num_points2D() for image in images),
+        "points3D.bin": 8 + sum(51 + 8 * point.track.length() for point in points),
+    }

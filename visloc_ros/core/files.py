@@ -1,4 +1,4 @@
-"""Reading untrusted files: only plain files of a plausible size, with readable errors.
+"""Reading untrusted files: only plain files of a plausible size, with readable errors. A token is one of them.
 
 A pipe or a device could block its reader for ever, an endless or huge file fill the memory, and a name can be too long
 for the system. Every function raises the VislocError that it is given, with ``advice`` at the end of its message.
@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from visloc_ros.core.errors import VislocError
+from visloc_ros.core.errors import ConfigError, VislocError
 
 LARGEST_TEXT_BYTES = 256 << 20
 """A trajectory of a day at 30 Hz."""
@@ -21,6 +21,7 @@ LARGEST_SETTINGS_BYTES = 1 << 20
 LARGEST_IMAGE_BYTES = 256 << 20
 LARGEST_MODEL_BYTES = 16 << 30
 COPY_AGAIN = ": copy the map again or rebuild it"
+SHORTEST_TOKEN = 16
 
 
 def exists(path: Path) -> bool:
@@ -120,3 +121,13 @@ def _has_names(values: object) -> bool:
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         return False
     return all(_has_names(value) for value in values.values() if isinstance(value, dict))
+
+
+def read_token(path: Path | None) -> str:
+    """The token in a file, without the line's end; empty without a file. Raises ConfigError."""
+    if path is None:
+        return ""
+    token = read_text(path, ConfigError).strip()
+    if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError(f"{path} holds no token: write one word of {SHORTEST_TOKEN} or more plain characters into it")
+    return token

@@ -3,7 +3,7 @@
 In memory a map is plain contiguous arrays; on disk it is a folder (docs/maps.md) that stock hloc reads:
 ``sfm/`` (COLMAP model), ``features.h5``, ``global-feats-<descriptor>.h5``, ``vlad.h5`` (the codebook, with
 VLAD only) and ``manifest.json``. A folder made by stock hloc opens, too. A map that was reduced to what one way of
-searching needs (``core/map_reduction.py``) holds none of these but the manifest.
+searching needs (``core/map_preparation.py``) holds none of these but the manifest.
 """
 
 from __future__ import annotations

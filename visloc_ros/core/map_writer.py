@@ -14,6 +14,7 @@ import pycolmap
 from numpy.typing import NDArray
 
 from visloc_ros.core.atomic_write import atomic_folder, check_space, restore
+from visloc_ros.core.colmap_model import write_model
 from visloc_ros.core.errors import MapError, OutputError, OutputExistsError
 from visloc_ros.core.feature_files import (
     LocalFeatures,
@@ -23,7 +24,6 @@ from visloc_ros.core.feature_files import (
 )
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, file_info, write_manifest
 from visloc_ros.core.map_layout import own_layout
-from visloc_ros.core.model_writer import write_model
 
 
 def save_map(

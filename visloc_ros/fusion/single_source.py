@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.mode import Mode
 from visloc_ros.core.types import (
     ACCEPTED,
     AnchorPose,
     Estimate,
+    Mode,
     OdometryPose,
     Reason,
     Rejection,

@@ -14,7 +14,7 @@ from visloc_ros.core.config import Config
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import Map, only_prepared, open_map
-from visloc_ros.core.map_reduction import write_reduced
+from visloc_ros.core.map_preparation import write_reduced
 from visloc_ros.core.plugins import importable_plugins, load_plugin
 from visloc_ros.features import LocalExtractor, Matcher, make_matcher
 from visloc_ros.localization.config import RETRIEVAL, SEARCH_GROUP, AnchorConfig, search_names

@@ -21,22 +21,19 @@ from visloc_ros.core.timing import Stopwatch
 from visloc_ros.features import GlobalDescriptor, Vlad
 from visloc_ros.mapping.camera_knowledge import CameraKnowledge, assess_cameras
 from visloc_ros.mapping.card import write_card
-from visloc_ros.mapping.collection import FrameCollector, MapFrame
+from visloc_ros.mapping.collection import FrameCollector, MapFrame, write_thumbnails
 from visloc_ros.mapping.config import MappingConfig, PairConfig
 from visloc_ros.mapping.frame_sources import check_frame_config
-from visloc_ros.mapping.map_sources import MapSource, label_sources
+from visloc_ros.mapping.map_models import load_models
+from visloc_ros.mapping.map_sources import MapSource, ReferencePoses, SourceRecording, label_sources
 from visloc_ros.mapping.matching import PairMatches, match_pairs, renumber, without_weak_loops
-from visloc_ros.mapping.models import load_models
 from visloc_ros.mapping.pairs import Pair, loop_pairs, merge_pairs, retrieval_pairs, sequential_pairs, view_pairs
 from visloc_ros.mapping.parallel import count_workers
 from visloc_ros.mapping.placement import Placement, place
 from visloc_ros.mapping.reconstruction import reconstruct, registered_poses, triangulate_at_known_poses
-from visloc_ros.mapping.recording import SourceRecording
-from visloc_ros.mapping.reference_poses import ReferencePoses
 from visloc_ros.mapping.registration import register_views
 from visloc_ros.mapping.sparsification import sparsify
 from visloc_ros.mapping.summary import ImageCount, MapSummary, summarize
-from visloc_ros.mapping.thumbnails import write_thumbnails
 from visloc_ros.mapping.validation import validate_map
 from visloc_ros.sources import FrameSource
 

@@ -20,12 +20,11 @@ from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.mapping.builder import centroids_of, choose_pairs, count_images, with_cameras
 from visloc_ros.mapping.camera_knowledge import assess_cameras
-from visloc_ros.mapping.cameras import MapCamera
 from visloc_ros.mapping.card import write_card
-from visloc_ros.mapping.collection import FrameCollector, MapFrame
+from visloc_ros.mapping.collection import FrameCollector, MapFrame, write_thumbnails
 from visloc_ros.mapping.config import MappingConfig
 from visloc_ros.mapping.map_models import choose_config, global_descriptors, load_models_of
-from visloc_ros.mapping.map_sources import MapSource, label_sources
+from visloc_ros.mapping.map_sources import MapCamera, MapSource, label_sources
 from visloc_ros.mapping.matching import PairMatches, match_pairs, renumber, without_weak_loops
 from visloc_ros.mapping.pairs import merge_pairs, pairs_to_known
 from visloc_ros.mapping.parallel import count_workers
@@ -34,7 +33,6 @@ from visloc_ros.mapping.registration import register_views
 from visloc_ros.mapping.sfm_database import SfmImage, add_views
 from visloc_ros.mapping.sparsification import sparsify
 from visloc_ros.mapping.summary import ImageCount, MapSummary, summarize
-from visloc_ros.mapping.thumbnails import write_thumbnails
 from visloc_ros.mapping.validation import validate_map
 from visloc_ros.sources import FrameSource
 

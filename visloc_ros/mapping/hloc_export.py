@@ -11,6 +11,7 @@ import numpy as np
 import pycolmap
 from scipy.sparse import csr_matrix
 
+from visloc_ros.core.colmap_model import write_model
 from visloc_ros.core.errors import MapError, OutputError
 from visloc_ros.core.feature_files import write_centroids, write_global_descriptors, write_local_features
 from visloc_ros.core.geometry import Array
@@ -19,7 +20,6 @@ from visloc_ros.core.map import NO_POINT, Map, find_files, open_map
 from visloc_ros.core.map_archive import map_folder
 from visloc_ros.core.map_layout import CENTROIDS_NAME, MODEL_FOLDER, global_file_name
 from visloc_ros.core.map_writer import staged_folder
-from visloc_ros.core.model_writer import write_model
 from visloc_ros.core.types import Frame
 from visloc_ros.features import LocalExtractor
 from visloc_ros.mapping.hloc_queries import (

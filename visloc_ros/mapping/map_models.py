@@ -1,9 +1,9 @@
-"""The models that made a map, loaded again for images that are added to it."""
+"""The models that a map is made with, loaded once for a build, and again for images that are added to it."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,41 @@ from numpy.typing import NDArray
 from visloc_ros.core.errors import ConfigError, MapError, ModelError
 from visloc_ros.core.manifest import Manifest, ModelInfo
 from visloc_ros.core.map import Map
-from visloc_ros.features import GlobalConfig, GlobalDescriptor, LocalExtractor, Vlad, make_global_descriptor
+from visloc_ros.features import (
+    GlobalConfig,
+    GlobalDescriptor,
+    LocalExtractor,
+    Matcher,
+    Vlad,
+    is_trained_with_the_map,
+    make_extractor,
+    make_global_descriptor,
+    make_matcher,
+)
 from visloc_ros.mapping.config import MappingConfig
-from visloc_ros.mapping.models import MapModels, load_models
+from visloc_ros.mapping.parallel import PerThread
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class MapModels:
+    """Extractor, matcher (one for each thread), and the global descriptor unless it is trained with the map."""
+
+    extractor: LocalExtractor
+    matcher: PerThread[Matcher]
+    describer: GlobalDescriptor | None
+
+
+def load_models(config: MappingConfig) -> MapModels:
+    """Load the models of a configuration. Raises ConfigError on unknown names, ModelError on missing weights."""
+    # A network's own threads would only slow the workers down.
+    features = replace(config.features, torch_threads=config.features.torch_threads or 1)
+    describer = None
+    if not is_trained_with_the_map(config.global_descriptor):
+        describer = make_global_descriptor(config.global_descriptor)
+    matcher: PerThread[Matcher] = PerThread(lambda: make_matcher(config.matcher, config.features.name))
+    return MapModels(make_extractor(features), matcher, describer)
 
 
 def choose_config(map_: Map, config: MappingConfig | None) -> MappingConfig:

@@ -1,21 +1,56 @@
-"""The sources of a map: one or several sources of frames, each with its own reference poses or none."""
+"""The sources of a map: one or several sources of frames, each with its cameras, its own reference poses or none.
+
+Equal cameras of a source become one camera, which structure from motion refines once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
+from typing import TypeAlias
 
 import numpy as np
+import pycolmap
 
+from visloc_ros.core.camera import is_same_camera
 from visloc_ros.core.errors import ConfigError
-from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame
-from visloc_ros.mapping.cameras import CameraGroups
-from visloc_ros.mapping.reference_poses import ReferencePoses
 from visloc_ros.sources import FrameSource
 from visloc_ros.sources.measurements import Measurements, measurements_of
+from visloc_ros.sources.named_poses import NamedPoses
+
+ReferencePoses: TypeAlias = Trajectory | NamedPoses
+
+
+@dataclass(frozen=True, eq=False)
+class MapCamera:
+    """A camera that images share, and whether its intrinsics are known; guessed ones are refined."""
+
+    intrinsics: pycolmap.Camera
+    calibrated: bool
+
+
+class CameraGroups:
+    """The cameras of one source, each once for all its frames."""
+
+    def __init__(self, calibrated: bool) -> None:
+        self._calibrated = calibrated
+        self._cameras: list[MapCamera] = []
+        self._lock = threading.Lock()
+
+    def find(self, intrinsics: pycolmap.Camera) -> MapCamera:
+        """The camera with these intrinsics, the same object for every image of it, in all threads."""
+        with self._lock:
+            for known in self._cameras:
+                if is_same_camera(known.intrinsics, intrinsics):
+                    return known
+            self._cameras.append(MapCamera(intrinsics, self._calibrated))
+            return self._cameras[-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,3 +135,38 @@ def unique_labels(names: Iterable[str], taken: Collection[str] = ()) -> list[str
             label = f"{name}-{number}"
         labels.append(label)
     return labels
+
+
+@dataclass(frozen=True, eq=False)
+class SourceRecording:
+    """Stamps of one source's images by their names in the map, and the measurements beside them."""
+
+    stamps_ns: Mapping[str, int]
+    measurements: Measurements = field(default_factory=Measurements)
+
+    def path(self, map_from_cameras: Mapping[str, SE3]) -> Trajectory:
+        """Poses of the registered images of this recording, in order of time."""
+        stamped = {
+            stamp_ns: map_from_cameras[name] for name, stamp_ns in self.stamps_ns.items() if name in map_from_cameras
+        }
+        stamps_ns = sorted(stamped)
+        return Trajectory(np.array(stamps_ns, dtype=np.int64), tuple(stamped[stamp_ns] for stamp_ns in stamps_ns))
+
+
+def find_reference(references: ReferencePoses | None, name: str, stamp_ns: int, max_gap_s: float) -> SE3 | None:
+    """Reference pose ``map_from_camera`` of an image, by its name or its stamp; None where there is none."""
+    if references is None:
+        return None
+    return references.find(name) if isinstance(references, NamedPoses) else pose_at(references, stamp_ns, max_gap_s)
+
+
+def pose_at(trajectory: Trajectory, stamp_ns: int, max_gap_s: float) -> SE3 | None:
+    """Pose at a stamp, interpolated between poses at most ``max_gap_s`` apart; None where there is none."""
+    exact = trajectory.nearest(stamp_ns, 0)
+    if exact is not None:
+        return exact
+    right = int(np.searchsorted(trajectory.stamps_ns, stamp_ns))
+    if not 0 < right < len(trajectory):
+        return None
+    gap_ns = int(trajectory.stamps_ns[right] - trajectory.stamps_ns[right - 1])
+    return trajectory.interpolate(stamp_ns) if gap_ns <= max_gap_s * NANOSECONDS else None

@@ -18,9 +18,8 @@ from visloc_ros.mapping.config import FrameConfig
 from visloc_ros.mapping.frame_sources import SCALE_NAMES, scale_source
 from visloc_ros.mapping.geo import GeoFit, fit_to_positions
 from visloc_ros.mapping.gravity import RELIABLE_ERROR_DEG, Up, find_up, level
+from visloc_ros.mapping.map_sources import SourceRecording, pose_at
 from visloc_ros.mapping.reconstruction import registered_poses
-from visloc_ros.mapping.recording import SourceRecording
-from visloc_ros.mapping.reference_poses import pose_at
 from visloc_ros.mapping.scale import align_to_references, scale_to_distance, transform
 from visloc_ros.sources.measurements import Accelerations, WheelOdometry
 

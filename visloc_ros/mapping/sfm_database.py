@@ -15,7 +15,7 @@ import pycolmap
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.mapping.cameras import MapCamera
+from visloc_ros.mapping.map_sources import MapCamera
 from visloc_ros.mapping.pairs import Pair
 
 

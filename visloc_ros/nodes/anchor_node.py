@@ -22,8 +22,8 @@ from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.errors import ConfigError, ManifestError, MapError, OutputError, VislocError
 from visloc_ros.core.files import exists, is_folder
 from visloc_ros.core.landmark_colours import landmark_colours
+from visloc_ros.core.map_archive import export_map
 from visloc_ros.core.map_check import check_map
-from visloc_ros.core.map_export import export_map
 from visloc_ros.core.types import Anchor, Frame, Reason, Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.searchable_map import open_searchable_map

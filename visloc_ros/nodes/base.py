@@ -30,7 +30,7 @@ from threadpoolctl import threadpool_limits
 
 from visloc_ros.core.config import Config
 from visloc_ros.core.errors import VislocError
-from visloc_ros.core.memory import keep_freed_memory
+from visloc_ros.core.own_process import keep_freed_memory
 from visloc_ros.nodes.guard import Guard
 from visloc_ros.nodes.parameters import NodeOptions
 from visloc_ros.nodes.qos import REQUESTS

@@ -9,7 +9,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from visloc_ros.core.supervision import restarts
+from visloc_ros.core.own_process import restarts
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.qos import RELIABLE
 

@@ -15,8 +15,7 @@ from visloc_msgs.msg import Anchor as AnchorMsg
 from visloc_msgs.msg import LoopClosure, OdometryStatus, TrackedPose
 from visloc_msgs.srv import SetMode
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.mode import Mode
-from visloc_ros.core.types import Reason
+from visloc_ros.core.types import Mode, Reason
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.fusion_output import FusionNodeConfig, FusionOutput

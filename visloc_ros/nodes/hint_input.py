@@ -13,7 +13,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.localization import HeadingHint, PositionHint, SearchHint
-from visloc_ros.mapping.alignment.positions import SIGMA_M
+from visloc_ros.mapping.alignment.poses import SIGMA_M
 from visloc_ros.mapping.geo import local_positions
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import heading_from_msg, position_from_msg

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.errors import ConfigError
-from visloc_ros.core.token_file import read_token
+from visloc_ros.core.files import read_token
 from visloc_ros.core.types import Anchor, Frame
 from visloc_ros.nodes.anchor_output import AnchorOutput
 from visloc_ros.nodes.base import VislocNode, run

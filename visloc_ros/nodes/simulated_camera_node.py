@@ -10,7 +10,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from tf2_msgs.msg import TFMessage
 
 from visloc_ros.core.config import Config, option, section
-from visloc_ros.core.priority import give_way
+from visloc_ros.core.own_process import give_way
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.conversions import BASE_FROM_OPTICAL, camera_to_msg, header, pose_to_msg, transform_to_msg
 from visloc_ros.nodes.qos import RELIABLE, SENSOR, TF_STATIC

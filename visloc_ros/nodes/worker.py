@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from visloc_ros.core.errors import DeadlineError
-from visloc_ros.core.priority import give_way
+from visloc_ros.core.own_process import give_way
 
 ItemT = TypeVar("ItemT")
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 
 from visloc_ros.core.clock import StampGuard, StampVerdict
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.mode import Mode
 from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
@@ -25,6 +24,7 @@ from visloc_ros.core.types import (
     Frame,
     LoopClosure,
     MapIdentity,
+    Mode,
     OdometryPose,
     Reason,
     Rejection,

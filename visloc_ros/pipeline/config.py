@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from visloc_ros.core.config import Config, option, section
-from visloc_ros.core.mode import Mode
+from visloc_ros.core.types import Mode
 from visloc_ros.fusion import FusionConfig
 
 

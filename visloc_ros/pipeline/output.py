@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.mode import Mode
 from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import Estimate, State
+from visloc_ros.core.types import Estimate, Mode, State
 from visloc_ros.fusion.health import inflated_covariance
 from visloc_ros.fusion.odom_velocity import OdomState
 from visloc_ros.pipeline.config import BackendConfig

@@ -21,8 +21,7 @@ from visloc_ros.mapping.alignment.aligned_map import align_map
 from visloc_ros.mapping.alignment.fit import MapFit
 from visloc_ros.mapping.alignment.floor import align_to_floor
 from visloc_ros.mapping.alignment.grid import GridPose, align_to_grid
-from visloc_ros.mapping.alignment.poses import align_to_poses
-from visloc_ros.mapping.alignment.positions import align_to_positions
+from visloc_ros.mapping.alignment.poses import align_to_poses, align_to_positions
 from visloc_ros.mapping.alignment.tags import align_to_tags, read_tags
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.living_room import make_living_room

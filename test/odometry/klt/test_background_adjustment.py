@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_local_maps import CONFIG, make_map
 
-from visloc_ros.core.priority import NICENESS
+from visloc_ros.core.own_process import NICENESS
 from visloc_ros.odometry.klt.adjustment import InlineAdjuster, snapshot_window
 from visloc_ros.odometry.klt.background_adjustment import BackgroundAdjuster
 

@@ -1,6 +1,11 @@
-"""Moves a map to the frame of known camera poses: those of a laser's localization, a survey, another map."""
+"""Moves a map to the frame of known camera poses, or to the earth (axes east, north, up) by positions of its images.
+
+Poses are those of a laser's localization, a survey, another map; positions those of GNSS.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -9,8 +14,12 @@ from visloc_ros.core.geometry import SE3, Sim3, rotation_angle_deg
 from visloc_ros.core.map import Map
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.mapping.alignment.fit import MapFit
-from visloc_ros.mapping.reference_poses import ReferencePoses, find_reference
+from visloc_ros.mapping.geo import fit_to_positions
+from visloc_ros.mapping.gravity import RELIABLE_ERROR_DEG, Up, find_up
+from visloc_ros.mapping.map_sources import ReferencePoses, find_reference
 from visloc_ros.mapping.scale import align_to_references
+from visloc_ros.sources import FrameSource
+from visloc_ros.sources.measurements import GeoPosition, measurements_of
 
 _MAX_GAP_S = 0.2
 _ROUNDS = 5
@@ -18,6 +27,9 @@ _OUTLIER_DEVIATIONS = 3.0  # of the median distance, as a standard deviation
 _LEAST_TOLERANCE_M = 0.02
 _MOST_OUTLIERS = 0.5
 _EARLIEST_NS = 10**9 * NANOSECONDS  # stamps of 2001 and later; smaller numbers are numbers of images
+SIGMA_M = 5.0
+"""Standard deviation of positions that do not state theirs: of a phone under the open sky."""
+_LEVEL_ERROR_DEG = 1.0  # of a map that is gravity-aligned by its manifest
 
 
 def align_to_poses(map_: Map, references: ReferencePoses) -> MapFit:
@@ -65,3 +77,32 @@ def _stamp_of(name: str) -> int:
     stem = name.rpartition("/")[2].rpartition(".")[0] or name.rpartition("/")[2]
     digits = stem.rpartition("_")[2]
     return int(digits) if digits.isdecimal() and len(digits) <= 19 and int(digits) >= _EARLIEST_NS else -1
+
+
+def align_to_positions(map_: Map, source: FrameSource) -> MapFit:
+    """Move a map to the positions of the images of a source that it was made from. Raises MapError."""
+    by_stamp = measurements_of(source).geo_positions
+    positions = _by_name(((frame.name or f"{frame.stamp_ns}.jpg", frame.stamp_ns) for frame in source), by_stamp)
+    centres = {image.name: image.map_from_camera.translation for image in map_.images}
+    up = find_up([image.map_from_camera for image in map_.images])
+    if map_.manifest.gravity_aligned:
+        up = Up(np.array([0.0, 0.0, 1.0]), map_.manifest.gravity_error_deg or _LEVEL_ERROR_DEG, "map")
+    fit = fit_to_positions(centres, positions, up, SIGMA_M)
+    if fit.axes_error_deg > RELIABLE_ERROR_DEG:
+        raise MapError(
+            f"the positions fix the axes only to {fit.axes_error_deg:.0f} deg: the path is too short or too straight "
+            "for their errors"
+        )
+    origin = {key: getattr(fit.origin, key) for key in ("latitude", "longitude", "altitude")}
+    residuals = {
+        "images": fit.num_positions,
+        "left_out": fit.num_outliers,
+        "scale_error": fit.scale_error,
+        "axes_error_deg": fit.axes_error_deg,
+    }
+    known = {key: value for key, value in origin.items() if value is not None}
+    return MapFit(fit.map_from_sfm, "GPS positions", residuals, True, True, known)
+
+
+def _by_name(frames: Iterable[tuple[str, int]], by_stamp: Mapping[int, GeoPosition]) -> dict[str, GeoPosition]:
+    return {name: by_stamp[stamp_ns] for name, stamp_ns in frames if stamp_ns in by_stamp}

@@ -11,8 +11,7 @@ from multiprocessing.connection import Connection
 from threadpoolctl import threadpool_limits
 
 from visloc_ros.core.child_process import deaf_to_ctrl_c
-from visloc_ros.core.memory import keep_freed_memory
-from visloc_ros.core.priority import give_way
+from visloc_ros.core.own_process import give_way, keep_freed_memory
 from visloc_ros.odometry.klt.adjustment import Adjustment, WindowSnapshot, solve
 
 log = logging.getLogger(__name__)

@@ -17,8 +17,7 @@ from visloc_ros.core.camera import project
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import NO_POINT, LocalFeatures, Map, open_map
-from visloc_ros.core.map_card import put_section
-from visloc_ros.core.map_preparation import add_prepared
+from visloc_ros.core.map_preparation import add_prepared, put_section
 from visloc_ros.core.progress import Progress, SilentProgress, track
 from visloc_ros.core.types import AnchorPose
 from visloc_ros.localization.anchor import AnchorEngine

@@ -1,4 +1,4 @@
-"""Freed memory stays with the process."""
+"""What a process sets for itself: freed memory stays with it."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 
 FREE_AND_TAKE_AGAIN = """
 import resource
-from visloc_ros.core.memory import keep_freed_memory
+from visloc_ros.core.own_process import keep_freed_memory
 {prepare}
 for _ in range(3):
     page = b"x" * (48 << 20)
