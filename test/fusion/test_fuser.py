@@ -14,7 +14,13 @@ from visloc_ros.core.types import PENDING, OdometryPose, Reason, Rejection, Stat
 from visloc_ros.evaluation.consistency import Consistency
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import MAX_INNOVATIONS, Fuser
-from visloc_ros.simulation.fusion_replay import FollowedPoints, play, position_errors, rotation_errors_deg, squared_errors
+from visloc_ros.simulation.fusion_replay import (
+    FollowedPoints,
+    play,
+    position_errors,
+    rotation_errors_deg,
+    squared_errors,
+)
 from visloc_ros.simulation.fusion_runs import make_anchor, simulate_run
 from visloc_ros.simulation.fusion_scenario import EXACT, FusionScenario
 
