@@ -1,4 +1,4 @@
-"""ALIKED's own arithmetic against torch's, piece by piece."""
+"""ALIKED's own arithmetic against torch's, where the whole network would not show a difference."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ torchvision = pytest.importorskip("torchvision")
 import torch.nn.functional as F  # noqa: E402
 
 from visloc_ros.features.backends import aliked_network  # noqa: E402
-from visloc_ros.features.backends.aliked_descriptors import sample, selu_  # noqa: E402
+from visloc_ros.features.backends.aliked_descriptors import sample  # noqa: E402
 from visloc_ros.features.backends.aliked_network import SIZES, AlikedNetwork  # noqa: E402
 
 
@@ -43,32 +43,12 @@ def make_network(seed=0):
     return network
 
 
-@pytest.mark.parametrize("spread", [1e-3, 1.0, 1e3])
-def test_selu_is_that_of_torch(spread):
-    values = spread * random_map(8, 30, 40)
-    torch.testing.assert_close(selu_(values.clone()), F.selu(values), atol=1e-6, rtol=1e-6)
-
-
 def test_sampling_is_bilinear_and_zero_outside():
     features = random_map(5, 7, 9)
     positions = torch.from_numpy(np.random.default_rng(1).uniform(-3.0, 11.0, (400, 2)).astype(np.float32))
     grid = positions / torch.tensor([8.0, 6.0]) * 2.0 - 1.0
     expected = F.grid_sample(features, grid[None, None], align_corners=True)[0, :, 0].T
     torch.testing.assert_close(sample(features, positions, in_first(positions)), expected, atol=1e-5, rtol=0.0)
-
-
-@pytest.mark.parametrize("position", [(0.0, 0.0), (8.0, 6.0), (3.0, 4.0)])
-def test_sampling_a_whole_pixel_gives_that_pixel(position):
-    features = random_map(5, 7, 9)
-    column, row = map(int, position)
-    positions = torch.tensor([position])
-    found = sample(features, positions, in_first(positions))
-    torch.testing.assert_close(found[0], features[0, :, row, column])
-
-
-def test_sampling_nowhere_gives_nothing():
-    nowhere = torch.empty(0, 2)
-    assert sample(random_map(5, 7, 9), nowhere, in_first(nowhere)).shape == (0, 5)
 
 
 def test_sampling_a_batch_is_sampling_each_of_its_maps():
@@ -92,15 +72,6 @@ def test_deformable_convolution_is_that_of_torchvision(batch):
     torch.testing.assert_close(convolution(x), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_folding_the_normalisation_changes_nothing():
-    network = make_network()
-    image = random_map(3, 64, 96, seed=3).abs().clamp(max=1.0)
-    before = [part.clone() for part in maps_of(network, image)]
-    network.fold_normalization()
-    for one, other in zip(before, maps_of(network, image), strict=True):
-        torch.testing.assert_close(other, one, atol=2e-4, rtol=1e-3)
-
-
 @pytest.mark.parametrize("rows", [2, 32, 50])
 def test_strips_join_without_a_seam(monkeypatch, rows):
     network = make_network()
@@ -111,23 +82,3 @@ def test_strips_join_without_a_seam(monkeypatch, rows):
     monkeypatch.setattr(aliked_network, "_STRIP_ROWS", {"cpu": rows})
     for one, other in zip(whole, network._full_resolution(image), strict=True):
         torch.testing.assert_close(other, one, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_maps_of_a_batch_are_those_of_its_images(dtype):
-    network = make_network()
-    network.fold_normalization()
-    network.to(dtype)
-    images = random_map(3, 96, 64, seed=5, batch=3).abs().clamp(max=1.0).to(dtype)
-    together = maps_of(network, images)
-    rounding = 1e-4 if dtype == torch.float32 else 0.05  # sums of a batch may be of another order
-    for index in range(3):
-        for one, alone in zip(together, maps_of(network, images[index : index + 1]), strict=True):
-            torch.testing.assert_close(one[index], alone[0], atol=rounding, rtol=rounding)
-
-
-def maps_of(network, image):
-    """Everything dense that the network computes."""
-    full, half, hidden = network._full_resolution(image)
-    coarse = network._coarse_levels(half)
-    return full, half, *coarse, network._score_maps(hidden, coarse)

@@ -92,11 +92,6 @@ def test_one_at_a_time_nothing_is_rounded_otherwise(photos):
             np.testing.assert_array_equal(getattr(one, name), getattr(alone, name))
 
 
-def test_images_that_show_nothing_have_no_features():
-    found = extractor_of().extract_many([np.full((64, 96), 128, np.uint8)] * 2)
-    assert [one.descriptors.shape for one in found] == [(0, 128)] * 2
-
-
 @pytest.mark.parametrize("name", ["aliked-n16", "sift"])
 def test_on_a_processor_images_are_taken_one_by_one_and_none_give_nothing(name):
     extractor = make_extractor(FeatureConfig(name=name, device="cpu"))

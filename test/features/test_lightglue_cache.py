@@ -38,15 +38,9 @@ def prepare():
     return Preparer()
 
 
-def test_an_image_is_prepared_once(prepare):
-    cache, features = PreparedCache(10 * KILOBYTE), make_features()
-    assert cache.get(features, prepare) is cache.get(features, prepare)
-    assert prepare.counts == [3]
-
-
-def test_equal_features_of_another_image_are_prepared_again(prepare):
+def test_an_image_is_prepared_once_and_equal_features_of_another_apart(prepare):
     cache, one, other = PreparedCache(10 * KILOBYTE), make_features(), make_features()
-    cache.get(one, prepare)
+    assert cache.get(one, prepare) is cache.get(one, prepare)
     cache.get(other, prepare)
     assert prepare.counts == [3, 3]
 
