@@ -142,7 +142,7 @@ class _Robot:
         """The nodes from images to poses. The search takes longest to start, and begins first."""
         if composition:
             return [self.recording_node("visloc_node", {**searching.parameters, **following, **fusion})]
-        if mode is Mode.HLOC:
+        if mode is Mode.ANCHORS:
             return [searching, self.node("fusion_node", fusion)]
         tracking = self.recording_node("localization_node", {**following, **fusion})
         return [tracking] if mode is Mode.ODOM else [searching, tracking]

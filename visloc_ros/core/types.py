@@ -316,5 +316,5 @@ class Mode(str, Enum):
     """The sources of the pose; ``hloc`` is anchors only, as from the toolbox of that name."""
 
     FUSED = "fused"
-    HLOC = "hloc"
+    ANCHORS = "hloc"
     ODOM = "odom"

@@ -133,6 +133,6 @@ class OdometryOnly(Estimator):
 
 ESTIMATORS: Mapping[Mode, Callable[[FusionConfig, bool], Estimator]] = {
     Mode.FUSED: Fuser,
-    Mode.HLOC: AnchorsOnly,
+    Mode.ANCHORS: AnchorsOnly,
     Mode.ODOM: OdometryOnly,
 }

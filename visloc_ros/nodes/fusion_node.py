@@ -93,7 +93,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
     def configure(self) -> None:
         """Make the back end, the publishers and the services."""
         config = self.config
-        self._silence = Reason.NO_ANCHOR if config.mode == Mode.HLOC else Reason.NO_ODOMETRY
+        self._silence = Reason.NO_ANCHOR if config.mode == Mode.ANCHORS else Reason.NO_ODOMETRY
         self._segments = SegmentNumbers()
         self._static = StaticTransforms(self)
         self._anchors = RemoteAnchors()
@@ -120,7 +120,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
             self.subscription(AnchorMsg, "anchor", self._take_anchor, RELIABLE)
         if mode == Mode.FUSED:
             InitialPoses(self, self.config.map_frame, self._backend.add_prior)
-        if mode != Mode.HLOC and self._takes_odometry:
+        if mode != Mode.ANCHORS and self._takes_odometry:
             self.subscription(OdometryStatus, "odometry_status", self._take_odometry, RELIABLE)
         if mode == Mode.FUSED and self._takes_odometry:
             self.subscription(TrackedPose, "map_tracking", self._take_tracked, RELIABLE)
@@ -130,7 +130,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         self.timer(PATH_PERIOD_S, self._output.publish_paths)
         self.timer(WATCH_PERIOD_S, self._watch)
         publish_diagnostics(self, self._report)
-        self._lent = None if mode == Mode.HLOC else self._backend
+        self._lent = None if mode == Mode.ANCHORS else self._backend
 
     def _take_odometry(self, message: OdometryStatus) -> None:
         odometry = odometry_from_status_msg(message)
@@ -140,7 +140,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
     def _take_anchor(self, message: AnchorMsg) -> None:
         """Keep an anchor until the next frame's pose is out; without odometry it is published as it comes."""
         self._anchors.add(anchor_from_msg(message))
-        if self.config.mode == Mode.HLOC:
+        if self.config.mode == Mode.ANCHORS:
             self.camera_frame = message.camera_frame_id
             self._backend.join_anchors()
 

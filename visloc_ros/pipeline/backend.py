@@ -107,7 +107,7 @@ class Backend(PoseBackend):
     ) -> None:
         self._config, self._mount, self._listener = config, mount, listener or BackendListener()
         self._anchors: AnchorRunner = anchors or RemoteAnchors()
-        self._is_anchors_only = config.mode == Mode.HLOC
+        self._is_anchors_only = config.mode == Mode.ANCHORS
         self._silence = Reason.NO_ANCHOR if self._is_anchors_only else Reason.NO_ODOMETRY
         self._estimator = ESTIMATORS[Mode(config.mode)](config.fusion, False)
         self._continuity = OdometryContinuity()

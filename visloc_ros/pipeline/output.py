@@ -99,7 +99,7 @@ class Output:
         goes_on = estimate.state is not State.LOST or config.loss_policy != "stop_tf"
         sends_correction = config.publish_map_to_odom_tf and self._correction is not None and goes_on
         is_corrected = self._correction is not None and estimate.map_from_odom is not None
-        has_odom = odom_from_base is not None and config.mode != Mode.HLOC
+        has_odom = odom_from_base is not None and config.mode != Mode.ANCHORS
         pose = self._pose_of(estimate, base_from_camera)
         return Published(
             estimate,
