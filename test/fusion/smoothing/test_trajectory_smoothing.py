@@ -14,15 +14,6 @@ from visloc_ros.simulation.fusion_replay import FollowedPoints, play, position_e
 
 CONFIG = FusionConfig()
 CHEAP = FusionScenario(rate_hz=8.0, duration_s=30.0)
-EXACT = replace(
-    CHEAP,
-    position_drift=0.0,
-    rotation_drift_deg=0.0,
-    scale_drift=0.0,
-    rotation_scale_error=0.0,
-    anchor_sigma=0.0,
-    anchor_sigma_deg=0.0,
-)
 
 
 def measurements_of(run):
@@ -62,7 +53,7 @@ def errors_at(run, estimates):
 
 
 def test_what_is_exact_comes_out_exact_in_every_frame():
-    run = simulate_run(EXACT, 1)
+    run = simulate_run(replace(EXACT, rate_hz=8.0, duration_s=30.0), 1)
     estimates, smoothed = smoothed_estimates(run)
     assert len(smoothed.poses) == len(run.stamps_ns)
     assert errors_at(run, estimates).max() < 1e-4

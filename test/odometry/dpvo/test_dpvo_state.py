@@ -42,6 +42,12 @@ def numbers_in_rings(state):
     return maps.tolist()
 
 
+def assert_same_poses(state, before, translation=1e-5):
+    """The whole track is where it was."""
+    for one, other in zip(before, state.trajectory().poses, strict=True):
+        assert one.is_close(other, translation, 1e-3)
+
+
 def test_dropping_a_frame_moves_everything_up():
     state = make_state(6)
     state.add_edges(state.patches_of(0, 6), torch.arange(6).repeat_interleave(M).flip(0))
@@ -143,10 +149,8 @@ def test_forgetting_keeps_what_is_newer_and_the_whole_track():
     assert state.intrinsics[:20, 0].tolist() == list(range(20, 40))
     assert (state.edges.kk.tolist(), state.edges.jj.tolist()) == ([5 * M + 1], [7])
     assert numbers_in_rings(state) == list(range(22, 40))
-    trajectory = state.trajectory()
-    stamps, after = trajectory.stamps_ns.tolist(), trajectory.poses
-    assert stamps == list(range(0, 800, 10))
-    assert all(one.is_close(other, 1e-5, 1e-3) for one, other in zip(before, after, strict=True))
+    assert state.trajectory().stamps_ns.tolist() == list(range(0, 800, 10))
+    assert_same_poses(state, before)
 
 
 def test_forgetting_twice_keeps_the_track_in_order():
@@ -154,10 +158,8 @@ def test_forgetting_twice_keeps_the_track_in_order():
     before = state.trajectory().poses
     state.forget_oldest(10)
     state.forget_oldest(10)
-    trajectory = state.trajectory()
-    stamps, after = trajectory.stamps_ns.tolist(), trajectory.poses
-    assert stamps == list(range(0, 600, 10))
-    assert all(one.is_close(other, 1e-5, 1e-3) for one, other in zip(before, after, strict=True))
+    assert state.trajectory().stamps_ns.tolist() == list(range(0, 600, 10))
+    assert_same_poses(state, before)
 
 
 @pytest.mark.parametrize("origin", [0, 3])
@@ -169,8 +171,7 @@ def test_moving_the_world_does_not_move_the_poses_given_out(origin):
     state.move_world(1.7, origin)
     torch.testing.assert_close(state.poses[origin], lie.identity())
     torch.testing.assert_close(state.inverse_depths * 1.7, depths)
-    after = state.trajectory().poses
-    assert all(one.is_close(other, 1e-5, 1e-3) for one, other in zip(before, after, strict=True))
+    assert_same_poses(state, before)
     assert state.odom_from_world.scale == pytest.approx(1 / 1.7)
 
 
@@ -179,8 +180,7 @@ def test_moving_the_world_after_forgetting_leaves_the_old_track_alone():
     before = state.trajectory().poses
     state.forget_oldest(8)
     state.move_world(0.4)
-    after = state.trajectory().poses
-    assert all(one.is_close(other, 1e-4, 1e-3) for one, other in zip(before, after, strict=True))
+    assert_same_poses(state, before, translation=1e-4)
 
 
 def test_rescaling_moves_depths_and_what_hangs_on_a_frame():

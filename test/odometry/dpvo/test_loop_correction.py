@@ -213,12 +213,22 @@ def error(truth, cameras):
     return float(np.sqrt(np.square(moved - target).sum(axis=1).mean()))
 
 
-def test_a_square_loop_with_known_scale_drift_is_recovered():
+@pytest.fixture
+def drifting_square():
+    """A square loop, the units in which it drifts, its drifted start, and edges that close it."""
     truth = square_loop()
-    last = len(truth) - 1
     units = np.exp(np.linspace(0.0, 0.4, len(truth)))
     start = drifted(truth, units)
-    edges = SimilarityEdges.concatenate(chain_edges(start), loop_edge(truth, last, 0, units))
+    return (
+        truth,
+        units,
+        start,
+        SimilarityEdges.concatenate(chain_edges(start), loop_edge(truth, len(truth) - 1, 0, units)),
+    )
+
+
+def test_a_square_loop_with_known_scale_drift_is_recovered(drifting_square):
+    truth, units, start, edges = drifting_square
     result = optimise(start, edges, fixed=0)
     assert error(truth, start) > 0.5
     assert error(truth, result.cameras) < 0.02
@@ -227,12 +237,9 @@ def test_a_square_loop_with_known_scale_drift_is_recovered():
     assert len(result.mean_squares) <= 10
 
 
-def test_the_fixed_camera_holds_place_and_scale():
-    truth = square_loop()
+def test_the_fixed_camera_holds_place_and_scale(drifting_square):
+    truth, units, start, edges = drifting_square
     last = len(truth) - 1
-    units = np.exp(np.linspace(0.0, 0.4, len(truth)))
-    start = drifted(truth, units)
-    edges = SimilarityEdges.concatenate(chain_edges(start), loop_edge(truth, last, 0, units))
     cameras = optimise(start, edges, fixed=last).cameras
     np.testing.assert_array_equal(cameras.translations[last], start.translations[last])
     assert cameras.scales[last] == 1.0

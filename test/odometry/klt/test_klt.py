@@ -278,11 +278,6 @@ def test_other_image_sizes_work(size):
     assert sim3_error(poses[-len(found) :], found) < 0.005
 
 
-def test_colour_images_work(sweep, usual):
-    frames = [replace(frame, image=cv2.cvtColor(frame.image, cv2.COLOR_GRAY2RGB)) for frame in sweep[1]]
-    assert len(poses_of(track_all(klt(), frames))) == len(poses_of(usual))
-
-
 def euroc_frames(folder: Path, count: int):
     matrix = [458.654, 0, 367.215, 0, 457.296, 248.375, 0, 0, 1]
     distortion = [-0.28340811, 0.07395907, 0.00019359, 1.76187114e-05]
