@@ -45,11 +45,11 @@ class FollowedRoom:
         """True ``map_from_camera`` of a frame of the walk."""
         return self.walk.pose(index)
 
-    def anchor(self, index, error=None):
+    def anchor(self, index, error=None, draw=0):
         """What an engine finds in a frame, the same each time: the true pose, or ``wrong_from_true`` of it."""
         pose = self.pose(index)
         rows, pixels = self.visible(self.walk, pose)
-        rng = np.random.default_rng([4, index])
+        rng = np.random.default_rng([draw, index])
         chosen = np.sort(rng.permutation(len(rows))[:120])
         pixels = pixels[chosen] + rng.normal(0.0, KEYPOINT_NOISE_PX, (len(chosen), 2))
         found = pose if error is None else SE3(error.rotation @ pose.rotation, pose.translation + error.translation)

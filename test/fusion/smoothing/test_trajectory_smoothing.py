@@ -11,6 +11,7 @@ from visloc_ros.fusion import Fuser, FusionConfig, RecordedMeasurements, smooth
 from visloc_ros.fusion.smoothing.batch_smoother import SPACING_S, OdometryRecord, choose_states
 from visloc_ros.simulation import FusionScenario, simulate_run
 from visloc_ros.simulation.fusion_replay import FollowedPoints, play, position_errors, squared_errors
+from visloc_ros.simulation.fusion_scenario import EXACT
 
 CONFIG = FusionConfig()
 CHEAP = FusionScenario(rate_hz=8.0, duration_s=30.0)
