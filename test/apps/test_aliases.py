@@ -161,7 +161,7 @@ def test_what_stands_by_position_goes_to_what_no_option_names(by_position, by_op
 @pytest.mark.parametrize(
     ("words", "told"), [((), "a map"), (("room",), "a source"), (("room", "a", "--video", "b"), "'a'")]
 )
-def test_what_is_missing_or_given_twice_is_told(place, words, told):
+def test_what_is_missing_or_given_twice_is_reported(place, words, told):
     refused = visloc("localize", *words)
     assert isinstance(refused.exception, ConfigError)
     assert told in str(refused.exception)

@@ -129,7 +129,7 @@ def test_black_and_uniform_frames_build_no_map_and_leave_nothing(visloc, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["black"]
 
 
-def test_black_frames_are_told_one_by_one_when_tracking(visloc, tmp_path):
+def test_black_frames_are_reported_one_by_one_when_tracking(visloc, tmp_path):
     source = write_images(tmp_path / "black", [np.zeros((240, 320), np.uint8)] * 5)
     finished = visloc("track", source)
     assert finished.returncode == 0, finished.stderr

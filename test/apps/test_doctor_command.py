@@ -89,7 +89,7 @@ def test_a_video_of_a_phone_is_looked_at(tmp_path):
     assert (shutter["level"], "recorded by a phone (Apple)" in shutter["text"]) == ("warning", True)
 
 
-def test_uneven_times_and_missing_images_are_told(tmp_path):
+def test_uneven_times_and_missing_images_are_reported(tmp_path):
     write_video(tmp_path / "a.mp4", [colour_image(0)] * 20)
     set_durations(tmp_path / "a.mp4", [30, 45] * 9 + [500, 30])
     write_camera_yaml(
@@ -103,7 +103,7 @@ def test_uneven_times_and_missing_images_are_told(tmp_path):
     assert (camera["level"], camera["text"]) == ("ok", "focal length 60.0 px, as given")
 
 
-def test_a_slow_rate_is_told(tmp_path):
+def test_a_slow_rate_is_reported(tmp_path):
     write_video(tmp_path / "a.mp4", [colour_image(0)] * 20, rate_hz=5.0)
     _, findings = examine("--source", tmp_path / "a.mp4")
     assert "record 20 to 30" in of(findings, "recording")[-1]["text"]

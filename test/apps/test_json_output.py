@@ -93,7 +93,7 @@ def test_the_words_of_the_next_command_are_on_standard_output_again(room):
     assert "demo_room" in visloc("maps", "list", DEMO_MAP.parent).stdout
 
 
-def test_frames_are_told_meanwhile_with_what_each_stage_took(room):
+def test_frames_are_reported_meanwhile_with_what_each_stage_took(room):
     finished = visloc("localize", DEMO_MAP, room / "walk", "--json", "--timings")
     assert "localized 3 of 3 frames" in finished.stderr
     told = json.loads(finished.stdout)
@@ -102,7 +102,7 @@ def test_frames_are_told_meanwhile_with_what_each_stage_took(room):
     assert all(f"{stage} " in finished.stderr for stage in told["stage_ms"])
 
 
-def test_a_run_that_finds_nothing_tells_its_figures_and_is_an_error(tmp_path, capsys):
+def test_a_run_that_finds_nothing_shows_its_figures_and_is_an_error(tmp_path, capsys):
     frames = tuple(FrameRecord(stamp_ns, State.LOST) for stamp_ns in range(9))
     with pytest.raises(SourceError, match="no frame of elsewhere was localized"):
         finish(RunRecord("elsewhere", frames), tmp_path / "run", as_json=True)

@@ -60,7 +60,7 @@ def test_each_image_is_found_in_its_map_and_written_to_its_folder(folder, tmp_pa
         (("--also", "ODD", "--output", "OUT"), "cannot be that of a folder"),
     ],
 )
-def test_what_cannot_be_done_is_told(folder, tmp_path, words, complaint):
+def test_what_cannot_be_done_is_reported(folder, tmp_path, words, complaint):
     named = {"HALL": folder / "hall", "ROOM": DEMO_MAP, "TRUTH": tmp_path / "truth.tum", "OUT": tmp_path / "out"}
     named["ODD"] = folder / "odd"
     refused = visloc("localize", folder / "hall", folder / "walk", *(named.get(word, word) for word in words))

@@ -52,7 +52,7 @@ def test_a_run_gives_the_same_poses_twice(runs):
     assert len(read_tum(runs[0] / "trajectory.tum")) > 10
 
 
-def test_localize_tells_every_frame_and_writes_them(bag, tmp_path):
+def test_localize_shows_every_frame_and_writes_them(bag, tmp_path):
     output = told("localize", DEMO_MAP, bag, "--every", 14, "--output", tmp_path / "out")
     assert "localized 3 of 3 frames" in output
     lines = [json.loads(line) for line in (tmp_path / "out" / "poses.jsonl").read_text().splitlines()]
@@ -76,7 +76,7 @@ def photos(bag, tmp_path_factory):
     return folder
 
 
-def test_without_calibration_the_maps_camera_is_confirmed_and_told(photos, tmp_path):
+def test_without_calibration_the_maps_camera_is_confirmed_and_reported(photos, tmp_path):
     output = told("localize", DEMO_MAP, photos, "--output", tmp_path / "out")
     assert "the map's camera, confirmed by frames found" in output
     assert "localized 6 of 8 frames" in output

@@ -30,7 +30,7 @@ def place(tmp_path_factory):
     return folder, json.loads(told.stdout)
 
 
-def test_what_was_prepared_is_told(place):
+def test_what_was_prepared_is_reported(place):
     folder, told = place
     assert [one["map"] for one in told] == [str(folder / "room.tar.gz")]
     assert told[0]["landmarks"] >= 2
@@ -61,7 +61,7 @@ def fused(place):
 class TestFused:
     """The same room with fused descriptors."""
 
-    def test_what_was_made_and_what_it_takes_is_told(self, fused):
+    def test_what_was_made_and_what_it_takes_is_reported(self, fused):
         assert "rho 0.35" in fused[1]
         assert "as float16" in fused[1]
         assert "search it with anchor.search 'fused'" in fused[1]
@@ -73,7 +73,7 @@ class TestFused:
         assert figures["fused"]["position_m"] < 0.02
         assert sum(figures["fused"]["bytes"].values()) < 0.5 * sum(figures["retrieval"]["bytes"].values())
 
-    def test_features_are_extracted_anew_from_the_frames_of_the_map(self, fused, place):
+    def test_features_are_extracted_again_from_the_frames_of_the_map(self, fused, place):
         told = visloc("prepare", fused[0], "--for", "fused", "--source", place[0] / "walk")
         assert "no frame of the source is called as an image of the map" in str(told.exception)
 
@@ -154,7 +154,7 @@ def test_what_needs_the_whole_map_says_so(place, small, tmp_path, words):
         (("compare", "MAP", "WALK", "--search", "landmarks"), "visloc prepare MAP --for landmarks"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_words(place, words, complaint):
+def test_what_cannot_be_done_is_reported_in_words(place, words, complaint):
     folder, _ = place
     named = {"MAP": DEMO_MAP, "WALK": folder / "walk"}
     refused = visloc(*(named.get(word, word) for word in words))

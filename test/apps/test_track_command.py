@@ -54,7 +54,7 @@ def tracked(recording, tmp_path_factory):
     return finished, folder
 
 
-def test_the_camera_is_told_and_a_guess_is_called_one(tracked, recording, tmp_path):
+def test_the_camera_is_reported_and_a_guess_is_called_one(tracked, recording, tmp_path):
     finished, _ = tracked
     assert "camera: focal length 240.0 px, as recorded with the images" in finished.stderr
     assert figures_of(finished)["camera"]["source"] == "recorded"
@@ -160,7 +160,7 @@ def test_what_was_tracked_before_ctrl_c_is_kept(recording, tmp_path, monkeypatch
     assert not figures_of(finished)["complete"]
 
 
-def test_nothing_is_told_when_the_first_frame_fails(recording, tmp_path, monkeypatch):
+def test_nothing_is_reported_when_the_first_frame_fails(recording, tmp_path, monkeypatch):
     def fail(source):
         raise SourceError("nothing there")
         yield
@@ -201,7 +201,7 @@ def test_dpvo_adds_the_path_that_it_knows_in_the_end(recording, tmp_path):
     assert figures_of(finished)["refined_error_m"]["rmse"] > 0.0
 
 
-def test_an_unknown_backend_is_told_with_the_known_ones(recording):
+def test_an_unknown_backend_is_reported_with_the_known_ones(recording):
     finished = visloc("track", recording, "--backend", "orb")
     assert isinstance(finished.exception, ConfigError)
     assert "klt" in str(finished.exception)
@@ -216,14 +216,14 @@ def test_dpvo_without_its_weights_names_the_command_that_fetches_them(recording,
 
 
 @pytest.mark.parametrize("option", ["--output", "--plot"])
-def test_a_file_without_a_folder_is_told_before_anything_is_tracked(recording, tmp_path, monkeypatch, option):
+def test_a_file_without_a_folder_is_reported_before_anything_is_tracked(recording, tmp_path, monkeypatch, option):
     monkeypatch.delattr("visloc_ros.apps.command_track.decode")
     finished = visloc("track", recording, option, tmp_path / "absent" / "a")
     assert isinstance(finished.exception, OutputError)
     assert str(tmp_path / "absent") in str(finished.exception)
 
 
-def test_an_unwritable_file_is_told(recording, tmp_path):
+def test_an_unwritable_file_is_reported(recording, tmp_path):
     finished = visloc("track", recording, "--last", 1, "--plot", tmp_path)
     assert isinstance(finished.exception, OutputError)
     assert str(tmp_path) in str(finished.exception)
@@ -250,7 +250,7 @@ def robot(tmp_path_factory):
     return path, film.ground_truth
 
 
-def test_the_scale_is_told_where_wheels_are_named(robot, tmp_path):
+def test_the_scale_is_reported_where_wheels_are_named(robot, tmp_path):
     bag, truth = robot
     arguments = ["track", bag, "--output", tmp_path / "path.tum"]
     plain = visloc(*arguments)
@@ -263,7 +263,7 @@ def test_the_scale_is_told_where_wheels_are_named(robot, tmp_path):
     assert float(found[1]) == pytest.approx(umeyama(true, path.positions).scale, rel=0.03)
 
 
-def test_a_topic_that_is_not_there_is_told(robot):
+def test_a_topic_that_is_not_there_is_reported(robot):
     finished = visloc("track", robot[0], "--imu-topic", "/imu0")
     assert finished.exit_code == 1
     assert "no topic /imu0" in str(finished.exception)

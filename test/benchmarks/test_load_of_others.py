@@ -109,7 +109,7 @@ def test_other_programs_may_have_sessions_of_their_own():
         assert [os.getsid(one.pid) for one in processes] == [one.pid for one in processes]
 
 
-def test_a_program_that_ends_before_the_measurement_is_told():
+def test_a_program_that_ends_before_the_measurement_is_reported():
     context = beside(SPINNING, 1)
     (process,) = context.__enter__()
     process.kill()
@@ -195,7 +195,7 @@ def rows_of(table):
     return [dict(zip(header, row, strict=True)) for row in rows]
 
 
-def test_the_table_tells_every_run():
+def test_the_table_shows_every_run():
     quiet, one_busy, two_busy = rows_of(load_of_others.figures_table(RUNS))
     assert quiet["place"] == "kitchen"
     assert quiet["processor seconds a second, all nodes"] == "1.20 / 1.20"
@@ -235,7 +235,7 @@ def test_a_summary_without_a_pose_gives_figures_that_can_be_shown():
         assert "| never |" in load_of_others.figures_table({"kitchen": {"quiet": [run], "4 busy": [run]}})
 
 
-def test_a_replay_that_fails_is_a_run_without_a_pose_and_told(monkeypatch, tmp_path):
+def test_a_replay_that_fails_is_a_run_without_a_pose_and_reported(monkeypatch, tmp_path):
     def fail(*_):
         raise SetupError("no node listens")
 

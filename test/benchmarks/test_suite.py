@@ -54,7 +54,7 @@ def test_a_list_shows_the_commands_and_runs_nothing(capsys):
     assert line.endswith("-m benchmarks.all --list --data d --results r")
 
 
-def test_one_that_fails_is_told_at_the_end_and_the_others_still_run(capfd, monkeypatch):
+def test_one_that_fails_is_reported_at_the_end_and_the_others_still_run(capfd, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     with pytest.raises(SystemExit, match="failed: gpu"):
         run_suite([REFUSED, LISTED], asked())

@@ -74,7 +74,7 @@ def test_result_words_and_log_come_back(caplog):
         (never_end, Limits(processor_s=1), SetupError, "SIGXCPU|SIGKILL"),
     ],
 )
-def test_failures_are_told_and_stay_there(work, limits, error, said):
+def test_failures_are_reported_and_stay_there(work, limits, error, said):
     with pytest.raises(error, match=said):
         ChildProcess(work, limits=limits).result()
     assert not multiprocessing.active_children()

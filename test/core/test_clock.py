@@ -16,7 +16,7 @@ def test_a_shuffled_or_repeated_frame_is_only_dropped():
     assert guard.judge(10 * SECOND + 1) is StampVerdict.IN_ORDER
 
 
-def test_a_looped_bag_starts_anew_from_its_first_stamp():
+def test_a_looped_bag_starts_again_from_its_first_stamp():
     guard = StampGuard()
     guard.judge(100 * SECOND)
     assert guard.judge(90 * SECOND) is StampVerdict.CLOCK_JUMP

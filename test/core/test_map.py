@@ -391,7 +391,7 @@ class TestSaving:
         assert not list(tmp_path.iterdir())
 
 
-def test_a_disk_without_room_is_told_before_anything_is_written(parts, tmp_path, monkeypatch):
+def test_a_disk_without_room_is_reported_before_anything_is_written(parts, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(OutputError, match=r"0\.0 MB left: free some space"):
         save_map(tmp_path / "room", *parts, MANIFEST)

@@ -75,7 +75,7 @@ def test_the_map_stays_as_it_was_where_preparing_fails(room):
     assert not list(room.parent.glob(".*"))
 
 
-def test_a_damaged_file_is_told(tmp_path):
+def test_a_damaged_file_is_reported(tmp_path):
     with unpacked(ROOM) as folder:
         room = Path(shutil.copytree(folder, tmp_path / "room"))
     add_prepared(room, "landmarks", writes("abc"))

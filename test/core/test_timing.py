@@ -11,7 +11,7 @@ def spin(processor_s: float) -> None:
         pass
 
 
-def test_what_a_stage_takes_of_the_processor_is_told_once_and_waiting_takes_nothing():
+def test_what_a_stage_takes_of_the_processor_is_reported_once_and_waiting_takes_nothing():
     processor, begin_s = ProcessorTime(), time.monotonic()
     with processor("work"):
         spin(0.05)

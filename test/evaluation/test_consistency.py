@@ -26,7 +26,7 @@ def test_consistent_values_are_inside_both_bands():
 
 
 @pytest.mark.parametrize(("factor", "above"), [(4.0, True), (0.25, False)])
-def test_covariances_off_by_four_are_told(factor, above):
+def test_covariances_off_by_four_are_reported(factor, above):
     found = Consistency.of(factor * chi2.rvs(6, size=500, random_state=RNG_SEED))
     assert (found.mean > found.mean_band[1]) is above
     assert (found.mean < found.mean_band[0]) is not above
@@ -57,7 +57,7 @@ def test_innovation_is_normalised_by_its_own_covariance():
     assert InnovationRecord.from_innovation(innovation) == InnovationRecord(5, "anchor", pytest.approx(8.0), True)
 
 
-def test_summary_tells_innovations_by_their_source():
+def test_summary_shows_innovations_by_their_source():
     run = make_synthetic_run(600)
     tracked = [InnovationRecord(frame.stamp_ns, "tracked", 60.0, True) for frame in run.frames]
     summary = summarize(dataclasses.replace(run, innovations=(*run.innovations, *tracked)))

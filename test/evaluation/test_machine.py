@@ -7,7 +7,7 @@ import pytest
 from visloc_ros.evaluation.machine import command_line, describe_machine, peak_rss_mb, today
 
 
-def test_the_machine_is_told_with_its_processors_and_python():
+def test_the_machine_is_reported_with_its_processors_and_python():
     assert re.match(rf"\d+ x .+, .+, Python {sys.version_info.major}\.{sys.version_info.minor}", describe_machine())
 
 

@@ -100,7 +100,7 @@ def test_noise_shows_in_metres_of_the_truth_whatever_the_scale():
     assert errors.worst_rmse_m == max(ates)
 
 
-def test_rotations_are_judged_apart_from_a_path_too_narrow_to_tell_the_turn_about_it():
+def test_rotations_are_judged_apart_from_a_path_too_narrow_to_show_the_turn_about_it():
     """A path of 1.2 m x 4 mm with 2 cm of noise: aligning positions alone turns it about its length at random."""
     random = np.random.default_rng(0)
     along = np.linspace(0.0, 1.2, 200)
@@ -157,7 +157,7 @@ def test_a_segment_of_two_poses_is_listed_but_not_measured():
     assert errors.position_error_m.count == 80
 
 
-def test_without_truth_only_coverage_and_segments_are_told():
+def test_without_truth_only_coverage_and_segments_are_reported():
     results, _ = run_with_a_loss()
     errors = evaluate_odometry(results, None)
     assert (errors.coverage.num_tracked, len(errors.segments)) == (275, 2)

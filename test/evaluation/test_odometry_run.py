@@ -149,7 +149,7 @@ def test_a_scale_that_sensors_told_is_in_the_figures():
     assert figures["scale"] == {"metres_per_unit": 2.5, "log_sigma": 0.01}
 
 
-def test_stages_tell_how_often_they_ran_and_their_means_add_up(run):
+def test_stages_show_how_often_they_ran_and_their_means_add_up(run):
     stages = summarize_odometry(run, evaluate_odometry(run.results, None))["stage_ms"]
     assert stages["prepare"] == {"p50": 1.0, "p95": 1.0, "mean": 1.0, "frames": 40}
     assert stages["track"]["mean"] == pytest.approx(4.0)
@@ -209,7 +209,7 @@ def test_the_plot_is_drawn_with_and_without_truth(run, truth, tmp_path):
     assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_odometry_that_never_started_is_drawn_empty_and_an_unwritable_file_is_told(tmp_path):
+def test_odometry_that_never_started_is_drawn_empty_and_an_unwritable_file_is_reported(tmp_path):
     run = timed_run(10.0, 12.0)
     write_odometry_plot(tmp_path / "run.png", "title", run, evaluate_odometry(run.results, TRUTH), TRUTH)
     with pytest.raises(OutputError, match="absent"):

@@ -71,7 +71,7 @@ def test_a_baseline_comes_back(tmp_path):
     assert read_baseline(path) == SUMMARY
 
 
-def test_scripts_are_told_by_the_exit_code(capsys, monkeypatch):
+def test_scripts_are_reported_by_the_exit_code(capsys, monkeypatch):
     monkeypatch.setattr(console, "stderr", False)  # a command with --json may have run in this process
     check_regression(SUMMARY, SUMMARY)
     with pytest.raises(typer.Exit) as ended:

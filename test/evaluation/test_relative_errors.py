@@ -70,7 +70,7 @@ def test_of_an_empty_run_there_are_none(unit):
         (np.nan, "s", "nan s"),
     ],
 )
-def test_what_cannot_be_compared_is_told(delta, unit, words):
+def test_what_cannot_be_compared_is_reported(delta, unit, words):
     with pytest.raises(ConfigError, match=words):
         PairSelection(delta, unit)
 

@@ -36,7 +36,7 @@ def test_times_run_from_the_incident():
     assert judged.largest_sigmas == pytest.approx(9.0)
 
 
-def test_frames_that_were_dropped_tell_nothing():
+def test_frames_that_were_dropped_show_nothing():
     dropped = State.UNINITIALIZED
     judged = judge_run(run([L, dropped, L, D, L], [0, None, 0, 0, 0]), Incident(0.1, 0.1))
     assert judged.detected_after_s == pytest.approx(0.2)
@@ -46,7 +46,7 @@ def test_only_localized_poses_can_be_confidently_wrong():
     assert judge_run(run([D, L, X], [50, 1, 50])).overconfident == 0
 
 
-def test_the_longest_time_of_a_wrong_pose_is_told():
+def test_the_longest_time_of_a_wrong_pose_is_reported():
     judged = judge_run(run([L] * 7, [0, 9, 9, 9, 0, 9, 9]))
     assert judged.longest_overconfident_s == pytest.approx(0.2)
     np.testing.assert_allclose(judged.overconfident_spans_s, [(0.1, 0.3), (0.5, 0.6)])

@@ -127,7 +127,7 @@ def test_evaluating_the_written_files_gives_the_summary_s_nees(results):
 @pytest.mark.parametrize(
     ("text", "words"), [("1.0 2.0", "expected a stamp and 21"), ("1.0 " + "x " * 21, "not a number")]
 )
-def test_broken_covariances_are_told_by_their_line(tmp_path, text, words):
+def test_broken_covariances_are_reported_by_their_line(tmp_path, text, words):
     (tmp_path / "covariances.txt").write_text(f"# stamps\n{text}\n", encoding="utf-8")
     with pytest.raises(SourceError, match=f"covariances.txt:2: {words}"):
         read_covariances(tmp_path / "covariances.txt")
@@ -321,7 +321,7 @@ def test_states_and_supports_are_strips_over_time():
     assert shown == ["initializing", "localized", "degraded", "lost", "map tracking", "anchor", "odometry"]
 
 
-def test_consistency_is_told_of_poses_and_of_innovations(results):
+def test_consistency_is_reported_of_poses_and_of_innovations(results):
     _, path, page = results
     summary = json.loads((path.parent / "summary.json").read_text(encoding="utf-8"))
     words = page.words["consistency"]

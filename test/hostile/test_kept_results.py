@@ -78,7 +78,7 @@ def test_what_was_localized_is_on_the_disk_when_the_command_is_killed(filmed, tm
     ],
     ids=" ".join,
 )
-def test_an_output_that_cannot_be_written_is_told_before_the_work(visloc, filmed, tmp_path, arguments):
+def test_an_output_that_cannot_be_written_is_reported_before_the_work(visloc, filmed, tmp_path, arguments):
     (tmp_path / "taken").write_text("a file")
     named = {"MAP": str(DEMO_MAP), "FILMED": str(filmed), "TAKEN": str(tmp_path / "taken")}
     said, error = visloc(*(named.get(word, word.replace("TAKEN", named["TAKEN"])) for word in arguments))

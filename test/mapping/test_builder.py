@@ -50,7 +50,7 @@ class TestKnownPoses:
         depths = (opened.images[0].map_from_camera.inverse @ opened.points)[:, 2]
         assert 0.8 < np.median(depths) < 4.0
 
-    def test_the_manifest_tells_the_truth(self, known):
+    def test_the_manifest_shows_the_truth(self, known):
         manifest = open_map(known[0]).manifest
         assert manifest.name == "kitchen"
         assert (manifest.metric, manifest.scale_source) == (True, "reference poses")
@@ -83,7 +83,7 @@ class TestKnownPoses:
         assert f"{known[1].kilobytes_per_image:.0f} kB an image" in str(known[1])
         assert all((image.point_rows != NO_POINT).all() for image in open_map(known[0]).images)
 
-    def test_progress_is_told_stage_by_stage(self, known):
+    def test_progress_is_reported_stage_by_stage(self, known):
         recorder = known[2]
         assert [name for name, _ in recorder.stages] == ["select", "extract", "describe", "match", "reconstruct"]
         assert all(recorder.steps[name] == total for name, total in recorder.stages if name != "reconstruct")
@@ -241,7 +241,7 @@ def test_a_map_of_a_network_finds_its_images(kitchen, tmp_path, monkeypatch):
         assert similarity.argmax() == row
 
 
-def test_an_absent_network_is_told_before_any_work(kitchen, tmp_path, monkeypatch):
+def test_an_absent_network_is_reported_before_any_work(kitchen, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     with pytest.raises(ModelError, match=r"'megaloc' needs the torch\.hub repository"):
         build_map(kitchen, tmp_path / "map", QUICK, reference_poses=kitchen.ground_truth)

@@ -62,7 +62,7 @@ class TestLargerMap:
         kept = {tuple(point) for point in new.points}
         assert np.mean([tuple(point) in kept for point in old.points]) > 0.95
 
-    def test_the_manifest_tells_of_both(self, known, extended):
+    def test_the_manifest_names_both(self, known, extended):
         old, new = open_map(known[0]).manifest, open_map(extended[0]).manifest
         assert new.name == "larger"
         assert new.created_from == f"{old.created_from}, {old.created_from}-2"
@@ -82,7 +82,7 @@ class TestLargerMap:
         page = (extended[0] / "map.html").read_text()
         assert all(image.name in page for image in open_map(extended[0]).images)
 
-    def test_progress_is_told_stage_by_stage(self, extended):
+    def test_progress_is_reported_stage_by_stage(self, extended):
         recorder = extended[2]
         assert [name for name, _ in recorder.stages] == ["select", "extract", "match", "register"]
         assert recorder.steps["register"] == NUM_NEW

@@ -247,7 +247,7 @@ def nameless(tmp_path_factory):
     return folder / "outputs"
 
 
-def test_the_extractor_is_told_and_a_codebook_trained(nameless, tmp_path):
+def test_the_extractor_is_reported_and_a_codebook_trained(nameless, tmp_path):
     import_hloc(nameless, tmp_path / "room", "aliked-n16", metric=True)
     map_ = open_map(tmp_path / "room")
     assert map_.manifest.models["extractor"].name == "aliked-n16"

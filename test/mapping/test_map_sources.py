@@ -47,7 +47,7 @@ class TestLabels:
         (only,) = label_sources(Source("hall"), POSES)
         assert (only.label, only.references) == ("hall", POSES)
 
-    def test_sources_of_one_name_are_told_apart(self):
+    def test_sources_of_one_name_are_distinguished(self):
         labelled = label_sources([Source("rgb"), Source("rgb"), Source("hall"), Source("rgb")], taken=["hall"])
         assert [source.label for source in labelled] == ["rgb", "rgb-2", "hall-2", "rgb-3"]
 

@@ -114,7 +114,7 @@ class TestMergedMap:
         assert isinstance(found, AnchorPose)
         assert found.map_from_camera.is_close(query.map_from_camera, 0.02, 0.3)
 
-    def test_the_manifest_tells_of_both(self, merged):
+    def test_the_manifest_names_both(self, merged):
         manifest = open_map(merged[0]).manifest
         assert (manifest.name, manifest.created_from) == ("whole", "first, second")
         assert (manifest.metric, manifest.gravity_aligned, manifest.scale_source) == (True, True, "reference poses")
@@ -133,7 +133,7 @@ class TestMergedMap:
         assert "merged with: second" in page
         assert [count.registered for count in summary.by_source] == [len(FIRST), len(SECOND)]
 
-    def test_progress_is_told_stage_by_stage(self, merged):
+    def test_progress_is_reported_stage_by_stage(self, merged):
         stages = merged[2].stages
         assert [name for name, _ in stages] == ["search 'second'", "search 'second' again", "adjust"]
         assert merged[2].steps["search 'second'"] == len(SECOND)
@@ -305,7 +305,7 @@ class TestIndex:
 
 
 class TestPlacing:
-    def test_images_on_one_spot_tell_the_scale_by_their_points(self, room):
+    def test_images_on_one_spot_show_the_scale_by_their_points(self, room):
         spot = Spot(room, [2.5] * 5)
         placed = place_map(*spot.maps, Sightings(spot.found))
         assert placed.a_from_b.scale == pytest.approx(2.5)

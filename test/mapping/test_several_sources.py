@@ -76,7 +76,7 @@ class TestSomeReferencePoses:
             assert (image.camera.width, image.camera.height) == (camera.width, camera.height)
             assert list(image.camera.params) == list(camera.params)
 
-    def test_manifest_and_summary_tell_of_both(self, built):
+    def test_manifest_and_summary_name_both(self, built):
         manifest, summary = open_map(built[0]).manifest, built[1]
         assert (manifest.created_from, manifest.metric) == ("robot, phone", True)
         assert len(manifest.cameras) == 2

@@ -22,7 +22,7 @@ TIMEOUT_S = 10.0
         (49.0, 48.5, "error", "start this node again"),  # it goes round in circles
     ],
 )
-def test_what_a_search_has_had_of_the_processor_tells_what_is_wrong(since_s, processor_s, level, words):
+def test_what_a_search_has_had_of_the_processor_shows_what_is_wrong(since_s, processor_s, level, words):
     problem = judged(since_s, processor_s)
     assert (None if problem is None else problem[0]) == level
     assert words in (problem or ("", ""))[1]

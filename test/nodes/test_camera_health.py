@@ -39,20 +39,20 @@ def test_a_topic_that_nobody_publishes_is_named():
     assert words.startswith("No image comes: no node publishes /camera/image")
 
 
-def test_a_publisher_whose_images_never_come_is_told_apart():
+def test_a_publisher_whose_images_never_come_is_distinguished():
     words = health().problem(BEGIN_S + 4.0, num_publishers=1)
     assert "although it is published" in words
     assert "camera.qos" in words
 
 
-def test_a_camera_that_stops_is_told_with_for_how_long():
+def test_a_camera_that_stops_is_reported_with_for_how_long():
     watched = health()
     end_s = arrived(watched, 5.0)
     assert watched.problem(end_s + 1.0, num_publishers=1) == ""
     assert watched.problem(end_s + 7.0, num_publishers=1).startswith("No image has come for 7 s on /camera/image")
 
 
-def test_images_that_cannot_be_used_are_told_with_the_reason_until_one_can():
+def test_images_that_cannot_be_used_are_reported_with_the_reason_until_one_can():
     watched = health()
     for index in range(40):
         watched.image(BEGIN_S + index / RATE_HZ)
@@ -70,7 +70,7 @@ def test_one_bad_image_is_no_problem():
     assert watched.problem(end_s + 0.1, num_publishers=1) == ""
 
 
-def test_images_that_get_lost_on_the_way_are_told_with_both_rates():
+def test_images_that_get_lost_on_the_way_are_reported_with_both_rates():
     watched = health()
     words = watched.problem(arrived(watched, 10.0, every=4), num_publishers=1)
     assert words.startswith("Only 3.0 of 12.0 images a second arrive on /camera/image")
@@ -120,7 +120,7 @@ def test_a_room_is_a_picture_also_in_grey_and_in_dim_light(room):
     ],
     ids=["dark", "overexposed", "grey", "black"],
 )
-def test_what_is_wrong_is_told_once_it_has_lasted(room, change, words):
+def test_what_is_wrong_is_reported_once_it_has_lasted(room, change, words):
     assert words in warned(change(room))
     assert warned(change(room), seconds=1.0) == ""
 
@@ -149,7 +149,7 @@ SEQUENCES = (
 
 
 @pytest.mark.parametrize("name", SEQUENCES)
-def test_a_lens_out_of_focus_is_told_at_every_place_and_never_a_sharp_one(shared_data, name):
+def test_a_lens_out_of_focus_is_reported_at_every_place_and_never_a_sharp_one(shared_data, name):
     paths = sorted(path for path in (shared_data / name).rglob("*") if path.suffix.lower() in (".png", ".jpg"))
     images = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths[:: max(1, len(paths) // 6)]]
     images = [image for image in images if image is not None and image.dtype == np.uint8 and image.shape[1] >= 320]
@@ -189,16 +189,16 @@ def test_stamps_of_a_camera_on_this_clock_are_as_they_should_be(age_s):
         (-3.0 * 86400, "3 days after this computer's clock"),
     ],
 )
-def test_another_clock_is_told_with_by_how_much(age_s, words):
+def test_another_clock_is_reported_with_by_how_much(age_s, words):
     assert words in warned_of_stamps(age_s)
 
 
-def test_a_forgotten_use_sim_time_is_told_by_the_clock_that_somebody_publishes():
+def test_a_forgotten_use_sim_time_is_reported_by_the_clock_that_somebody_publishes():
     assert "a replay needs use_sim_time:=true" in warned_of_stamps(4e7, is_clock_published=True)
     assert "use_sim_time:=true" not in warned_of_stamps(0.0, is_clock_published=True)
 
 
-def test_use_sim_time_without_a_clock_or_with_live_images_is_told():
+def test_use_sim_time_without_a_clock_or_with_live_images_is_reported():
     assert "no time comes on /clock" in warned_of_stamps(0.0, uses_sim_time=True, now_ns=0)
     assert "use_sim_time:=false" in warned_of_stamps(-4e7, uses_sim_time=True, is_clock_published=True)
 

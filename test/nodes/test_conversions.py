@@ -208,7 +208,7 @@ def test_an_image_whose_size_lies_is_refused():
         conversions.image_from_msg(message)
 
 
-def test_a_status_tells_scale_and_up_once_they_are_known():
+def test_a_status_shows_scale_and_up_once_they_are_known():
     plain = OdometryPose(STAMP_NS, POSE, 3, 80, stage_ms={"track": 4.0, "adjust": 8.0})
     status = conversions.odometry_status_to_msg(plain, "camera")
     assert (status.tracked, status.reason, status.latency_ms) == (True, "", 12.0)
@@ -218,7 +218,7 @@ def test_a_status_tells_scale_and_up_once_they_are_known():
     assert (status.metres_per_unit, status.scale_log_sigma, status.up) == (0.25, 0.5, Vector3(y=-1.0))
 
 
-def test_a_status_without_a_pose_tells_why():
+def test_a_status_without_a_pose_shows_why():
     status = conversions.odometry_status_to_msg(Rejection(STAMP_NS, Reason.BLURRED), "camera")
     assert (status.tracked, status.reason, status.header.frame_id) == (False, "BLURRED", "camera")
 

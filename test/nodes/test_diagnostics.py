@@ -94,7 +94,7 @@ def searching(ros_domain):
         yield Listener(harness)
 
 
-def test_images_that_are_not_found_in_the_map_are_told_with_the_reason(searching):
+def test_images_that_are_not_found_in_the_map_are_reported_with_the_reason(searching):
     expected = "images is found in the map 'demo_room' (FEW_FEATURES"
     searching.wait_for("visloc/anchor_node", DiagnosticStatus.WARN, expected)
 

@@ -137,7 +137,7 @@ def test_odometry_of_another_node_is_corrected_at_the_frames_own_stamps(ros_doma
         assert all(one.is_close(other.inverse, 0.02, 0.2) for one in corrections[5:])
 
 
-def test_odom_never_jumps_when_the_place_is_sought_anew(ros_domain):
+def test_odom_never_jumps_when_the_place_is_sought_again(ros_domain):
     with running() as setup:
         setup.localize()
         answer = setup.relocalize()
@@ -192,7 +192,7 @@ def test_odom_never_jumps_when_odometry_restarts_elsewhere(ros_domain, node_too)
         assert (map_from_odom @ odom[stamp_of(109)]).is_close(map_from_base(109), 0.02, 0.2)
 
 
-def test_a_correction_is_slewed_and_its_raw_value_told(ros_domain):
+def test_a_correction_is_slewed_and_its_raw_value_reported(ros_domain):
     with running() as setup:
         setup.localize()
         for index in range(50, 54):
@@ -209,7 +209,7 @@ def test_a_correction_is_slewed_and_its_raw_value_told(ros_domain):
         assert list(sent.values())[-1].translation[0] < raw.translation[0]
 
 
-def test_how_each_anchor_met_its_prediction_is_told(ros_domain):
+def test_how_each_anchor_met_its_prediction_is_reported(ros_domain):
     with running() as setup:
         setup.localize()
         setup.send_anchor(49)
@@ -254,7 +254,7 @@ def test_impossible_messages_are_counted_and_change_nothing(ros_domain):
         assert status.anchors_accepted == before.anchors_accepted
 
 
-def test_a_looped_bag_starts_anew(ros_domain):
+def test_a_looped_bag_starts_again(ros_domain):
     with running() as setup:
         setup.localize()
         assert setup.send_frame(0).state in (LocalizationStatus.UNINITIALIZED, LocalizationStatus.INITIALIZING)

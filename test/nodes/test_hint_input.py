@@ -93,7 +93,7 @@ def test_a_fix_is_a_position_without_height(sensors):
     assert sensors.at(NOW + 3 * SECOND) is None
 
 
-def test_a_compass_tells_which_way_the_camera_looks(sensors):
+def test_a_compass_shows_which_way_the_camera_looks(sensors):
     sensors.send_mount()
     sensors.send("compass", compass(np.pi / 2))
     heading = sensors.at().heading

@@ -38,7 +38,7 @@ def test_where_everything_has_become_blurred_that_is_usual():
 
 
 @pytest.mark.parametrize("stamp_ns", [5 * SECOND, 12 * SECOND])
-def test_a_looped_bag_begins_anew(stamp_ns):
+def test_a_looped_bag_begins_again(stamp_ns):
     choice = KeyframeChoice(KeyframeConfig())
     assert choice.take(10 * SECOND, 1.0)
     assert not choice.is_due(10 * SECOND + 1, has_new_view=True)

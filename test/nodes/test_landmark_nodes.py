@@ -31,7 +31,7 @@ ROOM = simulate(SimulationConfig(duration_s=4.0, rate_hz=1.0), "localize")
 BY_LANDMARKS = ("-p", "anchor.search:=landmarks")
 
 
-def test_an_image_is_found_by_landmarks_and_they_are_told_and_drawn(landmark_room, ros_domain):
+def test_an_image_is_found_by_landmarks_and_they_are_reported_and_drawn(landmark_room, ros_domain):
     frame = ROOM.frame(1)
     with started(AnchorNode, "-p", f"map_path:={landmark_room}", *BY_LANDMARKS, *COMPRESSED) as harness:
         anchors, clouds = harness.received(Anchor, "anchor"), harness.received(PointCloud2, "map_points", LATCHED)

@@ -71,7 +71,7 @@ def test_a_loop_at_an_impossible_pose_is_refused():
         loop_closure_from_msg(message)
 
 
-def test_the_odometry_node_tells_each_loop_once(ros_domain):
+def test_the_odometry_node_shows_each_loop_once(ros_domain):
     with started(OdometryNode, *RELIABLE_RAW) as harness:
         loops, closed = [], [[LOOP]]
         harness.probe.create_subscription(LoopClosureMsg, "loop_closure", loops.append, RELIABLE)

@@ -187,7 +187,7 @@ def test_bad_messages_are_counted_and_the_next_image_tracked(camera):
     assert camera.wait_for_status(BEGIN_NS + SECOND).reason == "DEGENERATE_MOTION"
 
 
-def test_a_shuffled_frame_is_dropped_and_a_looped_bag_starts_anew(camera):
+def test_a_shuffled_frame_is_dropped_and_a_looped_bag_starts_again(camera):
     for stamp_ns in (BEGIN_NS + 10 * SECOND, BEGIN_NS + 10 * SECOND - 1000):
         camera.send(raw_image(stamp_ns, noise()))
     camera.wait_for_rejection("unordered")
@@ -195,7 +195,7 @@ def test_a_shuffled_frame_is_dropped_and_a_looped_bag_starts_anew(camera):
     assert camera.wait_for_status(BEGIN_NS).reason == "DEGENERATE_MOTION"
 
 
-def test_another_camera_info_begins_anew(camera):
+def test_another_camera_info_begins_again(camera):
     camera.send(raw_image(BEGIN_NS, noise()))
     camera.wait_for_status(BEGIN_NS)
     longer = guess_camera(320, 240)
@@ -225,7 +225,7 @@ def test_qos_overrides_choose_how_images_are_asked_for(ros_domain):
     assert reliability == {"sensor_msgs/msg/Image": "RELIABLE", "sensor_msgs/msg/CameraInfo": "BEST_EFFORT"}
 
 
-def test_of_rectified_images_the_projection_matrix_tells_the_camera(ros_domain):
+def test_of_rectified_images_the_projection_matrix_shows_the_camera(ros_domain):
     with started(OdometryNode, *RELIABLE_RAW, "-p", "camera.is_rectified:=true") as harness:
         camera = Camera(harness)
         message = conversions.camera_to_msg(BEGIN_NS, "camera", CAMERA)
@@ -249,7 +249,7 @@ def test_nothing_is_said_of_no_frames():
     assert OdometryStatistics().values() == {}
 
 
-def test_rate_latency_and_losses_are_told():
+def test_rate_latency_and_losses_are_reported():
     statistics = OdometryStatistics()
     for index in range(100):
         statistics.add(pose(index, milliseconds=50.0 if index % 10 == 0 else 10.0))
@@ -261,7 +261,7 @@ def test_rate_latency_and_losses_are_told():
     assert "segment" not in values
 
 
-def test_scale_and_up_are_told_once_they_are_known():
+def test_scale_and_up_are_reported_once_they_are_known():
     statistics = OdometryStatistics()
     statistics.add(pose(1))
     assert statistics.values()["segment"] == 2

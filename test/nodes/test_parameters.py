@@ -138,7 +138,7 @@ def test_the_file_is_read_again_at_the_next_configuration(config_file, ros_domai
             assert node.trigger_cleanup() is TransitionCallbackReturn.SUCCESS
 
 
-def test_a_node_tells_all_that_it_was_configured_with(config_file, ros_domain):
+def test_a_node_shows_all_that_it_was_configured_with(config_file, ros_domain):
     path = config_file("fusion: {window: 7}")
     with running(FusionNode, config_file=path, fusion__slew__speed=0.2) as node:
         assert node.get_parameter(EFFECTIVE_CONFIG).value == ""

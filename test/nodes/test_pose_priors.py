@@ -29,7 +29,7 @@ def nothing_is_claimed(setup: Setup) -> bool:
     return not (probe.poses or probe.camera_poses or probe.edge("map", "odom"))
 
 
-def test_an_initial_pose_tells_the_search_where_to_begin_and_nobody_else(ros_domain):
+def test_an_initial_pose_shows_the_search_where_to_begin_and_nobody_else(ros_domain):
     with running() as setup:
         give(setup, map_from_base(0))  # before the camera's frame or its mounting are known
         setup.probe.send_mounting()
@@ -74,7 +74,7 @@ def test_a_wrong_prior_asks_for_more_anchors_but_never_prevails(ros_domain):
         assert last.is_close(map_from_base(110), 0.05, 0.5)
 
 
-def test_an_initial_pose_that_agrees_changes_nothing_and_one_that_does_not_starts_anew(ros_domain):
+def test_an_initial_pose_that_agrees_changes_nothing_and_one_that_does_not_starts_again(ros_domain):
     with running() as setup:
         setup.localize()
         near = SE3(map_from_base(49).rotation, map_from_base(49).translation + np.array([0.4, -0.3, 0.0]))

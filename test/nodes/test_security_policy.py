@@ -175,7 +175,7 @@ def test_the_committed_policy_is_up_to_date(interfaces):
     assert not {"image", "imu"} & subscribed
 
 
-def test_only_the_operator_calls_services_and_tells_where_the_robot_is(enclaves):
+def test_only_the_operator_calls_services_and_shows_where_the_robot_is(enclaves):
     served: set[str] = set()
     for name, profiles in enclaves.items():
         for rights in map(rights_of, profiles):

@@ -168,7 +168,7 @@ def test_the_anchor_node_finds_the_calibration_out_and_the_odometry_waits_for_it
         assert error < 0.05
 
 
-def test_a_calibration_that_the_camera_tells_later_takes_over(room_map, ros_domain):
+def test_a_calibration_that_the_camera_shows_later_takes_over(room_map, ros_domain):
     with started(AnchorNode, *COMPRESSED, "-p", f"map_path:={room_map}", others=[OdometryNode]) as harness:
         driver = Driver(harness)
         driver.connect(2, ("anchor", "odometry_status", "anchor_camera_info"))

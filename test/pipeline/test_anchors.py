@@ -71,7 +71,7 @@ def test_inline_searches_by_time_whatever_the_frame_rate(rate_hz, asked):
     assert [round(stamp / SECOND, 1) for stamp, _ in engine.asked] == asked
 
 
-def test_inline_begins_anew_where_stamps_run_back():
+def test_inline_begins_again_where_stamps_run_back():
     engine = Echo()
     drive(InlineAnchors(engine, period_s=0.5), [5.0, 5.1, 2.0, 2.1, 2.5])
     assert [stamp / SECOND for stamp, _ in engine.asked] == [5.0, 2.0, 2.5]

@@ -92,7 +92,7 @@ def test_an_anchor_joins_after_the_pose_of_the_frame_that_it_came_before():
     assert robot.heard.inputs == [(InputKind.ODOMETRY,), (InputKind.ANCHOR, InputKind.ODOMETRY)]
 
 
-def test_the_order_of_what_was_joined_is_told():
+def test_the_order_of_what_was_joined_is_reported():
     robot = Robot()
     for index in range(3):
         robot.backend.add_odometry(odometry_at(index))
@@ -104,7 +104,7 @@ def test_the_order_of_what_was_joined_is_told():
     assert robot.heard.inputs == [(InputKind.ODOMETRY,)] * 3 + [joined]
 
 
-def test_anchors_of_another_map_begin_the_search_anew_and_odom_goes_on():
+def test_anchors_of_another_map_begin_the_search_again_and_odom_goes_on():
     robot = Robot()
     before = robot.run(range(60))
     robot.anchors.add(anchor_of(55, MapIdentity("hall", metric=False)))
@@ -117,7 +117,7 @@ def test_anchors_of_another_map_begin_the_search_anew_and_odom_goes_on():
     assert robot.heard.priors == ["room"]
 
 
-def test_frames_out_of_order_are_left_out_and_a_clock_that_jumps_back_begins_anew():
+def test_frames_out_of_order_are_left_out_and_a_clock_that_jumps_back_begins_again():
     robot = Robot()
     robot.run(range(60))
     count = len(robot.heard.published)
@@ -172,7 +172,7 @@ def test_silence_is_a_loss_and_the_first_frame_after_it_ends_it():
     assert told[-1].stamp_ns == stamp_of(59) + 4 * NANOSECONDS
 
 
-def test_nothing_is_told_of_silence_before_the_first_frame():
+def test_nothing_is_reported_of_silence_before_the_first_frame():
     robot = Robot()
     robot.backend.watch(10 * NANOSECONDS)
     assert robot.heard.published == []

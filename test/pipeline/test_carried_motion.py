@@ -33,7 +33,7 @@ def shaken(seed, count):
     return [SE3.from_rotation_vector(place[:3], place[3:]) for place in places]
 
 
-def test_a_steady_motion_goes_on_exactly_and_what_passed_is_told():
+def test_a_steady_motion_goes_on_exactly_and_what_passed_is_reported():
     motion = CarriedMotion()
     for index in range(10):
         motion.add(estimate_at(index, SE3.from_rotation_vector([0.0, 0.0, 0.0], [0.03 * index, 0.0, 0.0])))

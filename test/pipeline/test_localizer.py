@@ -228,7 +228,7 @@ def test_points_of_another_map_than_the_anchors_are_not_followed():
     assert points.resets == localizer.outcomes["anchor of another map"] == len(accepted)
 
 
-def test_frames_out_of_order_are_left_out_and_a_looped_bag_begins_anew():
+def test_frames_out_of_order_are_left_out_and_a_looped_bag_begins_again():
     run = simulate_run(SCENARIO, 0)
     points = SimulatedPoints(run)
     _, localizer = follow_points(run, points)

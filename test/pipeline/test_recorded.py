@@ -52,7 +52,7 @@ def eventful_run():
     return robot.heard.published, RecordedInputs(told, anchors, tracked, [], [PRIOR]), order
 
 
-def test_an_eventful_run_is_computed_anew():
+def test_an_eventful_run_is_computed_again():
     published, inputs, order = eventful_run()
     anchors, again = RemoteAnchors(), Recorder()
     play(inputs, order, Backend(BackendConfig(), anchors, lambda: BASE_FROM_CAMERA, again), anchors)
@@ -105,7 +105,7 @@ def standing_start():
     return robot.heard.published, RecordedInputs(told, anchors, tracked, [], [])
 
 
-def test_a_start_by_followed_map_points_is_computed_anew():
+def test_a_start_by_followed_map_points_is_computed_again():
     published, inputs = standing_start()
     assert [one.stamp_ns for one in published] == [stamp_of(index) for index in range(60)]
     assert [one.pose is not None for one in published[40:]] == [True] * 14 + [False] * 6

@@ -221,7 +221,7 @@ def test_a_server_that_may_not_write_says_so_and_searches_all_the_same(tmp_path,
         assert client.get("/reference/status").json() == []
 
 
-def test_a_disk_that_fills_up_on_the_way_is_told(tmp_path, video, monkeypatch):
+def test_a_disk_that_fills_up_on_the_way_is_reported(tmp_path, video, monkeypatch):
     async def write(request, upload):
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -84,7 +84,7 @@ def test_of_images_that_come_too_fast_the_newest_is_taken_and_order_is_kept(clie
     assert len(frames) + answers[-1]["dropped"] == len(jpegs)
 
 
-def test_what_is_no_image_or_too_late_is_told_and_the_stream_goes_on(client, jpegs):
+def test_what_is_no_image_or_too_late_is_reported_and_the_stream_goes_on(client, jpegs):
     with streaming(client, map="room", camera=CAMERA) as socket:
         assert ask(socket, jpegs[1], 2_000)["reason"] != "BAD_MESSAGE"
         small = encode_jpeg(DRIVE.frame(0).image[::2, ::2], 90)
@@ -155,7 +155,7 @@ def test_a_stream_needs_the_token_where_the_server_has_one(guarded_client, token
             assert "no map 'nowhere'" in json.loads(socket.recv(WAIT_S))["detail"]
 
 
-def test_a_search_begins_twice_a_second_once_one_has_found_the_camera_and_anew_where_stamps_run_back():
+def test_a_search_begins_twice_a_second_once_one_has_found_the_camera_and_again_where_stamps_run_back():
     class Engine:
         map_identity = MapIdentity("room", True, True)
         result = Rejection(0, Reason.FEW_FEATURES)

@@ -73,6 +73,6 @@ def test_moving_frames_that_are_never_known_together_are_refused(tmp_path):
         ([("a", "camera"), ("camera", "a")], "go round in a circle at 'camera'"),
     ],
 )
-def test_transforms_that_tell_no_pose_are_refused_in_words(tmp_path, edges, words):
+def test_transforms_that_show_no_pose_are_refused_in_words(tmp_path, edges, words):
     with pytest.raises(SourceError, match=words):
         truth_of(tmp_path / "bag", "/tf", transforms=[("/tf", 3, parent, child, POSE) for parent, child in edges])

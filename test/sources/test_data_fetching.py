@@ -182,7 +182,7 @@ def test_a_stream_without_end_is_broken_off(publish, tmp_path):
     assert files_in(tmp_path / "data") == []
 
 
-def test_a_server_that_is_gone_and_a_folder_that_cannot_be_written_are_told(tmp_path):
+def test_a_server_that_is_gone_and_a_folder_that_cannot_be_written_are_reported(tmp_path):
     gone = DataSet("toy", "http://127.0.0.1:1/toy.zip", "MIT", "tests")
     with pytest.raises(SourceError, match=r"cannot download .*\(ConnectionError\)"):
         fetch_data(gone, tmp_path / "data", 0)
@@ -192,12 +192,12 @@ def test_a_server_that_is_gone_and_a_folder_that_cannot_be_written_are_told(tmp_
         fetch_data(gone, tmp_path / "taken", 0)
 
 
-def test_a_disk_that_is_too_small_is_told_before_the_download(publish, tmp_path):
+def test_a_disk_that_is_too_small_is_reported_before_the_download(publish, tmp_path):
     with pytest.raises(OutputError, match="free some space"):
         fetch_data(publish("heads.zip", seven_scenes()), tmp_path / "data", 1 << 60)
 
 
-def test_a_record_that_is_none_is_told(publish, tmp_path):
+def test_a_record_that_is_none_is_reported(publish, tmp_path):
     entry = publish("heads.zip", seven_scenes())
     (tmp_path / "data").mkdir()
     record_path(entry, tmp_path / "data").write_text("[]")
@@ -226,7 +226,7 @@ class TestCommand:
         into = str(tmp_path / "data")
         return lambda *words, answer="": CliRunner().invoke(app, ["fetch-data", *words, "--into", into], input=answer)
 
-    def test_it_tells_size_and_licence_and_asks(self, run, tmp_path):
+    def test_it_shows_size_and_licence_and_asks(self, run, tmp_path):
         refused = run("toy", answer="n\n")
         assert refused.exit_code == 1
         assert all(words in refused.output for words in ("MB", "licence: MIT", "no checksum of it is known"))
@@ -243,7 +243,7 @@ class TestCommand:
         assert told["recordings"] == [str(tmp_path / "data" / "toy" / "heads" / "seq-01")]
         assert "licence: MIT" in finished.stderr
 
-    def test_it_is_fetched_anew_only_when_told(self, run, tmp_path):
+    def test_it_is_fetched_again_only_when_told(self, run, tmp_path):
         run("toy", "--yes")
         (tmp_path / "data" / "toy" / "mine.txt").touch()
         run("toy", "--yes")

@@ -11,7 +11,7 @@ from visloc_ros.sources.image_header import ImageHeader, read_image_header
 
 
 @pytest.mark.parametrize(("suffix", "name"), [(".jpg", "jpeg"), (".png", "png")])
-def test_header_tells_format_and_size_without_decoding(suffix, name):
+def test_header_shows_format_and_size_without_decoding(suffix, name):
     assert read_image_header(encode(colour_image(0, 70, 31), suffix)) == ImageHeader(name, 70, 31)
 
 
@@ -64,7 +64,7 @@ def photo(orientation: int, byte_order: bytes = b"II") -> bytes:
 @pytest.mark.parametrize(
     ("orientation", "turns", "upright"), [(1, 0, (70, 31)), (3, 2, (70, 31)), (6, 1, (31, 70)), (8, 3, (31, 70))]
 )
-def test_the_header_tells_how_a_photo_is_shown_upright(orientation, turns, upright, byte_order):
+def test_the_header_shows_how_a_photo_is_shown_upright(orientation, turns, upright, byte_order):
     data = photo(orientation, byte_order)
     assert byte_order in data[:40]
     header = read_image_header(data)

@@ -48,7 +48,7 @@ def test_who_is_slow_is_given_the_newest(video):
 
 
 @pytest.mark.parametrize("address", ["/nowhere/video.mp4", "77", "", "rtsp://127.0.0.1:1/nothing"])
-def test_where_nothing_comes_it_is_told(address):
+def test_where_nothing_comes_it_is_reported(address):
     with pytest.raises(SourceError, match="no image comes"):
         LiveVideo(address)
 

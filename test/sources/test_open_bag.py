@@ -202,7 +202,7 @@ def test_the_camera_info_of_another_camera_is_not_taken():
     assert find_camera_info_topic(only, "/image", "") == "/calibration/info"
 
 
-def test_missing_topics_are_told_with_those_that_are_there(tmp_path):
+def test_missing_topics_are_reported_with_those_that_are_there(tmp_path):
     bag = raw_bag(tmp_path / "bag", STAMPS_NS)
     with pytest.raises(SourceError, match=r"no topic /front; it has /left/camera_info \(1 x .*\), /left/image_raw"):
         open_source(bag, SourceConfig(image_topic="/front"))

@@ -140,7 +140,7 @@ def test_tum_cameras_are_known_by_the_folders_name(tmp_path, name, focal_length)
 @pytest.mark.parametrize(
     "listing", ["", "# nothing", "1.0", "1.0 rgb/a.png more", "soon rgb/a.png", "1.0 /etc/a.png", "1.0 ../a.png"]
 )
-def test_a_tum_list_that_is_none_is_told(tmp_path, listing):
+def test_a_tum_list_that_is_none_is_reported(tmp_path, listing):
     with pytest.raises(SourceError, match=r"rgb\.txt"):
         open_source(tum_folder(tmp_path / "tum", listing))
 

@@ -75,7 +75,7 @@ def test_a_python_that_is_too_old_is_refused(environment: ModuleType, monkeypatc
         environment.check_system()
 
 
-def test_a_full_disk_is_told_before_anything_is_downloaded(
+def test_a_full_disk_is_reported_before_anything_is_downloaded(
     environment: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(environment, "missing_debian_packages", list)

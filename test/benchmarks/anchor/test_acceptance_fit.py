@@ -36,7 +36,7 @@ def trials(count=60):
     return [trial(f"scene {index % 4}", *kind) for kind in kinds for index in range(count)]
 
 
-def test_it_tells_right_poses_from_those_of_chance_and_of_a_poster():
+def test_it_shows_right_poses_from_those_of_chance_and_of_a_poster():
     planted = trials()
     probabilities = probabilities_held_out(planted)
     right = np.array([one.is_right for one in planted])
@@ -66,7 +66,7 @@ def test_the_reliability_counts_right_and_wrong_poses_equally():
     assert (one.weight, one.told, one.happened) == pytest.approx((1.0, 0.8, 0.5))
 
 
-def test_the_covariances_of_right_poses_of_a_place_are_told_by_their_mean_squared_errors():
+def test_the_covariances_of_right_poses_of_a_place_are_reported_by_their_mean_squared_errors():
     shown = replace(trial("scene", True, 200, 250, 245, 0.13, 0.08), group="the place")
     assert shown.accuracy is not None
     worse = replace(shown, accuracy=replace(shown.accuracy, nees=12.0))

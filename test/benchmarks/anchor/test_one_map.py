@@ -94,7 +94,7 @@ def test_the_command_can_be_typed_again(measured):
     assert report["command"].startswith("python -m benchmarks.anchor.one_map --map ")
 
 
-def test_frames_beyond_the_end_of_the_source_are_told(recording, monkeypatch):
+def test_frames_beyond_the_end_of_the_source_are_reported(recording, monkeypatch):
     with pytest.raises(SourceError, match="selects none"):
         bench(monkeypatch, "--map", DEMO_MAP, "--source", recording, "--first", 100)
 

@@ -61,7 +61,7 @@ def test_covariances_too_small_or_too_large_fall_out_of_the_band(factor):
     assert found.runs_in_band_share < 0.3
 
 
-def test_frames_without_a_pose_tell_nothing():
+def test_frames_without_a_pose_show_nothing():
     found = nees_figures([np.full(10, np.nan), np.array([np.nan, 6.0, 6.5])])
     assert found.anees == pytest.approx(6.25 / 6)
     assert np.isnan(nees_figures([np.full(10, np.nan)]).anees)

@@ -37,7 +37,7 @@ def test_figures_of_nothing_found_are_dashes():
     assert number(None, "{:.1f}") == "–"
 
 
-def test_bytes_saved_are_told_with_the_recogniser():
+def test_bytes_saved_are_reported_with_the_recogniser():
     figures = {
         "hloc": {"local features": 900_000, "global descriptors": 60_000, "model": 40_000},
         "hloc_total": 1_000_000,

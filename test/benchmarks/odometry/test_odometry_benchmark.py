@@ -50,7 +50,7 @@ def rows_of(path):
     return {row[0]: row for row in cells}
 
 
-def test_motion_that_a_still_camera_never_made_is_told(tmp_path):
+def test_motion_that_a_still_camera_never_made_is_reported(tmp_path):
     path = tmp_path / "still.tum"
     path.write_text("0.0 1 0 0 0 0 0 1\n1.0 1 0.003 0 0 0 0 1\n2.0 1 0 0.004 0 0 0 1\n")
     run = {"tracked_frames": 3, "frames": 5, "losses": {"DEGENERATE_MOTION": 2}, "path": str(path)}
@@ -58,7 +58,7 @@ def test_motion_that_a_still_camera_never_made_is_told(tmp_path):
     assert "not started" in still_words("still", [run | {"tracked_frames": 0}])
 
 
-def test_an_incident_that_was_flagged_is_told_with_its_figures():
+def test_an_incident_that_was_flagged_is_reported_with_its_figures():
     losses = {"FEW_FEATURES": 15}
     result = StressResult("black", 240, 217, 1, losses, 0.27, 1, 0.1, 0.012, 0.4, 0, None)
     row = stress_table([result]).splitlines()[2]

@@ -119,7 +119,7 @@ def runs_of(*ates_m):
     return [replace(RUN, run=number, crop=str(crop_of(number)), ate_m=ate_m) for number, ate_m in enumerate(ates_m)]
 
 
-def test_run_0_median_and_worst_are_told_beside_the_goals():
+def test_run_0_median_and_worst_are_reported_beside_the_goals():
     runs = runs_of(0.03, 0.02, 0.021, 0.019, 0.02)
     runs[2] = replace(runs[2], tracked=90, segments=2)
     figures = summarise(runs, 2.0)

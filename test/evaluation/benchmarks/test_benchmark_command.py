@@ -78,7 +78,7 @@ def test_published_figures_are_percentages_that_grow_with_the_thresholds():
         (("7scenes", "nowhere"), "holds no scene of 7-Scenes"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_words(tmp_path, words, complaint):
+def test_what_cannot_be_done_is_reported_in_words(tmp_path, words, complaint):
     write_seven_scenes(tmp_path / "data")
     named = [tmp_path / "data" if word == "DATA" else word for word in words]
     refused = visloc("benchmark", *named, "--output", tmp_path / "out")
