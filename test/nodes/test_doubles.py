@@ -86,9 +86,7 @@ def test_a_second_node_of_the_same_name_is_an_error(ros_domain, monkeypatch):
     ],
     ids=["reliability", "type"],
 )
-def test_a_publisher_that_does_not_fit_is_reported_with_the_remedy(
-    ros_domain, monkeypatch, arguments, kind, qos, words
-):
+def test_a_publisher_that_does_not_fit_is_named_with_the_remedy(ros_domain, monkeypatch, arguments, kind, qos, words):
     monkeypatch.setattr(camera_health, "STALE_S", 0.2)
     with started(OdometryNode, *arguments) as harness, elsewhere() as camera:
         camera.create_publisher(kind, "image", qos)
