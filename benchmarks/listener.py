@@ -49,7 +49,7 @@ class Listener(Node):
             self._truth.pop(next(iter(self._truth)))
 
     def _take_status(self, message: LocalizationStatus) -> None:
-        tell(state=STATES[message.state], reason=message.reason)
+        report(state=STATES[message.state], reason=message.reason)
 
     def _take_pose(self, message: PoseWithCovarianceStamped) -> None:
         true = self._truth.get(stamp_from_msg(message.header.stamp))
@@ -63,10 +63,10 @@ class Listener(Node):
             jump_m = float(np.linalg.norm(moved - (true.translation - true_before.translation)))
         self._before = pose, true
         sigma_m = float(np.sqrt(np.linalg.eigvalsh(np.reshape(message.pose.covariance, (6, 6))[:3, :3])[-1]))
-        tell(error_m=float(np.linalg.norm(pose.translation - true.translation)), jump_m=jump_m, sigma_m=sigma_m)
+        report(error_m=float(np.linalg.norm(pose.translation - true.translation)), jump_m=jump_m, sigma_m=sigma_m)
 
 
-def tell(**values: object) -> None:
+def report(**values: object) -> None:
     """Print what was received, and when."""
     print(json.dumps({"heard_s": time.monotonic(), **values}), flush=True)
 

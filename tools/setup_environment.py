@@ -178,7 +178,7 @@ def install_packages() -> None:
 
 
 def bootstrap_uv() -> bool:
-    """Install the locked version of uv, which installs many times faster than pip; tell whether it is there."""
+    """Install the locked version of uv, which installs many times faster than pip, and return whether it is there."""
     if UV.exists():
         return True
     pin = re.search(r"^uv==.*(?:\\\n.*)*", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
@@ -242,7 +242,7 @@ def run_pip(arguments: list[str]) -> None:
 
 
 def try_pip(arguments: list[str]) -> bool:
-    """Run ``pip install`` in the environment and tell whether it succeeded."""
+    """Run ``pip install`` in the environment; return whether it succeeded."""
     ensure_pip()
     return try_run([str(PYTHON), "-m", "pip", "install", *arguments])
 
@@ -261,7 +261,7 @@ def run(command: list[str]) -> None:
 
 
 def try_run(command: list[str]) -> bool:
-    """Run a command with its output in the log and tell whether it succeeded."""
+    """Run a command with its output in the log; return whether it succeeded."""
     with LOG.open("a", encoding="utf-8") as log:
         log.write(f"\n$ {' '.join(command)}\n")
         log.flush()

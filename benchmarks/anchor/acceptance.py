@@ -282,7 +282,7 @@ def in_words(title: str, trials: list[Trial], probabilities: Array) -> str:
         f"{int((accepted & ~right & (groups == name)).sum())} of {int((~right & (groups == name)).sum())} ({name})"
         for name in dict.fromkeys(groups[accepted & ~right])
     ]
-    off = 100 * sum(one.weight * abs(one.told - one.happened) for one in reliability(right, probabilities))
+    off = 100 * sum(one.weight * abs(one.predicted - one.happened) for one in reliability(right, probabilities))
     return (
         f" Poses {title}: wrong ones accepted at the default risk of {DEFAULT_RISK:g}: {', '.join(wrong) or 'none'}; "
         f"expected calibration error {off:.1f} points."
@@ -320,7 +320,7 @@ class Bin:
     high: float
     count: int
     weight: float
-    told: float
+    predicted: float
     happened: float
 
 
@@ -330,10 +330,10 @@ def reliability(right: NDArray[np.bool_], probabilities: Array) -> Iterator[Bin]
     for low, high in zip(BINS, islice(BINS, 1, None), strict=False):
         inside = (probabilities >= low) & ((probabilities < high) | (high == BINS[-1]))
         if inside.any():
-            told = np.average(probabilities[inside], weights=weight[inside])
+            predicted = np.average(probabilities[inside], weights=weight[inside])
             happened = np.average(right[inside], weights=weight[inside])
             share = weight[inside].sum()
-            yield Bin(float(low), float(high), int(inside.sum()), float(share), float(told), float(happened))
+            yield Bin(float(low), float(high), int(inside.sum()), float(share), float(predicted), float(happened))
 
 
 def rounded(model: AcceptanceModel) -> AcceptanceModel:

@@ -115,7 +115,7 @@ def run_scenes() -> Iterable[tuple[StressResult, float]]:
     for scene in SCENES:
         for readout_ms in (0.0, READOUT_MS) if "readout_ms" in scene.changes else (0.0,):
             options = OdometryConfig(backends={"klt": KltConfig(readout_ms=readout_ms)})
-            (result,) = run_stress(lambda told=options: make_odometry(told), renderer, [scene])  # type: ignore[misc]
+            (result,) = run_stress(lambda chosen=options: make_odometry(chosen), renderer, [scene])  # type: ignore[misc]
             yield result, readout_ms
 
 

@@ -37,7 +37,7 @@ REAL = {
     "kitti_06": SourceConfig(last=299),
 }
 SPAN_S = 1.0
-MOUNT_PULL = 0.1  # of the root of the sum of squared motions: a hundredth of what these tell
+MOUNT_PULL = 0.1  # of the root of the sum of squared motions: a hundredth of what these show
 SCALE_WINDOW_NS = 5 * NANOSECONDS // 2
 EXPLANATION = (
     "Normalised estimation errors squared (NEES) of motions over a second: 6 in the mean and 5.3 in the median where\n"

@@ -154,8 +154,8 @@ def as_table(drives: list[Figures]) -> str:
         times = [one["drives_again_after_s"][kind] for one in drives if kind in one["faults"]]
         known = sorted(one for one in times if one is not None)
         if known:
-            told = f"{np.median(known):.1f} s, at most {known[-1]:.1f} s"
-            rows.append((f"drives on after: {kind}", f"{told} ({len(known)} of {len(times)})"))
+            summary = f"{np.median(known):.1f} s, at most {known[-1]:.1f} s"
+            rows.append((f"drives on after: {kind}", f"{summary} ({len(known)} of {len(times)})"))
     return table(("what", "figure"), rows)
 
 
