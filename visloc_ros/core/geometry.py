@@ -269,14 +269,14 @@ def nearest_rotation(matrix: Array) -> Array:
     return np.asarray(left @ np.diag([1.0, 1.0, sign]) @ right)
 
 
-def umeyama(target: ArrayLike, source: ArrayLike, weights: ArrayLike | None = None, with_scale: bool = True) -> Sim3:
+def umeyama(target: ArrayLike, source: ArrayLike, with_scale: bool = True) -> Sim3:
     """Least-squares ``target_from_source`` of matched points (N, 3), N >= 3 and not collinear.
 
     Umeyama 1991; mirrored data never gives a reflection. On (nearly) collinear points the
-    rotation about the line is arbitrary: callers with orientations use ``fusion.alignment`` instead.
+    rotation about the line is arbitrary: callers with orientations use ``fusion.initialization`` instead.
     """
     y, x = np.asarray(target, dtype=np.float64), np.asarray(source, dtype=np.float64)
-    w = np.full(len(x), 1.0 / len(x)) if weights is None else np.asarray(weights) / np.sum(weights)
+    w = np.full(len(x), 1.0 / len(x))
     x_mean, y_mean = w @ x, w @ y
     x_centred, y_centred = x - x_mean, y - y_mean
     left, singular, right = np.linalg.svd((y_centred * w[:, None]).T @ x_centred)
