@@ -21,7 +21,7 @@ import torch
 from benchmarks.landmarks.prepared import all_places, chosen_places, prepared_map, prepared_path
 from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
-from visloc_ros.core.child_process import ChildProcess, Tell
+from visloc_ros.core.child_process import ChildProcess, Send
 from visloc_ros.core.map_folder import read_entry
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.features import make_extractor, make_matcher
@@ -83,7 +83,7 @@ def measure_map(path: Path, work: Path, runs: int) -> dict[str, Figures]:
     return {way: {"bytes": read_entry(paths[way]).size, **medians(runs_of[way])} for way in WAYS}
 
 
-def timed_opening(_: Tell, path: Path, search: str) -> Figures:
+def timed_opening(_: Send, path: Path, search: str) -> Figures:
     """Seconds until a map can be searched, and MB that the process then has."""
     torch.set_num_threads(1)
     extractor, matcher = make_extractor(), make_matcher()
@@ -99,7 +99,7 @@ def timed_opening(_: Tell, path: Path, search: str) -> Figures:
     }
 
 
-def counted_opening(_: Tell, path: Path, search: str) -> Figures:
+def counted_opening(_: Send, path: Path, search: str) -> Figures:
     """MB allocated at most while a map is opened, and by its search afterwards, without torch's."""
     extractor, matcher = make_extractor(), make_matcher()
     tracemalloc.start()

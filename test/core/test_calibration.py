@@ -37,7 +37,7 @@ def test_every_reason_has_its_advice():
     assert all("--camera" in ADVICE[reason] for reason in (Reason.INTRINSICS_MISMATCH, Reason.UNKNOWN_INTRINSICS))
 
 
-def test_the_most_frequent_reason_is_reported_first():
+def test_the_most_frequent_reason_comes_first():
     counts = count_reasons([Reason.BLURRED, None, Reason.FEW_MATCHES, Reason.BLURRED])
     lines = advise(counts)
     assert [line.partition(":")[0] for line in lines] == ["2 x BLURRED", "1 x FEW_MATCHES"]

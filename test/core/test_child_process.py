@@ -20,8 +20,8 @@ from visloc_ros.core.errors import MapError, SetupError
 WAIT_S = 60.0
 
 
-def add(tell, a, b):
-    tell("adding", a, b)
+def add(send, a, b):
+    send("adding", a, b)
     logging.getLogger("visloc_ros.test").warning("so it %s", "goes")
     return a + b
 
@@ -47,19 +47,19 @@ def never_end(_):
         pass
 
 
-def wait_for_end(tell, path):
+def wait_for_end(send, path):
     try:
-        tell(os.getpid())
+        send(os.getpid())
         time.sleep(WAIT_S)
     finally:
         Path(path).write_text("cleared up")
 
 
 def test_result_words_and_log_come_back(caplog):
-    heard = []
-    process = ChildProcess(add, 2, 3, hear=lambda *words: heard.append(words))
+    received = []
+    process = ChildProcess(add, 2, 3, on_message=lambda *words: received.append(words))
     assert process.result() == 5
-    assert heard == [("adding", 2, 3)]
+    assert received == [("adding", 2, 3)]
     assert [record.getMessage() for record in caplog.records] == ["so it goes"]
     assert not multiprocessing.active_children()
 
@@ -82,7 +82,7 @@ def test_failures_are_reported_and_stay_there(work, limits, error, said):
 
 def test_what_is_stopped_clears_up_after_itself(tmp_path):
     begun = threading.Event()
-    process = ChildProcess(wait_for_end, str(tmp_path / "end"), hear=lambda _: begun.set())
+    process = ChildProcess(wait_for_end, str(tmp_path / "end"), on_message=lambda _: begun.set())
     ended = []
 
     def wait():
@@ -102,7 +102,7 @@ def test_what_is_stopped_clears_up_after_itself(tmp_path):
 def test_nothing_goes_on_when_the_parent_is_killed(tmp_path):
     program = (
         "from test_child_process import wait_for_end; from visloc_ros.core.child_process import ChildProcess; "
-        f"ChildProcess(wait_for_end, {str(tmp_path / 'end')!r}, hear=lambda pid: print(pid, flush=True)).result()"
+        f"ChildProcess(wait_for_end, {str(tmp_path / 'end')!r}, on_message=lambda pid: print(pid, flush=True)).result()"
     )
     here = Path(__file__).parent
     environment = os.environ | {"PYTHONPATH": f"{here}:{here.parents[1]}"}

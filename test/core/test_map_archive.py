@@ -99,7 +99,7 @@ def test_a_folder_and_an_archive_are_exported_as_they_were_loaded(saved, tmp_pat
     assert np.array_equal(open_map(again).points, loaded.points)
 
 
-def test_nothing_is_overwritten_and_the_name_shows_what_it_is(saved, tmp_path):
+def test_nothing_is_overwritten_and_the_name_says_what_it_is(saved, tmp_path):
     loaded = open_map(saved).manifest
     archive = tmp_path / "room.tar.gz"
     archive.write_bytes(b"mine")

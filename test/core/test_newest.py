@@ -13,7 +13,7 @@ def test_one_item_waits_and_a_newer_one_takes_its_place():
     assert (slot.received, slot.dropped) == (3, 2)
 
 
-def test_who_waits_is_given_what_comes_and_told_of_the_end():
+def test_a_waiting_thread_gets_items_and_the_end():
     slot, taken = Newest[str](), []
     thread = threading.Thread(target=lambda: taken.extend([slot.take(), slot.take()]))
     thread.start()

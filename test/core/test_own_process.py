@@ -26,7 +26,7 @@ def page_faults(prepare):
     return int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc can be told")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has this option")
 def test_freed_memory_is_taken_again_without_asking_the_kernel():
     asked_before = page_faults("")
     assert asked_before > 100

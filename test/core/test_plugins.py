@@ -38,7 +38,7 @@ def test_an_unknown_name_is_refused_with_those_that_are_known(monkeypatch):
         load_plugin(GROUP, "magic")
 
 
-def test_metadata_older_than_the_code_are_reported_by_their_remedy(monkeypatch):
+def test_metadata_older_than_the_code_are_reported_with_their_remedy(monkeypatch):
     installed(monkeypatch)
     with pytest.raises(ConfigError, match="install visloc_ros again"):
         load_plugin(GROUP, "decoder")

@@ -82,7 +82,7 @@ def test_more_than_is_left_is_refused(pack, folder):
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"PK\x03\x04" + bytes(100)])
-def test_what_is_no_archive_is_reported(tmp_path, folder, content):
+def test_what_is_no_archive_is_refused(tmp_path, folder, content):
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(SourceError, match="not a data set"):
         unpack_zip(tmp_path / "a.zip", folder, DATA)

@@ -49,7 +49,7 @@ def kitchen(shared_data):
 
 @pytest.fixture(scope="session")
 def known(kitchen, tmp_path_factory):
-    """Map of the kitchen at known poses: its folder, summary and the progress that was told."""
+    """Map of the kitchen at known poses: its folder, summary and the progress that was reported."""
     path = tmp_path_factory.mktemp("maps") / "kitchen"
     recorder = Recorder()
     summary = build_map(kitchen, path, CONFIG, reference_poses=kitchen.ground_truth, progress=recorder)

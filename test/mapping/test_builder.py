@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import torch
 from kitchen_map import CONFIG, NUM_IMAGES, Recorder, contents
 
 from visloc_ros.core.camera import project
@@ -50,7 +51,7 @@ class TestKnownPoses:
         depths = (opened.images[0].map_from_camera.inverse @ opened.points)[:, 2]
         assert 0.8 < np.median(depths) < 4.0
 
-    def test_the_manifest_shows_the_truth(self, known):
+    def test_the_manifest_states_how_the_map_was_made(self, known):
         manifest = open_map(known[0]).manifest
         assert manifest.name == "kitchen"
         assert (manifest.metric, manifest.scale_source) == (True, "reference poses")
@@ -62,8 +63,8 @@ class TestKnownPoses:
     def test_the_manifest_keeps_what_the_map_is_off_by(self, known):
         map_ = open_map(known[0])
         assert map_.manifest.uncertainty is not None
-        stored, anew = asdict(map_.manifest.uncertainty), asdict(measure_map_uncertainty(map_))
-        for name, value in anew.items():
+        stored, measured = asdict(map_.manifest.uncertainty), asdict(measure_map_uncertainty(map_))
+        for name, value in measured.items():
             assert np.allclose(stored[name], value, rtol=1e-9)
 
     def test_the_summary_agrees_with_the_map(self, known):
@@ -83,7 +84,7 @@ class TestKnownPoses:
         assert f"{known[1].kilobytes_per_image:.0f} kB an image" in str(known[1])
         assert all((image.point_rows != NO_POINT).all() for image in open_map(known[0]).images)
 
-    def test_progress_is_reported_stage_by_stage(self, known):
+    def test_progress_is_reported_by_stage(self, known):
         recorder = known[2]
         assert [name for name, _ in recorder.stages] == ["select", "extract", "describe", "match", "reconstruct"]
         assert all(recorder.steps[name] == total for name, total in recorder.stages if name != "reconstruct")
@@ -201,9 +202,6 @@ class TestReferenceAtStamp:
         assert pose_at(self.TRAJECTORY, 2_000_000_000, 1.0) is None
         assert pose_at(self.TRAJECTORY, 4_000_000_000, 1.0) is not None
 
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("torchvision")
 
 # A repository as torch.hub keeps it; its descriptor is the image in 64 patches.
 HUBCONF = """

@@ -64,13 +64,13 @@ def test_the_standard_deviation_is_that_of_repeated_adjustments():
     assert max(sigmas) < 0.02
 
 
-def test_more_images_show_more_and_noisier_ones_less():
+def test_more_images_narrow_it_and_noisier_ones_less():
     usual = sigma_of(model())
     assert sigma_of(model(num_images=40)) < 0.7 * usual
     assert sigma_of(model(noise_px=1.5)) > 2.0 * usual
 
 
-def test_a_camera_that_only_moves_sideways_past_a_wall_shows_little():
+def test_a_camera_that_only_moves_sideways_past_a_wall_determines_little():
     assert sigma_of(model(depth=(5.0, 5.001), turn=0.0)) > 5.0 * sigma_of(model())
 
 

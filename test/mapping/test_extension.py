@@ -33,7 +33,7 @@ def flight(shared_data):
 
 @pytest.fixture(scope="session")
 def extended(known, later, tmp_path_factory):
-    """The larger map, made of the packed one, its summary, and the progress that was told."""
+    """The larger map, made of the packed one, its summary, and the progress that was reported."""
     folder = tmp_path_factory.mktemp("extended")
     archive = pack_map(known[0], folder / "reference.tar.gz")
     recorder = Recorder()
@@ -82,7 +82,7 @@ class TestLargerMap:
         page = (extended[0] / "map.html").read_text()
         assert all(image.name in page for image in open_map(extended[0]).images)
 
-    def test_progress_is_reported_stage_by_stage(self, extended):
+    def test_progress_is_reported_by_stage(self, extended):
         recorder = extended[2]
         assert [name for name, _ in recorder.stages] == ["select", "extract", "match", "register"]
         assert recorder.steps["register"] == NUM_NEW

@@ -80,7 +80,7 @@ class TestLocalPositions:
 
 class TestFit:
     @pytest.mark.parametrize("seed", range(4))
-    def test_a_loop_shows_scale_and_axes_within_their_errors(self, seed):
+    def test_a_loop_gives_scale_and_axes_within_their_errors(self, seed):
         found = fit(LOOP, seed=seed)
         assert scale_off(found) < 3 * found.scale_error < 0.05
         assert axes_off_deg(found) < 3 * found.axes_error_deg < 10.0

@@ -247,7 +247,7 @@ def nameless(tmp_path_factory):
     return folder / "outputs"
 
 
-def test_the_extractor_is_reported_and_a_codebook_trained(nameless, tmp_path):
+def test_the_extractor_is_named_and_a_codebook_trained(nameless, tmp_path):
     import_hloc(nameless, tmp_path / "room", "aliked-n16", metric=True)
     map_ = open_map(tmp_path / "room")
     assert map_.manifest.models["extractor"].name == "aliked-n16"
@@ -280,7 +280,7 @@ def test_an_extractor_that_contradicts_the_folder_is_refused(tmp_path):
     assert not (tmp_path / "imported").exists()
 
 
-def test_an_extractor_must_be_told(nameless, tmp_path):
+def test_an_extractor_must_be_named(nameless, tmp_path):
     with pytest.raises(MapError, match="--extractor NAME"):
         import_hloc(nameless, tmp_path / "room")
 

@@ -1,4 +1,4 @@
-"""Several sources: labels of their own, reference poses that are theirs, cameras that are told apart."""
+"""Several sources: labels of their own, reference poses that are theirs, cameras that are kept apart."""
 
 from dataclasses import dataclass, field
 
@@ -47,7 +47,7 @@ class TestLabels:
         (only,) = label_sources(Source("hall"), POSES)
         assert (only.label, only.references) == ("hall", POSES)
 
-    def test_sources_of_one_name_are_distinguished(self):
+    def test_sources_of_one_name_get_different_labels(self):
         labelled = label_sources([Source("rgb"), Source("rgb"), Source("hall"), Source("rgb")], taken=["hall"])
         assert [source.label for source in labelled] == ["rgb", "rgb-2", "hall-2", "rgb-3"]
 

@@ -60,7 +60,7 @@ def away(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def merged(halves, tmp_path_factory):
-    """The merged map, its summary and the progress that was told."""
+    """The merged map, its summary and the progress that was reported."""
     path, recorder = tmp_path_factory.mktemp("merged") / "whole", Recorder()
     return path, merge_maps(halves, path, progress=recorder), recorder
 
@@ -133,7 +133,7 @@ class TestMergedMap:
         assert "merged with: second" in page
         assert [count.registered for count in summary.by_source] == [len(FIRST), len(SECOND)]
 
-    def test_progress_is_reported_stage_by_stage(self, merged):
+    def test_progress_is_reported_by_stage(self, merged):
         stages = merged[2].stages
         assert [name for name, _ in stages] == ["search 'second'", "search 'second' again", "adjust"]
         assert merged[2].steps["search 'second'"] == len(SECOND)
@@ -305,7 +305,7 @@ class TestIndex:
 
 
 class TestPlacing:
-    def test_images_on_one_spot_show_the_scale_by_their_points(self, room):
+    def test_images_on_one_spot_give_the_scale_by_their_points(self, room):
         spot = Spot(room, [2.5] * 5)
         placed = place_map(*spot.maps, Sightings(spot.found))
         assert placed.a_from_b.scale == pytest.approx(2.5)

@@ -1,4 +1,4 @@
-"""A map is found in a mesh of the same place under a similarity that nobody told, and in no other place's."""
+"""A map is found in a mesh of the same place under an unknown similarity, and in no other place's."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def mapped(seed):
     return points
 
 
-def test_a_similarity_that_nobody_told_is_found():
+def test_a_unknown_similarity_is_found():
     random = np.random.default_rng(3)
     rotation = Rotation.random(random_state=3).as_matrix()
     mesh_from_map = Sim3(random.uniform(0.2, 5.0), rotation, random.normal(0.0, 5.0, 3))

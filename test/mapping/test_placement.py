@@ -133,7 +133,7 @@ class TestOdometry:
 
 
 class TestImu:
-    def test_it_shows_what_is_up(self, scene, reconstruction):
+    def test_it_gives_the_direction_of_up(self, scene, reconstruction):
         placement = place_it(reconstruction, record(scene, accelerations=imu(scene)))
         assert (placement.gravity_aligned, placement.gravity_source) == (True, "imu")
         assert placement.gravity_error_deg < 1.0

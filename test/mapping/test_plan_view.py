@@ -29,7 +29,7 @@ def test_points_far_outside_do_not_make_it_large():
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_without_metres_the_extent_shows_the_resolution(scale):
+def test_without_metres_the_extent_gives_the_resolution(scale):
     view = plan_view(scale * open_map(DEMO_MAP).points, metric=False)
     assert max(view.cells.shape) == pytest.approx(400, abs=2)
 

@@ -71,9 +71,9 @@ def test_a_build_that_cannot_be_is_refused_in_words(tmp_path, ros_domain):
         assert list(tmp_path.iterdir()) == []
 
 
-def build_on_a_full_disk(tell, plan):
+def build_on_a_full_disk(send, plan):
     """Stands for a build; goes on when a file has appeared, and then has no room."""
-    tell("stage", "wait", 1)
+    send("stage", "wait", 1)
     while not Path(plan.source).exists():
         time.sleep(0.01)
     raise OutputError("cannot write: free some space")

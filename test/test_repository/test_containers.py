@@ -109,7 +109,7 @@ def test_the_rules_of_hadolint_are_kept(image: Path) -> None:
 
 
 @of_each_image
-def test_an_image_is_named_by_a_tag_runs_as_nobody_and_shows_its_health(image: Path) -> None:
+def test_an_image_is_named_by_a_tag_runs_as_nobody_and_reports_its_health(image: Path) -> None:
     bases = [rest.split()[0] for name, rest in instructions(image) if name == "FROM"]
     assert all(re.fullmatch(r"[a-z./]+:[\w${}.-]+", base) for base in bases)
     stage = final_stage(image)

@@ -84,7 +84,7 @@ def test_a_page_that_loads_from_elsewhere_is_found() -> None:
     assert loads_from_elsewhere(html) == ["https://a.example/x.css", "//b.example/x.js"]
 
 
-def test_nothing_is_told_to_anybody() -> None:
+def test_no_visitor_is_tracked() -> None:
     text = (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8")
     assert "analytics" not in text
     assert re.search(r"^  font: false$", text, re.MULTILINE)

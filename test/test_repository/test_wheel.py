@@ -104,7 +104,7 @@ def test_cmake_files_are_mended_without_touching_the_cache_behind_them(interface
     assert cached.read_text(encoding="utf-8") == built
 
 
-def test_a_machine_without_a_compiler_is_told_what_to_install(interfaces, monkeypatch):
+def test_a_machine_without_a_compiler_is_refused_with_what_to_install(interfaces, monkeypatch):
     monkeypatch.setattr(interfaces.shutil, "which", lambda _program: None)
     with pytest.raises(RuntimeError, match=r"sudo apt-get install g\+\+ python3\.\d+-dev$"):
         interfaces.check_system()

@@ -117,7 +117,7 @@ def build_one(source: Path, output: Path, options: MappingConfig, there: MapEntr
     begin_s = time.monotonic()
     try:
         with StageBars() as bars:
-            summary = ChildProcess(build, plan, hear=lambda what, *words: getattr(bars, what)(*words)).result()
+            summary = ChildProcess(build, plan, on_message=lambda what, *words: getattr(bars, what)(*words)).result()
     except VislocError as error:
         console.print(f"  {error}", style="red", highlight=False, soft_wrap=True)
         return Outcome(source, FAILED, time.monotonic() - begin_s, error=str(error))

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 from visloc_ros.core.errors import SetupError, VislocError
 
 ResultT = TypeVar("ResultT")
-Tell = Callable[..., None]
+Send = Callable[..., None]
 
 _ENDING_S = 5.0  # to clear up after itself
 
@@ -33,17 +33,21 @@ class Limits:
 
 
 class ChildProcess(Generic[ResultT]):
-    """Calls ``function(tell, *arguments)`` in a new process; what ``tell`` is given there, ``hear`` gets here.
+    """Calls ``function(send, *arguments)`` in a new process; what ``send`` is given there, ``on_message`` gets here.
 
     The function, its arguments and its result must be picklable. Log records of this package are forwarded here.
     """
 
     def __init__(
-        self, function: Callable[..., ResultT], *arguments: Any, limits: Limits | None = None, hear: Tell | None = None
+        self,
+        function: Callable[..., ResultT],
+        *arguments: Any,
+        limits: Limits | None = None,
+        on_message: Send | None = None,
     ) -> None:
         context = get_context("forkserver")  # its processes start at once, after it has imported what they need
         context.set_forkserver_preload([function.__module__])
-        self._hear, self._is_ended = hear, False
+        self._on_message, self._is_ended = on_message, False
         self._pipe, far_end = context.Pipe(duplex=False)
         work = (far_end, limits or Limits(), function, arguments)
         self._process = context.Process(target=_serve, args=work, name=function.__name__, daemon=True)
@@ -71,8 +75,8 @@ class ChildProcess(Generic[ResultT]):
                     name, level, path, line, text = content
                     logger = logging.getLogger(name)
                     logger.handle(logger.makeRecord(name, level, path, line, "%s", (text,), None))
-                elif self._hear is not None:
-                    self._hear(*content)
+                elif self._on_message is not None:
+                    self._on_message(*content)
         except (EOFError, OSError) as error:
             self._process.join()
             if self._is_ended:
@@ -107,11 +111,11 @@ def deaf_to_ctrl_c() -> Iterator[None]:
 @contextmanager
 def _blocked(number: signal.Signals) -> Iterator[None]:
     """Block a signal in this thread, and in processes that are started in the block."""
-    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _PipeHandler(logging.Handler):

@@ -6,7 +6,7 @@ import os
 from itertools import islice
 from pathlib import Path
 
-from visloc_ros.core.child_process import ChildProcess, Limits, Tell
+from visloc_ros.core.child_process import ChildProcess, Limits, Send
 from visloc_ros.core.errors import MapError, SetupError
 from visloc_ros.core.files import LARGEST_MODEL_BYTES, is_file
 from visloc_ros.core.map import open_map
@@ -36,5 +36,5 @@ def _size(path: Path) -> int:
     return sum(file.lstat().st_size for file in files if is_file(file))
 
 
-def _try(_: Tell, path: Path) -> None:
+def _try(_: Send, path: Path) -> None:
     open_map(path, reduced=True)

@@ -36,7 +36,7 @@ class ProcessorTime:
 
     def __init__(self) -> None:
         self._watch = Stopwatch(time.thread_time)
-        self._told, self._told_s = dict[str, float](), time.monotonic()
+        self._reported, self._reported_s = dict[str, float](), time.monotonic()
 
     def __call__(self, stage: str) -> AbstractContextManager[None]:
         """Add the processor time of the enclosed block to ``stage``."""
@@ -50,7 +50,7 @@ class ProcessorTime:
     def take_shares(self) -> dict[str, float]:
         """Processor seconds a second by stage since the last call."""
         stage_ms, now_s = self.stage_ms, time.monotonic()
-        passed_ms = 1e3 * max(now_s - self._told_s, 1e-9)
-        shares = {stage: (taken - self._told.get(stage, 0.0)) / passed_ms for stage, taken in stage_ms.items()}
-        self._told, self._told_s = stage_ms, now_s
+        passed_ms = 1e3 * max(now_s - self._reported_s, 1e-9)
+        shares = {stage: (taken - self._reported.get(stage, 0.0)) / passed_ms for stage, taken in stage_ms.items()}
+        self._reported, self._reported_s = stage_ms, now_s
         return shares

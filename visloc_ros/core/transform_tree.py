@@ -20,7 +20,7 @@ class TransformTree:
     def __init__(self) -> None:
         self._parents: dict[str, tuple[str, SE3]] = {}
         self._found: dict[tuple[str, str], SE3] = {}
-        self._told_s = -_LOG_PERIOD_S
+        self._logged_s = -_LOG_PERIOD_S
 
     def set(self, parent: str, child: str, parent_from_child: SE3) -> None:
         """Keep a transform, in place of an earlier one of its child; too many frames and too long names are ignored."""
@@ -59,14 +59,14 @@ class TransformTree:
         while current in self._parents:
             parent, parent_from_current = self._parents[current]
             if parent in found:
-                self._tell_loop(parent)
+                self._log_loop(parent)
                 break
             found[parent] = parent_from_current @ found[current]
             current = parent
         return found
 
-    def _tell_loop(self, frame: str) -> None:
+    def _log_loop(self, frame: str) -> None:
         now_s = time.monotonic()
-        if now_s - self._told_s >= _LOG_PERIOD_S:
-            self._told_s = now_s
+        if now_s - self._logged_s >= _LOG_PERIOD_S:
+            self._logged_s = now_s
             _log.error("the fixed transforms have a loop at '%s'", frame)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from visloc_ros.core.child_process import Tell
+from visloc_ros.core.child_process import Send
 from visloc_ros.core.config import read_config
 from visloc_ros.mapping.config import MappingConfig
 from visloc_ros.mapping.summary import MapSummary
@@ -26,28 +26,28 @@ class BuildPlan:
     overwrite: bool = False
 
 
-def build(tell: Tell, plan: BuildPlan) -> MapSummary:
-    """Build a map; ``tell`` gets the calls of a ``Progress``, as names and arguments. Raises VislocError."""
+def build(send: Send, plan: BuildPlan) -> MapSummary:
+    """Build a map; ``send`` gets the calls of a ``Progress``, as names and arguments. Raises VislocError."""
     mapping = plan.mapping if plan.config_file is None else read_config(MappingConfig, plan.config_file)
     poses = None if plan.reference_poses is None else read_poses(plan.reference_poses)
     source = open_source(plan.source, plan.source_config)
     from visloc_ros.mapping import build_map  # takes a second, after the checks of the request
 
     return build_map(
-        source, plan.output, mapping, reference_poses=poses, overwrite=plan.overwrite, progress=ToldProgress(tell)
+        source, plan.output, mapping, reference_poses=poses, overwrite=plan.overwrite, progress=SentProgress(send)
     )
 
 
-class ToldProgress:
+class SentProgress:
     """Progress that is sent to another process."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, send: Send) -> None:
+        self._send = send
 
     def stage(self, name: str, total: int) -> None:
         """Begin a stage of ``total`` steps."""
-        self._tell("stage", name, total)
+        self._send("stage", name, total)
 
     def advance(self, steps: int = 1) -> None:
         """Count steps of the current stage."""
-        self._tell("advance", steps)
+        self._send("advance", steps)

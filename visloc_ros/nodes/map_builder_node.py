@@ -16,7 +16,7 @@ from std_srvs.srv import SetBool
 
 from visloc_msgs.action import BuildMap as BuildMapAction
 from visloc_msgs.srv import BuildMap
-from visloc_ros.core.child_process import ChildProcess, Tell
+from visloc_ros.core.child_process import ChildProcess, Send
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.errors import (
     CalibrationError,
@@ -180,11 +180,11 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
         )
         listeners: list[LogProgress | Feedback] = [LogProgress(self), *([feedback] if feedback else [])]
 
-        def hear(what: str, *words: object) -> None:
+        def on_message(what: str, *words: object) -> None:
             for progress in listeners:
                 getattr(progress, what)(*words)
 
-        self._process = ChildProcess(build, plan, hear=hear)
+        self._process = ChildProcess(build, plan, on_message=on_message)
         return self._process.result()
 
     def _end_build(self) -> None:
@@ -193,10 +193,10 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
             self._process.end()
 
 
-def build(tell: Tell, plan: BuildPlan) -> MapSummary:
+def build(send: Send, plan: BuildPlan) -> MapSummary:
     """Build a map in a separate process, beside the nodes."""
     use_one_core()
-    return build_job.build(tell, plan)
+    return build_job.build(send, plan)
 
 
 class LogProgress:

@@ -214,8 +214,8 @@ class BuildJobs:
                 return
             plan = BuildPlan(uploads[0], self._maps / job.name, MappingConfig())
             self._set(job.id, state=JobState.BUILDING.value, starts=job.starts + 1)
-            hear = _StoredProgress(lambda **values: self._set(job.id, **values))
-            self._running = ChildProcess(build, plan, limits=Limits(processor_s=MOST_PROCESSOR_S), hear=hear)
+            report = _StoredProgress(lambda **values: self._set(job.id, **values))
+            self._running = ChildProcess(build, plan, limits=Limits(processor_s=MOST_PROCESSOR_S), on_message=report)
             self._running_id = job.id
         try:
             summary = self._running.result()
