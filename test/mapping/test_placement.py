@@ -10,8 +10,7 @@ from unscaled import MAP_FROM_SFM
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
-from visloc_ros.mapping.config import FrameConfig, ReconstructionConfig
-from visloc_ros.mapping.frame_sources import check_frame_config, scale_source
+from visloc_ros.mapping.config import FrameConfig, ReconstructionConfig, check_frame_config, scale_source
 from visloc_ros.mapping.geo import local_positions
 from visloc_ros.mapping.map_sources import SourceRecording
 from visloc_ros.mapping.placement import place

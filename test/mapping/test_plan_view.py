@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.map import open_map
-from visloc_ros.mapping.plan_view import RESOLUTION_M, UNKNOWN, plan_view
+from visloc_ros.mapping.top_view import RESOLUTION_M, UNKNOWN, plan_view
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 

@@ -22,8 +22,7 @@ from visloc_ros.features import GlobalDescriptor, Vlad
 from visloc_ros.mapping.camera_knowledge import CameraKnowledge, assess_cameras
 from visloc_ros.mapping.card import write_card
 from visloc_ros.mapping.collection import FrameCollector, MapFrame, write_thumbnails
-from visloc_ros.mapping.config import MappingConfig, PairConfig
-from visloc_ros.mapping.frame_sources import check_frame_config
+from visloc_ros.mapping.config import MappingConfig, PairConfig, check_frame_config
 from visloc_ros.mapping.map_models import load_models
 from visloc_ros.mapping.map_sources import MapSource, ReferencePoses, SourceRecording, label_sources
 from visloc_ros.mapping.matching import PairMatches, match_pairs, renumber, without_weak_loops

@@ -14,8 +14,7 @@ from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3, Sim3, rotation_angle_deg
 from visloc_ros.core.gravity import GRAVITY, MIN_BLOCKS, find_gravity, measure_blocks
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
-from visloc_ros.mapping.config import FrameConfig
-from visloc_ros.mapping.frame_sources import SCALE_NAMES, scale_source
+from visloc_ros.mapping.config import SCALE_NAMES, FrameConfig, scale_source
 from visloc_ros.mapping.geo import GeoFit, fit_to_positions
 from visloc_ros.mapping.gravity import RELIABLE_ERROR_DEG, Up, find_up, level
 from visloc_ros.mapping.map_sources import SourceRecording, pose_at

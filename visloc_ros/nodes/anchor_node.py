@@ -27,7 +27,7 @@ from visloc_ros.core.map_check import check_map
 from visloc_ros.core.types import Anchor, Frame, Reason, Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.searchable_map import open_searchable_map
-from visloc_ros.mapping.plan_view import plan_view
+from visloc_ros.mapping.top_view import plan_view
 from visloc_ros.nodes.anchor_output import AnchorOutput, SearchWatch
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CAMERA_PARAMETERS, CameraInput, CameraInputConfig

@@ -56,7 +56,7 @@ from visloc_ros.sources.ros_messages import MessageError, stamp_from_msg, transf
 
 if TYPE_CHECKING:  # nodes without fusion start sooner
     from visloc_ros.fusion.innovation import Innovation as FusionInnovation
-    from visloc_ros.mapping.plan_view import PlanView
+    from visloc_ros.mapping.top_view import PlanView
 
 SEGMENT_SEPARATOR = "/"
 # Optical axes (x right, y down, z forward) in a body with x forward and z up (REP 103).
