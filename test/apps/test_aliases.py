@@ -1,6 +1,7 @@
 """Commands and options by the names that other tools give them, and where those keep their maps."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def test_an_alias_is_a_command_with_options_that_it_has(name):
     assert alias.defaults.keys() <= {parameter.name for parameter in command.params}
     succeed(name, "--help")
     assert f" {name} " not in visloc("--help").stdout
-    assert f"`visloc {name}" in PAGE.read_text()
+    program = name.replace("-", "_")
+    assert re.search(rf"`((backend|frontend)\.{program}|visloc {name})\b", PAGE.read_text())
 
 
 @pytest.mark.parametrize("reference", ["room", SCENES / "room", SCENES / "room" / "reference.tar.gz"])

@@ -63,7 +63,7 @@ def test_the_reliability_counts_right_and_wrong_poses_equally():
     right = np.array([True, True, True, False])
     (one,) = reliability(right, np.full(4, 0.8))
     assert (one.low, one.high, one.count) == (0.7, 0.9, 4)
-    assert (one.weight, one.told, one.happened) == pytest.approx((1.0, 0.8, 0.5))
+    assert (one.weight, one.predicted, one.happened) == pytest.approx((1.0, 0.8, 0.5))
 
 
 def test_the_covariances_of_right_poses_of_a_place_are_reported_by_their_mean_squared_errors():

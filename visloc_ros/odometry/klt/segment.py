@@ -153,7 +153,7 @@ class Segment:
         if done.snapshot.lens is not None:
             self._lens_schedule.advance(self._map.last.number, self._views_since_look, self._lens.is_learnt)
         self._motion.shift(apply_window(self._map, done.snapshot, done.adjusted))
-        self._covariance.learn(done.uncertainty, self.camera_from_odom.inverse.translation)
+        self._covariance.learn(done.uncertainty, self.odom_from_camera.translation)
         self._scale.drift(done.uncertainty.log_scale_step)
         window = self._map.keyframes[-self._config.window_keyframes :]
         for keyframe in window:
@@ -220,7 +220,7 @@ class Segment:
         now, seconds = located.camera_from_odom.inverse, (view.stamp_ns - self.stamp_ns) / NANOSECONDS
         self._path.move(self.camera_from_odom.inverse, now, seconds)
         self._motion.update(view.stamp_ns, located.camera_from_odom)
-        self._covariance.move(now, located.flow_px, self._information(located))
+        self._covariance.move(self.odom_from_camera, located.flow_px, self._information(located))
         self._features, self._previous = located.features, view
         is_thin = located.num_inliers < _LANDMARK_SHARE * len(located.features)
         if not is_thin and not self._wants_keyframe(located):
