@@ -36,7 +36,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--first", type=int, default=0, help="index of the first image to read")
     parser.add_argument("--last", type=int, default=-1, help="index of the last image to read; -1 reads to the end")
     parser.add_argument("--image-topic", default="", help="image topic of the bag, where it has several")
-    parser.add_argument("--camera", default="", help="calibration file (COLMAP, EuRoC or ROS YAML)")
+    parser.add_argument("--camera", default="", help="calibration file (COLMAP, ROS, Kalibr and more)")
 
 
 def source_config(arguments: argparse.Namespace) -> SourceConfig:

@@ -15,7 +15,7 @@ from visloc_ros.apps import examine_source
 from visloc_ros.core.errors import SetupError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
-from visloc_ros.sources.calibration import write_camera_yaml
+from visloc_ros.sources.camera_files import write_camera_yaml
 
 
 def examine(*arguments: object) -> tuple[int, list[dict[str, str]]]:

@@ -17,7 +17,7 @@ from visloc_ros.core.types import Frame
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.bag_messages import iterate_bag_messages, iterate_serialized, list_topics
 from visloc_ros.sources.bag_writer import BagWriter, write_bag
-from visloc_ros.sources.calibration import write_camera_yaml
+from visloc_ros.sources.camera_files import write_camera_yaml
 
 STORAGES = ("mcap", "sqlite3")
 CAMERA = pycolmap.Camera(model="OPENCV", width=WIDTH, height=HEIGHT, params=[60, 61, 32, 24, -0.1, 0.01, 0, 0])

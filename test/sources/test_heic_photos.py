@@ -19,7 +19,7 @@ from visloc_ros.server.uploads import pinhole, read_upload
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.bag_writer import write_bag
-from visloc_ros.sources.calibration import write_camera_yaml
+from visloc_ros.sources.camera_files import write_camera_yaml
 from visloc_ros.sources.exif import read_geo_position
 from visloc_ros.sources.image_header import ImageHeader
 from visloc_ros.sources.phones import phone_of

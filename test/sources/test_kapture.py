@@ -7,7 +7,7 @@ from source_data import shared_data, write_images
 from visloc_ros.core.errors import CalibrationError, ConfigError, SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.sources import SourceConfig, open_source
-from visloc_ros.sources.calibration import write_camera_yaml
+from visloc_ros.sources.camera_files import write_camera_yaml
 from visloc_ros.sources.kapture import read_kapture_poses
 
 HEADER = "# kapture format: 1.1\n"

@@ -12,7 +12,7 @@ from visloc_ros.core.errors import CalibrationError, ConfigError, SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import write_tum
 from visloc_ros.sources import EncodedSource, SourceConfig, open_source
-from visloc_ros.sources.calibration import write_camera_yaml
+from visloc_ros.sources.camera_files import write_camera_yaml
 
 CAMERA = pycolmap.Camera(model="OPENCV", width=WIDTH, height=HEIGHT, params=[60, 61, 32, 24, -0.1, 0.01, 0, 0])
 

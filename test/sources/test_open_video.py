@@ -10,7 +10,7 @@ from source_data import HEIGHT, WIDTH, colour_image, truncate
 from visloc_ros.core.calibration import CalibrationSource
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.sources import SourceConfig, open_source
-from visloc_ros.sources.calibration import write_camera_yaml
+from visloc_ros.sources.camera_files import write_camera_yaml
 
 QUARTER_TURN = (0, 1 << 16, 0, -1 << 16 & 0xFFFFFFFF, 0, 0, 0, 0, 1 << 30)  # clockwise, ISO 14496-12 matrix
 

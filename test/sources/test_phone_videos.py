@@ -13,7 +13,7 @@ from visloc_ros.core.camera import project
 from visloc_ros.core.errors import CalibrationError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.sources import SourceConfig, open_source
-from visloc_ros.sources.calibration import write_camera_yaml
+from visloc_ros.sources.camera_files import write_camera_yaml
 from visloc_ros.sources.phones import phone_advice, phone_of
 from visloc_ros.sources.video import read_maker, read_stamps_ns
 

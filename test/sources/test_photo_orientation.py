@@ -15,7 +15,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import write_tum
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.bag_writer import write_bag
-from visloc_ros.sources.calibration import write_camera_yaml
+from visloc_ros.sources.camera_files import write_camera_yaml
 
 UPRIGHT = 1
 TURNED = {6: 1, 3: 2, 8: 3}  # clockwise quarter turns that show the photo upright

@@ -36,6 +36,8 @@ T_BS:
 resolution: [64, 48]
 camera_model: pinhole
 intrinsics: [60.0, 60.0, 31.5, 23.5]
+distortion_model: none
+distortion_coefficients: []
 """
 LEVEL = "1, 0, 0, 0.1, 0, 1, 0, 0.2, 0, 0, 1, 0.3, 0, 0, 0, 1"
 CAMERA = "0, 0, 1, 0, -1, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 1"  # body_from_camera: z forward, y down

@@ -70,7 +70,7 @@ MapTracking = Annotated[
     bool, typer.Option(help="Follow the map's points in every frame between anchors; odometry alone takes less time.")
 ]
 Domain = Annotated[int, typer.Option("--domain-id", min=0, max=232, help="ROS domain that the nodes talk in.")]
-CameraFile = Annotated[str, typer.Option("--camera", help="Calibration file (COLMAP, EuRoC or ROS YAML).")]
+CameraFile = Annotated[str, typer.Option("--camera", help="Calibration file (COLMAP, ROS, Kalibr and more).")]
 
 
 def _known_search(name: str) -> str:

@@ -30,7 +30,7 @@ def read_model(folder: Path) -> ColmapModel:
 
 def read_text_model(folder: Path) -> ColmapModel:
     """Read a text model. Raises MapError that names the missing, truncated or inconsistent file and its line."""
-    cameras = dict(_records(folder / "cameras.txt", _parse_camera))
+    cameras = read_text_cameras(folder / "cameras.txt")
     images = read_text_images(folder / "images.txt")
     for image in images:
         if image.camera_id not in cameras:
@@ -48,6 +48,11 @@ def read_text_model(folder: Path) -> ColmapModel:
     )
 
 
+def read_text_cameras(path: Path) -> dict[int, pycolmap.Camera]:
+    """Read the cameras of a text model by their ids. Raises MapError that names the broken line."""
+    return dict(_records(path, _parse_camera))
+
+
 def read_text_images(path: Path) -> tuple[ModelImage, ...]:
     """Read the images of a text model. Raises MapError that names the broken line."""
     return tuple(_records(path, _parse_image, with_second_line=True))
@@ -56,7 +61,7 @@ def read_text_images(path: Path) -> tuple[ModelImage, ...]:
 def _records(path: Path, parse: Callable[[str, str], _Record], *, with_second_line: bool = False) -> Iterator[_Record]:
     lines = enumerate(read_text(path, MapError, LARGEST_MODEL_BYTES, COPY_AGAIN).split("\n"), 1)
     for number, line in lines:
-        if not line.strip() or line.startswith("#"):
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
             yield parse(line, next(lines)[1] if with_second_line else "")

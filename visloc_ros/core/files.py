@@ -84,9 +84,9 @@ def read_bytes(path: Path, error: type[VislocError], at_most: int, advice: str =
 
 
 def read_text(path: Path, error: type[VislocError], at_most: int = LARGEST_TEXT_BYTES, advice: str = "") -> str:
-    """Content of a plain file of text in UTF-8, all kinds of line ends as ``\\n``."""
+    """Content of a plain file of text in UTF-8 without its byte order mark, all kinds of line ends as ``\\n``."""
     try:
-        text = read_bytes(path, error, at_most, advice).decode("utf-8")
+        text = read_bytes(path, error, at_most, advice).decode("utf-8-sig")
     except UnicodeDecodeError as cause:
         raise error(f"cannot read {path}: it is no text in UTF-8 ({cause}){advice}") from cause
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -103,9 +103,16 @@ class _UniqueKeyLoader(yaml.SafeLoader):
             raise yaml.YAMLError(f"'{twice}' is there twice{node.start_mark}: leave one of them out")
         return super().construct_mapping(node, deep)
 
+    def construct_matrix(self, node: yaml.MappingNode) -> dict[Any, Any]:
+        """The mapping of a matrix of OpenCV. Raises yaml.YAMLError."""
+        return self.construct_mapping(node, deep=True)
+
+
+_UniqueKeyLoader.add_constructor("tag:yaml.org,2002:opencv-matrix", _UniqueKeyLoader.construct_matrix)
+
 
 def read_yaml(path: Path, error: type[VislocError]) -> dict[str, Any]:
-    """Keys and values of a YAML file, OpenCV's %YAML header allowed; the keys are names, at every depth."""
+    """Keys and values of a YAML file, OpenCV's header and matrices allowed; the keys are names, at every depth."""
     text = read_text(path, error, LARGEST_SETTINGS_BYTES).removeprefix("%YAML:1.0")
     try:
         values = yaml.load(text, Loader=_UniqueKeyLoader)

@@ -26,7 +26,7 @@ from visloc_ros.nodes.conversions import calibration_from_msg, frame_from_msg
 from visloc_ros.nodes.guard import RejectedMessages
 from visloc_ros.nodes.qos import CAMERA_INFO, IMAGE
 from visloc_ros.nodes.worker import Worker
-from visloc_ros.sources.calibration import read_given_calibration
+from visloc_ros.sources.camera_files import read_given_calibration
 from visloc_ros.sources.ros_messages import stamp_from_msg
 
 # An image and its camera_info arrive separately; the first image waits this long for its camera_info.
@@ -46,7 +46,7 @@ class CameraInputConfig(Config):
     )
     qos: str = option("sensor_data", "reliability of the image subscription", choices=tuple(IMAGE))
     calibration_file: str = option(
-        "", "camera calibration file (COLMAP, EuRoC or ROS YAML), which overrides camera_info; empty for none"
+        "", "camera calibration file (COLMAP, ROS, Kalibr and more), which overrides camera_info; empty for none"
     )
     is_rectified: bool = option(
         False, "images come rectified, as image_proc gives them: their camera is P of camera_info, not K and D"

@@ -57,7 +57,7 @@ CAMERA = {
     "camera_info_topic": Argument("camera_info", "CameraInfo topic"),
     "image_transport": Argument("raw", "How images come: large raw ones may get lost", ("raw", "compressed")),
     "camera_qos": Argument("sensor_data", "What the driver of the camera offers", ("sensor_data", "reliable")),
-    "camera_file": Argument("", "Calibration file (COLMAP, EuRoC or ROS YAML) instead of camera_info"),
+    "camera_file": Argument("", "Calibration file (COLMAP, ROS, Kalibr and more) instead of camera_info"),
     "rectified": switch(False, "Whether images come rectified, as image_proc gives them"),
     "imu_topic": Argument("imu", "IMU topic, if there is one: predicts turns and gives the direction of up"),
     "wheel_odom_topic": Argument("wheel_odom", "Wheel odometry topic, if there is one: gives the scale"),

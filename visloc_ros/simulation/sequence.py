@@ -29,7 +29,7 @@ from visloc_ros.simulation.living_room import LIGHTS, make_living_room
 from visloc_ros.simulation.path import PATHS, PosePath
 from visloc_ros.simulation.render import Plane, Renderer
 from visloc_ros.simulation.room import Room
-from visloc_ros.sources.calibration import write_camera_yaml
+from visloc_ros.sources.camera_files import write_camera_yaml
 from visloc_ros.sources.ros_images import encode_jpeg
 
 _log = logging.getLogger(__name__)

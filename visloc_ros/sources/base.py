@@ -13,7 +13,7 @@ from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import ConfigError, SourceError
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame
-from visloc_ros.sources.calibration import read_given_calibration
+from visloc_ros.sources.camera_files import read_given_calibration
 
 NOMINAL_RATE_HZ = 30.0
 BAG_METADATA = "metadata.yaml"
@@ -36,7 +36,7 @@ class SourceConfig(Config):
     camera_from_imu: str = option(
         "", "rotation from the IMU's axes to the camera's as quaternion 'w x y z'; empty takes it from /tf_static"
     )
-    camera: str = option("", "camera calibration file (COLMAP, EuRoC or ROS YAML); empty takes the source's own")
+    camera: str = option("", "camera calibration file (COLMAP, ROS, Kalibr and more); empty takes the source's own")
     first: int = option(0, "index of the first image read", minimum=0)
     last: int = option(-1, "index of the last image read, itself included; -1 reads to the end", minimum=-1)
     every: int = option(1, "step between the images read: 10 reads every tenth", minimum=1)

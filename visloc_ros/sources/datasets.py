@@ -19,7 +19,7 @@ from visloc_ros.core.files import read_text
 from visloc_ros.core.geometry import SE3, Array, nearest_rotation
 from visloc_ros.core.trajectory import Trajectory, seconds_to_ns
 from visloc_ros.sources.base import NOMINAL_RATE_HZ
-from visloc_ros.sources.calibration import read_camera_yaml
+from visloc_ros.sources.camera_files import read_camera_file
 from visloc_ros.sources.layouts import (
     Layout,
     first_readable,
@@ -99,7 +99,7 @@ def _read_euroc_camera(root: Path, native: Path, files: list[Path], sensor: Path
         raise SourceError(f"the images in {files[0].parent} must be named by nanoseconds, as EuRoC's are")
     states = native / "state_groundtruth_estimate0" / "data.csv"
     truth = _euroc_truth(states, sensor) if states.is_file() else None
-    layout = make_layout(root, files, stamps_ns, read_camera_yaml(sensor), truth)
+    layout = make_layout(root, files, stamps_ns, read_camera_file(sensor), truth)
     return replace(layout, imu=find_imu_file(root, native, sensor))
 
 

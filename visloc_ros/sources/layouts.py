@@ -17,7 +17,7 @@ import pycolmap
 from visloc_ros.core.errors import ConfigError, SourceError
 from visloc_ros.core.files import LARGEST_IMAGE_BYTES, read_bytes
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory, read_tum, seconds_to_ns
-from visloc_ros.sources.calibration import read_camera_yaml
+from visloc_ros.sources.camera_files import read_camera_file
 from visloc_ros.sources.image_header import ImageHeader
 from visloc_ros.sources.measurements import ImuFile
 from visloc_ros.sources.photos import read_photo_header
@@ -79,7 +79,7 @@ def make_layout(
     truth = ground_truth or _find_trajectory(root)
     snapped = snap_stamps(truth, [image.stamp_ns for image in images]) if truth else None
     own_camera = root / CAMERA_NAME
-    return Layout(tuple(images), read_camera_yaml(own_camera) if own_camera.exists() else camera, snapped)
+    return Layout(tuple(images), read_camera_file(own_camera) if own_camera.exists() else camera, snapped)
 
 
 def list_images(folder: Path) -> list[Path]:

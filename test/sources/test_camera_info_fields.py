@@ -1,16 +1,12 @@
 import numpy as np
 import pycolmap
 import pytest
-import yaml
-from source_data import shared_data
 
 from visloc_ros.core.camera import project
 from visloc_ros.core.errors import CalibrationError
 from visloc_ros.sources.calibration import (
     camera_from_camera_info_fields,
     camera_info_fields,
-    read_camera_yaml,
-    write_camera_yaml,
 )
 
 POINTS = np.array([[0.3, -0.2, 1.0], [-0.4, 0.25, 1.5], [0.0, 0.0, 2.0], [0.5, 0.4, 2.0]])
@@ -72,67 +68,3 @@ def test_no_region_and_no_binning_leave_the_camera_as_it_is(binning):
 def test_zero_matrix_is_an_uncalibrated_camera():
     with pytest.raises(CalibrationError, match="calibrate the camera"):
         camera_from_camera_info_fields(640, 480, [0.0] * 9, [], "plumb_bob")
-
-
-@pytest.mark.parametrize("model", CAMERAS)
-def test_written_camera_reads_back_exactly(model, tmp_path):
-    camera = pycolmap.Camera(model=model, width=640, height=480, params=CAMERAS[model])
-    write_camera_yaml(tmp_path / "camera.yaml", camera)
-    back = read_camera_yaml(tmp_path / "camera.yaml")
-    assert (back.model, back.width, back.height) == (camera.model, 640, 480)
-    assert back.params.tolist() == camera.params.tolist()
-
-
-def test_euroc_sensor_file_is_shifted_by_half_a_pixel():
-    camera = read_camera_yaml(shared_data("euroc_mh05") / "cam0_sensor.yaml")
-    assert camera.model.name == "OPENCV"
-    assert (camera.width, camera.height) == (752, 480)
-    expected = [458.654, 457.296, 367.715, 248.875, -0.28340811, 0.07395907, 0.00019359, 1.76187114e-05]
-    np.testing.assert_allclose(camera.params, expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("yaml_header", ["", "%YAML:1.0\n"])
-def test_ros_calibration_file(tmp_path, yaml_header):
-    values = {
-        "image_width": 640,
-        "image_height": 480,
-        "camera_matrix": {"rows": 3, "cols": 3, "data": K},
-        "distortion_model": "plumb_bob",
-        "distortion_coefficients": {"rows": 1, "cols": 5, "data": [-0.2, 0.03, 0.001, 0.002, 0.0]},
-    }
-    path = tmp_path / "head_camera.yaml"
-    path.write_text(yaml_header + yaml.safe_dump(values))
-    camera = read_camera_yaml(path)
-    assert camera.model.name == "OPENCV"
-    np.testing.assert_allclose(camera.params, [400, 410, 320, 240, -0.2, 0.03, 0.001, 0.002])
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{model: PINHOLE, width: 640, params: [1, 1, 1, 1]}", "lacks 'height'"),
-        ("{model: PINHOLLE, width: 640, height: 480, params: [1, 1, 1, 1]}", "no camera model 'PINHOLLE'"),
-        ("{model: PINHOLE, width: 640, height: 480, params: [400, 400, 320]}", "does not take the 3 parameters"),
-        ("{model: PINHOLE, width: 640, height: 480, params: [400, .nan, 320, 240]}", "does not take the 4 parameters"),
-        ("{model: PINHOLE, width: 0, height: 480, params: [400, 400, 320, 240]}", "not positive"),
-        ("{model: PINHOLE, width: 640, height: 480, params: [-4, 400, 320, 240]}", "not positive"),
-        ("{model: PINHOLE, width: 640, height: 480, params: [a, b, c, d]}", "malformed"),
-        ("{resolution: [752, 480], intrinsics: [1, 2, 3]}", "malformed"),
-        ("{camera_model: omni, resolution: [752, 480], intrinsics: [1, 2, 3, 4]}", "only pinhole"),
-        ("{image_width: 640, image_height: 480, camera_matrix: {data: [0, 0, 0, 0, 0, 0, 0, 0, 0]}}", "K is zero"),
-        ("{rate: 30}", "not a camera calibration"),
-        ("- 1\n- 2\n", "'key: value' lines"),
-        ("{unclosed: [", "cannot read"),
-    ],
-)
-def test_broken_calibration_files_name_the_file_and_the_fault(tmp_path, text, message):
-    path = tmp_path / "camera.yaml"
-    path.write_text(text)
-    with pytest.raises(CalibrationError, match=message) as caught:
-        read_camera_yaml(path)
-    assert str(path) in str(caught.value)
-
-
-def test_missing_calibration_file(tmp_path):
-    with pytest.raises(CalibrationError, match="cannot read"):
-        read_camera_yaml(tmp_path / "none.yaml")
