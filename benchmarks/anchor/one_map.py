@@ -18,7 +18,7 @@ from benchmarks.results_file import Figures, write_json
 from visloc_ros.apps.console import console
 from visloc_ros.core.config import read_config
 from visloc_ros.core.map import open_map
-from visloc_ros.core.trajectory import read_tum
+from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.evaluation.decoding import decode
 from visloc_ros.evaluation.machine import peak_rss_mb, provenance
 from visloc_ros.evaluation.table import format_errors

@@ -8,7 +8,7 @@ import pytest
 from visloc_command import DEMO_MAP, run_program, succeed
 
 from visloc_ros.core.advice import ADVICE
-from visloc_ros.core.trajectory import read_tum
+from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.core.types import Reason
 from visloc_ros.sources import SourceConfig, open_source
 

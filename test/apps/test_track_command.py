@@ -13,7 +13,8 @@ from visloc_command import succeed, visloc
 from visloc_ros.apps.command_track import write_segments
 from visloc_ros.core.errors import CalibrationError, ConfigError, ModelError, OutputError, SourceError
 from visloc_ros.core.geometry import SE3, rotation_vector, umeyama
-from visloc_ros.core.trajectory import NANOSECONDS, read_tum, write_tum
+from visloc_ros.core.trajectory import NANOSECONDS, write_tum
+from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.core.types import OdometryPose
 from visloc_ros.evaluation.decoding import decode
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder

@@ -5,7 +5,8 @@ import pytest
 
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.trajectory import Trajectory, read_tum, seconds_to_ns, write_tum
+from visloc_ros.core.trajectory import Trajectory, seconds_to_ns, write_tum
+from visloc_ros.core.trajectory_files import read_tum
 
 
 def straight_line(count: int = 5) -> Trajectory:
@@ -41,11 +42,11 @@ def test_seconds_are_parsed_without_rounding(text, nanoseconds):
     [
         ("", "no poses"),
         ("# only a comment\n", "no poses"),
-        ("1 2 3\n", "a.tum:1: expected"),
+        ("1 2 3\n", "a.tum:1: 3 columns, expected 8"),
         ("0 0 0 0 0 0 0 1\nx 0 0 0 0 0 0 1\n", "a.tum:2: not a number"),
         ("0 0 0 nan 0 0 0 1\n", "finite"),
         ("0 0 0 0 0 0 0 0.5\n", "unit length"),
-        ("1 0 0 0 0 0 0 1\n1 0 0 0 0 0 0 1\n", "same stamp"),
+        ("1 0 0 0 0 0 0 1\n1 0 0 0 0 0 0 1\n", "a.tum:2: the same stamp as in line 1"),
     ],
 )
 def test_bad_files_are_refused_in_words(tmp_path, content, words):

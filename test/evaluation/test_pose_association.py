@@ -81,3 +81,12 @@ def test_stamps_of_years_keep_their_nanoseconds():
     poses = tuple(SE3(np.eye(3), [float(i), 0.0, 0.0]) for i in range(3))
     trajectory = Trajectory(base + np.array([1, 40_000_002, 80_000_003]), poses)
     assert np.allclose(associate(trajectory, trajectory, tolerance_s=0.0).true_positions, trajectory.positions)
+
+
+def test_frame_numbers_meet_no_times_by_chance():
+    seconds = along_x(range(0, 5000, 1000))
+    numbers = Trajectory(seconds.stamps_ns, seconds.poses, is_numbered=True)
+    for estimate, truth, name in ((numbers, seconds, "estimate"), (seconds, numbers, "truth")):
+        with pytest.raises(SourceError, match=f"the {name} has frame numbers, not times"):
+            associate(estimate, truth)
+    assert len(associate(numbers, numbers)) == 5

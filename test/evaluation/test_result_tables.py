@@ -3,12 +3,15 @@
 import pytest
 from synthetic_run import make_synthetic_run, walk
 
+from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Reason, Rejection, State
+from visloc_ros.evaluation import PairSelection
 from visloc_ros.evaluation.odometry_errors import evaluate_odometry
 from visloc_ros.evaluation.records import FrameRecord, RunRecord
 from visloc_ros.evaluation.summary import summarize
 from visloc_ros.evaluation.table import (
     UNKNOWN,
+    error_statistics,
     format_length,
     format_number,
     odometry_rows,
@@ -74,3 +77,13 @@ def test_odometry_rows_list_losses():
     rows = by_label(odometry_rows(evaluate_odometry(lost, walk(10))))
     assert rows["frames without pose"].value == "FEW_MATCHES 10"
     assert rows["position error (Sim3 ATE)"].value == UNKNOWN
+
+
+def test_poses_without_a_partner_and_missing_pairs_are_explained():
+    sparse = walk(100)
+    few = Trajectory(sparse.stamps_ns[:40] * 20, sparse.poses[:40])
+    errors = evaluate_trajectories(few, sparse, pair_selection=PairSelection(1e6, "m"))
+    assert "most have no partner" in by_label(trajectory_rows(errors))["matched poses"].value
+    label, figures = error_statistics(errors)[2]
+    assert figures is None
+    assert "no two matched poses are so far apart" in label

@@ -16,7 +16,7 @@ from synthetic_run import make_synthetic_run, walk
 from visloc_ros.core.advice import ADVICE
 from visloc_ros.core.errors import ConfigError, OutputError, SourceError
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.trajectory import read_tum
+from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.core.types import Reason, State
 from visloc_ros.evaluation import evaluate_trajectories, page, report, trajectory_rows
 from visloc_ros.evaluation.consistency import read_covariances

@@ -98,3 +98,8 @@ def test_an_estimate_that_stands_still_cannot_be_aligned():
     still = Trajectory(truth.stamps_ns, (truth.poses[0],) * 30)
     with pytest.raises(SourceError, match="does not move"):
         evaluate_trajectories(still, truth, "sim3")
+
+
+def test_covariances_of_other_stamps_are_refused():
+    with pytest.raises(SourceError, match="no covariance has the stamp of a matched pose"):
+        evaluate_trajectories(walk(10), walk(10), covariances={-1: np.eye(6)})

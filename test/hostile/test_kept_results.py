@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from visloc_ros.apps import cli
-from visloc_ros.core.trajectory import read_tum
+from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"

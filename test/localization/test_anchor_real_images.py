@@ -12,7 +12,7 @@ from visloc_ros.core.calibration import guess_calibration
 from visloc_ros.core.geometry import rotation_angle_deg
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import NO_POINT, Map, MapImage
-from visloc_ros.core.trajectory import read_tum
+from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.core.types import AnchorPose, Frame, Reason
 from visloc_ros.features import FeatureConfig, MatcherConfig, Vlad, VladConfig, make_extractor, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine

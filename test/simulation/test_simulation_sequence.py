@@ -10,7 +10,8 @@ import yaml
 
 from visloc_ros.core.camera import project, rays
 from visloc_ros.core.errors import ConfigError, OutputError
-from visloc_ros.core.trajectory import NANOSECONDS, read_tum
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.simulation import sequence
 from visloc_ros.simulation.path import PATHS, Choreography, Span, Turn
 from visloc_ros.simulation.sequence import PASSES, SimulationConfig, simulate, write_folder

@@ -8,7 +8,8 @@ from source_data import encode, shared_data, truncate, write_images
 
 from visloc_ros.core.errors import CalibrationError, ConfigError, SourceError
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.trajectory import read_tum, write_tum
+from visloc_ros.core.trajectory import write_tum
+from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.sources import SourceConfig, open_source
 
 SENSOR_YAML = """

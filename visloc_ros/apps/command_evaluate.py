@@ -13,7 +13,7 @@ from visloc_ros.apps.console import AsJson, console, print_json, print_statistic
 from visloc_ros.apps.flags import find_map
 from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.apps.pose_files import read_poses
-from visloc_ros.core.trajectory import read_tum
+from visloc_ros.core.trajectory_files import read_trajectory
 from visloc_ros.evaluation import PairSelection, error_statistics, evaluate_trajectories, trajectory_rows
 from visloc_ros.evaluation.consistency import read_covariances
 from visloc_ros.evaluation.metrics import Statistics
@@ -42,8 +42,8 @@ class DeltaUnit(str, Enum):
 
 
 def evaluate(
-    estimate: Annotated[Path, typer.Argument(help="Estimated trajectory, TUM.")],
-    truth: Annotated[Path, typer.Argument(help="True trajectory, TUM.")],
+    estimate: Annotated[Path, typer.Argument(help="Estimated trajectory: TUM, CSV or KITTI.")],
+    truth: Annotated[Path, typer.Argument(help="True trajectory, likewise.")],
     align: Annotated[
         AlignmentChoice,
         typer.Option(help="Alignment before comparing (evo: none, --align_origin, -s, -a, -as)."),
@@ -70,8 +70,8 @@ def evaluate(
     """
     claimed = read_covariances(covariances) if covariances else None
     errors = evaluate_trajectories(
-        read_tum(estimate),
-        read_tum(truth),
+        read_trajectory(estimate),
+        read_trajectory(truth),
         align.value,
         tolerance_s,
         n_to_align=n_to_align,

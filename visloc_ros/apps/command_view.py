@@ -18,7 +18,8 @@ from visloc_ros.apps.processes import NodeSpec, node_environment, run_until_stop
 from visloc_ros.core.errors import ConfigError, MapError, SetupError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import Map
-from visloc_ros.core.trajectory import Trajectory, read_tum
+from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.evaluation.association import truth_at
 from visloc_ros.localization.searchable_map import open_searchable_map, searches_of
 from visloc_ros.mapping.alignment.mesh import align_with_mesh

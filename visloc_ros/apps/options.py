@@ -15,7 +15,8 @@ import typer
 from visloc_ros.apps.flags import find_map, with_parameters
 from visloc_ros.core.config import read_config
 from visloc_ros.core.files import is_folder
-from visloc_ros.core.trajectory import Trajectory, read_tum
+from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.localization.config import RETRIEVAL, AnchorConfig, search_names
 from visloc_ros.odometry import OdometryConfig
 from visloc_ros.odometry.base import backend_names

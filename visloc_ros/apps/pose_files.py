@@ -10,7 +10,8 @@ import numpy as np
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.files import read_text
 from visloc_ros.core.result_mapping import pose_from_mapping
-from visloc_ros.core.trajectory import Trajectory, read_tum
+from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.trajectory_files import read_tum
 
 
 def read_poses(path: Path) -> Trajectory:

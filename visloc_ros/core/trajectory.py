@@ -1,4 +1,4 @@
-"""Stamped poses and the TUM text format (``t tx ty tz qx qy qz qw``, seconds, parent_from_camera)."""
+"""Stamped poses, and how the TUM text format is written (``t tx ty tz qx qy qz qw``, seconds, parent_from_camera)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.errors import SourceError
-from visloc_ros.core.files import read_text
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.plausibility import FARTHEST, is_plausible_position
 
 NANOSECONDS = 1_000_000_000
 TUM_HEADER = "# timestamp[s] tx ty tz qx qy qz qw  (parent_from_camera)\n"
@@ -21,10 +18,14 @@ LATEST_NS = 1 << 62  # differences of stamps fit into 64 bits, too
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """Poses ``parent_from_camera`` with stamps (N,) in nanoseconds, strictly increasing."""
+    """Poses ``parent_from_camera`` with stamps (N,) in nanoseconds, strictly increasing.
+
+    ``is_numbered`` says that the stamps only number frames, one a second: they meet no times.
+    """
 
     stamps_ns: NDArray[np.int64]
     poses: tuple[SE3, ...]
+    is_numbered: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stamps_ns", np.asarray(self.stamps_ns, dtype=np.int64))
@@ -76,23 +77,6 @@ def seconds_to_ns(text: str) -> int:
     return int(whole or 0) * NANOSECONDS + sign * int((fraction + "0" * 9)[:9])
 
 
-def read_tum(path: Path) -> Trajectory:
-    """Read a TUM file; '#' starts a comment. Raises SourceError naming the bad line."""
-    lines = read_text(path, SourceError).splitlines()
-    stamped: list[tuple[int, SE3]] = []
-    for number, line in enumerate(lines, 1):
-        words = line.partition("#")[0].replace(",", " ").split()
-        if words:
-            stamped.append(_parse_tum_line(path, number, words))
-    if not stamped:
-        raise SourceError(f"{path} holds no poses; expected lines 't tx ty tz qx qy qz qw'")
-    stamped.sort(key=lambda item: item[0])
-    try:
-        return Trajectory(np.array([stamp for stamp, _ in stamped]), tuple(pose for _, pose in stamped))
-    except ValueError as error:
-        raise SourceError(f"{path}: two poses have the same stamp") from error
-
-
 def write_tum(path: Path, stamps_ns: Sequence[int] | NDArray[np.int64], poses: Sequence[SE3]) -> None:
     """Write poses ``parent_from_camera`` with their stamps as TUM lines, nanoseconds kept."""
     with path.open("w", encoding="utf-8") as file:
@@ -106,19 +90,3 @@ def tum_line(stamp_ns: int, pose: SE3) -> str:
     seconds, nanoseconds = divmod(int(stamp_ns), NANOSECONDS)
     position = " ".join(f"{value:.9f}" for value in pose.translation)
     return f"{seconds}.{nanoseconds:09d} {position} {x:.9f} {y:.9f} {z:.9f} {w:.9f}\n"
-
-
-def _parse_tum_line(path: Path, number: int, words: list[str]) -> tuple[int, SE3]:
-    try:
-        values = [float(word) for word in words[1:8]]
-        stamp_ns = seconds_to_ns(words[0])
-    except ValueError as error:
-        raise SourceError(f"{path}:{number}: not a number: {error}") from error
-    if len(values) != 7 or not np.all(np.isfinite(values)):
-        raise SourceError(f"{path}:{number}: expected 't tx ty tz qx qy qz qw', all finite")
-    if not is_plausible_position(np.array(values[:3])):
-        raise SourceError(f"{path}:{number}: the position is farther from the origin than {FARTHEST:g}")
-    x, y, z, w = values[3:]
-    if not abs(np.linalg.norm([x, y, z, w]) - 1.0) <= 1e-2:
-        raise SourceError(f"{path}:{number}: the quaternion {values[3:]} is not of unit length")
-    return stamp_ns, SE3.from_quaternion([w, x, y, z], values[:3])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
+from visloc_ros.core.trajectory_files import NUMBERED
 
 DEFAULT_TOLERANCE_S = 0.01
 """As in evo."""
@@ -52,8 +53,11 @@ def truth_at(truth: Trajectory, stamp_ns: int, tolerance_s: float = DEFAULT_TOLE
 def associate(estimate: Trajectory, truth: Trajectory, tolerance_s: float = DEFAULT_TOLERANCE_S) -> PosePairs:
     """Pair every pose of the trajectory that has fewer of them with the other's nearest in time, as evo does.
 
-    Raises SourceError when nothing pairs up.
+    Raises SourceError when nothing pairs up, and where only one of them has times.
     """
+    if estimate.is_numbered != truth.is_numbered:
+        name, other = ("estimate", "truth") if estimate.is_numbered else ("truth", "estimate")
+        raise SourceError(f"the {name} {NUMBERED}; those of the {other} are times")
     rows, true_rows = _nearest_rows(estimate.stamps_ns, truth.stamps_ns, round(tolerance_s * NANOSECONDS))
     if len(rows) == 0:
         raise SourceError(_why_nothing_pairs(estimate, truth, tolerance_s))

@@ -63,7 +63,7 @@ def _camera_rows(camera: Mapping[str, Any] | None) -> list[Row]:
 def trajectory_rows(errors: TrajectoryErrors) -> list[Row]:
     """Rows of a comparison of two trajectories, but for the ``error_statistics``."""
     return [
-        Row("matched poses", f"{errors.num_matched} of {errors.num_estimates} estimated, {errors.num_truths} true"),
+        Row("matched poses", _matched_words(errors)),
         Row("alignment", f"{errors.align}, scale {errors.truth_from_estimate.scale:.4f}"),
         *(
             Row(
@@ -77,6 +77,13 @@ def trajectory_rows(errors: TrajectoryErrors) -> list[Row]:
     ]
 
 
+def _matched_words(errors: TrajectoryErrors) -> str:
+    words = f"{errors.num_matched} of {errors.num_estimates} estimated, {errors.num_truths} true"
+    if 2 * errors.num_matched >= min(errors.num_estimates, errors.num_truths):
+        return words
+    return f"{words}: most have no partner, do both use the same clock and unit?"
+
+
 def _kitti_row(kitti: KittiErrors) -> Row:
     value = f"{kitti.translation_percent:.4f} %, {kitti.rotation_deg_per_m:.6f} deg/m"
     return Row("KITTI odometry benchmark", f"{value} ({kitti.count} stretches of 100 to 800 m)")
@@ -85,6 +92,8 @@ def _kitti_row(kitti: KittiErrors) -> Row:
 def error_statistics(errors: TrajectoryErrors) -> list[tuple[str, Statistics | None]]:
     """Names of errors with their units, and their statistics."""
     pairs = f"{errors.pair_selection}, {'all' if errors.pair_selection.all_pairs else 'consecutive'} pairs"
+    if errors.relative_position_error_m is None:
+        pairs += " (no two matched poses are so far apart)"
     named: list[tuple[str, Statistics | None]] = [
         ("APE position [m]", errors.position_error_m),
         ("APE rotation [deg]", errors.rotation_error_deg),

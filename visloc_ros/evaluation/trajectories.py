@@ -141,6 +141,8 @@ def apply_alignment(truth_from_estimate: Sim3, pairs: PosePairs) -> PosePairs:
 def _consistency(pairs: PosePairs, covariances: Mapping[int, Array]) -> Consistency | None:
     known = zip(pairs.stamps_ns.tolist(), pairs.estimates, pairs.truths, strict=True)
     values = [nees(pose, true, covariances[stamp]) for stamp, pose, true in known if stamp in covariances]
+    if not values:
+        raise SourceError("no covariance has the stamp of a matched pose: give covariances.txt of the same run")
     return Consistency.of(values)
 
 

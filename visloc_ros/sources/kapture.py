@@ -18,9 +18,10 @@ import pycolmap
 from visloc_ros.core.camera import camera_from_params
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.integer_stamps import stamps_from_integers
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.sources.base import NOMINAL_RATE_HZ
-from visloc_ros.sources.layouts import SMALLEST_STEP_NS, Layout, StampedImage, refuse_rate, stamps_at_rate
+from visloc_ros.sources.layouts import Layout, StampedImage, refuse_rate, stamps_at_rate
 from visloc_ros.sources.named_poses import NamedPoses
 
 _SENSORS = Path("sensors")
@@ -123,12 +124,11 @@ def _image_path(root: Path, record: Record) -> Path:
 
 
 def _stamps(root: Path, timestamps: Sequence[int], rate_hz: float) -> list[int]:
-    different = sorted(set(timestamps))
-    if any(later - earlier < SMALLEST_STEP_NS for earlier, later in pairwise(different)):
+    stamps_ns = stamps_from_integers([str(timestamp) for timestamp in timestamps])
+    if stamps_ns is None:
         stamps_ns = stamps_at_rate(timestamps, rate_hz or NOMINAL_RATE_HZ)
     else:
         refuse_rate(root, rate_hz)
-        stamps_ns = list(timestamps)
     return [stamp_ns + place for _, group in groupby(stamps_ns) for place, stamp_ns in enumerate(group)]
 
 

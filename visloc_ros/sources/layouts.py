@@ -16,7 +16,9 @@ import pycolmap
 
 from visloc_ros.core.errors import ConfigError, SourceError
 from visloc_ros.core.files import LARGEST_IMAGE_BYTES, read_bytes
-from visloc_ros.core.trajectory import NANOSECONDS, Trajectory, read_tum, seconds_to_ns
+from visloc_ros.core.integer_stamps import stamps_from_integers
+from visloc_ros.core.trajectory import NANOSECONDS, Trajectory, seconds_to_ns
+from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.sources.camera_files import read_camera_file
 from visloc_ros.sources.image_header import ImageHeader
 from visloc_ros.sources.measurements import ImuFile
@@ -25,11 +27,7 @@ from visloc_ros.sources.photos import read_photo_header
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".heic", ".heif", ".hif")
 CAMERA_NAME = "camera.yaml"
 _TRUTH_NAMES = ("groundtruth_tum.txt", "groundtruth_cam0_tum.txt", "groundtruth.txt")
-# Numbers that differ by less are frame numbers: no camera takes two images within 0.1 ms.
-SMALLEST_STEP_NS = 100_000
 ROUNDING_NS = 1_000  # trajectories are often written with microseconds only
-_EPOCH_NANOSECONDS = re.compile(r"\d{18,19}")
-_EPOCH_SECONDS = re.compile(r"\d{10}")
 _DECIMAL_SECONDS = re.compile(r"\d+\.\d+")
 
 
@@ -128,25 +126,15 @@ def stamps_at_rate(numbers: Sequence[int], rate_hz: float) -> list[int]:
 def stamps_from_names(stems: Sequence[str]) -> list[int] | None:
     """Stamps in nanoseconds that file names (without suffix) spell, or None when they are no times.
 
-    Nanoseconds are integers at least 0.1 ms apart, seconds are decimal fractions or ten-digit epoch times.
+    Seconds are decimal fractions; the unit of whole numbers is that of ``stamps_from_integers``.
     """
     if not stems:
         return None
     if all(stem.isdecimal() for stem in stems):
-        return _stamps_from_integers(stems)
+        return stamps_from_integers(stems)
     if all(_DECIMAL_SECONDS.fullmatch(stem) for stem in stems):
         return [seconds_to_ns(stem) for stem in stems]
     return None
-
-
-def _stamps_from_integers(stems: Sequence[str]) -> list[int] | None:
-    if all(_EPOCH_SECONDS.fullmatch(stem) for stem in stems):
-        return [int(stem) * NANOSECONDS for stem in stems]
-    numbers = sorted(int(stem) for stem in stems)
-    if len(numbers) == 1:
-        return numbers if _EPOCH_NANOSECONDS.fullmatch(stems[0]) else None
-    steps = [later - earlier for earlier, later in pairwise(numbers)]
-    return [int(stem) for stem in stems] if min(steps) >= SMALLEST_STEP_NS else None
 
 
 def snap_stamps(trajectory: Trajectory, stamps_ns: Sequence[int]) -> Trajectory:

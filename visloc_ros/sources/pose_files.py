@@ -9,7 +9,8 @@ from visloc_ros.core.colmap_model import read_images
 from visloc_ros.core.colmap_text import read_text_images
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.files import is_folder
-from visloc_ros.core.trajectory import Trajectory, read_tum
+from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.sources.kapture import is_kapture, read_kapture_poses
 from visloc_ros.sources.named_poses import NamedPoses
 

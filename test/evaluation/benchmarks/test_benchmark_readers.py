@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from benchmark_trees import STAMPS, TREES, pose, write, write_image, write_retriangulated, write_seven_scenes
 
-from visloc_ros.core.trajectory import read_tum
+from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.evaluation.benchmarks.data_sets import DATA_SETS
 from visloc_ros.evaluation.benchmarks.listings import read_nvm
 from visloc_ros.evaluation.benchmarks.protocol import open_images

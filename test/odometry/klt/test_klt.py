@@ -11,7 +11,7 @@ from odometry_scenes import TwoPlanes, make_camera
 
 from visloc_ros.core.camera import camera_from_calibration, rescale
 from visloc_ros.core.geometry import SE3, rotation_matrix, umeyama
-from visloc_ros.core.trajectory import read_tum
+from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
 from visloc_ros.odometry import OdometryConfig, make_odometry
 from visloc_ros.odometry.klt import KltConfig, KltOdometry
