@@ -8,7 +8,7 @@ from pathlib import Path
 import pycolmap
 import pytest
 from phone_videos import set_durations, sign, write_video
-from source_data import colour_image
+from source_data import colour_image, write_images
 from visloc_command import DEMO_MAP, visloc
 
 from visloc_ros.apps import examine_source
@@ -101,6 +101,18 @@ def test_uneven_times_and_missing_images_are_reported(tmp_path):
     assert (gaps["level"], gaps["text"].startswith("1 gap where images are missing, up to 0.5 s")) == ("warning", True)
     (camera,) = of(findings, "camera")
     assert (camera["level"], camera["text"]) == ("ok", "focal length 60.0 px, as given")
+
+
+@pytest.mark.parametrize(
+    ("step", "level", "words"), [(200_000, "warning", "5 images a second"), (2_000_000, "error", "")]
+)
+def test_whole_numbers_in_names_give_a_rate_that_a_camera_has_or_an_error(tmp_path, step, level, words):
+    write_images(tmp_path / "images", [f"{step * at}.png" for at in range(20)])
+    _, findings = examine("--source", tmp_path / "images")
+    found = of(findings, "recording")
+    assert words in found[1]["text"]
+    assert found[2]["level"] == level
+    assert ("no camera takes so many" in found[2]["text"]) == (level == "error")
 
 
 def test_a_slow_rate_is_reported(tmp_path):

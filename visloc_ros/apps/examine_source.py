@@ -27,6 +27,7 @@ from visloc_ros.tracking.readout import Readout, ReadoutMeter
 
 MOST_FRAMES = 300  # that are examined: ten seconds of most videos
 FEWEST_HZ = 10.0  # 15 to 30 are usual; odometry follows a hand that turns only so far
+MOST_HZ = 300.0  # slow motion of phones has 240
 EVEN = 0.2  # share of the usual interval by which the others may differ
 GAP = 3.5  # usual intervals: several frames in a row are missing
 NEIGHBOURS = 15  # frames to both sides, which show the same scene
@@ -117,6 +118,9 @@ def _examine_times(intervals_s: Array) -> Iterator[Finding]:
         least, most = 1e3 * float(intervals_s.min()), 1e3 * float(intervals_s.max())
         text = f"{rate} on average, {least:.0f} to {most:.0f} ms apart: each keeps its own time"
     yield Finding(Level.OK, "recording", text)
+    if usual * MOST_HZ < 1.0:
+        words = "no camera takes so many: their stamps have another unit, name images by nanoseconds since 1970"
+        yield Finding(Level.ERROR, "recording", words)
     if 1.0 / usual < FEWEST_HZ:
         words = "so few images a second lose a camera that turns: record 20 to 30, or move very slowly"
         yield Finding(Level.WARNING, "recording", words)
