@@ -103,6 +103,11 @@ class TestSeveralOfAKind:
         write_features(folder / "feats-superpoint-n4096-r1024.h5", with_other_keypoints(parts[1]))
         assert open_map(folder).manifest.models["extractor"].name == "aliked-n16"
 
+    def test_features_that_fit_a_text_model_are_chosen(self, parts, tmp_path):
+        folder = write_hloc_folder(tmp_path / "text", parts, text=True)
+        write_features(folder / "feats-superpoint-n4096-r1024.h5", with_other_keypoints(parts[1]))
+        assert open_map(folder).manifest.models["extractor"].name == "aliked-n16"
+
     def test_the_model_that_fits_the_features_is_chosen(self, parts, folder):
         options = pycolmap.SyntheticDatasetOptions(num_rigs=1, num_frames_per_rig=6, num_points3D=50)
         other = pycolmap.synthesize_dataset(options)
@@ -138,6 +143,14 @@ class TestBrokenFolder:
         with h5py.File(folder / "feats-aliked-n16.h5", "r+") as file:
             del file[next(iter(parts[1]))]
         with pytest.raises(MapError, match=r"feats-aliked-n16\.h5 lacks"):
+            open_map(folder)
+
+    @pytest.mark.parametrize(("in_model", "in_file"), [("db/", ""), ("", "images/db/"), ("images/db/", "db/")])
+    def test_names_that_differ_in_their_folder_are_named(self, parts, tmp_path, in_model, in_file):
+        folder = write_hloc_folder(tmp_path / "outputs", in_subfolder(parts, in_model))
+        features = in_subfolder(parts, in_file)[1]
+        write_features(folder / "feats-aliked-n16.h5", features)
+        with pytest.raises(MapError, match=f", but has '{in_file}camera[^/]*/keypoints': extract the features with"):
             open_map(folder)
 
     def test_features_of_another_map(self, parts, folder):

@@ -111,3 +111,26 @@ class TestBadInput:
         (tmp_path / "images.bin").write_bytes(content[:-5])
         with pytest.raises(MapError, match="truncated"):
             read_poses(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["", "sparse"])
+def test_of_several_models_the_largest_is_taken_and_all_are_named(caplog, place):
+    folder = shared_data("cases/two_models") / place
+    assert len(read_poses(folder)) == 46
+    assert all(words in caplog.text for words in ("0 with 4 images", "1 with 46 images", "1, the largest"))
+    assert len(read_poses(shared_data("cases/two_models") / "sparse" / "0")) == 4
+
+
+def test_models_of_one_size_leave_the_choice_open(tmp_path, model):
+    for number in ("0", "10"):
+        (tmp_path / "sparse" / number).mkdir(parents=True)
+        model.write_binary(tmp_path / "sparse" / number)
+    with pytest.raises(SourceError, match=r"sparse/0 with 2 images, sparse/10 with 2 images\): give one of these"):
+        read_poses(tmp_path)
+
+
+def test_a_comment_may_follow_blanks(tmp_path, model):
+    model.write_text(tmp_path)
+    path = tmp_path / "images.txt"
+    path.write_text("  # made by hand\n" + path.read_text())
+    check(read_poses(tmp_path))

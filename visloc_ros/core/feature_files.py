@@ -271,11 +271,21 @@ class H5Reader:
         except (OSError, RuntimeError) as error:
             raise MapError(f"{self.path} is truncated or broken at '{key}'{COPY_AGAIN}") from error
         if not isinstance(dataset, h5py.Dataset):
-            raise MapError(f"{self.path} lacks '{key}': it does not belong to this COLMAP model, rebuild the map")
+            raise MapError(f"{self.path} lacks '{key}'{self._near_match(key)}")
         # A map is self-contained: links and virtual or external storage could make it read other files.
         if dataset.file.filename != self._file.filename or dataset.is_virtual or dataset.external:
             raise MapError(f"{self.path}: '{key}' refers to another file: do not trust this map")
         return dataset
+
+    def _near_match(self, key: str) -> str:
+        """What to do about a missing key; one that differs only in its leading folders is named."""
+        parts = key.split("/")
+        shorter = ("/".join(parts[first:]) for first in range(1, len(parts) - 1))
+        found = next((name for name in shorter if name in self._file), None)
+        found = found or self._file.visit(lambda name: name if name.endswith(f"/{key}") else None)
+        if found is None:
+            return ": it does not belong to this COLMAP model, rebuild the map"
+        return f", but has '{found}': extract the features with the image folder that the COLMAP model's names start in"
 
     def _check_shape(self, key: str, dataset: h5py.Dataset, shape: tuple[int | None, ...], at_most: int) -> None:
         actual = dataset.shape

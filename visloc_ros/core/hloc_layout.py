@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from visloc_ros.core.colmap_model import ColmapModel, read_colmap_model
+from visloc_ros.core.colmap_model import ColmapModel
+from visloc_ros.core.colmap_text import read_model
 from visloc_ros.core.errors import ManifestError, MapError
 from visloc_ros.core.feature_files import keypoints_agree, read_keypoints
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, ModelInfo
@@ -128,7 +129,7 @@ def _belonging(folder: Path, models: list[Path], features: list[Path]) -> tuple[
         return models[0], features[0]
     fitting = [
         (path, file)
-        for path, model in ((path, read_colmap_model(path)) for path in models)
+        for path, model in ((path, read_model(path)) for path in models)
         for file in features
         if _fit(model, file)
     ]

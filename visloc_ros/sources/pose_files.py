@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from visloc_ros.core.colmap_model import read_images
@@ -14,14 +16,17 @@ from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.sources.kapture import is_kapture, read_kapture_poses
 from visloc_ros.sources.named_poses import NamedPoses
 
-_MODEL_FOLDERS = ("", "sfm", "sparse/0", "sparse")
+logger = logging.getLogger(__name__)
+
+_MODEL_FOLDERS = ("", "sfm", "sparse")
 _MODEL_READERS = {"images.bin": read_images, "images.txt": read_text_images}
 
 
 def read_poses(path: Path) -> Trajectory | NamedPoses:
     """Read known poses ``map_from_camera``; the content determines the format.
 
-    A folder is a COLMAP model (or holds one as ``sfm`` or ``sparse/0``: a map does), or a kapture data set; a file is
+    A folder is a COLMAP model (or holds one as ``sfm`` or ``sparse/0``: a map does), or a kapture data set; of several
+    models, as COLMAP writes them where images do not connect, the one with the most images is taken. A file is
     COLMAP's images.bin or images.txt, or TUM lines. Of a model only the images are read, so that points may be
     missing. Raises SourceError, or MapError where a model is broken.
     """
@@ -45,11 +50,44 @@ def read_model_poses(path: Path) -> NamedPoses:
 def _read_folder(folder: Path) -> NamedPoses:
     if is_kapture(folder):
         return read_kapture_poses(folder)
-    files = (folder / place / name for place in _MODEL_FOLDERS for name in _MODEL_READERS)
-    path = next((file for file in files if file.is_file()), None)
-    if path is None:
+    files = _model_files(folder)
+    if not files:
         raise SourceError(
             f"{folder} holds no known poses: give a COLMAP model (images.bin or images.txt), a kapture data set "
             "(sensors/records_camera.txt) or a TUM file"
         )
-    return read_model_poses(path)
+    return _largest(folder, files)
+
+
+def _model_files(folder: Path) -> list[Path]:
+    """The images of the first place that is a model, or holds COLMAP's numbered ones."""
+    for place in (folder / name for name in _MODEL_FOLDERS):
+        numbered = sorted((one for one in place.glob("*") if one.name.isdecimal()), key=lambda one: int(one.name))
+        own, parts = (
+            [file for one in folders if (file := _images_of(one)) is not None] for folders in ([place], numbered)
+        )
+        if own or parts:
+            return own or parts
+    return []
+
+
+def _images_of(folder: Path) -> Path | None:
+    return next((file for name in _MODEL_READERS if (file := folder / name).is_file()), None)
+
+
+def _largest(folder: Path, files: Sequence[Path]) -> NamedPoses:
+    """The poses of the model with the most images: the frames of several models have nothing in common."""
+    models = {file.parent: read_model_poses(file) for file in files}
+    if len(models) == 1:
+        return next(iter(models.values()))
+    first, second, *_ = sorted(models, key=lambda one: -len(models[one]))
+    counts = ", ".join(f"{one.relative_to(folder)} with {len(poses)} images" for one, poses in models.items())
+    if len(models[first]) == len(models[second]):
+        raise SourceError(f"{folder} holds several COLMAP models ({counts}): give one of these folders")
+    logger.warning(
+        "%s holds several COLMAP models (%s): taking %s, the largest; to take another, give its folder",
+        folder,
+        counts,
+        first.relative_to(folder),
+    )
+    return models[first]
