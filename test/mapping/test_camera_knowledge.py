@@ -90,7 +90,7 @@ def test_cameras_are_known_by_calibration_by_estimate_or_not_at_all(calibrated, 
     names = [image.name for image in reconstruction.images.values()]
     (known,) = assess_cameras(reconstruction, dict.fromkeys(names, calibrated), names if fixed else ())
     assert known.source == source
-    words = {CALIBRATION: "as calibrated", ESTIMATE: "estimated from the images", GUESS: "guessed from the image size"}
+    words = {CALIBRATION: "as calibrated", ESTIMATE: "estimated from the images", GUESS: "only guessed"}
     assert str(known).startswith("camera 640x480: focal length 600.0 px")
     assert str(known).endswith(words[source])
     if source == ESTIMATE:

@@ -74,7 +74,10 @@ def seven_scenes(seed=0):
 
 def tum():
     packed = io.BytesIO()
-    members = {"rgb.txt": b"# images\n1.0 rgb/1.0.png\n1.1 rgb/1.1.png\n", "groundtruth.txt": b"1.0 0 0 0 0 0 0 1\n"}
+    members = {
+        "rgb.txt": b"# color images\n# file: 'rgbd_dataset_freiburg1_toy.bag'\n1.0 rgb/1.0.png\n1.1 rgb/1.1.png\n",
+        "groundtruth.txt": b"1.0 0 0 0 0 0 0 1\n",
+    }
     members |= {f"rgb/{stamp}.png": picture(number) for number, stamp in enumerate(("1.0", "1.1"))}
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         for name, content in members.items():

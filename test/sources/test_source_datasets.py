@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from source_data import encode, shared_data, truncate, write_images
 
+from visloc_ros.core.calibration import CalibrationSource
 from visloc_ros.core.errors import CalibrationError, ConfigError, SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import write_tum
@@ -34,7 +35,7 @@ def test_seven_scenes():
     assert [frame.name for frame in frames] == [f"frame-{index:06d}.color.jpg" for index in (500, 583, 666, 749)]
     assert [frame.stamp_ns for frame in frames] == [16666666667, 19433333333, 22200000000, 24966666667]
     assert all(frame.image.shape == (480, 640, 3) for frame in frames)
-    assert source.calibrated
+    assert (source.calibrated, source.calibration.source) == (False, CalibrationSource.NAME)
     assert source.camera.model.name == "PINHOLE"
     assert source.camera.params.tolist() == [525, 525, 320, 240]
     truth = source.ground_truth
@@ -126,16 +127,58 @@ def test_tum_on_the_real_data():
     assert source.ground_truth.nearest(next(iter(source)).stamp_ns, 10_000_000) is not None
 
 
-@pytest.mark.parametrize(
-    ("name", "focal_length"),
-    [("rgbd_dataset_freiburg1_xyz", 517.3), ("rgbd_dataset_freiburg2_desk", 520.9), ("fr3_office", 535.4)],
-)
-def test_tum_cameras_are_known_by_the_folders_name(tmp_path, name, focal_length):
-    folder = tmp_path / name
+def tum_image(folder, listing=""):
     (folder / "rgb").mkdir(parents=True)
     (folder / "rgb" / "1.0.png").write_bytes(encode(np.zeros((480, 640), np.uint8), ".png"))
-    (folder / "rgb.txt").write_text("1.0 rgb/1.0.png\n")
-    assert open_source(folder).camera.params[0] == focal_length
+    (folder / "rgb.txt").write_text(f"{listing}1.0 rgb/1.0.png\n")
+    return open_source(folder)
+
+
+@pytest.mark.parametrize(("number", "focal_length"), [(1, 517.3), (2, 520.9), (3, 535.4)])
+def test_tum_cameras_are_known_by_the_recording_that_the_list_names(tmp_path, number, focal_length):
+    source = tum_image(tmp_path / "mine", f"# color images\n# file: 'rgbd_dataset_freiburg{number}_xyz.bag'\n")
+    assert (source.calibrated, source.camera.params[0]) == (True, focal_length)
+
+
+@pytest.mark.parametrize(
+    ("name", "focal_length"), [("rgbd_dataset_freiburg1_xyz", 517.3), ("fr3_office", 535.4), ("lab_fr2", 520.9)]
+)
+def test_a_folders_name_lets_only_guess_which_of_tums_cameras_it_was(tmp_path, name, focal_length):
+    source = tum_image(tmp_path / name)
+    assert (source.camera.params[0], source.calibrated) == (focal_length, False)
+    assert source.calibration.is_provisional
+    assert str(source.calibration).endswith(" px to 35 %, guessed from the names of the files or their folder")
+
+
+INFO = """m_versionNumber = 4
+m_sensorName = StructureSensor
+m_colorWidth = 64
+m_colorHeight = 48
+m_calibrationColorIntrinsic = 58.3 0 31.5 0 0 58.4 23.5 0 0 0 1 0 0 0 0 1
+"""
+
+
+@pytest.mark.parametrize("name", ["info.txt", "_info.txt", "../info.txt"])
+@pytest.mark.parametrize("image", ["frame-000000.color.jpg", "1.jpg"])
+def test_the_info_file_of_a_scanner_holds_the_camera(tmp_path, name, image):
+    write_images(tmp_path / "data", [image])
+    (tmp_path / "data" / name).write_text(INFO)
+    source = open_source(tmp_path / "data")
+    assert source.calibrated
+    np.testing.assert_allclose(source.camera.params, [58.3, 58.4, 32.0, 24.0])
+
+
+def test_a_scanners_info_file_without_a_whole_matrix_is_refused(tmp_path):
+    write_images(tmp_path, ["frame-000000.color.jpg"])
+    (tmp_path / "info.txt").write_text(INFO.replace(" 0 0 0 1\n", "\n"))
+    with pytest.raises(CalibrationError, match=r"info\.txt has no colour camera \(the matrix has not 16 numbers"):
+        open_source(tmp_path)
+
+
+def test_names_of_another_size_say_nothing_and_other_info_files_are_passed_over(tmp_path):
+    write_images(tmp_path, ["frame-000000.color.jpg"])
+    (tmp_path / "info.txt").write_text("filmed on a Sunday\n")
+    assert open_source(tmp_path).calibration.source is CalibrationSource.GUESSED
 
 
 @pytest.mark.parametrize(

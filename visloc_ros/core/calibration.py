@@ -23,6 +23,7 @@ class CalibrationSource(str, Enum):
     EXIF = "exif"
     MAP = "map"
     ESTIMATED = "estimated"
+    NAME = "name"
     GUESSED = "guessed"
 
 
@@ -32,6 +33,7 @@ _WORDS = {
     CalibrationSource.EXIF: "from the photo's EXIF data",
     CalibrationSource.MAP: "the map's camera, confirmed by frames found",
     CalibrationSource.ESTIMATED: "estimated from frames found in the map",
+    CalibrationSource.NAME: "guessed from the names of the files or their folder",
     CalibrationSource.GUESSED: "guessed from the image size alone",
 }
 
@@ -50,7 +52,7 @@ class CameraCalibration:
     @property
     def is_provisional(self) -> bool:
         """Whether the intrinsics are only a guess, which estimates from frames replace."""
-        return self.source in (CalibrationSource.EXIF, CalibrationSource.GUESSED)
+        return self.source in (CalibrationSource.EXIF, CalibrationSource.NAME, CalibrationSource.GUESSED)
 
     def __str__(self) -> str:
         sure = f" to {100 * self.focal_sigma:.2g} %" if self.focal_sigma else ""

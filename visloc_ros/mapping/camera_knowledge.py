@@ -22,7 +22,7 @@ from visloc_ros.core.map_writer import camera_values
 from visloc_ros.localization.camera_estimation import MAP_FOCAL_SIGMA
 
 CALIBRATION, ESTIMATE, GUESS = "calibration", "structure from motion", "guess"
-_WORDS = {CALIBRATION: "as calibrated", ESTIMATE: "estimated from the images", GUESS: "guessed from the image size"}
+_WORDS = {CALIBRATION: "as calibrated", ESTIMATE: "estimated from the images", GUESS: "only guessed"}
 
 _STRETCH = 24  # images
 _MOST_STRETCHES = 8

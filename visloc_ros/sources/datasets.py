@@ -35,6 +35,7 @@ KITTI_RATE_HZ = 10.0
 _KITTI_PROJECTIONS = {"image_left": 0, "image_0": 0, "image_2": 2}
 _SEVEN_SCENES_FILE = re.compile(r"frame-(\d+)\.color\.\w+")
 _SEVEN_SCENES_CAMERA = (525.0, 525.0, 320.0, 240.0)
+_TUM_RECORDING = re.compile(r"rgbd_dataset_freiburg([123])_")
 _TUM_NUMBER = re.compile(r"(?:freiburg|fr)([123])(?!\d)")
 # Intrinsics and distortion (fx, fy, cx, cy; k1, k2, p1, p2, k3) that TUM RGB-D has published for each of its cameras.
 _TUM_CAMERAS = {
@@ -61,7 +62,8 @@ def _read_seven_scenes(root: Path, rate_hz: float) -> Layout | None:
         return None
     files = list(numbers)
     stamps_ns = stamps_at_rate(list(numbers.values()), rate_hz or NOMINAL_RATE_HZ)
-    return make_layout(root, files, stamps_ns, seven_scenes_camera(), _seven_scenes_truth(files, stamps_ns))
+    layout = make_layout(root, files, stamps_ns, None, _seven_scenes_truth(files, stamps_ns))
+    return replace(layout, camera_by_name=seven_scenes_camera())
 
 
 def seven_scenes_camera() -> pycolmap.Camera:
@@ -164,13 +166,14 @@ def _kitti_stamps(root: Path, files: list[Path], rate_hz: float) -> list[int]:
 
 
 def _read_tum(root: Path, rate_hz: float) -> Layout | None:
-    """Images listed in ``rgb.txt``; the camera is known where the folder's name says which of TUM's it was."""
+    """Images listed in ``rgb.txt``; its comment says which of TUM's cameras it was, the folder's name lets guess it."""
     listing = root / "rgb.txt"
     if not listing.is_file():
         return None
     refuse_rate(root, rate_hz)
-    rows = [line.split() for line in read_text(listing, SourceError).splitlines()]
-    rows = [row for row in rows if row and row[0][0] != "#"]
+    lines = [line.strip() for line in read_text(listing, SourceError).splitlines()]
+    comments = " ".join(line for line in lines if line[:1] == "#")
+    rows = [line.split() for line in lines if line and line[0] != "#"]
     if not rows:
         raise SourceError(f"{listing} lists no images")
     try:
@@ -178,8 +181,9 @@ def _read_tum(root: Path, rate_hz: float) -> Layout | None:
         files = [root / "rgb" / PurePosixPath(name).relative_to("rgb").name for _, name in rows]
     except ValueError as error:
         raise SourceError(f"{listing} does not list images as TUM RGB-D does: {error}") from error
-    number = _TUM_NUMBER.search(root.resolve().name)
-    return make_layout(root, files, stamps_ns, _tum_camera(number[1]) if number else None)
+    recorded, named = _TUM_RECORDING.search(comments), _TUM_NUMBER.search(root.resolve().name)
+    layout = make_layout(root, files, stamps_ns, _tum_camera(recorded[1]) if recorded else None)
+    return replace(layout, camera_by_name=_tum_camera(named[1]) if named else None)
 
 
 def _tum_camera(number: str) -> pycolmap.Camera:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pycolmap
 
-from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, guess_calibration
+from visloc_ros.core.calibration import GUESSED_FOCAL_SIGMA, CalibrationSource, CameraCalibration, guess_calibration
 from visloc_ros.core.camera import check_image_size, is_same_camera, turn_upright, with_focal_length
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.files import LARGEST_IMAGE_BYTES, read_bytes
@@ -178,7 +178,8 @@ def open_folder(root: Path, config: SourceConfig) -> FolderSource:
     if not turns_upright:
         header = replace(header, clockwise_turns=0)
     known = common or _recorded(next(image for image in images if image.path == first).camera)
-    calibration = _guess_calibration(first, header) if known is None else _upright(first, known, header)
+    guess = _guess_calibration(first, header, layout.camera_by_name)
+    calibration = guess if known is None else _upright(first, known, header)
     _check_size(first, calibration.camera, header)
     return FolderSource(root.resolve().name, images, calibration, layout.ground_truth, layout.imu, turns_upright)
 
@@ -199,12 +200,14 @@ def _upright_camera(image: Path, camera: pycolmap.Camera, header: ImageHeader) -
         raise CalibrationError(f"{image}: {error}") from error
 
 
-def _guess_calibration(image: Path, header: ImageHeader) -> CameraCalibration:
-    """Guess a camera from the focal length in a photo's EXIF data, else 1.2 times the longer side."""
+def _guess_calibration(image: Path, header: ImageHeader, by_name: pycolmap.Camera | None = None) -> CameraCalibration:
+    """Guess a camera from the focal length in a photo's EXIF data, else from names, else 1.2 times the longer side."""
     guess = guess_calibration(*header.upright_size)
     focal_length = _exif_focal_length(image, header)
     if focal_length is None:
-        return guess
+        if by_name is None or (by_name.width, by_name.height) != header.upright_size:
+            return guess
+        return CameraCalibration(by_name, CalibrationSource.NAME, GUESSED_FOCAL_SIGMA)
     camera = with_focal_length(guess.camera, focal_length)
     camera.has_prior_focal_length = True
     return CameraCalibration(camera, CalibrationSource.EXIF, EXIF_FOCAL_SIGMA)

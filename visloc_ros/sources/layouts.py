@@ -23,6 +23,7 @@ from visloc_ros.sources.camera_files import read_camera_file
 from visloc_ros.sources.image_header import ImageHeader
 from visloc_ros.sources.measurements import ImuFile
 from visloc_ros.sources.photos import read_photo_header
+from visloc_ros.sources.scanner_info import find_scanner_camera
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".heic", ".heif", ".hif")
 CAMERA_NAME = "camera.yaml"
@@ -51,12 +52,16 @@ class StampedImage:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Images in order of time, the camera where it is known, poses ``world_from_camera`` and the IMU if any."""
+    """Images in order of time, the camera where it is known, poses ``world_from_camera`` and the IMU if any.
+
+    ``camera_by_name`` is a guess: that of a data set whose names these are.
+    """
 
     images: tuple[StampedImage, ...]
     camera: pycolmap.Camera | None
     ground_truth: Trajectory | None
     imu: ImuFile | None = None
+    camera_by_name: pycolmap.Camera | None = None
 
 
 def make_layout(
@@ -66,9 +71,10 @@ def make_layout(
     camera: pycolmap.Camera | None,
     ground_truth: Trajectory | None = None,
 ) -> Layout:
-    """Join images and stamps in order of time; ``camera.yaml`` and a TUM file in ``root`` fill in missing data.
+    """Join images and stamps in order of time; files in ``root`` fill in missing data.
 
-    Raises SourceError when two images have the same stamp.
+    These are ``camera.yaml``, the info file of a scanner, and a TUM file. Raises SourceError when two images have the
+    same stamp.
     """
     images = sorted(map(StampedImage, stamps_ns, files), key=lambda image: image.stamp_ns)
     for one, other in pairwise(images):
@@ -77,7 +83,8 @@ def make_layout(
     truth = ground_truth or _find_trajectory(root)
     snapped = snap_stamps(truth, [image.stamp_ns for image in images]) if truth else None
     own_camera = root / CAMERA_NAME
-    return Layout(tuple(images), read_camera_file(own_camera) if own_camera.exists() else camera, snapped)
+    recorded = read_camera_file(own_camera) if own_camera.exists() else camera or find_scanner_camera(root)
+    return Layout(tuple(images), recorded, snapped)
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import pycolmap
 
-from visloc_ros.core.camera import camera_from_calibration
 from visloc_ros.core.errors import CalibrationError, SourceError
-from visloc_ros.core.files import read_text
 from visloc_ros.core.geometry import SE3
 from visloc_ros.evaluation.benchmarks.listings import choose_scenes, read_rows
 from visloc_ros.evaluation.benchmarks.scene import INDOOR, BenchmarkScene, DatabaseImage, QueryImage
 from visloc_ros.sources.datasets import read_pose_matrix
 from visloc_ros.sources.layouts import list_images
+from visloc_ros.sources.scanner_info import read_scanner_camera
 
 TITLE = "12-Scenes"
 SCENES = (
@@ -79,17 +78,7 @@ def _images(folder: Path, least: int) -> Iterator[tuple[int, Path, SE3]]:
 
 
 def _read_camera(path: Path) -> pycolmap.Camera:
-    """The colour camera; the matrix (4, 4) is taken as one of OpenCV's pixels, as the scanner's software has it."""
-    lines = (
-        line.partition("=") for line in read_text(path, SourceError, advice=": unpack the scene again").split("\n")
-    )
-    values = {name.strip(): value.split() for name, _, value in lines}
     try:
-        (width,), (height,) = values["m_colorWidth"], values["m_colorHeight"]
-        matrix = [float(value) for value in values["m_calibrationColorIntrinsic"]]
-        if len(matrix) != 16:
-            raise ValueError("the matrix has not 16 numbers")
-        intrinsics = [*matrix[:3], *matrix[4:7], *matrix[8:11]]
-        return camera_from_calibration(int(width), int(height), intrinsics)
-    except (KeyError, ValueError, CalibrationError) as error:
-        raise SourceError(f"{path} has no colour camera: unpack the scene again ({error})") from error
+        return read_scanner_camera(path)
+    except CalibrationError as error:
+        raise SourceError(f"{error}: unpack the scene again") from error
