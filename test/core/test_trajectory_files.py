@@ -75,6 +75,16 @@ def test_whole_numbers_have_the_unit_that_digits_or_rate_tell(tmp_path, first, s
     check(read_tum(write(tmp_path, rows(stamps))), expected)
 
 
+def test_a_line_may_end_in_a_comma(tmp_path):
+    lines = ([*row, ""] for row in rows(["0.0", "0.1", "0.2", "0.3", "0.4"]))
+    check(read_tum(write(tmp_path, lines, ",")))
+
+
+def test_a_stamp_of_thousands_of_digits_is_refused(tmp_path):
+    with pytest.raises(SourceError, match="txt:1: not a number"):
+        read_trajectory(write(tmp_path, [["1" * 5000, "0", "0", "0", "0", "0", "0", "1"]]))
+
+
 def test_frame_numbers_are_no_times(tmp_path):
     path = write(tmp_path, rows(range(5)))
     assert read_trajectory(path).is_numbered

@@ -208,6 +208,7 @@ def test_an_extended_unified_camera_projects_as_kalibr_defines_it(tmp_path):
         ("a.json", '{"camera_angle_x": 0.7, "frames": []}', "of nerfstudio it lacks 'fl_x'"),
         ("a.json", "[1]", "'key: value' lines"),
         ("a.json", "{", "malformed"),
+        ("a.json", "[" * 100_000, "malformed"),
         ("a.xml", "<calibration><f>4000</f></calibration>", "XML of Metashape, RealityCapture"),
         ("a.xml", "<opencv_storage>", "the XML is broken"),
         ("calibration.txt", "400.5 410.5 320 240\n", "ETH3D's calibration.txt, have no image size"),

@@ -29,7 +29,7 @@ NUMBERED = (
 )
 _TUM_ORDER = tuple(range(8))
 _LARGEST_ROTATION_ERROR = 1e-2
-_WHOLE = re.compile(r"[-+]?\d+")
+_WHOLE = re.compile(r"[-+]?\d{1,20}")  # longer ones are no stamps, and slow to convert
 _NUMBER = re.compile(r"[-+.\d]|nan|inf", re.IGNORECASE)
 _TIME = re.compile(r"t|secs?|seconds?|.*time.*|.*stamp.*", re.IGNORECASE)
 _POSITION = r"(([pt][a-z]*?|.*position|.*translation)([^a-z](.*[^a-z])?)?)?{}"
@@ -86,7 +86,7 @@ def _read_lines(path: Path, text: str) -> tuple[tuple[int, ...] | None, list[_Li
 
 
 def _split(line: str) -> list[str]:
-    words = line.split(",") if "," in line else line.split()
+    words = line.rstrip(", \t").split(",") if "," in line else line.split()
     return [word.strip() for word in words]
 
 

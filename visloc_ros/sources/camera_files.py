@@ -58,7 +58,7 @@ def read_camera_file(path: Path) -> pycolmap.Camera:
     """
     try:
         return _read(path)
-    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+    except (TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
         raise CalibrationError(f"the calibration {path} is malformed: {error}") from error
     except CalibrationError as error:
         raise error if str(path) in str(error) else CalibrationError(f"{path}: {error}") from error

@@ -8,7 +8,7 @@ import pycolmap
 
 from visloc_ros.core.camera import camera_from_calibration
 from visloc_ros.core.errors import CalibrationError
-from visloc_ros.core.files import is_file, read_text
+from visloc_ros.core.files import LARGEST_TEXT_BYTES, is_file, read_bytes, read_text
 
 INFO_NAMES = ("info.txt", "_info.txt")
 _MATRIX, _WIDTH, _HEIGHT = "m_calibrationColorIntrinsic", "m_colorWidth", "m_colorHeight"
@@ -20,7 +20,7 @@ def find_scanner_camera(folder: Path) -> pycolmap.Camera | None:
     Raises CalibrationError for a scanner's file without a camera; other files of these names are passed over.
     """
     for path in (place / name for place in (folder, folder.resolve().parent) for name in INFO_NAMES):
-        if is_file(path) and _MATRIX.encode() in path.read_bytes():
+        if is_file(path) and _MATRIX.encode() in read_bytes(path, CalibrationError, LARGEST_TEXT_BYTES):
             return read_scanner_camera(path)
     return None
 
