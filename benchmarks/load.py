@@ -52,17 +52,22 @@ def measure(server: HttpServer, place: Place, count: int, arguments: Namespace) 
     load = Load(server, place, arguments.seconds)
     load.ask(server.client, 0)  # the map and the models are loaded
     load.forget()
-    process = psutil.Process(server.process.pid)
-    memory_mb = [process.memory_info().rss / 1e6]
+    memory_mb = [_memory_mb(server)]
     clients = [threading.Thread(target=load.client, args=(index,)) for index in range(count)]
     for client in clients:
         client.start()
     while any(client.is_alive() for client in clients):
         time.sleep(1.0)
-        memory_mb.append(process.memory_info().rss / 1e6)
+        memory_mb.append(_memory_mb(server))
     found = load.figures(memory_mb)
     print(count, found, flush=True)
     return found
+
+
+def _memory_mb(server: HttpServer) -> float:
+    """Memory of the server, with the process that waits for it."""
+    process = psutil.Process(server.process.pid)
+    return float(sum(one.memory_info().rss for one in (process, *process.children(recursive=True))) / 1e6)
 
 
 class Load:

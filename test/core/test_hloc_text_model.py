@@ -92,6 +92,14 @@ def test_impossible_values_are_refused(model, name, line_start, old, new):
         read_text_model(model)
 
 
+def test_a_camera_without_a_focal_length_is_refused_by_name(model):
+    lines = (model / "cameras.txt").read_text().splitlines()
+    panorama = ["1 EQUIRECTANGULAR 640 480 640 480" if line.startswith("1 ") else line for line in lines]
+    (model / "cameras.txt").write_text("\n".join(panorama))
+    with pytest.raises(MapError, match=r"cameras\.txt.*line \d+: EQUIRECTANGULAR has no focal length"):
+        read_text_model(model)
+
+
 def test_an_unknown_camera_is_refused(model):
     change(model / "cameras.txt", "1 ", "1 ", "7 ")
     with pytest.raises(MapError, match=r"images\.txt.*unknown camera 1"):

@@ -20,7 +20,7 @@ from search_length import EXAMPLES, SEARCH
 
 from visloc_ros.apps.server_process import running
 from visloc_ros.server.app import make_app
-from visloc_ros.server.service import ServerConfig
+from visloc_ros.server.config import ServerConfig
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg
 

@@ -19,7 +19,7 @@ from visloc_ros.core.map import open_map
 from visloc_ros.server import build_jobs, build_route
 from visloc_ros.server.app import make_app
 from visloc_ros.server.build_jobs import FOLDER, MOST_STARTS, BuildJobs, JobState, TakenNameError
-from visloc_ros.server.service import ServerConfig
+from visloc_ros.server.config import ServerConfig
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg
 

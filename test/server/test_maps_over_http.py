@@ -7,7 +7,7 @@ from test_serve import DEMO_MAP, INTRINSICS, asked_here, jpeg, post
 
 from visloc_ros.core.map import open_map
 from visloc_ros.server.app import make_app
-from visloc_ros.server.service import ServerConfig
+from visloc_ros.server.config import ServerConfig
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 from visloc_ros.core.result_mapping import pose_from_mapping
 from visloc_ros.server import device_queue
 from visloc_ros.server.app import make_app
+from visloc_ros.server.config import ServerConfig
 from visloc_ros.server.device_queue import Search, SearchBatches, SearchRequest
-from visloc_ros.server.service import ServerConfig
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg, encode_png
 

@@ -1,6 +1,7 @@
 """``visloc serve`` over real sockets: what it answers, and what it refuses."""
 
 import shutil
+import signal
 import struct
 import zlib
 from contextlib import contextmanager, suppress
@@ -8,18 +9,19 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from visloc_ros.apps.cli import app
-from visloc_ros.apps.server_process import answers, running
+from visloc_ros.apps.server_process import WAIT_S, answers, free_port, running
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.result_mapping import pose_from_mapping
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.server.app import make_app
-from visloc_ros.server.service import ServerConfig
+from visloc_ros.server.config import ServerConfig
 from visloc_ros.server.uploads import read_upload
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg, encode_png
@@ -86,6 +88,17 @@ def test_a_camera_that_nobody_knows_and_a_prediction_are_taken(client):
     assert post(client, jpeg(1), map="room", prior=prior, **INTRINSICS).json()["success"]
 
 
+def test_a_request_that_crashes_a_library_does_not_end_the_server(maps):
+    with running(maps) as server:
+        processes = psutil.Process(server.process.pid).children(recursive=True)
+        [worker] = [one for one in processes if any(link.status == "LISTEN" for link in one.net_connections())]
+        worker.send_signal(signal.SIGSEGV)
+        psutil.wait_procs([worker], WAIT_S)
+        with suppress(httpx.TransportError):  # a connection that was open
+            server.client.get("/health")
+        assert post(server.client, jpeg(), map="room", camera=CAMERA).json()["success"]
+
+
 def test_what_is_not_found_says_why(client):
     grey = encode_png(np.full((ROOM.camera.height, ROOM.camera.width), 128, np.uint8))
     answer = post(client, grey, map="room", **INTRINSICS)
@@ -126,6 +139,7 @@ def bomb():
         (jpeg(), {**INTRINSICS, "camera": CAMERA}, 422, "or camera"),
         (jpeg(), {"camera": "NONE 640 480 1 2 3"}, 422, "no camera model"),
         (jpeg(), {"camera": "PINHOLE 640 480 500"}, 422, "PINHOLE"),
+        (jpeg(), {"camera": "EQUIRECTANGULAR 640 480 640 480"}, 422, "EQUIRECTANGULAR has no focal length"),
         (jpeg(), {"camera": "PINHOLE 320 240 500 500 160 120"}, 422, "640x480"),
         (jpeg(), {"camera": "PINHOLE 640"}, 422, "MODEL WIDTH HEIGHT"),
         (jpeg(), {"camera": "PINHOLE 640 480 nan 500 320 240"}, 422, ""),
@@ -199,7 +213,7 @@ def test_nobody_asks_without_the_token(guarded_client, token):
     ],
 )
 def test_a_server_that_would_be_open_to_all_does_not_start(tmp_path, monkeypatch, arguments, words):
-    monkeypatch.setattr("uvicorn.run", lambda *_, **__: pytest.fail("it has started"))
+    monkeypatch.setattr("visloc_ros.server.lasting.answer_requests", lambda *_: pytest.fail("it has started"))
     (tmp_path / "short").write_text("abc")
     given = [argument.format(short=tmp_path / "short") for argument in arguments]
     ended = CliRunner().invoke(app, ["serve", "--maps", str(tmp_path), *given])
@@ -230,9 +244,10 @@ def test_what_was_done_is_counted_for_prometheus(maps):
 def test_prepared_maps_are_searched_by_landmarks_where_that_is_asked_for(landmark_room, tmp_path, monkeypatch):
     shutil.copy(landmark_room, tmp_path / "prepared.tar.gz")
     served = []
-    monkeypatch.setattr("uvicorn.run", lambda app, **_: served.append(app))
-    CliRunner().invoke(app, ["serve", "--maps", str(tmp_path), "--search", "landmarks"], catch_exceptions=False)
-    with asked_here(served[0]) as client:
+    monkeypatch.setattr("visloc_ros.server.lasting.answer_requests", lambda _, config: served.append(config))
+    options = ["--maps", str(tmp_path), "--search", "landmarks", "--port", str(free_port())]
+    CliRunner().invoke(app, ["serve", *options], catch_exceptions=False)
+    with asked_here(make_app(served[0])) as client:
         answer = post(client, encode_jpeg(ROOM.frame(1).image, 95), camera=CAMERA, inliers="true").json()
     assert answer["success"], answer
     assert "recognition" in answer["timings_ms"]

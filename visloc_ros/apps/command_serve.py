@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -15,8 +16,6 @@ from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.files import read_token
 from visloc_ros.core.map_folder import list_maps
 from visloc_ros.localization.config import RETRIEVAL
-
-MOST_CONNECTIONS = 64
 
 
 def serve(
@@ -43,25 +42,13 @@ def serve(
     if not token and not is_loopback(host):
         raise ConfigError(f"anyone who reaches {host} could use it: give --token-file, or leave out --host")
     count = sum(not entry.problem for entry in list_maps(maps))
-    import uvicorn  # takes half a second, after the checks of the options
+    from visloc_ros.server.config import ServerConfig
+    from visloc_ros.server.lasting import answer_requests  # takes long, after the checks of the options
 
-    from visloc_ros.server.app import make_app
-    from visloc_ros.server.body_limit import PatientProtocol
-    from visloc_ros.server.service import MOST_BODY_BYTES, ServerConfig
-
-    app = make_app(ServerConfig(maps, int(memory_gb * (1 << 30)), token, reports, search))
-    console.print(f"{count} maps of {maps} are searched at http://{host}:{port}; Ctrl-C stops it", highlight=False)
-    with suppress(KeyboardInterrupt):  # uvicorn has ended in order, and raises it again
-        uvicorn.run(
-            app,
-            host=host,
-            port=port,
-            http=PatientProtocol,
-            log_level="warning",
-            server_header=False,
-            limit_concurrency=MOST_CONNECTIONS,
-            ws_max_size=MOST_BODY_BYTES,
-        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family) as listener, suppress(KeyboardInterrupt):
+        console.print(f"{count} maps of {maps} are searched at http://{host}:{port}; Ctrl-C stops it", highlight=False)
+        answer_requests(listener, ServerConfig(maps, int(memory_gb * (1 << 30)), token, reports, search))
     console.print("stopped")
 
 

@@ -83,9 +83,11 @@ def camera_from_params(model: str, width: int, height: int, params: Sequence[flo
     camera = pycolmap.Camera(model=model, width=width, height=height, params=list(params))
     if not (is_finite and camera.verify_params()):
         raise CalibrationError(f"{model} does not take the {len(params)} parameters {params}")
-    focal_length = min(camera.focal_length_x, camera.focal_length_y)
-    if focal_length <= 0:
-        raise CalibrationError(f"the focal length {focal_length:g} is not positive")
+    focal_lengths = [params[index] for index in camera.focal_length_idxs()]
+    if not focal_lengths:  # COLMAP's getters of a focal length would crash
+        raise CalibrationError(f"{model} has no focal length: cut its panoramas into perspective images")
+    if min(focal_lengths) <= 0:
+        raise CalibrationError(f"the focal length {min(focal_lengths):g} is not positive")
     return camera
 
 

@@ -32,10 +32,15 @@ class Limits:
     processor_s: int | None = None
 
 
+class CrashError(SetupError):
+    """A signal killed the process, as when a native library crashes."""
+
+
 class ChildProcess(Generic[ResultT]):
     """Calls ``function(send, *arguments)`` in a new process; what ``send`` is given there, ``on_message`` gets here.
 
     The function, its arguments and its result must be picklable. Log records of this package are forwarded here.
+    ``has_children`` allows it child processes of its own; ``ending_s`` is the time that it gets to end in order.
     """
 
     def __init__(
@@ -44,13 +49,15 @@ class ChildProcess(Generic[ResultT]):
         *arguments: Any,
         limits: Limits | None = None,
         on_message: Send | None = None,
+        has_children: bool = False,
+        ending_s: float = _ENDING_S,
     ) -> None:
         context = get_context("forkserver")  # its processes start at once, after it has imported what they need
         context.set_forkserver_preload([function.__module__])
-        self._on_message, self._is_ended = on_message, False
+        self._on_message, self._is_ended, self._ending_s = on_message, False, ending_s
         self._pipe, far_end = context.Pipe(duplex=False)
         work = (far_end, limits or Limits(), function, arguments)
-        self._process = context.Process(target=_serve, args=work, name=function.__name__, daemon=True)
+        self._process = context.Process(target=_serve, args=work, name=function.__name__, daemon=not has_children)
         with deaf_to_ctrl_c(), _blocked(signal.SIGTERM):  # the child unblocks it once it can end in order
             self._process.start()
         far_end.close()
@@ -59,7 +66,7 @@ class ChildProcess(Generic[ResultT]):
         """Wait for the result.
 
         Raises the VislocError that the function raised, RuntimeError with the trace of any other; SetupError where the
-        process has died.
+        process has died, CrashError where a signal killed it.
         """
         try:
             while True:
@@ -81,7 +88,10 @@ class ChildProcess(Generic[ResultT]):
             self._process.join()
             if self._is_ended:
                 raise SetupError("it was stopped before its end") from error
-            raise SetupError(f"its process died: {self._cause_of_death()}") from error
+            code = self._process.exitcode or 0
+            if code < 0:
+                raise CrashError(f"its process died: {signal.Signals(-code).name}") from error
+            raise SetupError(f"its process died: exit code {code}") from error
         finally:
             self.end()
 
@@ -90,14 +100,10 @@ class ChildProcess(Generic[ResultT]):
         self._is_ended = True
         if self._process.is_alive():
             self._process.terminate()
-            self._process.join(_ENDING_S)
+            self._process.join(self._ending_s)
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
-
-    def _cause_of_death(self) -> str:
-        code = self._process.exitcode or 0
-        return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from typing import TypeVar
 import numpy as np
 import pycolmap
 
+from visloc_ros.core.camera import camera_from_params
 from visloc_ros.core.colmap_model import ColmapModel, ModelImage, read_colmap_model
-from visloc_ros.core.errors import MapError
+from visloc_ros.core.errors import CalibrationError, MapError
 from visloc_ros.core.files import COPY_AGAIN, LARGEST_MODEL_BYTES, read_text
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.plausibility import FARTHEST
@@ -65,6 +66,8 @@ def _records(path: Path, parse: Callable[[str, str], _Record], *, with_second_li
             continue
         try:
             yield parse(line, next(lines)[1] if with_second_line else "")
+        except CalibrationError as error:
+            raise MapError(f"{path} is broken at line {number}: {error}") from error
         except (ValueError, IndexError, OverflowError, StopIteration) as error:
             raise MapError(
                 f"{path} is truncated or broken at line {number}: copy the map again or rebuild it"
@@ -73,11 +76,7 @@ def _records(path: Path, parse: Callable[[str, str], _Record], *, with_second_li
 
 def _parse_camera(line: str, _: str) -> tuple[int, pycolmap.Camera]:
     camera_id, model, width, height, *values = line.split()
-    params = _finite(values)
-    expected = len(pycolmap.Camera.create_from_model_name(0, model, 1.0, 1, 1).params)
-    if len(params) != expected or min(int(width), int(height)) < 1:
-        raise ValueError(line)
-    return int(camera_id), pycolmap.Camera(model=model, width=int(width), height=int(height), params=params.tolist())
+    return int(camera_id), camera_from_params(model, int(width), int(height), _finite(values).tolist())
 
 
 def _parse_image(line: str, points_line: str) -> ModelImage:

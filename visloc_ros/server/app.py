@@ -20,13 +20,14 @@ from visloc_ros.server.body_limit import BodyLimit, Limit
 from visloc_ros.server.build_jobs import TakenNameError, TooManyJobsError
 from visloc_ros.server.build_route import BUILD_PATH
 from visloc_ros.server.build_route import router as build_router
+from visloc_ros.server.config import ServerConfig
 from visloc_ros.server.device_queue import ClientBusyError, QueueFullError, SearchRequest
 from visloc_ros.server.map_route import router as map_router
 from visloc_ros.server.metrics import CountedResponses
 from visloc_ros.server.page_route import PageFiles
 from visloc_ros.server.page_route import router as page_router
 from visloc_ros.server.resident_maps import UnknownMapError
-from visloc_ros.server.service import MOST_BODY_BYTES, MOST_VIDEO_BYTES, Admitted, ServerConfig, Service, service_of
+from visloc_ros.server.service import MOST_BODY_BYTES, MOST_VIDEO_BYTES, Admitted, Service, service_of
 from visloc_ros.server.stream_route import router as stream_router
 from visloc_ros.server.uploads import CameraOfSize, camera_in_words, pinhole
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -13,9 +11,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from visloc_ros.core.types import Anchor, AnchorPose
 from visloc_ros.localization import AnchorConfig
-from visloc_ros.localization.config import RETRIEVAL
 from visloc_ros.server.answers import LocalizeAnswer
 from visloc_ros.server.build_jobs import BuildJobs
+from visloc_ros.server.config import ServerConfig
 from visloc_ros.server.device_queue import DeviceQueue, Search, SearchBatches, SearchRequest
 from visloc_ros.server.metrics import FOUND, Metrics
 from visloc_ros.server.resident_maps import ResidentMaps
@@ -25,21 +23,6 @@ MOST_VIDEO_BYTES = 8 << 30  # an hour of a phone's full HD
 MOST_WAITING = 16  # at 0.3 s a search the last one is answered within five seconds
 WITHIN_S = 60.0  # the first search in a large map loads it
 MOST_STREAMS = 4  # each takes most of a core
-
-
-@dataclass(frozen=True)
-class ServerConfig:
-    """The folder of the maps, the limit of their memory, and the token that clients need; empty: none.
-
-    Reports below ``reports_folder`` can be read. ``search`` is the way of searching for maps that are prepared for it;
-    others are searched by retrieval, and reduced ones by the way that they allow.
-    """
-
-    maps_folder: Path
-    memory_bytes: int = 4 << 30
-    token: str = ""
-    reports_folder: Path | None = None
-    search: str = RETRIEVAL
 
 
 class Service:

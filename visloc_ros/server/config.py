@@ -1,0 +1,23 @@
+"""Settings of the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from visloc_ros.localization.config import RETRIEVAL
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """The folder of the maps, the limit of their memory, and the token that clients need; empty: none.
+
+    Reports below ``reports_folder`` can be read. ``search`` is the way of searching for maps that are prepared for it;
+    others are searched by retrieval, and reduced ones by the way that they allow.
+    """
+
+    maps_folder: Path
+    memory_bytes: int = 4 << 30
+    token: str = ""
+    reports_folder: Path | None = None
+    search: str = RETRIEVAL
